@@ -1,0 +1,55 @@
+# One place for every command; 'make help' explains them. Needs python3 (3.11 or newer) and make; the rest it installs into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+LOCAL_REAL_DATA := $(wildcard ../shared/data/berka)
+export EVENTLAKE_REAL_DATA ?= $(LOCAL_REAL_DATA)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test fmt lint types layers unit real notebooks bench clean
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+
+$(READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("eventlake needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+demo: $(READY) ## Events -> lake -> training set on two engines -> reproduced by hash
+	$(BIN)/eventlake demo demo-lake
+
+test: lint types layers unit notebooks ## Everything that must pass: lint, types, layers, tests, notebooks
+
+fmt: $(READY) ## Format the code and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(READY) ## Check style
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(READY) ## Check types
+	$(BIN)/mypy
+
+layers: $(READY) ## Check that imports point one way
+	$(BIN)/lint-imports
+
+unit: $(READY) ## Run the tests
+	$(BIN)/pytest -n 2
+
+real: $(READY) ## Load the real Berka data (EVENTLAKE_REAL_DATA) and check it against plain pandas
+	$(BIN)/python datasets/berka_loans/load.py
+	$(BIN)/pytest tests/real
+
+notebooks: $(READY) ## Run the notebooks from top to bottom
+	$(BIN)/pytest --nbmake notebooks
+
+bench: $(READY) ## Measure against the floors, side by side
+	$(BIN)/python benchmarks/run.py
+
+clean: ## Remove the environment and everything that was made
+	rm -rf $(VENV) demo-lake bench-data .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

@@ -1,0 +1,39 @@
+"""eventlake: immutable events in, reproducible training sets out.
+
+import eventlake as el
+lake = el.create("my-lake", origin="bank.example/loans")
+lake.append([{"id": "1", "source": "core", "type": "loan.granted", "subject": "/loan/7", "data": {"amount": "1200.00"}}])
+lake.snapshot().sql("select type, count(*) from events group by type")
+"""
+
+from eventlake.core.checkpoint import Checkpoint
+from eventlake.datasets.dataset import Dataset
+from eventlake.datasets.definition import read_definition
+from eventlake.datasets.reproduce import Reproduction
+from eventlake.errors import EventlakeError
+from eventlake.history.report import Report
+from eventlake.history.snapshot import Snapshot
+from eventlake.lake import Lake, create, open  # noqa: A004 - el.open reads well
+from eventlake.log.receipt import Receipt
+from eventlake.notebook import attach
+from eventlake.notebook.bar import install
+from eventlake.projections.definition import Projection, projection
+
+__all__ = [
+    "Checkpoint",
+    "Dataset",
+    "EventlakeError",
+    "Lake",
+    "Projection",
+    "Receipt",
+    "Report",
+    "Reproduction",
+    "Snapshot",
+    "create",
+    "open",
+    "projection",
+    "read_definition",
+]
+
+attach(Dataset, Lake, Receipt, Report, Reproduction, Snapshot)
+install()

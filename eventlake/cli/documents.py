@@ -1,0 +1,165 @@
+"""What ``--json`` prints: plain documents of the library's values, and the cards of lists."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import polars as pl
+
+from eventlake.core import layout
+from eventlake.core.attributes import CLOUDEVENTS_NAMES
+from eventlake.core.card import Card, counted
+from eventlake.core.instants import format_instant, micros
+from eventlake.datasets.dataset import Dataset
+from eventlake.datasets.reproduce import Reproduction
+from eventlake.demo.run import DemoResult
+from eventlake.history.report import Report
+from eventlake.history.snapshot import Snapshot
+from eventlake.lake import Lake
+from eventlake.log.chain import Entry
+from eventlake.log.receipt import Receipt
+
+_CLOUDEVENTS = {ours: theirs for theirs, ours in CLOUDEVENTS_NAMES.items()}
+
+
+def lake(value: Lake) -> dict[str, Any]:
+    """A lake."""
+    return {"uri": value.uri, "origin": value.origin, "watermark": value.watermark, "checkpoint": str(value.checkpoint)}
+
+
+def receipt(value: Receipt) -> dict[str, Any]:
+    """What an append answered."""
+    recorded_at = None if value.recorded_at is None else format_instant(value.recorded_at)
+    return {
+        "start": value.start,
+        "stop": value.stop,
+        "checkpoint": str(value.checkpoint),
+        "commit_hash": value.commit_hash,
+        "recorded_at": recorded_at,
+    }
+
+
+def commit(entry: Entry) -> dict[str, Any]:
+    """One commit."""
+    value = entry.commit
+    return {
+        "version": value.version,
+        "commit_hash": entry.commit_hash,
+        "recorded_at": format_instant(value.recorded_at),
+        "start": value.start,
+        "stop": value.stop,
+        "checkpoint": str(value.checkpoint),
+        "segments": [segment.sha256 for segment in value.segments],
+    }
+
+
+def log_card(entries: Sequence[Entry], total: int) -> Card:
+    """The commits as a table."""
+    rows = tuple(
+        (
+            str(entry.commit.version),
+            format_instant(entry.commit.recorded_at),
+            f"{entry.commit.start:,} … {entry.commit.stop:,}",
+            entry.commit_hash[: layout.SHORT_HASH],
+            entry.commit.root[: layout.SHORT_HASH],
+        )
+        for entry in entries
+    )
+    return Card(counted(total, "commit"), (), ("commit", "recorded_at", "events", "commit_hash", "root"), rows)
+
+
+def snapshot(value: Snapshot) -> dict[str, Any]:
+    """A snapshot."""
+    checkpoint = str(value.checkpoint)
+    return {
+        "checkpoint": checkpoint,
+        "watermark": value.watermark,
+        "root": value.root,
+        "commit_hash": value.commit_hash,
+        "types": value.types(),
+    }
+
+
+def report(value: Report) -> dict[str, Any]:
+    """A verification."""
+    return {
+        "ok": value.ok,
+        "checkpoint": str(value.checkpoint) if value.checkpoint else None,
+        "deep": value.deep,
+        "problems": [{"path": finding.path, "message": finding.message} for finding in value.problems],
+        "notes": [{"path": finding.path, "message": finding.message} for finding in value.notes],
+        "commits": value.commits,
+        "segments": value.segments,
+        "datasets": value.datasets,
+        "bytes": value.size_bytes,
+    }
+
+
+def dataset(value: Dataset) -> dict[str, Any]:
+    """A dataset."""
+    recipe = value.manifest.recipe
+    return {
+        "name": value.name,
+        "manifest_hash": value.manifest_hash,
+        "content_hash": value.content_hash,
+        "recipe_hash": value.recipe_hash,
+        "checkpoint": str(recipe.checkpoint),
+        "rows": value.manifest.rows,
+        "engine": recipe.engine,
+        "level": recipe.level,
+        "path": value.path,
+    }
+
+
+def datasets_card(values: Sequence[Dataset]) -> Card:
+    """The datasets as a table."""
+    rows = tuple(
+        (
+            value.name,
+            f"{value.watermark:,}",
+            f"{value.manifest.rows:,}",
+            value.manifest.recipe.engine,
+            value.manifest_hash[: layout.SHORT_HASH],
+            value.content_hash[: layout.SHORT_HASH],
+        )
+        for value in values
+    )
+    return Card(counted(len(values), "dataset"), (), ("name", "watermark", "rows", "engine", "manifest_hash", "content_hash"), rows)
+
+
+def reproduction(value: Reproduction) -> dict[str, Any]:
+    """A reproduction."""
+    return {
+        "identical": value.identical,
+        "manifest_hash": value.dataset.manifest_hash,
+        "content_hash_then": value.dataset.content_hash,
+        "content_hash_now": value.content_hash,
+        "differences": list(value.differences),
+    }
+
+
+def demo(value: DemoResult) -> dict[str, Any]:
+    """The demo."""
+    return {
+        "lake": value.lake,
+        "checkpoint": value.checkpoint,
+        "manifest_hash": value.manifest_hash,
+        "content_hash": value.content_hash,
+        "content_hash_polars": value.content_hash_polars,
+        "content_hash_reproduced": value.content_hash_reproduced,
+        "identical": value.identical,
+    }
+
+
+def event_lines(events: pl.DataFrame) -> Iterator[str]:
+    """Events as CloudEvents in JSON, one a line; the payload stands as it was given, but for line breaks between its tokens."""
+    for event in events.iter_rows(named=True):
+        data = event.pop("data")
+        members = {_CLOUDEVENTS.get(name, name): value for name, value in event.items() if value is not None}
+        for name in ("time", "recorded_at"):
+            members[name] = format_instant(micros(members[name]))
+        if "extensions" in members:
+            members["extensions"] = json.loads(members["extensions"])
+        head = json.dumps(members, ensure_ascii=False, separators=(",", ":"))
+        payload = "" if data is None else ',"data":' + data.replace("\r", " ").replace("\n", " ")
+        yield head[:-1] + payload + "}"

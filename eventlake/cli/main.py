@@ -1,0 +1,195 @@
+"""The commands."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import eventlake.lake as lakes
+from eventlake.cli import documents, output
+from eventlake.core.checkpoint import Checkpoint
+from eventlake.datasets.definition import read_definition
+from eventlake.datasets.lock import FILE as LOCK_FILE
+from eventlake.datasets.lock import Lock
+from eventlake.demo.run import run_demo
+from eventlake.errors import EventlakeError, InvalidInputError
+from eventlake.storage import from_uri
+
+app = typer.Typer(
+    name="eventlake",
+    help="Immutable events in, reproducible training sets out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+LakeArgument = Annotated[str, typer.Argument(metavar="LAKE", help="The lake: a folder or file:// URI.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AtOption = Annotated[
+    str | None,
+    typer.Option("--at", help="A watermark, an instant with a zone, a checkpoint, or a commit's or dataset's hash. Default: the head."),
+]
+
+
+@app.command()
+def init(
+    lake: LakeArgument,
+    origin: Annotated[str, typer.Option(help="The lake's name for ever, such as bank.example/loans.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an empty lake."""
+    made = lakes.create(lake, origin)
+    output.show(made.card(), documents.lake(made), as_json=as_json)
+
+
+@app.command()
+def append(
+    lake: LakeArgument,
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="NDJSON or Parquet files of events; '-' reads NDJSON from stdin.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Append files of events, each file whole or not at all, in the order given."""
+    opened = lakes.open(lake)
+    for file in files:
+        with output.progress():
+            receipt = opened.append(sys.stdin.buffer.read() if file == "-" else file)
+        output.show(receipt.card(), documents.receipt(receipt), as_json=as_json)
+
+
+@app.command()
+def log(
+    lake: LakeArgument,
+    limit: Annotated[int, typer.Option(help="How many commits, newest first; 0 for all.")] = 20,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """List the commits, newest first."""
+    entries = lakes.open(lake).log()
+    newest = entries[::-1][: limit or None]
+    output.show(documents.log_card(newest, len(entries)), [documents.commit(entry) for entry in newest], as_json=as_json)
+
+
+@app.command()
+def show(
+    lake: LakeArgument,
+    at: AtOption = None,
+    *,
+    events: Annotated[bool, typer.Option("--events", help="Print the events as NDJSON instead of a summary.")] = False,
+    event_type: Annotated[str | None, typer.Option("--type", help="With --events: only this event type.")] = None,
+    subject: Annotated[str | None, typer.Option(help="With --events: only this subject.")] = None,
+    limit: Annotated[int, typer.Option(help="With --events: at most this many, the first ones; 0 for all.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a lake's history, or print its events."""
+    snapshot = lakes.open(lake).snapshot(at)
+    if events:
+        frame = snapshot.scan(types=event_type, subject=subject)
+        for line in documents.event_lines(frame.head(limit).collect() if limit else frame.collect()):
+            sys.stdout.write(line + "\n")
+    else:
+        output.show(snapshot.card(), documents.snapshot(snapshot), as_json=as_json)
+
+
+@app.command()
+def verify(
+    lake: LakeArgument,
+    *,
+    deep: Annotated[bool, typer.Option("--deep", help="Also hash every event again.")] = False,
+    against: Annotated[
+        str | None, typer.Option(metavar="CHECKPOINT", help="A checkpoint kept elsewhere, or a file with one: the history must extend it.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Re-hash what is stored; exit 1 if anything is damaged, missing, truncated or foreign."""
+    with output.progress():
+        found = lakes.verify_lake(from_uri(lake), deep=deep, against=_checkpoint(against))
+    output.show(found.card(), documents.report(found), as_json=as_json)
+    if not found.ok:
+        raise typer.Exit(output.REFUSED)
+
+
+@app.command()
+def build(
+    definition: Annotated[Path, typer.Argument(metavar="DEFINITION", help="A folder with a dataset.toml.")],
+    lake: Annotated[str | None, typer.Option(help="The lake. Default: $EVENTLAKE_LAKE, then 'lake' in dataset.toml.")] = None,
+    at: AtOption = None,
+    engine: Annotated[str | None, typer.Option(help="duckdb or polars. Default: the definition's.")] = None,
+    *,
+    locked: Annotated[bool, typer.Option("--locked", help="Build what dataset.lock pins; exit 1 if the content hash differs.")] = False,
+    lock: Annotated[bool, typer.Option("--lock/--no-lock", help="Write dataset.lock.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Build a dataset from its definition and write its lock."""
+    described = read_definition(definition)
+    uri = lake or os.environ.get("EVENTLAKE_LAKE") or described.lake
+    if uri is None:
+        message = f"no lake is named for {definition}"
+        raise InvalidInputError(message, 'give --lake LAKE, set EVENTLAKE_LAKE, or put lake = "…" into dataset.toml.')
+    with output.progress():
+        dataset = lakes.open(uri).build(described, at=at, engine=engine, locked=locked)
+    if lock and not locked:
+        (definition / LOCK_FILE).write_text(Lock.of(dataset).text(), encoding="utf-8")
+    output.show(dataset.card(), documents.dataset(dataset), as_json=as_json)
+
+
+@app.command()
+def reproduce(
+    lake: LakeArgument,
+    hash_prefix: Annotated[str, typer.Argument(metavar="HASH", help="At least 6 hex digits of a dataset's manifest hash.")],
+    *,
+    trust: Annotated[bool, typer.Option("--trust", help="Run the Python archived with the dataset.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a dataset again from its manifest hash, from scratch; exit 1 if it differs."""
+    with output.progress():
+        made = lakes.open(lake).reproduce(hash_prefix, trust=trust)
+    output.show(made.card(), documents.reproduction(made), as_json=as_json)
+    if not made.identical:
+        raise typer.Exit(output.REFUSED)
+
+
+@app.command()
+def datasets(lake: LakeArgument, *, as_json: JsonOption = False) -> None:
+    """List the built datasets."""
+    found = lakes.open(lake).datasets()
+    output.show(documents.datasets_card(found), [documents.dataset(dataset) for dataset in found], as_json=as_json)
+
+
+@app.command()
+def demo(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where to make the demo lake; an earlier one there is used again.")
+    ] = Path("demo-lake"),
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Simulate a small lender, build its overdue-loans training set on both engines, and reproduce it by hash."""
+    with output.progress():
+        result = run_demo(folder)
+    output.show(result.card(), documents.demo(result), as_json=as_json)
+    if not result.identical:
+        raise typer.Exit(output.REFUSED)
+
+
+def _checkpoint(text: str | None) -> Checkpoint | None:
+    if text is None:
+        return None
+    return Checkpoint.parse(Path(text).read_text(encoding="utf-8") if Path(text).is_file() else text)
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Runs the command line; errors become messages and exit codes."""
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        app(given)
+    except EventlakeError as error:
+        sys.exit(output.report(error, as_json="--json" in given))
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,83 @@
+"""Printing: cards for people, JSON for programs, errors and progress to stderr."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from eventlake.core.card import Card
+from eventlake.core.progress import Advance, shown_by
+from eventlake.errors import EventlakeError, MissingDependencyError, StorageError
+
+REFUSED, ENVIRONMENT = 1, 3
+
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def show(card: Card, document: Any, *, as_json: bool) -> None:
+    """Prints a card, or the same facts as one JSON document."""
+    if as_json:
+        sys.stdout.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+    else:
+        draw(card)
+
+
+def draw(card: Card) -> None:
+    """A card as text: a title, aligned facts, a table."""
+    out.print(Text(card.title, style="bold"))
+    width = max((len(label) for label, _ in card.facts), default=0)
+    for label, value in card.facts:
+        out.print(Text(f"  {label.ljust(width)}  ", style="dim") + Text(value))
+    if card.rows:
+        widths = [max(map(len, column)) for column in zip(card.header, *card.rows, strict=True)]
+        out.print(Text(_aligned(card.header, widths), style="dim"))
+        for row in card.rows:
+            out.print(Text(_aligned(row, widths)))
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  " + "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def report(error: EventlakeError, *, as_json: bool) -> int:
+    """Prints an error to stderr and gives the exit code that says what kind it is."""
+    if as_json:
+        facts = {name: str(value) for name, value in error.facts.items()}
+        document = {"error": error.kind, "message": error.message, "hint": error.hint, "facts": facts}
+        sys.stderr.write(json.dumps(document, ensure_ascii=False) + "\n")
+    else:
+        err.print(Text("error: ", style="bold red") + Text(error.message))
+        if error.hint:
+            err.print(Text("hint: ", style="bold") + Text(error.hint))
+    return ENVIRONMENT if isinstance(error, StorageError | MissingDependencyError) else REFUSED
+
+
+class _Bars:
+    """Draws tasks as bars of one rich display."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    @contextmanager
+    def task(self, what: str, total: int) -> Iterator[Advance]:
+        """See ``core.progress.Reporter``."""
+        line = self._progress.add_task(what, total=total)
+        yield lambda steps: self._progress.advance(line, steps)
+        self._progress.remove_task(line)
+
+
+@contextmanager
+def progress() -> Iterator[None]:
+    """Shows bars on stderr while the block runs, where a person is watching."""
+    if not err.is_terminal:
+        yield
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bars, shown_by(_Bars(bars)):
+        yield

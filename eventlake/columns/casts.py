@@ -1,0 +1,40 @@
+"""Casts that cannot lose: the only ones a dataset's declared types may ask for."""
+
+import pyarrow as pa
+
+from eventlake.columns.content import logical_type
+from eventlake.errors import SchemaMismatchError
+
+_INTEGER_DIGITS = 19
+
+
+def lossless(column: pa.ChunkedArray, target: pa.DataType, name: str) -> pa.ChunkedArray:
+    """``column`` as ``target``: integers, decimals and instants among themselves, float32 to float64. Types are normal ones.
+
+    Raises:
+        SchemaMismatchError: Another pair of types, or a value that does not fit.
+    """
+    source = column.type
+    if source == target:
+        return column
+    if not _allowed(source, target):
+        raise _mismatch(name, source, target, "this cast could lose something")
+    try:
+        if pa.types.is_integer(source) and pa.types.is_decimal(target):
+            column = column.cast(pa.decimal128(_INTEGER_DIGITS + 1 + target.scale, target.scale))
+        return column.cast(target)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise _mismatch(name, source, target, str(error)) from error
+
+
+def _allowed(source: pa.DataType, target: pa.DataType) -> bool:
+    def exact(kind: pa.DataType) -> bool:
+        return bool(pa.types.is_integer(kind) or pa.types.is_decimal(kind))
+
+    instants = pa.types.is_timestamp(source) and pa.types.is_timestamp(target) and (source.tz is None) == (target.tz is None)
+    return (exact(source) and exact(target)) or instants or (source == pa.float32() and target == pa.float64())
+
+
+def _mismatch(name: str, source: pa.DataType, target: pa.DataType, reason: str) -> SchemaMismatchError:
+    message = f"column {name}: expected {logical_type(target)}, found {logical_type(source)} ({reason})"
+    return SchemaMismatchError(message, "cast it in the projection, where a reader sees it.", column=name)

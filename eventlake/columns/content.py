@@ -1,0 +1,257 @@
+"""The content hash of a frame: SHA-256 over canonical columns in stored row order (docs/format.md, "Content hash").
+
+It does not depend on chunking, writer, row groups, dictionaries or string layout; it does depend on every value, every type, every name and
+the order of rows and columns. What it cannot represent it refuses.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eventlake.errors import SchemaMismatchError
+
+MAGIC = b"eventlake content 1\n"
+_CANONICAL_NAN = np.uint64(0x7FF8000000000000)
+_CANONICAL_NAN_32 = np.uint32(0x7FC00000)
+_DECIMAL_DIGITS = 38
+
+_PLAIN = {
+    pa.bool_(): "bool",
+    pa.int8(): "int8",
+    pa.int16(): "int16",
+    pa.int32(): "int32",
+    pa.int64(): "int64",
+    pa.uint8(): "uint8",
+    pa.uint16(): "uint16",
+    pa.uint32(): "uint32",
+    pa.uint64(): "uint64",
+    pa.float32(): "float32",
+    pa.float64(): "float64",
+    pa.date32(): "date",
+    pa.time64("us"): "time[us]",
+    pa.duration("us"): "duration[us]",
+    pa.timestamp("us"): "timestamp[us]",
+    pa.timestamp("us", "UTC"): "timestamp[us, UTC]",
+    pa.large_string(): "utf8",
+    pa.large_binary(): "binary",
+}
+
+
+_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_list_view, pa.types.is_fixed_size_list)
+_SCALARS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.DataType], pa.DataType]], ...] = (
+    (lambda kind: pa.types.is_string(kind) or pa.types.is_string_view(kind), lambda _: pa.large_string()),
+    (lambda kind: pa.types.is_binary(kind) or pa.types.is_binary_view(kind), lambda _: pa.large_binary()),
+    (pa.types.is_fixed_size_binary, lambda _: pa.large_binary()),
+    (pa.types.is_timestamp, lambda kind: pa.timestamp("us", None if kind.tz is None else "UTC")),
+    (pa.types.is_date, lambda _: pa.date32()),
+    (pa.types.is_time, lambda _: pa.time64("us")),
+    (pa.types.is_duration, lambda _: pa.duration("us")),
+    (lambda kind: pa.types.is_decimal(kind) and kind.precision <= _DECIMAL_DIGITS, lambda kind: pa.decimal128(kind.precision, kind.scale)),
+)
+
+
+def normal_type(kind: pa.DataType, where: str) -> pa.DataType:
+    """The one Arrow type that stands for a logical type: widest offsets, microseconds, decoded dictionaries.
+
+    Raises:
+        SchemaMismatchError: A type that has no canonical form here; ``where`` is named.
+    """
+    if kind in _PLAIN:
+        return kind
+    if pa.types.is_dictionary(kind):
+        return normal_type(kind.value_type, where)
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(field.name, normal_type(field.type, f"{where}.{field.name}")) for field in kind])
+    if any(test(kind) for test in _LISTS):
+        return pa.large_list(normal_type(kind.value_type, f"{where}[]"))
+    for test, normal in _SCALARS:
+        if test(kind):
+            return normal(kind)
+    message = f"column {where} has type {kind}, which a dataset cannot hold"
+    hint = "cast it to integers, decimals, floats, booleans, text, binary, dates, times, or lists and structs of these."
+    raise SchemaMismatchError(message, hint, column=where, found=str(kind))
+
+
+def logical_type(kind: pa.DataType) -> str:
+    """The name of a normal type, as manifests spell it."""
+    if kind in _PLAIN:
+        return _PLAIN[kind]
+    if pa.types.is_decimal(kind):
+        return f"decimal({kind.precision}, {kind.scale})"
+    if pa.types.is_struct(kind):
+        return "struct<" + ", ".join(f"{field.name}: {logical_type(field.type)}" for field in kind) + ">"
+    return f"list<{logical_type(kind.value_type)}>"
+
+
+_PLAIN_NAMES = {name: kind for kind, name in _PLAIN.items()}
+_DECIMAL = re.compile(r"decimal\(([0-9]+), ([0-9]+)\)")
+
+
+def from_logical(name: str) -> pa.DataType:
+    """The normal type with this logical name: the inverse of ``logical_type``.
+
+    Raises:
+        SchemaMismatchError: No such type.
+    """
+    if name in _PLAIN_NAMES:
+        return _PLAIN_NAMES[name]
+    if match := _DECIMAL.fullmatch(name):
+        return pa.decimal128(int(match[1]), int(match[2]))
+    if name.startswith("list<") and name.endswith(">"):
+        return pa.large_list(from_logical(name[5:-1]))
+    if name.startswith("struct<") and name.endswith(">"):
+        fields = (field.partition(": ") for field in _fields(name[7:-1]))
+        return pa.struct([pa.field(field, from_logical(kind)) for field, _, kind in fields])
+    message = f"{name!r} is no logical type"
+    raise SchemaMismatchError(message)
+
+
+def _fields(text: str) -> list[str]:
+    """Splits at the commas that stand in no bracket."""
+    fields, depth = [""], 0
+    for part in re.split(r"([<>(),])", text):
+        depth += {"<": 1, "(": 1, ">": -1, ")": -1}.get(part, 0)
+        if part == "," and not depth:
+            fields.append("")
+        else:
+            fields[-1] += part
+    return [field.strip() for field in fields if field.strip()]
+
+
+def normalise(table: pa.Table) -> pa.Table:
+    """The same values in normal types, without metadata.
+
+    Raises:
+        SchemaMismatchError: A type without canonical form, or a time that is finer than a microsecond.
+    """
+    fields = [pa.field(field.name, normal_type(field.type, field.name)) for field in table.schema]
+    columns = []
+    for field, column in zip(fields, table.columns, strict=True):
+        try:
+            columns.append(column.cast(field.type))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            message = f"column {field.name} cannot become {logical_type(field.type)} without loss: {error}"
+            raise SchemaMismatchError(message, "round or cast it in the projection.", column=field.name) from error
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields))
+
+
+def schema_of(table: pa.Table) -> list[list[str]]:
+    """``[[name, logical type], …]`` of a normalised table."""
+    return [[field.name, logical_type(field.type)] for field in table.schema]
+
+
+def content_hash(table: pa.Table) -> str:
+    """The content hash of a table, hex. The table is normalised first.
+
+    Raises:
+        SchemaMismatchError: A column that cannot be represented.
+    """
+    table = normalise(table)
+    digest = hashlib.sha256(MAGIC + _size(table.num_rows) + _size(table.num_columns))
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        digest.update(_text(name) + _text(logical_type(column.type)) + column_digest(column))
+    return digest.hexdigest()
+
+
+def column_digest(column: pa.ChunkedArray) -> bytes:
+    """SHA-256 over one normalised column: rows, nulls, validity, lengths, values, children."""
+    hasher = _Hasher(column.type)
+    for chunk in column.chunks:
+        hasher.update(chunk)
+    return hasher.digest()
+
+
+def _size(value: int) -> bytes:
+    return value.to_bytes(8, "little")
+
+
+def _text(value: str) -> bytes:
+    encoded = value.encode()
+    return _size(len(encoded)) + encoded
+
+
+class _Hasher:
+    """Running digests of one (possibly nested) column."""
+
+    def __init__(self, kind: pa.DataType) -> None:
+        self._rows = 0
+        self._nulls = 0
+        self._validity = hashlib.sha256()
+        self._lengths = hashlib.sha256()
+        self._values = hashlib.sha256()
+        if pa.types.is_struct(kind):
+            self._children = [_Hasher(field.type) for field in kind]
+        elif pa.types.is_large_list(kind):
+            self._children = [_Hasher(kind.value_type)]
+        else:
+            self._children = []
+
+    def update(self, array: pa.Array) -> None:
+        self._rows += len(array)
+        self._nulls += array.null_count
+        self._validity.update(array.is_valid().cast(pa.uint8()).to_numpy(zero_copy_only=False))
+        if pa.types.is_struct(array.type):
+            for child, values in zip(self._children, array.flatten(), strict=True):
+                child.update(values)
+        elif pa.types.is_large_list(array.type):
+            self._lengths.update(pc.fill_null(pc.list_value_length(array), 0).cast(pa.int64()).to_numpy(zero_copy_only=False))
+            self._children[0].update(array.flatten())
+        elif pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type):
+            filled = array.fill_null(b"" if pa.types.is_large_binary(array.type) else "") if array.null_count else array
+            offsets, data = _bytes_of(filled)
+            self._lengths.update(np.diff(offsets).tobytes())
+            self._values.update(data)
+        else:
+            self._values.update(_fixed_width(array))
+
+    def digest(self) -> bytes:
+        parts: Iterable[bytes] = (
+            _size(self._rows),
+            _size(self._nulls),
+            self._validity.digest(),
+            self._lengths.digest(),
+            self._values.digest(),
+            *(child.digest() for child in self._children),
+        )
+        return hashlib.sha256(b"".join(parts)).digest()
+
+
+def _bytes_of(array: pa.Array) -> tuple[npt.NDArray[np.int64], memoryview]:
+    """Offsets and the bytes between them of a large string or binary array without nulls."""
+    _, offsets_buffer, data_buffer = array.buffers()
+    if not len(array):
+        return np.zeros(1, "<i8"), memoryview(b"")
+    offsets = np.frombuffer(offsets_buffer, "<i8", count=len(array) + 1, offset=8 * array.offset)
+    data = memoryview(data_buffer if data_buffer is not None else b"")
+    return offsets, data[offsets[0] : offsets[-1]]
+
+
+def _fixed_width(array: pa.Array) -> bytes:
+    """Little-endian values with nulls zeroed and one NaN."""
+    kind = array.type
+    if pa.types.is_decimal(kind):
+        return _decimal_bytes(array)
+    if pa.types.is_boolean(kind):
+        array = array.cast(pa.uint8())
+    elif pa.types.is_date32(kind):
+        array = array.cast(pa.int32())
+    elif pa.types.is_temporal(kind):
+        array = array.cast(pa.int64())
+    values = (array.fill_null(0) if array.null_count else array).to_numpy(zero_copy_only=False)
+    if pa.types.is_floating(kind):
+        bits = values.view(np.uint64 if kind == pa.float64() else np.uint32)
+        values = np.where(np.isnan(values), _CANONICAL_NAN if kind == pa.float64() else _CANONICAL_NAN_32, bits)
+    return bytes(np.ascontiguousarray(values).data)
+
+
+def _decimal_bytes(array: pa.Array) -> bytes:
+    """The unscaled value as a 16-byte two's complement integer."""
+    if array.null_count:
+        array = array.fill_null(pa.scalar(Decimal(0), array.type))
+    return bytes(memoryview(array.buffers()[1])[16 * array.offset : 16 * (array.offset + len(array))]) if len(array) else b""

@@ -1,0 +1,162 @@
+"""The Arrow schema of events, and bringing foreign tables to it without changing a value."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eventlake.columns.problems import Problem
+from eventlake.core.attributes import ASSIGNED, ATTRIBUTES, CLOUDEVENTS_NAMES
+from eventlake.core.instants import MAX_US, MIN_US, parse_instant
+
+INSTANT = pa.timestamp("us", tz="UTC")
+TYPES: dict[str, pa.DataType] = {name: INSTANT if name == "time" else pa.string() for name in ATTRIBUTES}
+SCHEMA = pa.schema([pa.field(name, TYPES[name]) for name in ATTRIBUTES])
+PANDAS_INDEX = "__index_level_0__"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Events on their way in.
+
+    Attributes:
+        table: All columns of ``SCHEMA``, one chunk each; rows in the order in which they will be appended.
+        recorded_at: timestamp[us, UTC] where the batch is a copied history, else None.
+        sequence: int64 where the batch says which sequences it expects to get, else None.
+    """
+
+    table: pa.Table
+    recorded_at: pa.Array | None = None
+    sequence: pa.Array | None = None
+
+    @property
+    def rows(self) -> int:
+        """Number of events."""
+        return int(self.table.num_rows)
+
+
+def to_batch(table: pa.Table) -> tuple[Batch, list[Problem]]:
+    """Brings a table to the event schema: renames CloudEvents spellings, casts without loss, adds missing attributes as nulls.
+
+    Returns:
+        The batch, and the problems met: unknown or doubled columns, wrong types, values that do not convert.
+    """
+    columns: dict[str, pa.Array] = {}
+    problems: list[Problem] = []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        target = CLOUDEVENTS_NAMES.get(name, name)
+        if target == PANDAS_INDEX:
+            continue
+        if target in columns:
+            problems.append(Problem(None, name, f"expected each column once, found {target!r} twice"))
+        elif target in TYPES or target in ASSIGNED:
+            columns[target] = _convert(target, column, problems)
+        else:
+            known = ", ".join((*ATTRIBUTES, "recorded_at"))
+            problems.append(Problem(None, name, f"expected one of {known}; other facts belong into data or extensions"))
+    rows = table.num_rows
+    arrays = [columns.get(name, pa.nulls(rows, TYPES[name])) for name in ATTRIBUTES]
+    return Batch(pa.Table.from_arrays(arrays, schema=SCHEMA), columns.get("recorded_at"), columns.get("sequence")), problems
+
+
+def _convert(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.Array:
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    convert: Callable[[str, pa.ChunkedArray, list[Problem]], pa.ChunkedArray]
+    if name in {"time", "recorded_at"}:
+        convert = _instants
+    elif name == "sequence":
+        convert = _integers
+    else:
+        convert = _text
+    converted = convert(name, column, problems)
+    return converted.combine_chunks() if isinstance(converted, pa.ChunkedArray) else converted
+
+
+def _text(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.ChunkedArray:
+    kind = column.type
+    if pa.types.is_null(kind):
+        return column.cast(pa.string())
+    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    if text or (binary and name == "data"):
+        with contextlib.suppress(pa.ArrowInvalid):
+            result = column.cast(pa.string())
+            result.validate(full=True)
+            return result
+        return _decode(name, column.cast(pa.large_binary()), problems)
+    hint = "JSON text (utf8)" if name == "data" else "text (utf8)"
+    problems.append(Problem(None, name, f"expected {hint}", _named(kind)))
+    return pa.chunked_array([pa.nulls(len(column), pa.string())])
+
+
+def _decode(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.ChunkedArray:
+    """Row by row, to name the rows that are not UTF-8."""
+    values: list[str | None] = []
+    for row, value in enumerate(column.to_pylist()):
+        try:
+            values.append(value if value is None else value.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            problems.append(Problem(row, name, f"expected UTF-8 (byte {error.start} is not)", value))
+            values.append(None)
+    return pa.chunked_array([pa.array(values, pa.string())])
+
+
+def _instants(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.ChunkedArray:
+    kind = column.type
+    if pa.types.is_null(kind):
+        return column.cast(INSTANT)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return parse_instants(name, column.to_pylist(), problems)
+    if not pa.types.is_timestamp(kind) or kind.tz is None:
+        found = "timestamps without a zone" if pa.types.is_timestamp(kind) else _named(kind)
+        problems.append(Problem(None, name, "expected timestamps with a zone or RFC 3339 text", found))
+        return pa.chunked_array([pa.nulls(len(column), INSTANT)])
+    try:
+        result = column.cast(INSTANT)
+    except pa.ArrowInvalid:
+        return _nanoseconds(name, column, problems)
+    outside = pc.or_kleene(pc.less(result, _bound(MIN_US)), pc.greater(result, _bound(MAX_US)))
+    rows = pc.indices_nonzero(outside.combine_chunks()).to_pylist()
+    problems.extend(Problem(row, name, "expected an instant in the years 1 to 9999 UTC") for row in rows)
+    return result
+
+
+def _bound(value: int) -> pa.Scalar:
+    return pa.scalar(value, pa.int64()).cast(INSTANT)
+
+
+def _nanoseconds(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.ChunkedArray:
+    """Names the rows that are finer than a microsecond (or do not fit one)."""
+    result = column.cast(INSTANT, safe=False)
+    lossy = pc.fill_null(pc.not_equal(result.cast(column.type, safe=False), column), fill_value=False)
+    rows = pc.indices_nonzero(lossy.combine_chunks()).to_pylist()
+    problems.extend(Problem(row, name, "expected microseconds at the finest", str(column[row])) for row in rows)
+    return result
+
+
+def parse_instants(name: str, values: list[Any], problems: list[Problem]) -> pa.Array:
+    """RFC 3339 text to timestamp[us, UTC]; what does not parse becomes null and a problem."""
+    micros: list[int | None] = []
+    for row, value in enumerate(values):
+        try:
+            micros.append(value if value is None else parse_instant(value))
+        except ValueError as error:
+            problems.append(Problem(row, name, str(error), value))
+            micros.append(None)
+    return pa.array(micros, pa.int64()).cast(INSTANT)
+
+
+def _integers(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.ChunkedArray:
+    if pa.types.is_integer(column.type) and not column.null_count:
+        with contextlib.suppress(pa.ArrowInvalid):
+            return column.cast(pa.int64())
+    problems.append(Problem(None, name, "expected int64 without nulls", _named(column.type)))
+    return pa.chunked_array([pa.nulls(len(column), pa.int64())])
+
+
+def _named(kind: pa.DataType) -> str:
+    return f"a column of {kind}"

@@ -1,0 +1,30 @@
+"""Dataset rows and spines to Parquet bytes and back. Their bytes are never identity: that is the content hash."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from eventlake.columns.content import normalise
+from eventlake.columns.segments import read_bytes, write_bytes
+
+PART_ROWS = 1_000_000
+
+
+def encode(table: pa.Table) -> bytes:
+    """Parquet bytes of one table."""
+    return write_bytes(table)
+
+
+def encode_parts(table: pa.Table) -> Iterator[bytes]:
+    """Parquet bytes of consecutive slices; an empty table is one part."""
+    for start in range(0, max(table.num_rows, 1), PART_ROWS):
+        yield encode(table.slice(start, PART_ROWS))
+
+
+def decode(data: bytes, where: str) -> pa.Table:
+    """The table, in normal types.
+
+    Raises:
+        CorruptionError: Not a Parquet file.
+    """
+    return normalise(read_bytes(data, where))

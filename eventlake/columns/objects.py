@@ -1,0 +1,186 @@
+"""Events given as Python dicts or as lines of NDJSON, to Arrow.
+
+Both are CloudEvents in JSON form: attribute names as CloudEvents spells them or with our underscores, ``data`` the payload. Attributes
+nobody knows are CloudEvents extensions and go into ``extensions``. In NDJSON the payload is cut out of the line byte for byte.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from typing import Any
+
+import jiter
+import msgspec
+import pyarrow as pa
+
+from eventlake.columns.envelope import INSTANT, TYPES, parse_instants
+from eventlake.columns.json_scan import NO_JSON, scan_one
+from eventlake.columns.problems import Problem
+from eventlake.core.attributes import ATTRIBUTES, CLOUDEVENTS_NAMES, MAX_PAYLOAD_BYTES
+from eventlake.core.instants import micros
+from eventlake.core.payload import to_json
+
+_KNOWN = (*ATTRIBUTES, "recorded_at", "sequence")
+_SPECVERSION = "1.0"
+_MISSPELLED = 0.7
+MAX_LINE_BYTES = 2 * MAX_PAYLOAD_BYTES
+_LINE = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def from_objects(events: Iterable[Any]) -> tuple[pa.Table, list[Problem]]:
+    """Dicts to a table; ``data`` as text or bytes is kept as given, any other value is serialised by ``core.payload``."""
+    rows: list[dict[str, Any]] = []
+    problems: list[Problem] = []
+    for row, event in enumerate(events):
+        if isinstance(event, Mapping):
+            rows.append(_attributes(row, event, problems))
+        else:
+            problems.append(Problem(row, "event", "expected a dict", event))
+            rows.append({})
+    for row, attributes in enumerate(rows):
+        if attributes.get("data") is not None:
+            attributes["data"] = _payload(row, attributes["data"], problems)
+    return _table(rows, problems), problems
+
+
+def from_ndjson(content: bytes) -> tuple[pa.Table, list[Problem]]:
+    """Lines of NDJSON to a table; blank lines are skipped, rows are counted by line."""
+    rows: list[dict[str, Any]] = []
+    problems: list[Problem] = []
+    for row, line in enumerate(content.split(b"\n")):
+        if not line.strip():
+            continue
+        reason = scan_one(line, MAX_LINE_BYTES)
+        try:
+            raw = {} if reason else _LINE.decode(line)
+            event = {name: bytes(value) if name == "data" else jiter.from_json(bytes(value)) for name, value in raw.items()}
+        except msgspec.DecodeError:
+            reason, event = "expected one JSON object a line", {}
+        if reason:
+            problems.append(Problem(row, "line", reason, line.decode("utf-8", "replace")))
+        attributes = _attributes(row, event, problems)
+        data = attributes.get("data")
+        attributes["data"] = None if data in {None, b"null"} else data.decode()
+        attributes["line"] = row
+        rows.append(attributes)
+    lines = [attributes.pop("line") for attributes in rows]
+    table_problems: list[Problem] = []
+    table = _table(rows, table_problems)
+    problems += [Problem(lines[p.row] if p.row is not None else None, p.field, p.message, p.found) for p in table_problems]
+    return table, problems
+
+
+def _attributes(row: int, event: Mapping[Any, Any], problems: list[Problem]) -> dict[str, Any]:
+    """One event's members under our names; strangers are collected as extensions."""
+    attributes: dict[str, Any] = {}
+    strangers: dict[str, Any] = {}
+    for name, value in event.items():
+        target = CLOUDEVENTS_NAMES.get(name, name)
+        if target in attributes:
+            problems.append(Problem(row, str(name), f"expected {target!r} once, found it under two spellings"))
+        elif target in _KNOWN:
+            attributes[target] = value
+        elif target == "specversion":
+            if value != _SPECVERSION:
+                problems.append(Problem(row, "specversion", f"expected {_SPECVERSION!r}", value))
+        else:
+            _extension(row, name, value, strangers, problems)
+    if strangers:
+        _add_extensions(row, attributes, strangers, problems)
+    return attributes
+
+
+def _extension(row: int, name: Any, value: Any, strangers: dict[str, Any], problems: list[Problem]) -> None:
+    if name == "data_base64":
+        problems.append(Problem(row, name, "binary payloads are not kept; expected JSON in data"))
+        return
+    text = name if isinstance(name, str) else ""
+    close = difflib.get_close_matches(text, _KNOWN, n=1, cutoff=_MISSPELLED)
+    if close or not (text.isascii() and text.isalnum() and text == text.lower()):
+        meant = f"; did you mean {close[0]!r}?" if close else ""
+        message = f"expected a known attribute or a CloudEvents extension (lower-case letters and digits){meant}"
+        problems.append(Problem(row, str(name), message, name))
+    else:
+        strangers[text] = value
+
+
+def _add_extensions(row: int, attributes: dict[str, Any], strangers: dict[str, Any], problems: list[Problem]) -> None:
+    given = attributes.get("extensions")
+    if given is None:
+        attributes["extensions"] = strangers
+    elif isinstance(given, Mapping):
+        attributes["extensions"] = {**given, **strangers}
+    else:
+        problems.append(Problem(row, "extensions", "expected an object beside the extensions given by name", given))
+
+
+def _payload(row: int, value: Any, problems: list[Problem]) -> str | None:
+    try:
+        if isinstance(value, bytes):
+            return value.decode("utf-8")
+        text = value if isinstance(value, str) else to_json(value)
+        text.encode("utf-8")
+    except UnicodeDecodeError as error:
+        problems.append(Problem(row, "data", f"expected UTF-8 (byte {error.start} is not)", value))
+    except UnicodeEncodeError:
+        problems.append(Problem(row, "data", "expected text without lone surrogates", value))
+    except (TypeError, ValueError) as error:
+        problems.append(Problem(row, "data", f"{NO_JSON}: {error}", value))
+    else:
+        return text
+    return None
+
+
+def _table(rows: list[dict[str, Any]], problems: list[Problem]) -> pa.Table:
+    present = [name for name in _KNOWN if any(name in attributes for attributes in rows)]
+    columns: dict[str, pa.Array] = {}
+    for name in present:
+        values = [attributes.get(name) for attributes in rows]
+        if name in {"time", "recorded_at"}:
+            columns[name] = _instants(name, values, problems)
+        elif name == "sequence":
+            columns[name] = pa.array([v if isinstance(v, int) else None for v in values], pa.int64())
+        else:
+            columns[name] = pa.array([_text(row, name, v, problems) for row, v in enumerate(values)], TYPES[name])
+    return pa.table(columns) if columns else pa.table({"id": pa.nulls(len(rows), pa.string())})
+
+
+def _instants(name: str, values: list[Any], problems: list[Problem]) -> pa.Array:
+    texts: list[Any] = [None] * len(values)
+    exact: list[int | None] = [None] * len(values)
+    for row, value in enumerate(values):
+        if isinstance(value, str):
+            texts[row] = value
+        elif isinstance(value, datetime):
+            try:
+                exact[row] = micros(value)
+                if getattr(value, "nanosecond", 0):
+                    problems.append(Problem(row, name, "expected microseconds at the finest", str(value)))
+            except ValueError as error:
+                problems.append(Problem(row, name, str(error), str(value)))
+        elif value is not None:
+            expected = "expected an instant, not a day" if isinstance(value, date) else "expected a datetime with a zone or RFC 3339"
+            problems.append(Problem(row, name, expected, value))
+    parsed = parse_instants(name, texts, problems).cast(pa.int64()).to_pylist()
+    merged = [a if a is not None else b for a, b in zip(exact, parsed, strict=True)]
+    return pa.array(merged, pa.int64()).cast(INSTANT)
+
+
+def _text(row: int, name: str, value: Any, problems: list[Problem]) -> str | None:
+    if name == "extensions" and isinstance(value, Mapping):
+        try:
+            value = to_json(value)
+        except (TypeError, ValueError) as error:
+            problems.append(Problem(row, name, f"{NO_JSON}: {error}", value))
+            return None
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        problems.append(Problem(row, name, "expected text", value))
+        return None
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        problems.append(Problem(row, name, "expected text without lone surrogates", value))
+        return None
+    return value

@@ -1,0 +1,36 @@
+"""What is wrong with a batch, by row and field; collected, so that a producer hears of everything at once."""
+
+from dataclasses import dataclass
+from typing import Any
+
+_SHOWN_CHARACTERS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One broken rule.
+
+    Attributes:
+        row: 0-based row in the batch (line of an NDJSON file), or None where a whole column is wrong.
+        field: The attribute.
+        message: What was expected.
+        found: What was there.
+    """
+
+    row: int | None
+    field: str
+    message: str
+    found: Any = None
+
+    def __str__(self) -> str:
+        """``row 3, field time: expected …, found …``."""
+        where = f"row {self.row:,}, field {self.field}" if self.row is not None else f"column {self.field}"
+        found = "" if self.found is None else f", found {shorten(self.found)}"
+        return f"{where}: {self.message}{found}"
+
+
+def shorten(value: Any) -> str:
+    """``repr`` of a value, cut to what a message can hold."""
+    text = value if isinstance(value, type) else repr(value)
+    text = str(text)
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"

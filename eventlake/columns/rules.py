@@ -1,0 +1,117 @@
+"""The event rules (DESIGN: docs/format.md, "Event rules"), checked over whole columns."""
+
+import json
+from collections.abc import Iterator
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eventlake.columns.envelope import Batch
+from eventlake.columns.json_scan import payload_problems, scan_one
+from eventlake.columns.problems import Problem
+from eventlake.core.attributes import ATTRIBUTES, CORRECTIONS, MAX_ATTRIBUTE_BYTES, REQUIRED, RESERVED_TYPES
+from eventlake.core.canonical import canonical_json
+
+_CONTROL = r"[\x00-\x1f\x7f-\x{9f}]"
+_JSON_CONTENT = r"^(?i)(application|text)/([a-z0-9.!#$&^_-]+\+)?json(\s*;.*)?$"
+_TRACEPARENT = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
+_FREE_TEXT = frozenset({"time", "data", "extensions"})
+
+
+def rule_problems(batch: Batch) -> list[Problem]:
+    """Every broken rule of the batch alone: what is in the lake already is not looked at."""
+    frame = pl.DataFrame(batch.table.drop_columns(["data"]))
+    problems: list[Problem] = []
+    for name in REQUIRED:
+        problems += _where(frame, pl.col(name).is_null(), name, "required, but null or missing", shown=False)
+    for name in ATTRIBUTES:
+        if name not in _FREE_TEXT and frame[name].null_count() < frame.height:
+            problems += _text_problems(frame, name)
+    problems += _where(frame, pl.col("type").is_in(list(RESERVED_TYPES)), "type", "this name is a table in SQL; expected another")
+    problems += _where(frame, ~pl.col("datacontenttype").str.contains(_JSON_CONTENT), "datacontenttype", "expected a JSON content type")
+    problems += _where(frame, ~pl.col("traceparent").str.contains(_TRACEPARENT), "traceparent", "expected a W3C trace parent")
+    problems += _correction_problems(frame)
+    problems += _doubles(frame)
+    problems += _clock_problems(batch)
+    problems += payload_problems(batch.table.column("data").combine_chunks())
+    return problems
+
+
+def _text_problems(frame: pl.DataFrame, name: str) -> Iterator[Problem]:
+    column = pl.col(name)
+    yield from _where(frame, column == "", name, "expected at least one character", shown=False)
+    yield from _where(frame, column.str.contains(_CONTROL), name, "expected no control characters")
+    too_long = f"expected at most {MAX_ATTRIBUTE_BYTES:,} bytes"
+    yield from _where(frame, column.str.len_bytes() > MAX_ATTRIBUTE_BYTES, name, too_long)
+
+
+def _correction_problems(frame: pl.DataFrame) -> Iterator[Problem]:
+    if frame["corrects"].null_count() + frame["correction"].null_count() == 2 * frame.height:
+        return
+    correction, corrects = pl.col("correction"), pl.col("corrects")
+    yield from _where(frame, ~correction.is_in(list(CORRECTIONS)), "correction", "expected 'replace' or 'retract'")
+    yield from _where(
+        frame, correction.is_not_null() & corrects.is_null(), "corrects", "expected the id of the event corrected", shown=False
+    )
+    yield from _where(frame, corrects == pl.col("id"), "corrects", "an event cannot correct itself; expected an earlier event's id")
+
+
+def _doubles(frame: pl.DataFrame) -> Iterator[Problem]:
+    key = frame.select("source", "id")
+    if key.n_unique() == key.height:
+        return
+    seen = key.with_row_index("row").with_columns(first=pl.col("row").first().over("source", "id"))
+    for row, first, source, event_id in (
+        seen.filter(pl.col("row") != pl.col("first"), pl.col("id").is_not_null(), pl.col("source").is_not_null())
+        .select("row", "first", "source", "id")
+        .iter_rows()
+    ):
+        yield Problem(row, "id", f"expected (source, id) once in a batch, it stands in row {first:,} already", (source, event_id))
+
+
+def _clock_problems(batch: Batch) -> Iterator[Problem]:
+    recorded, sequence = batch.recorded_at, batch.sequence
+    if recorded is not None:
+        micros = pl.Series("recorded_at", recorded.cast(pa.int64()))
+        frame = micros.to_frame().with_columns(before=micros.shift(1))
+        message = "expected an instant in every row of a copied history"
+        yield from _where(frame, pl.col("recorded_at").is_null(), "recorded_at", message, shown=False)
+        message = "expected non-decreasing instants in a copied history, this one is before the row above"
+        yield from _where(frame, pl.col("recorded_at") < pl.col("before"), "recorded_at", message, shown=False)
+    if sequence is not None and len(sequence) and not sequence.null_count:
+        expected = pa.array(range(sequence[0].as_py(), sequence[0].as_py() + len(sequence)), pa.int64())
+        rows = pc.indices_nonzero(pc.not_equal(sequence, expected)).to_pylist()
+        yield from (Problem(row, "sequence", "expected dense sequences in order", sequence[row].as_py()) for row in rows)
+
+
+def _where(frame: pl.DataFrame, condition: pl.Expr, field: str, message: str, *, shown: bool = True) -> Iterator[Problem]:
+    hits = frame.select(condition.alias("hit"))["hit"].fill_null(value=False).arg_true()
+    values = frame[field]
+    for row in hits:
+        yield Problem(row, field, message, values[row] if shown else None)
+
+
+def canonical_extensions(batch: Batch) -> tuple[Batch, list[Problem]]:
+    """The batch with every ``extensions`` in canonical JSON, an empty object as null; what is no object is a problem."""
+    column = batch.table.column("extensions")
+    if column.null_count == batch.rows:
+        return batch, []
+    problems: list[Problem] = []
+    values = [None if text is None else _canonical_object(row, text, problems) for row, text in enumerate(column.to_pylist())]
+    index = batch.table.schema.get_field_index("extensions")
+    table = batch.table.set_column(index, "extensions", pa.array(values, pa.string()))
+    return Batch(table, batch.recorded_at, batch.sequence), problems
+
+
+def _canonical_object(row: int, text: str, problems: list[Problem]) -> str | None:
+    reason = scan_one(text.encode())
+    value = None if reason else json.loads(text)
+    if reason or not isinstance(value, dict):
+        problems.append(Problem(row, "extensions", reason or "expected a JSON object", text))
+        return None
+    try:
+        return canonical_json(value).decode() if value else None
+    except TypeError as error:
+        problems.append(Problem(row, "extensions", f"expected no floating point numbers: {error}", text))
+        return None

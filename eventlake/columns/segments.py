@@ -1,0 +1,117 @@
+"""The segment codec: event columns to Parquet bytes and back. The only place that knows ``pyarrow.parquet``."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from eventlake.columns.envelope import INSTANT, TYPES, Batch
+from eventlake.core.attributes import ATTRIBUTES
+from eventlake.errors import CorruptionError
+
+ROW_GROUP_ROWS = 122_880
+MAX_ROWS = 1_000_000
+"""A larger batch becomes several segments of one commit."""
+
+_DICTIONARY = ("source", "type", "subject")
+_DELTA = ("time", "recorded_at")
+
+
+def encode(table: pa.Table) -> bytes:
+    """Parquet bytes of event columns; zstd, dictionaries only where values repeat, delta encoding of times."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        compression_level=1,
+        row_group_size=ROW_GROUP_ROWS,
+        use_dictionary=[name for name in _DICTIONARY if name in table.column_names],
+        column_encoding={name: "DELTA_BINARY_PACKED" for name in _DELTA if name in table.column_names},
+        write_page_checksum=True,
+        store_schema=False,
+    )
+    return bytes(sink.getvalue())
+
+
+def stored_columns(batch: Batch) -> pa.Table:
+    """What of a batch goes into the file: attributes that are null in every row are left out; ``recorded_at`` where it is given."""
+    present = [name for name in ATTRIBUTES if batch.table.column(name).null_count < batch.rows]
+    table = batch.table.select(present)
+    return table if batch.recorded_at is None else table.append_column("recorded_at", batch.recorded_at)
+
+
+def decode(data: bytes, where: str, columns: list[str] | None = None) -> pa.Table:
+    """The table in a segment's bytes, with the stored columns among ``columns`` (all of them for None).
+
+    Raises:
+        CorruptionError: Not a Parquet file of event columns.
+    """
+    table = read_bytes(data, where, columns)
+    try:
+        return table.cast(pa.schema([pa.field(name, {**TYPES, "recorded_at": INSTANT}[name]) for name in table.column_names]))
+    except (pa.ArrowException, KeyError) as error:
+        raise _unreadable(where, error) from error
+
+
+def write_bytes(table: pa.Table) -> bytes:
+    """Any table as Parquet bytes, its Arrow types kept."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", row_group_size=ROW_GROUP_ROWS, write_page_checksum=True)
+    return bytes(sink.getvalue())
+
+
+def read_bytes(data: bytes, where: str, columns: list[str] | None = None) -> pa.Table:
+    """The table in Parquet bytes, with those of its columns that are among ``columns``.
+
+    Raises:
+        CorruptionError: Not a Parquet file.
+    """
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        return file.read(columns=[name for name in file.schema_arrow.names if columns is None or name in columns])
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(where, error) from error
+
+
+def _unreadable(where: str, error: Exception) -> CorruptionError:
+    message = f"{where} is no readable Parquet file of the expected columns: {error}"
+    return CorruptionError(message, "run 'eventlake verify LAKE'; restore the file from a backup.", path=where)
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What a commit says of a segment besides its hashes; times in microseconds."""
+
+    types: tuple[tuple[str, int], ...]
+    time: tuple[int, int] | None
+    undated: int
+    recorded: tuple[int, int] | None
+
+
+def statistics(table: pa.Table) -> Statistics:
+    """Counts the event types and finds the bounds of the clocks in a segment's table."""
+    counts = pc.value_counts(table.column("type").combine_chunks())
+    types = sorted(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))
+    time = table.column("time") if "time" in table.column_names else None
+    return Statistics(
+        types=tuple(types),
+        time=None if time is None else _bounds(time),
+        undated=table.num_rows if time is None else time.null_count,
+        recorded=_bounds(table.column("recorded_at")) if "recorded_at" in table.column_names else None,
+    )
+
+
+def _bounds(column: pa.ChunkedArray) -> tuple[int, int]:
+    bounds = pc.min_max(column.cast(pa.int64()))
+    return bounds["min"].as_py(), bounds["max"].as_py()
+
+
+def read_parquet(path: str) -> pa.Table:
+    """A foreign Parquet file of events, as it is.
+
+    Raises:
+        pa.ArrowException: Not a Parquet file.
+    """
+    return pq.ParquetFile(path).read()

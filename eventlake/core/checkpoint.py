@@ -1,0 +1,54 @@
+"""A checkpoint names one history: ``(origin, watermark, root)``."""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from eventlake.errors import InvalidInputError
+
+_FORM = re.compile(r"(?P<origin>\S+) (?P<watermark>0|[1-9][0-9]*)@(?P<root>[0-9a-f]{64})")
+_ORIGIN = re.compile(r"[^\s+\x00-\x1f\x7f]{1,200}")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The identity of a history: the same for any batching, compaction, compression or Parquet version.
+
+    Attributes:
+        origin: The lake's name, such as ``bank.example/loans``.
+        watermark: Number of events; all events with ``sequence < watermark``.
+        root: RFC 6962 Merkle tree hash over those events, 64 lower-case hex digits.
+    """
+
+    origin: str
+    watermark: int
+    root: str
+
+    def __str__(self) -> str:
+        """One line: ``origin watermark@root``, read back by ``parse``."""
+        return f"{self.origin} {self.watermark}@{self.root}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Reads the one-line form.
+
+        Raises:
+            InvalidInputError: The text is not ``origin watermark@root``.
+        """
+        match = _FORM.fullmatch(text.strip())
+        if match is None:
+            message = f"not a checkpoint: {text.strip()!r}"
+            raise InvalidInputError(message, "a checkpoint is one line: ORIGIN WATERMARK@ROOT, as 'eventlake show' prints it.")
+        return cls(match["origin"], int(match["watermark"]), match["root"])
+
+
+def check_origin(origin: str) -> str:
+    """Returns ``origin`` where it can name a lake: 1 to 200 characters without blanks, control characters or ``+``.
+
+    Raises:
+        InvalidInputError: It cannot.
+    """
+    if not isinstance(origin, str) or not _ORIGIN.fullmatch(origin):
+        message = f"origin must be 1 to 200 characters without blanks or '+', found {origin!r}"
+        raise InvalidInputError(message, "an origin names the lake for ever, like a URL without scheme: 'bank.example/loans'.")
+    return origin

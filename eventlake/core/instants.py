@@ -1,0 +1,58 @@
+"""Instants as microseconds since 1970-01-01 UTC, and their RFC 3339 spelling. Nothing finer, nothing without a zone."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+MIN_US = (datetime(1, 1, 1, tzinfo=UTC) - EPOCH) // MICROSECOND
+MAX_US = (datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC) - EPOCH) // MICROSECOND
+
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
+
+
+def parse_instant(text: str) -> int:
+    """Microseconds since the epoch of an RFC 3339 date-time with a zone.
+
+    Raises:
+        ValueError: Not RFC 3339, no zone, finer than a microsecond, or outside the years 1 to 9999.
+    """
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        message = "expected an RFC 3339 instant like 2026-01-31T12:00:00Z"
+        raise ValueError(message)
+    day, clock, fraction, zone = match.groups()
+    if zone is None:
+        message = "expected a zone (Z or +01:00), found a naive time"
+        raise ValueError(message)
+    fraction = (fraction or "").rstrip("0")
+    if len(fraction) > 6:  # noqa: PLR2004 - microseconds have six digits
+        message = "expected microseconds at the finest"
+        raise ValueError(message)
+    return micros(datetime.fromisoformat(f"{day}T{clock}{'.' + fraction.ljust(6, '0') if fraction else ''}{zone.upper()}"))
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since the epoch.
+
+    Raises:
+        ValueError: ``moment`` is naive, or outside the years 1 to 9999 in UTC.
+    """
+    if moment.utcoffset() is None:
+        message = "expected a time with a zone, found a naive one"
+        raise ValueError(message)
+    value = (moment - EPOCH) // MICROSECOND
+    if not MIN_US <= value <= MAX_US:
+        message = "expected an instant in the years 1 to 9999 UTC"
+        raise ValueError(message)
+    return value
+
+
+def from_micros(value: int) -> datetime:
+    """The aware UTC datetime ``value`` microseconds after the epoch."""
+    return EPOCH + timedelta(microseconds=value)
+
+
+def format_instant(value: int) -> str:
+    """RFC 3339 in UTC, with microseconds only where there are any."""
+    return from_micros(value).isoformat().replace("+00:00", "Z")

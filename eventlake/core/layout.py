@@ -1,0 +1,49 @@
+"""Every path in a lake comes from here, so that writer, reader and verify cannot drift apart."""
+
+import re
+
+LAKE = "lake.json"
+LOG = "log"
+SEGMENTS = "segments"
+BUILDS = "builds"
+TEMPORARY_PREFIX = ".tmp-"
+
+_COMMIT = re.compile(r"log/([0-9]{20})\.json")
+_SEGMENT = re.compile(r"segments/([0-9a-f]{64})\.parquet")
+_BUILD = re.compile(r"builds/([a-z0-9_][a-z0-9_.-]*)/([0-9a-f]{12})/(.+)")
+
+SHORT_HASH = 12
+"""Hex digits of a manifest hash in a folder name and in messages."""
+
+
+def commit_path(version: int) -> str:
+    """Where commit ``version`` stands."""
+    return f"{LOG}/{version:020d}.json"
+
+
+def commit_version(path: str) -> int | None:
+    """The version whose commit stands at ``path``, or None where ``path`` is no commit's."""
+    match = _COMMIT.fullmatch(path)
+    return int(match[1]) if match else None
+
+
+def segment_path(sha256: str) -> str:
+    """Where the segment with this SHA-256 stands."""
+    return f"{SEGMENTS}/{sha256}.parquet"
+
+
+def segment_sha256(path: str) -> str | None:
+    """The SHA-256 that the name ``path`` promises, or None where ``path`` is no segment's."""
+    match = _SEGMENT.fullmatch(path)
+    return match[1] if match else None
+
+
+def build_path(name: str, manifest_hash: str) -> str:
+    """The folder of a built dataset."""
+    return f"{BUILDS}/{name}/{manifest_hash[:SHORT_HASH]}"
+
+
+def build_parts(path: str) -> tuple[str, str, str] | None:
+    """``(dataset name, short manifest hash, file)`` of a path below ``builds/``, or None."""
+    match = _BUILD.fullmatch(path)
+    return (match[1], match[2], match[3]) if match else None

@@ -1,0 +1,92 @@
+"""The Merkle tree of RFC 6962 (section 2.1) over events, and compact ranges that let any cut of it fold to the same root.
+
+A compact range stands for the leaves ``[start, stop)`` by the roots of its maximal aligned perfect subtrees, left to right (at most two
+per level). Ranges that meet merge without looking at a leaf; the range ``[0, N)``, called the *frontier*, gives the root.
+See https://www.rfc-editor.org/rfc/rfc6962#section-2.1 and the compact ranges of transparency-dev/merkle.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+HASH_BYTES = 32
+EMPTY_ROOT = hashlib.sha256(b"").digest()
+
+
+def leaf_hash(event_bytes: bytes) -> bytes:
+    """SHA-256(0x00 ‖ event bytes)."""
+    return hashlib.sha256(b"\x00" + event_bytes).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """SHA-256(0x01 ‖ left ‖ right)."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def aligned_levels(start: int, stop: int) -> list[int]:
+    """The levels (log2 of the size) of the maximal aligned perfect subtrees of ``[start, stop)``, left to right."""
+    levels = []
+    position = start
+    while position < stop:
+        aligned = (position & -position).bit_length() - 1 if position else stop.bit_length()
+        level = min(aligned, (stop - position).bit_length() - 1)
+        levels.append(level)
+        position += 1 << level
+    return levels
+
+
+@dataclass(frozen=True, slots=True)
+class CompactRange:
+    """The leaves ``[start, stop)`` by the roots of their maximal aligned perfect subtrees."""
+
+    start: int
+    stop: int
+    nodes: tuple[bytes, ...]
+
+    def __post_init__(self) -> None:
+        expected = len(aligned_levels(self.start, self.stop))
+        if not 0 <= self.start <= self.stop or len(self.nodes) != expected:
+            message = f"[{self.start}, {self.stop}) has {expected} subtrees, found {len(self.nodes)}"
+            raise ValueError(message)
+
+    @classmethod
+    def empty(cls, position: int = 0) -> "CompactRange":
+        """The range without leaves at ``position``."""
+        return cls(position, position, ())
+
+    def merge(self, right: "CompactRange") -> "CompactRange":
+        """The range of both; ``right`` must start where this one stops. Hashes O(log N) times."""
+        if right.start != self.stop:
+            message = f"ranges do not meet: [{self.start}, {self.stop}) and [{right.start}, {right.stop})"
+            raise ValueError(message)
+        stack: list[tuple[int, int, bytes]] = []
+        position = self.start
+        levels = aligned_levels(self.start, self.stop) + aligned_levels(right.start, right.stop)
+        for level, node in zip(levels, self.nodes + right.nodes, strict=True):
+            stack.append((position, level, node))
+            position += 1 << level
+            while len(stack) > 1 and stack[-1][1] == stack[-2][1] and stack[-2][0] >> stack[-2][1] & 1 == 0:
+                _, _, last = stack.pop()
+                at, height, first = stack.pop()
+                stack.append((at, height + 1, node_hash(first, last)))
+        return CompactRange(self.start, right.stop, tuple(node for _, _, node in stack))
+
+    def root(self) -> bytes:
+        """The RFC 6962 tree hash; only the range ``[0, N)`` has one."""
+        if self.start != 0:
+            message = f"a root needs a range from 0, this one starts at {self.start}"
+            raise ValueError(message)
+        if not self.nodes:
+            return EMPTY_ROOT
+        root = self.nodes[-1]
+        for node in reversed(self.nodes[:-1]):
+            root = node_hash(node, root)
+        return root
+
+    def hex(self) -> list[str]:
+        """The nodes as lower-case hex, for documents."""
+        return [node.hex() for node in self.nodes]
+
+    @classmethod
+    def from_hex(cls, start: int, stop: int, nodes: list[str]) -> "CompactRange":
+        """The inverse of ``hex``."""
+        return cls(start, stop, tuple(bytes.fromhex(node) for node in nodes))

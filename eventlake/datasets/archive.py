@@ -1,0 +1,184 @@
+"""A built dataset's folder: who writes which file, in which order, and reading it back with every hash checked.
+
+``builds/<name>/<manifest_hash[:12]>/`` holds ``part-*.parquet`` (the rows), ``spine.parquet``, ``source/…``, ``provenance.json`` and, last
+of all, ``manifest.json``: a dataset without one is not there. What an interrupted build left behind harms nobody.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from eventlake.columns import frames
+from eventlake.core import layout
+from eventlake.core.canonical import seal, sha256_hex, unseal
+from eventlake.core.dataset import DatasetManifest
+from eventlake.errors import CorruptionError
+from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage
+
+MANIFEST = "manifest.json"
+PROVENANCE = "provenance.json"
+SPINE = "spine.parquet"
+SOURCE = "source"
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """The folder of one dataset.
+
+    Attributes:
+        storage: Where the lake is.
+        manifest: The dataset's identity.
+        folder: Relative to the lake.
+    """
+
+    storage: Storage
+    manifest: DatasetManifest
+    folder: str
+
+    def provenance(self) -> dict[str, Any]:
+        """What is not identity: when, where, with which versions, and the files with their SHA-256.
+
+        Raises:
+            CorruptionError: Missing, damaged, or another dataset's.
+        """
+        path = f"{self.folder}/{PROVENANCE}"
+        document = unseal(self._read(path), path)
+        if document.get("manifest_hash") != self.manifest.manifest_hash:
+            message = f"{path} belongs to another manifest"
+            raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=path)
+        return document
+
+    def rows(self) -> pa.Table:
+        """The stored rows, from files whose hashes are checked first.
+
+        Raises:
+            CorruptionError: A file is missing or not what was written.
+        """
+        files = self.provenance()["files"]
+        parts = sorted(name for name in files if name.startswith("part-"))
+        return pa.concat_tables([frames.decode(self.file(name, files), f"{self.folder}/{name}") for name in parts])
+
+    def file(self, name: str, files: Mapping[str, Any]) -> bytes:
+        """One file of the folder, its hash checked against the provenance.
+
+        Raises:
+            CorruptionError: Missing, or not what was written.
+        """
+        path = f"{self.folder}/{name}"
+        return _checked(self._read(path), files[name]["sha256"], path)
+
+    def spine(self) -> pa.Table | None:
+        """The archived spine with its ``spine_row``, or None where the dataset has none. The caller compares its content hash."""
+        if self.manifest.recipe.spine is None:
+            return None
+        path = f"{self.folder}/{SPINE}"
+        return frames.decode(self._read(path), path)
+
+    def sources(self) -> dict[str, str]:
+        """The archived source files, checked against the recipe.
+
+        Raises:
+            CorruptionError: One is missing or was changed.
+        """
+        texts = {}
+        for name, sha256 in self.manifest.recipe.sources.items():
+            path = f"{self.folder}/{SOURCE}/{name}"
+            texts[name] = _checked(self._read(path), sha256, path).decode()
+        return texts
+
+    def _read(self, path: str) -> bytes:
+        try:
+            return self.storage.read(path)
+        except ObjectMissingError:
+            message = f"{path} is missing"
+            raise CorruptionError(message, "restore it, or rebuild the dataset from its definition.", path=path) from None
+
+
+def _checked(data: bytes, sha256: str, path: str) -> bytes:
+    found = sha256_hex(data)
+    if found != sha256:
+        message = f"{path} is not what was written: expected sha256 {sha256}, found {found}"
+        raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file.", path=path)
+    return data
+
+
+def publish(
+    storage: Storage,
+    manifest: DatasetManifest,
+    *,
+    rows: pa.Table,
+    spine: pa.Table | None,
+    sources: Mapping[str, str],
+    provenance: Mapping[str, Any],
+) -> Archive:
+    """Writes a dataset's folder, the manifest last. Publishing what is published already changes nothing."""
+    archive = Archive(storage, manifest, layout.build_path(manifest.recipe.name, manifest.manifest_hash))
+    if _published(archive):
+        return archive
+    files: dict[str, bytes] = {}
+    for number, data in enumerate(frames.encode_parts(rows)):
+        files[_part_name(number, data)] = data
+    if spine is not None:
+        files[SPINE] = frames.encode(spine)
+    files |= {f"{SOURCE}/{name}": text.encode() for name, text in sources.items()}
+    for name, data in files.items():
+        _put(storage, f"{archive.folder}/{name}", data)
+    listed = {name: {"bytes": len(data), "sha256": sha256_hex(data)} for name, data in files.items()}
+    document = {**provenance, "files": listed, "manifest_hash": manifest.manifest_hash}
+    _put(storage, f"{archive.folder}/{PROVENANCE}", seal(document))
+    _put(storage, f"{archive.folder}/{MANIFEST}", manifest.encode())
+    return archive
+
+
+def _part_name(number: int, data: bytes) -> str:
+    return f"part-{number:05d}-{sha256_hex(data)[: layout.SHORT_HASH]}.parquet"
+
+
+def is_part(name: str, data: bytes) -> bool:
+    """Whether ``name`` is the one that ``publish`` gives to rows with these bytes."""
+    number = name.removeprefix("part-")[:5]
+    return number.isdigit() and name == _part_name(int(number), data)
+
+
+def _published(archive: Archive) -> bool:
+    try:
+        data = archive.storage.read(f"{archive.folder}/{MANIFEST}")
+    except ObjectMissingError:
+        return False
+    _checked(data, archive.manifest.manifest_hash, f"{archive.folder}/{MANIFEST}")
+    return True
+
+
+def _put(storage: Storage, path: str, data: bytes) -> None:
+    """Creates a file. A left-over of an interrupted build gives way: without a manifest nobody reads it."""
+    try:
+        storage.create(path, data)
+    except ObjectExistsError:
+        if storage.read(path) != data:
+            storage.delete(path)
+            storage.create(path, data)
+
+
+def open_archive(storage: Storage, folder: str) -> Archive:
+    """The dataset in ``folder``; its manifest must hash to what the folder's name and the provenance say.
+
+    Raises:
+        CorruptionError: The manifest is damaged.
+        UnsupportedFormatError: Written by a newer eventlake.
+    """
+    path = f"{folder}/{MANIFEST}"
+    data = storage.read(path)
+    try:
+        manifest = DatasetManifest.decode(json.loads(data), path)
+    except ValueError as error:
+        if isinstance(error, CorruptionError):
+            raise
+        message = f"{path} is not a dataset manifest: {error}"
+        raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=path) from error
+    if manifest.encode() != data or not folder.endswith(manifest.manifest_hash[: layout.SHORT_HASH]):
+        message = f"{path} was changed: its hash is {sha256_hex(data)}"
+        raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file.", path=path)
+    return Archive(storage, manifest, folder)

@@ -1,0 +1,142 @@
+"""Building a dataset: run the projection at a pinned history, hash the rows, publish them."""
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import pyarrow as pa
+
+from eventlake.columns.content import content_hash, logical_type, normalise, schema_of
+from eventlake.core.canonical import sha256_hex
+from eventlake.core.dataset import DatasetManifest, Recipe, Spine
+from eventlake.core.progress import task
+from eventlake.datasets.archive import publish
+from eventlake.datasets.dataset import Dataset
+from eventlake.errors import InvalidInputError, InvalidProjectionError, NotIdenticalError
+from eventlake.history.pinned import PinnedHistory
+from eventlake.projections import duckdb_runner, polars_runner
+from eventlake.projections.definition import Projection
+from eventlake.projections.rows import Types, declared_types, finish, validate
+
+SPINE_ROW = "spine_row"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Rows and their identity, not yet published."""
+
+    manifest: DatasetManifest
+    rows: pa.Table
+
+
+def build(projection: Projection, history: PinnedHistory, *, spine: Any, engine: str | None, expected: str | None = None) -> Dataset:
+    """Makes and publishes a dataset. On any error nothing is published. ``expected`` is the content hash that a lock pins.
+
+    Raises:
+        NotIdenticalError: The rows do not have the expected content hash.
+        InvalidProjectionError: The projection cannot be built as declared, or not on ``engine``.
+        SchemaMismatchError: The rows break the declared schema.
+        CorruptionError: A segment of the history is damaged.
+    """
+    if engine not in {None, projection.engine}:
+        message = f"projection {projection.name} runs on {projection.engine}, not on {engine}"
+        raise InvalidProjectionError(message, "SQL runs on duckdb, Python functions on polars.", engine=engine)
+    started = time.time_ns() // 1000
+    spine_table = None if spine is None else spine_rows(spine)
+    made = make(projection, declared_types(projection.schema), history, spine_table)
+    if expected not in {None, made.manifest.content_hash}:
+        message = (
+            f"dataset {projection.name} is not what its lock pins: expected content hash {expected}, made {made.manifest.content_hash}"
+        )
+        hint = "the code, an engine's version or the lake differs from when the lock was written; nothing was published."
+        raise NotIdenticalError(message, hint, expected=expected, found=made.manifest.content_hash)
+    validate(projection, made.rows, made.manifest.content_hash)
+    provenance = _provenance(history, started)
+    archive = publish(history.storage, made.manifest, rows=made.rows, spine=spine_table, sources=projection.sources, provenance=provenance)
+    return Dataset(archive)
+
+
+def make(projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None) -> Made:
+    """Runs a projection over a history whose segments are re-hashed first, and hashes the rows. ``types`` are the declared ones."""
+    history.check()
+    with task(f"building {projection.name}", 3) as advance:
+        result = _run(projection, history, spine)
+        advance(1)
+        rows = finish(projection, types, result)
+        advance(1)
+        output = content_hash(rows)
+        advance(1)
+    schema = tuple((name, kind) for name, kind in schema_of(rows))
+    return Made(DatasetManifest(recipe_of(projection, types, history, spine), output, rows.num_rows, schema), rows)
+
+
+def _run(projection: Projection, history: PinnedHistory, spine: pa.Table | None) -> pa.Table:
+    if projection.kind == "sql":
+        return duckdb_runner.run(projection.name, projection.sources[projection.entry], history, spine, projection.parameters)
+    function: Callable[..., Any] | None = projection.function
+    if function is None:
+        message = f"projection {projection.name} has no function to run"
+        raise InvalidProjectionError(message)
+    return polars_runner.run(projection.name, function, history, spine, projection.parameters)
+
+
+def recipe_of(projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None) -> Recipe:
+    """Everything that decides the rows."""
+    sql = projection.kind == "sql"
+    runner: Any = duckdb_runner if sql else polars_runner
+    reads_clock = not sql or duckdb_runner.reads_clock(projection.sources[projection.entry], history, spine)
+    return Recipe(
+        name=projection.name,
+        checkpoint=history.checkpoint,
+        clock_hash=history.clock_hash() if reads_clock else None,
+        kind=projection.kind,
+        entry=projection.entry,
+        sources={name: sha256_hex(text.encode()) for name, text in projection.sources.items()},
+        parameters=dict(projection.parameters),
+        spine=None if spine is None else Spine(spine.num_rows, content_hash(spine)),
+        engine=projection.engine,
+        engine_version=runner.VERSION,
+        settings=dict(runner.SETTINGS),
+        level=projection.level,
+        key=projection.key,
+        declared_schema=None if types is None else tuple((name, logical_type(kind)) for name, kind in types.items()),
+    )
+
+
+def spine_rows(spine: Any) -> pa.Table:
+    """A caller's spine as a table in normal types with the 0-based column ``spine_row`` in front.
+
+    Raises:
+        InvalidInputError: Nothing that speaks Arrow, or a column is called ``spine_row``.
+        SchemaMismatchError: A column has a type that cannot be hashed.
+    """
+    frame = spine.collect() if hasattr(spine, "collect") and not hasattr(spine, "__arrow_c_stream__") else spine
+    if not hasattr(frame, "__arrow_c_stream__"):
+        message = f"expected the spine as a Polars, pandas or Arrow table, found {type(spine).__name__}"
+        raise InvalidInputError(message)
+    table = pa.RecordBatchReader.from_stream(frame).read_all()
+    if SPINE_ROW in table.column_names:
+        message = f"the spine has a column {SPINE_ROW!r}; that name is for its row number"
+        raise InvalidInputError(message, "rename the column.")
+    return normalise(table.add_column(0, SPINE_ROW, pa.array(range(table.num_rows), pa.int64())))
+
+
+def _provenance(history: PinnedHistory, started: int) -> dict[str, Any]:
+    packages = ("duckdb", "eventlake", "numpy", "pandera", "polars", "pyarrow")
+    return {
+        "built_at": started,
+        "check": "declared, unchecked",
+        "commit_hash": history.commit_hash,
+        "environment": {
+            "machine": platform.machine(),
+            "polars_threads": polars_runner.pool_size(),
+            "python": platform.python_version(),
+            "system": platform.system(),
+        },
+        "format": 0,
+        "milliseconds": time.time_ns() // 1_000_000 - started // 1000,
+        "versions": {name: version(name) for name in packages},
+    }

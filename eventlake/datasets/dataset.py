@@ -1,0 +1,110 @@
+"""A built dataset, as users hold it."""
+
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from eventlake.columns.content import content_hash
+from eventlake.core import layout
+from eventlake.core.card import Card, counted
+from eventlake.core.dataset import DatasetManifest
+from eventlake.datasets.archive import Archive
+from eventlake.errors import CorruptionError
+from eventlake.history.duckdb_sql import to_pandas
+
+_SHOWN_ROWS = 5
+
+
+class Dataset:
+    """The rows a projection made at a watermark, with the manifest that names them. Rows are read, and their hash checked, on first use."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._table: pa.Table | None = None
+
+    @property
+    def manifest(self) -> DatasetManifest:
+        """The dataset's identity."""
+        return self._archive.manifest
+
+    @property
+    def name(self) -> str:
+        """The projection's name."""
+        return self.manifest.recipe.name
+
+    @property
+    def manifest_hash(self) -> str:
+        """SHA-256 of the manifest: what to write beside a model."""
+        return self.manifest.manifest_hash
+
+    @property
+    def content_hash(self) -> str:
+        """Hash of the rows: what came out."""
+        return self.manifest.content_hash
+
+    @property
+    def recipe_hash(self) -> str:
+        """Hash of the recipe: what went in."""
+        return self.manifest.recipe.recipe_hash
+
+    @property
+    def watermark(self) -> int:
+        """Number of events of the history it was made from."""
+        return self.manifest.recipe.checkpoint.watermark
+
+    @property
+    def path(self) -> str:
+        """Its folder: a path on a local disk, else relative to the lake."""
+        return self._archive.storage.locate(self._archive.folder) or self._archive.folder
+
+    def arrow(self) -> pa.Table:
+        """The rows in key order as a pyarrow table.
+
+        Raises:
+            CorruptionError: A stored file is missing or not what was written, or the rows do not have the manifest's content hash.
+        """
+        if self._table is None:
+            table = self._archive.rows()
+            found = content_hash(table)
+            if found != self.content_hash:
+                message = f"the rows of {self._archive.folder} hash to {found}, its manifest says {self.content_hash}"
+                raise CorruptionError(message, "run 'eventlake verify LAKE', or 'eventlake reproduce' the dataset.", path=self.path)
+            self._table = table
+        return self._table
+
+    def polars(self) -> pl.DataFrame:
+        """The rows in key order as a Polars frame."""
+        return pl.DataFrame(self.arrow())
+
+    def pandas(self) -> Any:
+        """The rows in key order as a pandas frame.
+
+        Raises:
+            MissingDependencyError: pandas is not installed.
+        """
+        return to_pandas(self.arrow())
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """The rows for any library that speaks Arrow."""
+        return self.arrow().__arrow_c_stream__(requested_schema)
+
+    def card(self) -> Card:
+        """What to show."""
+        recipe = self.manifest.recipe
+        facts = (
+            ("shape", f"{counted(self.manifest.rows, 'row')}, {counted(len(self.manifest.schema), 'column')}, key {', '.join(recipe.key)}"),
+            ("made from", f"{counted(recipe.checkpoint.watermark, 'event')} of {recipe.checkpoint.origin}"),
+            ("level", f"{recipe.level} (declared, unchecked)"),
+            ("engine", f"{recipe.engine} {recipe.engine_version}"),
+            ("content_hash", self.content_hash),
+            ("recipe_hash", self.recipe_hash),
+            ("manifest_hash", self.manifest_hash),
+            ("path", self.path),
+        )
+        rows = tuple((name, kind) for name, kind in self.manifest.schema)
+        return Card(f"dataset {self.name}", facts, ("column", "type"), rows)
+
+    def __repr__(self) -> str:
+        """``Dataset(name, manifest hash, rows)``."""
+        return f"Dataset({self.name!r}, {self.manifest_hash[: layout.SHORT_HASH]!r}, rows={self.manifest.rows})"

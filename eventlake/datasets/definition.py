@@ -1,0 +1,139 @@
+"""A dataset definition: the folder ``datasets/<name>/`` beside the training code, described by its ``dataset.toml``."""
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from eventlake.columns.segments import read_parquet
+from eventlake.errors import InvalidProjectionError, NotFoundError
+from eventlake.history.pinned import PinnedHistory
+from eventlake.projections import duckdb_runner
+from eventlake.projections.definition import Projection
+from eventlake.projections.source import load
+
+FILE = "dataset.toml"
+_KEYS = frozenset({"name", "engine", "key", "level", "sql", "python", "files", "schema", "spine", "lake", "parameters"})
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What a ``dataset.toml`` says.
+
+    Attributes:
+        folder: Where it stands.
+        settings: Its content, keys checked.
+    """
+
+    folder: Path
+    settings: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The dataset's name."""
+        return str(self.settings["name"])
+
+    @property
+    def lake(self) -> str | None:
+        """Where its lake is, if it says so: a URI, or a path relative to the folder."""
+        uri = self.settings.get("lake")
+        if uri is None or "://" in uri:
+            return uri
+        return str((self.folder / uri).resolve())
+
+    def projection(self, engine: str | None = None) -> Projection:
+        """The projection for ``engine`` (None for the one that ``dataset.toml`` names first).
+
+        Raises:
+            InvalidProjectionError: There is none for that engine, a file is missing, or a setting is not usable.
+        """
+        engine = engine or self.settings.get("engine") or ("duckdb" if "sql" in self.settings else "polars")
+        setting = {"duckdb": "sql", "polars": "python"}.get(engine)
+        if setting is None or setting not in self.settings:
+            message = f"{self._file}: there is nothing to run on {engine!r}"
+            raise InvalidProjectionError(message, 'give sql = "query.sql" for duckdb, python = "file.py:function" for polars.')
+        entry = str(self.settings[setting])
+        names = [entry.partition(":")[0], *self.settings.get("files", [])]
+        sources = {name: self._text(name) for name in names}
+        function: Callable[..., Any] | None = None
+        if setting == "python":
+            function = load(entry, sources, self.folder)
+        return Projection(
+            name=self.name,
+            kind=setting,
+            entry=entry,
+            sources=sources,
+            key=tuple(self.settings["key"]),
+            level=self.settings.get("level", "exact"),
+            schema=self._schema(),
+            parameters=self.settings.get("parameters", {}),
+            function=function,
+        )
+
+    def spine(self, history: PinnedHistory) -> pa.Table | None:
+        """The spine: rows of a file, or of a query over the same history; None where the definition has none."""
+        name = self.settings.get("spine")
+        if name is None:
+            return None
+        path = self.folder / name
+        if path.suffix == ".sql":
+            return duckdb_runner.run(f"{self.name} (its spine)", self._text(name), history, None, {})
+        try:
+            if path.suffix == ".parquet":
+                return read_parquet(str(path))
+            if path.suffix == ".csv":
+                return pl.read_csv(path, try_parse_dates=True).to_arrow()
+        except (OSError, pa.ArrowException, pl.exceptions.PolarsError) as error:
+            message = f"{self._file}: the spine {name} cannot be read: {error}"
+            raise InvalidProjectionError(message, path=str(path)) from error
+        message = f"{self._file}: expected the spine as a .sql, .parquet or .csv file, found {name}"
+        raise InvalidProjectionError(message, path=str(path))
+
+    def _schema(self) -> Any:
+        entry = self.settings.get("schema")
+        if entry is None:
+            return None
+        file = str(entry).partition(":")[0]
+        return load(str(entry), {file: self._text(file)}, self.folder)
+
+    def _text(self, name: str) -> str:
+        try:
+            return (self.folder / name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            message = f"{self._file} names {name}, which cannot be read: {error}"
+            raise InvalidProjectionError(message, f"paths are relative to {self.folder}.", path=name) from error
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / FILE
+
+
+def read_definition(folder: Path) -> Definition:
+    """Reads ``dataset.toml``.
+
+    Raises:
+        NotFoundError: ``folder`` has none.
+        InvalidProjectionError: It is not TOML, a required setting is missing, or one is unknown.
+    """
+    file = folder / FILE
+    try:
+        settings = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        message = f"there is no {FILE} in {folder}"
+        raise NotFoundError(message, "give the folder of a dataset definition, such as datasets/overdue_loans.", path=str(file)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        message = f"{file} is not TOML: {error}"
+        raise InvalidProjectionError(message, path=str(file)) from error
+    unknown, missing = sorted(set(settings) - _KEYS), sorted({"name", "key"} - set(settings))
+    if unknown or missing:
+        problem = f"unknown settings {', '.join(unknown)}" if unknown else f"missing settings {', '.join(missing)}"
+        message = f"{file}: {problem}"
+        raise InvalidProjectionError(message, f"the settings are {', '.join(sorted(_KEYS))}.", path=str(file))
+    if not isinstance(settings["key"], list):
+        message = f"{file}: expected key as a list of columns, found {settings['key']!r}"
+        raise InvalidProjectionError(message, path=str(file))
+    return Definition(folder, settings)

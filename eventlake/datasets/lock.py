@@ -1,0 +1,104 @@
+"""``dataset.lock``: what a dataset definition was last built to. Committed to git like a package manager's lock file."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from eventlake.core.checkpoint import Checkpoint
+from eventlake.core.commit import check_format
+from eventlake.datasets.dataset import Dataset
+from eventlake.errors import InvalidInputError, NotFoundError
+
+FILE = "dataset.lock"
+FORMAT = 0
+_HEADER = "# Written by 'eventlake build'; commit it to git, do not edit it. 'eventlake build --locked' rebuilds exactly this.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """What a definition is pinned to.
+
+    Attributes:
+        name: The dataset's name.
+        checkpoint: The history.
+        engine: Engine and version that built it, such as ``duckdb 2.0.0``.
+        rows: Number of rows.
+        content_hash: What must come out.
+        recipe_hash: What went in, on that engine.
+        manifest_hash: The dataset, on that engine.
+    """
+
+    name: str
+    checkpoint: Checkpoint
+    engine: str
+    rows: int
+    content_hash: str
+    recipe_hash: str
+    manifest_hash: str
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Self:
+        """The lock of a built dataset.
+
+        Raises:
+            InvalidInputError: Its level is ``unproven``.
+        """
+        recipe = dataset.manifest.recipe
+        if recipe.level == "unproven":
+            message = f"dataset {recipe.name} is declared unproven; there is nothing to lock"
+            raise InvalidInputError(message, "declare it exact or fixed, or build without a lock (--no-lock).")
+        engine = f"{recipe.engine} {recipe.engine_version}"
+        rows, content = dataset.manifest.rows, dataset.content_hash
+        return cls(recipe.name, recipe.checkpoint, engine, rows, content, dataset.recipe_hash, dataset.manifest_hash)
+
+    def text(self) -> str:
+        """The file's content: TOML."""
+        lines: dict[str, str | int] = {
+            "format": FORMAT,
+            "name": self.name,
+            "checkpoint": str(self.checkpoint),
+            "engine": self.engine,
+            "rows": self.rows,
+            "content_hash": self.content_hash,
+            "recipe_hash": self.recipe_hash,
+            "manifest_hash": self.manifest_hash,
+        }
+        return _HEADER + "".join(f"{key} = {value if isinstance(value, int) else _quoted(value)}\n" for key, value in lines.items())
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """The lock of a definition's folder.
+
+        Raises:
+            NotFoundError: There is none.
+            InvalidInputError: It is not a lock.
+            UnsupportedFormatError: Written by a newer eventlake.
+        """
+        file = folder / FILE
+        try:
+            document = tomllib.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            message = f"there is no {FILE} in {folder}"
+            raise NotFoundError(message, "build once without --locked to write it.", path=str(file)) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            message = f"{file} is not a lock: {error}"
+            raise InvalidInputError(message, "restore it from git, or build without --locked.", path=str(file)) from error
+        check_format(document, str(file))
+        try:
+            return cls(
+                name=document["name"],
+                checkpoint=Checkpoint.parse(document["checkpoint"]),
+                engine=document["engine"],
+                rows=document["rows"],
+                content_hash=document["content_hash"],
+                recipe_hash=document["recipe_hash"],
+                manifest_hash=document["manifest_hash"],
+            )
+        except (KeyError, AttributeError) as error:
+            message = f"{file} is not a lock: {error!r}"
+            raise InvalidInputError(message, "restore it from git, or build without --locked.", path=str(file)) from error
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,88 @@
+"""Re-hashing built datasets: manifest, provenance, source, spine and rows, and files that do not belong."""
+
+from dataclasses import dataclass, field
+
+from eventlake.columns.content import content_hash
+from eventlake.core import layout
+from eventlake.datasets.archive import MANIFEST, PROVENANCE, Archive, is_part, open_archive
+from eventlake.datasets.catalogue import folders
+from eventlake.errors import EventlakeError
+from eventlake.history.report import Finding
+from eventlake.history.resolve import at_checkpoint
+from eventlake.log.chain import Chain
+from eventlake.storage import Storage
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was found in ``builds/``."""
+
+    problems: list[Finding] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
+    datasets: int = 0
+    size_bytes: int = 0
+
+
+def verify_datasets(storage: Storage, chain: Chain | None, *, deep: bool) -> Findings:
+    """Checks every published dataset; with ``deep`` the rows are hashed again too, and its checkpoint is looked up in ``chain``."""
+    findings = Findings()
+    published = list(folders(storage))
+    for item in storage.list(layout.BUILDS):
+        parts = layout.build_parts(item.path)
+        folder = item.path.removesuffix(f"/{parts[2]}") if parts else None
+        if item.path.rsplit("/", 1)[-1].startswith(layout.TEMPORARY_PREFIX):
+            findings.notes.append(Finding(item.path, "left by an interrupted write; harmless"))
+        elif folder is None:
+            findings.problems.append(Finding(item.path, "extra: not a file of a dataset"))
+        elif folder not in published:
+            findings.notes.append(Finding(item.path, "part of a build that was never published, or whose manifest is gone"))
+    for folder in published:
+        _dataset(storage, folder, chain, findings, deep=deep)
+    return findings
+
+
+def _dataset(storage: Storage, folder: str, chain: Chain | None, findings: Findings, *, deep: bool) -> None:
+    findings.datasets += 1
+    try:
+        archive = open_archive(storage, folder)
+        files = archive.provenance()["files"]
+    except EventlakeError as error:
+        where = error.facts.get("path", f"{folder}/{MANIFEST}")
+        findings.problems.append(Finding(str(where), error.message))
+        return
+    _files(archive, files, findings)
+    try:
+        if deep and not any(finding.path.startswith(f"{folder}/") for finding in findings.problems):
+            _contents(archive, findings)
+        if chain is not None:
+            at_checkpoint(chain, archive.manifest.recipe.checkpoint)
+    except EventlakeError as error:
+        findings.problems.append(Finding(f"{folder}/{MANIFEST}", error.message))
+
+
+def _files(archive: Archive, files: dict[str, dict[str, object]], findings: Findings) -> None:
+    known = {*files, MANIFEST, PROVENANCE}
+    for name in files:
+        try:
+            findings.size_bytes += len(archive.file(name, files))
+        except EventlakeError as error:
+            findings.problems.append(Finding(f"{archive.folder}/{name}", error.message))
+    for item in archive.storage.list(archive.folder):
+        name = item.path.removeprefix(f"{archive.folder}/")
+        if name in known or name.startswith(layout.TEMPORARY_PREFIX):
+            continue
+        if is_part(name, archive.storage.read(item.path)):
+            findings.notes.append(Finding(item.path, "rows of an interrupted build; harmless"))
+        else:
+            findings.problems.append(Finding(item.path, "extra: not a file of this dataset"))
+
+
+def _contents(archive: Archive, findings: Findings) -> None:
+    manifest = archive.manifest
+    found = content_hash(archive.rows())
+    if found != manifest.content_hash:
+        findings.problems.append(Finding(archive.folder, f"its rows hash to {found}, its manifest says {manifest.content_hash}"))
+    spine = archive.spine()
+    if spine is not None and manifest.recipe.spine is not None and content_hash(spine) != manifest.recipe.spine.content_hash:
+        findings.problems.append(Finding(archive.folder, "its spine does not hash to what its manifest says"))
+    archive.sources()

@@ -1,0 +1,320 @@
+"""A seeded simulator of a small consumer lender, told as the events its systems would record.
+
+Three sources speak: originations (``loan.applied``, ``loan.granted`` or ``loan.declined``,
+``instalment.scheduled``), the bank file (``payment.received``) and collections
+(``payment.missed``, ``reminder.sent``, ``loan.written_off``, ``loan.repaid``). What the borrower
+does is drawn; what the lender does follows from what the lender had *recorded* by then.
+
+Invariants: the same arguments give the same bytes on every platform and Python version. So
+every draw is ``random()`` scaled to an integer, money is integer cents, instants are integer
+microseconds since the epoch, and nothing reads a clock, a locale or a maths library.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from operator import attrgetter
+
+import pyarrow as pa
+
+APPLICATIONS = (date(2024, 1, 1), date(2026, 1, 1))
+"""Half-open range of the days on which loans are applied for."""
+HISTORY_END = date(2026, 5, 1)
+"""Events recorded from this day, 00:00 UTC, on are left out, so the newest loans are unfinished."""
+LOANS_MAX = 1_000_000
+"""Exclusive bound of ``loans``: loan numbers are written with six digits."""
+
+SOURCES = {
+    "loan.applied": "/lender/origination",
+    "loan.granted": "/lender/origination",
+    "loan.declined": "/lender/origination",
+    "instalment.scheduled": "/lender/origination",
+    "payment.received": "/lender/bank-file",
+    "payment.missed": "/lender/collections",
+    "reminder.sent": "/lender/collections",
+    "loan.written_off": "/lender/collections",
+    "loan.repaid": "/lender/collections",
+}
+"""Which of the lender's systems tells events of a type."""
+
+SECOND = 1_000_000
+HOUR = 3_600 * SECOND
+DAY = 24 * HOUR
+EPOCH = date(1970, 1, 1).toordinal()
+
+# The shape of the story: days count from an instalment's due day.
+SCORE_MAX = 620
+TERMS_MONTHS = (6, 12, 12, 18)
+HARDSHIP_STAYS_PER_MILLE = 620
+MISSED_AFTER_DAYS = 7
+REMINDERS_AFTER_DAYS = (8, 21)
+WRITTEN_OFF_AFTER_DAYS = 90
+CATCH_UP_MONTHS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One fact as its source tells it; ``time`` and ``recorded_at`` are microseconds UTC."""
+
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: int
+    recorded_at: int
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Instalment:
+    """One amount owed from 00:00 UTC of ``due_day``, in days since the epoch."""
+
+    number: int
+    due_day: int
+    cents: int
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """Money for one instalment, paid at ``time`` and told by the bank at ``recorded_at``."""
+
+    instalment: int
+    cents: int
+    time: int
+    recorded_at: int
+
+
+class Dice:
+    """Integer draws made from ``random()``, the one method whose values Python never changes."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed).random  # noqa: S311 - a simulation, no secret
+
+    def below(self, bound: int) -> int:
+        """Draws from ``[0, bound)``."""
+        return int(self._random() * bound)
+
+    def between(self, low: int, high: int) -> int:
+        """Draws from ``[low, high]``."""
+        return low + self.below(high - low + 1)
+
+    def chance(self, per_mille: int) -> bool:
+        """Is true ``per_mille`` times in a thousand."""
+        return self.below(1000) < per_mille
+
+    def pick(self, choices: Sequence[str]) -> str:
+        """Draws one of the choices, each equally likely."""
+        return choices[self.below(len(choices))]
+
+
+def simulate(loans: int = 1_500, seed: int = 7) -> pa.Table:
+    """Tells the history of a lender from 2024-01-01 up to ``HISTORY_END``.
+
+    Args:
+        loans: Number of applications, 0 to 999,999, spread evenly over 2024 and 2025.
+        seed: Picks the history. The sign is ignored, as ``random.Random`` does.
+
+    Returns:
+        Columns ``id``, ``source``, ``type``, ``subject``, ``data`` (a JSON object): utf8;
+        ``time`` and ``recorded_at``: timestamp[us, UTC], ``time <= recorded_at``. No nulls.
+        ``id`` is unique. Ordered by ``recorded_at``, then ``time``, then loan number, then the
+        order in which the loan's story is told (granted before its instalments, a payment of the
+        oldest instalment first).
+
+    Raises:
+        ValueError: ``loans`` is negative or needs more than six digits.
+    """
+    if not 0 <= loans < LOANS_MAX:
+        raise ValueError(f"expected 0 to {LOANS_MAX - 1} loans, found {loans}")
+    dice = Dice(seed)
+    first, last = (_days(day) * DAY // SECOND for day in APPLICATIONS)
+    applied = sorted((first + dice.below(last - first)) * SECOND for _ in range(loans))
+    told = [event for number, time in enumerate(applied, 1) for event in _loan(dice, number, time)]
+    known = [event for event in told if event.recorded_at < _days(HISTORY_END) * DAY]
+    # The sort is stable, and the loans were told in order of their numbers.
+    known.sort(key=attrgetter("recorded_at", "time"))
+    return _table(known)
+
+
+def _loan(dice: Dice, number: int, applied: int) -> Iterator[Event]:
+    """Tells one loan from application to its end; may run past ``HISTORY_END``."""
+    tell = _Teller(number)
+    risk = 1000 * dice.below(1000) * dice.below(1000) // 1_000_000
+    principal = 100_00 * dice.between(5, 60)
+    months = TERMS_MONTHS[dice.below(len(TERMS_MONTHS))]
+    purpose = dice.pick(("car", "home", "holiday", "education", "other"))
+    asked = f'{{"principal":{_money(principal)},"term_months":{months},"purpose":"{purpose}"}}'
+    yield tell("loan.applied", "applied", applied, _soon(dice, applied), asked)
+
+    # The lender sees the risk only through a noisy score, and prices by it.
+    score = risk + dice.between(-150, 150)
+    decided = applied + dice.between(2 * HOUR // SECOND, 2 * DAY // SECOND) * SECOND
+    recorded = _soon(dice, decided)
+    if score > SCORE_MAX:
+        reason = '{"reason":"score"}'
+        yield tell("loan.declined", "declined", decided, recorded, reason)
+        return
+    rate = 490 + 10 * max(0, score // 5)
+    interest = principal * rate * months // (12 * 10_000)
+    granted = f'{{"principal":{_money(principal)},"term_months":{months},"rate":{_rate(rate)},"interest":{_money(interest)}}}'
+    yield tell("loan.granted", "granted", decided, recorded, granted)
+    plan = _schedule(decided, principal + interest, months)
+    for owed in plan:
+        name = f"instalment-{owed.number}"
+        data = f"{{{_owed(owed)}}}"
+        yield tell("instalment.scheduled", name, decided, recorded, data)
+    yield from _service(dice, tell, plan, sorted(_behave(dice, risk, plan), key=attrgetter("time")))
+
+
+def _behave(dice: Dice, risk: int, plan: Sequence[Instalment]) -> Iterator[Payment]:
+    """Draws what the borrower pays; never more than an instalment's amount for any instalment.
+
+    Hardship is what carries the past into the future: it begins more often at a higher risk
+    (0 to 999) and lasts for some months. Outside hardship, all arrears are paid with the
+    instalment; inside it, an instalment is missed, paid in part, or paid late.
+    """
+    arrears: list[tuple[int, int]] = []
+    hardship = False
+    # After the last instalment the borrower still has a few months to pay what is left.
+    end = plan[-1].due_day
+    extra = [Instalment(0, end + 30 * month, 0) for month in range(1, CATCH_UP_MONTHS + 1)]
+    for owed in (*plan, *extra):
+        if owed.cents:
+            arrears.append((owed.number, owed.cents))
+        hardship = dice.chance(HARDSHIP_STAYS_PER_MILLE if hardship else risk // 4)
+        if not arrears or (hardship and dice.chance(450)):
+            continue
+        if not hardship:
+            days = dice.between(1, 12) if dice.chance(40 + risk // 2) else dice.between(-2, 2)
+            paying, arrears = arrears, []
+        elif dice.chance(500):
+            days = dice.between(0, 10)
+            number, cents = arrears[0]
+            part = cents * dice.between(20, 80) // 100
+            paying, arrears[0] = [(number, part)], (number, cents - part)
+        else:
+            days = dice.between(8, 28)
+            paying = [arrears.pop(0)]
+        time = (owed.due_day + days) * DAY + dice.between(6 * 3_600, 20 * 3_600) * SECOND
+        recorded = _bank_file(time)
+        yield from (Payment(number, cents, time, recorded) for number, cents in paying if cents)
+
+
+def _service(dice: Dice, tell: "_Teller", plan: Sequence[Instalment], payments: Sequence[Payment]) -> Iterator[Event]:
+    """Tells what the lender saw and did, up to the repayment or the write-off."""
+    end = _write_off(plan, payments)
+    kept = [payment for payment in payments if end is None or payment.time < end]
+    for count, payment in enumerate(kept, 1):
+        data = f'{{"instalment":{payment.instalment},"amount":{_money(payment.cents)}}}'
+        name = f"payment-{count}"
+        yield tell("payment.received", name, payment.time, payment.recorded_at, data)
+    for owed in plan:
+        yield from _chase(dice, tell, owed, kept, end)
+    left = sum(owed.cents for owed in plan) - sum(payment.cents for payment in kept)
+    if end is not None:
+        data = f'{{"outstanding":{_money(left)}}}'
+        yield tell("loan.written_off", "written-off", end, _soon(dice, end), data)
+    elif left == 0:
+        time = max(payment.recorded_at for payment in kept)
+        data = f'{{"paid":{_money(sum(payment.cents for payment in kept))}}}'
+        yield tell("loan.repaid", "repaid", time, _soon(dice, time), data)
+
+
+def _chase(dice: Dice, tell: "_Teller", owed: Instalment, payments: Sequence[Payment], end: int | None) -> Iterator[Event]:
+    """Tells that an instalment was missed and that the borrower was reminded, while it is short."""
+    missed = (owed.due_day + MISSED_AFTER_DAYS) * DAY + 5 * HOUR
+    if not _short(payments, owed, missed) or (end is not None and missed >= end):
+        return
+    received = _money(_received(payments, owed, missed))
+    data = f'{{{_owed(owed)},"received":{received}}}'
+    name = f"missed-{owed.number}"
+    yield tell("payment.missed", name, missed, _soon(dice, missed), data)
+    for level, days in enumerate(REMINDERS_AFTER_DAYS, 1):
+        sent = (owed.due_day + days) * DAY + dice.between(9 * 3_600, 16 * 3_600) * SECOND
+        if not _short(payments, owed, sent) or (end is not None and sent >= end):
+            return
+        channel = dice.pick(("email", "letter", "phone"))
+        data = f'{{"instalment":{owed.number},"level":{level},"channel":"{channel}"}}'
+        name = f"reminder-{owed.number}-{level}"
+        yield tell("reminder.sent", name, sent, _soon(dice, sent), data)
+
+
+def _write_off(plan: Sequence[Instalment], payments: Sequence[Payment]) -> int | None:
+    """Returns when the loan is written off, or None if no instalment stays short for so long."""
+    for owed in plan:
+        time = (owed.due_day + WRITTEN_OFF_AFTER_DAYS) * DAY + 4 * HOUR
+        if _short(payments, owed, time):
+            return time
+    return None
+
+
+def _short(payments: Sequence[Payment], owed: Instalment, at: int) -> bool:
+    """Tells whether the lender, by its records before ``at``, still lacks money for ``owed``."""
+    return _received(payments, owed, at) < owed.cents
+
+
+def _received(payments: Sequence[Payment], owed: Instalment, at: int) -> int:
+    return sum(payment.cents for payment in payments if payment.instalment == owed.number and payment.recorded_at < at)
+
+
+def _schedule(granted: int, total: int, months: int) -> list[Instalment]:
+    """Splits the total into monthly instalments; the last one takes the cents left over."""
+    day = date.fromordinal(EPOCH + granted // DAY)
+    each = total // months
+    plan = []
+    for number in range(1, months + 1):
+        year, month = divmod(day.year * 12 + day.month - 1 + number, 12)
+        # Every month has a 28th, so the due day of a loan never moves.
+        due = date(year, month + 1, min(day.day, 28))
+        cents = each if number < months else total - each * (months - 1)
+        plan.append(Instalment(number, _days(due), cents))
+    return plan
+
+
+def _bank_file(time: int) -> int:
+    """Returns when the bank tells of a payment: at 23:15 of its day, or of Monday at a weekend."""
+    day = time // DAY
+    # Day 0 of the epoch was a Thursday; the days to wait are listed from Monday on.
+    until_file = (0, 0, 0, 0, 0, 2, 1)[(day + 3) % 7]
+    return (day + until_file) * DAY + 23 * HOUR + 900 * SECOND
+
+
+def _soon(dice: Dice, time: int) -> int:
+    return time + dice.between(1, 90) * SECOND
+
+
+def _days(day: date) -> int:
+    return day.toordinal() - EPOCH
+
+
+def _money(cents: int) -> str:
+    """A decimal as JSON text in quotes: JSON readers of both engines take bare numbers through a double."""
+    return f'"{cents // 100}.{cents % 100:02d}"'
+
+
+def _rate(ten_thousandths: int) -> str:
+    return f'"{ten_thousandths // 10_000}.{ten_thousandths % 10_000:04d}"'
+
+
+def _owed(owed: Instalment) -> str:
+    due = date.fromordinal(EPOCH + owed.due_day).isoformat()
+    return f'"instalment":{owed.number},"due":"{due}","amount":{_money(owed.cents)}'
+
+
+class _Teller:
+    """Makes the events of one loan; ids read ``loan-000017-payment-3``."""
+
+    def __init__(self, number: int) -> None:
+        self._loan = f"{number:06d}"
+
+    def __call__(self, type_: str, name: str, time: int, recorded_at: int, data: str) -> Event:
+        id_, subject = f"loan-{self._loan}-{name}", f"/loan/{self._loan}"
+        return Event(id_, SOURCES[type_], type_, subject, time, recorded_at, data)
+
+
+def _table(events: Sequence[Event]) -> pa.Table:
+    text, instant = pa.string(), pa.timestamp("us", tz="UTC")
+    columns: dict[str, pa.DataType] = {"id": text, "source": text, "type": text, "subject": text}
+    columns |= {"time": instant, "recorded_at": instant, "data": text}
+    return pa.table({name: pa.array([getattr(event, name) for event in events], kind) for name, kind in columns.items()})

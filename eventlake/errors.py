@@ -1,0 +1,138 @@
+"""The exceptions eventlake raises, grouped by what a caller does next.
+
+    EventlakeError
+    ├── ConflictError              somebody else was first: read again, then retry
+    ├── CommitUnknownError         the store did not say whether a commit landed: look before you retry
+    ├── NotFoundError              (also KeyError) no such lake, dataset, hash or watermark
+    ├── AlreadyExistsError         there is one already
+    ├── InvalidInputError          (also ValueError) fix what was given
+    │   ├── InvalidEventsError     a batch breaks the event rules; nothing of it was appended
+    │   ├── InvalidProjectionError a definition that cannot be built as declared
+    │   └── SchemaMismatchError    rows that do not have the declared columns, types or values
+    ├── NotIdenticalError          rows made again are not the pinned ones: compare code, versions and lake
+    ├── CorruptionError            stored bytes are not what was written: stop, run verify
+    ├── UnsupportedFormatError     written by a newer eventlake: upgrade
+    ├── MissingDependencyError     an optional package is not installed
+    └── StorageError               the environment: disk full, permission, network
+
+Every error has ``kind``, a stable code for machines, and ``facts``, what the message names as values. The message says what was
+expected, what was found and where; ``hint`` says what to do.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+
+class EventlakeError(Exception):
+    """Base of every exception that eventlake raises on purpose."""
+
+    kind: ClassVar[str] = "error"
+
+    def __init__(self, message: str, hint: str | None = None, **facts: Any) -> None:
+        super().__init__(message, hint, facts)
+        self.message = message
+        self.hint = hint
+        self.facts = facts
+
+    def __str__(self) -> str:
+        """The message, then the hint on a line of its own."""
+        return f"{self.message}\n\nHint: {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles by state, so that an error crosses a process boundary with its facts."""
+        return (_rebuild, (type(self), self.__dict__ | {}))
+
+
+def _rebuild(cls: type[EventlakeError], state: dict[str, Any]) -> EventlakeError:
+    error = cls.__new__(cls)
+    error.__dict__.update(state)
+    error.args = (state["message"], state["hint"], state["facts"])
+    return error
+
+
+class ConflictError(EventlakeError):
+    """A precondition no longer holds because another writer committed first. Read again and retry."""
+
+    kind = "conflict"
+
+
+class CommitUnknownError(EventlakeError):
+    """The store failed while publishing a commit: it may or may not be in the log. Look for its ``commit_id`` before retrying."""
+
+    kind = "commit-unknown"
+
+
+class NotFoundError(EventlakeError, KeyError):
+    """What was asked for is not there."""
+
+    kind = "not-found"
+
+
+class AlreadyExistsError(EventlakeError):
+    """What was to be made is there already; nothing was overwritten."""
+
+    kind = "already-exists"
+
+
+class InvalidInputError(EventlakeError, ValueError):
+    """An argument, file or definition that must be changed by the caller."""
+
+    kind = "invalid-input"
+
+
+class InvalidEventsError(InvalidInputError):
+    """A batch that breaks the event rules. ``problems`` lists every one; nothing was appended."""
+
+    kind = "invalid-events"
+    SHOWN: ClassVar[int] = 10
+
+    def __init__(self, problems: Sequence[Any], hint: str | None = None, **facts: Any) -> None:
+        self.problems = tuple(problems)
+        lines = [f"  {problem}" for problem in self.problems[: self.SHOWN]]
+        if len(self.problems) > self.SHOWN:
+            lines.append(f"  … and {len(self.problems) - self.SHOWN:,} more (all in .problems)")
+        noun = "problem" if len(self.problems) == 1 else "problems"
+        message = f"{len(self.problems):,} {noun} in the batch, nothing was appended:\n" + "\n".join(lines)
+        super().__init__(message, hint, **facts)
+
+
+class InvalidProjectionError(InvalidInputError):
+    """A projection or dataset definition that cannot be built as it is declared."""
+
+    kind = "invalid-projection"
+
+
+class SchemaMismatchError(InvalidInputError):
+    """Rows whose columns, types or values are not the declared ones."""
+
+    kind = "schema-mismatch"
+
+
+class NotIdenticalError(EventlakeError):
+    """Rows were made again and are not the ones that a lock or a manifest pins. Nothing was published."""
+
+    kind = "not-identical"
+
+
+class CorruptionError(EventlakeError):
+    """Stored bytes are not what was written. Stop, and run ``verify``."""
+
+    kind = "corruption"
+
+
+class UnsupportedFormatError(EventlakeError):
+    """The lake or dataset was written in a format this version does not know."""
+
+    kind = "unsupported-format"
+
+
+class MissingDependencyError(EventlakeError):
+    """An optional package is needed for this and is not installed."""
+
+    kind = "missing-dependency"
+
+
+class StorageError(EventlakeError):
+    """The storage below failed: full, forbidden, unreachable. Nothing was half-written."""
+
+    kind = "storage"

@@ -1,0 +1,166 @@
+"""A history pinned at a watermark: which segments hold it, its root, its clock. Plain facts that both engines read from."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from eventlake.columns import leaves, segments
+from eventlake.core import layout
+from eventlake.core.canonical import sha256_hex
+from eventlake.core.checkpoint import Checkpoint
+from eventlake.core.commit import Commit, Segment
+from eventlake.core.merkle import CompactRange
+from eventlake.core.progress import task
+from eventlake.errors import CorruptionError
+from eventlake.log.chain import Chain
+from eventlake.storage import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A segment as a snapshot reads it.
+
+    Attributes:
+        segment: The file.
+        recorded_at: Microseconds; what every event in it was recorded at, or None where the file has the column.
+        stop: Exclusive bound of the events that belong to the history; below ``segment.stop`` where the watermark cuts the file.
+    """
+
+    segment: Segment
+    recorded_at: int | None
+    stop: int
+
+    @property
+    def rows(self) -> int:
+        """Events of it that belong to the history."""
+        return self.stop - self.segment.start
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedHistory:
+    """The events ``[0, watermark)``.
+
+    Attributes:
+        storage: Where the segments are.
+        checkpoint: The identity.
+        commit_hash: Of the newest commit with an event in it; None where the history is empty.
+        stretches: The segments, in sequence order.
+    """
+
+    storage: Storage
+    checkpoint: Checkpoint
+    commit_hash: str | None
+    stretches: tuple[Stretch, ...]
+
+    @property
+    def watermark(self) -> int:
+        """Number of events."""
+        return self.checkpoint.watermark
+
+    @property
+    def undated(self) -> bool:
+        """Whether some segment holds an event without a ``time``."""
+        return any(stretch.segment.undated for stretch in self.stretches)
+
+    def path(self, stretch: Stretch) -> str:
+        """Where the segment stands in the storage."""
+        return layout.segment_path(stretch.segment.sha256)
+
+    def locations(self) -> list[str] | None:
+        """Paths that an engine can open by itself, in order; None where the storage has none to give."""
+        paths = [self.storage.locate(self.path(stretch)) for stretch in self.stretches]
+        known = [path for path in paths if path is not None]
+        return known if len(known) == len(paths) else None
+
+    def read(self, stretch: Stretch, columns: list[str] | None = None) -> pa.Table:
+        """The events of a stretch, from bytes whose hash is checked first.
+
+        Raises:
+            CorruptionError: The file is not what was written.
+        """
+        data = checked_bytes(self.storage, stretch.segment)
+        return segments.decode(data, self.path(stretch), columns).slice(0, stretch.rows)
+
+    def check(self) -> None:
+        """Re-hashes every segment of the history.
+
+        Raises:
+            CorruptionError: One of them is not what was written; it is named.
+        """
+        with task("checking segments", len(self.stretches)) as advance:
+            for stretch in self.stretches:
+                checked_bytes(self.storage, stretch.segment)
+                advance(1)
+
+    def clock_hash(self) -> str:
+        """SHA-256 over the runs ``(start, recorded_at)`` below the watermark, equal neighbours joined (docs/format.md)."""
+        digest = hashlib.sha256()
+        last: int | None = None
+        for start, recorded_at in self._runs():
+            if recorded_at != last:
+                digest.update(f"{start}:{recorded_at},".encode())
+                last = recorded_at
+        return digest.hexdigest()
+
+    def _runs(self) -> Iterable[tuple[int, int]]:
+        for stretch in self.stretches:
+            start = stretch.segment.start
+            if stretch.recorded_at is not None:
+                yield start, stretch.recorded_at
+            else:
+                values = self.read(stretch, ["recorded_at"]).column("recorded_at").cast(pa.int64()).to_pylist()
+                yield from enumerate(values, start)
+
+
+def checked_bytes(storage: Storage, segment: Segment) -> bytes:
+    """A segment's bytes.
+
+    Raises:
+        ObjectMissingError: The file is gone.
+        CorruptionError: Its bytes are not those that were written.
+    """
+    path = layout.segment_path(segment.sha256)
+    data = storage.read(path)
+    found = sha256_hex(data)
+    if found != segment.sha256:
+        where = f"segment {segment.start:,}-{segment.stop:,}"
+        message = f"{where} does not match its commit: expected sha256 {segment.sha256}, read {found} ({path})"
+        hint = "run 'eventlake verify LAKE' and restore the file from a backup; never edit files under segments/."
+        raise CorruptionError(message, hint, path=path, expected=segment.sha256, found=found)
+    return data
+
+
+def pin(chain: Chain, watermark: int) -> PinnedHistory:
+    """The history of ``chain`` below ``watermark``, which must not be beyond the head.
+
+    A watermark inside a commit costs one segment's leaves; at a commit's end the commit's own root is taken.
+    """
+    parts = chain.segments(watermark)
+    stretches = tuple(
+        Stretch(segment, None if segment.recorded else commit.recorded_at, min(segment.stop, watermark)) for commit, segment in parts
+    )
+    entry = chain.entries[chain.version_of(watermark - 1)] if watermark else None
+    root = _root(chain, stretches, entry.commit if entry else None, watermark)
+    checkpoint = Checkpoint(chain.origin, watermark, root)
+    return PinnedHistory(chain.storage, checkpoint, entry.commit_hash if entry else None, stretches)
+
+
+def _root(chain: Chain, stretches: tuple[Stretch, ...], last: Commit | None, watermark: int) -> str:
+    if last is None:
+        return CompactRange.empty().root().hex()
+    if last.stop == watermark:
+        return last.root
+    frontier = chain.entries[last.version - 1].commit.range if last.version else CompactRange.empty()
+    for stretch in stretches:
+        segment = stretch.segment
+        if segment.start < last.start:
+            continue
+        if stretch.stop == segment.stop:
+            frontier = frontier.merge(segment.range)
+            continue
+        path = layout.segment_path(segment.sha256)
+        table = segments.decode(checked_bytes(chain.storage, segment), path).slice(0, stretch.rows)
+        frontier = frontier.merge(leaves.compact_range(leaves.leaf_hashes(table), segment.start))
+    return frontier.root().hex()

@@ -1,0 +1,58 @@
+"""A pinned history as a Polars LazyFrame: one scan over all segments, so that filters and columns are pushed into Parquet."""
+
+from collections.abc import Iterable
+
+import polars as pl
+
+from eventlake.columns.envelope import TYPES
+from eventlake.core.attributes import EVENT_COLUMNS
+from eventlake.history.pinned import PinnedHistory
+
+INSTANT = pl.Datetime("us", "UTC")
+STORED = {name: INSTANT if name == "time" else pl.String() for name in TYPES} | {"recorded_at": INSTANT}
+SCHEMA = pl.Schema({name: pl.Int64() if name == "sequence" else STORED[name] for name in EVENT_COLUMNS})
+
+
+def scan(history: PinnedHistory) -> pl.LazyFrame:
+    """All events in sequence order, columns and types as ``SCHEMA`` says. Nothing is read before it is collected."""
+    if not history.stretches:
+        return pl.DataFrame(schema=SCHEMA).lazy()
+    locations = history.locations()
+    frame = _files(locations) if locations is not None else _tables(history)
+    recorded_at = _recorded_at(history)
+    time = pl.coalesce("time", recorded_at) if history.undated else pl.col("time")
+    last = history.stretches[-1]
+    whole = frame if last.stop == last.segment.stop else frame.head(history.watermark)
+    return (
+        whole.with_columns(pl.col("sequence").cast(pl.Int64))
+        .with_columns(time.alias("time"), recorded_at.alias("recorded_at"))
+        .select(EVENT_COLUMNS)
+    )
+
+
+def _files(locations: list[str]) -> pl.LazyFrame:
+    return pl.scan_parquet(
+        locations,
+        schema=STORED,
+        missing_columns="insert",
+        glob=False,
+        row_index_name="sequence",
+    )
+
+
+def _tables(history: PinnedHistory) -> pl.LazyFrame:
+    frames: Iterable[pl.DataFrame] = (pl.DataFrame(history.read(stretch)) for stretch in history.stretches)
+    empty = pl.DataFrame(schema=STORED)
+    return pl.concat([empty, *frames], how="diagonal").lazy().with_row_index("sequence")
+
+
+def _recorded_at(history: PinnedHistory) -> pl.Expr:
+    """Looks up each sequence's run; a file that has the column speaks for itself."""
+    stretches = history.stretches
+    runs = pl.Series([stretch.recorded_at for stretch in stretches], dtype=pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    if runs.null_count() == len(runs):
+        return pl.col("recorded_at")
+    starts = pl.Series([stretch.segment.start for stretch in stretches], dtype=pl.Int64)
+    position = pl.lit(starts).search_sorted(pl.col("sequence"), side="right") - 1
+    assigned = pl.lit(runs).gather(position) if runs.n_unique() > 1 else pl.lit(runs[0], INSTANT)
+    return pl.coalesce("recorded_at", assigned) if runs.null_count() else assigned

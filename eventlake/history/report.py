@@ -1,0 +1,66 @@
+"""What a verification found."""
+
+from dataclasses import dataclass
+
+from eventlake.core.card import Card, counted
+from eventlake.core.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it should be.
+
+    Attributes:
+        path: The file, relative to the lake.
+        message: What was expected and what was found.
+    """
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        """``path: message``."""
+        return f"{self.path}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The outcome of a verification.
+
+    Attributes:
+        checkpoint: What the readable log adds up to; None where not even that could be read.
+        deep: Whether every event was hashed again.
+        problems: What is damaged, missing, truncated or foreign.
+        notes: Harmless left-overs of interrupted appends.
+        commits: Commits read.
+        segments: Segments re-hashed.
+        datasets: Built datasets checked.
+        size_bytes: Bytes re-hashed.
+    """
+
+    checkpoint: Checkpoint | None
+    deep: bool
+    problems: tuple[Finding, ...]
+    notes: tuple[Finding, ...]
+    commits: int
+    segments: int
+    datasets: int
+    size_bytes: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def card(self) -> Card:
+        """What to show."""
+        title = "verified: nothing is wrong" if self.ok else counted(len(self.problems), "problem")
+        figures = ((self.commits, "commit"), (self.segments, "segment"), (self.datasets, "dataset"), (self.size_bytes, "byte"))
+        facts = (
+            ("checkpoint", str(self.checkpoint) if self.checkpoint else "unreadable"),
+            ("checked", ", ".join(counted(number, noun) for number, noun in figures)),
+            ("depth", "every event hashed again" if self.deep else "every file hashed again"),
+        )
+        rows = [("problem", finding.path, finding.message) for finding in self.problems]
+        rows += [("note", finding.path, finding.message) for finding in self.notes]
+        return Card(title, facts, ("", "file", "finding"), tuple(rows))

@@ -1,0 +1,150 @@
+"""What ``at=`` may be, and the watermark it stands for."""
+
+import json
+import re
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eventlake.core import layout
+from eventlake.core.canonical import sha256_hex
+from eventlake.core.checkpoint import Checkpoint
+from eventlake.core.instants import format_instant, micros, parse_instant
+from eventlake.errors import ConflictError, CorruptionError, InvalidInputError, NotFoundError
+from eventlake.history.pinned import PinnedHistory, pin
+from eventlake.log.chain import Chain
+
+At = int | str | datetime | Checkpoint | None
+_HEX = re.compile(r"[0-9a-f]{6,64}")
+_WATERMARK = re.compile(r"[0-9]{1,11}")
+"""Text of at most eleven digits is a watermark; a hash prefix without a letter needs twelve."""
+_FORMS = "a watermark, an instant with a zone, a checkpoint, or the hash of a commit or dataset manifest (6 to 64 hex digits)"
+
+
+def resolve(chain: Chain, at: At) -> PinnedHistory:
+    """The history that ``at`` names.
+
+    Args:
+        chain: The lake's log, refreshed.
+        at: None for the head; an int watermark; an aware datetime or RFC 3339 text (events with ``recorded_at <`` it); a checkpoint or
+            its one-line text; a commit hash or dataset manifest hash or a prefix of one of at least 6 digits.
+
+    Raises:
+        InvalidInputError: None of these, or a prefix that fits several.
+        NotFoundError: No such watermark or hash.
+        ConflictError: An instant that the lake has not moved past: later appends could still belong before it.
+        CorruptionError: The root at the watermark is not the one the checkpoint names.
+    """
+    if at is None:
+        return pin(chain, chain.watermark)
+    if isinstance(at, bool):
+        raise _strange(at)
+    if isinstance(at, int):
+        return _at_watermark(chain, at)
+    if isinstance(at, datetime):
+        return _at_instant(chain, _aware(at))
+    if isinstance(at, Checkpoint):
+        return at_checkpoint(chain, at)
+    if isinstance(at, str):
+        return _at_text(chain, at.strip())
+    raise _strange(at)
+
+
+def _at_text(chain: Chain, text: str) -> PinnedHistory:
+    if "@" in text:
+        return at_checkpoint(chain, Checkpoint.parse(text))
+    if _WATERMARK.fullmatch(text):
+        return _at_watermark(chain, int(text))
+    if _HEX.fullmatch(text):
+        return _at_hash(chain, text)
+    try:
+        return _at_instant(chain, parse_instant(text))
+    except ValueError:
+        raise _strange(text) from None
+
+
+def _strange(at: Any) -> InvalidInputError:
+    return InvalidInputError(f"expected {_FORMS}, found {at!r}", at=at)
+
+
+def _aware(at: datetime) -> int:
+    try:
+        return micros(at)
+    except ValueError as error:
+        message = f"at={at!r}: {error}"
+        raise InvalidInputError(message, "give it a zone: datetime(2026, 1, 31, tzinfo=UTC).") from None
+
+
+def _at_watermark(chain: Chain, watermark: int) -> PinnedHistory:
+    if not 0 <= watermark <= chain.watermark:
+        message = f"expected a watermark from 0 to {chain.watermark:,}, found {watermark:,}"
+        raise NotFoundError(message, at=watermark, head=chain.watermark)
+    return pin(chain, watermark)
+
+
+def _at_instant(chain: Chain, instant: int) -> PinnedHistory:
+    head = chain.head
+    if head is None or head.commit.recorded_at < instant:
+        last = format_instant(head.commit.recorded_at) if head else "nothing yet"
+        message = f"the lake has not moved past {format_instant(instant)} (its newest event was recorded at {last})"
+        raise ConflictError(message, "events recorded before that instant may still come; take the head, or an earlier instant.")
+    for commit, segment in chain.segments(chain.watermark):
+        if segment.recorded is None:
+            if commit.recorded_at >= instant:
+                return pin(chain, segment.start)
+        elif segment.recorded[1] >= instant:
+            history = pin(chain, segment.stop)
+            recorded = history.read(history.stretches[-1], ["recorded_at"]).column("recorded_at").cast(pa.int64())
+            return pin(chain, segment.start + pc.sum(pc.less(recorded, instant)).as_py())
+    message = "the commits' instants disagree with their segments'"
+    raise CorruptionError(message, "run 'eventlake verify LAKE'.")
+
+
+def at_checkpoint(chain: Chain, checkpoint: Checkpoint) -> PinnedHistory:
+    """The history a checkpoint names; its root is asserted on the segments that hold the history now.
+
+    Raises:
+        NotFoundError: The lake is shorter, or has another origin.
+        CorruptionError: Another history has that watermark here.
+    """
+    if checkpoint.origin != chain.origin:
+        message = f"the checkpoint is of {checkpoint.origin}, this lake is {chain.origin}"
+        raise NotFoundError(message, "open the lake that the checkpoint was made in.", checkpoint=str(checkpoint))
+    if checkpoint.watermark > chain.watermark:
+        message = f"the checkpoint has {checkpoint.watermark:,} events, this lake only {chain.watermark:,}: its end is missing"
+        raise NotFoundError(
+            message, "the lake was restored from an older copy, or its newest commits are lost.", checkpoint=str(checkpoint)
+        )
+    history = pin(chain, checkpoint.watermark)
+    if history.checkpoint.root != checkpoint.root:
+        message = f"another history: expected root {checkpoint.root} at {checkpoint.watermark:,}, found {history.checkpoint.root}"
+        raise CorruptionError(message, "this lake is not the one that the checkpoint was made in.", checkpoint=str(checkpoint))
+    return history
+
+
+def _at_hash(chain: Chain, prefix: str) -> PinnedHistory:
+    commits = [entry.commit.stop for entry in chain.entries if entry.commit_hash.startswith(prefix)]
+    datasets = [] if commits else _dataset_checkpoints(chain, prefix)
+    if len(commits) + len(datasets) > 1:
+        message = f"{prefix} fits {len(commits) + len(datasets)} hashes; expected one"
+        raise InvalidInputError(message, "give more digits.", prefix=prefix)
+    if commits:
+        return pin(chain, commits[0])
+    if datasets:
+        return at_checkpoint(chain, datasets[0])
+    message = f"no commit or dataset manifest has a hash that starts with {prefix}"
+    raise NotFoundError(message, "'eventlake log' and 'eventlake datasets' list the hashes.", prefix=prefix)
+
+
+def _dataset_checkpoints(chain: Chain, prefix: str) -> list[Checkpoint]:
+    """Checkpoints of the built datasets whose manifest hash fits; a folder carries the hash's first digits in its name."""
+    found = []
+    for item in chain.storage.list(layout.BUILDS):
+        parts = layout.build_parts(item.path)
+        if parts and parts[2] == "manifest.json" and parts[1].startswith(prefix[: layout.SHORT_HASH]):
+            data = chain.storage.read(item.path)
+            if sha256_hex(data).startswith(prefix):
+                found.append(Checkpoint(**json.loads(data)["recipe"]["checkpoint"]))
+    return found

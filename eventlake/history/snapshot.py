@@ -1,0 +1,118 @@
+"""A snapshot: a read-only view of one checkpoint."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from eventlake.core.attributes import EVENT_COLUMNS
+from eventlake.core.card import Card, counted
+from eventlake.core.checkpoint import Checkpoint
+from eventlake.errors import InvalidInputError
+from eventlake.history import duckdb_sql, polars_scan
+from eventlake.history.pinned import PinnedHistory
+
+
+class Snapshot:
+    """The events ``[0, watermark)`` of a lake. It never changes, whatever is appended later."""
+
+    def __init__(self, history: PinnedHistory) -> None:
+        self.history = history
+
+    @property
+    def watermark(self) -> int:
+        """Number of events; exclusive bound of their sequences."""
+        return self.history.watermark
+
+    @property
+    def root(self) -> str:
+        """RFC 6962 Merkle tree hash over the events, hex."""
+        return self.checkpoint.root
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The identity of this history."""
+        return self.history.checkpoint
+
+    @property
+    def commit_hash(self) -> str | None:
+        """Hash of the newest commit with an event in it, None in an empty history."""
+        return self.history.commit_hash
+
+    def scan(
+        self,
+        columns: Sequence[str] | None = None,
+        types: str | Sequence[str] | None = None,
+        subject: str | None = None,
+    ) -> pl.LazyFrame:
+        """The events in sequence order, lazily.
+
+        Args:
+            columns: Which of ``sequence, id, source, type, subject, time, recorded_at, datacontenttype, dataschema, correlation_id,
+                causation_id, corrects, correction, traceparent, extensions, data``; None for all, in that order.
+            types: Only events of this type or these types.
+            subject: Only events about exactly this subject.
+
+        Returns:
+            ``sequence`` Int64, ``time`` and ``recorded_at`` Datetime[us, UTC], the rest String. ``time`` is the event's own, or its
+            ``recorded_at`` where it has none; ``data`` is the payload's JSON text as given, null where there is none.
+
+        Raises:
+            InvalidInputError: An unknown column.
+        """
+        frame = polars_scan.scan(self.history)
+        if types is not None:
+            frame = frame.filter(pl.col("type").is_in([types] if isinstance(types, str) else list(types)))
+        if subject is not None:
+            frame = frame.filter(pl.col("subject") == subject)
+        return frame if columns is None else frame.select(_known(columns))
+
+    def sql(self, query: str, **parameters: Any) -> duckdb_sql.SqlResult:
+        """Runs one DuckDB query in which ``events`` is this history.
+
+        Args:
+            query: One SELECT; ``$name`` stands for a parameter.
+            parameters: Values of the query's parameters.
+
+        Returns:
+            The rows; hand it to anything that speaks Arrow, or call ``.polars()``, ``.pandas()``, ``.arrow()``.
+
+        Raises:
+            InvalidInputError: DuckDB refuses the query.
+        """
+        return duckdb_sql.query(self.history, query, parameters)
+
+    def types(self) -> dict[str, int]:
+        """Event types and how many events of each, most frequent first. Answered without reading events where no segment is cut."""
+        counts: dict[str, int] = {}
+        cut = False
+        for stretch in self.history.stretches:
+            cut |= stretch.stop < stretch.segment.stop
+            for name, count in stretch.segment.types:
+                counts[name] = counts.get(name, 0) + count
+        if cut:
+            rows = self.scan(columns=["type"]).group_by("type").len().collect().rows()
+            counts = dict(rows)
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+    def card(self) -> Card:
+        """What to show."""
+        facts = (
+            ("watermark", counted(self.watermark, "event")),
+            ("root", self.root),
+            ("commit_hash", self.commit_hash or "none: the history is empty"),
+        )
+        rows = tuple((name, f"{count:,}") for name, count in self.types().items())
+        return Card(f"snapshot of {self.checkpoint.origin}", facts, ("event type", "events"), rows)
+
+    def __repr__(self) -> str:
+        """``Snapshot(origin watermark@root)``."""
+        return f"Snapshot({self.checkpoint})"
+
+
+def _known(columns: Sequence[str]) -> list[str]:
+    unknown = [name for name in columns if name not in EVENT_COLUMNS]
+    if unknown or isinstance(columns, str):
+        message = f"unknown columns {unknown}" if unknown else f"expected a list of columns, found {columns!r}"
+        raise InvalidInputError(message, f"the columns are {', '.join(EVENT_COLUMNS)}.")
+    return list(columns)

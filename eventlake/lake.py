@@ -1,0 +1,273 @@
+"""The lake: the verbs users type."""
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from eventlake.core import layout
+from eventlake.core.card import Card, counted
+from eventlake.core.checkpoint import Checkpoint
+from eventlake.core.dataset import Parameter
+from eventlake.core.instants import format_instant
+from eventlake.datasets.archive import open_archive
+from eventlake.datasets.build import build
+from eventlake.datasets.catalogue import find, folders
+from eventlake.datasets.dataset import Dataset
+from eventlake.datasets.definition import Definition
+from eventlake.datasets.lock import Lock
+from eventlake.datasets.reproduce import Reproduction, reproduce
+from eventlake.datasets.verify import verify_datasets
+from eventlake.errors import EventlakeError, InvalidInputError, NotFoundError
+from eventlake.history.report import Report
+from eventlake.history.resolve import At, resolve
+from eventlake.history.snapshot import Snapshot
+from eventlake.history.verify import verify, with_findings
+from eventlake.log import append as log_append
+from eventlake.log.chain import Chain, Entry, create_chain, open_chain
+from eventlake.log.intake import checked_batch
+from eventlake.log.known_ids import KnownIds
+from eventlake.log.receipt import Receipt
+from eventlake.projections.definition import Projection
+from eventlake.storage import Storage, from_uri
+
+
+def create(uri: str | os.PathLike[str] | Storage, origin: str) -> "Lake":
+    """Makes an empty lake.
+
+    Args:
+        uri: A new or empty folder, ``file://…``, or ``memory://`` for one that ends with the process.
+        origin: Its name for ever, like ``bank.example/loans``; part of every checkpoint.
+
+    Raises:
+        AlreadyExistsError: There is a lake already, or the folder holds other files.
+        InvalidInputError: ``origin`` or ``uri`` is not usable.
+    """
+    return Lake(create_chain(from_uri(uri), origin, _now()))
+
+
+def open(uri: str | os.PathLike[str] | Storage) -> "Lake":  # noqa: A001 - el.open reads well
+    """Opens an existing lake. Writes nothing.
+
+    Raises:
+        NotFoundError: There is no lake.
+        UnsupportedFormatError: Written by a newer eventlake.
+        CorruptionError: The log is damaged.
+    """
+    return Lake(open_chain(from_uri(uri)))
+
+
+def verify_lake(storage: Storage, *, deep: bool = False, against: Checkpoint | None = None) -> Report:
+    """``Lake.verify`` for a lake that may be too damaged to open.
+
+    Raises:
+        NotFoundError: There is nothing that looks like a lake.
+    """
+    if not any(item.path == layout.LAKE or layout.commit_version(item.path) is not None for item in storage.list("")):
+        message = f"there is no lake in {storage.uri} (no {layout.LAKE}, no commits)"
+        raise NotFoundError(message, "check the path.", uri=storage.uri)
+    report = verify(storage, deep=deep, against=against)
+    try:
+        chain = open_chain(storage)
+    except EventlakeError:
+        chain = None
+    found = verify_datasets(storage, chain, deep=deep)
+    return with_findings(report, found.problems, found.notes, found.datasets, found.size_bytes)
+
+
+def _lock_of(projection: Projection | Definition, at: At) -> Lock:
+    if not isinstance(projection, Definition) or at is not None:
+        message = "locked=True builds a dataset definition at the checkpoint of its own lock"
+        raise InvalidInputError(message, "give el.read_definition(folder), and leave out at=.")
+    return Lock.read(projection.folder)
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
+class Lake:
+    """An append-only, hash-chained history of events. Made by ``create`` and ``open``; safe to share among threads."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self._known = KnownIds(chain)
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> Self:
+        """A lake holds no connection; the block is for the eye."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Nothing is held open, so nothing is closed."""
+
+    @property
+    def uri(self) -> str:
+        """Where it is."""
+        return self._chain.storage.uri
+
+    @property
+    def origin(self) -> str:
+        """Its name."""
+        return self._chain.origin
+
+    @property
+    def watermark(self) -> int:
+        """Number of events at the head, other writers' included."""
+        with self._lock:
+            self._chain.refresh()
+            return self._chain.watermark
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The identity of the history at the head."""
+        return self.snapshot().checkpoint
+
+    def append(self, events: Any) -> Receipt:
+        """Appends a batch of events, whole or not at all. On return it is durable.
+
+        Args:
+            events: An iterable of dicts, a Polars, pandas or Arrow table, anything with ``__arrow_c_stream__``, or the path of an NDJSON
+                or Parquet file, or the bytes of NDJSON. Attributes: ``id``, ``source``, ``type`` (required text), ``subject``, ``time`` (with a zone), ``data``
+                (JSON text as given, or a Python value in a dict) and the rest of ``docs/format.md``. A column ``recorded_at`` makes it a
+                copied history: non-decreasing, not before the head's.
+
+        Returns:
+            Where the events stand and which history they made. An empty batch is a no-op: ``start == stop``.
+
+        Raises:
+            InvalidEventsError: Rules are broken; every problem is listed by row and field, nothing was appended.
+            InvalidInputError: ``events`` is nothing that holds events.
+            ConflictError: A column ``sequence`` names other sequences than the next ones.
+            CommitUnknownError: The store failed while the commit was published.
+            StorageError: The store failed before that; nothing was appended.
+        """
+        batch = checked_batch(events)
+        with self._lock:
+            return log_append.append(self._chain, self._known, batch, _now())
+
+    def snapshot(self, at: At = None) -> Snapshot:
+        """A read-only view that never changes.
+
+        Args:
+            at: None for the head; a watermark; an aware datetime or RFC 3339 text (events with ``recorded_at <`` it); a checkpoint or its
+                text; the hash, or a prefix of at least 6 digits, of a commit or of a dataset manifest.
+
+        Raises:
+            NotFoundError: No such watermark or hash.
+            InvalidInputError: ``at`` is none of these, or fits several.
+            ConflictError: An instant that the lake has not moved past.
+            CorruptionError: The history is not the one that the checkpoint names.
+        """
+        with self._lock:
+            self._chain.refresh()
+            return Snapshot(resolve(self._chain, at))
+
+    def build(
+        self,
+        projection: Projection | Definition,
+        *,
+        at: At = None,
+        spine: Any = None,
+        engine: str | None = None,
+        parameters: Mapping[str, Parameter] | None = None,
+        locked: bool = False,
+    ) -> Dataset:
+        """Makes a dataset from a projection at a pinned history and publishes it, whole or not at all.
+
+        Args:
+            projection: From ``Projection.sql``, the decorator ``projection``, or a dataset definition.
+            at: What ``snapshot`` takes; None for the head.
+            spine: Rows to look features up for, as a Polars, pandas or Arrow table; archived with the dataset.
+            engine: ``duckdb`` or ``polars``; None for the projection's own.
+            parameters: Values for declared parameters.
+            locked: Build a definition at the checkpoint its ``dataset.lock`` pins, and publish only what the lock's content hash names.
+
+        Returns:
+            The published dataset. Building the same recipe again gives the same ``manifest_hash``.
+
+        Raises:
+            NotIdenticalError: With ``locked``, the rows are not the pinned ones.
+            InvalidProjectionError: The projection cannot be built as declared.
+            SchemaMismatchError: The rows break the declared schema; nothing was published.
+            CorruptionError: A segment of the history is damaged.
+        """
+        lock = _lock_of(projection, at) if locked else None
+        history = self.snapshot(lock.checkpoint if lock else at).history
+        if isinstance(projection, Definition):
+            spine = projection.spine(history) if spine is None else spine
+            projection = projection.projection(engine)
+        expected = lock.content_hash if lock else None
+        return build(projection.with_parameters(parameters), history, spine=spine, engine=engine, expected=expected)
+
+    def reproduce(self, hash_prefix: str, *, trust: bool = False) -> Reproduction:
+        """Makes a dataset again from its manifest hash, from scratch, and compares.
+
+        Args:
+            hash_prefix: At least 6 hex digits of the ``manifest_hash``.
+            trust: Run the Python that is archived with the dataset; SQL needs no trust.
+
+        Raises:
+            NotFoundError: No such dataset.
+            InvalidInputError: The prefix fits several, or Python without ``trust``.
+            CorruptionError: The history, or the archived source or spine, is not what the manifest names; the file is named.
+        """
+        with self._lock:
+            self._chain.refresh()
+            return reproduce(self._chain, find(self._chain.storage, hash_prefix), trust=trust)
+
+    def dataset(self, hash_prefix: str) -> Dataset:
+        """A published dataset by at least 6 hex digits of its ``manifest_hash``.
+
+        Raises:
+            NotFoundError: No such dataset.
+            InvalidInputError: The prefix fits several.
+            CorruptionError: Its manifest is damaged.
+        """
+        return Dataset(find(self._chain.storage, hash_prefix))
+
+    def datasets(self) -> list[Dataset]:
+        """All published datasets, by name, then by watermark.
+
+        Raises:
+            CorruptionError: A manifest is damaged.
+        """
+        storage = self._chain.storage
+        found = [Dataset(open_archive(storage, folder)) for folder in folders(storage)]
+        return sorted(found, key=lambda dataset: (dataset.name, dataset.watermark, dataset.manifest_hash))
+
+    def log(self) -> list[Entry]:
+        """The commits, oldest first."""
+        with self._lock:
+            self._chain.refresh()
+            return list(self._chain.entries)
+
+    def verify(self, *, deep: bool = False, against: Checkpoint | str | None = None) -> Report:
+        """Re-hashes what is stored and says what is damaged, missing, truncated or foreign.
+
+        Args:
+            deep: Also decode every segment and hash every event again.
+            against: A checkpoint kept elsewhere, or its text; the history must extend it. Only with one can a lost newest commit be
+                noticed.
+        """
+        return verify_lake(self._chain.storage, deep=deep, against=Checkpoint.parse(against) if isinstance(against, str) else against)
+
+    def card(self) -> Card:
+        """What to show."""
+        commits = self.log()
+        snapshot = self.snapshot()
+        facts = [
+            ("where", self.uri),
+            ("watermark", f"{counted(snapshot.watermark, 'event')} in {counted(len(commits), 'commit')}"),
+            ("root", snapshot.root),
+        ]
+        if commits:
+            facts.append(("newest commit", f"{format_instant(commits[-1].commit.recorded_at)}, {commits[-1].commit_hash}"))
+        rows = tuple((name, f"{count:,}") for name, count in snapshot.types().items())
+        return Card(f"lake {self.origin}", tuple(facts), ("event type", "events"), rows)
+
+    def __repr__(self) -> str:
+        """``Lake(origin, uri, watermark)``."""
+        return f"Lake({self.origin!r}, {self.uri!r}, watermark={self._chain.watermark})"

@@ -1,0 +1,198 @@
+"""Appending: segments first, then one commit by create-if-absent. The commit is the moment at which the events exist.
+
+A lost race costs a kilobyte: sequences are positions, so the segments stay and only the commit is made anew on the new head.
+Nothing is deleted on failure; a segment nobody's commit names is harmless.
+"""
+
+import random
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from eventlake.columns import leaves, segments
+from eventlake.columns.envelope import Batch
+from eventlake.columns.problems import Problem
+from eventlake.core import layout
+from eventlake.core.canonical import sha256_hex
+from eventlake.core.checkpoint import Checkpoint
+from eventlake.core.commit import Commit, Segment
+from eventlake.core.instants import format_instant
+from eventlake.core.merkle import CompactRange
+from eventlake.core.progress import task
+from eventlake.errors import CommitUnknownError, ConflictError, CorruptionError, InvalidEventsError, StorageError
+from eventlake.log.chain import Chain
+from eventlake.log.known_ids import KnownIds
+from eventlake.log.receipt import Receipt
+from eventlake.storage import ObjectExistsError, Storage
+
+MAX_CLOCK_LEAD_US = 5 * 60 * 1_000_000
+"""A commit's ``recorded_at`` may run this far ahead of the writer's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A segment's worth of a batch, encoded and hashed; it has no sequence yet."""
+
+    sha256: str
+    size_bytes: int
+    columns: tuple[str, ...]
+    hashes: leaves.Hashes
+    statistics: segments.Statistics
+
+    def at(self, start: int) -> Segment:
+        """The segment this piece becomes when its first row gets the sequence ``start``."""
+        return Segment(
+            sha256=self.sha256,
+            size_bytes=self.size_bytes,
+            start=start,
+            stop=start + len(self.hashes),
+            columns=self.columns,
+            nodes=tuple(leaves.compact_range(self.hashes, start).hex()),
+            types=self.statistics.types,
+            time=self.statistics.time,
+            undated=self.statistics.undated,
+            recorded=self.statistics.recorded,
+        )
+
+
+def append(chain: Chain, known: KnownIds, batch: Batch, now: int) -> Receipt:
+    """Appends a checked batch, whole or not at all; on return it is durable.
+
+    Args:
+        chain: The lake's log; refreshed to the new head.
+        known: The ids of the same chain.
+        batch: From ``intake.checked_batch``.
+        now: The writer's clock, microseconds.
+
+    Raises:
+        InvalidEventsError: A ``(source, id)`` is in the lake already.
+        ConflictError: The batch names sequences that are not the next ones.
+        CommitUnknownError: The store failed while the commit was published.
+        StorageError: The store failed before; nothing was appended.
+    """
+    chain.refresh()
+    if not batch.rows:
+        return Receipt(chain.watermark, chain.watermark, Checkpoint(chain.origin, chain.watermark, chain.root), None, None)
+    _check(chain, known, batch, now)
+    pieces = _publish_segments(chain.storage, batch)
+    commit_id = str(uuid.uuid4())
+    attempt = 0
+    while True:
+        commit = _commit(chain, pieces, commit_id, _recorded_at(chain, batch, now))
+        if _publish_commit(chain.storage, commit):
+            break
+        attempt += 1
+        time.sleep(random.uniform(0, 0.002 * min(attempt, 50)))  # noqa: S311 - jitter, no secret
+        chain.refresh()
+        _check(chain, known, batch, now)
+    chain.refresh()
+    known.add(batch.table, commit.stop)
+    entry = chain.entries[commit.version]
+    return Receipt(commit.start, commit.stop, commit.checkpoint, entry.commit_hash, commit.recorded_at)
+
+
+def _check(chain: Chain, known: KnownIds, batch: Batch, now: int) -> None:
+    """What must hold at the head the commit will follow; checked again after a lost race."""
+    problems = known.duplicates(batch.table)
+    if batch.recorded_at is not None:
+        problems += _clock_problems(chain, batch.recorded_at, now)
+    if problems:
+        raise InvalidEventsError(problems, "leave out the rows that are in the lake; corrections are new events with new ids.")
+    if batch.sequence is not None and batch.sequence[0].as_py() != chain.watermark:
+        found = batch.sequence[0].as_py()
+        message = f"the batch expects the sequences from {found:,}, the next one is {chain.watermark:,}"
+        raise ConflictError(message, "drop the column 'sequence' to take the next ones.", expected=chain.watermark, found=found)
+
+
+def _clock_problems(chain: Chain, recorded_at: pa.Array, now: int) -> list[Problem]:
+    first, last = recorded_at[0].value, recorded_at[-1].value
+    problems = []
+    if chain.head and first < chain.head.commit.recorded_at:
+        head = format_instant(chain.head.commit.recorded_at)
+        problems.append(Problem(0, "recorded_at", f"expected nothing before the head's {head}", format_instant(first)))
+    if last > now + MAX_CLOCK_LEAD_US:
+        message = f"expected nothing more than five minutes after now ({format_instant(now)})"
+        problems.append(Problem(len(recorded_at) - 1, "recorded_at", message, format_instant(last)))
+    return problems
+
+
+def _recorded_at(chain: Chain, batch: Batch, now: int) -> int:
+    if batch.recorded_at is not None:
+        return int(batch.recorded_at[-1].value)
+    recorded_at = max(now, chain.head.commit.recorded_at) if chain.head else now
+    if recorded_at > now + MAX_CLOCK_LEAD_US:
+        message = f"this machine's clock says {format_instant(now)}, but the head was recorded at {format_instant(recorded_at)}"
+        raise StorageError(message, "set the clock; recorded_at never runs more than five minutes ahead of the writer's clock.")
+    return recorded_at
+
+
+def _publish_segments(storage: Storage, batch: Batch) -> list[Piece]:
+    stored = segments.stored_columns(batch)
+    with task("appending events", batch.rows) as advance:
+        pieces = []
+        for start in range(0, batch.rows, segments.MAX_ROWS):
+            piece = _publish_segment(storage, batch.table.slice(start, segments.MAX_ROWS), stored.slice(start, segments.MAX_ROWS))
+            advance(len(piece.hashes))
+            pieces.append(piece)
+    return pieces
+
+
+def _publish_segment(storage: Storage, events: pa.Table, stored: pa.Table) -> Piece:
+    with ThreadPoolExecutor(1) as hashing:
+        hashes = hashing.submit(leaves.leaf_hashes, events)
+        data = segments.encode(stored)
+        sha256 = sha256_hex(data)
+        _create_segment(storage, sha256, data)
+        return Piece(sha256, len(data), tuple(stored.column_names), hashes.result(), segments.statistics(stored))
+
+
+def _create_segment(storage: Storage, sha256: str, data: bytes) -> None:
+    path = layout.segment_path(sha256)
+    try:
+        storage.create(path, data)
+    except ObjectExistsError:
+        found = sha256_hex(storage.read(path))
+        if found != sha256:
+            message = f"{path} is damaged: its bytes have sha256 {found}"
+            raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file.", path=path) from None
+
+
+def _commit(chain: Chain, pieces: list[Piece], commit_id: str, recorded_at: int) -> Commit:
+    start = position = chain.watermark
+    frontier: CompactRange = chain.frontier
+    placed = []
+    for piece in pieces:
+        segment = piece.at(position)
+        frontier = frontier.merge(segment.range)
+        position = segment.stop
+        placed.append(segment)
+    return Commit(
+        version=len(chain.entries),
+        origin=chain.origin,
+        prev=chain.head.commit_hash if chain.head else None,
+        commit_id=commit_id,
+        recorded_at=recorded_at,
+        start=start,
+        stop=position,
+        root=frontier.root().hex(),
+        frontier=tuple(frontier.hex()),
+        segments=tuple(placed),
+    )
+
+
+def _publish_commit(storage: Storage, commit: Commit) -> bool:
+    """Whether ``commit`` is the one that stands at its number now."""
+    path = layout.commit_path(commit.version)
+    data = commit.encode()
+    try:
+        storage.create(path, data)
+    except ObjectExistsError:
+        return storage.read(path) == data
+    except StorageError as error:
+        message = f"it is unknown whether commit {commit.version} was published: {error.message}"
+        hint = f"open the lake again and look whether commit {commit.version} has commit_id {commit.commit_id}; only if not, append again."
+        raise CommitUnknownError(message, hint, commit_id=commit.commit_id, version=commit.version) from error
+    return True

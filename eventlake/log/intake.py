@@ -1,0 +1,81 @@
+"""From whatever a caller calls events to one checked batch."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from eventlake.columns.envelope import Batch, to_batch
+from eventlake.columns.objects import from_ndjson, from_objects
+from eventlake.columns.problems import Problem
+from eventlake.columns.rules import canonical_extensions, rule_problems
+from eventlake.columns.segments import read_parquet
+from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError
+
+_NDJSON = frozenset({".ndjson", ".jsonl", ".json"})
+_PARQUET = frozenset({".parquet", ".pq"})
+
+
+def checked_batch(events: Any) -> Batch:
+    """Reads ``events`` and applies every rule that can be applied without the lake.
+
+    Raises:
+        InvalidEventsError: With all problems, by row and field.
+        InvalidInputError: ``events`` is nothing that holds events.
+    """
+    table, problems = _table(events)
+    batch, more = to_batch(table)
+    problems += more
+    batch, more = canonical_extensions(batch)
+    problems += more
+    blame = {(problem.row, problem.field) for problem in problems}
+    problems += [problem for problem in rule_problems(batch) if not _follows_from(problem, blame)]
+    if problems:
+        raise InvalidEventsError(sorted(problems, key=_place), "correct the rows and append the batch again.")
+    return batch
+
+
+def _follows_from(problem: Problem, blame: set[tuple[int | None, str]]) -> bool:
+    """Whether a rule is broken only because the value could not be read in the first place."""
+    row, field = problem.row, problem.field
+    return bool({(row, field), (None, field), (row, "event"), (row, "line")} & blame)
+
+
+def _place(problem: Problem) -> tuple[int, str]:
+    return (-1 if problem.row is None else problem.row, problem.field)
+
+
+def _table(events: Any) -> tuple[pa.Table, list[Problem]]:
+    if isinstance(events, str | os.PathLike):
+        return _file(Path(events))
+    if isinstance(events, bytes):
+        return from_ndjson(events)
+    if hasattr(events, "collect") and not hasattr(events, "__arrow_c_stream__"):
+        events = events.collect()
+    if isinstance(events, pa.RecordBatch):
+        return pa.Table.from_batches([events]), []
+    if hasattr(events, "__arrow_c_stream__"):
+        return pa.RecordBatchReader.from_stream(events).read_all(), []
+    if isinstance(events, Mapping) or not isinstance(events, Iterable):
+        hint = "give a list of dicts, a Polars, pandas or Arrow table, or the path of an NDJSON or Parquet file."
+        message = f"expected events, found {type(events).__name__}"
+        raise InvalidInputError(message, "put a single event into a list: lake.append([event])." if isinstance(events, Mapping) else hint)
+    return from_objects(events)
+
+
+def _file(path: Path) -> tuple[pa.Table, list[Problem]]:
+    try:
+        if path.suffix.lower() in _PARQUET:
+            return read_parquet(str(path)), []
+        if path.suffix.lower() in _NDJSON:
+            return from_ndjson(path.read_bytes())
+    except FileNotFoundError:
+        message = f"there is no file {path}"
+        raise NotFoundError(message, path=str(path)) from None
+    except (pa.ArrowException, OSError) as error:
+        message = f"{path} cannot be read as {path.suffix[1:]}: {error}"
+        raise InvalidInputError(message, path=str(path)) from error
+    message = f"expected a file named .ndjson, .jsonl, .json or .parquet, found {path}"
+    raise InvalidInputError(message, "rename the file by what it holds.", path=str(path))

@@ -1,0 +1,76 @@
+"""Which ``(source, id)`` pairs the lake holds, so that none is appended twice.
+
+Each process reads the ids of a history once and keeps 8 bytes of each: a 64-bit fingerprint, sorted. A fingerprint that is met again is
+only a suspicion; the stored ids decide.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from eventlake.columns import segments
+from eventlake.columns.problems import Problem
+from eventlake.core import layout
+from eventlake.core.commit import Segment
+from eventlake.log.chain import Chain
+
+Fingerprints = npt.NDArray[np.uint64]
+_KEY = ["source", "id"]
+_MERGE_FACTOR = 4
+
+
+class KnownIds:
+    """Fingerprints of the ids of a chain, extended as it grows."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self._runs: list[Fingerprints] = []
+        self._watermark = 0
+
+    def duplicates(self, table: pa.Table) -> list[Problem]:
+        """The rows of ``table`` whose ``(source, id)`` the lake holds already."""
+        self._extend()
+        keys = pl.DataFrame(table.select(_KEY))
+        prints = _fingerprints(keys)
+        suspects = np.zeros(len(prints), bool)
+        for run in self._runs:
+            position = np.searchsorted(run, prints)
+            suspects |= run[np.minimum(position, len(run) - 1)] == prints
+        if not suspects.any():
+            return []
+        return list(self._confirm(keys.with_row_index("row").filter(pl.Series(suspects))))
+
+    def add(self, table: pa.Table, stop: int) -> None:
+        """Remembers what this process has just appended, so that it need not be read back."""
+        self._add(_fingerprints(pl.DataFrame(table.select(_KEY))))
+        self._watermark = stop
+
+    def _extend(self) -> None:
+        for _, segment in self._chain.segments(self._chain.watermark):
+            if segment.start >= self._watermark:
+                self._add(_fingerprints(self._keys(segment)))
+                self._watermark = segment.stop
+
+    def _add(self, prints: Fingerprints) -> None:
+        run = np.sort(prints)
+        while self._runs and len(self._runs[-1]) < _MERGE_FACTOR * len(run):
+            run = np.sort(np.concatenate([self._runs.pop(), run]), kind="stable")
+        self._runs.append(run)
+
+    def _keys(self, segment: Segment) -> pl.DataFrame:
+        path = layout.segment_path(segment.sha256)
+        return pl.DataFrame(segments.decode(self._chain.storage.read(path), path, _KEY).select(_KEY))
+
+    def _confirm(self, suspects: pl.DataFrame) -> Iterator[Problem]:
+        for _, segment in self._chain.segments(self._chain.watermark):
+            stored = self._keys(segment).with_row_index("stored_row")
+            for row, source, event_id, at in suspects.join(stored, on=_KEY).select("row", *_KEY, "stored_row").iter_rows():
+                message = f"(source, id) is in the lake already, at sequence {segment.start + at:,}"
+                yield Problem(row, "id", message, (source, event_id))
+
+
+def _fingerprints(keys: pl.DataFrame) -> Fingerprints:
+    return keys.select(pl.struct(_KEY).hash())["source"].to_numpy()

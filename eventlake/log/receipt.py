@@ -1,0 +1,44 @@
+"""What an append answers."""
+
+from dataclasses import dataclass
+
+from eventlake.core.card import Card, counted
+from eventlake.core.checkpoint import Checkpoint
+from eventlake.core.instants import format_instant
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof that a batch is durable, and where.
+
+    Attributes:
+        start: Sequence of its first event; the watermark before.
+        stop: Exclusive; the watermark after. ``start == stop`` says that the batch was empty and nothing was committed.
+        checkpoint: Identity of the history that ends with this batch.
+        commit_hash: Hash of the commit, hex; None for an empty batch.
+        recorded_at: Microseconds since 1970-01-01 UTC; of the last event of a copied history; None for an empty batch.
+    """
+
+    start: int
+    stop: int
+    checkpoint: Checkpoint
+    commit_hash: str | None
+    recorded_at: int | None
+
+    @property
+    def count(self) -> int:
+        """Number of events appended."""
+        return self.stop - self.start
+
+    def card(self) -> Card:
+        """What to show."""
+        if self.commit_hash is None or self.recorded_at is None:
+            return Card("nothing appended: the batch was empty", (("watermark", f"{self.stop:,}"),))
+        facts = (
+            ("sequences", f"{self.start:,} … {self.stop - 1:,}"),
+            ("watermark", f"{self.stop:,}"),
+            ("recorded_at", format_instant(self.recorded_at)),
+            ("root", self.checkpoint.root),
+            ("commit_hash", self.commit_hash),
+        )
+        return Card(f"appended {counted(self.count, 'event')}", facts)

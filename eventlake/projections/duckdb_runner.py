@@ -1,0 +1,84 @@
+"""Runs SQL projections. The only place below ``projections/`` that runs DuckDB.
+
+Settings that can touch rows are fixed and recorded: one thread, one memory limit, UTC. The database is locked down: it reads the history
+and the spine, and nothing else.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from eventlake.core.attributes import EVENT_COLUMNS
+from eventlake.core.dataset import Parameter
+from eventlake.errors import InvalidProjectionError
+from eventlake.history.duckdb_sql import connect, normal_zone, quoted
+from eventlake.history.pinned import PinnedHistory
+
+VERSION = duckdb.__version__
+SETTINGS: dict[str, str | int | bool] = {"memory_limit": "4GB", "preserve_insertion_order": True, "threads": 1}
+_SHADOW_TYPES = {"sequence": "BIGINT", "time": "TIMESTAMPTZ", "recorded_at": "TIMESTAMPTZ"}
+
+
+def run(name: str, query: str, history: PinnedHistory, spine: pa.Table | None, parameters: Mapping[str, Parameter]) -> pa.Table:
+    """The rows of one SELECT over ``events`` and ``spine``.
+
+    Raises:
+        InvalidProjectionError: DuckDB refuses the query, or it asks for anything but the history and the spine.
+    """
+    with connect(history, SETTINGS) as connection:
+        if spine is not None:
+            connection.register("spine", spine)
+        _lock_down(connection, history)
+        try:
+            relation: Any = connection.sql(query, params=dict(parameters) or None)
+            if relation is None:
+                message = f"projection {name}: expected one SELECT, found a statement without rows"
+                raise InvalidProjectionError(message)
+            return normal_zone(relation.to_arrow_table())
+        except duckdb.Error as error:
+            message = f"projection {name}: DuckDB refused the query: {error}"
+            tables = "events" if spine is None else "events and spine"
+            hint = f"a projection reads the tables {tables} alone; events has the columns {', '.join(EVENT_COLUMNS)}."
+            raise InvalidProjectionError(message, hint, projection=name) from error
+
+
+def _lock_down(connection: duckdb.DuckDBPyConnection, history: PinnedHistory) -> None:
+    files = ", ".join(quoted(path) for path in history.locations() or [])
+    connection.execute(f"SET allowed_paths = [{files}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def reads_clock(query: str, history: PinnedHistory, spine: pa.Table | None) -> bool:
+    """Whether the query can see a ``recorded_at``: the column itself, or ``time`` where an event without one stands in the history.
+
+    Asked of DuckDB's bound plan over empty tables. What cannot be planned so (a query with parameters) counts as reading it.
+    """
+    columns = ", ".join(f"{name} {_SHADOW_TYPES.get(name, 'VARCHAR')}" for name in EVENT_COLUMNS)
+    with duckdb.connect(":memory:") as connection:
+        connection.execute(f"CREATE TABLE events ({columns})")
+        if spine is not None:
+            connection.register("spine_rows", spine.slice(0, 0))
+            connection.execute("CREATE TABLE spine AS SELECT * FROM spine_rows")
+        sql = "SELECT json_serialize_plan(?, skip_null := true, skip_empty := true, optimize := false)"
+        plan = json.loads(connection.execute(sql, [query]).fetchall()[0][0])
+    if plan.get("error"):
+        return True
+    seen = _event_columns(plan)
+    return "recorded_at" in seen or ("time" in seen and history.undated)
+
+
+def _event_columns(node: Any) -> set[str]:
+    """The columns of ``events`` that a serialised plan reads anywhere."""
+    if isinstance(node, list):
+        return set().union(*map(_event_columns, node))
+    if not isinstance(node, dict):
+        return set()
+    columns = _event_columns(list(node.values()))
+    if node.get("type") == "LOGICAL_GET" and node.get("function_data", {}).get("table") == "events":
+        names = node["names"]
+        columns |= {names[reference["index"]] for reference in node["column_indexes"] if reference["index"] < len(names)}
+    return columns

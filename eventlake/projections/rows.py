@@ -1,0 +1,122 @@
+"""From what an engine returned to a dataset's rows: declared types, a unique key, the key's order, and pandera at the door."""
+
+from typing import Any
+
+import pandera.errors
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eventlake.columns.casts import lossless
+from eventlake.columns.content import content_hash, logical_type, normal_type, normalise
+from eventlake.errors import InvalidProjectionError, SchemaMismatchError
+from eventlake.projections.definition import Projection
+
+_SHOWN = 10
+
+
+Types = dict[str, pa.DataType] | None
+"""Declared output types by column, as normal Arrow types; None where nothing is declared."""
+
+
+def declared_types(schema: Any) -> Types:
+    """The Arrow types a pandera schema or model declares, by column; columns without a type are left out. None without a schema."""
+    if schema is None:
+        return None
+    types = {}
+    for name, column in _pandera(schema).columns.items():
+        if column.dtype is not None:
+            types[name] = normal_type(pl.Series([], dtype=column.dtype.type).to_arrow().type, name)
+    return types
+
+
+def _pandera(schema: Any) -> Any:
+    return schema.to_schema() if hasattr(schema, "to_schema") else schema
+
+
+def finish(projection: Projection, types: Types, result: pa.Table) -> pa.Table:
+    """The dataset's rows: declared types, key order, normal Arrow types.
+
+    Raises:
+        InvalidProjectionError: The key is missing, null, repeated or a float.
+        SchemaMismatchError: A declared column is missing or does not become its type without loss.
+    """
+    doubled = sorted({name for name in result.column_names if result.column_names.count(name) > 1})
+    if doubled:
+        message = f"projection {projection.name}: expected each column once, found {', '.join(doubled)} more than once"
+        raise InvalidProjectionError(message, "name columns apart with AS.")
+    table = normalise(result)
+    for name, kind in (types or {}).items():
+        if name not in table.column_names:
+            message = f"projection {projection.name}: its schema declares column {name}, the rows have {', '.join(table.column_names)}"
+            raise SchemaMismatchError(message, column=name)
+        index = table.schema.get_field_index(name)
+        table = table.set_column(index, pa.field(name, kind), lossless(table.column(name), kind, name))
+    return _in_key_order(projection, table)
+
+
+def _in_key_order(projection: Projection, table: pa.Table) -> pa.Table:
+    for name in projection.key:
+        if name not in table.column_names:
+            message = f"projection {projection.name}: key column {name} is not among {', '.join(table.column_names)}"
+            raise InvalidProjectionError(message, "return the key with the rows.", column=name)
+        column = table.column(name)
+        if pa.types.is_floating(column.type) or pa.types.is_nested(column.type):
+            message = f"projection {projection.name}: key column {name} is {logical_type(column.type)}, which is no identity"
+            raise InvalidProjectionError(message, "a key is made of integers, decimals, text, dates, instants or booleans.")
+        if column.null_count:
+            message = f"projection {projection.name}: key column {name} is null in {column.null_count:,} rows"
+            raise InvalidProjectionError(message, "every row needs its key; filter those rows, or key by another column.")
+    order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in projection.key])
+    table = table.take(order)
+    repeated = _repeated(table.select(list(projection.key)))
+    if repeated is not None:
+        message = f"projection {projection.name}: key {repeated} stands in more than one row"
+        raise InvalidProjectionError(message, "add a column to the key, or aggregate to one row per key.", key=repeated)
+    return table
+
+
+def _repeated(keys: pa.Table) -> dict[str, Any] | None:
+    """The first key that stands twice in sorted ``keys``."""
+    if keys.num_rows < 2:  # noqa: PLR2004 - one row repeats nothing
+        return None
+    same = None
+    for column in keys.columns:
+        values = column.combine_chunks()
+        equal = pc.equal(values[1:], values[:-1])
+        same = equal if same is None else pc.and_(same, equal)
+    position = pc.index(same, pa.scalar(value=True)).as_py()
+    return None if position < 0 else {name: keys.column(name)[position].as_py() for name in keys.column_names}
+
+
+def validate(projection: Projection, table: pa.Table, rows_hash: str) -> None:
+    """Lets pandera look at the rows. It may refuse them, it may not change them.
+
+    Raises:
+        SchemaMismatchError: The rows break the schema; the first failures are listed.
+        InvalidProjectionError: The schema changes values.
+    """
+    if projection.schema is None:
+        return
+    try:
+        checked = _pandera(projection.schema).validate(pl.DataFrame(table), lazy=True)
+    except (pandera.errors.SchemaErrors, pandera.errors.SchemaError) as error:
+        raise _refused(projection, error) from error
+    if content_hash(checked.to_arrow()) != rows_hash:
+        message = f"projection {projection.name}: its pandera schema changes values"
+        raise InvalidProjectionError(
+            message, "a schema checks; leave out coerce, parsers and defaults, and change values in the projection."
+        )
+
+
+def _refused(projection: Projection, error: Exception) -> SchemaMismatchError:
+    cases = getattr(error, "failure_cases", None)
+    if not isinstance(cases, pl.DataFrame):
+        return SchemaMismatchError(f"projection {projection.name}: the rows break the schema: {error}")
+    lines = []
+    for case in cases.head(_SHOWN).iter_rows(named=True):
+        where = f"row {case['index']}, " if case.get("index") is not None else ""
+        lines.append(f"  {where}column {case.get('column')}: {case.get('check')}, found {case.get('failure_case')}")
+    more = f"\n  … and {cases.height - _SHOWN:,} more" if cases.height > _SHOWN else ""
+    message = f"projection {projection.name}: {cases.height:,} values break the schema, nothing was published:\n" + "\n".join(lines) + more
+    return SchemaMismatchError(message, "correct the projection, or the schema where it is wrong.", failures=cases.height)

@@ -1,0 +1,11 @@
+"""Where bytes live: one small port and its adapters, local disk and memory.
+
+Knows paths and bytes; must not know what a commit or a segment is. May import ``eventlake.core`` and ``eventlake.errors``.
+"""
+
+from eventlake.storage.local import LocalStorage
+from eventlake.storage.memory import MemoryStorage
+from eventlake.storage.port import ObjectExistsError, ObjectMissingError, Storage, StoredObject
+from eventlake.storage.uri import from_uri
+
+__all__ = ["LocalStorage", "MemoryStorage", "ObjectExistsError", "ObjectMissingError", "Storage", "StoredObject", "from_uri"]

@@ -1,0 +1,65 @@
+"""The storage port. Everything eventlake needs of a store; whoever implements it must keep every sentence below.
+
+Paths are relative, with forward slashes, of the characters ``a-z 0-9 . _ - /``.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from eventlake.errors import AlreadyExistsError, NotFoundError
+
+
+class ObjectExistsError(AlreadyExistsError):
+    """``create`` found the path taken. Whoever took it may have been an earlier try of the same writer."""
+
+    kind = "object-exists"
+
+
+class ObjectMissingError(NotFoundError):
+    """There is nothing at the path."""
+
+    kind = "object-missing"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One stored object as a listing shows it."""
+
+    path: str
+    size_bytes: int
+
+
+class Storage(Protocol):
+    """Reads, creates and lists immutable objects."""
+
+    @property
+    def uri(self) -> str:
+        """How a person names this store; never holds a secret."""
+
+    def read(self, path: str) -> bytes:
+        """The whole object.
+
+        Raises:
+            ObjectMissingError: Nothing is there.
+            StorageError: The store failed.
+        """
+
+    def create(self, path: str, data: bytes) -> None:
+        """Publishes ``data`` at ``path`` in one step, only where nothing is: of many callers exactly one succeeds.
+
+        On return the object is durable. No reader ever sees a part of it, whatever crashes.
+
+        Raises:
+            ObjectExistsError: Something is at ``path``; it was not touched.
+            StorageError: The store failed; the object is there whole, or not at all.
+        """
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """Every object below the folder ``prefix`` (all of them for ``""``), in path order."""
+
+    def delete(self, path: str) -> None:
+        """Removes an object that can be derived again; never called on a commit, and on no path in ``append``."""
+
+    def locate(self, path: str) -> str | None:
+        """A path an engine can open by itself, or None where it must be handed the bytes."""

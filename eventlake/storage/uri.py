@@ -1,0 +1,32 @@
+"""From what a person types to a storage."""
+
+import os
+from urllib.parse import unquote, urlsplit
+
+from eventlake.errors import InvalidInputError
+from eventlake.storage.local import LocalStorage
+from eventlake.storage.memory import MemoryStorage
+from eventlake.storage.port import Storage
+
+
+def from_uri(uri: str | os.PathLike[str] | Storage) -> Storage:
+    """A folder's path, ``file://…``, ``memory://``, or a storage itself.
+
+    Raises:
+        InvalidInputError: Another scheme.
+    """
+    if not isinstance(uri, str | os.PathLike):
+        return uri
+    text = os.fspath(uri)
+    if not text:
+        message = "a lake needs a folder, found an empty path"
+        raise InvalidInputError(message)
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return LocalStorage(text)
+    if scheme == "file":
+        return LocalStorage(unquote(urlsplit(text).path))
+    if scheme == "memory" and not rest:
+        return MemoryStorage()
+    message = f"expected a folder, file:// or memory://, found {scheme}://"
+    raise InvalidInputError(message, "this version keeps lakes on a local disk or in memory.")
