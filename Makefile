@@ -3,8 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-LOCAL_REAL_DATA := $(wildcard ../shared/data/berka)
-export EVENTLAKE_REAL_DATA ?= $(LOCAL_REAL_DATA)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test fmt lint types layers unit real notebooks bench clean

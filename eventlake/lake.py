@@ -129,10 +129,10 @@ class Lake:
         """Appends a batch of events, whole or not at all. On return it is durable.
 
         Args:
-            events: An iterable of dicts, a Polars, pandas or Arrow table, anything with ``__arrow_c_stream__``, or the path of an NDJSON
-                or Parquet file, or the bytes of NDJSON. Attributes: ``id``, ``source``, ``type`` (required text), ``subject``, ``time`` (with a zone), ``data``
-                (JSON text as given, or a Python value in a dict) and the rest of ``docs/format.md``. A column ``recorded_at`` makes it a
-                copied history: non-decreasing, not before the head's.
+            events: An iterable of dicts, a Polars, pandas or Arrow table, anything with ``__arrow_c_stream__``, the path of an NDJSON or
+                Parquet file, or the bytes of NDJSON. Attributes: ``id``, ``source``, ``type`` (required text), ``subject``, ``time`` (with
+                a zone), ``data`` (JSON text as given, or a Python value in a dict) and the rest of ``docs/format.md``. A column
+                ``recorded_at`` makes it a copied history: non-decreasing, not before the head's.
 
         Returns:
             Where the events stand and which history they made. An empty batch is a no-op: ``start == stop``.

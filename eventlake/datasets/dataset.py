@@ -17,11 +17,14 @@ _SHOWN_ROWS = 5
 
 
 class Dataset:
-    """The rows a projection made at a watermark, with the manifest that names them. Rows are read, and their hash checked, on first use."""
+    """The rows a projection made at a watermark, with the manifest that names them. Rows are read, and their hash checked, on first use.
 
-    def __init__(self, archive: Archive) -> None:
+    ``rows`` spares the reading to whoever has just made them.
+    """
+
+    def __init__(self, archive: Archive, rows: pa.Table | None = None) -> None:
         self._archive = archive
-        self._table: pa.Table | None = None
+        self._table = rows
 
     @property
     def manifest(self) -> DatasetManifest:

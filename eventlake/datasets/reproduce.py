@@ -29,7 +29,7 @@ class Reproduction:
     """The outcome of making a dataset again.
 
     Attributes:
-        dataset: The dataset as it was published.
+        dataset: The dataset; where the rows are identical it holds those made now, so that the stored ones may be lost.
         identical: Whether the rows made now have the same content hash.
         content_hash: Of the rows made now.
         differences: What differs between then and now, in words; versions are named even where the rows are identical.
@@ -72,7 +72,8 @@ def reproduce(chain: Chain, archive: Archive, *, trust: bool = False) -> Reprodu
     differences = _differences(then, made.manifest)
     if not identical:
         differences += _differing_columns(archive, made.rows)
-    return Reproduction(Dataset(archive), identical, made.manifest.content_hash, tuple(differences))
+    dataset = Dataset(archive, made.rows if identical else None)
+    return Reproduction(dataset, identical, made.manifest.content_hash, tuple(differences))
 
 
 def _checked_spine(archive: Archive) -> pa.Table | None:

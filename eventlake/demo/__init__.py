@@ -1,1 +1,6 @@
 """The packaged demo: a simulated lender and its overdue-loans dataset. Uses the library as any user would."""
+
+from eventlake.demo.lender import simulate
+from eventlake.demo.run import definition, demo_lake
+
+__all__ = ["definition", "demo_lake", "simulate"]

@@ -76,13 +76,6 @@ class LocalStorage:
         except OSError as error:
             raise self._failure("list", prefix, error) from error
 
-    def delete(self, path: str) -> None:
-        """See ``Storage.delete``."""
-        try:
-            self._file(path).unlink(missing_ok=True)
-        except OSError as error:
-            raise self._failure("delete", path, error) from error
-
     def locate(self, path: str) -> str | None:
         """The file's absolute path."""
         return str(self._file(path))

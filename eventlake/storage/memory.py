@@ -41,11 +41,6 @@ class MemoryStorage:
         folder = f"{prefix}/" if prefix else ""
         yield from (StoredObject(path, len(data)) for path, data in items if path.startswith(folder))
 
-    def delete(self, path: str) -> None:
-        """See ``Storage.delete``."""
-        with self._lock:
-            self._objects.pop(path, None)
-
     def locate(self, path: str) -> str | None:
         """Always None: engines are handed the bytes."""
         del path

@@ -58,8 +58,5 @@ class Storage(Protocol):
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """Every object below the folder ``prefix`` (all of them for ``""``), in path order."""
 
-    def delete(self, path: str) -> None:
-        """Removes an object that can be derived again; never called on a commit, and on no path in ``append``."""
-
     def locate(self, path: str) -> str | None:
         """A path an engine can open by itself, or None where it must be handed the bytes."""

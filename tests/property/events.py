@@ -71,7 +71,9 @@ def event(draw, ids=TEXT, types=None):
         "data": PAYLOADS.filter(lambda text: text != "null"),
     }
     chosen = draw(st.sets(st.sampled_from([*optional, "corrects", "correction"])))
-    kinds = types or (st.sampled_from(["loan.granted", "payment.missed", 'odd "type"']) | TEXT.filter(lambda t: t not in {"events", "spine"}))
+    kinds = types or (
+        st.sampled_from(["loan.granted", "payment.missed", 'odd "type"']) | TEXT.filter(lambda t: t not in {"events", "spine"})
+    )
     made = {"id": draw(ids), "source": draw(st.sampled_from(["core", "ünï/2", "'"])), "type": draw(kinds)}
     made |= {name: draw(optional[name]) for name in optional if name in chosen}
     if "corrects" in chosen:

@@ -18,8 +18,14 @@ from tests.property.events import PAYLOADS, as_ndjson
 
 FRAGMENTS = st.sampled_from([*'{}[],:"\\ \t\n\r0123456789eE+-.', "\x00", "\x1f", "\x7f", "\ufeff", "NaN", "Infinity", "null", "é", "//"])
 PYTHON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(st.characters(exclude_categories=["Cs"])),
-    lambda items: st.lists(items, max_size=3) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=3), items, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda items: (
+        st.lists(items, max_size=3) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=3), items, max_size=3)
+    ),
     max_leaves=8,
 )
 

@@ -1,0 +1,47 @@
+"""Runs the code blocks of README and docs: Python as doctests, consoles as commands that must succeed."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sybil import Example, Sybil
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+
+ROOT = Path(__file__).parent
+
+
+def run_console(example: Example) -> None:
+    """Runs each ``$`` line in a shell; it must exit 0."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for line in example.parsed.splitlines():
+        if not line.startswith("$ "):
+            pytest.fail(f"a console block holds commands only, found {line!r}")
+        done = subprocess.run(line[2:], shell=True, capture_output=True, text=True, env=environment, check=False)  # noqa: S602 - our README
+        if done.returncode:
+            pytest.fail(f"{line}\n{done.stdout}\n{done.stderr}")
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytest.MonkeyPatch) -> None:
+    """A folder of its own, in which ``datasets/`` is there as in a checkout."""
+    folder = tmp_path_factory.mktemp("docs")
+    (folder / "datasets").symlink_to(ROOT / "datasets")
+    monkeypatch_module.chdir(folder)
+
+
+@pytest.fixture(scope="module")
+def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
+    """``monkeypatch`` for the length of a file."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser(), CodeBlockParser(language="console", evaluator=run_console)],
+    path=str(ROOT),
+    patterns=["README.md", "docs/*.md"],
+    fixtures=["workplace"],
+).pytest()

@@ -1,0 +1,391 @@
+"""The berka_loans dataset against an oracle in plain pandas over the raw files, which shares no code with its SQL.
+
+Needs the raw files: EVENTLAKE_REAL_DATA names the folder that holds the .asc files, or the folder above it.
+Money is compared in integer hellers (1/100 crown), taken from the digits of the file, so that equal means equal.
+"""
+
+import datetime as dt
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+import eventlake as el
+
+DEFINITION = Path(__file__).parents[2] / "datasets" / "berka_loans"
+_SPEC = importlib.util.spec_from_file_location("berka_load", DEFINITION / "load.py")
+LOAD = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(LOAD)
+EARLY = "trans_1993-01_1994-03.asc"
+LATE = "trans_1995_1998_loan_accounts.csv"
+TYPE_RANK = ["account.opened", "card.issued", "loan.granted", "transaction.posted", "loan.status_reported"]
+
+CREDIT = {"PRIJEM", "credit"}
+OPERATIONS = {
+    "cash_deposits": {"VKLAD", "credit in cash"},
+    "cash_withdrawals": {"VYBER", "withdrawal in cash"},
+    "transfers_in": {"PREVOD Z UCTU", "collection from another bank"},
+    "transfers_out": {"PREVOD NA UCET", "remittance to another bank"},
+}
+PURPOSES = {
+    "household_payments": {"SIPO", "household"},
+    "interest_credited": {"UROK", "interest credited"},
+}
+SANCTION = {"SANKC. UROK", "sanction interest if negative balance"}
+
+
+@pytest.fixture(scope="session")
+def raw() -> Path:
+    """The folder of the raw files."""
+    folder = LOAD.raw_folder()
+    if folder is None:
+        pytest.skip("EVENTLAKE_REAL_DATA is unset: it names the folder of the Berka .asc files")
+    return folder
+
+
+def make_events(folder: Path) -> pl.DataFrame:
+    """Runs events.sql over a folder of raw files: one row per event, in the order of the lake."""
+    return pl.from_arrow(LOAD.berka_events(folder)).with_columns(pl.col("time", "recorded_at").dt.convert_time_zone("UTC"))
+
+
+def make_dataset(events: pl.DataFrame, folder: Path) -> pl.DataFrame:
+    """Runs berka_loans.sql over events that have a sequence, through a Parquet file in the folder."""
+    events.write_parquet(folder / "events.parquet")
+    with duckdb.connect() as con:
+        con.execute("SET TimeZone = 'UTC'")
+        con.execute(f"CREATE VIEW events AS FROM read_parquet('{folder / 'events.parquet'}')")
+        return pl.from_arrow(con.sql((DEFINITION / "berka_loans.sql").read_text()).to_arrow_table())
+
+
+@pytest.fixture(scope="session")
+def lake(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> el.Lake:
+    """The lake of all events, appended at once."""
+    return LOAD.berka_lake(tmp_path_factory.mktemp("berka") / "lake", LOAD.berka_events(raw))
+
+
+@pytest.fixture(scope="session")
+def events(lake: el.Lake) -> pl.DataFrame:
+    """The events as the lake has them, with their sequence."""
+    return lake.snapshot().scan().collect()
+
+
+@pytest.fixture(scope="session")
+def built(lake: el.Lake) -> el.Dataset:
+    """The dataset that the committed lock pins."""
+    return lake.build(el.read_definition(DEFINITION), locked=True)
+
+
+@pytest.fixture(scope="session")
+def dataset(built: el.Dataset) -> pl.DataFrame:
+    """Its rows."""
+    return built.polars()
+
+
+def test_the_same_content_hash_from_another_process(lake: el.Lake, built: el.Dataset) -> None:
+    script = "import sys, eventlake as el; print(el.open(sys.argv[1]).reproduce(sys.argv[2]).content_hash)"
+    command = [sys.executable, "-c", script, lake.uri, built.manifest_hash]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == built.content_hash
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_same_history_and_dataset_from_random_batch_cuts(lake: el.Lake, built: el.Dataset, raw: Path, seed: int) -> None:
+    other = LOAD.berka_lake("memory://", LOAD.berka_events(raw), cuts=5 * seed, seed=seed)
+    assert len(other.log()) == 5 * seed + 1
+    assert other.snapshot().checkpoint == lake.snapshot().checkpoint
+    again = other.build(el.read_definition(DEFINITION))
+    assert (again.content_hash, again.manifest_hash) == (built.content_hash, built.manifest_hash)
+
+
+def read(folder: Path, name: str) -> pd.DataFrame:
+    """Reads a raw file as text: nothing is guessed and an empty field stays empty."""
+    return pd.read_csv(folder / name, sep=";", dtype=str, keep_default_na=False)
+
+
+def day(text: str) -> dt.date:
+    """Parses YYMMDD."""
+    return dt.date(1900 + int(text[:2]), int(text[2:4]), int(text[4:6]))
+
+
+def hellers(text: str) -> int:
+    """Turns an amount of the files into hundredths of a crown by its digits alone."""
+    crowns, point, rest = text.partition(".")
+    assert not point or len(rest) == 2, text
+    return int(crowns + rest) if point else int(crowns) * 100
+
+
+@pytest.fixture(scope="session")
+def loans(raw: Path) -> dict[int, dict[str, str]]:
+    """Rows of loan.asc with a complete history, by loan_id."""
+    rows = read(raw, "loan.asc").to_dict("records")
+    return {int(row["loan_id"]): row for row in rows if row["date"] <= "940331" or row["date"] >= "970101"}
+
+
+@pytest.fixture(scope="session")
+def histories(raw: Path, loans: dict[int, dict[str, str]]) -> dict[int, list[dict[str, str]]]:
+    """Transactions of each loan's account before the day of the grant, by (date, trans_id)."""
+    rows = pd.concat([read(raw, EARLY), read(raw, LATE)]).drop_duplicates("trans_id")
+    of_account = {account: group.to_dict("records") for account, group in rows.groupby("account_id")}
+    return {
+        loan_id: sorted(
+            (row for row in of_account[loan["account_id"]] if day(row["date"]) < day(loan["date"])),
+            key=lambda row: (day(row["date"]), int(row["trans_id"])),
+        )
+        for loan_id, loan in loans.items()
+    }
+
+
+def column(dataset: pl.DataFrame, name: str) -> dict[int, object]:
+    """One column by loan_id; money in hellers."""
+    values = dataset[name]
+    if isinstance(values.dtype, pl.Decimal):
+        values = pl.Series([None if v is None else int(v * 100) for v in values.to_list()], dtype=pl.Int64)
+    return dict(zip(dataset["loan_id"].to_list(), values.to_list(), strict=True))
+
+
+def test_there_are_392_loans_with_a_complete_history(dataset: pl.DataFrame, loans: dict[int, dict[str, str]]) -> None:
+    assert dataset["loan_id"].to_list() == sorted(loans)
+    assert dataset.height == 392
+    assert dataset.filter(pl.col("granted") >= dt.date(1997, 1, 1)).height == 354
+    assert dataset.filter(pl.col("granted") <= dt.date(1994, 3, 31)).height == 38
+
+
+def test_35_loans_are_overdue(dataset: pl.DataFrame, loans: dict[int, dict[str, str]]) -> None:
+    assert column(dataset, "status") == {loan_id: row["status"] for loan_id, row in loans.items()}
+    assert column(dataset, "overdue") == {loan_id: row["status"] in "BD" for loan_id, row in loans.items()}
+    assert dataset["overdue"].sum() == 35
+
+
+def test_terms_are_those_of_the_file(dataset: pl.DataFrame, loans: dict[int, dict[str, str]]) -> None:
+    assert column(dataset, "account_id") == {k: int(row["account_id"]) for k, row in loans.items()}
+    assert column(dataset, "granted") == {k: day(row["date"]) for k, row in loans.items()}
+    assert column(dataset, "amount") == {k: hellers(row["amount"]) for k, row in loans.items()}
+    assert column(dataset, "duration_months") == {k: int(row["duration"]) for k, row in loans.items()}
+    assert column(dataset, "payments") == {k: hellers(row["payments"]) for k, row in loans.items()}
+
+
+def test_count_min_and_max_equal_the_oracle(dataset: pl.DataFrame, histories: dict[int, list[dict[str, str]]]) -> None:
+    balances = {loan_id: [hellers(row["balance"]) for row in rows] for loan_id, rows in histories.items()}
+    assert sum(map(len, balances.values())) == 31_811
+    assert column(dataset, "transactions") == {k: len(v) for k, v in balances.items()}
+    assert column(dataset, "balance_min") == {k: min(v) for k, v in balances.items()}
+    assert column(dataset, "balance_max") == {k: max(v) for k, v in balances.items()}
+
+
+def test_mean_balance_equals_the_oracle(dataset: pl.DataFrame, histories: dict[int, list[dict[str, str]]]) -> None:
+    balances = {loan_id: [hellers(row["balance"]) for row in rows] for loan_id, rows in histories.items()}
+    means = column(dataset, "balance_mean")
+    assert means == pytest.approx({k: float(Decimal(sum(v)) / len(v) / 100) for k, v in balances.items()}, rel=1e-9)
+    # The documented last step, bit for bit.
+    assert means == {k: float(sum(v)) / float(len(v) * 100) for k, v in balances.items()}
+
+
+def test_last_balance_is_by_date_and_trans_id(dataset: pl.DataFrame, histories: dict[int, list[dict[str, str]]]) -> None:
+    assert column(dataset, "balance_last") == {k: hellers(rows[-1]["balance"]) for k, rows in histories.items()}
+
+
+def test_windows_and_sums_equal_the_oracle(
+    dataset: pl.DataFrame, loans: dict[int, dict[str, str]], histories: dict[int, list[dict[str, str]]]
+) -> None:
+    expected: dict[str, dict[int, object]] = {}
+
+    def expect(name: str, loan_id: int, value: object) -> None:
+        expected.setdefault(name, {})[loan_id] = value
+
+    for loan_id, rows in histories.items():
+        granted = day(loans[loan_id]["date"])
+        expect("days_since_transaction", loan_id, (granted - day(rows[-1]["date"])).days)
+        expect("sanction_interest_count", loan_id, sum(row["k_symbol"] in SANCTION for row in rows))
+        for days in (30, 90, 180):
+            within = [row for row in rows if day(row["date"]) >= granted - dt.timedelta(days=days)]
+            expect(f"transactions_{days}d", loan_id, len(within))
+            credited = sum(hellers(row["amount"]) for row in within if row["type"] in CREDIT)
+            withdrawn = sum(hellers(row["amount"]) for row in within if row["type"] not in CREDIT)
+            balances = [hellers(row["balance"]) for row in within]
+            if days < 180:
+                expect(f"credits_{days}d", loan_id, credited)
+                expect(f"withdrawals_{days}d", loan_id, withdrawn)
+            if days > 30:
+                expect(f"balance_min_{days}d", loan_id, min(balances, default=None))
+            if days == 90:
+                expect("balance_mean_90d", loan_id, float(sum(balances)) / float(len(balances) * 100))
+        for field, names in (("operation", OPERATIONS), ("k_symbol", PURPOSES)):
+            for name, codes in names.items():
+                expect(name, loan_id, sum(hellers(row["amount"]) for row in rows if row[field] in codes))
+    assert {name: column(dataset, name) for name in expected} == expected
+
+
+def test_account_owner_and_card_equal_the_oracle(dataset: pl.DataFrame, raw: Path, loans: dict[int, dict[str, str]]) -> None:
+    accounts = read(raw, "account.asc").set_index("account_id")
+    clients = read(raw, "client.asc").set_index("client_id")
+    districts = read(raw, "district.asc").set_index("A1")
+    holders = read(raw, "disp.asc").groupby("account_id")
+    issued = read(raw, "card.asc").set_index("disp_id")["issued"].to_dict()
+    frequencies = {"POPLATEK MESICNE": "monthly", "POPLATEK TYDNE": "weekly", "POPLATEK PO OBRATU": "after_transaction"}
+    names = [
+        "statement_frequency", "owner_gender", "owner_age_years", "disponent_count", "district_region",
+        "district_average_salary", "days_since_opening", "card_issued",
+    ]  # fmt: skip
+    expected = {}
+    for loan_id, loan in loans.items():
+        account, held, granted = accounts.loc[loan["account_id"]], holders.get_group(loan["account_id"]), day(loan["date"])
+        (owner,) = held.loc[held["type"] == "OWNER", "client_id"]
+        number = clients.loc[owner, "birth_number"]
+        woman = int(number[2:4]) > 12
+        born = dt.date(1900 + int(number[:2]), int(number[2:4]) - 50 * woman, int(number[4:]))
+        expected[loan_id] = (
+            frequencies[account["frequency"]],
+            "female" if woman else "male",
+            granted.year - born.year - ((granted.month, granted.day) < (born.month, born.day)),
+            int((held["type"] == "DISPONENT").sum()),
+            districts.loc[account["district_id"], "A3"],
+            int(districts.loc[account["district_id"], "A11"]),
+            (granted - day(account["date"])).days,
+            any(disp in issued and day(issued[disp]) < granted for disp in held["disp_id"]),
+        )
+    assert dict(zip(dataset["loan_id"], dataset.select(names).rows(), strict=True)) == expected
+
+
+def test_the_schema_accepts_the_dataset(dataset: pl.DataFrame) -> None:
+    spec = importlib.util.spec_from_file_location("berka_loans_schema", DEFINITION / "schema.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.BerkaLoans.validate(dataset, lazy=True)
+
+
+def test_no_feature_looks_into_the_future(events: pl.DataFrame, dataset: pl.DataFrame, tmp_path: Path) -> None:
+    grants = events.filter(pl.col("type") == "loan.granted").select("subject", granted="time")
+    known = events.join(grants, on="subject", how="left", maintain_order="left").filter(
+        pl.col("granted").is_null() | (pl.col("time") < pl.col("granted")) | pl.col("type").is_in(["loan.granted", "loan.status_reported"])
+    )
+    assert known.height < events.height
+    assert_frame_equal(make_dataset(known.drop("granted"), tmp_path), dataset)
+
+
+def test_the_order_of_storage_does_not_matter(events: pl.DataFrame, dataset: pl.DataFrame, tmp_path: Path) -> None:
+    assert_frame_equal(make_dataset(events.sample(fraction=1.0, shuffle=True, seed=7), tmp_path), dataset)
+
+
+def test_every_row_of_the_files_is_one_event(events: pl.DataFrame, raw: Path) -> None:
+    files = {"account.opened": ["account.asc"], "card.issued": ["card.asc"], "loan.granted": ["loan.asc"]}
+    files |= {"loan.status_reported": ["loan.asc"], "transaction.posted": [EARLY, LATE]}
+    keys = {"account.opened": "account_id", "card.issued": "card_id", "transaction.posted": "trans_id"}
+    for kind, names in files.items():
+        key = keys.get(kind, "loan_id")
+        rows = pd.concat([read(raw, name) for name in names]).drop_duplicates(key)
+        numbers = [json.loads(data)[key] for data in events.filter(pl.col("type") == kind)["data"]]
+        assert sorted(numbers) == sorted(int(number) for number in rows[key])
+    assert events.select(pl.struct("source", "id").n_unique()).item() == events.height
+    assert set(events["type"]) == set(files)
+
+
+def test_money_is_kept_as_written(events: pl.DataFrame, raw: Path) -> None:
+    rows = pd.concat([read(raw, EARLY), read(raw, LATE)]).drop_duplicates("trans_id")
+    written = {int(t): (a, b) for t, a, b in zip(rows["trans_id"], rows["amount"], rows["balance"], strict=True)}
+    payloads = [json.loads(d, parse_float=str) for d in events.filter(pl.col("type") == "transaction.posted")["data"]]
+    assert {p["trans_id"]: (p["amount"], p["balance"]) for p in payloads} == written
+
+
+def test_events_are_in_the_documented_order(events: pl.DataFrame) -> None:
+    keys = [
+        (row["time"], TYPE_RANK.index(row["type"]), int(row["id"].rpartition("-")[2]))
+        for row in events.select("time", "type", "id").iter_rows(named=True)
+    ]
+    assert all(before < after for before, after in pairwise(keys))
+    assert events["time"].dt.time().unique().to_list() == [dt.time(0)]
+    assert events["recorded_at"].equals(events["time"], check_names=False)
+
+
+def test_a_granted_loan_does_not_tell_its_status(events: pl.DataFrame) -> None:
+    granted = events.filter(pl.col("type") == "loan.granted")["data"]
+    assert {key for data in granted for key in json.loads(data)} == {
+        "loan_id", "account_id", "amount", "duration_months", "payments",
+    }  # fmt: skip
+    reported = events.filter(pl.col("type") == "loan.status_reported")
+    assert reported["time"].dt.date().unique().to_list() == [dt.date(1998, 12, 31)]
+
+
+@pytest.fixture
+def copy(raw: Path, tmp_path: Path) -> Path:
+    """The raw files once more, to be spoiled."""
+    for name in ["account.asc", "card.asc", "client.asc", "disp.asc", "district.asc", "loan.asc", EARLY, LATE]:
+        shutil.copyfile(raw / name, tmp_path / name)
+    return tmp_path
+
+
+def edit(path: Path, change: Callable[[bytes], bytes]) -> None:
+    """Rewrites a file through a function of its bytes."""
+    path.write_bytes(change(path.read_bytes()))
+
+
+@pytest.mark.parametrize("stump", [b"9", b'99;99;940331;"PRI', b'99;99;940331;"PRIJEM";"VKLAD";1.00;1.00;"";"AB";"12'], ids=len)
+def test_a_truncated_last_line_is_dropped(copy: Path, events: pl.DataFrame, stump: bytes) -> None:
+    edit(copy / EARLY, lambda content: content[: content.rindex(b"\n") + 1] + stump)
+    made = make_events(copy)
+    assert_frame_equal(made, events.select(made.columns))
+
+
+@pytest.mark.parametrize("line", [b"9\r\n", b"\r\n", b'99;99;940331;"PRIJEM";"VKLAD";1.00;1.00;"";\r\n'], ids=len)
+def test_any_other_broken_line_is_an_error(copy: Path, line: bytes) -> None:
+    edit(copy / EARLY, lambda content: content[: content.rindex(b"\n") + 1] + line)
+    with pytest.raises(duckdb.Error, match="not a record"):
+        make_events(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        (EARLY, b'"PRIJEM"', b'"NEZNAMY"', "unknown type NEZNAMY"),
+        (EARLY, b'"VKLAD"', b'"NEZNAMY"', "unknown operation NEZNAMY"),
+        (EARLY, b'"UROK"', b'"NEZNAMY"', "unknown k_symbol NEZNAMY"),
+        (LATE, b";credit;", b";unheard;", "unknown type unheard"),
+        (LATE, b";credit;", b";;", "unknown type"),
+        ("account.asc", b'"POPLATEK TYDNE"', b'"NEZNAMY"', "unknown frequency NEZNAMY"),
+        ("card.asc", b'"gold"', b'"tin"', "unknown type tin"),
+        ("loan.asc", b'"B"', b'"E"', "unknown status E"),
+        ("disp.asc", b'"DISPONENT"', b'"THIEF"', "unknown type THIEF"),
+        (EARLY, b";700.00;", b";7e2;", "not a"),
+        (LATE, b";900.00;", b";900.005;", "not an amount: 900.005"),
+    ],
+)
+def test_an_unknown_code_is_an_error(copy: Path, name: str, old: bytes, new: bytes, message: str) -> None:
+    edit(copy / name, lambda content: content.replace(old, new, 1))
+    with pytest.raises(duckdb.Error, match=message):
+        make_events(copy)
+
+
+def english(line: bytes) -> bytes:
+    """A cash deposit of the .asc file as the .csv file would have it."""
+    return line.replace(b'"PRIJEM";"VKLAD"', b"credit;credit in cash").replace(b'""', b"").rstrip(b"\r")
+
+
+def test_a_transaction_in_both_files_is_one_event(copy: Path, events: pl.DataFrame) -> None:
+    first = english((copy / EARLY).read_bytes().split(b"\n")[1])
+    edit(copy / LATE, lambda content: content.rstrip(b"\n") + b"\n" + first)
+    made = make_events(copy)
+    assert_frame_equal(made, events.select(made.columns))
+
+
+def test_copies_of_a_transaction_that_disagree_are_an_error(copy: Path) -> None:
+    first = english((copy / EARLY).read_bytes().split(b"\n")[1])
+    number, rest = first.split(b";", 1)
+    account, rest = rest.split(b";", 1)
+    edit(copy / LATE, lambda content: content.rstrip(b"\n") + b"\n" + number + b";1" + account + b";" + rest)
+    with pytest.raises(duckdb.Error, match="differs between its copies"):
+        make_events(copy)
+
+
+def test_a_transaction_twice_in_one_file_is_an_error(copy: Path) -> None:
+    edit(copy / LATE, lambda content: content + b"\n" + content.rsplit(b"\n", 1)[1])
+    with pytest.raises(duckdb.Error, match="is twice in one file"):
+        make_events(copy)
