@@ -1,4 +1,6 @@
-"""Bulk append, scan and verify beside their floors, in one run on one machine: python benchmarks/run.py [ROWS | FILE.parquet] [ROUNDS]
+"""Bulk append, scan and verify beside their floors, in one run on one machine.
+
+    python benchmarks/run.py [ROWS | FILE.parquet] [ROUNDS]
 
 Each round runs every candidate once, floor first, so that a machine that slows down slows both; medians of the rounds are printed with the
 ratio to the floor. CPU is that of all threads. Events are those of the simulated lender (kept in ``bench-data/``), or of a Parquet file.
@@ -110,7 +112,7 @@ def verifies(lake: el.Lake, rounds: int) -> None:
         "verify",
         {
             "sha256 of the segments": lambda: [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files],
-            "lake.verify()": lambda: lake.verify(),
+            "lake.verify()": lake.verify,
             "lake.verify(deep=True)": lambda: lake.verify(deep=True),
         },
         rounds,
@@ -122,9 +124,8 @@ def main() -> None:
     """Prints the tables."""
     given = sys.argv[1] if len(sys.argv) > 1 else "1000000"
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    print(
-        f"{os.cpu_count()} cores, python {sys.version.split()[0]}, duckdb {duckdb.__version__}, polars {pl.__version__}, pyarrow {pa.__version__}"
-    )
+    versions = f"python {sys.version.split()[0]}, duckdb {duckdb.__version__}, polars {pl.__version__}, pyarrow {pa.__version__}"
+    print(f"{os.cpu_count()} cores, {versions}")
     DATA.mkdir(exist_ok=True)
     table = events(int(given)) if given.isdigit() else pq.read_table(given).combine_chunks()
     rows = table.num_rows

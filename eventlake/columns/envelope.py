@@ -64,7 +64,7 @@ def to_batch(table: pa.Table) -> tuple[Batch, list[Problem]]:
 
 def _convert(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.Array:
     if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+        column = column.cast(pa.large_string() if _is_text(column.type.value_type) else column.type.value_type)
     convert: Callable[[str, pa.ChunkedArray, list[Problem]], pa.ChunkedArray]
     if name in {"time", "recorded_at"}:
         convert = _instants
@@ -76,13 +76,16 @@ def _convert(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.
     return converted.combine_chunks() if isinstance(converted, pa.ChunkedArray) else converted
 
 
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
 def _text(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.ChunkedArray:
     kind = column.type
     if pa.types.is_null(kind):
         return column.cast(pa.string())
     binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
-    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    if text or (binary and name == "data"):
+    if _is_text(kind) or (binary and name == "data"):
         with contextlib.suppress(pa.ArrowInvalid):
             result = column.cast(pa.string())
             result.validate(full=True)
@@ -109,7 +112,7 @@ def _instants(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa
     kind = column.type
     if pa.types.is_null(kind):
         return column.cast(INSTANT)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+    if _is_text(kind):
         return parse_instants(name, column.to_pylist(), problems)
     if not pa.types.is_timestamp(kind) or kind.tz is None:
         found = "timestamps without a zone" if pa.types.is_timestamp(kind) else _named(kind)

@@ -44,30 +44,28 @@ def from_objects(events: Iterable[Any]) -> tuple[pa.Table, list[Problem]]:
 
 
 def from_ndjson(content: bytes) -> tuple[pa.Table, list[Problem]]:
-    """Lines of NDJSON to a table; blank lines are skipped, rows are counted by line."""
-    rows: list[dict[str, Any]] = []
+    """Lines of NDJSON to a table, one row a line that is not blank."""
     problems: list[Problem] = []
-    for row, line in enumerate(content.split(b"\n")):
-        if not line.strip():
-            continue
-        reason = scan_one(line, MAX_LINE_BYTES)
+    lines = (line for line in content.split(b"\n") if line.strip())
+    rows = [_line(row, line, problems) for row, line in enumerate(lines)]
+    return _table(rows, problems), problems
+
+
+def _line(row: int, line: bytes, problems: list[Problem]) -> dict[str, Any]:
+    """The attributes in a line; ``data`` is cut out of it unchanged, and null is no payload."""
+    reason = scan_one(line, MAX_LINE_BYTES)
+    raw: dict[str, msgspec.Raw] = {}
+    if reason is None:
         try:
-            raw = {} if reason else _LINE.decode(line)
-            event = {name: bytes(value) if name == "data" else jiter.from_json(bytes(value)) for name, value in raw.items()}
+            raw = _LINE.decode(line)
         except msgspec.DecodeError:
-            reason, event = "expected one JSON object a line", {}
-        if reason:
-            problems.append(Problem(row, "line", reason, line.decode("utf-8", "replace")))
-        attributes = _attributes(row, event, problems)
-        data = attributes.get("data")
-        attributes["data"] = None if data in {None, b"null"} else data.decode()
-        attributes["line"] = row
-        rows.append(attributes)
-    lines = [attributes.pop("line") for attributes in rows]
-    table_problems: list[Problem] = []
-    table = _table(rows, table_problems)
-    problems += [Problem(lines[p.row] if p.row is not None else None, p.field, p.message, p.found) for p in table_problems]
-    return table, problems
+            reason = "expected one JSON object a line"
+    if reason is not None:
+        problems.append(Problem(row, "line", reason, line.decode("utf-8", "replace")))
+    data = bytes(raw.pop("data", b"null"))
+    attributes = _attributes(row, {name: jiter.from_json(bytes(value)) for name, value in raw.items()}, problems)
+    attributes["data"] = None if data == b"null" else data.decode()
+    return attributes
 
 
 def _attributes(row: int, event: Mapping[Any, Any], problems: list[Problem]) -> dict[str, Any]:

@@ -119,6 +119,8 @@ def publish(
     archive = Archive(storage, manifest, layout.build_path(manifest.recipe.name, manifest.manifest_hash))
     if _published(archive):
         return archive
+    # A commit can be seen before it is durable. What a dataset names must not vanish with a power cut that leaves the dataset.
+    storage.sync(layout.LOG)
     folder, recipe = archive.folder, manifest.recipe
     files = {_part_name(number, data): data for number, data in enumerate(frames.encode_parts(rows))}
     files |= {f"{SOURCE}/{name}": text.encode() for name, text in sources.items()}

@@ -158,10 +158,11 @@ def open_chain(storage: Storage) -> Chain:
     document = unseal(data, layout.LAKE)
     check_format(document, layout.LAKE)
     chain = Chain(storage, document["origin"], document["created"])
+    # Listed before it is read: whatever was there then must be reached by number now, however many more are added meanwhile.
+    listed = [version for item in storage.list(layout.LOG) if (version := layout.commit_version(item.path)) is not None]
     chain.refresh()
-    beyond = [item.path for item in storage.list(layout.LOG) if (layout.commit_version(item.path) or 0) > len(chain.entries)]
-    if beyond:
+    if max(listed, default=-1) >= len(chain.entries):
         missing = layout.commit_path(len(chain.entries))
-        message = f"{missing} is missing, but later commits are there ({beyond[0]})"
+        message = f"{missing} is missing, but later commits are there ({layout.commit_path(max(listed))})"
         raise CorruptionError(message, "restore it from a backup; commits are never deleted.", path=missing)
     return chain

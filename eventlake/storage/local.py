@@ -65,16 +65,22 @@ class LocalStorage:
         """See ``Storage.list``; temporary files are listed too, so that ``verify`` can tell of them."""
         top = self._file(prefix) if prefix else self._root
         try:
-            for folder, folders, files in os.walk(top, onerror=_raise):
-                folders.sort()
-                for name in sorted(files):
-                    file = Path(folder, name)
-                    with suppress(FileNotFoundError):
-                        yield StoredObject(file.relative_to(self._root).as_posix(), file.lstat().st_size)
+            for entry in _files_below(top):
+                with suppress(FileNotFoundError):
+                    yield StoredObject(Path(entry.path).relative_to(self._root).as_posix(), entry.stat(follow_symlinks=False).st_size)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             raise self._failure("list", prefix, error) from error
+
+    def sync(self, folder: str) -> None:
+        """See ``Storage.sync``."""
+        try:
+            _sync_folder(self._file(folder))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._failure("sync", folder, error) from error
 
     def locate(self, path: str) -> str | None:
         """The file's absolute path."""
@@ -143,5 +149,13 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def _files_below(folder: Path | str) -> Iterator[os.DirEntry[str]]:
+    """Every file in path order, in which a folder stands where its name with a slash would."""
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name)
+    for entry in found:
+        if entry.is_dir(follow_symlinks=False):
+            with suppress(FileNotFoundError):
+                yield from _files_below(entry.path)
+        else:
+            yield entry

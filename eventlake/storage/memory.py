@@ -41,6 +41,9 @@ class MemoryStorage:
         folder = f"{prefix}/" if prefix else ""
         yield from (StoredObject(path, len(data)) for path, data in items if path.startswith(folder))
 
+    def sync(self, folder: str) -> None:
+        """Nothing to do: nothing survives the process."""
+
     def locate(self, path: str) -> str | None:
         """Always None: engines are handed the bytes."""
         del path

@@ -58,5 +58,14 @@ class Storage(Protocol):
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """Every object below the folder ``prefix`` (all of them for ``""``), in path order."""
 
+    def sync(self, folder: str) -> None:
+        """Makes durable what can be seen in ``folder``, whoever created it and however far they have got.
+
+        For a reader that is about to name what it saw in something durable of its own.
+
+        Raises:
+            StorageError: The store failed.
+        """
+
     def locate(self, path: str) -> str | None:
         """A path an engine can open by itself, or None where it must be handed the bytes."""

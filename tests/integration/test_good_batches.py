@@ -134,7 +134,6 @@ def test_python_values_become_json_text_once():
     assert texts == ['{"b":1.00,"a":[true,null,"é"]}', "[]", "7", "0.1", "false", '"2026-01-31T00:00:00Z"']
 
 
-@pytest.mark.xfail(strict=True, reason="core.payload drops the nanoseconds of a pandas Timestamp silently")
 def test_a_timestamp_finer_than_a_microsecond_is_not_cut_silently():
     with pytest.raises(el.EventlakeError):
         el.create("memory://", "o").append([event(data={"at": pd.Timestamp(1, unit="ns", tz="UTC")})])

@@ -6,7 +6,7 @@ import tempfile
 
 import pyarrow as pa
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import eventlake as el
@@ -43,6 +43,7 @@ def accepted(text):
     return not list(payload_problems(pa.array([text], pa.string())))
 
 
+@settings(max_examples=300)
 @given(nearly_payloads())
 @example('{"a":1,"\\u0061":2}')
 @example('{"a":{"b":1,"b":1}}')
@@ -63,9 +64,6 @@ def test_a_text_is_a_payload_where_the_second_parser_takes_it(text):
     assert (scan_one(text.encode()) is None) == naive.is_payload(text)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="json_scan._LONG_NUMBER asks for 300 digits or a 3-digit exponent: 250 digits and e99 pass the screen, and are inf"
-)
 @pytest.mark.parametrize("text", ["1" + "0" * 250 + "e99", "[-" + "9" * 299 + "E10]", "1" * 215 + ".5e+95"])
 def test_a_number_beyond_a_double_is_refused_however_its_digits_and_exponent_share_the_size(text):
     assert not naive.is_payload(text)
@@ -90,6 +88,7 @@ def test_depth_counts_brackets_outside_strings_only(text, limit):
     assert deeper_than(text.encode(), limit) == (deepest > limit)
 
 
+@settings(max_examples=20)
 @given(st.lists(PAYLOADS.filter(lambda text: text != "null"), min_size=1, max_size=6))
 def test_accepted_payloads_are_read_back_byte_for_byte_whatever_brought_them(texts):
     model = [{"id": str(n), "source": "s", "type": "t", "data": text} for n, text in enumerate(texts)]

@@ -1,7 +1,7 @@
 """Lost races: another lake commits between our reading of the head and our commit."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eventlake as el
@@ -34,6 +34,7 @@ def event(name, **more):
     return {"id": name, "source": "s", "type": "t"} | more
 
 
+@settings(max_examples=25)
 @given(events(min_size=2), st.lists(st.integers(0, 100), max_size=4), st.integers(0, 3))
 def test_after_lost_races_every_batch_is_in_at_dense_sequences_and_the_root_is_that_of_the_committed_order(history, cuts, after):
     batches = cut(history, cuts)

@@ -3,7 +3,7 @@
 import tempfile
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eventlake as el
@@ -32,12 +32,14 @@ def test_a_watermark_names_one_history_whatever_the_batching_and_the_input_forma
 
 
 @pytest.mark.parametrize("form", FORMATS)
+@settings(max_examples=25)
 @given(batch=events(min_size=1, max_size=6))
 def test_every_input_format_gives_the_naive_root(form, batch):
     with tempfile.TemporaryDirectory() as folder:
         assert el.create("memory://", "o").append(FORMATS[form](batch, folder)).checkpoint.root == naive.root(batch)
 
 
+@settings(max_examples=25)
 @given(events(min_size=1, max_size=6), st.data())
 def test_a_history_with_one_other_event_has_another_root(history, data):
     place = data.draw(st.integers(0, len(history) - 1))
@@ -55,6 +57,7 @@ def test_one_flipped_bit_of_one_attribute_changes_the_root(history, name, data):
     assert naive.root([*history[:place], flipped, *history[place + 1 :]]) != naive.root(history)
 
 
+@settings(max_examples=25)
 @given(events(min_size=2), st.integers(1, 4))
 def test_a_batch_of_several_segments_has_the_root_of_one(history, rows):
     with pytest.MonkeyPatch.context() as patch:

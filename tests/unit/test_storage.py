@@ -63,22 +63,21 @@ def test_a_listing_holds_what_is_below_the_folder_and_nothing_else(storage):
     assert sorted(paths(storage)) == ["lo", "log/1", "log/2", "log/sub/3", "log2/1"]
 
 
-@pytest.mark.parametrize(
-    "kind",
-    ["memory", pytest.param("local", marks=pytest.mark.xfail(strict=True, reason="os.walk gives a folder's files before its folders"))],
-)
-def test_a_listing_is_in_path_order(kind, tmp_path):
-    storage = MemoryStorage() if kind == "memory" else LocalStorage(tmp_path)
+def test_a_listing_is_in_path_order(storage):
     for path in ("b/2", "b/1", "a/1", "c", "a.x", "a/0/1"):
         storage.create(path, b"x")
     assert paths(storage) == sorted(paths(storage))
 
 
-def test_deleting_twice_is_no_error(storage):
-    storage.create("tables/1", b"x")
-    storage.delete("tables/1")
-    storage.delete("tables/1")
-    assert paths(storage) == []
+@pytest.mark.parametrize("folder", ["", "log", "not/there"])
+def test_a_folder_can_be_synced_whether_it_is_there_or_not(storage, folder):
+    storage.create("log/1", b"x")
+    storage.sync(folder)
+    assert paths(storage) == ["log/1"]
+
+
+def test_nothing_that_is_stored_can_be_deleted_or_replaced_through_the_port(storage):
+    assert {name for name in dir(storage) if not name.startswith("_")} == {"create", "list", "locate", "read", "sync", "uri"}
 
 
 def test_of_many_creators_exactly_one_succeeds_and_its_bytes_stand(storage):
@@ -114,7 +113,7 @@ def test_a_local_storage_gives_engines_a_path_and_memory_gives_none(tmp_path):
 
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/passwd"])
 def test_a_path_that_leaves_a_local_storage_is_refused(tmp_path, path):
-    for call in (LocalStorage(tmp_path).read, LocalStorage(tmp_path).delete, lambda p: LocalStorage(tmp_path).create(p, b"")):
+    for call in (LocalStorage(tmp_path).read, LocalStorage(tmp_path).locate, lambda p: LocalStorage(tmp_path).create(p, b"")):
         with pytest.raises(InvalidInputError, match="inside"):
             call(path)
 

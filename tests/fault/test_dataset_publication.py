@@ -1,0 +1,255 @@
+"""A dataset is published whole or not at all, whatever fails, and whoever builds it at the same time."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import pandera.polars as pandera
+import polars as pl
+import pytest
+
+import eventlake as el
+from eventlake.columns import frames
+from eventlake.columns.content import content_hash
+from eventlake.errors import EventlakeError, SchemaMismatchError, StorageError
+from eventlake.storage import MemoryStorage, from_uri
+from tests.dataset_fixtures import Hooked, make_lake, sql
+
+PROJECTION = sql("SELECT spine_row AS k, loan, count(events.id) AS n FROM spine LEFT JOIN events ON subject = loan GROUP BY ALL")
+SPINE = pl.DataFrame({"loan": ["/loan/1", "/loan/2", "/loan/3"]})
+FILES = ["part-00000", "spine.parquet", "source/query.sql", "provenance.json", "manifest.json"]
+"""In the order in which they are written."""
+
+
+class Crash(BaseException):
+    """The process ends here; no code of ours may catch it."""
+
+
+def storages(tmp_path):
+    return {"memory": MemoryStorage(), "local": from_uri(tmp_path / "lake")}
+
+
+def fail_at(number, error):
+    """A hook that raises at the ``number``-th file below ``builds/``."""
+    seen = []
+
+    def hook(path, data):
+        if path.startswith("builds/"):
+            seen.append(path)
+            if len(seen) == number:
+                raise error
+
+    return hook
+
+
+def is_complete(lake, dataset):
+    """Every promise a published dataset makes."""
+    fresh = lake.dataset(dataset.manifest_hash)
+    assert content_hash(fresh.arrow()) == fresh.content_hash
+    assert lake.reproduce(fresh.manifest_hash).identical
+    report = lake.verify(deep=True)
+    assert report.ok, report.problems
+    return report
+
+
+def build(lake, **options):
+    return lake.build(PROJECTION, spine=SPINE, **options)
+
+
+def test_files_are_written_in_an_order_in_which_the_manifest_is_last():
+    written = []
+    lake = make_lake(Hooked(after=lambda path, data: written.append(path)))
+    written.clear()
+    dataset = build(lake)
+    names = [path.removeprefix(f"{dataset.path}/") for path in written]
+    assert [name for name, start in zip(names, FILES, strict=True) if name.startswith(start)] == names
+
+
+@pytest.mark.parametrize("where", ["memory", "local"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("number", range(1, len(FILES) + 1))
+@pytest.mark.parametrize("error", [StorageError("the disk is full"), Crash()], ids=["failure", "crash"])
+def test_a_build_that_fails_at_any_file_publishes_all_or_nothing(tmp_path, where, moment, number, error):
+    hooked = Hooked(storages(tmp_path)[where])
+    lake = make_lake(hooked)
+    setattr(hooked, moment, fail_at(number, error))
+    with pytest.raises((StorageError, Crash)):
+        build(lake)
+    setattr(hooked, moment, None)
+    published = moment == "after" and number == len(FILES)
+    survivor = el.open(hooked)
+    assert len(survivor.datasets()) == published
+    left = survivor.verify(deep=True)
+    assert left.ok
+    assert bool(left.notes) is (not published and (moment, number) != ("before", 1))
+    dataset = build(survivor)
+    report = is_complete(survivor, dataset)
+    assert report.datasets == 1
+    assert report.notes == ()
+
+
+def test_left_overs_of_an_interrupted_build_are_notes_alone(tmp_path):
+    hooked = Hooked(from_uri(tmp_path / "lake"), before=fail_at(4, Crash()))
+    lake = make_lake(hooked)
+    with pytest.raises(Crash):
+        build(lake)
+    report = lake.verify(deep=True)
+    assert report.ok
+    assert sorted(note.path.split("/", 3)[3][:10] for note in report.notes) == ["part-00000", "source/que", "spine.parq"]
+
+
+def test_a_temporary_file_left_in_a_dataset_is_a_note(tmp_path):
+    lake = make_lake(tmp_path / "lake")
+    dataset = build(lake)
+    Path(dataset.path, ".tmp-1-abc").write_bytes(b"half")
+    report = lake.verify()
+    assert report.ok
+    assert ["/.tmp-1-abc" in note.path for note in report.notes] == [True]
+
+
+def test_other_bytes_left_by_another_version_give_way(monkeypatch, tmp_path):
+    hooked = Hooked(from_uri(tmp_path / "lake"), before=fail_at(5, Crash()))
+    lake = make_lake(hooked)
+    real = frames.write_bytes
+    monkeypatch.setattr(frames, "write_bytes", lambda table: real(table.replace_schema_metadata({b"writer": b"another version"})))
+    with pytest.raises(Crash):
+        build(lake)
+    monkeypatch.setattr(frames, "write_bytes", real)
+    hooked.before = None
+    dataset = build(lake)
+    report = is_complete(lake, dataset)
+    assert [note.message for note in report.notes] == ["rows of an interrupted build; harmless"]
+
+
+def test_an_invalid_dataset_writes_no_file_at_all(tmp_path):
+    written = []
+    lake = make_lake(Hooked(before=lambda path, data: written.append(path)))
+    written.clear()
+    schema = pandera.DataFrameSchema({"n": pandera.Column(checks=pandera.Check.ge(100))})
+    with pytest.raises(SchemaMismatchError):
+        lake.build(sql(PROJECTION.sources["query.sql"], schema=schema), spine=SPINE)
+    assert written == []
+
+
+def test_publishing_what_is_published_writes_nothing():
+    written = []
+    lake = make_lake(Hooked(before=lambda path, data: written.append(path)))
+    first = build(lake)
+    written.clear()
+    assert build(lake).manifest_hash == first.manifest_hash
+    assert written == []
+
+
+@pytest.mark.parametrize("where", ["memory", "local"])
+def test_threads_that_build_the_same_recipe_make_one_dataset(tmp_path, where):
+    storage = storages(tmp_path)[where]
+    make_lake(storage)
+    start = Barrier(4)
+
+    def work(_):
+        lake = el.open(storage)
+        start.wait()
+        return lake.build(sql("SELECT sequence AS k, data FROM events"))
+
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = [future.exception() or future.result() for future in [pool.submit(work, n) for n in range(4)]]
+    errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    # Two losers may meet at a left-over: tests below pin that down; what is published must be whole in any case.
+    assert all(isinstance(error, EventlakeError) for error in errors)
+    lake = el.open(storage)
+    (dataset,) = lake.datasets()
+    is_complete(lake, dataset)
+
+
+BUILD = """
+import sys, eventlake as el
+print(el.open(sys.argv[1]).build(el.Projection.sql("made", "SELECT sequence AS k, data FROM events", key=["k"])).manifest_hash)
+"""
+
+
+def test_processes_that_build_the_same_recipe_make_one_dataset(tmp_path):
+    lake = make_lake(tmp_path / "lake")
+    running = [subprocess.Popen([sys.executable, "-c", BUILD, lake.uri], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    hashes = {process.communicate()[0].strip() for process in running}
+    (dataset,) = lake.datasets()
+    assert dataset.manifest_hash in hashes
+    is_complete(lake, dataset)
+
+
+def interrupted_by_a_twin(name, then=None):
+    """A lake, and a hook that lets a second builder finish just before ``name`` is created for the first time."""
+    storage = MemoryStorage()
+    twin = make_lake(storage)
+    done = []
+
+    def before(path, data):
+        if path.endswith(name):
+            if not done:
+                done.append(build(twin))
+            elif then:
+                then(path)
+
+    return Hooked(storage, before=before), twin, done
+
+
+@pytest.mark.parametrize("name", ["source/query.sql", "spine.parquet", "provenance.json", "manifest.json"])
+def test_a_builder_overtaken_by_its_twin_succeeds(name):
+    hooked, twin, done = interrupted_by_a_twin(name)
+    dataset = build(el.open(hooked))
+    assert dataset.manifest_hash == done[0].manifest_hash
+    is_complete(twin, dataset)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="an overtaken builder deletes the published provenance.json and writes its own: a crash between leaves a broken dataset",
+)
+def test_a_builder_that_crashes_after_it_was_overtaken_harms_no_published_dataset():
+    def crash(path):
+        raise Crash
+
+    hooked, twin, done = interrupted_by_a_twin("provenance.json", then=crash)
+    with pytest.raises(Crash):
+        build(el.open(hooked))
+    is_complete(twin, done[0])
+
+
+@pytest.mark.xfail(strict=True, reason="an overtaken builder deletes the published provenance.json: readers meet a hole")
+def test_readers_of_a_published_dataset_never_meet_a_hole():
+    missing = []
+    hooked, twin, done = interrupted_by_a_twin("provenance.json", then=lambda path: missing.append(path))
+    build(el.open(hooked))
+    assert missing == []
+
+
+@pytest.mark.xfail(strict=True, reason="two builders that both delete a left-over: the slower create raises ObjectExistsError")
+def test_two_builders_that_meet_at_a_left_over_both_succeed():
+    storage = MemoryStorage()
+    lake = make_lake(storage)
+    crashing = Hooked(storage, before=fail_at(5, Crash()))
+    with pytest.raises(Crash):
+        build(el.open(crashing))
+    deleted = []
+
+    class Deleting(Hooked):
+        def delete(self, path):
+            self.inner.delete(path)
+            if not deleted:
+                deleted.append(path)
+                build(lake)
+
+    dataset = build(el.open(Deleting(storage)))
+    is_complete(lake, dataset)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="a published manifest ends publication early: missing rows are not restored, although the hint says so"
+)
+def test_building_again_restores_rows_that_went_missing(tmp_path):
+    lake = make_lake(tmp_path / "lake")
+    dataset = build(lake)
+    for part in Path(dataset.path).glob("part-*"):
+        part.unlink()
+    is_complete(lake, build(lake))
