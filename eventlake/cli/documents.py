@@ -152,11 +152,12 @@ def demo(value: DemoResult) -> dict[str, Any]:
 
 
 def event_lines(events: pl.DataFrame) -> Iterator[str]:
-    """Events as CloudEvents in JSON, one a line; the payload stands as it was given, but for line breaks between its tokens."""
+    """Events as CloudEvents in JSON, one a line, as ``append`` takes them; payloads stand as given, but for line breaks between tokens."""
     for event in events.iter_rows(named=True):
         data = event.pop("data")
+        del event["sequence"]
         members = {_CLOUDEVENTS.get(name, name): value for name, value in event.items() if value is not None}
-        for name in ("time", "recorded_at"):
+        for name in ("time", "recordedat"):
             members[name] = format_instant(micros(members[name]))
         if "extensions" in members:
             members["extensions"] = json.loads(members["extensions"])

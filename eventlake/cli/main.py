@@ -12,7 +12,7 @@ from eventlake.cli import documents, output
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.datasets.definition import read_definition
 from eventlake.datasets.lock import FILE as LOCK_FILE
-from eventlake.datasets.lock import Lock
+from eventlake.datasets.lock import Lock, check_lockable
 from eventlake.demo.run import run_demo
 from eventlake.errors import EventlakeError, InvalidInputError
 from eventlake.storage import from_uri
@@ -127,6 +127,8 @@ def build(
 ) -> None:
     """Build a dataset from its definition and write its lock."""
     described = read_definition(definition)
+    if lock:
+        check_lockable(described.name, described.level)
     uri = lake or os.environ.get("EVENTLAKE_LAKE") or described.lake
     if uri is None:
         message = f"no lake is named for {definition}"
@@ -180,7 +182,15 @@ def demo(
 def _checkpoint(text: str | None) -> Checkpoint | None:
     if text is None:
         return None
-    return Checkpoint.parse(Path(text).read_text(encoding="utf-8") if Path(text).is_file() else text)
+    return Checkpoint.parse(text if "@" in text else _file_text(Path(text)))
+
+
+def _file_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"expected a checkpoint or a file with one, found {str(file)!r}: {error}"
+        raise InvalidInputError(message, "a checkpoint is one line: ORIGIN WATERMARK@ROOT, as 'eventlake show' prints it.") from error
 
 
 def main(arguments: list[str] | None = None) -> Any:

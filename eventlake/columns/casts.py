@@ -5,7 +5,7 @@ import pyarrow as pa
 from eventlake.columns.content import logical_type
 from eventlake.errors import SchemaMismatchError
 
-_INTEGER_DIGITS = 19
+_INTEGER_DIGITS = 20
 
 
 def lossless(column: pa.ChunkedArray, target: pa.DataType, name: str) -> pa.ChunkedArray:
@@ -21,7 +21,7 @@ def lossless(column: pa.ChunkedArray, target: pa.DataType, name: str) -> pa.Chun
         raise _mismatch(name, source, target, "this cast could lose something")
     try:
         if pa.types.is_integer(source) and pa.types.is_decimal(target):
-            column = column.cast(pa.decimal128(_INTEGER_DIGITS + 1 + target.scale, target.scale))
+            column = column.cast(pa.decimal128(_INTEGER_DIGITS, 0))
         return column.cast(target)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise _mismatch(name, source, target, str(error)) from error

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eventlake.columns.dictionaries import decoded
 from eventlake.errors import SchemaMismatchError
 
 MAGIC = b"eventlake content 1\n"
@@ -43,7 +44,8 @@ _PLAIN = {
 }
 
 
-_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_list_view, pa.types.is_fixed_size_list)
+_FIELD_NAME = re.compile(r"[^\s<>()\[\],:]([^<>()\[\],:]*[^\s<>()\[\],:])?")
+_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 _SCALARS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.DataType], pa.DataType]], ...] = (
     (lambda kind: pa.types.is_string(kind) or pa.types.is_string_view(kind), lambda _: pa.large_string()),
     (lambda kind: pa.types.is_binary(kind) or pa.types.is_binary_view(kind), lambda _: pa.large_binary()),
@@ -52,7 +54,10 @@ _SCALARS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.DataType], pa.
     (pa.types.is_date, lambda _: pa.date32()),
     (pa.types.is_time, lambda _: pa.time64("us")),
     (pa.types.is_duration, lambda _: pa.duration("us")),
-    (lambda kind: pa.types.is_decimal(kind) and kind.precision <= _DECIMAL_DIGITS, lambda kind: pa.decimal128(kind.precision, kind.scale)),
+    (
+        lambda kind: pa.types.is_decimal(kind) and kind.precision <= _DECIMAL_DIGITS and kind.scale >= 0,
+        lambda kind: pa.decimal128(kind.precision, kind.scale),
+    ),
 )
 
 
@@ -67,6 +72,10 @@ def normal_type(kind: pa.DataType, where: str) -> pa.DataType:
     if pa.types.is_dictionary(kind):
         return normal_type(kind.value_type, where)
     if pa.types.is_struct(kind):
+        odd = [field.name for field in kind if not _FIELD_NAME.fullmatch(field.name)]
+        if odd:
+            message = f"column {where} has a field called {odd[0]!r}, which the name of its type cannot tell apart"
+            raise SchemaMismatchError(message, "rename the field: no blanks at its ends, none of < > ( ) [ ] , :", column=where)
         return pa.struct([pa.field(field.name, normal_type(field.type, f"{where}.{field.name}")) for field in kind])
     if any(test(kind) for test in _LISTS):
         return pa.large_list(normal_type(kind.value_type, f"{where}[]"))
@@ -115,8 +124,8 @@ def from_logical(name: str) -> pa.DataType:
 def _fields(text: str) -> list[str]:
     """Splits at the commas that stand in no bracket."""
     fields, depth = [""], 0
-    for part in re.split(r"([<>(),])", text):
-        depth += {"<": 1, "(": 1, ">": -1, ")": -1}.get(part, 0)
+    for part in re.split(r"([<>()\[\],])", text):
+        depth += {"<": 1, "(": 1, "[": 1, ">": -1, ")": -1, "]": -1}.get(part, 0)
         if part == "," and not depth:
             fields.append("")
         else:
@@ -134,7 +143,7 @@ def normalise(table: pa.Table) -> pa.Table:
     columns = []
     for field, column in zip(fields, table.columns, strict=True):
         try:
-            columns.append(column.cast(field.type))
+            columns.append(decoded(column).cast(field.type))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             message = f"column {field.name} cannot become {logical_type(field.type)} without loss: {error}"
             raise SchemaMismatchError(message, "round or cast it in the projection.", column=field.name) from error

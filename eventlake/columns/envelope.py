@@ -8,8 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eventlake.columns.dictionaries import decoded
 from eventlake.columns.problems import Problem
-from eventlake.core.attributes import ASSIGNED, ATTRIBUTES, CLOUDEVENTS_NAMES
+from eventlake.core.attributes import ASSIGNED, ATTRIBUTES, CLOUDEVENTS_NAMES, MAX_SEQUENCE
 from eventlake.core.instants import MAX_US, MIN_US, parse_instant
 
 INSTANT = pa.timestamp("us", tz="UTC")
@@ -63,8 +64,7 @@ def to_batch(table: pa.Table) -> tuple[Batch, list[Problem]]:
 
 
 def _convert(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.Array:
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(pa.large_string() if _is_text(column.type.value_type) else column.type.value_type)
+    column = decoded(column)
     convert: Callable[[str, pa.ChunkedArray, list[Problem]], pa.ChunkedArray]
     if name in {"time", "recorded_at"}:
         convert = _instants
@@ -135,9 +135,10 @@ def _bound(value: int) -> pa.Scalar:
 def _nanoseconds(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.ChunkedArray:
     """Names the rows that are finer than a microsecond (or do not fit one)."""
     result = column.cast(INSTANT, safe=False)
+    ticks = column.cast(pa.int64())
     lossy = pc.fill_null(pc.not_equal(result.cast(column.type, safe=False), column), fill_value=False)
     rows = pc.indices_nonzero(lossy.combine_chunks()).to_pylist()
-    problems.extend(Problem(row, name, "expected microseconds at the finest", str(column[row])) for row in rows)
+    problems.extend(Problem(row, name, "expected an instant that microseconds can hold", ticks[row].as_py()) for row in rows)
     return result
 
 
@@ -156,8 +157,11 @@ def parse_instants(name: str, values: list[Any], problems: list[Problem]) -> pa.
 def _integers(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.ChunkedArray:
     if pa.types.is_integer(column.type) and not column.null_count:
         with contextlib.suppress(pa.ArrowInvalid):
-            return column.cast(pa.int64())
-    problems.append(Problem(None, name, "expected int64 without nulls", _named(column.type)))
+            result = column.cast(pa.int64())
+            bounds = pc.min_max(result)
+            if not len(result) or (bounds["min"].as_py() >= 0 and bounds["max"].as_py() < MAX_SEQUENCE):
+                return result
+    problems.append(Problem(None, name, "expected int64 from 0 without nulls", _named(column.type)))
     return pa.chunked_array([pa.nulls(len(column), pa.int64())])
 
 

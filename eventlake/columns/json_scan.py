@@ -37,14 +37,14 @@ def payload_problems(data: pa.Array, field: str = "data") -> Iterator[Problem]:
             yield Problem(row, field, reason, text[:200].decode("utf-8", "replace"))
 
 
-def scan_one(text: bytes, limit: int = MAX_PAYLOAD_BYTES) -> str | None:
-    """Why ``text`` is no payload of at most ``limit`` bytes, or None where it is one."""
+def scan_one(text: bytes, limit: int = MAX_PAYLOAD_BYTES, depth: int = MAX_PAYLOAD_DEPTH) -> str | None:
+    """Why ``text`` is no payload of at most ``limit`` bytes and ``depth`` levels, or None where it is one."""
     if len(text) > limit:
         return f"expected at most {limit:,} bytes, found {len(text):,}"
     if text.startswith(_BOM):
         return f"{NO_JSON} without a byte order mark"
-    if text.count(b"[") + text.count(b"{") > MAX_PAYLOAD_DEPTH and deeper_than(text, MAX_PAYLOAD_DEPTH):
-        return f"expected at most {MAX_PAYLOAD_DEPTH} levels of nesting"
+    if text.count(b"[") + text.count(b"{") > depth and deeper_than(text, depth):
+        return f"expected at most {depth} levels of nesting"
     try:
         jiter.from_json(text, catch_duplicate_keys=True, allow_inf_nan=False, float_mode="lossless-float")
         if _LONG_NUMBER.search(text):

@@ -16,13 +16,14 @@ import pyarrow as pa
 from eventlake.columns.envelope import INSTANT, TYPES, parse_instants
 from eventlake.columns.json_scan import NO_JSON, scan_one
 from eventlake.columns.problems import Problem
-from eventlake.core.attributes import ATTRIBUTES, CLOUDEVENTS_NAMES, MAX_PAYLOAD_BYTES
+from eventlake.core.attributes import ATTRIBUTES, CLOUDEVENTS_NAMES, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, MAX_SEQUENCE
 from eventlake.core.instants import micros
 from eventlake.core.payload import to_json
 
 _KNOWN = (*ATTRIBUTES, "recorded_at", "sequence")
 _SPECVERSION = "1.0"
-_MISSPELLED = 0.7
+_MISSPELLED = 0.74
+"""Catches ``tiem`` and ``sbject``, and lets the documented CloudEvents extensions pass."""
 MAX_LINE_BYTES = 2 * MAX_PAYLOAD_BYTES
 _LINE = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -53,7 +54,7 @@ def from_ndjson(content: bytes) -> tuple[pa.Table, list[Problem]]:
 
 def _line(row: int, line: bytes, problems: list[Problem]) -> dict[str, Any]:
     """The attributes in a line; ``data`` is cut out of it unchanged, and null is no payload."""
-    reason = scan_one(line, MAX_LINE_BYTES)
+    reason = scan_one(line, MAX_LINE_BYTES, MAX_PAYLOAD_DEPTH + 1)
     raw: dict[str, msgspec.Raw] = {}
     if reason is None:
         try:
@@ -93,7 +94,7 @@ def _extension(row: int, name: Any, value: Any, strangers: dict[str, Any], probl
         problems.append(Problem(row, name, "binary payloads are not kept; expected JSON in data"))
         return
     text = name if isinstance(name, str) else ""
-    close = difflib.get_close_matches(text, _KNOWN, n=1, cutoff=_MISSPELLED)
+    close = difflib.get_close_matches(text, ATTRIBUTES, n=1, cutoff=_MISSPELLED)
     if close or not (text.isascii() and text.isalnum() and text == text.lower()):
         meant = f"; did you mean {close[0]!r}?" if close else ""
         message = f"expected a known attribute or a CloudEvents extension (lower-case letters and digits){meant}"
@@ -107,6 +108,7 @@ def _add_extensions(row: int, attributes: dict[str, Any], strangers: dict[str, A
     if given is None:
         attributes["extensions"] = strangers
     elif isinstance(given, Mapping):
+        problems += [Problem(row, name, "expected an extension once, it stands in extensions too") for name in strangers if name in given]
         attributes["extensions"] = {**given, **strangers}
     else:
         problems.append(Problem(row, "extensions", "expected an object beside the extensions given by name", given))
@@ -137,10 +139,17 @@ def _table(rows: list[dict[str, Any]], problems: list[Problem]) -> pa.Table:
         if name in {"time", "recorded_at"}:
             columns[name] = _instants(name, values, problems)
         elif name == "sequence":
-            columns[name] = pa.array([v if isinstance(v, int) else None for v in values], pa.int64())
+            columns[name] = pa.array([_sequence(row, v, problems) for row, v in enumerate(values)], pa.int64())
         else:
             columns[name] = pa.array([_text(row, name, v, problems) for row, v in enumerate(values)], TYPES[name])
     return pa.table(columns) if columns else pa.table({"id": pa.nulls(len(rows), pa.string())})
+
+
+def _sequence(row: int, value: Any, problems: list[Problem]) -> int | None:
+    if isinstance(value, int) and 0 <= value < MAX_SEQUENCE:
+        return value
+    problems.append(Problem(row, "sequence", "expected an int64 from 0", value))
+    return None
 
 
 def _instants(name: str, values: list[Any], problems: list[Problem]) -> pa.Array:

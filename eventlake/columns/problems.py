@@ -11,7 +11,7 @@ class Problem:
     """One broken rule.
 
     Attributes:
-        row: 0-based row in the batch (line of an NDJSON file), or None where a whole column is wrong.
+        row: 0-based row in the batch (blank lines of NDJSON are no rows), or None where a whole column is wrong.
         field: The attribute.
         message: What was expected.
         found: What was there.
@@ -24,13 +24,17 @@ class Problem:
 
     def __str__(self) -> str:
         """``row 3, field time: expected …, found …``."""
-        where = f"row {self.row:,}, field {self.field}" if self.row is not None else f"column {self.field}"
+        field = self.field.encode("utf-8", "backslashreplace").decode()
+        where = f"row {self.row:,}, field {field}" if self.row is not None else f"column {field}"
         found = "" if self.found is None else f", found {shorten(self.found)}"
         return f"{where}: {self.message}{found}"
 
 
 def shorten(value: Any) -> str:
     """``repr`` of a value, cut to what a message can hold."""
-    text = value if isinstance(value, type) else repr(value)
-    text = str(text)
+    try:
+        text = repr(value)
+    except ValueError:
+        # Python does not print integers of more than 4,300 digits.
+        text = f"a {type(value).__name__} too long to print"
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"

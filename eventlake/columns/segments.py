@@ -97,7 +97,7 @@ def statistics(table: pa.Table) -> Statistics:
     time = table.column("time") if "time" in table.column_names else None
     return Statistics(
         types=tuple(types),
-        time=None if time is None else _bounds(time),
+        time=None if time is None or time.null_count == len(time) else _bounds(time),
         undated=table.num_rows if time is None else time.null_count,
         recorded=_bounds(table.column("recorded_at")) if "recorded_at" in table.column_names else None,
     )

@@ -31,7 +31,7 @@ ASSIGNED: Final = ("sequence", "recorded_at")
 EVENT_COLUMNS: Final = ("sequence", *ATTRIBUTES[:5], "recorded_at", *ATTRIBUTES[5:])
 """The columns of ``events`` as readers see them, in order."""
 
-CLOUDEVENTS_NAMES: Final = {"correlationid": "correlation_id", "causationid": "causation_id"}
+CLOUDEVENTS_NAMES: Final = {"correlationid": "correlation_id", "causationid": "causation_id", "recordedat": "recorded_at"}
 """CloudEvents spelling to ours, for the JSON face."""
 
 RESERVED_TYPES: Final = frozenset({"events", "spine"})
@@ -39,6 +39,8 @@ RESERVED_TYPES: Final = frozenset({"events", "spine"})
 
 CORRECTIONS: Final = frozenset({"replace", "retract"})
 
+MAX_SEQUENCE: Final = 1 << 62
+"""No lake gets this far; a sequence at or beyond it is a mistake."""
 MAX_PAYLOAD_BYTES: Final = 1 << 20
 MAX_PAYLOAD_DEPTH: Final = 64
 MAX_ATTRIBUTE_BYTES: Final = 4096

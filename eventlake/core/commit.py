@@ -153,7 +153,7 @@ class Commit:
                 segments=tuple(Segment.from_document(segment) for segment in document["segments"]),
             )
             disagreement = commit.disagreement()
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             disagreement = f"malformed ({error})"
         if disagreement:
             message = f"{where} is not a valid commit: {disagreement}"
@@ -170,6 +170,8 @@ class Commit:
                 return f"event types of segment [{segment.start}, {segment.stop}) do not add up to its rows"
             _ = segment.range
             position = segment.stop
+            if segment.recorded and not segment.recorded[0] <= segment.recorded[1] <= self.recorded_at:
+                return f"segment [{segment.start}, {segment.stop}) was recorded at {segment.recorded}, its commit at {self.recorded_at}"
         if position != self.stop:
             return f"segments end at {position}, the commit at {self.stop}"
         if self.range.root().hex() != self.root:

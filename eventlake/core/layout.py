@@ -38,6 +38,11 @@ def segment_sha256(path: str) -> str | None:
     return match[1] if match else None
 
 
+def is_temporary(path: str) -> bool:
+    """Whether ``path`` is what an interrupted write left."""
+    return path.rsplit("/", 1)[-1].startswith(TEMPORARY_PREFIX)
+
+
 def build_path(name: str, manifest_hash: str) -> str:
     """The folder of a built dataset."""
     return f"{BUILDS}/{name}/{manifest_hash[:SHORT_HASH]}"

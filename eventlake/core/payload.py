@@ -17,6 +17,8 @@ from uuid import UUID
 from eventlake.core.attributes import MAX_PAYLOAD_DEPTH
 from eventlake.core.instants import format_instant, micros
 
+_MAX_DECIMAL_EXPONENT = 308
+
 
 def to_json(value: Any, depth: int = 0) -> str:
     """The JSON text of ``value``.
@@ -68,4 +70,9 @@ def _number(value: float | Decimal) -> str:
     if not math.isfinite(value):
         message = f"JSON has no {value}"
         raise ValueError(message)
-    return f"{value:f}" if isinstance(value, Decimal) else float.__repr__(value)
+    if isinstance(value, float):
+        return float.__repr__(value)
+    if abs(value.adjusted()) > _MAX_DECIMAL_EXPONENT:
+        message = f"expected a decimal of at most {_MAX_DECIMAL_EXPONENT} digits before or behind the point"
+        raise ValueError(message)
+    return f"{value:f}"

@@ -115,9 +115,9 @@ def publish(
     sources: Mapping[str, str],
     provenance: Mapping[str, Any],
 ) -> Archive:
-    """Writes a dataset's folder, the manifest last. Publishing what is published already changes nothing."""
+    """Writes a dataset's folder, the manifest last. Publishing again changes nothing, but brings back files that were lost."""
     archive = Archive(storage, manifest, layout.build_path(manifest.recipe.name, manifest.manifest_hash))
-    if _published(archive):
+    if _is_complete(archive):
         return archive
     # A commit can be seen before it is durable. What a dataset names must not vanish with a power cut that leaves the dataset.
     storage.sync(layout.LOG)
@@ -150,13 +150,17 @@ def is_part(name: str, data: bytes) -> bool:
     return number.isdigit() and name == _part_name(int(number), data)
 
 
-def _published(archive: Archive) -> bool:
+def _is_complete(archive: Archive) -> bool:
+    """Whether the dataset is published with all its files. What is published under its name must be this dataset."""
+    path = f"{archive.folder}/{MANIFEST}"
     try:
-        data = archive.storage.read(f"{archive.folder}/{MANIFEST}")
+        _checked(archive.storage.read(path), archive.manifest.manifest_hash, path)
     except ObjectMissingError:
         return False
-    _checked(data, archive.manifest.manifest_hash, f"{archive.folder}/{MANIFEST}")
-    return True
+    present = {item.path for item in archive.storage.list(archive.folder)}
+    if f"{archive.folder}/{PROVENANCE}" not in present:
+        return False
+    return all(f"{archive.folder}/{name}" in present for name in archive.provenance()["files"])
 
 
 def _put(storage: Storage, path: str, data: bytes) -> bytes:
@@ -182,12 +186,11 @@ def open_archive(storage: Storage, folder: str) -> Archive:
     data = storage.read(path)
     try:
         manifest = DatasetManifest.decode(json.loads(data), path)
-    except ValueError as error:
-        if isinstance(error, CorruptionError):
-            raise
+        same = manifest.encode() == data and folder == layout.build_path(manifest.recipe.name, manifest.manifest_hash)
+    except (ValueError, TypeError, AttributeError) as error:
         message = f"{path} is not a dataset manifest: {error}"
         raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=path) from error
-    if manifest.encode() != data or not folder.endswith(manifest.manifest_hash[: layout.SHORT_HASH]):
-        message = f"{path} was changed: its hash is {sha256_hex(data)}"
+    if not same:
+        message = f"{path} was changed or moved: its hash is {sha256_hex(data)}"
         raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file.", path=path)
     return Archive(storage, manifest, folder)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 
 from eventlake.columns.content import content_hash, logical_type, normalise, schema_of
@@ -117,6 +118,8 @@ def spine_rows(spine: Any) -> pa.Table:
     if not hasattr(frame, "__arrow_c_stream__"):
         message = f"expected the spine as a Polars, pandas or Arrow table, found {type(spine).__name__}"
         raise InvalidInputError(message)
+    if isinstance(frame, pl.DataFrame):
+        frame = polars_runner.to_arrow(frame)
     table = pa.RecordBatchReader.from_stream(frame).read_all()
     if SPINE_ROW in table.column_names:
         message = f"the spine has a column {SPINE_ROW!r}; that name is for its row number"

@@ -17,7 +17,20 @@ from eventlake.projections.definition import Projection
 from eventlake.projections.source import load
 
 FILE = "dataset.toml"
-_KEYS = frozenset({"name", "engine", "key", "level", "sql", "python", "files", "schema", "spine", "lake", "parameters"})
+_TEXT, _TEXTS, _TABLE = "text", "a list of text", "a table"
+_SETTINGS = {
+    "name": _TEXT,
+    "engine": _TEXT,
+    "key": _TEXTS,
+    "level": _TEXT,
+    "sql": _TEXT,
+    "python": _TEXT,
+    "files": _TEXTS,
+    "schema": _TEXT,
+    "spine": _TEXT,
+    "lake": _TEXT,
+    "parameters": _TABLE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,11 @@ class Definition:
     def name(self) -> str:
         """The dataset's name."""
         return str(self.settings["name"])
+
+    @property
+    def level(self) -> str:
+        """What it promises of the rows; ``exact`` where nothing is said."""
+        return str(self.settings.get("level", "exact"))
 
     @property
     def lake(self) -> str | None:
@@ -68,7 +86,7 @@ class Definition:
             entry=entry,
             sources=sources,
             key=tuple(self.settings["key"]),
-            level=self.settings.get("level", "exact"),
+            level=self.level,
             schema=self._schema(),
             parameters=self.settings.get("parameters", {}),
             function=function,
@@ -128,12 +146,19 @@ def read_definition(folder: Path) -> Definition:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         message = f"{file} is not TOML: {error}"
         raise InvalidProjectionError(message, path=str(file)) from error
-    unknown, missing = sorted(set(settings) - _KEYS), sorted({"name", "key"} - set(settings))
+    unknown, missing = sorted(set(settings) - set(_SETTINGS)), sorted({"name", "key"} - set(settings))
     if unknown or missing:
         problem = f"unknown settings {', '.join(unknown)}" if unknown else f"missing settings {', '.join(missing)}"
         message = f"{file}: {problem}"
-        raise InvalidProjectionError(message, f"the settings are {', '.join(sorted(_KEYS))}.", path=str(file))
-    if not isinstance(settings["key"], list):
-        message = f"{file}: expected key as a list of columns, found {settings['key']!r}"
-        raise InvalidProjectionError(message, path=str(file))
+        raise InvalidProjectionError(message, f"the settings are {', '.join(_SETTINGS)}.", path=str(file))
+    for setting, value in settings.items():
+        if not _fits(value, _SETTINGS[setting]):
+            message = f"{file}: expected {setting} as {_SETTINGS[setting]}, found {value!r}"
+            raise InvalidProjectionError(message, path=str(file))
     return Definition(folder, settings)
+
+
+def _fits(value: Any, kind: str) -> bool:
+    if kind == _TEXTS:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return isinstance(value, dict if kind == _TABLE else str)

@@ -15,6 +15,17 @@ FORMAT = 0
 _HEADER = "# Written by 'eventlake build'; commit it to git, do not edit it. 'eventlake build --locked' rebuilds exactly this.\n"
 
 
+def check_lockable(name: str, level: str) -> None:
+    """A lock promises that the rows can be made again.
+
+    Raises:
+        InvalidInputError: ``level`` is ``unproven``.
+    """
+    if level == "unproven":
+        message = f"dataset {name} is declared unproven; there is nothing to lock"
+        raise InvalidInputError(message, "declare it exact or fixed, or build without a lock (--no-lock).")
+
+
 @dataclass(frozen=True, slots=True)
 class Lock:
     """What a definition is pinned to.
@@ -45,9 +56,7 @@ class Lock:
             InvalidInputError: Its level is ``unproven``.
         """
         recipe = dataset.manifest.recipe
-        if recipe.level == "unproven":
-            message = f"dataset {recipe.name} is declared unproven; there is nothing to lock"
-            raise InvalidInputError(message, "declare it exact or fixed, or build without a lock (--no-lock).")
+        check_lockable(recipe.name, recipe.level)
         engine = f"{recipe.engine} {recipe.engine_version}"
         rows, content = dataset.manifest.rows, dataset.content_hash
         return cls(recipe.name, recipe.checkpoint, engine, rows, content, dataset.recipe_hash, dataset.manifest_hash)
@@ -95,7 +104,7 @@ class Lock:
                 recipe_hash=document["recipe_hash"],
                 manifest_hash=document["manifest_hash"],
             )
-        except (KeyError, AttributeError) as error:
+        except (KeyError, AttributeError, InvalidInputError) as error:
             message = f"{file} is not a lock: {error!r}"
             raise InvalidInputError(message, "restore it from git, or build without --locked.", path=str(file)) from error
 

@@ -30,7 +30,7 @@ def verify_datasets(storage: Storage, chain: Chain | None, *, deep: bool) -> Fin
     for item in storage.list(layout.BUILDS):
         parts = layout.build_parts(item.path)
         folder = item.path.removesuffix(f"/{parts[2]}") if parts else None
-        if item.path.rsplit("/", 1)[-1].startswith(layout.TEMPORARY_PREFIX):
+        if layout.is_temporary(item.path):
             findings.notes.append(Finding(item.path, "left by an interrupted write; harmless"))
         elif folder is None:
             findings.problems.append(Finding(item.path, "extra: not a file of a dataset"))
@@ -69,7 +69,7 @@ def _files(archive: Archive, files: dict[str, dict[str, object]], findings: Find
             findings.problems.append(Finding(f"{archive.folder}/{name}", error.message))
     for item in archive.storage.list(archive.folder):
         name = item.path.removeprefix(f"{archive.folder}/")
-        if name in known or name.startswith(layout.TEMPORARY_PREFIX):
+        if name in known or layout.is_temporary(name):
             continue
         if is_part(name, archive.storage.read(item.path)):
             findings.notes.append(Finding(item.path, "rows of an interrupted build; harmless"))

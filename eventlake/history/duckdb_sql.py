@@ -3,6 +3,7 @@
 The only place of the read side that runs DuckDB. Connections are in memory, in UTC, without extensions.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import duckdb
@@ -15,11 +16,13 @@ from eventlake.errors import InvalidInputError, MissingDependencyError
 from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory
 
+SAFE: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+"""Settings of every connection: nothing is downloaded."""
+
 
 def connect(history: PinnedHistory, settings: dict[str, str | int | bool] | None = None) -> duckdb.DuckDBPyConnection:
     """An in-memory database with the view ``events`` over the history."""
-    config: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False, **(settings or {})}
-    connection = duckdb.connect(":memory:", config=config)
+    connection = duckdb.connect(":memory:", config={**SAFE, **(settings or {})})
     connection.execute("SET TimeZone = 'UTC'")
     create_events(connection, history)
     return connection
@@ -119,18 +122,34 @@ def query(history: PinnedHistory, text: str, parameters: dict[str, Any] | None =
     """Runs one SELECT over ``events``.
 
     Raises:
-        InvalidInputError: DuckDB refuses the query; its message is kept.
+        InvalidInputError: More or other than one SELECT, or DuckDB refuses the query; its message is kept.
+        CorruptionError: A segment is missing or damaged.
     """
-    with connect(history) as connection:
-        try:
-            relation: Any = connection.sql(text, params=parameters or None)
-            if relation is None:
-                message = "expected one SELECT, found a statement without rows"
-                raise InvalidInputError(message, sql=text)
-            return SqlResult(normal_zone(relation.to_arrow_table()))
-        except duckdb.Error as error:
-            message = f"DuckDB refused the query: {error}"
-            raise InvalidInputError(message, "the table is called events; its columns: " + ", ".join(EVENT_COLUMNS), sql=text) from error
+    try:
+        with connect(history) as connection:
+            return SqlResult(select(connection, text, parameters or {}))
+    except duckdb.Error as error:
+        # Bad bytes and bad queries look alike to an engine; the hashes tell them apart.
+        history.check()
+        message = f"DuckDB refused the query: {error}"
+        raise InvalidInputError(message, "the table is called events; its columns: " + ", ".join(EVENT_COLUMNS), sql=text) from error
+
+
+def select(connection: duckdb.DuckDBPyConnection, text: str, parameters: Mapping[str, Any], *, run: bool = True) -> pa.Table | None:
+    """The rows of one SELECT; None where it is only bound, with ``run=False``.
+
+    Raises:
+        InvalidInputError: More or other than one SELECT.
+        duckdb.Error: DuckDB refuses it.
+    """
+    statements = connection.extract_statements(text)
+    if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+        found = ", ".join(str(statement.type).rsplit(".", 1)[-1] for statement in statements) or "nothing"
+        message = f"expected one SELECT, found {found}"
+        pivot = "list the values of a PIVOT: PIVOT … ON type IN ('a', 'b')." if found == "MULTI" else None
+        raise InvalidInputError(message, pivot or "a history is read-only; make tables in a database of your own from its rows.", sql=text)
+    relation = connection.sql(text, params=dict(parameters) or None)
+    return normal_zone(relation.to_arrow_table()) if run else None
 
 
 def normal_zone(table: pa.Table) -> pa.Table:

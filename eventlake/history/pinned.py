@@ -15,7 +15,7 @@ from eventlake.core.merkle import CompactRange
 from eventlake.core.progress import task
 from eventlake.errors import CorruptionError
 from eventlake.log.chain import Chain
-from eventlake.storage import Storage
+from eventlake.storage import ObjectMissingError, Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +118,17 @@ def checked_bytes(storage: Storage, segment: Segment) -> bytes:
     """A segment's bytes.
 
     Raises:
-        ObjectMissingError: The file is gone.
-        CorruptionError: Its bytes are not those that were written.
+        CorruptionError: The file is gone, or its bytes are not those that were written.
     """
     path = layout.segment_path(segment.sha256)
-    data = storage.read(path)
+    where = f"segment {segment.start:,}-{segment.stop:,}"
+    try:
+        data = storage.read(path)
+    except ObjectMissingError as error:
+        message = f"{where} is missing ({path})"
+        raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path) from error
     found = sha256_hex(data)
     if found != segment.sha256:
-        where = f"segment {segment.start:,}-{segment.stop:,}"
         message = f"{where} does not match its commit: expected sha256 {segment.sha256}, read {found} ({path})"
         hint = "run 'eventlake verify LAKE' and restore the file from a backup; never edit files under segments/."
         raise CorruptionError(message, hint, path=path, expected=segment.sha256, found=found)

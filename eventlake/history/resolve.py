@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import datetime
+from numbers import Integral
 from typing import Any
 
 import pyarrow as pa
@@ -41,8 +42,8 @@ def resolve(chain: Chain, at: At) -> PinnedHistory:
         return pin(chain, chain.watermark)
     if isinstance(at, bool):
         raise _strange(at)
-    if isinstance(at, int):
-        return _at_watermark(chain, at)
+    if isinstance(at, Integral):
+        return _at_watermark(chain, int(at))
     if isinstance(at, datetime):
         return _at_instant(chain, _aware(at))
     if isinstance(at, Checkpoint):

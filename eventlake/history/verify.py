@@ -16,12 +16,12 @@ from eventlake.core.canonical import sha256_hex, unseal
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.commit import Commit, Segment, check_format, commit_hash
 from eventlake.core.progress import task
-from eventlake.errors import CorruptionError, EventlakeError
+from eventlake.errors import EventlakeError
 from eventlake.history.report import Finding, Report
 from eventlake.history.resolve import at_checkpoint
 from eventlake.log.chain import Chain, Entry, check_follows
-from eventlake.log.known_ids import KnownIds
-from eventlake.storage import ObjectMissingError, Storage
+from eventlake.log.known_ids import IdCensus
+from eventlake.storage import Storage
 
 
 @dataclass(slots=True)
@@ -80,8 +80,11 @@ def _commits(storage: Storage, files: dict[str, int], origin: str | None, tally:
     versions = sorted(version for path in files if (version := layout.commit_version(path)) is not None)
     commits: dict[int, Commit] = {}
     hashes: dict[int, str] = {}
-    for version in range(versions[-1] + 1 if versions else 0):
+    for last, version in zip([-1, *versions], versions, strict=False):
         path = layout.commit_path(version)
+        if version > last + 1:
+            missing = f"{version - last - 1:,} commits from here on are" if version > last + 2 else "commit is"
+            tally.blame(layout.commit_path(last + 1), f"{missing} missing, but later ones are there")
         try:
             data = storage.read(path)
             tally.size_bytes += len(data)
@@ -92,8 +95,6 @@ def _commits(storage: Storage, files: dict[str, int], origin: str | None, tally:
                 check_follows(commit, Entry(before, hashes[version - 1]) if before else None, origin or commit.origin, path)
             elif version - 1 in hashes and commit.prev != hashes[version - 1]:
                 tally.blame(path, f"expected prev {hashes[version - 1]}, found {commit.prev}")
-        except ObjectMissingError:
-            tally.blame(path, "missing, but later commits are there")
         except EventlakeError as error:
             tally.blame(path, error)
     return commits
@@ -119,16 +120,26 @@ def _segments(storage: Storage, files: dict[str, int], expected: list[tuple[Comm
             elif files[path] != segment.size_bytes:
                 tally.blame(path, f"expected {segment.size_bytes:,} bytes, found {files[path]:,}; it holds {where}")
             else:
-                found = sha256_hex(storage.read(path))
-                tally.size_bytes += segment.size_bytes
-                if found != segment.sha256:
+                found = _sha256(storage, path, tally)
+                if found not in {None, segment.sha256}:
                     tally.blame(path, f"expected sha256 {segment.sha256}, found {found}; it holds {where}")
             advance(segment.size_bytes)
 
 
+def _sha256(storage: Storage, path: str, tally: _Tally) -> str | None:
+    """The hash of a file, or None where it cannot be read, which is a finding: one bad sector must not hide the rest."""
+    try:
+        data = storage.read(path)
+    except EventlakeError as error:
+        tally.blame(path, error)
+        return None
+    tally.size_bytes += len(data)
+    return sha256_hex(data)
+
+
 def _events(chain: Chain, tally: _Tally) -> None:
     damaged = {finding.path for finding in tally.problems}
-    known = KnownIds(Chain(chain.storage, chain.origin, 0))
+    census = IdCensus()
     with task("hashing events", chain.watermark) as advance:
         for commit, segment in chain.segments(chain.watermark):
             path = layout.segment_path(segment.sha256)
@@ -137,12 +148,16 @@ def _events(chain: Chain, tally: _Tally) -> None:
                     table = segments.decode(chain.storage.read(path), path)
                     for problem in _event_problems(commit, segment, table):
                         tally.blame(path, problem)
-                    for duplicate in known.duplicates(table):
-                        tally.blame(path, f"(source, id) stands twice in the lake: {duplicate.found}")
-                    known.add(table, segment.stop)
-                except CorruptionError as error:
+                    census.add(segment, table)
+                except EventlakeError as error:
                     tally.blame(path, error)
             advance(segment.rows)
+    for segment, sequence, key in census.repeated(lambda part: segments.decode(chain.storage.read(_path(part)), _path(part))):
+        tally.blame(_path(segment), f"(source, id) stands twice: {key}, the second time at sequence {sequence:,}")
+
+
+def _path(segment: Segment) -> str:
+    return layout.segment_path(segment.sha256)
 
 
 def _event_problems(commit: Commit, segment: Segment, table: pa.Table) -> Iterator[str]:
@@ -166,13 +181,12 @@ def _event_problems(commit: Commit, segment: Segment, table: pa.Table) -> Iterat
 def _strangers(storage: Storage, files: dict[str, int], expected: set[str], tally: _Tally) -> None:
     """Files that no commit names. Those below ``builds/`` are judged with the datasets."""
     for path in files:
-        name = path.rsplit("/", 1)[-1]
         sha256 = layout.segment_sha256(path)
         if path == layout.LAKE or layout.commit_version(path) is not None or sha256 in expected or path.startswith(f"{layout.BUILDS}/"):
             continue
-        if name.startswith(layout.TEMPORARY_PREFIX):
+        if layout.is_temporary(path):
             tally.notes.append(Finding(path, "left by an interrupted write; harmless"))
-        elif sha256 is not None and sha256_hex(storage.read(path)) == sha256:
+        elif sha256 is not None and _sha256(storage, path, tally) == sha256:
             tally.notes.append(Finding(path, "no commit names this segment: an interrupted append left it; harmless"))
         else:
             tally.blame(path, "extra: not a file of this lake")

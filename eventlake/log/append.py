@@ -82,15 +82,15 @@ def append(chain: Chain, known: KnownIds, batch: Batch, now: int) -> Receipt:
     attempt = 0
     while True:
         commit = _commit(chain, pieces, commit_id, _recorded_at(chain, batch, now))
-        if _publish_commit(chain.storage, commit):
+        data = commit.encode()
+        if _publish_commit(chain.storage, commit, data):
             break
         attempt += 1
         time.sleep(random.uniform(0, 0.002 * min(attempt, 50)))  # noqa: S311 - jitter, no secret
         chain.refresh()
         _check(chain, known, batch, now)
-    chain.refresh()
+    entry = chain.extend(commit, data)
     known.add(batch.table, commit.stop)
-    entry = chain.entries[commit.version]
     return Receipt(commit.start, commit.stop, commit.checkpoint, entry.commit_hash, commit.recorded_at)
 
 
@@ -183,10 +183,9 @@ def _commit(chain: Chain, pieces: list[Piece], commit_id: str, recorded_at: int)
     )
 
 
-def _publish_commit(storage: Storage, commit: Commit) -> bool:
-    """Whether ``commit`` is the one that stands at its number now."""
+def _publish_commit(storage: Storage, commit: Commit, data: bytes) -> bool:
+    """Whether ``commit``, encoded as ``data``, is the one that stands at its number now."""
     path = layout.commit_path(commit.version)
-    data = commit.encode()
     try:
         storage.create(path, data)
     except ObjectExistsError:

@@ -38,6 +38,13 @@ class Chain:
         self.entries: list[Entry] = []
         self._stops: list[int] = []
 
+    def extend(self, commit: Commit, data: bytes) -> Entry:
+        """Adds the commit that this process has just published after the head, without reading it back."""
+        entry = Entry(commit, commit_hash(data))
+        self.entries.append(entry)
+        self._stops.append(commit.stop)
+        return entry
+
     def refresh(self) -> None:
         """Reads the commits that were added since.
 
@@ -52,8 +59,7 @@ class Chain:
                 return
             commit = Commit.decode(data, path)
             check_follows(commit, self.head, self.origin, path)
-            self.entries.append(Entry(commit, commit_hash(data)))
-            self._stops.append(commit.stop)
+            self.extend(commit, data)
 
     @property
     def head(self) -> Entry | None:
@@ -102,10 +108,12 @@ def check_follows(commit: Commit, before: Entry | None, origin: str, path: str) 
         if found != value:
             message = f"{path} does not follow the commit before it: expected {field} {value}, found {found}"
             raise CorruptionError(message, "run 'eventlake verify LAKE'; the log was edited or mixed with another one.", path=path)
-    if before and commit.recorded_at < before.commit.recorded_at:
-        instant = format_instant(before.commit.recorded_at)
-        message = f"{path} was recorded at {format_instant(commit.recorded_at)}, before the commit it follows ({instant})"
-        raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=path)
+    last = before.commit.recorded_at if before else commit.recorded_at
+    for first, stop in (*(segment.recorded for segment in commit.segments if segment.recorded), (commit.recorded_at,) * 2):
+        if before and first < last:
+            message = f"{path} was recorded at {format_instant(first)}, before what it follows ({format_instant(last)})"
+            raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=path)
+        last = stop
     frontier = before.commit.range if before else CompactRange.empty()
     for segment in commit.segments:
         frontier = frontier.merge(segment.range)
@@ -122,7 +130,7 @@ def create_chain(storage: Storage, origin: str, created: int) -> Chain:
         InvalidInputError: ``origin`` cannot name a lake.
     """
     check_origin(origin)
-    stranger = next((item.path for item in storage.list("") if item.path != layout.LAKE), None)
+    stranger = next((item.path for item in storage.list("") if item.path != layout.LAKE and not layout.is_temporary(item.path)), None)
     if stranger is not None and not _has_lake(storage):
         message = f"{storage.uri} is not empty: it holds {stranger}"
         raise AlreadyExistsError(message, "give an empty or new folder.", uri=storage.uri)
@@ -157,7 +165,11 @@ def open_chain(storage: Storage) -> Chain:
         raise NotFoundError(message, "make one with 'eventlake init' or el.create(…), or check the path.", uri=storage.uri) from None
     document = unseal(data, layout.LAKE)
     check_format(document, layout.LAKE)
-    chain = Chain(storage, document["origin"], document["created"])
+    origin, created = document.get("origin"), document.get("created")
+    if not isinstance(origin, str) or not isinstance(created, int):
+        message = f"{layout.LAKE} is damaged: expected an origin and when it was created, found {document}"
+        raise CorruptionError(message, "restore it from a backup.", path=layout.LAKE)
+    chain = Chain(storage, origin, created)
     # Listed before it is read: whatever was there then must be reached by number now, however many more are added meanwhile.
     listed = [version for item in storage.list(layout.LOG) if (version := layout.commit_version(item.path)) is not None]
     chain.refresh()

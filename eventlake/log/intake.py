@@ -27,7 +27,8 @@ def checked_batch(events: Any) -> Batch:
     """
     table, problems = _table(events)
     batch, more = to_batch(table)
-    problems += more
+    blamed = {problem.field for problem in problems}
+    problems += [problem for problem in more if problem.row is not None or problem.field not in blamed]
     batch, more = canonical_extensions(batch)
     problems += more
     blame = {(problem.row, problem.field) for problem in problems}
@@ -57,7 +58,11 @@ def _table(events: Any) -> tuple[pa.Table, list[Problem]]:
     if isinstance(events, pa.RecordBatch):
         return pa.Table.from_batches([events]), []
     if hasattr(events, "__arrow_c_stream__"):
-        return pa.RecordBatchReader.from_stream(events).read_all(), []
+        try:
+            return pa.RecordBatchReader.from_stream(events).read_all(), []
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            message = f"{type(events).__name__} cannot be read as a table of events: {error}"
+            raise InvalidInputError(message, "give a table with a column for each attribute, every column of one type.") from error
     if isinstance(events, Mapping) or not isinstance(events, Iterable):
         hint = "give a list of dicts, a Polars, pandas or Arrow table, or the path of an NDJSON or Parquet file."
         message = f"expected events, found {type(events).__name__}"

@@ -4,7 +4,7 @@ Each process reads the ids of a history once and keeps 8 bytes of each: a 64-bit
 only a suspicion; the stored ids decide.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +70,31 @@ class KnownIds:
             for row, source, event_id, at in suspects.join(stored, on=_KEY).select("row", *_KEY, "stored_row").iter_rows():
                 message = f"(source, id) is in the lake already, at sequence {segment.start + at:,}"
                 yield Problem(row, "id", message, (source, event_id))
+
+
+class IdCensus:
+    """Finds the ``(source, id)`` pairs that stand more than once among segments shown to it one by one; 8 bytes an event."""
+
+    def __init__(self) -> None:
+        self._shown: list[tuple[Segment, Fingerprints]] = []
+
+    def add(self, segment: Segment, table: pa.Table) -> None:
+        """Shows it one segment's events."""
+        self._shown.append((segment, _fingerprints(pl.DataFrame(table.select(_KEY)))))
+
+    def repeated(self, read: Callable[[Segment], pa.Table]) -> Iterator[tuple[Segment, int, tuple[str, str]]]:
+        """``(segment, sequence, (source, id))`` of every event but the first of its pair; ``read`` gives a segment's events once more."""
+        everything = np.sort(np.concatenate([prints for _, prints in self._shown])) if self._shown else np.empty(0, np.uint64)
+        suspects = np.unique(everything[1:][everything[1:] == everything[:-1]])
+        seen: set[tuple[str, str]] = set()
+        for segment, prints in self._shown:
+            rows = np.flatnonzero(np.isin(prints, suspects))
+            keys = read(segment).select(_KEY).take(pa.array(rows)).to_pylist() if len(rows) else []
+            for row, key in zip(rows.tolist(), keys, strict=True):
+                pair = (key["source"], key["id"])
+                if pair in seen:
+                    yield segment, segment.start + row, pair
+                seen.add(pair)
 
 
 def _fingerprints(keys: pl.DataFrame) -> Fingerprints:

@@ -54,7 +54,7 @@ class Projection:
             message = f"projection {self.name}: expected a level among {', '.join(LEVELS)}, found {self.level!r}"
             raise InvalidProjectionError(message)
         for file in self.sources:
-            if not _FILE.fullmatch(file) or ".." in file.split("/"):
+            if not _FILE.fullmatch(file) or {"", ".", ".."} & set(file.split("/")):
                 message = f"projection {self.name}: expected source files below its folder, found {file!r}"
                 raise InvalidProjectionError(message, "a file name has letters, digits, '_', '-', '.' and '/'.")
         _check_parameters(self.name, self.parameters)

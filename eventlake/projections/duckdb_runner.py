@@ -13,12 +13,14 @@ import pyarrow as pa
 
 from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.core.dataset import Parameter
-from eventlake.errors import InvalidProjectionError
-from eventlake.history.duckdb_sql import connect, normal_zone, quoted
+from eventlake.errors import InvalidInputError, InvalidProjectionError
+from eventlake.history.duckdb_sql import SAFE, connect, quoted, select
 from eventlake.history.pinned import PinnedHistory
 
 VERSION = duckdb.__version__
 SETTINGS: dict[str, str | int | bool] = {"memory_limit": "4GB", "preserve_insertion_order": True, "threads": 1}
+_ELSEWHERE = "<catalogue>"
+_PURE_TABLE_FUNCTIONS = frozenset({"generate_series", "range", "unnest"})
 _SHADOW_TYPES = {"sequence": "BIGINT", "time": "TIMESTAMPTZ", "recorded_at": "TIMESTAMPTZ"}
 
 
@@ -28,21 +30,23 @@ def run(name: str, query: str, history: PinnedHistory, spine: pa.Table | None, p
     Raises:
         InvalidProjectionError: DuckDB refuses the query, or it asks for anything but the history and the spine.
     """
-    with connect(history, SETTINGS) as connection:
-        if spine is not None:
-            connection.register("spine", spine)
-        _lock_down(connection, history)
-        try:
-            relation: Any = connection.sql(query, params=dict(parameters) or None)
-            if relation is None:
-                message = f"projection {name}: expected one SELECT, found a statement without rows"
-                raise InvalidProjectionError(message)
-            return normal_zone(relation.to_arrow_table())
-        except duckdb.Error as error:
-            message = f"projection {name}: DuckDB refused the query: {error}"
-            tables = "events" if spine is None else "events and spine"
-            hint = f"a projection reads the tables {tables} alone; events has the columns {', '.join(EVENT_COLUMNS)}."
-            raise InvalidProjectionError(message, hint, projection=name) from error
+    tables = "events" if spine is None else "events and spine"
+    hint = f"a projection reads the tables {tables} alone; events has the columns {', '.join(EVENT_COLUMNS)}."
+    try:
+        # Bound over empty tables first, where there is no file to open: a segment read by its path could show what is beyond the watermark.
+        with _shadow(spine) as shadow:
+            select(shadow, query, parameters, run=False)
+        with connect(history, SETTINGS) as connection:
+            if spine is not None:
+                connection.register("spine", spine)
+            _lock_down(connection, history)
+            return select(connection, query, parameters)
+    except duckdb.Error as error:
+        message = f"projection {name}: DuckDB refused the query: {error}"
+        raise InvalidProjectionError(message, hint, projection=name) from error
+    except InvalidInputError as error:
+        message = f"projection {name}: {error.message}"
+        raise InvalidProjectionError(message, hint, projection=name) from error
 
 
 def _lock_down(connection: duckdb.DuckDBPyConnection, history: PinnedHistory) -> None:
@@ -52,33 +56,47 @@ def _lock_down(connection: duckdb.DuckDBPyConnection, history: PinnedHistory) ->
     connection.execute("SET lock_configuration = true")
 
 
+def _shadow(spine: pa.Table | None) -> duckdb.DuckDBPyConnection:
+    """A locked database with empty tables of the right columns: what binds here reads nothing but them."""
+    columns = ", ".join(f"{name} {_SHADOW_TYPES.get(name, 'VARCHAR')}" for name in EVENT_COLUMNS)
+    connection = duckdb.connect(":memory:", config=dict(SAFE))
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute(f"CREATE TABLE events ({columns})")
+    if spine is not None:
+        connection.register("spine_rows", spine.slice(0, 0))
+        connection.execute("CREATE TABLE spine AS SELECT * FROM spine_rows")
+        connection.unregister("spine_rows")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
 def reads_clock(query: str, history: PinnedHistory, spine: pa.Table | None) -> bool:
     """Whether the query can see a ``recorded_at``: the column itself, or ``time`` where an event without one stands in the history.
 
     Asked of DuckDB's bound plan over empty tables. What cannot be planned so (a query with parameters) counts as reading it.
     """
-    columns = ", ".join(f"{name} {_SHADOW_TYPES.get(name, 'VARCHAR')}" for name in EVENT_COLUMNS)
-    with duckdb.connect(":memory:") as connection:
-        connection.execute(f"CREATE TABLE events ({columns})")
-        if spine is not None:
-            connection.register("spine_rows", spine.slice(0, 0))
-            connection.execute("CREATE TABLE spine AS SELECT * FROM spine_rows")
+    with _shadow(spine) as connection:
         sql = "SELECT json_serialize_plan(?, skip_null := true, skip_empty := true, optimize := false)"
         plan = json.loads(connection.execute(sql, [query]).fetchall()[0][0])
     if plan.get("error"):
         return True
-    seen = _event_columns(plan)
-    return "recorded_at" in seen or ("time" in seen and history.undated)
+    seen = _columns_read(plan)
+    return bool({"recorded_at", _ELSEWHERE} & seen) or ("time" in seen and history.undated)
 
 
-def _event_columns(node: Any) -> set[str]:
-    """The columns of ``events`` that a serialised plan reads anywhere."""
+def _columns_read(node: Any) -> set[str]:
+    """The columns of ``events`` that a serialised plan reads anywhere, and ``_ELSEWHERE`` where it reads DuckDB's own catalogue."""
     if isinstance(node, list):
-        return set().union(*map(_event_columns, node))
+        return set().union(*map(_columns_read, node))
     if not isinstance(node, dict):
         return set()
-    columns = _event_columns(list(node.values()))
-    if node.get("type") == "LOGICAL_GET" and node.get("function_data", {}).get("table") == "events":
+    columns = _columns_read(list(node.values()))
+    if node.get("type") != "LOGICAL_GET":
+        return columns
+    table = node.get("function_data", {}).get("table")
+    if table == "events":
         names = node["names"]
-        columns |= {names[reference["index"]] for reference in node["column_indexes"] if reference["index"] < len(names)}
-    return columns
+        return columns | {names[reference["index"]] for reference in node["column_indexes"] if reference["index"] < len(names)}
+    known = table == "spine" or node["qname"]["path"][-1] in _PURE_TABLE_FUNCTIONS
+    return columns if known else columns | {_ELSEWHERE}

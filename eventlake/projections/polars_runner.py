@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.core.dataset import Parameter
-from eventlake.errors import InvalidProjectionError
+from eventlake.errors import InvalidProjectionError, SchemaMismatchError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.snapshot import Snapshot
 
@@ -39,12 +39,25 @@ def run(
     try:
         frame = function(Snapshot(history), **arguments)
         if isinstance(frame, pl.LazyFrame):
-            return frame.collect(engine="in-memory").to_arrow()
-    except pl.exceptions.PolarsError as error:
+            return to_arrow(frame.collect(engine="in-memory"))
+    except (pl.exceptions.PolarsError, pa.ArrowException) as error:
         message = f"projection {name}: Polars refused it: {type(error).__name__}: {error}"
         raise InvalidProjectionError(message, projection=name) from error
     message = f"projection {name}: expected a polars.LazyFrame, found {type(frame).__name__}"
     raise InvalidProjectionError(message, "leave out .collect(): the build collects.", projection=name)
+
+
+def to_arrow(frame: pl.DataFrame) -> pa.Table:
+    """The frame as Arrow; Python objects are refused, because Polars would hand over their addresses.
+
+    Raises:
+        SchemaMismatchError: A column of Python objects.
+    """
+    objects = [name for name, dtype in frame.schema.items() if dtype == pl.Object]
+    if objects:
+        message = f"column {objects[0]} holds Python objects, which a dataset cannot hold"
+        raise SchemaMismatchError(message, "cast it to a type of Polars.", column=objects[0])
+    return frame.to_arrow()
 
 
 def pool_size() -> int:

@@ -2,6 +2,7 @@
 
 import shutil
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -94,13 +95,16 @@ READS_CLOCK = {
     "distinct on": "SELECT DISTINCT ON (recorded_at) sequence AS k FROM events ORDER BY sequence",
     "a limit": "SELECT sequence AS k FROM events ORDER BY k LIMIT (SELECT extract(day FROM max(recorded_at))::INT FROM events)",
     "a lateral join": "SELECT sequence AS k, r FROM events, LATERAL (SELECT recorded_at AS r)",
-    "a recursive CTE": "WITH RECURSIVE c AS (SELECT 0 AS k, max(recorded_at) AS r FROM events UNION ALL SELECT k + 1, r FROM c WHERE k < 2) FROM c",
+    "a recursive CTE": """
+        WITH RECURSIVE c AS (SELECT 0 AS k, max(recorded_at) AS r FROM events UNION ALL SELECT k + 1, r FROM c WHERE k < 2)
+        FROM c
+    """,
     "a query in text": "SELECT k FROM query('SELECT epoch_us(recorded_at) + sequence AS k FROM events')",
     "a table named in text": "SELECT sequence AS k, recorded_at FROM query_table('events')",
     "upper case": 'SELECT SEQUENCE AS k, "RECORDED_AT" AS r FROM EVENTS',
     "a qualified name": "SELECT main.events.sequence AS k, main.events.recorded_at AS r FROM main.events",
     "a set operation": "SELECT sequence AS k FROM events EXCEPT SELECT epoch_us(recorded_at) FROM events",
-    "pivot": "PIVOT (SELECT sequence AS k, recorded_at, type FROM events) ON type USING max(recorded_at) GROUP BY k",
+    "pivot": "PIVOT (SELECT sequence AS k, recorded_at, type FROM events) ON type IN ('payment.missed') USING max(recorded_at) GROUP BY k",
 }
 NOT_CLOCK = {
     "other columns": "SELECT sequence AS k, type, data FROM events",
@@ -157,7 +161,6 @@ def test_undated_events_pin_no_clock_where_time_is_not_seen():
     assert one.manifest_hash == other.manifest_hash
 
 
-@pytest.mark.xfail(strict=True, reason="duckdb_views() shows the view events with its literal recorded_at (and the lake's paths)")
 def test_the_catalogue_shows_nothing_of_the_clock(tmp_path):
     lake = make_lake(tmp_path / "lake")
     try:
@@ -213,8 +216,7 @@ def test_another_origin_is_another_recipe():
 
 def test_the_manifest_hash_is_the_sha256_of_the_manifest_file(tmp_path):
     dataset = make_lake(tmp_path / "lake").build(TOTALS)
-    with open(f"{dataset.path}/manifest.json", "rb") as file:
-        data = file.read()
+    data = Path(dataset.path, "manifest.json").read_bytes()
     assert sha256_hex(data) == dataset.manifest_hash
     assert dataset.path.endswith(f"builds/totals/{dataset.manifest_hash[:12]}")
     for secret in (b"2026-", str(tmp_path).encode(), b"built_at", b"commit_hash", b"part-"):

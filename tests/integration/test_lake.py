@@ -268,9 +268,6 @@ def test_queries_of_one_snapshot_do_not_see_each_other(lake):
     assert snapshot.sql("select count(*) from events").polars().item() == 5
 
 
-@pytest.mark.xfail(
-    strict=True, reason="DuckDB 2.0 answers every statement with a relation: 'table is None' never holds and COPY writes files"
-)
 @pytest.mark.parametrize(
     "query",
     ["create table x (a int)", "create view mine as select 1", "copy events to '{}'", "select 1; select 2", "set threads = 1"],

@@ -262,7 +262,6 @@ def test_row_count_counts_even_without_columns_in_common():
         (pa.decimal64(5, 2), [Decimal("1.25")], pa.decimal128(5, 2)),
         (pa.binary(3), [b"abc"], pa.binary()),
         (pa.list_(pa.int8(), 2), [[1, 2]], pa.list_(pa.int8())),
-        (pa.list_view(pa.int8()), [[1, 2], [3]], pa.list_(pa.int8())),
         (pa.dictionary(pa.int8(), pa.int64()), [5, 5, None], pa.int64()),
     ],
     ids=str,
@@ -273,41 +272,32 @@ def test_narrower_and_coarser_types_hash_as_their_normal_type(given_type, values
     assert content_hash(pa.table({"a": source})) == content_hash(pa.table({"a": expected}))
 
 
-@pytest.mark.xfail(strict=True, reason="pyarrow casts a list view with an empty list to a broken large_list; items are not hashed")
-def test_items_of_a_list_view_with_an_empty_list_are_hashed():
-    views = [pa.array([[item, 2], []], pa.list_view(pa.int8())) for item in (1, 3)]
-    assert len({content_hash(pa.table({"a": view})) for view in views}) == 2
-
-
-WITHOUT_INSTANTS = [pair for pair in PLAIN if pair[0] != pa.timestamp("us", "UTC")]
-
-
-@given(_types(WITHOUT_INSTANTS, depth=3))
+@given(_types(depth=3))
 def test_from_logical_is_the_inverse_of_logical_type(pair):
     kind = normal_type(pair[0], "a")
     assert from_logical(logical_type(kind)) == kind
 
 
-@given(_types(depth=1).filter(lambda pair: not pa.types.is_struct(pair[0])))
-def test_from_logical_is_the_inverse_of_logical_type_outside_structs(pair):
-    kind = normal_type(pair[0], "a")
-    assert from_logical(logical_type(kind)) == kind
-
-
-@pytest.mark.xfail(strict=True, reason="from_logical splits 'timestamp[us, UTC]' inside a struct at its comma")
 def test_an_instant_inside_a_struct_is_read_back_from_its_logical_name():
     kind = pa.struct([("at", pa.timestamp("us", "UTC")), ("n", pa.int64())])
     assert from_logical(logical_type(kind)) == kind
 
 
-@pytest.mark.xfail(strict=True, reason="struct field names with ', ' or ': ' or brackets make the logical name ambiguous")
-def test_odd_struct_field_names_are_read_back_or_refused():
-    kind = pa.struct([("a, b: int64", pa.int8())])
+@pytest.mark.parametrize("name", ["a, b: int64", "a:b", "a<b", "a>", "(a", "a)", "[a]", " a", "a ", "", "a\n", ","])
+def test_a_struct_field_name_that_a_logical_name_cannot_tell_apart_is_refused(name):
+    table = pa.table({"odd one": pa.array([{name: 1}], pa.struct([(name, pa.int8())]))})
+    with pytest.raises(SchemaMismatchError, match="odd one"):
+        content_hash(table)
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",)), max_size=4))
+def test_a_struct_field_name_is_read_back_or_refused(name):
+    kind = pa.struct([(name, pa.timestamp("us", "UTC")), ("other", pa.int64())])
     try:
-        name = logical_type(normal_type(kind, "a"))
+        normal = normal_type(kind, "a")
     except SchemaMismatchError:
         return
-    assert from_logical(name) == kind
+    assert from_logical(logical_type(normal)) == normal
 
 
 @given(tables())
@@ -331,6 +321,9 @@ REFUSED = {
     "list of null": pa.array([[None]]),
     "struct of map": pa.array([{"m": None}], pa.struct([("m", pa.map_(pa.string(), pa.int64()))])),
     "extension": pa.nulls(1, pa.uuid()),
+    # pyarrow 26 casts a list view that has an empty list to a broken list, whose items would not be hashed.
+    "list view": pa.array([[]], pa.list_view(pa.int8())),
+    "large list view": pa.array([[]], pa.large_list_view(pa.int8())),
 }
 
 

@@ -57,7 +57,6 @@ def test_ids_in_several_segments_of_one_commit_are_known(monkeypatch):
     assert {n for n in range(5) if f"at sequence {n}" in str(caught.value)} == {1, 4}
 
 
-@pytest.mark.xfail(strict=True, reason="segments.statistics takes the bounds (None, None) of a column that is null in this segment alone")
 def test_a_segment_without_a_dated_event_states_no_bounds_of_time(monkeypatch):
     monkeypatch.setattr(segments, "MAX_ROWS", 2)
     lake = el.create("memory://", "o")

@@ -79,7 +79,6 @@ def test_a_source_file_that_leaves_its_folder_is_refused(file):
         el.Projection("a", "sql", "q.sql", {"q.sql": "SELECT 1 AS k", file: "x"}, ("k",))
 
 
-@pytest.mark.xfail(strict=True, reason="the archive stores 'a/./b' under 'a/b': verify then calls the file extra")
 @pytest.mark.parametrize("file", ["a/./b.sql", "a//b.sql"])
 def test_a_source_file_has_one_spelling(file):
     with pytest.raises(InvalidProjectionError):
@@ -102,7 +101,9 @@ def test_a_closure_is_refused():
     assert "parameters" in caught.value.hint
 
 
-@pytest.mark.parametrize("function", [Holder.method, Holder().method, len, Holder, 5, None], ids=["method", "bound", "builtin", "class", "int", "None"])
+@pytest.mark.parametrize(
+    "function", [Holder.method, Holder().method, len, Holder, 5, None], ids=["method", "bound", "builtin", "class", "int", "None"]
+)
 def test_what_is_no_plain_function_is_refused(function):
     with pytest.raises(InvalidProjectionError, match="top level"):
         capture(function)
@@ -178,7 +179,6 @@ def test_a_notebook_function_is_captured_alone_with_the_modules_it_uses():
     assert "@el.projection" not in text
 
 
-@pytest.mark.xfail(strict=True, raises=IndentationError, reason="inspect.cleandoc strips the indentation of a captured function's body")
 def test_a_captured_notebook_function_compiles():
     text = cell(NOTEBOOK)["totals"].sources["projection.py"]
     assert compile(text, "projection.py", "exec")
@@ -205,7 +205,20 @@ def totals(snapshot):
     assert "parameter" in caught.value.hint
 
 
-@pytest.mark.xfail(strict=True, reason="attribute names (.head) are taken for globals: co_names holds both")
+def test_a_notebook_function_that_uses_a_module_beside_the_notebook_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "lender_helpers.py").write_text("WINDOW = 3\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    source = """
+import lender_helpers
+import eventlake as el
+@el.projection(name="totals", key=["k"])
+def totals(snapshot):
+    return snapshot.scan().head(lender_helpers.WINDOW)
+"""
+    with pytest.raises(InvalidProjectionError, match="'lender_helpers'"):
+        cell(source)
+
+
 def test_a_notebook_variable_with_the_name_of_a_method_is_no_use_of_it():
     source = """
 import eventlake as el
@@ -217,9 +230,6 @@ def totals(snapshot):
     assert cell(source)["totals"].name == "totals"
 
 
-@pytest.mark.xfail(
-    strict=True, raises=NameError, reason="modules named in annotations alone are not captured; the archived source cannot be run"
-)
 def test_a_notebook_function_with_annotations_can_be_loaded_again(tmp_path):
     source = """
 import polars as pl
@@ -234,9 +244,6 @@ def totals(
     assert callable(load(projection.entry, projection.sources, tmp_path))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the value of a default that is defined elsewhere is in no source; the archived source cannot be run"
-)
 def test_a_notebook_function_whose_default_is_defined_elsewhere_is_refused():
     source = """
 import eventlake as el
@@ -266,7 +273,6 @@ def test_siblings_are_importable_while_loading_and_forgotten_afterwards(tmp_path
     assert found == [1, 2, 1]
 
 
-@pytest.mark.xfail(strict=True, raises=AttributeError, reason="a loaded module is not in sys.modules, where dataclasses look it up")
 def test_a_module_with_future_annotations_and_a_dataclass_loads(tmp_path):
     source = """from __future__ import annotations
 from dataclasses import dataclass
