@@ -71,7 +71,7 @@ def _of_notebook(function: types.FunctionType) -> str:
 def _is_installed(module: types.ModuleType) -> bool:
     """Whether the module comes with Python or a package; a file beside the notebook would be missing from the source."""
     top = module.__name__.partition(".")[0]
-    return top in sys.stdlib_module_names or top in packages_distributions()
+    return top in sys.stdlib_module_names or top == __name__.partition(".")[0] or top in packages_distributions()
 
 
 def _names_used(definition: ast.FunctionDef) -> set[str]:

@@ -298,7 +298,7 @@ def test_an_unproven_dataset_cannot_be_locked(lake, folder):
     with pytest.raises(InvalidInputError, match="unproven"):
         Lock.of(dataset)
     before = len(lake.datasets())
-    lake.append([{"id": "later", "source": "s", "type": "t"}])
+    lake.append([{"id": "later", "source": "s", "type": "t", "subject": "/loan/1"}])
     assert command("build", folder, "--lake", lake.uri) == 1
     assert not (folder / "dataset.lock").exists()
     assert len(lake.datasets()) == before
