@@ -3,8 +3,10 @@
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,12 +21,12 @@ SCHEMA = pa.schema([pa.field(name, TYPES[name]) for name in ATTRIBUTES])
 PANDAS_INDEX = "__index_level_0__"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Batch:
     """Events on their way in.
 
     Attributes:
-        table: All columns of ``SCHEMA``, one chunk each; rows in the order in which they will be appended.
+        table: All columns of ``SCHEMA``; rows in the order in which they will be appended.
         recorded_at: timestamp[us, UTC] where the batch is a copied history, else None.
         sequence: int64 where the batch says which sequences it expects to get, else None.
     """
@@ -32,6 +34,11 @@ class Batch:
     table: pa.Table
     recorded_at: pa.Array | None = None
     sequence: pa.Array | None = None
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        """The table for Polars' vector functions, converted once."""
+        return pl.DataFrame(self.table)
 
     @property
     def rows(self) -> int:
@@ -73,7 +80,7 @@ def _convert(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.
     else:
         convert = _text
     converted = convert(name, column, problems)
-    return converted.combine_chunks() if isinstance(converted, pa.ChunkedArray) else converted
+    return converted.combine_chunks() if name in ASSIGNED and isinstance(converted, pa.ChunkedArray) else converted
 
 
 def _is_text(kind: pa.DataType) -> bool:

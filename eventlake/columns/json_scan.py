@@ -13,7 +13,6 @@ from typing import Any
 import jiter
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from eventlake.columns.json_templates import proven
 from eventlake.columns.problems import Problem
@@ -26,12 +25,11 @@ _QUOTE, _BACKSLASH = b'"\\'
 _BOM = b"\xef\xbb\xbf"
 
 
-def payload_problems(data: pa.Array, field: str = "data") -> Iterator[Problem]:
-    """The rows of ``data`` (utf8, nulls allowed) that are not payloads, each with its reason."""
-    column = pl.Series("data", data)
+def payload_problems(column: pl.Series, field: str = "data") -> Iterator[Problem]:
+    """The rows of a text column (nulls allowed) that are not payloads, each with its reason."""
     settled = column.is_null().to_numpy() | proven(column) & (column.str.len_bytes() <= MAX_PAYLOAD_BYTES).fill_null(value=False).to_numpy()
     rest = np.flatnonzero(~settled)
-    for row, text in zip(rest.tolist(), data.take(pa.array(rest)).cast(pa.binary()).to_pylist(), strict=True):
+    for row, text in zip(rest.tolist(), column.gather(rest).cast(pl.Binary), strict=True):
         reason = scan_one(text)
         if reason:
             yield Problem(row, field, reason, text[:200].decode("utf-8", "replace"))

@@ -22,29 +22,37 @@ _FEW = 64
 """Below this many pairs a Python loop beats setting up vectors."""
 
 
-def leaf_hashes(table: pa.Table) -> Hashes:
+def leaf_hashes(events: pa.Table | pl.DataFrame) -> Hashes:
     """SHA-256(0x00 ‖ event bytes) of every row, in row order. Columns are those of the event schema; absent ones are null."""
-    chunks = [_hash_text(_event_bytes(table.slice(start, _CHUNK_ROWS))) for start in range(0, table.num_rows, _CHUNK_ROWS)]
+    frame = events if isinstance(events, pl.DataFrame) else pl.DataFrame(events)
+    chunks = [_hash_text(_event_bytes(frame.slice(start, _CHUNK_ROWS))) for start in range(0, frame.height, _CHUNK_ROWS)]
     return np.concatenate(chunks) if chunks else np.empty((0, HASH_BYTES), np.uint8)
 
 
-def _event_bytes(table: pa.Table) -> pl.Series:
-    frame = pl.DataFrame(table)
-    present = [name for name in ATTRIBUTES if name in frame.columns and frame[name].null_count() < frame.height]
-    pieces = [_piece(name, nullable=frame[name].null_count() > 0) for name in present]
-    return frame.select(pl.concat_str([pl.lit("\x00"), *pieces], ignore_nulls=True))["literal"]
+def _event_bytes(frame: pl.DataFrame) -> pl.Series:
+    pieces: list[pl.Expr] = []
+    before = "\x00"
+    for name in ATTRIBUTES:
+        nulls = frame[name].null_count() if name in frame.columns else frame.height
+        if nulls == frame.height:
+            continue
+        head, *rest = _pieces(name)
+        if nulls:
+            present = pl.when(pl.col(name).is_not_null()).then(pl.concat_str([pl.lit(head), *rest, pl.lit(",")], ignore_nulls=True))
+            pieces += [pl.lit(before), present]
+            before = ""
+        else:
+            pieces += [pl.lit(before + head), *rest]
+            before = ","
+    return frame.select(pl.concat_str([*pieces, pl.lit(before)], ignore_nulls=True))["literal"]
 
 
-def _piece(name: str, *, nullable: bool) -> pl.Expr:
+def _pieces(name: str) -> tuple[str, *tuple[pl.Expr, ...]]:
+    """``name=``, the length, ``:`` and the bytes of one attribute; what is the same in every row comes as text, to be joined once."""
     if name == "data":
-        digest = plh.col("data").chash.sha2_256()
-        parts = [pl.lit("data=64:"), digest, pl.lit(",")]
-    else:
-        value = pl.col(name).dt.epoch("us").cast(pl.String) if name == "time" else pl.col(name)
-        parts = [pl.lit(f"{name}="), value.str.len_bytes().cast(pl.String), pl.lit(":"), value, pl.lit(",")]
-    if not nullable:
-        return pl.concat_str(parts)
-    return pl.when(pl.col(name).is_not_null()).then(pl.concat_str(parts, ignore_nulls=True))
+        return "data=64:", plh.col("data").chash.sha2_256()
+    value = pl.col(name).dt.epoch("us").cast(pl.String) if name == "time" else pl.col(name)
+    return f"{name}=", value.str.len_bytes().cast(pl.String), pl.lit(":"), value
 
 
 def _hash_text(column: pl.Series) -> Hashes:

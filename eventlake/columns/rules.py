@@ -21,7 +21,7 @@ _FREE_TEXT = frozenset({"time", "data", "extensions"})
 
 def rule_problems(batch: Batch) -> list[Problem]:
     """Every broken rule of the batch alone: what is in the lake already is not looked at."""
-    frame = pl.DataFrame(batch.table.drop_columns(["data"]))
+    frame = batch.frame
     problems: list[Problem] = []
     for name in REQUIRED:
         problems += _where(frame, pl.col(name).is_null(), name, "required, but null or missing", shown=False)
@@ -34,7 +34,7 @@ def rule_problems(batch: Batch) -> list[Problem]:
     problems += _correction_problems(frame)
     problems += _doubles(frame)
     problems += _clock_problems(batch)
-    problems += payload_problems(batch.table.column("data").combine_chunks())
+    problems += payload_problems(frame["data"])
     return problems
 
 

@@ -10,6 +10,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import polars as pl
 import pyarrow as pa
 
 from eventlake.columns import leaves, segments
@@ -90,13 +91,13 @@ def append(chain: Chain, known: KnownIds, batch: Batch, now: int) -> Receipt:
         chain.refresh()
         _check(chain, known, batch, now)
     entry = chain.extend(commit, data)
-    known.add(batch.table, commit.stop)
+    known.add(batch.frame, commit.stop)
     return Receipt(commit.start, commit.stop, commit.checkpoint, entry.commit_hash, commit.recorded_at)
 
 
 def _check(chain: Chain, known: KnownIds, batch: Batch, now: int) -> None:
     """What must hold at the head the commit will follow; checked again after a lost race."""
-    problems = known.duplicates(batch.table)
+    problems = known.duplicates(batch.frame)
     if batch.recorded_at is not None:
         problems += _clock_problems(chain, batch.recorded_at, now)
     if problems:
@@ -134,13 +135,13 @@ def _publish_segments(storage: Storage, batch: Batch) -> list[Piece]:
     with task("appending events", batch.rows) as advance:
         pieces = []
         for start in range(0, batch.rows, segments.MAX_ROWS):
-            piece = _publish_segment(storage, batch.table.slice(start, segments.MAX_ROWS), stored.slice(start, segments.MAX_ROWS))
+            piece = _publish_segment(storage, batch.frame.slice(start, segments.MAX_ROWS), stored.slice(start, segments.MAX_ROWS))
             advance(len(piece.hashes))
             pieces.append(piece)
     return pieces
 
 
-def _publish_segment(storage: Storage, events: pa.Table, stored: pa.Table) -> Piece:
+def _publish_segment(storage: Storage, events: pl.DataFrame, stored: pa.Table) -> Piece:
     with ThreadPoolExecutor(1) as hashing:
         hashes = hashing.submit(leaves.leaf_hashes, events)
         data = segments.encode(stored)

@@ -30,10 +30,10 @@ class KnownIds:
         self._runs: list[Fingerprints] = []
         self._watermark = 0
 
-    def duplicates(self, table: pa.Table) -> list[Problem]:
-        """The rows of ``table`` whose ``(source, id)`` the lake holds already."""
+    def duplicates(self, events: pl.DataFrame) -> list[Problem]:
+        """The rows of ``events`` whose ``(source, id)`` the lake holds already."""
         self._extend()
-        keys = pl.DataFrame(table.select(_KEY))
+        keys = events.select(_KEY)
         prints = _fingerprints(keys)
         suspects = np.zeros(len(prints), bool)
         for run in self._runs:
@@ -43,9 +43,9 @@ class KnownIds:
             return []
         return list(self._confirm(keys.with_row_index("row").filter(pl.Series(suspects))))
 
-    def add(self, table: pa.Table, stop: int) -> None:
+    def add(self, events: pl.DataFrame, stop: int) -> None:
         """Remembers what this process has just appended, so that it need not be read back."""
-        self._add(_fingerprints(pl.DataFrame(table.select(_KEY))))
+        self._add(_fingerprints(events.select(_KEY)))
         self._watermark = stop
 
     def _extend(self) -> None:

@@ -399,7 +399,7 @@ def test_a_moved_and_a_copied_lake_are_the_same_lake(folder, tmp_path):
 
 
 def damage_segment(folder, change):
-    segment = max((folder / "segments").iterdir(), key=lambda path: path.stat().st_size)
+    segment = folder / layout.segment_path(el.open(folder).log()[0].commit.segments[0].sha256)
     data = segment.read_bytes()
     segment.unlink()
     if change != "missing":
