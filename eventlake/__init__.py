@@ -7,6 +7,7 @@ lake.snapshot().sql("select type, count(*) from events group by type")
 """
 
 from eventlake.core.checkpoint import Checkpoint
+from eventlake.core.proofs import ConsistencyProof, InclusionProof
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.definition import read_definition
 from eventlake.datasets.reproduce import Reproduction
@@ -21,8 +22,10 @@ from eventlake.projections.definition import Projection, projection
 
 __all__ = [
     "Checkpoint",
+    "ConsistencyProof",
     "Dataset",
     "EventlakeError",
+    "InclusionProof",
     "Lake",
     "Projection",
     "Receipt",

@@ -12,6 +12,7 @@ from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.dataset import Parameter
 from eventlake.core.instants import format_instant
+from eventlake.core.proofs import ConsistencyProof, InclusionProof
 from eventlake.datasets.archive import open_archive
 from eventlake.datasets.build import build
 from eventlake.datasets.catalogue import find, folders
@@ -21,6 +22,7 @@ from eventlake.datasets.lock import Lock
 from eventlake.datasets.reproduce import Reproduction, reproduce
 from eventlake.datasets.verify import verify_datasets
 from eventlake.errors import EventlakeError, InvalidInputError, NotFoundError
+from eventlake.history.proofs import prove_consistency, prove_inclusion
 from eventlake.history.report import Report
 from eventlake.history.resolve import At, resolve
 from eventlake.history.snapshot import Snapshot
@@ -253,6 +255,27 @@ class Lake:
                 noticed.
         """
         return verify_lake(self._chain.storage, deep=deep, against=Checkpoint.parse(against) if isinstance(against, str) else against)
+
+    def prove_inclusion(self, sequence: int, at: At = None) -> InclusionProof:
+        """A proof that the event at ``sequence`` stands in the history ``at`` names; checking it needs no lake.
+
+        Raises:
+            InvalidInputError: The history has no such sequence.
+            CorruptionError: A segment that must be read is damaged.
+        """
+        return prove_inclusion(self.snapshot(at).history, sequence)
+
+    def prove_consistency(self, old: Checkpoint | str, at: At = None) -> ConsistencyProof:
+        """A proof that the history ``at`` names extends the one of an earlier checkpoint; checking it needs no lake.
+
+        Raises:
+            CorruptionError: This lake has another history at that watermark.
+            InvalidInputError: ``old`` is no checkpoint, or longer than the history.
+            NotFoundError: ``old`` is another lake's, or longer than this one.
+        """
+        checkpoint = Checkpoint.parse(old) if isinstance(old, str) else old
+        self.snapshot(checkpoint)
+        return prove_consistency(self.snapshot(at).history, checkpoint)
 
     def card(self) -> Card:
         """What to show."""

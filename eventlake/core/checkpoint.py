@@ -1,5 +1,7 @@
 """A checkpoint names one history: ``(origin, watermark, root)``."""
 
+import base64
+import binascii
 import re
 from dataclasses import dataclass
 from typing import Self
@@ -30,16 +32,36 @@ class Checkpoint:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Reads the one-line form.
+        """Reads the one-line form, or the note of three lines.
 
         Raises:
-            InvalidInputError: The text is not ``origin watermark@root``.
+            InvalidInputError: The text is neither.
         """
+        if text.count("\n") > 1:
+            return cls.from_note(text)
         match = _FORM.fullmatch(text.strip())
         if match is None:
             message = f"not a checkpoint: {text.strip()!r}"
             raise InvalidInputError(message, "a checkpoint is one line: ORIGIN WATERMARK@ROOT, as 'eventlake show' prints it.")
         return cls(match["origin"], int(match["watermark"]), match["root"])
+
+    def note(self) -> str:
+        """The body of a C2SP checkpoint (https://c2sp.org/tlog-checkpoint): origin, size and base64 root, a line each."""
+        return f"{self.origin}\n{self.watermark}\n{base64.b64encode(bytes.fromhex(self.root)).decode()}\n"
+
+    @classmethod
+    def from_note(cls, text: str) -> Self:
+        """Reads a C2SP checkpoint; extension lines and signatures are passed over, not checked.
+
+        Raises:
+            InvalidInputError: The first three lines are not origin, size and root.
+        """
+        origin, size, root, *_ = [*text.split("\n"), "", "", ""]
+        try:
+            digest = base64.b64decode(root, validate=True).hex()
+        except binascii.Error:
+            digest = "not base64"
+        return cls.parse(f"{origin} {size}@{digest}")
 
 
 def check_origin(origin: str) -> str:

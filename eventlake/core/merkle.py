@@ -53,6 +53,10 @@ class CompactRange:
         """The range without leaves at ``position``."""
         return cls(position, position, ())
 
+    def __len__(self) -> int:
+        """Number of leaves."""
+        return self.stop - self.start
+
     def merge(self, right: "CompactRange") -> "CompactRange":
         """The range of both; ``right`` must start where this one stops. Hashes O(log N) times."""
         if right.start != self.stop:
@@ -71,9 +75,13 @@ class CompactRange:
         return CompactRange(self.start, right.stop, tuple(node for _, _, node in stack))
 
     def root(self) -> bytes:
-        """The RFC 6962 tree hash; only the range ``[0, N)`` has one."""
-        if self.start != 0:
-            message = f"a root needs a range from 0, this one starts at {self.start}"
+        """The RFC 6962 tree hash over these leaves alone.
+
+        Raises:
+            ValueError: The range does not begin where a tree of its size can (``[0, N)`` always does).
+        """
+        if self.start & ((1 << max(len(self) - 1, 0).bit_length()) - 1):
+            message = f"[{self.start}, {self.stop}) is no subtree of a history"
             raise ValueError(message)
         if not self.nodes:
             return EMPTY_ROOT

@@ -5,10 +5,10 @@ from typing import Any
 
 import polars as pl
 
-from eventlake.core.attributes import EVENT_COLUMNS
+from eventlake.core.attributes import ATTRIBUTES, EVENT_COLUMNS
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
-from eventlake.errors import InvalidInputError
+from eventlake.errors import InvalidInputError, NotFoundError
 from eventlake.history import duckdb_sql, polars_scan
 from eventlake.history.pinned import PinnedHistory
 
@@ -81,6 +81,23 @@ class Snapshot:
             InvalidInputError: DuckDB refuses the query.
         """
         return duckdb_sql.query(self.history, query, parameters)
+
+    def event(self, sequence: int) -> dict[str, str | int | None]:
+        """One event as its producer said it, for a proof: all attributes, null where unsaid, ``time`` in microseconds.
+
+        Raises:
+            NotFoundError: The history has no such sequence.
+            CorruptionError: Its segment is damaged.
+        """
+        for stretch in self.history.stretches:
+            if stretch.segment.start <= sequence < stretch.stop:
+                row = self.history.read(stretch).slice(sequence - stretch.segment.start, 1)
+                said = {name: row.column(name)[0] for name in row.column_names if name in ATTRIBUTES}
+                return {name: said[name].value if name == "time" else said[name].as_py() for name in said} | {
+                    name: None for name in ATTRIBUTES if name not in said
+                }
+        message = f"expected a sequence from 0 to {self.watermark - 1:,}, found {sequence:,}"
+        raise NotFoundError(message, sequence=sequence)
 
     def types(self) -> dict[str, int]:
         """Event types and how many events of each, most frequent first. Answered without reading events where no segment is cut."""

@@ -1,0 +1,50 @@
+"""Making proofs: the roots of the ranges a proof asks for, folded from what the commits say of whole segments.
+
+Only a segment that a range cuts through is read and hashed again, once per proof.
+"""
+
+from eventlake.columns import leaves
+from eventlake.core.checkpoint import Checkpoint
+from eventlake.core.merkle import CompactRange
+from eventlake.core.proofs import ConsistencyProof, InclusionProof, Range, consistency_ranges, inclusion_ranges
+from eventlake.history.pinned import PinnedHistory, Stretch
+
+
+def prove_inclusion(history: PinnedHistory, sequence: int) -> InclusionProof:
+    """That the event at ``sequence`` stands in this history.
+
+    Raises:
+        InvalidInputError: No event of the history has that sequence.
+        CorruptionError: A segment that must be read is damaged.
+    """
+    ranges = inclusion_ranges(sequence, history.watermark)
+    return InclusionProof(history.checkpoint, sequence, _roots(history, ranges))
+
+
+def prove_consistency(history: PinnedHistory, old: Checkpoint) -> ConsistencyProof:
+    """That this history extends the one ``old`` names, which the caller has found to be a prefix of it."""
+    ranges = consistency_ranges(old.watermark, history.watermark)
+    return ConsistencyProof(old, history.checkpoint, _roots(history, ranges))
+
+
+def _roots(history: PinnedHistory, ranges: list[Range]) -> tuple[bytes, ...]:
+    hashed: dict[str, leaves.Hashes] = {}
+    return tuple(_range(history, start, stop, hashed).root() for start, stop in ranges)
+
+
+def _range(history: PinnedHistory, start: int, stop: int, hashed: dict[str, leaves.Hashes]) -> CompactRange:
+    total = CompactRange.empty(start)
+    for stretch in history.stretches:
+        first, last = max(start, stretch.segment.start), min(stop, stretch.stop)
+        if first < last:
+            total = total.merge(_part(history, stretch, first, last, hashed))
+    return total
+
+
+def _part(history: PinnedHistory, stretch: Stretch, first: int, last: int, hashed: dict[str, leaves.Hashes]) -> CompactRange:
+    segment = stretch.segment
+    if (first, last) == (segment.start, segment.stop):
+        return segment.range
+    if segment.sha256 not in hashed:
+        hashed[segment.sha256] = leaves.leaf_hashes(history.read(stretch))
+    return leaves.compact_range(hashed[segment.sha256][first - segment.start : last - segment.start], first)
