@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
@@ -10,14 +11,20 @@ READY := $(VENV)/.ready
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
 
-$(READY): pyproject.toml
+$(INSTALLED): pyproject.toml
+	@echo 'Making an environment in $(VENV) ...'
 	$(PYTHON) -c 'import sys; sys.exit("eventlake needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable . --group dev
+	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
-demo: $(READY) ## Events -> lake -> training set on two engines -> reproduced by hash
+$(READY): $(INSTALLED)
+	@echo 'Installing what the tests need ...'
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+demo: $(INSTALLED) ## Events -> lake -> training set on two engines -> reproduced by hash
 	$(BIN)/eventlake demo demo-lake
 
 test: lint types layers unit notebooks ## Everything that must pass: lint, types, layers, tests, notebooks

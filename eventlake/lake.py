@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+import warnings
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -79,11 +80,22 @@ def verify_lake(storage: Storage, *, deep: bool = False, against: Checkpoint | N
     return with_findings(report, found.problems, found.notes, found.datasets, found.size_bytes)
 
 
+def _check_buildable(projection: object) -> None:
+    if not isinstance(projection, Projection | Definition):
+        message = f"expected a projection or a dataset definition, found {projection!r}"
+        hint = "make one with el.Projection.sql(…), with @el.projection(…) on a function, or with el.read_definition(folder)."
+        raise InvalidInputError(message, hint)
+
+
 def _lock_of(projection: Projection | Definition, at: At) -> Lock:
     if not isinstance(projection, Definition) or at is not None:
         message = "locked=True builds a dataset definition at the checkpoint of its own lock"
         raise InvalidInputError(message, "give el.read_definition(folder), and leave out at=.")
-    return Lock.read(projection.folder)
+    lock = Lock.read(projection.folder)
+    if lock.name != projection.name:
+        message = f"the lock in {projection.folder} is of dataset {lock.name}, the definition's name is {projection.name}"
+        raise InvalidInputError(message, "build once without --locked to write its own lock.")
+    return lock
 
 
 def _now() -> int:
@@ -196,6 +208,7 @@ class Lake:
             SchemaMismatchError: The rows break the declared schema; nothing was published.
             CorruptionError: A segment of the history is damaged.
         """
+        _check_buildable(projection)
         lock = _lock_of(projection, at) if locked else None
         history = self.snapshot(lock.checkpoint if lock else at).history
         if isinstance(projection, Definition):
@@ -216,9 +229,8 @@ class Lake:
             InvalidInputError: The prefix fits several, or Python without ``trust``.
             CorruptionError: The history, or the archived source or spine, is not what the manifest names; the file is named.
         """
-        with self._lock:
-            self._chain.refresh()
-            return reproduce(self._chain, find(self._chain.storage, hash_prefix), trust=trust)
+        archive = find(self._chain.storage, hash_prefix)
+        return reproduce(self.snapshot(archive.manifest.recipe.checkpoint).history, archive, trust=trust)
 
     def dataset(self, hash_prefix: str) -> Dataset:
         """A published dataset by at least 6 hex digits of its ``manifest_hash``.
@@ -231,13 +243,14 @@ class Lake:
         return Dataset(find(self._chain.storage, hash_prefix))
 
     def datasets(self) -> list[Dataset]:
-        """All published datasets, by name, then by watermark.
-
-        Raises:
-            CorruptionError: A manifest is damaged.
-        """
+        """All published datasets, by name, then by watermark. A damaged one is left out with a warning; ``verify`` says more."""
         storage = self._chain.storage
-        found = [Dataset(open_archive(storage, folder)) for folder in folders(storage)]
+        found = []
+        for folder in folders(storage):
+            try:
+                found.append(Dataset(open_archive(storage, folder)))
+            except EventlakeError as error:
+                warnings.warn(error.message, stacklevel=2)
         return sorted(found, key=lambda dataset: (dataset.name, dataset.watermark, dataset.manifest_hash))
 
     def log(self) -> list[Entry]:
@@ -284,10 +297,10 @@ class Lake:
         facts = [
             ("where", self.uri),
             ("watermark", f"{counted(snapshot.watermark, 'event')} in {counted(len(commits), 'commit')}"),
-            ("root", snapshot.root),
+            ("checkpoint", str(snapshot.checkpoint)),
         ]
         if commits:
-            facts.append(("newest commit", f"{format_instant(commits[-1].commit.recorded_at)}, {commits[-1].commit_hash}"))
+            facts.append(("newest commit", f"{commits[-1].commit_hash}, recorded {format_instant(commits[-1].commit.recorded_at)}"))
         rows = tuple((name, f"{count:,}") for name, count in snapshot.types().items())
         return Card(f"lake {self.origin}", tuple(facts), ("event type", "events"), rows)
 

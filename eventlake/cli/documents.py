@@ -45,6 +45,7 @@ def commit(entry: Entry) -> dict[str, Any]:
     return {
         "version": value.version,
         "commit_hash": entry.commit_hash,
+        "commit_id": value.commit_id,
         "recorded_at": format_instant(value.recorded_at),
         "start": value.start,
         "stop": value.stop,
@@ -59,13 +60,13 @@ def log_card(entries: Sequence[Entry], total: int) -> Card:
         (
             str(entry.commit.version),
             format_instant(entry.commit.recorded_at),
-            f"{entry.commit.start:,} … {entry.commit.stop:,}",
+            f"{entry.commit.start:,} … {entry.commit.stop - 1:,}",
             entry.commit_hash[: layout.SHORT_HASH],
             entry.commit.root[: layout.SHORT_HASH],
         )
         for entry in entries
     )
-    return Card(counted(total, "commit"), (), ("commit", "recorded_at", "events", "commit_hash", "root"), rows)
+    return Card(counted(total, "commit"), (), ("commit", "recorded_at", "sequences", "commit_hash", "root"), rows)
 
 
 def snapshot(value: Snapshot) -> dict[str, Any]:
@@ -157,8 +158,7 @@ def event_lines(events: pl.DataFrame) -> Iterator[str]:
         data = event.pop("data")
         del event["sequence"]
         members = {_CLOUDEVENTS.get(name, name): value for name, value in event.items() if value is not None}
-        for name in ("time", "recordedat"):
-            members[name] = format_instant(micros(members[name]))
+        members |= {name: format_instant(micros(members[name])) for name in ("time", "recordedat") if name in members}
         if "extensions" in members:
             members["extensions"] = json.loads(members["extensions"])
         head = json.dumps(members, ensure_ascii=False, separators=(",", ":"))

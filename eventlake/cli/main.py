@@ -11,10 +11,9 @@ import eventlake.lake as lakes
 from eventlake.cli import documents, output
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.datasets.definition import read_definition
-from eventlake.datasets.lock import FILE as LOCK_FILE
 from eventlake.datasets.lock import Lock, check_lockable
 from eventlake.demo.run import run_demo
-from eventlake.errors import EventlakeError, InvalidInputError
+from eventlake.errors import EventlakeError, InvalidEventsError, InvalidInputError, StorageError
 from eventlake.storage import from_uri
 
 app = typer.Typer(
@@ -57,15 +56,19 @@ def append(
     """Append files of events, each file whole or not at all, in the order given."""
     opened = lakes.open(lake)
     for file in files:
-        with output.progress():
-            receipt = opened.append(sys.stdin.buffer.read() if file == "-" else file)
+        try:
+            with output.progress():
+                receipt = opened.append(sys.stdin.buffer.read() if file == "-" else file)
+        except InvalidEventsError as error:
+            error.facts["file"] = file
+            raise
         output.show(receipt.card(), documents.receipt(receipt), as_json=as_json)
 
 
 @app.command()
 def log(
     lake: LakeArgument,
-    limit: Annotated[int, typer.Option(help="How many commits, newest first; 0 for all.")] = 20,
+    limit: Annotated[int, typer.Option(min=0, help="How many commits, newest first; 0 for all.")] = 20,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -83,14 +86,14 @@ def show(
     events: Annotated[bool, typer.Option("--events", help="Print the events as NDJSON instead of a summary.")] = False,
     event_type: Annotated[str | None, typer.Option("--type", help="With --events: only this event type.")] = None,
     subject: Annotated[str | None, typer.Option(help="With --events: only this subject.")] = None,
-    limit: Annotated[int, typer.Option(help="With --events: at most this many, the first ones; 0 for all.")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="With --events: at most this many, the first ones; 0 for all.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Show a lake's history, or print its events."""
     snapshot = lakes.open(lake).snapshot(at)
     if events:
-        frame = snapshot.scan(types=event_type, subject=subject)
-        for line in documents.event_lines(frame.head(limit).collect() if limit else frame.collect()):
+        frame = snapshot.scan(types=event_type, subject=subject, raw=True)
+        for line in documents.event_lines(snapshot.collect(frame.head(limit) if limit else frame)):
             sys.stdout.write(line + "\n")
     else:
         output.show(snapshot.card(), documents.snapshot(snapshot), as_json=as_json)
@@ -126,6 +129,9 @@ def build(
     as_json: JsonOption = False,
 ) -> None:
     """Build a dataset from its definition and write its lock."""
+    if locked and at is not None:
+        message = "--locked builds at the checkpoint of the lock"
+        raise typer.BadParameter(message, param_hint="--at")
     described = read_definition(definition)
     if lock:
         check_lockable(described.name, described.level)
@@ -135,8 +141,11 @@ def build(
         raise InvalidInputError(message, 'give --lake LAKE, set EVENTLAKE_LAKE, or put lake = "…" into dataset.toml.')
     with output.progress():
         dataset = lakes.open(uri).build(described, at=at, engine=engine, locked=locked)
-    if lock and not locked:
-        (definition / LOCK_FILE).write_text(Lock.of(dataset).text(), encoding="utf-8")
+    if locked:
+        for difference in Lock.read(definition).differences(dataset):
+            output.note(f"the rows are those of the lock, but not what makes them: {difference}")
+    elif lock:
+        Lock.of(dataset).write(definition)
     output.show(dataset.card(), documents.dataset(dataset), as_json=as_json)
 
 
@@ -198,8 +207,12 @@ def main(arguments: list[str] | None = None) -> Any:
     given = sys.argv[1:] if arguments is None else arguments
     try:
         app(given)
+        sys.stdout.flush()
     except EventlakeError as error:
         sys.exit(output.report(error, as_json="--json" in given))
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        failure = StorageError(f"could not use {error.filename or 'the output'}: {error.strerror}", errno=error.errno)
+        sys.exit(output.report(failure, as_json="--json" in given))

@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from eventlake.core.card import Card
-from eventlake.core.progress import Advance, shown_by
-from eventlake.errors import EventlakeError, MissingDependencyError, StorageError
+from eventlake.errors import EventlakeError, InvalidEventsError, MissingDependencyError, StorageError
+from eventlake.progress import Advance, shown_by
 
 REFUSED, ENVIRONMENT = 1, 3
 
@@ -33,7 +33,7 @@ def draw(card: Card) -> None:
     out.print(Text(card.title, style="bold"))
     width = max((len(label) for label, _ in card.facts), default=0)
     for label, value in card.facts:
-        out.print(Text(f"  {label.ljust(width)}  ", style="dim") + Text(value))
+        out.print(Text.assemble((f"  {label.ljust(width)}  ", "dim"), value))
     if card.rows:
         widths = [max(map(len, column)) for column in zip(card.header, *card.rows, strict=True)]
         out.print(Text(_aligned(card.header, widths), style="dim"))
@@ -49,13 +49,21 @@ def report(error: EventlakeError, *, as_json: bool) -> int:
     """Prints an error to stderr and gives the exit code that says what kind it is."""
     if as_json:
         facts = {name: str(value) for name, value in error.facts.items()}
-        document = {"error": error.kind, "message": error.message, "hint": error.hint, "facts": facts}
-        sys.stderr.write(json.dumps(document, ensure_ascii=False) + "\n")
+        document: dict[str, Any] = {"error": error.kind, "message": error.message, "hint": error.hint, "facts": facts}
+        if isinstance(error, InvalidEventsError):
+            document["problems"] = [{"row": p.row, "field": p.field, "message": p.message, "found": p.found} for p in error.problems]
+        sys.stderr.write(json.dumps(document, default=str) + "\n")
     else:
-        err.print(Text("error: ", style="bold red") + Text(error.message))
+        where = f"{error.facts['file']}: " if isinstance(error, InvalidEventsError) and "file" in error.facts else ""
+        err.print(Text.assemble(("error: ", "bold red"), where + error.message))
         if error.hint:
-            err.print(Text("hint: ", style="bold") + Text(error.hint))
+            err.print(Text.assemble(("hint: ", "bold"), error.hint))
     return ENVIRONMENT if isinstance(error, StorageError | MissingDependencyError) else REFUSED
+
+
+def note(message: str) -> None:
+    """Says something beside the result, on stderr."""
+    err.print(Text.assemble(("note: ", "bold"), message))
 
 
 class _Bars:
@@ -66,10 +74,12 @@ class _Bars:
 
     @contextmanager
     def task(self, what: str, total: int) -> Iterator[Advance]:
-        """See ``core.progress.Reporter``."""
+        """See ``progress.Reporter``."""
         line = self._progress.add_task(what, total=total)
-        yield lambda steps: self._progress.advance(line, steps)
-        self._progress.remove_task(line)
+        try:
+            yield lambda steps: self._progress.advance(line, steps)
+        finally:
+            self._progress.remove_task(line)
 
 
 @contextmanager

@@ -98,7 +98,7 @@ def _text(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.Chu
             result.validate(full=True)
             return result
         return _decode(name, column.cast(pa.large_binary()), problems)
-    hint = "JSON text (utf8)" if name == "data" else "text (utf8)"
+    hint = "JSON text: json.dumps each value, or give the events as dicts" if name == "data" else "text (utf8)"
     problems.append(Problem(None, name, f"expected {hint}", _named(kind)))
     return pa.chunked_array([pa.nulls(len(column), pa.string())])
 

@@ -37,19 +37,24 @@ def payload_problems(column: pl.Series, field: str = "data") -> Iterator[Problem
 
 def scan_one(text: bytes, limit: int = MAX_PAYLOAD_BYTES, depth: int = MAX_PAYLOAD_DEPTH) -> str | None:
     """Why ``text`` is no payload of at most ``limit`` bytes and ``depth`` levels, or None where it is one."""
+    return parse_one(text, limit, depth)[1]
+
+
+def parse_one(text: bytes, limit: int, depth: int) -> tuple[Any, str | None]:
+    """The value of a strict JSON text, or None and why it is none."""
     if len(text) > limit:
-        return f"expected at most {limit:,} bytes, found {len(text):,}"
+        return None, f"expected at most {limit:,} bytes, found {len(text):,}"
     if text.startswith(_BOM):
-        return f"{NO_JSON} without a byte order mark"
+        return None, f"{NO_JSON} without a byte order mark"
     if text.count(b"[") + text.count(b"{") > depth and deeper_than(text, depth):
-        return f"expected at most {depth} levels of nesting"
+        return None, f"expected at most {depth} levels of nesting"
     try:
-        jiter.from_json(text, catch_duplicate_keys=True, allow_inf_nan=False, float_mode="lossless-float")
+        value = jiter.from_json(text, catch_duplicate_keys=True, allow_inf_nan=False)
         if _LONG_NUMBER.search(text):
             json.loads(text, parse_float=_finite, parse_int=_finite)
     except ValueError as error:
-        return f"{NO_JSON} ({error})"
-    return None
+        return None, f"{NO_JSON} ({error})"
+    return value, None
 
 
 def deeper_than(text: bytes, limit: int) -> bool:

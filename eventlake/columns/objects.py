@@ -9,23 +9,32 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
 
-import jiter
 import msgspec
 import pyarrow as pa
 
 from eventlake.columns.envelope import INSTANT, TYPES, parse_instants
-from eventlake.columns.json_scan import NO_JSON, scan_one
+from eventlake.columns.json_scan import NO_JSON, parse_one
 from eventlake.columns.problems import Problem
 from eventlake.core.attributes import ATTRIBUTES, CLOUDEVENTS_NAMES, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, MAX_SEQUENCE
 from eventlake.core.instants import micros
 from eventlake.core.payload import to_json
+from eventlake.progress import task
 
 _KNOWN = (*ATTRIBUTES, "recorded_at", "sequence")
 _SPECVERSION = "1.0"
+_STEP = 10_000
 _MISSPELLED = 0.74
 """Catches ``tiem`` and ``sbject``, and lets the documented CloudEvents extensions pass."""
 MAX_LINE_BYTES = 2 * MAX_PAYLOAD_BYTES
-_LINE = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class _Payload(msgspec.Struct):
+    """The one member that is wanted as it stands."""
+
+    data: msgspec.Raw
+
+
+_LINE = msgspec.json.Decoder(_Payload)
 
 
 def from_objects(events: Iterable[Any]) -> tuple[pa.Table, list[Problem]]:
@@ -47,25 +56,28 @@ def from_objects(events: Iterable[Any]) -> tuple[pa.Table, list[Problem]]:
 def from_ndjson(content: bytes) -> tuple[pa.Table, list[Problem]]:
     """Lines of NDJSON to a table, one row a line that is not blank."""
     problems: list[Problem] = []
-    lines = (line for line in content.split(b"\n") if line.strip())
-    rows = [_line(row, line, problems) for row, line in enumerate(lines)]
+    lines = [line for line in content.split(b"\n") if line.strip()]
+    rows = []
+    with task("reading events", len(lines)) as advance:
+        for row, line in enumerate(lines):
+            rows.append(_line(row, line, problems))
+            if not row % _STEP:
+                advance(min(_STEP, len(lines) - row))
     return _table(rows, problems), problems
 
 
 def _line(row: int, line: bytes, problems: list[Problem]) -> dict[str, Any]:
     """The attributes in a line; ``data`` is cut out of it unchanged, and null is no payload."""
-    reason = scan_one(line, MAX_LINE_BYTES, MAX_PAYLOAD_DEPTH + 1)
-    raw: dict[str, msgspec.Raw] = {}
-    if reason is None:
-        try:
-            raw = _LINE.decode(line)
-        except msgspec.DecodeError:
-            reason = "expected one JSON object a line"
+    value, reason = parse_one(line, MAX_LINE_BYTES, MAX_PAYLOAD_DEPTH + 1)
+    if reason is None and not isinstance(value, dict):
+        reason = "expected one JSON object a line"
     if reason is not None:
         problems.append(Problem(row, "line", reason, line.decode("utf-8", "replace")))
-    data = bytes(raw.pop("data", b"null"))
-    attributes = _attributes(row, {name: jiter.from_json(bytes(value)) for name, value in raw.items()}, problems)
-    attributes["data"] = None if data == b"null" else data.decode()
+        return {}
+    payload = value.pop("data", None)
+    attributes = _attributes(row, value, problems)
+    if payload is not None:
+        attributes["data"] = bytes(_LINE.decode(line).data).decode()
     return attributes
 
 
@@ -135,7 +147,7 @@ def _table(rows: list[dict[str, Any]], problems: list[Problem]) -> pa.Table:
     present = [name for name in _KNOWN if any(name in attributes for attributes in rows)]
     columns: dict[str, pa.Array] = {}
     for name in present:
-        values = [attributes.get(name) for attributes in rows]
+        values = [_given(attributes.get(name)) for attributes in rows]
         if name in {"time", "recorded_at"}:
             columns[name] = _instants(name, values, problems)
         elif name == "sequence":
@@ -143,6 +155,11 @@ def _table(rows: list[dict[str, Any]], problems: list[Problem]) -> pa.Table:
         else:
             columns[name] = pa.array([_text(row, name, v, problems) for row, v in enumerate(values)], TYPES[name])
     return pa.table(columns) if columns else pa.table({"id": pa.nulls(len(rows), pa.string())})
+
+
+def _given(value: Any) -> Any:
+    """The value, or None for what pandas puts where nothing is: NaN and NaT, which alone are not equal to themselves."""
+    return None if isinstance(value, float | datetime) and value != value else value  # noqa: PLR0124 - the test for both
 
 
 def _sequence(row: int, value: Any, problems: list[Problem]) -> int | None:

@@ -24,7 +24,10 @@ def rule_problems(batch: Batch) -> list[Problem]:
     frame = batch.frame
     problems: list[Problem] = []
     for name in REQUIRED:
-        problems += _where(frame, pl.col(name).is_null(), name, "required, but null or missing", shown=False)
+        if frame.height > 1 and frame[name].null_count() == frame.height:
+            problems.append(Problem(None, name, "required, but missing in every row"))
+        else:
+            problems += _where(frame, pl.col(name).is_null(), name, "required, but null or missing", shown=False)
     for name in ATTRIBUTES:
         if name not in _FREE_TEXT and frame[name].null_count() < frame.height:
             problems += _text_problems(frame, name)

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from eventlake.core.canonical import seal, sha256_hex, unseal
 from eventlake.core.checkpoint import Checkpoint
+from eventlake.core.formats import check_format
 from eventlake.core.merkle import CompactRange
 from eventlake.errors import CorruptionError, UnsupportedFormatError
 
@@ -138,7 +139,8 @@ class Commit:
             CorruptionError: Damaged, or its own figures do not agree.
         """
         document = unseal(data, where)
-        check_format(document, where)
+        check_format(document, where, FORMAT)
+        check_kind(document, where)
         try:
             commit = cls(
                 version=document["version"],
@@ -194,20 +196,12 @@ def commit_hash(data: bytes) -> str:
     return sha256_hex(data)
 
 
-def check_format(document: dict[str, Any], where: str) -> None:
-    """Refuses what a newer eventlake wrote.
+def check_kind(document: dict[str, Any], where: str) -> None:
+    """Refuses commits that a newer eventlake knows how to read.
 
     Raises:
-        UnsupportedFormatError: ``format`` is above the one this version knows.
-        CorruptionError: There is no format number.
+        UnsupportedFormatError: Not an append.
     """
-    found = document.get("format")
-    if not isinstance(found, int):
-        message = f"{where}: expected a format number, found {found!r}"
-        raise CorruptionError(message, "is this a lake made by eventlake?", path=where)
-    if found > FORMAT:
-        message = f"{where} has format {found}, this version reads up to {FORMAT}"
-        raise UnsupportedFormatError(message, "pip install --upgrade eventlake", path=where, found=found, supported=FORMAT)
-    if document.get("kind", "append") != "append":
-        message = f"{where} is a {document['kind']!r} commit, which this version does not know"
+    if document.get("kind") != "append":
+        message = f"{where} is a {document.get('kind')!r} commit, which this version does not know"
         raise UnsupportedFormatError(message, "pip install --upgrade eventlake", path=where)

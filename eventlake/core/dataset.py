@@ -1,15 +1,16 @@
 """A dataset's identity: the recipe (what went in) and the manifest (what came out), each with its hash."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 from eventlake.core.canonical import canonical_json, sha256_hex
 from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.commit import check_format
+from eventlake.core.formats import check_format
 from eventlake.errors import CorruptionError
 
 FORMAT = 0
 LEVELS = ("exact", "fixed", "unproven")
+UNCHECKED = "declared, unchecked"
 
 Parameter = str | int | bool | None
 
@@ -39,6 +40,7 @@ class Recipe:
         engine_version: Its version.
         settings: Engine settings that can touch the rows.
         level: ``exact``, ``fixed`` or ``unproven``, as declared.
+        check: What the level rests on; ``declared, unchecked`` until projections are checked.
         key: Columns that identify a row and order the rows.
         declared_schema: Declared output types as ``(name, logical type)``, or None where they are taken from the result.
     """
@@ -56,12 +58,14 @@ class Recipe:
     settings: dict[str, str | int | bool]
     level: str
     key: tuple[str, ...]
-    declared_schema: tuple[tuple[str, str], ...] | None = field(default=None)
+    declared_schema: tuple[tuple[str, str], ...] | None
+    check: str = UNCHECKED
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
         checkpoint = self.checkpoint
         return {
+            "check": self.check,
             "checkpoint": {"origin": checkpoint.origin, "root": checkpoint.root, "watermark": checkpoint.watermark},
             "clock_hash": self.clock_hash,
             "declared_schema": [list(pair) for pair in self.declared_schema] if self.declared_schema is not None else None,
@@ -101,6 +105,7 @@ class Recipe:
             level=document["level"],
             key=tuple(document["key"]),
             declared_schema=tuple((name, kind) for name, kind in schema) if schema is not None else None,
+            check=document["check"],
         )
 
 
@@ -144,7 +149,7 @@ class DatasetManifest:
             UnsupportedFormatError: Written by a newer eventlake.
             CorruptionError: Not a dataset manifest, or its recipe hash is not that of its recipe.
         """
-        check_format(document, where)
+        check_format(document, where, FORMAT)
         try:
             output = document["output"]
             recipe = Recipe.from_document(document["recipe"])

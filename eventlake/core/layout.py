@@ -5,6 +5,8 @@ import re
 LAKE = "lake.json"
 LOG = "log"
 SEGMENTS = "segments"
+MANIFEST = "manifest.json"
+"""Of a built dataset, in its folder."""
 BUILDS = "builds"
 TEMPORARY_PREFIX = ".tmp-"
 

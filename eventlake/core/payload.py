@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from json.encoder import encode_basestring as quoted
+from numbers import Integral
 from typing import Any
 from uuid import UUID
 
@@ -49,8 +50,8 @@ def _key(key: Any) -> str:
 def _scalar(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, int):
-        return int.__repr__(value)
+    if isinstance(value, Integral):
+        return int.__repr__(int(value))
     if isinstance(value, float | Decimal):
         return _number(value)
     if isinstance(value, datetime):

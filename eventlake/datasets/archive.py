@@ -19,7 +19,6 @@ from eventlake.core.dataset import DatasetManifest
 from eventlake.errors import CorruptionError
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage
 
-MANIFEST = "manifest.json"
 PROVENANCE = "provenance.json"
 SPINE = "spine.parquet"
 SOURCE = "source"
@@ -136,7 +135,7 @@ def publish(
             raise CorruptionError(message, "run 'eventlake verify LAKE' and move the file away.", path=path)
     listed = {name: {"bytes": len(data), "sha256": sha256_hex(data)} for name, data in files.items()}
     _put(storage, f"{folder}/{PROVENANCE}", seal({**provenance, "files": listed, "manifest_hash": manifest.manifest_hash}))
-    _put(storage, f"{folder}/{MANIFEST}", manifest.encode())
+    _put(storage, f"{folder}/{layout.MANIFEST}", manifest.encode())
     return archive
 
 
@@ -152,7 +151,7 @@ def is_part(name: str, data: bytes) -> bool:
 
 def _is_complete(archive: Archive) -> bool:
     """Whether the dataset is published with all its files. What is published under its name must be this dataset."""
-    path = f"{archive.folder}/{MANIFEST}"
+    path = f"{archive.folder}/{layout.MANIFEST}"
     try:
         _checked(archive.storage.read(path), archive.manifest.manifest_hash, path)
     except ObjectMissingError:
@@ -182,7 +181,7 @@ def open_archive(storage: Storage, folder: str) -> Archive:
         CorruptionError: The manifest is damaged.
         UnsupportedFormatError: Written by a newer eventlake.
     """
-    path = f"{folder}/{MANIFEST}"
+    path = f"{folder}/{layout.MANIFEST}"
     data = storage.read(path)
     try:
         manifest = DatasetManifest.decode(json.loads(data), path)

@@ -12,12 +12,12 @@ import pyarrow as pa
 
 from eventlake.columns.content import content_hash, logical_type, normalise, schema_of
 from eventlake.core.canonical import sha256_hex
-from eventlake.core.dataset import DatasetManifest, Recipe, Spine
-from eventlake.core.progress import task
+from eventlake.core.dataset import FORMAT, DatasetManifest, Recipe, Spine
 from eventlake.datasets.archive import publish
 from eventlake.datasets.dataset import Dataset
 from eventlake.errors import InvalidInputError, InvalidProjectionError, NotIdenticalError
 from eventlake.history.pinned import PinnedHistory
+from eventlake.progress import task
 from eventlake.projections import duckdb_runner, polars_runner
 from eventlake.projections.definition import Projection
 from eventlake.projections.rows import Types, declared_types, finish, validate
@@ -52,7 +52,7 @@ def build(projection: Projection, history: PinnedHistory, *, spine: Any, engine:
         message = (
             f"dataset {projection.name} is not what its lock pins: expected content hash {expected}, made {made.manifest.content_hash}"
         )
-        hint = "the code, an engine's version or the lake differs from when the lock was written; nothing was published."
+        hint = f"nothing was published; made with {projection.engine} {made.manifest.recipe.engine_version}; compare engine and code."
         raise NotIdenticalError(message, hint, expected=expected, found=made.manifest.content_hash)
     validate(projection, made.rows, made.manifest.content_hash)
     provenance = _provenance(history, started)
@@ -131,7 +131,6 @@ def _provenance(history: PinnedHistory, started: int) -> dict[str, Any]:
     packages = ("duckdb", "eventlake", "numpy", "pandera", "polars", "pyarrow")
     return {
         "built_at": started,
-        "check": "declared, unchecked",
         "commit_hash": history.commit_hash,
         "environment": {
             "machine": platform.machine(),
@@ -139,7 +138,7 @@ def _provenance(history: PinnedHistory, started: int) -> dict[str, Any]:
             "python": platform.python_version(),
             "system": platform.system(),
         },
-        "format": 0,
+        "format": FORMAT,
         "milliseconds": time.time_ns() // 1_000_000 - started // 1000,
         "versions": {name: version(name) for name in packages},
     }

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from eventlake.core import layout
-from eventlake.datasets.archive import MANIFEST, Archive, open_archive
+from eventlake.datasets.archive import Archive, open_archive
 from eventlake.errors import InvalidInputError, NotFoundError
 from eventlake.storage import Storage
 
@@ -15,8 +15,8 @@ def folders(storage: Storage) -> Iterator[str]:
     """The folders of all published datasets, by name, then hash."""
     for item in storage.list(layout.BUILDS):
         parts = layout.build_parts(item.path)
-        if parts and parts[2] == MANIFEST:
-            yield item.path.removesuffix(f"/{MANIFEST}")
+        if parts and parts[2] == layout.MANIFEST:
+            yield item.path.removesuffix(f"/{layout.MANIFEST}")
 
 
 def find(storage: Storage, prefix: str) -> Archive:
@@ -27,7 +27,7 @@ def find(storage: Storage, prefix: str) -> Archive:
         NotFoundError: No such dataset.
         CorruptionError: Its manifest is damaged.
     """
-    if not _PREFIX.fullmatch(prefix):
+    if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
         message = f"expected 6 to 64 hex digits of a dataset's manifest hash, found {prefix!r}"
         raise InvalidInputError(message, "'eventlake datasets LAKE' lists them.", prefix=prefix)
     short = prefix[: layout.SHORT_HASH]

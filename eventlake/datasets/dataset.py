@@ -13,8 +13,6 @@ from eventlake.datasets.archive import Archive
 from eventlake.errors import CorruptionError
 from eventlake.history.duckdb_sql import to_pandas
 
-_SHOWN_ROWS = 5
-
 
 class Dataset:
     """The rows a projection made at a watermark, with the manifest that names them. Rows are read, and their hash checked, on first use.
@@ -97,8 +95,8 @@ class Dataset:
         recipe = self.manifest.recipe
         facts = (
             ("shape", f"{counted(self.manifest.rows, 'row')}, {counted(len(self.manifest.schema), 'column')}, key {', '.join(recipe.key)}"),
-            ("made from", f"{counted(recipe.checkpoint.watermark, 'event')} of {recipe.checkpoint.origin}"),
-            ("level", f"{recipe.level} (declared, unchecked)"),
+            ("made from", str(recipe.checkpoint)),
+            ("level", f"{recipe.level} ({recipe.check})"),
             ("engine", f"{recipe.engine} {recipe.engine_version}"),
             ("content_hash", self.content_hash),
             ("recipe_hash", self.recipe_hash),

@@ -1,5 +1,6 @@
 """A dataset definition: the folder ``datasets/<name>/`` beside the training code, described by its ``dataset.toml``."""
 
+import os
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,11 +11,11 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.columns.segments import read_parquet
-from eventlake.errors import InvalidProjectionError, NotFoundError
+from eventlake.errors import InvalidProjectionError, NotFoundError, StorageError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.projections import duckdb_runner
 from eventlake.projections.definition import Projection
-from eventlake.projections.source import load
+from eventlake.projections.source import check_imports, load
 
 FILE = "dataset.toml"
 _TEXT, _TEXTS, _TABLE = "text", "a list of text", "a table"
@@ -79,7 +80,8 @@ class Definition:
         sources = {name: self._text(name) for name in names}
         function: Callable[..., Any] | None = None
         if setting == "python":
-            function = load(entry, sources, self.folder)
+            check_imports(sources)
+            function = load(entry, sources)
         return Projection(
             name=self.name,
             kind=setting,
@@ -115,8 +117,8 @@ class Definition:
         entry = self.settings.get("schema")
         if entry is None:
             return None
-        file = str(entry).partition(":")[0]
-        return load(str(entry), {file: self._text(file)}, self.folder)
+        names = [str(entry).partition(":")[0], *self.settings.get("files", [])]
+        return load(str(entry), {name: self._text(name) for name in names})
 
     def _text(self, name: str) -> str:
         try:
@@ -130,19 +132,24 @@ class Definition:
         return self.folder / FILE
 
 
-def read_definition(folder: Path) -> Definition:
-    """Reads ``dataset.toml``.
+def read_definition(folder: str | os.PathLike[str]) -> Definition:
+    """Reads ``dataset.toml`` in a folder.
 
     Raises:
         NotFoundError: ``folder`` has none.
+        StorageError: It cannot be read.
         InvalidProjectionError: It is not TOML, a required setting is missing, or one is unknown.
     """
+    folder = Path(folder).expanduser().resolve()
     file = folder / FILE
     try:
         settings = tomllib.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         message = f"there is no {FILE} in {folder}"
         raise NotFoundError(message, "give the folder of a dataset definition, such as datasets/overdue_loans.", path=str(file)) from None
+    except OSError as error:
+        message = f"{file} cannot be read: {error.strerror}"
+        raise StorageError(message, path=str(file)) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         message = f"{file} is not TOML: {error}"
         raise InvalidProjectionError(message, path=str(file)) from error

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Self
 
 from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.commit import check_format
+from eventlake.core.formats import check_format
 from eventlake.datasets.dataset import Dataset
-from eventlake.errors import InvalidInputError, NotFoundError
+from eventlake.errors import InvalidInputError, NotFoundError, StorageError
 
 FILE = "dataset.lock"
 FORMAT = 0
@@ -75,6 +75,28 @@ class Lock:
         }
         return _HEADER + "".join(f"{key} = {value if isinstance(value, int) else _quoted(value)}\n" for key, value in lines.items())
 
+    def write(self, folder: Path) -> None:
+        """Writes the lock into a definition's folder, in one step.
+
+        Raises:
+            StorageError: The folder cannot be written.
+        """
+        file = folder / FILE
+        temporary = file.with_name(f".{FILE}.tmp")
+        try:
+            temporary.write_text(self.text(), encoding="utf-8")
+            temporary.replace(file)
+        except OSError as error:
+            message = f"{file} cannot be written: {error.strerror}"
+            raise StorageError(message, "the dataset itself was built and published.", path=str(file)) from error
+
+    def differences(self, dataset: Dataset) -> list[str]:
+        """What of a build with the locked content hash is not as it was locked; empty on another engine with equal rows."""
+        found = Lock.of(dataset)
+        if found.engine != self.engine:
+            return [] if found.engine.split()[0] != self.engine.split()[0] else [f"engine: {self.engine} locked, {found.engine} now"]
+        return [] if found.recipe_hash == self.recipe_hash else [f"recipe: {self.recipe_hash} locked, {found.recipe_hash} now"]
+
     @classmethod
     def read(cls, folder: Path) -> Self:
         """The lock of a definition's folder.
@@ -90,10 +112,13 @@ class Lock:
         except FileNotFoundError:
             message = f"there is no {FILE} in {folder}"
             raise NotFoundError(message, "build once without --locked to write it.", path=str(file)) from None
+        except OSError as error:
+            message = f"{file} cannot be read: {error.strerror}"
+            raise StorageError(message, path=str(file)) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             message = f"{file} is not a lock: {error}"
             raise InvalidInputError(message, "restore it from git, or build without --locked.", path=str(file)) from error
-        check_format(document, str(file))
+        check_format(document, str(file), FORMAT)
         try:
             return cls(
                 name=document["name"],

@@ -4,9 +4,7 @@ Nothing stored is believed: segments, sources and spine are re-hashed against th
 not looked at until new ones are there.
 """
 
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -18,13 +16,11 @@ from eventlake.datasets.build import Made, make
 from eventlake.datasets.dataset import Dataset
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
 from eventlake.history.pinned import PinnedHistory
-from eventlake.history.resolve import at_checkpoint
-from eventlake.log.chain import Chain
 from eventlake.projections.definition import Projection
 from eventlake.projections.source import load
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Reproduction:
     """The outcome of making a dataset again.
 
@@ -40,6 +36,10 @@ class Reproduction:
     content_hash: str
     differences: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        """The card's title."""
+        return f"<Reproduction: {self.card().title}>"
+
     def card(self) -> Card:
         """What to show."""
         facts = (
@@ -51,21 +51,19 @@ class Reproduction:
         return Card("identical" if self.identical else "not identical", facts)
 
 
-def reproduce(chain: Chain, archive: Archive, *, trust: bool = False) -> Reproduction:
+def reproduce(history: PinnedHistory, archive: Archive, *, trust: bool = False) -> Reproduction:
     """Makes the rows of an archived dataset again and compares content hashes.
 
     Args:
-        chain: The lake's log.
+        history: The lake at the manifest's checkpoint, its root compared.
         archive: The dataset's folder.
         trust: Run archived Python; SQL needs no trust, it can read nothing but the history.
 
     Raises:
         InvalidInputError: A Python projection without ``trust``.
         CorruptionError: The history, the archived source or the spine is not what the manifest names.
-        NotFoundError: The lake is shorter than the dataset's checkpoint.
     """
     then = archive.manifest
-    history = at_checkpoint(chain, then.recipe.checkpoint)
     spine = _checked_spine(archive)
     made = _make(archive, history, spine, trust=trust)
     identical = made.manifest.content_hash == then.content_hash
@@ -104,13 +102,7 @@ def _make(archive: Archive, history: PinnedHistory, spine: pa.Table | None, *, t
     if not trust:
         message = f"dataset {recipe.name} was made by Python code ({recipe.entry}), which is archived with it and would be run"
         raise InvalidInputError(message, "read it, then pass trust=True or --trust.", source=f"{archive.folder}/{SOURCE}")
-    with tempfile.TemporaryDirectory() as folder:
-        for name, text in sources.items():
-            file = Path(folder, name)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8")
-        function = load(recipe.entry, sources, Path(folder))
-        return make(replace(projection, function=function), types, history, spine)
+    return make(replace(projection, function=load(recipe.entry, sources)), types, history, spine)
 
 
 def _differences(then: DatasetManifest, now: DatasetManifest) -> list[str]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from eventlake.columns.content import content_hash
 from eventlake.core import layout
-from eventlake.datasets.archive import MANIFEST, PROVENANCE, Archive, is_part, open_archive
+from eventlake.datasets.archive import PROVENANCE, Archive, is_part, open_archive
 from eventlake.datasets.catalogue import folders
 from eventlake.errors import EventlakeError
 from eventlake.history.report import Finding
@@ -27,6 +27,7 @@ def verify_datasets(storage: Storage, chain: Chain | None, *, deep: bool) -> Fin
     """Checks every published dataset; with ``deep`` the rows are hashed again too, and its checkpoint is looked up in ``chain``."""
     findings = Findings()
     published = list(folders(storage))
+    unpublished: dict[str, list[str]] = {}
     for item in storage.list(layout.BUILDS):
         parts = layout.build_parts(item.path)
         folder = item.path.removesuffix(f"/{parts[2]}") if parts else None
@@ -35,10 +36,21 @@ def verify_datasets(storage: Storage, chain: Chain | None, *, deep: bool) -> Fin
         elif folder is None:
             findings.problems.append(Finding(item.path, "extra: not a file of a dataset"))
         elif folder not in published:
-            findings.notes.append(Finding(item.path, "part of a build that was never published, or whose manifest is gone"))
+            unpublished.setdefault(folder, []).append(item.path)
+    for folder, paths in unpublished.items():
+        _unpublished(folder, paths, findings)
     for folder in published:
         _dataset(storage, folder, chain, findings, deep=deep)
     return findings
+
+
+def _unpublished(folder: str, paths: list[str], findings: Findings) -> None:
+    """A build that has no manifest: it lost it, or was interrupted before. The provenance is written last but one."""
+    if f"{folder}/{PROVENANCE}" in paths:
+        message = "missing; the dataset was published, or its build was interrupted at the last step: build it again"
+        findings.problems.append(Finding(f"{folder}/{layout.MANIFEST}", message))
+    else:
+        findings.notes.extend(Finding(path, "part of a build that was interrupted; harmless") for path in paths)
 
 
 def _dataset(storage: Storage, folder: str, chain: Chain | None, findings: Findings, *, deep: bool) -> None:
@@ -47,7 +59,7 @@ def _dataset(storage: Storage, folder: str, chain: Chain | None, findings: Findi
         archive = open_archive(storage, folder)
         files = archive.provenance()["files"]
     except EventlakeError as error:
-        where = error.facts.get("path", f"{folder}/{MANIFEST}")
+        where = error.facts.get("path", f"{folder}/{layout.MANIFEST}")
         findings.problems.append(Finding(str(where), error.message))
         return
     _files(archive, files, findings)
@@ -57,11 +69,11 @@ def _dataset(storage: Storage, folder: str, chain: Chain | None, findings: Findi
         if chain is not None:
             at_checkpoint(chain, archive.manifest.recipe.checkpoint)
     except EventlakeError as error:
-        findings.problems.append(Finding(f"{folder}/{MANIFEST}", error.message))
+        findings.problems.append(Finding(f"{folder}/{layout.MANIFEST}", error.message))
 
 
 def _files(archive: Archive, files: dict[str, dict[str, object]], findings: Findings) -> None:
-    known = {*files, MANIFEST, PROVENANCE}
+    known = {*files, layout.MANIFEST, PROVENANCE}
     for name in files:
         try:
             findings.size_bytes += len(archive.file(name, files))

@@ -8,14 +8,13 @@ import pyarrow as pa
 
 from eventlake.columns import leaves, segments
 from eventlake.core import layout
-from eventlake.core.canonical import sha256_hex
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.commit import Commit, Segment
 from eventlake.core.merkle import CompactRange
-from eventlake.core.progress import task
-from eventlake.errors import CorruptionError
 from eventlake.log.chain import Chain
-from eventlake.storage import ObjectMissingError, Storage
+from eventlake.log.stored import checked_bytes
+from eventlake.progress import task
+from eventlake.storage import Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,27 +111,6 @@ class PinnedHistory:
             else:
                 values = self.read(stretch, ["recorded_at"]).column("recorded_at").cast(pa.int64()).to_pylist()
                 yield from enumerate(values, start)
-
-
-def checked_bytes(storage: Storage, segment: Segment) -> bytes:
-    """A segment's bytes.
-
-    Raises:
-        CorruptionError: The file is gone, or its bytes are not those that were written.
-    """
-    path = layout.segment_path(segment.sha256)
-    where = f"segment {segment.start:,}-{segment.stop:,}"
-    try:
-        data = storage.read(path)
-    except ObjectMissingError as error:
-        message = f"{where} is missing ({path})"
-        raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path) from error
-    found = sha256_hex(data)
-    if found != segment.sha256:
-        message = f"{where} does not match its commit: expected sha256 {segment.sha256}, read {found} ({path})"
-        hint = "run 'eventlake verify LAKE' and restore the file from a backup; never edit files under segments/."
-        raise CorruptionError(message, hint, path=path, expected=segment.sha256, found=found)
-    return data
 
 
 def pin(chain: Chain, watermark: int) -> PinnedHistory:

@@ -13,14 +13,17 @@ STORED = {name: INSTANT if name == "time" else pl.String() for name in TYPES} | 
 SCHEMA = pl.Schema({name: pl.Int64() if name == "sequence" else STORED[name] for name in EVENT_COLUMNS})
 
 
-def scan(history: PinnedHistory) -> pl.LazyFrame:
-    """All events in sequence order, columns and types as ``SCHEMA`` says. Nothing is read before it is collected."""
+def scan(history: PinnedHistory, *, raw: bool = False) -> pl.LazyFrame:
+    """All events in sequence order, columns and types as ``SCHEMA`` says; with ``raw`` a missing time stays null.
+
+    Nothing is read before it is collected.
+    """
     if not history.stretches:
         return pl.DataFrame(schema=SCHEMA).lazy()
     locations = history.locations()
     frame = _files(locations) if locations is not None else _tables(history)
     recorded_at = _recorded_at(history)
-    time = pl.coalesce("time", recorded_at) if history.undated else pl.col("time")
+    time = pl.coalesce("time", recorded_at) if history.undated and not raw else pl.col("time")
     last = history.stretches[-1]
     whole = frame if last.stop == last.segment.stop else frame.head(history.watermark)
     return (

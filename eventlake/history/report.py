@@ -23,7 +23,7 @@ class Finding:
         return f"{self.path}: {self.message}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """The outcome of a verification.
 
@@ -51,6 +51,10 @@ class Report:
     def ok(self) -> bool:
         """Whether nothing is wrong."""
         return not self.problems
+
+    def __repr__(self) -> str:
+        """The card's title."""
+        return f"<Report: {self.card().title}>"
 
     def card(self) -> Card:
         """What to show."""

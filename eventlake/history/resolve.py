@@ -19,8 +19,7 @@ from eventlake.log.chain import Chain
 
 At = int | str | datetime | Checkpoint | None
 _HEX = re.compile(r"[0-9a-f]{6,64}")
-_WATERMARK = re.compile(r"[0-9]{1,11}")
-"""Text of at most eleven digits is a watermark; a hash prefix without a letter needs twelve."""
+_WATERMARK = re.compile(r"0|[1-9][0-9]{0,11}")
 _FORMS = "a watermark, an instant with a zone, a checkpoint, or the hash of a commit or dataset manifest (6 to 64 hex digits)"
 
 
@@ -57,7 +56,12 @@ def _at_text(chain: Chain, text: str) -> PinnedHistory:
     if "@" in text:
         return at_checkpoint(chain, Checkpoint.parse(text))
     if _WATERMARK.fullmatch(text):
-        return _at_watermark(chain, int(text))
+        hashed = _named_by_hash(chain, text) if _HEX.fullmatch(text) else []
+        if not hashed:
+            return _at_watermark(chain, int(text))
+        if int(text) <= chain.watermark:
+            message = f"{text} is a watermark of this lake, and the beginning of a hash"
+            raise InvalidInputError(message, "give more digits of the hash, or the watermark as an int.", at=text)
     if _HEX.fullmatch(text):
         return _at_hash(chain, text)
     try:
@@ -126,17 +130,20 @@ def at_checkpoint(chain: Chain, checkpoint: Checkpoint) -> PinnedHistory:
 
 
 def _at_hash(chain: Chain, prefix: str) -> PinnedHistory:
-    commits = [entry.commit.stop for entry in chain.entries if entry.commit_hash.startswith(prefix)]
-    datasets = [] if commits else _dataset_checkpoints(chain, prefix)
-    if len(commits) + len(datasets) > 1:
-        message = f"{prefix} fits {len(commits) + len(datasets)} hashes; expected one"
+    found = _named_by_hash(chain, prefix)
+    if len(found) > 1:
+        message = f"{prefix} fits {len(found)} hashes; expected one"
         raise InvalidInputError(message, "give more digits.", prefix=prefix)
-    if commits:
-        return pin(chain, commits[0])
-    if datasets:
-        return at_checkpoint(chain, datasets[0])
+    if found:
+        return at_checkpoint(chain, found[0])
     message = f"no commit or dataset manifest has a hash that starts with {prefix}"
     raise NotFoundError(message, "'eventlake log' and 'eventlake datasets' list the hashes.", prefix=prefix)
+
+
+def _named_by_hash(chain: Chain, prefix: str) -> list[Checkpoint]:
+    """The checkpoints of the commits and of the dataset manifests whose hash starts so."""
+    commits = [entry.commit.checkpoint for entry in chain.entries if entry.commit_hash.startswith(prefix)]
+    return commits + _dataset_checkpoints(chain, prefix)
 
 
 def _dataset_checkpoints(chain: Chain, prefix: str) -> list[Checkpoint]:
@@ -144,7 +151,7 @@ def _dataset_checkpoints(chain: Chain, prefix: str) -> list[Checkpoint]:
     found = []
     for item in chain.storage.list(layout.BUILDS):
         parts = layout.build_parts(item.path)
-        if parts and parts[2] == "manifest.json" and parts[1].startswith(prefix[: layout.SHORT_HASH]):
+        if parts and parts[2] == layout.MANIFEST and parts[1].startswith(prefix[: layout.SHORT_HASH]):
             data = chain.storage.read(item.path)
             if sha256_hex(data).startswith(prefix):
                 found.append(Checkpoint(**json.loads(data)["recipe"]["checkpoint"]))

@@ -44,30 +44,47 @@ class Snapshot:
         columns: Sequence[str] | None = None,
         types: str | Sequence[str] | None = None,
         subject: str | None = None,
+        *,
+        raw: bool = False,
     ) -> pl.LazyFrame:
         """The events in sequence order, lazily.
+
+        Collecting it trusts the disk: ``lake.verify()``, builds and ``collect`` below look at the segments' hashes, Polars does not.
 
         Args:
             columns: Which of ``sequence, id, source, type, subject, time, recorded_at, datacontenttype, dataschema, correlation_id,
                 causation_id, corrects, correction, traceparent, extensions, data``; None for all, in that order.
             types: Only events of this type or these types.
             subject: Only events about exactly this subject.
+            raw: Leave ``time`` null where its producer gave none, so that the rows can be appended elsewhere as the very same history.
 
         Returns:
-            ``sequence`` Int64, ``time`` and ``recorded_at`` Datetime[us, UTC], the rest String. ``time`` is the event's own, or its
-            ``recorded_at`` where it has none; ``data`` is the payload's JSON text as given, null where there is none.
+            ``sequence`` Int64, ``time`` and ``recorded_at`` Datetime[us, UTC], the rest String. ``time`` is the event's own, or
+            (unless ``raw``) its ``recorded_at`` where it has none; ``data`` is the payload's JSON text as given, null where there is none.
 
         Raises:
             InvalidInputError: An unknown column.
         """
-        frame = polars_scan.scan(self.history)
+        frame = polars_scan.scan(self.history, raw=raw)
         if types is not None:
             frame = frame.filter(pl.col("type").is_in([types] if isinstance(types, str) else list(types)))
         if subject is not None:
             frame = frame.filter(pl.col("subject") == subject)
         return frame if columns is None else frame.select(_known(columns))
 
-    def sql(self, query: str, **parameters: Any) -> duckdb_sql.SqlResult:
+    def collect(self, frame: pl.LazyFrame) -> pl.DataFrame:
+        """Collects a frame made of ``scan``; where that fails, says whether a damaged segment is to blame.
+
+        Raises:
+            CorruptionError: A segment of the history is missing or damaged.
+        """
+        try:
+            return frame.collect()
+        except (pl.exceptions.PolarsError, OSError):
+            self.history.check()
+            raise
+
+    def sql(self, query: str, /, **parameters: Any) -> duckdb_sql.SqlResult:
         """Runs one DuckDB query in which ``events`` is this history.
 
         Args:
@@ -116,7 +133,7 @@ class Snapshot:
         """What to show."""
         facts = (
             ("watermark", counted(self.watermark, "event")),
-            ("root", self.root),
+            ("checkpoint", str(self.checkpoint)),
             ("commit_hash", self.commit_hash or "none: the history is empty"),
         )
         rows = tuple((name, f"{count:,}") for name, count in self.types().items())

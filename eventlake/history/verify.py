@@ -14,13 +14,14 @@ from eventlake.columns import leaves, segments
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex, unseal
 from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.commit import Commit, Segment, check_format, commit_hash
-from eventlake.core.progress import task
+from eventlake.core.commit import FORMAT, Commit, Segment, commit_hash
+from eventlake.core.formats import check_format
 from eventlake.errors import EventlakeError
 from eventlake.history.report import Finding, Report
 from eventlake.history.resolve import at_checkpoint
 from eventlake.log.chain import Chain, Entry, check_follows
 from eventlake.log.known_ids import IdCensus
+from eventlake.progress import task
 from eventlake.storage import Storage
 
 
@@ -68,7 +69,7 @@ def _lake(storage: Storage, tally: _Tally) -> str | None:
         data = storage.read(layout.LAKE)
         tally.size_bytes += len(data)
         document = unseal(data, layout.LAKE)
-        check_format(document, layout.LAKE)
+        check_format(document, layout.LAKE, FORMAT)
         return str(document["origin"])
     except (EventlakeError, KeyError) as error:
         tally.blame(layout.LAKE, error)

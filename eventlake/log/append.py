@@ -22,11 +22,11 @@ from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.commit import Commit, Segment
 from eventlake.core.instants import format_instant
 from eventlake.core.merkle import CompactRange
-from eventlake.core.progress import task
 from eventlake.errors import CommitUnknownError, ConflictError, CorruptionError, InvalidEventsError, StorageError
 from eventlake.log.chain import Chain
 from eventlake.log.known_ids import KnownIds
 from eventlake.log.receipt import Receipt
+from eventlake.progress import task
 from eventlake.storage import ObjectExistsError, Storage
 
 MAX_CLOCK_LEAD_US = 5 * 60 * 1_000_000

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from eventlake.core import layout
 from eventlake.core.canonical import seal, unseal
 from eventlake.core.checkpoint import check_origin
-from eventlake.core.commit import FORMAT, Commit, Segment, check_format, commit_hash
+from eventlake.core.commit import FORMAT, Commit, Segment, commit_hash
+from eventlake.core.formats import check_format
 from eventlake.core.instants import format_instant
 from eventlake.core.merkle import EMPTY_ROOT, CompactRange
 from eventlake.errors import AlreadyExistsError, CorruptionError, NotFoundError
@@ -108,9 +109,9 @@ def check_follows(commit: Commit, before: Entry | None, origin: str, path: str) 
         if found != value:
             message = f"{path} does not follow the commit before it: expected {field} {value}, found {found}"
             raise CorruptionError(message, "run 'eventlake verify LAKE'; the log was edited or mixed with another one.", path=path)
-    last = before.commit.recorded_at if before else commit.recorded_at
+    last: int | None = before.commit.recorded_at if before else None
     for first, stop in (*(segment.recorded for segment in commit.segments if segment.recorded), (commit.recorded_at,) * 2):
-        if before and first < last:
+        if last is not None and first < last:
             message = f"{path} was recorded at {format_instant(first)}, before what it follows ({format_instant(last)})"
             raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=path)
         last = stop
@@ -130,6 +131,7 @@ def create_chain(storage: Storage, origin: str, created: int) -> Chain:
         InvalidInputError: ``origin`` cannot name a lake.
     """
     check_origin(origin)
+    storage.check()
     stranger = next((item.path for item in storage.list("") if item.path != layout.LAKE and not layout.is_temporary(item.path)), None)
     if stranger is not None and not _has_lake(storage):
         message = f"{storage.uri} is not empty: it holds {stranger}"
@@ -164,7 +166,7 @@ def open_chain(storage: Storage) -> Chain:
         message = f"there is no lake in {storage.uri} (no {layout.LAKE})"
         raise NotFoundError(message, "make one with 'eventlake init' or el.create(…), or check the path.", uri=storage.uri) from None
     document = unseal(data, layout.LAKE)
-    check_format(document, layout.LAKE)
+    check_format(document, layout.LAKE, FORMAT)
     origin, created = document.get("origin"), document.get("created")
     if not isinstance(origin, str) or not isinstance(created, int):
         message = f"{layout.LAKE} is damaged: expected an origin and when it was created, found {document}"

@@ -16,6 +16,8 @@ from eventlake.columns.problems import Problem
 from eventlake.core import layout
 from eventlake.core.commit import Segment
 from eventlake.log.chain import Chain
+from eventlake.log.stored import checked_bytes
+from eventlake.progress import task
 
 Fingerprints = npt.NDArray[np.uint64]
 _KEY = ["source", "id"]
@@ -49,10 +51,14 @@ class KnownIds:
         self._watermark = stop
 
     def _extend(self) -> None:
-        for _, segment in self._chain.segments(self._chain.watermark):
-            if segment.start >= self._watermark:
+        new = [segment for _, segment in self._chain.segments(self._chain.watermark) if segment.start >= self._watermark]
+        if not new:
+            return
+        with task("reading known ids", sum(segment.rows for segment in new)) as advance:
+            for segment in new:
                 self._add(_fingerprints(self._keys(segment)))
                 self._watermark = segment.stop
+                advance(segment.rows)
 
     def _add(self, prints: Fingerprints) -> None:
         run = np.sort(prints)
@@ -62,7 +68,7 @@ class KnownIds:
 
     def _keys(self, segment: Segment) -> pl.DataFrame:
         path = layout.segment_path(segment.sha256)
-        return pl.DataFrame(segments.decode(self._chain.storage.read(path), path, _KEY).select(_KEY))
+        return pl.DataFrame(segments.decode(checked_bytes(self._chain.storage, segment), path, _KEY).select(_KEY))
 
     def _confirm(self, suspects: pl.DataFrame) -> Iterator[Problem]:
         for _, segment in self._chain.segments(self._chain.watermark):

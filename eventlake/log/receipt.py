@@ -7,7 +7,7 @@ from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.instants import format_instant
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Receipt:
     """Proof that a batch is durable, and where.
 
@@ -30,15 +30,18 @@ class Receipt:
         """Number of events appended."""
         return self.stop - self.start
 
+    def __repr__(self) -> str:
+        """The card's title."""
+        return f"<Receipt: {self.card().title}>"
+
     def card(self) -> Card:
         """What to show."""
         if self.commit_hash is None or self.recorded_at is None:
             return Card("nothing appended: the batch was empty", (("watermark", f"{self.stop:,}"),))
         facts = (
             ("sequences", f"{self.start:,} … {self.stop - 1:,}"),
-            ("watermark", f"{self.stop:,}"),
             ("recorded_at", format_instant(self.recorded_at)),
-            ("root", self.checkpoint.root),
+            ("checkpoint", str(self.checkpoint)),
             ("commit_hash", self.commit_hash),
         )
         return Card(f"appended {counted(self.count, 'event')}", facts)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from html import escape
 from typing import Any
 
-from eventlake.core.progress import Advance, always_shown_by
+from eventlake.progress import Advance, always_shown_by
 
 _PATIENCE_SECONDS = 0.5
 
@@ -35,9 +35,11 @@ class Bar:
             else:
                 shown.append(self._display(line, display_id=True))
 
-        yield advance
-        for handle in shown:
-            handle.update(self._html(""))
+        try:
+            yield advance
+        finally:
+            for handle in shown:
+                handle.update(self._html(""))
 
 
 def install() -> None:

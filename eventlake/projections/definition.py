@@ -100,6 +100,11 @@ class Projection:
         if unknown:
             message = f"projection {self.name} has no parameter {', '.join(unknown)}"
             raise InvalidProjectionError(message, f"declared are: {', '.join(sorted(self.parameters)) or 'none'}.")
+        for name, value in (values or {}).items():
+            if self.parameters[name] is not None and value is not None and type(value) is not type(self.parameters[name]):
+                expected = type(self.parameters[name]).__name__
+                message = f"projection {self.name}: parameter {name} is {expected}, found {value!r}"
+                raise InvalidProjectionError(message)
         return replace(self, parameters={**self.parameters, **(values or {})})
 
 
@@ -143,6 +148,9 @@ def _columns(key: Iterable[str]) -> tuple[str, ...]:
 
 def _check_parameters(name: str, parameters: Mapping[str, Any]) -> None:
     for parameter, value in parameters.items():
+        if parameter in {"snapshot", "spine"}:
+            message = f"projection {name}: {parameter!r} is what the function is handed; a parameter needs another name"
+            raise InvalidProjectionError(message)
         if not isinstance(value, _EXACT_PARAMETERS):
             message = f"projection {name}: parameter {parameter} must be text, an integer, a boolean or None, found {value!r}"
             raise InvalidProjectionError(message, "give a decimal or an instant as text and cast it in the projection.")

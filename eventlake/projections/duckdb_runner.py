@@ -30,8 +30,8 @@ def run(name: str, query: str, history: PinnedHistory, spine: pa.Table | None, p
     Raises:
         InvalidProjectionError: DuckDB refuses the query, or it asks for anything but the history and the spine.
     """
-    tables = "events" if spine is None else "events and spine"
-    hint = f"a projection reads the tables {tables} alone; events has the columns {', '.join(EVENT_COLUMNS)}."
+    tables = "the table events" if spine is None else "the tables events and spine"
+    hint = f"a projection reads {tables} and nothing else; events has the columns {', '.join(EVENT_COLUMNS)}."
     try:
         # Bound over empty tables first, where there is no file to open: a segment read by its path could show what is beyond the watermark.
         with _shadow(spine) as shadow:

@@ -4,14 +4,15 @@ Always the in-memory engine: the streaming engine's float sums vary from run to 
 """
 
 import inspect
+import traceback
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import polars as pl
 import pyarrow as pa
 
 from eventlake.core.dataset import Parameter
-from eventlake.errors import InvalidProjectionError, SchemaMismatchError
+from eventlake.errors import EventlakeError, InvalidProjectionError, SchemaMismatchError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.snapshot import Snapshot
 
@@ -37,14 +38,38 @@ def run(
         message = f"projection {name}: the function must take ({given}): {error}"
         raise InvalidProjectionError(message, projection=name) from error
     try:
-        frame = function(Snapshot(history), **arguments)
+        frame = function(_ScanOnly(history), **arguments)
         if isinstance(frame, pl.LazyFrame):
             return to_arrow(frame.collect(engine="in-memory"))
-    except (pl.exceptions.PolarsError, pa.ArrowException) as error:
-        message = f"projection {name}: Polars refused it: {type(error).__name__}: {error}"
+    except EventlakeError:
+        raise
+    except Exception as error:
+        # A user's code may raise anything; whoever builds should hear which projection it was, and where.
+        message = f"projection {name} failed{_line(error)}: {type(error).__name__}: {error}"
         raise InvalidProjectionError(message, projection=name) from error
     message = f"projection {name}: expected a polars.LazyFrame, found {type(frame).__name__}"
     raise InvalidProjectionError(message, "leave out .collect(): the build collects.", projection=name)
+
+
+class _ScanOnly(Snapshot):
+    """What a Python projection is handed: DuckDB under another engine's name would be in no recipe."""
+
+    def sql(self, query: str, /, **parameters: Any) -> NoReturn:
+        """Refused.
+
+        Raises:
+            InvalidProjectionError: Always.
+        """
+        del query, parameters
+        message = "a Python projection runs on Polars alone; it cannot run sql()"
+        raise InvalidProjectionError(message, "read the events with snapshot.scan(), or write the projection in SQL.")
+
+
+def _line(error: BaseException) -> str:
+    """Where in the projection's own file an error came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "eventlake-" in frame.filename or "eventlake/" not in frame.filename]
+    return f" at {own[0].filename.rsplit('/', 1)[-1]}:{own[0].lineno}" if own else ""
 
 
 def to_arrow(frame: pl.DataFrame) -> pa.Table:

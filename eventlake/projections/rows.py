@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pandera.errors
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -98,6 +97,8 @@ def validate(projection: Projection, table: pa.Table, rows_hash: str) -> None:
     """
     if projection.schema is None:
         return
+    import pandera.errors  # noqa: PLC0415 - half a second that only a schema needs
+
     try:
         checked = _pandera(projection.schema).validate(pl.DataFrame(table), lazy=True)
     except (pandera.errors.SchemaErrors, pandera.errors.SchemaError) as error:

@@ -1,14 +1,19 @@
 """The source that identifies a Python projection, and running it again from that source alone."""
 
 import ast
+import builtins
 import dis
 import hashlib
 import inspect
+import shutil
 import sys
+import tempfile
 import textwrap
 import types
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -22,29 +27,61 @@ def capture(function: Callable[..., Any], files: Iterable[str] = ()) -> tuple[st
     """``(entry, {file name: text})`` of a function at the top level of a module or notebook.
 
     Raises:
-        InvalidProjectionError: A lambda or closure, a missing file, or a notebook function that needs more than imported modules.
+        InvalidProjectionError: A lambda or closure, a missing file, an import that is neither installed nor declared, or a notebook
+            function that needs more than installed modules.
     """
     name = getattr(function, "__qualname__", "")
     if not inspect.isfunction(function) or "<" in name or "." in name or function.__closure__:
         message = f"expected a function at the top level of a module, found {name or function!r}"
         raise InvalidProjectionError(message, "a closure hides values that the source does not show; use parameters= instead.")
     file = inspect.getsourcefile(function)
-    if function.__module__ != "__main__" and file is not None and Path(file).is_file():
-        return _of_module(name, Path(file), files)
-    if file is not None and Path(file).is_file() and not file.startswith("<") and getattr(sys.modules["__main__"], "__file__", None):
-        return _of_module(name, Path(file), files)
-    return f"{NOTEBOOK_FILE}:{name}", {NOTEBOOK_FILE: _of_notebook(function)}
-
-
-def _of_module(name: str, file: Path, files: Iterable[str]) -> tuple[str, dict[str, str]]:
-    sources = {file.name: file.read_text(encoding="utf-8")}
+    is_file = file is not None and Path(file).is_file()
+    if file is None or not is_file or (function.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__")):
+        return f"{NOTEBOOK_FILE}:{name}", {NOTEBOOK_FILE: _of_notebook(function)}
+    sources = {Path(file).name: Path(file).read_text(encoding="utf-8")}
     for other in files:
         try:
-            sources[other] = (file.parent / other).read_text(encoding="utf-8")
+            sources[other] = (Path(file).parent / other).read_text(encoding="utf-8")
         except OSError as error:
             message = f"declared file {other} of projection {name} cannot be read: {error}"
-            raise InvalidProjectionError(message, f"files are relative to {file.parent}.") from error
-    return f"{file.name}:{name}", sources
+            raise InvalidProjectionError(message, f"files are relative to {Path(file).parent}.") from error
+    check_imports(sources)
+    return f"{Path(file).name}:{name}", sources
+
+
+def check_imports(sources: Mapping[str, str]) -> None:
+    """Refuses what the sources import from beside them without declaring it: it would decide rows and be in no hash.
+
+    Raises:
+        InvalidProjectionError: An import that is neither installed nor among ``sources``; a file that is no Python.
+    """
+    for file, text in sources.items():
+        if not file.endswith(".py"):
+            continue
+        try:
+            tree = ast.parse(text, file)
+        except (SyntaxError, ValueError) as error:
+            message = f"{file} cannot be loaded: {type(error).__name__}: {error}"
+            raise InvalidProjectionError(message, file=file) from error
+        for top in sorted(_imported(tree)):
+            if not _is_installed(top) and f"{top}.py" not in sources and not any(name.startswith(f"{top}/") for name in sources):
+                message = f"{file} imports {top!r}, which is neither installed nor declared"
+                raise InvalidProjectionError(message, f'declare files = ["{top}.py"], so that it is hashed and archived.', file=file)
+
+
+def _imported(tree: ast.AST) -> set[str]:
+    """First names of all imports, inside functions too."""
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            names |= {node.module} if node.module else {alias.name for alias in node.names}
+    return {name.partition(".")[0] for name in names}
+
+
+def _is_installed(module: str) -> bool:
+    """Whether a module comes with Python, with a package, or is ours."""
+    top = module.partition(".")[0]
+    return top in sys.stdlib_module_names or top == __name__.partition(".")[0] or top in packages_distributions()
 
 
 def _of_notebook(function: types.FunctionType) -> str:
@@ -54,24 +91,28 @@ def _of_notebook(function: types.FunctionType) -> str:
     if not isinstance(definition, ast.FunctionDef):
         message = f"expected a function defined with def, found {source.splitlines()[0]!r}"
         raise InvalidProjectionError(message)
-    definition.decorator_list = []
-    imports = []
-    for name in sorted(_names_used(definition) | _globals_used(function.__code__)):
-        value = function.__globals__.get(name)
-        if isinstance(value, types.ModuleType) and _is_installed(value):
-            imports.append(f"import {value.__name__} as {name}")
-        elif name in function.__globals__:
-            message = f"{function.__name__} uses {name!r}, which is defined elsewhere in the notebook or in a file beside it"
-            hint = "move the projection and what it needs into a .py file, define the value inside the function, or make it a parameter."
-            raise InvalidProjectionError(message, hint)
+    names = sorted(_names_used(definition) | _globals_used(function.__code__))
+    imports = [_import(function, name) for name in names if name in function.__globals__ or not hasattr(builtins, name)]
     lines = source.splitlines(keepends=True)[definition.lineno - 1 :]
     return "\n".join(imports) + "\n\n\n" + "".join(lines).rstrip() + "\n"
 
 
-def _is_installed(module: types.ModuleType) -> bool:
-    """Whether the module comes with Python or a package; a file beside the notebook would be missing from the source."""
-    top = module.__name__.partition(".")[0]
-    return top in sys.stdlib_module_names or top == __name__.partition(".")[0] or top in packages_distributions()
+def _import(function: types.FunctionType, name: str) -> str:
+    """The import that gives ``name`` its value; nothing else than an import is known to whoever runs the source later."""
+    value = function.__globals__.get(name)
+    if isinstance(value, types.ModuleType) and _is_installed(value.__name__):
+        return f"import {value.__name__} as {name}"
+    home, own_name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if (
+        isinstance(home, str)
+        and isinstance(own_name, str)
+        and getattr(sys.modules.get(home), own_name, None) is value
+        and _is_installed(home)
+    ):
+        return f"from {home} import {own_name} as {name}"
+    message = f"{function.__name__} uses {name!r}, which is defined elsewhere in the notebook or in a file beside it"
+    hint = "move the projection and what it needs into a .py file, define the value inside the function, or make it a parameter."
+    raise InvalidProjectionError(message, hint)
 
 
 def _names_used(definition: ast.FunctionDef) -> set[str]:
@@ -87,13 +128,20 @@ def _globals_used(code: types.CodeType) -> set[str]:
     return own.union(*map(_globals_used, nested))
 
 
-def load(entry: str, sources: Mapping[str, str], folder: Path) -> Callable[..., Any]:
-    """Runs the entry's source and returns its function. Siblings are imported from ``folder``, where ``sources`` must stand as files.
+def load(entry: str, sources: Mapping[str, str]) -> Any:
+    """Runs the entry's source and returns what it names: a function is ready to be called, a class (a schema) is as it is.
+
+    The sources stand in a folder of their own, alone, so nothing that is not declared can be imported by accident.
 
     Raises:
-        InvalidProjectionError: There is no such function in it.
+        InvalidProjectionError: The source does not run, or has no such name.
     """
     file, _, name = entry.partition(":")
+    folder = Path(tempfile.mkdtemp(prefix="eventlake-")).resolve()
+    for other, text in sources.items():
+        path = folder / other
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
     digest = hashlib.sha256(sources[file].encode()).hexdigest()
     module = types.ModuleType(f"eventlake_projection_{digest[:16]}")
     module.__file__ = str(folder / file)
@@ -108,21 +156,36 @@ def load(entry: str, sources: Mapping[str, str], folder: Path) -> Callable[..., 
     found = getattr(module, name, None)
     function = getattr(found, "function", found)
     if not callable(function):
-        message = f"there is no function {name!r} in {file}"
-        raise InvalidProjectionError(message, "an entry is written FILE.py:FUNCTION.", file=file)
-    return function  # type: ignore[no-any-return]
+        message = f"there is no {name!r} in {file}"
+        raise InvalidProjectionError(message, "an entry is written FILE.py:NAME.", file=file)
+    ready = function if isinstance(function, type) else _with_siblings(function, folder)
+    weakref.finalize(ready, shutil.rmtree, folder, ignore_errors=True)
+    return ready
+
+
+def _with_siblings(function: Callable[..., Any], folder: Path) -> Callable[..., Any]:
+    """The function, with its siblings importable while it runs."""
+
+    @wraps(function)
+    def run(*arguments: Any, **named: Any) -> Any:
+        with _importing_from(folder):
+            return function(*arguments, **named)
+
+    return run
 
 
 @contextmanager
 def _importing_from(folder: Path) -> Iterator[None]:
-    """Makes sibling modules importable for a while, and forgets them again: another dataset may have siblings of the same name."""
-    before = set(sys.modules)
+    """Makes the modules in ``folder`` importable for a while, in place of others of the same name, and forgets them again."""
+    names = {path.stem if path.suffix == ".py" else path.name for path in folder.iterdir()}
+    hidden = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in names}
+    for name in hidden:
+        del sys.modules[name]
     sys.path.insert(0, str(folder))
     try:
         yield
     finally:
         sys.path.remove(str(folder))
-        for name in set(sys.modules) - before:
-            file = getattr(sys.modules[name], "__file__", None)
-            if file and Path(file).is_relative_to(folder):
-                del sys.modules[name]
+        for name in [name for name in sys.modules if name.partition(".")[0] in names]:
+            del sys.modules[name]
+        sys.modules.update(hidden)

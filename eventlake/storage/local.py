@@ -16,8 +16,8 @@ from eventlake.core.layout import TEMPORARY_PREFIX
 from eventlake.errors import InvalidInputError, StorageError
 from eventlake.storage.port import ObjectExistsError, ObjectMissingError, StoredObject
 
-_FILE_MODE = 0o640
-_FOLDER_MODE = 0o750
+_FILE_MODE = 0o666
+"""The umask decides who may read."""
 
 
 class LocalStorage:
@@ -31,6 +31,12 @@ class LocalStorage:
     def uri(self) -> str:
         """The folder's absolute path."""
         return str(self._root)
+
+    def check(self) -> None:
+        """See ``Storage.check``."""
+        if self._root.exists() and not self._root.is_dir():
+            message = f"expected a folder, found a file: {self._root}"
+            raise InvalidInputError(message, "give a new or empty folder.", path=str(self._root))
 
     def read(self, path: str) -> bytes:
         """See ``Storage.read``."""
@@ -56,6 +62,8 @@ class LocalStorage:
                     temporary.unlink()
             _sync_folder(target.parent)
         except FileExistsError:
+            # Whoever made it may have died before the folder was durable; a caller that builds on it must not.
+            self.sync(path.rpartition("/")[0])
             message = f"{path} exists already in {self._root}"
             raise ObjectExistsError(message, path=path) from None
         except OSError as error:
@@ -94,17 +102,17 @@ class LocalStorage:
         return file
 
     def _make_folder(self, folder: Path) -> None:
-        """Makes ``folder`` and, once per process, makes sure that it and its parents survive a power cut.
+        """Makes ``folder`` and, once per process, makes sure that it and its parents up to the root survive a power cut.
 
-        A folder found there may have been made by a process that died before it synced the folder above.
+        A folder found below the root may have been made by a process that died before it synced the folder above.
         """
         if folder in self._durable_folders:
             return
-        folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-        for above in folder.parents:
-            _sync_folder(above)
-            if above == self._root.parent:
-                break
+        made = [above for above in (folder, *folder.parents) if not above.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        inside = [above for above in (folder, *folder.parents) if self._root in above.parents]
+        for child in {*made, *inside}:
+            _sync_folder(child.parent)
         self._durable_folders.add(folder)
 
     def _failure(self, verb: str, path: str, error: OSError) -> StorageError:

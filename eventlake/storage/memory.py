@@ -18,6 +18,9 @@ class MemoryStorage:
         """Always ``memory://``."""
         return "memory://"
 
+    def check(self) -> None:
+        """Always."""
+
     def read(self, path: str) -> bytes:
         """See ``Storage.read``."""
         try:

@@ -37,6 +37,13 @@ class Storage(Protocol):
     def uri(self) -> str:
         """How a person names this store; never holds a secret."""
 
+    def check(self) -> None:
+        """Whether a lake can be here at all.
+
+        Raises:
+            InvalidInputError: Something is in the way, such as a file where a folder must be.
+        """
+
     def read(self, path: str) -> bytes:
         """The whole object.
 

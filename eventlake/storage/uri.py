@@ -23,9 +23,13 @@ def from_uri(uri: str | os.PathLike[str] | Storage) -> Storage:
         raise InvalidInputError(message)
     scheme, separator, rest = text.partition("://")
     if not separator:
-        return LocalStorage(text)
+        return LocalStorage(os.path.expanduser(text))  # noqa: PTH111 - a Path would lose what it was
     if scheme == "file":
-        return LocalStorage(unquote(urlsplit(text).path))
+        parts = urlsplit(text)
+        if parts.netloc not in {"", "localhost"}:
+            message = f"expected file:///absolute/path, found {text}"
+            raise InvalidInputError(message, "a file URI has three slashes.")
+        return LocalStorage(unquote(parts.path))
     if scheme == "memory" and not rest:
         return MemoryStorage()
     message = f"expected a folder, file:// or memory://, found {scheme}://"

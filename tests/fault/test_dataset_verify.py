@@ -94,11 +94,10 @@ def test_a_missing_file_is_found_and_named(published, index):
     assert [problem.path for problem in report.problems] == [files[index]]
 
 
-def test_a_dataset_whose_manifest_is_gone_is_noted(published):
+def test_a_dataset_whose_manifest_is_gone_is_found(published):
     objects, files = published
     report = verified(objects, files[0], None)
-    assert report.ok
-    assert sorted(note.path for note in report.notes) == sorted(files[1:])
+    assert [(problem.path, problem.message.split(";")[0]) for problem in report.problems] == [(files[0], "missing")]
     assert report.datasets == 0
 
 

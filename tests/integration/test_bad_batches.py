@@ -117,7 +117,6 @@ CLOCKS = [
     row1("time: a number", "time", "RFC 3339", time=1_767_225_600),
     row1("time: text finer than a microsecond", "time", "microseconds", time="2026-01-31T12:00:00.0000001Z"),
     row1("time: a pandas timestamp finer than a microsecond", "time", "microseconds", time=pd.Timestamp(1, unit="ns", tz="UTC")),
-    row1("time: not a time", "time", "", time=pd.NaT),
     row1("time: before the year 1 in UTC", "time", "years 1 to 9999", time="0001-01-01T00:00:00+00:01"),
     case("time: Arrow, finer than a microsecond", arrow(time=middle(1_001, pa.timestamp("ns", "UTC"))), (1, "time"), says="microseconds"),
     case("time: Arrow, without a zone", arrow(time=middle(1, pa.timestamp("us"))), (None, "time"), says="without a zone"),

@@ -436,7 +436,7 @@ def test_build_at_an_earlier_watermark(run, lake, counts):
 
 def test_build_locked_with_at_is_refused(run, counts, lake):
     assert run("build", counts).code == 0
-    assert run("build", counts, "--locked", "--at", 5).code == 1
+    assert run("build", counts, "--locked", "--at", 5).code == 2
 
 
 def test_build_is_idempotent(run, lake, counts):

@@ -1,6 +1,7 @@
 """A dataset definition's folder and its lock."""
 
 import tomllib
+from dataclasses import replace
 
 import pandera.polars  # noqa: F401 - the definitions below name it
 import polars as pl
@@ -109,8 +110,8 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
         ('engine = "spark"\nsql = "q.sql"', "nothing to run on 'spark'"),
         ('sql = "nope.sql"', r"nope\.sql, which cannot be read"),
         ('python = "nope.py:f"', r"nope\.py, which cannot be read"),
-        ('python = "p.py"', "no function ''"),
-        ('python = "p.py:nope"', "no function 'nope'"),
+        ('python = "p.py"', "no ''"),
+        ('python = "p.py:nope"', "no 'nope'"),
         ('sql = "q.sql"\nfiles = ["nope.csv"]', r"nope\.csv, which cannot be read"),
         ('sql = "q.sql"\nschema = "nope.py:S"', r"nope\.py, which cannot be read"),
         ('sql = "q.sql"\nspine = "nope.sql"', r"nope\.sql, which cannot be read"),
@@ -340,3 +341,69 @@ def test_a_lock_with_a_damaged_checkpoint_is_named(lake, folder):
     with pytest.raises(InvalidInputError) as caught:
         lake.build(el.read_definition(folder), locked=True)
     assert str(folder / "dataset.lock") in str(caught.value)
+
+
+def test_a_definition_is_read_from_text_too(folder):
+    assert el.read_definition(str(folder)).name == el.read_definition(folder).name
+
+
+def test_two_definitions_with_siblings_of_one_name_keep_them_apart(tmp_path, lake, monkeypatch):
+    for name, value in (("one", 1), ("two", 2)):
+        place = tmp_path / name
+        place.mkdir()
+        (place / "common.py").write_text(f"X = {value}\n")
+        (place / "p.py").write_text("import polars as pl\nfrom common import X\ndef f(snapshot):\n    return pl.LazyFrame({'k': [X]})\n")
+        (place / "dataset.toml").write_text(f'name = "{name}"\nkey = ["k"]\npython = "p.py:f"\nfiles = ["common.py"]\n')
+    monkeypatch.chdir(tmp_path)
+    made = [lake.build(el.read_definition(name)) for name in ("one", "two", "one")]
+    assert [dataset.polars().item() for dataset in made] == [1, 2, 1]
+    assert all(lake.reproduce(dataset.manifest_hash, trust=True).identical for dataset in made)
+
+
+def test_an_undeclared_sibling_is_refused(folder, lake):
+    (folder / "common.py").write_text("X = 1\n")
+    (folder / "p.py").write_text("from common import X\ndef f(snapshot):\n    return X\n")
+    (folder / "dataset.toml").write_text('name = "made"\nkey = ["k"]\npython = "p.py:f"\n')
+    with pytest.raises(InvalidProjectionError, match="'common'"):
+        lake.build(el.read_definition(folder))
+
+
+def test_a_lock_of_another_name_is_refused(folder, lake):
+    assert command("build", folder, "--lake", lake.uri) == 0
+    text = (folder / "dataset.toml").read_text()
+    (folder / "dataset.toml").write_text(text.replace('name = "', 'name = "other_', 1))
+    with pytest.raises(InvalidInputError, match="other_"):
+        lake.build(el.read_definition(folder), locked=True)
+
+
+def test_a_lock_says_where_equal_rows_come_from_another_recipe(folder, lake):
+    dataset = lake.build(el.read_definition(folder))
+    lock = Lock.of(dataset)
+    assert lock.differences(dataset) == []
+    assert "recipe" in replace(lock, recipe_hash="00" * 32).differences(dataset)[0]
+    assert "engine" in replace(lock, engine="duckdb 1.0.0").differences(dataset)[0]
+    assert replace(lock, engine="polars 1.0.0").differences(dataset) == []
+
+
+def test_a_python_projection_cannot_run_sql_and_its_errors_are_named(lake):
+    def projection(function):
+        return el.Projection("made", "python", "p.py:f", {"p.py": ""}, ("k",), function=function)
+
+    with pytest.raises(InvalidProjectionError, match="Polars alone"):
+        lake.build(projection(lambda snapshot: snapshot.sql("SELECT 1").polars().lazy()))
+    with pytest.raises(InvalidProjectionError, match=r"made failed at test_dataset_definitions\.py:\d+: KeyError"):
+        lake.build(projection(lambda snapshot: {}["missing"]))
+
+
+@pytest.mark.parametrize("value", [print, "overdue_loans", None])
+def test_what_is_no_projection_is_refused(lake, value):
+    with pytest.raises(InvalidInputError, match="expected a projection"):
+        lake.build(value)
+
+
+def test_a_parameter_has_the_type_of_its_default_and_no_taken_name(lake):
+    counted = el.Projection.sql("made", "SELECT $n AS k", key=["k"], parameters={"n": 3})
+    with pytest.raises(InvalidProjectionError, match="parameter n is int"):
+        lake.build(counted, parameters={"n": "7"})
+    with pytest.raises(InvalidProjectionError, match="'spine'"):
+        el.Projection.sql("made", "SELECT 1 AS k", key=["k"], parameters={"spine": 3})

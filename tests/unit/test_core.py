@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 import eventlake as el
-from eventlake.core import layout, progress
+from eventlake import progress
+from eventlake.core import layout
 from eventlake.core.canonical import seal, unseal
 from eventlake.core.checkpoint import Checkpoint, check_origin
 from eventlake.core.commit import Commit
@@ -258,9 +259,11 @@ def test_ranges_that_do_not_meet_are_not_merged():
         CompactRange.empty(0).merge(CompactRange.empty(1))
 
 
-def test_a_range_that_starts_later_has_no_root():
-    with pytest.raises(ValueError, match="from 0"):
-        CompactRange.empty(1).root()
+def test_a_range_that_is_no_subtree_has_no_root():
+    nodes = tuple(bytes([number]) * 32 for number in range(3))
+    with pytest.raises(ValueError, match="no subtree"):
+        CompactRange(1, 4, nodes[:2]).root()
+    assert CompactRange(2, 4, nodes[:1]).root() == nodes[0]
 
 
 class Recorder:

@@ -1,11 +1,13 @@
 """What a projection may be, and which source identifies it."""
 
+import sys
+
 import polars as pl
 import pytest
 
 import eventlake as el
 from eventlake.errors import InvalidProjectionError
-from eventlake.projections.source import capture, load
+from eventlake.projections.source import capture, check_imports, load
 from tests.dataset_fixtures import POLARS_TOTALS, cell, make_lake, module, sql
 
 
@@ -109,10 +111,10 @@ def test_what_is_no_plain_function_is_refused(function):
         capture(function)
 
 
-def test_a_function_of_a_module_is_identified_by_the_whole_module():
-    entry, sources = capture(plain)
-    assert entry == "test_projection_definitions.py:plain"
-    assert "def test_a_function_of_a_module_is_identified_by_the_whole_module" in sources["test_projection_definitions.py"]
+def test_a_function_of_a_module_is_identified_by_the_whole_module(tmp_path):
+    text = "import polars as pl\n\nLIMIT = 3\n\n\ndef plain(snapshot):\n    return snapshot.scan().head(LIMIT)\n"
+    entry, sources = capture(module(tmp_path, "plainly", text)["plain"])
+    assert (entry, sources) == ("plainly.py:plain", {"plainly.py": text})
 
 
 def test_declared_files_are_part_of_the_identity(tmp_path):
@@ -241,7 +243,7 @@ def totals(
     return snapshot.scan(["sequence"]).rename({"sequence": "k"})
 """
     projection = cell(source)["totals"]
-    assert callable(load(projection.entry, projection.sources, tmp_path))
+    assert callable(load(projection.entry, projection.sources))
 
 
 def test_a_notebook_function_whose_default_is_defined_elsewhere_is_refused():
@@ -258,19 +260,57 @@ def totals(snapshot, window=WINDOW):
 
 def test_an_entry_names_a_function_of_its_file(tmp_path):
     sources = {"p.py": "def f(snapshot):\n    return 5\n\nx = 3\n"}
-    assert load("p.py:f", sources, tmp_path)(None) == 5
+    assert load("p.py:f", sources)(None) == 5
     for entry in ("p.py", "p.py:g", "p.py:x"):
-        with pytest.raises(InvalidProjectionError, match="no function"):
-            load(entry, sources, tmp_path)
+        with pytest.raises(InvalidProjectionError, match="there is no"):
+            load(entry, sources)
 
 
-def test_siblings_are_importable_while_loading_and_forgotten_afterwards(tmp_path):
-    for folder, value in (("one", 1), ("two", 2)):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "sibling_of_dataset.py").write_text(f"VALUE = {value}\n")
-    source = {"p.py": "from sibling_of_dataset import VALUE\n\n\ndef f(snapshot):\n    return VALUE\n"}
-    found = [load("p.py:f", source, tmp_path / folder)(None) for folder in ("one", "two", "one")]
-    assert found == [1, 2, 1]
+EARLY = "from sibling_of_dataset import VALUE\n\n\ndef f(snapshot):\n    return VALUE\n"
+LATE = "def f(snapshot):\n    from sibling_of_dataset import VALUE\n\n    return VALUE\n"
+
+
+@pytest.mark.parametrize("source", [EARLY, LATE], ids=["imported on top", "imported in the function"])
+def test_siblings_are_importable_while_needed_and_forgotten_afterwards(source):
+    def loaded(value):
+        return load("p.py:f", {"p.py": source, "sibling_of_dataset.py": f"VALUE = {value}\n"})
+
+    one, two = loaded(1), loaded(2)
+    assert [one(None), two(None), one(None), loaded(3)(None)] == [1, 2, 1, 3]
+    assert "sibling_of_dataset" not in sys.modules
+
+
+@pytest.mark.parametrize("source", [EARLY, LATE, "import sibling_of_dataset.part\n", "from . import sibling_of_dataset\n"])
+def test_an_import_that_is_neither_installed_nor_declared_is_refused(source):
+    with pytest.raises(InvalidProjectionError, match="'sibling_of_dataset'"):
+        check_imports({"p.py": source})
+    check_imports({"p.py": source, "sibling_of_dataset.py": ""})
+    check_imports({"p.py": source, "sibling_of_dataset/part.py": ""})
+
+
+def test_a_notebook_function_may_use_what_it_imported_from_installed_modules():
+    source = """
+import polars as pl
+import eventlake as el
+from datetime import timedelta as Span
+@el.projection(name="totals", key=["k"])
+def totals(snapshot):
+    return pl.LazyFrame({"k": [Span(days=3).days]})
+"""
+    projection = cell(source)["totals"]
+    assert "from datetime import timedelta as Span\n" in projection.sources["projection.py"]
+    assert load(projection.entry, projection.sources)(None).collect().rows() == [(3,)]
+
+
+def test_a_notebook_function_that_uses_what_only_a_later_cell_defines_is_refused():
+    source = """
+import eventlake as el
+@el.projection(name="totals", key=["k"])
+def totals(snapshot):
+    return snapshot.scan().head(defined_later())
+"""
+    with pytest.raises(InvalidProjectionError, match="'defined_later'"):
+        cell(source)
 
 
 def test_a_module_with_future_annotations_and_a_dataclass_loads(tmp_path):
@@ -282,12 +322,12 @@ class Window:
 def f(snapshot):
     return Window().days
 """
-    assert load("p.py:f", {"p.py": source}, tmp_path)(None) == 3
+    assert load("p.py:f", {"p.py": source})(None) == 3
 
 
 def test_a_decorated_function_is_loaded_as_the_function_below_the_decorator(tmp_path):
     (tmp_path / "features.py").write_text(POLARS_TOTALS)
-    function = load("features.py:totals", {"features.py": POLARS_TOTALS}, tmp_path)
+    function = load("features.py:totals", {"features.py": POLARS_TOTALS})
     frame = function(make_lake("memory://").snapshot())
     assert isinstance(frame, pl.LazyFrame)
     assert frame.collect().height == 5

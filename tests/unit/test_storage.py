@@ -77,7 +77,7 @@ def test_a_folder_can_be_synced_whether_it_is_there_or_not(storage, folder):
 
 
 def test_nothing_that_is_stored_can_be_deleted_or_replaced_through_the_port(storage):
-    assert {name for name in dir(storage) if not name.startswith("_")} == {"create", "list", "locate", "read", "sync", "uri"}
+    assert {name for name in dir(storage) if not name.startswith("_")} == {"check", "create", "list", "locate", "read", "sync", "uri"}
 
 
 def test_of_many_creators_exactly_one_succeeds_and_its_bytes_stand(storage):

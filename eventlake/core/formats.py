@@ -1,0 +1,22 @@
+"""Format numbers: what a newer eventlake wrote is refused by name, never misread."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from eventlake.errors import CorruptionError, UnsupportedFormatError
+
+
+def check_format(document: Mapping[str, Any], where: str, supported: int) -> None:
+    """Looks at a document's ``format``.
+
+    Raises:
+        UnsupportedFormatError: It is above ``supported``.
+        CorruptionError: There is none.
+    """
+    found = document.get("format")
+    if type(found) is not int or found < 0:
+        message = f"{where}: expected a format number, found {found!r}"
+        raise CorruptionError(message, "is this a file of eventlake?", path=where)
+    if found > supported:
+        message = f"{where} has format {found}, this version reads up to {supported}"
+        raise UnsupportedFormatError(message, "pip install --upgrade eventlake", path=where, found=found, supported=supported)
