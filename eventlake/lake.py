@@ -33,6 +33,7 @@ from eventlake.log.chain import Chain, Entry, create_chain, open_chain
 from eventlake.log.intake import checked_batch
 from eventlake.log.known_ids import KnownIds
 from eventlake.log.receipt import Receipt
+from eventlake.log.settle import settle
 from eventlake.projections.definition import Projection
 from eventlake.storage import Storage, from_uri
 
@@ -161,6 +162,24 @@ class Lake:
         batch = checked_batch(events)
         with self._lock:
             return log_append.append(self._chain, self._known, batch, _now())
+
+    def resolve(self, commit_id: str) -> Receipt | None:
+        """Settles a commit whose outcome was unknown.
+
+        Args:
+            commit_id: From the ``facts`` of a ``CommitUnknownError``.
+
+        Returns:
+            The receipt of the commit where it is in the log; None where it is not, and then it never will be: a fence takes the number that
+            a delayed write could still have reached.
+
+        Raises:
+            CommitUnknownError: The store still does not answer; ask again.
+            StorageError: The store failed.
+            InvalidInputError: Not a commit id.
+        """
+        with self._lock:
+            return settle(self._chain, commit_id, _now())
 
     def snapshot(self, at: At = None) -> Snapshot:
         """A read-only view that never changes.

@@ -44,6 +44,7 @@ def commit(entry: Entry) -> dict[str, Any]:
     value = entry.commit
     return {
         "version": value.version,
+        "kind": value.kind,
         "commit_hash": entry.commit_hash,
         "commit_id": value.commit_id,
         "recorded_at": format_instant(value.recorded_at),
@@ -60,7 +61,7 @@ def log_card(entries: Sequence[Entry], total: int) -> Card:
         (
             str(entry.commit.version),
             format_instant(entry.commit.recorded_at),
-            f"{entry.commit.start:,} … {entry.commit.stop - 1:,}",
+            f"{entry.commit.start:,} … {entry.commit.stop - 1:,}" if entry.commit.segments else entry.commit.kind,
             entry.commit_hash[: layout.SHORT_HASH],
             entry.commit.root[: layout.SHORT_HASH],
         )

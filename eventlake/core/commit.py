@@ -9,6 +9,7 @@ from eventlake.core.formats import check_format
 from eventlake.core.merkle import CompactRange
 from eventlake.errors import CorruptionError, UnsupportedFormatError
 
+KINDS = ("append", "fence")
 FORMAT = 0
 """The on-disk format this version writes. Format 0 may change; format 1 will be readable for ever."""
 
@@ -92,6 +93,7 @@ class Commit:
         origin: The lake's.
         prev: ``commit_hash`` of the commit before, None for the first.
         commit_id: Random, says which writer's attempt this is.
+        kind: ``append``; or ``fence``, which holds no events and takes a number so that no delayed write can.
         recorded_at: Microseconds; the events' ``recorded_at``, or that of the last event of a copied history.
         start: Watermark before.
         stop: Watermark after.
@@ -104,6 +106,7 @@ class Commit:
     origin: str
     prev: str | None
     commit_id: str
+    kind: str
     recorded_at: int
     start: int
     stop: int
@@ -118,7 +121,7 @@ class Commit:
                 "commit_id": self.commit_id,
                 "format": FORMAT,
                 "frontier": list(self.frontier),
-                "kind": "append",
+                "kind": self.kind,
                 "origin": self.origin,
                 "prev": self.prev,
                 "recorded_at": self.recorded_at,
@@ -147,6 +150,7 @@ class Commit:
                 origin=document["origin"],
                 prev=document["prev"],
                 commit_id=document["commit_id"],
+                kind=document["kind"],
                 recorded_at=document["recorded_at"],
                 start=document["start"],
                 stop=document["stop"],
@@ -164,6 +168,13 @@ class Commit:
 
     def disagreement(self) -> str | None:
         """What in this commit does not fit together, or None."""
+        if bool(self.segments) is not (self.kind == "append"):
+            return f"a {self.kind} commit with {len(self.segments)} segments"
+        if self.range.root().hex() != self.root:
+            return "its root is not that of its frontier"
+        return self._disagreement_of_segments()
+
+    def _disagreement_of_segments(self) -> str | None:
         position = self.start
         for segment in self.segments:
             if segment.start != position or segment.stop <= segment.start:
@@ -174,11 +185,7 @@ class Commit:
             position = segment.stop
             if segment.recorded and not segment.recorded[0] <= segment.recorded[1] <= self.recorded_at:
                 return f"segment [{segment.start}, {segment.stop}) was recorded at {segment.recorded}, its commit at {self.recorded_at}"
-        if position != self.stop:
-            return f"segments end at {position}, the commit at {self.stop}"
-        if self.range.root().hex() != self.root:
-            return "its root is not that of its frontier"
-        return None
+        return None if position == self.stop else f"segments end at {position}, the commit at {self.stop}"
 
     @property
     def range(self) -> CompactRange:
@@ -200,8 +207,8 @@ def check_kind(document: dict[str, Any], where: str) -> None:
     """Refuses commits that a newer eventlake knows how to read.
 
     Raises:
-        UnsupportedFormatError: Not an append.
+        UnsupportedFormatError: A kind of commit that is unknown here.
     """
-    if document.get("kind") != "append":
+    if document.get("kind") not in KINDS:
         message = f"{where} is a {document.get('kind')!r} commit, which this version does not know"
         raise UnsupportedFormatError(message, "pip install --upgrade eventlake", path=where)

@@ -22,10 +22,11 @@ from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.commit import Commit, Segment
 from eventlake.core.instants import format_instant
 from eventlake.core.merkle import CompactRange
-from eventlake.errors import CommitUnknownError, ConflictError, CorruptionError, InvalidEventsError, StorageError
+from eventlake.errors import ConflictError, CorruptionError, InvalidEventsError, StorageError
 from eventlake.log.chain import Chain
 from eventlake.log.known_ids import KnownIds
-from eventlake.log.receipt import Receipt
+from eventlake.log.publish import publish
+from eventlake.log.receipt import Receipt, receipt_of
 from eventlake.progress import task
 from eventlake.storage import ObjectExistsError, Storage
 
@@ -84,7 +85,7 @@ def append(chain: Chain, known: KnownIds, batch: Batch, now: int) -> Receipt:
     while True:
         commit = _commit(chain, pieces, commit_id, _recorded_at(chain, batch, now))
         data = commit.encode()
-        if _publish_commit(chain.storage, commit, data):
+        if publish(chain.storage, commit, data):
             break
         attempt += 1
         time.sleep(random.uniform(0, 0.002 * min(attempt, 50)))  # noqa: S311 - jitter, no secret
@@ -92,7 +93,7 @@ def append(chain: Chain, known: KnownIds, batch: Batch, now: int) -> Receipt:
         _check(chain, known, batch, now)
     entry = chain.extend(commit, data)
     known.add(batch.frame, commit.stop)
-    return Receipt(commit.start, commit.stop, commit.checkpoint, entry.commit_hash, commit.recorded_at)
+    return receipt_of(entry)
 
 
 def _check(chain: Chain, known: KnownIds, batch: Batch, now: int) -> None:
@@ -175,6 +176,7 @@ def _commit(chain: Chain, pieces: list[Piece], commit_id: str, recorded_at: int)
         origin=chain.origin,
         prev=chain.head.commit_hash if chain.head else None,
         commit_id=commit_id,
+        kind="append",
         recorded_at=recorded_at,
         start=start,
         stop=position,
@@ -182,17 +184,3 @@ def _commit(chain: Chain, pieces: list[Piece], commit_id: str, recorded_at: int)
         frontier=tuple(frontier.hex()),
         segments=tuple(placed),
     )
-
-
-def _publish_commit(storage: Storage, commit: Commit, data: bytes) -> bool:
-    """Whether ``commit``, encoded as ``data``, is the one that stands at its number now."""
-    path = layout.commit_path(commit.version)
-    try:
-        storage.create(path, data)
-    except ObjectExistsError:
-        return storage.read(path) == data
-    except StorageError as error:
-        message = f"it is unknown whether commit {commit.version} was published: {error.message}"
-        hint = f"open the lake again and look whether commit {commit.version} has commit_id {commit.commit_id}; only if not, append again."
-        raise CommitUnknownError(message, hint, commit_id=commit.commit_id, version=commit.version) from error
-    return True

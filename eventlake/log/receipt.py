@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.instants import format_instant
+from eventlake.log.chain import Entry
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -45,3 +46,9 @@ class Receipt:
             ("commit_hash", self.commit_hash),
         )
         return Card(f"appended {counted(self.count, 'event')}", facts)
+
+
+def receipt_of(entry: Entry) -> Receipt:
+    """The receipt of a commit in the log."""
+    commit = entry.commit
+    return Receipt(commit.start, commit.stop, commit.checkpoint, entry.commit_hash, commit.recorded_at)

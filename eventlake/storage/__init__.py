@@ -5,7 +5,24 @@ Knows paths and bytes; must not know what a commit or a segment is. May import `
 
 from eventlake.storage.local import LocalStorage
 from eventlake.storage.memory import MemoryStorage
-from eventlake.storage.port import ObjectExistsError, ObjectMissingError, Storage, StoredObject
+from eventlake.storage.port import (
+    NotDurableError,
+    NotStoredError,
+    ObjectExistsError,
+    ObjectMissingError,
+    Storage,
+    StoredObject,
+)
 from eventlake.storage.uri import from_uri
 
-__all__ = ["LocalStorage", "MemoryStorage", "ObjectExistsError", "ObjectMissingError", "Storage", "StoredObject", "from_uri"]
+__all__ = [
+    "LocalStorage",
+    "MemoryStorage",
+    "NotDurableError",
+    "NotStoredError",
+    "ObjectExistsError",
+    "ObjectMissingError",
+    "Storage",
+    "StoredObject",
+    "from_uri",
+]

@@ -8,13 +8,13 @@ worst a ``.tmp-`` file that readers never look at.
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from eventlake.core.layout import TEMPORARY_PREFIX
 from eventlake.errors import InvalidInputError, StorageError
-from eventlake.storage.port import ObjectExistsError, ObjectMissingError, StoredObject
+from eventlake.storage.port import NotDurableError, NotStoredError, ObjectExistsError, ObjectMissingError, StoredObject
 
 _FILE_MODE = 0o666
 """The umask decides who may read."""
@@ -26,6 +26,7 @@ class LocalStorage:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self._root = Path(root).absolute()
         self._durable_folders: set[Path] = set()
+        self._distrust: str | None = None
 
     @property
     def uri(self) -> str:
@@ -52,22 +53,41 @@ class LocalStorage:
         """See ``Storage.create``; on return file and folder are fsynced."""
         target = self._file(path)
         temporary = target.parent / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
+        self._trust_disk(path)
         try:
             self._make_folder(target.parent)
-            try:
-                _write_durably(temporary, data)
-                os.link(temporary, target, follow_symlinks=False)
-            finally:
-                with suppress(FileNotFoundError):
-                    temporary.unlink()
-            _sync_folder(target.parent)
+            _write(temporary, data, self._sync_file)
+            os.link(temporary, target, follow_symlinks=False)
         except FileExistsError:
             # Whoever made it may have died before the folder was durable; a caller that builds on it must not.
-            self.sync(path.rpartition("/")[0])
+            self._sync_parent(target, path)
             message = f"{path} exists already in {self._root}"
             raise ObjectExistsError(message, path=path) from None
         except OSError as error:
-            raise self._failure("create", path, error) from error
+            raise self._failure("create", path, error, NotStoredError) from error
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
+        self._sync_parent(target, path)
+
+    def _trust_disk(self, path: str) -> None:
+        if self._distrust is not None:
+            message = f"could not create {path}: an earlier fsync on this disk failed ({self._distrust})"
+            raise NotStoredError(message, "check the disk, then start the process again.", path=path)
+
+    def _sync_file(self, descriptor: int) -> None:
+        try:
+            _sync(descriptor)
+        except OSError as error:
+            self._distrust = str(error)
+            raise
+
+    def _sync_parent(self, target: Path, path: str) -> None:
+        try:
+            _sync_folder(target.parent)
+        except OSError as error:
+            self._distrust = str(error)
+            raise self._failure("durably create", path, error, NotDurableError) from error
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """See ``Storage.list``; temporary files are listed too, so that ``verify`` can tell of them."""
@@ -115,7 +135,7 @@ class LocalStorage:
             _sync_folder(child.parent)
         self._durable_folders.add(folder)
 
-    def _failure(self, verb: str, path: str, error: OSError) -> StorageError:
+    def _failure(self, verb: str, path: str, error: OSError, kind: type[StorageError] = StorageError) -> StorageError:
         hints = {
             errno.ENOSPC: "the disk is full: free some space and run the same command again; nothing was half-written.",
             errno.EACCES: "check who owns the folder and its permissions.",
@@ -125,16 +145,16 @@ class LocalStorage:
         }
         name = errno.errorcode.get(error.errno or 0, "")
         message = f"could not {verb} {path or '.'} in {self._root}: {error.strerror or error} {name}".rstrip()
-        return StorageError(message, hints.get(error.errno or 0), path=path, errno=error.errno)
+        return kind(message, hints.get(error.errno or 0), path=path, errno=error.errno)
 
 
-def _write_durably(file: Path, data: bytes) -> None:
+def _write(file: Path, data: bytes, sync: Callable[[int], None]) -> None:
     descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _FILE_MODE)
     try:
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
-        _sync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
 

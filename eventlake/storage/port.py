@@ -7,13 +7,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from eventlake.errors import AlreadyExistsError, NotFoundError
+from eventlake.errors import AlreadyExistsError, NotFoundError, StorageError
 
 
 class ObjectExistsError(AlreadyExistsError):
     """``create`` found the path taken. Whoever took it may have been an earlier try of the same writer."""
 
     kind = "object-exists"
+
+
+class NotStoredError(StorageError):
+    """``create`` failed, and the store is sure that nothing was stored."""
+
+    kind = "not-stored"
+
+
+class NotDurableError(StorageError):
+    """The disk could not be made to keep what was written: whether it survives is unknown, and asking the same disk again proves nothing.
+
+    After a failed fsync the kernel may forget that pages were never written, so a storage that saw one refuses to write ever after.
+    """
+
+    kind = "not-durable"
 
 
 class ObjectMissingError(NotFoundError):
@@ -59,6 +74,8 @@ class Storage(Protocol):
 
         Raises:
             ObjectExistsError: Something is at ``path``; it was not touched.
+            NotStoredError: The store failed, and nothing is there.
+            NotDurableError: It was written, but may not survive; this storage writes no more.
             StorageError: The store failed; the object is there whole, or not at all.
         """
 

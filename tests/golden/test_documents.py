@@ -147,6 +147,7 @@ COMMIT = Commit(
     origin="bank.example/loans",
     prev="cd" * 32,
     commit_id="00000000-0000-4000-8000-000000000000",
+    kind="append",
     recorded_at=1_767_225_600_000_000,
     start=2,
     stop=4,

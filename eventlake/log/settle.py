@@ -1,0 +1,58 @@
+"""Settling an unknown commit for good."""
+
+import uuid
+
+from eventlake.core.commit import Commit
+from eventlake.errors import InvalidInputError
+from eventlake.log.chain import Chain, Entry
+from eventlake.log.publish import publish
+from eventlake.log.receipt import Receipt, receipt_of
+
+
+def settle(chain: Chain, commit_id: str, now: int) -> Receipt | None:
+    """The receipt of the commit with this id, or None where it is not in the log and never will be.
+
+    A write that was sent and not answered may still be on its way to the next free number. A *fence*, a commit without events, takes that
+    number, so that nothing that was sent before this call can land after it.
+
+    Raises:
+        InvalidInputError: ``commit_id`` is no commit id.
+        CommitUnknownError: The store did not answer; ask again.
+        StorageError: The store failed.
+    """
+    try:
+        uuid.UUID(commit_id)
+    except (ValueError, AttributeError, TypeError):
+        message = f"expected the commit_id of a CommitUnknownError, found {commit_id!r}"
+        raise InvalidInputError(message) from None
+    while True:
+        chain.refresh()
+        found = _find(chain, commit_id)
+        if found is not None:
+            return receipt_of(found)
+        fence = _fence(chain, now)
+        data = fence.encode()
+        if publish(chain.storage, fence, data):
+            chain.extend(fence, data)
+            return None
+
+
+def _find(chain: Chain, commit_id: str) -> Entry | None:
+    return next((entry for entry in reversed(chain.entries) if entry.commit.commit_id == commit_id), None)
+
+
+def _fence(chain: Chain, now: int) -> Commit:
+    head = chain.head
+    return Commit(
+        version=len(chain.entries),
+        origin=chain.origin,
+        prev=head.commit_hash if head else None,
+        commit_id=str(uuid.uuid4()),
+        kind="fence",
+        recorded_at=max(now, head.commit.recorded_at) if head else now,
+        start=chain.watermark,
+        stop=chain.watermark,
+        root=chain.root,
+        frontier=tuple(chain.frontier.hex()),
+        segments=(),
+    )
