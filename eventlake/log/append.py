@@ -28,8 +28,9 @@ from eventlake.log.known_ids import KnownIds
 from eventlake.log.publish import publish
 from eventlake.log.receipt import Receipt, receipt_of
 from eventlake.progress import task
-from eventlake.storage import ObjectExistsError, Storage
+from eventlake.storage import NotDurableError, NotStoredError, ObjectExistsError, Storage
 
+SEGMENT_TRIES = 4
 MAX_CLOCK_LEAD_US = 5 * 60 * 1_000_000
 """A commit's ``recorded_at`` may run this far ahead of the writer's clock."""
 
@@ -154,12 +155,27 @@ def _publish_segment(storage: Storage, events: pl.DataFrame, stored: pa.Table) -
 def _create_segment(storage: Storage, sha256: str, data: bytes) -> None:
     path = layout.segment_path(sha256)
     try:
-        storage.create(path, data)
+        _create_patiently(storage, path, data)
     except ObjectExistsError:
         found = sha256_hex(storage.read(path))
         if found != sha256:
             message = f"{path} is damaged: its bytes have sha256 {found}"
             raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file.", path=path) from None
+
+
+def _create_patiently(storage: Storage, path: str, data: bytes) -> None:
+    """Creates a segment; one that was not answered is sent again, because the same bytes at the same name cannot do harm."""
+    for attempt in range(SEGMENT_TRIES):
+        try:
+            storage.create(path, data)
+        except (ObjectExistsError, NotStoredError, NotDurableError):
+            raise
+        except StorageError:
+            if attempt + 1 == SEGMENT_TRIES:
+                raise
+            time.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311 - jitter, no secret
+        else:
+            return
 
 
 def _commit(chain: Chain, pieces: list[Piece], commit_id: str, recorded_at: int) -> Commit:

@@ -1,10 +1,11 @@
-"""Where bytes live: one small port and its adapters, local disk and memory.
+"""Where bytes live: one small port and its adapters: local disk, object stores, memory.
 
 Knows paths and bytes; must not know what a commit or a segment is. May import ``eventlake.core`` and ``eventlake.errors``.
 """
 
 from eventlake.storage.local import LocalStorage
 from eventlake.storage.memory import MemoryStorage
+from eventlake.storage.objects import ObjectStorage
 from eventlake.storage.port import (
     NotDurableError,
     NotStoredError,
@@ -22,6 +23,7 @@ __all__ = [
     "NotStoredError",
     "ObjectExistsError",
     "ObjectMissingError",
+    "ObjectStorage",
     "Storage",
     "StoredObject",
     "from_uri",

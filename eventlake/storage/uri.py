@@ -6,11 +6,12 @@ from urllib.parse import unquote, urlsplit
 from eventlake.errors import InvalidInputError
 from eventlake.storage.local import LocalStorage
 from eventlake.storage.memory import MemoryStorage
+from eventlake.storage.objects import SCHEMES, ObjectStorage
 from eventlake.storage.port import Storage
 
 
 def from_uri(uri: str | os.PathLike[str] | Storage) -> Storage:
-    """A folder's path, ``file://…``, ``memory://``, or a storage itself.
+    """A folder's path, ``file://…``, ``s3://…``, ``gs://…``, ``az://…``, ``memory://``, or a storage itself.
 
     Raises:
         InvalidInputError: Another scheme.
@@ -32,5 +33,7 @@ def from_uri(uri: str | os.PathLike[str] | Storage) -> Storage:
         return LocalStorage(unquote(parts.path))
     if scheme == "memory" and not rest:
         return MemoryStorage()
-    message = f"expected a folder, file:// or memory://, found {scheme}://"
-    raise InvalidInputError(message, "this version keeps lakes on a local disk or in memory.")
+    if scheme in SCHEMES:
+        return ObjectStorage(text)
+    message = f"expected a folder, file://, s3://, gs://, az:// or memory://, found {scheme}://"
+    raise InvalidInputError(message)

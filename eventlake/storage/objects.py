@@ -1,0 +1,101 @@
+"""Storage in an object store (S3, GCS, Azure) through ``obstore``.
+
+``create`` is one conditional PUT (``If-None-Match: *`` or its like). Inner retries are off for it: a retry that meets the object its first
+attempt had made reports somebody else's success. Whoever calls ``create`` decides what an unanswered one means.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from eventlake.errors import MissingDependencyError, StorageError
+from eventlake.storage.port import ObjectExistsError, ObjectMissingError, StoredObject
+
+SCHEMES = frozenset({"s3", "gs", "az", "abfs", "abfss"})
+
+
+class ObjectStorage:
+    """Objects below a bucket's prefix; the store's acknowledgement is the durability.
+
+    Args:
+        uri: Such as ``s3://bucket/lakes/loans``. Credentials, region and endpoint come from the environment, as the store's own tools read
+            them (``AWS_…``, ``GOOGLE_…``, ``AZURE_…``).
+    """
+
+    def __init__(self, uri: str) -> None:
+        try:
+            import obstore  # noqa: PLC0415 - an extra
+            from obstore.store import from_url  # noqa: PLC0415
+        except ImportError as error:
+            message = f"lakes at {urlsplit(uri).scheme}:// need obstore"
+            raise MissingDependencyError(message, "pip install 'eventlake[objects]'") from error
+        parts = urlsplit(uri)
+        self._uri = f"{parts.scheme}://{parts.hostname or ''}{parts.path}".rstrip("/")
+        self._obstore = obstore
+        self._errors = obstore.exceptions
+        with self._failures("open", ""):
+            self._reader: Any = from_url(uri)
+            self._creator: Any = from_url(uri, retry_config={"max_retries": 0})
+
+    @property
+    def uri(self) -> str:
+        """Scheme, bucket and prefix; no user, no query."""
+        return self._uri
+
+    def check(self) -> None:
+        """See ``Storage.check``: nothing can be in the way but what ``create`` finds."""
+
+    def read(self, path: str) -> bytes:
+        """See ``Storage.read``."""
+        with self._failures("read", path):
+            return bytes(self._obstore.get(self._reader, path).bytes())
+
+    def create(self, path: str, data: bytes) -> None:
+        """See ``Storage.create``; one request, sent once."""
+        with self._failures("create", path):
+            self._obstore.put(self._creator, path, data, mode="create", use_multipart=False)
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """See ``Storage.list``."""
+        with self._failures("list", prefix):
+            found = [
+                StoredObject(item["path"], item["size"]) for chunk in self._obstore.list(self._reader, prefix or None) for item in chunk
+            ]
+        yield from sorted(found, key=lambda item: item.path)
+
+    def sync(self, folder: str) -> None:
+        """Nothing to do: what a store shows, it has."""
+
+    def locate(self, path: str) -> str | None:
+        """Always None: engines are handed the bytes."""
+        del path
+        return None
+
+    def _failures(self, verb: str, path: str) -> "_Failures":
+        return _Failures(self, verb, path)
+
+
+class _Failures:
+    """Turns the store's errors into ours."""
+
+    def __init__(self, storage: ObjectStorage, verb: str, path: str) -> None:
+        self._storage = storage
+        self._verb = verb
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Raises ours in place of theirs."""
+        errors = self._storage._errors  # noqa: SLF001 - one class in two pieces
+        path, uri = self._path, self._storage.uri
+        if isinstance(error, errors.AlreadyExistsError | errors.PreconditionError):
+            message = f"{path} exists already in {uri}"
+            raise ObjectExistsError(message, path=path) from error
+        if isinstance(error, errors.NotFoundError | FileNotFoundError):
+            message = f"there is no {path} in {uri}"
+            raise ObjectMissingError(message, path=path) from error
+        if isinstance(error, errors.BaseError):
+            message = f"could not {self._verb} {path or '.'} in {uri}: {str(error).splitlines()[0]}"
+            raise StorageError(message, "check the network, the credentials and the bucket.", path=path) from error

@@ -1,0 +1,96 @@
+"""The contract of ``eventlake.storage.Storage`` as a pytest suite: inherit it, give a fixture ``storage``, and every sentence is tested.
+
+class TestMyStorage(StorageContract):
+    @pytest.fixture
+    def storage(self):
+        return MyStorage(...)          # empty
+"""
+
+import threading
+
+import pytest
+
+from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage
+
+
+def _paths(storage: Storage, prefix: str = "") -> list[str]:
+    return [item.path for item in storage.list(prefix)]
+
+
+class StorageContract:
+    """What every storage must keep, whatever it is made of."""
+
+    def test_what_is_created_is_read_back(self, storage: Storage) -> None:
+        storage.create("log/1.json", b"one")
+        assert storage.read("log/1.json") == b"one"
+        assert [(item.path, item.size_bytes) for item in storage.list("")] == [("log/1.json", 3)]
+
+    def test_an_empty_object_is_an_object(self, storage: Storage) -> None:
+        storage.create("log/1.json", b"")
+        assert storage.read("log/1.json") == b""
+        assert _paths(storage) == ["log/1.json"]
+
+    def test_create_never_touches_what_is_there(self, storage: Storage) -> None:
+        storage.create("a", b"first")
+        with pytest.raises(ObjectExistsError) as caught:
+            storage.create("a", b"second")
+        assert caught.value.facts == {"path": "a"}
+        assert storage.read("a") == b"first"
+        assert _paths(storage) == ["a"]
+
+    def test_what_is_missing_is_named(self, storage: Storage) -> None:
+        for path in ("nothing", "no/folder/here"):
+            with pytest.raises(ObjectMissingError) as caught:
+                storage.read(path)
+            assert caught.value.facts == {"path": path}
+
+    def test_below_a_file_nothing_is_found(self, storage: Storage) -> None:
+        storage.create("a", b"")
+        with pytest.raises(ObjectMissingError):
+            storage.read("a/b")
+        assert _paths(storage, "a") == []
+
+    def test_an_empty_storage_lists_nothing(self, storage: Storage) -> None:
+        assert _paths(storage) == _paths(storage, "log") == []
+
+    def test_a_listing_holds_what_is_below_the_folder_and_nothing_else(self, storage: Storage) -> None:
+        for path in ("log/1", "log/2", "log2/1", "lo", "log/sub/3"):
+            storage.create(path, b"x")
+        assert sorted(_paths(storage, "log")) == ["log/1", "log/2", "log/sub/3"]
+        assert sorted(_paths(storage)) == ["lo", "log/1", "log/2", "log/sub/3", "log2/1"]
+
+    def test_a_listing_is_in_path_order(self, storage: Storage) -> None:
+        for path in ("b/2", "b/1", "a/1", "c", "a.x", "a/0/1"):
+            storage.create(path, b"x")
+        assert _paths(storage) == sorted(_paths(storage))
+
+    @pytest.mark.parametrize("folder", ["", "log", "not/there"])
+    def test_a_folder_can_be_synced_whether_it_is_there_or_not(self, storage: Storage, folder: str) -> None:
+        storage.create("log/1", b"x")
+        storage.sync(folder)
+        assert _paths(storage) == ["log/1"]
+
+    def test_nothing_that_is_stored_can_be_deleted_or_replaced_through_the_port(self, storage: Storage) -> None:
+        assert {name for name in dir(storage) if not name.startswith("_")} == {"check", "create", "list", "locate", "read", "sync", "uri"}
+
+    def test_of_many_creators_exactly_one_succeeds_and_its_bytes_stand(self, storage: Storage) -> None:
+        won: list[tuple[int, int]] = []
+        start = threading.Barrier(8)
+
+        def create(name: int) -> None:
+            start.wait()
+            for number in range(20):
+                try:
+                    storage.create(f"log/{number}", b"%d" % name * 1000)
+                    won.append((number, name))
+                except ObjectExistsError:
+                    pass
+
+        threads = [threading.Thread(target=create, args=(name,)) for name in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(number for number, _ in won) == list(range(20))
+        assert all(storage.read(f"log/{number}") == b"%d" % name * 1000 for number, name in won)
+        assert len(_paths(storage)) == 20

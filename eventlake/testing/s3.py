@@ -1,0 +1,141 @@
+"""A small S3 server for tests, on loopback: conditional PUTs that are really atomic, and faults on demand.
+
+It knows the four requests a storage makes (PUT with ``If-None-Match: *``, GET, HEAD, ListObjectsV2) and checks no signature.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape
+
+Fault = str | None
+"""``refuse`` (503, nothing done), ``lose`` (done, 503), ``drop`` (done, the connection closed without an answer), or None."""
+
+
+def _healthy(method: str, key: str) -> Fault:
+    del method, key
+    return None
+
+
+class S3Server(ThreadingHTTPServer):
+    """Objects of all buckets by ``bucket/key``.
+
+    Attributes:
+        objects: What is stored.
+        fault: Asked before each request with its method and key.
+        requests: ``(method, key)`` of everything that was asked.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.objects: dict[str, bytes] = {}
+        self.fault: Callable[[str, str], Fault] = _healthy
+        self.requests: list[tuple[str, str]] = []
+        self.lock = threading.Lock()
+
+    @property
+    def endpoint(self) -> str:
+        """``http://127.0.0.1:PORT``."""
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def environment(self) -> dict[str, str]:
+        """What a client needs to find the server."""
+        return {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_REGION": "us-east-1",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+
+
+@contextmanager
+def s3_server() -> Iterator[S3Server]:
+    """Runs a server for the length of the block."""
+    server = S3Server()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: S3Server
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    disable_nagle_algorithm = True
+
+    def do_PUT(self) -> None:
+        """Stores an object; with ``If-None-Match: *`` only where none is."""
+        data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        key = self._key()
+
+        def put() -> tuple[int, bytes]:
+            with self.server.lock:
+                if self.headers.get("If-None-Match") == "*" and key in self.server.objects:
+                    return 412, b""
+                self.server.objects[key] = data
+            return 200, b""
+
+        self._serve(put)
+
+    def do_GET(self) -> None:
+        """An object, or a listing."""
+        query = parse_qs(urlsplit(self.path).query)
+        if "list-type" in query:
+            self._serve(lambda: (200, self._listing(query.get("prefix", [""])[0])))
+        else:
+            self._serve(self._object)
+
+    def do_HEAD(self) -> None:
+        """An object's size."""
+        self._serve(self._object)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+        """Silent."""
+
+    def _key(self) -> str:
+        return unquote(urlsplit(self.path).path).strip("/")
+
+    def _object(self) -> tuple[int, bytes]:
+        data = self.server.objects.get(self._key())
+        if data is None:
+            return 404, b"<Error><Code>NoSuchKey</Code></Error>"
+        return 200, data
+
+    def _listing(self, prefix: str) -> bytes:
+        bucket = self._key()
+        with self.server.lock:
+            found = sorted((key.removeprefix(f"{bucket}/"), len(data)) for key, data in self.server.objects.items())
+        items = "".join(
+            f"<Contents><Key>{escape(key)}</Key><Size>{size}</Size><LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>"
+            for key, size in found
+            if key.startswith(prefix)
+        )
+        return f"<ListBucketResult><IsTruncated>false</IsTruncated>{items}</ListBucketResult>".encode()
+
+    def _serve(self, work: Callable[[], tuple[int, bytes]]) -> None:
+        key = self._key()
+        self.server.requests.append((self.command, key))
+        fault = self.server.fault(self.command, key)
+        status, body = work() if fault != "refuse" else (503, b"")
+        if fault == "drop":
+            self.close_connection = True
+            return
+        if fault == "lose":
+            status, body = 503, b""
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", '"x"')
+        self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
