@@ -4,9 +4,11 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
+
+import polars as pl
 
 from eventlake.core import layout
 from eventlake.core.card import Card, counted
@@ -23,6 +25,7 @@ from eventlake.datasets.lock import Lock
 from eventlake.datasets.reproduce import Reproduction, reproduce
 from eventlake.datasets.verify import verify_datasets
 from eventlake.errors import EventlakeError, InvalidInputError, NotFoundError
+from eventlake.history.follow import follow
 from eventlake.history.proofs import prove_consistency, prove_inclusion
 from eventlake.history.report import Report
 from eventlake.history.resolve import At, resolve
@@ -197,6 +200,26 @@ class Lake:
         with self._lock:
             self._chain.refresh()
             return Snapshot(resolve(self._chain, at))
+
+    def follow(self, after: int = 0, *, poll_seconds: float = 0.2, timeout_seconds: float | None = None) -> Iterator[pl.DataFrame]:
+        """Yields events in sequence order, those there are and then those that are appended, by whichever process.
+
+        A consumer that remembers ``frame["sequence"][-1] + 1`` of the last frame it has dealt with goes on from there, missing none and
+        seeing none twice.
+
+        Args:
+            after: The first sequence wanted: the number of events already dealt with.
+            poll_seconds: Pause between two looks at the log while there is nothing new.
+            timeout_seconds: End when nothing new has come for so long; None to wait for ever.
+
+        Yields:
+            Frames of at most 100,000 events with the columns of ``Snapshot.scan``; never an empty one.
+
+        Raises:
+            InvalidInputError: The lake is shorter than ``after``, or a pause is not a pause.
+            CorruptionError: A segment is damaged.
+        """
+        return follow(self.snapshot, after, poll_seconds, timeout_seconds)
 
     def build(
         self,

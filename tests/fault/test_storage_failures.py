@@ -73,7 +73,8 @@ def assert_whole_or_absent(storage, error, kept):
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_segment_that_cannot_be_stored_is_a_storage_error_and_nothing_is_appended(storage, when, code):
+def test_a_segment_that_cannot_be_stored_is_a_storage_error_and_nothing_is_appended(storage, when, code, monkeypatch):
+    monkeypatch.setattr("eventlake.log.append.SEGMENT_TRIES", 1)
     lake = el.open(storage)
     storage.arm("create", 0, when, code)
     with pytest.raises(StorageError) as caught:
@@ -81,6 +82,15 @@ def test_a_segment_that_cannot_be_stored_is_a_storage_error_and_nothing_is_appen
     assert layout.segment_sha256(caught.value.facts["path"])
     storage.countdown = None
     assert_whole_or_absent(storage, caught.value, kept=False)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_segment_that_was_not_answered_is_sent_again(storage, when):
+    lake = el.open(storage)
+    storage.arm("create", 0, when, errno.EIO)
+    assert lake.append(BATCH).stop == 4
+    storage.countdown = None
+    assert_whole_or_absent(storage, None, kept=True)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
@@ -166,7 +176,8 @@ def test_a_commit_taken_by_another_whose_bytes_cannot_be_read_back_is_not_called
 
 
 @pytest.mark.parametrize("code", [errno.EIO], ids=errno.errorcode.get)
-def test_a_failing_append_can_be_repeated_on_the_same_lake_object(storage, code):
+def test_a_failing_append_can_be_repeated_on_the_same_lake_object(storage, code, monkeypatch):
+    monkeypatch.setattr("eventlake.log.append.SEGMENT_TRIES", 1)
     lake = el.open(storage)
     for number, when in ((0, "before"), (0, "after")):
         storage.arm("create", number, when, code)

@@ -506,7 +506,7 @@ def test_reproduce_of_python_needs_trust(run, lake, tmp_path):
 def test_a_failing_environment_exits_3(run, tmp_path):
     (tmp_path / "file").write_text("x")
     done = run("init", tmp_path / "file" / "lake", "--origin", "x/y", "--json")
-    assert (done.code, done.out, done.error["error"]) == (3, "", "storage")
+    assert (done.code, done.out, done.error["error"]) == (3, "", "not-stored")
 
 
 def test_the_installed_command_runs(lake):

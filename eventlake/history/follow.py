@@ -1,0 +1,41 @@
+"""Following a lake: new events as they are committed, in order, each once."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import polars as pl
+
+from eventlake.errors import InvalidInputError
+from eventlake.history.polars_scan import SCHEMA
+from eventlake.history.snapshot import Snapshot
+
+BATCH_ROWS = 100_000
+
+
+def follow(head: Callable[[], Snapshot], after: int, poll_seconds: float, timeout_seconds: float | None) -> Iterator[pl.DataFrame]:
+    """Yields the events from sequence ``after`` on, and goes on with those that are appended meanwhile.
+
+    Args:
+        head: Gives a snapshot of the newest history.
+        after: The first sequence that is wanted: the watermark that the consumer has dealt with.
+        poll_seconds: Pause between two looks at the log while there is nothing new.
+        timeout_seconds: End when nothing new has come for so long; None to wait for ever.
+    """
+    if after < 0 or poll_seconds <= 0 or (timeout_seconds is not None and timeout_seconds < 0):
+        message = f"expected after and timeout_seconds from 0, poll_seconds above 0, found {after}, {timeout_seconds}, {poll_seconds}"
+        raise InvalidInputError(message)
+    quiet_since = time.monotonic()
+    while True:
+        snapshot = head()
+        if after > snapshot.watermark:
+            message = f"the lake has {snapshot.watermark:,} events, fewer than the {after:,} that were dealt with: its end is missing"
+            raise InvalidInputError(message, "the lake was restored from an older copy; look before you go on.", after=after)
+        while after < snapshot.watermark:
+            stop = min(after + BATCH_ROWS, snapshot.watermark)
+            frame = snapshot.collect(snapshot.scan().slice(after, stop - after))
+            after = stop
+            yield frame.select(SCHEMA.names())
+            quiet_since = time.monotonic()
+        if timeout_seconds is not None and time.monotonic() - quiet_since >= timeout_seconds:
+            return
+        time.sleep(poll_seconds)
