@@ -13,6 +13,7 @@ import polars as pl
 from eventlake.core import layout
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
+from eventlake.core.commit import Position
 from eventlake.core.dataset import Parameter
 from eventlake.core.instants import format_instant
 from eventlake.core.proofs import ConsistencyProof, InclusionProof
@@ -143,7 +144,7 @@ class Lake:
         """The identity of the history at the head."""
         return self.snapshot().checkpoint
 
-    def append(self, events: Any) -> Receipt:
+    def append(self, events: Any, *, producer: str | None = None, position: int | None = None) -> Receipt:
         """Appends a batch of events, whole or not at all. On return it is durable.
 
         Args:
@@ -151,6 +152,9 @@ class Lake:
                 Parquet file, or the bytes of NDJSON. Attributes: ``id``, ``source``, ``type`` (required text), ``subject``, ``time`` (with
                 a zone), ``data`` (JSON text as given, or a Python value in a dict) and the rest of ``docs/format.md``. A column
                 ``recorded_at`` makes it a copied history: non-decreasing, not before the head's.
+            producer: The name of the stream the batch is a part of. A batch of a producer can be sent again after a failure: if it is in
+                the lake, its first receipt comes back and nothing is appended.
+            position: Where the batch stands in that stream: the position before plus one; the first may be any.
 
         Returns:
             Where the events stand and which history they made. An empty batch is a no-op: ``start == stop``.
@@ -158,13 +162,18 @@ class Lake:
         Raises:
             InvalidEventsError: Rules are broken; every problem is listed by row and field, nothing was appended.
             InvalidInputError: ``events`` is nothing that holds events.
-            ConflictError: A column ``sequence`` names other sequences than the next ones.
+            ConflictError: A column ``sequence`` names other sequences than the next ones; or the position is another batch's, leaves a gap
+                or steps back.
             CommitUnknownError: The store failed while the commit was published.
             StorageError: The store failed before that; nothing was appended.
         """
+        if (producer is None) is not (position is None):
+            message = f"expected a producer with a position, or neither, found {producer!r} and {position!r}"
+            raise InvalidInputError(message)
+        stands = None if producer is None or position is None else Position(producer, position)
         batch = checked_batch(events)
         with self._lock:
-            return log_append.append(self._chain, self._known, batch, _now())
+            return log_append.append(self._chain, self._known, batch, _now(), stands)
 
     def resolve(self, commit_id: str) -> Receipt | None:
         """Settles a commit whose outcome was unknown.

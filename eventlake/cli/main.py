@@ -51,14 +51,19 @@ def append(
     lake: LakeArgument,
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="NDJSON or Parquet files of events; '-' reads NDJSON from stdin.")],
     *,
+    producer: Annotated[str | None, typer.Option(help="The stream the file is a part of: sending it again appends nothing.")] = None,
+    position: Annotated[int | None, typer.Option(min=0, help="With --producer: the file's place in the stream.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Append files of events, each file whole or not at all, in the order given."""
+    if len(files) > 1 and position is not None:
+        message = "a position names one file"
+        raise typer.BadParameter(message, param_hint="--position")
     opened = lakes.open(lake)
     for file in files:
         try:
             with output.progress():
-                receipt = opened.append(sys.stdin.buffer.read() if file == "-" else file)
+                receipt = opened.append(sys.stdin.buffer.read() if file == "-" else file, producer=producer, position=position)
         except InvalidEventsError as error:
             error.facts["file"] = file
             raise

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import polars as pl
 import pyarrow as pa
@@ -19,6 +20,35 @@ _TRACEPARENT = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
 _FREE_TEXT = frozenset({"time", "data", "extensions"})
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule over a column: where ``broken`` is true, the row breaks it; null breaks nothing."""
+
+    field: str
+    broken: pl.Expr
+    message: str
+    shown: bool = True
+
+
+def _rules() -> Iterator[Rule]:
+    for name in ATTRIBUTES:
+        if name not in _FREE_TEXT:
+            column = pl.col(name)
+            yield Rule(name, column == "", "expected at least one character", shown=False)
+            yield Rule(name, column.str.contains(_CONTROL), "expected no control characters")
+            yield Rule(name, column.str.len_bytes() > MAX_ATTRIBUTE_BYTES, f"expected at most {MAX_ATTRIBUTE_BYTES:,} bytes")
+    yield Rule("type", pl.col("type").is_in(list(RESERVED_TYPES)), "this name is a table in SQL; expected another")
+    yield Rule("datacontenttype", ~pl.col("datacontenttype").str.contains(_JSON_CONTENT), "expected a JSON content type")
+    yield Rule("traceparent", ~pl.col("traceparent").str.contains(_TRACEPARENT), "expected a W3C trace parent")
+    correction, corrects = pl.col("correction"), pl.col("corrects")
+    yield Rule("correction", ~correction.is_in(list(CORRECTIONS)), "expected 'replace' or 'retract'")
+    yield Rule("corrects", correction.is_not_null() & corrects.is_null(), "expected the id of the event corrected", shown=False)
+    yield Rule("corrects", corrects == pl.col("id"), "an event cannot correct itself; expected an earlier event's id")
+
+
+RULES = tuple(_rules())
+
+
 def rule_problems(batch: Batch) -> list[Problem]:
     """Every broken rule of the batch alone: what is in the lake already is not looked at."""
     frame = batch.frame
@@ -26,38 +56,16 @@ def rule_problems(batch: Batch) -> list[Problem]:
     for name in REQUIRED:
         if frame.height > 1 and frame[name].null_count() == frame.height:
             problems.append(Problem(None, name, "required, but missing in every row"))
-        else:
-            problems += _where(frame, pl.col(name).is_null(), name, "required, but null or missing", shown=False)
-    for name in ATTRIBUTES:
-        if name not in _FREE_TEXT and frame[name].null_count() < frame.height:
-            problems += _text_problems(frame, name)
-    problems += _where(frame, pl.col("type").is_in(list(RESERVED_TYPES)), "type", "this name is a table in SQL; expected another")
-    problems += _where(frame, ~pl.col("datacontenttype").str.contains(_JSON_CONTENT), "datacontenttype", "expected a JSON content type")
-    problems += _where(frame, ~pl.col("traceparent").str.contains(_TRACEPARENT), "traceparent", "expected a W3C trace parent")
-    problems += _correction_problems(frame)
+        elif frame[name].null_count():
+            problems += _where(frame, Rule(name, pl.col(name).is_null(), "required, but null or missing", shown=False))
+    # One query asks all rules at once; rows are looked for only where one is broken.
+    broken = frame.select(rule.broken.any().alias(str(number)) for number, rule in enumerate(RULES)).row(0)
+    for rule in (rule for rule, hit in zip(RULES, broken, strict=True) if hit):
+        problems += _where(frame, rule)
     problems += _doubles(frame)
     problems += _clock_problems(batch)
     problems += payload_problems(frame["data"])
     return problems
-
-
-def _text_problems(frame: pl.DataFrame, name: str) -> Iterator[Problem]:
-    column = pl.col(name)
-    yield from _where(frame, column == "", name, "expected at least one character", shown=False)
-    yield from _where(frame, column.str.contains(_CONTROL), name, "expected no control characters")
-    too_long = f"expected at most {MAX_ATTRIBUTE_BYTES:,} bytes"
-    yield from _where(frame, column.str.len_bytes() > MAX_ATTRIBUTE_BYTES, name, too_long)
-
-
-def _correction_problems(frame: pl.DataFrame) -> Iterator[Problem]:
-    if frame["corrects"].null_count() + frame["correction"].null_count() == 2 * frame.height:
-        return
-    correction, corrects = pl.col("correction"), pl.col("corrects")
-    yield from _where(frame, ~correction.is_in(list(CORRECTIONS)), "correction", "expected 'replace' or 'retract'")
-    yield from _where(
-        frame, correction.is_not_null() & corrects.is_null(), "corrects", "expected the id of the event corrected", shown=False
-    )
-    yield from _where(frame, corrects == pl.col("id"), "corrects", "an event cannot correct itself; expected an earlier event's id")
 
 
 def _doubles(frame: pl.DataFrame) -> Iterator[Problem]:
@@ -80,20 +88,20 @@ def _clock_problems(batch: Batch) -> Iterator[Problem]:
         micros = pl.Series("recorded_at", recorded.cast(pa.int64()))
         frame = micros.to_frame().with_columns(before=micros.shift(1))
         message = "expected an instant in every row of a copied history"
-        yield from _where(frame, pl.col("recorded_at").is_null(), "recorded_at", message, shown=False)
+        yield from _where(frame, Rule("recorded_at", pl.col("recorded_at").is_null(), message, shown=False))
         message = "expected non-decreasing instants in a copied history, this one is before the row above"
-        yield from _where(frame, pl.col("recorded_at") < pl.col("before"), "recorded_at", message, shown=False)
+        yield from _where(frame, Rule("recorded_at", pl.col("recorded_at") < pl.col("before"), message, shown=False))
     if sequence is not None and len(sequence) and not sequence.null_count:
         expected = pa.array(range(sequence[0].as_py(), sequence[0].as_py() + len(sequence)), pa.int64())
         rows = pc.indices_nonzero(pc.not_equal(sequence, expected)).to_pylist()
         yield from (Problem(row, "sequence", "expected dense sequences in order", sequence[row].as_py()) for row in rows)
 
 
-def _where(frame: pl.DataFrame, condition: pl.Expr, field: str, message: str, *, shown: bool = True) -> Iterator[Problem]:
-    hits = frame.select(condition.alias("hit"))["hit"].fill_null(value=False).arg_true()
-    values = frame[field]
+def _where(frame: pl.DataFrame, rule: Rule) -> Iterator[Problem]:
+    hits = frame.select(rule.broken.alias("hit"))["hit"].fill_null(value=False).arg_true()
+    values = frame[rule.field]
     for row in hits:
-        yield Problem(row, field, message, values[row] if shown else None)
+        yield Problem(row, rule.field, rule.message, values[row] if rule.shown else None)
 
 
 def canonical_extensions(batch: Batch) -> tuple[Batch, list[Problem]]:

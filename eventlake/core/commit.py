@@ -7,8 +7,9 @@ from eventlake.core.canonical import seal, sha256_hex, unseal
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.formats import check_format
 from eventlake.core.merkle import CompactRange
-from eventlake.errors import CorruptionError, UnsupportedFormatError
+from eventlake.errors import CorruptionError, InvalidInputError, UnsupportedFormatError
 
+MAX_PRODUCER = 200
 KINDS = ("append", "fence")
 FORMAT = 0
 """The on-disk format this version writes. Format 0 may change; format 1 will be readable for ever."""
@@ -85,6 +86,49 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Position:
+    """Where a batch stands in its producer's stream.
+
+    Attributes:
+        producer: The stream's name.
+        position: Dense: each batch has the one after the batch before; the first may have any.
+    """
+
+    producer: str
+    position: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.producer, str) or not 0 < len(self.producer) <= MAX_PRODUCER or not self.producer.isprintable():
+            message = f"expected a producer of 1 to {MAX_PRODUCER} printable characters, found {self.producer!r}"
+            raise InvalidInputError(message)
+        if type(self.position) is not int or self.position < 0:
+            message = f"expected a position from 0, found {self.position!r}"
+            raise InvalidInputError(message)
+
+    def __str__(self) -> str:
+        """``position 7 of core-bank``."""
+        return f"position {self.position:,} of {self.producer}"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A producer's batch in a commit: its position, and the events ``[start, stop)`` that it became."""
+
+    position: Position
+    start: int
+    stop: int
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {"name": self.position.producer, "position": self.position.position, "start": self.start, "stop": self.stop}
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> Self:
+        """The inverse of ``document``."""
+        return cls(Position(document["name"], document["position"]), document["start"], document["stop"])
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """What one append added.
 
@@ -100,6 +144,7 @@ class Commit:
         root: RFC 6962 root over ``[0, stop)``, hex.
         frontier: Compact range of ``[0, stop)``, hex.
         segments: What was appended, in order.
+        deliveries: The producers' batches among the events, in order; events that nobody gave a position are in none.
     """
 
     version: int
@@ -113,6 +158,7 @@ class Commit:
     root: str
     frontier: tuple[str, ...]
     segments: tuple[Segment, ...]
+    deliveries: tuple[Delivery, ...] = ()
 
     def encode(self) -> bytes:
         """The bytes of the log entry; their SHA-256 is the ``commit_hash``."""
@@ -131,6 +177,7 @@ class Commit:
                 "stop": self.stop,
                 "version": self.version,
             }
+            | ({"deliveries": [delivery.document() for delivery in self.deliveries]} if self.deliveries else {})
         )
 
     @classmethod
@@ -157,6 +204,7 @@ class Commit:
                 root=document["root"],
                 frontier=tuple(document["frontier"]),
                 segments=tuple(Segment.from_document(segment) for segment in document["segments"]),
+                deliveries=tuple(Delivery.from_document(delivery) for delivery in document.get("deliveries", [])),
             )
             disagreement = commit.disagreement()
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -172,6 +220,8 @@ class Commit:
             return f"a {self.kind} commit with {len(self.segments)} segments"
         if self.range.root().hex() != self.root:
             return "its root is not that of its frontier"
+        if any(not self.start <= delivery.start < delivery.stop <= self.stop for delivery in self.deliveries):
+            return "a delivery lies outside of it"
         return self._disagreement_of_segments()
 
     def _disagreement_of_segments(self) -> str | None:

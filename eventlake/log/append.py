@@ -7,6 +7,7 @@ Nothing is deleted on failure; a segment nobody's commit names is harmless.
 import random
 import time
 import uuid
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -19,12 +20,13 @@ from eventlake.columns.problems import Problem
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
 from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.commit import Commit, Segment
+from eventlake.core.commit import Commit, Delivery, Position, Segment
 from eventlake.core.instants import format_instant
 from eventlake.core.merkle import CompactRange
-from eventlake.errors import ConflictError, CorruptionError, InvalidEventsError, StorageError
+from eventlake.errors import ConflictError, CorruptionError, InvalidEventsError, InvalidInputError, StorageError
 from eventlake.log.chain import Chain
 from eventlake.log.known_ids import KnownIds
+from eventlake.log.positions import earlier_receipt
 from eventlake.log.publish import publish
 from eventlake.log.receipt import Receipt, receipt_of
 from eventlake.progress import task
@@ -33,6 +35,10 @@ from eventlake.storage import NotDurableError, NotStoredError, ObjectExistsError
 SEGMENT_TRIES = 4
 MAX_CLOCK_LEAD_US = 5 * 60 * 1_000_000
 """A commit's ``recorded_at`` may run this far ahead of the writer's clock."""
+
+
+Delivered = tuple[Position, int, int]
+"""A producer's position and the rows ``[first, last)`` of the batch that it is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,7 @@ class Piece:
         )
 
 
-def append(chain: Chain, known: KnownIds, batch: Batch, now: int) -> Receipt:
+def append(chain: Chain, known: KnownIds, batch: Batch, now: int, position: Position | None = None) -> Receipt:
     """Appends a checked batch, whole or not at all; on return it is durable.
 
     Args:
@@ -69,32 +75,50 @@ def append(chain: Chain, known: KnownIds, batch: Batch, now: int) -> Receipt:
         known: The ids of the same chain.
         batch: From ``intake.checked_batch``.
         now: The writer's clock, microseconds.
+        position: Where the batch stands in its producer's stream; a batch that is in the lake already gets its first receipt.
 
     Raises:
         InvalidEventsError: A ``(source, id)`` is in the lake already.
-        ConflictError: The batch names sequences that are not the next ones.
+        ConflictError: The batch names sequences that are not the next ones, or its position is not the producer's next.
         CommitUnknownError: The store failed while the commit was published.
         StorageError: The store failed before; nothing was appended.
     """
     chain.refresh()
     if not batch.rows:
-        return Receipt(chain.watermark, chain.watermark, Checkpoint(chain.origin, chain.watermark, chain.root), None, None)
+        return _nothing(chain, position)
+    if position and (earlier := earlier_receipt(chain, batch, position)):
+        return earlier
     _check(chain, known, batch, now)
-    pieces = _publish_segments(chain.storage, batch)
+    pieces = publish_segments(chain.storage, batch)
     commit_id = str(uuid.uuid4())
     attempt = 0
     while True:
-        commit = _commit(chain, pieces, commit_id, _recorded_at(chain, batch, now))
+        delivered = ((position, 0, batch.rows),) if position else ()
+        commit = make_commit(chain, pieces, commit_id, recorded_at(chain, batch, now), delivered)
         data = commit.encode()
         if publish(chain.storage, commit, data):
             break
         attempt += 1
-        time.sleep(random.uniform(0, 0.002 * min(attempt, 50)))  # noqa: S311 - jitter, no secret
+        pause_after_lost_race(attempt)
         chain.refresh()
+        if position and (earlier := earlier_receipt(chain, batch, position)):
+            return earlier
         _check(chain, known, batch, now)
     entry = chain.extend(commit, data)
     known.add(batch.frame, commit.stop)
     return receipt_of(entry)
+
+
+def pause_after_lost_race(attempt: int) -> None:
+    """A short random pause, longer the more races were lost."""
+    time.sleep(random.uniform(0, 0.002 * min(attempt, 50)))  # noqa: S311 - jitter, no secret
+
+
+def _nothing(chain: Chain, position: Position | None) -> Receipt:
+    if position:
+        message = f"an empty batch cannot take {position}"
+        raise InvalidInputError(message, "leave the position to the next batch that has events.")
+    return Receipt(chain.watermark, chain.watermark, Checkpoint(chain.origin, chain.watermark, chain.root), None, None)
 
 
 def _check(chain: Chain, known: KnownIds, batch: Batch, now: int) -> None:
@@ -122,17 +146,19 @@ def _clock_problems(chain: Chain, recorded_at: pa.Array, now: int) -> list[Probl
     return problems
 
 
-def _recorded_at(chain: Chain, batch: Batch, now: int) -> int:
+def recorded_at(chain: Chain, batch: Batch, now: int) -> int:
+    """The instant of the commit that would follow the head now."""
     if batch.recorded_at is not None:
         return int(batch.recorded_at[-1].value)
-    recorded_at = max(now, chain.head.commit.recorded_at) if chain.head else now
-    if recorded_at > now + MAX_CLOCK_LEAD_US:
-        message = f"this machine's clock says {format_instant(now)}, but the head was recorded at {format_instant(recorded_at)}"
+    instant = max(now, chain.head.commit.recorded_at) if chain.head else now
+    if instant > now + MAX_CLOCK_LEAD_US:
+        message = f"this machine's clock says {format_instant(now)}, but the head was recorded at {format_instant(instant)}"
         raise StorageError(message, "set the clock; recorded_at never runs more than five minutes ahead of the writer's clock.")
-    return recorded_at
+    return instant
 
 
-def _publish_segments(storage: Storage, batch: Batch) -> list[Piece]:
+def publish_segments(storage: Storage, batch: Batch) -> list[Piece]:
+    """Encodes, hashes and stores a batch; nobody sees it before a commit names it."""
     stored = segments.stored_columns(batch)
     with task("appending events", batch.rows) as advance:
         pieces = []
@@ -178,14 +204,15 @@ def _create_patiently(storage: Storage, path: str, data: bytes) -> None:
             return
 
 
-def _commit(chain: Chain, pieces: list[Piece], commit_id: str, recorded_at: int) -> Commit:
-    start = position = chain.watermark
+def make_commit(chain: Chain, pieces: list[Piece], commit_id: str, recorded_at: int, delivered: Sequence[Delivered] = ()) -> Commit:
+    """The commit that would follow the head now."""
+    start = sequence = chain.watermark
     frontier: CompactRange = chain.frontier
     placed = []
     for piece in pieces:
-        segment = piece.at(position)
+        segment = piece.at(sequence)
         frontier = frontier.merge(segment.range)
-        position = segment.stop
+        sequence = segment.stop
         placed.append(segment)
     return Commit(
         version=len(chain.entries),
@@ -195,8 +222,9 @@ def _commit(chain: Chain, pieces: list[Piece], commit_id: str, recorded_at: int)
         kind="append",
         recorded_at=recorded_at,
         start=start,
-        stop=position,
+        stop=sequence,
         root=frontier.root().hex(),
         frontier=tuple(frontier.hex()),
         segments=tuple(placed),
+        deliveries=tuple(Delivery(position, start + first, start + last) for position, first, last in delivered),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from eventlake.core import layout
 from eventlake.core.canonical import seal, unseal
 from eventlake.core.checkpoint import check_origin
-from eventlake.core.commit import FORMAT, Commit, Segment, commit_hash
+from eventlake.core.commit import FORMAT, Commit, Delivery, Position, Segment, commit_hash
 from eventlake.core.formats import check_format
 from eventlake.core.instants import format_instant
 from eventlake.core.merkle import EMPTY_ROOT, CompactRange
@@ -38,13 +38,26 @@ class Chain:
         self.created = created
         self.entries: list[Entry] = []
         self._stops: list[int] = []
+        self._positions: dict[str, dict[int, tuple[int, Delivery]]] = {}
 
     def extend(self, commit: Commit, data: bytes) -> Entry:
         """Adds the commit that this process has just published after the head, without reading it back."""
         entry = Entry(commit, commit_hash(data))
         self.entries.append(entry)
         self._stops.append(commit.stop)
+        for delivery in commit.deliveries:
+            self._positions.setdefault(delivery.position.producer, {})[delivery.position.position] = (commit.version, delivery)
         return entry
+
+    def at_position(self, position: Position) -> tuple[Entry, Delivery] | None:
+        """The commit that holds this position of its producer's stream, and where in it; or None."""
+        found = self._positions.get(position.producer, {}).get(position.position)
+        return None if found is None else (self.entries[found[0]], found[1])
+
+    def next_position(self, producer: str) -> int | None:
+        """The position that the producer's next batch must have; None where it has none yet."""
+        known = self._positions.get(producer)
+        return max(known) + 1 if known else None
 
     def refresh(self) -> None:
         """Reads the commits that were added since.

@@ -14,8 +14,8 @@ class Receipt:
 
     Attributes:
         start: Sequence of its first event; the watermark before.
-        stop: Exclusive; the watermark after. ``start == stop`` says that the batch was empty and nothing was committed.
-        checkpoint: Identity of the history that ends with this batch.
+        stop: Exclusive. ``start == stop`` says that the batch was empty and nothing was committed.
+        checkpoint: Identity of the history that ends with the commit the batch is in.
         commit_hash: Hash of the commit, hex; None for an empty batch.
         recorded_at: Microseconds since 1970-01-01 UTC; of the last event of a copied history; None for an empty batch.
     """
@@ -48,7 +48,8 @@ class Receipt:
         return Card(f"appended {counted(self.count, 'event')}", facts)
 
 
-def receipt_of(entry: Entry) -> Receipt:
-    """The receipt of a commit in the log."""
+def receipt_of(entry: Entry, start: int | None = None, stop: int | None = None) -> Receipt:
+    """The receipt of a commit in the log, or of the events ``[start, stop)`` in it."""
     commit = entry.commit
-    return Receipt(commit.start, commit.stop, commit.checkpoint, entry.commit_hash, commit.recorded_at)
+    first, last = commit.start if start is None else start, commit.stop if stop is None else stop
+    return Receipt(first, last, commit.checkpoint, entry.commit_hash, commit.recorded_at)

@@ -50,7 +50,7 @@ def test_what_was_acknowledged_survives_kill_9_at_any_moment(tmp_path):
             for process in processes:
                 assert process.stdout.readline() == "ready\n"
             for process in processes:
-                time.sleep(moments.uniform(0, 0.06))
+                time.sleep(moments.uniform(0, 0.4))
                 process.kill()
         finally:
             for process in processes:

@@ -1,0 +1,63 @@
+"""Producers that may retry: a batch is in the lake once, however often it is sent."""
+
+from eventlake.columns import leaves, segments
+from eventlake.columns.envelope import Batch
+from eventlake.core import layout
+from eventlake.core.commit import Delivery, Position, Segment
+from eventlake.core.merkle import CompactRange
+from eventlake.errors import ConflictError
+from eventlake.log.chain import Chain, Entry
+from eventlake.log.receipt import Receipt, receipt_of
+from eventlake.log.stored import checked_bytes
+
+
+def earlier_receipt(chain: Chain, batch: Batch, position: Position) -> Receipt | None:
+    """The first receipt of a batch that is in the lake already; None where it is its producer's next.
+
+    Raises:
+        ConflictError: Another batch has the position, a position is missing before it, or it lies before the producer's first.
+    """
+    found = chain.at_position(position)
+    if found is not None:
+        entry, delivery = found
+        if _same_events(chain, entry, delivery, batch):
+            return receipt_of(entry, delivery.start, delivery.stop)
+        message = f"{position} is in the lake already, with other events (commit {entry.commit.version})"
+        raise ConflictError(
+            message, "a position names one batch for ever; a correction is a new event in a new batch.", found=position.position
+        )
+    check_next(position, chain.next_position(position.producer))
+    return None
+
+
+def check_next(position: Position, expected: int | None) -> None:
+    """Refuses a position that is not the producer's next one; ``expected`` is None for a new producer, which may begin anywhere.
+
+    Raises:
+        ConflictError: It leaves a gap, or steps back.
+    """
+    if expected is not None and position.position != expected:
+        kind = "a gap" if position.position > expected else "a step back"
+        message = f"expected position {expected:,} of {position.producer}, found {position.position:,}: {kind}"
+        raise ConflictError(
+            message, "send the batches in order; read the log for what has arrived.", expected=expected, found=position.position
+        )
+
+
+def _same_events(chain: Chain, entry: Entry, delivery: Delivery, batch: Batch) -> bool:
+    """Whether a delivery holds exactly these events: their leaves fold to the same range."""
+    if delivery.stop - delivery.start != batch.rows:
+        return False
+    stored = CompactRange.empty(delivery.start)
+    for segment in entry.commit.segments:
+        first, last = max(delivery.start, segment.start), min(delivery.stop, segment.stop)
+        if first < last:
+            stored = stored.merge(_part(chain, segment, first, last))
+    return leaves.compact_range(leaves.leaf_hashes(batch.frame), delivery.start) == stored
+
+
+def _part(chain: Chain, segment: Segment, first: int, last: int) -> CompactRange:
+    if (first, last) == (segment.start, segment.stop):
+        return segment.range
+    table = segments.decode(checked_bytes(chain.storage, segment), layout.segment_path(segment.sha256))
+    return leaves.compact_range(leaves.leaf_hashes(table.slice(first - segment.start, last - first)), first)
