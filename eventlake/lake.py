@@ -4,7 +4,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -34,10 +34,12 @@ from eventlake.history.snapshot import Snapshot
 from eventlake.history.verify import verify, with_findings
 from eventlake.log import append as log_append
 from eventlake.log.chain import Chain, Entry, create_chain, open_chain
+from eventlake.log.group import Member, commit_group
 from eventlake.log.intake import checked_batch
 from eventlake.log.known_ids import KnownIds
 from eventlake.log.receipt import Receipt
 from eventlake.log.settle import settle
+from eventlake.log.writer import Writer
 from eventlake.projections.definition import Projection
 from eventlake.storage import Storage, from_uri
 
@@ -167,13 +169,29 @@ class Lake:
             CommitUnknownError: The store failed while the commit was published.
             StorageError: The store failed before that; nothing was appended.
         """
-        if (producer is None) is not (position is None):
-            message = f"expected a producer with a position, or neither, found {producer!r} and {position!r}"
-            raise InvalidInputError(message)
-        stands = None if producer is None or position is None else Position(producer, position)
+        stands = Position.of(producer, position)
         batch = checked_batch(events)
         with self._lock:
             return log_append.append(self._chain, self._known, batch, _now(), stands)
+
+    def writer(self, *, max_delay: float = 0.002, max_events: int = 10_000, max_pending: int = 100_000) -> Writer:
+        """A writer whose commits many threads share: for services that append single events at a high rate.
+
+            with lake.writer() as writer:
+                future = writer.append([event])        # from any thread
+                receipt = future.result()              # durable now
+
+        Args:
+            max_delay: Seconds a batch may wait for others.
+            max_events: Events at which a group is committed at once.
+            max_pending: Events that may wait; above it ``append`` blocks.
+        """
+
+        def commit(members: Sequence[Member]) -> None:
+            with self._lock:
+                commit_group(self._chain, self._known, members, _now())
+
+        return Writer(commit, max_delay, max_events, max_pending)
 
     def resolve(self, commit_id: str) -> Receipt | None:
         """Settles a commit whose outcome was unknown.

@@ -105,6 +105,20 @@ class Position:
             message = f"expected a position from 0, found {self.position!r}"
             raise InvalidInputError(message)
 
+    @classmethod
+    def of(cls, producer: str | None, position: int | None) -> Self | None:
+        """The position of a producer, or None where neither is given.
+
+        Raises:
+            InvalidInputError: One without the other, or either is not usable.
+        """
+        if producer is None and position is None:
+            return None
+        if producer is None or position is None:
+            message = f"expected a producer with a position, or neither, found {producer!r} and {position!r}"
+            raise InvalidInputError(message)
+        return cls(producer, position)
+
     def __str__(self) -> str:
         """``position 7 of core-bank``."""
         return f"position {self.position:,} of {self.producer}"

@@ -85,12 +85,12 @@ def append(chain: Chain, known: KnownIds, batch: Batch, now: int, position: Posi
     """
     chain.refresh()
     if not batch.rows:
-        return _nothing(chain, position)
+        return nothing(chain, position)
     if position and (earlier := earlier_receipt(chain, batch, position)):
         return earlier
     _check(chain, known, batch, now)
     pieces = publish_segments(chain.storage, batch)
-    commit_id = str(uuid.uuid4())
+    commit_id = new_commit_id()
     attempt = 0
     while True:
         delivered = ((position, 0, batch.rows),) if position else ()
@@ -109,12 +109,22 @@ def append(chain: Chain, known: KnownIds, batch: Batch, now: int, position: Posi
     return receipt_of(entry)
 
 
+def new_commit_id() -> str:
+    """Says whose attempt a commit is."""
+    return str(uuid.uuid4())
+
+
 def pause_after_lost_race(attempt: int) -> None:
     """A short random pause, longer the more races were lost."""
     time.sleep(random.uniform(0, 0.002 * min(attempt, 50)))  # noqa: S311 - jitter, no secret
 
 
-def _nothing(chain: Chain, position: Position | None) -> Receipt:
+def nothing(chain: Chain, position: Position | None) -> Receipt:
+    """The receipt of an empty batch.
+
+    Raises:
+        InvalidInputError: It claims a position.
+    """
     if position:
         message = f"an empty batch cannot take {position}"
         raise InvalidInputError(message, "leave the position to the next batch that has events.")

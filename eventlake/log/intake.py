@@ -18,6 +18,21 @@ _NDJSON = frozenset({".ndjson", ".jsonl", ".json"})
 _PARQUET = frozenset({".parquet", ".pq"})
 
 
+def rows_of(events: Any) -> Any:
+    """Events whose number is known without looking at them: a list as it is, everything else as a table.
+
+    Raises:
+        InvalidInputError: ``events`` is nothing that holds events.
+        InvalidEventsError: A file of them cannot be read line by line.
+    """
+    if isinstance(events, list | tuple):
+        return list(events)
+    table, problems = _table(events)
+    if problems:
+        raise InvalidEventsError(problems, "correct the rows and append the batch again.")
+    return table
+
+
 def checked_batch(events: Any) -> Batch:
     """Reads ``events`` and applies every rule that can be applied without the lake.
 

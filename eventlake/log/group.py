@@ -1,0 +1,198 @@
+"""Group commit: batches of many threads share one commit, and each succeeds or fails by itself.
+
+The common case, in which nothing is wrong, looks at all members at once: what a member costs alone is a Python object or two. Only where
+something is wrong is each member looked at by itself, to blame the right one.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from eventlake.columns.envelope import Batch
+from eventlake.columns.problems import Problem
+from eventlake.core.commit import Position
+from eventlake.errors import EventlakeError, InvalidEventsError, InvalidInputError
+from eventlake.log.append import make_commit, new_commit_id, nothing, pause_after_lost_race, publish_segments, recorded_at
+from eventlake.log.chain import Chain
+from eventlake.log.intake import checked_batch
+from eventlake.log.known_ids import KnownIds
+from eventlake.log.positions import check_next, earlier_receipt
+from eventlake.log.publish import publish
+from eventlake.log.receipt import Receipt, receipt_of
+
+_KEY = ["source", "id"]
+
+
+class Member:
+    """One batch in a group.
+
+    Attributes:
+        events: A list of dicts, or a table; what ``Lake.append`` takes.
+        position: Its producer's position, or None.
+        outcome: Resolves to its receipt when the commit is durable, or to its own error.
+        batch: The checked events, once the group has looked at them.
+    """
+
+    def __init__(self, events: Any, position: Position | None) -> None:
+        self.events = events
+        self.position = position
+        self.outcome: Future[Receipt] = Future()
+        self.batch: Batch | None = None
+
+    @property
+    def rows(self) -> int:
+        """Number of events."""
+        return len(self.events)
+
+    def checked(self) -> Batch:
+        """The events as a batch that may be in a group.
+
+        Raises:
+            InvalidEventsError: The batch breaks the event rules.
+            InvalidInputError: It brings clocks or sequences of its own.
+        """
+        if self.batch is None:
+            self.batch = _groupable(checked_batch(self.events))
+        return self.batch
+
+
+def _groupable(batch: Batch) -> Batch:
+    if batch.recorded_at is not None or batch.sequence is not None:
+        message = "a group shares one commit; a batch with recorded_at or sequence cannot be in it"
+        raise InvalidInputError(message, "append a copied history with lake.append.")
+    return batch
+
+
+def commit_group(chain: Chain, known: KnownIds, members: Sequence[Member], now: int) -> None:
+    """Appends the members in order, in one commit; every member's outcome is set on return."""
+    try:
+        chain.refresh()
+        _commit(chain, known, _sound(members), now)
+    except EventlakeError as error:
+        for member in members:
+            if not member.outcome.done():
+                member.outcome.set_exception(error)
+
+
+def _sound(members: Sequence[Member]) -> list[Member]:
+    """The members that keep the event rules, each with its batch; the others' outcomes are set."""
+    plain = [member for member in members if member.batch is None and _is_plain(member.events)]
+    try:
+        together = _groupable(checked_batch([event for member in plain for event in member.events]))
+    except EventlakeError:
+        together = None
+    row = 0
+    for member in plain if together is not None else ():
+        member.batch = Batch(together.table.slice(row, member.rows)) if together is not None else None
+        row += member.rows
+    sound = []
+    for member in members:
+        try:
+            member.checked()
+        except EventlakeError as error:
+            member.outcome.set_exception(error)
+        else:
+            sound.append(member)
+    return sound
+
+
+def _is_plain(events: Any) -> bool:
+    return isinstance(events, list) and all(isinstance(event, Mapping) for event in events)
+
+
+def _commit(chain: Chain, known: KnownIds, members: Sequence[Member], now: int) -> None:
+    admitted: list[Member] = []
+    waiting, attempt = list(members), 0
+    while True:
+        before, admitted = admitted, _admit(chain, known, waiting)
+        if not admitted:
+            return
+        if admitted != before:
+            batch = _merged(admitted)
+            pieces = publish_segments(chain.storage, batch)
+            commit_id = new_commit_id()
+        commit = make_commit(chain, pieces, commit_id, recorded_at(chain, batch, now), _delivered(admitted))
+        data = commit.encode()
+        if publish(chain.storage, commit, data):
+            break
+        waiting, attempt = admitted, attempt + 1
+        pause_after_lost_race(attempt)
+        chain.refresh()
+    entry = chain.extend(commit, data)
+    known.add(batch.frame, commit.stop)
+    start = commit.start
+    for member in admitted:
+        member.outcome.set_result(receipt_of(entry, start, start + member.rows))
+        start += member.rows
+
+
+def _merged(members: Sequence[Member]) -> Batch:
+    return Batch(pa.concat_tables([member.checked().table for member in members]).combine_chunks())
+
+
+def _delivered(members: Sequence[Member]) -> list[tuple[Position, int, int]]:
+    delivered, row = [], 0
+    for member in members:
+        if member.position:
+            delivered.append((member.position, row, row + member.rows))
+        row += member.rows
+    return delivered
+
+
+def _admit(chain: Chain, known: KnownIds, members: Sequence[Member]) -> list[Member]:
+    """The members that can follow the head in this order; the others' outcomes are set."""
+    placed = _in_place(chain, members)
+    if not placed:
+        return []
+    frame = _merged(placed).frame
+    if not known.duplicates(frame) and frame.select(pl.struct(_KEY).hash().n_unique()).item() == frame.height:
+        return placed
+    admitted = []
+    taken: set[tuple[str, str]] = set()
+    for member in placed:
+        own = member.checked().frame
+        pairs = own.select(_KEY).rows()
+        message = "(source, id) is in a batch before this one"
+        problems = known.duplicates(own) + [Problem(row, "id", message, pair) for row, pair in enumerate(pairs) if pair in taken]
+        if problems:
+            hint = "leave out the rows that are in the lake; corrections are new events with new ids."
+            member.outcome.set_exception(InvalidEventsError(problems, hint))
+        else:
+            taken.update(pairs)
+            admitted.append(member)
+    return admitted if len(admitted) == len(placed) else _in_place(chain, admitted)
+
+
+def _in_place(chain: Chain, members: Sequence[Member]) -> list[Member]:
+    """The members that need a commit and whose position, if any, is their producer's next; the others' outcomes are set."""
+    placed = []
+    expected: dict[str, int] = {}
+    for member in members:
+        try:
+            receipt = _earlier(chain, member, expected)
+        except EventlakeError as error:
+            member.outcome.set_exception(error)
+            continue
+        if receipt is not None:
+            member.outcome.set_result(receipt)
+            continue
+        if member.position:
+            expected[member.position.producer] = member.position.position + 1
+        placed.append(member)
+    return placed
+
+
+def _earlier(chain: Chain, member: Member, expected: dict[str, int]) -> Receipt | None:
+    """The receipt of a member that needs no commit: an empty one, or one that is in the lake already."""
+    position = member.position
+    if not member.rows:
+        return nothing(chain, position)
+    if position is None:
+        return None
+    if position.producer in expected:
+        check_next(position, expected[position.producer])
+        return None
+    return earlier_receipt(chain, member.checked(), position)
