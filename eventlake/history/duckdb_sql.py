@@ -31,7 +31,7 @@ def connect(history: PinnedHistory, settings: dict[str, str | int | bool] | None
 def create_events(connection: duckdb.DuckDBPyConnection, history: PinnedHistory) -> None:
     """Makes the view ``events`` with the columns of ``EVENT_COLUMNS``."""
     locations = history.locations()
-    if locations and history.stretches:
+    if locations:
         connection.execute(f"CREATE VIEW events AS {_files_query(history, locations)}")
     else:
         connection.register("events", polars_scan.scan(history).collect().to_arrow())

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from eventlake.columns import leaves, segments
 from eventlake.core import layout
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.commit import Commit, Segment
 from eventlake.core.merkle import CompactRange
 from eventlake.log.chain import Chain
-from eventlake.log.stored import checked_bytes
+from eventlake.log.stored import checked_bytes, part_of, stored_events
 from eventlake.progress import task
 from eventlake.storage import Storage
 
@@ -79,8 +78,7 @@ class PinnedHistory:
         Raises:
             CorruptionError: The file is not what was written.
         """
-        data = checked_bytes(self.storage, stretch.segment)
-        return segments.decode(data, self.path(stretch), columns).slice(0, stretch.rows)
+        return stored_events(self.storage, stretch.segment, columns).slice(0, stretch.rows)
 
     def check(self) -> None:
         """Re-hashes every segment of the history.
@@ -136,12 +134,6 @@ def _root(chain: Chain, stretches: tuple[Stretch, ...], last: Commit | None, wat
     frontier = chain.entries[last.version - 1].commit.range if last.version else CompactRange.empty()
     for stretch in stretches:
         segment = stretch.segment
-        if segment.start < last.start:
-            continue
-        if stretch.stop == segment.stop:
-            frontier = frontier.merge(segment.range)
-            continue
-        path = layout.segment_path(segment.sha256)
-        table = segments.decode(checked_bytes(chain.storage, segment), path).slice(0, stretch.rows)
-        frontier = frontier.merge(leaves.compact_range(leaves.leaf_hashes(table), segment.start))
+        if segment.start >= last.start:
+            frontier = frontier.merge(part_of(chain.storage, segment, segment.start, stretch.stop))
     return frontier.root().hex()

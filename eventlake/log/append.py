@@ -160,7 +160,7 @@ def recorded_at(chain: Chain, batch: Batch, now: int) -> int:
     """The instant of the commit that would follow the head now."""
     if batch.recorded_at is not None:
         return int(batch.recorded_at[-1].value)
-    instant = max(now, chain.head.commit.recorded_at) if chain.head else now
+    instant = chain.next_instant(now)
     if instant > now + MAX_CLOCK_LEAD_US:
         message = f"this machine's clock says {format_instant(now)}, but the head was recorded at {format_instant(instant)}"
         raise StorageError(message, "set the clock; recorded_at never runs more than five minutes ahead of the writer's clock.")
@@ -214,7 +214,9 @@ def _create_patiently(storage: Storage, path: str, data: bytes) -> None:
             return
 
 
-def make_commit(chain: Chain, pieces: list[Piece], commit_id: str, recorded_at: int, delivered: Sequence[Delivered] = ()) -> Commit:
+def make_commit(
+    chain: Chain, pieces: list[Piece], commit_id: str, recorded_at: int, delivered: Sequence[Delivered] = (), *, kind: str = "append"
+) -> Commit:
     """The commit that would follow the head now."""
     start = sequence = chain.watermark
     frontier: CompactRange = chain.frontier
@@ -229,7 +231,7 @@ def make_commit(chain: Chain, pieces: list[Piece], commit_id: str, recorded_at: 
         origin=chain.origin,
         prev=chain.head.commit_hash if chain.head else None,
         commit_id=commit_id,
-        kind="append",
+        kind=kind,
         recorded_at=recorded_at,
         start=start,
         stop=sequence,

@@ -95,6 +95,10 @@ class Chain:
         """The root at the head, hex."""
         return self.entries[-1].commit.root if self.entries else EMPTY_ROOT.hex()
 
+    def next_instant(self, now: int) -> int:
+        """The ``recorded_at`` of a commit made at ``now``: a writer whose clock is behind takes the head's."""
+        return max(now, self.entries[-1].commit.recorded_at) if self.entries else now
+
     def version_of(self, sequence: int) -> int:
         """The version of the commit that holds the event ``sequence``."""
         return bisect.bisect_right(self._stops, sequence)

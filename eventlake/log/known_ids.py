@@ -11,12 +11,10 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from eventlake.columns import segments
 from eventlake.columns.problems import Problem
-from eventlake.core import layout
 from eventlake.core.commit import Segment
 from eventlake.log.chain import Chain
-from eventlake.log.stored import checked_bytes
+from eventlake.log.stored import stored_events
 from eventlake.progress import task
 
 Fingerprints = npt.NDArray[np.uint64]
@@ -51,7 +49,8 @@ class KnownIds:
         self._watermark = stop
 
     def _extend(self) -> None:
-        new = [segment for _, segment in self._chain.segments(self._chain.watermark) if segment.start >= self._watermark]
+        later = self._chain.entries[self._chain.version_of(self._watermark) :]
+        new = [segment for entry in later for segment in entry.commit.segments if segment.start >= self._watermark]
         if not new:
             return
         with task("reading known ids", sum(segment.rows for segment in new)) as advance:
@@ -67,8 +66,7 @@ class KnownIds:
         self._runs.append(run)
 
     def _keys(self, segment: Segment) -> pl.DataFrame:
-        path = layout.segment_path(segment.sha256)
-        return pl.DataFrame(segments.decode(checked_bytes(self._chain.storage, segment), path, _KEY).select(_KEY))
+        return pl.DataFrame(stored_events(self._chain.storage, segment, _KEY).select(_KEY))
 
     def _confirm(self, suspects: pl.DataFrame) -> Iterator[Problem]:
         for _, segment in self._chain.segments(self._chain.watermark):

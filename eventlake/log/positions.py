@@ -1,14 +1,13 @@
 """Producers that may retry: a batch is in the lake once, however often it is sent."""
 
-from eventlake.columns import leaves, segments
+from eventlake.columns import leaves
 from eventlake.columns.envelope import Batch
-from eventlake.core import layout
-from eventlake.core.commit import Delivery, Position, Segment
+from eventlake.core.commit import Delivery, Position
 from eventlake.core.merkle import CompactRange
 from eventlake.errors import ConflictError
 from eventlake.log.chain import Chain, Entry
 from eventlake.log.receipt import Receipt, receipt_of
-from eventlake.log.stored import checked_bytes
+from eventlake.log.stored import part_of
 
 
 def earlier_receipt(chain: Chain, batch: Batch, position: Position) -> Receipt | None:
@@ -52,12 +51,5 @@ def _same_events(chain: Chain, entry: Entry, delivery: Delivery, batch: Batch) -
     for segment in entry.commit.segments:
         first, last = max(delivery.start, segment.start), min(delivery.stop, segment.stop)
         if first < last:
-            stored = stored.merge(_part(chain, segment, first, last))
+            stored = stored.merge(part_of(chain.storage, segment, first, last))
     return leaves.compact_range(leaves.leaf_hashes(batch.frame), delivery.start) == stored
-
-
-def _part(chain: Chain, segment: Segment, first: int, last: int) -> CompactRange:
-    if (first, last) == (segment.start, segment.stop):
-        return segment.range
-    table = segments.decode(checked_bytes(chain.storage, segment), layout.segment_path(segment.sha256))
-    return leaves.compact_range(leaves.leaf_hashes(table.slice(first - segment.start, last - first)), first)

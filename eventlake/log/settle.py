@@ -2,8 +2,8 @@
 
 import uuid
 
-from eventlake.core.commit import Commit
 from eventlake.errors import InvalidInputError
+from eventlake.log.append import make_commit, new_commit_id
 from eventlake.log.chain import Chain, Entry
 from eventlake.log.publish import publish
 from eventlake.log.receipt import Receipt, receipt_of
@@ -30,7 +30,7 @@ def settle(chain: Chain, commit_id: str, now: int) -> Receipt | None:
         found = _find(chain, commit_id)
         if found is not None:
             return receipt_of(found)
-        fence = _fence(chain, now)
+        fence = make_commit(chain, [], new_commit_id(), chain.next_instant(now), kind="fence")
         data = fence.encode()
         if publish(chain.storage, fence, data):
             chain.extend(fence, data)
@@ -39,20 +39,3 @@ def settle(chain: Chain, commit_id: str, now: int) -> Receipt | None:
 
 def _find(chain: Chain, commit_id: str) -> Entry | None:
     return next((entry for entry in reversed(chain.entries) if entry.commit.commit_id == commit_id), None)
-
-
-def _fence(chain: Chain, now: int) -> Commit:
-    head = chain.head
-    return Commit(
-        version=len(chain.entries),
-        origin=chain.origin,
-        prev=head.commit_hash if head else None,
-        commit_id=str(uuid.uuid4()),
-        kind="fence",
-        recorded_at=max(now, head.commit.recorded_at) if head else now,
-        start=chain.watermark,
-        stop=chain.watermark,
-        root=chain.root,
-        frontier=tuple(chain.frontier.hex()),
-        segments=(),
-    )

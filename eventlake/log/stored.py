@@ -1,8 +1,12 @@
-"""Reading a segment's bytes so that nobody works on others than were written."""
+"""Reading a segment so that nobody works on other bytes than were written."""
 
+import pyarrow as pa
+
+from eventlake.columns import leaves, segments
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
 from eventlake.core.commit import Segment
+from eventlake.core.merkle import CompactRange
 from eventlake.errors import CorruptionError
 from eventlake.storage import ObjectMissingError, Storage
 
@@ -26,3 +30,24 @@ def checked_bytes(storage: Storage, segment: Segment) -> bytes:
         hint = "run 'eventlake verify LAKE' and restore the file from a backup; never edit files under segments/."
         raise CorruptionError(message, hint, path=path, expected=segment.sha256, found=found)
     return data
+
+
+def stored_events(storage: Storage, segment: Segment, columns: list[str] | None = None) -> pa.Table:
+    """A segment's events, those of ``columns`` that it has; all for None.
+
+    Raises:
+        CorruptionError: The file is gone, or its bytes are not those that were written.
+    """
+    return segments.decode(checked_bytes(storage, segment), layout.segment_path(segment.sha256), columns)
+
+
+def part_of(storage: Storage, segment: Segment, first: int, last: int) -> CompactRange:
+    """The compact range of the events ``[first, last)`` of a segment; it is read only where the whole of it is not meant.
+
+    Raises:
+        CorruptionError: As ``stored_events``.
+    """
+    if (first, last) == (segment.start, segment.stop):
+        return segment.range
+    table = stored_events(storage, segment).slice(first - segment.start, last - first)
+    return leaves.compact_range(leaves.leaf_hashes(table), first)

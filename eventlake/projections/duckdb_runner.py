@@ -74,7 +74,7 @@ def _shadow(spine: pa.Table | None) -> duckdb.DuckDBPyConnection:
 def reads_clock(query: str, history: PinnedHistory, spine: pa.Table | None) -> bool:
     """Whether the query can see a ``recorded_at``: the column itself, or ``time`` where an event without one stands in the history.
 
-    Asked of DuckDB's bound plan over empty tables. What cannot be planned so (a query with parameters) counts as reading it.
+    Asked of DuckDB's bound plan over empty tables. What cannot be planned so (some queries with parameters) counts as reading it.
     """
     with _shadow(spine) as connection:
         sql = "SELECT json_serialize_plan(?, skip_null := true, skip_empty := true, optimize := false)"

@@ -5,6 +5,7 @@ attempt had made reports somebody else's success. Whoever calls ``create`` decid
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -71,31 +72,18 @@ class ObjectStorage:
         del path
         return None
 
-    def _failures(self, verb: str, path: str) -> "_Failures":
-        return _Failures(self, verb, path)
-
-
-class _Failures:
-    """Turns the store's errors into ours."""
-
-    def __init__(self, storage: ObjectStorage, verb: str, path: str) -> None:
-        self._storage = storage
-        self._verb = verb
-        self._path = path
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """Raises ours in place of theirs."""
-        errors = self._storage._errors  # noqa: SLF001 - one class in two pieces
-        path, uri = self._path, self._storage.uri
-        if isinstance(error, errors.AlreadyExistsError | errors.PreconditionError):
-            message = f"{path} exists already in {uri}"
+    @contextmanager
+    def _failures(self, verb: str, path: str) -> Iterator[None]:
+        """Turns the store's errors into ours."""
+        errors = self._errors
+        try:
+            yield
+        except (errors.AlreadyExistsError, errors.PreconditionError) as error:
+            message = f"{path} exists already in {self.uri}"
             raise ObjectExistsError(message, path=path) from error
-        if isinstance(error, errors.NotFoundError | FileNotFoundError):
-            message = f"there is no {path} in {uri}"
+        except (errors.NotFoundError, FileNotFoundError) as error:
+            message = f"there is no {path} in {self.uri}"
             raise ObjectMissingError(message, path=path) from error
-        if isinstance(error, errors.BaseError):
-            message = f"could not {self._verb} {path or '.'} in {uri}: {str(error).splitlines()[0]}"
+        except errors.BaseError as error:
+            message = f"could not {verb} {path or '.'} in {self.uri}: {str(error).splitlines()[0]}"
             raise StorageError(message, "check the network, the credentials and the bucket.", path=path) from error
