@@ -7,6 +7,7 @@ lake.snapshot().sql("select type, count(*) from events group by type")
 """
 
 from eventlake.core.checkpoint import Checkpoint
+from eventlake.core.expectation import at_watermark, on_event, populated, pristine
 from eventlake.core.proofs import ConsistencyProof, InclusionProof
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.definition import read_definition
@@ -32,8 +33,12 @@ __all__ = [
     "Report",
     "Reproduction",
     "Snapshot",
+    "at_watermark",
     "create",
+    "on_event",
     "open",
+    "populated",
+    "pristine",
     "projection",
     "read_definition",
 ]

@@ -4,7 +4,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,8 +13,9 @@ import polars as pl
 from eventlake.core import layout
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.commit import Position
 from eventlake.core.dataset import Parameter
+from eventlake.core.delivery import Position
+from eventlake.core.expectation import Expectation
 from eventlake.core.instants import format_instant
 from eventlake.core.proofs import ConsistencyProof, InclusionProof
 from eventlake.datasets.archive import open_archive
@@ -32,11 +33,13 @@ from eventlake.history.report import Report
 from eventlake.history.resolve import At, resolve
 from eventlake.history.snapshot import Snapshot
 from eventlake.history.verify import verify, with_findings
-from eventlake.log import append as log_append
+from eventlake.log.append import Terms, append
 from eventlake.log.chain import Chain, Entry, create_chain, open_chain
+from eventlake.log.duplicates import REFUSE, SKIP, check_choice, each_once
+from eventlake.log.expectations import check_kinds
+from eventlake.log.fold import keep_folded
 from eventlake.log.group import Member, commit_group
 from eventlake.log.intake import checked_batch
-from eventlake.log.known_ids import KnownIds
 from eventlake.log.receipt import Receipt
 from eventlake.log.settle import settle
 from eventlake.log.writer import Writer
@@ -114,7 +117,6 @@ class Lake:
 
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
-        self._known = KnownIds(chain)
         self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
@@ -146,7 +148,15 @@ class Lake:
         """The identity of the history at the head."""
         return self.snapshot().checkpoint
 
-    def append(self, events: Any, *, producer: str | None = None, position: int | None = None) -> Receipt:
+    def append(
+        self,
+        events: Any,
+        *,
+        producer: str | None = None,
+        position: int | None = None,
+        expect: Iterable[Expectation] = (),
+        duplicates: str = REFUSE,
+    ) -> Receipt:
         """Appends a batch of events, whole or not at all. On return it is durable.
 
         Args:
@@ -157,6 +167,10 @@ class Lake:
             producer: The name of the stream the batch is a part of. A batch of a producer can be sent again after a failure: if it is in
                 the lake, its first receipt comes back and nothing is appended.
             position: Where the batch stands in that stream: the position before plus one; the first may be any.
+            expect: What must hold of the history that the batch follows, from ``el.pristine``, ``el.populated``, ``el.on_event`` and
+                ``el.at_watermark``; checked at the commit, so that no other writer can come between.
+            duplicates: ``refuse`` an event whose ``(source, id)`` is known; or ``skip_identical``: leave it out where it is the same event
+                to the last byte, and refuse it where it is another one.
 
         Returns:
             Where the events stand and which history they made. An empty batch is a no-op: ``start == stop``.
@@ -164,15 +178,19 @@ class Lake:
         Raises:
             InvalidEventsError: Rules are broken; every problem is listed by row and field, nothing was appended.
             InvalidInputError: ``events`` is nothing that holds events.
-            ConflictError: A column ``sequence`` names other sequences than the next ones; or the position is another batch's, leaves a gap
-                or steps back.
+            ConflictError: What was expected does not hold; a column ``sequence`` names other sequences than the next ones; or the position
+                is another batch's, leaves a gap or steps back.
             CommitUnknownError: The store failed while the commit was published.
             StorageError: The store failed before that; nothing was appended.
         """
-        stands = Position.of(producer, position)
-        batch = checked_batch(events)
+        skip = duplicates == SKIP
+        terms = Terms(Position.of(producer, position), check_kinds(expect), skip)
+        batch = checked_batch(events, once=each_once if skip else None)
+        check_choice(duplicates, batch, positioned=terms.position is not None)
         with self._lock:
-            return log_append.append(self._chain, self._known, batch, _now(), stands)
+            receipt = append(self._chain, batch, _now(), terms)
+            keep_folded(self._chain)
+        return receipt
 
     def writer(self, *, max_delay: float = 0.002, max_events: int = 10_000, max_pending: int = 100_000) -> Writer:
         """A writer whose commits many threads share: for services that append single events at a high rate.
@@ -189,7 +207,8 @@ class Lake:
 
         def commit(members: Sequence[Member]) -> None:
             with self._lock:
-                commit_group(self._chain, self._known, members, _now())
+                commit_group(self._chain, members, _now())
+                keep_folded(self._chain)
 
         return Writer(commit, max_delay, max_events, max_pending)
 
@@ -326,7 +345,7 @@ class Lake:
         """The commits, oldest first."""
         with self._lock:
             self._chain.refresh()
-            return list(self._chain.entries)
+            return list(self._chain.entries())
 
     def verify(self, *, deep: bool = False, against: Checkpoint | str | None = None) -> Report:
         """Re-hashes what is stored and says what is damaged, missing, truncated or foreign.
@@ -361,15 +380,15 @@ class Lake:
 
     def card(self) -> Card:
         """What to show."""
-        commits = self.log()
         snapshot = self.snapshot()
+        head = self._chain.head
         facts = [
             ("where", self.uri),
-            ("watermark", f"{counted(snapshot.watermark, 'event')} in {counted(len(commits), 'commit')}"),
+            ("watermark", f"{counted(snapshot.watermark, 'event')} in {counted(head.commit.version + 1 if head else 0, 'commit')}"),
             ("checkpoint", str(snapshot.checkpoint)),
         ]
-        if commits:
-            facts.append(("newest commit", f"{commits[-1].commit_hash}, recorded {format_instant(commits[-1].commit.recorded_at)}"))
+        if head:
+            facts.append(("newest commit", f"{head.commit_hash}, recorded {format_instant(head.commit.recorded_at)}"))
         rows = tuple((name, f"{count:,}") for name, count in snapshot.types().items())
         return Card(f"lake {self.origin}", tuple(facts), ("event type", "events"), rows)
 

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from eventlake.columns.dictionaries import decoded
+from eventlake.columns.keys import Keys, event_keys
 from eventlake.columns.problems import Problem
 from eventlake.core.attributes import ASSIGNED, ATTRIBUTES, CLOUDEVENTS_NAMES, MAX_SEQUENCE
 from eventlake.core.instants import MAX_US, MIN_US, parse_instant
@@ -29,21 +32,51 @@ class Batch:
         table: All columns of ``SCHEMA``; rows in the order in which they will be appended.
         recorded_at: timestamp[us, UTC] where the batch is a copied history, else None.
         sequence: int64 where the batch says which sequences it expects to get, else None.
+        numbers: The rows' numbers in the batch as it was given, where rows were left out since; else None.
     """
 
     table: pa.Table
     recorded_at: pa.Array | None = None
     sequence: pa.Array | None = None
+    numbers: npt.NDArray[np.int64] | None = None
 
     @cached_property
     def frame(self) -> pl.DataFrame:
         """The table for Polars' vector functions, converted once."""
         return pl.DataFrame(self.table)
 
+    @cached_property
+    def keys(self) -> Keys:
+        """The key of every row's ``(source, id)``."""
+        return event_keys(self.frame)
+
+    @cached_property
+    def sorted_keys(self) -> Keys:
+        """``keys`` in order."""
+        return np.sort(self.keys)
+
     @property
     def rows(self) -> int:
         """Number of events."""
         return int(self.table.num_rows)
+
+    def number(self, row: int) -> int:
+        """The number that ``row`` had in the batch as it was given."""
+        return row if self.numbers is None else int(self.numbers[row])
+
+    def without(self, rows: npt.NDArray[np.int64]) -> "Batch":
+        """The batch without some rows."""
+        numbers = np.arange(self.rows) if self.numbers is None else self.numbers
+        kept = np.delete(np.arange(self.rows), rows)
+        recorded_at = None if self.recorded_at is None else self.recorded_at.take(pa.array(kept))
+        return Batch(self.table.take(pa.array(kept)), recorded_at, None, numbers[kept])
+
+
+def whole_columns(table: pa.Table, columns: list[str]) -> pa.Table:
+    """``table`` with all of these event columns, in this order; those that it lacks are null."""
+    present = set(table.column_names)
+    arrays = [table.column(name) if name in present else pa.nulls(table.num_rows, TYPES[name]) for name in columns]
+    return pa.Table.from_arrays(arrays, schema=pa.schema([(name, TYPES[name]) for name in columns]))
 
 
 def to_batch(table: pa.Table) -> tuple[Batch, list[Problem]]:

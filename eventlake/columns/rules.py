@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from eventlake.columns.envelope import Batch
 from eventlake.columns.json_scan import payload_problems, scan_one
+from eventlake.columns.keys import doubled
 from eventlake.columns.problems import Problem
 from eventlake.core.attributes import ATTRIBUTES, CORRECTIONS, MAX_ATTRIBUTE_BYTES, REQUIRED, RESERVED_TYPES
 from eventlake.core.canonical import canonical_json
@@ -62,18 +63,17 @@ def rule_problems(batch: Batch) -> list[Problem]:
     broken = frame.select(rule.broken.any().alias(str(number)) for number, rule in enumerate(RULES)).row(0)
     for rule in (rule for rule, hit in zip(RULES, broken, strict=True) if hit):
         problems += _where(frame, rule)
-    problems += _doubles(frame)
+    problems += _doubles(batch)
     problems += _clock_problems(batch)
     problems += payload_problems(frame["data"])
     return problems
 
 
-def _doubles(frame: pl.DataFrame) -> Iterator[Problem]:
-    key = frame.select("source", "id")
-    # Equal keys have equal hashes, so distinct hashes settle it at a tenth of the cost.
-    if key.select(pl.struct("source", "id").hash().n_unique()).item() == key.height:
+def _doubles(batch: Batch) -> Iterator[Problem]:
+    # Equal pairs have equal keys, so distinct keys settle it at a tenth of the cost.
+    if not len(doubled(batch.sorted_keys)):
         return
-    seen = key.with_row_index("row").with_columns(first=pl.col("row").first().over("source", "id"))
+    seen = batch.frame.select("source", "id").with_row_index("row").with_columns(first=pl.col("row").first().over("source", "id"))
     for row, first, source, event_id in (
         seen.filter(pl.col("row") != pl.col("first"), pl.col("id").is_not_null(), pl.col("source").is_not_null())
         .select("row", "first", "source", "id")

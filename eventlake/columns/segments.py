@@ -14,27 +14,35 @@ ROW_GROUP_ROWS = 122_880
 MAX_ROWS = 1_000_000
 """A larger batch becomes several segments of one commit."""
 
+_STORED = {**TYPES, "recorded_at": INSTANT, "sequence": pa.int64()}
 _DICTIONARY = ("source", "type", "subject")
 _DELTA = ("time", "recorded_at")
 _STATISTICS = ("type", "time", "recorded_at")
 """Where a reader can skip a row group by its bounds; ids and payloads are in no order that would let it."""
 
 
-def encode(table: pa.Table) -> bytes:
-    """Parquet bytes of event columns; zstd, dictionaries only where values repeat, delta encoding of times."""
+def encode(table: pa.Table, attempt: str | None = None) -> bytes:
+    """Parquet bytes of event columns; zstd, dictionaries only where values repeat, delta encoding of times.
+
+    Args:
+        table: The columns.
+        attempt: Goes into the file's metadata, so that the same events come out as other bytes.
+    """
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
+    with pq.ParquetWriter(
         sink,
+        table.schema,
         compression="zstd",
         compression_level=1,
-        row_group_size=ROW_GROUP_ROWS,
         use_dictionary=[name for name in _DICTIONARY if name in table.column_names],
         column_encoding={name: "DELTA_BINARY_PACKED" for name in _DELTA if name in table.column_names},
         write_statistics=[name for name in _STATISTICS if name in table.column_names],
         write_page_checksum=True,
         store_schema=False,
-    )
+    ) as writer:
+        writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+        if attempt is not None:
+            writer.add_key_value_metadata({"eventlake.attempt": attempt})
     return bytes(sink.getvalue())
 
 
@@ -53,7 +61,7 @@ def decode(data: bytes, where: str, columns: list[str] | None = None) -> pa.Tabl
     """
     table = read_bytes(data, where, columns)
     try:
-        return table.cast(pa.schema([pa.field(name, {**TYPES, "recorded_at": INSTANT}[name]) for name in table.column_names]))
+        return table.cast(pa.schema([pa.field(name, _STORED[name]) for name in table.column_names]))
     except (pa.ArrowException, KeyError) as error:
         raise _unreadable(where, error) from error
 

@@ -5,6 +5,9 @@ import re
 LAKE = "lake.json"
 LOG = "log"
 SEGMENTS = "segments"
+MANIFESTS = "manifests"
+KEYS = "keys"
+HINT = "hint"
 MANIFEST = "manifest.json"
 """Of a built dataset, in its folder."""
 BUILDS = "builds"
@@ -12,6 +15,8 @@ TEMPORARY_PREFIX = ".tmp-"
 
 _COMMIT = re.compile(r"log/([0-9]{20})\.json")
 _SEGMENT = re.compile(r"segments/([0-9a-f]{64})\.parquet")
+_ROWS = re.compile(r"manifests/([0-9]{20})-([0-9a-f]{12})\.parquet")
+_KEYS = re.compile(r"keys/([0-9a-f]{64})\.keys")
 _BUILD = re.compile(r"builds/([a-z0-9_][a-z0-9_.-]*)/([0-9a-f]{12})/(.+)")
 
 SHORT_HASH = 12
@@ -37,6 +42,28 @@ def segment_path(sha256: str) -> str:
 def segment_sha256(path: str) -> str | None:
     """The SHA-256 that the name ``path`` promises, or None where ``path`` is no segment's."""
     match = _SEGMENT.fullmatch(path)
+    return match[1] if match else None
+
+
+def rows_path(stop: int, sha256: str) -> str:
+    """Where the rows of the tier that ends before version ``stop`` stand."""
+    return f"{MANIFESTS}/{stop:020d}-{sha256[:SHORT_HASH]}.parquet"
+
+
+def rows_sha256(path: str) -> str | None:
+    """The first digits of the SHA-256 that the name ``path`` of a tier's rows promises, or None where it is no such name."""
+    match = _ROWS.fullmatch(path)
+    return match[2] if match else None
+
+
+def keys_path(sha256: str) -> str:
+    """Where the key file with this SHA-256 stands."""
+    return f"{KEYS}/{sha256}.keys"
+
+
+def keys_sha256(path: str) -> str | None:
+    """The SHA-256 that the name ``path`` promises, or None where ``path`` is no key file's."""
+    match = _KEYS.fullmatch(path)
     return match[1] if match else None
 
 

@@ -4,12 +4,13 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from eventlake.core import layout
 from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.commit import Commit, Segment
-from eventlake.core.merkle import CompactRange
+from eventlake.core.merkle import EMPTY_ROOT, CompactRange
+from eventlake.core.segment import Segment
 from eventlake.log.chain import Chain
 from eventlake.log.stored import checked_bytes, part_of, stored_events
 from eventlake.progress import task
@@ -107,8 +108,9 @@ class PinnedHistory:
             if stretch.recorded_at is not None:
                 yield start, stretch.recorded_at
             else:
-                values = self.read(stretch, ["recorded_at"]).column("recorded_at").cast(pa.int64()).to_pylist()
-                yield from enumerate(values, start)
+                values = self.read(stretch, ["recorded_at"]).column("recorded_at").cast(pa.int64()).to_numpy()
+                rows = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
+                yield from zip((rows + start).tolist(), values[rows].tolist(), strict=True)
 
 
 def pin(chain: Chain, watermark: int) -> PinnedHistory:
@@ -116,24 +118,23 @@ def pin(chain: Chain, watermark: int) -> PinnedHistory:
 
     A watermark inside a commit costs one segment's leaves; at a commit's end the commit's own root is taken.
     """
-    parts = chain.segments(watermark)
+    manifest = chain.manifest()
     stretches = tuple(
-        Stretch(segment, None if segment.recorded else commit.recorded_at, min(segment.stop, watermark)) for commit, segment in parts
+        Stretch(segment, None if segment.recorded else summary.recorded_at, min(segment.stop, watermark))
+        for summary, segment in manifest.between(0, watermark)
     )
-    entry = chain.entries[chain.version_of(watermark - 1)] if watermark else None
-    root = _root(chain, stretches, entry.commit if entry else None, watermark)
-    checkpoint = Checkpoint(chain.origin, watermark, root)
-    return PinnedHistory(chain.storage, checkpoint, entry.commit_hash if entry else None, stretches)
+    if not watermark:
+        return PinnedHistory(chain.storage, Checkpoint(chain.origin, 0, EMPTY_ROOT.hex()), None, stretches)
+    last = manifest.commits[manifest.version_of(watermark - 1)]
+    root = last.root if last.stop == watermark else _root_inside(chain, stretches, last.version, watermark)
+    return PinnedHistory(chain.storage, Checkpoint(chain.origin, watermark, root), last.commit_hash, stretches)
 
 
-def _root(chain: Chain, stretches: tuple[Stretch, ...], last: Commit | None, watermark: int) -> str:
-    if last is None:
-        return CompactRange.empty().root().hex()
-    if last.stop == watermark:
-        return last.root
-    frontier = chain.entries[last.version - 1].commit.range if last.version else CompactRange.empty()
+def _root_inside(chain: Chain, stretches: tuple[Stretch, ...], version: int, watermark: int) -> str:
+    """The root at a watermark inside commit ``version``."""
+    frontier = chain.entry(version - 1).commit.range if version else CompactRange.empty()
     for stretch in stretches:
         segment = stretch.segment
-        if segment.start >= last.start:
-            frontier = frontier.merge(part_of(chain.storage, segment, segment.start, stretch.stop))
+        if segment.stop > frontier.stop:
+            frontier = frontier.merge(part_of(chain.storage, segment, max(segment.start, frontier.stop), min(segment.stop, watermark)))
     return frontier.root().hex()

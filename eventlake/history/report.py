@@ -1,9 +1,10 @@
 """What a verification found."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
+from eventlake.errors import EventlakeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,19 @@ class Finding:
     def __str__(self) -> str:
         """``path: message``."""
         return f"{self.path}: {self.message}"
+
+
+@dataclass(slots=True)
+class Tally:
+    """Findings as they are gathered."""
+
+    problems: list[Finding] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
+    size_bytes: int = 0
+
+    def blame(self, path: str, problem: object) -> None:
+        """Adds a problem."""
+        self.problems.append(Finding(path, problem.message if isinstance(problem, EventlakeError) else str(problem)))
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -95,7 +95,7 @@ def _at_instant(chain: Chain, instant: int) -> PinnedHistory:
         last = format_instant(head.commit.recorded_at) if head else "nothing yet"
         message = f"the lake has not moved past {format_instant(instant)} (its newest event was recorded at {last})"
         raise ConflictError(message, "events recorded before that instant may still come; take the head, or an earlier instant.")
-    for commit, segment in chain.segments(chain.watermark):
+    for commit, segment in chain.segments(0, chain.watermark):
         if segment.recorded is None:
             if commit.recorded_at >= instant:
                 return pin(chain, segment.start)
@@ -142,7 +142,8 @@ def _at_hash(chain: Chain, prefix: str) -> PinnedHistory:
 
 def _named_by_hash(chain: Chain, prefix: str) -> list[Checkpoint]:
     """The checkpoints of the commits and of the dataset manifests whose hash starts so."""
-    commits = [entry.commit.checkpoint for entry in chain.entries if entry.commit_hash.startswith(prefix)]
+    named = (commit for commit in chain.manifest().commits if commit.commit_hash.startswith(prefix))
+    commits = [Checkpoint(chain.origin, commit.stop, commit.root) for commit in named]
     return commits + _dataset_checkpoints(chain, prefix)
 
 

@@ -1,11 +1,12 @@
-"""Re-hashing what is stored: the log, its segments and, if asked, every event.
+"""Re-hashing what is stored: the log, its segments, the manifest and, if asked, every event.
 
-Each file is judged by itself, so that one damaged file does not hide another: commits carry a checksum, segments are named by their
-hash, and every commit names the one before.
+Each file is judged by itself, so that one damaged file does not hide another: commits carry a checksum, segments and tiers are named by
+their hash, and every commit names the one before.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,26 +15,22 @@ from eventlake.columns import leaves, segments
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex, unseal
 from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.commit import FORMAT, Commit, Segment, commit_hash
+from eventlake.core.commit import FORMAT, Commit, commit_hash
 from eventlake.core.formats import check_format
+from eventlake.core.manifest import CommitSummary
+from eventlake.core.merkle import CompactRange
+from eventlake.core.segment import Segment
 from eventlake.errors import EventlakeError
-from eventlake.history.report import Finding, Report
+from eventlake.history.report import Finding, Report, Tally
 from eventlake.history.resolve import at_checkpoint
+from eventlake.history.verify_manifest import Census, verify_hint, verify_keys, verify_tiers
 from eventlake.log.chain import Chain, Entry, check_follows
-from eventlake.log.known_ids import IdCensus
+from eventlake.log.manifest import Manifest, Placed
 from eventlake.progress import task
 from eventlake.storage import Storage
 
-
-@dataclass(slots=True)
-class _Tally:
-    problems: list[Finding] = field(default_factory=list)
-    notes: list[Finding] = field(default_factory=list)
-    size_bytes: int = 0
-
-    def blame(self, path: str, problem: object) -> None:
-        message = problem.message if isinstance(problem, EventlakeError) else str(problem)
-        self.problems.append(Finding(path, message))
+_AT_ONCE = 2
+"""Segments that are looked at together; each may take as many cores as there are."""
 
 
 def verify(storage: Storage, *, deep: bool = False, against: Checkpoint | None = None) -> Report:
@@ -41,30 +38,36 @@ def verify(storage: Storage, *, deep: bool = False, against: Checkpoint | None =
 
     Args:
         storage: Where the lake is.
-        deep: Also decode every segment, hash every event again, and look for a ``(source, id)`` that stands twice.
-        against: A checkpoint kept elsewhere; the history must extend it. Without one a missing newest commit cannot be noticed.
+        deep: Also decode every segment, hash every event again, make the manifest's keys again, and look for a ``(source, id)`` that stands
+            twice.
+        against: A checkpoint kept elsewhere; the history must extend it. Without one a missing newest commit may not be noticed.
     """
-    tally = _Tally()
+    tally = Tally()
     files = {item.path: item.size_bytes for item in storage.list("")}
     origin = _lake(storage, tally)
-    commits = _commits(storage, files, origin, tally)
-    chain = _chain(storage, origin, commits)
-    expected = {segment.sha256: (commit, segment) for commit in commits.values() for segment in commit.segments}
-    _segments(storage, files, list(expected.values()), tally)
-    if deep:
-        _events(chain, tally)
-    _strangers(storage, files, set(expected), tally)
+    entries = _commits(storage, files, origin, tally)
+    manifest = _manifest(entries, tally)
+    current = {segment.sha256: (summary, segment) for summary, segment in manifest.segments}
+    census = Census() if deep else None
+    _segments(storage, files, list(current.values()), tally, census)
+    chain = _chain(storage, origin, entries)
+    named = verify_tiers(chain, files, tally)
+    if census is not None:
+        verify_keys(chain, census, tally)
+    verify_hint(chain, files, max(entries, default=-1), tally)
+    superseded = {segment.sha256 for entry in entries.values() for segment in entry.commit.segments} - set(current)
+    unnamed = {path: size for path, size in files.items() if path not in named and layout.segment_sha256(path) not in current}
+    _strangers(storage, unnamed, superseded, tally)
     if against is not None:
         try:
             at_checkpoint(chain, against)
         except EventlakeError as error:
             tally.blame(layout.LOG, error)
     checkpoint = Checkpoint(chain.origin, chain.watermark, chain.root) if origin is not None else None
-    problems, notes = tuple(tally.problems), tuple(tally.notes)
-    return Report(checkpoint, deep, problems, notes, len(commits), len(expected), 0, tally.size_bytes)
+    return Report(checkpoint, deep, tuple(tally.problems), tuple(tally.notes), len(entries), len(current), 0, tally.size_bytes)
 
 
-def _lake(storage: Storage, tally: _Tally) -> str | None:
+def _lake(storage: Storage, tally: Tally) -> str | None:
     try:
         data = storage.read(layout.LAKE)
         tally.size_bytes += len(data)
@@ -76,92 +79,141 @@ def _lake(storage: Storage, tally: _Tally) -> str | None:
         return None
 
 
-def _commits(storage: Storage, files: dict[str, int], origin: str | None, tally: _Tally) -> dict[int, Commit]:
+def _commits(storage: Storage, files: dict[str, int], origin: str | None, tally: Tally) -> dict[int, Entry]:
     """The commits that are whole, by version; a link is checked wherever both of its ends are readable."""
     versions = sorted(version for path in files if (version := layout.commit_version(path)) is not None)
-    commits: dict[int, Commit] = {}
+    entries: dict[int, Entry] = {}
     hashes: dict[int, str] = {}
-    for last, version in zip([-1, *versions], versions, strict=False):
-        path = layout.commit_path(version)
-        if version > last + 1:
-            missing = f"{version - last - 1:,} commits from here on are" if version > last + 2 else "commit is"
-            tally.blame(layout.commit_path(last + 1), f"{missing} missing, but later ones are there")
+    with task("reading commits", len(versions)) as advance:
+        for last, version in zip([-1, *versions], versions, strict=False):
+            advance(1)
+            path = layout.commit_path(version)
+            if version > last + 1:
+                missing = f"{version - last - 1:,} commits from here on are" if version > last + 2 else "commit is"
+                tally.blame(layout.commit_path(last + 1), f"{missing} missing, but later ones are there")
+            try:
+                data = storage.read(path)
+                tally.size_bytes += len(data)
+                hashes[version] = commit_hash(data)
+                commit = Commit.decode(data, path)
+                entries[version] = Entry(commit, hashes[version])
+                before = entries.get(version - 1)
+                if before or not version:
+                    check_follows(commit, before, origin or commit.origin, path)
+                elif version - 1 in hashes and commit.prev != hashes[version - 1]:
+                    tally.blame(path, f"expected prev {hashes[version - 1]}, found {commit.prev}")
+            except EventlakeError as error:
+                tally.blame(path, error)
+    return entries
+
+
+def _manifest(entries: dict[int, Entry], tally: Tally) -> Manifest:
+    """What the readable commits add up to. A compacted segment must fold to the same range as those that it stands for."""
+    manifest = Manifest([], [])
+    plain: list[Entry] = []
+    for entry in entries.values():
+        if entry.commit.kind != "compact":
+            plain.append(entry)
+            continue
+        before = manifest = manifest.with_rows(one.row for one in plain)
+        plain = []
         try:
-            data = storage.read(path)
-            tally.size_bytes += len(data)
-            hashes[version] = commit_hash(data)
-            commit = commits[version] = Commit.decode(data, path)
-            before = commits.get(version - 1)
-            if before or not version:
-                check_follows(commit, Entry(before, hashes[version - 1]) if before else None, origin or commit.origin, path)
-            elif version - 1 in hashes and commit.prev != hashes[version - 1]:
-                tally.blame(path, f"expected prev {hashes[version - 1]}, found {commit.prev}")
+            manifest = before.with_rows([entry.row])
         except EventlakeError as error:
-            tally.blame(path, error)
-    return commits
+            tally.blame(layout.commit_path(entry.commit.version), error)
+        for segment in entry.commit.segments:
+            replaced = [one for _, one in before.between(segment.start, segment.stop)]
+            if not replaced or (replaced[0].start, replaced[-1].stop) != (segment.start, segment.stop):
+                continue
+            if _folded(replaced) != segment.range:
+                problem = f"its segment {segment.start:,}-{segment.stop:,} does not fold to what it replaces"
+                tally.blame(layout.commit_path(entry.commit.version), problem)
+    return manifest.with_rows(one.row for one in plain)
 
 
-def _chain(storage: Storage, origin: str | None, commits: dict[int, Commit]) -> Chain:
-    """As much of the chain as can be read from its beginning."""
-    chain = Chain(storage, origin or (commits[0].origin if 0 in commits else "unreadable"), 0)
-    try:
-        chain.refresh()
-    except EventlakeError:
-        return chain
+def _folded(replaced: list[Segment]) -> CompactRange | None:
+    total = CompactRange.empty(replaced[0].start)
+    for segment in replaced:
+        if segment.start != total.stop:
+            return None
+        total = total.merge(segment.range)
+    return total
+
+
+def _chain(storage: Storage, origin: str | None, entries: dict[int, Entry]) -> Chain:
+    """As much of the chain as is whole from its beginning."""
+    chain = Chain(storage, origin or (entries[0].commit.origin if 0 in entries else "unreadable"), 0)
+    while (entry := entries.get(chain.next_version)) is not None:
+        try:
+            check_follows(entry.commit, chain.head, chain.origin, layout.commit_path(entry.commit.version))
+        except EventlakeError:
+            break
+        chain.adopt(entry)
     return chain
 
 
-def _segments(storage: Storage, files: dict[str, int], expected: list[tuple[Commit, Segment]], tally: _Tally) -> None:
-    with task("hashing segments", sum(segment.size_bytes for _, segment in expected)) as advance:
-        for commit, segment in expected:
-            path = layout.segment_path(segment.sha256)
-            where = f"events {segment.start:,}-{segment.stop:,} of commit {commit.version}"
-            if path not in files:
-                tally.blame(path, f"missing; it holds {where}")
-            elif files[path] != segment.size_bytes:
-                tally.blame(path, f"expected {segment.size_bytes:,} bytes, found {files[path]:,}; it holds {where}")
-            else:
-                found = _sha256(storage, path, tally)
-                if found not in {None, segment.sha256}:
-                    tally.blame(path, f"expected sha256 {segment.sha256}, found {found}; it holds {where}")
-            advance(segment.size_bytes)
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What a look at one segment found."""
+
+    summary: CommitSummary
+    segment: Segment
+    problems: list[object]
+    size_bytes: int
+    table: pa.Table | None
 
 
-def _sha256(storage: Storage, path: str, tally: _Tally) -> str | None:
-    """The hash of a file, or None where it cannot be read, which is a finding: one bad sector must not hide the rest."""
-    try:
-        data = storage.read(path)
-    except EventlakeError as error:
-        tally.blame(path, error)
-        return None
-    tally.size_bytes += len(data)
-    return sha256_hex(data)
+def _segments(storage: Storage, files: dict[str, int], expected: list[Placed], tally: Tally, census: Census | None) -> None:
+    """Hashes every segment; with a census also every event in it."""
 
+    def look(placed: Placed) -> _Looked:
+        return _look(storage, files, placed, deep=census is not None)
 
-def _events(chain: Chain, tally: _Tally) -> None:
-    damaged = {finding.path for finding in tally.problems}
-    census = IdCensus()
-    with task("hashing events", chain.watermark) as advance:
-        for commit, segment in chain.segments(chain.watermark):
-            path = layout.segment_path(segment.sha256)
-            if path not in damaged:
-                try:
-                    table = segments.decode(chain.storage.read(path), path)
-                    for problem in _event_problems(commit, segment, table):
-                        tally.blame(path, problem)
-                    census.add(segment, table)
-                except EventlakeError as error:
-                    tally.blame(path, error)
-            advance(segment.rows)
-    for segment, sequence, key in census.repeated(lambda part: segments.decode(chain.storage.read(_path(part)), _path(part))):
-        tally.blame(_path(segment), f"(source, id) stands twice: {key}, the second time at sequence {sequence:,}")
+    with ThreadPoolExecutor(_AT_ONCE) as pool, task("hashing segments", sum(segment.rows for _, segment in expected)) as advance:
+        for start in range(0, len(expected), _AT_ONCE):
+            for looked in pool.map(look, expected[start : start + _AT_ONCE]):
+                path = layout.segment_path(looked.segment.sha256)
+                for problem in looked.problems:
+                    tally.blame(path, problem)
+                tally.size_bytes += looked.size_bytes
+                if census is not None and looked.table is not None:
+                    census.add(looked.segment, looked.table)
+                advance(looked.segment.rows)
+    if census is not None:
+        for segment, sequence, key in census.repeated(lambda part: segments.decode(storage.read(_path(part)), _path(part))):
+            tally.blame(_path(segment), f"(source, id) stands twice: {key}, the second time at sequence {sequence:,}")
 
 
 def _path(segment: Segment) -> str:
     return layout.segment_path(segment.sha256)
 
 
-def _event_problems(commit: Commit, segment: Segment, table: pa.Table) -> Iterator[str]:
+def _look(storage: Storage, files: dict[str, int], placed: Placed, *, deep: bool) -> _Looked:
+    summary, segment = placed
+    path = _path(segment)
+    where = f"events {segment.start:,}-{segment.stop:,} of commit {summary.version}"
+    problems: list[object] = []
+    data, table = b"", None
+    if path not in files:
+        problems.append(f"missing; it holds {where}")
+    elif files[path] != segment.size_bytes:
+        problems.append(f"expected {segment.size_bytes:,} bytes, found {files[path]:,}; it holds {where}")
+    else:
+        try:
+            data = storage.read(path)
+            found = sha256_hex(data)
+            if found != segment.sha256:
+                problems.append(f"expected sha256 {segment.sha256}, found {found}; it holds {where}")
+            elif deep:
+                table = segments.decode(data, path)
+                problems += _event_problems(summary, segment, table)
+        except EventlakeError as error:
+            # One bad sector must not hide the rest.
+            problems.append(error)
+    return _Looked(summary, segment, problems, len(data), table)
+
+
+def _event_problems(summary: CommitSummary, segment: Segment, table: pa.Table) -> Iterator[str]:
     """What a segment's events say that its commit does not."""
     if table.num_rows != segment.rows:
         yield f"expected {segment.rows:,} events, found {table.num_rows:,}"
@@ -175,22 +227,46 @@ def _event_problems(commit: Commit, segment: Segment, table: pa.Table) -> Iterat
     if "recorded_at" in table.column_names:
         recorded = table.column("recorded_at").combine_chunks().cast(pa.int64())
         steps = pc.less(recorded[1:], recorded[:-1])
-        if pc.any(steps).as_py() or recorded[-1].as_py() > commit.recorded_at:
+        if pc.any(steps).as_py() or recorded[-1].as_py() > summary.recorded_at:
             yield "recorded_at decreases"
+    if "sequence" in table.column_names:
+        expected = pa.array(range(segment.start, segment.stop), pa.int64())
+        if not table.column("sequence").combine_chunks().equals(expected):
+            yield "its sequences are not those at which it stands"
 
 
-def _strangers(storage: Storage, files: dict[str, int], expected: set[str], tally: _Tally) -> None:
-    """Files that no commit names. Those below ``builds/`` are judged with the datasets."""
+def _strangers(storage: Storage, files: dict[str, int], superseded: set[str], tally: Tally) -> None:
+    """Files that the head does not need. Those below ``builds/`` are judged with the datasets."""
     for path in files:
-        sha256 = layout.segment_sha256(path)
-        if path == layout.LAKE or layout.commit_version(path) is not None or sha256 in expected or path.startswith(f"{layout.BUILDS}/"):
+        sha256 = layout.segment_sha256(path) or layout.keys_sha256(path) or layout.rows_sha256(path)
+        known = path in {layout.LAKE, layout.HINT} or layout.commit_version(path) is not None or path.startswith(f"{layout.BUILDS}/")
+        if known:
             continue
         if layout.is_temporary(path):
             tally.notes.append(Finding(path, "left by an interrupted write; harmless"))
-        elif sha256 is not None and _sha256(storage, path, tally) == sha256:
-            tally.notes.append(Finding(path, "no commit names this segment: an interrupted append left it; harmless"))
+        elif sha256 is not None and (_sha256(storage, path, tally) or "").startswith(sha256):
+            tally.notes.append(Finding(path, _why_unneeded(path, sha256, superseded)))
         else:
             tally.blame(path, "extra: not a file of this lake")
+
+
+def _why_unneeded(path: str, sha256: str, superseded: set[str]) -> str:
+    if layout.segment_sha256(path) is None:
+        return "a part of the manifest that newer parts stand for, or that an interrupted write left; harmless"
+    if sha256 in superseded:
+        return "compacted: another segment holds its events; harmless"
+    return "no commit names this segment: an interrupted append left it; harmless"
+
+
+def _sha256(storage: Storage, path: str, tally: Tally) -> str | None:
+    """The hash of a file, or None where it cannot be read, which is a finding."""
+    try:
+        data = storage.read(path)
+    except EventlakeError as error:
+        tally.blame(path, error)
+        return None
+    tally.size_bytes += len(data)
+    return sha256_hex(data)
 
 
 def with_findings(report: Report, problems: list[Finding], notes: list[Finding], datasets: int, size_bytes: int) -> Report:

@@ -5,11 +5,10 @@ Nothing is deleted on failure; a segment nobody's commit names is harmless.
 """
 
 import random
+import secrets
 import time
-import uuid
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 import pyarrow as pa
@@ -20,15 +19,19 @@ from eventlake.columns.problems import Problem
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
 from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.commit import Commit, Delivery, Position, Segment
+from eventlake.core.delivery import Position
+from eventlake.core.expectation import Expectation
 from eventlake.core.instants import format_instant
-from eventlake.core.merkle import CompactRange
-from eventlake.errors import ConflictError, CorruptionError, InvalidEventsError, InvalidInputError, StorageError
+from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError, StorageError
 from eventlake.log.chain import Chain
-from eventlake.log.known_ids import KnownIds
+from eventlake.log.commits import Delivered, Piece, append_commit, new_commit_id, pause_after_lost_race
+from eventlake.log.duplicates import IN_THE_LAKE, known_problems, new_to
+from eventlake.log.expectations import check_expectations
+from eventlake.log.known_ids import known
 from eventlake.log.positions import earlier_receipt
 from eventlake.log.publish import publish
 from eventlake.log.receipt import Receipt, receipt_of
+from eventlake.log.recent import own_keys, stored_where_large
 from eventlake.progress import task
 from eventlake.storage import NotDurableError, NotStoredError, ObjectExistsError, Storage
 
@@ -37,90 +40,108 @@ MAX_CLOCK_LEAD_US = 5 * 60 * 1_000_000
 """A commit's ``recorded_at`` may run this far ahead of the writer's clock."""
 
 
-Delivered = tuple[Position, int, int]
-"""A producer's position and the rows ``[first, last)`` of the batch that it is about."""
-
-
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A segment's worth of a batch, encoded and hashed; it has no sequence yet."""
+class Terms:
+    """On what terms a batch is appended.
 
-    sha256: str
-    size_bytes: int
-    columns: tuple[str, ...]
-    hashes: leaves.Hashes
-    statistics: segments.Statistics
+    Attributes:
+        position: Where it stands in its producer's stream; a batch that is in the lake already gets its first receipt.
+        expect: What must hold at the commit that it follows.
+        skip_identical: Whether events that the lake holds already, exactly so, are left out instead of refused.
+    """
 
-    def at(self, start: int) -> Segment:
-        """The segment this piece becomes when its first row gets the sequence ``start``."""
-        return Segment(
-            sha256=self.sha256,
-            size_bytes=self.size_bytes,
-            start=start,
-            stop=start + len(self.hashes),
-            columns=self.columns,
-            nodes=tuple(leaves.compact_range(self.hashes, start).hex()),
-            types=self.statistics.types,
-            time=self.statistics.time,
-            undated=self.statistics.undated,
-            recorded=self.statistics.recorded,
-        )
+    position: Position | None = None
+    expect: tuple[Expectation, ...] = ()
+    skip_identical: bool = False
+
+    def delivered(self, rows: int) -> tuple[Delivered, ...]:
+        """What of a commit's rows is the producer's batch."""
+        return ((self.position, 0, rows),) if self.position else ()
 
 
-def append(chain: Chain, known: KnownIds, batch: Batch, now: int, position: Position | None = None) -> Receipt:
+def append(chain: Chain, batch: Batch, now: int, terms: Terms) -> Receipt:
     """Appends a checked batch, whole or not at all; on return it is durable.
 
     Args:
         chain: The lake's log; refreshed to the new head.
-        known: The ids of the same chain.
         batch: From ``intake.checked_batch``.
         now: The writer's clock, microseconds.
-        position: Where the batch stands in its producer's stream; a batch that is in the lake already gets its first receipt.
+        terms: What else must hold.
 
     Raises:
         InvalidEventsError: A ``(source, id)`` is in the lake already.
-        ConflictError: The batch names sequences that are not the next ones, or its position is not the producer's next.
+        ConflictError: The batch names sequences that are not the next ones, its position is not the producer's next, or what was expected
+            does not hold.
         CommitUnknownError: The store failed while the commit was published.
         StorageError: The store failed before; nothing was appended.
     """
     chain.refresh()
-    if not batch.rows:
-        return nothing(chain, position)
-    if position and (earlier := earlier_receipt(chain, batch, position)):
-        return earlier
-    _check(chain, known, batch, now)
+    given = batch.rows
+    if not given:
+        return nothing(chain, terms.position)
+    while True:
+        if terms.skip_identical:
+            batch = new_to(chain, batch)
+        if earlier := _earlier_or_sound(chain, batch, now, terms, 0):
+            return earlier
+        if not batch.rows:
+            return nothing(chain, None, skipped=given)
+        receipt = _publish(chain, batch, now, terms)
+        if receipt is not None:
+            return replace(receipt, skipped=given - batch.rows)
+
+
+def _publish(chain: Chain, batch: Batch, now: int, terms: Terms) -> Receipt | None:
+    """Stores a batch that is sound at the head and commits it; None where another writer brought some of its events meanwhile."""
+    checked = chain.next_version
     pieces = publish_segments(chain.storage, batch)
     commit_id = new_commit_id()
+    own = own_keys(batch.sorted_keys, batch.frame, [terms.position] if terms.position else [], commit_id)
+    stored = stored_where_large(chain.storage, own)
     attempt = 0
     while True:
-        delivered = ((position, 0, batch.rows),) if position else ()
-        commit = make_commit(chain, pieces, commit_id, recorded_at(chain, batch, now), delivered)
-        data = commit.encode()
-        if publish(chain.storage, commit, data):
-            break
+        with chain.storage.turn(layout.LOG):
+            chain.refresh()
+            if chain.next_version > checked:
+                if terms.skip_identical and known(chain, batch, checked):
+                    return None
+                if earlier := _earlier_or_sound(chain, batch, now, terms, checked):
+                    return earlier
+                checked = chain.next_version
+            commit = append_commit(
+                chain, pieces, commit_id, recorded_at(chain, batch, now), delivered=terms.delivered(batch.rows), own=stored
+            )
+            data = commit.encode()
+            if publish(chain.storage, commit, data):
+                return receipt_of(chain.published(commit, data))
         attempt += 1
         pause_after_lost_race(attempt)
-        chain.refresh()
-        if position and (earlier := earlier_receipt(chain, batch, position)):
-            return earlier
-        _check(chain, known, batch, now)
-    entry = chain.extend(commit, data)
-    known.add(batch.frame, commit.stop)
-    return receipt_of(entry)
 
 
-def new_commit_id() -> str:
-    """Says whose attempt a commit is."""
-    return str(uuid.uuid4())
+def _earlier_or_sound(chain: Chain, batch: Batch, now: int, terms: Terms, since: int) -> Receipt | None:
+    """The batch's first receipt where it is in the lake already; None where it can follow the head.
+
+    Raises:
+        InvalidEventsError: A ``(source, id)`` stands in a commit from version ``since`` on, or the batch's clock does not fit.
+        ConflictError: Something else does not hold.
+    """
+    if terms.position and (earlier := earlier_receipt(chain, batch, terms.position)):
+        return earlier
+    check_expectations(chain, terms.expect)
+    problems = known_problems(known(chain, batch, since), batch)
+    if batch.recorded_at is not None and batch.rows:
+        problems += _clock_problems(chain, batch.recorded_at, now)
+    if problems:
+        raise InvalidEventsError(problems, IN_THE_LAKE)
+    if batch.sequence is not None and batch.sequence[0].as_py() != chain.watermark:
+        found = batch.sequence[0].as_py()
+        message = f"the batch expects the sequences from {found:,}, the next one is {chain.watermark:,}"
+        raise ConflictError(message, "drop the column 'sequence' to take the next ones.", expected=chain.watermark, found=found)
+    return None
 
 
-def pause_after_lost_race(attempt: int) -> None:
-    """A short random pause, longer the more races were lost."""
-    time.sleep(random.uniform(0, 0.002 * min(attempt, 50)))  # noqa: S311 - jitter, no secret
-
-
-def nothing(chain: Chain, position: Position | None) -> Receipt:
-    """The receipt of an empty batch.
+def nothing(chain: Chain, position: Position | None, *, skipped: int = 0) -> Receipt:
+    """The receipt of an empty batch, or of one of which nothing was left.
 
     Raises:
         InvalidInputError: It claims a position.
@@ -128,20 +149,7 @@ def nothing(chain: Chain, position: Position | None) -> Receipt:
     if position:
         message = f"an empty batch cannot take {position}"
         raise InvalidInputError(message, "leave the position to the next batch that has events.")
-    return Receipt(chain.watermark, chain.watermark, Checkpoint(chain.origin, chain.watermark, chain.root), None, None)
-
-
-def _check(chain: Chain, known: KnownIds, batch: Batch, now: int) -> None:
-    """What must hold at the head the commit will follow; checked again after a lost race."""
-    problems = known.duplicates(batch.frame)
-    if batch.recorded_at is not None:
-        problems += _clock_problems(chain, batch.recorded_at, now)
-    if problems:
-        raise InvalidEventsError(problems, "leave out the rows that are in the lake; corrections are new events with new ids.")
-    if batch.sequence is not None and batch.sequence[0].as_py() != chain.watermark:
-        found = batch.sequence[0].as_py()
-        message = f"the batch expects the sequences from {found:,}, the next one is {chain.watermark:,}"
-        raise ConflictError(message, "drop the column 'sequence' to take the next ones.", expected=chain.watermark, found=found)
+    return Receipt(chain.watermark, chain.watermark, Checkpoint(chain.origin, chain.watermark, chain.root), None, None, skipped)
 
 
 def _clock_problems(chain: Chain, recorded_at: pa.Array, now: int) -> list[Problem]:
@@ -182,21 +190,25 @@ def publish_segments(storage: Storage, batch: Batch) -> list[Piece]:
 def _publish_segment(storage: Storage, events: pl.DataFrame, stored: pa.Table) -> Piece:
     with ThreadPoolExecutor(1) as hashing:
         hashes = hashing.submit(leaves.leaf_hashes, events)
-        data = segments.encode(stored)
-        sha256 = sha256_hex(data)
-        _create_segment(storage, sha256, data)
+        data, sha256 = store_segment(storage, stored)
         return Piece(sha256, len(data), tuple(stored.column_names), hashes.result(), segments.statistics(stored))
 
 
-def _create_segment(storage: Storage, sha256: str, data: bytes) -> None:
-    path = layout.segment_path(sha256)
-    try:
-        _create_patiently(storage, path, data)
-    except ObjectExistsError:
-        found = sha256_hex(storage.read(path))
-        if found != sha256:
-            message = f"{path} is damaged: its bytes have sha256 {found}"
-            raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file.", path=path) from None
+def store_segment(storage: Storage, stored: pa.Table) -> tuple[bytes, str]:
+    """Encodes and stores a segment's columns; gives its bytes and their SHA-256.
+
+    A segment of that name that is there already was left by an attempt that failed, and whoever collects garbage may be about to delete
+    it. It is not taken over: the same events go under a fresh name.
+    """
+    data = segments.encode(stored)
+    while True:
+        sha256 = sha256_hex(data)
+        try:
+            _create_patiently(storage, layout.segment_path(sha256), data)
+        except ObjectExistsError:
+            data = segments.encode(stored, attempt=secrets.token_hex(8))
+        else:
+            return data, sha256
 
 
 def _create_patiently(storage: Storage, path: str, data: bytes) -> None:
@@ -212,31 +224,3 @@ def _create_patiently(storage: Storage, path: str, data: bytes) -> None:
             time.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311 - jitter, no secret
         else:
             return
-
-
-def make_commit(
-    chain: Chain, pieces: list[Piece], commit_id: str, recorded_at: int, delivered: Sequence[Delivered] = (), *, kind: str = "append"
-) -> Commit:
-    """The commit that would follow the head now."""
-    start = sequence = chain.watermark
-    frontier: CompactRange = chain.frontier
-    placed = []
-    for piece in pieces:
-        segment = piece.at(sequence)
-        frontier = frontier.merge(segment.range)
-        sequence = segment.stop
-        placed.append(segment)
-    return Commit(
-        version=len(chain.entries),
-        origin=chain.origin,
-        prev=chain.head.commit_hash if chain.head else None,
-        commit_id=commit_id,
-        kind=kind,
-        recorded_at=recorded_at,
-        start=start,
-        stop=sequence,
-        root=frontier.root().hex(),
-        frontier=tuple(frontier.hex()),
-        segments=tuple(placed),
-        deliveries=tuple(Delivery(position, start + first, start + last) for position, first, last in delivered),
-    )

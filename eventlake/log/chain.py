@@ -1,17 +1,34 @@
-"""The chain of commits as this process has read it. It only ever grows, so whoever remembers a version shares the rest."""
+"""The chain of commits as this process has read it: its head, what no tier holds yet, and by number whatever else is asked for."""
 
-import bisect
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from eventlake.columns import manifest_rows
+from eventlake.columns.envelope import whole_columns
+from eventlake.columns.keys import KeyRun, event_keys, merged
 from eventlake.core import layout
-from eventlake.core.canonical import seal, unseal
+from eventlake.core.canonical import seal, sha256_hex, unseal
 from eventlake.core.checkpoint import check_origin
-from eventlake.core.commit import FORMAT, Commit, Delivery, Position, Segment, commit_hash
+from eventlake.core.commit import FORMAT, Commit, commit_hash
 from eventlake.core.formats import check_format
 from eventlake.core.instants import format_instant
+from eventlake.core.manifest import CommitSummary, Tier
 from eventlake.core.merkle import EMPTY_ROOT, CompactRange
 from eventlake.errors import AlreadyExistsError, CorruptionError, NotFoundError
-from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage
+from eventlake.log import hint
+from eventlake.log.key_index import KeyIndex
+from eventlake.log.manifest import Manifest, Placed
+from eventlake.log.recent import own_keys
+from eventlake.log.stored import stored_events
+from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, probe
+
+_NEAR = 64
+"""So many commits are read one by one; a head that is farther away is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,43 +38,52 @@ class Entry:
     commit: Commit
     commit_hash: str
 
+    @property
+    def summary(self) -> CommitSummary:
+        """What the manifest keeps of it."""
+        one = self.commit
+        return CommitSummary(one.version, self.commit_hash, one.kind, one.recorded_at, one.start, one.stop, one.root)
+
+    @property
+    def row(self) -> manifest_rows.Row:
+        """The summary with the segments that the commit named."""
+        return self.summary, self.commit.segments
+
 
 class Chain:
-    """The commits ``0 … head``, read by number, each checked against the one before.
+    """The commits ``0 … head``. It only ever grows, so whoever remembers a version shares the rest.
 
     Attributes:
         storage: Where the lake is.
         origin: The lake's name.
         created: Microseconds.
-        entries: One per commit, in order.
+        head: The newest commit, or None in an empty lake.
+        keys: By which commits are found again.
     """
 
     def __init__(self, storage: Storage, origin: str, created: int) -> None:
         self.storage = storage
         self.origin = origin
         self.created = created
-        self.entries: list[Entry] = []
-        self._stops: list[int] = []
-        self._positions: dict[str, dict[int, tuple[int, Delivery]]] = {}
+        self.head: Entry | None = None
+        self._tail: list[Entry] = []
+        self.keys = KeyIndex(storage, self._keys_again)
+        self._folded: tuple[tuple[Tier, ...], Manifest] = ((), Manifest([], []))
 
     def extend(self, commit: Commit, data: bytes) -> Entry:
-        """Adds the commit that this process has just published after the head, without reading it back."""
-        entry = Entry(commit, commit_hash(data))
-        self.entries.append(entry)
-        self._stops.append(commit.stop)
-        for delivery in commit.deliveries:
-            self._positions.setdefault(delivery.position.producer, {})[delivery.position.position] = (commit.version, delivery)
+        """Adds the commit that follows the head, which this process has published or read."""
+        return self.adopt(Entry(commit, commit_hash(data)))
+
+    def adopt(self, entry: Entry) -> Entry:
+        """Makes the commit that follows the head the head."""
+        self.head = entry
+        self._tail = [*(one for one in self._tail if one.commit.version >= entry.commit.recent.start), entry]
         return entry
 
-    def at_position(self, position: Position) -> tuple[Entry, Delivery] | None:
-        """The commit that holds this position of its producer's stream, and where in it; or None."""
-        found = self._positions.get(position.producer, {}).get(position.position)
-        return None if found is None else (self.entries[found[0]], found[1])
-
-    def next_position(self, producer: str) -> int | None:
-        """The position that the producer's next batch must have; None where it has none yet."""
-        known = self._positions.get(producer)
-        return max(known) + 1 if known else None
+    def published(self, commit: Commit, data: bytes) -> Entry:
+        """``extend``, and leaves a hint for those who open the lake."""
+        hint.leave(self.storage, self.origin, commit.version)
+        return self.extend(commit, data)
 
     def refresh(self) -> None:
         """Reads the commits that were added since.
@@ -65,48 +91,175 @@ class Chain:
         Raises:
             CorruptionError: A commit is damaged or does not follow the one before.
         """
-        while True:
-            path = layout.commit_path(len(self.entries))
-            try:
-                data = self.storage.read(path)
-            except ObjectMissingError:
-                return
-            commit = Commit.decode(data, path)
-            check_follows(commit, self.head, self.origin, path)
-            self.extend(commit, data)
+        read = 0
+        while self._read_next():
+            read += 1
+            if read % _NEAR == 0:
+                self.leap(hint.probe(self.storage, self.next_version - 1))
+
+    def leap(self, version: int) -> None:
+        """Makes commit ``version`` the head, without reading those on the way to it."""
+        if version >= self.next_version:
+            self.head = self.read_entry(version)
+            self._tail = [self.head]
+
+    def _read_next(self) -> bool:
+        path = layout.commit_path(self.next_version)
+        try:
+            data = self.storage.read(path)
+        except ObjectMissingError:
+            return False
+        commit = Commit.decode(data, path)
+        check_follows(commit, self.head, self.origin, path)
+        self.extend(commit, data)
+        return True
+
+    def entry(self, version: int) -> Entry:
+        """A commit of the chain, read where it is not at hand.
+
+        Raises:
+            CorruptionError: It is damaged or missing.
+        """
+        if self._tail and version >= self._tail[0].commit.version:
+            return self._tail[version - self._tail[0].commit.version]
+        return self.read_entry(version)
+
+    def read_entry(self, version: int) -> Entry:
+        """A commit, read from the log.
+
+        Raises:
+            CorruptionError: It is damaged, missing or another lake's.
+        """
+        path = layout.commit_path(version)
+        try:
+            data = self.storage.read(path)
+        except ObjectMissingError as error:
+            message = f"{path} is missing, but later commits are there"
+            raise CorruptionError(message, "restore it from a backup; commits are never deleted.", path=path) from error
+        commit = Commit.decode(data, path)
+        if (commit.version, commit.origin) != (version, self.origin):
+            message = f"{path} is commit {commit.version} of {commit.origin}, expected commit {version} of {self.origin}"
+            raise CorruptionError(message, "run 'eventlake verify LAKE'; the log was edited or mixed with another one.", path=path)
+        return Entry(commit, commit_hash(data))
+
+    def entries(self) -> Iterator[Entry]:
+        """All commits, oldest first, each read and checked against the one before."""
+        before = None
+        for version in range(self.next_version):
+            entry = self.entry(version)
+            check_follows(entry.commit, before, self.origin, layout.commit_path(version))
+            before = entry
+            yield entry
+
+    def tail(self) -> list[Entry]:
+        """The commits that no tier holds, oldest first; read and checked where they are not at hand.
+
+        Raises:
+            CorruptionError: One of them is damaged or missing.
+        """
+        if self.head is None:
+            return []
+        first = self.head.commit.recent.start
+        if self._tail[0].commit.version > first:
+            tail = [*(self.read_entry(version) for version in range(first, self._tail[0].commit.version)), *self._tail]
+            for before, entry in zip([None, *tail], tail, strict=False):
+                if before or not first:
+                    check_follows(entry.commit, before, self.origin, layout.commit_path(entry.commit.version))
+            self._tail = tail
+        return self._tail
+
+    def newest(self, kind: str, text: str, wanted: Callable[[Entry], bool]) -> Entry | None:
+        """The newest commit that is wanted, all of which have the key ``text`` of ``kind``; None where there is none."""
+        version = self.keys.newest(self.head.commit if self.head else None, kind, text)
+        if version is None:
+            return None
+        entry = self.entry(version)
+        if wanted(entry):
+            return entry
+        # Two texts with one fingerprint: once in some ten million questions of ten million texts, and then the log knows.
+        earlier = (self.entry(number) for number in range(self.next_version - 1, -1, -1))
+        return next((entry for entry in earlier if wanted(entry)), None)
+
+    def events(self, start: int, stop: int, columns: list[str]) -> pa.Table:
+        """Columns of the events ``[start, stop)``, from segments whose hashes are checked; those that no segment has are null.
+
+        Raises:
+            CorruptionError: A segment is damaged.
+        """
+        tables = [
+            whole_columns(stored_events(self.storage, segment, columns), columns).slice(
+                max(start - segment.start, 0), min(stop, segment.stop) - max(start, segment.start)
+            )
+            for _, segment in self.segments(start, stop)
+        ]
+        return pa.concat_tables(tables)
+
+    def _keys_again(self, start: int, stop: int) -> KeyRun:
+        """The keys of the commits ``[start, stop)``, from their events."""
+        runs = []
+        for version in range(start, stop):
+            commit = self.entry(version).commit
+            events = pl.DataFrame(self.events(commit.start, commit.stop, ["source", "id", "subject"])) if commit.kind == "append" else None
+            ids = np.empty(0, np.uint64) if events is None else np.sort(event_keys(events))
+            positions = [delivery.position for delivery in commit.deliveries]
+            runs.append(own_keys(ids, events, positions, commit.commit_id).at(version))
+        return merged(runs, stop)
+
+    def manifest(self) -> Manifest:
+        """Every commit's summary, and the segments that hold the events now.
+
+        Raises:
+            CorruptionError: What the manifest is made of is damaged.
+        """
+        if self.head is None:
+            return Manifest([], [])
+        tiers = self.head.commit.tiers
+        if self._folded[0] != tiers:
+            manifest = Manifest([], [])
+            for tier in tiers:
+                manifest = manifest.with_rows(self.rows_of(tier))
+            self._folded = (tiers, manifest)
+        return self._folded[1].with_rows(entry.row for entry in self.tail())
+
+    def rows_of(self, tier: Tier) -> list[manifest_rows.Row]:
+        """A tier's commits with their segments; read from the log where the tier's file is lost or damaged."""
+        path = layout.rows_path(tier.stop, tier.rows_sha256)
+        try:
+            data = self.storage.read(path)
+        except ObjectMissingError:
+            data = b""
+        if sha256_hex(data) == tier.rows_sha256:
+            return manifest_rows.decode(data, path)
+        warnings.warn(f"{path} is missing or damaged; read from the log instead; run 'eventlake verify'", stacklevel=2)
+        return [self.read_entry(version).row for version in range(tier.start, tier.stop)]
 
     @property
-    def head(self) -> Entry | None:
-        """The newest commit, or None in an empty lake."""
-        return self.entries[-1] if self.entries else None
+    def next_version(self) -> int:
+        """The version that the next commit will have."""
+        return self.head.commit.version + 1 if self.head else 0
 
     @property
     def watermark(self) -> int:
         """Number of events."""
-        return self._stops[-1] if self._stops else 0
+        return self.head.commit.stop if self.head else 0
 
     @property
     def frontier(self) -> CompactRange:
         """The compact range ``[0, watermark)``."""
-        return self.entries[-1].commit.range if self.entries else CompactRange.empty()
+        return self.head.commit.range if self.head else CompactRange.empty()
 
     @property
     def root(self) -> str:
         """The root at the head, hex."""
-        return self.entries[-1].commit.root if self.entries else EMPTY_ROOT.hex()
+        return self.head.commit.root if self.head else EMPTY_ROOT.hex()
 
     def next_instant(self, now: int) -> int:
         """The ``recorded_at`` of a commit made at ``now``: a writer whose clock is behind takes the head's."""
-        return max(now, self.entries[-1].commit.recorded_at) if self.entries else now
+        return max(now, self.head.commit.recorded_at) if self.head else now
 
-    def version_of(self, sequence: int) -> int:
-        """The version of the commit that holds the event ``sequence``."""
-        return bisect.bisect_right(self._stops, sequence)
-
-    def segments(self, watermark: int) -> list[tuple[Commit, Segment]]:
-        """The segments with events below ``watermark``, in order, each with its commit; the last may reach beyond it."""
-        commits = (entry.commit for entry in self.entries[: self.version_of(watermark - 1) + 1]) if watermark else ()
-        return [(commit, segment) for commit in commits for segment in commit.segments if segment.start < watermark]
+    def segments(self, start: int, stop: int) -> list[Placed]:
+        """The segments that hold the events ``[start, stop)`` now, in order; the outer ones may reach beyond."""
+        return self.manifest().between(start, stop)
 
 
 def check_follows(commit: Commit, before: Entry | None, origin: str, path: str) -> None:
@@ -127,13 +280,14 @@ def check_follows(commit: Commit, before: Entry | None, origin: str, path: str) 
             message = f"{path} does not follow the commit before it: expected {field} {value}, found {found}"
             raise CorruptionError(message, "run 'eventlake verify LAKE'; the log was edited or mixed with another one.", path=path)
     last: int | None = before.commit.recorded_at if before else None
-    for first, stop in (*(segment.recorded for segment in commit.segments if segment.recorded), (commit.recorded_at,) * 2):
+    appended = commit.segments if commit.kind == "append" else ()
+    for first, stop in (*(segment.recorded for segment in appended if segment.recorded), (commit.recorded_at,) * 2):
         if last is not None and first < last:
             message = f"{path} was recorded at {format_instant(first)}, before what it follows ({format_instant(last)})"
             raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=path)
         last = stop
     frontier = before.commit.range if before else CompactRange.empty()
-    for segment in commit.segments:
+    for segment in appended:
         frontier = frontier.merge(segment.range)
     if frontier != commit.range:
         message = f"{path}: the leaves of its segments do not fold to its root {commit.root}"
@@ -153,6 +307,7 @@ def create_chain(storage: Storage, origin: str, created: int) -> Chain:
     if stranger is not None and not _has_lake(storage):
         message = f"{storage.uri} is not empty: it holds {stranger}"
         raise AlreadyExistsError(message, "give an empty or new folder.", uri=storage.uri)
+    probe(storage)
     try:
         storage.create(layout.LAKE, seal({"created": created, "format": FORMAT, "origin": origin}))
     except ObjectExistsError:
@@ -175,7 +330,7 @@ def open_chain(storage: Storage) -> Chain:
     Raises:
         NotFoundError: There is no lake.
         UnsupportedFormatError: Written by a newer eventlake.
-        CorruptionError: ``lake.json`` or a commit is damaged, or one is missing in the middle.
+        CorruptionError: ``lake.json`` or the newest commit is damaged, or it is missing.
     """
     try:
         data = storage.read(layout.LAKE)
@@ -189,11 +344,5 @@ def open_chain(storage: Storage) -> Chain:
         message = f"{layout.LAKE} is damaged: expected an origin and when it was created, found {document}"
         raise CorruptionError(message, "restore it from a backup.", path=layout.LAKE)
     chain = Chain(storage, origin, created)
-    # Listed before it is read: whatever was there then must be reached by number now, however many more are added meanwhile.
-    listed = [version for item in storage.list(layout.LOG) if (version := layout.commit_version(item.path)) is not None]
-    chain.refresh()
-    if max(listed, default=-1) >= len(chain.entries):
-        missing = layout.commit_path(len(chain.entries))
-        message = f"{missing} is missing, but later commits are there ({layout.commit_path(max(listed))})"
-        raise CorruptionError(message, "restore it from a backup; commits are never deleted.", path=missing)
+    chain.leap(hint.newest_version(storage, origin))
     return chain

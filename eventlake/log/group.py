@@ -8,20 +8,24 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
 
 from eventlake.columns.envelope import Batch
+from eventlake.columns.keys import doubled
 from eventlake.columns.problems import Problem
-from eventlake.core.commit import Position
+from eventlake.core import layout
+from eventlake.core.delivery import Position
 from eventlake.errors import EventlakeError, InvalidEventsError, InvalidInputError
-from eventlake.log.append import make_commit, new_commit_id, nothing, pause_after_lost_race, publish_segments, recorded_at
+from eventlake.log.append import nothing, publish_segments, recorded_at
 from eventlake.log.chain import Chain
+from eventlake.log.commits import Delivered, append_commit, new_commit_id, pause_after_lost_race
+from eventlake.log.duplicates import IN_THE_LAKE, known_problems
 from eventlake.log.intake import checked_batch
-from eventlake.log.known_ids import KnownIds
+from eventlake.log.known_ids import known
 from eventlake.log.positions import check_next, earlier_receipt
 from eventlake.log.publish import publish
 from eventlake.log.receipt import Receipt, receipt_of
+from eventlake.log.recent import own_keys, stored_where_large
 
 _KEY = ["source", "id"]
 
@@ -66,11 +70,11 @@ def _groupable(batch: Batch) -> Batch:
     return batch
 
 
-def commit_group(chain: Chain, known: KnownIds, members: Sequence[Member], now: int) -> None:
+def commit_group(chain: Chain, members: Sequence[Member], now: int) -> None:
     """Appends the members in order, in one commit; every member's outcome is set on return."""
     try:
         chain.refresh()
-        _commit(chain, known, _sound(members), now)
+        _commit(chain, _sound(members), now)
     except EventlakeError as error:
         for member in members:
             if not member.outcome.done():
@@ -103,26 +107,31 @@ def _is_plain(events: Any) -> bool:
     return isinstance(events, list) and all(isinstance(event, Mapping) for event in events)
 
 
-def _commit(chain: Chain, known: KnownIds, members: Sequence[Member], now: int) -> None:
+def _commit(chain: Chain, members: Sequence[Member], now: int) -> None:
     admitted: list[Member] = []
-    waiting, attempt = list(members), 0
+    waiting, attempt, checked = list(members), 0, 0
     while True:
-        before, admitted = admitted, _admit(chain, known, waiting)
+        before, admitted = admitted, _admit(chain, waiting, checked)
+        checked = chain.next_version
         if not admitted:
             return
         if admitted != before:
             batch = _merged(admitted)
             pieces = publish_segments(chain.storage, batch)
-            commit_id = new_commit_id()
-        commit = make_commit(chain, pieces, commit_id, recorded_at(chain, batch, now), _delivered(admitted))
-        data = commit.encode()
-        if publish(chain.storage, commit, data):
-            break
+            commit_id, delivered = new_commit_id(), _delivered(admitted)
+            own = own_keys(batch.sorted_keys, batch.frame, [position for position, _, _ in delivered], commit_id)
+            stored = stored_where_large(chain.storage, own)
+        with chain.storage.turn(layout.LOG):
+            chain.refresh()
+            if chain.next_version == checked:
+                commit = append_commit(chain, pieces, commit_id, recorded_at(chain, batch, now), delivered=delivered, own=stored)
+                data = commit.encode()
+                if publish(chain.storage, commit, data):
+                    entry = chain.published(commit, data)
+                    break
+                chain.refresh()
         waiting, attempt = admitted, attempt + 1
         pause_after_lost_race(attempt)
-        chain.refresh()
-    entry = chain.extend(commit, data)
-    known.add(batch.frame, commit.stop)
     start = commit.start
     for member in admitted:
         member.outcome.set_result(receipt_of(entry, start, start + member.rows))
@@ -133,7 +142,7 @@ def _merged(members: Sequence[Member]) -> Batch:
     return Batch(pa.concat_tables([member.checked().table for member in members]).combine_chunks())
 
 
-def _delivered(members: Sequence[Member]) -> list[tuple[Position, int, int]]:
+def _delivered(members: Sequence[Member]) -> list[Delivered]:
     delivered, row = [], 0
     for member in members:
         if member.position:
@@ -142,24 +151,24 @@ def _delivered(members: Sequence[Member]) -> list[tuple[Position, int, int]]:
     return delivered
 
 
-def _admit(chain: Chain, known: KnownIds, members: Sequence[Member]) -> list[Member]:
+def _admit(chain: Chain, members: Sequence[Member], since: int) -> list[Member]:
     """The members that can follow the head in this order; the others' outcomes are set."""
     placed = _in_place(chain, members)
     if not placed:
         return []
-    frame = _merged(placed).frame
-    if not known.duplicates(frame) and frame.select(pl.struct(_KEY).hash().n_unique()).item() == frame.height:
+    together = _merged(placed)
+    if not len(doubled(together.sorted_keys)) and not known(chain, together, since):
         return placed
     admitted = []
     taken: set[tuple[str, str]] = set()
     for member in placed:
-        own = member.checked().frame
-        pairs = own.select(_KEY).rows()
+        own = member.checked()
+        pairs = own.frame.select(_KEY).rows()
         message = "(source, id) is in a batch before this one"
-        problems = known.duplicates(own) + [Problem(row, "id", message, pair) for row, pair in enumerate(pairs) if pair in taken]
+        problems = known_problems(known(chain, own, since), own)
+        problems += [Problem(row, "id", message, pair) for row, pair in enumerate(pairs) if pair in taken]
         if problems:
-            hint = "leave out the rows that are in the lake; corrections are new events with new ids."
-            member.outcome.set_exception(InvalidEventsError(problems, hint))
+            member.outcome.set_exception(InvalidEventsError(problems, IN_THE_LAKE))
         else:
             taken.update(pairs)
             admitted.append(member)

@@ -1,7 +1,7 @@
 """From whatever a caller calls events to one checked batch."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,12 @@ def rows_of(events: Any) -> Any:
     return table
 
 
-def checked_batch(events: Any) -> Batch:
+def checked_batch(events: Any, *, once: Callable[[Batch], Batch] | None = None) -> Batch:
     """Reads ``events`` and applies every rule that can be applied without the lake.
+
+    Args:
+        events: What ``Lake.append`` takes.
+        once: Leaves out what may stand twice, before it is refused for that.
 
     Raises:
         InvalidEventsError: With all problems, by row and field.
@@ -46,6 +50,8 @@ def checked_batch(events: Any) -> Batch:
     problems += [problem for problem in more if problem.row is not None or problem.field not in blamed]
     batch, more = canonical_extensions(batch)
     problems += more
+    if once is not None and not problems:
+        batch = once(batch)
     blame = {(problem.row, problem.field) for problem in problems}
     problems += [problem for problem in rule_problems(batch) if not _follows_from(problem, blame)]
     if problems:

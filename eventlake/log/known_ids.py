@@ -1,105 +1,95 @@
-"""Which ``(source, id)`` pairs the lake holds, so that none is appended twice.
-
-Each process reads the ids of a history once and keeps 8 bytes of each: a 64-bit fingerprint, sorted. A fingerprint that is met again is
-only a suspicion; the stored ids decide.
-"""
+"""Which ``(source, id)`` pairs the lake holds, so that none is appended twice: keys suspect, stored ids decide."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from eventlake.columns.problems import Problem
-from eventlake.core.commit import Segment
+from eventlake.columns.envelope import Batch
+from eventlake.columns.keys import Keys, distinct, event_keys, rows_of
+from eventlake.core.segment import Segment
 from eventlake.log.chain import Chain
 from eventlake.log.stored import stored_events
-from eventlake.progress import task
 
-Fingerprints = npt.NDArray[np.uint64]
 _KEY = ["source", "id"]
-_MERGE_FACTOR = 4
 
 
-class KnownIds:
-    """Fingerprints of the ids of a chain, extended as it grows."""
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A row of a batch whose ``(source, id)`` the lake holds.
 
-    def __init__(self, chain: Chain) -> None:
-        self._chain = chain
-        self._runs: list[Fingerprints] = []
-        self._watermark = 0
+    Attributes:
+        row: In the batch.
+        sequence: Where the lake holds it.
+        pair: ``(source, id)``.
+    """
 
-    def duplicates(self, events: pl.DataFrame) -> list[Problem]:
-        """The rows of ``events`` whose ``(source, id)`` the lake holds already."""
-        self._extend()
-        keys = events.select(_KEY)
-        prints = _fingerprints(keys)
-        suspects = np.zeros(len(prints), bool)
-        for run in self._runs:
-            position = np.searchsorted(run, prints)
-            suspects |= run[np.minimum(position, len(run) - 1)] == prints
-        if not suspects.any():
-            return []
-        return list(self._confirm(keys.with_row_index("row").filter(pl.Series(suspects))))
+    row: int
+    sequence: int
+    pair: tuple[str, str]
 
-    def add(self, events: pl.DataFrame, stop: int) -> None:
-        """Remembers what this process has just appended, so that it need not be read back."""
-        self._add(_fingerprints(events.select(_KEY)))
-        self._watermark = stop
 
-    def _extend(self) -> None:
-        later = self._chain.entries[self._chain.version_of(self._watermark) :]
-        new = [segment for entry in later for segment in entry.commit.segments if segment.start >= self._watermark]
-        if not new:
-            return
-        with task("reading known ids", sum(segment.rows for segment in new)) as advance:
-            for segment in new:
-                self._add(_fingerprints(self._keys(segment)))
-                self._watermark = segment.stop
-                advance(segment.rows)
+def known(chain: Chain, batch: Batch, since: int = 0) -> list[Match]:
+    """The rows of ``batch`` that the lake holds already, in row order; commits before version ``since`` are not looked at."""
+    head = chain.head.commit if chain.head else None
+    suspects = chain.keys.suspects(head, batch.sorted_keys, since)
+    if not suspects:
+        return []
+    rows = rows_of(batch.keys, np.concatenate([one.keys for one in suspects]))
+    pairs = batch.frame[rows].select(_KEY).with_columns(row=pl.Series(rows))
+    found: dict[int, Match] = {}
+    for start, stop in _joined(_events(chain, versions) for one in suspects for versions in one.versions):
+        for _, segment in chain.segments(start, stop):
+            stored = pl.DataFrame(stored_events(chain.storage, segment, _KEY).select(_KEY)).with_row_index("at")
+            for source, name, row, at in pairs.join(stored, on=_KEY).select(*_KEY, "row", "at").iter_rows():
+                found[row] = Match(row, segment.start + at, (source, name))
+    return [found[row] for row in sorted(found)]
 
-    def _add(self, prints: Fingerprints) -> None:
-        run = np.sort(prints)
-        while self._runs and len(self._runs[-1]) < _MERGE_FACTOR * len(run):
-            run = np.sort(np.concatenate([self._runs.pop(), run]), kind="stable")
-        self._runs.append(run)
 
-    def _keys(self, segment: Segment) -> pl.DataFrame:
-        return pl.DataFrame(stored_events(self._chain.storage, segment, _KEY).select(_KEY))
+def _events(chain: Chain, versions: range) -> tuple[int, int]:
+    """The sequences of the events of some commits; the last of them may not be there yet."""
+    last = min(versions.stop, chain.next_version) - 1
+    return chain.entry(versions.start).commit.start, chain.entry(last).commit.stop
 
-    def _confirm(self, suspects: pl.DataFrame) -> Iterator[Problem]:
-        for _, segment in self._chain.segments(self._chain.watermark):
-            stored = self._keys(segment).with_row_index("stored_row")
-            for row, source, event_id, at in suspects.join(stored, on=_KEY).select("row", *_KEY, "stored_row").iter_rows():
-                message = f"(source, id) is in the lake already, at sequence {segment.start + at:,}"
-                yield Problem(row, "id", message, (source, event_id))
+
+def _joined(ranges: Iterator[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges that overlap or touch, joined; each event is read once."""
+    joined: list[tuple[int, int]] = []
+    for start, stop in sorted(ranges):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], stop))
+        else:
+            joined.append((start, stop))
+    return joined
 
 
 class IdCensus:
     """Finds the ``(source, id)`` pairs that stand more than once among segments shown to it one by one; 8 bytes an event."""
 
     def __init__(self) -> None:
-        self._shown: list[tuple[Segment, Fingerprints]] = []
+        self._shown: list[tuple[Segment, Keys]] = []
 
     def add(self, segment: Segment, table: pa.Table) -> None:
         """Shows it one segment's events."""
-        self._shown.append((segment, _fingerprints(pl.DataFrame(table.select(_KEY)))))
+        self._shown.append((segment, event_keys(pl.DataFrame(table.select(_KEY)))))
+
+    @property
+    def keys(self) -> Keys:
+        """The keys of all events it was shown, sorted."""
+        return np.sort(np.concatenate([keys for _, keys in self._shown])) if self._shown else np.empty(0, np.uint64)
 
     def repeated(self, read: Callable[[Segment], pa.Table]) -> Iterator[tuple[Segment, int, tuple[str, str]]]:
         """``(segment, sequence, (source, id))`` of every event but the first of its pair; ``read`` gives a segment's events once more."""
-        everything = np.sort(np.concatenate([prints for _, prints in self._shown])) if self._shown else np.empty(0, np.uint64)
-        suspects = np.unique(everything[1:][everything[1:] == everything[:-1]])
+        everything = self.keys
+        suspects = distinct(everything[1:][everything[1:] == everything[:-1]])
         seen: set[tuple[str, str]] = set()
-        for segment, prints in self._shown:
-            rows = np.flatnonzero(np.isin(prints, suspects))
-            keys = read(segment).select(_KEY).take(pa.array(rows)).to_pylist() if len(rows) else []
-            for row, key in zip(rows.tolist(), keys, strict=True):
+        for segment, keys in self._shown:
+            rows = rows_of(keys, suspects)
+            pairs = read(segment).select(_KEY).take(pa.array(rows)).to_pylist() if len(rows) else []
+            for row, key in zip(rows.tolist(), pairs, strict=True):
                 pair = (key["source"], key["id"])
                 if pair in seen:
                     yield segment, segment.start + row, pair
                 seen.add(pair)
-
-
-def _fingerprints(keys: pl.DataFrame) -> Fingerprints:
-    return keys.select(pl.struct(_KEY).hash())["source"].to_numpy()

@@ -1,12 +1,15 @@
 """Producers that may retry: a batch is in the lake once, however often it is sent."""
 
+from collections.abc import Callable
+
 from eventlake.columns import leaves
 from eventlake.columns.envelope import Batch
-from eventlake.core.commit import Delivery, Position
+from eventlake.core.delivery import Delivery, Position
 from eventlake.core.merkle import CompactRange
 from eventlake.errors import ConflictError
 from eventlake.log.chain import Chain, Entry
 from eventlake.log.receipt import Receipt, receipt_of
+from eventlake.log.recent import position_text
 from eventlake.log.stored import part_of
 
 
@@ -16,17 +19,29 @@ def earlier_receipt(chain: Chain, batch: Batch, position: Position) -> Receipt |
     Raises:
         ConflictError: Another batch has the position, a position is missing before it, or it lies before the producer's first.
     """
-    found = chain.at_position(position)
+    found = _delivered(chain, "position", position_text(position), lambda delivery: delivery.position == position)
     if found is not None:
         entry, delivery = found
-        if _same_events(chain, entry, delivery, batch):
+        if _same_events(chain, delivery, batch):
             return receipt_of(entry, delivery.start, delivery.stop)
         message = f"{position} is in the lake already, with other events (commit {entry.commit.version})"
         raise ConflictError(
             message, "a position names one batch for ever; a correction is a new event in a new batch.", found=position.position
         )
-    check_next(position, chain.next_position(position.producer))
+    check_next(position, next_position(chain, position.producer))
     return None
+
+
+def next_position(chain: Chain, producer: str) -> int | None:
+    """The position that the producer's next batch must have; None where it has none yet."""
+    found = _delivered(chain, "producer", producer, lambda delivery: delivery.position.producer == producer)
+    return None if found is None else found[1].position.position + 1
+
+
+def _delivered(chain: Chain, kind: str, text: str, wanted: Callable[[Delivery], bool]) -> tuple[Entry, Delivery] | None:
+    """The newest delivery that is wanted, in a commit that has the key ``text`` of ``kind``."""
+    entry = chain.newest(kind, text, lambda entry: any(wanted(delivery) for delivery in entry.commit.deliveries))
+    return None if entry is None else (entry, next(one for one in reversed(entry.commit.deliveries) if wanted(one)))
 
 
 def check_next(position: Position, expected: int | None) -> None:
@@ -43,13 +58,11 @@ def check_next(position: Position, expected: int | None) -> None:
         )
 
 
-def _same_events(chain: Chain, entry: Entry, delivery: Delivery, batch: Batch) -> bool:
+def _same_events(chain: Chain, delivery: Delivery, batch: Batch) -> bool:
     """Whether a delivery holds exactly these events: their leaves fold to the same range."""
     if delivery.stop - delivery.start != batch.rows:
         return False
     stored = CompactRange.empty(delivery.start)
-    for segment in entry.commit.segments:
-        first, last = max(delivery.start, segment.start), min(delivery.stop, segment.stop)
-        if first < last:
-            stored = stored.merge(part_of(chain.storage, segment, first, last))
+    for _, segment in chain.segments(delivery.start, delivery.stop):
+        stored = stored.merge(part_of(chain.storage, segment, max(delivery.start, segment.start), min(delivery.stop, segment.stop)))
     return leaves.compact_range(leaves.leaf_hashes(batch.frame), delivery.start) == stored

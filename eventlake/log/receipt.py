@@ -17,6 +17,7 @@ class Receipt:
         stop: Exclusive. ``start == stop`` says that the batch was empty and nothing was committed.
         checkpoint: Identity of the history that ends with the commit the batch is in.
         commit_hash: Hash of the commit, hex; None for an empty batch.
+        skipped: Events that were left out because the lake holds them already (``duplicates="skip_identical"``).
         recorded_at: Microseconds since 1970-01-01 UTC; of the last event of a copied history; None for an empty batch.
     """
 
@@ -25,6 +26,7 @@ class Receipt:
     checkpoint: Checkpoint
     commit_hash: str | None
     recorded_at: int | None
+    skipped: int = 0
 
     @property
     def count(self) -> int:
@@ -38,14 +40,16 @@ class Receipt:
     def card(self) -> Card:
         """What to show."""
         if self.commit_hash is None or self.recorded_at is None:
-            return Card("nothing appended: the batch was empty", (("watermark", f"{self.stop:,}"),))
+            why = f"{counted(self.skipped, 'event')} in the lake already" if self.skipped else "the batch was empty"
+            return Card(f"nothing appended: {why}", (("watermark", f"{self.stop:,}"),))
         facts = (
             ("sequences", f"{self.start:,} … {self.stop - 1:,}"),
             ("recorded_at", format_instant(self.recorded_at)),
             ("checkpoint", str(self.checkpoint)),
             ("commit_hash", self.commit_hash),
         )
-        return Card(f"appended {counted(self.count, 'event')}", facts)
+        skipped = f", {self.skipped:,} in the lake already" if self.skipped else ""
+        return Card(f"appended {counted(self.count, 'event')}{skipped}", facts)
 
 
 def receipt_of(entry: Entry, start: int | None = None, stop: int | None = None) -> Receipt:

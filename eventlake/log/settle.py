@@ -3,8 +3,8 @@
 import uuid
 
 from eventlake.errors import InvalidInputError
-from eventlake.log.append import make_commit, new_commit_id
-from eventlake.log.chain import Chain, Entry
+from eventlake.log.chain import Chain
+from eventlake.log.commits import plain_commit
 from eventlake.log.publish import publish
 from eventlake.log.receipt import Receipt, receipt_of
 
@@ -27,15 +27,11 @@ def settle(chain: Chain, commit_id: str, now: int) -> Receipt | None:
         raise InvalidInputError(message) from None
     while True:
         chain.refresh()
-        found = _find(chain, commit_id)
+        found = chain.newest("commit", commit_id, lambda entry: entry.commit.commit_id == commit_id)
         if found is not None:
             return receipt_of(found)
-        fence = make_commit(chain, [], new_commit_id(), chain.next_instant(now), kind="fence")
+        fence = plain_commit(chain, "fence", now)
         data = fence.encode()
         if publish(chain.storage, fence, data):
-            chain.extend(fence, data)
+            chain.published(fence, data)
             return None
-
-
-def _find(chain: Chain, commit_id: str) -> Entry | None:
-    return next((entry for entry in reversed(chain.entries) if entry.commit.commit_id == commit_id), None)

@@ -5,8 +5,8 @@ import pyarrow as pa
 from eventlake.columns import leaves, segments
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
-from eventlake.core.commit import Segment
 from eventlake.core.merkle import CompactRange
+from eventlake.core.segment import Segment
 from eventlake.errors import CorruptionError
 from eventlake.storage import ObjectMissingError, Storage
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
-from eventlake.core.commit import Position
+from eventlake.core.delivery import Position
 from eventlake.errors import InvalidInputError
 from eventlake.log.group import Member
 from eventlake.log.intake import rows_of

@@ -14,6 +14,7 @@ from eventlake.storage.port import (
     Storage,
     StoredObject,
 )
+from eventlake.storage.probe import probe
 from eventlake.storage.uri import from_uri
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "Storage",
     "StoredObject",
     "from_uri",
+    "probe",
 ]

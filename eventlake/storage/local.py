@@ -6,18 +6,26 @@ worst a ``.tmp-`` file that readers never look at.
 """
 
 import errno
+import fcntl
 import os
+import random
 import secrets
+import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from eventlake.core.layout import TEMPORARY_PREFIX
 from eventlake.errors import InvalidInputError, StorageError
-from eventlake.storage.port import NotDurableError, NotStoredError, ObjectExistsError, ObjectMissingError, StoredObject
+from eventlake.storage.exclusive import claim
+from eventlake.storage.port import NotDurableError, NotStoredError, ObjectExistsError, ObjectMissingError, StoredObject, whole_range
 
 _FILE_MODE = 0o666
 """The umask decides who may read."""
+TURN_SECONDS = 1.0
+"""How long a writer waits for another one's turn to end before it goes ahead all the same; that one may be stopped or stuck."""
+_IMPATIENT_SECONDS = 10.0
+"""For so long it does not wait again."""
 
 
 class LocalStorage:
@@ -27,6 +35,7 @@ class LocalStorage:
         self._root = Path(root).absolute()
         self._durable_folders: set[Path] = set()
         self._distrust: str | None = None
+        self._impatient_until = 0.0
 
     @property
     def uri(self) -> str:
@@ -49,6 +58,24 @@ class LocalStorage:
         except OSError as error:
             raise self._failure("read", path, error) from error
 
+    def read_range(self, path: str, start: int, stop: int) -> bytes:
+        """See ``Storage.read_range``."""
+        try:
+            descriptor = os.open(self._file(path), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                return whole_range(path, os.pread(descriptor, stop - start, start), start, stop)
+            finally:
+                os.close(descriptor)
+        except (FileNotFoundError, NotADirectoryError):
+            message = f"there is no {path} in {self._root}"
+            raise ObjectMissingError(message, path=path) from None
+        except OSError as error:
+            raise self._failure("read", path, error) from error
+
+    def exists(self, path: str) -> bool:
+        """See ``Storage.exists``."""
+        return self._file(path).exists()
+
     def create(self, path: str, data: bytes) -> None:
         """See ``Storage.create``; on return file and folder are fsynced."""
         target = self._file(path)
@@ -57,7 +84,7 @@ class LocalStorage:
         try:
             self._make_folder(target.parent)
             _write(temporary, data, self._sync_file)
-            os.link(temporary, target, follow_symlinks=False)
+            claim(temporary, target)
         except FileExistsError:
             # Whoever made it may have died before the folder was durable; a caller that builds on it must not.
             self._sync_parent(target, path)
@@ -89,13 +116,68 @@ class LocalStorage:
             self._distrust = str(error)
             raise self._failure("durably create", path, error, NotDurableError) from error
 
+    def replace(self, path: str, data: bytes) -> None:
+        """See ``Storage.replace``; not fsynced, for what it replaces is advice."""
+        target = self._file(path)
+        temporary = target.parent / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(data)
+            temporary.replace(target)
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink()
+            raise self._failure("replace", path, error) from error
+
+    def delete(self, path: str) -> None:
+        """See ``Storage.delete``."""
+        try:
+            self._file(path).unlink(missing_ok=True)
+        except NotADirectoryError:
+            return
+        except OSError as error:
+            raise self._failure("delete", path, error) from error
+
+    @contextmanager
+    def turn(self, path: str) -> Iterator[None]:
+        """A lock on the folder ``path`` that the kernel drops when its holder dies; waited for at most ``TURN_SECONDS``."""
+        try:
+            descriptor = os.open(self._file(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            yield
+            return
+        try:
+            self._wait_for_turn(descriptor)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _wait_for_turn(self, descriptor: int) -> None:
+        began = time.monotonic()
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waited = time.monotonic() - began
+                if waited > TURN_SECONDS or time.monotonic() < self._impatient_until:
+                    self._impatient_until = time.monotonic() + _IMPATIENT_SECONDS
+                    return
+                # Whoever has waited longer looks more often, so that nobody waits for ever.
+                time.sleep(random.uniform(0.2, 1) * 0.002 / (1 + 200 * waited))  # noqa: S311 - jitter, no secret
+            except OSError:
+                return
+            else:
+                return
+
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """See ``Storage.list``; temporary files are listed too, so that ``verify`` can tell of them."""
         top = self._file(prefix) if prefix else self._root
         try:
             for entry in _files_below(top):
                 with suppress(FileNotFoundError):
-                    yield StoredObject(Path(entry.path).relative_to(self._root).as_posix(), entry.stat(follow_symlinks=False).st_size)
+                    facts = entry.stat(follow_symlinks=False)
+                    path = Path(entry.path).relative_to(self._root).as_posix()
+                    yield StoredObject(path, facts.st_size, facts.st_mtime_ns // 1000)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
@@ -140,8 +222,8 @@ class LocalStorage:
             errno.ENOSPC: "the disk is full: free some space and run the same command again; nothing was half-written.",
             errno.EACCES: "check who owns the folder and its permissions.",
             errno.EROFS: "the file system is read-only.",
-            errno.EPERM: "the file system refuses hard links, which eventlake publishes with: put the lake on a local disk.",
-            errno.EXDEV: "the file system refuses hard links, which eventlake publishes with: put the lake on a local disk.",
+            errno.EINVAL: "the file system knows no hard links and no exclusive rename: put the lake on a local disk.",
+            errno.ENOSYS: "the file system knows no hard links and no exclusive rename: put the lake on a local disk.",
         }
         name = errno.errorcode.get(error.errno or 0, "")
         message = f"could not {verb} {path or '.'} in {self._root}: {error.strerror or error} {name}".rstrip()

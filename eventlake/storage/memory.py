@@ -1,9 +1,11 @@
 """Storage in this process's memory: for tests, examples and throw-away lakes. Nothing survives the process."""
 
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 
-from eventlake.storage.port import ObjectExistsError, ObjectMissingError, StoredObject
+from eventlake.storage.port import ObjectExistsError, ObjectMissingError, StoredObject, whole_range
 
 
 class MemoryStorage:
@@ -11,6 +13,7 @@ class MemoryStorage:
 
     def __init__(self) -> None:
         self._objects: dict[str, bytes] = {}
+        self._modified: dict[str, int] = {}
         self._lock = threading.Lock()
 
     @property
@@ -29,23 +32,50 @@ class MemoryStorage:
             message = f"nothing at {path} in memory"
             raise ObjectMissingError(message, path=path) from None
 
+    def read_range(self, path: str, start: int, stop: int) -> bytes:
+        """See ``Storage.read_range``."""
+        return whole_range(path, MemoryStorage.read(self, path)[start:stop], start, stop)
+
+    def exists(self, path: str) -> bool:
+        """See ``Storage.exists``."""
+        return path in self._objects
+
     def create(self, path: str, data: bytes) -> None:
         """See ``Storage.create``."""
         with self._lock:
             if path in self._objects:
                 message = f"{path} exists already in memory"
                 raise ObjectExistsError(message, path=path)
-            self._objects[path] = bytes(data)
+            self._put(path, data)
+
+    def replace(self, path: str, data: bytes) -> None:
+        """See ``Storage.replace``."""
+        with self._lock:
+            self._put(path, data)
+
+    def delete(self, path: str) -> None:
+        """See ``Storage.delete``."""
+        with self._lock:
+            self._objects.pop(path, None)
+
+    def _put(self, path: str, data: bytes) -> None:
+        self._objects[path] = bytes(data)
+        self._modified[path] = time.time_ns() // 1000
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """See ``Storage.list``."""
         with self._lock:
             items = sorted(self._objects.items())
         folder = f"{prefix}/" if prefix else ""
-        yield from (StoredObject(path, len(data)) for path, data in items if path.startswith(folder))
+        yield from (StoredObject(path, len(data), self._modified.get(path, 0)) for path, data in items if path.startswith(folder))
 
     def sync(self, folder: str) -> None:
         """Nothing to do: nothing survives the process."""
+
+    def turn(self, path: str) -> AbstractContextManager[None]:
+        """Nothing: a lost race costs nothing here."""
+        del path
+        return nullcontext()
 
     def locate(self, path: str) -> str | None:
         """Always None: engines are handed the bytes."""

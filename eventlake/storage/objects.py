@@ -5,12 +5,13 @@ attempt had made reports somebody else's success. Whoever calls ``create`` decid
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from urllib.parse import urlsplit
 
+from eventlake.core.instants import micros
 from eventlake.errors import MissingDependencyError, StorageError
-from eventlake.storage.port import ObjectExistsError, ObjectMissingError, StoredObject
+from eventlake.storage.port import ObjectExistsError, ObjectMissingError, StoredObject, whole_range
 
 SCHEMES = frozenset({"s3", "gs", "az", "abfs", "abfss"})
 
@@ -51,21 +52,57 @@ class ObjectStorage:
         with self._failures("read", path):
             return bytes(self._obstore.get(self._reader, path).bytes())
 
+    def read_range(self, path: str, start: int, stop: int) -> bytes:
+        """See ``Storage.read_range``."""
+        if start == stop:
+            return b""
+        with self._failures("read", path):
+            return whole_range(path, bytes(self._obstore.get_range(self._reader, path, start=start, end=stop)), start, stop)
+
+    def exists(self, path: str) -> bool:
+        """See ``Storage.exists``."""
+        try:
+            with self._failures("find", path):
+                self._obstore.head(self._reader, path)
+        except ObjectMissingError:
+            return False
+        return True
+
     def create(self, path: str, data: bytes) -> None:
         """See ``Storage.create``; one request, sent once."""
         with self._failures("create", path):
             self._obstore.put(self._creator, path, data, mode="create", use_multipart=False)
 
+    def replace(self, path: str, data: bytes) -> None:
+        """See ``Storage.replace``."""
+        with self._failures("replace", path):
+            self._obstore.put(self._reader, path, data, use_multipart=False)
+
+    def delete(self, path: str) -> None:
+        """See ``Storage.delete``."""
+        try:
+            with self._failures("delete", path):
+                self._obstore.delete(self._reader, path)
+        except ObjectMissingError:
+            return
+
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """See ``Storage.list``."""
         with self._failures("list", prefix):
             found = [
-                StoredObject(item["path"], item["size"]) for chunk in self._obstore.list(self._reader, prefix or None) for item in chunk
+                StoredObject(item["path"], item["size"], micros(item["last_modified"]))
+                for chunk in self._obstore.list(self._reader, prefix or None)
+                for item in chunk
             ]
         yield from sorted(found, key=lambda item: item.path)
 
     def sync(self, folder: str) -> None:
         """Nothing to do: what a store shows, it has."""
+
+    def turn(self, path: str) -> AbstractContextManager[None]:
+        """Nothing: a store knows no turns; writers that lose a race try again."""
+        del path
+        return nullcontext()
 
     def locate(self, path: str) -> str | None:
         """Always None: engines are handed the bytes."""

@@ -4,6 +4,7 @@ Paths are relative, with forward slashes, of the characters ``a-z 0-9 . _ - /``.
 """
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,14 +40,36 @@ class ObjectMissingError(NotFoundError):
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One stored object as a listing shows it."""
+    """One stored object as a listing shows it.
+
+    Attributes:
+        path: Where it is.
+        size_bytes: Its length.
+        modified: When it was stored, by the store's own clock; microseconds since 1970-01-01 UTC.
+    """
 
     path: str
     size_bytes: int
+    modified: int
+
+
+def whole_range(path: str, data: bytes, start: int, stop: int) -> bytes:
+    """``data``, read as the bytes ``[start, stop)`` of ``path``.
+
+    Raises:
+        StorageError: There are fewer.
+    """
+    if len(data) != stop - start:
+        message = f"expected the bytes {start:,} to {stop:,} of {path}, found {len(data):,} of them"
+        raise StorageError(message, "run 'eventlake verify LAKE'.", path=path)
+    return data
 
 
 class Storage(Protocol):
-    """Reads, creates and lists immutable objects."""
+    """Reads, creates and lists immutable objects.
+
+    ``replace`` is for the hint alone, ``delete`` for garbage alone: what a commit names is never touched.
+    """
 
     @property
     def uri(self) -> str:
@@ -67,6 +90,21 @@ class Storage(Protocol):
             StorageError: The store failed.
         """
 
+    def read_range(self, path: str, start: int, stop: int) -> bytes:
+        """The bytes ``[start, stop)`` of an object that is at least ``stop`` long.
+
+        Raises:
+            ObjectMissingError: Nothing is there.
+            StorageError: The store failed, or the object is shorter.
+        """
+
+    def exists(self, path: str) -> bool:
+        """Whether something is at ``path``, without reading it.
+
+        Raises:
+            StorageError: The store failed.
+        """
+
     def create(self, path: str, data: bytes) -> None:
         """Publishes ``data`` at ``path`` in one step, only where nothing is: of many callers exactly one succeeds.
 
@@ -79,6 +117,20 @@ class Storage(Protocol):
             StorageError: The store failed; the object is there whole, or not at all.
         """
 
+    def replace(self, path: str, data: bytes) -> None:
+        """Puts ``data`` at ``path``, whatever is there. A reader sees the old object or the new one; a crash may lose either.
+
+        Raises:
+            StorageError: The store failed.
+        """
+
+    def delete(self, path: str) -> None:
+        """Removes an object; nothing happens where none is.
+
+        Raises:
+            StorageError: The store failed.
+        """
+
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """Every object below the folder ``prefix`` (all of them for ``""``), in path order."""
 
@@ -89,6 +141,12 @@ class Storage(Protocol):
 
         Raises:
             StorageError: The store failed.
+        """
+
+    def turn(self, path: str) -> AbstractContextManager[None]:
+        """A block in which other writers of this store, where they can be asked, wait their turn at ``path``.
+
+        A courtesy that spares lost races: it may do nothing, it gives up waiting after a while, and nothing correct depends on it.
         """
 
     def locate(self, path: str) -> str | None:

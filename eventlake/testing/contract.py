@@ -7,9 +7,11 @@ class TestMyStorage(StorageContract):
 """
 
 import threading
+import time
 
 import pytest
 
+from eventlake.errors import StorageError
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage
 
 
@@ -70,8 +72,45 @@ class StorageContract:
         storage.sync(folder)
         assert _paths(storage) == ["log/1"]
 
-    def test_nothing_that_is_stored_can_be_deleted_or_replaced_through_the_port(self, storage: Storage) -> None:
-        assert {name for name in dir(storage) if not name.startswith("_")} == {"check", "create", "list", "locate", "read", "sync", "uri"}
+    def test_a_range_is_read_and_one_that_is_not_there_is_an_error(self, storage: Storage) -> None:
+        storage.create("keys/a", b"0123456789")
+        assert [storage.read_range("keys/a", *bounds) for bounds in ((0, 10), (3, 5), (9, 10), (4, 4))] == [b"0123456789", b"34", b"9", b""]
+        with pytest.raises(StorageError):
+            storage.read_range("keys/a", 8, 12)
+        with pytest.raises(ObjectMissingError):
+            storage.read_range("keys/b", 0, 1)
+
+    def test_what_exists_is_told_without_reading_it(self, storage: Storage) -> None:
+        storage.create("log/1", b"x")
+        assert [storage.exists(path) for path in ("log/1", "log/2", "nothing/at/all")] == [True, False, False]
+
+    def test_what_is_replaced_is_whole_and_new(self, storage: Storage) -> None:
+        for data in (b"first", b"second", b""):
+            storage.replace("hint", data)
+            assert storage.read("hint") == data
+        assert _paths(storage) == ["hint"]
+
+    def test_what_is_deleted_is_gone_and_deleting_nothing_is_nothing(self, storage: Storage) -> None:
+        storage.create("segments/a", b"x")
+        for _ in range(2):
+            storage.delete("segments/a")
+            assert not storage.exists("segments/a")
+        assert _paths(storage) == []
+        storage.create("segments/a", b"again")
+        assert storage.read("segments/a") == b"again"
+
+    def test_a_listing_says_when_an_object_was_stored(self, storage: Storage) -> None:
+        storage.create("a", b"x")
+        (item,) = storage.list("")
+        assert abs(item.modified / 1e6 - time.time()) < 600
+
+    def test_a_turn_ends_and_does_not_keep_others_out_for_ever(self, storage: Storage) -> None:
+        storage.create("log/1", b"x")
+        with storage.turn("log"), storage.turn("log"):
+            storage.create("log/2", b"y")
+        with storage.turn("not/there"):
+            storage.create("log/3", b"z")
+        assert _paths(storage) == ["log/1", "log/2", "log/3"]
 
     def test_of_many_creators_exactly_one_succeeds_and_its_bytes_stand(self, storage: Storage) -> None:
         won: list[tuple[int, int]] = []

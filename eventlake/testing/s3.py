@@ -1,17 +1,25 @@
 """A small S3 server for tests, on loopback: conditional PUTs that are really atomic, and faults on demand.
 
-It knows the four requests a storage makes (PUT with ``If-None-Match: *``, GET, HEAD, ListObjectsV2) and checks no signature.
+It knows the requests a storage makes (PUT with and without ``If-None-Match: *``, GET with and without a range, HEAD, DeleteObjects,
+ListObjectsV2) and checks no signature.
 """
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, unescape
 
 Fault = str | None
 """``refuse`` (503, nothing done), ``lose`` (done, 503), ``drop`` (done, the connection closed without an answer), or None."""
+
+
+def _now() -> str:
+    """Everything is as old as the question; nothing here is about age."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 def _healthy(method: str, key: str) -> Fault:
@@ -99,6 +107,21 @@ class _Handler(BaseHTTPRequestHandler):
         """An object's size."""
         self._serve(self._object)
 
+    def do_POST(self) -> None:
+        """Removes objects (DeleteObjects)."""
+        wanted = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        bucket = self._key()
+
+        def delete() -> tuple[int, bytes]:
+            keys = [unescape(key) for key in re.findall(r"<Key>(.*?)</Key>", wanted)]
+            with self.server.lock:
+                for key in keys:
+                    self.server.objects.pop(f"{bucket}/{key}", None)
+            deleted = "".join(f"<Deleted><Key>{escape(key)}</Key></Deleted>" for key in keys)
+            return 200, f"<DeleteResult>{deleted}</DeleteResult>".encode()
+
+        self._serve(delete)
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
         """Silent."""
 
@@ -109,14 +132,19 @@ class _Handler(BaseHTTPRequestHandler):
         data = self.server.objects.get(self._key())
         if data is None:
             return 404, b"<Error><Code>NoSuchKey</Code></Error>"
-        return 200, data
+        wanted = self.headers.get("Range")
+        if wanted is None:
+            return 200, data
+        first, last = (int(bound) for bound in wanted.removeprefix("bytes=").split("-"))
+        self.range = f"bytes {first}-{min(last, len(data) - 1)}/{len(data)}"
+        return 206, data[first : last + 1]
 
     def _listing(self, prefix: str) -> bytes:
         bucket = self._key()
         with self.server.lock:
             found = sorted((key.removeprefix(f"{bucket}/"), len(data)) for key, data in self.server.objects.items())
         items = "".join(
-            f"<Contents><Key>{escape(key)}</Key><Size>{size}</Size><LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>"
+            f"<Contents><Key>{escape(key)}</Key><Size>{size}</Size><LastModified>{_now()}</LastModified></Contents>"
             for key, size in found
             if key.startswith(prefix)
         )
@@ -135,6 +163,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("ETag", '"x"')
+        if status == 206:  # noqa: PLR2004 - Partial Content
+            self.send_header("Content-Range", self.range)
         self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
         self.end_headers()
         if self.command != "HEAD":

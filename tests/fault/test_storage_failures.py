@@ -8,7 +8,7 @@ import pytest
 import eventlake as el
 from eventlake.core import layout
 from eventlake.errors import CommitUnknownError, EventlakeError, InvalidEventsError, StorageError
-from eventlake.storage import MemoryStorage, local
+from eventlake.storage import MemoryStorage, exclusive, local
 
 BATCH = [{"id": f"new {n}", "source": "s", "type": "t", "data": {"n": n}} for n in range(3)]
 FIRST = [{"id": "first", "source": "s", "type": "t"}]
@@ -185,7 +185,8 @@ def test_a_failing_append_can_be_repeated_on_the_same_lake_object(storage, code,
             lake.append(BATCH)
     storage.countdown = None
     assert lake.append(BATCH).stop == 4
-    assert lake.verify(deep=True).notes == ()
+    # The attempt that was stored all the same is not taken over: garbage collection may be about to delete it.
+    assert [note.path.split("/")[0] for note in lake.verify(deep=True).notes] == ["segments"]
 
 
 class Disk:
@@ -202,10 +203,10 @@ class Disk:
             return real(*args, **options)
 
         self.fake = type("FakeOs", (), {"__getattr__": lambda _, other: failing if other == name else getattr(os, other)})()
-        monkeypatch.setattr(local, "os", self.fake)
+        monkeypatch.setattr(exclusive if name == "link" else local, "os", self.fake)
 
 
-SYSTEM_CALLS = {"open": 9, "write": 2, "fsync": 9, "link": 2, "close": 3}
+SYSTEM_CALLS = {"open": 7, "write": 2, "fsync": 6, "link": 2, "close": 3}
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
@@ -225,9 +226,12 @@ def test_a_failing_system_call_leaves_the_batch_whole_or_absent(tmp_path, monkey
             assert "create" in error.message
         else:
             outcome = None
-    assert (outcome is not None) == (disk.calls > number)
+    # Only asking for a turn may fail without a word: the folder is opened between the segment's and the commit's files.
+    asking = (name, number) == ("open", 3)
+    assert (outcome is not None) == (disk.calls > number and not asking)
     again = el.open(tmp_path / "lake")
     kept = again.watermark == len(FIRST) + len(BATCH)
+    assert disk.calls > number, "the call was never made"
     assert kept or again.watermark == len(FIRST)
     if outcome is None:
         assert kept

@@ -1,6 +1,7 @@
 """Pinned bytes: Python values as JSON, canonical extensions, log entries."""
 
 import math
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import IntEnum, StrEnum
@@ -10,8 +11,10 @@ import pytest
 
 import eventlake as el
 from eventlake.core.canonical import canonical_json, seal, unseal
-from eventlake.core.commit import Commit, Segment, commit_hash
+from eventlake.core.commit import Commit, commit_hash
+from eventlake.core.manifest import KeyFile, Recent, Tier
 from eventlake.core.payload import to_json
+from eventlake.core.segment import Segment
 from eventlake.storage import MemoryStorage
 from tests import naive
 
@@ -142,6 +145,7 @@ SEGMENT = Segment(
     undated=1,
     recorded=None,
 )
+TIER = Tier(0, 1, "12" * 32, 345, KeyFile("34" * 32, 678, 9, 10, 0, 2))
 COMMIT = Commit(
     version=1,
     origin="bank.example/loans",
@@ -154,24 +158,28 @@ COMMIT = Commit(
     root="33376a3bd63e9993708a84ddfe6c28ae58b83505dd1fed711bd924ec5a6239f0",
     frontier=("33376a3bd63e9993708a84ddfe6c28ae58b83505dd1fed711bd924ec5a6239f0",),
     segments=(SEGMENT,),
+    tiers=(TIER,),
+    recent=Recent(1, (7).to_bytes(8, "little"), b"", (replace(TIER.keys, start=1),)),
 )
 COMMIT_BYTES = (
-    '{"checksum":"7855fa95abc81143908618d21b8468852f18a94a6f7bf8b156ca74a4029c7fe0",'
-    '"commit_id":"00000000-0000-4000-8000-000000000000","format":0,'
-    '"frontier":["33376a3bd63e9993708a84ddfe6c28ae58b83505dd1fed711bd924ec5a6239f0"],"kind":"append",'
-    '"origin":"bank.example/loans","prev":"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd",'
-    '"recorded_at":1767225600000000,"root":"33376a3bd63e9993708a84ddfe6c28ae58b83505dd1fed711bd924ec5a6239f0",'
-    '"segments":[{"bytes":1234,"columns":["id","source","type","time"],'
-    '"range":["dbbd68c325614a73dacb4e7a87a2b7b4ae9724b489e5629ee83151fe8f0eafd7"],"recorded_at":null,'
-    '"sha256":"abababababababababababababababababababababababababababababababab","start":2,"stop":4,"time":[-5,7],'
-    '"types":{"a":1,"ü":1},"undated":1}],"start":2,"stop":4,"version":1}'
+    '{"checksum":"ff1857f7e10308a08fa67cbc770db56fd820b6fef20bc4fecf0d0be0f0561641","commit_id":"00000000-0000-4000-8000-00'
+    '0000000000","format":0,"frontier":["33376a3bd63e9993708a84ddfe6c28ae58b83505dd1fed711bd924ec5a6239f0"],"kind":"append"'
+    ',"origin":"bank.example/loans","prev":"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd","recent":{"fi'
+    'les":[{"bytes":678,"heads":10,"ids":9,"sha256":"3434343434343434343434343434343434343434343434343434343434343434","shi'
+    'ft":2,"start":1}],"heads":"","ids":"BwAAAAAAAAA=","start":1},"recorded_at":1767225600000000,"root":"33376a3bd63e999370'
+    '8a84ddfe6c28ae58b83505dd1fed711bd924ec5a6239f0","segments":[{"bytes":1234,"columns":["id","source","type","time"],"ran'
+    'ge":["dbbd68c325614a73dacb4e7a87a2b7b4ae9724b489e5629ee83151fe8f0eafd7"],"recorded_at":null,"sha256":"abababababababab'
+    'abababababababababababababababababababababababab","start":2,"stop":4,"time":[-5,7],"types":{"a":1,"ü":1},"undated":1}]'
+    ',"start":2,"stop":4,"tiers":[{"keys":{"bytes":678,"heads":10,"ids":9,"sha256":"343434343434343434343434343434343434343'
+    '4343434343434343434343434","shift":2,"start":0},"rows":{"bytes":345,"sha256":"1212121212121212121212121212121212121212'
+    '121212121212121212121212"},"start":0,"stop":1}],"version":1}'
 ).encode()
 
 
 def test_a_commit_is_written_in_these_bytes_and_read_back():
     assert COMMIT.encode() == COMMIT_BYTES
     assert Commit.decode(COMMIT_BYTES, "log/1") == COMMIT
-    assert commit_hash(COMMIT_BYTES) == "13029fbcd1da42e3fb62c3b501b2de524790f7a6860acd8997f4fd0f9a75fc46"
+    assert commit_hash(COMMIT_BYTES) == "3cfa76b4d4291705765078ff39585e714dfdd46d08f5e9d2340b93cb32eca9f7"
 
 
 def test_the_checksum_of_a_commit_is_that_of_the_naive_canonical_json():

@@ -363,6 +363,8 @@ def test_verify_against_a_checkpoint_in_text_or_in_a_file(run, lake, tmp_path):
 def test_verify_against_notices_a_lost_newest_commit(run, lake):
     kept = str(lake.checkpoint)
     Path(lake.uri, "log", "00000000000000000001.json").unlink()
+    assert run("verify", lake.uri).code == 1
+    Path(lake.uri, "hint").unlink()
     assert run("verify", lake.uri).code == 0
     done = run("verify", lake.uri, "--against", kept, "--json")
     assert done.code == 1

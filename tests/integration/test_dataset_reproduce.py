@@ -297,6 +297,9 @@ def test_a_lake_that_lost_its_end_says_so(tmp_path):
     lake = make_lake(tmp_path / "lake")
     dataset = lake.build(TOTALS)
     Path(lake.uri, "log", "00000000000000000001.json").unlink()
+    with pytest.raises(CorruptionError, match="newest commits are lost"):
+        el.open(lake.uri)
+    Path(lake.uri, "hint").unlink()
     with pytest.raises(NotFoundError, match="only 5"):
         el.open(lake.uri).reproduce(dataset.manifest_hash)
 

@@ -98,12 +98,12 @@ def test_uris_with_a_host_are_refused_and_home_is_known(tmp_path, monkeypatch):
         el.create(f"file://localhost{tmp_path}/lake", "o")
 
 
-def test_an_append_to_a_lake_that_lost_a_segment_says_so(tmp_path):
+def test_an_append_that_needs_a_lost_segment_says_so(tmp_path):
     lake = el.create(tmp_path / "lake", "o")
     lake.append([DATED])
     next((tmp_path / "lake" / "segments").iterdir()).unlink()
     with pytest.raises(CorruptionError, match="is missing"):
-        el.open(tmp_path / "lake").append([UNDATED])
+        el.open(tmp_path / "lake").append([DATED])
     with pytest.raises(CorruptionError, match="is missing"):
         lake.snapshot().collect(lake.snapshot().scan())
 

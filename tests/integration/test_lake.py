@@ -1,6 +1,7 @@
 """The verbs users type, on a real disk."""
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import polars as pl
@@ -71,7 +72,7 @@ def test_the_log_is_a_chain_of_hashes_from_the_first_commit(lake):
 def test_the_folder_holds_lake_json_numbered_commits_and_segments_named_by_their_hash(lake, tmp_path):
     found = sorted(path.relative_to(tmp_path / "lake").as_posix() for path in (tmp_path / "lake").rglob("*") if path.is_file())
     segments = sorted(f"segments/{segment.sha256}.parquet" for entry in lake.log() for segment in entry.commit.segments)
-    assert found == ["lake.json", *(f"log/{n:020d}.json" for n in range(3)), *segments]
+    assert found == ["hint", "lake.json", *(f"log/{n:020d}.json" for n in range(3)), *segments]
 
 
 def test_a_segment_is_a_parquet_file_that_anyone_can_read(lake, tmp_path):
@@ -174,10 +175,11 @@ def test_a_prefix_that_fits_several_commits_is_refused():
     lake.append([event("0")])
     lake.append([event("1")])
     chain = lake._chain
-    chain.entries[:] = [type(entry)(entry.commit, "abcdef" + entry.commit_hash[6:]) for entry in chain.entries]
+    chain._tail[:] = [type(entry)(entry.commit, "abcdef" + entry.commit_hash[6:]) for entry in chain._tail]
+    chain._tail[1] = type(chain._tail[1])(replace(chain._tail[1].commit, prev=chain._tail[0].commit_hash), chain._tail[1].commit_hash)
     with pytest.raises(InvalidInputError, match="fits 2 hashes"):
         lake.snapshot("abcdef")
-    assert lake.snapshot(chain.entries[0].commit_hash).watermark == 1
+    assert lake.snapshot(chain._tail[0].commit_hash).watermark == 1
 
 
 def test_a_checkpoint_of_another_history_is_refused(lake):

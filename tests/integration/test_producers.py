@@ -6,6 +6,7 @@ import pytest
 
 import eventlake as el
 from eventlake.errors import ConflictError, InvalidInputError
+from eventlake.log.positions import next_position
 from eventlake.storage import MemoryStorage
 
 
@@ -55,7 +56,7 @@ def test_producers_do_not_mind_each_other_nor_batches_without_one(lake):
     lake.append(batch("c"))
     lake.append(batch("d"), producer="p", position=2)
     assert lake.watermark == 12
-    assert el.open(lake._chain.storage)._chain.next_position("q") == 501
+    assert next_position(el.open(lake._chain.storage)._chain, "q") == 501
     assert lake.verify(deep=True).ok
 
 

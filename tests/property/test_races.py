@@ -113,15 +113,15 @@ def test_a_writer_that_lost_a_race_commits_no_earlier_than_the_winner(monkeypatc
 
 def test_a_lake_opened_while_another_writer_commits_twice_is_opened():
     class Busy(MemoryStorage):
-        """Another writer commits twice between the reading of the log and its listing."""
+        """Another writer commits twice between the reading of the hint and what follows."""
 
-        def list(self, prefix):
+        def exists(self, path):
             """As ``MemoryStorage``, after two more commits."""
-            if prefix == "log" and not hasattr(self, "done"):
+            if not hasattr(self, "done"):
                 self.done = True
                 writer.append([event("b")])
                 writer.append([event("c")])
-            return super().list(prefix)
+            return super().exists(path)
 
     storage = Busy()
     writer = el.create(storage, "o")

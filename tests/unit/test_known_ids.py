@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 import eventlake as el
-from eventlake.columns import segments
-from eventlake.core.commit import Segment
+from eventlake.columns import envelope, segments
+from eventlake.core.segment import Segment
 from eventlake.errors import InvalidEventsError
-from eventlake.log import known_ids
 from eventlake.storage import MemoryStorage
 
 
@@ -16,7 +15,7 @@ def event(name, **more):
 
 
 def test_a_fingerprint_met_again_is_only_a_suspicion(monkeypatch):
-    monkeypatch.setattr(known_ids, "_fingerprints", lambda keys: np.zeros(len(keys), np.uint64))
+    monkeypatch.setattr(envelope, "event_keys", lambda events: np.zeros(len(events), np.uint64))
     lake = el.create("memory://", "o")
     for name in "abc":
         lake.append([event(name), event(name, source="other")])

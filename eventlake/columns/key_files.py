@@ -1,0 +1,122 @@
+"""The key file: a run of keys as bytes in which one key is found with two short reads (docs/format.md, "Keys").
+
+Two sections, ``ids`` and ``heads``. Each is cut by the first bits of its keys into buckets of about a hundred; a directory in front of it
+says where every bucket begins and what its CRC-32 is, so that a part can be trusted without the whole.
+"""
+
+import zlib
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from eventlake.columns.keys import KeyRun, Keys
+from eventlake.core.manifest import KeyFile
+from eventlake.errors import CorruptionError
+
+_BUCKET = 64
+"""A bucket holds this many keys on average, or up to twice as many."""
+_ID = np.dtype("<u8")
+_HEAD = np.dtype([("key", "<u8"), ("version", "<u4")])
+_ENTRY = np.dtype([("first", "<u4"), ("crc", "<u4")])
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Where in the file a section of ``count`` keys lies, and how it is cut.
+
+    Attributes:
+        offset: Of its directory, in bytes.
+        count: Number of keys.
+        width: Bytes of one.
+    """
+
+    offset: int
+    count: int
+    width: int
+
+    @property
+    def bits(self) -> int:
+        """There are ``2 ** bits`` buckets."""
+        return max((self.count // _BUCKET).bit_length() - 1, 0)
+
+    @property
+    def data(self) -> int:
+        """Where the first key stands."""
+        return self.offset + _ENTRY.itemsize * ((1 << self.bits) + 1)
+
+    @property
+    def stop(self) -> int:
+        """Where it ends."""
+        return self.data + self.width * self.count
+
+    def bucket(self, key: int) -> int:
+        """The bucket in which ``key`` would stand."""
+        return key >> (64 - self.bits) if self.bits else 0
+
+    def directory(self, bucket: int) -> tuple[int, int]:
+        """Where the directory's entries for a bucket stand; ``bounds`` reads them."""
+        first = self.offset + _ENTRY.itemsize * bucket
+        return first, first + 2 * _ENTRY.itemsize
+
+    def bounds(self, entries: bytes) -> tuple[int, int, int]:
+        """First and last byte, and the CRC-32, of the bucket whose directory entries are given."""
+        here, following = np.frombuffer(entries, _ENTRY)
+        return self.data + self.width * int(here["first"]), self.data + self.width * int(following["first"]), int(here["crc"])
+
+
+def sections(ids: int, heads: int) -> tuple[Section, Section]:
+    """The two sections of a file with so many keys."""
+    first = Section(0, ids, _ID.itemsize)
+    return first, Section(first.stop, heads, _HEAD.itemsize)
+
+
+def encode(run: KeyRun) -> bytes:
+    """The bytes of a key file."""
+    heads = np.empty(len(run.heads), _HEAD)
+    heads["key"], heads["version"] = run.heads, run.versions - np.uint32(run.start)
+    first, second = sections(len(run.ids), len(run.heads))
+    return _encode(first, run.ids, run.ids.astype(_ID).tobytes()) + _encode(second, run.heads, heads.tobytes())
+
+
+def _encode(section: Section, keys: Keys, data: bytes) -> bytes:
+    buckets = 1 << section.bits
+    bounds = np.searchsorted(keys, np.arange(buckets, dtype=np.uint64) << np.uint64(64 - section.bits)) if section.bits else [0]
+    directory = np.zeros(buckets + 1, _ENTRY)
+    directory["first"] = [*bounds, len(keys)]
+    at = (directory["first"].astype(np.int64) * section.width).tolist()
+    view = memoryview(data)
+    directory["crc"][:-1] = [zlib.crc32(view[start:stop]) for start, stop in pairwise(at)]
+    return directory.tobytes() + data
+
+
+def decode(data: bytes, file: KeyFile, where: str) -> KeyRun:
+    """The inverse of ``encode``; the bytes were checked by their hash.
+
+    Raises:
+        CorruptionError: There are more or fewer than so many keys need.
+    """
+    first, second = sections(file.ids, file.heads)
+    if len(data) != second.stop:
+        message = f"{where} is no key file of {file.ids:,} and {file.heads:,} keys"
+        raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=where)
+    heads = np.frombuffer(data, _HEAD, file.heads, second.data)
+    ids = np.frombuffer(data, _ID, file.ids, first.data)
+    return KeyRun(file.start, file.shift, ids, heads["key"].copy(), heads["version"] + np.uint32(file.start))
+
+
+def checksum(bucket: bytes) -> int:
+    """What the directory says of a bucket."""
+    return zlib.crc32(bucket)
+
+
+def ids_of_bucket(data: bytes) -> Keys:
+    """A bucket of event keys."""
+    return np.frombuffer(data, _ID)
+
+
+def version_in_bucket(data: bytes, key: int) -> int | None:
+    """The version, counted from the file's first, that a bucket of heads has for ``key``; or None."""
+    heads = np.frombuffer(data, _HEAD)
+    hits = heads["version"][heads["key"] == np.uint64(key)]
+    return int(hits[0]) if len(hits) else None

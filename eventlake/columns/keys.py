@@ -1,0 +1,174 @@
+"""Keys: 64-bit numbers by which the log finds events, subjects, producers and commits again without reading them (docs/format.md, "Keys").
+
+The upper 48 bits are a fingerprint, the lower 16 a *cell* that says in which commits to look. A key that is met is a suspicion only;
+whoever asks reads the commit to confirm it. The hash is XXH3 (https://github.com/Cyan4973/xxHash), the same in every version.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import polars_hash as plh
+
+Keys = npt.NDArray[np.uint64]
+Versions = npt.NDArray[np.uint32]
+
+CELL_BITS = 16
+CELLS = 1 << CELL_BITS
+_CELL = np.uint64(CELLS - 1)
+_FINGERPRINT = ~_CELL
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+"""2^64 divided by the golden ratio: makes ``(source, id)`` and ``(id, source)`` differ."""
+
+
+def event_keys(events: pl.DataFrame) -> Keys:
+    """The key of every row's ``(source, id)``, in row order, all in cell 0."""
+    hashes = events.select(plh.col("source").nchash.xxh3_64(), plh.col("id").nchash.xxh3_64())
+    source, name = (hashes[column].fill_null(0).to_numpy() for column in ("source", "id"))
+    found: Keys = (name + source * _SPREAD) & _FINGERPRINT
+    return found
+
+
+def text_keys(kind: str, texts: pl.Series) -> Keys:
+    """The keys of texts of one kind (``subject``, ``below``, ``producer``, ``position``, ``commit``), in order, all in cell 0."""
+    frame = texts.alias("text").to_frame().select(pl.concat_str(pl.lit(f"{kind}\x1f"), "text").alias("text"))
+    found: Keys = frame.select(plh.col("text").nchash.xxh3_64())["text"].to_numpy() & _FINGERPRINT
+    return found
+
+
+def text_key(kind: str, text: str) -> int:
+    """One of ``text_keys``."""
+    return int(text_keys(kind, pl.Series([text], dtype=pl.String))[0])
+
+
+def subject_keys(events: pl.DataFrame) -> Keys:
+    """The keys of the rows' subjects (``subject``) and of all subjects above them (``below``), each once, in no order."""
+    subjects = events["subject"].drop_nulls().unique()
+    found = [text_keys("subject", subjects)]
+    above = parents(subjects)
+    while len(above):
+        found.append(text_keys("below", above))
+        above = parents(above)
+    return distinct(np.concatenate(found))
+
+
+def subject_heads(subjects: pl.Series, versions: pl.Series) -> tuple[Keys, Versions]:
+    """``subject_keys`` of many commits at once, each key with the newest version that it is in; in no order."""
+    newest = pl.DataFrame({"subject": subjects, "version": versions}).drop_nulls().group_by("subject").agg(pl.max("version"))
+    keys, found = [text_keys("subject", newest["subject"])], [newest["version"].to_numpy()]
+    while newest.height:
+        newest = newest.with_columns(parent_of(newest["subject"]).alias("subject")).drop_nulls().group_by("subject").agg(pl.max("version"))
+        keys.append(text_keys("below", newest["subject"]))
+        found.append(newest["version"].to_numpy())
+    return np.concatenate(keys), np.concatenate(found).astype(np.uint32)
+
+
+def parents(subjects: pl.Series) -> pl.Series:
+    """The subjects one level above, each once: ``/loan/7`` is below ``/loan``, which is below ``/``; ``loan`` is below nothing."""
+    return parent_of(subjects).drop_nulls().unique()
+
+
+def parent_of(subjects: pl.Series) -> pl.Series:
+    """The subject above each, null where there is none."""
+    above = pl.when(pl.col("subject").str.contains("/", literal=True) & (pl.col("subject") != "/")).then(
+        pl.col("subject").str.replace("/[^/]*$", "")
+    )
+    return subjects.alias("subject").to_frame().select(subject=above).select(pl.col("subject").replace("", "/"))["subject"]
+
+
+def cells_of(keys: Keys) -> npt.NDArray[np.int64]:
+    """The cell of each key."""
+    return (keys & _CELL).astype(np.int64)
+
+
+def in_cell(keys: Keys, cell: int) -> Keys:
+    """Keys of cell 0, moved to another one."""
+    return keys | np.uint64(cell)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRun:
+    """The keys of a run of commits.
+
+    Attributes:
+        start: The first version.
+        shift: Cell ``c`` of an event key means the versions that, shifted right so far, are ``c`` above the shifted ``start``.
+        ids: Event keys, sorted; one fingerprint may stand several times.
+        heads: Keys of subjects, producers and commit ids, sorted, each once, all in cell 0.
+        versions: The newest version that each of ``heads`` is in.
+    """
+
+    start: int
+    shift: int
+    ids: Keys
+    heads: Keys
+    versions: Versions
+
+    def versions_of(self, cell: int) -> range:
+        """The versions that a cell of ``ids`` stands for; the last ones may lie beyond the run."""
+        first = (cell + (self.start >> self.shift)) << self.shift
+        return range(max(first, self.start), first + (1 << self.shift))
+
+
+def found_ids(ids: Keys, wanted: Keys) -> Keys:
+    """Those of ``ids`` (sorted) whose fingerprint is one of ``wanted`` (sorted, cell 0)."""
+    if not len(ids) or not len(wanted):
+        return ids[:0]
+    place = np.searchsorted(ids, wanted)
+    hits = (ids[np.minimum(place, len(ids) - 1)] & _FINGERPRINT) == wanted
+    if not hits.any():
+        return ids[:0]
+    last = np.searchsorted(ids, wanted[hits] | _CELL, side="right")
+    return np.concatenate([ids[first:stop] for first, stop in zip(place[hits].tolist(), last.tolist(), strict=True)])
+
+
+def rows_of(keys: Keys, found: Keys) -> npt.NDArray[np.int64]:
+    """The rows of ``keys`` (any order, cell 0) that have a fingerprint in ``found``."""
+    return np.flatnonzero(np.isin(keys, found & _FINGERPRINT))
+
+
+def doubled(ids: Keys) -> Keys:
+    """The fingerprints that stand more than once in ``ids`` (sorted, cell 0)."""
+    return distinct(ids[1:][ids[1:] == ids[:-1]])
+
+
+def merged(runs: Sequence[KeyRun], stop: int) -> KeyRun:
+    """Runs of neighbouring commits, oldest first and all before version ``stop``, as one."""
+    start = runs[0].start
+    shift = max(run.shift for run in runs)
+    while ((stop - 1) >> shift) - (start >> shift) >= CELLS:
+        shift += 1
+    ids = np.sort(np.concatenate([_moved(run, start, shift) for run in runs]))
+    keys = np.concatenate([run.heads for run in runs])
+    versions = np.concatenate([run.versions for run in runs])
+    return KeyRun(start, shift, ids, *newest_of(keys, versions))
+
+
+def newest_of(keys: Keys, versions: Versions) -> tuple[Keys, Versions]:
+    """The keys sorted, each once and with its newest version."""
+    order = np.lexsort((versions, keys))
+    keys, versions = keys[order], versions[order]
+    newest = np.append(keys[1:] != keys[:-1], True)[: len(keys)]
+    return keys[newest], versions[newest]
+
+
+def _moved(run: KeyRun, start: int, shift: int) -> Keys:
+    """A run's event keys with their cells counted from another start in coarser steps."""
+    if run.shift == shift:
+        return run.ids + np.uint64((run.start >> shift) - (start >> shift))
+    cells = (((run.ids & _CELL) + np.uint64(run.start >> run.shift)) >> np.uint64(shift - run.shift)) - np.uint64(start >> shift)
+    return (run.ids & _FINGERPRINT) | cells
+
+
+def distinct(keys: Keys) -> Keys:
+    """The keys sorted, each once; ``np.unique`` takes ten times as long."""
+    ordered: Keys = np.sort(keys)
+    once: Keys = ordered[np.append(ordered[1:] != ordered[:-1], True)[: len(ordered)]]
+    return once
+
+
+def of_commit(version: int, ids: Keys, heads: Keys) -> KeyRun:
+    """The keys of one commit, whose ``ids`` and ``heads`` are sorted and in cell 0."""
+    return KeyRun(version, 0, ids, heads, np.full(len(heads), version, np.uint32))

@@ -1,0 +1,113 @@
+"""A tier's rows: its commits, each with the segments that it added and that are still current, as one flat Parquet table."""
+
+import json
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+
+from eventlake.columns.segments import read_bytes, write_bytes
+from eventlake.core.manifest import CommitSummary
+from eventlake.core.merkle import HASH_BYTES
+from eventlake.core.segment import Segment
+from eventlake.errors import CorruptionError
+
+Row = tuple[CommitSummary, tuple[Segment, ...]]
+
+_HASH = pa.binary(HASH_BYTES)
+_SCHEMA = pa.schema(
+    {
+        "version": pa.int64(),
+        "commit_hash": _HASH,
+        "kind": pa.string(),
+        "recorded_at": pa.int64(),
+        "start": pa.int64(),
+        "stop": pa.int64(),
+        "root": _HASH,
+        "sha256": _HASH,
+        "bytes": pa.int64(),
+        "segment_start": pa.int64(),
+        "segment_stop": pa.int64(),
+        "columns": pa.string(),
+        "range": pa.binary(),
+        "types": pa.string(),
+        "time": pa.list_(pa.int64()),
+        "undated": pa.int64(),
+        "recorded": pa.list_(pa.int64()),
+    }
+)
+_OF_SEGMENT = len(_SCHEMA) - _SCHEMA.get_field_index("sha256")
+
+
+def encode(rows: Iterable[Row]) -> bytes:
+    """Parquet bytes: one row a segment, and one for a commit without any, in version order."""
+    flat = [(*_commit(summary), *segment) for summary, segments in rows for segment in _segments(segments)]
+    columns = zip(*flat, strict=True)
+    return write_bytes(
+        pa.Table.from_arrays([pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA)
+    )
+
+
+def _commit(summary: CommitSummary) -> tuple[Any, ...]:
+    root, commit_hash = bytes.fromhex(summary.root), bytes.fromhex(summary.commit_hash)
+    return (summary.version, commit_hash, summary.kind, summary.recorded_at, summary.start, summary.stop, root)
+
+
+def _segments(segments: tuple[Segment, ...]) -> Iterator[tuple[Any, ...]]:
+    if not segments:
+        yield (None,) * _OF_SEGMENT
+    for segment in segments:
+        yield (
+            bytes.fromhex(segment.sha256),
+            segment.size_bytes,
+            segment.start,
+            segment.stop,
+            ",".join(segment.columns),
+            bytes.fromhex("".join(segment.nodes)),
+            json.dumps(dict(segment.types), ensure_ascii=False, separators=(",", ":")),
+            segment.time,
+            segment.undated,
+            segment.recorded,
+        )
+
+
+def decode(data: bytes, where: str) -> list[Row]:
+    """The inverse of ``encode``.
+
+    Raises:
+        CorruptionError: Not such a table.
+    """
+    table = read_bytes(data, where)
+    try:
+        flat = zip(*(table.cast(_SCHEMA).column(name).to_pylist() for name in _SCHEMA.names), strict=True)
+        kinds: dict[str, tuple[tuple[str, int], ...]] = {}
+        return [_row(list(group), kinds) for _, group in groupby(flat, key=lambda row: row[0])]
+    except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        message = f"{where} holds no commits: {error}"
+        raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=where) from error
+
+
+def _row(flat: list[tuple[Any, ...]], kinds: dict[str, tuple[tuple[str, int], ...]]) -> Row:
+    version, commit_hash, kind, recorded_at, start, stop, root = flat[0][:-_OF_SEGMENT]
+    summary = CommitSummary(version, commit_hash.hex(), kind, recorded_at, start, stop, root.hex())
+    return summary, tuple(_segment(row[-_OF_SEGMENT:], kinds) for row in flat if row[-_OF_SEGMENT] is not None)
+
+
+def _segment(row: tuple[Any, ...], kinds: dict[str, tuple[tuple[str, int], ...]]) -> Segment:
+    sha256, size_bytes, start, stop, columns, nodes, types, time, undated, recorded = row
+    if types not in kinds:
+        kinds[types] = tuple(sorted(json.loads(types).items()))
+    text = nodes.hex()
+    return Segment(
+        sha256=sha256.hex(),
+        size_bytes=size_bytes,
+        start=start,
+        stop=stop,
+        columns=tuple(columns.split(",")),
+        nodes=tuple(text[at : at + 2 * HASH_BYTES] for at in range(0, len(text), 2 * HASH_BYTES)),
+        types=kinds[types],
+        time=tuple(time) if time else None,
+        undated=undated,
+        recorded=tuple(recorded) if recorded else None,
+    )

@@ -1,0 +1,119 @@
+"""Making the commit that would follow the head."""
+
+import random
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from eventlake.columns import leaves, segments
+from eventlake.core.commit import Commit
+from eventlake.core.delivery import Delivery, Position
+from eventlake.core.manifest import NOTHING_RECENT, KeyFile, Recent, Tier
+from eventlake.core.merkle import CompactRange
+from eventlake.core.segment import Segment
+from eventlake.log.chain import Chain
+from eventlake.log.recent import OwnKeys, own_keys, recent_after
+
+Delivered = tuple[Position, int, int]
+"""A producer's position and the rows ``[first, last)`` of the batch that it is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A segment's worth of a batch, encoded and hashed; it has no sequence yet."""
+
+    sha256: str
+    size_bytes: int
+    columns: tuple[str, ...]
+    hashes: leaves.Hashes
+    statistics: segments.Statistics
+
+    def at(self, start: int) -> Segment:
+        """The segment this piece becomes when its first row gets the sequence ``start``."""
+        return Segment(
+            sha256=self.sha256,
+            size_bytes=self.size_bytes,
+            start=start,
+            stop=start + len(self.hashes),
+            columns=self.columns,
+            nodes=tuple(leaves.compact_range(self.hashes, start).hex()),
+            types=self.statistics.types,
+            time=self.statistics.time,
+            undated=self.statistics.undated,
+            recorded=self.statistics.recorded,
+        )
+
+
+def new_commit_id() -> str:
+    """Says whose attempt a commit is."""
+    return str(uuid.uuid4())
+
+
+def pause_after_lost_race(attempt: int) -> None:
+    """A short random pause, longer the more races were lost."""
+    time.sleep(random.uniform(0, 0.002 * min(attempt, 50)))  # noqa: S311 - jitter, no secret
+
+
+def append_commit(
+    chain: Chain, pieces: Sequence[Piece], commit_id: str, recorded_at: int, *, delivered: Sequence[Delivered], own: OwnKeys | KeyFile
+) -> Commit:
+    """The commit that would append ``pieces`` after the head now."""
+    start = sequence = chain.watermark
+    frontier: CompactRange = chain.frontier
+    placed = []
+    for piece in pieces:
+        segment = piece.at(sequence)
+        frontier = frontier.merge(segment.range)
+        sequence = segment.stop
+        placed.append(segment)
+    commit = _after(chain, "append", commit_id, recorded_at, own)
+    return replace(
+        commit,
+        stop=frontier.stop,
+        root=frontier.root().hex(),
+        frontier=tuple(frontier.hex()),
+        segments=tuple(placed),
+        deliveries=tuple(Delivery(position, start + first, start + last) for position, first, last in delivered),
+    )
+
+
+def plain_commit(
+    chain: Chain,
+    kind: str,
+    now: int,
+    *,
+    placed: tuple[Segment, ...] = (),
+    tiers: tuple[Tier, ...] | None = None,
+    recent: Recent | None = None,
+) -> Commit:
+    """The commit without events, of some kind, that would follow the head now."""
+    commit_id = new_commit_id()
+    own = own_keys(np.empty(0, np.uint64), None, (), commit_id)
+    if tiers is not None and recent is not None:
+        folded = recent_after(recent, chain.next_version, own)
+        return replace(_after(chain, kind, commit_id, chain.next_instant(now), own), tiers=tiers, recent=folded)
+    return replace(_after(chain, kind, commit_id, chain.next_instant(now), own), segments=placed)
+
+
+def _after(chain: Chain, kind: str, commit_id: str, recorded_at: int, own: OwnKeys | KeyFile) -> Commit:
+    """A commit after the head that changes nothing yet."""
+    head = chain.head.commit if chain.head else None
+    frontier = chain.frontier
+    return Commit(
+        version=chain.next_version,
+        origin=chain.origin,
+        prev=chain.head.commit_hash if chain.head else None,
+        commit_id=commit_id,
+        kind=kind,
+        recorded_at=recorded_at,
+        start=chain.watermark,
+        stop=chain.watermark,
+        root=chain.root,
+        frontier=tuple(frontier.hex()),
+        segments=(),
+        tiers=head.tiers if head else (),
+        recent=recent_after(head.recent if head else NOTHING_RECENT, chain.next_version, own),
+    )

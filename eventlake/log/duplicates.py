@@ -1,0 +1,74 @@
+"""What becomes of events whose ``(source, id)`` is known already: refused, or skipped where they are the very same events."""
+
+import numpy as np
+
+from eventlake.columns import leaves
+from eventlake.columns.envelope import Batch
+from eventlake.columns.keys import doubled, rows_of
+from eventlake.columns.problems import Problem
+from eventlake.core.attributes import ATTRIBUTES
+from eventlake.errors import InvalidEventsError, InvalidInputError
+from eventlake.log.chain import Chain
+from eventlake.log.known_ids import Match, known
+
+REFUSE = "refuse"
+SKIP = "skip_identical"
+IN_THE_LAKE = "leave out the rows that are in the lake; corrections are new events with new ids."
+
+
+def check_choice(duplicates: str, batch: Batch, *, positioned: bool) -> None:
+    """Refuses what cannot be asked for.
+
+    Raises:
+        InvalidInputError: Another word, or skipping in a batch that must stay as it is.
+    """
+    if duplicates not in {REFUSE, SKIP}:
+        message = f"expected duplicates={REFUSE!r} or {SKIP!r}, found {duplicates!r}"
+        raise InvalidInputError(message)
+    if duplicates == SKIP and (positioned or batch.sequence is not None):
+        what = "a producer's position" if positioned else "the column 'sequence'"
+        message = f"duplicates={SKIP!r} may leave rows out, but {what} is about the whole batch"
+        raise InvalidInputError(message, "a batch with a position can be sent again as it is.")
+
+
+def known_problems(matches: list[Match], batch: Batch) -> list[Problem]:
+    """The matches as problems."""
+    message = "(source, id) is in the lake already, at sequence {:,}"
+    return [Problem(batch.number(match.row), "id", message.format(match.sequence), match.pair) for match in matches]
+
+
+def new_to(chain: Chain, batch: Batch) -> Batch:
+    """``batch`` without the events that the lake holds already, exactly so.
+
+    Raises:
+        InvalidEventsError: The lake holds another event with the same ``(source, id)``.
+    """
+    matches = known(chain, batch)
+    if not matches:
+        return batch
+    rows = np.array([match.row for match in matches])
+    own = leaves.leaf_hashes(batch.frame[rows])
+    stored = np.concatenate([_stored_leaf(chain, match.sequence) for match in matches])
+    different = [match for match, same in zip(matches, (own == stored).all(axis=1).tolist(), strict=True) if not same]
+    if different:
+        raise InvalidEventsError(known_problems(different, batch), "these are other events with ids that are taken; give them new ids.")
+    return batch.without(rows)
+
+
+def _stored_leaf(chain: Chain, sequence: int) -> leaves.Hashes:
+    return leaves.leaf_hashes(chain.events(sequence, sequence + 1, list(ATTRIBUTES)))
+
+
+def each_once(batch: Batch) -> Batch:
+    """``batch`` without events that stand in it before, exactly so; those that differ stay, to be refused."""
+    rows = rows_of(batch.keys, doubled(batch.sorted_keys))
+    if not len(rows):
+        return batch
+    seen: set[bytes] = set()
+    again = []
+    for row, leaf in zip(rows.tolist(), leaves.leaf_hashes(batch.frame[rows]), strict=True):
+        digest = leaf.tobytes()
+        if digest in seen:
+            again.append(row)
+        seen.add(digest)
+    return batch.without(np.array(again, np.int64))

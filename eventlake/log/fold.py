@@ -1,0 +1,100 @@
+"""Folding: what the newest commits add up to becomes a tier of the manifest, and a commit names it.
+
+A new tier is merged with the last ones while these are no larger than its size class, so that there is one tier to a class, and each class
+holds 32 times what the one below does. Who fails to fold loses nothing: the commits say the same, and the next one tries again.
+"""
+
+import time
+import warnings
+
+from eventlake.columns import manifest_rows
+from eventlake.columns.keys import KeyRun, merged
+from eventlake.core import layout
+from eventlake.core.canonical import sha256_hex
+from eventlake.core.commit import Commit
+from eventlake.core.manifest import COMMIT_WEIGHT, Tier
+from eventlake.errors import CorruptionError, EventlakeError
+from eventlake.log.chain import Chain
+from eventlake.log.commits import plain_commit
+from eventlake.log.key_index import recent_run
+from eventlake.log.manifest import Manifest
+from eventlake.log.publish import publish
+from eventlake.log.recent import FOLD_WEIGHT, recent_since, store, weight
+from eventlake.storage import ObjectExistsError, Storage
+
+_CLASS = 32
+
+
+def keep_folded(chain: Chain) -> None:
+    """Folds what is recent where there is enough of it. Called after a commit is acknowledged: it warns, and never fails."""
+    if chain.head is None or weight(chain.head.commit) < FOLD_WEIGHT:
+        return
+    try:
+        with chain.storage.turn(layout.LOG):
+            chain.refresh()
+            if weight(chain.head.commit) >= FOLD_WEIGHT:
+                fold(chain)
+    except EventlakeError as error:
+        warnings.warn(f"the manifest was not folded, which costs readers time: {error.message}", stacklevel=2)
+
+
+def fold(chain: Chain) -> None:
+    """Folds everything up to the head into tiers, unless somebody else does so first.
+
+    Raises:
+        StorageError: The store failed.
+        CorruptionError: What is folded is damaged.
+    """
+    if chain.head is None:
+        return
+    folded, stop = chain.head.commit.recent.start, chain.next_version
+    tiers = _tiers(chain, chain.head.commit)
+    while chain.head.commit.recent.start == folded:
+        recent = recent_since(chain.head.commit.recent, stop)
+        commit = plain_commit(chain, "fold", time.time_ns() // 1000, tiers=tiers, recent=recent)
+        data = commit.encode()
+        if publish(chain.storage, commit, data):
+            chain.published(commit, data)
+            return
+        chain.refresh()
+
+
+def _tiers(chain: Chain, head: Commit) -> tuple[Tier, ...]:
+    """The tiers of a history that ends with ``head`` and has nothing recent."""
+    start, stop = head.recent.start, head.version + 1
+    rows = [entry.row for entry in chain.tail()]
+    runs = _recent_runs(chain, head)
+    kept = list(head.tiers)
+    new = COMMIT_WEIGHT * (stop - start) + sum(len(run.ids) for run in runs)
+    while kept and _size_class(kept[-1].weight) <= _size_class(new):
+        tier = kept.pop()
+        rows = chain.rows_of(tier) + rows
+        runs = [chain.keys.stored(tier.keys, tier.stop).whole(), *runs]
+        start, new = tier.start, new + tier.weight
+    keys = store(chain.storage, merged(runs, stop))
+    current = Manifest([], []).with_rows(rows).rows()
+    data = manifest_rows.encode(current)
+    return (*kept, Tier(start, stop, _store_rows(chain.storage, stop, data), len(data), keys))
+
+
+def _recent_runs(chain: Chain, head: Commit) -> list[KeyRun]:
+    return [recent_run(head.recent), *(chain.keys.stored(file, file.start + 1).whole() for file in head.recent.files)]
+
+
+def _size_class(weight: int) -> int:
+    size_class = 0
+    while weight >= FOLD_WEIGHT * _CLASS**size_class:
+        size_class += 1
+    return size_class
+
+
+def _store_rows(storage: Storage, stop: int, data: bytes) -> str:
+    sha256 = sha256_hex(data)
+    path = layout.rows_path(stop, sha256)
+    try:
+        storage.create(path, data)
+    except ObjectExistsError:
+        if storage.read(path) != data:
+            message = f"{path} is damaged"
+            raise CorruptionError(message, "delete it: it is derived, and will be made again.", path=path) from None
+    return sha256

@@ -1,0 +1,112 @@
+"""The keys of a commit, and how they come to stand in it: beside those of the commits before, or in a file where there are many."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+
+from eventlake.columns import key_files
+from eventlake.columns.keys import CELLS, KeyRun, Keys, distinct, in_cell, of_commit, subject_keys, text_keys
+from eventlake.core import layout
+from eventlake.core.canonical import sha256_hex
+from eventlake.core.commit import Commit
+from eventlake.core.delivery import Position
+from eventlake.core.manifest import COMMIT_WEIGHT, KeyFile, Recent
+from eventlake.errors import StorageError
+from eventlake.storage import ObjectExistsError, Storage
+
+FOLD_WEIGHT = 1_024
+"""Recent keys of this weight are folded into a tier."""
+_MAX_INLINE = 512
+"""A commit with more keys of events than this has them in a file of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnKeys:
+    """The keys of one commit, whichever version it will have.
+
+    Attributes:
+        ids: Keys of its events; sorted, cell 0.
+        heads: Keys of its subjects, producers and id; sorted, cell 0.
+    """
+
+    ids: Keys
+    heads: Keys
+
+    def at(self, version: int) -> KeyRun:
+        """As the keys of commit ``version``."""
+        return of_commit(version, self.ids, self.heads)
+
+
+def own_keys(ids: Keys, events: pl.DataFrame | None, positions: Sequence[Position], commit_id: str) -> OwnKeys:
+    """The keys of a commit with these events (``ids`` are theirs, sorted) and deliveries."""
+    heads = [text_keys("commit", pl.Series([commit_id]))]
+    if positions:
+        producers = sorted({position.producer for position in positions})
+        heads.append(text_keys("producer", pl.Series(producers)))
+        heads.append(text_keys("position", pl.Series([position_text(position) for position in positions])))
+    if events is not None:
+        heads.append(subject_keys(events))
+    return OwnKeys(ids, distinct(np.concatenate(heads)))
+
+
+def position_text(position: Position) -> str:
+    """How a producer's position is spelled in a key."""
+    return f"{position.producer}\x1f{position.position}"
+
+
+def stored_where_large(storage: Storage, own: OwnKeys) -> OwnKeys | KeyFile:
+    """The keys, or the file they were put in because they are many."""
+    return own if len(own.ids) <= _MAX_INLINE else store(storage, own.at(0))
+
+
+def store(storage: Storage, run: KeyRun) -> KeyFile:
+    """Puts a run of keys into a file."""
+    data = key_files.encode(run)
+    sha256 = sha256_hex(data)
+    try:
+        storage.create(layout.keys_path(sha256), data)
+    except ObjectExistsError:
+        if sha256_hex(storage.read(layout.keys_path(sha256))) != sha256:
+            message = f"{layout.keys_path(sha256)} is damaged"
+            raise StorageError(message, "delete it: it is derived, and will be made again.", path=layout.keys_path(sha256)) from None
+    return KeyFile(sha256, len(data), len(run.ids), len(run.heads), run.start, run.shift)
+
+
+def recent_after(before: Recent, version: int, own: OwnKeys | KeyFile) -> Recent:
+    """What is recent once commit ``version`` with its ``own`` keys follows.
+
+    Raises:
+        StorageError: The commits were not folded for so long that their keys cannot be told apart.
+    """
+    if isinstance(own, KeyFile):
+        return replace(before, files=(*before.files, replace(own, start=version)))
+    cell = version - before.start
+    if cell >= CELLS:
+        message = f"{cell:,} commits were not folded into the manifest"
+        raise StorageError(message, f"see why nothing can be stored in {layout.MANIFESTS}/ and {layout.KEYS}/.")
+    return replace(before, ids=_joined(before.ids, in_cell(own.ids, cell)), heads=_joined(before.heads, in_cell(own.heads, cell)))
+
+
+def recent_since(recent: Recent, version: int) -> Recent:
+    """What of ``recent`` commits from ``version`` on brought."""
+    step = version - recent.start
+    ids, heads = (_later(keys, step) for keys in (recent.ids, recent.heads))
+    return Recent(version, ids, heads, tuple(file for file in recent.files if file.start >= version))
+
+
+def weight(commit: Commit) -> int:
+    """How much of the history up to this commit no tier holds."""
+    recent = commit.recent
+    return COMMIT_WEIGHT * (commit.version + 1 - recent.start) + len(recent.ids) // 8 + sum(file.ids for file in recent.files)
+
+
+def _joined(stored: bytes, more: Keys) -> bytes:
+    return np.sort(np.concatenate([np.frombuffer(stored, "<u8"), more])).astype("<u8").tobytes()
+
+
+def _later(stored: bytes, step: int) -> bytes:
+    keys = np.frombuffer(stored, "<u8")
+    later = keys[(keys & np.uint64(CELLS - 1)) >= np.uint64(step)] - np.uint64(step)
+    return later.astype("<u8").tobytes()
