@@ -228,7 +228,7 @@ class Lake:
             InvalidInputError: Not a commit id.
         """
         with self._lock:
-            return settle(self._chain, commit_id, _now())
+            return settle(self._chain, commit_id)
 
     def snapshot(self, at: At = None) -> Snapshot:
         """A read-only view that never changes.

@@ -28,7 +28,8 @@ class Commit:
         commit_id: Random, says which writer's attempt this is.
         kind: ``append`` adds events. ``compact`` names segments that replace smaller ones with the same events. ``fold`` names new tiers.
             ``fence`` takes a number so that no delayed write can. Only an append adds events.
-        recorded_at: Microseconds; the events' ``recorded_at``, or that of the last event of a copied history.
+        recorded_at: Microseconds; the events' ``recorded_at``, or that of the last event of a copied history. A commit without events has the
+            head's: only events move this clock.
         start: Watermark before.
         stop: Watermark after.
         root: RFC 6962 root over ``[0, stop)``, hex.

@@ -11,6 +11,7 @@ import numpy as np
 from eventlake.columns import leaves, segments
 from eventlake.core.commit import Commit
 from eventlake.core.delivery import Delivery, Position
+from eventlake.core.instants import MIN_US
 from eventlake.core.manifest import NOTHING_RECENT, KeyFile, Recent, Tier
 from eventlake.core.merkle import CompactRange
 from eventlake.core.segment import Segment
@@ -83,19 +84,22 @@ def append_commit(
 def plain_commit(
     chain: Chain,
     kind: str,
-    now: int,
     *,
     placed: tuple[Segment, ...] = (),
     tiers: tuple[Tier, ...] | None = None,
     recent: Recent | None = None,
 ) -> Commit:
-    """The commit without events, of some kind, that would follow the head now."""
+    """The commit without events, of some kind, that would follow the head now.
+
+    It takes over the head's ``recorded_at``: only events move that clock, or a copied history could not be continued after it.
+    """
+    recorded_at = chain.head.commit.recorded_at if chain.head else MIN_US
     commit_id = new_commit_id()
     own = own_keys(np.empty(0, np.uint64), None, (), commit_id)
     if tiers is not None and recent is not None:
         folded = recent_after(recent, chain.next_version, own)
-        return replace(_after(chain, kind, commit_id, chain.next_instant(now), own), tiers=tiers, recent=folded)
-    return replace(_after(chain, kind, commit_id, chain.next_instant(now), own), segments=placed)
+        return replace(_after(chain, kind, commit_id, recorded_at, own), tiers=tiers, recent=folded)
+    return replace(_after(chain, kind, commit_id, recorded_at, own), segments=placed)
 
 
 def _after(chain: Chain, kind: str, commit_id: str, recorded_at: int, own: OwnKeys | KeyFile) -> Commit:

@@ -4,7 +4,6 @@ A new tier is merged with the last ones while these are no larger than its size 
 holds 32 times what the one below does. Who fails to fold loses nothing: the commits say the same, and the next one tries again.
 """
 
-import time
 import warnings
 
 from eventlake.columns import manifest_rows
@@ -51,7 +50,7 @@ def fold(chain: Chain) -> None:
     tiers = _tiers(chain, chain.head.commit)
     while chain.head.commit.recent.start == folded:
         recent = recent_since(chain.head.commit.recent, stop)
-        commit = plain_commit(chain, "fold", time.time_ns() // 1000, tiers=tiers, recent=recent)
+        commit = plain_commit(chain, "fold", tiers=tiers, recent=recent)
         data = commit.encode()
         if publish(chain.storage, commit, data):
             chain.published(commit, data)

@@ -9,7 +9,7 @@ from eventlake.log.publish import publish
 from eventlake.log.receipt import Receipt, receipt_of
 
 
-def settle(chain: Chain, commit_id: str, now: int) -> Receipt | None:
+def settle(chain: Chain, commit_id: str) -> Receipt | None:
     """The receipt of the commit with this id, or None where it is not in the log and never will be.
 
     A write that was sent and not answered may still be on its way to the next free number. A *fence*, a commit without events, takes that
@@ -30,7 +30,7 @@ def settle(chain: Chain, commit_id: str, now: int) -> Receipt | None:
         found = chain.newest("commit", commit_id, lambda entry: entry.commit.commit_id == commit_id)
         if found is not None:
             return receipt_of(found)
-        fence = plain_commit(chain, "fence", now)
+        fence = plain_commit(chain, "fence")
         data = fence.encode()
         if publish(chain.storage, fence, data):
             chain.published(fence, data)

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+import uuid
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import eventlake as el
 from eventlake.core import layout
 from eventlake.errors import AlreadyExistsError, CorruptionError, InvalidInputError, NotFoundError, StorageError
+from eventlake.log.fold import fold
 from eventlake.storage import LocalStorage, ObjectExistsError
 from eventlake.storage import local as local_module
 
@@ -31,6 +33,19 @@ def test_a_history_with_undated_events_is_copied_as_the_very_same_one(tmp_path):
         assert copy.checkpoint == lake.checkpoint
         assert copy.snapshot().history.clock_hash() == lake.snapshot().history.clock_hash()
         assert copy.snapshot().scan().collect().equals(lake.snapshot().scan().collect())
+
+
+def test_a_copied_history_goes_on_after_commits_without_events():
+    """A fence or a fold is made today; it must not keep events of an older history out."""
+    lake = el.create("memory://", "o")
+    assert lake.resolve(str(uuid.uuid4())) is None
+    lake.append([DATED | {"recorded_at": "2025-01-01T00:00:00Z"}])
+    lake.resolve(str(uuid.uuid4()))
+    fold(lake._chain)
+    lake.append([UNDATED | {"recorded_at": "2025-01-02T00:00:00Z"}])
+    assert [entry.commit.kind for entry in lake.log()] == ["fence", "append", "fence", "fold", "append"]
+    assert lake.snapshot("2025-01-02T00:00:00Z").watermark == 1
+    assert lake.verify(deep=True).ok
 
 
 def test_digits_are_a_watermark_unless_they_begin_a_hash_too(monkeypatch):

@@ -101,7 +101,7 @@ def test_the_same_content_hash_from_another_process(lake: el.Lake, built: el.Dat
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_same_history_and_dataset_from_random_batch_cuts(lake: el.Lake, built: el.Dataset, raw: Path, seed: int) -> None:
     other = LOAD.berka_lake("memory://", LOAD.berka_events(raw), cuts=5 * seed, seed=seed)
-    assert len(other.log()) == 5 * seed + 1
+    assert sum(entry.commit.kind == "append" for entry in other.log()) == 5 * seed + 1
     assert other.snapshot().checkpoint == lake.snapshot().checkpoint
     again = other.build(el.read_definition(DEFINITION))
     assert (again.content_hash, again.manifest_hash) == (built.content_hash, built.manifest_hash)
