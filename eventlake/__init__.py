@@ -16,6 +16,8 @@ from eventlake.errors import EventlakeError
 from eventlake.history.report import Report
 from eventlake.history.snapshot import Snapshot
 from eventlake.lake import Lake, create, open  # noqa: A004 - el.open reads well
+from eventlake.log.collect import Garbage
+from eventlake.log.compact import Compaction
 from eventlake.log.receipt import Receipt
 from eventlake.notebook import attach
 from eventlake.notebook.bar import install
@@ -23,9 +25,11 @@ from eventlake.projections.definition import Projection, projection
 
 __all__ = [
     "Checkpoint",
+    "Compaction",
     "ConsistencyProof",
     "Dataset",
     "EventlakeError",
+    "Garbage",
     "InclusionProof",
     "Lake",
     "Projection",
@@ -43,5 +47,5 @@ __all__ = [
     "read_definition",
 ]
 
-attach(Dataset, Lake, Receipt, Report, Reproduction, Snapshot)
+attach(Compaction, Dataset, Garbage, Lake, Receipt, Report, Reproduction, Snapshot)
 install()

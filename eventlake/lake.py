@@ -5,6 +5,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
@@ -35,6 +36,8 @@ from eventlake.history.snapshot import Snapshot
 from eventlake.history.verify import verify, with_findings
 from eventlake.log.append import Terms, append
 from eventlake.log.chain import Chain, Entry, create_chain, open_chain
+from eventlake.log.collect import OLDER_THAN, Garbage, collect
+from eventlake.log.compact import TARGET_BYTES, Compaction, compact
 from eventlake.log.duplicates import REFUSE, SKIP, check_choice, each_once
 from eventlake.log.expectations import check_kinds
 from eventlake.log.fold import keep_folded
@@ -377,6 +380,34 @@ class Lake:
         checkpoint = Checkpoint.parse(old) if isinstance(old, str) else old
         self.snapshot(checkpoint)
         return prove_consistency(self.snapshot(at).history, checkpoint)
+
+    def compact(self, *, target_bytes: int = TARGET_BYTES) -> Compaction:
+        """Merges small neighbouring segments, while others write and read. Root, watermarks and datasets stay as they are.
+
+        Nothing is deleted: snapshots go on reading the old segments until ``gc`` collects them.
+
+        Args:
+            target_bytes: How large the merged segments should become; those of half that size are left alone.
+
+        Raises:
+            CorruptionError: A segment is damaged.
+            StorageError: The store failed; what was merged before stays merged.
+        """
+        return compact(open_chain(self._chain.storage), target_bytes)
+
+    def gc(self, *, older_than: timedelta = OLDER_THAN, dry_run: bool = True) -> Garbage:
+        """Says which files nobody needs any more, and deletes them if asked: compacted segments, what interrupted writes left.
+
+        Args:
+            older_than: Only files that have been unneeded for longer. A build that takes longer than this may lose its unpublished parts.
+            dry_run: Only say; with False, delete.
+
+        Raises:
+            InvalidInputError: ``older_than`` is negative.
+            CorruptionError: A commit is damaged; nothing was deleted.
+            StorageError: The store failed.
+        """
+        return collect(open_chain(self._chain.storage), older_than, _now(), dry_run=dry_run)
 
     def card(self) -> Card:
         """What to show."""

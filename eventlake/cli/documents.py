@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import polars as pl
@@ -17,6 +18,8 @@ from eventlake.history.report import Report
 from eventlake.history.snapshot import Snapshot
 from eventlake.lake import Lake
 from eventlake.log.chain import Entry
+from eventlake.log.collect import Garbage
+from eventlake.log.compact import Compaction
 from eventlake.log.receipt import Receipt
 
 _CLOUDEVENTS = {ours: theirs for theirs, ours in CLOUDEVENTS_NAMES.items()}
@@ -37,6 +40,17 @@ def receipt(value: Receipt) -> dict[str, Any]:
         "commit_hash": value.commit_hash,
         "recorded_at": recorded_at,
     }
+
+
+def compaction(value: Compaction) -> dict[str, Any]:
+    """What a compaction did."""
+    return asdict(value)
+
+
+def garbage(value: Garbage) -> dict[str, Any]:
+    """What a collection found."""
+    files = [asdict(file) | {"since": format_instant(file.since)} for file in value.files]
+    return {"deleted": value.deleted, "size_bytes": value.size_bytes, "files": files}
 
 
 def commit(entry: Entry) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -120,6 +121,28 @@ def verify(
     output.show(found.card(), documents.report(found), as_json=as_json)
     if not found.ok:
         raise typer.Exit(output.REFUSED)
+
+
+@app.command()
+def compact(lake: LakeArgument, *, as_json: JsonOption = False) -> None:
+    """Merge small segments into large ones; history, watermarks and datasets stay as they are."""
+    with output.progress():
+        done = lakes.open(lake).compact()
+    output.show(done.card(), documents.compaction(done), as_json=as_json)
+
+
+@app.command()
+def gc(
+    lake: LakeArgument,
+    older_than_days: Annotated[float, typer.Option(min=0, help="Only files that nobody has needed for so many days.")] = 7,
+    *,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete them; without it they are only listed.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List, or delete, the files that nobody needs any more: compacted segments, what interrupted writes left."""
+    with output.progress():
+        found = lakes.open(lake).gc(older_than=timedelta(days=older_than_days), dry_run=not delete)
+    output.show(found.card(), documents.garbage(found), as_json=as_json)
 
 
 @app.command()

@@ -28,13 +28,15 @@ class Commit:
         commit_id: Random, says which writer's attempt this is.
         kind: ``append`` adds events. ``compact`` names segments that replace smaller ones with the same events. ``fold`` names new tiers.
             ``fence`` takes a number so that no delayed write can. Only an append adds events.
-        recorded_at: Microseconds; the events' ``recorded_at``, or that of the last event of a copied history. A commit without events has the
-            head's: only events move this clock.
+        recorded_at: Microseconds; the events' ``recorded_at``, or that of the last event of a copied history. A commit without
+            events has the head's: only events move this clock.
         start: Watermark before.
         stop: Watermark after.
         root: RFC 6962 root over ``[0, stop)``, hex.
         frontier: Compact range of ``[0, stop)``, hex.
         segments: What was appended, or what replaces older segments, in order.
+        fence: The newest fence up to here, this commit included: its version; None where there is none. Who stored something before a
+            fence must not name it after: a garbage collector puts up a fence before it deletes.
         deliveries: The producers' batches among the events, in order; events that nobody gave a position are in none.
         tiers: The folded part of the manifest, oldest first; each begins where the one before ends.
         recent: The keys of the commits after the newest tier, this one included.
@@ -51,6 +53,7 @@ class Commit:
     root: str
     frontier: tuple[str, ...]
     segments: tuple[Segment, ...]
+    fence: int | None = None
     deliveries: tuple[Delivery, ...] = ()
     tiers: tuple[Tier, ...] = ()
     recent: Recent = NOTHING_RECENT
@@ -60,6 +63,7 @@ class Commit:
         return seal(
             {
                 "commit_id": self.commit_id,
+                "fence": self.fence,
                 "format": FORMAT,
                 "frontier": list(self.frontier),
                 "kind": self.kind,
@@ -101,6 +105,7 @@ class Commit:
                 root=document["root"],
                 frontier=tuple(document["frontier"]),
                 segments=tuple(Segment.from_document(segment) for segment in document["segments"]),
+                fence=document["fence"],
                 deliveries=tuple(Delivery.from_document(delivery) for delivery in document.get("deliveries", [])),
                 tiers=tuple(Tier.from_document(tier) for tier in document["tiers"]),
                 recent=Recent.from_document(document["recent"]),

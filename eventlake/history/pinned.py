@@ -1,5 +1,6 @@
 """A history pinned at a watermark: which segments hold it, its root, its clock. Plain facts that both engines read from."""
 
+import bisect
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.merkle import EMPTY_ROOT, CompactRange
 from eventlake.core.segment import Segment
 from eventlake.log.chain import Chain
-from eventlake.log.stored import checked_bytes, part_of, stored_events
+from eventlake.log.stored import checked_bytes, missing, part_of, stored_events
 from eventlake.progress import task
 from eventlake.storage import Storage
 
@@ -68,10 +69,19 @@ class PinnedHistory:
         return layout.segment_path(stretch.segment.sha256)
 
     def locations(self) -> list[str] | None:
-        """Paths that an engine can open by itself, in order; None where the storage has none to give."""
+        """Paths that an engine can open by itself, in order; None where the storage has none to give.
+
+        Raises:
+            CorruptionError: One of the files is gone.
+        """
         paths = [self.storage.locate(self.path(stretch)) for stretch in self.stretches]
         known = [path for path in paths if path is not None]
-        return known if len(known) == len(paths) else None
+        if len(known) < len(paths):
+            return None
+        for stretch in self.stretches:
+            if not self.storage.exists(self.path(stretch)):
+                raise missing(stretch.segment)
+        return known
 
     def read(self, stretch: Stretch, columns: list[str] | None = None) -> pa.Table:
         """The events of a stretch, from bytes whose hash is checked first.
@@ -80,6 +90,15 @@ class PinnedHistory:
             CorruptionError: The file is not what was written.
         """
         return stored_events(self.storage, stretch.segment, columns).slice(0, stretch.rows)
+
+    def row(self, sequence: int) -> pa.Table:
+        """One event of the history, as it is stored.
+
+        Raises:
+            CorruptionError: Its segment is damaged.
+        """
+        stretch = self.stretches[bisect.bisect_right(self.stretches, sequence, key=lambda one: one.stop)]
+        return self.read(stretch).slice(sequence - stretch.segment.start, 1)
 
     def check(self) -> None:
         """Re-hashes every segment of the history.

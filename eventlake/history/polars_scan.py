@@ -38,13 +38,14 @@ def _files(locations: list[str]) -> pl.LazyFrame:
         locations,
         schema=STORED,
         missing_columns="insert",
+        extra_columns="ignore",
         glob=False,
         row_index_name="sequence",
     )
 
 
 def _tables(history: PinnedHistory) -> pl.LazyFrame:
-    frames: Iterable[pl.DataFrame] = (pl.DataFrame(history.read(stretch)) for stretch in history.stretches)
+    frames: Iterable[pl.DataFrame] = (pl.DataFrame(history.read(stretch, list(STORED))) for stretch in history.stretches)
     empty = pl.DataFrame(schema=STORED)
     return pl.concat([empty, *frames], how="diagonal").lazy().with_row_index("sequence")
 

@@ -1,16 +1,20 @@
 """A snapshot: a read-only view of one checkpoint."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import polars as pl
 
 from eventlake.core.attributes import ATTRIBUTES, EVENT_COLUMNS
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
-from eventlake.errors import InvalidInputError, NotFoundError
+from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
 from eventlake.history import duckdb_sql, polars_scan
 from eventlake.history.pinned import PinnedHistory
+from eventlake.history.resolve import at_checkpoint
+from eventlake.log.chain import open_chain
+
+T = TypeVar("T")
 
 
 class Snapshot:
@@ -18,6 +22,20 @@ class Snapshot:
 
     def __init__(self, history: PinnedHistory) -> None:
         self.history = history
+
+    def _read(self, read: Callable[[PinnedHistory], T]) -> T:
+        """What ``read`` makes of the history.
+
+        Segments that were compacted after this snapshot was taken may have been collected since: then others hold the same events.
+        """
+        try:
+            return read(self.history)
+        except CorruptionError:
+            again = at_checkpoint(open_chain(self.history.storage), self.checkpoint)
+            if again.stretches == self.history.stretches:
+                raise
+            self.history = again
+            return read(again)
 
     @property
     def watermark(self) -> int:
@@ -65,7 +83,7 @@ class Snapshot:
         Raises:
             InvalidInputError: An unknown column.
         """
-        frame = polars_scan.scan(self.history, raw=raw)
+        frame = self._read(lambda history: polars_scan.scan(history, raw=raw))
         if types is not None:
             frame = frame.filter(pl.col("type").is_in([types] if isinstance(types, str) else list(types)))
         if subject is not None:
@@ -97,7 +115,7 @@ class Snapshot:
         Raises:
             InvalidInputError: DuckDB refuses the query.
         """
-        return duckdb_sql.query(self.history, query, parameters)
+        return self._read(lambda history: duckdb_sql.query(history, query, parameters))
 
     def event(self, sequence: int) -> dict[str, str | int | None]:
         """One event as its producer said it, for a proof: all attributes, null where unsaid, ``time`` in microseconds.
@@ -106,15 +124,14 @@ class Snapshot:
             NotFoundError: The history has no such sequence.
             CorruptionError: Its segment is damaged.
         """
-        for stretch in self.history.stretches:
-            if stretch.segment.start <= sequence < stretch.stop:
-                row = self.history.read(stretch).slice(sequence - stretch.segment.start, 1)
-                said = {name: row.column(name)[0] for name in row.column_names if name in ATTRIBUTES}
-                return {name: said[name].value if name == "time" else said[name].as_py() for name in said} | {
-                    name: None for name in ATTRIBUTES if name not in said
-                }
-        message = f"expected a sequence from 0 to {self.watermark - 1:,}, found {sequence:,}"
-        raise NotFoundError(message, sequence=sequence)
+        if not 0 <= sequence < self.watermark:
+            message = f"expected a sequence from 0 to {self.watermark - 1:,}, found {sequence:,}"
+            raise NotFoundError(message, sequence=sequence)
+        row = self._read(lambda history: history.row(sequence))
+        said = {name: row.column(name)[0] for name in row.column_names if name in ATTRIBUTES}
+        return {name: said[name].value if name == "time" else said[name].as_py() for name in said} | {
+            name: None for name in ATTRIBUTES if name not in said
+        }
 
     def types(self) -> dict[str, int]:
         """Event types and how many events of each, most frequent first. Answered without reading events where no segment is cut."""

@@ -4,38 +4,28 @@ A lost race costs a kilobyte: sequences are positions, so the segments stay and 
 Nothing is deleted on failure; a segment nobody's commit names is harmless.
 """
 
-import random
-import secrets
-import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-import polars as pl
 import pyarrow as pa
 
-from eventlake.columns import leaves, segments
 from eventlake.columns.envelope import Batch
 from eventlake.columns.problems import Problem
 from eventlake.core import layout
-from eventlake.core.canonical import sha256_hex
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.delivery import Position
 from eventlake.core.expectation import Expectation
 from eventlake.core.instants import format_instant
 from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError, StorageError
 from eventlake.log.chain import Chain
-from eventlake.log.commits import Delivered, Piece, append_commit, new_commit_id, pause_after_lost_race
+from eventlake.log.commits import Delivered, append_commit, new_commit_id, pause_after_lost_race
 from eventlake.log.duplicates import IN_THE_LAKE, known_problems, new_to
 from eventlake.log.expectations import check_expectations
 from eventlake.log.known_ids import known
 from eventlake.log.positions import earlier_receipt
+from eventlake.log.prepared import prepare
 from eventlake.log.publish import publish
 from eventlake.log.receipt import Receipt, receipt_of
-from eventlake.log.recent import own_keys, stored_where_large
-from eventlake.progress import task
-from eventlake.storage import NotDurableError, NotStoredError, ObjectExistsError, Storage
 
-SEGMENT_TRIES = 4
 MAX_CLOCK_LEAD_US = 5 * 60 * 1_000_000
 """A commit's ``recorded_at`` may run this far ahead of the writer's clock."""
 
@@ -94,10 +84,9 @@ def append(chain: Chain, batch: Batch, now: int, terms: Terms) -> Receipt:
 def _publish(chain: Chain, batch: Batch, now: int, terms: Terms) -> Receipt | None:
     """Stores a batch that is sound at the head and commits it; None where another writer brought some of its events meanwhile."""
     checked = chain.next_version
-    pieces = publish_segments(chain.storage, batch)
     commit_id = new_commit_id()
-    own = own_keys(batch.sorted_keys, batch.frame, [terms.position] if terms.position else [], commit_id)
-    stored = stored_where_large(chain.storage, own)
+    positions = [terms.position] if terms.position else []
+    prepared = prepare(chain, batch, positions, commit_id)
     attempt = 0
     while True:
         with chain.storage.turn(layout.LOG):
@@ -108,12 +97,13 @@ def _publish(chain: Chain, batch: Batch, now: int, terms: Terms) -> Receipt | No
                 if earlier := _earlier_or_sound(chain, batch, now, terms, checked):
                     return earlier
                 checked = chain.next_version
-            commit = append_commit(
-                chain, pieces, commit_id, recorded_at(chain, batch, now), delivered=terms.delivered(batch.rows), own=stored
-            )
-            data = commit.encode()
-            if publish(chain.storage, commit, data):
-                return receipt_of(chain.published(commit, data))
+            if prepared.holds(chain):
+                commit = append_commit(chain, prepared, commit_id, recorded_at(chain, batch, now), terms.delivered(batch.rows))
+                data = commit.encode()
+                if publish(chain.storage, commit, data):
+                    return receipt_of(chain.published(commit, data))
+        if not prepared.holds(chain):
+            prepared = prepare(chain, batch, positions, commit_id)
         attempt += 1
         pause_after_lost_race(attempt)
 
@@ -173,54 +163,3 @@ def recorded_at(chain: Chain, batch: Batch, now: int) -> int:
         message = f"this machine's clock says {format_instant(now)}, but the head was recorded at {format_instant(instant)}"
         raise StorageError(message, "set the clock; recorded_at never runs more than five minutes ahead of the writer's clock.")
     return instant
-
-
-def publish_segments(storage: Storage, batch: Batch) -> list[Piece]:
-    """Encodes, hashes and stores a batch; nobody sees it before a commit names it."""
-    stored = segments.stored_columns(batch)
-    with task("appending events", batch.rows) as advance:
-        pieces = []
-        for start in range(0, batch.rows, segments.MAX_ROWS):
-            piece = _publish_segment(storage, batch.frame.slice(start, segments.MAX_ROWS), stored.slice(start, segments.MAX_ROWS))
-            advance(len(piece.hashes))
-            pieces.append(piece)
-    return pieces
-
-
-def _publish_segment(storage: Storage, events: pl.DataFrame, stored: pa.Table) -> Piece:
-    with ThreadPoolExecutor(1) as hashing:
-        hashes = hashing.submit(leaves.leaf_hashes, events)
-        data, sha256 = store_segment(storage, stored)
-        return Piece(sha256, len(data), tuple(stored.column_names), hashes.result(), segments.statistics(stored))
-
-
-def store_segment(storage: Storage, stored: pa.Table) -> tuple[bytes, str]:
-    """Encodes and stores a segment's columns; gives its bytes and their SHA-256.
-
-    A segment of that name that is there already was left by an attempt that failed, and whoever collects garbage may be about to delete
-    it. It is not taken over: the same events go under a fresh name.
-    """
-    data = segments.encode(stored)
-    while True:
-        sha256 = sha256_hex(data)
-        try:
-            _create_patiently(storage, layout.segment_path(sha256), data)
-        except ObjectExistsError:
-            data = segments.encode(stored, attempt=secrets.token_hex(8))
-        else:
-            return data, sha256
-
-
-def _create_patiently(storage: Storage, path: str, data: bytes) -> None:
-    """Creates a segment; one that was not answered is sent again, because the same bytes at the same name cannot do harm."""
-    for attempt in range(SEGMENT_TRIES):
-        try:
-            storage.create(path, data)
-        except (ObjectExistsError, NotStoredError, NotDurableError):
-            raise
-        except StorageError:
-            if attempt + 1 == SEGMENT_TRIES:
-                raise
-            time.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311 - jitter, no secret
-        else:
-            return

@@ -239,6 +239,11 @@ class Chain:
         return self.head.commit.version + 1 if self.head else 0
 
     @property
+    def fence(self) -> int | None:
+        """The version of the newest fence."""
+        return self.head.commit.fence if self.head else None
+
+    @property
     def watermark(self) -> int:
         """Number of events."""
         return self.head.commit.stop if self.head else 0
@@ -273,6 +278,7 @@ def check_follows(commit: Commit, before: Entry | None, origin: str, path: str) 
         "origin": origin,
         "prev": before.commit_hash if before else None,
         "start": before.commit.stop if before else 0,
+        "fence": commit.version if commit.kind == "fence" else before.commit.fence if before else None,
     }
     for field, value in expected.items():
         found = getattr(commit, field)

@@ -4,11 +4,10 @@ import random
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from eventlake.columns import leaves, segments
 from eventlake.core.commit import Commit
 from eventlake.core.delivery import Delivery, Position
 from eventlake.core.instants import MIN_US
@@ -16,36 +15,11 @@ from eventlake.core.manifest import NOTHING_RECENT, KeyFile, Recent, Tier
 from eventlake.core.merkle import CompactRange
 from eventlake.core.segment import Segment
 from eventlake.log.chain import Chain
+from eventlake.log.prepared import Prepared
 from eventlake.log.recent import OwnKeys, own_keys, recent_after
 
 Delivered = tuple[Position, int, int]
 """A producer's position and the rows ``[first, last)`` of the batch that it is about."""
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A segment's worth of a batch, encoded and hashed; it has no sequence yet."""
-
-    sha256: str
-    size_bytes: int
-    columns: tuple[str, ...]
-    hashes: leaves.Hashes
-    statistics: segments.Statistics
-
-    def at(self, start: int) -> Segment:
-        """The segment this piece becomes when its first row gets the sequence ``start``."""
-        return Segment(
-            sha256=self.sha256,
-            size_bytes=self.size_bytes,
-            start=start,
-            stop=start + len(self.hashes),
-            columns=self.columns,
-            nodes=tuple(leaves.compact_range(self.hashes, start).hex()),
-            types=self.statistics.types,
-            time=self.statistics.time,
-            undated=self.statistics.undated,
-            recorded=self.statistics.recorded,
-        )
 
 
 def new_commit_id() -> str:
@@ -58,19 +32,17 @@ def pause_after_lost_race(attempt: int) -> None:
     time.sleep(random.uniform(0, 0.002 * min(attempt, 50)))  # noqa: S311 - jitter, no secret
 
 
-def append_commit(
-    chain: Chain, pieces: Sequence[Piece], commit_id: str, recorded_at: int, *, delivered: Sequence[Delivered], own: OwnKeys | KeyFile
-) -> Commit:
-    """The commit that would append ``pieces`` after the head now."""
+def append_commit(chain: Chain, prepared: Prepared, commit_id: str, recorded_at: int, delivered: Sequence[Delivered]) -> Commit:
+    """The commit that would append what is prepared after the head now."""
     start = sequence = chain.watermark
     frontier: CompactRange = chain.frontier
     placed = []
-    for piece in pieces:
+    for piece in prepared.pieces:
         segment = piece.at(sequence)
         frontier = frontier.merge(segment.range)
         sequence = segment.stop
         placed.append(segment)
-    commit = _after(chain, "append", commit_id, recorded_at, own)
+    commit = _after(chain, "append", commit_id, recorded_at, prepared.keys)
     return replace(
         commit,
         stop=frontier.stop,
@@ -118,6 +90,7 @@ def _after(chain: Chain, kind: str, commit_id: str, recorded_at: int, own: OwnKe
         root=chain.root,
         frontier=tuple(frontier.hex()),
         segments=(),
+        fence=chain.next_version if kind == "fence" else chain.fence,
         tiers=head.tiers if head else (),
         recent=recent_after(head.recent if head else NOTHING_RECENT, chain.next_version, own),
     )

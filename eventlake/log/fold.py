@@ -38,7 +38,7 @@ def keep_folded(chain: Chain) -> None:
 
 
 def fold(chain: Chain) -> None:
-    """Folds everything up to the head into tiers, unless somebody else does so first.
+    """Folds everything up to the head into tiers, unless somebody else does so first, or puts up a fence.
 
     Raises:
         StorageError: The store failed.
@@ -46,9 +46,9 @@ def fold(chain: Chain) -> None:
     """
     if chain.head is None:
         return
-    folded, stop = chain.head.commit.recent.start, chain.next_version
+    folded, stop, fence = chain.head.commit.recent.start, chain.next_version, chain.fence
     tiers = _tiers(chain, chain.head.commit)
-    while chain.head.commit.recent.start == folded:
+    while chain.head.commit.recent.start == folded and chain.fence == fence:
         recent = recent_since(chain.head.commit.recent, stop)
         commit = plain_commit(chain, "fold", tiers=tiers, recent=recent)
         data = commit.encode()

@@ -16,16 +16,16 @@ from eventlake.columns.problems import Problem
 from eventlake.core import layout
 from eventlake.core.delivery import Position
 from eventlake.errors import EventlakeError, InvalidEventsError, InvalidInputError
-from eventlake.log.append import nothing, publish_segments, recorded_at
+from eventlake.log.append import nothing, recorded_at
 from eventlake.log.chain import Chain
 from eventlake.log.commits import Delivered, append_commit, new_commit_id, pause_after_lost_race
 from eventlake.log.duplicates import IN_THE_LAKE, known_problems
 from eventlake.log.intake import checked_batch
 from eventlake.log.known_ids import known
 from eventlake.log.positions import check_next, earlier_receipt
+from eventlake.log.prepared import Prepared, prepare
 from eventlake.log.publish import publish
 from eventlake.log.receipt import Receipt, receipt_of
-from eventlake.log.recent import own_keys, stored_where_large
 
 _KEY = ["source", "id"]
 
@@ -110,21 +110,20 @@ def _is_plain(events: Any) -> bool:
 def _commit(chain: Chain, members: Sequence[Member], now: int) -> None:
     admitted: list[Member] = []
     waiting, attempt, checked = list(members), 0, 0
+    prepared: Prepared | None = None
     while True:
         before, admitted = admitted, _admit(chain, waiting, checked)
         checked = chain.next_version
         if not admitted:
             return
-        if admitted != before:
+        if prepared is None or admitted != before or not prepared.holds(chain):
             batch = _merged(admitted)
-            pieces = publish_segments(chain.storage, batch)
             commit_id, delivered = new_commit_id(), _delivered(admitted)
-            own = own_keys(batch.sorted_keys, batch.frame, [position for position, _, _ in delivered], commit_id)
-            stored = stored_where_large(chain.storage, own)
+            prepared = prepare(chain, batch, [position for position, _, _ in delivered], commit_id)
         with chain.storage.turn(layout.LOG):
             chain.refresh()
             if chain.next_version == checked:
-                commit = append_commit(chain, pieces, commit_id, recorded_at(chain, batch, now), delivered=delivered, own=stored)
+                commit = append_commit(chain, prepared, commit_id, recorded_at(chain, batch, now), delivered)
                 data = commit.encode()
                 if publish(chain.storage, commit, data):
                     entry = chain.published(commit, data)

@@ -22,14 +22,20 @@ def checked_bytes(storage: Storage, segment: Segment) -> bytes:
     try:
         data = storage.read(path)
     except ObjectMissingError as error:
-        message = f"{where} is missing ({path})"
-        raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path) from error
+        raise missing(segment) from error
     found = sha256_hex(data)
     if found != segment.sha256:
         message = f"{where} does not match its commit: expected sha256 {segment.sha256}, read {found} ({path})"
         hint = "run 'eventlake verify LAKE' and restore the file from a backup; never edit files under segments/."
         raise CorruptionError(message, hint, path=path, expected=segment.sha256, found=found)
     return data
+
+
+def missing(segment: Segment) -> CorruptionError:
+    """What to say where a segment's file is gone."""
+    path = layout.segment_path(segment.sha256)
+    message = f"segment {segment.start:,}-{segment.stop:,} is missing ({path})"
+    return CorruptionError(message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path)
 
 
 def stored_events(storage: Storage, segment: Segment, columns: list[str] | None = None) -> pa.Table:

@@ -158,12 +158,13 @@ COMMIT = Commit(
     root="33376a3bd63e9993708a84ddfe6c28ae58b83505dd1fed711bd924ec5a6239f0",
     frontier=("33376a3bd63e9993708a84ddfe6c28ae58b83505dd1fed711bd924ec5a6239f0",),
     segments=(SEGMENT,),
+    fence=0,
     tiers=(TIER,),
     recent=Recent(1, (7).to_bytes(8, "little"), b"", (replace(TIER.keys, start=1),)),
 )
 COMMIT_BYTES = (
-    '{"checksum":"ff1857f7e10308a08fa67cbc770db56fd820b6fef20bc4fecf0d0be0f0561641","commit_id":"00000000-0000-4000-8000-00'
-    '0000000000","format":0,"frontier":["33376a3bd63e9993708a84ddfe6c28ae58b83505dd1fed711bd924ec5a6239f0"],"kind":"append"'
+    '{"checksum":"3f2eae0f462e46b052d3f97d849c2dd793413af66d95b5af7b09745cec1c3d3e","commit_id":"00000000-0000-4000-8000-00'
+    '0000000000","fence":0,"format":0,"frontier":["33376a3bd63e9993708a84ddfe6c28ae58b83505dd1fed711bd924ec5a6239f0"],"kind":"append"'
     ',"origin":"bank.example/loans","prev":"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd","recent":{"fi'
     'les":[{"bytes":678,"heads":10,"ids":9,"sha256":"3434343434343434343434343434343434343434343434343434343434343434","shi'
     'ft":2,"start":1}],"heads":"","ids":"BwAAAAAAAAA=","start":1},"recorded_at":1767225600000000,"root":"33376a3bd63e999370'
@@ -179,7 +180,7 @@ COMMIT_BYTES = (
 def test_a_commit_is_written_in_these_bytes_and_read_back():
     assert COMMIT.encode() == COMMIT_BYTES
     assert Commit.decode(COMMIT_BYTES, "log/1") == COMMIT
-    assert commit_hash(COMMIT_BYTES) == "3cfa76b4d4291705765078ff39585e714dfdd46d08f5e9d2340b93cb32eca9f7"
+    assert commit_hash(COMMIT_BYTES) == "4dcca06070fe357402ade9fb602bee021e4ccf3eed05e882f36c2368e52d48f2"
 
 
 def test_the_checksum_of_a_commit_is_that_of_the_naive_canonical_json():

@@ -15,7 +15,7 @@ import eventlake as el
 from eventlake.cli.main import app, main
 from tests.dataset_fixtures import POLARS_TOTALS, definition, events, make_lake
 
-COMMANDS = ["init", "append", "log", "show", "verify", "build", "reproduce", "datasets", "demo"]
+COMMANDS = ["init", "append", "log", "show", "verify", "compact", "gc", "build", "reproduce", "datasets", "demo"]
 HEX = re.compile(r"[0-9a-f]{64}")
 
 
