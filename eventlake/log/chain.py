@@ -1,6 +1,6 @@
 """The chain of commits as this process has read it: its head, what no tier holds yet, and by number whatever else is asked for."""
 
-import warnings
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -27,6 +27,7 @@ from eventlake.log.recent import own_keys
 from eventlake.log.stored import stored_events
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, probe
 
+_LOG = logging.getLogger(__name__)
 _NEAR = 64
 """So many commits are read one by one; a head that is farther away is looked for."""
 
@@ -230,7 +231,7 @@ class Chain:
             data = b""
         if sha256_hex(data) == tier.rows_sha256:
             return manifest_rows.decode(data, path)
-        warnings.warn(f"{path} is missing or damaged; read from the log instead; run 'eventlake verify'", stacklevel=2)
+        _LOG.warning("%s is missing or damaged; read from the log instead; run 'eventlake verify'", path)
         return [self.read_entry(version).row for version in range(tier.start, tier.stop)]
 
     @property

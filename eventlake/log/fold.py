@@ -4,7 +4,7 @@ A new tier is merged with the last ones while these are no larger than its size 
 holds 32 times what the one below does. Who fails to fold loses nothing: the commits say the same, and the next one tries again.
 """
 
-import warnings
+import logging
 
 from eventlake.columns import manifest_rows
 from eventlake.columns.keys import KeyRun, merged
@@ -21,11 +21,12 @@ from eventlake.log.publish import publish
 from eventlake.log.recent import FOLD_WEIGHT, recent_since, store, weight
 from eventlake.storage import ObjectExistsError, Storage
 
+_LOG = logging.getLogger(__name__)
 _CLASS = 32
 
 
 def keep_folded(chain: Chain) -> None:
-    """Folds what is recent where there is enough of it. Called after a commit is acknowledged: it warns, and never fails."""
+    """Folds what is recent where there is enough of it. Called after a commit is acknowledged: it logs a warning, and never fails."""
     if chain.head is None or weight(chain.head.commit) < FOLD_WEIGHT:
         return
     try:
@@ -34,7 +35,7 @@ def keep_folded(chain: Chain) -> None:
             if weight(chain.head.commit) >= FOLD_WEIGHT:
                 fold(chain)
     except EventlakeError as error:
-        warnings.warn(f"the manifest was not folded, which costs readers time: {error.message}", stacklevel=2)
+        _LOG.warning("the manifest was not folded, which costs readers time: %s", error.message)
 
 
 def fold(chain: Chain) -> None:

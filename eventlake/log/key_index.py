@@ -1,6 +1,6 @@
 """Looking up keys: which commits may hold an event id, a subject, a producer, at a cost that does not grow with history."""
 
-import warnings
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from eventlake.core.manifest import KeyFile, Recent
 from eventlake.errors import CorruptionError, NotFoundError
 from eventlake.storage import Storage
 
+_LOG = logging.getLogger(__name__)
 _PART_BYTES = 1_000
 """About what looking up one key in a part of a file reads."""
 
@@ -124,7 +125,7 @@ class StoredKeys:
 
     def _made_again(self, error: CorruptionError | NotFoundError) -> KeyRun:
         """The keys from the log and its segments, which are the truth; a key file only spares reading them."""
-        warnings.warn(f"{error.message}; made again in memory from the log", stacklevel=2)
+        _LOG.warning("%s; made again in memory from the log", error.message)
         return self._again(self._file.start, self._stop)
 
 

@@ -1,6 +1,6 @@
-"""Arbitrary events as a model holds them, and every shape in which a producer may hand them in.
+"""Every shape in which a producer may hand in the events of a model.
 
-A model event is a dict of attributes as they are stored: ``time`` in microseconds, ``data`` JSON text, ``extensions`` canonical JSON text.
+A model event is what ``eventlake.testing.strategies.stored_event`` draws: attributes as they are stored.
 """
 
 import json
@@ -10,82 +10,11 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from hypothesis import strategies as st
 
-from tests.naive import ORDER, canonical
+from tests.naive import ORDER
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-FIRST_US = -62_135_596_800_000_000
-LAST_US = 253_402_300_799_999_999
 INSTANT = pa.timestamp("us", tz="UTC")
-
-CHARACTERS = st.characters(exclude_categories=("Cs", "Cc"))
-TEXT = st.text(CHARACTERS, min_size=1, max_size=6)
-TIMES = st.one_of(st.integers(-3, 3), st.integers(1_700_000_000_000_000, 1_800_000_000_000_000), st.integers(FIRST_US, LAST_US))
-BLANKS = st.sampled_from(["", "", "", " ", "\t", " \r "])
-NUMBERS = st.one_of(
-    st.sampled_from(["0", "-0", "1.00", "1e5", "1E-7", "100.000", "123456789012345678901234567890", "0.1e+2", "1.7976931348623157e308"]),
-    st.integers().map(str),
-    st.floats(allow_nan=False, allow_infinity=False).map(repr),
-)
-STRINGS = st.builds(lambda text, ascii_only: json.dumps(text, ensure_ascii=ascii_only), st.text(CHARACTERS, max_size=6), st.booleans())
-SCALARS = st.one_of(NUMBERS, STRINGS, st.sampled_from(["true", "false", "null", '"\\u0000"', '"\\/\\u00e9"', '""']))
-
-
-@st.composite
-def _array(draw, items):
-    inner = [draw(BLANKS) + draw(items) + draw(BLANKS) for _ in range(draw(st.integers(0, 3)))]
-    return "[" + (",".join(inner) or draw(BLANKS)) + "]"
-
-
-@st.composite
-def _object(draw, items):
-    keys = draw(st.lists(STRINGS, max_size=3, unique_by=json.loads))
-    inner = [draw(BLANKS) + key + draw(BLANKS) + ":" + draw(BLANKS) + draw(items) + draw(BLANKS) for key in keys]
-    return "{" + (",".join(inner) or draw(BLANKS)) + "}"
-
-
-PAYLOADS = st.recursive(SCALARS, lambda items: _array(items) | _object(items), max_leaves=6)
-"""JSON text in odd but legal spellings, without a line break and without blanks around it."""
-
-EXTENSIONS = st.dictionaries(
-    st.text(CHARACTERS, max_size=4),
-    st.one_of(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.text(CHARACTERS, max_size=4), st.lists(st.integers(), max_size=2)),
-    min_size=1,
-    max_size=3,
-).map(lambda value: canonical(value).decode())
-
-
-@st.composite
-def event(draw, ids=TEXT, types=None):
-    """One event with any subset of the optional attributes."""
-    optional = {
-        "subject": TEXT,
-        "time": TIMES,
-        "datacontenttype": st.sampled_from(["application/json", "application/json; charset=utf-8", "text/json", "application/x.v1+json"]),
-        "dataschema": TEXT,
-        "correlation_id": TEXT,
-        "causation_id": TEXT,
-        "traceparent": st.from_regex(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", fullmatch=True),
-        "extensions": EXTENSIONS,
-        "data": PAYLOADS.filter(lambda text: text != "null"),
-    }
-    chosen = draw(st.sets(st.sampled_from([*optional, "corrects", "correction"])))
-    kinds = types or (
-        st.sampled_from(["loan.granted", "payment.missed", 'odd "type"']) | TEXT.filter(lambda t: t not in {"events", "spine"})
-    )
-    made = {"id": draw(ids), "source": draw(st.sampled_from(["core", "ünï/2", "'"])), "type": draw(kinds)}
-    made |= {name: draw(optional[name]) for name in optional if name in chosen}
-    if "corrects" in chosen:
-        made["corrects"] = made["id"] + "-before"
-        if "correction" in chosen:
-            made["correction"] = draw(st.sampled_from(["replace", "retract"]))
-    return made
-
-
-def events(min_size=0, max_size=10):
-    """Events with distinct ``(source, id)``."""
-    return st.lists(event(), min_size=min_size, max_size=max_size, unique_by=lambda e: (e["source"], e["id"]))
 
 
 def moment(micros):

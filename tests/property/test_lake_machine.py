@@ -9,8 +9,9 @@ import eventlake as el
 from eventlake import lake as lake_module
 from eventlake.errors import InvalidEventsError
 from eventlake.storage import MemoryStorage
+from eventlake.testing.strategies import stored_events
 from tests import naive
-from tests.property.events import FORMATS, events, moment, rows_of
+from tests.property.events import FORMATS, moment, rows_of
 
 MINUTE = 60_000_000
 
@@ -43,20 +44,20 @@ class LakeMachine(RuleBasedStateMachine):
         assert receipt.checkpoint == el.Checkpoint("o", len(self.history), naive.root(self.history))
         self.checkpoints.append(receipt.checkpoint)
 
-    @rule(batch=events(max_size=4), form=st.sampled_from(["dicts", "arrow", "polars", "pandas"]), who=st.integers(0, 1))
+    @rule(batch=stored_events(max_size=4), form=st.sampled_from(["dicts", "arrow", "polars", "pandas"]), who=st.integers(0, 1))
     def append(self, batch, form, who):
         batch = self.fresh(batch)
         recorded = max([self.now, *self.clock[-1:]])
         self.expect(self.lakes[who].append(FORMATS[form](batch)), batch, [recorded] * len(batch))
 
-    @rule(batch=events(max_size=4), step=st.integers(0, 3), who=st.integers(0, 1))
+    @rule(batch=stored_events(max_size=4), step=st.integers(0, 3), who=st.integers(0, 1))
     def copy(self, batch, step, who):
         batch = self.fresh(batch)
         begin = self.clock[-1] if self.clock else self.now
         stamps = [begin + step * n for n in range(len(batch))]
         self.expect(self.lakes[who].append(FORMATS["arrow"](batch, recorded_at=stamps)), batch, stamps)
 
-    @rule(batch=events(min_size=1, max_size=3), who=st.integers(0, 1))
+    @rule(batch=stored_events(min_size=1, max_size=3), who=st.integers(0, 1))
     def refuse(self, batch, who):
         bad = [*self.fresh(batch), {"id": "bad", "source": "s", "type": "events"}]
         with pytest.raises(InvalidEventsError):

@@ -14,8 +14,9 @@ import eventlake as el
 from eventlake.columns.json_scan import deeper_than, payload_problems, scan_one
 from eventlake.core.payload import to_json
 from eventlake.errors import InvalidEventsError
+from eventlake.testing.strategies import PAYLOADS
 from tests import naive
-from tests.property.events import PAYLOADS, as_ndjson
+from tests.property.events import as_ndjson
 
 FRAGMENTS = st.sampled_from([*'{}[],:"\\ \t\n\r0123456789eE+-.', "\x00", "\x1f", "\x7f", "\ufeff", "NaN", "Infinity", "null", "é", "//"])
 PYTHON_VALUES = st.recursive(

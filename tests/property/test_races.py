@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 import eventlake as el
 from eventlake.errors import ConflictError, InvalidEventsError
 from eventlake.storage import MemoryStorage
+from eventlake.testing.strategies import stored_events
 from tests import naive
-from tests.property.events import as_arrow, as_dicts, cut, events, rows_of
+from tests.property.events import as_arrow, as_dicts, cut, rows_of
 
 
 class Rivalled(MemoryStorage):
@@ -35,7 +36,7 @@ def event(name, **more):
 
 
 @settings(max_examples=25)
-@given(events(min_size=2), st.lists(st.integers(0, 100), max_size=4), st.integers(0, 3))
+@given(stored_events(min_size=2), st.lists(st.integers(0, 100), max_size=4), st.integers(0, 3))
 def test_after_lost_races_every_batch_is_in_at_dense_sequences_and_the_root_is_that_of_the_committed_order(history, cuts, after):
     batches = cut(history, cuts)
     storage = Rivalled()

@@ -12,8 +12,9 @@ from eventlake import lake as lake_module
 from eventlake.columns import segments
 from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.errors import ConflictError
+from eventlake.testing.strategies import stored_events
 from tests import naive
-from tests.property.events import as_arrow, cut, events, moment, rfc3339, rows_of
+from tests.property.events import as_arrow, cut, moment, rfc3339, rows_of
 
 BEGIN = 1_700_000_000_000_000
 CUTS = st.lists(st.integers(0, 100), max_size=3)
@@ -26,7 +27,7 @@ def histories(draw, max_size=7):
     """Batches with the clock at which each is written and, for a copied history, the instants it brings."""
     now = BEGIN
     written = []
-    for batch in cut(draw(events(min_size=1, max_size=max_size)), draw(CUTS)):
+    for batch in cut(draw(stored_events(min_size=1, max_size=max_size)), draw(CUTS)):
         now += draw(STEPS)
         copied = None
         if draw(st.booleans()):

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 import eventlake as el
 from eventlake.columns import segments
+from eventlake.testing.strategies import stored_event, stored_events
 from tests import naive
-from tests.property.events import FORMATS, as_arrow, cut, event, events
+from tests.property.events import FORMATS, as_arrow, cut
 
 CUTS = st.lists(st.integers(0, 100), max_size=3)
 
@@ -21,7 +22,7 @@ def lake_of(batches, formats, folder):
     return lake
 
 
-@given(events(min_size=1), CUTS, CUTS, st.lists(st.sampled_from(list(FORMATS)), min_size=1, max_size=3))
+@given(stored_events(min_size=1), CUTS, CUTS, st.lists(st.sampled_from(list(FORMATS)), min_size=1, max_size=3))
 def test_a_watermark_names_one_history_whatever_the_batching_and_the_input_format(history, cuts, other_cuts, formats):
     with tempfile.TemporaryDirectory() as folder:
         first = lake_of(cut(history, cuts), formats, folder)
@@ -33,23 +34,25 @@ def test_a_watermark_names_one_history_whatever_the_batching_and_the_input_forma
 
 @pytest.mark.parametrize("form", FORMATS)
 @settings(max_examples=25)
-@given(batch=events(min_size=1, max_size=6))
+@given(batch=stored_events(min_size=1, max_size=6))
 def test_every_input_format_gives_the_naive_root(form, batch):
     with tempfile.TemporaryDirectory() as folder:
         assert el.create("memory://", "o").append(FORMATS[form](batch, folder)).checkpoint.root == naive.root(batch)
 
 
 @settings(max_examples=25)
-@given(events(min_size=1, max_size=6), st.data())
+@given(stored_events(min_size=1, max_size=6), st.data())
 def test_a_history_with_one_other_event_has_another_root(history, data):
     place = data.draw(st.integers(0, len(history) - 1))
-    other = data.draw(event(ids=st.just("new id")))
+    other = data.draw(stored_event(ids=st.just("new id")))
     changed = [*history[:place], other, *history[place + 1 :]]
     roots = [el.create("memory://", "o").append(as_arrow(batch)).checkpoint.root for batch in (history, changed)]
     assert (roots[0] == roots[1]) == (history == changed)
 
 
-@given(events(min_size=1, max_size=4), st.sampled_from([n for n in naive.ORDER if n not in {"time", "data", "extensions"}]), st.data())
+@given(
+    stored_events(min_size=1, max_size=4), st.sampled_from([n for n in naive.ORDER if n not in {"time", "data", "extensions"}]), st.data()
+)
 def test_one_flipped_bit_of_one_attribute_changes_the_root(history, name, data):
     place = data.draw(st.integers(0, len(history) - 1))
     value = history[place].get(name, "0")
@@ -58,7 +61,7 @@ def test_one_flipped_bit_of_one_attribute_changes_the_root(history, name, data):
 
 
 @settings(max_examples=25)
-@given(events(min_size=2), st.integers(1, 4))
+@given(stored_events(min_size=2), st.integers(1, 4))
 def test_a_batch_of_several_segments_has_the_root_of_one(history, rows):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(segments, "MAX_ROWS", rows)

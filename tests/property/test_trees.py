@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from eventlake.columns import leaves, segments
 from eventlake.columns.envelope import SCHEMA, to_batch
 from eventlake.core.merkle import CompactRange, leaf_hash
+from eventlake.testing.strategies import stored_events
 from tests import naive
-from tests.property.events import as_arrow, events
+from tests.property.events import as_arrow
 
 ANY_TEXT = st.none() | st.text(max_size=5)
 """All of Unicode that UTF-8 can spell, NUL and the empty text included: the hash has no rules of its own."""
@@ -93,7 +94,7 @@ def test_the_root_of_a_frontier_is_the_rfc_6962_tree_hash(count):
 
 
 @given(
-    events(min_size=1),
+    stored_events(min_size=1),
     st.sampled_from(["none", "snappy", "gzip", "lz4", "zstd", "brotli"]),
     st.integers(1, 5),
     st.booleans(),
@@ -124,7 +125,7 @@ def test_a_segment_written_with_other_parquet_settings_has_the_same_compact_rang
         assert leaves.compact_range(leaves.leaf_hashes(table), 7).nodes == expected
 
 
-@given(events(min_size=1))
+@given(stored_events(min_size=1))
 def test_a_segment_leaves_out_the_attributes_that_no_event_has(history):
     stored = segments.stored_columns(to_batch(as_arrow(history))[0])
     assert stored.column_names == [name for name in naive.ORDER if any(e.get(name) is not None for e in history)]

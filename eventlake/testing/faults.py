@@ -1,0 +1,141 @@
+"""A storage that fails where it is told to: before a call takes effect, or after, when it has and nobody hears of it."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal
+
+from eventlake.errors import StorageError
+from eventlake.storage import NotDurableError, NotStoredError, Storage, StoredObject
+
+Fault = Literal["before", "after", "not stored", "not durable"]
+"""``before``: nothing happens, and the caller cannot know. ``after``: it happens, and the caller cannot know. ``not stored``: nothing
+happens, and the store says so. ``not durable``: it happens, and the disk does not promise that it stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a storage.
+
+    Attributes:
+        number: 0 for the first call since the storage was made, or since ``FaultyStorage.forget``.
+        verb: ``read``, ``create``, ``replace``, … as the port calls it.
+        path: What it is about.
+    """
+
+    number: int
+    verb: str
+    path: str
+
+
+Plan = Callable[[Call], Fault | None]
+
+
+def never(_: Call) -> None:
+    """No fault at all."""
+
+
+def at_call(number: int, fault: Fault = "before", *, verbs: tuple[str, ...] = ()) -> Plan:
+    """The fault at the ``number``-th call, where it is one of ``verbs`` (any verb for none given)."""
+    return lambda call: fault if call.number == number and (not verbs or call.verb in verbs) else None
+
+
+def at_random(seed: int, rate: float, faults: tuple[Fault, ...] = ("before", "after", "not stored")) -> Plan:
+    """Any of the faults at a share ``rate`` of the calls; the same ones for the same seed and calls."""
+    dice = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
+    return lambda _: dice.choice(faults) if dice.random() < rate else None
+
+
+class FaultyStorage:
+    """What ``inner`` stores, with the faults of a plan. Keeps the storage contract: whatever fails, nothing is half there."""
+
+    def __init__(self, inner: Storage, plan: Plan = never) -> None:
+        self.inner = inner
+        self.plan = plan
+        self.calls: list[Call] = []
+
+    def forget(self, plan: Plan = never) -> None:
+        """Starts to count anew, with another plan."""
+        self.calls, self.plan = [], plan
+
+    def _meet(self, verb: str, path: str) -> Fault | None:
+        call = Call(len(self.calls), verb, path)
+        self.calls.append(call)
+        return self.plan(call)
+
+    @property
+    def uri(self) -> str:
+        """As ``inner``."""
+        return self.inner.uri
+
+    def check(self) -> None:
+        """As ``inner``."""
+        self.inner.check()
+
+    def read(self, path: str) -> bytes:
+        """As ``inner``, or a failure."""
+        if fault := self._meet("read", path):
+            raise _failure("read", path, fault)
+        return self.inner.read(path)
+
+    def read_range(self, path: str, start: int, stop: int) -> bytes:
+        """As ``inner``, or a failure."""
+        if fault := self._meet("read_range", path):
+            raise _failure("read", path, fault)
+        return self.inner.read_range(path, start, stop)
+
+    def exists(self, path: str) -> bool:
+        """As ``inner``, or a failure."""
+        if fault := self._meet("exists", path):
+            raise _failure("look at", path, fault)
+        return self.inner.exists(path)
+
+    def create(self, path: str, data: bytes) -> None:
+        """As ``inner``, or a failure that leaves the object whole or absent."""
+        fault = self._meet("create", path)
+        if fault in {None, "after", "not durable"}:
+            self.inner.create(path, data)
+        if fault:
+            raise _failure("create", path, fault)
+
+    def replace(self, path: str, data: bytes) -> None:
+        """As ``inner``, or a failure."""
+        fault = self._meet("replace", path)
+        if fault in {None, "after", "not durable"}:
+            self.inner.replace(path, data)
+        if fault:
+            raise _failure("replace", path, fault)
+
+    def delete(self, path: str) -> None:
+        """As ``inner``, or a failure."""
+        fault = self._meet("delete", path)
+        if fault in {None, "after", "not durable"}:
+            self.inner.delete(path)
+        if fault:
+            raise _failure("delete", path, fault)
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """As ``inner``, or a failure."""
+        if fault := self._meet("list", prefix):
+            raise _failure("list", prefix, fault)
+        return self.inner.list(prefix)
+
+    def sync(self, folder: str) -> None:
+        """As ``inner``, or a failure."""
+        if fault := self._meet("sync", folder):
+            raise _failure("sync", folder, fault)
+        self.inner.sync(folder)
+
+    def turn(self, path: str) -> AbstractContextManager[None]:
+        """As ``inner``; a turn does not fail."""
+        return self.inner.turn(path)
+
+    def locate(self, path: str) -> str | None:
+        """As ``inner``: an engine that opens a file by itself meets no fault."""
+        return self.inner.locate(path)
+
+
+def _failure(verb: str, path: str, fault: Fault) -> StorageError:
+    kinds = {"not stored": NotStoredError, "not durable": NotDurableError} if verb == "create" else {}
+    return kinds.get(fault, StorageError)(f"could not {verb} {path}: injected fault ({fault})", path=path)
