@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fmt lint types layers unit real notebooks bench clean
+.PHONY: help demo test fmt lint types layers unit fault soak real notebooks bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -45,6 +45,12 @@ layers: $(READY) ## Check that imports point one way
 
 unit: $(READY) ## Run the tests
 	$(BIN)/pytest -n 2
+
+fault: $(READY) ## Crashes, races, full disks and failing stores alone
+	$(BIN)/pytest tests/fault
+
+soak: $(READY) ## Everything at once, killed and stopped at random, for SOAK_SECONDS (600)
+	EVENTLAKE_SOAK_SECONDS=$${SOAK_SECONDS:-600} $(BIN)/pytest tests/soak -s -o timeout=0
 
 real: $(READY) ## Load the real Berka data (EVENTLAKE_REAL_DATA) and check it against plain pandas
 	$(BIN)/python datasets/berka_loans/load.py
