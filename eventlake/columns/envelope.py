@@ -13,14 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eventlake.columns.dictionaries import decoded
+from eventlake.columns.encoding import Encoding
 from eventlake.columns.keys import Keys, event_keys
 from eventlake.columns.problems import Problem
+from eventlake.columns.schema import INSTANT, SCHEMA, TYPES
 from eventlake.core.attributes import ASSIGNED, ATTRIBUTES, CLOUDEVENTS_NAMES, MAX_SEQUENCE
 from eventlake.core.instants import MAX_US, MIN_US, parse_instant
 
-INSTANT = pa.timestamp("us", tz="UTC")
-TYPES: dict[str, pa.DataType] = {name: INSTANT if name == "time" else pa.string() for name in ATTRIBUTES}
-SCHEMA = pa.schema([pa.field(name, TYPES[name]) for name in ATTRIBUTES])
 PANDAS_INDEX = "__index_level_0__"
 
 
@@ -42,8 +41,13 @@ class Batch:
 
     @cached_property
     def frame(self) -> pl.DataFrame:
-        """The table for Polars' vector functions, converted once."""
-        return pl.DataFrame(self.table)
+        """The table for Polars' vector functions, converted once; a column of nothing but nulls takes no memory in it."""
+        present = [name for name in ATTRIBUTES if self.table.column(name).null_count < self.rows]
+        if not present:
+            return pl.DataFrame(self.table)
+        empty = [pl.lit(None, pl.Datetime("us", "UTC") if name == "time" else pl.String).alias(name) for name in ATTRIBUTES]
+        absent = [column for name, column in zip(ATTRIBUTES, empty, strict=True) if name not in present]
+        return pl.DataFrame(self.table.select(present)).with_columns(absent).select(ATTRIBUTES)
 
     @cached_property
     def keys(self) -> Keys:
@@ -54,6 +58,16 @@ class Batch:
     def sorted_keys(self) -> Keys:
         """``keys`` in order."""
         return np.sort(self.keys)
+
+    @cached_property
+    def encoding(self) -> Encoding:
+        """The batch's segments; begun when they are first asked for."""
+        return Encoding(self.frame, self.stored_columns())
+
+    def stored_columns(self) -> pa.Table:
+        """What goes into the file: attributes that are null in every row are left out; ``recorded_at`` where it is given."""
+        table = self.table.select([name for name in ATTRIBUTES if self.table.column(name).null_count < self.rows])
+        return table if self.recorded_at is None else table.append_column("recorded_at", self.recorded_at)
 
     @property
     def rows(self) -> int:
@@ -70,13 +84,6 @@ class Batch:
         kept = np.delete(np.arange(self.rows), rows)
         recorded_at = None if self.recorded_at is None else self.recorded_at.take(pa.array(kept))
         return Batch(self.table.take(pa.array(kept)), recorded_at, None, numbers[kept])
-
-
-def whole_columns(table: pa.Table, columns: list[str]) -> pa.Table:
-    """``table`` with all of these event columns, in this order; those that it lacks are null."""
-    present = set(table.column_names)
-    arrays = [table.column(name) if name in present else pa.nulls(table.num_rows, TYPES[name]) for name in columns]
-    return pa.Table.from_arrays(arrays, schema=pa.schema([(name, TYPES[name]) for name in columns]))
 
 
 def to_batch(table: pa.Table) -> tuple[Batch, list[Problem]]:

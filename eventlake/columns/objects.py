@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from eventlake.columns.envelope import INSTANT, TYPES, parse_instants
+from eventlake.columns.envelope import parse_instants
 from eventlake.columns.json_scan import NO_JSON, parse_one
 from eventlake.columns.problems import Problem
+from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.core.attributes import ATTRIBUTES, CLOUDEVENTS_NAMES, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, MAX_SEQUENCE
 from eventlake.core.instants import micros
 from eventlake.core.payload import to_json

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +17,7 @@ from eventlake.core.attributes import ATTRIBUTES, CORRECTIONS, MAX_ATTRIBUTE_BYT
 from eventlake.core.canonical import canonical_json
 
 _CONTROL = r"[\x00-\x1f\x7f-\x{9f}]"
+_SPACE, _DELETE, _C1_LEAD = 0x20, b"\x7f", b"\xc2"
 _JSON_CONTENT = r"^(?i)(application|text)/([a-z0-9.!#$&^_-]+\+)?json(\s*;.*)?$"
 _TRACEPARENT = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
 _FREE_TEXT = frozenset({"time", "data", "extensions"})
@@ -31,13 +33,16 @@ class Rule:
     shown: bool = True
 
 
-def _rules() -> Iterator[Rule]:
+def _text_rules() -> Iterator[Rule]:
     for name in ATTRIBUTES:
         if name not in _FREE_TEXT:
             column = pl.col(name)
             yield Rule(name, column == "", "expected at least one character", shown=False)
             yield Rule(name, column.str.contains(_CONTROL), "expected no control characters")
             yield Rule(name, column.str.len_bytes() > MAX_ATTRIBUTE_BYTES, f"expected at most {MAX_ATTRIBUTE_BYTES:,} bytes")
+
+
+def _meaning_rules() -> Iterator[Rule]:
     yield Rule("type", pl.col("type").is_in(list(RESERVED_TYPES)), "this name is a table in SQL; expected another")
     yield Rule("datacontenttype", ~pl.col("datacontenttype").str.contains(_JSON_CONTENT), "expected a JSON content type")
     yield Rule("traceparent", ~pl.col("traceparent").str.contains(_TRACEPARENT), "expected a W3C trace parent")
@@ -47,7 +52,8 @@ def _rules() -> Iterator[Rule]:
     yield Rule("corrects", corrects == pl.col("id"), "an event cannot correct itself; expected an earlier event's id")
 
 
-RULES = tuple(_rules())
+TEXT_RULES = tuple(_text_rules())
+MEANING_RULES = tuple(_meaning_rules())
 
 
 def rule_problems(batch: Batch) -> list[Problem]:
@@ -59,14 +65,35 @@ def rule_problems(batch: Batch) -> list[Problem]:
             problems.append(Problem(None, name, "required, but missing in every row"))
         elif frame[name].null_count():
             problems += _where(frame, Rule(name, pl.col(name).is_null(), "required, but null or missing", shown=False))
-    # One query asks all rules at once; rows are looked for only where one is broken.
-    broken = frame.select(rule.broken.any().alias(str(number)) for number, rule in enumerate(RULES)).row(0)
-    for rule in (rule for rule, hit in zip(RULES, broken, strict=True) if hit):
+    # One query asks all rules that a column could break at once; rows are looked for only where one is broken.
+    present = {name for name in ATTRIBUTES if frame[name].null_count() < frame.height}
+    rules = [rule for rule in TEXT_RULES if rule.field in present and not _is_plain(batch.table.column(rule.field))]
+    rules += [rule for rule in MEANING_RULES if rule.field in present or (rule.field == "corrects" and "correction" in present)]
+    broken = frame.select(rule.broken.any().alias(str(number)) for number, rule in enumerate(rules)).row(0) if rules else ()
+    for rule in (rule for rule, hit in zip(rules, broken, strict=True) if hit):
         problems += _where(frame, rule)
     problems += _doubles(batch)
     problems += _clock_problems(batch)
     problems += payload_problems(frame["data"])
     return problems
+
+
+def _is_plain(column: pa.ChunkedArray) -> bool:
+    """Whether no value can break a text rule, seen from lengths and bytes alone; False says only that the rules must be asked."""
+    lengths = pc.min_max(pc.binary_length(column)).as_py()
+    if lengths["min"] is None or lengths["min"] < 1 or lengths["max"] > MAX_ATTRIBUTE_BYTES:
+        return False
+    return all(_has_no_controls(chunk) for chunk in column.chunks)
+
+
+def _has_no_controls(chunk: pa.Array) -> bool:
+    """C0 and DEL are single bytes of UTF-8, C1 begins with C2."""
+    _, offsets, data = chunk.buffers()
+    if not len(chunk) or data is None:
+        return True
+    bounds = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+    text = data[int(bounds[0]) : int(bounds[-1])].to_pybytes()
+    return not text or bool(np.frombuffer(text, np.uint8).min() >= _SPACE and text.find(_DELETE) < 0 and text.find(_C1_LEAD) < 0)
 
 
 def _doubles(batch: Batch) -> Iterator[Problem]:
@@ -92,8 +119,8 @@ def _clock_problems(batch: Batch) -> Iterator[Problem]:
         message = "expected non-decreasing instants in a copied history, this one is before the row above"
         yield from _where(frame, Rule("recorded_at", pl.col("recorded_at") < pl.col("before"), message, shown=False))
     if sequence is not None and len(sequence) and not sequence.null_count:
-        expected = pa.array(range(sequence[0].as_py(), sequence[0].as_py() + len(sequence)), pa.int64())
-        rows = pc.indices_nonzero(pc.not_equal(sequence, expected)).to_pylist()
+        numbers = sequence.to_numpy()
+        rows = np.flatnonzero(numbers != numbers[0] + np.arange(len(numbers))).tolist()
         yield from (Problem(row, "sequence", "expected dense sequences in order", sequence[row].as_py()) for row in rows)
 
 

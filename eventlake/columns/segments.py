@@ -6,8 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from eventlake.columns.envelope import INSTANT, TYPES, Batch
-from eventlake.core.attributes import ATTRIBUTES
+from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.errors import CorruptionError
 
 ROW_GROUP_ROWS = 122_880
@@ -24,6 +23,8 @@ _STATISTICS = ("type", "time", "recorded_at")
 def encode(table: pa.Table, attempt: str | None = None) -> bytes:
     """Parquet bytes of event columns; zstd, dictionaries only where values repeat, delta encoding of times.
 
+    Pages carry no checksum of their own: the commit has one of the file.
+
     Args:
         table: The columns.
         attempt: Goes into the file's metadata, so that the same events come out as other bytes.
@@ -37,20 +38,12 @@ def encode(table: pa.Table, attempt: str | None = None) -> bytes:
         use_dictionary=[name for name in _DICTIONARY if name in table.column_names],
         column_encoding={name: "DELTA_BINARY_PACKED" for name in _DELTA if name in table.column_names},
         write_statistics=[name for name in _STATISTICS if name in table.column_names],
-        write_page_checksum=True,
         store_schema=False,
     ) as writer:
         writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
         if attempt is not None:
             writer.add_key_value_metadata({"eventlake.attempt": attempt})
     return bytes(sink.getvalue())
-
-
-def stored_columns(batch: Batch) -> pa.Table:
-    """What of a batch goes into the file: attributes that are null in every row are left out; ``recorded_at`` where it is given."""
-    present = [name for name in ATTRIBUTES if batch.table.column(name).null_count < batch.rows]
-    table = batch.table.select(present)
-    return table if batch.recorded_at is None else table.append_column("recorded_at", batch.recorded_at)
 
 
 def decode(data: bytes, where: str, columns: list[str] | None = None) -> pa.Table:

@@ -10,7 +10,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from eventlake.columns.envelope import INSTANT, TYPES
+from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.errors import InvalidInputError, MissingDependencyError
 from eventlake.history import polars_scan

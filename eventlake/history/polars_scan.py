@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from eventlake.columns.envelope import TYPES
+from eventlake.columns.schema import TYPES
 from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.history.pinned import PinnedHistory
 

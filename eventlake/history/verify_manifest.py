@@ -7,8 +7,8 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.columns import manifest_rows
-from eventlake.columns.envelope import whole_columns
 from eventlake.columns.keys import KeyRun, merged, newest_of, subject_heads
+from eventlake.columns.schema import whole_columns
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex, unseal
 from eventlake.core.commit import Commit

@@ -97,13 +97,14 @@ def _publish(chain: Chain, batch: Batch, now: int, terms: Terms) -> Receipt | No
                 if earlier := _earlier_or_sound(chain, batch, now, terms, checked):
                     return earlier
                 checked = chain.next_version
-            if prepared.holds(chain):
+            if prepared.holds(chain) and prepared.is_quick(chain.watermark):
                 commit = append_commit(chain, prepared, commit_id, recorded_at(chain, batch, now), terms.delivered(batch.rows))
                 data = commit.encode()
                 if publish(chain.storage, commit, data):
                     return receipt_of(chain.published(commit, data))
         if not prepared.holds(chain):
             prepared = prepare(chain, batch, positions, commit_id)
+        prepared.make_quick()
         attempt += 1
         pause_after_lost_race(attempt)
 

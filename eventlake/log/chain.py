@@ -9,8 +9,8 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.columns import manifest_rows
-from eventlake.columns.envelope import whole_columns
 from eventlake.columns.keys import KeyRun, event_keys, merged
+from eventlake.columns.schema import whole_columns
 from eventlake.core import layout
 from eventlake.core.canonical import seal, sha256_hex, unseal
 from eventlake.core.checkpoint import check_origin

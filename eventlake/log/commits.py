@@ -28,27 +28,24 @@ def new_commit_id() -> str:
 
 
 def pause_after_lost_race(attempt: int) -> None:
-    """A short random pause, longer the more races were lost."""
-    time.sleep(random.uniform(0, 0.002 * min(attempt, 50)))  # noqa: S311 - jitter, no secret
+    """A short random pause, shorter the more races were lost: who has waited longest tries first."""
+    time.sleep(random.uniform(0, 0.01 / attempt))  # noqa: S311 - jitter, no secret
 
 
 def append_commit(chain: Chain, prepared: Prepared, commit_id: str, recorded_at: int, delivered: Sequence[Delivered]) -> Commit:
     """The commit that would append what is prepared after the head now."""
-    start = sequence = chain.watermark
+    start = chain.watermark
     frontier: CompactRange = chain.frontier
-    placed = []
-    for piece in prepared.pieces:
-        segment = piece.at(sequence)
+    placed = prepared.at(start)
+    for segment in placed:
         frontier = frontier.merge(segment.range)
-        sequence = segment.stop
-        placed.append(segment)
     commit = _after(chain, "append", commit_id, recorded_at, prepared.keys)
     return replace(
         commit,
         stop=frontier.stop,
         root=frontier.root().hex(),
         frontier=tuple(frontier.hex()),
-        segments=tuple(placed),
+        segments=placed,
         deliveries=tuple(Delivery(position, start + first, start + last) for position, first, last in delivered),
     )
 

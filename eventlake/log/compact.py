@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from eventlake.columns import segments
-from eventlake.columns.envelope import INSTANT, whole_columns
+from eventlake.columns.schema import INSTANT, whole_columns
 from eventlake.core import layout
 from eventlake.core.attributes import ATTRIBUTES
 from eventlake.core.card import Card, counted

@@ -122,13 +122,14 @@ def _commit(chain: Chain, members: Sequence[Member], now: int) -> None:
             prepared = prepare(chain, batch, [position for position, _, _ in delivered], commit_id)
         with chain.storage.turn(layout.LOG):
             chain.refresh()
-            if chain.next_version == checked:
+            if chain.next_version == checked and prepared.is_quick(chain.watermark):
                 commit = append_commit(chain, prepared, commit_id, recorded_at(chain, batch, now), delivered)
                 data = commit.encode()
                 if publish(chain.storage, commit, data):
                     entry = chain.published(commit, data)
                     break
                 chain.refresh()
+        prepared.make_quick()
         waiting, attempt = admitted, attempt + 1
         pause_after_lost_race(attempt)
     start = commit.start

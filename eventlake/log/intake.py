@@ -52,9 +52,13 @@ def checked_batch(events: Any, *, once: Callable[[Batch], Batch] | None = None) 
     problems += more
     if once is not None and not problems:
         batch = once(batch)
+    # Most batches are good: while the rules are asked, their segments are made.
+    begun = batch.encoding if batch.rows and not problems and once is None else None
     blame = {(problem.row, problem.field) for problem in problems}
     problems += [problem for problem in rule_problems(batch) if not _follows_from(problem, blame)]
     if problems:
+        if begun:
+            begun.abandon()
         raise InvalidEventsError(sorted(problems, key=_place), "correct the rows and append the batch again.")
     return batch
 

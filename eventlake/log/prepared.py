@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import polars as pl
 import pyarrow as pa
 
-from eventlake.columns import leaves, segments
+from eventlake.columns import segments
+from eventlake.columns.encoding import Ranges
 from eventlake.columns.envelope import Batch
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
@@ -28,23 +28,24 @@ SEGMENT_TRIES = 4
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A segment's worth of a batch, encoded and hashed; it has no sequence yet."""
+    """A stored segment's worth of a batch; it has no sequence yet."""
 
     sha256: str
     size_bytes: int
     columns: tuple[str, ...]
-    hashes: leaves.Hashes
+    ranges: Ranges
     statistics: segments.Statistics
 
     def at(self, start: int) -> Segment:
         """The segment this piece becomes when its first row gets the sequence ``start``."""
+        found = self.ranges.at(start)
         return Segment(
             sha256=self.sha256,
             size_bytes=self.size_bytes,
-            start=start,
-            stop=start + len(self.hashes),
+            start=found.start,
+            stop=found.stop,
             columns=self.columns,
-            nodes=tuple(leaves.compact_range(self.hashes, start).hex()),
+            nodes=tuple(found.hex()),
             types=self.statistics.types,
             time=self.statistics.time,
             undated=self.statistics.undated,
@@ -70,6 +71,23 @@ class Prepared:
         """Whether a commit may name it: after another fence it may be just what a garbage collector is deleting."""
         return self.fence == chain.fence
 
+    def at(self, start: int) -> tuple[Segment, ...]:
+        """The segments, with the first event at the sequence ``start``."""
+        placed: list[Segment] = []
+        for piece in self.pieces:
+            placed.append(piece.at(placed[-1].stop if placed else start))
+        return tuple(placed)
+
+    def is_quick(self, start: int) -> bool:
+        """Whether ``at(start)`` takes milliseconds, so that a large batch is no slower to commit than a small one."""
+        rows = [0, *(len(piece.ranges.hashes) for piece in self.pieces)]
+        return all(piece.ranges.is_quick(start + sum(rows[: number + 1])) for number, piece in enumerate(self.pieces))
+
+    def make_quick(self) -> None:
+        """Makes ``at`` quick wherever the batch will stand."""
+        for piece in self.pieces:
+            piece.ranges.make_quick()
+
 
 def prepare(chain: Chain, batch: Batch, positions: Sequence[Position], commit_id: str) -> Prepared:
     """Encodes, hashes and stores a batch.
@@ -78,42 +96,40 @@ def prepare(chain: Chain, batch: Batch, positions: Sequence[Position], commit_id
         StorageError: The store failed.
     """
     fence = chain.fence
-    pieces = _store_segments(chain.storage, batch)
-    keys = own_keys(batch.sorted_keys, batch.frame, positions, commit_id)
-    return Prepared(pieces, stored_where_large(chain.storage, keys), fence)
-
-
-def _store_segments(storage: Storage, batch: Batch) -> tuple[Piece, ...]:
-    stored = segments.stored_columns(batch)
-    pieces = []
-    with task("appending events", batch.rows) as advance:
-        for start in range(0, batch.rows, segments.MAX_ROWS):
-            piece = _store_piece(storage, batch.frame.slice(start, segments.MAX_ROWS), stored.slice(start, segments.MAX_ROWS))
-            advance(len(piece.hashes))
-            pieces.append(piece)
-    return tuple(pieces)
-
-
-def _store_piece(storage: Storage, events: pl.DataFrame, stored: pa.Table) -> Piece:
-    with ThreadPoolExecutor(1) as hashing:
-        hashes = hashing.submit(leaves.leaf_hashes, events)
-        data, sha256 = store_segment(storage, stored)
-        return Piece(sha256, len(data), tuple(stored.column_names), hashes.result(), segments.statistics(stored))
+    encoding = batch.encoding
+    keys = stored_where_large(chain.storage, own_keys(batch.sorted_keys, batch.frame, positions, commit_id))
+    pieces: list[Piece] = []
+    start = chain.watermark
+    with task("appending events", batch.rows) as advance, ThreadPoolExecutor(1) as hashing:
+        for encoded in encoding:
+            ranges = Ranges(encoded.hashes)
+            if not ranges.is_quick(start):
+                hashing.submit(ranges.at, start)
+            data, sha256 = _store(chain.storage, encoded.table, encoded.data, encoded.sha256)
+            pieces.append(Piece(sha256, len(data), tuple(encoded.table.column_names), ranges, encoded.statistics))
+            start += len(encoded.hashes)
+            advance(encoded.table.num_rows)
+    return Prepared(tuple(pieces), keys, fence)
 
 
 def store_segment(storage: Storage, stored: pa.Table) -> tuple[bytes, str]:
-    """Encodes and stores a segment's columns; gives its bytes and their SHA-256.
+    """Encodes and stores a segment's columns; gives its bytes and their SHA-256."""
+    data = segments.encode(stored)
+    return _store(storage, stored, data, sha256_hex(data))
+
+
+def _store(storage: Storage, stored: pa.Table, data: bytes, sha256: str) -> tuple[bytes, str]:
+    """Stores an encoded segment.
 
     A segment of that name that is there already was left by an attempt that failed, and whoever collects garbage may be about to delete
     it. It is not taken over: the same events go under a fresh name.
     """
-    data = segments.encode(stored)
     while True:
-        sha256 = sha256_hex(data)
         try:
             _create_patiently(storage, layout.segment_path(sha256), data)
         except ObjectExistsError:
             data = segments.encode(stored, attempt=secrets.token_hex(8))
+            sha256 = sha256_hex(data)
         else:
             return data, sha256
 

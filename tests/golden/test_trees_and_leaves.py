@@ -5,7 +5,7 @@ import pytest
 
 import eventlake as el
 from eventlake.columns import leaves
-from eventlake.columns.envelope import SCHEMA
+from eventlake.columns.schema import SCHEMA
 from eventlake.core.merkle import EMPTY_ROOT, CompactRange, leaf_hash, node_hash
 from tests import naive
 

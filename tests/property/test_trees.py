@@ -1,5 +1,6 @@
 """Leaf hashes and compact ranges, vectorised, against the naive tree."""
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventlake.columns import leaves, segments
-from eventlake.columns.envelope import SCHEMA, to_batch
+from eventlake.columns.envelope import to_batch
+from eventlake.columns.schema import SCHEMA
 from eventlake.core.merkle import CompactRange, leaf_hash
 from eventlake.testing.strategies import stored_events
 from tests import naive
@@ -52,7 +54,7 @@ def test_vectorised_leaf_hashes_are_the_naive_ones(rows):
 @given(raw_tables(), st.integers(1, 3))
 def test_leaf_hashes_do_not_depend_on_the_chunk_in_which_a_row_stands(rows, chunk_rows):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leaves, "_CHUNK_ROWS", chunk_rows)
+        patch.setattr(leaves, "CHUNK_ROWS", chunk_rows)
         found = [row.tobytes() for row in leaves.leaf_hashes(table_of(rows))]
     assert found == [naive.leaf(row) for row in rows]
 
@@ -106,7 +108,7 @@ def test_a_segment_written_with_other_parquet_settings_has_the_same_compact_rang
 ):
     batch, problems = to_batch(as_arrow(history))
     assert not problems
-    stored = segments.stored_columns(batch)
+    stored = batch.stored_columns()
     ours = segments.decode(segments.encode(stored), "ours")
     sink = pa.BufferOutputStream()
     pq.write_table(
@@ -127,6 +129,17 @@ def test_a_segment_written_with_other_parquet_settings_has_the_same_compact_rang
 
 @given(stored_events(min_size=1))
 def test_a_segment_leaves_out_the_attributes_that_no_event_has(history):
-    stored = segments.stored_columns(to_batch(as_arrow(history))[0])
+    stored = to_batch(as_arrow(history))[0].stored_columns()
     assert stored.column_names == [name for name in naive.ORDER if any(e.get(name) is not None for e in history)]
     assert segments.decode(segments.encode(stored), "x").equals(stored)
+
+
+@pytest.mark.parametrize("rows", [1, 63, 64, 65, 127, 128, 200, 1_000, 4_099])
+def test_a_range_that_was_made_quick_is_the_range_wherever_it_stands(rows):
+    hashes = np.random.default_rng(rows).integers(0, 255, (rows, 32), dtype=np.uint8)
+    tables = leaves.blocks(hashes)
+    for start in (0, 1, 63, 64, 65, 1_000, 131_072, 1_048_575, 10**9 + 7):
+        naive_range = CompactRange.empty(start)
+        for number, leaf in enumerate(hashes):
+            naive_range = naive_range.merge(CompactRange(start + number, start + number + 1, (leaf.tobytes(),)))
+        assert leaves.moved_range(hashes, tables, start) == leaves.compact_range(hashes, start) == naive_range

@@ -1,0 +1,106 @@
+"""A batch's segments: encoded as Parquet and hashed leaf by leaf, on all cores, begun before anybody has to wait for them."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from eventlake.columns import leaves, segments
+from eventlake.core.canonical import sha256_hex
+from eventlake.core.merkle import CompactRange
+
+_FEW_ROWS = 20_000
+"""Fewer are done when they are asked for; threads would cost more than they spare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One segment of a batch.
+
+    Attributes:
+        table: Its columns.
+        data: The same as Parquet.
+        sha256: Of ``data``, hex.
+        hashes: Leaves, one a row.
+        statistics: What its commit says of it.
+    """
+
+    table: pa.Table
+    data: bytes
+    sha256: str
+    hashes: leaves.Hashes
+    statistics: segments.Statistics
+
+
+class Encoding:
+    """The segments of a table of events, ``MAX_ROWS`` rows each but the last."""
+
+    def __init__(self, frame: pl.DataFrame, stored: pa.Table) -> None:
+        starts = range(0, stored.num_rows, segments.MAX_ROWS)
+        self._parts = [(frame.slice(start, segments.MAX_ROWS), stored.slice(start, segments.MAX_ROWS)) for start in starts]
+        self._begun = [_begun(*part) for part in self._parts] if stored.num_rows > _FEW_ROWS else []
+
+    def __iter__(self) -> Iterator[Encoded]:
+        """The segments in order, each as soon as it is done."""
+        for number, (frame, stored) in enumerate(self._parts):
+            if self._begun:
+                data, hashes, statistics = self._begun[number]
+                (bytes_, sha256), stated = data.result(), statistics.result()
+                yield Encoded(stored, bytes_, sha256, np.concatenate([part.result() for part in hashes]), stated)
+            else:
+                yield Encoded(stored, *_encoded(stored), leaves.leaf_hashes(frame), segments.statistics(stored))
+
+    def abandon(self) -> None:
+        """Nobody wants them any more."""
+        for data, hashes, statistics in self._begun:
+            data.cancel()
+            statistics.cancel()
+            for part in hashes:
+                part.cancel()
+
+
+_Begun = tuple[Future[tuple[bytes, str]], list[Future[leaves.Hashes]], Future[segments.Statistics]]
+
+
+def _begun(frame: pl.DataFrame, stored: pa.Table) -> _Begun:
+    pool = ThreadPoolExecutor(max(os.cpu_count() or 1, 2))
+    data = pool.submit(_encoded, stored)
+    chunks = range(0, frame.height, leaves.CHUNK_ROWS)
+    hashes = [pool.submit(leaves.leaf_hashes, frame.slice(start, leaves.CHUNK_ROWS)) for start in chunks]
+    begun = data, hashes, pool.submit(segments.statistics, stored)
+    pool.shutdown(wait=False)
+    return begun
+
+
+def _encoded(stored: pa.Table) -> tuple[bytes, str]:
+    data = segments.encode(stored)
+    return data, sha256_hex(data)
+
+
+class Ranges:
+    """The compact range of some leaves, wherever they will stand."""
+
+    def __init__(self, hashes: leaves.Hashes) -> None:
+        self.hashes = hashes
+        self._last: CompactRange | None = None
+        self._blocks: list[leaves.Hashes] = []
+
+    def at(self, start: int) -> CompactRange:
+        """The range with the first leaf at the sequence ``start``."""
+        if self._last is None or self._last.start != start:
+            moved = leaves.moved_range(self.hashes, self._blocks, start) if self._blocks else leaves.compact_range(self.hashes, start)
+            self._last = moved
+        return self._last
+
+    def is_quick(self, start: int) -> bool:
+        """Whether ``at(start)`` takes milliseconds."""
+        return len(self.hashes) <= leaves.CHUNK_ROWS or bool(self._blocks) or (self._last is not None and self._last.start == start)
+
+    def make_quick(self) -> None:
+        """Hashes the leaves for every place at once, so that ``at`` is quick from now on. Takes as long as six ranges."""
+        if len(self.hashes) > leaves.CHUNK_ROWS and not self._blocks:
+            self._blocks = leaves.blocks(self.hashes)
