@@ -34,7 +34,7 @@ from eventlake.history.report import Report
 from eventlake.history.resolve import At, resolve
 from eventlake.history.snapshot import Snapshot
 from eventlake.history.verify import verify, with_findings
-from eventlake.log.append import Terms, append
+from eventlake.log.append import Terms, append, append_parts
 from eventlake.log.chain import Chain, Entry, create_chain, open_chain
 from eventlake.log.collect import OLDER_THAN, Garbage, collect
 from eventlake.log.compact import TARGET_BYTES, Compaction, compact
@@ -42,7 +42,7 @@ from eventlake.log.duplicates import REFUSE, SKIP, check_choice, each_once
 from eventlake.log.expectations import check_kinds
 from eventlake.log.fold import keep_folded
 from eventlake.log.group import Member, commit_group
-from eventlake.log.intake import checked_batch
+from eventlake.log.intake import checked_batch, parts_of
 from eventlake.log.receipt import Receipt
 from eventlake.log.settle import settle
 from eventlake.log.writer import Writer
@@ -166,7 +166,8 @@ class Lake:
             events: An iterable of dicts, a Polars, pandas or Arrow table, anything with ``__arrow_c_stream__``, the path of an NDJSON or
                 Parquet file, or the bytes of NDJSON. Attributes: ``id``, ``source``, ``type`` (required text), ``subject``, ``time`` (with
                 a zone), ``data`` (JSON text as given, or a Python value in a dict) and the rest of ``docs/format.md``. A column
-                ``recorded_at`` makes it a copied history: non-decreasing, not before the head's.
+                ``recorded_at`` makes it a copied history: non-decreasing, not before the head's. A Parquet file of more than a million
+                events is read and stored part by part, unless it has a position or ``skip_identical``.
             producer: The name of the stream the batch is a part of. A batch of a producer can be sent again after a failure: if it is in
                 the lake, its first receipt comes back and nothing is appended.
             position: Where the batch stands in that stream: the position before plus one; the first may be any.
@@ -188,6 +189,13 @@ class Lake:
         """
         skip = duplicates == SKIP
         terms = Terms(Position.of(producer, position), check_kinds(expect), skip)
+        parts = parts_of(events) if duplicates == REFUSE and terms.position is None else None
+        if parts is not None:
+            # It takes long, and other threads go on meanwhile.
+            chain = open_chain(self._chain.storage)
+            receipt = append_parts(chain, parts, _now(), terms)
+            keep_folded(chain)
+            return receipt
         batch = checked_batch(events, once=each_once if skip else None)
         check_choice(duplicates, batch, positioned=terms.position is not None)
         with self._lock:

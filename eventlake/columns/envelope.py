@@ -74,6 +74,10 @@ class Batch:
         """Number of events."""
         return int(self.table.num_rows)
 
+    def pairs(self, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
+        """``source`` and ``id`` of some rows."""
+        return self.frame[rows].select("source", "id")
+
     def number(self, row: int) -> int:
         """The number that ``row`` had in the batch as it was given."""
         return row if self.numbers is None else int(self.numbers[row])

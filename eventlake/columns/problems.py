@@ -1,6 +1,6 @@
 """What is wrong with a batch, by row and field; collected, so that a producer hears of everything at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 _SHOWN_CHARACTERS = 60
@@ -21,6 +21,10 @@ class Problem:
     field: str
     message: str
     found: Any = None
+
+    def shifted(self, rows: int) -> "Problem":
+        """The same, counted from ``rows`` rows earlier."""
+        return self if self.row is None else replace(self, row=self.row + rows)
 
     def __str__(self) -> str:
         """``row 3, field time: expected …, found …``."""

@@ -1,5 +1,6 @@
 """The segment codec: event columns to Parquet bytes and back. The only place that knows ``pyarrow.parquet``."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -119,3 +120,29 @@ def read_parquet(path: str) -> pa.Table:
         pa.ArrowException: Not a Parquet file.
     """
     return pq.ParquetFile(path).read()
+
+
+def parquet_rows(path: str) -> int:
+    """How many rows a foreign Parquet file says it has.
+
+    Raises:
+        pa.ArrowException: Not a Parquet file.
+    """
+    return int(pq.read_metadata(path).num_rows)
+
+
+def parquet_parts(path: str) -> Iterator[pa.Table]:
+    """A foreign Parquet file of events, ``MAX_ROWS`` rows at a time.
+
+    Raises:
+        pa.ArrowException: Not a Parquet file.
+    """
+    waiting: list[pa.RecordBatch] = []
+    for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(batch_size=MAX_ROWS):
+        waiting.append(batch)
+        while sum(one.num_rows for one in waiting) >= MAX_ROWS:
+            table = pa.Table.from_batches(waiting)
+            waiting = table.slice(MAX_ROWS).to_batches()
+            yield table.slice(0, MAX_ROWS)
+    if waiting:
+        yield pa.Table.from_batches(waiting)

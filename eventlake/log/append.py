@@ -4,6 +4,7 @@ A lost race costs a kilobyte: sequences are positions, so the segments stay and 
 Nothing is deleted on failure; a segment nobody's commit names is harmless.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -17,12 +18,13 @@ from eventlake.core.expectation import Expectation
 from eventlake.core.instants import format_instant
 from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError, StorageError
 from eventlake.log.chain import Chain
-from eventlake.log.commits import Delivered, append_commit, new_commit_id, pause_after_lost_race
+from eventlake.log.commits import Delivered, append_commit, pause_after_lost_race
 from eventlake.log.duplicates import IN_THE_LAKE, known_problems, new_to
 from eventlake.log.expectations import check_expectations
-from eventlake.log.known_ids import known
+from eventlake.log.known_ids import Incoming, known
+from eventlake.log.load import store_load
 from eventlake.log.positions import earlier_receipt
-from eventlake.log.prepared import prepare
+from eventlake.log.prepared import Prepared, prepare
 from eventlake.log.publish import publish
 from eventlake.log.receipt import Receipt, receipt_of
 
@@ -69,6 +71,7 @@ def append(chain: Chain, batch: Batch, now: int, terms: Terms) -> Receipt:
     given = batch.rows
     if not given:
         return nothing(chain, terms.position)
+    positions = [terms.position] if terms.position else []
     while True:
         if terms.skip_identical:
             batch = new_to(chain, batch)
@@ -76,18 +79,41 @@ def append(chain: Chain, batch: Batch, now: int, terms: Terms) -> Receipt:
             return earlier
         if not batch.rows:
             return nothing(chain, None, skipped=given)
-        receipt = _publish(chain, batch, now, terms)
+        receipt = _commit(chain, batch, prepare(chain, batch, positions), now, terms)
         if receipt is not None:
             return replace(receipt, skipped=given - batch.rows)
 
 
-def _publish(chain: Chain, batch: Batch, now: int, terms: Terms) -> Receipt | None:
-    """Stores a batch that is sound at the head and commits it; None where another writer brought some of its events meanwhile."""
-    checked = chain.next_version
-    commit_id = new_commit_id()
-    positions = [terms.position] if terms.position else []
-    prepared = prepare(chain, batch, positions, commit_id)
-    attempt = 0
+def append_parts(chain: Chain, parts: Callable[[], Iterable[pa.Table]], now: int, terms: Terms) -> Receipt:
+    """Appends what is too large to be in memory at once, as one batch: whole or not at all.
+
+    Args:
+        chain: The lake's log; refreshed to the new head.
+        parts: Gives tables with the events in order, and from the beginning each time it is called.
+        now: The writer's clock, microseconds.
+        terms: What is expected; neither a position nor ``skip_identical``.
+
+    Raises:
+        InvalidEventsError: Rules are broken, in a part or between parts, or a ``(source, id)`` is in the lake already.
+        ConflictError: What was expected does not hold, or the batch names sequences that are not the next ones.
+        CommitUnknownError: The store failed while the commit was published.
+        StorageError: The store failed before; nothing was appended.
+    """
+    while True:
+        chain.refresh()
+        check_expectations(chain, terms.expect)
+        load = store_load(chain, parts())
+        if not load.rows:
+            return nothing(chain, None)
+        _earlier_or_sound(chain, load, now, terms, load.next_version)
+        receipt = _commit(chain, load, load.prepared(), now, terms)
+        if receipt is not None:
+            return receipt
+
+
+def _commit(chain: Chain, batch: Incoming, prepared: Prepared, now: int, terms: Terms) -> Receipt | None:
+    """Commits what was sound when it was prepared; None where it must be looked at and stored once more."""
+    checked, attempt = prepared.next_version, 0
     while True:
         with chain.storage.turn(layout.LOG):
             chain.refresh()
@@ -97,31 +123,31 @@ def _publish(chain: Chain, batch: Batch, now: int, terms: Terms) -> Receipt | No
                 if earlier := _earlier_or_sound(chain, batch, now, terms, checked):
                     return earlier
                 checked = chain.next_version
-            if prepared.holds(chain) and prepared.is_quick(chain.watermark):
-                commit = append_commit(chain, prepared, commit_id, recorded_at(chain, batch, now), terms.delivered(batch.rows))
+            if not prepared.holds(chain):
+                return None
+            if prepared.is_quick(chain.watermark):
+                commit = append_commit(chain, prepared, recorded_at(chain, batch, now), terms.delivered(batch.rows))
                 data = commit.encode()
                 if publish(chain.storage, commit, data):
                     return receipt_of(chain.published(commit, data))
-        if not prepared.holds(chain):
-            prepared = prepare(chain, batch, positions, commit_id)
         prepared.make_quick()
         attempt += 1
         pause_after_lost_race(attempt)
 
 
-def _earlier_or_sound(chain: Chain, batch: Batch, now: int, terms: Terms, since: int) -> Receipt | None:
+def _earlier_or_sound(chain: Chain, batch: Incoming, now: int, terms: Terms, since: int) -> Receipt | None:
     """The batch's first receipt where it is in the lake already; None where it can follow the head.
 
     Raises:
         InvalidEventsError: A ``(source, id)`` stands in a commit from version ``since`` on, or the batch's clock does not fit.
         ConflictError: Something else does not hold.
     """
-    if terms.position and (earlier := earlier_receipt(chain, batch, terms.position)):
+    if terms.position and isinstance(batch, Batch) and (earlier := earlier_receipt(chain, batch, terms.position)):
         return earlier
     check_expectations(chain, terms.expect)
     problems = known_problems(known(chain, batch, since), batch)
     if batch.recorded_at is not None and batch.rows:
-        problems += _clock_problems(chain, batch.recorded_at, now)
+        problems += _clock_problems(chain, batch, batch.recorded_at, now)
     if problems:
         raise InvalidEventsError(problems, IN_THE_LAKE)
     if batch.sequence is not None and batch.sequence[0].as_py() != chain.watermark:
@@ -143,7 +169,7 @@ def nothing(chain: Chain, position: Position | None, *, skipped: int = 0) -> Rec
     return Receipt(chain.watermark, chain.watermark, Checkpoint(chain.origin, chain.watermark, chain.root), None, None, skipped)
 
 
-def _clock_problems(chain: Chain, recorded_at: pa.Array, now: int) -> list[Problem]:
+def _clock_problems(chain: Chain, batch: Incoming, recorded_at: pa.Array, now: int) -> list[Problem]:
     first, last = recorded_at[0].value, recorded_at[-1].value
     problems = []
     if chain.head and first < chain.head.commit.recorded_at:
@@ -151,11 +177,11 @@ def _clock_problems(chain: Chain, recorded_at: pa.Array, now: int) -> list[Probl
         problems.append(Problem(0, "recorded_at", f"expected nothing before the head's {head}", format_instant(first)))
     if last > now + MAX_CLOCK_LEAD_US:
         message = f"expected nothing more than five minutes after now ({format_instant(now)})"
-        problems.append(Problem(len(recorded_at) - 1, "recorded_at", message, format_instant(last)))
+        problems.append(Problem(batch.rows - 1, "recorded_at", message, format_instant(last)))
     return problems
 
 
-def recorded_at(chain: Chain, batch: Batch, now: int) -> int:
+def recorded_at(chain: Chain, batch: Incoming, now: int) -> int:
     """The instant of the commit that would follow the head now."""
     if batch.recorded_at is not None:
         return int(batch.recorded_at[-1].value)

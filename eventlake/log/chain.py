@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.columns import manifest_rows
-from eventlake.columns.keys import KeyRun, event_keys, merged
+from eventlake.columns.keys import KeyRun, event_keys, merged, subject_keys
 from eventlake.columns.schema import whole_columns
 from eventlake.core import layout
 from eventlake.core.canonical import seal, sha256_hex, unseal
@@ -203,7 +203,8 @@ class Chain:
             events = pl.DataFrame(self.events(commit.start, commit.stop, ["source", "id", "subject"])) if commit.kind == "append" else None
             ids = np.empty(0, np.uint64) if events is None else np.sort(event_keys(events))
             positions = [delivery.position for delivery in commit.deliveries]
-            runs.append(own_keys(ids, events, positions, commit.commit_id).at(version))
+            subjects = None if events is None else subject_keys(events)
+            runs.append(own_keys(ids, subjects, positions, commit.commit_id).at(version))
         return merged(runs, stop)
 
     def manifest(self) -> Manifest:

@@ -2,7 +2,6 @@
 
 import random
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,16 +14,11 @@ from eventlake.core.manifest import NOTHING_RECENT, KeyFile, Recent, Tier
 from eventlake.core.merkle import CompactRange
 from eventlake.core.segment import Segment
 from eventlake.log.chain import Chain
-from eventlake.log.prepared import Prepared
+from eventlake.log.prepared import Prepared, new_commit_id
 from eventlake.log.recent import OwnKeys, own_keys, recent_after
 
 Delivered = tuple[Position, int, int]
 """A producer's position and the rows ``[first, last)`` of the batch that it is about."""
-
-
-def new_commit_id() -> str:
-    """Says whose attempt a commit is."""
-    return str(uuid.uuid4())
 
 
 def pause_after_lost_race(attempt: int) -> None:
@@ -32,14 +26,14 @@ def pause_after_lost_race(attempt: int) -> None:
     time.sleep(random.uniform(0, 0.01 / attempt))  # noqa: S311 - jitter, no secret
 
 
-def append_commit(chain: Chain, prepared: Prepared, commit_id: str, recorded_at: int, delivered: Sequence[Delivered]) -> Commit:
+def append_commit(chain: Chain, prepared: Prepared, recorded_at: int, delivered: Sequence[Delivered]) -> Commit:
     """The commit that would append what is prepared after the head now."""
     start = chain.watermark
     frontier: CompactRange = chain.frontier
     placed = prepared.at(start)
     for segment in placed:
         frontier = frontier.merge(segment.range)
-    commit = _after(chain, "append", commit_id, recorded_at, prepared.keys)
+    commit = _after(chain, "append", prepared.commit_id, recorded_at, prepared.keys)
     return replace(
         commit,
         stop=frontier.stop,

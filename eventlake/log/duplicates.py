@@ -9,7 +9,7 @@ from eventlake.columns.problems import Problem
 from eventlake.core.attributes import ATTRIBUTES
 from eventlake.errors import InvalidEventsError, InvalidInputError
 from eventlake.log.chain import Chain
-from eventlake.log.known_ids import Match, known
+from eventlake.log.known_ids import Incoming, Match, known
 
 REFUSE = "refuse"
 SKIP = "skip_identical"
@@ -31,7 +31,7 @@ def check_choice(duplicates: str, batch: Batch, *, positioned: bool) -> None:
         raise InvalidInputError(message, "a batch with a position can be sent again as it is.")
 
 
-def known_problems(matches: list[Match], batch: Batch) -> list[Problem]:
+def known_problems(matches: list[Match], batch: Incoming) -> list[Problem]:
     """The matches as problems."""
     message = "(source, id) is in the lake already, at sequence {:,}"
     return [Problem(batch.number(match.row), "id", message.format(match.sequence), match.pair) for match in matches]

@@ -18,7 +18,7 @@ from eventlake.core.delivery import Position
 from eventlake.errors import EventlakeError, InvalidEventsError, InvalidInputError
 from eventlake.log.append import nothing, recorded_at
 from eventlake.log.chain import Chain
-from eventlake.log.commits import Delivered, append_commit, new_commit_id, pause_after_lost_race
+from eventlake.log.commits import Delivered, append_commit, pause_after_lost_race
 from eventlake.log.duplicates import IN_THE_LAKE, known_problems
 from eventlake.log.intake import checked_batch
 from eventlake.log.known_ids import known
@@ -118,12 +118,12 @@ def _commit(chain: Chain, members: Sequence[Member], now: int) -> None:
             return
         if prepared is None or admitted != before or not prepared.holds(chain):
             batch = _merged(admitted)
-            commit_id, delivered = new_commit_id(), _delivered(admitted)
-            prepared = prepare(chain, batch, [position for position, _, _ in delivered], commit_id)
+            delivered = _delivered(admitted)
+            prepared = prepare(chain, batch, [position for position, _, _ in delivered])
         with chain.storage.turn(layout.LOG):
             chain.refresh()
             if chain.next_version == checked and prepared.is_quick(chain.watermark):
-                commit = append_commit(chain, prepared, commit_id, recorded_at(chain, batch, now), delivered)
+                commit = append_commit(chain, prepared, recorded_at(chain, batch, now), delivered)
                 data = commit.encode()
                 if publish(chain.storage, commit, data):
                     entry = chain.published(commit, data)

@@ -1,7 +1,8 @@
 """From whatever a caller calls events to one checked batch."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from eventlake.columns.envelope import Batch, to_batch
 from eventlake.columns.objects import from_ndjson, from_objects
 from eventlake.columns.problems import Problem
 from eventlake.columns.rules import canonical_extensions, rule_problems
-from eventlake.columns.segments import read_parquet
+from eventlake.columns.segments import MAX_ROWS, parquet_parts, parquet_rows, read_parquet
 from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError
+from eventlake.progress import task
 
 _NDJSON = frozenset({".ndjson", ".jsonl", ".json"})
 _PARQUET = frozenset({".parquet", ".pq"})
@@ -73,6 +75,40 @@ def _place(problem: Problem) -> tuple[int, str]:
     return (-1 if problem.row is None else problem.row, problem.field)
 
 
+def parts_of(events: Any) -> Callable[[], Iterator[pa.Table]] | None:
+    """Reads a Parquet file that is too large for one segment part by part, from its beginning at every call; None for anything else.
+
+    Raises:
+        InvalidInputError: It cannot be read.
+    """
+    if not isinstance(events, str | os.PathLike) or Path(events).suffix.lower() not in _PARQUET or not Path(events).is_file():
+        return None
+    with _readable(Path(events)):
+        rows = parquet_rows(str(events))
+    return (lambda: _parts(Path(events), rows)) if rows > MAX_ROWS else None
+
+
+def _parts(path: Path, total: int) -> Iterator[pa.Table]:
+    with _readable(path), task("appending events", total) as advance:
+        for table in parquet_parts(str(path)):
+            rows = table.num_rows
+            yield table
+            del table  # the next part is read into its memory
+            advance(rows)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        message = f"there is no file {path}"
+        raise NotFoundError(message, path=str(path)) from None
+    except (pa.ArrowException, OSError) as error:
+        message = f"{path} cannot be read as {path.suffix[1:]}: {error}"
+        raise InvalidInputError(message, path=str(path)) from error
+
+
 def _table(events: Any) -> tuple[pa.Table, list[Problem]]:
     if isinstance(events, str | os.PathLike):
         return _file(Path(events))
@@ -96,16 +132,10 @@ def _table(events: Any) -> tuple[pa.Table, list[Problem]]:
 
 
 def _file(path: Path) -> tuple[pa.Table, list[Problem]]:
-    try:
+    with _readable(path):
         if path.suffix.lower() in _PARQUET:
             return read_parquet(str(path)), []
         if path.suffix.lower() in _NDJSON:
             return from_ndjson(path.read_bytes())
-    except FileNotFoundError:
-        message = f"there is no file {path}"
-        raise NotFoundError(message, path=str(path)) from None
-    except (pa.ArrowException, OSError) as error:
-        message = f"{path} cannot be read as {path.suffix[1:]}: {error}"
-        raise InvalidInputError(message, path=str(path)) from error
     message = f"expected a file named .ndjson, .jsonl, .json or .parquet, found {path}"
     raise InvalidInputError(message, "rename the file by what it holds.", path=str(path))

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from eventlake.columns.envelope import Batch
 from eventlake.columns.keys import Keys, distinct, event_keys, rows_of
 from eventlake.core.segment import Segment
 from eventlake.log.chain import Chain
@@ -31,14 +32,44 @@ class Match:
     pair: tuple[str, str]
 
 
-def known(chain: Chain, batch: Batch, since: int = 0) -> list[Match]:
+class Incoming(Protocol):
+    """Events on their way in: a batch, or parts of one that are stored already."""
+
+    @property
+    def rows(self) -> int:
+        """Number of events."""
+
+    @property
+    def keys(self) -> Keys:
+        """The key of every row's ``(source, id)``."""
+
+    @property
+    def sorted_keys(self) -> Keys:
+        """``keys`` in order."""
+
+    @property
+    def recorded_at(self) -> pa.Array | None:
+        """Of a copied history: instants, of which the first and the last are the batch's."""
+
+    @property
+    def sequence(self) -> pa.Array | None:
+        """The sequences that the batch expects to get, or the first of them."""
+
+    def number(self, row: int) -> int:
+        """The number that ``row`` had in the batch as it was given."""
+
+    def pairs(self, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
+        """``source`` and ``id`` of some rows, ascending."""
+
+
+def known(chain: Chain, batch: Incoming, since: int = 0) -> list[Match]:
     """The rows of ``batch`` that the lake holds already, in row order; commits before version ``since`` are not looked at."""
     head = chain.head.commit if chain.head else None
     suspects = chain.keys.suspects(head, batch.sorted_keys, since)
     if not suspects:
         return []
     rows = rows_of(batch.keys, np.concatenate([one.keys for one in suspects]))
-    pairs = batch.frame[rows].select(_KEY).with_columns(row=pl.Series(rows))
+    pairs = batch.pairs(rows).with_columns(row=pl.Series(rows))
     found: dict[int, Match] = {}
     for start, stop in _joined(_events(chain, versions) for one in suspects for versions in one.versions):
         for _, segment in chain.segments(start, stop):

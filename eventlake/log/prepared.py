@@ -3,15 +3,17 @@
 import random
 import secrets
 import time
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from eventlake.columns import segments
-from eventlake.columns.encoding import Ranges
+from eventlake.columns.encoding import Encoding, Ranges
 from eventlake.columns.envelope import Batch
+from eventlake.columns.keys import subject_keys
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
 from eventlake.core.delivery import Position
@@ -20,7 +22,7 @@ from eventlake.core.segment import Segment
 from eventlake.errors import StorageError
 from eventlake.log.chain import Chain
 from eventlake.log.recent import OwnKeys, own_keys, stored_where_large
-from eventlake.progress import task
+from eventlake.progress import Advance, task
 from eventlake.storage import NotDurableError, NotStoredError, ObjectExistsError, Storage
 
 SEGMENT_TRIES = 4
@@ -60,11 +62,15 @@ class Prepared:
     Attributes:
         pieces: The segments.
         keys: The commit's keys, or the file that holds them.
-        fence: The newest fence when this was stored.
+        commit_id: One of those keys: says whose attempt the commit is.
+        next_version: The version that came next when this was begun.
+        fence: The newest fence then.
     """
 
     pieces: tuple[Piece, ...]
     keys: OwnKeys | KeyFile
+    commit_id: str
+    next_version: int
     fence: int | None
 
     def holds(self, chain: Chain) -> bool:
@@ -89,27 +95,36 @@ class Prepared:
             piece.ranges.make_quick()
 
 
-def prepare(chain: Chain, batch: Batch, positions: Sequence[Position], commit_id: str) -> Prepared:
+def new_commit_id() -> str:
+    """Says whose attempt a commit is."""
+    return str(uuid.uuid4())
+
+
+def prepare(chain: Chain, batch: Batch, positions: Sequence[Position]) -> Prepared:
     """Encodes, hashes and stores a batch.
 
     Raises:
         StorageError: The store failed.
     """
-    fence = chain.fence
+    next_version, fence, commit_id = chain.next_version, chain.fence, new_commit_id()
     encoding = batch.encoding
-    keys = stored_where_large(chain.storage, own_keys(batch.sorted_keys, batch.frame, positions, commit_id))
-    pieces: list[Piece] = []
-    start = chain.watermark
-    with task("appending events", batch.rows) as advance, ThreadPoolExecutor(1) as hashing:
+    keys = stored_where_large(chain.storage, own_keys(batch.sorted_keys, subject_keys(batch.frame), positions, commit_id))
+    with task("appending events", batch.rows) as advance:
+        pieces = tuple(store_pieces(chain.storage, encoding, chain.watermark, advance))
+    return Prepared(pieces, keys, commit_id, next_version, fence)
+
+
+def store_pieces(storage: Storage, encoding: Encoding, start: int, advance: Advance) -> Iterator[Piece]:
+    """Stores the segments of a batch whose first row will probably stand at ``start``."""
+    with ThreadPoolExecutor(1) as hashing:
         for encoded in encoding:
             ranges = Ranges(encoded.hashes)
             if not ranges.is_quick(start):
                 hashing.submit(ranges.at, start)
-            data, sha256 = _store(chain.storage, encoded.table, encoded.data, encoded.sha256)
-            pieces.append(Piece(sha256, len(data), tuple(encoded.table.column_names), ranges, encoded.statistics))
+            data, sha256 = _store(storage, encoded.table, encoded.data, encoded.sha256)
+            yield Piece(sha256, len(data), tuple(encoded.table.column_names), ranges, encoded.statistics)
             start += len(encoded.hashes)
             advance(encoded.table.num_rows)
-    return Prepared(tuple(pieces), keys, fence)
 
 
 def store_segment(storage: Storage, stored: pa.Table) -> tuple[bytes, str]:

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from eventlake.columns import key_files
-from eventlake.columns.keys import CELLS, KeyRun, Keys, distinct, in_cell, of_commit, subject_keys, text_keys
+from eventlake.columns.keys import CELLS, KeyRun, Keys, distinct, in_cell, of_commit, text_keys
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
 from eventlake.core.commit import Commit
@@ -39,15 +39,15 @@ class OwnKeys:
         return of_commit(version, self.ids, self.heads)
 
 
-def own_keys(ids: Keys, events: pl.DataFrame | None, positions: Sequence[Position], commit_id: str) -> OwnKeys:
-    """The keys of a commit with these events (``ids`` are theirs, sorted) and deliveries."""
+def own_keys(ids: Keys, subjects: Keys | None, positions: Sequence[Position], commit_id: str) -> OwnKeys:
+    """The keys of a commit with these events (``ids`` are theirs, sorted; ``subjects`` their subjects', in any order) and deliveries."""
     heads = [text_keys("commit", pl.Series([commit_id]))]
     if positions:
         producers = sorted({position.producer for position in positions})
         heads.append(text_keys("producer", pl.Series(producers)))
         heads.append(text_keys("position", pl.Series([position_text(position) for position in positions])))
-    if events is not None:
-        heads.append(subject_keys(events))
+    if subjects is not None:
+        heads.append(subjects)
     return OwnKeys(ids, distinct(np.concatenate(heads)))
 
 
