@@ -1,6 +1,7 @@
 """The segment codec: event columns to Parquet bytes and back. The only place that knows ``pyarrow.parquet``."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -53,7 +54,24 @@ def decode(data: bytes, where: str, columns: list[str] | None = None) -> pa.Tabl
     Raises:
         CorruptionError: Not a Parquet file of event columns.
     """
-    table = read_bytes(data, where, columns)
+    return _as_stored(read_bytes(data, where, columns), where)
+
+
+def row_groups(data: bytes, where: str) -> Iterator[pa.Table]:
+    """``decode``, one row group after the other.
+
+    Raises:
+        CorruptionError: Not a Parquet file of event columns.
+    """
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        for number in range(file.num_row_groups):
+            yield _as_stored(file.read_row_group(number, use_threads=False), where)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(where, error) from error
+
+
+def _as_stored(table: pa.Table, where: str) -> pa.Table:
     try:
         return table.cast(pa.schema([pa.field(name, _STORED[name]) for name in table.column_names]))
     except (pa.ArrowException, KeyError) as error:
@@ -106,6 +124,24 @@ def statistics(table: pa.Table) -> Statistics:
         undated=table.num_rows if time is None else time.null_count,
         recorded=_bounds(table.column("recorded_at")) if "recorded_at" in table.column_names else None,
     )
+
+
+def joined(parts: Sequence[Statistics]) -> Statistics:
+    """The statistics of consecutive parts of one table."""
+    types: Counter[str] = Counter()
+    for part in parts:
+        types.update(dict(part.types))
+    return Statistics(
+        types=tuple(sorted(types.items())),
+        time=_hull([part.time for part in parts]),
+        undated=sum(part.undated for part in parts),
+        recorded=_hull([part.recorded for part in parts]),
+    )
+
+
+def _hull(bounds: Sequence[tuple[int, int] | None]) -> tuple[int, int] | None:
+    known = [each for each in bounds if each is not None]
+    return (min(first for first, _ in known), max(last for _, last in known)) if known else None
 
 
 def _bounds(column: pa.ChunkedArray) -> tuple[int, int]:

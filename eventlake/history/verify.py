@@ -4,14 +4,12 @@ Each file is judged by itself, so that one damaged file does not hide another: c
 their hash, and every commit names the one before.
 """
 
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from eventlake.columns import leaves, segments
+from eventlake.columns import segments
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex, unseal
 from eventlake.core.checkpoint import Checkpoint
@@ -21,9 +19,11 @@ from eventlake.core.manifest import CommitSummary
 from eventlake.core.merkle import CompactRange
 from eventlake.core.segment import Segment
 from eventlake.errors import EventlakeError
+from eventlake.history.census import Census, Seen
 from eventlake.history.report import Finding, Report, Tally
 from eventlake.history.resolve import at_checkpoint
-from eventlake.history.verify_manifest import Census, verify_hint, verify_keys, verify_tiers
+from eventlake.history.verify_events import look_at_events
+from eventlake.history.verify_manifest import verify_hint, verify_keys, verify_tiers
 from eventlake.log.chain import Chain, Entry, check_follows
 from eventlake.log.manifest import Manifest, Placed
 from eventlake.progress import task
@@ -160,28 +160,35 @@ class _Looked:
     segment: Segment
     problems: list[object]
     size_bytes: int
-    table: pa.Table | None
+    seen: Seen | None
 
 
 def _segments(storage: Storage, files: dict[str, int], expected: list[Placed], tally: Tally, census: Census | None) -> None:
     """Hashes every segment; with a census also every event in it."""
-
-    def look(placed: Placed) -> _Looked:
-        return _look(storage, files, placed, deep=census is not None)
-
-    with ThreadPoolExecutor(_AT_ONCE) as pool, task("hashing segments", sum(segment.rows for _, segment in expected)) as advance:
-        for start in range(0, len(expected), _AT_ONCE):
-            for looked in pool.map(look, expected[start : start + _AT_ONCE]):
-                path = layout.segment_path(looked.segment.sha256)
-                for problem in looked.problems:
-                    tally.blame(path, problem)
-                tally.size_bytes += looked.size_bytes
-                if census is not None and looked.table is not None:
-                    census.add(looked.segment, looked.table)
-                advance(looked.segment.rows)
+    with task("hashing segments", sum(segment.rows for _, segment in expected)) as advance:
+        for looked in _looks(storage, files, expected, deep=census is not None):
+            path = layout.segment_path(looked.segment.sha256)
+            for problem in looked.problems:
+                tally.blame(path, problem)
+            tally.size_bytes += looked.size_bytes
+            if census is not None and looked.seen is not None:
+                census.add(looked.seen)
+            advance(looked.segment.rows)
     if census is not None:
         for segment, sequence, key in census.repeated(lambda part: segments.decode(storage.read(_path(part)), _path(part))):
             tally.blame(_path(segment), f"(source, id) stands twice: {key}, the second time at sequence {sequence:,}")
+
+
+def _looks(storage: Storage, files: dict[str, int], expected: list[Placed], *, deep: bool) -> Iterator[_Looked]:
+    """Looks at the segments, a few at once, and says in order what it saw."""
+    waiting: deque[Future[_Looked]] = deque()
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for placed in expected:
+            waiting.append(pool.submit(_look, storage, files, placed, deep=deep))
+            if len(waiting) > _AT_ONCE:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _path(segment: Segment) -> str:
@@ -193,7 +200,7 @@ def _look(storage: Storage, files: dict[str, int], placed: Placed, *, deep: bool
     path = _path(segment)
     where = f"events {segment.start:,}-{segment.stop:,} of commit {summary.version}"
     problems: list[object] = []
-    data, table = b"", None
+    data, seen = b"", None
     if path not in files:
         problems.append(f"missing; it holds {where}")
     elif files[path] != segment.size_bytes:
@@ -205,34 +212,12 @@ def _look(storage: Storage, files: dict[str, int], placed: Placed, *, deep: bool
             if found != segment.sha256:
                 problems.append(f"expected sha256 {segment.sha256}, found {found}; it holds {where}")
             elif deep:
-                table = segments.decode(data, path)
-                problems += _event_problems(summary, segment, table)
+                more, seen = look_at_events(summary, segment, data, path)
+                problems += more
         except EventlakeError as error:
             # One bad sector must not hide the rest.
             problems.append(error)
-    return _Looked(summary, segment, problems, len(data), table)
-
-
-def _event_problems(summary: CommitSummary, segment: Segment, table: pa.Table) -> Iterator[str]:
-    """What a segment's events say that its commit does not."""
-    if table.num_rows != segment.rows:
-        yield f"expected {segment.rows:,} events, found {table.num_rows:,}"
-        return
-    if leaves.compact_range(leaves.leaf_hashes(table), segment.start) != segment.range:
-        yield "its events do not hash to the leaves that its commit names"
-    found = segments.statistics(table)
-    stated = segments.Statistics(segment.types, segment.time, segment.undated, segment.recorded)
-    if found != stated or tuple(table.column_names) != segment.columns:
-        yield f"its commit states {stated} and columns {segment.columns}, found {found} and {tuple(table.column_names)}"
-    if "recorded_at" in table.column_names:
-        recorded = table.column("recorded_at").combine_chunks().cast(pa.int64())
-        steps = pc.less(recorded[1:], recorded[:-1])
-        if pc.any(steps).as_py() or recorded[-1].as_py() > summary.recorded_at:
-            yield "recorded_at decreases"
-    if "sequence" in table.column_names:
-        expected = pa.array(range(segment.start, segment.stop), pa.int64())
-        if not table.column("sequence").combine_chunks().equals(expected):
-            yield "its sequences are not those at which it stands"
+    return _Looked(summary, segment, problems, len(data), seen)
 
 
 def _strangers(storage: Storage, files: dict[str, int], superseded: set[str], tally: Tally) -> None:

@@ -4,47 +4,20 @@ from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from eventlake.columns import manifest_rows
 from eventlake.columns.keys import KeyRun, merged, newest_of, subject_heads
-from eventlake.columns.schema import whole_columns
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex, unseal
 from eventlake.core.commit import Commit
 from eventlake.core.manifest import KeyFile, Tier
-from eventlake.core.segment import Segment
 from eventlake.errors import EventlakeError
+from eventlake.history.census import Census
 from eventlake.history.report import Tally
 from eventlake.log.chain import Chain
 from eventlake.log.key_index import checked_keys, recent_run
-from eventlake.log.known_ids import IdCensus
 from eventlake.log.manifest import Manifest
 from eventlake.log.recent import own_keys
-
-
-class Census(IdCensus):
-    """An ``IdCensus`` of segments in sequence order that also remembers their subjects."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._subjects: list[pl.Series] = []
-        self._next = 0
-        self._whole = True
-
-    def add(self, segment: Segment, table: pa.Table) -> None:
-        """Shows it one segment's events."""
-        super().add(segment, table)
-        self._whole &= segment.start == self._next
-        self._next = segment.stop
-        self._subjects.append(pl.DataFrame(whole_columns(table, ["subject"]))["subject"])
-
-    def events(self, watermark: int) -> pl.DataFrame | None:
-        """``key`` and ``subject`` of the events ``[0, watermark)``; None where some were not shown."""
-        if not self._whole or self._next != watermark or not watermark:
-            return None
-        keys = np.concatenate([keys for _, keys in self._shown])
-        return pl.DataFrame({"key": keys, "subject": pl.concat(self._subjects)})
 
 
 def verify_tiers(chain: Chain, files: dict[str, int], tally: Tally) -> set[str]:

@@ -1,6 +1,6 @@
 """Which ``(source, id)`` pairs the lake holds, so that none is appended twice: keys suspect, stored ids decide."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,8 +9,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from eventlake.columns.keys import Keys, distinct, event_keys, rows_of
-from eventlake.core.segment import Segment
+from eventlake.columns.keys import Keys, rows_of
 from eventlake.log.chain import Chain
 from eventlake.log.stored import stored_events
 
@@ -94,33 +93,3 @@ def _joined(ranges: Iterator[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             joined.append((start, stop))
     return joined
-
-
-class IdCensus:
-    """Finds the ``(source, id)`` pairs that stand more than once among segments shown to it one by one; 8 bytes an event."""
-
-    def __init__(self) -> None:
-        self._shown: list[tuple[Segment, Keys]] = []
-
-    def add(self, segment: Segment, table: pa.Table) -> None:
-        """Shows it one segment's events."""
-        self._shown.append((segment, event_keys(pl.DataFrame(table.select(_KEY)))))
-
-    @property
-    def keys(self) -> Keys:
-        """The keys of all events it was shown, sorted."""
-        return np.sort(np.concatenate([keys for _, keys in self._shown])) if self._shown else np.empty(0, np.uint64)
-
-    def repeated(self, read: Callable[[Segment], pa.Table]) -> Iterator[tuple[Segment, int, tuple[str, str]]]:
-        """``(segment, sequence, (source, id))`` of every event but the first of its pair; ``read`` gives a segment's events once more."""
-        everything = self.keys
-        suspects = distinct(everything[1:][everything[1:] == everything[:-1]])
-        seen: set[tuple[str, str]] = set()
-        for segment, keys in self._shown:
-            rows = rows_of(keys, suspects)
-            pairs = read(segment).select(_KEY).take(pa.array(rows)).to_pylist() if len(rows) else []
-            for row, key in zip(rows.tolist(), pairs, strict=True):
-                pair = (key["source"], key["id"])
-                if pair in seen:
-                    yield segment, segment.start + row, pair
-                seen.add(pair)
