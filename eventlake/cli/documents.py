@@ -39,6 +39,7 @@ def receipt(value: Receipt) -> dict[str, Any]:
         "checkpoint": str(value.checkpoint),
         "commit_hash": value.commit_hash,
         "recorded_at": recorded_at,
+        "skipped": value.skipped,
     }
 
 

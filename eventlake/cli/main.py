@@ -11,10 +11,12 @@ import typer
 import eventlake.lake as lakes
 from eventlake.cli import documents, output
 from eventlake.core.checkpoint import Checkpoint
+from eventlake.core.expectation import at_watermark
 from eventlake.datasets.definition import read_definition
 from eventlake.datasets.lock import Lock, check_lockable
 from eventlake.demo.run import run_demo
 from eventlake.errors import EventlakeError, InvalidEventsError, InvalidInputError, StorageError
+from eventlake.log.duplicates import REFUSE, SKIP
 from eventlake.storage import from_uri
 
 app = typer.Typer(
@@ -54,17 +56,29 @@ def append(
     *,
     producer: Annotated[str | None, typer.Option(help="The stream the file is a part of: sending it again appends nothing.")] = None,
     position: Annotated[int | None, typer.Option(min=0, help="With --producer: the file's place in the stream.")] = None,
+    skip_identical: Annotated[
+        bool, typer.Option("--skip-identical", help="Leave out events that the lake holds already, exactly so.")
+    ] = False,
+    expect_watermark: Annotated[int | None, typer.Option(min=0, help="Append only if the lake has exactly so many events.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Append files of events, each file whole or not at all, in the order given."""
-    if len(files) > 1 and position is not None:
-        message = "a position names one file"
-        raise typer.BadParameter(message, param_hint="--position")
+    for value, option, meaning in ((position, "--position", "a position"), (expect_watermark, "--expect-watermark", "a watermark")):
+        if len(files) > 1 and value is not None:
+            message = f"{meaning} is about one file"
+            raise typer.BadParameter(message, param_hint=option)
+    expect = [] if expect_watermark is None else [at_watermark(expect_watermark)]
     opened = lakes.open(lake)
     for file in files:
         try:
             with output.progress():
-                receipt = opened.append(sys.stdin.buffer.read() if file == "-" else file, producer=producer, position=position)
+                receipt = opened.append(
+                    sys.stdin.buffer.read() if file == "-" else file,
+                    producer=producer,
+                    position=position,
+                    expect=expect,
+                    duplicates=SKIP if skip_identical else REFUSE,
+                )
         except InvalidEventsError as error:
             error.facts["file"] = file
             raise

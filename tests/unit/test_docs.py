@@ -1,0 +1,31 @@
+"""What the documents name is there."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NAMED = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
+GUARANTEES = sorted(set(NAMED.findall((ROOT / "docs" / "guarantees.md").read_text())))
+
+
+def test_guarantees_name_tests():
+    assert len(GUARANTEES) > 10
+
+
+@pytest.mark.parametrize(("file", "name"), GUARANTEES, ids=lambda part: part.rsplit("/", 1)[-1])
+def test_a_test_that_shows_a_guarantee_exists(file, name):
+    tree = ast.parse((ROOT / file).read_text())
+    assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
+def test_links_between_documents_lead_somewhere():
+    broken = [
+        (document.name, target)
+        for document in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text())
+        if not (document.parent / target).exists()
+    ]
+    assert broken == []
