@@ -20,6 +20,7 @@ from eventlake.columns.schema import INSTANT, SCHEMA, TYPES
 from eventlake.core.attributes import ASSIGNED, ATTRIBUTES, CLOUDEVENTS_NAMES, MAX_SEQUENCE
 from eventlake.core.instants import MAX_US, MIN_US, parse_instant
 
+_FEW_ROWS = 10_000
 PANDAS_INDEX = "__index_level_0__"
 
 
@@ -43,7 +44,7 @@ class Batch:
     def frame(self) -> pl.DataFrame:
         """The table for Polars' vector functions, converted once; a column of nothing but nulls takes no memory in it."""
         present = [name for name in ATTRIBUTES if self.table.column(name).null_count < self.rows]
-        if not present:
+        if not present or self.rows < _FEW_ROWS:
             return pl.DataFrame(self.table)
         empty = [pl.lit(None, pl.Datetime("us", "UTC") if name == "time" else pl.String).alias(name) for name in ATTRIBUTES]
         absent = [column for name, column in zip(ATTRIBUTES, empty, strict=True) if name not in present]

@@ -38,6 +38,8 @@ class _NoTemplateError(Exception):
 def proven(payloads: pl.Series) -> npt.NDArray[np.bool_]:
     """For each row whether a template proves it; False where none does, and for nulls."""
     result = np.zeros(len(payloads), bool)
+    if len(payloads) < _FEWEST_ROWS:
+        return result
     rest = pl.DataFrame({"row": np.arange(len(payloads)), "text": payloads}).filter(pl.col("text").is_not_null())
     for _ in range(_ROUNDS):
         if rest.height < _FEWEST_ROWS:

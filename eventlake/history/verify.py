@@ -23,7 +23,7 @@ from eventlake.history.census import Census, Seen
 from eventlake.history.report import Finding, Report, Tally
 from eventlake.history.resolve import at_checkpoint
 from eventlake.history.verify_events import look_at_events
-from eventlake.history.verify_manifest import verify_hint, verify_keys, verify_tiers
+from eventlake.history.verify_manifest import hint_as_stored, verify_hint, verify_keys, verify_tiers
 from eventlake.log.chain import Chain, Entry, check_follows
 from eventlake.log.manifest import Manifest, Placed
 from eventlake.progress import task
@@ -43,6 +43,7 @@ def verify(storage: Storage, *, deep: bool = False, against: Checkpoint | None =
         against: A checkpoint kept elsewhere; the history must extend it. Without one a missing newest commit may not be noticed.
     """
     tally = Tally()
+    hinted = hint_as_stored(storage)
     files = {item.path: item.size_bytes for item in storage.list("")}
     origin = _lake(storage, tally)
     entries = _commits(storage, files, origin, tally)
@@ -54,7 +55,7 @@ def verify(storage: Storage, *, deep: bool = False, against: Checkpoint | None =
     named = verify_tiers(chain, files, tally)
     if census is not None:
         verify_keys(chain, census, tally)
-    verify_hint(chain, files, max(entries, default=-1), tally)
+    verify_hint(chain, hinted, max(entries, default=-1), tally)
     superseded = {segment.sha256 for entry in entries.values() for segment in entry.commit.segments} - set(current)
     unnamed = {path: size for path, size in files.items() if path not in named and layout.segment_sha256(path) not in current}
     _strangers(storage, unnamed, superseded, tally)

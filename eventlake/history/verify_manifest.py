@@ -18,6 +18,7 @@ from eventlake.log.chain import Chain
 from eventlake.log.key_index import checked_keys, recent_run
 from eventlake.log.manifest import Manifest
 from eventlake.log.recent import own_keys
+from eventlake.storage import ObjectMissingError, Storage
 
 
 def verify_tiers(chain: Chain, files: dict[str, int], tally: Tally) -> set[str]:
@@ -99,14 +100,25 @@ def _made_again(chain: Chain, events: pl.DataFrame, like: KeyRun, stop: int) -> 
     return KeyRun(like.start, like.shift, np.sort(part["key"].to_numpy() | cells), heads, newest)
 
 
-def verify_hint(chain: Chain, files: dict[str, int], newest: int, tally: Tally) -> None:
+def hint_as_stored(storage: Storage) -> bytes | EventlakeError | None:
+    """The hint's bytes, or why they cannot be read; None where there is none. To be asked before the log is: writers move it on."""
+    try:
+        return storage.read(layout.HINT)
+    except ObjectMissingError:
+        return None
+    except EventlakeError as error:
+        return error
+
+
+def verify_hint(chain: Chain, hinted: bytes | EventlakeError | None, newest: int, tally: Tally) -> None:
     """The hint must be readable, and must not have seen more than there is."""
-    if layout.HINT not in files:
+    if hinted is None:
         return
     try:
-        data = chain.storage.read(layout.HINT)
-        tally.size_bytes += len(data)
-        document = unseal(data, layout.HINT)
+        if isinstance(hinted, EventlakeError):
+            raise hinted
+        tally.size_bytes += len(hinted)
+        document = unseal(hinted, layout.HINT)
         if document["origin"] != chain.origin or document["version"] > newest:
             problem = f"it has seen commit {document['version']} of {document['origin']}; the newest here is {newest} of {chain.origin}"
             tally.blame(layout.HINT, problem)

@@ -12,7 +12,7 @@ from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
 from eventlake.core.commit import Commit
 from eventlake.core.manifest import KeyFile, Recent
-from eventlake.errors import CorruptionError, NotFoundError
+from eventlake.errors import CorruptionError, NotFoundError, StorageError
 from eventlake.storage import Storage
 
 _LOG = logging.getLogger(__name__)
@@ -110,14 +110,20 @@ class StoredKeys:
         return np.concatenate(found) if found else wanted
 
     def _bucket(self, section: key_files.Section, key: int) -> bytes:
-        path = layout.keys_path(self._file.sha256)
-        start, stop, crc = section.bounds(self._storage.read_range(path, *section.directory(section.bucket(key))))
+        start, stop, crc = section.bounds(self._part(*section.directory(section.bucket(key))))
         if not section.data <= start <= stop <= section.stop:
             raise self._damaged("its directory is out of bounds")
-        data = self._storage.read_range(path, start, stop)
+        data = self._part(start, stop)
         if key_files.checksum(data) != crc:
             raise self._damaged("a part does not match its checksum")
         return data
+
+    def _part(self, start: int, stop: int) -> bytes:
+        path = layout.keys_path(self._file.sha256)
+        try:
+            return self._storage.read_range(path, start, stop)
+        except StorageError as error:
+            raise self._damaged(error.message) from error
 
     def _damaged(self, problem: str) -> CorruptionError:
         path = layout.keys_path(self._file.sha256)

@@ -57,13 +57,16 @@ class Manifest:
 
 
 def _replace(segments: list[Placed], placed: Placed) -> None:
-    """Puts a compacted segment in the place of those whose events it holds, whether the commits looked at named these or not."""
+    """Puts a compacted segment in the place of those whose events it holds, whether the commits looked at named these or not.
+
+    A tier names only what was current when it was made, and only of its own commits: in the place there may be gaps, but never a cut.
+    """
     summary, segment = placed
     first = bisect.bisect_left(segments, segment.start, key=lambda other: other[1].start)
     last = bisect.bisect_left(segments, segment.stop, key=lambda other: other[1].start)
     replaced = segments[first:last]
     before = segments[first - 1][1].stop if first else 0
-    if before > segment.start or (replaced and (replaced[0][1].start, replaced[-1][1].stop) != (segment.start, segment.stop)):
+    if before > segment.start or (replaced and replaced[-1][1].stop > segment.stop):
         message = f"commit {summary.version} compacts the events {segment.start:,}-{segment.stop:,}, across a segment's bounds"
         raise CorruptionError(message, "run 'eventlake verify LAKE'.", version=summary.version)
     segments[first:last] = [placed]

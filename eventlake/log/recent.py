@@ -16,10 +16,10 @@ from eventlake.core.manifest import COMMIT_WEIGHT, KeyFile, Recent
 from eventlake.errors import StorageError
 from eventlake.storage import ObjectExistsError, Storage
 
-FOLD_WEIGHT = 1_024
+FOLD_WEIGHT = 2_048
 """Recent keys of this weight are folded into a tier."""
 _MAX_INLINE = 512
-"""A commit with more keys of events than this has them in a file of their own."""
+"""A commit with more keys than this has them in a file of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def position_text(position: Position) -> str:
 
 def stored_where_large(storage: Storage, own: OwnKeys) -> OwnKeys | KeyFile:
     """The keys, or the file they were put in because they are many."""
-    return own if len(own.ids) <= _MAX_INLINE else store(storage, own.at(0))
+    return own if len(own.ids) + len(own.heads) <= _MAX_INLINE else store(storage, own.at(0))
 
 
 def store(storage: Storage, run: KeyRun) -> KeyFile:
@@ -86,7 +86,7 @@ def recent_after(before: Recent, version: int, own: OwnKeys | KeyFile) -> Recent
     if cell >= CELLS:
         message = f"{cell:,} commits were not folded into the manifest"
         raise StorageError(message, f"see why nothing can be stored in {layout.MANIFESTS}/ and {layout.KEYS}/.")
-    return replace(before, ids=_joined(before.ids, in_cell(own.ids, cell)), heads=_joined(before.heads, in_cell(own.heads, cell)))
+    return replace(before, ids=_joined(before.ids, in_cell(own.ids, cell)), heads=_newest(_joined(before.heads, in_cell(own.heads, cell))))
 
 
 def recent_since(recent: Recent, version: int) -> Recent:
@@ -99,11 +99,20 @@ def recent_since(recent: Recent, version: int) -> Recent:
 def weight(commit: Commit) -> int:
     """How much of the history up to this commit no tier holds."""
     recent = commit.recent
-    return COMMIT_WEIGHT * (commit.version + 1 - recent.start) + len(recent.ids) // 8 + sum(file.ids for file in recent.files)
+    inline = (len(recent.ids) + len(recent.heads)) // 8
+    return COMMIT_WEIGHT * (commit.version + 1 - recent.start) + inline + sum(file.ids + file.heads for file in recent.files)
 
 
 def _joined(stored: bytes, more: Keys) -> bytes:
     return np.sort(np.concatenate([np.frombuffer(stored, "<u8"), more])).astype("<u8").tobytes()
+
+
+def _newest(heads: bytes) -> bytes:
+    """Each fingerprint once, in its last cell."""
+    keys = np.frombuffer(heads, "<u8")
+    fingerprints = keys & ~np.uint64(CELLS - 1)
+    last = np.append(fingerprints[1:] != fingerprints[:-1], True)[: len(keys)]
+    return bytes(keys[last].tobytes())
 
 
 def _later(stored: bytes, step: int) -> bytes:
