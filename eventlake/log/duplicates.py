@@ -22,7 +22,7 @@ def check_choice(duplicates: str, batch: Batch, *, positioned: bool) -> None:
     Raises:
         InvalidInputError: Another word, or skipping in a batch that must stay as it is.
     """
-    if duplicates not in {REFUSE, SKIP}:
+    if duplicates not in (REFUSE, SKIP):
         message = f"expected duplicates={REFUSE!r} or {SKIP!r}, found {duplicates!r}"
         raise InvalidInputError(message)
     if duplicates == SKIP and (positioned or batch.sequence is not None):

@@ -1,6 +1,6 @@
 """Checking what a writer expects of the history, by keys: at a cost that does not grow with it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ def check_kinds(expect: Any) -> tuple[Expectation, ...]:
     Raises:
         InvalidInputError: Something else than expectations is in it.
     """
-    if isinstance(expect, Expectation):
+    if isinstance(expect, Expectation) or not isinstance(expect, Iterable):
         message = f"expected a list of expectations, found {expect!r}"
         raise InvalidInputError(message, "put it into a list: expect=[…].")
     found = tuple(expect)
