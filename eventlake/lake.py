@@ -35,7 +35,7 @@ from eventlake.history.resolve import At, resolve
 from eventlake.history.snapshot import Snapshot
 from eventlake.history.verify import verify, with_findings
 from eventlake.log.append import Terms, append, append_parts
-from eventlake.log.chain import Chain, Entry, create_chain, open_chain
+from eventlake.log.chain import Chain, Entry, create_chain, open_chain, read_again
 from eventlake.log.collect import OLDER_THAN, Garbage, collect
 from eventlake.log.compact import TARGET_BYTES, Compaction, compact
 from eventlake.log.duplicates import REFUSE, SKIP, check_choice, each_once
@@ -187,9 +187,11 @@ class Lake:
             CommitUnknownError: The store failed while the commit was published.
             StorageError: The store failed before that; nothing was appended.
         """
+        at = Position.of(producer, position)
+        check_choice(duplicates, positioned=at is not None)
         skip = duplicates == SKIP
-        terms = Terms(Position.of(producer, position), check_kinds(expect), skip)
-        parts = parts_of(events) if duplicates == REFUSE and terms.position is None else None
+        terms = Terms(at, check_kinds(expect), skip)
+        parts = None if skip or at else parts_of(events)
         if parts is not None:
             # It takes long, and other threads go on meanwhile.
             chain = open_chain(self._chain.storage)
@@ -197,7 +199,6 @@ class Lake:
             keep_folded(chain)
             return receipt
         batch = checked_batch(events, once=each_once if skip else None)
-        check_choice(duplicates, batch, positioned=terms.position is not None)
         with self._lock:
             receipt = append(self._chain, batch, _now(), terms)
             keep_folded(self._chain)
@@ -256,7 +257,7 @@ class Lake:
         """
         with self._lock:
             self._chain.refresh()
-            return Snapshot(resolve(self._chain, at))
+            return Snapshot(read_again(self._chain, lambda chain: resolve(chain, at)))
 
     def follow(self, after: int = 0, *, poll_seconds: float = 0.2, timeout_seconds: float | None = None) -> Iterator[pl.DataFrame]:
         """Yields events in sequence order, those there are and then those that are appended, by whichever process.
@@ -375,7 +376,7 @@ class Lake:
             InvalidInputError: The history has no such sequence.
             CorruptionError: A segment that must be read is damaged.
         """
-        return prove_inclusion(self.snapshot(at).history, sequence)
+        return self.snapshot(at).read(lambda history: prove_inclusion(history, sequence))
 
     def prove_consistency(self, old: Checkpoint | str, at: At = None) -> ConsistencyProof:
         """A proof that the history ``at`` names extends the one of an earlier checkpoint; checking it needs no lake.
@@ -387,7 +388,7 @@ class Lake:
         """
         checkpoint = Checkpoint.parse(old) if isinstance(old, str) else old
         self.snapshot(checkpoint)
-        return prove_consistency(self.snapshot(at).history, checkpoint)
+        return self.snapshot(at).read(lambda history: prove_consistency(history, checkpoint))
 
     def compact(self, *, target_bytes: int = TARGET_BYTES) -> Compaction:
         """Merges small neighbouring segments, while others write and read. Root, watermarks and datasets stay as they are.

@@ -29,6 +29,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_CENTURY = 36_500
+"""Days."""
 LakeArgument = Annotated[str, typer.Argument(metavar="LAKE", help="The lake: a folder or file:// URI.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 AtOption = Annotated[
@@ -148,7 +150,7 @@ def compact(lake: LakeArgument, *, as_json: JsonOption = False) -> None:
 @app.command()
 def gc(
     lake: LakeArgument,
-    older_than_days: Annotated[float, typer.Option(min=0, help="Only files that nobody has needed for so many days.")] = 7,
+    older_than_days: Annotated[float, typer.Option(min=0, max=_CENTURY, help="Only files that nobody has needed for so many days.")] = 7,
     *,
     delete: Annotated[bool, typer.Option("--delete", help="Delete them; without it they are only listed.")] = False,
     as_json: JsonOption = False,

@@ -1,6 +1,6 @@
 """The key file: a run of keys as bytes in which one key is found with two short reads (docs/format.md, "Keys").
 
-Two sections, ``ids`` and ``heads``. Each is cut by the first bits of its keys into buckets of about a hundred; a directory in front of it
+Two sections, ``ids`` and ``heads``. Each is cut by the first bits of its keys into buckets of about a dozen; a directory in front of it
 says where every bucket begins and what its CRC-32 is, so that a part can be trusted without the whole.
 """
 
@@ -14,7 +14,7 @@ from eventlake.columns.keys import KeyRun, Keys
 from eventlake.core.manifest import KeyFile
 from eventlake.errors import CorruptionError
 
-_BUCKET = 64
+_BUCKET = 8
 """A bucket holds this many keys on average, or up to twice as many."""
 _ID = np.dtype("<u8")
 _HEAD = np.dtype([("key", "<u8"), ("version", "<u4")])

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -57,7 +57,7 @@ MEANING_RULES = tuple(_meaning_rules())
 
 
 def rule_problems(batch: Batch) -> list[Problem]:
-    """Every broken rule of the batch alone: what is in the lake already is not looked at."""
+    """Every broken rule of the batch alone, by its rows as they were given: what is in the lake already is not looked at."""
     frame = batch.frame
     problems: list[Problem] = []
     for name in REQUIRED:
@@ -75,7 +75,7 @@ def rule_problems(batch: Batch) -> list[Problem]:
     problems += _doubles(batch)
     problems += _clock_problems(batch)
     problems += payload_problems(frame["data"])
-    return problems
+    return [problem if problem.row is None else replace(problem, row=batch.number(problem.row)) for problem in problems]
 
 
 def _is_plain(column: pa.ChunkedArray) -> bool:
@@ -106,7 +106,9 @@ def _doubles(batch: Batch) -> Iterator[Problem]:
         .select("row", "first", "source", "id")
         .iter_rows()
     ):
-        yield Problem(row, "id", f"expected (source, id) once in a batch, it stands in row {first:,} already", (source, event_id))
+        yield Problem(
+            row, "id", f"expected (source, id) once in a batch, it stands in row {batch.number(first):,} already", (source, event_id)
+        )
 
 
 def _clock_problems(batch: Batch) -> Iterator[Problem]:

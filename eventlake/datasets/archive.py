@@ -22,6 +22,8 @@ from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage
 PROVENANCE = "provenance.json"
 SPINE = "spine.parquet"
 SOURCE = "source"
+_TRIES = 2
+"""Files that an interrupted build left may be taken away as garbage until the manifest stands: then they are written once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +118,15 @@ def publish(
 ) -> Archive:
     """Writes a dataset's folder, the manifest last. Publishing again changes nothing, but brings back files that were lost."""
     archive = Archive(storage, manifest, layout.build_path(manifest.recipe.name, manifest.manifest_hash))
-    if _is_complete(archive):
-        return archive
+    for _ in range(_TRIES):
+        if _is_complete(archive):
+            break
+        _write(archive, rows, spine, sources, provenance)
+    return archive
+
+
+def _write(archive: Archive, rows: pa.Table, spine: pa.Table | None, sources: Mapping[str, str], provenance: Mapping[str, Any]) -> None:
+    storage, manifest = archive.storage, archive.manifest
     # A commit can be seen before it is durable. What a dataset names must not vanish with a power cut that leaves the dataset.
     storage.sync(layout.LOG)
     folder, recipe = archive.folder, manifest.recipe
@@ -136,7 +145,6 @@ def publish(
     listed = {name: {"bytes": len(data), "sha256": sha256_hex(data)} for name, data in files.items()}
     _put(storage, f"{folder}/{PROVENANCE}", seal({**provenance, "files": listed, "manifest_hash": manifest.manifest_hash}))
     _put(storage, f"{folder}/{layout.MANIFEST}", manifest.encode())
-    return archive
 
 
 def _part_name(number: int, data: bytes) -> str:

@@ -23,7 +23,7 @@ class Snapshot:
     def __init__(self, history: PinnedHistory) -> None:
         self.history = history
 
-    def _read(self, read: Callable[[PinnedHistory], T]) -> T:
+    def read(self, read: Callable[[PinnedHistory], T]) -> T:
         """What ``read`` makes of the history.
 
         Segments that were compacted after this snapshot was taken may have been collected since: then others hold the same events.
@@ -83,7 +83,7 @@ class Snapshot:
         Raises:
             InvalidInputError: An unknown column.
         """
-        frame = self._read(lambda history: polars_scan.scan(history, raw=raw))
+        frame = self.read(lambda history: polars_scan.scan(history, raw=raw))
         if types is not None:
             frame = frame.filter(pl.col("type").is_in([types] if isinstance(types, str) else list(types)))
         if subject is not None:
@@ -115,7 +115,7 @@ class Snapshot:
         Raises:
             InvalidInputError: DuckDB refuses the query.
         """
-        return self._read(lambda history: duckdb_sql.query(history, query, parameters))
+        return self.read(lambda history: duckdb_sql.query(history, query, parameters))
 
     def event(self, sequence: int) -> dict[str, str | int | None]:
         """One event as its producer said it, for a proof: all attributes, null where unsaid, ``time`` in microseconds.
@@ -127,7 +127,7 @@ class Snapshot:
         if not 0 <= sequence < self.watermark:
             message = f"expected a sequence from 0 to {self.watermark - 1:,}, found {sequence:,}"
             raise NotFoundError(message, sequence=sequence)
-        row = self._read(lambda history: history.row(sequence))
+        row = self.read(lambda history: history.row(sequence))
         said = {name: row.column(name)[0] for name in row.column_names if name in ATTRIBUTES}
         return {name: said[name].value if name == "time" else said[name].as_py() for name in said} | {
             name: None for name in ATTRIBUTES if name not in said

@@ -117,14 +117,14 @@ def _commit(chain: Chain, batch: Incoming, prepared: Prepared, now: int, terms: 
     while True:
         with chain.storage.turn(layout.LOG):
             chain.refresh()
+            if not prepared.holds(chain):
+                return None
             if chain.next_version > checked:
                 if terms.skip_identical and known(chain, batch, checked):
                     return None
                 if earlier := _earlier_or_sound(chain, batch, now, terms, checked):
                     return earlier
                 checked = chain.next_version
-            if not prepared.holds(chain):
-                return None
             if prepared.is_quick(chain.watermark):
                 commit = append_commit(chain, prepared, recorded_at(chain, batch, now), terms.delivered(batch.rows))
                 data = commit.encode()
@@ -174,10 +174,10 @@ def _clock_problems(chain: Chain, batch: Incoming, recorded_at: pa.Array, now: i
     problems = []
     if chain.head and first < chain.head.commit.recorded_at:
         head = format_instant(chain.head.commit.recorded_at)
-        problems.append(Problem(0, "recorded_at", f"expected nothing before the head's {head}", format_instant(first)))
+        problems.append(Problem(batch.number(0), "recorded_at", f"expected nothing before the head's {head}", format_instant(first)))
     if last > now + MAX_CLOCK_LEAD_US:
         message = f"expected nothing more than five minutes after now ({format_instant(now)})"
-        problems.append(Problem(batch.rows - 1, "recorded_at", message, format_instant(last)))
+        problems.append(Problem(batch.number(batch.rows - 1), "recorded_at", message, format_instant(last)))
     return problems
 
 

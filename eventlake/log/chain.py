@@ -1,8 +1,9 @@
 """The chain of commits as this process has read it: its head, what no tier holds yet, and by number whatever else is asked for."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -22,12 +23,13 @@ from eventlake.core.merkle import EMPTY_ROOT, CompactRange
 from eventlake.errors import AlreadyExistsError, CorruptionError, NotFoundError
 from eventlake.log import hint
 from eventlake.log.key_index import KeyIndex
-from eventlake.log.manifest import Manifest, Placed
+from eventlake.log.manifest import Held, Manifest, Placed
 from eventlake.log.recent import own_keys
 from eventlake.log.stored import stored_events
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, probe
 
 _LOG = logging.getLogger(__name__)
+T = TypeVar("T")
 _NEAR = 64
 """So many commits are read one by one; a head that is farther away is looked for."""
 
@@ -181,29 +183,49 @@ class Chain:
         earlier = (self.entry(number) for number in range(self.next_version - 1, -1, -1))
         return next((entry for entry in earlier if wanted(entry)), None)
 
-    def events(self, start: int, stop: int, columns: list[str]) -> pa.Table:
-        """Columns of the events ``[start, stop)``, from segments whose hashes are checked; those that no segment has are null.
+    def events(self, versions: Collection[int], columns: list[str]) -> Iterator[tuple[int, pa.Table]]:
+        """Columns of the events of some commits, those that were not said as nulls; in pieces, each with the sequence of its first row.
+
+        They are read from the segments that the commits brought. Where these were compacted and collected since, and where many commits
+        are asked for, they are read from those that hold the events now.
 
         Raises:
             CorruptionError: A segment is damaged.
         """
-        tables = [
-            whole_columns(stored_events(self.storage, segment, columns), columns).slice(
-                max(start - segment.start, 0), min(stop, segment.stop) - max(start, segment.start)
-            )
-            for _, segment in self.segments(start, stop)
-        ]
-        return pa.concat_tables(tables)
+        wanted = self._brought(versions) if len(versions) <= _NEAR else self.manifest().holding(self._sequences(versions))
+        failed: set[str] = set()
+        while wanted:
+            lost = []
+            for segment, ranges in wanted:
+                try:
+                    table = stored_events(self.storage, segment, columns)
+                except CorruptionError:
+                    if segment.sha256 in failed:
+                        raise
+                    failed.add(segment.sha256)
+                    lost += ranges
+                    continue
+                whole = whole_columns(table, columns)
+                yield from ((start, whole.slice(start - segment.start, stop - start)) for start, stop in ranges)
+            wanted = open_chain(self.storage).manifest().holding(lost) if lost else []
+
+    def _brought(self, versions: Collection[int]) -> list[Held]:
+        commits = [self.entry(version).commit for version in sorted(versions)]
+        return [(segment, [(segment.start, segment.stop)]) for one in commits if one.kind == "append" for segment in one.segments]
+
+    def _sequences(self, versions: Collection[int]) -> list[tuple[int, int]]:
+        commits = self.manifest().commits
+        return [(commits[version].start, commits[version].stop) for version in sorted(versions)]
 
     def _keys_again(self, start: int, stop: int) -> KeyRun:
         """The keys of the commits ``[start, stop)``, from their events."""
         runs = []
         for version in range(start, stop):
             commit = self.entry(version).commit
-            events = pl.DataFrame(self.events(commit.start, commit.stop, ["source", "id", "subject"])) if commit.kind == "append" else None
-            ids = np.empty(0, np.uint64) if events is None else np.sort(event_keys(events))
+            frames = [pl.DataFrame(table) for _, table in self.events([version], ["source", "id", "subject"])]
+            ids = np.sort(np.concatenate([np.empty(0, np.uint64), *map(event_keys, frames)]))
             positions = [delivery.position for delivery in commit.deliveries]
-            subjects = None if events is None else subject_keys(events)
+            subjects = np.concatenate([*map(subject_keys, frames)]) if frames else None
             runs.append(own_keys(ids, subjects, positions, commit.commit_id).at(version))
         return merged(runs, stop)
 
@@ -267,6 +289,21 @@ class Chain:
     def segments(self, start: int, stop: int) -> list[Placed]:
         """The segments that hold the events ``[start, stop)`` now, in order; the outer ones may reach beyond."""
         return self.manifest().between(start, stop)
+
+
+def read_again(chain: Chain, read: Callable[[Chain], T]) -> T:
+    """What ``read`` makes of a chain; once more where segments that it looked for were compacted and collected meanwhile.
+
+    Raises:
+        CorruptionError: Nothing was compacted: what ``read`` has met is damage.
+    """
+    try:
+        return read(chain)
+    except CorruptionError:
+        now = open_chain(chain.storage)
+        if now.manifest().segments == chain.manifest().segments:
+            raise
+        return read(now)
 
 
 def check_follows(commit: Commit, before: Entry | None, origin: str, path: str) -> None:

@@ -122,7 +122,13 @@ def small_runs(current: Sequence[Segment], target_bytes: int) -> list[list[Segme
 def _compact_run(chain: Chain, run: list[Segment]) -> Segment | None:
     """The segment that takes the place of ``run``; None where somebody else changed something there meanwhile."""
     fence = chain.fence
-    made = _merged(chain, run)
+    try:
+        made = _merged(chain, run)
+    except CorruptionError:
+        chain.refresh()
+        if [segment for _, segment in chain.segments(run[0].start, run[-1].stop)] == run:
+            raise
+        return None
     attempt = 0
     while True:
         with chain.storage.turn(layout.LOG):

@@ -1,5 +1,7 @@
 """What becomes of events whose ``(source, id)`` is known already: refused, or skipped where they are the very same events."""
 
+from typing import Any
+
 import numpy as np
 
 from eventlake.columns import leaves
@@ -9,26 +11,29 @@ from eventlake.columns.problems import Problem
 from eventlake.core.attributes import ATTRIBUTES
 from eventlake.errors import InvalidEventsError, InvalidInputError
 from eventlake.log.chain import Chain
-from eventlake.log.known_ids import Incoming, Match, known
+from eventlake.log.known_ids import Incoming, Match, known_events
 
 REFUSE = "refuse"
 SKIP = "skip_identical"
 IN_THE_LAKE = "leave out the rows that are in the lake; corrections are new events with new ids."
 
 
-def check_choice(duplicates: str, batch: Batch, *, positioned: bool) -> None:
+def check_choice(duplicates: Any, *, positioned: bool) -> None:
     """Refuses what cannot be asked for.
 
     Raises:
         InvalidInputError: Another word, or skipping in a batch that must stay as it is.
     """
-    if duplicates not in (REFUSE, SKIP):
+    if not isinstance(duplicates, str) or duplicates not in (REFUSE, SKIP):
         message = f"expected duplicates={REFUSE!r} or {SKIP!r}, found {duplicates!r}"
         raise InvalidInputError(message)
-    if duplicates == SKIP and (positioned or batch.sequence is not None):
-        what = "a producer's position" if positioned else "the column 'sequence'"
-        message = f"duplicates={SKIP!r} may leave rows out, but {what} is about the whole batch"
-        raise InvalidInputError(message, "a batch with a position can be sent again as it is.")
+    if duplicates == SKIP and positioned:
+        raise _whole("a producer's position")
+
+
+def _whole(what: str) -> InvalidInputError:
+    message = f"duplicates={SKIP!r} may leave rows out, but {what} is about the whole batch"
+    return InvalidInputError(message, "a batch with a position can be sent again as it is.")
 
 
 def known_problems(matches: list[Match], batch: Incoming) -> list[Problem]:
@@ -43,24 +48,27 @@ def new_to(chain: Chain, batch: Batch) -> Batch:
     Raises:
         InvalidEventsError: The lake holds another event with the same ``(source, id)``.
     """
-    matches = known(chain, batch)
-    if not matches:
-        return batch
-    rows = np.array([match.row for match in matches])
-    own = leaves.leaf_hashes(batch.frame[rows])
-    stored = np.concatenate([_stored_leaf(chain, match.sequence) for match in matches])
-    different = [match for match, same in zip(matches, (own == stored).all(axis=1).tolist(), strict=True) if not same]
+    again: list[int] = []
+    different: list[Match] = []
+    for matches, stored in known_events(chain, batch, 0, list(ATTRIBUTES)):
+        rows = [match.row for match in matches]
+        same = (leaves.leaf_hashes(batch.frame[rows]) == leaves.leaf_hashes(stored)).all(axis=1)
+        again += rows
+        different += [match for match, equal in zip(matches, same.tolist(), strict=True) if not equal]
     if different:
+        different.sort(key=lambda match: match.row)
         raise InvalidEventsError(known_problems(different, batch), "these are other events with ids that are taken; give them new ids.")
-    return batch.without(rows)
-
-
-def _stored_leaf(chain: Chain, sequence: int) -> leaves.Hashes:
-    return leaves.leaf_hashes(chain.events(sequence, sequence + 1, list(ATTRIBUTES)))
+    return batch.without(np.array(again)) if again else batch
 
 
 def each_once(batch: Batch) -> Batch:
-    """``batch`` without events that stand in it before, exactly so; those that differ stay, to be refused."""
+    """``batch`` without events that stand in it before, exactly so; those that differ stay, to be refused.
+
+    Raises:
+        InvalidInputError: The batch names its sequences.
+    """
+    if batch.sequence is not None:
+        raise _whole("the column 'sequence'")
     rows = rows_of(batch.keys, doubled(batch.sorted_keys))
     if not len(rows):
         return batch

@@ -84,7 +84,10 @@ def _in_commit(chain: Chain, version: int, subject: str, *, subtree: bool) -> Ne
     commit = chain.entry(version).commit
     if commit.kind != "append":
         return None
-    events = chain.events(commit.start, commit.stop, ["subject", "id"])
-    subjects = events.column("subject").to_pylist()
-    row = next((row for row in range(len(subjects) - 1, -1, -1) if is_about(subjects[row], subject, subtree=subtree)), None)
-    return None if row is None else Newest(events.column("id")[row].as_py(), commit.start + row)
+    newest = None
+    for start, events in chain.events([version], ["subject", "id"]):
+        subjects = events.column("subject").to_pylist()
+        row = next((row for row in range(len(subjects) - 1, -1, -1) if is_about(subjects[row], subject, subtree=subtree)), None)
+        if row is not None and (newest is None or newest.sequence < start + row):
+            newest = Newest(events.column("id")[row].as_py(), start + row)
+    return newest

@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from eventlake.columns.keys import Keys, rows_of
 from eventlake.log.chain import Chain
-from eventlake.log.stored import stored_events
 
 _KEY = ["source", "id"]
 
@@ -63,33 +62,21 @@ class Incoming(Protocol):
 
 def known(chain: Chain, batch: Incoming, since: int = 0) -> list[Match]:
     """The rows of ``batch`` that the lake holds already, in row order; commits before version ``since`` are not looked at."""
+    found = [match for matches, _ in known_events(chain, batch, since, _KEY) for match in matches]
+    return sorted(found, key=lambda match: match.row)
+
+
+def known_events(chain: Chain, batch: Incoming, since: int, columns: list[str]) -> Iterator[tuple[list[Match], pl.DataFrame]]:
+    """The same piece by piece, in no order, each with these columns of the stored events, row for row."""
     head = chain.head.commit if chain.head else None
     suspects = chain.keys.suspects(head, batch.sorted_keys, since)
     if not suspects:
-        return []
+        return
     rows = rows_of(batch.keys, np.concatenate([one.keys for one in suspects]))
     pairs = batch.pairs(rows).with_columns(row=pl.Series(rows))
-    found: dict[int, Match] = {}
-    for start, stop in _joined(_events(chain, versions) for one in suspects for versions in one.versions):
-        for _, segment in chain.segments(start, stop):
-            stored = pl.DataFrame(stored_events(chain.storage, segment, _KEY).select(_KEY)).with_row_index("at")
-            for source, name, row, at in pairs.join(stored, on=_KEY).select(*_KEY, "row", "at").iter_rows():
-                found[row] = Match(row, segment.start + at, (source, name))
-    return [found[row] for row in sorted(found)]
-
-
-def _events(chain: Chain, versions: range) -> tuple[int, int]:
-    """The sequences of the events of some commits; the last of them may not be there yet."""
-    last = min(versions.stop, chain.next_version) - 1
-    return chain.entry(versions.start).commit.start, chain.entry(last).commit.stop
-
-
-def _joined(ranges: Iterator[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Ranges that overlap or touch, joined; each event is read once."""
-    joined: list[tuple[int, int]] = []
-    for start, stop in sorted(ranges):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(joined[-1][1], stop))
-        else:
-            joined.append((start, stop))
-    return joined
+    versions = {version for one in suspects for some in one.versions for version in some if version < chain.next_version}
+    for start, events in chain.events(versions, columns):
+        stored = pl.DataFrame(events)
+        met = pairs.join(stored.select(_KEY).with_row_index("at"), on=_KEY).select("row", "at", *_KEY)
+        if met.height:
+            yield [Match(row, start + at, (source, name)) for row, at, source, name in met.iter_rows()], stored[met["at"]]

@@ -11,6 +11,8 @@ from eventlake.errors import CorruptionError
 
 Placed = tuple[CommitSummary, Segment]
 """A segment with the commit that named it."""
+Held = tuple[Segment, list[tuple[int, int]]]
+"""A segment with the sequences of the events in it that are meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,14 @@ class Manifest:
         first = bisect.bisect_right(self.segments, start, key=lambda placed: placed[1].stop)
         last = bisect.bisect_left(self.segments, stop, key=lambda placed: placed[1].start)
         return self.segments[first:last]
+
+    def holding(self, ranges: Iterable[tuple[int, int]]) -> list[Held]:
+        """The segments with events of these ranges, each once."""
+        held: dict[int, Held] = {}
+        for start, stop in ranges:
+            for _, segment in self.between(start, stop):
+                held.setdefault(segment.start, (segment, []))[1].append((max(start, segment.start), min(stop, segment.stop)))
+        return list(held.values())
 
 
 def _replace(segments: list[Placed], placed: Placed) -> None:

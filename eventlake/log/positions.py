@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 from eventlake.columns import leaves
 from eventlake.columns.envelope import Batch
+from eventlake.core.attributes import ATTRIBUTES
+from eventlake.core.commit import Commit
 from eventlake.core.delivery import Delivery, Position
 from eventlake.core.merkle import CompactRange
 from eventlake.errors import ConflictError
 from eventlake.log.chain import Chain, Entry
 from eventlake.log.receipt import Receipt, receipt_of
 from eventlake.log.recent import position_text
-from eventlake.log.stored import part_of
 
 
 def earlier_receipt(chain: Chain, batch: Batch, position: Position) -> Receipt | None:
@@ -22,7 +23,7 @@ def earlier_receipt(chain: Chain, batch: Batch, position: Position) -> Receipt |
     found = _delivered(chain, "position", position_text(position), lambda delivery: delivery.position == position)
     if found is not None:
         entry, delivery = found
-        if _same_events(chain, delivery, batch):
+        if _same_events(chain, entry.commit, delivery, batch):
             return receipt_of(entry, delivery.start, delivery.stop)
         message = f"{position} is in the lake already, with other events (commit {entry.commit.version})"
         raise ConflictError(
@@ -58,11 +59,20 @@ def check_next(position: Position, expected: int | None) -> None:
         )
 
 
-def _same_events(chain: Chain, delivery: Delivery, batch: Batch) -> bool:
-    """Whether a delivery holds exactly these events: their leaves fold to the same range."""
+def _same_events(chain: Chain, commit: Commit, delivery: Delivery, batch: Batch) -> bool:
+    """Whether a delivery in a commit holds exactly these events."""
     if delivery.stop - delivery.start != batch.rows:
         return False
-    stored = CompactRange.empty(delivery.start)
-    for _, segment in chain.segments(delivery.start, delivery.stop):
-        stored = stored.merge(part_of(chain.storage, segment, max(delivery.start, segment.start), min(delivery.stop, segment.stop)))
-    return leaves.compact_range(leaves.leaf_hashes(batch.frame), delivery.start) == stored
+    own = leaves.leaf_hashes(batch.frame)
+    if (delivery.start, delivery.stop) == (commit.start, commit.stop):
+        # The commit itself says what its events' leaves fold to.
+        stored = CompactRange.empty(commit.start)
+        for segment in commit.segments:
+            stored = stored.merge(segment.range)
+        return leaves.compact_range(own, commit.start) == stored
+    for start, events in chain.events([commit.version], list(ATTRIBUTES)):
+        first, stop = max(start, delivery.start), min(start + events.num_rows, delivery.stop)
+        expected = own[max(first - delivery.start, 0) : max(stop - delivery.start, 0)]
+        if (leaves.leaf_hashes(events.slice(first - start, max(stop - first, 0))) != expected).any():
+            return False
+    return True

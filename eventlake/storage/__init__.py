@@ -11,6 +11,7 @@ from eventlake.storage.port import (
     NotStoredError,
     ObjectExistsError,
     ObjectMissingError,
+    Range,
     Storage,
     StoredObject,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "ObjectExistsError",
     "ObjectMissingError",
     "ObjectStorage",
+    "Range",
     "Storage",
     "StoredObject",
     "from_uri",

@@ -11,14 +11,14 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from eventlake.core.layout import TEMPORARY_PREFIX
 from eventlake.errors import InvalidInputError, StorageError
 from eventlake.storage.exclusive import claim
-from eventlake.storage.port import NotDurableError, NotStoredError, ObjectExistsError, ObjectMissingError, StoredObject, whole_range
+from eventlake.storage.port import NotDurableError, NotStoredError, ObjectExistsError, ObjectMissingError, Range, StoredObject, whole_range
 
 _FILE_MODE = 0o666
 """The umask decides who may read."""
@@ -58,12 +58,12 @@ class LocalStorage:
         except OSError as error:
             raise self._failure("read", path, error) from error
 
-    def read_range(self, path: str, start: int, stop: int) -> bytes:
-        """See ``Storage.read_range``."""
+    def read_ranges(self, path: str, ranges: Sequence[Range]) -> list[bytes]:
+        """See ``Storage.read_ranges``."""
         try:
             descriptor = os.open(self._file(path), os.O_RDONLY | os.O_CLOEXEC)
             try:
-                return whole_range(path, os.pread(descriptor, stop - start, start), start, stop)
+                return [whole_range(path, os.pread(descriptor, stop - start, start), (start, stop)) for start, stop in ranges]
             finally:
                 os.close(descriptor)
         except (FileNotFoundError, NotADirectoryError):
@@ -83,8 +83,7 @@ class LocalStorage:
         self._trust_disk(path)
         try:
             self._make_folder(target.parent)
-            _write(temporary, data, self._sync_file)
-            claim(temporary, target)
+            self._write_and_claim(temporary, data, target)
         except FileExistsError:
             # Whoever made it may have died before the folder was durable; a caller that builds on it must not.
             self._sync_parent(target, path)
@@ -96,6 +95,18 @@ class LocalStorage:
             with suppress(OSError):
                 temporary.unlink()
         self._sync_parent(target, path)
+
+    def _write_and_claim(self, temporary: Path, data: bytes, target: Path) -> None:
+        """Once more where the temporary file is gone: to whoever collects garbage, what a slow writer has there looks abandoned."""
+        for attempt in range(2):
+            try:
+                _write(temporary, data, self._sync_file)
+                claim(temporary, target)
+            except FileNotFoundError:
+                if attempt:
+                    raise
+            else:
+                return
 
     def _trust_disk(self, path: str) -> None:
         if self._distrust is not None:

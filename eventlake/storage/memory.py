@@ -2,10 +2,10 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from eventlake.storage.port import ObjectExistsError, ObjectMissingError, StoredObject, whole_range
+from eventlake.storage.port import ObjectExistsError, ObjectMissingError, Range, StoredObject, whole_range
 
 
 class MemoryStorage:
@@ -32,9 +32,10 @@ class MemoryStorage:
             message = f"nothing at {path} in memory"
             raise ObjectMissingError(message, path=path) from None
 
-    def read_range(self, path: str, start: int, stop: int) -> bytes:
-        """See ``Storage.read_range``."""
-        return whole_range(path, MemoryStorage.read(self, path)[start:stop], start, stop)
+    def read_ranges(self, path: str, ranges: Sequence[Range]) -> list[bytes]:
+        """See ``Storage.read_ranges``."""
+        data = MemoryStorage.read(self, path)
+        return [whole_range(path, data[slice(*part)], part) for part in ranges]
 
     def exists(self, path: str) -> bool:
         """See ``Storage.exists``."""

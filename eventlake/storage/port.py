@@ -3,7 +3,7 @@
 Paths are relative, with forward slashes, of the characters ``a-z 0-9 . _ - /``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -53,12 +53,17 @@ class StoredObject:
     modified: int
 
 
-def whole_range(path: str, data: bytes, start: int, stop: int) -> bytes:
-    """``data``, read as the bytes ``[start, stop)`` of ``path``.
+Range = tuple[int, int]
+"""The bytes ``[start, stop)`` of an object."""
+
+
+def whole_range(path: str, data: bytes, part: Range) -> bytes:
+    """``data``, read as a part of ``path``.
 
     Raises:
         StorageError: There are fewer.
     """
+    start, stop = part
     if len(data) != stop - start:
         message = f"expected the bytes {start:,} to {stop:,} of {path}, found {len(data):,} of them"
         raise StorageError(message, "run 'eventlake verify LAKE'.", path=path)
@@ -90,12 +95,12 @@ class Storage(Protocol):
             StorageError: The store failed.
         """
 
-    def read_range(self, path: str, start: int, stop: int) -> bytes:
-        """The bytes ``[start, stop)`` of an object that is at least ``stop`` long.
+    def read_ranges(self, path: str, ranges: Sequence[Range]) -> list[bytes]:
+        """Parts of an object, in the order in which they are asked for.
 
         Raises:
             ObjectMissingError: Nothing is there.
-            StorageError: The store failed, or the object is shorter.
+            StorageError: The store failed, or the object is shorter than the end of a part.
         """
 
     def exists(self, path: str) -> bool:

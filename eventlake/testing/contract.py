@@ -72,13 +72,15 @@ class StorageContract:
         storage.sync(folder)
         assert _paths(storage) == ["log/1"]
 
-    def test_a_range_is_read_and_one_that_is_not_there_is_an_error(self, storage: Storage) -> None:
+    def test_parts_are_read_in_the_order_asked_for_and_one_that_is_not_there_is_an_error(self, storage: Storage) -> None:
         storage.create("keys/a", b"0123456789")
-        assert [storage.read_range("keys/a", *bounds) for bounds in ((0, 10), (3, 5), (9, 10), (4, 4))] == [b"0123456789", b"34", b"9", b""]
+        parts = [(3, 5), (9, 10), (4, 4), (0, 10), (3, 5), (4, 6)]
+        assert storage.read_ranges("keys/a", parts) == [b"34", b"9", b"", b"0123456789", b"34", b"45"]
+        assert storage.read_ranges("keys/a", []) == []
         with pytest.raises(StorageError):
-            storage.read_range("keys/a", 8, 12)
+            storage.read_ranges("keys/a", [(0, 1), (8, 12)])
         with pytest.raises(ObjectMissingError):
-            storage.read_range("keys/b", 0, 1)
+            storage.read_ranges("keys/b", [(0, 1)])
 
     def test_what_exists_is_told_without_reading_it(self, storage: Storage) -> None:
         storage.create("log/1", b"x")

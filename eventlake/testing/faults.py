@@ -1,13 +1,13 @@
 """A storage that fails where it is told to: before a call takes effect, or after, when it has and nobody hears of it."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
 
 from eventlake.errors import StorageError
-from eventlake.storage import NotDurableError, NotStoredError, Storage, StoredObject
+from eventlake.storage import NotDurableError, NotStoredError, Range, Storage, StoredObject
 
 Fault = Literal["before", "after", "not stored", "not durable"]
 """``before``: nothing happens, and the caller cannot know. ``after``: it happens, and the caller cannot know. ``not stored``: nothing
@@ -79,11 +79,11 @@ class FaultyStorage:
             raise _failure("read", path, fault)
         return self.inner.read(path)
 
-    def read_range(self, path: str, start: int, stop: int) -> bytes:
+    def read_ranges(self, path: str, ranges: Sequence[Range]) -> list[bytes]:
         """As ``inner``, or a failure."""
-        if fault := self._meet("read_range", path):
+        if fault := self._meet("read_ranges", path):
             raise _failure("read", path, fault)
-        return self.inner.read_range(path, start, stop)
+        return self.inner.read_ranges(path, ranges)
 
     def exists(self, path: str) -> bool:
         """As ``inner``, or a failure."""

@@ -5,6 +5,7 @@ import random
 from tests.fault.crowd import ROLES, Crowd
 
 
+@pytest.mark.timeout(400)
 def test_a_lone_writer_is_killed_at_any_moment_a_hundred_times(tmp_path):
     crowd = Crowd(tmp_path, random.Random(20260131))
     for number in range(100):
@@ -14,6 +15,7 @@ def test_a_lone_writer_is_killed_at_any_moment_a_hundred_times(tmp_path):
     crowd.settle()
 
 
+@pytest.mark.timeout(400)
 def test_four_writers_are_killed_together_at_any_moment_a_hundred_times(tmp_path):
     crowd = Crowd(tmp_path, random.Random(20260201))
     for number in range(60):

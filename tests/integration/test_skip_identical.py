@@ -106,7 +106,6 @@ def test_rows_are_not_left_out_of_a_batch_that_has_a_position_or_names_its_seque
     assert lake.watermark == 0
 
 
-@pytest.mark.xfail(strict=True, reason="Batch.without drops 'sequence' before check_choice looks for it")
 def test_a_batch_that_names_its_sequences_and_holds_an_event_twice_is_refused_as_well():
     lake = el.create("memory://", "o")
     with pytest.raises(InvalidInputError):
@@ -243,7 +242,6 @@ def test_an_event_that_stands_in_the_batch_twice_is_refused_where_nothing_is_sai
         lake.append([event("a"), event("a")])
 
 
-@pytest.mark.xfail(strict=True, reason="rule_problems does not go through Batch.number: rows are those after each_once (intake.py)")
 @pytest.mark.parametrize("bad", [{"type": ""}, {"data": "{"}, {"data": '{"a":1,"a":2}'}, {"subject": "a\nb"}])
 def test_a_broken_rule_is_named_by_its_row_in_the_batch_as_it_was_given(bad):
     lake = el.create("memory://", "o")
@@ -252,7 +250,6 @@ def test_a_broken_rule_is_named_by_its_row_in_the_batch_as_it_was_given(bad):
     assert problems(caught) == [(2, next(iter(bad)))]
 
 
-@pytest.mark.xfail(strict=True, reason="_doubles names the rows after each_once")
 def test_a_differing_double_is_named_by_its_row_in_the_batch_as_it_was_given():
     lake = el.create("memory://", "o")
     with pytest.raises(InvalidEventsError) as caught:
@@ -260,7 +257,6 @@ def test_a_differing_double_is_named_by_its_row_in_the_batch_as_it_was_given():
     assert problems(caught) == [(3, "id")]
 
 
-@pytest.mark.xfail(strict=True, reason="append._clock_problems names row 0 and len - 1 of what is left, not of the batch as it was given")
 @pytest.mark.parametrize("instant", ["2025-01-03T00:00:00Z", "2999-01-01T00:00:00Z"], ids=["before the head", "in the future"])
 def test_a_clock_that_does_not_fit_is_named_by_its_row_in_the_batch_as_it_was_given(instant):
     lake = el.create("memory://", "o")
@@ -505,7 +501,6 @@ def test_any_mixture_over_many_tiers_is_that_of_a_dict(monkeypatch, harder):
     assert lakes[1].verify(deep=True).ok
 
 
-@pytest.mark.xfail(strict=True, reason="duplicates.new_to reads and decodes a whole segment again for every event that is known")
 def test_a_batch_of_duplicates_reads_no_segment_more_than_a_few_times():
     class Counting(MemoryStorage):
         reads = 0
