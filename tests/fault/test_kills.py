@@ -2,6 +2,8 @@
 
 import random
 
+import pytest
+
 from tests.fault.crowd import ROLES, Crowd
 
 
