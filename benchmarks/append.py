@@ -1,0 +1,130 @@
+"""Appending large batches, every check on, against writing the same table by hand and against deltalake.
+
+The floor is what a careful engineer would write by hand: pyarrow's Parquet (zstd 3, defaults), its SHA-256 and an fsync. It validates
+nothing, finds no duplicate and hashes no event. deltalake writes with zstd 3 too; it hashes nothing and never calls fsync.
+"""
+
+import hashlib
+import os
+from itertools import count
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from data import Setting, emptied, generation, nested, scratch
+from measure import Candidate, Row, Table, interleaved, peer
+
+import eventlake as el
+
+ORIGIN = "benchmark.example"
+FLOOR = "pyarrow write (zstd 3) + sha256 + fsync"
+OURS = "lake.append, every check on"
+DELTA = "deltalake (zstd 3), no fsync"
+MAX_CPU, MAX_WALL, MAX_NESTED_CPU = 2.5, 1.3, 3.5
+
+deltalake = peer("deltalake")
+
+
+def write_by_hand(table: pa.Table, path: Path) -> None:
+    """The floor."""
+    pq.write_table(table, path, compression="zstd", compression_level=3)
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+    hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def by_hand(table: pa.Table, folder: Path) -> Candidate:
+    """The floor as a candidate."""
+    return Candidate(FLOOR, lambda: write_by_hand(table, folder / "floor.parquet"), lambda: emptied(folder / "floor.parquet"))
+
+
+def into_empty(table: pa.Table, folder: Path) -> Candidate:
+    """Our append into a lake that holds nothing; making the lake is not timed."""
+    lakes: list[el.Lake] = []
+
+    def before() -> None:
+        lakes[:] = [el.create(emptied(folder / "lake"), ORIGIN)]
+
+    return Candidate(OURS, lambda: lakes[0].append(table), before)
+
+
+def with_deltalake(table: pa.Table, folder: Path) -> list[Candidate]:
+    """The same table as deltalake's first commit; nothing where it is not installed."""
+    if deltalake is None:
+        return []
+    properties = deltalake.WriterProperties(compression="ZSTD", compression_level=3)
+    path = folder / "delta"
+
+    def work() -> None:
+        deltalake.write_deltalake(path, table, mode="append", writer_properties=properties)
+
+    return [Candidate(DELTA, work, lambda: emptied(path))]
+
+
+def full_lake(table: pa.Table, folder: Path, batches: int) -> el.Lake:
+    """A lake of ``batches`` generations of ``table``."""
+    lake = el.create(emptied(folder), ORIGIN)
+    for number in range(batches):
+        lake.append(generation(table, number))
+    return lake
+
+
+def into_full(table: pa.Table, lake: el.Lake, first: int, rows: int) -> Candidate:
+    """Our append of ``rows`` new events a round into a lake that holds many, by a process that has appended to it before."""
+    numbers = count(first)
+    batch: list[pa.Table] = []
+
+    def before() -> None:
+        batch[:] = [generation(table.slice(0, rows), next(numbers))]
+
+    return Candidate(OURS, lambda: lake.append(batch[0]), before)
+
+
+def judge(row: Row, table: Table, what: str, max_cpu: float = MAX_CPU, *, delta: bool = False) -> None:
+    """Adds the figures of one comparison."""
+    row.tables.append(table)
+    row.add(f"{what}: CPU", "pyarrow by hand", table.get(OURS, "x_cpu"), "x", max_cpu)
+    row.add(f"{what}: wall", "pyarrow by hand", table.get(OURS, "x_wall"), "x", MAX_WALL if max_cpu == MAX_CPU else None)
+    if delta:
+        own, theirs = table.get(OURS, "x_wall"), table.get(DELTA, "x_wall")
+        row.add(f"{what}: wall", "deltalake", own / theirs if own and theirs else None, "x", 1.0)
+
+
+def row(setting: Setting) -> Row:
+    """Measures the row."""
+    large, small = setting.size(1_000_000, 50_000), setting.size(100_000, 25_000)
+    batches = 10
+    events = setting.events(large)
+    result = Row("append", "one batch of events into a lake, every check on, durable on return")
+    with scratch() as folder:
+        for rows, rounds in ((large, 7), (small, 15)):
+            table = events.slice(0, rows).combine_chunks()
+            title = f"{rows:,} events, flat JSON, empty lake"
+            candidates = [by_hand(table, folder), into_empty(table, folder), *with_deltalake(table, folder)]
+            judge(result, interleaved(title, rows, candidates, setting.times(rounds)), title, delta=rows == large)
+        for what, objects_in_lists in (("nested JSON", False), ("nested JSON with lists of objects", True)):
+            table = nested(events, objects_in_lists=objects_in_lists)
+            title = f"{large:,} events, {what}, empty lake"
+            measured = interleaved(title, large, [by_hand(table, folder), into_empty(table, folder)], setting.times(5))
+            judge(result, measured, title, MAX_NESTED_CPU)
+        emptied(folder / "lake")
+        lake = full_lake(events, folder / "full", batches)
+        for rows, rounds, first in ((small, 9, 1000), (large, 5, 2000)):
+            known, table = lake.watermark, events.slice(0, rows).combine_chunks()
+            title = f"{rows:,} events, flat JSON, {known:,} ids known"
+            candidates = [by_hand(table, folder), into_full(events, lake, first, rows)]
+            judge(result, interleaved(title, rows, candidates, setting.times(rounds)), title)
+    result.note(f"Data: {setting.source}; deltalake writes them with zstd 3, as the floor does.")
+    result.note(
+        "Durable: when lake.append returns, segment, keys and commit are written and fsynced, and so are their folders.",
+        "The floor fsyncs one file, deltalake nothing.",
+    )
+    result.note(
+        f"The lake with known ids is made of {batches} appends of {large:,} events; each round appends new events, so it grows meanwhile.",
+        "The appending process has appended to it before. Folding the manifest is in the figures.",
+    )
+    result.note("Nested payloads are three levels deep, with a list of numbers; the second kind has a list of two objects as well.")
+    worst = (f"{table.title}: {table.get(OURS, 'worst_x_wall'):.2f} x" for table in result.tables)
+    result.note(f"Wall in the worst round, against the floor of that round: {'; '.join(worst)}.")
+    return result

@@ -1,0 +1,80 @@
+"""Writes ``docs/benchmarks.md`` from ``bench-data/results``: python benchmarks/report.py. Nothing in it is typed by hand."""
+
+import json
+from typing import Any
+
+from measure import DATA, ROOT, Figure
+from run import ROWS
+
+REPORT = ROOT / "docs" / "benchmarks.md"
+HEAD = """\
+# Benchmarks
+
+Written by `benchmarks/report.py` from what `benchmarks/run.py` measured; edits are lost. To measure again, in a clone:
+
+    pip install -e . --group bench
+    python benchmarks/run.py
+    python benchmarks/report.py
+
+Floors and peers run in the same run as what is compared with them, in turns; ratios are medians over rounds. Trust the ratios more than the
+milliseconds. *Durable* means fsynced: every append of eventlake is; deltalake and lance never call fsync on a local disk.
+"""
+
+
+def results() -> list[dict[str, Any]]:
+    """The saved rows, in the order in which they are run."""
+    paths = [DATA / "results" / f"{name}.json" for name in ROWS]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+
+
+def figure_lines(row: dict[str, Any]) -> list[str]:
+    """The row's lines of the table of figures."""
+    lines = []
+    for number, given in enumerate(row["figures"]):
+        figure = Figure(**given)
+        name = f"[{row['name']}](#{row['name']})" if not number else ""
+        verdict = f"**{figure.verdict}**" if figure.verdict.startswith("missed") else figure.verdict
+        lines.append(f"| {name} | {figure.what} | {figure.against} | {figure.budget} | {figure.measured} | {verdict} |")
+    return lines
+
+
+def section(row: dict[str, Any]) -> list[str]:
+    """What stands behind a row's figures."""
+    lines = [f"## {row['name']}", "", f"{row['work'][0].upper()}{row['work'][1:]}.", ""]
+    for table in row["tables"]:
+        lines += [f"{table['title']}; {table['rounds']} rounds:", ""]
+        lines += ["| | wall ms | CPU ms | wall x | CPU x | worst wall x | events/s |", "|---|--:|--:|--:|--:|--:|--:|"]
+        for line in table["lines"]:
+            times = f"{line['wall_ms']:,.1f} | {line['cpu_ms']:,.1f} | {line['x_wall']:.2f} | {line['x_cpu']:.2f}"
+            lines.append(f"| {line['name']} | {times} | {line['worst_x_wall']:.2f} | {line['per_second']:,.0f} |")
+        lines.append("")
+    lines += [f"- {note}" for note in row["notes"]]
+    load = row["machine"]["load average when the row ended"]
+    lines += [f"- Measured {row['taken']} by `{row['command']}`; load average at the end {load}.", ""]
+    return lines
+
+
+def circumstances(rows: list[dict[str, Any]]) -> list[str]:
+    """Machine and versions; one line for each way they were."""
+    lines = ["## Machine and versions", ""]
+    for kind in ("machine", "versions"):
+        seen: dict[str, list[str]] = {}
+        for row in rows:
+            facts = {key: value for key, value in row[kind].items() if not key.startswith("load")}
+            seen.setdefault(", ".join(f"{key} {value}" for key, value in facts.items()), []).append(row["name"])
+        lines += [f"- {text}" + (f" ({', '.join(names)})" if len(seen) > 1 else "") for text, names in seen.items()]
+    return [*lines, ""]
+
+
+def main() -> None:
+    """Writes the file."""
+    rows = results()
+    table = ["| row | work | floor or peer | budget | measured | met? |", "|---|---|---|---|--:|---|"]
+    table += [line for row in rows for line in figure_lines(row)]
+    lines = [HEAD, *table, "", *circumstances(rows), *(line for row in rows for line in section(row))]
+    REPORT.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    print(f"wrote {REPORT}")
+
+
+if __name__ == "__main__":
+    main()
