@@ -22,6 +22,9 @@ from eventlake.log.receipt import Receipt
 from eventlake.notebook import attach
 from eventlake.notebook.bar import install
 from eventlake.projections.definition import Projection, projection
+from eventlake.schemas.catalogue import Version
+from eventlake.schemas.definition import Field, FieldType, Schema
+from eventlake.schemas.infer import Proposal
 
 __all__ = [
     "Checkpoint",
@@ -29,14 +32,19 @@ __all__ = [
     "ConsistencyProof",
     "Dataset",
     "EventlakeError",
+    "Field",
+    "FieldType",
     "Garbage",
     "InclusionProof",
     "Lake",
     "Projection",
+    "Proposal",
     "Receipt",
     "Report",
     "Reproduction",
+    "Schema",
     "Snapshot",
+    "Version",
     "at_watermark",
     "create",
     "on_event",
@@ -47,5 +55,5 @@ __all__ = [
     "read_definition",
 ]
 
-attach(Compaction, Dataset, Garbage, Lake, Receipt, Report, Reproduction, Snapshot)
+attach(Compaction, Dataset, Garbage, Lake, Proposal, Receipt, Report, Reproduction, Snapshot, Version)
 install()

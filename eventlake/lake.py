@@ -44,24 +44,29 @@ from eventlake.log.fold import keep_folded
 from eventlake.log.group import Member, commit_group
 from eventlake.log.intake import checked_batch, parts_of
 from eventlake.log.receipt import Receipt
+from eventlake.log.register import register
 from eventlake.log.settle import settle
 from eventlake.log.writer import Writer
 from eventlake.projections.definition import Projection
+from eventlake.schemas.catalogue import Version
+from eventlake.schemas.given import schema_of
+from eventlake.schemas.infer import Proposal, infer
 from eventlake.storage import Storage, from_uri
 
 
-def create(uri: str | os.PathLike[str] | Storage, origin: str) -> "Lake":
+def create(uri: str | os.PathLike[str] | Storage, origin: str, *, strict: bool = False) -> "Lake":
     """Makes an empty lake.
 
     Args:
         uri: A new or empty folder, ``file://…``, or ``memory://`` for one that ends with the process.
         origin: Its name for ever, like ``bank.example/loans``; part of every checkpoint.
+        strict: Refuse events of types that have no registered schema, for ever.
 
     Raises:
         AlreadyExistsError: There is a lake already, or the folder holds other files.
         InvalidInputError: ``origin`` or ``uri`` is not usable.
     """
-    return Lake(create_chain(from_uri(uri), origin, _now()))
+    return Lake(create_chain(from_uri(uri), origin, _now(), strict=strict))
 
 
 def open(uri: str | os.PathLike[str] | Storage) -> "Lake":  # noqa: A001 - el.open reads well
@@ -91,6 +96,10 @@ def verify_lake(storage: Storage, *, deep: bool = False, against: Checkpoint | N
         chain = None
     found = verify_datasets(storage, chain, deep=deep)
     return with_findings(report, found.problems, found.notes, found.datasets, found.size_bytes)
+
+
+_SAMPLE = 100_000
+"""Payloads that are looked at for a proposal."""
 
 
 def _check_buildable(projection: object) -> None:
@@ -242,6 +251,69 @@ class Lake:
         with self._lock:
             return settle(self._chain, commit_id)
 
+    def register(self, event_type: str, schema: Any) -> Version:
+        """Gives an event type a schema: its payloads become columns, and what does not fit is refused at append from now on.
+
+        The lake's events of that type are checked first; all of them must fit. A type that has a schema gets a new version, which must
+        accept whatever the one before accepts: new fields that are not required, more digits, more enum values. Registering the newest
+        version again changes nothing.
+
+        Args:
+            event_type: Such as ``payment.received``; the name of its table in SQL.
+            schema: A JSON Schema of the payload as a dict, a ``pandera.polars`` schema or model, or a pyarrow schema. A field may be absent
+                or null unless it is required; then it is neither.
+
+        Returns:
+            The version, numbered from 1, with its ``schema_hash``.
+
+        Raises:
+            InvalidInputError: The schema says what cannot be kept exactly, or cannot follow the version before.
+            SchemaMismatchError: Events of the lake do not fit; they are named by sequence. Nothing was registered.
+            CommitUnknownError: The store failed while the commit was published.
+        """
+        described = schema_of(event_type, schema)
+        with self._lock:
+            return register(self._chain, described)
+
+    def infer_schema(self, event_type: str, at: At = None) -> Proposal:
+        """Proposes a schema for an event type from its payloads, with a reason for every field. Registers nothing.
+
+        At most 100,000 payloads are looked at, evenly spread. Numbers with a fraction come out as decimals with the digits that were seen.
+
+        Args:
+            event_type: One that the history has.
+            at: What ``snapshot`` takes; None for the head.
+
+        Returns:
+            The proposal; ``.json_schema()`` to edit it, ``.schema`` for ``register``.
+
+        Raises:
+            NotFoundError: The history has no such event.
+        """
+        snapshot = self.snapshot(at)
+        total = snapshot.types().get(event_type, 0)
+        if not total:
+            message = f"there is no event of type {event_type!r}"
+            raise NotFoundError(message, f"there are {', '.join(snapshot.types()) or 'none at all'}.", event_type=event_type)
+        payloads = snapshot.scan(columns=["data"], types=event_type).gather_every(-(-total // _SAMPLE))
+        return infer(event_type, snapshot.collect(payloads)["data"], total)
+
+    def schema(self, event_type: str, version: int | None = None) -> Version:
+        """The registered schema of an event type, the newest version for None.
+
+        Raises:
+            NotFoundError: It has none, or no such version.
+        """
+        with self._lock:
+            self._chain.refresh()
+            return self._chain.catalogue().version(event_type, version)
+
+    def schemas(self) -> dict[str, tuple[Version, ...]]:
+        """The registered schemas by event type, oldest version first."""
+        with self._lock:
+            self._chain.refresh()
+            return dict(self._chain.catalogue().types)
+
     def snapshot(self, at: At = None) -> Snapshot:
         """A read-only view that never changes.
 
@@ -311,6 +383,7 @@ class Lake:
         _check_buildable(projection)
         lock = _lock_of(projection, at) if locked else None
         history = self.snapshot(lock.checkpoint if lock else at).history
+        history = history.with_schemas(lock.schemas) if lock else history
         if isinstance(projection, Definition):
             spine = projection.spine(history) if spine is None else spine
             projection = projection.projection(engine)

@@ -52,7 +52,7 @@ def varied(storage, clock, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(segments, "MAX_ROWS", 2)
         lake.append([event(f"cut {n}", subject="/cut") for n in range(3)])
-    lake.append([event("correct", corrects="dated", correction="replace", correlation_id="c", data="1.00")])
+    lake.append([event("correct", corrects="dated", correction="replace", subject="/loan/7", correlation_id="c", data="1.00")])
     clock[0] += HOUR
     lake.append([event("last", time=moment(0))])
     return lake

@@ -21,6 +21,8 @@ from eventlake.log.chain import Entry
 from eventlake.log.collect import Garbage
 from eventlake.log.compact import Compaction
 from eventlake.log.receipt import Receipt
+from eventlake.schemas.catalogue import Version
+from eventlake.schemas.json_schema import to_json_schema
 
 _CLOUDEVENTS = {ours: theirs for theirs, ours in CLOUDEVENTS_NAMES.items()}
 
@@ -40,6 +42,17 @@ def receipt(value: Receipt) -> dict[str, Any]:
         "commit_hash": value.commit_hash,
         "recorded_at": recorded_at,
         "skipped": value.skipped,
+    }
+
+
+def schema(value: Version) -> dict[str, Any]:
+    """A registered schema."""
+    return {
+        "event_type": value.schema.event_type,
+        "version": value.number,
+        "since": value.since,
+        "schema_hash": value.schema_hash,
+        "schema": to_json_schema(value.schema.payload),
     }
 
 

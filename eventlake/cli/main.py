@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import eventlake.lake as lakes
-from eventlake.cli import documents, output
+from eventlake.cli import documents, output, schema
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.expectation import at_watermark
 from eventlake.datasets.definition import read_definition
@@ -28,6 +28,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(schema.app, name="schema")
 
 _CENTURY = 36_500
 """Days."""

@@ -28,17 +28,17 @@ def show(card: Card, document: Any, *, as_json: bool) -> None:
         draw(card)
 
 
-def draw(card: Card) -> None:
+def draw(card: Card, console: Console = out) -> None:
     """A card as text: a title, aligned facts, a table."""
-    out.print(Text(card.title, style="bold"))
+    console.print(Text(card.title, style="bold"))
     width = max((len(label) for label, _ in card.facts), default=0)
     for label, value in card.facts:
-        out.print(Text.assemble((f"  {label.ljust(width)}  ", "dim"), value))
+        console.print(Text.assemble((f"  {label.ljust(width)}  ", "dim"), value))
     if card.rows:
         widths = [max(map(len, column)) for column in zip(card.header, *card.rows, strict=True)]
-        out.print(Text(_aligned(card.header, widths), style="dim"))
+        console.print(Text(_aligned(card.header, widths), style="dim"))
         for row in card.rows:
-            out.print(Text(_aligned(row, widths)))
+            console.print(Text(_aligned(row, widths)))
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -12,7 +12,7 @@ from eventlake.core.merkle import CompactRange
 from eventlake.core.segment import Segment
 from eventlake.errors import CorruptionError, UnsupportedFormatError
 
-KINDS = ("append", "compact", "fence", "fold")
+KINDS = ("append", "compact", "fence", "fold", "schema")
 FORMAT = 0
 """The on-disk format this version writes. Format 0 may change; format 1 will be readable for ever."""
 
@@ -27,7 +27,7 @@ class Commit:
         prev: ``commit_hash`` of the commit before, None for the first.
         commit_id: Random, says which writer's attempt this is.
         kind: ``append`` adds events. ``compact`` names segments that replace smaller ones with the same events. ``fold`` names new tiers.
-            ``fence`` takes a number so that no delayed write can. Only an append adds events.
+            ``fence`` takes a number so that no delayed write can, ``schema`` names a new catalogue. Only an append adds events.
         recorded_at: Microseconds; the events' ``recorded_at``, or that of the last event of a copied history. A commit without
             events has the head's: only events move this clock.
         start: Watermark before.
@@ -40,6 +40,7 @@ class Commit:
         deliveries: The producers' batches among the events, in order; events that nobody gave a position are in none.
         tiers: The folded part of the manifest, oldest first; each begins where the one before ends.
         recent: The keys of the commits after the newest tier, this one included.
+        schemas: SHA-256 of the catalogue of schemas that holds from here on, hex; None where nothing was ever registered.
     """
 
     version: int
@@ -57,6 +58,7 @@ class Commit:
     deliveries: tuple[Delivery, ...] = ()
     tiers: tuple[Tier, ...] = ()
     recent: Recent = NOTHING_RECENT
+    schemas: str | None = None
 
     def encode(self) -> bytes:
         """The bytes of the log entry; their SHA-256 is the ``commit_hash``."""
@@ -72,6 +74,7 @@ class Commit:
                 "recent": self.recent.document(),
                 "recorded_at": self.recorded_at,
                 "root": self.root,
+                "schemas": self.schemas,
                 "segments": [segment.document() for segment in self.segments],
                 "start": self.start,
                 "stop": self.stop,
@@ -109,6 +112,7 @@ class Commit:
                 deliveries=tuple(Delivery.from_document(delivery) for delivery in document.get("deliveries", [])),
                 tiers=tuple(Tier.from_document(tier) for tier in document["tiers"]),
                 recent=Recent.from_document(document["recent"]),
+                schemas=document["schemas"],
             )
             disagreement = commit.disagreement()
         except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -1,6 +1,6 @@
 """A dataset's identity: the recipe (what went in) and the manifest (what came out), each with its hash."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from eventlake.core.canonical import canonical_json, sha256_hex
@@ -42,6 +42,7 @@ class Recipe:
         level: ``exact``, ``fixed`` or ``unproven``, as declared.
         check: What the level rests on; ``declared, unchecked`` until projections are checked.
         key: Columns that identify a row and order the rows.
+        schemas: Event type to hash of the schema it was read with, for every event table that is read.
         declared_schema: Declared output types as ``(name, logical type)``, or None where they are taken from the result.
     """
 
@@ -59,6 +60,7 @@ class Recipe:
     level: str
     key: tuple[str, ...]
     declared_schema: tuple[tuple[str, str], ...] | None
+    schemas: dict[str, str] = field(default_factory=dict)
     check: str = UNCHECKED
 
     def document(self) -> dict[str, Any]:
@@ -76,6 +78,7 @@ class Recipe:
             "level": self.level,
             "name": self.name,
             "parameters": self.parameters,
+            "schemas": self.schemas,
             "settings": self.settings,
             "sources": self.sources,
             "spine": {"content_hash": self.spine.content_hash, "rows": self.spine.rows} if self.spine else None,
@@ -105,6 +108,7 @@ class Recipe:
             level=document["level"],
             key=tuple(document["key"]),
             declared_schema=tuple((name, kind) for name, kind in schema) if schema is not None else None,
+            schemas=document["schemas"],
             check=document["check"],
         )
 

@@ -7,6 +7,8 @@ LOG = "log"
 SEGMENTS = "segments"
 MANIFESTS = "manifests"
 KEYS = "keys"
+SCHEMAS = "schemas"
+TABLES = "tables"
 HINT = "hint"
 MANIFEST = "manifest.json"
 """Of a built dataset, in its folder."""
@@ -17,6 +19,8 @@ _COMMIT = re.compile(r"log/([0-9]{20})\.json")
 _SEGMENT = re.compile(r"segments/([0-9a-f]{64})\.parquet")
 _ROWS = re.compile(r"manifests/([0-9]{20})-([0-9a-f]{12})\.parquet")
 _KEYS = re.compile(r"keys/([0-9a-f]{64})\.keys")
+_SCHEMAS = re.compile(r"schemas/([0-9a-f]{64})\.json")
+_TABLE = re.compile(r"tables/([^/]+/[^/]+)/([0-9]{20})-([0-9]{20})-[0-9]+-[0-9a-f]{12}-[0-9a-f]{64}\.parquet")
 _BUILD = re.compile(r"builds/([a-z0-9_][a-z0-9_.-]*)/([0-9a-f]{12})/(.+)")
 
 SHORT_HASH = 12
@@ -65,6 +69,23 @@ def keys_sha256(path: str) -> str | None:
     """The SHA-256 that the name ``path`` promises, or None where ``path`` is no key file's."""
     match = _KEYS.fullmatch(path)
     return match[1] if match else None
+
+
+def schemas_path(sha256: str) -> str:
+    """Where the catalogue of schemas with this SHA-256 stands."""
+    return f"{SCHEMAS}/{sha256}.json"
+
+
+def schemas_sha256(path: str) -> str | None:
+    """The SHA-256 that the name ``path`` promises, or None where ``path`` is no catalogue's."""
+    match = _SCHEMAS.fullmatch(path)
+    return match[1] if match else None
+
+
+def table_range(path: str) -> tuple[str, int, int] | None:
+    """``(table, start, stop)`` of a file of an event table, or None where ``path`` is no such file's."""
+    match = _TABLE.fullmatch(path)
+    return (match[1], int(match[2]), int(match[3])) if match else None
 
 
 def is_temporary(path: str) -> bool:

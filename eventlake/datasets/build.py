@@ -20,7 +20,7 @@ from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
 from eventlake.projections import duckdb_runner, polars_runner
 from eventlake.projections.definition import Projection
-from eventlake.projections.rows import Types, declared_types, finish, validate
+from eventlake.projections.rows import Ran, Types, declared_types, finish, validate
 
 SPINE_ROW = "spine_row"
 
@@ -64,17 +64,17 @@ def make(projection: Projection, types: Types, history: PinnedHistory, spine: pa
     """Runs a projection over a history whose segments are re-hashed first, and hashes the rows. ``types`` are the declared ones."""
     history.check()
     with task(f"building {projection.name}", 3) as advance:
-        result = _run(projection, history, spine)
+        ran = _run(projection, history, spine)
         advance(1)
-        rows = finish(projection, types, result)
+        rows = finish(projection, types, ran.rows)
         advance(1)
         output = content_hash(rows)
         advance(1)
     schema = tuple((name, kind) for name, kind in schema_of(rows))
-    return Made(DatasetManifest(recipe_of(projection, types, history, spine), output, rows.num_rows, schema), rows)
+    return Made(DatasetManifest(recipe_of(projection, types, history, spine, ran.schemas), output, rows.num_rows, schema), rows)
 
 
-def _run(projection: Projection, history: PinnedHistory, spine: pa.Table | None) -> pa.Table:
+def _run(projection: Projection, history: PinnedHistory, spine: pa.Table | None) -> Ran:
     if projection.kind == "sql":
         return duckdb_runner.run(projection.name, projection.sources[projection.entry], history, spine, projection.parameters)
     function: Callable[..., Any] | None = projection.function
@@ -84,7 +84,7 @@ def _run(projection: Projection, history: PinnedHistory, spine: pa.Table | None)
     return polars_runner.run(projection.name, function, history, spine, projection.parameters)
 
 
-def recipe_of(projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None) -> Recipe:
+def recipe_of(projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None, schemas: dict[str, str]) -> Recipe:
     """Everything that decides the rows."""
     sql = projection.kind == "sql"
     runner: Any = duckdb_runner if sql else polars_runner
@@ -103,6 +103,7 @@ def recipe_of(projection: Projection, types: Types, history: PinnedHistory, spin
         settings=dict(runner.SETTINGS),
         level=projection.level,
         key=projection.key,
+        schemas=schemas,
         declared_schema=None if types is None else tuple((name, logical_type(kind)) for name, kind in types.items()),
     )
 

@@ -101,7 +101,7 @@ class Definition:
             return None
         path = self.folder / name
         if path.suffix == ".sql":
-            return duckdb_runner.run(f"{self.name} (its spine)", self._text(name), history, None, {})
+            return duckdb_runner.run(f"{self.name} (its spine)", self._text(name), history, None, {}).rows
         try:
             if path.suffix == ".parquet":
                 return read_parquet(str(path))

@@ -1,7 +1,7 @@
 """``dataset.lock``: what a dataset definition was last built to. Committed to git like a package manager's lock file."""
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -38,6 +38,7 @@ class Lock:
         content_hash: What must come out.
         recipe_hash: What went in, on that engine.
         manifest_hash: The dataset, on that engine.
+        schemas: Event type to hash of the schema that it was read with.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Lock:
     content_hash: str
     recipe_hash: str
     manifest_hash: str
+    schemas: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, dataset: Dataset) -> Self:
@@ -59,7 +61,7 @@ class Lock:
         check_lockable(recipe.name, recipe.level)
         engine = f"{recipe.engine} {recipe.engine_version}"
         rows, content = dataset.manifest.rows, dataset.content_hash
-        return cls(recipe.name, recipe.checkpoint, engine, rows, content, dataset.recipe_hash, dataset.manifest_hash)
+        return cls(recipe.name, recipe.checkpoint, engine, rows, content, dataset.recipe_hash, dataset.manifest_hash, recipe.schemas)
 
     def text(self) -> str:
         """The file's content: TOML."""
@@ -73,7 +75,9 @@ class Lock:
             "recipe_hash": self.recipe_hash,
             "manifest_hash": self.manifest_hash,
         }
-        return _HEADER + "".join(f"{key} = {value if isinstance(value, int) else _quoted(value)}\n" for key, value in lines.items())
+        text = _HEADER + "".join(f"{key} = {value if isinstance(value, int) else _quoted(value)}\n" for key, value in lines.items())
+        pins = "".join(f"{_quoted(name)} = {_quoted(schema_hash)}\n" for name, schema_hash in sorted(self.schemas.items()))
+        return f"{text}\n[schemas]\n{pins}" if pins else text
 
     def write(self, folder: Path) -> None:
         """Writes the lock into a definition's folder, in one step.
@@ -128,6 +132,7 @@ class Lock:
                 content_hash=document["content_hash"],
                 recipe_hash=document["recipe_hash"],
                 manifest_hash=document["manifest_hash"],
+                schemas=dict(document.get("schemas", {})),
             )
         except (KeyError, AttributeError, InvalidInputError) as error:
             message = f"{file} is not a lock: {error!r}"

@@ -65,7 +65,7 @@ def reproduce(history: PinnedHistory, archive: Archive, *, trust: bool = False) 
     """
     then = archive.manifest
     spine = _checked_spine(archive)
-    made = _make(archive, history, spine, trust=trust)
+    made = _make(archive, history.with_schemas(then.recipe.schemas, fresh=True), spine, trust=trust)
     identical = made.manifest.content_hash == then.content_hash
     differences = _differences(then, made.manifest)
     if not identical:

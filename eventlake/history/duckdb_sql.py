@@ -3,7 +3,9 @@
 The only place of the read side that runs DuckDB. Connections are in memory, in UTC, without extensions.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -15,17 +17,94 @@ from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.errors import InvalidInputError, MissingDependencyError
 from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory
+from eventlake.history.polars_scan import AS_RECORDED, LATEST
+from eventlake.schemas.catalogue import Catalogue
+from eventlake.tables.columns import shown_columns, stored_schema
+from eventlake.tables.files import Part
 
 SAFE: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
 """Settings of every connection: nothing is downloaded."""
 
 
-def connect(history: PinnedHistory, settings: dict[str, str | int | bool] | None = None) -> duckdb.DuckDBPyConnection:
-    """An in-memory database with the view ``events`` over the history."""
+@dataclass(frozen=True, slots=True, order=True)
+class TableName:
+    """An event type's table as a query names it.
+
+    Attributes:
+        event_type: A registered one.
+        corrections: ``as_recorded``, or ``latest`` where the query puts the schema ``latest`` in front.
+    """
+
+    event_type: str
+    corrections: str = AS_RECORDED
+
+
+def connect(
+    history: PinnedHistory, text: str, settings: dict[str, str | int | bool] | None = None
+) -> tuple[duckdb.DuckDBPyConnection, list[str]]:
+    """An in-memory database with the tables that a query reads, and the files behind its event tables.
+
+    ``events`` is always there. An event type is a view by its name, and without what was replaced or retracted in the schema ``latest``.
+    """
     connection = duckdb.connect(":memory:", config={**SAFE, **(settings or {})})
     connection.execute("SET TimeZone = 'UTC'")
     create_events(connection, history)
-    return connection
+    files: list[str] = []
+    for name in tables_read(text, history.catalogue):
+        files += create_table(connection, history, name)
+    return connection, files
+
+
+def tables_read(text: str, catalogue: Catalogue) -> list[TableName]:
+    """The event types among the tables that a query names; all of them where DuckDB cannot say. Names know no case."""
+    registered = {name.casefold(): name for name in catalogue.types}
+    if not registered:
+        return []
+    with duckdb.connect(":memory:", config=dict(SAFE)) as connection:
+        tree = json.loads(connection.execute("SELECT json_serialize_sql(?, skip_null := true)", [text]).fetchall()[0][0])
+    if tree.get("error"):
+        return sorted(TableName(name, corrections) for name in catalogue.types for corrections in (AS_RECORDED, LATEST))
+    named = {(schema.casefold(), table.casefold()) for schema, table in _tables_named(tree)}
+    return sorted(
+        TableName(registered[table], LATEST if schema == LATEST else AS_RECORDED) for schema, table in named if table in registered
+    )
+
+
+def _tables_named(node: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(node, list):
+        for item in node:
+            yield from _tables_named(item)
+    elif isinstance(node, dict):
+        if node.get("type") == "BASE_TABLE":
+            yield node.get("schema_name", ""), node.get("table_name", "")
+        yield from _tables_named(list(node.values()))
+
+
+def create_table(connection: duckdb.DuckDBPyConnection, history: PinnedHistory, name: TableName) -> list[str]:
+    """Makes the view of one event type, derived where it is not stored yet; gives the files that it reads."""
+    source = history.table(name.event_type)
+    shown = ", ".join(identifier(column) for column in shown_columns(source.version.schema))
+    stored = " UNION ALL ".join(_part_query(connection, part, f"part {name} {number}") for number, part in enumerate(source.parts))
+    if not stored:
+        connection.register(f"none of {name}", stored_schema(source.version.schema).empty_table())
+        stored = f"SELECT * FROM {identifier(f'none of {name}')}"  # noqa: S608 - a name of ours
+    target = identifier(name.event_type)
+    condition = ""
+    if name.corrections == LATEST:
+        connection.register(f"gone {name.event_type}", polars_scan.gone_of(source).to_arrow())
+        condition = f"ANTI JOIN {identifier(f'gone {name.event_type}')} USING (source, id)"
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {LATEST}")
+        target = f"{LATEST}.{target}"
+    connection.execute(f"CREATE VIEW {target} AS SELECT {shown} FROM ({stored}) {condition}")  # noqa: S608 - names are quoted
+    return [part.location for part in source.parts if part.location is not None]
+
+
+def _part_query(connection: duckdb.DuckDBPyConnection, part: Part, name: str) -> str:
+    if part.location is None:
+        connection.register(name, part.rows)
+    source = identifier(name) if part.location is None else f"read_parquet({quoted(part.location)})"
+    cut = "" if part.stop is None else f" WHERE sequence < {part.stop}"
+    return f"SELECT * FROM {source}{cut}"  # noqa: S608 - paths and names are quoted
 
 
 def create_events(connection: duckdb.DuckDBPyConnection, history: PinnedHistory) -> None:
@@ -64,6 +143,11 @@ def _recorded_at(runs: list[int | None], in_files: bool) -> str:  # noqa: FBT001
     values = ", ".join("NULL" if run is None else str(run) for run in runs)
     assigned = f"make_timestamptz(list_extract([{values}]::BIGINT[], (file_index + 1)::BIGINT))"
     return f"coalesce(recorded_at, {assigned})" if in_files else assigned
+
+
+def identifier(name: str) -> str:
+    """A SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def quoted(text: str) -> str:
@@ -126,13 +210,21 @@ def query(history: PinnedHistory, text: str, parameters: dict[str, Any] | None =
         CorruptionError: A segment is missing or damaged.
     """
     try:
-        with connect(history) as connection:
+        connection, _ = connect(history, text)
+        with connection:
             return SqlResult(select(connection, text, parameters or {}))
     except duckdb.Error as error:
         # Bad bytes and bad queries look alike to an engine; the hashes tell them apart.
         history.check()
         message = f"DuckDB refused the query: {error}"
-        raise InvalidInputError(message, "the table is called events; its columns: " + ", ".join(EVENT_COLUMNS), sql=text) from error
+        raise InvalidInputError(message, tables_hint(history.catalogue), sql=text) from error
+
+
+def tables_hint(catalogue: Catalogue) -> str:
+    """What a query may read."""
+    types = ", ".join(identifier(name) for name in catalogue.types)
+    known = f"; so is every registered event type, in double quotes: {types}" if types else "; lake.register makes an event type a table"
+    return f"the table events has the columns {', '.join(EVENT_COLUMNS)}{known}."
 
 
 def select(connection: duckdb.DuckDBPyConnection, text: str, parameters: Mapping[str, Any], *, run: bool = True) -> pa.Table | None:

@@ -2,8 +2,8 @@
 
 import bisect
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +13,12 @@ from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.merkle import EMPTY_ROOT, CompactRange
 from eventlake.core.segment import Segment
 from eventlake.log.chain import Chain
+from eventlake.log.manifest import Manifest
 from eventlake.log.stored import checked_bytes, missing, part_of, stored_events
 from eventlake.progress import task
+from eventlake.schemas.catalogue import Catalogue
 from eventlake.storage import Storage
+from eventlake.tables.files import EventTable, event_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,18 @@ class PinnedHistory:
         checkpoint: The identity.
         commit_hash: Of the newest commit with an event in it; None where the history is empty.
         stretches: The segments, in sequence order.
+        manifest: Of the lake as it was looked at; reaches beyond the watermark.
+        catalogue: The schemas that events are read with.
+        fresh: Whether event tables are derived anew, and those stored before are not looked at.
     """
 
     storage: Storage
     checkpoint: Checkpoint
     commit_hash: str | None
     stretches: tuple[Stretch, ...]
+    manifest: Manifest = field(repr=False, compare=False)
+    catalogue: Catalogue = field(repr=False, compare=False)
+    fresh: bool = False
 
     @property
     def watermark(self) -> int:
@@ -100,6 +109,42 @@ class PinnedHistory:
         stretch = self.stretches[bisect.bisect_right(self.stretches, sequence, key=lambda one: one.stop)]
         return self.read(stretch).slice(sequence - stretch.segment.start, 1)
 
+    def recorded_before(self, instant: int) -> int:
+        """How many of the events were recorded before an instant, in microseconds."""
+        for stretch in self.stretches:
+            if stretch.recorded_at is None:
+                recorded = self.read(stretch, ["recorded_at"]).column("recorded_at").cast(pa.int64()).to_numpy()
+                before = int(np.searchsorted(recorded, instant))
+                if before < stretch.rows:
+                    return stretch.segment.start + before
+            elif stretch.recorded_at >= instant:
+                return stretch.segment.start
+        return self.watermark
+
+    def table(self, event_type: str, version: int | None = None, before: int | None = None) -> EventTable:
+        """One event type as typed columns, under the newest schema for None; derived where it is not stored yet.
+
+        Args:
+            event_type: A registered one.
+            version: Of its schema.
+            before: Only events recorded before this instant, in microseconds.
+
+        Raises:
+            NotFoundError: The type has no schema, or no such version.
+            CorruptionError: A segment is damaged.
+        """
+        schema = self.catalogue.version(event_type, version)
+        watermark = self.watermark if before is None else self.recorded_before(before)
+        return event_table(self.storage, self.manifest, schema, watermark, fresh=self.fresh)
+
+    def with_schemas(self, schemas: Mapping[str, str], *, fresh: bool = False) -> "PinnedHistory":
+        """The same history, read with these schemas (event type to hash) where newer ones were registered since.
+
+        Raises:
+            NotFoundError: The lake has no such schema.
+        """
+        return replace(self, catalogue=self.catalogue.pinned(schemas), fresh=fresh)
+
     def check(self) -> None:
         """Re-hashes every segment of the history.
 
@@ -142,11 +187,12 @@ def pin(chain: Chain, watermark: int) -> PinnedHistory:
         Stretch(segment, None if segment.recorded else summary.recorded_at, min(segment.stop, watermark))
         for summary, segment in manifest.between(0, watermark)
     )
+    catalogue = chain.catalogue()
     if not watermark:
-        return PinnedHistory(chain.storage, Checkpoint(chain.origin, 0, EMPTY_ROOT.hex()), None, stretches)
+        return PinnedHistory(chain.storage, Checkpoint(chain.origin, 0, EMPTY_ROOT.hex()), None, stretches, manifest, catalogue)
     last = manifest.commits[manifest.version_of(watermark - 1)]
     root = last.root if last.stop == watermark else _root_inside(chain, stretches, last.version, watermark)
-    return PinnedHistory(chain.storage, Checkpoint(chain.origin, watermark, root), last.commit_hash, stretches)
+    return PinnedHistory(chain.storage, Checkpoint(chain.origin, watermark, root), last.commit_hash, stretches, manifest, catalogue)
 
 
 def _root_inside(chain: Chain, stretches: tuple[Stretch, ...], version: int, watermark: int) -> str:

@@ -7,7 +7,12 @@ import polars as pl
 from eventlake.columns.schema import TYPES
 from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.history.pinned import PinnedHistory
+from eventlake.history.standing import FAMILY, gone
+from eventlake.tables.columns import stored_schema
+from eventlake.tables.files import EventTable
 
+AS_RECORDED, LATEST = "as_recorded", "latest"
+"""Every event; or those that stand once corrections are heard."""
 INSTANT = pl.Datetime("us", "UTC")
 STORED = {name: INSTANT if name == "time" else pl.String() for name in TYPES} | {"recorded_at": INSTANT}
 SCHEMA = pl.Schema({name: pl.Int64() if name == "sequence" else STORED[name] for name in EVENT_COLUMNS})
@@ -31,6 +36,39 @@ def scan(history: PinnedHistory, *, raw: bool = False) -> pl.LazyFrame:
         .with_columns(time.alias("time"), recorded_at.alias("recorded_at"))
         .select(EVENT_COLUMNS)
     )
+
+
+def table(source: EventTable, corrections: str = AS_RECORDED) -> pl.LazyFrame:
+    """The rows of an event table in stored columns, in no order that means anything.
+
+    Args:
+        source: Where it is.
+        corrections: ``latest`` leaves out what was replaced or retracted.
+    """
+    frame = _stored(source)
+    return frame if corrections == AS_RECORDED else frame.join(gone_of(source).lazy(), on=FAMILY, how="anti")
+
+
+def gone_of(source: EventTable) -> pl.DataFrame:
+    """The events of a table that do not stand, as ``source`` and ``id``."""
+    corrections = _stored(source).filter(pl.col("corrects").is_not_null())
+    return gone(corrections.select("sequence", *FAMILY, "corrects", "correction").collect())
+
+
+def _stored(source: EventTable) -> pl.LazyFrame:
+    whole = [part.location for part in source.parts if part.location is not None and part.stop is None]
+    frames = [pl.scan_parquet(whole, glob=False)] if whole else []
+    for part in source.parts:
+        if part.rows is not None:
+            frames.append(_cut(pl.DataFrame(part.rows).lazy(), part.stop))
+        elif part.stop is not None and part.location is not None:
+            frames.append(_cut(pl.scan_parquet(part.location, glob=False), part.stop))
+    empty = pl.DataFrame(stored_schema(source.version.schema).empty_table()).lazy()
+    return pl.concat(frames) if frames else empty
+
+
+def _cut(frame: pl.LazyFrame, stop: int | None) -> pl.LazyFrame:
+    return frame if stop is None else frame.filter(pl.col("sequence") < stop)
 
 
 def _files(locations: list[str]) -> pl.LazyFrame:

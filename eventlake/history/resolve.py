@@ -74,6 +74,21 @@ def _strange(at: Any) -> InvalidInputError:
     return InvalidInputError(f"expected {_FORMS}, found {at!r}", at=at)
 
 
+def instant_of(at: datetime | str) -> int:
+    """Microseconds of an aware datetime or RFC 3339 text.
+
+    Raises:
+        InvalidInputError: It is neither.
+    """
+    try:
+        return parse_instant(at) if isinstance(at, str) else _aware(at)
+    except ValueError as error:
+        if isinstance(error, InvalidInputError):
+            raise
+        message = f"expected an instant with a zone, found {at!r}: {error}"
+        raise InvalidInputError(message, at=at) from None
+
+
 def _aware(at: datetime) -> int:
     try:
         return micros(at)

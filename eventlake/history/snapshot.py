@@ -1,6 +1,7 @@
 """A snapshot: a read-only view of one checkpoint."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 import polars as pl
@@ -11,8 +12,10 @@ from eventlake.core.checkpoint import Checkpoint
 from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
 from eventlake.history import duckdb_sql, polars_scan
 from eventlake.history.pinned import PinnedHistory
-from eventlake.history.resolve import at_checkpoint
+from eventlake.history.polars_scan import AS_RECORDED, LATEST
+from eventlake.history.resolve import at_checkpoint, instant_of
 from eventlake.log.chain import open_chain
+from eventlake.tables.columns import shown_columns
 
 T = TypeVar("T")
 
@@ -88,7 +91,57 @@ class Snapshot:
             frame = frame.filter(pl.col("type").is_in([types] if isinstance(types, str) else list(types)))
         if subject is not None:
             frame = frame.filter(pl.col("subject") == subject)
-        return frame if columns is None else frame.select(_known(columns))
+        return frame if columns is None else frame.select(_known(columns, EVENT_COLUMNS))
+
+    def table(
+        self,
+        event_type: str,
+        columns: Sequence[str] | None = None,
+        *,
+        subject: str | None = None,
+        recursive: bool = False,
+        where: pl.Expr | None = None,
+        corrections: str = AS_RECORDED,
+        known_at: datetime | str | None = None,
+        version: int | None = None,
+    ) -> pl.LazyFrame:
+        """The events of one type as typed columns, lazily, in no order that means anything: sort by ``sequence``.
+
+        What is missing of the table is derived first, stored beside the lake, and shared from then on.
+
+        Args:
+            event_type: A registered one.
+            columns: Which columns; None for ``sequence, id, source, subject, time, recorded_at`` and the fields of the schema. A field that
+                has one of these names is called ``data_<name>``.
+            subject: Only events about exactly this subject.
+            recursive: And about those below it: ``/loan/7`` has ``/loan/7/payment/1`` below.
+            where: A condition on the columns.
+            corrections: ``as_recorded`` for every event; ``latest`` without those that were replaced or retracted, as of the watermark.
+            known_at: Only what was recorded before this instant, corrections as known then.
+            version: Of the schema; None for the newest.
+
+        Returns:
+            ``sequence`` Int64; ``time`` (the ``recorded_at`` of an event without one) and ``recorded_at`` Datetime[us, UTC]; ``id``,
+            ``source``, ``subject`` String; the fields in the types of the schema. What is absent or null in the payload is null.
+
+        Raises:
+            NotFoundError: The type has no schema, or no such version.
+            InvalidInputError: An unknown column, another word for ``corrections``, or an instant without a zone.
+            CorruptionError: A segment is damaged.
+        """
+        if corrections not in {AS_RECORDED, LATEST}:
+            message = f"expected corrections={AS_RECORDED!r} or {LATEST!r}, found {corrections!r}"
+            raise InvalidInputError(message)
+        before = None if known_at is None else instant_of(known_at)
+        source = self.read(lambda history: history.table(event_type, version, before))
+        frame = polars_scan.table(source, corrections)
+        if subject is not None:
+            frame = frame.filter(_about(subject, recursive=recursive))
+        shown = shown_columns(source.version.schema)
+        frame = frame.select(shown)
+        if where is not None:
+            frame = frame.filter(where)
+        return frame if columns is None else frame.select(_known(columns, shown))
 
     def collect(self, frame: pl.LazyFrame) -> pl.DataFrame:
         """Collects a frame made of ``scan``; where that fails, says whether a damaged segment is to blame.
@@ -161,9 +214,16 @@ class Snapshot:
         return f"Snapshot({self.checkpoint})"
 
 
-def _known(columns: Sequence[str]) -> list[str]:
-    unknown = [name for name in columns if name not in EVENT_COLUMNS]
+def _about(subject: str, *, recursive: bool) -> pl.Expr:
+    """The condition on ``subject``; as bounds, which readers of sorted files can use."""
+    exact = pl.col("subject") == subject
+    below = subject.rstrip("/") + "/"
+    return exact | ((pl.col("subject") >= below) & (pl.col("subject") < below[:-1] + chr(ord("/") + 1))) if recursive else exact
+
+
+def _known(columns: Sequence[str], among: Sequence[str]) -> list[str]:
+    unknown = [name for name in columns if name not in among]
     if unknown or isinstance(columns, str):
         message = f"unknown columns {unknown}" if unknown else f"expected a list of columns, found {columns!r}"
-        raise InvalidInputError(message, f"the columns are {', '.join(EVENT_COLUMNS)}.")
+        raise InvalidInputError(message, f"the columns are {', '.join(among)}.")
     return list(columns)

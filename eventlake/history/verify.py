@@ -24,6 +24,7 @@ from eventlake.history.report import Finding, Report, Tally
 from eventlake.history.resolve import at_checkpoint
 from eventlake.history.verify_events import look_at_events
 from eventlake.history.verify_manifest import hint_as_stored, verify_hint, verify_keys, verify_tiers
+from eventlake.history.verify_tables import verify_schemas, verify_tables
 from eventlake.log.chain import Chain, Entry, check_follows
 from eventlake.log.manifest import Manifest, Placed
 from eventlake.progress import task
@@ -55,6 +56,8 @@ def verify(storage: Storage, *, deep: bool = False, against: Checkpoint | None =
     named = verify_tiers(chain, files, tally)
     if census is not None:
         verify_keys(chain, census, tally)
+    verify_schemas(storage, files, {entry.commit.schemas for entry in entries.values()}, tally)
+    verify_tables(storage, files, tally)
     verify_hint(chain, hinted, max(entries, default=-1), tally)
     superseded = {segment.sha256 for entry in entries.values() for segment in entry.commit.segments} - set(current)
     unnamed = {path: size for path, size in files.items() if path not in named and layout.segment_sha256(path) not in current}
@@ -225,7 +228,8 @@ def _strangers(storage: Storage, files: dict[str, int], superseded: set[str], ta
     """Files that the head does not need. Those below ``builds/`` are judged with the datasets."""
     for path in files:
         sha256 = layout.segment_sha256(path) or layout.keys_sha256(path) or layout.rows_sha256(path)
-        known = path in {layout.LAKE, layout.HINT} or layout.commit_version(path) is not None or path.startswith(f"{layout.BUILDS}/")
+        elsewhere = path.startswith((f"{layout.BUILDS}/", f"{layout.SCHEMAS}/", f"{layout.TABLES}/"))
+        known = path in {layout.LAKE, layout.HINT} or layout.commit_version(path) is not None or elsewhere
         if known:
             continue
         if layout.is_temporary(path):

@@ -19,10 +19,12 @@ from eventlake.core.instants import format_instant
 from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError, StorageError
 from eventlake.log.chain import Chain
 from eventlake.log.commits import Delivered, append_commit, pause_after_lost_race
-from eventlake.log.duplicates import IN_THE_LAKE, known_problems, new_to
+from eventlake.log.duplicates import known_problems, new_to
 from eventlake.log.expectations import check_expectations
+from eventlake.log.intake import place
 from eventlake.log.known_ids import Incoming, known
 from eventlake.log.load import store_load
+from eventlake.log.meaning import hint_for, meaning_problems
 from eventlake.log.positions import earlier_receipt
 from eventlake.log.prepared import Prepared, prepare
 from eventlake.log.publish import publish
@@ -146,10 +148,12 @@ def _earlier_or_sound(chain: Chain, batch: Incoming, now: int, terms: Terms, sin
         return earlier
     check_expectations(chain, terms.expect)
     problems = known_problems(known(chain, batch, since), batch)
+    if isinstance(batch, Batch) and not since:
+        problems += meaning_problems(chain, batch)
     if batch.recorded_at is not None and batch.rows:
         problems += _clock_problems(chain, batch, batch.recorded_at, now)
     if problems:
-        raise InvalidEventsError(problems, IN_THE_LAKE)
+        raise InvalidEventsError(sorted(problems, key=place), hint_for(problems))
     if batch.sequence is not None and batch.sequence[0].as_py() != chain.watermark:
         found = batch.sequence[0].as_py()
         message = f"the batch expects the sequences from {found:,}, the next one is {chain.watermark:,}"

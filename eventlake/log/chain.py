@@ -25,7 +25,8 @@ from eventlake.log import hint
 from eventlake.log.key_index import KeyIndex
 from eventlake.log.manifest import Held, Manifest, Placed
 from eventlake.log.recent import own_keys
-from eventlake.log.stored import stored_events
+from eventlake.log.stored import read_catalogue, stored_events
+from eventlake.schemas.catalogue import Catalogue
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, probe
 
 _LOG = logging.getLogger(__name__)
@@ -60,18 +61,21 @@ class Chain:
         storage: Where the lake is.
         origin: The lake's name.
         created: Microseconds.
+        strict: Whether every event type needs a schema.
         head: The newest commit, or None in an empty lake.
         keys: By which commits are found again.
     """
 
-    def __init__(self, storage: Storage, origin: str, created: int) -> None:
+    def __init__(self, storage: Storage, origin: str, created: int, *, strict: bool = False) -> None:
         self.storage = storage
         self.origin = origin
         self.created = created
+        self.strict = strict
         self.head: Entry | None = None
         self._tail: list[Entry] = []
         self.keys = KeyIndex(storage, self._keys_again)
         self._folded: tuple[tuple[Tier, ...], Manifest] = ((), Manifest([], []))
+        self._catalogue: tuple[str | None, Catalogue] = (None, Catalogue())
 
     def extend(self, commit: Commit, data: bytes) -> Entry:
         """Adds the commit that follows the head, which this process has published or read."""
@@ -268,6 +272,21 @@ class Chain:
         return self.head.commit.fence if self.head else None
 
     @property
+    def schemas(self) -> str | None:
+        """SHA-256 of the catalogue of schemas at the head."""
+        return self.head.commit.schemas if self.head else None
+
+    def catalogue(self) -> Catalogue:
+        """The schemas at the head.
+
+        Raises:
+            CorruptionError: The document is damaged or missing.
+        """
+        if self._catalogue[0] != self.schemas:
+            self._catalogue = (self.schemas, read_catalogue(self.storage, self.schemas))
+        return self._catalogue[1]
+
+    @property
     def watermark(self) -> int:
         """Number of events."""
         return self.head.commit.stop if self.head else 0
@@ -339,7 +358,7 @@ def check_follows(commit: Commit, before: Entry | None, origin: str, path: str) 
         raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=path)
 
 
-def create_chain(storage: Storage, origin: str, created: int) -> Chain:
+def create_chain(storage: Storage, origin: str, created: int, *, strict: bool = False) -> Chain:
     """Makes an empty lake.
 
     Raises:
@@ -354,11 +373,11 @@ def create_chain(storage: Storage, origin: str, created: int) -> Chain:
         raise AlreadyExistsError(message, "give an empty or new folder.", uri=storage.uri)
     probe(storage)
     try:
-        storage.create(layout.LAKE, seal({"created": created, "format": FORMAT, "origin": origin}))
+        storage.create(layout.LAKE, seal({"created": created, "format": FORMAT, "origin": origin, "strict": strict}))
     except ObjectExistsError:
         message = f"there is a lake in {storage.uri} already"
         raise AlreadyExistsError(message, "open it with el.open(…); lakes are never overwritten.", uri=storage.uri) from None
-    return Chain(storage, origin, created)
+    return Chain(storage, origin, created, strict=strict)
 
 
 def _has_lake(storage: Storage) -> bool:
@@ -384,10 +403,10 @@ def open_chain(storage: Storage) -> Chain:
         raise NotFoundError(message, "make one with 'eventlake init' or el.create(…), or check the path.", uri=storage.uri) from None
     document = unseal(data, layout.LAKE)
     check_format(document, layout.LAKE, FORMAT)
-    origin, created = document.get("origin"), document.get("created")
-    if not isinstance(origin, str) or not isinstance(created, int):
+    origin, created, strict = document.get("origin"), document.get("created"), document.get("strict")
+    if not isinstance(origin, str) or not isinstance(created, int) or not isinstance(strict, bool):
         message = f"{layout.LAKE} is damaged: expected an origin and when it was created, found {document}"
         raise CorruptionError(message, "restore it from a backup.", path=layout.LAKE)
-    chain = Chain(storage, origin, created)
+    chain = Chain(storage, origin, created, strict=strict)
     chain.leap(hint.newest_version(storage, origin))
     return chain

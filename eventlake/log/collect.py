@@ -4,7 +4,7 @@ A fence is put up first. Whoever stored something before it, however long he sle
 anew; what was stored after it is younger than it. So nothing that a commit names, or will ever name, is among what is older.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -120,9 +120,12 @@ def _unneeded(chain: Chain, stored: Sequence[StoredObject]) -> Iterator[Unneeded
     modified = {item.path: item.modified for item in stored}
     dropped, needed = _dropped(chain)
     published = {parts[:2] for path in modified if (parts := layout.build_parts(path)) and parts[2] == layout.MANIFEST}
+    short = _short_ranges(modified)
     for item in stored:
         build = layout.build_parts(item.path)
-        if layout.is_temporary(item.path):
+        if item.path in short:
+            yield Unneeded(item.path, item.size_bytes, item.modified, "a longer part of the event table stands for it")
+        elif layout.is_temporary(item.path):
             yield Unneeded(item.path, item.size_bytes, item.modified, "left by an interrupted write")
         elif build is not None and build[:2] not in published:
             since = max(time for path, time in modified.items() if path.startswith(f"{layout.BUILDS}/{build[0]}/{build[1]}/"))
@@ -132,6 +135,22 @@ def _unneeded(chain: Chain, stored: Sequence[StoredObject]) -> Iterator[Unneeded
             since = item.modified if version is None else max(item.modified, modified.get(layout.commit_path(version), item.modified))
             reason = "no commit names it" if version is None else f"since commit {version} others stand for it"
             yield Unneeded(item.path, item.size_bytes, since, reason)
+
+
+def _short_ranges(paths: Iterable[str]) -> set[str]:
+    """The files of event tables whose events another file of the same table holds too, among more."""
+    tables: dict[str, list[tuple[int, int, str]]] = {}
+    for path in paths:
+        if found := layout.table_range(path):
+            tables.setdefault(found[0], []).append((found[1], -found[2], path))
+    short = set()
+    for ranges in tables.values():
+        furthest = -1
+        for _, stop, path in sorted(ranges):
+            if -stop <= furthest:
+                short.add(path)
+            furthest = max(furthest, -stop)
+    return short
 
 
 def _is_derived(path: str) -> bool:

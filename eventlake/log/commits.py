@@ -51,6 +51,7 @@ def plain_commit(
     placed: tuple[Segment, ...] = (),
     tiers: tuple[Tier, ...] | None = None,
     recent: Recent | None = None,
+    schemas: str | None = None,
 ) -> Commit:
     """The commit without events, of some kind, that would follow the head now.
 
@@ -62,7 +63,7 @@ def plain_commit(
     if tiers is not None and recent is not None:
         folded = recent_after(recent, chain.next_version, own)
         return replace(_after(chain, kind, commit_id, recorded_at, own), tiers=tiers, recent=folded)
-    return replace(_after(chain, kind, commit_id, recorded_at, own), segments=placed)
+    return replace(_after(chain, kind, commit_id, recorded_at, own), segments=placed, schemas=schemas or chain.schemas)
 
 
 def _after(chain: Chain, kind: str, commit_id: str, recorded_at: int, own: OwnKeys | KeyFile) -> Commit:
@@ -84,4 +85,5 @@ def _after(chain: Chain, kind: str, commit_id: str, recorded_at: int, own: OwnKe
         fence=chain.next_version if kind == "fence" else chain.fence,
         tiers=head.tiers if head else (),
         recent=recent_after(head.recent if head else NOTHING_RECENT, chain.next_version, own),
+        schemas=chain.schemas,
     )

@@ -19,9 +19,10 @@ from eventlake.errors import EventlakeError, InvalidEventsError, InvalidInputErr
 from eventlake.log.append import nothing, recorded_at
 from eventlake.log.chain import Chain
 from eventlake.log.commits import Delivered, append_commit, pause_after_lost_race
-from eventlake.log.duplicates import IN_THE_LAKE, known_problems
+from eventlake.log.duplicates import known_problems
 from eventlake.log.intake import checked_batch
 from eventlake.log.known_ids import known
+from eventlake.log.meaning import hint_for, meaning_problems
 from eventlake.log.positions import check_next, earlier_receipt
 from eventlake.log.prepared import Prepared, prepare
 from eventlake.log.publish import publish
@@ -112,7 +113,8 @@ def _commit(chain: Chain, members: Sequence[Member], now: int) -> None:
     waiting, attempt, checked = list(members), 0, 0
     prepared: Prepared | None = None
     while True:
-        before, admitted = admitted, _admit(chain, waiting, checked)
+        since = checked if prepared is not None and prepared.schemas == chain.schemas else 0
+        before, admitted = admitted, _admit(chain, waiting, since)
         checked = chain.next_version
         if not admitted:
             return
@@ -157,9 +159,10 @@ def _admit(chain: Chain, members: Sequence[Member], since: int) -> list[Member]:
     if not placed:
         return []
     together = _merged(placed)
-    if not len(doubled(together.sorted_keys)) and not known(chain, together, since):
+    fits = bool(since) or not meaning_problems(chain, together)
+    if fits and not len(doubled(together.sorted_keys)) and not known(chain, together, since):
         return placed
-    admitted = []
+    admitted: list[Member] = []
     taken: set[tuple[str, str]] = set()
     for member in placed:
         own = member.checked()
@@ -167,12 +170,20 @@ def _admit(chain: Chain, members: Sequence[Member], since: int) -> list[Member]:
         message = "(source, id) is in a batch before this one"
         problems = known_problems(known(chain, own, since), own)
         problems += [Problem(row, "id", message, pair) for row, pair in enumerate(pairs) if pair in taken]
+        problems += _meaning_after(chain, admitted, member)
         if problems:
-            member.outcome.set_exception(InvalidEventsError(problems, IN_THE_LAKE))
+            member.outcome.set_exception(InvalidEventsError(problems, hint_for(problems)))
         else:
             taken.update(pairs)
             admitted.append(member)
     return admitted if len(admitted) == len(placed) else _in_place(chain, admitted)
+
+
+def _meaning_after(chain: Chain, admitted: Sequence[Member], member: Member) -> list[Problem]:
+    """What is wrong with what a member means, once those before it in the group are in the lake."""
+    rows = sum(one.rows for one in admitted)
+    problems = meaning_problems(chain, _merged([*admitted, member]))
+    return [problem.shifted(-rows) for problem in problems if problem.row is not None and problem.row >= rows]
 
 
 def _in_place(chain: Chain, members: Sequence[Member]) -> list[Member]:

@@ -61,7 +61,7 @@ def checked_batch(events: Any, *, once: Callable[[Batch], Batch] | None = None) 
     if problems:
         if begun:
             begun.abandon()
-        raise InvalidEventsError(sorted(problems, key=_place), "correct the rows and append the batch again.")
+        raise InvalidEventsError(sorted(problems, key=place), "correct the rows and append the batch again.")
     return batch
 
 
@@ -71,7 +71,8 @@ def _follows_from(problem: Problem, blame: set[tuple[int | None, str]]) -> bool:
     return bool({(row, field), (None, field), (row, "event"), (row, "line")} & blame)
 
 
-def _place(problem: Problem) -> tuple[int, str]:
+def place(problem: Problem) -> tuple[int, str]:
+    """Sorts problems by row and field, those of whole columns first."""
     return (-1 if problem.row is None else problem.row, problem.field)
 
 

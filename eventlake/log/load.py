@@ -17,12 +17,15 @@ from eventlake.columns import segments
 from eventlake.columns.envelope import Batch
 from eventlake.columns.keys import Keys, distinct, doubled, rows_of, subject_keys
 from eventlake.columns.problems import Problem
+from eventlake.columns.schema import whole_columns
 from eventlake.core import layout
 from eventlake.errors import InvalidEventsError
 from eventlake.log.chain import Chain
-from eventlake.log.duplicates import IN_THE_LAKE, known_problems
-from eventlake.log.intake import checked_batch
+from eventlake.log.corrections import EVENT, References, references, settled, unsettled
+from eventlake.log.duplicates import known_problems
+from eventlake.log.intake import checked_batch, place
 from eventlake.log.known_ids import known
+from eventlake.log.meaning import hint_for, payload_problems
 from eventlake.log.prepared import Piece, Prepared, new_commit_id, store_pieces
 from eventlake.log.recent import own_keys, stored_where_large
 from eventlake.storage import Storage
@@ -43,6 +46,7 @@ class Load:
         sequence: The sequence that the first event expects, where it says so.
         next_version: The version that came next when the first part was stored.
         fence: The newest fence then.
+        schemas: The schemas that the parts were checked against.
     """
 
     storage: Storage
@@ -53,6 +57,7 @@ class Load:
     sequence: pa.Array | None
     next_version: int
     fence: int | None
+    schemas: str | None
 
     @property
     def rows(self) -> int:
@@ -70,14 +75,19 @@ class Load:
 
     def pairs(self, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
         """``source`` and ``id`` of some rows, ascending, read from their segments."""
-        found = [pl.DataFrame(schema={name: pl.String() for name in _KEY})]
+        return self.read(rows, _KEY)
+
+    def read(self, rows: npt.NDArray[np.int64], columns: list[str]) -> pl.DataFrame:
+        """Text columns of some rows, ascending, read from their segments."""
+        found = [pl.DataFrame(schema=dict.fromkeys(columns, pl.String()))]
         start = 0
         for piece in self.pieces:
             stop = start + len(piece.ranges.hashes)
             wanted = rows[(rows >= start) & (rows < stop)] - start
             if len(wanted):
                 path = layout.segment_path(piece.sha256)
-                found.append(pl.DataFrame(segments.decode(self.storage.read(path), path, _KEY).select(_KEY))[wanted])
+                table = segments.decode(self.storage.read(path), path, columns)
+                found.append(pl.DataFrame(whole_columns(table, columns))[wanted])
             start = stop
         return pl.concat(found)
 
@@ -85,7 +95,7 @@ class Load:
         """Ready to be committed."""
         commit_id = new_commit_id()
         keys = stored_where_large(self.storage, own_keys(self.sorted_keys, self.subjects, (), commit_id))
-        return Prepared(self.pieces, keys, commit_id, self.next_version, self.fence)
+        return Prepared(self.pieces, keys, commit_id, self.next_version, self.fence, self.schemas)
 
 
 def store_load(chain: Chain, tables: Iterable[pa.Table]) -> Load:
@@ -99,13 +109,14 @@ def store_load(chain: Chain, tables: Iterable[pa.Table]) -> Load:
         InvalidEventsError: With the problems of all parts.
         StorageError: The store failed.
     """
-    next_version, fence, watermark = chain.next_version, chain.fence, chain.watermark
+    next_version, fence, schemas, watermark = chain.next_version, chain.fence, chain.schemas, chain.watermark
     pieces: list[Piece] = []
     keys: list[Keys] = []
     subjects: list[Keys] = []
     clock: list[pa.Array] = []
     sequence: list[pa.Array] = []
     problems: list[Problem] = []
+    open_references: list[pl.DataFrame] = []
     for table in tables:
         rows = sum(map(len, keys))
         try:
@@ -114,7 +125,11 @@ def store_load(chain: Chain, tables: Iterable[pa.Table]) -> Load:
             problems += [problem.shifted(rows) for problem in error.problems]
             keys.append(np.empty(table.num_rows, np.uint64))
             continue
-        own = [*known_problems(known(chain, part), part), *_steps(part, rows, clock, sequence)]
+        own = [*known_problems(known(chain, part), part), *_steps(part, rows, clock, sequence), *payload_problems(chain, part)]
+        if (named := references(part)) is not None:
+            left, wrong = settled(named, part.frame.select(EVENT).with_row_index("at"))
+            open_references.append(left.frame.with_columns(pl.col("row") + rows))
+            own += wrong
         problems += [problem.shifted(rows) for problem in own]
         if not problems:
             pieces += store_pieces(chain.storage, part.encoding, watermark + rows, lambda _: None)
@@ -133,10 +148,11 @@ def store_load(chain: Chain, tables: Iterable[pa.Table]) -> Load:
         sequence=sequence[0] if sequence else None,
         next_version=next_version,
         fence=fence,
+        schemas=schemas,
     )
-    problems = problems or _twice(load)
+    problems = problems or [*_twice(load), *_dangling(chain, load, open_references)]
     if problems:
-        raise InvalidEventsError(problems, IN_THE_LAKE)
+        raise InvalidEventsError(sorted(problems, key=place), hint_for(problems))
     return load
 
 
@@ -160,3 +176,13 @@ def _twice(load: Load) -> list[Problem]:
             message = f"expected (source, id) once in a batch, it stands in row {seen:,} already"
             problems.append(Problem(row, "id", message, (source, event_id)))
     return problems
+
+
+def _dangling(chain: Chain, load: Load, named: Sequence[pl.DataFrame]) -> list[Problem]:
+    """The corrections of an event that stands neither in an earlier part nor in the lake."""
+    if not named:
+        return []
+    references_ = References(pl.concat(named))
+    rows = rows_of(load.keys, references_.keys)
+    left, problems = settled(references_, load.read(rows, EVENT).with_columns(at=pl.Series(rows)))
+    return [*problems, *unsettled(chain, left)]

@@ -65,6 +65,7 @@ class Prepared:
         commit_id: One of those keys: says whose attempt the commit is.
         next_version: The version that came next when this was begun.
         fence: The newest fence then.
+        schemas: The schemas that the events were checked against.
     """
 
     pieces: tuple[Piece, ...]
@@ -72,10 +73,14 @@ class Prepared:
     commit_id: str
     next_version: int
     fence: int | None
+    schemas: str | None
 
     def holds(self, chain: Chain) -> bool:
-        """Whether a commit may name it: after another fence it may be just what a garbage collector is deleting."""
-        return self.fence == chain.fence
+        """Whether a commit may name it.
+
+        After another fence it may be just what a garbage collector is deleting; after another schema it may not be what that asks for.
+        """
+        return (self.fence, self.schemas) == (chain.fence, chain.schemas)
 
     def at(self, start: int) -> tuple[Segment, ...]:
         """The segments, with the first event at the sequence ``start``."""
@@ -106,12 +111,12 @@ def prepare(chain: Chain, batch: Batch, positions: Sequence[Position]) -> Prepar
     Raises:
         StorageError: The store failed.
     """
-    next_version, fence, commit_id = chain.next_version, chain.fence, new_commit_id()
+    next_version, fence, schemas, commit_id = chain.next_version, chain.fence, chain.schemas, new_commit_id()
     encoding = batch.encoding
     keys = stored_where_large(chain.storage, own_keys(batch.sorted_keys, subject_keys(batch.frame), positions, commit_id))
     with task("appending events", batch.rows) as advance:
         pieces = tuple(store_pieces(chain.storage, encoding, chain.watermark, advance))
-    return Prepared(pieces, keys, commit_id, next_version, fence)
+    return Prepared(pieces, keys, commit_id, next_version, fence, schemas)
 
 
 def store_pieces(storage: Storage, encoding: Encoding, start: int, advance: Advance) -> Iterator[Piece]:

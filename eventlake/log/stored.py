@@ -8,6 +8,7 @@ from eventlake.core.canonical import sha256_hex
 from eventlake.core.merkle import CompactRange
 from eventlake.core.segment import Segment
 from eventlake.errors import CorruptionError
+from eventlake.schemas.catalogue import Catalogue
 from eventlake.storage import ObjectMissingError, Storage
 
 
@@ -45,6 +46,27 @@ def stored_events(storage: Storage, segment: Segment, columns: list[str] | None 
         CorruptionError: The file is gone, or its bytes are not those that were written.
     """
     return segments.decode(checked_bytes(storage, segment), layout.segment_path(segment.sha256), columns)
+
+
+def read_catalogue(storage: Storage, sha256: str | None) -> Catalogue:
+    """The catalogue of schemas with this hash; an empty one for None.
+
+    Raises:
+        CorruptionError: It is gone, or not what was written.
+    """
+    if sha256 is None:
+        return Catalogue()
+    path = layout.schemas_path(sha256)
+    try:
+        data = storage.read(path)
+    except ObjectMissingError as error:
+        message = f"the schemas are missing ({path})"
+        raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path) from error
+    found = sha256_hex(data)
+    if found != sha256:
+        message = f"the schemas are not what was written: expected sha256 {sha256}, read {found} ({path})"
+        raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path)
+    return Catalogue.decode(data, path)
 
 
 def part_of(storage: Storage, segment: Segment, first: int, last: int) -> CompactRange:

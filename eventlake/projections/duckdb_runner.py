@@ -14,8 +14,12 @@ import pyarrow as pa
 from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.core.dataset import Parameter
 from eventlake.errors import InvalidInputError, InvalidProjectionError
-from eventlake.history.duckdb_sql import SAFE, connect, quoted, select
+from eventlake.history.duckdb_sql import SAFE, connect, identifier, quoted, select, tables_hint, tables_read
 from eventlake.history.pinned import PinnedHistory
+from eventlake.history.polars_scan import LATEST
+from eventlake.projections.rows import Ran
+from eventlake.schemas.catalogue import Catalogue
+from eventlake.tables.columns import shown_columns, stored_schema
 
 VERSION = duckdb.__version__
 SETTINGS: dict[str, str | int | bool] = {"memory_limit": "4GB", "preserve_insertion_order": True, "threads": 1}
@@ -24,23 +28,25 @@ _PURE_TABLE_FUNCTIONS = frozenset({"generate_series", "range", "unnest"})
 _SHADOW_TYPES = {"sequence": "BIGINT", "time": "TIMESTAMPTZ", "recorded_at": "TIMESTAMPTZ"}
 
 
-def run(name: str, query: str, history: PinnedHistory, spine: pa.Table | None, parameters: Mapping[str, Parameter]) -> pa.Table:
+def run(name: str, query: str, history: PinnedHistory, spine: pa.Table | None, parameters: Mapping[str, Parameter]) -> Ran:
     """The rows of one SELECT over ``events`` and ``spine``.
 
     Raises:
         InvalidProjectionError: DuckDB refuses the query, or it asks for anything but the history and the spine.
     """
-    tables = "the table events" if spine is None else "the tables events and spine"
-    hint = f"a projection reads {tables} and nothing else; events has the columns {', '.join(EVENT_COLUMNS)}."
+    hint = (
+        f"a projection reads the history{'' if spine is None else ', the table spine'} and nothing else; {tables_hint(history.catalogue)}"
+    )
     try:
         # Bound over empty tables first, where there is no file to open: a segment read by its path could show what is beyond the watermark.
-        with _shadow(spine) as shadow:
+        with _shadow(query, history.catalogue, spine) as shadow:
             select(shadow, query, parameters, run=False)
-        with connect(history, SETTINGS) as connection:
+        connection, files = connect(history, query, SETTINGS)
+        with connection:
             if spine is not None:
                 connection.register("spine", spine)
-            _lock_down(connection, history)
-            return select(connection, query, parameters)
+            _lock_down(connection, [*(history.locations() or []), *files])
+            return Ran(select(connection, query, parameters), _schemas_read(query, history.catalogue))
     except duckdb.Error as error:
         message = f"projection {name}: DuckDB refused the query: {error}"
         raise InvalidProjectionError(message, hint, projection=name) from error
@@ -49,26 +55,39 @@ def run(name: str, query: str, history: PinnedHistory, spine: pa.Table | None, p
         raise InvalidProjectionError(message, hint, projection=name) from error
 
 
-def _lock_down(connection: duckdb.DuckDBPyConnection, history: PinnedHistory) -> None:
-    files = ", ".join(quoted(path) for path in history.locations() or [])
-    connection.execute(f"SET allowed_paths = [{files}]")
+def _schemas_read(query: str, catalogue: Catalogue) -> dict[str, str]:
+    """The event types that the query reads as tables, each with the hash of the schema."""
+    return {name.event_type: catalogue.version(name.event_type).schema_hash for name in tables_read(query, catalogue)}
+
+
+def _lock_down(connection: duckdb.DuckDBPyConnection, files: list[str]) -> None:
+    connection.execute(f"SET allowed_paths = [{', '.join(map(quoted, files))}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
 
 
-def _shadow(spine: pa.Table | None) -> duckdb.DuckDBPyConnection:
+def _shadow(query: str, catalogue: Catalogue, spine: pa.Table | None) -> duckdb.DuckDBPyConnection:
     """A locked database with empty tables of the right columns: what binds here reads nothing but them."""
     columns = ", ".join(f"{name} {_SHADOW_TYPES.get(name, 'VARCHAR')}" for name in EVENT_COLUMNS)
     connection = duckdb.connect(":memory:", config=dict(SAFE))
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute(f"CREATE TABLE events ({columns})")
     if spine is not None:
-        connection.register("spine_rows", spine.slice(0, 0))
-        connection.execute("CREATE TABLE spine AS SELECT * FROM spine_rows")
-        connection.unregister("spine_rows")
+        _create_empty(connection, "spine", spine)
+    connection.execute(f"CREATE SCHEMA {LATEST}")
+    for name in tables_read(query, catalogue):
+        schema = catalogue.version(name.event_type).schema
+        target = identifier(name.event_type) if name.corrections != LATEST else f"{LATEST}.{identifier(name.event_type)}"
+        _create_empty(connection, target, stored_schema(schema).empty_table().select(shown_columns(schema)))
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
+
+
+def _create_empty(connection: duckdb.DuckDBPyConnection, target: str, table: pa.Table) -> None:
+    connection.register("rows of it", table.slice(0, 0))
+    connection.execute(f'CREATE TABLE {target} AS SELECT * FROM "rows of it"')  # noqa: S608 - a quoted name
+    connection.unregister("rows of it")
 
 
 def reads_clock(query: str, history: PinnedHistory, spine: pa.Table | None) -> bool:
@@ -76,26 +95,26 @@ def reads_clock(query: str, history: PinnedHistory, spine: pa.Table | None) -> b
 
     Asked of DuckDB's bound plan over empty tables. What cannot be planned so (some queries with parameters) counts as reading it.
     """
-    with _shadow(spine) as connection:
+    with _shadow(query, history.catalogue, spine) as connection:
         sql = "SELECT json_serialize_plan(?, skip_null := true, skip_empty := true, optimize := false)"
         plan = json.loads(connection.execute(sql, [query]).fetchall()[0][0])
     if plan.get("error"):
         return True
-    seen = _columns_read(plan)
+    seen = _columns_read(plan, frozenset(history.catalogue.types))
     return bool({"recorded_at", _ELSEWHERE} & seen) or ("time" in seen and history.undated)
 
 
-def _columns_read(node: Any) -> set[str]:
-    """The columns of ``events`` that a serialised plan reads anywhere, and ``_ELSEWHERE`` where it reads DuckDB's own catalogue."""
+def _columns_read(node: Any, types: frozenset[str]) -> set[str]:
+    """The columns of ``events`` and event tables that a serialised plan reads anywhere; ``_ELSEWHERE`` for DuckDB's own catalogue."""
     if isinstance(node, list):
-        return set().union(*map(_columns_read, node))
+        return set().union(*(_columns_read(item, types) for item in node))
     if not isinstance(node, dict):
         return set()
-    columns = _columns_read(list(node.values()))
+    columns = _columns_read(list(node.values()), types)
     if node.get("type") != "LOGICAL_GET":
         return columns
     table = node.get("function_data", {}).get("table")
-    if table == "events":
+    if table == "events" or table in types:
         names = node["names"]
         return columns | {names[reference["index"]] for reference in node["column_indexes"] if reference["index"] < len(names)}
     known = table == "spine" or node["qname"]["path"][-1] in _PURE_TABLE_FUNCTIONS

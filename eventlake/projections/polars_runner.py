@@ -15,6 +15,7 @@ from eventlake.core.dataset import Parameter
 from eventlake.errors import EventlakeError, InvalidProjectionError, SchemaMismatchError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.snapshot import Snapshot
+from eventlake.projections.rows import Ran
 
 VERSION = pl.__version__
 SETTINGS: dict[str, str | int | bool] = {"engine": "in-memory"}
@@ -22,7 +23,7 @@ SETTINGS: dict[str, str | int | bool] = {"engine": "in-memory"}
 
 def run(
     name: str, function: Callable[..., Any], history: PinnedHistory, spine: pa.Table | None, parameters: Mapping[str, Parameter]
-) -> pa.Table:
+) -> Ran:
     """The rows of the LazyFrame that ``function`` returns.
 
     Raises:
@@ -38,9 +39,10 @@ def run(
         message = f"projection {name}: the function must take ({given}): {error}"
         raise InvalidProjectionError(message, projection=name) from error
     try:
-        frame = function(_ScanOnly(history), **arguments)
+        snapshot = _ScanOnly(history)
+        frame = function(snapshot, **arguments)
         if isinstance(frame, pl.LazyFrame):
-            return to_arrow(frame.collect(engine="in-memory"))
+            return Ran(to_arrow(frame.collect(engine="in-memory")), snapshot.schemas)
     except EventlakeError:
         raise
     except Exception as error:
@@ -52,7 +54,28 @@ def run(
 
 
 class _ScanOnly(Snapshot):
-    """What a Python projection is handed: DuckDB under another engine's name would be in no recipe."""
+    """What a Python projection is handed: DuckDB under another engine's name would be in no recipe.
+
+    Attributes:
+        schemas: Hashes of the schemas of the event tables that were asked for.
+    """
+
+    def __init__(self, history: PinnedHistory) -> None:
+        super().__init__(history)
+        self.schemas: dict[str, str] = {}
+
+    def table(self, event_type: str, *arguments: Any, **named: Any) -> pl.LazyFrame:
+        """See ``Snapshot.table``; always under the newest schema, which the recipe pins.
+
+        Raises:
+            InvalidProjectionError: A version is named.
+        """
+        if named.get("version") is not None:
+            message = "a projection reads the schema that its recipe pins; it cannot name a version"
+            raise InvalidProjectionError(message, "leave out version=.")
+        frame = super().table(event_type, *arguments, **named)
+        self.schemas[event_type] = self.history.catalogue.version(event_type).schema_hash
+        return frame
 
     def sql(self, query: str, /, **parameters: Any) -> NoReturn:
         """Refused.

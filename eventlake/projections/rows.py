@@ -1,5 +1,6 @@
 """From what an engine returned to a dataset's rows: declared types, a unique key, the key's order, and pandera at the door."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -16,6 +17,19 @@ _SHOWN = 10
 
 Types = dict[str, pa.DataType] | None
 """Declared output types by column, as normal Arrow types; None where nothing is declared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What an engine made of a projection.
+
+    Attributes:
+        rows: As the engine returned them.
+        schemas: Event type to hash of the schema, for every event table that was read.
+    """
+
+    rows: pa.Table
+    schemas: dict[str, str]
 
 
 def declared_types(schema: Any) -> Types:

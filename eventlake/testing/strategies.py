@@ -69,20 +69,35 @@ def stored_event(draw: Draw, ids: SearchStrategy[str] = TEXT, types: SearchStrat
         "extensions": EXTENSIONS,
         "data": PAYLOADS.filter(lambda text: text != "null"),
     }
-    chosen = draw(st.sets(st.sampled_from([*optional, "corrects", "correction"])))
+    chosen = draw(st.sets(st.sampled_from(list(optional))))
     usual = st.sampled_from(["loan.granted", "payment.missed", 'odd "type"']) | TEXT.filter(lambda text: text not in RESERVED_TYPES)
     made = {"id": draw(ids), "source": draw(st.sampled_from(["core", "ünï/2", "'"])), "type": draw(types or usual)}
-    made |= {name: draw(optional[name]) for name in optional if name in chosen}
-    if "corrects" in chosen:
-        made["corrects"] = made["id"] + "-before"
-        if "correction" in chosen:
-            made["correction"] = draw(st.sampled_from(["replace", "retract"]))
+    return made | {name: draw(optional[name]) for name in optional if name in chosen}
+
+
+@st.composite
+def stored_events(draw: Draw, min_size: int = 0, max_size: int = 10, *, corrections: bool = True) -> list[Event]:
+    """Events with distinct ``(source, id)``, as the lake stores them; with ``corrections`` some correct an earlier one."""
+    events: list[Event] = draw(
+        st.lists(stored_event(), min_size=min_size, max_size=max_size, unique_by=lambda event: (event["source"], event["id"]))
+    )
+    for number in range(1, len(events)):
+        if corrections and draw(st.integers(0, 4)) == 0:
+            events[number] = draw(_correction(events, number))
+    return events
+
+
+@st.composite
+def _correction(draw: Draw, events: list[Event], number: int) -> Event:
+    """An event made a correction of one before it, where that leaves ``(source, id)`` distinct."""
+    target, event = events[draw(st.integers(0, number - 1))], events[number]
+    if any((other["source"], other["id"]) == (target["source"], event["id"]) for other in events if other is not event):
+        return event
+    made = {name: value for name, value in event.items() if name not in {"source", "type", "subject"}}
+    made |= {name: target[name] for name in ("source", "type", "subject") if name in target}
+    made["corrects"] = target["id"]
+    made |= draw(st.sampled_from([{}, {"correction": "replace"}, {"correction": "retract"}]))
     return made
-
-
-def stored_events(min_size: int = 0, max_size: int = 10) -> SearchStrategy[list[Event]]:
-    """Events with distinct ``(source, id)``, as the lake stores them."""
-    return st.lists(stored_event(), min_size=min_size, max_size=max_size, unique_by=lambda event: (event["source"], event["id"]))
 
 
 def events(min_size: int = 0, max_size: int = 10) -> SearchStrategy[list[Event]]:

@@ -4,6 +4,7 @@ moto checks for an object before it stores one, without a lock, so that now and 
 of S3; that a race has one winner is shown elsewhere.
 """
 
+import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -34,8 +35,6 @@ def bucket(endpoint, monkeypatch, request):
         "AWS_SECRET_ACCESS_KEY": "test",
     }.items():
         monkeypatch.setenv(name, value)
-    import boto3
-
     name = f"lake-{abs(hash(request.node.nodeid))}"
     boto3.client("s3", endpoint_url=endpoint, region_name=REGION).create_bucket(Bucket=name)
     return name

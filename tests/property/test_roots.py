@@ -41,7 +41,7 @@ def test_every_input_format_gives_the_naive_root(form, batch):
 
 
 @settings(max_examples=25)
-@given(stored_events(min_size=1, max_size=6), st.data())
+@given(stored_events(min_size=1, max_size=6, corrections=False), st.data())
 def test_a_history_with_one_other_event_has_another_root(history, data):
     place = data.draw(st.integers(0, len(history) - 1))
     other = data.draw(stored_event(ids=st.just("new id")))

@@ -1,0 +1,93 @@
+"""The commands below ``eventlake schema``."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import eventlake.lake as lakes
+from eventlake.cli import documents, output
+from eventlake.core.card import Card
+from eventlake.errors import InvalidInputError
+from eventlake.schemas.catalogue import Version
+from eventlake.schemas.evolution import changes
+
+app = typer.Typer(help="Schemas per event type: list, show, infer, register, diff.", no_args_is_help=True, rich_markup_mode=None)
+
+LakeArgument = Annotated[str, typer.Argument(metavar="LAKE", help="The lake: a folder or file:// URI.")]
+TypeArgument = Annotated[str, typer.Argument(metavar="TYPE", help="The event type, such as payment.received.")]
+VersionOption = Annotated[int | None, typer.Option("--version", min=1, help="Which version. Default: the newest.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_(lake: LakeArgument, *, as_json: JsonOption = False) -> None:
+    """List the registered schemas."""
+    found = [version for versions in lakes.open(lake).schemas().values() for version in versions]
+    rows = tuple((one.schema.event_type, str(one.number), f"{one.since:,}", one.schema_hash[:12]) for one in found)
+    card = Card("schemas", (), ("event type", "version", "since", "schema_hash"), rows)
+    output.show(card, [documents.schema(one) for one in found], as_json=as_json)
+
+
+@app.command()
+def show(lake: LakeArgument, event_type: TypeArgument, version: VersionOption = None, *, as_json: JsonOption = False) -> None:
+    """Show one schema; with --json as a JSON Schema among its facts."""
+    found = _version(lake, event_type, version)
+    output.show(found.card(), documents.schema(found), as_json=as_json)
+
+
+@app.command()
+def infer(lake: LakeArgument, event_type: TypeArgument, *, as_json: JsonOption = False) -> None:
+    """Propose a JSON Schema from the payloads: the schema to stdout, the reasons to stderr. Registers nothing."""
+    with output.progress():
+        proposal = lakes.open(lake).infer_schema(event_type)
+    if not as_json:
+        output.draw(proposal.card(), output.err)
+        sys.stdout.write(json.dumps(proposal.json_schema(), indent=2, ensure_ascii=False) + "\n")
+        return
+    reasons = [{"field": path, "type": kind, "why": why} for path, kind, why in proposal.reasons]
+    sys.stdout.write(json.dumps({"schema": proposal.json_schema(), "reasons": reasons}, ensure_ascii=False) + "\n")
+
+
+@app.command()
+def register(
+    lake: LakeArgument,
+    event_type: TypeArgument,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A JSON Schema of the payload; '-' reads stdin.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Register a schema, or a new version of one: payloads become columns, and what does not fit is refused from now on."""
+    with output.progress():
+        found = lakes.open(lake).register(event_type, _json(file))
+    output.show(found.card(), documents.schema(found), as_json=as_json)
+
+
+@app.command()
+def diff(
+    lake: LakeArgument,
+    event_type: TypeArgument,
+    old: Annotated[int, typer.Argument(metavar="OLD", min=1, help="The version compared.")],
+    new: Annotated[int | None, typer.Argument(metavar="NEW", min=1, help="With this one. Default: the newest.")] = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what changed between two versions of a schema."""
+    before, after = _version(lake, event_type, old), _version(lake, event_type, new)
+    rows = tuple(changes(before.schema.payload, after.schema.payload))
+    card = Card(f"{event_type}: version {before.number} to {after.number}", (), ("field", "before", "after"), rows)
+    output.show(card, [{"field": path, "before": one, "after": other} for path, one, other in rows], as_json=as_json)
+
+
+def _version(lake: str, event_type: str, number: int | None) -> Version:
+    return lakes.open(lake).schema(event_type, number)
+
+
+def _json(file: str) -> Any:
+    try:
+        return json.loads(sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        message = f"{file} is not a JSON Schema: {error}"
+        raise InvalidInputError(message, "'eventlake schema infer LAKE TYPE' prints one to begin with.", path=file) from error

@@ -1,0 +1,118 @@
+"""Registering a schema: a catalogue with one more version, named by a commit, after a look at what the lake holds of that type already."""
+
+from contextlib import suppress
+
+import numpy as np
+import pyarrow.compute as pc
+
+from eventlake.columns.problems import shorten
+from eventlake.columns.schema import whole_columns
+from eventlake.core import layout
+from eventlake.core.canonical import sha256_hex
+from eventlake.errors import InvalidInputError, SchemaMismatchError
+from eventlake.log.chain import Chain
+from eventlake.log.commits import pause_after_lost_race, plain_commit
+from eventlake.log.publish import publish
+from eventlake.log.stored import stored_events
+from eventlake.progress import task
+from eventlake.schemas.catalogue import Catalogue, Version
+from eventlake.schemas.definition import Schema
+from eventlake.schemas.evolution import obstacles
+from eventlake.schemas.parse import parse
+from eventlake.storage import ObjectExistsError
+
+_SHOWN = 10
+_MOST_PROBLEMS = 1_000
+"""A history that does not fit is not read to its end."""
+
+
+def register(chain: Chain, schema: Schema) -> Version:
+    """Makes ``schema`` the newest version of its type; nothing where it is that already.
+
+    Args:
+        chain: The lake's log; refreshed to the new head.
+        schema: What every event of the type must fit, those that the lake holds included.
+
+    Raises:
+        InvalidInputError: It cannot follow the version before, or the name of the type is taken but for its case.
+        SchemaMismatchError: Events of the lake do not fit it; they are named.
+        CommitUnknownError: The store failed while the commit was published.
+        StorageError: The store failed before; nothing was registered.
+    """
+    checked = attempt = 0
+    while True:
+        chain.refresh()
+        before = chain.catalogue()
+        newest = before.newest(schema.event_type)
+        if newest is not None and newest.schema == schema:
+            return newest
+        if newest is not None:
+            check_follows(newest.schema, schema)
+        checked = _check_history(chain, schema, checked)
+        version = _publish(chain, before.with_schema(schema, chain.watermark), schema)
+        if version is not None:
+            return version
+        attempt += 1
+        pause_after_lost_race(attempt)
+
+
+def check_follows(old: Schema, new: Schema) -> None:
+    """Refuses a schema under which older payloads would be invalid, or read as other values.
+
+    Raises:
+        InvalidInputError: With every obstacle.
+    """
+    found = list(obstacles(old.payload, new.payload))
+    if found:
+        lines = "\n".join(f"  field {path or '(payload)'}: {reason}" for path, reason in found)
+        message = f"the schema of {new.event_type} cannot follow the one before:\n{lines}"
+        hint = "a version may add fields that are not required, digits, enum values; make anything else a new event type."
+        raise InvalidInputError(message, hint, event_type=new.event_type)
+
+
+def _publish(chain: Chain, catalogue: Catalogue, schema: Schema) -> Version | None:
+    """The registered version; None where somebody else has committed meanwhile."""
+    data = catalogue.encode()
+    sha256 = sha256_hex(data)
+    # What is there already is the same bytes, or whoever reads it says so. Nothing ever collects it.
+    with suppress(ObjectExistsError):
+        chain.storage.create(layout.schemas_path(sha256), data)
+    expected = chain.next_version
+    with chain.storage.turn(layout.LOG):
+        chain.refresh()
+        if chain.next_version > expected:
+            return None
+        commit = plain_commit(chain, "schema", schemas=sha256)
+        encoded = commit.encode()
+        if not publish(chain.storage, commit, encoded):
+            return None
+        chain.published(commit, encoded)
+    return chain.catalogue().newest(schema.event_type)
+
+
+def _check_history(chain: Chain, schema: Schema, start: int) -> int:
+    """Checks the type's events from the sequence ``start`` on; gives the sequence up to which they were.
+
+    Raises:
+        SchemaMismatchError: Some do not fit.
+    """
+    found: list[str] = []
+    placed = [segment for _, segment in chain.segments(start, chain.watermark) if schema.event_type in dict(segment.types)]
+    with task(f"checking {schema.event_type}", len(placed)) as advance:
+        for segment in placed:
+            table = whole_columns(stored_events(chain.storage, segment, ["type", "data"]), ["type", "data"])
+            rows = np.flatnonzero(pc.equal(table.column("type"), schema.event_type).to_numpy())
+            payloads = table.column("data").take(rows)
+            for problem in parse(payloads, schema.payload).problems:
+                sequence = segment.start + int(rows[problem.row or 0])
+                what = "" if problem.found is None else f", found {shorten(problem.found)}"
+                found.append(f"  sequence {sequence:,}, field {problem.field}: {problem.message}{what}")
+            advance(1)
+            if len(found) >= _MOST_PROBLEMS:
+                break
+    if found:
+        more = f"\n  … and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
+        message = f"{len(found):,} values in the lake do not fit the schema of {schema.event_type}, nothing was registered:\n"
+        hint = "lake.infer_schema proposes one that fits; what never fitted needs a new event type."
+        raise SchemaMismatchError(message + "\n".join(found[:_SHOWN]) + more, hint, event_type=schema.event_type, failures=len(found))
+    return chain.watermark

@@ -1,0 +1,140 @@
+"""All schemas of a lake: per event type its versions, in one small document that commits name by its hash."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from eventlake.core.canonical import seal, unseal
+from eventlake.core.card import Card
+from eventlake.core.formats import check_format
+from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
+from eventlake.schemas.definition import Schema
+
+FORMAT = 0
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Version:
+    """A schema as it was registered.
+
+    Attributes:
+        schema: The fields.
+        number: From 1, per event type.
+        since: The watermark at which it was registered; events from there on were checked against it when they were appended.
+    """
+
+    schema: Schema
+    number: int
+    since: int
+
+    @property
+    def schema_hash(self) -> str:
+        """SHA-256 of what reading with this version depends on, hex."""
+        return self.schema.schema_hash
+
+    def card(self) -> Card:
+        """What to show."""
+        name = self.schema.event_type
+        facts = (("schema_hash", self.schema_hash), ("registered at", f"watermark {self.since:,}"))
+        rows = tuple((path, kind, "required" if required else "") for path, kind, required in self.schema.lines())
+        return Card(f"schema of {name}, version {self.number}", facts, ("field", "type", ""), rows)
+
+    def __repr__(self) -> str:
+        """The card's title."""
+        return f"<Version: {self.card().title}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The registered schemas by event type, oldest version first."""
+
+    types: Mapping[str, tuple[Version, ...]] = field(default_factory=dict)
+
+    def newest(self, event_type: str) -> Version | None:
+        """The version that a new event is checked against; None where the type has no schema."""
+        versions = self.types.get(event_type)
+        return versions[-1] if versions else None
+
+    def version(self, event_type: str, number: int | None = None) -> Version:
+        """One version, the newest for None.
+
+        Raises:
+            NotFoundError: The type has no schema, or no such version.
+        """
+        versions = self.types.get(event_type, ())
+        if not versions:
+            message = f"no schema is registered for {event_type!r}"
+            known = ", ".join(sorted(self.types)) or "none"
+            raise NotFoundError(
+                message, f"lake.register({event_type!r}, schema) makes it a table. Registered: {known}.", event_type=event_type
+            )
+        if number is not None and not 1 <= number <= len(versions):
+            message = f"expected a version of {event_type} from 1 to {len(versions)}, found {number}"
+            raise NotFoundError(message, event_type=event_type)
+        return versions[-1 if number is None else number - 1]
+
+    def by_hash(self, event_type: str, schema_hash: str) -> Version:
+        """The version with this hash.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        for version in self.types.get(event_type, ()):
+            if version.schema_hash == schema_hash:
+                return version
+        message = f"no schema of {event_type!r} has the hash {schema_hash}"
+        raise NotFoundError(message, "'eventlake schema list' lists them.", event_type=event_type)
+
+    def pinned(self, schemas: Mapping[str, str]) -> Self:
+        """The catalogue as it was when these schemas (event type to hash) were the newest of their types; other types as they are.
+
+        Raises:
+            NotFoundError: One of them is not in it.
+        """
+        types = dict(self.types)
+        for event_type, schema_hash in schemas.items():
+            types[event_type] = types.get(event_type, ())[: self.by_hash(event_type, schema_hash).number]
+        return replace(self, types=types)
+
+    def with_schema(self, schema: Schema, since: int) -> Self:
+        """With one more version.
+
+        Raises:
+            InvalidInputError: Another event type has that name but for its case.
+        """
+        name = schema.event_type
+        double = next((other for other in self.types if other != name and other.casefold() == name.casefold()), None)
+        if double is not None:
+            message = f"event types {double!r} and {name!r} would be one table in SQL, which does not know case"
+            raise InvalidInputError(message, "give the type another name.", event_type=name)
+        versions = self.types.get(name, ())
+        return replace(self, types={**self.types, name: (*versions, Version(schema, len(versions) + 1, since))})
+
+    def encode(self) -> bytes:
+        """The bytes of the document."""
+        types = {
+            name: [{"schema": version.schema.document(), "since": version.since} for version in versions]
+            for name, versions in self.types.items()
+        }
+        return seal({"format": FORMAT, "types": types})
+
+    @classmethod
+    def decode(cls, data: bytes, where: str) -> Self:
+        """The inverse of ``encode``.
+
+        Raises:
+            UnsupportedFormatError: Written by a newer eventlake.
+            CorruptionError: Damaged.
+        """
+        document = unseal(data, where)
+        check_format(document, where, FORMAT)
+        try:
+            types = {name: tuple(_version(*numbered) for numbered in enumerate(found, 1)) for name, found in document["types"].items()}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            message = f"{where} is no catalogue of schemas: {error!r}"
+            raise CorruptionError(message, "run 'eventlake verify LAKE'; restore the file from a backup.", path=where) from error
+        return cls(types)
+
+
+def _version(number: int, document: Mapping[str, Any]) -> Version:
+    return Version(Schema.from_document(document["schema"]), number, document["since"])

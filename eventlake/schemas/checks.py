@@ -1,0 +1,116 @@
+"""What a column of values must keep to be of a field's type: looked at as a whole, without a word on which row does not.
+
+Dates and instants arrive as text and leave as what they are.
+"""
+
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eventlake.columns.schema import INSTANT
+from eventlake.core.instants import MAX_US, MIN_US
+from eventlake.schemas.definition import FieldType
+
+_DATE = r"^(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})-[0-9]{2}-[0-9]{2}$"
+_OFFSET = r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+_INSTANT = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(?:\.[0-9]{{1,6}})?{_OFFSET}$"
+_ARROW = {
+    "bool": pa.bool_(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "utf8": pa.string(),
+    "date": pa.date32(),
+    "timestamp": INSTANT,
+}
+
+
+class OddError(Exception):
+    """Something that only ``exact`` can judge."""
+
+
+def arrow_type(kind: FieldType) -> pa.DataType:
+    """The type of a column that holds values of ``kind``."""
+    if kind.kind == "decimal":
+        return pa.decimal128(kind.precision, kind.scale)
+    if kind.kind == "struct":
+        return pa.struct(list(arrow_schema(kind)))
+    return pa.list_(arrow_type(kind.item)) if kind.item is not None else _ARROW[kind.kind]
+
+
+def arrow_schema(payload: FieldType) -> pa.Schema:
+    """The columns of a struct's fields."""
+    return pa.schema([pa.field(field.name, arrow_type(field.type)) for field in payload.fields])
+
+
+def checked(column: pa.Array, kind: FieldType, *, required: bool, within: pa.Array | None = None) -> pa.Array:
+    """The column as values of ``kind``.
+
+    Args:
+        column: What Arrow's JSON reader made of a field.
+        kind: Of its values.
+        required: Whether no value may be missing.
+        within: Where the struct around it is there, as booleans; None for everywhere.
+
+    Raises:
+        OddError: Something does not fit, or may not.
+        pa.ArrowException: A value cannot be cast.
+    """
+    if required and column.null_count and (within is None or pc.any(pc.and_(within, pc.is_null(column))).as_py()):
+        raise OddError
+    if kind.kind == "struct":
+        return _struct(column, kind)
+    if kind.item is not None:
+        return _list(column, kind.item)
+    if kind.kind in {"date", "timestamp"}:
+        return _moments(column, kind.kind)
+    if kind.kind == "float64":
+        if not pc.all(pc.is_finite(column), skip_nulls=True).as_py() and column.null_count < len(column):
+            raise OddError
+        return pc.add(column, 0.0)  # one zero
+    if kind.values and not set(pc.unique(column).drop_null().to_pylist()) <= set(kind.values):
+        raise OddError
+    if kind.kind == "decimal" or kind.minimum is not None or kind.maximum is not None:
+        _check_bounds(column, kind)
+    return column
+
+
+def _struct(column: pa.Array, kind: FieldType) -> pa.Array:
+    if kind.closed and column.type.num_fields > len(kind.fields):
+        raise OddError
+    there = pc.is_valid(column) if column.null_count else None
+    children = [checked(pc.struct_field(column, field.name), field.type, required=field.required, within=there) for field in kind.fields]
+    return pa.StructArray.from_arrays(children, fields=list(arrow_schema(kind)), mask=None if there is None else pc.invert(there))
+
+
+def _list(column: pa.Array, item: FieldType) -> pa.Array:
+    items = checked(column.flatten(), item, required=True)
+    offsets = np.zeros(len(column) + 1, np.int32)
+    np.cumsum(pc.fill_null(pc.list_value_length(column), 0).to_numpy(), out=offsets[1:])
+    mask = pc.is_null(column) if column.null_count else None
+    return pa.ListArray.from_arrays(pa.array(offsets), items, type=pa.list_(arrow_type(item)), mask=mask)
+
+
+def _moments(column: pa.Array, kind: str) -> pa.Array:
+    spelled = pc.match_substring_regex(column, _DATE if kind == "date" else _INSTANT)
+    if not pc.all(spelled, skip_nulls=True, min_count=0).as_py():
+        raise OddError
+    moments = column.cast(_ARROW[kind])
+    if kind == "timestamp":
+        bounds = pc.min_max(moments.cast(pa.int64()))
+        if bounds["min"].is_valid and not (bounds["min"].as_py() >= MIN_US and bounds["max"].as_py() <= MAX_US):
+            raise OddError
+    return moments
+
+
+def _check_bounds(column: pa.Array, kind: FieldType) -> None:
+    bounds = pc.min_max(column)
+    if not bounds["min"].is_valid:
+        return
+    lowest, highest = Decimal(bounds["min"].as_py()), Decimal(bounds["max"].as_py())
+    digits = Decimal(10) ** (kind.precision - kind.scale) if kind.kind == "decimal" else None
+    if digits is not None and not -digits < lowest <= highest < digits:
+        raise OddError
+    if (kind.minimum is not None and lowest < Decimal(kind.minimum)) or (kind.maximum is not None and highest > Decimal(kind.maximum)):
+        raise OddError

@@ -1,0 +1,85 @@
+"""Whether a schema can follow another: it must accept whatever the other one accepts, and read the same values from it."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from eventlake.schemas.definition import Field, FieldType
+
+_INT64_DIGITS = 19
+
+
+def obstacles(old: FieldType, new: FieldType, path: str = "") -> Iterator[tuple[str, str]]:
+    """Why payloads of ``old`` are none of ``new``, or not the same values: by path. Nothing where ``new`` can follow.
+
+    What can be: a new field that is not required, a required one that no longer is, an integer or decimal with more digits, wider bounds,
+    more values of an enum, an object that is open now.
+    """
+    if old == new:
+        return
+    if "struct" == old.kind == new.kind:
+        yield from _of_fields(old, new, path)
+    elif old.item is not None and new.item is not None:
+        yield from obstacles(old.item, new.item, f"{path}[]")
+    elif not _holds(old, new):
+        yield path, f"{old} cannot become {new}"
+
+
+def _of_fields(old: FieldType, new: FieldType, path: str) -> Iterator[tuple[str, str]]:
+    if new.closed and not old.closed:
+        yield path, "was open to other members"
+    fields = {field.name: field for field in new.fields}
+    for field in old.fields:
+        yield from _of_field(field, fields.pop(field.name, None), f"{path}.{field.name}" if path else field.name)
+    for name, field in fields.items():
+        if field.required:
+            yield (f"{path}.{name}" if path else name), "is new and required; older payloads do not have it"
+
+
+def _of_field(old: Field, new: Field | None, path: str) -> Iterator[tuple[str, str]]:
+    if new is None:
+        yield path, "is gone"
+        return
+    if new.required and not old.required:
+        yield path, "was not required"
+    yield from obstacles(old.type, new.type, path)
+
+
+def _holds(old: FieldType, new: FieldType) -> bool:
+    """Whether every value of a scalar type is one of another."""
+    if old.kind == "utf8" == new.kind:
+        return not new.values or bool(old.values and set(old.values) <= set(new.values))
+    if old.kind not in {"int64", "decimal"} or new.kind not in {"int64", "decimal"} or _is_tighter(old, new):
+        return False
+    if new.kind == "int64":
+        return old.kind == "int64"
+    whole = _INT64_DIGITS if old.kind == "int64" else old.precision - old.scale
+    return new.scale >= old.scale and new.precision - new.scale >= whole
+
+
+def _is_tighter(old: FieldType, new: FieldType) -> bool:
+    for before, after, sign in ((old.minimum, new.minimum, 1), (old.maximum, new.maximum, -1)):
+        if after is not None and (before is None or sign * Decimal(after) > sign * Decimal(before)):
+            return True
+    return False
+
+
+def changes(old: FieldType, new: FieldType, path: str = "") -> Iterator[tuple[str, str, str]]:
+    """What is not the same: path, before and after; empty where there is nothing."""
+    before, after = ({field.name: field for field in kind.fields} for kind in (old, new))
+    if old.closed != new.closed:
+        yield path or "(payload)", _openness(old), _openness(new)
+    for name in {**before, **after}:
+        one, other = before.get(name), after.get(name)
+        below = f"{path}.{name}" if path else name
+        if one is not None and other is not None and "struct" == one.type.kind == other.type.kind and one.required == other.required:
+            yield from changes(one.type, other.type, below)
+        elif one != other:
+            yield below, _spelled(one), _spelled(other)
+
+
+def _openness(kind: FieldType) -> str:
+    return "closed" if kind.closed else "open"
+
+
+def _spelled(field: Field | None) -> str:
+    return "" if field is None else f"{field.type}{', required' if field.required else ''}"

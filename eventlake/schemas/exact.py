@@ -1,0 +1,122 @@
+"""One payload against a schema, exactly and slowly: what is wrong with it, and the values that it stands for.
+
+The rule itself; ``parse`` does the same to whole columns and calls this where it meets anything odd. A whole number is spelled without
+point and exponent. A decimal is a number, or text that holds one. Nothing passes through a double but what is declared to be one.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from decimal import Context, Decimal
+from typing import Any
+
+import jiter
+
+from eventlake.core.instants import parse_instant
+from eventlake.schemas.definition import FieldType
+
+Broken = tuple[str, str, Any]
+"""The path of a value, what was expected, and what was found."""
+
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_INT64 = range(-(2**63), 2**63)
+_WIDE = Context(prec=10_000, Emax=999_999, Emin=-999_999)
+_PYTHON = {"bool": bool, "utf8": str}
+
+
+def read(payload: str | None, schema: FieldType) -> tuple[dict[str, Any], list[Broken]]:
+    """The values of the schema's fields in a payload (instants in microseconds), and all that is wrong with it.
+
+    No payload, and one that is ``null``, are read as ``{}``.
+    """
+    value = None if payload is None else jiter.from_json(payload.encode(), float_mode="decimal", catch_duplicate_keys=True)
+    broken: list[Broken] = []
+    found = _value({} if value is None else value, schema, "data", broken)
+    return (found if isinstance(found, dict) else {}), broken
+
+
+def _value(value: Any, kind: FieldType, path: str, broken: list[Broken]) -> Any:
+    if kind.kind == "struct":
+        return _struct(value, kind, path, broken)
+    if kind.item is not None:
+        return _list(value, kind.item, path, broken)
+    expected, found = _scalar(value, kind)
+    if expected is not None:
+        broken.append((path, expected, value))
+    return found
+
+
+def _struct(value: Any, kind: FieldType, path: str, broken: list[Broken]) -> dict[str, Any] | None:
+    if not isinstance(value, dict):
+        broken.append((path, "expected an object", value))
+        return None
+    found: dict[str, Any] = {}
+    for field in kind.fields:
+        item = value.get(field.name)
+        below = f"{path}.{field.name}"
+        if item is not None:
+            found[field.name] = _value(item, field.type, below, broken)
+        elif field.required:
+            broken.append((below, f"required ({field.type}), but {'null' if field.name in value else 'missing'}", None))
+    if kind.closed:
+        known = {field.name for field in kind.fields}
+        broken += [(f"{path}.{name}", "no such field in the schema", item) for name, item in value.items() if name not in known]
+    return found
+
+
+def _list(value: Any, item: FieldType, path: str, broken: list[Broken]) -> list[Any] | None:
+    if not isinstance(value, list):
+        broken.append((path, "expected an array", value))
+        return None
+    broken += [(f"{path}[{number}]", f"expected {item}", None) for number, one in enumerate(value) if one is None]
+    return [_value(one, item, f"{path}[{number}]", broken) for number, one in enumerate(value) if one is not None]
+
+
+def _scalar(value: Any, kind: FieldType) -> tuple[str | None, Any]:
+    """What was expected, None where that was found; and the value."""
+    if kind.kind in _PYTHON:
+        if type(value) is not _PYTHON[kind.kind] or (kind.values and value not in kind.values):
+            return f"expected {kind}", None
+        return None, value
+    if kind.kind in {"date", "timestamp"}:
+        return _moment(value, kind.kind)
+    return _number(value, kind)
+
+
+def _moment(value: Any, kind: str) -> tuple[str | None, Any]:
+    try:
+        if kind == "date":
+            if isinstance(value, str) and _DATE.fullmatch(value):
+                return None, date.fromisoformat(value)
+        elif isinstance(value, str):
+            return None, parse_instant(value)
+    except ValueError:
+        pass
+    return ("expected a date as YYYY-MM-DD" if kind == "date" else "expected an instant as RFC 3339 with a zone, to the microsecond"), None
+
+
+def _number(value: Any, kind: FieldType) -> tuple[str | None, Any]:
+    if kind.kind == "decimal" and isinstance(value, str) and _DECIMAL.fullmatch(value):
+        value = _WIDE.create_decimal(value)
+    if type(value) is not int and not isinstance(value, Decimal):
+        return f"expected {kind}", None
+    if kind.kind == "float64":
+        return None, float(value) + 0.0  # one zero
+    if kind.kind == "int64":
+        if type(value) is not int or value not in _INT64:
+            return f"expected {kind}: a whole number of 64 bits, without point and exponent", None
+        exact = Decimal(value)
+    else:
+        unscaled = _WIDE.create_decimal(value).scaleb(kind.scale, _WIDE)
+        if unscaled != unscaled.to_integral_value(context=_WIDE) or abs(unscaled) >= 10**kind.precision:
+            return f"expected {kind}, no digit lost", None
+        exact = value = unscaled.to_integral_value(context=_WIDE).scaleb(-kind.scale, _WIDE)
+    if any(bound and sign * exact < sign * Decimal(bound) for bound, sign in ((kind.minimum, 1), (kind.maximum, -1))):
+        return f"expected {kind}", None
+    return None, value
+
+
+def problems(payload: str | None, schema: FieldType) -> Iterator[Broken]:
+    """What is wrong with a payload."""
+    yield from read(payload, schema)[1]

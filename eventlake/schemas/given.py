@@ -1,0 +1,33 @@
+"""Whatever a caller calls a schema, as a schema."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from eventlake.errors import InvalidInputError
+from eventlake.schemas.definition import Schema
+from eventlake.schemas.json_schema import from_json_schema
+from eventlake.schemas.tabular import from_arrow, from_pandera
+
+
+def schema_of(event_type: str, given: Any) -> Schema:
+    """The schema of ``event_type`` that ``given`` describes: a JSON Schema, a pyarrow schema, a pandera schema or model, or one of ours.
+
+    Raises:
+        InvalidInputError: None of these, another type's, or something in it is not supported.
+    """
+    if isinstance(given, Schema):
+        if given.event_type != event_type:
+            message = f"expected a schema of {event_type}, found one of {given.event_type}"
+            raise InvalidInputError(message, event_type=event_type)
+        return given
+    if isinstance(given, Mapping):
+        return from_json_schema(event_type, given)
+    if isinstance(given, pa.Schema):
+        return from_arrow(event_type, given)
+    if hasattr(given, "to_schema") or hasattr(given, "columns"):
+        return from_pandera(event_type, given)
+    message = f"expected a schema of {event_type}, found {type(given).__name__}"
+    hint = "give a JSON Schema as a dict, a pandera.polars model or schema, or a pyarrow schema."
+    raise InvalidInputError(message, hint, event_type=event_type)

@@ -1,0 +1,219 @@
+"""A schema proposed from payloads, with a reason for every field: to be read, edited and registered by a person."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import jiter
+
+from eventlake.core.card import Card, counted
+from eventlake.core.instants import parse_instant
+from eventlake.schemas.definition import MAX_DIGITS, Field, FieldType, Schema
+from eventlake.schemas.json_schema import DEFAULT_PRECISION, to_json_schema
+
+_DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)\.([0-9]+)")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MOST_VALUES = 12
+"""Text with no more values than this may be an enum."""
+_INT64 = 2**63
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was seen at one path.
+
+    Attributes:
+        values: How many that are not null.
+        kinds: How many of each kind.
+        whole: Most digits before the point of a number.
+        scale: Most digits behind it.
+        largest: Largest size of a whole number.
+        texts: Different texts, until there are too many to be an enum.
+        spelled: How many texts are decimals, dates or instants.
+        scales: Digits behind the point of the decimals among the texts.
+        items: Of lists.
+        members: Of objects.
+    """
+
+    values: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
+    whole: int = 1
+    scale: int = 0
+    largest: int = 0
+    texts: set[str] = field(default_factory=set)
+    spelled: dict[str, int] = field(default_factory=dict)
+    scales: set[int] = field(default_factory=set)
+    items: "Seen | None" = None
+    members: dict[str, "Seen"] = field(default_factory=dict)
+
+    def add(self, value: Any) -> None:
+        """Looks at one value that is not null."""
+        self.values += 1
+        kind = _KINDS[type(value)]
+        self.kinds[kind] = self.kinds.get(kind, 0) + 1
+        if isinstance(value, dict):
+            for name, item in value.items():
+                member = self.members.setdefault(name, Seen())
+                if item is not None:
+                    member.add(item)
+        elif isinstance(value, list):
+            self.items = self.items or Seen()
+            for item in value:
+                if item is not None:
+                    self.items.add(item)
+        elif isinstance(value, str):
+            self._add_text(value)
+        elif not isinstance(value, bool):
+            self._add_number(Decimal(value))
+            self.largest = max(self.largest, abs(value) + (value >= 0) if isinstance(value, int) else 0)
+
+    def _add_number(self, value: Decimal) -> None:
+        _, digits, exponent = value.as_tuple()
+        exponent = int(exponent)
+        self.scale = max(self.scale, -exponent)
+        self.whole = max(self.whole, len(digits) + exponent)
+
+    def _add_text(self, value: str) -> None:
+        if len(self.texts) <= _MOST_VALUES:
+            self.texts.add(value)
+        spelling = _spelling(value)
+        if spelling is not None:
+            self.spelled[spelling] = self.spelled.get(spelling, 0) + 1
+        if spelling == "decimal":
+            self._add_number(Decimal(value))
+            self.scales.add(len(value.partition(".")[2]))
+
+
+_KINDS = {bool: "bool", int: "integer", Decimal: "decimal", str: "text", list: "list", dict: "object"}
+
+
+def _spelling(text: str) -> str | None:
+    if _DECIMAL.fullmatch(text):
+        return "decimal"
+    try:
+        if _DATE.fullmatch(text):
+            date.fromisoformat(text)
+            return "date"
+        parse_instant(text)
+    except ValueError:
+        return None
+    return "timestamp"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Proposal:
+    """A schema, and why.
+
+    Attributes:
+        schema: What would be registered; None where no field could be.
+        reasons: ``(path, type or "left out", reason)``, in the order of the payloads' members.
+        rows: How many payloads were looked at.
+        total: How many there are.
+    """
+
+    event_type: str
+    schema: Schema | None
+    reasons: tuple[tuple[str, str, str], ...]
+    rows: int
+    total: int
+
+    def json_schema(self) -> dict[str, Any]:
+        """The schema as a JSON Schema, for editing; ``lake.register`` takes it."""
+        return {} if self.schema is None else to_json_schema(self.schema.payload)
+
+    def __repr__(self) -> str:
+        """The card's title."""
+        return f"<Proposal: {self.card().title}>"
+
+    def card(self) -> Card:
+        """What to show."""
+        looked = counted(self.rows, "payload") + ("" if self.rows == self.total else f" of {self.total:,}")
+        return Card(f"a schema for {self.event_type}", (("looked at", looked),), ("field", "type", "why"), self.reasons)
+
+
+def infer(event_type: str, payloads: Iterable[str | None], total: int) -> Proposal:
+    """Proposes a schema for valid payloads.
+
+    Args:
+        event_type: Theirs.
+        payloads: JSON texts, all there are or a sample.
+        total: How many there are.
+    """
+    seen, rows = Seen(), 0
+    for payload in payloads:
+        rows += 1
+        value = {} if payload is None else jiter.from_json(payload.encode(), float_mode="decimal")
+        seen.add({} if value is None else value)
+    reasons: list[tuple[str, str, str]] = []
+    fields = _fields(seen, "", reasons) if set(seen.kinds) <= {"object"} else ()
+    if not fields and rows:
+        reasons.append(("(payload)", "left out", f"expected objects with members, found {_named(seen.kinds)}"))
+    schema = Schema(event_type, FieldType("struct", fields=fields)) if fields else None
+    return Proposal(event_type, schema, tuple(reasons), rows, total)
+
+
+def _fields(seen: Seen, path: str, reasons: list[tuple[str, str, str]]) -> tuple[Field, ...]:
+    fields = []
+    for name, member in seen.members.items():
+        below = f"{path}.{name}" if path else name
+        at = len(reasons)
+        kind, reason = _type(member, below, reasons)
+        required = member.values == seen.values
+        there = "in every payload" if required else f"in {member.values:,} of {seen.values:,}"
+        reasons.insert(at, (below, str(kind) if kind else "left out", f"{reason}; {there}"))
+        if kind is not None:
+            fields.append(Field(name, kind, required))
+    return tuple(fields)
+
+
+def _type(seen: Seen, path: str, reasons: list[tuple[str, str, str]]) -> tuple[FieldType | None, str]:
+    """The type of what was seen, None where there is none; and why."""
+    kinds = set(seen.kinds)
+    if not kinds:
+        return None, "always null"
+    if kinds == {"object"}:
+        fields = _fields(seen, path, reasons)
+        return (FieldType("struct", fields=fields), "objects") if fields else (None, "objects without members")
+    if kinds == {"list"} and seen.items is not None:
+        item, reason = _type(seen.items, f"{path}[]", reasons)
+        return (FieldType("list", item=item), f"lists: {reason}") if item else (None, f"lists, whose items have no type: {reason}")
+    return _scalar(seen, kinds)
+
+
+def _scalar(seen: Seen, kinds: set[str]) -> tuple[FieldType | None, str]:
+    if kinds == {"bool"}:
+        return FieldType("bool"), "true and false"
+    if kinds == {"text"}:
+        return _text(seen)
+    if kinds <= {"integer", "decimal"}:
+        return _number(seen)
+    return None, f"mixed: {_named(seen.kinds)}"
+
+
+def _text(seen: Seen) -> tuple[FieldType, str]:
+    for spelling in ("date", "timestamp"):
+        if seen.spelled.get(spelling) == seen.values:
+            return FieldType(spelling), f"text, always {'a date' if spelling == 'date' else 'an instant with a zone'}"
+    if seen.spelled.get("decimal") == seen.values and len(seen.scales) == 1 and seen.whole + seen.scale <= MAX_DIGITS:
+        kind = FieldType("decimal", precision=max(DEFAULT_PRECISION, seen.whole + seen.scale), scale=seen.scale)
+        return kind, f"text, always a decimal with {seen.scale} digits behind the point"
+    if len(seen.texts) <= _MOST_VALUES and len(seen.texts) * 10 <= seen.values:
+        values = ", ".join(sorted(seen.texts))
+        return FieldType("utf8"), f"text with {len(seen.texts)} values, an enum if these are all: {values}"
+    return FieldType("utf8"), "text"
+
+
+def _number(seen: Seen) -> tuple[FieldType, str]:
+    if "decimal" not in seen.kinds and seen.largest <= _INT64:
+        return FieldType("int64"), "whole numbers"
+    if seen.whole + seen.scale > MAX_DIGITS:
+        return FieldType("float64"), f"numbers of {seen.whole + seen.scale} digits, more than a decimal has: not exact"
+    kind = FieldType("decimal", precision=max(DEFAULT_PRECISION, seen.whole + seen.scale), scale=seen.scale)
+    return kind, f"numbers with up to {seen.whole} digits before and {seen.scale} behind the point"
+
+
+def _named(kinds: Mapping[str, int]) -> str:
+    return ", ".join(f"{kind} in {count:,}" for kind, count in sorted(kinds.items())) or "nothing"

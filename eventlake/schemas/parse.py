@@ -1,0 +1,141 @@
+"""Payload text to typed columns, a whole column at a time and exactly as ``exact`` says.
+
+Arrow's JSON reader keeps a number's digits as text until it knows the column's type, so that a decimal or an int64 never is a double. Dates
+and instants are read as text and cast after a look at their spelling. Wherever it, or a check on what it read, finds anything odd, the rows
+of that chunk are read one by one by ``exact``, which decides and names what is wrong.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
+
+from eventlake.columns.problems import Problem
+from eventlake.schemas import exact
+from eventlake.schemas.checks import OddError, arrow_schema, arrow_type, checked
+from eventlake.schemas.definition import FieldType
+
+CHUNK_ROWS = 32_768
+CHUNK_BYTES = 64 << 20
+_FEW_ROWS = 512
+"""Fewer rows are read without threads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """Payloads as columns.
+
+    Attributes:
+        table: A column a field of the schema, a row a payload; what could not be read is null.
+        problems: What is wrong, by row and path.
+    """
+
+    table: pa.Table
+    problems: list[Problem]
+
+
+def parse(payloads: pa.ChunkedArray, schema: FieldType) -> Parsed:
+    """Reads a column of JSON texts, each a valid payload or null (which stands for ``{}``)."""
+    chunks = list(_chunks(payloads))
+    if len(payloads) < _FEW_ROWS or len(chunks) < 2:  # noqa: PLR2004 - one chunk needs one thread
+        parts: Iterable[tuple[pa.Table, list[Problem]]] = (_parse(chunk, schema) for chunk in chunks)
+    else:
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            parts = list(pool.map(lambda chunk: _parse(chunk, schema), chunks))
+    tables, problems, row = [arrow_schema(schema).empty_table()], [], 0
+    for table, found in parts:
+        tables.append(table)
+        problems += [problem.shifted(row) for problem in found]
+        row += table.num_rows
+    return Parsed(pa.concat_tables(tables), problems)
+
+
+def _chunks(payloads: pa.ChunkedArray) -> Iterator[pa.Array]:
+    for chunk in payloads.chunks:
+        whole = pc.fill_null(chunk, "{}") if chunk.null_count else chunk
+        step = CHUNK_ROWS
+        while step > 1 and len(whole) and _bytes_of(whole).size * step > CHUNK_BYTES * len(whole):
+            step //= 2
+        yield from (whole.slice(start, step) for start in range(0, len(whole), step))
+
+
+def _bytes_of(texts: pa.Array) -> pa.Buffer:
+    """The texts one after the other, without a copy."""
+    texts = texts.cast(pa.large_string()) if not pa.types.is_string(texts.type) else texts
+    width = 4 if pa.types.is_string(texts.type) else 8
+    _, offsets, data = texts.buffers()
+    at = memoryview(offsets).cast("B").cast("i" if width == 4 else "q")  # noqa: PLR2004 - bytes of an offset
+    first, last = at[texts.offset], at[texts.offset + len(texts)]
+    return data.slice(first, last - first) if data is not None else pa.py_buffer(b"")
+
+
+def _parse(payloads: pa.Array, schema: FieldType) -> tuple[pa.Table, list[Problem]]:
+    try:
+        return _columns(payloads, schema), []
+    except (pa.ArrowException, OddError):
+        return _row_by_row(payloads, schema)
+
+
+def _row_by_row(payloads: pa.Array, schema: FieldType) -> tuple[pa.Table, list[Problem]]:
+    rows, problems = [], []
+    for row, payload in enumerate(payloads.to_pylist()):
+        values, broken = exact.read(payload, schema)
+        rows.append(values)
+        problems += [Problem(row, path, expected, found) for path, expected, found in broken]
+    wire = pa.schema([pa.field(field.name, _wire_type(field.type, pa.int64())) for field in schema.fields])
+    return pa.Table.from_pylist(rows, wire).cast(arrow_schema(schema)), problems
+
+
+def _columns(payloads: pa.Array, schema: FieldType) -> pa.Table:
+    """The fast way.
+
+    Raises:
+        pa.ArrowException: Arrow cannot read it so.
+        OddError: It can, but it may not be what the schema says.
+    """
+    if not len(payloads):
+        return arrow_schema(schema).empty_table()
+    # Arrow's reader crashes on a row that is null where it is to refuse strange members.
+    if not pc.all(pc.starts_with(payloads, "{")).as_py():
+        raise OddError
+    text = _bytes_of(payloads)
+    wire = pa.schema([pa.field(field.name, _wire_type(field.type, pa.string())) for field in schema.fields])
+    table = pj.read_json(
+        pa.BufferReader(text),
+        read_options=pj.ReadOptions(use_threads=False, block_size=text.size + 1),
+        parse_options=pj.ParseOptions(explicit_schema=wire, unexpected_field_behavior=_unexpected(schema)),
+    )
+    if table.num_rows != len(payloads) or (schema.closed and table.num_columns > len(wire)):
+        raise OddError
+    columns = [checked(table.column(field.name).combine_chunks(), field.type, required=field.required) for field in schema.fields]
+    return pa.Table.from_arrays(columns, schema=arrow_schema(schema))
+
+
+def _unexpected(schema: FieldType) -> str:
+    """What Arrow does with a member that is no field: where some structs are closed, it must tell."""
+    closed = list(_closed(schema))
+    return "ignore" if not any(closed) else "error" if all(closed) else "infer"
+
+
+def _closed(kind: FieldType) -> Iterator[bool]:
+    if kind.item is not None:
+        yield from _closed(kind.item)
+    if kind.kind == "struct":
+        yield kind.closed
+        for field in kind.fields:
+            yield from _closed(field.type)
+
+
+def _wire_type(kind: FieldType, moment: pa.DataType) -> pa.DataType:
+    """The type under which values are handed over, instants as ``moment``."""
+    if kind.kind == "struct":
+        return pa.struct([pa.field(field.name, _wire_type(field.type, moment)) for field in kind.fields])
+    if kind.item is not None:
+        return pa.list_(_wire_type(kind.item, moment))
+    if kind.kind == "timestamp" or (kind.kind == "date" and pa.types.is_string(moment)):
+        return moment
+    return arrow_type(kind)

@@ -1,0 +1,36 @@
+"""The payloads of a batch against the schemas of their types."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eventlake.columns.envelope import Batch
+from eventlake.columns.problems import Problem
+from eventlake.schemas.catalogue import Catalogue
+from eventlake.schemas.parse import parse
+
+
+def schema_problems(batch: Batch, catalogue: Catalogue, *, strict: bool) -> list[Problem]:
+    """Every payload that does not fit the newest schema of its type, by the batch's rows as they were given.
+
+    Args:
+        batch: Events that keep the event rules.
+        catalogue: The lake's schemas.
+        strict: Whether a type without a schema is a problem.
+    """
+    if not strict and not catalogue.types:
+        return []
+    types = batch.table.column("type")
+    problems: list[Problem] = []
+    for event_type in pc.unique(types).to_pylist():
+        version = catalogue.newest(event_type)
+        if version is None and not strict:
+            continue
+        rows = np.flatnonzero(pc.equal(types, event_type).to_numpy()) if len(pc.unique(types)) > 1 else np.arange(batch.rows)
+        if version is None:
+            problems.append(Problem(batch.number(int(rows[0])), "type", "expected a registered type: this lake is strict", event_type))
+            continue
+        payloads = batch.table.column("data")
+        found = parse(payloads if len(rows) == batch.rows else payloads.take(pa.array(rows)), version.schema.payload).problems
+        problems += [Problem(batch.number(int(rows[one.row or 0])), one.field, one.message, one.found) for one in found]
+    return sorted(problems, key=lambda problem: problem.row or 0)

@@ -1,0 +1,63 @@
+"""From segments to the rows of an event table, sorted by (subject, sequence)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eventlake.columns.schema import INSTANT, TYPES
+from eventlake.errors import CorruptionError
+from eventlake.log.manifest import Placed
+from eventlake.log.stored import stored_events
+from eventlake.schemas.catalogue import Version
+from eventlake.schemas.parse import parse
+from eventlake.storage import Storage
+from eventlake.tables.columns import CORRECTION, stored_schema
+
+_READ = ["id", "source", "type", "subject", "time", "recorded_at", *CORRECTION, "data"]
+
+
+def derive(storage: Storage, placed: Placed, version: Version, start: int, stop: int) -> pa.Table:
+    """The type's events of ``[start, stop)`` that a segment holds, as stored columns in sequence order.
+
+    Raises:
+        CorruptionError: The segment is damaged, or holds a payload that was never accepted under this schema.
+    """
+    summary, segment = placed
+    events = stored_events(storage, segment, _READ)
+    events = events.slice(start - segment.start, stop - start)
+    rows = np.flatnonzero(pc.equal(events.column("type"), version.schema.event_type).to_numpy())
+    mine = events.take(pa.array(rows)) if len(rows) < events.num_rows else events
+    parsed = parse(_column(mine, "data"), version.schema.payload)
+    if parsed.problems:
+        problem = parsed.problems[0]
+        sequence = start + int(rows[problem.row or 0])
+        message = f"the event {sequence:,} does not fit the schema that it was accepted under: {problem}"
+        raise CorruptionError(message, "run 'eventlake verify LAKE --deep'.", sequence=sequence, event_type=version.schema.event_type)
+    recorded_at = _column(mine, "recorded_at") if segment.recorded else pa.chunked_array([_same(summary.recorded_at, len(rows))])
+    time = pc.coalesce(_column(mine, "time"), recorded_at)
+    texts = {name: _column(mine, name) for name in ("id", "source", "subject", *CORRECTION)}
+    columns = {"sequence": pa.array(rows + start), **texts, "time": time, "recorded_at": recorded_at}
+    schema = stored_schema(version.schema)
+    fields = dict(zip(version.schema.columns, parsed.table.columns, strict=True))
+    return pa.Table.from_arrays([(columns.get(name) if name in columns else fields[name]) for name in schema.names], schema=schema)
+
+
+def _column(events: pa.Table, name: str) -> pa.ChunkedArray:
+    if name in events.column_names:
+        return events.column(name)
+    return pa.chunked_array([pa.nulls(events.num_rows, INSTANT if name == "recorded_at" else TYPES[name])])
+
+
+def _same(recorded_at: int, rows: int) -> pa.Array:
+    return pa.array(np.full(rows, recorded_at), pa.int64()).cast(INSTANT)
+
+
+def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of several tables, sorted by (subject, sequence); events without a subject come first."""
+    table = pa.concat_tables(tables).combine_chunks()
+    keys = pl.DataFrame(table.select(["subject", "sequence"]))
+    order = keys.select(pl.arg_sort_by(["subject", "sequence"]))["subject"].to_numpy()
+    return table.take(pa.array(order))
