@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from eventlake.columns.dictionaries import decoded
 from eventlake.columns.encoding import Encoding
-from eventlake.columns.keys import Keys, event_keys
+from eventlake.columns.few_rows import FEW_ROWS, FewRows
+from eventlake.columns.keys import Keys, event_keys, subject_keys
 from eventlake.columns.problems import Problem
 from eventlake.columns.schema import INSTANT, SCHEMA, TYPES
 from eventlake.core.attributes import ASSIGNED, ATTRIBUTES, CLOUDEVENTS_NAMES, MAX_SEQUENCE
@@ -51,9 +52,15 @@ class Batch:
         return pl.DataFrame(self.table.select(present)).with_columns(absent).select(ATTRIBUTES)
 
     @cached_property
+    def few(self) -> FewRows | None:
+        """The events as plain values where they are few, converted once."""
+        return FewRows.of(self.table) if 0 < self.rows <= FEW_ROWS else None
+
+    @cached_property
     def keys(self) -> Keys:
         """The key of every row's ``(source, id)``."""
-        return event_keys(self.frame)
+        few = self.few.keys if self.few else None
+        return event_keys(self.frame) if few is None else few[0]
 
     @cached_property
     def sorted_keys(self) -> Keys:
@@ -61,9 +68,15 @@ class Batch:
         return np.sort(self.keys)
 
     @cached_property
+    def subject_keys(self) -> Keys:
+        """The keys of the rows' subjects and of all above them, each once."""
+        few = self.few.keys if self.few else None
+        return subject_keys(self.frame) if few is None else few[1]
+
+    @cached_property
     def encoding(self) -> Encoding:
         """The batch's segments; begun when they are first asked for."""
-        return Encoding(self.frame, self.stored_columns())
+        return Encoding(self.few or self.frame, self.stored_columns())
 
     def stored_columns(self) -> pa.Table:
         """What goes into the file: attributes that are null in every row are left out; ``recorded_at`` where it is given."""

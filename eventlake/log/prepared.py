@@ -13,7 +13,6 @@ import pyarrow as pa
 from eventlake.columns import segments
 from eventlake.columns.encoding import Encoding, Ranges
 from eventlake.columns.envelope import Batch
-from eventlake.columns.keys import subject_keys
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
 from eventlake.core.delivery import Position
@@ -108,7 +107,7 @@ def prepare(chain: Chain, batch: Batch, positions: Sequence[Position]) -> Prepar
     """
     next_version, fence, commit_id = chain.next_version, chain.fence, new_commit_id()
     encoding = batch.encoding
-    keys = stored_where_large(chain.storage, own_keys(batch.sorted_keys, subject_keys(batch.frame), positions, commit_id))
+    keys = stored_where_large(chain.storage, own_keys(batch.sorted_keys, batch.subject_keys, positions, commit_id))
     with task("appending events", batch.rows) as advance:
         pieces = tuple(store_pieces(chain.storage, encoding, chain.watermark, advance))
     return Prepared(pieces, keys, commit_id, next_version, fence)

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import polars as pl
 
 from eventlake.columns import key_files
-from eventlake.columns.keys import CELLS, KeyRun, Keys, distinct, in_cell, of_commit, text_keys
+from eventlake.columns.keys import CELLS, KeyRun, Keys, distinct, few_text_keys, in_cell, of_commit
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
 from eventlake.core.commit import Commit
@@ -41,14 +40,10 @@ class OwnKeys:
 
 def own_keys(ids: Keys, subjects: Keys | None, positions: Sequence[Position], commit_id: str) -> OwnKeys:
     """The keys of a commit with these events (``ids`` are theirs, sorted; ``subjects`` their subjects', in any order) and deliveries."""
-    heads = [text_keys("commit", pl.Series([commit_id]))]
-    if positions:
-        producers = sorted({position.producer for position in positions})
-        heads.append(text_keys("producer", pl.Series(producers)))
-        heads.append(text_keys("position", pl.Series([position_text(position) for position in positions])))
-    if subjects is not None:
-        heads.append(subjects)
-    return OwnKeys(ids, distinct(np.concatenate(heads)))
+    texts = [("commit", commit_id), *(("producer", producer) for producer in {position.producer for position in positions})]
+    texts += [("position", position_text(position)) for position in positions]
+    heads = few_text_keys(texts)
+    return OwnKeys(ids, distinct(heads if subjects is None else np.concatenate([heads, subjects])))
 
 
 def position_text(position: Position) -> str:
