@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.columns import leaves, segments
-from eventlake.columns.few_rows import FewRows
+from eventlake.columns.few_rows import FEW_ROWS, FewRows
 from eventlake.core.canonical import sha256_hex
 from eventlake.core.merkle import CompactRange
 
@@ -100,9 +100,13 @@ class Ranges:
     def at(self, start: int) -> CompactRange:
         """The range with the first leaf at the sequence ``start``."""
         if self._last is None or self._last.start != start:
-            moved = leaves.moved_range(self.hashes, self._blocks, start) if self._blocks else leaves.compact_range(self.hashes, start)
-            self._last = moved
+            self._last = self._at(start)
         return self._last
+
+    def _at(self, start: int) -> CompactRange:
+        if len(self.hashes) <= FEW_ROWS:
+            return CompactRange.of_leaves(start, [leaf.tobytes() for leaf in self.hashes])
+        return leaves.moved_range(self.hashes, self._blocks, start) if self._blocks else leaves.compact_range(self.hashes, start)
 
     def is_quick(self, start: int) -> bool:
         """Whether ``at(start)`` takes milliseconds."""
