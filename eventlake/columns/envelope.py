@@ -124,7 +124,7 @@ def to_batch(table: pa.Table) -> tuple[Batch, list[Problem]]:
             known = ", ".join((*ATTRIBUTES, "recorded_at"))
             problems.append(Problem(None, name, f"expected one of {known}; other facts belong into data or extensions"))
     rows = table.num_rows
-    arrays = [columns.get(name, pa.nulls(rows, TYPES[name])) for name in ATTRIBUTES]
+    arrays = [columns[name] if name in columns else pa.nulls(rows, TYPES[name]) for name in ATTRIBUTES]
     return Batch(pa.Table.from_arrays(arrays, schema=SCHEMA), columns.get("recorded_at"), columns.get("sequence")), problems
 
 
@@ -152,7 +152,7 @@ def _text(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.Chu
     binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
     if _is_text(kind) or (binary and name == "data"):
         with contextlib.suppress(pa.ArrowInvalid):
-            result = column.cast(pa.string())
+            result = column if pa.types.is_string(kind) else column.cast(pa.string())
             result.validate(full=True)
             return result
         return _decode(name, column.cast(pa.large_binary()), problems)
@@ -184,9 +184,12 @@ def _instants(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa
         problems.append(Problem(None, name, "expected timestamps with a zone or RFC 3339 text", found))
         return pa.chunked_array([pa.nulls(len(column), INSTANT)])
     try:
-        result = column.cast(INSTANT)
+        result = column if kind == INSTANT else column.cast(INSTANT)
     except pa.ArrowInvalid:
         return _nanoseconds(name, column, problems)
+    found = pc.min_max(result.cast(pa.int64()))
+    if found["min"].as_py() is None or MIN_US <= found["min"].as_py() <= found["max"].as_py() <= MAX_US:
+        return result
     outside = pc.or_kleene(pc.less(result, _bound(MIN_US)), pc.greater(result, _bound(MAX_US)))
     rows = pc.indices_nonzero(outside.combine_chunks()).to_pylist()
     problems.extend(Problem(row, name, "expected an instant in the years 1 to 9999 UTC") for row in rows)

@@ -32,9 +32,23 @@ def payload_problems(column: pl.Series, field: str = "data") -> Iterator[Problem
     yield from _problems(zip(rest.tolist(), column.gather(rest).cast(pl.Binary), strict=True), field)
 
 
-def few_payload_problems(texts: Iterable[str | None]) -> Iterator[Problem]:
-    """``payload_problems`` of a few rows, for which templates and vectors are no gain."""
-    return _problems(((row, text.encode()) for row, text in enumerate(texts) if text is not None), "data")
+def few_payload_problems(texts: Iterable[str | None]) -> list[Problem]:
+    """``payload_problems`` of a few rows, for which templates and vectors are no gain: long numbers are looked for in all at once."""
+    rows = [(row, text.encode()) for row, text in enumerate(texts) if text is not None]
+    if _has_long_number(b"\n".join([text for _, text in rows])):
+        return list(_problems(rows, "data"))
+    return list(_problems([(row, text) for row, text in rows if not _is_short_json(text)], "data"))
+
+
+def _is_short_json(text: bytes) -> bool:
+    """Whether a text without a long number is a payload; False says only that it must be looked at."""
+    if len(text) > MAX_PAYLOAD_BYTES or text.count(b"[") + text.count(b"{") > MAX_PAYLOAD_DEPTH:
+        return False
+    try:
+        jiter.from_json(text, catch_duplicate_keys=True, allow_inf_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _problems(texts: Iterable[tuple[int, bytes]], field: str) -> Iterator[Problem]:
