@@ -6,9 +6,8 @@ over values are done long before. What is computed here is what ``leaves``, ``ke
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -64,11 +63,10 @@ class FewRows:
             return False
         return all(_is_plain(column) for name, column in values.items() if name not in _FREE_TEXT)
 
-    @cached_property
-    def keys(self) -> tuple[Keys, Keys] | None:
-        """The keys of the events, in row order, and those of their subjects; None where an event has no key."""
+    def keys(self, more: Iterable[tuple[str, str]] = ()) -> tuple[Keys, Keys] | None:
+        """The keys of the events, in row order, and those of their subjects and of ``more`` texts; None where an event has no key."""
         sources, ids = self.values.get("source", [None]), self.values.get("id", [None])
-        return None if None in sources or None in ids else keys_of_few(sources, ids, self.values.get("subject", ()))
+        return None if None in sources or None in ids else keys_of_few(sources, ids, self.values.get("subject", ()), more)
 
     def leaf_hashes(self) -> Hashes:
         """SHA-256(0x00 ‖ event bytes) of every row (docs/format.md, "Event bytes")."""

@@ -25,17 +25,19 @@ def canonical_json(value: Any) -> bytes:
 
 
 def _refuse_floats(value: Any) -> None:
+    if isinstance(value, (str, int)) or value is None:
+        return
     if isinstance(value, float):
         message = f"a float has no canonical spelling: {value!r}"
         raise TypeError(message)
-    if isinstance(value, Mapping):
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            _refuse_floats(item)
+    elif isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):
                 message = f"keys must be strings, found {key!r}"
                 raise TypeError(message)
-            _refuse_floats(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
             _refuse_floats(item)
 
 

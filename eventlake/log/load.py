@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from eventlake.columns import segments
 from eventlake.columns.envelope import Batch
-from eventlake.columns.keys import Keys, distinct, doubled, rows_of
+from eventlake.columns.keys import Keys, distinct, doubled, rows_of, subject_keys
 from eventlake.columns.problems import Problem
 from eventlake.core import layout
 from eventlake.errors import InvalidEventsError
@@ -119,7 +119,7 @@ def store_load(chain: Chain, tables: Iterable[pa.Table]) -> Load:
         if not problems:
             pieces += store_pieces(chain.storage, part.encoding, watermark + rows, lambda _: None)
         keys.append(part.keys)
-        subjects = [distinct(np.concatenate([*subjects, part.subject_keys]))]
+        subjects = [distinct(np.concatenate([*subjects, subject_keys(part.frame)]))]
         clock += [] if part.recorded_at is None else [part.recorded_at[:1], part.recorded_at[-1:]]
         sequence += [] if part.sequence is None else [part.sequence[:1]]
         del part, table  # the next part is read into their memory

@@ -20,7 +20,7 @@ from eventlake.core.manifest import KeyFile
 from eventlake.core.segment import Segment
 from eventlake.errors import StorageError
 from eventlake.log.chain import Chain
-from eventlake.log.recent import OwnKeys, own_keys, stored_where_large
+from eventlake.log.recent import OwnKeys, keys_of, stored_where_large
 from eventlake.progress import Advance, task
 from eventlake.storage import NotDurableError, NotStoredError, ObjectExistsError, Storage
 
@@ -105,12 +105,12 @@ def prepare(chain: Chain, batch: Batch, positions: Sequence[Position]) -> Prepar
     Raises:
         StorageError: The store failed.
     """
-    next_version, fence, commit_id = chain.next_version, chain.fence, new_commit_id()
+    next_version, fence = chain.next_version, chain.fence
     encoding = batch.encoding
-    keys = stored_where_large(chain.storage, own_keys(batch.sorted_keys, batch.subject_keys, positions, commit_id))
+    keys = stored_where_large(chain.storage, keys_of(batch, positions))
     with task("appending events", batch.rows) as advance:
         pieces = tuple(store_pieces(chain.storage, encoding, chain.watermark, advance))
-    return Prepared(pieces, keys, commit_id, next_version, fence)
+    return Prepared(pieces, keys, batch.commit_id, next_version, fence)
 
 
 def store_pieces(storage: Storage, encoding: Encoding, start: int, advance: Advance) -> Iterator[Piece]:

@@ -10,6 +10,7 @@ from eventlake.columns.envelope import Batch
 from eventlake.columns.few_rows import FewRows
 from eventlake.columns.keys import event_keys, subject_keys
 from eventlake.columns.schema import SCHEMA, TYPES
+from eventlake.log.recent import keys_of, own_keys
 from eventlake.testing.strategies import stored_events
 
 ODD = st.sampled_from(
@@ -38,9 +39,11 @@ def test_few_rows_say_what_vectors_say(events, subjects, start, length):
             continue
         assert (rows.leaf_hashes() == leaves.leaf_hashes(part)).all()
         assert rows.statistics() == segments.statistics(batch.stored_columns())
-        keys, heads = rows.keys
+        keys, heads = rows.keys()
         assert (keys == event_keys(batch.frame)).all()
         assert np.array_equal(heads, np.sort(subject_keys(batch.frame)))
+        own = own_keys(np.sort(keys), heads, (), batch.commit_id)
+        assert np.array_equal(keys_of(batch, ()).heads, own.heads)
 
 
 @given(
@@ -56,7 +59,7 @@ def test_a_rule_that_is_broken_is_never_taken_for_kept(events, changes):
     if batch.few.surely_keep_text_rules():
         assert rules._text_problems(batch) == []
     if any(row.get(name) is None for row in rows for name in ("id", "source")):
-        assert batch.few.keys is None
+        assert batch.few.keys() is None
         assert (batch.keys == event_keys(batch.frame)).all()
 
 
