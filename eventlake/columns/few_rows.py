@@ -8,7 +8,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -95,6 +95,8 @@ def _is_plain(column: list[str | None]) -> bool:
 
 
 def _spelled(name: str, column: list[str | None]) -> list[str]:
+    if None not in column and "".join(cast("list[str]", column)).isascii():
+        return [f"{name}={len(text)}:{text}," for text in cast("list[str]", column)]
     return ["" if text is None else f"{name}={len(text) if text.isascii() else len(text.encode())}:{text}," for text in column]
 
 
