@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.columns import leaves, segments
+from eventlake.columns.few_rows import FEW_ROWS, FewRows
 from eventlake.core.canonical import sha256_hex
 from eventlake.core.merkle import CompactRange
 
@@ -39,20 +40,20 @@ class Encoded:
 class Encoding:
     """The segments of a table of events, ``MAX_ROWS`` rows each but the last."""
 
-    def __init__(self, frame: pl.DataFrame, stored: pa.Table) -> None:
+    def __init__(self, events: pl.DataFrame | FewRows, stored: pa.Table) -> None:
         starts = range(0, stored.num_rows, segments.MAX_ROWS)
-        self._parts = [(frame.slice(start, segments.MAX_ROWS), stored.slice(start, segments.MAX_ROWS)) for start in starts]
+        self._parts = [(events.slice(start, segments.MAX_ROWS), stored.slice(start, segments.MAX_ROWS)) for start in starts]
         self._begun = [_begun(*part) for part in self._parts] if stored.num_rows > _FEW_ROWS else []
 
     def __iter__(self) -> Iterator[Encoded]:
         """The segments in order, each as soon as it is done."""
-        for number, (frame, stored) in enumerate(self._parts):
+        for number, (events, stored) in enumerate(self._parts):
             if self._begun:
                 data, hashes, statistics = self._begun[number]
                 (bytes_, sha256), stated = data.result(), statistics.result()
                 yield Encoded(stored, bytes_, sha256, np.concatenate([part.result() for part in hashes]), stated)
             else:
-                yield Encoded(stored, *_encoded(stored), leaves.leaf_hashes(frame), segments.statistics(stored))
+                yield Encoded(stored, *_encoded(stored), *_described(events, stored))
 
     def abandon(self) -> None:
         """Nobody wants them any more."""
@@ -66,7 +67,14 @@ class Encoding:
 _Begun = tuple[Future[tuple[bytes, str]], list[Future[leaves.Hashes]], Future[segments.Statistics]]
 
 
-def _begun(frame: pl.DataFrame, stored: pa.Table) -> _Begun:
+def _described(events: pl.DataFrame | FewRows, stored: pa.Table) -> tuple[leaves.Hashes, segments.Statistics]:
+    if isinstance(events, FewRows):
+        return events.leaf_hashes(), segments.statistics(stored) if "recorded_at" in stored.column_names else events.statistics()
+    return leaves.leaf_hashes(events), segments.statistics(stored)
+
+
+def _begun(events: pl.DataFrame | FewRows, stored: pa.Table) -> _Begun:
+    frame = events if isinstance(events, pl.DataFrame) else pl.DataFrame(stored)
     pool = ThreadPoolExecutor(max(os.cpu_count() or 1, 2))
     data = pool.submit(_encoded, stored)
     chunks = range(0, frame.height, leaves.CHUNK_ROWS)
@@ -92,9 +100,13 @@ class Ranges:
     def at(self, start: int) -> CompactRange:
         """The range with the first leaf at the sequence ``start``."""
         if self._last is None or self._last.start != start:
-            moved = leaves.moved_range(self.hashes, self._blocks, start) if self._blocks else leaves.compact_range(self.hashes, start)
-            self._last = moved
+            self._last = self._at(start)
         return self._last
+
+    def _at(self, start: int) -> CompactRange:
+        if len(self.hashes) <= FEW_ROWS:
+            return CompactRange.of_leaves(start, [leaf.tobytes() for leaf in self.hashes])
+        return leaves.moved_range(self.hashes, self._blocks, start) if self._blocks else leaves.compact_range(self.hashes, start)
 
     def is_quick(self, start: int) -> bool:
         """Whether ``at(start)`` takes milliseconds."""

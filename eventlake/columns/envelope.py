@@ -1,6 +1,7 @@
 """The Arrow schema of events, and bringing foreign tables to it without changing a value."""
 
 import contextlib
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,8 @@ import pyarrow.compute as pc
 
 from eventlake.columns.dictionaries import decoded
 from eventlake.columns.encoding import Encoding
-from eventlake.columns.keys import Keys, event_keys
+from eventlake.columns.few_rows import FEW_ROWS, FewRows
+from eventlake.columns.keys import Keys, event_keys, few_text_keys, subject_keys
 from eventlake.columns.problems import Problem
 from eventlake.columns.schema import INSTANT, SCHEMA, TYPES
 from eventlake.core.attributes import ASSIGNED, ATTRIBUTES, CLOUDEVENTS_NAMES, MAX_SEQUENCE
@@ -51,9 +53,23 @@ class Batch:
         return pl.DataFrame(self.table.select(present)).with_columns(absent).select(ATTRIBUTES)
 
     @cached_property
+    def few(self) -> FewRows | None:
+        """The events as plain values where they are few, converted once."""
+        return FewRows.of(self.table) if 0 < self.rows <= FEW_ROWS else None
+
+    @cached_property
+    def commit_id(self) -> str:
+        """Random; says whose attempt the commit is that brings these events."""
+        return str(uuid.uuid4())
+
+    @cached_property
+    def _keys_of_few(self) -> tuple[Keys, Keys] | None:
+        return self.few.keys([("commit", self.commit_id)]) if self.few else None
+
+    @cached_property
     def keys(self) -> Keys:
         """The key of every row's ``(source, id)``."""
-        return event_keys(self.frame)
+        return event_keys(self.frame) if self._keys_of_few is None else self._keys_of_few[0]
 
     @cached_property
     def sorted_keys(self) -> Keys:
@@ -61,9 +77,16 @@ class Batch:
         return np.sort(self.keys)
 
     @cached_property
+    def heads(self) -> Keys:
+        """The keys of the rows' subjects, of all subjects above them, and of ``commit_id``; in no order."""
+        if self._keys_of_few is not None:
+            return self._keys_of_few[1]
+        return np.concatenate([few_text_keys([("commit", self.commit_id)]), subject_keys(self.frame)])
+
+    @cached_property
     def encoding(self) -> Encoding:
         """The batch's segments; begun when they are first asked for."""
-        return Encoding(self.frame, self.stored_columns())
+        return Encoding(self.few or self.frame, self.stored_columns())
 
     def stored_columns(self) -> pa.Table:
         """What goes into the file: attributes that are null in every row are left out; ``recorded_at`` where it is given."""
@@ -111,7 +134,7 @@ def to_batch(table: pa.Table) -> tuple[Batch, list[Problem]]:
             known = ", ".join((*ATTRIBUTES, "recorded_at"))
             problems.append(Problem(None, name, f"expected one of {known}; other facts belong into data or extensions"))
     rows = table.num_rows
-    arrays = [columns.get(name, pa.nulls(rows, TYPES[name])) for name in ATTRIBUTES]
+    arrays = [columns[name] if name in columns else pa.nulls(rows, TYPES[name]) for name in ATTRIBUTES]
     return Batch(pa.Table.from_arrays(arrays, schema=SCHEMA), columns.get("recorded_at"), columns.get("sequence")), problems
 
 
@@ -139,7 +162,7 @@ def _text(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.Chu
     binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
     if _is_text(kind) or (binary and name == "data"):
         with contextlib.suppress(pa.ArrowInvalid):
-            result = column.cast(pa.string())
+            result = column if pa.types.is_string(kind) else column.cast(pa.string())
             result.validate(full=True)
             return result
         return _decode(name, column.cast(pa.large_binary()), problems)
@@ -171,9 +194,12 @@ def _instants(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa
         problems.append(Problem(None, name, "expected timestamps with a zone or RFC 3339 text", found))
         return pa.chunked_array([pa.nulls(len(column), INSTANT)])
     try:
-        result = column.cast(INSTANT)
+        result = column if kind == INSTANT else column.cast(INSTANT)
     except pa.ArrowInvalid:
         return _nanoseconds(name, column, problems)
+    found = pc.min_max(result.cast(pa.int64()))
+    if found["min"].as_py() is None or MIN_US <= found["min"].as_py() <= found["max"].as_py() <= MAX_US:
+        return result
     outside = pc.or_kleene(pc.less(result, _bound(MIN_US)), pc.greater(result, _bound(MAX_US)))
     rows = pc.indices_nonzero(outside.combine_chunks()).to_pylist()
     problems.extend(Problem(row, name, "expected an instant in the years 1 to 9999 UTC") for row in rows)

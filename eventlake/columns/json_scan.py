@@ -6,8 +6,7 @@ two things pass that are refused here: numbers no double can hold (1e999, 400 di
 """
 
 import json
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jiter
@@ -19,8 +18,9 @@ from eventlake.columns.problems import Problem
 from eventlake.core.attributes import MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH
 
 NO_JSON = "expected JSON"
-_LONG_NUMBER = re.compile(rb"[0-9]{200}|[eE][+-]?[0-9]{3}")
-"""Whatever is beyond a double has one of these: fewer than 200 digits and an exponent below 100 stay below 1e299."""
+_ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
+_LONG_NUMBERS = b"0" * 200, b"e000", b"e+000", b"e-000"
+"""Whatever is beyond a double has one of these, all digits being alike: fewer than 200 and an exponent below 100 stay below 1e299."""
 _QUOTE, _BACKSLASH = b'"\\'
 _BOM = b"\xef\xbb\xbf"
 
@@ -29,7 +29,30 @@ def payload_problems(column: pl.Series, field: str = "data") -> Iterator[Problem
     """The rows of a text column (nulls allowed) that are not payloads, each with its reason."""
     settled = column.is_null().to_numpy() | proven(column) & (column.str.len_bytes() <= MAX_PAYLOAD_BYTES).fill_null(value=False).to_numpy()
     rest = np.flatnonzero(~settled)
-    for row, text in zip(rest.tolist(), column.gather(rest).cast(pl.Binary), strict=True):
+    yield from _problems(zip(rest.tolist(), column.gather(rest).cast(pl.Binary), strict=True), field)
+
+
+def few_payload_problems(texts: Iterable[str | None]) -> list[Problem]:
+    """``payload_problems`` of a few rows, for which templates and vectors are no gain: long numbers are looked for in all at once."""
+    rows = [(row, text.encode()) for row, text in enumerate(texts) if text is not None]
+    if _has_long_number(b"\n".join([text for _, text in rows])):
+        return list(_problems(rows, "data"))
+    return list(_problems([(row, text) for row, text in rows if not _is_short_json(text)], "data"))
+
+
+def _is_short_json(text: bytes) -> bool:
+    """Whether a text without a long number is a payload; False says only that it must be looked at."""
+    if len(text) > MAX_PAYLOAD_BYTES or text.count(b"[") + text.count(b"{") > MAX_PAYLOAD_DEPTH:
+        return False
+    try:
+        jiter.from_json(text, catch_duplicate_keys=True, allow_inf_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _problems(texts: Iterable[tuple[int, bytes]], field: str) -> Iterator[Problem]:
+    for row, text in texts:
         reason = scan_one(text)
         if reason:
             yield Problem(row, field, reason, text[:200].decode("utf-8", "replace"))
@@ -50,11 +73,16 @@ def parse_one(text: bytes, limit: int, depth: int) -> tuple[Any, str | None]:
         return None, f"expected at most {depth} levels of nesting"
     try:
         value = jiter.from_json(text, catch_duplicate_keys=True, allow_inf_nan=False)
-        if _LONG_NUMBER.search(text):
+        if _has_long_number(text):
             json.loads(text, parse_float=_finite, parse_int=_finite)
     except ValueError as error:
         return None, f"{NO_JSON} ({error})"
     return value, None
+
+
+def _has_long_number(text: bytes) -> bool:
+    alike = text.translate(_ALIKE)
+    return any(number in alike for number in _LONG_NUMBERS)
 
 
 def deeper_than(text: bytes, limit: int) -> bool:

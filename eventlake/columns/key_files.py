@@ -5,7 +5,9 @@ says where every bucket begins and what its CRC-32 is, so that a part can be tru
 """
 
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -21,7 +23,7 @@ _HEAD = np.dtype([("key", "<u8"), ("version", "<u4")])
 _ENTRY = np.dtype([("first", "<u4"), ("crc", "<u4")])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Section:
     """Where in the file a section of ``count`` keys lies, and how it is cut.
 
@@ -35,12 +37,12 @@ class Section:
     count: int
     width: int
 
-    @property
+    @cached_property
     def bits(self) -> int:
         """There are ``2 ** bits`` buckets."""
         return max((self.count // _BUCKET).bit_length() - 1, 0)
 
-    @property
+    @cached_property
     def data(self) -> int:
         """Where the first key stands."""
         return self.offset + _ENTRY.itemsize * ((1 << self.bits) + 1)
@@ -59,10 +61,15 @@ class Section:
         first = self.offset + _ENTRY.itemsize * bucket
         return first, first + 2 * _ENTRY.itemsize
 
-    def bounds(self, entries: bytes) -> tuple[int, int, int]:
-        """First and last byte, and the CRC-32, of the bucket whose directory entries are given."""
-        here, following = np.frombuffer(entries, _ENTRY)
-        return self.data + self.width * int(here["first"]), self.data + self.width * int(following["first"]), int(here["crc"])
+    def buckets(self, keys: Keys) -> list[int]:
+        """The buckets in which ``keys`` would stand, each once and in order."""
+        return np.unique(keys >> np.uint64(64 - self.bits)).tolist() if self.bits else [0]
+
+    def bounds(self, entries: Iterable[bytes]) -> list[tuple[int, int, int]]:
+        """First and last byte, and the CRC-32, of each bucket whose directory entries are given."""
+        pairs = np.frombuffer(b"".join(entries), _ENTRY).reshape(-1, 2)
+        at = self.data + self.width * pairs["first"].astype(np.int64)
+        return list(zip(at[:, 0].tolist(), at[:, 1].tolist(), pairs["crc"][:, 0].tolist(), strict=True))
 
 
 def sections(ids: int, heads: int) -> tuple[Section, Section]:

@@ -4,7 +4,7 @@ The upper 48 bits are a fingerprint, the lower 16 a *cell* that says in which co
 whoever asks reads the commit to confirm it. The hash is XXH3 (https://github.com/Cyan4973/xxHash), the same in every version.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ _CELL = np.uint64(CELLS - 1)
 _FINGERPRINT = ~_CELL
 _FEW = 1_000
 """So many subjects are looked at one by one; that is quicker than ten vectors of them."""
+_XXH3 = plh.col("text").nchash.xxh3_64()
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 """2^64 divided by the golden ratio: makes ``(source, id)`` and ``(id, source)`` differ."""
 
@@ -35,19 +36,25 @@ def event_keys(events: pl.DataFrame) -> Keys:
 
 def text_keys(kind: str, texts: pl.Series) -> Keys:
     """The keys of texts of one kind (``subject``, ``below``, ``producer``, ``position``, ``commit``), in order, all in cell 0."""
-    return _hashed((f"{kind}\x1f" + texts).alias("text"))
+    found: Keys = _hashed(f"{kind}\x1f" + texts) & _FINGERPRINT
+    return found
 
 
 def text_key(kind: str, text: str) -> int:
     """One of ``text_keys``."""
-    return int(text_keys(kind, pl.Series([text], dtype=pl.String))[0])
+    return int(few_text_keys([(kind, text)])[0])
+
+
+def few_text_keys(texts: Iterable[tuple[str, str]]) -> Keys:
+    """The keys of a few texts, each with its kind, in one call."""
+    return _hashed([f"{kind}\x1f{text}" for kind, text in texts]) & _FINGERPRINT
 
 
 def subject_keys(events: pl.DataFrame) -> Keys:
     """The keys of the rows' subjects (``subject``) and of all subjects above them (``below``), each once, in no order."""
     subjects = events["subject"].drop_nulls().unique()
     if len(subjects) <= _FEW:
-        return _keys_of_few(subjects.to_list())
+        return distinct(few_text_keys(_texts_of(subjects.to_list())))
     found = [text_keys("subject", subjects)]
     above = parents(subjects)
     while len(above):
@@ -56,13 +63,27 @@ def subject_keys(events: pl.DataFrame) -> Keys:
     return distinct(np.concatenate(found))
 
 
-def _keys_of_few(subjects: list[str]) -> Keys:
-    """The same in one call, which is what a small batch is waiting for."""
-    texts = {f"subject\x1f{subject}" for subject in subjects}
-    above = set(subjects)
-    while above := {parent for subject in above if (parent := parent_of_one(subject)) is not None}:
-        texts |= {f"below\x1f{subject}" for subject in above}
-    return distinct(_hashed(pl.Series("text", sorted(texts), pl.String)))
+def keys_of_few(
+    sources: Sequence[str], ids: Sequence[str], subjects: Iterable[str | None], more: Iterable[tuple[str, str]] = ()
+) -> tuple[Keys, Keys]:
+    """``event_keys``, and ``subject_keys`` with the keys of ``more`` texts, in one call, which is what a small batch is waiting for."""
+    distinct_sources = dict.fromkeys(sources)
+    place = {source: at for at, source in enumerate(distinct_sources)}
+    texts = [*_texts_of(subject for subject in subjects if subject is not None), *more]
+    hashes = _hashed([*ids, *distinct_sources, *(f"{kind}\x1f{text}" for kind, text in texts)])
+    names, of_sources, of_texts = np.split(hashes, [len(ids), len(ids) + len(place)])
+    found: Keys = (names + of_sources[[place[source] for source in sources]] * _SPREAD) & _FINGERPRINT
+    return found, distinct(of_texts & _FINGERPRINT)
+
+
+def _texts_of(subjects: Iterable[str]) -> list[tuple[str, str]]:
+    """The texts by which subjects are found again, each with its kind."""
+    subjects = set(subjects)
+    below: set[str] = set()
+    above = subjects
+    while above := {parent for subject in above if (parent := parent_of_one(subject)) is not None} - below:
+        below |= above
+    return [*(("subject", subject) for subject in subjects), *(("below", subject) for subject in below)]
 
 
 def parent_of_one(subject: str) -> str | None:
@@ -72,9 +93,10 @@ def parent_of_one(subject: str) -> str | None:
     return subject.rpartition("/")[0] or "/"
 
 
-def _hashed(texts: pl.Series) -> Keys:
-    found: Keys = texts.to_frame().select(plh.col(texts.name).nchash.xxh3_64()).to_series().to_numpy() & _FINGERPRINT
-    return found
+def _hashed(texts: pl.Series | list[str]) -> Keys:
+    column = texts.alias("text") if isinstance(texts, pl.Series) else pl.Series("text", texts, pl.String)
+    hashes: Keys = column.to_frame().select(_XXH3).to_series().to_numpy()
+    return hashes
 
 
 def subject_heads(subjects: pl.Series, versions: pl.Series) -> tuple[Keys, Versions]:

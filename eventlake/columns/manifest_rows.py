@@ -1,7 +1,7 @@
 """A tier's rows: its commits, each with the segments that it added and that are still current, as one flat Parquet table."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -42,11 +42,26 @@ _OF_SEGMENT = len(_SCHEMA) - _SCHEMA.get_field_index("sha256")
 
 def encode(rows: Iterable[Row]) -> bytes:
     """Parquet bytes: one row a segment, and one for a commit without any, in version order."""
+    return encode_table(to_table(rows))
+
+
+def encode_table(table: pa.Table) -> bytes:
+    """The same of rows that are a table already."""
+    return write_bytes(table)
+
+
+def to_table(rows: Iterable[Row]) -> pa.Table:
+    """What ``encode`` writes."""
     flat = [(*_commit(summary), *segment) for summary, segments in rows for segment in _segments(segments)]
     columns = zip(*flat, strict=True)
-    return write_bytes(
-        pa.Table.from_arrays([pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA)
-    )
+    return pa.Table.from_arrays([pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA)
+
+
+def joined(tables: Sequence[pa.Table]) -> pa.Table | None:
+    """The rows of neighbouring tables as one; None where a later commit may have taken away segments of an earlier one."""
+    if any("compact" in table.column("kind").to_pylist() for table in tables[1:] or tables):
+        return None
+    return pa.concat_tables(tables).combine_chunks()
 
 
 def _commit(summary: CommitSummary) -> tuple[Any, ...]:
@@ -78,14 +93,37 @@ def decode(data: bytes, where: str) -> list[Row]:
     Raises:
         CorruptionError: Not such a table.
     """
-    table = read_bytes(data, where)
+    return from_table(read_table(data, where), where)
+
+
+def read_table(data: bytes, where: str) -> pa.Table:
+    """What ``decode`` reads.
+
+    Raises:
+        CorruptionError: Not such a table.
+    """
     try:
-        flat = zip(*(table.cast(_SCHEMA).column(name).to_pylist() for name in _SCHEMA.names), strict=True)
+        return read_bytes(data, where).cast(_SCHEMA)
+    except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise _no_commits(where, error) from error
+
+
+def from_table(table: pa.Table, where: str) -> list[Row]:
+    """The inverse of ``to_table``.
+
+    Raises:
+        CorruptionError: The rows are no commits.
+    """
+    try:
+        flat = zip(*(table.column(name).to_pylist() for name in _SCHEMA.names), strict=True)
         kinds: dict[str, tuple[tuple[str, int], ...]] = {}
         return [_row(list(group), kinds) for _, group in groupby(flat, key=lambda row: row[0])]
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
-        message = f"{where} holds no commits: {error}"
-        raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=where) from error
+        raise _no_commits(where, error) from error
+
+
+def _no_commits(where: str, error: Exception) -> CorruptionError:
+    return CorruptionError(f"{where} holds no commits: {error}", "run 'eventlake verify LAKE'.", path=where)
 
 
 def _row(flat: list[tuple[Any, ...]], kinds: dict[str, tuple[tuple[str, int], ...]]) -> Row:

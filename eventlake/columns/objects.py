@@ -4,6 +4,7 @@ Both are CloudEvents in JSON form: attribute names as CloudEvents spells them or
 nobody knows are CloudEvents extensions and go into ``extensions``. In NDJSON the payload is cut out of the line byte for byte.
 """
 
+import contextlib
 import difflib
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
@@ -148,13 +149,13 @@ def _table(rows: list[dict[str, Any]], problems: list[Problem]) -> pa.Table:
     present = [name for name in _KNOWN if any(name in attributes for attributes in rows)]
     columns: dict[str, pa.Array] = {}
     for name in present:
-        values = [_given(attributes.get(name)) for attributes in rows]
+        values = [value if type(value := attributes.get(name)) is str else _given(value) for attributes in rows]
         if name in {"time", "recorded_at"}:
             columns[name] = _instants(name, values, problems)
         elif name == "sequence":
             columns[name] = pa.array([_sequence(row, v, problems) for row, v in enumerate(values)], pa.int64())
         else:
-            columns[name] = pa.array([_text(row, name, v, problems) for row, v in enumerate(values)], TYPES[name])
+            columns[name] = pa.array(_texts(name, values, problems), TYPES[name])
     return pa.table(columns) if columns else pa.table({"id": pa.nulls(len(rows), pa.string())})
 
 
@@ -189,6 +190,15 @@ def _instants(name: str, values: list[Any], problems: list[Problem]) -> pa.Array
     parsed = parse_instants(name, texts, problems).cast(pa.int64()).to_pylist()
     merged = [a if a is not None else b for a, b in zip(exact, parsed, strict=True)]
     return pa.array(merged, pa.int64()).cast(INSTANT)
+
+
+def _texts(name: str, values: list[Any], problems: list[Problem]) -> list[str | None]:
+    """The values, each looked at only where one of them may be no text."""
+    if {str, type(None)}.issuperset(map(type, values)):
+        with contextlib.suppress(UnicodeEncodeError):
+            "".join(filter(None, values)).encode("utf-8")
+            return values
+    return [_text(row, name, value, problems) for row, value in enumerate(values)]
 
 
 def _text(row: int, name: str, value: Any, problems: list[Problem]) -> str | None:

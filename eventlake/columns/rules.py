@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eventlake.columns.envelope import Batch
-from eventlake.columns.json_scan import payload_problems, scan_one
+from eventlake.columns.json_scan import few_payload_problems, payload_problems, scan_one
 from eventlake.columns.keys import doubled
 from eventlake.columns.problems import Problem
 from eventlake.core.attributes import ATTRIBUTES, CORRECTIONS, MAX_ATTRIBUTE_BYTES, REQUIRED, RESERVED_TYPES
@@ -58,6 +58,14 @@ MEANING_RULES = tuple(_meaning_rules())
 
 def rule_problems(batch: Batch) -> list[Problem]:
     """Every broken rule of the batch alone, by its rows as they were given: what is in the lake already is not looked at."""
+    problems = [] if batch.few and batch.few.surely_keep_text_rules() else _text_problems(batch)
+    problems += _doubles(batch)
+    problems += _clock_problems(batch)
+    problems += few_payload_problems(batch.few.values.get("data", ())) if batch.few else payload_problems(batch.frame["data"])
+    return [problem if problem.row is None else replace(problem, row=batch.number(problem.row)) for problem in problems]
+
+
+def _text_problems(batch: Batch) -> list[Problem]:
     frame = batch.frame
     problems: list[Problem] = []
     for name in REQUIRED:
@@ -72,10 +80,7 @@ def rule_problems(batch: Batch) -> list[Problem]:
     broken = frame.select(rule.broken.any().alias(str(number)) for number, rule in enumerate(rules)).row(0) if rules else ()
     for rule in (rule for rule, hit in zip(rules, broken, strict=True) if hit):
         problems += _where(frame, rule)
-    problems += _doubles(batch)
-    problems += _clock_problems(batch)
-    problems += payload_problems(frame["data"])
-    return [problem if problem.row is None else replace(problem, row=batch.number(problem.row)) for problem in problems]
+    return problems
 
 
 def _is_plain(column: pa.ChunkedArray) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from eventlake.errors import CorruptionError
 
 CHECKSUM = "checksum"
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def canonical_json(value: Any) -> bytes:
@@ -20,21 +21,23 @@ def canonical_json(value: Any) -> bytes:
         TypeError: ``value`` holds a float or anything else that is not JSON.
     """
     _refuse_floats(value)
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def _refuse_floats(value: Any) -> None:
+    if isinstance(value, (str, int)) or value is None:
+        return
     if isinstance(value, float):
         message = f"a float has no canonical spelling: {value!r}"
         raise TypeError(message)
-    if isinstance(value, Mapping):
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            _refuse_floats(item)
+    elif isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):
                 message = f"keys must be strings, found {key!r}"
                 raise TypeError(message)
-            _refuse_floats(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
             _refuse_floats(item)
 
 
@@ -45,7 +48,22 @@ def sha256_hex(data: bytes) -> str:
 
 def seal(document: Mapping[str, Any]) -> bytes:
     """The canonical bytes of ``document`` with a checksum of itself under the key ``checksum``."""
-    return canonical_json({**document, CHECKSUM: sha256_hex(canonical_json(document))})
+    return _sealed(document)[0]
+
+
+def _sealed(document: Mapping[str, Any]) -> tuple[bytes, str]:
+    """The sealed bytes and the checksum; the members on both sides of the checksum are spelled once for both."""
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    for key, value in document.items():
+        (before if key < CHECKSUM else after)[key] = value
+    first, last = canonical_json(before)[1:-1], canonical_json(after)[1:-1]
+    checksum = sha256_hex(_members(first, last))
+    return _members(first, b'"%s":"%s"' % (CHECKSUM.encode(), checksum.encode()), last), checksum
+
+
+def _members(*parts: bytes) -> bytes:
+    return b"{" + b",".join(part for part in parts if part) + b"}"
 
 
 def unseal(data: bytes, where: str) -> dict[str, Any]:
@@ -59,12 +77,12 @@ def unseal(data: bytes, where: str) -> dict[str, Any]:
     try:
         document = json.loads(data)
         checksum = document.pop(CHECKSUM)
-        expected = sha256_hex(canonical_json(document))
+        sealed, expected = _sealed(document)
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise _corrupt(where, f"not a sealed JSON document ({type(error).__name__}: {error})") from error
     if checksum != expected:
         raise _corrupt(where, f"expected checksum {expected}, found {checksum}")
-    if seal(document) != data:
+    if sealed != data:
         raise _corrupt(where, "expected the canonical spelling, found another one of the same content")
     return dict(document)
 

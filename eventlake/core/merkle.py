@@ -6,6 +6,7 @@ See https://www.rfc-editor.org/rfc/rfc6962#section-2.1 and the compact ranges of
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 HASH_BYTES = 32
@@ -52,6 +53,22 @@ class CompactRange:
     def empty(cls, position: int = 0) -> "CompactRange":
         """The range without leaves at ``position``."""
         return cls(position, position, ())
+
+    @classmethod
+    def of_leaves(cls, start: int, leaves: Sequence[bytes]) -> "CompactRange":
+        """The range of these leaf hashes, the first at the sequence ``start``."""
+        left: list[bytes] = []
+        right: list[bytes] = []
+        first, level = start, list(leaves)
+        while level:
+            if first & 1:
+                left.append(level.pop(0))
+                first += 1
+            if len(level) & 1:
+                right.append(level.pop())
+            level = [node_hash(*pair) for pair in zip(level[::2], level[1::2], strict=True)]
+            first >>= 1
+        return cls(start, start + len(leaves), (*left, *reversed(right)))
 
     def __len__(self) -> int:
         """Number of leaves."""

@@ -33,10 +33,10 @@ def to_json(value: Any, depth: int = 0) -> str:
         raise ValueError(message)
     if isinstance(value, str):
         return quoted(value)
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{_key(key)}:{to_json(item, depth + 1)}" for key, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(to_json(item, depth + 1) for item in value) + "]"
+    if type(value) is dict or isinstance(value, Mapping):
+        return "{" + ",".join([f"{_key(key)}:{to_json(item, depth + 1)}" for key, item in value.items()]) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join([to_json(item, depth + 1) for item in value]) + "]"
     return _scalar(value)
 
 

@@ -1,7 +1,7 @@
 """The chain of commits as this process has read it: its head, what no tier holds yet, and by number whatever else is asked for."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -74,6 +74,7 @@ class Chain:
         self.head: Entry | None = None
         self._tail: list[Entry] = []
         self.keys = KeyIndex(storage, self._keys_again)
+        self._rows: dict[str, pa.Table] = {}
         self._folded: tuple[tuple[Tier, ...], Manifest] = ((), Manifest([], []))
         self._catalogue: tuple[str | None, Catalogue] = (None, Catalogue())
 
@@ -250,16 +251,29 @@ class Chain:
         return self._folded[1].with_rows(entry.row for entry in self.tail())
 
     def rows_of(self, tier: Tier) -> list[manifest_rows.Row]:
-        """A tier's commits with their segments; read from the log where the tier's file is lost or damaged."""
+        """A tier's commits with their segments."""
+        return manifest_rows.from_table(self.rows_table(tier), layout.rows_path(tier.stop, tier.rows_sha256))
+
+    def rows_table(self, tier: Tier) -> pa.Table:
+        """The same as they are stored; read from the log where the tier's file is lost or damaged."""
+        if tier.rows_sha256 in self._rows:
+            return self._rows[tier.rows_sha256]
         path = layout.rows_path(tier.stop, tier.rows_sha256)
         try:
             data = self.storage.read(path)
         except ObjectMissingError:
             data = b""
         if sha256_hex(data) == tier.rows_sha256:
-            return manifest_rows.decode(data, path)
+            return manifest_rows.read_table(data, path)
         _LOG.warning("%s is missing or damaged; read from the log instead; run 'eventlake verify'", path)
-        return [self.read_entry(version).row for version in range(tier.start, tier.stop)]
+        return manifest_rows.to_table(self.read_entry(version).row for version in range(tier.start, tier.stop))
+
+    def keep(self, tiers: Sequence[Tier], rows: pa.Table, keys: KeyRun) -> None:
+        """Keeps what the newest of ``tiers`` holds, because this process has just made it and merges it with the next one."""
+        *older, tier = tiers
+        kept = {one.rows_sha256 for one in older}
+        self._rows = {sha256: table for sha256, table in self._rows.items() if sha256 in kept} | {tier.rows_sha256: rows}
+        self.keys.keep(tier.keys, tier.stop, keys)
 
     @property
     def next_version(self) -> int:

@@ -69,7 +69,6 @@ def plain_commit(
 def _after(chain: Chain, kind: str, commit_id: str, recorded_at: int, own: OwnKeys | KeyFile) -> Commit:
     """A commit after the head that changes nothing yet."""
     head = chain.head.commit if chain.head else None
-    frontier = chain.frontier
     return Commit(
         version=chain.next_version,
         origin=chain.origin,
@@ -80,7 +79,7 @@ def _after(chain: Chain, kind: str, commit_id: str, recorded_at: int, own: OwnKe
         start=chain.watermark,
         stop=chain.watermark,
         root=chain.root,
-        frontier=tuple(frontier.hex()),
+        frontier=head.frontier if head else (),
         segments=(),
         fence=chain.next_version if kind == "fence" else chain.fence,
         tiers=head.tiers if head else (),

@@ -5,6 +5,9 @@ holds 32 times what the one below does. Who fails to fold loses nothing: the com
 """
 
 import logging
+from collections.abc import Sequence
+
+import pyarrow as pa
 
 from eventlake.columns import manifest_rows
 from eventlake.columns.keys import KeyRun, merged
@@ -23,6 +26,8 @@ from eventlake.storage import ObjectExistsError, Storage
 
 _LOG = logging.getLogger(__name__)
 _CLASS = 32
+_KEPT_BYTES = 4 << 20
+"""A tier whose keys take no more is kept in memory by the process that made it, which will probably merge it soon."""
 
 
 def keep_folded(chain: Chain) -> None:
@@ -62,19 +67,34 @@ def fold(chain: Chain) -> None:
 def _tiers(chain: Chain, head: Commit) -> tuple[Tier, ...]:
     """The tiers of a history that ends with ``head`` and has nothing recent."""
     start, stop = head.recent.start, head.version + 1
-    rows = [entry.row for entry in chain.tail()]
+    tables = [manifest_rows.to_table(entry.row for entry in chain.tail())]
     runs = _recent_runs(chain, head)
     kept = list(head.tiers)
     new = COMMIT_WEIGHT * (stop - start) + sum(len(run.ids) for run in runs)
     while kept and _size_class(kept[-1].weight) <= _size_class(new):
         tier = kept.pop()
-        rows = chain.rows_of(tier) + rows
+        tables = [chain.rows_table(tier), *tables]
         runs = [chain.keys.stored(tier.keys, tier.stop).whole(), *runs]
         start, new = tier.start, new + tier.weight
-    keys = store(chain.storage, merged(runs, stop))
-    current = Manifest([], []).with_rows(rows).rows()
-    data = manifest_rows.encode(current)
-    return (*kept, Tier(start, stop, _store_rows(chain.storage, stop, data), len(data), keys))
+    run = merged(runs, stop)
+    keys = store(chain.storage, run)
+    rows = _current(tables)
+    data = manifest_rows.encode_table(rows)
+    tiers = (*kept, Tier(start, stop, _store_rows(chain.storage, stop, data), len(data), keys))
+    if keys.size_bytes <= _KEPT_BYTES:
+        chain.keep(tiers, rows, run)
+    return tiers
+
+
+def _current(tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of neighbouring runs of commits as one, without the segments that later commits have replaced."""
+    rows = manifest_rows.joined(tables)
+    if rows is not None:
+        return rows
+    manifest = Manifest([], [])
+    for table in tables:
+        manifest = manifest.with_rows(manifest_rows.from_table(table, layout.MANIFESTS))
+    return manifest_rows.to_table(manifest.rows())
 
 
 def _recent_runs(chain: Chain, head: Commit) -> list[KeyRun]:

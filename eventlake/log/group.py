@@ -6,7 +6,7 @@ something is wrong is each member looked at by itself, to blame the right one.
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 
@@ -38,19 +38,32 @@ class Member:
         events: A list of dicts, or a table; what ``Lake.append`` takes.
         position: Its producer's position, or None.
         outcome: Resolves to its receipt when the commit is durable, or to its own error.
-        batch: The checked events, once the group has looked at them.
+        rows: Number of events.
+        whole: The checked batch of several members, of which its events are a part; None where it was not checked with others.
     """
 
     def __init__(self, events: Any, position: Position | None) -> None:
         self.events = events
         self.position = position
         self.outcome: Future[Receipt] = Future()
-        self.batch: Batch | None = None
+        self.rows = len(events)
+        self.whole: Batch | None = None
+        self._first = 0
+        self._batch: Batch | None = None
 
-    @property
-    def rows(self) -> int:
-        """Number of events."""
-        return len(self.events)
+    def share(self, whole: Batch, first: int) -> None:
+        """Its events are the rows of ``whole`` from ``first`` on."""
+        self.whole, self._first = whole, first
+
+    def check(self) -> None:
+        """Looks at the events, unless that was done.
+
+        Raises:
+            InvalidEventsError: The batch breaks the event rules.
+            InvalidInputError: It brings clocks or sequences of its own.
+        """
+        if self._batch is None and self.whole is None:
+            self._batch = _groupable(checked_batch(self.events))
 
     def checked(self) -> Batch:
         """The events as a batch that may be in a group.
@@ -59,9 +72,10 @@ class Member:
             InvalidEventsError: The batch breaks the event rules.
             InvalidInputError: It brings clocks or sequences of its own.
         """
-        if self.batch is None:
-            self.batch = _groupable(checked_batch(self.events))
-        return self.batch
+        if self._batch is None and self.whole is not None:
+            self._batch = Batch(self.whole.table.slice(self._first, self.rows))
+        self.check()
+        return cast("Batch", self._batch)
 
 
 def _groupable(batch: Batch) -> Batch:
@@ -84,19 +98,19 @@ def commit_group(chain: Chain, members: Sequence[Member], now: int) -> None:
 
 def _sound(members: Sequence[Member]) -> list[Member]:
     """The members that keep the event rules, each with its batch; the others' outcomes are set."""
-    plain = [member for member in members if member.batch is None and _is_plain(member.events)]
+    plain = [member for member in members if _is_plain(member.events)]
     try:
         together = _groupable(checked_batch([event for member in plain for event in member.events]))
     except EventlakeError:
-        together = None
+        plain = []
     row = 0
-    for member in plain if together is not None else ():
-        member.batch = Batch(together.table.slice(row, member.rows)) if together is not None else None
+    for member in plain:
+        member.share(together, row)
         row += member.rows
     sound = []
     for member in members:
         try:
-            member.checked()
+            member.check()
         except EventlakeError as error:
             member.outcome.set_exception(error)
         else:
@@ -141,6 +155,10 @@ def _commit(chain: Chain, members: Sequence[Member], now: int) -> None:
 
 
 def _merged(members: Sequence[Member]) -> Batch:
+    """All their events, in order."""
+    whole = members[0].whole
+    if whole is not None and all(member.whole is whole for member in members) and whole.rows == sum(member.rows for member in members):
+        return whole
     return Batch(pa.concat_tables([member.checked().table for member in members]).combine_chunks())
 
 

@@ -117,6 +117,8 @@ def _table(events: Any) -> tuple[pa.Table, list[Problem]]:
         return from_ndjson(events)
     if hasattr(events, "collect") and not hasattr(events, "__arrow_c_stream__"):
         events = events.collect()
+    if isinstance(events, pa.Table):
+        return events, []
     if isinstance(events, pa.RecordBatch):
         return pa.Table.from_batches([events]), []
     if hasattr(events, "__arrow_c_stream__"):

@@ -56,13 +56,13 @@ def checked_keys(storage: Storage, file: KeyFile) -> KeyRun:
 class StoredKeys:
     """A key file; read in parts until as much has been read as it is long, then once as a whole, and kept."""
 
-    def __init__(self, storage: Storage, file: KeyFile, stop: int, again: Again) -> None:
+    def __init__(self, storage: Storage, file: KeyFile, stop: int, again: Again, run: KeyRun | None = None) -> None:
         self._storage = storage
         self._file = file
         self._stop = stop
         self._again = again
         self._spent = 0
-        self._run: KeyRun | None = None
+        self._run = run
 
     def whole(self) -> KeyRun:
         """All of its keys."""
@@ -106,12 +106,12 @@ class StoredKeys:
 
     def _ids_in_parts(self, wanted: Keys) -> Keys:
         section = key_files.sections(self._file.ids, self._file.heads)[0]
-        buckets = self._buckets(section, sorted({section.bucket(key) for key in wanted.tolist()}))
+        buckets = self._buckets(section, section.buckets(wanted))
         return found_ids(key_files.ids_of_bucket(b"".join(buckets)), wanted)
 
     def _buckets(self, section: key_files.Section, buckets: Sequence[int]) -> list[bytes]:
         """The bytes of some buckets, each of which was checked; asked for in two requests, for where they stand and for them."""
-        bounds = [section.bounds(entries) for entries in self._parts([section.directory(bucket) for bucket in buckets])]
+        bounds = section.bounds(self._parts([section.directory(bucket) for bucket in buckets]))
         if not all(section.data <= start <= stop <= section.stop for start, stop, _ in bounds):
             raise self._damaged("its directory is out of bounds")
         found = self._parts([(start, stop) for start, stop, _ in bounds])
@@ -161,6 +161,10 @@ class KeyIndex:
         if file.sha256 not in self._files:
             self._files[file.sha256] = StoredKeys(self._storage, file, stop, self._again)
         return self._files[file.sha256]
+
+    def keep(self, file: KeyFile, stop: int, run: KeyRun) -> None:
+        """Keeps what this process has just put into a file, so that it need not read it."""
+        self._files[file.sha256] = StoredKeys(self._storage, file, stop, self._again, run)
 
     def files(self, head: Commit) -> Iterator[tuple[StoredKeys, int]]:
         """The files that ``head`` names, oldest first, each with the version before which it ends."""

@@ -13,7 +13,6 @@ import pyarrow as pa
 from eventlake.columns import segments
 from eventlake.columns.encoding import Encoding, Ranges
 from eventlake.columns.envelope import Batch
-from eventlake.columns.keys import subject_keys
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
 from eventlake.core.delivery import Position
@@ -21,7 +20,7 @@ from eventlake.core.manifest import KeyFile
 from eventlake.core.segment import Segment
 from eventlake.errors import StorageError
 from eventlake.log.chain import Chain
-from eventlake.log.recent import OwnKeys, own_keys, stored_where_large
+from eventlake.log.recent import OwnKeys, keys_of, stored_where_large
 from eventlake.progress import Advance, task
 from eventlake.storage import NotDurableError, NotStoredError, ObjectExistsError, Storage
 
@@ -111,12 +110,12 @@ def prepare(chain: Chain, batch: Batch, positions: Sequence[Position]) -> Prepar
     Raises:
         StorageError: The store failed.
     """
-    next_version, fence, schemas, commit_id = chain.next_version, chain.fence, chain.schemas, new_commit_id()
+    next_version, fence, schemas = chain.next_version, chain.fence, chain.schemas
     encoding = batch.encoding
-    keys = stored_where_large(chain.storage, own_keys(batch.sorted_keys, subject_keys(batch.frame), positions, commit_id))
+    keys = stored_where_large(chain.storage, keys_of(batch, positions))
     with task("appending events", batch.rows) as advance:
         pieces = tuple(store_pieces(chain.storage, encoding, chain.watermark, advance))
-    return Prepared(pieces, keys, commit_id, next_version, fence, schemas)
+    return Prepared(pieces, keys, batch.commit_id, next_version, fence, schemas)
 
 
 def store_pieces(storage: Storage, encoding: Encoding, start: int, advance: Advance) -> Iterator[Piece]:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import polars as pl
 
 from eventlake.columns import key_files
-from eventlake.columns.keys import CELLS, KeyRun, Keys, distinct, in_cell, of_commit, text_keys
+from eventlake.columns.envelope import Batch
+from eventlake.columns.keys import CELLS, KeyRun, Keys, distinct, few_text_keys, in_cell, of_commit
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
 from eventlake.core.commit import Commit
@@ -41,14 +41,20 @@ class OwnKeys:
 
 def own_keys(ids: Keys, subjects: Keys | None, positions: Sequence[Position], commit_id: str) -> OwnKeys:
     """The keys of a commit with these events (``ids`` are theirs, sorted; ``subjects`` their subjects', in any order) and deliveries."""
-    heads = [text_keys("commit", pl.Series([commit_id]))]
-    if positions:
-        producers = sorted({position.producer for position in positions})
-        heads.append(text_keys("producer", pl.Series(producers)))
-        heads.append(text_keys("position", pl.Series([position_text(position) for position in positions])))
-    if subjects is not None:
-        heads.append(subjects)
-    return OwnKeys(ids, distinct(np.concatenate(heads)))
+    heads = few_text_keys([("commit", commit_id), *delivery_texts(positions)])
+    return OwnKeys(ids, distinct(heads if subjects is None else np.concatenate([heads, subjects])))
+
+
+def keys_of(batch: Batch, positions: Sequence[Position]) -> OwnKeys:
+    """``own_keys`` of a batch's commit."""
+    deliveries = [few_text_keys(delivery_texts(positions))] if positions else []
+    return OwnKeys(batch.sorted_keys, distinct(np.concatenate([batch.heads, *deliveries])))
+
+
+def delivery_texts(positions: Sequence[Position]) -> list[tuple[str, str]]:
+    """The texts by which deliveries are found again, each with its kind."""
+    producers = {position.producer for position in positions}
+    return [*(("producer", producer) for producer in producers), *(("position", position_text(position)) for position in positions)]
 
 
 def position_text(position: Position) -> str:

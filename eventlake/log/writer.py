@@ -34,6 +34,7 @@ class Writer:
         self._max_events = max_events
         self._max_pending = max_pending
         self._waiting: deque[Member] = deque()
+        self._waiting_rows = 0
         self._pending = 0
         self._closed = False
         self._changed = threading.Condition()
@@ -63,8 +64,11 @@ class Writer:
                 message = "the writer is closed"
                 raise InvalidInputError(message, "append inside its with block.")
             self._waiting.append(member)
+            self._waiting_rows += rows
             self._pending += rows
-            self._changed.notify_all()
+            # Who gathers is woken by the first batch and by the one that fills the group, not by each between them.
+            if len(self._waiting) == 1 or self._waiting_rows >= self._max_events:
+                self._changed.notify_all()
         return member.outcome
 
     def close(self) -> None:
@@ -105,7 +109,7 @@ class Writer:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             deadline = time.monotonic() + self._max_delay
-            while not self._closed and sum(member.rows for member in self._waiting) < self._max_events:
+            while not self._closed and self._waiting_rows < self._max_events:
                 left = deadline - time.monotonic()
                 if left <= 0 or not self._changed.wait(left):
                     break
@@ -115,4 +119,5 @@ class Writer:
                 member = self._waiting.popleft()
                 group.append(member)
                 rows += member.rows
+            self._waiting_rows -= rows
             return group

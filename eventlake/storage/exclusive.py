@@ -4,7 +4,6 @@ import ctypes
 import errno
 import os
 import sys
-from pathlib import Path
 
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _AT_FDCWD = -100
@@ -14,7 +13,7 @@ _RENAME_EXCL = 4
 """macOS, ``renamex_np(2)``."""
 
 
-def claim(temporary: Path, target: Path) -> None:
+def claim(temporary: str, target: str) -> None:
     """Makes ``temporary`` appear at ``target`` in one step; afterwards the temporary name may be gone or not.
 
     Raises:
@@ -29,7 +28,7 @@ def claim(temporary: Path, target: Path) -> None:
         rename_exclusively(temporary, target)
 
 
-def rename_exclusively(old: Path, new: Path) -> None:
+def rename_exclusively(old: str, new: str) -> None:
     """``rename`` that fails where ``new`` exists.
 
     Raises:
@@ -44,7 +43,7 @@ def rename_exclusively(old: Path, new: Path) -> None:
         else:
             failed = libc.renameat2(_AT_FDCWD, source, _AT_FDCWD, target, _RENAME_NOREPLACE)
     except AttributeError:
-        raise OSError(errno.ENOSYS, "no exclusive rename", str(new)) from None
+        raise OSError(errno.ENOSYS, "no exclusive rename", new) from None
     if failed:
         number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), str(old), None, str(new))
+        raise OSError(number, os.strerror(number), old, None, new)

@@ -33,7 +33,7 @@ class LocalStorage:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self._root = Path(root).absolute()
-        self._durable_folders: set[Path] = set()
+        self._durable_folders: set[str] = set()
         self._distrust: str | None = None
         self._impatient_until = 0.0
 
@@ -51,7 +51,7 @@ class LocalStorage:
     def read(self, path: str) -> bytes:
         """See ``Storage.read``."""
         try:
-            return self._file(path).read_bytes()
+            return _read(self._file(path))
         except (FileNotFoundError, NotADirectoryError):
             message = f"there is no {path} in {self._root}"
             raise ObjectMissingError(message, path=path) from None
@@ -74,29 +74,29 @@ class LocalStorage:
 
     def exists(self, path: str) -> bool:
         """See ``Storage.exists``."""
-        return self._file(path).exists()
+        return os.path.exists(self._file(path))  # noqa: PTH110 - see _file
 
     def create(self, path: str, data: bytes) -> None:
         """See ``Storage.create``; on return file and folder are fsynced."""
         target = self._file(path)
-        temporary = target.parent / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
+        folder, temporary = _beside(target)
         self._trust_disk(path)
         try:
-            self._make_folder(target.parent)
+            self._make_folder(folder)
             self._write_and_claim(temporary, data, target)
         except FileExistsError:
             # Whoever made it may have died before the folder was durable; a caller that builds on it must not.
-            self._sync_parent(target, path)
+            self._sync_parent(folder, path)
             message = f"{path} exists already in {self._root}"
             raise ObjectExistsError(message, path=path) from None
         except OSError as error:
             raise self._failure("create", path, error, NotStoredError) from error
         finally:
             with suppress(OSError):
-                temporary.unlink()
-        self._sync_parent(target, path)
+                os.unlink(temporary)  # noqa: PTH108 - see _file
+        self._sync_parent(folder, path)
 
-    def _write_and_claim(self, temporary: Path, data: bytes, target: Path) -> None:
+    def _write_and_claim(self, temporary: str, data: bytes, target: str) -> None:
         """Once more where the temporary file is gone: to whoever collects garbage, what a slow writer has there looks abandoned."""
         for attempt in range(2):
             try:
@@ -120,9 +120,9 @@ class LocalStorage:
             self._distrust = str(error)
             raise
 
-    def _sync_parent(self, target: Path, path: str) -> None:
+    def _sync_parent(self, folder: str, path: str) -> None:
         try:
-            _sync_folder(target.parent)
+            _sync_folder(folder)
         except OSError as error:
             self._distrust = str(error)
             raise self._failure("durably create", path, error, NotDurableError) from error
@@ -130,21 +130,22 @@ class LocalStorage:
     def replace(self, path: str, data: bytes) -> None:
         """See ``Storage.replace``; not fsynced, for what it replaces is advice."""
         target = self._file(path)
-        temporary = target.parent / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
+        folder, temporary = _beside(target)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(data)
-            temporary.replace(target)
+            if folder not in self._durable_folders:
+                Path(folder).mkdir(parents=True, exist_ok=True)
+            _write(temporary, data)
+            os.replace(temporary, target)  # noqa: PTH105 - see _file
         except OSError as error:
             with suppress(OSError):
-                temporary.unlink()
+                os.unlink(temporary)  # noqa: PTH108 - see _file
             raise self._failure("replace", path, error) from error
 
     def delete(self, path: str) -> None:
         """See ``Storage.delete``."""
         try:
-            self._file(path).unlink(missing_ok=True)
-        except NotADirectoryError:
+            os.unlink(self._file(path))  # noqa: PTH108 - see _file
+        except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             raise self._failure("delete", path, error) from error
@@ -182,7 +183,7 @@ class LocalStorage:
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """See ``Storage.list``; temporary files are listed too, so that ``verify`` can tell of them."""
-        top = self._file(prefix) if prefix else self._root
+        top = self._file(prefix) if prefix else str(self._root)
         try:
             for entry in _files_below(top):
                 with suppress(FileNotFoundError):
@@ -205,28 +206,29 @@ class LocalStorage:
 
     def locate(self, path: str) -> str | None:
         """The file's absolute path."""
-        return str(self._file(path))
+        return self._file(path)
 
-    def _file(self, path: str) -> Path:
-        file = self._root / path
-        if ".." in Path(path).parts or Path(path).is_absolute():
+    def _file(self, path: str) -> str:
+        """The file as text: a commit names some thirty of them, and each costs a ``Path`` more than its system call."""
+        if ".." in path.split("/") or path.startswith("/"):
             message = f"paths in a lake are relative and stay inside it, found {path!r}"
             raise InvalidInputError(message, path=path)
-        return file
+        return f"{self._root}/{path}" if path else str(self._root)
 
-    def _make_folder(self, folder: Path) -> None:
+    def _make_folder(self, name: str) -> None:
         """Makes ``folder`` and, once per process, makes sure that it and its parents up to the root survive a power cut.
 
         A folder found below the root may have been made by a process that died before it synced the folder above.
         """
-        if folder in self._durable_folders:
+        if name in self._durable_folders:
             return
+        folder = Path(name)
         made = [above for above in (folder, *folder.parents) if not above.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         inside = [above for above in (folder, *folder.parents) if self._root in above.parents]
         for child in {*made, *inside}:
-            _sync_folder(child.parent)
-        self._durable_folders.add(folder)
+            _sync_folder(str(child.parent))
+        self._durable_folders.add(name)
 
     def _failure(self, verb: str, path: str, error: OSError, kind: type[StorageError] = StorageError) -> StorageError:
         hints = {
@@ -241,13 +243,25 @@ class LocalStorage:
         return kind(message, hints.get(error.errno or 0), path=path, errno=error.errno)
 
 
-def _write(file: Path, data: bytes, sync: Callable[[int], None]) -> None:
+def _beside(target: str) -> tuple[str, str]:
+    """The folder of a file, and a name in it that nobody else has."""
+    folder = target.rpartition("/")[0]
+    return folder, f"{folder}/{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
+
+
+def _read(file: str) -> bytes:
+    with open(file, "rb", buffering=0) as stream:  # noqa: PTH123 - see _file
+        return stream.read()
+
+
+def _write(file: str, data: bytes, sync: Callable[[int], None] | None = None) -> None:
     descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _FILE_MODE)
     try:
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
-        sync(descriptor)
+        if sync is not None:
+            sync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -262,7 +276,7 @@ def _sync(descriptor: int) -> None:
         fcntl(descriptor, F_FULLFSYNC)
 
 
-def _sync_folder(folder: Path) -> None:
+def _sync_folder(folder: str) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -270,7 +284,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _files_below(folder: Path | str) -> Iterator[os.DirEntry[str]]:
+def _files_below(folder: str) -> Iterator[os.DirEntry[str]]:
     """Every file in path order, in which a folder stands where its name with a slash would."""
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name)

@@ -452,6 +452,7 @@ def test_large_batches_whose_keys_stand_in_files_of_their_own(lake):
 def coarse_events(monkeypatch):
     """16 fingerprints for all events: nearly every key is met, and stored ids must decide."""
     real = keys.event_keys
+    monkeypatch.setattr(envelope, "FEW_ROWS", 0)
     for module in (keys, envelope, chains, census):
         monkeypatch.setattr(module, "event_keys", lambda events: real(events) & np.uint64(0xF << 60))
 

@@ -71,6 +71,7 @@ def test_the_compact_range_of_a_batch_holds_the_roots_of_its_aligned_subtrees(st
     entries = [b"%d %d" % (seed, at) for at in range(start + count)]
     hashes = leaves._from_hex(leaves.pl.Series([leaf_hash(e).hex() for e in entries[start:]], dtype=leaves.pl.String))
     found = leaves.compact_range(hashes, start)
+    assert CompactRange.of_leaves(start, [leaf.tobytes() for leaf in hashes]) == found
     assert (found.start, found.stop, found.nodes) == (start, start + count, naive_range(entries, start, start + count))
 
 
