@@ -19,10 +19,8 @@ from eventlake.columns.problems import Problem
 from eventlake.core.attributes import MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH
 
 NO_JSON = "expected JSON"
-_MANY_DIGITS = 200
-_LONG_NUMBER = rf"[0-9]{{{_MANY_DIGITS}}}|[eE][+-]?[0-9]{{3}}"
+_LONG_NUMBER = re.compile(rb"[0-9]{200}|[eE][+-]?[0-9]{3}")
 """Whatever is beyond a double has one of these: fewer than 200 digits and an exponent below 100 stay below 1e299."""
-_SHORT, _LONG = re.compile(rb"[eE][+-]?[0-9]{3}"), re.compile(_LONG_NUMBER.encode())
 _QUOTE, _BACKSLASH = b'"\\'
 _BOM = b"\xef\xbb\xbf"
 
@@ -31,9 +29,8 @@ def payload_problems(column: pl.Series, field: str = "data") -> Iterator[Problem
     """The rows of a text column (nulls allowed) that are not payloads, each with its reason."""
     settled = column.is_null().to_numpy() | proven(column) & (column.str.len_bytes() <= MAX_PAYLOAD_BYTES).fill_null(value=False).to_numpy()
     rest = np.flatnonzero(~settled)
-    texts = column.gather(rest)
-    for row, text, long_number in zip(rest.tolist(), texts.cast(pl.Binary), texts.str.contains(_LONG_NUMBER), strict=True):
-        reason = _parsed(text, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, long_number=long_number)[1]
+    for row, text in zip(rest.tolist(), column.gather(rest).cast(pl.Binary), strict=True):
+        reason = scan_one(text)
         if reason:
             yield Problem(row, field, reason, text[:200].decode("utf-8", "replace"))
 
@@ -45,11 +42,6 @@ def scan_one(text: bytes, limit: int = MAX_PAYLOAD_BYTES, depth: int = MAX_PAYLO
 
 def parse_one(text: bytes, limit: int, depth: int) -> tuple[Any, str | None]:
     """The value of a strict JSON text, or None and why it is none."""
-    # A short text cannot have so many digits, and is not searched for them.
-    return _parsed(text, limit, depth, long_number=bool((_LONG if len(text) >= _MANY_DIGITS else _SHORT).search(text)))
-
-
-def _parsed(text: bytes, limit: int, depth: int, *, long_number: bool) -> tuple[Any, str | None]:
     if len(text) > limit:
         return None, f"expected at most {limit:,} bytes, found {len(text):,}"
     if text.startswith(_BOM):
@@ -58,7 +50,7 @@ def _parsed(text: bytes, limit: int, depth: int, *, long_number: bool) -> tuple[
         return None, f"expected at most {depth} levels of nesting"
     try:
         value = jiter.from_json(text, catch_duplicate_keys=True, allow_inf_nan=False)
-        if long_number:
+        if _LONG_NUMBER.search(text):
             json.loads(text, parse_float=_finite, parse_int=_finite)
     except ValueError as error:
         return None, f"{NO_JSON} ({error})"
