@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 
@@ -83,17 +82,20 @@ def encode(run: KeyRun) -> bytes:
     heads = np.empty(len(run.heads), _HEAD)
     heads["key"], heads["version"] = run.heads, run.versions - np.uint32(run.start)
     first, second = sections(len(run.ids), len(run.heads))
-    return _encode(first, run.ids, run.ids.astype(_ID).tobytes()) + _encode(second, run.heads, heads.tobytes())
+    return _encode(first, run.ids, run.ids.astype(_ID, copy=False).tobytes()) + _encode(second, run.heads, heads.tobytes())
 
 
 def _encode(section: Section, keys: Keys, data: bytes) -> bytes:
     buckets = 1 << section.bits
-    bounds = np.searchsorted(keys, np.arange(buckets, dtype=np.uint64) << np.uint64(64 - section.bits)) if section.bits else [0]
+    bounds = np.zeros(buckets + 1, np.int64)
+    if section.bits:
+        bounds[:-1] = np.searchsorted(keys, np.arange(buckets, dtype=np.uint64) << np.uint64(64 - section.bits))
+    bounds[-1] = len(keys)
     directory = np.zeros(buckets + 1, _ENTRY)
-    directory["first"] = [*bounds, len(keys)]
-    at = (directory["first"].astype(np.int64) * section.width).tolist()
-    view = memoryview(data)
-    directory["crc"][:-1] = [zlib.crc32(view[start:stop]) for start, stop in pairwise(at)]
+    directory["first"] = bounds
+    at = (bounds * section.width).tolist()
+    # A tier of ten million keys has a million buckets: slices of bytes, taken without a line of Python for each, are the quickest.
+    directory["crc"][:-1] = np.fromiter(map(zlib.crc32, map(data.__getitem__, map(slice, at, at[1:]))), np.uint32, buckets)
     return directory.tobytes() + data
 
 

@@ -18,6 +18,8 @@ from eventlake.storage import ObjectExistsError, Storage
 
 FOLD_WEIGHT = 2_048
 """Recent keys of this weight are folded into a tier."""
+MOST_FILES = 3
+"""Where there are more key files than this, those of tiers included, large commits are folded too: a writer looks into all of them."""
 _MAX_INLINE = 512
 """A commit with more keys than this has them in a file of their own."""
 
@@ -103,10 +105,14 @@ def recent_since(recent: Recent, version: int) -> Recent:
 
 
 def weight(commit: Commit) -> int:
-    """How much of the history up to this commit no tier holds."""
+    """How much of the history up to this commit no tier holds.
+
+    Keys in files of their own are as well found there as in a tier; they weigh only where these files get many.
+    """
     recent = commit.recent
     inline = (len(recent.ids) + len(recent.heads)) // 8
-    return COMMIT_WEIGHT * (commit.version + 1 - recent.start) + inline + sum(file.ids + file.heads for file in recent.files)
+    files = recent.files if len(recent.files) + len(commit.tiers) > MOST_FILES else ()
+    return COMMIT_WEIGHT * (commit.version + 1 - recent.start) + inline + sum(file.ids + file.heads for file in files)
 
 
 def _joined(stored: bytes, more: Keys) -> bytes:

@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from itertools import pairwise
 
+import polars as pl
 import pytest
 
 import eventlake as el
@@ -235,9 +236,10 @@ def test_a_large_commit_has_its_keys_in_a_file_of_its_own_until_it_is_folded():
         assert len(caught.value.problems) == len(one.events)
         for _, given, batch, receipt in one.deliveries:
             assert lake.append(batch, producer="p", position=given).stop == receipt.stop
-    one.append(1_200, "p")
-    assert one.lake.log()[6].commit.kind == "fold"
-    assert one.lake.log()[6].commit.recent.files == ()
+    for _ in range(recent.MOST_FILES):
+        one.append(1_200, "p")
+    assert [len(entry.commit.recent.files) for entry in one.lake.log()[4:]] == [1, 2, 3, 4, 0]
+    assert one.lake.log()[8].commit.kind == "fold"
     for _, given, batch, receipt in one.deliveries:
         assert one.lake.append(batch, producer="p", position=given).stop == receipt.stop
     assert one.lake.verify(deep=True).problems == ()
@@ -407,6 +409,30 @@ def test_the_next_commit_of_a_hundred_events_asks_the_store_a_bounded_number_of_
 def test_the_next_commit_with_a_position_and_an_expectation_that_nothing_is_there_reads_few_objects(long):
     expect = (el.pristine("/new/0"), el.pristine("/elsewhere", subtree=True), el.at_watermark(long[1]))
     committed(long, 1, Terms(Position("new producer", 5), expect))[0].assert_in_budget()
+
+
+@pytest.fixture(scope="module")
+def bulky():
+    """``(objects, events)`` after every commit of a lake of large ones."""
+    storage = MemoryStorage()
+    lake = el.create(storage, "o")
+    history = []
+    for number, rows in enumerate([70_000, *[3_000] * 16]):
+        lake.append(pl.DataFrame({"id": [f"{number}/{row}" for row in range(rows)]}).with_columns(source=pl.lit("s"), type=pl.lit("t")))
+        history.append((dict(storage._objects), lake.watermark))
+    return history
+
+
+def test_a_lake_of_large_commits_has_few_files_of_keys_and_folds_not_at_every_one(bulky):
+    heads = [el.open(Counted(objects))._chain.head.commit for objects, _ in bulky]
+    assert max(len(head.tiers) + len(head.recent.files) for head in heads) == recent.MOST_FILES
+    assert max(len(head.tiers) for head in heads) > 1
+    assert 1 < sum(head.kind == "fold" for head in heads) < len(heads) / 2
+
+
+def test_the_next_commit_after_large_ones_reads_few_objects(bulky):
+    for history in bulky:
+        committed(history, 100)[0].assert_in_budget()
 
 
 def old_producer(events):
