@@ -82,8 +82,7 @@ class LocalStorage:
         folder, temporary = _beside(target)
         self._trust_disk(path)
         try:
-            self._make_folder(folder)
-            self._write_and_claim(temporary, data, target)
+            self._write_and_claim(folder, temporary, data, target)
         except FileExistsError:
             # Whoever made it may have died before the folder was durable; a caller that builds on it must not.
             self._sync_parent(folder, path)
@@ -96,15 +95,20 @@ class LocalStorage:
                 os.unlink(temporary)  # noqa: PTH108 - see _file
         self._sync_parent(folder, path)
 
-    def _write_and_claim(self, temporary: str, data: bytes, target: str) -> None:
-        """Once more where the temporary file is gone: to whoever collects garbage, what a slow writer has there looks abandoned."""
+    def _write_and_claim(self, folder: str, temporary: str, data: bytes, target: str) -> None:
+        """Once more where the temporary file or its folder is gone.
+
+        To whoever collects garbage, what a slow writer has there looks abandoned; and folders of what is derived may be deleted by anybody.
+        """
         for attempt in range(2):
             try:
+                self._make_folder(folder)
                 _write(temporary, data, self._sync_file)
                 claim(temporary, target)
             except FileNotFoundError:
                 if attempt:
                     raise
+                self._durable_folders.discard(folder)
             else:
                 return
 

@@ -1,5 +1,7 @@
 """One contract, every storage."""
 
+import shutil
+
 import pytest
 
 from eventlake.errors import EventlakeError, InvalidInputError, StorageError
@@ -48,6 +50,14 @@ def test_a_local_storage_makes_no_folder_before_it_has_something_to_keep(tmp_pat
     storage = LocalStorage(tmp_path / "new")
     assert paths(storage) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_deleted_meanwhile_is_made_again(tmp_path):
+    storage = LocalStorage(tmp_path / "lake")
+    storage.create("tables/a/1", b"x")
+    shutil.rmtree(tmp_path / "lake" / "tables")
+    storage.create("tables/a/2", b"y")
+    assert paths(storage) == ["tables/a/2"]
 
 
 def test_other_users_cannot_write_what_a_local_storage_keeps(tmp_path):
