@@ -1,7 +1,6 @@
 """The chain of commits as this process has read it: its head, what no tier holds yet, and by number whatever else is asked for."""
 
-import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,7 +12,7 @@ from eventlake.columns import manifest_rows
 from eventlake.columns.keys import KeyRun, event_keys, merged, subject_keys
 from eventlake.columns.schema import whole_columns
 from eventlake.core import layout
-from eventlake.core.canonical import seal, sha256_hex, unseal
+from eventlake.core.canonical import seal, unseal
 from eventlake.core.checkpoint import check_origin
 from eventlake.core.commit import FORMAT, Commit, commit_hash
 from eventlake.core.formats import check_format
@@ -26,10 +25,10 @@ from eventlake.log.key_index import KeyIndex
 from eventlake.log.manifest import Held, Manifest, Placed
 from eventlake.log.recent import own_keys
 from eventlake.log.stored import read_catalogue, stored_events
+from eventlake.log.tier_rows import TierRows
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, probe
 
-_LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 _NEAR = 64
 """So many commits are read one by one; a head that is farther away is looked for."""
@@ -64,6 +63,7 @@ class Chain:
         strict: Whether every event type needs a schema.
         head: The newest commit, or None in an empty lake.
         keys: By which commits are found again.
+        rows: What the tiers say of commits and segments.
     """
 
     def __init__(self, storage: Storage, origin: str, created: int, *, strict: bool = False) -> None:
@@ -74,7 +74,7 @@ class Chain:
         self.head: Entry | None = None
         self._tail: list[Entry] = []
         self.keys = KeyIndex(storage, self._keys_again)
-        self._rows: dict[str, pa.Table] = {}
+        self.rows = TierRows(storage, lambda start, stop: [self.read_entry(version).row for version in range(start, stop)])
         self._folded: tuple[tuple[Tier, ...], Manifest] = ((), Manifest([], []))
         self._catalogue: tuple[str | None, Catalogue] = (None, Catalogue())
 
@@ -246,34 +246,9 @@ class Chain:
         if self._folded[0] != tiers:
             manifest = Manifest([], [])
             for tier in tiers:
-                manifest = manifest.with_rows(self.rows_of(tier))
+                manifest = manifest.with_rows(self.rows.of(tier))
             self._folded = (tiers, manifest)
         return self._folded[1].with_rows(entry.row for entry in self.tail())
-
-    def rows_of(self, tier: Tier) -> list[manifest_rows.Row]:
-        """A tier's commits with their segments."""
-        return manifest_rows.from_table(self.rows_table(tier), layout.rows_path(tier.stop, tier.rows_sha256))
-
-    def rows_table(self, tier: Tier) -> pa.Table:
-        """The same as they are stored; read from the log where the tier's file is lost or damaged."""
-        if tier.rows_sha256 in self._rows:
-            return self._rows[tier.rows_sha256]
-        path = layout.rows_path(tier.stop, tier.rows_sha256)
-        try:
-            data = self.storage.read(path)
-        except ObjectMissingError:
-            data = b""
-        if sha256_hex(data) == tier.rows_sha256:
-            return manifest_rows.read_table(data, path)
-        _LOG.warning("%s is missing or damaged; read from the log instead; run 'eventlake verify'", path)
-        return manifest_rows.to_table(self.read_entry(version).row for version in range(tier.start, tier.stop))
-
-    def keep(self, tiers: Sequence[Tier], rows: pa.Table, keys: KeyRun) -> None:
-        """Keeps what the newest of ``tiers`` holds, because this process has just made it and merges it with the next one."""
-        *older, tier = tiers
-        kept = {one.rows_sha256 for one in older}
-        self._rows = {sha256: table for sha256, table in self._rows.items() if sha256 in kept} | {tier.rows_sha256: rows}
-        self.keys.keep(tier.keys, tier.stop, keys)
 
     @property
     def next_version(self) -> int:

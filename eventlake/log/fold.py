@@ -73,7 +73,7 @@ def _tiers(chain: Chain, head: Commit) -> tuple[Tier, ...]:
     new = COMMIT_WEIGHT * (stop - start) + sum(len(run.ids) for run in runs)
     while kept and _size_class(kept[-1].weight) <= _size_class(new):
         tier = kept.pop()
-        tables = [chain.rows_table(tier), *tables]
+        tables = [chain.rows.table(tier), *tables]
         runs = [chain.keys.stored(tier.keys, tier.stop).whole(), *runs]
         start, new = tier.start, new + tier.weight
     run = merged(runs, stop)
@@ -82,7 +82,8 @@ def _tiers(chain: Chain, head: Commit) -> tuple[Tier, ...]:
     data = manifest_rows.encode_table(rows)
     tiers = (*kept, Tier(start, stop, _store_rows(chain.storage, stop, data), len(data), keys))
     if keys.size_bytes <= _KEPT_BYTES:
-        chain.keep(tiers, rows, run)
+        chain.rows.keep(tiers, rows)
+        chain.keys.keep(keys, stop, run)
     return tiers
 
 
