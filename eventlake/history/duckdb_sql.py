@@ -20,7 +20,7 @@ from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import AS_RECORDED, LATEST
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.tables.columns import shown_columns, stored_schema
-from eventlake.tables.files import Part
+from eventlake.tables.files import EventTable, Part
 
 SAFE: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
 """Settings of every connection: nothing is downloaded."""
@@ -49,9 +49,9 @@ def connect(
     connection = duckdb.connect(":memory:", config={**SAFE, **(settings or {})})
     connection.execute("SET TimeZone = 'UTC'")
     create_events(connection, history)
-    files: list[str] = []
-    for name in tables_read(text, history.catalogue):
-        files += create_table(connection, history, name)
+    names = tables_read(text, history.catalogue)
+    sources = history.tables(dict.fromkeys(name.event_type for name in names))
+    files = [file for name in names for file in create_table(connection, sources[name.event_type], name)]
     return connection, files
 
 
@@ -80,9 +80,8 @@ def _tables_named(node: Any) -> Iterator[tuple[str, str]]:
         yield from _tables_named(list(node.values()))
 
 
-def create_table(connection: duckdb.DuckDBPyConnection, history: PinnedHistory, name: TableName) -> list[str]:
-    """Makes the view of one event type, derived where it is not stored yet; gives the files that it reads."""
-    source = history.table(name.event_type)
+def create_table(connection: duckdb.DuckDBPyConnection, source: EventTable, name: TableName) -> list[str]:
+    """Makes the view of one event type; gives the files that it reads."""
     shown = ", ".join(identifier(column) for column in shown_columns(source.version.schema))
     stored = " UNION ALL ".join(_part_query(connection, part, f"part {name} {number}") for number, part in enumerate(source.parts))
     if not stored:

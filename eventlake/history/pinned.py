@@ -18,7 +18,7 @@ from eventlake.log.stored import checked_bytes, missing, part_of, stored_events
 from eventlake.progress import task
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.storage import Storage
-from eventlake.tables.files import EventTable, event_table
+from eventlake.tables.files import EventTable, event_tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,18 @@ class PinnedHistory:
         """
         schema = self.catalogue.version(event_type, version)
         watermark = self.watermark if before is None else self.recorded_before(before)
-        return event_table(self.storage, self.manifest, schema, watermark, fresh=self.fresh)
+        return event_tables(self.storage, self.manifest, [schema], watermark, fresh=self.fresh)[0]
+
+    def tables(self, event_types: Iterable[str]) -> dict[str, EventTable]:
+        """Several event types under their newest schemas; where they are not stored yet each segment is read once.
+
+        Raises:
+            NotFoundError: A type has no schema.
+            CorruptionError: A segment is damaged.
+        """
+        versions = [self.catalogue.version(event_type) for event_type in event_types]
+        found = event_tables(self.storage, self.manifest, versions, self.watermark, fresh=self.fresh)
+        return {table.version.schema.event_type: table for table in found}
 
     def with_schemas(self, schemas: Mapping[str, str], *, fresh: bool = False) -> "PinnedHistory":
         """The same history, read with these schemas (event type to hash) where newer ones were registered since.

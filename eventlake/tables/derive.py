@@ -19,15 +19,30 @@ from eventlake.tables.columns import CORRECTION, stored_schema
 _READ = ["id", "source", "type", "subject", "time", "recorded_at", *CORRECTION, "data"]
 
 
-def derive(storage: Storage, placed: Placed, version: Version, start: int, stop: int) -> pa.Table:
-    """The type's events of ``[start, stop)`` that a segment holds, as stored columns in sequence order.
+def read_events(storage: Storage, placed: Placed) -> pa.Table:
+    """What event tables need of a segment's events.
 
     Raises:
-        CorruptionError: The segment is damaged, or holds a payload that was never accepted under this schema.
+        CorruptionError: The segment is damaged.
+    """
+    return stored_events(storage, placed[1], _READ)
+
+
+def derive(stored: pa.Table, placed: Placed, version: Version, start: int, stop: int) -> pa.Table:
+    """The type's events of ``[start, stop)`` that a segment holds, as stored columns in sequence order.
+
+    Args:
+        stored: From ``read_events``; read once for all types.
+        placed: The segment.
+        version: The schema to read with.
+        start: First sequence.
+        stop: Exclusive.
+
+    Raises:
+        CorruptionError: It holds a payload that was never accepted under this schema.
     """
     summary, segment = placed
-    events = stored_events(storage, segment, _READ)
-    events = events.slice(start - segment.start, stop - start)
+    events = stored.slice(start - segment.start, stop - start)
     rows = np.flatnonzero(pc.equal(events.column("type"), version.schema.event_type).to_numpy())
     mine = events.take(pa.array(rows)) if len(rows) < events.num_rows else events
     parsed = parse(_column(mine, "data"), version.schema.payload)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
 
 import pyarrow as pa
 
@@ -15,7 +16,7 @@ from eventlake.progress import task
 from eventlake.schemas.catalogue import Version
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage
 from eventlake.tables.columns import stored_schema
-from eventlake.tables.derive import derive, joined
+from eventlake.tables.derive import derive, joined, read_events
 from eventlake.tables.ranges import MERGED_ROWS, Range, commit_at, cover, folder, to_merge, true_ranges
 
 _LOG = logging.getLogger(__name__)
@@ -46,82 +47,128 @@ class EventTable:
     parts: tuple[Part, ...]
 
 
-def event_table(storage: Storage, manifest: Manifest, version: Version, watermark: int, *, fresh: bool = False) -> EventTable:
-    """The table of an event type; what is missing of it is derived and stored.
+def event_tables(
+    storage: Storage, manifest: Manifest, versions: Sequence[Version], watermark: int, *, fresh: bool = False
+) -> list[EventTable]:
+    """The tables of event types, in the order asked for; what is missing of them is derived and stored, each segment being read once.
 
     Args:
         storage: Where the lake is.
         manifest: Reaches at least to ``watermark``.
-        version: The schema to read with.
+        versions: The schemas to read with, of types that differ.
         watermark: Exclusive.
         fresh: Look at no stored table and store none.
 
     Raises:
         CorruptionError: A segment is damaged.
     """
-    wanted = _wanted(manifest, version.schema.event_type, watermark)
     if fresh:
-        tables = [derive(storage, one, version, start, stop) for one, start, stop in wanted]
-        return EventTable(version, (Part(None, None, joined([stored_schema(version.schema).empty_table(), *tables])),))
-    return EventTable(version, tuple(_part(storage, version, one, watermark) for one in _ranges(storage, manifest, version, wanted)))
+        return [_fresh_table(storage, manifest, version, watermark) for version in versions]
+    tables = [_StoredTable(storage, manifest, version, watermark) for version in versions]
+    while missing := [(one, table) for table in tables for one in table.missing()]:
+        missing.sort(key=lambda pair: pair[0].placed[1].start)
+        with task("deriving event tables", sum(one.stop - one.start for one, _ in missing)) as advance:
+            for _, alike in groupby(missing, key=lambda pair: pair[0].placed[1].start):
+                pairs = list(alike)
+                events = read_events(storage, pairs[0][0].placed)
+                for one, table in pairs:
+                    table.add(one, derive(events, one.placed, table.version, one.start, one.stop))
+                    advance(one.stop - one.start)
+                _make_room(tables)
+        for table in tables:
+            table.store()
+    return [EventTable(table.version, tuple(table.parts())) for table in tables]
 
 
-def _wanted(manifest: Manifest, event_type: str, watermark: int) -> list[tuple[Placed, int, int]]:
+def _make_room(tables: Sequence["_StoredTable"]) -> None:
+    """Stores the largest tables until what is held in memory is bounded."""
+    while sum(table.rows for table in tables) >= MERGED_ROWS:
+        max(tables, key=lambda table: table.rows).store()
+
+
+def _wanted(manifest: Manifest, event_type: str, watermark: int) -> list["_Stretch"]:
     """The segments with events of the type, and which stretch of each belongs to the history."""
     placed = manifest.between(0, watermark)
-    return [(one, one[1].start, min(one[1].stop, watermark)) for one in placed if event_type in dict(one[1].types)]
+    return [_Stretch(one, one[1].start, min(one[1].stop, watermark)) for one in placed if event_type in dict(one[1].types)]
 
 
-def _ranges(storage: Storage, manifest: Manifest, version: Version, wanted: Sequence[tuple[Placed, int, int]]) -> list[Range]:
-    stretches = [(start, stop) for _, start, stop in wanted]
-    found = [one for item in storage.list(folder(version)) if (one := Range.parse(item.path.rpartition("/")[2]))]
-    while True:
-        chosen, missing = cover(true_ranges(found, manifest), stretches)
-        damaged = [one for one in chosen if not _is_sound(storage, version, one)]
-        if damaged:
-            found = [one for one in found if one not in damaged]
-        elif missing:
-            found.append(_extended(_Maker(storage, manifest, version), wanted, chosen, missing))
-        else:
-            return chosen
+def _fresh_table(storage: Storage, manifest: Manifest, version: Version, watermark: int) -> EventTable:
+    wanted = _wanted(manifest, version.schema.event_type, watermark)
+    tables = [derive(read_events(storage, one.placed), one.placed, version, one.start, one.stop) for one in wanted]
+    return EventTable(version, (Part(None, None, joined([stored_schema(version.schema).empty_table(), *tables])),))
 
 
 @dataclass(frozen=True, slots=True)
-class _Maker:
-    """What a new range is made with."""
+class _Stretch:
+    """Events ``[start, stop)`` of a segment."""
 
-    storage: Storage
-    manifest: Manifest
-    version: Version
+    placed: Placed
+    start: int
+    stop: int
 
 
-def _extended(
-    maker: _Maker, wanted: Sequence[tuple[Placed, int, int]], chosen: Sequence[Range], missing: Sequence[tuple[int, int]]
-) -> Range:
-    """A new range: as much of what is missing first as goes into one, and the small ranges just before it."""
-    storage, version = maker.storage, maker.version
-    limit = min((one.start for one in chosen if one.start > missing[0][0]), default=None)
-    tables: list[pa.Table] = []
-    stop = missing[0][0]
-    with task(f"deriving {version.schema.event_type}", sum(last - first for first, last in missing)) as advance:
-        for first, last in missing:
-            if (limit is not None and first >= limit) or sum(table.num_rows for table in tables) >= MERGED_ROWS // 2:
+class _StoredTable:
+    """One event table while it is brought up to a watermark.
+
+    Attributes:
+        version: The schema to read with.
+        rows: How many rows are in memory, not stored yet.
+    """
+
+    def __init__(self, storage: Storage, manifest: Manifest, version: Version, watermark: int) -> None:
+        self.version = version
+        self.rows = 0
+        self._storage = storage
+        self._manifest = manifest
+        self._watermark = watermark
+        self._wanted = _wanted(manifest, version.schema.event_type, watermark)
+        self._found = [one for item in storage.list(folder(version)) if (one := Range.parse(item.path.rpartition("/")[2]))]
+        self._chosen: list[Range] = []
+        self._open: list[tuple[_Stretch, pa.Table]] = []
+
+    def missing(self) -> list[_Stretch]:
+        """What no sound file holds, in order."""
+        stretches = [(one.start, one.stop) for one in self._wanted]
+        while True:
+            self._chosen, missing = cover(true_ranges(self._found, self._manifest), stretches)
+            damaged = [one for one in self._chosen if not _is_sound(self._storage, self.version, one)]
+            if not damaged:
                 break
-            placed = next(one for one, start, end in wanted if start <= first < end)
-            tables.append(derive(storage, placed, version, first, last))
-            stop = last
-            advance(last - first)
-    merged = to_merge(chosen, missing[0][0], sum(table.num_rows for table in tables))
-    rows = joined([*(_read(storage, version, one) for one in merged), *tables])
-    start = merged[0].start if merged else missing[0][0]
-    data = segments.encode_sorted(rows)
-    made = Range(start, stop, rows.num_rows, commit_at(maker.manifest, stop), sha256_hex(data))
-    path = f"{folder(version)}/{made.name}"
-    # Where somebody else has made it too, it is the same file.
-    with suppress(ObjectExistsError):
-        storage.create(path, data)
-    _verified.add((storage.uri, path))
-    return made
+            self._found = [one for one in self._found if one not in damaged]
+        holders = [next(one for one in self._wanted if one.start <= start < one.stop) for start, _ in missing]
+        return [_Stretch(holder.placed, start, stop) for holder, (start, stop) in zip(holders, missing, strict=True)]
+
+    def add(self, stretch: _Stretch, table: pa.Table) -> None:
+        """Takes derived rows; what was taken before is stored where a file stands between, or where it is much."""
+        if self._open and any(self._open[-1][0].stop <= one.start < stretch.start for one in self._chosen):
+            self.store()
+        self._open.append((stretch, table))
+        self.rows += table.num_rows
+        if self.rows >= MERGED_ROWS // 2:
+            self.store()
+
+    def store(self) -> None:
+        """Stores what was taken as one range, together with the small ranges just before it."""
+        if not self._open:
+            return
+        start, stop = self._open[0][0].start, self._open[-1][0].stop
+        merged = to_merge(self._chosen, start, self.rows)
+        rows = joined([*(_read(self._storage, self.version, one) for one in merged), *(table for _, table in self._open)])
+        data = segments.encode_sorted(rows)
+        first = merged[0].start if merged else start
+        made = Range(first, stop, rows.num_rows, commit_at(self._manifest, stop), sha256_hex(data))
+        path = f"{folder(self.version)}/{made.name}"
+        # Where somebody else has made it too, it is the same file.
+        with suppress(ObjectExistsError):
+            self._storage.create(path, data)
+        _verified.add((self._storage.uri, path))
+        self._found.append(made)
+        self._chosen = sorted([*(one for one in self._chosen if one not in merged), made])
+        self._open, self.rows = [], 0
+
+    def parts(self) -> list[Part]:
+        """The files, cut at the watermark."""
+        return [_part(self._storage, self.version, one, self._watermark) for one in self._chosen]
 
 
 def _read(storage: Storage, version: Version, one: Range) -> pa.Table:

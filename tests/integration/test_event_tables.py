@@ -122,6 +122,40 @@ def test_a_table_may_be_deleted_or_damaged_at_any_time(tmp_path, caplog):
         assert lake.verify().ok
 
 
+def test_a_query_over_several_types_reads_each_segment_once(tmp_path, monkeypatch):
+    lake = made(tmp_path / "lake")
+    lake.register("refund", SCHEMA)
+    for number in range(4):
+        lake.append([event(f"{number} {n}", n, type=("pay", "refund")[n % 2]) for n in range(6)])
+    read = []
+    real = event_tables.read_events
+    monkeypatch.setattr(event_tables, "read_events", lambda storage, placed: read.append(placed[1].start) or real(storage, placed))
+    query = 'SELECT (SELECT sum(amount) FROM "pay") AS paid, (SELECT sum(amount) FROM "refund") AS refunded'
+    assert lake.snapshot().sql(query).polars().rows() == [(Decimal(24), Decimal(36))]
+    assert read == [0, 6, 12, 18]
+    assert len(files(tmp_path / "lake")) == 2
+    assert lake.snapshot().sql(query).polars().rows() == [(Decimal(24), Decimal(36))]
+    assert read == [0, 6, 12, 18]
+
+
+def test_large_tables_are_stored_as_several_ranges_and_the_gap_between_two_files_is_filled(tmp_path, monkeypatch):
+    monkeypatch.setattr(event_tables, "MERGED_ROWS", 20)
+    monkeypatch.setattr("eventlake.tables.ranges.MERGED_ROWS", 20)
+    lake = made(tmp_path / "lake")
+    for number in range(8):
+        lake.append([event(f"{number} {n}", n) for n in range(6)])
+    expected = rows_of(lake.snapshot())
+    assert expected["sequence"].to_list() == list(range(48))
+    ranges = sorted((tmp_path / "lake" / "tables").rglob("*.parquet"))
+    assert len(ranges) > 2
+    ranges[1].unlink()
+    assert rows_of(lake.snapshot()).equals(expected)
+    for path in ranges[::2]:
+        path.unlink(missing_ok=True)
+    assert rows_of(lake.snapshot()).equals(expected)
+    assert rows_of(lake.snapshot(at=31)).equals(expected.head(31))
+
+
 def test_another_history_at_the_same_sequences_does_not_take_a_table_over(tmp_path):
     one, other = made(tmp_path / "one"), made(tmp_path / "other")
     one.append([event(1, 1)])
