@@ -11,7 +11,6 @@ from typing import Any, Self
 
 import polars as pl
 
-from eventlake.core import layout
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.dataset import Parameter
@@ -24,16 +23,16 @@ from eventlake.datasets.build import build
 from eventlake.datasets.catalogue import find, folders
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.definition import Definition
-from eventlake.datasets.lock import Lock
+from eventlake.datasets.lock import check_buildable, pinned_by
 from eventlake.datasets.reproduce import Reproduction, reproduce
-from eventlake.datasets.verify import verify_datasets
-from eventlake.errors import EventlakeError, InvalidInputError, NotFoundError
+from eventlake.datasets.verify import verify_lake
+from eventlake.errors import EventlakeError
 from eventlake.history.follow import follow
+from eventlake.history.infer import infer_schema
 from eventlake.history.proofs import prove_consistency, prove_inclusion
 from eventlake.history.report import Report
 from eventlake.history.resolve import At, resolve
 from eventlake.history.snapshot import Snapshot
-from eventlake.history.verify import verify, with_findings
 from eventlake.log.append import Terms, append, append_parts
 from eventlake.log.chain import Chain, Entry, create_chain, open_chain, read_again
 from eventlake.log.collect import OLDER_THAN, Garbage, collect
@@ -50,7 +49,7 @@ from eventlake.log.writer import Writer
 from eventlake.projections.definition import Projection
 from eventlake.schemas.catalogue import Version
 from eventlake.schemas.given import schema_of
-from eventlake.schemas.infer import Proposal, infer
+from eventlake.schemas.infer import Proposal
 from eventlake.storage import Storage, from_uri
 
 
@@ -78,46 +77,6 @@ def open(uri: str | os.PathLike[str] | Storage) -> "Lake":  # noqa: A001 - el.op
         CorruptionError: The log is damaged.
     """
     return Lake(open_chain(from_uri(uri)))
-
-
-def verify_lake(storage: Storage, *, deep: bool = False, against: Checkpoint | None = None) -> Report:
-    """``Lake.verify`` for a lake that may be too damaged to open.
-
-    Raises:
-        NotFoundError: There is nothing that looks like a lake.
-    """
-    if not any(item.path == layout.LAKE or layout.commit_version(item.path) is not None for item in storage.list("")):
-        message = f"there is no lake in {storage.uri} (no {layout.LAKE}, no commits)"
-        raise NotFoundError(message, "check the path.", uri=storage.uri)
-    report = verify(storage, deep=deep, against=against)
-    try:
-        chain = open_chain(storage)
-    except EventlakeError:
-        chain = None
-    found = verify_datasets(storage, chain, deep=deep)
-    return with_findings(report, found.problems, found.notes, found.datasets, found.size_bytes)
-
-
-_SAMPLE = 100_000
-"""Payloads that are looked at for a proposal."""
-
-
-def _check_buildable(projection: object) -> None:
-    if not isinstance(projection, Projection | Definition):
-        message = f"expected a projection or a dataset definition, found {projection!r}"
-        hint = "make one with el.Projection.sql(…), with @el.projection(…) on a function, or with el.read_definition(folder)."
-        raise InvalidInputError(message, hint)
-
-
-def _lock_of(projection: Projection | Definition, at: At) -> Lock:
-    if not isinstance(projection, Definition) or at is not None:
-        message = "locked=True builds a dataset definition at the checkpoint of its own lock"
-        raise InvalidInputError(message, "give el.read_definition(folder), and leave out at=.")
-    lock = Lock.read(projection.folder)
-    if lock.name != projection.name:
-        message = f"the lock in {projection.folder} is of dataset {lock.name}, the definition's name is {projection.name}"
-        raise InvalidInputError(message, "build once without --locked to write its own lock.")
-    return lock
 
 
 def _now() -> int:
@@ -290,13 +249,7 @@ class Lake:
         Raises:
             NotFoundError: The history has no such event.
         """
-        snapshot = self.snapshot(at)
-        total = snapshot.types().get(event_type, 0)
-        if not total:
-            message = f"there is no event of type {event_type!r}"
-            raise NotFoundError(message, f"there are {', '.join(snapshot.types()) or 'none at all'}.", event_type=event_type)
-        payloads = snapshot.scan(columns=["data"], types=event_type).gather_every(-(-total // _SAMPLE))
-        return infer(event_type, snapshot.collect(payloads)["data"], total)
+        return infer_schema(self.snapshot(at), event_type)
 
     def schema(self, event_type: str, version: int | None = None) -> Version:
         """The registered schema of an event type, the newest version for None.
@@ -380,8 +333,8 @@ class Lake:
             SchemaMismatchError: The rows break the declared schema; nothing was published.
             CorruptionError: A segment of the history is damaged.
         """
-        _check_buildable(projection)
-        lock = _lock_of(projection, at) if locked else None
+        check_buildable(projection)
+        lock = pinned_by(projection, at) if locked else None
         history = self.snapshot(lock.checkpoint if lock else at).history
         history = history.with_schemas(lock.schemas) if lock else history
         if isinstance(projection, Definition):

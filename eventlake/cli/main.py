@@ -14,6 +14,7 @@ from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.expectation import at_watermark
 from eventlake.datasets.definition import read_definition
 from eventlake.datasets.lock import Lock, check_lockable
+from eventlake.datasets.verify import verify_lake
 from eventlake.demo.run import run_demo
 from eventlake.errors import EventlakeError, InvalidEventsError, InvalidInputError, StorageError
 from eventlake.log.duplicates import REFUSE, SKIP
@@ -135,7 +136,7 @@ def verify(
 ) -> None:
     """Re-hash what is stored; exit 1 if anything is damaged, missing, truncated or foreign."""
     with output.progress():
-        found = lakes.verify_lake(from_uri(lake), deep=deep, against=_checkpoint(against))
+        found = verify_lake(from_uri(lake), deep=deep, against=_checkpoint(against))
     output.show(found.card(), documents.report(found), as_json=as_json)
     if not found.ok:
         raise typer.Exit(output.REFUSED)

@@ -8,7 +8,10 @@ from typing import Self
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.formats import check_format
 from eventlake.datasets.dataset import Dataset
+from eventlake.datasets.definition import Definition
 from eventlake.errors import InvalidInputError, NotFoundError, StorageError
+from eventlake.history.resolve import At
+from eventlake.projections.definition import Projection
 
 FILE = "dataset.lock"
 FORMAT = 0
@@ -141,3 +144,32 @@ class Lock:
 
 def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def check_buildable(projection: object) -> None:
+    """Refuses what is neither a projection nor a dataset definition.
+
+    Raises:
+        InvalidInputError: It is not.
+    """
+    if not isinstance(projection, Projection | Definition):
+        message = f"expected a projection or a dataset definition, found {projection!r}"
+        hint = "make one with el.Projection.sql(…), with @el.projection(…) on a function, or with el.read_definition(folder)."
+        raise InvalidInputError(message, hint)
+
+
+def pinned_by(projection: Projection | Definition, at: At) -> Lock:
+    """The lock of a definition that is to be built as its lock says.
+
+    Raises:
+        InvalidInputError: It is no definition, another checkpoint is asked for, or the lock is another dataset's.
+        NotFoundError: It has no lock.
+    """
+    if not isinstance(projection, Definition) or at is not None:
+        message = "locked=True builds a dataset definition at the checkpoint of its own lock"
+        raise InvalidInputError(message, "give el.read_definition(folder), and leave out at=.")
+    lock = Lock.read(projection.folder)
+    if lock.name != projection.name:
+        message = f"the lock in {projection.folder} is of dataset {lock.name}, the definition's name is {projection.name}"
+        raise InvalidInputError(message, "build once without --locked to write its own lock.")
+    return lock

@@ -4,12 +4,14 @@ from dataclasses import dataclass, field
 
 from eventlake.columns.content import content_hash
 from eventlake.core import layout
+from eventlake.core.checkpoint import Checkpoint
 from eventlake.datasets.archive import PROVENANCE, Archive, is_part, open_archive
 from eventlake.datasets.catalogue import folders
-from eventlake.errors import EventlakeError
-from eventlake.history.report import Finding
+from eventlake.errors import EventlakeError, NotFoundError
+from eventlake.history.report import Finding, Report
 from eventlake.history.resolve import at_checkpoint
-from eventlake.log.chain import Chain
+from eventlake.history.verify import verify, with_findings
+from eventlake.log.chain import Chain, open_chain
 from eventlake.storage import Storage
 
 
@@ -98,3 +100,21 @@ def _contents(archive: Archive, findings: Findings) -> None:
     if spine is not None and manifest.recipe.spine is not None and content_hash(spine) != manifest.recipe.spine.content_hash:
         findings.problems.append(Finding(archive.folder, "its spine does not hash to what its manifest says"))
     archive.sources()
+
+
+def verify_lake(storage: Storage, *, deep: bool = False, against: Checkpoint | None = None) -> Report:
+    """Checks a lake with all its datasets; it may be too damaged to open.
+
+    Raises:
+        NotFoundError: There is nothing that looks like a lake.
+    """
+    if not any(item.path == layout.LAKE or layout.commit_version(item.path) is not None for item in storage.list("")):
+        message = f"there is no lake in {storage.uri} (no {layout.LAKE}, no commits)"
+        raise NotFoundError(message, "check the path.", uri=storage.uri)
+    report = verify(storage, deep=deep, against=against)
+    try:
+        chain = open_chain(storage)
+    except EventlakeError:
+        chain = None
+    found = verify_datasets(storage, chain, deep=deep)
+    return with_findings(report, found.problems, found.notes, found.datasets, found.size_bytes)

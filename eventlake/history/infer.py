@@ -1,0 +1,22 @@
+"""Proposing a schema from what a history holds."""
+
+from eventlake.errors import NotFoundError
+from eventlake.history.snapshot import Snapshot
+from eventlake.schemas.infer import Proposal, infer
+
+_SAMPLE = 100_000
+"""Payloads that are looked at for a proposal."""
+
+
+def infer_schema(snapshot: Snapshot, event_type: str) -> Proposal:
+    """A schema that fits the type's payloads, of which at most ``_SAMPLE`` are looked at, evenly spread.
+
+    Raises:
+        NotFoundError: The history has no such event.
+    """
+    total = snapshot.types().get(event_type, 0)
+    if not total:
+        message = f"there is no event of type {event_type!r}"
+        raise NotFoundError(message, f"there are {', '.join(snapshot.types()) or 'none at all'}.", event_type=event_type)
+    payloads = snapshot.scan(columns=["data"], types=event_type).gather_every(-(-total // _SAMPLE))
+    return infer(event_type, snapshot.collect(payloads)["data"], total)
