@@ -130,7 +130,7 @@ def test_the_demo_lake_verifies_and_holds_both_datasets(finished):
 def test_the_demo_in_the_same_folder_again_appends_nothing(finished):
     folder, result = finished
     assert run_demo(folder) == result
-    assert [entry.commit.kind for entry in el.open(folder).log()] == ["append", "fold"]
+    assert [entry.commit.kind for entry in el.open(folder).log()] == ["append"]
 
 
 def test_the_demo_refuses_a_folder_with_another_lake(tmp_path):

@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 import uuid
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_a_folder_found_by_create_is_durable_before_the_caller_hears_of_it(tmp_p
     storage = LocalStorage(tmp_path / "lake")
     storage.create("segments/x", b"1")
     synced = []
-    monkeypatch.setattr(local_module, "_sync_folder", synced.append)
+    monkeypatch.setattr(local_module, "_sync_folder", lambda folder: synced.append(Path(folder)))
     with pytest.raises(ObjectExistsError):
         storage.create("segments/x", b"1")
     assert tmp_path / "lake" / "segments" in synced
@@ -84,7 +85,7 @@ def test_a_folder_found_by_create_is_durable_before_the_caller_hears_of_it(tmp_p
 
 def test_every_new_folder_is_synced_into_the_one_above_it(tmp_path, monkeypatch):
     synced = []
-    monkeypatch.setattr(local_module, "_sync_folder", synced.append)
+    monkeypatch.setattr(local_module, "_sync_folder", lambda folder: synced.append(Path(folder)))
     LocalStorage(tmp_path / "a" / "b" / "lake").create("log/x", b"1")
     assert {tmp_path, tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "lake"} <= set(synced)
 
