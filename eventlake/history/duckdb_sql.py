@@ -22,6 +22,8 @@ from eventlake.schemas.catalogue import Catalogue
 from eventlake.tables.columns import shown_columns, stored_schema
 from eventlake.tables.files import EventTable, Part
 
+_COMPUTED = frozenset({"query", "query_table"})
+"""Table functions that read the tables named in a text."""
 SAFE: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
 """Settings of every connection: nothing is downloaded."""
 
@@ -44,11 +46,13 @@ def connect(
 ) -> tuple[duckdb.DuckDBPyConnection, list[str]]:
     """An in-memory database with the tables that a query reads, and the files behind its event tables.
 
-    ``events`` is always there. An event type is a view by its name, and without what was replaced or retracted in the schema ``latest``.
+    An event type is a view by its name, and without what was replaced or retracted in the schema ``latest``.
     """
     connection = duckdb.connect(":memory:", config={**SAFE, **(settings or {})})
     connection.execute("SET TimeZone = 'UTC'")
-    create_events(connection, history)
+    named = _names(text)
+    if named is None or any(table == "events" for _, table in named):
+        create_events(connection, history)
     names = tables_read(text, history.catalogue)
     sources = history.tables(dict.fromkeys(name.event_type for name in names))
     files = [file for name in names for file in create_table(connection, sources[name.event_type], name)]
@@ -56,18 +60,35 @@ def connect(
 
 
 def tables_read(text: str, catalogue: Catalogue) -> list[TableName]:
-    """The event types among the tables that a query names; all of them where DuckDB cannot say. Names know no case."""
-    registered = {name.casefold(): name for name in catalogue.types}
-    if not registered:
+    """The event types among the tables that a query names; all of them where that cannot be told. Names know no case."""
+    if not catalogue.types:
         return []
-    with duckdb.connect(":memory:", config=dict(SAFE)) as connection:
-        tree = json.loads(connection.execute("SELECT json_serialize_sql(?, skip_null := true)", [text]).fetchall()[0][0])
-    if tree.get("error"):
+    named = _names(text)
+    if named is None:
         return sorted(TableName(name, corrections) for name in catalogue.types for corrections in (AS_RECORDED, LATEST))
-    named = {(schema.casefold(), table.casefold()) for schema, table in _tables_named(tree)}
+    registered = {name.casefold(): name for name in catalogue.types}
     return sorted(
         TableName(registered[table], LATEST if schema == LATEST else AS_RECORDED) for schema, table in named if table in registered
     )
+
+
+def _names(text: str) -> set[tuple[str, str]] | None:
+    """``(schema, table)``, case folded, of the tables that a query names; None where DuckDB cannot say, or they are computed."""
+    with duckdb.connect(":memory:", config=dict(SAFE)) as connection:
+        tree = json.loads(connection.execute("SELECT json_serialize_sql(?, skip_null := true)", [text]).fetchall()[0][0])
+    if tree.get("error") or not _COMPUTED.isdisjoint(_functions(tree)):
+        return None
+    return {(schema.casefold(), table.casefold()) for schema, table in _tables_named(tree)}
+
+
+def _functions(node: Any) -> Iterator[str]:
+    if isinstance(node, list):
+        for item in node:
+            yield from _functions(item)
+    elif isinstance(node, dict):
+        if isinstance(name := node.get("function_name"), str):
+            yield name.casefold()
+        yield from _functions(list(node.values()))
 
 
 def _tables_named(node: Any) -> Iterator[tuple[str, str]]:

@@ -78,6 +78,8 @@ def test_both_engines_and_every_storage_show_the_same_rows(tmp_path, where, requ
     ours = rows_of(snapshot)
     assert ours["sequence"].to_list() == list(range(18))
     assert snapshot.sql('SELECT * FROM "pay" ORDER BY sequence').polars().equals(ours)
+    computed = "SELECT count(*) AS n FROM query_table('pay') UNION ALL SELECT count(*) FROM query_table('events')"
+    assert snapshot.sql(computed).polars()["n"].to_list() == [18, 18]
     assert snapshot.sql('SELECT sum(amount) AS s FROM "Pay"').polars()["s"].to_list() == [ours["amount"].sum()]
     by_hand = snapshot.scan().collect()
     assert ours["id"].to_list() == by_hand["id"].to_list()
