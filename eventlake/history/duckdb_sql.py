@@ -4,8 +4,10 @@ The only place of the read side that runs DuckDB. Connections are in memory, in 
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import duckdb
@@ -72,10 +74,17 @@ def tables_read(text: str, catalogue: Catalogue) -> list[TableName]:
     )
 
 
+@lru_cache(maxsize=1)
+def _parser(process: int) -> duckdb.DuckDBPyConnection:
+    """An empty database that takes queries apart, one a process: opening one costs more than most queries."""
+    del process
+    return duckdb.connect(":memory:", config=dict(SAFE))
+
+
 def _names(text: str) -> set[tuple[str, str]] | None:
     """``(schema, table)``, case folded, of the tables that a query names; None where DuckDB cannot say, or they are computed."""
-    with duckdb.connect(":memory:", config=dict(SAFE)) as connection:
-        tree = json.loads(connection.execute("SELECT json_serialize_sql(?, skip_null := true)", [text]).fetchall()[0][0])
+    with _parser(os.getpid()).cursor() as cursor:
+        tree = json.loads(cursor.execute("SELECT json_serialize_sql(?, skip_null := true)", [text]).fetchall()[0][0])
     if tree.get("error") or not _COMPUTED.isdisjoint(_functions(tree)):
         return None
     return {(schema.casefold(), table.casefold()) for schema, table in _tables_named(tree)}
