@@ -1,7 +1,6 @@
 """The Arrow schema of events, and bringing foreign tables to it without changing a value."""
 
 import contextlib
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,7 @@ import pyarrow.compute as pc
 from eventlake.columns.dictionaries import decoded
 from eventlake.columns.encoding import Encoding
 from eventlake.columns.few_rows import FEW_ROWS, FewRows
-from eventlake.columns.keys import Keys, event_keys, few_text_keys, subject_keys
+from eventlake.columns.keys import Keys, event_keys, subject_keys
 from eventlake.columns.problems import Problem
 from eventlake.columns.schema import INSTANT, SCHEMA, TYPES
 from eventlake.core.attributes import ASSIGNED, ATTRIBUTES, CLOUDEVENTS_NAMES, MAX_SEQUENCE
@@ -58,13 +57,8 @@ class Batch:
         return FewRows.of(self.table) if 0 < self.rows <= FEW_ROWS else None
 
     @cached_property
-    def commit_id(self) -> str:
-        """Random; says whose attempt the commit is that brings these events."""
-        return str(uuid.uuid4())
-
-    @cached_property
     def _keys_of_few(self) -> tuple[Keys, Keys] | None:
-        return self.few.keys([("commit", self.commit_id)]) if self.few else None
+        return self.few.keys() if self.few else None
 
     @cached_property
     def keys(self) -> Keys:
@@ -78,10 +72,8 @@ class Batch:
 
     @cached_property
     def heads(self) -> Keys:
-        """The keys of the rows' subjects, of all subjects above them, and of ``commit_id``; in no order."""
-        if self._keys_of_few is not None:
-            return self._keys_of_few[1]
-        return np.concatenate([few_text_keys([("commit", self.commit_id)]), subject_keys(self.frame)])
+        """The keys of the rows' subjects and of all subjects above them; in no order."""
+        return subject_keys(self.frame) if self._keys_of_few is None else self._keys_of_few[1]
 
     @cached_property
     def encoding(self) -> Encoding:

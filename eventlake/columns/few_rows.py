@@ -6,7 +6,7 @@ over values are done long before. What is computed here is what ``leaves``, ``ke
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -63,10 +63,10 @@ class FewRows:
             return False
         return all(_is_plain(column) for name, column in values.items() if name not in _FREE_TEXT)
 
-    def keys(self, more: Iterable[tuple[str, str]] = ()) -> tuple[Keys, Keys] | None:
-        """The keys of the events, in row order, and those of their subjects and of ``more`` texts; None where an event has no key."""
+    def keys(self) -> tuple[Keys, Keys] | None:
+        """The keys of the events, in row order, and those of their subjects; None where an event has no key."""
         sources, ids = self.values.get("source", [None]), self.values.get("id", [None])
-        return None if None in sources or None in ids else keys_of_few(sources, ids, self.values.get("subject", ()), more)
+        return None if None in sources or None in ids else keys_of_few(sources, ids, self.values.get("subject", ()))
 
     def leaf_hashes(self) -> Hashes:
         """SHA-256(0x00 ‖ event bytes) of every row (docs/format.md, "Event bytes")."""

@@ -63,13 +63,11 @@ def subject_keys(events: pl.DataFrame) -> Keys:
     return distinct(np.concatenate(found))
 
 
-def keys_of_few(
-    sources: Sequence[str], ids: Sequence[str], subjects: Iterable[str | None], more: Iterable[tuple[str, str]] = ()
-) -> tuple[Keys, Keys]:
-    """``event_keys``, and ``subject_keys`` with the keys of ``more`` texts, in one call, which is what a small batch is waiting for."""
+def keys_of_few(sources: Sequence[str], ids: Sequence[str], subjects: Iterable[str | None]) -> tuple[Keys, Keys]:
+    """``event_keys`` and ``subject_keys`` in one call, which is what a small batch is waiting for."""
     distinct_sources = dict.fromkeys(sources)
     place = {source: at for at, source in enumerate(distinct_sources)}
-    texts = [*_texts_of(subject for subject in subjects if subject is not None), *more]
+    texts = _texts_of(subject for subject in subjects if subject is not None)
     hashes = _hashed([*ids, *distinct_sources, *(f"{kind}\x1f{text}" for kind, text in texts)])
     names, of_sources, of_texts = np.split(hashes, [len(ids), len(ids) + len(place)])
     found: Keys = (names + of_sources[[place[source] for source in sources]] * _SPREAD) & _FINGERPRINT

@@ -20,7 +20,7 @@ from eventlake.core.manifest import KeyFile
 from eventlake.core.segment import Segment
 from eventlake.errors import StorageError
 from eventlake.log.chain import Chain
-from eventlake.log.recent import OwnKeys, keys_of, stored_where_large
+from eventlake.log.recent import OwnKeys, own_keys, stored_where_large
 from eventlake.progress import Advance, task
 from eventlake.storage import NotDurableError, NotStoredError, ObjectExistsError, Storage
 
@@ -111,11 +111,13 @@ def prepare(chain: Chain, batch: Batch, positions: Sequence[Position]) -> Prepar
         StorageError: The store failed.
     """
     next_version, fence, schemas = chain.next_version, chain.fence, chain.schemas
+    # New at every try: a file of keys under the name that an earlier try gave it may be about to be collected.
+    commit_id = new_commit_id()
     encoding = batch.encoding
-    keys = stored_where_large(chain.storage, keys_of(batch, positions))
+    keys = stored_where_large(chain.storage, own_keys(batch.sorted_keys, batch.heads, positions, commit_id))
     with task("appending events", batch.rows) as advance:
         pieces = tuple(store_pieces(chain.storage, encoding, chain.watermark, advance))
-    return Prepared(pieces, keys, batch.commit_id, next_version, fence, schemas)
+    return Prepared(pieces, keys, commit_id, next_version, fence, schemas)
 
 
 def store_pieces(storage: Storage, encoding: Encoding, start: int, advance: Advance) -> Iterator[Piece]:

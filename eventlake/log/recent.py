@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from eventlake.columns import key_files
-from eventlake.columns.envelope import Batch
 from eventlake.columns.keys import CELLS, KeyRun, Keys, distinct, few_text_keys, in_cell, of_commit
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
@@ -45,12 +44,6 @@ def own_keys(ids: Keys, subjects: Keys | None, positions: Sequence[Position], co
     """The keys of a commit with these events (``ids`` are theirs, sorted; ``subjects`` their subjects', in any order) and deliveries."""
     heads = few_text_keys([("commit", commit_id), *delivery_texts(positions)])
     return OwnKeys(ids, distinct(heads if subjects is None else np.concatenate([heads, subjects])))
-
-
-def keys_of(batch: Batch, positions: Sequence[Position]) -> OwnKeys:
-    """``own_keys`` of a batch's commit."""
-    deliveries = [few_text_keys(delivery_texts(positions))] if positions else []
-    return OwnKeys(batch.sorted_keys, distinct(np.concatenate([batch.heads, *deliveries])))
 
 
 def delivery_texts(positions: Sequence[Position]) -> list[tuple[str, str]]:

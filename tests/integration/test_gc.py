@@ -23,6 +23,8 @@ from eventlake.errors import CorruptionError, EventlakeError, InvalidEventsError
 from eventlake.log import fold as folding
 from eventlake.log import intake, recent
 from eventlake.log.fold import fold
+from eventlake.log.intake import checked_batch
+from eventlake.log.prepared import prepare
 from eventlake.storage import LocalStorage, MemoryStorage
 from eventlake.storage import local as local_module
 from eventlake.testing.faults import FaultyStorage, at_call
@@ -512,6 +514,15 @@ def test_who_slept_between_storing_and_committing_while_garbage_was_collected_co
     collected(storage)
     assert set(files(storage)) == needed(storage)
     assert_sound(el.open(storage), known)
+
+
+def test_a_batch_that_is_stored_again_takes_no_file_of_an_earlier_try_over():
+    """A collector may have listed the earlier files as garbage, and delete them after the batch was stored again."""
+    lake = el.create(MemoryStorage(), "o")
+    batch = checked_batch([{"id": str(number), "source": "s", "type": "t"} for number in range(2_000)])
+    first, second = (prepare(lake._chain, batch, ()) for _ in range(2))
+    named = [{one.keys.sha256, *(piece.sha256 for piece in one.pieces)} for one in (first, second)]
+    assert named[0].isdisjoint(named[1])
 
 
 @pytest.mark.parametrize("work", WORK, ids=lambda one: one.__name__)
