@@ -44,14 +44,16 @@ class Encoding:
         starts = range(0, stored.num_rows, segments.MAX_ROWS)
         self._parts = [(events.slice(start, segments.MAX_ROWS), stored.slice(start, segments.MAX_ROWS)) for start in starts]
         self._begun = [_begun(*part) for part in self._parts] if stored.num_rows > _FEW_ROWS else []
+        self._given = 0
 
     def __iter__(self) -> Iterator[Encoded]:
-        """The segments in order, each as soon as it is done."""
+        """The segments in order, each as soon as it is done; as other bytes whenever they are asked for again."""
         for number, (events, stored) in enumerate(self._parts):
             if self._begun:
                 data, hashes, statistics = self._begun[number]
-                (bytes_, sha256), stated = data.result(), statistics.result()
-                yield Encoded(stored, bytes_, sha256, np.concatenate([part.result() for part in hashes]), stated)
+                bytes_, sha256 = data.result() if number >= self._given else _encoded(stored)
+                self._given = max(self._given, number + 1)
+                yield Encoded(stored, bytes_, sha256, np.concatenate([part.result() for part in hashes]), statistics.result())
             else:
                 yield Encoded(stored, *_encoded(stored), *_described(events, stored))
 

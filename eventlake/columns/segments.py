@@ -1,5 +1,6 @@
 """The segment codec: event columns to Parquet bytes and back. The only place that knows ``pyarrow.parquet``."""
 
+import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,14 +25,11 @@ _STATISTICS = ("type", "time", "recorded_at")
 """Where a reader can skip a row group by its bounds; ids and payloads are in no order that would let it."""
 
 
-def encode(table: pa.Table, attempt: str | None = None) -> bytes:
+def encode(table: pa.Table) -> bytes:
     """Parquet bytes of event columns; zstd where it pays, dictionaries only where values repeat, delta encoding of times.
 
-    Pages carry no checksum of their own: the commit has one of the file.
-
-    Args:
-        table: The columns.
-        attempt: Goes into the file's metadata, so that the same events come out as other bytes.
+    Pages carry no checksum of their own: the commit has one of the file. No two calls give the same bytes, and so no two attempts to store
+    the same events the same file: one that was garbage once stays garbage, however late somebody comes to delete it.
     """
     sink = pa.BufferOutputStream()
     large = [name for name, column in zip(table.column_names, table.columns, strict=True) if column.nbytes >= _LARGE_BYTES]
@@ -46,8 +44,7 @@ def encode(table: pa.Table, attempt: str | None = None) -> bytes:
         store_schema=False,
     ) as writer:
         writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
-        if attempt is not None:
-            writer.add_key_value_metadata({"eventlake.attempt": attempt})
+        writer.add_key_value_metadata({"eventlake.attempt": secrets.token_hex(8)})
     return bytes(sink.getvalue())
 
 

@@ -93,9 +93,7 @@ def collect(chain: Chain, older_than: timedelta, now: int, *, dry_run: bool) -> 
         now = next(item.modified for item in stored if item.path == layout.commit_path(fence))
     chain.refresh()
     old = [file for file in _unneeded(chain, stored) if file.since < now - older_than // _MICROSECOND]
-    if not dry_run:
-        _delete(chain.storage, old)
-    return Garbage(tuple(old), deleted=not dry_run)
+    return Garbage(tuple(old if dry_run else _deleted(chain.storage, old)), deleted=not dry_run)
 
 
 def _fence(chain: Chain) -> int:
@@ -108,10 +106,14 @@ def _fence(chain: Chain) -> int:
             return commit.version
 
 
-def _delete(storage: Storage, files: Sequence[Unneeded]) -> None:
+def _deleted(storage: Storage, files: Sequence[Unneeded]) -> Iterator[Unneeded]:
+    """Deletes the files, but for those of a dataset that was published since they were listed."""
     with task("deleting", len(files)) as advance:
         for file in files:
-            storage.delete(file.path)
+            build = layout.build_parts(file.path)
+            if build is None or not storage.exists(f"{layout.BUILDS}/{build[0]}/{build[1]}/{layout.MANIFEST}"):
+                storage.delete(file.path)
+                yield file
             advance(1)
 
 

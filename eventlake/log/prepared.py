@@ -1,7 +1,6 @@
 """Storing what a commit will name, before the commit: segments and, where there are many, keys. Nobody sees it yet."""
 
 import random
-import secrets
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -142,14 +141,14 @@ def store_segment(storage: Storage, stored: pa.Table) -> tuple[bytes, str]:
 def _store(storage: Storage, stored: pa.Table, data: bytes, sha256: str) -> tuple[bytes, str]:
     """Stores an encoded segment.
 
-    A segment of that name that is there already was left by an attempt that failed, and whoever collects garbage may be about to delete
-    it. It is not taken over: the same events go under a fresh name.
+    A segment of that name that is there already was left by this very attempt, unanswered, and whoever collects garbage may be about to
+    delete it. It is not taken over: the same events go under a fresh name.
     """
     while True:
         try:
             _create_patiently(storage, layout.segment_path(sha256), data)
         except ObjectExistsError:
-            data = segments.encode(stored, attempt=secrets.token_hex(8))
+            data = segments.encode(stored)
             sha256 = sha256_hex(data)
         else:
             return data, sha256
