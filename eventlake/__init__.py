@@ -22,9 +22,9 @@ from eventlake.log.receipt import Receipt
 from eventlake.notebook import attach
 from eventlake.notebook.bar import install
 from eventlake.projections.definition import Projection, projection
-from eventlake.schemas.catalogue import Version
 from eventlake.schemas.definition import Field, FieldType, Schema
 from eventlake.schemas.infer import Proposal
+from eventlake.schemas.version import Version
 
 __all__ = [
     "Checkpoint",

@@ -47,10 +47,11 @@ from eventlake.log.register import register
 from eventlake.log.settle import settle
 from eventlake.log.writer import Writer
 from eventlake.projections.definition import Projection
-from eventlake.schemas.catalogue import Version
 from eventlake.schemas.given import schema_of
 from eventlake.schemas.infer import Proposal
+from eventlake.schemas.version import Version
 from eventlake.storage import Storage, from_uri
+from eventlake.tables import payloads
 
 
 def create(uri: str | os.PathLike[str] | Storage, origin: str, *, strict: bool = False) -> "Lake":
@@ -210,29 +211,35 @@ class Lake:
         with self._lock:
             return settle(self._chain, commit_id)
 
-    def register(self, event_type: str, schema: Any) -> Version:
+    def register(self, event_type: str, schema: Any, *, upcast: Mapping[str, str] | None = None) -> Version:
         """Gives an event type a schema: its payloads become columns, and what does not fit is refused at append from now on.
 
         The lake's events of that type are checked first; all of them must fit. A type that has a schema gets a new version, which must
-        accept whatever the one before accepts: new fields that are not required, more digits, more enum values. Registering the newest
-        version again changes nothing.
+        accept whatever the one before accepts: new fields that are not required, more digits, more enum values. For any other change
+        ``upcast`` says how older payloads are read with it; what is stored stays as it is. Registering the newest version again changes
+        nothing.
 
         Args:
             event_type: Such as ``payment.received``; the name of its table in SQL.
             schema: A JSON Schema of the payload as a dict, a ``pandera.polars`` schema or model, or a pyarrow schema. A field may be absent
                 or null unless it is required; then it is neither.
+            upcast: For fields of the new schema, a SQL expression (DuckDB) over the fields of the version before, such as
+                ``{"amount": "CAST(cents AS DECIMAL(18, 2)) * 0.01"}``. Fields without one are read from the old field of that name. It is
+                recorded, part of the ``schema_hash``, and must give the same for ever: no clock, no randomness, no subquery, and no
+                DOUBLE on the way to an exact type.
 
         Returns:
             The version, numbered from 1, with its ``schema_hash``.
 
         Raises:
-            InvalidInputError: The schema says what cannot be kept exactly, or cannot follow the version before.
-            SchemaMismatchError: Events of the lake do not fit; they are named by sequence. Nothing was registered.
+            InvalidInputError: The schema says what cannot be kept exactly, or cannot follow the version before; or an expression is not
+                allowed.
+            SchemaMismatchError: Events of the lake do not fit, or their upcast fails; they are named by sequence. Nothing was registered.
             CommitUnknownError: The store failed while the commit was published.
         """
         described = schema_of(event_type, schema)
         with self._lock:
-            return register(self._chain, described)
+            return register(self._chain, described, upcast, payloads)
 
     def infer_schema(self, event_type: str, at: At = None) -> Proposal:
         """Proposes a schema for an event type from its payloads, with a reason for every field. Registers nothing.

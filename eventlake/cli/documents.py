@@ -21,8 +21,8 @@ from eventlake.log.chain import Entry
 from eventlake.log.collect import Garbage
 from eventlake.log.compact import Compaction
 from eventlake.log.receipt import Receipt
-from eventlake.schemas.catalogue import Version
 from eventlake.schemas.json_schema import to_json_schema
+from eventlake.schemas.version import Version
 
 _CLOUDEVENTS = {ours: theirs for theirs, ours in CLOUDEVENTS_NAMES.items()}
 
@@ -53,6 +53,7 @@ def schema(value: Version) -> dict[str, Any]:
         "since": value.since,
         "schema_hash": value.schema_hash,
         "schema": to_json_schema(value.schema.payload),
+        "upcast": None if value.upcast is None else dict(value.upcast),
     }
 
 

@@ -11,8 +11,8 @@ import eventlake.lake as lakes
 from eventlake.cli import documents, output
 from eventlake.core.card import Card
 from eventlake.errors import InvalidInputError
-from eventlake.schemas.catalogue import Version
 from eventlake.schemas.evolution import changes
+from eventlake.schemas.version import Version
 
 app = typer.Typer(help="Schemas per event type: list, show, infer, register, diff.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -57,11 +57,15 @@ def register(
     event_type: TypeArgument,
     file: Annotated[str, typer.Argument(metavar="FILE", help="A JSON Schema of the payload; '-' reads stdin.")],
     *,
+    upcast: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="How older payloads are read: JSON, a SQL expression over the old fields by new field."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Register a schema, or a new version of one: payloads become columns, and what does not fit is refused from now on."""
     with output.progress():
-        found = lakes.open(lake).register(event_type, _json(file))
+        found = lakes.open(lake).register(event_type, _json(file, "a JSON Schema"), upcast=_expressions(upcast))
     output.show(found.card(), documents.schema(found), as_json=as_json)
 
 
@@ -85,9 +89,19 @@ def _version(lake: str, event_type: str, number: int | None) -> Version:
     return lakes.open(lake).schema(event_type, number)
 
 
-def _json(file: str) -> Any:
+def _expressions(file: str | None) -> dict[str, str] | None:
+    if file is None:
+        return None
+    found = _json(file, "an upcast")
+    if not isinstance(found, dict):
+        message = f"{file} is not an upcast: expected an object of SQL expressions by field"
+        raise InvalidInputError(message, path=file)
+    return found
+
+
+def _json(file: str, what: str) -> Any:
     try:
         return json.loads(sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        message = f"{file} is not a JSON Schema: {error}"
-        raise InvalidInputError(message, "'eventlake schema infer LAKE TYPE' prints one to begin with.", path=file) from error
+        message = f"{file} is not {what}: {error}"
+        raise InvalidInputError(message, "'eventlake schema infer LAKE TYPE' prints a schema to begin with.", path=file) from error

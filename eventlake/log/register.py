@@ -1,8 +1,12 @@
 """Registering a schema: a catalogue with one more version, named by a commit, after a look at what the lake holds of that type already."""
 
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from eventlake.columns.problems import shorten
@@ -15,10 +19,11 @@ from eventlake.log.commits import pause_after_lost_race, plain_commit
 from eventlake.log.publish import publish
 from eventlake.log.stored import stored_events
 from eventlake.progress import task
-from eventlake.schemas.catalogue import Catalogue, Version
+from eventlake.schemas.catalogue import Catalogue
 from eventlake.schemas.definition import Schema
 from eventlake.schemas.evolution import obstacles
-from eventlake.schemas.parse import parse
+from eventlake.schemas.parse import Parsed
+from eventlake.schemas.version import Version
 from eventlake.storage import ObjectExistsError
 
 _SHOWN = 10
@@ -26,12 +31,24 @@ _MOST_PROBLEMS = 1_000
 """A history that does not fit is not read to its end."""
 
 
-def register(chain: Chain, schema: Schema) -> Version:
+class Upcasts(Protocol):
+    """What registering an upcast needs of whoever can evaluate one."""
+
+    def complete(self, old: Schema, new: Schema, given: Mapping[str, str]) -> dict[str, str]:
+        """An expression for every field of ``new``, all of them allowed."""
+
+    def read(self, payloads: pa.ChunkedArray, sequences: npt.NDArray[np.int64], version: Version) -> Parsed:
+        """Payloads as ``version`` reads them."""
+
+
+def register(chain: Chain, schema: Schema, upcast: Mapping[str, str] | None, upcasts: Upcasts) -> Version:
     """Makes ``schema`` the newest version of its type; nothing where it is that already.
 
     Args:
         chain: The lake's log; refreshed to the new head.
         schema: What every event of the type must fit, those that the lake holds included.
+        upcast: How payloads of the version before become its own; None where they are.
+        upcasts: Evaluates them.
 
     Raises:
         InvalidInputError: It cannot follow the version before, or the name of the type is taken but for its case.
@@ -44,16 +61,35 @@ def register(chain: Chain, schema: Schema) -> Version:
         chain.refresh()
         before = chain.catalogue()
         newest = before.newest(schema.event_type)
-        if newest is not None and newest.schema == schema:
+        if newest is not None and newest.schema == schema and _is_same(newest, upcast, upcasts):
             return newest
-        if newest is not None:
+        expressions = None if upcast is None else _expressions(newest, schema, upcast, upcasts)
+        if newest is not None and expressions is None:
             check_follows(newest.schema, schema)
-        checked = _check_history(chain, schema, checked)
-        version = _publish(chain, before.with_schema(schema, chain.watermark), schema)
+        catalogue = before.with_schema(schema, chain.watermark, expressions)
+        checked = _check_history(chain, catalogue.version(schema.event_type), checked, upcasts)
+        version = _publish(chain, catalogue, schema)
         if version is not None:
             return version
         attempt += 1
         pause_after_lost_race(attempt)
+
+
+def _is_same(newest: Version, upcast: Mapping[str, str] | None, upcasts: Upcasts) -> bool:
+    """Whether the newest version says how older payloads are read just as ``upcast`` does."""
+    if upcast is None or newest.before is None or newest.upcast is None:
+        return upcast is None
+    try:
+        return newest.upcast == upcasts.complete(newest.before.schema, newest.schema, upcast)
+    except InvalidInputError:
+        return False  # it is over the fields of the newest version
+
+
+def _expressions(newest: Version | None, schema: Schema, upcast: Mapping[str, str], upcasts: Upcasts) -> dict[str, str]:
+    if newest is None:
+        message = f"{schema.event_type} has no schema yet, and so nothing to upcast from"
+        raise InvalidInputError(message, "register the schema of the old payloads first.", event_type=schema.event_type)
+    return upcasts.complete(newest.schema, schema, upcast)
 
 
 def check_follows(old: Schema, new: Schema) -> None:
@@ -66,7 +102,7 @@ def check_follows(old: Schema, new: Schema) -> None:
     if found:
         lines = "\n".join(f"  field {path or '(payload)'}: {reason}" for path, reason in found)
         message = f"the schema of {new.event_type} cannot follow the one before:\n{lines}"
-        hint = "a version may add fields that are not required, digits, enum values; make anything else a new event type."
+        hint = "a version may add fields that are not required, digits, enum values; for more, give upcast= or a new event type."
         raise InvalidInputError(message, hint, event_type=new.event_type)
 
 
@@ -90,20 +126,21 @@ def _publish(chain: Chain, catalogue: Catalogue, schema: Schema) -> Version | No
     return chain.catalogue().newest(schema.event_type)
 
 
-def _check_history(chain: Chain, schema: Schema, start: int) -> int:
+def _check_history(chain: Chain, version: Version, start: int, upcasts: Upcasts) -> int:
     """Checks the type's events from the sequence ``start`` on; gives the sequence up to which they were.
 
     Raises:
         SchemaMismatchError: Some do not fit.
     """
     found: list[str] = []
+    schema = version.schema
     placed = [segment for _, segment in chain.segments(start, chain.watermark) if schema.event_type in dict(segment.types)]
     with task(f"checking {schema.event_type}", len(placed)) as advance:
         for segment in placed:
             table = whole_columns(stored_events(chain.storage, segment, ["type", "data"]), ["type", "data"])
             rows = np.flatnonzero(pc.equal(table.column("type"), schema.event_type).to_numpy())
             payloads = table.column("data").take(rows)
-            for problem in parse(payloads, schema.payload).problems:
+            for problem in upcasts.read(payloads, segment.start + rows, version).problems:
                 sequence = segment.start + int(rows[problem.row or 0])
                 what = "" if problem.found is None else f", found {shorten(problem.found)}"
                 found.append(f"  sequence {sequence:,}, field {problem.field}: {problem.message}{what}")

@@ -1,47 +1,16 @@
 """All schemas of a lake: per event type its versions, in one small document that commits name by its hash."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from eventlake.core.canonical import seal, unseal
-from eventlake.core.card import Card
 from eventlake.core.formats import check_format
 from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
 from eventlake.schemas.definition import Schema
+from eventlake.schemas.version import Version
 
 FORMAT = 0
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Version:
-    """A schema as it was registered.
-
-    Attributes:
-        schema: The fields.
-        number: From 1, per event type.
-        since: The watermark at which it was registered; events from there on were checked against it when they were appended.
-    """
-
-    schema: Schema
-    number: int
-    since: int
-
-    @property
-    def schema_hash(self) -> str:
-        """SHA-256 of what reading with this version depends on, hex."""
-        return self.schema.schema_hash
-
-    def card(self) -> Card:
-        """What to show."""
-        name = self.schema.event_type
-        facts = (("schema_hash", self.schema_hash), ("registered at", f"watermark {self.since:,}"))
-        rows = tuple((path, kind, "required" if required else "") for path, kind, required in self.schema.lines())
-        return Card(f"schema of {name}, version {self.number}", facts, ("field", "type", ""), rows)
-
-    def __repr__(self) -> str:
-        """The card's title."""
-        return f"<Version: {self.card().title}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +65,13 @@ class Catalogue:
             types[event_type] = types.get(event_type, ())[: self.by_hash(event_type, schema_hash).number]
         return replace(self, types=types)
 
-    def with_schema(self, schema: Schema, since: int) -> Self:
+    def with_schema(self, schema: Schema, since: int, upcast: Mapping[str, str] | None = None) -> Self:
         """With one more version.
+
+        Args:
+            schema: What it says.
+            since: The watermark at which it is registered.
+            upcast: How payloads of the version before become its own; None where they are.
 
         Raises:
             InvalidInputError: Another event type has that name but for its case.
@@ -108,14 +82,11 @@ class Catalogue:
             message = f"event types {double!r} and {name!r} would be one table in SQL, which does not know case"
             raise InvalidInputError(message, "give the type another name.", event_type=name)
         versions = self.types.get(name, ())
-        return replace(self, types={**self.types, name: (*versions, Version(schema, len(versions) + 1, since))})
+        return replace(self, types={**self.types, name: _placed([*versions, Version(schema, 0, since, upcast)])})
 
     def encode(self) -> bytes:
         """The bytes of the document."""
-        types = {
-            name: [{"schema": version.schema.document(), "since": version.since} for version in versions]
-            for name, versions in self.types.items()
-        }
+        types = {name: [version.document() for version in versions] for name, versions in self.types.items()}
         return seal({"format": FORMAT, "types": types})
 
     @classmethod
@@ -129,12 +100,23 @@ class Catalogue:
         document = unseal(data, where)
         check_format(document, where, FORMAT)
         try:
-            types = {name: tuple(_version(*numbered) for numbered in enumerate(found, 1)) for name, found in document["types"].items()}
+            types = {name: _placed([_version(one) for one in found]) for name, found in document["types"].items()}
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             message = f"{where} is no catalogue of schemas: {error!r}"
             raise CorruptionError(message, "run 'eventlake verify LAKE'; restore the file from a backup.", path=where) from error
         return cls(types)
 
 
-def _version(number: int, document: Mapping[str, Any]) -> Version:
-    return Version(Schema.from_document(document["schema"]), number, document["since"])
+def _version(document: Mapping[str, Any]) -> Version:
+    return Version(Schema.from_document(document["schema"]), 0, document["since"], document.get("upcast"))
+
+
+def _placed(versions: Sequence[Version]) -> tuple[Version, ...]:
+    """The versions of a type, oldest first, each knowing its number, the one before it and what ends it."""
+    placed: list[Version] = []
+    for index, version in enumerate(versions):
+        later = versions[index + 1 :]
+        ends = next((one.since for one in later if one.upcast is not None), None)
+        before = placed[-1] if placed else None
+        placed.append(replace(version, number=index + 1, before=before, until=later[0].since if later else None, ends=ends))
+    return tuple(placed)

@@ -48,7 +48,7 @@ def checked(column: pa.Array, kind: FieldType, *, required: bool, within: pa.Arr
     """The column as values of ``kind``.
 
     Args:
-        column: What Arrow's JSON reader made of a field.
+        column: What Arrow's JSON reader made of a field, or a column that has the type already.
         kind: Of its values.
         required: Whether no value may be missing.
         within: Where the struct around it is there, as booleans; None for everywhere.
@@ -93,9 +93,10 @@ def _list(column: pa.Array, item: FieldType) -> pa.Array:
 
 
 def _moments(column: pa.Array, kind: str) -> pa.Array:
-    spelled = pc.match_substring_regex(column, _DATE if kind == "date" else _INSTANT)
-    if not pc.all(spelled, skip_nulls=True, min_count=0).as_py():
-        raise OddError
+    if pa.types.is_string(column.type):
+        spelled = pc.match_substring_regex(column, _DATE if kind == "date" else _INSTANT)
+        if not pc.all(spelled, skip_nulls=True, min_count=0).as_py():
+            raise OddError
     moments = column.cast(_ARROW[kind])
     if kind == "timestamp":
         bounds = pc.min_max(moments.cast(pa.int64()))

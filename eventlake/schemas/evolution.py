@@ -29,13 +29,14 @@ def _of_fields(old: FieldType, new: FieldType, path: str) -> Iterator[tuple[str,
         yield path, "was open to other members"
     fields = {field.name: field for field in new.fields}
     for field in old.fields:
-        yield from _of_field(field, fields.pop(field.name, None), f"{path}.{field.name}" if path else field.name)
+        yield from of_field(field, fields.pop(field.name, None), f"{path}.{field.name}" if path else field.name)
     for name, field in fields.items():
         if field.required:
             yield (f"{path}.{name}" if path else name), "is new and required; older payloads do not have it"
 
 
-def _of_field(old: Field, new: Field | None, path: str) -> Iterator[tuple[str, str]]:
+def of_field(old: Field, new: Field | None, path: str) -> Iterator[tuple[str, str]]:
+    """As ``obstacles``, of a field; it may be gone."""
     if new is None:
         yield path, "is gone"
         return

@@ -7,13 +7,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eventlake.columns.problems import Problem
 from eventlake.columns.schema import INSTANT, TYPES
-from eventlake.errors import CorruptionError
+from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
 from eventlake.log.manifest import Placed
 from eventlake.log.stored import stored_events
-from eventlake.schemas.catalogue import Version
-from eventlake.schemas.parse import parse
+from eventlake.schemas.version import Version
 from eventlake.storage import Storage
+from eventlake.tables import payloads
 from eventlake.tables.columns import CORRECTION, stored_schema
 
 _READ = ["id", "source", "type", "subject", "time", "recorded_at", *CORRECTION, "data"]
@@ -40,17 +41,17 @@ def derive(stored: pa.Table, placed: Placed, version: Version, start: int, stop:
 
     Raises:
         CorruptionError: It holds a payload that was never accepted under this schema.
+        InvalidInputError: It holds one that only a later version accepted.
     """
     summary, segment = placed
     events = stored.slice(start - segment.start, stop - start)
     rows = np.flatnonzero(pc.equal(events.column("type"), version.schema.event_type).to_numpy())
+    if version.ends is not None and len(rows) and start + int(rows[-1]) >= version.ends:
+        raise later_payload(version, start + int(rows[np.searchsorted(rows + start, version.ends)]))
     mine = events.take(pa.array(rows)) if len(rows) < events.num_rows else events
-    parsed = parse(_column(mine, "data"), version.schema.payload)
+    parsed = payloads.read(_column(mine, "data"), rows + start, version)
     if parsed.problems:
-        problem = parsed.problems[0]
-        sequence = start + int(rows[problem.row or 0])
-        message = f"the event {sequence:,} does not fit the schema that it was accepted under: {problem}"
-        raise CorruptionError(message, "run 'eventlake verify LAKE --deep'.", sequence=sequence, event_type=version.schema.event_type)
+        raise _unreadable(parsed.problems[0], start + int(rows[parsed.problems[0].row or 0]), version)
     recorded_at = _column(mine, "recorded_at") if segment.recorded else pa.chunked_array([_same(summary.recorded_at, len(rows))])
     time = pc.coalesce(_column(mine, "time"), recorded_at)
     texts = {name: _column(mine, name) for name in ("id", "source", "subject", *CORRECTION)}
@@ -58,6 +59,22 @@ def derive(stored: pa.Table, placed: Placed, version: Version, start: int, stop:
     schema = stored_schema(version.schema)
     fields = dict(zip(version.schema.columns, parsed.table.columns, strict=True))
     return pa.Table.from_arrays([(columns.get(name) if name in columns else fields[name]) for name in schema.names], schema=schema)
+
+
+def _unreadable(problem: Problem, sequence: int, version: Version) -> EventlakeError:
+    event_type = version.schema.event_type
+    if version.until is not None and sequence >= version.until:
+        return later_payload(version, sequence)
+    message = f"the event {sequence:,} does not fit the schema that it was accepted under: {problem}"
+    return CorruptionError(message, "run 'eventlake verify LAKE --deep'.", sequence=sequence, event_type=event_type)
+
+
+def later_payload(version: Version, sequence: int) -> InvalidInputError:
+    """What to say of an event that a later version of the schema accepted, and this one cannot read."""
+    event_type = version.schema.event_type
+    message = f"version {version.number} of the schema of {event_type} cannot read event {sequence:,}, which a later version accepted"
+    hint = f"leave version out, or read a snapshot at the watermark {version.until:,} or below."
+    return InvalidInputError(message, hint, event_type=event_type, sequence=sequence)
 
 
 def _column(events: pa.Table, name: str) -> pa.ChunkedArray:

@@ -13,7 +13,7 @@ from eventlake.core.canonical import sha256_hex
 from eventlake.errors import StorageError
 from eventlake.log.manifest import Manifest, Placed
 from eventlake.progress import task
-from eventlake.schemas.catalogue import Version
+from eventlake.schemas.version import Version
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage
 from eventlake.tables.columns import stored_schema
 from eventlake.tables.derive import derive, joined, read_events

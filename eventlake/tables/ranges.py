@@ -12,7 +12,7 @@ from typing import Self
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
 from eventlake.log.manifest import Manifest
-from eventlake.schemas.catalogue import Version
+from eventlake.schemas.version import Version
 
 DERIVER = 1
 """Goes up when the same events would come out as other tables."""
