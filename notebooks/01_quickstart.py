@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -33,19 +35,21 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import eventlake as el
-from eventlake.demo import definition, simulate
+from eventlake.demo import SCHEMAS, definition, simulate
 
 # %% [markdown]
 # ## 1. Append
 #
 # A folder is a lake. Events go in as a table here; dicts, NDJSON and Parquet do as well. A batch is checked as a whole and is durable when
-# `append` returns.
+# `append` returns. Every event type has a schema, so a payload that does not fit is refused.
 
 # %%
 events = pl.DataFrame(simulate())
 autumn = datetime(2025, 9, 1, tzinfo=UTC)
 
 lake = el.create(tempfile.mkdtemp() + "/lake", origin="notebook.example/lender")
+for event_type, schema in SCHEMAS.items():
+    lake.register(event_type, schema)
 lake.append(events.filter(pl.col("recorded_at") < autumn))
 
 # %%
@@ -56,6 +60,21 @@ lake
 
 # %%
 lake.snapshot().sql("SELECT sequence, type, subject, time, data FROM events ORDER BY sequence LIMIT 5")
+
+# %% [markdown]
+# An event type is a table of its own, with the payload's fields as columns; money is decimal. The bank is not always right: what it
+# corrected later is a further event, and `corrections="latest"` shows what stands.
+
+# %%
+said = lake.snapshot().table("payment.received", ["amount"]).collect()["amount"]
+stands = lake.snapshot().table("payment.received", ["amount"], corrections="latest").collect()["amount"]
+print(f"said {len(said):,} payments, {said.sum():,}; of these stand {len(stands):,}, {stands.sum():,}")
+
+# %%
+lake.snapshot().sql("""
+    SELECT subject, sequence, id, time, recorded_at, amount FROM "payment.received"
+    WHERE recorded_at - time > INTERVAL 20 DAY ORDER BY sequence LIMIT 5
+""")
 
 # %% [markdown]
 # ## 2. Build a training set

@@ -22,8 +22,8 @@ def overdue_loans(snapshot: Snapshot, spine: pl.LazyFrame) -> pl.LazyFrame:
     """Projects what the lender knew of each loan strictly before its cutoff, by both clocks.
 
     Args:
-        snapshot: Its events have ``type``, ``subject``, ``data`` (JSON text), ``time`` and
-            ``recorded_at`` (datetime[us, UTC]).
+        snapshot: Its events have ``id``, ``source``, ``type``, ``subject``, ``data`` (JSON text),
+            ``corrects``, ``correction``, ``time`` and ``recorded_at`` (datetime[us, UTC]).
         spine: ``spine_row: i64`` (unique), ``loan: str``, ``cutoff: datetime[us, UTC]``,
             ``overdue: bool``.
 
@@ -46,11 +46,23 @@ def overdue_loans(snapshot: Snapshot, spine: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _seen(events: pl.LazyFrame, spine: pl.LazyFrame) -> pl.LazyFrame:
-    happened = events.select("type", "subject", "time", "recorded_at", "data")
+    """Joins what was known before the cutoff; a correction that came later was not known."""
+    corrected = (
+        events.filter(pl.col("corrects").is_not_null())
+        .group_by("source", pl.col("corrects").alias("id"))
+        .agg(pl.col("recorded_at").min().alias("corrected_at"))
+    )
+    told = events.join(corrected, on=["source", "id"], how="left", maintain_order="left")
+    happened = told.select("type", "subject", "time", "recorded_at", "correction", "corrected_at", "data")
     return (
         spine.select("spine_row", "loan", "cutoff")
         .join(happened, left_on="loan", right_on="subject", maintain_order="left_right")
-        .filter(pl.col("time") < pl.col("cutoff"), pl.col("recorded_at") < pl.col("cutoff"))
+        .filter(
+            pl.col("time") < pl.col("cutoff"),
+            pl.col("recorded_at") < pl.col("cutoff"),
+            pl.col("correction").ne_missing("retract"),
+            pl.col("corrected_at").is_null() | (pl.col("corrected_at") >= pl.col("cutoff")),
+        )
         .select(
             "spine_row",
             pl.col("cutoff").dt.date().alias("cutoff_on"),

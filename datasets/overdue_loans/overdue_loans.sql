@@ -1,9 +1,16 @@
 -- One row per spine row, in spine order: what the lender knew of a loan before the cutoff.
 -- The same rows as overdue_loans.py, to the last bit.
 --
--- Seen are events that happened and were recorded strictly before the cutoff. Days are calendar
--- days in UTC. Money stands in the payload as text, and goes to DECIMAL without a double in between.
-WITH seen AS (
+-- Seen are events that happened and were recorded strictly before the cutoff, but for those that
+-- were corrected by then: a correction that came later was not known. Days are calendar days in
+-- UTC. Money stands in the payload as text, and goes to DECIMAL without a double in between.
+WITH corrections AS (
+    SELECT source, corrects AS id, min(recorded_at) AS corrected_at
+    FROM events
+    WHERE corrects IS NOT NULL
+    GROUP BY source, corrects
+),
+seen AS (
     SELECT
         spine.spine_row,
         (spine.cutoff AT TIME ZONE 'UTC')::DATE AS cutoff_on,
@@ -12,7 +19,11 @@ WITH seen AS (
         events.data
     FROM spine
     JOIN events ON events.subject = spine.loan
-    WHERE events.time < spine.cutoff AND events.recorded_at < spine.cutoff
+    LEFT JOIN corrections ON corrections.source = events.source AND corrections.id = events.id
+    WHERE events.time < spine.cutoff
+        AND events.recorded_at < spine.cutoff
+        AND events.correction IS DISTINCT FROM 'retract'
+        AND (corrected_at IS NULL OR corrected_at >= spine.cutoff)
 ),
 -- A loan is granted once. Grouping shows that no spine row can become two.
 terms AS (

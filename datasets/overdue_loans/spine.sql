@@ -6,7 +6,7 @@
 --          days, days of 24 hours) and not fully paid: the payments made for it up to and
 --          including t add up to less than its amount.
 --
--- Only what was recorded before the horizon counts, whatever is heard later. A loan is an example
+-- Only what was recorded before the horizon counts, corrections too, whatever is heard later. A loan is an example
 -- once recorded_at has reached its horizon, so a label given once is never changed by later events.
 --
 -- What was received never shrinks. So an instalment is overdue at some t if and only if it is at
@@ -23,15 +23,23 @@ WITH instalments AS (
     FROM events
     WHERE type = 'instalment.scheduled'
 ),
+corrections AS (
+    SELECT source, corrects AS id, min(recorded_at) AT TIME ZONE 'UTC' AS corrected_at
+    FROM events
+    WHERE corrects IS NOT NULL
+    GROUP BY source, corrects
+),
 payments AS (
     SELECT
         subject AS loan,
         time AT TIME ZONE 'UTC' AS time,
         recorded_at AT TIME ZONE 'UTC' AS recorded_at,
+        corrected_at,
         json_extract_string(data, '$.instalment')::BIGINT AS instalment,
         json_extract_string(data, '$.amount')::DECIMAL(18, 2) AS amount
     FROM events
-    WHERE type = 'payment.received'
+    LEFT JOIN corrections USING (source, id)
+    WHERE type = 'payment.received' AND correction IS DISTINCT FROM 'retract'
 ),
 lake AS (
     SELECT max(recorded_at) AT TIME ZONE 'UTC' AS latest FROM events
@@ -64,6 +72,7 @@ verdicts AS (
         AND payments.instalment = judged.instalment
         AND payments.time <= judged.judged_at
         AND payments.recorded_at < judged.horizon
+        AND (payments.corrected_at IS NULL OR payments.corrected_at >= judged.horizon)
     GROUP BY judged.loan, judged.cutoff, judged.instalment, judged.amount
 )
 SELECT

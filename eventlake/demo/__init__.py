@@ -2,5 +2,6 @@
 
 from eventlake.demo.lender import simulate
 from eventlake.demo.run import definition, demo_lake
+from eventlake.demo.schemas import SCHEMAS
 
-__all__ = ["definition", "demo_lake", "simulate"]
+__all__ = ["SCHEMAS", "definition", "demo_lake", "simulate"]

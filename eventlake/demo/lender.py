@@ -3,7 +3,9 @@
 Three sources speak: originations (``loan.applied``, ``loan.granted`` or ``loan.declined``,
 ``instalment.scheduled``), the bank file (``payment.received``) and collections
 (``payment.missed``, ``reminder.sent``, ``loan.written_off``, ``loan.repaid``). What the borrower
-does is drawn; what the lender does follows from what the lender had *recorded* by then.
+does is drawn; what the lender does follows from what the lender had *recorded* by then. The bank
+is not always right, and not always in time: some payments are told days late, some with a digit
+lost and put right by a later event that replaces the first, some twice until the second is retracted.
 
 Invariants: the same arguments give the same bytes on every platform and Python version. So
 every draw is ``random()`` scaled to an integer, money is integer cents, instants are integer
@@ -12,7 +14,7 @@ microseconds since the epoch, and nothing reads a clock, a locale or a maths lib
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from operator import attrgetter
 
@@ -51,6 +53,9 @@ MISSED_AFTER_DAYS = 7
 REMINDERS_AFTER_DAYS = (8, 21)
 WRITTEN_OFF_AFTER_DAYS = 90
 CATCH_UP_MONTHS = 3
+LATE_PER_MILLE = 20
+WRONG_PER_MILLE = 12
+TWICE_PER_MILLE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,8 @@ class Event:
     time: int
     recorded_at: int
     data: str
+    corrects: str | None = None
+    correction: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +84,24 @@ class Instalment:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """Money for one instalment, paid at ``time`` and told by the bank at ``recorded_at``."""
+    """Money for one instalment, paid at ``time`` and told by the bank at ``recorded_at``.
+
+    Where the bank was wrong it tells ``told_cents`` first, and ``cents`` at ``corrected_at``; no cents
+    are a payment that was never made, and is retracted.
+    """
 
     instalment: int
     cents: int
     time: int
     recorded_at: int
+    told_cents: int
+    corrected_at: int | None = None
+
+    def known(self, at: int) -> int:
+        """Returns what the lender, by its records before ``at``, takes it to be, in cents."""
+        if self.recorded_at >= at:
+            return 0
+        return self.told_cents if self.corrected_at is None or self.corrected_at >= at else self.cents
 
 
 class Dice:
@@ -116,11 +135,12 @@ def simulate(loans: int = 1_500, seed: int = 7) -> pa.Table:
         seed: Picks the history. The sign is ignored, as ``random.Random`` does.
 
     Returns:
-        Columns ``id``, ``source``, ``type``, ``subject``, ``data`` (a JSON object): utf8;
-        ``time`` and ``recorded_at``: timestamp[us, UTC], ``time <= recorded_at``. No nulls.
-        ``id`` is unique. Ordered by ``recorded_at``, then ``time``, then loan number, then the
-        order in which the loan's story is told (granted before its instalments, a payment of the
-        oldest instalment first).
+        Columns ``id``, ``source``, ``type``, ``subject``, ``data`` (a JSON object), ``corrects``,
+        ``correction``: utf8; ``time`` and ``recorded_at``: timestamp[us, UTC],
+        ``time <= recorded_at``. Nulls in ``corrects`` and ``correction`` alone. ``id`` is unique.
+        Ordered by ``recorded_at``, then ``time``, then loan number, then the order in which the
+        loan's story is told (granted before its instalments, a payment of the oldest instalment
+        first).
 
     Raises:
         ValueError: ``loans`` is negative or needs more than six digits.
@@ -198,7 +218,22 @@ def _behave(dice: Dice, risk: int, plan: Sequence[Instalment]) -> Iterator[Payme
             paying = [arrears.pop(0)]
         time = (owed.due_day + days) * DAY + dice.between(6 * 3_600, 20 * 3_600) * SECOND
         recorded = _bank_file(time)
-        yield from (Payment(number, cents, time, recorded) for number, cents in paying if cents)
+        if dice.chance(LATE_PER_MILLE):
+            recorded = _bank_file(recorded + dice.between(3, 25) * DAY)
+        for number, cents in paying:
+            if cents:
+                yield from _told(dice, Payment(number, cents, time, recorded, cents))
+
+
+def _told(dice: Dice, payment: Payment) -> Iterator[Payment]:
+    """Yields a payment as the bank tells it: rightly, with a digit lost, or twice."""
+    corrected = _bank_file(payment.recorded_at + dice.between(1, 12) * DAY)
+    if dice.chance(WRONG_PER_MILLE):
+        yield replace(payment, told_cents=payment.cents // 10, corrected_at=corrected)
+        return
+    yield payment
+    if dice.chance(TWICE_PER_MILLE):
+        yield replace(payment, cents=0, corrected_at=corrected)
 
 
 def _service(dice: Dice, tell: "_Teller", plan: Sequence[Instalment], payments: Sequence[Payment]) -> Iterator[Event]:
@@ -206,9 +241,7 @@ def _service(dice: Dice, tell: "_Teller", plan: Sequence[Instalment], payments: 
     end = _write_off(plan, payments)
     kept = [payment for payment in payments if end is None or payment.time < end]
     for count, payment in enumerate(kept, 1):
-        data = f'{{"instalment":{payment.instalment},"amount":{_money(payment.cents)}}}'
-        name = f"payment-{count}"
-        yield tell("payment.received", name, payment.time, payment.recorded_at, data)
+        yield from _payment(tell, f"payment-{count}", payment)
     for owed in plan:
         yield from _chase(dice, tell, owed, kept, end)
     left = sum(owed.cents for owed in plan) - sum(payment.cents for payment in kept)
@@ -216,9 +249,24 @@ def _service(dice: Dice, tell: "_Teller", plan: Sequence[Instalment], payments: 
         data = f'{{"outstanding":{_money(left)}}}'
         yield tell("loan.written_off", "written-off", end, _soon(dice, end), data)
     elif left == 0:
-        time = max(payment.recorded_at for payment in kept)
+        time = max(payment.corrected_at or payment.recorded_at for payment in kept)
         data = f'{{"paid":{_money(sum(payment.cents for payment in kept))}}}'
         yield tell("loan.repaid", "repaid", time, _soon(dice, time), data)
+
+
+def _payment(tell: "_Teller", name: str, payment: Payment) -> Iterator[Event]:
+    """Tells a payment, and what puts it right where it was told wrongly."""
+
+    def data(cents: int) -> str:
+        return f'{{"instalment":{payment.instalment},"amount":{_money(cents)}}}'
+
+    first = tell("payment.received", name, payment.time, payment.recorded_at, data(payment.told_cents))
+    yield first
+    if payment.corrected_at is not None:
+        right = data(payment.cents or payment.told_cents)
+        correction = "replace" if payment.cents else "retract"
+        again = tell("payment.received", f"{name}-{correction}", payment.time, payment.corrected_at, right)
+        yield replace(again, corrects=first.id, correction=correction)
 
 
 def _chase(dice: Dice, tell: "_Teller", owed: Instalment, payments: Sequence[Payment], end: int | None) -> Iterator[Event]:
@@ -255,7 +303,7 @@ def _short(payments: Sequence[Payment], owed: Instalment, at: int) -> bool:
 
 
 def _received(payments: Sequence[Payment], owed: Instalment, at: int) -> int:
-    return sum(payment.cents for payment in payments if payment.instalment == owed.number and payment.recorded_at < at)
+    return sum(payment.known(at) for payment in payments if payment.instalment == owed.number)
 
 
 def _schedule(granted: int, total: int, months: int) -> list[Instalment]:
@@ -316,5 +364,5 @@ class _Teller:
 def _table(events: Sequence[Event]) -> pa.Table:
     text, instant = pa.string(), pa.timestamp("us", tz="UTC")
     columns: dict[str, pa.DataType] = {"id": text, "source": text, "type": text, "subject": text}
-    columns |= {"time": instant, "recorded_at": instant, "data": text}
+    columns |= {"time": instant, "recorded_at": instant, "data": text, "corrects": text, "correction": text}
     return pa.table({name: pa.array([getattr(event, name) for event in events], kind) for name, kind in columns.items()})

@@ -8,6 +8,7 @@ from eventlake.core.card import Card
 from eventlake.core.layout import LAKE
 from eventlake.datasets.definition import Definition, read_definition
 from eventlake.demo.lender import simulate
+from eventlake.demo.schemas import unregistered
 from eventlake.errors import AlreadyExistsError
 
 ORIGIN = "demo.eventlake/lender"
@@ -57,14 +58,12 @@ def demo_lake(folder: Path) -> lakes.Lake:
     Raises:
         AlreadyExistsError: ``folder`` holds another lake.
     """
-    if not (folder / LAKE).exists():
-        lake = lakes.create(folder, ORIGIN)
-        lake.append(simulate())
-        return lake
-    lake = lakes.open(folder)
+    lake = lakes.open(folder) if (folder / LAKE).exists() else lakes.create(folder, ORIGIN)
     if lake.origin != ORIGIN:
         message = f"{folder} holds the lake {lake.origin}"
         raise AlreadyExistsError(message, "give another folder for the demo.")
+    for event_type, schema in unregistered(lake.schemas()):
+        lake.register(event_type, schema)
     if lake.watermark == 0:
         lake.append(simulate())
     return lake

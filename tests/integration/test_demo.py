@@ -25,9 +25,10 @@ from eventlake.errors import AlreadyExistsError
 from eventlake.projections import duckdb_runner, polars_runner
 from eventlake.projections.rows import declared_types, finish
 
-EVENTS = 39_565
-EVENTS_SHA256 = "2ac2cb738aaac6f6fa67c388112450799d3af40be7a2274a4859bc9db2592baa"
+EVENTS = 39_809
+EVENTS_SHA256 = "6ee260e611a84941e8375685de5014cf6fe7b8d3df1fb171d93d42675fffba02"
 SMALL = 150
+COLUMNS = ["sequence", "id", "source", "type", "subject", "time", "recorded_at", "corrects", "correction", "data"]
 HORIZON, GRACE = timedelta(days=90), timedelta(days=30)
 
 
@@ -85,11 +86,23 @@ def test_another_seed_is_another_history_and_a_seed_is_one_history():
 
 def test_the_simulated_table_keeps_its_promises(table):
     frame = pl.DataFrame(table)
-    assert frame.null_count().sum_horizontal().item() == 0
+    assert frame.drop("corrects", "correction").null_count().sum_horizontal().item() == 0
     assert frame["id"].is_unique().all()
     assert (frame["time"] <= frame["recorded_at"]).all()
     assert frame["recorded_at"].is_sorted()
     assert all(isinstance(json.loads(text), dict) for text in frame["data"])
+
+
+def test_the_bank_is_late_and_wrong_now_and_then_and_puts_it_right(table):
+    frame = pl.DataFrame(table)
+    assert frame.filter(pl.col("recorded_at") - pl.col("time") > pl.duration(days=3)).height > 300
+    corrections = frame.filter(pl.col("corrects").is_not_null())
+    first = frame.select("source", "subject", "type", "time", "data", corrects="id", first_recorded_at="recorded_at")
+    pairs = corrections.join(first, on=["source", "subject", "type", "time", "corrects"])
+    assert pairs.height == corrections.height
+    assert (pairs["recorded_at"] > pairs["first_recorded_at"]).all()
+    changed = pairs.group_by("correction").agg((pl.col("data") != pl.col("data_right")).all(), pl.len()).sort("correction").rows()
+    assert changed == [("replace", True, 173), ("retract", False, 103)]
 
 
 @pytest.mark.parametrize("loans", [-1, LOANS_MAX])
@@ -130,7 +143,7 @@ def test_the_demo_lake_verifies_and_holds_both_datasets(finished):
 def test_the_demo_in_the_same_folder_again_appends_nothing(finished):
     folder, result = finished
     assert run_demo(folder) == result
-    assert [entry.commit.kind for entry in el.open(folder).log()] == ["append"]
+    assert [entry.commit.kind for entry in el.open(folder).log()] == [*["schema"] * 9, "append"]
 
 
 def test_the_demo_refuses_a_folder_with_another_lake(tmp_path):
@@ -164,6 +177,18 @@ def test_a_demo_whose_engines_differ_is_not_identical():
     assert ("result", "DIFFERENT") in result.card().facts
 
 
+def test_the_demo_lake_has_a_table_for_every_event_type(finished):
+    folder, _ = finished
+    snapshot = el.open(folder).snapshot()
+    types = pl.DataFrame(simulate())["type"].value_counts().sort("type").rows()
+    assert [(name, snapshot.table(name).collect().height) for name, _ in types] == types
+    said, stands = (
+        snapshot.table("payment.received", ["amount"], corrections=corrections).collect()["amount"].sum()
+        for corrections in ("as_recorded", "latest")
+    )
+    assert said != stands == snapshot.sql('SELECT sum(amount) AS paid FROM latest."payment.received"').polars()["paid"].item()
+
+
 def test_engines_agree_on_the_small_lender(small):
     lake, _, rows = small
     assert rows.equals(lake.build(definition(), engine="polars").polars())
@@ -190,7 +215,7 @@ def project(engine, events, spine):
 @pytest.mark.parametrize("engine", ["duckdb", "polars"])
 def test_no_feature_changes_when_events_at_or_after_the_cutoff_are_removed(small, engine):
     lake, spine, rows = small
-    events = lake.snapshot().scan(["sequence", "id", "source", "type", "subject", "time", "recorded_at", "data"]).collect()
+    events = lake.snapshot().scan(COLUMNS).collect()
     for row in range(0, spine.height, max(1, spine.height // 8)):
         one = spine.slice(row, 1)
         cutoff = one["cutoff"].item()
@@ -203,7 +228,7 @@ def test_no_feature_changes_when_events_at_or_after_the_cutoff_are_removed(small
 @pytest.mark.parametrize("engine", ["duckdb", "polars"])
 def test_an_event_exactly_at_the_cutoff_is_not_seen_and_one_just_before_is(small, engine):
     lake, spine, _ = small
-    events = lake.snapshot().scan(["sequence", "id", "source", "type", "subject", "time", "recorded_at", "data"]).collect()
+    events = lake.snapshot().scan(COLUMNS).collect()
     one = spine.slice(0, 1)
     loan, cutoff = one["loan"].item(), one["cutoff"].item()
     counts = []
@@ -222,7 +247,7 @@ def test_engines_do_not_mind_odd_cutoffs(small, engine):
     lake, spine, _ = small
     days = pl.int_range(pl.len()) * 37 % 500 - 100
     moved = spine.with_columns(pl.col("cutoff") + pl.duration(days=days, minutes=days * 7))
-    events = lake.snapshot().scan(["sequence", "id", "source", "type", "subject", "time", "recorded_at", "data"]).collect()
+    events = lake.snapshot().scan(COLUMNS).collect()
     kept = moved.filter(pl.col("cutoff") > datetime(2024, 12, 1, tzinfo=UTC)).head(40)
     other = "polars" if engine == "duckdb" else "duckdb"
     assert content_hash(project(engine, events, kept).to_arrow()) == content_hash(project(other, events, kept).to_arrow())
@@ -239,14 +264,15 @@ def stories(lake):
 
 
 def books(story):
-    """What is owed by instalment, and what was paid."""
+    """What is owed by instalment, and what was paid, going by ``story`` alone."""
+    wrong = {row["corrects"] for row in story}
     owed, paid = {}, []
     for row in story:
         data = json.loads(row["data"])
         if row["type"] == "instalment.scheduled":
             owed[data["instalment"]] = (datetime.fromisoformat(data["due"]).replace(tzinfo=UTC), Decimal(data["amount"]))
-        elif row["type"] == "payment.received":
-            paid.append((row["time"], row["recorded_at"], data["instalment"], Decimal(data["amount"])))
+        elif row["type"] == "payment.received" and row["id"] not in wrong and row["correction"] != "retract":
+            paid.append((row["time"], data["instalment"], Decimal(data["amount"])))
     return owed, paid
 
 
@@ -257,7 +283,7 @@ def is_overdue(owed, paid):
     instants = {cutoff, *(due + GRACE for due, _ in owed.values()), *(at for at, *_ in paid)}
     for moment in (each for each in instants if cutoff <= each < horizon):
         for number, (due, amount) in owed.items():
-            got = sum(part for at, said, paid_for, part in paid if paid_for == number and at <= moment and said < horizon)
+            got = sum(part for at, paid_for, part in paid if paid_for == number and at <= moment)
             if moment >= due + GRACE and got < amount:
                 return True
     return False
@@ -269,8 +295,9 @@ def test_every_label_is_that_of_plain_python(small):
     last = max(row["recorded_at"] for story in told.values() for row in story)
     expected = {}
     for loan, story in told.items():
-        owed, paid = books(story)
+        owed, _ = books(story)
         if 3 in owed and owed[3][0] + HORIZON <= last:
+            owed, paid = books([row for row in story if row["recorded_at"] < owed[3][0] + HORIZON])
             expected[loan] = (owed[3][0], is_overdue(owed, paid))
     found = {row["loan"]: (row["cutoff"], row["overdue"]) for row in spine.iter_rows(named=True)}
     assert found == expected
@@ -306,7 +333,7 @@ def features(story, cutoff):
     fallen = {number: owing for number, owing in owed.items() if owing[0] < cutoff}
     total = sum((amount for *_, amount in paid), Decimal(0))
     scheduled = sum(amount for _, amount in fallen.values())
-    late = [(at.date() - owed[number][0].date()).days for at, _, number, _ in paid]
+    late = [(at.date() - owed[number][0].date()).days for at, number, _ in paid]
     late += [
         (cutoff - due).days
         for number, (due, amount) in fallen.items()
@@ -315,7 +342,7 @@ def features(story, cutoff):
     last = max((at.date() for at, *_ in paid), default=None)
     return {
         "payments": len(paid),
-        "late_payments": sum(at.date() > owed[number][0].date() for at, _, number, _ in paid),
+        "late_payments": sum(at.date() > owed[number][0].date() for at, number, _ in paid),
         "paid": total,
         "scheduled": scheduled,
         "share_paid": int(total * 100) / int(scheduled * 100),
