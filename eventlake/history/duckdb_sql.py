@@ -219,16 +219,28 @@ class SqlResult:
 
 
 def to_pandas(table: pa.Table) -> Any:
-    """``table`` as a pandas frame.
+    """``table`` as a pandas frame, no value changed.
+
+    Integers and booleans become pandas' nullable types, because a null would make doubles of them; decimals and dates Python objects; lists
+    and structs Arrow-backed columns.
 
     Raises:
         MissingDependencyError: pandas is not installed.
     """
     try:
-        return table.to_pandas()
+        import pandas as pd  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
         message = "pandas is not installed"
         raise MissingDependencyError(message, "pip install 'eventlake[pandas]', or use .polars() or .arrow().") from error
+
+    def exact(kind: pa.DataType) -> Any:
+        if pa.types.is_boolean(kind):
+            return pd.BooleanDtype()
+        if pa.types.is_integer(kind):
+            return getattr(pd, str(kind).replace("i", "I").replace("uI", "UI") + "Dtype")()
+        return pd.ArrowDtype(kind) if pa.types.is_nested(kind) else None
+
+    return table.to_pandas(types_mapper=exact)
 
 
 def query(history: PinnedHistory, text: str, parameters: dict[str, Any] | None = None) -> SqlResult:
