@@ -99,6 +99,12 @@ def definition(folder, toml, **files):
     return folder
 
 
+def attempt(dataset):
+    """The folder of the only attempt to build a dataset."""
+    (only,) = (folder for folder in Path(dataset.path).iterdir() if folder.is_dir())
+    return only
+
+
 class Hooked:
     """A storage that calls ``before(path, data)`` and ``after(path, data)`` around every ``create``; either may raise."""
 

@@ -12,6 +12,8 @@ TABLES = "tables"
 HINT = "hint"
 MANIFEST = "manifest.json"
 """Of a built dataset, in its folder."""
+PROVENANCE = "provenance.json"
+"""Of an attempt to build a dataset, in its folder."""
 BUILDS = "builds"
 TEMPORARY_PREFIX = ".tmp-"
 
@@ -22,6 +24,8 @@ _KEYS = re.compile(r"keys/([0-9a-f]{64})\.keys")
 _SCHEMAS = re.compile(r"schemas/([0-9a-f]{64})\.json")
 _TABLE = re.compile(r"tables/([^/]+/[^/]+)/([0-9]{20})-([0-9]{20})-[0-9]+-[0-9a-f]{12}-[0-9a-f]{64}\.parquet")
 _BUILD = re.compile(r"builds/([a-z0-9_][a-z0-9_.-]*)/([0-9a-f]{12})/(.+)")
+
+_ATTEMPT = re.compile(r"(builds/[a-z0-9_][a-z0-9_.-]*/[0-9a-f]{12}/[0-9a-f]{16})/.+")
 
 SHORT_HASH = 12
 """Hex digits of a manifest hash in a folder name and in messages."""
@@ -102,3 +106,9 @@ def build_parts(path: str) -> tuple[str, str, str] | None:
     """``(dataset name, short manifest hash, file)`` of a path below ``builds/``, or None."""
     match = _BUILD.fullmatch(path)
     return (match[1], match[2], match[3]) if match else None
+
+
+def attempt(path: str) -> str | None:
+    """The folder of the attempt to build a dataset that a file belongs to, or None."""
+    match = _ATTEMPT.fullmatch(path)
+    return match[1] if match else None

@@ -1,29 +1,31 @@
 """A built dataset's folder: who writes which file, in which order, and reading it back with every hash checked.
 
-``builds/<name>/<manifest_hash[:12]>/`` holds ``part-*.parquet`` (the rows), ``spine.parquet``, ``source/…``, ``provenance.json`` and, last
-of all, ``manifest.json``: a dataset without one is not there. What an interrupted build left behind harms nobody.
+``builds/<name>/<manifest_hash[:12]>/`` holds ``manifest.json`` and a folder of each attempt to build it: ``part-*.parquet`` (the
+rows), ``spine.parquet``, ``source/…`` and, last of all, ``provenance.json``, which lists them. Only then is the manifest written: a
+dataset without one is not there. No two attempts share a file, and an attempt is either finished by its provenance or given up by whoever
+collects it, who puts something else in its place first: what is finished is never deleted, however long anybody sleeps.
 """
 
 import json
+import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from eventlake.columns import frames
-from eventlake.columns.content import content_hash
 from eventlake.core import layout
 from eventlake.core.canonical import seal, sha256_hex, unseal
 from eventlake.core.dataset import DatasetManifest
-from eventlake.errors import CorruptionError
+from eventlake.errors import CorruptionError, StorageError
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage
 
-PROVENANCE = "provenance.json"
 SPINE = "spine.parquet"
 SOURCE = "source"
-_TRIES = 2
-"""Files that an interrupted build left may be taken away as garbage until the manifest stands: then they are written once more."""
+_ATTEMPT_BYTES = 8
+_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +42,49 @@ class Archive:
     manifest: DatasetManifest
     folder: str
 
+    def attempts(self) -> list[tuple[str, bool]]:
+        """The folders of the finished attempts, those first that have all their files, and whether they have.
+
+        Attempts that are given up, or of which the provenance is damaged, are left out.
+        """
+        present = {item.path for item in self.storage.list(self.folder)}
+        found = []
+        for path in sorted(present):
+            folder, _, name = path.rpartition("/")
+            if name == layout.PROVENANCE and layout.attempt(path) == folder and (files := self._listed(folder)) is not None:
+                found.append((folder, all(f"{folder}/{file}" in present for file in files)))
+        return sorted(found, key=lambda one: not one[1])
+
     def provenance(self) -> dict[str, Any]:
-        """What is not identity: when, where, with which versions, and the files with their SHA-256.
+        """What is not identity: when, where, with which versions, the files with their SHA-256, and the ``attempt`` they are of.
+
+        Raises:
+            CorruptionError: No attempt is finished.
+        """
+        for folder, _ in self.attempts():
+            return {**self.provenance_of(folder), "attempt": folder}
+        message = f"{self.folder} has no finished attempt"
+        raise CorruptionError(message, "restore them, or build the dataset again.", path=f"{self.folder}/{layout.PROVENANCE}")
+
+    def provenance_of(self, attempt: str) -> dict[str, Any]:
+        """What one attempt says.
 
         Raises:
             CorruptionError: Missing, damaged, or another dataset's.
         """
-        path = f"{self.folder}/{PROVENANCE}"
+        path = f"{attempt}/{layout.PROVENANCE}"
         document = unseal(self._read(path), path)
         if document.get("manifest_hash") != self.manifest.manifest_hash:
             message = f"{path} belongs to another manifest"
             raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=path)
         return document
+
+    def _listed(self, attempt: str) -> dict[str, Any] | None:
+        try:
+            files: dict[str, Any] = self.provenance_of(attempt)["files"]
+        except (CorruptionError, KeyError):
+            return None
+        return files
 
     def rows(self) -> pa.Table:
         """The stored rows, from files whose hashes are checked first.
@@ -59,24 +92,25 @@ class Archive:
         Raises:
             CorruptionError: A file is missing or not what was written.
         """
-        files = self.provenance()["files"]
+        provenance = self.provenance()
+        attempt, files = provenance["attempt"], provenance["files"]
         parts = sorted(name for name in files if name.startswith("part-"))
-        return pa.concat_tables([frames.decode(self.file(name, files), f"{self.folder}/{name}") for name in parts])
+        return pa.concat_tables([frames.decode(self.file(attempt, name, files), f"{attempt}/{name}") for name in parts])
 
-    def file(self, name: str, files: Mapping[str, Any]) -> bytes:
-        """One file of the folder, its hash checked against the provenance.
+    def file(self, attempt: str, name: str, files: Mapping[str, Any]) -> bytes:
+        """One file of an attempt, its hash checked against the provenance.
 
         Raises:
             CorruptionError: Missing, or not what was written.
         """
-        path = f"{self.folder}/{name}"
+        path = f"{attempt}/{name}"
         return _checked(self._read(path), files[name]["sha256"], path)
 
     def spine(self) -> pa.Table | None:
         """The archived spine with its ``spine_row``, or None where the dataset has none. The caller compares its content hash."""
         if self.manifest.recipe.spine is None:
             return None
-        path = f"{self.folder}/{SPINE}"
+        path = f"{self.provenance()['attempt']}/{SPINE}"
         return frames.decode(self._read(path), path)
 
     def sources(self) -> dict[str, str]:
@@ -85,9 +119,9 @@ class Archive:
         Raises:
             CorruptionError: One is missing or was changed.
         """
-        texts = {}
+        texts, attempt = {}, self.provenance()["attempt"]
         for name, sha256 in self.manifest.recipe.sources.items():
-            path = f"{self.folder}/{SOURCE}/{name}"
+            path = f"{attempt}/{SOURCE}/{name}"
             texts[name] = _checked(self._read(path), sha256, path).decode()
         return texts
 
@@ -116,70 +150,54 @@ def publish(
     sources: Mapping[str, str],
     provenance: Mapping[str, Any],
 ) -> Archive:
-    """Writes a dataset's folder, the manifest last. Publishing again changes nothing, but brings back files that were lost."""
+    """Writes an attempt, then the manifest. Publishing again changes nothing, but brings back what was lost."""
     archive = Archive(storage, manifest, layout.build_path(manifest.recipe.name, manifest.manifest_hash))
     for _ in range(_TRIES):
-        if _is_complete(archive):
-            break
-        _write(archive, rows, spine, sources, provenance)
-    return archive
+        if any(whole for _, whole in archive.attempts()) or _finish(archive, *_attempt(archive, rows, spine, sources, provenance)):
+            _publish(archive)
+            return archive
+    message = f"{archive.folder} could not be published: every attempt was collected before it was finished"
+    raise StorageError(message, "collect with a longer --older-than, and build again.", path=archive.folder)
 
 
-def _write(archive: Archive, rows: pa.Table, spine: pa.Table | None, sources: Mapping[str, str], provenance: Mapping[str, Any]) -> None:
-    storage, manifest = archive.storage, archive.manifest
+def _attempt(
+    archive: Archive, rows: pa.Table, spine: pa.Table | None, sources: Mapping[str, str], provenance: Mapping[str, Any]
+) -> tuple[str, bytes]:
+    """Stores an attempt's files in a folder of its own; gives it, and the provenance that will finish it."""
     # A commit can be seen before it is durable. What a dataset names must not vanish with a power cut that leaves the dataset.
-    storage.sync(layout.LOG)
-    folder, recipe = archive.folder, manifest.recipe
+    archive.storage.sync(layout.LOG)
+    folder = f"{archive.folder}/{secrets.token_hex(_ATTEMPT_BYTES)}"
     files = {_part_name(number, data): data for number, data in enumerate(frames.encode_parts(rows))}
     files |= {f"{SOURCE}/{name}": text.encode() for name, text in sources.items()}
+    files |= {} if spine is None else {SPINE: frames.encode(spine)}
     for name, data in files.items():
-        if _put(storage, f"{folder}/{name}", data) != data:
-            message = f"{folder}/{name} is there already and is not what its name promises"
-            raise CorruptionError(message, "run 'eventlake verify LAKE' and move the file away.", path=f"{folder}/{name}")
-    if spine is not None and recipe.spine is not None:
-        path = f"{folder}/{SPINE}"
-        files[SPINE] = _put(storage, path, frames.encode(spine))
-        if content_hash(frames.decode(files[SPINE], path)) != recipe.spine.content_hash:
-            message = f"{path} is there already and is another spine"
-            raise CorruptionError(message, "run 'eventlake verify LAKE' and move the file away.", path=path)
+        with suppress(ObjectExistsError):  # an answer that was lost; nobody else knows the folder
+            archive.storage.create(f"{folder}/{name}", data)
     listed = {name: {"bytes": len(data), "sha256": sha256_hex(data)} for name, data in files.items()}
-    _put(storage, f"{folder}/{PROVENANCE}", seal({**provenance, "files": listed, "manifest_hash": manifest.manifest_hash}))
-    _put(storage, f"{folder}/{layout.MANIFEST}", manifest.encode())
+    return folder, seal({**provenance, "files": listed, "manifest_hash": archive.manifest.manifest_hash})
+
+
+def _finish(archive: Archive, folder: str, provenance: bytes) -> bool:
+    """Finishes an attempt; False where a collector has given it up meanwhile."""
+    path = f"{folder}/{layout.PROVENANCE}"
+    try:
+        archive.storage.create(path, provenance)
+    except ObjectExistsError:
+        return archive.storage.read(path) == provenance
+    return True
+
+
+def _publish(archive: Archive) -> None:
+    """Writes the manifest. What stands in its place must be this dataset's."""
+    path = f"{archive.folder}/{layout.MANIFEST}"
+    try:
+        archive.storage.create(path, archive.manifest.encode())
+    except ObjectExistsError:
+        _checked(archive.storage.read(path), archive.manifest.manifest_hash, path)
 
 
 def _part_name(number: int, data: bytes) -> str:
     return f"part-{number:05d}-{sha256_hex(data)[: layout.SHORT_HASH]}.parquet"
-
-
-def is_part(name: str, data: bytes) -> bool:
-    """Whether ``name`` is the one that ``publish`` gives to rows with these bytes."""
-    number = name.removeprefix("part-")[:5]
-    return number.isdigit() and name == _part_name(int(number), data)
-
-
-def _is_complete(archive: Archive) -> bool:
-    """Whether the dataset is published with all its files. What is published under its name must be this dataset."""
-    path = f"{archive.folder}/{layout.MANIFEST}"
-    try:
-        _checked(archive.storage.read(path), archive.manifest.manifest_hash, path)
-    except ObjectMissingError:
-        return False
-    present = {item.path for item in archive.storage.list(archive.folder)}
-    if f"{archive.folder}/{PROVENANCE}" not in present:
-        return False
-    return all(f"{archive.folder}/{name}" in present for name in archive.provenance()["files"])
-
-
-def _put(storage: Storage, path: str, data: bytes) -> bytes:
-    """Creates a file, or leaves the one that another builder of the same dataset created first; gives the bytes that stand there.
-
-    Nothing is ever replaced: a provenance found here was written after the files it lists, so it is as good as ours.
-    """
-    try:
-        storage.create(path, data)
-    except ObjectExistsError:
-        return storage.read(path)
-    return data
 
 
 def open_archive(storage: Storage, folder: str) -> Archive:

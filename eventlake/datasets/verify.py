@@ -1,17 +1,19 @@
 """Re-hashing built datasets: manifest, provenance, source, spine and rows, and files that do not belong."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from eventlake.columns.content import content_hash
 from eventlake.core import layout
 from eventlake.core.checkpoint import Checkpoint
-from eventlake.datasets.archive import PROVENANCE, Archive, is_part, open_archive
+from eventlake.datasets.archive import Archive, open_archive
 from eventlake.datasets.catalogue import folders
 from eventlake.errors import EventlakeError, NotFoundError
 from eventlake.history.report import Finding, Report
 from eventlake.history.resolve import at_checkpoint
 from eventlake.history.verify import verify, with_findings
 from eventlake.log.chain import Chain, open_chain
+from eventlake.log.collect import is_given_up
 from eventlake.storage import Storage
 
 
@@ -40,31 +42,36 @@ def verify_datasets(storage: Storage, chain: Chain | None, *, deep: bool) -> Fin
         elif folder not in published:
             unpublished.setdefault(folder, []).append(item.path)
     for folder, paths in unpublished.items():
-        _unpublished(folder, paths, findings)
+        _unpublished(storage, folder, paths, findings)
     for folder in published:
         _dataset(storage, folder, chain, findings, deep=deep)
     return findings
 
 
-def _unpublished(folder: str, paths: list[str], findings: Findings) -> None:
+def _unpublished(storage: Storage, folder: str, paths: list[str], findings: Findings) -> None:
     """A build that has no manifest: it lost it, or was interrupted before. The provenance is written last but one."""
-    if f"{folder}/{PROVENANCE}" in paths:
+    attempts = {attempt for path in paths if (attempt := layout.attempt(path))}
+    if any(_is_finished(storage, attempt, paths) for attempt in attempts):
         message = "missing; the dataset was published, or its build was interrupted at the last step: build it again"
         findings.problems.append(Finding(f"{folder}/{layout.MANIFEST}", message))
     else:
-        findings.notes.extend(Finding(path, "part of a build that was interrupted; harmless") for path in paths)
+        _left_over(paths, findings)
+
+
+def _left_over(paths: Iterable[str], findings: Findings) -> None:
+    left = (path for path in paths if not path.endswith(f"/{layout.PROVENANCE}"))
+    findings.notes.extend(Finding(path, "part of a build that was interrupted; harmless") for path in left)
 
 
 def _dataset(storage: Storage, folder: str, chain: Chain | None, findings: Findings, *, deep: bool) -> None:
     findings.datasets += 1
     try:
         archive = open_archive(storage, folder)
-        files = archive.provenance()["files"]
     except EventlakeError as error:
         where = error.facts.get("path", f"{folder}/{layout.MANIFEST}")
         findings.problems.append(Finding(str(where), error.message))
         return
-    _files(archive, files, findings)
+    _files(archive, findings)
     try:
         if deep and not any(finding.path.startswith(f"{folder}/") for finding in findings.problems):
             _contents(archive, findings)
@@ -74,21 +81,46 @@ def _dataset(storage: Storage, folder: str, chain: Chain | None, findings: Findi
         findings.problems.append(Finding(f"{folder}/{layout.MANIFEST}", error.message))
 
 
-def _files(archive: Archive, files: dict[str, dict[str, object]], findings: Findings) -> None:
-    known = {*files, layout.MANIFEST, PROVENANCE}
+def _files(archive: Archive, findings: Findings) -> None:
+    """The files of every attempt: a finished one has all that it lists and nothing else, of the others there are left-overs."""
+    attempts: dict[str, list[str]] = {}
+    for item in archive.storage.list(archive.folder):
+        if layout.is_temporary(item.path) or item.path == f"{archive.folder}/{layout.MANIFEST}":
+            continue
+        attempt = layout.attempt(item.path)
+        if attempt is None:
+            findings.problems.append(Finding(item.path, "extra: not a file of this dataset"))
+        else:
+            attempts.setdefault(attempt, []).append(item.path)
+    finished = {one for one, paths in attempts.items() if _is_finished(archive.storage, one, paths)}
+    for attempt in sorted(finished):
+        _finished(archive, attempt, attempts[attempt], findings)
+    for attempt in sorted(attempts.keys() - finished if finished else ()):
+        _left_over(attempts[attempt], findings)
+    if not finished:
+        message = "missing: the dataset is published, and no attempt to build it is finished; build it again"
+        where = sorted(attempts) or [archive.folder]
+        findings.problems.extend(Finding(f"{attempt}/{layout.PROVENANCE}", message) for attempt in where)
+
+
+def _is_finished(storage: Storage, attempt: str, paths: list[str]) -> bool:
+    provenance = f"{attempt}/{layout.PROVENANCE}"
+    return provenance in paths and not is_given_up(storage.read(provenance))
+
+
+def _finished(archive: Archive, attempt: str, paths: list[str], findings: Findings) -> None:
+    try:
+        files = archive.provenance_of(attempt)["files"]
+    except EventlakeError as error:
+        findings.problems.append(Finding(f"{attempt}/{layout.PROVENANCE}", error.message))
+        return
     for name in files:
         try:
-            findings.size_bytes += len(archive.file(name, files))
+            findings.size_bytes += len(archive.file(attempt, name, files))
         except EventlakeError as error:
-            findings.problems.append(Finding(f"{archive.folder}/{name}", error.message))
-    for item in archive.storage.list(archive.folder):
-        name = item.path.removeprefix(f"{archive.folder}/")
-        if name in known or layout.is_temporary(name):
-            continue
-        if is_part(name, archive.storage.read(item.path)):
-            findings.notes.append(Finding(item.path, "rows of an interrupted build; harmless"))
-        else:
-            findings.problems.append(Finding(item.path, "extra: not a file of this dataset"))
+            findings.problems.append(Finding(f"{attempt}/{name}", error.message))
+    known = {f"{attempt}/{name}" for name in (*files, layout.PROVENANCE)}
+    findings.problems.extend(Finding(path, "extra: not a file of this dataset") for path in paths if path not in known)
 
 
 def _contents(archive: Archive, findings: Findings) -> None:

@@ -2,14 +2,18 @@
 
 A fence is put up first. Whoever stored something before it, however long he sleeps, must find the fence before he can commit, and stores
 anew; what was stored after it is younger than it. So nothing that a commit names, or will ever name, is among what is older.
+
+An attempt to build a dataset is no commit's affair. It is finished by its ``provenance.json``; whoever collects it creates that file first,
+with other content. One of the two is first, and the other one knows it: a builder begins again, a collector leaves the attempt alone.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from eventlake.columns.manifest_rows import Row
 from eventlake.core import layout
+from eventlake.core.canonical import seal
 from eventlake.core.card import Card, counted
 from eventlake.core.commit import Commit
 from eventlake.errors import InvalidInputError
@@ -18,10 +22,12 @@ from eventlake.log.commits import plain_commit
 from eventlake.log.manifest import Manifest
 from eventlake.log.publish import publish
 from eventlake.progress import task
-from eventlake.storage import Storage, StoredObject
+from eventlake.storage import ObjectExistsError, Storage, StoredObject
 
 OLDER_THAN = timedelta(days=7)
 _MICROSECOND = timedelta(microseconds=1)
+_GIVEN_UP = seal({"given_up": True})
+"""Stays for ever in the place of a provenance, so that nobody who wakes up late can finish an attempt without files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,7 @@ def collect(chain: Chain, older_than: timedelta, now: int, *, dry_run: bool) -> 
     if fence is not None:
         now = next(item.modified for item in stored if item.path == layout.commit_path(fence))
     chain.refresh()
-    old = [file for file in _unneeded(chain, stored) if file.since < now - older_than // _MICROSECOND]
+    old = [file for file in _unneeded(chain, stored, now) if file.since < now - older_than // _MICROSECOND]
     return Garbage(tuple(old if dry_run else _deleted(chain.storage, old)), deleted=not dry_run)
 
 
@@ -106,52 +112,78 @@ def _fence(chain: Chain) -> int:
             return commit.version
 
 
+def is_given_up(provenance: bytes) -> bool:
+    """Whether what stands in the place of an attempt's provenance was put there by a collector."""
+    return provenance == _GIVEN_UP
+
+
 def _deleted(storage: Storage, files: Sequence[Unneeded]) -> Iterator[Unneeded]:
-    """Deletes the files, but for those of a dataset that was published since they were listed."""
+    """Deletes the files, but for those of an attempt that was finished since they were listed."""
     with task("deleting", len(files)) as advance:
         for file in files:
-            build = layout.build_parts(file.path)
-            if build is None or not storage.exists(f"{layout.BUILDS}/{build[0]}/{build[1]}/{layout.MANIFEST}"):
+            attempt = layout.attempt(file.path)
+            if attempt is None or _give_up(storage, f"{attempt}/{layout.PROVENANCE}"):
                 storage.delete(file.path)
                 yield file
             advance(1)
 
 
-def _unneeded(chain: Chain, stored: Sequence[StoredObject]) -> Iterator[Unneeded]:
+def _give_up(storage: Storage, path: str) -> bool:
+    """Takes the place of an attempt's provenance; False where the attempt is finished."""
+    try:
+        storage.create(path, _GIVEN_UP)
+    except ObjectExistsError:
+        return is_given_up(storage.read(path))
+    return True
+
+
+def _unneeded(chain: Chain, stored: Sequence[StoredObject], now: int) -> Iterator[Unneeded]:
     """What no commit names any more or ever did, what interrupted writes left, and builds that were never published."""
     modified = {item.path: item.modified for item in stored}
     dropped, needed = _dropped(chain)
-    published = {parts[:2] for path in modified if (parts := layout.build_parts(path)) and parts[2] == layout.MANIFEST}
+    finished = {attempt for path in modified if (attempt := layout.attempt(path)) and path == f"{attempt}/{layout.PROVENANCE}"}
+    finished = {one for one in finished if not is_given_up(chain.storage.read(f"{one}/{layout.PROVENANCE}"))}
+    # A dataset that has lost the provenance of its only attempt may still be mended by hand.
+    whole = {one.rpartition("/")[0] for one in finished}
+    spared = finished | {one for one in map(layout.attempt, modified) if one and _is_lost(one.rpartition("/")[0], whole, modified)}
     short = _short_ranges(modified)
     for item in stored:
-        build = layout.build_parts(item.path)
+        attempt = layout.attempt(item.path)
         if item.path in short:
-            yield Unneeded(item.path, item.size_bytes, item.modified, "a longer part of the event table stands for it")
+            since = max(item.modified, modified[short[item.path]])
+            yield Unneeded(item.path, item.size_bytes, since, "a longer part of the event table stands for it")
         elif layout.is_temporary(item.path):
             yield Unneeded(item.path, item.size_bytes, item.modified, "left by an interrupted write")
-        elif build is not None and build[:2] not in published:
-            since = max(time for path, time in modified.items() if path.startswith(f"{layout.BUILDS}/{build[0]}/{build[1]}/"))
-            yield Unneeded(item.path, item.size_bytes, since, "of a build that was not published")
+        elif attempt is not None and attempt not in spared and not item.path.endswith(f"/{layout.PROVENANCE}"):
+            since = max(time for path, time in modified.items() if path.startswith(f"{attempt}/"))
+            yield Unneeded(item.path, item.size_bytes, since, "of a build that was not finished")
         elif (layout.segment_sha256(item.path) or _is_derived(item.path)) and item.path not in needed:
             version = dropped.get(item.path)
-            since = item.modified if version is None else max(item.modified, modified.get(layout.commit_path(version), item.modified))
+            # A commit that came after the listing has not made anything old.
+            since = item.modified if version is None else max(item.modified, modified.get(layout.commit_path(version), now))
             reason = "no commit names it" if version is None else f"since commit {version} others stand for it"
             yield Unneeded(item.path, item.size_bytes, since, reason)
 
 
-def _short_ranges(paths: Iterable[str]) -> set[str]:
-    """The files of event tables whose events another file of the same table holds too, among more."""
+def _is_lost(folder: str, whole: Collection[str], paths: Collection[str]) -> bool:
+    """Whether a dataset is published, and none of its attempts is finished."""
+    return f"{folder}/{layout.MANIFEST}" in paths and folder not in whole
+
+
+def _short_ranges(paths: Iterable[str]) -> dict[str, str]:
+    """The files of event tables whose events another file of the same table holds too, among more; and which one does."""
     tables: dict[str, list[tuple[int, int, str]]] = {}
     for path in paths:
         if found := layout.table_range(path):
             tables.setdefault(found[0], []).append((found[1], -found[2], path))
-    short = set()
+    short: dict[str, str] = {}
     for ranges in tables.values():
-        furthest = -1
+        furthest, longest = -1, ""
         for _, stop, path in sorted(ranges):
             if -stop <= furthest:
-                short.add(path)
-            furthest = max(furthest, -stop)
+                short[path] = longest
+            else:
+                furthest, longest = -stop, path
     return short
 
 

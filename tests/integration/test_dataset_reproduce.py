@@ -17,7 +17,7 @@ import pytest
 import eventlake as el
 from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
 from eventlake.projections import duckdb_runner, polars_runner
-from tests.dataset_fixtures import POLARS_TOTALS, TOTALS, cell, events, make_lake, module, sql
+from tests.dataset_fixtures import POLARS_TOTALS, TOTALS, attempt, cell, events, make_lake, module, sql
 
 SPINE = pl.DataFrame({"loan": ["/loan/3", "/loan/0", "/loan/9"], "cutoff": [datetime(2026, 1, 1, 8, tzinfo=UTC)] * 3})
 FEATURES = sql(
@@ -39,7 +39,7 @@ def in_a_fresh_process(lake, *arguments):
 
 
 def parts(dataset):
-    return sorted(Path(dataset.path).glob("part-*.parquet"))
+    return sorted(attempt(dataset).glob("part-*.parquet"))
 
 
 def flip(path, position=None):
@@ -227,7 +227,7 @@ def test_a_segment_beyond_the_watermark_does_not_matter(lake):
 
 def test_a_tampered_spine_is_named(lake):
     dataset = lake.build(FEATURES, spine=SPINE)
-    file = Path(dataset.path, "spine.parquet")
+    file = attempt(dataset) / "spine.parquet"
     table = pq.read_table(file)
     file.chmod(0o640)
     pq.write_table(table.set_column(1, "loan", pa.array(["/loan/1", "/loan/0", "/loan/9"], pa.large_string())), file)
@@ -237,7 +237,7 @@ def test_a_tampered_spine_is_named(lake):
 
 def test_a_broken_or_missing_spine_is_named(lake):
     dataset = lake.build(FEATURES, spine=SPINE)
-    file = Path(dataset.path, "spine.parquet")
+    file = attempt(dataset) / "spine.parquet"
     file.chmod(0o640)
     file.write_bytes(b"PAR1")
     with pytest.raises(CorruptionError, match=r"spine\.parquet"):
@@ -249,7 +249,7 @@ def test_a_broken_or_missing_spine_is_named(lake):
 
 def test_tampered_or_missing_source_is_named_and_not_run(lake):
     dataset = lake.build(TOTALS)
-    file = Path(dataset.path, "source", "query.sql")
+    file = attempt(dataset) / "source" / "query.sql"
     file.chmod(0o640)
     file.write_text("SELECT 1 AS k")
     with pytest.raises(CorruptionError, match=r"source/query\.sql"):
@@ -261,7 +261,7 @@ def test_tampered_or_missing_source_is_named_and_not_run(lake):
 
 def test_tampered_python_is_not_run_even_with_trust(lake, tmp_path):
     dataset = lake.build(module(tmp_path, "features", POLARS_TOTALS)["totals"])
-    file = Path(dataset.path, "source", "features.py")
+    file = attempt(dataset) / "source" / "features.py"
     file.chmod(0o640)
     file.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n" + POLARS_TOTALS)
     with pytest.raises(CorruptionError, match=r"features\.py"):

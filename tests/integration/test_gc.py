@@ -87,6 +87,7 @@ def needed(storage):
         | {f"keys/{file['sha256']}.keys" for file in keys}
         | {f"manifests/{tier['stop']:020d}-{tier['rows']['sha256'][:12]}.parquet" for tier in head["tiers"]}
         | {path for path in stored if any(path.startswith(f"{folder}/") for folder in published)}
+        | {path for path in stored if path.startswith("builds/") and path.endswith("/provenance.json")}
     )
 
 
@@ -122,9 +123,9 @@ def littered(storage):
         f"segments/{'0' * 64}.parquet": "no commit names it",
         f"keys/{'0' * 64}.keys": "no commit names it",
         f"manifests/{7:020d}-{'0' * 12}.parquet": "no commit names it",
-        "builds/totals/0123456789ab/part-00000-0123456789ab.parquet": "of a build that was not published",
-        "builds/totals/0123456789ab/source/query.sql": "of a build that was not published",
-        "builds/other/abababababab/spine.parquet": "of a build that was not published",
+        "builds/totals/0123456789ab/0123456789abcdef/part-00000-0123456789ab.parquet": "of a build that was not finished",
+        "builds/totals/0123456789ab/0123456789abcdef/source/query.sql": "of a build that was not finished",
+        "builds/other/abababababab/abababababababab/spine.parquet": "of a build that was not finished",
     }
     for path in made:
         storage.create(path, b"litter")
@@ -313,11 +314,11 @@ def test_the_age_of_what_was_never_needed_counts_from_when_it_was_stored(tmp_pat
     assert lake.verify(deep=True).notes == ()
 
 
-def test_the_age_of_an_unpublished_build_is_that_of_its_newest_file(tmp_path):
+def test_the_age_of_an_unfinished_attempt_is_that_of_its_newest_file(tmp_path):
     folder, now = tmp_path / "lake", time.time()
     lake = el.create(folder, "o")
     lake.append(batch("a"))
-    storage, build = LocalStorage(folder), "builds/x/0123456789ab"
+    storage, build = LocalStorage(folder), "builds/x/0123456789ab/0123456789abcdef"
     paths = [f"{build}/part-00000-0123456789ab.parquet", f"{build}/part-00001-0123456789ab.parquet", f"{build}/source/query.sql"]
     for path in paths:
         storage.create(path, b"litter")
@@ -916,3 +917,38 @@ def test_an_age_in_the_future_of_nobody_keeps_everything(storage):
     assert lake.gc(older_than=timedelta(days=10_000), dry_run=False).files == ()
     assert lake.resolve(str(uuid.uuid4())) is None
     assert_sound(lake, known)
+
+
+def test_what_a_compaction_dropped_while_files_were_listed_is_not_old(tmp_path):
+    folder, now = tmp_path / "lake", time.time()
+
+    class Busy(LocalStorage):
+        def list(self, prefix):
+            yield from super().list(prefix)
+            if prefix == "":
+                el.open(folder).compact()
+
+    lake = el.create(folder, "o")
+    for number in range(4):
+        lake.append([event(str(number))])
+    segments = listed(LocalStorage(folder), "segments")
+    for path in segments:
+        aged(folder, path, 30, now)
+    assert el.open(Busy(folder)).gc(dry_run=False).files == ()
+    assert segments < listed(LocalStorage(folder), "segments")
+
+
+def test_a_part_of_an_event_table_is_unneeded_since_a_longer_one_stands_for_it(tmp_path):
+    folder, now = tmp_path / "lake", time.time()
+    lake = el.create(folder, "o")
+    lake.register("t", {"type": "object", "properties": {"n": {"type": "integer"}}})
+    lake.append([event("a")])
+    lake.snapshot().table("t").collect()
+    (short,) = listed(LocalStorage(folder), "tables")
+    aged(folder, short, 30, now)
+    lake.append([event("b")])
+    lake.snapshot().table("t").collect()
+    assert lake.gc(dry_run=False).files == ()
+    (longer,) = listed(LocalStorage(folder), "tables") - {short}
+    aged(folder, longer, 8, now)
+    assert [file.path for file in lake.gc(dry_run=False).files] == [short]
