@@ -396,7 +396,7 @@ class Lake:
         """Re-hashes what is stored and says what is damaged, missing, truncated or foreign.
 
         Args:
-            deep: Also decode every segment and hash every event again.
+            deep: Also decode every segment, hash every event again, read every payload under its schema, and make event tables again.
             against: A checkpoint kept elsewhere, or its text; the history must extend it. Only with one can a lost newest commit be
                 noticed.
         """

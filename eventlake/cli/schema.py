@@ -101,7 +101,17 @@ def _expressions(file: str | None) -> dict[str, str] | None:
 
 def _json(file: str, what: str) -> Any:
     try:
-        return json.loads(sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        return json.loads(text, object_pairs_hook=_once)
+    except (OSError, ValueError, RecursionError) as error:
         message = f"{file} is not {what}: {error}"
-        raise InvalidInputError(message, "'eventlake schema infer LAKE TYPE' prints a schema to begin with.", path=file) from error
+        hint = "'eventlake schema infer LAKE TYPE' prints a schema; an upcast is a JSON object, a SQL expression by field."
+        raise InvalidInputError(message, hint, path=file) from error
+
+
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members):
+        message = "a key stands twice in one object"
+        raise ValueError(message)
+    return found

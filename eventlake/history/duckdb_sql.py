@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -74,7 +74,7 @@ def tables_read(text: str, catalogue: Catalogue) -> list[TableName]:
     )
 
 
-@lru_cache(maxsize=1)
+@cache  # a process that was forked must not close the connection of the one before it
 def _parser(process: int) -> duckdb.DuckDBPyConnection:
     """An empty database that takes queries apart, one a process: opening one costs more than most queries."""
     del process

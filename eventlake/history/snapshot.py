@@ -1,6 +1,7 @@
 """A snapshot: a read-only view of one checkpoint."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -37,8 +38,9 @@ class Snapshot:
             again = at_checkpoint(open_chain(self.history.storage), self.checkpoint)
             if again.stretches == self.history.stretches:
                 raise
-            self.history = again
-            return read(again)
+            # The schemas stay those that this snapshot was taken with.
+            self.history = replace(again, catalogue=self.history.catalogue, fresh=self.history.fresh)
+            return read(self.history)
 
     @property
     def watermark(self) -> int:

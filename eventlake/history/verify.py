@@ -24,7 +24,7 @@ from eventlake.history.report import Finding, Report, Tally
 from eventlake.history.resolve import at_checkpoint
 from eventlake.history.verify_events import look_at_events
 from eventlake.history.verify_manifest import hint_as_stored, verify_hint, verify_keys, verify_tiers
-from eventlake.history.verify_tables import verify_schemas, verify_tables
+from eventlake.history.verify_tables import verify_schemas, verify_tables, verify_typed
 from eventlake.log.chain import Chain, Entry, check_follows
 from eventlake.log.manifest import Manifest, Placed
 from eventlake.progress import task
@@ -39,8 +39,8 @@ def verify(storage: Storage, *, deep: bool = False, against: Checkpoint | None =
 
     Args:
         storage: Where the lake is.
-        deep: Also decode every segment, hash every event again, make the manifest's keys again, and look for a ``(source, id)`` that stands
-            twice.
+        deep: Also decode every segment, hash every event again, make the manifest's keys and the event tables again, read every payload
+            under its schema, and look for a ``(source, id)`` that stands twice.
         against: A checkpoint kept elsewhere; the history must extend it. Without one a missing newest commit may not be noticed.
     """
     tally = Tally()
@@ -54,10 +54,11 @@ def verify(storage: Storage, *, deep: bool = False, against: Checkpoint | None =
     _segments(storage, files, list(current.values()), tally, census)
     chain = _chain(storage, origin, entries)
     named = verify_tiers(chain, files, tally)
-    if census is not None:
-        verify_keys(chain, census, tally)
     verify_schemas(storage, files, {entry.commit.schemas for entry in entries.values()}, tally)
     verify_tables(storage, files, tally)
+    if census is not None:
+        verify_keys(chain, census, tally)
+        verify_typed(chain, files, tally)
     verify_hint(chain, hinted, max(entries, default=-1), tally)
     superseded = {segment.sha256 for entry in entries.values() for segment in entry.commit.segments} - set(current)
     unnamed = {path: size for path, size in files.items() if path not in named and layout.segment_sha256(path) not in current}

@@ -57,10 +57,14 @@ def register(chain: Chain, schema: Schema, upcast: Mapping[str, str] | None, upc
         StorageError: The store failed before; nothing was registered.
     """
     checked = attempt = 0
+    follows: Version | None = None
     while True:
         chain.refresh()
         before = chain.catalogue()
         newest = before.newest(schema.event_type)
+        if newest != follows:
+            # What was checked was read as versions that are no longer the ones before this.
+            checked, follows = 0, newest
         if newest is not None and newest.schema == schema and _is_same(newest, upcast, upcasts):
             return newest
         expressions = None if upcast is None else _expressions(newest, schema, upcast, upcasts)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eventlake.columns.schema import INSTANT
-from eventlake.core.instants import MAX_US, MIN_US
+from eventlake.core.instants import MAX_DAY, MAX_US, MIN_DAY, MIN_US
 from eventlake.schemas.definition import FieldType
 
 _DATE = r"^(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})-[0-9]{2}-[0-9]{2}$"
@@ -98,10 +98,10 @@ def _moments(column: pa.Array, kind: str) -> pa.Array:
         if not pc.all(spelled, skip_nulls=True, min_count=0).as_py():
             raise OddError
     moments = column.cast(_ARROW[kind])
-    if kind == "timestamp":
-        bounds = pc.min_max(moments.cast(pa.int64()))
-        if bounds["min"].is_valid and not (bounds["min"].as_py() >= MIN_US and bounds["max"].as_py() <= MAX_US):
-            raise OddError
+    bounds = pc.min_max(moments.cast(pa.int32()).cast(pa.int64()) if kind == "date" else moments.cast(pa.int64()))
+    low, high = (MIN_DAY, MAX_DAY) if kind == "date" else (MIN_US, MAX_US)
+    if bounds["min"].is_valid and not (bounds["min"].as_py() >= low and bounds["max"].as_py() <= high):
+        raise OddError
     return moments
 
 

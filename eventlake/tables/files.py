@@ -125,13 +125,14 @@ class _StoredTable:
         self._found = [one for item in storage.list(folder(version)) if (one := Range.parse(item.path.rpartition("/")[2]))]
         self._chosen: list[Range] = []
         self._open: list[tuple[_Stretch, pa.Table]] = []
+        self._kept: dict[Range, pa.Table] = {}
 
     def missing(self) -> list[_Stretch]:
         """What no sound file holds, in order."""
         stretches = [(one.start, one.stop) for one in self._wanted]
         while True:
             self._chosen, missing = cover(true_ranges(self._found, self._manifest), stretches)
-            damaged = [one for one in self._chosen if not _is_sound(self._storage, self.version, one)]
+            damaged = [one for one in self._chosen if one not in self._kept and not _is_sound(self._storage, self.version, one)]
             if not damaged:
                 break
             self._found = [one for one in self._found if one not in damaged]
@@ -152,26 +153,37 @@ class _StoredTable:
         if not self._open:
             return
         start, stop = self._open[0][0].start, self._open[-1][0].stop
-        merged = to_merge(self._chosen, start, self.rows)
-        rows = joined([*(_read(self._storage, self.version, one) for one in merged), *(table for _, table in self._open)])
+        merged = [one for one in to_merge(self._chosen, start, self.rows) if one not in self._kept]
+        rows = joined([*(stored_rows(self._storage, self.version, one) for one in merged), *(table for _, table in self._open)])
         data = segments.encode_sorted(rows)
         first = merged[0].start if merged else start
         made = Range(first, stop, rows.num_rows, commit_at(self._manifest, stop), sha256_hex(data))
         path = f"{folder(self.version)}/{made.name}"
-        # Where somebody else has made it too, it is the same file.
-        with suppress(ObjectExistsError):
-            self._storage.create(path, data)
-        _verified.add((self._storage.uri, path))
+        if _put(self._storage, path, data):
+            _verified.add((self._storage.uri, path))
+        else:
+            self._kept[made] = rows
         self._found.append(made)
         self._chosen = sorted([*(one for one in self._chosen if one not in merged), made])
         self._open, self.rows = [], 0
 
     def parts(self) -> list[Part]:
         """The files, cut at the watermark."""
-        return [_part(self._storage, self.version, one, self._watermark) for one in self._chosen]
+        parts = []
+        for one in self._chosen:
+            stop = self._watermark if one.stop > self._watermark else None
+            kept = self._kept.get(one)
+            parts.append(_part(self._storage, self.version, one, stop) if kept is None else Part(stop, None, kept))
+        return parts
 
 
-def _read(storage: Storage, version: Version, one: Range) -> pa.Table:
+def stored_rows(storage: Storage, version: Version, one: Range) -> pa.Table:
+    """The rows of a range, as they are stored.
+
+    Raises:
+        CorruptionError: Not a Parquet file of these columns.
+        ObjectMissingError: It is gone.
+    """
     path = f"{folder(version)}/{one.name}"
     return segments.read_bytes(storage.read(path), path).cast(stored_schema(version.schema))
 
@@ -196,7 +208,17 @@ def _is_sound(storage: Storage, version: Version, one: Range) -> bool:
     return False
 
 
-def _part(storage: Storage, version: Version, one: Range, watermark: int) -> Part:
-    stop = watermark if one.stop > watermark else None
+def _part(storage: Storage, version: Version, one: Range, stop: int | None) -> Part:
     location = storage.locate(f"{folder(version)}/{one.name}")
-    return Part(stop, location, None) if location is not None else Part(stop, None, _read(storage, version, one))
+    return Part(stop, location, None) if location is not None else Part(stop, None, stored_rows(storage, version, one))
+
+
+def _put(storage: Storage, path: str, data: bytes) -> bool:
+    """Stores a file; False where a damaged one is in its place and cannot be taken away."""
+    try:
+        storage.create(path, data)
+    except ObjectExistsError:
+        with suppress(ObjectMissingError):
+            return storage.read(path) == data
+        return False
+    return True

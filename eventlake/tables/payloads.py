@@ -21,7 +21,7 @@ def read(payloads: pa.ChunkedArray, sequences: npt.NDArray[np.int64], version: V
         payloads: JSON texts or null, of one event type.
         sequences: Where the events stand, ascending.
         version: The schema to read with. Payloads older than one of its upcasts are read with the version that they were accepted under,
-            and brought up step by step.
+            and brought up step by step. Where there are problems the table is of no use.
     """
     tables, problems, done = [arrow_schema(version.schema.payload).empty_table()], [], 0
     for end, accepted in version.epochs():
@@ -44,5 +44,5 @@ def _brought_up(parsed: Parsed, accepted: Version, version: Version) -> tuple[pa
             table = widened(table, step.schema)
         else:
             table, problems = upcast(table, step)
-    # Where something is wrong nobody reads on; the columns are those of the version nevertheless.
-    return (table if not problems else pa.Table.from_pylist([{}] * table.num_rows, arrow_schema(version.schema.payload))), problems
+    # Where something is wrong nobody reads on.
+    return (table if not problems else arrow_schema(version.schema.payload).empty_table()), problems

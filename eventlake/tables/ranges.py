@@ -13,6 +13,7 @@ from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
 from eventlake.log.manifest import Manifest
 from eventlake.schemas.version import Version
+from eventlake.tables.expressions import ENGINE
 
 DERIVER = 1
 """Goes up when the same events would come out as other tables."""
@@ -53,10 +54,11 @@ class Range:
 
 
 def folder(version: Version) -> str:
-    """Where the table of an event type under one schema stands."""
+    """Where the table of an event type under one schema stands; where upcasts lead to it, as one version of their engine has them."""
     event_type = version.schema.event_type
     plain = _PLAIN.sub("_", event_type)[:60]
-    return f"{layout.TABLES}/{plain}-{sha256_hex(event_type.encode())[:8]}/{version.schema_hash[: layout.SHORT_HASH]}-{DERIVER}"
+    deriver = f"{DERIVER}-{ENGINE}" if version.upcasts() else str(DERIVER)
+    return f"{layout.TABLES}/{plain}-{sha256_hex(event_type.encode())[:8]}/{version.schema_hash[: layout.SHORT_HASH]}-{deriver}"
 
 
 def commit_at(manifest: Manifest, stop: int) -> str:

@@ -1,18 +1,22 @@
 """Payloads of one version of a schema as payloads of the next."""
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Collection, Iterator
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from eventlake.columns.problems import Problem
+from eventlake.columns.problems import Problem, shorten
 from eventlake.schemas.checks import OddError, arrow_schema, arrow_type, checked
 from eventlake.schemas.definition import Field, Schema
 from eventlake.schemas.version import Version
 from eventlake.tables.expressions import EvaluationError, evaluate
 
+_ROWS = 32_768
+_BYTES = 64 << 20
 _MOST_PROBLEMS = 20
 _INT64_DIGITS = 19
+_WRONG = (EvaluationError, pa.ArrowException, OddError)
 
 
 def upcast(table: pa.Table, version: Version) -> tuple[pa.Table, list[Problem]]:
@@ -23,67 +27,129 @@ def upcast(table: pa.Table, version: Version) -> tuple[pa.Table, list[Problem]]:
         version: One with an upcast.
 
     Returns:
-        Columns of ``version``, and what is wrong by row and field, the first twenty; a row with a problem is null.
+        Columns of ``version``, and what is wrong by row and field, the first twenty; where something is, there are no rows.
+
+    Raises:
+        InvalidInputError: The engine failed.
     """
+    made, step = [arrow_schema(version.schema.payload).empty_table()], _step(table)
+    for start in range(0, table.num_rows, step):
+        part = table.slice(start, step)
+        try:
+            made.append(_upcast(part, version))
+        except _WRONG:
+            problems: list[Problem] = []
+            for one in _by_halves(part, version, start):
+                if isinstance(one, Problem):
+                    problems.append(one)
+                else:
+                    made.append(one)
+                if len(problems) >= _MOST_PROBLEMS:
+                    break
+            if problems:
+                return made[0], problems
+    return pa.concat_tables(made), []
+
+
+def _step(table: pa.Table) -> int:
+    """How many rows are taken at once."""
+    size: int = max(1, table.get_total_buffer_size() // max(1, table.num_rows))
+    return max(1, min(_ROWS, _BYTES // size))
+
+
+def _by_halves(part: pa.Table, version: Version, row: int) -> Iterator[pa.Table | Problem]:
+    """The rows in order, and what is wrong with them; most are good."""
     try:
-        return _upcast(table, version), []
-    except (EvaluationError, pa.ArrowException, OddError):
-        problems = list(islice(_problems(table, version, 0), _MOST_PROBLEMS))
-        nulls = [pa.nulls(table.num_rows, kind) for kind in arrow_schema(version.schema.payload).types]
-        return pa.Table.from_arrays(nulls, schema=arrow_schema(version.schema.payload)), problems
+        yield _upcast(part, version)
+    except _WRONG as error:
+        if part.num_rows > 1:
+            half = part.num_rows // 2
+            yield from _by_halves(part.slice(0, half), version, row)
+            yield from _by_halves(part.slice(half), version, row + half)
+        else:
+            yield _problem(part, version, row, error)
 
 
-def _upcast(table: pa.Table, version: Version) -> pa.Table:
-    made = evaluate(version.upcast or {}, table)
-    columns = [_settled(made.column(field.name), field) for field in version.schema.fields]
+def _upcast(part: pa.Table, version: Version) -> pa.Table:
+    """All rows of a part, or an error.
+
+    Raises:
+        EvaluationError: An expression has no value.
+        pa.ArrowException: Digits would be lost.
+        OddError: A field does not allow its value.
+    """
+    expressions = version.upcast or {}
+    made = evaluate(expressions, part) if expressions else part
+    unchanged = widened(part, version.schema, expressions)
+    columns = [
+        _settled(made.column(field.name), field) if field.name in expressions else unchanged.column(field.name)
+        for field in version.schema.fields
+    ]
     return pa.Table.from_arrays(columns, schema=arrow_schema(version.schema.payload))
 
 
 def _settled(column: pa.ChunkedArray, field: Field) -> pa.Array:
-    """What DuckDB gave as what the field is, where it is exactly that.
-
-    Raises:
-        pa.ArrowException: Digits would be lost.
-        OddError: The field does not allow it.
-    """
+    """What DuckDB gave as what the field is, where it is exactly that."""
     values = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
     kind = arrow_type(field.type)
     if pa.types.is_decimal(kind) and pa.types.is_integer(values.type):
-        values = values.cast(pa.int64()).cast(pa.decimal128(_INT64_DIGITS + kind.scale, kind.scale))
+        values = values.cast(pa.int64()).cast(pa.decimal128(_INT64_DIGITS, 0))
     return checked(values.cast(kind), field.type, required=field.required)
 
 
-def _problems(table: pa.Table, version: Version, row: int) -> Iterator[Problem]:
-    """What is wrong with the rows, by halves: most of them are good."""
-    try:
-        _upcast(table, version)
-    except (EvaluationError, pa.ArrowException, OddError) as error:
-        if table.num_rows > 1:
-            half = table.num_rows // 2
-            yield from _problems(table.slice(0, half), version, row)
-            yield from _problems(table.slice(half), version, row + half)
-        else:
-            yield _problem(table, version, row, error)
-
-
-def _problem(table: pa.Table, version: Version, row: int, error: Exception) -> Problem:
+def _problem(part: pa.Table, version: Version, row: int, error: Exception) -> Problem:
     for field in version.schema.fields:
+        if field.name not in (version.upcast or {}):
+            continue
         try:
-            made = evaluate({field.name: (version.upcast or {})[field.name]}, table)
+            made = evaluate({field.name: (version.upcast or {})[field.name]}, part)
             _settled(made.column(0), field)
         except OddError:
             needed = f"{field.type}, required" if field.required else str(field.type)
-            return Problem(row, field.name, f"expected {needed} from the upcast", made.column(0)[0].as_py())
+            return Problem(row, field.name, f"expected {needed} from the upcast", _shown(made))
         except (EvaluationError, pa.ArrowException) as reason:
-            return Problem(row, field.name, f"the upcast failed: {reason}", table.to_pylist()[0])
-    return Problem(row, "(payload)", f"the upcast failed: {error}", table.to_pylist()[0])
+            return Problem(row, field.name, f"the upcast failed: {reason}", _shown(part))
+    return Problem(row, "(payload)", f"the upcast failed: {error}", _shown(part))
 
 
-def widened(table: pa.Table, schema: Schema) -> pa.Table:
-    """Columns of a version as those of a later one that accepts whatever it accepts."""
+def _shown(part: pa.Table) -> str:
+    """A row, whatever is in it; instants may lie where Python has none."""
+    try:
+        values = part.to_pylist()[0]
+    except (OverflowError, ValueError):
+        return str(part.slice(0, 1))
+    return shorten(values if len(values) > 1 else next(iter(values.values())))
+
+
+def widened(table: pa.Table, schema: Schema, but: Collection[str] = ()) -> pa.Table:
+    """Columns of a version as those of a later one that accepts whatever it accepts; new fields, and those of ``but``, are null."""
     fields = arrow_schema(schema.payload)
+    read = set(table.column_names) - set(but)
     columns = [
-        table.column(field.name).cast(field.type) if field.name in table.column_names else pa.nulls(table.num_rows, field.type)
-        for field in fields
+        _widened(table.column(field.name), field.type) if field.name in read else pa.nulls(table.num_rows, field.type) for field in fields
     ]
     return pa.Table.from_arrays(columns, schema=fields)
+
+
+def _widened(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """A cast that goes by the names of a struct's members and not by their order."""
+    chunks = [_cast(chunk, kind) for chunk in column.chunks]
+    return pa.chunked_array(chunks, kind)
+
+
+def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    if array.type == kind:
+        return array
+    if pa.types.is_struct(kind):
+        known = {field.name for field in array.type}
+        members = [
+            _cast(pc.struct_field(array, field.name), field.type) if field.name in known else pa.nulls(len(array), field.type)
+            for field in kind
+        ]
+        return pa.StructArray.from_arrays(members, fields=list(kind), mask=pc.is_null(array))
+    if pa.types.is_list(kind):
+        items = _cast(array.flatten(), kind.value_type)
+        offsets = np.zeros(len(array) + 1, np.int32)
+        np.cumsum(pc.fill_null(pc.list_value_length(array), 0).to_numpy(), out=offsets[1:])
+        return pa.ListArray.from_arrays(pa.array(offsets), items, type=kind, mask=pc.is_null(array))
+    return array.cast(kind)

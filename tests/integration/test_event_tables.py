@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eventlake as el
-from eventlake.errors import InvalidInputError, NotFoundError
-from eventlake.storage import MemoryStorage
+from eventlake.errors import InvalidInputError, NotFoundError, StorageError
+from eventlake.storage import LocalStorage, MemoryStorage
 from eventlake.tables import files as event_tables
 
 SCHEMA = {
@@ -301,3 +301,26 @@ def test_datasets_read_event_tables_and_pin_their_schemas(tmp_path):
 def paid(snapshot):
     frame = snapshot.table("pay", corrections="latest")
     return frame.group_by(loan="subject").agg(paid=pl.col("amount").sum().cast(pl.Decimal(18, 2)))
+
+
+@pytest.mark.parametrize("where", ["folder", "memory"])
+def test_a_damaged_table_that_cannot_be_taken_away_is_not_read(tmp_path, where, monkeypatch):
+    storage = MemoryStorage() if where == "memory" else LocalStorage(tmp_path / "lake")
+    lake = made(storage)
+    lake.append([event(number, number) for number in range(5)])
+    rows_of(lake.snapshot())
+    (path,) = (item.path for item in storage.list("tables"))
+    data = bytearray(storage.read(path))
+    data[len(data) // 2] ^= 1
+    storage.delete(path)
+    storage.create(path, bytes(data))
+    event_tables._verified.clear()
+
+    def refused(_):
+        raise StorageError("no permission to delete")
+
+    monkeypatch.setattr(storage, "delete", refused)
+    lake = el.open(storage)
+    for _ in range(2):
+        assert rows_of(lake.snapshot())["amount"].to_list() == [Decimal(number) for number in range(5)]
+        assert lake.snapshot().sql('SELECT sum(amount) AS s FROM "pay"').polars()["s"].item() == 10

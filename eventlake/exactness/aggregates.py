@@ -1,0 +1,146 @@
+"""Aggregates and window functions: of exact values, in an order that leaves nothing to luck."""
+
+from collections.abc import Collection, Iterator, Sequence
+
+from eventlake.exactness.expressions import Node, check_all, column, columns_in, is_constant, name_of, type_of
+from eventlake.exactness.functions import AGGREGATES, ORDERED, PICKING, refused
+from eventlake.exactness.refusals import Refusal
+from eventlake.exactness.rows import Rows, is_float
+
+_TIES = "rows that are equal by it come in the order in which threads deliver them"
+_COUNTING = frozenset({"count", "count_star", "count_if", "countif"})
+_RANKS = frozenset({"WINDOW_RANK", "WINDOW_RANK_DENSE", "WINDOW_PERCENT_RANK", "WINDOW_CUME_DIST"})
+_PLACES = frozenset(
+    {
+        "WINDOW_FIRST_VALUE",
+        "WINDOW_LAG",
+        "WINDOW_LAST_VALUE",
+        "WINDOW_LEAD",
+        "WINDOW_NTH_VALUE",
+        "WINDOW_NTILE",
+        "WINDOW_ROW_NUMBER",
+        "WINDOW_FILL",
+    }
+)
+_WHOLE = frozenset({"UNBOUNDED_PRECEDING", "UNBOUNDED_FOLLOWING"})
+
+
+def check_aggregate(node: Node, rows: Rows, by: Collection[int]) -> Iterator[Refusal]:
+    """What of an aggregate is not exact.
+
+    Args:
+        node: The aggregate.
+        rows: What it is over.
+        by: The columns that its groups have in common.
+    """
+    arguments = node.get("children", [])
+    orders = [order["expression"] for order in node.get("order_bys", {}).get("orders", [])]
+    yield from check_all([*arguments, *orders, node.get("filter", {})])
+    yield from _check_call(node, arguments, orders, rows, by)
+
+
+def _check_call(node: Node, arguments: Sequence[Node], orders: Sequence[Node], rows: Rows, by: Collection[int]) -> Iterator[Refusal]:
+    name, distinct = name_of(node), node.get("aggregate_type") == "DISTINCT" or node.get("distinct") is True
+    inexact = any(is_float(type_of(one)) and not is_constant(one) for one in arguments)
+    if name in PICKING:
+        yield from _check_picking(name, arguments, rows, by)
+    elif name in ORDERED:
+        if not _is_total(orders, arguments, rows, by):
+            why = "in no order" if not orders else f"its ORDER BY is not total: {_TIES}"
+            instead = (
+                f"arg_{'max' if name == 'last' else 'min'}(x, sequence)" if name in {"first", "last", "any_value", "arbitrary"} else ""
+            )
+            yield Refusal(f"{name}()", why, "two rows, 1 and 2: either of them first", instead or f"{name}(x ORDER BY sequence)")
+        if distinct and inexact:
+            yield Refusal(f"{name}()", "of distinct doubles: 0.0 and -0.0 are one value and two", "0.0 and -0.0")
+    elif name not in AGGREGATES:
+        yield refused(name, aggregate=True)
+    elif inexact and (name not in _COUNTING or distinct):
+        yield _of_doubles(name)
+
+
+def _of_doubles(name: str) -> Refusal:
+    if name in {"min", "max"}:
+        return Refusal(
+            f"{name}()",
+            "of a double: 0.0 and -0.0 are equal, and either may come out",
+            "0.0 and -0.0",
+            f"{name}(CAST(x AS DECIMAL(18, 6))) of an exact x",
+        )
+    if name == "sum":
+        why = "of a double: a + b + c depends on which two are added first, and threads decide that"
+        return Refusal(
+            "sum()", why, "0.1 + 0.2 + 0.3 is not 0.3 + 0.2 + 0.1", "sum over DECIMAL: keep money and measures as DECIMAL in the event"
+        )
+    return Refusal(f"{name}()", "of a double", "", f"{name} over an exact value")
+
+
+def _check_picking(name: str, arguments: Sequence[Node], rows: Rows, by: Collection[int]) -> Iterator[Refusal]:
+    value, greatest = arguments[0], arguments[1]
+    if is_float(type_of(greatest)):
+        yield Refusal(f"{name}()", "by a double", "0.0 and -0.0", f"{name}(x, sequence)")
+    elif not _is_total([greatest], [value], rows, by):
+        yield Refusal(
+            f"{name}()",
+            f"by what two rows can have in common: {_TIES}",
+            "two rows of one time, 1 and 2: either of them",
+            f"{name}(x, sequence)",
+        )
+
+
+def _is_total(orders: Sequence[Node], arguments: Sequence[Node], rows: Rows, by: Collection[int]) -> bool:
+    """Whether rows of one group that are equal by ``orders`` are one row, or give the same arguments."""
+    fixed = {place for place in map(column, orders) if place is not None} | set(by)
+    for order in orders:
+        # A struct of columns is an order by each of them.
+        if name_of(order) in {"row", "struct_pack"}:
+            fixed |= {place for child in order.get("children", []) if (place := column(child)) is not None}
+    known = {rows.same[place] for place in fixed}
+    return rows.tells_apart(fixed) or {rows.same[place] for one in arguments for place in columns_in(one)} <= known
+
+
+def check_window(node: Node, rows: Rows) -> Iterator[Refusal]:
+    """What of a window function is not exact."""
+    arguments = node.get("children", [])
+    orders, own = ([order["expression"] for order in node.get(name, [])] for name in ("orders", "arg_orders"))
+    partitions = node.get("partitions", [])
+    bounds = [node[name] for name in ("start_expr", "end_expr") if name in node]
+    yield from check_all([*arguments, *orders, *own, *partitions, *bounds, node.get("filter_expr", {})])
+    by = {place for place in map(column, partitions) if place is not None}
+    what = node["type"].removeprefix("WINDOW_").casefold() if node["type"] != "WINDOW_AGGREGATE" else name_of(node)
+    if any(is_float(type_of(one)) for one in (*partitions, *orders, *own)):
+        yield Refusal(
+            f"{what}()", "a window over a double: 0.0 and -0.0 are equal, and neither comes first", "0.0 and -0.0", "it over an exact value"
+        )
+    if node["type"] in _RANKS:
+        return
+    total = _is_total(
+        orders,
+        arguments
+        if node["type"] != "WINDOW_ROW_NUMBER"
+        else [{"expression_class": "BOUND_REF", "index": place} for place in range(len(rows.types))],
+        rows,
+        by,
+    )
+    if node["type"] in _PLACES:
+        if not (total or _is_total([*own, *orders], arguments, rows, by)):
+            yield Refusal(
+                f"{what}()", f"the ORDER BY of its window is not total: {_TIES}", "two rows of one time", "OVER (… ORDER BY …, sequence)"
+            )
+    elif node["type"] == "WINDOW_AGGREGATE":
+        yield from _check_call(node, arguments, own or orders, rows, by)
+        if _counts_rows(node) and not total:
+            yield Refusal(
+                f"{what}()",
+                f"ROWS of a window whose ORDER BY is not total: {_TIES}",
+                "two rows of one time",
+                "OVER (… ORDER BY …, sequence)",
+            )
+    else:
+        yield Refusal(f"{what}()", "a window function that is not known to be exact")
+
+
+def _counts_rows(node: Node) -> bool:
+    """Whether a frame begins or ends at some row, and not at some value or at the partition's end."""
+    bounds = {str(node.get("start")), str(node.get("end"))} - _WHOLE
+    return any(bound.endswith("_ROWS") for bound in bounds) or str(node.get("exclude_clause", "NO_OTHER")) == "CURRENT_ROW"

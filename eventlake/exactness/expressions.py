@@ -1,0 +1,144 @@
+"""Scalar expressions of a bound plan: what each of their parts may be."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from eventlake.exactness.functions import AGGREGATES, CARRIERS, FLOAT_STEPS, MACROS, ORDERED, PICKING, SCALARS, refused
+from eventlake.exactness.refusals import Refusal
+from eventlake.exactness.rows import EXACT_TYPES, FLOATS, Type, is_float, parts
+
+Node = Mapping[str, Any]
+
+_CASTS = frozenset({"__cast", "__try_cast"})
+_COMPARISONS = "COMPARE_"
+_PLAIN = frozenset(
+    {"BOUND_REF", "BOUND_CONSTANT", "BOUND_CONJUNCTION", "BOUND_BETWEEN", "BOUND_CASE", "BOUND_LAMBDA", "BOUND_LAMBDA_REF", "BOUND_UNNEST"}
+)
+_OPERATORS = frozenset(
+    {
+        "ARRAY_CONSTRUCTOR",
+        "ARRAY_EXTRACT",
+        "ARRAY_SLICE",
+        "ARROW",
+        "COMPARE_IN",
+        "COMPARE_NOT_IN",
+        "GROUPING_FUNCTION",
+        "OPERATOR_COALESCE",
+        "OPERATOR_IS_NOT_NULL",
+        "OPERATOR_IS_NULL",
+        "OPERATOR_NOT",
+        "OPERATOR_NULLIF",
+        "OPERATOR_TRY",
+        "STRUCT_EXTRACT",
+    }
+)
+_ALL_ARGUMENTS = 2
+_CALLABLE = SCALARS | FLOAT_STEPS | CARRIERS | MACROS | AGGREGATES | ORDERED | PICKING | {"unnest", "grouping", "grouping_id"}
+_KEYWORDS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
+"""Calls that look like columns."""
+_NAMED = frozenset({"JSON"})
+"""Text under another name."""
+
+
+def column(node: Node) -> int | None:
+    """The place of the column that an expression is; None where it computes something."""
+    return int(node["index"]) if node.get("expression_class") == "BOUND_REF" else None
+
+
+def type_of(node: Node) -> Type:
+    """The type of an expression's values."""
+    if "return_type" in node:
+        kind: Type = node["return_type"]
+        return kind
+    value = node.get("value")
+    return value["type"] if isinstance(value, Mapping) and "type" in value else {"id": "BOOLEAN"}
+
+
+def name_of(node: Node) -> str:
+    """What a node calls, case folded."""
+    path = node.get("qname", {}).get("path", [""])
+    return str(path[-1]).casefold()
+
+
+def within(node: Any) -> Iterator[Node]:
+    """The expressions inside of one, itself first."""
+    if isinstance(node, Mapping):
+        if "expression_class" in node:
+            yield node
+        for value in node.values():
+            yield from within(value)
+    elif isinstance(node, list):
+        for item in node:
+            yield from within(item)
+
+
+def columns_in(node: Any) -> set[int]:
+    """The columns that an expression reads."""
+    return {int(one["index"]) for one in within(node) if one["expression_class"] == "BOUND_REF"}
+
+
+def is_constant(node: Node) -> bool:
+    """Whether an expression reads no column."""
+    return not columns_in(node)
+
+
+def check(node: Any) -> Iterator[Refusal]:
+    """What in a scalar expression is not exact."""
+    for one in within(node):
+        kind = one["expression_class"]
+        odd = sorted(parts(type_of(one)) - EXACT_TYPES - FLOATS - _NAMED)
+        if odd:
+            yield Refusal(odd[0], "a type that is not known to be exact")
+        if kind == "BOUND_FUNCTION":
+            yield from _check_function(one)
+        elif kind == "BOUND_AGGREGATE":
+            if name_of(one) not in AGGREGATES or any(is_float(type_of(child)) for child in one.get("children", ())):
+                yield refused(name_of(one), aggregate=True)
+        elif kind == "BOUND_OPERATOR":
+            if one["type"] not in _OPERATORS:
+                yield Refusal(one["type"], "an operator that is not known to be exact")
+        elif kind not in _PLAIN:
+            yield Refusal(kind, "a kind of expression that is not known to be exact")
+
+
+def _check_function(node: Node) -> Iterator[Refusal]:
+    name, children = name_of(node), node.get("children", [])
+    if str(node.get("type", "")).startswith(_COMPARISONS):
+        return
+    inexact = [child for child in children if is_float(type_of(child)) and not is_constant(child)]
+    if name in _CASTS:
+        if inexact and not is_float(type_of(node)):
+            target = str(type_of(node)["id"])
+            why = f"a double becomes {target}: how it is rounded is the engine's affair, and what follows would count as exact"
+            yield Refusal("CAST", why, "0.125 to two digits", "DECIMAL from the beginning, and doubles in the last step alone")
+        return
+    if name == "age" and len(children) < _ALL_ARGUMENTS:
+        yield refused("current_date")
+    elif inexact or is_float(type_of(node)):
+        if name not in FLOAT_STEPS and name not in CARRIERS and not is_constant(node):
+            yield refused(name) if name not in SCALARS else Refusal(f"{name}()", "of a double", "", "it over an exact value")
+    elif name not in SCALARS:
+        yield refused(name)
+
+
+def unbound(tree: Any) -> Iterator[Refusal]:
+    """What a query calls by name that is not on a list: binding turns some calls into values, clocks among them."""
+    if isinstance(tree, list):
+        for item in tree:
+            yield from unbound(item)
+    elif isinstance(tree, Mapping):
+        called = str(tree.get("function_name") or "").casefold()
+        if called and called not in _CALLABLE and tree.get("class") != "WINDOW":
+            yield refused(called)
+        if called == "age" and len(tree.get("children") or []) < _ALL_ARGUMENTS:
+            yield refused("current_date")
+        names = tree.get("column_names") or []
+        if len(names) == 1 and str(names[0]).casefold() in _KEYWORDS:
+            yield refused(str(names[0]).casefold())
+        for value in tree.values():
+            yield from unbound(value)
+
+
+def check_all(nodes: Sequence[Any]) -> list[Refusal]:
+    """``check`` of several."""
+    return [refusal for node in nodes for refusal in check(node)]

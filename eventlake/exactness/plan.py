@@ -1,0 +1,307 @@
+"""The nodes of a bound plan, from the leaves up: what each needs to be exact, and what is known of the rows that it puts out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from eventlake.exactness.aggregates import check_aggregate, check_window
+from eventlake.exactness.expressions import Node, check_all, column, columns_in, is_constant, name_of, type_of, unbound
+from eventlake.exactness.refusals import Refusal
+from eventlake.exactness.rows import Rows, beside, is_float
+
+_ROW_ID = 2**63
+_ONE_SIDED = frozenset({"SEMI", "ANTI", "MARK"})
+_TIES = "rows that are equal by it come in the order in which threads deliver them"
+_ROW_ID_TYPE = {"id": "ROWID"}
+_NULLABLE = {"id": "BOOLEAN"}
+
+
+class Analysis:
+    """One walk over one plan.
+
+    Attributes:
+        refusals: What was found not to be exact.
+    """
+
+    def __init__(self, keys: Mapping[str, Sequence[Sequence[str]]]) -> None:
+        """``keys``: per table, case folded, sets of columns no two rows agree on."""
+        self.refusals: list[Refusal] = []
+        self._keys = keys
+        self._shared: dict[int, Rows] = {}
+
+    def rows(self, node: Node) -> Rows:
+        """The rows that a node puts out; what is not exact about it, or below, is noted."""
+        rule: Callable[[Node], Rows] | None = getattr(self, f"_{node['type'].removeprefix('LOGICAL_').casefold()}", None)
+        if rule is None:
+            name = node["type"].removeprefix("LOGICAL_").replace("_", " ")
+            self._refuse(name, "a step that is not known to be exact")
+            children = [self.rows(child) for child in node.get("children", [])]
+            return Rows.of([kind for child in children for kind in child.types])
+        made = rule(node)
+        chosen = node.get("projection_map") or []
+        return made.cut(chosen) if chosen else made
+
+    def _check(self, nodes: Sequence[Node], rows: Rows) -> None:
+        self.refusals += check_all(nodes)
+        if any(rows.types[place] is _ROW_ID_TYPE for one in nodes for place in columns_in(one) if place < len(rows.types)):
+            self._refuse("rowid", "it says where a row stands in memory", "", "sequence")
+
+    def _refuse(self, what: str, why: str, example: str = "", instead: str = "") -> None:
+        self.refusals.append(Refusal(what, why, example, instead))
+
+    def _child(self, node: Node, number: int = 0) -> Rows:
+        return self.rows(node["children"][number])
+
+    # Leaves
+
+    def _get(self, node: Node) -> Rows:
+        places = [place if isinstance(place, int) else place["index"] for place in node.get("column_indexes", [])]
+        names = node.get("names", [])
+        name = name_of(node)
+        # Where no column is read at all the place of the row stands in for one.
+        types = [node["returned_types"][place] if place < _ROW_ID else _ROW_ID_TYPE for place in places]
+        if name == "seq_scan":
+            table = str(node["function_data"]["table"]).casefold()
+            read = [names[place] if place < _ROW_ID else "" for place in places]
+            keys = [[read.index(part) for part in key] for key in self._keys.get(table, ()) if set(key) <= set(read)]
+            return self._picked(node, Rows.of(types, keys))
+        if name in {"range", "generate_series"}:
+            return self._picked(node, Rows.of(types, [range(len(types))]))
+        if name != "unnest":
+            self._refuse(f"{name}()", "a table function that reads something else than the history")
+        return self._picked(node, Rows.of(types))
+
+    @staticmethod
+    def _picked(node: Node, rows: Rows) -> Rows:
+        return rows.cut(node["projection_ids"]) if node.get("projection_ids") else rows
+
+    def _dummy_scan(self, node: Node) -> Rows:
+        return Rows.of([{"id": "INTEGER"}] if node.get("table_index") is None else [], [()])
+
+    def _empty_result(self, node: Node) -> Rows:
+        return Rows.of(node.get("return_types", []), [()])
+
+    def _expression_get(self, node: Node) -> Rows:
+        self._child(node)
+        self.refusals += check_all(node["expressions"])
+        return Rows.of(node["expr_types"])
+
+    def _cte_ref(self, node: Node) -> Rows:
+        known = self._shared.get(node["cte_index"])
+        if known is None:
+            self._refuse("WITH RECURSIVE", "a recursion is not understood", "", "range() or generate_series()")
+            return Rows.of(node["chunk_types"])
+        return known
+
+    def _materialized_cte(self, node: Node) -> Rows:
+        self._shared[node["table_index"]] = self._child(node)
+        return self._child(node, 1)
+
+    # One value after the other
+
+    def _projection(self, node: Node) -> Rows:
+        child = self._child(node)
+        expressions = node.get("expressions", [])
+        self._check(expressions, child)
+        return child.taken([column(one) for one in expressions], [type_of(one) for one in expressions])
+
+    def _filter(self, node: Node) -> Rows:
+        child = self._child(node)
+        conditions = [part for one in node.get("expressions", []) for part in _anded(one)]
+        self._check(conditions, child)
+        equal = [one["children"] for one in conditions if one.get("type") == "COMPARE_EQUAL" and len(one.get("children", [])) > 1]
+        pairs = [(column(left), column(right)) for left, right in equal]
+        same = [(left, right) for left, right in pairs if left is not None and right is not None]
+        fixed = [left for left, (_, right) in zip((one for one, _ in pairs), equal, strict=True) if left is not None and is_constant(right)]
+        return child.equated(same).without(fixed)
+
+    def _unnest(self, node: Node) -> Rows:
+        child = self._child(node)
+        expressions = node["expressions"]
+        self.refusals += check_all(expressions)
+        return Rows.of(
+            (*child.types, *(type_of(one) for one in expressions)),
+            (),
+            (*child.same, *range(len(child.types), len(child.types) + len(expressions))),
+        )
+
+    # Order
+
+    def _order_by(self, node: Node) -> Rows:
+        child = self._child(node)
+        self._check([order["expression"] for order in node["orders"]], child)
+        return child
+
+    def _limit(self, node: Node) -> Rows:
+        below = node["children"][0]
+        child = self._child(node)
+        orders, rows = self._ordering(below, child)
+        if orders is None:
+            self._refuse("LIMIT", "without an ORDER BY any rows may come first", "a and b: either of them", "ORDER BY a key before LIMIT")
+        elif not _is_total(orders, rows, range(len(rows.types))):
+            self._refuse("LIMIT", f"its ORDER BY is not total: {_TIES}", "two rows of one time", "ORDER BY …, sequence")
+        for bound in ("limit_val", "offset_val"):
+            if node.get(bound, {}).get("type") not in {"CONSTANT_VALUE", "UNSET", None}:
+                self._refuse("LIMIT", "a number of rows that is computed", "", "a number")
+        one = node.get("limit_val", {})
+        return Rows.of(child.types, [()], child.same) if one.get("constant_integer") == 1 and one.get("type") == "CONSTANT_VALUE" else child
+
+    def _ordering(self, node: Node, rows: Rows) -> tuple[list[Node] | None, Rows]:
+        """What a node's rows are ordered by, and the rows that the order is over: a projection may take columns away after it."""
+        if node["type"] == "LOGICAL_ORDER_BY":
+            return [order["expression"] for order in node["orders"]], rows
+        if node["type"] == "LOGICAL_PROJECTION" and node["children"][0]["type"] == "LOGICAL_ORDER_BY":
+            silent = Analysis(self._keys)
+            silent._shared = self._shared
+            return self._ordering(node["children"][0], silent.rows(node["children"][0]))
+        return None, rows
+
+    def _distinct(self, node: Node) -> Rows:
+        child = self._child(node)
+        targets = node["distinct_targets"]
+        self._refuse_floats("DISTINCT", targets)
+        kept = [place for place in (column(target) for target in targets) if place is not None]
+        if node["distinct_type"] == "DISTINCT_ON":
+            orders = [order["expression"] for order in node.get("order_by", {}).get("orders", [])]
+            if not _is_total([*targets, *orders], child, range(len(child.types))):
+                example = "two rows of one subject and time"
+                self._refuse("DISTINCT ON", f"which row of several is kept: {_TIES}", example, "ORDER BY …, sequence")
+        keys = [*child.keys, frozenset(kept)] if len(kept) == len(targets) else child.keys
+        return Rows.of(child.types, keys, child.same)
+
+    def _refuse_floats(self, what: str, nodes: Sequence[Node]) -> None:
+        self.refusals += check_all(nodes)
+        if any(is_float(type_of(one)) for one in nodes):
+            why = "by a double: 0.0 and -0.0 are one value and two, and which of them stays is luck"
+            self._refuse(what, why, "0.0 and -0.0", "it over an exact value, such as DECIMAL")
+
+    # Several rows
+
+    def _aggregate_and_group_by(self, node: Node) -> Rows:
+        child = self._child(node)
+        groups, aggregates = node.get("groups", []), node.get("expressions", [])
+        self._refuse_floats("GROUP BY", groups)
+        by = {place for place in map(column, groups) if place is not None}
+        self._check(groups, child)
+        for one in aggregates:
+            self._check(one.get("children", []), child)
+            self.refusals += check_aggregate(one, child, by)
+        types = [type_of(one) for one in (*groups, *aggregates)]
+        sets = node.get("grouping_sets", [])
+        types += [{"id": "BIGINT"} for _ in node.get("grouping_functions", [])]
+        if not groups:
+            return Rows.of(types, [()])
+        if len(sets) > 1:
+            return Rows.of(types)
+        kept = [column(one) for one in groups]
+        return child.taken([*kept, *([None] * (len(types) - len(kept)))], types).added([], [range(len(groups))])
+
+    def _window(self, node: Node) -> Rows:
+        child = self._child(node)
+        made = child
+        for one in node["expressions"]:
+            self.refusals += check_window(one, child)
+            by = [column(part) for part in one.get("partitions", [])]
+            numbered = one["type"] == "WINDOW_ROW_NUMBER" and None not in by
+            place = len(made.types)
+            made = made.added([type_of(one)], [[*(part for part in by if part is not None), place]] if numbered else [])
+        return made
+
+    def _cross_product(self, node: Node) -> Rows:
+        left, right = self._child(node), self._child(node, 1)
+        return beside(left, right, left_keys=right.tells_apart(()), right_keys=left.tells_apart(()))
+
+    def _any_join(self, node: Node) -> Rows:
+        left, right = self._child(node), self._child(node, 1)
+        self.refusals += check_all([node.get("condition", {})])
+        return self._joined(node, left, right, [])
+
+    def _comparison_join(self, node: Node) -> Rows:
+        left, right = self._child(node), self._child(node, 1)
+        conditions = node.get("conditions", [])
+        sides = [one[side] for one in conditions for side in ("left", "right") if side in one]
+        self._refuse_floats("JOIN", sides)
+        self.refusals += check_all([one["expression"] for one in conditions if "expression" in one])
+        equal = [one for one in conditions if one.get("comparison") in {"COMPARE_EQUAL", "COMPARE_NOT_DISTINCT_FROM"}]
+        pairs = [(column(one["left"]), column(one["right"])) for one in equal]
+        return self._joined(node, left, right, [(one, other) for one, other in pairs if one is not None and other is not None])
+
+    def _joined(self, node: Node, left: Rows, right: Rows, pairs: list[tuple[int, int]]) -> Rows:
+        kind = node["join_type"]
+        shown = [
+            rows.cut(node[name]) if node.get(name) else rows
+            for rows, name in ((left, "left_projection_map"), (right, "right_projection_map"))
+        ]
+        if kind in _ONE_SIDED:
+            return shown[0].added([_NULLABLE]) if kind == "MARK" else shown[0]
+        if kind in {"RIGHT_SEMI", "RIGHT_ANTI"}:
+            return shown[1]
+        left_once, right_once = left.tells_apart(one for one, _ in pairs), right.tells_apart(other for _, other in pairs)
+        if kind == "SINGLE":
+            return beside(shown[0], shown[1], left_keys=True, right_keys=False)
+        outer_left, outer_right = kind in {"LEFT", "OUTER", "FULL"}, kind in {"RIGHT", "OUTER", "FULL"}
+        made = beside(shown[0], shown[1], left_keys=right_once and not outer_right, right_keys=left_once and not outer_left)
+        if kind == "INNER":
+            places = [
+                list(node.get(name) or range(len(rows.types)))
+                for rows, name in ((left, "left_projection_map"), (right, "right_projection_map"))
+            ]
+            start = len(shown[0].types)
+            kept = [
+                (places[0].index(one), start + places[1].index(other)) for one, other in pairs if one in places[0] and other in places[1]
+            ]
+            return made.equated(kept)
+        if kind not in {"LEFT", "RIGHT", "OUTER", "FULL"}:
+            self._refuse("JOIN", f"a {kind} join is not known to be exact")
+        return made
+
+    def _asof_join(self, node: Node) -> Rows:
+        left, right = self._child(node), self._child(node, 1)
+        conditions = node["conditions"]
+        self._refuse_floats("ASOF", [one[side] for one in conditions for side in ("left", "right")])
+        if not right.tells_apart(place for one in conditions if (place := column(one["right"])) is not None):
+            why = f"the right side may have several rows at one instant: {_TIES}"
+            instead = "one row per (key, time) first: QUALIFY row_number() OVER (PARTITION BY key, time ORDER BY sequence DESC) = 1"
+            self._refuse("ASOF", why, "two events of one time, 1 and 2: either of them", instead)
+        shown = [
+            rows.cut(node[name]) if node.get(name) else rows
+            for rows, name in ((left, "left_projection_map"), (right, "right_projection_map"))
+        ]
+        return beside(shown[0], shown[1], left_keys=node["join_type"] in {"INNER", "LEFT"}, right_keys=False)
+
+    def _union(self, node: Node) -> Rows:
+        children = [self.rows(child) for child in node["children"]]
+        return Rows.of(children[0].types)
+
+    def _except(self, node: Node) -> Rows:
+        left = self._child(node)
+        self._child(node, 1)
+        if any(map(is_float, left.types)):
+            self._refuse(node["type"].removeprefix("LOGICAL_"), "of doubles: 0.0 and -0.0 are one value and two", "0.0 and -0.0")
+        return left if node.get("setop_all") is False else Rows.of(left.types)
+
+    _intersect = _except
+
+
+def _anded(node: Node) -> list[Node]:
+    if node.get("type") == "CONJUNCTION_AND":
+        return [part for child in node["children"] for part in _anded(child)]
+    return [node]
+
+
+def _is_total(orders: Sequence[Node], rows: Rows, differing: Sequence[int] | range) -> bool:
+    """Whether an order leaves no two rows equal, or none that differ in the columns that count."""
+    by = {place for place in map(column, orders) if place is not None}
+    return rows.tells_apart(by) or {rows.same[place] for place in differing} <= {rows.same[place] for place in by}
+
+
+def analyse(plan: Mapping[str, Any], tree: Any, keys: Mapping[str, Sequence[Sequence[str]]]) -> tuple[Rows, list[Refusal]]:
+    """The rows of a serialised plan, and why they may not be exact.
+
+    Args:
+        plan: From ``json_serialize_plan`` with ``optimize := false``.
+        tree: From ``json_serialize_sql``.
+        keys: Per table, case folded, sets of columns no two of its rows agree on.
+    """
+    analysis = Analysis(keys)
+    rows = [analysis.rows(one) for one in plan["plans"]]
+    return rows[-1], list(dict.fromkeys([*unbound(tree), *analysis.refusals]))

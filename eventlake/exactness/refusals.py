@@ -1,0 +1,52 @@
+"""Why a query is not exact: what, where, an example of two rows, and what to write instead."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One reason.
+
+    Attributes:
+        what: A function, or a part of the query, as one would look for it.
+        why: Why its value can differ from one build to the next.
+        example: Two rows on which it does.
+        instead: What to write in its place.
+    """
+
+    what: str
+    why: str
+    example: str = ""
+    instead: str = ""
+
+    def text(self, line: int | None) -> str:
+        """As a paragraph."""
+        where = f"line {line}: " if line is not None else ""
+        parts = [f"{where}{self.what}: {self.why}"]
+        parts += [f"for example {self.example}"] if self.example else []
+        parts += [f"write {self.instead}"] if self.instead else []
+        return "\n      ".join(parts)
+
+
+def line_of(what: str, query: str, tree: Any) -> int | None:
+    """The line, from 1, on which ``what`` stands first; None where it cannot be told."""
+    name = what.partition("(")[0].strip().casefold()
+    for node in _nodes(tree):
+        called = str(node.get("function_name", "")).casefold()
+        place = node.get("query_location")
+        if called == name and isinstance(place, int) and place <= len(query.encode()):
+            return query.encode()[:place].count(b"\n") + 1
+    match = re.search(rf"(?<![A-Za-z_]){re.escape(what.partition('(')[0].strip())}(?![A-Za-z_])", query, re.IGNORECASE) if name else None
+    return query[: match.start()].count("\n") + 1 if match else None
+
+
+def _nodes(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, list):
+        for item in node:
+            yield from _nodes(item)
+    elif isinstance(node, dict):
+        yield node
+        yield from _nodes(list(node.values()))

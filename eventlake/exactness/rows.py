@@ -1,0 +1,112 @@
+"""What is known of the rows that a node of a plan puts out: their types, and which columns together tell every two rows apart."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Type = Mapping[str, Any]
+Key = frozenset[int]
+
+_MOST_KEYS = 12
+FLOATS = frozenset({"FLOAT", "DOUBLE"})
+
+
+EXACT_TYPES = frozenset(
+    {"ARRAY", "BIGINT", "BIT", "BLOB", "BOOLEAN", "DATE", "DECIMAL", "ENUM", "HUGEINT", "INTEGER", "INTEGER_LITERAL", "INTERVAL", "LAMBDA"}
+    | {"LIST", "MAP", "NULL", "SMALLINT", "STRING_LITERAL", "STRUCT", "TIME", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_MS"}
+    | {"TIMESTAMP_NS", "TIMESTAMP_S", "TINYINT", "UBIGINT", "UINTEGER", "USMALLINT", "UTINYINT", "UUID", "VARCHAR"}
+)
+"""Types whose values are what they are; what is neither here nor a float is not understood."""
+
+
+def parts(kind: Any) -> set[str]:
+    """The names of a type and of those inside of it, and those that go by another name, such as JSON, which is text."""
+    if isinstance(kind, Mapping):
+        named = {str(kind[name]) for name in ("id", "alias") if kind.get(name)}
+        return named.union(*map(parts, kind.values()))
+    return set().union(*map(parts, kind)) if isinstance(kind, list) else set()
+
+
+def is_float(kind: Any) -> bool:
+    """Whether a type is a floating-point one, or holds one."""
+    return not FLOATS.isdisjoint(parts(kind))
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of a known shape.
+
+    Attributes:
+        types: Of the columns.
+        keys: Sets of columns no two rows agree on; the empty set where there is one row at most. None is known where there is no set.
+        same: Per column the first column that always holds the same value, itself where there is none before.
+    """
+
+    types: tuple[Type, ...]
+    keys: frozenset[Key] = frozenset()
+    same: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, types: Sequence[Type], keys: Iterable[Iterable[int]] = (), same: Sequence[int] | None = None) -> "Rows":
+        """Rows with as few and small keys as say the same."""
+        first = tuple(range(len(types))) if same is None else tuple(same)
+        found = sorted({frozenset(first[column] for column in key) for key in keys}, key=lambda key: (len(key), sorted(key)))
+        minimal: list[Key] = []
+        for key in found:
+            if not any(smaller <= key for smaller in minimal):
+                minimal.append(key)
+        return cls(tuple(types), frozenset(minimal[:_MOST_KEYS]), first)
+
+    def tells_apart(self, columns: Iterable[int]) -> bool:
+        """Whether no two rows agree on all of these columns."""
+        chosen = {self.same[column] for column in columns}
+        return any(key <= chosen for key in self.keys)
+
+    def taken(self, columns: Sequence[int | None], types: Sequence[Type]) -> "Rows":
+        """The rows with these columns in place of their own; None for one that is computed."""
+        places: dict[int, int] = {}
+        same = []
+        for place, column in enumerate(columns):
+            first = place if column is None else places.setdefault(self.same[column], place)
+            same.append(first)
+        keys = [{places[column] for column in key} for key in self.keys if all(column in places for column in key)]
+        return Rows.of(types, keys, same)
+
+    def cut(self, columns: Sequence[int]) -> "Rows":
+        """The rows with some of their columns."""
+        return self.taken(columns, [self.types[column] for column in columns])
+
+    def without(self, fixed: Iterable[int]) -> "Rows":
+        """Those of the rows that have one value in each of the columns ``fixed``."""
+        gone = {self.same[column] for column in fixed}
+        return Rows.of(self.types, [key - gone for key in self.keys], self.same)
+
+    def equated(self, pairs: Iterable[tuple[int, int]]) -> "Rows":
+        """Those of the rows that have the same value in both columns of each pair."""
+        same = list(self.same)
+        for one, other in pairs:
+            low, high = sorted((same[one], same[other]))
+            same = [low if first == high else first for first in same]
+        return Rows.of(self.types, self.keys, same)
+
+    def added(self, types: Sequence[Type], keys: Iterable[Iterable[int]] = ()) -> "Rows":
+        """The rows with further, computed columns."""
+        start = len(self.types)
+        return Rows.of((*self.types, *types), [*self.keys, *keys], (*self.same, *range(start, start + len(types))))
+
+
+def beside(left: Rows, right: Rows, *, left_keys: bool, right_keys: bool) -> Rows:
+    """Rows made of one row of each side.
+
+    Args:
+        left: One side.
+        right: The other one.
+        left_keys: Whether a row of ``left`` is met by one row of ``right`` at most, so that its keys still tell rows apart.
+        right_keys: Likewise.
+    """
+    start = len(left.types)
+    moved = [{column + start for column in key} for key in right.keys]
+    keys: list[Iterable[int]] = [one | other for one in left.keys for other in moved]
+    keys += list(left.keys) if left_keys else []
+    keys += moved if right_keys else []
+    return Rows.of((*left.types, *right.types), keys, (*left.same, *(first + start for first in right.same)))
