@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import polars as pl
 
+from eventlake.columns.problems import Problem
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.dataset import Parameter
@@ -26,7 +27,7 @@ from eventlake.datasets.definition import Definition
 from eventlake.datasets.lock import check_buildable, pinned_by
 from eventlake.datasets.reproduce import Reproduction, reproduce
 from eventlake.datasets.verify import verify_lake
-from eventlake.errors import EventlakeError
+from eventlake.errors import EventlakeError, InvalidEventsError
 from eventlake.history.follow import follow
 from eventlake.history.infer import infer_schema
 from eventlake.history.proofs import prove_consistency, prove_inclusion
@@ -42,6 +43,7 @@ from eventlake.log.expectations import check_kinds
 from eventlake.log.fold import keep_folded
 from eventlake.log.group import Member, commit_group
 from eventlake.log.intake import checked_batch, parts_of
+from eventlake.log.meaning import payload_problems
 from eventlake.log.receipt import Receipt
 from eventlake.log.register import register
 from eventlake.log.settle import settle
@@ -171,6 +173,29 @@ class Lake:
             receipt = append(self._chain, batch, _now(), terms)
             keep_folded(self._chain)
         return receipt
+
+    def check(self, events: Any) -> list[Problem]:
+        """Says what ``append`` would refuse of a batch for what it is: the event rules and the registered schemas. Appends nothing.
+
+        What depends on the events that stand before it is not looked at: ids that the lake knows, what is corrected, expectations.
+
+        Args:
+            events: What ``append`` takes.
+
+        Returns:
+            Every problem, by row and field; empty where there is none.
+
+        Raises:
+            InvalidInputError: ``events`` is nothing that holds events.
+        """
+        # Said to be looked at once more, it is not encoded.
+        try:
+            batch = checked_batch(events, once=lambda batch: batch)
+        except InvalidEventsError as error:
+            return list(error.problems)
+        with self._lock:
+            self._chain.refresh()
+            return payload_problems(self._chain, batch)
 
     def writer(self, *, max_delay: float = 0.002, max_events: int = 10_000, max_pending: int = 100_000) -> Writer:
         """A writer whose commits many threads share: for services that append single events at a high rate.
