@@ -43,7 +43,9 @@ def events_of(frame: pl.DataFrame, rules: Events, keys: int, problems: Problems)
     columns |= {f"key{number}": made.key(rules.order[number]) if number < len(rules.order) else None for number in range(keys)}
     instant = {"time", "recorded_at"}
     series = [
-        (pl.repeat(None, frame.height, dtype=pl.Int64 if name in instant else pl.String, eager=True) if column is None else column).alias(name)
+        (pl.repeat(None, frame.height, dtype=pl.Int64 if name in instant else pl.String, eager=True) if column is None else column).alias(
+            name
+        )
         for name, column in columns.items()
     ]
     return pl.DataFrame(series).filter(~made.bad)

@@ -68,9 +68,11 @@ def csv_columns(table: Table, path: Path) -> list[str]:
     names = list(table.columns)
     if not names:
         with readable(table, path), _opened(path, table.encoding) as lines:
-            quoting = csv.QUOTE_MINIMAL if table.quote else csv.QUOTE_NONE
             escape = None if table.escape == table.quote else table.escape
-            reader = csv.reader(lines, delimiter=table.delimiter, quotechar=table.quote or None, escapechar=escape, quoting=quoting)
+            if table.quote:
+                reader = csv.reader(lines, delimiter=table.delimiter, quotechar=table.quote, escapechar=escape)
+            else:
+                reader = csv.reader(lines, delimiter=table.delimiter, quoting=csv.QUOTE_NONE)
             names = next(reader, [])
     check_names(table, names)
     return names
@@ -87,7 +89,7 @@ def check_names(table: Table, names: list[str]) -> None:
     if not names or "" in names or doubled or "rowid" in folded:
         found = f"{', '.join(doubled)} more than once" if doubled else f"the columns {names}"
         message = f"table {table.name}: expected columns with names of their own, none of them rowid, found {found}"
-        raise InvalidInputError(message, "name the columns of a file without a header line by columns = [\"…\"].")
+        raise InvalidInputError(message, 'name the columns of a file without a header line by columns = ["…"].')
 
 
 def as_utf8(table: Table, path: Path, scratch: Path) -> Path:
@@ -111,7 +113,9 @@ def json_rows(table: Table, path: Path, *, lines: bool) -> Iterator[pa.Table]:
     while chunk := list(islice(rows, _CHUNK_ROWS)):
         names = dict.fromkeys(name for row in chunk for name in row)
         check_names(table, list(names) or ["none"])
-        yield pa.table({name: pa.array([_text(row.get(name)) for row in chunk], pa.string()) for name in names} or {"none": [None] * len(chunk)})
+        yield pa.table(
+            {name: pa.array([_text(row.get(name)) for row in chunk], pa.string()) for name in names} or {"none": [None] * len(chunk)}
+        )
 
 
 def _lines(table: Table, path: Path) -> Iterator[dict[str, msgspec.Raw]]:

@@ -62,7 +62,9 @@ class Import:
         """What to show: problems where there are any, else the first events of a dry run."""
         facts = [("producer", self.producer), ("batches", f"{self.batches:,}"), ("checkpoint", str(self.checkpoint))]
         if self.problems:
-            rows = tuple((one.table, "" if one.row is None else f"{one.row:,}", one.field, one.message, _shown(one)) for one in self.problems)
+            rows = tuple(
+                (one.table, "" if one.row is None else f"{one.row:,}", one.field, one.message, _shown(one)) for one in self.problems
+            )
             title = f"would append nothing: {counted(len(self.problems), 'problem')}"
             return Card(title, tuple(facts), ("table", "row", "field", "expected", "found"), rows)
         if self.dry_run:

@@ -64,7 +64,7 @@ class Settings:
         return str(value)
 
     def flag(self, name: str, *, default: bool = False) -> bool:
-        """true or false."""
+        """A boolean."""
         value = self._values.get(name, default)
         if not isinstance(value, bool):
             raise self.wrong(f"expected {name} as true or false, found {value!r}")

@@ -16,7 +16,7 @@ from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundErro
 from eventlake.history.duckdb_sql import SAFE, identifier, normal_zone, quoted
 from eventlake.importing.events import ROW
 from eventlake.importing.files import as_utf8, check_names, csv_columns, format_of, json_rows, readable
-from eventlake.importing.problems import ImportProblem, Problems
+from eventlake.importing.problems import ImportProblem
 from eventlake.importing.rules import Events, Table
 from eventlake.progress import task
 
@@ -105,7 +105,9 @@ class Tables:
         rejected = self._connection.execute("SELECT DISTINCT line, column_name, error_message FROM reject_errors ORDER BY ALL").fetchall()
         if rejected:
             problems = [
-                ImportProblem(table.name, None, f"line {line:,}", str(message).partition("\n")[0] + (f" (column {column})" if column else ""))
+                ImportProblem(
+                    table.name, None, f"line {line:,}", str(message).partition("\n")[0] + (f" (column {column})" if column else "")
+                )
                 for line, column, message in rejected
             ]
             raise InvalidEventsError(problems, f"correct {path}, or give its delimiter, quote and escape in the mapping.", path=str(path))
@@ -137,7 +139,9 @@ class Tables:
             self._connection.execute(f"CREATE TABLE {identifier(table.name)} AS {statements[0].query}")
         except duckdb.Error as error:
             message = f"table {table.name}: DuckDB refused its query: {error}"
-            raise InvalidInputError(message, "a query reads the tables above it and files below getvariable('folder').", sql=text) from error
+            raise InvalidInputError(
+                message, "a query reads the tables above it and files below getvariable('folder').", sql=text
+            ) from error
 
     def columns(self, table: str) -> list[str]:
         """The names of a table's columns."""
@@ -162,12 +166,12 @@ class Tables:
             InvalidInputError: DuckDB refuses the condition.
         """
         name = identifier(rules.table)
-        total = int(self._connection.execute(f"SELECT count(*) FROM {name}").fetchall()[0][0])
+        total = int(self._connection.execute(f"FROM {name} SELECT count(*)").fetchall()[0][0])
         columns = ", ".join([f"rowid AS {identifier(ROW)}", *map(identifier, rules.columns)])
         condition = f"AND ({rules.where}\n)" if rules.where else ""
         with task(f"making events of {rules.table}", total) as advance:
             for start in range(0, total, _CHUNK_ROWS):
-                text = f"SELECT {columns} FROM {name} WHERE rowid >= {start} AND rowid < {start + _CHUNK_ROWS} {condition} ORDER BY rowid"
+                text = f"FROM {name} SELECT {columns} WHERE rowid >= {start} AND rowid < {start + _CHUNK_ROWS} {condition} ORDER BY rowid"
                 try:
                     yield pl.DataFrame(normal_zone(self._connection.sql(text).to_arrow_table()))
                 except duckdb.Error as error:

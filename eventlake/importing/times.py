@@ -183,7 +183,9 @@ def _placed(local: pl.Series, rule: Time, rows: pl.Series, wrong: list[Wrong]) -
     gap, overlap = first.is_null(), (first != last).fill_null(value=False)
     found = (last if clock.overlap == LATER else first).to_physical()
     if clock.overlap == ERROR and overlap.any():
-        message = f"expected a time that the clocks of {clock.zone} show once, this one is shown twice (overlap = 'earlier' or 'later' chooses)"
+        message = (
+            f"expected a time that the clocks of {clock.zone} show once, this one is shown twice (overlap = 'earlier' or 'later' chooses)"
+        )
         wrong.append(Wrong(_spread(overlap, rows), message))
         found = found.set(overlap, None)
     if not gap.any():

@@ -6,6 +6,7 @@ scale, so that a value has one spelling whichever file it came from.
 
 import json
 import math
+from collections.abc import Callable
 
 import polars as pl
 
@@ -71,7 +72,7 @@ def member(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
         for one in wrong:
             missing &= ~one.rows
         wrong.append(Wrong(missing, "required, but the row has no value"))
-    written, found = _written(values, field)
+    written, found = _WRITERS[field.kind.name](values, field)
     return (quoted(written) if field.quoted else written), wrong + found
 
 
@@ -93,26 +94,26 @@ def integers(values: pl.Series) -> tuple[pl.Series, list[Wrong]]:
     return whole, [*wrong, Wrong(text.is_not_null() & whole.is_null(), "expected int64")]
 
 
-def _written(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
-    kind = field.kind.name
-    if kind == "utf8":
-        text, wrong = text_of(values)
-        return quoted(text), wrong
-    if kind == "int64":
-        whole, wrong = integers(_plain(values, field))
-        return whole.cast(pl.String), wrong
-    if kind == "decimal":
-        return _decimals(_plain(values, field), field)
-    if kind == "float64":
-        return _floats(_plain(values, field))
-    if kind == "bool":
-        text, wrong = text_of(values)
-        wrong.append(Wrong(_unlike(text, "^(true|false)$"), "expected true or false"))
-        return text, wrong
-    if kind == "json":
-        return _json(values)
-    assert field.time is not None  # noqa: S101 - the mapping gives one to these kinds
-    if kind == "date":
+def _texts(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
+    del field
+    text, wrong = text_of(values)
+    return quoted(text), wrong
+
+
+def _whole(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
+    whole, wrong = integers(_plain(values, field))
+    return whole.cast(pl.String), wrong
+
+
+def _booleans(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
+    del field
+    text, wrong = text_of(values)
+    return text, [*wrong, Wrong(_unlike(text, "^(true|false)$"), "expected true or false")]
+
+
+def _moments(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
+    assert field.time is not None  # noqa: S101 - the mapping gives one to these types
+    if field.kind.name == "date":
         text, wrong = dates(values, field.time)
     else:
         found, wrong = instants(values, field.time)
@@ -139,9 +140,11 @@ def _escaped(character: str) -> str:
 
 
 def _decimals(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
-    kind = field.kind
+    kind, values = field.kind, _plain(values, field)
     if values.dtype.is_float() or values.dtype.is_nested():
-        message = f"expected {kind} as text, decimals or whole numbers, found a column of {values.dtype}, which may have lost digits already"
+        message = (
+            f"expected {kind} as text, decimals or whole numbers, found a column of {values.dtype}, which may have lost digits already"
+        )
         return _nothing(values), [Wrong(values.is_not_null(), message)]
     text, wrong = text_of(values)
     parts = text.str.extract_groups(_DECIMAL)
@@ -159,7 +162,8 @@ def _decimals(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
     return written, [*wrong, Wrong(text.is_not_null() & written.is_null(), f"expected {kind}, no digit lost")]
 
 
-def _floats(values: pl.Series) -> tuple[pl.Series, list[Wrong]]:
+def _floats(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
+    values = _plain(values, field)
     if values.dtype.is_float() or values.dtype.is_integer():
         numbers = values.cast(pl.Float64)
     else:
@@ -172,7 +176,8 @@ def _floats(values: pl.Series) -> tuple[pl.Series, list[Wrong]]:
     return written, [Wrong(values.is_not_null() & written.is_null(), "expected a finite number")]
 
 
-def _json(values: pl.Series) -> tuple[pl.Series, list[Wrong]]:
+def _json(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
+    del field
     if values.dtype != pl.String:
         return _nothing(values), [Wrong(values.is_not_null(), f"expected JSON text, found a column of {values.dtype}")]
     broken = pl.Series([text is not None and scan_one(text.encode()) is not None for text in values.to_list()], dtype=pl.Boolean)
@@ -185,3 +190,15 @@ def _unlike(text: pl.Series, pattern: str) -> pl.Series:
 
 def _nothing(values: pl.Series) -> pl.Series:
     return pl.repeat(None, len(values), dtype=pl.String, eager=True)
+
+
+_WRITERS: dict[str, Callable[[pl.Series, Field], tuple[pl.Series, list[Wrong]]]] = {
+    "bool": _booleans,
+    "int64": _whole,
+    "utf8": _texts,
+    "date": _moments,
+    "timestamp": _moments,
+    "float64": _floats,
+    "decimal": _decimals,
+    "json": _json,
+}
