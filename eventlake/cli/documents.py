@@ -57,7 +57,7 @@ def imported(value: Import) -> dict[str, Any]:
         "dry_run": value.dry_run,
     }
     if value.dry_run:
-        document["first"] = [json.loads(line) for line in event_lines(value.first)]
+        document["first"] = list(event_lines(value.first))
         document["problems"] = [asdict(problem) for problem in value.problems]
     return document
 

@@ -102,13 +102,16 @@ class Tables:
         source = quoted(_plain(as_utf8(table, path, self._scratch)))
         settings = ", ".join(f"{name} = {value}" for name, value in options.items())
         self._connection.execute(f"CREATE TABLE {identifier(table.name)} AS FROM read_csv({source}, {settings})")
-        rejected = self._connection.execute("SELECT DISTINCT line, column_name, error_message FROM reject_errors ORDER BY ALL").fetchall()
+        rejected: dict[int, tuple[str, str | None]] = {}
+        for line, reason, column in self._connection.execute(
+            "SELECT line, error_message, column_name FROM reject_errors ORDER BY line, column_idx"
+        ).fetchall():
+            # A line that is too short is told for each of its missing columns.
+            rejected.setdefault(line, (reason.partition("\n")[0], column))
         if rejected:
             problems = [
-                ImportProblem(
-                    table.name, None, f"line {line:,}", str(message).partition("\n")[0] + (f" (column {column})" if column else "")
-                )
-                for line, column, message in rejected
+                ImportProblem(table.name, None, f"line {line:,}", reason + (f" (column {column})" if column else ""))
+                for line, (reason, column) in rejected.items()
             ]
             raise InvalidEventsError(problems, f"correct {path}, or give its delimiter, quote and escape in the mapping.", path=str(path))
 
