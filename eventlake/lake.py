@@ -38,12 +38,14 @@ from eventlake.log.append import Terms, append, append_parts
 from eventlake.log.chain import Chain, Entry, create_chain, open_chain, read_again
 from eventlake.log.collect import OLDER_THAN, Garbage, collect
 from eventlake.log.compact import TARGET_BYTES, Compaction, compact
-from eventlake.log.duplicates import REFUSE, SKIP, check_choice, each_once
+from eventlake.log.duplicates import REFUSE, SKIP, check_choice, each_once, known_problems
 from eventlake.log.expectations import check_kinds
 from eventlake.log.fold import keep_folded
 from eventlake.log.group import Member, commit_group
-from eventlake.log.intake import checked_batch, parts_of
+from eventlake.log.intake import checked_batch, parts_of, place
+from eventlake.log.known_ids import known
 from eventlake.log.meaning import payload_problems
+from eventlake.log.positions import next_position
 from eventlake.log.receipt import Receipt
 from eventlake.log.register import register
 from eventlake.log.settle import settle
@@ -175,9 +177,9 @@ class Lake:
         return receipt
 
     def check(self, events: Any) -> list[Problem]:
-        """Says what ``append`` would refuse of a batch for what it is: the event rules and the registered schemas. Appends nothing.
+        """Says what ``append`` would refuse of a batch: the event rules, the registered schemas, ids that are known. Appends nothing.
 
-        What depends on the events that stand before it is not looked at: ids that the lake knows, what is corrected, expectations.
+        Not looked at is whether a correction follows what it corrects: that may be in a batch before this one.
 
         Args:
             events: What ``append`` takes.
@@ -188,14 +190,21 @@ class Lake:
         Raises:
             InvalidInputError: ``events`` is nothing that holds events.
         """
-        # Said to be looked at once more, it is not encoded.
+        # A batch that may still lose rows is not encoded.
         try:
             batch = checked_batch(events, once=lambda batch: batch)
         except InvalidEventsError as error:
             return list(error.problems)
         with self._lock:
             self._chain.refresh()
-            return payload_problems(self._chain, batch)
+            problems = payload_problems(self._chain, batch) + known_problems(known(self._chain, batch, 0), batch) if batch.rows else []
+        return sorted(problems, key=place)
+
+    def next_position(self, producer: str) -> int | None:
+        """The position that a producer's next batch must have; None for one that has appended nothing and may begin anywhere."""
+        with self._lock:
+            self._chain.refresh()
+            return next_position(self._chain, producer)
 
     def writer(self, *, max_delay: float = 0.002, max_events: int = 10_000, max_pending: int = 100_000) -> Writer:
         """A writer whose commits many threads share: for services that append single events at a high rate.

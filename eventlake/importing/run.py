@@ -23,6 +23,10 @@ from eventlake.progress import task
 
 FIRST = 5
 """Events that a dry run shows."""
+_CHANGED = (
+    "the input or the mapping is not what this producer imported before: give another producer name for another input, "
+    "and leave out what is in the lake already."
+)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -33,7 +37,7 @@ class Import:
         producer: The stream whose positions 0, 1, 2 … its batches have.
         events: How many events the input holds; those of rows with problems are not counted.
         batches: Into how many batches they are cut.
-        appended: How many of the events were not in the lake before.
+        appended: How many of them were not in the lake before: what was appended, or would be.
         checkpoint: The history that ends with the last batch; in a dry run, or where there are no events, the head's.
         dry_run: Whether nothing was to be appended.
         first: The first events as they would be appended: the columns of ``Lake.append``; at most 5.
@@ -67,11 +71,11 @@ class Import:
             )
             title = f"would append nothing: {counted(len(self.problems), 'problem')}"
             return Card(title, tuple(facts), ("table", "row", "field", "expected", "found"), rows)
-        if self.dry_run:
-            return Card(f"would append {counted(self.events, 'event')}", tuple(facts), *self._first_rows())
-        if self.events and not self.appended:
-            return Card(f"nothing appended: {counted(self.events, 'event')} in the lake already", tuple(facts))
         known = f", {self.events - self.appended:,} in the lake already" if self.appended < self.events else ""
+        if self.dry_run:
+            return Card(f"would append {counted(self.appended, 'event')}{known}", tuple(facts), *self._first_rows())
+        if known and not self.appended:
+            return Card(f"nothing appended: {counted(self.events, 'event')} in the lake already", tuple(facts))
         return Card(f"appended {counted(self.appended, 'event')}{known}", tuple(facts))
 
     def first_card(self) -> Card:
@@ -125,20 +129,25 @@ def import_file(
     """
     described, given = read_mapping(mapping), Path(path).expanduser()
     name = producer or described.producer or default_producer(described, given)
-    with staged_events(given, described) as (staged, total, problems):
-        if not problems:
-            _check_rules(lake, staged, total, problems)
-        first = pl.DataFrame(staged.batch(0, FIRST))
+    with staged_events(given, described) as (staged, problems):
+        total = staged.total
         batches = -(-total // described.batch_events)
+        delivered = lake.next_position(name) or 0
+        if not problems:
+            if delivered > batches:
+                message = f"{name} has appended {delivered:,} batches, and the input gives {batches:,}"
+                raise ConflictError(message, _CHANGED, expected=delivered, found=batches)
+            _check_rules(lake, staged, delivered, problems)
         if problems and not dry_run:
             raise InvalidEventsError(problems.all(), "correct the rows or the mapping; a dry run shows every problem.", path=str(given))
-        done = Import(name, total, batches, 0, lake.checkpoint, dry_run, first, problems.all())
+        fresh = max(total - delivered * described.batch_events, 0)
+        done = Import(name, total, batches, fresh, lake.checkpoint, dry_run, pl.DataFrame(staged.batch(0, FIRST)), problems.all())
         return done if dry_run else _append(lake, staged, done)
 
 
 @contextmanager
-def staged_events(given: Path, mapping: ImportMapping) -> Iterator[tuple[Staged, int, Problems]]:
-    """The events of an input in order, their number, and what is wrong with its rows; rows with problems are left out.
+def staged_events(given: Path, mapping: ImportMapping) -> Iterator[tuple[Staged, Problems]]:
+    """The events of an input in order, and what is wrong with its rows; rows with problems are left out.
 
     Raises:
         InvalidEventsError: Lines of a file are broken.
@@ -154,17 +163,17 @@ def staged_events(given: Path, mapping: ImportMapping) -> Iterator[tuple[Staged,
         for rules in mapping.events:
             for rows in tables.rows(rules):
                 staged.add(events_of(rows, rules, staged.keys, problems))
-        total = staged.arrange()
+        staged.arrange()
         staged.check(problems)
-        yield staged, total, problems
+        yield staged, problems
 
 
-def _check_rules(lake: Lake, staged: Staged, total: int, problems: Problems) -> None:
-    """Asks the event rules and the lake's schemas about every batch, before the first is appended."""
+def _check_rules(lake: Lake, staged: Staged, delivered: int, problems: Problems) -> None:
+    """Asks the event rules, the lake's schemas and its ids about every batch that it does not have, before the first is appended."""
     start = 0
-    with task("checking events", total) as advance:
-        for batch in staged.batches(total):
-            for problem in lake.check(batch):
+    with task("checking events", staged.total) as advance:
+        for number, batch in enumerate(staged.batches()):
+            for problem in lake.check(batch) if number >= delivered else []:
                 table, row = staged.place(start + (problem.row or 0))
                 problems.add(ImportProblem(table, None if problem.row is None else row, problem.field, problem.message, problem.found))
             start += batch.num_rows
@@ -174,16 +183,12 @@ def _check_rules(lake: Lake, staged: Staged, total: int, problems: Problems) -> 
 def _append(lake: Lake, staged: Staged, done: Import) -> Import:
     appended, checkpoint = 0, done.checkpoint
     with task("appending events", done.events) as advance:
-        for position, batch in enumerate(staged.batches(done.events)):
+        for position, batch in enumerate(staged.batches()):
             before = lake.watermark
             try:
                 receipt = lake.append(batch, producer=done.producer, position=position)
             except ConflictError as error:
-                hint = (
-                    "the input or the mapping is not what this producer imported before; give another producer name "
-                    "for another input, and leave out what is in the lake already."
-                )
-                raise ConflictError(error.message, hint, **error.facts) from error
+                raise ConflictError(error.message, _CHANGED, **error.facts) from error
             # A batch that was there before has its first receipt.
             appended += receipt.count if receipt.start >= before else 0
             checkpoint = receipt.checkpoint

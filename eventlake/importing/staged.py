@@ -22,12 +22,17 @@ class Staged:
     Args:
         connection: Of the import's database.
         mapping: Says the order.
+
+    Attributes:
+        keys: How many key columns the events have.
+        total: How many events there are, once they are arranged.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, mapping: ImportMapping) -> None:
         self._connection = connection
         self._mapping = mapping
         self.keys = max(len(block.order) for block in mapping.events)
+        self.total = 0
         self._key_names = [f"key{number}" for number in range(self.keys)]
         attributes = ", ".join(f"{name} {'BIGINT' if name == 'time' else 'VARCHAR'}" for name in ATTRIBUTES)
         keys = "".join(f", {name} VARCHAR" for name in self._key_names)
@@ -41,13 +46,13 @@ class Staged:
         self._connection.execute('INSERT INTO staged.made BY NAME FROM "more events"')
         self._connection.unregister("more events")
 
-    def arrange(self) -> int:
-        """Puts them in order, once all are there; gives their number."""
+    def arrange(self) -> None:
+        """Puts them in order, once all are there."""
         order = "row, block" if self._mapping.file_order else ", ".join(["time NULLS FIRST", "block", *self._key_names])
         # Rows of a table that was made in order are numbered in order.
         self._connection.execute(f"CREATE TABLE staged.events AS FROM staged.made ORDER BY {order}")
         self._connection.execute("DROP TABLE staged.made")
-        return int(self._connection.execute("SELECT count(*) FROM staged.events").fetchall()[0][0])
+        self.total = int(self._connection.execute("SELECT count(*) FROM staged.events").fetchall()[0][0])
 
     def check(self, problems: Problems) -> None:
         """Looks for what only all events together show: an order that is not total, ids that stand twice, a clock that steps back."""
@@ -76,10 +81,10 @@ class Staged:
             message = f"expected a total order, but by {by} nothing says which of this row and row {min(row, other):,} comes first"
             problems.add(ImportProblem(rules.table, max(row, other), f"order of [[events]] {block + 1}", message))
 
-    def batches(self, total: int) -> Iterator[pa.Table]:
+    def batches(self) -> Iterator[pa.Table]:
         """The events, ``batch_events`` a time, as ``Lake.append`` takes them; the same every time."""
         size = self._mapping.batch_events
-        for start in range(0, total, size):
+        for start in range(0, self.total, size):
             yield self.batch(start, start + size)
 
     def batch(self, start: int, stop: int) -> pa.Table:

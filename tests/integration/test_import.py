@@ -532,6 +532,20 @@ def test_a_changed_input_is_refused_under_the_same_producer(lake, loans):
     assert lake.watermark == 3
 
 
+def test_an_input_that_lost_batches_is_refused(lake, loans):
+    el.import_file(lake, loans, mapping(batch_events=1))
+    write(loans, LOANS.replace('11,1,2024-02-01T12:00:00.25,0.07,A,"says ""hi""\\ you"\n', ""))
+    with pytest.raises(ConflictError, match="has appended 3 batches, and the input gives 2"):
+        el.import_file(lake, loans, mapping(batch_events=1))
+
+
+def test_ids_that_the_lake_knows_are_found_before_anything_is_appended(lake, loans):
+    lake.append([{"id": "loan-11", "source": "bank", "type": "t"}])
+    with pytest.raises(InvalidEventsError, match=r"source, row 2, id: .source, id. is in the lake already"):
+        el.import_file(lake, loans, mapping(batch_events=1))
+    assert lake.watermark == 1
+
+
 def test_the_producer_is_named_by_the_call_the_mapping_or_the_input(lake, loans, tmp_path):
     assert el.import_file(lake, loans, mapping(), producer="mine", dry_run=True).producer == "mine"
     assert el.import_file(lake, loans, mapping(producer="theirs"), dry_run=True).producer == "theirs"
@@ -543,12 +557,13 @@ def test_the_producer_is_named_by_the_call_the_mapping_or_the_input(lake, loans,
 
 def test_a_dry_run_appends_nothing_and_shows_what_it_would(lake, loans):
     done = el.import_file(lake, loans, mapping(), dry_run=True)
-    assert (done.ok, done.events, done.appended, lake.watermark) == (True, 3, 0, 0)
+    assert (done.ok, done.events, done.appended, lake.watermark) == (True, 3, 3, 0)
     el.import_file(lake, loans, mapping())
     shown = events(lake).select(done.first.columns)
     assert done.first.equals(shown)
     assert done.card().title == "would append 3 events"
     assert "loan-9" in done._repr_html_()
+    assert el.import_file(lake, loans, mapping(), dry_run=True).card().title == "would append 0 events, 3 in the lake already"
 
 
 def test_check_says_what_append_would_refuse_and_appends_nothing(lake):
