@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from eventlake.core.attributes import ATTRIBUTES, REQUIRED
+from eventlake.importing.formats import shape_of
 from eventlake.importing.rules import (
     DISAMBIGUATION,
     UNIX,
@@ -50,12 +51,13 @@ def file_settings(settings: Settings, defaults: Table) -> Table:
         "".encode(encoding)
     except LookupError:
         raise settings.wrong(f"there is no encoding {encoding!r}") from None
+    quote = settings.character("quote", defaults.quote) if settings.any("quote") != "" else ""
     return replace(
         defaults,
         format=settings.choice("format", FORMATS, "csv") if "format" in settings else "",
         delimiter=settings.character("delimiter", defaults.delimiter),
-        quote=settings.character("quote", defaults.quote) if settings.any("quote") != "" else "",
-        escape=settings.character("escape", defaults.escape),
+        quote=quote,
+        escape=settings.character("escape", defaults.escape if "quote" not in settings else quote or '"'),
         encoding=encoding,
         columns=settings.texts("columns"),
         empty_is_null=settings.choice("empty", ("null", "text"), "null" if defaults.empty_is_null else "text") == "null",
@@ -128,7 +130,14 @@ def _time_rule(settings: Settings, value: Template, clock: Clock) -> Time:
         raise settings.wrong("years of two digits need a century", "give century = 1900 for the years 1900 to 1999.")
     if century is not None and (not short or century % 100 or century > 9900):  # noqa: PLR2004 - years have four digits
         raise settings.wrong(f"expected century as the first year of a century, for a format with %y, found {century}")
-    return Time(value, pattern, century, clock_of(settings, clock))
+    shape = None
+    if pattern is not None and pattern not in UNIX:
+        try:
+            shape = shape_of(pattern)
+        except ValueError as error:
+            message = f"format {pattern!r}: {error}"
+            raise settings.wrong(message) from None
+    return Time(value, pattern, shape, century, clock_of(settings, clock))
 
 
 def _value(settings: Settings, *, required: bool = True) -> Template:
@@ -157,6 +166,11 @@ def _field(where: str, name: str, value: Any, clock: Clock) -> Field:
     codes = settings.table("codes") if "codes" in settings else None
     if codes is not None and not all(isinstance(meaning, str) for meaning in codes.values()):
         raise settings.wrong(f"expected codes as a table of text, found {codes!r}")
+    separator, thousands = settings.character("decimal_separator", "."), settings.character("thousands", "")
+    if kind.name == "int64" and "decimal_separator" not in settings and thousands == ".":
+        separator = ","
+    if separator == thousands:
+        raise settings.wrong(f"expected decimal_separator and thousands to differ, found {separator!r} for both")
     found = _value(settings, required=settings.flag("required"))
     return Field(
         name=name,
@@ -166,8 +180,8 @@ def _field(where: str, name: str, value: Any, clock: Clock) -> Field:
         nulls=settings.texts("null"),
         required=settings.flag("required"),
         quoted=settings.flag("quoted"),
-        decimal_separator=settings.character("decimal_separator", "."),
-        thousands=settings.character("thousands", ""),
+        decimal_separator=separator,
+        thousands=thousands,
         time=_time_rule(settings, found, clock) if kind.name in {"timestamp", "date"} else None,
     )
 

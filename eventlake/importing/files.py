@@ -11,6 +11,7 @@ from typing import IO, Any
 import msgspec
 import pyarrow as pa
 
+from eventlake.columns.json_scan import scan_one
 from eventlake.errors import InvalidInputError, NotFoundError, StorageError
 from eventlake.importing.rules import Table
 
@@ -20,6 +21,8 @@ _SUFFIXES = {
     "ndjson": (".ndjson", ".jsonl"),
     "json": (".json",),
 }
+_DEPTH = 66
+"""Of a payload, in a row, in an array."""
 _CHUNK_ROWS = 50_000
 _CHUNK_CHARACTERS = 1 << 20
 
@@ -124,8 +127,9 @@ def _lines(table: Table, path: Path) -> Iterator[dict[str, msgspec.Raw]]:
         for number, line in enumerate(source, 1):
             if line.strip():
                 try:
+                    _check_json(line)
                     yield decode(line)
-                except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                except (msgspec.MsgspecError, ValueError) as error:
                     message = f"table {table.name}, line {number:,} of {path}: expected a JSON object ({error})"
                     raise InvalidInputError(message, path=str(path), line=number) from error
 
@@ -133,10 +137,18 @@ def _lines(table: Table, path: Path) -> Iterator[dict[str, msgspec.Raw]]:
 def _array(table: Table, path: Path) -> Iterable[dict[str, msgspec.Raw]]:
     with readable(table, path), _bytes(path) as source:
         try:
-            return msgspec.json.decode(source.read(), type=list[dict[str, msgspec.Raw]])
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            data = source.read()
+            _check_json(data)
+            return msgspec.json.decode(data, type=list[dict[str, msgspec.Raw]])
+        except (msgspec.MsgspecError, ValueError) as error:
             message = f"table {table.name}: expected {path} as a JSON array of objects ({error})"
             raise InvalidInputError(message, path=str(path)) from error
+
+
+def _check_json(data: bytes) -> None:
+    """Refuses what readers of JSON take differently, such as a key that stands twice."""
+    if reason := scan_one(data, limit=len(data), depth=_DEPTH):
+        raise ValueError(reason)
 
 
 def _text(raw: msgspec.Raw | None) -> str | None:

@@ -95,12 +95,14 @@ class Time:
     Attributes:
         value: A column alone keeps the type that it has; anything else is text.
         format: A strftime pattern, ``unix``, ``unix_ms`` or ``unix_us``; None for ISO 8601.
+        shape: The regular expression of texts of a strftime pattern; None for the others.
         century: The first year of the century that years of two digits are of; None where there are none.
         clock: For times without an offset.
     """
 
     value: Template
     format: str | None
+    shape: str | None
     century: int | None
     clock: Clock
 

@@ -64,7 +64,7 @@ def instants(values: pl.Series, rule: Time) -> tuple[pl.Series, list[Wrong]]:
         local, found = values.cast(_LOCAL), _none(values)
     elif isinstance(values.dtype, pl.Datetime):
         if values.dtype.time_unit == "ns":
-            wrong.append(_fine(values, values.dt.nanosecond() % 1_000 != 0))
+            wrong.append(_too_fine(values.dt.nanosecond() % 1_000 != 0))
         timed = values.cast(pl.Datetime("us", values.dtype.time_zone))
         if values.dtype.time_zone is not None:
             return _within(timed.to_physical(), wrong), wrong
@@ -107,8 +107,7 @@ def _none(values: pl.Series) -> pl.Series:
     return pl.repeat(None, len(values), dtype=pl.Int64, eager=True)
 
 
-def _fine(values: pl.Series, hit: pl.Series) -> Wrong:
-    del values
+def _too_fine(hit: pl.Series) -> Wrong:
     return Wrong(hit.fill_null(value=False), "expected microseconds at the finest")
 
 
@@ -120,13 +119,11 @@ def _local(values: pl.Series, rule: Time, wrong: list[Wrong]) -> tuple[pl.Series
     """Texts as local times, and as instants where they have an offset; each row in one of the two at most."""
     if rule.format is None:
         return _iso(values, wrong)
-    try:
-        parsed = values.str.strptime(pl.Datetime("us"), rule.format, strict=False)
-        finest = values.str.strptime(pl.Datetime("ns"), rule.format, strict=False) if "f" in rule.format else None
-    except pl.exceptions.PolarsError:
-        parsed, finest = pl.Series([None] * len(values), dtype=_LOCAL), None
+    shaped = values.set((~values.str.contains(rule.shape or "")).fill_null(value=False), None)
+    parsed = shaped.str.strptime(pl.Datetime("us"), rule.format, strict=False)
+    finest = shaped.str.strptime(pl.Datetime("ns"), rule.format, strict=False) if "%.f" in rule.format else None
     if finest is not None:
-        wrong.append(_fine(values, finest.dt.nanosecond() % 1_000 != 0))
+        wrong.append(_too_fine(finest.dt.nanosecond() % 1_000 != 0))
     zoned = isinstance(parsed.dtype, pl.Datetime) and parsed.dtype.time_zone is not None
     parsed = parsed.dt.replace_time_zone(None)
     if rule.century is not None:
@@ -147,7 +144,7 @@ def _iso(values: pl.Series, wrong: list[Wrong]) -> tuple[pl.Series, pl.Series]:
     parsed += frame["fraction"].str.pad_end(6, "0").str.slice(0, 6).cast(pl.Int64).cast(pl.Duration("us"))
     offset = _offset_us(zone)
     unreadable = values.is_not_null() & (parsed.is_null() | (zone.is_not_null() & offset.is_null()))
-    wrong.extend((Wrong(unreadable, _ISO_EXPECTED), _fine(values, ~unreadable & (fraction.str.len_bytes() > 6))))  # noqa: PLR2004 - microseconds
+    wrong.extend((Wrong(unreadable, _ISO_EXPECTED), _too_fine(~unreadable & (fraction.str.len_bytes() > 6))))  # noqa: PLR2004 - microseconds
     found = parsed.to_physical() - offset
     return parsed.set(offset.is_not_null() | unreadable, None), found.set(unreadable, None)
 

@@ -196,13 +196,17 @@ def test_the_rows_of_one_file_may_keep_their_order(lake, loans):
 
 
 def test_numbers_are_written_as_the_mapping_says(lake, tmp_path):
-    path = write(tmp_path / "n.csv", 'id;a;b;c\n1;"1.234.567,5";007;-0,00\n2;12,25;+5;-,5\n')
+    path = write(tmp_path / "n.csv", 'id;a;b;c\n1;"1.234.567,5";007;-0,00\n2;12,25;+5.000;-,5\n')
     comma = {"type": "decimal(12, 2)", "decimal_separator": ",", "thousands": "."}
-    data = {"a": {"column": "a", **comma}, "b": {"column": "b", "type": "int64", "quoted": True}, "c": {"column": "c", **comma}}
+    data = {
+        "a": {"column": "a", **comma},
+        "b": {"column": "b", "type": "int64", "quoted": True, "thousands": "."},
+        "c": {"column": "c", **comma},
+    }
     el.import_file(
         lake, path, {"source": "s", "csv": {"delimiter": ";"}, "events": [{"type": "t", "id": "{id}", "order": ["id"], "data": data}]}
     )
-    assert events(lake)["data"].to_list() == ['{"a":1234567.50,"b":"7","c":0.00}', '{"a":12.25,"b":"5","c":-0.50}']
+    assert events(lake)["data"].to_list() == ['{"a":1234567.50,"b":"7","c":0.00}', '{"a":12.25,"b":"5000","c":-0.50}']
 
 
 def test_keys_are_compared_by_what_they_mean(lake, tmp_path):
@@ -224,6 +228,19 @@ def test_files_without_a_header_line_and_in_other_encodings(lake, tmp_path):
         lake, tmp_path, {"source": "s", "tables": {"t": csv}, "events": [{"type": "t", "id": "{id}", "order": ["id"], "data": data}]}
     )
     assert events(lake)["data"].to_list() == ['{"town":"Plzeň","note":""}', '{"town":"","note":"x"}']
+
+
+@pytest.mark.parametrize(
+    ("text", "csv"),
+    [('id;x\n1;a"b\n', {"quote": ""}), ("id;x\n1;'a\"b'\n", {"quote": "'"}), ('id;x\n1;"a\\"b"\n', {"escape": "\\"})],
+    ids=["unquoted", "single quotes", "backslash"],
+)
+def test_quotes_and_escapes_are_as_the_mapping_says(lake, tmp_path, text, csv):
+    path = write(tmp_path / "q.csv", text)
+    el.import_file(
+        lake, path, {"source": "s", "csv": {"delimiter": ";", **csv}, "events": [{"type": "t", "id": "{id}", "data": {"x": "x"}}]}
+    )
+    assert json.loads(events(lake)["data"][0]) == {"x": 'a"b'}
 
 
 # Times
@@ -259,6 +276,13 @@ def test_a_local_time_needs_a_zone(lake, loans):
         ("000229", {"format": "%y%m%d", "century": 1900}, "a time of the format"),
         ("31.12.2024 14:05", {"format": "%d.%m.%Y %H:%M"}, "2024-12-31T14:05:00Z"),
         ("31.12.2024", {"format": "%d.%m.%Y %H:%M"}, "a time of the format"),
+        ("2024111", {"format": "%Y%m%d"}, "a time of the format"),
+        ("24-01-01", {"format": "%F"}, "a time of the format"),
+        ("2024-06-30 23:59:60", {"format": "%F %T"}, "a time of the format"),
+        ("1/5/2024 9:15 PM", {"format": "%-m/%-d/%Y %-I:%M %p"}, "2024-01-05T21:15:00Z"),
+        ("05-Jan-2024", {"format": "%d-%b-%Y"}, "2024-01-05T00:00:00Z"),
+        ("2024-01-01 10:00:00.5", {"format": "%F %T%.f"}, "2024-01-01T10:00:00.500000Z"),
+        ("2024-01-01 10:00:00.1234567", {"format": "%F %T%.f"}, "expected microseconds at the finest"),
         ("2024-01-01 10:00 +0200", {"format": "%Y-%m-%d %H:%M %z"}, "2024-01-01T08:00:00Z"),
         ("1700000000", {"format": "unix"}, "2023-11-14T22:13:20Z"),
         ("1700000000123", {"format": "unix_ms"}, "2023-11-14T22:13:20.123000Z"),
@@ -332,7 +356,9 @@ def test_every_problem_is_named_by_table_row_and_column(lake, tmp_path):
         ("1e999", {"type": "float64"}, "expected a finite number"),
         ("NaN", {"type": "float64"}, "expected a finite number"),
         ("1.5", {"type": "decimal(4, 1)", "decimal_separator": ";"}, "no digit lost"),
-        ("1.23.4", {"type": "decimal(9, 1)", "thousands": "."}, "no digit lost"),
+        ("1.23.4", {"type": "decimal(9, 1)", "thousands": ".", "decimal_separator": ","}, "no digit lost"),
+        ("1.23", {"type": "int64", "thousands": "."}, "expected int64"),
+        ("1.5", {"type": "decimal(9, 1)", "decimal_separator": ","}, "no digit lost"),
         (".", {"type": "decimal(4, 1)"}, "no digit lost"),
         ("1e2", {"type": "decimal(4, 1)"}, "no digit lost"),
         ("1;x", {"type": "json"}, "expected JSON text"),
@@ -422,12 +448,16 @@ def test_broken_lines_of_a_csv_file_are_named(lake, tmp_path):
         ({"event": {"time": None}, "recorded": "time"}, "recorded = 'time' needs a time"),
         ({"event": {"time": {"format": "%Y"}}}, "expected either column or template"),
         ({"event": {"time": {"column": "granted", "format": "%y%m%d"}}}, "years of two digits need a century"),
+        ({"event": {"time": {"column": "granted", "format": "%F %T %Z"}}}, "format '%F %T %Z': '%Z' cannot be read"),
+        ({"event": {"time": {"column": "granted", "format": "%H:%M"}}}, "it names no whole date"),
+        ({"event": {"time": {"column": "granted", "format": "%F %H"}}}, "it names no whole time of day"),
         ({"event": {"time": {"column": "granted", "century": 1900}}}, "for a format with %y"),
         ({"event": {"order": [{"column": "loan_id", "type": "float64"}]}}, "expected type as one of utf8, int64, date, timestamp, found"),
         ({"data": {"x": {"column": "note", "type": "decimal"}}}, "data.x: expected type as one of bool, .* found 'decimal'"),
         ({"data": {"x": {"column": "note", "type": "decimal(40, 2)"}}}, "at most 38 digits"),
         ({"data": {"x": {"column": "note", "quoted": True}}}, "quoted is for decimal, float64, int64, not for utf8"),
         ({"data": {"x": {"column": "note", "codes": {"A": 1}}}}, "expected codes as a table of text"),
+        ({"data": {"x": {"column": "note", "type": "decimal(9, 1)", "thousands": "."}}}, "decimal_separator and thousands to differ"),
         ({"data": {"x": 1}}, "expected a table of settings, found 1"),
     ],
     ids=str,
@@ -461,6 +491,8 @@ def test_files_that_are_not_there_are_named(lake, tmp_path, loans):
         ("t.bin", b"x", "the name of .* does not say what it holds"),
         ("t.parquet", b"PAR1", "cannot be read as parquet"),
         ("t.ndjson", b'{"a": 1}\n[2]\n', "line 2 of .*expected a JSON object"),
+        ("t.ndjson", b'{"a": 1, "a": 2}', "line 1 of .*expected a JSON object .*[Dd]uplicate"),
+        ("t.ndjson", b'{"a": "\xff"}', "line 1 of .*expected a JSON object"),
         ("t.json", b'{"a": 1}', "expected .* as a JSON array of objects"),
         ("t.ndjson", b"\n", "holds no rows"),
         ("t.csv", b"a,A\n1,2\n", "found a, A more than once|found A, a more than once"),
