@@ -139,7 +139,8 @@ def import_file(
                 raise ConflictError(message, _CHANGED, expected=delivered, found=batches)
             _check_rules(lake, staged, delivered, problems)
         if problems and not dry_run:
-            raise InvalidEventsError(problems.all(), "correct the rows or the mapping; a dry run shows every problem.", path=str(given))
+            hint = "correct the rows or the mapping; a dry run shows every problem."
+            raise InvalidEventsError(problems.all(), hint, within="input", path=str(given))
         fresh = max(total - delivered * described.batch_events, 0)
         done = Import(name, total, batches, fresh, lake.checkpoint, dry_run, pl.DataFrame(staged.batch(0, FIRST)), problems.all())
         return done if dry_run else _append(lake, staged, done)

@@ -113,7 +113,8 @@ class Tables:
                 ImportProblem(table.name, None, f"line {line:,}", reason + (f" (column {column})" if column else ""))
                 for line, (reason, column) in rejected.items()
             ]
-            raise InvalidEventsError(problems, f"correct {path}, or give its delimiter, quote and escape in the mapping.", path=str(path))
+            hint = f"correct {path}, or give its delimiter, quote and escape in the mapping."
+            raise InvalidEventsError(problems, hint, within="input", path=str(path))
 
     def _json(self, table: Table, path: Path, *, lines: bool) -> None:
         name = identifier(table.name)

@@ -72,6 +72,7 @@ def problems(lake, path, described):
     with pytest.raises(InvalidEventsError) as refused:
         el.import_file(lake, path, described)
     assert refused.value.problems == found.problems
+    assert "in the input, nothing was appended" in refused.value.message
     assert not found.ok
     assert lake.watermark == 0
     return [str(problem) for problem in found.problems]
