@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -19,6 +21,20 @@ loan_id,account,granted,amount,status,note
 10,1,2024-01-05,1200.50,A,first
 9,2,2024-01-05,80,B,
 11,1,2024-02-01T12:00:00.25,0.07,A,"says ""hi""\\ you"
+"""
+
+
+TOML = """
+source = "bank"
+zone = "Europe/Prague"
+producer = "bank"
+
+[[events]]
+type = "loan.granted"
+id = "loan-{loan_id}"
+time = "granted"
+order = ["loan_id"]
+data.amount = { column = "amount", type = "decimal(12, 2)" }
 """
 
 
@@ -51,6 +67,13 @@ def lake():
 @pytest.fixture
 def loans(tmp_path):
     return write(tmp_path / "loans.csv", LOANS)
+
+
+@pytest.fixture
+def folder(tmp_path, loans):
+    write(tmp_path / "m.toml", TOML)
+    el.create(tmp_path / "lake", "bank.example/loans")
+    return tmp_path
 
 
 def write(path, text):
@@ -547,6 +570,30 @@ def test_an_import_that_was_interrupted_goes_on_where_it_ended(lake, loans, monk
     assert events(lake).filter(pl.col("source") == "bank")["data"].equals(events(whole)["data"])
 
 
+KILLED = """
+import os, sys
+import eventlake as el
+append = el.Lake.append
+def dying(self, events, **more):
+    return append(self, events, **more) if more["position"] < 2 else os._exit(9)
+el.Lake.append = dying
+el.import_file(el.open(sys.argv[1]), sys.argv[2], sys.argv[3])
+"""
+
+
+def test_a_killed_import_gives_the_history_of_one_that_was_not(folder, loans):
+    (folder / "m.toml").write_text("batch_events = 1\n" + TOML, encoding="utf-8")
+    killed = subprocess.run([sys.executable, "-c", KILLED, folder / "lake", loans, folder / "m.toml"], check=False)
+    assert killed.returncode == 9
+    lake = el.open(folder / "lake")
+    assert lake.watermark == 2
+    assert el.import_file(lake, loans, folder / "m.toml").appended == 1
+    whole = el.create("memory://", "bank.example/loans")
+    el.import_file(whole, loans, folder / "m.toml")
+    assert lake.checkpoint == whole.checkpoint
+    assert lake.verify(deep=True).ok
+
+
 def test_an_import_that_is_repeated_appends_nothing(lake, loans):
     first = el.import_file(lake, loans, mapping(recorded="time", batch_events=2))
     lake.append([{"id": "later", "source": "other", "type": "t"}])
@@ -616,20 +663,6 @@ def test_check_says_what_append_would_refuse_and_appends_nothing(lake):
 # The command line
 
 
-TOML = """
-source = "bank"
-zone = "Europe/Prague"
-producer = "bank"
-
-[[events]]
-type = "loan.granted"
-id = "loan-{loan_id}"
-time = "granted"
-order = ["loan_id"]
-data.amount = { column = "amount", type = "decimal(12, 2)" }
-"""
-
-
 @pytest.fixture
 def run(capsys):
     def command(*arguments):
@@ -643,13 +676,6 @@ def run(capsys):
         return code, captured.out, captured.err
 
     return command
-
-
-@pytest.fixture
-def folder(tmp_path, loans):
-    write(tmp_path / "m.toml", TOML)
-    el.create(tmp_path / "lake", "bank.example/loans")
-    return tmp_path
 
 
 def test_the_command_imports_and_says_what_it_did(run, folder, loans):
