@@ -1,6 +1,5 @@
 """The tables and events of a mapping: settings to rules."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -95,7 +94,7 @@ def events_of_block(number: int, values: Any, top: Settings, clock: Clock, table
 
 def _recorded(top: Settings, settings: Settings, clock: Clock, time: Time | None) -> Time | None:
     value = top.any("recorded")
-    if value in {None, "now"} if not isinstance(value, Mapping) else False:
+    if value is None or value == "now":
         return None
     if value == "time":
         if time is None:

@@ -5,13 +5,11 @@ import json
 import polars as pl
 
 from eventlake.core.attributes import ATTRIBUTES
-from eventlake.importing.problems import Problems
+from eventlake.importing.problems import ROW, Problems
 from eventlake.importing.rules import Events, Field, Key, Time
 from eventlake.importing.times import Wrong, dates, instants
 from eventlake.importing.values import filled, integers, member, text_of
 
-ROW = "eventlake row"
-"""The column of a row's number; a name that no file is likely to have."""
 _DIGITS = 20
 _LOWEST = 1 << 63
 

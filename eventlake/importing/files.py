@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from eventlake.columns.json_scan import scan_one
 from eventlake.errors import InvalidInputError, NotFoundError, StorageError
+from eventlake.importing.problems import ROW
 from eventlake.importing.rules import Table
 
 _SUFFIXES = {
@@ -21,6 +22,8 @@ _SUFFIXES = {
     "ndjson": (".ndjson", ".jsonl"),
     "json": (".json",),
 }
+_TAKEN = frozenset({"rowid", ROW})
+"""Names of a row's number."""
 _DEPTH = 66
 """Of a payload, in a row, in an array."""
 _CHUNK_ROWS = 50_000
@@ -89,9 +92,9 @@ def check_names(table: Table, names: list[str]) -> None:
     """
     folded = [name.casefold() for name in names]
     doubled = sorted({name for name, plain in zip(names, folded, strict=True) if folded.count(plain) > 1})
-    if not names or "" in names or doubled or "rowid" in folded:
+    if not names or "" in names or doubled or not _TAKEN.isdisjoint(folded):
         found = f"{', '.join(doubled)} more than once" if doubled else f"the columns {names}"
-        message = f"table {table.name}: expected columns with names of their own, none of them rowid, found {found}"
+        message = f"table {table.name}: expected columns with names of their own, none of them {' or '.join(sorted(_TAKEN))}, found {found}"
         raise InvalidInputError(message, 'name the columns of a file without a header line by columns = ["…"].')
 
 

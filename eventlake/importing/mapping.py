@@ -74,6 +74,9 @@ def _mapping(name: str, values: Mapping[str, Any]) -> ImportMapping:
     )
     tables = tuple(table_of(key, value, defaults) for key, value in top.table("tables").items())
     tables = tables or (replace(defaults, name=SOURCE, file=""),)
+    names = [table.name.casefold() for table in tables]
+    if len(set(names)) < len(names):
+        raise top.wrong(f"expected tables whose names differ in more than case, found {', '.join(table.name for table in tables)}")
     blocks = top.items("events")
     if not blocks:
         raise top.wrong("expected at least one [[events]]")

@@ -7,8 +7,11 @@ from typing import Any
 import polars as pl
 
 from eventlake.columns.problems import shorten
+from eventlake.core.instants import MAX_US, MIN_US
 from eventlake.importing.times import Wrong
 
+ROW = "eventlake row"
+"""The column of a row's number; a name that no file is likely to have."""
 MOST_ALIKE = 100
 """Problems kept of one column and rule; the rest is counted."""
 
@@ -69,7 +72,7 @@ class Problems:
         """
         hits = wrong.rows.arg_true()
         for hit in hits[:MOST_ALIKE]:
-            self.add(ImportProblem(table, rows[hit], field, wrong.message, None if values is None else values[hit]))
+            self.add(ImportProblem(table, rows[hit], field, wrong.message, None if values is None else _shown(values, hit)))
         self._counts[table, field, wrong.message] += max(len(hits) - MOST_ALIKE, 0)
 
     def all(self) -> tuple[ImportProblem, ...]:
@@ -80,3 +83,10 @@ class Problems:
             if count > MOST_ALIKE
         ]
         return (*sorted(self._kept, key=lambda one: (one.table, -1 if one.row is None else one.row, one.field)), *more)
+
+
+def _shown(values: pl.Series, row: int) -> Any:
+    """A value; of times beyond Python's, the number that stands for it."""
+    step_us = {pl.Date: 86_400_000_000, pl.Datetime: 1}.get(values.dtype.base_type(), 0)
+    number = values.to_physical()[row] if step_us else None
+    return values[row] if number is None or MIN_US <= number * step_us <= MAX_US else number

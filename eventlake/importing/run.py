@@ -12,6 +12,7 @@ import polars as pl
 from eventlake.columns.problems import shorten
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
+from eventlake.core.delivery import Position
 from eventlake.errors import ConflictError, InvalidEventsError
 from eventlake.importing.events import events_of
 from eventlake.importing.mapping import ImportMapping, read_mapping
@@ -129,6 +130,7 @@ def import_file(
     """
     described, given = read_mapping(mapping), Path(path).expanduser()
     name = producer or described.producer or default_producer(described, given)
+    Position(name, 0)  # refuses a name that cannot be one
     with staged_events(given, described) as (staged, problems):
         total = staged.total
         batches = -(-total // described.batch_events)

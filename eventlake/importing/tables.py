@@ -14,13 +14,17 @@ import polars as pl
 
 from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError
 from eventlake.history.duckdb_sql import SAFE, identifier, normal_zone, quoted
-from eventlake.importing.events import ROW
 from eventlake.importing.files import as_utf8, check_names, csv_columns, format_of, json_rows, readable
-from eventlake.importing.problems import ImportProblem
+from eventlake.importing.problems import ROW, ImportProblem
 from eventlake.importing.rules import Events, Table
 from eventlake.progress import task
 
 _CHUNK_ROWS = 100_000
+_REJECTS = "eventlake_rejects"
+_TYPES = frozenset({
+    *("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"),
+    *("FLOAT", "DOUBLE", "DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE"),
+})  # fmt: skip
 
 
 @contextmanager
@@ -76,7 +80,7 @@ class Tables:
             elif kind == "parquet":
                 # A file's own name may hold what DuckDB takes for a pattern.
                 self._connection.execute(f"CREATE TABLE {identifier(table.name)} AS FROM read_parquet({quoted(_plain(path))})")
-                check_names(table, self.columns(table.name))
+                check_names(table, list(self.columns(table.name)))
             else:
                 self._json(table, path, lines=kind == "ndjson")
         except duckdb.Error as error:
@@ -94,6 +98,8 @@ class Tables:
             "escape": quoted(table.escape if table.quote else ""),
             "columns": f"{{{columns}}}",
             "store_rejects": "true",
+            "rejects_table": quoted(_REJECTS),
+            "rejects_scan": quoted(f"{_REJECTS}_scans"),
         }
         if not table.empty_is_null:
             options["force_not_null"] = f"[{', '.join(map(quoted, names))}]"
@@ -104,7 +110,7 @@ class Tables:
         self._connection.execute(f"CREATE TABLE {identifier(table.name)} AS FROM read_csv({source}, {settings})")
         rejected: dict[int, tuple[str, str | None]] = {}
         for line, reason, column in self._connection.execute(
-            "SELECT line, error_message, column_name FROM reject_errors ORDER BY line, column_idx"
+            f"FROM {identifier(_REJECTS)} SELECT line, error_message, column_name ORDER BY line, column_idx"
         ).fetchall():
             # A line that is too short is told for each of its missing columns.
             rejected.setdefault(line, (reason.partition("\n")[0], column))
@@ -141,27 +147,33 @@ class Tables:
                 message = f"table {table.name}: expected one SELECT as its query"
                 raise InvalidInputError(message, sql=text)
             self._connection.execute(f"CREATE TABLE {identifier(table.name)} AS {statements[0].query}")
+            check_names(table, list(self.columns(table.name)))
         except duckdb.Error as error:
             message = f"table {table.name}: DuckDB refused its query: {error}"
             raise InvalidInputError(
                 message, "a query reads the tables above it and files below getvariable('folder').", sql=text
             ) from error
 
-    def columns(self, table: str) -> list[str]:
-        """The names of a table's columns."""
-        return [str(row[0]) for row in self._connection.execute(f"DESCRIBE {identifier(table)}").fetchall()]
+    def columns(self, table: str) -> dict[str, str]:
+        """A table's columns, and DuckDB's names of their types."""
+        return {str(row[0]): str(row[1]) for row in self._connection.execute(f"DESCRIBE {identifier(table)}").fetchall()}
 
     def check_columns(self, rules: Events) -> None:
-        """Refuses columns that a table does not have.
+        """Refuses columns that a table does not have, or that have a type which is nothing for an event.
 
         Raises:
-            InvalidInputError: It names them, and those that there are.
+            InvalidInputError: It names them, and the columns that there are.
         """
         there = self.columns(rules.table)
+        where = f"mapping, [[events]] {rules.number + 1}: table {rules.table}"
         missing = [column for column in rules.columns if column not in there]
         if missing:
-            message = f"mapping, [[events]] {rules.number + 1}: table {rules.table} has no column {', '.join(map(repr, missing))}"
-            raise InvalidInputError(message, f"its columns are {', '.join(there)}.", columns=there)
+            message = f"{where} has no column {', '.join(map(repr, missing))}"
+            raise InvalidInputError(message, f"its columns are {', '.join(there)}.", columns=list(there))
+        odd = [f"{column} ({there[column]})" for column in rules.columns if _is_odd(there[column])]
+        if odd:
+            message = f"{where} has columns of types that no event can hold: {', '.join(odd)}"
+            raise InvalidInputError(message, "make text, numbers or times of them in a query of the mapping; to_json(…) gives JSON text.")
 
     def rows(self, rules: Events) -> Iterator[pl.DataFrame]:
         """The columns that the rules name, of the rows that they are about, with ``ROW``, in the table's order.
@@ -171,7 +183,12 @@ class Tables:
         """
         name = identifier(rules.table)
         total = int(self._connection.execute(f"FROM {name} SELECT count(*)").fetchall()[0][0])
-        columns = ", ".join([f"rowid AS {identifier(ROW)}", *map(identifier, rules.columns)])
+        kinds = self.columns(rules.table)
+        wanted = [
+            f"{identifier(column)}::VARCHAR AS {identifier(column)}" if _is_text(kinds[column]) else identifier(column)
+            for column in rules.columns
+        ]
+        columns = ", ".join([f"rowid AS {identifier(ROW)}", *wanted])
         condition = f"AND ({rules.where}\n)" if rules.where else ""
         with task(f"making events of {rules.table}", total) as advance:
             for start in range(0, total, _CHUNK_ROWS):
@@ -192,3 +209,11 @@ def _plain(path: Path) -> str:
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
+
+
+def _is_text(kind: str) -> bool:
+    return kind in {"VARCHAR", "UUID", "JSON"} or kind.startswith("ENUM(")
+
+
+def _is_odd(kind: str) -> bool:
+    return kind.endswith("]") or not (kind in _TYPES or _is_text(kind) or kind.startswith("DECIMAL("))

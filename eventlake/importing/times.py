@@ -16,7 +16,9 @@ _ISO = (
 )
 _ISO_EXPECTED = "expected an ISO 8601 date or time like 2026-01-31 or 2026-01-31T12:00:00+01:00"
 _LOCAL = pl.Datetime("us")
+_YEARS = "expected an instant in the years 1 to 9999 UTC"
 _MINUTE_US = 60_000_000
+_DAY_US = 24 * 60 * _MINUTE_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +63,14 @@ def instants(values: pl.Series, rule: Time) -> tuple[pl.Series, list[Wrong]]:
     if values.dtype == pl.String:
         local, found = _local(values, rule, wrong)
     elif values.dtype == pl.Date:
-        local, found = values.cast(_LOCAL), _none(values)
+        local, found = _in_range(values, _DAY_US, wrong).cast(_LOCAL), _none(values)
     elif isinstance(values.dtype, pl.Datetime):
         if values.dtype.time_unit == "ns":
             wrong.append(_too_fine(values.dt.nanosecond() % 1_000 != 0))
         timed = values.cast(pl.Datetime("us", values.dtype.time_zone))
         if values.dtype.time_zone is not None:
             return _within(timed.to_physical(), wrong), wrong
-        local, found = timed, _none(values)
+        local, found = _in_range(timed, 1, wrong), _none(values)
     else:
         wrong.append(Wrong(values.is_not_null(), f"expected text, dates or timestamps, found a column of {values.dtype}"))
         return _none(values), wrong
@@ -84,7 +86,8 @@ def dates(values: pl.Series, rule: Time) -> tuple[pl.Series, list[Wrong]]:
         local, found = _local(values, rule, wrong)
         zoned = found.is_not_null()
     elif values.dtype == pl.Date or (isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is None):
-        local, zoned = values.cast(_LOCAL), pl.repeat(value=False, n=len(values), eager=True)
+        step = _DAY_US if values.dtype == pl.Date else 1
+        local, zoned = _in_range(values, step, wrong).cast(_LOCAL), pl.repeat(value=False, n=len(values), eager=True)
     else:
         wrong.append(Wrong(values.is_not_null(), f"expected text or dates, found a column of {values.dtype}"))
         return pl.Series([None] * len(values), dtype=pl.String), wrong
@@ -101,6 +104,14 @@ def instant_text(found: pl.Series) -> pl.Series:
     whole = pl.col("fraction") == "000000"
     tail = pl.when(whole).then(pl.lit("Z")).otherwise(pl.concat_str(pl.lit("."), "fraction", pl.lit("Z")))
     return frame.select(pl.concat_str("text", tail).alias("text"))["text"]
+
+
+def _in_range(values: pl.Series, step_us: int, wrong: list[Wrong]) -> pl.Series:
+    """Without what lies beyond all calendars, such as an infinite date."""
+    ticks = values.to_physical()
+    outside = ((ticks < MIN_US // step_us) | (ticks > MAX_US // step_us)).fill_null(value=False)
+    wrong.append(Wrong(outside, _YEARS))
+    return values.set(outside, None)
 
 
 def _none(values: pl.Series) -> pl.Series:
@@ -206,5 +217,5 @@ def _spread(hits: pl.Series, rows: pl.Series) -> pl.Series:
 
 def _within(found: pl.Series, wrong: list[Wrong]) -> pl.Series:
     outside = ((found < MIN_US) | (found > MAX_US)).fill_null(value=False)
-    wrong.append(Wrong(outside, "expected an instant in the years 1 to 9999 UTC"))
+    wrong.append(Wrong(outside, _YEARS))
     return found.set(outside, None)

@@ -545,6 +545,34 @@ def test_queries_and_conditions_that_fail_say_so(lake, tmp_path, loans):
         el.import_file(lake, loans, mapping(event={"where": "stat = 1"}))
 
 
+def test_types_that_no_event_can_hold_are_refused_by_name(lake, tmp_path, loans):
+    tables = {"loan": {"file": "loans.csv"}}
+    tables["odd"] = {"query": "SELECT loan_id, [1] AS list, INTERVAL 1 DAY AS span, uuid() AS u, 'x'::ENUM ('x') AS e FROM loan"}
+    event = {"from": "odd", "type": "t", "id": "{loan_id}-{u}-{e}", "order": ["loan_id"]}
+    el.import_file(lake, tmp_path, {"source": "s", "tables": tables, "events": [event]})
+    assert all(name.endswith("-x") for name in events(lake)["id"])
+    with pytest.raises(InvalidInputError, match=r"types that no event can hold: list \(INTEGER\[\]\), span \(INTERVAL\)"):
+        el.import_file(lake, tmp_path, {"source": "s", "tables": tables, "events": [event | {"data": {"a": "list", "b": "span"}}]})
+
+
+@pytest.mark.parametrize("value", ["'infinity'::TIMESTAMP", "'-infinity'::TIMESTAMPTZ", "'infinity'::DATE", "DATE '10000-01-01'"])
+def test_times_beyond_the_calendar_are_problems(lake, tmp_path, loans, value):
+    tables = {"loan": {"file": "loans.csv"}, "odd": {"query": f"SELECT loan_id, {value} AS at FROM loan LIMIT 1"}}
+    event = {"from": "odd", "type": "t", "id": "{loan_id}", "time": "at"}
+    (line,) = problems(lake, tmp_path, {"source": "s", "zone": "Europe/Prague", "tables": tables, "events": [event]})
+    assert "expected an instant in the years 1 to 9999 UTC" in line
+
+
+def test_names_of_tables_and_columns_may_be_any(lake, tmp_path):
+    write(tmp_path / "x*[1].csv", 'id,"a""b",select\n1,2,3\n')
+    tables = {'reject "errors"': {"file": "x*[1].csv"}, "reject_errors": {"query": 'FROM "reject ""errors"""'}}
+    event = {"from": "reject_errors", "type": "t", "id": "{id}", "data": {"x": 'a"b', "y": "select"}}
+    el.import_file(lake, tmp_path, {"source": "s", "tables": tables, "events": [event]})
+    assert events(lake)["data"].to_list() == ['{"x":"2","y":"3"}']
+    with pytest.raises(InvalidInputError, match="differ in more than case"):
+        el.import_file(lake, tmp_path, {"source": "s", "tables": {name: {"file": "x*[1].csv"} for name in "aA"}, "events": [event]})
+
+
 # Again, and after a crash
 
 
