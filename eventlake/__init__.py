@@ -15,6 +15,7 @@ from eventlake.datasets.reproduce import Reproduction
 from eventlake.errors import EventlakeError
 from eventlake.history.report import Report
 from eventlake.history.snapshot import Snapshot
+from eventlake.importing.run import Import, import_file
 from eventlake.lake import Lake, create, open  # noqa: A004 - el.open reads well
 from eventlake.log.collect import Garbage
 from eventlake.log.compact import Compaction
@@ -35,6 +36,7 @@ __all__ = [
     "Field",
     "FieldType",
     "Garbage",
+    "Import",
     "InclusionProof",
     "Lake",
     "Projection",
@@ -47,6 +49,7 @@ __all__ = [
     "Version",
     "at_watermark",
     "create",
+    "import_file",
     "on_event",
     "open",
     "populated",
@@ -55,5 +58,5 @@ __all__ = [
     "read_definition",
 ]
 
-attach(Compaction, Dataset, Garbage, Lake, Proposal, Receipt, Report, Reproduction, Snapshot, Version)
+attach(Compaction, Dataset, Garbage, Import, Lake, Proposal, Receipt, Report, Reproduction, Snapshot, Version)
 install()

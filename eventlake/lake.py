@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import polars as pl
 
+from eventlake.columns.problems import Problem
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.dataset import Parameter
@@ -26,7 +27,7 @@ from eventlake.datasets.definition import Definition
 from eventlake.datasets.lock import check_buildable, pinned_by
 from eventlake.datasets.reproduce import Reproduction, reproduce
 from eventlake.datasets.verify import verify_lake
-from eventlake.errors import EventlakeError
+from eventlake.errors import EventlakeError, InvalidEventsError
 from eventlake.history.follow import follow
 from eventlake.history.infer import infer_schema
 from eventlake.history.proofs import prove_consistency, prove_inclusion
@@ -37,11 +38,14 @@ from eventlake.log.append import Terms, append, append_parts
 from eventlake.log.chain import Chain, Entry, create_chain, open_chain, read_again
 from eventlake.log.collect import OLDER_THAN, Garbage, collect
 from eventlake.log.compact import TARGET_BYTES, Compaction, compact
-from eventlake.log.duplicates import REFUSE, SKIP, check_choice, each_once
+from eventlake.log.duplicates import REFUSE, SKIP, check_choice, each_once, known_problems
 from eventlake.log.expectations import check_kinds
 from eventlake.log.fold import keep_folded
 from eventlake.log.group import Member, commit_group
-from eventlake.log.intake import checked_batch, parts_of
+from eventlake.log.intake import checked_batch, parts_of, place
+from eventlake.log.known_ids import known
+from eventlake.log.meaning import payload_problems
+from eventlake.log.positions import next_position
 from eventlake.log.receipt import Receipt
 from eventlake.log.register import register
 from eventlake.log.settle import settle
@@ -172,6 +176,36 @@ class Lake:
             receipt = append(self._chain, batch, _now(), terms)
             keep_folded(self._chain)
         return receipt
+
+    def check(self, events: Any) -> list[Problem]:
+        """Says what ``append`` would refuse of a batch: the event rules, the registered schemas, ids that are known. Appends nothing.
+
+        Not looked at is whether a correction follows what it corrects: that may be in a batch before this one.
+
+        Args:
+            events: What ``append`` takes.
+
+        Returns:
+            Every problem, by row and field; empty where there is none.
+
+        Raises:
+            InvalidInputError: ``events`` is nothing that holds events.
+        """
+        # A batch that may still lose rows is not encoded.
+        try:
+            batch = checked_batch(events, once=lambda batch: batch)
+        except InvalidEventsError as error:
+            return list(error.problems)
+        with self._lock:
+            self._chain.refresh()
+            problems = payload_problems(self._chain, batch) + known_problems(known(self._chain, batch, 0), batch) if batch.rows else []
+        return sorted(problems, key=place)
+
+    def next_position(self, producer: str) -> int | None:
+        """The position that a producer's next batch must have; None for one that has appended nothing and may begin anywhere."""
+        with self._lock:
+            self._chain.refresh()
+            return next_position(self._chain, producer)
 
     def writer(self, *, max_delay: float = 0.002, max_events: int = 10_000, max_pending: int = 100_000) -> Writer:
         """A writer whose commits many threads share: for services that append single events at a high rate.

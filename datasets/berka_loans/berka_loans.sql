@@ -9,12 +9,12 @@
 -- Cutoff: midnight UTC of the day of the grant, exclusive. The data has dates only, so a transaction on that day may
 -- have come after the loan; it is left out. Windows are [grant - n days, grant). An empty window counts 0 and sums 0;
 -- min, max, mean and last are null there. Where the last day before the grant has several transactions, the last
--- balance is that of the highest sequence. recorded_at is not read: events.sql sets it to time, so that what had happened
+-- balance is that of the highest sequence. recorded_at is not read: mapping.toml sets it to time, so that what had happened
 -- before the grant was also recorded before it.
 --
 -- The label, overdue, comes from loan.status_reported of 1998-12-31 and so lies after every cutoff by construction. It
 -- is also as of that day: a loan that is running then may still go overdue. The owner's and the district's attributes
--- are undated (see events.sql); the district's figures named after 1995 and 1996 are not used, because for the loans of
+-- are undated (see mapping.toml); the district's figures named after 1995 and 1996 are not used, because for the loans of
 -- 1993-94 they lie after the cutoff for certain.
 --
 -- Exact: integers, decimals, dates and booleans all the way; a float only in the last step, one division of an integer

@@ -16,6 +16,7 @@ from eventlake.datasets.reproduce import Reproduction
 from eventlake.demo.run import DemoResult
 from eventlake.history.report import Report
 from eventlake.history.snapshot import Snapshot
+from eventlake.importing.run import Import
 from eventlake.lake import Lake
 from eventlake.log.chain import Entry
 from eventlake.log.collect import Garbage
@@ -43,6 +44,22 @@ def receipt(value: Receipt) -> dict[str, Any]:
         "recorded_at": recorded_at,
         "skipped": value.skipped,
     }
+
+
+def imported(value: Import) -> dict[str, Any]:
+    """What an import did, or would do."""
+    document = {
+        "producer": value.producer,
+        "events": value.events,
+        "batches": value.batches,
+        "appended": value.appended,
+        "checkpoint": str(value.checkpoint),
+        "dry_run": value.dry_run,
+    }
+    if value.dry_run:
+        document["first"] = list(event_lines(value.first))
+        document["problems"] = [asdict(problem) for problem in value.problems]
+    return document
 
 
 def schema(value: Version) -> dict[str, Any]:
@@ -186,7 +203,7 @@ def event_lines(events: pl.DataFrame) -> Iterator[str]:
     """Events as CloudEvents in JSON, one a line, as ``append`` takes them; payloads stand as given, but for line breaks between tokens."""
     for event in events.iter_rows(named=True):
         data = event.pop("data")
-        del event["sequence"]
+        event.pop("sequence", None)
         members = {_CLOUDEVENTS.get(name, name): value for name, value in event.items() if value is not None}
         members |= {name: format_instant(micros(members[name])) for name in ("time", "recordedat") if name in members}
         if "extensions" in members:

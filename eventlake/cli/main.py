@@ -17,6 +17,7 @@ from eventlake.datasets.lock import Lock, check_lockable
 from eventlake.datasets.verify import verify_lake
 from eventlake.demo.run import run_demo
 from eventlake.errors import EventlakeError, InvalidEventsError, InvalidInputError, StorageError
+from eventlake.importing.run import import_file
 from eventlake.log.duplicates import REFUSE, SKIP
 from eventlake.storage import from_uri
 
@@ -88,6 +89,29 @@ def append(
             error.facts["file"] = file
             raise
         output.show(receipt.card(), documents.receipt(receipt), as_json=as_json)
+
+
+@app.command("import")
+def import_(
+    lake: LakeArgument,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A CSV, Parquet, NDJSON or JSON file, or the folder of the mapping's files.")
+    ],
+    mapping: Annotated[Path, typer.Option("--map", metavar="MAPPING", help="A TOML file that says what events the rows are.")],
+    *,
+    producer: Annotated[str | None, typer.Option(help="The stream that the batches are of. Default: the mapping's.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the first events and every problem; append nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Append the rows of tables as events, as a mapping says; run it again to take up one that was interrupted."""
+    opened = lakes.open(lake)
+    with output.progress():
+        done = import_file(opened, file, mapping, producer=producer, dry_run=dry_run)
+    if not as_json and not done.ok and done.first.height:
+        output.draw(done.first_card())
+    output.show(done.card(), documents.imported(done), as_json=as_json)
+    if not done.ok:
+        raise typer.Exit(output.REFUSED)
 
 
 @app.command()

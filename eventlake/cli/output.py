@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -51,7 +52,7 @@ def report(error: EventlakeError, *, as_json: bool) -> int:
         facts = {name: str(value) for name, value in error.facts.items()}
         document: dict[str, Any] = {"error": error.kind, "message": error.message, "hint": error.hint, "facts": facts}
         if isinstance(error, InvalidEventsError):
-            document["problems"] = [{"row": p.row, "field": p.field, "message": p.message, "found": p.found} for p in error.problems]
+            document["problems"] = [asdict(problem) for problem in error.problems]
         sys.stderr.write(json.dumps(document, default=str) + "\n")
     else:
         where = f"{error.facts['file']}: " if isinstance(error, InvalidEventsError) and "file" in error.facts else ""

@@ -16,7 +16,7 @@ import eventlake as el
 from eventlake.cli.main import app, main
 from tests.dataset_fixtures import POLARS_TOTALS, definition, events, make_lake
 
-COMMANDS = ["init", "append", "log", "show", "verify", "compact", "gc", "build", "reproduce", "datasets", "demo"]
+COMMANDS = ["init", "append", "import", "log", "show", "verify", "compact", "gc", "build", "reproduce", "datasets", "demo"]
 HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -84,7 +84,7 @@ def process(*arguments, environment=None, stdin=b""):
 
 
 def test_the_commands_are_these():
-    assert [command.callback.__name__ for command in app.registered_commands] == COMMANDS
+    assert [command.name or command.callback.__name__ for command in app.registered_commands] == COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -99,7 +99,7 @@ def test_every_command_its_arguments_and_its_options_have_help(run, command):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_says_what_it_does(command):
-    (found,) = [each for each in app.registered_commands if each.callback.__name__ == command]
+    (found,) = [each for each in app.registered_commands if (each.name or each.callback.__name__) == command]
     assert found.callback.__doc__.strip().endswith(".")
 
 
@@ -110,6 +110,8 @@ def test_every_command_says_what_it_does(command):
         ["init"],
         ["init", "x"],
         ["append", "x"],
+        ["import", "x"],
+        ["import", "x", "y"],
         ["log"],
         ["log", "x", "--limit", "many"],
         ["show"],

@@ -57,6 +57,7 @@ def test_producers_do_not_mind_each_other_nor_batches_without_one(lake):
     lake.append(batch("d"), producer="p", position=2)
     assert lake.watermark == 12
     assert next_position(el.open(lake._chain.storage)._chain, "q") == 501
+    assert (lake.next_position("p"), lake.next_position("q"), lake.next_position("r")) == (3, 501, None)
     assert lake.verify(deep=True).ok
 
 

@@ -1,0 +1,123 @@
+"""Rows of a table to events: attributes, instants, payloads, keys; and what keeps rows from being events."""
+
+import json
+
+import polars as pl
+
+from eventlake.core.attributes import ATTRIBUTES
+from eventlake.importing.problems import ROW, Problems
+from eventlake.importing.rules import Events, Field, Key, Time
+from eventlake.importing.times import Wrong, dates, instants
+from eventlake.importing.values import filled, integers, member, text_of
+
+_DIGITS = 20
+_LOWEST = 1 << 63
+
+
+def events_of(frame: pl.DataFrame, rules: Events, keys: int, problems: Problems) -> pl.DataFrame:
+    """The events of some rows; rows with a problem give none.
+
+    Args:
+        frame: The columns that the rules name, in whatever types the table has, and ``ROW``.
+        rules: What events the rows are.
+        keys: How many key columns the result has; those that the rules do not fill are null.
+        problems: Where problems go.
+
+    Returns:
+        ``block``, ``row``, ``time`` and ``recorded_at`` (int64 microseconds), the other attributes as text, ``key0`` … in the order of
+        the rows; keys are text whose bytes sort as the values do.
+    """
+    made = _Made(frame, rules, problems)
+    columns = {
+        "block": pl.repeat(rules.number, frame.height, dtype=pl.Int32, eager=True),
+        "row": frame[ROW],
+        "time": made.instant("time", rules.time),
+        "recorded_at": made.instant("recorded_at", rules.recorded) if rules.recorded is not rules.time else None,
+    }
+    if rules.recorded is rules.time:
+        columns["recorded_at"] = columns["time"] if rules.time is not None else None
+    columns |= {name: made.attribute(name) for name in ATTRIBUTES if name not in {"time", "data", "extensions"}}
+    columns |= {"extensions": made.members("extensions", rules.extensions), "data": made.members("data", rules.data)}
+    columns |= {f"key{number}": made.key(rules.order[number]) if number < len(rules.order) else None for number in range(keys)}
+    instant = {"time", "recorded_at"}
+    series = [
+        (pl.repeat(None, frame.height, dtype=pl.Int64 if name in instant else pl.String, eager=True) if column is None else column).alias(
+            name
+        )
+        for name, column in columns.items()
+    ]
+    return pl.DataFrame(series).filter(~made.bad)
+
+
+class _Made:
+    """What was made of some rows so far, and which of them are of no use."""
+
+    def __init__(self, frame: pl.DataFrame, rules: Events, problems: Problems) -> None:
+        self._frame = frame
+        self._rules = rules
+        self._problems = problems
+        self.bad = pl.repeat(value=False, n=frame.height, eager=True)
+
+    def _note(self, field: str, wrong: list[Wrong], values: pl.Series | None) -> None:
+        for one in wrong:
+            if one.rows.any():
+                self.bad |= one.rows
+                self._problems.add_rows(self._rules.table, field, one, self._frame[ROW], values)
+
+    def attribute(self, name: str) -> pl.Series | None:
+        template = self._rules.attributes.get(name)
+        if template is None:
+            return None
+        text, wrong, blamed = filled(self._frame, template)
+        for one, column in zip(wrong, blamed, strict=True):
+            self._note(f"{name} (column {column})", [one], self._frame[column])
+        return text
+
+    def instant(self, name: str, rule: Time | None) -> pl.Series | None:
+        if rule is None:
+            return None
+        values, field = self._values(name, rule.value.columns, rule)
+        found, wrong = instants(values, rule)
+        self._note(field, [*wrong, Wrong(values.is_null(), "expected a time, the row has none")], values)
+        return found
+
+    def members(self, name: str, fields: tuple[Field, ...]) -> pl.Series | None:
+        """The JSON object of some fields, those without a value left out; None where there are no fields."""
+        if not fields:
+            return None
+        parts = []
+        for field in fields:
+            values, where = self._values(f"{name}.{field.name}", field.value.columns, field)
+            written, wrong = member(values, field)
+            self._note(where, wrong, values)
+            parts.append((f",{json.dumps(field.name, ensure_ascii=False)}:", written))
+        frame = pl.DataFrame([written.alias(str(number)) for number, (_, written) in enumerate(parts)])
+        named = [pl.concat_str(pl.lit(label), pl.col(str(number))) for number, (label, _) in enumerate(parts)]
+        joined = pl.concat_str(named, ignore_nulls=True).str.strip_prefix(",")
+        return frame.select(pl.concat_str(pl.lit("{"), joined, pl.lit("}")).alias("text"))["text"]
+
+    def key(self, key: Key) -> pl.Series:
+        """Text whose bytes sort as the column's values do."""
+        values, kind = self._frame[key.column], key.kind.name
+        wrong: list[Wrong]
+        if kind == "utf8":
+            text, wrong = text_of(values)
+        elif kind == "date":
+            text, wrong = dates(values, key.time)
+        else:
+            numbers, wrong = integers(values) if kind == "int64" else instants(values, key.time)
+            # From 0 on, with as many digits as the largest: as text they sort like numbers.
+            above = pl.col("number").cast(pl.Int128) + pl.lit(_LOWEST, pl.Int128)
+            text = numbers.alias("number").to_frame().select(above.cast(pl.String).str.zfill(_DIGITS))["number"]
+        wrong.append(Wrong(values.is_null(), "expected a value to order by, the row has none"))
+        self._note(f"order (column {key.column})", wrong, values)
+        return text
+
+    def _values(self, name: str, columns: tuple[str, ...], rule: Time | Field) -> tuple[pl.Series, str]:
+        """A column as it is, or a template's text; and how messages call it."""
+        if rule.value.parts == (("", *columns),):
+            return self._frame[columns[0]], f"{name} (column {columns[0]})"
+        text, wrong, blamed = filled(self._frame, rule.value)
+        for one, column in zip(wrong, blamed, strict=True):
+            self._note(f"{name} (column {column})", [one], self._frame[column])
+        return text, name

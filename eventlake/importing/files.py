@@ -1,0 +1,174 @@
+"""Files that DuckDB does not read exactly enough by itself: CSV headers and encodings, and JSON numbers, which it takes through doubles."""
+
+import csv
+import gzip
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+import pyarrow as pa
+
+from eventlake.columns.json_scan import scan_one
+from eventlake.errors import InvalidInputError, NotFoundError, StorageError
+from eventlake.importing.problems import ROW
+from eventlake.importing.rules import Table
+
+_SUFFIXES = {
+    "csv": (".csv", ".tsv", ".txt", ".asc", ".dat"),
+    "parquet": (".parquet", ".pq"),
+    "ndjson": (".ndjson", ".jsonl"),
+    "json": (".json",),
+}
+_TAKEN = frozenset({"rowid", ROW})
+"""Names of a row's number."""
+_DEPTH = 66
+"""Of a payload, in a row, in an array."""
+_CHUNK_ROWS = 50_000
+_CHUNK_CHARACTERS = 1 << 20
+
+
+def format_of(table: Table, path: Path) -> str:
+    """How a file is read.
+
+    Raises:
+        InvalidInputError: Its name does not say, and neither does the mapping.
+    """
+    if table.format:
+        return table.format
+    suffix = Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix
+    for name, suffixes in _SUFFIXES.items():
+        if suffix.lower() in suffixes:
+            return name
+    message = f"table {table.name}: the name of {path} does not say what it holds"
+    raise InvalidInputError(message, f"give format as one of {', '.join(_SUFFIXES)}.", path=str(path))
+
+
+@contextmanager
+def readable(table: Table, path: Path) -> Iterator[None]:
+    """Turns what can go wrong with a file into the library's errors."""
+    try:
+        yield
+    except FileNotFoundError:
+        message = f"table {table.name}: there is no file {path}"
+        raise NotFoundError(message, "files are relative to the folder that is imported.", path=str(path)) from None
+    except UnicodeDecodeError as error:
+        message = f"table {table.name}: {path} is not {table.encoding}: {error.reason} at byte {error.start:,} of a part"
+        raise InvalidInputError(message, 'give its encoding, such as encoding = "cp1250".', path=str(path)) from error
+    except gzip.BadGzipFile as error:
+        message = f"table {table.name}: {path} cannot be read: {error}"
+        raise InvalidInputError(message, path=str(path)) from error
+    except OSError as error:
+        message = f"table {table.name}: {path} cannot be read: {error.strerror or error}"
+        raise StorageError(message, path=str(path)) from error
+
+
+def csv_columns(table: Table, path: Path) -> list[str]:
+    """The names of a CSV file's columns, from its first line or from the mapping.
+
+    Raises:
+        InvalidInputError: There is no first line, or a name is empty or there twice; names know no case.
+    """
+    names = list(table.columns)
+    if not names:
+        with readable(table, path), _opened(path, table.encoding) as lines:
+            escape = None if table.escape == table.quote else table.escape
+            if table.quote:
+                reader = csv.reader(lines, delimiter=table.delimiter, quotechar=table.quote, escapechar=escape)
+            else:
+                reader = csv.reader(lines, delimiter=table.delimiter, quoting=csv.QUOTE_NONE)
+            names = next(reader, [])
+    check_names(table, names)
+    return names
+
+
+def check_names(table: Table, names: list[str]) -> None:
+    """Refuses names that no query could tell apart.
+
+    Raises:
+        InvalidInputError: As said.
+    """
+    folded = [name.casefold() for name in names]
+    doubled = sorted({name for name, plain in zip(names, folded, strict=True) if folded.count(plain) > 1})
+    if not names or "" in names or doubled or not _TAKEN.isdisjoint(folded):
+        found = f"{', '.join(doubled)} more than once" if doubled else f"the columns {names}"
+        message = f"table {table.name}: expected columns with names of their own, none of them {' or '.join(sorted(_TAKEN))}, found {found}"
+        raise InvalidInputError(message, 'name the columns of a file without a header line by columns = ["…"].')
+
+
+def as_utf8(table: Table, path: Path, scratch: Path) -> Path:
+    """A CSV file in UTF-8: itself, or a copy of one in another encoding."""
+    if table.encoding.lower().replace("_", "-") in {"utf-8", "utf8", "ascii"}:
+        return path
+    copy = scratch / f"{table.name.encode().hex()}.csv"
+    with readable(table, path), _opened(path, table.encoding) as source, copy.open("w", encoding="utf-8", newline="") as target:
+        while part := source.read(_CHUNK_CHARACTERS):
+            target.write(part)
+    return copy
+
+
+def json_rows(table: Table, path: Path, *, lines: bool) -> Iterator[pa.Table]:
+    """JSON objects as columns of text: texts as they are, everything else as its JSON text, digit by digit.
+
+    Raises:
+        InvalidInputError: Something else than objects; the line is named.
+    """
+    rows = _lines(table, path) if lines else iter(_array(table, path))
+    while chunk := list(islice(rows, _CHUNK_ROWS)):
+        names = dict.fromkeys(name for row in chunk for name in row)
+        check_names(table, list(names) or ["none"])
+        yield pa.table(
+            {name: pa.array([_text(row.get(name)) for row in chunk], pa.string()) for name in names} or {"none": [None] * len(chunk)}
+        )
+
+
+def _lines(table: Table, path: Path) -> Iterator[dict[str, msgspec.Raw]]:
+    decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+    with readable(table, path), _bytes(path) as source:
+        for number, line in enumerate(source, 1):
+            if line.strip():
+                try:
+                    _check_json(line)
+                    yield decode(line)
+                except (msgspec.MsgspecError, ValueError) as error:
+                    message = f"table {table.name}, line {number:,} of {path}: expected a JSON object ({error})"
+                    raise InvalidInputError(message, path=str(path), line=number) from error
+
+
+def _array(table: Table, path: Path) -> Iterable[dict[str, msgspec.Raw]]:
+    with readable(table, path), _bytes(path) as source:
+        try:
+            data = source.read()
+            _check_json(data)
+            return msgspec.json.decode(data, type=list[dict[str, msgspec.Raw]])
+        except (msgspec.MsgspecError, ValueError) as error:
+            message = f"table {table.name}: expected {path} as a JSON array of objects ({error})"
+            raise InvalidInputError(message, path=str(path)) from error
+
+
+def _check_json(data: bytes) -> None:
+    """Refuses what readers of JSON take differently, such as a key that stands twice."""
+    if reason := scan_one(data, limit=len(data), depth=_DEPTH):
+        raise ValueError(reason)
+
+
+def _text(raw: msgspec.Raw | None) -> str | None:
+    if raw is None:
+        return None
+    data = bytes(raw)
+    if data.startswith(b'"'):
+        return str(msgspec.json.decode(data, type=str))
+    return None if data == b"null" else data.decode("utf-8")
+
+
+def _opened(path: Path, encoding: str) -> IO[str]:
+    encoding = "utf-8-sig" if encoding.lower() in {"utf-8", "utf8"} else encoding
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, "rt", encoding=encoding, newline="")
+    return path.open(encoding=encoding, newline="")
+
+
+def _bytes(path: Path) -> Any:
+    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")

@@ -1,0 +1,97 @@
+"""The mapping file: TOML, or a dict of the same shape, to rules; every setting is checked, none is guessed."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from eventlake.errors import InvalidInputError, NotFoundError, StorageError
+from eventlake.importing.blocks import CLOCK, FILE, clock_of, events_of_block, file_settings, table_of
+from eventlake.importing.rules import ERROR, Clock, Events, Table
+from eventlake.importing.settings import Settings
+
+SOURCE = "source"
+"""The name of the one table of a mapping that names none."""
+BATCH_EVENTS = 100_000
+"""Events a batch where the mapping does not say. Batches are what a producer's positions name: another number here would make every
+unfinished import of an earlier version a conflict."""
+
+_TOP = ("source", "producer", "recorded", "order", "batch_events", *CLOCK, "csv", "tables", "events")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportMapping:
+    """What a mapping says.
+
+    Attributes:
+        name: The file's, without its suffix; ``mapping`` for a dict.
+        producer: The stream's name; None to make one of the first source, the mapping's and the input's name.
+        file_order: Whether rows keep the order of their one file; else events go by time, block and keys.
+        batch_events: Events a batch.
+        tables: In the order in which they are made.
+        events: At least one.
+    """
+
+    name: str
+    producer: str | None
+    file_order: bool
+    batch_events: int
+    tables: tuple[Table, ...]
+    events: tuple[Events, ...]
+
+
+def read_mapping(mapping: str | os.PathLike[str] | Mapping[str, Any]) -> ImportMapping:
+    """Reads and checks a mapping.
+
+    Raises:
+        NotFoundError: There is no such file.
+        StorageError: It cannot be read.
+        InvalidInputError: It is not TOML, or a setting is unknown, missing or of the wrong kind; the message names it.
+    """
+    if isinstance(mapping, Mapping):
+        return _mapping("mapping", mapping)
+    path = Path(mapping).expanduser()
+    try:
+        return _mapping(path.stem, tomllib.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        message = f"there is no mapping {path}"
+        raise NotFoundError(message, path=str(path)) from None
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror}"
+        raise StorageError(message, path=str(path)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        message = f"{path} is not TOML: {error}"
+        raise InvalidInputError(message, path=str(path)) from error
+
+
+def _mapping(name: str, values: Mapping[str, Any]) -> ImportMapping:
+    top = Settings("top level", values, _TOP)
+    clock = clock_of(top, Clock(None, ERROR, ERROR))
+    defaults = file_settings(
+        Settings("[csv]", top.table("csv"), tuple(one for one in FILE if one not in {"format", "columns"})), Table("", None, None)
+    )
+    tables = tuple(table_of(key, value, defaults) for key, value in top.table("tables").items())
+    tables = tables or (replace(defaults, name=SOURCE, file=""),)
+    names = [table.name.casefold() for table in tables]
+    if len(set(names)) < len(names):
+        raise top.wrong(f"expected tables whose names differ in more than case, found {', '.join(table.name for table in tables)}")
+    blocks = top.items("events")
+    if not blocks:
+        raise top.wrong("expected at least one [[events]]")
+    events = tuple(events_of_block(number, block, top, clock, tables) for number, block in enumerate(blocks))
+    order = top.any("order")
+    if order is not None and order != "file":
+        raise top.wrong(f"expected order as 'file', found {order!r}", 'order by columns stands in [[events]]: order = ["column"].')
+    if order == "file":
+        _check_file_order(top, tables, events)
+    return ImportMapping(name, top.text_or_none("producer"), order == "file", top.whole("batch_events", BATCH_EVENTS) or 0, tables, events)
+
+
+def _check_file_order(top: Settings, tables: tuple[Table, ...], events: tuple[Events, ...]) -> None:
+    used = {block.table for block in events}
+    of_query = any(table.query is not None for table in tables if table.name in used)
+    if len(used) > 1 or of_query or any(block.order for block in events):
+        message = "order = 'file' is for events of one table that is a file, without an order of their own"
+        raise top.wrong(message, "give order in each [[events]] instead.")

@@ -1,0 +1,115 @@
+"""The events of an import, kept in its database until all of them are known: put in order, looked at as a whole, given batch by batch."""
+
+from collections.abc import Iterator
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+
+from eventlake.columns.schema import INSTANT
+from eventlake.core.attributes import ATTRIBUTES
+from eventlake.core.instants import format_instant
+from eventlake.importing.mapping import ImportMapping
+from eventlake.importing.problems import ImportProblem, Problems
+
+_INSTANTS = ("time", "recorded_at")
+_PLACE = ("block", "row")
+
+
+class Staged:
+    """Events in the order in which they are to be appended: by time, ``[[events]]`` and its keys, or as the file has them.
+
+    Args:
+        connection: Of the import's database.
+        mapping: Says the order.
+
+    Attributes:
+        keys: How many key columns the events have.
+        total: How many events there are, once they are arranged.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, mapping: ImportMapping) -> None:
+        self._connection = connection
+        self._mapping = mapping
+        self.keys = max(len(block.order) for block in mapping.events)
+        self.total = 0
+        self._key_names = [f"key{number}" for number in range(self.keys)]
+        attributes = ", ".join(f"{name} {'BIGINT' if name == 'time' else 'VARCHAR'}" for name in ATTRIBUTES)
+        keys = "".join(f", {name} VARCHAR" for name in self._key_names)
+        # The database is new and ours: a schema of its own keeps these tables apart from those of the mapping.
+        connection.execute("CREATE SCHEMA staged")
+        connection.execute(f"CREATE TABLE staged.made (block INTEGER, row BIGINT, recorded_at BIGINT, {attributes}{keys})")
+
+    def add(self, events: pl.DataFrame) -> None:
+        """Some more, from ``events_of``."""
+        self._connection.register("more events", events.to_arrow())
+        self._connection.execute('INSERT INTO staged.made BY NAME FROM "more events"')
+        self._connection.unregister("more events")
+
+    def arrange(self) -> None:
+        """Puts them in order, once all are there."""
+        order = "row, block" if self._mapping.file_order else ", ".join(["time NULLS FIRST", "block", *self._key_names])
+        # Rows of a table that was made in order are numbered in order.
+        self._connection.execute(f"CREATE TABLE staged.events AS FROM staged.made ORDER BY {order}")
+        self._connection.execute("DROP TABLE staged.made")
+        self.total = int(self._connection.execute("SELECT count(*) FROM staged.events").fetchall()[0][0])
+
+    def check(self, problems: Problems) -> None:
+        """Looks for what only all events together show: an order that is not total, ids that stand twice, a clock that steps back."""
+        if not self._mapping.file_order:
+            self._check_ties(problems)
+        for block, row, source, event_id in self._connection.execute(
+            "SELECT block, row, source, id FROM staged.events WHERE (source, id) IN "
+            "(SELECT (source, id) FROM staged.events GROUP BY source, id HAVING count(*) > 1) ORDER BY source, id, rowid"
+        ).fetchall():
+            message = "expected (source, id) once in the whole input, it stands there several times"
+            problems.add(ImportProblem(self._table(block), row, "id", message, (source, event_id)))
+        for block, row, found, before in self._connection.execute(
+            "SELECT e.block, e.row, e.recorded_at, b.recorded_at FROM staged.events e JOIN staged.events b ON b.rowid = e.rowid - 1 "
+            "WHERE e.recorded_at < b.recorded_at ORDER BY e.rowid"
+        ).fetchall():
+            message = f"expected non-decreasing instants in the order of the events, the event before has {format_instant(before)}"
+            problems.add(ImportProblem(self._table(block), row, "recorded_at", message, format_instant(found)))
+
+    def _check_ties(self, problems: Problems) -> None:
+        same = " AND ".join(f"e.{name} IS NOT DISTINCT FROM b.{name}" for name in ("block", "time", *self._key_names))
+        for block, row, other in self._connection.execute(
+            f"SELECT e.block, e.row, b.row FROM staged.events e JOIN staged.events b ON b.rowid = e.rowid - 1 WHERE {same} ORDER BY e.rowid"  # noqa: S608
+        ).fetchall():
+            rules = self._mapping.events[block]
+            by = ", ".join(["time", *(key.column for key in rules.order)])
+            message = f"expected a total order, but by {by} nothing says which of this row and row {min(row, other):,} comes first"
+            problems.add(ImportProblem(rules.table, max(row, other), f"order of [[events]] {block + 1}", message))
+
+    def batches(self) -> Iterator[pa.Table]:
+        """The events, ``batch_events`` a time, as ``Lake.append`` takes them; the same every time."""
+        size = self._mapping.batch_events
+        for start in range(0, self.total, size):
+            yield self.batch(start, start + size)
+
+    def batch(self, start: int, stop: int) -> pa.Table:
+        """The events ``[start, stop)``."""
+        columns = ", ".join([*ATTRIBUTES, *(["recorded_at"] if self.is_copied else [])])
+        table = self._read(columns, start, stop)
+        for name in _INSTANTS:
+            if name in table.column_names:
+                index = table.schema.get_field_index(name)
+                table = table.set_column(index, name, table.column(name).cast(INSTANT))
+        return table
+
+    def place(self, number: int) -> tuple[str, int]:
+        """The table and the row that an event came from."""
+        found = self._read("block, row", number, number + 1).to_pylist()[0]
+        return self._table(found["block"]), found["row"]
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether events bring the instant at which they were recorded."""
+        return any(block.recorded is not None for block in self._mapping.events)
+
+    def _read(self, columns: str, start: int, stop: int) -> pa.Table:
+        text = f"SELECT {columns} FROM staged.events WHERE rowid >= {start} AND rowid < {stop} ORDER BY rowid"  # noqa: S608 - names of ours
+        return self._connection.sql(text).to_arrow_table()
+
+    def _table(self, block: int) -> str:
+        return self._mapping.events[block].table

@@ -1,0 +1,219 @@
+"""The input's tables, and the events made of them, in a DuckDB database of their own that may be larger than memory.
+
+The only place of the imports that runs DuckDB. Texts of CSV and JSON files stay text: nothing is guessed about their types.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import duckdb
+import polars as pl
+
+from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError
+from eventlake.history.duckdb_sql import SAFE, identifier, normal_zone, quoted
+from eventlake.importing.files import as_utf8, check_names, csv_columns, format_of, json_rows, readable
+from eventlake.importing.problems import ROW, ImportProblem
+from eventlake.importing.rules import Events, Table
+from eventlake.progress import task
+
+_CHUNK_ROWS = 100_000
+_REJECTS = "eventlake_rejects"
+_TYPES = frozenset({
+    *("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"),
+    *("FLOAT", "DOUBLE", "DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE"),
+})  # fmt: skip
+
+
+@contextmanager
+def database() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+    """A database in a folder that ends with the block: in UTC, without extensions."""
+    with TemporaryDirectory(prefix="eventlake-import-") as folder:
+        connection = duckdb.connect(f"{folder}/import.duckdb", config=dict(SAFE))
+        with connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            yield connection, Path(folder)
+
+
+class Tables:
+    """The tables of an input.
+
+    Args:
+        connection: From ``database``.
+        scratch: A folder for copies.
+        given: The file or folder that is imported.
+        tables: In the order in which they are made.
+
+    Raises:
+        NotFoundError: A file is not there.
+        InvalidInputError: A query is not one SELECT or cannot be run, or a file is not what it should be.
+        InvalidEventsError: Lines of a CSV file are broken; each is named.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, scratch: Path, given: Path, tables: tuple[Table, ...]) -> None:
+        self._connection = connection
+        self._scratch = scratch
+        if not given.exists():
+            message = f"there is no file or folder {given}"
+            raise NotFoundError(message, path=str(given))
+        folder = given if given.is_dir() else given.parent
+        connection.execute("SET VARIABLE folder = ?", [str(folder)])
+        for table in tables:
+            if table.query is not None:
+                self._query(table, table.query)
+            elif given.is_dir() and not table.file:
+                message = f"{given} is a folder: its files need names"
+                raise InvalidInputError(message, 'give each in the mapping: [tables.loan] with file = "loan.csv".')
+            else:
+                self._file(table, folder / table.file if table.file else given)
+        self._names = [table.name for table in tables]
+
+    def _file(self, table: Table, path: Path) -> None:
+        with readable(table, path), path.open("rb"):
+            pass
+        kind = format_of(table, path)
+        try:
+            if kind == "csv":
+                self._csv(table, path)
+            elif kind == "parquet":
+                # A file's own name may hold what DuckDB takes for a pattern.
+                self._connection.execute(f"CREATE TABLE {identifier(table.name)} AS FROM read_parquet({quoted(_plain(path))})")
+                check_names(table, list(self.columns(table.name)))
+            else:
+                self._json(table, path, lines=kind == "ndjson")
+        except duckdb.Error as error:
+            message = f"table {table.name}: {path} cannot be read as {kind}: {_first_line(error)}"
+            raise InvalidInputError(message, path=str(path)) from error
+
+    def _csv(self, table: Table, path: Path) -> None:
+        names = csv_columns(table, path)
+        columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in names)
+        options = {
+            "auto_detect": "false",
+            "header": "false" if table.columns else "true",
+            "delim": quoted(table.delimiter),
+            "quote": quoted(table.quote),
+            "escape": quoted(table.escape if table.quote else ""),
+            "columns": f"{{{columns}}}",
+            "store_rejects": "true",
+            "rejects_table": quoted(_REJECTS),
+            "rejects_scan": quoted(f"{_REJECTS}_scans"),
+        }
+        if not table.empty_is_null:
+            options["force_not_null"] = f"[{', '.join(map(quoted, names))}]"
+        if path.suffix.lower() == ".gz" and as_utf8(table, path, self._scratch) == path:
+            options["compression"] = "'gzip'"
+        source = quoted(_plain(as_utf8(table, path, self._scratch)))
+        settings = ", ".join(f"{name} = {value}" for name, value in options.items())
+        self._connection.execute(f"CREATE TABLE {identifier(table.name)} AS FROM read_csv({source}, {settings})")
+        rejected: dict[int, tuple[str, str | None]] = {}
+        for line, reason, column in self._connection.execute(
+            f"FROM {identifier(_REJECTS)} SELECT line, error_message, column_name ORDER BY line, column_idx"
+        ).fetchall():
+            # A line that is too short is told for each of its missing columns.
+            rejected.setdefault(line, (reason.partition("\n")[0], column))
+        if rejected:
+            problems = [
+                ImportProblem(table.name, None, f"line {line:,}", reason + (f" (column {column})" if column else ""))
+                for line, (reason, column) in rejected.items()
+            ]
+            hint = f"correct {path}, or give its delimiter, quote and escape in the mapping."
+            raise InvalidEventsError(problems, hint, within="input", path=str(path))
+
+    def _json(self, table: Table, path: Path, *, lines: bool) -> None:
+        name = identifier(table.name)
+        made: set[str] = set()
+        for rows in json_rows(table, path, lines=lines):
+            self._connection.register("rows of json", rows)
+            if not made:
+                self._connection.execute(f'CREATE TABLE {name} AS FROM "rows of json" LIMIT 0')
+                made = set(rows.column_names)
+            for column in rows.column_names:
+                if column not in made:
+                    self._connection.execute(f"ALTER TABLE {name} ADD COLUMN {identifier(column)} VARCHAR")
+                    made.add(column)
+            self._connection.execute(f'INSERT INTO {name} BY NAME FROM "rows of json"')
+            self._connection.unregister("rows of json")
+        if not made:
+            message = f"table {table.name}: {path} holds no rows"
+            raise InvalidInputError(message, path=str(path))
+
+    def _query(self, table: Table, text: str) -> None:
+        try:
+            statements = self._connection.extract_statements(text)
+            if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+                message = f"table {table.name}: expected one SELECT as its query"
+                raise InvalidInputError(message, sql=text)
+            self._connection.execute(f"CREATE TABLE {identifier(table.name)} AS {statements[0].query}")
+            check_names(table, list(self.columns(table.name)))
+        except duckdb.Error as error:
+            message = f"table {table.name}: DuckDB refused its query: {error}"
+            raise InvalidInputError(
+                message, "a query reads the tables above it and files below getvariable('folder').", sql=text
+            ) from error
+
+    def columns(self, table: str) -> dict[str, str]:
+        """A table's columns, and DuckDB's names of their types."""
+        return {str(row[0]): str(row[1]) for row in self._connection.execute(f"DESCRIBE {identifier(table)}").fetchall()}
+
+    def check_columns(self, rules: Events) -> None:
+        """Refuses columns that a table does not have, or that have a type which is nothing for an event.
+
+        Raises:
+            InvalidInputError: It names them, and the columns that there are.
+        """
+        there = self.columns(rules.table)
+        where = f"mapping, [[events]] {rules.number + 1}: table {rules.table}"
+        missing = [column for column in rules.columns if column not in there]
+        if missing:
+            message = f"{where} has no column {', '.join(map(repr, missing))}"
+            raise InvalidInputError(message, f"its columns are {', '.join(there)}.", columns=list(there))
+        odd = [f"{column} ({there[column]})" for column in rules.columns if _is_odd(there[column])]
+        if odd:
+            message = f"{where} has columns of types that no event can hold: {', '.join(odd)}"
+            raise InvalidInputError(message, "make text, numbers or times of them in a query of the mapping; to_json(…) gives JSON text.")
+
+    def rows(self, rules: Events) -> Iterator[pl.DataFrame]:
+        """The columns that the rules name, of the rows that they are about, with ``ROW``, in the table's order.
+
+        Raises:
+            InvalidInputError: DuckDB refuses the condition.
+        """
+        name = identifier(rules.table)
+        total = int(self._connection.execute(f"FROM {name} SELECT count(*)").fetchall()[0][0])
+        kinds = self.columns(rules.table)
+        wanted = [
+            f"{identifier(column)}::VARCHAR AS {identifier(column)}" if _is_text(kinds[column]) else identifier(column)
+            for column in rules.columns
+        ]
+        columns = ", ".join([f"rowid AS {identifier(ROW)}", *wanted])
+        condition = f"AND ({rules.where}\n)" if rules.where else ""
+        with task(f"making events of {rules.table}", total) as advance:
+            for start in range(0, total, _CHUNK_ROWS):
+                text = f"FROM {name} SELECT {columns} WHERE rowid >= {start} AND rowid < {start + _CHUNK_ROWS} {condition} ORDER BY rowid"
+                try:
+                    yield pl.DataFrame(normal_zone(self._connection.sql(text).to_arrow_table()))
+                except duckdb.Error as error:
+                    message = f"mapping, [[events]] {rules.number + 1}: DuckDB refused where = {rules.where!r}: {error}"
+                    columns_there = ", ".join(self.columns(rules.table))
+                    raise InvalidInputError(message, f"the columns are {columns_there}; those of CSV and JSON files are text.") from error
+                advance(min(_CHUNK_ROWS, total - start))
+
+
+def _plain(path: Path) -> str:
+    """A path in which nothing is a pattern."""
+    return "".join(f"[{character}]" if character in "*?[" else character for character in os.fspath(path))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _is_text(kind: str) -> bool:
+    return kind in {"VARCHAR", "UUID", "JSON"} or kind.startswith("ENUM(")
+
+
+def _is_odd(kind: str) -> bool:
+    return kind.endswith("]") or not (kind in _TYPES or _is_text(kind) or kind.startswith("DECIMAL("))

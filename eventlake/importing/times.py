@@ -1,0 +1,221 @@
+"""Texts and local times to instants in microseconds since 1970-01-01 UTC; what names no instant, or two, is said and not guessed."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from eventlake.core.instants import MAX_US, MIN_US, micros
+from eventlake.importing.rules import ERROR, LATER, UNIX, Time
+
+_ISO = (
+    r"^([0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"(?:[Tt ]([0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)\s?([Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?)?$"
+)
+_ISO_EXPECTED = "expected an ISO 8601 date or time like 2026-01-31 or 2026-01-31T12:00:00+01:00"
+_LOCAL = pl.Datetime("us")
+_YEARS = "expected an instant in the years 1 to 9999 UTC"
+_MINUTE_US = 60_000_000
+_DAY_US = 24 * 60 * _MINUTE_US
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """Some values of a column that break one rule.
+
+    Attributes:
+        rows: True where it is broken; never null.
+        message: What was expected.
+    """
+
+    rows: pl.Series
+    message: str
+
+
+def check_zone(name: str) -> bool:
+    """Whether there is a time zone of that name."""
+    try:
+        pl.Series([datetime(2000, 1, 1)]).dt.replace_time_zone(name)  # noqa: DTZ001 - local by intent
+        ZoneInfo(name)
+    except (pl.exceptions.PolarsError, LookupError, ValueError, OSError):
+        return False
+    return True
+
+
+def instants(values: pl.Series, rule: Time) -> tuple[pl.Series, list[Wrong]]:
+    """Instants of a column: text, dates (midnight), timestamps with a zone or without one.
+
+    Args:
+        values: Null where there is no time.
+        rule: How they are written, and the clock of those without an offset.
+
+    Returns:
+        int64 microseconds, null where there was nothing or something wrong; and what is wrong.
+    """
+    wrong: list[Wrong] = []
+    if rule.format in UNIX:
+        ticks = values.cast(pl.String).str.extract(r"^(-?[0-9]{1,18})$").cast(pl.Int64)
+        wrong.append(Wrong(values.is_not_null() & ticks.is_null(), f"expected a whole number ({rule.format})"))
+        step = UNIX[rule.format or ""]
+        return _within(ticks.clip(2 * MIN_US // step, 2 * MAX_US // step) * step, wrong), wrong
+    if values.dtype == pl.String:
+        local, found = _local(values, rule, wrong)
+    elif values.dtype == pl.Date:
+        local, found = _in_range(values, _DAY_US, wrong).cast(_LOCAL), _none(values)
+    elif isinstance(values.dtype, pl.Datetime):
+        if values.dtype.time_unit == "ns":
+            wrong.append(_too_fine(values.dt.nanosecond() % 1_000 != 0))
+        timed = values.cast(pl.Datetime("us", values.dtype.time_zone))
+        if values.dtype.time_zone is not None:
+            return _within(timed.to_physical(), wrong), wrong
+        local, found = _in_range(timed, 1, wrong), _none(values)
+    else:
+        wrong.append(Wrong(values.is_not_null(), f"expected text, dates or timestamps, found a column of {values.dtype}"))
+        return _none(values), wrong
+    rows = local.is_not_null()
+    placed = _placed(local.filter(rows), rule, rows, wrong)
+    return _within(found.scatter(rows.arg_true(), placed), wrong), wrong
+
+
+def dates(values: pl.Series, rule: Time) -> tuple[pl.Series, list[Wrong]]:
+    """Dates of a column, as text like 2026-01-31: of text, dates, and timestamps at midnight."""
+    wrong: list[Wrong] = []
+    if values.dtype == pl.String:
+        local, found = _local(values, rule, wrong)
+        zoned = found.is_not_null()
+    elif values.dtype == pl.Date or (isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is None):
+        step = _DAY_US if values.dtype == pl.Date else 1
+        local, zoned = _in_range(values, step, wrong).cast(_LOCAL), pl.repeat(value=False, n=len(values), eager=True)
+    else:
+        wrong.append(Wrong(values.is_not_null(), f"expected text or dates, found a column of {values.dtype}"))
+        return pl.Series([None] * len(values), dtype=pl.String), wrong
+    timed = ((local.dt.truncate("1d") != local) | zoned).fill_null(value=False)
+    wrong.append(Wrong(timed, "expected a date without a time of day"))
+    return local.dt.strftime("%Y-%m-%d"), wrong
+
+
+def instant_text(found: pl.Series) -> pl.Series:
+    """RFC 3339 in UTC of microseconds, with a fraction only where there is one."""
+    timed = found.cast(pl.Datetime("us"))
+    fraction = (found % 1_000_000).cast(pl.String).str.zfill(6)
+    frame = pl.DataFrame({"text": timed.dt.strftime("%Y-%m-%dT%H:%M:%S"), "fraction": fraction})
+    whole = pl.col("fraction") == "000000"
+    tail = pl.when(whole).then(pl.lit("Z")).otherwise(pl.concat_str(pl.lit("."), "fraction", pl.lit("Z")))
+    return frame.select(pl.concat_str("text", tail).alias("text"))["text"]
+
+
+def _in_range(values: pl.Series, step_us: int, wrong: list[Wrong]) -> pl.Series:
+    """Without what lies beyond all calendars, such as an infinite date."""
+    ticks = values.to_physical()
+    outside = ((ticks < MIN_US // step_us) | (ticks > MAX_US // step_us)).fill_null(value=False)
+    wrong.append(Wrong(outside, _YEARS))
+    return values.set(outside, None)
+
+
+def _none(values: pl.Series) -> pl.Series:
+    return pl.repeat(None, len(values), dtype=pl.Int64, eager=True)
+
+
+def _too_fine(hit: pl.Series) -> Wrong:
+    return Wrong(hit.fill_null(value=False), "expected microseconds at the finest")
+
+
+def _shown(rule: Time) -> str:
+    return f"a time of the format {rule.format!r}"
+
+
+def _local(values: pl.Series, rule: Time, wrong: list[Wrong]) -> tuple[pl.Series, pl.Series]:
+    """Texts as local times, and as instants where they have an offset; each row in one of the two at most."""
+    if rule.format is None:
+        return _iso(values, wrong)
+    shaped = values.set((~values.str.contains(rule.shape or "")).fill_null(value=False), None)
+    parsed = shaped.str.strptime(pl.Datetime("us"), rule.format, strict=False)
+    finest = shaped.str.strptime(pl.Datetime("ns"), rule.format, strict=False) if "%.f" in rule.format else None
+    if finest is not None:
+        wrong.append(_too_fine(finest.dt.nanosecond() % 1_000 != 0))
+    zoned = isinstance(parsed.dtype, pl.Datetime) and parsed.dtype.time_zone is not None
+    parsed = parsed.dt.replace_time_zone(None)
+    if rule.century is not None:
+        parsed = _of_century(parsed, rule.century)
+    wrong.append(Wrong(values.is_not_null() & parsed.is_null(), f"expected {_shown(rule)}"))
+    if zoned:
+        return pl.Series([None] * len(values), dtype=_LOCAL), parsed.to_physical()
+    return parsed, _none(values)
+
+
+def _iso(values: pl.Series, wrong: list[Wrong]) -> tuple[pl.Series, pl.Series]:
+    parts = values.str.extract_groups(_ISO)
+    day, clock, zone = (parts.struct.field(str(number)) for number in (1, 2, 3))
+    fraction = clock.str.extract(r"\.([0-9]+)$").fill_null("").str.strip_chars_end("0")
+    frame = pl.DataFrame({"day": day, "clock": clock.str.slice(0, 8), "fraction": fraction})
+    text = pl.concat_str("day", pl.lit("T"), pl.concat_str("clock", pl.lit(":00:00")).str.slice(0, 8).fill_null("00:00:00"))
+    parsed = frame.select(text.alias("text"))["text"].str.strptime(_LOCAL, "%Y-%m-%dT%H:%M:%S", strict=False)
+    parsed += frame["fraction"].str.pad_end(6, "0").str.slice(0, 6).cast(pl.Int64).cast(pl.Duration("us"))
+    offset = _offset_us(zone)
+    unreadable = values.is_not_null() & (parsed.is_null() | (zone.is_not_null() & offset.is_null()))
+    wrong.extend((Wrong(unreadable, _ISO_EXPECTED), _too_fine(~unreadable & (fraction.str.len_bytes() > 6))))  # noqa: PLR2004 - microseconds
+    found = parsed.to_physical() - offset
+    return parsed.set(offset.is_not_null() | unreadable, None), found.set(unreadable, None)
+
+
+def _offset_us(zone: pl.Series) -> pl.Series:
+    digits = zone.str.replace_all(":", "").str.replace(r"^[Zz]$", "+0000").str.pad_end(5, "0")
+    hours, minutes = digits.str.slice(1, 2).cast(pl.Int64), digits.str.slice(3, 2).cast(pl.Int64)
+    frame = pl.DataFrame({"sign": digits.str.slice(0, 1), "hours": hours, "minutes": minutes})
+    size = (pl.col("hours") * 60 + pl.col("minutes")) * _MINUTE_US
+    valid = (pl.col("hours") < 24) & (pl.col("minutes") < 60)  # noqa: PLR2004 - the clock
+    return frame.select(pl.when(valid & (pl.col("sign") == "-")).then(-size).when(valid).then(size).alias("us"))["us"]
+
+
+def _of_century(parsed: pl.Series, century: int) -> pl.Series:
+    """Moves years of two digits into their century; a February 29 that it does not have becomes null."""
+    frame = parsed.alias("t").to_frame()
+    year = century + pl.col("t").dt.year() % 100
+    leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
+    exists = leap | (pl.col("t").dt.month() != 2) | (pl.col("t").dt.day() != 29)  # noqa: PLR2004 - the calendar
+    return frame.with_columns(pl.when(exists).then(pl.col("t"))).select(pl.col("t").dt.replace(year=year))["t"]
+
+
+def _placed(local: pl.Series, rule: Time, rows: pl.Series, wrong: list[Wrong]) -> pl.Series:
+    """The instants of local times, none of them null."""
+    clock = rule.clock
+    if not len(local):
+        return local.to_physical()
+    if clock.zone is None:
+        wrong.append(Wrong(rows, "expected a time with an offset, or a zone in the mapping"))
+        return pl.repeat(None, len(local), dtype=pl.Int64, eager=True)
+    first = local.dt.replace_time_zone(clock.zone, ambiguous="earliest", non_existent="null")
+    last = local.dt.replace_time_zone(clock.zone, ambiguous="latest", non_existent="null")
+    gap, overlap = first.is_null(), (first != last).fill_null(value=False)
+    found = (last if clock.overlap == LATER else first).to_physical()
+    if clock.overlap == ERROR and overlap.any():
+        message = (
+            f"expected a time that the clocks of {clock.zone} show once, this one is shown twice (overlap = 'earlier' or 'later' chooses)"
+        )
+        wrong.append(Wrong(_spread(overlap, rows), message))
+        found = found.set(overlap, None)
+    if not gap.any():
+        return found
+    if clock.gap == ERROR:
+        message = f"expected a time that the clocks of {clock.zone} show, this one is skipped (gap = 'earlier' or 'later' chooses)"
+        wrong.append(Wrong(_spread(gap, rows), message))
+        return found
+    return found.scatter(gap.arg_true(), [_skipped(value, clock.zone, later=clock.gap == LATER) for value in local.filter(gap)])
+
+
+def _skipped(value: Any, zone: str, *, later: bool) -> int:
+    """The instant of a local time that does not exist: PEP 495 reads it with the offset before the gap (fold 0) or after it (fold 1)."""
+    return micros(value.replace(tzinfo=ZoneInfo(zone), fold=0 if later else 1).astimezone(UTC))
+
+
+def _spread(hits: pl.Series, rows: pl.Series) -> pl.Series:
+    """Hits among some rows as hits among all."""
+    return pl.repeat(value=False, n=len(rows), eager=True).scatter(rows.arg_true(), hits)
+
+
+def _within(found: pl.Series, wrong: list[Wrong]) -> pl.Series:
+    outside = ((found < MIN_US) | (found > MAX_US)).fill_null(value=False)
+    wrong.append(Wrong(outside, _YEARS))
+    return found.set(outside, None)

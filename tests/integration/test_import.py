@@ -1,0 +1,757 @@
+"""Tables become events by a mapping: each rule with an input that breaks it, and imports that are interrupted, repeated or changed."""
+
+import gzip
+import json
+import subprocess
+import sys
+from datetime import date, datetime
+from decimal import Decimal
+
+import polars as pl
+import pytest
+
+import eventlake as el
+from eventlake.cli.main import main
+from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError, NotFoundError, StorageError
+from eventlake.importing.problems import MOST_ALIKE
+from eventlake.lake import Lake
+
+LOANS = """\
+loan_id,account,granted,amount,status,note
+10,1,2024-01-05,1200.50,A,first
+9,2,2024-01-05,80,B,
+11,1,2024-02-01T12:00:00.25,0.07,A,"says ""hi""\\ you"
+"""
+
+
+TOML = """
+source = "bank"
+zone = "Europe/Prague"
+producer = "bank"
+
+[[events]]
+type = "loan.granted"
+id = "loan-{loan_id}"
+time = "granted"
+order = ["loan_id"]
+data.amount = { column = "amount", type = "decimal(12, 2)" }
+"""
+
+
+def mapping(**settings):
+    """One that fits ``LOANS``; settings of the event's own are given as ``event={…}``, members of the payload as ``data={…}``."""
+    event = {
+        "type": "loan.granted",
+        "id": "loan-{loan_id}",
+        "subject": "/account/{account}",
+        "time": "granted",
+        "order": [{"column": "loan_id", "type": "int64"}],
+        "data": {
+            "loan_id": {"column": "loan_id", "type": "int64"},
+            "amount": {"column": "amount", "type": "decimal(12, 2)"},
+            "status": {"column": "status", "codes": {"A": "finished", "B": "running"}},
+            "note": "note",
+        },
+    }
+    data = event["data"] | settings.pop("data", {})
+    event |= {"data": {name: value for name, value in data.items() if value is not None}} | settings.pop("event", {})
+    event = {name: value for name, value in event.items() if value is not None}
+    return {"source": "bank", "zone": "Europe/Prague", "events": [event], **settings}
+
+
+@pytest.fixture
+def lake():
+    return el.create("memory://", "bank.example/loans")
+
+
+@pytest.fixture
+def loans(tmp_path):
+    return write(tmp_path / "loans.csv", LOANS)
+
+
+@pytest.fixture
+def folder(tmp_path, loans):
+    write(tmp_path / "m.toml", TOML)
+    el.create(tmp_path / "lake", "bank.example/loans")
+    return tmp_path
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def rows(path, *lines, header="loan_id,account,granted,amount,status,note"):
+    return write(path, "\n".join([header, *lines]) + "\n")
+
+
+def events(lake):
+    return lake.snapshot().scan(raw=True).collect()
+
+
+def problems(lake, path, described):
+    """What a dry run finds; the import itself must refuse the same and append nothing."""
+    found = el.import_file(lake, path, described, dry_run=True)
+    with pytest.raises(InvalidEventsError) as refused:
+        el.import_file(lake, path, described)
+    assert refused.value.problems == found.problems
+    assert "in the input, nothing was appended" in refused.value.message
+    assert not found.ok
+    assert lake.watermark == 0
+    return [str(problem) for problem in found.problems]
+
+
+# Rows to events
+
+
+def test_rows_become_events_in_order_of_time_then_keys(lake, loans):
+    done = el.import_file(lake, loans, mapping())
+    assert (done.events, done.appended, done.batches, done.checkpoint) == (3, 3, 1, lake.checkpoint)
+    found = events(lake)
+    assert found["id"].to_list() == ["loan-9", "loan-10", "loan-11"]
+    assert found["source"].unique().to_list() == ["bank"]
+    assert found["subject"].to_list() == ["/account/2", "/account/1", "/account/1"]
+    assert [str(time) for time in found["time"]] == [
+        "2024-01-04 23:00:00+00:00",
+        "2024-01-04 23:00:00+00:00",
+        "2024-02-01 11:00:00.250000+00:00",
+    ]
+    assert found["data"].to_list() == [
+        '{"loan_id":9,"amount":80.00,"status":"running"}',
+        '{"loan_id":10,"amount":1200.50,"status":"finished","note":"first"}',
+        '{"loan_id":11,"amount":0.07,"status":"finished","note":"says \\"hi\\"\\\\ you"}',
+    ]
+
+
+def test_text_is_spelled_as_json_spells_it(lake, tmp_path):
+    text = "".join(map(chr, range(1, 0x100))) + "\u2028😀"
+    pl.DataFrame({"id": ["1"], "text": [text]}).write_parquet(tmp_path / "t.parquet")
+    el.import_file(lake, tmp_path / "t.parquet", {"source": "s", "events": [{"type": "t", "id": "{id}", "data": {'té"xt': "text"}}]})
+    assert events(lake)["data"][0] == json.dumps({'té"xt': text}, ensure_ascii=False, separators=(",", ":"))
+
+
+def test_csv_parquet_ndjson_and_json_give_the_same_events(tmp_path):
+    frame = pl.read_csv(LOANS.encode(), infer_schema=False)
+    typed = frame.with_columns(pl.col("loan_id", "account").cast(pl.Int64), pl.col("amount").cast(pl.Decimal(12, 4)))
+    typed.write_parquet(tmp_path / "loans.parquet")
+    objects = [
+        "{"
+        + ", ".join(f'"{name}": {value if name in {"loan_id", "account", "amount"} else json.dumps(value)}' for name, value in row.items())
+        + "}"
+        for row in frame.iter_rows(named=True)
+    ]
+    write(tmp_path / "loans.ndjson", "\n\n".join(objects))
+    write(tmp_path / "loans.json", f"[{','.join(objects)}]")
+    write(tmp_path / "loans.csv", LOANS)
+    (tmp_path / "loans.csv.gz").write_bytes(gzip.compress(LOANS.encode()))
+    (tmp_path / "loans.ndjson.gz").write_bytes(gzip.compress("\n".join(objects).encode()))
+    write(tmp_path / "odd", LOANS.replace(",", ";"))
+    roots = set()
+    for name in ("csv", "csv.gz", "parquet", "ndjson", "ndjson.gz", "json"):
+        other = el.create("memory://", "o")
+        el.import_file(other, tmp_path / f"loans.{name}", mapping())
+        roots.add(other.checkpoint)
+    other = el.create("memory://", "o")
+    el.import_file(other, tmp_path, mapping(tables={"loan": {"file": "odd", "format": "csv", "delimiter": ";"}}))
+    assert roots == {other.checkpoint}
+
+
+def test_parquet_types_become_json_without_loss(lake, tmp_path):
+    frame = pl.DataFrame({
+        "id": [1], "day": [date(2024, 1, 5)], "local": [datetime(2024, 7, 1, 12)], "flag": [True], "rate": [0.1],
+        "money": [Decimal("12345678901234567890.12")],
+    }).with_columns(instant=pl.col("local").dt.replace_time_zone("UTC"))  # fmt: skip
+    frame.write_parquet(tmp_path / "t.parquet")
+    kinds = {"day": "date", "local": "timestamp", "instant": "timestamp", "flag": "bool", "rate": "float64", "money": "decimal(38, 2)"}
+    data = {name: {"column": name, "type": kind} for name, kind in kinds.items()}
+    event = {"type": "t", "id": "{id}-{day}-{flag}-{money}", "time": "instant", "data": data}
+    el.import_file(lake, tmp_path / "t.parquet", {"source": "s", "zone": "Europe/Prague", "events": [event]})
+    assert events(lake)["id"][0] == "1-2024-01-05-true-12345678901234567890.12"
+    assert events(lake)["data"][0] == (
+        '{"day":"2024-01-05","local":"2024-07-01T10:00:00Z","instant":"2024-07-01T12:00:00Z","flag":true,"rate":0.1,"money":12345678901234567890.12}'
+    )
+
+
+def test_json_numbers_keep_their_digits(lake, tmp_path):
+    path = write(
+        tmp_path / "n.ndjson", '{"id": 1, "amount": 0.10000000000000000001, "inner": {"a": [1.50, null]}}\n{"id": 2, "late": "x"}\n'
+    )
+    data = {"amount": {"column": "amount", "type": "decimal(38, 20)"}, "inner": {"column": "inner", "type": "json"}, "late": "late"}
+    el.import_file(lake, path, {"source": "s", "events": [{"type": "t", "id": "{id}", "order": ["id"], "data": data}]})
+    assert events(lake)["data"].to_list() == ['{"amount":0.10000000000000000001,"inner":{"a": [1.50, null]}}', '{"late":"x"}']
+
+
+def test_a_row_gives_several_events_and_conditions_choose_rows(lake, loans):
+    described = mapping()
+    status = {"type": "loan.ended", "id": "end-{loan_id}", "time": "granted", "where": "status = 'A' -- ended", "order": ["loan_id"]}
+    status |= {"causation_id": "loan-{loan_id}", "source": "bank/{status}", "data": {"why": {"template": "status {status}"}}}
+    described["events"].append(status)
+    el.import_file(lake, loans, described)
+    found = events(lake)
+    assert found["id"].to_list() == ["loan-9", "loan-10", "end-10", "loan-11", "end-11"]
+    assert found["causation_id"].to_list() == [None, None, "loan-10", None, "loan-11"]
+    assert found["source"].to_list() == ["bank", "bank", "bank/A", "bank", "bank/A"]
+    assert found["data"][2] == '{"why":"status A"}'
+
+
+def test_corrections_and_extensions_are_attributes_like_others(lake, tmp_path):
+    path = write(tmp_path / "p.csv", "n,of,amount\n1,,5\n2,1,6\n")
+    event = {"type": "paid", "id": "{n}", "subject": "/x", "order": ["n"], "corrects": {"template": "{of}", "required": False}}
+    event |= {"data": {"amount": {"column": "amount", "type": "int64"}}, "extensions": {"run": {"template": "r{n}"}}}
+    el.import_file(lake, path, {"source": "s", "events": [event]})
+    assert events(lake)["corrects"].to_list() == [None, "1"]
+    assert events(lake)["extensions"].to_list() == ['{"run":"r1"}', '{"run":"r2"}']
+
+
+def test_tables_of_a_folder_are_joined_by_queries(lake, tmp_path, loans):
+    write(tmp_path / "owner.tsv", "account\towner\n1\tAnn\n2\tBob\n")
+    tables = {
+        "loan": {"file": "loans.csv"},
+        "owner": {"file": "owner.tsv", "delimiter": "\t"},
+        "owned": {"query": "SELECT loan.*, owner FROM loan JOIN owner USING (account); -- joined"},
+    }
+    el.import_file(lake, tmp_path, mapping(tables=tables, event={"from": "owned"}, data={"owner": "owner"}))
+    assert [json.loads(data)["owner"] for data in events(lake)["data"]] == ["Bob", "Ann", "Ann"]
+
+
+def test_the_rows_of_one_file_may_keep_their_order(lake, loans):
+    el.import_file(lake, loans, mapping(order="file", event={"order": None}))
+    assert events(lake)["id"].to_list() == ["loan-10", "loan-9", "loan-11"]
+
+
+def test_numbers_are_written_as_the_mapping_says(lake, tmp_path):
+    path = write(tmp_path / "n.csv", 'id;a;b;c\n1;"1.234.567,5";007;-0,00\n2;12,25;+5.000;-,5\n')
+    comma = {"type": "decimal(12, 2)", "decimal_separator": ",", "thousands": "."}
+    data = {
+        "a": {"column": "a", **comma},
+        "b": {"column": "b", "type": "int64", "quoted": True, "thousands": "."},
+        "c": {"column": "c", **comma},
+    }
+    el.import_file(
+        lake, path, {"source": "s", "csv": {"delimiter": ";"}, "events": [{"type": "t", "id": "{id}", "order": ["id"], "data": data}]}
+    )
+    assert events(lake)["data"].to_list() == ['{"a":1234567.50,"b":"7","c":0.00}', '{"a":12.25,"b":"5000","c":-0.50}']
+
+
+def test_keys_are_compared_by_what_they_mean(lake, tmp_path):
+    path = write(tmp_path / "k.csv", "n,at\n10,2024-01-02\n-3,2024-01-02\n9,2024-01-01T23:00:00-05:00\n")
+    for key, order in (({"column": "n", "type": "int64"}, ["-3", "9", "10"]), ("n", ["-3", "10", "9"])):
+        other = el.create("memory://", "o")
+        el.import_file(other, path, {"source": "s", "events": [{"type": "t", "id": "{n}", "order": [key]}]})
+        assert events(other)["id"].to_list() == order
+    key = {"column": "at", "type": "timestamp", "zone": "UTC"}
+    el.import_file(lake, path, {"source": "s", "events": [{"type": "t", "id": "{n}", "order": [key, "n"]}]})
+    assert events(lake)["id"].to_list() == ["-3", "10", "9"]
+
+
+def test_files_without_a_header_line_and_in_other_encodings(lake, tmp_path):
+    (tmp_path / "old.dat").write_bytes("1|Plzeň|\n2||x\n".encode("cp1250"))
+    csv = {"file": "old.dat", "delimiter": "|", "encoding": "cp1250", "columns": ["id", "town", "note"], "empty": "text"}
+    data = {"town": "town", "note": "note"}
+    el.import_file(
+        lake, tmp_path, {"source": "s", "tables": {"t": csv}, "events": [{"type": "t", "id": "{id}", "order": ["id"], "data": data}]}
+    )
+    assert events(lake)["data"].to_list() == ['{"town":"Plzeň","note":""}', '{"town":"","note":"x"}']
+
+
+@pytest.mark.parametrize(
+    ("text", "csv"),
+    [('id;x\n1;a"b\n', {"quote": ""}), ("id;x\n1;'a\"b'\n", {"quote": "'"}), ('id;x\n1;"a\\"b"\n', {"escape": "\\"})],
+    ids=["unquoted", "single quotes", "backslash"],
+)
+def test_quotes_and_escapes_are_as_the_mapping_says(lake, tmp_path, text, csv):
+    path = write(tmp_path / "q.csv", text)
+    el.import_file(
+        lake, path, {"source": "s", "csv": {"delimiter": ";", **csv}, "events": [{"type": "t", "id": "{id}", "data": {"x": "x"}}]}
+    )
+    assert json.loads(events(lake)["data"][0]) == {"x": 'a"b'}
+
+
+# Times
+
+
+@pytest.mark.parametrize(("choice", "gap", "overlap"), [("earlier", "00:30", "00:30"), ("later", "01:30", "01:30")])
+def test_gaps_and_overlaps_are_errors_or_chosen(lake, tmp_path, choice, gap, overlap):
+    path = rows(tmp_path / "t.csv", "1,1,2024-03-31 02:30:00,1,A,", "2,1,2024-10-27 02:30:00,1,A,", "3,1,2024-10-27T02:30:00+01:00,1,A,")
+    first, second = problems(lake, path, mapping())
+    assert first.startswith(
+        "source, row 0, time (column granted): expected a time that the clocks of Europe/Prague show, this one is skipped"
+    )
+    assert second.startswith("source, row 1, time (column granted): expected a time that the clocks of Europe/Prague show once")
+    assert len(problems(lake, path, mapping(gap=choice))) == len(problems(lake, path, mapping(overlap=choice))) == 1
+    el.import_file(lake, path, mapping(gap=choice, event={"time": {"column": "granted", "overlap": choice}}))
+    found = dict(events(lake).select("id", "time").iter_rows())
+    assert found["loan-1"].isoformat() == f"2024-03-31T{gap}:00+00:00"
+    assert found["loan-2"].isoformat() == f"2024-10-27T{overlap}:00+00:00"
+    assert found["loan-3"].isoformat() == "2024-10-27T01:30:00+00:00"
+
+
+def test_a_local_time_needs_a_zone(lake, loans):
+    described = mapping()
+    del described["zone"]
+    assert all("expected a time with an offset, or a zone in the mapping" in line for line in problems(lake, loans, described))
+
+
+@pytest.mark.parametrize(
+    ("text", "how", "expected"),
+    [
+        ("930101", {"format": "%y%m%d", "century": 1900}, "1993-01-01T00:00:00Z"),
+        ("930101", {"format": "%y%m%d", "century": 2000}, "2093-01-01T00:00:00Z"),
+        ("000229", {"format": "%y%m%d", "century": 1900}, "a time of the format"),
+        ("31.12.2024 14:05", {"format": "%d.%m.%Y %H:%M"}, "2024-12-31T14:05:00Z"),
+        ("31.12.2024", {"format": "%d.%m.%Y %H:%M"}, "a time of the format"),
+        ("2024111", {"format": "%Y%m%d"}, "a time of the format"),
+        ("24-01-01", {"format": "%F"}, "a time of the format"),
+        ("2024-06-30 23:59:60", {"format": "%F %T"}, "a time of the format"),
+        ("1/5/2024 9:15 PM", {"format": "%-m/%-d/%Y %-I:%M %p"}, "2024-01-05T21:15:00Z"),
+        ("05-Jan-2024", {"format": "%d-%b-%Y"}, "2024-01-05T00:00:00Z"),
+        ("2024-01-01 10:00:00.5", {"format": "%F %T%.f"}, "2024-01-01T10:00:00.500000Z"),
+        ("2024-01-01 10:00:00.1234567", {"format": "%F %T%.f"}, "expected microseconds at the finest"),
+        ("2024-01-01 10:00 +0200", {"format": "%Y-%m-%d %H:%M %z"}, "2024-01-01T08:00:00Z"),
+        ("1700000000", {"format": "unix"}, "2023-11-14T22:13:20Z"),
+        ("1700000000123", {"format": "unix_ms"}, "2023-11-14T22:13:20.123000Z"),
+        ("soon", {"format": "unix"}, "expected a whole number"),
+        ("2024-02-30", {}, "expected an ISO 8601"),
+        ("2024-01-01T10:00:00.1234567Z", {}, "expected microseconds at the finest"),
+        ("2024-01-01T10:00:00.1234560Z", {}, "2024-01-01T10:00:00.123456Z"),
+        ("0001-01-01T00:00:00+05:00", {}, "expected an instant in the years 1 to 9999"),
+        ("", {}, "expected a time, the row has none"),
+    ],
+)
+def test_times_are_read_as_the_mapping_says(lake, tmp_path, text, how, expected):
+    path = rows(tmp_path / "t.csv", f"1,1,{text},1,A,")
+    described = mapping(zone="UTC", event={"time": {"column": "granted", **how}})
+    if expected.endswith("Z"):
+        el.import_file(lake, path, described)
+        assert events(lake)["time"][0] == datetime.fromisoformat(expected)
+    else:
+        (line,) = problems(lake, path, described)
+        assert expected in line
+
+
+def test_recorded_is_now_the_time_or_a_column(loans, tmp_path):
+    def recorded(**settings):
+        other = el.create("memory://", "o")
+        el.import_file(other, loans, mapping(**settings))
+        return events(other)["recorded_at"], events(other)["time"], other.log()[-1].commit.recorded_at
+
+    found, times, commit = recorded()
+    assert found.dt.epoch("us").unique().to_list() == [commit]
+    found, times, _ = recorded(recorded="time")
+    assert found.to_list() == times.to_list()
+    write(loans, "loan_id,account,granted,amount,status,note\n1,1,2024-01-05,1,A,2024-01-06 08:00\n")
+    found, _, _ = recorded(recorded={"column": "note", "zone": "UTC"})
+    assert [str(one) for one in found] == ["2024-01-06 08:00:00+00:00"]
+
+
+def test_a_recorded_clock_must_not_step_back_from_batch_to_batch(lake, tmp_path):
+    path = rows(tmp_path / "t.csv", "1,1,2024-01-01,1,A,2024-01-09", "2,1,2024-01-02,1,A,2024-01-08")
+    (line,) = problems(lake, path, mapping(recorded={"column": "note"}, batch_events=1))
+    assert line.startswith("source, row 1, recorded_at: expected non-decreasing instants")
+
+
+# Rows that cannot be events
+
+
+def test_every_problem_is_named_by_table_row_and_column(lake, tmp_path):
+    lines = ["1,1,2024-01-01,1.005,A,", ",1,2024-01-01,12x,C,", "3,1,soon,12345678901,A,"]
+    found = problems(lake, rows(tmp_path / "t.csv", *lines), mapping(data={"note": {"column": "note", "required": True}}))
+    assert found == [
+        "source, row 0, data.amount (column amount): expected decimal(12, 2), no digit lost, found '1.005'",
+        "source, row 0, data.note (column note): required, but the row has no value",
+        "source, row 1, data.amount (column amount): expected decimal(12, 2), no digit lost, found '12x'",
+        "source, row 1, data.note (column note): required, but the row has no value",
+        "source, row 1, data.status (column status): expected one of the codes 'A', 'B', found 'C'",
+        "source, row 1, id (column loan_id): expected a value, the row has none",
+        "source, row 1, order (column loan_id): expected a value to order by, the row has none",
+        "source, row 2, data.amount (column amount): expected decimal(12, 2), no digit lost, found '12345678901'",
+        "source, row 2, data.note (column note): required, but the row has no value",
+        "source, row 2, time (column granted): "
+        "expected an ISO 8601 date or time like 2026-01-31 or 2026-01-31T12:00:00+01:00, found 'soon'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "how", "expected"),
+    [
+        ("1.5", {"type": "int64"}, "expected int64"),
+        ("9223372036854775808", {"type": "int64"}, "expected int64"),
+        ("yes", {"type": "bool"}, "expected true or false"),
+        ("1e999", {"type": "float64"}, "expected a finite number"),
+        ("NaN", {"type": "float64"}, "expected a finite number"),
+        ("1.5", {"type": "decimal(4, 1)", "decimal_separator": ";"}, "no digit lost"),
+        ("1.23.4", {"type": "decimal(9, 1)", "thousands": ".", "decimal_separator": ","}, "no digit lost"),
+        ("1.23", {"type": "int64", "thousands": "."}, "expected int64"),
+        ("1.5", {"type": "decimal(9, 1)", "decimal_separator": ","}, "no digit lost"),
+        (".", {"type": "decimal(4, 1)"}, "no digit lost"),
+        ("1e2", {"type": "decimal(4, 1)"}, "no digit lost"),
+        ("1;x", {"type": "json"}, "expected JSON text"),
+        ('"1,""x"":2"', {"type": "json"}, "expected JSON text"),
+        ("2024-01-01 10:00", {"type": "date"}, "expected a date without a time of day"),
+        ("2024-13-01", {"type": "date"}, "expected an ISO 8601"),
+        ("2024-10-27 02:30", {"type": "timestamp"}, "shown twice"),
+    ],
+)
+def test_a_value_that_is_not_of_its_type_is_a_problem(lake, tmp_path, value, how, expected):
+    (line,) = problems(lake, rows(tmp_path / "t.csv", f"1,1,2024-01-01,1,A,{value}"), mapping(data={"note": {"column": "note", **how}}))
+    assert line.startswith("source, row 0, data.note (column note): ")
+    assert expected in line
+
+
+def test_decimals_are_not_made_from_doubles(lake, tmp_path):
+    pl.DataFrame({"id": [1], "amount": [0.1]}).write_parquet(tmp_path / "t.parquet")
+    for kind in ("decimal(12, 2)", "int64"):
+        data = {"amount": {"column": "amount", "type": kind}}
+        (line,) = problems(lake, tmp_path / "t.parquet", {"source": "s", "events": [{"type": "t", "id": "{id}", "data": data}]})
+        assert "found a column of Float64" in line
+
+
+def test_what_is_many_times_wrong_is_counted(lake, tmp_path):
+    path = rows(tmp_path / "t.csv", *[f"{n},1,soon,1,A," for n in range(MOST_ALIKE + 50)])
+    found = problems(lake, path, mapping())
+    assert len(found) == MOST_ALIKE + 1
+    assert found[-1].endswith("50 rows more")
+
+
+def test_an_order_that_is_not_total_is_refused(lake, loans):
+    (line,) = problems(lake, loans, mapping(event={"order": ["status"], "time": {"template": "2024-01-01"}}))
+    assert line == (
+        "source, row 2, order of [[events]] 1: expected a total order, but by time, status nothing says "
+        "which of this row and row 0 comes first"
+    )
+
+
+def test_ids_that_stand_twice_in_the_input_are_found_across_batches(lake, loans):
+    found = problems(lake, loans, mapping(batch_events=1, event={"id": "of-{account}"}))
+    assert [line.partition(":")[0] for line in found] == ["source, row 0, id", "source, row 2, id"]
+
+
+def test_event_rules_and_schemas_are_asked_before_anything_is_appended(lake, loans):
+    lake.register("loan.granted", {"type": "object", "properties": {"status": {"type": "string", "enum": ["finished"]}}})
+    (line,) = [str(p) for p in el.import_file(lake, loans, mapping(batch_events=1), dry_run=True).problems]
+    assert line.startswith("source, row 1, data.status: expected utf8 (one of 'finished')")
+    with pytest.raises(InvalidEventsError):
+        el.import_file(lake, loans, mapping(batch_events=1))
+    (line,) = problems(el.create("memory://", "o"), loans, mapping(event={"where": "note = 'first'", "type": "events"}))
+    assert line == "source, row 0, type: this name is a table in SQL; expected another, found 'events'"
+
+
+def test_broken_lines_of_a_csv_file_are_named(lake, tmp_path):
+    path = rows(tmp_path / "t.csv", "1,1,2024-01-01,1,A,", "2,1", "3,1,2024-01-01,1,A,,,more", '4,1,2024-01-01,1,A,"open')
+    with pytest.raises(InvalidEventsError) as refused:
+        el.import_file(lake, path, mapping())
+    assert [problem.field for problem in refused.value.problems] == ["line 3", "line 4", "line 5"]
+    assert "Expected Number of Columns: 6 Found: 2" in str(refused.value.problems[0])
+    assert lake.watermark == 0
+
+
+# Mappings that are wrong
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sauce": "x"}, "top level: unknown setting 'sauce'"),
+        ({"zone": "Europe/Pragu"}, "there is no time zone 'Europe/Pragu'"),
+        ({"gap": "shift"}, "expected gap as one of 'error', 'earlier', 'later', found 'shift'"),
+        ({"recorded": "yesterday"}, "expected recorded as 'now', 'time'"),
+        ({"recorded": {"column": "granted", "formt": "x"}}, "top level recorded: unknown setting 'formt'"),
+        ({"order": ["loan_id"]}, "expected order as 'file'"),
+        ({"order": "file"}, "without an order of their own"),
+        ({"events": []}, r"expected at least one \[\[events\]\]"),
+        ({"batch_events": 0}, "expected batch_events as a whole number from 1"),
+        ({"csv": {"delimiter": "::"}}, "expected delimiter as one character"),
+        ({"csv": {"encoding": "klingon"}}, "there is no encoding 'klingon'"),
+        ({"tables": {"t": {"file": "x", "query": "y"}}}, "expected either file or query"),
+        ({"tables": {"t": {"query": "y", "delimiter": ";"}}}, "unknown setting 'delimiter'"),
+        ({"event": {"kind": "x"}}, r"\[\[events\]\] 1: unknown setting 'kind'"),
+        ({"event": {"from": "loans"}}, "there is no table 'loans'"),
+        ({"event": {"id": None}}, "id is required"),
+        ({"event": {"id": "loan-{loan_id"}}, "a brace stands alone"),
+        ({"event": {"id": {"template": "x", "required": False}}}, "always required"),
+        ({"event": {"time": None}, "recorded": "time"}, "recorded = 'time' needs a time"),
+        ({"event": {"time": {"format": "%Y"}}}, "expected either column or template"),
+        ({"event": {"time": {"column": "granted", "format": "%y%m%d"}}}, "years of two digits need a century"),
+        ({"event": {"time": {"column": "granted", "format": "%F %T %Z"}}}, "format '%F %T %Z': '%Z' cannot be read"),
+        ({"event": {"time": {"column": "granted", "format": "%H:%M"}}}, "it names no whole date"),
+        ({"event": {"time": {"column": "granted", "format": "%F %H"}}}, "it names no whole time of day"),
+        ({"event": {"time": {"column": "granted", "century": 1900}}}, "for a format with %y"),
+        ({"event": {"order": [{"column": "loan_id", "type": "float64"}]}}, "expected type as one of utf8, int64, date, timestamp, found"),
+        ({"data": {"x": {"column": "note", "type": "decimal"}}}, "data.x: expected type as one of bool, .* found 'decimal'"),
+        ({"data": {"x": {"column": "note", "type": "decimal(40, 2)"}}}, "at most 38 digits"),
+        ({"data": {"x": {"column": "note", "quoted": True}}}, "quoted is for decimal, float64, int64, not for utf8"),
+        ({"data": {"x": {"column": "note", "codes": {"A": 1}}}}, "expected codes as a table of text"),
+        ({"data": {"x": {"column": "note", "type": "decimal(9, 1)", "thousands": "."}}}, "decimal_separator and thousands to differ"),
+        ({"data": {"x": 1}}, "expected a table of settings, found 1"),
+    ],
+    ids=str,
+)
+def test_a_mapping_that_is_wrong_says_where(lake, loans, change, message):
+    with pytest.raises(InvalidInputError, match=message):
+        el.import_file(lake, loans, mapping(**change))
+    assert lake.watermark == 0
+
+
+def test_a_missing_column_is_named_with_those_that_there_are(lake, loans):
+    with pytest.raises(InvalidInputError, match="table source has no column 'lone_id', 'Note'") as refused:
+        el.import_file(lake, loans, mapping(event={"id": "{lone_id}"}, data={"note": "Note"}))
+    assert refused.value.hint == "its columns are loan_id, account, granted, amount, status, note."
+
+
+def test_files_that_are_not_there_are_named(lake, tmp_path, loans):
+    with pytest.raises(NotFoundError, match="there is no file or folder"):
+        el.import_file(lake, tmp_path / "no.csv", mapping())
+    with pytest.raises(NotFoundError, match=r"table loan: there is no file .*no\.csv"):
+        el.import_file(lake, tmp_path, mapping(tables={"loan": {"file": "no.csv"}}))
+    with pytest.raises(NotFoundError, match="there is no mapping"):
+        el.import_file(lake, loans, tmp_path / "no.toml")
+    with pytest.raises(InvalidInputError, match="is a folder: its files need names"):
+        el.import_file(lake, tmp_path, mapping())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.bin", b"x", "the name of .* does not say what it holds"),
+        ("t.parquet", b"PAR1", "cannot be read as parquet"),
+        ("t.ndjson", b'{"a": 1}\n[2]\n', "line 2 of .*expected a JSON object"),
+        ("t.ndjson", b'{"a": 1, "a": 2}', "line 1 of .*expected a JSON object .*[Dd]uplicate"),
+        ("t.ndjson", b'{"a": "\xff"}', "line 1 of .*expected a JSON object"),
+        ("t.json", b'{"a": 1}', "expected .* as a JSON array of objects"),
+        ("t.ndjson", b"\n", "holds no rows"),
+        ("t.csv", b"a,A\n1,2\n", "found a, A more than once|found A, a more than once"),
+        ("t.csv", b"", "found the columns"),
+        ("t.csv", "a,ž\n1,ž\n".encode("cp1250"), "is not utf-8"),
+        ("t.csv.gz", b"a,b\n1,2\n", "cannot be read"),
+    ],
+)
+def test_files_that_are_something_else_are_refused(lake, tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InvalidInputError, match=message):
+        el.import_file(lake, tmp_path / name, mapping())
+
+
+def test_queries_and_conditions_that_fail_say_so(lake, tmp_path, loans):
+    loan = {"loan": {"file": "loans.csv"}}
+    for query, message in (
+        ("SELECT * FROM lone", "table q: DuckDB refused its query"),
+        ("SELECT 1; SELECT 2", "expected one SELECT"),
+        ("DROP TABLE loan", "expected one SELECT"),
+        ("SELECT error('twice') FROM loan", "twice"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            el.import_file(lake, tmp_path, mapping(tables=loan | {"q": {"query": query}}, event={"from": "q"}))
+    with pytest.raises(InvalidInputError, match="DuckDB refused where = 'stat = 1'"):
+        el.import_file(lake, loans, mapping(event={"where": "stat = 1"}))
+
+
+def test_types_that_no_event_can_hold_are_refused_by_name(lake, tmp_path, loans):
+    tables = {"loan": {"file": "loans.csv"}}
+    tables["odd"] = {"query": "SELECT loan_id, [1] AS list, INTERVAL 1 DAY AS span, uuid() AS u, 'x'::ENUM ('x') AS e FROM loan"}
+    event = {"from": "odd", "type": "t", "id": "{loan_id}-{u}-{e}", "order": ["loan_id"]}
+    el.import_file(lake, tmp_path, {"source": "s", "tables": tables, "events": [event]})
+    assert all(name.endswith("-x") for name in events(lake)["id"])
+    with pytest.raises(InvalidInputError, match=r"types that no event can hold: list \(INTEGER\[\]\), span \(INTERVAL\)"):
+        el.import_file(lake, tmp_path, {"source": "s", "tables": tables, "events": [event | {"data": {"a": "list", "b": "span"}}]})
+
+
+@pytest.mark.parametrize("value", ["'infinity'::TIMESTAMP", "'-infinity'::TIMESTAMPTZ", "'infinity'::DATE", "DATE '10000-01-01'"])
+def test_times_beyond_the_calendar_are_problems(lake, tmp_path, loans, value):
+    tables = {"loan": {"file": "loans.csv"}, "odd": {"query": f"SELECT loan_id, {value} AS at FROM loan LIMIT 1"}}
+    event = {"from": "odd", "type": "t", "id": "{loan_id}", "time": "at"}
+    (line,) = problems(lake, tmp_path, {"source": "s", "zone": "Europe/Prague", "tables": tables, "events": [event]})
+    assert "expected an instant in the years 1 to 9999 UTC" in line
+
+
+def test_names_of_tables_and_columns_may_be_any(lake, tmp_path):
+    write(tmp_path / "x*[1].csv", 'id,"a""b",select\n1,2,3\n')
+    tables = {'reject "errors"': {"file": "x*[1].csv"}, "reject_errors": {"query": 'FROM "reject ""errors"""'}}
+    event = {"from": "reject_errors", "type": "t", "id": "{id}", "data": {"x": 'a"b', "y": "select"}}
+    el.import_file(lake, tmp_path, {"source": "s", "tables": tables, "events": [event]})
+    assert events(lake)["data"].to_list() == ['{"x":"2","y":"3"}']
+    with pytest.raises(InvalidInputError, match="differ in more than case"):
+        el.import_file(lake, tmp_path, {"source": "s", "tables": {name: {"file": "x*[1].csv"} for name in "aA"}, "events": [event]})
+
+
+# Again, and after a crash
+
+
+def test_an_import_that_was_interrupted_goes_on_where_it_ended(lake, loans, monkeypatch):
+    whole = el.create("memory://", "bank.example/loans")
+    el.import_file(whole, loans, mapping(batch_events=1))
+    append = Lake.append
+
+    def failing(self, events, **more):
+        if more["position"] == 2:
+            raise StorageError("the disk is full")
+        return append(self, events, **more)
+
+    monkeypatch.setattr(Lake, "append", failing)
+    with pytest.raises(StorageError):
+        el.import_file(lake, loans, mapping(batch_events=1))
+    assert lake.watermark == 2
+    monkeypatch.setattr(Lake, "append", append)
+    lake.append([{"id": "between", "source": "other", "type": "t"}])
+    done = el.import_file(lake, loans, mapping(batch_events=1))
+    assert (done.appended, done.events, lake.watermark) == (1, 3, 4)
+    assert "appended 1 event, 2 in the lake already" in done.card().title
+    assert events(lake).filter(pl.col("source") == "bank")["data"].equals(events(whole)["data"])
+
+
+KILLED = """
+import os, sys
+import eventlake as el
+append = el.Lake.append
+def dying(self, events, **more):
+    return append(self, events, **more) if more["position"] < 2 else os._exit(9)
+el.Lake.append = dying
+el.import_file(el.open(sys.argv[1]), sys.argv[2], sys.argv[3])
+"""
+
+
+def test_a_killed_import_gives_the_history_of_one_that_was_not(folder, loans):
+    (folder / "m.toml").write_text("batch_events = 1\n" + TOML, encoding="utf-8")
+    killed = subprocess.run([sys.executable, "-c", KILLED, folder / "lake", loans, folder / "m.toml"], check=False)
+    assert killed.returncode == 9
+    lake = el.open(folder / "lake")
+    assert lake.watermark == 2
+    assert el.import_file(lake, loans, folder / "m.toml").appended == 1
+    whole = el.create("memory://", "bank.example/loans")
+    el.import_file(whole, loans, folder / "m.toml")
+    assert lake.checkpoint == whole.checkpoint
+    assert lake.verify(deep=True).ok
+
+
+def test_an_import_that_is_repeated_appends_nothing(lake, loans):
+    first = el.import_file(lake, loans, mapping(recorded="time", batch_events=2))
+    lake.append([{"id": "later", "source": "other", "type": "t"}])
+    again = el.import_file(lake, loans, mapping(recorded="time", batch_events=2))
+    assert (first.appended, again.appended, lake.watermark) == (3, 0, 4)
+    assert again.checkpoint == first.checkpoint
+    assert again.card().title == "nothing appended: 3 events in the lake already"
+
+
+def test_a_changed_input_is_refused_under_the_same_producer(lake, loans):
+    el.import_file(lake, loans, mapping())
+    write(loans, LOANS.replace("1200.50", "1200.51"))
+    with pytest.raises(ConflictError, match="in the lake already, with other events") as refused:
+        el.import_file(lake, loans, mapping())
+    assert "another producer name" in refused.value.hint
+    assert lake.watermark == 3
+
+
+def test_an_input_that_lost_batches_is_refused(lake, loans):
+    el.import_file(lake, loans, mapping(batch_events=1))
+    write(loans, LOANS.replace('11,1,2024-02-01T12:00:00.25,0.07,A,"says ""hi""\\ you"\n', ""))
+    with pytest.raises(ConflictError, match="has appended 3 batches, and the input gives 2"):
+        el.import_file(lake, loans, mapping(batch_events=1))
+
+
+def test_ids_that_the_lake_knows_are_found_before_anything_is_appended(lake, loans):
+    lake.append([{"id": "loan-11", "source": "bank", "type": "t"}])
+    with pytest.raises(InvalidEventsError, match=r"source, row 2, id: .source, id. is in the lake already"):
+        el.import_file(lake, loans, mapping(batch_events=1))
+    assert lake.watermark == 1
+
+
+def test_the_producer_is_named_by_the_call_the_mapping_or_the_input(lake, loans, tmp_path):
+    assert el.import_file(lake, loans, mapping(), producer="mine", dry_run=True).producer == "mine"
+    assert el.import_file(lake, loans, mapping(producer="theirs"), dry_run=True).producer == "theirs"
+    assert el.import_file(lake, loans, mapping(), dry_run=True).producer == "bank mapping loans.csv"
+    more = rows(tmp_path / "more.csv", "12,1,2024-03-01,1,A,")
+    el.import_file(lake, loans, mapping())
+    assert el.import_file(lake, more, mapping()).appended == 1
+
+
+def test_a_dry_run_appends_nothing_and_shows_what_it_would(lake, loans):
+    done = el.import_file(lake, loans, mapping(), dry_run=True)
+    assert (done.ok, done.events, done.appended, lake.watermark) == (True, 3, 3, 0)
+    el.import_file(lake, loans, mapping())
+    shown = events(lake).select(done.first.columns)
+    assert done.first.equals(shown)
+    assert done.card().title == "would append 3 events"
+    assert "loan-9" in done._repr_html_()
+    assert el.import_file(lake, loans, mapping(), dry_run=True).card().title == "would append 0 events, 3 in the lake already"
+
+
+def test_check_says_what_append_would_refuse_and_appends_nothing(lake):
+    assert lake.check([{"id": "1", "source": "s", "type": "t"}]) == []
+    assert [
+        str(problem) for problem in lake.check([{"id": "1", "source": "s", "type": "events"}, {"id": "", "source": "s", "type": "t"}])
+    ] == [
+        "row 0, field type: this name is a table in SQL; expected another, found 'events'",
+        "row 1, field id: expected at least one character",
+    ]
+    strict = el.create("memory://", "o", strict=True)
+    (problem,) = strict.check([{"id": "1", "source": "s", "type": "t"}])
+    assert "this lake is strict" in problem.message
+    assert lake.watermark == strict.watermark == 0
+
+
+# The command line
+
+
+@pytest.fixture
+def run(capsys):
+    def command(*arguments):
+        capsys.readouterr()
+        try:
+            main([str(argument) for argument in arguments])
+            code = 0
+        except SystemExit as ended:
+            code = ended.code
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return command
+
+
+def test_the_command_imports_and_says_what_it_did(run, folder, loans):
+    arguments = ("import", folder / "lake", loans, "--map", folder / "m.toml")
+    code, out, err = run(*arguments)
+    assert (code, err) == (0, "")
+    assert "appended 3 events" in out
+    code, out, _ = run(*arguments, "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert (document["producer"], document["events"], document["appended"], document["dry_run"]) == ("bank", 3, 0, False)
+    write(loans, LOANS.replace("1200.50", "1"))
+    code, out, err = run(*arguments, "--json")
+    assert (code, out, json.loads(err)["error"]) == (1, "", "conflict")
+    code, _, err = run(*arguments, "--json", "--producer", "other")
+    assert (code, json.loads(err)["error"]) == (1, "invalid-events")
+
+
+def test_a_dry_run_on_the_command_line_shows_events_and_problems(run, folder, loans):
+    arguments = ("import", folder / "lake", loans, "--map", folder / "m.toml", "--dry-run")
+    code, out, err = run(*arguments)
+    assert (code, err) == (0, "")
+    assert "would append 3 events" in out
+    assert '{"amount":1200.50}' in out
+    write(loans, LOANS.replace("1200.50", "1200.505"))
+    code, out, err = run(*arguments)
+    assert (code, err) == (1, "")
+    assert "would append nothing: 1 problem" in out
+    assert "expected decimal(12, 2), no digit lost" in out
+    assert "loan-9" in out
+    code, out, _ = run(*arguments, "--json")
+    document = json.loads(out)
+    assert code == 1
+    assert document["problems"] == [
+        {
+            "table": "source",
+            "row": 0,
+            "field": "data.amount (column amount)",
+            "message": "expected decimal(12, 2), no digit lost",
+            "found": "1200.505",
+        }
+    ]
+    assert '"data":{"amount":80.00}' in document["first"][0]
+    assert el.open(folder / "lake").watermark == 0
+
+
+def test_an_import_that_is_refused_lists_the_problems(run, folder, loans):
+    write(loans, LOANS.replace("1200.50", "1200.505"))
+    code, out, err = run("import", folder / "lake", loans, "--map", folder / "m.toml", "--json")
+    assert (code, out) == (1, "")
+    assert json.loads(err)["problems"][0]["table"] == "source"
