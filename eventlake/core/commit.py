@@ -13,8 +13,8 @@ from eventlake.core.segment import Segment
 from eventlake.errors import CorruptionError, UnsupportedFormatError
 
 KINDS = ("append", "compact", "fence", "fold", "schema")
-FORMAT = 0
-"""The on-disk format this version writes. Format 0 may change; format 1 will be readable for ever."""
+FORMAT = 1
+"""The on-disk format this version writes. Format 1 is readable for ever; format 0 was a draft."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.formats import check_format
 from eventlake.errors import CorruptionError
 
-FORMAT = 0
+FORMAT = 1
 LEVELS = ("exact", "fixed", "unproven")
 UNCHECKED = "declared, unchecked"
 

@@ -10,13 +10,18 @@ def check_format(document: Mapping[str, Any], where: str, supported: int) -> Non
     """Looks at a document's ``format``.
 
     Raises:
-        UnsupportedFormatError: It is above ``supported``.
+        UnsupportedFormatError: It is above ``supported``, or a draft.
         CorruptionError: There is none.
     """
     found = document.get("format")
     if type(found) is not int or found < 0:
         message = f"{where}: expected a format number, found {found!r}"
         raise CorruptionError(message, "is this a file of eventlake?", path=where)
+    if not found:
+        message = f"{where} has format 0, which was a draft and is read no more"
+        raise UnsupportedFormatError(
+            message, "append the events to a new lake, with the version that wrote this one.", path=where, found=found
+        )
     if found > supported:
         message = f"{where} has format {found}, this version reads up to {supported}"
         raise UnsupportedFormatError(message, "pip install --upgrade eventlake", path=where, found=found, supported=supported)

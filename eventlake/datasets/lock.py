@@ -14,7 +14,7 @@ from eventlake.history.resolve import At
 from eventlake.projections.definition import Projection
 
 FILE = "dataset.lock"
-FORMAT = 0
+FORMAT = 1
 _HEADER = "# Written by 'eventlake build'; commit it to git, do not edit it. 'eventlake build --locked' rebuilds exactly this.\n"
 
 

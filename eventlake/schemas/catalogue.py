@@ -10,7 +10,7 @@ from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
 from eventlake.schemas.definition import Schema
 from eventlake.schemas.version import Version
 
-FORMAT = 0
+FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -332,7 +332,7 @@ def test_a_damaged_or_newer_lake_is_not_read_and_nothing_is_written(folder, path
 
 
 def test_a_lake_json_without_an_origin_is_damaged(tmp_path):
-    (tmp_path / "lake.json").write_bytes(seal({"created": 0, "format": 0}))
+    (tmp_path / "lake.json").write_bytes(seal({"created": 0, "format": 1}))
     with pytest.raises(CorruptionError):
         el.open(tmp_path)
 

@@ -163,8 +163,8 @@ COMMIT = Commit(
     recent=Recent(1, (7).to_bytes(8, "little"), b"", (replace(TIER.keys, start=1),)),
 )
 COMMIT_BYTES = (
-    '{"checksum":"903a52adc3cd01e8e75e14309dd033f29a8358eef7894ec06fbaaf8a588057a7","commit_id":"00000000-0000-4000-8000-00'
-    '0000000000","fence":0,"format":0,"frontier":["33376a3bd63e9993708a84ddfe6c28ae58b83505dd1fed711bd924ec5a6239f0"],"kind":"append"'
+    '{"checksum":"7cd364a7c73919bb4b7ec1aa01ece1049e5f6d0a517c005e941660f174ef510c","commit_id":"00000000-0000-4000-8000-00'
+    '0000000000","fence":0,"format":1,"frontier":["33376a3bd63e9993708a84ddfe6c28ae58b83505dd1fed711bd924ec5a6239f0"],"kind":"append"'
     ',"origin":"bank.example/loans","prev":"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd","recent":{"fi'
     'les":[{"bytes":678,"heads":10,"ids":9,"sha256":"3434343434343434343434343434343434343434343434343434343434343434","shi'
     'ft":2,"start":1}],"heads":"","ids":"BwAAAAAAAAA=","start":1},"recorded_at":1767225600000000,"root":"33376a3bd63e999370'
@@ -180,7 +180,7 @@ COMMIT_BYTES = (
 def test_a_commit_is_written_in_these_bytes_and_read_back():
     assert COMMIT.encode() == COMMIT_BYTES
     assert Commit.decode(COMMIT_BYTES, "log/1") == COMMIT
-    assert commit_hash(COMMIT_BYTES) == "655e1c5dab49ef53a491286b341cedb421a7daec6d7ef4f2087b2114cabece79"
+    assert commit_hash(COMMIT_BYTES) == "0c931a736e87d950d0acad7c02101989d8e734807a45bf26eff56228644148b8"
 
 
 def test_the_checksum_of_a_commit_is_that_of_the_naive_canonical_json():
@@ -193,10 +193,10 @@ def test_lake_json_is_written_in_canonical_json_with_its_checksum(monkeypatch):
     storage = MemoryStorage()
     el.create(storage, "bank.example/loans")
     assert storage.read("lake.json") == naive.sealed(
-        {"created": 1_767_225_600_000_000, "format": 0, "origin": "bank.example/loans", "strict": False}
+        {"created": 1_767_225_600_000_000, "format": 1, "origin": "bank.example/loans", "strict": False}
     )
     assert storage.read("lake.json") == (
-        b'{"checksum":"90a05533f56507dba2f11385dcab76fe7c5acd5e35e711d4c33dc0816c0623b6","created":1767225600000000,"format":0,"origin":"bank.example/loans","strict":false}'
+        b'{"checksum":"11c81f7ffbf08c8c2dbd464c440087f39a8851aad2fe04ce6361cea179cba76f","created":1767225600000000,"format":1,"origin":"bank.example/loans","strict":false}'
     )
 
 

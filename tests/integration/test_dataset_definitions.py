@@ -206,7 +206,7 @@ def test_the_command_writes_a_lock_that_names_the_dataset(lake, folder):
     (dataset,) = lake.datasets()
     document = tomllib.loads((folder / "dataset.lock").read_text())
     assert document == {
-        "format": 0,
+        "format": 1,
         "name": "counts",
         "checkpoint": str(lake.checkpoint),
         "engine": f"duckdb {dataset.manifest.recipe.engine_version}",
@@ -312,9 +312,9 @@ def test_an_unproven_dataset_cannot_be_locked(lake, folder):
         ('name = "counts"\n', "", InvalidInputError),
         ("@", " ", InvalidInputError),
         ("content_hash", "content", InvalidInputError),
-        ("format = 0", "<<<<<<< HEAD\nformat = 0", InvalidInputError),
-        ("format = 0", "format = 99", UnsupportedFormatError),
-        ("format = 0\n", "", el.EventlakeError),
+        ("format = 1", "<<<<<<< HEAD\nformat = 1", InvalidInputError),
+        ("format = 1", "format = 99", UnsupportedFormatError),
+        ("format = 1\n", "", el.EventlakeError),
         ('checkpoint = "', 'checkpoint = 5 # "', InvalidInputError),
     ],
 )
@@ -327,7 +327,7 @@ def test_a_damaged_lock_is_refused(lake, folder, old, new, error):
     assert len(lake.datasets()) == 1
 
 
-@pytest.mark.parametrize("text", ["", "what is this", "\x00", 'format = 0\nname = "counts"\n'])
+@pytest.mark.parametrize("text", ["", "what is this", "\x00", 'format = 1\nname = "counts"\n'])
 def test_what_is_no_lock_is_named(lake, folder, text):
     (folder / "dataset.lock").write_text(text)
     with pytest.raises(el.EventlakeError) as caught:

@@ -227,7 +227,7 @@ def test_a_sealed_commit_with_a_list_for_an_object_is_damaged():
         Commit.decode(seal(commit_document(segment={"types": ["t", "u"]})), "log/0")
 
 
-@pytest.mark.parametrize("changes", [{"format": 1}, {"format": 99}, {"kind": "erase"}], ids=str)
+@pytest.mark.parametrize("changes", [{"format": 2}, {"format": 99}, {"kind": "erase"}], ids=str)
 def test_a_commit_of_a_newer_eventlake_asks_for_an_upgrade(changes):
     with pytest.raises(UnsupportedFormatError) as caught:
         Commit.decode(seal(commit_document(**changes)), "log/0")

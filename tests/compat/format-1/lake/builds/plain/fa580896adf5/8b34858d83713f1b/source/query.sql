@@ -1,0 +1,1 @@
+SELECT subject AS k, count(*) AS events, max(sequence) AS last FROM events WHERE subject IS NOT NULL GROUP BY subject
