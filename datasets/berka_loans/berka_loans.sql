@@ -22,6 +22,7 @@
 WITH
 loans AS (
     SELECT
+        sequence AS granted_as,
         subject,
         time AS granted_at,
         (time AT TIME ZONE 'UTC')::DATE AS granted,
@@ -82,8 +83,8 @@ transactions AS (
     WHERE type = 'transaction.posted'
 ),
 
--- Every transaction strictly before the grant, once per loan of its account. Within a loan, (time, sequence) is unique
--- because sequence is; recency 1 is the last one.
+-- Every transaction strictly before the grant, once per loan of its account; recency 1 is the last one. A transaction and a
+-- grant are one row together, so the order ends in the sequences of both: that a loan is granted once is nobody's promise.
 history AS (
     SELECT
         l.loan_id,
@@ -94,7 +95,7 @@ history AS (
         t.amount,
         t.balance,
         (t.balance * 100)::BIGINT AS balance_cents,
-        row_number() OVER (PARTITION BY l.loan_id ORDER BY t.time DESC, t.sequence DESC) AS recency
+        row_number() OVER (PARTITION BY l.loan_id ORDER BY t.time DESC, t.sequence DESC, l.granted_as DESC) AS recency
     FROM loans AS l
     JOIN transactions AS t ON t.subject = l.subject
     WHERE t.time < l.granted_at

@@ -11,6 +11,7 @@ from eventlake.errors import CorruptionError
 FORMAT = 1
 LEVELS = ("exact", "fixed", "unproven")
 UNCHECKED = "declared, unchecked"
+ALLOW_LIST = "allow-list"
 
 Parameter = str | int | bool | None
 
@@ -40,7 +41,7 @@ class Recipe:
         engine_version: Its version.
         settings: Engine settings that can touch the rows.
         level: ``exact``, ``fixed`` or ``unproven``, as declared.
-        check: What the level rests on; ``declared, unchecked`` until projections are checked.
+        check: What the level rests on: ``allow-list`` where the query was held to it, else ``declared, unchecked``.
         key: Columns that identify a row and order the rows.
         schemas: Event type to hash of the schema it was read with, for every event table that is read.
         declared_schema: Declared output types as ``(name, logical type)``, or None where they are taken from the result.

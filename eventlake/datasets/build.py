@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from eventlake.columns.content import content_hash, logical_type, normalise, schema_of
 from eventlake.core.canonical import sha256_hex
-from eventlake.core.dataset import FORMAT, DatasetManifest, Recipe, Spine
+from eventlake.core.dataset import ALLOW_LIST, FORMAT, UNCHECKED, DatasetManifest, Recipe, Spine
 from eventlake.datasets.archive import publish
 from eventlake.datasets.dataset import Dataset
 from eventlake.errors import InvalidInputError, InvalidProjectionError, NotIdenticalError
@@ -20,6 +20,7 @@ from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
 from eventlake.projections import duckdb_runner, polars_runner
 from eventlake.projections.definition import Projection
+from eventlake.projections.exact import check_exact
 from eventlake.projections.rows import Ran, Types, declared_types, finish, validate
 
 SPINE_ROW = "spine_row"
@@ -47,7 +48,8 @@ def build(projection: Projection, history: PinnedHistory, *, spine: Any, engine:
         raise InvalidProjectionError(message, "SQL runs on duckdb, Python functions on polars.", engine=engine)
     started = time.time_ns() // 1000
     spine_table = None if spine is None else spine_rows(spine)
-    made = make(projection, declared_types(projection.schema), history, spine_table)
+    check = _checked(projection, history, spine_table)
+    made = make(projection, declared_types(projection.schema), history, spine_table, check=check)
     if expected not in {None, made.manifest.content_hash}:
         message = (
             f"dataset {projection.name} is not what its lock pins: expected content hash {expected}, made {made.manifest.content_hash}"
@@ -60,8 +62,16 @@ def build(projection: Projection, history: PinnedHistory, *, spine: Any, engine:
     return Dataset(archive, made.rows)
 
 
-def make(projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None) -> Made:
-    """Runs a projection over a history whose segments are re-hashed first, and hashes the rows. ``types`` are the declared ones."""
+def make(projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None, *, check: str) -> Made:
+    """Runs a projection over a history whose segments are re-hashed first, and hashes the rows.
+
+    Args:
+        projection: What to run.
+        types: The declared ones.
+        history: What to run it over.
+        spine: With ``spine_row`` in front.
+        check: What its level rests on.
+    """
     history.check()
     with task(f"building {projection.name}", 3) as advance:
         ran = _run(projection, history, spine)
@@ -71,7 +81,20 @@ def make(projection: Projection, types: Types, history: PinnedHistory, spine: pa
         output = content_hash(rows)
         advance(1)
     schema = tuple((name, kind) for name, kind in schema_of(rows))
-    return Made(DatasetManifest(recipe_of(projection, types, history, spine, ran.schemas), output, rows.num_rows, schema), rows)
+    recipe = recipe_of(projection, types, history, spine, schemas=ran.schemas, check=check)
+    return Made(DatasetManifest(recipe, output, rows.num_rows, schema), rows)
+
+
+def _checked(projection: Projection, history: PinnedHistory, spine: pa.Table | None) -> str:
+    """What the projection's level rests on.
+
+    Raises:
+        InvalidProjectionError: It is declared exact and is not.
+    """
+    if projection.kind != "sql" or projection.level != "exact":
+        return UNCHECKED
+    check_exact(projection.name, projection.sources[projection.entry], history, spine, projection.parameters)
+    return ALLOW_LIST
 
 
 def _run(projection: Projection, history: PinnedHistory, spine: pa.Table | None) -> Ran:
@@ -84,7 +107,9 @@ def _run(projection: Projection, history: PinnedHistory, spine: pa.Table | None)
     return polars_runner.run(projection.name, function, history, spine, projection.parameters)
 
 
-def recipe_of(projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None, schemas: dict[str, str]) -> Recipe:
+def recipe_of(
+    projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None, *, schemas: dict[str, str], check: str
+) -> Recipe:
     """Everything that decides the rows."""
     sql = projection.kind == "sql"
     runner: Any = duckdb_runner if sql else polars_runner
@@ -102,6 +127,7 @@ def recipe_of(projection: Projection, types: Types, history: PinnedHistory, spin
         engine_version=runner.VERSION,
         settings=dict(runner.SETTINGS),
         level=projection.level,
+        check=check,
         key=projection.key,
         schemas=schemas,
         declared_schema=None if types is None else tuple((name, logical_type(kind)) for name, kind in types.items()),

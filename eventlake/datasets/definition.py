@@ -15,6 +15,7 @@ from eventlake.errors import InvalidProjectionError, NotFoundError, StorageError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.projections import duckdb_runner
 from eventlake.projections.definition import Projection
+from eventlake.projections.exact import check_exact
 from eventlake.projections.source import check_imports, load
 
 FILE = "dataset.toml"
@@ -101,7 +102,10 @@ class Definition:
             return None
         path = self.folder / name
         if path.suffix == ".sql":
-            return duckdb_runner.run(f"{self.name} (its spine)", self._text(name), history, None, {}).rows
+            query, label = self._text(name), f"{self.name} (its spine)"
+            if self.level == "exact":
+                check_exact(label, query, history, None, {})
+            return duckdb_runner.run(label, query, history, None, {}).rows
         try:
             if path.suffix == ".parquet":
                 return read_parquet(str(path))

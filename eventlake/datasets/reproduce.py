@@ -98,11 +98,11 @@ def _make(archive: Archive, history: PinnedHistory, spine: pa.Table | None, *, t
         parameters=recipe.parameters,
     )
     if recipe.kind == "sql":
-        return make(projection, types, history, spine)
+        return make(projection, types, history, spine, check=recipe.check)
     if not trust:
         message = f"dataset {recipe.name} was made by Python code ({recipe.entry}), which is archived with it and would be run"
         raise InvalidInputError(message, "read it, then pass trust=True or --trust.", source=f"{archive.folder}/{SOURCE}")
-    return make(replace(projection, function=load(recipe.entry, sources)), types, history, spine)
+    return make(replace(projection, function=load(recipe.entry, sources)), types, history, spine, check=recipe.check)
 
 
 def _differences(then: DatasetManifest, now: DatasetManifest) -> list[str]:

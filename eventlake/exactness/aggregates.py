@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 
-from eventlake.exactness.expressions import Node, check_all, column, columns_in, is_constant, name_of, type_of
+from eventlake.exactness.expressions import Node, check_all, column, columns_in, is_constant, name_of, type_of, within
 from eventlake.exactness.functions import AGGREGATES, ORDERED, PICKING, refused
 from eventlake.exactness.refusals import Refusal
 from eventlake.exactness.rows import Rows, is_float
@@ -95,8 +95,12 @@ def _is_total(orders: Sequence[Node], arguments: Sequence[Node], rows: Rows, by:
         # A struct of columns is an order by each of them.
         if name_of(order) in {"row", "struct_pack"}:
             fixed |= {place for child in order.get("children", []) if (place := column(child)) is not None}
-    known = {rows.same[place] for place in fixed}
-    return rows.tells_apart(fixed) or {rows.same[place] for one in arguments for place in columns_in(one)} <= known
+    if rows.tells_apart(fixed):
+        return True
+    read = {place for one in arguments for place in columns_in(one)}
+    # The variables of a lambda are counted like columns, from elsewhere.
+    strange = any(part["expression_class"] == "BOUND_LAMBDA" for one in arguments for part in within(one))
+    return not strange and {rows.same[place] for place in read} <= {rows.same[place] for place in fixed}
 
 
 def check_window(node: Node, rows: Rows) -> Iterator[Refusal]:
@@ -114,18 +118,16 @@ def check_window(node: Node, rows: Rows) -> Iterator[Refusal]:
         )
     if node["type"] in _RANKS:
         return
-    total = _is_total(
-        orders,
-        arguments
-        if node["type"] != "WINDOW_ROW_NUMBER"
-        else [{"expression_class": "BOUND_REF", "index": place} for place in range(len(rows.types))],
-        rows,
-        by,
-    )
+    # What comes out is given to a row: it is not enough that rows that are equal by the order have the same arguments.
+    whole = [{"expression_class": "BOUND_REF", "index": place} for place in range(len(rows.types))]
+    total = _is_total(orders, whole, rows, by)
     if node["type"] in _PLACES:
-        if not (total or _is_total([*own, *orders], arguments, rows, by)):
+        if not total:
             yield Refusal(
-                f"{what}()", f"the ORDER BY of its window is not total: {_TIES}", "two rows of one time", "OVER (… ORDER BY …, sequence)"
+                f"{what}()",
+                f"the ORDER BY of its window is not total: {_TIES}",
+                "two rows of one time",
+                "OVER (… ORDER BY …, sequence)",
             )
     elif node["type"] == "WINDOW_AGGREGATE":
         yield from _check_call(node, arguments, own or orders, rows, by)

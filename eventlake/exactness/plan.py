@@ -74,8 +74,8 @@ class Analysis:
     def _picked(node: Node, rows: Rows) -> Rows:
         return rows.cut(node["projection_ids"]) if node.get("projection_ids") else rows
 
-    def _dummy_scan(self, node: Node) -> Rows:
-        return Rows.of([{"id": "INTEGER"}] if node.get("table_index") is None else [], [()])
+    def _dummy_scan(self, _: Node) -> Rows:
+        return Rows.of([{"id": "INTEGER"}], [()])
 
     def _empty_result(self, node: Node) -> Rows:
         return Rows.of(node.get("return_types", []), [()])
@@ -90,7 +90,7 @@ class Analysis:
         if known is None:
             self._refuse("WITH RECURSIVE", "a recursion is not understood", "", "range() or generate_series()")
             return Rows.of(node["chunk_types"])
-        return known
+        return known if len(known.types) == len(node["chunk_types"]) else Rows.of(node["chunk_types"])
 
     def _materialized_cte(self, node: Node) -> Rows:
         self._shared[node["table_index"]] = self._child(node)

@@ -5,7 +5,8 @@ and the spine, and nothing else.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import duckdb
@@ -34,23 +35,45 @@ def run(name: str, query: str, history: PinnedHistory, spine: pa.Table | None, p
     Raises:
         InvalidProjectionError: DuckDB refuses the query, or it asks for anything but the history and the spine.
     """
-    hint = (
-        f"a projection reads the history{'' if spine is None else ', the table spine'} and nothing else; {tables_hint(history.catalogue)}"
-    )
-    try:
+    with _refusing(name, history, spine):
         # Bound over empty tables first, where there is no file to open: a segment read by its path could show what is beyond the watermark.
-        with _shadow(query, history.catalogue, spine) as shadow:
-            select(shadow, query, parameters, run=False)
+        with shadow(query, history.catalogue, spine) as empty:
+            select(empty, query, parameters, run=False)
         connection, files = connect(history, query, SETTINGS)
         with connection:
             if spine is not None:
                 connection.register("spine", spine)
             _lock_down(connection, [*(history.locations() or []), *files])
             return Ran(select(connection, query, parameters), _schemas_read(query, history.catalogue))
+
+
+@contextmanager
+def bound(
+    name: str, query: str, history: PinnedHistory, spine: pa.Table | None, parameters: Mapping[str, Parameter]
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database of empty tables over which the query can be looked at: it is one SELECT, and DuckDB takes it.
+
+    Raises:
+        InvalidProjectionError: As ``run``.
+    """
+    with _refusing(name, history, spine), shadow(query, history.catalogue, spine) as empty:
+        select(empty, query, parameters, run=False)
+        yield empty
+
+
+@contextmanager
+def _refusing(name: str, history: PinnedHistory, spine: pa.Table | None) -> Iterator[None]:
+    hint = (
+        f"a projection reads the history{'' if spine is None else ', the table spine'} and nothing else; {tables_hint(history.catalogue)}"
+    )
+    try:
+        yield
     except duckdb.Error as error:
         message = f"projection {name}: DuckDB refused the query: {error}"
         raise InvalidProjectionError(message, hint, projection=name) from error
     except InvalidInputError as error:
+        if isinstance(error, InvalidProjectionError):
+            raise
         message = f"projection {name}: {error.message}"
         raise InvalidProjectionError(message, hint, projection=name) from error
 
@@ -66,7 +89,7 @@ def _lock_down(connection: duckdb.DuckDBPyConnection, files: list[str]) -> None:
     connection.execute("SET lock_configuration = true")
 
 
-def _shadow(query: str, catalogue: Catalogue, spine: pa.Table | None) -> duckdb.DuckDBPyConnection:
+def shadow(query: str, catalogue: Catalogue, spine: pa.Table | None) -> duckdb.DuckDBPyConnection:
     """A locked database with empty tables of the right columns: what binds here reads nothing but them."""
     columns = ", ".join(f"{name} {_SHADOW_TYPES.get(name, 'VARCHAR')}" for name in EVENT_COLUMNS)
     connection = duckdb.connect(":memory:", config=dict(SAFE))
@@ -95,7 +118,7 @@ def reads_clock(query: str, history: PinnedHistory, spine: pa.Table | None) -> b
 
     Asked of DuckDB's bound plan over empty tables. What cannot be planned so (some queries with parameters) counts as reading it.
     """
-    with _shadow(query, history.catalogue, spine) as connection:
+    with shadow(query, history.catalogue, spine) as connection:
         sql = "SELECT json_serialize_plan(?, skip_null := true, skip_empty := true, optimize := false)"
         plan = json.loads(connection.execute(sql, [query]).fetchall()[0][0])
     if plan.get("error"):

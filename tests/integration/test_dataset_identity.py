@@ -131,7 +131,7 @@ def two_clocks(query, **attributes):
             if number == 3:
                 event.update(attributes)
         lake.append(given)
-        datasets.append(lake.build(sql(query)))
+        datasets.append(lake.build(sql(query, level="fixed")))
     return datasets
 
 

