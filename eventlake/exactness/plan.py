@@ -64,6 +64,13 @@ class Analysis:
             read = [names[place] if place < _ROW_ID else "" for place in places]
             keys = [[read.index(part) for part in key] for key in self._keys.get(table, ()) if set(key) <= set(read)]
             return self._picked(node, Rows.of(types, keys))
+        if node.get("children"):
+            # A table function over the values of every row, which come out beside its own.
+            child = self._child(node)
+            types += [child.types[place] for place in node.get("projected_input", [])]
+            known = {"range", "generate_series", "unnest"}
+            self.refusals += [] if name in known else [Refusal(f"{name}()", "a table function that reads something else than the history")]
+            return self._picked(node, Rows.of(types))
         if name in {"range", "generate_series"}:
             return self._picked(node, Rows.of(types, [range(len(types))]))
         if name != "unnest":

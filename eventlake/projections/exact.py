@@ -54,6 +54,8 @@ def _refusals(
         return tree, analyse(plan, tree, _keys(history))[1]
     except (ValueError, RecursionError, duckdb.Error) as error:
         return tree, [Refusal("the query", f"its plan cannot be looked at: {error}")]
+    except (LookupError, TypeError, AttributeError) as error:
+        return tree, [Refusal("the query", f"its plan has something that is not understood: {error!r}")]
 
 
 def _asked(connection: duckdb.DuckDBPyConnection, expression: str, query: str) -> str:

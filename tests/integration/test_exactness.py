@@ -79,6 +79,7 @@ EXACT = {
     "set operations": "SELECT subject FROM pay UNION SELECT subject FROM due EXCEPT SELECT loan FROM spine",
     "grouping sets": "SELECT subject, n, count(*) AS c FROM pay GROUP BY CUBE (subject, n)",
     "a lateral join": "SELECT loan, p.n FROM spine, LATERAL (SELECT n FROM pay WHERE subject = loan ORDER BY sequence LIMIT 1) AS p",
+    "a list in rows": "SELECT sequence, tag, count(*) AS c FROM (SELECT sequence, unnest(tags) AS tag FROM pay) GROUP BY ALL",
     "a calendar": "SELECT i, count(p.sequence) AS c FROM range(10) AS r(i) LEFT JOIN pay AS p ON p.n = i GROUP BY i",
 }
 
