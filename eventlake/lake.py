@@ -354,6 +354,7 @@ class Lake:
         engine: str | None = None,
         parameters: Mapping[str, Parameter] | None = None,
         locked: bool = False,
+        perturb: bool = False,
     ) -> Dataset:
         """Makes a dataset from a projection at a pinned history and publishes it, whole or not at all.
 
@@ -363,13 +364,15 @@ class Lake:
             spine: Rows to look features up for, as a Polars, pandas or Arrow table; archived with the dataset.
             engine: ``duckdb`` or ``polars``; None for the projection's own.
             parameters: Values for declared parameters.
+            perturb: Build once more under other threads, memory limit and order of rows, and publish only if the rows are the same.
             locked: Build a definition at the checkpoint its ``dataset.lock`` pins, and publish only what the lock's content hash names.
 
         Returns:
             The published dataset. Building the same recipe again gives the same ``manifest_hash``.
 
         Raises:
-            NotIdenticalError: With ``locked``, the rows are not the pinned ones.
+            NotIdenticalError: With ``locked``, the rows are not the pinned ones; with ``perturb``, they are others under other
+                circumstances: which columns, which rows, and what made the difference.
             InvalidProjectionError: The projection cannot be built as declared.
             SchemaMismatchError: The rows break the declared schema; nothing was published.
             CorruptionError: A segment of the history is damaged.
@@ -382,7 +385,7 @@ class Lake:
             spine = projection.spine(history) if spine is None else spine
             projection = projection.projection(engine)
         expected = lock.content_hash if lock else None
-        return build(projection.with_parameters(parameters), history, spine=spine, engine=engine, expected=expected)
+        return build(projection.with_parameters(parameters), history, spine=spine, engine=engine, expected=expected, perturb=perturb)
 
     def reproduce(self, hash_prefix: str, *, trust: bool = False) -> Reproduction:
         """Makes a dataset again from its manifest hash, from scratch, and compares.

@@ -196,6 +196,13 @@ def build(
     engine: Annotated[str | None, typer.Option(help="duckdb or polars. Default: the definition's.")] = None,
     *,
     locked: Annotated[bool, typer.Option("--locked", help="Build what dataset.lock pins; exit 1 if the content hash differs.")] = False,
+    check: Annotated[
+        bool | None,
+        typer.Option(
+            "--check/--no-check",
+            help="Build once more under other circumstances and compare. Default: when the lock of an exact dataset is written.",
+        ),
+    ] = None,
     lock: Annotated[bool, typer.Option("--lock/--no-lock", help="Write dataset.lock.")] = True,
     as_json: JsonOption = False,
 ) -> None:
@@ -210,8 +217,9 @@ def build(
     if uri is None:
         message = f"no lake is named for {definition}"
         raise InvalidInputError(message, 'give --lake LAKE, set EVENTLAKE_LAKE, or put lake = "…" into dataset.toml.')
+    perturb = lock and not locked and described.level == "exact" if check is None else check
     with output.progress():
-        dataset = lakes.open(uri).build(described, at=at, engine=engine, locked=locked)
+        dataset = lakes.open(uri).build(described, at=at, engine=engine, locked=locked, perturb=perturb)
     if locked:
         for difference in Lock.read(definition).differences(dataset):
             output.note(f"the rows are those of the lock, but not what makes them: {difference}")

@@ -2,7 +2,6 @@
 
 import platform
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -15,13 +14,14 @@ from eventlake.core.canonical import sha256_hex
 from eventlake.core.dataset import ALLOW_LIST, FORMAT, UNCHECKED, DatasetManifest, Recipe, Spine
 from eventlake.datasets.archive import publish
 from eventlake.datasets.dataset import Dataset
+from eventlake.datasets.perturb import check_perturbed, run
 from eventlake.errors import InvalidInputError, InvalidProjectionError, NotIdenticalError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
 from eventlake.projections import duckdb_runner, polars_runner
 from eventlake.projections.definition import Projection
 from eventlake.projections.exact import check_exact
-from eventlake.projections.rows import Ran, Types, declared_types, finish, validate
+from eventlake.projections.rows import Types, declared_types, finish, validate
 
 SPINE_ROW = "spine_row"
 
@@ -34,11 +34,21 @@ class Made:
     rows: pa.Table
 
 
-def build(projection: Projection, history: PinnedHistory, *, spine: Any, engine: str | None, expected: str | None = None) -> Dataset:
-    """Makes and publishes a dataset. On any error nothing is published. ``expected`` is the content hash that a lock pins.
+def build(
+    projection: Projection, history: PinnedHistory, *, spine: Any, engine: str | None, expected: str | None = None, perturb: bool = False
+) -> Dataset:
+    """Makes and publishes a dataset. On any error nothing is published.
+
+    Args:
+        projection: What to build.
+        history: What from.
+        spine: The caller's.
+        engine: Which one it must run on; None for its own.
+        expected: The content hash that a lock pins.
+        perturb: Build once more under other circumstances, and compare.
 
     Raises:
-        NotIdenticalError: The rows do not have the expected content hash.
+        NotIdenticalError: The rows do not have the expected content hash, or another one under other circumstances.
         InvalidProjectionError: The projection cannot be built as declared, or not on ``engine``.
         SchemaMismatchError: The rows break the declared schema.
         CorruptionError: A segment of the history is damaged.
@@ -57,6 +67,8 @@ def build(projection: Projection, history: PinnedHistory, *, spine: Any, engine:
         hint = f"nothing was published; made with {projection.engine} {made.manifest.recipe.engine_version}; compare engine and code."
         raise NotIdenticalError(message, hint, expected=expected, found=made.manifest.content_hash)
     validate(projection, made.rows, made.manifest.content_hash)
+    if perturb:
+        check_perturbed(projection, declared_types(projection.schema), history, spine_table, made.rows)
     provenance = _provenance(history, started)
     archive = publish(history.storage, made.manifest, rows=made.rows, spine=spine_table, sources=projection.sources, provenance=provenance)
     return Dataset(archive, made.rows)
@@ -74,7 +86,7 @@ def make(projection: Projection, types: Types, history: PinnedHistory, spine: pa
     """
     history.check()
     with task(f"building {projection.name}", 3) as advance:
-        ran = _run(projection, history, spine)
+        ran = run(projection, history, spine)
         advance(1)
         rows = finish(projection, types, ran.rows)
         advance(1)
@@ -95,16 +107,6 @@ def _checked(projection: Projection, history: PinnedHistory, spine: pa.Table | N
         return UNCHECKED
     check_exact(projection.name, projection.sources[projection.entry], history, spine, projection.parameters)
     return ALLOW_LIST
-
-
-def _run(projection: Projection, history: PinnedHistory, spine: pa.Table | None) -> Ran:
-    if projection.kind == "sql":
-        return duckdb_runner.run(projection.name, projection.sources[projection.entry], history, spine, projection.parameters)
-    function: Callable[..., Any] | None = projection.function
-    if function is None:
-        message = f"projection {projection.name} has no function to run"
-        raise InvalidProjectionError(message)
-    return polars_runner.run(projection.name, function, history, spine, projection.parameters)
 
 
 def recipe_of(

@@ -18,6 +18,7 @@ from eventlake.errors import InvalidInputError, InvalidProjectionError
 from eventlake.history.duckdb_sql import SAFE, connect, identifier, quoted, select, tables_hint, tables_read
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import LATEST
+from eventlake.projections.circumstances import USUAL, Circumstances
 from eventlake.projections.rows import Ran
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.tables.columns import shown_columns, stored_schema
@@ -29,7 +30,15 @@ _PURE_TABLE_FUNCTIONS = frozenset({"generate_series", "range", "unnest"})
 _SHADOW_TYPES = {"sequence": "BIGINT", "time": "TIMESTAMPTZ", "recorded_at": "TIMESTAMPTZ"}
 
 
-def run(name: str, query: str, history: PinnedHistory, spine: pa.Table | None, parameters: Mapping[str, Parameter]) -> Ran:
+def run(
+    name: str,
+    query: str,
+    history: PinnedHistory,
+    spine: pa.Table | None,
+    parameters: Mapping[str, Parameter],
+    *,
+    under: Circumstances = USUAL,
+) -> Ran:
     """The rows of one SELECT over ``events`` and ``spine``.
 
     Raises:
@@ -43,6 +52,8 @@ def run(name: str, query: str, history: PinnedHistory, spine: pa.Table | None, p
         with connection:
             if spine is not None:
                 connection.register("spine", spine)
+            if under != USUAL:
+                _disturb(connection, under)
             _lock_down(connection, [*(history.locations() or []), *files])
             return Ran(select(connection, query, parameters), _schemas_read(query, history.catalogue))
 
@@ -81,6 +92,23 @@ def _refusing(name: str, history: PinnedHistory, spine: pa.Table | None) -> Iter
 def _schemas_read(query: str, catalogue: Catalogue) -> dict[str, str]:
     """The event types that the query reads as tables, each with the hash of the schema."""
     return {name.event_type: catalogue.version(name.event_type).schema_hash for name in tables_read(query, catalogue)}
+
+
+def _disturb(connection: duckdb.DuckDBPyConnection, under: Circumstances) -> None:
+    """Other settings; and the tables in an order of their own."""
+    if under.shuffled:
+        views = "SELECT schema_name, view_name, temporary FROM duckdb_views() WHERE NOT internal"
+        for schema, view, temporary in connection.execute(views).fetchall():
+            name = identifier(view) if temporary else f"{identifier(schema)}.{identifier(view)}"
+            columns = [column for column, *_ in connection.execute(f"DESCRIBE {name}").fetchall()]
+            order = identifier("spine_row" if "spine_row" in columns else "sequence" if "sequence" in columns else columns[0])
+            kept = identifier(f"shuffled {schema} {view}")
+            connection.execute(f"CREATE TABLE {kept} AS SELECT * FROM {name} ORDER BY hash({order}), {order}")  # noqa: S608 - quoted names
+            connection.execute(f"CREATE OR REPLACE {'TEMP ' if temporary else ''}VIEW {name} AS SELECT * FROM {kept}")  # noqa: S608 - quoted names
+    connection.execute(f"SET threads = {under.threads}")
+    connection.execute(f"SET memory_limit = {quoted(under.memory_limit)}")
+    if under.shuffled:
+        connection.execute("SET preserve_insertion_order = false")
 
 
 def _lock_down(connection: duckdb.DuckDBPyConnection, files: list[str]) -> None:

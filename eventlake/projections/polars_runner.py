@@ -15,6 +15,7 @@ from eventlake.core.dataset import Parameter
 from eventlake.errors import EventlakeError, InvalidProjectionError, SchemaMismatchError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.snapshot import Snapshot
+from eventlake.projections.circumstances import USUAL, Circumstances
 from eventlake.projections.rows import Ran
 
 VERSION = pl.__version__
@@ -22,7 +23,13 @@ SETTINGS: dict[str, str | int | bool] = {"engine": "in-memory"}
 
 
 def run(
-    name: str, function: Callable[..., Any], history: PinnedHistory, spine: pa.Table | None, parameters: Mapping[str, Parameter]
+    name: str,
+    function: Callable[..., Any],
+    history: PinnedHistory,
+    spine: pa.Table | None,
+    parameters: Mapping[str, Parameter],
+    *,
+    under: Circumstances = USUAL,
 ) -> Ran:
     """The rows of the LazyFrame that ``function`` returns.
 
@@ -31,7 +38,7 @@ def run(
     """
     arguments: dict[str, Any] = dict(parameters)
     if spine is not None:
-        arguments["spine"] = pl.DataFrame(spine).lazy()
+        arguments["spine"] = _shuffled(pl.DataFrame(spine).lazy()) if under.shuffled else pl.DataFrame(spine).lazy()
     try:
         inspect.signature(function).bind(None, **arguments)
     except TypeError as error:
@@ -39,7 +46,7 @@ def run(
         message = f"projection {name}: the function must take ({given}): {error}"
         raise InvalidProjectionError(message, projection=name) from error
     try:
-        snapshot = _ScanOnly(history)
+        snapshot = _Shuffled(history) if under.shuffled else _ScanOnly(history)
         frame = function(snapshot, **arguments)
         if isinstance(frame, pl.LazyFrame):
             return Ran(to_arrow(frame.collect(engine="in-memory")), snapshot.schemas)
@@ -86,6 +93,22 @@ class _ScanOnly(Snapshot):
         del query, parameters
         message = "a Python projection runs on Polars alone; it cannot run sql()"
         raise InvalidProjectionError(message, "read the events with snapshot.scan(), or write the projection in SQL.")
+
+
+class _Shuffled(_ScanOnly):
+    """The same events in another order."""
+
+    def scan(self, *arguments: Any, **named: Any) -> pl.LazyFrame:
+        """See ``Snapshot.scan``."""
+        return _shuffled(super().scan(*arguments, **named))
+
+    def table(self, event_type: str, *arguments: Any, **named: Any) -> pl.LazyFrame:
+        """See ``_ScanOnly.table``."""
+        return _shuffled(super().table(event_type, *arguments, **named))
+
+
+def _shuffled(frame: pl.LazyFrame) -> pl.LazyFrame:
+    return frame.collect(engine="in-memory").sample(fraction=1.0, shuffle=True, seed=1).lazy()
 
 
 def _line(error: BaseException) -> str:

@@ -489,7 +489,12 @@ def test_reproduce_of_a_tampered_lake_exits_1_and_names_the_segment(run, lake, c
 def test_reproduce_that_differs_exits_1(run, lake, counts, monkeypatch):
     built = run("build", counts, "--json").json
     real = el.projections.duckdb_runner.run
-    monkeypatch.setattr(el.projections.duckdb_runner, "run", lambda *arguments: replace(ran := real(*arguments), rows=ran.rows.slice(1)))
+
+    def shorter(*arguments, **named):
+        ran = real(*arguments, **named)
+        return replace(ran, rows=ran.rows.slice(1))
+
+    monkeypatch.setattr(el.projections.duckdb_runner, "run", shorter)
     done = run("reproduce", lake.uri, built["manifest_hash"], "--json")
     assert done.code == 1
     assert done.json["identical"] is False

@@ -311,8 +311,8 @@ def test_a_lake_that_lost_its_end_says_so(tmp_path):
 def doctored(runner, monkeypatch, change):
     real = runner.run
 
-    def run(*arguments):
-        ran = real(*arguments)
+    def run(*arguments, **named):
+        ran = real(*arguments, **named)
         return replace(ran, rows=change(ran.rows))
 
     monkeypatch.setattr(runner, "run", run)

@@ -1,0 +1,87 @@
+"""A second build under other circumstances: whoever promises the same rows must not care about threads, memory, or the order of rows."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from eventlake.columns.content import column_digest, content_hash
+from eventlake.errors import InvalidProjectionError, NotIdenticalError
+from eventlake.history.pinned import PinnedHistory
+from eventlake.progress import task
+from eventlake.projections import duckdb_runner, polars_runner
+from eventlake.projections.circumstances import USUAL, Circumstances
+from eventlake.projections.definition import Projection
+from eventlake.projections.rows import Ran, Types, finish
+
+_ALL = Circumstances("everything", threads=4, memory_limit="2GB", shuffled=True)
+_EACH = (
+    Circumstances("the number of threads", threads=4),
+    Circumstances("the memory limit", memory_limit="1GB"),
+    Circumstances("the order of rows", shuffled=True),
+)
+_SHOWN = 10
+
+
+def check_perturbed(projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None, rows: pa.Table) -> None:
+    """Builds once more under other threads, memory and order of rows, and compares content hashes.
+
+    Polars' thread pool is fixed when the process starts: of a Python projection only the order of rows is another one.
+
+    Args:
+        projection: What was built.
+        types: Its declared types.
+        history: What it was built from.
+        spine: With ``spine_row`` in front.
+        rows: What came out.
+
+    Raises:
+        NotIdenticalError: Something else came out: what made the difference, in which columns, and the first rows that differ.
+    """
+    expected = content_hash(rows)
+    with task(f"building {projection.name} once more", 1) as advance:
+        again = _made(projection, types, history, spine, _ALL)
+        advance(1)
+    if content_hash(again) == expected:
+        return
+    causes = [one.name for one in _EACH if content_hash(_made(projection, types, history, spine, one)) != expected]
+    cause = ", ".join(causes) or "several of them together, or mere luck"
+    message = f"dataset {projection.name} is another one under other circumstances; what changes it: {cause}\n" + "\n".join(
+        _told(projection, rows, again)
+    )
+    hint = 'nothing was published. Declare level = "exact" to be told where a SQL query depends on order, or level = "unproven".'
+    raise NotIdenticalError(message, hint, expected=expected, found=content_hash(again))
+
+
+def _made(projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None, under: Circumstances) -> pa.Table:
+    return finish(projection, types, run(projection, history, spine, under).rows)
+
+
+def run(projection: Projection, history: PinnedHistory, spine: pa.Table | None, under: Circumstances = USUAL) -> Ran:
+    """What the projection's engine makes of it."""
+    if projection.kind == "sql":
+        return duckdb_runner.run(projection.name, projection.sources[projection.entry], history, spine, projection.parameters, under=under)
+    function: Callable[..., Any] | None = projection.function
+    if function is None:
+        message = f"projection {projection.name} has no function to run"
+        raise InvalidProjectionError(message)
+    return polars_runner.run(projection.name, function, history, spine, projection.parameters, under=under)
+
+
+def _told(projection: Projection, rows: pa.Table, again: pa.Table) -> Iterator[str]:
+    if rows.num_rows != again.num_rows or rows.column_names != again.column_names:
+        yield f"  {rows.num_rows:,} rows of {', '.join(rows.column_names)}, then {again.num_rows:,} of {', '.join(again.column_names)}"
+        return
+    columns = [name for name in rows.column_names if column_digest(rows.column(name)) != column_digest(again.column(name))]
+    yield f"  columns that differ: {', '.join(columns)}"
+    yield from _rows_told(projection.key, columns, pl.DataFrame(rows), pl.DataFrame(again))
+
+
+def _rows_told(key: Sequence[str], columns: Sequence[str], before: pl.DataFrame, after: pl.DataFrame) -> Iterator[str]:
+    differs = pl.any_horizontal(~before[name].eq_missing(after[name]) for name in columns)
+    places = before.select(differs.alias("differs")).with_row_index().filter("differs")["index"].head(_SHOWN)
+    for place in places:
+        where = ", ".join(f"{name} {before[name][place]!r}" for name in key) or f"row {place}"
+        changes = ", ".join(f"{name} {before[name][place]!r}, then {after[name][place]!r}" for name in columns)
+        yield f"  {where}: {changes}"
