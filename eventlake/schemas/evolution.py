@@ -58,10 +58,9 @@ def _holds(old: FieldType, new: FieldType) -> bool:
 
 
 def _is_tighter(old: FieldType, new: FieldType) -> bool:
-    for before, after, sign in ((old.minimum, new.minimum, 1), (old.maximum, new.maximum, -1)):
-        if after is not None and (before is None or sign * Decimal(after) > sign * Decimal(before)):
-            return True
-    return False
+    higher = new.minimum is not None and (old.minimum is None or Decimal(new.minimum) > Decimal(old.minimum))
+    lower = new.maximum is not None and (old.maximum is None or Decimal(new.maximum) < Decimal(old.maximum))
+    return higher or lower
 
 
 def changes(old: FieldType, new: FieldType, path: str = "") -> Iterator[tuple[str, str, str]]:

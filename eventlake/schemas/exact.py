@@ -109,10 +109,11 @@ def _number(value: Any, kind: FieldType) -> tuple[str | None, Any]:
         exact = Decimal(value)
     else:
         unscaled = _WIDE.create_decimal(value).scaleb(kind.scale, _WIDE)
-        if unscaled != unscaled.to_integral_value(context=_WIDE) or abs(unscaled) >= 10**kind.precision:
+        if unscaled != unscaled.to_integral_value(context=_WIDE) or unscaled.copy_abs() >= 10**kind.precision:
             return f"expected {kind}, no digit lost", None
         exact = value = unscaled.to_integral_value(context=_WIDE).scaleb(-kind.scale, _WIDE)
-    if any(bound and sign * exact < sign * Decimal(bound) for bound, sign in ((kind.minimum, 1), (kind.maximum, -1))):
+    # Comparing rounds nothing; Python's arithmetic would, to 28 digits.
+    if (kind.minimum and exact < Decimal(kind.minimum)) or (kind.maximum and exact > Decimal(kind.maximum)):
         return f"expected {kind}", None
     return None, value
 

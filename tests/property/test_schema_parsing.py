@@ -176,6 +176,19 @@ def test_what_is_wrong_far_down_a_large_column_is_named_by_its_row():
     assert parsed.table["a"][99_999].as_py() == 99_999
 
 
+@pytest.mark.parametrize("kind", [FieldType("decimal", 30, 0), FieldType("decimal", 38, 2), FieldType("decimal", 30, 0, maximum="9" * 30)])
+def test_decimals_of_more_than_28_digits_are_read_by_either_way(kind):
+    digits = kind.precision - kind.scale
+    schema = FieldType("struct", fields=(Field("a", kind),))
+    for text in ("9" * digits, "-" + "9" * digits, "9" * (digits - 2) + "50"):
+        payloads = pa.array([f'{{"a":{text}}}'])
+        for table, problems in (_row_by_row(payloads, schema), (parse(pa.chunked_array([payloads]), schema).table, [])):
+            assert problems == []
+            assert table.column("a").to_pylist() == [Decimal(text)]
+    for text in ("1" + "0" * digits, "9" * digits + "9"):
+        assert parse(pa.chunked_array([pa.array([f'{{"a":{text}}}'])]), schema).problems
+
+
 def test_every_nested_problem_has_its_path():
     item = FieldType("struct", fields=(Field("q", FieldType("int64"), required=True),), closed=True)
     schema = FieldType("struct", fields=(Field("lines", FieldType("list", item=item)),))
