@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from eventlake.exactness.expressions import Node, check_all, column, columns_in, is_constant, name_of, type_of, within
 from eventlake.exactness.functions import AGGREGATES, ORDERED, PICKING, refused
 from eventlake.exactness.refusals import Refusal
-from eventlake.exactness.rows import Rows, is_float
+from eventlake.exactness.rows import Rows, is_float, is_loose
 
 _TIES = "rows that are equal by it come in the order in which threads deliver them"
 _COUNTING = frozenset({"count", "count_star", "count_if", "countif"})
@@ -19,7 +19,6 @@ _PLACES = frozenset(
         "WINDOW_NTH_VALUE",
         "WINDOW_NTILE",
         "WINDOW_ROW_NUMBER",
-        "WINDOW_FILL",
     }
 )
 _WHOLE = frozenset({"UNBOUNDED_PRECEDING", "UNBOUNDED_FOLLOWING"})
@@ -57,6 +56,10 @@ def _check_call(node: Node, arguments: Sequence[Node], orders: Sequence[Node], r
         yield refused(name, aggregate=True)
     elif inexact and (name not in _COUNTING or distinct):
         yield _of_doubles(name)
+    elif any(is_loose(type_of(one)) and not is_constant(one) for one in arguments) and (name not in {*_COUNTING, "sum"} or distinct):
+        yield Refusal(
+            f"{name}()", "of values that can be equal and not the same", "a month and thirty days", f"{name} over days or microseconds"
+        )
 
 
 def _of_doubles(name: str) -> Refusal:
@@ -95,12 +98,10 @@ def _is_total(orders: Sequence[Node], arguments: Sequence[Node], rows: Rows, by:
         # A struct of columns is an order by each of them.
         if name_of(order) in {"row", "struct_pack"}:
             fixed |= {place for child in order.get("children", []) if (place := column(child)) is not None}
-    if rows.tells_apart(fixed):
-        return True
     read = {place for one in arguments for place in columns_in(one)}
     # The variables of a lambda are counted like columns, from elsewhere.
     strange = any(part["expression_class"] == "BOUND_LAMBDA" for one in arguments for part in within(one))
-    return not strange and {rows.same[place] for place in read} <= {rows.same[place] for place in fixed}
+    return rows.tells_apart(fixed) if strange else rows.are_told_by(fixed, read)
 
 
 def check_window(node: Node, rows: Rows) -> Iterator[Refusal]:
@@ -116,25 +117,24 @@ def check_window(node: Node, rows: Rows) -> Iterator[Refusal]:
         yield Refusal(
             f"{what}()", "a window over a double: 0.0 and -0.0 are equal, and neither comes first", "0.0 and -0.0", "it over an exact value"
         )
-    if node["type"] in _RANKS:
-        return
     # What comes out is given to a row: it is not enough that rows that are equal by the order have the same arguments.
     whole = [{"expression_class": "BOUND_REF", "index": place} for place in range(len(rows.types))]
     total = _is_total(orders, whole, rows, by)
-    if node["type"] in _PLACES:
-        if not total:
-            yield Refusal(
-                f"{what}()",
-                f"the ORDER BY of its window is not total: {_TIES}",
-                "two rows of one time",
-                "OVER (… ORDER BY …, sequence)",
-            )
-    elif node["type"] == "WINDOW_AGGREGATE":
-        yield from _check_call(node, arguments, own or orders, rows, by)
+    if node["type"] in _RANKS or node["type"] == "WINDOW_AGGREGATE":
+        if node["type"] == "WINDOW_AGGREGATE":
+            yield from _check_call(node, arguments, own or orders, rows, by)
         if _counts_rows(node) and not total:
             yield Refusal(
                 f"{what}()",
                 f"ROWS of a window whose ORDER BY is not total: {_TIES}",
+                "two rows of one time",
+                "OVER (… ORDER BY …, sequence)",
+            )
+    elif node["type"] in _PLACES:
+        if not total or (own and not _is_total(own, whole, rows, by)):
+            yield Refusal(
+                f"{what}()",
+                f"the ORDER BY of its window is not total: {_TIES}",
                 "two rows of one time",
                 "OVER (… ORDER BY …, sequence)",
             )

@@ -34,7 +34,10 @@ _OPERATORS = frozenset(
 )
 _ALL_ARGUMENTS = 2
 _CALLABLE = SCALARS | FLOAT_STEPS | CARRIERS | MACROS | AGGREGATES | ORDERED | PICKING | {"unnest", "grouping", "grouping_id"}
-_KEYWORDS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
+_KEYWORDS = frozenset(
+    {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
+    | {"current_role", "current_user", "session_user", "user"}
+)
 """Calls that look like columns."""
 _NAMED = frozenset({"JSON"})
 """Text under another name."""
@@ -130,8 +133,10 @@ def unbound(tree: Any) -> Iterator[Refusal]:
         called = str(tree.get("function_name") or "").casefold()
         if called and called not in _CALLABLE and tree.get("class") != "WINDOW":
             yield refused(called)
-        if called == "age" and len(tree.get("children") or []) < _ALL_ARGUMENTS:
+        if called == "age" and len(tree.get("children") or tree.get("arguments") or []) < _ALL_ARGUMENTS:
             yield refused("current_date")
+        if tree.get("class") == "COLLATE":
+            yield Refusal("COLLATE", "texts that are equal and not the same: which of them stays is luck", "a and A", "lower(x)")
         names = tree.get("column_names") or []
         if len(names) == 1 and str(names[0]).casefold() in _KEYWORDS:
             yield refused(str(names[0]).casefold())

@@ -7,7 +7,27 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-FLOAT_STEPS = frozenset({"+", "-", "*", "/", "sqrt", "subtract", "add", "multiply", "divide"})
+FLOAT_STEPS = frozenset(
+    {
+        "+",
+        "-",
+        "*",
+        "/",
+        "sqrt",
+        "subtract",
+        "add",
+        "multiply",
+        "divide",
+        "abs",
+        "@",
+        "floor",
+        "ceil",
+        "ceiling",
+        "isnan",
+        "isfinite",
+        "isinf",
+    }
+)
 """What may be done with a double, one value at a time: IEEE 754 says what comes out, to the last bit."""
 
 CARRIERS = frozenset(

@@ -6,7 +6,7 @@ from typing import Any
 from eventlake.exactness.aggregates import check_aggregate, check_window
 from eventlake.exactness.expressions import Node, check_all, column, columns_in, is_constant, name_of, type_of, unbound
 from eventlake.exactness.refusals import Refusal
-from eventlake.exactness.rows import Rows, beside, is_float
+from eventlake.exactness.rows import Rows, beside, is_loose
 
 _ROW_ID = 2**63
 _ONE_SIDED = frozenset({"SEMI", "ANTI", "MARK"})
@@ -42,6 +42,9 @@ class Analysis:
 
     def _check(self, nodes: Sequence[Node], rows: Rows) -> None:
         self.refusals += check_all(nodes)
+        self._refuse_row_ids(nodes, rows)
+
+    def _refuse_row_ids(self, nodes: Sequence[Node], rows: Rows) -> None:
         if any(rows.types[place] is _ROW_ID_TYPE for one in nodes for place in columns_in(one) if place < len(rows.types)):
             self._refuse("rowid", "it says where a row stands in memory", "", "sequence")
 
@@ -142,7 +145,9 @@ class Analysis:
         below = node["children"][0]
         child = self._child(node)
         orders, rows = self._ordering(below, child)
-        if orders is None:
+        if child.tells_apart(()):
+            pass  # there is one row at most
+        elif orders is None:
             self._refuse("LIMIT", "without an ORDER BY any rows may come first", "a and b: either of them", "ORDER BY a key before LIMIT")
         elif not _is_total(orders, rows, range(len(rows.types))):
             self._refuse("LIMIT", f"its ORDER BY is not total: {_TIES}", "two rows of one time", "ORDER BY …, sequence")
@@ -177,8 +182,8 @@ class Analysis:
 
     def _refuse_floats(self, what: str, nodes: Sequence[Node]) -> None:
         self.refusals += check_all(nodes)
-        if any(is_float(type_of(one)) for one in nodes):
-            why = "by a double: 0.0 and -0.0 are one value and two, and which of them stays is luck"
+        if any(is_loose(type_of(one)) for one in nodes):
+            why = "by a double, or what else can be equal and not the same: 0.0 and -0.0, and which of them stays is luck"
             self._refuse(what, why, "0.0 and -0.0", "it over an exact value, such as DECIMAL")
 
     # Several rows
@@ -187,13 +192,15 @@ class Analysis:
         child = self._child(node)
         groups, aggregates = node.get("groups", []), node.get("expressions", [])
         self._refuse_floats("GROUP BY", groups)
-        by = {place for place in map(column, groups) if place is not None}
+        sets = node.get("grouping_sets", [])
+        # Of several grouping sets only what all of them have in common is one value in every group.
+        common = set(range(len(groups))).intersection(*map(set, sets)) if sets else set(range(len(groups)))
+        by = {place for number in common if (place := column(groups[number])) is not None}
         self._check(groups, child)
         for one in aggregates:
-            self._check(one.get("children", []), child)
+            self._check([one.get("filter", {}), *one.get("children", [])], child)
             self.refusals += check_aggregate(one, child, by)
         types = [type_of(one) for one in (*groups, *aggregates)]
-        sets = node.get("grouping_sets", [])
         types += [{"id": "BIGINT"} for _ in node.get("grouping_functions", [])]
         if not groups:
             return Rows.of(types, [()])
@@ -206,9 +213,10 @@ class Analysis:
         child = self._child(node)
         made = child
         for one in node["expressions"]:
+            self._refuse_row_ids([one], child)
             self.refusals += check_window(one, child)
             by = [column(part) for part in one.get("partitions", [])]
-            numbered = one["type"] == "WINDOW_ROW_NUMBER" and None not in by
+            numbered = one["type"] == "WINDOW_ROW_NUMBER" and None not in by and not one.get("arg_orders")
             place = len(made.types)
             made = made.added([type_of(one)], [[*(part for part in by if part is not None), place]] if numbered else [])
         return made
@@ -227,6 +235,8 @@ class Analysis:
         conditions = node.get("conditions", [])
         sides = [one[side] for one in conditions for side in ("left", "right") if side in one]
         self._refuse_floats("JOIN", sides)
+        self._refuse_row_ids([one["left"] for one in conditions if "left" in one], left)
+        self._refuse_row_ids([one["right"] for one in conditions if "right" in one], right)
         self.refusals += check_all([one["expression"] for one in conditions if "expression" in one])
         equal = [one for one in conditions if one.get("comparison") in {"COMPARE_EQUAL", "COMPARE_NOT_DISTINCT_FROM"}]
         pairs = [(column(one["left"]), column(one["right"])) for one in equal]
@@ -245,7 +255,10 @@ class Analysis:
         left_once, right_once = left.tells_apart(one for one, _ in pairs), right.tells_apart(other for _, other in pairs)
         if kind == "SINGLE":
             return beside(shown[0], shown[1], left_keys=True, right_keys=False)
-        outer_left, outer_right = kind in {"LEFT", "OUTER", "FULL"}, kind in {"RIGHT", "OUTER", "FULL"}
+        outer_left, outer_right = kind == "LEFT", kind == "RIGHT"
+        if kind in {"OUTER", "FULL"}:
+            # A row without its other half has nulls where the other half's key would be, and so has one without this half.
+            return Rows.of((*shown[0].types, *shown[1].types))
         made = beside(shown[0], shown[1], left_keys=right_once and not outer_right, right_keys=left_once and not outer_left)
         if kind == "INNER":
             places = [
@@ -257,7 +270,7 @@ class Analysis:
                 (places[0].index(one), start + places[1].index(other)) for one, other in pairs if one in places[0] and other in places[1]
             ]
             return made.equated(kept)
-        if kind not in {"LEFT", "RIGHT", "OUTER", "FULL"}:
+        if kind not in {"LEFT", "RIGHT"}:
             self._refuse("JOIN", f"a {kind} join is not known to be exact")
         return made
 
@@ -273,7 +286,8 @@ class Analysis:
             rows.cut(node[name]) if node.get(name) else rows
             for rows, name in ((left, "left_projection_map"), (right, "right_projection_map"))
         ]
-        return beside(shown[0], shown[1], left_keys=node["join_type"] in {"INNER", "LEFT"}, right_keys=False)
+        made = beside(shown[0], shown[1], left_keys=node["join_type"] in {"INNER", "LEFT"}, right_keys=False)
+        return made if node["join_type"] in {"INNER", "LEFT"} else Rows.of(made.types)
 
     def _union(self, node: Node) -> Rows:
         children = [self.rows(child) for child in node["children"]]
@@ -282,7 +296,7 @@ class Analysis:
     def _except(self, node: Node) -> Rows:
         left = self._child(node)
         self._child(node, 1)
-        if any(map(is_float, left.types)):
+        if any(map(is_loose, left.types)):
             self._refuse(node["type"].removeprefix("LOGICAL_"), "of doubles: 0.0 and -0.0 are one value and two", "0.0 and -0.0")
         return left if node.get("setop_all") is False else Rows.of(left.types)
 
@@ -298,7 +312,7 @@ def _anded(node: Node) -> list[Node]:
 def _is_total(orders: Sequence[Node], rows: Rows, differing: Sequence[int] | range) -> bool:
     """Whether an order leaves no two rows equal, or none that differ in the columns that count."""
     by = {place for place in map(column, orders) if place is not None}
-    return rows.tells_apart(by) or {rows.same[place] for place in differing} <= {rows.same[place] for place in by}
+    return rows.are_told_by(by, differing)
 
 
 def analyse(plan: Mapping[str, Any], tree: Any, keys: Mapping[str, Sequence[Sequence[str]]]) -> tuple[Rows, list[Refusal]]:

@@ -32,6 +32,17 @@ def is_float(kind: Any) -> bool:
     return not FLOATS.isdisjoint(parts(kind))
 
 
+def is_loose(kind: Any) -> bool:
+    """Whether two values of a type can be equal and not the same: 0.0 and -0.0, a month and thirty days, ``a`` and ``A`` without case."""
+    return not (FLOATS | {"INTERVAL"}).isdisjoint(parts(kind)) or _is_collated(kind)
+
+
+def _is_collated(kind: Any) -> bool:
+    if isinstance(kind, Mapping):
+        return bool(kind.get("collation")) or any(map(_is_collated, kind.values()))
+    return isinstance(kind, list) and any(map(_is_collated, kind))
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Rows of a known shape.
@@ -62,6 +73,14 @@ class Rows:
         chosen = {self.same[column] for column in columns}
         return any(key <= chosen for key in self.keys)
 
+    def are_told_by(self, columns: Iterable[int], read: Iterable[int]) -> bool:
+        """Whether rows that are equal in ``columns`` are one row, or the same in all of ``read``."""
+        chosen = set(columns)
+        if self.tells_apart(chosen):
+            return True
+        strict = {self.same[column] for column in chosen if not is_loose(self.types[column])}
+        return {self.same[column] for column in read} <= strict
+
     def taken(self, columns: Sequence[int | None], types: Sequence[Type]) -> "Rows":
         """The rows with these columns in place of their own; None for one that is computed."""
         places: dict[int, int] = {}
@@ -85,6 +104,8 @@ class Rows:
         """Those of the rows that have the same value in both columns of each pair."""
         same = list(self.same)
         for one, other in pairs:
+            if is_loose(self.types[one]) or is_loose(self.types[other]):
+                continue
             low, high = sorted((same[one], same[other]))
             same = [low if first == high else first for first in same]
         return Rows.of(self.types, self.keys, same)

@@ -84,10 +84,14 @@ def _parser(process: int) -> duckdb.DuckDBPyConnection:
 def _names(text: str) -> set[tuple[str, str]] | None:
     """``(schema, table)``, case folded, of the tables that a query names; None where DuckDB cannot say, or they are computed."""
     with _parser(os.getpid()).cursor() as cursor:
-        tree = json.loads(cursor.execute("SELECT json_serialize_sql(?, skip_null := true)", [text]).fetchall()[0][0])
-    if tree.get("error") or not _COMPUTED.isdisjoint(_functions(tree)):
+        written = cursor.execute("SELECT json_serialize_sql(?, skip_null := true)", [text]).fetchall()[0][0]
+    try:
+        tree = json.loads(written)
+        if tree.get("error") or not _COMPUTED.isdisjoint(_functions(tree)):
+            return None
+        return {(schema.casefold(), table.casefold()) for schema, table in _tables_named(tree)}
+    except RecursionError:
         return None
-    return {(schema.casefold(), table.casefold()) for schema, table in _tables_named(tree)}
 
 
 def _functions(node: Any) -> Iterator[str]:

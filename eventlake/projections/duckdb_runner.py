@@ -148,10 +148,14 @@ def reads_clock(query: str, history: PinnedHistory, spine: pa.Table | None) -> b
     """
     with shadow(query, history.catalogue, spine) as connection:
         sql = "SELECT json_serialize_plan(?, skip_null := true, skip_empty := true, optimize := false)"
-        plan = json.loads(connection.execute(sql, [query]).fetchall()[0][0])
-    if plan.get("error"):
+        written = connection.execute(sql, [query]).fetchall()[0][0]
+    try:
+        plan = json.loads(written)
+        if plan.get("error"):
+            return True
+        seen = _columns_read(plan, frozenset(history.catalogue.types))
+    except RecursionError:
         return True
-    seen = _columns_read(plan, frozenset(history.catalogue.types))
     return bool({"recorded_at", _ELSEWHERE} & seen) or ("time" in seen and history.undated)
 
 

@@ -45,15 +45,18 @@ def check_exact(name: str, query: str, history: PinnedHistory, spine: pa.Table |
 def _refusals(
     connection: duckdb.DuckDBPyConnection, query: str, history: PinnedHistory, parameters: Mapping[str, Parameter]
 ) -> tuple[Any, list[Refusal]]:
-    tree = json.loads(_asked(connection, "json_serialize_sql(?)", query))
-    plain = with_values(query, tree, parameters)
+    tree: Any = {}
     try:
+        tree = json.loads(_asked(connection, "json_serialize_sql(?)", query))
+        if tree.get("error"):
+            return {}, [Refusal("the query", f"it cannot be looked at: {tree.get('error_message')}")]
+        plain = with_values(query, tree, parameters)
         plan = json.loads(_asked(connection, "json_serialize_plan(?, skip_null := true, skip_empty := true, optimize := false)", plain))
         if plan.get("error"):
             return tree, [Refusal("the query", f"its plan cannot be looked at: {plan.get('error_message')}")]
         return tree, analyse(plan, tree, _keys(history))[1]
     except (ValueError, RecursionError, duckdb.Error) as error:
-        return tree, [Refusal("the query", f"its plan cannot be looked at: {error}")]
+        return {}, [Refusal("the query", f"its plan cannot be looked at: {error}")]
     except (LookupError, TypeError, AttributeError) as error:
         return tree, [Refusal("the query", f"its plan has something that is not understood: {error!r}")]
 
