@@ -239,5 +239,5 @@ def refused(name: str, *, aggregate: bool = False) -> Refusal:
         return Refusal(f"{name}()", told.why, told.example, told.instead)
     kind = "aggregate" if aggregate else "function"
     return Refusal(
-        f"{name}()", f"a {kind} that is not known to give the same value for ever", "", 'what the documentation lists, or level = "fixed"'
+        f"{name}()", f"a {kind} that is not known to give the same value for ever", "", 'what docs/exactness.md lists, or level = "fixed"'
     )

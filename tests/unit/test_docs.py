@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from eventlake.exactness import functions
+
 ROOT = Path(__file__).parents[2]
 NAMED = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
 GUARANTEES = sorted(set(NAMED.findall((ROOT / "docs" / "guarantees.md").read_text())))
@@ -29,3 +31,23 @@ def test_links_between_documents_lead_somewhere():
         if not (document.parent / target).exists()
     ]
     assert broken == []
+
+
+def test_the_functions_that_are_exact_are_those_that_the_documentation_lists():
+    text = (ROOT / "docs" / "exactness.md").read_text(encoding="utf-8").partition("## Functions")[2]
+    lists = (functions.SCALARS, functions.FLOAT_STEPS, functions.MACROS, functions.AGGREGATES, functions.ORDERED, functions.PICKING)
+    windows = {
+        "rank",
+        "dense_rank",
+        "percent_rank",
+        "cume_dist",
+        "row_number",
+        "ntile",
+        "lag",
+        "lead",
+        "first_value",
+        "last_value",
+        "nth_value",
+    }
+    named = set(re.findall(r"`([^`]+)`", text)) - {"ORDER BY"}
+    assert named == frozenset().union(*lists) | windows
