@@ -52,6 +52,10 @@ def read_mapping(mapping: str | os.PathLike[str] | Mapping[str, Any]) -> ImportM
     """
     if isinstance(mapping, Mapping):
         return _mapping("mapping", mapping)
+    given: object = mapping
+    if not isinstance(given, str | os.PathLike):
+        message = f"expected a mapping as the path of a TOML file or as a dict, found {type(given).__name__}"
+        raise InvalidInputError(message)
     path = Path(mapping).expanduser()
     try:
         return _mapping(path.stem, tomllib.loads(path.read_text(encoding="utf-8")))

@@ -1,6 +1,7 @@
 """An import from end to end: tables, events, a look at all of them, then batch after batch into the lake."""
 
 import os
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from eventlake.columns.problems import shorten
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.delivery import Position
-from eventlake.errors import ConflictError, InvalidEventsError
+from eventlake.errors import ConflictError, EventlakeError, InvalidEventsError, InvalidInputError
 from eventlake.importing.events import events_of
 from eventlake.importing.mapping import ImportMapping, read_mapping
 from eventlake.importing.problems import ImportProblem, Problems
@@ -128,6 +129,35 @@ def import_file(
         CommitUnknownError: The store failed while a batch was published; run the import again.
         StorageError: The store failed before that; run the import again.
     """
+    with _readable(path):
+        return _import(lake, path, mapping, producer, dry_run=dry_run)
+
+
+@contextmanager
+def _readable(path: object) -> Iterator[None]:
+    """What Python says of paths and texts that are none, and of files that are cut or damaged, in our words."""
+    try:
+        yield
+    except EventlakeError:
+        raise
+    except (EOFError, zlib.error, UnicodeError, RecursionError) as error:
+        message = f"{path} cannot be imported: {error}"
+        raise InvalidInputError(message, "the file, or the mapping, is cut short, damaged, or no text in UTF-8.", path=str(path)) from error
+    except (RuntimeError, ValueError) as error:
+        if not any(told in str(error) for told in ("home directory", "null byte")):
+            raise
+        message = f"{path!r}, or a path in the mapping, is no path: {error}"
+        raise InvalidInputError(message, path=str(path)) from error
+
+
+def _import(
+    lake: Lake,
+    path: str | os.PathLike[str],
+    mapping: str | os.PathLike[str] | Mapping[str, Any],
+    producer: str | None,
+    *,
+    dry_run: bool,
+) -> Import:
     described, given = read_mapping(mapping), Path(path).expanduser()
     name = producer or described.producer or default_producer(described, given)
     Position(name, 0)  # refuses a name that cannot be one

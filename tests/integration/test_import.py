@@ -755,3 +755,30 @@ def test_an_import_that_is_refused_lists_the_problems(run, folder, loans):
     code, out, err = run("import", folder / "lake", loans, "--map", folder / "m.toml", "--json")
     assert (code, out) == (1, "")
     assert json.loads(err)["problems"][0]["table"] == "source"
+
+
+@pytest.mark.parametrize(
+    ("path", "mapping", "complaint"),
+    [
+        ("cut.csv.gz", None, "cannot be"),
+        ("a\x00b.csv", None, "is no path"),
+        ("~nobody-of-this-name/x.csv", None, "is no path"),
+        ("rows.csv", "a\x00b.toml", "is no path"),
+        ("rows.csv", 7, "expected a mapping as the path"),
+        ("rows.csv", "deep.toml", "cannot be imported"),
+    ],
+)
+def test_what_is_no_path_or_cut_short_is_refused_in_our_words(tmp_path, path, mapping, complaint):
+    plain = {
+        "source": "s",
+        "events": [{"type": "t", "id": "{id}", "subject": "/x", "order": ["id"]}],
+    }
+    (tmp_path / "rows.csv").write_text("id\n1\n", encoding="utf-8")
+    (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(b"id\n" + b"".join(b"%d\n" % n for n in range(5_000)))[:-40])
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 5_000, encoding="utf-8")
+    lake = el.create("memory://", "o")
+    given = path if path.startswith("~") else str(tmp_path / path)
+    with pytest.raises(InvalidInputError) as caught:
+        el.import_file(lake, given, plain if mapping is None else str(tmp_path / mapping) if isinstance(mapping, str) else mapping)
+    assert complaint in str(caught.value)
+    assert lake.watermark == 0
