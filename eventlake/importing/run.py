@@ -105,7 +105,7 @@ def import_file(
     producer: str | None = None,
     dry_run: bool = False,
 ) -> Import:
-    """Appends the rows of tables as events, as a mapping says (docs/import.md), whole or not at all where anything is wrong.
+    """Appends the rows of tables as events, as a mapping says (docs/import.md); nothing where a row is found to be wrong before.
 
     The same input and mapping give the same events in the same batches, which are positions of one producer: an import that was
     interrupted is taken up again by running it once more, and one that is finished appends nothing.
