@@ -42,8 +42,8 @@ class Archive:
     manifest: DatasetManifest
     folder: str
 
-    def attempts(self) -> list[tuple[str, bool]]:
-        """The folders of the finished attempts, those first that have all their files, and whether they have.
+    def attempts(self) -> list[tuple[dict[str, Any], bool]]:
+        """The provenances of the finished attempts, those first that have all their files, and whether they have.
 
         Attempts that are given up, or of which the provenance is damaged, are left out.
         """
@@ -51,8 +51,10 @@ class Archive:
         found = []
         for path in sorted(present):
             folder, _, name = path.rpartition("/")
-            if name == layout.PROVENANCE and layout.attempt(path) == folder and (files := self._listed(folder)) is not None:
-                found.append((folder, all(f"{folder}/{file}" in present for file in files)))
+            if name == layout.PROVENANCE and layout.attempt(path) == folder:
+                with suppress(CorruptionError, KeyError):
+                    provenance = self.provenance_of(folder)
+                    found.append((provenance, all(f"{folder}/{file}" in present for file in provenance["files"])))
         return sorted(found, key=lambda one: not one[1])
 
     def provenance(self) -> dict[str, Any]:
@@ -61,13 +63,13 @@ class Archive:
         Raises:
             CorruptionError: No attempt is finished.
         """
-        for folder, _ in self.attempts():
-            return {**self.provenance_of(folder), "attempt": folder}
+        for provenance, _ in self.attempts():
+            return provenance
         message = f"{self.folder} has no finished attempt"
         raise CorruptionError(message, "restore them, or build the dataset again.", path=f"{self.folder}/{layout.PROVENANCE}")
 
     def provenance_of(self, attempt: str) -> dict[str, Any]:
-        """What one attempt says.
+        """What the attempt in a folder says, and its folder as ``attempt``.
 
         Raises:
             CorruptionError: Missing, damaged, or another dataset's.
@@ -77,14 +79,7 @@ class Archive:
         if document.get("manifest_hash") != self.manifest.manifest_hash:
             message = f"{path} belongs to another manifest"
             raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=path)
-        return document
-
-    def _listed(self, attempt: str) -> dict[str, Any] | None:
-        try:
-            files: dict[str, Any] = self.provenance_of(attempt)["files"]
-        except (CorruptionError, KeyError):
-            return None
-        return files
+        return {**document, "attempt": attempt}
 
     def rows(self) -> pa.Table:
         """The stored rows, from files whose hashes are checked first.

@@ -14,7 +14,7 @@ from eventlake.core.canonical import sha256_hex
 from eventlake.core.dataset import ALLOW_LIST, FORMAT, UNCHECKED, DatasetManifest, Recipe, Spine
 from eventlake.datasets.archive import publish
 from eventlake.datasets.dataset import Dataset
-from eventlake.datasets.perturb import check_perturbed, run
+from eventlake.datasets.perturb import check_perturbed
 from eventlake.errors import InvalidInputError, InvalidProjectionError, NotIdenticalError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
@@ -22,6 +22,7 @@ from eventlake.projections import duckdb_runner, polars_runner
 from eventlake.projections.definition import Projection
 from eventlake.projections.exact import check_exact
 from eventlake.projections.rows import Types, declared_types, finish, validate
+from eventlake.projections.run import run
 
 SPINE_ROW = "spine_row"
 
@@ -59,7 +60,8 @@ def build(
     started = time.time_ns() // 1000
     spine_table = None if spine is None else spine_rows(spine)
     check = _checked(projection, history, spine_table)
-    made = make(projection, declared_types(projection.schema), history, spine_table, check=check)
+    types = declared_types(projection.schema)
+    made = make(projection, types, history, spine_table, check=check)
     if expected not in {None, made.manifest.content_hash}:
         message = (
             f"dataset {projection.name} is not what its lock pins: expected content hash {expected}, made {made.manifest.content_hash}"
@@ -68,7 +70,7 @@ def build(
         raise NotIdenticalError(message, hint, expected=expected, found=made.manifest.content_hash)
     validate(projection, made.rows, made.manifest.content_hash)
     if perturb:
-        check_perturbed(projection, declared_types(projection.schema), history, spine_table, made.rows)
+        check_perturbed(projection, types, history, spine_table, made.rows)
     provenance = _provenance(history, started)
     archive = publish(history.storage, made.manifest, rows=made.rows, spine=spine_table, sources=projection.sources, provenance=provenance)
     return Dataset(archive, made.rows)

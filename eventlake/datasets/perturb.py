@@ -1,19 +1,18 @@
 """A second build under other circumstances: whoever promises the same rows must not care about threads, memory, or the order of rows."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 import pyarrow as pa
 
 from eventlake.columns.content import column_digest, content_hash
-from eventlake.errors import InvalidProjectionError, NotIdenticalError
+from eventlake.errors import NotIdenticalError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
-from eventlake.projections import duckdb_runner, polars_runner
-from eventlake.projections.circumstances import USUAL, Circumstances
+from eventlake.projections.circumstances import Circumstances
 from eventlake.projections.definition import Projection
-from eventlake.projections.rows import Ran, Types, finish
+from eventlake.projections.rows import Types, finish
+from eventlake.projections.run import run
 
 _ALL = Circumstances("everything", threads=4, memory_limit="2GB", shuffled=True)
 _EACH = (
@@ -56,17 +55,6 @@ def check_perturbed(projection: Projection, types: Types, history: PinnedHistory
 
 def _made(projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None, under: Circumstances) -> pa.Table:
     return finish(projection, types, run(projection, history, spine, under).rows)
-
-
-def run(projection: Projection, history: PinnedHistory, spine: pa.Table | None, under: Circumstances = USUAL) -> Ran:
-    """What the projection's engine makes of it."""
-    if projection.kind == "sql":
-        return duckdb_runner.run(projection.name, projection.sources[projection.entry], history, spine, projection.parameters, under=under)
-    function: Callable[..., Any] | None = projection.function
-    if function is None:
-        message = f"projection {projection.name} has no function to run"
-        raise InvalidProjectionError(message)
-    return polars_runner.run(projection.name, function, history, spine, projection.parameters, under=under)
 
 
 def _told(projection: Projection, rows: pa.Table, again: pa.Table) -> Iterator[str]:

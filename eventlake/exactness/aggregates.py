@@ -4,10 +4,9 @@ from collections.abc import Collection, Iterator, Sequence
 
 from eventlake.exactness.expressions import Node, check_all, column, columns_in, is_constant, name_of, type_of, within
 from eventlake.exactness.functions import AGGREGATES, ORDERED, PICKING, refused
-from eventlake.exactness.refusals import Refusal
+from eventlake.exactness.refusals import TIES, Refusal
 from eventlake.exactness.rows import Rows, is_float, is_loose
 
-_TIES = "rows that are equal by it come in the order in which threads deliver them"
 _COUNTING = frozenset({"count", "count_star", "count_if", "countif"})
 _RANKS = frozenset({"WINDOW_RANK", "WINDOW_RANK_DENSE", "WINDOW_PERCENT_RANK", "WINDOW_CUME_DIST"})
 _PLACES = frozenset(
@@ -45,7 +44,7 @@ def _check_call(node: Node, arguments: Sequence[Node], orders: Sequence[Node], r
         yield from _check_picking(name, arguments, rows, by)
     elif name in ORDERED:
         if not _is_total(orders, arguments, rows, by):
-            why = "in no order" if not orders else f"its ORDER BY is not total: {_TIES}"
+            why = "in no order" if not orders else f"its ORDER BY is not total: {TIES}"
             instead = (
                 f"arg_{'max' if name == 'last' else 'min'}(x, sequence)" if name in {"first", "last", "any_value", "arbitrary"} else ""
             )
@@ -85,7 +84,7 @@ def _check_picking(name: str, arguments: Sequence[Node], rows: Rows, by: Collect
     elif not _is_total([greatest], [value], rows, by):
         yield Refusal(
             f"{name}()",
-            f"by what two rows can have in common: {_TIES}",
+            f"by what two rows can have in common: {TIES}",
             "two rows of one time, 1 and 2: either of them",
             f"{name}(x, sequence)",
         )
@@ -120,26 +119,19 @@ def check_window(node: Node, rows: Rows) -> Iterator[Refusal]:
     # What comes out is given to a row: it is not enough that rows that are equal by the order have the same arguments.
     whole = [{"expression_class": "BOUND_REF", "index": place} for place in range(len(rows.types))]
     total = _is_total(orders, whole, rows, by)
-    if node["type"] in _RANKS or node["type"] == "WINDOW_AGGREGATE":
+    why = None
+    if node["type"] in _PLACES:
+        if not total or (own and not _is_total(own, whole, rows, by)):
+            why = "the ORDER BY of its window is not total"
+    elif node["type"] in _RANKS or node["type"] == "WINDOW_AGGREGATE":
         if node["type"] == "WINDOW_AGGREGATE":
             yield from _check_call(node, arguments, own or orders, rows, by)
         if _counts_rows(node) and not total:
-            yield Refusal(
-                f"{what}()",
-                f"ROWS of a window whose ORDER BY is not total: {_TIES}",
-                "two rows of one time",
-                "OVER (… ORDER BY …, sequence)",
-            )
-    elif node["type"] in _PLACES:
-        if not total or (own and not _is_total(own, whole, rows, by)):
-            yield Refusal(
-                f"{what}()",
-                f"the ORDER BY of its window is not total: {_TIES}",
-                "two rows of one time",
-                "OVER (… ORDER BY …, sequence)",
-            )
+            why = "ROWS of a window whose ORDER BY is not total"
     else:
         yield Refusal(f"{what}()", "a window function that is not known to be exact")
+    if why:
+        yield Refusal(f"{what}()", f"{why}: {TIES}", "two rows of one time", "OVER (… ORDER BY …, sequence)")
 
 
 def _counts_rows(node: Node) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 from eventlake.exactness.functions import AGGREGATES, CARRIERS, FLOAT_STEPS, MACROS, ORDERED, PICKING, SCALARS, refused
 from eventlake.exactness.refusals import Refusal
 from eventlake.exactness.rows import EXACT_TYPES, FLOATS, Type, is_float, parts
+from eventlake.exactness.tree import nodes
 
 Node = Mapping[str, Any]
 
@@ -65,14 +66,7 @@ def name_of(node: Node) -> str:
 
 def within(node: Any) -> Iterator[Node]:
     """The expressions inside of one, itself first."""
-    if isinstance(node, Mapping):
-        if "expression_class" in node:
-            yield node
-        for value in node.values():
-            yield from within(value)
-    elif isinstance(node, list):
-        for item in node:
-            yield from within(item)
+    return (one for one in nodes(node) if "expression_class" in one)
 
 
 def columns_in(node: Any) -> set[int]:
@@ -126,24 +120,19 @@ def _check_function(node: Node) -> Iterator[Refusal]:
 
 def unbound(tree: Any) -> Iterator[Refusal]:
     """What a query calls by name that is not on a list: binding turns some calls into values, clocks among them."""
-    if isinstance(tree, list):
-        for item in tree:
-            yield from unbound(item)
-    elif isinstance(tree, Mapping):
-        called = str(tree.get("function_name") or "").casefold()
-        if called and called not in _CALLABLE and tree.get("class") != "WINDOW":
+    for node in nodes(tree):
+        called = str(node.get("function_name") or "").casefold()
+        if called and called not in _CALLABLE and node.get("class") != "WINDOW":
             yield refused(called)
-        if called == "age" and len(tree.get("children") or tree.get("arguments") or []) < _ALL_ARGUMENTS:
+        if called == "age" and len(node.get("children") or node.get("arguments") or []) < _ALL_ARGUMENTS:
             yield refused("current_date")
-        if tree.get("class") == "COLLATE":
+        if node.get("class") == "COLLATE":
             yield Refusal("COLLATE", "texts that are equal and not the same: which of them stays is luck", "a and A", "lower(x)")
-        names = tree.get("column_names") or []
+        names = node.get("column_names") or []
         if len(names) == 1 and str(names[0]).casefold() in _KEYWORDS:
             yield refused(str(names[0]).casefold())
-        for value in tree.values():
-            yield from unbound(value)
 
 
-def check_all(nodes: Sequence[Any]) -> list[Refusal]:
+def check_all(expressions: Sequence[Any]) -> list[Refusal]:
     """``check`` of several."""
-    return [refusal for node in nodes for refusal in check(node)]
+    return [refusal for one in expressions for refusal in check(one)]

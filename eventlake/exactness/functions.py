@@ -154,7 +154,7 @@ _TOLD = {
         "arg_max(value, (count, value)) over counts",
     ),
     **dict.fromkeys(
-        ("approx_count_distinct", "approx_quantile", "approx_top_k", "reservoir_quantile", "approx_quantile"),
+        ("approx_count_distinct", "approx_quantile", "approx_top_k", "reservoir_quantile"),
         Refusal(
             "",
             "an approximation, which depends on the order of rows",

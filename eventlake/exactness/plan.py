@@ -5,14 +5,13 @@ from typing import Any
 
 from eventlake.exactness.aggregates import check_aggregate, check_window
 from eventlake.exactness.expressions import Node, check_all, column, columns_in, is_constant, name_of, type_of, unbound
-from eventlake.exactness.refusals import Refusal
+from eventlake.exactness.refusals import TIES, Refusal
 from eventlake.exactness.rows import Rows, beside, is_loose
 
 _ROW_ID = 2**63
 _ONE_SIDED = frozenset({"SEMI", "ANTI", "MARK"})
-_TIES = "rows that are equal by it come in the order in which threads deliver them"
 _ROW_ID_TYPE = {"id": "ROWID"}
-_NULLABLE = {"id": "BOOLEAN"}
+_MARK = {"id": "BOOLEAN"}
 
 
 class Analysis:
@@ -67,18 +66,13 @@ class Analysis:
             read = [names[place] if place < _ROW_ID else "" for place in places]
             keys = [[read.index(part) for part in key] for key in self._keys.get(table, ()) if set(key) <= set(read)]
             return self._picked(node, Rows.of(types, keys))
+        if name not in {"range", "generate_series", "unnest"}:
+            self._refuse(f"{name}()", "a table function that reads something else than the history")
         if node.get("children"):
             # A table function over the values of every row, which come out beside its own.
             child = self._child(node)
-            types += [child.types[place] for place in node.get("projected_input", [])]
-            known = {"range", "generate_series", "unnest"}
-            self.refusals += [] if name in known else [Refusal(f"{name}()", "a table function that reads something else than the history")]
-            return self._picked(node, Rows.of(types))
-        if name in {"range", "generate_series"}:
-            return self._picked(node, Rows.of(types, [range(len(types))]))
-        if name != "unnest":
-            self._refuse(f"{name}()", "a table function that reads something else than the history")
-        return self._picked(node, Rows.of(types))
+            return self._picked(node, Rows.of([*types, *(child.types[place] for place in node.get("projected_input", []))]))
+        return self._picked(node, Rows.of(types, [range(len(types))] if name in {"range", "generate_series"} else ()))
 
     @staticmethod
     def _picked(node: Node, rows: Rows) -> Rows:
@@ -150,7 +144,7 @@ class Analysis:
         elif orders is None:
             self._refuse("LIMIT", "without an ORDER BY any rows may come first", "a and b: either of them", "ORDER BY a key before LIMIT")
         elif not _is_total(orders, rows, range(len(rows.types))):
-            self._refuse("LIMIT", f"its ORDER BY is not total: {_TIES}", "two rows of one time", "ORDER BY …, sequence")
+            self._refuse("LIMIT", f"its ORDER BY is not total: {TIES}", "two rows of one time", "ORDER BY …, sequence")
         for bound in ("limit_val", "offset_val"):
             if node.get(bound, {}).get("type") not in {"CONSTANT_VALUE", "UNSET", None}:
                 self._refuse("LIMIT", "a number of rows that is computed", "", "a number")
@@ -170,17 +164,17 @@ class Analysis:
     def _distinct(self, node: Node) -> Rows:
         child = self._child(node)
         targets = node["distinct_targets"]
-        self._refuse_floats("DISTINCT", targets)
+        self._refuse_loose("DISTINCT", targets)
         kept = [place for place in (column(target) for target in targets) if place is not None]
         if node["distinct_type"] == "DISTINCT_ON":
             orders = [order["expression"] for order in node.get("order_by", {}).get("orders", [])]
             if not _is_total([*targets, *orders], child, range(len(child.types))):
                 example = "two rows of one subject and time"
-                self._refuse("DISTINCT ON", f"which row of several is kept: {_TIES}", example, "ORDER BY …, sequence")
+                self._refuse("DISTINCT ON", f"which row of several is kept: {TIES}", example, "ORDER BY …, sequence")
         keys = [*child.keys, frozenset(kept)] if len(kept) == len(targets) else child.keys
         return Rows.of(child.types, keys, child.same)
 
-    def _refuse_floats(self, what: str, nodes: Sequence[Node]) -> None:
+    def _refuse_loose(self, what: str, nodes: Sequence[Node]) -> None:
         self.refusals += check_all(nodes)
         if any(is_loose(type_of(one)) for one in nodes):
             why = "by a double, or what else can be equal and not the same: 0.0 and -0.0, and which of them stays is luck"
@@ -191,7 +185,7 @@ class Analysis:
     def _aggregate_and_group_by(self, node: Node) -> Rows:
         child = self._child(node)
         groups, aggregates = node.get("groups", []), node.get("expressions", [])
-        self._refuse_floats("GROUP BY", groups)
+        self._refuse_loose("GROUP BY", groups)
         sets = node.get("grouping_sets", [])
         # Of several grouping sets only what all of them have in common is one value in every group.
         common = set(range(len(groups))).intersection(*map(set, sets)) if sets else set(range(len(groups)))
@@ -234,7 +228,7 @@ class Analysis:
         left, right = self._child(node), self._child(node, 1)
         conditions = node.get("conditions", [])
         sides = [one[side] for one in conditions for side in ("left", "right") if side in one]
-        self._refuse_floats("JOIN", sides)
+        self._refuse_loose("JOIN", sides)
         self._refuse_row_ids([one["left"] for one in conditions if "left" in one], left)
         self._refuse_row_ids([one["right"] for one in conditions if "right" in one], right)
         self.refusals += check_all([one["expression"] for one in conditions if "expression" in one])
@@ -249,7 +243,7 @@ class Analysis:
             for rows, name in ((left, "left_projection_map"), (right, "right_projection_map"))
         ]
         if kind in _ONE_SIDED:
-            return shown[0].added([_NULLABLE]) if kind == "MARK" else shown[0]
+            return shown[0].added([_MARK]) if kind == "MARK" else shown[0]
         if kind in {"RIGHT_SEMI", "RIGHT_ANTI"}:
             return shown[1]
         left_once, right_once = left.tells_apart(one for one, _ in pairs), right.tells_apart(other for _, other in pairs)
@@ -277,9 +271,9 @@ class Analysis:
     def _asof_join(self, node: Node) -> Rows:
         left, right = self._child(node), self._child(node, 1)
         conditions = node["conditions"]
-        self._refuse_floats("ASOF", [one[side] for one in conditions for side in ("left", "right")])
+        self._refuse_loose("ASOF", [one[side] for one in conditions for side in ("left", "right")])
         if not right.tells_apart(place for one in conditions if (place := column(one["right"])) is not None):
-            why = f"the right side may have several rows at one instant: {_TIES}"
+            why = f"the right side may have several rows at one instant: {TIES}"
             instead = "one row per (key, time) first: QUALIFY row_number() OVER (PARTITION BY key, time ORDER BY sequence DESC) = 1"
             self._refuse("ASOF", why, "two events of one time, 1 and 2: either of them", instead)
         shown = [

@@ -1,9 +1,13 @@
 """Why a query is not exact: what, where, an example of two rows, and what to write instead."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from eventlake.exactness.tree import nodes
+
+TIES = "rows that are equal by it come in the order in which threads deliver them"
+"""Why an order that is not total is luck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +38,10 @@ class Refusal:
 def line_of(what: str, query: str, tree: Any) -> int | None:
     """The line, from 1, on which ``what`` stands first; None where it cannot be told."""
     name = what.partition("(")[0].strip().casefold()
-    for node in _nodes(tree):
+    for node in nodes(tree):
         called = str(node.get("function_name", "")).casefold()
         place = node.get("query_location")
         if called == name and isinstance(place, int) and place <= len(query.encode()):
             return query.encode()[:place].count(b"\n") + 1
     match = re.search(rf"(?<![A-Za-z_]){re.escape(what.partition('(')[0].strip())}(?![A-Za-z_])", query, re.IGNORECASE) if name else None
     return query[: match.start()].count("\n") + 1 if match else None
-
-
-def _nodes(node: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(node, list):
-        for item in node:
-            yield from _nodes(item)
-    elif isinstance(node, dict):
-        yield node
-        yield from _nodes(list(node.values()))

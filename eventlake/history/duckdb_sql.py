@@ -5,7 +5,7 @@ The only place of the read side that runs DuckDB. Connections are in memory, in 
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,7 +16,9 @@ import pyarrow as pa
 
 from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.core.attributes import EVENT_COLUMNS
+from eventlake.core.sql import SAFE, identifier, quoted
 from eventlake.errors import InvalidInputError, MissingDependencyError
+from eventlake.exactness.tree import nodes
 from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import AS_RECORDED, LATEST
@@ -26,8 +28,6 @@ from eventlake.tables.files import EventTable, Part
 
 _COMPUTED = frozenset({"query", "query_table"})
 """Table functions that read the tables named in a text."""
-SAFE: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
-"""Settings of every connection: nothing is downloaded."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -87,31 +87,12 @@ def _names(text: str) -> set[tuple[str, str]] | None:
         written = cursor.execute("SELECT json_serialize_sql(?, skip_null := true)", [text]).fetchall()[0][0]
     try:
         tree = json.loads(written)
-        if tree.get("error") or not _COMPUTED.isdisjoint(_functions(tree)):
+        if tree.get("error") or not _COMPUTED.isdisjoint(str(node.get("function_name")).casefold() for node in nodes(tree)):
             return None
-        return {(schema.casefold(), table.casefold()) for schema, table in _tables_named(tree)}
+        named = [node for node in nodes(tree) if node.get("type") == "BASE_TABLE"]
+        return {(node.get("schema_name", "").casefold(), node.get("table_name", "").casefold()) for node in named}
     except RecursionError:
         return None
-
-
-def _functions(node: Any) -> Iterator[str]:
-    if isinstance(node, list):
-        for item in node:
-            yield from _functions(item)
-    elif isinstance(node, dict):
-        if isinstance(name := node.get("function_name"), str):
-            yield name.casefold()
-        yield from _functions(list(node.values()))
-
-
-def _tables_named(node: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(node, list):
-        for item in node:
-            yield from _tables_named(item)
-    elif isinstance(node, dict):
-        if node.get("type") == "BASE_TABLE":
-            yield node.get("schema_name", ""), node.get("table_name", "")
-        yield from _tables_named(list(node.values()))
 
 
 def create_table(connection: duckdb.DuckDBPyConnection, source: EventTable, name: TableName) -> list[str]:
@@ -176,16 +157,6 @@ def _recorded_at(runs: list[int | None], in_files: bool) -> str:  # noqa: FBT001
     values = ", ".join("NULL" if run is None else str(run) for run in runs)
     assigned = f"make_timestamptz(list_extract([{values}]::BIGINT[], (file_index + 1)::BIGINT))"
     return f"coalesce(recorded_at, {assigned})" if in_files else assigned
-
-
-def identifier(name: str) -> str:
-    """A SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def quoted(text: str) -> str:
-    """A SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 class SqlResult:

@@ -1,7 +1,7 @@
 """Re-hashing what makes events columns: the catalogues of schemas, which must be there, and event tables, which may be missing."""
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -61,69 +61,68 @@ def verify_tables(storage: Storage, files: Mapping[str, int], tally: Tally) -> N
                 tally.blame(path, error)
 
 
+@dataclass(slots=True)
+class _Kept:
+    """A stored range of an event table, and the rows that must be in it, as far as the segments were read."""
+
+    version: Version
+    range: Range
+    derived: list[pa.Table] = field(default_factory=list)
+
+
 def verify_typed(chain: Chain, files: Mapping[str, int], tally: Tally) -> None:
     """Every event of a registered type fits its schema, and every stored event table holds what is derived from the segments now."""
     manifest = chain.manifest()
     try:
-        versions = [version for found in chain.catalogue().types.values() for version in found]
+        newest = {event_type: versions[-1] for event_type, versions in chain.catalogue().types.items()}
     except EventlakeError:
         return  # it is blamed already
-    stored = _stored(versions, files, manifest)
-    newest = {version.schema.event_type: version for version in versions}
-    made: dict[tuple[str, Range], list[pa.Table]] = defaultdict(list)
+    kept = _kept(newest.values(), files, manifest)
     placed = [one for one in manifest.between(0, chain.watermark) if newest.keys() & dict(one[1].types).keys()]
     with task("reading payloads", sum(segment.rows for _, segment in placed)) as advance:
         for one in placed:
-            segment, advanced = one[1], advance
+            segment = one[1]
             try:
                 events = read_events(chain.storage, one)
             except EventlakeError:
                 continue  # it is blamed already
             for event_type in newest.keys() & dict(segment.types).keys():
                 try:
-                    rows = derive(events, one, newest[event_type], segment.start, segment.stop)
+                    _cut(derive(events, one, newest[event_type], segment.start, segment.stop), newest[event_type], kept)
                 except EventlakeError as error:
                     tally.blame(layout.segment_path(segment.sha256), error)
-                    for table in [table for table, of in stored.items() if of is newest[event_type]]:
-                        del stored[table]  # nobody can say what it should hold
-                    continue
-                _cut(rows, newest[event_type], stored, made)
-            advanced(segment.rows)
-            _compare(chain.storage, stored, made, segment.stop, tally)
+                    # Nobody can say what the tables of that type should hold.
+                    kept = [table for table in kept if table.version is not newest[event_type]]
+            advance(segment.rows)
+            _compare(chain.storage, [table for table in kept if table.range.stop <= segment.stop], tally)
+            kept = [table for table in kept if table.range.stop > segment.stop]
 
 
-def _stored(versions: Iterable[Version], files: Mapping[str, int], manifest: Manifest) -> dict[Range, Version]:
+def _kept(newest: Iterable[Version], files: Mapping[str, int], manifest: Manifest) -> list[_Kept]:
     """The stored ranges of the newest versions; those of older ones are derived anew by whoever still asks for them."""
-    newest = {version.schema.event_type: version for version in versions}
-    folders = {folder(version): version for version in newest.values()}
-    found: dict[Range, Version] = {}
-    for path in files:
-        parent, _, name = path.rpartition("/")
-        if parent in folders and (one := Range.parse(name)) is not None and true_ranges([one], manifest):
-            found[one] = folders[parent]
-    return found
+    folders = {folder(version): version for version in newest}
+    named = [
+        (folders[path.rpartition("/")[0]], Range.parse(path.rpartition("/")[2])) for path in files if path.rpartition("/")[0] in folders
+    ]
+    return [_Kept(version, one) for version, one in named if one is not None and true_ranges([one], manifest)]
 
 
-def _cut(rows: pa.Table, version: Version, stored: Mapping[Range, Version], made: dict[tuple[str, Range], list[pa.Table]]) -> None:
+def _cut(rows: pa.Table, version: Version, kept: Iterable[_Kept]) -> None:
     """Adds derived rows, in sequence order, to the ranges that must hold them."""
     sequences = rows.column("sequence").to_numpy()
-    for one, of in stored.items():
-        if of is version and len(sequences) and one.start <= sequences[-1] and one.stop > sequences[0]:
-            first, last = sequences.searchsorted([one.start, one.stop])
-            made[folder(version), one].append(rows.slice(int(first), int(last - first)))
+    for table in kept:
+        if table.version is version and len(sequences) and table.range.start <= sequences[-1] and table.range.stop > sequences[0]:
+            first, last = sequences.searchsorted([table.range.start, table.range.stop])
+            table.derived.append(rows.slice(int(first), int(last - first)))
 
 
-def _compare(
-    storage: Storage, stored: dict[Range, Version], made: dict[tuple[str, Range], list[pa.Table]], done: int, tally: Tally
-) -> None:
-    """Compares the ranges that end at ``done`` or before, and forgets them."""
-    for one in [one for one in stored if one.stop <= done]:
-        version = stored.pop(one)
-        path = f"{folder(version)}/{one.name}"
+def _compare(storage: Storage, whole: Iterable[_Kept], tally: Tally) -> None:
+    """Compares the ranges of which all rows were derived."""
+    for table in whole:
         try:
-            found = stored_rows(storage, version, one)
+            found = stored_rows(storage, table.version, table.range)
         except EventlakeError:
             continue  # it is blamed already
-        derived = made.pop((folder(version), one), [])
-        if not (found.equals(joined(derived)) if derived else not found.num_rows):
+        if not (found.equals(joined(table.derived)) if table.derived else not found.num_rows):
+            path = f"{folder(table.version)}/{table.range.name}"
             tally.blame(path, "holds other rows than its segments give; delete it, and it is made again")

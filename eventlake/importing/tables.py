@@ -12,8 +12,9 @@ from tempfile import TemporaryDirectory
 import duckdb
 import polars as pl
 
+from eventlake.core.sql import SAFE, identifier, quoted
 from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError
-from eventlake.history.duckdb_sql import SAFE, identifier, normal_zone, quoted
+from eventlake.history.duckdb_sql import normal_zone
 from eventlake.importing.files import as_utf8, check_names, csv_columns, format_of, json_rows, readable
 from eventlake.importing.problems import ROW, ImportProblem
 from eventlake.importing.rules import Events, Table

@@ -119,10 +119,13 @@ def is_given_up(provenance: bytes) -> bool:
 
 def _deleted(storage: Storage, files: Sequence[Unneeded]) -> Iterator[Unneeded]:
     """Deletes the files, but for those of an attempt that was finished since they were listed."""
+    given_up: dict[str, bool] = {}
     with task("deleting", len(files)) as advance:
         for file in files:
             attempt = layout.attempt(file.path)
-            if attempt is None or _give_up(storage, f"{attempt}/{layout.PROVENANCE}"):
+            if attempt is not None and attempt not in given_up:
+                given_up[attempt] = _give_up(storage, f"{attempt}/{layout.PROVENANCE}")
+            if attempt is None or given_up[attempt]:
                 storage.delete(file.path)
                 yield file
             advance(1)

@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.core.dataset import Parameter
+from eventlake.core.sql import SAFE, identifier, quoted
 from eventlake.errors import InvalidInputError, InvalidProjectionError
-from eventlake.history.duckdb_sql import SAFE, connect, identifier, quoted, select, tables_hint, tables_read
+from eventlake.history.duckdb_sql import connect, select, tables_hint, tables_read
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import LATEST
 from eventlake.projections.circumstances import USUAL, Circumstances
@@ -44,10 +45,10 @@ def run(
     Raises:
         InvalidProjectionError: DuckDB refuses the query, or it asks for anything but the history and the spine.
     """
+    # Bound over empty tables first, where there is no file to open: a segment read by its path could show what is beyond the watermark.
+    with bound(name, query, history, spine, parameters):
+        pass
     with _refusing(name, history, spine):
-        # Bound over empty tables first, where there is no file to open: a segment read by its path could show what is beyond the watermark.
-        with shadow(query, history.catalogue, spine) as empty:
-            select(empty, query, parameters, run=False)
         connection, files = connect(history, query, SETTINGS)
         with connection:
             if spine is not None:

@@ -9,10 +9,11 @@ import duckdb
 import pyarrow as pa
 
 from eventlake.core.dataset import Parameter
+from eventlake.core.sql import quoted
 from eventlake.errors import InvalidProjectionError
 from eventlake.exactness.plan import analyse
 from eventlake.exactness.refusals import Refusal, line_of
-from eventlake.history.duckdb_sql import quoted
+from eventlake.exactness.tree import nodes
 from eventlake.history.pinned import PinnedHistory
 from eventlake.projections.duckdb_runner import VERSION, bound
 
@@ -79,20 +80,12 @@ def with_values(query: str, tree: Any, parameters: Mapping[str, Parameter]) -> s
         parameters: By name.
     """
     data = query.encode()
-    for place, name in sorted(_parameters(tree), reverse=True):
+    places = [(int(node["query_location"]), str(node["identifier"])) for node in nodes(tree) if node.get("class") == "PARAMETER"]
+    for place, name in sorted(places, reverse=True):
         written = re.compile(rb"\$" + re.escape(name.encode())).match(data, place)
         if written is not None and name in parameters:
             data = data[:place] + _literal(parameters[name]).encode() + data[written.end() :]
     return data.decode()
-
-
-def _parameters(node: Any) -> list[tuple[int, str]]:
-    if isinstance(node, list):
-        return [found for item in node for found in _parameters(item)]
-    if not isinstance(node, dict):
-        return []
-    own = [(int(node["query_location"]), str(node["identifier"]))] if node.get("class") == "PARAMETER" else []
-    return own + [found for value in node.values() for found in _parameters(value)]
 
 
 def _literal(value: Parameter) -> str:

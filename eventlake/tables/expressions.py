@@ -6,7 +6,7 @@ allow-list, which give the same for the same arguments for ever, without a doubl
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -14,9 +14,11 @@ import duckdb
 import pyarrow as pa
 
 from eventlake.columns.schema import INSTANT
+from eventlake.core.sql import SAFE, identifier
 from eventlake.errors import InvalidInputError
 from eventlake.exactness.expressions import check, type_of, unbound, within
 from eventlake.exactness.rows import FLOATS, parts
+from eventlake.exactness.tree import depth, nodes
 from eventlake.schemas.checks import arrow_schema, arrow_type
 from eventlake.schemas.definition import Field, FieldType, Schema
 from eventlake.schemas.evolution import of_field
@@ -25,6 +27,8 @@ ENGINE = f"duckdb-{duckdb.__version__}"
 """Whose expressions these are; tables that went through some are kept apart by it."""
 _OLD = "payloads"
 _MOST_CHARACTERS = 2_000
+_MOST_LEVELS = 500
+"""Of lists and objects in what DuckDB writes of an expression; a term more of a sum is two more."""
 _CLASSES = frozenset(
     {
         "BETWEEN",
@@ -48,8 +52,7 @@ _OF_A_ROW = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.Ou
 def _database(process: int) -> duckdb.DuckDBPyConnection:
     """A database that reads nothing but what it is given, one a process: opening one costs more than most upcasts."""
     del process
-    settings: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False, "threads": 1}
-    connection = duckdb.connect(":memory:", config=settings)
+    connection = duckdb.connect(":memory:", config={**SAFE, "threads": 1})
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
@@ -67,7 +70,7 @@ def evaluate(expressions: Mapping[str, str], table: pa.Table) -> pa.Table:
         EvaluationError: A value cannot be computed.
         InvalidInputError: The engine itself failed.
     """
-    columns = ", ".join(f"(\n{text}\n) AS {_identifier(name)}" for name, text in expressions.items())
+    columns = ", ".join(f"(\n{text}\n) AS {identifier(name)}" for name, text in expressions.items())
     try:
         with _database(os.getpid()).cursor() as cursor:
             cursor.register(_OLD, table)
@@ -121,17 +124,13 @@ def _check_unchanged(old: Mapping[str, Field], new: Field, where: str) -> None:
         raise InvalidInputError(message, hint, field=new.name)
 
 
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
 def _check(expression: str, old: Schema, field: Field, where: str) -> None:
     """Refuses an expression that is none, or would not give the same for ever.
 
     Raises:
         InvalidInputError: With what is wrong and what to write instead.
     """
-    hint = f"an upcast is one SQL expression over the fields {', '.join(_identifier(one.name) for one in old.fields)}."
+    hint = f"an upcast is one SQL expression over the fields {', '.join(identifier(one.name) for one in old.fields)}."
 
     def refuse(reason: object, instead: str = "") -> InvalidInputError:
         return InvalidInputError(
@@ -191,6 +190,9 @@ def _understood(expression: str, old: Schema) -> tuple[dict[str, Any], dict[str,
         # The line ends keep a comment inside its parentheses.
         queries = [f"SELECT\n{expression}\n", f"SELECT (\n{expression}\n) AS x FROM {_OLD}"]  # noqa: S608 - it is only parsed
         tree, plan = map(json.loads, cursor.execute(serialized, queries).fetchall()[0])
+    if max(depth(tree), depth(plan)) > _MOST_LEVELS:
+        message = f"nested in more than {_MOST_LEVELS} levels"
+        raise ValueError(message)
     return tree, plan
 
 
@@ -202,7 +204,7 @@ def _is_one_value(tree: Mapping[str, Any], plan: Mapping[str, Any]) -> bool:
     return (
         alone
         and not any(node[name] for name in ("where_clause", "having", "qualify", "sample", "group_expressions", "modifiers"))
-        and all(one["class"] in _CLASSES for one in _classes(node["select_list"]))
+        and all(one["class"] in _CLASSES for one in nodes(node["select_list"]) if "class" in one)
         and len(tops) == 1
         and tops[0]["type"] == "LOGICAL_PROJECTION"
         and len(tops[0]["expressions"]) == 1
@@ -210,16 +212,6 @@ def _is_one_value(tree: Mapping[str, Any], plan: Mapping[str, Any]) -> bool:
         and not tops[0]["children"][0].get("children")
         and tops[0]["children"][0].get("function_data", {}).get("table") == _OLD
     )
-
-
-def _classes(node: Any) -> Iterator[Mapping[str, Any]]:
-    if isinstance(node, list):
-        for item in node:
-            yield from _classes(item)
-    elif isinstance(node, dict):
-        if "class" in node:
-            yield node
-        yield from _classes(list(node.values()))
 
 
 def _is_inexact(kind: FieldType) -> bool:

@@ -1,0 +1,28 @@
+"""Running a projection on its engine."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+
+from eventlake.errors import InvalidProjectionError
+from eventlake.history.pinned import PinnedHistory
+from eventlake.projections import duckdb_runner, polars_runner
+from eventlake.projections.circumstances import USUAL, Circumstances
+from eventlake.projections.definition import Projection
+from eventlake.projections.rows import Ran
+
+
+def run(projection: Projection, history: PinnedHistory, spine: pa.Table | None, under: Circumstances = USUAL) -> Ran:
+    """What the projection's engine makes of it.
+
+    Raises:
+        InvalidProjectionError: The engine refuses it, or there is nothing to run.
+    """
+    if projection.kind == "sql":
+        return duckdb_runner.run(projection.name, projection.sources[projection.entry], history, spine, projection.parameters, under=under)
+    function: Callable[..., Any] | None = projection.function
+    if function is None:
+        message = f"projection {projection.name} has no function to run"
+        raise InvalidProjectionError(message)
+    return polars_runner.run(projection.name, function, history, spine, projection.parameters, under=under)
