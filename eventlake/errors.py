@@ -86,13 +86,21 @@ class InvalidEventsError(InvalidInputError):
     kind = "invalid-events"
     SHOWN: ClassVar[int] = 10
 
-    def __init__(self, problems: Sequence[Any], hint: str | None = None, *, within: str = "batch", **facts: Any) -> None:
+    def __init__(
+        self,
+        problems: Sequence[Any],
+        hint: str | None = None,
+        *,
+        within: str = "batch",
+        outcome: str = "nothing was appended",
+        **facts: Any,
+    ) -> None:
         self.problems = tuple(problems)
         lines = [f"  {problem}" for problem in self.problems[: self.SHOWN]]
         if len(self.problems) > self.SHOWN:
             lines.append(f"  … and {len(self.problems) - self.SHOWN:,} more (all in .problems)")
         noun = "problem" if len(self.problems) == 1 else "problems"
-        message = f"{len(self.problems):,} {noun} in the {within}, nothing was appended:\n" + "\n".join(lines)
+        message = f"{len(self.problems):,} {noun} in the {within}, {outcome}:\n" + "\n".join(lines)
         super().__init__(message, hint, **facts)
 
 

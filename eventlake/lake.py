@@ -34,17 +34,15 @@ from eventlake.history.proofs import prove_consistency, prove_inclusion
 from eventlake.history.report import Report
 from eventlake.history.resolve import At, resolve
 from eventlake.history.snapshot import Snapshot
-from eventlake.log.append import Terms, append, append_parts
+from eventlake.log.append import Terms, append, append_parts, problems_of
 from eventlake.log.chain import Chain, Entry, create_chain, open_chain, read_again
 from eventlake.log.collect import OLDER_THAN, Garbage, collect
 from eventlake.log.compact import TARGET_BYTES, Compaction, compact
-from eventlake.log.duplicates import REFUSE, SKIP, check_choice, each_once, known_problems
+from eventlake.log.duplicates import REFUSE, SKIP, check_choice, each_once
 from eventlake.log.expectations import check_kinds
 from eventlake.log.fold import keep_folded
 from eventlake.log.group import Member, commit_group
-from eventlake.log.intake import checked_batch, parts_of, place
-from eventlake.log.known_ids import known
-from eventlake.log.meaning import payload_problems
+from eventlake.log.intake import checked_batch, parts_of
 from eventlake.log.positions import next_position
 from eventlake.log.receipt import Receipt
 from eventlake.log.register import register
@@ -178,9 +176,9 @@ class Lake:
         return receipt
 
     def check(self, events: Any) -> list[Problem]:
-        """Says what ``append`` would refuse of a batch: the event rules, the registered schemas, ids that are known. Appends nothing.
+        """Says what ``append`` would refuse of a batch, and appends nothing.
 
-        Not looked at is whether a correction follows what it corrects: that may be in a batch before this one.
+        That is: what breaks the event rules or a registered schema, ids that are known, corrections of nothing, instants before the head's.
 
         Args:
             events: What ``append`` takes.
@@ -198,8 +196,7 @@ class Lake:
             return list(error.problems)
         with self._lock:
             self._chain.refresh()
-            problems = payload_problems(self._chain, batch) + known_problems(known(self._chain, batch, 0), batch) if batch.rows else []
-        return sorted(problems, key=place)
+            return problems_of(self._chain, batch, _now())
 
     def next_position(self, producer: str) -> int | None:
         """The position that a producer's next batch must have; None for one that has appended nothing and may begin anywhere."""

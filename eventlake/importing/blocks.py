@@ -48,7 +48,7 @@ def file_settings(settings: Settings, defaults: Table) -> Table:
     encoding = settings.text("encoding", defaults.encoding)
     try:
         "".encode(encoding)
-    except LookupError:
+    except (LookupError, ValueError):
         raise settings.wrong(f"there is no encoding {encoding!r}") from None
     quote = settings.character("quote", defaults.quote) if settings.any("quote") != "" else ""
     return replace(
@@ -168,6 +168,9 @@ def _field(where: str, name: str, value: Any, clock: Clock) -> Field:
     separator, thousands = settings.character("decimal_separator", "."), settings.character("thousands", "")
     if kind.name == "int64" and "decimal_separator" not in settings and thousands == ".":
         separator = ","
+    for label, mark in (("decimal_separator", separator), ("thousands", thousands)):
+        if mark.isalnum() or mark in {"+", "-"}:
+            raise settings.wrong(f"expected {label} as a character that no number has, found {mark!r}")
     if separator == thousands:
         raise settings.wrong(f"expected decimal_separator and thousands to differ, found {separator!r} for both")
     found = _value(settings, required=settings.flag("required"))

@@ -4,6 +4,7 @@ import csv
 import gzip
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from errno import ENOSPC
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -61,6 +62,8 @@ def readable(table: Table, path: Path) -> Iterator[None]:
         message = f"table {table.name}: {path} cannot be read: {error}"
         raise InvalidInputError(message, path=str(path)) from error
     except OSError as error:
+        if error.errno == ENOSPC:
+            raise  # a copy could not be written
         message = f"table {table.name}: {path} cannot be read: {error.strerror or error}"
         raise StorageError(message, path=str(path)) from error
 
@@ -79,7 +82,11 @@ def csv_columns(table: Table, path: Path) -> list[str]:
                 reader = csv.reader(lines, delimiter=table.delimiter, quotechar=table.quote, escapechar=escape)
             else:
                 reader = csv.reader(lines, delimiter=table.delimiter, quoting=csv.QUOTE_NONE)
-            names = next(reader, [])
+            try:
+                names = next(reader, [])
+            except csv.Error as error:
+                message = f"table {table.name}: the first line of {path} gives no names: {error}"
+                raise InvalidInputError(message, path=str(path)) from error
     check_names(table, names)
     return names
 
@@ -92,15 +99,15 @@ def check_names(table: Table, names: list[str]) -> None:
     """
     folded = [name.casefold() for name in names]
     doubled = sorted({name for name, plain in zip(names, folded, strict=True) if folded.count(plain) > 1})
-    if not names or "" in names or doubled or not _TAKEN.isdisjoint(folded):
+    if not names or "" in names or doubled or not _TAKEN.isdisjoint(folded) or any("\0" in name for name in names):
         found = f"{', '.join(doubled)} more than once" if doubled else f"the columns {names}"
         message = f"table {table.name}: expected columns with names of their own, none of them {' or '.join(sorted(_TAKEN))}, found {found}"
         raise InvalidInputError(message, 'name the columns of a file without a header line by columns = ["…"].')
 
 
 def as_utf8(table: Table, path: Path, scratch: Path) -> Path:
-    """A CSV file in UTF-8: itself, or a copy of one in another encoding."""
-    if table.encoding.lower().replace("_", "-") in {"utf-8", "utf8", "ascii"}:
+    """A CSV file in UTF-8: itself, or a copy of one that is in another encoding, or compressed: DuckDB passes over wrong checksums."""
+    if table.encoding.lower().replace("_", "-") in {"utf-8", "utf8", "ascii"} and path.suffix.lower() != ".gz":
         return path
     copy = scratch / f"{table.name.encode().hex()}.csv"
     with readable(table, path), _opened(path, table.encoding) as source, copy.open("w", encoding="utf-8", newline="") as target:

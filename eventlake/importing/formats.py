@@ -6,6 +6,9 @@ shape of its format before it is parsed, and directives that would be skipped ar
 
 import re
 
+FRACTION = r"(?:\.[0-9]{1,9})?"
+"""Of a second, as ``%.f`` reads it: the one part that may be finer than a microsecond."""
+
 _DIRECTIVES = {
     "%Y": "[0-9]{4}",
     "%y": "[0-9]{2}",
@@ -22,12 +25,12 @@ _DIRECTIVES = {
     "%-H": "[0-9]{1,2}",
     "%I": "[0-9]{2}",
     "%-I": "[0-9]{1,2}",
-    "%M": "[0-9]{2}",
+    "%M": "[0-5][0-9]",
     "%S": "[0-5][0-9]",
-    "%R": "[0-9]{2}:[0-9]{2}",
-    "%T": "[0-9]{2}:[0-9]{2}:[0-5][0-9]",
+    "%R": "[0-9]{2}:[0-5][0-9]",
+    "%T": "[0-9]{2}:[0-5][0-9]:[0-5][0-9]",
     "%p": "(?:AM|PM|am|pm)",
-    "%.f": r"(?:\.[0-9]{1,9})?",
+    "%.f": FRACTION,
     "%.3f": r"\.[0-9]{3}",
     "%.6f": r"\.[0-9]{6}",
     "%3f": "[0-9]{3}",

@@ -9,7 +9,7 @@ from typing import Any
 
 from eventlake.errors import InvalidInputError, NotFoundError, StorageError
 from eventlake.importing.blocks import CLOCK, FILE, clock_of, events_of_block, file_settings, table_of
-from eventlake.importing.rules import ERROR, Clock, Events, Table
+from eventlake.importing.rules import ERROR, OWN, Clock, Events, Table
 from eventlake.importing.settings import Settings
 
 SOURCE = "source"
@@ -58,7 +58,7 @@ def read_mapping(mapping: str | os.PathLike[str] | Mapping[str, Any]) -> ImportM
         raise InvalidInputError(message)
     path = Path(mapping).expanduser()
     try:
-        return _mapping(path.stem, tomllib.loads(path.read_text(encoding="utf-8")))
+        return _mapping(path.stem, tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except FileNotFoundError:
         message = f"there is no mapping {path}"
         raise NotFoundError(message, path=str(path)) from None
@@ -71,6 +71,7 @@ def read_mapping(mapping: str | os.PathLike[str] | Mapping[str, Any]) -> ImportM
 
 
 def _mapping(name: str, values: Mapping[str, Any]) -> ImportMapping:
+    _check_texts(values, "top level")
     top = Settings("top level", values, _TOP)
     clock = clock_of(top, Clock(None, ERROR, ERROR))
     defaults = file_settings(
@@ -79,6 +80,8 @@ def _mapping(name: str, values: Mapping[str, Any]) -> ImportMapping:
     tables = tuple(table_of(key, value, defaults) for key, value in top.table("tables").items())
     tables = tables or (replace(defaults, name=SOURCE, file=""),)
     names = [table.name.casefold() for table in tables]
+    if own := [name for name in names if name.startswith(OWN)]:
+        raise top.wrong(f"expected tables of other names than {OWN}…, found {', '.join(own)}")
     if len(set(names)) < len(names):
         raise top.wrong(f"expected tables whose names differ in more than case, found {', '.join(table.name for table in tables)}")
     blocks = top.items("events")
@@ -91,6 +94,20 @@ def _mapping(name: str, values: Mapping[str, Any]) -> ImportMapping:
     if order == "file":
         _check_file_order(top, tables, events)
     return ImportMapping(name, top.text_or_none("producer"), order == "file", top.whole("batch_events", BATCH_EVENTS) or 0, tables, events)
+
+
+def _check_texts(value: Any, where: str) -> None:
+    """Refuses text that no file could hold."""
+    if isinstance(value, str) and ("\0" in value or any("\ud800" <= character <= "\udfff" for character in value)):
+        message = f"mapping, {where}: expected text without NUL characters and lone surrogates, found {value!r}"
+        raise InvalidInputError(message)
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            _check_texts(name, where)
+            _check_texts(inner, str(name))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_texts(inner, where)
 
 
 def _check_file_order(top: Settings, tables: tuple[Table, ...], events: tuple[Events, ...]) -> None:

@@ -9,11 +9,13 @@ from eventlake.importing.settings import Settings
 ERROR, EARLIER, LATER = "error", "earlier", "later"
 DISAMBIGUATION = (ERROR, EARLIER, LATER)
 """What to do with a local time that names no instant, or two: the words of Temporal (ECMAScript) and RFC 9557."""
+OWN = "eventlake_"
+"""Names of tables begin with it that an import makes for itself."""
 UNIX = {"unix": 1_000_000, "unix_ms": 1_000, "unix_us": 1}
 """Formats that count since 1970-01-01 UTC, and their microseconds a step."""
 
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
-_TYPE = re.compile(r"decimal\(\s*(\d+)\s*,\s*(\d+)\s*\)")
+_TYPE = re.compile(r"decimal\(\s*([0-9]{1,2})\s*,\s*([0-9]{1,2})\s*\)")
 _TYPES = ("bool", "int64", "utf8", "date", "timestamp", "float64", "json")
 _KEY_TYPES = ("utf8", "int64", "date", "timestamp")
 _MOST_DIGITS = 38

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from eventlake.columns.problems import shorten
+from eventlake.columns.problems import Problem, shorten
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.delivery import Position
@@ -165,10 +165,11 @@ def _import(
         total = staged.total
         batches = -(-total // described.batch_events)
         delivered = lake.next_position(name) or 0
-        if not problems:
-            if delivered > batches:
-                message = f"{name} has appended {delivered:,} batches, and the input gives {batches:,}"
-                raise ConflictError(message, _CHANGED, expected=delivered, found=batches)
+        if not problems and delivered > batches:
+            message = f"{name} has appended {delivered:,} batches, and the input gives {batches:,}"
+            raise ConflictError(message, _CHANGED, expected=delivered, found=batches)
+        # Rows that are left out would move the others into other batches.
+        if not problems or not delivered:
             _check_rules(lake, staged, delivered, problems)
         if problems and not dry_run:
             hint = "correct the rows or the mapping; a dry run shows every problem."
@@ -203,27 +204,44 @@ def staged_events(given: Path, mapping: ImportMapping) -> Iterator[tuple[Staged,
 
 def _check_rules(lake: Lake, staged: Staged, delivered: int, problems: Problems) -> None:
     """Asks the event rules, the lake's schemas and its ids about every batch that it does not have, before the first is appended."""
-    start = 0
+    start, whole = 0, not problems
     with task("checking events", staged.total) as advance:
         for number, batch in enumerate(staged.batches()):
-            for problem in lake.check(batch) if number >= delivered else []:
-                table, row = staged.place(start + (problem.row or 0))
-                problems.add(ImportProblem(table, None if problem.row is None else row, problem.field, problem.message, problem.found))
-            start += batch.num_rows
+            stop = start + batch.num_rows
+            found = lake.check(batch) if number >= delivered else []
+            if any(problem.field == "corrects" for problem in found):
+                # The lake does not know of the batches before this one, nor anybody of rows that were left out.
+                here = staged.corrects_here(start, stop)
+                found = [one for one in found if one.field != "corrects" or (whole and start + (one.row or 0) not in here)]
+            for problem in found:
+                problems.add(_placed(staged, start, problem))
+            start = stop
             advance(batch.num_rows)
 
 
+def _placed(staged: Staged, start: int, problem: Problem) -> ImportProblem:
+    """What the lake says of a batch that begins with the event ``start``, by the table and row that its event came from."""
+    table, row = staged.place(start + (problem.row or 0))
+    return ImportProblem(table, None if problem.row is None else row, problem.field, problem.message, problem.found)
+
+
 def _append(lake: Lake, staged: Staged, done: Import) -> Import:
-    appended, checkpoint = 0, done.checkpoint
+    appended, start, checkpoint = 0, 0, done.checkpoint
     with task("appending events", done.events) as advance:
         for position, batch in enumerate(staged.batches()):
-            before = lake.watermark
             try:
                 receipt = lake.append(batch, producer=done.producer, position=position)
             except ConflictError as error:
                 raise ConflictError(error.message, _CHANGED, **error.facts) from error
-            # A batch that was there before has its first receipt.
-            appended += receipt.count if receipt.start >= before else 0
+            except InvalidEventsError as error:
+                # Another writer came between: what was sound when it was looked at is not any more.
+                placed = [_placed(staged, start, problem) for problem in error.problems]
+                hint = f"the {position:,} batches before stay; correct the rows, or give another producer what is left."
+                raise InvalidEventsError(
+                    placed, hint, within=f"batch at position {position:,}", outcome="nothing of it was appended"
+                ) from error
+            appended += 0 if receipt.repeated else receipt.count
+            start += batch.num_rows
             checkpoint = receipt.checkpoint
             advance(batch.num_rows)
     return replace(done, appended=appended, checkpoint=checkpoint)

@@ -13,7 +13,13 @@ from eventlake.importing.mapping import ImportMapping
 from eventlake.importing.problems import ImportProblem, Problems
 
 _INSTANTS = ("time", "recorded_at")
-_PLACE = ("block", "row")
+_CORRECTED = "staged.events c JOIN staged.events t ON t.source = c.source AND t.id = c.corrects"
+_CORRECTS_WRONG = (
+    "CASE WHEN t.rowid >= c.rowid THEN 'expected an earlier event; the one it names comes later in the order of the input' "
+    "WHEN t.type <> c.type THEN 'expected an event of the same type, the one it names has ' || t.type "
+    "WHEN t.subject IS DISTINCT FROM c.subject THEN 'expected an event of the same subject, the one it names has ' "
+    "|| coalesce(t.subject, 'none') END"
+)
 
 
 class Staged:
@@ -70,6 +76,16 @@ class Staged:
         ).fetchall():
             message = f"expected non-decreasing instants in the order of the events, the event before has {format_instant(before)}"
             problems.add(ImportProblem(self._table(block), row, "recorded_at", message, format_instant(found)))
+
+        for block, row, corrects, message in self._connection.execute(
+            f"SELECT c.block, c.row, c.corrects, {_CORRECTS_WRONG} AS wrong FROM {_CORRECTED} WHERE wrong IS NOT NULL ORDER BY c.rowid"  # noqa: S608 - ours
+        ).fetchall():
+            problems.add(ImportProblem(self._table(block), row, "corrects", message, corrects))
+
+    def corrects_here(self, start: int, stop: int) -> set[int]:
+        """Which of the events ``[start, stop)`` correct one of this input."""
+        text = f"SELECT c.rowid FROM {_CORRECTED} WHERE c.rowid >= {start} AND c.rowid < {stop}"  # noqa: S608 - names of ours
+        return {int(number) for (number,) in self._connection.execute(text).fetchall()}
 
     def _check_ties(self, problems: Problems) -> None:
         same = " AND ".join(f"e.{name} IS NOT DISTINCT FROM b.{name}" for name in ("block", "time", *self._key_names))

@@ -6,22 +6,24 @@ The only place of the imports that runs DuckDB. Texts of CSV and JSON files stay
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ENOSPC
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 import duckdb
 import polars as pl
 
 from eventlake.core.sql import SAFE, identifier, quoted
-from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError
+from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError, StorageError
 from eventlake.history.duckdb_sql import normal_zone
 from eventlake.importing.files import as_utf8, check_names, csv_columns, format_of, json_rows, readable
 from eventlake.importing.problems import ROW, ImportProblem
-from eventlake.importing.rules import Events, Table
+from eventlake.importing.rules import OWN, Events, Table
+from eventlake.importing.sql import checked_condition, checked_select
 from eventlake.progress import task
 
 _CHUNK_ROWS = 100_000
-_REJECTS = "eventlake_rejects"
+_REJECTS = f"{OWN}rejects"
 _TYPES = frozenset({
     *("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"),
     *("FLOAT", "DOUBLE", "DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE"),
@@ -30,12 +32,26 @@ _TYPES = frozenset({
 
 @contextmanager
 def database() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
-    """A database in a folder that ends with the block: in UTC, without extensions."""
-    with TemporaryDirectory(prefix="eventlake-import-") as folder:
-        connection = duckdb.connect(f"{folder}/import.duckdb", config=dict(SAFE))
-        with connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            yield connection, Path(folder)
+    """A database in a folder that ends with the block: in UTC, without extensions.
+
+    Raises:
+        StorageError: There is no room for it.
+    """
+    try:
+        with TemporaryDirectory(prefix="eventlake-import-") as folder:
+            connection = duckdb.connect(f"{folder}/import.duckdb", config=dict(SAFE))
+            with connection:
+                connection.execute("SET TimeZone = 'UTC'")
+                yield connection, Path(folder)
+    except (InvalidInputError, duckdb.Error, OSError) as error:
+        if not (_is_full(error) or _is_full(error.__cause__)):
+            raise
+        message = f"the folder for temporary files, {gettempdir()}, is full: an import needs about as much room there as its input has"
+        raise StorageError(message, "make room, or name another folder by the environment variable TMPDIR.", path=gettempdir()) from error
+
+
+def _is_full(error: BaseException | None) -> bool:
+    return isinstance(error, duckdb.OutOfMemoryException) or os.strerror(ENOSPC) in str(error)
 
 
 class Tables:
@@ -104,8 +120,6 @@ class Tables:
         }
         if not table.empty_is_null:
             options["force_not_null"] = f"[{', '.join(map(quoted, names))}]"
-        if path.suffix.lower() == ".gz" and as_utf8(table, path, self._scratch) == path:
-            options["compression"] = "'gzip'"
         source = quoted(_plain(as_utf8(table, path, self._scratch)))
         settings = ", ".join(f"{name} = {value}" for name, value in options.items())
         self._connection.execute(f"CREATE TABLE {identifier(table.name)} AS FROM read_csv({source}, {settings})")
@@ -143,12 +157,10 @@ class Tables:
 
     def _query(self, table: Table, text: str) -> None:
         try:
-            statements = self._connection.extract_statements(text)
-            if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
-                message = f"table {table.name}: expected one SELECT as its query"
-                raise InvalidInputError(message, sql=text)
-            self._connection.execute(f"CREATE TABLE {identifier(table.name)} AS {statements[0].query}")
-            check_names(table, list(self.columns(table.name)))
+            query = checked_select(self._connection, f"table {table.name}", text)
+            # As DuckDB names them, before it makes two of the same name different.
+            check_names(table, self._connection.sql(query).columns)
+            self._connection.execute(f"CREATE TABLE {identifier(table.name)} AS {query}")
         except duckdb.Error as error:
             message = f"table {table.name}: DuckDB refused its query: {error}"
             raise InvalidInputError(
@@ -190,17 +202,26 @@ class Tables:
             for column in rules.columns
         ]
         columns = ", ".join([f"rowid AS {identifier(ROW)}", *wanted])
-        condition = f"AND ({rules.where}\n)" if rules.where else ""
+        condition = f"AND {self._condition(rules, rules.where)}" if rules.where else ""
         with task(f"making events of {rules.table}", total) as advance:
             for start in range(0, total, _CHUNK_ROWS):
                 text = f"FROM {name} SELECT {columns} WHERE rowid >= {start} AND rowid < {start + _CHUNK_ROWS} {condition} ORDER BY rowid"
                 try:
                     yield pl.DataFrame(normal_zone(self._connection.sql(text).to_arrow_table()))
                 except duckdb.Error as error:
-                    message = f"mapping, [[events]] {rules.number + 1}: DuckDB refused where = {rules.where!r}: {error}"
-                    columns_there = ", ".join(self.columns(rules.table))
-                    raise InvalidInputError(message, f"the columns are {columns_there}; those of CSV and JSON files are text.") from error
+                    raise self._refused(rules, error) from error
                 advance(min(_CHUNK_ROWS, total - start))
+
+    def _condition(self, rules: Events, text: str) -> str:
+        try:
+            return checked_condition(self._connection, f"mapping, [[events]] {rules.number + 1}, where", text)
+        except duckdb.Error as error:
+            raise self._refused(rules, error) from error
+
+    def _refused(self, rules: Events, error: duckdb.Error) -> InvalidInputError:
+        message = f"mapping, [[events]] {rules.number + 1}: DuckDB refused where = {rules.where!r}: {error}"
+        there = ", ".join(self.columns(rules.table))
+        return InvalidInputError(message, f"the columns are {there}; those of CSV and JSON files are text.")
 
 
 def _plain(path: Path) -> str:

@@ -1,24 +1,26 @@
 """Texts and local times to instants in microseconds since 1970-01-01 UTC; what names no instant, or two, is said and not guessed."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from eventlake.core.instants import MAX_US, MIN_US, micros
+from eventlake.importing.formats import FRACTION
 from eventlake.importing.rules import ERROR, LATER, UNIX, Time
 
 _ISO = (
     r"^([0-9]{4}-[0-9]{2}-[0-9]{2})"
-    r"(?:[Tt ]([0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)\s?([Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?)?$"
+    r"(?:[Tt ]([0-9]{2}:[0-5][0-9](?::[0-5][0-9](?:\.[0-9]+)?)?)\s?([Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?)?$"
 )
 _ISO_EXPECTED = "expected an ISO 8601 date or time like 2026-01-31 or 2026-01-31T12:00:00+01:00"
 _LOCAL = pl.Datetime("us")
 _YEARS = "expected an instant in the years 1 to 9999 UTC"
 _MINUTE_US = 60_000_000
-_DAY_US = 24 * 60 * _MINUTE_US
+DAY_US = 24 * 60 * _MINUTE_US
+_TABLES_END = datetime(2100, 1, 1)  # noqa: DTZ001 - local by intent
+"""From here on the tables of Polars have no summer time any more; the rules that ``zoneinfo`` follows have no end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +65,14 @@ def instants(values: pl.Series, rule: Time) -> tuple[pl.Series, list[Wrong]]:
     if values.dtype == pl.String:
         local, found = _local(values, rule, wrong)
     elif values.dtype == pl.Date:
-        local, found = _in_range(values, _DAY_US, wrong).cast(_LOCAL), _none(values)
+        local, found = in_range(values, DAY_US, wrong).cast(_LOCAL), _none(values)
     elif isinstance(values.dtype, pl.Datetime):
         if values.dtype.time_unit == "ns":
             wrong.append(_too_fine(values.dt.nanosecond() % 1_000 != 0))
         timed = values.cast(pl.Datetime("us", values.dtype.time_zone))
         if values.dtype.time_zone is not None:
             return _within(timed.to_physical(), wrong), wrong
-        local, found = _in_range(timed, 1, wrong), _none(values)
+        local, found = in_range(timed, 1, wrong), _none(values)
     else:
         wrong.append(Wrong(values.is_not_null(), f"expected text, dates or timestamps, found a column of {values.dtype}"))
         return _none(values), wrong
@@ -86,8 +88,8 @@ def dates(values: pl.Series, rule: Time) -> tuple[pl.Series, list[Wrong]]:
         local, found = _local(values, rule, wrong)
         zoned = found.is_not_null()
     elif values.dtype == pl.Date or (isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is None):
-        step = _DAY_US if values.dtype == pl.Date else 1
-        local, zoned = _in_range(values, step, wrong).cast(_LOCAL), pl.repeat(value=False, n=len(values), eager=True)
+        step = DAY_US if values.dtype == pl.Date else 1
+        local, zoned = in_range(values, step, wrong).cast(_LOCAL), pl.repeat(value=False, n=len(values), eager=True)
     else:
         wrong.append(Wrong(values.is_not_null(), f"expected text or dates, found a column of {values.dtype}"))
         return pl.Series([None] * len(values), dtype=pl.String), wrong
@@ -106,7 +108,7 @@ def instant_text(found: pl.Series) -> pl.Series:
     return frame.select(pl.concat_str("text", tail).alias("text"))["text"]
 
 
-def _in_range(values: pl.Series, step_us: int, wrong: list[Wrong]) -> pl.Series:
+def in_range(values: pl.Series, step_us: int, wrong: list[Wrong]) -> pl.Series:
     """Without what lies beyond all calendars, such as an infinite date."""
     ticks = values.to_physical()
     outside = ((ticks < MIN_US // step_us) | (ticks > MAX_US // step_us)).fill_null(value=False)
@@ -132,9 +134,10 @@ def _local(values: pl.Series, rule: Time, wrong: list[Wrong]) -> tuple[pl.Series
         return _iso(values, wrong)
     shaped = values.set((~values.str.contains(rule.shape or "")).fill_null(value=False), None)
     parsed = shaped.str.strptime(pl.Datetime("us"), rule.format, strict=False)
-    finest = shaped.str.strptime(pl.Datetime("ns"), rule.format, strict=False) if "%.f" in rule.format else None
-    if finest is not None:
-        wrong.append(_too_fine(finest.dt.nanosecond() % 1_000 != 0))
+    if "%.f" in rule.format:
+        # The one directive that takes more than six digits; the only other point with digits behind it is a literal.
+        fraction = shaped.str.extract((rule.shape or "").replace(FRACTION, f"({FRACTION})"))
+        wrong.append(_too_fine(fraction.str.strip_chars_end("0").str.len_bytes() > 7))  # noqa: PLR2004 - a point and microseconds
     zoned = isinstance(parsed.dtype, pl.Datetime) and parsed.dtype.time_zone is not None
     parsed = parsed.dt.replace_time_zone(None)
     if rule.century is not None:
@@ -186,10 +189,9 @@ def _placed(local: pl.Series, rule: Time, rows: pl.Series, wrong: list[Wrong]) -
     if clock.zone is None:
         wrong.append(Wrong(rows, "expected a time with an offset, or a zone in the mapping"))
         return pl.repeat(None, len(local), dtype=pl.Int64, eager=True)
-    first = local.dt.replace_time_zone(clock.zone, ambiguous="earliest", non_existent="null")
-    last = local.dt.replace_time_zone(clock.zone, ambiguous="latest", non_existent="null")
-    gap, overlap = first.is_null(), (first != last).fill_null(value=False)
-    found = (last if clock.overlap == LATER else first).to_physical()
+    first, last, gap = _readings(local, clock.zone)
+    overlap = ~gap & (first != last)
+    found = (last if clock.overlap == LATER else first).set(gap, None)
     if clock.overlap == ERROR and overlap.any():
         message = (
             f"expected a time that the clocks of {clock.zone} show once, this one is shown twice (overlap = 'earlier' or 'later' chooses)"
@@ -202,12 +204,33 @@ def _placed(local: pl.Series, rule: Time, rows: pl.Series, wrong: list[Wrong]) -
         message = f"expected a time that the clocks of {clock.zone} show, this one is skipped (gap = 'earlier' or 'later' chooses)"
         wrong.append(Wrong(_spread(gap, rows), message))
         return found
-    return found.scatter(gap.arg_true(), [_skipped(value, clock.zone, later=clock.gap == LATER) for value in local.filter(gap)])
+    return found.zip_with(~gap, last if clock.gap == LATER else first)
 
 
-def _skipped(value: Any, zone: str, *, later: bool) -> int:
-    """The instant of a local time that does not exist: PEP 495 reads it with the offset before the gap (fold 0) or after it (fold 1)."""
-    return micros(value.replace(tzinfo=ZoneInfo(zone), fold=0 if later else 1).astimezone(UTC))
+def _readings(local: pl.Series, zone: str) -> tuple[pl.Series, pl.Series, pl.Series]:
+    """The earlier and the later instant that each local time may name, in microseconds, and whether the clocks skip it."""
+    first = local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").to_physical()
+    last = local.dt.replace_time_zone(zone, ambiguous="latest", non_existent="null").to_physical()
+    gap = first.is_null()
+    by_rule = (gap | (local >= _TABLES_END)).arg_true()
+    if not len(by_rule):
+        return first, last, gap
+    times = local.gather(by_rule)
+    read = {value: _reading(value, ZoneInfo(zone)) for value in times.unique()}
+    rows = [read[value] for value in times]
+    return (
+        first.scatter(by_rule, [row[0] for row in rows]),
+        last.scatter(by_rule, [row[1] for row in rows]),
+        gap.scatter(by_rule, [row[2] for row in rows]),
+    )
+
+
+def _reading(value: datetime, zone: ZoneInfo) -> tuple[int, int, bool]:
+    """The same of one local time, after PEP 495: fold 0 is the offset before a change of the clocks, fold 1 the one after it."""
+    before, after = (value.replace(tzinfo=zone, fold=fold).utcoffset() or timedelta() for fold in (0, 1))
+    wall = micros(value.replace(tzinfo=UTC))
+    found = sorted(wall - offset // timedelta(microseconds=1) for offset in (before, after))
+    return found[0], found[1], before < after
 
 
 def _spread(hits: pl.Series, rows: pl.Series) -> pl.Series:

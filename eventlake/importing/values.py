@@ -7,12 +7,13 @@ scale, so that a value has one spelling whichever file it came from.
 import json
 import math
 from collections.abc import Callable
+from string import punctuation
 
 import polars as pl
 
 from eventlake.columns.json_scan import scan_one
 from eventlake.importing.rules import Field, Template
-from eventlake.importing.times import Wrong, dates, instant_text, instants
+from eventlake.importing.times import DAY_US, Wrong, dates, in_range, instant_text, instants
 
 _INTEGER = r"^([+-]?)0*([0-9]+)$"
 _DECIMAL = r"^([+-]?)0*([0-9]*)(?:\.([0-9]+))?$"
@@ -45,11 +46,15 @@ def text_of(values: pl.Series) -> tuple[pl.Series, list[Wrong]]:
     kind = values.dtype
     if kind == pl.String:
         return values, []
-    if kind.is_integer() or kind.is_decimal() or kind in {pl.Boolean, pl.Null, pl.Date}:
+    if kind.is_integer() or kind.is_decimal() or kind in {pl.Boolean, pl.Null}:
         return values.cast(pl.String), []
+    wrong: list[Wrong] = []
+    if kind == pl.Date:
+        return in_range(values, DAY_US, wrong).cast(pl.String), wrong
     if isinstance(kind, pl.Datetime) and kind.time_unit != "ns":
-        text = instant_text(values.cast(pl.Datetime("us", kind.time_zone)).to_physical())
-        return (text if kind.time_zone is not None else text.str.strip_suffix("Z")), []
+        timed = in_range(values.cast(pl.Datetime("us", kind.time_zone)), 1, wrong)
+        text = instant_text(timed.to_physical())
+        return (text if kind.time_zone is not None else text.str.strip_suffix("Z")), wrong
     if isinstance(kind, pl.Enum | pl.Categorical):
         return values.cast(pl.String), []
     message = f"expected text, whole numbers, decimals, dates or times, found a column of {kind}"
@@ -126,7 +131,9 @@ def _plain(values: pl.Series, field: Field) -> pl.Series:
     if values.dtype != pl.String:
         return values
     if field.thousands:
-        grouped = values.str.contains(f"^[+-]?[0-9]{{1,3}}({_escaped(field.thousands)}[0-9]{{3}})+({_escaped(field.decimal_separator)}|$)")
+        grouped = values.str.contains(
+            f"^[+-]?[1-9][0-9]{{0,2}}({_escaped(field.thousands)}[0-9]{{3}})+({_escaped(field.decimal_separator)}|$)"
+        )
         bare = values.str.replace_all(field.thousands, "", literal=True)
         values = values.zip_with(~grouped.fill_null(value=False), bare)
     if field.decimal_separator != ".":
@@ -136,7 +143,7 @@ def _plain(values: pl.Series, field: Field) -> pl.Series:
 
 
 def _escaped(character: str) -> str:
-    return character if character.isalnum() else "\\" + character
+    return "\\" + character if character in punctuation else character
 
 
 def _decimals(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:

@@ -147,18 +147,32 @@ def _earlier_or_sound(chain: Chain, batch: Incoming, now: int, terms: Terms, sin
     if terms.position and isinstance(batch, Batch) and (earlier := earlier_receipt(chain, batch, terms.position)):
         return earlier
     check_expectations(chain, terms.expect)
-    problems = known_problems(known(chain, batch, since), batch)
-    if isinstance(batch, Batch) and not since:
-        problems += meaning_problems(chain, batch)
-    if batch.recorded_at is not None and batch.rows:
-        problems += _clock_problems(chain, batch, batch.recorded_at, now)
-    if problems:
-        raise InvalidEventsError(sorted(problems, key=place), hint_for(problems))
+    if problems := problems_of(chain, batch, now, since):
+        raise InvalidEventsError(problems, hint_for(problems))
     if batch.sequence is not None and batch.sequence[0].as_py() != chain.watermark:
         found = batch.sequence[0].as_py()
         message = f"the batch expects the sequences from {found:,}, the next one is {chain.watermark:,}"
         raise ConflictError(message, "drop the column 'sequence' to take the next ones.", expected=chain.watermark, found=found)
     return None
+
+
+def problems_of(chain: Chain, batch: Incoming, now: int, since: int = 0) -> list[Problem]:
+    """What keeps a batch from following the head, by row and field.
+
+    Args:
+        chain: The lake's log.
+        batch: Held to every rule that needs no lake.
+        now: The writer's clock, microseconds.
+        since: The version up to which ids, schemas and corrections were looked at before.
+    """
+    if not batch.rows:
+        return []
+    problems = known_problems(known(chain, batch, since), batch)
+    if isinstance(batch, Batch) and not since:
+        problems += meaning_problems(chain, batch)
+    if batch.recorded_at is not None:
+        problems += _clock_problems(chain, batch, batch.recorded_at, now)
+    return sorted(problems, key=place)
 
 
 def nothing(chain: Chain, position: Position | None, *, skipped: int = 0) -> Receipt:

@@ -1,6 +1,7 @@
 """Producers that may retry: a batch is in the lake once, however often it is sent."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from eventlake.columns import leaves
 from eventlake.columns.envelope import Batch
@@ -24,7 +25,7 @@ def earlier_receipt(chain: Chain, batch: Batch, position: Position) -> Receipt |
     if found is not None:
         entry, delivery = found
         if _same_events(chain, entry.commit, delivery, batch):
-            return receipt_of(entry, delivery.start, delivery.stop)
+            return replace(receipt_of(entry, delivery.start, delivery.stop), repeated=True)
         message = f"{position} is in the lake already, with other events (commit {entry.commit.version})"
         raise ConflictError(
             message, "a position names one batch for ever; a correction is a new event in a new batch.", found=position.position

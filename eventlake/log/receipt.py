@@ -1,6 +1,6 @@
 """What an append answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
@@ -19,6 +19,7 @@ class Receipt:
         commit_hash: Hash of the commit, hex; None for an empty batch.
         skipped: Events that were left out because the lake holds them already (``duplicates="skip_identical"``).
         recorded_at: Microseconds since 1970-01-01 UTC; of the last event of a copied history; None for an empty batch.
+        repeated: Whether the batch was in the lake before, and this is its first receipt; receipts are compared without it.
     """
 
     start: int
@@ -27,6 +28,7 @@ class Receipt:
     commit_hash: str | None
     recorded_at: int | None
     skipped: int = 0
+    repeated: bool = field(default=False, compare=False)
 
     @property
     def count(self) -> int:

@@ -1,11 +1,14 @@
 """Tables become events by a mapping: each rule with an input that breaks it, and imports that are interrupted, repeated or changed."""
 
+import errno
 import gzip
 import json
+import os
 import subprocess
 import sys
 from datetime import date, datetime
 from decimal import Decimal
+from uuid import UUID
 
 import polars as pl
 import pytest
@@ -316,6 +319,20 @@ def test_a_local_time_needs_a_zone(lake, loans):
         ("2024-01-01T10:00:00.1234560Z", {}, "2024-01-01T10:00:00.123456Z"),
         ("0001-01-01T00:00:00+05:00", {}, "expected an instant in the years 1 to 9999"),
         ("", {}, "expected a time, the row has none"),
+        ("2024-06-30T23:59:60Z", {}, "expected an ISO 8601"),
+        ("1677-01-01 00:00:00.5", {"format": "%F %T%.f"}, "1677-01-01T00:00:00.500000Z"),
+        ("9999-12-31 23:59:59.1234567", {"format": "%F %T%.f"}, "expected microseconds at the finest"),
+        ("9999-12-31 23:59:59.123456000", {"format": "%F %T%.f"}, "9999-12-31T23:59:59.123456Z"),
+        ("2024-07-01 12:00", {"zone": "Europe/Prague"}, "2024-07-01T10:00:00Z"),
+        ("2150-07-01 12:00", {"zone": "Europe/Prague"}, "2150-07-01T10:00:00Z"),
+        ("2150-01-01 12:00", {"zone": "Europe/Prague"}, "2150-01-01T11:00:00Z"),
+        ("9999-12-31 00:00", {"zone": "Europe/Prague"}, "9999-12-30T23:00:00Z"),
+        ("9999-12-31 23:00", {"zone": "America/New_York"}, "expected an instant in the years 1 to 9999"),
+        ("2150-03-29 02:30", {"zone": "Europe/Prague"}, "this one is skipped"),
+        ("2150-03-29 02:30", {"zone": "Europe/Prague", "gap": "earlier"}, "2150-03-29T00:30:00Z"),
+        ("2150-03-29 02:30", {"zone": "Europe/Prague", "gap": "later"}, "2150-03-29T01:30:00Z"),
+        ("2150-10-25 02:30", {"zone": "Europe/Prague"}, "this one is shown twice"),
+        ("2150-10-25 02:30", {"zone": "Europe/Prague", "overlap": "later"}, "2150-10-25T01:30:00Z"),
     ],
 )
 def test_times_are_read_as_the_mapping_says(lake, tmp_path, text, how, expected):
@@ -458,6 +475,14 @@ def test_broken_lines_of_a_csv_file_are_named(lake, tmp_path):
         ({"recorded": {"column": "granted", "formt": "x"}}, "top level recorded: unknown setting 'formt'"),
         ({"order": ["loan_id"]}, "expected order as 'file'"),
         ({"order": "file"}, "without an order of their own"),
+        ({"source": "a\0b"}, "mapping, source: expected text without NUL"),
+        ({"source": "\ud800"}, "mapping, source: expected text without NUL characters and lone surrogates"),
+        ({"data": {"\udc00": "note"}}, "expected text without NUL characters and lone surrogates"),
+        ({"csv": {"encoding": "klin gon"}}, "there is no encoding"),
+        ({"tables": {"eventlake_rejects": {"file": "x"}}}, "expected tables of other names than eventlake_"),
+        ({"data": {"amount": {"column": "amount", "type": "decimal(999999,0)"}}}, "expected type as one of"),
+        ({"data": {"amount": {"column": "amount", "type": "decimal(9,2)", "thousands": "e"}}}, "a character that no number has, found 'e'"),
+        ({"data": {"amount": {"column": "amount", "type": "decimal(9,2)", "decimal_separator": "-"}}}, "a character that no number has"),
         ({"events": []}, r"expected at least one \[\[events\]\]"),
         ({"batch_events": 0}, "expected batch_events as a whole number from 1"),
         ({"csv": {"delimiter": "::"}}, "expected delimiter as one character"),
@@ -538,6 +563,12 @@ def test_queries_and_conditions_that_fail_say_so(lake, tmp_path, loans):
         ("SELECT 1; SELECT 2", "expected one SELECT"),
         ("DROP TABLE loan", "expected one SELECT"),
         ("SELECT error('twice') FROM loan", "twice"),
+        ("SELECT *, random() AS r FROM loan", "random is not the same every time"),
+        ("SELECT *, age(granted::TIMESTAMP) AS r FROM loan", "age of one argument is not the same every time"),
+        ("FROM loan WHERE granted < current_date", "current_date is not the same every time"),
+        ("FROM loan TABLESAMPLE 50%", "a sample is not the same every time"),
+        ("FROM query('FROM loan')", "query is not the same every time"),
+        ("SELECT loan_id, account AS loan_id FROM loan", "loan_id more than once"),
     ):
         with pytest.raises(InvalidInputError, match=message):
             el.import_file(lake, tmp_path, mapping(tables=loan | {"q": {"query": query}}, event={"from": "q"}))
@@ -545,14 +576,159 @@ def test_queries_and_conditions_that_fail_say_so(lake, tmp_path, loans):
         el.import_file(lake, loans, mapping(event={"where": "stat = 1"}))
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "true); COPY (SELECT 1) TO 'made.csv'; SELECT (true",
+        "true); INSERT INTO source VALUES ('99', '1', '2024-01-01', '1', 'A', ''); SELECT (true",
+        "false) OR (true",
+        "true FROM source",
+        "true LIMIT 1",
+        "true, true",
+        "true AS x",
+        "random() < 0.5",
+        "now() > granted::TIMESTAMP",
+        "EXISTS (FROM source TABLESAMPLE 1 ROWS)",
+        "(SELECT true",
+        "true /*",
+        "",
+    ],
+)
+def test_a_condition_is_one_expression_that_is_the_same_every_time(lake, loans, condition, monkeypatch):
+    monkeypatch.chdir(loans.parent)
+    for dry_run in (True, False):
+        with pytest.raises(InvalidInputError, match="where"):
+            el.import_file(lake, loans, mapping(event={"where": condition}), dry_run=dry_run)
+    assert [path.name for path in loans.parent.iterdir()] == ["loans.csv"]
+    assert lake.watermark == 0
+
+
+def test_corrections_are_looked_at_before_the_first_batch_lands(lake, tmp_path):
+    event = {"type": "paid", "id": "{n}", "subject": "/{who}", "order": ["n"], "corrects": {"template": "{of}", "required": False}}
+    described = {"source": "s", "events": [event], "batch_events": 1, "producer": "p"}
+    lake.append([{"id": "old", "source": "s", "type": "paid", "subject": "/a"}, {"id": "other", "source": "s", "type": "paid"}])
+    path = write(tmp_path / "p.csv", "n,who,of\n1,a,\n2,a,1\n3,a,old\n4,a,none\n5,a,6\n6,a,\n7,b,1\n8,a,other\n9,a,9\n")
+    with pytest.raises(InvalidEventsError) as refused:
+        el.import_file(lake, path, described)
+    assert [(problem.row, problem.field, problem.message.partition(" of source")[0]) for problem in refused.value.problems] == [
+        (4, "corrects", "expected an earlier event; the one it names comes later in the order of the input"),
+        (6, "corrects", "expected an event of the same subject, the one it names has /a"),
+        (8, "corrects", "expected an earlier event; the one it names comes later in the order of the input"),
+    ]
+    write(path, "n,who,of\n1,a,\n2,a,1\n3,a,old\n4,a,none\n8,a,other\n")
+    with pytest.raises(InvalidEventsError) as refused:
+        el.import_file(lake, path, described)
+    assert [(problem.row, problem.field, problem.message.partition(" of source")[0]) for problem in refused.value.problems] == [
+        (3, "corrects", "expected the id of an earlier event"),
+        (4, "corrects", "expected an event of the same subject ('/a'), the one it names has None"),
+    ]
+    assert lake.watermark == 2
+    write(path, "n,who,of\n1,a,\n2,a,1\n3,a,old\n")
+    assert el.import_file(lake, path, described).appended == 3
+    assert el.import_file(lake, path, described).appended == 0
+
+
+def test_instants_that_no_lake_takes_are_seen_before_the_first_batch_lands(lake, tmp_path):
+    path = rows(tmp_path / "t.csv", "1,1,2024-01-01,1,A,2024-01-09", "2,1,2024-01-02,1,A,2999-01-08")
+    described = mapping(recorded={"column": "note"}, batch_events=1)
+    with pytest.raises(InvalidEventsError, match="source, row 1, recorded_at: expected nothing more than five minutes after now"):
+        el.import_file(lake, path, described)
+    assert not el.import_file(lake, path, described, dry_run=True).ok
+    assert lake.watermark == 0
+    lake.append([{"id": "head", "source": "s", "type": "t"}])
+    rows(path, "1,1,2024-01-01,1,A,2024-01-09", "2,1,2024-01-02,1,A,2024-01-10")
+    with pytest.raises(InvalidEventsError, match="source, row 0, recorded_at: expected nothing before the head's"):
+        el.import_file(lake, path, described)
+    assert lake.watermark == 1
+
+
+def test_what_another_writer_did_meanwhile_is_told_by_row_and_batch(lake, tmp_path, monkeypatch):
+    path = rows(tmp_path / "t.csv", "1,1,2024-01-01,1,A,", "2,1,2024-01-02,1,A,")
+    described = mapping(batch_events=1)
+    given = lake.append
+
+    def append(batch, **settings):
+        receipt = given(batch, **settings)
+        if receipt.start == 0:
+            given([{"id": "loan-2", "source": "bank", "type": "t"}])
+        return receipt
+
+    monkeypatch.setattr(lake, "append", append)
+    with pytest.raises(InvalidEventsError, match="in the batch at position 1, nothing of it was appended") as refused:
+        el.import_file(lake, path, described)
+    (problem,) = refused.value.problems
+    assert (problem.table, problem.row, problem.field) == ("source", 1, "id")
+    assert "the 1 batches before stay" in refused.value.hint
+
+
+def test_two_imports_at_once_each_count_their_own(lake, tmp_path, monkeypatch):
+    path = rows(tmp_path / "t.csv", "1,1,2024-01-01,1,A,", "2,1,2024-01-02,1,A,")
+    described, given, inner = mapping(batch_events=1, producer="p"), lake.append, []
+
+    def append(batch, **settings):
+        monkeypatch.setattr(lake, "append", given)
+        inner.append(el.import_file(lake, path, described).appended)
+        return given(batch, **settings)
+
+    monkeypatch.setattr(lake, "append", append)
+    assert el.import_file(lake, path, described).appended == 0
+    assert (inner, lake.watermark) == ([2], 2)
+
+
+@pytest.mark.parametrize("separator", [".", "'", "\u00a0", "\u202f", " "])
+def test_groups_of_thousands_are_groups(lake, tmp_path, separator):
+    data = {"amount": {"column": "amount", "type": "decimal(12, 3)", "thousands": separator, "decimal_separator": ","}}
+    path = rows(tmp_path / "t.csv", f'1,1,2024-01-01,"12{separator}345{separator}678,5",A,')
+    el.import_file(lake, path, mapping(data=data))
+    assert json.loads(events(lake)["data"][0], parse_float=str)["amount"] == "12345678.500"
+    other = el.create("memory://", "o")
+    rows(path, f"1,1,2024-01-01,0{separator}123,A,", f"2,1,2024-01-02,12{separator}34,A,")
+    assert len(problems(other, path, mapping(data=data))) == 2
+
+
+def test_a_full_folder_for_temporary_files_is_named(lake, loans, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("eventlake.importing.run.Staged.arrange", full)
+    with pytest.raises(StorageError, match=r"the folder for temporary files, .*, is full"):
+        el.import_file(lake, loans, mapping())
+
+
+def test_a_damaged_gz_file_is_refused(lake, tmp_path):
+    data = bytearray(gzip.compress(LOANS.encode()))
+    data[-6] ^= 1  # of the checksum
+    (tmp_path / "loans.csv.gz").write_bytes(data)
+    with pytest.raises(InvalidInputError, match="CRC"):
+        el.import_file(lake, tmp_path / "loans.csv.gz", mapping())
+
+
+def test_column_names_hold_no_nul(lake, tmp_path):
+    write(tmp_path / "n.ndjson", '{"id": 1, "v\\u0000": 2}\n')
+    write(tmp_path / "n.csv", "id,v\0\n1,2\n")
+    for name in ("n.ndjson", "n.csv"):
+        with pytest.raises(InvalidInputError, match=r"table source: expected columns with names of their own|gives no names"):
+            el.import_file(lake, tmp_path / name, {"source": "s", "events": [{"type": "t", "id": "{id}"}]})
+
+
 def test_types_that_no_event_can_hold_are_refused_by_name(lake, tmp_path, loans):
     tables = {"loan": {"file": "loans.csv"}}
-    tables["odd"] = {"query": "SELECT loan_id, [1] AS list, INTERVAL 1 DAY AS span, uuid() AS u, 'x'::ENUM ('x') AS e FROM loan"}
+    tables["odd"] = {
+        "query": f"SELECT loan_id, [1] AS list, INTERVAL 1 DAY AS span, '{UUID(int=7)}'::UUID AS u, 'x'::ENUM ('x') AS e FROM loan"
+    }
     event = {"from": "odd", "type": "t", "id": "{loan_id}-{u}-{e}", "order": ["loan_id"]}
     el.import_file(lake, tmp_path, {"source": "s", "tables": tables, "events": [event]})
     assert all(name.endswith("-x") for name in events(lake)["id"])
     with pytest.raises(InvalidInputError, match=r"types that no event can hold: list \(INTEGER\[\]\), span \(INTERVAL\)"):
         el.import_file(lake, tmp_path, {"source": "s", "tables": tables, "events": [event | {"data": {"a": "list", "b": "span"}}]})
+
+
+def test_dates_beyond_the_calendar_are_no_text(lake, tmp_path, loans):
+    odd = "SELECT loan_id, d, t FROM loan, (VALUES ('infinity'::DATE, '-infinity'::TIMESTAMP)) v(d, t) LIMIT 1"
+    tables = {"loan": {"file": "loans.csv"}, "odd": {"query": odd}}
+    event = {"from": "odd", "type": "t", "id": "{loan_id}", "data": {"d": "d", "t": "t"}}
+    lines = problems(lake, tmp_path, {"source": "s", "tables": tables, "events": [event]})
+    assert ["expected an instant in the years 1 to 9999 UTC" in line for line in lines] == [True, True]
 
 
 @pytest.mark.parametrize("value", ["'infinity'::TIMESTAMP", "'-infinity'::TIMESTAMPTZ", "'infinity'::DATE", "DATE '10000-01-01'"])

@@ -1,0 +1,98 @@
+"""The SQL of a mapping: one SELECT or one condition, which gives the same rows whenever it is asked and writes nothing."""
+
+import json
+from typing import Any
+
+import duckdb
+
+from eventlake.core.sql import quoted
+from eventlake.errors import InvalidInputError
+from eventlake.exactness.tree import nodes
+
+_KEYWORDS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
+"""Clocks that are written like columns."""
+_STEADY = frozenset({"error", "getvariable", "make_timestamptz", "timezone"})
+"""What DuckDB lists as changing with the session; an import's session is always the same."""
+_HIDDEN = frozenset({"query"})
+"""What runs SQL that stands in a text."""
+_HINT = "the rows must be the same whenever they are asked for: an import that was interrupted is taken up by asking once more."
+
+
+def checked_select(connection: duckdb.DuckDBPyConnection, where: str, text: str) -> str:
+    """One SELECT, as it stands in ``text``.
+
+    Args:
+        connection: Knows the functions.
+        where: How messages name it.
+        text: What the mapping says.
+
+    Raises:
+        InvalidInputError: It is something else, or it calls what is another value every time.
+        duckdb.Error: DuckDB cannot read it.
+    """
+    statements = connection.extract_statements(text)
+    if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+        message = f"{where}: expected one SELECT as its query"
+        raise InvalidInputError(message, sql=text)
+    found = statements[0].query
+    _check_steady(connection, where, _tree(connection, where, found))
+    return found
+
+
+def checked_condition(connection: duckdb.DuckDBPyConnection, where: str, text: str) -> str:
+    """A condition in parentheses, which end where the condition ends.
+
+    Raises:
+        InvalidInputError: It is something else, or it calls what is another value every time.
+        duckdb.Error: DuckDB cannot read it.
+    """
+    # Without parentheses first: then none of the condition's own can close ours.
+    alone = f"SELECT {text}\n"
+    statements = connection.extract_statements(alone)
+    tree = _tree(connection, where, alone) if [one.type for one in statements] == [duckdb.StatementType.SELECT] else {}
+    found = [statement["node"] for statement in tree.get("statements", [])]
+    if len(found) != 1 or not _is_expression(found[0]):
+        message = f"{where}: expected one SQL condition, found {text!r}"
+        raise InvalidInputError(message, "it stands for itself, like amount::DECIMAL(12, 2) > 0 AND status <> 'R'.", sql=text)
+    _check_steady(connection, where, tree)
+    return f"({text}\n)"
+
+
+def _is_expression(node: dict[str, Any]) -> bool:
+    rest = ("where_clause", "having", "qualify", "sample", "group_expressions", "modifiers")
+    named = any(one.get("alias") for one in node.get("select_list", []))
+    source = node.get("from_table") or {}
+    return (
+        len(node.get("select_list", [])) == 1 and source.get("type") == "EMPTY" and not named and not any(node.get(name) for name in rest)
+    )
+
+
+def _tree(connection: duckdb.DuckDBPyConnection, where: str, text: str) -> dict[str, Any]:
+    tree: dict[str, Any] = json.loads(connection.execute(f"SELECT json_serialize_sql({quoted(text)})").fetchall()[0][0])
+    if tree.get("error"):
+        message = f"{where}: DuckDB cannot take it apart: {tree.get('error_message')}"
+        raise InvalidInputError(message, "write it as a plain SELECT.", sql=text)
+    return tree
+
+
+def _check_steady(connection: duckdb.DuckDBPyConnection, where: str, tree: dict[str, Any]) -> None:
+    """Refuses clocks, random numbers, what differs between sessions, and samples."""
+    unsteady = {
+        name
+        for (name,) in connection.execute(
+            "SELECT function_name FROM duckdb_functions() GROUP BY 1 HAVING bool_and(coalesce(stability, 'CONSISTENT') <> 'CONSISTENT')"
+        ).fetchall()
+    } - _STEADY | _HIDDEN
+    for node in nodes(tree):
+        called = str(node.get("function_name") or "").casefold()
+        names = node.get("column_names") or []
+        if len(names) == 1 and str(names[0]).casefold() in _KEYWORDS:
+            called = str(names[0]).casefold()
+        elif called == "age" and len(node.get("arguments") or []) == 1:
+            called = "age of one argument"
+        elif node.get("sample"):
+            called = "a sample"
+        elif called not in unsteady:
+            continue
+        message = f"{where}: {called} is not the same every time"
+        raise InvalidInputError(message, _HINT)
