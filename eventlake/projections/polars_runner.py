@@ -5,7 +5,8 @@ Always the in-memory engine: the streaming engine's float sums vary from run to 
 
 import inspect
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import polars as pl
@@ -16,13 +17,13 @@ from eventlake.errors import EventlakeError, InvalidProjectionError, SchemaMisma
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.snapshot import Snapshot
 from eventlake.projections.circumstances import USUAL, Circumstances
-from eventlake.projections.rows import Ran
+from eventlake.projections.rows import Prepared
 
 VERSION = pl.__version__
 SETTINGS: dict[str, str | int | bool] = {"engine": "in-memory"}
 
 
-def run(
+def prepare(
     name: str,
     function: Callable[..., Any],
     history: PinnedHistory,
@@ -30,8 +31,8 @@ def run(
     parameters: Mapping[str, Parameter],
     *,
     under: Circumstances = USUAL,
-) -> Ran:
-    """The rows of the LazyFrame that ``function`` returns.
+) -> Prepared:
+    """The LazyFrame that ``function`` returns, to be collected.
 
     Raises:
         InvalidProjectionError: The function does not take what it is given, returns no LazyFrame, or fails in Polars.
@@ -45,19 +46,30 @@ def run(
         given = ", ".join(["snapshot", *arguments])
         message = f"projection {name}: the function must take ({given}): {error}"
         raise InvalidProjectionError(message, projection=name) from error
-    try:
-        snapshot = _Shuffled(history) if under.shuffled else _ScanOnly(history)
+    snapshot = _Shuffled(history) if under.shuffled else _ScanOnly(history)
+    with _telling(name):
         frame = function(snapshot, **arguments)
-        if isinstance(frame, pl.LazyFrame):
-            return Ran(to_arrow(frame.collect(engine="in-memory")), snapshot.schemas)
+    if not isinstance(frame, pl.LazyFrame):
+        message = f"projection {name}: expected a polars.LazyFrame, found {type(frame).__name__}"
+        raise InvalidProjectionError(message, "leave out .collect(): the build collects.", projection=name)
+
+    def rows() -> pa.Table:
+        with _telling(name):
+            return to_arrow(frame.collect(engine="in-memory"))
+
+    return Prepared(snapshot.schemas, reads_clock=True, rows=rows)
+
+
+@contextmanager
+def _telling(name: str) -> Iterator[None]:
+    """A user's code may raise anything; whoever builds should hear which projection it was, and where."""
+    try:
+        yield
     except EventlakeError:
         raise
     except Exception as error:
-        # A user's code may raise anything; whoever builds should hear which projection it was, and where.
         message = f"projection {name} failed{_line(error)}: {type(error).__name__}: {error}"
         raise InvalidProjectionError(message, projection=name) from error
-    message = f"projection {name}: expected a polars.LazyFrame, found {type(frame).__name__}"
-    raise InvalidProjectionError(message, "leave out .collect(): the build collects.", projection=name)
 
 
 class _ScanOnly(Snapshot):

@@ -10,19 +10,20 @@ from eventlake.history.pinned import PinnedHistory
 from eventlake.projections import duckdb_runner, polars_runner
 from eventlake.projections.circumstances import USUAL, Circumstances
 from eventlake.projections.definition import Projection
-from eventlake.projections.rows import Ran
+from eventlake.projections.rows import Prepared
 
 
-def run(projection: Projection, history: PinnedHistory, spine: pa.Table | None, under: Circumstances = USUAL) -> Ran:
-    """What the projection's engine makes of it.
+def prepare(projection: Projection, history: PinnedHistory, spine: pa.Table | None, under: Circumstances = USUAL) -> Prepared:
+    """Hands a projection to its engine. A Python function is called; its frame is collected when the rows are asked for.
 
     Raises:
         InvalidProjectionError: The engine refuses it, or there is nothing to run.
     """
     if projection.kind == "sql":
-        return duckdb_runner.run(projection.name, projection.sources[projection.entry], history, spine, projection.parameters, under=under)
+        query = projection.sources[projection.entry]
+        return duckdb_runner.prepare(projection.name, query, history, spine, projection.parameters, under=under)
     function: Callable[..., Any] | None = projection.function
     if function is None:
         message = f"projection {projection.name} has no function to run"
         raise InvalidProjectionError(message)
-    return polars_runner.run(projection.name, function, history, spine, projection.parameters, under=under)
+    return polars_runner.prepare(projection.name, function, history, spine, projection.parameters, under=under)
