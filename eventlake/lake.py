@@ -21,7 +21,7 @@ from eventlake.core.instants import format_instant
 from eventlake.core.proofs import ConsistencyProof, InclusionProof
 from eventlake.datasets import tags
 from eventlake.datasets.archive import open_archive
-from eventlake.datasets.build import PERTURB, Order, build
+from eventlake.datasets.build import MOST_BUCKETS, PERTURB, Order, build
 from eventlake.datasets.catalogue import find, folders
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.definition import Definition
@@ -355,6 +355,9 @@ class Lake:
         locked: bool = False,
         check: str | None = None,
         force: bool = False,
+        workers: int = 1,
+        buckets: int | None = None,
+        incremental: bool = True,
     ) -> Dataset:
         """Makes a dataset from a projection at a pinned history and publishes it, whole or not at all.
 
@@ -367,6 +370,10 @@ class Lake:
             locked: Build a definition at the checkpoint its ``dataset.lock`` pins, and publish only what the lock's content hash names.
             check: ``"perturb"`` to build once more under other threads, memory limit and order of rows, and to publish only if the rows
                 are the same.
+            workers: Processes that share the work of a projection that is declared ``by=`` an entity.
+            buckets: Into how many buckets its entities are put, each done and kept for itself; None for four for each of several workers.
+            incremental: Whether a projection ``by=`` an entity may begin from an earlier build of itself: only entities that may have
+                changed are computed, the rows are the same. Not with ``force``.
             force: Build even what the same recipe has built before, and compare; a stored dataset that is damaged is stored anew.
 
         Returns:
@@ -391,7 +398,20 @@ class Lake:
             message = f"expected check as {PERTURB!r} or None, found {check!r}"
             raise InvalidInputError(message)
         expected = lock.content_hash if lock else None
-        order = Order(spine, engine, expected, perturb=check == PERTURB, force=force)
+        if workers < 1 or (buckets is not None and not 1 <= buckets <= MOST_BUCKETS):
+            message = f"expected workers from 1 and buckets from 1 to {MOST_BUCKETS:,}, found {workers} and {buckets}"
+            raise InvalidInputError(message)
+        order = Order(
+            spine=spine,
+            engine=engine,
+            expected=expected,
+            perturb=check == PERTURB,
+            force=force,
+            workers=workers,
+            buckets=buckets,
+            incremental=incremental,
+            pinned=lambda checkpoint: self.snapshot(checkpoint).history,
+        )
         return build(projection.with_parameters(parameters), history, order)
 
     def reproduce(self, hash_prefix: str, *, trust: bool = False) -> Reproduction:

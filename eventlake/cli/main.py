@@ -203,6 +203,11 @@ def build(
             help="Build once more under other circumstances and compare. Default: when the lock of an exact dataset is written.",
         ),
     ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the work of a projection by entity.")] = 1,
+    buckets: Annotated[int | None, typer.Option(min=1, help="Buckets of entities. Default: four for each of several workers.")] = None,
+    incremental: Annotated[
+        bool, typer.Option("--incremental/--full", help="Whether a projection by entity may begin from an earlier build.")
+    ] = True,
     force: Annotated[bool, typer.Option("--force", help="Build even what the same recipe has built before, and compare.")] = False,
     lock: Annotated[bool, typer.Option("--lock/--no-lock", help="Write dataset.lock.")] = True,
     as_json: JsonOption = False,
@@ -221,7 +226,17 @@ def build(
     perturb = lock and not locked and described.level == "exact" if check is None else check
     with output.progress():
         opened = lakes.open(uri)
-        dataset = opened.build(described, at=at, engine=engine, locked=locked, check="perturb" if perturb else None, force=force)
+        dataset = opened.build(
+            described,
+            at=at,
+            engine=engine,
+            locked=locked,
+            check="perturb" if perturb else None,
+            force=force,
+            workers=workers,
+            buckets=buckets,
+            incremental=incremental,
+        )
     if locked:
         for difference in Lock.read(definition).differences(dataset):
             output.note(f"the rows are those of the lock, but not what makes them: {difference}")

@@ -32,6 +32,8 @@ _BUILD = re.compile(r"builds/([a-z0-9_][a-z0-9_.-]*)/([0-9a-f]{12})/(.+)")
 _ATTEMPT = re.compile(r"(builds/[a-z0-9_][a-z0-9_.-]*/[0-9a-f]{12}/[0-9a-f]{16})/.+")
 
 _MADE = re.compile(r"recipes/([0-9a-f]{64})/([0-9a-f]{64})\.made")
+_BUCKET = re.compile(r"recipes/[0-9a-f]{64}/([0-9]{6})-([0-9]{6})-([0-9a-f]{64})\.parquet")
+_SPINE = re.compile(r"recipes/[0-9a-f]{64}/spine\.parquet")
 _TAG = re.compile(r"tags/([A-Za-z0-9][A-Za-z0-9._-]{0,99})\.json")
 _CLAIM = re.compile(r"recipes/([0-9a-f]{64})/([0-9]{6})\.claim")
 
@@ -158,3 +160,24 @@ def tag_name(path: str) -> str | None:
     """The tag that stands at ``path``, or None where it is none."""
     match = _TAG.fullmatch(path)
     return match[1] if match else None
+
+
+def recipe_spine(recipe_hash: str) -> str:
+    """The spine of a build by buckets, for whoever works at it."""
+    return f"{recipe_folder(recipe_hash)}/spine.parquet"
+
+
+def bucket_path(recipe_hash: str, buckets: int, bucket: int, sha256: str) -> str:
+    """The rows of one bucket of a build, until it is published."""
+    return f"{recipe_folder(recipe_hash)}/{buckets:06d}-{bucket:06d}-{sha256}.parquet"
+
+
+def bucket_of(path: str) -> tuple[int, int, str] | None:
+    """``(buckets, bucket, SHA-256)`` of the rows of one bucket, or None where ``path`` is no such file's."""
+    match = _BUCKET.fullmatch(path)
+    return (int(match[1]), int(match[2]), match[3]) if match else None
+
+
+def is_work(path: str) -> bool:
+    """Whether ``path`` is what a build by buckets needs until it is published."""
+    return bucket_of(path) is not None or _SPINE.fullmatch(path) is not None

@@ -2,7 +2,8 @@
 
 import platform
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -11,15 +12,21 @@ import pyarrow as pa
 
 from eventlake.columns.content import content_hash, logical_type, normalise, schema_of
 from eventlake.core.canonical import sha256_hex
+from eventlake.core.card import counted
+from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.dataset import ALLOW_LIST, FORMAT, UNCHECKED, DatasetManifest, Recipe, Spine
 from eventlake.datasets.archive import Archive, publish
+from eventlake.datasets.buckets import Here, build_by_bucket, forget
 from eventlake.datasets.dataset import Dataset
+from eventlake.datasets.incremental import Wanted, increment
 from eventlake.datasets.perturb import check_perturbed
 from eventlake.datasets.recipes import claimed, made_by, note
+from eventlake.datasets.workers import Processes
 from eventlake.errors import EventlakeError, InvalidInputError, InvalidProjectionError, NotIdenticalError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
 from eventlake.projections import duckdb_runner, polars_runner
+from eventlake.projections.by_entity import carrier
 from eventlake.projections.definition import Projection
 from eventlake.projections.exact import check_exact
 from eventlake.projections.rows import Prepared, Types, declared_types, finish, validate
@@ -28,6 +35,8 @@ from eventlake.projections.run import prepare
 SPINE_ROW = "spine_row"
 
 
+_BUCKETS_A_WORKER = 4
+MOST_BUCKETS = 10_000
 PERTURB = "perturb"
 """The check that builds once more."""
 
@@ -42,6 +51,10 @@ class Order:
         expected: The content hash that a lock pins.
         perturb: Build once more under other circumstances, and compare.
         force: Build even what was built before.
+        workers: Processes that share the work of a projection by entity; one is this process itself.
+        buckets: Into how many buckets its entities are put; None for some for every worker, and none at all for one.
+        incremental: Whether it may begin from an earlier build.
+        pinned: The history of an earlier checkpoint of the lake; None where nothing earlier is to be looked at.
     """
 
     spine: Any = None
@@ -49,6 +62,10 @@ class Order:
     expected: str | None = None
     perturb: bool = False
     force: bool = False
+    workers: int = 1
+    buckets: int | None = None
+    incremental: bool = True
+    pinned: Callable[[Checkpoint], PinnedHistory] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +91,11 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """Rows and their identity, not yet published."""
+    """Rows and their identity, not yet published, and the way that they were made; it is a matter of provenance."""
 
     manifest: DatasetManifest
     rows: pa.Table
+    way: dict[str, Any] = field(default_factory=dict)
 
 
 def build(projection: Projection, history: PinnedHistory, order: Order) -> Dataset:
@@ -123,7 +141,7 @@ def _built(work: Work, order: Order, before: Archive | None) -> Dataset:
     projection, history = work.projection, work.history
     if work.recipe.check == ALLOW_LIST:
         check_exact(projection.name, projection.sources[projection.entry], history, work.spine, projection.parameters)
-    made = make(work)
+    made = _made(work, order)
     manifest = made.manifest
     _check_expected(projection, order, manifest.content_hash)
     if before is not None and before.manifest.content_hash != manifest.content_hash:
@@ -142,11 +160,12 @@ def _built(work: Work, order: Order, before: Archive | None) -> Dataset:
         rows=made.rows,
         spine=work.spine,
         sources=projection.sources,
-        provenance=_provenance(history, started),
+        provenance=_provenance(history, started) | made.way,
         anew=before is not None and not _is_sound(before),
     )
     if projection.level != "unproven":
         note(archive)
+        forget(history.storage, work.recipe.recipe_hash)
     return Dataset(archive, made.rows)
 
 
@@ -169,15 +188,46 @@ def _check_expected(projection: Projection, order: Order, found: str) -> None:
 def make(work: Work) -> Made:
     """Runs a projection over a history whose segments are re-hashed first, and hashes the rows."""
     work.history.check()
-    with task(f"building {work.projection.name}", 3) as advance:
+    return _in_full(work, "in full")
+
+
+def _in_full(work: Work, way: str) -> Made:
+    with task(f"building {work.projection.name}", 2) as advance:
         result = work.prepared.rows()
         advance(1)
-        rows = finish(work.projection, work.types, result)
+        made = _hashed(work, finish(work.projection, work.types, result), {"way": way})
         advance(1)
-        output = content_hash(rows)
-        advance(1)
+    return made
+
+
+def _hashed(work: Work, rows: pa.Table, way: dict[str, Any]) -> Made:
     schema = tuple((name, kind) for name, kind in schema_of(rows))
-    return Made(DatasetManifest(work.recipe, output, rows.num_rows, schema), rows)
+    return Made(DatasetManifest(work.recipe, content_hash(rows), rows.num_rows, schema), rows, way)
+
+
+def _made(work: Work, order: Order) -> Made:
+    """The rows by the shortest way that is open: from an earlier build, by buckets of entities, or in full."""
+    projection = work.projection
+    work.history.check()
+    if projection.by is None or projection.kind != "sql":
+        return _in_full(work, "in full: nothing is proved of Python projections" if projection.by else "in full")
+    carried = carrier(projection, work.history, work.spine)
+    why = "from scratch, as asked"
+    if order.incremental and order.pinned is not None and not order.force:
+        found = increment(Wanted(projection, work.recipe, work.history, work.spine, work.types, carried), order.pinned)
+        if not isinstance(found, str):
+            way: dict[str, Any] = {"way": f"{counted(found.changed, projection.by)} anew", "derived_from": found.base}
+            return _hashed(work, found.rows, way)
+        why = found
+    if order.workers == 1 and order.buckets is None:
+        return _in_full(work, f"in full: {why}")
+    buckets = order.buckets or order.workers * _BUCKETS_A_WORKER
+    executor = Processes(order.workers) if order.workers > 1 else Here()
+    result = build_by_bucket(
+        projection, work.history, work.spine, work.recipe.recipe_hash, work.recipe.schemas, buckets=buckets, executor=executor
+    )
+    way = {"way": f"in full, in {counted(buckets, 'bucket')} by {projection.by}: {why}", "buckets": buckets, "workers": order.workers}
+    return _hashed(work, finish(projection, work.types, result), way)
 
 
 def work_of(

@@ -91,6 +91,15 @@ class Dataset:
         """The rows for any library that speaks Arrow."""
         return self.arrow().__arrow_c_stream__(requested_schema)
 
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What is not identity: when, where and with which versions it was built, the ``way`` it was, and its files.
+
+        Raises:
+            CorruptionError: It is missing or damaged.
+        """
+        return self._archive.provenance()
+
     def keep_for_lock(self) -> None:
         """Remembers in the lake that a ``dataset.lock`` names this dataset: retention leaves its rows alone."""
         keep_for_lock(self._archive.storage, self.manifest_hash)

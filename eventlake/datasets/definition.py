@@ -32,6 +32,7 @@ _SETTINGS = {
     "spine": _TEXT,
     "lake": _TEXT,
     "parameters": _TABLE,
+    "by": _TEXT,
 }
 
 
@@ -93,6 +94,7 @@ class Definition:
             schema=self._schema(),
             parameters=self.settings.get("parameters", {}),
             function=function,
+            by=self.settings.get("by"),
         )
 
     def spine(self, history: PinnedHistory) -> pa.Table | None:

@@ -1,30 +1,34 @@
-"""A second build under other circumstances: whoever promises the same rows must not care about threads, memory, or the order of rows."""
+"""A second build under other circumstances: the same rows must not care about threads, memory, buckets, or the order of rows."""
 
 from collections.abc import Iterator, Sequence
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from eventlake.columns.content import column_digest, content_hash
+from eventlake.columns.content import column_digest, content_hash, normalise
 from eventlake.errors import NotIdenticalError
+from eventlake.history.duckdb_sql import ENTITY, Only
 from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
+from eventlake.projections.by_entity import bucketed, entities
 from eventlake.projections.circumstances import Circumstances
 from eventlake.projections.definition import Projection
 from eventlake.projections.rows import Types, finish
 from eventlake.projections.run import prepare
 
-_ALL = Circumstances("everything", threads=4, memory_limit="2GB", shuffled=True)
+_ALL = Circumstances("everything", threads=4, memory_limit="2GB", shuffled=True, buckets=3)
 _EACH = (
     Circumstances("the number of threads", threads=4),
     Circumstances("the memory limit", memory_limit="1GB"),
     Circumstances("the order of rows", shuffled=True),
+    Circumstances("the buckets", buckets=3),
 )
 _SHOWN = 10
 
 
 def check_perturbed(projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None, rows: pa.Table) -> None:
-    """Builds once more under other threads, memory and order of rows, and compares content hashes.
+    """Builds once more under other threads, memory, buckets and order of rows, and compares content hashes.
 
     Polars' thread pool is fixed when the process starts: of a Python projection only the order of rows is another one.
 
@@ -54,7 +58,14 @@ def check_perturbed(projection: Projection, types: Types, history: PinnedHistory
 
 
 def _made(projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None, under: Circumstances) -> pa.Table:
-    return finish(projection, types, prepare(projection, history, spine, under).rows())
+    if projection.by is None or projection.kind != "sql" or not under.buckets:
+        return finish(projection, types, prepare(projection, history, spine, under).rows())
+    chosen = bucketed(entities(projection.sources[projection.entry], history, spine, projection.by), under.buckets)
+    parts = []
+    for number in range(under.buckets):
+        only = Only(projection.by, chosen.filter(pc.equal(chosen.column("bucket"), number)).select([ENTITY]))
+        parts.append(normalise(prepare(projection, history, spine, under, only).rows()))
+    return finish(projection, types, pa.concat_tables(parts))
 
 
 def _told(projection: Projection, rows: pa.Table, again: pa.Table) -> Iterator[str]:

@@ -26,6 +26,8 @@ from eventlake.schemas.catalogue import Catalogue
 from eventlake.tables.columns import shown_columns, stored_schema
 from eventlake.tables.files import EventTable, Part
 
+ENTITY = "the entity"
+_CHOSEN = "the chosen entities"
 _COMPUTED = frozenset({"query", "query_table"})
 """Table functions that read the tables named in a text."""
 
@@ -43,8 +45,27 @@ class TableName:
     corrections: str = AS_RECORDED
 
 
+@dataclass(frozen=True, slots=True)
+class Only:
+    """Some entities, to read no others.
+
+    Attributes:
+        by: The column that names the entity, in every table that is read.
+        entities: One column of that type, ``ENTITY``; null is an entity as well.
+    """
+
+    by: str
+    entities: pa.Table
+
+    @property
+    def clause(self) -> str:
+        """What follows a table in SQL."""
+        chosen = identifier(_CHOSEN)
+        return f"SEMI JOIN {chosen} ON {identifier(self.by)} IS NOT DISTINCT FROM {chosen}.{identifier(ENTITY)}"
+
+
 def connect(
-    history: PinnedHistory, text: str, settings: dict[str, str | int | bool] | None = None
+    history: PinnedHistory, text: str, settings: dict[str, str | int | bool] | None = None, only: Only | None = None
 ) -> tuple[duckdb.DuckDBPyConnection, list[str]]:
     """An in-memory database with the tables that a query reads, and the files behind its event tables.
 
@@ -52,12 +73,14 @@ def connect(
     """
     connection = duckdb.connect(":memory:", config={**SAFE, **(settings or {})})
     connection.execute("SET TimeZone = 'UTC'")
+    if only is not None:
+        connection.register(_CHOSEN, only.entities)
     named = _names(text)
     if named is None or any(table == "events" for _, table in named):
-        create_events(connection, history)
+        create_events(connection, history, only)
     names = tables_read(text, history.catalogue)
     sources = history.tables(dict.fromkeys(name.event_type for name in names))
-    files = [file for name in names for file in create_table(connection, sources[name.event_type], name)]
+    files = [file for name in names for file in create_table(connection, sources[name.event_type], name, only)]
     return connection, files
 
 
@@ -72,6 +95,20 @@ def tables_read(text: str, catalogue: Catalogue) -> list[TableName]:
     return sorted(
         TableName(registered[table], LATEST if schema == LATEST else AS_RECORDED) for schema, table in named if table in registered
     )
+
+
+def views_read(text: str, catalogue: Catalogue) -> list[str]:
+    """The tables of events that a query reads, as SQL names them."""
+    named = _names(text)
+    events = ["events"] if named is None or any(table == "events" for _, table in named) else []
+    typed = (f"{LATEST}." * (name.corrections == LATEST) + identifier(name.event_type) for name in tables_read(text, catalogue))
+    return [*events, *typed]
+
+
+def reads_spine(text: str) -> bool:
+    """Whether a query reads the table ``spine``, or may."""
+    named = _names(text)
+    return named is None or any(table == "spine" for _, table in named)
 
 
 @cache  # a process that was forked must not close the connection of the one before it
@@ -95,7 +132,7 @@ def _names(text: str) -> set[tuple[str, str]] | None:
         return None
 
 
-def create_table(connection: duckdb.DuckDBPyConnection, source: EventTable, name: TableName) -> list[str]:
+def create_table(connection: duckdb.DuckDBPyConnection, source: EventTable, name: TableName, only: Only | None = None) -> list[str]:
     """Makes the view of one event type; gives the files that it reads."""
     shown = ", ".join(identifier(column) for column in shown_columns(source.version.schema))
     stored = " UNION ALL ".join(_part_query(connection, part, f"part {name} {number}") for number, part in enumerate(source.parts))
@@ -109,7 +146,8 @@ def create_table(connection: duckdb.DuckDBPyConnection, source: EventTable, name
         condition = f"ANTI JOIN {identifier(f'gone {name.event_type}')} USING (source, id)"
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {LATEST}")
         target = f"{LATEST}.{target}"
-    connection.execute(f"CREATE VIEW {target} AS SELECT {shown} FROM ({stored}) {condition}")  # noqa: S608 - names are quoted
+    chosen = only.clause if only else ""
+    connection.execute(f"CREATE VIEW {target} AS SELECT {shown} FROM ({stored}) {condition} {chosen}")  # noqa: S608 - names are quoted
     return [part.location for part in source.parts if part.location is not None]
 
 
@@ -121,13 +159,24 @@ def _part_query(connection: duckdb.DuckDBPyConnection, part: Part, name: str) ->
     return f"SELECT * FROM {source}{cut}"  # noqa: S608 - paths and names are quoted
 
 
-def create_events(connection: duckdb.DuckDBPyConnection, history: PinnedHistory) -> None:
+def create_events(connection: duckdb.DuckDBPyConnection, history: PinnedHistory, only: Only | None = None) -> None:
     """Makes the view ``events`` with the columns of ``EVENT_COLUMNS``."""
     locations = history.locations()
     if locations:
-        connection.execute(f"CREATE VIEW events AS {_files_query(history, locations)}")
+        query = _files_query(history, locations)
+        chosen = f"SELECT * FROM ({query}) {only.clause}" if only else query  # noqa: S608 - quoted, or ours
+        connection.execute(f"CREATE VIEW events AS {chosen}")
     else:
-        connection.register("events", polars_scan.scan(history).collect().to_arrow())
+        create_given(connection, "events", polars_scan.scan(history).collect().to_arrow(), only)
+
+
+def create_given(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table, only: Only | None = None) -> None:
+    """Makes the view of a table that is in memory."""
+    if only is None:
+        connection.register(name, rows)
+    else:
+        connection.register(f"all of {name}", rows)
+        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {identifier(f'all of {name}')} {only.clause}")  # noqa: S608 - names of ours
 
 
 def _files_query(history: PinnedHistory, locations: list[str]) -> str:

@@ -137,6 +137,10 @@ class PinnedHistory:
         watermark = self.watermark if before is None else self.recorded_before(before)
         return event_tables(self.storage, self.manifest, [schema], watermark, fresh=self.fresh)[0]
 
+    def table_at(self, event_type: str, watermark: int) -> EventTable:
+        """``table`` as it was at an earlier watermark, under the schema of now."""
+        return event_tables(self.storage, self.manifest, [self.catalogue.version(event_type)], watermark, fresh=self.fresh)[0]
+
     def tables(self, event_types: Iterable[str]) -> dict[str, EventTable]:
         """Several event types under their newest schemas; where they are not stored yet each segment is read once.
 

@@ -11,13 +11,15 @@ class Circumstances:
         name: What is another one, in words; empty for a usual build.
         threads: Of DuckDB.
         memory_limit: Of DuckDB.
-        shuffled: Whether events and spine come in another order than their own.
+        shuffled: Whether events and spine come in another order than their own, and from other tables.
+        buckets: Into how many buckets the entities of a projection by entity are put, each run for itself; 0 for none.
     """
 
     name: str = ""
     threads: int = 1
     memory_limit: str = "4GB"
     shuffled: bool = False
+    buckets: int = 0
 
 
 USUAL = Circumstances()

@@ -31,6 +31,8 @@ class Projection:
         schema: A ``pandera.polars`` schema or model the rows must satisfy, or None.
         parameters: Default values of the projection's parameters.
         function: The Python function; None for SQL.
+        by: The column that names the entity whose rows the projection is a function of, in every table that it reads; None where it is
+            no such function. It is proved, and is not a part of the identity: the rows are the same.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Projection:
     schema: Any = None
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     function: Callable[..., pl.LazyFrame] | None = None
+    by: str | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -57,6 +60,9 @@ class Projection:
             if not _FILE.fullmatch(file) or {"", ".", ".."} & set(file.split("/")):
                 message = f"projection {self.name}: expected source files below its folder, found {file!r}"
                 raise InvalidProjectionError(message, "a file name has letters, digits, '_', '-', '.' and '/'.")
+        if self.by is not None and (not isinstance(self.by, str) or not self.by or self.level != "exact"):
+            message = f"projection {self.name}: expected by as the name of a column, for the level exact, found {self.by!r}"
+            raise InvalidProjectionError(message, "of other levels the rows may depend on what else is in the query.")
         _check_parameters(self.name, self.parameters)
 
     @classmethod
@@ -69,6 +75,7 @@ class Projection:
         level: str = "exact",
         schema: Any = None,
         parameters: Mapping[str, Parameter] | None = None,
+        by: str | None = None,
     ) -> "Projection":
         """A DuckDB query over the tables ``events`` and, if the build has one, ``spine``.
 
@@ -79,11 +86,13 @@ class Projection:
             level: What is promised of the rows: ``exact``, ``fixed`` or ``unproven``.
             schema: A ``pandera.polars`` schema or model, checked before publication; its types are the dataset's.
             parameters: Default values: text, integers, booleans or None.
+            by: The column that names the entity, such as ``subject``, in every table that is read, where each row is a function of one
+                entity's rows. Proved at the build; then the work can be shared among processes, and only what has changed built anew.
 
         Raises:
             InvalidProjectionError: The definition is not usable.
         """
-        return cls(name, "sql", SQL_FILE, {SQL_FILE: query}, _columns(key), level, schema, dict(parameters or {}))
+        return cls(name, "sql", SQL_FILE, {SQL_FILE: query}, _columns(key), level, schema, dict(parameters or {}), by=by)
 
     @property
     def engine(self) -> str:

@@ -19,7 +19,7 @@ from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.core.dataset import Parameter
 from eventlake.core.sql import SAFE, identifier, quoted
 from eventlake.errors import InvalidInputError, InvalidProjectionError
-from eventlake.history.duckdb_sql import connect, select, tables_hint, tables_read
+from eventlake.history.duckdb_sql import Only, connect, create_given, select, tables_hint, tables_read
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import LATEST
 from eventlake.projections.circumstances import USUAL, Circumstances
@@ -29,6 +29,7 @@ from eventlake.tables.columns import shown_columns, stored_schema
 
 VERSION = duckdb.__version__
 SETTINGS: dict[str, str | int | bool] = {"memory_limit": "4GB", "preserve_insertion_order": True, "threads": 1}
+PLAN = "SELECT json_serialize_plan(?, skip_null := true, skip_empty := true, optimize := false)"
 _ELSEWHERE = "<catalogue>"
 _PURE_TABLE_FUNCTIONS = frozenset({"generate_series", "range", "unnest"})
 _SHADOW_TYPES = {"sequence": "BIGINT", "time": "TIMESTAMPTZ", "recorded_at": "TIMESTAMPTZ"}
@@ -42,6 +43,7 @@ def prepare(
     parameters: Mapping[str, Parameter],
     *,
     under: Circumstances = USUAL,
+    only: Only | None = None,
 ) -> Prepared:
     """One SELECT over ``events`` and ``spine``, to be run.
 
@@ -51,7 +53,7 @@ def prepare(
     schemas = {one.event_type: history.catalogue.version(one.event_type).schema_hash for one in tables_read(query, history.catalogue)}
     with _refusing(name, history, spine):
         clock = reads_clock(query, history, spine)
-    return Prepared(schemas, clock, lambda: run(name, query, history, spine, parameters, under=under))
+    return Prepared(schemas, clock, lambda: run(name, query, history, spine, parameters, under=under, only=only))
 
 
 def run(
@@ -62,6 +64,7 @@ def run(
     parameters: Mapping[str, Parameter],
     *,
     under: Circumstances = USUAL,
+    only: Only | None = None,
 ) -> pa.Table:
     """The rows of one SELECT over ``events`` and ``spine``.
 
@@ -72,10 +75,10 @@ def run(
     with bound(name, query, history, spine, parameters):
         pass
     with _refusing(name, history, spine):
-        connection, files = connect(history, query, SETTINGS)
+        connection, files = connect(history, query, SETTINGS, only)
         with connection:
             if spine is not None:
-                connection.register("spine", spine)
+                create_given(connection, "spine", spine, only)
             if under != USUAL:
                 _disturb(connection, under)
             _lock_down(connection, [*(history.locations() or []), *files])
@@ -184,8 +187,7 @@ def reads_clock(query: str, history: PinnedHistory, spine: pa.Table | None) -> b
     Asked of DuckDB's bound plan over empty tables. What cannot be planned so (some queries with parameters) counts as reading it.
     """
     with shadow(query, history.catalogue, spine) as connection:
-        sql = "SELECT json_serialize_plan(?, skip_null := true, skip_empty := true, optimize := false)"
-        written = connection.execute(sql, [query]).fetchall()[0][0]
+        written = connection.execute(PLAN, [query]).fetchall()[0][0]
     try:
         plan = json.loads(written)
         if plan.get("error"):

@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from eventlake.errors import InvalidProjectionError
+from eventlake.history.duckdb_sql import Only
 from eventlake.history.pinned import PinnedHistory
 from eventlake.projections import duckdb_runner, polars_runner
 from eventlake.projections.circumstances import USUAL, Circumstances
@@ -13,15 +14,24 @@ from eventlake.projections.definition import Projection
 from eventlake.projections.rows import Prepared
 
 
-def prepare(projection: Projection, history: PinnedHistory, spine: pa.Table | None, under: Circumstances = USUAL) -> Prepared:
+def prepare(
+    projection: Projection, history: PinnedHistory, spine: pa.Table | None, under: Circumstances = USUAL, only: Only | None = None
+) -> Prepared:
     """Hands a projection to its engine. A Python function is called; its frame is collected when the rows are asked for.
+
+    Args:
+        projection: What is run.
+        history: What it reads.
+        spine: With ``spine_row`` in front.
+        under: Threads, memory and order.
+        only: Entities, where it is to read no others; for SQL.
 
     Raises:
         InvalidProjectionError: The engine refuses it, or there is nothing to run.
     """
     if projection.kind == "sql":
         query = projection.sources[projection.entry]
-        return duckdb_runner.prepare(projection.name, query, history, spine, projection.parameters, under=under)
+        return duckdb_runner.prepare(projection.name, query, history, spine, projection.parameters, under=under, only=only)
     function: Callable[..., Any] | None = projection.function
     if function is None:
         message = f"projection {projection.name} has no function to run"

@@ -1,0 +1,199 @@
+"""A build by buckets of entities: tasks that are plain data, whoever runs them; what was done stays done when a build is interrupted.
+
+A task names the lake, the checkpoint, the projection's text and a bucket; its outcome is a file in the lake, named by its hash. So a task
+that is run twice makes one file, and an executor only schedules.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eventlake.columns import frames
+from eventlake.columns.content import normalise
+from eventlake.core import layout
+from eventlake.core.canonical import sha256_hex
+from eventlake.core.checkpoint import Checkpoint
+from eventlake.core.dataset import Parameter
+from eventlake.errors import CorruptionError
+from eventlake.history.duckdb_sql import ENTITY, Only
+from eventlake.history.pinned import PinnedHistory
+from eventlake.history.resolve import resolve
+from eventlake.log.chain import open_chain
+from eventlake.progress import task as progress
+from eventlake.projections import duckdb_runner
+from eventlake.projections.by_entity import bucketed, entities
+from eventlake.projections.definition import Projection
+from eventlake.storage import ObjectExistsError, Storage, from_uri
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One bucket of a build.
+
+    Attributes:
+        lake: Its URI.
+        checkpoint: The history, as text.
+        schemas: Event type to hash of the schema, for every event table that is read.
+        recipe_hash: Of the build.
+        name: The projection's.
+        query: Its text.
+        parameters: Their values.
+        by: The column that names the entity.
+        bucket: Which one, from 0.
+        buckets: Of how many.
+        has_spine: Whether the spine lies in the recipe's folder.
+    """
+
+    lake: str
+    checkpoint: str
+    schemas: dict[str, str]
+    recipe_hash: str
+    name: str
+    query: str
+    parameters: dict[str, Parameter]
+    by: str
+    bucket: int
+    buckets: int
+    has_spine: bool
+
+    def text(self) -> str:
+        """As JSON, on one line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def of(cls, text: str) -> "Task":
+        """The inverse of ``text``."""
+        return cls(**json.loads(text))
+
+
+class Executor(Protocol):
+    """Runs tasks, in any order, some of them perhaps twice."""
+
+    def run(self, storage: Storage, tasks: Sequence[Task]) -> Iterator[int]:
+        """Yields the bucket of every task once its file is stored.
+
+        Raises:
+            EventlakeError: A task cannot be done.
+        """
+
+
+class Here:
+    """Runs tasks one after the other in this process."""
+
+    def run(self, storage: Storage, tasks: Sequence[Task]) -> Iterator[int]:
+        """See ``Executor.run``."""
+        read = _Reader(storage)
+        for task in tasks:
+            read.do(task)
+            yield task.bucket
+
+
+def build_by_bucket(
+    projection: Projection,
+    history: PinnedHistory,
+    spine: pa.Table | None,
+    recipe_hash: str,
+    schemas: Mapping[str, str],
+    *,
+    buckets: int,
+    executor: Executor,
+) -> pa.Table:
+    """The rows of a projection that was proved to be a function of one entity's rows at a time, as its engine returns them, in no order.
+
+    Raises:
+        InvalidProjectionError: The engine refuses the projection.
+        CorruptionError: A file of the history is damaged.
+        StorageError: A worker died again and again, or the store failed.
+    """
+    storage = history.storage
+    if spine is not None:
+        with suppress(ObjectExistsError):
+            storage.create(layout.recipe_spine(recipe_hash), frames.encode(spine))
+    tasks = [
+        Task(
+            lake=storage.uri,
+            checkpoint=str(history.checkpoint),
+            schemas=dict(schemas),
+            recipe_hash=recipe_hash,
+            name=projection.name,
+            query=projection.sources[projection.entry],
+            parameters=dict(projection.parameters),
+            by=projection.by or "",
+            bucket=number,
+            buckets=buckets,
+            has_spine=spine is not None,
+        )
+        for number in range(buckets)
+    ]
+    with progress(f"building {projection.name} by {projection.by}", buckets) as advance:
+        done = set(_done(storage, recipe_hash, buckets))
+        advance(len(done))
+        for _ in executor.run(storage, [task for task in tasks if task.bucket not in done]):
+            advance(1)
+    found = _done(storage, recipe_hash, buckets)
+    return pa.concat_tables([_rows(storage, found[number]) for number in range(buckets)])
+
+
+def _done(storage: Storage, recipe_hash: str, buckets: int) -> dict[int, str]:
+    """The file of each bucket that is done."""
+    parts = ((layout.bucket_of(item.path), item.path) for item in storage.list(layout.recipe_folder(recipe_hash)))
+    return {number: path for at, path in parts if at is not None and at[0] == buckets for number in [at[1]]}
+
+
+def _rows(storage: Storage, path: str) -> pa.Table:
+    data, at = storage.read(path), layout.bucket_of(path)
+    if at is None or sha256_hex(data) != at[2]:
+        storage.delete(path)
+        message = f"{path} is not what was written; it was deleted"
+        raise CorruptionError(message, "build again: the other buckets are done.", path=path)
+    return frames.decode(data, path)
+
+
+def forget(storage: Storage, recipe_hash: str) -> None:
+    """Deletes what the buckets of a build left, once it is published."""
+    for item in storage.list(layout.recipe_folder(recipe_hash)):
+        if layout.bucket_of(item.path) is not None or item.path == layout.recipe_spine(recipe_hash):
+            storage.delete(item.path)
+
+
+def do(task: Task) -> None:
+    """Runs a task in a process of its own."""
+    _reader(task.lake).do(task)
+
+
+@cache
+def _reader(lake: str) -> "_Reader":
+    return _Reader(from_uri(lake))
+
+
+class _Reader:
+    """What tasks of one build have in common, read once."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._known: dict[str, tuple[PinnedHistory, pa.Table | None, pa.Table]] = {}
+
+    def do(self, task: Task) -> None:
+        """Stores the rows of a task's bucket."""
+        history, spine, chosen = self._common(task)
+        mine = chosen.filter(pc.equal(chosen.column("bucket"), task.bucket)).select([ENTITY])
+        rows = duckdb_runner.run(task.name, task.query, history, spine, task.parameters, only=Only(task.by, mine))
+        data = frames.encode(normalise(rows))
+        with suppress(ObjectExistsError):
+            self._storage.create(layout.bucket_path(task.recipe_hash, task.buckets, task.bucket, sha256_hex(data)), data)
+
+    def _common(self, task: Task) -> tuple[PinnedHistory, pa.Table | None, pa.Table]:
+        known = self._known.get(task.recipe_hash)
+        if known is None:
+            history = resolve(open_chain(self._storage), Checkpoint.parse(task.checkpoint)).with_schemas(task.schemas)
+            path = layout.recipe_spine(task.recipe_hash)
+            spine = frames.decode(self._storage.read(path), path) if task.has_spine else None
+            known = (history, spine, bucketed(entities(task.query, history, spine, task.by), task.buckets))
+            self._known = {task.recipe_hash: known}
+        return known

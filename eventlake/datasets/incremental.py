@@ -1,0 +1,177 @@
+"""A build from an earlier one: only the entities that may have changed are computed, and the rows of all others are taken over.
+
+An entity may have changed if an event of it is new, if an event of it no longer stands or stands again because of a new correction, or if
+its rows of the spine are others. All rows of such an entity are computed anew, so that the result is the full build's, bit for bit.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import polars as pl
+import pyarrow as pa
+
+from eventlake.columns.content import normalise, schema_of
+from eventlake.core.checkpoint import Checkpoint
+from eventlake.core.dataset import Recipe
+from eventlake.datasets.archive import Archive, open_archive
+from eventlake.datasets.catalogue import folders
+from eventlake.datasets.dataset import Dataset
+from eventlake.errors import EventlakeError
+from eventlake.history import polars_scan
+from eventlake.history.duckdb_sql import ENTITY, Only, tables_read
+from eventlake.history.pinned import PinnedHistory
+from eventlake.history.polars_scan import LATEST
+from eventlake.projections.by_entity import Carried, entities
+from eventlake.projections.definition import Projection
+from eventlake.projections.rows import Types, finish
+from eventlake.projections.run import prepare
+
+_MOST_CHANGED = 0.5
+"""The share of entities above which everything is computed at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Increment:
+    """What an earlier build makes of a new one.
+
+    Attributes:
+        rows: The new dataset's rows.
+        base: The manifest hash of the dataset that they were made from.
+        changed: How many entities were computed.
+    """
+
+    rows: pa.Table
+    base: str
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A build that may begin from an earlier one.
+
+    Attributes:
+        projection: Proved to be a function of one entity's rows at a time.
+        recipe: Of the build.
+        history: What it reads.
+        spine: With ``spine_row`` in front.
+        types: Declared ones.
+        carried: Which columns of the rows say the entity.
+    """
+
+    projection: Projection
+    recipe: Recipe
+    history: PinnedHistory
+    spine: pa.Table | None
+    types: Types
+    carried: Carried
+
+    @property
+    def by(self) -> str:
+        """The column that names the entity."""
+        return self.projection.by or ""
+
+    @property
+    def query(self) -> str:
+        """The projection's text."""
+        return self.projection.sources[self.projection.entry]
+
+
+def increment(wanted: Wanted, pinned: Callable[[Checkpoint], PinnedHistory]) -> Increment | str:
+    """The rows of a build by way of an earlier one; or why there is no way.
+
+    Args:
+        wanted: What is to be built.
+        pinned: The history of an earlier checkpoint; fails where it is not this lake's.
+    """
+    if not wanted.carried.holding and not wanted.carried.spine_rows:
+        return f"its rows do not say their {wanted.by}"
+    for base in _bases(wanted.history, wanted.recipe):
+        # A damaged base, or one of another history, is no base.
+        with suppress(EventlakeError):
+            before = pinned(base.manifest.recipe.checkpoint)
+            if base.manifest.recipe.clock_hash in {None, before.clock_hash()}:
+                made = _from(base, before.watermark, wanted)
+                if made is not None:
+                    return made
+    return "there is no earlier build to begin from, or too much has changed since"
+
+
+def _bases(history: PinnedHistory, recipe: Recipe) -> Iterator[Archive]:
+    """Datasets of the same recipe but for history and spine, of shorter histories, the longest first."""
+    found = []
+    for folder in folders(history.storage, recipe.name):
+        with suppress(EventlakeError):
+            archive = open_archive(history.storage, folder)
+            other = archive.manifest.recipe
+            same = replace(other, checkpoint=recipe.checkpoint, clock_hash=recipe.clock_hash, spine=recipe.spine)
+            clocks = (other.clock_hash is None) == (recipe.clock_hash is None)
+            if same == recipe and clocks and (other.spine is None) == (recipe.spine is None) and archive.is_whole():
+                found.append(archive)
+    shorter = [one for one in found if one.manifest.recipe.checkpoint.watermark <= history.watermark]
+    yield from sorted(shorter, key=lambda one: one.manifest.recipe.checkpoint.watermark, reverse=True)
+
+
+def _from(base: Archive, since: int, wanted: Wanted) -> Increment | None:
+    rows, spine = pl.DataFrame(Dataset(base).arrow()), base.spine()
+    entity = _entities_of(rows, spine, wanted)
+    changed = _changed(wanted, since, spine)
+    if changed is None or entity is None or changed.height > _MOST_CHANGED * entity.n_unique():
+        return None
+    only = Only(wanted.by, changed.to_arrow())
+    prepared = prepare(wanted.projection, wanted.history, wanted.spine, only=only)
+    fresh = finish(wanted.projection, wanted.types, prepared.rows())
+    if tuple((name, kind) for name, kind in schema_of(fresh)) != base.manifest.schema:
+        return None
+    gone = changed.cast({ENTITY: entity.dtype})
+    kept = rows.with_columns(entity.alias(ENTITY)).join(gone, on=ENTITY, how="anti", nulls_equal=True).drop(ENTITY)
+    both = pa.concat_tables([normalise(kept.to_arrow()).cast(fresh.schema), fresh])
+    return Increment(finish(wanted.projection, wanted.types, both), base.manifest.manifest_hash, changed.height)
+
+
+def _entities_of(rows: pl.DataFrame, spine: pa.Table | None, wanted: Wanted) -> pl.Series | None:
+    """The entity of every row of a dataset."""
+    if wanted.carried.holding:
+        return rows[wanted.carried.holding[0]]
+    if spine is None or wanted.by not in spine.column_names:
+        return None
+    number = wanted.carried.spine_rows[0]
+    numbered = pl.DataFrame(spine).select(pl.col("spine_row").alias(number), pl.col(wanted.by).alias(ENTITY))
+    return rows.select(number).join(numbered, on=number, how="left", maintain_order="left")[ENTITY]
+
+
+def _changed(wanted: Wanted, since: int, old_spine: pa.Table | None) -> pl.DataFrame | None:
+    """The entities that may have changed since a watermark, as ``ENTITY``; None where that cannot be told."""
+    history, spine, by = wanted.history, wanted.spine, wanted.by
+    # From an empty history everything is new.
+    if not since:
+        return None
+    found = []
+    if history.watermark > since:
+        found.append(pl.DataFrame(entities(wanted.query, history, spine, by, since)))
+        latest = [name for name in tables_read(wanted.query, history.catalogue) if name.corrections == LATEST]
+        found.extend(_moved(history, name.event_type, since, by) for name in latest)
+    if spine is not None and old_spine is not None:
+        if spine.schema != old_spine.schema or by not in spine.column_names:
+            return None
+        found.append(_respined(pl.DataFrame(old_spine), pl.DataFrame(spine), by))
+    if not found:
+        return pl.DataFrame(schema={ENTITY: pl.String})
+    filled = [frame for frame in found if frame.height]
+    return pl.concat(filled or found[:1], how="vertical_relaxed").unique()
+
+
+def _moved(history: PinnedHistory, event_type: str, since: int, by: str) -> pl.DataFrame:
+    """The entities of events of a type that stand at one watermark and not at the other."""
+    now = history.table(event_type)
+    then = history.table_at(event_type, since)
+    gone, before = polars_scan.gone_of(now), polars_scan.gone_of(then)
+    keys = ["source", "id"]
+    turned = pl.concat([gone.join(before, on=keys, how="anti"), before.join(gone, on=keys, how="anti")])
+    return polars_scan.table(now).join(turned.lazy(), on=keys, how="semi").select(pl.col(by).alias(ENTITY)).unique().collect()
+
+
+def _respined(old: pl.DataFrame, new: pl.DataFrame, by: str) -> pl.DataFrame:
+    """The entities whose rows of the spine are not what they were, their numbers among them."""
+    both = [old.join(new, on=old.columns, how="anti", nulls_equal=True), new.join(old, on=old.columns, how="anti", nulls_equal=True)]
+    return pl.concat(both).select(pl.col(by).alias(ENTITY)).unique()

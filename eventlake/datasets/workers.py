@@ -1,0 +1,202 @@
+"""Local worker processes for the tasks of a build: started, fed, replaced when they die, and outrun when they are slow.
+
+A worker is ``python -m eventlake.datasets.worker``; it reads a task a line and answers a line each. Nothing depends on how the calling
+program was started, and a worker whose caller is gone ends with its task.
+"""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+from eventlake.datasets.buckets import Here, Task
+from eventlake.errors import CorruptionError, EventlakeError, InvalidProjectionError, StorageError
+from eventlake.storage import Storage
+
+TRIES = 3
+"""How often a task is given to a worker that dies of it."""
+SLOW_SECONDS = 10.0
+"""A task that takes longer, and three times as long as others did, is begun once more by a worker that has nothing to do."""
+_SLOW_FACTOR = 3
+_IDLE_SECONDS = 0.1
+_SHOWN = 2_000
+
+
+class Processes:
+    """Runs tasks in processes of this machine.
+
+    Args:
+        count: How many.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def run(self, storage: Storage, tasks: Sequence[Task]) -> Iterator[int]:
+        """See ``Executor.run``. A lake in memory is read by this process alone."""
+        if storage.uri.startswith("memory://") or not tasks:
+            yield from Here().run(storage, tasks)
+            return
+        pool = _Pool(tasks)
+        threads = [threading.Thread(target=pool.serve, name="eventlake-worker", daemon=True) for _ in range(min(self._count, len(tasks)))]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(len(tasks)):
+                outcome = pool.outcomes.get()
+                if isinstance(outcome, EventlakeError):
+                    raise outcome
+                yield outcome
+        finally:
+            pool.end()
+            for thread in threads:
+                thread.join()
+
+
+class _Pool:
+    """The tasks that are left, those that are being done, and the workers."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self.outcomes: queue.SimpleQueue[int | EventlakeError] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._left = list(reversed(tasks))
+        self._begun: dict[int, tuple[Task, float]] = {}
+        self._doubled: set[int] = set()
+        self._done: set[int] = set()
+        self._took: list[float] = []
+        self._tries: dict[int, int] = {}
+        self._workers: set[_Worker] = set()
+        self._over = False
+
+    def serve(self) -> None:
+        """Keeps one worker busy until nothing is left."""
+        worker: _Worker | None = None
+        try:
+            while (task := self._next()) is not None:
+                worker = worker or self._started()
+                answer = worker.ask(task)
+                if answer is None:
+                    self._died(task, worker)
+                    worker = None
+                else:
+                    self._answered(task, answer)
+        except Exception as error:  # noqa: BLE001 - a thread that ends silently would be waited for
+            message = f"a worker could not be run: {error}"
+            self.outcomes.put(StorageError(message))
+        finally:
+            if worker is not None:
+                worker.end()
+
+    def _started(self) -> "_Worker":
+        with self._lock:
+            worker = _Worker()
+            self._workers.add(worker)
+        return worker
+
+    def _next(self) -> Task | None:
+        """The next task; None once there is none, and none will come back."""
+        while True:
+            with self._lock:
+                if self._over:
+                    return None
+                task = self._left.pop() if self._left else self._slow()
+                if task is not None:
+                    self._begun.setdefault(task.bucket, (task, time.monotonic()))
+                    return task
+                if not self._begun:
+                    return None
+            time.sleep(_IDLE_SECONDS)
+
+    def _slow(self) -> Task | None:
+        """A task that takes far longer than others did, and is not being done twice already."""
+        if not self._took:
+            return None
+        usual = sorted(self._took)[len(self._took) // 2]
+        for bucket, (task, since) in self._begun.items():
+            if bucket not in self._doubled and time.monotonic() - since > max(SLOW_SECONDS, _SLOW_FACTOR * usual):
+                self._doubled.add(bucket)
+                return task
+        return None
+
+    def _answered(self, task: Task, answer: dict[str, Any]) -> None:
+        with self._lock:
+            first = task.bucket not in self._done and not self._over
+            self._done.add(task.bucket)
+            _, since = self._begun.pop(task.bucket, (task, time.monotonic()))
+            self._took.append(time.monotonic() - since)
+        if first:
+            self.outcomes.put(_error_of(answer) if "error" in answer else task.bucket)
+
+    def _died(self, task: Task, worker: "_Worker") -> None:
+        last = worker.end()
+        with self._lock:
+            self._workers.discard(worker)
+            if self._over or task.bucket in self._done:
+                return
+            self._begun.pop(task.bucket, None)
+            self._tries[task.bucket] = self._tries.get(task.bucket, 0) + 1
+            if self._tries[task.bucket] < TRIES:
+                self._left.append(task)
+                return
+        message = f"bucket {task.bucket} of {task.name}: {TRIES} workers died of it; the last one said: {last or 'nothing'}"
+        hint = "they may have had too little memory: build with more buckets, or fewer workers. What is done is kept."
+        self.outcomes.put(StorageError(message, hint, bucket=task.bucket))
+
+    def end(self) -> None:
+        """Ends all workers, whatever they are at."""
+        with self._lock:
+            self._over = True
+            workers = list(self._workers)
+        for worker in workers:
+            worker.kill()
+
+
+class _Worker:
+    """One process."""
+
+    def __init__(self) -> None:
+        self._errors: IO[bytes] = TemporaryFile()  # noqa: SIM115 - closed by ``end``
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        command = [sys.executable, "-m", "eventlake.datasets.worker"]
+        self._process = subprocess.Popen(  # noqa: S603 - our own module
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=environment
+        )
+
+    def ask(self, task: Task) -> dict[str, Any] | None:
+        """What the worker answers; None where it died."""
+        assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101, PT018 - both are pipes
+        try:
+            self._process.stdin.write(task.text() + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+            return dict(json.loads(line)) if line else None
+        except (OSError, ValueError):
+            return None
+
+    def end(self) -> str:
+        """Lets the process end, and gives the last that it said."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+        self._process.wait()
+        with self._errors as errors:
+            errors.seek(0)
+            return errors.read()[-_SHOWN:].decode(errors="replace").strip()
+
+    def kill(self) -> None:
+        """Ends the process at once."""
+        self._process.kill()
+
+
+def _error_of(answer: dict[str, Any]) -> EventlakeError:
+    """The error that a worker told of."""
+    kinds: dict[str, type[EventlakeError]] = {"corruption": CorruptionError, "storage": StorageError}
+    return kinds.get(answer["error"], InvalidProjectionError)(answer["message"], answer["hint"])

@@ -1,0 +1,328 @@
+"""Whether a query is a function of one entity's rows at a time: then it may be run over some entities, and the results put together.
+
+A *carrier* is a column that holds, in every row, the entity of all the rows that it was made of, or, as ``spine_row`` and ``sequence`` do,
+tells it. A step that puts rows together must do so by a carrier: group and partition by it, join by one that holds the entity. What is not
+understood is a reason against.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eventlake.exactness.expressions import Node, column, name_of
+from eventlake.exactness.rows import is_loose
+
+_ROW_ID = 2**63
+_GENERATORS = frozenset({"range", "generate_series", "unnest"})
+_EQUAL = frozenset({"COMPARE_EQUAL", "COMPARE_NOT_DISTINCT_FROM"})
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """The columns that carry one entity.
+
+    Attributes:
+        holding: Those that hold it.
+        spine_rows: Those that hold the number of a row of the spine, which is about one entity.
+        sequences: Those that hold the sequence of an event, which is about one entity.
+    """
+
+    holding: frozenset[int] = frozenset()
+    spine_rows: frozenset[int] = frozenset()
+    sequences: frozenset[int] = frozenset()
+
+    def mapped(self, places: Callable[[int], Iterable[int]]) -> "Carrier":
+        """The same columns at other places."""
+        kinds = (self.holding, self.spine_rows, self.sequences)
+        return Carrier(*(frozenset(to for place in kind for to in places(place)) for kind in kinds))
+
+    def joined(self, other: "Carrier") -> "Carrier":
+        """The columns of both, which carry the same entity."""
+        return Carrier(self.holding | other.holding, self.spine_rows | other.spine_rows, self.sequences | other.sequences)
+
+    @property
+    def all(self) -> frozenset[int]:
+        """Every one of them."""
+        return self.holding | self.spine_rows | self.sequences
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The rows of a step.
+
+    Attributes:
+        width: How many columns they have.
+        carriers: One for every entity that a row is made of; none where it is made of none, because it comes from no table.
+    """
+
+    width: int
+    carriers: tuple[Carrier, ...] = ()
+
+    def taken(self, columns: Sequence[int | None]) -> "Parts":
+        """The rows with these columns in place of their own; None for one that is computed."""
+        return Parts(
+            len(columns), tuple(one.mapped(lambda place: [at for at, of in enumerate(columns) if of == place]) for one in self.carriers)
+        )
+
+    def equated(self, pairs: Iterable[tuple[int, int]]) -> "Parts":
+        """Those of the rows that have the same value in both columns of each pair."""
+        left = list(self.carriers)
+        for one, other in pairs:
+            first = next((carrier for carrier in left if one in carrier.holding), None)
+            second = next((carrier for carrier in left if other in carrier.holding), None)
+            if first is not None and second is not None and first is not second:
+                left = [first.joined(second), *(carrier for carrier in left if carrier is not first and carrier is not second)]
+        return Parts(self.width, tuple(left))
+
+    def beside(self, other: "Parts") -> "Parts":
+        """Every row with every row of another step."""
+        moved = (one.mapped(lambda place: [place + self.width]) for one in other.carriers)
+        return Parts(self.width + other.width, (*self.carriers, *moved))
+
+    @property
+    def one(self) -> Carrier:
+        """The carrier of rows about one entity; one without columns where there are several entities, or none."""
+        return self.carriers[0] if len(self.carriers) == 1 else Carrier()
+
+
+class Locality:
+    """One walk over one plan.
+
+    Attributes:
+        reasons: Why it is no function of one entity's rows at a time; empty where it is one.
+    """
+
+    def __init__(self, by: str) -> None:
+        """``by``: the column that names the entity, in every table that is read."""
+        self.reasons: list[str] = []
+        self._by = by.casefold()
+        self._type: Any = None
+        self._shared: dict[int, Parts] = {}
+
+    def parts(self, node: Node) -> Parts:
+        """The rows that a step puts out."""
+        name = node["type"].removeprefix("LOGICAL_")
+        rule: Callable[[Node], Parts] | None = getattr(self, f"_{name.casefold()}", None)
+        if rule is None:
+            known = {"LIMIT": "LIMIT takes rows of all entities", "DELIM_GET": "a correlated subquery"}
+            return self._not_local(known.get(name, f"{name.replace('_', ' ')} is not understood"), node)
+        made = rule(node)
+        chosen = node.get("projection_map") or []
+        return made.taken(chosen) if chosen else made
+
+    def _not_local(self, reason: str, node: Node) -> Parts:
+        self.reasons.append(reason)
+        children = [self.parts(child) for child in node.get("children", [])]
+        return Parts(sum(child.width for child in children), (Carrier(),))
+
+    def _child(self, node: Node, number: int = 0) -> Parts:
+        return self.parts(node["children"][number])
+
+    def _need(self, parts: Parts, places: Iterable[int | None], what: str) -> None:
+        """A step that puts rows together does so by a carrier."""
+        if parts.carriers and parts.one.all.isdisjoint(place for place in places if place is not None):
+            self.reasons.append(f"{what} puts rows of several entities together; do it by {self._by}")
+
+    # Leaves
+
+    def _get(self, node: Node) -> Parts:
+        places = [place if isinstance(place, int) else place["index"] for place in node.get("column_indexes", [])]
+        names = [str(name).casefold() for name in node.get("names", [])]
+        name = name_of(node)
+        if name == "seq_scan":
+            table = str(node["function_data"]["table"])
+            if self._by not in names:
+                self.reasons.append(f"the table {table} has no column {self._by}")
+            else:
+                kind = node["returned_types"][names.index(self._by)]
+                if is_loose(kind) or (self._type and self._type != kind):
+                    self.reasons.append(
+                        f"the column {self._by} of {table} has a type that names nothing exactly, or another than elsewhere"
+                    )
+                self._type = kind
+            read = {at: names[place] for at, place in enumerate(places) if place < _ROW_ID}
+            made = Parts(len(places), (self._carrier(table.casefold(), read),))
+        elif name in _GENERATORS and node.get("children"):
+            made = Parts(len(places)).beside(self._child(node).taken(node.get("projected_input", [])))
+        elif name in _GENERATORS:
+            made = Parts(len(places))
+        else:
+            return self._not_local(f"{name}() reads something else than events", node)
+        return made.taken(node["projection_ids"]) if node.get("projection_ids") else made
+
+    def _carrier(self, table: str, read: Mapping[int, str]) -> Carrier:
+        def named(name: str) -> frozenset[int]:
+            return frozenset(at for at, one in read.items() if one == name)
+
+        if table == "spine":
+            return Carrier(named(self._by), named("spine_row"))
+        return Carrier(named(self._by), sequences=named("sequence"))
+
+    def _dummy_scan(self, _: Node) -> Parts:
+        return Parts(1)
+
+    def _empty_result(self, node: Node) -> Parts:
+        return Parts(len(node.get("return_types", [])))
+
+    def _expression_get(self, node: Node) -> Parts:
+        self._child(node)
+        return Parts(len(node["expr_types"]))
+
+    def _cte_ref(self, node: Node) -> Parts:
+        known = self._shared.get(node["cte_index"])
+        if known is None or known.width != len(node["chunk_types"]):
+            self.reasons.append("a recursion is not understood")
+            return Parts(len(node["chunk_types"]), (Carrier(),))
+        return known
+
+    def _materialized_cte(self, node: Node) -> Parts:
+        self._shared[node["table_index"]] = self._child(node)
+        return self._child(node, 1)
+
+    # One row after the other
+
+    def _projection(self, node: Node) -> Parts:
+        return self._child(node).taken([column(one) for one in node.get("expressions", [])])
+
+    def _filter(self, node: Node) -> Parts:
+        child = self._child(node)
+        conditions = [part for one in node.get("expressions", []) for part in _anded(one)]
+        equal = [one["children"] for one in conditions if one.get("type") in _EQUAL and len(one.get("children", [])) > 1]
+        pairs = [(column(left), column(right)) for left, right in equal]
+        return child.equated([(left, right) for left, right in pairs if left is not None and right is not None])
+
+    def _unnest(self, node: Node) -> Parts:
+        child = self._child(node)
+        return Parts(child.width + len(node["expressions"]), child.carriers)
+
+    def _order_by(self, node: Node) -> Parts:
+        return self._child(node)
+
+    # Several rows
+
+    def _aggregate_and_group_by(self, node: Node) -> Parts:
+        child = self._child(node)
+        groups, sets = [column(one) for one in node.get("groups", [])], node.get("grouping_sets", [])
+        common = set(range(len(groups))).intersection(*map(set, sets)) if sets else set(range(len(groups)))
+        self._need(child, [groups[number] for number in common], "GROUP BY" if groups else "an aggregate over all rows")
+        width = len(groups) + len(node.get("expressions", [])) + len(node.get("grouping_functions", []))
+        kept = [groups[at] if at in common else None for at in range(len(groups))]
+        return child.taken([*kept, *([None] * (width - len(kept)))])
+
+    def _window(self, node: Node) -> Parts:
+        child = self._child(node)
+        for one in node["expressions"]:
+            self._need(child, [column(part) for part in one.get("partitions", [])], "a window")
+        return Parts(child.width + len(node["expressions"]), child.carriers)
+
+    def _distinct(self, node: Node) -> Parts:
+        child = self._child(node)
+        self._need(child, [column(target) for target in node["distinct_targets"]], "DISTINCT")
+        return child
+
+    def _cross_product(self, node: Node) -> Parts:
+        # Whether a row is about one entity may be said by a condition that comes later.
+        return self._child(node).beside(self._child(node, 1))
+
+    def _comparison_join(self, node: Node) -> Parts:
+        left, right = self._child(node), self._child(node, 1)
+        kind = node["join_type"]
+        equal = [one for one in node.get("conditions", []) if one.get("comparison") in _EQUAL]
+        pairs = [(column(one["left"]), column(one["right"])) for one in equal]
+        places = [(one, left.width + other) for one, other in pairs if one is not None and other is not None]
+        both = left.beside(right).equated(places)
+        if kind != "INNER":
+            self._check_join(kind, left, right, both)
+        if kind in {"SEMI", "ANTI"}:
+            return _shown(left, node, "left_projection_map")
+        if kind in {"RIGHT_SEMI", "RIGHT_ANTI"}:
+            return _shown(right, node, "right_projection_map")
+        kept = {"INNER": range(both.width), "LEFT": range(left.width), "SINGLE": range(left.width), "RIGHT": range(left.width, both.width)}
+        # The other side's columns are null where it has no row.
+        sure = frozenset(kept.get(kind, ()))
+        both = Parts(both.width, tuple(one.mapped(lambda place: {place} & sure) for one in both.carriers))
+        shown = [
+            *(node.get("left_projection_map") or range(left.width)),
+            *(left.width + place for place in node.get("right_projection_map") or range(right.width)),
+        ]
+        return both.taken(shown)
+
+    def _check_join(self, kind: str, left: Parts, right: Parts, both: Parts) -> None:
+        if kind not in {"LEFT", "SINGLE", "RIGHT", "SEMI", "ANTI", "RIGHT_SEMI", "RIGHT_ANTI", "OUTER", "FULL"}:
+            why = (
+                "IN with a subquery looks at nulls of all entities; write a join" if kind == "MARK" else f"a {kind} join is not understood"
+            )
+            self.reasons.append(why)
+        led = right if kind.startswith("RIGHT") else left
+        other = left if led is right else right
+        # A side without a table is whole in every part: it may be looked up, not led by.
+        looked_up = led.carriers and not other.carriers and kind not in {"OUTER", "FULL"}
+        if both.carriers and len(both.carriers) > 1:
+            self.reasons.append(f"a {kind} join that is not on {self._by}")
+        elif both.carriers and not (led.carriers and other.carriers) and not looked_up:
+            self.reasons.append(f"a {kind} join would repeat rows of no entity for every one of them")
+
+    def _asof_join(self, node: Node) -> Parts:
+        return self._comparison_join(node)
+
+    def _any_join(self, node: Node) -> Parts:
+        left, right = self._child(node), self._child(node, 1)
+        if (left.carriers and right.carriers) or node["join_type"] != "INNER":
+            self.reasons.append(f"a join that is not on {self._by}")
+        both = left.beside(right)
+        shown = [
+            *(node.get("left_projection_map") or range(left.width)),
+            *(left.width + place for place in node.get("right_projection_map") or range(right.width)),
+        ]
+        return both.taken(shown)
+
+    def _union(self, node: Node) -> Parts:
+        children = [self.parts(child) for child in node["children"]]
+        if any(child.carriers for child in children):
+            if not all(child.carriers for child in children):
+                self.reasons.append("a UNION with rows of no entity")
+            if any(len(child.carriers) > 1 for child in children):
+                self.reasons.append(f"a join that is not on {self._by}")
+            held = frozenset.intersection(*(child.one.holding for child in children))
+            if not node.get("setop_all", True) and not held:
+                self.reasons.append(f"UNION puts rows of several entities together; select {self._by}, or write UNION ALL")
+            return Parts(children[0].width, (Carrier(held),))
+        return children[0]
+
+    def _except(self, node: Node) -> Parts:
+        name = node["type"].removeprefix("LOGICAL_")
+        left, right = self._child(node), self._child(node, 1)
+        if left.carriers or right.carriers:
+            held = left.one.holding & right.one.holding
+            if not held:
+                self.reasons.append(f"{name} puts rows of several entities together; select {self._by}")
+            return Parts(left.width, (Carrier(held),))
+        return left
+
+    _intersect = _except
+
+
+def _shown(parts: Parts, node: Node, name: str) -> Parts:
+    return parts.taken(node[name]) if node.get(name) else parts
+
+
+def _anded(node: Node) -> list[Node]:
+    if node.get("type") == "CONJUNCTION_AND":
+        return [part for child in node["children"] for part in _anded(child)]
+    return [node]
+
+
+def carrier_of(plan: Mapping[str, Any], by: str) -> tuple[Carrier, list[str]]:
+    """Which columns of a query's rows carry their entity, and why the query is no function of one entity's rows at a time.
+
+    Args:
+        plan: From ``json_serialize_plan`` with ``optimize := false``.
+        by: The column that names the entity, in every table that is read.
+    """
+    walk = Locality(by)
+    made = [walk.parts(one) for one in plan["plans"]][-1]
+    if not made.carriers:
+        walk.reasons.append("it reads no table")
+    elif len(made.carriers) > 1:
+        walk.reasons.append(f"a join that is not on {by}")
+    return made.one, list(dict.fromkeys(walk.reasons))

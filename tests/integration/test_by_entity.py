@@ -1,0 +1,390 @@
+"""Projections that are functions of one entity's rows: proved, put into buckets, shared among processes, built from earlier builds."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import eventlake as el
+from eventlake.cli.main import main
+from eventlake.core import layout
+from eventlake.datasets import buckets as buckets_module
+from eventlake.datasets import workers
+from eventlake.errors import InvalidInputError, InvalidProjectionError, StorageError
+from eventlake.projections import duckdb_runner
+from eventlake.projections.by_entity import bucketed
+from tests.dataset_fixtures import event, make_lake
+
+SPINE = pl.DataFrame({"subject": ["/loan/0", "/loan/1", "/loan/9", "/loan/1", None], "at": [3, 9, 4, 0, 1]})
+LOCAL = {
+    "sums": "SELECT subject, count(*) AS n, sum(json_extract_string(data, '$.n')::BIGINT) AS s FROM events GROUP BY subject",
+    "two keys": "SELECT subject, type, count(*) AS n FROM events GROUP BY ALL",
+    "rows": "SELECT subject, sequence, type FROM events",
+    "window": "SELECT subject, sequence, row_number() OVER (PARTITION BY subject ORDER BY sequence) AS n FROM events",
+    "window by spine_row": """
+        SELECT spine_row, s.subject, e.sequence, row_number() OVER (PARTITION BY spine_row ORDER BY e.sequence) AS n
+        FROM spine s JOIN events e ON e.subject = s.subject""",
+    "spine": """
+        SELECT s.spine_row, count(e.id) AS n, max(e.sequence) AS last
+        FROM spine s LEFT JOIN events e ON e.subject = s.subject AND e.sequence < s.at GROUP BY s.spine_row""",
+    "comma": "SELECT a.subject, count(*) AS n FROM events a, events b WHERE a.subject = b.subject AND a.sequence < b.sequence GROUP BY ALL",
+    "subquery": "SELECT subject, sequence, (SELECT count(*) FROM events b WHERE b.subject = a.subject) AS n FROM events a",
+    "cte": """
+        WITH firsts AS MATERIALIZED (SELECT subject, min(sequence) AS first FROM events GROUP BY subject)
+        SELECT e.subject, e.sequence, first FROM events e JOIN firsts USING (subject)""",
+    "values": """
+        SELECT subject, sum(w) AS w FROM events e JOIN (VALUES ('loan.granted', 1), ('payment.missed', 2)) k(type, w) USING (type)
+        GROUP BY subject""",
+    "distinct": "SELECT DISTINCT subject, type FROM events",
+    "union": "SELECT subject, sequence FROM events WHERE sequence < 5 UNION ALL SELECT subject, sequence FROM events WHERE sequence >= 5",
+    "except": "SELECT subject FROM events EXCEPT SELECT subject FROM spine",
+    "pivot": "SELECT * FROM (PIVOT events ON type IN ('loan.granted', 'payment.missed') USING count(*) GROUP BY subject)",
+    "anti": "SELECT DISTINCT subject FROM events a ANTI JOIN spine s ON a.subject = s.subject",
+    "series": "SELECT subject, sequence, g FROM events, range(2) t(g)",
+    "unnest": "SELECT subject, sequence, unnest([1, 2]) AS u FROM events",
+}
+KEYS = {
+    "two keys": ["subject", "type"],
+    "distinct": ["subject", "type"],
+    "spine": ["spine_row"],
+    "window by spine_row": ["spine_row", "sequence"],
+    "series": ["sequence", "g"],
+    "unnest": ["sequence", "u"],
+} | {name: ["sequence"] for name in ("rows", "window", "subquery", "cte", "union")}
+GLOBAL = [
+    ("SELECT type, count(*) FROM events GROUP BY type", "GROUP BY puts rows of several entities together; do it by subject"),
+    ("SELECT 1 AS subject, count(*) FROM events", "an aggregate over all rows"),
+    ("SELECT subject, row_number() OVER (ORDER BY sequence) FROM events", "a window puts rows of several entities together"),
+    ("SELECT subject, sequence FROM events ORDER BY sequence LIMIT 3", "LIMIT takes rows of all entities"),
+    ("SELECT DISTINCT type FROM events", "DISTINCT puts rows"),
+    ("SELECT a.subject FROM events a JOIN events b ON a.sequence = b.sequence", "a join that is not on subject"),
+    ("SELECT a.subject FROM events a, events b", "a join that is not on subject"),
+    ("SELECT a.subject FROM events a JOIN events b ON a.sequence < b.sequence", "a join that is not on subject"),
+    ("SELECT a.subject FROM events a LEFT JOIN events b ON a.id = b.causation_id", "a LEFT join that is not on subject"),
+    ("SELECT subject, (SELECT max(sequence) FROM events) AS m FROM events", "an aggregate over all rows"),
+    ("SELECT subject FROM events WHERE subject IN (SELECT subject FROM spine)", "IN with a subquery"),
+    ("SELECT subject FROM events WHERE subject NOT IN (SELECT subject FROM spine)", "IN with a subquery"),
+    ("SELECT k.w FROM (VALUES ('x', 1)) k(t, w) LEFT JOIN events e ON e.type = k.t", "would repeat rows of no entity"),
+    ("SELECT k.w FROM (VALUES ('x', 1)) k(t, w) ANTI JOIN events e ON e.type = k.t", "would repeat rows of no entity"),
+    ("SELECT subject, 1 AS n FROM events UNION ALL SELECT 'x', 2", "a UNION with rows of no entity"),
+    ("SELECT type FROM events UNION SELECT subject FROM spine", "DISTINCT puts rows|UNION puts rows"),
+    ("SELECT type FROM events EXCEPT SELECT subject FROM spine", "EXCEPT puts rows"),
+    ("SELECT subject, count(*) FROM events GROUP BY ROLLUP (subject)", "GROUP BY puts rows"),
+    ("SELECT upper(subject) AS u, count(*) FROM events GROUP BY u", "GROUP BY puts rows"),
+    ("SELECT spine_row, count(*) FROM spine s JOIN events e ON e.sequence = s.at GROUP BY spine_row", "a join that is not on subject"),
+    ("SELECT e.subject, count(*) FROM spine s LEFT JOIN events e ON e.subject = s.subject GROUP BY e.subject", "GROUP BY puts rows"),
+    ("SELECT 1 AS subject", "it reads no table"),
+]
+
+
+def by_subject(name, *, key=None, **options):
+    return el.Projection.sql("made", LOCAL[name], key=key or KEYS.get(name, ["subject"]), by="subject", **options)
+
+
+def spine_of(query):
+    return SPINE if "spine" in query else None
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return make_lake(tmp_path / "lake", ((0, 12), (12, 18)))
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """For each run of SQL, how many entities it was confined to; None for all."""
+    seen, real = [], duckdb_runner.run
+
+    def run(*arguments, **named):
+        only = named.get("only")
+        seen.append(None if only is None else only.entities.num_rows)
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(duckdb_runner, "run", run)
+    return seen
+
+
+# Proved
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_by_buckets_the_rows_are_the_same(lake, name):
+    spine = spine_of(LOCAL[name])
+    whole = lake.build(by_subject(name), spine=spine, incremental=False)
+    split = lake.build(by_subject(name), spine=spine, force=True, buckets=4)
+    assert whole.manifest.rows
+    assert split.manifest_hash == whole.manifest_hash
+    lake.build(by_subject(name), spine=spine, check="perturb")
+
+
+@pytest.mark.parametrize(("query", "reason"), GLOBAL)
+def test_what_looks_beyond_one_entity_is_refused_with_its_reason(lake, query, reason):
+    projection = el.Projection.sql("made", query, key=["subject"], by="subject")
+    with pytest.raises(InvalidProjectionError, match=reason) as refused:
+        lake.build(projection, spine=spine_of(query))
+    assert "is declared by subject, and is no function of one subject's rows at a time" in refused.value.message
+    assert lake.datasets() == []
+
+
+def test_the_entity_must_be_a_column_of_every_table_and_of_one_type(lake):
+    with pytest.raises(InvalidProjectionError, match="the table events has no column loan"):
+        lake.build(el.Projection.sql("made", "SELECT subject FROM events GROUP BY subject", key=["subject"], by="loan"))
+    spine = pl.DataFrame({"subject": [1]})
+    query = "SELECT s.spine_row FROM spine s JOIN events e ON s.subject = e.sequence"
+    with pytest.raises(InvalidProjectionError, match="another than elsewhere"):
+        lake.build(el.Projection.sql("made", query, key=["spine_row"], by="subject"), spine=spine)
+    with pytest.raises(InvalidProjectionError, match="for the level exact"):
+        el.Projection.sql("made", "SELECT 1 AS k", key=["k"], by="subject", level="fixed")
+
+
+def test_a_bucket_is_the_sha256_of_the_entity():
+    values = ["/loan/1", "", "žluť", None]
+    found = bucketed(pa.table({"the entity": values}), 7).sort_by("bucket").to_pylist()
+    expected = {v: 0 if v is None else int(hashlib.sha256(v.encode()).hexdigest()[:15], 16) % 7 for v in values}
+    assert {row["the entity"]: row["bucket"] for row in found} == expected
+
+
+# Shared
+
+
+def test_workers_make_what_one_process_makes(lake):
+    whole = lake.build(by_subject("spine"), spine=SPINE, incremental=False)
+    shared = lake.build(by_subject("spine"), spine=SPINE, force=True, workers=2, buckets=5)
+    assert shared.manifest_hash == whole.manifest_hash
+    assert [item.path for item in lake.snapshot().history.storage.list(layout.RECIPES) if layout.is_work(item.path)] == []
+    with pytest.raises(InvalidInputError, match="expected workers from 1"):
+        lake.build(by_subject("sums"), workers=0)
+    with pytest.raises(InvalidInputError, match="buckets from 1"):
+        lake.build(by_subject("sums"), buckets=0)
+
+
+def test_the_way_is_told(lake):
+    dataset = lake.build(by_subject("sums"), workers=2)
+    assert (
+        dataset.provenance["way"]
+        == "in full, in 8 buckets by subject: there is no earlier build to begin from, or too much has changed since"
+    )
+    assert (dataset.provenance["buckets"], dataset.provenance["workers"]) == (8, 2)
+    assert el.create("memory://", "o").build(by_subject("sums"), workers=2).manifest.rows == 0
+
+
+def test_an_interrupted_build_goes_on_where_it_ended(lake, monkeypatch):
+    done, real = [], duckdb_runner.run
+
+    def run(*arguments, **named):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(1)
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(duckdb_runner, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        lake.build(by_subject("sums"), buckets=5)
+    kept = [item.path for item in lake.snapshot().history.storage.list(layout.RECIPES)]
+    assert len(kept) == 3
+    assert lake.verify().ok
+    done.clear()
+    dataset = lake.build(by_subject("sums"), buckets=5)
+    assert len(done) == 2
+    assert dataset.manifest_hash == lake.build(by_subject("sums"), force=True).manifest_hash
+
+
+def test_a_damaged_bucket_is_deleted_and_done_again(lake, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(buckets_module, "_rows", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            lake.build(by_subject("sums"), buckets=3)
+    storage = lake.snapshot().history.storage
+    first = next(item.path for item in storage.list(layout.RECIPES) if layout.bucket_of(item.path))
+    storage.replace(first, b"damaged")
+    with pytest.raises(el.EventlakeError, match="it was deleted"):
+        lake.build(by_subject("sums"), buckets=3)
+    assert lake.build(by_subject("sums"), buckets=3).manifest.rows == 5
+
+
+def test_what_a_worker_refuses_is_told_as_here(lake):
+    query = "SELECT subject, sum((sequence + 9223372036854775700)::BIGINT)::BIGINT AS s FROM events GROUP BY subject"
+    projection = el.Projection.sql("made", query, key=["subject"], by="subject")
+    with pytest.raises(InvalidProjectionError, match=r"projection made: DuckDB refused the query.*(ut of .ange|verflow)"):
+        lake.build(projection, workers=2)
+
+
+def test_a_worker_that_dies_is_replaced(lake, monkeypatch):
+    died = []
+    real = workers._Worker.ask
+
+    def ask(self, task):
+        if task.bucket == 1 and len(died) < 2:
+            died.append(self._process.pid)
+            os.kill(self._process.pid, signal.SIGKILL)
+        return real(self, task)
+
+    monkeypatch.setattr(workers._Worker, "ask", ask)
+    shared = lake.build(by_subject("sums"), workers=2, buckets=4)
+    assert len(set(died)) == 2
+    assert shared.manifest_hash == lake.build(by_subject("sums"), force=True).manifest_hash
+
+
+def test_a_bucket_of_which_workers_die_again_and_again_ends_the_build(lake, monkeypatch):
+    monkeypatch.setattr(workers._Worker, "ask", lambda self, task: self._process.kill())
+    with pytest.raises(StorageError, match="3 workers died of it"):
+        lake.build(by_subject("sums"), workers=2, buckets=2)
+    assert lake.datasets() == []
+
+
+def test_a_slow_worker_is_outrun(lake, monkeypatch):
+    monkeypatch.setattr(workers, "SLOW_SECONDS", 0.2)
+    asked, hanging = [], threading.Event()
+    real = workers._Worker.ask
+
+    def ask(self, task):
+        asked.append(task.bucket)
+        if task.bucket == 3 and asked.count(3) == 1:
+            hanging.wait(60)
+        return real(self, task)
+
+    monkeypatch.setattr(workers._Worker, "ask", ask)
+    monkeypatch.setattr(workers._Pool, "end", lambda self, end=workers._Pool.end: (hanging.set(), end(self)))
+    began = time.monotonic()
+    lake.build(by_subject("sums"), workers=2, buckets=4)
+    assert asked.count(3) == 2
+    assert time.monotonic() - began < 60
+
+
+def test_a_script_without_a_guard_may_use_workers(lake, tmp_path):
+    script = tmp_path / "job.py"
+    script.write_text(
+        "import sys, eventlake as el\n"
+        "query = 'SELECT subject, count(*) AS n FROM events GROUP BY subject'\n"
+        "made = el.open(sys.argv[1]).build(el.Projection.sql('made', query, key=['subject'], by='subject'), workers=2)\n"
+        "print(made.manifest.rows)\n"
+    )
+    done = subprocess.run([sys.executable, str(script), lake.uri], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout == "5\n"
+
+
+# From an earlier build
+
+
+def test_only_entities_with_new_events_are_computed(lake, ran):
+    first = lake.build(by_subject("sums"))
+    assert first.provenance["way"].startswith("in full: ")
+    lake.append([event(100, subject="/loan/3"), event(101, subject="/loan/new")])
+    second = lake.build(by_subject("sums"))
+    assert ran == [None, 2]
+    assert (second.provenance["way"], second.provenance["derived_from"]) == ("2 subjects anew", first.manifest_hash)
+    assert second.manifest_hash == lake.build(by_subject("sums"), force=True).manifest_hash
+    assert second.manifest_hash != first.manifest_hash
+
+
+def test_a_growing_spine_computes_its_new_rows(lake, ran):
+    lake.build(by_subject("spine"), spine=SPINE)
+    longer = pl.concat([SPINE, pl.DataFrame({"subject": ["/loan/2"], "at": [9]})])
+    second = lake.build(by_subject("spine"), spine=longer)
+    assert ran == [None, 1]
+    assert second.manifest_hash == lake.build(by_subject("spine"), spine=longer, force=True).manifest_hash
+    changed = longer.with_columns(at=pl.when(pl.col("subject") == "/loan/9").then(8).otherwise("at"))
+    third = lake.build(by_subject("spine"), spine=changed)
+    assert ran[3:] == [1]
+    assert third.manifest_hash == lake.build(by_subject("spine"), spine=changed, force=True).manifest_hash
+
+
+def test_other_code_parameters_or_histories_are_no_base(lake, tmp_path, ran):
+    lake.build(by_subject("sums"))
+    lake.append([event(100, subject="/loan/3")])
+    lake.build(el.Projection.sql("made", LOCAL["sums"] + " ", key=["subject"], by="subject"))
+    lake.build(by_subject("sums"), incremental=False)
+    assert ran == [None] * 3
+    anonymous = el.Projection.sql("anonymous", "SELECT max(sequence) AS n FROM events GROUP BY subject", key=["n"], by="subject")
+    lake.build(anonymous, at=20)
+    assert "its rows do not say their subject" in lake.build(anonymous).provenance["way"]
+
+
+def test_a_damaged_base_is_none(lake, ran):
+    first = lake.build(by_subject("sums"))
+    storage = lake.snapshot().history.storage
+    (part,) = [item.path for item in storage.list(layout.build_path("made", first.manifest_hash)) if "/part-" in item.path]
+    storage.replace(part, b"damaged")
+    lake.append([event(100, subject="/loan/3")])
+    second = lake.build(by_subject("sums"))
+    assert ran == [None, None]
+    assert second.manifest_hash == lake.build(by_subject("sums"), force=True).manifest_hash
+
+
+def test_reproduce_needs_no_base(lake):
+    lake.build(by_subject("sums"))
+    lake.append([event(100, subject="/loan/3")])
+    second = lake.build(by_subject("sums"))
+    assert lake.reproduce(second.manifest_hash).identical
+    assert lake.verify(deep=True).ok
+
+
+PAID = {"type": "object", "properties": {"account": {"type": "string"}, "cents": {"type": "integer"}}}
+LATEST = """
+SELECT coalesce(account, '?') AS key, account, count(*) AS n, sum(cents) AS cents, list(id ORDER BY sequence) AS ids
+FROM latest."paid" GROUP BY account
+"""
+AS_RECORDED = """
+SELECT p.account, s.spine_row, count(p.id) AS n, max(p.sequence) AS last
+FROM spine s JOIN "paid" p ON p.account = s.account AND p.sequence < s.until GROUP BY ALL
+"""
+
+
+@st.composite
+def histories(draw):
+    """Batches of payments of five accounts; some replace or retract an earlier one, and may move it to another account."""
+    batches, ids, number = [], [], 0
+    for size in draw(st.lists(st.integers(1, 8), min_size=2, max_size=5)):
+        batch = []
+        for _ in range(size):
+            corrected = draw(st.none() | st.sampled_from(ids)) if ids else None
+            data = {"account": draw(st.sampled_from([*"abcde", None])), "cents": draw(st.integers(-5, 5))}
+            one = {"id": f"p{number}", "source": "s", "type": "paid", "subject": "/x", "data": data}
+            if corrected is not None:
+                one |= {"corrects": corrected, "correction": draw(st.sampled_from(["replace", "retract"]))}
+            batch.append({name: value for name, value in one.items() if value is not None})
+            ids.append(f"p{number}")
+            number += 1
+        batches.append(batch)
+    rows = [draw(st.lists(st.sampled_from("abcdef"), max_size=4)) for _ in batches]
+    kinds = {"account": pl.String, "until": pl.Int64}
+    spines = [pl.DataFrame({"account": one, "until": [3 * at for at in range(len(one))]}, schema=kinds) for one in rows]
+    return batches, spines
+
+
+@settings(max_examples=8, deadline=None)
+@given(histories())
+def test_from_an_earlier_build_or_in_full_the_rows_are_the_same(drawn):
+    batches, spines = drawn
+    lake = el.create("memory://", "o")
+    lake.register("paid", PAID)
+    latest = el.Projection.sql("latest", LATEST, key=["key"], by="account")
+    recorded = el.Projection.sql("recorded", AS_RECORDED, key=["spine_row"], by="account")
+    for batch, spine in zip(batches, spines, strict=True):
+        lake.append(batch)
+        for projection, given_spine in ((latest, None), (recorded, spine)):
+            made = lake.build(projection, spine=given_spine)
+            full = lake.build(projection, spine=given_spine, force=True, buckets=3)
+            assert made.content_hash == full.content_hash
+
+
+def test_the_command_takes_workers_and_buckets(lake, tmp_path, capsys):
+    folder = tmp_path / "counts"
+    folder.mkdir()
+    (folder / "dataset.toml").write_text('name = "counts"\nsql = "q.sql"\nkey = ["subject"]\nby = "subject"\n')
+    (folder / "q.sql").write_text("SELECT subject, count(*) AS n FROM events GROUP BY subject")
+    with pytest.raises(SystemExit) as ended:
+        main(["build", str(folder), "--lake", lake.uri, "--workers", "2", "--buckets", "3", "--full", "--json"])
+    assert not ended.value.code
+    built = json.loads(capsys.readouterr().out)
+    assert lake.dataset(built["manifest_hash"]).provenance["buckets"] == 3
