@@ -61,7 +61,7 @@ def build(
     spine_table = None if spine is None else spine_rows(spine)
     check = _checked(projection, history, spine_table)
     types = declared_types(projection.schema)
-    made = make(projection, types, history, spine_table, check=check)
+    made = make(projection, types, history, spine_table, check=check, exact=check == ALLOW_LIST)
     if expected not in {None, made.manifest.content_hash}:
         message = (
             f"dataset {projection.name} is not what its lock pins: expected content hash {expected}, made {made.manifest.content_hash}"
@@ -76,7 +76,7 @@ def build(
     return Dataset(archive, made.rows)
 
 
-def make(projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None, *, check: str) -> Made:
+def make(projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None, *, check: str, exact: bool = False) -> Made:
     """Runs a projection over a history whose segments are re-hashed first, and hashes the rows.
 
     Args:
@@ -85,10 +85,11 @@ def make(projection: Projection, types: Types, history: PinnedHistory, spine: pa
         history: What to run it over.
         spine: With ``spine_row`` in front.
         check: What its level rests on.
+        exact: Whether to hold what a Python function returns to the allow-list; a reproduction keeps what its recipe says.
     """
     history.check()
     with task(f"building {projection.name}", 3) as advance:
-        ran = run(projection, history, spine)
+        ran = run(projection, history, spine, exact=exact)
         advance(1)
         rows = finish(projection, types, ran.rows)
         advance(1)
@@ -100,14 +101,15 @@ def make(projection: Projection, types: Types, history: PinnedHistory, spine: pa
 
 
 def _checked(projection: Projection, history: PinnedHistory, spine: pa.Table | None) -> str:
-    """What the projection's level rests on.
+    """What the projection's level rests on: of SQL it is looked at here, of Python when the function has returned its frame.
 
     Raises:
         InvalidProjectionError: It is declared exact and is not.
     """
-    if projection.kind != "sql" or projection.level != "exact":
+    if projection.level != "exact":
         return UNCHECKED
-    check_exact(projection.name, projection.sources[projection.entry], history, spine, projection.parameters)
+    if projection.kind == "sql":
+        check_exact(projection.name, projection.sources[projection.entry], history, spine, projection.parameters)
     return ALLOW_LIST
 
 

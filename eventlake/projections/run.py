@@ -13,8 +13,15 @@ from eventlake.projections.definition import Projection
 from eventlake.projections.rows import Ran
 
 
-def run(projection: Projection, history: PinnedHistory, spine: pa.Table | None, under: Circumstances = USUAL) -> Ran:
+def run(projection: Projection, history: PinnedHistory, spine: pa.Table | None, under: Circumstances = USUAL, *, exact: bool = False) -> Ran:
     """What the projection's engine makes of it.
+
+    Args:
+        projection: What to run.
+        history: What it reads.
+        spine: With ``spine_row``; None where the build has none.
+        under: Other circumstances than usual.
+        exact: Whether what a Python function returns is held to the allow-list; a SQL query is before it is run.
 
     Raises:
         InvalidProjectionError: The engine refuses it, or there is nothing to run.
@@ -25,4 +32,4 @@ def run(projection: Projection, history: PinnedHistory, spine: pa.Table | None, 
     if function is None:
         message = f"projection {projection.name} has no function to run"
         raise InvalidProjectionError(message)
-    return polars_runner.run(projection.name, function, history, spine, projection.parameters, under=under)
+    return polars_runner.run(projection.name, function, history, spine, projection.parameters, under=under, exact=exact)
