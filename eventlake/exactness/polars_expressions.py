@@ -237,7 +237,7 @@ class Checker:
     def _wraps(self, name: str, what: Expression) -> None:
         kind = what.type["id"]
         why = f"of {kind}: what does not fit wraps around, and Polars says nothing"
-        self.refuse(f"{name}()", why, "2**62 and 2**62: a negative number", f"cast(pl.Int128).{name}(), or a Decimal")
+        self.refuse(f"{name}()", why, "2**62 and 2**62: a negative number", f"cast(pl.Int128).{name}().cast(pl.Int64), or a Decimal")
 
     def _of_floats(self, name: str) -> None:
         if name == "sum":

@@ -25,6 +25,8 @@ SPINE_KEYS: Keys = (("spine_row",),)
 _SHOWN = 10
 _HINT = 'write what is suggested; or declare level="fixed" (the same rows under the recorded settings alone) or "unproven".'
 _RUNNING = ("collect", "sink", "profile", "fetch")
+_ALL = (pl._plr.collect_all, pl._plr.collect_all_with_callback)
+"""What runs several at once."""
 
 
 def check_exact(name: str, frame: pl.LazyFrame, leaves: Sequence[Handed]) -> None:
@@ -53,7 +55,7 @@ def check_exact(name: str, frame: pl.LazyFrame, leaves: Sequence[Handed]) -> Non
 def _refusals(frame: pl.LazyFrame, leaves: Sequence[Handed]) -> list[Refusal]:
     try:
         return analyse(read(frame), [Leaf(read(leaf), keys) for leaf, keys in leaves])
-    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError, pl.exceptions.PanicException) as error:
         return [Refusal("the plan", f"it has something that is not understood: {error!r}")]
 
 
@@ -93,6 +95,6 @@ class Watch:
         name = str(getattr(called, "__name__", ""))
         owner = getattr(called, "__self__", None)
         runs = isinstance(owner, pl._plr.PyLazyFrame) and name.startswith(_RUNNING) and name != "collect_schema"
-        if runs or (name.startswith("collect_all") and getattr(owner, "__name__", "").endswith("polars_runtime")):
+        if runs or any(called is one for one in _ALL):
             message = "a projection that is declared exact may not collect: what is taken out of a frame is in no plan, and is not checked"
-            raise InvalidProjectionError(message, f"leave out {name}(), join the lazy frame instead; or declare level=\"fixed\".")
+            raise InvalidProjectionError(message, f'leave out {name}(), join the lazy frame instead; or declare level="fixed".')

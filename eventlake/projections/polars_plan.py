@@ -6,13 +6,13 @@ Polars shows its plans to other engines through a node visitor, which is no publ
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from eventlake.exactness.polars_nodes import UNKNOWN, Expression, Named, Step
-from eventlake.exactness.rows import Type
+from eventlake.exactness.rows import Type, is_float
 
 _FLOATS = {"Float16": "FLOAT", "Float32": "FLOAT", "Float64": "DOUBLE"}
 _OPERATORS = {"Plus": "+", "Minus": "-", "Multiply": "*", "Divide": "/", "TrueDivide": "/", "FloorDivide": "//", "Modulus": "%"} | {
@@ -166,8 +166,9 @@ class _Reader:
 
     def expression(self, number: int) -> Expression:
         try:
-            kind = type_of(self._at.get_dtype(number))
+            # Seen first: of some expressions that are not shown the type cannot be asked for without harm to the visitor.
             node = self._at.view_expression(number)
+            kind = type_of(self._at.get_dtype(number))
         except _BROKEN as error:
             return Expression(UNKNOWN, _reason(error), _NOTHING)
         name = type(node).__name__
@@ -237,26 +238,43 @@ def _facts(what: Any) -> tuple[str, ...]:
     return tuple(f"{name}={getattr(what, name)!r}" for name in dir(what) if not name.startswith("_") and not callable(getattr(what, name)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Identity:
-    """Where the values of a frame stand in memory: two frames of one identity are one frame.
+    """Whose values a frame has: those that stand in the same place in memory, or are the same, are one frame's.
 
     Attributes:
+        frame: The frame.
+        arrow: The same as Arrow; keeps the buffers where they are, because what is freed may be another frame's next.
         addresses: Of every chunk's buffers.
-        kept: Keeps them there: what is freed may be another frame's next.
     """
 
+    frame: pl.DataFrame
+    arrow: Any
     addresses: tuple[Any, ...]
-    kept: Any = field(compare=False, repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Identity):
+            return NotImplemented
+        if self.addresses == other.addresses:
+            return True
+        # Of floats two can be equal and not the same.
+        return not any(map(_has_floats, self.frame.dtypes)) and self.frame.schema == other.frame.schema and self.frame.equals(other.frame)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _has_floats(dtype: pl.DataType) -> bool:
+    return is_float(type_of(dtype))
 
 
 def _identity(frame: Any) -> Any:
     table = pl.DataFrame._from_pydf(frame)
-    if any(dtype == pl.Object for dtype in table.dtypes):
-        return object()
-    arrow = table.to_arrow(compat_level=pl.CompatLevel.newest())
+    try:
+        arrow = table.to_arrow(compat_level=pl.CompatLevel.newest())
+    except (ValueError, TypeError, *_BROKEN):
+        return object()  # a type that Arrow does not have, and that is in no frame of ours
     chunks = [chunk for column in arrow.columns for chunk in column.chunks if len(chunk)]
-    return _Identity(tuple((len(one), one.offset, *map(_address, one.buffers())) for one in chunks), arrow)
+    return _Identity(table, arrow, tuple((len(one), one.offset, *map(_address, one.buffers())) for one in chunks))
 
 
 def _address(buffer: Any) -> int:
