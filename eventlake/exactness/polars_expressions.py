@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from eventlake.exactness import polars_functions as known
-from eventlake.exactness.polars_nodes import UNKNOWN, Expression, Named, names_in, strange
+from eventlake.exactness.polars_nodes import UNKNOWN, Expression, Named, names_in, strange, within
 from eventlake.exactness.refusals import TIES, Refusal
 from eventlake.exactness.rows import Rows, is_float
 
@@ -62,9 +62,15 @@ class Context:
                 found |= self.places(one.children)
         return found
 
-    def is_total(self, orders: Iterable[Expression], read: Iterable[str]) -> bool:
-        """Whether rows of a group that are equal by ``orders`` are one row, or the same in the columns ``read``."""
-        return self.rows.are_told_by(self.places(orders) | self.by, {self.names.index(name) for name in read if name in self.names})
+    def is_total(self, orders: Iterable[Expression], what: Expression | None = None) -> bool:
+        """Whether rows of a group that are equal by ``orders`` are one row, or give ``what`` the same value; None for the whole row."""
+        # What depends on where a row stands is not the same for rows that have the same values.
+        placed = what is None or any(one.name in known.POSITIONAL or one.kind == "explode" for one in within(what))
+        read = self.names if what is None or placed else names_in(what)
+        chosen = self.places(orders) | self.by
+        if placed and what is not None:
+            return self.rows.tells_apart(chosen)
+        return self.rows.are_told_by(chosen, {self.names.index(name) for name in read if name in self.names})
 
 
 class Checker:
@@ -163,7 +169,9 @@ class Checker:
             return Value(ALIGNED, (*value.rows, condition))
         if value.state == ONE and by.state in {ONE, ALIGNED}:
             return Value(ALIGNED, (*by.rows, condition))
-        return self.refuse("filter()", "a condition that does not belong to the rows of the values", "", "filter() before sort_by() or unique()")
+        return self.refuse(
+            "filter()", "a condition that does not belong to the rows of the values", "", "filter() before sort_by() or unique()"
+        )
 
     # Order
 
@@ -186,7 +194,7 @@ class Checker:
     def _total(self, name: str, what: Expression, orders: Sequence[Expression], context: Context) -> None:
         if any(is_float(order.type) for order in orders):
             self.refuse(name, "by a float", _ZEROS, f"{name} of an exact value")
-        elif not context.is_total([_bare(order) for order in orders], names_in(what)):
+        elif not context.is_total([_bare(order) for order in orders], what):
             why = f"by what two rows can have in common: {TIES}"
             self.refuse(name, why, "two rows of one time, 1 and 2: either of them", 'a key besides: sort_by("time", "sequence")')
 
@@ -207,7 +215,9 @@ class Checker:
 
     def _placed(self, name: str, value: Value, context: Context) -> Value:
         if not self._in_order(value, context):
-            self.refuse(name, f"in no total order: {TIES}", "two rows, 1 and 2: either of them first", 'sort("sequence") or sort_by("sequence")')
+            self.refuse(
+                name, f"in no total order: {TIES}", "two rows, 1 and 2: either of them first", 'sort("sequence") or sort_by("sequence")'
+            )
         return Value(SEQUENCE)
 
     # Several rows
@@ -256,7 +266,7 @@ class Checker:
         by = frozenset(context.places(partitions))
         if order is not None:
             self.keys("over()", [("", order)], context)
-            ordered = replace(context, by=by).is_total([order], context.names)
+            ordered = replace(context, by=by).is_total([order])
         value = self.value(inside, replace(context, by=by, ordered=ordered, grouped=True))
         if one.options[0] != "groups_to_rows" or value.state not in {ONE, ALIGNED} or value.rows:
             return self.refuse("over()", "values that do not belong to the rows of the window", "", "one value a window, or one a row")
@@ -324,8 +334,10 @@ class Checker:
         return value
 
     def _loose(self, one: Expression, context: Context) -> Value:
-        self.value(one.children[0], context)
-        if is_float(one.children[0].type) and one.name != "drop_nulls":
+        value = self.value(one.children[0], context)
+        if one.name == "drop_nulls":
+            return Value(SEQUENCE if self._in_order(value, context) else BAG)
+        if is_float(one.children[0].type):
             self._of_floats(one.name)
         if any(rest.kind != "literal" for rest in one.children[1:]):
             self.refuse(f"{one.name}()", "a number of rows that is computed", "", "a number")

@@ -77,7 +77,9 @@ _ROOT = "sqrt() of an expression over sums of x and of x * x, and count(), of an
 _TOLD = {
     **dict.fromkeys(
         ("mean", "ewm.mean", "rolling.mean", "list.mean"),
-        Refusal("", _ADDING + "; of integers and decimals the engines divide differently", "the mean of 0.1, 0.2, 0.3 in two orders", _MEAN),
+        Refusal(
+            "", _ADDING + "; of integers and decimals the engines divide differently", "the mean of 0.1, 0.2, 0.3 in two orders", _MEAN
+        ),
     ),
     **dict.fromkeys(
         ("std", "var", "skew", "kurtosis", "corr", "cov", "entropy", "product", "list.std", "list.var", "dot"),
@@ -88,15 +90,20 @@ _TOLD = {
     ),
     "value_counts": Refusal("", "in the order of a hash table", "a and b, once each", "group_by(…).agg(pl.len())"),
     **dict.fromkeys(
-        ("sample", "shuffle", "list.sample"), Refusal("", _CHANGING, "", "a filter on a hash of the key made with polars-hash before the build")
+        ("sample", "shuffle", "list.sample"),
+        Refusal("", _CHANGING, "", "a filter on a hash of the key made with polars-hash before the build"),
     ),
     **dict.fromkeys(("hash", "hash_rows"), Refusal("", "the engine's hash changes with its version", "", "the value itself")),
-    **dict.fromkeys(("log", "log1p", "exp", "pow", "cbrt", "sin", "cos", "tan"), Refusal("", _MATHS, "", "x * x for a square; else it after the dataset was read")),
+    **dict.fromkeys(
+        ("log", "log1p", "exp", "pow", "cbrt", "sin", "cos", "tan"),
+        Refusal("", _MATHS, "", "x * x for a square; else it after the dataset was read"),
+    ),
     "approx_n_unique": Refusal("", "an approximation", "", "n_unique()"),
     **dict.fromkeys(("arg_max", "arg_min", "arg_unique", "arg_sort"), Refusal("", f"a place among rows: {TIES}", "a and a", "max_by(…)")),
     "list.set_operation": Refusal("", "in the order of a hash table", "", "unique().sort() over exploded rows"),
     "set_sorted": Refusal("", "a claim about the rows that nobody checks", "", "sort()"),
     "hint_sorted": Refusal("", "a claim about the rows that nobody checks", "", "sort()"),
+    **dict.fromkeys(("sum_horizontal", "mean_horizontal"), Refusal("", "what does not fit wraps around, or is a float", "", "a + b")),
     "interpolate": Refusal("", "it computes a float between rows", "", "forward_fill() over a total order"),
 }
 

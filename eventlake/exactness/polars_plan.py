@@ -152,7 +152,7 @@ class Analysis:
     def _sort(self, step: Step) -> Table:
         below = self.table(step.inputs[0])
         self.checker.keys("sort()", step.outputs, below.context())
-        total = below.context().is_total([one for _, one in step.outputs], below.names)
+        total = below.context().is_total([one for _, one in step.outputs])
         return Table(step.names, below.rows, ordered=total)
 
     def _slice(self, step: Step) -> Table:
@@ -184,7 +184,9 @@ class Analysis:
         for _, one in step.others:
             value = self.checker.value(one, inside)
             if value.state != ONE:
-                self.checker.refuse("agg()", f"a list of a group's rows in no order: {TIES}", "[1, 2] and [2, 1]", 'implode() after sort_by("sequence")')
+                self.checker.refuse(
+                    "agg()", f"a list of a group's rows in no order: {TIES}", "[1, 2] and [2, 1]", 'implode() after sort_by("sequence")'
+                )
         count = len(step.outputs)
         columns = [*(below.place(one) for _, one in step.outputs), *([None] * len(step.others))]
         return Table(step.names, below.rows.taken(columns, step.types).added([], [range(count)]))
@@ -207,6 +209,10 @@ class Analysis:
             by_left, by_right = step.options[3:5]
             on_right += [right.names.index(name) for name in by_right]
             self._check_asof(left, right, by_left, by_right, on_right)
+            for below, on in zip(step.inputs, (step.outputs, step.others), strict=True):
+                if not _is_sorted(below, on[0][1]):
+                    why = "rows that are not sorted by the column that is looked up in, right before: Polars takes them as they come"
+                    self.checker.refuse("join_asof()", why, "10:00 after 11:00", 'sort("time") on both sides')
         left_once, right_once = left.rows.tells_apart(on_left), right.rows.tells_apart(on_right)
         outer_left, outer_right = kind in {"Left", "AsOf"}, kind == "Right"
         if kind == "AsOf":
@@ -240,6 +246,20 @@ def _anded(condition: Expression) -> list[Expression]:
     if condition.kind == "binary" and condition.name in {"and", "&"}:
         return [part for child in condition.children for part in _anded(child)]
     return [condition]
+
+
+def _is_sorted(step: Step, on: Expression) -> bool:
+    """Whether rows come sorted by a column, ascending."""
+    if on.kind != "column":
+        return False
+    if step.kind == "sort":
+        first = step.outputs[0][1]
+        return first.kind == "column" and first.name == on.name and not step.options[0]
+    if step.kind not in {"filter", "select", "with_columns", "project", "cache"}:
+        return False
+    made = dict(step.outputs) if step.kind in {"select", "with_columns"} else {}
+    one = made.get(on.name, on)
+    return _is_sorted(step.inputs[0], one)
 
 
 def _gone(step: Step) -> tuple[set[str], set[str]]:

@@ -39,6 +39,16 @@ _FAMILIES = {"StringFunction": "str.", "ListFunction": "list.", "ArrayFunction":
     "RollingFunction": "rolling.",
     "RollingFunctionBy": "rolling.",
 }
+_FIELDS = {
+    "Cast": ("expr",),
+    "Explode": ("expr",),
+    "Filter": ("input", "by"),
+    "Gather": ("expr", "idx"),
+    "Slice": ("input", "offset", "length"),
+    "Sort": ("expr",),
+    "Ternary": ("predicate", "truthy", "falsy"),
+}
+"""Expressions that are what they are over."""
 _BROKEN = (NotImplementedError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 _NOTHING: Type = {"id": UNKNOWN}
 
@@ -53,7 +63,7 @@ def read(frame: pl.LazyFrame) -> Step:
     return _Reader(traverser).step(traverser.get_node())
 
 
-def type_of(dtype: pl.DataType | type[pl.DataType]) -> Type:
+def type_of(dtype: Any) -> Type:
     """A Polars type as the allow-list's."""
     name = str(dtype.base_type())
     kind: dict[str, Any] = {"id": _FLOATS.get(name, name)}
@@ -90,7 +100,13 @@ class _Reader:
     # Steps
 
     def _Scan(self, node: Any, names: Any, types: Any) -> Step:  # noqa: N802 - named like Polars' node
-        options = (tuple(map(str, node.paths)), repr(node.scan_type), *_facts(node.file_options), repr(node.hive_parts), node.predicate is None)
+        options = (
+            tuple(map(str, node.paths)),
+            repr(node.scan_type),
+            *_facts(node.file_options),
+            repr(node.hive_parts),
+            node.predicate is None,
+        )
         return Step("scan", names, types, options=options)
 
     def _DataFrameScan(self, node: Any, names: Any, types: Any) -> Step:  # noqa: N802
@@ -115,7 +131,7 @@ class _Reader:
         below = (self.step(node.input),)
         if node.slice is not None:
             return Step(UNKNOWN, names, types, below, options=("sort with a slice",))
-        return Step("sort", names, types, below, self._named(node.by_column, node.input), options=(repr(node.sort_options),))
+        return Step("sort", names, types, below, self._named(node.by_column, node.input), options=(bool(node.sort_options[2][0]),))
 
     def _Slice(self, node: Any, names: Any, types: Any) -> Step:  # noqa: N802
         return Step("slice", names, types, (self.step(node.input),), options=(node.offset, node.len))
@@ -172,42 +188,43 @@ class _Reader:
         except _BROKEN as error:
             return Expression(UNKNOWN, _reason(error), _NOTHING)
         name = type(node).__name__
-        for fields, made, called in (
-            (("expr",), "Alias", ""),
-            (("expr",), "Cast", "cast"),
-            (("predicate", "truthy", "falsy"), "Ternary", "when"),
-            (("input", "by"), "Filter", "filter"),
-            (("expr",), "Explode", "explode"),
-            (("input", "offset", "length"), "Slice", "slice"),
-            (("expr", "idx"), "Gather", "gather"),
-            (("expr",), "Sort", "sort"),
-        ):
-            if name == made:
-                children = self._all(getattr(node, one) for one in fields)
-                return children[0] if name == "Alias" else Expression(name.casefold(), called, kind, children)
-        if name == "Column":
-            return Expression("column", node.name, kind)
-        if name == "Literal":
-            series = isinstance(node.value, pl._plr.PySeries)
-            value = tuple(pl.Series._from_pyseries(node.value)) if series else node.value
-            return Expression("literal", "series" if series else "", kind, options=(tuple(value) if isinstance(value, list) else value,))
-        if name == "Len":
-            return Expression("len", "len", kind)
-        if name == "BinaryExpr":
-            operator = str(node.op).rpartition(".")[2]
-            return Expression("binary", _OPERATORS.get(operator, _snake(operator)), kind, self._all((node.left, node.right)))
-        if name == "Agg":
-            return Expression("aggregate", node.name, kind, self._all(node.arguments), (node.options,))
-        if name == "Function":
-            called, *options = node.function_data
-            return Expression("function", _called(called, options), kind, self._all(node.input), tuple(map(_plain, options)))
-        if name == "SortBy":
-            return Expression("sort_by", "sort_by", kind, self._all((node.expr, *node.by)))
-        if name == "Window":
-            return self._window(node, kind)
-        return Expression(UNKNOWN, _snake(name), kind)
+        if name == "Alias":
+            return self.expression(node.expr)
+        if name in _FIELDS:
+            return Expression(_snake(name), _snake(name), kind, self._all(getattr(node, one) for one in _FIELDS[name]))
+        rule = getattr(self, f"_of_{_snake(name)}", None)
+        made: Expression = Expression(UNKNOWN, _snake(name), kind) if rule is None else rule(node, kind)
+        return made
 
-    def _window(self, node: Any, kind: Type) -> Expression:
+    @staticmethod
+    def _of_column(node: Any, kind: Type) -> Expression:
+        return Expression("column", node.name, kind)
+
+    @staticmethod
+    def _of_len(_: Any, kind: Type) -> Expression:
+        return Expression("len", "len", kind)
+
+    @staticmethod
+    def _of_literal(node: Any, kind: Type) -> Expression:
+        value, series = node.value, isinstance(node.value, pl._plr.PySeries)
+        plain = tuple(pl.Series._from_pyseries(value)) if series else tuple(value) if isinstance(value, list) else value
+        return Expression("literal", "series" if series else "", kind, options=(plain,))
+
+    def _of_binary_expr(self, node: Any, kind: Type) -> Expression:
+        operator = str(node.op).rpartition(".")[2]
+        return Expression("binary", _OPERATORS.get(operator, _snake(operator)), kind, self._all((node.left, node.right)))
+
+    def _of_agg(self, node: Any, kind: Type) -> Expression:
+        return Expression("aggregate", node.name, kind, self._all(node.arguments), (node.options,))
+
+    def _of_function(self, node: Any, kind: Type) -> Expression:
+        called, *options = node.function_data
+        return Expression("function", _called(called, options), kind, self._all(node.input), tuple(map(_plain, options)))
+
+    def _of_sort_by(self, node: Any, kind: Type) -> Expression:
+        return Expression("sort_by", "sort_by", kind, self._all((node.expr, *node.by)))
+
+    def _of_window(self, node: Any, kind: Type) -> Expression:
         ordered = node.order_by is not None
         children = (node.function, *((node.order_by,) if ordered else ()), *node.partition_by)
         mapping = getattr(node.options, "kind", None)
@@ -282,6 +299,10 @@ def _address(buffer: Any) -> int:
 
 
 def _reason(error: BaseException) -> str:
-    words = {"anonymousfunction": "map_batches(), map_elements()", "opaque python mapfunction": "map_batches()", "row_encode": "over(order_by=[…])"}
+    words = {
+        "anonymousfunction": "map_batches(), map_elements()",
+        "opaque python mapfunction": "map_batches()",
+        "row_encode": "over(order_by=[…])",
+    }
     text = str(error).strip().partition("\n")[0]
     return words.get(text, text or type(error).__name__)

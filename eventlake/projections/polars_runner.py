@@ -105,6 +105,11 @@ class _ScanOnly(Snapshot):
         with self.watch.paused():
             return super().read(read)
 
+    def types(self) -> dict[str, int]:
+        """See ``Snapshot.types``."""
+        with self.watch.paused():
+            return super().types()
+
     def _events(self, *, raw: bool) -> pl.LazyFrame:
         return self.handed(super()._events(raw=raw), EVENT_KEYS)
 

@@ -13,7 +13,9 @@ from eventlake.projections.definition import Projection
 from eventlake.projections.rows import Ran
 
 
-def run(projection: Projection, history: PinnedHistory, spine: pa.Table | None, under: Circumstances = USUAL, *, exact: bool = False) -> Ran:
+def run(
+    projection: Projection, history: PinnedHistory, spine: pa.Table | None, under: Circumstances = USUAL, *, exact: bool = False
+) -> Ran:
     """What the projection's engine makes of it.
 
     Args:

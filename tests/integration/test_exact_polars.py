@@ -66,27 +66,50 @@ def newest(snapshot, name="pay"):
 
 EXACT = {
     "sums, counts and extremes per subject": (
-        lambda s: pay(s).group_by("subject").agg(
-            pl.col("amount").sum(), TOTAL.alias("t"), pl.len(), pl.col("x").count(), pl.col("n").min(), (pl.col("n") > 1).sum().alias("many"),
-            pl.col("n").n_unique().alias("u"), pl.col("n").median().alias("m"), pl.col("n").quantile(0.9, "lower").alias("q"),
-            (pl.col("n") > 0).any().alias("any"), pl.col("x").null_count().alias("nulls"),
+        lambda s: (
+            pay(s)
+            .group_by("subject")
+            .agg(
+                pl.col("amount").sum(),
+                TOTAL.alias("t"),
+                pl.len(),
+                pl.col("x").count(),
+                pl.col("n").min(),
+                (pl.col("n") > 1).sum().alias("many"),
+                pl.col("n").n_unique().alias("u"),
+                pl.col("n").median().alias("m"),
+                pl.col("n").quantile(0.9, "lower").alias("q"),
+                (pl.col("n") > 0).any().alias("any"),
+                pl.col("x").null_count().alias("nulls"),
+            )
         ),
         ["subject"],
     ),
     "the last by sequence": (
-        lambda s: pay(s).group_by("subject").agg(
-            pl.col("amount").sort_by("sequence").last(), pl.col("x").sort_by("time", "sequence").first(), pl.col("n").max_by("sequence")
+        lambda s: (
+            pay(s)
+            .group_by("subject")
+            .agg(
+                pl.col("amount").sort_by("sequence").last(), pl.col("x").sort_by("time", "sequence").first(), pl.col("n").max_by("sequence")
+            )
         ),
         ["subject"],
     ),
     "the first of those that a condition leaves": (
-        lambda s: pay(s).group_by("subject").agg(
-            pl.col("amount").filter(pl.col("n") > 0).sort_by(pl.col("sequence").filter(pl.col("n") > 0)).first()
+        lambda s: (
+            pay(s)
+            .group_by("subject")
+            .agg(pl.col("amount").filter(pl.col("n") > 0).sort_by(pl.col("sequence").filter(pl.col("n") > 0)).first())
         ),
         ["subject"],
     ),
     "first and lists of sorted rows": (
-        lambda s: pay(s).sort("time", "sequence").group_by("subject").agg(pl.col("x").first(), pl.col("n").alias("l"), pl.col("n").head(2).alias("h")),
+        lambda s: (
+            pay(s)
+            .sort("time", "sequence")
+            .group_by("subject")
+            .agg(pl.col("x").first(), pl.col("n").alias("l"), pl.col("n").head(2).alias("h"))
+        ),
         ["subject"],
     ),
     "distinct values, sorted": (
@@ -105,7 +128,9 @@ EXACT = {
         ["sequence"],
     ),
     "running values of sorted rows": (
-        lambda s: pay(s).sort("sequence").with_columns(pl.col("amount").cum_sum(), pl.col("n").diff().alias("d"), pl.col("x").forward_fill()),
+        lambda s: (
+            pay(s).sort("sequence").with_columns(pl.col("amount").cum_sum(), pl.col("n").diff().alias("d"), pl.col("x").forward_fill())
+        ),
         ["sequence"],
     ),
     "rows by their number": (lambda s: pay(s).sort("time", "sequence").with_row_index("k").select("k", "n"), ["k"]),
@@ -117,31 +142,55 @@ EXACT = {
         ["sequence"],
     ),
     "a fan-out with the whole key": (
-        lambda s: pay(s).join(s.table("due"), on="subject").group_by("subject").agg(pl.col("n").sort_by("sequence", "sequence_right").first()),
+        lambda s: (
+            pay(s).join(s.table("due"), on="subject").group_by("subject").agg(pl.col("n").sort_by("sequence", "sequence_right").first())
+        ),
         ["subject"],
     ),
     "a join to one row a key keeps the other side's key": (
-        lambda s: pay(s).join(s.table("due").group_by("subject").agg(pl.col("amount").sum().alias("all")), on="subject", how="left")
-        .sort("sequence").with_columns(pl.col("all").cum_sum()),
+        lambda s: (
+            pay(s)
+            .join(s.table("due").group_by("subject").agg(pl.col("amount").sum().alias("all")), on="subject", how="left")
+            .sort("sequence")
+            .with_columns(pl.col("all").cum_sum())
+        ),
         ["sequence"],
     ),
     "who never paid": (lambda s: s.table("due").join(pay(s), on=["subject", "sequence"], how="anti").select("sequence"), ["sequence"]),
-    "corrections, and events of one subject": (lambda s: pay(s, corrections="latest", where=pl.col("n") >= 0).filter(pl.col("subject") == "/loan/1"), ["sequence"]),
+    "corrections, and events of one subject": (
+        lambda s: pay(s, corrections="latest", where=pl.col("n") >= 0).filter(pl.col("subject") == "/loan/1"),
+        ["sequence"],
+    ),
     "known at an instant": (lambda s: pay(s, known_at="2100-01-01T00:00:00Z").select("sequence", "n"), ["sequence"]),
     "JSON as text": (
         lambda s: s.scan(types="pay").select("sequence", pl.col("data").str.json_path_match("$.n").cast(pl.Int64).alias("n")),
         ["sequence"],
     ),
     "a mean and a deviation of exact sums": (
-        lambda s: pay(s).group_by("subject").agg(WIDE.sum().alias("s"), (WIDE * WIDE).sum().alias("q"), pl.col("n").count().alias("c")).select(
-            "subject",
-            (pl.col("s").cast(pl.Float64) / pl.col("c")).alias("mean"),
-            (pl.col("q").cast(pl.Float64) / pl.col("c") - (pl.col("s").cast(pl.Float64) / pl.col("c")) * (pl.col("s").cast(pl.Float64) / pl.col("c"))).abs().sqrt().alias("sd"),
+        lambda s: (
+            pay(s)
+            .group_by("subject")
+            .agg(WIDE.sum().alias("s"), (WIDE * WIDE).sum().alias("q"), pl.col("n").count().alias("c"))
+            .select(
+                "subject",
+                (pl.col("s").cast(pl.Float64) / pl.col("c")).alias("mean"),
+                (
+                    pl.col("q").cast(pl.Float64) / pl.col("c")
+                    - (pl.col("s").cast(pl.Float64) / pl.col("c")) * (pl.col("s").cast(pl.Float64) / pl.col("c"))
+                )
+                .abs()
+                .sqrt()
+                .alias("sd"),
+            )
         ),
         ["subject"],
     ),
     "a float handed on": (
-        lambda s: pay(s).filter(pl.col("x") > 0.5).select("sequence", "x", (pl.col("x") * 2 + 1).alias("y"), pl.struct("x").alias("s"), pl.coalesce("x", 0.0).alias("c")),
+        lambda s: (
+            pay(s)
+            .filter(pl.col("x") > 0.5)
+            .select("sequence", "x", (pl.col("x") * 2 + 1).alias("y"), pl.struct("x").alias("s"), pl.coalesce("x", 0.0).alias("c"))
+        ),
         ["sequence"],
     ),
     "dates, text, lists and conditions": (
@@ -159,7 +208,10 @@ EXACT = {
     "two types beneath each other": (lambda s: pl.concat([pay(s), s.table("due")]).select("sequence", "n"), ["sequence"]),
     "one row": (lambda s: pay(s).select(TOTAL.alias("s"), pl.len().alias("c")).head(1), ["c"]),
     "rows of the greatest value": (lambda s: pay(s).filter(pl.col("sequence") == pl.col("sequence").max().over("subject")), ["sequence"]),
-    "renamed, dropped, cached": (lambda s: pay(s).rename({"n": "m"}).drop("x").cache().with_columns(k=pl.col("sequence")).sort("k").head(3), ["k"]),
+    "renamed, dropped, cached": (
+        lambda s: pay(s).rename({"n": "m"}).drop("x").cache().with_columns(k=pl.col("sequence")).sort("k").head(3),
+        ["k"],
+    ),
     "SQL over frames": (lambda s: pay(s).sql("SELECT subject, max(n) AS m FROM self GROUP BY subject"), ["subject"]),
 }
 
@@ -273,7 +325,11 @@ INEXACT = [
     (over(lambda f: f.join(f, on="subject").sort("sequence").head(3)), r"head\(\), tail\(\), slice\(\)", "sequence"),
     (over(lambda f: f.top_k(3, by="n")), r"head\(\), tail\(\), slice\(\)", "sequence"),
     (over(lambda f: f.unique("subject")), r"unique\(\): which row of several is kept", 'keep="first"'),
-    (over(lambda f: f.unique("subject", keep="first", maintain_order=True)), r"unique\(\): which row of several is kept", 'sort("sequence")'),
+    (
+        over(lambda f: f.unique("subject", keep="first", maintain_order=True)),
+        r"unique\(\): which row of several is kept",
+        'sort("sequence")',
+    ),
     (over(lambda f: f.select("x").unique()), r"unique\(\): by a float", "Decimal"),
     (over(lambda f: f.sort("time").group_by("subject").agg(N.first())), r"first\(\): in no total order", "sequence"),
     (over(lambda f: f.with_row_index()), r"with_row_index\(\)", "sequence"),
@@ -286,7 +342,22 @@ INEXACT = [
     (over(lambda f: f.sort("time").group_by_dynamic("time", every="1d").agg(pl.len())), "group_by_dynamic", ""),
     (over(lambda f: f.sort("time").rolling("time", period="1d").agg(pl.len())), "rolling", ""),
     (over(lambda f: f.join(f.select("x", "n"), on="x")), r"join\(\): by a float", "Decimal"),
-    (over(lambda f: f.sort("time").join_asof(f.sort("time"), on="time", by="subject")), r"join_asof\(\): the right side may have several", "group_by"),
+    (
+        over(lambda f: f.sort("time").join_asof(f.sort("time"), on="time", by="subject")),
+        r"join_asof\(\): the right side may have several",
+        "group_by",
+    ),
+    (
+        over(lambda f: f.join_asof(f.group_by("subject", "time").agg(N.max_by("sequence")), on="time", by="subject")),
+        r"join_asof\(\): rows that are not sorted",
+        "sort",
+    ),
+    (
+        over(lambda f: f.sort("sequence").select(N.cum_count().sort_by("n").first())),
+        r"sort_by\(\): by what two rows can have in common",
+        "",
+    ),
+    (grouped(N.rank("dense").over("subject").max()), r"over\(\): a window inside of a group", "step before"),
     (over(lambda f: f.join(pl.LazyFrame({"n": [1]}), on="n")), "a DataFrame: a frame from elsewhere", "spine"),
     (over(lambda f: pl.concat([f.select("n"), pl.LazyFrame({"n": [1]})])), "a DataFrame: a frame from elsewhere", "spine"),
     (lambda _: pl.select(a=1).lazy(), r"may not collect", "collect"),
@@ -312,8 +383,12 @@ def test_what_is_not_exact_is_refused_with_what_to_write_instead(lake, function,
 def test_files_of_others_are_refused(lake, tmp_path):
     pl.DataFrame({"n": [1]}).write_parquet(tmp_path / "n.parquet")
     pl.DataFrame({"n": [1]}).write_csv(tmp_path / "n.csv")
-    for other in (pl.scan_parquet(tmp_path / "n.parquet"), pl.scan_csv(tmp_path / "n.csv"), pl.defer(lambda: pl.DataFrame({"n": [1]}), schema={"n": pl.Int64})):
-        with pytest.raises(InvalidProjectionError, match="a scan: of files that are not the history's|python_scan"):
+    for other in (
+        pl.scan_parquet(tmp_path / "n.parquet"),
+        pl.scan_csv(tmp_path / "n.csv"),
+        pl.defer(lambda: pl.DataFrame({"n": [1]}), schema={"n": pl.Int64}),
+    ):
+        with pytest.raises(InvalidProjectionError, match=r"a scan: of files that are not the history's|python_scan"):
             lake.build(made(lambda s, other=other: pay(s).join(other, on="n"), ["sequence"]))
 
 
@@ -340,7 +415,7 @@ def test_of_another_polars_nothing_is_proven(lake, monkeypatch):
 
 
 def test_what_is_not_declared_exact_is_not_looked_at(lake):
-    function = over(lambda f: f.collect().lazy().with_columns(r=pl.lit(random.random())))  # noqa: S311 - not for secrets
+    function = over(lambda f: f.collect().lazy().with_columns(r=pl.lit(random.random())))
     for level in ("fixed", "unproven"):
         assert lake.build(made(function, ["sequence"], level)).manifest.recipe.check == "declared, unchecked"
 
