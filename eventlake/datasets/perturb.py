@@ -49,7 +49,7 @@ def check_perturbed(projection: Projection, types: Types, history: PinnedHistory
     message = f"dataset {projection.name} is another one under other circumstances; what changes it: {cause}\n" + "\n".join(
         _told(projection, rows, again)
     )
-    hint = 'nothing was published. Declare level = "exact" to be told where a SQL query depends on order, or level = "unproven".'
+    hint = 'nothing was published. Declare level = "exact" to be told where a projection depends on order, or level = "unproven".'
     raise NotIdenticalError(message, hint, expected=expected, found=content_hash(again))
 
 
