@@ -68,6 +68,7 @@ class Watch:
     def __init__(self) -> None:
         self._before: Any = None
         self._on = False
+        self._found: InvalidProjectionError | None = None
 
     def __enter__(self) -> None:
         self._before, self._on = sys.getprofile(), True
@@ -76,6 +77,9 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._on = False
         sys.setprofile(self._before)
+        if self._found is not None:
+            # Also where the function made nothing of it.
+            raise self._found
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -97,4 +101,5 @@ class Watch:
         runs = isinstance(owner, pl._plr.PyLazyFrame) and name.startswith(_RUNNING) and name != "collect_schema"
         if runs or any(called is one for one in _ALL):
             message = "a projection that is declared exact may not collect: what is taken out of a frame is in no plan, and is not checked"
-            raise InvalidProjectionError(message, f'leave out {name}(), join the lazy frame instead; or declare level="fixed".')
+            self._found = InvalidProjectionError(message, f'leave out {name}(), join the lazy frame instead; or declare level="fixed".')
+            raise self._found

@@ -1,5 +1,6 @@
 """Which Python projections are accepted as exact, and which are refused with what to write instead."""
 
+import contextlib
 import random
 
 import polars as pl
@@ -378,6 +379,17 @@ def test_what_is_not_exact_is_refused_with_what_to_write_instead(lake, function,
         lake.build(made(function, ["sequence"]))
     assert instead in f"{caught.value.message} {caught.value.hint}"
     assert 'level="fixed"' in caught.value.hint
+
+
+def test_collecting_is_refused_though_the_function_goes_on(lake):
+    def stubborn(snapshot):
+        frame = pay(snapshot)
+        with contextlib.suppress(Exception):
+            frame.collect()
+        return frame.with_columns(r=pl.lit(frame.select(X.sum()).collect().item()))
+
+    with pytest.raises(InvalidProjectionError, match="may not collect"):
+        lake.build(made(stubborn, ["sequence"]))
 
 
 def test_files_of_others_are_refused(lake, tmp_path):
