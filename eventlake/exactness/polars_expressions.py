@@ -235,7 +235,7 @@ class Checker:
             self.refusals.append(known.refused(name))
         elif is_float(what.type):
             self._of_floats(name)
-        elif name == "sum" and what.type["id"] not in _NARROW:
+        elif name == "sum" and what.type["id"] not in _NARROW | {UNKNOWN}:
             self._wraps("sum", what)
         elif name == "quantile" and not _INTERPOLATIONS & set(one.options):
             self.refuse("quantile()", "between two values by a float", "", 'interpolation="nearest", "lower" or "higher"')

@@ -91,7 +91,7 @@ _TOLD = {
     "value_counts": Refusal("", "in the order of a hash table", "a and b, once each", "group_by(…).agg(pl.len())"),
     **dict.fromkeys(
         ("sample", "shuffle", "list.sample"),
-        Refusal("", _CHANGING, "", "a filter on a hash of the key made with polars-hash before the build"),
+        Refusal("", _CHANGING, "", "a filter by the key itself, such as sequence % 10 < 8"),
     ),
     **dict.fromkeys(("hash", "hash_rows"), Refusal("", "the engine's hash changes with its version", "", "the value itself")),
     **dict.fromkeys(

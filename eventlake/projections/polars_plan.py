@@ -305,4 +305,6 @@ def _reason(error: BaseException) -> str:
         "row_encode": "over(order_by=[…])",
     }
     text = str(error).strip().partition("\n")[0]
+    if text.startswith("apply inside GroupBy"):
+        return "map_groups()"
     return words.get(text, text or type(error).__name__)
