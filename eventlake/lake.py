@@ -19,15 +19,17 @@ from eventlake.core.delivery import Position
 from eventlake.core.expectation import Expectation
 from eventlake.core.instants import format_instant
 from eventlake.core.proofs import ConsistencyProof, InclusionProof
+from eventlake.datasets import tags
 from eventlake.datasets.archive import open_archive
-from eventlake.datasets.build import build
+from eventlake.datasets.build import PERTURB, Order, build
 from eventlake.datasets.catalogue import find, folders
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.definition import Definition
 from eventlake.datasets.lock import check_buildable, pinned_by
 from eventlake.datasets.reproduce import Reproduction, reproduce
+from eventlake.datasets.retention import prune
 from eventlake.datasets.verify import verify_lake
-from eventlake.errors import EventlakeError, InvalidEventsError
+from eventlake.errors import EventlakeError, InvalidEventsError, InvalidInputError
 from eventlake.history.follow import follow
 from eventlake.history.infer import infer_schema
 from eventlake.history.proofs import prove_consistency, prove_inclusion
@@ -351,7 +353,8 @@ class Lake:
         engine: str | None = None,
         parameters: Mapping[str, Parameter] | None = None,
         locked: bool = False,
-        perturb: bool = False,
+        check: str | None = None,
+        force: bool = False,
     ) -> Dataset:
         """Makes a dataset from a projection at a pinned history and publishes it, whole or not at all.
 
@@ -361,15 +364,18 @@ class Lake:
             spine: Rows to look features up for, as a Polars, pandas or Arrow table; archived with the dataset.
             engine: ``duckdb`` or ``polars``; None for the projection's own.
             parameters: Values for declared parameters.
-            perturb: Build once more under other threads, memory limit and order of rows, and publish only if the rows are the same.
             locked: Build a definition at the checkpoint its ``dataset.lock`` pins, and publish only what the lock's content hash names.
+            check: ``"perturb"`` to build once more under other threads, memory limit and order of rows, and to publish only if the rows
+                are the same.
+            force: Build even what the same recipe has built before, and compare; a stored dataset that is damaged is stored anew.
 
         Returns:
-            The published dataset. Building the same recipe again gives the same ``manifest_hash``.
+            The published dataset. The same recipe is not computed twice, by whichever process: what it made is found again, and who asks
+            while another one builds it waits. That is not for datasets of the level ``unproven``.
 
         Raises:
-            NotIdenticalError: With ``locked``, the rows are not the pinned ones; with ``perturb``, they are others under other
-                circumstances: which columns, which rows, and what made the difference.
+            NotIdenticalError: With ``locked``, the rows are not the pinned ones; with ``check``, they are others under other
+                circumstances: which columns, which rows, and what made the difference; with ``force``, they are others than before.
             InvalidProjectionError: The projection cannot be built as declared.
             SchemaMismatchError: The rows break the declared schema; nothing was published.
             CorruptionError: A segment of the history is damaged.
@@ -381,14 +387,18 @@ class Lake:
         if isinstance(projection, Definition):
             spine = projection.spine(history) if spine is None else spine
             projection = projection.projection(engine)
+        if check not in {None, PERTURB}:
+            message = f"expected check as {PERTURB!r} or None, found {check!r}"
+            raise InvalidInputError(message)
         expected = lock.content_hash if lock else None
-        return build(projection.with_parameters(parameters), history, spine=spine, engine=engine, expected=expected, perturb=perturb)
+        order = Order(spine, engine, expected, perturb=check == PERTURB, force=force)
+        return build(projection.with_parameters(parameters), history, order)
 
     def reproduce(self, hash_prefix: str, *, trust: bool = False) -> Reproduction:
         """Makes a dataset again from its manifest hash, from scratch, and compares.
 
         Args:
-            hash_prefix: At least 6 hex digits of the ``manifest_hash``.
+            hash_prefix: A tag, or at least 6 hex digits of the ``manifest_hash``.
             trust: Run the Python that is archived with the dataset; SQL needs no trust.
 
         Raises:
@@ -400,7 +410,7 @@ class Lake:
         return reproduce(self.snapshot(archive.manifest.recipe.checkpoint).history, archive, trust=trust)
 
     def dataset(self, hash_prefix: str) -> Dataset:
-        """A published dataset by at least 6 hex digits of its ``manifest_hash``.
+        """A published dataset by its tag, or by at least 6 hex digits of its ``manifest_hash``, else its recipe or content hash.
 
         Raises:
             NotFoundError: No such dataset.
@@ -409,16 +419,66 @@ class Lake:
         """
         return Dataset(find(self._chain.storage, hash_prefix))
 
-    def datasets(self) -> list[Dataset]:
-        """All published datasets, by name, then by watermark. A damaged one is left out with a warning; ``verify`` says more."""
+    def datasets(self, hash_prefix: str | None = None) -> list[Dataset]:
+        """The published datasets, by name, then by watermark. A damaged one is left out with a warning; ``verify`` says more.
+
+        Args:
+            hash_prefix: Only those whose manifest, recipe or content hash begins with it; None for all.
+        """
         storage = self._chain.storage
         found = []
         for folder in folders(storage):
             try:
-                found.append(Dataset(open_archive(storage, folder)))
+                dataset = Dataset(open_archive(storage, folder))
             except EventlakeError as error:
                 warnings.warn(error.message, stacklevel=2)
+                continue
+            hashes = (dataset.manifest_hash, dataset.recipe_hash, dataset.content_hash)
+            if any(one.startswith(hash_prefix or "") for one in hashes):
+                found.append(dataset)
         return sorted(found, key=lambda dataset: (dataset.name, dataset.watermark, dataset.manifest_hash))
+
+    def tag(self, reference: str, name: str) -> None:
+        """Gives a dataset a name, such as ``model-2025-q3``, by which it is found; retention leaves its rows alone.
+
+        Args:
+            reference: A hash or another tag of it, as ``dataset`` takes.
+            name: At most 100 letters, digits, ``.``, ``_`` and ``-``; nothing that looks like a hash. A tag is never moved.
+
+        Raises:
+            AlreadyExistsError: Another dataset has the name.
+            InvalidInputError: It is no name.
+            NotFoundError: No such dataset.
+        """
+        tags.tag(self._chain.storage, name, find(self._chain.storage, reference).manifest.manifest_hash)
+
+    def untag(self, name: str) -> None:
+        """Takes a name away. The dataset stays.
+
+        Raises:
+            NotFoundError: There is no such tag.
+        """
+        tags.untag(self._chain.storage, name)
+
+    def tags(self) -> dict[str, str]:
+        """The manifest hash by tag. ``lock-…`` are those that a ``dataset.lock`` named when it was written."""
+        return tags.tags(self._chain.storage)
+
+    def prune(self, *, older_than: timedelta, keep_last: int = 1, dry_run: bool = True) -> Garbage:
+        """Says which datasets' rows could be given back, and deletes them if asked; never those that a tag or a lock names.
+
+        Manifest, source, spine and provenance stay: ``reproduce`` makes the rows again, and building the recipe stores them again.
+
+        Args:
+            older_than: Only rows that were built longer ago.
+            keep_last: How many datasets of each name keep their rows in any case, those of the highest watermarks.
+            dry_run: Only say; with False, delete.
+
+        Raises:
+            InvalidInputError: An age or a number is negative.
+            CorruptionError: A manifest or a tag is damaged; nothing was deleted.
+        """
+        return prune(self._chain.storage, older_than, keep_last, _now(), dry_run=dry_run)
 
     def log(self) -> list[Entry]:
         """The commits, oldest first."""

@@ -1,7 +1,7 @@
 """What ``--json`` prints: plain documents of the library's values, and the cards of lists."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +13,7 @@ from eventlake.core.card import Card, counted
 from eventlake.core.instants import format_instant, micros
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.reproduce import Reproduction
+from eventlake.datasets.tags import is_lock
 from eventlake.demo.run import DemoResult
 from eventlake.history.report import Report
 from eventlake.history.snapshot import Snapshot
@@ -143,9 +144,10 @@ def report(value: Report) -> dict[str, Any]:
     }
 
 
-def dataset(value: Dataset) -> dict[str, Any]:
-    """A dataset."""
+def dataset(value: Dataset, tags: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """A dataset, with its tags where they were asked for."""
     recipe = value.manifest.recipe
+    named = {} if tags is None else {"tags": _tags_of(value, tags)}
     return {
         "name": value.name,
         "manifest_hash": value.manifest_hash,
@@ -156,10 +158,17 @@ def dataset(value: Dataset) -> dict[str, Any]:
         "engine": recipe.engine,
         "level": recipe.level,
         "path": value.path,
+        **named,
     }
 
 
-def datasets_card(values: Sequence[Dataset]) -> Card:
+def _tags_of(value: Dataset, tags: Mapping[str, str]) -> list[str]:
+    """Its tags in order; that of a lock comes last, as ``locked``."""
+    found = sorted(name for name, manifest_hash in tags.items() if manifest_hash == value.manifest_hash)
+    return [*(name for name in found if not is_lock(name)), *("locked" for name in found if is_lock(name))]
+
+
+def datasets_card(values: Sequence[Dataset], tags: Mapping[str, str]) -> Card:
     """The datasets as a table."""
     rows = tuple(
         (
@@ -169,10 +178,12 @@ def datasets_card(values: Sequence[Dataset]) -> Card:
             value.manifest.recipe.engine,
             value.manifest_hash[: layout.SHORT_HASH],
             value.content_hash[: layout.SHORT_HASH],
+            ", ".join(_tags_of(value, tags)),
         )
         for value in values
     )
-    return Card(counted(len(values), "dataset"), (), ("name", "watermark", "rows", "engine", "manifest_hash", "content_hash"), rows)
+    columns = ("name", "watermark", "rows", "engine", "manifest_hash", "content_hash", "tags")
+    return Card(counted(len(values), "dataset"), (), columns, rows)
 
 
 def reproduction(value: Reproduction) -> dict[str, Any]:

@@ -203,6 +203,7 @@ def build(
             help="Build once more under other circumstances and compare. Default: when the lock of an exact dataset is written.",
         ),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Build even what the same recipe has built before, and compare.")] = False,
     lock: Annotated[bool, typer.Option("--lock/--no-lock", help="Write dataset.lock.")] = True,
     as_json: JsonOption = False,
 ) -> None:
@@ -219,12 +220,15 @@ def build(
         raise InvalidInputError(message, 'give --lake LAKE, set EVENTLAKE_LAKE, or put lake = "…" into dataset.toml.')
     perturb = lock and not locked and described.level == "exact" if check is None else check
     with output.progress():
-        dataset = lakes.open(uri).build(described, at=at, engine=engine, locked=locked, perturb=perturb)
+        opened = lakes.open(uri)
+        dataset = opened.build(described, at=at, engine=engine, locked=locked, check="perturb" if perturb else None, force=force)
     if locked:
         for difference in Lock.read(definition).differences(dataset):
             output.note(f"the rows are those of the lock, but not what makes them: {difference}")
     elif lock:
         Lock.of(dataset).write(definition)
+    if locked or lock:
+        dataset.keep_for_lock()
     output.show(dataset.card(), documents.dataset(dataset), as_json=as_json)
 
 
@@ -245,10 +249,57 @@ def reproduce(
 
 
 @app.command()
-def datasets(lake: LakeArgument, *, as_json: JsonOption = False) -> None:
-    """List the built datasets."""
-    found = lakes.open(lake).datasets()
-    output.show(documents.datasets_card(found), [documents.dataset(dataset) for dataset in found], as_json=as_json)
+def datasets(
+    lake: LakeArgument,
+    hash_prefix: Annotated[
+        str | None, typer.Option("--find", metavar="HASH", help="Only those whose manifest, recipe or content hash begins with it.")
+    ] = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """List the built datasets and their tags."""
+    opened = lakes.open(lake)
+    found, tags = opened.datasets(hash_prefix), opened.tags()
+    output.show(documents.datasets_card(found, tags), [documents.dataset(dataset, tags) for dataset in found], as_json=as_json)
+
+
+@app.command()
+def tag(
+    lake: LakeArgument,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The tag.")],
+    reference: Annotated[
+        str | None, typer.Argument(metavar="[HASH]", help="The dataset that is to have it: a hash, or another tag.")
+    ] = None,
+    *,
+    delete: Annotated[bool, typer.Option("--delete", help="Take the tag away.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Name a dataset, so that it is found by the name and keeps its rows."""
+    if delete == (reference is not None):
+        message = "give the hash of a dataset, or --delete"
+        raise typer.BadParameter(message, param_hint="HASH")
+    opened = lakes.open(lake)
+    if reference is None:
+        opened.untag(name)
+    else:
+        opened.tag(reference, name)
+    found, tags = opened.datasets(), opened.tags()
+    output.show(documents.datasets_card(found, tags), [documents.dataset(dataset, tags) for dataset in found], as_json=as_json)
+
+
+@app.command()
+def prune(
+    lake: LakeArgument,
+    older_than_days: Annotated[float, typer.Option(min=0, max=_CENTURY, help="Only rows that were built longer ago.")],
+    keep_last: Annotated[int, typer.Option(min=0, help="How many datasets of each name keep their rows in any case.")] = 1,
+    *,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete; else only list.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List, or delete, the rows of old datasets that no tag and no lock names; they can be made again by their hash."""
+    with output.progress():
+        found = lakes.open(lake).prune(older_than=timedelta(days=older_than_days), keep_last=keep_last, dry_run=not delete)
+    output.show(found.card(), documents.garbage(found), as_json=as_json)
 
 
 @app.command()

@@ -14,7 +14,11 @@ MANIFEST = "manifest.json"
 """Of a built dataset, in its folder."""
 PROVENANCE = "provenance.json"
 """Of an attempt to build a dataset, in its folder."""
+PRUNED = "pruned.json"
+"""Of an attempt whose rows were given back, in its folder."""
 BUILDS = "builds"
+RECIPES = "recipes"
+TAGS = "tags"
 TEMPORARY_PREFIX = ".tmp-"
 
 _COMMIT = re.compile(r"log/([0-9]{20})\.json")
@@ -26,6 +30,10 @@ _TABLE = re.compile(r"tables/([^/]+/[^/]+)/([0-9]{20})-([0-9]{20})-[0-9]+-[0-9a-
 _BUILD = re.compile(r"builds/([a-z0-9_][a-z0-9_.-]*)/([0-9a-f]{12})/(.+)")
 
 _ATTEMPT = re.compile(r"(builds/[a-z0-9_][a-z0-9_.-]*/[0-9a-f]{12}/[0-9a-f]{16})/.+")
+
+_MADE = re.compile(r"recipes/([0-9a-f]{64})/([0-9a-f]{64})\.made")
+_TAG = re.compile(r"tags/([A-Za-z0-9][A-Za-z0-9._-]{0,99})\.json")
+_CLAIM = re.compile(r"recipes/([0-9a-f]{64})/([0-9]{6})\.claim")
 
 SHORT_HASH = 12
 """Hex digits of a manifest hash in a folder name and in messages."""
@@ -111,4 +119,42 @@ def build_parts(path: str) -> tuple[str, str, str] | None:
 def attempt(path: str) -> str | None:
     """The folder of the attempt to build a dataset that a file belongs to, or None."""
     match = _ATTEMPT.fullmatch(path)
+    return match[1] if match else None
+
+
+def recipe_folder(recipe_hash: str) -> str:
+    """Where it stands what a recipe has made, and who is at it."""
+    return f"{RECIPES}/{recipe_hash}"
+
+
+def made_path(recipe_hash: str, manifest_hash: str) -> str:
+    """The note that a recipe made a dataset."""
+    return f"{recipe_folder(recipe_hash)}/{manifest_hash}.made"
+
+
+def made_hash(path: str) -> str | None:
+    """The manifest hash of the dataset that a note is about, or None where ``path`` is no such note."""
+    match = _MADE.fullmatch(path)
+    return match[2] if match else None
+
+
+def claim_path(recipe_hash: str, number: int) -> str:
+    """The claim to a recipe's work, the ``number``-th one."""
+    return f"{recipe_folder(recipe_hash)}/{number:06d}.claim"
+
+
+def claim_number(path: str) -> int | None:
+    """Which claim stands at ``path``, or None where it is none."""
+    match = _CLAIM.fullmatch(path)
+    return int(match[2]) if match else None
+
+
+def tag_path(name: str) -> str:
+    """Where it stands which dataset has a tag."""
+    return f"{TAGS}/{name}.json"
+
+
+def tag_name(path: str) -> str | None:
+    """The tag that stands at ``path``, or None where it is none."""
+    match = _TAG.fullmatch(path)
     return match[1] if match else None

@@ -19,9 +19,10 @@ from eventlake.columns import frames
 from eventlake.core import layout
 from eventlake.core.canonical import seal, sha256_hex, unseal
 from eventlake.core.dataset import DatasetManifest
-from eventlake.errors import CorruptionError, StorageError
+from eventlake.errors import CorruptionError, NotFoundError, StorageError
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage
 
+PART = "part-"
 SPINE = "spine.parquet"
 SOURCE = "source"
 _ATTEMPT_BYTES = 8
@@ -57,6 +58,10 @@ class Archive:
                     found.append((provenance, all(f"{folder}/{file}" in present for file in provenance["files"])))
         return sorted(found, key=lambda one: not one[1])
 
+    def is_whole(self) -> bool:
+        """Whether some attempt is finished and has all its files."""
+        return any(whole for _, whole in self.attempts())
+
     def provenance(self) -> dict[str, Any]:
         """What is not identity: when, where, with which versions, the files with their SHA-256, and the ``attempt`` they are of.
 
@@ -86,10 +91,16 @@ class Archive:
 
         Raises:
             CorruptionError: A file is missing or not what was written.
+            NotFoundError: Retention has taken them.
         """
         provenance = self.provenance()
+        if not self.is_whole() and self.storage.exists(f"{provenance['attempt']}/{layout.PRUNED}"):
+            message = f"the rows of {self.folder} were given back to save room"
+            raise NotFoundError(
+                message, "'eventlake reproduce' makes them again; building the dataset stores them again.", path=self.folder
+            )
         attempt, files = provenance["attempt"], provenance["files"]
-        parts = sorted(name for name in files if name.startswith("part-"))
+        parts = sorted(name for name in files if name.startswith(PART))
         return pa.concat_tables([frames.decode(self.file(attempt, name, files), f"{attempt}/{name}") for name in parts])
 
     def file(self, attempt: str, name: str, files: Mapping[str, Any]) -> bytes:
@@ -144,11 +155,12 @@ def publish(
     spine: pa.Table | None,
     sources: Mapping[str, str],
     provenance: Mapping[str, Any],
+    anew: bool = False,
 ) -> Archive:
-    """Writes an attempt, then the manifest. Publishing again changes nothing, but brings back what was lost."""
+    """Writes an attempt, then the manifest. Publishing again changes nothing, but brings back what was lost; ``anew`` writes again."""
     archive = Archive(storage, manifest, layout.build_path(manifest.recipe.name, manifest.manifest_hash))
     for _ in range(_TRIES):
-        if any(whole for _, whole in archive.attempts()) or _finish(archive, *_attempt(archive, rows, spine, sources, provenance)):
+        if (not anew and archive.is_whole()) or _finish(archive, *_attempt(archive, rows, spine, sources, provenance)):
             _publish(archive)
             return archive
     message = f"{archive.folder} could not be published: every attempt was collected before it was finished"
@@ -192,7 +204,7 @@ def _publish(archive: Archive) -> None:
 
 
 def _part_name(number: int, data: bytes) -> str:
-    return f"part-{number:05d}-{sha256_hex(data)[: layout.SHORT_HASH]}.parquet"
+    return f"{PART}{number:05d}-{sha256_hex(data)[: layout.SHORT_HASH]}.parquet"
 
 
 def open_archive(storage: Storage, folder: str) -> Archive:

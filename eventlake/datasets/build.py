@@ -12,19 +12,64 @@ import pyarrow as pa
 from eventlake.columns.content import content_hash, logical_type, normalise, schema_of
 from eventlake.core.canonical import sha256_hex
 from eventlake.core.dataset import ALLOW_LIST, FORMAT, UNCHECKED, DatasetManifest, Recipe, Spine
-from eventlake.datasets.archive import publish
+from eventlake.datasets.archive import Archive, publish
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.perturb import check_perturbed
-from eventlake.errors import InvalidInputError, InvalidProjectionError, NotIdenticalError
+from eventlake.datasets.recipes import claimed, made_by, note
+from eventlake.errors import EventlakeError, InvalidInputError, InvalidProjectionError, NotIdenticalError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
 from eventlake.projections import duckdb_runner, polars_runner
 from eventlake.projections.definition import Projection
 from eventlake.projections.exact import check_exact
-from eventlake.projections.rows import Types, declared_types, finish, validate
-from eventlake.projections.run import run
+from eventlake.projections.rows import Prepared, Types, declared_types, finish, validate
+from eventlake.projections.run import prepare
 
 SPINE_ROW = "spine_row"
+
+
+PERTURB = "perturb"
+"""The check that builds once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked of a build.
+
+    Attributes:
+        spine: The caller's.
+        engine: Which one it must run on; None for the projection's own.
+        expected: The content hash that a lock pins.
+        perturb: Build once more under other circumstances, and compare.
+        force: Build even what was built before.
+    """
+
+    spine: Any = None
+    engine: str | None = None
+    expected: str | None = None
+    perturb: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A projection over a history, ready to be run.
+
+    Attributes:
+        projection: What is run.
+        types: Its declared ones.
+        history: What it is run over.
+        spine: With ``spine_row`` in front.
+        recipe: Everything that decides the rows.
+        prepared: Runs it.
+    """
+
+    projection: Projection
+    types: Types
+    history: PinnedHistory
+    spine: pa.Table | None
+    recipe: Recipe
+    prepared: Prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,109 +80,150 @@ class Made:
     rows: pa.Table
 
 
-def build(
-    projection: Projection, history: PinnedHistory, *, spine: Any, engine: str | None, expected: str | None = None, perturb: bool = False
-) -> Dataset:
-    """Makes and publishes a dataset. On any error nothing is published.
+def build(projection: Projection, history: PinnedHistory, order: Order) -> Dataset:
+    """Makes and publishes a dataset, or finds what its recipe made before. On any error nothing is published.
 
     Args:
         projection: What to build.
         history: What from.
-        spine: The caller's.
-        engine: Which one it must run on; None for its own.
-        expected: The content hash that a lock pins.
-        perturb: Build once more under other circumstances, and compare.
+        order: How.
 
     Raises:
-        NotIdenticalError: The rows do not have the expected content hash, or another one under other circumstances.
-        InvalidProjectionError: The projection cannot be built as declared, or not on ``engine``.
+        NotIdenticalError: The rows do not have the expected content hash, or another one under other circumstances or at another time.
+        InvalidProjectionError: The projection cannot be built as declared, or not on the engine that is asked for.
         SchemaMismatchError: The rows break the declared schema.
         CorruptionError: A segment of the history is damaged.
     """
-    if engine not in {None, projection.engine}:
-        message = f"projection {projection.name} runs on {projection.engine}, not on {engine}"
-        raise InvalidProjectionError(message, "SQL runs on duckdb, Python functions on polars.", engine=engine)
+    if order.engine not in {None, projection.engine}:
+        message = f"projection {projection.name} runs on {projection.engine}, not on {order.engine}"
+        raise InvalidProjectionError(message, "SQL runs on duckdb, Python functions on polars.", engine=order.engine)
+    work = work_of(projection, history, None if order.spine is None else spine_rows(order.spine))
+    if projection.level == "unproven":
+        return _built(work, order, None)
+    storage, recipe = history.storage, work.recipe
+    if order.force:
+        return _built(work, order, made_by(storage, recipe))
+    with claimed(storage, recipe, lambda: made_by(storage, recipe)) as archive:
+        return _built(work, order, None) if archive is None else _found(work, order, archive)
+
+
+def _found(work: Work, order: Order, archive: Archive) -> Dataset:
+    """What the recipe made before, looked at as if it were new: a lock, a schema or a doubt may have come since."""
+    dataset = Dataset(archive)
+    _check_expected(work.projection, order, dataset.content_hash)
+    if work.projection.schema is not None:
+        validate(work.projection, dataset.arrow(), dataset.content_hash)
+    if order.perturb:
+        check_perturbed(work.projection, work.types, work.history, work.spine, dataset.arrow())
+    return dataset
+
+
+def _built(work: Work, order: Order, before: Archive | None) -> Dataset:
     started = time.time_ns() // 1000
-    spine_table = None if spine is None else spine_rows(spine)
-    check = _checked(projection, history, spine_table)
-    types = declared_types(projection.schema)
-    made = make(projection, types, history, spine_table, check=check, exact=check == ALLOW_LIST)
-    if expected not in {None, made.manifest.content_hash}:
+    projection, history = work.projection, work.history
+    if work.recipe.check == ALLOW_LIST and projection.kind == "sql":
+        check_exact(projection.name, projection.sources[projection.entry], history, work.spine, projection.parameters)
+    made = make(work)
+    manifest = made.manifest
+    _check_expected(projection, order, manifest.content_hash)
+    if before is not None and before.manifest.content_hash != manifest.content_hash:
         message = (
-            f"dataset {projection.name} is not what its lock pins: expected content hash {expected}, made {made.manifest.content_hash}"
+            f"dataset {projection.name}: the same recipe made other rows before: content hash {before.manifest.content_hash} "
+            f"in {before.folder}, now {manifest.content_hash}"
         )
-        hint = f"nothing was published; made with {projection.engine} {made.manifest.recipe.engine_version}; compare engine and code."
-        raise NotIdenticalError(message, hint, expected=expected, found=made.manifest.content_hash)
-    validate(projection, made.rows, made.manifest.content_hash)
-    if perturb:
-        check_perturbed(projection, types, history, spine_table, made.rows)
-    provenance = _provenance(history, started)
-    archive = publish(history.storage, made.manifest, rows=made.rows, spine=spine_table, sources=projection.sources, provenance=provenance)
+        hint = "nothing was published; something decides the rows that no recipe knows of. 'eventlake diff' shows what differs."
+        raise NotIdenticalError(message, hint, expected=before.manifest.content_hash, found=manifest.content_hash)
+    validate(projection, made.rows, manifest.content_hash)
+    if order.perturb:
+        check_perturbed(projection, work.types, history, work.spine, made.rows)
+    archive = publish(
+        history.storage,
+        manifest,
+        rows=made.rows,
+        spine=work.spine,
+        sources=projection.sources,
+        provenance=_provenance(history, started),
+        anew=before is not None and not _is_sound(before),
+    )
+    if projection.level != "unproven":
+        note(archive)
     return Dataset(archive, made.rows)
 
 
-def make(projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None, *, check: str, exact: bool = False) -> Made:
-    """Runs a projection over a history whose segments are re-hashed first, and hashes the rows.
+def _is_sound(archive: Archive) -> bool:
+    """Whether the stored rows can be read and are those of the manifest."""
+    try:
+        Dataset(archive).arrow()
+    except EventlakeError:
+        return False
+    return True
 
-    Args:
-        projection: What to run.
-        types: The declared ones.
-        history: What to run it over.
-        spine: With ``spine_row`` in front.
-        check: What its level rests on.
-        exact: Whether to hold what a Python function returns to the allow-list; a reproduction keeps what its recipe says.
-    """
-    history.check()
-    with task(f"building {projection.name}", 3) as advance:
-        ran = run(projection, history, spine, exact=exact)
+
+def _check_expected(projection: Projection, order: Order, found: str) -> None:
+    if order.expected not in {None, found}:
+        message = f"dataset {projection.name} is not what its lock pins: expected content hash {order.expected}, made {found}"
+        hint = f"nothing was published; made with {projection.engine} {engine_version(projection)}; compare engine and code."
+        raise NotIdenticalError(message, hint, expected=order.expected, found=found)
+
+
+def make(work: Work) -> Made:
+    """Runs a projection over a history whose segments are re-hashed first, and hashes the rows."""
+    work.history.check()
+    with task(f"building {work.projection.name}", 3) as advance:
+        result = work.prepared.rows()
         advance(1)
-        rows = finish(projection, types, ran.rows)
+        rows = finish(work.projection, work.types, result)
         advance(1)
         output = content_hash(rows)
         advance(1)
     schema = tuple((name, kind) for name, kind in schema_of(rows))
-    recipe = recipe_of(projection, types, history, spine, schemas=ran.schemas, check=check)
-    return Made(DatasetManifest(recipe, output, rows.num_rows, schema), rows)
+    return Made(DatasetManifest(work.recipe, output, rows.num_rows, schema), rows)
 
 
-def _checked(projection: Projection, history: PinnedHistory, spine: pa.Table | None) -> str:
-    """What the projection's level rests on: of SQL it is looked at here, of Python when the function has returned its frame.
+def work_of(
+    projection: Projection, history: PinnedHistory, spine: pa.Table | None, *, types: Types = None, check: str | None = None
+) -> Work:
+    """Hands a projection to its engine, and says everything that decides the rows.
+
+    Args:
+        projection: What to run.
+        history: What to run it over.
+        spine: With ``spine_row`` in front.
+        types: Declared ones; None for those of the projection's own schema.
+        check: What its level rests on; None for what this version would look at.
 
     Raises:
-        InvalidProjectionError: It is declared exact and is not.
+        InvalidProjectionError: The engine does not take it, or it is Python, declared exact, and is not.
     """
-    if projection.level != "exact":
-        return UNCHECKED
-    if projection.kind == "sql":
-        check_exact(projection.name, projection.sources[projection.entry], history, spine, projection.parameters)
-    return ALLOW_LIST
-
-
-def recipe_of(
-    projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None, *, schemas: dict[str, str], check: str
-) -> Recipe:
-    """Everything that decides the rows."""
-    sql = projection.kind == "sql"
-    runner: Any = duckdb_runner if sql else polars_runner
-    reads_clock = not sql or duckdb_runner.reads_clock(projection.sources[projection.entry], history, spine)
-    return Recipe(
+    types = declared_types(projection.schema) if types is None else types
+    exact = projection.level == "exact"
+    # What is made again keeps what its recipe says, whatever the allow-list says today.
+    prepared = prepare(projection, history, spine, exact=exact and check is None)
+    runner: Any = duckdb_runner if projection.kind == "sql" else polars_runner
+    recipe = Recipe(
         name=projection.name,
         checkpoint=history.checkpoint,
-        clock_hash=history.clock_hash() if reads_clock else None,
+        clock_hash=history.clock_hash() if prepared.reads_clock else None,
         kind=projection.kind,
         entry=projection.entry,
         sources={name: sha256_hex(text.encode()) for name, text in projection.sources.items()},
         parameters=dict(projection.parameters),
         spine=None if spine is None else Spine(spine.num_rows, content_hash(spine)),
         engine=projection.engine,
-        engine_version=runner.VERSION,
+        engine_version=engine_version(projection),
         settings=dict(runner.SETTINGS),
         level=projection.level,
-        check=check,
+        check=check or (ALLOW_LIST if exact else UNCHECKED),
         key=projection.key,
-        schemas=schemas,
+        schemas=prepared.schemas,
         declared_schema=None if types is None else tuple((name, logical_type(kind)) for name, kind in types.items()),
     )
+    return Work(projection, types, history, spine, recipe, prepared)
+
+
+def engine_version(projection: Projection) -> str:
+    """The version of the engine that runs a projection here."""
+    return duckdb_runner.VERSION if projection.kind == "sql" else polars_runner.VERSION
 
 
 def spine_rows(spine: Any) -> pa.Table:

@@ -2,43 +2,62 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 from eventlake.core import layout
 from eventlake.datasets.archive import Archive, open_archive
-from eventlake.errors import InvalidInputError, NotFoundError
+from eventlake.datasets.tags import HEX, tagged
+from eventlake.errors import EventlakeError, InvalidInputError, NotFoundError
 from eventlake.storage import Storage
 
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PREFIX = re.compile(r"[0-9a-f]{6,64}")
 
 
-def folders(storage: Storage) -> Iterator[str]:
-    """The folders of all published datasets, by name, then hash."""
-    for item in storage.list(layout.BUILDS):
+def folders(storage: Storage, name: str | None = None) -> Iterator[str]:
+    """The folders of all published datasets, or of those of one name, by name, then hash."""
+    for item in storage.list(layout.BUILDS if name is None else f"{layout.BUILDS}/{name}"):
         parts = layout.build_parts(item.path)
         if parts and parts[2] == layout.MANIFEST:
             yield item.path.removesuffix(f"/{layout.MANIFEST}")
 
 
-def find(storage: Storage, prefix: str) -> Archive:
-    """The one dataset whose manifest hash starts with ``prefix``.
+def find(storage: Storage, reference: str) -> Archive:
+    """The one dataset that has a tag, or whose manifest hash, else recipe or content hash, starts with a prefix.
 
     Raises:
-        InvalidInputError: Not 6 to 64 hex digits, or it fits several.
+        InvalidInputError: Neither a tag nor 6 to 64 hex digits, or it fits several.
         NotFoundError: No such dataset.
         CorruptionError: Its manifest is damaged.
     """
-    if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
-        message = f"expected 6 to 64 hex digits of a dataset's manifest hash, found {prefix!r}"
-        raise InvalidInputError(message, "'eventlake datasets LAKE' lists them.", prefix=prefix)
-    short = prefix[: layout.SHORT_HASH]
-    found = [folder for folder in folders(storage) if folder.rsplit("/", 1)[-1].startswith(short)]
-    archives = [
-        archive for archive in (open_archive(storage, folder) for folder in found) if archive.manifest.manifest_hash.startswith(prefix)
-    ]
+    if isinstance(reference, str) and not HEX.fullmatch(reference) and _TAG.fullmatch(reference):
+        manifest_hash = tagged(storage, reference)
+        if manifest_hash is None:
+            message = f"there is no dataset with the tag {reference}"
+            raise NotFoundError(message, "'eventlake datasets LAKE' lists datasets and tags.", tag=reference)
+        return find(storage, manifest_hash)
+    if not isinstance(reference, str) or not _PREFIX.fullmatch(reference):
+        message = f"expected a tag, or 6 to 64 hex digits of a dataset's manifest, recipe or content hash, found {reference!r}"
+        raise InvalidInputError(message, "'eventlake datasets LAKE' lists them.", prefix=reference)
+    short = reference[: layout.SHORT_HASH]
+    named = [open_archive(storage, folder) for folder in folders(storage) if folder.rsplit("/", 1)[-1].startswith(short)]
+    archives = [archive for archive in named if archive.manifest.manifest_hash.startswith(reference)] or by_any_hash(storage, reference)
     if len(archives) > 1:
-        message = f"{prefix} fits {len(archives)} datasets: {', '.join(archive.folder for archive in archives)}"
-        raise InvalidInputError(message, "give more digits.", prefix=prefix)
+        message = f"{reference} fits {len(archives)} datasets: {', '.join(archive.folder for archive in archives)}"
+        raise InvalidInputError(message, "give more digits, or the manifest hash.", prefix=reference)
     if not archives:
-        message = f"there is no dataset whose manifest hash starts with {prefix}"
-        raise NotFoundError(message, "'eventlake datasets LAKE' lists them.", prefix=prefix)
+        message = f"there is no dataset with a hash that starts with {reference}"
+        raise NotFoundError(message, "'eventlake datasets LAKE' lists them.", prefix=reference)
     return archives[0]
+
+
+def by_any_hash(storage: Storage, prefix: str) -> list[Archive]:
+    """The datasets whose manifest, recipe or content hash starts with ``prefix``; damaged ones left out."""
+    found = []
+    for folder in folders(storage):
+        with suppress(EventlakeError):
+            archive = open_archive(storage, folder)
+            manifest = archive.manifest
+            if any(one.startswith(prefix) for one in (manifest.manifest_hash, manifest.recipe.recipe_hash, manifest.content_hash)):
+                found.append(archive)
+    return found

@@ -10,6 +10,7 @@ from eventlake.core import layout
 from eventlake.core.card import Card, counted
 from eventlake.core.dataset import DatasetManifest
 from eventlake.datasets.archive import Archive
+from eventlake.datasets.tags import keep_for_lock
 from eventlake.errors import CorruptionError
 from eventlake.history.duckdb_sql import to_pandas
 
@@ -89,6 +90,10 @@ class Dataset:
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """The rows for any library that speaks Arrow."""
         return self.arrow().__arrow_c_stream__(requested_schema)
+
+    def keep_for_lock(self) -> None:
+        """Remembers in the lake that a ``dataset.lock`` names this dataset: retention leaves its rows alone."""
+        keep_for_lock(self._archive.storage, self.manifest_hash)
 
     def card(self) -> Card:
         """What to show."""

@@ -105,7 +105,7 @@ class Definition:
             query, label = self._text(name), f"{self.name} (its spine)"
             if self.level == "exact":
                 check_exact(label, query, history, None, {})
-            return duckdb_runner.run(label, query, history, None, {}).rows
+            return duckdb_runner.run(label, query, history, None, {})
         try:
             if path.suffix == ".parquet":
                 return read_parquet(str(path))

@@ -12,7 +12,7 @@ from eventlake.progress import task
 from eventlake.projections.circumstances import Circumstances
 from eventlake.projections.definition import Projection
 from eventlake.projections.rows import Types, finish
-from eventlake.projections.run import run
+from eventlake.projections.run import prepare
 
 _ALL = Circumstances("everything", threads=4, memory_limit="2GB", shuffled=True)
 _EACH = (
@@ -54,7 +54,7 @@ def check_perturbed(projection: Projection, types: Types, history: PinnedHistory
 
 
 def _made(projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None, under: Circumstances) -> pa.Table:
-    return finish(projection, types, run(projection, history, spine, under).rows)
+    return finish(projection, types, prepare(projection, history, spine, under).rows())
 
 
 def _told(projection: Projection, rows: pa.Table, again: pa.Table) -> Iterator[str]:

@@ -12,7 +12,7 @@ from eventlake.columns.content import column_digest, content_hash, from_logical
 from eventlake.core.card import Card
 from eventlake.core.dataset import DatasetManifest
 from eventlake.datasets.archive import SOURCE, Archive
-from eventlake.datasets.build import Made, make
+from eventlake.datasets.build import Made, make, work_of
 from eventlake.datasets.dataset import Dataset
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
 from eventlake.history.pinned import PinnedHistory
@@ -98,11 +98,12 @@ def _make(archive: Archive, history: PinnedHistory, spine: pa.Table | None, *, t
         parameters=recipe.parameters,
     )
     if recipe.kind == "sql":
-        return make(projection, types, history, spine, check=recipe.check)
+        return make(work_of(projection, history, spine, types=types, check=recipe.check))
     if not trust:
         message = f"dataset {recipe.name} was made by Python code ({recipe.entry}), which is archived with it and would be run"
         raise InvalidInputError(message, "read it, then pass trust=True or --trust.", source=f"{archive.folder}/{SOURCE}")
-    return make(replace(projection, function=load(recipe.entry, sources)), types, history, spine, check=recipe.check)
+    projection = replace(projection, function=load(recipe.entry, sources))
+    return make(work_of(projection, history, spine, types=types, check=recipe.check))
 
 
 def _differences(then: DatasetManifest, now: DatasetManifest) -> list[str]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from eventlake.columns.content import content_hash
 from eventlake.core import layout
 from eventlake.core.checkpoint import Checkpoint
-from eventlake.datasets.archive import Archive, open_archive
+from eventlake.datasets.archive import PART, Archive, open_archive
 from eventlake.datasets.catalogue import folders
+from eventlake.datasets.tags import tagged
 from eventlake.errors import EventlakeError, NotFoundError
 from eventlake.history.report import Finding, Report
 from eventlake.history.resolve import at_checkpoint
@@ -43,6 +44,7 @@ def verify_datasets(storage: Storage, chain: Chain | None, *, deep: bool) -> Fin
             unpublished.setdefault(folder, []).append(item.path)
     for folder, paths in unpublished.items():
         _unpublished(storage, folder, paths, findings)
+    _tags(storage, published, findings)
     for folder in published:
         _dataset(storage, folder, chain, findings, deep=deep)
     return findings
@@ -56,6 +58,19 @@ def _unpublished(storage: Storage, folder: str, paths: list[str], findings: Find
         findings.problems.append(Finding(f"{folder}/{layout.MANIFEST}", message))
     else:
         _left_over(paths, findings)
+
+
+def _tags(storage: Storage, published: Iterable[str], findings: Findings) -> None:
+    known = {folder.rpartition("/")[2] for folder in published}
+    for item in storage.list(layout.TAGS):
+        if name := layout.tag_name(item.path):
+            try:
+                manifest_hash = tagged(storage, name)
+            except EventlakeError as error:
+                findings.problems.append(Finding(item.path, error.message))
+                continue
+            if manifest_hash and manifest_hash[: layout.SHORT_HASH] not in known:
+                findings.problems.append(Finding(item.path, f"names dataset {manifest_hash}, which is not there"))
 
 
 def _left_over(paths: Iterable[str], findings: Findings) -> None:
@@ -114,19 +129,22 @@ def _finished(archive: Archive, attempt: str, paths: list[str], findings: Findin
     except EventlakeError as error:
         findings.problems.append(Finding(f"{attempt}/{layout.PROVENANCE}", error.message))
         return
+    pruned = f"{attempt}/{layout.PRUNED}" in paths
     for name in files:
+        if pruned and name.startswith(PART) and f"{attempt}/{name}" not in paths:
+            continue
         try:
             findings.size_bytes += len(archive.file(attempt, name, files))
         except EventlakeError as error:
             findings.problems.append(Finding(f"{attempt}/{name}", error.message))
-    known = {f"{attempt}/{name}" for name in (*files, layout.PROVENANCE)}
+    known = {f"{attempt}/{name}" for name in (*files, layout.PROVENANCE, layout.PRUNED)}
     findings.problems.extend(Finding(path, "extra: not a file of this dataset") for path in paths if path not in known)
 
 
 def _contents(archive: Archive, findings: Findings) -> None:
     manifest = archive.manifest
-    found = content_hash(archive.rows())
-    if found != manifest.content_hash:
+    found = content_hash(archive.rows()) if archive.is_whole() else None
+    if found not in {None, manifest.content_hash}:
         findings.problems.append(Finding(archive.folder, f"its rows hash to {found}, its manifest says {manifest.content_hash}"))
     spine = archive.spine()
     if spine is not None and manifest.recipe.spine is not None and content_hash(spine) != manifest.recipe.spine.content_hash:

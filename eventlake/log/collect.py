@@ -160,6 +160,8 @@ def _unneeded(chain: Chain, stored: Sequence[StoredObject], now: int) -> Iterato
         elif attempt is not None and attempt not in spared and not item.path.endswith(f"/{layout.PROVENANCE}"):
             since = max(time for path, time in modified.items() if path.startswith(f"{attempt}/"))
             yield Unneeded(item.path, item.size_bytes, since, "of a build that was not finished")
+        elif layout.claim_number(item.path) is not None:
+            yield Unneeded(item.path, item.size_bytes, item.modified, "left by a build that died")
         elif (layout.segment_sha256(item.path) or _is_derived(item.path)) and item.path not in needed:
             version = dropped.get(item.path)
             # A commit that came after the listing has not made anything old.

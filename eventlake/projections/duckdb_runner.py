@@ -5,8 +5,11 @@ and the spine, and nothing else.
 """
 
 import json
+import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -20,7 +23,7 @@ from eventlake.history.duckdb_sql import connect, select, tables_hint, tables_re
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import LATEST
 from eventlake.projections.circumstances import USUAL, Circumstances
-from eventlake.projections.rows import Ran
+from eventlake.projections.rows import Prepared
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.tables.columns import shown_columns, stored_schema
 
@@ -31,6 +34,26 @@ _PURE_TABLE_FUNCTIONS = frozenset({"generate_series", "range", "unnest"})
 _SHADOW_TYPES = {"sequence": "BIGINT", "time": "TIMESTAMPTZ", "recorded_at": "TIMESTAMPTZ"}
 
 
+def prepare(
+    name: str,
+    query: str,
+    history: PinnedHistory,
+    spine: pa.Table | None,
+    parameters: Mapping[str, Parameter],
+    *,
+    under: Circumstances = USUAL,
+) -> Prepared:
+    """One SELECT over ``events`` and ``spine``, to be run.
+
+    Raises:
+        InvalidProjectionError: It is not one SELECT, or DuckDB cannot take it apart.
+    """
+    schemas = {one.event_type: history.catalogue.version(one.event_type).schema_hash for one in tables_read(query, history.catalogue)}
+    with _refusing(name, history, spine):
+        clock = reads_clock(query, history, spine)
+    return Prepared(schemas, clock, lambda: run(name, query, history, spine, parameters, under=under))
+
+
 def run(
     name: str,
     query: str,
@@ -39,7 +62,7 @@ def run(
     parameters: Mapping[str, Parameter],
     *,
     under: Circumstances = USUAL,
-) -> Ran:
+) -> pa.Table:
     """The rows of one SELECT over ``events`` and ``spine``.
 
     Raises:
@@ -56,7 +79,9 @@ def run(
             if under != USUAL:
                 _disturb(connection, under)
             _lock_down(connection, [*(history.locations() or []), *files])
-            return Ran(select(connection, query, parameters), _schemas_read(query, history.catalogue))
+            rows = select(connection, query, parameters)
+            assert rows is not None  # noqa: S101 - it was run
+            return rows
 
 
 @contextmanager
@@ -90,11 +115,6 @@ def _refusing(name: str, history: PinnedHistory, spine: pa.Table | None) -> Iter
         raise InvalidProjectionError(message, hint, projection=name) from error
 
 
-def _schemas_read(query: str, catalogue: Catalogue) -> dict[str, str]:
-    """The event types that the query reads as tables, each with the hash of the schema."""
-    return {name.event_type: catalogue.version(name.event_type).schema_hash for name in tables_read(query, catalogue)}
-
-
 def _disturb(connection: duckdb.DuckDBPyConnection, under: Circumstances) -> None:
     """Other settings; and the tables in an order of their own."""
     if under.shuffled:
@@ -118,28 +138,44 @@ def _lock_down(connection: duckdb.DuckDBPyConnection, files: list[str]) -> None:
     connection.execute("SET lock_configuration = true")
 
 
-def shadow(query: str, catalogue: Catalogue, spine: pa.Table | None) -> duckdb.DuckDBPyConnection:
-    """A locked database with empty tables of the right columns: what binds here reads nothing but them."""
+@contextmanager
+def shadow(query: str, catalogue: Catalogue, spine: pa.Table | None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A locked database with empty tables of the right columns: what binds here reads nothing but them. One at a time."""
+    made: list[str] = []
+    connection, turn = _empty_database(os.getpid())
+    with turn:
+        try:
+            if spine is not None:
+                _create_empty(connection, "spine", spine, made)
+            for name in tables_read(query, catalogue):
+                schema = catalogue.version(name.event_type).schema
+                target = identifier(name.event_type) if name.corrections != LATEST else f"{LATEST}.{identifier(name.event_type)}"
+                _create_empty(connection, target, stored_schema(schema).empty_table().select(shown_columns(schema)), made)
+            yield connection
+        finally:
+            for target in made:
+                connection.execute(f"DROP TABLE {target}")
+
+
+@cache  # a process that was forked must not use the connection of the one before it
+def _empty_database(process: int) -> tuple[duckdb.DuckDBPyConnection, threading.Lock]:
+    """One a process: opening a database takes longer than all that is asked of it."""
+    del process
     columns = ", ".join(f"{name} {_SHADOW_TYPES.get(name, 'VARCHAR')}" for name in EVENT_COLUMNS)
-    connection = duckdb.connect(":memory:", config=dict(SAFE))
+    connection = duckdb.connect(":memory:", config={**SAFE, "threads": 1})
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute(f"CREATE TABLE events ({columns})")
-    if spine is not None:
-        _create_empty(connection, "spine", spine)
     connection.execute(f"CREATE SCHEMA {LATEST}")
-    for name in tables_read(query, catalogue):
-        schema = catalogue.version(name.event_type).schema
-        target = identifier(name.event_type) if name.corrections != LATEST else f"{LATEST}.{identifier(name.event_type)}"
-        _create_empty(connection, target, stored_schema(schema).empty_table().select(shown_columns(schema)))
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
-    return connection
+    return connection, threading.Lock()
 
 
-def _create_empty(connection: duckdb.DuckDBPyConnection, target: str, table: pa.Table) -> None:
+def _create_empty(connection: duckdb.DuckDBPyConnection, target: str, table: pa.Table, made: list[str]) -> None:
     connection.register("rows of it", table.slice(0, 0))
     connection.execute(f'CREATE TABLE {target} AS SELECT * FROM "rows of it"')  # noqa: S608 - a quoted name
     connection.unregister("rows of it")
+    made.append(target)
 
 
 def reads_clock(query: str, history: PinnedHistory, spine: pa.Table | None) -> bool:

@@ -5,8 +5,8 @@ Always the in-memory engine: the streaming engine's float sums vary from run to 
 
 import inspect
 import traceback
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn, TypeVar
 
 import polars as pl
@@ -18,17 +18,16 @@ from eventlake.history.pinned import PinnedHistory
 from eventlake.history.snapshot import Snapshot
 from eventlake.projections.circumstances import USUAL, Circumstances
 from eventlake.projections.polars_exact import EVENT_KEYS, SPINE_KEYS, VERSION, Handed, Keys, Watch, check_exact
-from eventlake.projections.rows import Ran
+from eventlake.projections.rows import Prepared
 from eventlake.tables.files import EventTable
 
-__all__ = ["SETTINGS", "VERSION", "pool_size", "run", "to_arrow"]
+__all__ = ["SETTINGS", "VERSION", "pool_size", "prepare", "to_arrow"]
 
 T = TypeVar("T")
-
 SETTINGS: dict[str, str | int | bool] = {"engine": "in-memory"}
 
 
-def run(
+def prepare(
     name: str,
     function: Callable[..., Any],
     history: PinnedHistory,
@@ -37,8 +36,8 @@ def run(
     *,
     under: Circumstances = USUAL,
     exact: bool = False,
-) -> Ran:
-    """The rows of the LazyFrame that ``function`` returns.
+) -> Prepared:
+    """The LazyFrame that ``function`` returns, to be collected.
 
     Args:
         name: The projection's.
@@ -47,7 +46,7 @@ def run(
         spine: With ``spine_row``.
         parameters: By name.
         under: Other circumstances than usual.
-        exact: Whether the frame is held to the allow-list before it is collected.
+        exact: Whether the frame is held to the allow-list.
 
     Raises:
         InvalidProjectionError: The function does not take what it is given, returns no LazyFrame, fails in Polars, or is not exact.
@@ -55,29 +54,40 @@ def run(
     arguments: dict[str, Any] = dict(parameters)
     snapshot = _Shuffled(history) if under.shuffled else _ScanOnly(history)
     if spine is not None:
-        rows = pl.DataFrame(spine).lazy()
-        arguments["spine"] = _shuffled(rows) if under.shuffled else snapshot.handed(rows, SPINE_KEYS)
+        given_spine = pl.DataFrame(spine).lazy()
+        arguments["spine"] = _shuffled(given_spine) if under.shuffled else snapshot.handed(given_spine, SPINE_KEYS)
     try:
         inspect.signature(function).bind(None, **arguments)
     except TypeError as error:
         given = ", ".join(["snapshot", *arguments])
         message = f"projection {name}: the function must take ({given}): {error}"
         raise InvalidProjectionError(message, projection=name) from error
+    with _telling(name), snapshot.watch if exact else nullcontext():
+        frame = function(snapshot, **arguments)
+    if not isinstance(frame, pl.LazyFrame):
+        message = f"projection {name}: expected a polars.LazyFrame, found {type(frame).__name__}"
+        raise InvalidProjectionError(message, "leave out .collect(): the build collects.", projection=name)
+    if exact:
+        with _telling(name):
+            check_exact(name, frame, snapshot.leaves)
+
+    def rows() -> pa.Table:
+        with _telling(name):
+            return to_arrow(frame.collect(engine="in-memory"))
+
+    return Prepared(snapshot.schemas, reads_clock=True, rows=rows)
+
+
+@contextmanager
+def _telling(name: str) -> Iterator[None]:
+    """A user's code may raise anything; whoever builds should hear which projection it was, and where."""
     try:
-        with snapshot.watch if exact else nullcontext():
-            frame = function(snapshot, **arguments)
-        if isinstance(frame, pl.LazyFrame):
-            if exact:
-                check_exact(name, frame, snapshot.leaves)
-            return Ran(to_arrow(frame.collect(engine="in-memory")), snapshot.schemas)
+        yield
     except EventlakeError:
         raise
     except Exception as error:
-        # A user's code may raise anything; whoever builds should hear which projection it was, and where.
         message = f"projection {name} failed{_line(error)}: {type(error).__name__}: {error}"
         raise InvalidProjectionError(message, projection=name) from error
-    message = f"projection {name}: expected a polars.LazyFrame, found {type(frame).__name__}"
-    raise InvalidProjectionError(message, "leave out .collect(): the build collects.", projection=name)
 
 
 class _ScanOnly(Snapshot):

@@ -1,5 +1,6 @@
 """From what an engine returned to a dataset's rows: declared types, a unique key, the key's order, and pandera at the door."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,16 +21,18 @@ Types = dict[str, pa.DataType] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
-    """What an engine made of a projection.
+class Prepared:
+    """A projection that an engine can run.
 
     Attributes:
-        rows: As the engine returned them.
-        schemas: Event type to hash of the schema, for every event table that was read.
+        schemas: Event type to hash of the schema, for every event table that it reads.
+        reads_clock: Whether it can see a ``recorded_at``.
+        rows: Runs it; the rows are as the engine returns them.
     """
 
-    rows: pa.Table
     schemas: dict[str, str]
+    reads_clock: bool
+    rows: Callable[[], pa.Table]
 
 
 def declared_types(schema: Any) -> Types:

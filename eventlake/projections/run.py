@@ -10,28 +10,29 @@ from eventlake.history.pinned import PinnedHistory
 from eventlake.projections import duckdb_runner, polars_runner
 from eventlake.projections.circumstances import USUAL, Circumstances
 from eventlake.projections.definition import Projection
-from eventlake.projections.rows import Ran
+from eventlake.projections.rows import Prepared
 
 
-def run(
+def prepare(
     projection: Projection, history: PinnedHistory, spine: pa.Table | None, under: Circumstances = USUAL, *, exact: bool = False
-) -> Ran:
-    """What the projection's engine makes of it.
+) -> Prepared:
+    """Hands a projection to its engine. A Python function is called; its frame is collected when the rows are asked for.
 
     Args:
         projection: What to run.
         history: What it reads.
         spine: With ``spine_row``; None where the build has none.
         under: Other circumstances than usual.
-        exact: Whether what a Python function returns is held to the allow-list; a SQL query is before it is run.
+        exact: Whether what a Python function returns is held to the allow-list; a SQL query is looked at elsewhere.
 
     Raises:
         InvalidProjectionError: The engine refuses it, or there is nothing to run.
     """
     if projection.kind == "sql":
-        return duckdb_runner.run(projection.name, projection.sources[projection.entry], history, spine, projection.parameters, under=under)
+        query = projection.sources[projection.entry]
+        return duckdb_runner.prepare(projection.name, query, history, spine, projection.parameters, under=under)
     function: Callable[..., Any] | None = projection.function
     if function is None:
         message = f"projection {projection.name} has no function to run"
         raise InvalidProjectionError(message)
-    return polars_runner.run(projection.name, function, history, spine, projection.parameters, under=under, exact=exact)
+    return polars_runner.prepare(projection.name, function, history, spine, projection.parameters, under=under, exact=exact)

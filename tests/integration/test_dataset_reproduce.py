@@ -319,13 +319,13 @@ def test_a_lake_that_lost_its_end_says_so(tmp_path):
 
 
 def doctored(runner, monkeypatch, change):
-    real = runner.run
+    real = runner.prepare
 
-    def run(*arguments, **named):
-        ran = real(*arguments, **named)
-        return replace(ran, rows=change(ran.rows))
+    def prepare(*arguments, **named):
+        prepared = real(*arguments, **named)
+        return replace(prepared, rows=lambda: change(prepared.rows()))
 
-    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr(runner, "prepare", prepare)
 
 
 def bump(name):

@@ -206,9 +206,9 @@ def project(engine, events, spine):
     history = lake.snapshot().history
     table = spine.to_arrow().add_column(0, "spine_row", pa.array(range(spine.height), pa.int64()))
     if engine == "duckdb":
-        result = duckdb_runner.run(projection.name, projection.sources[projection.entry], history, table, {}).rows
+        result = duckdb_runner.run(projection.name, projection.sources[projection.entry], history, table, {})
     else:
-        result = polars_runner.run(projection.name, projection.function, history, table, {}).rows
+        result = polars_runner.prepare(projection.name, projection.function, history, table, {}).rows()
     return pl.DataFrame(finish(projection, declared_types(projection.schema), result))
 
 

@@ -46,7 +46,7 @@ def lake(request, tmp_path_factory):
     ],
 )
 def test_what_is_exact_is_published(lake, query):
-    dataset = lake.build(sql(query), spine=SPINE if "spine" in query else None, perturb=True)
+    dataset = lake.build(sql(query), spine=SPINE if "spine" in query else None, check="perturb")
     assert dataset.manifest.recipe.check == "allow-list"
 
 
@@ -61,7 +61,7 @@ def test_what_is_exact_is_published(lake, query):
 def test_what_is_not_is_told_by_cause_column_and_row_and_nothing_is_published(lake, query, column, cause):
     before = len(lake.datasets())
     with pytest.raises(NotIdenticalError) as caught:
-        lake.build(sql(query, level="fixed"), perturb=True)
+        lake.build(sql(query, level="fixed"), check="perturb")
     assert column in caught.value.message
     assert cause in caught.value.message
     rows = [line for line in caught.value.message.splitlines() if line.startswith("  k ")]
@@ -87,8 +87,8 @@ def sums(snapshot):
 
 def test_python_is_perturbed_by_order(lake):
     with pytest.raises(NotIdenticalError, match="columns that differ: n\n"):
-        lake.build(firsts, perturb=True)
-    assert lake.build(sums, perturb=True).manifest.rows == 7
+        lake.build(firsts, check="perturb")
+    assert lake.build(sums, check="perturb").manifest.rows == 7
 
 
 def test_the_demo_is_the_same_under_any_circumstances():
@@ -97,7 +97,7 @@ def test_the_demo_is_the_same_under_any_circumstances():
         lake.register(event_type, schema)
     lake.append(simulate(200, seed=3))
     for engine in ("duckdb", "polars"):
-        lake.build(definition(), engine=engine, perturb=True)
+        lake.build(definition(), engine=engine, check="perturb")
 
 
 def test_the_command_checks_when_it_writes_a_lock(tmp_path, capsys):
