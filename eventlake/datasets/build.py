@@ -139,7 +139,7 @@ def _found(work: Work, order: Order, archive: Archive) -> Dataset:
 def _built(work: Work, order: Order, before: Archive | None) -> Dataset:
     started = time.time_ns() // 1000
     projection, history = work.projection, work.history
-    if work.recipe.check == ALLOW_LIST:
+    if work.recipe.check == ALLOW_LIST and projection.kind == "sql":
         check_exact(projection.name, projection.sources[projection.entry], history, work.spine, projection.parameters)
     made = _made(work, order)
     manifest = made.manifest
@@ -243,11 +243,12 @@ def work_of(
         check: What its level rests on; None for what this version would look at.
 
     Raises:
-        InvalidProjectionError: The engine does not take it.
+        InvalidProjectionError: The engine does not take it, or it is Python, declared exact, and is not.
     """
     types = declared_types(projection.schema) if types is None else types
-    prepared = prepare(projection, history, spine)
-    looked_at = ALLOW_LIST if projection.kind == "sql" and projection.level == "exact" else UNCHECKED
+    exact = projection.level == "exact"
+    # What is made again keeps what its recipe says, whatever the allow-list says today.
+    prepared = prepare(projection, history, spine, exact=exact and check is None)
     runner: Any = duckdb_runner if projection.kind == "sql" else polars_runner
     recipe = Recipe(
         name=projection.name,
@@ -262,7 +263,7 @@ def work_of(
         engine_version=engine_version(projection),
         settings=dict(runner.SETTINGS),
         level=projection.level,
-        check=check or looked_at,
+        check=check or (ALLOW_LIST if exact else UNCHECKED),
         key=projection.key,
         schemas=prepared.schemas,
         declared_schema=None if types is None else tuple((name, logical_type(kind)) for name, kind in types.items()),

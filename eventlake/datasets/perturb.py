@@ -53,7 +53,7 @@ def check_perturbed(projection: Projection, types: Types, history: PinnedHistory
     message = f"dataset {projection.name} is another one under other circumstances; what changes it: {cause}\n" + "\n".join(
         _told(projection, rows, again)
     )
-    hint = 'nothing was published. Declare level = "exact" to be told where a SQL query depends on order, or level = "unproven".'
+    hint = 'nothing was published. Declare level = "exact" to be told where a projection depends on order, or level = "unproven".'
     raise NotIdenticalError(message, hint, expected=expected, found=content_hash(again))
 
 
@@ -64,7 +64,7 @@ def _made(projection: Projection, types: Types, history: PinnedHistory, spine: p
     parts = []
     for number in range(under.buckets):
         only = Only(projection.by, chosen.filter(pc.equal(chosen.column("bucket"), number)).select([ENTITY]))
-        parts.append(normalise(prepare(projection, history, spine, under, only).rows()))
+        parts.append(normalise(prepare(projection, history, spine, under, only=only).rows()))
     return finish(projection, types, pa.concat_tables(parts))
 
 

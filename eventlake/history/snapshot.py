@@ -17,6 +17,7 @@ from eventlake.history.polars_scan import AS_RECORDED, LATEST
 from eventlake.history.resolve import at_checkpoint, instant_of
 from eventlake.log.chain import open_chain
 from eventlake.tables.columns import shown_columns
+from eventlake.tables.files import EventTable
 
 T = TypeVar("T")
 
@@ -88,7 +89,7 @@ class Snapshot:
         Raises:
             InvalidInputError: An unknown column.
         """
-        frame = self.read(lambda history: polars_scan.scan(history, raw=raw))
+        frame = self._events(raw=raw)
         if types is not None:
             frame = frame.filter(pl.col("type").is_in([types] if isinstance(types, str) else list(types)))
         if subject is not None:
@@ -136,7 +137,7 @@ class Snapshot:
             raise InvalidInputError(message)
         before = None if known_at is None else instant_of(known_at)
         source = self.read(lambda history: history.table(event_type, version, before))
-        frame = polars_scan.table(source, corrections)
+        frame = self._typed(source, corrections)
         if subject is not None:
             frame = frame.filter(_about(subject, recursive=recursive))
         shown = shown_columns(source.version.schema)
@@ -144,6 +145,14 @@ class Snapshot:
         if where is not None:
             frame = frame.filter(where)
         return frame if columns is None else frame.select(_known(columns, shown))
+
+    def _events(self, *, raw: bool) -> pl.LazyFrame:
+        """All events, before anything is chosen among them."""
+        return self.read(lambda history: polars_scan.scan(history, raw=raw))
+
+    def _typed(self, source: EventTable, corrections: str) -> pl.LazyFrame:
+        """All rows of an event table, likewise."""
+        return polars_scan.table(source, corrections)
 
     def collect(self, frame: pl.LazyFrame) -> pl.DataFrame:
         """Collects a frame made of ``scan``; where that fails, says whether a damaged segment is to blame.

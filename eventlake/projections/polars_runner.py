@@ -6,8 +6,8 @@ Always the in-memory engine: the streaming engine's float sums vary from run to 
 import inspect
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, NoReturn
+from contextlib import contextmanager, nullcontext
+from typing import Any, NoReturn, TypeVar
 
 import polars as pl
 import pyarrow as pa
@@ -17,9 +17,13 @@ from eventlake.errors import EventlakeError, InvalidProjectionError, SchemaMisma
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.snapshot import Snapshot
 from eventlake.projections.circumstances import USUAL, Circumstances
+from eventlake.projections.polars_exact import EVENT_KEYS, SPINE_KEYS, VERSION, Handed, Keys, Watch, check_exact
 from eventlake.projections.rows import Prepared
+from eventlake.tables.files import EventTable
 
-VERSION = pl.__version__
+__all__ = ["SETTINGS", "VERSION", "pool_size", "prepare", "to_arrow"]
+
+T = TypeVar("T")
 SETTINGS: dict[str, str | int | bool] = {"engine": "in-memory"}
 
 
@@ -31,27 +35,41 @@ def prepare(
     parameters: Mapping[str, Parameter],
     *,
     under: Circumstances = USUAL,
+    exact: bool = False,
 ) -> Prepared:
     """The LazyFrame that ``function`` returns, to be collected.
 
+    Args:
+        name: The projection's.
+        function: Takes the snapshot, the spine where there is one, and the parameters.
+        history: What it reads.
+        spine: With ``spine_row``.
+        parameters: By name.
+        under: Other circumstances than usual.
+        exact: Whether the frame is held to the allow-list.
+
     Raises:
-        InvalidProjectionError: The function does not take what it is given, returns no LazyFrame, or fails in Polars.
+        InvalidProjectionError: The function does not take what it is given, returns no LazyFrame, fails in Polars, or is not exact.
     """
     arguments: dict[str, Any] = dict(parameters)
+    snapshot = _Shuffled(history) if under.shuffled else _ScanOnly(history)
     if spine is not None:
-        arguments["spine"] = _shuffled(pl.DataFrame(spine).lazy()) if under.shuffled else pl.DataFrame(spine).lazy()
+        given_spine = pl.DataFrame(spine).lazy()
+        arguments["spine"] = _shuffled(given_spine) if under.shuffled else snapshot.handed(given_spine, SPINE_KEYS)
     try:
         inspect.signature(function).bind(None, **arguments)
     except TypeError as error:
         given = ", ".join(["snapshot", *arguments])
         message = f"projection {name}: the function must take ({given}): {error}"
         raise InvalidProjectionError(message, projection=name) from error
-    snapshot = _Shuffled(history) if under.shuffled else _ScanOnly(history)
-    with _telling(name):
+    with _telling(name), snapshot.watch if exact else nullcontext():
         frame = function(snapshot, **arguments)
     if not isinstance(frame, pl.LazyFrame):
         message = f"projection {name}: expected a polars.LazyFrame, found {type(frame).__name__}"
         raise InvalidProjectionError(message, "leave out .collect(): the build collects.", projection=name)
+    if exact:
+        with _telling(name):
+            check_exact(name, frame, snapshot.leaves)
 
     def rows() -> pa.Table:
         with _telling(name):
@@ -77,11 +95,37 @@ class _ScanOnly(Snapshot):
 
     Attributes:
         schemas: Hashes of the schemas of the event tables that were asked for.
+        leaves: The frames that were handed out.
+        watch: Refuses what collects while the function runs, this snapshot's own reading apart.
     """
 
     def __init__(self, history: PinnedHistory) -> None:
         super().__init__(history)
         self.schemas: dict[str, str] = {}
+        self.leaves: list[Handed] = []
+        self.watch = Watch()
+
+    def handed(self, frame: pl.LazyFrame, keys: Keys) -> pl.LazyFrame:
+        """The frame, noted as one that may be read."""
+        self.leaves.append((frame, keys))
+        return frame
+
+    def read(self, read: Callable[[PinnedHistory], T]) -> T:
+        """See ``Snapshot.read``."""
+        with self.watch.paused():
+            return super().read(read)
+
+    def types(self) -> dict[str, int]:
+        """See ``Snapshot.types``."""
+        with self.watch.paused():
+            return super().types()
+
+    def _events(self, *, raw: bool) -> pl.LazyFrame:
+        return self.handed(super()._events(raw=raw), EVENT_KEYS)
+
+    def _typed(self, source: EventTable, corrections: str) -> pl.LazyFrame:
+        with self.watch.paused():
+            return self.handed(super()._typed(source, corrections), EVENT_KEYS)
 
     def table(self, event_type: str, *arguments: Any, **named: Any) -> pl.LazyFrame:
         """See ``Snapshot.table``; always under the newest schema, which the recipe pins.

@@ -15,16 +15,23 @@ from eventlake.projections.rows import Prepared
 
 
 def prepare(
-    projection: Projection, history: PinnedHistory, spine: pa.Table | None, under: Circumstances = USUAL, only: Only | None = None
+    projection: Projection,
+    history: PinnedHistory,
+    spine: pa.Table | None,
+    under: Circumstances = USUAL,
+    *,
+    only: Only | None = None,
+    exact: bool = False,
 ) -> Prepared:
     """Hands a projection to its engine. A Python function is called; its frame is collected when the rows are asked for.
 
     Args:
         projection: What is run.
         history: What it reads.
-        spine: With ``spine_row`` in front.
+        spine: With ``spine_row`` in front; None where the build has none.
         under: Threads, memory and order.
         only: Entities, where it is to read no others; for SQL.
+        exact: Whether what a Python function returns is held to the allow-list; a SQL query is looked at elsewhere.
 
     Raises:
         InvalidProjectionError: The engine refuses it, or there is nothing to run.
@@ -36,4 +43,4 @@ def prepare(
     if function is None:
         message = f"projection {projection.name} has no function to run"
         raise InvalidProjectionError(message)
-    return polars_runner.prepare(projection.name, function, history, spine, projection.parameters, under=under)
+    return polars_runner.prepare(projection.name, function, history, spine, projection.parameters, under=under, exact=exact)

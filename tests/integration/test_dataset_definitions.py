@@ -352,7 +352,9 @@ def test_two_definitions_with_siblings_of_one_name_keep_them_apart(tmp_path, lak
         place = tmp_path / name
         place.mkdir()
         (place / "common.py").write_text(f"X = {value}\n")
-        (place / "p.py").write_text("import polars as pl\nfrom common import X\ndef f(snapshot):\n    return pl.LazyFrame({'k': [X]})\n")
+        (place / "p.py").write_text(
+            "import polars as pl\nfrom common import X\ndef f(snapshot):\n    return snapshot.scan().select(pl.lit(X).alias('k'))\n"
+        )
         (place / "dataset.toml").write_text(f'name = "{name}"\nkey = ["k"]\npython = "p.py:f"\nfiles = ["common.py"]\n')
     monkeypatch.chdir(tmp_path)
     made = [lake.build(el.read_definition(name)) for name in ("one", "two", "one")]

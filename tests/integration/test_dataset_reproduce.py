@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
-from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
-from eventlake.projections import duckdb_runner, polars_runner
+from eventlake.errors import CorruptionError, InvalidInputError, InvalidProjectionError, NotFoundError
+from eventlake.projections import duckdb_runner, polars_exact, polars_runner
 from tests.dataset_fixtures import POLARS_TOTALS, TOTALS, attempt, cell, events, make_lake, module, sql
 
 SPINE = pl.DataFrame({"loan": ["/loan/3", "/loan/0", "/loan/9"], "cutoff": [datetime(2026, 1, 1, 8, tzinfo=UTC)] * 3})
@@ -93,6 +93,16 @@ def weighted(snapshot, w):
     for part in parts(dataset):
         part.unlink()
     assert in_a_fresh_process(lake, dataset.manifest_hash, "trust") == [True, dataset.content_hash, []]
+
+
+def test_python_is_reproduced_whatever_the_allow_list_says_today(lake, tmp_path, monkeypatch):
+    projection = module(tmp_path, "features", POLARS_TOTALS)["totals"]
+    dataset = lake.build(projection)
+    assert dataset.manifest.recipe.check == "allow-list"
+    monkeypatch.setattr(polars_exact, "KNOWN", ())
+    assert lake.reproduce(dataset.manifest_hash, trust=True).identical
+    with pytest.raises(InvalidProjectionError, match="nothing is proven of Polars"):
+        lake.build(projection)
 
 
 def test_archived_files_are_used_and_not_what_stands_at_the_old_place(lake, tmp_path):

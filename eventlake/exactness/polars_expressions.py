@@ -1,0 +1,360 @@
+"""Expressions of Polars over rows of which something is known: what comes out, and what of it is left to luck.
+
+An expression gives one value, or one for every row, or several in an order that means something or nothing. Values stand side by side only
+where they belong to the same rows.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from eventlake.exactness import polars_functions as known
+from eventlake.exactness.polars_nodes import UNKNOWN, Expression, Named, names_in, strange, within
+from eventlake.exactness.refusals import TIES, Refusal
+from eventlake.exactness.rows import Rows, is_float
+
+ONE, ALIGNED, SEQUENCE, BAG = "one value", "a value a row", "values in a total order", "values in no order"
+_ZEROS = "0.0 and -0.0"
+_NARROW = frozenset({"Boolean", "Int8", "Int16", "UInt8", "UInt16", "Int128", "Decimal", "Null"})
+"""Sums of these are widened by Polars, or as wide as there is."""
+_RANKS = frozenset({"min", "max", "dense"})
+_INTERPOLATIONS = frozenset({"nearest", "lower", "higher", "equiprobable"})
+_PARSED = frozenset({"Date", "Datetime", "Time"})
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What an expression gives.
+
+    Attributes:
+        state: ``ONE``, ``ALIGNED``, ``SEQUENCE`` or ``BAG``.
+        rows: Of aligned values the conditions that their rows were filtered by.
+    """
+
+    state: str
+    rows: tuple[Expression, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The rows that expressions are over.
+
+    Attributes:
+        names: Of the columns.
+        rows: What is known of them.
+        ordered: Whether they come in a total order.
+        by: Columns in which all rows of a group agree.
+        grouped: Whether the expressions are over groups, or inside of a window.
+    """
+
+    names: tuple[str, ...]
+    rows: Rows
+    ordered: bool
+    by: frozenset[int] = frozenset()
+    grouped: bool = False
+
+    def places(self, expressions: Iterable[Expression]) -> set[int]:
+        """The columns among ``expressions``, and those in structs of columns."""
+        found: set[int] = set()
+        for one in expressions:
+            if one.kind == "column" and one.name in self.names:
+                found.add(self.names.index(one.name))
+            elif one.name == "as_struct":
+                found |= self.places(one.children)
+        return found
+
+    def is_total(self, orders: Iterable[Expression], what: Expression | None = None) -> bool:
+        """Whether rows of a group that are equal by ``orders`` are one row, or give ``what`` the same value; None for the whole row."""
+        # What depends on where a row stands is not the same for rows that have the same values.
+        placed = what is None or any(one.name in known.POSITIONAL or one.kind == "explode" for one in within(what))
+        read = self.names if what is None or placed else names_in(what)
+        chosen = self.places(orders) | self.by
+        if placed and what is not None:
+            return self.rows.tells_apart(chosen)
+        return self.rows.are_told_by(chosen, {self.names.index(name) for name in read if name in self.names})
+
+
+class Checker:
+    """Notes what is not exact in the expressions of one plan.
+
+    Attributes:
+        refusals: What was found.
+    """
+
+    def __init__(self) -> None:
+        self.refusals: list[Refusal] = []
+
+    def refuse(self, what: str, why: str, example: str = "", instead: str = "") -> Value:
+        """Notes a reason; what follows is judged as if it were not there."""
+        self.refusals.append(Refusal(what, why, example, instead))
+        return Value(ALIGNED)
+
+    def keys(self, what: str, expressions: Sequence[Named], context: Context) -> None:
+        """Checks what rows are grouped, sorted or joined by: a value a row, of exact types."""
+        for _, one in expressions:
+            self.aligned(what, one, context)
+            if is_float(one.type):
+                self.refuse(what, f"by a float, of which two values can be equal and not the same: {_ZEROS}", _ZEROS, "it over a Decimal")
+
+    def aligned(self, what: str, one: Expression, context: Context) -> Value:
+        """Checks an expression whose values must stand beside the rows that it is over."""
+        value = self.value(one, context)
+        if value.state not in {ONE, ALIGNED} or value.rows:
+            self.refuse(what, "values that do not belong to the rows beside which they are put", "", "a join, or a step of its own")
+        return value
+
+    def value(self, one: Expression, context: Context) -> Value:
+        """What an expression gives; what is not exact about it is noted."""
+        odd = strange(one.type) if one.kind != UNKNOWN else None
+        if odd is not None:
+            return self.refuse(odd, "a type that is not known to be exact", "", "it cast to String or Enum" if odd == "Categorical" else "")
+        rule = getattr(self, f"_{one.kind}", None)
+        if rule is None or one.kind == UNKNOWN:
+            name = one.name if one.kind == UNKNOWN else one.kind
+            return self.refuse(name, "an expression that is not known to be exact", "", 'what docs/exactness.md lists, or level="fixed"')
+        made: Value = rule(one, context)
+        return made
+
+    # Leaves
+
+    def _column(self, one: Expression, context: Context) -> Value:
+        return Value(ALIGNED) if one.name in context.names else self.refuse(one.name, "a column that is not understood")
+
+    def _literal(self, one: Expression, _: Context) -> Value:
+        if one.name == "series":
+            return self.refuse("a Series", "values from elsewhere than the history and the spine", "", "a list of constants, or the spine")
+        return Value(ONE)
+
+    def _len(self, _: Expression, __: Context) -> Value:
+        return Value(ONE)
+
+    # One value after the other
+
+    def _beside(self, what: str, children: Sequence[Expression], context: Context) -> Value:
+        values = [self.value(child, context) for child in children]
+        several = [value for value in values if value.state != ONE]
+        if not several:
+            return Value(ONE)
+        if len(several) == 1 or all(value == several[0] and value.state == ALIGNED for value in several):
+            return several[0]
+        return self.refuse(what, "of values that do not belong to the same rows", "", "values filtered by one condition, or a step before")
+
+    def _binary(self, one: Expression, context: Context) -> Value:
+        if one.name not in known.OPERATORS:
+            self.refuse(one.name, "an operator that is not known to be exact")
+        elif any(is_float(child.type) for child in one.children) and one.name not in known.FLOAT_OPERATORS:
+            self.refuse(one.name, "of a float", "", "it over an exact value")
+        return self._beside(one.name, one.children, context)
+
+    def _cast(self, one: Expression, context: Context) -> Value:
+        source, target = one.children[0].type, one.type
+        if is_float(source) and not _all_float(target) and one.children[0].kind != "literal":
+            why = f"a float becomes {target['id']}: how it is rounded is the engine's affair, and what follows would count as exact"
+            self.refuse("cast()", why, "0.125 to two digits", "Decimal from the beginning, and floats in the last step alone")
+        if source["id"] == "String" and target["id"] in _PARSED:
+            why = "text becomes a time in a format that is guessed from the first row"
+            self.refuse("cast()", why, "01/02 and 13/02", 'str.to_date("%Y-%m-%d"), or str.to_datetime with a format')
+        return self._beside("cast()", one.children, context)
+
+    def _ternary(self, one: Expression, context: Context) -> Value:
+        return self._beside("when()", one.children, context)
+
+    def _explode(self, one: Expression, context: Context) -> Value:
+        value = self.value(one.children[0], context)
+        return Value(SEQUENCE if self._in_order(value, context) else BAG)
+
+    def _filter(self, one: Expression, context: Context) -> Value:
+        what, condition = one.children
+        value, by = self.value(what, context), self.value(condition, context)
+        if value.state == ALIGNED and by.state in {ONE, ALIGNED} and (by.state == ONE or by.rows == value.rows):
+            return Value(ALIGNED, (*value.rows, condition))
+        if value.state == ONE and by.state in {ONE, ALIGNED}:
+            return Value(ALIGNED, (*by.rows, condition))
+        return self.refuse(
+            "filter()", "a condition that does not belong to the rows of the values", "", "filter() before sort_by() or unique()"
+        )
+
+    # Order
+
+    @staticmethod
+    def _in_order(value: Value, context: Context) -> bool:
+        return value.state in {ONE, SEQUENCE} or (value.state == ALIGNED and context.ordered)
+
+    def _sort(self, one: Expression, context: Context) -> Value:
+        self.value(one.children[0], context)
+        if is_float(one.type):
+            self.refuse("sort()", "of floats: 0.0 and -0.0 are equal, and either may come first", _ZEROS, "sort() of an exact value")
+        return Value(SEQUENCE)
+
+    def _sort_by(self, one: Expression, context: Context) -> Value:
+        what, *orders = one.children
+        self._beside("sort_by()", one.children, context)
+        self._total("sort_by()", what, orders, context)
+        return Value(SEQUENCE)
+
+    def _total(self, name: str, what: Expression, orders: Sequence[Expression], context: Context) -> None:
+        if any(is_float(order.type) for order in orders):
+            self.refuse(name, "by a float", _ZEROS, f"{name} of an exact value")
+        elif not context.is_total([_bare(order) for order in orders], what):
+            why = f"by what two rows can have in common: {TIES}"
+            self.refuse(name, why, "two rows of one time, 1 and 2: either of them", 'a key besides: sort_by("time", "sequence")')
+
+    def _slice(self, one: Expression, context: Context) -> Value:
+        what, *bounds = one.children
+        value = self.value(what, context)
+        if any(bound.kind != "literal" for bound in bounds):
+            self.refuse("slice()", "a number of rows that is computed", "", "a number")
+        return self._placed("head(), tail(), slice()", value, context)
+
+    def _gather(self, one: Expression, context: Context) -> Value:
+        what, place = one.children
+        value = self.value(what, context)
+        if place.kind != "literal" or place.name == "series":
+            return self.refuse("gather()", "a place that is computed", "", "get() of a number over a total order")
+        self._placed("get()", value, context)
+        return Value(ONE)
+
+    def _placed(self, name: str, value: Value, context: Context) -> Value:
+        if not self._in_order(value, context):
+            self.refuse(
+                name, f"in no total order: {TIES}", "two rows, 1 and 2: either of them first", 'sort("sequence") or sort_by("sequence")'
+            )
+        return Value(SEQUENCE)
+
+    # Several rows
+
+    def _aggregate(self, one: Expression, context: Context) -> Value:
+        name, what = one.name, one.children[0]
+        value = self.value(what, context)
+        if name in known.ORDERED:
+            self._placed(f"{name}()", value, context)
+        elif name in known.COUNTING:
+            pass
+        elif name == "item":
+            pass  # one row, or an error
+        elif name not in known.AGGREGATES:
+            self.refusals.append(known.refused(name))
+        elif is_float(what.type):
+            self._of_floats(name)
+        elif name == "sum" and what.type["id"] not in _NARROW | {UNKNOWN}:
+            self._wraps("sum", what)
+        elif name == "quantile" and not _INTERPOLATIONS & set(one.options):
+            self.refuse("quantile()", "between two values by a float", "", 'interpolation="nearest", "lower" or "higher"')
+        for rest in one.children[1:]:
+            if rest.kind != "literal":
+                self.refuse(f"{name}()", "an argument that is computed", "", "a number")
+        return Value(ONE)
+
+    def _wraps(self, name: str, what: Expression) -> None:
+        kind = what.type["id"]
+        why = f"of {kind}: what does not fit wraps around, and Polars says nothing"
+        self.refuse(f"{name}()", why, "2**62 and 2**62: a negative number", f"cast(pl.Int128).{name}().cast(pl.Int64), or a Decimal")
+
+    def _of_floats(self, name: str) -> None:
+        if name == "sum":
+            why = "of a float: a + b + c depends on which two are added first, and threads decide that"
+            self.refuse("sum()", why, "0.1 + 0.2 + 0.3 is not 0.3 + 0.2 + 0.1", "sum() of a Decimal: keep money and measures as such")
+        else:
+            self.refuse(f"{name}()", "of a float: 0.0 and -0.0 are equal, and either may come out", _ZEROS, f"{name}() of a Decimal")
+
+    def _window(self, one: Expression, context: Context) -> Value:
+        inside, *rest = one.children
+        order, partitions = (rest[0], rest[1:]) if one.options[1] else (None, rest)
+        if context.grouped:
+            return self.refuse("over()", "a window inside of a group", "", "over() in a step before")
+        self.keys("over()", [("", part) for part in partitions], context)
+        ordered = context.ordered
+        by = frozenset(context.places(partitions))
+        if order is not None:
+            self.keys("over()", [("", order)], context)
+            ordered = replace(context, by=by).is_total([order])
+        value = self.value(inside, replace(context, by=by, ordered=ordered, grouped=True))
+        if one.options[0] != "groups_to_rows" or value.state not in {ONE, ALIGNED} or value.rows:
+            return self.refuse("over()", "values that do not belong to the rows of the window", "", "one value a window, or one a row")
+        return Value(ALIGNED)
+
+    # Functions by name
+
+    def _function(self, one: Expression, context: Context) -> Value:
+        name = one.name
+        if name in known.AGGREGATES | known.COUNTING:
+            return self._aggregate(one, context)
+        for group, rule in (
+            (known.PICKING, self._picking),
+            (known.POSITIONAL, self._positional),
+            (known.WHOLE, self._whole),
+            (known.LOOSE, self._loose),
+        ):
+            if name in group:
+                return rule(one, context)
+        if name not in known.SCALARS | known.FLOAT_STEPS | known.CARRIERS:
+            self.refusals.append(known.refused(name))
+        elif any(is_float(child.type) for child in one.children) and name not in known.FLOAT_STEPS | known.CARRIERS:
+            self.refuse(f"{name}()", "of a float", "", "it over an exact value")
+        elif name == "str.strptime" and one.options[:1] == (None,):
+            self.refuse("str.to_date()", "a format that is guessed from the first row", "01/02 and 13/02", "the format")
+        children = one.children
+        if name == "is_in" and children[1].name == "implode" and children[1].kind == "aggregate":
+            # Polars makes a list of the column first; in which order does not matter here.
+            self.value(children[1].children[0], context)
+            children = children[:1]
+        return self._beside(f"{name}()", children, context)
+
+    def _picking(self, one: Expression, context: Context) -> Value:
+        self._beside(f"{one.name}()", one.children, context)
+        self._total(f"{one.name}()", one.children[0], one.children[1:], context)
+        return Value(ONE)
+
+    def _positional(self, one: Expression, context: Context) -> Value:
+        name, what = one.name, one.children[0]
+        if name == "int_range":
+            if not _counts_rows(one):
+                return self.refuse("int_range()", "numbers that are not those of the rows", "", "int_range(pl.len()) over a total order")
+            value = Value(ALIGNED)
+        else:
+            value = self.value(what, context)
+        for rest in one.children[1:]:
+            if name != "int_range" and rest.kind != "literal":
+                self.refuse(f"{name}()", "an argument that is computed", "", "a constant")
+        if name in {"cum_sum", "cum_max", "cum_min", "is_first_distinct", "is_last_distinct", "rle_id"} and is_float(what.type):
+            self._of_floats(name)
+        elif name == "cum_sum" and what.type["id"] not in {"Int128", "Decimal"}:
+            self._wraps(name, what)
+        elif name == "diff" and is_float(what.type):
+            self.refuse("diff()", "of a float", "", "x - x.shift(1)")
+        self._placed(f"{name}()", value, context)
+        return Value(SEQUENCE) if name == "reverse" or value.state == SEQUENCE else value
+
+    def _whole(self, one: Expression, context: Context) -> Value:
+        value = self.value(one.children[0], context)
+        if is_float(one.children[0].type):
+            self._of_floats(one.name)
+        if one.name == "rank" and one.options[0] not in _RANKS:
+            why = "random" if one.options[0] == "random" else f"{one.options[0]}: of equal values by the order of rows, or by a float"
+            self.refuse("rank()", why, "two rows of one value", 'rank("min"), rank("max") or rank("dense")')
+        return value
+
+    def _loose(self, one: Expression, context: Context) -> Value:
+        value = self.value(one.children[0], context)
+        if one.name == "drop_nulls":
+            return Value(SEQUENCE if self._in_order(value, context) else BAG)
+        if is_float(one.children[0].type):
+            self._of_floats(one.name)
+        if any(rest.kind != "literal" for rest in one.children[1:]):
+            self.refuse(f"{one.name}()", "a number of rows that is computed", "", "a number")
+        return Value(BAG)
+
+
+def _bare(order: Expression) -> Expression:
+    """What is sorted by, without a filter: of the rows that are left two are still one where the column tells them apart."""
+    return _bare(order.children[0]) if order.kind == "filter" else order
+
+
+def _all_float(kind: object) -> bool:
+    return isinstance(kind, dict) and is_float(kind) and set(kind) == {"id"}
+
+
+def _counts_rows(one: Expression) -> bool:
+    start, stop = one.children[:2]
+    while stop.kind == "cast":
+        stop = stop.children[0]
+    return start.kind == "literal" and start.options[:1] == (0,) and stop.kind == "len" and one.options[:1] == (1,)

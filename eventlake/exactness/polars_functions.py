@@ -1,0 +1,116 @@
+"""What of Polars gives the same value for the same rows, by the names of its plan; and what to say of some that does not."""
+
+from eventlake.exactness.refusals import TIES, Refusal
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+SCALARS = _names(
+    """
+    abs bitwise.count_ones bitwise.count_zeros bitwise.leading_ones bitwise.leading_zeros bitwise.trailing_ones bitwise.trailing_zeros
+    ceil clip floor fill_null is_between is_close is_in is_not_null is_null max_horizontal min_horizontal negate not replace
+    replace_strict round sign all_horizontal any_horizontal
+    dt.base_utc_offset dt.cast_time_unit dt.century dt.combine dt.convert_time_zone dt.date dt.datetime dt.datetime_function dt.day
+    dt.days_in_month dt.dst_offset dt.duration dt.hour dt.is_leap_year dt.iso_year dt.microsecond dt.millennium dt.millisecond dt.minute
+    dt.month dt.month_end dt.month_start dt.nanosecond dt.offset_by dt.ordinal_day dt.quarter dt.replace dt.replace_time_zone dt.round
+    dt.second dt.time dt.time_stamp dt.to_string dt.total_days dt.total_hours dt.total_microseconds dt.total_milliseconds
+    dt.total_minutes dt.total_nanoseconds dt.total_seconds dt.truncate dt.week dt.week_day dt.with_time_unit dt.year
+    str.base64_decode str.base64_encode str.concat_horizontal str.contains str.contains_any str.count_matches str.ends_with
+    str.escape_regex str.extract str.extract_all str.extract_groups str.find str.format str.head str.hex_decode str.hex_encode
+    str.json_decode str.json_path_match str.len_bytes str.len_chars str.lowercase str.normalize str.pad_end str.pad_start str.replace
+    str.reverse str.slice str.split str.split_exact str.split_n str.starts_with str.strip_chars str.strip_chars_end
+    str.strip_chars_start str.strip_prefix str.strip_suffix str.strptime str.tail str.titlecase str.to_decimal str.to_integer
+    str.uppercase str.z_fill
+    list.concat list.contains list.count_matches list.drop_nulls list.gather list.gather_every list.get list.join list.length list.max
+    list.min list.shift list.slice list.sort list.to_struct
+    struct.drop_fields struct.json_encode struct.rename_fields struct.with_fields struct.map_field_names
+    """
+)
+"""Over values that are exact, one row at a time. What is not listed is refused, not waved through."""
+
+FLOAT_STEPS = _names("abs ceil floor is_between is_finite is_infinite is_nan is_not_nan negate sqrt is_null is_not_null")
+"""What may be done with a float, one row at a time: IEEE 754 says what comes out, to the last bit."""
+
+CARRIERS = _names("as_struct coalesce fill_null list.get struct.field_by_name str.json_decode")
+"""Functions that hand values on without computing with them; a float may be among these."""
+
+FLOAT_OPERATORS = _names("+ - * / == != < <= > >= eq_missing ne_missing")
+OPERATORS = FLOAT_OPERATORS | _names("// div % & | ^ and or")
+"""Between exact values."""
+
+AGGREGATES = _names("min max sum n_unique median quantile any all bitwise.and bitwise.or bitwise.xor")
+"""Of exact values, in any order of rows."""
+
+COUNTING = _names("count null_count has_nulls")
+"""Of any values, in any order of rows."""
+
+ORDERED = _names("first last implode")
+"""Where the rows, or their values, are in a total order."""
+
+PICKING = _names("max_by min_by")
+"""Where no two rows of a group have the same value to be greatest or smallest."""
+
+POSITIONAL = _names(
+    "cum_sum cum_count cum_max cum_min shift diff is_first_distinct is_last_distinct rle_id forward_fill backward_fill int_range reverse"
+)
+"""Where the rows are in a total order: what they give a row depends on those before it."""
+
+WHOLE = _names("is_unique is_duplicated rank")
+"""A value for every row that depends on all of them, in any order; of ``rank`` the methods ``min``, ``max`` and ``dense``."""
+
+LOOSE = _names("unique drop_nulls top_k bottom_k")
+"""Several values in an order that means nothing: good for ``sort()``, and for aggregates."""
+
+FRAMES = _names(
+    "select with_columns filter group_by join join_asof sort slice head tail unique concat explode unpivot unnest with_row_index cache"
+)
+"""Methods of a frame."""
+
+_ADDING = "a + b + c depends on which two are added first, and threads decide that"
+_CHANGING = "it is another value at the next build"
+_MATHS = "the maths library of the machine decides the last bit"
+_MEAN = 'pl.col("x").cast(pl.Int128).sum().cast(pl.Float64) / pl.col("x").count() over an exact x'
+_ROOT = "sqrt() of an expression over sums of x and of x * x, and count(), of an exact x"
+
+_TOLD = {
+    **dict.fromkeys(
+        ("mean", "ewm.mean", "rolling.mean", "list.mean"),
+        Refusal(
+            "", _ADDING + "; of integers and decimals the engines divide differently", "the mean of 0.1, 0.2, 0.3 in two orders", _MEAN
+        ),
+    ),
+    **dict.fromkeys(
+        ("std", "var", "skew", "kurtosis", "corr", "cov", "entropy", "product", "list.std", "list.var", "dot"),
+        Refusal("", _ADDING, "0.1, 0.2, 0.3 in two orders", _ROOT),
+    ),
+    "mode": Refusal(
+        "", "of values that are as frequent any may come first", "the mode of a and b", "group_by().len() and max_by of a struct, or sort"
+    ),
+    "value_counts": Refusal("", "in the order of a hash table", "a and b, once each", "group_by(…).agg(pl.len())"),
+    **dict.fromkeys(
+        ("sample", "shuffle", "list.sample"),
+        Refusal("", _CHANGING, "", "a filter by the key itself, such as sequence % 10 < 8"),
+    ),
+    **dict.fromkeys(("hash", "hash_rows"), Refusal("", "the engine's hash changes with its version", "", "the value itself")),
+    **dict.fromkeys(
+        ("log", "log1p", "exp", "pow", "cbrt", "sin", "cos", "tan"),
+        Refusal("", _MATHS, "", "x * x for a square; else it after the dataset was read"),
+    ),
+    "approx_n_unique": Refusal("", "an approximation", "", "n_unique()"),
+    **dict.fromkeys(("arg_max", "arg_min", "arg_unique", "arg_sort"), Refusal("", f"a place among rows: {TIES}", "a and a", "max_by(…)")),
+    "list.set_operation": Refusal("", "in the order of a hash table", "", "unique().sort() over exploded rows"),
+    "set_sorted": Refusal("", "a claim about the rows that nobody checks", "", "sort()"),
+    "hint_sorted": Refusal("", "a claim about the rows that nobody checks", "", "sort()"),
+    **dict.fromkeys(("sum_horizontal", "mean_horizontal"), Refusal("", "what does not fit wraps around, or is a float", "", "a + b")),
+    "interpolate": Refusal("", "it computes a float between rows", "", "forward_fill() over a total order"),
+}
+
+
+def refused(name: str) -> Refusal:
+    """What to say of a function that is not on a list."""
+    told = _TOLD.get(name)
+    if told is None:
+        return Refusal(f"{name}()", "not known to give the same value for ever", "", 'what docs/exactness.md lists, or level="fixed"')
+    return Refusal(f"{name}()", told.why, told.example, told.instead)
