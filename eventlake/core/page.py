@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from eventlake.core.shown import printable
+from eventlake.core.shown import one_line, printable
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1f; --paper: #ffffff; --dim: #5f6370; --line: #d9dbe2; --more: #11652b; --less: #a3201d }
@@ -43,11 +43,11 @@ class Section:
 
 def as_text(title: str, sections: Sequence[Section]) -> str:
     """The page as text; what could steer a terminal is written out. It ends in a line break."""
-    parts = [title]
+    parts = [one_line(title)]
     for section in sections:
-        parts += ["", section.title, *(f"  {line}" for line in section.lines), *_table(section)]
-        parts += [f"  {line}" for line in _lines(section.patch)]
-    return printable("\n".join(parts)) + "\n"
+        parts += ["", one_line(section.title), *(f"  {one_line(line)}" for line in section.lines), *_table(section)]
+        parts += [f"  {printable(line)}" for line in _lines(section.patch)]
+    return "\n".join(parts) + "\n"
 
 
 def _lines(patch: str) -> list[str]:
@@ -57,7 +57,7 @@ def _lines(patch: str) -> list[str]:
 def _table(section: Section) -> Iterator[str]:
     if not section.rows:
         return
-    table = [section.header, *section.rows]
+    table = [tuple(map(one_line, row)) for row in (section.header, *section.rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(section.header))]
     for row in table:
         yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
