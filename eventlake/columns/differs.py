@@ -18,7 +18,7 @@ def differs(before: pa.Array, after: pa.Array) -> Mask:
     """
     there, still_there = _valid(before), _valid(after)
     both = there & still_there
-    unlike: Mask = (there != still_there) | (both & _values_differ(before, after, both))
+    unlike: Mask = (there != still_there) | (both & _values_differ(before, after))
     return unlike
 
 
@@ -28,8 +28,8 @@ def _valid(array: pa.Array) -> Mask:
     return np.asarray(array.is_valid().to_numpy(zero_copy_only=False), np.bool_)
 
 
-def _values_differ(before: pa.Array, after: pa.Array, both: Mask) -> Mask:
-    """Where the values differ; what it says of places that are not in ``both`` means nothing."""
+def _values_differ(before: pa.Array, after: pa.Array) -> Mask:
+    """Where the values differ; what it says of nulls means nothing."""
     kind = before.type
     if pa.types.is_struct(kind):
         unlike = np.zeros(len(before), np.bool_)
@@ -37,7 +37,7 @@ def _values_differ(before: pa.Array, after: pa.Array, both: Mask) -> Mask:
             unlike |= differs(child, other)
         return unlike
     if pa.types.is_large_list(kind):
-        return _lists_differ(before, after, both)
+        return _lists_differ(before, after)
     if pa.types.is_floating(kind):
         unlike = canonical_bits(before) != canonical_bits(after)
     else:
@@ -45,10 +45,10 @@ def _values_differ(before: pa.Array, after: pa.Array, both: Mask) -> Mask:
     return unlike
 
 
-def _lists_differ(before: pa.Array, after: pa.Array, both: Mask) -> Mask:
+def _lists_differ(before: pa.Array, after: pa.Array) -> Mask:
     lengths, others = _lengths(before), _lengths(after)
     unlike: Mask = lengths != others
-    rows = np.flatnonzero(both & ~unlike)
+    rows = np.flatnonzero(~unlike)
     places = pa.array(rows)
     elements = differs(before.take(places).flatten(), after.take(places).flatten())
     unlike[np.repeat(rows, lengths[rows])[elements]] = True

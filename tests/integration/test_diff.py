@@ -1,71 +1,28 @@
-"""What ``diff`` says of two datasets: recipe, code, schema, history, and rows by key against a naive oracle."""
+"""What ``diff`` says of two datasets: history, recipe, code, schema and damage, on both engines, and on every face."""
 
-import math
-import struct
-from datetime import UTC, date, datetime, time, timedelta
+import json
+import re
+import subprocess
+import sys
 from decimal import Decimal
 
-import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import eventlake as el
-from eventlake.columns import frames, segments
-from eventlake.columns.content import content_hash, normalise, schema_of
-from eventlake.columns.differs import differs
+from eventlake.cli.main import main
+from eventlake.columns.content import normalise
 from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.dataset import DatasetManifest, Recipe
-from eventlake.core.merkle import EMPTY_ROOT
+from eventlake.core.dataset import DatasetManifest
 from eventlake.datasets.archive import Archive, publish
 from eventlake.datasets.diff import diff
-from eventlake.datasets.merge import merge
 from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
 from eventlake.progress import shown_by
-from eventlake.projections.rows import finish
 from eventlake.storage import MemoryStorage
 from tests.dataset_fixtures import ORIGIN, POLARS_TOTALS, TOTALS, TOTALS_SQL, attempt, cell, event, events, make_lake, sql
+from tests.diff_fixtures import compared, counts, stored
 
-NAN_WITH_PAYLOAD = struct.unpack("<d", struct.pack("<Q", 0x7FF8000000000001))[0]
-COUNTS = ("before", "after", "added", "removed", "changed", "unchanged")
-
-
-def stored(rows, key=("k",), storage=None, **recipe):
-    """A published dataset of these rows, in the order that builds store them in."""
-    storage = MemoryStorage() if storage is None else storage
-    table = finish(sql("SELECT 1", key, "made"), None, rows)
-    fields = {
-        "name": "made",
-        "checkpoint": Checkpoint(ORIGIN, 0, EMPTY_ROOT.hex()),
-        "clock_hash": None,
-        "kind": "sql",
-        "entry": "query.sql",
-        "sources": {},
-        "parameters": {},
-        "spine": None,
-        "engine": "duckdb",
-        "engine_version": "2.0.0",
-        "settings": {},
-        "level": "exact",
-        "key": tuple(key),
-        "declared_schema": None,
-    }
-    schema = tuple((name, kind) for name, kind in schema_of(table))
-    manifest = DatasetManifest(Recipe(**(fields | recipe)), content_hash(table), table.num_rows, schema)
-    return publish(storage, manifest, rows=table, spine=None, sources={}, provenance={})
-
-
-def compared(before, after, key=("k",), **recipe):
-    return diff(stored(before, key), stored(after, key, **recipe), lambda _: None)
-
-
-def counts(rows):
-    return {name: getattr(rows, name) for name in COUNTS}
-
-
-def column(kind, *values):
-    return pa.array(values, kind)
+MEAN = '<script>alert("x")</script>&'
 
 
 def polars_totals(text=POLARS_TOTALS):
@@ -126,14 +83,9 @@ def test_the_two_engines_are_compared_with_each_other():
     assert changes["engine"] == ("duckdb", "polars")
     assert changes["kind"] == ("sql", "python")
     assert changes["clock hash"][0] == "absent"
-    assert {source.name: source.kind for source in found.sources}["query.sql"] == "removed"
-    assert "added" in {source.kind for source in found.sources}
-    assert [(change.what, change.before, change.after) for change in found.schema] == [
-        ("events", "int64", "uint32"),
-        ("amount", "decimal(38, 2)", "decimal(18, 2)"),
-    ] or found.schema
-    assert set(found.rows.columns) | set(found.not_compared) == {"events", "amount", "last"}
-    assert found.not_compared["events"] == "other type"
+    assert [(source.name, source.kind) for source in found.sources] == [("projection.py", "added"), ("query.sql", "removed")]
+    assert [(change.what, change.before, change.after) for change in found.schema] == [("events", "int64", "uint32")]
+    assert (found.rows.columns, found.not_compared) == ({"amount": 0, "last": 0}, {"events": "other type"})
     assert (found.rows.changed, found.rows.unchanged) == (0, 5)
 
 
@@ -165,7 +117,7 @@ def test_schemas_level_check_and_settings_are_told():
 
 
 def test_a_history_that_the_lake_does_not_have_is_told_and_the_rest_compared():
-    lake, other = make_lake("memory://"), MemoryStorage()
+    lake = make_lake("memory://")
     first = lake.build(TOTALS)
     stored(pa.table({"k": ["/loan/1"], "events": pa.array([9], pa.int64())}), storage=lake._chain.storage)
     lonely = next(dataset for dataset in lake.datasets() if dataset.name == "made")
@@ -176,212 +128,6 @@ def test_a_history_that_the_lake_does_not_have_is_told_and_the_rest_compared():
     assert "its end is missing" in found.history.problem
     assert "its end is missing" in found.text()
     assert found.rows.removed == 5
-    assert list(other.list("")) == []
-
-
-# Rows
-
-
-KEYS = {
-    "text": column(pa.large_string(), "a", "z", "é", "\U00010000", "\uffff", ""),
-    "int": column(pa.int64(), -(2**63), -1, 0, 5, 7, 2**63 - 1),
-    "uint": column(pa.uint64(), 0, 1, 2, 2**63, 2**64 - 2, 2**64 - 1),
-    "date": column(pa.date32(), *(date(2026, 1, day) for day in range(1, 7))),
-    "far date": column(pa.int32(), -(10**6), -5, 0, 4, 10**7, 10**9).cast(pa.date32()),
-    "instant": column(pa.timestamp("us", "UTC"), *(datetime(2026, 1, day, tzinfo=UTC) for day in range(1, 7))),
-    "far instant": column(pa.int64(), -(2**62), -5, 0, 4, 10**7, 2**62).cast(pa.timestamp("us", "UTC")),
-    "decimal": column(
-        pa.decimal128(38, 3), *(Decimal(n) for n in ("-1.5", "0", "0.001", "7", "10", "99999999999999999999999999999999999.999"))
-    ),
-    "time": column(pa.time64("us"), *(time(hour) for hour in range(6))),
-    "duration": column(pa.duration("us"), *(timedelta(hours=hour) for hour in range(-3, 3))),
-    "binary": column(pa.large_binary(), b"", b"\x00", b"a", b"b", b"\xfe", b"\xff\xff"),
-}
-
-
-@pytest.mark.parametrize("kind", KEYS)
-@pytest.mark.parametrize("part_rows", [1, 2, 100])
-def test_rows_meet_by_keys_of_every_type_in_parts_of_any_size(kind, part_rows, monkeypatch):
-    monkeypatch.setattr(frames, "PART_ROWS", part_rows)
-    keys = KEYS[kind]
-    before = pa.table({"k": keys.take(pa.array([5, 0, 1, 3])), "v": [50, 0, 10, 30]})
-    after = pa.table({"k": keys.take(pa.array([2, 4, 3, 1, 0])), "v": [20, 40, 33, 10, 0]})
-    found = compared(before, after)
-    assert counts(found.rows) == {"before": 4, "after": 5, "added": 2, "removed": 1, "changed": 1, "unchanged": 2}
-    assert sorted(change.after["v"] for change in found.rows.added_rows) == [20, 40]
-    assert [change.before["v"] for change in found.rows.removed_rows] == [50]
-    assert [(change.before, change.after) for change in found.rows.changed_rows] == [({"v": 30}, {"v": 33})]
-    assert found.text().count("\n") > 10
-
-
-def test_booleans_and_several_columns_are_keys():
-    key = ("s", "b", "n")
-    before = pa.table({"v": [1, 2, 3], "s": ["a", "a", "b"], "b": [True, False, True], "n": [1, 9, 0]})
-    after = pa.table({"v": [1, 2, 3], "s": ["a", "a", "b"], "b": [True, True, True], "n": [1, 9, 0]})
-    found = compared(before, after, key).rows
-    assert [(change.key, change.after) for change in found.added_rows] == [({"s": "a", "b": True, "n": 9}, {"v": 2})]
-    assert [(change.key, change.before) for change in found.removed_rows] == [({"s": "a", "b": False, "n": 9}, {"v": 2})]
-    assert (found.changed, found.unchanged) == (0, 2)
-
-
-VALUES = {
-    "null": (pa.int64(), [None, None, 0, 1], [None, 0, None, 1], [0, 1, 1, 0]),
-    "double": (
-        pa.float64(),
-        [0.0, math.nan, 1.0, None, math.nan],
-        [-0.0, NAN_WITH_PAYLOAD, 1.0000000000000002, math.nan, 0.0],
-        [1, 0, 1, 1, 1],
-    ),
-    "float": (pa.float32(), [0.0, math.nan, 1.0], [-0.0, math.nan, 1.0], [1, 0, 0]),
-    "text": (pa.large_string(), ["", None, "a"], [None, None, "A"], [1, 0, 1]),
-    "list": (
-        pa.large_list(pa.float64()),
-        [[], None, [0.0], [None], [1.0, 2.0]],
-        [None, None, [-0.0], [math.nan], [1.0, 2.0]],
-        [1, 0, 1, 1, 0],
-    ),
-    "longer list": (pa.large_list(pa.int8()), [[1], [1, 2], [3]], [[1, 2], [1], [3]], [1, 1, 0]),
-    "struct": (
-        pa.struct([("x", pa.float64())]),
-        [None, {"x": None}, {"x": math.nan}],
-        [{"x": None}, {"x": None}, {"x": math.nan}],
-        [1, 0, 0],
-    ),
-    "nested": (
-        pa.large_list(pa.struct([("x", pa.large_list(pa.bool_()))])),
-        [[{"x": [True]}], [None]],
-        [[{"x": [False]}], [{"x": None}]],
-        [1, 1],
-    ),
-}
-
-
-@pytest.mark.parametrize("name", VALUES)
-def test_values_differ_where_content_hashes_would(name):
-    kind, before, after, expected = VALUES[name]
-    before, after = pa.array(before, kind), pa.array(after, kind)
-    assert differs(before, after).tolist() == [bool(each) for each in expected]
-    assert differs(before.slice(1), after.slice(1)).tolist() == [bool(each) for each in expected[1:]]
-    for place, unlike in enumerate(expected):
-        pair = [content_hash(pa.table({"v": array.slice(place, 1)})) for array in (before, after)]
-        assert (pair[0] != pair[1]) == bool(unlike)
-
-
-FLOATS = st.sampled_from([0.0, -0.0, math.nan, math.inf, 1.5, None])
-KINDS = {"f": pa.float64(), "t": pa.large_string(), "l": pa.large_list(pa.float32()), "d": pa.decimal128(9, 2)}
-ROW = st.fixed_dictionaries(
-    {
-        "f": FLOATS,
-        "t": st.sampled_from(["", "a", None]),
-        "l": st.none() | st.lists(FLOATS, max_size=2),
-        "d": st.sampled_from([None, Decimal("1.00")]),
-    }
-)
-TABLES = st.dictionaries(st.tuples(st.sampled_from(["", "a", "b", "é", "\U00010000"]), st.integers(-2, 3)), ROW, max_size=25)
-
-
-def table_of(rows):
-    keys = {"a": pa.array([key[0] for key in rows], pa.large_string()), "b": pa.array([key[1] for key in rows], pa.int16())}
-    return pa.table(keys | {name: pa.array([row[name] for row in rows.values()], kind) for name, kind in KINDS.items()})
-
-
-def bits(value):
-    if isinstance(value, float):
-        return "nan" if math.isnan(value) else struct.pack("<d", value)
-    return [bits(each) for each in value] if isinstance(value, list) else value
-
-
-@given(TABLES, TABLES, st.integers(1, 7), st.integers(1, 4))
-def test_rows_are_counted_as_a_dictionary_counts_them(before, after, part_rows, group_rows):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(frames, "PART_ROWS", part_rows)
-        patch.setattr(segments, "ROW_GROUP_ROWS", group_rows)
-        found = compared(table_of(before), table_of(after), ("a", "b"))
-    differing = {
-        key: [name for name in KINDS if bits(before[key][name]) != bits(after[key][name])] for key in sorted(before.keys() & after.keys())
-    }
-    changed = {key: names for key, names in differing.items() if names}
-    assert found.identical == (before.keys() == after.keys() and not changed)
-    assert counts(found.rows) == {
-        "before": len(before),
-        "after": len(after),
-        "added": len(after.keys() - before.keys()),
-        "removed": len(before.keys() - after.keys()),
-        "changed": len(changed),
-        "unchanged": len(differing) - len(changed),
-    }
-    assert found.rows.columns == {name: sum(name in names for names in changed.values()) for name in KINDS}
-    shown = [((row.key["a"], row.key["b"]), list(row.before)) for row in found.rows.changed_rows]
-    assert shown == list(changed.items())[:10]
-    assert [tuple(row.key.values()) for row in found.rows.added_rows] == sorted(after.keys() - before.keys())[:10]
-    assert [tuple(row.key.values()) for row in found.rows.removed_rows] == sorted(before.keys() - after.keys())[:10]
-
-
-@pytest.mark.parametrize("sides", [((0, 1000), (0, 1000)), ((0, 500), (500, 1000)), ((0, 0), (0, 700)), ((0, 1000), (990, 1000))])
-def test_no_more_than_a_piece_of_each_side_is_held(sides):
-    pulled, given_ = [0], 0
-
-    def pieces(start, stop, size):
-        for first in range(start, stop, size):
-            rows = pa.table({"k": pa.array(range(first, min(stop, first + size)), pa.int64())})
-            pulled[0] += rows.num_rows
-            yield rows
-
-    for step in merge(pieces(*sides[0], 17), pieces(*sides[1], 5), ["k"]):
-        assert pulled[0] - given_ <= 17 + 5
-        given_ += step.rows
-    assert given_ == pulled[0] == sum(stop - start for start, stop in sides)
-
-
-def test_ten_examples_are_kept_and_all_are_counted(monkeypatch):
-    monkeypatch.setattr(frames, "PART_ROWS", 7)
-    before = pa.table({"k": np.arange(0, 100), "v": np.zeros(100, np.int64)})
-    after = pa.table({"k": np.arange(50, 150), "v": np.ones(100, np.int64)})
-    found = compared(before, after)
-    assert counts(found.rows) == {"before": 100, "after": 100, "added": 50, "removed": 50, "changed": 50, "unchanged": 0}
-    for kind, first in (("added", 100), ("removed", 0), ("changed", 50)):
-        assert [row.key["k"] for row in getattr(found.rows, f"{kind}_rows")] == list(range(first, first + 10))
-        assert f"50 rows {kind}, the first 10" in found.text()
-
-
-def test_empty_datasets_are_compared():
-    none, some = pa.table({"k": pa.array([], pa.int64()), "v": pa.array([], pa.int64())}), pa.table({"k": [1, 2], "v": [3, 4]})
-    assert compared(none, none).identical
-    assert counts(compared(none, some).rows) == {"before": 0, "after": 2, "added": 2, "removed": 0, "changed": 0, "unchanged": 0}
-    assert counts(compared(some, none).rows) == {"before": 2, "after": 0, "added": 0, "removed": 2, "changed": 0, "unchanged": 0}
-    empty = compared(none, none.rename_columns(["k", "w"]))
-    assert (empty.identical, empty.rows.before, empty.not_compared) == (False, 0, {"v": "only in the first", "w": "only in the second"})
-
-
-def test_columns_that_one_lacks_or_types_otherwise_are_schema_and_not_values():
-    before = pa.table({"k": [1, 2], "same": ["a", "b"], "typed": [1, 2], "gone": [1, 1]})
-    after = pa.table({"k": [1, 2], "new": [1, 1], "typed": pa.array([1, 2], pa.int32()), "same": ["a", "c"]})
-    found = compared(before, after)
-    assert [(change.what, change.before, change.after) for change in found.schema] == [
-        ("typed", "int64", "int32"),
-        ("gone", "int64", "absent"),
-        ("new", "absent", "int64"),
-        ("order of columns", "k, same, typed", "k, typed, same"),
-    ]
-    assert found.rows.columns == {"same": 1}
-    assert found.not_compared == {"typed": "other type", "gone": "only in the first", "new": "only in the second"}
-    assert "values not compared: typed (other type), gone (only in the first), new (only in the second)" in found.text()
-
-
-@pytest.mark.parametrize(
-    ("after", "key", "reason"),
-    [
-        (pa.table({"k": [1], "v": [2]}), ("k", "v"), "the keys differ (k; k, v)"),
-        (pa.table({"k": ["1"], "v": [2]}), ("k",), "key column k is int64 in the first and utf8 in the second"),
-    ],
-)
-def test_rows_of_other_keys_are_not_compared_and_that_is_said(after, key, reason):
-    first = stored(pa.table({"k": [1], "v": [1]}))
-    found = diff(first, stored(after, key), lambda _: None)
-    assert (found.identical, found.rows) == (False, None)
-    assert reason in found.refusal
-    assert f"not compared: {reason}" in found.text()
-    assert reason in found.card().facts[-1][1]
 
 
 # Damage, and what is no dataset
@@ -439,3 +185,143 @@ def test_progress_counts_every_row():
     with shown_by(Reporter()):
         compared(pa.table({"k": [1, 2, 3]}), pa.table({"k": [3, 4]}))
     assert done == [["comparing rows of made", 5, 5]]
+
+
+# Faces
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """A lake in a folder, and the hashes of two datasets with other rows."""
+    lake = make_lake(tmp_path / "lake")
+    first = lake.build(TOTALS).manifest_hash
+    lake.append(events(2, 12))
+    return lake.uri, first, lake.build(TOTALS).manifest_hash
+
+
+@pytest.fixture
+def run(capsys):
+    def command(*arguments):
+        capsys.readouterr()
+        try:
+            main([str(argument) for argument in arguments])
+            code = 0
+        except SystemExit as ended:
+            code = ended.code
+        return (code, *capsys.readouterr())
+
+    return command
+
+
+def test_the_command_prints_the_text_and_exits_1_where_rows_differ(run, pair):
+    uri, first, second = pair
+    code, out, err = run("diff", uri, first[:8], second[:8])
+    assert (code, err) == (1, "")
+    assert out == el.open(uri).diff(first, second).text()
+    assert f"totals {first[:12]} → totals {second[:12]}: rows differ" in out
+    assert re.search(r"events between +2\n", out)
+    assert "5 → 5: 0 added, 0 removed, 2 changed, 3 unchanged" in out
+    assert re.search(r'k "/loan/\d" +events +\d +\d\n', out)
+
+
+def test_the_command_exits_0_where_rows_are_the_same(run, pair):
+    code, out, err = run("diff", pair[0], pair[1], pair[1])
+    assert (code, err) == (0, "")
+    assert "the same in both\n  recipe, schema, code\n" in out
+
+
+def test_json_holds_what_the_result_holds(run, pair):
+    uri, first, second = pair
+    code, out, err = run("diff", uri, first, second, "--json")
+    document = json.loads(out)
+    assert (code, err) == (1, "")
+    assert (document["before"]["manifest_hash"], document["after"]["manifest_hash"]) == (first, second)
+    assert document["history"]["events_between"] == 2
+    assert (document["identical"], document["recipe"], document["sources"], document["refusal"]) == (False, [], [], None)
+    rows = el.open(uri).diff(first, second).rows
+    assert {name: document["rows"][name] for name in counts(rows)} == counts(rows)
+    assert document["rows"]["columns"] == rows.columns
+    change = document["rows"]["changed_rows"][0]
+    assert change["key"] == rows.changed_rows[0].key
+    assert change["after"]["amount"] == str(rows.changed_rows[0].after["amount"])
+    assert change["after"]["last"].endswith("Z")
+
+
+def test_json_stays_json_for_every_value(run, tmp_path):
+    lake = make_lake(tmp_path / "lake")
+    odd = "SELECT k, d, b, l FROM spine"
+    rows = [{"k": 1, "d": float(text), "b": blob, "l": [float("inf"), None]} for text, blob in (("nan", b"\xff"), ("-0.0", b"\x00"))]
+    first, second = (lake.build(sql(odd, level="fixed"), spine=pa.Table.from_pylist([row])).manifest_hash for row in rows)
+    document = json.loads(run("diff", lake.uri, first, second, "--json")[1], parse_constant=pytest.fail)
+    (change,) = document["rows"]["changed_rows"]
+    assert (change["before"], change["after"]) == ({"d": "nan", "b": "ff"}, {"d": -0.0, "b": "00"})
+    assert str(change["after"]["d"]) == "-0.0"
+
+
+def test_unknown_hashes_are_refused_on_stderr(run, pair):
+    code, out, err = run("diff", pair[0], pair[1], "0" * 8, "--json")
+    assert (code, out) == (1, "")
+    assert json.loads(err)["error"] == "not-found"
+
+
+def test_html_is_written_whole_beside_the_text(run, pair, tmp_path):
+    file = tmp_path / "diff.html"
+    code, out, err = run("diff", *pair, "--html", file)
+    assert code == 1
+    assert out.startswith("totals ")
+    assert f"written to {file}" in err
+    assert file.read_text(encoding="utf-8") == el.open(pair[0]).diff(*pair[1:]).html()
+    assert run("diff", *pair, "--html", tmp_path / "no" / "folder")[0] == 3
+
+
+def test_html_escapes_names_values_and_code_and_needs_nothing_else():
+    lake = make_lake("memory://")
+    text = f'SELECT k, v AS "{MEAN.replace(chr(34), "")}" FROM spine WHERE k <> $p'
+    one, other = (
+        lake.build(
+            el.Projection.sql("odd", f"{text} {comment}", key=["k"], parameters={"p": ""}),
+            spine=pa.table({"k": [MEAN], "v": [f"{MEAN}{comment}"]}),
+            parameters={"p": f"{MEAN}{comment}"},
+        )
+        for comment in ("-- <b>one</b>", "-- <b>two</b>")
+    )
+    found = lake.diff(one.manifest_hash, other.manifest_hash)
+    html = found.html()
+    assert found.rows.changed == 1
+    assert html.count("&lt;script&gt;alert") >= 8
+    assert '<span class="less">-SELECT k' in html
+    assert "-- &lt;b&gt;one&lt;/b&gt;" in html
+    assert "prefers-color-scheme: dark" in html
+    for word in ("<script", "<b>", "http", "src=", "href", "<link", "@import", "url("):
+        assert word not in html
+    assert "<script" not in found._repr_html_()
+    assert found.title.replace(">", "&gt;") in found._repr_html_()
+
+
+def test_text_cannot_steer_a_terminal():
+    before, after = (pa.table({"k": [1], "v\n\x1b[2J": [text]}) for text in ("a\x1b[31m", "b\u202e\n"))
+    text = compared(before, after, parameters={"p": "\x1b]0;x\x07"}).text()
+    assert not {"\x1b", "\x07", "\u202e", "\r"} & set(text)
+    assert "v\\n\\x1b[2J" in text
+
+
+def test_of_long_values_the_first_difference_is_shown():
+    before, after = (pa.table({"k": [1], "v": ["x" * 5000 + end + "y" * 5000]}) for end in ("ONE", "TWO"))
+    text = compared(before, after).text()
+    assert "ONE" in text
+    assert "TWO" in text
+    assert len(text) < 5000
+
+
+def test_a_code_change_of_blanks_alone_is_seen():
+    lake = make_lake("memory://")
+    one, other = (lake.build(sql(f"SELECT 1 AS k{end}")) for end in ("", " \n"))
+    text = lake.diff(one.manifest_hash, other.manifest_hash).text()
+    assert "  -SELECT 1 AS k\n  \\ No newline at end of file\n  +SELECT 1 AS k \n" in text
+
+
+def test_a_pipe_that_closes_early_is_no_error(pair):
+    line = f"'{sys.executable}' -c 'from eventlake.cli import main; main()' diff {' '.join(pair)} | head -1"
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, check=True)  # noqa: S602 - our own command
+    assert done.stdout.startswith("totals ")
+    assert done.stderr == ""
