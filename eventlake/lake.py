@@ -415,7 +415,7 @@ class Lake:
 
         Rows are not read where their content hashes agree, and else as a stream, at most a part of each dataset in memory. Null equals
         null, and doubles are compared by their bits, all NaN being one. Columns of different types are not compared, and neither are
-        rows whose keys differ in name, order or type.
+        rows whose keys differ in name, order or type, or that were given back.
 
         Args:
             a: The first dataset, as ``dataset`` takes it.

@@ -94,6 +94,11 @@ class Archive:
             CorruptionError: A file is missing or not what was written.
             NotFoundError: Retention has taken them.
         """
+        attempt, files, parts = self._parts()
+        return pa.concat_tables([frames.decode(self.file(attempt, name, files), f"{attempt}/{name}") for name in parts])
+
+    def _parts(self) -> tuple[str, Mapping[str, Any], list[str]]:
+        """The attempt whose rows are read, its files, and those of them that hold the rows, in order."""
         provenance = self.provenance()
         if not self.is_whole() and self.storage.exists(f"{provenance['attempt']}/{layout.PRUNED}"):
             message = f"the rows of {self.folder} were given back to save room"
@@ -101,20 +106,19 @@ class Archive:
                 message, "'eventlake reproduce' makes them again; building the dataset stores them again.", path=self.folder
             )
         attempt, files = provenance["attempt"], provenance["files"]
-        parts = sorted(name for name in files if name.startswith(PART))
-        return pa.concat_tables([frames.decode(self.file(attempt, name, files), f"{attempt}/{name}") for name in parts])
+        return attempt, files, sorted(name for name in files if name.startswith(PART))
 
     def pieces(self) -> Iterator[pa.Table]:
         """The stored rows in key order, at most a part in memory, in pieces of ``frames.batches``. All hashes are checked.
 
         Raises:
             CorruptionError: A file is missing or not what was written; or, after the last piece, the rows were not the manifest's.
+            NotFoundError: Retention has taken them.
         """
-        provenance = self.provenance()
-        attempt, files = provenance["attempt"], provenance["files"]
+        attempt, files, parts = self._parts()
         schema = pa.schema([(name, from_logical(kind)) for name, kind in self.manifest.schema])
         running = RunningHash(schema)
-        for name in sorted(name for name in files if name.startswith("part-")):
+        for name in parts:
             for piece in frames.batches(self.file(attempt, name, files), f"{attempt}/{name}"):
                 if piece.schema != schema:
                     message = f"{attempt}/{name} has other columns than the manifest"

@@ -139,10 +139,12 @@ def diff(before: Archive, after: Archive, pin: Callable[[Checkpoint], object]) -
     identical = one.content_hash == other.content_hash
     refusal = None if identical else _refusal(one, other)
     compared, not_compared = _columns(one, other)
-    if identical:
-        rows: RowsDiff | None = same_rows(before, compared)
-    else:
-        rows = None if refusal else diff_rows(before, after, compared)
+    rows = same_rows(before, compared) if identical else None
+    if not identical and refusal is None:
+        try:
+            rows = diff_rows(before, after, compared)
+        except NotFoundError as error:
+            refusal = f"not compared: {error.message}; {error.hint}"
     return DatasetDiff(
         before=Dataset(before),
         after=Dataset(after),

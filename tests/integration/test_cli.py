@@ -15,7 +15,23 @@ import eventlake as el
 from eventlake.cli.main import app, main
 from tests.dataset_fixtures import POLARS_TOTALS, definition, events, make_lake
 
-COMMANDS = ["init", "append", "import", "log", "show", "verify", "compact", "gc", "build", "reproduce", "diff", "datasets", "tag", "prune", "demo"]
+COMMANDS = [
+    "init",
+    "append",
+    "import",
+    "log",
+    "show",
+    "verify",
+    "compact",
+    "gc",
+    "build",
+    "reproduce",
+    "diff",
+    "datasets",
+    "tag",
+    "prune",
+    "demo",
+]
 HEX = re.compile(r"[0-9a-f]{64}")
 
 

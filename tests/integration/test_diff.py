@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from decimal import Decimal
 
 import pyarrow as pa
@@ -128,6 +129,18 @@ def test_a_history_that_the_lake_does_not_have_is_told_and_the_rest_compared():
     assert "its end is missing" in found.history.problem
     assert "its end is missing" in found.text()
     assert found.rows.removed == 5
+
+
+def test_rows_that_were_given_back_are_not_compared_and_that_is_said(tmp_path):
+    lake = make_lake(tmp_path / "lake")
+    first = lake.build(TOTALS)
+    lake.append(events(2, 12))
+    second = lake.build(TOTALS)
+    assert lake.prune(older_than=timedelta(0), keep_last=1, dry_run=False).files
+    found = lake.diff(first.manifest_hash, second.manifest_hash)
+    assert (found.identical, found.rows, found.history.events) == (False, None, 2)
+    assert f"builds/totals/{first.manifest_hash[:12]} were given back" in found.refusal
+    assert "'eventlake reproduce' makes them again" in found.text()
 
 
 # Damage, and what is no dataset
