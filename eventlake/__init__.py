@@ -11,6 +11,7 @@ from eventlake.core.expectation import at_watermark, on_event, populated, pristi
 from eventlake.core.proofs import ConsistencyProof, InclusionProof
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.definition import read_definition
+from eventlake.datasets.diff import DatasetDiff
 from eventlake.datasets.reproduce import Reproduction
 from eventlake.errors import EventlakeError
 from eventlake.history.report import Report
@@ -32,6 +33,7 @@ __all__ = [
     "Compaction",
     "ConsistencyProof",
     "Dataset",
+    "DatasetDiff",
     "EventlakeError",
     "Field",
     "FieldType",
@@ -58,5 +60,5 @@ __all__ = [
     "read_definition",
 ]
 
-attach(Compaction, Dataset, Garbage, Import, Lake, Proposal, Receipt, Report, Reproduction, Snapshot, Version)
+attach(Compaction, Dataset, DatasetDiff, Garbage, Import, Lake, Proposal, Receipt, Report, Reproduction, Snapshot, Version)
 install()

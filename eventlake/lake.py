@@ -25,6 +25,7 @@ from eventlake.datasets.build import MOST_BUCKETS, PERTURB, Order, build
 from eventlake.datasets.catalogue import find, folders
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.definition import Definition
+from eventlake.datasets.diff import DatasetDiff, diff
 from eventlake.datasets.lock import check_buildable, pinned_by
 from eventlake.datasets.reproduce import Reproduction, reproduce
 from eventlake.datasets.retention import prune
@@ -428,6 +429,25 @@ class Lake:
         """
         archive = find(self._chain.storage, hash_prefix)
         return reproduce(self.snapshot(archive.manifest.recipe.checkpoint).history, archive, trust=trust)
+
+    def diff(self, a: str, b: str) -> DatasetDiff:
+        """Says what lies between two datasets: history, recipe, code, schema, and rows by key.
+
+        Rows are not read where their content hashes agree, and else as a stream, at most a part of each dataset in memory. Null equals
+        null, and doubles are compared by their bits, all NaN being one. Columns of different types are not compared, and neither are
+        rows whose keys differ in name, order or type, or that were given back.
+
+        Args:
+            a: The first dataset, as ``dataset`` takes it.
+            b: The second; what only it has counts as added.
+
+        Raises:
+            NotFoundError: No such dataset.
+            InvalidInputError: A prefix fits several.
+            CorruptionError: A stored file that must be read is missing or not what was written.
+        """
+        storage = self._chain.storage
+        return diff(find(storage, a), find(storage, b), self.snapshot)
 
     def dataset(self, hash_prefix: str) -> Dataset:
         """A published dataset by its tag, or by at least 6 hex digits of its ``manifest_hash``, else its recipe or content hash.

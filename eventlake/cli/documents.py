@@ -11,8 +11,11 @@ from eventlake.core import layout
 from eventlake.core.attributes import CLOUDEVENTS_NAMES
 from eventlake.core.card import Card, counted
 from eventlake.core.instants import format_instant, micros
+from eventlake.core.shown import plain
 from eventlake.datasets.dataset import Dataset
+from eventlake.datasets.diff import DatasetDiff
 from eventlake.datasets.reproduce import Reproduction
+from eventlake.datasets.row_diff import RowChange, RowsDiff
 from eventlake.datasets.tags import is_lock
 from eventlake.demo.run import DemoResult
 from eventlake.history.report import Report
@@ -195,6 +198,47 @@ def reproduction(value: Reproduction) -> dict[str, Any]:
         "content_hash_now": value.content_hash,
         "differences": list(value.differences),
     }
+
+
+def dataset_diff(value: DatasetDiff) -> dict[str, Any]:
+    """What lies between two datasets."""
+    history = value.history
+    return {
+        "identical": value.identical,
+        "before": dataset(value.before),
+        "after": dataset(value.after),
+        "history": {
+            "before": str(history.before),
+            "after": str(history.after),
+            "events_between": history.events,
+            "problem": history.problem,
+        },
+        "recipe": [asdict(change) for change in value.recipe],
+        "sources": [asdict(source) for source in value.sources],
+        "schema": [asdict(change) for change in value.schema],
+        "rows": None if value.rows is None else _rows_diff(value.rows),
+        "refusal": value.refusal,
+        "not_compared": value.not_compared,
+    }
+
+
+def _rows_diff(value: RowsDiff) -> dict[str, Any]:
+    return {
+        "before": value.before,
+        "after": value.after,
+        "added": value.added,
+        "removed": value.removed,
+        "changed": value.changed,
+        "unchanged": value.unchanged,
+        "columns": value.columns,
+        "added_rows": [_row_change(change) for change in value.added_rows],
+        "removed_rows": [_row_change(change) for change in value.removed_rows],
+        "changed_rows": [_row_change(change) for change in value.changed_rows],
+    }
+
+
+def _row_change(value: RowChange) -> dict[str, Any]:
+    return {"key": plain(value.key), "before": plain(value.before), "after": plain(value.after)}
 
 
 def demo(value: DemoResult) -> dict[str, Any]:

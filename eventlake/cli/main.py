@@ -264,6 +264,29 @@ def reproduce(
 
 
 @app.command()
+def diff(
+    lake: LakeArgument,
+    before: Annotated[str, typer.Argument(metavar="A", help="The first dataset: a tag, or at least 6 hex digits of its hash.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="The second.")],
+    *,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write a page that can be sent to somebody.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what lies between two datasets: history, recipe, code, schema and rows; exit 1 if the rows differ."""
+    with output.progress():
+        found = lakes.open(lake).diff(before, after)
+    if html is not None:
+        html.write_text(found.html(), encoding="utf-8")
+        output.note(f"written to {html}")
+    if as_json:
+        output.show(found.card(), documents.dataset_diff(found), as_json=True)
+    else:
+        sys.stdout.write(found.text())
+    if not found.identical:
+        raise typer.Exit(output.REFUSED)
+
+
+@app.command()
 def datasets(
     lake: LakeArgument,
     hash_prefix: Annotated[

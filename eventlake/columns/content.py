@@ -162,10 +162,32 @@ def content_hash(table: pa.Table) -> str:
         SchemaMismatchError: A column that cannot be represented.
     """
     table = normalise(table)
-    digest = hashlib.sha256(MAGIC + _size(table.num_rows) + _size(table.num_columns))
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        digest.update(_text(name) + _text(logical_type(column.type)) + column_digest(column))
-    return digest.hexdigest()
+    running = RunningHash(table.schema)
+    running.update(table)
+    return running.hexdigest()
+
+
+class RunningHash:
+    """The content hash of a table that comes in pieces, in row order, each normalised and of ``schema``."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._rows = 0
+        self._columns = [_Hasher(field.type) for field in schema]
+
+    def update(self, table: pa.Table) -> None:
+        """Takes the next rows in."""
+        self._rows += table.num_rows
+        for hasher, column in zip(self._columns, table.columns, strict=True):
+            for chunk in column.chunks:
+                hasher.update(chunk)
+
+    def hexdigest(self) -> str:
+        """Of all the rows so far."""
+        digest = hashlib.sha256(MAGIC + _size(self._rows) + _size(len(self._columns)))
+        for field, hasher in zip(self._schema, self._columns, strict=True):
+            digest.update(_text(field.name) + _text(logical_type(field.type)) + hasher.digest())
+        return digest.hexdigest()
 
 
 def column_digest(column: pa.ChunkedArray) -> bytes:
@@ -252,11 +274,18 @@ def _fixed_width(array: pa.Array) -> bytes:
         array = array.cast(pa.int32())
     elif pa.types.is_temporal(kind):
         array = array.cast(pa.int64())
-    values = (array.fill_null(0) if array.null_count else array).to_numpy(zero_copy_only=False)
     if pa.types.is_floating(kind):
-        bits = values.view(np.uint64 if kind == pa.float64() else np.uint32)
-        values = np.where(np.isnan(values), _CANONICAL_NAN if kind == pa.float64() else _CANONICAL_NAN_32, bits)
+        return bytes(np.ascontiguousarray(canonical_bits(array)).data)
+    values = (array.fill_null(0) if array.null_count else array).to_numpy(zero_copy_only=False)
     return bytes(np.ascontiguousarray(values).data)
+
+
+def canonical_bits(array: pa.Array) -> npt.NDArray[np.uint64] | npt.NDArray[np.uint32]:
+    """The bits of floats with nulls zeroed and one NaN."""
+    values = (array.fill_null(0) if array.null_count else array).to_numpy(zero_copy_only=False)
+    double = array.type == pa.float64()
+    bits = values.view(np.uint64 if double else np.uint32)
+    return np.where(np.isnan(values), _CANONICAL_NAN if double else _CANONICAL_NAN_32, bits)
 
 
 def _decimal_bytes(array: pa.Array) -> bytes:

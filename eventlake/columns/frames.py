@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from eventlake.columns.content import normalise
-from eventlake.columns.segments import read_bytes, write_bytes
+from eventlake.columns.segments import plain_row_groups, read_bytes, write_bytes
 
 PART_ROWS = 1_000_000
 
@@ -28,3 +28,13 @@ def decode(data: bytes, where: str) -> pa.Table:
         CorruptionError: Not a Parquet file.
     """
     return normalise(read_bytes(data, where))
+
+
+def batches(data: bytes, where: str) -> Iterator[pa.Table]:
+    """The table in pieces, one row group at a time, in normal types; none of an empty one.
+
+    Raises:
+        CorruptionError: Not a Parquet file.
+    """
+    for table in plain_row_groups(data, where):
+        yield normalise(table)

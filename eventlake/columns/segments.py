@@ -63,10 +63,20 @@ def row_groups(data: bytes, where: str) -> Iterator[pa.Table]:
     Raises:
         CorruptionError: Not a Parquet file of event columns.
     """
+    for table in plain_row_groups(data, where):
+        yield _as_stored(table, where)
+
+
+def plain_row_groups(data: bytes, where: str) -> Iterator[pa.Table]:
+    """``read_bytes``, one row group after the other.
+
+    Raises:
+        CorruptionError: Not a Parquet file.
+    """
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
         for number in range(file.num_row_groups):
-            yield _as_stored(file.read_row_group(number, use_threads=False), where)
+            yield file.read_row_group(number, use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(where, error) from error
 

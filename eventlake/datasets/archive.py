@@ -8,7 +8,7 @@ collects it, who puts something else in its place first: what is finished is nev
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from eventlake.columns import frames
+from eventlake.columns.content import RunningHash, from_logical
 from eventlake.core import layout
 from eventlake.core.canonical import seal, sha256_hex, unseal
 from eventlake.core.dataset import DatasetManifest
@@ -93,6 +94,11 @@ class Archive:
             CorruptionError: A file is missing or not what was written.
             NotFoundError: Retention has taken them.
         """
+        attempt, files, parts = self._parts()
+        return pa.concat_tables([frames.decode(self.file(attempt, name, files), f"{attempt}/{name}") for name in parts])
+
+    def _parts(self) -> tuple[str, Mapping[str, Any], list[str]]:
+        """The attempt whose rows are read, its files, and those of them that hold the rows, in order."""
         provenance = self.provenance()
         if not self.is_whole() and self.storage.exists(f"{provenance['attempt']}/{layout.PRUNED}"):
             message = f"the rows of {self.folder} were given back to save room"
@@ -100,8 +106,29 @@ class Archive:
                 message, "'eventlake reproduce' makes them again; building the dataset stores them again.", path=self.folder
             )
         attempt, files = provenance["attempt"], provenance["files"]
-        parts = sorted(name for name in files if name.startswith(PART))
-        return pa.concat_tables([frames.decode(self.file(attempt, name, files), f"{attempt}/{name}") for name in parts])
+        return attempt, files, sorted(name for name in files if name.startswith(PART))
+
+    def pieces(self) -> Iterator[pa.Table]:
+        """The stored rows in key order, at most a part in memory, in pieces of ``frames.batches``. All hashes are checked.
+
+        Raises:
+            CorruptionError: A file is missing or not what was written; or, after the last piece, the rows were not the manifest's.
+            NotFoundError: Retention has taken them.
+        """
+        attempt, files, parts = self._parts()
+        schema = pa.schema([(name, from_logical(kind)) for name, kind in self.manifest.schema])
+        running = RunningHash(schema)
+        for name in parts:
+            for piece in frames.batches(self.file(attempt, name, files), f"{attempt}/{name}"):
+                if piece.schema != schema:
+                    message = f"{attempt}/{name} has other columns than the manifest"
+                    raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=f"{attempt}/{name}")
+                running.update(piece)
+                yield piece
+        found = running.hexdigest()
+        if found != self.manifest.content_hash:
+            message = f"the rows of {self.folder} hash to {found}, its manifest says {self.manifest.content_hash}"
+            raise CorruptionError(message, "run 'eventlake verify LAKE', or 'eventlake reproduce' the dataset.", path=self.folder)
 
     def file(self, attempt: str, name: str, files: Mapping[str, Any]) -> bytes:
         """One file of an attempt, its hash checked against the provenance.

@@ -15,7 +15,23 @@ import eventlake as el
 from eventlake.cli.main import app, main
 from tests.dataset_fixtures import POLARS_TOTALS, definition, events, make_lake
 
-COMMANDS = ["init", "append", "import", "log", "show", "verify", "compact", "gc", "build", "reproduce", "datasets", "tag", "prune", "demo"]
+COMMANDS = [
+    "init",
+    "append",
+    "import",
+    "log",
+    "show",
+    "verify",
+    "compact",
+    "gc",
+    "build",
+    "reproduce",
+    "diff",
+    "datasets",
+    "tag",
+    "prune",
+    "demo",
+]
 HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -118,6 +134,7 @@ def test_every_command_says_what_it_does(command):
         ["verify"],
         ["build"],
         ["reproduce", "x"],
+        ["diff", "x", "y"],
         ["datasets"],
         ["demo", "a", "b"],
         ["--nope"],

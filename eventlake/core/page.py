@@ -1,0 +1,94 @@
+"""A page of titled sections, as text and as one HTML file that needs nothing else."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from eventlake.core.shown import one_line, printable
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1b1b1f; --paper: #ffffff; --dim: #5f6370; --line: #d9dbe2; --more: #11652b; --less: #a3201d }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e7e7ea; --paper: #17181c; --dim: #a2a6b3; --line: #3a3c45; --more: #7fd694; --less: #ff9d96 }
+}
+body { color: var(--ink); background: var(--paper); font: 15px/1.45 system-ui, sans-serif }
+body { margin: 2rem auto; max-width: 72rem; padding: 0 1rem }
+h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin: 2rem 0 .4rem }
+.wide { overflow-x: auto } table { border-collapse: collapse }
+th, td { text-align: left; vertical-align: top; padding: .2rem 1.2rem .2rem 0; border-bottom: 1px solid var(--line) }
+th { color: var(--dim); font-weight: 500 }
+td, pre { font-family: ui-monospace, monospace; font-size: .9rem; white-space: pre-wrap; overflow-wrap: anywhere }
+.more { color: var(--more) } .less { color: var(--less) } .place { color: var(--dim) }
+""".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One part of a page.
+
+    Attributes:
+        title: Its heading.
+        lines: Sentences under it.
+        header: Column names of a table.
+        rows: Its rows, as text.
+        patch: A unified diff.
+    """
+
+    title: str
+    lines: tuple[str, ...] = ()
+    header: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    patch: str = ""
+
+
+def as_text(title: str, sections: Sequence[Section]) -> str:
+    """The page as text; what could steer a terminal is written out. It ends in a line break."""
+    parts = [one_line(title)]
+    for section in sections:
+        parts += ["", one_line(section.title), *(f"  {one_line(line)}" for line in section.lines), *_table(section)]
+        parts += [f"  {printable(line)}" for line in _lines(section.patch)]
+    return "\n".join(parts) + "\n"
+
+
+def _lines(patch: str) -> list[str]:
+    return patch.removesuffix("\n").split("\n") if patch else []
+
+
+def _table(section: Section) -> Iterator[str]:
+    if not section.rows:
+        return
+    table = [tuple(map(one_line, row)) for row in (section.header, *section.rows)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(section.header))]
+    for row in table:
+        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def as_html(title: str, sections: Sequence[Section]) -> str:
+    """The page as an HTML document: no scripts, no outside files, all text escaped, light or dark as its reader's screen is."""
+    body = "\n".join(_html_section(section) for section in sections)
+    named = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_escape(title)}</title>'
+    head = f"{named}<style>\n{_STYLE}\n</style>"
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n<h1>{_escape(title)}</h1>\n{body}\n</body></html>\n'
+
+
+def _escape(text: str) -> str:
+    """Text as HTML, what is invisible written out."""
+    return escape(printable(text))
+
+
+def _html_section(section: Section) -> str:
+    parts = [f"<h2>{_escape(section.title)}</h2>", *(f"<p>{_escape(line)}</p>" for line in section.lines)]
+    if section.rows:
+        header = "".join(f"<th>{_escape(name)}</th>" for name in section.header)
+        rows = "\n".join("<tr>" + "".join(f"<td>{_escape(cell)}</td>" for cell in row) + "</tr>" for row in section.rows)
+        parts.append(f'<div class="wide"><table><tr>{header}</tr>\n{rows}</table></div>')
+    if section.patch:
+        lines = "\n".join(_html_line(line) for line in _lines(section.patch))
+        parts.append(f"<pre>{lines}</pre>")
+    return "\n".join(parts)
+
+
+def _html_line(line: str) -> str:
+    """A line of a unified diff in the colour of what it says."""
+    kind = {"+": "more", "-": "less", "@": "place"}.get(line[:1])
+    return f'<span class="{kind}">{_escape(line)}</span>' if kind else _escape(line)

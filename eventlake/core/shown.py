@@ -1,0 +1,79 @@
+"""Values as JSON and as text that a person can tell apart."""
+
+import json
+import math
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+_LONGEST = 200
+_AROUND = 20
+
+
+def plain(value: Any) -> Any:
+    """A value in terms of JSON: numbers that JSON cannot hold exactly, dates, times and bytes as text."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, dict):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, datetime | date | time):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, timedelta):
+        return f"{value // timedelta(microseconds=1)} µs"
+    return str(value)
+
+
+def shown(value: Any) -> str:
+    """A value on one line: text in quotes, everything else as it is written."""
+    if isinstance(value, str | list | tuple | dict | bool) or value is None:
+        return json.dumps(plain(value), ensure_ascii=False)
+    return str(plain(value))
+
+
+def shown_pair(before: Any, after: Any) -> tuple[str, str]:
+    """Two values on one line each; of long ones what is around their first difference."""
+    first, second = shown(before), shown(after)
+    if len(first) <= _LONGEST and len(second) <= _LONGEST:
+        return first, second
+    same = next((n for n, pair in enumerate(zip(first, second, strict=False)) if pair[0] != pair[1]), min(len(first), len(second)))
+    start = max(0, same - _AROUND) if same > _LONGEST // 2 else 0
+    return _cut(first, start), _cut(second, start)
+
+
+def shown_short(value: Any) -> str:
+    """A value on one line, cut where it is long."""
+    return _cut(shown(value), 0)
+
+
+def _cut(text: str, start: int) -> str:
+    cut = text[start : start + _LONGEST]
+    more = len(text) - start - len(cut)
+    return ("… " if start else "") + cut + (f" … ({more:,} more characters)" if more > 0 else "")
+
+
+def printable(text: str) -> str:
+    """The text with everything that could steer a terminal, but line breaks and tabs, written out."""
+    return _written_out(text, "\n\t")
+
+
+def one_line(text: str) -> str:
+    """The same with line breaks and tabs written out too."""
+    return _written_out(text, "")
+
+
+def _written_out(text: str, kept: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,46 @@
+"""Datasets of given rows, for the tests of diff."""
+
+from eventlake.columns.content import content_hash, schema_of
+from eventlake.core.checkpoint import Checkpoint
+from eventlake.core.dataset import DatasetManifest, Recipe
+from eventlake.core.merkle import EMPTY_ROOT
+from eventlake.datasets.archive import publish
+from eventlake.datasets.diff import diff
+from eventlake.projections.rows import finish
+from eventlake.storage import MemoryStorage
+from tests.dataset_fixtures import ORIGIN, sql
+
+COUNTS = ("before", "after", "added", "removed", "changed", "unchanged")
+
+
+def stored(rows, key=("k",), storage=None, **recipe):
+    """A published dataset of these rows, in the order that builds store them in."""
+    storage = MemoryStorage() if storage is None else storage
+    table = finish(sql("SELECT 1", key, "made"), None, rows)
+    fields = {
+        "name": "made",
+        "checkpoint": Checkpoint(ORIGIN, 0, EMPTY_ROOT.hex()),
+        "clock_hash": None,
+        "kind": "sql",
+        "entry": "query.sql",
+        "sources": {},
+        "parameters": {},
+        "spine": None,
+        "engine": "duckdb",
+        "engine_version": "2.0.0",
+        "settings": {},
+        "level": "exact",
+        "key": tuple(key),
+        "declared_schema": None,
+    }
+    schema = tuple((name, kind) for name, kind in schema_of(table))
+    manifest = DatasetManifest(Recipe(**(fields | recipe)), content_hash(table), table.num_rows, schema)
+    return publish(storage, manifest, rows=table, spine=None, sources={}, provenance={})
+
+
+def compared(before, after, key=("k",), **recipe):
+    return diff(stored(before, key), stored(after, key, **recipe), lambda _: None)
+
+
+def counts(rows):
+    return {name: getattr(rows, name) for name in COUNTS}
