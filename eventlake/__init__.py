@@ -12,6 +12,7 @@ from eventlake.core.proofs import ConsistencyProof, InclusionProof
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.definition import read_definition
 from eventlake.datasets.diff import DatasetDiff
+from eventlake.datasets.explain import Explanation
 from eventlake.datasets.reproduce import Reproduction
 from eventlake.errors import EventlakeError
 from eventlake.history.report import Report
@@ -35,6 +36,7 @@ __all__ = [
     "Dataset",
     "DatasetDiff",
     "EventlakeError",
+    "Explanation",
     "Field",
     "FieldType",
     "Garbage",
@@ -60,5 +62,5 @@ __all__ = [
     "read_definition",
 ]
 
-attach(Compaction, Dataset, DatasetDiff, Garbage, Import, Lake, Proposal, Receipt, Report, Reproduction, Snapshot, Version)
+attach(Compaction, Dataset, DatasetDiff, Explanation, Garbage, Import, Lake, Proposal, Receipt, Report, Reproduction, Snapshot, Version)
 install()

@@ -26,6 +26,7 @@ from eventlake.datasets.catalogue import find, folders
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.definition import Definition
 from eventlake.datasets.diff import DatasetDiff, diff
+from eventlake.datasets.explain import Explanation, explain
 from eventlake.datasets.lock import check_buildable, pinned_by
 from eventlake.datasets.reproduce import Reproduction, reproduce
 from eventlake.datasets.retention import prune
@@ -448,6 +449,23 @@ class Lake:
         """
         storage = self._chain.storage
         return diff(find(storage, a), find(storage, b), self.snapshot)
+
+    def explain(self, hash_prefix: str, key: Any, column: str | None = None) -> Explanation:
+        """The events behind a row of a dataset, or behind one value of it: those without which it would be another.
+
+        Args:
+            hash_prefix: A tag, or at least 6 hex digits of a hash.
+            key: The value of the dataset's key column, or a tuple or dict of several; text stands for a value of any type.
+            column: Whose value is asked about; None for the whole row.
+
+        Raises:
+            NotFoundError: No such dataset, or no such row.
+            InvalidInputError: There is no such column, or it cannot be told which events a row was made of.
+            CorruptionError: The history does not make the stored row again.
+        """
+        archive = find(self._chain.storage, hash_prefix)
+        recipe = archive.manifest.recipe
+        return explain(archive, self.snapshot(recipe.checkpoint).history.with_schemas(recipe.schemas), key, column)
 
     def dataset(self, hash_prefix: str) -> Dataset:
         """A published dataset by its tag, or by at least 6 hex digits of its ``manifest_hash``, else its recipe or content hash.

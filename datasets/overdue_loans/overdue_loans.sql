@@ -2,13 +2,14 @@
 -- The same rows as overdue_loans.py, to the last bit.
 --
 -- Seen are events that happened and were recorded strictly before the cutoff, but for those that
--- were corrected by then: a correction that came later was not known. Days are calendar days in
+-- were corrected by then: a correction that came later was not known. A correction has the subject
+-- of what it corrects, so that every row is made of the events of one loan. Days are calendar days in
 -- UTC. Money stands in the payload as text, and goes to DECIMAL without a double in between.
 WITH corrections AS (
-    SELECT source, corrects AS id, min(recorded_at) AS corrected_at
+    SELECT subject, source, corrects AS id, min(recorded_at) AS corrected_at
     FROM events
     WHERE corrects IS NOT NULL
-    GROUP BY source, corrects
+    GROUP BY subject, source, corrects
 ),
 seen AS (
     SELECT
@@ -19,7 +20,8 @@ seen AS (
         events.data
     FROM spine
     JOIN events ON events.subject = spine.loan
-    LEFT JOIN corrections ON corrections.source = events.source AND corrections.id = events.id
+    LEFT JOIN corrections
+        ON corrections.subject = events.subject AND corrections.source = events.source AND corrections.id = events.id
     WHERE events.time < spine.cutoff
         AND events.recorded_at < spine.cutoff
         AND events.correction IS DISTINCT FROM 'retract'

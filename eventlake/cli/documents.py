@@ -14,6 +14,7 @@ from eventlake.core.instants import format_instant, micros
 from eventlake.core.shown import plain
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.diff import DatasetDiff
+from eventlake.datasets.explain import Explanation
 from eventlake.datasets.reproduce import Reproduction
 from eventlake.datasets.row_diff import RowChange, RowsDiff
 from eventlake.datasets.tags import is_lock
@@ -147,6 +148,23 @@ def report(value: Report) -> dict[str, Any]:
     }
 
 
+def explanation(value: Explanation) -> dict[str, Any]:
+    """The events behind a row or a value."""
+    events = [
+        {"sequence": one["sequence"], "time": format_instant(micros(one["time"])), "id": one["id"], "columns": one["behind"]}
+        for one in value.behind.iter_rows(named=True)
+    ]
+    return {
+        "manifest_hash": value.dataset,
+        "row": plain(value.row),
+        "column": value.column,
+        "by": value.by,
+        "entity": plain(value.entity),
+        "events_read": value.events.height,
+        "events": events,
+    }
+
+
 def dataset(value: Dataset, tags: Mapping[str, str] | None = None) -> dict[str, Any]:
     """A dataset, with its tags where they were asked for."""
     recipe = value.manifest.recipe
@@ -197,6 +215,8 @@ def reproduction(value: Reproduction) -> dict[str, Any]:
         "content_hash_then": value.dataset.content_hash,
         "content_hash_now": value.content_hash,
         "differences": list(value.differences),
+        "causes": list(value.causes),
+        "command": value.command,
     }
 
 

@@ -13,6 +13,7 @@ from eventlake.cli import documents, output, schema
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.expectation import at_watermark
 from eventlake.datasets.definition import read_definition
+from eventlake.datasets.lock import FILE as LOCK_FILE
 from eventlake.datasets.lock import Lock, check_lockable
 from eventlake.datasets.verify import verify_lake
 from eventlake.demo.run import run_demo
@@ -250,14 +251,18 @@ def build(
 @app.command()
 def reproduce(
     lake: LakeArgument,
-    hash_prefix: Annotated[str, typer.Argument(metavar="HASH", help="At least 6 hex digits of a dataset's manifest hash.")],
+    hash_prefix: Annotated[
+        str, typer.Argument(metavar="HASH", help="A tag, at least 6 hex digits of a dataset's hash, or the folder of a dataset.lock.")
+    ],
     *,
     trust: Annotated[bool, typer.Option("--trust", help="Run the Python archived with the dataset.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make a dataset again from its manifest hash, from scratch; exit 1 if it differs."""
     with output.progress():
-        made = lakes.open(lake).reproduce(hash_prefix, trust=trust)
+        locked = (Path(hash_prefix) / LOCK_FILE).is_file()
+        reference = Lock.read(Path(hash_prefix)).manifest_hash if locked else hash_prefix
+        made = lakes.open(lake).reproduce(reference, trust=trust)
     output.show(made.card(), documents.reproduction(made), as_json=as_json)
     if not made.identical:
         raise typer.Exit(output.REFUSED)
@@ -284,6 +289,21 @@ def diff(
         sys.stdout.write(found.text())
     if not found.identical:
         raise typer.Exit(output.REFUSED)
+
+
+@app.command()
+def explain(
+    lake: LakeArgument,
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A tag, or at least 6 hex digits of the dataset's hash.")],
+    key: Annotated[list[str], typer.Argument(metavar="KEY...", help="The row's key: the value of each key column, in their order.")],
+    column: Annotated[str | None, typer.Option(help="Whose value is asked about. Default: the whole row.")] = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """List the events without which a row, or one value of it, would be another."""
+    with output.progress():
+        found = lakes.open(lake).explain(dataset, tuple(key), column)
+    output.show(found.card(), documents.explanation(found), as_json=as_json)
 
 
 @app.command()

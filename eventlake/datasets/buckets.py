@@ -28,7 +28,7 @@ from eventlake.log.chain import open_chain
 from eventlake.progress import task as progress
 from eventlake.projections import duckdb_runner
 from eventlake.projections.by_entity import bucketed, entities
-from eventlake.projections.definition import Projection
+from eventlake.projections.definition import SQL_FILE, Projection
 from eventlake.storage import ObjectExistsError, Storage, from_uri
 
 
@@ -45,6 +45,7 @@ class Task:
         query: Its text.
         parameters: Their values.
         by: The column that names the entity.
+        spine_by: The one of the spine.
         bucket: Which one, from 0.
         buckets: Of how many.
         has_spine: Whether the spine lies in the recipe's folder.
@@ -58,9 +59,15 @@ class Task:
     query: str
     parameters: dict[str, Parameter]
     by: str
+    spine_by: str
     bucket: int
     buckets: int
     has_spine: bool
+
+    def projection(self) -> Projection:
+        """What is run."""
+        key, sources = (self.by,), {SQL_FILE: self.query}
+        return Projection(self.name, "sql", SQL_FILE, sources, key, parameters=self.parameters, by=self.by, spine_by=self.spine_by)
 
     def text(self) -> str:
         """As JSON, on one line."""
@@ -125,6 +132,7 @@ def build_by_bucket(
             query=projection.sources[projection.entry],
             parameters=dict(projection.parameters),
             by=projection.by or "",
+            spine_by=projection.spine_entity,
             bucket=number,
             buckets=buckets,
             has_spine=spine is not None,
@@ -183,7 +191,7 @@ class _Reader:
         """Stores the rows of a task's bucket."""
         history, spine, chosen = self._common(task)
         mine = chosen.filter(pc.equal(chosen.column("bucket"), task.bucket)).select([ENTITY])
-        rows = duckdb_runner.run(task.name, task.query, history, spine, task.parameters, only=Only(task.by, mine))
+        rows = duckdb_runner.run(task.name, task.query, history, spine, task.parameters, only=Only(task.by, task.spine_by, mine))
         data = frames.encode(normalise(rows))
         with suppress(ObjectExistsError):
             self._storage.create(layout.bucket_path(task.recipe_hash, task.buckets, task.bucket, sha256_hex(data)), data)
@@ -194,6 +202,6 @@ class _Reader:
             history = resolve(open_chain(self._storage), Checkpoint.parse(task.checkpoint)).with_schemas(task.schemas)
             path = layout.recipe_spine(task.recipe_hash)
             spine = frames.decode(self._storage.read(path), path) if task.has_spine else None
-            known = (history, spine, bucketed(entities(task.query, history, spine, task.by), task.buckets))
+            known = (history, spine, bucketed(entities(task.projection(), history, spine), task.buckets))
             self._known = {task.recipe_hash: known}
         return known

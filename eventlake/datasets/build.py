@@ -160,7 +160,9 @@ def _built(work: Work, order: Order, before: Archive | None) -> Dataset:
         rows=made.rows,
         spine=work.spine,
         sources=projection.sources,
-        provenance=_provenance(history, started) | made.way,
+        provenance=_provenance(history, started)
+        | made.way
+        | ({"by": projection.by, "spine_by": projection.spine_entity} if projection.by else {}),
         anew=before is not None and not _is_sound(before),
     )
     if projection.level != "unproven":
@@ -297,17 +299,24 @@ def spine_rows(spine: Any) -> pa.Table:
 
 
 def _provenance(history: PinnedHistory, started: int) -> dict[str, Any]:
-    packages = ("duckdb", "eventlake", "numpy", "pandera", "polars", "pyarrow")
     return {
         "built_at": started,
         "commit_hash": history.commit_hash,
+        "format": FORMAT,
+        "milliseconds": time.time_ns() // 1_000_000 - started // 1000,
+        **circumstances(),
+    }
+
+
+def circumstances() -> dict[str, Any]:
+    """The machine and the versions that build here."""
+    packages = ("duckdb", "eventlake", "numpy", "pandera", "polars", "pyarrow")
+    return {
         "environment": {
             "machine": platform.machine(),
             "polars_threads": polars_runner.pool_size(),
             "python": platform.python_version(),
             "system": platform.system(),
         },
-        "format": FORMAT,
-        "milliseconds": time.time_ns() // 1_000_000 - started // 1000,
         "versions": {name: version(name) for name in packages},
     }

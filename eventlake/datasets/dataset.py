@@ -13,6 +13,8 @@ from eventlake.datasets.archive import Archive
 from eventlake.datasets.tags import keep_for_lock
 from eventlake.errors import CorruptionError
 from eventlake.history.duckdb_sql import to_pandas
+from eventlake.history.resolve import resolve
+from eventlake.log.chain import open_chain
 
 
 class Dataset:
@@ -99,6 +101,14 @@ class Dataset:
             CorruptionError: It is missing or damaged.
         """
         return self._archive.provenance()
+
+    def explain(self, key: Any, column: str | None = None) -> Any:
+        """The events behind a row, or behind one value of it; see ``Lake.explain``."""
+        from eventlake.datasets.explain import explain  # noqa: PLC0415 - it needs datasets
+
+        recipe = self.manifest.recipe
+        history = resolve(open_chain(self._archive.storage), recipe.checkpoint).with_schemas(recipe.schemas)
+        return explain(self._archive, history, key, column)
 
     def keep_for_lock(self) -> None:
         """Remembers in the lake that a ``dataset.lock`` names this dataset: retention leaves its rows alone."""

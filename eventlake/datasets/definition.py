@@ -33,6 +33,7 @@ _SETTINGS = {
     "lake": _TEXT,
     "parameters": _TABLE,
     "by": _TEXT,
+    "spine_by": _TEXT,
 }
 
 
@@ -95,6 +96,7 @@ class Definition:
             parameters=self.settings.get("parameters", {}),
             function=function,
             by=self.settings.get("by"),
+            spine_by=self.settings.get("spine_by"),
         )
 
     def spine(self, history: PinnedHistory) -> pa.Table | None:

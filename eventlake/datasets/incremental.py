@@ -72,6 +72,11 @@ class Wanted:
         return self.projection.by or ""
 
     @property
+    def spine_by(self) -> str:
+        """The one of the spine."""
+        return self.projection.spine_entity
+
+    @property
     def query(self) -> str:
         """The projection's text."""
         return self.projection.sources[self.projection.entry]
@@ -118,7 +123,7 @@ def _from(base: Archive, since: int, wanted: Wanted) -> Increment | None:
     changed = _changed(wanted, since, spine)
     if changed is None or entity is None or changed.height > _MOST_CHANGED * entity.n_unique():
         return None
-    only = Only(wanted.by, changed.to_arrow())
+    only = Only(wanted.by, wanted.spine_by, changed.to_arrow())
     prepared = prepare(wanted.projection, wanted.history, wanted.spine, only=only)
     fresh = finish(wanted.projection, wanted.types, prepared.rows())
     if tuple((name, kind) for name, kind in schema_of(fresh)) != base.manifest.schema:
@@ -133,10 +138,10 @@ def _entities_of(rows: pl.DataFrame, spine: pa.Table | None, wanted: Wanted) -> 
     """The entity of every row of a dataset."""
     if wanted.carried.holding:
         return rows[wanted.carried.holding[0]]
-    if spine is None or wanted.by not in spine.column_names:
+    if spine is None or wanted.spine_by not in spine.column_names:
         return None
     number = wanted.carried.spine_rows[0]
-    numbered = pl.DataFrame(spine).select(pl.col("spine_row").alias(number), pl.col(wanted.by).alias(ENTITY))
+    numbered = pl.DataFrame(spine).select(pl.col("spine_row").alias(number), pl.col(wanted.spine_by).alias(ENTITY))
     return rows.select(number).join(numbered, on=number, how="left", maintain_order="left")[ENTITY]
 
 
@@ -148,13 +153,13 @@ def _changed(wanted: Wanted, since: int, old_spine: pa.Table | None) -> pl.DataF
         return None
     found = []
     if history.watermark > since:
-        found.append(pl.DataFrame(entities(wanted.query, history, spine, by, since)))
+        found.append(pl.DataFrame(entities(wanted.projection, history, spine, since)))
         latest = [name for name in tables_read(wanted.query, history.catalogue) if name.corrections == LATEST]
         found.extend(_moved(history, name.event_type, since, by) for name in latest)
     if spine is not None and old_spine is not None:
-        if spine.schema != old_spine.schema or by not in spine.column_names:
+        if spine.schema != old_spine.schema or wanted.spine_by not in spine.column_names:
             return None
-        found.append(_respined(pl.DataFrame(old_spine), pl.DataFrame(spine), by))
+        found.append(_respined(pl.DataFrame(old_spine), pl.DataFrame(spine), wanted.spine_by))
     if not found:
         return pl.DataFrame(schema={ENTITY: pl.String})
     filled = [frame for frame in found if frame.height]

@@ -60,10 +60,10 @@ def check_perturbed(projection: Projection, types: Types, history: PinnedHistory
 def _made(projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None, under: Circumstances) -> pa.Table:
     if projection.by is None or projection.kind != "sql" or not under.buckets:
         return finish(projection, types, prepare(projection, history, spine, under).rows())
-    chosen = bucketed(entities(projection.sources[projection.entry], history, spine, projection.by), under.buckets)
+    chosen = bucketed(entities(projection, history, spine), under.buckets)
     parts = []
     for number in range(under.buckets):
-        only = Only(projection.by, chosen.filter(pc.equal(chosen.column("bucket"), number)).select([ENTITY]))
+        only = Only(projection.by, projection.spine_entity, chosen.filter(pc.equal(chosen.column("bucket"), number)).select([ENTITY]))
         parts.append(normalise(prepare(projection, history, spine, under, only=only).rows()))
     return finish(projection, types, pa.concat_tables(parts))
 

@@ -4,20 +4,30 @@ Nothing stored is believed: segments, sources and spine are re-hashed against th
 not looked at until new ones are there.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 
 from eventlake.columns.content import column_digest, content_hash, from_logical
 from eventlake.core.card import Card
-from eventlake.core.dataset import DatasetManifest
+from eventlake.core.dataset import DatasetManifest, Recipe
 from eventlake.datasets.archive import SOURCE, Archive
-from eventlake.datasets.build import Made, make, work_of
+from eventlake.datasets.build import Made, circumstances, make, work_of
 from eventlake.datasets.dataset import Dataset
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.projections.definition import Projection
+from eventlake.projections.rows import Types
 from eventlake.projections.source import load
+
+_CAUSES = {
+    "lake": {"checkpoint", "clock_hash", "schemas"},
+    "code": {"declared_schema", "entry", "key", "kind", "parameters", "sources", "spine"},
+    "environment": {"engine", "settings"},
+}
+"""What a difference in a part of the recipe is a difference of."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -29,12 +39,18 @@ class Reproduction:
         identical: Whether the rows made now have the same content hash.
         content_hash: Of the rows made now.
         differences: What differs between then and now, in words; versions are named even where the rows are identical.
+        causes: Where the rows differ, which of ``lake``, ``code``, ``environment`` and ``data`` do: the history, what was run over it,
+            the versions that ran it; and ``data`` alone where all of them are the same, and something decides the rows that no recipe
+            knows of.
+        command: Makes an environment with the versions of then.
     """
 
     dataset: Dataset
     identical: bool
     content_hash: str
     differences: tuple[str, ...]
+    causes: tuple[str, ...] = ()
+    command: str = ""
 
     def __repr__(self) -> str:
         """The card's title."""
@@ -47,6 +63,8 @@ class Reproduction:
             ("content_hash then", self.dataset.content_hash),
             ("content_hash now", self.content_hash),
             *(("differs", difference) for difference in self.differences),
+            *((("because of", ", ".join(self.causes)),) if self.causes else ()),
+            *((("environment then", self.command),) if self.differences else ()),
         )
         return Card("identical" if self.identical else "not identical", facts)
 
@@ -64,17 +82,53 @@ def reproduce(history: PinnedHistory, archive: Archive, *, trust: bool = False) 
         CorruptionError: The history, the archived source or the spine is not what the manifest names.
     """
     then = archive.manifest
-    spine = _checked_spine(archive)
+    spine = checked_spine(archive)
     made = _make(archive, history.with_schemas(then.recipe.schemas, fresh=True), spine, trust=trust)
     identical = made.manifest.content_hash == then.content_hash
-    differences = _differences(then, made.manifest)
+    provenance = archive.provenance()
+    moved = _moved_environment(provenance)
+    differences = [*_differences(then, made.manifest), *moved]
+    causes: list[str] = []
     if not identical:
+        changed = _changed(then.recipe, made.manifest.recipe)
+        causes = [cause for cause, names in _CAUSES.items() if not names.isdisjoint(changed) or (cause == "environment" and moved)]
         differences += _differing_columns(archive, made.rows)
     dataset = Dataset(archive, made.rows if identical else None)
-    return Reproduction(dataset, identical, made.manifest.content_hash, tuple(differences))
+    found = made.manifest.content_hash
+    causes = causes or ([] if identical else ["data"])
+    return Reproduction(dataset, identical, found, tuple(differences), tuple(causes), environment_command(provenance))
 
 
-def _checked_spine(archive: Archive) -> pa.Table | None:
+def environment_command(provenance: Mapping[str, Any]) -> str:
+    """The command that makes an environment like the one in which a dataset was built; what depends on nothing else is left to pip."""
+    packages = " ".join(f"{name}=={version}" for name, version in sorted(provenance["versions"].items()))
+    python = ".".join(str(provenance["environment"]["python"]).split(".")[:2])
+    return f"python{python} -m venv then && then/bin/pip install {packages}"
+
+
+def _moved_environment(provenance: Mapping[str, Any]) -> list[str]:
+    """Which versions and machines are not what they were; those of the engine stand in the recipe."""
+    then = {**provenance["versions"], **provenance["environment"]}
+    here = circumstances()
+    now = {**here["versions"], **here["environment"]}
+    return [
+        f"{name}: {then[name]} then, {now[name]} now"
+        for name in now
+        if name in then and then[name] != now[name] and name != "polars_threads"
+    ]
+
+
+def _changed(then: Recipe, now: Recipe) -> set[str]:
+    before, after = then.document(), now.document()
+    return {name for name in before if before[name] != after[name]}
+
+
+def checked_spine(archive: Archive) -> pa.Table | None:
+    """The archived spine, its content hash compared.
+
+    Raises:
+        CorruptionError: It is not the one that the manifest names.
+    """
     spine, recorded = archive.spine(), archive.manifest.recipe.spine
     if spine is not None and recorded is not None:
         found = content_hash(spine)
@@ -84,32 +138,45 @@ def _checked_spine(archive: Archive) -> pa.Table | None:
     return spine
 
 
-def _make(archive: Archive, history: PinnedHistory, spine: pa.Table | None, *, trust: bool) -> Made:
+def projection_of(archive: Archive) -> Projection:
+    """The projection of an archived dataset, from the sources archived with it; a Python function is not loaded.
+
+    Raises:
+        CorruptionError: A source is missing or was changed.
+    """
     recipe = archive.manifest.recipe
-    sources = archive.sources()
-    types = None if recipe.declared_schema is None else {name: from_logical(kind) for name, kind in recipe.declared_schema}
-    projection = Projection(
+    return Projection(
         name=recipe.name,
         kind=recipe.kind,
         entry=recipe.entry,
-        sources=sources,
+        sources=archive.sources(),
         key=recipe.key,
         level=recipe.level,
         parameters=recipe.parameters,
     )
+
+
+def declared(archive: Archive) -> Types:
+    """The output types that were declared when an archived dataset was built."""
+    schema = archive.manifest.recipe.declared_schema
+    return None if schema is None else {name: from_logical(kind) for name, kind in schema}
+
+
+def _make(archive: Archive, history: PinnedHistory, spine: pa.Table | None, *, trust: bool) -> Made:
+    recipe, projection, types = archive.manifest.recipe, projection_of(archive), declared(archive)
     if recipe.kind == "sql":
         return make(work_of(projection, history, spine, types=types, check=recipe.check))
     if not trust:
         message = f"dataset {recipe.name} was made by Python code ({recipe.entry}), which is archived with it and would be run"
         raise InvalidInputError(message, "read it, then pass trust=True or --trust.", source=f"{archive.folder}/{SOURCE}")
-    projection = replace(projection, function=load(recipe.entry, sources))
+    projection = replace(projection, function=load(recipe.entry, projection.sources))
     return make(work_of(projection, history, spine, types=types, check=recipe.check))
 
 
 def _differences(then: DatasetManifest, now: DatasetManifest) -> list[str]:
     """What of the recipe and the output is not as it was; on the same recipe only the output can differ."""
     before, after = then.recipe.document(), now.recipe.document()
-    changed = [name for name in before if before[name] != after[name]]
+    changed = [name for name in before if name in _changed(then.recipe, now.recipe)]
     differences = [f"{name}: {_plain(before[name])} then, {_plain(after[name])} now" for name in changed]
     if then.rows != now.rows:
         differences.append(f"rows: {then.rows:,} then, {now.rows:,} now")

@@ -36,9 +36,18 @@ class Carrier:
         kinds = (self.holding, self.spine_rows, self.sequences)
         return Carrier(*(frozenset(to for place in kind for to in places(place)) for kind in kinds))
 
+    def meets(self, other: "Carrier", own: int, others: int) -> bool:
+        """Whether one value in a column of each says that both are about one entity."""
+        kinds = ((self.holding, other.holding), (self.spine_rows, other.spine_rows), (self.sequences, other.sequences))
+        return any(own in mine and others in theirs for mine, theirs in kinds)
+
     def joined(self, other: "Carrier") -> "Carrier":
         """The columns of both, which carry the same entity."""
         return Carrier(self.holding | other.holding, self.spine_rows | other.spine_rows, self.sequences | other.sequences)
+
+    def common(self, other: "Carrier") -> "Carrier":
+        """The columns that carry it in both."""
+        return Carrier(self.holding & other.holding, self.spine_rows & other.spine_rows, self.sequences & other.sequences)
 
     @property
     def all(self) -> frozenset[int]:
@@ -68,9 +77,8 @@ class Parts:
         """Those of the rows that have the same value in both columns of each pair."""
         left = list(self.carriers)
         for one, other in pairs:
-            first = next((carrier for carrier in left if one in carrier.holding), None)
-            second = next((carrier for carrier in left if other in carrier.holding), None)
-            if first is not None and second is not None and first is not second:
+            met = [(first, second) for first in left for second in left if first is not second and first.meets(second, one, other)]
+            for first, second in met[:1]:
                 left = [first.joined(second), *(carrier for carrier in left if carrier is not first and carrier is not second)]
         return Parts(self.width, tuple(left))
 
@@ -92,10 +100,11 @@ class Locality:
         reasons: Why it is no function of one entity's rows at a time; empty where it is one.
     """
 
-    def __init__(self, by: str) -> None:
-        """``by``: the column that names the entity, in every table that is read."""
+    def __init__(self, by: str, spine_by: str) -> None:
+        """``by`` and ``spine_by``: the columns that name the entity, in every table of events that is read and in the spine."""
         self.reasons: list[str] = []
         self._by = by.casefold()
+        self._spine_by = spine_by.casefold()
         self._type: Any = None
         self._shared: dict[int, Parts] = {}
 
@@ -131,14 +140,13 @@ class Locality:
         name = name_of(node)
         if name == "seq_scan":
             table = str(node["function_data"]["table"])
-            if self._by not in names:
-                self.reasons.append(f"the table {table} has no column {self._by}")
+            by = self._spine_by if table.casefold() == "spine" else self._by
+            if by not in names:
+                self.reasons.append(f"the table {table} has no column {by}")
             else:
-                kind = node["returned_types"][names.index(self._by)]
+                kind = node["returned_types"][names.index(by)]
                 if is_loose(kind) or (self._type and self._type != kind):
-                    self.reasons.append(
-                        f"the column {self._by} of {table} has a type that names nothing exactly, or another than elsewhere"
-                    )
+                    self.reasons.append(f"the column {by} of {table} has a type that names nothing exactly, or another than elsewhere")
                 self._type = kind
             read = {at: names[place] for at, place in enumerate(places) if place < _ROW_ID}
             made = Parts(len(places), (self._carrier(table.casefold(), read),))
@@ -155,7 +163,7 @@ class Locality:
             return frozenset(at for at, one in read.items() if one == name)
 
         if table == "spine":
-            return Carrier(named(self._by), named("spine_row"))
+            return Carrier(named(self._spine_by), named("spine_row"))
         return Carrier(named(self._by), sequences=named("sequence"))
 
     def _dummy_scan(self, _: Node) -> Parts:
@@ -283,20 +291,22 @@ class Locality:
                 self.reasons.append("a UNION with rows of no entity")
             if any(len(child.carriers) > 1 for child in children):
                 self.reasons.append(f"a join that is not on {self._by}")
-            held = frozenset.intersection(*(child.one.holding for child in children))
-            if not node.get("setop_all", True) and not held:
+            held = children[0].one
+            for child in children[1:]:
+                held = held.common(child.one)
+            if not node.get("setop_all", True) and not held.all:
                 self.reasons.append(f"UNION puts rows of several entities together; select {self._by}, or write UNION ALL")
-            return Parts(children[0].width, (Carrier(held),))
+            return Parts(children[0].width, (held,))
         return children[0]
 
     def _except(self, node: Node) -> Parts:
         name = node["type"].removeprefix("LOGICAL_")
         left, right = self._child(node), self._child(node, 1)
         if left.carriers or right.carriers:
-            held = left.one.holding & right.one.holding
-            if not held:
+            held = left.one.common(right.one)
+            if not held.all:
                 self.reasons.append(f"{name} puts rows of several entities together; select {self._by}")
-            return Parts(left.width, (Carrier(held),))
+            return Parts(left.width, (held,))
         return left
 
     _intersect = _except
@@ -312,14 +322,15 @@ def _anded(node: Node) -> list[Node]:
     return [node]
 
 
-def carrier_of(plan: Mapping[str, Any], by: str) -> tuple[Carrier, list[str]]:
+def carrier_of(plan: Mapping[str, Any], by: str, spine_by: str) -> tuple[Carrier, list[str]]:
     """Which columns of a query's rows carry their entity, and why the query is no function of one entity's rows at a time.
 
     Args:
         plan: From ``json_serialize_plan`` with ``optimize := false``.
-        by: The column that names the entity, in every table that is read.
+        by: The column that names the entity, in every table of events that is read.
+        spine_by: The one of the spine.
     """
-    walk = Locality(by)
+    walk = Locality(by, spine_by)
     made = [walk.parts(one) for one in plan["plans"]][-1]
     if not made.carriers:
         walk.reasons.append("it reads no table")

@@ -50,18 +50,19 @@ class Only:
     """Some entities, to read no others.
 
     Attributes:
-        by: The column that names the entity, in every table that is read.
+        by: The column that names the entity, in every table of events that is read.
+        spine_by: The one of the spine.
         entities: One column of that type, ``ENTITY``; null is an entity as well.
     """
 
     by: str
+    spine_by: str
     entities: pa.Table
 
-    @property
-    def clause(self) -> str:
-        """What follows a table in SQL."""
-        chosen = identifier(_CHOSEN)
-        return f"SEMI JOIN {chosen} ON {identifier(self.by)} IS NOT DISTINCT FROM {chosen}.{identifier(ENTITY)}"
+    def clause(self, table: str = "") -> str:
+        """What follows a table in SQL; ``table`` is its name where it is in memory."""
+        chosen, column = identifier(_CHOSEN), self.spine_by if table == "spine" else self.by
+        return f"SEMI JOIN {chosen} ON {identifier(column)} IS NOT DISTINCT FROM {chosen}.{identifier(ENTITY)}"
 
 
 def connect(
@@ -146,7 +147,7 @@ def create_table(connection: duckdb.DuckDBPyConnection, source: EventTable, name
         condition = f"ANTI JOIN {identifier(f'gone {name.event_type}')} USING (source, id)"
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {LATEST}")
         target = f"{LATEST}.{target}"
-    chosen = only.clause if only else ""
+    chosen = only.clause() if only else ""
     connection.execute(f"CREATE VIEW {target} AS SELECT {shown} FROM ({stored}) {condition} {chosen}")  # noqa: S608 - names are quoted
     return [part.location for part in source.parts if part.location is not None]
 
@@ -164,7 +165,7 @@ def create_events(connection: duckdb.DuckDBPyConnection, history: PinnedHistory,
     locations = history.locations()
     if locations:
         query = _files_query(history, locations)
-        chosen = f"SELECT * FROM ({query}) {only.clause}" if only else query  # noqa: S608 - quoted, or ours
+        chosen = f"SELECT * FROM ({query}) {only.clause()}" if only else query  # noqa: S608 - quoted, or ours
         connection.execute(f"CREATE VIEW events AS {chosen}")
     else:
         create_given(connection, "events", polars_scan.scan(history).collect().to_arrow(), only)
@@ -176,7 +177,7 @@ def create_given(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Tabl
         connection.register(name, rows)
     else:
         connection.register(f"all of {name}", rows)
-        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {identifier(f'all of {name}')} {only.clause}")  # noqa: S608 - names of ours
+        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {identifier(f'all of {name}')} {only.clause(name)}")  # noqa: S608 - names of ours
 
 
 def _files_query(history: PinnedHistory, locations: list[str]) -> str:

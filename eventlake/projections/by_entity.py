@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+import polars as pl
 import pyarrow as pa
 
 from eventlake.core.sql import SAFE, identifier
 from eventlake.errors import InvalidProjectionError
 from eventlake.exactness.locality import Carrier, carrier_of
-from eventlake.history.duckdb_sql import ENTITY, connect, normal_zone, reads_spine, views_read
+from eventlake.history.duckdb_sql import ENTITY, Only, connect, create_given, normal_zone, reads_spine, views_read
 from eventlake.history.pinned import PinnedHistory
 from eventlake.projections.definition import Projection
-from eventlake.projections.duckdb_runner import PLAN, bound
+from eventlake.projections.duckdb_runner import PLAN, SETTINGS, bound, lock_down
 from eventlake.projections.exact import with_values
 
 
@@ -44,7 +45,7 @@ def carrier(projection: Projection, history: PinnedHistory, spine: pa.Table | No
         columns = connection.sql(query, params=dict(parameters) or None).columns
         written = connection.execute(PLAN, [plain]).fetchall()[0][0]
     try:
-        found, reasons = carrier_of(json.loads(written), by)
+        found, reasons = carrier_of(json.loads(written), by, projection.spine_entity)
     except (RecursionError, LookupError, TypeError, AttributeError) as error:
         found, reasons = Carrier(), [f"its plan is not understood: {error!r}"]
     if reasons:
@@ -53,24 +54,24 @@ def carrier(projection: Projection, history: PinnedHistory, spine: pa.Table | No
     return Carried(*(tuple(columns[place] for place in sorted(kind)) for kind in (found.holding, found.spine_rows)))
 
 
-def entities(query: str, history: PinnedHistory, spine: pa.Table | None, by: str, since: int = 0) -> pa.Table:
+def entities(projection: Projection, history: PinnedHistory, spine: pa.Table | None, since: int = 0) -> pa.Table:
     """The entities of the tables that a query reads: one column ``ENTITY``, each once, in no order; null may be one of them.
 
     Args:
-        query: One SELECT.
+        projection: In SQL; says the columns that name the entity.
         history: What it reads.
         spine: With ``spine_row`` in front; looked at where nothing is left out.
-        by: The column that names the entity, in each of them.
         since: Only those of events from this sequence on.
     """
+    query = projection.sources[projection.entry]
     connection, _ = connect(history, query)
     with connection:
         tables = views_read(query, history.catalogue)
         later = f" WHERE sequence >= {since}" if since else ""
-        each = [f"SELECT {identifier(by)} AS {identifier(ENTITY)} FROM {table}{later}" for table in tables]  # noqa: S608 - quoted
+        each = [f"SELECT {identifier(projection.by or '')} AS {identifier(ENTITY)} FROM {table}{later}" for table in tables]  # noqa: S608 - quoted
         if spine is not None and not since:
             connection.register("spine", spine)
-            each += [f"SELECT {identifier(by)} FROM spine"] if reads_spine(query) else []  # noqa: S608 - quoted
+            each += [f"SELECT {identifier(projection.spine_entity)} FROM spine"] if reads_spine(query) else []  # noqa: S608 - quoted
         return rows_of(connection.sql(" UNION ".join(each))) if each else pa.table({ENTITY: pa.array([], pa.string())})
 
 
@@ -89,3 +90,47 @@ def bucketed(chosen: pa.Table, count: int) -> pa.Table:
 def rows_of(relation: Any) -> pa.Table:
     """The rows of a relation of DuckDB's."""
     return normal_zone(relation.to_arrow_table())
+
+
+class OneEntity:
+    """A projection over the rows of one entity, which can be run with one event left out.
+
+    Args:
+        projection: Proved to be by entity.
+        history: What it reads.
+        spine: With ``spine_row`` in front.
+        entity: One row of ``ENTITY``.
+    """
+
+    def __init__(self, projection: Projection, history: PinnedHistory, spine: pa.Table | None, entity: pa.Table) -> None:
+        self._query = projection.sources[projection.entry]
+        self._parameters = dict(projection.parameters)
+        only = Only(projection.by or "", projection.spine_entity, entity)
+        with bound(projection.name, self._query, history, spine, projection.parameters):
+            pass  # what is archived may have been written by anybody: it is one SELECT over the history
+        self._connection, _ = connect(history, self._query, SETTINGS, only)
+        if spine is not None:
+            create_given(self._connection, "spine", spine, only)
+        self._tables = views_read(self._query, history.catalogue)
+        for number, table in enumerate(self._tables):
+            kept = identifier(f"rows {number}")
+            self._connection.execute(f"CREATE TABLE {kept} AS SELECT * FROM {table}")  # noqa: S608 - quoted
+            without = f"SELECT * FROM {kept} WHERE sequence IS DISTINCT FROM getvariable('left_out')::BIGINT"  # noqa: S608 - quoted
+            self._connection.execute(f"CREATE OR REPLACE VIEW {table} AS {without}")
+        lock_down(self._connection, [])
+
+    def events(self) -> pl.DataFrame:
+        """What the projection reads of the entity, each event once: ``sequence``, ``time``, ``id``, in sequence order."""
+        each = [f"SELECT sequence, time, id FROM {identifier(f'rows {number}')}" for number in range(len(self._tables))]  # noqa: S608 - quoted
+        if not each:
+            return pl.DataFrame(schema={"sequence": pl.Int64, "time": pl.Datetime("us", "UTC"), "id": pl.String})
+        return pl.DataFrame(rows_of(self._connection.sql(f"SELECT DISTINCT * FROM ({' UNION ALL '.join(each)}) ORDER BY sequence")))  # noqa: S608 - ours
+
+    def rows(self, *, without: int | None = None) -> pa.Table:
+        """The projection's rows, as its engine returns them, as if the event ``without`` had never been."""
+        self._connection.execute(f"SET VARIABLE left_out = {'NULL' if without is None else without}")
+        return rows_of(self._connection.sql(self._query, params=self._parameters or None))
+
+    def close(self) -> None:
+        """Ends the database."""
+        self._connection.close()

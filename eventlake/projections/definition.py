@@ -33,6 +33,7 @@ class Projection:
         function: The Python function; None for SQL.
         by: The column that names the entity whose rows the projection is a function of, in every table that it reads; None where it is
             no such function. It is proved, and is not a part of the identity: the rows are the same.
+        spine_by: The column of the spine that names it; None where it has the same name.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Projection:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     function: Callable[..., pl.LazyFrame] | None = None
     by: str | None = None
+    spine_by: str | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -76,6 +78,7 @@ class Projection:
         schema: Any = None,
         parameters: Mapping[str, Parameter] | None = None,
         by: str | None = None,
+        spine_by: str | None = None,
     ) -> "Projection":
         """A DuckDB query over the tables ``events`` and, if the build has one, ``spine``.
 
@@ -88,11 +91,17 @@ class Projection:
             parameters: Default values: text, integers, booleans or None.
             by: The column that names the entity, such as ``subject``, in every table that is read, where each row is a function of one
                 entity's rows. Proved at the build; then the work can be shared among processes, and only what has changed built anew.
+            spine_by: The column of the spine that names it, where it is another.
 
         Raises:
             InvalidProjectionError: The definition is not usable.
         """
-        return cls(name, "sql", SQL_FILE, {SQL_FILE: query}, _columns(key), level, schema, dict(parameters or {}), by=by)
+        return cls(name, "sql", SQL_FILE, {SQL_FILE: query}, _columns(key), level, schema, dict(parameters or {}), by=by, spine_by=spine_by)
+
+    @property
+    def spine_entity(self) -> str:
+        """The column of the spine that names the entity."""
+        return self.spine_by or self.by or ""
 
     @property
     def engine(self) -> str:

@@ -81,7 +81,7 @@ def run(
                 create_given(connection, "spine", spine, only)
             if under != USUAL:
                 _disturb(connection, under)
-            _lock_down(connection, [*(history.locations() or []), *files])
+            lock_down(connection, [*(history.locations() or []), *files])
             rows = select(connection, query, parameters)
             assert rows is not None  # noqa: S101 - it was run
             return rows
@@ -135,7 +135,8 @@ def _disturb(connection: duckdb.DuckDBPyConnection, under: Circumstances) -> Non
         connection.execute("SET preserve_insertion_order = false")
 
 
-def _lock_down(connection: duckdb.DuckDBPyConnection, files: list[str]) -> None:
+def lock_down(connection: duckdb.DuckDBPyConnection, files: list[str]) -> None:
+    """From here on a database reads these files and nothing else."""
     connection.execute(f"SET allowed_paths = [{', '.join(map(quoted, files))}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")

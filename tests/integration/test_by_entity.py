@@ -42,6 +42,11 @@ LOCAL = {
     "cte": """
         WITH firsts AS MATERIALIZED (SELECT subject, min(sequence) AS first FROM events GROUP BY subject)
         SELECT e.subject, e.sequence, first FROM events e JOIN firsts USING (subject)""",
+    "by sequence": "SELECT a.sequence, b.type FROM events a JOIN (SELECT sequence, type FROM events) b USING (sequence)",
+    "by spine_row": """
+        WITH counts AS (SELECT spine_row, count(*) AS n FROM spine s JOIN events e ON e.subject = s.subject GROUP BY spine_row),
+        lasts AS (SELECT spine_row, max(sequence) AS last FROM spine s JOIN events e ON e.subject = s.subject GROUP BY spine_row)
+        SELECT spine_row, n, last FROM spine LEFT JOIN counts USING (spine_row) LEFT JOIN lasts USING (spine_row)""",
     "values": """
         SELECT subject, sum(w) AS w FROM events e JOIN (VALUES ('loan.granted', 1), ('payment.missed', 2)) k(type, w) USING (type)
         GROUP BY subject""",
@@ -57,17 +62,19 @@ KEYS = {
     "two keys": ["subject", "type"],
     "distinct": ["subject", "type"],
     "spine": ["spine_row"],
+    "by spine_row": ["spine_row"],
     "window by spine_row": ["spine_row", "sequence"],
     "series": ["sequence", "g"],
     "unnest": ["sequence", "u"],
-} | {name: ["sequence"] for name in ("rows", "window", "subquery", "cte", "union")}
+} | {name: ["sequence"] for name in ("rows", "window", "subquery", "cte", "union", "by sequence")}
 GLOBAL = [
     ("SELECT type, count(*) FROM events GROUP BY type", "GROUP BY puts rows of several entities together; do it by subject"),
     ("SELECT 1 AS subject, count(*) FROM events", "an aggregate over all rows"),
     ("SELECT subject, row_number() OVER (ORDER BY sequence) FROM events", "a window puts rows of several entities together"),
     ("SELECT subject, sequence FROM events ORDER BY sequence LIMIT 3", "LIMIT takes rows of all entities"),
     ("SELECT DISTINCT type FROM events", "DISTINCT puts rows"),
-    ("SELECT a.subject FROM events a JOIN events b ON a.sequence = b.sequence", "a join that is not on subject"),
+    ("SELECT a.subject FROM events a JOIN events b ON a.sequence = b.sequence + 1", "a join that is not on subject"),
+    ("SELECT a.subject FROM events a JOIN spine s ON a.sequence = s.spine_row", "a join that is not on subject"),
     ("SELECT a.subject FROM events a, events b", "a join that is not on subject"),
     ("SELECT a.subject FROM events a JOIN events b ON a.sequence < b.sequence", "a join that is not on subject"),
     ("SELECT a.subject FROM events a LEFT JOIN events b ON a.id = b.causation_id", "a LEFT join that is not on subject"),

@@ -27,6 +27,7 @@ COMMANDS = [
     "build",
     "reproduce",
     "diff",
+    "explain",
     "datasets",
     "tag",
     "prune",
@@ -486,7 +487,10 @@ def test_reproduce_prints_both_hashes(run, lake, counts):
         "content_hash_then": built["content_hash"],
         "content_hash_now": built["content_hash"],
         "differences": [],
+        "causes": [],
+        "command": done.json["command"],
     }
+    assert "pip install duckdb==" in done.json["command"]
     assert run("reproduce", lake.uri, built["manifest_hash"]).out.count(built["content_hash"]) == 2
 
 

@@ -1,0 +1,181 @@
+"""Which events are behind a row of a dataset, or behind one value of it.
+
+Asked of the projection itself, over the events of the row's entity alone: the row must come out as it is stored. An event is *behind* a row
+or a value if it would be another without the event. So what several events say together, each of them sufficient, is behind none of them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from eventlake.core.card import Card, counted
+from eventlake.core.instants import format_instant, micros
+from eventlake.core.shown import shown
+from eventlake.datasets.archive import Archive
+from eventlake.datasets.dataset import Dataset
+from eventlake.datasets.reproduce import checked_spine, declared, projection_of
+from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError, NotFoundError
+from eventlake.history.duckdb_sql import ENTITY
+from eventlake.history.pinned import PinnedHistory
+from eventlake.progress import task
+from eventlake.projections.by_entity import Carried, OneEntity, carrier
+from eventlake.projections.definition import Projection
+from eventlake.projections.rows import Types, finish
+
+MOST_EVENTS = 10_000
+"""Of one entity, that are left out one after the other."""
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Explanation:
+    """The events behind a row, or a value.
+
+    Attributes:
+        dataset: The manifest hash.
+        row: The row that is explained.
+        column: The one that is; None for the whole row.
+        by: The column that names the entity.
+        entity: The row's; None is an entity as well.
+        events: What the projection reads of the entity, in sequence order: ``sequence``, ``time``, ``id``, and ``behind``, the columns that
+            would be another without the event; all of them where the row would not be there.
+    """
+
+    dataset: str
+    row: dict[str, Any]
+    column: str | None
+    by: str
+    entity: Any
+    events: pl.DataFrame
+
+    @property
+    def behind(self) -> pl.DataFrame:
+        """The events behind the row, or behind the column."""
+        named = pl.col("behind").list.len() > 0 if self.column is None else pl.col("behind").list.contains(self.column)
+        return self.events.filter(named)
+
+    def __repr__(self) -> str:
+        """The card's title."""
+        return f"<Explanation: {self.card().title}>"
+
+    def card(self) -> Card:
+        """What to show."""
+        found = self.behind
+        what = "the row" if self.column is None else f"{self.column} {shown(self.row[self.column])}"
+        facts = (
+            *((name, shown(value)) for name, value in self.row.items()),
+            (f"events of {self.by} {shown(self.entity)}", f"{self.events.height:,} that the projection reads"),
+        )
+        rows = tuple(
+            (f"{one['sequence']:,}", format_instant(micros(one["time"])), one["id"], ", ".join(one["behind"]))
+            for one in found.head(_SHOWN).iter_rows(named=True)
+        )
+        more = f"; the first {_SHOWN}" if found.height > _SHOWN else ""
+        return Card(
+            f"{counted(found.height, 'event')} behind {what}{more}", facts, ("sequence", "time", "id", "without it others are"), rows
+        )
+
+
+def explain(archive: Archive, history: PinnedHistory, key: Any, column: str | None) -> Explanation:
+    """The events behind the row with a key.
+
+    Args:
+        archive: The dataset.
+        history: The lake at its checkpoint, under its schemas.
+        key: The value of its key column, or values by key column; text stands for a value of any type.
+        column: Whose value is asked about; None for the whole row.
+
+    Raises:
+        NotFoundError: There is no such row.
+        InvalidInputError: There is no such column, the key is none, or it cannot be told which events a row was made of.
+        CorruptionError: The events do not make the stored row.
+    """
+    recipe = archive.manifest.recipe
+    if column is not None and column not in dict(archive.manifest.schema):
+        message = f"dataset {recipe.name} has no column {column!r}"
+        raise InvalidInputError(message, f"its columns are {', '.join(name for name, _ in archive.manifest.schema)}.")
+    spine = checked_spine(archive)
+    projection, carried = _by_entity(archive, history, spine)
+    row = _row(pl.DataFrame(Dataset(archive).arrow()), recipe.key, key)
+    entity = _entity(row, spine, projection.spine_entity, carried)
+    one = OneEntity(projection, history, spine, entity)
+    try:
+        events = one.events()
+        if events.height > MOST_EVENTS:
+            message = f"{events.height:,} events of {projection.by} {entity[ENTITY][0].as_py()!r} are too many to leave out one by one"
+            raise InvalidInputError(message, f"at most {MOST_EVENTS:,}.")
+        types, keys = declared(archive), row.select(recipe.key)
+        if not _found(projection, types, one.rows(), keys).equals(row):
+            message = f"dataset {recipe.name}: the events of the history do not make the stored row again"
+            raise CorruptionError(message, "run 'eventlake reproduce' on it.")
+        behind = []
+        with task("leaving out events", events.height) as advance:
+            for sequence in events["sequence"]:
+                other = _found(projection, types, one.rows(without=sequence), keys)
+                behind.append([name for name in row.columns if not other.height or not other[name].equals(row[name], null_equal=True)])
+                advance(1)
+    finally:
+        one.close()
+    events = events.with_columns(pl.Series("behind", behind, dtype=pl.List(pl.String)))
+    found = entity.column(ENTITY)[0].as_py()
+    return Explanation(archive.manifest.manifest_hash, row.row(0, named=True), column, projection.by or "", found, events)
+
+
+def _by_entity(archive: Archive, history: PinnedHistory, spine: pa.Table | None) -> tuple[Projection, Carried]:
+    """The projection by the entity that was declared, or by the subject."""
+    recipe = archive.manifest.recipe
+    hint = "it is told of SQL projections at the level exact whose rows are about one entity each; declare by=."
+    if recipe.kind != "sql" or recipe.level != "exact":
+        message = f"which events a row of {recipe.name} was made of cannot be told of a {recipe.level} {recipe.kind} projection"
+        raise InvalidInputError(message, hint)
+    provenance = archive.provenance()
+    projection = replace(projection_of(archive), by=provenance.get("by", "subject"), spine_by=provenance.get("spine_by"))
+    try:
+        carried = carrier(projection, history, spine)
+    except EventlakeError as error:
+        message = f"which events a row of {recipe.name} was made of cannot be told: {error.message}"
+        raise InvalidInputError(message, hint) from error
+    if not carried.holding and not carried.spine_rows:
+        message = f"which events a row of {recipe.name} was made of cannot be told: no column says its {projection.by}"
+        raise InvalidInputError(message, hint)
+    return projection, carried
+
+
+def _row(rows: pl.DataFrame, names: tuple[str, ...], key: Any) -> pl.DataFrame:
+    """The one row that has a key."""
+    parts = list(key.values()) if isinstance(key, Mapping) else list(key) if isinstance(key, list | tuple) else [key]
+    values = dict(key) if isinstance(key, Mapping) else dict(zip(names, parts, strict=False))
+    if len(parts) != len(names) or set(values) != set(names):
+        message = f"expected a key as values of {', '.join(names)}, found {key!r}"
+        raise InvalidInputError(message)
+    try:
+        chosen = [
+            pl.col(name).cast(pl.String) == value if isinstance(value, str) else pl.col(name) == value for name, value in values.items()
+        ]
+        found = rows.filter(*chosen)
+    except (pl.exceptions.PolarsError, TypeError) as error:
+        message = f"{key!r} is no key of these rows: {error}"
+        raise InvalidInputError(message) from error
+    if not found.height:
+        message = f"there is no row with the key {', '.join(f'{name} {value!r}' for name, value in values.items())}"
+        raise NotFoundError(message)
+    return found
+
+
+def _entity(row: pl.DataFrame, spine: pa.Table | None, by: str, carried: Carried) -> pa.Table:
+    if carried.holding:
+        return row.select(pl.col(carried.holding[0]).alias(ENTITY)).to_arrow()
+    number = row[carried.spine_rows[0]][0]
+    if spine is None or by not in spine.column_names:
+        message = f"the spine has no column {by}"
+        raise InvalidInputError(message)
+    return pl.DataFrame(spine).filter(pl.col("spine_row") == number).select(pl.col(by).alias(ENTITY)).to_arrow()
+
+
+def _found(projection: Projection, types: Types, result: pa.Table, keys: pl.DataFrame) -> pl.DataFrame:
+    """The row of the same key among what came out; none where there is none."""
+    rows = pl.DataFrame(finish(projection, types, result))
+    return rows.join(keys, on=keys.columns, how="semi", nulls_equal=True)
