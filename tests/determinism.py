@@ -327,9 +327,9 @@ def refusal(lake: Lake, engine: str, text: str) -> str:
 
 PAGE = """# Determinism
 
-Written by `python -m tests.determinism`; edits are lost. {events:,} events, measured with DuckDB {duckdb} and Polars {polars} on **two cores of
-one type of processor**. Another processor, another operating system and another libm were not there to be measured; why they should not
-matter stands in [exactness](exactness.md).
+Written by `python -m tests.determinism`; edits are lost. {events:,} events, measured with DuckDB {duckdb} and Polars {polars} on
+**two cores of one type of processor**. Another processor, another operating system and
+another libm were not there to be measured; why they should not matter stands in [exactness](exactness.md).
 
 ## One content hash each
 
@@ -393,9 +393,8 @@ def main(events: int) -> str:
             assert set(by) == set(made), (name, by)
             assert polars in (set(), set(made)), (name, polars)
             said = "the same" if exact.by else "the same; not by subject, built in full"
-            shown.append(
-                f"| {name} | {sum(made.values())} | {len(made)} | {said} | {'the same' if polars else 'not written'} | `{next(iter(made))[:16]}` |"
-            )
+            one, on_polars = next(iter(made)), "the same" if polars else "not written"
+            shown.append(f"| {name} | {sum(made.values())} | {len(made)} | {said} | {on_polars} | `{one[:16]}` |")
         reasons = {}
         for engine, texts in (("duckdb", REFUSED_SQL), ("polars", REFUSED_POLARS)):
             lines = []

@@ -233,7 +233,7 @@ def _made(work: Work, order: Order) -> Made:
 
 
 def work_of(
-    projection: Projection, history: PinnedHistory, spine: pa.Table | None, *, types: Types = None, check: str | None = None
+    projection: Projection, history: PinnedHistory, spine: pa.Table | None, *, types: Types = None, as_in: Recipe | None = None
 ) -> Work:
     """Hands a projection to its engine, and says everything that decides the rows.
 
@@ -242,7 +242,7 @@ def work_of(
         history: What to run it over.
         spine: With ``spine_row`` in front.
         types: Declared ones; None for those of the projection's own schema.
-        check: What its level rests on; None for what this version would look at.
+        as_in: The recipe of what is made again: its settings, and what its level rests on; None for those of this version.
 
     Raises:
         InvalidProjectionError: The engine does not take it, or it is Python, declared exact, and is not.
@@ -250,8 +250,8 @@ def work_of(
     types = declared_types(projection.schema) if types is None else types
     exact = projection.level == "exact"
     # What is made again keeps what its recipe says, whatever the allow-list says today.
-    prepared = prepare(projection, history, spine, exact=exact and check is None)
-    runner: Any = duckdb_runner if projection.kind == "sql" else polars_runner
+    prepared = prepare(projection, history, spine, exact=exact and as_in is None, settings=as_in.settings if as_in else None)
+    settings = duckdb_runner.settings_of(projection.level) if projection.kind == "sql" else polars_runner.SETTINGS
     recipe = Recipe(
         name=projection.name,
         checkpoint=history.checkpoint,
@@ -263,9 +263,9 @@ def work_of(
         spine=None if spine is None else Spine(spine.num_rows, content_hash(spine)),
         engine=projection.engine,
         engine_version=engine_version(projection),
-        settings=dict(runner.SETTINGS),
+        settings=dict(as_in.settings if as_in else settings),
         level=projection.level,
-        check=check or (ALLOW_LIST if exact else UNCHECKED),
+        check=as_in.check if as_in else ALLOW_LIST if exact else UNCHECKED,
         key=projection.key,
         schemas=prepared.schemas,
         declared_schema=None if types is None else tuple((name, logical_type(kind)) for name, kind in types.items()),

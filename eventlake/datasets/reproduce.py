@@ -165,12 +165,12 @@ def declared(archive: Archive) -> Types:
 def _make(archive: Archive, history: PinnedHistory, spine: pa.Table | None, *, trust: bool) -> Made:
     recipe, projection, types = archive.manifest.recipe, projection_of(archive), declared(archive)
     if recipe.kind == "sql":
-        return make(work_of(projection, history, spine, types=types, check=recipe.check))
+        return make(work_of(projection, history, spine, types=types, as_in=recipe))
     if not trust:
         message = f"dataset {recipe.name} was made by Python code ({recipe.entry}), which is archived with it and would be run"
         raise InvalidInputError(message, "read it, then pass trust=True or --trust.", source=f"{archive.folder}/{SOURCE}")
     projection = replace(projection, function=load(recipe.entry, projection.sources))
-    return make(work_of(projection, history, spine, types=types, check=recipe.check))
+    return make(work_of(projection, history, spine, types=types, as_in=recipe))
 
 
 def _differences(then: DatasetManifest, now: DatasetManifest) -> list[str]:

@@ -1,7 +1,7 @@
 """Runs SQL projections. The only place below ``projections/`` that runs DuckDB.
 
-Settings that can touch rows are fixed and recorded: one thread, one memory limit, UTC. The database is locked down: it reads the history
-and the spine, and nothing else.
+Settings that can touch rows are fixed and recorded: one thread, one memory limit. Of an exact projection there are none, and it runs on all
+cores. The database is locked down: it reads the history and the spine, and nothing else, in UTC.
 """
 
 import json
@@ -29,6 +29,7 @@ from eventlake.tables.columns import shown_columns, stored_schema
 
 VERSION = duckdb.__version__
 SETTINGS: dict[str, str | int | bool] = {"memory_limit": "4GB", "preserve_insertion_order": True, "threads": 1}
+"""Of projections that are not exact."""
 PLAN = "SELECT json_serialize_plan(?, skip_null := true, skip_empty := true, optimize := false)"
 _ELSEWHERE = "<catalogue>"
 _PURE_TABLE_FUNCTIONS = frozenset({"generate_series", "range", "unnest"})
@@ -44,6 +45,7 @@ def prepare(
     *,
     under: Circumstances = USUAL,
     only: Only | None = None,
+    settings: Mapping[str, str | int | bool] = SETTINGS,
 ) -> Prepared:
     """One SELECT over ``events`` and ``spine``, to be run.
 
@@ -53,7 +55,7 @@ def prepare(
     schemas = {one.event_type: history.catalogue.version(one.event_type).schema_hash for one in tables_read(query, history.catalogue)}
     with _refusing(name, history, spine):
         clock = reads_clock(query, history, spine)
-    return Prepared(schemas, clock, lambda: run(name, query, history, spine, parameters, under=under, only=only))
+    return Prepared(schemas, clock, lambda: run(name, query, history, spine, parameters, under=under, only=only, settings=settings))
 
 
 def run(
@@ -65,6 +67,7 @@ def run(
     *,
     under: Circumstances = USUAL,
     only: Only | None = None,
+    settings: Mapping[str, str | int | bool] = SETTINGS,
 ) -> pa.Table:
     """The rows of one SELECT over ``events`` and ``spine``.
 
@@ -75,7 +78,7 @@ def run(
     with bound(name, query, history, spine, parameters):
         pass
     with _refusing(name, history, spine):
-        connection, files = connect(history, query, SETTINGS, only)
+        connection, files = connect(history, query, dict(settings), only)
         with connection:
             if spine is not None:
                 create_given(connection, "spine", spine, only)
@@ -85,6 +88,11 @@ def run(
             rows = select(connection, query, parameters)
             assert rows is not None  # noqa: S101 - it was run
             return rows
+
+
+def settings_of(level: str) -> dict[str, str | int | bool]:
+    """The settings under which projections of a level are run, as their recipes say."""
+    return {} if level == "exact" else dict(SETTINGS)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Running a projection on its engine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +22,7 @@ def prepare(
     *,
     only: Only | None = None,
     exact: bool = False,
+    settings: Mapping[str, str | int | bool] | None = None,
 ) -> Prepared:
     """Hands a projection to its engine. A Python function is called; its frame is collected when the rows are asked for.
 
@@ -32,13 +33,16 @@ def prepare(
         under: Threads, memory and order.
         only: Entities, where it is to read no others; for SQL.
         exact: Whether what a Python function returns is held to the allow-list; a SQL query is looked at elsewhere.
+        settings: Of DuckDB, as a recipe says; None for those of the projection's level.
 
     Raises:
         InvalidProjectionError: The engine refuses it, or there is nothing to run.
     """
     if projection.kind == "sql":
         query = projection.sources[projection.entry]
-        return duckdb_runner.prepare(projection.name, query, history, spine, projection.parameters, under=under, only=only)
+        chosen = duckdb_runner.settings_of(projection.level) if settings is None else settings
+        arguments = (projection.name, query, history, spine, projection.parameters)
+        return duckdb_runner.prepare(*arguments, under=under, only=only, settings=chosen)
     function: Callable[..., Any] | None = projection.function
     if function is None:
         message = f"projection {projection.name} has no function to run"
