@@ -3,7 +3,6 @@
 import os
 import threading
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
@@ -14,24 +13,13 @@ import polars as pl
 from eventlake.columns.problems import Problem
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.dataset import Parameter
 from eventlake.core.delivery import Position
 from eventlake.core.expectation import Expectation
 from eventlake.core.instants import format_instant
 from eventlake.core.proofs import ConsistencyProof, InclusionProof
-from eventlake.datasets import tags
-from eventlake.datasets.archive import open_archive
-from eventlake.datasets.build import MOST_BUCKETS, PERTURB, Order, build
-from eventlake.datasets.catalogue import find, folders
-from eventlake.datasets.dataset import Dataset
-from eventlake.datasets.definition import Definition
-from eventlake.datasets.diff import DatasetDiff, diff
-from eventlake.datasets.explain import Explanation, explain
-from eventlake.datasets.lock import check_buildable, pinned_by
-from eventlake.datasets.reproduce import Reproduction, reproduce
-from eventlake.datasets.retention import prune
+from eventlake.datasets.verbs import DatasetVerbs
 from eventlake.datasets.verify import verify_lake
-from eventlake.errors import EventlakeError, InvalidEventsError, InvalidInputError
+from eventlake.errors import InvalidEventsError
 from eventlake.history.follow import follow
 from eventlake.history.infer import infer_schema
 from eventlake.history.proofs import prove_consistency, prove_inclusion
@@ -52,7 +40,6 @@ from eventlake.log.receipt import Receipt
 from eventlake.log.register import register
 from eventlake.log.settle import settle
 from eventlake.log.writer import Writer
-from eventlake.projections.definition import Projection
 from eventlake.schemas.given import schema_of
 from eventlake.schemas.infer import Proposal
 from eventlake.schemas.version import Version
@@ -90,12 +77,16 @@ def _now() -> int:
     return time.time_ns() // 1000
 
 
-class Lake:
+class Lake(DatasetVerbs):
     """An append-only, hash-chained history of events. Made by ``create`` and ``open``; safe to share among threads."""
 
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
         self._lock = threading.RLock()
+
+    @property
+    def _storage(self) -> Storage:
+        return self._chain.storage
 
     def __enter__(self) -> Self:
         """A lake holds no connection; the block is for the eye."""
@@ -345,198 +336,6 @@ class Lake:
             CorruptionError: A segment is damaged.
         """
         return follow(self.snapshot, after, poll_seconds, timeout_seconds)
-
-    def build(
-        self,
-        projection: Projection | Definition,
-        *,
-        at: At = None,
-        spine: Any = None,
-        engine: str | None = None,
-        parameters: Mapping[str, Parameter] | None = None,
-        locked: bool = False,
-        check: str | None = None,
-        force: bool = False,
-        workers: int = 1,
-        buckets: int | None = None,
-        incremental: bool = True,
-    ) -> Dataset:
-        """Makes a dataset from a projection at a pinned history and publishes it, whole or not at all.
-
-        Args:
-            projection: From ``Projection.sql``, the decorator ``projection``, or a dataset definition.
-            at: What ``snapshot`` takes; None for the head.
-            spine: Rows to look features up for, as a Polars, pandas or Arrow table; archived with the dataset.
-            engine: ``duckdb`` or ``polars``; None for the projection's own.
-            parameters: Values for declared parameters.
-            locked: Build a definition at the checkpoint its ``dataset.lock`` pins, and publish only what the lock's content hash names.
-            check: ``"perturb"`` to build once more under other threads, memory limit and order of rows, and to publish only if the rows
-                are the same.
-            workers: Processes that share the work of a projection that is declared ``by=`` an entity.
-            buckets: Into how many buckets its entities are put, each done and kept for itself; None for four for each of several workers.
-            incremental: Whether a projection ``by=`` an entity may begin from an earlier build of itself: only entities that may have
-                changed are computed, the rows are the same. Not with ``force``.
-            force: Build even what the same recipe has built before, and compare; a stored dataset that is damaged is stored anew.
-
-        Returns:
-            The published dataset. The same recipe is not computed twice, by whichever process: what it made is found again, and who asks
-            while another one builds it waits. That is not for datasets of the level ``unproven``.
-
-        Raises:
-            NotIdenticalError: With ``locked``, the rows are not the pinned ones; with ``check``, they are others under other
-                circumstances: which columns, which rows, and what made the difference; with ``force``, they are others than before.
-            InvalidProjectionError: The projection cannot be built as declared.
-            SchemaMismatchError: The rows break the declared schema; nothing was published.
-            CorruptionError: A segment of the history is damaged.
-        """
-        check_buildable(projection)
-        lock = pinned_by(projection, at) if locked else None
-        history = self.snapshot(lock.checkpoint if lock else at).history
-        history = history.with_schemas(lock.schemas) if lock else history
-        if isinstance(projection, Definition):
-            spine = projection.spine(history) if spine is None else spine
-            projection = projection.projection(engine)
-        if check not in {None, PERTURB}:
-            message = f"expected check as {PERTURB!r} or None, found {check!r}"
-            raise InvalidInputError(message)
-        expected = lock.content_hash if lock else None
-        if workers < 1 or (buckets is not None and not 1 <= buckets <= MOST_BUCKETS):
-            message = f"expected workers from 1 and buckets from 1 to {MOST_BUCKETS:,}, found {workers} and {buckets}"
-            raise InvalidInputError(message)
-        order = Order(
-            spine=spine,
-            engine=engine,
-            expected=expected,
-            perturb=check == PERTURB,
-            force=force,
-            workers=workers,
-            buckets=buckets,
-            incremental=incremental,
-            pinned=lambda checkpoint: self.snapshot(checkpoint).history,
-        )
-        return build(projection.with_parameters(parameters), history, order)
-
-    def reproduce(self, hash_prefix: str, *, trust: bool = False) -> Reproduction:
-        """Makes a dataset again from its manifest hash, from scratch, and compares.
-
-        Args:
-            hash_prefix: A tag, or at least 6 hex digits of the ``manifest_hash``.
-            trust: Run the Python that is archived with the dataset; SQL needs no trust.
-
-        Raises:
-            NotFoundError: No such dataset.
-            InvalidInputError: The prefix fits several, or Python without ``trust``.
-            CorruptionError: The history, or the archived source or spine, is not what the manifest names; the file is named.
-        """
-        archive = find(self._chain.storage, hash_prefix)
-        return reproduce(self.snapshot(archive.manifest.recipe.checkpoint).history, archive, trust=trust)
-
-    def diff(self, a: str, b: str) -> DatasetDiff:
-        """Says what lies between two datasets: history, recipe, code, schema, and rows by key.
-
-        Rows are not read where their content hashes agree, and else as a stream, at most a part of each dataset in memory. Null equals
-        null, and doubles are compared by their bits, all NaN being one. Columns of different types are not compared, and neither are
-        rows whose keys differ in name, order or type, or that were given back.
-
-        Args:
-            a: The first dataset, as ``dataset`` takes it.
-            b: The second; what only it has counts as added.
-
-        Raises:
-            NotFoundError: No such dataset.
-            InvalidInputError: A prefix fits several.
-            CorruptionError: A stored file that must be read is missing or not what was written.
-        """
-        storage = self._chain.storage
-        return diff(find(storage, a), find(storage, b), self.snapshot)
-
-    def explain(self, hash_prefix: str, key: Any, column: str | None = None) -> Explanation:
-        """The events behind a row of a dataset, or behind one value of it: those without which it would be another.
-
-        Args:
-            hash_prefix: A tag, or at least 6 hex digits of a hash.
-            key: The value of the dataset's key column, or a tuple or dict of several; text stands for a value of any type.
-            column: Whose value is asked about; None for the whole row.
-
-        Raises:
-            NotFoundError: No such dataset, or no such row.
-            InvalidInputError: There is no such column, or it cannot be told which events a row was made of.
-            CorruptionError: The history does not make the stored row again.
-        """
-        archive = find(self._chain.storage, hash_prefix)
-        recipe = archive.manifest.recipe
-        return explain(archive, self.snapshot(recipe.checkpoint).history.with_schemas(recipe.schemas), key, column)
-
-    def dataset(self, hash_prefix: str) -> Dataset:
-        """A published dataset by its tag, or by at least 6 hex digits of its ``manifest_hash``, else its recipe or content hash.
-
-        Raises:
-            NotFoundError: No such dataset.
-            InvalidInputError: The prefix fits several.
-            CorruptionError: Its manifest is damaged.
-        """
-        return Dataset(find(self._chain.storage, hash_prefix))
-
-    def datasets(self, hash_prefix: str | None = None) -> list[Dataset]:
-        """The published datasets, by name, then by watermark. A damaged one is left out with a warning; ``verify`` says more.
-
-        Args:
-            hash_prefix: Only those whose manifest, recipe or content hash begins with it; None for all.
-        """
-        storage = self._chain.storage
-        found = []
-        for folder in folders(storage):
-            try:
-                dataset = Dataset(open_archive(storage, folder))
-            except EventlakeError as error:
-                warnings.warn(error.message, stacklevel=2)
-                continue
-            hashes = (dataset.manifest_hash, dataset.recipe_hash, dataset.content_hash)
-            if any(one.startswith(hash_prefix or "") for one in hashes):
-                found.append(dataset)
-        return sorted(found, key=lambda dataset: (dataset.name, dataset.watermark, dataset.manifest_hash))
-
-    def tag(self, reference: str, name: str) -> None:
-        """Gives a dataset a name, such as ``model-2025-q3``, by which it is found; retention leaves its rows alone.
-
-        Args:
-            reference: A hash or another tag of it, as ``dataset`` takes.
-            name: At most 100 letters, digits, ``.``, ``_`` and ``-``; nothing that looks like a hash. A tag is never moved.
-
-        Raises:
-            AlreadyExistsError: Another dataset has the name.
-            InvalidInputError: It is no name.
-            NotFoundError: No such dataset.
-        """
-        tags.tag(self._chain.storage, name, find(self._chain.storage, reference).manifest.manifest_hash)
-
-    def untag(self, name: str) -> None:
-        """Takes a name away. The dataset stays.
-
-        Raises:
-            NotFoundError: There is no such tag.
-        """
-        tags.untag(self._chain.storage, name)
-
-    def tags(self) -> dict[str, str]:
-        """The manifest hash by tag. ``lock-…`` are those that a ``dataset.lock`` named when it was written."""
-        return tags.tags(self._chain.storage)
-
-    def prune(self, *, older_than: timedelta, keep_last: int = 1, dry_run: bool = True) -> Garbage:
-        """Says which datasets' rows could be given back, and deletes them if asked; never those that a tag or a lock names.
-
-        Manifest, source, spine and provenance stay: ``reproduce`` makes the rows again, and building the recipe stores them again.
-
-        Args:
-            older_than: Only rows that were built longer ago.
-            keep_last: How many datasets of each name keep their rows in any case, those of the highest watermarks.
-            dry_run: Only say; with False, delete.
-
-        Raises:
-            InvalidInputError: An age or a number is negative.
-            CorruptionError: A manifest or a tag is damaged; nothing was deleted.
-        """
-        return prune(self._chain.storage, older_than, keep_last, _now(), dry_run=dry_run)
 
     def log(self) -> list[Entry]:
         """The commits, oldest first."""
