@@ -32,8 +32,8 @@ _BUILD = re.compile(r"builds/([a-z0-9_][a-z0-9_.-]*)/([0-9a-f]{12})/(.+)")
 _ATTEMPT = re.compile(r"(builds/[a-z0-9_][a-z0-9_.-]*/[0-9a-f]{12}/[0-9a-f]{16})/.+")
 
 _MADE = re.compile(r"recipes/([0-9a-f]{64})/([0-9a-f]{64})\.made")
-_BUCKET = re.compile(r"recipes/[0-9a-f]{64}/([0-9]{6})-([0-9]{6})-([0-9a-f]{64})\.parquet")
-_SPINE = re.compile(r"recipes/[0-9a-f]{64}/spine\.parquet")
+_BUCKET = re.compile(r"recipes/[0-9a-f]{64}/([0-9a-f]{16})-([0-9]{6})-([0-9a-f]{64})\.parquet")
+_SPINE = re.compile(r"recipes/[0-9a-f]{64}/[0-9a-f]{16}-spine\.parquet")
 _TAG = re.compile(r"tags/([A-Za-z0-9][A-Za-z0-9._-]{0,99})\.json")
 _CLAIM = re.compile(r"recipes/([0-9a-f]{64})/([0-9]{6})\.claim")
 
@@ -162,20 +162,20 @@ def tag_name(path: str) -> str | None:
     return match[1] if match else None
 
 
-def recipe_spine(recipe_hash: str) -> str:
+def spine_path(recipe_hash: str, work: str) -> str:
     """The spine of a build by buckets, for whoever works at it."""
-    return f"{recipe_folder(recipe_hash)}/spine.parquet"
+    return f"{recipe_folder(recipe_hash)}/{work}-spine.parquet"
 
 
-def bucket_path(recipe_hash: str, buckets: int, bucket: int, sha256: str) -> str:
-    """The rows of one bucket of a build, until it is published."""
-    return f"{recipe_folder(recipe_hash)}/{buckets:06d}-{bucket:06d}-{sha256}.parquet"
+def bucket_path(recipe_hash: str, work: str, bucket: int, sha256: str) -> str:
+    """The rows of one bucket of a build, until it is published; ``work`` has 16 hex digits."""
+    return f"{recipe_folder(recipe_hash)}/{work}-{bucket:06d}-{sha256}.parquet"
 
 
-def bucket_of(path: str) -> tuple[int, int, str] | None:
-    """``(buckets, bucket, SHA-256)`` of the rows of one bucket, or None where ``path`` is no such file's."""
+def bucket_of(path: str) -> tuple[str, int, str] | None:
+    """``(work, bucket, SHA-256)`` of the rows of one bucket, or None where ``path`` is no such file's."""
     match = _BUCKET.fullmatch(path)
-    return (int(match[1]), int(match[2]), match[3]) if match else None
+    return (match[1], int(match[2]), match[3]) if match else None
 
 
 def is_work(path: str) -> bool:

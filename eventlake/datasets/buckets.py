@@ -5,6 +5,7 @@ that is run twice makes one file, and an executor only schedules.
 """
 
 import json
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -17,10 +18,10 @@ import pyarrow.compute as pc
 from eventlake.columns import frames
 from eventlake.columns.content import normalise
 from eventlake.core import layout
-from eventlake.core.canonical import sha256_hex
+from eventlake.core.canonical import canonical_json, sha256_hex
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.dataset import Parameter
-from eventlake.errors import CorruptionError
+from eventlake.errors import CorruptionError, StorageError
 from eventlake.history.duckdb_sql import ENTITY, Only
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import resolve
@@ -29,7 +30,10 @@ from eventlake.progress import task as progress
 from eventlake.projections import duckdb_runner
 from eventlake.projections.by_entity import bucketed, entities
 from eventlake.projections.definition import SQL_FILE, Projection
-from eventlake.storage import ObjectExistsError, Storage, from_uri
+from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, from_uri
+
+_ROUNDS = 5
+_WORK_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Task:
         checkpoint: The history, as text.
         schemas: Event type to hash of the schema, for every event table that is read.
         recipe_hash: Of the build.
+        work: Names what its buckets have in common beside the recipe: the column, their number, and who works.
         name: The projection's.
         query: Its text.
         parameters: Their values.
@@ -55,6 +60,7 @@ class Task:
     checkpoint: str
     schemas: dict[str, str]
     recipe_hash: str
+    work: str
     name: str
     query: str
     parameters: dict[str, Parameter]
@@ -110,8 +116,19 @@ def build_by_bucket(
     *,
     buckets: int,
     executor: Executor,
+    anew: bool = False,
 ) -> pa.Table:
     """The rows of a projection that was proved to be a function of one entity's rows at a time, as its engine returns them, in no order.
+
+    Args:
+        projection: In SQL.
+        history: What it reads.
+        spine: With ``spine_row`` in front.
+        recipe_hash: Of the build.
+        schemas: Event type to hash of the schema, for every event table that is read.
+        buckets: How many.
+        executor: Runs the tasks.
+        anew: Whether buckets that are done already are done again.
 
     Raises:
         InvalidProjectionError: The engine refuses the projection.
@@ -119,15 +136,15 @@ def build_by_bucket(
         StorageError: A worker died again and again, or the store failed.
     """
     storage = history.storage
-    if spine is not None:
-        with suppress(ObjectExistsError):
-            storage.create(layout.recipe_spine(recipe_hash), frames.encode(spine))
+    common = [projection.by, projection.spine_entity, buckets, secrets.token_hex(8) if anew else ""]
+    work = sha256_hex(canonical_json(common))[:_WORK_DIGITS]
     tasks = [
         Task(
             lake=storage.uri,
             checkpoint=str(history.checkpoint),
             schemas=dict(schemas),
             recipe_hash=recipe_hash,
+            work=work,
             name=projection.name,
             query=projection.sources[projection.entry],
             parameters=dict(projection.parameters),
@@ -139,19 +156,33 @@ def build_by_bucket(
         )
         for number in range(buckets)
     ]
+    rows: dict[int, pa.Table] = {}
     with progress(f"building {projection.name} by {projection.by}", buckets) as advance:
-        done = set(_done(storage, recipe_hash, buckets))
-        advance(len(done))
-        for _ in executor.run(storage, [task for task in tasks if task.bucket not in done]):
-            advance(1)
-    found = _done(storage, recipe_hash, buckets)
-    return pa.concat_tables([_rows(storage, found[number]) for number in range(buckets)])
+        for _ in range(_ROUNDS):
+            if spine is not None:
+                with suppress(ObjectExistsError):
+                    storage.create(layout.spine_path(recipe_hash, work), frames.encode(spine))
+            done = _done(storage, recipe_hash, work)
+            left = [task for task in tasks if task.bucket not in done]
+            advance(max(buckets - len(left) - len(rows), 0))
+            for _ in executor.run(storage, left):
+                advance(1)
+            # What another builder or a collector has deleted meanwhile is made once more.
+            for number, path in _done(storage, recipe_hash, work).items():
+                with suppress(ObjectMissingError):
+                    rows[number] = _rows(storage, path)
+            if len(rows) == buckets:
+                _forget(storage, recipe_hash, work)
+                return pa.concat_tables([rows[number] for number in range(buckets)])
+            tasks = [task for task in tasks if task.bucket not in rows]
+    message = f"the buckets of {projection.name} were deleted again and again while it was built"
+    raise StorageError(message, "collect garbage with a longer --older-than, and build again.")
 
 
-def _done(storage: Storage, recipe_hash: str, buckets: int) -> dict[int, str]:
+def _done(storage: Storage, recipe_hash: str, work: str) -> dict[int, str]:
     """The file of each bucket that is done."""
     parts = ((layout.bucket_of(item.path), item.path) for item in storage.list(layout.recipe_folder(recipe_hash)))
-    return {number: path for at, path in parts if at is not None and at[0] == buckets for number in [at[1]]}
+    return {at[1]: path for at, path in parts if at is not None and at[0] == work}
 
 
 def _rows(storage: Storage, path: str) -> pa.Table:
@@ -163,11 +194,10 @@ def _rows(storage: Storage, path: str) -> pa.Table:
     return frames.decode(data, path)
 
 
-def forget(storage: Storage, recipe_hash: str) -> None:
-    """Deletes what the buckets of a build left, once it is published."""
-    for item in storage.list(layout.recipe_folder(recipe_hash)):
-        if layout.bucket_of(item.path) is not None or item.path == layout.recipe_spine(recipe_hash):
-            storage.delete(item.path)
+def _forget(storage: Storage, recipe_hash: str, work: str) -> None:
+    """Deletes what a build's buckets were kept in."""
+    for path in (*_done(storage, recipe_hash, work).values(), layout.spine_path(recipe_hash, work)):
+        storage.delete(path)
 
 
 def do(task: Task) -> None:
@@ -194,13 +224,13 @@ class _Reader:
         rows = duckdb_runner.run(task.name, task.query, history, spine, task.parameters, only=Only(task.by, task.spine_by, mine))
         data = frames.encode(normalise(rows))
         with suppress(ObjectExistsError):
-            self._storage.create(layout.bucket_path(task.recipe_hash, task.buckets, task.bucket, sha256_hex(data)), data)
+            self._storage.create(layout.bucket_path(task.recipe_hash, task.work, task.bucket, sha256_hex(data)), data)
 
     def _common(self, task: Task) -> tuple[PinnedHistory, pa.Table | None, pa.Table]:
         known = self._known.get(task.recipe_hash)
         if known is None:
             history = resolve(open_chain(self._storage), Checkpoint.parse(task.checkpoint)).with_schemas(task.schemas)
-            path = layout.recipe_spine(task.recipe_hash)
+            path = layout.spine_path(task.recipe_hash, task.work)
             spine = frames.decode(self._storage.read(path), path) if task.has_spine else None
             known = (history, spine, bucketed(entities(task.projection(), history, spine), task.buckets))
             self._known = {task.recipe_hash: known}

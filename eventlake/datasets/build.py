@@ -16,7 +16,7 @@ from eventlake.core.card import counted
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.dataset import ALLOW_LIST, FORMAT, UNCHECKED, DatasetManifest, Recipe, Spine
 from eventlake.datasets.archive import Archive, publish
-from eventlake.datasets.buckets import Here, build_by_bucket, forget
+from eventlake.datasets.buckets import Here, build_by_bucket
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.incremental import Wanted, increment
 from eventlake.datasets.perturb import check_perturbed
@@ -167,7 +167,6 @@ def _built(work: Work, order: Order, before: Archive | None) -> Dataset:
     )
     if projection.level != "unproven":
         note(archive)
-        forget(history.storage, work.recipe.recipe_hash)
     return Dataset(archive, made.rows)
 
 
@@ -223,10 +222,18 @@ def _made(work: Work, order: Order) -> Made:
         why = found
     if order.workers == 1 and order.buckets is None:
         return _in_full(work, f"in full: {why}")
-    buckets = order.buckets or order.workers * _BUCKETS_A_WORKER
+    buckets = min(order.buckets or order.workers * _BUCKETS_A_WORKER, MOST_BUCKETS)
     executor = Processes(order.workers) if order.workers > 1 else Here()
+    recipe = work.recipe
     result = build_by_bucket(
-        projection, work.history, work.spine, work.recipe.recipe_hash, work.recipe.schemas, buckets=buckets, executor=executor
+        projection,
+        work.history,
+        work.spine,
+        recipe.recipe_hash,
+        recipe.schemas,
+        buckets=buckets,
+        executor=executor,
+        anew=order.force,
     )
     way = {"way": f"in full, in {counted(buckets, 'bucket')} by {projection.by}: {why}", "buckets": buckets, "workers": order.workers}
     return _hashed(work, finish(projection, work.types, result), way)

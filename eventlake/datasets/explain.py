@@ -14,6 +14,7 @@ import pyarrow as pa
 from eventlake.core.card import Card, counted
 from eventlake.core.instants import format_instant, micros
 from eventlake.core.shown import shown
+from eventlake.core.sql import named
 from eventlake.datasets.archive import Archive
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.reproduce import checked_spine, declared, projection_of
@@ -168,11 +169,12 @@ def _row(rows: pl.DataFrame, names: tuple[str, ...], key: Any) -> pl.DataFrame:
 def _entity(row: pl.DataFrame, spine: pa.Table | None, by: str, carried: Carried) -> pa.Table:
     if carried.holding:
         return row.select(pl.col(carried.holding[0]).alias(ENTITY)).to_arrow()
-    number = row[carried.spine_rows[0]][0]
-    if spine is None or by not in spine.column_names:
+    number = int(row[carried.spine_rows[0]][0])
+    column = None if spine is None else named(spine.column_names, by)
+    if spine is None or column is None:
         message = f"the spine has no column {by}"
         raise InvalidInputError(message)
-    return pl.DataFrame(spine).filter(pl.col("spine_row") == number).select(pl.col(by).alias(ENTITY)).to_arrow()
+    return pl.DataFrame(spine).filter(pl.col("spine_row") == number).select(pl.col(column).alias(ENTITY)).to_arrow()
 
 
 def _found(projection: Projection, types: Types, result: pa.Table, keys: pl.DataFrame) -> pl.DataFrame:

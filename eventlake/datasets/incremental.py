@@ -14,6 +14,7 @@ import pyarrow as pa
 from eventlake.columns.content import normalise, schema_of
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.dataset import Recipe
+from eventlake.core.sql import named
 from eventlake.datasets.archive import Archive, open_archive
 from eventlake.datasets.catalogue import folders
 from eventlake.datasets.dataset import Dataset
@@ -93,7 +94,7 @@ def increment(wanted: Wanted, pinned: Callable[[Checkpoint], PinnedHistory]) -> 
         return f"its rows do not say their {wanted.by}"
     for base in _bases(wanted.history, wanted.recipe):
         # A damaged base, or one of another history, is no base.
-        with suppress(EventlakeError):
+        with suppress(EventlakeError, pl.exceptions.PolarsError):
             before = pinned(base.manifest.recipe.checkpoint)
             if base.manifest.recipe.clock_hash in {None, before.clock_hash()}:
                 made = _from(base, before.watermark, wanted)
@@ -111,7 +112,7 @@ def _bases(history: PinnedHistory, recipe: Recipe) -> Iterator[Archive]:
             other = archive.manifest.recipe
             same = replace(other, checkpoint=recipe.checkpoint, clock_hash=recipe.clock_hash, spine=recipe.spine)
             clocks = (other.clock_hash is None) == (recipe.clock_hash is None)
-            if same == recipe and clocks and (other.spine is None) == (recipe.spine is None) and archive.is_whole():
+            if same.recipe_hash == recipe.recipe_hash and clocks and (other.spine is None) == (recipe.spine is None) and archive.is_whole():
                 found.append(archive)
     shorter = [one for one in found if one.manifest.recipe.checkpoint.watermark <= history.watermark]
     yield from sorted(shorter, key=lambda one: one.manifest.recipe.checkpoint.watermark, reverse=True)
@@ -128,21 +129,28 @@ def _from(base: Archive, since: int, wanted: Wanted) -> Increment | None:
     fresh = finish(wanted.projection, wanted.types, prepared.rows())
     if tuple((name, kind) for name, kind in schema_of(fresh)) != base.manifest.schema:
         return None
-    gone = changed.cast({ENTITY: entity.dtype})
-    kept = rows.with_columns(entity.alias(ENTITY)).join(gone, on=ENTITY, how="anti", nulls_equal=True).drop(ENTITY)
+    kept = rows[_untouched(entity, changed[ENTITY])]
     both = pa.concat_tables([normalise(kept.to_arrow()).cast(fresh.schema), fresh])
     return Increment(finish(wanted.projection, wanted.types, both), base.manifest.manifest_hash, changed.height)
+
+
+def _untouched(entity: pl.Series, changed: pl.Series) -> pl.Series:
+    """The numbers of the rows whose entity is not among the changed ones; declared types may be narrower than the engine's."""
+    both = pl.concat([entity.alias(ENTITY).to_frame(), changed.alias(ENTITY).to_frame()], how="vertical_relaxed")[ENTITY]
+    rows = both[: len(entity)].to_frame().with_row_index("row")
+    return rows.join(both[len(entity) :].to_frame(), on=ENTITY, how="anti", nulls_equal=True)["row"].sort()
 
 
 def _entities_of(rows: pl.DataFrame, spine: pa.Table | None, wanted: Wanted) -> pl.Series | None:
     """The entity of every row of a dataset."""
     if wanted.carried.holding:
         return rows[wanted.carried.holding[0]]
-    if spine is None or wanted.spine_by not in spine.column_names:
+    by = None if spine is None else named(spine.column_names, wanted.spine_by)
+    if spine is None or by is None:
         return None
-    number = wanted.carried.spine_rows[0]
-    numbered = pl.DataFrame(spine).select(pl.col("spine_row").alias(number), pl.col(wanted.spine_by).alias(ENTITY))
-    return rows.select(number).join(numbered, on=number, how="left", maintain_order="left")[ENTITY]
+    numbered = pl.DataFrame(spine).select(pl.col("spine_row").alias("row"), pl.col(by).alias(ENTITY))
+    numbers = rows.select(pl.col(wanted.carried.spine_rows[0]).cast(pl.Int64).alias("row"))
+    return numbers.join(numbered, on="row", how="left", maintain_order="left")[ENTITY]
 
 
 def _changed(wanted: Wanted, since: int, old_spine: pa.Table | None) -> pl.DataFrame | None:
@@ -157,9 +165,10 @@ def _changed(wanted: Wanted, since: int, old_spine: pa.Table | None) -> pl.DataF
         latest = [name for name in tables_read(wanted.query, history.catalogue) if name.corrections == LATEST]
         found.extend(_moved(history, name.event_type, since, by) for name in latest)
     if spine is not None and old_spine is not None:
-        if spine.schema != old_spine.schema or wanted.spine_by not in spine.column_names:
+        spine_by = named(spine.column_names, wanted.spine_by)
+        if spine.schema != old_spine.schema or spine_by is None:
             return None
-        found.append(_respined(pl.DataFrame(old_spine), pl.DataFrame(spine), wanted.spine_by))
+        found.append(_respined(pl.DataFrame(old_spine), pl.DataFrame(spine), spine_by))
     if not found:
         return pl.DataFrame(schema={ENTITY: pl.String})
     filled = [frame for frame in found if frame.height]
@@ -173,7 +182,9 @@ def _moved(history: PinnedHistory, event_type: str, since: int, by: str) -> pl.D
     gone, before = polars_scan.gone_of(now), polars_scan.gone_of(then)
     keys = ["source", "id"]
     turned = pl.concat([gone.join(before, on=keys, how="anti"), before.join(gone, on=keys, how="anti")])
-    return polars_scan.table(now).join(turned.lazy(), on=keys, how="semi").select(pl.col(by).alias(ENTITY)).unique().collect()
+    frame = polars_scan.table(now)
+    column = named(frame.collect_schema().names(), by) or by
+    return frame.join(turned.lazy(), on=keys, how="semi").select(pl.col(column).alias(ENTITY)).unique().collect()
 
 
 def _respined(old: pl.DataFrame, new: pl.DataFrame, by: str) -> pl.DataFrame:

@@ -64,6 +64,10 @@ def _rows(archive: Archive) -> Iterator[Unneeded]:
 def _deleted(storage: Storage, files: list[Unneeded]) -> Iterator[Unneeded]:
     with task("deleting rows", len(files)) as advance:
         for file in files:
+            parts = layout.build_parts(file.path)
+            if parts and any(manifest_hash.startswith(parts[1]) for manifest_hash in tags(storage).values()):
+                advance(1)
+                continue  # named since it was listed
             attempt = layout.attempt(file.path)
             # First it is said, then done: who finds rows missing must know why.
             with suppress(ObjectExistsError):

@@ -1,6 +1,7 @@
 """A worker process: reads a task a line, does it, answers a line. Ends when nobody asks any more."""
 
 import json
+import os
 import sys
 
 from eventlake.datasets.buckets import Task, do
@@ -8,15 +9,17 @@ from eventlake.errors import EventlakeError
 
 
 def main() -> None:
-    """Until the end of standard input."""
+    """Until the end of standard input. Whatever else writes to standard output is sent to standard error."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
     for line in sys.stdin:
         answer: dict[str, object] = {}
         try:
             do(Task.of(line))
         except EventlakeError as error:
             answer = {"error": error.kind, "message": error.message, "hint": error.hint}
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
 
 
 if __name__ == "__main__":

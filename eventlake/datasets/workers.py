@@ -17,7 +17,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 from eventlake.datasets.buckets import Here, Task
-from eventlake.errors import CorruptionError, EventlakeError, InvalidProjectionError, StorageError
+from eventlake.errors import CorruptionError, EventlakeError, InvalidProjectionError, MissingDependencyError, NotFoundError, StorageError
 from eventlake.storage import Storage
 
 TRIES = 3
@@ -197,6 +197,7 @@ class _Worker:
 
 
 def _error_of(answer: dict[str, Any]) -> EventlakeError:
-    """The error that a worker told of."""
-    kinds: dict[str, type[EventlakeError]] = {"corruption": CorruptionError, "storage": StorageError}
-    return kinds.get(answer["error"], InvalidProjectionError)(answer["message"], answer["hint"])
+    """The error that a worker told of, or the nearest of its kin that can be made of a message alone."""
+    kinds = {InvalidProjectionError.kind: InvalidProjectionError, StorageError.kind: StorageError, CorruptionError.kind: CorruptionError}
+    kinds |= {NotFoundError.kind: NotFoundError, MissingDependencyError.kind: MissingDependencyError}
+    return kinds.get(answer["error"], StorageError)(answer["message"], answer["hint"])

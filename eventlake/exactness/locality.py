@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from eventlake.core.sql import folded
 from eventlake.exactness.expressions import Node, column, name_of
 from eventlake.exactness.rows import is_loose
 
@@ -103,8 +104,8 @@ class Locality:
     def __init__(self, by: str, spine_by: str) -> None:
         """``by`` and ``spine_by``: the columns that name the entity, in every table of events that is read and in the spine."""
         self.reasons: list[str] = []
-        self._by = by.casefold()
-        self._spine_by = spine_by.casefold()
+        self._by = folded(by)
+        self._spine_by = folded(spine_by)
         self._type: Any = None
         self._shared: dict[int, Parts] = {}
 
@@ -136,11 +137,11 @@ class Locality:
 
     def _get(self, node: Node) -> Parts:
         places = [place if isinstance(place, int) else place["index"] for place in node.get("column_indexes", [])]
-        names = [str(name).casefold() for name in node.get("names", [])]
+        names = [folded(str(name)) for name in node.get("names", [])]
         name = name_of(node)
         if name == "seq_scan":
             table = str(node["function_data"]["table"])
-            by = self._spine_by if table.casefold() == "spine" else self._by
+            by = self._spine_by if folded(table) == "spine" else self._by
             if by not in names:
                 self.reasons.append(f"the table {table} has no column {by}")
             else:
@@ -149,7 +150,7 @@ class Locality:
                     self.reasons.append(f"the column {by} of {table} has a type that names nothing exactly, or another than elsewhere")
                 self._type = kind
             read = {at: names[place] for at, place in enumerate(places) if place < _ROW_ID}
-            made = Parts(len(places), (self._carrier(table.casefold(), read),))
+            made = Parts(len(places), (self._carrier(folded(table), read),))
         elif name in _GENERATORS and node.get("children"):
             made = Parts(len(places)).beside(self._child(node).taken(node.get("projected_input", [])))
         elif name in _GENERATORS:
@@ -235,37 +236,44 @@ class Locality:
     def _comparison_join(self, node: Node) -> Parts:
         left, right = self._child(node), self._child(node, 1)
         kind = node["join_type"]
-        equal = [one for one in node.get("conditions", []) if one.get("comparison") in _EQUAL]
+        conditions = node.get("conditions", [])
+        equal = [one for one in conditions if one.get("comparison") in _EQUAL]
         pairs = [(column(one["left"]), column(one["right"])) for one in equal]
         places = [(one, left.width + other) for one, other in pairs if one is not None and other is not None]
         both = left.beside(right).equated(places)
-        if kind != "INNER":
+        if kind == "MARK":
+            # EXISTS asks without nulls; IN says null where there is one, of whichever entity.
+            kind = "SEMI" if all(one.get("comparison") == "COMPARE_NOT_DISTINCT_FROM" for one in conditions) else kind
+        if kind != "INNER" or node["type"] == "LOGICAL_ASOF_JOIN":
             self._check_join(kind, left, right, both)
-        if kind in {"SEMI", "ANTI"}:
-            return _shown(left, node, "left_projection_map")
+        if kind in {"SEMI", "ANTI", "MARK"}:
+            shown = _shown(left, node, "left_projection_map")
+            return Parts(shown.width + (node["join_type"] == "MARK"), shown.carriers)
         if kind in {"RIGHT_SEMI", "RIGHT_ANTI"}:
             return _shown(right, node, "right_projection_map")
         kept = {"INNER": range(both.width), "LEFT": range(left.width), "SINGLE": range(left.width), "RIGHT": range(left.width, both.width)}
         # The other side's columns are null where it has no row.
         sure = frozenset(kept.get(kind, ()))
         both = Parts(both.width, tuple(one.mapped(lambda place: {place} & sure) for one in both.carriers))
-        shown = [
+        shown_places = [
             *(node.get("left_projection_map") or range(left.width)),
             *(left.width + place for place in node.get("right_projection_map") or range(right.width)),
         ]
-        return both.taken(shown)
+        return both.taken(shown_places)
 
     def _check_join(self, kind: str, left: Parts, right: Parts, both: Parts) -> None:
-        if kind not in {"LEFT", "SINGLE", "RIGHT", "SEMI", "ANTI", "RIGHT_SEMI", "RIGHT_ANTI", "OUTER", "FULL"}:
+        """A join that keeps rows without a partner, or picks among partners: what it keeps must be about one entity before, and by what."""
+        if kind not in {"INNER", "LEFT", "SINGLE", "RIGHT", "SEMI", "ANTI", "RIGHT_SEMI", "RIGHT_ANTI", "OUTER", "FULL"}:
             why = (
-                "IN with a subquery looks at nulls of all entities; write a join" if kind == "MARK" else f"a {kind} join is not understood"
+                "IN with a subquery looks at nulls of all entities; write EXISTS or a join"
+                if kind == "MARK"
+                else f"a {kind} join is not understood"
             )
             self.reasons.append(why)
-        led = right if kind.startswith("RIGHT") else left
-        other = left if led is right else right
+        led, other = (right, left) if kind.startswith("RIGHT") else (left, right)
         # A side without a table is whole in every part: it may be looked up, not led by.
         looked_up = led.carriers and not other.carriers and kind not in {"OUTER", "FULL"}
-        if both.carriers and len(both.carriers) > 1:
+        if len(left.carriers) > 1 or len(right.carriers) > 1 or len(both.carriers) > 1:
             self.reasons.append(f"a {kind} join that is not on {self._by}")
         elif both.carriers and not (led.carriers and other.carriers) and not looked_up:
             self.reasons.append(f"a {kind} join would repeat rows of no entity for every one of them")

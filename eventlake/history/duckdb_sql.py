@@ -26,8 +26,8 @@ from eventlake.schemas.catalogue import Catalogue
 from eventlake.tables.columns import shown_columns, stored_schema
 from eventlake.tables.files import EventTable, Part
 
-ENTITY = "the entity"
-_CHOSEN = "the chosen entities"
+ENTITY = "eventlake entity"
+_CHOSEN = "eventlake chosen entities"
 _COMPUTED = frozenset({"query", "query_table"})
 """Table functions that read the tables named in a text."""
 

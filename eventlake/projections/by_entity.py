@@ -8,7 +8,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from eventlake.core.sql import SAFE, identifier
+from eventlake.core.sql import SAFE, folded, identifier
 from eventlake.errors import InvalidProjectionError
 from eventlake.exactness.locality import Carrier, carrier_of
 from eventlake.history.duckdb_sql import ENTITY, Only, connect, create_given, normal_zone, reads_spine, views_read
@@ -65,7 +65,7 @@ def entities(projection: Projection, history: PinnedHistory, spine: pa.Table | N
     """
     query, by = projection.sources[projection.entry], projection.by or ""
     tables = views_read(query, history.catalogue)
-    if since and by.casefold() == "subject":
+    if since and folded(by) == "subject" and history.locations() is not None:
         # Every event has one: those of the newest segments say enough, and are the fewest to read.
         tables, query = ["events"], "SELECT * FROM events"
         history = replace(history, stretches=tuple(stretch for stretch in history.stretches if stretch.stop > since))
@@ -75,7 +75,7 @@ def entities(projection: Projection, history: PinnedHistory, spine: pa.Table | N
         each = [f"SELECT {identifier(by)} AS {identifier(ENTITY)} FROM {table}{later}" for table in tables]  # noqa: S608 - quoted
         if spine is not None and not since:
             connection.register("spine", spine)
-            each += [f"SELECT {identifier(projection.spine_entity)} FROM spine"] if reads_spine(query) else []  # noqa: S608 - quoted
+            each += [f"SELECT {identifier(projection.spine_entity)} AS {identifier(ENTITY)} FROM spine"] if reads_spine(query) else []  # noqa: S608 - quoted
         return rows_of(connection.sql(" UNION ".join(each))) if each else pa.table({ENTITY: pa.array([], pa.string())})
 
 

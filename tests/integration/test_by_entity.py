@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 
+import pandera.polars as pa_schema
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -47,6 +48,11 @@ LOCAL = {
         WITH counts AS (SELECT spine_row, count(*) AS n FROM spine s JOIN events e ON e.subject = s.subject GROUP BY spine_row),
         lasts AS (SELECT spine_row, max(sequence) AS last FROM spine s JOIN events e ON e.subject = s.subject GROUP BY spine_row)
         SELECT spine_row, n, last FROM spine LEFT JOIN counts USING (spine_row) LEFT JOIN lasts USING (spine_row)""",
+    "exists": "SELECT subject, sequence FROM events e WHERE EXISTS (FROM spine s WHERE s.subject = e.subject AND s.spine_row < e.sequence)",
+    "not exists": "SELECT subject, sequence FROM events e WHERE NOT EXISTS (FROM spine s WHERE s.subject = e.subject)",
+    "asof": """
+        SELECT spine_row, e.sequence FROM spine s ASOF LEFT JOIN events e ON e.subject = s.subject AND s.at >= e.sequence""",
+    "spine alone": "SELECT spine_row, s.at FROM spine s",
     "values": """
         SELECT subject, sum(w) AS w FROM events e JOIN (VALUES ('loan.granted', 1), ('payment.missed', 2)) k(type, w) USING (type)
         GROUP BY subject""",
@@ -63,10 +69,12 @@ KEYS = {
     "distinct": ["subject", "type"],
     "spine": ["spine_row"],
     "by spine_row": ["spine_row"],
+    "spine alone": ["spine_row"],
+    "asof": ["spine_row"],
     "window by spine_row": ["spine_row", "sequence"],
     "series": ["sequence", "g"],
     "unnest": ["sequence", "u"],
-} | {name: ["sequence"] for name in ("rows", "window", "subquery", "cte", "union", "by sequence")}
+} | {name: ["sequence"] for name in ("rows", "window", "subquery", "cte", "union", "by sequence", "exists", "not exists")}
 GLOBAL = [
     ("SELECT type, count(*) FROM events GROUP BY type", "GROUP BY puts rows of several entities together; do it by subject"),
     ("SELECT 1 AS subject, count(*) FROM events", "an aggregate over all rows"),
@@ -90,6 +98,22 @@ GLOBAL = [
     ("SELECT upper(subject) AS u, count(*) FROM events GROUP BY u", "GROUP BY puts rows"),
     ("SELECT spine_row, count(*) FROM spine s JOIN events e ON e.sequence = s.at GROUP BY spine_row", "a join that is not on subject"),
     ("SELECT e.subject, count(*) FROM spine s LEFT JOIN events e ON e.subject = s.subject GROUP BY e.subject", "GROUP BY puts rows"),
+    (
+        "SELECT a.sequence FROM events a CROSS JOIN events b LEFT JOIN events c ON c.subject = a.subject AND c.subject = b.subject",
+        "a LEFT join that is not on subject",
+    ),
+    (
+        """SELECT x FROM events c RIGHT JOIN (SELECT a.sequence AS x, a.subject AS s, b.subject AS t FROM events a, events b) z
+        ON c.subject = s AND c.subject = t""",
+        "a LEFT join that is not on subject",
+    ),
+    (
+        """SELECT a.sequence, (SELECT n FROM (SELECT subject, count(*) AS n FROM events GROUP BY subject) c
+            WHERE c.subject = a.subject AND c.subject = b.subject) AS n FROM events a, events b""",
+        "a LEFT join that is not on subject",
+    ),
+    ("SELECT a.sequence FROM events a ASOF JOIN events b ON a.sequence > b.sequence WHERE a.subject = b.subject", "not on subject"),
+    ("SELECT e.sequence FROM (VALUES (3), (5)) v(x) ASOF JOIN events e ON x >= e.sequence", "would repeat rows of no entity"),
     ("SELECT 1 AS subject", "it reads no table"),
 ]
 
@@ -156,9 +180,9 @@ def test_the_entity_must_be_a_column_of_every_table_and_of_one_type(lake):
 
 def test_a_bucket_is_the_sha256_of_the_entity():
     values = ["/loan/1", "", "žluť", None]
-    found = bucketed(pa.table({"the entity": values}), 7).sort_by("bucket").to_pylist()
+    found = bucketed(pa.table({"eventlake entity": values}), 7).sort_by("bucket").to_pylist()
     expected = {v: 0 if v is None else int(hashlib.sha256(v.encode()).hexdigest()[:15], 16) % 7 for v in values}
-    assert {row["the entity"]: row["bucket"] for row in found} == expected
+    assert {row["eventlake entity"]: row["bucket"] for row in found} == expected
 
 
 # Shared
@@ -326,6 +350,116 @@ def test_a_damaged_base_is_none(lake, ran):
     second = lake.build(by_subject("sums"))
     assert ran == [None, None]
     assert second.manifest_hash == lake.build(by_subject("sums"), force=True).manifest_hash
+
+
+def test_a_lake_without_paths_is_built_from_earlier_builds_too(ran):
+    lake = make_lake("memory://", ((0, 12), (12, 18)))
+    lake.build(by_subject("sums"))
+    lake.append([event(100, subject="/loan/3")])
+    second = lake.build(by_subject("sums"))
+    assert ran == [None, 1]
+    assert second.manifest_hash == lake.build(by_subject("sums"), force=True).manifest_hash
+
+
+def test_what_is_alike_in_python_is_no_base(lake, ran):
+    query = "SELECT subject, count(*) AS n, ($x)::VARCHAR AS x FROM events GROUP BY subject"
+    projection = el.Projection.sql("made", query, key=["subject"], by="subject", parameters={"x": None})
+    lake.build(projection, parameters={"x": 1})
+    lake.append([event(100, subject="/loan/3")])
+    assert lake.build(projection, parameters={"x": True}).polars()["x"].unique().to_list() == ["true"]
+    assert ran == [None, None]
+
+
+def test_names_know_the_case_of_ascii_letters_alone(lake):
+    spine = pl.DataFrame({"Ä": ["x"] * 3, "ä": ["/loan/0", "/loan/1", "/loan/2"]})
+    query = 'SELECT s."Ä" AS k, count(*) AS n FROM spine s JOIN events e ON e.subject = s."ä" GROUP BY s."Ä"'
+    with pytest.raises(InvalidProjectionError, match="GROUP BY puts rows"):
+        lake.build(el.Projection.sql("made", query, key=["k"], by="subject", spine_by="ä"), spine=spine)
+    upper = el.Projection.sql("made", "SELECT SUBJECT, count(*) AS n FROM events GROUP BY ALL", key=["subject"], by="SUBJECT")
+    assert lake.build(upper, buckets=3).manifest.rows == 5
+
+
+def test_columns_may_have_any_name_and_narrower_types(lake, ran):
+    odd = 'SELECT subject AS "eventlake entity", count(*) AS "row" FROM events GROUP BY subject'
+    schema = pa_schema.DataFrameSchema({"spine_row": pa_schema.Column(pl.Decimal(10, 0))})
+    spined = by_subject("spine", schema=schema)
+    wanted = el.Projection.sql("odd", odd, key=["eventlake entity"], by="subject")
+    lake.build(wanted)
+    lake.build(spined, spine=SPINE)
+    lake.append([event(100, subject="/loan/3")])
+    assert lake.build(wanted).content_hash == lake.build(wanted, force=True).content_hash
+    assert lake.build(spined, spine=SPINE).content_hash == lake.build(spined, spine=SPINE, force=True).content_hash
+    assert ran == [None, None, 1, None, 1, None]
+
+
+def test_corrections_are_followed_whatever_the_case_of_the_entity():
+    lake = el.create("memory://", "o")
+    lake.register("t", {"type": "object", "properties": {"acc": {"type": "string"}}})
+    rows = [{"id": f"e{n}", "source": "s", "type": "t", "subject": "/x", "data": {"acc": str(n % 9)}} for n in range(30)]
+    lake.append(rows)
+    projection = el.Projection.sql("made", "SELECT acc, count(*) AS n FROM latest.t GROUP BY acc", key=["acc"], by="ACC")
+    lake.build(projection)
+    lake.append([rows[3] | {"id": "new", "corrects": "e1", "correction": "replace"}])
+    made = lake.build(projection)
+    assert made.provenance["way"] == "2 ACCs anew"
+    assert made.content_hash == lake.build(projection, force=True).content_hash
+
+
+def test_buckets_of_another_entity_or_of_a_forced_build_are_not_taken(lake, monkeypatch):
+    query = "SELECT subject, type, count(*) AS n FROM events GROUP BY ALL"
+    key = ["subject", "type"]
+    real, done = duckdb_runner.run, []
+
+    def run(*arguments, **named):
+        if len(done) == 1:
+            raise KeyboardInterrupt
+        done.append(1)
+        return real(*arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(duckdb_runner, "run", run)
+        with pytest.raises(KeyboardInterrupt):
+            lake.build(el.Projection.sql("made", query, key=key, by="subject"), buckets=2)
+    expected = lake.build(el.Projection.sql("other", query, key=key)).content_hash
+    assert lake.build(el.Projection.sql("made", query, key=key, by="type"), buckets=2).content_hash == expected
+    done.clear()
+    monkeypatch.setattr(duckdb_runner, "run", lambda *arguments, **named: (done.append(1), real(*arguments, **named))[1])
+    lake.build(el.Projection.sql("made", query, key=key, by="subject"), buckets=2, force=True)
+    assert len(done) == 2
+
+
+def test_buckets_that_are_deleted_meanwhile_are_done_again(lake, monkeypatch):
+    real, storage, deleted = buckets_module._rows, lake.snapshot().history.storage, []
+
+    def rows(inner, path):
+        if len(deleted) < 2:
+            deleted.append(path)
+            storage.delete(path)
+        return real(inner, path)
+
+    monkeypatch.setattr(buckets_module, "_rows", rows)
+    made = lake.build(by_subject("sums"), buckets=3)
+    assert len(deleted) == 2
+    monkeypatch.setattr(buckets_module, "_rows", real)
+    assert made.content_hash == lake.build(by_subject("sums"), force=True).content_hash
+
+
+def test_forced_builders_at_once_do_not_disturb_each_other(lake):
+    failed, made = [], set()
+
+    def build():
+        try:
+            for _ in range(2):
+                made.add(el.open(lake.uri).build(by_subject("sums"), buckets=4, force=True).content_hash)
+        except Exception as error:  # noqa: BLE001 - told below
+            failed.append(error)
+
+    threads = [threading.Thread(target=build) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (failed, len(made)) == ([], 1)
 
 
 def test_reproduce_needs_no_base(lake):

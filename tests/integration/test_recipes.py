@@ -13,7 +13,7 @@ import pytest
 
 import eventlake as el
 from eventlake.core import layout
-from eventlake.datasets import recipes
+from eventlake.datasets import recipes, retention
 from eventlake.errors import (
     AlreadyExistsError,
     CorruptionError,
@@ -337,6 +337,18 @@ def test_only_rows_that_nobody_named_are_given_back_and_they_can_be_made_again(l
     assert lake.build(TOTALS, at=3).polars().equals(old.polars())
     assert el.open(lake.uri).dataset(old.manifest_hash).polars().equals(old.polars())
     assert lake.verify(deep=True).ok
+    with pytest.MonkeyPatch.context() as patch:
+        real = retention._rows
+
+        def named_meanwhile(archive):
+            found = list(real(archive))
+            if archive.manifest.manifest_hash == newest.manifest_hash:
+                lake.tag(newest.manifest_hash, "just-now")
+            return found
+
+        patch.setattr(retention, "_rows", named_meanwhile)
+        lake.prune(older_than=ALWAYS, keep_last=0, dry_run=False)
+    assert rows_files(lake, newest)
     with pytest.raises(InvalidInputError, match="from 0"):
         lake.prune(older_than=ALWAYS, keep_last=-1)
 
