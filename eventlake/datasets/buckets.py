@@ -215,7 +215,7 @@ class _Reader:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._known: dict[str, tuple[PinnedHistory, pa.Table | None, pa.Table]] = {}
+        self._known: dict[tuple[str, str], tuple[PinnedHistory, pa.Table | None, pa.Table]] = {}
 
     def do(self, task: Task) -> None:
         """Stores the rows of a task's bucket."""
@@ -227,11 +227,11 @@ class _Reader:
             self._storage.create(layout.bucket_path(task.recipe_hash, task.work, task.bucket, sha256_hex(data)), data)
 
     def _common(self, task: Task) -> tuple[PinnedHistory, pa.Table | None, pa.Table]:
-        known = self._known.get(task.recipe_hash)
+        known = self._known.get((task.recipe_hash, task.work))
         if known is None:
             history = resolve(open_chain(self._storage), Checkpoint.parse(task.checkpoint)).with_schemas(task.schemas)
             path = layout.spine_path(task.recipe_hash, task.work)
             spine = frames.decode(self._storage.read(path), path) if task.has_spine else None
             known = (history, spine, bucketed(entities(task.projection(), history, spine), task.buckets))
-            self._known = {task.recipe_hash: known}
+            self._known = {(task.recipe_hash, task.work): known}
         return known
