@@ -269,9 +269,9 @@ def circumstances(*, everything: bool) -> Iterator[Circumstances]:
     """Threads, memory and order: all combinations, or one after the other."""
     if everything:
         for threads, memory, shuffled in product((1, 2, 8), ("4GB", "300MB"), (False, True)):
-            yield Circumstances("", threads=threads, memory_limit=memory, shuffled=shuffled)
+            yield Circumstances("matrix", threads=threads, memory_limit=memory, shuffled=shuffled)
     else:
-        yield from (USUAL, Circumstances("", threads=2), Circumstances("", threads=8, memory_limit="300MB", shuffled=True))
+        yield from (USUAL, Circumstances("matrix", threads=1), Circumstances("matrix", threads=8, memory_limit="300MB", shuffled=True))
 
 
 def hashes(lake: Lake, name: str, engine: str, *, everything: bool) -> dict[str, int]:
