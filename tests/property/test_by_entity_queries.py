@@ -90,7 +90,7 @@ def bag(table):
     return Counter(map(repr, table.to_pylist()))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(query=queries())
 def test_what_is_taken_to_be_by_entity_is(history, query):
     projection = el.Projection.sql("made", query, key=["k"], by="subject")
@@ -110,7 +110,7 @@ def test_what_is_taken_to_be_by_entity_is(history, query):
 def test_random_queries_are_taken_and_refused(history):
     seen = Counter()
 
-    @settings(max_examples=60, deadline=None, database=None)
+    @settings(max_examples=40, deadline=None, database=None)
     @given(query=queries())
     def look(query):
         try:
