@@ -69,8 +69,12 @@ class Archive:
         Raises:
             CorruptionError: No attempt is finished.
         """
-        for provenance, _ in self.attempts():
-            return provenance
+        return self._best()[0]
+
+    def _best(self) -> tuple[dict[str, Any], bool]:
+        """The provenance of a finished attempt, of one that has all its files where there is one, and whether it has."""
+        for found in self.attempts():
+            return found
         message = f"{self.folder} has no finished attempt"
         raise CorruptionError(message, "restore them, or build the dataset again.", path=f"{self.folder}/{layout.PROVENANCE}")
 
@@ -99,8 +103,8 @@ class Archive:
 
     def _parts(self) -> tuple[str, Mapping[str, Any], list[str]]:
         """The attempt whose rows are read, its files, and those of them that hold the rows, in order."""
-        provenance = self.provenance()
-        if not self.is_whole() and self.storage.exists(f"{provenance['attempt']}/{layout.PRUNED}"):
+        provenance, whole = self._best()
+        if not whole and self.storage.exists(f"{provenance['attempt']}/{layout.PRUNED}"):
             message = f"the rows of {self.folder} were given back to save room"
             raise NotFoundError(
                 message, "'eventlake reproduce' makes them again; building the dataset stores them again.", path=self.folder

@@ -64,7 +64,7 @@ def claimed(storage: Storage, recipe: Recipe, look: Callable[[], _Found | None])
     if (found := look()) is not None:
         yield found
         return
-    number = _wait(storage, recipe, look)
+    number = _wait(storage, recipe)
     try:
         # Whoever was before has published before he gave up his claim.
         found = look()
@@ -79,8 +79,8 @@ def claimed(storage: Storage, recipe: Recipe, look: Callable[[], _Found | None])
                 storage.delete(path)
 
 
-def _wait(storage: Storage, recipe: Recipe, look: Callable[[], object | None]) -> int:
-    """Takes the next claim, as soon as nobody has one, what was wanted is there, or whoever has it is silent."""
+def _wait(storage: Storage, recipe: Recipe) -> int:
+    """Takes the next claim, as soon as nobody has one, or whoever has it is silent."""
     seen: tuple[str, bytes] | None = None
     since = time.monotonic()
     with task(f"waiting for {recipe.name}, which another one builds", 1) as advance:
@@ -88,7 +88,7 @@ def _wait(storage: Storage, recipe: Recipe, look: Callable[[], object | None]) -
             newest = _newest(storage, recipe)
             if newest != seen:
                 seen, since = newest, time.monotonic()
-            if newest is None or time.monotonic() - since > PATIENCE_SECONDS or look() is not None:
+            if newest is None or time.monotonic() - since > PATIENCE_SECONDS:
                 number = 1 + (0 if newest is None else layout.claim_number(newest[0]) or 0)
                 with suppress(ObjectExistsError):
                     storage.create(layout.claim_path(recipe.recipe_hash, number), b"0")
