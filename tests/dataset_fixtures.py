@@ -12,6 +12,16 @@ from eventlake.storage import MemoryStorage
 ORIGIN = "tests.eventlake/loans"
 START = datetime(2026, 1, 1, tzinfo=UTC)
 KINDS = ("loan.granted", "payment.received", "payment.missed", "payment.received")
+PAYMENT = {
+    "type": "object",
+    "properties": {
+        "amount": {"type": "number", "multipleOf": 0.01},
+        "n": {"type": "integer"},
+        "x": {"type": "number"},
+        "tags": {"type": "array", "items": {"type": "string"}},
+    },
+}
+"""A schema with an exact number, a double, and a list."""
 _cells = count()
 
 

@@ -146,6 +146,10 @@ class DatasetManifest:
         """SHA-256 of the manifest's bytes, hex."""
         return sha256_hex(self.encode())
 
+    def has_hash(self, prefix: str) -> bool:
+        """Whether the manifest's, the recipe's or the content's hash begins with ``prefix``."""
+        return any(one.startswith(prefix) for one in (self.manifest_hash, self.recipe.recipe_hash, self.content_hash))
+
     @classmethod
     def decode(cls, document: dict[str, Any], where: str) -> Self:
         """Reads a parsed ``manifest.json``.

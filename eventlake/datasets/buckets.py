@@ -13,7 +13,6 @@ from functools import cache
 from typing import Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from eventlake.columns import frames
 from eventlake.columns.content import normalise
@@ -22,13 +21,13 @@ from eventlake.core.canonical import canonical_json, sha256_hex
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.dataset import Parameter
 from eventlake.errors import CorruptionError, StorageError
-from eventlake.history.duckdb_sql import ENTITY, Only
+from eventlake.history.duckdb_sql import Only
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import resolve
 from eventlake.log.chain import open_chain
 from eventlake.progress import task as progress
 from eventlake.projections import duckdb_runner
-from eventlake.projections.by_entity import bucketed, entities
+from eventlake.projections.by_entity import bucketed, entities, in_bucket
 from eventlake.projections.definition import SQL_FILE, Projection
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, from_uri
 
@@ -220,8 +219,8 @@ class _Reader:
     def do(self, task: Task) -> None:
         """Stores the rows of a task's bucket."""
         history, spine, chosen = self._common(task)
-        mine = chosen.filter(pc.equal(chosen.column("bucket"), task.bucket)).select([ENTITY])
-        rows = duckdb_runner.run(task.name, task.query, history, spine, task.parameters, only=Only(task.by, task.spine_by, mine))
+        only = Only(task.by, task.spine_by, in_bucket(chosen, task.bucket))
+        rows = duckdb_runner.run(task.name, task.query, history, spine, task.parameters, only=only)
         data = frames.encode(normalise(rows))
         with suppress(ObjectExistsError):
             self._storage.create(layout.bucket_path(task.recipe_hash, task.work, task.bucket, sha256_hex(data)), data)

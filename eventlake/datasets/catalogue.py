@@ -57,7 +57,6 @@ def by_any_hash(storage: Storage, prefix: str) -> list[Archive]:
     for folder in folders(storage):
         with suppress(EventlakeError):
             archive = open_archive(storage, folder)
-            manifest = archive.manifest
-            if any(one.startswith(prefix) for one in (manifest.manifest_hash, manifest.recipe.recipe_hash, manifest.content_hash)):
+            if archive.manifest.has_hash(prefix):
                 found.append(archive)
     return found

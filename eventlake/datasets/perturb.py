@@ -4,14 +4,13 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from eventlake.columns.content import column_digest, content_hash, normalise
 from eventlake.errors import NotIdenticalError
-from eventlake.history.duckdb_sql import ENTITY, Only
+from eventlake.history.duckdb_sql import Only
 from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
-from eventlake.projections.by_entity import bucketed, entities
+from eventlake.projections.by_entity import bucketed, entities, in_bucket
 from eventlake.projections.circumstances import Circumstances
 from eventlake.projections.definition import Projection
 from eventlake.projections.rows import Types, finish
@@ -63,7 +62,7 @@ def _made(projection: Projection, types: Types, history: PinnedHistory, spine: p
     chosen = bucketed(entities(projection, history, spine), under.buckets)
     parts = []
     for number in range(under.buckets):
-        only = Only(projection.by, projection.spine_entity, chosen.filter(pc.equal(chosen.column("bucket"), number)).select([ENTITY]))
+        only = Only(projection.by, projection.spine_entity, in_bucket(chosen, number))
         parts.append(normalise(prepare(projection, history, spine, under, only=only).rows()))
     return finish(projection, types, pa.concat_tables(parts))
 

@@ -182,8 +182,7 @@ class DatasetVerbs:
             except EventlakeError as error:
                 warnings.warn(error.message, stacklevel=2)
                 continue
-            hashes = (dataset.manifest_hash, dataset.recipe_hash, dataset.content_hash)
-            if any(one.startswith(hash_prefix or "") for one in hashes):
+            if dataset.manifest.has_hash(hash_prefix or ""):
                 found.append(dataset)
         return sorted(found, key=lambda dataset: (dataset.name, dataset.watermark, dataset.manifest_hash))
 

@@ -9,6 +9,8 @@ from eventlake.exactness.rows import EXACT_TYPES, FLOATS, Type, is_float, parts
 from eventlake.exactness.tree import nodes
 
 Node = Mapping[str, Any]
+ROW_ID = 2**63
+"""The places of real columns lie below it."""
 
 _CASTS = frozenset({"__cast", "__try_cast"})
 _COMPARISONS = "COMPARE_"
@@ -72,6 +74,18 @@ def within(node: Any) -> Iterator[Node]:
 def columns_in(node: Any) -> set[int]:
     """The columns that an expression reads."""
     return {int(one["index"]) for one in within(node) if one["expression_class"] == "BOUND_REF"}
+
+
+def anded(node: Node) -> list[Node]:
+    """The conditions that must all hold."""
+    if node.get("type") == "CONJUNCTION_AND":
+        return [part for child in node["children"] for part in anded(child)]
+    return [node]
+
+
+def places_read(node: Node) -> list[int]:
+    """The columns of a table that a scan reads, by their places in the table; from ``ROW_ID`` on it is the row's own place."""
+    return [place if isinstance(place, int) else place["index"] for place in node.get("column_indexes", [])]
 
 
 def is_constant(node: Node) -> bool:

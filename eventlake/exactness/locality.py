@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from eventlake.core.sql import folded
-from eventlake.exactness.expressions import Node, column, name_of
+from eventlake.exactness.expressions import ROW_ID, Node, anded, column, name_of, places_read
 from eventlake.exactness.rows import is_loose
 
-_ROW_ID = 2**63
 _GENERATORS = frozenset({"range", "generate_series", "unnest"})
 _EQUAL = frozenset({"COMPARE_EQUAL", "COMPARE_NOT_DISTINCT_FROM"})
 
@@ -136,7 +135,7 @@ class Locality:
     # Leaves
 
     def _get(self, node: Node) -> Parts:
-        places = [place if isinstance(place, int) else place["index"] for place in node.get("column_indexes", [])]
+        places = places_read(node)
         names = [folded(str(name)) for name in node.get("names", [])]
         name = name_of(node)
         if name == "seq_scan":
@@ -149,7 +148,7 @@ class Locality:
                 if is_loose(kind) or (self._type and self._type != kind):
                     self.reasons.append(f"the column {by} of {table} has a type that names nothing exactly, or another than elsewhere")
                 self._type = kind
-            read = {at: names[place] for at, place in enumerate(places) if place < _ROW_ID}
+            read = {at: names[place] for at, place in enumerate(places) if place < ROW_ID}
             made = Parts(len(places), (self._carrier(folded(table), read),))
         elif name in _GENERATORS and node.get("children"):
             made = Parts(len(places)).beside(self._child(node).taken(node.get("projected_input", [])))
@@ -195,7 +194,7 @@ class Locality:
 
     def _filter(self, node: Node) -> Parts:
         child = self._child(node)
-        conditions = [part for one in node.get("expressions", []) for part in _anded(one)]
+        conditions = [part for one in node.get("expressions", []) for part in anded(one)]
         equal = [one["children"] for one in conditions if one.get("type") in _EQUAL and len(one.get("children", [])) > 1]
         pairs = [(column(left), column(right)) for left, right in equal]
         return child.equated([(left, right) for left, right in pairs if left is not None and right is not None])
@@ -255,11 +254,7 @@ class Locality:
         # The other side's columns are null where it has no row.
         sure = frozenset(kept.get(kind, ()))
         both = Parts(both.width, tuple(one.mapped(lambda place: {place} & sure) for one in both.carriers))
-        shown_places = [
-            *(node.get("left_projection_map") or range(left.width)),
-            *(left.width + place for place in node.get("right_projection_map") or range(right.width)),
-        ]
-        return both.taken(shown_places)
+        return both.taken(_shown_of_both(node, left, right))
 
     def _check_join(self, kind: str, left: Parts, right: Parts, both: Parts) -> None:
         """A join that keeps rows without a partner, or picks among partners: what it keeps must be about one entity before, and by what."""
@@ -286,11 +281,7 @@ class Locality:
         if (left.carriers and right.carriers) or node["join_type"] != "INNER":
             self.reasons.append(f"a join that is not on {self._by}")
         both = left.beside(right)
-        shown = [
-            *(node.get("left_projection_map") or range(left.width)),
-            *(left.width + place for place in node.get("right_projection_map") or range(right.width)),
-        ]
-        return both.taken(shown)
+        return both.taken(_shown_of_both(node, left, right))
 
     def _union(self, node: Node) -> Parts:
         children = [self.parts(child) for child in node["children"]]
@@ -320,14 +311,16 @@ class Locality:
     _intersect = _except
 
 
+def _shown_of_both(node: Node, left: Parts, right: Parts) -> list[int]:
+    """The columns that a join puts out, by their places beside each other."""
+    return [
+        *(node.get("left_projection_map") or range(left.width)),
+        *(left.width + place for place in node.get("right_projection_map") or range(right.width)),
+    ]
+
+
 def _shown(parts: Parts, node: Node, name: str) -> Parts:
     return parts.taken(node[name]) if node.get(name) else parts
-
-
-def _anded(node: Node) -> list[Node]:
-    if node.get("type") == "CONJUNCTION_AND":
-        return [part for child in node["children"] for part in _anded(child)]
-    return [node]
 
 
 def carrier_of(plan: Mapping[str, Any], by: str, spine_by: str) -> tuple[Carrier, list[str]]:

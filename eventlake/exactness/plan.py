@@ -4,11 +4,22 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from eventlake.exactness.aggregates import check_aggregate, check_window
-from eventlake.exactness.expressions import Node, check_all, column, columns_in, is_constant, name_of, type_of, unbound
+from eventlake.exactness.expressions import (
+    ROW_ID,
+    Node,
+    anded,
+    check_all,
+    column,
+    columns_in,
+    is_constant,
+    name_of,
+    places_read,
+    type_of,
+    unbound,
+)
 from eventlake.exactness.refusals import TIES, Refusal
 from eventlake.exactness.rows import Rows, beside, is_loose
 
-_ROW_ID = 2**63
 _ONE_SIDED = frozenset({"SEMI", "ANTI", "MARK"})
 _ROW_ID_TYPE = {"id": "ROWID"}
 _MARK = {"id": "BOOLEAN"}
@@ -56,14 +67,14 @@ class Analysis:
     # Leaves
 
     def _get(self, node: Node) -> Rows:
-        places = [place if isinstance(place, int) else place["index"] for place in node.get("column_indexes", [])]
+        places = places_read(node)
         names = node.get("names", [])
         name = name_of(node)
         # Where no column is read at all the place of the row stands in for one.
-        types = [node["returned_types"][place] if place < _ROW_ID else _ROW_ID_TYPE for place in places]
+        types = [node["returned_types"][place] if place < ROW_ID else _ROW_ID_TYPE for place in places]
         if name == "seq_scan":
             table = str(node["function_data"]["table"]).casefold()
-            read = [names[place] if place < _ROW_ID else "" for place in places]
+            read = [names[place] if place < ROW_ID else "" for place in places]
             keys = [[read.index(part) for part in key] for key in self._keys.get(table, ()) if set(key) <= set(read)]
             return self._picked(node, Rows.of(types, keys))
         if name not in {"range", "generate_series", "unnest"}:
@@ -110,7 +121,7 @@ class Analysis:
 
     def _filter(self, node: Node) -> Rows:
         child = self._child(node)
-        conditions = [part for one in node.get("expressions", []) for part in _anded(one)]
+        conditions = [part for one in node.get("expressions", []) for part in anded(one)]
         self._check(conditions, child)
         equal = [one["children"] for one in conditions if one.get("type") == "COMPARE_EQUAL" and len(one.get("children", [])) > 1]
         pairs = [(column(left), column(right)) for left, right in equal]
@@ -295,12 +306,6 @@ class Analysis:
         return left if node.get("setop_all") is False else Rows.of(left.types)
 
     _intersect = _except
-
-
-def _anded(node: Node) -> list[Node]:
-    if node.get("type") == "CONJUNCTION_AND":
-        return [part for child in node["children"] for part in _anded(child)]
-    return [node]
 
 
 def _is_total(orders: Sequence[Node], rows: Rows, differing: Sequence[int] | range) -> bool:

@@ -1,11 +1,14 @@
 """Why a query is not exact: what, where, an example of two rows, and what to write instead."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from eventlake.errors import InvalidProjectionError
 from eventlake.exactness.tree import nodes
 
+_SHOWN = 10
 TIES = "rows that are equal by it come in the order in which threads deliver them"
 """Why an order that is not total is luck."""
 
@@ -33,6 +36,37 @@ class Refusal:
         parts += [f"for example {self.example}"] if self.example else []
         parts += [f"write {self.instead}"] if self.instead else []
         return "\n      ".join(parts)
+
+
+def check_version(name: str, engine: str, version: str, known: Sequence[str], hint: str) -> None:
+    """Refuses an engine whose plans nobody has looked at.
+
+    Args:
+        name: The projection's.
+        engine: As it is written.
+        version: Its own.
+        known: The versions whose plans are known, without their last number.
+        hint: What to do.
+
+    Raises:
+        InvalidProjectionError: As said.
+    """
+    if not version.startswith(tuple(f"{one}." for one in known)):
+        message = f"projection {name}: nothing is proven of {engine} {version}, only of {', '.join(known)}"
+        raise InvalidProjectionError(message, hint, projection=name)
+
+
+def refuse(name: str, paragraphs: Sequence[str], hint: str) -> None:
+    """Refuses a projection for reasons, of which the first ten are shown; nothing happens where there are none.
+
+    Raises:
+        InvalidProjectionError: As said.
+    """
+    if paragraphs:
+        shown = "\n".join(f"  {paragraph}" for paragraph in paragraphs[:_SHOWN])
+        more = f"\n  … and {len(paragraphs) - _SHOWN} more" if len(paragraphs) > _SHOWN else ""
+        message = f"projection {name} is declared exact and is not:\n{shown}{more}"
+        raise InvalidProjectionError(message, hint, projection=name)
 
 
 def line_of(what: str, query: str, tree: Any) -> int | None:

@@ -6,6 +6,10 @@ from typing import Any
 
 Type = Mapping[str, Any]
 Key = frozenset[int]
+Keys = tuple[tuple[str, ...], ...]
+"""Sets of columns no two rows of a table agree on, by name."""
+EVENT_KEYS: Keys = (("sequence",), ("source", "id"))
+SPINE_KEYS: Keys = (("spine_row",),)
 
 _MOST_KEYS = 12
 FLOATS = frozenset({"FLOAT", "DOUBLE"})

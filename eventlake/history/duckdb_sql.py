@@ -76,8 +76,7 @@ def connect(
     connection.execute("SET TimeZone = 'UTC'")
     if only is not None:
         connection.register(_CHOSEN, only.entities)
-    named = _names(text)
-    if named is None or any(table == "events" for _, table in named):
+    if reads_table(text, "events"):
         create_events(connection, history, only)
     names = tables_read(text, history.catalogue)
     sources = history.tables(dict.fromkeys(name.event_type for name in names))
@@ -100,16 +99,15 @@ def tables_read(text: str, catalogue: Catalogue) -> list[TableName]:
 
 def views_read(text: str, catalogue: Catalogue) -> list[str]:
     """The tables of events that a query reads, as SQL names them."""
-    named = _names(text)
-    events = ["events"] if named is None or any(table == "events" for _, table in named) else []
+    events = ["events"] if reads_table(text, "events") else []
     typed = (f"{LATEST}." * (name.corrections == LATEST) + identifier(name.event_type) for name in tables_read(text, catalogue))
     return [*events, *typed]
 
 
-def reads_spine(text: str) -> bool:
-    """Whether a query reads the table ``spine``, or may."""
+def reads_table(text: str, name: str) -> bool:
+    """Whether a query reads a table, or may."""
     named = _names(text)
-    return named is None or any(table == "spine" for _, table in named)
+    return named is None or any(table == name for _, table in named)
 
 
 @cache  # a process that was forked must not close the connection of the one before it
@@ -121,16 +119,24 @@ def _parser(process: int) -> duckdb.DuckDBPyConnection:
 
 def _names(text: str) -> set[tuple[str, str]] | None:
     """``(schema, table)``, case folded, of the tables that a query names; None where DuckDB cannot say, or they are computed."""
-    with _parser(os.getpid()).cursor() as cursor:
-        written = cursor.execute("SELECT json_serialize_sql(?, skip_null := true)", [text]).fetchall()[0][0]
     try:
-        tree = json.loads(written)
+        with _parser(os.getpid()).cursor() as cursor:
+            tree = tree_of(cursor, text)
         if tree.get("error") or not _COMPUTED.isdisjoint(str(node.get("function_name")).casefold() for node in nodes(tree)):
             return None
         named = [node for node in nodes(tree) if node.get("type") == "BASE_TABLE"]
         return {(node.get("schema_name", "").casefold(), node.get("table_name", "").casefold()) for node in named}
     except RecursionError:
         return None
+
+
+def tree_of(connection: duckdb.DuckDBPyConnection, text: str) -> Any:
+    """How DuckDB parses a query, as JSON; with ``error`` where it is none that can be taken apart.
+
+    Raises:
+        RecursionError: It is nested deeper than Python goes.
+    """
+    return json.loads(connection.execute("SELECT json_serialize_sql(?, skip_null := true)", [text]).fetchall()[0][0])
 
 
 def create_table(connection: duckdb.DuckDBPyConnection, source: EventTable, name: TableName, only: Only | None = None) -> list[str]:

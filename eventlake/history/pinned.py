@@ -17,6 +17,7 @@ from eventlake.log.manifest import Manifest
 from eventlake.log.stored import checked_bytes, missing, part_of, stored_events
 from eventlake.progress import task
 from eventlake.schemas.catalogue import Catalogue
+from eventlake.schemas.version import Version
 from eventlake.storage import Storage
 from eventlake.tables.files import EventTable, event_tables
 
@@ -135,11 +136,14 @@ class PinnedHistory:
         """
         schema = self.catalogue.version(event_type, version)
         watermark = self.watermark if before is None else self.recorded_before(before)
-        return event_tables(self.storage, self.manifest, [schema], watermark, fresh=self.fresh)[0]
+        return self._table(schema, watermark)
 
     def table_at(self, event_type: str, watermark: int) -> EventTable:
         """``table`` as it was at an earlier watermark, under the schema of now."""
-        return event_tables(self.storage, self.manifest, [self.catalogue.version(event_type)], watermark, fresh=self.fresh)[0]
+        return self._table(self.catalogue.version(event_type), watermark)
+
+    def _table(self, schema: Version, watermark: int) -> EventTable:
+        return event_tables(self.storage, self.manifest, [schema], watermark, fresh=self.fresh)[0]
 
     def tables(self, event_types: Iterable[str]) -> dict[str, EventTable]:
         """Several event types under their newest schemas; where they are not stored yet each segment is read once.

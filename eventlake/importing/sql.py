@@ -1,13 +1,12 @@
 """The SQL of a mapping: one SELECT or one condition, which gives the same rows whenever it is asked and writes nothing."""
 
-import json
 from typing import Any
 
 import duckdb
 
-from eventlake.core.sql import quoted
 from eventlake.errors import InvalidInputError
 from eventlake.exactness.tree import nodes
+from eventlake.history.duckdb_sql import tree_of
 
 _KEYWORDS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
 """Clocks that are written like columns."""
@@ -68,7 +67,7 @@ def _is_expression(node: dict[str, Any]) -> bool:
 
 
 def _tree(connection: duckdb.DuckDBPyConnection, where: str, text: str) -> dict[str, Any]:
-    tree: dict[str, Any] = json.loads(connection.execute(f"SELECT json_serialize_sql({quoted(text)})").fetchall()[0][0])
+    tree: dict[str, Any] = tree_of(connection, text)
     if tree.get("error"):
         message = f"{where}: DuckDB cannot take it apart: {tree.get('error_message')}"
         raise InvalidInputError(message, "write it as a plain SELECT.", sql=text)

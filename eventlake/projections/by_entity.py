@@ -1,21 +1,21 @@
 """By entity: which entities a query reads, into which buckets they fall, and whether it is a function of one entity's rows at a time."""
 
-import json
 from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from eventlake.core.sql import SAFE, folded, identifier
 from eventlake.errors import InvalidProjectionError
 from eventlake.exactness.locality import Carrier, carrier_of
-from eventlake.history.duckdb_sql import ENTITY, Only, connect, create_given, normal_zone, reads_spine, views_read
+from eventlake.history.duckdb_sql import ENTITY, Only, connect, create_given, normal_zone, reads_table, tree_of, views_read
 from eventlake.history.pinned import PinnedHistory
 from eventlake.projections.definition import Projection
-from eventlake.projections.duckdb_runner import PLAN, SETTINGS, bound, lock_down
-from eventlake.projections.exact import with_values
+from eventlake.projections.duckdb_runner import SETTINGS, bound, lock_down
+from eventlake.projections.exact import plan_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,11 @@ def carrier(projection: Projection, history: PinnedHistory, spine: pa.Table | No
     name, by, parameters = projection.name, projection.by or "", projection.parameters
     query = projection.sources[projection.entry]
     with bound(name, query, history, spine, parameters) as connection:
-        tree = json.loads(connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()[0][0])
-        plain = with_values(query, tree, parameters)
         columns = connection.sql(query, params=dict(parameters) or None).columns
-        written = connection.execute(PLAN, [plain]).fetchall()[0][0]
-    try:
-        found, reasons = carrier_of(json.loads(written), by, projection.spine_entity)
-    except (RecursionError, LookupError, TypeError, AttributeError) as error:
-        found, reasons = Carrier(), [f"its plan is not understood: {error!r}"]
+        try:
+            found, reasons = carrier_of(plan_of(connection, query, tree_of(connection, query), parameters), by, projection.spine_entity)
+        except (RecursionError, LookupError, TypeError, AttributeError) as error:
+            found, reasons = Carrier(), [f"its plan is not understood: {error!r}"]
     if reasons:
         message = f"projection {name} is declared by {by}, and is no function of one {by}'s rows at a time: {'; '.join(reasons)}"
         raise InvalidProjectionError(message, "correct the query, or leave out by=.", projection=name)
@@ -73,9 +70,9 @@ def entities(projection: Projection, history: PinnedHistory, spine: pa.Table | N
     with connection:
         later = f" WHERE sequence >= {since}" if since else ""
         each = [f"SELECT {identifier(by)} AS {identifier(ENTITY)} FROM {table}{later}" for table in tables]  # noqa: S608 - quoted
-        if spine is not None and not since:
+        if spine is not None and not since and reads_table(query, "spine"):
             connection.register("spine", spine)
-            each += [f"SELECT {identifier(projection.spine_entity)} AS {identifier(ENTITY)} FROM spine"] if reads_spine(query) else []  # noqa: S608 - quoted
+            each.append(f"SELECT {identifier(projection.spine_entity)} AS {identifier(ENTITY)} FROM spine")  # noqa: S608 - quoted
         return rows_of(connection.sql(" UNION ".join(each))) if each else pa.table({ENTITY: pa.array([], pa.string())})
 
 
@@ -89,6 +86,11 @@ def bucketed(chosen: pa.Table, count: int) -> pa.Table:
         entity = identifier(ENTITY)
         number = f"coalesce(('0x' || sha256({entity}::VARCHAR)[1:15])::BIGINT % {count}, 0)"
         return rows_of(connection.sql(f"SELECT {entity}, {number} AS bucket FROM chosen"))  # noqa: S608 - numbers and names of ours
+
+
+def in_bucket(chosen: pa.Table, number: int) -> pa.Table:
+    """Those of ``bucketed`` that are in one bucket: one column ``ENTITY``."""
+    return chosen.filter(pc.equal(chosen.column("bucket"), number)).select([ENTITY])
 
 
 def rows_of(relation: Any) -> pa.Table:

@@ -10,18 +10,16 @@ import pyarrow as pa
 
 from eventlake.core.dataset import Parameter
 from eventlake.core.sql import quoted
-from eventlake.errors import InvalidProjectionError
 from eventlake.exactness.plan import analyse
-from eventlake.exactness.refusals import Refusal, line_of
+from eventlake.exactness.refusals import Refusal, check_version, line_of, refuse
+from eventlake.exactness.rows import EVENT_KEYS, SPINE_KEYS
 from eventlake.exactness.tree import nodes
+from eventlake.history.duckdb_sql import tree_of
 from eventlake.history.pinned import PinnedHistory
-from eventlake.projections.duckdb_runner import VERSION, bound
+from eventlake.projections.duckdb_runner import PLAN, VERSION, bound
 
 KNOWN = ("2.0",)
 """Versions of DuckDB whose plans were looked at; of others nobody knows what they mean."""
-_SPINE_KEY = ("spine_row",)
-_EVENT_KEYS = (("sequence",), ("source", "id"))
-_SHOWN = 10
 
 
 def check_exact(name: str, query: str, history: PinnedHistory, spine: pa.Table | None, parameters: Mapping[str, Parameter]) -> None:
@@ -31,16 +29,10 @@ def check_exact(name: str, query: str, history: PinnedHistory, spine: pa.Table |
         InvalidProjectionError: With every reason: the function or part of the query, its line, why, an example, and what to write instead.
     """
     hint = 'write what is suggested; or declare level = "fixed" (the same rows under the recorded settings alone) or "unproven".'
-    if not VERSION.startswith(tuple(f"{known}." for known in KNOWN)):
-        message = f"projection {name}: nothing is proven of DuckDB {VERSION}, only of {', '.join(KNOWN)}"
-        raise InvalidProjectionError(message, hint, projection=name)
+    check_version(name, "DuckDB", VERSION, KNOWN, hint)
     with bound(name, query, history, spine, parameters) as connection:
         tree, refusals = _refusals(connection, query, history, parameters)
-    if refusals:
-        shown = "\n".join(f"  {refusal.text(line_of(refusal.what, query, tree))}" for refusal in refusals[:_SHOWN])
-        more = f"\n  … and {len(refusals) - _SHOWN} more" if len(refusals) > _SHOWN else ""
-        message = f"projection {name} is declared exact and is not:\n{shown}{more}"
-        raise InvalidProjectionError(message, hint, projection=name)
+    refuse(name, [refusal.text(line_of(refusal.what, query, tree)) for refusal in refusals], hint)
 
 
 def _refusals(
@@ -48,11 +40,10 @@ def _refusals(
 ) -> tuple[Any, list[Refusal]]:
     tree: Any = {}
     try:
-        tree = json.loads(_asked(connection, "json_serialize_sql(?)", query))
+        tree = tree_of(connection, query)
         if tree.get("error"):
             return {}, [Refusal("the query", f"it cannot be looked at: {tree.get('error_message')}")]
-        plain = with_values(query, tree, parameters)
-        plan = json.loads(_asked(connection, "json_serialize_plan(?, skip_null := true, skip_empty := true, optimize := false)", plain))
+        plan = plan_of(connection, query, tree, parameters)
         if plan.get("error"):
             return tree, [Refusal("the query", f"its plan cannot be looked at: {plan.get('error_message')}")]
         return tree, analyse(plan, tree, _keys(history))[1]
@@ -62,13 +53,18 @@ def _refusals(
         return tree, [Refusal("the query", f"its plan has something that is not understood: {error!r}")]
 
 
-def _asked(connection: duckdb.DuckDBPyConnection, expression: str, query: str) -> str:
-    return str(connection.execute(f"SELECT {expression}", [query]).fetchall()[0][0])
+def plan_of(connection: duckdb.DuckDBPyConnection, query: str, tree: Any, parameters: Mapping[str, Parameter]) -> Any:
+    """How DuckDB binds a query over the tables of ``connection``, as JSON; with ``error`` where that cannot be written.
+
+    Raises:
+        RecursionError: It is nested deeper than Python goes.
+    """
+    return json.loads(connection.execute(PLAN, [with_values(query, tree, parameters)]).fetchall()[0][0])
 
 
 def _keys(history: PinnedHistory) -> dict[str, tuple[tuple[str, ...], ...]]:
-    tables = {event_type.casefold(): _EVENT_KEYS for event_type in history.catalogue.types}
-    return {**tables, "events": _EVENT_KEYS, "spine": (_SPINE_KEY,)}
+    tables = {event_type.casefold(): EVENT_KEYS for event_type in history.catalogue.types}
+    return {**tables, "events": EVENT_KEYS, "spine": SPINE_KEYS}
 
 
 def with_values(query: str, tree: Any, parameters: Mapping[str, Parameter]) -> str:

@@ -11,18 +11,15 @@ import polars as pl
 from eventlake.errors import InvalidProjectionError
 from eventlake.exactness.polars_nodes import Leaf
 from eventlake.exactness.polars_plan import analyse
-from eventlake.exactness.refusals import Refusal
+from eventlake.exactness.refusals import Refusal, check_version, refuse
+from eventlake.exactness.rows import Keys
 from eventlake.projections.polars_plan import read
 
 VERSION = pl.__version__
 KNOWN = ("2.1",)
 """Versions of Polars whose plans were looked at; of others nobody knows what they mean."""
-Keys = tuple[tuple[str, ...], ...]
 Handed = tuple[pl.LazyFrame, Keys]
 """A frame that a build hands out, and sets of columns no two of its rows agree on."""
-EVENT_KEYS: Keys = (("sequence",), ("source", "id"))
-SPINE_KEYS: Keys = (("spine_row",),)
-_SHOWN = 10
 _HINT = 'write what is suggested; or declare level="fixed" (the same rows under the recorded settings alone) or "unproven".'
 _RUNNING = ("collect", "sink", "profile", "fetch")
 _ALL = (pl._plr.collect_all, pl._plr.collect_all_with_callback)
@@ -41,15 +38,8 @@ def check_exact(name: str, frame: pl.LazyFrame, leaves: Sequence[Handed]) -> Non
         InvalidProjectionError: With every reason: the method, why, an example, and what to write instead.
         polars.exceptions.PolarsError: The frame cannot be bound.
     """
-    if not VERSION.startswith(tuple(f"{known}." for known in KNOWN)):
-        message = f"projection {name}: nothing is proven of Polars {VERSION}, only of {', '.join(KNOWN)}"
-        raise InvalidProjectionError(message, _HINT, projection=name)
-    refusals = _refusals(frame, leaves)
-    if refusals:
-        shown = "\n".join(f"  {refusal.text(None)}" for refusal in refusals[:_SHOWN])
-        more = f"\n  … and {len(refusals) - _SHOWN} more" if len(refusals) > _SHOWN else ""
-        message = f"projection {name} is declared exact and is not:\n{shown}{more}"
-        raise InvalidProjectionError(message, _HINT, projection=name)
+    check_version(name, "Polars", VERSION, KNOWN, _HINT)
+    refuse(name, [refusal.text(None) for refusal in _refusals(frame, leaves)], _HINT)
 
 
 def _refusals(frame: pl.LazyFrame, leaves: Sequence[Handed]) -> list[Refusal]:

@@ -14,10 +14,11 @@ import pyarrow as pa
 
 from eventlake.core.dataset import Parameter
 from eventlake.errors import EventlakeError, InvalidProjectionError, SchemaMismatchError
+from eventlake.exactness.rows import EVENT_KEYS, SPINE_KEYS, Keys
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.snapshot import Snapshot
 from eventlake.projections.circumstances import USUAL, Circumstances
-from eventlake.projections.polars_exact import EVENT_KEYS, SPINE_KEYS, VERSION, Handed, Keys, Watch, check_exact
+from eventlake.projections.polars_exact import VERSION, Handed, Watch, check_exact
 from eventlake.projections.rows import Prepared
 from eventlake.tables.files import EventTable
 

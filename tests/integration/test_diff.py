@@ -11,7 +11,6 @@ import pyarrow as pa
 import pytest
 
 import eventlake as el
-from eventlake.cli.main import main
 from eventlake.columns.content import normalise
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.dataset import DatasetManifest
@@ -210,20 +209,6 @@ def pair(tmp_path):
     first = lake.build(TOTALS).manifest_hash
     lake.append(events(2, 12))
     return lake.uri, first, lake.build(TOTALS).manifest_hash
-
-
-@pytest.fixture
-def run(capsys):
-    def command(*arguments):
-        capsys.readouterr()
-        try:
-            main([str(argument) for argument in arguments])
-            code = 0
-        except SystemExit as ended:
-            code = ended.code
-        return (code, *capsys.readouterr())
-
-    return command
 
 
 def test_the_command_prints_the_text_and_exits_1_where_rows_differ(run, pair):

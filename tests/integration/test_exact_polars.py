@@ -12,16 +12,8 @@ from eventlake.errors import InvalidProjectionError
 from eventlake.projections import polars_exact, polars_runner
 from eventlake.projections.definition import Projection
 from eventlake.storage import MemoryStorage
+from tests.dataset_fixtures import PAYMENT
 
-SCHEMA = {
-    "type": "object",
-    "properties": {
-        "amount": {"type": "number", "multipleOf": 0.01},
-        "n": {"type": "integer"},
-        "x": {"type": "number"},
-        "tags": {"type": "array", "items": {"type": "string"}},
-    },
-}
 SPINE = pl.DataFrame({"loan": [f"/loan/{n}" for n in range(4)], "cutoff": ["2026-01-01T06:00:00Z"] * 4}).with_columns(
     pl.col("cutoff").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_zone="UTC")
 )
@@ -49,7 +41,7 @@ def lake(request, tmp_path_factory):
     where = MemoryStorage() if request.param == "memory" else tmp_path_factory.mktemp("exact") / "lake"
     lake = el.create(where, "o")
     for name in ("pay", "due"):
-        lake.register(name, SCHEMA)
+        lake.register(name, PAYMENT)
     for first in (0, 12):
         lake.append([payment(number, kind) for kind in ("pay", "due") for number in range(first, first + 12)])
     lake.append([payment(99, corrects="pay3", subject="/loan/0")])

@@ -8,16 +8,8 @@ from eventlake.errors import InvalidProjectionError
 from eventlake.projections import duckdb_runner, exact
 from eventlake.projections.exact import check_exact, with_values
 from eventlake.storage import MemoryStorage
+from tests.dataset_fixtures import PAYMENT
 
-SCHEMA = {
-    "type": "object",
-    "properties": {
-        "amount": {"type": "number", "multipleOf": 0.01},
-        "n": {"type": "integer"},
-        "x": {"type": "number"},
-        "tags": {"type": "array", "items": {"type": "string"}},
-    },
-}
 SPINE = pa.table(
     {"spine_row": pa.array([0], pa.int64()), "loan": ["/loan/1"], "cutoff": pa.array([0], pa.timestamp("us", "UTC"))},
 )
@@ -27,7 +19,7 @@ SPINE = pa.table(
 def history():
     lake = el.create(MemoryStorage(), "o")
     for name in ("pay", "due"):
-        lake.register(name, SCHEMA)
+        lake.register(name, PAYMENT)
     return lake.snapshot().history
 
 

@@ -14,7 +14,6 @@ import polars as pl
 import pytest
 
 import eventlake as el
-from eventlake.cli.main import main
 from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError, NotFoundError, StorageError
 from eventlake.importing.problems import MOST_ALIKE
 from eventlake.lake import Lake
@@ -865,21 +864,6 @@ def test_check_says_what_append_would_refuse_and_appends_nothing(lake):
 
 
 # The command line
-
-
-@pytest.fixture
-def run(capsys):
-    def command(*arguments):
-        capsys.readouterr()
-        try:
-            main([str(argument) for argument in arguments])
-            code = 0
-        except SystemExit as ended:
-            code = ended.code
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return command
 
 
 def test_the_command_imports_and_says_what_it_did(run, folder, loans):
