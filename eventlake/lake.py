@@ -17,9 +17,11 @@ from eventlake.core.delivery import Position
 from eventlake.core.expectation import Expectation
 from eventlake.core.instants import format_instant
 from eventlake.core.proofs import ConsistencyProof, InclusionProof
+from eventlake.datasets.buckets import Executor, Here
 from eventlake.datasets.verbs import DatasetVerbs
 from eventlake.datasets.verify import verify_lake
 from eventlake.errors import InvalidEventsError
+from eventlake.executors.local import Processes
 from eventlake.history.follow import follow
 from eventlake.history.infer import infer_schema
 from eventlake.history.proofs import prove_consistency, prove_inclusion
@@ -87,6 +89,9 @@ class Lake(DatasetVerbs):
     @property
     def _storage(self) -> Storage:
         return self._chain.storage
+
+    def _executor(self, workers: int) -> Executor:
+        return Processes(workers) if workers > 1 else Here()
 
     def __enter__(self) -> Self:
         """A lake holds no connection; the block is for the eye."""

@@ -16,12 +16,11 @@ from eventlake.core.card import counted
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.dataset import ALLOW_LIST, FORMAT, UNCHECKED, DatasetManifest, Recipe, Spine
 from eventlake.datasets.archive import Archive, publish
-from eventlake.datasets.buckets import Here, build_by_bucket
+from eventlake.datasets.buckets import Executor, Here, build_by_bucket
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.incremental import Wanted, increment
 from eventlake.datasets.perturb import check_perturbed
 from eventlake.datasets.recipes import claimed, made_by, note
-from eventlake.datasets.workers import Processes
 from eventlake.errors import EventlakeError, InvalidInputError, InvalidProjectionError, NotIdenticalError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
@@ -42,7 +41,7 @@ PERTURB = "perturb"
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Request:
     """What is asked of a build.
 
     Attributes:
@@ -51,7 +50,8 @@ class Order:
         expected: The content hash that a lock pins.
         perturb: Build once more under other circumstances, and compare.
         force: Build even what was built before.
-        workers: Processes that share the work of a projection by entity; one is this process itself.
+        workers: How many share the work of a projection by entity; one is this process itself.
+        executor: Runs the tasks of more than one.
         buckets: Into how many buckets its entities are put; None for some for every worker, and none at all for one.
         incremental: Whether it may begin from an earlier build.
         pinned: The history of an earlier checkpoint of the lake; None where nothing earlier is to be looked at.
@@ -63,6 +63,7 @@ class Order:
     perturb: bool = False
     force: bool = False
     workers: int = 1
+    executor: Executor = field(default_factory=Here)
     buckets: int | None = None
     incremental: bool = True
     pinned: Callable[[Checkpoint], PinnedHistory] | None = None
@@ -98,13 +99,13 @@ class Made:
     way: dict[str, Any] = field(default_factory=dict)
 
 
-def build(projection: Projection, history: PinnedHistory, order: Order) -> Dataset:
+def build(projection: Projection, history: PinnedHistory, request: Request) -> Dataset:
     """Makes and publishes a dataset, or finds what its recipe made before. On any error nothing is published.
 
     Args:
         projection: What to build.
         history: What from.
-        order: How.
+        request: How.
 
     Raises:
         NotIdenticalError: The rows do not have the expected content hash, or another one under other circumstances or at another time.
@@ -112,38 +113,38 @@ def build(projection: Projection, history: PinnedHistory, order: Order) -> Datas
         SchemaMismatchError: The rows break the declared schema.
         CorruptionError: A segment of the history is damaged.
     """
-    if order.engine not in {None, projection.engine}:
-        message = f"projection {projection.name} runs on {projection.engine}, not on {order.engine}"
-        raise InvalidProjectionError(message, "SQL runs on duckdb, Python functions on polars.", engine=order.engine)
-    work = work_of(projection, history, None if order.spine is None else spine_rows(order.spine))
+    if request.engine not in {None, projection.engine}:
+        message = f"projection {projection.name} runs on {projection.engine}, not on {request.engine}"
+        raise InvalidProjectionError(message, "SQL runs on duckdb, Python functions on polars.", engine=request.engine)
+    work = work_of(projection, history, None if request.spine is None else spine_rows(request.spine))
     if projection.level == "unproven":
-        return _built(work, order, None)
+        return _built(work, request, None)
     storage, recipe = history.storage, work.recipe
-    if order.force:
-        return _built(work, order, made_by(storage, recipe))
+    if request.force:
+        return _built(work, request, made_by(storage, recipe))
     with claimed(storage, recipe, lambda: made_by(storage, recipe)) as archive:
-        return _built(work, order, None) if archive is None else _found(work, order, archive)
+        return _built(work, request, None) if archive is None else _found(work, request, archive)
 
 
-def _found(work: Work, order: Order, archive: Archive) -> Dataset:
+def _found(work: Work, request: Request, archive: Archive) -> Dataset:
     """What the recipe made before, looked at as if it were new: a lock, a schema or a doubt may have come since."""
     dataset = Dataset(archive)
-    _check_expected(work.projection, order, dataset.content_hash)
+    _check_expected(work.projection, request, dataset.content_hash)
     if work.projection.schema is not None:
         validate(work.projection, dataset.arrow(), dataset.content_hash)
-    if order.perturb:
+    if request.perturb:
         check_perturbed(work.projection, work.types, work.history, work.spine, dataset.arrow())
     return dataset
 
 
-def _built(work: Work, order: Order, before: Archive | None) -> Dataset:
+def _built(work: Work, request: Request, before: Archive | None) -> Dataset:
     started = time.time_ns() // 1000
     projection, history = work.projection, work.history
     if work.recipe.check == ALLOW_LIST and projection.kind == "sql":
         check_exact(projection.name, projection.sources[projection.entry], history, work.spine, projection.parameters)
-    made = _made(work, order)
+    made = _made(work, request)
     manifest = made.manifest
-    _check_expected(projection, order, manifest.content_hash)
+    _check_expected(projection, request, manifest.content_hash)
     if before is not None and before.manifest.content_hash != manifest.content_hash:
         message = (
             f"dataset {projection.name}: the same recipe made other rows before: content hash {before.manifest.content_hash} "
@@ -152,7 +153,7 @@ def _built(work: Work, order: Order, before: Archive | None) -> Dataset:
         hint = "nothing was published; something decides the rows that no recipe knows of. 'eventlake diff' shows what differs."
         raise NotIdenticalError(message, hint, expected=before.manifest.content_hash, found=manifest.content_hash)
     validate(projection, made.rows, manifest.content_hash)
-    if order.perturb:
+    if request.perturb:
         check_perturbed(projection, work.types, history, work.spine, made.rows)
     archive = publish(
         history.storage,
@@ -179,11 +180,11 @@ def _is_sound(archive: Archive) -> bool:
     return True
 
 
-def _check_expected(projection: Projection, order: Order, found: str) -> None:
-    if order.expected not in {None, found}:
-        message = f"dataset {projection.name} is not what its lock pins: expected content hash {order.expected}, made {found}"
+def _check_expected(projection: Projection, request: Request, found: str) -> None:
+    if request.expected not in {None, found}:
+        message = f"dataset {projection.name} is not what its lock pins: expected content hash {request.expected}, made {found}"
         hint = f"nothing was published; made with {projection.engine} {engine_version(projection)}; compare engine and code."
-        raise NotIdenticalError(message, hint, expected=order.expected, found=found)
+        raise NotIdenticalError(message, hint, expected=request.expected, found=found)
 
 
 def make(work: Work) -> Made:
@@ -206,7 +207,7 @@ def _hashed(work: Work, rows: pa.Table, way: dict[str, Any]) -> Made:
     return Made(DatasetManifest(work.recipe, content_hash(rows), rows.num_rows, schema), rows, way)
 
 
-def _made(work: Work, order: Order) -> Made:
+def _made(work: Work, request: Request) -> Made:
     """The rows by the shortest way that is open: from an earlier build, by buckets of entities, or in full."""
     projection = work.projection
     work.history.check()
@@ -214,16 +215,15 @@ def _made(work: Work, order: Order) -> Made:
         return _in_full(work, "in full: nothing is proved of Python projections" if projection.by else "in full")
     carried = carrier(projection, work.history, work.spine)
     why = "from scratch, as asked"
-    if order.incremental and order.pinned is not None and not order.force:
-        found = increment(Wanted(projection, work.recipe, work.history, work.spine, work.types, carried), order.pinned)
+    if request.incremental and request.pinned is not None and not request.force:
+        found = increment(Wanted(projection, work.recipe, work.history, work.spine, work.types, carried), request.pinned)
         if not isinstance(found, str):
             way: dict[str, Any] = {"way": f"{counted(found.changed, projection.by)} anew", "derived_from": found.base}
             return _hashed(work, found.rows, way)
         why = found
-    if order.workers == 1 and order.buckets is None:
+    if request.workers == 1 and request.buckets is None:
         return _in_full(work, f"in full: {why}")
-    buckets = min(order.buckets or order.workers * _BUCKETS_A_WORKER, MOST_BUCKETS)
-    executor = Processes(order.workers) if order.workers > 1 else Here()
+    buckets = min(request.buckets or request.workers * _BUCKETS_A_WORKER, MOST_BUCKETS)
     recipe = work.recipe
     result = build_by_bucket(
         projection,
@@ -232,10 +232,10 @@ def _made(work: Work, order: Order) -> Made:
         recipe.recipe_hash,
         recipe.schemas,
         buckets=buckets,
-        executor=executor,
-        anew=order.force,
+        executor=request.executor,
+        anew=request.force,
     )
-    way = {"way": f"in full, in {counted(buckets, 'bucket')} by {projection.by}: {why}", "buckets": buckets, "workers": order.workers}
+    way = {"way": f"in full, in {counted(buckets, 'bucket')} by {projection.by}: {why}", "buckets": buckets, "workers": request.workers}
     return _hashed(work, finish(projection, work.types, result), way)
 
 

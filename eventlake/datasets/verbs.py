@@ -9,7 +9,8 @@ from typing import Any
 from eventlake.core.dataset import Parameter
 from eventlake.datasets import tags
 from eventlake.datasets.archive import open_archive
-from eventlake.datasets.build import MOST_BUCKETS, PERTURB, Order, build
+from eventlake.datasets.buckets import Executor
+from eventlake.datasets.build import MOST_BUCKETS, PERTURB, Request, build
 from eventlake.datasets.catalogue import find, folders
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.definition import Definition
@@ -31,6 +32,9 @@ class DatasetVerbs:
 
     @property
     def _storage(self) -> Storage:
+        raise NotImplementedError
+
+    def _executor(self, workers: int) -> Executor:
         raise NotImplementedError
 
     def snapshot(self, at: At = None) -> Snapshot:
@@ -94,18 +98,19 @@ class DatasetVerbs:
         if workers < 1 or (buckets is not None and not 1 <= buckets <= MOST_BUCKETS):
             message = f"expected workers from 1 and buckets from 1 to {MOST_BUCKETS:,}, found {workers} and {buckets}"
             raise InvalidInputError(message)
-        order = Order(
+        request = Request(
             spine=spine,
             engine=engine,
             expected=expected,
             perturb=check == PERTURB,
             force=force,
             workers=workers,
+            executor=self._executor(workers),
             buckets=buckets,
             incremental=incremental,
             pinned=lambda checkpoint: self.snapshot(checkpoint).history,
         )
-        return build(projection.with_parameters(parameters), history, order)
+        return build(projection.with_parameters(parameters), history, request)
 
     def reproduce(self, hash_prefix: str, *, trust: bool = False) -> Reproduction:
         """Makes a dataset again from its manifest hash, from scratch, and compares.

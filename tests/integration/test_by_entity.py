@@ -20,8 +20,8 @@ import eventlake as el
 from eventlake.cli.main import main
 from eventlake.core import layout
 from eventlake.datasets import buckets as buckets_module
-from eventlake.datasets import workers
 from eventlake.errors import InvalidInputError, InvalidProjectionError, StorageError
+from eventlake.executors import local as workers
 from eventlake.projections import duckdb_runner
 from eventlake.projections.by_entity import bucketed
 from tests.dataset_fixtures import event, make_lake

@@ -1,6 +1,6 @@
 """Local worker processes for the tasks of a build: started, fed, replaced when they die, and outrun when they are slow.
 
-A worker is ``python -m eventlake.datasets.worker``; it reads a task a line and answers a line each. Nothing depends on how the calling
+A worker is ``python -m eventlake.executors.worker``; it reads a task a line and answers a line each. Nothing depends on how the calling
 program was started, and a worker whose caller is gone ends with its task.
 """
 
@@ -164,7 +164,7 @@ class _Worker:
     def __init__(self) -> None:
         self._errors: IO[bytes] = TemporaryFile()  # noqa: SIM115 - closed by ``end``
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        command = [sys.executable, "-m", "eventlake.datasets.worker"]
+        command = [sys.executable, "-m", "eventlake.executors.worker"]
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=environment
         )
