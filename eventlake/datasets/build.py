@@ -210,7 +210,7 @@ def _hashed(work: Work, rows: pa.Table, way: dict[str, Any]) -> Made:
 def _made(work: Work, request: Request) -> Made:
     """The rows by the shortest way that is open: from an earlier build, by buckets of entities, or in full."""
     projection = work.projection
-    work.history.check()
+    work.history.check(changed_only=True)
     if projection.by is None or projection.kind != "sql":
         return _in_full(work, "in full: nothing is proved of Python projections" if projection.by else "in full")
     carried = carrier(projection, work.history, work.spine)

@@ -16,12 +16,12 @@ from eventlake.projections.definition import Projection
 from eventlake.projections.rows import Types, finish
 from eventlake.projections.run import prepare
 
-_ALL = Circumstances("everything", threads=4, memory_limit="2GB", shuffled=True, buckets=3)
+_ALL = Circumstances("everything", threads=4, memory_limit="2GB", shuffled=True, buckets=2)
 _EACH = (
     Circumstances("the number of threads", threads=4),
     Circumstances("the memory limit", memory_limit="1GB"),
     Circumstances("the order of rows", shuffled=True),
-    Circumstances("the buckets", buckets=3),
+    Circumstances("the buckets", buckets=2),
 )
 _SHOWN = 10
 

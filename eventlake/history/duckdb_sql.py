@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import duckdb
@@ -117,7 +117,8 @@ def _parser(process: int) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(":memory:", config=dict(SAFE))
 
 
-def _names(text: str) -> set[tuple[str, str]] | None:
+@lru_cache(64)
+def _names(text: str) -> frozenset[tuple[str, str]] | None:
     """``(schema, table)``, case folded, of the tables that a query names; None where DuckDB cannot say, or they are computed."""
     try:
         with _parser(os.getpid()).cursor() as cursor:
@@ -125,7 +126,7 @@ def _names(text: str) -> set[tuple[str, str]] | None:
         if tree.get("error") or not _COMPUTED.isdisjoint(str(node.get("function_name")).casefold() for node in nodes(tree)):
             return None
         named = [node for node in nodes(tree) if node.get("type") == "BASE_TABLE"]
-        return {(node.get("schema_name", "").casefold(), node.get("table_name", "").casefold()) for node in named}
+        return frozenset((node.get("schema_name", "").casefold(), node.get("table_name", "").casefold()) for node in named)
     except RecursionError:
         return None
 

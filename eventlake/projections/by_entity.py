@@ -69,7 +69,7 @@ def entities(projection: Projection, history: PinnedHistory, spine: pa.Table | N
     connection, _ = connect(history, query)
     with connection:
         later = f" WHERE sequence >= {since}" if since else ""
-        each = [f"SELECT {identifier(by)} AS {identifier(ENTITY)} FROM {table}{later}" for table in tables]  # noqa: S608 - quoted
+        each = [f"SELECT DISTINCT {identifier(by)} AS {identifier(ENTITY)} FROM {table}{later}" for table in tables]  # noqa: S608 - quoted
         if spine is not None and not since and reads_table(query, "spine"):
             connection.register("spine", spine)
             each.append(f"SELECT {identifier(projection.spine_entity)} AS {identifier(ENTITY)} FROM spine")  # noqa: S608 - quoted

@@ -31,6 +31,8 @@ VERSION = duckdb.__version__
 SETTINGS: dict[str, str | int | bool] = {"memory_limit": "4GB", "preserve_insertion_order": True, "threads": 1}
 """Of projections that are not exact."""
 PLAN = "SELECT json_serialize_plan(?, skip_null := true, skip_empty := true, optimize := false)"
+_FEW = 1_000_000
+"""Up to so many events are sorted anew to see whether their order matters."""
 _ELSEWHERE = "<catalogue>"
 _PURE_TABLE_FUNCTIONS = frozenset({"generate_series", "range", "unnest"})
 _SHADOW_TYPES = {"sequence": "BIGINT", "time": "TIMESTAMPTZ", "recorded_at": "TIMESTAMPTZ"}
@@ -83,7 +85,7 @@ def run(
             if spine is not None:
                 create_given(connection, "spine", spine, only)
             if under != USUAL:
-                _disturb(connection, under)
+                _disturb(connection, under, few=history.watermark <= _FEW)
             lock_down(connection, [*(history.locations() or []), *files])
             rows = select(connection, query, parameters)
             assert rows is not None  # noqa: S101 - it was run
@@ -126,8 +128,12 @@ def _refusing(name: str, history: PinnedHistory, spine: pa.Table | None) -> Iter
         raise InvalidProjectionError(message, hint, projection=name) from error
 
 
-def _disturb(connection: duckdb.DuckDBPyConnection, under: Circumstances) -> None:
-    """Other settings; and the tables in an order of their own."""
+def _disturb(connection: duckdb.DuckDBPyConnection, under: Circumstances, *, few: bool) -> None:
+    """Other settings; and the rows of every table in an order of their own.
+
+    Few events are sorted anew, from tables that are not files; of many, which nobody would wait for, a half that is chosen by hash and
+    does not hold the first row comes before the other half.
+    """
     if under.shuffled:
         views = "SELECT schema_name, view_name, temporary FROM duckdb_views() WHERE NOT internal"
         for schema, view, temporary in connection.execute(views).fetchall():
@@ -135,7 +141,16 @@ def _disturb(connection: duckdb.DuckDBPyConnection, under: Circumstances) -> Non
             columns = [column for column, *_ in connection.execute(f"DESCRIBE {name}").fetchall()]
             order = identifier("spine_row" if "spine_row" in columns else "sequence" if "sequence" in columns else columns[0])
             kept = identifier(f"shuffled {schema} {view}")
-            connection.execute(f"CREATE TABLE {kept} AS SELECT * FROM {name} ORDER BY hash({order}), {order}")  # noqa: S608 - quoted names
+            if few:
+                made = f"CREATE TABLE {kept} AS SELECT * FROM {name} ORDER BY hash({order}), {order}"  # noqa: S608 - quoted names
+            else:
+                connection.execute(f"ALTER VIEW {name} RENAME TO {identifier(f'plain {schema} {view}')}")
+                plain = (
+                    identifier(f"plain {schema} {view}") if temporary else f"{identifier(schema)}.{identifier(f'plain {schema} {view}')}"
+                )
+                halves = (f"SELECT * FROM {plain} WHERE hash({order}) % 2 {sign} hash(0::BIGINT) % 2" for sign in ("<>", "="))  # noqa: S608 - quoted names
+                made = f"CREATE TEMP VIEW {kept} AS {' UNION ALL '.join(halves)}"
+            connection.execute(made)
             connection.execute(f"CREATE OR REPLACE {'TEMP ' if temporary else ''}VIEW {name} AS SELECT * FROM {kept}")  # noqa: S608 - quoted names
     connection.execute(f"SET threads = {under.threads}")
     connection.execute(f"SET memory_limit = {quoted(under.memory_limit)}")
@@ -153,41 +168,54 @@ def lock_down(connection: duckdb.DuckDBPyConnection, files: list[str]) -> None:
 @contextmanager
 def shadow(query: str, catalogue: Catalogue, spine: pa.Table | None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A locked database with empty tables of the right columns: what binds here reads nothing but them. One at a time."""
-    made: list[str] = []
-    connection, turn = _empty_database(os.getpid())
-    with turn:
-        try:
-            if spine is not None:
-                _create_empty(connection, "spine", spine, made)
-            for name in tables_read(query, catalogue):
-                schema = catalogue.version(name.event_type).schema
-                target = identifier(name.event_type) if name.corrections != LATEST else f"{LATEST}.{identifier(name.event_type)}"
-                _create_empty(connection, target, stored_schema(schema).empty_table().select(shown_columns(schema)), made)
-            yield connection
-        finally:
-            for target in made:
-                connection.execute(f"DROP TABLE {target}")
+    wanted = {} if spine is None else {"spine": spine.schema}
+    for name in tables_read(query, catalogue):
+        schema = catalogue.version(name.event_type).schema
+        target = identifier(name.event_type) if name.corrections != LATEST else f"{LATEST}.{identifier(name.event_type)}"
+        wanted[target] = pa.schema([stored_schema(schema).field(column) for column in shown_columns(schema)])
+    empty = _empty_database(os.getpid())
+    with empty.turn:
+        empty.hold(wanted)
+        yield empty.connection
+
+
+class _Empty:
+    """A locked database of empty tables: ``events``, and those that were asked for last.
+
+    Attributes:
+        connection: To it.
+        turn: Held by whoever uses it.
+    """
+
+    def __init__(self) -> None:
+        columns = ", ".join(f"{name} {_SHADOW_TYPES.get(name, 'VARCHAR')}" for name in EVENT_COLUMNS)
+        self.connection = duckdb.connect(":memory:", config={**SAFE, "threads": 1})
+        self.turn = threading.Lock()
+        self._held: dict[str, pa.Schema] = {}
+        self.connection.execute("SET TimeZone = 'UTC'")
+        self.connection.execute(f"CREATE TABLE events ({columns})")
+        self.connection.execute(f"CREATE SCHEMA {LATEST}")
+        self.connection.execute("SET enable_external_access = false")
+        self.connection.execute("SET lock_configuration = true")
+
+    def hold(self, wanted: Mapping[str, pa.Schema]) -> None:
+        """Has these tables beside ``events``, and no others."""
+        for target in [target for target, schema in self._held.items() if wanted.get(target) != schema]:
+            self.connection.execute(f"DROP TABLE {target}")
+            del self._held[target]
+        for target, schema in wanted.items():
+            if target not in self._held:
+                self.connection.register("rows of it", schema.empty_table())
+                self.connection.execute(f'CREATE TABLE {target} AS SELECT * FROM "rows of it"')  # noqa: S608 - a quoted name
+                self.connection.unregister("rows of it")
+                self._held[target] = schema
 
 
 @cache  # a process that was forked must not use the connection of the one before it
-def _empty_database(process: int) -> tuple[duckdb.DuckDBPyConnection, threading.Lock]:
+def _empty_database(process: int) -> _Empty:
     """One a process: opening a database takes longer than all that is asked of it."""
     del process
-    columns = ", ".join(f"{name} {_SHADOW_TYPES.get(name, 'VARCHAR')}" for name in EVENT_COLUMNS)
-    connection = duckdb.connect(":memory:", config={**SAFE, "threads": 1})
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.execute(f"CREATE TABLE events ({columns})")
-    connection.execute(f"CREATE SCHEMA {LATEST}")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
-    return connection, threading.Lock()
-
-
-def _create_empty(connection: duckdb.DuckDBPyConnection, target: str, table: pa.Table, made: list[str]) -> None:
-    connection.register("rows of it", table.slice(0, 0))
-    connection.execute(f'CREATE TABLE {target} AS SELECT * FROM "rows of it"')  # noqa: S608 - a quoted name
-    connection.unregister("rows of it")
-    made.append(target)
+    return _Empty()
 
 
 def reads_clock(query: str, history: PinnedHistory, spine: pa.Table | None) -> bool:

@@ -1,5 +1,6 @@
 """Every kind of damage is found, by name."""
 
+import os
 import shutil
 
 import pytest
@@ -9,6 +10,7 @@ from eventlake.core import layout
 from eventlake.core.canonical import seal, sha256_hex, unseal
 from eventlake.errors import AlreadyExistsError, CorruptionError, EventlakeError, InvalidInputError, NotFoundError, UnsupportedFormatError
 from eventlake.history.verify import verify
+from eventlake.log import stored
 from eventlake.storage import MemoryStorage
 
 
@@ -422,6 +424,28 @@ def test_a_damaged_segment_is_named_where_its_bytes_are_checked(folder, change):
     inside = next(n for n in range(lake.watermark) if lake.log()[0].commit.stop > n > 0)
     with pytest.raises((CorruptionError, NotFoundError), match="segments/"):
         lake.snapshot(inside)
+
+
+checked = stored.checked_bytes
+
+
+def test_a_segment_that_this_process_has_hashed_is_hashed_again_once_it_was_written_to(folder, monkeypatch):
+    lake = el.open(folder)
+    projection = el.Projection.sql("all", "SELECT sequence, id FROM events", key=["sequence"])
+    lake.build(projection)
+    hashed = []
+    monkeypatch.setattr(stored, "checked_bytes", lambda storage, segment: hashed.append(segment) or checked(storage, segment))
+    lake.build(projection, force=True)
+    assert hashed == []
+    path = folder / layout.segment_path(lake.log()[0].commit.segments[0].sha256)
+    data, times = bytearray(path.read_bytes()), path.stat()
+    data[len(data) // 2] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(data)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(CorruptionError, match="does not match its commit"):
+        lake.build(projection, force=True)
+    assert len(hashed) == 1
 
 
 @pytest.mark.parametrize("change", ["missing", "cut short"])

@@ -23,7 +23,7 @@ from eventlake.datasets import buckets as buckets_module
 from eventlake.errors import InvalidInputError, InvalidProjectionError, StorageError
 from eventlake.executors import local as workers
 from eventlake.projections import duckdb_runner
-from eventlake.projections.by_entity import bucketed
+from eventlake.projections.by_entity import bucketed, entities
 from tests.dataset_fixtures import event, make_lake
 
 SPINE = pl.DataFrame({"subject": ["/loan/0", "/loan/1", "/loan/9", "/loan/1", None], "at": [3, 9, 4, 0, 1]})
@@ -180,8 +180,16 @@ def test_the_entity_must_be_a_column_of_every_table_and_of_one_type(lake):
 def test_the_second_build_is_in_buckets_too(lake, ran):
     lake.build(by_subject("spine"), spine=SPINE, check="perturb")
     assert ran[0] is None
-    assert len(ran) == 4
+    assert len(ran) == 3
     assert sum(ran[1:]) == 7  # five subjects, one of the spine alone, and null
+
+
+@pytest.mark.parametrize("name", ["sums", "spine"])
+def test_an_entity_is_told_once_however_many_events_it_has(lake, name):
+    spine = pa.table(SPINE).add_column(0, "spine_row", pa.array(range(SPINE.height))) if name == "spine" else None
+    found = entities(by_subject(name), lake.snapshot().history, spine).column(0).to_pylist()
+    assert sorted(found, key=str) == sorted(set(found), key=str)
+    assert len(found) == (7 if spine is not None else 5)
 
 
 def test_a_bucket_is_the_sha256_of_the_entity():

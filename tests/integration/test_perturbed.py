@@ -10,6 +10,7 @@ import eventlake as el
 from eventlake.cli.main import main
 from eventlake.demo import SCHEMAS, definition, simulate
 from eventlake.errors import NotIdenticalError
+from eventlake.projections import duckdb_runner
 from eventlake.storage import MemoryStorage
 
 
@@ -69,6 +70,15 @@ def test_what_is_not_is_told_by_cause_column_and_row_and_nothing_is_published(la
     assert all(", then " in row for row in rows)
     assert len(lake.datasets()) == before
     lake.build(sql(query, level="fixed"))
+
+
+def test_the_order_of_many_events_is_disturbed_too(lake, monkeypatch):
+    query = "SELECT subject AS k, first(n) AS f FROM pay GROUP BY subject"
+    monkeypatch.setattr(duckdb_runner, "_FEW", 0)
+    with pytest.raises(NotIdenticalError, match="order of rows"):
+        lake.build(sql(query, level="fixed"), check="perturb")
+    spine = "SELECT spine_row AS k, loan, sum(n) AS s FROM spine JOIN pay ON subject = loan GROUP BY spine_row, loan"
+    lake.build(sql(spine, level="fixed"), spine=SPINE, check="perturb", force=True)
 
 
 @el.projection(name="firsts", key=["subject"], level="fixed")
