@@ -1,6 +1,10 @@
-"""Writes ``docs/benchmarks.md`` from ``bench-data/results``: python benchmarks/report.py. Nothing in it is typed by hand."""
+"""Writes ``docs/benchmarks.md`` from ``bench-data/results``: python benchmarks/report.py. Nothing in it is typed by hand.
+
+A row that was not measured here keeps what stands in the file.
+"""
 
 import json
+import re
 from typing import Any
 
 from measure import DATA, ROOT, Figure
@@ -49,29 +53,37 @@ def section(row: dict[str, Any]) -> list[str]:
             lines.append(f"| {line['name']} | {times} | {line['worst_x_wall']:.2f} | {line['per_second']:,.0f} |")
         lines.append("")
     lines += [f"- {note}" for note in row["notes"]]
+    for kind in ("machine", "versions"):
+        facts = (f"{key} {value}" for key, value in row[kind].items() if not key.startswith("load"))
+        lines.append(f"- {kind.capitalize()}: {', '.join(facts)}.")
     load = row["machine"]["load average when the row ended"]
     lines += [f"- Measured {row['taken']} by `{row['command']}`; load average at the end {load}.", ""]
     return lines
 
 
-def circumstances(rows: list[dict[str, Any]]) -> list[str]:
-    """Machine and versions; one line for each way they were."""
-    lines = ["## Machine and versions", ""]
-    for kind in ("machine", "versions"):
-        seen: dict[str, list[str]] = {}
-        for row in rows:
-            facts = {key: value for key, value in row[kind].items() if not key.startswith("load")}
-            seen.setdefault(", ".join(f"{key} {value}" for key, value in facts.items()), []).append(row["name"])
-        lines += [f"- {text}" + (f" ({', '.join(names)})" if len(seen) > 1 else "") for text, names in seen.items()]
-    return [*lines, ""]
+def kept() -> dict[str, tuple[list[str], list[str]]]:
+    """What stands in the file: by row, its lines of the table of figures and its section."""
+    text = REPORT.read_text(encoding="utf-8") if REPORT.exists() else ""
+    figures: dict[str, list[str]] = {}
+    name = ""
+    for line in text.splitlines():
+        if line.startswith("| ") and (found := re.match(r"\| \[(\w+)\]\(#\w+\) \||\|  \| ", line)):
+            name = found[1] or name
+            figures.setdefault(name, []).append(line)
+    sections = {
+        one.partition("\n")[0]: ["## " + line if not at else line for at, line in enumerate(one.splitlines())]
+        for one in text.split("\n## ")[1:]
+    }
+    return {name: (figures[name], [*sections[name], ""]) for name in figures if name in sections}
 
 
 def main() -> None:
     """Writes the file."""
-    rows = results()
+    known = kept() | {row["name"]: (figure_lines(row), section(row)) for row in results()}
+    chosen = [known[name] for name in ROWS if name in known]
     table = ["| row | work | floor or peer | budget | measured | met? |", "|---|---|---|---|--:|---|"]
-    table += [line for row in rows for line in figure_lines(row)]
-    lines = [HEAD, *table, "", *circumstances(rows), *(line for row in rows for line in section(row))]
+    table += [line for figures, _ in chosen for line in figures]
+    lines = [HEAD, *table, "", *(line for _, told in chosen for line in told)]
     REPORT.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     print(f"wrote {REPORT}")
 

@@ -143,7 +143,11 @@ def tree_of(connection: duckdb.DuckDBPyConnection, text: str) -> Any:
 def create_table(connection: duckdb.DuckDBPyConnection, source: EventTable, name: TableName, only: Only | None = None) -> list[str]:
     """Makes the view of one event type; gives the files that it reads."""
     shown = ", ".join(identifier(column) for column in shown_columns(source.version.schema))
-    stored = " UNION ALL ".join(_part_query(connection, part, f"part {name} {number}") for number, part in enumerate(source.parts))
+    whole = [part.location for part in source.parts if part.location is not None and part.stop is None]
+    queries = [f"SELECT * FROM read_parquet([{', '.join(map(quoted, whole))}])"] if whole else []  # noqa: S608 - quoted
+    others = (part for part in source.parts if part.location is None or part.stop is not None)
+    queries += [_part_query(connection, part, f"part {name} {number}") for number, part in enumerate(others)]
+    stored = " UNION ALL ".join(queries)
     if not stored:
         connection.register(f"none of {name}", stored_schema(source.version.schema).empty_table())
         stored = f"SELECT * FROM {identifier(f'none of {name}')}"  # noqa: S608 - a name of ours

@@ -7,7 +7,7 @@ import polars as pl
 from eventlake.columns.schema import TYPES
 from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.history.pinned import PinnedHistory
-from eventlake.history.standing import FAMILY, gone
+from eventlake.history.standing import FAMILY, gone, until
 from eventlake.tables.columns import stored_schema
 from eventlake.tables.files import EventTable
 
@@ -53,6 +53,12 @@ def gone_of(source: EventTable) -> pl.DataFrame:
     """The events of a table that do not stand, as ``source`` and ``id``."""
     corrections = _stored(source).filter(pl.col("corrects").is_not_null())
     return gone(corrections.select("sequence", *FAMILY, "corrects", "correction").collect())
+
+
+def lifetimes(source: EventTable) -> pl.DataFrame:
+    """How long each event of a table that is part of a family spoke for it: see ``standing.until``."""
+    corrections = _stored(source).filter(pl.col("corrects").is_not_null())
+    return until(corrections.select("sequence", *FAMILY, "recorded_at", "corrects", "correction").collect())
 
 
 def _stored(source: EventTable) -> pl.LazyFrame:

@@ -17,14 +17,36 @@ def gone(corrections: pl.DataFrame) -> pl.DataFrame:
     """
     if not corrections.height:
         return corrections.select(FAMILY)
-    roots = corrections.select("source", "id", root="corrects")
+    everybody = _members(corrections.select("source", "id", root="corrects"))
+    members = corrections.join(everybody, on=FAMILY)
+    newest = members.filter(pl.col("sequence") == pl.col("sequence").max().over("source", "root"))
+    standing = newest.filter(pl.col("correction").fill_null("replace") == "replace").select(FAMILY)
+    return everybody.select(FAMILY).join(standing, on=FAMILY, how="anti").sort(FAMILY)
+
+
+def _members(roots: pl.DataFrame) -> pl.DataFrame:
+    """All members of all families, as ``source, id, root``, each once; given what each correction corrects, as ``root``."""
     while True:
         above = roots.join(roots.rename({"id": "root", "root": "above"}), on=["source", "root"], how="left")
         if above["above"].null_count() == above.height:
             break
         roots = above.select("source", "id", root=pl.coalesce("above", "root"))
-    members = corrections.join(roots, on=FAMILY)
-    newest = members.filter(pl.col("sequence") == pl.col("sequence").max().over("source", "root"))
-    standing = newest.filter(pl.col("correction").fill_null("replace") == "replace").select(FAMILY)
-    everybody = pl.concat([roots.select("source", id="root"), roots.select(FAMILY)]).unique()
-    return everybody.join(standing, on=FAMILY, how="anti").sort(FAMILY)
+    firsts = roots.select("source", id="root", root="root").unique()
+    return pl.concat([firsts, roots])
+
+
+def until(corrections: pl.DataFrame) -> pl.DataFrame:
+    """How long each member of a family spoke for it: until another one was recorded.
+
+    Args:
+        corrections: As for ``gone``, with ``recorded_at``.
+
+    Returns:
+        ``source, id, until`` (an instant, or null where it speaks to this day), ``spoke`` (false for retractions, which say nothing); an event
+        that nothing corrects and that corrects nothing is not among them.
+    """
+    members = _members(corrections.select("source", "id", root="corrects"))
+    facts = corrections.select(*FAMILY, "sequence", "recorded_at", spoke=pl.col("correction").fill_null("replace") == "replace")
+    told = members.join(facts, on=FAMILY, how="left").sort("source", "root", "sequence", nulls_last=False)
+    speaks = pl.col("spoke").fill_null(value=True)
+    return told.select(*FAMILY, until=pl.col("recorded_at").shift(-1).over("source", "root"), spoke=speaks)
