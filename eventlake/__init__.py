@@ -15,6 +15,26 @@ from eventlake.datasets.diff import DatasetDiff
 from eventlake.datasets.explain import Explanation
 from eventlake.datasets.reproduce import Reproduction
 from eventlake.errors import EventlakeError
+from eventlake.features.conditions import field
+from eventlake.features.declare import (
+    count,
+    delta,
+    distinct,
+    exists,
+    first,
+    lag,
+    last,
+    max,  # noqa: A004 - el.max reads well
+    mean,
+    min,  # noqa: A004
+    rate,
+    ratio,
+    since_first,
+    since_last,
+    std,
+    sum,  # noqa: A004
+)
+from eventlake.features.definition import Feature, FeatureSet
 from eventlake.history.report import Report
 from eventlake.history.snapshot import Snapshot
 from eventlake.importing.run import Import, import_file
@@ -37,6 +57,8 @@ __all__ = [
     "DatasetDiff",
     "EventlakeError",
     "Explanation",
+    "Feature",
+    "FeatureSet",
     "Field",
     "FieldType",
     "Garbage",
@@ -52,14 +74,31 @@ __all__ = [
     "Snapshot",
     "Version",
     "at_watermark",
+    "count",
     "create",
+    "delta",
+    "distinct",
+    "exists",
+    "field",
+    "first",
     "import_file",
+    "lag",
+    "last",
+    "max",
+    "mean",
+    "min",
     "on_event",
     "open",
     "populated",
     "pristine",
     "projection",
+    "rate",
+    "ratio",
     "read_definition",
+    "since_first",
+    "since_last",
+    "std",
+    "sum",
 ]
 
 attach(Compaction, Dataset, DatasetDiff, Explanation, Garbage, Import, Lake, Proposal, Receipt, Report, Reproduction, Snapshot, Version)

@@ -3,7 +3,7 @@
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -14,7 +14,7 @@ from eventlake.columns.content import content_hash, logical_type, normalise, sch
 from eventlake.core.canonical import sha256_hex
 from eventlake.core.card import counted
 from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.dataset import ALLOW_LIST, FORMAT, UNCHECKED, DatasetManifest, Recipe, Spine
+from eventlake.core.dataset import ALLOW_LIST, CONSTRUCTION, FORMAT, UNCHECKED, DatasetManifest, Recipe, Spine
 from eventlake.datasets.archive import Archive, publish
 from eventlake.datasets.buckets import Executor, Here, build_by_bucket
 from eventlake.datasets.dataset import Dataset
@@ -22,6 +22,7 @@ from eventlake.datasets.incremental import Wanted, increment
 from eventlake.datasets.perturb import check_perturbed
 from eventlake.datasets.recipes import claimed, made_by, note
 from eventlake.errors import EventlakeError, InvalidInputError, InvalidProjectionError, NotIdenticalError
+from eventlake.features.run import COMPILER, ENGINES
 from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
 from eventlake.projections import duckdb_runner, polars_runner
@@ -113,9 +114,11 @@ def build(projection: Projection, history: PinnedHistory, request: Request) -> D
         SchemaMismatchError: The rows break the declared schema.
         CorruptionError: A segment of the history is damaged.
     """
+    if projection.kind == "features" and request.engine in ENGINES:
+        projection = replace(projection, runs_on=request.engine)
     if request.engine not in {None, projection.engine}:
         message = f"projection {projection.name} runs on {projection.engine}, not on {request.engine}"
-        raise InvalidProjectionError(message, "SQL runs on duckdb, Python functions on polars.", engine=request.engine)
+        raise InvalidProjectionError(message, "SQL runs on duckdb, Python functions on polars, features on both.", engine=request.engine)
     work = work_of(projection, history, None if request.spine is None else spine_rows(request.spine))
     if projection.level == "unproven":
         return _built(work, request, None)
@@ -163,6 +166,7 @@ def _built(work: Work, request: Request, before: Archive | None) -> Dataset:
         sources=projection.sources,
         provenance=_provenance(history, started)
         | made.way
+        | ({"engine": projection.engine} if projection.kind == "features" else {})
         | ({"by": projection.by, "spine_by": projection.spine_entity} if projection.by else {}),
         anew=before is not None and not _is_sound(before),
     )
@@ -258,7 +262,8 @@ def work_of(
     exact = projection.level == "exact"
     # What is made again keeps what its recipe says, whatever the allow-list says today.
     prepared = prepare(projection, history, spine, exact=exact and as_in is None, settings=as_in.settings if as_in else None)
-    settings = duckdb_runner.settings_of(projection.level) if projection.kind == "sql" else polars_runner.SETTINGS
+    settings = {"sql": duckdb_runner.settings_of(projection.level), "python": polars_runner.SETTINGS}.get(projection.kind, {})
+    check = CONSTRUCTION if projection.kind == "features" else ALLOW_LIST if exact else UNCHECKED
     recipe = Recipe(
         name=projection.name,
         checkpoint=history.checkpoint,
@@ -268,11 +273,11 @@ def work_of(
         sources={name: sha256_hex(text.encode()) for name, text in projection.sources.items()},
         parameters=dict(projection.parameters),
         spine=None if spine is None else Spine(spine.num_rows, content_hash(spine)),
-        engine=projection.engine,
+        engine="eventlake" if projection.kind == "features" else projection.engine,
         engine_version=engine_version(projection),
         settings=dict(as_in.settings if as_in else settings),
         level=projection.level,
-        check=as_in.check if as_in else ALLOW_LIST if exact else UNCHECKED,
+        check=as_in.check if as_in else check,
         key=projection.key,
         schemas=prepared.schemas,
         declared_schema=None if types is None else tuple((name, logical_type(kind)) for name, kind in types.items()),
@@ -281,8 +286,8 @@ def work_of(
 
 
 def engine_version(projection: Projection) -> str:
-    """The version of the engine that runs a projection here."""
-    return duckdb_runner.VERSION if projection.kind == "sql" else polars_runner.VERSION
+    """The version of what decides a projection's rows here: of its engine, or of the compiler of features."""
+    return {"sql": duckdb_runner.VERSION, "python": polars_runner.VERSION}.get(projection.kind, COMPILER)
 
 
 def spine_rows(spine: Any) -> pa.Table:

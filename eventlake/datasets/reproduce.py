@@ -164,7 +164,7 @@ def declared(archive: Archive) -> Types:
 
 def _make(archive: Archive, history: PinnedHistory, spine: pa.Table | None, *, trust: bool) -> Made:
     recipe, projection, types = archive.manifest.recipe, projection_of(archive), declared(archive)
-    if recipe.kind == "sql":
+    if recipe.kind in {"sql", "features"}:
         return make(work_of(projection, history, spine, types=types, as_in=recipe))
     if not trust:
         message = f"dataset {recipe.name} was made by Python code ({recipe.entry}), which is archived with it and would be run"

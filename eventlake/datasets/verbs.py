@@ -20,6 +20,7 @@ from eventlake.datasets.lock import check_buildable, pinned_by
 from eventlake.datasets.reproduce import Reproduction, reproduce
 from eventlake.datasets.retention import prune
 from eventlake.errors import EventlakeError, InvalidInputError
+from eventlake.features.definition import FeatureSet
 from eventlake.history.resolve import At
 from eventlake.history.snapshot import Snapshot
 from eventlake.log.collect import Garbage
@@ -43,7 +44,7 @@ class DatasetVerbs:
 
     def build(
         self,
-        projection: Projection | Definition,
+        projection: Projection | FeatureSet | Definition,
         *,
         at: At = None,
         spine: Any = None,
@@ -59,10 +60,10 @@ class DatasetVerbs:
         """Makes a dataset from a projection at a pinned history and publishes it, whole or not at all.
 
         Args:
-            projection: From ``Projection.sql``, the decorator ``projection``, or a dataset definition.
+            projection: From ``Projection.sql``, the decorator ``projection``, a ``FeatureSet``, or a dataset definition.
             at: What ``snapshot`` takes; None for the head.
             spine: Rows to look features up for, as a Polars, pandas or Arrow table; archived with the dataset.
-            engine: ``duckdb`` or ``polars``; None for the projection's own.
+            engine: ``duckdb`` or ``polars``; None for the projection's own. Features run on both, with the same rows.
             parameters: Values for declared parameters.
             locked: Build a definition at the checkpoint its ``dataset.lock`` pins, and publish only what the lock's content hash names.
             check: ``"perturb"`` to build once more under other threads, memory limit and order of rows, and to publish only if the rows
@@ -84,6 +85,7 @@ class DatasetVerbs:
             SchemaMismatchError: The rows break the declared schema; nothing was published.
             CorruptionError: A segment of the history is damaged.
         """
+        projection = Projection.features(projection) if isinstance(projection, FeatureSet) else projection
         check_buildable(projection)
         lock = pinned_by(projection, at) if locked else None
         history = self.snapshot(lock.checkpoint if lock else at).history

@@ -42,8 +42,8 @@ def until(corrections: pl.DataFrame) -> pl.DataFrame:
         corrections: As for ``gone``, with ``recorded_at``.
 
     Returns:
-        ``source, id, until`` (an instant, or null where it speaks to this day), ``spoke`` (false for retractions, which say nothing); an event
-        that nothing corrects and that corrects nothing is not among them.
+        ``source, id, until`` (an instant, or null where it speaks to this day), ``spoke`` (false for retractions, which say nothing);
+        an event that nothing corrects and that corrects nothing is not among them.
     """
     members = _members(corrections.select("source", "id", root="corrects"))
     facts = corrections.select(*FAMILY, "sequence", "recorded_at", spoke=pl.col("correction").fill_null("replace") == "replace")

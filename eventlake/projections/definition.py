@@ -9,12 +9,14 @@ import polars as pl
 
 from eventlake.core.dataset import LEVELS, Parameter
 from eventlake.errors import InvalidProjectionError
+from eventlake.features.definition import FeatureSet
 from eventlake.projections.source import capture
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
 _EXACT_PARAMETERS = (str, int, bool, type(None))
 SQL_FILE = "query.sql"
+FEATURES_FILE = "features.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Projection:
 
     Attributes:
         name: Lower-case letters, digits and underscores; the dataset's name.
-        kind: ``sql`` (DuckDB) or ``python`` (Polars).
+        kind: ``sql`` (DuckDB), ``python`` (Polars) or ``features`` (either).
         entry: The source file that is run, with ``:function`` for Python.
         sources: File name to text of everything that defines the rows.
         key: Columns that identify a row; rows are stored in their order.
@@ -34,6 +36,7 @@ class Projection:
         by: The column that names the entity whose rows the projection is a function of, in every table that it reads; None where it is
             no such function. It is proved, and is not a part of the identity: the rows are the same.
         spine_by: The column of the spine that names it; None where it has the same name.
+        runs_on: Of features, the engine; their rows are the same on both.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Projection:
     function: Callable[..., pl.LazyFrame] | None = None
     by: str | None = None
     spine_by: str | None = None
+    runs_on: str = "duckdb"
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -98,6 +102,16 @@ class Projection:
         """
         return cls(name, "sql", SQL_FILE, {SQL_FILE: query}, _columns(key), level, schema, dict(parameters or {}), by=by, spine_by=spine_by)
 
+    @classmethod
+    def features(cls, features: FeatureSet, *, schema: Any = None) -> "Projection":
+        """The spine's rows, and a column for each declared feature.
+
+        Args:
+            features: The set; its name is the dataset's.
+            schema: A ``pandera.polars`` schema or model.
+        """
+        return cls(features.name, "features", FEATURES_FILE, {FEATURES_FILE: features.text()}, ("spine_row",), schema=schema)
+
     @property
     def spine_entity(self) -> str:
         """The column of the spine that names the entity."""
@@ -106,7 +120,7 @@ class Projection:
     @property
     def engine(self) -> str:
         """``duckdb`` or ``polars``."""
-        return "duckdb" if self.kind == "sql" else "polars"
+        return {"sql": "duckdb", "python": "polars"}.get(self.kind, self.runs_on)
 
     def with_parameters(self, values: Mapping[str, Parameter] | None) -> "Projection":
         """The same projection with some parameters set.

@@ -6,6 +6,9 @@ from typing import Any
 import pyarrow as pa
 
 from eventlake.errors import InvalidProjectionError
+from eventlake.features import run as features
+from eventlake.features.definition import FeatureSet
+from eventlake.features.plan import compiled
 from eventlake.history.duckdb_sql import Only
 from eventlake.history.pinned import PinnedHistory
 from eventlake.projections import duckdb_runner, polars_runner
@@ -43,8 +46,23 @@ def prepare(
         chosen = duckdb_runner.settings_of(projection.level) if settings is None else settings
         arguments = (projection.name, query, history, spine, projection.parameters)
         return duckdb_runner.prepare(*arguments, under=under, only=only, settings=chosen)
+    if projection.kind == "features":
+        return _features(projection, history, spine, under)
     function: Callable[..., Any] | None = projection.function
     if function is None:
         message = f"projection {projection.name} has no function to run"
         raise InvalidProjectionError(message)
     return polars_runner.prepare(projection.name, function, history, spine, projection.parameters, under=under, exact=exact)
+
+
+def _features(projection: Projection, history: PinnedHistory, spine: pa.Table | None, under: Circumstances) -> Prepared:
+    """Declared features. Under other circumstances they run on the other engine."""
+    if spine is None:
+        message = f"feature set {projection.name} is looked up for the rows of a spine, and there is none"
+        raise InvalidProjectionError(message, "give spine=, rows with an entity and a cutoff each.")
+    plan = compiled(FeatureSet.from_text(projection.name, projection.sources[projection.entry]), history.catalogue)
+    features.check_spine(plan, spine)
+    other = next(name for name in features.ENGINES if name != projection.engine)
+    engine = other if under.shuffled else projection.engine
+    clock = plan.known_at_cutoff or history.undated
+    return Prepared(dict(plan.schemas), clock, lambda: features.rows(plan, history, spine, engine))

@@ -1,0 +1,172 @@
+"""Conditions on the fields of an event, as plain values: what ``where=`` takes.
+
+A comparison with a field that is null is neither true nor false, as in SQL; an event counts where its condition is true.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from eventlake.errors import InvalidInputError
+
+Value = str | int | bool | float | Decimal | date
+SIGNS = ("==", "!=", "<", "<=", ">", ">=")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What an event must satisfy. Made by comparing ``field(name)``, and joined by ``&``, ``|`` and ``~``.
+
+    Attributes:
+        sign: A comparison, ``in``, ``null``, ``and``, ``or`` or ``not``.
+        field: Of a comparison, ``in`` and ``null``: the field's name.
+        values: What it is compared with, as JSON can say it; numbers and instants as text.
+        parts: Of ``and``, ``or`` and ``not``: what they join.
+    """
+
+    sign: str
+    field: str = ""
+    values: tuple[str | int | bool, ...] = ()
+    parts: tuple["Condition", ...] = ()
+
+    def __and__(self, other: "Condition") -> "Condition":
+        return Condition("and", parts=(self, _condition(other)))
+
+    def __or__(self, other: "Condition") -> "Condition":
+        return Condition("or", parts=(self, _condition(other)))
+
+    def __invert__(self) -> "Condition":
+        return Condition("not", parts=(self,))
+
+    def __bool__(self) -> bool:
+        """There is none.
+
+        Raises:
+            InvalidInputError: Always; ``a and b`` would forget ``a``.
+        """
+        message = "a condition has no truth of its own"
+        raise InvalidInputError(message, "join conditions with & | ~ and put each comparison in brackets.")
+
+    def fields(self) -> set[str]:
+        """The fields that are looked at."""
+        return ({self.field} if self.field else set()).union(*(part.fields() for part in self.parts))
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        document: dict[str, Any] = {"sign": self.sign}
+        if self.field:
+            document["field"] = self.field
+        if self.values:
+            document["values"] = list(self.values)
+        if self.parts:
+            document["parts"] = [part.document() for part in self.parts]
+        return document
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "Condition":
+        """The inverse of ``document``."""
+        parts = tuple(cls.from_document(part) for part in document.get("parts", ()))
+        return cls(document["sign"], document.get("field", ""), tuple(document.get("values", ())), parts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FieldReference:
+    """A field of an event's payload, to be compared."""
+
+    name: str
+
+    def __eq__(self, other: object) -> Condition:  # type: ignore[override]
+        return self._compared("==", other)
+
+    def __ne__(self, other: object) -> Condition:  # type: ignore[override]
+        return self._compared("!=", other)
+
+    def __lt__(self, other: Value) -> Condition:
+        return self._compared("<", other)
+
+    def __le__(self, other: Value) -> Condition:
+        return self._compared("<=", other)
+
+    def __gt__(self, other: Value) -> Condition:
+        return self._compared(">", other)
+
+    def __ge__(self, other: Value) -> Condition:
+        return self._compared(">=", other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def is_in(self, values: Iterable[Value]) -> Condition:
+        """Whether the field is one of some values.
+
+        Raises:
+            InvalidInputError: None is given, or one that cannot be compared.
+        """
+        plain = tuple(sorted({_plain(value, self.name) for value in values}, key=str))
+        if not plain or isinstance(values, str):
+            message = f"field {self.name}: expected a list of values, found {values!r}"
+            raise InvalidInputError(message)
+        return Condition("in", self.name, plain)
+
+    def is_null(self) -> Condition:
+        """Whether the field is absent or null."""
+        return Condition("null", self.name)
+
+    def _compared(self, sign: str, other: object) -> Condition:
+        if other is None:
+            message = f"field {self.name}: nothing is equal to null, nor less"
+            raise InvalidInputError(message, f"field({self.name!r}).is_null(), or ~ of it.")
+        return Condition(sign, self.name, (_plain(other, self.name),))
+
+
+def field(name: str) -> FieldReference:
+    """A field of an event's payload, for ``where=``: ``field("amount") > 100``, ``field("method").is_in(["card", "cash"])``.
+
+    Args:
+        name: As the payload names it; ``sequence``, ``id``, ``source``, ``subject`` stand for the event's own.
+    """
+    return FieldReference(name)
+
+
+def where_of(given: "Condition | Mapping[str, Value] | None") -> Condition | None:
+    """A condition; a mapping means that each field equals its value.
+
+    Raises:
+        InvalidInputError: It is neither.
+    """
+    if given is None or isinstance(given, Condition):
+        return given
+    if not isinstance(given, Mapping) or not given:
+        message = f"expected where= as a condition such as field('amount') > 100, or as a dict of fields and values, found {given!r}"
+        raise InvalidInputError(message)
+    first, *others = (field(name) == value for name, value in given.items())
+    for other in others:
+        first &= other
+    return first
+
+
+def _condition(other: object) -> Condition:
+    if not isinstance(other, Condition):
+        message = f"expected a condition beside & or |, found {other!r}"
+        raise InvalidInputError(message, "put each comparison in brackets: (field('a') > 1) & (field('b') == 2).")
+    return other
+
+
+def _plain(value: object, name: str) -> str | int | bool:
+    """A value as JSON says it exactly: decimals, floats (by their shortest spelling) and instants as text."""
+    if isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return str(Decimal(repr(value)))
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            message = f"field {name}: {value!r} has no zone"
+            raise InvalidInputError(message, "give an instant with its zone, such as datetime(2026, 1, 1, tzinfo=UTC).")
+        return value.isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
+    message = f"field {name}: expected text, a number, a boolean, a date or an instant, found {value!r}"
+    raise InvalidInputError(message)

@@ -1,0 +1,176 @@
+"""The functions that declare features, as a user writes them: ``el.count("payment.missed", window="90d")``.
+
+All of them look at the events of one type with the entity's name, inside ``[cutoff - window, cutoff)``; the cutoff itself is outside.
+Without a window everything before the cutoff counts. With ``offset="30d"`` the window ends that much before the cutoff. Several windows,
+given as a list, make a list of features. ``where`` is a condition on the event's fields, or a dict of fields and the values they must have.
+Two events at the same ``time`` come in the order of their sequence. Sums, means and extremes pass over events whose field is null.
+"""
+
+from collections.abc import Mapping
+from typing import Any, overload
+
+from eventlake.errors import InvalidInputError
+from eventlake.features.conditions import Condition, Value
+from eventlake.features.definition import Aggregate, Arithmetic, Feature, Many, aggregate
+
+Where = Condition | Mapping[str, Value] | None
+
+
+def _each(kind: str, event_type: str, of: str | None, window: Many, **more: Any) -> Any:
+    if window is None or isinstance(window, str):
+        return aggregate(kind, event_type, of, window=window, **more)
+    if not isinstance(window, (list, tuple)) or not window:
+        message = f"{kind}({event_type!r}): expected window as text such as '90d', or a list of such, found {window!r}"
+        raise InvalidInputError(message)
+    return [aggregate(kind, event_type, of, window=one, **more) for one in window]
+
+
+@overload
+def count(event_type: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
+@overload
+def count(event_type: str, *, window: list[str] | tuple[str, ...], offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
+def count(event_type: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
+    """int64: how many events; 0 where there is none."""
+    return _each("count", event_type, None, window, offset=offset, where=where)
+
+
+@overload
+def sum(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
+@overload
+def sum(
+    event_type: str, field: str, *, window: list[str] | tuple[str, ...], offset: str | None = None, where: Where = None
+) -> list[Aggregate]: ...
+def sum(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
+    """The sum of an integer field as int64, of a decimal as decimal(38, scale); 0 where there is none. What does not fit is an error."""
+    return _each("sum", event_type, field, window, offset=offset, where=where)
+
+
+@overload
+def mean(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
+@overload
+def mean(
+    event_type: str, field: str, *, window: list[str] | tuple[str, ...], offset: str | None = None, where: Where = None
+) -> list[Aggregate]: ...
+def mean(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
+    """float64: the exact sum divided by the number of values, rounded once; null where there is none."""
+    return _each("mean", event_type, field, window, offset=offset, where=where)
+
+
+@overload
+def std(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
+@overload
+def std(
+    event_type: str, field: str, *, window: list[str] | tuple[str, ...], offset: str | None = None, where: Where = None
+) -> list[Aggregate]: ...
+def std(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
+    """float64: the standard deviation of the sample, the square root of an exact quotient; null for fewer than two values."""
+    return _each("std", event_type, field, window, offset=offset, where=where)
+
+
+@overload
+def min(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
+@overload
+def min(
+    event_type: str, field: str, *, window: list[str] | tuple[str, ...], offset: str | None = None, where: Where = None
+) -> list[Aggregate]: ...
+def min(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
+    """The least value, of the field's type: integers, decimals, text (by code point), dates and instants; null where there is none."""
+    return _each("min", event_type, field, window, offset=offset, where=where)
+
+
+@overload
+def max(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
+@overload
+def max(
+    event_type: str, field: str, *, window: list[str] | tuple[str, ...], offset: str | None = None, where: Where = None
+) -> list[Aggregate]: ...
+def max(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
+    """The greatest value, likewise."""
+    return _each("max", event_type, field, window, offset=offset, where=where)
+
+
+@overload
+def distinct(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
+@overload
+def distinct(
+    event_type: str, field: str, *, window: list[str] | tuple[str, ...], offset: str | None = None, where: Where = None
+) -> list[Aggregate]: ...
+def distinct(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
+    """int64: how many different values, null not being one."""
+    return _each("distinct", event_type, field, window, offset=offset, where=where)
+
+
+@overload
+def last(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
+@overload
+def last(
+    event_type: str, field: str, *, window: list[str] | tuple[str, ...], offset: str | None = None, where: Where = None
+) -> list[Aggregate]: ...
+def last(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
+    """The field of the last event, of the field's type; null where there is no event, or where its field is null."""
+    return _each("last", event_type, field, window, offset=offset, where=where)
+
+
+@overload
+def first(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
+@overload
+def first(
+    event_type: str, field: str, *, window: list[str] | tuple[str, ...], offset: str | None = None, where: Where = None
+) -> list[Aggregate]: ...
+def first(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
+    """The field of the first event, likewise."""
+    return _each("first", event_type, field, window, offset=offset, where=where)
+
+
+@overload
+def delta(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
+@overload
+def delta(
+    event_type: str, field: str, *, window: list[str] | tuple[str, ...], offset: str | None = None, where: Where = None
+) -> list[Aggregate]: ...
+def delta(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
+    """The field of the last event less that of the one before it, integers as int64, decimals as decimals; null without either."""
+    return _each("delta", event_type, field, window, offset=offset, where=where, n=1)
+
+
+@overload
+def exists(event_type: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
+@overload
+def exists(event_type: str, *, window: list[str] | tuple[str, ...], offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
+def exists(event_type: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
+    """bool: whether there is an event."""
+    return _each("exists", event_type, None, window, offset=offset, where=where)
+
+
+def lag(event_type: str, field: str, n: int = 1, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate:
+    """The field of the event ``n`` before the last one, of the field's type; null where there are not so many."""
+    return aggregate("lag", event_type, field, window=window, offset=offset, where=where, n=n)
+
+
+def since_last(event_type: str, *, unit: str = "d", window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate:
+    """float64: the time from the last event to the cutoff, in days unless ``unit`` is ``h``, ``m`` or ``s``; null without an event."""
+    return aggregate("since_last", event_type, window=window, offset=offset, where=where, unit=unit)
+
+
+def since_first(
+    event_type: str, *, unit: str = "d", window: str | None = None, offset: str | None = None, where: Where = None
+) -> Aggregate:
+    """float64: the time from the first event to the cutoff, likewise."""
+    return aggregate("since_first", event_type, window=window, offset=offset, where=where, unit=unit)
+
+
+def rate(event_type: str, *, window: str, unit: str = "d", offset: str | None = None, where: Where = None) -> Aggregate:
+    """float64: how many events a day (an hour, a minute, a second), over the whole length of the window.
+
+    Raises:
+        InvalidInputError: There is no window.
+    """
+    if not window:
+        message = f"rate({event_type!r}): expected a window, over whose length events are counted"
+        raise InvalidInputError(message)
+    return aggregate("rate", event_type, window=window, offset=offset, where=where, unit=unit)
+
+
+def ratio(part: Feature, whole: Feature) -> Arithmetic:
+    """float64: one feature divided by another; null where either is null, or the second is 0."""
+    return part / whole

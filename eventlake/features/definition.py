@@ -1,0 +1,332 @@
+"""What a user declares: features of an entity's events before a cutoff, and sets of them."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any
+
+from eventlake.errors import InvalidInputError, InvalidProjectionError
+from eventlake.features.conditions import Condition, Value, where_of
+from eventlake.features.spans import UNITS, Span, microseconds
+
+FORMAT = 1
+KNOWN = ("cutoff", "watermark")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
+_SET_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
+_UNIT_NAMES = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+_SIGNS = {"+": "plus", "-": "minus", "*": "times", "/": "per"}
+NEEDS_FIELD = frozenset({"sum", "mean", "min", "max", "last", "first", "distinct", "std", "lag", "delta"})
+NEEDS_UNIT = frozenset({"since_last", "since_first", "rate"})
+
+
+class Feature:
+    """A value of an entity at a cutoff: an ``Aggregate`` of events, or ``Arithmetic`` over features."""
+
+    alias: str | None
+
+    @property
+    def column(self) -> str:
+        """The name of its column."""
+        raise NotImplementedError
+
+    def name(self, name: str) -> "Feature":
+        """The same feature in a column of this name.
+
+        Raises:
+            InvalidInputError: It is not made of letters, digits and underscores.
+        """
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            message = f"expected a name of letters, digits and underscores, found {name!r}"
+            raise InvalidInputError(message)
+        return replace(self, alias=name)  # type: ignore[type-var]
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        raise NotImplementedError
+
+    def __add__(self, other: "Operand") -> "Arithmetic":
+        return _arithmetic("+", self, other)
+
+    def __radd__(self, other: "Operand") -> "Arithmetic":
+        return _arithmetic("+", other, self)
+
+    def __sub__(self, other: "Operand") -> "Arithmetic":
+        return _arithmetic("-", self, other)
+
+    def __rsub__(self, other: "Operand") -> "Arithmetic":
+        return _arithmetic("-", other, self)
+
+    def __mul__(self, other: "Operand") -> "Arithmetic":
+        return _arithmetic("*", self, other)
+
+    def __rmul__(self, other: "Operand") -> "Arithmetic":
+        return _arithmetic("*", other, self)
+
+    def __truediv__(self, other: "Operand") -> "Arithmetic":
+        return _arithmetic("/", self, other)
+
+    def __rtruediv__(self, other: "Operand") -> "Arithmetic":
+        return _arithmetic("/", other, self)
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate(Feature):
+    """One number, or one value, made of the events of a type inside a window.
+
+    Attributes:
+        kind: Such as ``count``; the functions of this module tell what each means.
+        event_type: Whose events.
+        field: Of the payload; None where none is looked at.
+        span: The window.
+        texts: Window and offset as they were written, for the name.
+        where: What an event must satisfy; None for nothing.
+        n: Of ``lag``, how many events before the last; else 0.
+        unit: Of times and rates: ``d``, ``h``, ``m`` or ``s``.
+        alias: The column's name; None for one that says what it is.
+    """
+
+    kind: str
+    event_type: str
+    field: str | None = None
+    span: Span = Span()  # noqa: RUF009 - frozen
+    texts: tuple[str | None, str | None] = (None, None)
+    where: Condition | None = None
+    n: int = 0
+    unit: str | None = None
+    alias: str | None = None
+
+    @property
+    def column(self) -> str:
+        """``payment_missed_count_90d``, unless it was given a name."""
+        if self.alias is not None:
+            return self.alias
+        kind = {"lag": f"lag_{self.n}"}.get(self.kind, self.kind)
+        if self.unit and self.kind != "rate":
+            kind = f"{_UNIT_NAMES[self.unit]}_{self.kind}"
+        elif self.unit:
+            kind = f"{self.kind}_per_{_UNIT_NAMES[self.unit][:-1]}"
+        window, offset = self.texts
+        parts = [self.event_type, self.field, kind, window, f"offset_{offset}" if offset else None]
+        return re.sub(r"[^A-Za-z0-9]+", "_", "_".join(part for part in parts if part)).strip("_")
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "kind": self.kind,
+            "event_type": self.event_type,
+            "field": self.field,
+            "window": self.span.length,
+            "offset": self.span.offset,
+            "where": None if self.where is None else self.where.document(),
+            "n": self.n,
+            "unit": self.unit,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic(Feature):
+    """Two features, or one and a constant, joined by a sign.
+
+    Attributes:
+        sign: ``+``, ``-``, ``*`` or ``/``.
+        left: A feature, or a constant: an integer or a decimal.
+        right: Likewise.
+        alias: The column's name; None for one that says what it is.
+    """
+
+    sign: str
+    left: "Feature | int | Decimal"
+    right: "Feature | int | Decimal"
+    alias: str | None = None
+
+    @property
+    def column(self) -> str:
+        """``a_per_b``, unless it was given a name."""
+        sides = (side.column if isinstance(side, Feature) else re.sub(r"[^0-9]+", "_", str(side)) for side in (self.left, self.right))
+        return self.alias or f"_{_SIGNS[self.sign]}_".join(sides)
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        sides = [side.document() if isinstance(side, Feature) else str(side) for side in (self.left, self.right)]
+        return {"sign": self.sign, "left": sides[0], "right": sides[1]}
+
+
+Operand = Feature | int | float | Decimal
+Many = str | Sequence[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSet:
+    """Features of one kind of entity, looked up for every row of a spine.
+
+    Attributes:
+        name: The dataset's: lower-case letters, digits and underscores.
+        by: The column that names the entity in every event table that is read: ``subject``, or a field of the payload.
+        features: The columns, in order, each name once.
+        known: ``cutoff``: only what was recorded before the row's cutoff counts, corrections as they were known then; ``watermark``:
+            everything that is recorded at the watermark, with its latest corrections, which is hindsight.
+        depth: How many parts of a subject name the entity: with 2, ``/loan/7/payment/3`` is an event of ``/loan/7``; None for all.
+        cutoff: The spine's column of instants.
+        spine_by: The spine's column that names the entity; None where it is called as ``by``.
+    """
+
+    name: str
+    by: str = "subject"
+    features: tuple[Feature, ...] = ()
+    known: str = "cutoff"
+    depth: int | None = None
+    cutoff: str = "cutoff"
+    spine_by: str | None = None
+    _columns: tuple[str, ...] = field(init=False, repr=False, compare=False, default=())
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "features", tuple(_flat(self.features, self.name)))
+        columns = tuple(feature.column for feature in self.features)
+        object.__setattr__(self, "_columns", columns)
+        doubled = sorted({name for name in columns if columns.count(name) > 1})
+        problem = None
+        if not isinstance(self.name, str) or not _SET_NAME.fullmatch(self.name):
+            problem = f"expected a name of lower-case letters, digits and underscores, found {self.name!r}"
+        elif not self.features:
+            problem = f"feature set {self.name}: expected at least one feature"
+        elif self.known not in KNOWN:
+            problem = f"feature set {self.name}: expected known as one of {', '.join(map(repr, KNOWN))}, found {self.known!r}"
+        elif not self.by or not isinstance(self.by, str):
+            problem = f"feature set {self.name}: expected by as the name of a column, found {self.by!r}"
+        elif self.depth is not None and (self.by != "subject" or isinstance(self.depth, bool) or not 1 <= self.depth <= 20):  # noqa: PLR2004
+            problem = f"feature set {self.name}: expected depth as a number of parts of the subject, 1 to 20, found {self.depth!r}"
+        elif doubled:
+            problem = f"feature set {self.name}: {', '.join(doubled)} would be the name of more than one column"
+        elif self.known == "cutoff" and any(one.span.offset < 0 for one in self.aggregates()):
+            problem = f"feature set {self.name}: a window beyond the cutoff is not known at the cutoff"
+        if problem:
+            raise InvalidProjectionError(problem, "give each feature a name of its own with .name()." if doubled else None)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the features."""
+        return self._columns
+
+    @property
+    def spine_entity(self) -> str:
+        """The spine's column that names the entity."""
+        return self.spine_by or self.by
+
+    def aggregates(self) -> list[Aggregate]:
+        """The features that are made of events, each once, in order of their first use."""
+        return list(dict.fromkeys(one for feature in self.features for one in _aggregates(feature)))
+
+    def text(self) -> str:
+        """As JSON, a line for each value, keys sorted: what is archived, and hashed."""
+        document = {
+            "format": FORMAT,
+            "by": self.by,
+            "cutoff": self.cutoff,
+            "depth": self.depth,
+            "features": [{"name": feature.column, **feature.document()} for feature in self.features],
+            "known": self.known,
+            "spine_by": self.spine_entity,
+        }
+        return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_text(cls, name: str, text: str) -> "FeatureSet":
+        """The inverse of ``text``.
+
+        Raises:
+            InvalidProjectionError: It is no feature set of this format.
+        """
+        try:
+            document = json.loads(text)
+            if document["format"] != FORMAT:
+                raise ValueError(document["format"])  # noqa: TRY301
+            features = tuple(_feature_of(one).name(one["name"]) for one in document["features"])
+            by, known, depth = document["by"], document["known"], document["depth"]
+            return cls(name, by, features, known, depth, document["cutoff"], document["spine_by"])
+        except (KeyError, TypeError, ValueError) as error:
+            message = f"feature set {name}: what describes it is not understood: {error!r}"
+            raise InvalidProjectionError(message) from error
+
+
+def _flat(features: Iterable[Any], name: str) -> Iterator[Feature]:
+    for feature in features:
+        if isinstance(feature, Feature):
+            yield feature
+        elif isinstance(feature, (list, tuple)):
+            yield from _flat(feature, name)
+        else:
+            message = f"feature set {name}: expected features such as count('payment.missed', window='90d'), found {feature!r}"
+            raise InvalidProjectionError(message)
+
+
+def _aggregates(feature: Feature | int | Decimal) -> Iterator[Aggregate]:
+    if isinstance(feature, Aggregate):
+        yield replace(feature, alias=None, texts=(None, None))
+    elif isinstance(feature, Arithmetic):
+        yield from _aggregates(feature.left)
+        yield from _aggregates(feature.right)
+
+
+def _feature_of(document: Mapping[str, Any] | str) -> Any:
+    if isinstance(document, str):
+        return Decimal(document) if not re.fullmatch("-?[0-9]+", document) else int(document)
+    if "sign" in document:
+        return Arithmetic(document["sign"], _feature_of(document["left"]), _feature_of(document["right"]))
+    where = document["where"]
+    return Aggregate(
+        kind=document["kind"],
+        event_type=document["event_type"],
+        field=document["field"],
+        span=Span(document["window"], document["offset"]),
+        where=None if where is None else Condition.from_document(where),
+        n=document["n"],
+        unit=document["unit"],
+    )
+
+
+def _arithmetic(sign: str, left: Operand, right: Operand) -> Arithmetic:
+    return Arithmetic(sign, _operand(left), _operand(right))
+
+
+def _operand(given: Operand) -> Feature | int | Decimal:
+    if isinstance(given, Feature) or (isinstance(given, int) and not isinstance(given, bool)):
+        return given
+    if isinstance(given, (float, Decimal)) and Decimal(repr(given) if isinstance(given, float) else given).is_finite():
+        return Decimal(repr(given)) if isinstance(given, float) else given
+    message = f"expected a feature or a number, found {given!r}"
+    raise InvalidInputError(message)
+
+
+def aggregate(
+    kind: str,
+    event_type: str,
+    of: str | None = None,
+    *,
+    window: str | None = None,
+    offset: str | None = None,
+    where: Condition | Mapping[str, Value] | None = None,
+    n: int = 0,
+    unit: str | None = None,
+) -> Aggregate:
+    """One aggregate, its arguments looked at.
+
+    Raises:
+        InvalidInputError: One of them cannot be.
+    """
+    if not isinstance(event_type, str) or not event_type:
+        message = f"expected the type of the events as text, found {event_type!r}"
+        raise InvalidInputError(message)
+    if kind in NEEDS_FIELD and (not isinstance(of, str) or not of):
+        message = f"{kind}({event_type!r}): expected the name of a field of the payload, found {of!r}"
+        raise InvalidInputError(message)
+    if unit is not None and unit not in UNITS:
+        message = f"{kind}({event_type!r}): expected unit as one of {', '.join(UNITS)}, found {unit!r}"
+        raise InvalidInputError(message)
+    if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= 1_000:  # noqa: PLR2004
+        message = f"{kind}({event_type!r}): expected n from 0 to 1,000, found {n!r}"
+        raise InvalidInputError(message)
+    length = None if window is None else microseconds(window, "window")
+    span = Span(length, 0 if offset is None else microseconds(offset, "offset"))
+    return Aggregate(kind, event_type, of, span, (window, offset), where_of(where), n, unit)

@@ -1,0 +1,246 @@
+"""The parts of a plan on DuckDB: one query for what is added up, one for what is not, for each stream.
+
+What is added up is grouped by edge, summed along it, and looked at by one ASOF join; the edges of an entity are unique by then, so no tie
+is left to luck. What is not (extremes, distinct values, and places where what was known differs from row to row) is a join of each row
+with its entity's events, and aggregates of integers and of whole values.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal, localcontext
+
+import duckdb
+import pyarrow as pa
+
+from eventlake.core.sql import identifier, quoted
+from eventlake.features.conditions import Condition
+from eventlake.features.edges import ENTER, LEAVE, Edge, Probe, numbered, probes
+from eventlake.features.literals import in_sql
+from eventlake.features.plan import ADDED, COUNT, DISTINCT, MAX, MIN, PLACED, SUM, Part, Plan, Stream
+from eventlake.features.sources import Source, is_joined
+from eventlake.schemas.definition import FieldType
+
+_SIGNS = {"==": "=", "!=": "<>", "and": " AND ", "or": " OR "}
+
+_ALONG = "\n    WINDOW o AS (PARTITION BY a, entity ORDER BY k ROWS UNBOUNDED PRECEDING)"
+_LOOKED = "\n    FROM q ASOF LEFT JOIN p ON q.a = p.a AND q.entity = p.entity AND q.k > p.k"
+
+
+def query(plan: Plan, stream: Stream, parts: Sequence[Part], *, corrected: bool, joined: bool) -> str:
+    """SQL for some parts of a stream, over ``spine`` and the stream's event table: ``spine_row`` and a column for each, ``p0`` and on.
+
+    Args:
+        plan: Says entity, cutoff and types.
+        stream: Which events.
+        parts: All of them by edges, or all by joins.
+        corrected: Whether there are events that no longer stand at some time, in the table ``until``.
+        joined: Whether it is to be told by joins.
+    """
+    ctes = [_rows(plan), _events(plan, stream, parts, corrected=corrected, placed=any(part.kind in PLACED for part in parts))]
+    text = _joined(plan, parts, ctes, corrected=corrected) if joined else _added(plan, parts, ctes, corrected=corrected)
+    return f"{text}\nORDER BY spine_row"
+
+
+def answer(connection: duckdb.DuckDBPyConnection, plan: Plan, stream: Stream, source: Source) -> Iterator[tuple[Part, pa.ChunkedArray]]:
+    """Every part of a stream, in the order of the spine.
+
+    Args:
+        connection: Has ``spine``, the stream's event table, and ``until`` where there are corrections.
+        plan: What is wanted.
+        stream: Of which stream.
+        source: Its event table.
+    """
+    wanted = plan.wanted()[stream]
+    for joined in (False, True):
+        parts = [part for part in wanted if is_joined(part, plan) == joined]
+        if parts:
+            table = connection.sql(query(plan, stream, parts, corrected=source.corrected, joined=joined)).to_arrow_table()
+            yield from zip(parts, table.columns[1:], strict=True)
+
+
+def largest(connection: duckdb.DuckDBPyConnection, plan: Plan, stream: Stream, columns: Sequence[str], source: Source) -> list[int]:
+    """The number of events of a stream whose entity is in the spine, and the largest magnitude of each column, in its last digit."""
+    ctes = [_rows(plan), _events(plan, stream, (), corrected=source.corrected, placed=False, columns=columns)]
+    kinds = plan.columns[stream.event_type]
+    found = ", ".join(f"[max({identifier(one)}), min({identifier(one)})]" for one in columns)
+    ((events, *ends),) = connection.sql(f"WITH {', '.join(ctes)}\nSELECT count(*), {found} FROM e").fetchall()  # noqa: S608 - quoted
+    scales = [kinds[one].scale for one in columns]
+    with localcontext(prec=80):
+        return [events, *(max(abs(int(Decimal(end or 0).scaleb(scale))) for end in both) for both, scale in zip(ends, scales, strict=True))]
+
+
+def _rows(plan: Plan) -> str:
+    entity, cutoff = identifier(plan.features.spine_entity), identifier(plan.features.cutoff)
+    return f"rows AS MATERIALIZED (\n    SELECT spine_row, {entity} AS entity, epoch_us({cutoff}) AS c FROM spine)"  # noqa: S608 - quoted
+
+
+def entity_of(plan: Plan) -> str:
+    """The entity of an event, in SQL."""
+    column = identifier(plan.features.by)
+    if plan.features.depth is None:
+        return column
+    return f"nullif(regexp_extract({column}, {quoted(pattern(plan.features.depth))}, 1), '')"
+
+
+def pattern(depth: int) -> str:
+    """A regular expression whose first group is the first parts of a subject."""
+    return f"^(/?[^/]+(/[^/]+){{{depth - 1}}})(/|$)"
+
+
+def _events(plan: Plan, stream: Stream, parts: Sequence[Part], *, corrected: bool, placed: bool, columns: Sequence[str] = ()) -> str:
+    """The events of a stream whose entity is in the spine."""
+    kinds = plan.columns[stream.event_type]
+    known = plan.known_at_cutoff
+    chosen = dict.fromkeys([*(part.column for part in parts if part.column), *columns])
+    shown = ["entity", "t", "sequence", *(["r"] if known else []), *(["u"] if known and corrected else []), *map(identifier, chosen)]
+    inner = [f"{entity_of(plan)} AS entity", "epoch_us(time) AS t", "sequence"]
+    inner += ["epoch_us(recorded_at) AS r"] if known else []
+    inner += ["epoch_us(until) AS u"] if known and corrected else []
+    inner += [identifier(name) for name in chosen if name != "sequence"]
+    table = ("" if known else "latest.") + identifier(stream.event_type)
+    where = [_condition(stream.where, kinds)] if stream.where is not None else []
+    if known and corrected:
+        table += ' LEFT JOIN "until" USING (source, id)'
+        where.append("coalesce(spoke, true)")
+    place = ", row_number() OVER (PARTITION BY entity ORDER BY t, sequence) AS place" if placed else ""
+    condition = f" WHERE {' AND '.join(where)}" if where else ""
+    selected = ", ".join(dict.fromkeys(shown))
+    return f"""e AS MATERIALIZED (
+    SELECT {selected}{place}
+    FROM (SELECT {", ".join(inner)} FROM {table}{condition}) SEMI JOIN rows USING (entity))"""  # noqa: S608 - quoted
+
+
+def _condition(where: Condition, kinds: Mapping[str, FieldType]) -> str:
+    parts = [_condition(part, kinds) for part in where.parts]
+    if where.sign in {"and", "or"}:
+        return f"({_SIGNS[where.sign].join(parts)})"
+    if where.sign == "not":
+        return f"(NOT {parts[0]})"
+    column = identifier(where.field)
+    if where.sign == "null":
+        return f"({column} IS NULL)"
+    values = ", ".join(in_sql(value, kinds[where.field]) for value in where.values)
+    if where.sign == "in":
+        return f"({column} IN ({values}))"
+    return f"({column} {_SIGNS.get(where.sign, where.sign)} {values})"
+
+
+def _key(edge: Edge, *, corrected: bool) -> str:
+    """An edge of an event, in SQL."""
+    if edge.kind not in {ENTER, LEAVE}:
+        return "t"
+    enter = f"greatest(t + {edge.span.offset}, r)"
+    if edge.kind == ENTER:
+        return enter
+    # ``least`` passes over nulls: an event that stands to this day leaves by its time alone.
+    ends = [*([f"t + {edge.span.far}"] if edge.span.far is not None else []), *(["u"] if corrected else [])]
+    return f"greatest({enter}, least({', '.join(ends)}))"
+
+
+def _ends(edge: Edge) -> str:
+    """What leaves out events that never come to an edge: nothing leaves everything but what no longer stands."""
+    return " WHERE u IS NOT NULL" if edge.kind == LEAVE and edge.span.far is None else ""
+
+
+def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, corrected: bool) -> str:
+    """Running sums along edges, looked at by one ASOF join."""
+    kinds = plan.columns[parts[0].stream.event_type]
+    looks = {part: probes(part.span, known=plan.known_at_cutoff, corrected=corrected) for part in parts}
+    number = numbered(looks.values())
+    edges = {edge: place for place, edge in enumerate(dict.fromkeys(probe.edge for probe in number))}
+    sums = {name: expression for part in parts if part.kind in ADDED for name, expression in [_summed(part, kinds)]}
+    placed = any(part.kind in PLACED for part in parts)
+    names = ["n", *sums] if "n" not in sums else list(sums)
+    grouped = "count(*) AS n" + "".join(f", {expression} AS {name}" for name, expression in sums.items() if name != "n")
+    each = [
+        f"SELECT {place} AS a, entity, {_key(edge, corrected=corrected)} AS k, {grouped} FROM e{_ends(edge)} GROUP BY ALL"  # noqa: S608 - ours
+        for edge, place in edges.items()
+    ]
+    running = ", ".join(f"sum({name}) OVER o AS {name}" for name in names)
+    probed = ", ".join(f"({place}, {edges[probe.edge]}, {probe.shift})" for probe, place in number.items())
+    ctes += [
+        "g AS (\n    " + "\n    UNION ALL ".join(each) + ")",
+        f"p AS (\n    SELECT a, entity, k, {running} FROM g{_ALONG})",  # noqa: S608 - ours
+        f"q AS (\n    SELECT spine_row, entity, d, a, c - shift AS k FROM rows, (VALUES {probed}) AS looks(d, a, shift))",  # noqa: S608 - ours
+        f"j AS (\n    SELECT q.spine_row, q.d, {', '.join(f'p.{name}' for name in names)}{_LOOKED})",
+    ]
+
+    def look(name: str, probe: Probe | None) -> str:
+        return "0" if probe is None else f"coalesce(max({name}) FILTER (d = {number[probe]}), 0)"
+
+    def difference(name: str, part: Part) -> str:
+        end, start = looks[part]
+        return look(name, end) if start is None else f"{look(name, end)} - {look(name, start)}"
+
+    finals, positions = [], []
+    for place, part in enumerate(parts):
+        if part.kind in ADDED:
+            finals.append(f"{difference(_summed(part, kinds)[0], part)} AS p{place}")
+        else:
+            end, start = looks[part]
+            positions.append(_place(place, part, look("n", end), look("n", start)))
+    ctes.append("f AS (\n    SELECT " + ", ".join(["spine_row", *finals, *positions]) + " FROM j GROUP BY spine_row)")  # noqa: S608 - ours
+    return _gathered(parts, ctes, placed=placed)
+
+
+def _place(number: int, part: Part, end: str, start: str) -> str:
+    """The place of an event among those of its entity, null where the window has none."""
+    place = f"{start} + 1" if part.place < 0 else f"{end} - {part.place}"
+    inside = f"{end} > {start}" if part.place < 0 else f"{end} - {part.place} > {start}"
+    return f"CASE WHEN {inside} THEN {place} END AS place{number}"
+
+
+def _gathered(parts: Sequence[Part], ctes: list[str], *, placed: bool) -> str:
+    """The parts by row; values of events are looked up by their place."""
+    columns, joins = [], []
+    for number, part in enumerate(parts):
+        if part.kind not in PLACED:
+            columns.append(f"p{number}")
+            continue
+        value = f"c - e{number}.t" if part.kind == "time" else f"e{number}.{identifier(part.column)}"
+        columns.append(f"{value} AS p{number}")
+        joins.append(f"LEFT JOIN e AS e{number} ON e{number}.entity = rows.entity AND e{number}.place = f.place{number}")
+    lines = ["WITH " + ",\n".join(ctes), f"SELECT spine_row, {', '.join(columns)}", "FROM rows JOIN f USING (spine_row)", *joins]
+    return "\n".join(lines) if placed or parts else ""
+
+
+def _summed(part: Part, kinds: Mapping[str, FieldType]) -> tuple[str, str]:
+    """The name and the aggregate of what is added up, over events of one edge."""
+    if not part.column:
+        return "n", "count(*)"
+    column = identifier(part.column)
+    if part.kind == COUNT:
+        return identifier(f"n {part.column}"), f"count({column})"
+    if part.kind == SUM:
+        return identifier(f"s {part.column}"), f"sum({column})"
+    scale = kinds[part.column].scale
+    unscaled = f"({column}::DECIMAL(38, {scale}) * 1{'0' * scale})::HUGEINT" if scale else f"{column}::HUGEINT"
+    return identifier(f"q {part.column}"), f"sum({unscaled} * {unscaled})"
+
+
+def _joined(plan: Plan, parts: Sequence[Part], ctes: list[str], *, corrected: bool) -> str:
+    """Each row with the events of its entity, and aggregates of those inside each window."""
+    known = plan.known_at_cutoff
+    nearest = min(part.span.offset for part in parts)
+    found = [f"spine_row, {', '.join(_aggregate(number, part, known=known, corrected=corrected) for number, part in enumerate(parts))}"]
+    fars = [part.span.far for part in parts]
+    widest = f" AND t >= c - {max(far for far in fars if far is not None)}" if None not in fars else ""
+    ctes.append(
+        f"f AS (\n    SELECT {found[0]}\n    FROM rows LEFT JOIN e ON e.entity = rows.entity AND t < c - {nearest}{widest}"  # noqa: S608 - ours
+        "\n    GROUP BY spine_row)"
+    )
+    return _gathered(parts, ctes, placed=True)
+
+
+def _aggregate(number: int, part: Part, *, known: bool, corrected: bool) -> str:
+    inside = [f"t < c - {part.span.offset}", *([f"t >= c - {part.span.far}"] if part.span.far is not None else [])]
+    inside += ["r < c"] if known else []
+    inside += ["(u IS NULL OR u >= c)"] if known and corrected else []
+    where = f"FILTER ({' AND '.join(inside)})"
+    column = identifier(part.column)
+    if part.kind in {MIN, MAX}:
+        return f"{part.kind}({column}) {where} AS p{number}"
+    if part.kind == DISTINCT:
+        return f"count(DISTINCT {column}) {where} AS p{number}"
+    if part.place <= 0:
+        return f"{'min' if part.place < 0 else 'max'}(place) {where} AS place{number}"
+    return f"(max(place, {part.place + 1}) {where})[{part.place + 1}] AS place{number}"

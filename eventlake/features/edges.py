@@ -1,0 +1,56 @@
+"""How a window's number is told from sums over all that came before: of sorted *edges*, as two looks at a running sum.
+
+Where what is recorded at the watermark counts, an event has one edge, its time; a window ``[cutoff - far, cutoff - offset)`` is the running
+sum at its end less the one at its start. Where only what was known at the cutoff counts, an event *enters* the window of a cutoff once it
+lies behind its end and was recorded, and *leaves* it once it lies behind its start or no longer stands; the number is what has entered less
+what has left (Snodgrass's transaction time, by differences). Edges are instants in microseconds, and count where they lie strictly before
+the instant that is asked about.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from eventlake.features.spans import Span
+
+TIME, ENTER, LEAVE = "time", "enter", "leave"
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """An instant of every event.
+
+    Attributes:
+        kind: ``time``; ``enter``, the later of time and recording; ``leave``.
+        span: Of which window; that of everything for ``time``.
+    """
+
+    kind: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A look at the running sum of an edge, ``shift`` microseconds before each cutoff."""
+
+    edge: Edge
+    shift: int
+
+
+def probes(span: Span, *, known: bool, corrected: bool) -> tuple[Probe, Probe | None]:
+    """The looks at the end and at the start of a window; no start where nothing ever leaves it.
+
+    Args:
+        span: The window.
+        known: Whether only what was known at the cutoff counts.
+        corrected: Whether some event no longer stands at some time.
+    """
+    if not known:
+        edge = Edge(TIME, Span())
+        return Probe(edge, span.offset), None if span.far is None else Probe(edge, span.far)
+    enter = Probe(Edge(ENTER, Span(None, span.offset)), 0)
+    return enter, Probe(Edge(LEAVE, span), 0) if span.length is not None or corrected else None
+
+
+def numbered(pairs: Iterable[tuple[Probe, Probe | None]]) -> dict[Probe, int]:
+    """Every look once, with a number."""
+    return {probe: number for number, probe in enumerate(dict.fromkeys(one for pair in pairs for one in pair if one is not None))}

@@ -1,0 +1,230 @@
+"""From declared features to the exact numbers that an engine must find: counts, sums, extremes and positions, each of one stream of events.
+
+A *stream* is the events of a type that satisfy a condition. A *part* is one exact number, or one stored value, of a stream inside a window
+for every row of the spine. Parts are all that an engine is asked for; whatever is a float is made of them afterwards, in one place.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import pyarrow as pa
+
+from eventlake.errors import InvalidProjectionError
+from eventlake.features.conditions import Condition
+from eventlake.features.definition import NEEDS_FIELD, Aggregate, FeatureSet
+from eventlake.features.literals import spelled
+from eventlake.features.spans import Span
+from eventlake.schemas.catalogue import Catalogue
+from eventlake.schemas.checks import arrow_type
+from eventlake.schemas.definition import FieldType
+
+COUNT, SUM, SQUARES, MIN, MAX, DISTINCT, VALUE, TIME = "count", "sum", "squares", "min", "max", "distinct", "value", "time"
+ADDED = frozenset({COUNT, SUM, SQUARES})
+"""Those that can be added up, and so be told from sums over all that came before."""
+PLACED = frozenset({VALUE, TIME})
+"""Those of one event, told by its place."""
+_SUMMED = {"int64", "decimal"}
+_ORDERED = {"int64", "decimal", "utf8", "date", "timestamp"}
+_SQUARED_DIGITS = 18
+SPINE_TYPES = {"int64": pa.int64(), "utf8": pa.large_string()}
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The events of a type that satisfy a condition.
+
+    Attributes:
+        event_type: Which type.
+        where: The condition, its fields named as columns; None for all events.
+    """
+
+    event_type: str
+    where: Condition | None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One exact number, or stored value, for every row of the spine.
+
+    Attributes:
+        kind: ``count`` (int64; of the values of ``column`` that are not null, where one is named), ``sum`` and ``squares`` (decimal(38, 0),
+            in units of the column's last digit), ``min``, ``max`` and ``value`` (as the column), ``distinct`` (int64), ``time`` (int64,
+            microseconds from the event to the cutoff).
+        stream: Of which events.
+        span: Inside which window.
+        column: Of the event table; empty where none is looked at.
+        place: Of ``value`` and ``time``: 0 for the last event of the window, 1 for the one before it …; -1 for the first.
+    """
+
+    kind: str
+    stream: Stream
+    span: Span
+    column: str = ""
+    place: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a feature set needs, over the schemas of a history.
+
+    Attributes:
+        features: The set.
+        parts: By aggregate, the parts that it is made of.
+        types: The field's type by aggregate, where it looks at one.
+        columns: The type of every column that is read, by event type.
+        entity: The entity's type.
+        schemas: Event type to hash of the schema.
+    """
+
+    features: FeatureSet
+    parts: Mapping[Aggregate, tuple[Part, ...]]
+    types: Mapping[Aggregate, FieldType]
+    columns: Mapping[str, Mapping[str, FieldType]]
+    entity: FieldType
+    schemas: Mapping[str, str]
+
+    @property
+    def known_at_cutoff(self) -> bool:
+        """Whether an event counts only where it was recorded before the cutoff."""
+        return self.features.known == "cutoff"
+
+    def wanted(self) -> dict[Stream, list[Part]]:
+        """The parts of every stream, each once."""
+        streams: dict[Stream, dict[Part, None]] = {}
+        for part in (part for parts in self.parts.values() for part in parts):
+            streams.setdefault(part.stream, {})[part] = None
+        return {stream: list(parts) for stream, parts in streams.items()}
+
+
+@dataclass(slots=True)
+class _Compiler:
+    features: FeatureSet
+    catalogue: Catalogue
+    columns: dict[str, dict[str, FieldType]] = field(default_factory=dict)
+    schemas: dict[str, str] = field(default_factory=dict)
+    entities: dict[str, FieldType] = field(default_factory=dict)
+
+    def compiled(self) -> Plan:
+        parts: dict[Aggregate, tuple[Part, ...]] = {}
+        types: dict[Aggregate, FieldType] = {}
+        for one in self.features.aggregates():
+            column, kind = self._looked_at(one)
+            if kind is not None:
+                types[one] = kind
+            stream = Stream(one.event_type, None if one.where is None else self._condition(one.event_type, one.where))
+            parts[one] = tuple(_parts(one, stream, column))
+        kinds = {kind.kind for kind in self.entities.values()}
+        if len(kinds) != 1:
+            told = ", ".join(f"{kind} in {event_type}" for event_type, kind in self.entities.items())
+            self._refuse(f"the entity {self.features.by} has several types: {told}")
+        return Plan(self.features, parts, types, self.columns, next(iter(self.entities.values())), self.schemas)
+
+    def _looked_at(self, one: Aggregate) -> tuple[str, FieldType | None]:
+        self._know(one.event_type)
+        if one.kind not in NEEDS_FIELD:
+            return "", None
+        column, kind = self._column(one.event_type, one.field or "")
+        wrong = None
+        if one.kind in {"sum", "mean", "std", "delta"} and kind.kind not in _SUMMED:
+            wrong = "integers and decimals"
+        elif one.kind == "std" and kind.kind == "decimal" and kind.precision > _SQUARED_DIGITS:
+            wrong = f"decimals of at most {_SQUARED_DIGITS} digits, whose squares can be added up"
+        elif one.kind in {"min", "max", "distinct"} and kind.kind not in _ORDERED | ({"bool"} if one.kind == "distinct" else set()):
+            wrong = "integers, decimals, text, dates and instants"
+        elif kind.kind in {"list", "struct"}:
+            wrong = "fields that hold one value"
+        if wrong:
+            hint = (
+                "a sum of floats depends on their order: declare the field as a decimal, with multipleOf, in a new version of its schema."
+            )
+            self._refuse(
+                f"{one.kind}({one.event_type!r}, {one.field!r}) takes {wrong}; the field is {kind}", hint * (kind.kind == "float64")
+            )
+        return column, kind
+
+    def _know(self, event_type: str) -> None:
+        version = self.catalogue.version(event_type)
+        self.schemas[event_type] = version.schema_hash
+        self.columns.setdefault(event_type, {})
+        if event_type not in self.entities:
+            column, kind = self._column(event_type, self.features.by)
+            if kind.kind not in SPINE_TYPES:
+                self._refuse(f"an entity is named by text or an integer; {column} of {event_type} is {kind}")
+            self.entities[event_type] = kind
+
+    def _column(self, event_type: str, name: str) -> tuple[str, FieldType]:
+        """The column of a field, or of the event's own attribute, and its type; it is noted as one that is read."""
+        schema = self.catalogue.version(event_type).schema
+        for attribute in ("sequence", "id", "source", "subject"):
+            if name == attribute:
+                found = (name, FieldType("int64" if name == "sequence" else "utf8"))
+                break
+        else:
+            for one, column in zip(schema.fields, schema.columns, strict=True):
+                if one.name == name:
+                    found = (column, one.type)
+                    break
+            else:
+                known = ", ".join(one.name for one in schema.fields) or "none"
+                self._refuse(f"{event_type} has no field {name}", f"it has {known}; subject, source, id and sequence are the event's own.")
+        self.columns[event_type][found[0]] = found[1]
+        return found
+
+    def _condition(self, event_type: str, where: Condition) -> Condition:
+        """The condition over columns, its values spelled as their type has them."""
+        parts = tuple(self._condition(event_type, part) for part in where.parts)
+        if not where.field:
+            return Condition(where.sign, parts=parts)
+        column, kind = self._column(event_type, where.field)
+        try:
+            values = tuple(spelled(value, kind, where.sign) for value in where.values)
+        except ValueError as error:
+            self._refuse(f"{event_type}: {where.field} is {kind}, and is compared with {error}")
+        return Condition(where.sign, column, values, parts)
+
+    def _refuse(self, problem: str, hint: str | None = None) -> NoReturn:
+        message = f"feature set {self.features.name}: {problem}"
+        raise InvalidProjectionError(message, hint or None, projection=self.features.name)
+
+
+def compiled(features: FeatureSet, catalogue: Catalogue) -> Plan:
+    """The plan of a feature set over the schemas of a history.
+
+    Raises:
+        NotFoundError: An event type has no schema.
+        InvalidProjectionError: A field is missing, or not of a type that the feature takes.
+    """
+    return _Compiler(features, catalogue).compiled()
+
+
+def _parts(one: Aggregate, stream: Stream, column: str) -> Iterator[Part]:
+    """The parts that an aggregate is made of, in the order in which the finisher takes them."""
+    if one.kind in {"count", "exists", "rate"}:
+        yield Part(COUNT, stream, one.span)
+    elif one.kind == "sum":
+        yield Part(SUM, stream, one.span, column)
+    elif one.kind in {"mean", "std"}:
+        yield Part(COUNT, stream, one.span, column)
+        yield Part(SUM, stream, one.span, column)
+        if one.kind == "std":
+            yield Part(SQUARES, stream, one.span, column)
+    elif one.kind in {MIN, MAX, DISTINCT}:
+        yield Part(one.kind, stream, one.span, column)
+    elif one.kind in {"since_last", "since_first"}:
+        yield Part(TIME, stream, one.span, place=0 if one.kind == "since_last" else -1)
+    elif one.kind == "first":
+        yield Part(VALUE, stream, one.span, column, place=-1)
+    else:
+        if one.kind == "delta":
+            yield Part(VALUE, stream, one.span, column)
+        yield Part(VALUE, stream, one.span, column, place=one.n)
+
+
+def part_type(part: Part, kind: FieldType | None) -> pa.DataType:
+    """The Arrow type in which engines give a part."""
+    if part.kind in {SUM, SQUARES}:
+        return pa.decimal128(38, 0)
+    if part.kind in {COUNT, DISTINCT, TIME} or kind is None:
+        return pa.int64()
+    return arrow_type(kind)

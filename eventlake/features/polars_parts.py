@@ -1,0 +1,301 @@
+"""The parts of a plan on Polars: events sorted once for each stream, running sums along them, and binary searches for every row.
+
+Entity and instant are one 64-bit key, so that one search finds both; where they do not fit, instants are replaced by their rank. What
+cannot be told from running sums is a join of each row with its entity's events, so many rows at a time that memory is bounded.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from eventlake.features.conditions import Condition
+from eventlake.features.edges import ENTER, LEAVE, Edge, probes
+from eventlake.features.literals import in_polars
+from eventlake.features.plan import ADDED, COUNT, DISTINCT, MAX, MIN, PLACED, SQUARES, Part, Plan, Stream
+from eventlake.features.sources import Source, is_joined
+from eventlake.history import polars_scan
+from eventlake.schemas.definition import FieldType
+
+Integers = npt.NDArray[np.int64]
+Keys = npt.NDArray[np.uint64]
+_PAIRS = 8_000_000
+_INT64 = 1 << 63
+Look = tuple[Edge, int | None]
+"""An edge, and how many microseconds before the cutoff it is looked at; None for the entity's beginning."""
+
+
+def pattern(depth: int) -> str:
+    """A regular expression whose first group is the first parts of a subject."""
+    return f"^(/?[^/]+(/[^/]+){{{depth - 1}}})(/|$)"
+
+
+class Answers:
+    """What a stream's events answer for the rows of a spine.
+
+    Args:
+        plan: What is wanted.
+        stream: Of which stream.
+        source: Its event table.
+        rows: The spine's ``entity`` (null for none), as a dense number, and ``c``, the cutoff in microseconds; in the spine's order.
+        entities: The entities, ``entity`` and their number ``code``.
+    """
+
+    def __init__(self, plan: Plan, stream: Stream, source: Source, rows: pl.DataFrame, entities: pl.DataFrame) -> None:
+        self._plan = plan
+        self._parts = plan.wanted()[stream]
+        self._kinds = plan.columns[stream.event_type]
+        self._corrected = source.corrected
+        self._rows = rows
+        self._sorted = _events(plan, stream, source, entities).collect()
+        self._codes = rows["code"].to_numpy()
+        self._cutoffs = rows["c"].to_numpy()
+        self._entities = entities.height + 1
+        self._edges: dict[Edge, _Sorted] = {}
+        self._places: dict[tuple[Edge, int | None], Integers] = {}
+        self._sums: dict[tuple[Edge, str], pl.Series] = {}
+
+    def largest(self, columns: Sequence[str]) -> list[int]:
+        """The number of the events, and the largest magnitude of each column, in its last digit."""
+        found = [int(self._values(name).cast(pl.Int128).abs().max() or 0) for name in columns]  # type: ignore[arg-type]
+        return [self._sorted.height, *found]
+
+    def answer(self) -> Iterator[tuple[Part, pa.ChunkedArray | pa.Array]]:
+        """Every part, in the order of the spine."""
+        joined = [part for part in self._parts if is_joined(part, self._plan)]
+        for part in self._parts:
+            if part in joined:
+                continue
+            end, start = self._looks(part)
+            if part.kind in ADDED:
+                yield part, self._added(part, end, start).to_arrow()
+            else:
+                yield part, self._placed(part, end, start).to_arrow()
+        if joined:
+            yield from self._joined(joined)
+
+    def _looks(self, part: Part) -> tuple[Look, Look]:
+        """The end and the start of a window. Where nothing leaves it, it starts where the entity's own edges do."""
+        end, start = probes(part.span, known=self._plan.known_at_cutoff, corrected=self._corrected)
+        return (end.edge, end.shift), (end.edge, None) if start is None else (start.edge, start.shift)
+
+    def _found(self, look: Look) -> Integers:
+        """How many edges, of all entities, lie before what a look asks about; in the order of the rows."""
+        if look not in self._places:
+            edge, shift = look
+            scale = self._edge(edge).scale
+            wanted = scale.first(self._codes) if shift is None else scale.probe(self._codes, self._cutoffs - shift)
+            self._places[look] = np.searchsorted(self._edge(edge).keys, wanted).astype(np.int64)
+        return self._places[look]
+
+    def _edge(self, edge: Edge) -> "_Sorted":
+        if edge not in self._edges:
+            instants = self._sorted.select(_key(edge, corrected=self._corrected))["k"].to_numpy()
+            scale = _Scale(self._sorted["code"].to_numpy(), instants, self._entities)
+            order = np.argsort(scale.keys, kind="stable") if edge.kind in {ENTER, LEAVE} else None
+            self._edges[edge] = _Sorted(scale, scale.keys if order is None else scale.keys[order], order)
+        return self._edges[edge]
+
+    def _added(self, part: Part, end: Look, start: Look) -> pl.Series:
+        """The running sum at the end of the window, less that at its start, each since the beginning of the entity."""
+        found = self._running(part, end) - self._running(part, start)
+        if end[0] != start[0]:
+            found += self._running(part, (start[0], None)) - self._running(part, (end[0], None))
+        return found if part.kind == COUNT else found.cast(pl.Int128).cast(pl.Decimal(38, 0))
+
+    def _running(self, part: Part, look: Look) -> pl.Series:
+        """The sum over all edges before what a look asks about."""
+        edge, name = look[0], f"{part.kind} {part.column}"
+        leaves_alone = edge.kind == LEAVE and edge.span.far is None
+        if part.kind == COUNT and not part.column and not leaves_alone:
+            return pl.Series(self._found(look))
+        if (edge, name) not in self._sums:
+            values, order = self._measure(part), self._edge(edge).order
+            if leaves_alone:
+                # Nothing leaves everything but what no longer stands.
+                values = values.set(self._sorted["u"].is_null(), 0)
+            values = values if order is None else values.gather(order)
+            self._sums[edge, name] = pl.concat([pl.Series([0], dtype=values.dtype), values.cum_sum()])
+        return self._sums[edge, name].gather(self._found(look))
+
+    def _measure(self, part: Part) -> pl.Series:
+        """What an event adds."""
+        if part.kind == COUNT:
+            one = pl.Series([1], dtype=pl.Int64).new_from_index(0, self._sorted.height)
+            return self._sorted[part.column].is_not_null().cast(pl.Int64) if part.column else one
+        values = self._values(part.column)
+        if part.kind == SQUARES:
+            values = values.cast(pl.Int128) * values.cast(pl.Int128)
+        most = int(values.abs().max() or 0) if values.dtype == pl.Int128 else max(int(values.max() or 0), -int(values.min() or 0))  # type: ignore[arg-type]
+        kind = pl.Int64 if most * max(len(values), 1) < _INT64 else pl.Int128
+        return values.cast(kind)
+
+    def _values(self, column: str) -> pl.Series:
+        """A column in its last digit, null being nothing."""
+        values = self._sorted[column]
+        return (values.to_physical() if values.dtype == pl.Decimal else values).fill_null(0)
+
+    def _placed(self, part: Part, end: Look, start: Look) -> pl.Series:
+        last, first = self._found(end), self._found(start)
+        places = last - 1 - part.place if part.place >= 0 else first
+        inside = places >= first if part.place >= 0 else last > first
+        where = pl.Series(np.where(inside, places, -1))
+        return self._at(part, where.set(where < 0, None), self._rows["c"])
+
+    def _at(self, part: Part, places: pl.Series, cutoffs: pl.Series) -> pl.Series:
+        """The value, or the age, of the events at some places; null for null."""
+        if not self._sorted.height:
+            kind = pl.Int64() if part.kind == "time" else self._sorted.schema[part.column]
+            return pl.Series([None] * len(places), dtype=kind)
+        if part.kind == "time":
+            return cutoffs - self._sorted["t"].gather(places)
+        return self._sorted[part.column].gather(places)
+
+    def _joined(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pa.Array]]:
+        """Each row with the events of its entity, as many rows at a time as make a bounded number of pairs."""
+        rows = self._rows.with_row_index("row")
+        events = self._sorted.with_row_index("place")
+        counted = rows.join(events.group_by("code").len("events"), on="code", how="left", maintain_order="left")["events"].fill_null(0)
+        group = (counted.cast(pl.Int64).cum_sum() // _PAIRS).alias("group")
+        found: dict[Part, list[pl.Series]] = {part: [] for part in parts}
+        for some in rows.with_columns(group).partition_by("group", maintain_order=True):
+            pairs = some.lazy().join(events.lazy(), on="code", how="inner")
+            aggregates = [self._aggregate(part).alias(f"{number}") for number, part in enumerate(parts)]
+            answers = pairs.filter(_nearest(parts)).group_by("row").agg(aggregates).collect()
+            whole = some.join(answers, on="row", how="left", maintain_order="left")
+            for number, part in enumerate(parts):
+                answer = whole[f"{number}"]
+                if part.kind in PLACED:
+                    answer = self._at(part, answer, some["c"])
+                found[part].append(answer.fill_null(0).cast(pl.Int64) if part.kind == DISTINCT else answer)
+        for part, pieces in found.items():
+            yield part, pl.concat(pieces).to_arrow() if pieces else pa.nulls(0)
+
+    def _aggregate(self, part: Part) -> pl.Expr:
+        inside = _inside(part, known=self._plan.known_at_cutoff, corrected=self._corrected)
+        if part.kind in {MIN, MAX}:
+            column = pl.col(part.column).filter(inside)
+            return column.min() if part.kind == MIN else column.max()
+        if part.kind == DISTINCT:
+            return pl.col(part.column).filter(inside).drop_nulls().n_unique()
+        place = pl.col("place").filter(inside)
+        if part.place < 0:
+            return place.min()
+        return (
+            place.top_k(part.place + 1).min()
+            if not part.place
+            else pl.when(place.len() > part.place).then(place.top_k(part.place + 1).min())
+        )
+
+
+def _nearest(parts: Sequence[Part]) -> pl.Expr:
+    return pl.col("t") < pl.col("c") - min(part.span.offset for part in parts)
+
+
+def _inside(part: Part, *, known: bool, corrected: bool) -> pl.Expr:
+    inside = [pl.col("t") < pl.col("c") - part.span.offset]
+    if part.span.far is not None:
+        inside.append(pl.col("t") >= pl.col("c") - part.span.far)
+    if known:
+        inside.append(pl.col("r") < pl.col("c"))
+        if corrected:
+            inside.append(pl.col("u").is_null() | (pl.col("u") >= pl.col("c")))
+    return reduce(lambda one, other: one & other, inside)
+
+
+def _key(edge: Edge, *, corrected: bool) -> pl.Expr:
+    """An edge of an event, ``k``; the latest of all for one that it never comes to."""
+    if edge.kind not in {ENTER, LEAVE}:
+        return pl.col("t").alias("k")
+    enter = pl.max_horizontal(pl.col("t") + edge.span.offset, "r")
+    if edge.kind == ENTER:
+        return enter.alias("k")
+    ends = [*([pl.col("t") + edge.span.far] if edge.span.far is not None else []), *([pl.col("u")] if corrected else [])]
+    # ``min_horizontal`` passes over nulls: an event that stands to this day leaves by its time alone.
+    return pl.max_horizontal(enter, pl.min_horizontal(ends)).alias("k")
+
+
+def _events(plan: Plan, stream: Stream, source: Source, entities: pl.DataFrame) -> pl.LazyFrame:
+    """The events of a stream whose entity is in the spine, by entity, time and sequence."""
+    known = plan.known_at_cutoff
+    frame = polars_scan.table(source.table, polars_scan.AS_RECORDED if known else polars_scan.LATEST)
+    if source.until is not None and source.corrected:
+        frame = frame.join(source.until.lazy(), on=["source", "id"], how="left").filter(pl.col("spoke").fill_null(value=True))
+    if stream.where is not None:
+        frame = frame.filter(_condition(stream.where, plan.columns[stream.event_type]))
+    entity = pl.col(plan.features.by)
+    if plan.features.depth is not None:
+        entity = entity.str.extract(pattern(plan.features.depth), 1)
+    columns = dict.fromkeys(part.column for part in plan.wanted()[stream] if part.column)
+    shown = [entity.alias("entity"), pl.col("time").dt.epoch("us").alias("t"), pl.col("sequence")]
+    shown += [pl.col("recorded_at").dt.epoch("us").alias("r")] if known else []
+    shown += [pl.col("until").dt.epoch("us").alias("u")] if source.corrected else []
+    shown += [pl.col(name) for name in columns if name != "sequence"]
+    numbered = frame.select(shown).join(entities.lazy(), on="entity", how="inner").drop("entity")
+    return numbered.sort("code", "t", "sequence")
+
+
+def _condition(where: Condition, kinds: Mapping[str, FieldType]) -> pl.Expr:
+    parts = [_condition(part, kinds) for part in where.parts]
+    if where.sign == "and":
+        return reduce(lambda one, other: one & other, parts)
+    if where.sign == "or":
+        return reduce(lambda one, other: one | other, parts)
+    if where.sign == "not":
+        return ~parts[0]
+    column = pl.col(where.field)
+    if where.sign == "null":
+        return column.is_null()
+    values = [in_polars(value, kinds[where.field]) for value in where.values]
+    if where.sign == "in":
+        return reduce(lambda one, other: one | other, (column == value for value in values))
+    compared = {
+        "==": column.eq,
+        "!=": column.ne,
+        "<": column.lt,
+        "<=": column.le,
+        ">": column.gt,
+        ">=": column.ge,
+    }
+    return compared[where.sign](values[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Sorted:
+    """The edges of all events, sorted: their scale, their keys, and the order of the events that sorts them; None for their own."""
+
+    scale: "_Scale"
+    keys: Keys
+    order: npt.NDArray[np.intp] | None
+
+
+class _Scale:
+    """Entities and instants as one key of 64 bits, in the order of (entity, instant).
+
+    Args:
+        codes: Of the events' entities.
+        instants: Of the events.
+        entities: How many there are, one for rows without an entity among them.
+    """
+
+    def __init__(self, codes: Integers, instants: Integers, entities: int) -> None:
+        low, high = (int(instants.min()), int(instants.max())) if len(instants) else (0, 0)
+        self._low, self._width = low, high - low + 2
+        self._ranks = np.unique(instants) if entities * self._width >= 1 << 64 else None
+        if self._ranks is not None:
+            self._width = len(self._ranks) + 1
+        self.keys = self.probe(codes, instants)
+
+    def probe(self, codes: Integers, instants: Integers) -> Keys:
+        """The keys before which lie the events of smaller entities, and those of the same one before the instant."""
+        ranks = self._ranks
+        places = np.clip(instants - self._low, 0, self._width - 1) if ranks is None else np.searchsorted(ranks, instants)
+        return codes.astype(np.uint64) * np.uint64(self._width) + places.astype(np.uint64)
+
+    def first(self, codes: Integers) -> Keys:
+        """The keys before which lie the events of smaller entities alone."""
+        return codes.astype(np.uint64) * np.uint64(self._width)

@@ -1,0 +1,122 @@
+"""Looking features up: the spine is checked, one engine finds the parts, the finisher makes the columns."""
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+
+from eventlake.columns.schema import INSTANT
+from eventlake.core.sql import SAFE
+from eventlake.errors import InvalidInputError
+from eventlake.features import duckdb_parts, polars_parts
+from eventlake.features.finish import columns
+from eventlake.features.plan import COUNT, DISTINCT, SPINE_TYPES, SQUARES, SUM, Part, Plan
+from eventlake.features.sources import Source, check_fits, doubtful, sources
+from eventlake.history.duckdb_sql import TableName, create_table
+from eventlake.history.pinned import PinnedHistory
+from eventlake.history.polars_scan import AS_RECORDED, LATEST
+
+ENGINES = ("duckdb", "polars")
+COMPILER = "1"
+"""Raised when the same features over the same history would be other rows."""
+
+
+def rows(plan: Plan, history: PinnedHistory, spine: pa.Table, engine: str) -> pa.Table:
+    """The spine's rows in their order, its columns first, then one for each feature.
+
+    Args:
+        plan: Of the features, over the history's schemas.
+        history: What is read.
+        spine: With ``spine_row`` in front.
+        engine: ``duckdb`` or ``polars``; the rows are the same.
+
+    Raises:
+        InvalidInputError: The spine lacks a column, or has one of another type; a sum does not fit.
+        CorruptionError: A segment of the history is damaged.
+    """
+    check_spine(plan, spine)
+    found = sources(plan, history)
+    parts = _on_duckdb(plan, found, spine) if engine == "duckdb" else _on_polars(plan, found, spine)
+    made = {part: _typed(part, array) for part, array in parts.items()}
+    table = spine
+    for name, column in columns(plan, made, spine.num_rows).items():
+        table = table.append_column(name, column)
+    return table
+
+
+def check_spine(plan: Plan, spine: pa.Table) -> None:
+    """Refuses a spine without an entity or an instant.
+
+    Raises:
+        InvalidInputError: A column is missing, of another type, null where it may not be, or called as a feature.
+    """
+    features = plan.features
+    entity, cutoff = features.spine_entity, features.cutoff
+    wanted = {entity: SPINE_TYPES[plan.entity.kind], cutoff: INSTANT}
+    for name, kind in wanted.items():
+        if name not in spine.column_names:
+            message = f"feature set {features.name}: the spine has no column {name}, only {', '.join(spine.column_names[1:])}"
+            raise InvalidInputError(message, "name another one with spine_by= or cutoff=.", column=name)
+        if spine.column(name).type != kind:
+            message = f"feature set {features.name}: expected {name} of the spine as {kind}, found {spine.column(name).type}"
+            hint = "give the cutoff as an instant with its zone, in UTC." if name == cutoff else "cast it."
+            raise InvalidInputError(message, hint, column=name)
+    if spine.column(cutoff).null_count:
+        message = f"feature set {features.name}: {cutoff} is null in {spine.column(cutoff).null_count:,} rows of the spine"
+        raise InvalidInputError(message, "a row without a cutoff knows nothing, or everything: leave it out.", column=cutoff)
+    clashes = [name for name in features.columns if name in spine.column_names]
+    if clashes:
+        message = f"feature set {features.name}: {', '.join(clashes)} would be a column of the spine and a feature"
+        raise InvalidInputError(message, "rename one of the two.", column=clashes[0])
+
+
+def _on_duckdb(plan: Plan, found: dict[str, Source], spine: pa.Table) -> dict[Part, pa.ChunkedArray]:
+    parts: dict[Part, pa.ChunkedArray] = {}
+    with duckdb.connect(":memory:", config=dict(SAFE)) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("spine", spine)
+        for name, source in found.items():
+            corrections = AS_RECORDED if plan.known_at_cutoff else LATEST
+            create_table(connection, source.table, TableName(name, corrections))
+        for stream in plan.wanted():
+            source = found[stream.event_type]
+            if source.until is not None and source.corrected:
+                connection.register("until", source.until.to_arrow())
+            doubts = doubtful(plan.wanted()[stream], plan, stream)
+            if doubts:
+                names = list(dict.fromkeys(part.column for part in doubts))
+                events, *largest = duckdb_parts.largest(connection, plan, stream, names, source)
+                _check(plan, doubts, events, dict(zip(names, largest, strict=True)))
+            parts |= dict(duckdb_parts.answer(connection, plan, stream, source))
+    return parts
+
+
+def _on_polars(plan: Plan, found: dict[str, Source], spine: pa.Table) -> dict[Part, pa.ChunkedArray]:
+    parts: dict[Part, pa.ChunkedArray] = {}
+    frame = pl.DataFrame(spine.select([plan.features.spine_entity, plan.features.cutoff]))
+    given = frame.select(entity=pl.col(plan.features.spine_entity), c=pl.col(plan.features.cutoff).dt.epoch("us"))
+    entities = given.select("entity").drop_nulls().unique(maintain_order=True).with_row_index("code").cast({"code": pl.Int64})
+    numbered = given.join(entities, on="entity", how="left", maintain_order="left").select(pl.col("code").fill_null(entities.height), "c")
+    for stream in plan.wanted():
+        answers = polars_parts.Answers(plan, stream, found[stream.event_type], numbered, entities)
+        doubts = doubtful(plan.wanted()[stream], plan, stream)
+        if doubts:
+            names = list(dict.fromkeys(part.column for part in doubts))
+            events, *largest = answers.largest(names)
+            _check(plan, doubts, events, dict(zip(names, largest, strict=True)))
+        parts |= dict(answers.answer())
+    return parts
+
+
+def _check(plan: Plan, doubts: list[Part], events: int, largest: dict[str, int]) -> None:
+    for part in doubts:
+        check_fits(plan, part, events, largest[part.column])
+
+
+def _typed(part: Part, array: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """One array of the part's type, whichever engine made it."""
+    whole = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    if part.kind in {SUM, SQUARES}:
+        if pa.types.is_decimal(whole.type):
+            return pa.Array.from_buffers(pa.decimal128(38, 0), len(whole), whole.buffers(), whole.null_count, whole.offset)
+        return whole.cast(pa.decimal128(38, 0))
+    return whole.cast(pa.int64()) if part.kind in {COUNT, DISTINCT, "time"} else whole

@@ -1,0 +1,71 @@
+"""What the engines read for a plan: an event table for each type, and how long each of its corrected events stood."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from eventlake.errors import InvalidInputError
+from eventlake.features.plan import ADDED, PLACED, SQUARES, SUM, Part, Plan, Stream
+from eventlake.history import polars_scan
+from eventlake.history.pinned import PinnedHistory
+from eventlake.tables.files import EventTable
+
+_LIMIT = 10**38
+_SAFE_DIGITS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One event type.
+
+    Attributes:
+        table: Its event table.
+        until: Where only what was known at the cutoff counts, ``source, id, until, spoke`` of all events in families; else None.
+    """
+
+    table: EventTable
+    until: pl.DataFrame | None
+
+    @property
+    def corrected(self) -> bool:
+        """Whether some event no longer stands at some time."""
+        return self.until is not None and self.until.height > 0
+
+
+def sources(plan: Plan, history: PinnedHistory) -> dict[str, Source]:
+    """The event tables of a plan, by type.
+
+    Raises:
+        CorruptionError: A segment is damaged.
+    """
+    tables = history.tables(plan.columns)
+    return {name: Source(table, polars_scan.lifetimes(table) if plan.known_at_cutoff else None) for name, table in tables.items()}
+
+
+def is_joined(part: Part, plan: Plan) -> bool:
+    """Whether a part is told from each row's own events, for want of sums that tell it."""
+    return part.kind not in ADDED and (part.kind not in PLACED or plan.known_at_cutoff)
+
+
+def doubtful(parts: Sequence[Part], plan: Plan, stream: Stream) -> list[Part]:
+    """The sums that may not fit 38 digits, whatever a schema says: squares, and sums of very long decimals."""
+    kinds = plan.columns[stream.event_type]
+    return [part for part in parts if part.kind == SQUARES or (part.kind == SUM and kinds[part.column].precision > _SAFE_DIGITS)]
+
+
+def check_fits(plan: Plan, part: Part, events: int, largest: int) -> None:
+    """Refuses a sum that might not fit 38 digits, by the same rule on either engine.
+
+    Raises:
+        InvalidInputError: The number of events times the largest value, or its square, is beyond 38 digits.
+    """
+    most = events * (largest**2 if part.kind == SQUARES else largest)
+    if most >= _LIMIT:
+        what = "squares of " * (part.kind == SQUARES) + part.column
+        message = (
+            f"feature set {plan.features.name}: the {what} of {events:,} {part.stream.event_type} events, of which the largest is "
+            f"{largest:,} in its last digit, may not add up to 38 digits"
+        )
+        hint = "choose fewer events with where=, or declare the field with fewer digits."
+        raise InvalidInputError(message, hint, projection=plan.features.name, column=part.column)

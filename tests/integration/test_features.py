@@ -1,0 +1,187 @@
+"""Feature sets as datasets: built on both engines, found again, reproduced, refused where they cannot be."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+
+import eventlake as el
+from eventlake.errors import InvalidInputError, InvalidProjectionError, NotFoundError
+from eventlake.storage import MemoryStorage
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+MONEY = {"type": "number", "multipleOf": 0.01}
+SCHEMA = {"type": "object", "properties": {"amount": MONEY, "weight": {"type": "number"}, "method": {"type": "string", "enum": ["card", "cash"]}}}
+
+
+def event(number, kind="payment", day=0, subject="/loan/1", **data):
+    moment = (BEGIN + day * DAY).isoformat()
+    return {"id": f"{kind}-{number}", "source": "s", "type": kind, "subject": subject, "time": moment, "recorded_at": moment, "data": data}
+
+
+@pytest.fixture(params=["memory", "local"])
+def lake(request, tmp_path):
+    made = el.create(MemoryStorage() if request.param == "memory" else tmp_path / "lake", "tests.eventlake/features")
+    made.register("payment", SCHEMA)
+    made.register("missed", {"type": "object", "properties": {"days": {"type": "integer"}}})
+    for number in range(6):
+        made.append([event(number, day=number, amount=10.5 + number, method="card" if number % 2 else "cash")])
+    made.append([event(0, "missed", 6, days=3), event(1, "missed", 6, "/loan/2", days=4)])
+    return made
+
+
+def instants(*days):
+    return pl.Series([BEGIN + day * DAY for day in days], dtype=pl.Datetime("us", "UTC"))
+
+
+SPINE = pl.DataFrame({"subject": ["/loan/1", "/loan/2", "/loan/1"], "cutoff": instants(4, 9, 9), "late": [True, False, True]})
+FEATURES = el.FeatureSet(
+    "risk",
+    features=[
+        el.count("payment", window=["2d", "30d"]),
+        el.mean("payment", "amount"),
+        el.last("payment", "method"),
+        el.since_last("missed"),
+        el.exists("missed", window="30d"),
+        (el.sum("payment", "amount") / el.count("payment")).name("each"),
+        el.count("payment", where={"method": "card"}).name("by_card"),
+    ],
+)
+
+
+def test_a_dataset_has_the_spines_rows_in_their_order_and_a_column_for_each_feature(lake):
+    rows = lake.build(FEATURES, spine=SPINE).polars()
+    assert rows.columns == [
+        "spine_row",
+        "subject",
+        "cutoff",
+        "late",
+        "payment_count_2d",
+        "payment_count_30d",
+        "payment_amount_mean",
+        "payment_method_last",
+        "missed_days_since_last",
+        "missed_exists_30d",
+        "each",
+        "by_card",
+    ]
+    assert rows.select(SPINE.columns).equals(SPINE)
+    assert rows["payment_count_2d"].to_list() == [2, 0, 0]
+    assert rows["payment_count_30d"].to_list() == [4, 0, 6]
+    assert rows["payment_amount_mean"].to_list() == [12.0, None, 13.0]
+    assert rows["payment_method_last"].to_list() == ["card", None, "card"]
+    assert rows["missed_days_since_last"].to_list() == [None, 3.0, 3.0]
+    assert rows["missed_exists_30d"].to_list() == [False, True, True]
+    assert rows["each"].to_list() == [12.0, None, 13.0]
+    assert rows["by_card"].to_list() == [2, 0, 3]
+
+
+def test_both_engines_make_the_same_dataset_and_it_is_computed_once(lake):
+    one = lake.build(FEATURES, spine=SPINE, engine="duckdb")
+    again = lake.build(FEATURES, spine=SPINE, engine="polars")
+    assert one.manifest_hash == again.manifest_hash
+    forced = lake.build(FEATURES, spine=SPINE, engine="polars", force=True)
+    assert forced.manifest_hash == one.manifest_hash
+    recipe = one.manifest.recipe
+    assert (recipe.kind, recipe.engine, recipe.level, recipe.check, recipe.settings) == (
+        "features",
+        "eventlake",
+        "exact",
+        "by construction",
+        {},
+    )
+    assert set(recipe.schemas) == {"payment", "missed"}
+    lake.build(FEATURES, spine=SPINE, check="perturb", force=True)
+
+
+def test_a_feature_set_is_reproduced_without_trust_and_after_later_events(lake):
+    built = lake.build(FEATURES, spine=SPINE)
+    lake.append([event(7, day=1, amount=99.5) | {"recorded_at": (BEGIN + 10 * DAY).isoformat()}])
+    lake.append([event(8, day=12, amount=1.25)])
+    result = lake.reproduce(built.manifest_hash)
+    assert result.identical
+    assert lake.build(FEATURES, spine=SPINE, at=built.watermark).manifest_hash == built.manifest_hash
+    assert lake.build(FEATURES, spine=SPINE).content_hash == built.content_hash, "what was told later was not known at the cutoffs"
+    seen = el.FeatureSet("risk", features=FEATURES.features, known="watermark")
+    assert lake.build(seen, spine=SPINE).polars()["payment_count_30d"].to_list() == [5, 0, 7]
+    late = SPINE.with_columns(cutoff=instants(4, 9, 20))
+    assert lake.build(FEATURES, spine=late).polars()["payment_count_30d"].to_list() == [4, 0, 8]
+
+
+def test_a_feature_set_says_everything_in_the_source_that_is_archived(lake):
+    built = lake.build(FEATURES, spine=SPINE)
+    (text,) = built._archive.sources().values()
+    assert el.FeatureSet.from_text("risk", text).columns == FEATURES.columns
+    assert json.loads(text)["known"] == "cutoff"
+
+
+@pytest.mark.parametrize(
+    ("features", "problem"),
+    [
+        ([el.sum("payment", "weight")], "takes integers and decimals; the field is float64"),
+        ([el.sum("payment", "method")], "takes integers and decimals"),
+        ([el.min("payment", "weight")], "takes integers, decimals, text"),
+        ([el.sum("payment", "amout")], "has no field amout"),
+        ([el.count("payment", where=el.field("method") == "crad")], "is compared with 'crad'"),
+        ([el.count("payment", where=el.field("amount") > 1.005)], "is compared with '1.005'"),
+        ([el.count("payment"), el.count("payment")], "more than one column"),
+        ([el.count("payment").name("late")], "would be a column of the spine and a feature"),
+        ([], "at least one feature"),
+        ([1], "expected features such as"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_is_there(lake, features, problem):
+    with pytest.raises(InvalidInputError, match=problem):
+        lake.build(el.FeatureSet("risk", features=features), spine=SPINE)
+    assert lake.datasets() == []
+
+
+@pytest.mark.parametrize(
+    ("spine", "problem"),
+    [
+        (None, "there is none"),
+        (SPINE.drop("cutoff"), "has no column cutoff"),
+        (SPINE.rename({"subject": "loan"}), "has no column subject"),
+        (SPINE.with_columns(pl.col("cutoff").dt.replace_time_zone(None)), "expected cutoff of the spine as timestamp"),
+        (SPINE.with_columns(cutoff=pl.Series([BEGIN, None, BEGIN], dtype=pl.Datetime("us", "UTC"))), "cutoff is null in 1 rows"),
+        (SPINE.with_columns(subject=pl.Series([1, 2, 3])), "expected subject of the spine as large_string"),
+    ],
+)
+@pytest.mark.parametrize("engine", ["duckdb", "polars"])
+def test_a_spine_without_entities_and_instants_is_refused(lake, spine, problem, engine):
+    with pytest.raises((InvalidInputError, InvalidProjectionError), match=problem):
+        lake.build(FEATURES, spine=spine, engine=engine)
+
+
+def test_a_type_without_a_schema_is_refused_with_what_to_do(lake):
+    with pytest.raises(NotFoundError, match="nothing"):
+        lake.build(el.FeatureSet("risk", features=[el.count("nothing")]), spine=SPINE)
+
+
+@pytest.mark.parametrize("window", ["90", "1y", "0d", "-1d", 91, "1M", "1.5d", "99999999d", []])
+def test_a_window_is_a_whole_number_of_a_unit(window):
+    with pytest.raises(InvalidInputError, match=r"window|two hundred"):
+        el.count("payment", window=window)
+
+
+def test_a_condition_is_no_truth():
+    with pytest.raises(InvalidInputError, match="has no truth"):
+        bool(el.field("a") == 1 and el.field("b") == 2)
+    with pytest.raises(InvalidInputError, match="is_null"):
+        el.field("a") == None  # noqa: B015, E711
+
+
+def test_an_overflow_is_an_error_on_both(lake):
+    lake.register("large", {"type": "object", "properties": {"n": {"type": "integer"}}})
+    lake.append([event(n, "large", 9, n=2**63 - 1) for n in range(2)])
+    spine = SPINE.with_columns(cutoff=instants(30, 30, 30))
+    told = []
+    for engine in ("duckdb", "polars"):
+        with pytest.raises(InvalidInputError, match="large_n_sum does not fit its type") as caught:
+            lake.build(el.FeatureSet("risk", features=[el.sum("large", "n")]), spine=spine, engine=engine)
+        told.append(caught.value.message)
+    assert told[0] == told[1]
+    mean = lake.build(el.FeatureSet("risk", features=[el.mean("large", "n")]), spine=spine)
+    assert mean.polars()["large_n_mean"].to_list() == [float(2**63 - 1), None, float(2**63 - 1)]

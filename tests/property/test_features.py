@@ -1,0 +1,220 @@
+"""Declared features are what a plain loop over all events says, on both engines: with ties, late events, corrections, large numbers."""
+
+import math
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from itertools import product
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import eventlake as el
+from eventlake.columns.content import content_hash
+from eventlake.datasets.build import spine_rows
+from eventlake.errors import InvalidInputError
+from eventlake.features.plan import compiled
+from eventlake.features.run import ENGINES, rows
+from eventlake.storage import MemoryStorage
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+SCHEMA = pa.schema(
+    {"amount": pa.decimal128(18, 2), "n": pa.int64(), "wide": pa.decimal128(38, 4), "what": pa.string(), "account": pa.string()}
+)
+SPANS = [(None, None), ("2h", None), ("9h", None), ("3h", "2h"), (None, "2h")]
+NAMES = ["/loan/1", "/loan/1/payment/2", "/loan/2", "/client/é"]
+NUMBERS = st.one_of(st.integers(-3, 3), st.sampled_from([2**63 - 1, -(2**63), 10**9]))
+AMOUNTS = st.one_of(st.integers(-300, 300), st.sampled_from([10**17, -(10**17)])).map(lambda cents: Decimal(cents) / 100)
+WIDE = st.one_of(st.integers(-5, 5), st.sampled_from([10**37, -(10**37)])).map(lambda units: Decimal(units).scaleb(-4))
+
+
+@st.composite
+def histories(draw):
+    """Events with their own instants and those of their recording, some of which correct earlier ones."""
+    events, recorded = [], 0
+    for number in range(draw(st.integers(0, 24))):
+        recorded += draw(st.sampled_from([0, 0, 1, 3]))
+        event = {
+            "id": str(number),
+            "source": "s",
+            "type": "pay",
+            "subject": draw(st.sampled_from(NAMES)),
+            "time": BEGIN + (recorded - draw(st.sampled_from([0, 0, 0, 1, 2, 12]))) * HOUR,
+            "recorded_at": BEGIN + recorded * HOUR,
+            "data": {
+                key: value
+                for key, value in {
+                    "amount": draw(st.none() | AMOUNTS),
+                    "n": draw(st.none() | NUMBERS),
+                    "wide": draw(st.none() | WIDE),
+                    "what": draw(st.sampled_from([None, "a", "b", "ž"])),
+                    "account": draw(st.sampled_from([None, "A", "B"])),
+                }.items()
+                if value is not None
+            },
+        }
+        if events and draw(st.integers(0, 3)) == 0:
+            old = draw(st.sampled_from(events))
+            event |= {"corrects": old["id"], "subject": old["subject"], "correction": draw(st.sampled_from(["replace", "retract"]))}
+            if event["correction"] == "retract":
+                del event["data"]
+        events.append(event)
+    return events
+
+
+def written(event):
+    """The event as it is appended: a decimal is text that holds one."""
+    data = {key: str(value) if isinstance(value, Decimal) else value for key, value in event.get("data", {}).items()}
+    return {**event, "time": event["time"].isoformat(), "recorded_at": event["recorded_at"].isoformat()} | ({"data": data} if data else {})
+
+
+def standing(events, cutoff, known):
+    """What stands at a cutoff: the newest member of each family that was known by then, unless it retracts."""
+    newest = {}
+    for event in events:
+        if known == "watermark" or event["recorded_at"] < cutoff:
+            event["family"] = next((old["family"] for old in events if old["id"] == event.get("corrects")), event["id"])
+            newest[event["family"]] = event
+    return [event for event in newest.values() if event.get("correction") != "retract"]
+
+
+def inside(events, cutoff, span):
+    """Those in a window, by time, then as they were appended."""
+    length, offset = (None if text is None else int(text[:-1]) * HOUR for text in span)
+    end = cutoff - (offset or 0 * HOUR)
+    chosen = [event for event in events if event["time"] < end and (length is None or event["time"] >= end - length)]
+    return sorted(chosen, key=lambda event: (event["time"], int(event["id"])))
+
+
+def of(events, name):
+    return [event.get("data", {}).get(name) for event in events]
+
+
+def values(events, name):
+    return [value for value in of(events, name) if value is not None]
+
+
+def deviation(numbers):
+    if len(numbers) < 2:
+        return None
+    mean = Fraction(sum(map(Fraction, numbers)), len(numbers))
+    return math.sqrt(sum((Fraction(number) - mean) ** 2 for number in numbers) / (len(numbers) - 1))
+
+
+def place(found, number):
+    return found[number] if -len(found) <= number < len(found) else None
+
+
+def less(one, other):
+    return None if one is None or other is None else one - other
+
+
+def since(events, cutoff, number, unit):
+    return (cutoff - events[number]["time"]) / unit if events else None
+
+
+# What each feature is, of the events in its window. The ten lines that all of the engines' code is held to.
+ORACLE = {
+    lambda **k: el.count("pay", **k): lambda e, c: len(e),
+    lambda **k: el.exists("pay", **k): lambda e, c: bool(e),
+    lambda **k: el.sum("pay", "amount", **k): lambda e, c: sum(values(e, "amount"), Decimal(0)),
+    lambda **k: el.sum("pay", "n", **k): lambda e, c: sum(values(e, "n")),
+    lambda **k: el.sum("pay", "wide", **k): lambda e, c: added(values(e, "wide")),
+    lambda **k: el.mean("pay", "amount", **k): lambda e, c: mean(values(e, "amount")),
+    lambda **k: el.mean("pay", "n", **k): lambda e, c: mean(values(e, "n")),
+    lambda **k: el.std("pay", "n", **k): lambda e, c: deviation(values(e, "n")),
+    lambda **k: el.std("pay", "amount", **k): lambda e, c: deviation(values(e, "amount")),
+    lambda **k: el.min("pay", "amount", **k): lambda e, c: min(values(e, "amount"), default=None),
+    lambda **k: el.max("pay", "what", **k): lambda e, c: max(values(e, "what"), default=None),
+    lambda **k: el.distinct("pay", "what", **k): lambda e, c: len(set(values(e, "what"))),
+    lambda **k: el.last("pay", "n", **k): lambda e, c: place(of(e, "n"), -1),
+    lambda **k: el.first("pay", "what", **k): lambda e, c: place(of(e, "what"), 0),
+    lambda **k: el.lag("pay", "amount", 2, **k): lambda e, c: place(of(e, "amount"), -3),
+    lambda **k: el.delta("pay", "amount", **k): lambda e, c: less(place(of(e, "amount"), -1), place(of(e, "amount"), -2)),
+    lambda **k: el.since_last("pay", **k): lambda e, c: since(e, c, -1, 24 * HOUR),
+    lambda **k: el.since_first("pay", unit="h", **k): lambda e, c: since(e, c, 0, HOUR),
+    lambda **k: el.count("pay", where=el.field("amount") > 0, **k).name("positive"): lambda e, c: len(
+        [v for v in values(e, "amount") if v > 0]
+    ),
+    lambda **k: el.count("pay", where=~el.field("what").is_in(["a", "ž"]), **k).name("others"): lambda e, c: of(e, "what").count("b"),
+    lambda **k: (el.sum("pay", "amount", **k) / el.count("pay", **k)).name("each"): lambda e, c: (
+        float(Fraction(sum(values(e, "amount"), Decimal(0))) / len(e)) if e else None
+    ),
+}
+
+
+def added(numbers):
+    with localcontext(prec=80):
+        return sum(numbers, Decimal(0))
+
+
+def mean(numbers):
+    return float(sum(map(Fraction, numbers)) / len(numbers)) if numbers else None
+
+
+def tables(features, lake, spine):
+    """The rows on both engines, or how each refused."""
+    history = lake.snapshot().history
+    plan, found = compiled(features, history.catalogue), []
+    for engine in ENGINES:
+        try:
+            found.append(rows(plan, history, spine_rows(spine), engine))
+        except InvalidInputError as error:
+            found.append(error)
+    return found
+
+
+@st.composite
+def questions(draw):
+    """Features of some windows, the entity's name, and a spine."""
+    chosen = draw(st.lists(st.sampled_from(list(product(ORACLE, SPANS))), min_size=1, max_size=8, unique=True))
+    by, depth = draw(st.sampled_from([("subject", None), ("subject", 2), ("account", None)]))
+    entities = {"subject": [*NAMES, "/loan/9", None], "account": ["A", "B", "C", None]}[by]
+    hours = st.integers(-2, 40)
+    spine = draw(st.lists(st.tuples(st.sampled_from(entities), hours), min_size=1, max_size=8))
+    return chosen, by, depth, spine
+
+
+@pytest.mark.parametrize("known", ["cutoff", "watermark"])
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(events=histories(), question=questions())
+def test_features_are_what_a_loop_over_all_events_says(known, events, question):
+    chosen, by, depth, asked = question
+    lake = el.create(MemoryStorage(), "tests.eventlake/features")
+    lake.register("pay", SCHEMA)
+    for event in events:
+        lake.append([written(event)])
+    features = el.FeatureSet(
+        "made",
+        by=by,
+        depth=depth,
+        known=known,
+        features=[make(window=span[0], offset=span[1]).name(f"f{number}") for number, (make, span) in enumerate(chosen)],
+    )
+    assert el.FeatureSet.from_text("made", features.text()).text() == features.text()
+    cutoffs = pl.Series([BEGIN + hours * HOUR for _, hours in asked], dtype=pl.Datetime("us", "UTC"))
+    spine = pl.DataFrame({by: pl.Series([name for name, _ in asked], dtype=pl.String), "cutoff": cutoffs})
+    one, other = tables(features, lake, spine)
+    if isinstance(one, InvalidInputError) or isinstance(other, InvalidInputError):
+        assert type(one) is type(other)
+        assert one.message == other.message
+        return
+    assert content_hash(one) == content_hash(other)
+    found = pl.DataFrame(one)
+    for row, (name, hours) in enumerate(asked):
+        cutoff = BEGIN + hours * HOUR
+        mine = [event for event in standing(events, cutoff, known) if name is not None and entity(event, by, depth) == name]
+        for number, (make, span) in enumerate(chosen):
+            expected = ORACLE[make](inside(mine, cutoff, span), cutoff)
+            assert found[row, f"f{number}"] == expected, (make(window=span[0], offset=span[1]).column, row)
+
+
+def entity(event, by, depth):
+    if by == "account":
+        return event.get("data", {}).get("account")
+    parts = event["subject"].split("/")
+    return event["subject"] if depth is None else "/".join(parts[: depth + 1])
