@@ -3,7 +3,7 @@
 import os
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ import pyarrow as pa
 
 from eventlake.columns.segments import read_parquet
 from eventlake.errors import InvalidProjectionError, NotFoundError, StorageError
+from eventlake.features.definition import FeatureSet
+from eventlake.features.run import ENGINES
 from eventlake.history.pinned import PinnedHistory
 from eventlake.projections import duckdb_runner
 from eventlake.projections.definition import Projection
 from eventlake.projections.exact import check_exact
-from eventlake.projections.source import check_imports, load
+from eventlake.projections.source import check_imports, load, load_value
 
 FILE = "dataset.toml"
 _TEXT, _TEXTS, _TABLE = "text", "a list of text", "a table"
@@ -27,6 +29,7 @@ _SETTINGS = {
     "level": _TEXT,
     "sql": _TEXT,
     "python": _TEXT,
+    "features": _TEXT,
     "files": _TEXTS,
     "schema": _TEXT,
     "spine": _TEXT,
@@ -73,11 +76,14 @@ class Definition:
         Raises:
             InvalidProjectionError: There is none for that engine, a file is missing, or a setting is not usable.
         """
+        if "features" in self.settings:
+            return self._features(engine or self.settings.get("engine") or "duckdb")
         engine = engine or self.settings.get("engine") or ("duckdb" if "sql" in self.settings else "polars")
         setting = {"duckdb": "sql", "polars": "python"}.get(engine)
         if setting is None or setting not in self.settings:
             message = f"{self._file}: there is nothing to run on {engine!r}"
-            raise InvalidProjectionError(message, 'give sql = "query.sql" for duckdb, python = "file.py:function" for polars.')
+            hint = 'give sql = "query.sql" for duckdb, python = "file.py:function" for polars, features = "file.py:name" for both.'
+            raise InvalidProjectionError(message, hint)
         entry = str(self.settings[setting])
         names = [entry.partition(":")[0], *self.settings.get("files", [])]
         sources = {name: self._text(name) for name in names}
@@ -98,6 +104,19 @@ class Definition:
             by=self.settings.get("by"),
             spine_by=self.settings.get("spine_by"),
         )
+
+    def _features(self, engine: str) -> Projection:
+        """The declared features, ready to run on an engine."""
+        entry = str(self.settings["features"])
+        names = [entry.partition(":")[0], *self.settings.get("files", [])]
+        found = load_value(entry, {name: self._text(name) for name in names})
+        if not isinstance(found, FeatureSet):
+            message = f"{self._file}: {entry} is no FeatureSet, but {found!r}"
+            raise InvalidProjectionError(message)
+        if found.name != self.name or engine not in ENGINES:
+            message = f"{self._file}: the feature set is called {found.name}, the dataset {self.name}; it runs on {' and '.join(ENGINES)}"
+            raise InvalidProjectionError(message, "give both one name.")
+        return replace(Projection.features(found, schema=self._schema()), runs_on=engine)
 
     def spine(self, history: PinnedHistory) -> pa.Table | None:
         """The spine: rows of a file, or of a query over the same history; None where the definition has none."""
@@ -161,7 +180,10 @@ def read_definition(folder: str | os.PathLike[str]) -> Definition:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         message = f"{file} is not TOML: {error}"
         raise InvalidProjectionError(message, path=str(file)) from error
-    unknown, missing = sorted(set(settings) - set(_SETTINGS)), sorted({"name", "key"} - set(settings))
+    unknown, missing = (
+        sorted(set(settings) - set(_SETTINGS)),
+        sorted({"name", *([] if "features" in settings else ["key"])} - set(settings)),
+    )
     if unknown or missing:
         problem = f"unknown settings {', '.join(unknown)}" if unknown else f"missing settings {', '.join(missing)}"
         message = f"{file}: {problem}"

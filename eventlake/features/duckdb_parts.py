@@ -62,7 +62,7 @@ def largest(connection: duckdb.DuckDBPyConnection, plan: Plan, stream: Stream, c
     ctes = [_rows(plan), _events(plan, stream, (), corrected=source.corrected, placed=False, columns=columns)]
     kinds = plan.columns[stream.event_type]
     found = ", ".join(f"[max({identifier(one)}), min({identifier(one)})]" for one in columns)
-    ((events, *ends),) = connection.sql(f"WITH {', '.join(ctes)}\nSELECT count(*), {found} FROM e").fetchall()  # noqa: S608 - quoted
+    ((events, *ends),) = connection.sql(f"WITH {', '.join(ctes)}\nSELECT count(*), {found} FROM e").fetchall()
     scales = [kinds[one].scale for one in columns]
     with localcontext(prec=80):
         return [events, *(max(abs(int(Decimal(end or 0).scaleb(scale))) for end in both) for both, scale in zip(ends, scales, strict=True))]

@@ -136,6 +136,36 @@ def load(entry: str, sources: Mapping[str, str]) -> Any:
     Raises:
         InvalidProjectionError: The source does not run, or has no such name.
     """
+    found, folder = _run(entry, sources)
+    function = getattr(found, "function", found)
+    if not callable(function):
+        raise _nothing(entry)
+    ready = function if isinstance(function, type) else _with_siblings(function, folder)
+    weakref.finalize(ready, shutil.rmtree, folder, ignore_errors=True)
+    return ready
+
+
+def load_value(entry: str, sources: Mapping[str, str]) -> Any:
+    """Runs the entry's source and returns the value that it names, which needs its siblings no longer.
+
+    Raises:
+        InvalidProjectionError: The source does not run, or has no such name.
+    """
+    found, folder = _run(entry, sources)
+    shutil.rmtree(folder, ignore_errors=True)
+    if found is None:
+        raise _nothing(entry)
+    return found
+
+
+def _nothing(entry: str) -> InvalidProjectionError:
+    file, _, name = entry.partition(":")
+    message = f"there is no {name!r} in {file}"
+    return InvalidProjectionError(message, "an entry is written FILE.py:NAME.", file=file)
+
+
+def _run(entry: str, sources: Mapping[str, str]) -> tuple[Any, Path]:
+    """What the entry names, None for nothing, and the folder that its sources stand in."""
     file, _, name = entry.partition(":")
     folder = Path(tempfile.mkdtemp(prefix="eventlake-")).resolve()
     for other, text in sources.items():
@@ -153,14 +183,7 @@ def load(entry: str, sources: Mapping[str, str]) -> Any:
     except Exception as error:
         message = f"{file} cannot be loaded: {type(error).__name__}: {error}"
         raise InvalidProjectionError(message, "it must run by itself, in an environment with what it imports.", file=file) from error
-    found = getattr(module, name, None)
-    function = getattr(found, "function", found)
-    if not callable(function):
-        message = f"there is no {name!r} in {file}"
-        raise InvalidProjectionError(message, "an entry is written FILE.py:NAME.", file=file)
-    ready = function if isinstance(function, type) else _with_siblings(function, folder)
-    weakref.finalize(ready, shutil.rmtree, folder, ignore_errors=True)
-    return ready
+    return getattr(module, name, None), folder
 
 
 def _with_siblings(function: Callable[..., Any], folder: Path) -> Callable[..., Any]:

@@ -13,7 +13,9 @@ from eventlake.storage import MemoryStorage
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 MONEY = {"type": "number", "multipleOf": 0.01}
-SCHEMA = {"type": "object", "properties": {"amount": MONEY, "weight": {"type": "number"}, "method": {"type": "string", "enum": ["card", "cash"]}}}
+METHOD = {"type": "string", "enum": ["card", "cash"]}
+METHOD = {"type": "string", "enum": ["card", "cash"]}
+SCHEMA = {"type": "object", "properties": {"amount": MONEY, "weight": {"type": "number"}, "method": METHOD}}
 
 
 def event(number, kind="payment", day=0, subject="/loan/1", **data):
@@ -185,3 +187,39 @@ def test_an_overflow_is_an_error_on_both(lake):
     assert told[0] == told[1]
     mean = lake.build(el.FeatureSet("risk", features=[el.mean("large", "n")]), spine=spine)
     assert mean.polars()["large_n_mean"].to_list() == [float(2**63 - 1), None, float(2**63 - 1)]
+
+
+def definition(folder, toml, source):
+    folder.mkdir()
+    (folder / "dataset.toml").write_text(toml, encoding="utf-8")
+    (folder / "features.py").write_text(source, encoding="utf-8")
+    SPINE.write_parquet(folder / "spine.parquet")
+    return folder
+
+
+TOML = 'name = "risk"\nfeatures = "features.py:RISK"\nspine = "spine.parquet"\n'
+SOURCE = (
+    'import eventlake as el\n\nRISK = el.FeatureSet("risk", features=[el.count("payment", window="30d"), el.last("payment", "method")])\n'
+)
+
+
+def test_a_definition_names_a_feature_set_and_is_built_on_either_engine(lake, tmp_path):
+    folder = definition(tmp_path / "risk", TOML, SOURCE)
+    one, other = (lake.build(el.read_definition(folder), engine=engine) for engine in ("duckdb", "polars"))
+    assert one.manifest_hash == other.manifest_hash
+    assert one.polars()["payment_count_30d"].to_list() == [4, 0, 6]
+
+
+@pytest.mark.parametrize(
+    ("toml", "source", "problem"),
+    [
+        (TOML.replace("RISK", "OTHER"), SOURCE, "there is no 'OTHER'"),
+        (TOML, SOURCE.replace('"risk"', '"other"'), "called other, the dataset risk"),
+        (TOML, "RISK = 1", "is no FeatureSet"),
+        (TOML, "RISK = 1 / 0", "ZeroDivisionError"),
+        (TOML + 'engine = "spark"\n', SOURCE, "it runs on duckdb and polars"),
+    ],
+)
+def test_a_definition_of_features_that_cannot_be_is_refused(lake, tmp_path, toml, source, problem):
+    with pytest.raises(InvalidProjectionError, match=problem):
+        lake.build(el.read_definition(definition(tmp_path / "risk", toml, source)))
