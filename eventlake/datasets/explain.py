@@ -1,7 +1,8 @@
 """Which events are behind a row of a dataset, or behind one value of it.
 
-Asked of the projection itself, over the events of the row's entity alone: the row must come out as it is stored. An event is *behind* a row
-or a value if it would be another without the event. So what several events say together, each of them sufficient, is behind none of them.
+Of declared features they are the events inside the window. Else asked of the projection itself, over the events of the row's entity alone:
+the row must come out as it is stored. An event is *behind* a row or a value if it would be another without the event. So what several
+events say together, each of them sufficient, is behind none of them.
 """
 
 from collections.abc import Mapping
@@ -19,12 +20,15 @@ from eventlake.datasets.archive import Archive
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.reproduce import checked_spine, declared, projection_of
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError, NotFoundError
+from eventlake.features.explain import inside
+from eventlake.features.plan import compiled
 from eventlake.history.duckdb_sql import ENTITY
 from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
 from eventlake.projections.by_entity import Carried, OneEntity, carrier
 from eventlake.projections.definition import Projection
 from eventlake.projections.rows import Types, finish
+from eventlake.projections.run import feature_set
 
 MOST_EVENTS = 10_000
 """Of one entity, that are left out one after the other."""
@@ -42,7 +46,9 @@ class Explanation:
         by: The column that names the entity.
         entity: The row's; None is an entity as well.
         events: What the projection reads of the entity, in sequence order: ``sequence``, ``time``, ``id``, and ``behind``, the columns that
-            would be another without the event; all of them where the row would not be there.
+            would be another without the event; all of them where the row would not be there. Of declared features, the columns in whose
+            window the event is.
+        told: What ``behind`` means, in words.
     """
 
     dataset: str
@@ -51,6 +57,7 @@ class Explanation:
     by: str
     entity: Any
     events: pl.DataFrame
+    told: str = "without it others are"
 
     @property
     def behind(self) -> pl.DataFrame:
@@ -75,9 +82,7 @@ class Explanation:
             for one in found.head(_SHOWN).iter_rows(named=True)
         )
         more = f"; the first {_SHOWN}" if found.height > _SHOWN else ""
-        return Card(
-            f"{counted(found.height, 'event')} behind {what}{more}", facts, ("sequence", "time", "id", "without it others are"), rows
-        )
+        return Card(f"{counted(found.height, 'event')} behind {what}{more}", facts, ("sequence", "time", "id", self.told), rows)
 
 
 def explain(archive: Archive, history: PinnedHistory, key: Any, column: str | None) -> Explanation:
@@ -98,9 +103,11 @@ def explain(archive: Archive, history: PinnedHistory, key: Any, column: str | No
     if column is not None and column not in dict(archive.manifest.schema):
         message = f"dataset {recipe.name} has no column {column!r}"
         raise InvalidInputError(message, f"its columns are {', '.join(name for name, _ in archive.manifest.schema)}.")
+    row = _row(pl.DataFrame(Dataset(archive).arrow()), recipe.key, key)
+    if recipe.kind == "features":
+        return _features(archive, history, row, column)
     spine = checked_spine(archive)
     projection, carried = _by_entity(archive, history, spine)
-    row = _row(pl.DataFrame(Dataset(archive).arrow()), recipe.key, key)
     entity = _entity(row, spine, projection.spine_entity, carried)
     one = OneEntity(projection, history, spine, entity)
     try:
@@ -123,6 +130,15 @@ def explain(archive: Archive, history: PinnedHistory, key: Any, column: str | No
     events = events.with_columns(pl.Series("behind", behind, dtype=pl.List(pl.String)))
     found = entity.column(ENTITY)[0].as_py()
     return Explanation(archive.manifest.manifest_hash, row.row(0, named=True), column, projection.by or "", found, events)
+
+
+def _features(archive: Archive, history: PinnedHistory, row: pl.DataFrame, column: str | None) -> Explanation:
+    """The events inside the windows of declared features, which need no guessing."""
+    features = feature_set(projection_of(archive))
+    values = row.row(0, named=True)
+    entity, cutoff = values[features.spine_entity], row[features.cutoff].cast(pl.Int64)[0]
+    events = inside(compiled(features, history.catalogue), history, entity, cutoff)
+    return Explanation(archive.manifest.manifest_hash, values, column, features.by, entity, events, "inside the window of")
 
 
 def _by_entity(archive: Archive, history: PinnedHistory, spine: pa.Table | None) -> tuple[Projection, Carried]:

@@ -31,6 +31,10 @@ class Feature:
         """The name of its column."""
         raise NotImplementedError
 
+    def aggregates(self) -> list["Aggregate"]:
+        """What it is made of, each once, without names."""
+        return list(dict.fromkeys(_aggregates(self)))
+
     def name(self, name: str) -> "Feature":
         """The same feature in a column of this name.
 
@@ -216,7 +220,7 @@ class FeatureSet:
 
     def aggregates(self) -> list[Aggregate]:
         """The features that are made of events, each once, in order of their first use."""
-        return list(dict.fromkeys(one for feature in self.features for one in _aggregates(feature)))
+        return list(dict.fromkeys(one for feature in self.features for one in feature.aggregates()))
 
     def text(self) -> str:
         """As JSON, a line for each value, keys sorted: what is archived, and hashed."""

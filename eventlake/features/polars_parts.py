@@ -51,7 +51,8 @@ class Answers:
         self._kinds = plan.columns[stream.event_type]
         self._corrected = source.corrected
         self._rows = rows
-        self._sorted = _events(plan, stream, source, entities).collect()
+        columns = dict.fromkeys(part.column for part in self._parts if part.column)
+        self._sorted = events(plan, stream, source, entities, list(columns)).collect()
         self._codes = rows["code"].to_numpy()
         self._cutoffs = rows["c"].to_numpy()
         self._entities = entities.height + 1
@@ -176,7 +177,7 @@ class Answers:
             yield part, pl.concat(pieces).to_arrow() if pieces else pa.nulls(0)
 
     def _aggregate(self, part: Part) -> pl.Expr:
-        inside = _inside(part, known=self._plan.known_at_cutoff, corrected=self._corrected)
+        inside = inside_window(part, known=self._plan.known_at_cutoff, corrected=self._corrected)
         if part.kind in {MIN, MAX}:
             column = pl.col(part.column).filter(inside)
             return column.min() if part.kind == MIN else column.max()
@@ -196,7 +197,8 @@ def _nearest(parts: Sequence[Part]) -> pl.Expr:
     return pl.col("t") < pl.col("c") - min(part.span.offset for part in parts)
 
 
-def _inside(part: Part, *, known: bool, corrected: bool) -> pl.Expr:
+def inside_window(part: Part, *, known: bool, corrected: bool) -> pl.Expr:
+    """Whether an event, of ``events``, is inside the window of a part for the cutoff ``c``."""
     inside = [pl.col("t") < pl.col("c") - part.span.offset]
     if part.span.far is not None:
         inside.append(pl.col("t") >= pl.col("c") - part.span.far)
@@ -219,8 +221,16 @@ def _key(edge: Edge, *, corrected: bool) -> pl.Expr:
     return pl.max_horizontal(enter, pl.min_horizontal(ends)).alias("k")
 
 
-def _events(plan: Plan, stream: Stream, source: Source, entities: pl.DataFrame) -> pl.LazyFrame:
-    """The events of a stream whose entity is in the spine, by entity, time and sequence."""
+def events(plan: Plan, stream: Stream, source: Source, entities: pl.DataFrame, columns: Sequence[str]) -> pl.LazyFrame:
+    """The events of a stream whose entity is among some, by entity, time and sequence.
+
+    Args:
+        plan: Says the entity, and what counts as known.
+        stream: Which events.
+        source: Their event table.
+        entities: ``entity``, and its number ``code``.
+        columns: Of the event table, to be shown beside ``code``, ``t``, ``sequence``, ``r`` (recorded) and ``u`` (until when it stood).
+    """
     known = plan.known_at_cutoff
     frame = polars_scan.table(source.table, polars_scan.AS_RECORDED if known else polars_scan.LATEST)
     if source.until is not None and source.corrected:
@@ -230,7 +240,6 @@ def _events(plan: Plan, stream: Stream, source: Source, entities: pl.DataFrame) 
     entity = pl.col(plan.features.by)
     if plan.features.depth is not None:
         entity = entity.str.extract(pattern(plan.features.depth), 1)
-    columns = dict.fromkeys(part.column for part in plan.wanted()[stream] if part.column)
     shown = [entity.alias("entity"), pl.col("time").dt.epoch("us").alias("t"), pl.col("sequence")]
     shown += [pl.col("recorded_at").dt.epoch("us").alias("r")] if known else []
     shown += [pl.col("until").dt.epoch("us").alias("u")] if source.corrected else []

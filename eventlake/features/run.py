@@ -1,10 +1,14 @@
 """Looking features up: the spine is checked, one engine finds the parts, the finisher makes the columns."""
 
+import warnings
+
 import duckdb
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from eventlake.columns.schema import INSTANT
+from eventlake.core.instants import format_instant
 from eventlake.core.sql import SAFE
 from eventlake.errors import InvalidInputError
 from eventlake.features import duckdb_parts, polars_parts
@@ -15,6 +19,8 @@ from eventlake.history.duckdb_sql import TableName, create_table
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import AS_RECORDED, LATEST
 
+_MOST_EARLY = 0.1
+"""The share of cutoffs at which nothing was recorded that goes without a word."""
 ENGINES = ("duckdb", "polars")
 COMPILER = "1"
 """Raised when the same features over the same history would be other rows."""
@@ -26,14 +32,13 @@ def rows(plan: Plan, history: PinnedHistory, spine: pa.Table, engine: str) -> pa
     Args:
         plan: Of the features, over the history's schemas.
         history: What is read.
-        spine: With ``spine_row`` in front.
+        spine: With ``spine_row`` in front, looked at by ``check_spine``.
         engine: ``duckdb`` or ``polars``; the rows are the same.
 
     Raises:
-        InvalidInputError: The spine lacks a column, or has one of another type; a sum does not fit.
+        InvalidInputError: A sum does not fit.
         CorruptionError: A segment of the history is damaged.
     """
-    check_spine(plan, spine)
     found = sources(plan, history)
     parts = _on_duckdb(plan, found, spine) if engine == "duckdb" else _on_polars(plan, found, spine)
     made = {part: _typed(part, array) for part, array in parts.items()}
@@ -43,11 +48,14 @@ def rows(plan: Plan, history: PinnedHistory, spine: pa.Table, engine: str) -> pa
     return table
 
 
-def check_spine(plan: Plan, spine: pa.Table) -> None:
-    """Refuses a spine without an entity or an instant.
+def check_spine(plan: Plan, history: PinnedHistory, spine: pa.Table) -> None:
+    """Refuses a spine without an entity or an instant, and one at whose cutoffs nothing was known.
+
+    Warns where at many of its cutoffs nothing was recorded yet.
 
     Raises:
-        InvalidInputError: A column is missing, of another type, null where it may not be, or called as a feature.
+        InvalidInputError: A column is missing, of another type, null where it may not be, or called as a feature; or all cutoffs lie
+            before the first event was recorded, and only what was known at the cutoff counts.
     """
     features = plan.features
     entity, cutoff = features.spine_entity, features.cutoff
@@ -67,6 +75,26 @@ def check_spine(plan: Plan, spine: pa.Table) -> None:
     if clashes:
         message = f"feature set {features.name}: {', '.join(clashes)} would be a column of the spine and a feature"
         raise InvalidInputError(message, "rename one of the two.", column=clashes[0])
+    first = history.first_recorded() if plan.known_at_cutoff and spine.num_rows else None
+    if first is not None:
+        _check_known(plan, spine.column(cutoff), first)
+
+
+def _check_known(plan: Plan, cutoffs: pa.ChunkedArray, first: int) -> None:
+    early = pc.sum(pc.less_equal(cutoffs.cast(pa.int64()), first)).as_py()
+    if not early or early <= _MOST_EARLY * len(cutoffs):
+        return
+    message = (
+        f"feature set {plan.features.name}: {early:,} of {len(cutoffs):,} cutoffs lie before {format_instant(first)}, when the first "
+        "event was recorded; nothing was known then"
+    )
+    hint = (
+        "a history that was imported is known from its import on: build with known='watermark', which is hindsight, or import it with "
+        "recorded_at taken from time."
+    )
+    if early == len(cutoffs):
+        raise InvalidInputError(message, hint, projection=plan.features.name)
+    warnings.warn(f"{message}; {hint}", stacklevel=2)
 
 
 def _on_duckdb(plan: Plan, found: dict[str, Source], spine: pa.Table) -> dict[Part, pa.ChunkedArray]:

@@ -110,6 +110,10 @@ class PinnedHistory:
         stretch = self.stretches[bisect.bisect_right(self.stretches, sequence, key=lambda one: one.stop)]
         return self.read(stretch).slice(sequence - stretch.segment.start, 1)
 
+    def first_recorded(self) -> int | None:
+        """When the first event was recorded, in microseconds; None in an empty history."""
+        return next((recorded_at for _, recorded_at in self._runs()), None)
+
     def recorded_before(self, instant: int) -> int:
         """How many of the events were recorded before an instant, in microseconds."""
         for stretch in self.stretches:

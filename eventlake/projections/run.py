@@ -55,13 +55,18 @@ def prepare(
     return polars_runner.prepare(projection.name, function, history, spine, projection.parameters, under=under, exact=exact)
 
 
+def feature_set(projection: Projection) -> FeatureSet:
+    """The declared features of a projection of that kind."""
+    return FeatureSet.from_text(projection.name, projection.sources[projection.entry])
+
+
 def _features(projection: Projection, history: PinnedHistory, spine: pa.Table | None, under: Circumstances) -> Prepared:
     """Declared features. Under other circumstances they run on the other engine."""
     if spine is None:
         message = f"feature set {projection.name} is looked up for the rows of a spine, and there is none"
         raise InvalidProjectionError(message, "give spine=, rows with an entity and a cutoff each.")
-    plan = compiled(FeatureSet.from_text(projection.name, projection.sources[projection.entry]), history.catalogue)
-    features.check_spine(plan, spine)
+    plan = compiled(feature_set(projection), history.catalogue)
+    features.check_spine(plan, history, spine)
     other = next(name for name in features.ENGINES if name != projection.engine)
     engine = other if under.shuffled else projection.engine
     clock = plan.known_at_cutoff or history.undated

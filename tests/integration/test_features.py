@@ -223,3 +223,31 @@ def test_a_definition_names_a_feature_set_and_is_built_on_either_engine(lake, tm
 def test_a_definition_of_features_that_cannot_be_is_refused(lake, tmp_path, toml, source, problem):
     with pytest.raises(InvalidProjectionError, match=problem):
         lake.build(el.read_definition(definition(tmp_path / "risk", toml, source)))
+
+
+def test_the_events_behind_a_value_are_those_inside_its_window(lake):
+    lake.append([event(9, day=7, amount=1, method="card") | {"corrects": "payment-3"}])
+    built = lake.build(FEATURES, spine=SPINE)
+    found = built.explain(2, "payment_count_2d")
+    assert found.behind["id"].to_list() == ["payment-9"]
+    assert built.explain(0, "payment_count_2d").behind["id"].to_list() == ["payment-2", "payment-3"]
+    assert built.explain(2, "each").behind["id"].to_list() == [f"payment-{number}" for number in (0, 1, 2, 4, 5, 9)]
+    assert built.explain(2, "by_card").behind["id"].to_list() == ["payment-1", "payment-5", "payment-9"]
+    assert built.explain(2, "missed_days_since_last").behind["id"].to_list() == ["missed-0"]
+    assert built.explain(1, "payment_count_30d").behind.height == 0
+    counted = built.polars()
+    for row in range(3):
+        whole = built.explain(row).events
+        for column in ("payment_count_2d", "payment_count_30d", "by_card"):
+            assert whole.filter(pl.col("behind").list.contains(column)).height == counted[row, column]
+
+
+def test_cutoffs_before_anything_was_recorded_are_refused_with_both_ways_out(lake):
+    early = SPINE.with_columns(cutoff=instants(-9, -3, -5))
+    with pytest.raises(InvalidInputError, match="nothing was known then") as caught:
+        lake.build(FEATURES, spine=early)
+    assert "known='watermark'" in str(caught.value)
+    assert "recorded_at taken from time" in str(caught.value)
+    lake.build(el.FeatureSet("risk", features=FEATURES.features, known="watermark"), spine=early)
+    with pytest.warns(UserWarning, match="2 of 3 cutoffs"):
+        lake.build(FEATURES, spine=SPINE.with_columns(cutoff=instants(-9, -3, 5)))

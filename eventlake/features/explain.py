@@ -1,0 +1,54 @@
+"""Which events are inside the windows of a feature for one row of a spine."""
+
+import polars as pl
+
+from eventlake.features.plan import Plan
+from eventlake.features.polars_parts import events, inside_window
+from eventlake.features.sources import sources
+from eventlake.history.pinned import PinnedHistory
+
+SCHEMA = pl.Schema({"sequence": pl.Int64(), "time": pl.Datetime("us", "UTC"), "id": pl.String(), "behind": pl.List(pl.String())})
+
+
+def inside(plan: Plan, history: PinnedHistory, entity: str | int | None, cutoff: int) -> pl.DataFrame:
+    """The events of an entity that features look at, and in whose window each is, as it was known.
+
+    Args:
+        plan: Of the features.
+        history: What they read.
+        entity: Of the row; None has no events.
+        cutoff: Of the row, in microseconds.
+
+    Returns:
+        In sequence order ``sequence``, ``time``, ``id``, and ``behind``, the names of features.
+    """
+    known = plan.known_at_cutoff
+    wanted = {feature.column: feature.aggregates() for feature in plan.features.features}
+    one = pl.DataFrame(
+        {"entity": [entity], "code": [0]}, schema={"entity": None if entity is None else pl.Series([entity]).dtype, "code": pl.Int64}
+    )
+    found = []
+    for name, source in sources(plan, history).items():
+        for stream in (stream for stream in plan.wanted() if stream.event_type == name):
+            shown = events(plan, stream, source, one.drop_nulls(), ["id", "time"]).with_columns(c=pl.lit(cutoff, pl.Int64))
+            looks = {
+                column: pl.any_horizontal(
+                    inside_window(part, known=known, corrected=source.corrected)
+                    for aggregate in aggregates
+                    for part in plan.parts[aggregate]
+                    if part.stream == stream
+                )
+                for column, aggregates in wanted.items()
+                if any(part.stream == stream for aggregate in aggregates for part in plan.parts[aggregate])
+            }
+            named = [pl.when(look).then(pl.lit(column)) for column, look in looks.items()]
+            behind = pl.concat_list(named).list.drop_nulls().alias("behind")
+            found.append(shown.select("sequence", "time", "id", behind).collect())
+    if not found:
+        return pl.DataFrame(schema=SCHEMA)
+    # An event stands in several streams of its type; it is one event.
+    order = {name: place for place, name in enumerate(wanted)}
+    whole = pl.concat(found).explode("behind").group_by("sequence", maintain_order=True)
+    merged = whole.agg(pl.col("time", "id").first(), pl.col("behind").drop_nulls().unique(maintain_order=True))
+    placed = pl.col("behind").list.eval(pl.element().sort_by(pl.element().replace_strict(order, return_dtype=pl.Int64)))
+    return merged.with_columns(placed).sort("sequence").cast(SCHEMA)
