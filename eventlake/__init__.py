@@ -15,6 +15,7 @@ from eventlake.datasets.diff import DatasetDiff
 from eventlake.datasets.explain import Explanation
 from eventlake.datasets.reproduce import Reproduction
 from eventlake.errors import EventlakeError
+from eventlake.features import spine
 from eventlake.features.conditions import field
 from eventlake.features.declare import (
     count,
@@ -97,6 +98,7 @@ __all__ = [
     "read_definition",
     "since_first",
     "since_last",
+    "spine",
     "std",
     "sum",
 ]

@@ -23,6 +23,7 @@ from eventlake.datasets.perturb import check_perturbed
 from eventlake.datasets.recipes import claimed, made_by, note
 from eventlake.errors import EventlakeError, InvalidInputError, InvalidProjectionError, NotIdenticalError
 from eventlake.features.run import COMPILER, ENGINES
+from eventlake.features.spine import EventSpine
 from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
 from eventlake.projections import duckdb_runner, polars_runner
@@ -46,7 +47,7 @@ class Request:
     """What is asked of a build.
 
     Attributes:
-        spine: The caller's.
+        spine: The caller's rows, or what makes them of the history.
         engine: Which one it must run on; None for the projection's own.
         expected: The content hash that a lock pins.
         perturb: Build once more under other circumstances, and compare.
@@ -119,7 +120,8 @@ def build(projection: Projection, history: PinnedHistory, request: Request) -> D
     if request.engine not in {None, projection.engine}:
         message = f"projection {projection.name} runs on {projection.engine}, not on {request.engine}"
         raise InvalidProjectionError(message, "SQL runs on duckdb, Python functions on polars, features on both.", engine=request.engine)
-    work = work_of(projection, history, None if request.spine is None else spine_rows(request.spine))
+    spine = request.spine.rows(history) if isinstance(request.spine, EventSpine) else request.spine
+    work = work_of(projection, history, None if spine is None else spine_rows(spine))
     if projection.level == "unproven":
         return _built(work, request, None)
     storage, recipe = history.storage, work.recipe

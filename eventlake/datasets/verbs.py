@@ -62,7 +62,8 @@ class DatasetVerbs:
         Args:
             projection: From ``Projection.sql``, the decorator ``projection``, a ``FeatureSet``, or a dataset definition.
             at: What ``snapshot`` takes; None for the head.
-            spine: Rows to look features up for, as a Polars, pandas or Arrow table; archived with the dataset.
+            spine: Rows to look features up for, as a Polars, pandas or Arrow table, or made of events by ``el.spine.on`` and
+                ``el.spine.month_ends``; archived with the dataset.
             engine: ``duckdb`` or ``polars``; None for the projection's own. Features run on both, with the same rows.
             parameters: Values for declared parameters.
             locked: Build a definition at the checkpoint its ``dataset.lock`` pins, and publish only what the lock's content hash names.

@@ -236,7 +236,7 @@ def events(plan: Plan, stream: Stream, source: Source, entities: pl.DataFrame, c
     if source.until is not None and source.corrected:
         frame = frame.join(source.until.lazy(), on=["source", "id"], how="left").filter(pl.col("spoke").fill_null(value=True))
     if stream.where is not None:
-        frame = frame.filter(_condition(stream.where, plan.columns[stream.event_type]))
+        frame = frame.filter(condition(stream.where, plan.columns[stream.event_type]))
     entity = pl.col(plan.features.by)
     if plan.features.depth is not None:
         entity = entity.str.extract(pattern(plan.features.depth), 1)
@@ -248,8 +248,9 @@ def events(plan: Plan, stream: Stream, source: Source, entities: pl.DataFrame, c
     return numbered.sort("code", "t", "sequence")
 
 
-def _condition(where: Condition, kinds: Mapping[str, FieldType]) -> pl.Expr:
-    parts = [_condition(part, kinds) for part in where.parts]
+def condition(where: Condition, kinds: Mapping[str, FieldType]) -> pl.Expr:
+    """A condition over the columns of an event table."""
+    parts = [condition(part, kinds) for part in where.parts]
     if where.sign == "and":
         return reduce(lambda one, other: one & other, parts)
     if where.sign == "or":

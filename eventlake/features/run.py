@@ -19,7 +19,7 @@ from eventlake.history.duckdb_sql import TableName, create_table
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import AS_RECORDED, LATEST
 
-_MOST_EARLY = 0.1
+_MOST_EARLY = 0.25
 """The share of cutoffs at which nothing was recorded that goes without a word."""
 ENGINES = ("duckdb", "polars")
 COMPILER = "1"

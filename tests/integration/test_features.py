@@ -251,3 +251,32 @@ def test_cutoffs_before_anything_was_recorded_are_refused_with_both_ways_out(lak
     lake.build(el.FeatureSet("risk", features=FEATURES.features, known="watermark"), spine=early)
     with pytest.warns(UserWarning, match="2 of 3 cutoffs"):
         lake.build(FEATURES, spine=SPINE.with_columns(cutoff=instants(-9, -3, 5)))
+
+
+def test_a_spine_of_events_has_a_row_for_each_with_labels_that_are_null_where_it_is_too_early(lake):
+    spine = el.spine.on("payment", carry=["method"], where=el.field("amount") < 14).label("late", el.exists("missed"), horizon="4d")
+    spine = spine.label("amounts", el.sum("payment", "amount"), horizon="1d")
+    rows = lake.build(el.FeatureSet("risk", features=[el.count("payment")]), spine=spine).polars()
+    assert rows["subject"].to_list() == ["/loan/1"] * 4
+    assert rows["cutoff"].to_list() == [BEGIN + day * DAY for day in range(4)]
+    assert rows["method"].to_list() == ["cash", "card", "cash", "card"]
+    assert rows["payment_count"].to_list() == [0, 1, 2, 3]
+    # Day 6 is the last that the lake knows: [2, 6) is over and without a miss, [3, 7) is not over.
+    assert rows["late"].to_list() == [False, False, False, None]
+    assert [float(value) for value in rows["amounts"]] == [10.5, 11.5, 12.5, 13.5]
+    later = el.spine.on("payment", where=el.field("amount") < 14, known_until="2026-03-01T00:00:00Z")
+    rows = later.label("late", el.exists("missed"), horizon="4d").rows(lake.snapshot().history)
+    assert rows["late"].to_list() == [False, False, False, True]
+
+
+def test_month_ends_run_from_the_first_event_to_what_the_lake_knows(lake):
+    lake.append([event(21, day=40, subject="/loan/3", amount=1), event(20, day=70, amount=1)])
+    rows = el.spine.month_ends("payment").rows(lake.snapshot().history)
+    months = [datetime(2026, month, 1, tzinfo=UTC) for month in (2, 3)]
+    assert rows.rows() == [("/loan/1", months[0]), ("/loan/1", months[1]), ("/loan/3", months[1])]
+
+
+@pytest.mark.parametrize("feature", [el.count("payment", window="3d"), el.since_last("payment"), el.count("a") / el.count("b")])
+def test_a_label_has_the_horizon_for_a_window(feature):
+    with pytest.raises(InvalidInputError, match="without a window"):
+        el.spine.on("payment").label("late", feature, horizon="4d")

@@ -1,0 +1,151 @@
+"""Spines made of events: a row for each event of a type, or for each month in which an entity lives, and labels that look ahead.
+
+    el.spine.on("loan.granted").label("missed", el.exists("payment.missed"), horizon="90d")
+
+A label looks at ``[cutoff, cutoff + horizon)`` with everything that is recorded at the watermark. Where that stretch is not over yet, as
+far as the lake knows, the label is null: "not yet known" is not "no".
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from eventlake.errors import InvalidInputError
+from eventlake.features.conditions import Condition, Value, where_of
+from eventlake.features.definition import Aggregate, FeatureSet
+from eventlake.features.plan import compiled
+from eventlake.features.polars_parts import condition
+from eventlake.features.run import rows
+from eventlake.features.spans import Span, microseconds
+from eventlake.history import polars_scan
+from eventlake.history.pinned import PinnedHistory
+
+INSTANT = pl.Datetime("us", "UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class EventSpine:
+    """A spine that is made when a dataset is built. Made by ``on`` and ``month_ends``.
+
+    Attributes:
+        event_type: Whose events begin the rows.
+        by: The column that names the entity, in every type that is looked at.
+        where: What an event must satisfy.
+        carry: Fields of the event that become columns.
+        monthly: A row for each end of a month after an entity's first event, instead of one for each event.
+        labels: Name, feature and horizon in microseconds of each label.
+        known_until: As far as the lake knows; None for the latest ``time`` of its events, or the last recording where that is earlier.
+    """
+
+    event_type: str
+    by: str
+    where: Condition | None
+    carry: tuple[str, ...]
+    monthly: bool
+    labels: tuple[tuple[str, Aggregate, int], ...] = ()
+    known_until: str | None = None
+
+    def label(self, name: str, feature: Aggregate, *, horizon: str) -> "EventSpine":
+        """The same spine with a column that looks ahead.
+
+        Args:
+            name: Of the column.
+            feature: What it is, of the events in ``[cutoff, cutoff + horizon)``; without a window of its own.
+            horizon: Such as ``90d``.
+
+        Raises:
+            InvalidInputError: The feature has a window, or is arithmetic.
+        """
+        if not isinstance(feature, Aggregate) or feature.span != Span() or feature.kind in {"since_last", "since_first", "rate"}:
+            message = f"label {name}: expected a feature of events without a window, such as exists('payment.missed'), found {feature!r}"
+            raise InvalidInputError(message, "its window is the horizon.")
+        return replace(self, labels=(*self.labels, (name, feature, microseconds(horizon, "horizon"))))
+
+    def rows(self, history: PinnedHistory) -> pl.DataFrame:
+        """The rows over a history: the entity, ``cutoff``, what is carried, and the labels.
+
+        Raises:
+            NotFoundError: An event type has no schema.
+            InvalidInputError: A field is missing, or a label cannot be.
+        """
+        chosen = self._chosen(history)
+        for name, feature, horizon in self.labels:
+            chosen = chosen.with_columns(self._label(history, chosen, name, feature, horizon))
+        return chosen
+
+    def _chosen(self, history: PinnedHistory) -> pl.DataFrame:
+        begun = FeatureSet("spine", by=self.by, features=(Aggregate("count", self.event_type, where=self.where),), known="watermark")
+        plan = compiled(begun, history.catalogue)
+        schema = history.catalogue.version(self.event_type).schema
+        columns = {one.name: column for one, column in zip(schema.fields, schema.columns, strict=True)}
+        missing = [name for name in self.carry if name not in columns]
+        if missing:
+            message = f"{self.event_type} has no field {', '.join(missing)} to be carried"
+            raise InvalidInputError(message, f"it has {', '.join(columns)}.")
+        frame = polars_scan.table(history.table(self.event_type), polars_scan.LATEST)
+        (stream,) = plan.wanted()
+        if stream.where is not None:
+            frame = frame.filter(condition(stream.where, plan.columns[self.event_type]))
+        frame = frame.filter(pl.col(self.by).is_not_null())
+        if not self.monthly:
+            carried = [pl.col(columns[name]).alias(name) for name in self.carry]
+            return frame.sort("sequence").select(self.by, pl.col("time").alias("cutoff"), *carried).collect()
+        firsts = frame.group_by(self.by).agg(first=pl.col("time").min()).collect().sort(self.by)
+        until = pl.lit(self._known_until(history), pl.Int64).cast(INSTANT)
+        months = pl.datetime_ranges(pl.col("first").dt.truncate("1mo").dt.offset_by("1mo"), until, "1mo", time_zone="UTC", time_unit="us")
+        return firsts.select(self.by, months.alias("cutoff")).explode("cutoff").drop_nulls("cutoff")
+
+    def _label(self, history: PinnedHistory, chosen: pl.DataFrame, name: str, feature: Aggregate, horizon: int) -> pl.Series:
+        ahead = replace(feature, span=Span(horizon, -horizon), texts=(None, None), alias="label")
+        made = FeatureSet("label", by=self.by, features=(ahead,), known="watermark")
+        spine = chosen.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("spine_row"), self.by, "cutoff")
+        found = rows(compiled(made, history.catalogue), history, spine.to_arrow(), "polars")
+        known = chosen["cutoff"].cast(pl.Int64) + horizon <= self._known_until(history)
+        return pl.DataFrame(found).select(pl.when(pl.Series(known)).then("label").alias(name))[name]
+
+    def _known_until(self, history: PinnedHistory) -> int:
+        """The instant up to which the lake knows what happened, in microseconds, exclusive."""
+        if self.known_until is not None:
+            return int(pl.Series([self.known_until]).str.to_datetime(time_unit="us", time_zone="UTC").cast(pl.Int64)[0])
+        ends = polars_scan.scan(history).select(pl.col("time").max(), pl.col("recorded_at").max()).collect()
+        found = [int(value) for value in ends.cast(pl.Int64).row(0) if value is not None]
+        return min(found, default=0)
+
+
+def on(
+    event_type: str,
+    *,
+    by: str = "subject",
+    where: Condition | Mapping[str, Value] | None = None,
+    carry: Sequence[str] = (),
+    known_until: str | None = None,
+) -> EventSpine:
+    """A row for each event of a type that stands: its entity, and its ``time`` as the cutoff; the event itself is not before it.
+
+    Args:
+        event_type: Which events.
+        by: The column that names the entity.
+        where: What an event must satisfy, as for features.
+        carry: Fields of the event to have as columns.
+        known_until: An instant up to which labels may be known, as RFC 3339; None for what the lake's events say.
+    """
+    return EventSpine(event_type, by, where_of(where), tuple(carry), monthly=False, known_until=known_until)
+
+
+def month_ends(
+    event_type: str,
+    *,
+    by: str = "subject",
+    where: Condition | Mapping[str, Value] | None = None,
+    known_until: str | None = None,
+) -> EventSpine:
+    """A row for each end of a month, midnight UTC after its last day, from an entity's first event of a type to what the lake knows.
+
+    Args:
+        event_type: Whose first event begins an entity's months.
+        by: The column that names the entity.
+        where: What an event must satisfy.
+        known_until: As for ``on``; no row lies after it.
+    """
+    return EventSpine(event_type, by, where_of(where), (), monthly=True, known_until=known_until)
