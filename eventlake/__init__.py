@@ -13,6 +13,7 @@ from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.definition import read_definition
 from eventlake.datasets.diff import DatasetDiff
 from eventlake.datasets.explain import Explanation
+from eventlake.datasets.leakage import LeakageReport, check_leakage
 from eventlake.datasets.reproduce import Reproduction
 from eventlake.errors import EventlakeError
 from eventlake.features import spine
@@ -66,6 +67,7 @@ __all__ = [
     "Import",
     "InclusionProof",
     "Lake",
+    "LeakageReport",
     "Projection",
     "Proposal",
     "Receipt",
@@ -75,6 +77,7 @@ __all__ = [
     "Snapshot",
     "Version",
     "at_watermark",
+    "check_leakage",
     "count",
     "create",
     "delta",
@@ -103,5 +106,20 @@ __all__ = [
     "sum",
 ]
 
-attach(Compaction, Dataset, DatasetDiff, Explanation, Garbage, Import, Lake, Proposal, Receipt, Report, Reproduction, Snapshot, Version)
+attach(
+    Compaction,
+    Dataset,
+    DatasetDiff,
+    Explanation,
+    Garbage,
+    Import,
+    Lake,
+    LeakageReport,
+    Proposal,
+    Receipt,
+    Report,
+    Reproduction,
+    Snapshot,
+    Version,
+)
 install()

@@ -13,6 +13,7 @@ from eventlake.datasets.archive import Archive
 from eventlake.datasets.tags import keep_for_lock
 from eventlake.errors import CorruptionError
 from eventlake.history.duckdb_sql import to_pandas
+from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import resolve
 from eventlake.log.chain import open_chain
 
@@ -106,9 +107,12 @@ class Dataset:
         """The events behind a row, or behind one value of it; see ``Lake.explain``."""
         from eventlake.datasets.explain import explain  # noqa: PLC0415 - it needs datasets
 
+        return explain(*self.opened(), key, column)
+
+    def opened(self) -> tuple[Archive, PinnedHistory]:
+        """Its folder, and the history that it was made from, under the schemas of then."""
         recipe = self.manifest.recipe
-        history = resolve(open_chain(self._archive.storage), recipe.checkpoint).with_schemas(recipe.schemas)
-        return explain(self._archive, history, key, column)
+        return self._archive, resolve(open_chain(self._archive.storage), recipe.checkpoint).with_schemas(recipe.schemas)
 
     def keep_for_lock(self) -> None:
         """Remembers in the lake that a ``dataset.lock`` names this dataset: retention leaves its rows alone."""

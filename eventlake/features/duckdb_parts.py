@@ -40,20 +40,20 @@ def query(plan: Plan, stream: Stream, parts: Sequence[Part], *, corrected: bool,
     return f"{text}\nORDER BY spine_row"
 
 
-def answer(connection: duckdb.DuckDBPyConnection, plan: Plan, stream: Stream, source: Source) -> Iterator[tuple[Part, pa.ChunkedArray]]:
+def answer(connection: duckdb.DuckDBPyConnection, plan: Plan, stream: Stream, *, corrected: bool) -> Iterator[tuple[Part, pa.ChunkedArray]]:
     """Every part of a stream, in the order of the spine.
 
     Args:
         connection: Has ``spine``, the stream's event table, and ``until`` where there are corrections.
         plan: What is wanted.
         stream: Of which stream.
-        source: Its event table.
+        corrected: Whether there are.
     """
     wanted = plan.wanted()[stream]
     for joined in (False, True):
         parts = [part for part in wanted if is_joined(part, plan) == joined]
         if parts:
-            table = connection.sql(query(plan, stream, parts, corrected=source.corrected, joined=joined)).to_arrow_table()
+            table = connection.sql(query(plan, stream, parts, corrected=corrected, joined=joined)).to_arrow_table()
             yield from zip(parts, table.columns[1:], strict=True)
 
 

@@ -1,6 +1,7 @@
 """Looking features up: the spine is checked, one engine finds the parts, the finisher makes the columns."""
 
 import warnings
+from collections.abc import Mapping
 
 import duckdb
 import polars as pl
@@ -41,11 +42,7 @@ def rows(plan: Plan, history: PinnedHistory, spine: pa.Table, engine: str) -> pa
     """
     found = sources(plan, history)
     parts = _on_duckdb(plan, found, spine) if engine == "duckdb" else _on_polars(plan, found, spine)
-    made = {part: _typed(part, array) for part, array in parts.items()}
-    table = spine
-    for name, column in columns(plan, made, spine.num_rows).items():
-        table = table.append_column(name, column)
-    return table
+    return _table(plan, parts, spine)
 
 
 def check_spine(plan: Plan, history: PinnedHistory, spine: pa.Table) -> None:
@@ -97,6 +94,22 @@ def _check_known(plan: Plan, cutoffs: pa.ChunkedArray, first: int) -> None:
     warnings.warn(f"{message}; {hint}", stacklevel=2)
 
 
+def answered(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table) -> pa.Table:
+    """The spine's rows and the features over event tables that are there already, of a plan that counts all they hold as known."""
+    connection.register("spine", spine)
+    parts: dict[Part, pa.ChunkedArray] = {}
+    for stream in plan.wanted():
+        parts |= dict(duckdb_parts.answer(connection, plan, stream, corrected=False))
+    return _table(plan, parts, spine)
+
+
+def _table(plan: Plan, parts: Mapping[Part, pa.ChunkedArray], spine: pa.Table) -> pa.Table:
+    table = spine
+    for name, column in columns(plan, {part: _typed(part, array) for part, array in parts.items()}, spine.num_rows).items():
+        table = table.append_column(name, column)
+    return table
+
+
 def _on_duckdb(plan: Plan, found: dict[str, Source], spine: pa.Table) -> dict[Part, pa.ChunkedArray]:
     parts: dict[Part, pa.ChunkedArray] = {}
     with duckdb.connect(":memory:", config=dict(SAFE)) as connection:
@@ -114,7 +127,7 @@ def _on_duckdb(plan: Plan, found: dict[str, Source], spine: pa.Table) -> dict[Pa
                 names = list(dict.fromkeys(part.column for part in doubts))
                 events, *largest = duckdb_parts.largest(connection, plan, stream, names, source)
                 _check(plan, doubts, events, dict(zip(names, largest, strict=True)))
-            parts |= dict(duckdb_parts.answer(connection, plan, stream, source))
+            parts |= dict(duckdb_parts.answer(connection, plan, stream, corrected=source.corrected))
     return parts
 
 

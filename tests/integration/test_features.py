@@ -4,10 +4,12 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
+import pyarrow.compute as pc
 import pytest
 
 import eventlake as el
 from eventlake.errors import InvalidInputError, InvalidProjectionError, NotFoundError
+from eventlake.features import finish
 from eventlake.storage import MemoryStorage
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -280,3 +282,71 @@ def test_month_ends_run_from_the_first_event_to_what_the_lake_knows(lake):
 def test_a_label_has_the_horizon_for_a_window(feature):
     with pytest.raises(InvalidInputError, match="without a window"):
         el.spine.on("payment").label("late", feature, horizon="4d")
+
+
+@pytest.fixture
+def revised(lake):
+    """A payment that was told late, and one that was corrected after some of the cutoffs."""
+    for number, late in ((7, {}), (8, {"corrects": "payment-2"})):
+        lake.append([event(number, day=1, amount=99.5) | {"recorded_at": (BEGIN + 8 * DAY).isoformat()} | late])
+    return lake
+
+
+@pytest.mark.parametrize("known", ["cutoff", "watermark"])
+@pytest.mark.parametrize("engine", ["duckdb", "polars"])
+def test_declared_features_saw_nothing_that_was_not_there_yet(revised, known, engine):
+    built = revised.build(el.FeatureSet("risk", features=FEATURES.features, known=known), spine=SPINE, engine=engine)
+    report = el.check_leakage(built)
+    assert report.ok, report.leaks
+    assert (report.checked, report.known) == (3, known)
+
+
+def test_hindsight_is_a_leak_to_whoever_asks_what_was_known(revised):
+    built = revised.build(el.FeatureSet("risk", features=FEATURES.features, known="watermark"), spine=SPINE)
+    report = el.check_leakage(built, known="cutoff")
+    found = {(row["spine_row"], row["column"]): (row["stored"], row["rebuilt"]) for row in report.leaks.iter_rows(named=True)}
+    assert found[0, "payment_amount_mean"] == ("46.9", "12.0")
+    assert {row for row, _ in found} == {0}
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "polars"])
+def test_a_leak_in_what_an_engine_returns_is_seen(lake, engine, monkeypatch):
+    plain = finish._count
+    monkeypatch.setitem(finish._MADE, "count", lambda one, found, kind: pc.add(plain(one, found, kind), 1))
+    built = lake.build(FEATURES, spine=SPINE, engine=engine)
+    monkeypatch.undo()
+    report = el.check_leakage(built)
+    assert not report.ok
+    assert set(report.leaks["column"]) == {"payment_count_2d", "payment_count_30d", "by_card", "each"}
+    assert report.leaks.height == 12
+    assert "12 leaks" in report._repr_html_()
+
+
+LEAKY = """
+    SELECT s.spine_row, count(p.id) AS payments, max(p.amount) AS most
+    FROM spine s LEFT JOIN {table} p ON p.subject = s.subject AND p.time {sign} s.cutoff {known} GROUP BY s.spine_row
+"""
+
+
+@pytest.mark.parametrize("table", ["payment", 'latest."payment"'])
+def test_a_leak_in_sql_is_seen_and_rows_that_saw_nothing_are_left_alone(revised, table):
+    sound = LEAKY.format(table=table, sign="<", known="AND p.recorded_at < s.cutoff")
+    leaks = {
+        "inclusive": LEAKY.format(table=table, sign="<=", known="AND p.recorded_at <= s.cutoff"),
+        "hindsight": LEAKY.format(table=table, sign="<", known=""),
+    }
+    spine = SPINE.with_columns(cutoff=instants(4, 9, 3))
+    if table == "payment":
+        assert el.check_leakage(revised.build(el.Projection.sql("sound", sound, key=["spine_row"]), spine=spine)).ok
+    for name, query in leaks.items():
+        report = el.check_leakage(revised.build(el.Projection.sql(name, query, key=["spine_row"]), spine=spine))
+        assert set(report.leaks["spine_row"]) == {0, 2}, name
+    assert el.check_leakage(revised.build(el.Projection.sql("h", leaks["hindsight"], key=["spine_row"]), spine=spine), known="watermark").ok
+
+
+def test_a_leak_cannot_be_looked_for_without_cutoffs(lake):
+    query = "SELECT subject, count(*) AS n FROM payment GROUP BY subject"
+    with pytest.raises(InvalidInputError, match="has no spine"):
+        el.check_leakage(lake.build(el.Projection.sql("plain", query, key=["subject"])))
+    with pytest.raises(InvalidInputError, match="expected cutoff as a column"):
+        el.check_leakage(lake.build(FEATURES, spine=SPINE), cutoff="late")

@@ -1,0 +1,192 @@
+"""Whether rows of a dataset saw what was not there yet: each is made again from a history cut off at its own cutoff, and compared.
+
+The history is cut before the projection sees it: of all tables only the events are left that happened, and (unless it is hindsight by name)
+were recorded, strictly before the cutoff, with the corrections of then. Declared features are looked up in it as if everything in it were
+known, so that what the engines do to tell what was known is not trusted, but tested.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+
+from eventlake.columns.content import normalise
+from eventlake.core.card import Card, counted
+from eventlake.core.shown import shown
+from eventlake.core.sql import SAFE, identifier
+from eventlake.datasets.dataset import Dataset
+from eventlake.datasets.reproduce import checked_spine, declared, projection_of
+from eventlake.errors import InvalidInputError
+from eventlake.features.definition import KNOWN
+from eventlake.features.plan import compiled
+from eventlake.features.run import answered
+from eventlake.history import polars_scan
+from eventlake.history.duckdb_sql import TableName, connect, create_events, create_table, tables_read, views_read
+from eventlake.history.pinned import PinnedHistory
+from eventlake.history.polars_scan import AS_RECORDED, LATEST
+from eventlake.progress import task
+from eventlake.projections.definition import Projection
+from eventlake.projections.duckdb_runner import bound, lock_down
+from eventlake.projections.rows import finish
+from eventlake.projections.run import feature_set
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class LeakageReport:
+    """What came of looking for leaks.
+
+    Attributes:
+        dataset: The manifest hash.
+        known: ``cutoff`` where an event had to be recorded before it, ``watermark`` where it only had to happen before it.
+        checked: How many rows were made again.
+        leaks: The key of each row that came out otherwise, ``column``, and the values ``stored`` and ``rebuilt``, as text.
+    """
+
+    dataset: str
+    known: str
+    checked: int
+    leaks: pl.DataFrame
+
+    @property
+    def ok(self) -> bool:
+        """Whether no row saw what was not there yet."""
+        return not self.leaks.height
+
+    def __repr__(self) -> str:
+        """The card's title."""
+        return f"<LeakageReport: {self.card().title}>"
+
+    def card(self) -> Card:
+        """What to show."""
+        facts = (("dataset", self.dataset), ("known at the", self.known), ("rows made again", f"{self.checked:,}"))
+        rows = tuple(tuple(shown(value) for value in row) for row in self.leaks.head(_SHOWN).iter_rows())
+        title = "no leak" if self.ok else counted(self.leaks.height, "leak")
+        return Card(title, facts, tuple(self.leaks.columns) if rows else (), rows)
+
+
+def check_leakage(dataset: Dataset, *, rows: int | None = None, cutoff: str | None = None, known: str | None = None) -> LeakageReport:
+    """Makes rows of a dataset again from a history that ends at each row's cutoff, and compares.
+
+    Args:
+        dataset: Declared features, or a SQL projection, over a spine with a cutoff.
+        rows: How many, spread over the spine; None for all. Rows of one cutoff are made at once, so the time is that of so many builds as
+            there are cutoffs.
+        cutoff: The spine's column of instants; None for that of the features, else ``cutoff``.
+        known: ``cutoff`` if an event had to be recorded before a cutoff to be known there; ``watermark`` if it only had to happen before
+            it; None for what the features say, else ``cutoff``.
+
+    Raises:
+        InvalidInputError: There is no spine, no such column, or the projection is Python.
+        CorruptionError: The history or the stored dataset is damaged.
+    """
+    archive, history = dataset.opened()
+    spine = checked_spine(archive)
+    projection = projection_of(archive)
+    if projection.kind == "python" or spine is None:
+        message = f"whether rows of {dataset.name} saw too much cannot be told: it is Python, or has no spine"
+        raise InvalidInputError(message, "declare features, or write SQL over a spine with a cutoff.")
+    features = feature_set(projection) if projection.kind == "features" else None
+    cutoff, known = cutoff or (features.cutoff if features else "cutoff"), known or (features.known if features else "cutoff")
+    if cutoff not in spine.column_names or not pa.types.is_timestamp(spine.column(cutoff).type) or known not in KNOWN:
+        message = f"expected cutoff as a column of instants of the spine ({', '.join(spine.column_names)}), found {cutoff!r}, {known!r}"
+        raise InvalidInputError(message, f"known is {' or '.join(KNOWN)}.")
+    frame = pl.DataFrame(spine)
+    chosen = frame if rows is None or rows >= frame.height else frame.gather_every(max(frame.height // max(rows, 1), 1)).head(rows)
+    stored = pl.DataFrame(dataset.arrow())
+    leaks, checked = [_none(stored, projection.key)], 0
+    with _cut(projection, history, spine, known) as again, task(f"looking for leaks in {dataset.name}", chosen.height) as advance:
+        for some in chosen.partition_by(cutoff, maintain_order=True):
+            rebuilt = pl.DataFrame(finish(projection, declared(archive), again(some.to_arrow(), some[cutoff].cast(pl.Int64)[0])))
+            leaks.append(_compared(stored, rebuilt, projection.key))
+            checked += some.height
+            advance(some.height)
+    return LeakageReport(dataset.manifest_hash, known, checked, pl.concat(leaks))
+
+
+@contextmanager
+def _cut(projection: Projection, history: PinnedHistory, spine: pa.Table, known: str) -> Iterator[Any]:
+    """Makes rows of a part of the spine, from what was there before an instant."""
+    if projection.kind == "features":
+        # What is left of the history is known, all of it: the features' own way to tell is left out.
+        plan = compiled(replace(feature_set(projection), known="watermark"), history.catalogue)
+        names = [TableName(name, LATEST) for name in plan.columns]
+        with duckdb.connect(":memory:", config=dict(SAFE)) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            _create(connection, history, names, known, events=False)
+
+            def looked_up(part: pa.Table, cutoff: int) -> pa.Table:
+                connection.execute(f"SET VARIABLE cutoff = {cutoff}")
+                return answered(connection, plan, part)
+
+            yield looked_up
+        return
+    query = projection.sources[projection.entry]
+    with bound(projection.name, query, history, spine, projection.parameters):
+        pass  # what is archived may have been written by anybody: it is one SELECT over the history
+    connection, _ = connect(history, "SELECT 1")
+    with connection:
+        _create(connection, history, tables_read(query, history.catalogue), known, events="events" in views_read(query, history.catalogue))
+        connection.register("part of the spine", spine)
+        connection.execute('CREATE TABLE spine AS SELECT * FROM "part of the spine" LIMIT 0')
+        lock_down(connection, [])
+
+        def run(part: pa.Table, cutoff: int) -> pa.Table:
+            connection.execute(f"SET VARIABLE cutoff = {cutoff}")
+            connection.execute("DELETE FROM spine")
+            connection.register("part of the spine", normalise(part))
+            connection.execute('INSERT INTO spine SELECT * FROM "part of the spine"')
+            return connection.sql(query, params=dict(projection.parameters) or None).to_arrow_table()
+
+        yield run
+
+
+def _create(connection: duckdb.DuckDBPyConnection, history: PinnedHistory, names: list[TableName], known: str, *, events: bool) -> None:
+    """Tables of events in which only those stand that were there before the variable ``cutoff``, in microseconds."""
+    there = "epoch_us(time) < getvariable('cutoff')::BIGINT"
+    there += " AND epoch_us(recorded_at) < getvariable('cutoff')::BIGINT" if known == "cutoff" else ""
+    if events:
+        create_events(connection, history)
+        _cut_view(connection, "events", "events", f"SELECT * FROM {{kept}} WHERE {there}")  # noqa: S608 - ours
+    for number, name in enumerate(names):
+        table = history.table(name.event_type)
+        create_table(connection, table, TableName(name.event_type, AS_RECORDED if known == "cutoff" else name.corrections))
+        target = identifier(name.event_type)
+        if name.corrections == LATEST and known == "cutoff":
+            connection.register(f"until {number}", polars_scan.lifetimes(table).to_arrow())
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {LATEST}")
+            stood = "coalesce(spoke, true) AND (until IS NULL OR epoch_us(until) >= getvariable('cutoff')::BIGINT)"
+            join = f'SELECT kept.* FROM {{kept}} AS kept LEFT JOIN "until {number}" USING (source, id) WHERE {there} AND {stood}'  # noqa: S608 - ours
+            _cut_view(connection, target, f"{LATEST}.{target}", join)
+        else:
+            placed = f"{LATEST}.{target}" if name.corrections == LATEST else target
+            _cut_view(connection, placed, placed, f"SELECT * FROM {{kept}} WHERE {there}")  # noqa: S608 - ours
+
+
+def _cut_view(connection: duckdb.DuckDBPyConnection, source: str, target: str, query: str) -> None:
+    """Keeps the rows of a view in a table, and puts a view that shows some of them in the place of ``target``."""
+    kept = identifier(f"all of {target}")
+    connection.execute(f"CREATE TABLE {kept} AS SELECT * FROM {source}")  # noqa: S608 - quoted
+    connection.execute(f"CREATE OR REPLACE VIEW {target} AS {query.format(kept=kept)}")
+
+
+def _none(stored: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
+    return stored.select(key).clear().with_columns(*(pl.lit(None, pl.String).alias(name) for name in ("column", "stored", "rebuilt")))
+
+
+def _compared(stored: pl.DataFrame, rebuilt: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
+    """The values that are others, or whose row is not there at all."""
+    both = rebuilt.join(stored, on=list(key), how="left", suffix=" stored", maintain_order="left", nulls_equal=True)
+    missing = stored.select(key).join(rebuilt.select(key), on=list(key), how="semi").height < rebuilt.height
+    found = [_none(stored, key)]
+    for name in (column for column in rebuilt.columns if column not in key):
+        other = both[f"{name} stored"]
+        differs = both.filter(both[name].ne_missing(other) | pl.lit(missing and other.is_null().all()))
+        told = (pl.lit(name).alias("column"), pl.Series("stored", map(shown, differs[f"{name} stored"]), dtype=pl.String))
+        found.append(differs.select(*key, *told, pl.Series("rebuilt", map(shown, differs[name]), dtype=pl.String)))
+    return pl.concat(found)
