@@ -14,7 +14,9 @@ from eventlake.datasets.definition import read_definition
 from eventlake.datasets.diff import DatasetDiff
 from eventlake.datasets.explain import Explanation
 from eventlake.datasets.leakage import LeakageReport, check_leakage
+from eventlake.datasets.predictions import PredictionExplanation
 from eventlake.datasets.reproduce import Reproduction
+from eventlake.datasets.split import Split
 from eventlake.errors import EventlakeError
 from eventlake.features import spine
 from eventlake.features.conditions import field
@@ -68,6 +70,7 @@ __all__ = [
     "InclusionProof",
     "Lake",
     "LeakageReport",
+    "PredictionExplanation",
     "Projection",
     "Proposal",
     "Receipt",
@@ -75,6 +78,7 @@ __all__ = [
     "Reproduction",
     "Schema",
     "Snapshot",
+    "Split",
     "Version",
     "at_watermark",
     "check_leakage",

@@ -1,5 +1,7 @@
 """A built dataset, as users hold it."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -10,8 +12,10 @@ from eventlake.core import layout
 from eventlake.core.card import Card, counted
 from eventlake.core.dataset import DatasetManifest
 from eventlake.datasets.archive import Archive
+from eventlake.datasets.split import ENTITY, Split, matrix, split
 from eventlake.datasets.tags import keep_for_lock
-from eventlake.errors import CorruptionError
+from eventlake.errors import CorruptionError, InvalidInputError
+from eventlake.features.definition import FeatureSet
 from eventlake.history.duckdb_sql import to_pandas
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import resolve
@@ -108,6 +112,62 @@ class Dataset:
         from eventlake.datasets.explain import explain  # noqa: PLC0415 - it needs datasets
 
         return explain(*self.opened(), key, column)
+
+    def entity(self) -> str | None:
+        """The column that names the entity of each row; None where nothing was declared, or the rows do not hold it."""
+        features = self._features()
+        if features is not None:
+            return features.spine_entity
+        by = self.provenance.get("by")
+        return by if by in dict(self.manifest.schema) else None
+
+    def split(
+        self, *, by: str, test: float = 0.2, column: str | None = None, salt: str = "eventlake", since: datetime | None = None
+    ) -> Split:
+        """The rows in two parts, by a rule that gives the same anywhere and is written down in ``Split.rule``.
+
+        Args:
+            by: ``entity``: all rows of one fall to the same part, by a hash of its name; ``time``: the rows from an instant on test.
+            test: The share of the test, between 0 and 1; by entity it is that of the entities, nearly.
+            column: That names the entity, or holds the instants; None for those of declared features.
+            salt: Another one gives another split by entity.
+            since: By time, the first instant of the test, instead of a share.
+
+        Raises:
+            InvalidInputError: An argument cannot be.
+        """
+        if column is None:
+            features = self._features()
+            named = (features.spine_entity if by == ENTITY else features.cutoff) if features else self.entity()
+            if named is None:
+                message = f"which column of {self.name} is the {by} is not declared"
+                raise InvalidInputError(message, "name it with column=.")
+            column = named
+        return split(self.polars(), self.manifest_hash, by=by, column=column, test=test, salt=salt, since=since)
+
+    def xy(self, target: str, *, drop: Sequence[str] = ()) -> tuple[Any, Any]:
+        """What a model is trained on: a pandas frame of numbers, and the target beside it, both in the dataset's order.
+
+        Numbers, booleans and decimals are float64, null being NaN; a decimal is the nearest double. Text is a pandas categorical, its
+        categories sorted. The key, the entity and the cutoff of declared features are left out.
+
+        Args:
+            target: The column to be predicted.
+            drop: Columns that are no features either.
+
+        Raises:
+            InvalidInputError: There is no such column, the target is null somewhere, or a feature is neither number nor text.
+            MissingDependencyError: pandas is not installed.
+        """
+        features = self._features()
+        left = {target, *drop, *self.manifest.recipe.key, *((features.spine_entity, features.cutoff) if features else ())}
+        return matrix(self.polars(), target, left)
+
+    def _features(self) -> FeatureSet | None:
+        if self.manifest.recipe.kind != "features":
+            return None
+        (text,) = self._archive.sources().values()
+        return FeatureSet.from_text(self.name, text)
 
     def opened(self) -> tuple[Archive, PinnedHistory]:
         """Its folder, and the history that it was made from, under the schemas of then."""

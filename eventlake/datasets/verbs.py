@@ -1,10 +1,14 @@
 """The verbs about datasets, which a lake has beside its own."""
 
+import json
+import os
 import time
 import warnings
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
+
+import polars as pl
 
 from eventlake.core.dataset import Parameter
 from eventlake.datasets import tags
@@ -17,14 +21,18 @@ from eventlake.datasets.definition import Definition
 from eventlake.datasets.diff import DatasetDiff, diff
 from eventlake.datasets.explain import Explanation, explain
 from eventlake.datasets.lock import check_buildable, pinned_by
+from eventlake.datasets.predictions import EVENT_TYPE, PredictionExplanation, prediction_events
+from eventlake.datasets.predictions import SCHEMA as PREDICTION_SCHEMA
 from eventlake.datasets.reproduce import Reproduction, reproduce
 from eventlake.datasets.retention import prune
-from eventlake.errors import EventlakeError, InvalidInputError
+from eventlake.errors import EventlakeError, InvalidInputError, NotFoundError
 from eventlake.features.definition import FeatureSet
 from eventlake.history.resolve import At
 from eventlake.history.snapshot import Snapshot
 from eventlake.log.collect import Garbage
+from eventlake.log.receipt import Receipt
 from eventlake.projections.definition import Projection
+from eventlake.schemas.version import Version
 from eventlake.storage import Storage
 
 
@@ -39,6 +47,14 @@ class DatasetVerbs:
         raise NotImplementedError
 
     def snapshot(self, at: At = None) -> Snapshot:
+        """The lake's own."""
+        raise NotImplementedError
+
+    def append(self, events: Any, *, duplicates: str = ...) -> Receipt:
+        """The lake's own."""
+        raise NotImplementedError
+
+    def register(self, event_type: str, schema: Any) -> Version:
         """The lake's own."""
         raise NotImplementedError
 
@@ -165,6 +181,48 @@ class DatasetVerbs:
         archive = find(self._storage, hash_prefix)
         recipe = archive.manifest.recipe
         return explain(archive, self.snapshot(recipe.checkpoint).history.with_schemas(recipe.schemas), key, column)
+
+    def record_predictions(self, dataset: Dataset, frame: Any, *, model: str | bytes | os.PathLike[str]) -> Receipt:
+        """Appends what a model said of a dataset's rows, as events of the type ``prediction.made`` that name dataset, row and model.
+
+        A prediction of the same dataset, row and model is one event: recording it again changes nothing, recording another value is
+        refused. Its subject is the row's entity, where one is declared; its time is when it is recorded.
+
+        Args:
+            dataset: That the model was given.
+            frame: The dataset's key columns and ``prediction``, a finite number; as a Polars, pandas or Arrow table.
+            model: What names the model: its digest or name as text, or its bytes or the path of its file, which are hashed with SHA-256.
+
+        Returns:
+            Where the events stand.
+
+        Raises:
+            InvalidInputError: A column is missing, a key is not the dataset's, a prediction is no finite number.
+            InvalidEventsError: Something else was recorded for the same dataset, row and model.
+        """
+        events = prediction_events(dataset, frame, model)
+        self.register(EVENT_TYPE, PREDICTION_SCHEMA)
+        return self.append(events, duplicates="skip_identical")
+
+    def explain_prediction(self, event_id: str, column: str | None = None) -> PredictionExplanation:
+        """What a recorded prediction was made of: the row of its dataset, and the events behind it, as they were then.
+
+        Args:
+            event_id: Of the prediction.
+            column: The feature that is asked about; None for the whole row.
+
+        Raises:
+            NotFoundError: There is no such prediction, or its dataset is gone.
+            InvalidInputError: It cannot be told which events a row was made of.
+        """
+        row = self.snapshot().table(EVENT_TYPE).filter(pl.col("id") == event_id).collect()
+        if not row.height:
+            message = f"there is no prediction {event_id}"
+            raise NotFoundError(message, f"it is the id of an event of the type {EVENT_TYPE}.")
+        said = row.row(0, named=True)
+        dataset = self.dataset(said["dataset"])
+        explanation = self.explain(said["dataset"], json.loads(said["key"]), column)
+        return PredictionExplanation(event_id, said["model"], said["prediction"], dataset, explanation)
 
     def dataset(self, hash_prefix: str) -> Dataset:
         """A published dataset by its tag, or by at least 6 hex digits of its ``manifest_hash``, else its recipe or content hash.

@@ -1,0 +1,146 @@
+"""Training and test rows, told apart by entity or by time, by a rule that is written down and gives the same anywhere."""
+
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from eventlake.columns.content import content_hash
+from eventlake.core.canonical import canonical_json, sha256_hex
+from eventlake.core.card import Card
+from eventlake.errors import InvalidInputError, MissingDependencyError
+from eventlake.features.finish import doubles
+
+ENTITY, TIME = "entity", "time"
+_DIGITS = 15
+_PARTS = 10**6
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Split:
+    """The rows of a dataset in two parts.
+
+    Attributes:
+        train: Those to learn from, in the dataset's order.
+        test: Those to be judged by.
+        rule: How they were told apart, and the content hash of each part: plain JSON values, to be kept with the model.
+    """
+
+    train: pl.DataFrame
+    test: pl.DataFrame
+    rule: dict[str, Any]
+
+    @property
+    def split_hash(self) -> str:
+        """SHA-256 of the rule as canonical JSON, hex."""
+        return sha256_hex(canonical_json(self.rule))
+
+    def __repr__(self) -> str:
+        """The card's title."""
+        return f"<Split: {self.card().title}>"
+
+    def card(self) -> Card:
+        """What to show."""
+        facts = tuple((name, str(value)) for name, value in self.rule.items())
+        return Card(f"{self.train.height:,} rows to train, {self.test.height:,} to test", (*facts, ("split_hash", self.split_hash)))
+
+
+def split(rows: pl.DataFrame, manifest_hash: str, *, by: str, column: str, test: float, salt: str, since: datetime | None) -> Split:
+    """Puts rows into two parts.
+
+    By entity, all rows of one fall to the same part: to the test where the first 60 bits of the SHA-256 of ``salt + "/" + entity`` (UTF-8;
+    a null is the empty text), big-endian, modulo 1,000,000 are less than ``test`` millionths. By time, the test are the rows from an
+    instant on, inclusive: ``since``, or the earliest that leaves a share of at most ``test``, rows of one instant staying together.
+
+    Args:
+        rows: In their order.
+        manifest_hash: Whose rows.
+        by: ``entity`` or ``time``.
+        column: That holds the one or the other.
+        test: The share of the test, between 0 and 1.
+        salt: Another one gives another split; for ``entity``.
+        since: For ``time``, instead of a share.
+
+    Raises:
+        InvalidInputError: An argument cannot be.
+    """
+    if by not in {ENTITY, TIME} or not 0 < test < 1 or column not in rows.columns:
+        message = f"expected by as 'entity' or 'time', test between 0 and 1 and a column of the rows, found {by!r}, {test!r}, {column!r}"
+        raise InvalidInputError(message, f"the columns are {', '.join(rows.columns)}.")
+    rule: dict[str, Any] = {"dataset": manifest_hash, "by": by, "column": column}
+    if by == ENTITY:
+        most = round(test * _PARTS)
+        chosen = [_place(value, salt) < most for value in rows[column].to_list()]
+        rule |= {"test_millionths": most, "salt": salt}
+    else:
+        if not isinstance(rows.schema[column], pl.Datetime) or rows[column].null_count():
+            message = f"expected {column} as instants, none of them null, found {rows.schema[column]}"
+            raise InvalidInputError(message, column=column)
+        instants = rows[column].cast(pl.Int64)
+        bound = _bound(instants, test) if since is None else pl.Series([since], dtype=rows.schema[column]).cast(pl.Int64)[0]
+        chosen = (instants >= bound).to_list()
+        rule |= {"since_us": int(bound)}
+    mask = pl.Series(chosen, dtype=pl.Boolean)
+    train, held = rows.filter(~mask), rows.filter(mask)
+    rule |= {"train": content_hash(train.to_arrow()), "test": content_hash(held.to_arrow())}
+    return Split(train, held, rule)
+
+
+def _place(value: object, salt: str) -> int:
+    text = f"{salt}/{'' if value is None else value}"
+    return int(hashlib.sha256(text.encode()).hexdigest()[:_DIGITS], 16) % _PARTS
+
+
+def _bound(instants: pl.Series, test: float) -> int:
+    """The earliest instant from which on there are at most that share of the rows; one after all where there is none."""
+    counted = instants.value_counts().sort(instants.name, descending=True)
+    share = counted["count"].cum_sum() / max(len(instants), 1)
+    fitting = counted.filter(share <= test)[instants.name]
+    return int(fitting[-1]) if len(fitting) else int(instants.max() or 0) + 1  # type: ignore[arg-type]
+
+
+def matrix(rows: pl.DataFrame, target: str, left: Iterable[str]) -> tuple[Any, Any]:
+    """Features as a pandas frame, and the target as a pandas series; see ``Dataset.xy``.
+
+    Raises:
+        InvalidInputError: There is no such column, the target is null somewhere, or a feature is neither number nor text.
+    """
+    unknown = sorted(set(left) - set(rows.columns))
+    if unknown:
+        message = f"there is no column {', '.join(unknown)}"
+        raise InvalidInputError(message, f"the columns are {', '.join(rows.columns)}.")
+    if rows[target].null_count():
+        message = f"{target} is null in {rows[target].null_count():,} rows"
+        raise InvalidInputError(message, "it is not known there yet: build from rows whose label is known.", column=target)
+    columns = []
+    for column in rows.drop(set(left)).iter_columns():
+        if column.dtype == pl.String:
+            columns.append(column.cast(pl.Enum(column.drop_nulls().unique().sort())))
+        elif column.dtype.is_numeric() or column.dtype == pl.Boolean:
+            columns.append(_floats(column))
+        else:
+            message = f"{column.name} is {column.dtype}, which is neither number nor text"
+            raise InvalidInputError(message, "leave it out with drop=.", column=column.name)
+    return _pandas(pl.DataFrame(columns)), _pandas(rows.select(target))[target]
+
+
+def _floats(column: pl.Series) -> pl.Series:
+    """A column as float64; each decimal as the nearest double, whatever the engine's own cast does."""
+    if isinstance(column.dtype, pl.Decimal):
+        array = column.to_arrow()
+        return pl.Series(column.name, np.where(array.is_null(), math.nan, doubles(array)))
+    return column.cast(pl.Float64).fill_null(math.nan)
+
+
+def _pandas(frame: pl.DataFrame) -> Any:
+    """As pandas' own dtypes."""
+    try:
+        return frame.to_pandas()
+    except ModuleNotFoundError as error:
+        message = "pandas is not installed"
+        raise MissingDependencyError(message, "pip install 'eventlake[pandas]', or use .polars() or .arrow().") from error
