@@ -119,11 +119,13 @@ attach(
     Import,
     Lake,
     LeakageReport,
+    PredictionExplanation,
     Proposal,
     Receipt,
     Report,
     Reproduction,
     Snapshot,
+    Split,
     Version,
 )
 install()
