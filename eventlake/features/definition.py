@@ -235,6 +235,25 @@ class FeatureSet:
         }
         return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
+    def plan(self, engine: str = "duckdb", snapshot: Any = None) -> str:
+        """What an engine does, as text: DuckDB's SQL over ``spine`` and the event tables, or Polars' steps and expressions.
+
+        Args:
+            engine: ``duckdb`` or ``polars``.
+            snapshot: Whose schemas say the types; None for fields of unknown types, to be read and not to be run.
+
+        Raises:
+            InvalidInputError: There is no such engine.
+            NotFoundError: An event type has no schema.
+        """
+        from eventlake.features.plan import compiled  # noqa: PLC0415 - plans know what is declared, not the other way round
+        from eventlake.features.shown import text  # noqa: PLC0415
+
+        if engine not in {"duckdb", "polars"}:
+            message = f"expected engine as 'duckdb' or 'polars', found {engine!r}"
+            raise InvalidInputError(message)
+        return text(compiled(self, None if snapshot is None else snapshot.history.catalogue), engine)
+
     @classmethod
     def from_text(cls, name: str, text: str) -> "FeatureSet":
         """The inverse of ``text``.

@@ -21,19 +21,10 @@ def spelled(value: Plain, kind: FieldType, sign: str) -> Plain:
     Raises:
         ValueError: It is no value of the type; its argument says what was found.
     """
-    spell: dict[str, Callable[[Plain, FieldType], Plain]] = {
-        "bool": _bool,
-        "int64": _int,
-        "decimal": _decimal,
-        "float64": _float,
-        "utf8": _text,
-        "date": _date,
-        "timestamp": _instant,
-    }
-    if kind.kind not in spell or (kind.kind == "bool" and sign not in {"==", "!=", "in"}):
+    if kind.kind not in _SPELL or (kind.kind == "bool" and sign not in {"==", "!=", "in"}):
         raise ValueError(repr(value))
     try:
-        return spell[kind.kind](value, kind)
+        return _SPELL[kind.kind](value, kind)
     except (TypeError, ValueError, InvalidOperation) as error:
         raise ValueError(repr(value)) from error
 
@@ -88,8 +79,21 @@ def _instant(value: Plain, _: FieldType) -> str:
     return moment.astimezone(UTC).isoformat()
 
 
+_SPELL: dict[str, Callable[[Plain, FieldType], Plain]] = {
+    "bool": _bool,
+    "int64": _int,
+    "decimal": _decimal,
+    "float64": _float,
+    "utf8": _text,
+    "date": _date,
+    "timestamp": _instant,
+}
+
+
 def in_sql(value: Plain, kind: FieldType) -> str:
     """A spelled value, as DuckDB reads it."""
+    if kind.kind not in _SPELL:
+        return quoted(value) if isinstance(value, str) else str(value).lower()
     types = {
         "bool": "BOOLEAN",
         "int64": "BIGINT",

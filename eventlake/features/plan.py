@@ -27,6 +27,8 @@ PLACED = frozenset({VALUE, TIME})
 _SUMMED = {"int64", "decimal"}
 _ORDERED = {"int64", "decimal", "utf8", "date", "timestamp"}
 _SQUARED_DIGITS = 18
+UNKNOWN = "unknown"
+"""The type of every field where no schema is looked at."""
 SPINE_TYPES = {"int64": pa.int64(), "utf8": pa.large_string()}
 
 
@@ -100,7 +102,7 @@ class Plan:
 @dataclass(slots=True)
 class _Compiler:
     features: FeatureSet
-    catalogue: Catalogue
+    catalogue: Catalogue | None
     columns: dict[str, dict[str, FieldType]] = field(default_factory=dict)
     schemas: dict[str, str] = field(default_factory=dict)
     entities: dict[str, FieldType] = field(default_factory=dict)
@@ -125,6 +127,8 @@ class _Compiler:
         if one.kind not in NEEDS_FIELD:
             return "", None
         column, kind = self._column(one.event_type, one.field or "")
+        if kind.kind == UNKNOWN:
+            return column, kind
         wrong = None
         if one.kind in {"sum", "mean", "std", "delta"} and kind.kind not in _SUMMED:
             wrong = "integers and decimals"
@@ -144,17 +148,20 @@ class _Compiler:
         return column, kind
 
     def _know(self, event_type: str) -> None:
-        version = self.catalogue.version(event_type)
-        self.schemas[event_type] = version.schema_hash
+        if self.catalogue is not None:
+            self.schemas[event_type] = self.catalogue.version(event_type).schema_hash
         self.columns.setdefault(event_type, {})
         if event_type not in self.entities:
             column, kind = self._column(event_type, self.features.by)
-            if kind.kind not in SPINE_TYPES:
+            if kind.kind not in {*SPINE_TYPES, UNKNOWN}:
                 self._refuse(f"an entity is named by text or an integer; {column} of {event_type} is {kind}")
             self.entities[event_type] = kind
 
     def _column(self, event_type: str, name: str) -> tuple[str, FieldType]:
         """The column of a field, or of the event's own attribute, and its type; it is noted as one that is read."""
+        if self.catalogue is None:
+            self.columns[event_type][name] = FieldType(UNKNOWN)
+            return name, FieldType(UNKNOWN)
         schema = self.catalogue.version(event_type).schema
         for attribute in ("sequence", "id", "source", "subject"):
             if name == attribute:
@@ -177,6 +184,8 @@ class _Compiler:
         if not where.field:
             return Condition(where.sign, parts=parts)
         column, kind = self._column(event_type, where.field)
+        if kind.kind == UNKNOWN:
+            return Condition(where.sign, column, where.values)
         try:
             values = tuple(spelled(value, kind, where.sign) for value in where.values)
         except ValueError as error:
@@ -188,8 +197,8 @@ class _Compiler:
         raise InvalidProjectionError(message, hint or None, projection=self.features.name)
 
 
-def compiled(features: FeatureSet, catalogue: Catalogue) -> Plan:
-    """The plan of a feature set over the schemas of a history.
+def compiled(features: FeatureSet, catalogue: Catalogue | None) -> Plan:
+    """The plan of a feature set over the schemas of a history; with None, over fields of unknown types, to be looked at alone.
 
     Raises:
         NotFoundError: An event type has no schema.

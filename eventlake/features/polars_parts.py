@@ -95,7 +95,7 @@ class Answers:
 
     def _edge(self, edge: Edge) -> "_Sorted":
         if edge not in self._edges:
-            instants = self._sorted.select(_key(edge, corrected=self._corrected))["k"].to_numpy()
+            instants = self._sorted.select(edge_of(edge, corrected=self._corrected))["k"].to_numpy()
             scale = _Scale(self._sorted["code"].to_numpy(), instants, self._entities)
             order = np.argsort(scale.keys, kind="stable") if edge.kind in {ENTER, LEAVE} else None
             self._edges[edge] = _Sorted(scale, scale.keys if order is None else scale.keys[order], order)
@@ -209,7 +209,7 @@ def inside_window(part: Part, *, known: bool, corrected: bool) -> pl.Expr:
     return reduce(lambda one, other: one & other, inside)
 
 
-def _key(edge: Edge, *, corrected: bool) -> pl.Expr:
+def edge_of(edge: Edge, *, corrected: bool) -> pl.Expr:
     """An edge of an event, ``k``; the latest of all for one that it never comes to."""
     if edge.kind not in {ENTER, LEAVE}:
         return pl.col("t").alias("k")

@@ -350,3 +350,25 @@ def test_a_leak_cannot_be_looked_for_without_cutoffs(lake):
         el.check_leakage(lake.build(el.Projection.sql("plain", query, key=["subject"])))
     with pytest.raises(InvalidInputError, match="expected cutoff as a column"):
         el.check_leakage(lake.build(FEATURES, spine=SPINE), cutoff="late")
+
+
+@pytest.mark.parametrize("known", ["cutoff", "watermark"])
+def test_a_plan_can_be_read_on_both_engines_with_and_without_schemas(lake, known):
+    features = el.FeatureSet("risk", features=[*FEATURES.features, el.max("payment", "amount", window="9d")], known=known)
+    for snapshot in (None, lake.snapshot()):
+        sql, steps = features.plan("duckdb", snapshot), features.plan("polars", snapshot)
+        for name in features.columns:
+            assert name in sql
+            assert name in steps
+        assert "ASOF LEFT JOIN" in sql
+    with pytest.raises(InvalidInputError, match="expected engine"):
+        features.plan("spark")
+
+
+def test_the_sql_of_a_plan_is_a_projection_of_its_own(lake):
+    features = el.FeatureSet("risk", features=[el.count("payment", window="2d"), el.sum("payment", "amount")], known="watermark")
+    built = lake.build(features, spine=SPINE).polars()
+    query = features.plan("duckdb", lake.snapshot()).rstrip().rstrip(";")
+    rows = lake.build(el.Projection.sql("plain", query, key=["spine_row"], level="fixed"), spine=SPINE).polars()
+    assert rows["p0"].cast(pl.Int64).to_list() == built["payment_count_2d"].to_list()
+    assert rows["p1"].cast(pl.Float64).to_list() == built["payment_amount_sum"].cast(pl.Float64).to_list()
