@@ -114,3 +114,58 @@ def test_a_dataset_is_rebuilt_bit_for_bit_from_its_manifest_hash(tmp_path):
     assert dataset.content_hash != lake.build(el.Projection.sql("paid", query, key=["loan"])).content_hash
     assert rows["payments"].sum() == 200
     assert isinstance(rows, pl.DataFrame)
+
+
+FEATURES = [
+    el.count("payment.received", window="2d"),
+    el.sum("payment.received", "amount"),
+    el.max("payment.received", "amount"),
+    el.since_last("payment.received"),
+]
+
+
+def declared(tmp_path):
+    """Payments of two loans, one a day, and a spine whose cutoffs lie in their midst."""
+    lake = el.create(tmp_path / "lake", "promise.example")
+    lake.register("payment.received", {"type": "object", "properties": {"amount": {"type": "number", "multipleOf": 0.01}}})
+    days = [f"2026-01-{day:02}T00:00:00Z" for day in range(1, 31)]
+    for number in range(8):
+        lake.append([paid(number, number + 1, f"/loan/{number % 2}") | {"time": days[number], "recorded_at": days[number]}])
+    cutoffs = pl.Series(days[4:8]).str.to_datetime(time_unit="us", time_zone="UTC")
+    return lake, pl.DataFrame({"subject": ["/loan/0", "/loan/1"] * 2, "cutoff": cutoffs}), days
+
+
+def test_no_declared_feature_looks_into_the_future(tmp_path):
+    """What happens or is recorded at the cutoff or after it changes no row, on either engine; and the check sees what hindsight changes."""
+    lake, spine, days = declared(tmp_path)
+    features = el.FeatureSet("risk", features=FEATURES)
+    before = lake.build(features, spine=spine)
+    at = [paid(20 + number, 1_000, f"/loan/{number % 2}") | {"time": days[4 + number], "recorded_at": days[20]} for number in range(4)]
+    late = [paid(30, 2_000, "/loan/0") | {"time": days[0], "recorded_at": days[21]}]
+    wrong = [paid(31, 3_000, "/loan/0") | {"time": days[0], "recorded_at": days[22], "corrects": "p0"}]
+    lake.append([*at, *late, *wrong])
+    for engine in ("duckdb", "polars"):
+        after = lake.build(features, spine=spine, engine=engine, force=True)
+        assert after.content_hash == before.content_hash
+        assert el.check_leakage(after).ok
+    hindsight = lake.build(el.FeatureSet("risk", features=FEATURES, known="watermark"), spine=spine)
+    assert hindsight.content_hash != before.content_hash
+    assert not el.check_leakage(hindsight, known="cutoff").ok
+
+
+def test_every_value_of_a_declared_feature_is_explained_by_its_events(tmp_path):
+    """The events that are named make the value: as many as were counted, adding up to what was summed, the newest of the age."""
+    lake, spine, _ = declared(tmp_path)
+    dataset = lake.build(el.FeatureSet("risk", features=FEATURES), spine=spine)
+    amounts = dict(lake.snapshot().table("payment.received").select("id", "amount").collect().rows())
+    for row in dataset.polars().rows(named=True):
+
+        def behind(column, key=row["spine_row"]):
+            return dataset.explain(key, column).behind
+
+        assert behind("payment_received_count_2d").height == row["payment_received_count_2d"]
+        summed = [amounts[name] for name in behind("payment_received_amount_sum")["id"]]
+        assert sum(summed) == row["payment_received_amount_sum"]
+        assert max(summed) == row["payment_received_amount_max"]
+        age = row["cutoff"] - behind("payment_received_days_since_last")["time"].max()
+        assert age.total_seconds() / 86_400 == row["payment_received_days_since_last"]
