@@ -1,8 +1,8 @@
 """The parts of a plan on DuckDB: one query for what is added up, one for what is not, for each stream.
 
-What is added up is grouped by edge, summed along it, and looked at by one ASOF join; the edges of an entity are unique by then, so no tie
-is left to luck. What is not (extremes, distinct values, and places where what was known differs from row to row) is a join of each row
-with its entity's events, and aggregates of integers and of whole values.
+What is added up is summed along its edges, and looked at by one ASOF join; of the events at one instant only the last is left by then, with
+the sum over all of them, so no tie is left to luck. What is not (extremes, distinct values, and places where what was known differs from
+row to row) is a join of each row with its entity's events, and aggregates of integers and of whole values.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,13 +15,15 @@ from eventlake.core.sql import identifier, quoted
 from eventlake.features.conditions import Condition
 from eventlake.features.edges import ENTER, LEAVE, Edge, Probe, numbered, probes
 from eventlake.features.literals import in_sql
-from eventlake.features.plan import ADDED, COUNT, DISTINCT, MAX, MIN, PLACED, SUM, Part, Plan, Stream
+from eventlake.features.plan import ADDED, COUNT, DISTINCT, MAX, MIN, PLACED, SUM, TIME, Part, Plan, Stream
 from eventlake.features.sources import Source, is_joined
 from eventlake.schemas.definition import FieldType
 
 _SIGNS = {"==": "=", "!=": "<>", "and": " AND ", "or": " OR "}
 
-_ALONG = "\n    WINDOW o AS (PARTITION BY a, entity ORDER BY k ROWS UNBOUNDED PRECEDING)"
+_ALONG = """
+    WINDOW o AS (PARTITION BY a, entity ORDER BY k, sequence ROWS UNBOUNDED PRECEDING)
+    QUALIFY lead(k) OVER (PARTITION BY a, entity ORDER BY k, sequence) IS DISTINCT FROM k"""
 _LOOKED = "\n    FROM q ASOF LEFT JOIN p ON q.a = p.a AND q.entity = p.entity AND q.k > p.k"
 
 
@@ -35,7 +37,8 @@ def query(plan: Plan, stream: Stream, parts: Sequence[Part], *, corrected: bool,
         corrected: Whether there are events that no longer stand at some time, in the table ``until``.
         joined: Whether it is to be told by joins.
     """
-    ctes = [_rows(plan), _events(plan, stream, parts, corrected=corrected, placed=any(part.kind in PLACED for part in parts))]
+    placed = any(part.kind in PLACED and (joined or part.place) for part in parts)
+    ctes = [_rows(plan), _events(plan, stream, parts, corrected=corrected, placed=placed)]
     text = _joined(plan, parts, ctes, corrected=corrected) if joined else _added(plan, parts, ctes, corrected=corrected)
     return f"{text}\nORDER BY spine_row"
 
@@ -142,44 +145,47 @@ def _ends(edge: Edge) -> str:
 
 
 def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, corrected: bool) -> str:
-    """Running sums along edges, looked at by one ASOF join."""
+    """Running sums along edges, one row for each instant, looked at by one ASOF join."""
     kinds = plan.columns[parts[0].stream.event_type]
     looks = {part: probes(part.span, known=plan.known_at_cutoff, corrected=corrected) for part in parts}
     number = numbered(looks.values())
     edges = {edge: place for place, edge in enumerate(dict.fromkeys(probe.edge for probe in number))}
-    sums = {name: expression for part in parts if part.kind in ADDED for name, expression in [_summed(part, kinds)]}
-    placed = any(part.kind in PLACED for part in parts)
-    names = ["n", *sums] if "n" not in sums else list(sums)
-    grouped = "count(*) AS n" + "".join(f", {expression} AS {name}" for name, expression in sums.items() if name != "n")
+    sums = {"n": "count(*)"} | dict(_summed(part, kinds) for part in parts if part.kind in ADDED)
+    # The value and the instant of the last event at an edge stand beside the sums.
+    stored = dict.fromkeys(part.column for part in parts if part.kind in PLACED and not part.place and part.column)
+    raw = dict.fromkeys(identifier(part.column) for part in parts if part.column and part.column != "sequence")
     each = [
-        f"SELECT {place} AS a, entity, {_key(edge, corrected=corrected)} AS k, {grouped} FROM e{_ends(edge)} GROUP BY ALL"  # noqa: S608 - ours
+        f"SELECT {', '.join([f'{place} AS a', 'entity', f'{_key(edge, corrected=corrected)} AS k', 'sequence', *raw])} FROM e{_ends(edge)}"  # noqa: S608 - ours
         for edge, place in edges.items()
     ]
-    running = ", ".join(f"sum({name}) OVER o AS {name}" for name in names)
+    running = [f"{expression} OVER o AS {name}" for name, expression in sums.items()]
+    running += [f"{identifier(name)} AS {identifier(f'v {name}')}" for name in stored]
     probed = ", ".join(f"({place}, {edges[probe.edge]}, {probe.shift})" for probe, place in number.items())
+    shown = [*(f"p.{name}" for name in sums), *(f"p.{identifier(f'v {name}')}" for name in stored), "p.k"]
     ctes += [
         "g AS (\n    " + "\n    UNION ALL ".join(each) + ")",
-        f"p AS (\n    SELECT a, entity, k, {running} FROM g{_ALONG})",  # noqa: S608 - ours
+        f"p AS (\n    SELECT a, entity, k, {', '.join(running)} FROM g{_ALONG})",  # noqa: S608 - ours
         f"q AS (\n    SELECT spine_row, entity, d, a, c - shift AS k FROM rows, (VALUES {probed}) AS looks(d, a, shift))",  # noqa: S608 - ours
-        f"j AS (\n    SELECT q.spine_row, q.d, {', '.join(f'p.{name}' for name in names)}{_LOOKED})",
+        f"j AS (\n    SELECT q.spine_row, q.d, {', '.join(shown)}{_LOOKED})",
     ]
 
     def look(name: str, probe: Probe | None) -> str:
         return "0" if probe is None else f"coalesce(max({name}) FILTER (d = {number[probe]}), 0)"
 
-    def difference(name: str, part: Part) -> str:
-        end, start = looks[part]
-        return look(name, end) if start is None else f"{look(name, end)} - {look(name, start)}"
-
-    finals, positions = [], []
+    found = []
     for place, part in enumerate(parts):
+        end, start = looks[part]
         if part.kind in ADDED:
-            finals.append(f"{difference(_summed(part, kinds)[0], part)} AS p{place}")
+            name, _ = _summed(part, kinds)
+            found.append(f"{look(name, end)} - {look(name, start)} AS p{place}")
+        elif part.place:
+            found.append(_place(place, part, look("n", end), look("n", start)))
         else:
-            end, start = looks[part]
-            positions.append(_place(place, part, look("n", end), look("n", start)))
-    ctes.append("f AS (\n    SELECT " + ", ".join(["spine_row", *finals, *positions]) + " FROM j GROUP BY spine_row)")  # noqa: S608 - ours
-    return _gathered(parts, ctes, placed=placed)
+            value = "k" if part.kind == TIME else identifier(f"v {part.column}")
+            inside = f"{look('n', end)} > {look('n', start)}"
+            found.append(f"CASE WHEN {inside} THEN any_value({value}) FILTER (d = {number[end]}) END AS v{place}")
+    ctes.append("f AS (\n    SELECT " + ",\n        ".join(["spine_row", *found]) + "\n    FROM j GROUP BY spine_row)")  # noqa: S608 - ours
+    return _gathered(parts, ctes, joined=False)
 
 
 def _place(number: int, part: Part, end: str, start: str) -> str:
@@ -189,18 +195,19 @@ def _place(number: int, part: Part, end: str, start: str) -> str:
     return f"CASE WHEN {inside} THEN {place} END AS place{number}"
 
 
-def _gathered(parts: Sequence[Part], ctes: list[str], *, placed: bool) -> str:
-    """The parts by row; values of events are looked up by their place."""
+def _gathered(parts: Sequence[Part], ctes: list[str], *, joined: bool) -> str:
+    """The parts by row; values of events that are not at hand are looked up by their place."""
     columns, joins = [], []
     for number, part in enumerate(parts):
         if part.kind not in PLACED:
             columns.append(f"p{number}")
-            continue
-        value = f"c - e{number}.t" if part.kind == "time" else f"e{number}.{identifier(part.column)}"
-        columns.append(f"{value} AS p{number}")
-        joins.append(f"LEFT JOIN e AS e{number} ON e{number}.entity = rows.entity AND e{number}.place = f.place{number}")
-    lines = ["WITH " + ",\n".join(ctes), f"SELECT spine_row, {', '.join(columns)}", "FROM rows JOIN f USING (spine_row)", *joins]
-    return "\n".join(lines) if placed or parts else ""
+        elif part.place or joined:
+            value = f"c - e{number}.t" if part.kind == TIME else f"e{number}.{identifier(part.column)}"
+            columns.append(f"{value} AS p{number}")
+            joins.append(f"LEFT JOIN e AS e{number} ON e{number}.entity = rows.entity AND e{number}.place = f.place{number}")
+        else:
+            columns.append(f"{'c - ' if part.kind == TIME else ''}v{number} AS p{number}")
+    return "\n".join(["WITH " + ",\n".join(ctes), f"SELECT spine_row, {', '.join(columns)}", "FROM rows JOIN f USING (spine_row)", *joins])
 
 
 def _summed(part: Part, kinds: Mapping[str, FieldType]) -> tuple[str, str]:
@@ -228,7 +235,7 @@ def _joined(plan: Plan, parts: Sequence[Part], ctes: list[str], *, corrected: bo
         f"f AS (\n    SELECT {found[0]}\n    FROM rows LEFT JOIN e ON e.entity = rows.entity AND t < c - {nearest}{widest}"  # noqa: S608 - ours
         "\n    GROUP BY spine_row)"
     )
-    return _gathered(parts, ctes, placed=True)
+    return _gathered(parts, ctes, joined=True)
 
 
 def _aggregate(number: int, part: Part, *, known: bool, corrected: bool) -> str:

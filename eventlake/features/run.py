@@ -114,6 +114,7 @@ def _on_duckdb(plan: Plan, found: dict[str, Source], spine: pa.Table) -> dict[Pa
     parts: dict[Part, pa.ChunkedArray] = {}
     with duckdb.connect(":memory:", config=dict(SAFE)) as connection:
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET preserve_insertion_order = false")  # every query orders its rows
         connection.register("spine", spine)
         for name, source in found.items():
             corrections = AS_RECORDED if plan.known_at_cutoff else LATEST
