@@ -16,7 +16,7 @@ from pathlib import Path
 
 from data import Setting
 
-ROWS = ("append", "duplicates", "commits", "writers", "group_commit", "open", "scan", "verify", "bulk", "typed", "builds")
+ROWS = ("append", "duplicates", "commits", "writers", "group_commit", "open", "scan", "verify", "bulk", "typed", "builds", "features")
 
 
 def measure(name: str, setting: Setting, command: str) -> None:

@@ -1,0 +1,206 @@
+"""Point-in-time features beside the best queries that we could write by hand for the same columns, on each engine.
+
+Eleven columns: count, sum and mean of an amount over 7, 30 and 90 days, the last amount and the days since it, for 100,000 entities and
+cutoffs that are drawn evenly, or in proportion to the events. The hand-written ones read one Parquet file of four typed columns.
+"""
+
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+from append import ORIGIN
+from data import Setting, scratch
+from measure import Candidate, Row, interleaved
+
+import eventlake as el
+from eventlake.datasets.build import spine_rows
+from eventlake.features.plan import compiled
+from eventlake.features.run import rows
+from eventlake.history.pinned import PinnedHistory
+
+TYPE, DAY, WINDOWS = "payment.received", 86_400_000_000, (7, 30, 90)
+BOTH = """
+    SELECT spine_row, subject, epoch_us(cutoff) AS c FROM spine),
+e AS MATERIALIZED (SELECT subject, epoch_us(time) AS t, sequence, (amount * 100)::BIGINT AS cents
+    FROM read_parquet('{file}') SEMI JOIN l USING (subject)),
+"""
+MEANS = ", ".join(f"s{days}::DOUBLE / (nullif(n{days}, 0) * 100)::DOUBLE AS m{days}" for days in WINDOWS)
+PREFIX = f"""WITH l AS MATERIALIZED ({BOTH}
+p AS (SELECT subject, t, cents, count(*) OVER o AS n, sum(cents) OVER o AS s FROM e
+    WINDOW o AS (PARTITION BY subject ORDER BY t, sequence ROWS UNBOUNDED PRECEDING)
+    QUALIFY lead(t) OVER (PARTITION BY subject ORDER BY t, sequence) IS DISTINCT FROM t),
+q AS (SELECT spine_row, subject, d, c - d * {DAY} AS k FROM l, (VALUES (0), (7), (30), (90)) AS v(d)),
+j AS (SELECT spine_row, d, k, n, s, cents, t FROM q ASOF LEFT JOIN p ON q.subject = p.subject AND q.k > p.t),
+f AS (SELECT spine_row, {
+    ", ".join(
+        f"coalesce(max(n) FILTER (d = 0), 0) - coalesce(max(n) FILTER (d = {days}), 0) AS n{days},"
+        f" (coalesce(max(s) FILTER (d = 0), 0) - coalesce(max(s) FILTER (d = {days}), 0))::BIGINT AS s{days}"
+        for days in WINDOWS
+    )
+}, max(cents) FILTER (d = 0) AS last, max(k - t) FILTER (d = 0) AS since FROM j GROUP BY spine_row)
+SELECT *, {MEANS} FROM f ORDER BY spine_row"""  # noqa: S608 - ours
+RANGE = f"""WITH l AS MATERIALIZED ({BOTH}
+w AS (SELECT spine_row, {
+    ", ".join(
+        f"count(t) FILTER (t >= c - {days * DAY}) AS n{days}, coalesce(sum(cents) FILTER (t >= c - {days * DAY}), 0)::BIGINT AS s{days}"
+        for days in WINDOWS
+    )
+} FROM l LEFT JOIN e ON e.subject = l.subject AND t < c AND t >= c - {max(WINDOWS) * DAY} GROUP BY spine_row),
+u AS (SELECT subject, t, arg_max(cents, sequence) AS cents FROM e GROUP BY subject, t),
+a AS (SELECT spine_row, cents AS last, c - t AS since FROM l ASOF LEFT JOIN u ON u.subject = l.subject AND c > t)
+SELECT *, {MEANS} FROM w JOIN a USING (spine_row) ORDER BY spine_row"""  # noqa: S608 - ours
+
+
+def on_duckdb(query: str, file: Path, spine: pa.Table) -> pl.DataFrame:
+    """A query by hand."""
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = false")
+        connection.register("spine", spine)
+        return pl.DataFrame(connection.sql(query.format(file=file)).to_arrow_table())
+
+
+def _read(file: Path, spine: pa.Table) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows with a number for each subject, and the events of these."""
+    given = pl.DataFrame(spine).with_columns(c=pl.col("cutoff").dt.epoch("us"))
+    subjects = given.select("subject").unique().with_row_index("entity")
+    cents = (pl.col("amount") * 100).cast(pl.Int64).alias("cents")
+    events = pl.scan_parquet(file).join(subjects.lazy(), on="subject").select("entity", "sequence", cents, t=pl.col("time").dt.epoch("us"))
+    return given.join(subjects, on="subject", maintain_order="left"), events.collect()
+
+
+def _means() -> list[pl.Expr]:
+    counted = {days: pl.when(pl.col(f"n{days}") > 0).then(pl.col(f"n{days}") * 100).cast(pl.Float64) for days in WINDOWS}
+    return [(pl.col(f"s{days}").cast(pl.Float64) / counted[days]).alias(f"m{days}") for days in WINDOWS]
+
+
+def by_search(file: Path, spine: pa.Table) -> pl.DataFrame:
+    """One key of entity and instant, running sums, binary searches."""
+    given, events = _read(file, spine)
+    events = events.sort("entity", "t", "sequence")
+    low = min(events["t"].min(), given["c"].min()) - 90 * DAY
+    width = max(events["t"].max(), given["c"].max()) - low + 1
+    keys = (events["entity"].cast(pl.UInt64) * width + (events["t"] - low).cast(pl.UInt64)).set_sorted()
+    sums = pl.concat([pl.Series([0]), events["cents"].cum_sum()])
+    base, cutoff = given["entity"].cast(pl.UInt64) * width, given["c"] - low
+    first, end = keys.search_sorted(base), keys.search_sorted(base + cutoff.cast(pl.UInt64))
+    made = {}
+    for days in WINDOWS:
+        begin = keys.search_sorted(base + (cutoff - days * DAY).cast(pl.UInt64))
+        made |= {f"n{days}": end.cast(pl.Int64) - begin.cast(pl.Int64), f"s{days}": sums.gather(end) - sums.gather(begin)}
+    at = (end.cast(pl.Int64) - 1).clip(0)
+    last = pl.when(end > first).then(events["cents"].gather(at)).alias("last")
+    since = pl.when(end > first).then(given["c"] - events["t"].gather(at)).alias("since")
+    return pl.DataFrame(made).with_columns(last, since, *_means())
+
+
+def by_join(file: Path, spine: pa.Table) -> pl.DataFrame:
+    """A join of rows and events, filtered, on the streaming engine; an as-of join for the last."""
+    given, events = _read(file, spine)
+    inside = {days: pl.col("t") >= pl.col("c") - days * DAY for days in WINDOWS}
+    sums = [
+        made
+        for days, look in inside.items()
+        for made in (look.sum().cast(pl.Int64).alias(f"n{days}"), pl.col("cents").filter(look).sum().alias(f"s{days}"))
+    ]
+    pairs = given.lazy().join(events.lazy(), on="entity").filter(pl.col("t") < pl.col("c"), inside[90])
+    windows = pairs.group_by("spine_row").agg(sums).collect(engine="streaming")
+    last = given.sort("c").join_asof(
+        events.sort("t", "sequence"),
+        left_on="c",
+        right_on="t",
+        by="entity",
+        allow_exact_matches=False,
+        coalesce=False,
+        check_sortedness=False,
+    )
+    whole = last.select("spine_row", last="cents", since=pl.col("c") - pl.col("t")).join(windows, on="spine_row", how="left")
+    return whole.with_columns(pl.col("^[ns][0-9]+$").fill_null(0)).with_columns(_means()).sort("spine_row")
+
+
+def features(known: str) -> el.FeatureSet:
+    """The eleven columns, declared."""
+    windows = [f"{days}d" for days in WINDOWS]
+    summed = [el.count(TYPE, window=windows), el.sum(TYPE, "amount", window=windows), el.mean(TYPE, "amount", window=windows)]
+    return el.FeatureSet("made", known=known, features=[*summed, el.last(TYPE, "amount"), el.since_last(TYPE)])
+
+
+def same(ours: pa.Table, hand: pl.DataFrame) -> None:
+    """The declared columns are those by hand, to the last bit."""
+    table = pl.DataFrame(ours)
+    for days in WINDOWS:
+        assert table[f"payment_received_count_{days}d"].to_list() == hand[f"n{days}"].to_list()
+        assert table[f"payment_received_amount_sum_{days}d"].to_physical().cast(pl.Int64).to_list() == hand[f"s{days}"].to_list()
+        assert table[f"payment_received_amount_mean_{days}d"].to_list() == hand[f"m{days}"].to_list()
+    assert table["payment_received_amount_last"].to_physical().cast(pl.Int64).to_list() == hand["last"].to_list()
+
+
+def measure(result: Row, history: PinnedHistory, file: Path, spines: dict[str, pa.Table], rounds: int) -> None:
+    """Every way, for every spine."""
+    took: dict[tuple[str, str], float] = {}
+    events = history.watermark
+    plan = compiled(features("watermark"), history.catalogue)
+    for kind, spine in spines.items():
+        hand = {
+            "duckdb": {
+                "running sums, one ASOF": lambda spine=spine: on_duckdb(PREFIX, file, spine),
+                "range join": lambda spine=spine: on_duckdb(RANGE, file, spine),
+            },
+            "polars": {
+                "binary search": lambda spine=spine: by_search(file, spine),
+                "join and filter": lambda spine=spine: by_join(file, spine),
+            },
+        }
+        for engine, ways in hand.items():
+            same(rows(plan, history, spine, engine), next(iter(ways.values()))())
+            candidates = [Candidate(name, work) for name, work in ways.items()]
+            candidates.append(Candidate("declared", lambda spine=spine, engine=engine: rows(plan, history, spine, engine)))
+            table = interleaved(f"{events:,} events, {spine.num_rows:,} rows, {kind}, {engine}", events, candidates, rounds)
+            result.tables.append(table)
+            best = min(table.get(name, "wall_ms") or 0 for name in ways)
+            took[kind, engine] = table.get("declared", "wall_ms") or 0
+            result.add(f"{events:,} events, {kind}, {engine}: wall", "the better by hand", took[kind, engine] / best, "x", 1.3)
+    for engine in ("duckdb", "polars"):
+        result.add(f"{events:,} events, {engine}", "even", took["skewed", engine] / took["even", engine], "x", 1.5)
+    known = compiled(features("cutoff"), history.catalogue)
+    for engine in ("duckdb", "polars"):
+        candidates = [Candidate("declared", lambda engine=engine: rows(known, history, spines["even"], engine))]
+        table = interleaved(f"{events:,} events, even, known at the cutoff, {engine}", events, candidates, rounds)
+        result.tables.append(table)
+        result.add(f"{events:,} events, even, known at the cutoff, {engine}", "", table.get("declared", "wall_ms"), "ms")
+
+
+def row(setting: Setting) -> Row:
+    """Measures the row."""
+    events, labels = setting.size(1_000_000, 50_000), setting.size(100_000, 5_000)
+    result = Row("features", f"{labels:,} rows of eleven point-in-time features over {events:,} events of one type")
+    given = pl.DataFrame(setting.events(events)).select("id", "source", "subject", "time").with_row_index("sequence")
+    cents = (pl.col("sequence").hash(1) % 100_000 + 1).cast(pl.Int64)
+    given = given.with_columns(
+        pl.lit(TYPE).alias("type"), (cents.cast(pl.Decimal(18, 0)) * pl.lit("0.01").str.to_decimal(scale=2)).alias("amount")
+    )
+    with scratch() as folder:
+        lake = el.create(Path(folder) / "lake", ORIGIN)
+        lake.register(TYPE, {"type": "object", "properties": {"amount": {"type": "number", "multipleOf": 0.01}}})
+        told = pl.concat_str(pl.lit('{"amount":'), pl.col("amount").cast(pl.String), pl.lit("}"))
+        part = -(-events // 10)
+        for start in range(0, events, part):
+            some = given[start : start + part]
+            # Recorded as it happened, so that it was known at the cutoffs.
+            lake.append(some.select("id", "source", "subject", "time", "type", told.alias("data"), recorded_at=pl.col("time").cum_max()))
+        file = Path(folder) / "by-hand.parquet"
+        given.select(pl.col("sequence").cast(pl.Int64), "subject", "time", pl.col("amount").cast(pl.Decimal(18, 2))).write_parquet(file)
+        low, high = given["time"].min(), given["time"].max()
+        instants = pl.int_range(labels, eager=True).hash(2) % int((high - low).total_seconds() * 1e6)
+        cutoffs = (instants.cast(pl.Int64) + int(pl.Series([low]).dt.epoch("us")[0])).cast(pl.Datetime("us", "UTC")).alias("cutoff")
+        chosen = pl.int_range(labels, eager=True).hash(3)
+        subjects = given["subject"].unique().sort()
+        spines = {
+            "even": spine_rows(pl.DataFrame([subjects.gather(chosen % len(subjects)).alias("subject"), cutoffs])),
+            "skewed": spine_rows(pl.DataFrame([given["subject"].gather(chosen % events), cutoffs])),
+        }
+        history = lake.snapshot().history
+        lake.snapshot().table(TYPE).select("sequence").collect()
+        measure(result, history, file, spines, setting.times(5))
+    result.note("Publishing and hashing apart. No sorted running sums are kept from one build to the next.")
+    return result
