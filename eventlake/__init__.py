@@ -19,7 +19,7 @@ from eventlake.datasets.reproduce import Reproduction
 from eventlake.datasets.split import Split
 from eventlake.errors import EventlakeError
 from eventlake.features import spine
-from eventlake.features.conditions import field
+from eventlake.features.conditions import Condition, field
 from eventlake.features.declare import (
     count,
     delta,
@@ -56,6 +56,7 @@ from eventlake.schemas.version import Version
 __all__ = [
     "Checkpoint",
     "Compaction",
+    "Condition",
     "ConsistencyProof",
     "Dataset",
     "DatasetDiff",

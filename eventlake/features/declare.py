@@ -2,7 +2,7 @@
 
 All of them look at the events of one type with the entity's name, inside ``[cutoff - window, cutoff)``; the cutoff itself is outside.
 Without a window everything before the cutoff counts. With ``offset="30d"`` the window ends that much before the cutoff. Several windows,
-given as a list, make a list of features. ``where`` is a condition on the event's fields, or a dict of fields and the values they must have.
+given as a list (None for no window), make a list of features. ``where`` is a condition on the event's fields, or a dict of fields and the values they must have.
 Two events at the same ``time`` come in the order of their sequence. Sums, means and extremes pass over events whose field is null.
 """
 
@@ -13,6 +13,7 @@ from eventlake.errors import InvalidInputError
 from eventlake.features.conditions import Condition, Value
 from eventlake.features.definition import Aggregate, Arithmetic, Feature, Many, aggregate
 
+Windows = list[str] | list[str | None] | tuple[str | None, ...]
 Where = Condition | Mapping[str, Value] | None
 
 
@@ -28,7 +29,7 @@ def _each(kind: str, event_type: str, of: str | None, window: Many, **more: Any)
 @overload
 def count(event_type: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
 @overload
-def count(event_type: str, *, window: list[str] | tuple[str, ...], offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
+def count(event_type: str, *, window: Windows, offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
 def count(event_type: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """int64: how many events; 0 where there is none."""
     return _each("count", event_type, None, window, offset=offset, where=where)
@@ -37,9 +38,7 @@ def count(event_type: str, *, window: Many = None, offset: str | None = None, wh
 @overload
 def sum(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
 @overload
-def sum(
-    event_type: str, field: str, *, window: list[str] | tuple[str, ...], offset: str | None = None, where: Where = None
-) -> list[Aggregate]: ...
+def sum(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
 def sum(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """The sum of an integer field as int64, of a decimal as decimal(38, scale); 0 where there is none. What does not fit is an error."""
     return _each("sum", event_type, field, window, offset=offset, where=where)
@@ -48,9 +47,7 @@ def sum(event_type: str, field: str, *, window: Many = None, offset: str | None 
 @overload
 def mean(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
 @overload
-def mean(
-    event_type: str, field: str, *, window: list[str] | tuple[str, ...], offset: str | None = None, where: Where = None
-) -> list[Aggregate]: ...
+def mean(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
 def mean(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """float64: the exact sum divided by the number of values, rounded once; null where there is none."""
     return _each("mean", event_type, field, window, offset=offset, where=where)
@@ -59,20 +56,16 @@ def mean(event_type: str, field: str, *, window: Many = None, offset: str | None
 @overload
 def std(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
 @overload
-def std(
-    event_type: str, field: str, *, window: list[str] | tuple[str, ...], offset: str | None = None, where: Where = None
-) -> list[Aggregate]: ...
+def std(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
 def std(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
-    """float64: the standard deviation of the sample, the square root of an exact quotient; null for fewer than two values."""
+    """float64: the standard deviation of the sample, the root of an exact quotient that is rounded once; null for fewer than two values."""
     return _each("std", event_type, field, window, offset=offset, where=where)
 
 
 @overload
 def min(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
 @overload
-def min(
-    event_type: str, field: str, *, window: list[str] | tuple[str, ...], offset: str | None = None, where: Where = None
-) -> list[Aggregate]: ...
+def min(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
 def min(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """The least value, of the field's type: integers, decimals, text (by code point), dates and instants; null where there is none."""
     return _each("min", event_type, field, window, offset=offset, where=where)
@@ -81,9 +74,7 @@ def min(event_type: str, field: str, *, window: Many = None, offset: str | None 
 @overload
 def max(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
 @overload
-def max(
-    event_type: str, field: str, *, window: list[str] | tuple[str, ...], offset: str | None = None, where: Where = None
-) -> list[Aggregate]: ...
+def max(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
 def max(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """The greatest value, likewise."""
     return _each("max", event_type, field, window, offset=offset, where=where)
@@ -92,9 +83,7 @@ def max(event_type: str, field: str, *, window: Many = None, offset: str | None 
 @overload
 def distinct(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
 @overload
-def distinct(
-    event_type: str, field: str, *, window: list[str] | tuple[str, ...], offset: str | None = None, where: Where = None
-) -> list[Aggregate]: ...
+def distinct(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
 def distinct(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """int64: how many different values, null not being one."""
     return _each("distinct", event_type, field, window, offset=offset, where=where)
@@ -103,9 +92,7 @@ def distinct(event_type: str, field: str, *, window: Many = None, offset: str | 
 @overload
 def last(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
 @overload
-def last(
-    event_type: str, field: str, *, window: list[str] | tuple[str, ...], offset: str | None = None, where: Where = None
-) -> list[Aggregate]: ...
+def last(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
 def last(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """The field of the last event, of the field's type; null where there is no event, or where its field is null."""
     return _each("last", event_type, field, window, offset=offset, where=where)
@@ -114,9 +101,7 @@ def last(event_type: str, field: str, *, window: Many = None, offset: str | None
 @overload
 def first(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
 @overload
-def first(
-    event_type: str, field: str, *, window: list[str] | tuple[str, ...], offset: str | None = None, where: Where = None
-) -> list[Aggregate]: ...
+def first(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
 def first(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """The field of the first event, likewise."""
     return _each("first", event_type, field, window, offset=offset, where=where)
@@ -125,9 +110,7 @@ def first(event_type: str, field: str, *, window: Many = None, offset: str | Non
 @overload
 def delta(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
 @overload
-def delta(
-    event_type: str, field: str, *, window: list[str] | tuple[str, ...], offset: str | None = None, where: Where = None
-) -> list[Aggregate]: ...
+def delta(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
 def delta(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """The field of the last event less that of the one before it, integers as int64, decimals as decimals; null without either."""
     return _each("delta", event_type, field, window, offset=offset, where=where, n=1)
@@ -136,7 +119,7 @@ def delta(event_type: str, field: str, *, window: Many = None, offset: str | Non
 @overload
 def exists(event_type: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
 @overload
-def exists(event_type: str, *, window: list[str] | tuple[str, ...], offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
+def exists(event_type: str, *, window: Windows, offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
 def exists(event_type: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """bool: whether there is an event."""
     return _each("exists", event_type, None, window, offset=offset, where=where)
