@@ -38,7 +38,7 @@ from eventlake.features.declare import (
     std,
     sum,  # noqa: A004
 )
-from eventlake.features.definition import Feature, FeatureSet
+from eventlake.features.definition import Feature, FeatureSet, relation
 from eventlake.history.report import Report
 from eventlake.history.snapshot import Snapshot
 from eventlake.importing.run import Import, import_file
@@ -104,6 +104,7 @@ __all__ = [
     "rate",
     "ratio",
     "read_definition",
+    "relation",
     "since_first",
     "since_last",
     "spine",

@@ -24,10 +24,12 @@ from eventlake.errors import InvalidInputError
 from eventlake.features.definition import KNOWN
 from eventlake.features.plan import compiled
 from eventlake.features.run import answered
+from eventlake.features.sources import sources
 from eventlake.history import polars_scan
 from eventlake.history.duckdb_sql import TableName, connect, create_events, create_table, tables_read, views_read
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import AS_RECORDED, LATEST
+from eventlake.history.standing import SPOKE, UNTIL
 from eventlake.progress import task
 from eventlake.projections.definition import Projection
 from eventlake.projections.duckdb_runner import bound, lock_down
@@ -119,6 +121,11 @@ def _cut(projection: Projection, history: PinnedHistory, spine: pa.Table, known:
         with duckdb.connect(":memory:", config=dict(SAFE)) as connection:
             connection.execute("SET TimeZone = 'UTC'")
             _create(connection, history, names, known, events=False)
+            if plan.related:
+                as_known = compiled(replace(feature_set(projection), known=known), history.catalogue)
+                related = next(iter(sources(as_known, history).values())).belongs
+                assert related is not None  # noqa: S101 - there are relations
+                connection.register("belongs", related.to_arrow())
 
             def looked_up(part: pa.Table, cutoff: int) -> pa.Table:
                 connection.execute(f"SET VARIABLE cutoff = {cutoff}")
@@ -160,7 +167,8 @@ def _create(connection: duckdb.DuckDBPyConnection, history: PinnedHistory, names
         if name.corrections == LATEST and known == "cutoff":
             connection.register(f"until {number}", polars_scan.lifetimes(table).to_arrow())
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {LATEST}")
-            stood = "coalesce(spoke, true) AND (until IS NULL OR epoch_us(until) >= getvariable('cutoff')::BIGINT)"
+            end, spoke = identifier(UNTIL), identifier(SPOKE)
+            stood = f"coalesce({spoke}, true) AND ({end} IS NULL OR epoch_us({end}) >= getvariable('cutoff')::BIGINT)"
             join = f'SELECT kept.* FROM {{kept}} AS kept LEFT JOIN "until {number}" USING (source, id) WHERE {there} AND {stood}'  # noqa: S608 - ours
             _cut_view(connection, target, f"{LATEST}.{target}", join)
         else:

@@ -2,7 +2,8 @@
 
 All of them look at the events of one type with the entity's name, inside ``[cutoff - window, cutoff)``; the cutoff itself is outside.
 Without a window everything before the cutoff counts. With ``offset="30d"`` the window ends that much before the cutoff. Several windows,
-given as a list (None for no window), make a list of features. ``where`` is a condition on the event's fields, or a dict of fields and the values they must have.
+given as a list (None for no window), make a list of features. ``where`` is a condition on the event's fields, or a dict of fields and the
+values they must have.
 Two events at the same ``time`` come in the order of their sequence. Sums, means and extremes pass over events whose field is null.
 """
 

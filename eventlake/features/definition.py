@@ -157,8 +157,42 @@ class Arithmetic(Feature):
         return {"sign": self.sign, "left": sides[0], "right": sides[1]}
 
 
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """Events that say to what something belongs: a loan to its account, an account to its client.
+
+    Attributes:
+        event_type: Of the events.
+        child: The column that names what belongs.
+        parent: The column that names what it belongs to; null for nothing any more.
+    """
+
+    event_type: str
+    child: str
+    parent: str
+
+
+def relation(event_type: str, *, child: str, parent: str) -> Relation:
+    """A relation that is held in events, for ``FeatureSet(via=…)``.
+
+    At a cutoff the last such event of the child before it says where the child belongs, as it was known then.
+
+    Args:
+        event_type: Such as ``loan.granted``.
+        child: The column that names what belongs: ``subject``, or a field of the payload.
+        parent: The column that names what it belongs to.
+
+    Raises:
+        InvalidInputError: One of them is no text.
+    """
+    if not all(isinstance(text, str) and text for text in (event_type, child, parent)):
+        message = f"expected a relation as an event type and two columns, found {event_type!r}, {child!r}, {parent!r}"
+        raise InvalidInputError(message)
+    return Relation(event_type, child, parent)
+
+
 Operand = Feature | int | float | Decimal
-Many = str | Sequence[str] | None
+Many = str | Sequence[str | None] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +207,8 @@ class FeatureSet:
             everything that is recorded at the watermark, with its latest corrections, which is hindsight.
         depth: How many parts of a subject name the entity: with 2, ``/loan/7/payment/3`` is an event of ``/loan/7``; None for all.
         cutoff: The spine's column of instants.
-        spine_by: The spine's column that names the entity; None where it is called as ``by``.
+        spine_by: The spine's column that names the entity; None where it is called as ``by``, or as the last parent of ``via``.
+        via: Relations to climb from what ``by`` names to the entity, such as from the loan to its account to its client.
     """
 
     name: str
@@ -183,10 +218,12 @@ class FeatureSet:
     depth: int | None = None
     cutoff: str = "cutoff"
     spine_by: str | None = None
+    via: tuple[Relation, ...] = ()
     _columns: tuple[str, ...] = field(init=False, repr=False, compare=False, default=())
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "features", tuple(_flat(self.features, self.name)))
+        object.__setattr__(self, "via", tuple(self.via))
         columns = tuple(feature.column for feature in self.features)
         object.__setattr__(self, "_columns", columns)
         doubled = sorted({name for name in columns if columns.count(name) > 1})
@@ -201,6 +238,10 @@ class FeatureSet:
             problem = f"feature set {self.name}: expected by as the name of a column, found {self.by!r}"
         elif self.depth is not None and (self.by != "subject" or isinstance(self.depth, bool) or not 1 <= self.depth <= 20):  # noqa: PLR2004
             problem = f"feature set {self.name}: expected depth as a number of parts of the subject, 1 to 20, found {self.depth!r}"
+        elif not all(isinstance(one, Relation) for one in self.via):
+            problem = (
+                f"feature set {self.name}: expected via as relations, from relation('loan.granted', child=…, parent=…), found {self.via!r}"
+            )
         elif doubled:
             problem = f"feature set {self.name}: {', '.join(doubled)} would be the name of more than one column"
         elif self.known == "cutoff" and any(one.span.offset < 0 for one in self.aggregates()):
@@ -216,7 +257,7 @@ class FeatureSet:
     @property
     def spine_entity(self) -> str:
         """The spine's column that names the entity."""
-        return self.spine_by or self.by
+        return self.spine_by or (self.via[-1].parent if self.via else self.by)
 
     def aggregates(self) -> list[Aggregate]:
         """The features that are made of events, each once, in order of their first use."""
@@ -232,6 +273,7 @@ class FeatureSet:
             "features": [{"name": feature.column, **feature.document()} for feature in self.features],
             "known": self.known,
             "spine_by": self.spine_entity,
+            "via": [{"event_type": one.event_type, "child": one.child, "parent": one.parent} for one in self.via],
         }
         return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -267,7 +309,8 @@ class FeatureSet:
                 raise ValueError(document["format"])  # noqa: TRY301
             features = tuple(_feature_of(one).name(one["name"]) for one in document["features"])
             by, known, depth = document["by"], document["known"], document["depth"]
-            return cls(name, by, features, known, depth, document["cutoff"], document["spine_by"])
+            via = tuple(Relation(**one) for one in document["via"])
+            return cls(name, by, features, known, depth, document["cutoff"], document["spine_by"], via)
         except (KeyError, TypeError, ValueError) as error:
             message = f"feature set {name}: what describes it is not understood: {error!r}"
             raise InvalidProjectionError(message) from error

@@ -16,7 +16,9 @@ from eventlake.features.conditions import Condition
 from eventlake.features.edges import ENTER, LEAVE, Edge, Probe, numbered, probes
 from eventlake.features.literals import in_sql
 from eventlake.features.plan import ADDED, COUNT, DISTINCT, MAX, MIN, PLACED, SUM, TIME, Part, Plan, Stream
+from eventlake.features.relations import CHILD, PARENT, SINCE, TILL
 from eventlake.features.sources import Source, is_joined
+from eventlake.history.standing import SPOKE, UNTIL
 from eventlake.schemas.definition import FieldType
 
 _SIGNS = {"==": "=", "!=": "<>", "and": " AND ", "or": " OR "}
@@ -34,7 +36,8 @@ def query(plan: Plan, stream: Stream, parts: Sequence[Part], *, corrected: bool,
         plan: Says entity, cutoff and types.
         stream: Which events.
         parts: All of them by edges, or all by joins.
-        corrected: Whether there are events that no longer stand at some time, in the table ``until``.
+        corrected: Whether some event ceases to count at some time: corrected ones stand in the table ``until``, and the table ``belongs``
+            says to whom what ``by`` names belongs.
         joined: Whether it is to be told by joins.
     """
     placed = any(part.kind in PLACED and (joined or part.place) for part in parts)
@@ -62,13 +65,18 @@ def answer(connection: duckdb.DuckDBPyConnection, plan: Plan, stream: Stream, *,
 
 def largest(connection: duckdb.DuckDBPyConnection, plan: Plan, stream: Stream, columns: Sequence[str], source: Source) -> list[int]:
     """The number of events of a stream whose entity is in the spine, and the largest magnitude of each column, in its last digit."""
-    ctes = [_rows(plan), _events(plan, stream, (), corrected=source.corrected, placed=False, columns=columns)]
+    ctes = [_rows(plan), _events(plan, stream, (), corrected=source.ends, placed=False, columns=columns)]
     kinds = plan.columns[stream.event_type]
-    found = ", ".join(f"[max({identifier(one)}), min({identifier(one)})]" for one in columns)
+    found = ", ".join(f"[max({value_of(one)}), min({value_of(one)})]" for one in columns)
     ((events, *ends),) = connection.sql(f"WITH {', '.join(ctes)}\nSELECT count(*), {found} FROM e").fetchall()
     scales = [kinds[one].scale for one in columns]
     with localcontext(prec=80):
         return [events, *(max(abs(int(Decimal(end or 0).scaleb(scale))) for end in both) for both, scale in zip(ends, scales, strict=True))]
+
+
+def value_of(column: str) -> str:
+    """A column of an event table where its name can mean nothing else."""
+    return identifier(f"f {column}")
 
 
 def _rows(plan: Plan) -> str:
@@ -92,21 +100,27 @@ def pattern(depth: int) -> str:
 def _events(plan: Plan, stream: Stream, parts: Sequence[Part], *, corrected: bool, placed: bool, columns: Sequence[str] = ()) -> str:
     """The events of a stream whose entity is in the spine."""
     kinds = plan.columns[stream.event_type]
-    known = plan.known_at_cutoff
+    known, related = plan.known_at_cutoff, bool(plan.related)
+    stood = known and corrected
     chosen = dict.fromkeys([*(part.column for part in parts if part.column), *columns])
-    shown = ["entity", "t", "sequence", *(["r"] if known else []), *(["u"] if known and corrected else []), *map(identifier, chosen)]
-    inner = [f"{entity_of(plan)} AS entity", "epoch_us(time) AS t", "sequence"]
-    inner += ["epoch_us(recorded_at) AS r"] if known else []
-    inner += ["epoch_us(until) AS u"] if known and corrected else []
-    inner += [identifier(name) for name in chosen if name != "sequence"]
+    shown = ["entity", "t", "sequence", *(["r"] if plan.timed else []), *(["u"] if stood or related else []), *map(value_of, chosen)]
+    begins = [*(["epoch_us(recorded_at)"] if known else []), *([identifier(SINCE)] if related else [])]
+    ends = [*([f"epoch_us({identifier(UNTIL)})"] if stood else []), *([identifier(TILL)] if related else [])]
+    inner = [f"{identifier(PARENT) if related else entity_of(plan)} AS entity", "epoch_us(time) AS t", "sequence"]
+    # Both pass over nulls: what stands, or belongs, to this day has no end.
+    inner += [f"greatest({', '.join(begins)}) AS r"] if begins else []
+    inner += [f"least({', '.join(ends)}) AS u"] if ends else []
+    inner += [f"{identifier(name)} AS {value_of(name)}" for name in chosen]
     table = ("" if known else "latest.") + identifier(stream.event_type)
     where = [_condition(stream.where, kinds)] if stream.where is not None else []
-    if known and corrected:
+    if stood:
         table += ' LEFT JOIN "until" USING (source, id)'
-        where.append("coalesce(spoke, true)")
+        where.append(f"coalesce({identifier(SPOKE)}, true)")
+    if related:
+        table += f" JOIN belongs ON {identifier(CHILD)} = {entity_of(plan)}"
     place = ", row_number() OVER (PARTITION BY entity ORDER BY t, sequence) AS place" if placed else ""
     condition = f" WHERE {' AND '.join(where)}" if where else ""
-    selected = ", ".join(dict.fromkeys(shown))
+    selected = ", ".join(shown)
     return f"""e AS MATERIALIZED (
     SELECT {selected}{place}
     FROM (SELECT {", ".join(inner)} FROM {table}{condition}) SEMI JOIN rows USING (entity))"""  # noqa: S608 - quoted
@@ -147,21 +161,21 @@ def _ends(edge: Edge) -> str:
 def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, corrected: bool) -> str:
     """Running sums along edges, one row for each instant, looked at by one ASOF join."""
     kinds = plan.columns[parts[0].stream.event_type]
-    looks = {part: probes(part.span, known=plan.known_at_cutoff, corrected=corrected) for part in parts}
+    looks = {part: probes(part.span, known=plan.timed, corrected=corrected) for part in parts}
     number = numbered(looks.values())
     edges = {edge: place for place, edge in enumerate(dict.fromkeys(probe.edge for probe in number))}
     sums = {"n": "count(*)"} | dict(_summed(part, kinds) for part in parts if part.kind in ADDED)
     # The value and the instant of the last event at an edge stand beside the sums.
     stored = dict.fromkeys(part.column for part in parts if part.kind in PLACED and not part.place and part.column)
-    raw = dict.fromkeys(identifier(part.column) for part in parts if part.column and part.column != "sequence")
+    raw = dict.fromkeys(value_of(part.column) for part in parts if part.column)
     each = [
         f"SELECT {', '.join([f'{place} AS a', 'entity', f'{_key(edge, corrected=corrected)} AS k', 'sequence', *raw])} FROM e{_ends(edge)}"  # noqa: S608 - ours
         for edge, place in edges.items()
     ]
     running = [f"{expression} OVER o AS {name}" for name, expression in sums.items()]
-    running += [f"{identifier(name)} AS {identifier(f'v {name}')}" for name in stored]
+    running += [value_of(name) for name in stored]
     probed = ", ".join(f"({place}, {edges[probe.edge]}, {probe.shift})" for probe, place in number.items())
-    shown = [*(f"p.{name}" for name in sums), *(f"p.{identifier(f'v {name}')}" for name in stored), "p.k"]
+    shown = [*(f"p.{name}" for name in sums), *(f"p.{value_of(name)}" for name in stored), "p.k"]
     ctes += [
         "g AS (\n    " + "\n    UNION ALL ".join(each) + ")",
         f"p AS (\n    SELECT a, entity, k, {', '.join(running)} FROM g{_ALONG})",  # noqa: S608 - ours
@@ -181,7 +195,7 @@ def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, corrected: boo
         elif part.place:
             found.append(_place(place, part, look("n", end), look("n", start)))
         else:
-            value = "k" if part.kind == TIME else identifier(f"v {part.column}")
+            value = "k" if part.kind == TIME else value_of(part.column)
             inside = f"{look('n', end)} > {look('n', start)}"
             found.append(f"CASE WHEN {inside} THEN any_value({value}) FILTER (d = {number[end]}) END AS v{place}")
     ctes.append("f AS (\n    SELECT " + ",\n        ".join(["spine_row", *found]) + "\n    FROM j GROUP BY spine_row)")  # noqa: S608 - ours
@@ -202,7 +216,7 @@ def _gathered(parts: Sequence[Part], ctes: list[str], *, joined: bool) -> str:
         if part.kind not in PLACED:
             columns.append(f"p{number}")
         elif part.place or joined:
-            value = f"c - e{number}.t" if part.kind == TIME else f"e{number}.{identifier(part.column)}"
+            value = f"c - e{number}.t" if part.kind == TIME else f"e{number}.{value_of(part.column)}"
             columns.append(f"{value} AS p{number}")
             joins.append(f"LEFT JOIN e AS e{number} ON e{number}.entity = rows.entity AND e{number}.place = f.place{number}")
         else:
@@ -214,7 +228,7 @@ def _summed(part: Part, kinds: Mapping[str, FieldType]) -> tuple[str, str]:
     """The name and the aggregate of what is added up, over events of one edge."""
     if not part.column:
         return "n", "count(*)"
-    column = identifier(part.column)
+    column = value_of(part.column)
     if part.kind == COUNT:
         return identifier(f"n {part.column}"), f"count({column})"
     if part.kind == SUM:
@@ -226,7 +240,7 @@ def _summed(part: Part, kinds: Mapping[str, FieldType]) -> tuple[str, str]:
 
 def _joined(plan: Plan, parts: Sequence[Part], ctes: list[str], *, corrected: bool) -> str:
     """Each row with the events of its entity, and aggregates of those inside each window."""
-    known = plan.known_at_cutoff
+    known = plan.timed
     nearest = min(part.span.offset for part in parts)
     found = [f"spine_row, {', '.join(_aggregate(number, part, known=known, corrected=corrected) for number, part in enumerate(parts))}"]
     fars = [part.span.far for part in parts]
@@ -243,7 +257,7 @@ def _aggregate(number: int, part: Part, *, known: bool, corrected: bool) -> str:
     inside += ["r < c"] if known else []
     inside += ["(u IS NULL OR u >= c)"] if known and corrected else []
     where = f"FILTER ({' AND '.join(inside)})"
-    column = identifier(part.column)
+    column = value_of(part.column)
     if part.kind in {MIN, MAX}:
         return f"{part.kind}({column}) {where} AS p{number}"
     if part.kind == DISTINCT:

@@ -3,7 +3,7 @@
 import polars as pl
 
 from eventlake.features.plan import Plan
-from eventlake.features.polars_parts import events, inside_window
+from eventlake.features.polars_parts import events, inside_window, value_of
 from eventlake.features.sources import sources
 from eventlake.history.pinned import PinnedHistory
 
@@ -22,7 +22,7 @@ def inside(plan: Plan, history: PinnedHistory, entity: str | int | None, cutoff:
     Returns:
         In sequence order ``sequence``, ``time``, ``id``, and ``behind``, the names of features.
     """
-    known = plan.known_at_cutoff
+    known = plan.timed
     wanted = {feature.column: feature.aggregates() for feature in plan.features.features}
     one = pl.DataFrame(
         {"entity": [entity], "code": [0]}, schema={"entity": None if entity is None else pl.Series([entity]).dtype, "code": pl.Int64}
@@ -33,7 +33,7 @@ def inside(plan: Plan, history: PinnedHistory, entity: str | int | None, cutoff:
             shown = events(plan, stream, source, one.drop_nulls(), ["id", "time"]).with_columns(c=pl.lit(cutoff, pl.Int64))
             looks = {
                 column: pl.any_horizontal(
-                    inside_window(part, known=known, corrected=source.corrected)
+                    inside_window(part, known=known, corrected=source.ends)
                     for aggregate in aggregates
                     for part in plan.parts[aggregate]
                     if part.stream == stream
@@ -43,7 +43,9 @@ def inside(plan: Plan, history: PinnedHistory, entity: str | int | None, cutoff:
             }
             named = [pl.when(look).then(pl.lit(column)) for column, look in looks.items()]
             behind = pl.concat_list(named).list.drop_nulls().alias("behind")
-            found.append(shown.select("sequence", "time", "id", behind).collect())
+            found.append(
+                shown.select("sequence", pl.col(value_of("time")).alias("time"), pl.col(value_of("id")).alias("id"), behind).collect()
+            )
     if not found:
         return pl.DataFrame(schema=SCHEMA)
     # An event stands in several streams of its type; it is one event.

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from eventlake.errors import InvalidProjectionError
 from eventlake.features.conditions import Condition
-from eventlake.features.definition import NEEDS_FIELD, Aggregate, FeatureSet
+from eventlake.features.definition import NEEDS_FIELD, Aggregate, FeatureSet, Relation
 from eventlake.features.literals import spelled
 from eventlake.features.spans import Span
 from eventlake.schemas.catalogue import Catalogue
@@ -76,6 +76,7 @@ class Plan:
         types: The field's type by aggregate, where it looks at one.
         columns: The type of every column that is read, by event type.
         entity: The entity's type.
+        related: The columns of each relation, child and parent, in the order of climbing.
         schemas: Event type to hash of the schema.
     """
 
@@ -84,7 +85,13 @@ class Plan:
     types: Mapping[Aggregate, FieldType]
     columns: Mapping[str, Mapping[str, FieldType]]
     entity: FieldType
+    related: tuple[tuple[str, str, str], ...]
     schemas: Mapping[str, str]
+
+    @property
+    def timed(self) -> bool:
+        """Whether an event may begin and cease to count for reasons of its own: when it is known, and to whom it belongs."""
+        return self.known_at_cutoff or bool(self.related)
 
     @property
     def known_at_cutoff(self) -> bool:
@@ -120,7 +127,25 @@ class _Compiler:
         if len(kinds) != 1:
             told = ", ".join(f"{kind} in {event_type}" for event_type, kind in self.entities.items())
             self._refuse(f"the entity {self.features.by} has several types: {told}")
-        return Plan(self.features, parts, types, self.columns, next(iter(self.entities.values())), self.schemas)
+        entity, related = next(iter(self.entities.values())), []
+        for step in self.features.via:
+            (child, kind), (parent, above) = self._climbed(step)
+            if UNKNOWN not in {kind.kind, entity.kind} and kind.kind != entity.kind:
+                self._refuse(f"{step.event_type} relates {child}, which is {kind}, and what is climbed from is {entity}")
+            entity = above
+            related.append((step.event_type, child, parent))
+        return Plan(self.features, parts, types, self.columns, entity, tuple(related), self.schemas)
+
+    def _climbed(self, one: Relation) -> tuple[tuple[str, FieldType], tuple[str, FieldType]]:
+        """The columns of a relation, and their types."""
+        if self.catalogue is not None:
+            self.schemas[one.event_type] = self.catalogue.version(one.event_type).schema_hash
+        self.columns.setdefault(one.event_type, {})
+        found = self._column(one.event_type, one.child), self._column(one.event_type, one.parent)
+        for column, kind in found:
+            if kind.kind not in {*SPINE_TYPES, UNKNOWN}:
+                self._refuse(f"an entity is named by text or an integer; {column} of {one.event_type} is {kind}")
+        return found
 
     def _looked_at(self, one: Aggregate) -> tuple[str, FieldType | None]:
         self._know(one.event_type)

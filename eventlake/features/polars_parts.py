@@ -17,8 +17,10 @@ from eventlake.features.conditions import Condition
 from eventlake.features.edges import ENTER, LEAVE, Edge, probes
 from eventlake.features.literals import in_polars
 from eventlake.features.plan import ADDED, COUNT, DISTINCT, MAX, MIN, PLACED, SQUARES, Part, Plan, Stream
+from eventlake.features.relations import CHILD, PARENT, SINCE, TILL
 from eventlake.features.sources import Source, is_joined
 from eventlake.history import polars_scan
+from eventlake.history.standing import SPOKE, UNTIL
 from eventlake.schemas.definition import FieldType
 
 Integers = npt.NDArray[np.int64]
@@ -49,7 +51,7 @@ class Answers:
         self._plan = plan
         self._parts = plan.wanted()[stream]
         self._kinds = plan.columns[stream.event_type]
-        self._corrected = source.corrected
+        self._corrected = source.ends
         self._rows = rows
         columns = dict.fromkeys(part.column for part in self._parts if part.column)
         self._sorted = events(plan, stream, source, entities, list(columns)).collect()
@@ -81,7 +83,7 @@ class Answers:
 
     def _looks(self, part: Part) -> tuple[Look, Look]:
         """The end and the start of a window. Where nothing leaves it, it starts where the entity's own edges do."""
-        end, start = probes(part.span, known=self._plan.known_at_cutoff, corrected=self._corrected)
+        end, start = probes(part.span, known=self._plan.timed, corrected=self._corrected)
         return (end.edge, end.shift), (end.edge, None) if start is None else (start.edge, start.shift)
 
     def _found(self, look: Look) -> Integers:
@@ -127,7 +129,7 @@ class Answers:
         """What an event adds."""
         if part.kind == COUNT:
             one = pl.Series([1], dtype=pl.Int64).new_from_index(0, self._sorted.height)
-            return self._sorted[part.column].is_not_null().cast(pl.Int64) if part.column else one
+            return self._sorted[value_of(part.column)].is_not_null().cast(pl.Int64) if part.column else one
         values = self._values(part.column)
         if part.kind == SQUARES:
             values = values.cast(pl.Int128) * values.cast(pl.Int128)
@@ -137,7 +139,7 @@ class Answers:
 
     def _values(self, column: str) -> pl.Series:
         """A column in its last digit, null being nothing."""
-        values = self._sorted[column]
+        values = self._sorted[value_of(column)]
         return (values.to_physical() if values.dtype == pl.Decimal else values).fill_null(0)
 
     def _placed(self, part: Part, end: Look, start: Look) -> pl.Series:
@@ -150,11 +152,11 @@ class Answers:
     def _at(self, part: Part, places: pl.Series, cutoffs: pl.Series) -> pl.Series:
         """The value, or the age, of the events at some places; null for null."""
         if not self._sorted.height:
-            kind = pl.Int64() if part.kind == "time" else self._sorted.schema[part.column]
+            kind = pl.Int64() if part.kind == "time" else self._sorted.schema[value_of(part.column)]
             return pl.Series([None] * len(places), dtype=kind)
         if part.kind == "time":
             return cutoffs - self._sorted["t"].gather(places)
-        return self._sorted[part.column].gather(places)
+        return self._sorted[value_of(part.column)].gather(places)
 
     def _joined(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pa.Array]]:
         """Each row with the events of its entity, as many rows at a time as make a bounded number of pairs."""
@@ -177,12 +179,12 @@ class Answers:
             yield part, pl.concat(pieces).to_arrow() if pieces else pa.nulls(0)
 
     def _aggregate(self, part: Part) -> pl.Expr:
-        inside = inside_window(part, known=self._plan.known_at_cutoff, corrected=self._corrected)
+        inside = inside_window(part, known=self._plan.timed, corrected=self._corrected)
         if part.kind in {MIN, MAX}:
-            column = pl.col(part.column).filter(inside)
+            column = pl.col(value_of(part.column)).filter(inside)
             return column.min() if part.kind == MIN else column.max()
         if part.kind == DISTINCT:
-            return pl.col(part.column).filter(inside).drop_nulls().n_unique()
+            return pl.col(value_of(part.column)).filter(inside).drop_nulls().n_unique()
         place = pl.col("place").filter(inside)
         if part.place < 0:
             return place.min()
@@ -195,6 +197,11 @@ class Answers:
 
 def _nearest(parts: Sequence[Part]) -> pl.Expr:
     return pl.col("t") < pl.col("c") - min(part.span.offset for part in parts)
+
+
+def value_of(column: str) -> str:
+    """A column of an event table where its name can mean nothing else."""
+    return f"f {column}"
 
 
 def inside_window(part: Part, *, known: bool, corrected: bool) -> pl.Expr:
@@ -229,21 +236,28 @@ def events(plan: Plan, stream: Stream, source: Source, entities: pl.DataFrame, c
         stream: Which events.
         source: Their event table.
         entities: ``entity``, and its number ``code``.
-        columns: Of the event table, to be shown beside ``code``, ``t``, ``sequence``, ``r`` (recorded) and ``u`` (until when it stood).
+        columns: Of the event table, to be shown, as ``value_of`` calls them, beside ``code``, ``t``, ``sequence``, ``r`` (since when it
+            counts) and ``u`` (until when).
     """
     known = plan.known_at_cutoff
     frame = polars_scan.table(source.table, polars_scan.AS_RECORDED if known else polars_scan.LATEST)
     if source.until is not None and source.corrected:
-        frame = frame.join(source.until.lazy(), on=["source", "id"], how="left").filter(pl.col("spoke").fill_null(value=True))
+        frame = frame.join(source.until.lazy(), on=["source", "id"], how="left").filter(pl.col(SPOKE).fill_null(value=True))
     if stream.where is not None:
         frame = frame.filter(condition(stream.where, plan.columns[stream.event_type]))
     entity = pl.col(plan.features.by)
     if plan.features.depth is not None:
         entity = entity.str.extract(pattern(plan.features.depth), 1)
+    begins = [pl.col("recorded_at").dt.epoch("us")] if known else []
+    ends = [pl.col(UNTIL).dt.epoch("us")] if source.corrected else []
+    if source.belongs is not None:
+        frame = frame.with_columns(entity.alias(CHILD)).join(source.belongs.lazy(), on=CHILD, how="inner")
+        entity, begins, ends = pl.col(PARENT), [*begins, pl.col(SINCE)], [*ends, pl.col(TILL)]
     shown = [entity.alias("entity"), pl.col("time").dt.epoch("us").alias("t"), pl.col("sequence")]
-    shown += [pl.col("recorded_at").dt.epoch("us").alias("r")] if known else []
-    shown += [pl.col("until").dt.epoch("us").alias("u")] if source.corrected else []
-    shown += [pl.col(name) for name in columns if name != "sequence"]
+    # Both pass over nulls: what stands, or belongs, to this day has no end.
+    shown += [pl.max_horizontal(begins).alias("r")] if begins else []
+    shown += [pl.min_horizontal(ends).alias("u")] if ends else []
+    shown += [pl.col(name).alias(value_of(name)) for name in columns]
     numbered = frame.select(shown).join(entities.lazy(), on="entity", how="inner").drop("entity")
     return numbered.sort("code", "t", "sequence")
 

@@ -95,11 +95,11 @@ def _check_known(plan: Plan, cutoffs: pa.ChunkedArray, first: int) -> None:
 
 
 def answered(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table) -> pa.Table:
-    """The spine's rows and the features over event tables that are there already, of a plan that counts all they hold as known."""
+    """The spine's rows and the features over tables that are there already, of a plan that counts all the events in them as known."""
     connection.register("spine", spine)
     parts: dict[Part, pa.ChunkedArray] = {}
     for stream in plan.wanted():
-        parts |= dict(duckdb_parts.answer(connection, plan, stream, corrected=False))
+        parts |= dict(duckdb_parts.answer(connection, plan, stream, corrected=bool(plan.related)))
     return _table(plan, parts, spine)
 
 
@@ -121,14 +121,16 @@ def _on_duckdb(plan: Plan, found: dict[str, Source], spine: pa.Table) -> dict[Pa
             create_table(connection, source.table, TableName(name, corrections))
         for stream in plan.wanted():
             source = found[stream.event_type]
-            if source.until is not None and source.corrected:
+            if source.until is not None and source.ends:
                 connection.register("until", source.until.to_arrow())
+            if source.belongs is not None:
+                connection.register("belongs", source.belongs.to_arrow())
             doubts = doubtful(plan.wanted()[stream], plan, stream)
             if doubts:
                 names = list(dict.fromkeys(part.column for part in doubts))
                 events, *largest = duckdb_parts.largest(connection, plan, stream, names, source)
                 _check(plan, doubts, events, dict(zip(names, largest, strict=True)))
-            parts |= dict(duckdb_parts.answer(connection, plan, stream, corrected=source.corrected))
+            parts |= dict(duckdb_parts.answer(connection, plan, stream, corrected=source.ends))
     return parts
 
 

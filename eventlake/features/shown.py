@@ -32,12 +32,12 @@ def _comments(plan: Plan, parts: list[Part], sign: str) -> Iterator[str]:
 
 
 def _sql(plan: Plan, stream: Stream, parts: list[Part], *, joined: bool) -> str:
-    query = duckdb_parts.query(plan, stream, parts, corrected=plan.known_at_cutoff, joined=joined)
+    query = duckdb_parts.query(plan, stream, parts, corrected=plan.timed, joined=joined)
     return "\n".join([*_comments(plan, parts, "--"), f"{query};"])
 
 
 def _steps(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
-    known = plan.known_at_cutoff
+    known = plan.timed
     yield from _comments(plan, parts, "#")
     corrections = "as recorded, each with the instant u until which it stood" if known else "with the latest corrections"
     yield f"events = the table {stream.event_type}, {corrections}"

@@ -7,6 +7,7 @@ import polars as pl
 
 from eventlake.errors import InvalidInputError
 from eventlake.features.plan import ADDED, PLACED, SQUARES, SUM, Part, Plan, Stream
+from eventlake.features.relations import belongs
 from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory
 from eventlake.tables.files import EventTable
@@ -21,16 +22,23 @@ class Source:
 
     Attributes:
         table: Its event table.
-        until: Where only what was known at the cutoff counts, ``source, id, until, spoke`` of all events in families; else None.
+        until: Where only what was known at the cutoff counts, what ``standing.until`` says of all events in families; else None.
+        belongs: Where the entity is reached through relations, what ``relations.belongs`` says.
     """
 
     table: EventTable
     until: pl.DataFrame | None
+    belongs: pl.DataFrame | None = None
 
     @property
     def corrected(self) -> bool:
         """Whether some event no longer stands at some time."""
         return self.until is not None and self.until.height > 0
+
+    @property
+    def ends(self) -> bool:
+        """Whether some event ceases to count at some time, for not standing any longer, or for belonging to another entity."""
+        return self.corrected or self.belongs is not None
 
 
 def sources(plan: Plan, history: PinnedHistory) -> dict[str, Source]:
@@ -40,12 +48,14 @@ def sources(plan: Plan, history: PinnedHistory) -> dict[str, Source]:
         CorruptionError: A segment is damaged.
     """
     tables = history.tables(plan.columns)
-    return {name: Source(table, polars_scan.lifetimes(table) if plan.known_at_cutoff else None) for name, table in tables.items()}
+    until = {name: polars_scan.lifetimes(table) if plan.known_at_cutoff else None for name, table in tables.items()}
+    related = belongs([(tables[name], until[name], child, parent) for name, child, parent in plan.related]) if plan.related else None
+    return {name: Source(table, until[name], related) for name, table in tables.items()}
 
 
 def is_joined(part: Part, plan: Plan) -> bool:
     """Whether a part is told from each row's own events, for want of sums that tell it."""
-    return part.kind not in ADDED and (part.kind not in PLACED or plan.known_at_cutoff)
+    return part.kind not in ADDED and (part.kind not in PLACED or plan.timed)
 
 
 def doubtful(parts: Sequence[Part], plan: Plan, stream: Stream) -> list[Part]:

@@ -7,6 +7,8 @@ stands, under its own time and sequence, and everybody else is gone; a retractio
 import polars as pl
 
 FAMILY = ["source", "id"]
+UNTIL, SPOKE = "eventlake until", "eventlake spoke"
+"""Columns that no payload has a field for."""
 
 
 def gone(corrections: pl.DataFrame) -> pl.DataFrame:
@@ -42,11 +44,11 @@ def until(corrections: pl.DataFrame) -> pl.DataFrame:
         corrections: As for ``gone``, with ``recorded_at``.
 
     Returns:
-        ``source, id, until`` (an instant, or null where it speaks to this day), ``spoke`` (false for retractions, which say nothing);
+        ``source, id``, ``UNTIL`` (an instant, or null where it speaks to this day), ``SPOKE`` (false for retractions, which say nothing);
         an event that nothing corrects and that corrects nothing is not among them.
     """
     members = _members(corrections.select("source", "id", root="corrects"))
     facts = corrections.select(*FAMILY, "sequence", "recorded_at", spoke=pl.col("correction").fill_null("replace") == "replace")
     told = members.join(facts, on=FAMILY, how="left").sort("source", "root", "sequence", nulls_last=False)
-    speaks = pl.col("spoke").fill_null(value=True)
-    return told.select(*FAMILY, until=pl.col("recorded_at").shift(-1).over("source", "root"), spoke=speaks)
+    later = pl.col("recorded_at").shift(-1).over("source", "root")
+    return told.select(*FAMILY, later.alias(UNTIL), pl.col("spoke").fill_null(value=True).alias(SPOKE))

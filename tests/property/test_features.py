@@ -38,10 +38,11 @@ def histories(draw):
     events, recorded = [], 0
     for number in range(draw(st.integers(0, 24))):
         recorded += draw(st.sampled_from([0, 0, 1, 3]))
+        kind = draw(st.sampled_from(["pay", "pay", "pay", "own"]))
         event = {
             "id": str(number),
             "source": "s",
-            "type": "pay",
+            "type": kind,
             "subject": draw(st.sampled_from(NAMES)),
             "time": BEGIN + (recorded - draw(st.sampled_from([0, 0, 0, 1, 2, 12]))) * HOUR,
             "recorded_at": BEGIN + recorded * HOUR,
@@ -57,8 +58,12 @@ def histories(draw):
                 if value is not None
             },
         }
-        if events and draw(st.integers(0, 3)) == 0:
-            old = draw(st.sampled_from(events))
+        if kind == "own":
+            owner = draw(st.sampled_from([None, "X", "X", "Y"]))
+            event["data"] = {} if owner is None else {"owner": owner}
+        earlier = [old for old in events if old["type"] == kind]
+        if earlier and draw(st.integers(0, 3)) == 0:
+            old = draw(st.sampled_from(earlier))
             event |= {"corrects": old["id"], "subject": old["subject"], "correction": draw(st.sampled_from(["replace", "retract"]))}
             if event["correction"] == "retract":
                 del event["data"]
@@ -172,32 +177,36 @@ def tables(features, lake, spine):
 def questions(draw):
     """Features of some windows, the entity's name, and a spine."""
     chosen = draw(st.lists(st.sampled_from(list(product(ORACLE, SPANS))), min_size=1, max_size=8, unique=True))
-    by, depth = draw(st.sampled_from([("subject", None), ("subject", 2), ("account", None)]))
-    entities = {"subject": [*NAMES, "/loan/9", None], "account": ["A", "B", "C", None]}[by]
+    by, depth, via = draw(
+        st.sampled_from([("subject", None, False), ("subject", 2, False), ("account", None, False), ("subject", None, True)])
+    )
+    entities = ["X", "Y", "Z"] if via else {"subject": [*NAMES, "/loan/9", None], "account": ["A", "B", "C", None]}[by]
     hours = st.integers(-2, 40)
     spine = draw(st.lists(st.tuples(st.sampled_from(entities), hours), min_size=1, max_size=8))
-    return chosen, by, depth, spine
+    return chosen, by, depth, via, spine
 
 
 @pytest.mark.parametrize("known", ["cutoff", "watermark"])
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(events=histories(), question=questions())
 def test_features_are_what_a_loop_over_all_events_says(known, events, question):
-    chosen, by, depth, asked = question
+    chosen, by, depth, via, asked = question
     lake = el.create(MemoryStorage(), "tests.eventlake/features")
     lake.register("pay", SCHEMA)
+    lake.register("own", pa.schema({"owner": pa.string()}))
     for event in events:
         lake.append([written(event)])
     features = el.FeatureSet(
         "made",
         by=by,
         depth=depth,
+        via=[el.relation("own", child="subject", parent="owner")] if via else [],
         known=known,
         features=[make(window=span[0], offset=span[1]).name(f"f{number}") for number, (make, span) in enumerate(chosen)],
     )
     assert el.FeatureSet.from_text("made", features.text()).text() == features.text()
     cutoffs = pl.Series([BEGIN + hours * HOUR for _, hours in asked], dtype=pl.Datetime("us", "UTC"))
-    spine = pl.DataFrame({by: pl.Series([name for name, _ in asked], dtype=pl.String), "cutoff": cutoffs})
+    spine = pl.DataFrame({"owner" if via else by: pl.Series([name for name, _ in asked], dtype=pl.String), "cutoff": cutoffs})
     one, other = tables(features, lake, spine)
     if isinstance(one, InvalidInputError) or isinstance(other, InvalidInputError):
         assert type(one) is type(other)
@@ -207,13 +216,24 @@ def test_features_are_what_a_loop_over_all_events_says(known, events, question):
     found = pl.DataFrame(one)
     for row, (name, hours) in enumerate(asked):
         cutoff = BEGIN + hours * HOUR
-        mine = [event for event in standing(events, cutoff, known) if name is not None and entity(event, by, depth) == name]
+        there = standing(events, cutoff, known)
+        owners = owned(there, cutoff) if via else None
+        mine = [event for event in there if event["type"] == "pay" and name is not None and entity(event, by, depth, owners) == name]
         for number, (make, span) in enumerate(chosen):
             expected = ORACLE[make](inside(mine, cutoff, span), cutoff)
             assert found[row, f"f{number}"] == expected, (make(window=span[0], offset=span[1]).column, row)
 
 
-def entity(event, by, depth):
+def owned(there, cutoff):
+    """Whose each subject is at a cutoff: what the last event before it says."""
+    said = [event for event in there if event["type"] == "own" and event["time"] < cutoff]
+    ordered = sorted(said, key=lambda event: (event["time"], int(event["id"])))
+    return {event["subject"]: event.get("data", {}).get("owner") for event in ordered}
+
+
+def entity(event, by, depth, owners):
+    if owners is not None:
+        return owners.get(event["subject"])
     if by == "account":
         return event.get("data", {}).get("account")
     parts = event["subject"].split("/")
