@@ -6,7 +6,9 @@ events say together, each of them sufficient, is behind none of them.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -169,9 +171,7 @@ def _row(rows: pl.DataFrame, names: tuple[str, ...], key: Any) -> pl.DataFrame:
         message = f"expected a key as values of {', '.join(names)}, found {key!r}"
         raise InvalidInputError(message)
     try:
-        chosen = [
-            pl.col(name).cast(pl.String) == value if isinstance(value, str) else pl.col(name) == value for name, value in values.items()
-        ]
+        chosen = [_is(rows.schema[name], name, value) for name, value in values.items()]
         found = rows.filter(*chosen)
     except (pl.exceptions.PolarsError, TypeError) as error:
         message = f"{key!r} is no key of these rows: {error}"
@@ -180,6 +180,14 @@ def _row(rows: pl.DataFrame, names: tuple[str, ...], key: Any) -> pl.DataFrame:
         message = f"there is no row with the key {', '.join(f'{name} {value!r}' for name, value in values.items())}"
         raise NotFoundError(message)
     return found
+
+
+def _is(kind: pl.DataType, name: str, value: Any) -> pl.Expr:
+    """Whether a key column holds a value, which text may stand for."""
+    if isinstance(value, str) and isinstance(kind, pl.Datetime):
+        with suppress(ValueError):
+            return pl.col(name) == pl.lit(datetime.fromisoformat(value))
+    return pl.col(name).cast(pl.String) == value if isinstance(value, str) else pl.col(name) == value
 
 
 def _entity(row: pl.DataFrame, spine: pa.Table | None, by: str, carried: Carried) -> pa.Table:

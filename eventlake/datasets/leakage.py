@@ -22,6 +22,7 @@ from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.reproduce import checked_spine, declared, projection_of
 from eventlake.errors import InvalidInputError
 from eventlake.features.definition import KNOWN
+from eventlake.features.duckdb_parts import BELONGS_TABLE
 from eventlake.features.plan import compiled
 from eventlake.features.run import answered
 from eventlake.features.sources import sources
@@ -37,6 +38,7 @@ from eventlake.projections.rows import finish
 from eventlake.projections.run import feature_set
 
 _SHOWN = 20
+_TOLD = ("column", "stored", "rebuilt")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -47,7 +49,8 @@ class LeakageReport:
         dataset: The manifest hash.
         known: ``cutoff`` where an event had to be recorded before it, ``watermark`` where it only had to happen before it.
         checked: How many rows were made again.
-        leaks: The key of each row that came out otherwise, ``column``, and the values ``stored`` and ``rebuilt``, as text.
+        leaks: The key of each row that came out otherwise, ``column``, and the values ``stored`` and ``rebuilt``, as text; ``no row`` where
+            there was none.
     """
 
     dataset: str
@@ -101,11 +104,13 @@ def check_leakage(dataset: Dataset, *, rows: int | None = None, cutoff: str | No
     frame = pl.DataFrame(spine)
     chosen = frame if rows is None or rows >= frame.height else frame.gather_every(max(frame.height // max(rows, 1), 1)).head(rows)
     stored = pl.DataFrame(dataset.arrow())
+    told_by = _told_by(dataset, projection, frame)
     leaks, checked = [_none(stored, projection.key)], 0
     with _cut(projection, history, spine, known) as again, task(f"looking for leaks in {dataset.name}", chosen.height) as advance:
         for some in chosen.partition_by(cutoff, maintain_order=True):
             rebuilt = pl.DataFrame(finish(projection, declared(archive), again(some.to_arrow(), some[cutoff].cast(pl.Int64)[0])))
-            leaks.append(_compared(stored, rebuilt, projection.key))
+            mine = stored.join(some.select(told_by), on=told_by, how="semi", nulls_equal=True)
+            leaks.append(_compared(mine, rebuilt, projection.key))
             checked += some.height
             advance(some.height)
     return LeakageReport(dataset.manifest_hash, known, checked, pl.concat(leaks))
@@ -125,7 +130,7 @@ def _cut(projection: Projection, history: PinnedHistory, spine: pa.Table, known:
                 as_known = compiled(replace(feature_set(projection), known=known), history.catalogue)
                 related = next(iter(sources(as_known, history).values())).belongs
                 assert related is not None  # noqa: S101 - there are relations
-                connection.register("belongs", related.to_arrow())
+                connection.register(BELONGS_TABLE, related.to_arrow())
 
             def looked_up(part: pa.Table, cutoff: int) -> pa.Table:
                 connection.execute(f"SET VARIABLE cutoff = {cutoff}")
@@ -160,20 +165,25 @@ def _create(connection: duckdb.DuckDBPyConnection, history: PinnedHistory, names
     if events:
         create_events(connection, history)
         _cut_view(connection, "events", "events", f"SELECT * FROM {{kept}} WHERE {there}")  # noqa: S608 - ours
-    for number, name in enumerate(names):
-        table = history.table(name.event_type)
-        create_table(connection, table, TableName(name.event_type, AS_RECORDED if known == "cutoff" else name.corrections))
-        target = identifier(name.event_type)
-        if name.corrections == LATEST and known == "cutoff":
-            connection.register(f"until {number}", polars_scan.lifetimes(table).to_arrow())
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {LATEST}")
-            end, spoke = identifier(UNTIL), identifier(SPOKE)
-            stood = f"coalesce({spoke}, true) AND ({end} IS NULL OR epoch_us({end}) >= getvariable('cutoff')::BIGINT)"
-            join = f'SELECT kept.* FROM {{kept}} AS kept LEFT JOIN "until {number}" USING (source, id) WHERE {there} AND {stood}'  # noqa: S608 - ours
-            _cut_view(connection, target, f"{LATEST}.{target}", join)
+    for number, event_type in enumerate(dict.fromkeys(name.event_type for name in names)):
+        table, target = history.table(event_type), identifier(event_type)
+        wanted = {name.corrections for name in names if name.event_type == event_type}
+        if known == "cutoff":
+            create_table(connection, table, TableName(event_type, AS_RECORDED))
+            connection.execute(f"ALTER VIEW {target} RENAME TO {identifier(f'plain {number}')}")
+            _cut_view(connection, identifier(f"plain {number}"), target, f"SELECT * FROM {{kept}} WHERE {there}")  # noqa: S608 - ours
+            if LATEST in wanted:
+                connection.register(f"until {number}", polars_scan.lifetimes(table).to_arrow())
+                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {LATEST}")
+                end, spoke = identifier(UNTIL), identifier(SPOKE)
+                stood = f"coalesce({spoke}, true) AND ({end} IS NULL OR epoch_us({end}) >= getvariable('cutoff')::BIGINT)"
+                join = f'SELECT kept.* FROM {{kept}} AS kept LEFT JOIN "until {number}" USING (source, id) WHERE {there} AND {stood}'  # noqa: S608 - ours
+                _cut_view(connection, identifier(f"plain {number}"), f"{LATEST}.{target}", join)
         else:
-            placed = f"{LATEST}.{target}" if name.corrections == LATEST else target
-            _cut_view(connection, placed, placed, f"SELECT * FROM {{kept}} WHERE {there}")  # noqa: S608 - ours
+            for corrections in sorted(wanted):
+                create_table(connection, table, TableName(event_type, corrections))
+                placed = f"{LATEST}.{target}" if corrections == LATEST else target
+                _cut_view(connection, placed, placed, f"SELECT * FROM {{kept}} WHERE {there}")  # noqa: S608 - ours
 
 
 def _cut_view(connection: duckdb.DuckDBPyConnection, source: str, target: str, query: str) -> None:
@@ -183,18 +193,55 @@ def _cut_view(connection: duckdb.DuckDBPyConnection, source: str, target: str, q
     connection.execute(f"CREATE OR REPLACE VIEW {target} AS {query.format(kept=kept)}")
 
 
+def _told_by(dataset: Dataset, projection: Projection, spine: pl.DataFrame) -> list[str]:
+    """The key columns that tell of which row of the spine a row is.
+
+    Raises:
+        InvalidInputError: They do not.
+    """
+    if "spine_row" in projection.key:
+        return ["spine_row"]
+    key = list(projection.key)
+    if set(key) <= set(spine.columns) and not spine.select(key).is_duplicated().any():
+        return key
+    message = f"whether rows of {dataset.name} saw too much cannot be told: {', '.join(key)} do not say of which row of the spine each is"
+    raise InvalidInputError(message, "put spine_row into the rows and the key.")
+
+
 def _none(stored: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
-    return stored.select(key).clear().with_columns(*(pl.lit(None, pl.String).alias(name) for name in ("column", "stored", "rebuilt")))
+    """No leak: the key, and what is told."""
+    named = stored.select(pl.col(name).alias(_shown_key(name)) for name in key).clear()
+    return named.with_columns(*(pl.lit(None, pl.String).alias(name) for name in _TOLD))
+
+
+def _shown_key(name: str) -> str:
+    return f"{name} (key)" if name in _TOLD else name
 
 
 def _compared(stored: pl.DataFrame, rebuilt: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
-    """The values that are others, or whose row is not there at all."""
-    both = rebuilt.join(stored, on=list(key), how="left", suffix=" stored", maintain_order="left", nulls_equal=True)
-    missing = stored.select(key).join(rebuilt.select(key), on=list(key), how="semi").height < rebuilt.height
+    """The values that are others; of a row that is there only once, all of them."""
+    one, other = (
+        frame.rename({name: f"{number} {name}" for name in frame.columns if name not in key}).with_columns(
+            pl.lit(number).alias(f"{number}")
+        )
+        for number, frame in enumerate((stored, rebuilt))
+    )
+    both = one.join(other, on=list(key), how="full", coalesce=True, nulls_equal=True, maintain_order="left_right")
+    alone = both["0"].is_null() | both["1"].is_null()
     found = [_none(stored, key)]
     for name in (column for column in rebuilt.columns if column not in key):
-        other = both[f"{name} stored"]
-        differs = both.filter(both[name].ne_missing(other) | pl.lit(missing and other.is_null().all()))
-        told = (pl.lit(name).alias("column"), pl.Series("stored", map(shown, differs[f"{name} stored"]), dtype=pl.String))
-        found.append(differs.select(*key, *told, pl.Series("rebuilt", map(shown, differs[name]), dtype=pl.String)))
+        differs = both.filter(both[f"0 {name}"].ne_missing(both[f"1 {name}"]) | alone)
+        sides = [
+            pl.Series(
+                side,
+                [
+                    shown(value) if there is not None else "no row"
+                    for value, there in differs.select(f"{number} {name}", f"{number}").iter_rows()
+                ],
+                dtype=pl.String,
+            )
+            for number, side in enumerate(_TOLD[1:])
+        ]
+        shown_key = [pl.col(one).alias(_shown_key(one)) for one in key]
+        found.append(differs.select(*shown_key, pl.lit(name).alias(_TOLD[0]), *sides))
     return pl.concat(found)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ SCHEMA = pa.schema(
 )
 """Of a prediction's payload: the dataset's manifest hash, the row's key as canonical JSON, the model's digest, and what it said."""
 _PREDICTION = "prediction"
+_MOST = 1_000
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -103,14 +105,26 @@ def prediction_events(dataset: Dataset, frame: Any, model: str | bytes | os.Path
         InvalidInputError: A column is missing, a key is not the dataset's or stands twice, a prediction is no finite number.
     """
     digest, key = model_digest(model), list(dataset.manifest.recipe.key)
-    given = pl.DataFrame(frame)
+    try:
+        given = pl.DataFrame(frame)
+    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        message = f"expected predictions as a Polars, pandas or Arrow table, found {type(frame).__name__}"
+        raise InvalidInputError(message) from error
     missing = [name for name in (*key, _PREDICTION) if name not in given.columns]
     if missing:
         message = f"expected predictions with the columns {', '.join((*key, _PREDICTION))}, found {', '.join(given.columns)}"
         raise InvalidInputError(message, column=missing[0])
     rows = dataset.polars()
-    keys = given.select(pl.col(name).cast(rows.schema[name]) for name in key)
-    said = given[_PREDICTION].cast(pl.Float64)
+    try:
+        keys = given.select(pl.col(name).cast(rows.schema[name]) for name in key)
+        said = given[_PREDICTION].cast(pl.Float64)
+        changed = [name for name in key if not keys[name].cast(given.schema[name]).equals(given[name], null_equal=True)]
+    except pl.exceptions.PolarsError as error:
+        message = f"expected predictions for keys of the types that {dataset.name} has, as numbers: {error}"
+        raise InvalidInputError(message) from error
+    if changed:
+        message = f"expected {changed[0]} as {rows.schema[changed[0]]}, found values that are none"
+        raise InvalidInputError(message, column=changed[0])
     if said.null_count() or not said.is_finite().all():
         message = "expected predictions as finite numbers, found null, NaN or infinite ones"
         raise InvalidInputError(message, column=_PREDICTION)
@@ -123,9 +137,17 @@ def prediction_events(dataset: Dataset, frame: Any, model: str | bytes | os.Path
     subjects = [None] * keys.height if entity is None else keys.join(rows, on=key, how="left", maintain_order="left")[entity].to_list()
     events = []
     for values, subject, value in zip(keys.rows(named=True), subjects, said, strict=True):
-        told = canonical_json({name: part if isinstance(part, (int, str)) else str(part) for name, part in values.items()}).decode()
+        told = canonical_json({name: _plain(part) for name, part in values.items()}).decode()
         data = {"dataset": dataset.manifest_hash, "key": told, "model": digest, "prediction": value}
         name = sha256_hex(canonical_json([dataset.manifest_hash, told, digest]))[:32]
-        about = {} if subject is None else {"subject": str(subject)}
+        # Not every entity can be a subject.
+        about = {"subject": str(subject)} if subject is not None and str(subject).isprintable() and 0 < len(str(subject)) <= _MOST else {}
         events.append({"id": name, "source": SOURCE, "type": EVENT_TYPE, "data": data, **about})
     return events
+
+
+def _plain(value: Any) -> str | int:
+    """A part of a key, as JSON has it exactly; an instant as RFC 3339."""
+    if isinstance(value, (int, str)):
+        return value
+    return value.isoformat() if isinstance(value, date) else str(value)

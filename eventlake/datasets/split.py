@@ -69,7 +69,7 @@ def split(rows: pl.DataFrame, manifest_hash: str, *, by: str, column: str, test:
     Raises:
         InvalidInputError: An argument cannot be.
     """
-    if by not in {ENTITY, TIME} or not 0 < test < 1 or column not in rows.columns:
+    if by not in {ENTITY, TIME} or not isinstance(test, float) or not 0 < test < 1 or column not in rows.columns:
         message = f"expected by as 'entity' or 'time', test between 0 and 1 and a column of the rows, found {by!r}, {test!r}, {column!r}"
         raise InvalidInputError(message, f"the columns are {', '.join(rows.columns)}.")
     rule: dict[str, Any] = {"dataset": manifest_hash, "by": by, "column": column}
@@ -98,9 +98,9 @@ def _place(value: object, salt: str) -> int:
 
 def _bound(instants: pl.Series, test: float) -> int:
     """The earliest instant from which on there are at most that share of the rows; one after all where there is none."""
-    counted = instants.value_counts().sort(instants.name, descending=True)
+    counted = instants.rename("instant").value_counts().sort("instant", descending=True)
     share = counted["count"].cum_sum() / max(len(instants), 1)
-    fitting = counted.filter(share <= test)[instants.name]
+    fitting = counted.filter(share <= test)["instant"]
     return int(fitting[-1]) if len(fitting) else int(instants.max() or 0) + 1  # type: ignore[arg-type]
 
 

@@ -15,7 +15,7 @@ Value = str | int | bool | float | Decimal | date
 SIGNS = ("==", "!=", "<", "<=", ">", ">=")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Condition:
     """What an event must satisfy. Made by comparing ``field(name)``, and joined by ``&``, ``|`` and ``~``.
 
@@ -30,6 +30,13 @@ class Condition:
     field: str = ""
     values: tuple[str | int | bool, ...] = ()
     parts: tuple["Condition", ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it says the same; 1 is not true."""
+        return isinstance(other, Condition) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
 
     def __and__(self, other: "Condition") -> "Condition":
         return Condition("and", parts=(self, _condition(other)))
@@ -103,7 +110,7 @@ class FieldReference:
         Raises:
             InvalidInputError: None is given, or one that cannot be compared.
         """
-        plain = tuple(sorted({_plain(value, self.name) for value in values}, key=str))
+        plain = tuple(sorted({repr(one): one for one in (_plain(value, self.name) for value in values)}.values(), key=repr))
         if not plain or isinstance(values, str):
             message = f"field {self.name}: expected a list of values, found {values!r}"
             raise InvalidInputError(message)
@@ -158,7 +165,7 @@ def _plain(value: object, name: str) -> str | int | bool:
     if isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
-        return str(Decimal(repr(value)))
+        return str(Decimal(repr(float(value))))
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, datetime):

@@ -16,6 +16,8 @@ KNOWN = ("cutoff", "watermark")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 _SET_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _UNIT_NAMES = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+_DIGITS = 38
+_INT64 = 1 << 63
 _SIGNS = {"+": "plus", "-": "minus", "*": "times", "/": "per"}
 NEEDS_FIELD = frozenset({"sum", "mean", "min", "max", "last", "first", "distinct", "std", "lag", "delta"})
 NEEDS_UNIT = frozenset({"since_last", "since_first", "rate"})
@@ -113,7 +115,7 @@ class Aggregate(Feature):
             kind = f"{self.kind}_per_{_UNIT_NAMES[self.unit][:-1]}"
         window, offset = self.texts
         parts = [self.event_type, self.field, kind, window, f"offset_{offset}" if offset else None]
-        return re.sub(r"[^A-Za-z0-9]+", "_", "_".join(part for part in parts if part)).strip("_")
+        return _named(re.sub(r"[^A-Za-z0-9]+", "_", "_".join(part for part in parts if part)).strip("_"))
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -149,7 +151,7 @@ class Arithmetic(Feature):
     def column(self) -> str:
         """``a_per_b``, unless it was given a name."""
         sides = (side.column if isinstance(side, Feature) else re.sub(r"[^0-9]+", "_", str(side)) for side in (self.left, self.right))
-        return self.alias or f"_{_SIGNS[self.sign]}_".join(sides)
+        return self.alias or _named(f"_{_SIGNS[self.sign]}_".join(sides))
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -222,32 +224,41 @@ class FeatureSet:
     _columns: tuple[str, ...] = field(init=False, repr=False, compare=False, default=())
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "features", tuple(_flat(self.features, self.name)))
+        given: Any = self.features
+        object.__setattr__(self, "features", tuple(_flat([given] if isinstance(given, Feature) else given, self.name)))
         object.__setattr__(self, "via", tuple(self.via))
         columns = tuple(feature.column for feature in self.features)
         object.__setattr__(self, "_columns", columns)
-        doubled = sorted({name for name in columns if columns.count(name) > 1})
-        problem = None
+        if problem := self._problem_of_set() or self._problem_of_columns():
+            raise InvalidProjectionError(problem, "give features names of their own with .name()." if "column" in problem else None)
+
+    def _problem_of_set(self) -> str | None:
+        """What is wrong with everything but the columns."""
+        where = f"feature set {self.name}: "
         if not isinstance(self.name, str) or not _SET_NAME.fullmatch(self.name):
-            problem = f"expected a name of lower-case letters, digits and underscores, found {self.name!r}"
-        elif not self.features:
-            problem = f"feature set {self.name}: expected at least one feature"
-        elif self.known not in KNOWN:
-            problem = f"feature set {self.name}: expected known as one of {', '.join(map(repr, KNOWN))}, found {self.known!r}"
-        elif not self.by or not isinstance(self.by, str):
-            problem = f"feature set {self.name}: expected by as the name of a column, found {self.by!r}"
-        elif self.depth is not None and (self.by != "subject" or isinstance(self.depth, bool) or not 1 <= self.depth <= 20):  # noqa: PLR2004
-            problem = f"feature set {self.name}: expected depth as a number of parts of the subject, 1 to 20, found {self.depth!r}"
-        elif not all(isinstance(one, Relation) for one in self.via):
-            problem = (
-                f"feature set {self.name}: expected via as relations, from relation('loan.granted', child=…, parent=…), found {self.via!r}"
-            )
-        elif doubled:
-            problem = f"feature set {self.name}: {', '.join(doubled)} would be the name of more than one column"
-        elif self.known == "cutoff" and any(one.span.offset < 0 for one in self.aggregates()):
-            problem = f"feature set {self.name}: a window beyond the cutoff is not known at the cutoff"
-        if problem:
-            raise InvalidProjectionError(problem, "give each feature a name of its own with .name()." if doubled else None)
+            return f"expected a name of lower-case letters, digits and underscores, found {self.name!r}"
+        if self.known not in KNOWN:
+            return f"{where}expected known as one of {', '.join(map(repr, KNOWN))}, found {self.known!r}"
+        if not self.by or not isinstance(self.by, str):
+            return f"{where}expected by as the name of a field or of the event's subject, found {self.by!r}"
+        if self.depth is not None and (self.by != "subject" or type(self.depth) is not int or not 1 <= self.depth <= 20):  # noqa: PLR2004
+            return f"{where}expected depth as a number of parts of the subject, 1 to 20, found {self.depth!r}"
+        if self.known == "cutoff" and any(one.span.offset < 0 for one in self.aggregates()):
+            return f"{where}a window beyond the cutoff is not known at the cutoff"
+        return None
+
+    def _problem_of_columns(self) -> str | None:
+        """What is wrong with the columns, and with the relations that lead to the entity."""
+        columns, where = self._columns, f"feature set {self.name}: "
+        if not all(isinstance(one, Relation) for one in self.via):
+            return f"{where}expected via as relations, from relation('loan.granted', child=…, parent=…), found {self.via!r}"
+        if not columns:
+            return f"{where}expected at least one feature"
+        if doubled := sorted({name for name in columns if columns.count(name) > 1}):
+            return f"{where}{', '.join(doubled)} would be the name of more than one column"
+        if odd := next((name for name in columns if not _NAME.fullmatch(name)), None):
+            return f"{where}{odd} is too long for a column"
+        return None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -316,6 +327,11 @@ class FeatureSet:
             raise InvalidProjectionError(message) from error
 
 
+def _named(text: str) -> str:
+    """A column's name may not begin with a digit."""
+    return f"f_{text}" if not text or text[0].isdigit() else text
+
+
 def _flat(features: Iterable[Any], name: str) -> Iterator[Feature]:
     for feature in features:
         if isinstance(feature, Feature):
@@ -357,11 +373,15 @@ def _arithmetic(sign: str, left: Operand, right: Operand) -> Arithmetic:
 
 
 def _operand(given: Operand) -> Feature | int | Decimal:
-    if isinstance(given, Feature) or (isinstance(given, int) and not isinstance(given, bool)):
+    if isinstance(given, Feature) or (isinstance(given, int) and not isinstance(given, bool) and -_INT64 <= given < _INT64):
         return given
-    if isinstance(given, (float, Decimal)) and Decimal(repr(given) if isinstance(given, float) else given).is_finite():
-        return Decimal(repr(given)) if isinstance(given, float) else given
-    message = f"expected a feature or a number, found {given!r}"
+    if isinstance(given, (float, Decimal)):
+        number = Decimal(repr(float(given))) if isinstance(given, float) else given
+        if number.is_finite() and abs(number.adjusted()) < _DIGITS and len(f"{abs(number):f}".replace(".", "").lstrip("0")) <= _DIGITS:
+            number = Decimal(f"{number:f}")
+            if -int(number.as_tuple().exponent) <= _DIGITS:
+                return number
+    message = f"expected a feature or a number of at most {_DIGITS} digits, an integer of 64 bits, found {given!r}"
     raise InvalidInputError(message)
 
 

@@ -21,6 +21,9 @@ from eventlake.features.sources import Source, is_joined
 from eventlake.history.standing import SPOKE, UNTIL
 from eventlake.schemas.definition import FieldType
 
+UNTIL_TABLE, BELONGS_TABLE = "eventlake until", "eventlake belongs"
+_TOGETHER = 100
+"""As many parts are asked for by one query; planning one takes longer than in proportion to their number."""
 _SIGNS = {"==": "=", "!=": "<>", "and": " AND ", "or": " OR "}
 
 _ALONG = """
@@ -36,7 +39,7 @@ def query(plan: Plan, stream: Stream, parts: Sequence[Part], *, corrected: bool,
         plan: Says entity, cutoff and types.
         stream: Which events.
         parts: All of them by edges, or all by joins.
-        corrected: Whether some event ceases to count at some time: corrected ones stand in the table ``until``, and the table ``belongs``
+        corrected: Whether some event ceases to count at some time: corrected ones stand in ``UNTIL_TABLE``, and ``BELONGS_TABLE``
             says to whom what ``by`` names belongs.
         joined: Whether it is to be told by joins.
     """
@@ -50,15 +53,16 @@ def answer(connection: duckdb.DuckDBPyConnection, plan: Plan, stream: Stream, *,
     """Every part of a stream, in the order of the spine.
 
     Args:
-        connection: Has ``spine``, the stream's event table, and ``until`` where there are corrections.
+        connection: Has ``spine``, the stream's event table, ``UNTIL_TABLE`` and ``BELONGS_TABLE`` where they are wanted.
         plan: What is wanted.
         stream: Of which stream.
         corrected: Whether there are.
     """
     wanted = plan.wanted()[stream]
     for joined in (False, True):
-        parts = [part for part in wanted if is_joined(part, plan) == joined]
-        if parts:
+        alike = [part for part in wanted if is_joined(part, plan) == joined]
+        for first in range(0, len(alike), _TOGETHER):
+            parts = alike[first : first + _TOGETHER]
             table = connection.sql(query(plan, stream, parts, corrected=corrected, joined=joined)).to_arrow_table()
             yield from zip(parts, table.columns[1:], strict=True)
 
@@ -84,9 +88,9 @@ def _rows(plan: Plan) -> str:
     return f"rows AS MATERIALIZED (\n    SELECT spine_row, {entity} AS entity, epoch_us({cutoff}) AS c FROM spine)"  # noqa: S608 - quoted
 
 
-def entity_of(plan: Plan) -> str:
-    """The entity of an event, in SQL."""
-    column = identifier(plan.features.by)
+def entity_of(plan: Plan, stream: Stream) -> str:
+    """What ``by`` names of an event, in SQL."""
+    column = identifier(plan.by[stream.event_type])
     if plan.features.depth is None:
         return column
     return f"nullif(regexp_extract({column}, {quoted(pattern(plan.features.depth))}, 1), '')"
@@ -106,18 +110,19 @@ def _events(plan: Plan, stream: Stream, parts: Sequence[Part], *, corrected: boo
     shown = ["entity", "t", "sequence", *(["r"] if plan.timed else []), *(["u"] if stood or related else []), *map(value_of, chosen)]
     begins = [*(["epoch_us(recorded_at)"] if known else []), *([identifier(SINCE)] if related else [])]
     ends = [*([f"epoch_us({identifier(UNTIL)})"] if stood else []), *([identifier(TILL)] if related else [])]
-    inner = [f"{identifier(PARENT) if related else entity_of(plan)} AS entity", "epoch_us(time) AS t", "sequence"]
+    inner = [f"{identifier(PARENT) if related else entity_of(plan, stream)} AS entity", "epoch_us(time) AS t", "sequence"]
     # Both pass over nulls: what stands, or belongs, to this day has no end.
     inner += [f"greatest({', '.join(begins)}) AS r"] if begins else []
     inner += [f"least({', '.join(ends)}) AS u"] if ends else []
     inner += [f"{identifier(name)} AS {value_of(name)}" for name in chosen]
-    table = ("" if known else "latest.") + identifier(stream.event_type)
+    # With its schema, so that no table of ours is taken for it.
+    table = ("main." if known else "latest.") + identifier(stream.event_type)
     where = [_condition(stream.where, kinds)] if stream.where is not None else []
     if stood:
-        table += ' LEFT JOIN "until" USING (source, id)'
+        table += f" LEFT JOIN {identifier(UNTIL_TABLE)} USING (source, id)"
         where.append(f"coalesce({identifier(SPOKE)}, true)")
     if related:
-        table += f" JOIN belongs ON {identifier(CHILD)} = {entity_of(plan)}"
+        table += f" JOIN {identifier(BELONGS_TABLE)} ON {identifier(CHILD)} = {entity_of(plan, stream)}"
     place = ", row_number() OVER (PARTITION BY entity ORDER BY t, sequence) AS place" if placed else ""
     condition = f" WHERE {' AND '.join(where)}" if where else ""
     selected = ", ".join(shown)

@@ -24,9 +24,8 @@ def inside(plan: Plan, history: PinnedHistory, entity: str | int | None, cutoff:
     """
     known = plan.timed
     wanted = {feature.column: feature.aggregates() for feature in plan.features.features}
-    one = pl.DataFrame(
-        {"entity": [entity], "code": [0]}, schema={"entity": None if entity is None else pl.Series([entity]).dtype, "code": pl.Int64}
-    )
+    kind = pl.Int64() if plan.entity.kind == "int64" else pl.String()
+    one = pl.DataFrame({"entity": [entity], "code": [0]}, schema={"entity": kind, "code": pl.Int64()})
     found = []
     for name, source in sources(plan, history).items():
         for stream in (stream for stream in plan.wanted() if stream.event_type == name):

@@ -62,8 +62,8 @@ class _Finisher:
             return _arithmetic(feature.sign, self._value(feature.left), self._value(feature.right))
         if isinstance(feature, Feature):
             return self._aggregate(feature)
-        constant = pa.scalar(feature, pa.int64()) if isinstance(feature, int) else pa.scalar(feature)
-        return pa.repeat(constant, self.rows)
+        kind = pa.int64() if isinstance(feature, int) else pa.decimal128(_DIGITS, max(-int(feature.as_tuple().exponent), 0))
+        return pa.repeat(pa.scalar(feature, kind), self.rows)
 
     def _aggregate(self, feature: Feature) -> pa.Array:
         assert isinstance(feature, Aggregate)  # noqa: S101 - there is nothing else
@@ -199,9 +199,10 @@ def _arithmetic(sign: str, left: pa.Array, right: pa.Array) -> pa.Array:
         both = max(scale, other_scale)
         one, other, scale = one * 10 ** (both - scale), other * 10 ** (both - other_scale), both
         made = one + other if sign == "+" else one - other
+    made[null] = 0
     if pa.types.is_integer(left.type) and pa.types.is_integer(right.type):
         return pa.array(made.astype(np.int64), pa.int64(), mask=null)  # an OverflowError where one does not fit
-    if any(abs(value) >= 10**_DIGITS for value in made):
+    if scale > _DIGITS or any(abs(value) >= 10**_DIGITS for value in made):
         message = f"more than {_DIGITS} digits"
         raise pa.ArrowInvalid(message)
     return scaled(pa.array([Decimal(value) for value in made], pa.decimal128(_DIGITS, 0), mask=null), scale)

@@ -1,12 +1,13 @@
 """The values of conditions, in the type of the field that they are compared with: spelled once, written for either engine."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation, localcontext
 from typing import Any
 
 import polars as pl
 
+from eventlake.core.instants import from_micros, parse_instant
 from eventlake.core.sql import quoted
 from eventlake.schemas.definition import FieldType
 
@@ -25,7 +26,7 @@ def spelled(value: Plain, kind: FieldType, sign: str) -> Plain:
         raise ValueError(repr(value))
     try:
         return _SPELL[kind.kind](value, kind)
-    except (TypeError, ValueError, InvalidOperation) as error:
+    except (TypeError, ValueError, OverflowError, InvalidOperation) as error:
         raise ValueError(repr(value)) from error
 
 
@@ -73,10 +74,7 @@ def _date(value: Plain, _: FieldType) -> str:
 
 
 def _instant(value: Plain, _: FieldType) -> str:
-    moment = datetime.fromisoformat(str(value))
-    if moment.tzinfo is None:
-        raise ValueError
-    return moment.astimezone(UTC).isoformat()
+    return from_micros(parse_instant(str(value))).isoformat()
 
 
 _SPELL: dict[str, Callable[[Plain, FieldType], Plain]] = {

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from eventlake.errors import InvalidProjectionError
 from eventlake.features.conditions import Condition
-from eventlake.features.definition import NEEDS_FIELD, Aggregate, FeatureSet, Relation
+from eventlake.features.definition import NEEDS_FIELD, Aggregate, Arithmetic, Feature, FeatureSet, Relation
 from eventlake.features.literals import spelled
 from eventlake.features.spans import Span
 from eventlake.schemas.catalogue import Catalogue
@@ -24,11 +24,12 @@ ADDED = frozenset({COUNT, SUM, SQUARES})
 """Those that can be added up, and so be told from sums over all that came before."""
 PLACED = frozenset({VALUE, TIME})
 """Those of one event, told by its place."""
-_SUMMED = {"int64", "decimal"}
-_ORDERED = {"int64", "decimal", "utf8", "date", "timestamp"}
-_SQUARED_DIGITS = 18
 UNKNOWN = "unknown"
 """The type of every field where no schema is looked at."""
+_SUMMED = {"int64", "decimal"}
+_NUMBERS = {*_SUMMED, "float64", UNKNOWN}
+_ORDERED = {"int64", "decimal", "utf8", "date", "timestamp"}
+_SQUARED_DIGITS = 18
 SPINE_TYPES = {"int64": pa.int64(), "utf8": pa.large_string()}
 
 
@@ -76,6 +77,7 @@ class Plan:
         types: The field's type by aggregate, where it looks at one.
         columns: The type of every column that is read, by event type.
         entity: The entity's type.
+        by: The column that ``by`` names, by event type.
         related: The columns of each relation, child and parent, in the order of climbing.
         schemas: Event type to hash of the schema.
     """
@@ -85,6 +87,7 @@ class Plan:
     types: Mapping[Aggregate, FieldType]
     columns: Mapping[str, Mapping[str, FieldType]]
     entity: FieldType
+    by: Mapping[str, str]
     related: tuple[tuple[str, str, str], ...]
     schemas: Mapping[str, str]
 
@@ -113,6 +116,7 @@ class _Compiler:
     columns: dict[str, dict[str, FieldType]] = field(default_factory=dict)
     schemas: dict[str, str] = field(default_factory=dict)
     entities: dict[str, FieldType] = field(default_factory=dict)
+    by: dict[str, str] = field(default_factory=dict)
 
     def compiled(self) -> Plan:
         parts: dict[Aggregate, tuple[Part, ...]] = {}
@@ -123,6 +127,8 @@ class _Compiler:
                 types[one] = kind
             stream = Stream(one.event_type, None if one.where is None else self._condition(one.event_type, one.where))
             parts[one] = tuple(_parts(one, stream, column))
+        for feature in self.features.features:
+            self._check_arithmetic(feature, types)
         kinds = {kind.kind for kind in self.entities.values()}
         if len(kinds) != 1:
             told = ", ".join(f"{kind} in {event_type}" for event_type, kind in self.entities.items())
@@ -134,7 +140,21 @@ class _Compiler:
                 self._refuse(f"{step.event_type} relates {child}, which is {kind}, and what is climbed from is {entity}")
             entity = above
             related.append((step.event_type, child, parent))
-        return Plan(self.features, parts, types, self.columns, entity, tuple(related), self.schemas)
+        return Plan(self.features, parts, types, self.columns, entity, self.by, tuple(related), self.schemas)
+
+    def _check_arithmetic(self, feature: Feature, types: Mapping[Aggregate, FieldType]) -> None:
+        """Refuses to compute with what is no number."""
+        if not isinstance(feature, Arithmetic):
+            return
+        for side in (feature.left, feature.right):
+            if isinstance(side, Arithmetic):
+                self._check_arithmetic(side, types)
+            elif isinstance(side, Feature):
+                (one,) = side.aggregates()
+                kind = types.get(one)
+                plain = one.kind in {"min", "max", "last", "first", "lag"} and kind is not None and kind.kind not in _NUMBERS
+                if plain or one.kind == "exists":
+                    self._refuse(f"{side.column} is no number, and cannot be computed with")
 
     def _climbed(self, one: Relation) -> tuple[tuple[str, FieldType], tuple[str, FieldType]]:
         """The columns of a relation, and their types."""
@@ -180,7 +200,7 @@ class _Compiler:
             column, kind = self._column(event_type, self.features.by)
             if kind.kind not in {*SPINE_TYPES, UNKNOWN}:
                 self._refuse(f"an entity is named by text or an integer; {column} of {event_type} is {kind}")
-            self.entities[event_type] = kind
+            self.entities[event_type], self.by[event_type] = kind, column
 
     def _column(self, event_type: str, name: str) -> tuple[str, FieldType]:
         """The column of a field, or of the event's own attribute, and its type; it is noted as one that is read."""

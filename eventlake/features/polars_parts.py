@@ -245,7 +245,7 @@ def events(plan: Plan, stream: Stream, source: Source, entities: pl.DataFrame, c
         frame = frame.join(source.until.lazy(), on=["source", "id"], how="left").filter(pl.col(SPOKE).fill_null(value=True))
     if stream.where is not None:
         frame = frame.filter(condition(stream.where, plan.columns[stream.event_type]))
-    entity = pl.col(plan.features.by)
+    entity = pl.col(plan.by[stream.event_type])
     if plan.features.depth is not None:
         entity = entity.str.extract(pattern(plan.features.depth), 1)
     begins = [pl.col("recorded_at").dt.epoch("us")] if known else []

@@ -14,11 +14,12 @@ from eventlake.core.sql import SAFE
 from eventlake.errors import InvalidInputError
 from eventlake.features import duckdb_parts, polars_parts
 from eventlake.features.finish import columns
-from eventlake.features.plan import COUNT, DISTINCT, SPINE_TYPES, SQUARES, SUM, Part, Plan
+from eventlake.features.plan import COUNT, DISTINCT, SPINE_TYPES, SQUARES, SUM, Part, Plan, part_type
 from eventlake.features.sources import Source, check_fits, doubtful, sources
 from eventlake.history.duckdb_sql import TableName, create_table
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import AS_RECORDED, LATEST
+from eventlake.schemas.definition import FieldType
 
 _MOST_EARLY = 0.25
 """The share of cutoffs at which nothing was recorded that goes without a word."""
@@ -96,16 +97,22 @@ def _check_known(plan: Plan, cutoffs: pa.ChunkedArray, first: int) -> None:
 
 def answered(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table) -> pa.Table:
     """The spine's rows and the features over tables that are there already, of a plan that counts all the events in them as known."""
-    connection.register("spine", spine)
+    connection.register("spine", _looked_up(plan, spine))
     parts: dict[Part, pa.ChunkedArray] = {}
     for stream in plan.wanted():
         parts |= dict(duckdb_parts.answer(connection, plan, stream, corrected=bool(plan.related)))
     return _table(plan, parts, spine)
 
 
+def _looked_up(plan: Plan, spine: pa.Table) -> pa.Table:
+    """The columns that are looked at; DuckDB does not tell names apart by case."""
+    return spine.select(["spine_row", plan.features.spine_entity, plan.features.cutoff])
+
+
 def _table(plan: Plan, parts: Mapping[Part, pa.ChunkedArray], spine: pa.Table) -> pa.Table:
     table = spine
-    for name, column in columns(plan, {part: _typed(part, array) for part, array in parts.items()}, spine.num_rows).items():
+    typed = {part: _typed(part, array, plan.columns[part.stream.event_type].get(part.column)) for part, array in parts.items()}
+    for name, column in columns(plan, typed, spine.num_rows).items():
         table = table.append_column(name, column)
     return table
 
@@ -115,16 +122,16 @@ def _on_duckdb(plan: Plan, found: dict[str, Source], spine: pa.Table) -> dict[Pa
     with duckdb.connect(":memory:", config=dict(SAFE)) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET preserve_insertion_order = false")  # every query orders its rows
-        connection.register("spine", spine)
+        connection.register("spine", _looked_up(plan, spine))
         for name, source in found.items():
             corrections = AS_RECORDED if plan.known_at_cutoff else LATEST
             create_table(connection, source.table, TableName(name, corrections))
         for stream in plan.wanted():
             source = found[stream.event_type]
             if source.until is not None and source.ends:
-                connection.register("until", source.until.to_arrow())
+                connection.register(duckdb_parts.UNTIL_TABLE, source.until.to_arrow())
             if source.belongs is not None:
-                connection.register("belongs", source.belongs.to_arrow())
+                connection.register(duckdb_parts.BELONGS_TABLE, source.belongs.to_arrow())
             doubts = doubtful(plan.wanted()[stream], plan, stream)
             if doubts:
                 names = list(dict.fromkeys(part.column for part in doubts))
@@ -156,9 +163,11 @@ def _check(plan: Plan, doubts: list[Part], events: int, largest: dict[str, int])
         check_fits(plan, part, events, largest[part.column])
 
 
-def _typed(part: Part, array: pa.ChunkedArray | pa.Array) -> pa.Array:
+def _typed(part: Part, array: pa.ChunkedArray | pa.Array, kind: FieldType | None) -> pa.Array:
     """One array of the part's type, whichever engine made it."""
     whole = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    if pa.types.is_null(whole.type):
+        return pa.nulls(len(whole), part_type(part, kind))
     if part.kind in {SUM, SQUARES}:
         if pa.types.is_decimal(whole.type):
             return pa.Array.from_buffers(pa.decimal128(38, 0), len(whole), whole.buffers(), whole.null_count, whole.offset)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from eventlake.core.instants import parse_instant
 from eventlake.errors import InvalidInputError
 from eventlake.features.conditions import Condition, Value, where_of
 from eventlake.features.definition import Aggregate, FeatureSet
@@ -21,6 +22,7 @@ from eventlake.features.spans import Span, microseconds
 from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory
 
+_CUTOFF, _ENTITY, _LABEL = "cutoff", "eventlake entity", "eventlake_label"
 INSTANT = pl.Datetime("us", "UTC")
 
 
@@ -60,6 +62,9 @@ class EventSpine:
         if not isinstance(feature, Aggregate) or feature.span != Span() or feature.kind in {"since_last", "since_first", "rate"}:
             message = f"label {name}: expected a feature of events without a window, such as exists('payment.missed'), found {feature!r}"
             raise InvalidInputError(message, "its window is the horizon.")
+        if name in {self.by, _CUTOFF, *self.carry, *(label for label, _, _ in self.labels)}:
+            message = f"label {name}: the spine has a column of that name already"
+            raise InvalidInputError(message, "give it another one.")
         return replace(self, labels=(*self.labels, (name, feature, microseconds(horizon, "horizon"))))
 
     def rows(self, history: PinnedHistory) -> pl.DataFrame:
@@ -80,6 +85,9 @@ class EventSpine:
         schema = history.catalogue.version(self.event_type).schema
         columns = {one.name: column for one, column in zip(schema.fields, schema.columns, strict=True)}
         missing = [name for name in self.carry if name not in columns]
+        if len({self.by, _CUTOFF, *self.carry}) != 2 + len(self.carry):
+            message = f"the columns of the spine would be {', '.join((self.by, _CUTOFF, *self.carry))}, one of them twice"
+            raise InvalidInputError(message, "carry other fields, or build the spine by hand.")
         if missing:
             message = f"{self.event_type} has no field {', '.join(missing)} to be carried"
             raise InvalidInputError(message, f"it has {', '.join(columns)}.")
@@ -87,27 +95,32 @@ class EventSpine:
         (stream,) = plan.wanted()
         if stream.where is not None:
             frame = frame.filter(condition(stream.where, plan.columns[self.event_type]))
-        frame = frame.filter(pl.col(self.by).is_not_null())
+        by = plan.by[self.event_type]
+        frame = frame.filter(pl.col(by).is_not_null())
         if not self.monthly:
             carried = [pl.col(columns[name]).alias(name) for name in self.carry]
-            return frame.sort("sequence").select(self.by, pl.col("time").alias("cutoff"), *carried).collect()
-        firsts = frame.group_by(self.by).agg(first=pl.col("time").min()).collect().sort(self.by)
+            return frame.sort("sequence").select(pl.col(by).alias(self.by), pl.col("time").alias(_CUTOFF), *carried).collect()
+        firsts = frame.group_by(pl.col(by).alias(_ENTITY)).agg(pl.col("time").min().alias("first")).collect().sort(_ENTITY)
         until = pl.lit(self._known_until(history), pl.Int64).cast(INSTANT)
         months = pl.datetime_ranges(pl.col("first").dt.truncate("1mo").dt.offset_by("1mo"), until, "1mo", time_zone="UTC", time_unit="us")
-        return firsts.select(self.by, months.alias("cutoff")).explode("cutoff").drop_nulls("cutoff")
+        return firsts.select(pl.col(_ENTITY).alias(self.by), months.alias(_CUTOFF)).explode(_CUTOFF).drop_nulls(_CUTOFF)
 
     def _label(self, history: PinnedHistory, chosen: pl.DataFrame, name: str, feature: Aggregate, horizon: int) -> pl.Series:
-        ahead = replace(feature, span=Span(horizon, -horizon), texts=(None, None), alias="label")
+        ahead = replace(feature, span=Span(horizon, -horizon), texts=(None, None), alias=_LABEL)
         made = FeatureSet("label", by=self.by, features=(ahead,), known="watermark")
-        spine = chosen.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("spine_row"), self.by, "cutoff")
+        spine = chosen.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("spine_row"), self.by, _CUTOFF)
         found = rows(compiled(made, history.catalogue), history, spine.to_arrow(), "polars")
-        known = chosen["cutoff"].cast(pl.Int64) + horizon <= self._known_until(history)
-        return pl.DataFrame(found).select(pl.when(pl.Series(known)).then("label").alias(name))[name]
+        known = chosen[_CUTOFF].cast(pl.Int64) + horizon <= self._known_until(history)
+        return pl.DataFrame(found).select(pl.when(pl.Series(known)).then(_LABEL).alias(name))[name]
 
     def _known_until(self, history: PinnedHistory) -> int:
         """The instant up to which the lake knows what happened, in microseconds, exclusive."""
         if self.known_until is not None:
-            return int(pl.Series([self.known_until]).str.to_datetime(time_unit="us", time_zone="UTC").cast(pl.Int64)[0])
+            try:
+                return parse_instant(self.known_until)
+            except ValueError as error:
+                message = f"known_until: {error}, found {self.known_until!r}"
+                raise InvalidInputError(message) from error
         ends = polars_scan.scan(history).select(pl.col("time").max(), pl.col("recorded_at").max()).collect()
         found = [int(value) for value in ends.cast(pl.Int64).row(0) if value is not None]
         return min(found, default=0)

@@ -2,7 +2,9 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
+import numpy as np
 import polars as pl
 import pyarrow.compute as pc
 import pytest
@@ -132,6 +134,9 @@ def test_a_feature_set_says_everything_in_the_source_that_is_archived(lake):
         ([el.count("payment", where=el.field("amount") > 1.005)], "is compared with '1.005'"),
         ([el.count("payment"), el.count("payment")], "more than one column"),
         ([el.count("payment").name("late")], "would be a column of the spine and a feature"),
+        ([el.exists("payment") + 1], "is no number"),
+        ([el.last("payment", "method") + 1], "is no number"),
+        ([el.count("payment").name("x" * 200) + el.count("missed")], "too long for a column"),
         ([], "at least one feature"),
         ([1], "expected features such as"),
     ],
@@ -164,10 +169,114 @@ def test_a_type_without_a_schema_is_refused_with_what_to_do(lake):
         lake.build(el.FeatureSet("risk", features=[el.count("nothing")]), spine=SPINE)
 
 
+ODD = [
+    "t",
+    "c",
+    "r",
+    "u",
+    "k",
+    "n",
+    "entity",
+    "code",
+    "place",
+    "row",
+    "group",
+    "until",
+    "spoke",
+    "spine_row",
+    "since",
+    "till",
+    "a b",
+    'q"x',
+    "select",
+]
+
+
+@pytest.mark.parametrize("known", ["cutoff", "watermark"])
+def test_no_name_of_a_field_a_type_or_a_column_is_taken_for_one_of_ours(known):
+    lake = el.create(MemoryStorage(), "tests.eventlake/odd")
+    fields = {name: {"type": "integer"} for name in ODD} | {"time": {"type": "string"}, "corrects": {"type": "string"}}
+    for day, kind in enumerate(("rows", "until", "spine rows", "e")):
+        lake.register(kind, {"type": "object", "properties": fields})
+        data = {name: place for place, name in enumerate(ODD)}
+        lake.append([event(number, kind, day, time="A", corrects="B", **data) for number in range(2)])
+        lake.append([event(9, kind, day, time="A", corrects="B", **data) | {"corrects": f"{kind}-0"}])
+    columns = [
+        el.FeatureSet("odd", by=by, known=known, spine_by="Who", cutoff="cutoff", features=[
+            *(one(kind, name, window="30d") for kind in ("rows", "until") for name in ODD[:8] for one in (el.sum, el.last, el.min)),
+            *(one(kind, name).name(f"{kind} {number} {one.__name__}".replace(" ", "_")) for kind in ("spine rows", "e")
+              for number, name in enumerate(ODD) for one in (el.sum, el.distinct)),
+            el.count("e", where=el.field("until") == ODD.index("until")).name("until_is"),
+        ])
+        for by in ("time", "corrects")
+    ]  # fmt: skip
+    spine = pl.DataFrame({"Who": ["A", "B"], "who": ["x", "y"], "CUTOFF": ["x", "y"], "cutoff": instants(9, 9), "t": [1, 2]})
+    for features, row in zip(columns, (0, 1), strict=True):
+        one, other = (lake.build(features, spine=spine, engine=engine, force=True).polars() for engine in ("duckdb", "polars"))
+        assert one.equals(other)
+        assert one[row, "rows_code_sum_30d"] == 2 * ODD.index("code")
+        assert one[row, "e_11_sum"] == 2 * 11
+        assert one[row, "until_is"] == 2
+        assert one[1 - row, "until_is"] == 0
+
+
 @pytest.mark.parametrize("window", ["90", "1y", "0d", "-1d", 91, "1M", "1.5d", "99999999d", []])
 def test_a_window_is_a_whole_number_of_a_unit(window):
     with pytest.raises(InvalidInputError, match=r"window|two hundred"):
         el.count("payment", window=window)
+
+
+def test_constants_that_arrow_cannot_hold_are_refused_and_others_are_exact(lake):
+    for constant in (1e-39, 1e300, 2**63, Decimal("3.1415926535897932384626433832795028841971"), float("inf"), True):
+        with pytest.raises(InvalidInputError, match="a number of at most 38 digits"):
+            el.count("payment") * constant
+    count = el.count("payment")
+    made = [
+        (count * 1e-30).name("small"),
+        (count * 10**18).name("large"),
+        (1 - count / 2).name("less"),
+        (count * np.float64(0.5)).name("half"),
+    ]
+    rows = lake.build(el.FeatureSet("risk", features=[*made, 1 - el.count("missed")]), spine=SPINE).polars()
+    assert rows["small"].to_list() == [Decimal("4E-30"), 0, Decimal("6E-30")]
+    assert rows["large"].to_list() == [4 * 10**18, 0, 6 * 10**18]
+    assert rows["less"].to_list() == [-1.0, 1.0, -2.0]
+    assert rows["half"].to_list() == [2, 0, 3]
+    assert rows["f_1_minus_missed_count"].to_list() == [1, 0, 0]
+
+
+def test_null_less_the_smallest_integer_is_null(lake):
+    lake.register("edge", {"type": "object", "properties": {"n": {"type": "integer"}}})
+    lake.append([event(1, "edge", 9, n=-(2**63))])
+    made = (el.lag("edge", "n", 3) - el.last("edge", "n")).name("none")
+    spine = SPINE.with_columns(cutoff=instants(20, 20, 20))
+    assert lake.build(el.FeatureSet("risk", features=[made]), spine=spine).polars()["none"].to_list() == [None] * 3
+
+
+def test_one_is_not_true(lake):
+    lake.register("flag", {"type": "object", "properties": {"n": {"type": "integer"}}})
+    features = [el.count("flag", where={"n": 1}).name("one"), el.count("flag", where={"n": True}).name("true")]
+    with pytest.raises(InvalidInputError, match="is compared with True"):
+        lake.build(el.FeatureSet("risk", features=features), spine=SPINE)
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "polars"])
+def test_a_spine_may_be_empty_or_have_rows_without_an_entity(lake, engine):
+    features = el.FeatureSet(
+        "risk", features=[*FEATURES.features, el.min("payment", "amount"), el.lag("payment", "amount"), el.delta("payment", "amount")]
+    )
+    assert lake.build(features, spine=SPINE.clear(), engine=engine).polars().height == 0
+    built = lake.build(features, spine=SPINE.with_columns(subject=pl.lit(None, pl.String)), engine=engine)
+    assert built.polars()["payment_count_30d"].to_list() == [0, 0, 0]
+    assert built.explain(0).events.height == 0
+
+
+def test_many_windows_are_asked_for_in_several_queries(lake):
+    windows = [f"{hours}h" for hours in range(1, 251)]
+    features = el.FeatureSet("risk", features=[el.count("payment", window=windows)])
+    one, other = (lake.build(features, spine=SPINE, engine=engine, force=True).polars() for engine in ("duckdb", "polars"))
+    assert one.equals(other)
+    assert one["payment_count_250h"].to_list() == [4, 0, 6]
 
 
 def test_a_condition_is_no_truth():
@@ -278,6 +387,17 @@ def test_month_ends_run_from_the_first_event_to_what_the_lake_knows(lake):
     assert rows.rows() == [("/loan/1", months[0]), ("/loan/1", months[1]), ("/loan/3", months[1])]
 
 
+def test_spines_whose_columns_would_clash_are_refused(lake):
+    spine = el.spine.on("payment", carry=["method"])
+    for name in ("subject", "cutoff", "method"):
+        with pytest.raises(InvalidInputError, match="has a column of that name already"):
+            spine.label(name, el.exists("missed"), horizon="4d")
+    with pytest.raises(InvalidInputError, match="one of them twice"):
+        el.spine.on("payment", carry=["method", "method"]).rows(lake.snapshot().history)
+    with pytest.raises(InvalidInputError, match="known_until"):
+        el.spine.month_ends("payment", known_until="soon").rows(lake.snapshot().history)
+
+
 @pytest.mark.parametrize("feature", [el.count("payment", window="3d"), el.since_last("payment"), el.count("a") / el.count("b")])
 def test_a_label_has_the_horizon_for_a_window(feature):
     with pytest.raises(InvalidInputError, match="without a window"):
@@ -344,6 +464,28 @@ def test_a_leak_in_sql_is_seen_and_rows_that_saw_nothing_are_left_alone(revised,
     assert el.check_leakage(revised.build(el.Projection.sql("h", leaks["hindsight"], key=["spine_row"]), spine=spine), known="watermark").ok
 
 
+def test_a_row_that_only_the_future_makes_is_a_leak(revised):
+    query = "SELECT s.spine_row, p.amount AS next FROM spine s JOIN payment p ON p.subject = s.subject AND p.time > s.cutoff"
+    built = revised.build(el.Projection.sql("next", f"{query} AND p.id = 'payment-5'", key=["spine_row"]), spine=SPINE)
+    assert built.polars().height == 1
+    report = el.check_leakage(built)
+    assert report.leaks.select("stored", "rebuilt").rows() == [("15.50", "no row")]
+
+
+def test_a_leak_is_not_told_where_a_row_is_of_several_rows_of_the_spine(revised):
+    query = "SELECT s.subject, count(p.id) AS n FROM spine s LEFT JOIN payment p ON p.subject = s.subject GROUP BY s.subject"
+    with pytest.raises(InvalidInputError, match="do not say of which row of the spine"):
+        el.check_leakage(revised.build(el.Projection.sql("mixed", query, key=["subject"]), spine=SPINE))
+
+
+def test_both_tables_of_a_type_may_be_read_where_leaks_are_looked_for(revised):
+    query = """SELECT s.spine_row,
+        (SELECT count(*) FROM payment p WHERE p.subject = s.subject AND p.time < s.cutoff AND p.recorded_at < s.cutoff) AS said,
+        (SELECT count(*) FROM latest.payment p WHERE p.subject = s.subject AND p.time < s.cutoff) AS "column" FROM spine s"""
+    report = el.check_leakage(revised.build(el.Projection.sql("both", query, key=["spine_row"]), spine=SPINE))
+    assert set(report.leaks["column"]) <= {"column"}
+
+
 def test_a_leak_cannot_be_looked_for_without_cutoffs(lake):
     query = "SELECT subject, count(*) AS n FROM payment GROUP BY subject"
     with pytest.raises(InvalidInputError, match="has no spine"):
@@ -380,9 +522,7 @@ def owned(lake):
     lake.register("loan", {"type": "object", "properties": {"account": {"type": "integer"}}})
     lake.register("account", {"type": "object", "properties": {"code": {"type": "integer"}, "client": {"type": "string"}}})
     lake.append([event(1, "loan", 6, account=5), event(2, "loan", 6, "/loan/2", account=6)])
-    lake.append(
-        [event(1, "account", 7, "/account/5", code=5, client="ann"), event(2, "account", 7, "/account/6", code=6, client="ann")]
-    )
+    lake.append([event(1, "account", 7, "/account/5", code=5, client="ann"), event(2, "account", 7, "/account/6", code=6, client="ann")])
     lake.append([event(3, "account", 12, "/account/5", code=5, client="bob")])
     return lake
 

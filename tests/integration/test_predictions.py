@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
+import eventlake as el
 from eventlake.columns.content import content_hash
 from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError
 from tests.integration.test_features import DAY, FEATURES, event, instants, lake  # noqa: F401 - a fixture
@@ -114,6 +115,8 @@ def test_a_prediction_is_explained_after_two_retrainings_and_a_compaction(lake, 
         {"spine_row": [99], "prediction": [0.5]},
         {"spine_row": [0], "prediction": [float("nan")]},
         {"spine_row": [0], "prediction": [None]},
+        {"spine_row": [0.6], "prediction": [0.5]},
+        {"spine_row": ["x"], "prediction": [0.5]},
     ],
     ids=str,
 )
@@ -135,3 +138,13 @@ def test_a_model_is_named_by_text_bytes_or_file(lake, built, tmp_path):  # noqa:
         lake.record_predictions(built, said, model=tmp_path / "none")
     with pytest.raises(InvalidInputError):
         lake.record_predictions(built, said, model="")
+
+
+def test_a_prediction_of_a_row_that_is_keyed_by_an_instant_is_explained(lake):  # noqa: F811
+    query = "SELECT subject, cutoff, count(p.id) AS n FROM spine s LEFT JOIN payment p USING (subject) GROUP BY subject, cutoff"
+    projection = el.Projection.sql("keyed", query, key=["subject", "cutoff"], by="subject")
+    made = lake.build(projection, spine=SPINE.unique(["subject", "cutoff"]))
+    said = made.polars().head(1).select("subject", "cutoff", prediction=pl.lit(0.5))
+    lake.record_predictions(made, said, model="m")
+    (name,) = lake.snapshot().table("prediction.made").collect()["id"]
+    assert lake.explain_prediction(name).row["cutoff"] == said["cutoff"][0]
