@@ -57,7 +57,7 @@ real: $(READY) ## Load the real Berka data (EVENTLAKE_REAL_DATA) and check it ag
 	$(BIN)/pytest tests/real
 
 notebooks: $(READY) ## Run the notebooks from top to bottom
-	$(BIN)/pytest --nbmake notebooks
+	env -u EVENTLAKE_REAL_DATA $(BIN)/pytest --nbmake -n 2 notebooks
 
 bench: $(READY) ## Measure against the floors, side by side
 	$(BIN)/python benchmarks/run.py
