@@ -16,6 +16,7 @@ from measure import Candidate, Row, interleaved
 import eventlake as el
 from eventlake.datasets.build import spine_rows
 from eventlake.features.plan import compiled
+from eventlake.features.polars_parts import forget
 from eventlake.features.run import rows
 from eventlake.history.pinned import PinnedHistory
 
@@ -154,10 +155,15 @@ def measure(result: Row, history: PinnedHistory, file: Path, spines: dict[str, p
         for engine, ways in hand.items():
             same(rows(plan, history, spine, engine), next(iter(ways.values()))())
             candidates = [Candidate(name, work) for name, work in ways.items()]
-            candidates.append(Candidate("declared", lambda spine=spine, engine=engine: rows(plan, history, spine, engine)))
+            candidates.append(Candidate("declared", lambda spine=spine, engine=engine: (forget(), rows(plan, history, spine, engine))))
+            if engine == "polars":
+                candidates.append(Candidate("declared, once more", lambda spine=spine: rows(plan, history, spine, "polars")))
             table = interleaved(f"{events:,} events, {spine.num_rows:,} rows, {kind}, {engine}", events, candidates, rounds)
             result.tables.append(table)
             best = min(table.get(name, "wall_ms") or 0 for name in ways)
+            again = table.get("declared, once more", "wall_ms")
+            if again:
+                result.add(f"{events:,} events, {kind}, {engine}, prefix kept: wall", "the better by hand", again / best, "x", 0.5)
             took[kind, engine] = table.get("declared", "wall_ms") or 0
             result.add(f"{events:,} events, {kind}, {engine}: wall", "the better by hand", took[kind, engine] / best, "x", 1.3)
     for engine in ("duckdb", "polars"):
@@ -202,5 +208,5 @@ def row(setting: Setting) -> Row:
         history = lake.snapshot().history
         lake.snapshot().table(TYPE).select("sequence").collect()
         measure(result, history, file, spines, setting.times(5))
-    result.note("Publishing and hashing apart. No sorted running sums are kept from one build to the next.")
+    result.note("Publishing and hashing apart. DuckDB keeps nothing from one build to the next, and reads and sorts again.")
     return result

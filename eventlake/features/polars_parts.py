@@ -4,7 +4,9 @@ Entity and instant are one 64-bit key, so that one search finds both; where they
 cannot be told from running sums is a join of each row with its entity's events, so many rows at a time that memory is bounded.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -53,14 +55,18 @@ class Answers:
         self._kinds = plan.columns[stream.event_type]
         self._corrected = source.ends
         self._rows = rows
-        columns = dict.fromkeys(part.column for part in self._parts if part.column)
-        self._sorted = events(plan, stream, source, entities, list(columns)).collect()
+        columns = sorted({part.column for part in self._parts if part.column})
+        key = (
+            None
+            if source.identity is None
+            else (source.identity, stream, *columns, plan.known_at_cutoff, plan.features.by, plan.features.depth)
+        )
+        prefix = _PREFIXES.get(key, entities, lambda: events(plan, stream, source, entities, columns).collect())
+        self._sorted, self._edges, self._sums = prefix.events, prefix.edges, prefix.sums
         self._codes = rows["code"].to_numpy()
         self._cutoffs = rows["c"].to_numpy()
         self._entities = entities.height + 1
-        self._edges: dict[Edge, _Sorted] = {}
         self._places: dict[tuple[Edge, int | None], Integers] = {}
-        self._sums: dict[tuple[Edge, str], pl.Series] = {}
 
     def largest(self, columns: Sequence[str]) -> list[int]:
         """The number of the events, and the largest magnitude of each column, in its last digit."""
@@ -199,6 +205,57 @@ def _nearest(parts: Sequence[Part]) -> pl.Expr:
     return pl.col("t") < pl.col("c") - min(part.span.offset for part in parts)
 
 
+@dataclass(frozen=True, slots=True)
+class _Prefix:
+    """The events of a stream for some entities, sorted, and what was made of them so far.
+
+    Attributes:
+        entities: The entities, and their numbers.
+        events: Of ``events``.
+        edges: Sorted edges.
+        sums: Running sums along them.
+    """
+
+    entities: pl.DataFrame
+    events: pl.DataFrame
+    edges: "dict[Edge, _Sorted]"
+    sums: dict[tuple[Edge, str], pl.Series]
+
+    @property
+    def size_bytes(self) -> int:
+        """Nearly."""
+        edges = sum(one.keys.nbytes + (0 if one.order is None else one.order.nbytes) for one in list(self.edges.values()))
+        sums = sum(int(one.estimated_size()) for one in list(self.sums.values()))
+        return int(self.events.estimated_size()) + int(self.entities.estimated_size()) + edges + sums
+
+
+class _Prefixes:
+    """Keeps the prefixes that were used last, up to a number of bytes."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Hashable, _Prefix] = OrderedDict()
+
+    def get(self, key: Hashable | None, entities: pl.DataFrame, make: Callable[[], pl.DataFrame]) -> _Prefix:
+        """The prefix of a key for the same entities, or a new one; with None it is not kept."""
+        with self._lock:
+            kept = None if key is None else self._kept.pop(key, None)
+        if kept is None or not kept.entities.equals(entities):
+            kept = _Prefix(entities, make(), {}, {})
+        if key is not None:
+            with self._lock:
+                self._kept[key] = kept
+                while self._kept and sum(one.size_bytes for one in list(self._kept.values())) > self._most:
+                    self._kept.popitem(last=False)
+        return kept
+
+    def clear(self) -> None:
+        """Forgets all of them."""
+        with self._lock:
+            self._kept.clear()
+
+
 def value_of(column: str) -> str:
     """A column of an event table where its name can mean nothing else."""
     return f"f {column}"
@@ -323,3 +380,11 @@ class _Scale:
     def first(self, codes: Integers) -> Keys:
         """The keys before which lie the events of smaller entities alone."""
         return codes.astype(np.uint64) * np.uint64(self._width)
+
+
+def forget() -> None:
+    """Keeps no prefix of before."""
+    _PREFIXES.clear()
+
+
+_PREFIXES = _Prefixes(512 << 20)

@@ -1,6 +1,6 @@
 """What the engines read for a plan: an event table for each type, and how long each of its corrected events stood."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -24,11 +24,14 @@ class Source:
         table: Its event table.
         until: Where only what was known at the cutoff counts, what ``standing.until`` says of all events in families; else None.
         belongs: Where the entity is reached through relations, what ``relations.belongs`` says.
+        identity: Equal where the table, and those of the relations, are the same files, cut at the same sequence; None where they are no
+            files.
     """
 
     table: EventTable
     until: pl.DataFrame | None
     belongs: pl.DataFrame | None = None
+    identity: Hashable | None = None
 
     @property
     def corrected(self) -> bool:
@@ -50,7 +53,19 @@ def sources(plan: Plan, history: PinnedHistory) -> dict[str, Source]:
     tables = history.tables(plan.columns)
     until = {name: polars_scan.lifetimes(table) if plan.known_at_cutoff else None for name, table in tables.items()}
     related = belongs([(tables[name], until[name], child, parent) for name, child, parent in plan.related]) if plan.related else None
-    return {name: Source(table, until[name], related) for name, table in tables.items()}
+    levels = [_identity(tables[name]) for name, _, _ in plan.related]
+    made = {}
+    for name, table in tables.items():
+        parts = [_identity(table), *levels]
+        made[name] = Source(table, until[name], related, None if None in parts else (*parts, plan.related))
+    return made
+
+
+def _identity(table: EventTable) -> Hashable | None:
+    """The files of a table; None where a part of it is in memory alone."""
+    if any(part.location is None for part in table.parts):
+        return None
+    return table.version.schema_hash, tuple((part.location, part.stop) for part in table.parts)
 
 
 def is_joined(part: Part, plan: Plan) -> bool:

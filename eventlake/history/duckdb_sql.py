@@ -154,8 +154,10 @@ def create_table(connection: duckdb.DuckDBPyConnection, source: EventTable, name
     target = identifier(name.event_type)
     condition = ""
     if name.corrections == LATEST:
-        connection.register(f"gone {name.event_type}", polars_scan.gone_of(source).to_arrow())
-        condition = f"ANTI JOIN {identifier(f'gone {name.event_type}')} USING (source, id)"
+        left_out = polars_scan.gone_of(source)
+        if left_out.height:
+            connection.register(f"gone {name.event_type}", left_out.to_arrow())
+            condition = f"ANTI JOIN {identifier(f'gone {name.event_type}')} USING (source, id)"
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {LATEST}")
         target = f"{LATEST}.{target}"
     chosen = only.clause() if only else ""

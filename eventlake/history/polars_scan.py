@@ -46,7 +46,9 @@ def table(source: EventTable, corrections: str = AS_RECORDED) -> pl.LazyFrame:
         corrections: ``latest`` leaves out what was replaced or retracted.
     """
     frame = _stored(source)
-    return frame if corrections == AS_RECORDED else frame.join(gone_of(source).lazy(), on=FAMILY, how="anti")
+    left_out = gone_of(source) if corrections == LATEST else None
+    # Where everything stands, neither source nor id need be read.
+    return frame if left_out is None or not left_out.height else frame.join(left_out.lazy(), on=FAMILY, how="anti")
 
 
 def gone_of(source: EventTable) -> pl.DataFrame:

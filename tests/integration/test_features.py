@@ -11,7 +11,7 @@ import pytest
 
 import eventlake as el
 from eventlake.errors import InvalidInputError, InvalidProjectionError, NotFoundError
-from eventlake.features import finish
+from eventlake.features import finish, polars_parts
 from eventlake.storage import MemoryStorage
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -556,3 +556,33 @@ def test_relations_that_do_not_fit_are_refused(owned):
             owned.build(el.FeatureSet("clients", via=via, features=[el.count("payment")]), spine=SPINE)
     with pytest.raises(InvalidInputError, match="a relation as an event type"):
         el.relation("loan", child="", parent="account")
+
+
+def test_what_was_sorted_before_is_used_again_and_never_for_other_events(tmp_path, monkeypatch):
+    lake = el.create(tmp_path / "lake", "tests.eventlake/kept")
+    lake.register("payment", SCHEMA)
+    read = []
+    plain = polars_parts.events
+    monkeypatch.setattr(polars_parts, "events", lambda *given: read.append(given) or plain(*given))
+    polars_parts.forget()
+
+    def counts(spine=SPINE, **how):
+        made = lake.build(
+            el.FeatureSet("kept", features=[el.count("payment"), el.sum("payment", "amount")], **how),
+            spine=spine,
+            engine="polars",
+            force=True,
+        )
+        return made.polars()["payment_count"].to_list()
+
+    lake.append([event(1, day=1, amount=1)])
+    assert (counts(), counts(), len(read)) == ([1, 0, 1], [1, 0, 1], 1)
+    assert (counts(SPINE.with_columns(cutoff=instants(2, 2, 9))), len(read)) == ([1, 0, 1], 1)
+    assert (counts(SPINE[::-1]), len(read)) == ([1, 0, 1], 1)
+    assert (counts(SPINE[:1]), len(read)) == ([1], 2)
+    assert (counts(known="watermark"), len(read)) == ([1, 0, 1], 3)
+    lake.append([event(2, day=2, amount=2)])
+    assert (counts(), len(read)) == ([2, 0, 2], 4)
+    lake.append([event(3, day=3, amount=2) | {"corrects": "payment-2"}])
+    assert (counts(), len(read)) == ([2, 0, 2], 5)
+    assert (counts(), len(read)) == ([2, 0, 2], 5)
