@@ -38,7 +38,8 @@ from eventlake.features.declare import (
     std,
     sum,  # noqa: A004
 )
-from eventlake.features.definition import Feature, FeatureSet, relation
+from eventlake.features.definition import Feature
+from eventlake.features.feature_set import FeatureSet, relation
 from eventlake.history.report import Report
 from eventlake.history.snapshot import Snapshot
 from eventlake.importing.run import Import, import_file

@@ -15,7 +15,7 @@ from eventlake.datasets.archive import Archive
 from eventlake.datasets.split import ENTITY, Split, matrix, split
 from eventlake.datasets.tags import keep_for_lock
 from eventlake.errors import CorruptionError, InvalidInputError
-from eventlake.features.definition import FeatureSet
+from eventlake.features.feature_set import FeatureSet
 from eventlake.history.duckdb_sql import to_pandas
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import resolve

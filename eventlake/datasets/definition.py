@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from eventlake.columns.segments import read_parquet
 from eventlake.errors import InvalidProjectionError, NotFoundError, StorageError
-from eventlake.features.definition import FeatureSet
+from eventlake.features.feature_set import FeatureSet
 from eventlake.features.run import ENGINES
 from eventlake.history.pinned import PinnedHistory
 from eventlake.projections import duckdb_runner

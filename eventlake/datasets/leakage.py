@@ -21,8 +21,8 @@ from eventlake.core.sql import SAFE, identifier
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.reproduce import checked_spine, declared, projection_of
 from eventlake.errors import InvalidInputError
-from eventlake.features.definition import KNOWN
 from eventlake.features.duckdb_parts import BELONGS_TABLE
+from eventlake.features.feature_set import KNOWN
 from eventlake.features.plan import compiled
 from eventlake.features.run import answered
 from eventlake.features.sources import sources

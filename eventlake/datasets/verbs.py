@@ -26,7 +26,7 @@ from eventlake.datasets.predictions import SCHEMA as PREDICTION_SCHEMA
 from eventlake.datasets.reproduce import Reproduction, reproduce
 from eventlake.datasets.retention import prune
 from eventlake.errors import EventlakeError, InvalidInputError, NotFoundError
-from eventlake.features.definition import FeatureSet
+from eventlake.features.feature_set import FeatureSet
 from eventlake.history.resolve import At
 from eventlake.history.snapshot import Snapshot
 from eventlake.log.collect import Garbage

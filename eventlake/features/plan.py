@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from eventlake.errors import InvalidProjectionError
 from eventlake.features.conditions import Condition
-from eventlake.features.definition import NEEDS_FIELD, Aggregate, Arithmetic, Feature, FeatureSet, Relation
+from eventlake.features.definition import NEEDS_FIELD, Aggregate, Arithmetic, Feature
+from eventlake.features.feature_set import FeatureSet, Relation
 from eventlake.features.literals import spelled
 from eventlake.features.spans import Span
 from eventlake.schemas.catalogue import Catalogue

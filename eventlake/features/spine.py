@@ -14,7 +14,8 @@ import polars as pl
 from eventlake.core.instants import parse_instant
 from eventlake.errors import InvalidInputError
 from eventlake.features.conditions import Condition, Value, where_of
-from eventlake.features.definition import Aggregate, FeatureSet
+from eventlake.features.definition import Aggregate
+from eventlake.features.feature_set import FeatureSet
 from eventlake.features.plan import compiled
 from eventlake.features.polars_parts import condition
 from eventlake.features.run import rows

@@ -9,7 +9,7 @@ import polars as pl
 
 from eventlake.core.dataset import LEVELS, Parameter
 from eventlake.errors import InvalidProjectionError
-from eventlake.features.definition import FeatureSet
+from eventlake.features.feature_set import FeatureSet
 from eventlake.projections.source import capture
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from eventlake.errors import InvalidProjectionError
 from eventlake.features import run as features
-from eventlake.features.definition import FeatureSet
+from eventlake.features.feature_set import FeatureSet
 from eventlake.features.plan import compiled
 from eventlake.history.duckdb_sql import Only
 from eventlake.history.pinned import PinnedHistory
