@@ -27,9 +27,12 @@ def event(number, kind="payment", day=0, subject="/loan/1", **data):
     return {"id": f"{kind}-{number}", "source": "s", "type": kind, "subject": subject, "time": moment, "recorded_at": moment, "data": data}
 
 
-@pytest.fixture(params=["memory", "local"])
-def lake(request, tmp_path):
-    made = el.create(MemoryStorage() if request.param == "memory" else tmp_path / "lake", "tests.eventlake/features")
+@pytest.fixture
+def lake(tmp_path):
+    return filled(el.create(tmp_path / "lake", "tests.eventlake/features"))
+
+
+def filled(made):
     made.register("payment", SCHEMA)
     made.register("missed", {"type": "object", "properties": {"days": {"type": "integer"}}})
     for number in range(6):
@@ -82,6 +85,15 @@ def test_a_dataset_has_the_spines_rows_in_their_order_and_a_column_for_each_feat
     assert rows["missed_exists_30d"].to_list() == [False, True, True]
     assert rows["each"].to_list() == [12.0, None, 13.0]
     assert rows["by_card"].to_list() == [2, 0, 3]
+
+
+def test_a_lake_in_memory_makes_the_same_dataset(lake):
+    other = filled(el.create(MemoryStorage(), "tests.eventlake/features"))
+    for engine in ("duckdb", "polars"):
+        assert (
+            other.build(FEATURES, spine=SPINE, engine=engine, force=True).manifest_hash == lake.build(FEATURES, spine=SPINE).manifest_hash
+        )
+    assert el.check_leakage(other.build(FEATURES, spine=SPINE)).ok
 
 
 def test_both_engines_make_the_same_dataset_and_it_is_computed_once(lake):
