@@ -17,7 +17,7 @@ import pyarrow as pa
 from eventlake.columns.content import normalise
 from eventlake.core.card import Card, counted
 from eventlake.core.shown import shown
-from eventlake.core.sql import SAFE, identifier
+from eventlake.core.sql import identifier
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.reproduce import checked_spine, declared, projection_of
 from eventlake.errors import InvalidInputError
@@ -27,7 +27,7 @@ from eventlake.features.plan import compiled
 from eventlake.features.run import answered
 from eventlake.features.sources import sources
 from eventlake.history import polars_scan
-from eventlake.history.duckdb_sql import TableName, connect, create_events, create_table, tables_read, views_read
+from eventlake.history.duckdb_sql import TableName, create_events, create_table, empty_database, tables_read, views_read
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import AS_RECORDED, LATEST
 from eventlake.history.standing import SPOKE, UNTIL
@@ -123,8 +123,7 @@ def _cut(projection: Projection, history: PinnedHistory, spine: pa.Table, known:
         # What is left of the history is known, all of it: the features' own way to tell is left out.
         plan = compiled(replace(feature_set(projection), known="watermark"), history.catalogue)
         names = [TableName(name, LATEST) for name in plan.columns]
-        with duckdb.connect(":memory:", config=dict(SAFE)) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
+        with empty_database() as connection:
             _create(connection, history, names, known, events=False)
             if plan.related:
                 as_known = compiled(replace(feature_set(projection), known=known), history.catalogue)
@@ -141,8 +140,7 @@ def _cut(projection: Projection, history: PinnedHistory, spine: pa.Table, known:
     query = projection.sources[projection.entry]
     with bound(projection.name, query, history, spine, projection.parameters):
         pass  # what is archived may have been written by anybody: it is one SELECT over the history
-    connection, _ = connect(history, "SELECT 1")
-    with connection:
+    with empty_database() as connection:
         _create(connection, history, tables_read(query, history.catalogue), known, events="events" in views_read(query, history.catalogue))
         connection.register("part of the spine", spine)
         connection.execute('CREATE TABLE spine AS SELECT * FROM "part of the spine" LIMIT 0')

@@ -5,8 +5,9 @@ the sum over all of them, so no tie is left to luck. What is not (extremes, dist
 row to row) is a join of each row with its entity's events, and aggregates of integers and of whole values.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, localcontext
+from functools import partial
 
 import duckdb
 import pyarrow as pa
@@ -15,9 +16,11 @@ from eventlake.core.sql import identifier, quoted
 from eventlake.features.conditions import Condition
 from eventlake.features.edges import ENTER, LEAVE, Edge, Probe, numbered, probes
 from eventlake.features.literals import in_sql
-from eventlake.features.plan import ADDED, COUNT, DISTINCT, MAX, MIN, PLACED, SUM, TIME, Part, Plan, Stream
+from eventlake.features.plan import ADDED, AGE, COUNT, DISTINCT, MAX, MIN, PLACED, SUM, Part, Plan, Stream
 from eventlake.features.relations import CHILD, PARENT, SINCE, TILL
-from eventlake.features.sources import Source, is_joined
+from eventlake.features.sources import Source, check_sums, is_joined
+from eventlake.history.duckdb_sql import TableName, create_table, empty_database
+from eventlake.history.polars_scan import AS_RECORDED, LATEST
 from eventlake.history.standing import SPOKE, UNTIL
 from eventlake.schemas.definition import FieldType
 
@@ -32,50 +35,89 @@ _ALONG = """
 _LOOKED = "\n    FROM q ASOF LEFT JOIN p ON q.a = p.a AND q.entity = p.entity AND q.k > p.k"
 
 
-def query(plan: Plan, stream: Stream, parts: Sequence[Part], *, corrected: bool, joined: bool) -> str:
+def query(plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool, joined: bool) -> str:
     """SQL for some parts of a stream, over ``spine`` and the stream's event table: ``spine_row`` and a column for each, ``p0`` and on.
 
     Args:
         plan: Says entity, cutoff and types.
         stream: Which events.
         parts: All of them by edges, or all by joins.
-        corrected: Whether some event ceases to count at some time: corrected ones stand in ``UNTIL_TABLE``, and ``BELONGS_TABLE``
+        ends: Whether some event ceases to count at some time: corrected ones stand in ``UNTIL_TABLE``, and ``BELONGS_TABLE``
             says to whom what ``by`` names belongs.
         joined: Whether it is to be told by joins.
     """
     placed = any(part.kind in PLACED and (joined or part.place) for part in parts)
-    ctes = [_rows(plan), _events(plan, stream, parts, corrected=corrected, placed=placed)]
-    text = _joined(plan, parts, ctes, corrected=corrected) if joined else _added(plan, parts, ctes, corrected=corrected)
+    ctes = [_rows(plan), _events(plan, stream, parts, ends=ends, placed=placed)]
+    text = _joined(plan, parts, ctes, ends=ends) if joined else _added(plan, parts, ctes, ends=ends)
     return f"{text}\nORDER BY spine_row"
 
 
-def answer(connection: duckdb.DuckDBPyConnection, plan: Plan, stream: Stream, *, corrected: bool) -> Iterator[tuple[Part, pa.ChunkedArray]]:
-    """Every part of a stream, in the order of the spine.
+def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part, pa.ChunkedArray]:
+    """Every part of a plan, in the order of the spine.
+
+    Args:
+        plan: What is wanted.
+        found: The event tables, by type.
+        spine: With ``spine_row`` in front.
+
+    Raises:
+        InvalidInputError: A sum might not fit 38 digits.
+    """
+    made: dict[Part, pa.ChunkedArray] = {}
+    with empty_database() as connection:
+        connection.execute("SET preserve_insertion_order = false")  # every query orders its rows
+        for name, source in found.items():
+            create_table(connection, source.table, TableName(name, AS_RECORDED if plan.known_at_cutoff else LATEST))
+        register_spine(connection, plan, spine)
+        for stream, wanted in plan.wanted().items():
+            source = found[stream.event_type]
+            if source.until is not None and source.ends:
+                connection.register(UNTIL_TABLE, source.until.to_arrow())
+            if source.belongs is not None:
+                connection.register(BELONGS_TABLE, source.belongs.to_arrow())
+            check_sums(plan, stream, wanted, partial(_largest, connection, plan, stream, ends=source.ends))
+            made |= answer(connection, plan, stream, wanted, ends=source.ends)
+    return made
+
+
+def register_spine(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table) -> None:
+    """Makes the table ``spine`` of the columns that are looked at; DuckDB does not tell names apart by case."""
+    connection.register("spine", spine.select(["spine_row", plan.features.spine_entity, plan.features.cutoff]))
+
+
+def answer(
+    connection: duckdb.DuckDBPyConnection, plan: Plan, stream: Stream, wanted: Sequence[Part], *, ends: bool
+) -> dict[Part, pa.ChunkedArray]:
+    """Some parts of a stream, in the order of the spine.
 
     Args:
         connection: Has ``spine``, the stream's event table, ``UNTIL_TABLE`` and ``BELONGS_TABLE`` where they are wanted.
-        plan: What is wanted.
-        stream: Of which stream.
-        corrected: Whether there are.
+        plan: Says entity, cutoff and types.
+        stream: Which events.
+        wanted: The parts.
+        ends: Whether some event ceases to count at some time.
     """
-    wanted = plan.wanted()[stream]
+    made: dict[Part, pa.ChunkedArray] = {}
     for joined in (False, True):
         alike = [part for part in wanted if is_joined(part, plan) == joined]
         for first in range(0, len(alike), _TOGETHER):
-            parts = alike[first : first + _TOGETHER]
-            table = connection.sql(query(plan, stream, parts, corrected=corrected, joined=joined)).to_arrow_table()
-            yield from zip(parts, table.columns[1:], strict=True)
+            some = alike[first : first + _TOGETHER]
+            table = connection.sql(query(plan, stream, some, ends=ends, joined=joined)).to_arrow_table()
+            made |= zip(some, table.columns[1:], strict=True)
+    return made
 
 
-def largest(connection: duckdb.DuckDBPyConnection, plan: Plan, stream: Stream, columns: Sequence[str], source: Source) -> list[int]:
+def _largest(connection: duckdb.DuckDBPyConnection, plan: Plan, stream: Stream, columns: Sequence[str], *, ends: bool) -> list[int]:
     """The number of events of a stream whose entity is in the spine, and the largest magnitude of each column, in its last digit."""
-    ctes = [_rows(plan), _events(plan, stream, (), corrected=source.ends, placed=False, columns=columns)]
-    kinds = plan.columns[stream.event_type]
+    ctes = [_rows(plan), _events(plan, stream, (), ends=ends, placed=False, columns=columns)]
     found = ", ".join(f"[max({value_of(one)}), min({value_of(one)})]" for one in columns)
-    ((events, *ends),) = connection.sql(f"WITH {', '.join(ctes)}\nSELECT count(*), {found} FROM e").fetchall()
-    scales = [kinds[one].scale for one in columns]
+    ((events, *values),) = connection.sql(f"WITH {', '.join(ctes)}\nSELECT count(*), {found} FROM e").fetchall()
+    scales = [plan.columns[stream.event_type][one].scale for one in columns]
     with localcontext(prec=80):
-        return [events, *(max(abs(int(Decimal(end or 0).scaleb(scale))) for end in both) for both, scale in zip(ends, scales, strict=True))]
+        return [
+            events,
+            *(max(abs(int(Decimal(end or 0).scaleb(scale))) for end in both) for both, scale in zip(values, scales, strict=True)),
+        ]
 
 
 def value_of(column: str) -> str:
@@ -88,32 +130,25 @@ def _rows(plan: Plan) -> str:
     return f"rows AS MATERIALIZED (\n    SELECT spine_row, {entity} AS entity, epoch_us({cutoff}) AS c FROM spine)"  # noqa: S608 - quoted
 
 
-def entity_of(plan: Plan, stream: Stream) -> str:
+def _entity_of(plan: Plan, stream: Stream) -> str:
     """What ``by`` names of an event, in SQL."""
-    column = identifier(plan.by[stream.event_type])
-    if plan.features.depth is None:
-        return column
-    return f"nullif(regexp_extract({column}, {quoted(pattern(plan.features.depth))}, 1), '')"
+    column, pattern = identifier(plan.by[stream.event_type]), plan.features.pattern
+    return column if pattern is None else f"nullif(regexp_extract({column}, {quoted(pattern)}, 1), '')"
 
 
-def pattern(depth: int) -> str:
-    """A regular expression whose first group is the first parts of a subject."""
-    return f"^(/?[^/]+(/[^/]+){{{depth - 1}}})(/|$)"
-
-
-def _events(plan: Plan, stream: Stream, parts: Sequence[Part], *, corrected: bool, placed: bool, columns: Sequence[str] = ()) -> str:
+def _events(plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool, placed: bool, columns: Sequence[str] = ()) -> str:
     """The events of a stream whose entity is in the spine."""
     kinds = plan.columns[stream.event_type]
     known, related = plan.known_at_cutoff, bool(plan.related)
-    stood = known and corrected
+    stood = known and ends
     chosen = dict.fromkeys([*(part.column for part in parts if part.column), *columns])
     shown = ["entity", "t", "sequence", *(["r"] if plan.timed else []), *(["u"] if stood or related else []), *map(value_of, chosen)]
     begins = [*(["epoch_us(recorded_at)"] if known else []), *([identifier(SINCE)] if related else [])]
-    ends = [*([f"epoch_us({identifier(UNTIL)})"] if stood else []), *([identifier(TILL)] if related else [])]
-    inner = [f"{identifier(PARENT) if related else entity_of(plan, stream)} AS entity", "epoch_us(time) AS t", "sequence"]
+    stops = [*([f"epoch_us({identifier(UNTIL)})"] if stood else []), *([identifier(TILL)] if related else [])]
+    inner = [f"{identifier(PARENT) if related else _entity_of(plan, stream)} AS entity", "epoch_us(time) AS t", "sequence"]
     # Both pass over nulls: what stands, or belongs, to this day has no end.
     inner += [f"greatest({', '.join(begins)}) AS r"] if begins else []
-    inner += [f"least({', '.join(ends)}) AS u"] if ends else []
+    inner += [f"least({', '.join(stops)}) AS u"] if stops else []
     inner += [f"{identifier(name)} AS {value_of(name)}" for name in chosen]
     # With its schema, so that no table of ours is taken for it.
     table = ("main." if known else "latest.") + identifier(stream.event_type)
@@ -122,7 +157,7 @@ def _events(plan: Plan, stream: Stream, parts: Sequence[Part], *, corrected: boo
         table += f" LEFT JOIN {identifier(UNTIL_TABLE)} USING (source, id)"
         where.append(f"coalesce({identifier(SPOKE)}, true)")
     if related:
-        table += f" JOIN {identifier(BELONGS_TABLE)} ON {identifier(CHILD)} = {entity_of(plan, stream)}"
+        table += f" JOIN {identifier(BELONGS_TABLE)} ON {identifier(CHILD)} = {_entity_of(plan, stream)}"
     place = ", row_number() OVER (PARTITION BY entity ORDER BY t, sequence) AS place" if placed else ""
     condition = f" WHERE {' AND '.join(where)}" if where else ""
     selected = ", ".join(shown)
@@ -146,7 +181,7 @@ def _condition(where: Condition, kinds: Mapping[str, FieldType]) -> str:
     return f"({column} {_SIGNS.get(where.sign, where.sign)} {values})"
 
 
-def _key(edge: Edge, *, corrected: bool) -> str:
+def _key(edge: Edge, *, ends: bool) -> str:
     """An edge of an event, in SQL."""
     if edge.kind not in {ENTER, LEAVE}:
         return "t"
@@ -154,19 +189,19 @@ def _key(edge: Edge, *, corrected: bool) -> str:
     if edge.kind == ENTER:
         return enter
     # ``least`` passes over nulls: an event that stands to this day leaves by its time alone.
-    ends = [*([f"t + {edge.span.far}"] if edge.span.far is not None else []), *(["u"] if corrected else [])]
-    return f"greatest({enter}, least({', '.join(ends)}))"
+    stops = [*([f"t + {edge.span.far}"] if edge.span.far is not None else []), *(["u"] if ends else [])]
+    return f"greatest({enter}, least({', '.join(stops)}))"
 
 
-def _ends(edge: Edge) -> str:
+def _reached(edge: Edge) -> str:
     """What leaves out events that never come to an edge: nothing leaves everything but what no longer stands."""
     return " WHERE u IS NOT NULL" if edge.kind == LEAVE and edge.span.far is None else ""
 
 
-def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, corrected: bool) -> str:
+def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool) -> str:
     """Running sums along edges, one row for each instant, looked at by one ASOF join."""
     kinds = plan.columns[parts[0].stream.event_type]
-    looks = {part: probes(part.span, known=plan.timed, corrected=corrected) for part in parts}
+    looks = {part: probes(part.span, timed=plan.timed, ends=ends) for part in parts}
     number = numbered(looks.values())
     edges = {edge: place for place, edge in enumerate(dict.fromkeys(probe.edge for probe in number))}
     sums = {"n": "count(*)"} | dict(_summed(part, kinds) for part in parts if part.kind in ADDED)
@@ -174,7 +209,7 @@ def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, corrected: boo
     stored = dict.fromkeys(part.column for part in parts if part.kind in PLACED and not part.place and part.column)
     raw = dict.fromkeys(value_of(part.column) for part in parts if part.column)
     each = [
-        f"SELECT {', '.join([f'{place} AS a', 'entity', f'{_key(edge, corrected=corrected)} AS k', 'sequence', *raw])} FROM e{_ends(edge)}"  # noqa: S608 - ours
+        f"SELECT {', '.join([f'{place} AS a', 'entity', f'{_key(edge, ends=ends)} AS k', 'sequence', *raw])} FROM e{_reached(edge)}"  # noqa: S608 - ours
         for edge, place in edges.items()
     ]
     running = [f"{expression} OVER o AS {name}" for name, expression in sums.items()]
@@ -200,7 +235,7 @@ def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, corrected: boo
         elif part.place:
             found.append(_place(place, part, look("n", end), look("n", start)))
         else:
-            value = "k" if part.kind == TIME else value_of(part.column)
+            value = "k" if part.kind == AGE else value_of(part.column)
             inside = f"{look('n', end)} > {look('n', start)}"
             found.append(f"CASE WHEN {inside} THEN any_value({value}) FILTER (d = {number[end]}) END AS v{place}")
     ctes.append("f AS (\n    SELECT " + ",\n        ".join(["spine_row", *found]) + "\n    FROM j GROUP BY spine_row)")  # noqa: S608 - ours
@@ -221,11 +256,11 @@ def _gathered(parts: Sequence[Part], ctes: list[str], *, joined: bool) -> str:
         if part.kind not in PLACED:
             columns.append(f"p{number}")
         elif part.place or joined:
-            value = f"c - e{number}.t" if part.kind == TIME else f"e{number}.{value_of(part.column)}"
+            value = f"c - e{number}.t" if part.kind == AGE else f"e{number}.{value_of(part.column)}"
             columns.append(f"{value} AS p{number}")
             joins.append(f"LEFT JOIN e AS e{number} ON e{number}.entity = rows.entity AND e{number}.place = f.place{number}")
         else:
-            columns.append(f"{'c - ' if part.kind == TIME else ''}v{number} AS p{number}")
+            columns.append(f"{'c - ' if part.kind == AGE else ''}v{number} AS p{number}")
     return "\n".join(["WITH " + ",\n".join(ctes), f"SELECT spine_row, {', '.join(columns)}", "FROM rows JOIN f USING (spine_row)", *joins])
 
 
@@ -243,11 +278,10 @@ def _summed(part: Part, kinds: Mapping[str, FieldType]) -> tuple[str, str]:
     return identifier(f"q {part.column}"), f"sum({unscaled} * {unscaled})"
 
 
-def _joined(plan: Plan, parts: Sequence[Part], ctes: list[str], *, corrected: bool) -> str:
+def _joined(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool) -> str:
     """Each row with the events of its entity, and aggregates of those inside each window."""
-    known = plan.timed
     nearest = min(part.span.offset for part in parts)
-    found = [f"spine_row, {', '.join(_aggregate(number, part, known=known, corrected=corrected) for number, part in enumerate(parts))}"]
+    found = [f"spine_row, {', '.join(_aggregate(number, part, timed=plan.timed, ends=ends) for number, part in enumerate(parts))}"]
     fars = [part.span.far for part in parts]
     widest = f" AND t >= c - {max(far for far in fars if far is not None)}" if None not in fars else ""
     ctes.append(
@@ -257,10 +291,10 @@ def _joined(plan: Plan, parts: Sequence[Part], ctes: list[str], *, corrected: bo
     return _gathered(parts, ctes, joined=True)
 
 
-def _aggregate(number: int, part: Part, *, known: bool, corrected: bool) -> str:
+def _aggregate(number: int, part: Part, *, timed: bool, ends: bool) -> str:
     inside = [f"t < c - {part.span.offset}", *([f"t >= c - {part.span.far}"] if part.span.far is not None else [])]
-    inside += ["r < c"] if known else []
-    inside += ["(u IS NULL OR u >= c)"] if known and corrected else []
+    inside += ["r < c"] if timed else []
+    inside += ["(u IS NULL OR u >= c)"] if timed and ends else []
     where = f"FILTER ({' AND '.join(inside)})"
     column = value_of(part.column)
     if part.kind in {MIN, MAX}:

@@ -36,19 +36,19 @@ class Probe:
     shift: int
 
 
-def probes(span: Span, *, known: bool, corrected: bool) -> tuple[Probe, Probe | None]:
+def probes(span: Span, *, timed: bool, ends: bool) -> tuple[Probe, Probe | None]:
     """The looks at the end and at the start of a window; no start where nothing ever leaves it.
 
     Args:
         span: The window.
-        known: Whether only what was known at the cutoff counts.
-        corrected: Whether some event no longer stands at some time.
+        timed: Whether an event may begin and cease to count for reasons of its own.
+        ends: Whether some event ceases to.
     """
-    if not known:
+    if not timed:
         edge = Edge(TIME, Span())
         return Probe(edge, span.offset), None if span.far is None else Probe(edge, span.far)
     enter = Probe(Edge(ENTER, Span(None, span.offset)), 0)
-    return enter, Probe(Edge(LEAVE, span), 0) if span.length is not None or corrected else None
+    return enter, Probe(Edge(LEAVE, span), 0) if span.length is not None or ends else None
 
 
 def numbered(pairs: Iterable[tuple[Probe, Probe | None]]) -> dict[Probe, int]:

@@ -22,7 +22,6 @@ def inside(plan: Plan, history: PinnedHistory, entity: str | int | None, cutoff:
     Returns:
         In sequence order ``sequence``, ``time``, ``id``, and ``behind``, the names of features.
     """
-    known = plan.timed
     wanted = {feature.column: feature.aggregates() for feature in plan.features.features}
     kind = pl.Int64() if plan.entity.kind == "int64" else pl.String()
     one = pl.DataFrame({"entity": [entity], "code": [0]}, schema={"entity": kind, "code": pl.Int64()})
@@ -32,7 +31,7 @@ def inside(plan: Plan, history: PinnedHistory, entity: str | int | None, cutoff:
             shown = events(plan, stream, source, one.drop_nulls(), ["id", "time"]).with_columns(c=pl.lit(cutoff, pl.Int64))
             looks = {
                 column: pl.any_horizontal(
-                    inside_window(part, known=known, corrected=source.ends)
+                    inside_window(part, timed=plan.timed, ends=source.ends)
                     for aggregate in aggregates
                     for part in plan.parts[aggregate]
                     if part.stream == stream

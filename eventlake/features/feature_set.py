@@ -121,6 +121,11 @@ class FeatureSet:
         """The spine's column that names the entity."""
         return self.spine_by or (self.via[-1].parent if self.via else self.by)
 
+    @property
+    def pattern(self) -> str | None:
+        """A regular expression whose first group is the parts of a subject that name the entity; None where all of it does."""
+        return None if self.depth is None else f"^(/?[^/]+(/[^/]+){{{self.depth - 1}}})(/|$)"
+
     def aggregates(self) -> list[Aggregate]:
         """The features that are made of events, each once, in order of their first use."""
         return list(dict.fromkeys(one for feature in self.features for one in feature.aggregates()))

@@ -66,8 +66,7 @@ class _Finisher:
         return pa.repeat(pa.scalar(feature, kind), self.rows)
 
     def _aggregate(self, feature: Feature) -> pa.Array:
-        assert isinstance(feature, Aggregate)  # noqa: S101 - there is nothing else
-        one = Aggregate(feature.kind, feature.event_type, feature.field, feature.span, (None, None), feature.where, feature.n, feature.unit)
+        (one,) = feature.aggregates()
         found = [self.parts[part] for part in self.plan.parts[one]]
         return _MADE[one.kind](one, found, self.plan.types.get(one))
 

@@ -18,12 +18,12 @@ from eventlake.features.literals import spelled
 from eventlake.features.spans import Span
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.schemas.checks import arrow_type
-from eventlake.schemas.definition import FieldType
+from eventlake.schemas.definition import FieldType, Schema
 
-COUNT, SUM, SQUARES, MIN, MAX, DISTINCT, VALUE, TIME = "count", "sum", "squares", "min", "max", "distinct", "value", "time"
+COUNT, SUM, SQUARES, MIN, MAX, DISTINCT, VALUE, AGE = "count", "sum", "squares", "min", "max", "distinct", "value", "age"
 ADDED = frozenset({COUNT, SUM, SQUARES})
 """Those that can be added up, and so be told from sums over all that came before."""
-PLACED = frozenset({VALUE, TIME})
+PLACED = frozenset({VALUE, AGE})
 """Those of one event, told by its place."""
 UNKNOWN = "unknown"
 """The type of every field where no schema is looked at."""
@@ -31,6 +31,8 @@ _SUMMED = {"int64", "decimal"}
 _NUMBERS = {*_SUMMED, "float64", UNKNOWN}
 _ORDERED = {"int64", "decimal", "utf8", "date", "timestamp"}
 _SQUARED_DIGITS = 18
+_OWN = {name: (name, FieldType("int64" if name == "sequence" else "utf8")) for name in ("sequence", "id", "source", "subject")}
+"""The event's own attributes that are to be had beside the payload's fields."""
 SPINE_TYPES = {"int64": pa.int64(), "utf8": pa.large_string()}
 
 
@@ -53,12 +55,12 @@ class Part:
 
     Attributes:
         kind: ``count`` (int64; of the values of ``column`` that are not null, where one is named), ``sum`` and ``squares`` (decimal(38, 0),
-            in units of the column's last digit), ``min``, ``max`` and ``value`` (as the column), ``distinct`` (int64), ``time`` (int64,
+            in units of the column's last digit), ``min``, ``max`` and ``value`` (as the column), ``distinct`` (int64), ``age`` (int64,
             microseconds from the event to the cutoff).
         stream: Of which events.
         span: Inside which window.
         column: Of the event table; empty where none is looked at.
-        place: Of ``value`` and ``time``: 0 for the last event of the window, 1 for the one before it …; -1 for the first.
+        place: Of ``value`` and ``age``: 0 for the last event of the window, 1 for the one before it …; -1 for the first.
     """
 
     kind: str
@@ -159,17 +161,13 @@ class _Compiler:
 
     def _climbed(self, one: Relation) -> tuple[tuple[str, FieldType], tuple[str, FieldType]]:
         """The columns of a relation, and their types."""
-        if self.catalogue is not None:
-            self.schemas[one.event_type] = self.catalogue.version(one.event_type).schema_hash
-        self.columns.setdefault(one.event_type, {})
-        found = self._column(one.event_type, one.child), self._column(one.event_type, one.parent)
-        for column, kind in found:
-            if kind.kind not in {*SPINE_TYPES, UNKNOWN}:
-                self._refuse(f"an entity is named by text or an integer; {column} of {one.event_type} is {kind}")
-        return found
+        self._know(one.event_type)
+        return self._naming(one.event_type, one.child), self._naming(one.event_type, one.parent)
 
     def _looked_at(self, one: Aggregate) -> tuple[str, FieldType | None]:
         self._know(one.event_type)
+        if one.event_type not in self.entities:
+            self.by[one.event_type], self.entities[one.event_type] = self._naming(one.event_type, self.features.by)
         if one.kind not in NEEDS_FIELD:
             return "", None
         column, kind = self._column(one.event_type, one.field or "")
@@ -197,32 +195,26 @@ class _Compiler:
         if self.catalogue is not None:
             self.schemas[event_type] = self.catalogue.version(event_type).schema_hash
         self.columns.setdefault(event_type, {})
-        if event_type not in self.entities:
-            column, kind = self._column(event_type, self.features.by)
-            if kind.kind not in {*SPINE_TYPES, UNKNOWN}:
-                self._refuse(f"an entity is named by text or an integer; {column} of {event_type} is {kind}")
-            self.entities[event_type], self.by[event_type] = kind, column
+
+    def _naming(self, event_type: str, name: str) -> tuple[str, FieldType]:
+        """The column of a field that names an entity, and its type."""
+        column, kind = self._column(event_type, name)
+        if kind.kind not in {*SPINE_TYPES, UNKNOWN}:
+            self._refuse(f"an entity is named by text or an integer; {column} of {event_type} is {kind}")
+        return column, kind
 
     def _column(self, event_type: str, name: str) -> tuple[str, FieldType]:
         """The column of a field, or of the event's own attribute, and its type; it is noted as one that is read."""
         if self.catalogue is None:
             self.columns[event_type][name] = FieldType(UNKNOWN)
             return name, FieldType(UNKNOWN)
-        schema = self.catalogue.version(event_type).schema
-        for attribute in ("sequence", "id", "source", "subject"):
-            if name == attribute:
-                found = (name, FieldType("int64" if name == "sequence" else "utf8"))
-                break
-        else:
-            for one, column in zip(schema.fields, schema.columns, strict=True):
-                if one.name == name:
-                    found = (column, one.type)
-                    break
-            else:
-                known = ", ".join(one.name for one in schema.fields) or "none"
-                self._refuse(f"{event_type} has no field {name}", f"it has {known}; subject, source, id and sequence are the event's own.")
-        self.columns[event_type][found[0]] = found[1]
-        return found
+        fields = columns_by_field(self.catalogue.version(event_type).schema) | _OWN
+        if name not in fields:
+            known = ", ".join(sorted(fields.keys() - _OWN.keys())) or "none"
+            self._refuse(f"{event_type} has no field {name}", f"it has {known}; subject, source, id and sequence are the event's own.")
+        column, kind = fields[name]
+        self.columns[event_type][column] = kind
+        return column, kind
 
     def _condition(self, event_type: str, where: Condition) -> Condition:
         """The condition over columns, its values spelled as their type has them."""
@@ -253,6 +245,11 @@ def compiled(features: FeatureSet, catalogue: Catalogue | None) -> Plan:
     return _Compiler(features, catalogue).compiled()
 
 
+def columns_by_field(schema: Schema) -> dict[str, tuple[str, FieldType]]:
+    """The column that each field of a payload is, and its type."""
+    return {one.name: (column, one.type) for one, column in zip(schema.fields, schema.columns, strict=True)}
+
+
 def _parts(one: Aggregate, stream: Stream, column: str) -> Iterator[Part]:
     """The parts that an aggregate is made of, in the order in which the finisher takes them."""
     if one.kind in {"count", "exists", "rate"}:
@@ -267,7 +264,7 @@ def _parts(one: Aggregate, stream: Stream, column: str) -> Iterator[Part]:
     elif one.kind in {MIN, MAX, DISTINCT}:
         yield Part(one.kind, stream, one.span, column)
     elif one.kind in {"since_last", "since_first"}:
-        yield Part(TIME, stream, one.span, place=0 if one.kind == "since_last" else -1)
+        yield Part(AGE, stream, one.span, place=0 if one.kind == "since_last" else -1)
     elif one.kind == "first":
         yield Part(VALUE, stream, one.span, column, place=-1)
     else:
@@ -280,6 +277,6 @@ def part_type(part: Part, kind: FieldType | None) -> pa.DataType:
     """The Arrow type in which engines give a part."""
     if part.kind in {SUM, SQUARES}:
         return pa.decimal128(38, 0)
-    if part.kind in {COUNT, DISTINCT, TIME} or kind is None:
+    if part.kind in {COUNT, DISTINCT, AGE} or kind is None:
         return pa.int64()
     return arrow_type(kind)

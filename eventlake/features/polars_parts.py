@@ -4,56 +4,68 @@ Entity and instant are one 64-bit key, so that one search finds both; where they
 cannot be told from running sums is a join of each row with its entity's events, so many rows at a time that memory is bounded.
 """
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
 from eventlake.features.conditions import Condition
 from eventlake.features.edges import ENTER, LEAVE, Edge, probes
 from eventlake.features.literals import in_polars
-from eventlake.features.plan import ADDED, COUNT, DISTINCT, MAX, MIN, PLACED, SQUARES, Part, Plan, Stream
+from eventlake.features.plan import ADDED, AGE, COUNT, DISTINCT, MAX, MIN, PLACED, SQUARES, Part, Plan, Stream
+from eventlake.features.prefixes import PREFIXES, Integers, Scale, Sorted
 from eventlake.features.relations import CHILD, PARENT, SINCE, TILL
-from eventlake.features.sources import Source, is_joined
+from eventlake.features.sources import Source, check_sums, is_joined
 from eventlake.history import polars_scan
 from eventlake.history.standing import SPOKE, UNTIL
 from eventlake.schemas.definition import FieldType
 
-Integers = npt.NDArray[np.int64]
-Keys = npt.NDArray[np.uint64]
 _PAIRS = 8_000_000
 _INT64 = 1 << 63
 Look = tuple[Edge, int | None]
 """An edge, and how many microseconds before the cutoff it is looked at; None for the entity's beginning."""
 
 
-def pattern(depth: int) -> str:
-    """A regular expression whose first group is the first parts of a subject."""
-    return f"^(/?[^/]+(/[^/]+){{{depth - 1}}})(/|$)"
+def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part, pa.ChunkedArray | pa.Array]:
+    """Every part of a plan, in the order of the spine.
+
+    Args:
+        plan: What is wanted.
+        found: The event tables, by type.
+        spine: With ``spine_row`` in front.
+
+    Raises:
+        InvalidInputError: A sum might not fit 38 digits.
+    """
+    frame = pl.DataFrame(spine.select([plan.features.spine_entity, plan.features.cutoff]))
+    given = frame.select(entity=pl.col(plan.features.spine_entity), c=pl.col(plan.features.cutoff).dt.epoch("us"))
+    entities = given.select("entity").drop_nulls().unique(maintain_order=True).with_row_index("code").cast({"code": pl.Int64})
+    rows = given.join(entities, on="entity", how="left", maintain_order="left").select(pl.col("code").fill_null(entities.height), "c")
+    made: dict[Part, pa.ChunkedArray | pa.Array] = {}
+    for stream, wanted in plan.wanted().items():
+        answers = _Answers(plan, wanted, found[stream.event_type], rows, entities)
+        check_sums(plan, stream, wanted, answers.largest)
+        made |= answers.answer()
+    return made
 
 
-class Answers:
+class _Answers:
     """What a stream's events answer for the rows of a spine.
 
     Args:
         plan: What is wanted.
-        stream: Of which stream.
+        parts: The parts, of one stream.
         source: Its event table.
         rows: The spine's ``entity`` (null for none), as a dense number, and ``c``, the cutoff in microseconds; in the spine's order.
         entities: The entities, ``entity`` and their number ``code``.
     """
 
-    def __init__(self, plan: Plan, stream: Stream, source: Source, rows: pl.DataFrame, entities: pl.DataFrame) -> None:
+    def __init__(self, plan: Plan, parts: Sequence[Part], source: Source, rows: pl.DataFrame, entities: pl.DataFrame) -> None:
         self._plan = plan
-        self._parts = plan.wanted()[stream]
-        self._kinds = plan.columns[stream.event_type]
-        self._corrected = source.ends
+        self._parts, stream = parts, parts[0].stream
+        self._ends = source.ends
         self._rows = rows
         columns = sorted({part.column for part in self._parts if part.column})
         key = (
@@ -61,7 +73,7 @@ class Answers:
             if source.identity is None
             else (source.identity, stream, *columns, plan.known_at_cutoff, plan.features.by, plan.features.depth)
         )
-        prefix = _PREFIXES.get(key, entities, lambda: events(plan, stream, source, entities, columns).collect())
+        prefix = PREFIXES.get(key, entities, lambda: events(plan, stream, source, entities, columns).collect())
         self._sorted, self._edges, self._sums = prefix.events, prefix.edges, prefix.sums
         self._codes = rows["code"].to_numpy()
         self._cutoffs = rows["c"].to_numpy()
@@ -91,7 +103,7 @@ class Answers:
 
     def _looks(self, part: Part) -> tuple[Look, Look]:
         """The end and the start of a window. Where nothing leaves it, it starts where the entity's own edges do."""
-        end, start = probes(part.span, known=self._plan.timed, corrected=self._corrected)
+        end, start = probes(part.span, timed=self._plan.timed, ends=self._ends)
         return (end.edge, end.shift), (end.edge, None) if start is None else (start.edge, start.shift)
 
     def _found(self, look: Look) -> Integers:
@@ -105,12 +117,12 @@ class Answers:
             self._places[look] = places
         return self._places[look]
 
-    def _edge(self, edge: Edge) -> "_Sorted":
+    def _edge(self, edge: Edge) -> Sorted:
         if edge not in self._edges:
-            instants = self._sorted.select(edge_of(edge, corrected=self._corrected))["k"].to_numpy()
-            scale = _Scale(self._sorted["code"].to_numpy(), instants, self._entities)
+            instants = self._sorted.select(edge_of(edge, ends=self._ends))["k"].to_numpy()
+            scale = Scale(self._sorted["code"].to_numpy(), instants, self._entities)
             order = np.argsort(scale.keys, kind="stable") if edge.kind in {ENTER, LEAVE} else None
-            self._edges[edge] = _Sorted(scale, scale.keys if order is None else scale.keys[order], order)
+            self._edges[edge] = Sorted(scale, scale.keys if order is None else scale.keys[order], order)
         return self._edges[edge]
 
     def _added(self, part: Part, end: Look, start: Look) -> pl.Series:
@@ -162,9 +174,9 @@ class Answers:
     def _at(self, part: Part, places: pl.Series, cutoffs: pl.Series) -> pl.Series:
         """The value, or the age, of the events at some places; null for null."""
         if not self._sorted.height:
-            kind = pl.Int64() if part.kind == "time" else self._sorted.schema[value_of(part.column)]
+            kind = pl.Int64() if part.kind == AGE else self._sorted.schema[value_of(part.column)]
             return pl.Series([None] * len(places), dtype=kind)
-        if part.kind == "time":
+        if part.kind == AGE:
             return cutoffs - self._sorted["t"].gather(places)
         return self._sorted[value_of(part.column)].gather(places)
 
@@ -189,7 +201,7 @@ class Answers:
             yield part, pl.concat(pieces).to_arrow() if pieces else pa.nulls(0)
 
     def _aggregate(self, part: Part) -> pl.Expr:
-        inside = inside_window(part, known=self._plan.timed, corrected=self._corrected)
+        inside = inside_window(part, timed=self._plan.timed, ends=self._ends)
         if part.kind in {MIN, MAX}:
             column = pl.col(value_of(part.column)).filter(inside)
             return column.min() if part.kind == MIN else column.max()
@@ -198,66 +210,11 @@ class Answers:
         place = pl.col("place").filter(inside)
         if part.place < 0:
             return place.min()
-        return (
-            place.top_k(part.place + 1).min()
-            if not part.place
-            else pl.when(place.len() > part.place).then(place.top_k(part.place + 1).min())
-        )
+        return pl.when(place.len() > part.place).then(place.top_k(part.place + 1).min())
 
 
 def _nearest(parts: Sequence[Part]) -> pl.Expr:
     return pl.col("t") < pl.col("c") - min(part.span.offset for part in parts)
-
-
-@dataclass(frozen=True, slots=True)
-class _Prefix:
-    """The events of a stream for some entities, sorted, and what was made of them so far.
-
-    Attributes:
-        entities: The entities, and their numbers.
-        events: Of ``events``.
-        edges: Sorted edges.
-        sums: Running sums along them.
-    """
-
-    entities: pl.DataFrame
-    events: pl.DataFrame
-    edges: "dict[Edge, _Sorted]"
-    sums: dict[tuple[Edge, str], pl.Series]
-
-    @property
-    def size_bytes(self) -> int:
-        """Nearly."""
-        edges = sum(one.keys.nbytes + (0 if one.order is None else one.order.nbytes) for one in list(self.edges.values()))
-        sums = sum(int(one.estimated_size()) for one in list(self.sums.values()))
-        return int(self.events.estimated_size()) + int(self.entities.estimated_size()) + edges + sums
-
-
-class _Prefixes:
-    """Keeps the prefixes that were used last, up to a number of bytes."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self._most = most_bytes
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[Hashable, _Prefix] = OrderedDict()
-
-    def get(self, key: Hashable | None, entities: pl.DataFrame, make: Callable[[], pl.DataFrame]) -> _Prefix:
-        """The prefix of a key for the same entities, or a new one; with None it is not kept."""
-        with self._lock:
-            kept = None if key is None else self._kept.pop(key, None)
-        if kept is None or not kept.entities.equals(entities):
-            kept = _Prefix(entities, make(), {}, {})
-        if key is not None:
-            with self._lock:
-                self._kept[key] = kept
-                while self._kept and sum(one.size_bytes for one in list(self._kept.values())) > self._most:
-                    self._kept.popitem(last=False)
-        return kept
-
-    def clear(self) -> None:
-        """Forgets all of them."""
-        with self._lock:
-            self._kept.clear()
 
 
 def value_of(column: str) -> str:
@@ -265,28 +222,28 @@ def value_of(column: str) -> str:
     return f"f {column}"
 
 
-def inside_window(part: Part, *, known: bool, corrected: bool) -> pl.Expr:
+def inside_window(part: Part, *, timed: bool, ends: bool) -> pl.Expr:
     """Whether an event, of ``events``, is inside the window of a part for the cutoff ``c``."""
     inside = [pl.col("t") < pl.col("c") - part.span.offset]
     if part.span.far is not None:
         inside.append(pl.col("t") >= pl.col("c") - part.span.far)
-    if known:
+    if timed:
         inside.append(pl.col("r") < pl.col("c"))
-        if corrected:
+        if ends:
             inside.append(pl.col("u").is_null() | (pl.col("u") >= pl.col("c")))
     return reduce(lambda one, other: one & other, inside)
 
 
-def edge_of(edge: Edge, *, corrected: bool) -> pl.Expr:
+def edge_of(edge: Edge, *, ends: bool) -> pl.Expr:
     """An edge of an event, ``k``; the latest of all for one that it never comes to."""
     if edge.kind not in {ENTER, LEAVE}:
         return pl.col("t").alias("k")
     enter = pl.max_horizontal(pl.col("t") + edge.span.offset, "r")
     if edge.kind == ENTER:
         return enter.alias("k")
-    ends = [*([pl.col("t") + edge.span.far] if edge.span.far is not None else []), *([pl.col("u")] if corrected else [])]
+    stops = [*([pl.col("t") + edge.span.far] if edge.span.far is not None else []), *([pl.col("u")] if ends else [])]
     # ``min_horizontal`` passes over nulls: an event that stands to this day leaves by its time alone.
-    return pl.max_horizontal(enter, pl.min_horizontal(ends)).alias("k")
+    return pl.max_horizontal(enter, pl.min_horizontal(stops)).alias("k")
 
 
 def events(plan: Plan, stream: Stream, source: Source, entities: pl.DataFrame, columns: Sequence[str]) -> pl.LazyFrame:
@@ -307,17 +264,17 @@ def events(plan: Plan, stream: Stream, source: Source, entities: pl.DataFrame, c
     if stream.where is not None:
         frame = frame.filter(condition(stream.where, plan.columns[stream.event_type]))
     entity = pl.col(plan.by[stream.event_type])
-    if plan.features.depth is not None:
-        entity = entity.str.extract(pattern(plan.features.depth), 1)
+    if plan.features.pattern is not None:
+        entity = entity.str.extract(plan.features.pattern, 1)
     begins = [pl.col("recorded_at").dt.epoch("us")] if known else []
-    ends = [pl.col(UNTIL).dt.epoch("us")] if source.corrected else []
+    stops = [pl.col(UNTIL).dt.epoch("us")] if source.corrected else []
     if source.belongs is not None:
         frame = frame.with_columns(entity.alias(CHILD)).join(source.belongs.lazy(), on=CHILD, how="inner")
-        entity, begins, ends = pl.col(PARENT), [*begins, pl.col(SINCE)], [*ends, pl.col(TILL)]
+        entity, begins, stops = pl.col(PARENT), [*begins, pl.col(SINCE)], [*stops, pl.col(TILL)]
     shown = [entity.alias("entity"), pl.col("time").dt.epoch("us").alias("t"), pl.col("sequence")]
     # Both pass over nulls: what stands, or belongs, to this day has no end.
     shown += [pl.max_horizontal(begins).alias("r")] if begins else []
-    shown += [pl.min_horizontal(ends).alias("u")] if ends else []
+    shown += [pl.min_horizontal(stops).alias("u")] if stops else []
     shown += [pl.col(name).alias(value_of(name)) for name in columns]
     numbered = frame.select(shown).join(entities.lazy(), on="entity", how="inner").drop("entity")
     return numbered.sort("code", "t", "sequence")
@@ -347,48 +304,3 @@ def condition(where: Condition, kinds: Mapping[str, FieldType]) -> pl.Expr:
         ">=": column.ge,
     }
     return compared[where.sign](values[0])
-
-
-@dataclass(frozen=True, slots=True)
-class _Sorted:
-    """The edges of all events, sorted: their scale, their keys, and the order of the events that sorts them; None for their own."""
-
-    scale: "_Scale"
-    keys: Keys
-    order: npt.NDArray[np.intp] | None
-
-
-class _Scale:
-    """Entities and instants as one key of 64 bits, in the order of (entity, instant).
-
-    Args:
-        codes: Of the events' entities.
-        instants: Of the events.
-        entities: How many there are, one for rows without an entity among them.
-    """
-
-    def __init__(self, codes: Integers, instants: Integers, entities: int) -> None:
-        low, high = (int(instants.min()), int(instants.max())) if len(instants) else (0, 0)
-        self._low, self._width = low, high - low + 2
-        self._ranks = np.unique(instants) if entities * self._width >= 1 << 64 else None
-        if self._ranks is not None:
-            self._width = len(self._ranks) + 1
-        self.keys = self.probe(codes, instants)
-
-    def probe(self, codes: Integers, instants: Integers) -> Keys:
-        """The keys before which lie the events of smaller entities, and those of the same one before the instant."""
-        ranks = self._ranks
-        places = np.clip(instants - self._low, 0, self._width - 1) if ranks is None else np.searchsorted(ranks, instants)
-        return codes.astype(np.uint64) * np.uint64(self._width) + places.astype(np.uint64)
-
-    def first(self, codes: Integers) -> Keys:
-        """The keys before which lie the events of smaller entities alone."""
-        return codes.astype(np.uint64) * np.uint64(self._width)
-
-
-def forget() -> None:
-    """Keeps no prefix of before."""
-    _PREFIXES.clear()
-
-
-_PREFIXES = _Prefixes(512 << 20)

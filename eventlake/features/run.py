@@ -4,21 +4,17 @@ import warnings
 from collections.abc import Mapping
 
 import duckdb
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from eventlake.columns.schema import INSTANT
 from eventlake.core.instants import format_instant
-from eventlake.core.sql import SAFE
 from eventlake.errors import InvalidInputError
 from eventlake.features import duckdb_parts, polars_parts
-from eventlake.features.finish import columns
-from eventlake.features.plan import COUNT, DISTINCT, SPINE_TYPES, SQUARES, SUM, Part, Plan, part_type
-from eventlake.features.sources import Source, check_fits, doubtful, sources
-from eventlake.history.duckdb_sql import TableName, create_table
+from eventlake.features.finish import columns, scaled
+from eventlake.features.plan import AGE, COUNT, DISTINCT, SPINE_TYPES, SQUARES, SUM, Part, Plan, part_type
+from eventlake.features.sources import sources
 from eventlake.history.pinned import PinnedHistory
-from eventlake.history.polars_scan import AS_RECORDED, LATEST
 from eventlake.schemas.definition import FieldType
 
 _MOST_EARLY = 0.25
@@ -42,7 +38,7 @@ def rows(plan: Plan, history: PinnedHistory, spine: pa.Table, engine: str) -> pa
         CorruptionError: A segment of the history is damaged.
     """
     found = sources(plan, history)
-    parts = _on_duckdb(plan, found, spine) if engine == "duckdb" else _on_polars(plan, found, spine)
+    parts = (duckdb_parts if engine == "duckdb" else polars_parts).parts(plan, found, spine)
     return _table(plan, parts, spine)
 
 
@@ -97,16 +93,11 @@ def _check_known(plan: Plan, cutoffs: pa.ChunkedArray, first: int) -> None:
 
 def answered(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table) -> pa.Table:
     """The spine's rows and the features over tables that are there already, of a plan that counts all the events in them as known."""
-    connection.register("spine", _looked_up(plan, spine))
+    duckdb_parts.register_spine(connection, plan, spine)
     parts: dict[Part, pa.ChunkedArray] = {}
-    for stream in plan.wanted():
-        parts |= dict(duckdb_parts.answer(connection, plan, stream, corrected=bool(plan.related)))
+    for stream, wanted in plan.wanted().items():
+        parts |= duckdb_parts.answer(connection, plan, stream, wanted, ends=bool(plan.related))
     return _table(plan, parts, spine)
-
-
-def _looked_up(plan: Plan, spine: pa.Table) -> pa.Table:
-    """The columns that are looked at; DuckDB does not tell names apart by case."""
-    return spine.select(["spine_row", plan.features.spine_entity, plan.features.cutoff])
 
 
 def _table(plan: Plan, parts: Mapping[Part, pa.ChunkedArray], spine: pa.Table) -> pa.Table:
@@ -117,59 +108,11 @@ def _table(plan: Plan, parts: Mapping[Part, pa.ChunkedArray], spine: pa.Table) -
     return table
 
 
-def _on_duckdb(plan: Plan, found: dict[str, Source], spine: pa.Table) -> dict[Part, pa.ChunkedArray]:
-    parts: dict[Part, pa.ChunkedArray] = {}
-    with duckdb.connect(":memory:", config=dict(SAFE)) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET preserve_insertion_order = false")  # every query orders its rows
-        connection.register("spine", _looked_up(plan, spine))
-        for name, source in found.items():
-            corrections = AS_RECORDED if plan.known_at_cutoff else LATEST
-            create_table(connection, source.table, TableName(name, corrections))
-        for stream in plan.wanted():
-            source = found[stream.event_type]
-            if source.until is not None and source.ends:
-                connection.register(duckdb_parts.UNTIL_TABLE, source.until.to_arrow())
-            if source.belongs is not None:
-                connection.register(duckdb_parts.BELONGS_TABLE, source.belongs.to_arrow())
-            doubts = doubtful(plan.wanted()[stream], plan, stream)
-            if doubts:
-                names = list(dict.fromkeys(part.column for part in doubts))
-                events, *largest = duckdb_parts.largest(connection, plan, stream, names, source)
-                _check(plan, doubts, events, dict(zip(names, largest, strict=True)))
-            parts |= dict(duckdb_parts.answer(connection, plan, stream, corrected=source.ends))
-    return parts
-
-
-def _on_polars(plan: Plan, found: dict[str, Source], spine: pa.Table) -> dict[Part, pa.ChunkedArray]:
-    parts: dict[Part, pa.ChunkedArray] = {}
-    frame = pl.DataFrame(spine.select([plan.features.spine_entity, plan.features.cutoff]))
-    given = frame.select(entity=pl.col(plan.features.spine_entity), c=pl.col(plan.features.cutoff).dt.epoch("us"))
-    entities = given.select("entity").drop_nulls().unique(maintain_order=True).with_row_index("code").cast({"code": pl.Int64})
-    numbered = given.join(entities, on="entity", how="left", maintain_order="left").select(pl.col("code").fill_null(entities.height), "c")
-    for stream in plan.wanted():
-        answers = polars_parts.Answers(plan, stream, found[stream.event_type], numbered, entities)
-        doubts = doubtful(plan.wanted()[stream], plan, stream)
-        if doubts:
-            names = list(dict.fromkeys(part.column for part in doubts))
-            events, *largest = answers.largest(names)
-            _check(plan, doubts, events, dict(zip(names, largest, strict=True)))
-        parts |= dict(answers.answer())
-    return parts
-
-
-def _check(plan: Plan, doubts: list[Part], events: int, largest: dict[str, int]) -> None:
-    for part in doubts:
-        check_fits(plan, part, events, largest[part.column])
-
-
 def _typed(part: Part, array: pa.ChunkedArray | pa.Array, kind: FieldType | None) -> pa.Array:
     """One array of the part's type, whichever engine made it."""
     whole = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
     if pa.types.is_null(whole.type):
         return pa.nulls(len(whole), part_type(part, kind))
     if part.kind in {SUM, SQUARES}:
-        if pa.types.is_decimal(whole.type):
-            return pa.Array.from_buffers(pa.decimal128(38, 0), len(whole), whole.buffers(), whole.null_count, whole.offset)
-        return whole.cast(pa.decimal128(38, 0))
-    return whole.cast(pa.int64()) if part.kind in {COUNT, DISTINCT, "time"} else whole
+        return scaled(whole, 0) if pa.types.is_decimal(whole.type) else whole.cast(part_type(part, kind))
+    return whole.cast(pa.int64()) if part.kind in {COUNT, DISTINCT, AGE} else whole

@@ -32,14 +32,14 @@ def _comments(plan: Plan, parts: list[Part], sign: str) -> Iterator[str]:
 
 
 def _sql(plan: Plan, stream: Stream, parts: list[Part], *, joined: bool) -> str:
-    query = duckdb_parts.query(plan, stream, parts, corrected=plan.timed, joined=joined)
+    query = duckdb_parts.query(plan, stream, parts, ends=plan.timed, joined=joined)
     return "\n".join([*_comments(plan, parts, "--"), f"{query};"])
 
 
 def _steps(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
-    known = plan.timed
+    timed = plan.timed
     yield from _comments(plan, parts, "#")
-    corrections = "as recorded, each with the instant u until which it stood" if known else "with the latest corrections"
+    corrections = "as recorded, each with the instant u until which it stood" if plan.known_at_cutoff else "with the latest corrections"
     yield f"events = the table {stream.event_type}, {corrections}"
     if stream.where is not None:
         yield f"events = events.filter({polars_parts.condition(stream.where, plan.columns[stream.event_type])})"
@@ -47,10 +47,10 @@ def _steps(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
     yield f"rows   = the spine's {plan.features.spine_entity} and c = {plan.features.cutoff} in microseconds"
     for number, part in enumerate(parts):
         if is_joined(part, plan):
-            inside = polars_parts.inside_window(part, known=known, corrected=known)
+            inside = polars_parts.inside_window(part, timed=timed, ends=timed)
             yield f"p{number} = rows.join(events).filter({inside}).{part.kind}({part.column})"
             continue
-        end, start = probes(part.span, known=known, corrected=known)
+        end, start = probes(part.span, timed=timed, ends=timed)
         looks = (_look(end), "the entity's first edge" if start is None else _look(start))
         if part.kind in ADDED:
             yield f"p{number} = running {part.kind} before {looks[0]} - before {looks[1]}"
@@ -60,5 +60,5 @@ def _steps(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
 
 
 def _look(probe: Probe) -> str:
-    edge = polars_parts.edge_of(probe.edge, corrected=True)
+    edge = polars_parts.edge_of(probe.edge, ends=True)
     return f"[{edge} < c - {probe.shift:,}]"

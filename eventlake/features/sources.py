@@ -1,6 +1,6 @@
 """What the engines read for a plan: an event table for each type, and how long each of its corrected events stood."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -73,24 +73,32 @@ def is_joined(part: Part, plan: Plan) -> bool:
     return part.kind not in ADDED and (part.kind not in PLACED or plan.timed)
 
 
-def doubtful(parts: Sequence[Part], plan: Plan, stream: Stream) -> list[Part]:
-    """The sums that may not fit 38 digits, whatever a schema says: squares, and sums of very long decimals."""
-    kinds = plan.columns[stream.event_type]
-    return [part for part in parts if part.kind == SQUARES or (part.kind == SUM and kinds[part.column].precision > _SAFE_DIGITS)]
+def check_sums(plan: Plan, stream: Stream, parts: Sequence[Part], largest: Callable[[list[str]], list[int]]) -> None:
+    """Refuses sums that might not fit 38 digits, whatever a schema says, by the same rule on either engine.
 
-
-def check_fits(plan: Plan, part: Part, events: int, largest: int) -> None:
-    """Refuses a sum that might not fit 38 digits, by the same rule on either engine.
+    Args:
+        plan: Says the types.
+        stream: Whose events are summed.
+        parts: Those that are wanted; in doubt are squares, and sums of very long decimals.
+        largest: Says of some columns how many events there are, and the largest magnitude of each column, in its last digit.
 
     Raises:
         InvalidInputError: The number of events times the largest value, or its square, is beyond 38 digits.
     """
-    most = events * (largest**2 if part.kind == SQUARES else largest)
-    if most >= _LIMIT:
-        what = "squares of " * (part.kind == SQUARES) + part.column
-        message = (
-            f"feature set {plan.features.name}: the {what} of {events:,} {part.stream.event_type} events, of which the largest is "
-            f"{largest:,} in its last digit, may not add up to 38 digits"
-        )
-        hint = "choose fewer events with where=, or declare the field with fewer digits."
-        raise InvalidInputError(message, hint, projection=plan.features.name, column=part.column)
+    kinds = plan.columns[stream.event_type]
+    doubts = [part for part in parts if part.kind == SQUARES or (part.kind == SUM and kinds[part.column].precision > _SAFE_DIGITS)]
+    names = list(dict.fromkeys(part.column for part in doubts))
+    if not names:
+        return
+    events, *values = largest(names)
+    most = dict(zip(names, values, strict=True))
+    for part in doubts:
+        value = most[part.column]
+        if events * (value**2 if part.kind == SQUARES else value) >= _LIMIT:
+            what = "squares of " * (part.kind == SQUARES) + part.column
+            message = (
+                f"feature set {plan.features.name}: the {what} of {events:,} {stream.event_type} events, of which the largest is "
+                f"{value:,} in its last digit, may not add up to 38 digits"
+            )
+            hint = "choose fewer events with where=, or declare the field with fewer digits."
+            raise InvalidInputError(message, hint, projection=plan.features.name, column=part.column)

@@ -16,7 +16,7 @@ from eventlake.errors import InvalidInputError
 from eventlake.features.conditions import Condition, Value, where_of
 from eventlake.features.definition import Aggregate
 from eventlake.features.feature_set import FeatureSet
-from eventlake.features.plan import compiled
+from eventlake.features.plan import columns_by_field, compiled
 from eventlake.features.polars_parts import condition
 from eventlake.features.run import rows
 from eventlake.features.spans import Span, microseconds
@@ -75,16 +75,14 @@ class EventSpine:
             NotFoundError: An event type has no schema.
             InvalidInputError: A field is missing, or a label cannot be.
         """
-        chosen = self._chosen(history)
-        for name, feature, horizon in self.labels:
-            chosen = chosen.with_columns(self._label(history, chosen, name, feature, horizon))
-        return chosen
+        end = self._known_until(history) if self.monthly or self.labels else 0
+        chosen = self._chosen(history, end)
+        return self._labelled(history, chosen, end) if self.labels else chosen
 
-    def _chosen(self, history: PinnedHistory) -> pl.DataFrame:
+    def _chosen(self, history: PinnedHistory, end: int) -> pl.DataFrame:
         begun = FeatureSet("spine", by=self.by, features=(Aggregate("count", self.event_type, where=self.where),), known="watermark")
         plan = compiled(begun, history.catalogue)
-        schema = history.catalogue.version(self.event_type).schema
-        columns = {one.name: column for one, column in zip(schema.fields, schema.columns, strict=True)}
+        columns = columns_by_field(history.catalogue.version(self.event_type).schema)
         missing = [name for name in self.carry if name not in columns]
         if len({self.by, _CUTOFF, *self.carry}) != 2 + len(self.carry):
             message = f"the columns of the spine would be {', '.join((self.by, _CUTOFF, *self.carry))}, one of them twice"
@@ -99,20 +97,27 @@ class EventSpine:
         by = plan.by[self.event_type]
         frame = frame.filter(pl.col(by).is_not_null())
         if not self.monthly:
-            carried = [pl.col(columns[name]).alias(name) for name in self.carry]
+            carried = [pl.col(columns[name][0]).alias(name) for name in self.carry]
             return frame.sort("sequence").select(pl.col(by).alias(self.by), pl.col("time").alias(_CUTOFF), *carried).collect()
         firsts = frame.group_by(pl.col(by).alias(_ENTITY)).agg(pl.col("time").min().alias("first")).collect().sort(_ENTITY)
-        until = pl.lit(self._known_until(history), pl.Int64).cast(INSTANT)
+        until = pl.lit(end, pl.Int64).cast(INSTANT)
         months = pl.datetime_ranges(pl.col("first").dt.truncate("1mo").dt.offset_by("1mo"), until, "1mo", time_zone="UTC", time_unit="us")
         return firsts.select(pl.col(_ENTITY).alias(self.by), months.alias(_CUTOFF)).explode(_CUTOFF).drop_nulls(_CUTOFF)
 
-    def _label(self, history: PinnedHistory, chosen: pl.DataFrame, name: str, feature: Aggregate, horizon: int) -> pl.Series:
-        ahead = replace(feature, span=Span(horizon, -horizon), texts=(None, None), alias=_LABEL)
-        made = FeatureSet("label", by=self.by, features=(ahead,), known="watermark")
+    def _labelled(self, history: PinnedHistory, chosen: pl.DataFrame, end: int) -> pl.DataFrame:
+        """The rows with their labels, which are null where their stretch is not over at the end of what the lake knows."""
+        ahead = [
+            replace(feature, span=Span(horizon, -horizon), alias=f"{_LABEL}_{number}")
+            for number, (_, feature, horizon) in enumerate(self.labels)
+        ]
+        made = FeatureSet("label", by=self.by, features=tuple(ahead), known="watermark")
         spine = chosen.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("spine_row"), self.by, _CUTOFF)
-        found = rows(compiled(made, history.catalogue), history, spine.to_arrow(), "polars")
-        known = chosen[_CUTOFF].cast(pl.Int64) + horizon <= self._known_until(history)
-        return pl.DataFrame(found).select(pl.when(pl.Series(known)).then(_LABEL).alias(name))[name]
+        found = pl.DataFrame(rows(compiled(made, history.catalogue), history, spine.to_arrow(), "polars"))
+        labels = [
+            pl.when(pl.col(_CUTOFF).cast(pl.Int64) + horizon <= end).then(found[f"{_LABEL}_{number}"]).alias(name)
+            for number, (name, _, horizon) in enumerate(self.labels)
+        ]
+        return chosen.with_columns(labels)
 
     def _known_until(self, history: PinnedHistory) -> int:
         """The instant up to which the lake knows what happened, in microseconds, exclusive."""

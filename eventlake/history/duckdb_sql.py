@@ -72,8 +72,7 @@ def connect(
 
     An event type is a view by its name, and without what was replaced or retracted in the schema ``latest``.
     """
-    connection = duckdb.connect(":memory:", config={**SAFE, **(settings or {})})
-    connection.execute("SET TimeZone = 'UTC'")
+    connection = empty_database(settings)
     if only is not None:
         connection.register(_CHOSEN, only.entities)
     if reads_table(text, "events"):
@@ -82,6 +81,13 @@ def connect(
     sources = history.tables(dict.fromkeys(name.event_type for name in names))
     files = [file for name in names for file in create_table(connection, sources[name.event_type], name, only)]
     return connection, files
+
+
+def empty_database(settings: Mapping[str, str | int | bool] | None = None) -> duckdb.DuckDBPyConnection:
+    """An in-memory database without tables, in UTC."""
+    connection = duckdb.connect(":memory:", config={**SAFE, **(settings or {})})
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
 
 
 def tables_read(text: str, catalogue: Catalogue) -> list[TableName]:

@@ -12,6 +12,7 @@ import pytest
 import eventlake as el
 from eventlake.errors import InvalidInputError, InvalidProjectionError, NotFoundError
 from eventlake.features import finish, polars_parts
+from eventlake.features.prefixes import PREFIXES
 from eventlake.storage import MemoryStorage
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -576,7 +577,7 @@ def test_what_was_sorted_before_is_used_again_and_never_for_other_events(tmp_pat
     read = []
     plain = polars_parts.events
     monkeypatch.setattr(polars_parts, "events", lambda *given: read.append(given) or plain(*given))
-    polars_parts.forget()
+    PREFIXES.clear()
 
     def counts(spine=SPINE, **how):
         made = lake.build(

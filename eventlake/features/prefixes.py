@@ -1,0 +1,107 @@
+"""What the Polars engine sorts and sums, and keeps for the next build: the events of a stream for some entities."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from eventlake.features.edges import Edge
+
+Integers = npt.NDArray[np.int64]
+Keys = npt.NDArray[np.uint64]
+
+
+class Scale:
+    """Entities and instants as one key of 64 bits, in the order of (entity, instant).
+
+    Args:
+        codes: Of the events' entities.
+        instants: Of the events.
+        entities: How many there are, one for rows without an entity among them.
+    """
+
+    def __init__(self, codes: Integers, instants: Integers, entities: int) -> None:
+        low, high = (int(instants.min()), int(instants.max())) if len(instants) else (0, 0)
+        self._low, self._width = low, high - low + 2
+        self._ranks = np.unique(instants) if entities * self._width >= 1 << 64 else None
+        if self._ranks is not None:
+            self._width = len(self._ranks) + 1
+        self.keys = self.probe(codes, instants)
+
+    def probe(self, codes: Integers, instants: Integers) -> Keys:
+        """The keys before which lie the events of smaller entities, and those of the same one before the instant."""
+        ranks = self._ranks
+        places = np.clip(instants - self._low, 0, self._width - 1) if ranks is None else np.searchsorted(ranks, instants)
+        return codes.astype(np.uint64) * np.uint64(self._width) + places.astype(np.uint64)
+
+    def first(self, codes: Integers) -> Keys:
+        """The keys before which lie the events of smaller entities alone."""
+        return codes.astype(np.uint64) * np.uint64(self._width)
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """The edges of all events, sorted: their scale, their keys, and the order of the events that sorts them; None for their own."""
+
+    scale: Scale
+    keys: Keys
+    order: npt.NDArray[np.intp] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """The events of a stream for some entities, sorted, and what was made of them so far.
+
+    Attributes:
+        entities: The entities, and their numbers.
+        events: Of ``events``.
+        edges: Sorted edges.
+        sums: Running sums along them.
+    """
+
+    entities: pl.DataFrame
+    events: pl.DataFrame
+    edges: dict[Edge, Sorted]
+    sums: dict[tuple[Edge, str], pl.Series]
+
+    @property
+    def size_bytes(self) -> int:
+        """Nearly."""
+        edges = sum(one.keys.nbytes + (0 if one.order is None else one.order.nbytes) for one in list(self.edges.values()))
+        sums = sum(int(one.estimated_size()) for one in list(self.sums.values()))
+        return int(self.events.estimated_size()) + int(self.entities.estimated_size()) + edges + sums
+
+
+class Prefixes:
+    """Keeps the prefixes that were used last, up to a number of bytes."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Hashable, Prefix] = OrderedDict()
+
+    def get(self, key: Hashable | None, entities: pl.DataFrame, make: Callable[[], pl.DataFrame]) -> Prefix:
+        """The prefix of a key for the same entities, or a new one; with None it is not kept."""
+        with self._lock:
+            kept = None if key is None else self._kept.pop(key, None)
+        if kept is None or not kept.entities.equals(entities):
+            kept = Prefix(entities, make(), {}, {})
+        if key is not None:
+            with self._lock:
+                self._kept[key] = kept
+                while self._kept and sum(one.size_bytes for one in list(self._kept.values())) > self._most:
+                    self._kept.popitem(last=False)
+        return kept
+
+    def clear(self) -> None:
+        """Forgets all of them."""
+        with self._lock:
+            self._kept.clear()
+
+
+PREFIXES = Prefixes(512 << 20)
+"""Of this process."""
