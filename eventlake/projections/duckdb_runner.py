@@ -140,18 +140,15 @@ def _disturb(connection: duckdb.DuckDBPyConnection, under: Circumstances, *, few
             name = identifier(view) if temporary else f"{identifier(schema)}.{identifier(view)}"
             columns = [column for column, *_ in connection.execute(f"DESCRIBE {name}").fetchall()]
             order = identifier("spine_row" if "spine_row" in columns else "sequence" if "sequence" in columns else columns[0])
-            kept = identifier(f"shuffled {schema} {view}")
+            kept, plain = identifier(f"shuffled {schema} {view}"), identifier(f"plain {schema} {view}")
+            connection.execute(f"ALTER VIEW {name} RENAME TO {plain}")
+            rows = f"SELECT * FROM {plain if temporary else f'{identifier(schema)}.{plain}'}"  # noqa: S608 - quoted names
             if few:
-                made = f"CREATE TABLE {kept} AS SELECT * FROM {name} ORDER BY hash({order}), {order}"  # noqa: S608 - quoted names
+                connection.execute(f"CREATE TABLE {kept} AS {rows} ORDER BY hash({order}), {order}")
+                shown = f"SELECT * FROM {kept}"  # noqa: S608 - a quoted name
             else:
-                connection.execute(f"ALTER VIEW {name} RENAME TO {identifier(f'plain {schema} {view}')}")
-                plain = (
-                    identifier(f"plain {schema} {view}") if temporary else f"{identifier(schema)}.{identifier(f'plain {schema} {view}')}"
-                )
-                halves = (f"SELECT * FROM {plain} WHERE hash({order}) % 2 {sign} hash(0::BIGINT) % 2" for sign in ("<>", "="))  # noqa: S608 - quoted names
-                made = f"CREATE TEMP VIEW {kept} AS {' UNION ALL '.join(halves)}"
-            connection.execute(made)
-            connection.execute(f"CREATE OR REPLACE {'TEMP ' if temporary else ''}VIEW {name} AS SELECT * FROM {kept}")  # noqa: S608 - quoted names
+                shown = " UNION ALL ".join(f"{rows} WHERE hash({order}) % 2 {sign} hash(0::BIGINT) % 2" for sign in ("<>", "="))
+            connection.execute(f"CREATE {'TEMP ' if temporary else ''}VIEW {name} AS {shown}")
     connection.execute(f"SET threads = {under.threads}")
     connection.execute(f"SET memory_limit = {quoted(under.memory_limit)}")
     if under.shuffled:
