@@ -1,64 +1,23 @@
 """Feature sets as datasets: built on both engines, found again, reproduced, refused where they cannot be."""
 
 import json
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
 import polars as pl
-import pyarrow.compute as pc
 import pytest
 
 import eventlake as el
 from eventlake.errors import InvalidInputError, InvalidProjectionError, NotFoundError
-from eventlake.features import finish, polars_parts
+from eventlake.features import polars_parts
 from eventlake.features.prefixes import PREFIXES
 from eventlake.storage import MemoryStorage
-
-BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-DAY = timedelta(days=1)
-MONEY = {"type": "number", "multipleOf": 0.01}
-METHOD = {"type": "string", "enum": ["card", "cash"]}
-METHOD = {"type": "string", "enum": ["card", "cash"]}
-SCHEMA = {"type": "object", "properties": {"amount": MONEY, "weight": {"type": "number"}, "method": METHOD}}
-
-
-def event(number, kind="payment", day=0, subject="/loan/1", **data):
-    moment = (BEGIN + day * DAY).isoformat()
-    return {"id": f"{kind}-{number}", "source": "s", "type": kind, "subject": subject, "time": moment, "recorded_at": moment, "data": data}
+from tests.feature_fixtures import BEGIN, DAY, FEATURES, SCHEMA, SPINE, event, filled, instants
 
 
 @pytest.fixture
 def lake(tmp_path):
     return filled(el.create(tmp_path / "lake", "tests.eventlake/features"))
-
-
-def filled(made):
-    made.register("payment", SCHEMA)
-    made.register("missed", {"type": "object", "properties": {"days": {"type": "integer"}}})
-    for number in range(6):
-        made.append([event(number, day=number, amount=10.5 + number, method="card" if number % 2 else "cash")])
-    made.append([event(0, "missed", 6, days=3), event(1, "missed", 6, "/loan/2", days=4)])
-    return made
-
-
-def instants(*days):
-    return pl.Series([BEGIN + day * DAY for day in days], dtype=pl.Datetime("us", "UTC"))
-
-
-SPINE = pl.DataFrame({"subject": ["/loan/1", "/loan/2", "/loan/1"], "cutoff": instants(4, 9, 9), "late": [True, False, True]})
-FEATURES = el.FeatureSet(
-    "risk",
-    features=[
-        el.count("payment", window=["2d", "30d"]),
-        el.mean("payment", "amount"),
-        el.last("payment", "method"),
-        el.since_last("missed"),
-        el.exists("missed", window="30d"),
-        (el.sum("payment", "amount") / el.count("payment")).name("each"),
-        el.count("payment", where={"method": "card"}).name("by_card"),
-    ],
-)
 
 
 def test_a_dataset_has_the_spines_rows_in_their_order_and_a_column_for_each_feature(lake):
@@ -377,136 +336,6 @@ def test_cutoffs_before_anything_was_recorded_are_refused_with_both_ways_out(lak
         lake.build(FEATURES, spine=SPINE.with_columns(cutoff=instants(-9, -3, 5)))
 
 
-def test_a_spine_of_events_has_a_row_for_each_with_labels_that_are_null_where_it_is_too_early(lake):
-    spine = el.spine.on("payment", carry=["method"], where=el.field("amount") < 14).label("late", el.exists("missed"), horizon="4d")
-    spine = spine.label("amounts", el.sum("payment", "amount"), horizon="1d")
-    rows = lake.build(el.FeatureSet("risk", features=[el.count("payment")]), spine=spine).polars()
-    assert rows["subject"].to_list() == ["/loan/1"] * 4
-    assert rows["cutoff"].to_list() == [BEGIN + day * DAY for day in range(4)]
-    assert rows["method"].to_list() == ["cash", "card", "cash", "card"]
-    assert rows["payment_count"].to_list() == [0, 1, 2, 3]
-    # Day 6 is the last that the lake knows: [2, 6) is over and without a miss, [3, 7) is not over.
-    assert rows["late"].to_list() == [False, False, False, None]
-    assert [float(value) for value in rows["amounts"]] == [10.5, 11.5, 12.5, 13.5]
-    later = el.spine.on("payment", where=el.field("amount") < 14, known_until="2026-03-01T00:00:00Z")
-    rows = later.label("late", el.exists("missed"), horizon="4d").rows(lake.snapshot().history)
-    assert rows["late"].to_list() == [False, False, False, True]
-
-
-def test_month_ends_run_from_the_first_event_to_what_the_lake_knows(lake):
-    lake.append([event(21, day=40, subject="/loan/3", amount=1), event(20, day=70, amount=1)])
-    rows = el.spine.month_ends("payment").rows(lake.snapshot().history)
-    months = [datetime(2026, month, 1, tzinfo=UTC) for month in (2, 3)]
-    assert rows.rows() == [("/loan/1", months[0]), ("/loan/1", months[1]), ("/loan/3", months[1])]
-
-
-def test_spines_whose_columns_would_clash_are_refused(lake):
-    spine = el.spine.on("payment", carry=["method"])
-    for name in ("subject", "cutoff", "method"):
-        with pytest.raises(InvalidInputError, match="has a column of that name already"):
-            spine.label(name, el.exists("missed"), horizon="4d")
-    with pytest.raises(InvalidInputError, match="one of them twice"):
-        el.spine.on("payment", carry=["method", "method"]).rows(lake.snapshot().history)
-    with pytest.raises(InvalidInputError, match="known_until"):
-        el.spine.month_ends("payment", known_until="soon").rows(lake.snapshot().history)
-
-
-@pytest.mark.parametrize("feature", [el.count("payment", window="3d"), el.since_last("payment"), el.count("a") / el.count("b")])
-def test_a_label_has_the_horizon_for_a_window(feature):
-    with pytest.raises(InvalidInputError, match="without a window"):
-        el.spine.on("payment").label("late", feature, horizon="4d")
-
-
-@pytest.fixture
-def revised(lake):
-    """A payment that was told late, and one that was corrected after some of the cutoffs."""
-    for number, late in ((7, {}), (8, {"corrects": "payment-2"})):
-        lake.append([event(number, day=1, amount=99.5) | {"recorded_at": (BEGIN + 8 * DAY).isoformat()} | late])
-    return lake
-
-
-@pytest.mark.parametrize("known", ["cutoff", "watermark"])
-@pytest.mark.parametrize("engine", ["duckdb", "polars"])
-def test_declared_features_saw_nothing_that_was_not_there_yet(revised, known, engine):
-    built = revised.build(el.FeatureSet("risk", features=FEATURES.features, known=known), spine=SPINE, engine=engine)
-    report = el.check_leakage(built)
-    assert report.ok, report.leaks
-    assert (report.checked, report.known) == (3, known)
-
-
-def test_hindsight_is_a_leak_to_whoever_asks_what_was_known(revised):
-    built = revised.build(el.FeatureSet("risk", features=FEATURES.features, known="watermark"), spine=SPINE)
-    report = el.check_leakage(built, known="cutoff")
-    found = {(row["spine_row"], row["column"]): (row["stored"], row["rebuilt"]) for row in report.leaks.iter_rows(named=True)}
-    assert found[0, "payment_amount_mean"] == ("46.9", "12.0")
-    assert {row for row, _ in found} == {0}
-
-
-@pytest.mark.parametrize("engine", ["duckdb", "polars"])
-def test_a_leak_in_what_an_engine_returns_is_seen(lake, engine, monkeypatch):
-    plain = finish._count
-    monkeypatch.setitem(finish._MADE, "count", lambda one, found, kind: pc.add(plain(one, found, kind), 1))
-    built = lake.build(FEATURES, spine=SPINE, engine=engine)
-    monkeypatch.undo()
-    report = el.check_leakage(built)
-    assert not report.ok
-    assert set(report.leaks["column"]) == {"payment_count_2d", "payment_count_30d", "by_card", "each"}
-    assert report.leaks.height == 12
-    assert "12 leaks" in report._repr_html_()
-
-
-LEAKY = """
-    SELECT s.spine_row, count(p.id) AS payments, max(p.amount) AS most
-    FROM spine s LEFT JOIN {table} p ON p.subject = s.subject AND p.time {sign} s.cutoff {known} GROUP BY s.spine_row
-"""
-
-
-@pytest.mark.parametrize("table", ["payment", 'latest."payment"'])
-def test_a_leak_in_sql_is_seen_and_rows_that_saw_nothing_are_left_alone(revised, table):
-    sound = LEAKY.format(table=table, sign="<", known="AND p.recorded_at < s.cutoff")
-    leaks = {
-        "inclusive": LEAKY.format(table=table, sign="<=", known="AND p.recorded_at <= s.cutoff"),
-        "hindsight": LEAKY.format(table=table, sign="<", known=""),
-    }
-    spine = SPINE.with_columns(cutoff=instants(4, 9, 3))
-    if table == "payment":
-        assert el.check_leakage(revised.build(el.Projection.sql("sound", sound, key=["spine_row"]), spine=spine)).ok
-    for name, query in leaks.items():
-        report = el.check_leakage(revised.build(el.Projection.sql(name, query, key=["spine_row"]), spine=spine))
-        assert set(report.leaks["spine_row"]) == {0, 2}, name
-    assert el.check_leakage(revised.build(el.Projection.sql("h", leaks["hindsight"], key=["spine_row"]), spine=spine), known="watermark").ok
-
-
-def test_a_row_that_only_the_future_makes_is_a_leak(revised):
-    query = "SELECT s.spine_row, p.amount AS next FROM spine s JOIN payment p ON p.subject = s.subject AND p.time > s.cutoff"
-    built = revised.build(el.Projection.sql("next", f"{query} AND p.id = 'payment-5'", key=["spine_row"]), spine=SPINE)
-    assert built.polars().height == 1
-    report = el.check_leakage(built)
-    assert report.leaks.select("stored", "rebuilt").rows() == [("15.50", "no row")]
-
-
-def test_a_leak_is_not_told_where_a_row_is_of_several_rows_of_the_spine(revised):
-    query = "SELECT s.subject, count(p.id) AS n FROM spine s LEFT JOIN payment p ON p.subject = s.subject GROUP BY s.subject"
-    with pytest.raises(InvalidInputError, match="do not say of which row of the spine"):
-        el.check_leakage(revised.build(el.Projection.sql("mixed", query, key=["subject"]), spine=SPINE))
-
-
-def test_both_tables_of_a_type_may_be_read_where_leaks_are_looked_for(revised):
-    query = """SELECT s.spine_row,
-        (SELECT count(*) FROM payment p WHERE p.subject = s.subject AND p.time < s.cutoff AND p.recorded_at < s.cutoff) AS said,
-        (SELECT count(*) FROM latest.payment p WHERE p.subject = s.subject AND p.time < s.cutoff) AS "column" FROM spine s"""
-    report = el.check_leakage(revised.build(el.Projection.sql("both", query, key=["spine_row"]), spine=SPINE))
-    assert set(report.leaks["column"]) <= {"column"}
-
-
-def test_a_leak_cannot_be_looked_for_without_cutoffs(lake):
-    query = "SELECT subject, count(*) AS n FROM payment GROUP BY subject"
-    with pytest.raises(InvalidInputError, match="has no spine"):
-        el.check_leakage(lake.build(el.Projection.sql("plain", query, key=["subject"])))
-    with pytest.raises(InvalidInputError, match="expected cutoff as a column"):
-        el.check_leakage(lake.build(FEATURES, spine=SPINE), cutoff="late")
-
-
 @pytest.mark.parametrize("known", ["cutoff", "watermark"])
 def test_a_plan_can_be_read_on_both_engines_with_and_without_schemas(lake, known):
     features = el.FeatureSet("risk", features=[*FEATURES.features, el.max("payment", "amount", window="9d")], known=known)
@@ -527,48 +356,6 @@ def test_the_sql_of_a_plan_is_a_projection_of_its_own(lake):
     rows = lake.build(el.Projection.sql("plain", query, key=["spine_row"], level="fixed"), spine=SPINE).polars()
     assert rows["p0"].cast(pl.Int64).to_list() == built["payment_count_2d"].to_list()
     assert rows["p1"].cast(pl.Float64).to_list() == built["payment_amount_sum"].cast(pl.Float64).to_list()
-
-
-@pytest.fixture
-def owned(lake):
-    """Loans that belong to accounts, and accounts to clients; one account changes hands."""
-    lake.register("loan", {"type": "object", "properties": {"account": {"type": "integer"}}})
-    lake.register("account", {"type": "object", "properties": {"code": {"type": "integer"}, "client": {"type": "string"}}})
-    lake.append([event(1, "loan", 6, account=5), event(2, "loan", 6, "/loan/2", account=6)])
-    lake.append([event(1, "account", 7, "/account/5", code=5, client="ann"), event(2, "account", 7, "/account/6", code=6, client="ann")])
-    lake.append([event(3, "account", 12, "/account/5", code=5, client="bob")])
-    return lake
-
-
-VIA = [el.relation("loan", child="subject", parent="account"), el.relation("account", child="code", parent="client")]
-
-
-@pytest.mark.parametrize("known", ["cutoff", "watermark"])
-@pytest.mark.parametrize("engine", ["duckdb", "polars"])
-def test_an_entity_is_reached_through_relations_as_they_are_at_the_cutoff(owned, engine, known):
-    spine = pl.DataFrame({"client": ["ann", "ann", "ann", "bob", "bob"], "cutoff": instants(7, 8, 13, 12, 13)})
-    columns = [el.count("payment"), el.count("missed"), el.last("payment", "amount"), el.sum("payment", "amount", window="9d")]
-    built = owned.build(el.FeatureSet("clients", via=VIA, features=columns, known=known), spine=spine, engine=engine)
-    rows = built.polars()
-    assert rows["payment_count"].to_list() == [0, 6, 0, 0, 6]
-    assert rows["missed_count"].to_list() == [0, 2, 1, 0, 1]
-    assert [value and float(value) for value in rows["payment_amount_last"]] == [None, 15.5, None, None, 15.5]
-    assert [float(value) for value in rows["payment_amount_sum_9d"]] == [0, 78, 0, 0, 30]
-    assert built.explain(1, "missed_count").behind["id"].to_list() == ["missed-0", "missed-1"]
-    assert el.check_leakage(built).ok
-    assert owned.reproduce(built.manifest_hash).identical
-
-
-def test_relations_that_do_not_fit_are_refused(owned):
-    for via, problem in [
-        (VIA[::-1], "which is int64, and what is climbed from is utf8"),
-        ([el.relation("payment", child="subject", parent="amount")], "named by text or an integer"),
-        (["loan"], "expected via as relations"),
-    ]:
-        with pytest.raises(InvalidInputError, match=problem):
-            owned.build(el.FeatureSet("clients", via=via, features=[el.count("payment")]), spine=SPINE)
-    with pytest.raises(InvalidInputError, match="a relation as an event type"):
-        el.relation("loan", child="", parent="account")
 
 
 def test_what_was_sorted_before_is_used_again_and_never_for_other_events(tmp_path, monkeypatch):

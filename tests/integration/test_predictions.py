@@ -10,7 +10,7 @@ import pytest
 import eventlake as el
 from eventlake.columns.content import content_hash
 from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError
-from tests.integration.test_features import DAY, FEATURES, event, instants, lake  # noqa: F401 - a fixture
+from tests.feature_fixtures import DAY, FEATURES, event, filled, instants
 
 SPINE = pl.DataFrame(
     {
@@ -22,7 +22,12 @@ SPINE = pl.DataFrame(
 
 
 @pytest.fixture
-def built(lake):  # noqa: F811 - the fixture
+def lake(tmp_path):
+    return filled(el.create(tmp_path / "lake", "tests.eventlake/features"))
+
+
+@pytest.fixture
+def built(lake):
     return lake.build(FEATURES, spine=SPINE)
 
 
@@ -77,7 +82,7 @@ def test_a_matrix_has_numbers_and_categories_and_nothing_that_names_the_row(buil
         built.xy("missed_days_since_last")
 
 
-def test_a_prediction_is_explained_after_two_retrainings_and_a_compaction(lake, built):  # noqa: F811
+def test_a_prediction_is_explained_after_two_retrainings_and_a_compaction(lake, built):
     said = built.polars().select("spine_row", prediction=pl.col("payment_count_30d") / 10)
     receipt = lake.record_predictions(built, said, model=b"the first model")
     assert receipt.stop - receipt.start == 40
@@ -120,14 +125,14 @@ def test_a_prediction_is_explained_after_two_retrainings_and_a_compaction(lake, 
     ],
     ids=str,
 )
-def test_a_prediction_needs_a_row_and_a_number(lake, built, frame):  # noqa: F811
+def test_a_prediction_needs_a_row_and_a_number(lake, built, frame):
     with pytest.raises(InvalidInputError):
         lake.record_predictions(built, pl.DataFrame(frame, schema_overrides={"prediction": pl.Float64}), model="m")
     with pytest.raises(NotFoundError):
         lake.explain_prediction("nothing")
 
 
-def test_a_model_is_named_by_text_bytes_or_file(lake, built, tmp_path):  # noqa: F811
+def test_a_model_is_named_by_text_bytes_or_file(lake, built, tmp_path):
     said = built.polars().head(1).select("spine_row", prediction=pl.lit(0.5))
     (tmp_path / "model").write_bytes(b"weights")
     for model in ("a name", b"weights", tmp_path / "model"):
@@ -140,7 +145,7 @@ def test_a_model_is_named_by_text_bytes_or_file(lake, built, tmp_path):  # noqa:
         lake.record_predictions(built, said, model="")
 
 
-def test_a_prediction_of_a_row_that_is_keyed_by_an_instant_is_explained(lake):  # noqa: F811
+def test_a_prediction_of_a_row_that_is_keyed_by_an_instant_is_explained(lake):
     query = "SELECT subject, cutoff, count(p.id) AS n FROM spine s LEFT JOIN payment p USING (subject) GROUP BY subject, cutoff"
     projection = el.Projection.sql("keyed", query, key=["subject", "cutoff"], by="subject")
     made = lake.build(projection, spine=SPINE.unique(["subject", "cutoff"]))
