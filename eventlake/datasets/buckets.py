@@ -28,7 +28,8 @@ from eventlake.log.chain import open_chain
 from eventlake.progress import task as progress
 from eventlake.projections import duckdb_runner
 from eventlake.projections.by_entity import bucketed, entities, in_bucket
-from eventlake.projections.definition import SQL_FILE, Projection
+from eventlake.projections.definition import Projection
+from eventlake.projections.run import prepare
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, from_uri
 
 _ROUNDS = 5
@@ -46,7 +47,10 @@ class Task:
         recipe_hash: Of the build.
         work: Names what its buckets have in common beside the recipe: the column, their number, and who works.
         name: The projection's.
-        query: Its text.
+        kind: ``sql`` or ``features``.
+        engine: What it runs on.
+        entry: The name of its text.
+        text: A query, or what describes the features.
         parameters: Their values.
         by: The column that names the entity.
         spine_by: The one of the spine.
@@ -61,7 +65,10 @@ class Task:
     recipe_hash: str
     work: str
     name: str
-    query: str
+    kind: str
+    engine: str
+    entry: str
+    text: str
     parameters: dict[str, Parameter]
     by: str
     spine_by: str
@@ -71,17 +78,26 @@ class Task:
 
     def projection(self) -> Projection:
         """What is run."""
-        key, sources = (self.by,), {SQL_FILE: self.query}
-        return Projection(self.name, "sql", SQL_FILE, sources, key, parameters=self.parameters, by=self.by, spine_by=self.spine_by)
+        return Projection(
+            self.name,
+            self.kind,
+            self.entry,
+            {self.entry: self.text},
+            key=(self.by,),
+            parameters=self.parameters,
+            by=self.by,
+            spine_by=self.spine_by,
+            runs_on=self.engine,
+        )
 
-    def text(self) -> str:
+    def line(self) -> str:
         """As JSON, on one line."""
         return json.dumps(asdict(self))
 
     @classmethod
-    def of(cls, text: str) -> "Task":
-        """The inverse of ``text``."""
-        return cls(**json.loads(text))
+    def of(cls, line: str) -> "Task":
+        """The inverse of ``line``."""
+        return cls(**json.loads(line))
 
 
 class Executor(Protocol):
@@ -120,7 +136,7 @@ def build_by_bucket(
     """The rows of a projection that was proved to be a function of one entity's rows at a time, as its engine returns them, in no order.
 
     Args:
-        projection: In SQL.
+        projection: In SQL, or declared features.
         history: What it reads.
         spine: With ``spine_row`` in front.
         recipe_hash: Of the build.
@@ -145,7 +161,10 @@ def build_by_bucket(
             recipe_hash=recipe_hash,
             work=work,
             name=projection.name,
-            query=projection.sources[projection.entry],
+            kind=projection.kind,
+            engine=projection.engine,
+            entry=projection.entry,
+            text=projection.sources[projection.entry],
             parameters=dict(projection.parameters),
             by=projection.by or "",
             spine_by=projection.spine_entity,
@@ -220,7 +239,7 @@ class _Reader:
         """Stores the rows of a task's bucket."""
         history, spine, chosen = self._common(task)
         only = Only(task.by, task.spine_by, in_bucket(chosen, task.bucket))
-        rows = duckdb_runner.run(task.name, task.query, history, spine, task.parameters, only=only)
+        rows = prepare(task.projection(), history, spine, only=only, settings=duckdb_runner.SETTINGS).rows()
         data = frames.encode(normalise(rows))
         with suppress(ObjectExistsError):
             self._storage.create(layout.bucket_path(task.recipe_hash, task.work, task.bucket, sha256_hex(data)), data)

@@ -217,14 +217,14 @@ def _made(work: Work, request: Request) -> Made:
     """The rows by the shortest way that is open: from an earlier build, by buckets of entities, or in full."""
     projection = work.projection
     work.history.check(changed_only=True)
-    if projection.by is None or projection.kind != "sql":
+    if projection.by is None or projection.kind == "python":
         return _in_full(work, "in full: nothing is proved of Python projections" if projection.by else "in full")
     carried = carrier(projection, work.history, work.spine)
     why = "from scratch, as asked"
     if request.incremental and request.pinned is not None and not request.force:
         found = increment(Wanted(projection, work.recipe, work.history, work.spine, work.types, carried), request.pinned)
         if not isinstance(found, str):
-            way: dict[str, Any] = {"way": f"{counted(found.changed, projection.by)} anew", "derived_from": found.base}
+            way: dict[str, Any] = {"way": f"{found.changed} anew", "derived_from": found.base}
             return _hashed(work, found.rows, way)
         why = found
     if request.workers == 1 and request.buckets is None:

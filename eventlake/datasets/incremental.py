@@ -1,7 +1,8 @@
-"""A build from an earlier one: only the entities that may have changed are computed, and the rows of all others are taken over.
+"""A build from an earlier one: only what may have changed is computed, and the other rows are taken over.
 
-An entity may have changed if an event of it is new, if an event of it no longer stands or stands again because of a new correction, or if
-its rows of the spine are others. All rows of such an entity are computed anew, so that the result is the full build's, bit for bit.
+Of SQL that is a matter of entities. One may have changed if an event of it is new, if an event of it no longer stands or stands again
+because of a new correction, or if its rows of the spine are others. All rows of such an entity are computed anew, so that the result is
+the full build's, bit for bit. Of declared features it is a matter of rows: see ``looked_up``.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,12 +13,14 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.columns.content import normalise, schema_of
+from eventlake.core.card import counted
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.dataset import Recipe
 from eventlake.core.sql import named
 from eventlake.datasets.archive import Archive, open_archive
 from eventlake.datasets.catalogue import folders
 from eventlake.datasets.dataset import Dataset
+from eventlake.datasets.looked_up import taken_over
 from eventlake.errors import EventlakeError
 from eventlake.history import polars_scan
 from eventlake.history.duckdb_sql import ENTITY, Only, tables_read
@@ -39,12 +42,12 @@ class Increment:
     Attributes:
         rows: The new dataset's rows.
         base: The manifest hash of the dataset that they were made from.
-        changed: How many entities were computed.
+        changed: What was computed, such as ``3 subjects``.
     """
 
     rows: pa.Table
     base: str
-    changed: int
+    changed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Wanted:
     """A build that may begin from an earlier one.
 
     Attributes:
-        projection: Proved to be a function of one entity's rows at a time.
+        projection: A function of one entity's rows at a time: proved to be, or declared features.
         recipe: Of the build.
         history: What it reads.
         spine: With ``spine_row`` in front.
@@ -97,7 +100,8 @@ def increment(wanted: Wanted, pinned: Callable[[Checkpoint], PinnedHistory]) -> 
         with suppress(EventlakeError, pl.exceptions.PolarsError):
             before = pinned(base.manifest.recipe.checkpoint)
             if base.manifest.recipe.clock_hash in {None, before.clock_hash()}:
-                made = _from(base, before.watermark, wanted)
+                features = wanted.projection.kind == "features"
+                made = _looked_up(base, before, wanted) if features else _from(base, before.watermark, wanted)
                 if made is not None:
                     return made
     return "there is no earlier build to begin from, or too much has changed since"
@@ -131,7 +135,15 @@ def _from(base: Archive, since: int, wanted: Wanted) -> Increment | None:
         return None
     kept = rows[_untouched(entity, changed[ENTITY])]
     both = pa.concat_tables([normalise(kept.to_arrow()).cast(fresh.schema), fresh])
-    return Increment(finish(wanted.projection, wanted.types, both), base.manifest.manifest_hash, changed.height)
+    return Increment(finish(wanted.projection, wanted.types, both), base.manifest.manifest_hash, counted(changed.height, wanted.by))
+
+
+def _looked_up(base: Archive, before: PinnedHistory, wanted: Wanted) -> Increment | None:
+    if wanted.spine is None:
+        return None
+    old = Dataset(base).arrow()
+    found = taken_over(old, before, wanted.projection, wanted.types, wanted.history, spine=wanted.spine, most=_MOST_CHANGED)
+    return None if found is None else Increment(found[0], base.manifest.manifest_hash, counted(found[1], "row"))
 
 
 def _untouched(entity: pl.Series, changed: pl.Series) -> pl.Series:

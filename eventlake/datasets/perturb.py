@@ -57,7 +57,7 @@ def check_perturbed(projection: Projection, types: Types, history: PinnedHistory
 
 
 def _made(projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None, under: Circumstances) -> pa.Table:
-    if projection.by is None or projection.kind != "sql" or not under.buckets:
+    if projection.by is None or projection.kind == "python" or not under.buckets:
         return finish(projection, types, prepare(projection, history, spine, under).rows())
     chosen = bucketed(entities(projection, history, spine), under.buckets)
     parts = []

@@ -173,7 +173,7 @@ class _Worker:
         """What the worker answers; None where it died."""
         assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101, PT018 - both are pipes
         try:
-            self._process.stdin.write(task.text() + "\n")
+            self._process.stdin.write(task.line() + "\n")
             self._process.stdin.flush()
             line = self._process.stdout.readline()
             return dict(json.loads(line)) if line else None

@@ -75,7 +75,7 @@ def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part
                 connection.register(UNTIL_TABLE, source.until.to_arrow())
             if source.belongs is not None:
                 connection.register(BELONGS_TABLE, source.belongs.to_arrow())
-            check_sums(plan, stream, wanted, partial(_largest, connection, plan, stream, ends=source.ends))
+            check_sums(plan, stream, wanted, partial(_bounds, connection, plan, stream, ends=source.ends))
             made |= answer(connection, plan, stream, wanted, ends=source.ends)
     return made
 
@@ -107,16 +107,28 @@ def answer(
     return made
 
 
-def _largest(connection: duckdb.DuckDBPyConnection, plan: Plan, stream: Stream, columns: Sequence[str], *, ends: bool) -> list[int]:
-    """The number of events of a stream whose entity is in the spine, and the largest magnitude of each column, in its last digit."""
+def _bounds(
+    connection: duckdb.DuckDBPyConnection,
+    plan: Plan,
+    stream: Stream,
+    columns: Sequence[str],
+    *,
+    ends: bool,
+    by_entity: bool,
+) -> list[list[int]]:
+    """See ``Bounds``; of the events whose entity is in the spine."""
     ctes = [_rows(plan), _events(plan, stream, (), ends=ends, placed=False, columns=columns)]
     found = ", ".join(f"[max({value_of(one)}), min({value_of(one)})]" for one in columns)
-    ((events, *values),) = connection.sql(f"WITH {', '.join(ctes)}\nSELECT count(*), {found} FROM e").fetchall()
+    groups = " GROUP BY entity" if by_entity else ""
+    rows = connection.sql(f"WITH {', '.join(ctes)}\nSELECT count(*), {found} FROM e{groups}").fetchall()
     scales = [plan.columns[stream.event_type][one].scale for one in columns]
     with localcontext(prec=80):
         return [
-            events,
-            *(max(abs(int(Decimal(end or 0).scaleb(scale))) for end in both) for both, scale in zip(values, scales, strict=True)),
+            [
+                events,
+                *(max(abs(int(Decimal(end or 0).scaleb(scale))) for end in both) for both, scale in zip(values, scales, strict=True)),
+            ]
+            for events, *values in rows
         ]
 
 

@@ -46,7 +46,7 @@ def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part
     made: dict[Part, pa.ChunkedArray | pa.Array] = {}
     for stream, wanted in plan.wanted().items():
         answers = _Answers(plan, wanted, found[stream.event_type], rows, entities)
-        check_sums(plan, stream, wanted, answers.largest)
+        check_sums(plan, stream, wanted, answers.bounds)
         made |= answers.answer()
     return made
 
@@ -82,10 +82,11 @@ class _Answers:
         self._entities = entities.height + 1
         self._places: dict[tuple[Edge, int | None], Integers] = {}
 
-    def largest(self, columns: Sequence[str]) -> list[int]:
-        """The number of the events, and the largest magnitude of each column, in its last digit."""
-        found = [int(self._values(name).cast(pl.Int128).abs().max() or 0) for name in columns]  # type: ignore[arg-type]
-        return [self._sorted.height, *found]
+    def bounds(self, columns: Sequence[str], *, by_entity: bool) -> list[tuple[int, ...]]:
+        """See ``Bounds``."""
+        values = [self._values(name).cast(pl.Int128).abs().alias(f"{number}") for number, name in enumerate(columns)]
+        groups = self._sorted["code"] if by_entity else pl.Series("code", [0], dtype=pl.Int64).new_from_index(0, self._sorted.height)
+        return pl.DataFrame([groups, *values]).group_by("code").agg(pl.len(), pl.exclude("code").max()).drop("code").rows()
 
     def answer(self) -> Iterator[tuple[Part, pa.ChunkedArray | pa.Array]]:
         """Every part, in the order of the spine."""
@@ -263,9 +264,7 @@ def events(plan: Plan, stream: Stream, source: Source, entities: pl.DataFrame, c
         frame = frame.join(source.until.lazy(), on=["source", "id"], how="left").filter(pl.col(SPOKE).fill_null(value=True))
     if stream.where is not None:
         frame = frame.filter(condition(stream.where, plan.columns[stream.event_type]))
-    entity = pl.col(plan.by[stream.event_type])
-    if plan.features.pattern is not None:
-        entity = entity.str.extract(plan.features.pattern, 1)
+    entity = entity_of(plan, stream.event_type)
     begins = [pl.col("recorded_at").dt.epoch("us")] if known else []
     stops = [pl.col(UNTIL).dt.epoch("us")] if source.corrected else []
     if source.belongs is not None:
@@ -278,6 +277,12 @@ def events(plan: Plan, stream: Stream, source: Source, entities: pl.DataFrame, c
     shown += [pl.col(name).alias(value_of(name)) for name in columns]
     numbered = frame.select(shown).join(entities.lazy(), on="entity", how="inner").drop("entity")
     return numbered.sort("code", "t", "sequence")
+
+
+def entity_of(plan: Plan, event_type: str) -> pl.Expr:
+    """What ``by`` names of an event."""
+    column, pattern = pl.col(plan.by[event_type]), plan.features.pattern
+    return column if pattern is None else column.str.extract(pattern, 1)
 
 
 def condition(where: Condition, kinds: Mapping[str, FieldType]) -> pl.Expr:

@@ -1,7 +1,8 @@
 """What the engines read for a plan: an event table for each type, and how long each of its corrected events stood."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import polars as pl
 
@@ -14,6 +15,13 @@ from eventlake.tables.files import EventTable
 
 _LIMIT = 10**38
 _SAFE_DIGITS = 18
+
+
+class Bounds(Protocol):
+    """How many events there are, and how large their values."""
+
+    def __call__(self, columns: Sequence[str], *, by_entity: bool) -> Sequence[Sequence[int]]:
+        """The number of events and the largest magnitude of each column, in its last digit: one row, or one for each entity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,32 +81,38 @@ def is_joined(part: Part, plan: Plan) -> bool:
     return part.kind not in ADDED and (part.kind not in PLACED or plan.timed)
 
 
-def check_sums(plan: Plan, stream: Stream, parts: Sequence[Part], largest: Callable[[list[str]], list[int]]) -> None:
-    """Refuses sums that might not fit 38 digits, whatever a schema says, by the same rule on either engine.
+def check_sums(plan: Plan, stream: Stream, parts: Sequence[Part], bounds: Bounds) -> None:
+    """Refuses sums that might not fit 38 digits, whatever a schema says, by the same rule on either engine, and entity by entity.
 
     Args:
         plan: Says the types.
         stream: Whose events are summed.
         parts: Those that are wanted; in doubt are squares, and sums of very long decimals.
-        largest: Says of some columns how many events there are, and the largest magnitude of each column, in its last digit.
+        bounds: Says how many events there are, and how large the largest are.
 
     Raises:
-        InvalidInputError: The number of events times the largest value, or its square, is beyond 38 digits.
+        InvalidInputError: The number of an entity's events times its largest value, or that one's square, is beyond 38 digits.
     """
     kinds = plan.columns[stream.event_type]
     doubts = [part for part in parts if part.kind == SQUARES or (part.kind == SUM and kinds[part.column].precision > _SAFE_DIGITS)]
     names = list(dict.fromkeys(part.column for part in doubts))
-    if not names:
+
+    def most(part: Part, rows: Iterable[Sequence[int]]) -> tuple[int, int, int]:
+        """The largest that a sum could be, with the number of events and their largest value that make it."""
+        power, place = 2 if part.kind == SQUARES else 1, 1 + names.index(part.column)
+        return max(((row[0] * row[place] ** power, row[0], row[place]) for row in rows), default=(0, 0, 0))
+
+    together = bounds(names, by_entity=False) if names else []
+    if all(most(part, together)[0] < _LIMIT for part in doubts):
         return
-    events, *values = largest(names)
-    most = dict(zip(names, values, strict=True))
+    each = bounds(names, by_entity=True)
     for part in doubts:
-        value = most[part.column]
-        if events * (value**2 if part.kind == SQUARES else value) >= _LIMIT:
+        largest, events, value = most(part, each)
+        if largest >= _LIMIT:
             what = "squares of " * (part.kind == SQUARES) + part.column
             message = (
-                f"feature set {plan.features.name}: the {what} of {events:,} {stream.event_type} events, of which the largest is "
-                f"{value:,} in its last digit, may not add up to 38 digits"
+                f"feature set {plan.features.name}: the {what} of an entity's {events:,} {stream.event_type} events, of which the largest "
+                f"is {value:,} in its last digit, may not add up to 38 digits"
             )
             hint = "choose fewer events with where=, or declare the field with fewer digits."
             raise InvalidInputError(message, hint, projection=plan.features.name, column=part.column)

@@ -110,9 +110,13 @@ class PinnedHistory:
         stretch = self.stretches[bisect.bisect_right(self.stretches, sequence, key=lambda one: one.stop)]
         return self.read(stretch).slice(sequence - stretch.segment.start, 1)
 
-    def first_recorded(self) -> int | None:
-        """When the first event was recorded, in microseconds; None in an empty history."""
-        return next((recorded_at for _, recorded_at in self._runs()), None)
+    def first_recorded(self, since: int = 0) -> int | None:
+        """When the first event from a sequence on was recorded, in microseconds; None where there is none."""
+        stretch = next((one for one in self.stretches if one.stop > since), None)
+        if stretch is None or stretch.recorded_at is not None:
+            return None if stretch is None else stretch.recorded_at
+        column = self.read(stretch, ["recorded_at"]).column("recorded_at").cast(pa.int64())
+        return int(column[max(since - stretch.segment.start, 0)].as_py())
 
     def recorded_before(self, instant: int) -> int:
         """How many of the events were recorded before an instant, in microseconds."""

@@ -1,5 +1,6 @@
 """A progress bar in a notebook cell, for work that takes longer than a blink."""
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,11 +45,11 @@ class Bar:
 
 def install() -> None:
     """Shows progress in the running notebook; does nothing elsewhere."""
-    try:
-        from IPython import get_ipython  # noqa: PLC0415 - only a notebook has it
-        from IPython.display import HTML, display  # noqa: PLC0415
-    except ImportError:
-        return
+    if "IPython" not in sys.modules:
+        return  # a running notebook has imported it; elsewhere it would only take time
+    from IPython import get_ipython  # noqa: PLC0415 - only a notebook has it
+    from IPython.display import HTML, display  # noqa: PLC0415
+
     shell = get_ipython()
     if shell is not None and hasattr(shell, "kernel"):
         always_shown_by(Bar(display, HTML))

@@ -32,11 +32,15 @@ class Carried:
 
 
 def carrier(projection: Projection, history: PinnedHistory, spine: pa.Table | None) -> Carried:
-    """Which columns of the rows carry their entity, where the query is a function of one entity's rows at a time.
+    """Which columns of the rows carry their entity, where the projection is a function of one entity's rows at a time.
+
+    Declared features are that by construction, and SQL where its plan says so.
 
     Raises:
         InvalidProjectionError: It is not; every reason is given.
     """
+    if projection.kind == "features":
+        return Carried((), projection.key)
     name, by, parameters = projection.name, projection.by or "", projection.parameters
     query = projection.sources[projection.entry]
     with bound(name, query, history, spine, parameters) as connection:
@@ -52,14 +56,16 @@ def carrier(projection: Projection, history: PinnedHistory, spine: pa.Table | No
 
 
 def entities(projection: Projection, history: PinnedHistory, spine: pa.Table | None, since: int = 0) -> pa.Table:
-    """The entities of the tables that a query reads: one column ``ENTITY``, each once, in no order; null may be one of them.
+    """The entities of the tables that a projection reads: one column ``ENTITY``, each once, in no order; null may be one of them.
 
     Args:
-        projection: In SQL; says the columns that name the entity.
+        projection: Says the columns that name the entity; of features, those of the spine's rows are all that count.
         history: What it reads.
         spine: With ``spine_row`` in front; looked at where nothing is left out.
         since: Only those of events from this sequence on.
     """
+    if projection.kind == "features" and spine is not None:
+        return pa.table({ENTITY: spine.column(projection.spine_entity).unique()})
     query, by = projection.sources[projection.entry], projection.by or ""
     tables = views_read(query, history.catalogue)
     if since and folded(by) == "subject" and history.locations() is not None:

@@ -110,7 +110,8 @@ class Projection:
             features: The set; its name is the dataset's.
             schema: A ``pandera.polars`` schema or model.
         """
-        return cls(features.name, "features", FEATURES_FILE, {FEATURES_FILE: features.text()}, ("spine_row",), schema=schema)
+        sources, by, spine_by = {FEATURES_FILE: features.text()}, features.by, features.spine_entity
+        return cls(features.name, "features", FEATURES_FILE, sources, ("spine_row",), schema=schema, by=by, spine_by=spine_by)
 
     @property
     def spine_entity(self) -> str:

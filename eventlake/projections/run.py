@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from eventlake.errors import InvalidProjectionError
 from eventlake.features import run as features
 from eventlake.features.feature_set import FeatureSet
-from eventlake.features.plan import compiled
-from eventlake.history.duckdb_sql import Only
+from eventlake.features.plan import Plan, compiled
+from eventlake.history.duckdb_sql import ENTITY, Only
 from eventlake.history.pinned import PinnedHistory
 from eventlake.projections import duckdb_runner, polars_runner
 from eventlake.projections.circumstances import USUAL, Circumstances
@@ -34,7 +35,7 @@ def prepare(
         history: What it reads.
         spine: With ``spine_row`` in front; None where the build has none.
         under: Threads, memory and order.
-        only: Entities, where it is to read no others; for SQL.
+        only: Entities, where it is to read no others; for SQL and features.
         exact: Whether what a Python function returns is held to the allow-list; a SQL query is looked at elsewhere.
         settings: Of DuckDB, as a recipe says; None for those of the projection's level.
 
@@ -47,7 +48,7 @@ def prepare(
         arguments = (projection.name, query, history, spine, projection.parameters)
         return duckdb_runner.prepare(*arguments, under=under, only=only, settings=chosen)
     if projection.kind == "features":
-        return _features(projection, history, spine, under)
+        return _features(projection, history, spine, under, only)
     function: Callable[..., Any] | None = projection.function
     if function is None:
         message = f"projection {projection.name} has no function to run"
@@ -60,13 +61,26 @@ def feature_set(projection: Projection) -> FeatureSet:
     return FeatureSet.from_text(projection.name, projection.sources[projection.entry])
 
 
-def _features(projection: Projection, history: PinnedHistory, spine: pa.Table | None, under: Circumstances) -> Prepared:
+def feature_plan(projection: Projection, history: PinnedHistory) -> Plan:
+    """What its declared features need, over the schemas of a history.
+
+    Raises:
+        InvalidProjectionError: A field is missing, or not of a type that a feature takes.
+    """
+    return compiled(feature_set(projection), history.catalogue)
+
+
+def _features(projection: Projection, history: PinnedHistory, spine: pa.Table | None, under: Circumstances, only: Only | None) -> Prepared:
     """Declared features. Under other circumstances they run on the other engine."""
     if spine is None:
         message = f"feature set {projection.name} is looked up for the rows of a spine, and there is none"
         raise InvalidProjectionError(message, "give spine=, rows with an entity and a cutoff each.")
-    plan = compiled(feature_set(projection), history.catalogue)
-    features.check_spine(plan, history, spine)
+    plan = feature_plan(projection, history)
+    if only is None:
+        features.check_spine(plan, history, spine)
+    else:
+        named = spine.column(plan.features.spine_entity)
+        spine = spine.filter(pc.is_in(named, only.entities.column(ENTITY).combine_chunks().cast(named.type)))
     other = next(name for name in features.ENGINES if name != projection.engine)
     engine = other if under.shuffled else projection.engine
     clock = plan.known_at_cutoff or history.undated

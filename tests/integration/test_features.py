@@ -1,6 +1,7 @@
 """Feature sets as datasets: built on both engines, found again, reproduced, refused where they cannot be."""
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -386,3 +387,49 @@ def test_what_was_sorted_before_is_used_again_and_never_for_other_events(tmp_pat
     lake.append([event(3, day=3, amount=2) | {"corrects": "payment-2"}])
     assert (counts(), len(read)) == ([2, 0, 2], 5)
     assert (counts(), len(read)) == ([2, 0, 2], 5)
+
+
+GROWN = pl.concat([SPINE, pl.DataFrame({"subject": ["/loan/2"], "cutoff": instants(12), "late": [False]})])
+HINDSIGHT = replace(FEATURES, known="watermark")
+
+
+@pytest.mark.parametrize(
+    ("features", "day", "way"),
+    [
+        (FEATURES, 10, "1 row anew"),  # nothing that is recorded later changes what an older cutoff knew
+        (FEATURES, 7, "2 rows anew"),  # the second row of loan 1 knew it, its first did not
+        (HINDSIGHT, 10, "in full: "),  # both rows of loan 1, and the new one: more than half
+    ],
+)
+def test_a_grown_spine_is_looked_up_where_it_is_new_or_something_was_said(tmp_path, features, day, way):
+    lake = filled(el.create(tmp_path / "lake", "tests.eventlake/features"))
+    first = lake.build(features, spine=SPINE)
+    lake.append([event(99, day=day, amount=3, method="card")])
+    grown = lake.build(features, spine=GROWN, engine="polars")
+    assert grown.provenance["way"].startswith(way)
+    assert grown.provenance.get("derived_from") == (first.manifest_hash if "anew" in way else None)
+    assert grown.content_hash == lake.build(features, spine=GROWN, force=True).content_hash
+    assert lake.reproduce(grown.manifest_hash).identical
+
+
+def test_other_columns_of_a_grown_spine_are_the_new_ones(lake):
+    lake.build(FEATURES, spine=SPINE)
+    other = GROWN.select("cutoff", "subject", note=pl.lit("a"))
+    made = lake.build(FEATURES, spine=other)
+    assert made.provenance["way"] == "1 row anew"
+    assert made.polars()["note"].to_list() == ["a"] * 4
+    assert made.content_hash == lake.build(FEATURES, spine=other, force=True, incremental=False).content_hash
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "polars"])
+def test_buckets_and_workers_make_the_same_features(tmp_path, engine):
+    lake = filled(el.create(tmp_path / "lake", "tests.eventlake/features"))
+    made = lake.build(FEATURES, spine=GROWN, engine=engine, workers=2, buckets=3)
+    assert made.provenance["way"].startswith("in full, in 3 buckets by subject")
+    assert made.content_hash == lake.build(FEATURES, spine=GROWN, force=True, check="perturb").content_hash
+
+
+def test_a_bucket_whose_cutoffs_lie_before_everything_is_no_reason_to_refuse(lake):
+    spine = pl.DataFrame({"subject": ["/loan/8", *["/loan/1"] * 4], "cutoff": instants(-9, 3, 4, 5, 6)})
+    made = lake.build(FEATURES, spine=spine, buckets=5)
+    assert made.content_hash == lake.build(FEATURES, spine=spine, force=True).content_hash
