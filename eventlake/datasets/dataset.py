@@ -67,6 +67,11 @@ class Dataset:
         """Its folder: a path on a local disk, else relative to the lake."""
         return self._archive.storage.locate(self._archive.folder) or self._archive.folder
 
+    @property
+    def lake(self) -> str:
+        """The URI of the lake that it lies in."""
+        return self._archive.storage.uri
+
     def arrow(self) -> pa.Table:
         """The rows in key order as a pyarrow table.
 
