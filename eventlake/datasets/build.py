@@ -22,7 +22,7 @@ from eventlake.datasets.incremental import Wanted, increment
 from eventlake.datasets.perturb import check_perturbed
 from eventlake.datasets.recipes import claimed, made_by, note
 from eventlake.errors import EventlakeError, InvalidInputError, InvalidProjectionError, NotIdenticalError
-from eventlake.features.run import COMPILER, ENGINES
+from eventlake.features.run import COMPILER, ENGINES, hindsight
 from eventlake.features.spine import EventSpine
 from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
@@ -31,7 +31,7 @@ from eventlake.projections.by_entity import carrier
 from eventlake.projections.definition import Projection
 from eventlake.projections.exact import check_exact
 from eventlake.projections.rows import Prepared, Types, declared_types, finish, validate
-from eventlake.projections.run import prepare
+from eventlake.projections.run import feature_plan, prepare
 
 SPINE_ROW = "spine_row"
 
@@ -168,13 +168,21 @@ def _built(work: Work, request: Request, before: Archive | None) -> Dataset:
         sources=projection.sources,
         provenance=_provenance(history, started)
         | made.way
-        | ({"engine": projection.engine} if projection.kind == "features" else {})
+        | (_of_features(work) if projection.kind == "features" else {})
         | ({"by": projection.by, "spine_by": projection.spine_entity} if projection.by else {}),
         anew=before is not None and not _is_sound(before),
     )
     if projection.level != "unproven":
         note(archive)
     return Dataset(archive, made.rows)
+
+
+def _of_features(work: Work) -> dict[str, Any]:
+    """What is noted of declared features: the engine, and how much is hindsight where that is allowed."""
+    plan = feature_plan(work.projection, work.history)
+    if plan.known_at_cutoff or work.spine is None:
+        return {"engine": work.projection.engine}
+    return {"engine": work.projection.engine, "hindsight_rows": hindsight(plan, work.history, work.spine)}
 
 
 def _is_sound(archive: Archive) -> bool:

@@ -186,7 +186,7 @@ class Dataset:
     def card(self) -> Card:
         """What to show."""
         recipe = self.manifest.recipe
-        facts = (
+        facts: tuple[tuple[str, str], ...] = (
             ("shape", f"{counted(self.manifest.rows, 'row')}, {counted(len(self.manifest.schema), 'column')}, key {', '.join(recipe.key)}"),
             ("made from", str(recipe.checkpoint)),
             ("level", f"{recipe.level} ({recipe.check})"),
@@ -196,6 +196,11 @@ class Dataset:
             ("manifest_hash", self.manifest_hash),
             ("path", self.path),
         )
+        late = self.provenance.get("hindsight_rows")
+        if late is not None:
+            facts += (
+                ("hindsight", f"{late:,} of {counted(self.manifest.rows, 'row')} see events that were recorded at the cutoff or later"),
+            )
         rows = tuple((name, kind) for name, kind in self.manifest.schema)
         return Card(f"dataset {self.name}", facts, ("column", "type"), rows)
 

@@ -16,9 +16,9 @@ from eventlake.core.sql import identifier, quoted
 from eventlake.features.conditions import Condition
 from eventlake.features.edges import ENTER, LEAVE, Edge, Probe, numbered, probes
 from eventlake.features.literals import in_sql
-from eventlake.features.plan import ADDED, AGE, COUNT, DISTINCT, MAX, MIN, PLACED, SUM, Part, Plan, Stream
+from eventlake.features.plan import AGE, COUNT, DISTINCT, EXTREMES, JOINS, MAX, MIN, PLACED, PLACES, SUM, SUMS, Part, Plan, Stream
 from eventlake.features.relations import CHILD, PARENT, SINCE, TILL
-from eventlake.features.sources import Source, check_sums, is_joined
+from eventlake.features.sources import Source, check_sums
 from eventlake.history.duckdb_sql import TableName, create_table, empty_database
 from eventlake.history.polars_scan import AS_RECORDED, LATEST
 from eventlake.history.standing import SPOKE, UNTIL
@@ -46,7 +46,7 @@ def query(plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool, join
             says to whom what ``by`` names belongs.
         joined: Whether it is to be told by joins.
     """
-    placed = any(part.kind in PLACED and (joined or part.place) for part in parts)
+    placed = any(part.kind in PLACED and (plan.way(part) != PLACES or part.place) for part in parts)
     ctes = [_rows(plan), _events(plan, stream, parts, ends=ends, placed=placed)]
     text = _joined(plan, parts, ctes, ends=ends) if joined else _added(plan, parts, ctes, ends=ends)
     return f"{text}\nORDER BY spine_row"
@@ -99,7 +99,7 @@ def answer(
     """
     made: dict[Part, pa.ChunkedArray] = {}
     for joined in (False, True):
-        alike = [part for part in wanted if is_joined(part, plan) == joined]
+        alike = [part for part in wanted if (plan.way(part) == JOINS) == joined]
         for first in range(0, len(alike), _TOGETHER):
             some = alike[first : first + _TOGETHER]
             table = connection.sql(query(plan, stream, some, ends=ends, joined=joined)).to_arrow_table()
@@ -214,12 +214,17 @@ def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool) ->
     """Running sums along edges, one row for each instant, looked at by one ASOF join."""
     kinds = plan.columns[parts[0].stream.event_type]
     looks = {part: probes(part.span, timed=plan.timed, ends=ends) for part in parts}
-    number = numbered(looks.values())
+    extremes = {part: f'"x{place}"' for place, part in enumerate(parts) if plan.way(part) == EXTREMES}
+    number = numbered((end, None if part in extremes else start) for part, (end, start) in looks.items())
     edges = {edge: place for place, edge in enumerate(dict.fromkeys(probe.edge for probe in number))}
-    sums = {"n": "count(*)"} | dict(_summed(part, kinds) for part in parts if part.kind in ADDED)
+    sums = {"n": "count(*)"} | dict(_summed(part, kinds) for part in parts if plan.way(part) == SUMS)
+    # What ceases to count is no part of running extremes.
+    standing = " FILTER (u IS NULL)" * ends
+    sums |= {name: f"{_extreme_of(part)}({_ranked(part)}){standing}" for part, name in extremes.items()}
     # The value and the instant of the last event at an edge stand beside the sums.
-    stored = dict.fromkeys(part.column for part in parts if part.kind in PLACED and not part.place and part.column)
+    stored = dict.fromkeys(part.column for part in parts if plan.way(part) == PLACES and not part.place and part.column)
     raw = dict.fromkeys(value_of(part.column) for part in parts if part.column)
+    raw |= dict.fromkeys(["place"] * any(part.kind in PLACED for part in extremes) + ["u"] * (ends and bool(extremes)))
     each = [
         f"SELECT {', '.join([f'{place} AS a', 'entity', f'{_key(edge, ends=ends)} AS k', 'sequence', *raw])} FROM e{_reached(edge)}"  # noqa: S608 - ours
         for edge, place in edges.items()
@@ -241,7 +246,9 @@ def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool) ->
     found = []
     for place, part in enumerate(parts):
         end, start = looks[part]
-        if part.kind in ADDED:
+        if part in extremes:
+            found.append(f"any_value({extremes[part]}) FILTER (d = {number[end]}) AS {_answer(plan, place, part)}")
+        elif plan.way(part) == SUMS:
             name, _ = _summed(part, kinds)
             found.append(f"{look(name, end)} - {look(name, start)} AS p{place}")
         elif part.place:
@@ -251,7 +258,42 @@ def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool) ->
             inside = f"{look('n', end)} > {look('n', start)}"
             found.append(f"CASE WHEN {inside} THEN any_value({value}) FILTER (d = {number[end]}) END AS v{place}")
     ctes.append("f AS (\n    SELECT " + ",\n        ".join(["spine_row", *found]) + "\n    FROM j GROUP BY spine_row)")  # noqa: S608 - ours
-    return _gathered(parts, ctes, joined=False)
+    if extremes and ends:
+        ctes += _with_ended(plan, parts, list(extremes))
+    return _gathered(plan, parts, ctes, found="b" if extremes and ends else "f")
+
+
+def _with_ended(plan: Plan, parts: Sequence[Part], extremes: Sequence[Part]) -> list[str]:
+    """The extremes of what stands to this day, and of what ceases to count at some time, each row with the few events that do."""
+    places = {place: part for place, part in enumerate(parts) if part in extremes}
+    ended = ", ".join(_aggregate(place, part, timed=plan.timed, ends=True) for place, part in places.items())
+    better = [
+        f"{'least' if _extreme_of(part) == 'min' else 'greatest'}(f.{name}, h.{name}) AS {name}"
+        for place, part in places.items()
+        for name in [_answer(plan, place, part)]
+    ]
+    others = ", ".join(_answer(plan, place, part) for place, part in places.items())
+    return [
+        f"h AS (\n    SELECT spine_row, {ended}\n    FROM rows JOIN e ON e.entity = rows.entity AND u IS NOT NULL GROUP BY spine_row)",  # noqa: S608 - ours
+        f"b AS (\n    SELECT f.* EXCLUDE ({others}), {', '.join(better)}\n    FROM f LEFT JOIN h USING (spine_row))",  # noqa: S608 - ours
+    ]
+
+
+def _extreme_of(part: Part) -> str:
+    """The aggregate of an extreme."""
+    return "min" if part.kind == MIN or part.place < 0 else "max"
+
+
+def _ranked(part: Part) -> str:
+    """What an extreme is one of."""
+    return "place" if part.kind in PLACED else value_of(part.column)
+
+
+def _answer(plan: Plan, number: int, part: Part) -> str:
+    """The column of what was found for a part: itself, the place of its event, or that one's value."""
+    if part.kind not in PLACED:
+        return f"p{number}"
+    return f"place{number}" if plan.way(part) != PLACES or part.place else f"v{number}"
 
 
 def _place(number: int, part: Part, end: str, start: str) -> str:
@@ -261,19 +303,24 @@ def _place(number: int, part: Part, end: str, start: str) -> str:
     return f"CASE WHEN {inside} THEN {place} END AS place{number}"
 
 
-def _gathered(parts: Sequence[Part], ctes: list[str], *, joined: bool) -> str:
+def _gathered(plan: Plan, parts: Sequence[Part], ctes: list[str], *, found: str = "f") -> str:
     """The parts by row; values of events that are not at hand are looked up by their place."""
     columns, joins = [], []
     for number, part in enumerate(parts):
+        name = _answer(plan, number, part)
         if part.kind not in PLACED:
-            columns.append(f"p{number}")
-        elif part.place or joined:
+            columns.append(name)
+        elif name.startswith("place"):
             value = f"c - e{number}.t" if part.kind == AGE else f"e{number}.{value_of(part.column)}"
+            if plan.way(part) == EXTREMES and part.span.far is not None:
+                value = f"CASE WHEN e{number}.t >= c - {part.span.far} THEN {value} END"
             columns.append(f"{value} AS p{number}")
-            joins.append(f"LEFT JOIN e AS e{number} ON e{number}.entity = rows.entity AND e{number}.place = f.place{number}")
+            joins.append(f"LEFT JOIN e AS e{number} ON e{number}.entity = rows.entity AND e{number}.place = {found}.{name}")
         else:
-            columns.append(f"{'c - ' if part.kind == AGE else ''}v{number} AS p{number}")
-    return "\n".join(["WITH " + ",\n".join(ctes), f"SELECT spine_row, {', '.join(columns)}", "FROM rows JOIN f USING (spine_row)", *joins])
+            columns.append(f"{'c - ' if part.kind == AGE else ''}{name} AS p{number}")
+    return "\n".join(
+        ["WITH " + ",\n".join(ctes), f"SELECT spine_row, {', '.join(columns)}", f"FROM rows JOIN {found} USING (spine_row)", *joins]
+    )
 
 
 def _summed(part: Part, kinds: Mapping[str, FieldType]) -> tuple[str, str]:
@@ -300,7 +347,7 @@ def _joined(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool) -
         f"f AS (\n    SELECT {found[0]}\n    FROM rows LEFT JOIN e ON e.entity = rows.entity AND t < c - {nearest}{widest}"  # noqa: S608 - ours
         "\n    GROUP BY spine_row)"
     )
-    return _gathered(parts, ctes, joined=True)
+    return _gathered(plan, parts, ctes)
 
 
 def _aggregate(number: int, part: Part, *, timed: bool, ends: bool) -> str:

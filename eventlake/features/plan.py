@@ -25,6 +25,8 @@ ADDED = frozenset({COUNT, SUM, SQUARES})
 """Those that can be added up, and so be told from sums over all that came before."""
 PLACED = frozenset({VALUE, AGE})
 """Those of one event, told by its place."""
+SUMS, PLACES, EXTREMES, JOINS = "sums", "places", "extremes", "joins"
+"""The ways to a part: running sums, the places of events, running extremes, or each row with its entity's events."""
 UNKNOWN = "unknown"
 """The type of every field where no schema is looked at."""
 _SUMMED = {"int64", "decimal"}
@@ -103,6 +105,20 @@ class Plan:
     def known_at_cutoff(self) -> bool:
         """Whether an event counts only where it was recorded before the cutoff."""
         return self.features.known == "cutoff"
+
+    def way(self, part: Part) -> str:
+        """The way to a part: by what is kept along the events in order, wherever that tells it, and else by a join.
+
+        Where something else than its time says when an event counts, the events of a window are no stretch of them; the last of all that
+        entered so far is the greatest place so far, and it is the window's last, or none.
+        """
+        if part.kind in ADDED:
+            return SUMS
+        if part.kind in PLACED and not self.timed:
+            return PLACES
+        endless = part.span.far is None
+        running = part.place == 0 or (part.place < 0 and endless) if part.kind in PLACED else part.kind in {MIN, MAX} and endless
+        return EXTREMES if running else JOINS
 
     def wanted(self) -> dict[Stream, list[Part]]:
         """The parts of every stream, each once."""

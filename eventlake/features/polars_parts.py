@@ -13,11 +13,12 @@ import pyarrow as pa
 
 from eventlake.features.conditions import Condition
 from eventlake.features.edges import ENTER, LEAVE, Edge, probes
+from eventlake.features.extremes import running
 from eventlake.features.literals import in_polars
-from eventlake.features.plan import ADDED, AGE, COUNT, DISTINCT, MAX, MIN, PLACED, SQUARES, Part, Plan, Stream
+from eventlake.features.plan import AGE, COUNT, DISTINCT, EXTREMES, JOINS, MAX, MIN, PLACED, PLACES, SQUARES, SUMS, Part, Plan, Stream
 from eventlake.features.prefixes import PREFIXES, Integers, Scale, Sorted
 from eventlake.features.relations import CHILD, PARENT, SINCE, TILL
-from eventlake.features.sources import Source, check_sums, is_joined
+from eventlake.features.sources import Source, check_sums
 from eventlake.history import polars_scan
 from eventlake.history.standing import SPOKE, UNTIL
 from eventlake.schemas.definition import FieldType
@@ -75,6 +76,7 @@ class _Answers:
         )
         prefix = PREFIXES.get(key, entities, lambda: events(plan, stream, source, entities, columns).collect())
         self._sorted, self._edges, self._sums = prefix.events, prefix.edges, prefix.sums
+        self._numbered = self._sorted.with_row_index("place")
         self._codes = rows["code"].to_numpy()
         self._cutoffs = rows["c"].to_numpy()
         self._in_order = np.lexsort((self._cutoffs, self._codes))
@@ -90,17 +92,23 @@ class _Answers:
 
     def answer(self) -> Iterator[tuple[Part, pa.ChunkedArray | pa.Array]]:
         """Every part, in the order of the spine."""
-        joined = [part for part in self._parts if is_joined(part, self._plan)]
-        for part in self._parts:
-            if part in joined:
-                continue
+        ways = {part: self._plan.way(part) for part in self._parts}
+        joined = [part for part, way in ways.items() if way == JOINS]
+        extremes = [part for part, way in ways.items() if way == EXTREMES]
+        paired = self._paired(joined, self._numbered) if joined else {}
+        # What ceases to count is no part of running extremes.
+        ended = self._paired(extremes, self._numbered.filter(pl.col("u").is_not_null())) if extremes and self._ends else {}
+        for part, way in ways.items():
             end, start = self._looks(part)
-            if part.kind in ADDED:
-                yield part, self._added(part, end, start).to_arrow()
+            if way == SUMS:
+                made = self._added(part, end, start)
+            elif way == PLACES:
+                made = self._placed(part, end, start)
+            elif way == EXTREMES:
+                made = self._extreme(part, end, ended.get(part))
             else:
-                yield part, self._placed(part, end, start).to_arrow()
-        if joined:
-            yield from self._joined(joined)
+                made = self._at(part, paired[part]) if part.kind in PLACED else paired[part]
+            yield part, made.to_arrow()
 
     def _looks(self, part: Part) -> tuple[Look, Look]:
         """The end and the start of a window. Where nothing leaves it, it starts where the entity's own edges do."""
@@ -170,21 +178,63 @@ class _Answers:
         places = last - 1 - part.place if part.place >= 0 else first
         inside = places >= first if part.place >= 0 else last > first
         where = pl.Series(np.where(inside, places, -1))
-        return self._at(part, where.set(where < 0, None), self._rows["c"])
+        return self._at(part, where.set(where < 0, None))
 
-    def _at(self, part: Part, places: pl.Series, cutoffs: pl.Series) -> pl.Series:
+    def _at(self, part: Part, places: pl.Series) -> pl.Series:
         """The value, or the age, of the events at some places; null for null."""
         if not self._sorted.height:
             kind = pl.Int64() if part.kind == AGE else self._sorted.schema[value_of(part.column)]
             return pl.Series([None] * len(places), dtype=kind)
         if part.kind == AGE:
-            return cutoffs - self._sorted["t"].gather(places)
+            return self._rows["c"] - self._sorted["t"].gather(places)
         return self._sorted[value_of(part.column)].gather(places)
 
-    def _joined(self, parts: Sequence[Part]) -> Iterator[tuple[Part, pa.Array]]:
-        """Each row with the events of its entity, as many rows at a time as make a bounded number of pairs."""
+    def _extreme(self, part: Part, look: Look, ended: pl.Series | None) -> pl.Series:
+        """The least or greatest, of places or of values, of everything that has entered before the end of the window.
+
+        Args:
+            part: Which.
+            look: At the end of the window.
+            ended: The same of the events that cease to count at some time; None where there are none.
+        """
+        if not self._sorted.height:
+            return self._at(part, pl.Series([None] * self._rows.height, dtype=pl.Int64))
+        by_rank = None if part.kind in PLACED else self._by_value(part.column)
+        found = self._greatest(part, look[0], by_rank)[self._found(look)] - self._codes * self._sorted.height
+        ranks = np.where(found < 0, 0, self._sorted.height - 1 - found if _is_least(part) else found)
+        places = pl.Series(ranks if by_rank is None else by_rank[ranks]).set(pl.Series(found < 0), None)
+        if part.kind not in PLACED:
+            values = self._sorted[value_of(part.column)].gather(places)
+            return values if ended is None else _better(part, values, ended)
+        places = places if ended is None else _better(part, places, ended.cast(pl.Int64))
+        if part.span.far is not None:
+            places = places.set(self._sorted["t"].gather(places) < self._rows["c"] - part.span.far, None)
+        return self._at(part, places)
+
+    def _by_value(self, column: str) -> Integers:
+        """The places of the events by the value of a column."""
+        if (None, column) not in self._sums:
+            self._sums[None, column] = self._sorted[value_of(column)].arg_sort(nulls_last=False).cast(pl.Int64)
+        return self._sums[None, column].to_numpy()
+
+    def _greatest(self, part: Part, edge: Edge, by_rank: Integers | None) -> Integers:
+        """See ``running``; where the least is wanted, the last rank comes first."""
+        name = f"{part.kind} {part.column} {part.place}"
+        if (edge, name) not in self._sums:
+            ranks = np.arange(self._sorted.height)
+            if by_rank is not None:
+                ranks[by_rank] = ranks.copy()
+            takes_part = self._sorted["t" if by_rank is None else value_of(part.column)].is_not_null()
+            if self._ends:
+                takes_part &= self._sorted["u"].is_null()
+            worth = self._sorted.height - 1 - ranks if _is_least(part) else ranks
+            made = running(self._sorted["code"].to_numpy(), worth, takes_part.to_numpy(), self._edge(edge).order)
+            self._sums[edge, name] = pl.Series(made)
+        return self._sums[edge, name].to_numpy()
+
+    def _paired(self, parts: Sequence[Part], events: pl.DataFrame) -> dict[Part, pl.Series]:
+        """Each row with some events of its entity, as many rows at a time as make a bounded number of pairs: values, numbers, or places."""
         rows = self._rows.with_row_index("row")
-        events = self._sorted.with_row_index("place")
         counted = rows.join(events.group_by("code").len("events"), on="code", how="left", maintain_order="left")["events"].fill_null(0)
         group = (counted.cast(pl.Int64).cum_sum() // _PAIRS).alias("group")
         found: dict[Part, list[pl.Series]] = {part: [] for part in parts}
@@ -195,11 +245,8 @@ class _Answers:
             whole = some.join(answers, on="row", how="left", maintain_order="left")
             for number, part in enumerate(parts):
                 answer = whole[f"{number}"]
-                if part.kind in PLACED:
-                    answer = self._at(part, answer, some["c"])
                 found[part].append(answer.fill_null(0).cast(pl.Int64) if part.kind == DISTINCT else answer)
-        for part, pieces in found.items():
-            yield part, pl.concat(pieces).to_arrow() if pieces else pa.nulls(0)
+        return {part: pl.concat(pieces) if pieces else pl.Series([], dtype=pl.Null) for part, pieces in found.items()}
 
     def _aggregate(self, part: Part) -> pl.Expr:
         inside = inside_window(part, timed=self._plan.timed, ends=self._ends)
@@ -212,6 +259,18 @@ class _Answers:
         if part.place < 0:
             return place.min()
         return pl.when(place.len() > part.place).then(place.top_k(part.place + 1).min())
+
+
+def _is_least(part: Part) -> bool:
+    """Whether the least is wanted, not the greatest."""
+    return part.kind == MIN or part.place < 0
+
+
+def _better(part: Part, one: pl.Series, other: pl.Series) -> pl.Series:
+    """Of two series the lesser, or the greater, of each row; what is null is passed over."""
+    both = pl.DataFrame([one.alias("one"), other.alias("other")])
+    chosen = pl.col("other") < pl.col("one") if _is_least(part) else pl.col("other") > pl.col("one")
+    return both.select(pl.when(pl.col("one").is_null() | chosen).then("other").otherwise("one")).to_series()
 
 
 def _nearest(parts: Sequence[Part]) -> pl.Expr:

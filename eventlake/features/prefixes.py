@@ -60,13 +60,13 @@ class Prefix:
         entities: The entities, and their numbers.
         events: Of ``events``.
         edges: Sorted edges.
-        sums: Running sums along them.
+        sums: Running sums and extremes along them, and orders of the events by value, along none.
     """
 
     entities: pl.DataFrame
     events: pl.DataFrame
     edges: dict[Edge, Sorted]
-    sums: dict[tuple[Edge, str], pl.Series]
+    sums: dict[tuple[Edge | None, str], pl.Series]
 
     @property
     def size_bytes(self) -> int:

@@ -2,8 +2,10 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 
 import duckdb
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -12,8 +14,9 @@ from eventlake.core.instants import format_instant
 from eventlake.errors import InvalidInputError
 from eventlake.features import duckdb_parts, polars_parts
 from eventlake.features.finish import columns, scaled
-from eventlake.features.plan import AGE, COUNT, DISTINCT, SPINE_TYPES, SQUARES, SUM, Part, Plan, part_type
+from eventlake.features.plan import AGE, COUNT, DISTINCT, MAX, SPINE_TYPES, SQUARES, SUM, Part, Plan, part_type
 from eventlake.features.sources import sources
+from eventlake.features.spans import Span
 from eventlake.history.pinned import PinnedHistory
 from eventlake.schemas.definition import FieldType
 
@@ -40,6 +43,28 @@ def rows(plan: Plan, history: PinnedHistory, spine: pa.Table, engine: str) -> pa
     found = sources(plan, history)
     parts = (duckdb_parts if engine == "duckdb" else polars_parts).parts(plan, found, spine)
     return _table(plan, parts, spine)
+
+
+def hindsight(plan: Plan, history: PinnedHistory, spine: pa.Table) -> int:
+    """How many rows of a spine see an event that had not been recorded before their cutoff.
+
+    Args:
+        plan: Of features for which everything counts that is recorded at the watermark.
+        history: What is read.
+        spine: With ``spine_row`` in front.
+
+    Returns:
+        The number of rows before whose cutoff an event happened, of their entity and of what some feature is made of, that was recorded
+        at the cutoff or later.
+    """
+    newest = tuple(Part(MAX, stream, Span(), "recorded_at") for stream in plan.wanted())
+    looked = replace(plan, parts={plan.features.aggregates()[0]: newest})
+    parts = polars_parts.parts(looked, sources(plan, history), spine)
+    cutoffs = pl.DataFrame(spine.select([plan.features.cutoff])).to_series()
+    late = [pl.Series(part).cast(cutoffs.dtype) >= cutoffs for part in parts.values()]
+    return int(
+        pl.DataFrame([one.alias(f"{number}") for number, one in enumerate(late)]).select(pl.any_horizontal(pl.all())).to_series().sum()
+    )
 
 
 def check_spine(plan: Plan, history: PinnedHistory, spine: pa.Table) -> None:

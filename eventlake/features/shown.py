@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 from eventlake.features import duckdb_parts, polars_parts
 from eventlake.features.edges import Probe, probes
-from eventlake.features.plan import ADDED, PLACED, Part, Plan, Stream
-from eventlake.features.sources import is_joined
+from eventlake.features.plan import EXTREMES, JOINS, PLACED, SUMS, Part, Plan, Stream
 
 
 def text(plan: Plan, engine: str) -> str:
@@ -18,7 +17,7 @@ def text(plan: Plan, engine: str) -> str:
     pieces = []
     for stream, parts in plan.wanted().items():
         for joined in (False, True):
-            some = [part for part in parts if is_joined(part, plan) == joined]
+            some = [part for part in parts if (plan.way(part) == JOINS) == joined]
             if some:
                 pieces.append(_sql(plan, stream, some, joined=joined) if engine == "duckdb" else "\n".join(_steps(plan, stream, some)))
     return "\n\n".join(pieces) + "\n"
@@ -46,15 +45,20 @@ def _steps(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
     yield f"events = events.sort({plan.features.by}, t = time in microseconds, sequence)"
     yield f"rows   = the spine's {plan.features.spine_entity} and c = {plan.features.cutoff} in microseconds"
     for number, part in enumerate(parts):
-        if is_joined(part, plan):
+        way = plan.way(part)
+        if way == JOINS:
             inside = polars_parts.inside_window(part, timed=timed, ends=timed)
             yield f"p{number} = rows.join(events).filter({inside}).{part.kind}({part.column})"
             continue
         end, start = probes(part.span, timed=timed, ends=timed)
         looks = (_look(end), "the entity's first edge" if start is None else _look(start))
-        if part.kind in ADDED:
+        if way == SUMS:
             yield f"p{number} = running {part.kind} before {looks[0]} - before {looks[1]}"
-        elif part.kind in PLACED:
+        elif way == EXTREMES:
+            which = ("the first event" if part.place < 0 else "the last event") if part.kind in PLACED else f"the {part.kind}"
+            limit = "" if part.span.far is None else f", where it is not before c - {part.span.far:,}"
+            yield f"p{number} = {part.kind} {part.column}: of {which} of all before {looks[0]}{limit}"
+        else:
             which = "the first event from" if part.place < 0 else f"the event {part.place + 1} before {looks[0]}, not before"
             yield f"p{number} = {part.kind} {part.column} of {which} {looks[1]}"
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import polars as pl
 
 from eventlake.errors import InvalidInputError
-from eventlake.features.plan import ADDED, PLACED, SQUARES, SUM, Part, Plan, Stream
+from eventlake.features.plan import SQUARES, SUM, Part, Plan, Stream
 from eventlake.features.relations import belongs
 from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory
@@ -74,11 +74,6 @@ def _identity(table: EventTable) -> Hashable | None:
     if any(part.location is None for part in table.parts):
         return None
     return table.version.schema_hash, tuple((part.location, part.stop) for part in table.parts)
-
-
-def is_joined(part: Part, plan: Plan) -> bool:
-    """Whether a part is told from each row's own events, for want of sums that tell it."""
-    return part.kind not in ADDED and (part.kind not in PLACED or plan.timed)
 
 
 def check_sums(plan: Plan, stream: Stream, parts: Sequence[Part], bounds: Bounds) -> None:

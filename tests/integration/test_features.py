@@ -381,12 +381,13 @@ def test_what_was_sorted_before_is_used_again_and_never_for_other_events(tmp_pat
     assert (counts(SPINE.with_columns(cutoff=instants(2, 2, 9))), len(read)) == ([1, 0, 1], 1)
     assert (counts(SPINE[::-1]), len(read)) == ([1, 0, 1], 1)
     assert (counts(SPINE[:1]), len(read)) == ([1], 2)
-    assert (counts(known="watermark"), len(read)) == ([1, 0, 1], 3)
+    # Hindsight is counted by a look of its own.
+    assert (counts(known="watermark"), len(read)) == ([1, 0, 1], 4)
     lake.append([event(2, day=2, amount=2)])
-    assert (counts(), len(read)) == ([2, 0, 2], 4)
+    assert (counts(), len(read)) == ([2, 0, 2], 5)
     lake.append([event(3, day=3, amount=2) | {"corrects": "payment-2"}])
-    assert (counts(), len(read)) == ([2, 0, 2], 5)
-    assert (counts(), len(read)) == ([2, 0, 2], 5)
+    assert (counts(), len(read)) == ([2, 0, 2], 6)
+    assert (counts(), len(read)) == ([2, 0, 2], 6)
 
 
 GROWN = pl.concat([SPINE, pl.DataFrame({"subject": ["/loan/2"], "cutoff": instants(12), "late": [False]})])
@@ -433,3 +434,19 @@ def test_a_bucket_whose_cutoffs_lie_before_everything_is_no_reason_to_refuse(lak
     spine = pl.DataFrame({"subject": ["/loan/8", *["/loan/1"] * 4], "cutoff": instants(-9, 3, 4, 5, 6)})
     made = lake.build(FEATURES, spine=spine, buckets=5)
     assert made.content_hash == lake.build(FEATURES, spine=spine, force=True).content_hash
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "polars"])
+def test_rows_that_see_what_was_recorded_after_their_cutoff_are_counted(tmp_path, engine):
+    lake = filled(el.create(tmp_path / "lake", "tests.eventlake/features"))
+    assert lake.build(HINDSIGHT, spine=SPINE, engine=engine).provenance["hindsight_rows"] == 0
+    late = event(99, day=8, amount=3, method="card") | {"time": (BEGIN + 3 * DAY).isoformat()}
+    lake.append([late, event(98, day=9, subject="/loan/2", amount=1), event(97, day=20, subject="/loan/2", amount=1)])
+    # It happened on day 3 and was told on day 8: the row of day 4 sees it too early, that of day 9 does not.
+    made = lake.build(HINDSIGHT, spine=SPINE, engine=engine)
+    assert made.provenance["hindsight_rows"] == 1
+    assert ("hindsight", "1 of 3 rows see events that were recorded at the cutoff or later") in made.card().facts
+    assert "hindsight_rows" not in lake.build(FEATURES, spine=SPINE, engine=engine).provenance
+    # What no feature is made of is nothing that a row sees.
+    cash = el.FeatureSet("cash", known="watermark", features=[el.count("payment", where={"method": "cash"})])
+    assert lake.build(cash, spine=SPINE, engine=engine).provenance["hindsight_rows"] == 0
