@@ -21,6 +21,8 @@ _DICTIONARY = ("source", "type", "subject")
 _DELTA = ("time", "recorded_at")
 _LARGE_BYTES = 2_048
 """Setting up zstd for a column takes longer than writing a commit's worth of what is smaller, and spares a hundred bytes of it."""
+_LOOKED_AT = 10_000
+"""As many values say whether a column repeats itself."""
 _STATISTICS = ("type", "time", "recorded_at")
 """Where a reader can skip a row group by its bounds; ids and payloads are in no order that would let it."""
 
@@ -91,8 +93,26 @@ def _as_stored(table: pa.Table, where: str) -> pa.Table:
 def write_bytes(table: pa.Table) -> bytes:
     """Any table as Parquet bytes, its Arrow types kept."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", row_group_size=ROW_GROUP_ROWS, write_page_checksum=True)
+    whole = [one.name for one in table.schema if pa.types.is_integer(one.type) or pa.types.is_temporal(one.type)]
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=[name for name in table.column_names if _repeats(table.column(name))],
+        column_encoding=dict.fromkeys(whole, "DELTA_BINARY_PACKED"),
+        row_group_size=ROW_GROUP_ROWS,
+        write_page_checksum=True,
+    )
     return bytes(sink.getvalue())
+
+
+def _repeats(column: pa.ChunkedArray) -> bool:
+    """Whether a column of text says the same again and again; a dictionary of values that do not costs twice the time."""
+    if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
+        return False
+    some = column.slice(0, _LOOKED_AT)
+    return len(some.unique()) * 4 <= len(some)
 
 
 def encode_sorted(table: pa.Table) -> bytes:

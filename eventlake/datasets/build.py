@@ -4,6 +4,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -340,5 +341,11 @@ def circumstances() -> dict[str, Any]:
             "python": platform.python_version(),
             "system": platform.system(),
         },
-        "versions": {name: version(name) for name in packages},
+        "versions": {name: _version(name) for name in packages},
     }
+
+
+@cache
+def _version(package: str) -> str:
+    """The installed one, looked up once: it takes milliseconds."""
+    return version(package)

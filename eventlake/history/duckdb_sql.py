@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.core.attributes import EVENT_COLUMNS
-from eventlake.core.sql import SAFE, identifier, quoted
+from eventlake.core.sql import SAFE, identifier, named, quoted
 from eventlake.errors import InvalidInputError, MissingDependencyError
 from eventlake.exactness.tree import nodes
 from eventlake.history import polars_scan
@@ -28,6 +28,7 @@ from eventlake.tables.files import EventTable, Part
 
 ENTITY = "eventlake entity"
 _CHOSEN = "eventlake chosen entities"
+_FEW, _FEW_EVENTS = 5_000, "eventlake chosen events"
 _COMPUTED = frozenset({"query", "query_table"})
 """Table functions that read the tables named in a text."""
 
@@ -58,6 +59,14 @@ class Only:
     by: str
     spine_by: str
     entities: pa.Table
+
+    def plain(self) -> pl.Expr | None:
+        """Where they are few, and named by a column that is as its producers gave it: what an event of theirs satisfies."""
+        column = named(polars_scan.PLAIN, self.by)
+        if column is None or self.entities.num_rows > _FEW:
+            return None
+        chosen = pl.DataFrame(self.entities)[ENTITY].cast(pl.String)
+        return pl.col(column).is_in(chosen.implode(), nulls_equal=True)
 
     def clause(self, table: str = "") -> str:
         """What follows a table in SQL; ``table`` is its name where it is in memory."""
@@ -182,7 +191,12 @@ def _part_query(connection: duckdb.DuckDBPyConnection, part: Part, name: str) ->
 def create_events(connection: duckdb.DuckDBPyConnection, history: PinnedHistory, only: Only | None = None) -> None:
     """Makes the view ``events`` with the columns of ``EVENT_COLUMNS``."""
     locations = history.locations()
-    if locations:
+    few = only.plain() if only and locations else None
+    if few is not None:
+        # Polars' reader passes over what is about others, and is handed down which columns DuckDB reads.
+        connection.register(_FEW_EVENTS, polars_scan.scan(history, where=[few]))
+        connection.execute(f"CREATE VIEW events AS SELECT * FROM {identifier(_FEW_EVENTS)}")  # noqa: S608 - a name of ours
+    elif locations:
         query = _files_query(history, locations)
         chosen = f"SELECT * FROM ({query}) {only.clause()}" if only else query  # noqa: S608 - quoted, or ours
         connection.execute(f"CREATE VIEW events AS {chosen}")

@@ -1,6 +1,6 @@
 """A pinned history as a Polars LazyFrame: one scan over all segments, so that filters and columns are pushed into Parquet."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
@@ -15,13 +15,19 @@ AS_RECORDED, LATEST = "as_recorded", "latest"
 """Every event; or those that stand once corrections are heard."""
 INSTANT = pl.Datetime("us", "UTC")
 STORED = {name: INSTANT if name == "time" else pl.String() for name in TYPES} | {"recorded_at": INSTANT}
+PLAIN = tuple(name for name in TYPES if name != "time")
+"""Columns that are as their producers gave them."""
 SCHEMA = pl.Schema({name: pl.Int64() if name == "sequence" else STORED[name] for name in EVENT_COLUMNS})
 
 
-def scan(history: PinnedHistory, *, raw: bool = False) -> pl.LazyFrame:
-    """All events in sequence order, columns and types as ``SCHEMA`` says; with ``raw`` a missing time stays null.
+def scan(history: PinnedHistory, *, raw: bool = False, where: Sequence[pl.Expr] = ()) -> pl.LazyFrame:
+    """The events in sequence order, columns and types as ``SCHEMA`` says. Nothing is read before it is collected.
 
-    Nothing is read before it is collected.
+    Args:
+        history: Whose.
+        raw: Whether a missing time stays null.
+        where: What an event must satisfy, of the columns in ``PLAIN`` alone: it is looked at before anything else is read. (A filter on the
+            frame that is returned is not, for the optimizer takes the looking up of ``recorded_at`` for something that it must not cross.)
     """
     if not history.stretches:
         return pl.DataFrame(schema=SCHEMA).lazy()
@@ -32,7 +38,8 @@ def scan(history: PinnedHistory, *, raw: bool = False) -> pl.LazyFrame:
     last = history.stretches[-1]
     whole = frame if last.stop == last.segment.stop else frame.head(history.watermark)
     return (
-        whole.with_columns(pl.col("sequence").cast(pl.Int64))
+        whole.filter(*where)
+        .with_columns(pl.col("sequence").cast(pl.Int64))
         .with_columns(time.alias("time"), recorded_at.alias("recorded_at"))
         .select(EVENT_COLUMNS)
     )

@@ -89,11 +89,9 @@ class Snapshot:
         Raises:
             InvalidInputError: An unknown column.
         """
-        frame = self._events(raw=raw)
-        if types is not None:
-            frame = frame.filter(pl.col("type").is_in([types] if isinstance(types, str) else list(types)))
-        if subject is not None:
-            frame = frame.filter(pl.col("subject") == subject)
+        where = [] if types is None else [pl.col("type").is_in([types] if isinstance(types, str) else list(types))]
+        where += [] if subject is None else [pl.col("subject") == subject]
+        frame = self._events(raw=raw, where=where)
         return frame if columns is None else frame.select(_known(columns, EVENT_COLUMNS))
 
     def table(
@@ -146,9 +144,9 @@ class Snapshot:
             frame = frame.filter(where)
         return frame if columns is None else frame.select(_known(columns, shown))
 
-    def _events(self, *, raw: bool) -> pl.LazyFrame:
-        """All events, before anything is chosen among them."""
-        return self.read(lambda history: polars_scan.scan(history, raw=raw))
+    def _events(self, *, raw: bool, where: Sequence[pl.Expr] = ()) -> pl.LazyFrame:
+        """The events that ``scan`` is asked for."""
+        return self.read(lambda history: polars_scan.scan(history, raw=raw, where=where))
 
     def _typed(self, source: EventTable, corrections: str) -> pl.LazyFrame:
         """All rows of an event table, likewise."""

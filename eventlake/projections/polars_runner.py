@@ -5,7 +5,7 @@ Always the in-memory engine: the streaming engine's float sums vary from run to 
 
 import inspect
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn, TypeVar
 
@@ -121,8 +121,8 @@ class _ScanOnly(Snapshot):
         with self.watch.paused():
             return super().types()
 
-    def _events(self, *, raw: bool) -> pl.LazyFrame:
-        return self.handed(super()._events(raw=raw), EVENT_KEYS)
+    def _events(self, *, raw: bool, where: Sequence[pl.Expr] = ()) -> pl.LazyFrame:
+        return self.handed(super()._events(raw=raw), EVENT_KEYS).filter(*where)
 
     def _typed(self, source: EventTable, corrections: str) -> pl.LazyFrame:
         with self.watch.paused():
