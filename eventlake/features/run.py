@@ -18,10 +18,13 @@ from eventlake.features.plan import AGE, COUNT, DISTINCT, MAX, SPINE_TYPES, SQUA
 from eventlake.features.sources import sources
 from eventlake.features.spans import Span
 from eventlake.history.pinned import PinnedHistory
+from eventlake.progress import task
 from eventlake.schemas.definition import FieldType
 
 _MOST_EARLY = 0.25
 """The share of cutoffs at which nothing was recorded that goes without a word."""
+_AT_ONCE = 2_000_000
+"""As many events and rows are held at once, nearly."""
 ENGINES = ("duckdb", "polars")
 COMPILER = "1"
 """Raised when the same features over the same history would be other rows."""
@@ -41,8 +44,21 @@ def rows(plan: Plan, history: PinnedHistory, spine: pa.Table, engine: str) -> pa
         CorruptionError: A segment of the history is damaged.
     """
     found = sources(plan, history)
-    parts = (duckdb_parts if engine == "duckdb" else polars_parts).parts(plan, found, spine)
-    return _table(plan, parts, spine)
+    find = (duckdb_parts if engine == "duckdb" else polars_parts).parts
+    events = sum(count for stretch in history.stretches for name, count in stretch.segment.types if name in plan.columns)
+    pieces = max((events + spine.num_rows) // _AT_ONCE, 1)
+    if pieces == 1:
+        return _table(plan, find(plan, found, spine), spine)
+    # A piece is all rows of some entities, so that an engine holds no more than these entities' events.
+    entities = pl.DataFrame(spine.select([plan.features.spine_entity])).to_series()
+    piece = (entities.rank("dense").fill_null(0) % pieces).cast(pl.Int64)
+    made = []
+    with task(f"looking up {plan.features.name}", pieces) as advance:
+        for number in range(pieces):
+            some = spine.filter((piece == number).to_arrow())
+            made.append(_table(plan, find(plan, found, some), some))
+            advance(1)
+    return pa.concat_tables(made).sort_by("spine_row")
 
 
 def hindsight(plan: Plan, history: PinnedHistory, spine: pa.Table) -> int:

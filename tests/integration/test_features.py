@@ -11,6 +11,7 @@ import pytest
 import eventlake as el
 from eventlake.errors import InvalidInputError, InvalidProjectionError, NotFoundError
 from eventlake.features import polars_parts
+from eventlake.features import run as features_run
 from eventlake.features.prefixes import PREFIXES
 from eventlake.storage import MemoryStorage
 from tests.feature_fixtures import BEGIN, DAY, FEATURES, SCHEMA, SPINE, event, filled, instants
@@ -428,6 +429,22 @@ def test_buckets_and_workers_make_the_same_features(tmp_path, engine):
     made = lake.build(FEATURES, spine=GROWN, engine=engine, workers=2, buckets=3)
     assert made.provenance["way"].startswith("in full, in 3 buckets by subject")
     assert made.content_hash == lake.build(FEATURES, spine=GROWN, force=True, check="perturb").content_hash
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "polars"])
+def test_many_events_and_rows_are_looked_up_piece_by_piece(lake, monkeypatch, engine):
+    spine = pl.concat(
+        [GROWN, pl.DataFrame({"subject": ["/loan/7", None, "/loan/2"], "cutoff": instants(5, 5, 6), "late": [True, None, False]})]
+    )
+    whole = lake.build(FEATURES, spine=spine, engine=engine)
+    module = {"duckdb": features_run.duckdb_parts, "polars": features_run.polars_parts}[engine]
+    found, plain = [], module.parts
+    monkeypatch.setattr(module, "parts", lambda plan, sources, some: found.append(some.num_rows) or plain(plan, sources, some))
+    monkeypatch.setattr(features_run, "_AT_ONCE", 4)
+    again = lake.build(FEATURES, spine=spine, engine=engine, force=True)
+    assert len(found) == (8 + 7) // 4
+    assert sum(found) == 7
+    assert again.content_hash == whole.content_hash
 
 
 def test_a_bucket_whose_cutoffs_lie_before_everything_is_no_reason_to_refuse(lake):
