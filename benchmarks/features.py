@@ -194,8 +194,18 @@ def row(setting: Setting) -> Row:
         part = -(-events // 10)
         for start in range(0, events, part):
             some = given[start : start + part]
-            # Recorded as it happened, so that it was known at the cutoffs.
-            lake.append(some.select("id", "source", "subject", "time", "type", told.alias("data"), recorded_at=pl.col("time").cum_max()))
+            # Recorded an hour after it happened, so that it was known at the cutoffs.
+            lake.append(
+                some.select(
+                    "id",
+                    "source",
+                    "subject",
+                    "time",
+                    "type",
+                    told.alias("data"),
+                    recorded_at=pl.col("time").cum_max() + pl.duration(hours=1),
+                )
+            )
         file = Path(folder) / "by-hand.parquet"
         given.select(pl.col("sequence").cast(pl.Int64), "subject", "time", pl.col("amount").cast(pl.Decimal(18, 2))).write_parquet(file)
         low, high = given["time"].min(), given["time"].max()

@@ -93,7 +93,8 @@ def explain(archive: Archive, history: PinnedHistory, key: Any, column: str | No
     Args:
         archive: The dataset.
         history: The lake at its checkpoint, under its schemas.
-        key: The value of its key column, or values by key column; text stands for a value of any type.
+        key: The value of its key column or values in their order, or by name the values of any columns that one row alone has; text stands
+            for a value of any type.
         column: Whose value is asked about; None for the whole row.
 
     Raises:
@@ -167,9 +168,9 @@ def _row(rows: pl.DataFrame, names: tuple[str, ...], key: Any) -> pl.DataFrame:
     """The one row that has a key."""
     parts = list(key.values()) if isinstance(key, Mapping) else list(key) if isinstance(key, list | tuple) else [key]
     values = dict(key) if isinstance(key, Mapping) else dict(zip(names, parts, strict=False))
-    if len(parts) != len(names) or set(values) != set(names):
-        message = f"expected a key as values of {', '.join(names)}, found {key!r}"
-        raise InvalidInputError(message)
+    if not values or (not isinstance(key, Mapping) and len(parts) != len(names)) or not set(values) <= set(rows.columns):
+        message = f"expected a key as values of {', '.join(names)}, or a dict of columns and values, found {key!r}"
+        raise InvalidInputError(message, f"the columns are {', '.join(rows.columns)}.")
     try:
         chosen = [_is(rows.schema[name], name, value) for name, value in values.items()]
         found = rows.filter(*chosen)
@@ -179,6 +180,9 @@ def _row(rows: pl.DataFrame, names: tuple[str, ...], key: Any) -> pl.DataFrame:
     if not found.height:
         message = f"there is no row with the key {', '.join(f'{name} {value!r}' for name, value in values.items())}"
         raise NotFoundError(message)
+    if found.height > 1:
+        message = f"{found.height:,} rows have {', '.join(f'{name} {value!r}' for name, value in values.items())}"
+        raise InvalidInputError(message, f"name more columns; the key is {', '.join(names)}.")
     return found
 
 

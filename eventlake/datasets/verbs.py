@@ -170,7 +170,8 @@ class DatasetVerbs:
 
         Args:
             hash_prefix: A tag, or at least 6 hex digits of a hash.
-            key: The value of the dataset's key column, or a tuple or dict of several; text stands for a value of any type.
+            key: The value of the dataset's key column, a tuple of several, or a dict of the values of any columns that one row alone has;
+                text stands for a value of any type.
             column: Whose value is asked about; None for the whole row.
 
         Raises:

@@ -35,7 +35,7 @@ _ALONG = """
 _LOOKED = "\n    FROM q ASOF LEFT JOIN p ON q.a = p.a AND q.entity = p.entity AND q.k > p.k"
 
 
-def query(plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool, joined: bool) -> str:
+def query(plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool, joined: bool, delay: int | None = None) -> str:
     """SQL for some parts of a stream, over ``spine`` and the stream's event table: ``spine_row`` and a column for each, ``p0`` and on.
 
     Args:
@@ -45,10 +45,11 @@ def query(plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool, join
         ends: Whether some event ceases to count at some time: corrected ones stand in ``UNTIL_TABLE``, and ``BELONGS_TABLE``
             says to whom what ``by`` names belongs.
         joined: Whether it is to be told by joins.
+        delay: See ``probes``.
     """
     placed = any(part.kind in PLACED and (plan.way(part) != PLACES or part.place) for part in parts)
     ctes = [_rows(plan), _events(plan, stream, parts, ends=ends, placed=placed)]
-    text = _joined(plan, parts, ctes, ends=ends) if joined else _added(plan, parts, ctes, ends=ends)
+    text = _joined(plan, parts, ctes, ends=ends) if joined else _added(plan, parts, ctes, ends=ends, delay=delay)
     return f"{text}\nORDER BY spine_row"
 
 
@@ -76,7 +77,7 @@ def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part
             if source.belongs is not None:
                 connection.register(BELONGS_TABLE, source.belongs.to_arrow())
             check_sums(plan, stream, wanted, partial(_bounds, connection, plan, stream, ends=source.ends))
-            made |= answer(connection, plan, stream, wanted, ends=source.ends)
+            made |= answer(connection, plan, stream, wanted, ends=source.ends, delay=source.delay)
     return made
 
 
@@ -86,7 +87,7 @@ def register_spine(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.
 
 
 def answer(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, stream: Stream, wanted: Sequence[Part], *, ends: bool
+    connection: duckdb.DuckDBPyConnection, plan: Plan, stream: Stream, wanted: Sequence[Part], *, ends: bool, delay: int | None = None
 ) -> dict[Part, pa.ChunkedArray]:
     """Some parts of a stream, in the order of the spine.
 
@@ -96,13 +97,14 @@ def answer(
         stream: Which events.
         wanted: The parts.
         ends: Whether some event ceases to count at some time.
+        delay: See ``probes``.
     """
     made: dict[Part, pa.ChunkedArray] = {}
     for joined in (False, True):
         alike = [part for part in wanted if (plan.way(part) == JOINS) == joined]
         for first in range(0, len(alike), _TOGETHER):
             some = alike[first : first + _TOGETHER]
-            table = connection.sql(query(plan, stream, some, ends=ends, joined=joined)).to_arrow_table()
+            table = connection.sql(query(plan, stream, some, ends=ends, joined=joined, delay=delay)).to_arrow_table()
             made |= zip(some, table.columns[1:], strict=True)
     return made
 
@@ -210,10 +212,10 @@ def _reached(edge: Edge) -> str:
     return " WHERE u IS NOT NULL" if edge.kind == LEAVE and edge.span.far is None else ""
 
 
-def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool) -> str:
+def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool, delay: int | None) -> str:
     """Running sums along edges, one row for each instant, looked at by one ASOF join."""
     kinds = plan.columns[parts[0].stream.event_type]
-    looks = {part: probes(part.span, timed=plan.timed, ends=ends) for part in parts}
+    looks = {part: probes(part.span, timed=plan.timed, ends=ends, delay=delay) for part in parts}
     extremes = {part: f'"x{place}"' for place, part in enumerate(parts) if plan.way(part) == EXTREMES}
     number = numbered((end, None if part in extremes else start) for part, (end, start) in looks.items())
     edges = {edge: place for place, edge in enumerate(dict.fromkeys(probe.edge for probe in number))}

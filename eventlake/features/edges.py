@@ -5,8 +5,12 @@ sum at its end less the one at its start. Where only what was known at the cutof
 lies behind its end and was recorded, and *leaves* it once it lies behind its start or no longer stands; the number is what has entered less
 what has left (Snodgrass's transaction time, by differences). Edges are instants in microseconds, and count where they lie strictly before
 the instant that is asked about.
+
+Where every event was recorded before it entered, or while it was still inside, and none ceases to count for another reason, windows are
+entered, or left, by time alone, and share its edge.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -36,18 +40,24 @@ class Probe:
     shift: int
 
 
-def probes(span: Span, *, timed: bool, ends: bool) -> tuple[Probe, Probe | None]:
+def probes(span: Span, *, timed: bool, ends: bool, delay: int | None = None) -> tuple[Probe, Probe | None]:
     """The looks at the end and at the start of a window; no start where nothing ever leaves it.
 
     Args:
         span: The window.
         timed: Whether an event may begin and cease to count for reasons of its own.
         ends: Whether some event ceases to.
+        delay: The longest time, in microseconds, from an event to its recording; None where it is not known.
     """
     if not timed:
         edge = Edge(TIME, Span())
         return Probe(edge, span.offset), None if span.far is None else Probe(edge, span.far)
+    longest = math.inf if delay is None or ends else delay
     enter = Probe(Edge(ENTER, Span(None, span.offset)), 0)
+    if longest <= span.offset:
+        enter = Probe(Edge(TIME, Span()), span.offset)
+    if span.far is not None and longest <= span.far:
+        return enter, Probe(Edge(TIME, Span()), span.far)
     return enter, Probe(Edge(LEAVE, span), 0) if span.length is not None or ends else None
 
 

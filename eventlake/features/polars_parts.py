@@ -66,7 +66,7 @@ class _Answers:
     def __init__(self, plan: Plan, parts: Sequence[Part], source: Source, rows: pl.DataFrame, entities: pl.DataFrame) -> None:
         self._plan = plan
         self._parts, stream = parts, parts[0].stream
-        self._ends = source.ends
+        self._ends, self._delay = source.ends, source.delay
         self._rows = rows
         columns = sorted({part.column for part in self._parts if part.column})
         key = (
@@ -112,7 +112,7 @@ class _Answers:
 
     def _looks(self, part: Part) -> tuple[Look, Look]:
         """The end and the start of a window. Where nothing leaves it, it starts where the entity's own edges do."""
-        end, start = probes(part.span, timed=self._plan.timed, ends=self._ends)
+        end, start = probes(part.span, timed=self._plan.timed, ends=self._ends, delay=self._delay)
         return (end.edge, end.shift), (end.edge, None) if start is None else (start.edge, start.shift)
 
     def _found(self, look: Look) -> Integers:

@@ -32,6 +32,7 @@ class Source:
         table: Its event table.
         until: Where only what was known at the cutoff counts, what ``standing.until`` says of all events in families; else None.
         belongs: Where the entity is reached through relations, what ``relations.belongs`` says.
+        delay: Where only what was known at the cutoff counts, the longest time from an event to its recording, in microseconds; else None.
         identity: Equal where the table, and those of the relations, are the same files, cut at the same sequence; None where they are no
             files.
     """
@@ -39,6 +40,7 @@ class Source:
     table: EventTable
     until: pl.DataFrame | None
     belongs: pl.DataFrame | None = None
+    delay: int | None = None
     identity: Hashable | None = None
 
     @property
@@ -65,8 +67,15 @@ def sources(plan: Plan, history: PinnedHistory) -> dict[str, Source]:
     made = {}
     for name, table in tables.items():
         parts = [_identity(table), *levels]
-        made[name] = Source(table, until[name], related, None if None in parts else (*parts, plan.related))
+        delay = _delay(table) if plan.known_at_cutoff and related is None else None
+        made[name] = Source(table, until[name], related, delay, None if None in parts else (*parts, plan.related))
     return made
+
+
+def _delay(table: EventTable) -> int:
+    """The longest time from an event to its recording, in microseconds."""
+    late = polars_scan.table(table).select((pl.col("recorded_at") - pl.col("time")).max().dt.total_microseconds()).collect().item()
+    return int(late or 0)
 
 
 def _identity(table: EventTable) -> Hashable | None:

@@ -103,9 +103,13 @@ def test_keys_and_columns_that_are_none_are_refused(lake):
     assert dataset.explain(("/loan/2", "payment.missed")).row["type"] == "payment.missed"
     with pytest.raises(NotFoundError, match="there is no row with the key subject '/loan/2', type 'x'"):
         dataset.explain(("/loan/2", "x"))
-    for key in ("/loan/2", {"subject": "/loan/2"}, ("a", "b", "c")):
-        with pytest.raises(InvalidInputError, match="expected a key as values of subject, type"):
+    for key in ("/loan/2", {"subjekt": "/loan/2"}, {}, ("a", "b", "c")):
+        with pytest.raises(InvalidInputError, match="expected a key as values of subject, type, or a dict of columns and values"):
             dataset.explain(key)
+    assert dataset.polars().filter(pl.col("subject") == "/loan/2").height > 1
+    with pytest.raises(InvalidInputError, match="rows have subject '/loan/2'"):
+        dataset.explain({"subject": "/loan/2"})
+    assert dataset.explain({"type": "payment.missed", "subject": "/loan/2"}).row == dataset.explain(("/loan/2", "payment.missed")).row
     with pytest.raises(InvalidInputError, match="has no column 'amount'"):
         dataset.explain(("/loan/2", "payment.missed"), "amount")
 
