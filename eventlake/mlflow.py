@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from eventlake.datasets.dataset import Dataset
-from eventlake.errors import MissingDependencyError
+from eventlake.errors import InvalidInputError, MissingDependencyError
 from eventlake.lake import open as open_lake
 
 try:
@@ -108,17 +108,23 @@ class LoggedDataset(MlflowDataset):
         return {**super().to_dict(), **told}
 
 
-def dataset(made: Dataset, name: str | None = None) -> LoggedDataset:
+def dataset(made: Any, name: str | None = None) -> LoggedDataset:
     """A dataset for ``mlflow.log_input``.
 
     Args:
-        made: Built by a lake, or found in it.
+        made: A ``Dataset``, built by a lake or found in it.
         name: In MLflow; None for its own.
 
     Returns:
         What ``mlflow.log_input`` takes. ``mlflow.data.get_source(run.inputs.dataset_inputs[0]).load()`` is the dataset again, wherever
         the lake can be opened by its URI.
+
+    Raises:
+        InvalidInputError: It is no dataset of a lake.
     """
+    if not isinstance(made, Dataset):
+        message = f"expected a dataset, as lake.build makes it, found {made!r}"
+        raise InvalidInputError(message)
     return LoggedDataset(made, name)
 
 

@@ -5,10 +5,12 @@ the row must come out as it is stored. An event is *behind* a row or a value if 
 events say together, each of them sufficient, is behind none of them.
 """
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import polars as pl
@@ -174,7 +176,7 @@ def _row(rows: pl.DataFrame, names: tuple[str, ...], key: Any) -> pl.DataFrame:
     try:
         chosen = [_is(rows.schema[name], name, value) for name, value in values.items()]
         found = rows.filter(*chosen)
-    except (pl.exceptions.PolarsError, TypeError) as error:
+    except (pl.exceptions.PolarsError, TypeError, ValueError, ArithmeticError) as error:
         message = f"{key!r} is no key of these rows: {error}"
         raise InvalidInputError(message) from error
     if not found.height:
@@ -187,10 +189,26 @@ def _row(rows: pl.DataFrame, names: tuple[str, ...], key: Any) -> pl.DataFrame:
 
 
 def _is(kind: pl.DataType, name: str, value: Any) -> pl.Expr:
-    """Whether a key column holds a value, which text may stand for."""
+    """Whether a column holds a value, which text may stand for.
+
+    Raises:
+        TypeError: It is no single value, or a truth where the column has none.
+        ValueError: It is no finite number.
+    """
+    if value is None:
+        return pl.col(name).is_null()
+    if not isinstance(value, str | int | float | Decimal | date) or (isinstance(value, bool) and kind != pl.Boolean):
+        message = f"{name} is {kind}, not {value!r}"
+        raise TypeError(message)
     if isinstance(value, str) and isinstance(kind, pl.Datetime):
         with suppress(ValueError):
             return pl.col(name) == pl.lit(datetime.fromisoformat(value))
+    if isinstance(kind, pl.Decimal):
+        with suppress(InvalidOperation):
+            value = Decimal(str(value))
+    if isinstance(value, Decimal | float) and not math.isfinite(value):
+        message = f"{value!r} is no finite number"
+        raise ValueError(message)
     return pl.col(name).cast(pl.String) == value if isinstance(value, str) else pl.col(name) == value
 
 

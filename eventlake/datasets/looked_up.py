@@ -6,10 +6,14 @@ import pyarrow as pa
 from eventlake.features.changes import changed
 from eventlake.features.plan import Plan
 from eventlake.features.run import rows
+from eventlake.features.sources import doubtful
 from eventlake.history.pinned import PinnedHistory
 from eventlake.projections.definition import Projection
 from eventlake.projections.rows import Types, finish
 from eventlake.projections.run import feature_plan
+
+_PLACE, _STALE = "eventlake place", "eventlake stale"
+"""Columns that no spine should have."""
 
 
 def taken_over(
@@ -38,10 +42,10 @@ def taken_over(
     if any(name not in old.column_names or old.schema.field(name).type != spine.schema.field(name).type for name in ends):
         return None
     # A pair of entity and cutoff has the same features wherever it stands.
-    known = pl.DataFrame(old.select(ends)).with_row_index("place").unique(ends, keep="first")
-    given = pl.DataFrame(spine.select(ends)).with_columns(_stale(plan, before, history).alias("stale"))
+    known = pl.DataFrame(old.select(ends)).with_row_index(_PLACE).unique(ends, keep="first")
+    given = pl.DataFrame(spine.select(ends)).with_columns(_stale(plan, before, history).alias(_STALE))
     found = given.join(known, on=ends, how="left", nulls_equal=True, maintain_order="left")
-    place = found.select(pl.when(~pl.col("stale")).then(pl.col("place").cast(pl.Int64)))["place"]
+    place = found.select(pl.when(~pl.col(_STALE)).then(pl.col(_PLACE).cast(pl.Int64)))[_PLACE]
     missing = place.is_null()
     number = int(missing.sum())
     if number > most * len(place):
@@ -64,6 +68,8 @@ def _stale(plan: Plan, before: PinnedHistory, history: PinnedHistory) -> pl.Expr
     if first is None:
         return pl.lit(value=False)
     touched = pl.col(plan.features.spine_entity).is_in(changed(plan, before.with_schemas(plan.schemas), history).implode())
-    # What is recorded after a cutoff changes nothing there, where only what was known counts.
+    # What is recorded after a cutoff changes nothing there, where only what was known counts; but all of an entity's events decide whether
+    # its sums are refused.
     heard = pl.col(plan.features.cutoff).cast(pl.Int64) > first
-    return (touched & heard if plan.known_at_cutoff else touched).fill_null(value=False)
+    judged = any(doubtful(plan, stream, parts) for stream, parts in plan.wanted().items())
+    return (touched & heard if plan.known_at_cutoff and not judged else touched).fill_null(value=False)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eventlake.columns.schema import INSTANT
-from eventlake.core.instants import format_instant
+from eventlake.core.instants import MAX_US, MIN_US, format_instant
 from eventlake.errors import InvalidInputError
 from eventlake.features import duckdb_parts, polars_parts
 from eventlake.features.finish import columns, scaled
@@ -70,8 +70,9 @@ def hindsight(plan: Plan, history: PinnedHistory, spine: pa.Table) -> int:
         spine: With ``spine_row`` in front.
 
     Returns:
-        The number of rows before whose cutoff an event happened, of their entity and of what some feature is made of, that was recorded
-        at the cutoff or later.
+        The number of rows before whose cutoff an event happened that was recorded at the cutoff or later: one that stands, of their entity,
+        and of what some feature is made of. What is hindsight for another reason (a relation or a retraction that was told late) is not
+        counted.
     """
     newest = tuple(Part(MAX, stream, Span(), "recorded_at") for stream in plan.wanted())
     looked = replace(plan, parts={plan.features.aggregates()[0]: newest})
@@ -89,8 +90,8 @@ def check_spine(plan: Plan, history: PinnedHistory, spine: pa.Table) -> None:
     Warns where at many of its cutoffs nothing was recorded yet.
 
     Raises:
-        InvalidInputError: A column is missing, of another type, null where it may not be, or called as a feature; or all cutoffs lie
-            before the first event was recorded, and only what was known at the cutoff counts.
+        InvalidInputError: A column is missing, of another type, null where it may not be, or called as a feature; or a cutoff is not in
+            the years 1 to 9999, or all of them lie before the first event was recorded, and only what was known at the cutoff counts.
     """
     features = plan.features
     entity, cutoff = features.spine_entity, features.cutoff
@@ -106,6 +107,11 @@ def check_spine(plan: Plan, history: PinnedHistory, spine: pa.Table) -> None:
     if spine.column(cutoff).null_count:
         message = f"feature set {features.name}: {cutoff} is null in {spine.column(cutoff).null_count:,} rows of the spine"
         raise InvalidInputError(message, "a row without a cutoff knows nothing, or everything: leave it out.", column=cutoff)
+    instants = spine.column(cutoff).cast(pa.int64())
+    beyond = pc.sum(pc.or_(pc.less(instants, MIN_US), pc.greater(instants, MAX_US))).as_py()
+    if beyond:
+        message = f"feature set {features.name}: {beyond:,} of {spine.num_rows:,} cutoffs are not in the years 1 to 9999"
+        raise InvalidInputError(message, "for everything that is known, give an instant after the last event.", column=cutoff)
     clashes = [name for name in features.columns if name in spine.column_names]
     if clashes:
         message = f"feature set {features.name}: {', '.join(clashes)} would be a column of the spine and a feature"

@@ -85,6 +85,12 @@ def _identity(table: EventTable) -> Hashable | None:
     return table.version.schema_hash, tuple((part.location, part.stop) for part in table.parts)
 
 
+def doubtful(plan: Plan, stream: Stream, parts: Sequence[Part]) -> list[Part]:
+    """The sums that might not fit 38 digits, for all that the schema says."""
+    kinds = plan.columns[stream.event_type]
+    return [part for part in parts if part.kind == SQUARES or (part.kind == SUM and kinds[part.column].precision > _SAFE_DIGITS)]
+
+
 def check_sums(plan: Plan, stream: Stream, parts: Sequence[Part], bounds: Bounds) -> None:
     """Refuses sums that might not fit 38 digits, whatever a schema says, by the same rule on either engine, and entity by entity.
 
@@ -97,8 +103,7 @@ def check_sums(plan: Plan, stream: Stream, parts: Sequence[Part], bounds: Bounds
     Raises:
         InvalidInputError: The number of an entity's events times its largest value, or that one's square, is beyond 38 digits.
     """
-    kinds = plan.columns[stream.event_type]
-    doubts = [part for part in parts if part.kind == SQUARES or (part.kind == SUM and kinds[part.column].precision > _SAFE_DIGITS)]
+    doubts = doubtful(plan, stream, parts)
     names = list(dict.fromkeys(part.column for part in doubts))
 
     def most(part: Part, rows: Iterable[Sequence[int]]) -> tuple[int, int, int]:

@@ -114,6 +114,34 @@ def test_keys_and_columns_that_are_none_are_refused(lake):
         dataset.explain(("/loan/2", "payment.missed"), "amount")
 
 
+WORTHS = (
+    "SELECT subject, count(*) AS n, 1.10::DECIMAL(18, 2) AS worth, max(time) AS last, NULL::VARCHAR AS note FROM events GROUP BY subject"
+)
+
+
+@pytest.mark.parametrize("worth", ["1.1", "1.10", 1.1, Decimal("1.1"), Decimal("1.100")], ids=repr)
+def test_a_row_may_be_named_by_any_columns(lake, worth):
+    dataset = lake.build(sql(WORTHS, key=("subject",), by="subject"))
+    assert dataset.explain({"worth": worth, "note": None, "subject": "/loan/2"}).entity == "/loan/2"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        {"worth": Decimal("NaN")},
+        {"worth": float("inf")},
+        {"n": {"a": 1}},
+        {"n": True},
+        {"n": [1]},
+        {"last": "0001-01-01T00:00:00+14:00"},
+    ],
+)
+def test_values_that_a_column_cannot_have_are_refused(lake, key):
+    dataset = lake.build(sql(WORTHS, key=("subject",), by="subject"))
+    with pytest.raises((InvalidInputError, NotFoundError)):
+        dataset.explain(key)
+
+
 def test_what_the_history_does_not_make_again_is_not_explained(lake, monkeypatch):
     dataset = lake.build(sql(TOTALS, key=("subject",), by="subject"))
     monkeypatch.setattr("eventlake.projections.by_entity.OneEntity.rows", lambda self, without=None: dataset.arrow().slice(0, 1))

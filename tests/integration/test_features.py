@@ -467,3 +467,37 @@ def test_rows_that_see_what_was_recorded_after_their_cutoff_are_counted(tmp_path
     # What no feature is made of is nothing that a row sees.
     cash = el.FeatureSet("cash", known="watermark", features=[el.count("payment", where={"method": "cash"})])
     assert lake.build(cash, spine=SPINE, engine=engine).provenance["hindsight_rows"] == 0
+
+
+@pytest.mark.parametrize("cutoff", [2**63 - 1, -(2**63) + 2, 253_402_300_800_000_000, -62_135_596_800_000_001])
+def test_cutoffs_beyond_the_calendar_are_refused(lake, cutoff):
+    spine = pl.DataFrame({"subject": ["/loan/1"], "cutoff": pl.Series([cutoff]).cast(pl.Datetime("us", "UTC"))})
+    with pytest.raises(InvalidInputError, match="1 of 1 cutoffs are not in the years 1 to 9999"):
+        lake.build(HINDSIGHT, spine=spine)
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "polars"])
+def test_the_ends_of_the_calendar_are_looked_up(lake, engine):
+    ends = pl.Series([-62_135_596_800_000_000, 253_402_300_799_999_999]).cast(pl.Datetime("us", "UTC"))
+    made = lake.build(HINDSIGHT, spine=pl.DataFrame({"subject": ["/loan/1"] * 2, "cutoff": ends}), engine=engine)
+    assert made.polars()["payment_amount_mean"].to_list() == [None, 13.0]
+
+
+def test_what_a_whole_build_would_refuse_is_not_taken_over(tmp_path):
+    lake = el.create(tmp_path / "lake", "tests.eventlake/features")
+    lake.register("pay", {"type": "object", "properties": {"n": {"type": "integer"}}})
+    lake.append([event(0, "pay", 0, n=1)])
+    features, spine = el.FeatureSet("deviation", features=[el.std("pay", "n")]), SPINE.head(1)
+    lake.build(features, spine=spine)
+    lake.append([event(number, "pay", 5, n=2**63 - 1) for number in (1, 2, 3)])
+    for incremental in (True, False):
+        with pytest.raises(InvalidInputError, match="may not add up to 38 digits"):
+            lake.build(features, spine=spine, incremental=incremental)
+
+
+def test_a_spine_may_have_any_column(lake):
+    spine = SPINE.rename({"subject": "eventlake", "late": "stale"}).with_columns(place=pl.lit(1))
+    features = replace(FEATURES, spine_by="eventlake")
+    lake.build(features, spine=spine)
+    more = pl.concat([spine, spine.tail(1).with_columns(cutoff=instants(30).first())])
+    assert lake.build(features, spine=more).provenance["way"] == "1 row anew"

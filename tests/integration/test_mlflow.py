@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import eventlake as el
+from eventlake.errors import InvalidInputError
 from tests.feature_fixtures import FEATURES, SPINE, filled
 
 mlflow = pytest.importorskip("mlflow")
@@ -57,6 +58,11 @@ def test_other_rows_have_another_digest_and_the_name_may_be_chosen(tmp_path, run
         "risk": other.content_hash[:36],
     }
     assert one.content_hash != other.content_hash
+
+
+def test_what_is_no_dataset_is_refused():
+    with pytest.raises(InvalidInputError, match="expected a dataset"):
+        ours.dataset("risk")
 
 
 def test_without_mlflow_the_extra_is_named_and_nothing_else_needs_it():
