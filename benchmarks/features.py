@@ -4,14 +4,20 @@ Eleven columns: count, sum and mean of an amount over 7, 30 and 90 days, the las
 cutoffs that are drawn evenly, or in proportion to the events. The hand-written ones read one Parquet file of four typed columns.
 """
 
+import json
+import os
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import polars as pl
 import pyarrow as pa
 from append import ORIGIN
 from data import Setting, scratch
-from measure import Candidate, Row, interleaved
+from measure import Candidate, Row, interleaved, taken
 
 import eventlake as el
 from eventlake.datasets.build import spine_rows
@@ -178,47 +184,112 @@ def measure(result: Row, history: PinnedHistory, file: Path, spines: dict[str, p
         result.add(f"{events:,} events, even, known at the cutoff, {engine}", "", table.get("declared", "wall_ms"), "ms")
 
 
+def long_history(result: Row, history: PinnedHistory, file: Path, spine: pa.Table, rounds: int) -> None:
+    """Ten times the events: beside the way by hand that does not grow with the pairs, and the memory that a process needs."""
+    events = history.watermark
+    plan = compiled(features("watermark"), history.catalogue)
+    kept = file.with_name("spine.parquet")
+    pl.DataFrame(spine).drop("spine_row").write_parquet(kept)
+    hand = {"duckdb": lambda: on_duckdb(PREFIX, file, spine), "polars": lambda: by_search(file, spine)}
+    for engine, by_hand in hand.items():
+        same(rows(plan, history, spine, engine), by_hand())
+        declared = Candidate("declared", lambda engine=engine: (PREFIXES.clear(), rows(plan, history, spine, engine)))
+        table = interleaved(
+            f"{events:,} events, {spine.num_rows:,} rows, even, {engine}", events, [Candidate("by hand", by_hand), declared], rounds
+        )
+        result.tables.append(table)
+        result.add(f"{events:,} events, even, {engine}: wall", "by hand", table.get("declared", "x_wall"), "x", 1.3)
+        command = [sys.executable, __file__, history.storage.uri, str(kept), engine]
+        told = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - ourselves
+        result.add(f"{events:,} events, {engine}: memory at most", "", float(told.stdout), "GB", 1.8)
+
+
+def temporian(result: Row, history: PinnedHistory, file: Path, spine: pa.Table, rounds: int) -> None:
+    """Temporian beside us; ``EVENTLAKE_PEERS`` names the Python that has it."""
+    python = os.environ.get("EVENTLAKE_PEERS")
+    if python is None:
+        result.add("CPU, polars", "temporian", None, "x", 0.5)
+        return
+    given, asked = file.with_name("peer.parquet"), file.with_name("peer-spine.parquet")
+    pl.scan_parquet(file).select("subject", "time", pl.col("amount").cast(pl.Float64)).collect().write_parquet(given)
+    pl.DataFrame(spine).select("subject", "cutoff").write_parquet(asked)
+    command = [python, str(Path(__file__).with_name("peer_temporian.py")), str(given), str(asked), str(rounds)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - what we were told to run
+    theirs = [json.loads(line)["cpu"] for line in told.stdout.splitlines()]
+    plan = compiled(features("watermark"), history.catalogue)
+    for engine in ("duckdb", "polars"):
+        ours = [taken(lambda engine=engine: (PREFIXES.clear(), rows(plan, history, spine, engine))).cpu for _ in range(rounds)]
+        result.add(f"CPU, {engine}", "temporian", float(np.median(ours) / np.median(theirs)), "x", 0.5)
+    result.note("Of Temporian, its run alone is measured, of us reading the event tables as well.")
+
+
+def drawn(given: pl.DataFrame, labels: int) -> dict[str, pa.Table]:
+    """Spines: cutoffs anywhere, of any entity, or of entities in proportion to their events."""
+    low, high = given["time"].min(), given["time"].max()
+    instants = pl.int_range(labels, eager=True).hash(2) % int((high - low).total_seconds() * 1e6)
+    cutoffs = (instants.cast(pl.Int64) + int(pl.Series([low]).dt.epoch("us")[0])).cast(pl.Datetime("us", "UTC")).alias("cutoff")
+    chosen, subjects = pl.int_range(labels, eager=True).hash(3), given["subject"].unique().sort()
+    return {
+        "even": spine_rows(pl.DataFrame([subjects.gather(chosen % len(subjects)).alias("subject"), cutoffs])),
+        "skewed": spine_rows(pl.DataFrame([given["subject"].gather(chosen % given.height), cutoffs])),
+    }
+
+
+def filled(given: pl.DataFrame, folder: Path) -> tuple[PinnedHistory, Path]:
+    """A lake of events in ten commits, and a file of four typed columns for those who work by hand."""
+    lake = el.create(folder / "lake", ORIGIN)
+    lake.register(TYPE, {"type": "object", "properties": {"amount": {"type": "number", "multipleOf": 0.01}}})
+    told = pl.concat_str(pl.lit('{"amount":'), pl.col("amount").cast(pl.String), pl.lit("}")).alias("data")
+    # Recorded an hour after it happened, so that it was known at the cutoffs.
+    recorded = pl.col("time").cum_max() + pl.duration(hours=1)
+    part = -(-given.height // 10)
+    for start in range(0, given.height, part):
+        some = given[start : start + part]
+        lake.append(some.select("id", "source", "subject", "time", "type", told, recorded_at=recorded))
+    file = folder / "by-hand.parquet"
+    given.select(pl.col("sequence").cast(pl.Int64), "subject", "time", pl.col("amount").cast(pl.Decimal(18, 2))).write_parquet(file)
+    lake.snapshot().table(TYPE).select("sequence").collect()
+    return lake.snapshot().history, file
+
+
 def row(setting: Setting) -> Row:
     """Measures the row."""
     events, labels = setting.size(1_000_000, 50_000), setting.size(100_000, 5_000)
-    result = Row("features", f"{labels:,} rows of eleven point-in-time features over {events:,} events of one type")
-    given = pl.DataFrame(setting.events(events)).select("id", "source", "subject", "time").with_row_index("sequence")
+    result = Row("features", f"{labels:,} rows of eleven point-in-time features over {events:,} events of one type, and ten times as many")
+    given = pl.DataFrame(setting.events(events)).select("id", "source", "subject", "time").sort("time").with_row_index("sequence")
     cents = (pl.col("sequence").hash(1) % 100_000 + 1).cast(pl.Int64)
     given = given.with_columns(
         pl.lit(TYPE).alias("type"), (cents.cast(pl.Decimal(18, 0)) * pl.lit("0.01").str.to_decimal(scale=2)).alias("amount")
     )
     with scratch() as folder:
-        lake = el.create(Path(folder) / "lake", ORIGIN)
-        lake.register(TYPE, {"type": "object", "properties": {"amount": {"type": "number", "multipleOf": 0.01}}})
-        told = pl.concat_str(pl.lit('{"amount":'), pl.col("amount").cast(pl.String), pl.lit("}"))
-        part = -(-events // 10)
-        for start in range(0, events, part):
-            some = given[start : start + part]
-            # Recorded an hour after it happened, so that it was known at the cutoffs.
-            lake.append(
-                some.select(
-                    "id",
-                    "source",
-                    "subject",
-                    "time",
-                    "type",
-                    told.alias("data"),
-                    recorded_at=pl.col("time").cum_max() + pl.duration(hours=1),
-                )
-            )
-        file = Path(folder) / "by-hand.parquet"
-        given.select(pl.col("sequence").cast(pl.Int64), "subject", "time", pl.col("amount").cast(pl.Decimal(18, 2))).write_parquet(file)
-        low, high = given["time"].min(), given["time"].max()
-        instants = pl.int_range(labels, eager=True).hash(2) % int((high - low).total_seconds() * 1e6)
-        cutoffs = (instants.cast(pl.Int64) + int(pl.Series([low]).dt.epoch("us")[0])).cast(pl.Datetime("us", "UTC")).alias("cutoff")
-        chosen = pl.int_range(labels, eager=True).hash(3)
-        subjects = given["subject"].unique().sort()
-        spines = {
-            "even": spine_rows(pl.DataFrame([subjects.gather(chosen % len(subjects)).alias("subject"), cutoffs])),
-            "skewed": spine_rows(pl.DataFrame([given["subject"].gather(chosen % events), cutoffs])),
-        }
-        history = lake.snapshot().history
-        lake.snapshot().table(TYPE).select("sequence").collect()
+        history, file = filled(given, Path(folder))
+        spines = drawn(given, labels)
         measure(result, history, file, spines, setting.times(5))
+        temporian(result, history, file, spines["even"], setting.times(3))
+    span = given["time"].max() - given["time"].min()
+    # Ten histories, one after the other, the last of them as it is.
+    copies = [
+        given.with_columns(pl.concat_str("id", pl.lit(f"-{number}")).alias("id"), pl.col("time") - (9 - number) * span)
+        for number in range(10)
+    ]
+    whole = pl.concat(copies).drop("sequence").with_row_index("sequence")
+    with scratch() as folder:
+        history, file = filled(whole, Path(folder))
+        long_history(result, history, file, drawn(whole, labels)["even"], setting.times(2))
     result.note("Publishing and hashing apart. DuckDB keeps nothing from one build to the next, and reads and sorts again.")
     return result
+
+
+def memory(uri: str, spine: str, engine: str) -> float:
+    """The most memory, in GB, of this process once it has looked the features up."""
+    history = el.open(uri).snapshot().history
+    rows(compiled(features("watermark"), history.catalogue), history, spine_rows(pl.read_parquet(spine)), engine)
+    status = Path("/proc/self/status")
+    if status.exists():
+        # What getrusage says on Linux begins with the memory of the process that started this one.
+        return int(next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))) * 1024 / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{memory(*sys.argv[1:])}\n")
