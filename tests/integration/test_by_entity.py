@@ -499,7 +499,7 @@ FROM spine s JOIN "paid" p ON p.account = s.account AND p.sequence < s.until GRO
 def histories(draw):
     """Batches of payments of five accounts; some replace or retract an earlier one, and may move it to another account."""
     batches, ids, number = [], [], 0
-    for size in draw(st.lists(st.integers(1, 8), min_size=2, max_size=5)):
+    for size in draw(st.lists(st.integers(1, 8), min_size=2, max_size=3)):
         batch = []
         for _ in range(size):
             corrected = draw(st.none() | st.sampled_from(ids)) if ids else None

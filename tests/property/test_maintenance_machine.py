@@ -249,7 +249,7 @@ class OneTierMachine(MaintenanceMachine):
     FOLD_WEIGHT = 1_024
 
 
-SETTINGS = settings(max_examples=14, stateful_step_count=22, deadline=None)
+SETTINGS = settings(max_examples=10, stateful_step_count=22, deadline=None)
 TestOneTierMachine = OneTierMachine.TestCase
 TestOneTierMachine.settings = SETTINGS
 TestMaintenanceMachine = MaintenanceMachine.TestCase
