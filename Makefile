@@ -6,6 +6,8 @@ INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
+# Hundreds of tests start a process: none should compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo test fmt lint types layers unit fault soak real notebooks bench clean
 
 help: ## Show this list
@@ -16,12 +18,12 @@ $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("eventlake needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --no-compile --editable .
+	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
 $(READY): $(INSTALLED)
 	@echo 'Installing what the tests need ...'
-	$(BIN)/python -m pip install --quiet --no-compile --group dev
+	$(BIN)/python -m pip install --quiet --group dev
 	@touch $@
 
 demo: $(INSTALLED) ## Events -> lake -> training set on two engines -> reproduced by hash
