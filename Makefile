@@ -46,7 +46,7 @@ layers: $(READY) ## Check that imports point one way
 	$(BIN)/lint-imports
 
 unit: $(READY) ## Run the tests
-	$(BIN)/pytest -n 3
+	$(BIN)/pytest -n 2
 
 fault: $(READY) ## Crashes, races, full disks and failing stores alone
 	$(BIN)/pytest tests/fault

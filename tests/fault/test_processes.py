@@ -8,6 +8,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 import eventlake as el
 
 APPENDER = Path(__file__).with_name("appender.py")
@@ -40,6 +42,7 @@ def history(lake):
     return ids
 
 
+@pytest.mark.timeout(400)
 def test_what_was_acknowledged_survives_kill_9_at_any_moment(tmp_path):
     folder = tmp_path / "lake"
     el.create(folder, "o")
