@@ -26,6 +26,7 @@ from eventlake.history import polars_scan
 from eventlake.history.duckdb_sql import ENTITY, Only, tables_read
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import LATEST
+from eventlake.history.standing import FAMILY, in_one_alone
 from eventlake.projections.by_entity import Carried, entities
 from eventlake.projections.definition import Projection
 from eventlake.projections.rows import Types, finish
@@ -192,14 +193,12 @@ def _moved(history: PinnedHistory, event_type: str, since: int, by: str) -> pl.D
     now = history.table(event_type)
     then = history.table_at(event_type, since)
     gone, before = polars_scan.gone_of(now), polars_scan.gone_of(then)
-    keys = ["source", "id"]
-    turned = pl.concat([gone.join(before, on=keys, how="anti"), before.join(gone, on=keys, how="anti")])
+    turned = in_one_alone(gone, before)
     frame = polars_scan.table(now)
     column = named(frame.collect_schema().names(), by) or by
-    return frame.join(turned.lazy(), on=keys, how="semi").select(pl.col(column).alias(ENTITY)).unique().collect()
+    return frame.join(turned.lazy(), on=FAMILY, how="semi").select(pl.col(column).alias(ENTITY)).unique().collect()
 
 
 def _respined(old: pl.DataFrame, new: pl.DataFrame, by: str) -> pl.DataFrame:
     """The entities whose rows of the spine are not what they were, their numbers among them."""
-    both = [old.join(new, on=old.columns, how="anti", nulls_equal=True), new.join(old, on=old.columns, how="anti", nulls_equal=True)]
-    return pl.concat(both).select(pl.col(by).alias(ENTITY)).unique()
+    return in_one_alone(old, new).select(pl.col(by).alias(ENTITY)).unique()

@@ -85,10 +85,10 @@ class DatasetVerbs:
             locked: Build a definition at the checkpoint its ``dataset.lock`` pins, and publish only what the lock's content hash names.
             check: ``"perturb"`` to build once more under other threads, memory limit and order of rows, and to publish only if the rows
                 are the same.
-            workers: Processes that share the work of a projection that is declared ``by=`` an entity.
+            workers: Processes that share the work of declared features, or of a projection that is declared ``by=`` an entity.
             buckets: Into how many buckets its entities are put, each done and kept for itself; None for four for each of several workers.
-            incremental: Whether a projection ``by=`` an entity may begin from an earlier build of itself: only entities that may have
-                changed are computed, the rows are the same. Not with ``force``.
+            incremental: Whether these may begin from an earlier build of themselves: only what may have changed is computed, the rows are
+                the same. Not with ``force``.
             force: Build even what the same recipe has built before, and compare; a stored dataset that is damaged is stored anew.
 
         Returns:

@@ -8,7 +8,7 @@ from eventlake.features.relations import CHILD, PARENT
 from eventlake.features.sources import Source, sources
 from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory
-from eventlake.history.standing import FAMILY
+from eventlake.history.standing import FAMILY, in_one_alone
 
 _ENTITY = "entity"
 
@@ -28,7 +28,7 @@ def changed(plan: Plan, before: PinnedHistory, history: PinnedHistory) -> pl.Ser
     old = next(iter(then.values())).belongs
     if related is not None and old is not None:
         above = related.join(found.rename({_ENTITY: CHILD}), on=CHILD, how="semi")
-        found = pl.concat([frame.select(pl.col(PARENT).alias(_ENTITY)) for frame in (above, _either(related, old))]).unique()
+        found = pl.concat([frame.select(pl.col(PARENT).alias(_ENTITY)) for frame in (above, in_one_alone(related, old))]).unique()
     return found[_ENTITY]
 
 
@@ -36,12 +36,6 @@ def _touched(plan: Plan, event_type: str, then: Source, now: Source, since: int)
     """Whose events of a type are new, or stand at other times than they did."""
     frame = polars_scan.table(now.table).select("sequence", *FAMILY, entity_of(plan, event_type).alias(_ENTITY))
     stood = [polars_scan.gone_of(one.table) if one.until is None else one.until for one in (then, now)]
-    turned = _either(*stood).select(FAMILY).lazy()
+    turned = in_one_alone(*stood).select(FAMILY).lazy()
     new, moved = frame.filter(pl.col("sequence") >= since), frame.join(turned, on=FAMILY, how="semi")
     return pl.concat([new.select(_ENTITY), moved.select(_ENTITY)]).unique().collect()
-
-
-def _either(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
-    """The rows that are in one of two frames alone."""
-    alone = [left.join(right, on=left.columns, how="anti", nulls_equal=True) for left, right in ((one, other), (other, one))]
-    return pl.concat(alone)

@@ -1,8 +1,8 @@
 """The parts of a plan on DuckDB: one query for what is added up, one for what is not, for each stream.
 
-What is added up is summed along its edges, and looked at by one ASOF join; of the events at one instant only the last is left by then, with
-the sum over all of them, so no tie is left to luck. What is not (extremes, distinct values, and places where what was known differs from
-row to row) is a join of each row with its entity's events, and aggregates of integers and of whole values.
+What is added up is summed along its edges, as extremes of everything so far run along them, and looked at by one ASOF join; of the
+events at one instant only the last is left by then, with the sum over all of them, so no tie is left to luck. What is told by neither
+(``Plan.way``) is a join of each row with its entity's events, and aggregates of integers and of whole values.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,16 +54,7 @@ def query(plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool, join
 
 
 def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part, pa.ChunkedArray]:
-    """Every part of a plan, in the order of the spine.
-
-    Args:
-        plan: What is wanted.
-        found: The event tables, by type.
-        spine: With ``spine_row`` in front.
-
-    Raises:
-        InvalidInputError: A sum might not fit 38 digits.
-    """
+    """See ``Find``."""
     made: dict[Part, pa.ChunkedArray] = {}
     with empty_database() as connection:
         connection.execute("SET preserve_insertion_order = false")  # every query orders its rows
@@ -213,7 +204,7 @@ def _reached(edge: Edge) -> str:
 
 
 def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool, delay: int | None) -> str:
-    """Running sums along edges, one row for each instant, looked at by one ASOF join."""
+    """Running sums and extremes along edges, one row for each instant, looked at by one ASOF join."""
     kinds = plan.columns[parts[0].stream.event_type]
     looks = {part: probes(part.span, timed=plan.timed, ends=ends, delay=delay) for part in parts}
     extremes = {part: f'"x{place}"' for place, part in enumerate(parts) if plan.way(part) == EXTREMES}
@@ -222,7 +213,7 @@ def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool, de
     sums = {"n": "count(*)"} | dict(_summed(part, kinds) for part in parts if plan.way(part) == SUMS)
     # What ceases to count is no part of running extremes.
     standing = " FILTER (u IS NULL)" * ends
-    sums |= {name: f"{_extreme_of(part)}({_ranked(part)}){standing}" for part, name in extremes.items()}
+    sums |= {name: f"{'min' if part.is_least else 'max'}({_ranked(part)}){standing}" for part, name in extremes.items()}
     # The value and the instant of the last event at an edge stand beside the sums.
     stored = dict.fromkeys(part.column for part in parts if plan.way(part) == PLACES and not part.place and part.column)
     raw = dict.fromkeys(value_of(part.column) for part in parts if part.column)
@@ -270,7 +261,7 @@ def _with_ended(plan: Plan, parts: Sequence[Part], extremes: Sequence[Part]) -> 
     places = {place: part for place, part in enumerate(parts) if part in extremes}
     ended = ", ".join(_aggregate(place, part, timed=plan.timed, ends=True) for place, part in places.items())
     better = [
-        f"{'least' if _extreme_of(part) == 'min' else 'greatest'}(f.{name}, h.{name}) AS {name}"
+        f"{'least' if part.is_least else 'greatest'}(f.{name}, h.{name}) AS {name}"
         for place, part in places.items()
         for name in [_answer(plan, place, part)]
     ]
@@ -279,11 +270,6 @@ def _with_ended(plan: Plan, parts: Sequence[Part], extremes: Sequence[Part]) -> 
         f"h AS (\n    SELECT spine_row, {ended}\n    FROM rows JOIN e ON e.entity = rows.entity AND u IS NOT NULL GROUP BY spine_row)",  # noqa: S608 - ours
         f"b AS (\n    SELECT f.* EXCLUDE ({others}), {', '.join(better)}\n    FROM f LEFT JOIN h USING (spine_row))",  # noqa: S608 - ours
     ]
-
-
-def _extreme_of(part: Part) -> str:
-    """The aggregate of an extreme."""
-    return "min" if part.kind == MIN or part.place < 0 else "max"
 
 
 def _ranked(part: Part) -> str:

@@ -71,6 +71,11 @@ class Part:
     column: str = ""
     place: int = 0
 
+    @property
+    def is_least(self) -> bool:
+        """Of an extreme, of values or of places, whether the least is wanted, not the greatest."""
+        return self.kind == MIN or self.place < 0
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -1,7 +1,7 @@
 """The parts of a plan on Polars: events sorted once for each stream, running sums along them, and binary searches for every row.
 
 Entity and instant are one 64-bit key, so that one search finds both; where they do not fit, instants are replaced by their rank. What
-cannot be told from running sums is a join of each row with its entity's events, so many rows at a time that memory is bounded.
+cannot be told from running sums and extremes is a join of each row with its entity's events, so many rows at a time that memory is bounded.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,16 +30,7 @@ Look = tuple[Edge, int | None]
 
 
 def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part, pa.ChunkedArray | pa.Array]:
-    """Every part of a plan, in the order of the spine.
-
-    Args:
-        plan: What is wanted.
-        found: The event tables, by type.
-        spine: With ``spine_row`` in front.
-
-    Raises:
-        InvalidInputError: A sum might not fit 38 digits.
-    """
+    """See ``Find``."""
     frame = pl.DataFrame(spine.select([plan.features.spine_entity, plan.features.cutoff]))
     given = frame.select(entity=pl.col(plan.features.spine_entity), c=pl.col(plan.features.cutoff).dt.epoch("us"))
     entities = given.select("entity").drop_nulls().unique(maintain_order=True).with_row_index("code").cast({"code": pl.Int64})
@@ -76,7 +67,6 @@ class _Answers:
         )
         prefix = PREFIXES.get(key, entities, lambda: events(plan, stream, source, entities, columns).collect())
         self._sorted, self._edges, self._sums = prefix.events, prefix.edges, prefix.sums
-        self._numbered = self._sorted.with_row_index("place")
         self._codes = rows["code"].to_numpy()
         self._cutoffs = rows["c"].to_numpy()
         self._in_order = np.lexsort((self._cutoffs, self._codes))
@@ -95,9 +85,9 @@ class _Answers:
         ways = {part: self._plan.way(part) for part in self._parts}
         joined = [part for part, way in ways.items() if way == JOINS]
         extremes = [part for part, way in ways.items() if way == EXTREMES]
-        paired = self._paired(joined, self._numbered) if joined else {}
+        paired = self._paired(joined) if joined else {}
         # What ceases to count is no part of running extremes.
-        ended = self._paired(extremes, self._numbered.filter(pl.col("u").is_not_null())) if extremes and self._ends else {}
+        ended = self._paired(extremes, ended=True) if extremes and self._ends else {}
         for part, way in ways.items():
             end, start = self._looks(part)
             if way == SUMS:
@@ -201,7 +191,7 @@ class _Answers:
             return self._at(part, pl.Series([None] * self._rows.height, dtype=pl.Int64))
         by_rank = None if part.kind in PLACED else self._by_value(part.column)
         found = self._greatest(part, look[0], by_rank)[self._found(look)] - self._codes * self._sorted.height
-        ranks = np.where(found < 0, 0, self._sorted.height - 1 - found if _is_least(part) else found)
+        ranks = np.where(found < 0, 0, self._sorted.height - 1 - found if part.is_least else found)
         places = pl.Series(ranks if by_rank is None else by_rank[ranks]).set(pl.Series(found < 0), None)
         if part.kind not in PLACED:
             values = self._sorted[value_of(part.column)].gather(places)
@@ -227,14 +217,15 @@ class _Answers:
             takes_part = self._sorted["t" if by_rank is None else value_of(part.column)].is_not_null()
             if self._ends:
                 takes_part &= self._sorted["u"].is_null()
-            worth = self._sorted.height - 1 - ranks if _is_least(part) else ranks
+            worth = self._sorted.height - 1 - ranks if part.is_least else ranks
             made = running(self._sorted["code"].to_numpy(), worth, takes_part.to_numpy(), self._edge(edge).order)
             self._sums[edge, name] = pl.Series(made)
         return self._sums[edge, name].to_numpy()
 
-    def _paired(self, parts: Sequence[Part], events: pl.DataFrame) -> dict[Part, pl.Series]:
-        """Each row with some events of its entity, as many rows at a time as make a bounded number of pairs: values, numbers, or places."""
-        rows = self._rows.with_row_index("row")
+    def _paired(self, parts: Sequence[Part], *, ended: bool = False) -> dict[Part, pl.Series]:
+        """Each row with its entity's events, or those that end, some rows at a time, for a bounded number of pairs: values or places."""
+        rows, events = self._rows.with_row_index("row"), self._sorted.with_row_index("place")
+        events = events.filter(pl.col("u").is_not_null()) if ended else events
         counted = rows.join(events.group_by("code").len("events"), on="code", how="left", maintain_order="left")["events"].fill_null(0)
         group = (counted.cast(pl.Int64).cum_sum() // _PAIRS).alias("group")
         found: dict[Part, list[pl.Series]] = {part: [] for part in parts}
@@ -261,15 +252,10 @@ class _Answers:
         return pl.when(place.len() > part.place).then(place.top_k(part.place + 1).min())
 
 
-def _is_least(part: Part) -> bool:
-    """Whether the least is wanted, not the greatest."""
-    return part.kind == MIN or part.place < 0
-
-
 def _better(part: Part, one: pl.Series, other: pl.Series) -> pl.Series:
     """Of two series the lesser, or the greater, of each row; what is null is passed over."""
     both = pl.DataFrame([one.alias("one"), other.alias("other")])
-    chosen = pl.col("other") < pl.col("one") if _is_least(part) else pl.col("other") > pl.col("one")
+    chosen = pl.col("other") < pl.col("one") if part.is_least else pl.col("other") > pl.col("one")
     return both.select(pl.when(pl.col("one").is_null() | chosen).then("other").otherwise("one")).to_series()
 
 

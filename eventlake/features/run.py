@@ -3,6 +3,8 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import reduce
+from operator import or_
 
 import duckdb
 import polars as pl
@@ -15,7 +17,7 @@ from eventlake.errors import InvalidInputError
 from eventlake.features import duckdb_parts, polars_parts
 from eventlake.features.finish import columns, scaled
 from eventlake.features.plan import AGE, COUNT, DISTINCT, MAX, SPINE_TYPES, SQUARES, SUM, Part, Plan, part_type
-from eventlake.features.sources import sources
+from eventlake.features.sources import Find, sources, with_delays
 from eventlake.features.spans import Span
 from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
@@ -43,8 +45,8 @@ def rows(plan: Plan, history: PinnedHistory, spine: pa.Table, engine: str) -> pa
         InvalidInputError: A sum does not fit.
         CorruptionError: A segment of the history is damaged.
     """
-    found = sources(plan, history)
-    find = (duckdb_parts if engine == "duckdb" else polars_parts).parts
+    found = with_delays(plan, sources(plan, history))
+    find: Find = (duckdb_parts if engine == "duckdb" else polars_parts).parts
     events = sum(count for stretch in history.stretches for name, count in stretch.segment.types if name in plan.columns)
     pieces = max((events + spine.num_rows) // _AT_ONCE, 1)
     if pieces == 1:
@@ -79,9 +81,7 @@ def hindsight(plan: Plan, history: PinnedHistory, spine: pa.Table) -> int:
     parts = polars_parts.parts(looked, sources(plan, history), spine)
     cutoffs = pl.DataFrame(spine.select([plan.features.cutoff])).to_series()
     late = [pl.Series(part).cast(cutoffs.dtype) >= cutoffs for part in parts.values()]
-    return int(
-        pl.DataFrame([one.alias(f"{number}") for number, one in enumerate(late)]).select(pl.any_horizontal(pl.all())).to_series().sum()
-    )
+    return int(reduce(or_, late).sum())
 
 
 def check_spine(plan: Plan, history: PinnedHistory, spine: pa.Table) -> None:

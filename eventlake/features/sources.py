@@ -1,10 +1,11 @@
 """What the engines read for a plan: an event table for each type, and how long each of its corrected events stood."""
 
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import polars as pl
+import pyarrow as pa
 
 from eventlake.errors import InvalidInputError
 from eventlake.features.plan import SQUARES, SUM, Part, Plan, Stream
@@ -32,7 +33,7 @@ class Source:
         table: Its event table.
         until: Where only what was known at the cutoff counts, what ``standing.until`` says of all events in families; else None.
         belongs: Where the entity is reached through relations, what ``relations.belongs`` says.
-        delay: Where only what was known at the cutoff counts, the longest time from an event to its recording, in microseconds; else None.
+        delay: The longest time from an event to its recording, in microseconds; None where it was not looked for: see ``with_delays``.
         identity: Equal where the table, and those of the relations, are the same files, cut at the same sequence; None where they are no
             files.
     """
@@ -54,6 +55,22 @@ class Source:
         return self.corrected or self.belongs is not None
 
 
+class Find(Protocol):
+    """What an engine does."""
+
+    def __call__(self, plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> Mapping[Part, pa.ChunkedArray | pa.Array]:
+        """Every part of a plan, in the order of the spine.
+
+        Args:
+            plan: What is wanted.
+            found: The event tables, by type.
+            spine: With ``spine_row`` in front.
+
+        Raises:
+            InvalidInputError: A sum might not fit 38 digits.
+        """
+
+
 def sources(plan: Plan, history: PinnedHistory) -> dict[str, Source]:
     """The event tables of a plan, by type.
 
@@ -67,9 +84,14 @@ def sources(plan: Plan, history: PinnedHistory) -> dict[str, Source]:
     made = {}
     for name, table in tables.items():
         parts = [_identity(table), *levels]
-        delay = _delay(table) if plan.known_at_cutoff and related is None else None
-        made[name] = Source(table, until[name], related, delay, None if None in parts else (*parts, plan.related))
+        made[name] = Source(table, until[name], related, identity=None if None in parts else (*parts, plan.related))
     return made
+
+
+def with_delays(plan: Plan, found: Mapping[str, Source]) -> dict[str, Source]:
+    """The same with the delays that spare edges, where only what was known at the cutoff counts."""
+    wanted = plan.known_at_cutoff and not plan.related
+    return {name: replace(source, delay=_delay(source.table)) if wanted else source for name, source in found.items()}
 
 
 def _delay(table: EventTable) -> int:

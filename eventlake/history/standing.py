@@ -52,3 +52,9 @@ def until(corrections: pl.DataFrame) -> pl.DataFrame:
     told = members.join(facts, on=FAMILY, how="left").sort("source", "root", "sequence", nulls_last=False)
     later = pl.col("recorded_at").shift(-1).over("source", "root")
     return told.select(*FAMILY, later.alias(UNTIL), pl.col("spoke").fill_null(value=True).alias(SPOKE))
+
+
+def in_one_alone(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
+    """The rows that are in one of two frames of the same columns, and not in the other; null is a value."""
+    pairs = ((one, other), (other, one))
+    return pl.concat([left.join(right, on=left.columns, how="anti", nulls_equal=True) for left, right in pairs])
