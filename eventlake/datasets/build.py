@@ -183,7 +183,7 @@ def _of_features(work: Work) -> dict[str, Any]:
     plan = feature_plan(work.projection, work.history)
     if plan.known_at_cutoff or work.spine is None:
         return {"engine": work.projection.engine}
-    return {"engine": work.projection.engine, "hindsight_rows": hindsight(plan, work.history, work.spine)}
+    return {"engine": work.projection.engine, **hindsight(plan, work.history, work.spine)}
 
 
 def _is_sound(archive: Archive) -> bool:

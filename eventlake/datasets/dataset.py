@@ -196,11 +196,10 @@ class Dataset:
             ("manifest_hash", self.manifest_hash),
             ("path", self.path),
         )
-        late = self.provenance.get("hindsight_rows")
-        if late is not None:
-            facts += (
-                ("hindsight", f"{late:,} of {counted(self.manifest.rows, 'row')} see events that were recorded at the cutoff or later"),
-            )
+        events = self.provenance.get("hindsight_events")
+        if events is not None:
+            seen = f"{self.provenance['hindsight_rows']:,} of {counted(self.manifest.rows, 'row')} see {counted(events, 'event')}"
+            facts += (("hindsight", f"{seen} recorded at the cutoff or later"),)
         rows = tuple((name, kind) for name, kind in self.manifest.schema)
         return Card(f"dataset {self.name}", facts, ("column", "type"), rows)
 

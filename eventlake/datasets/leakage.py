@@ -21,11 +21,11 @@ from eventlake.core.sql import identifier
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.reproduce import checked_spine, declared, projection_of
 from eventlake.errors import InvalidInputError
-from eventlake.features.duckdb_parts import BELONGS_TABLE
+from eventlake.features.duckdb_events import BELONGS_TABLE
 from eventlake.features.feature_set import KNOWN
 from eventlake.features.plan import compiled
 from eventlake.features.run import answered
-from eventlake.features.sources import sources
+from eventlake.features.sources import related
 from eventlake.history import polars_scan
 from eventlake.history.duckdb_sql import TableName, create_events, create_table, empty_database, tables_read, views_read
 from eventlake.history.pinned import PinnedHistory
@@ -127,9 +127,7 @@ def _cut(projection: Projection, history: PinnedHistory, spine: pa.Table, known:
             _create(connection, history, names, known, events=False)
             if plan.related:
                 as_known = compiled(replace(feature_set(projection), known=known), history.catalogue)
-                related = next(iter(sources(as_known, history).values())).belongs
-                assert related is not None  # noqa: S101 - there are relations
-                connection.register(BELONGS_TABLE, related.to_arrow())
+                connection.register(BELONGS_TABLE, related(as_known, history).to_arrow())
 
             def looked_up(part: pa.Table, cutoff: int) -> pa.Table:
                 connection.execute(f"SET VARIABLE cutoff = {cutoff}")

@@ -1,33 +1,30 @@
-"""The parts of a plan on DuckDB: one query for what is added up, one for what is not, for each stream.
+"""The parts of a plan on DuckDB: one query for what is told by edges, one for what is told of rows and events together, for each stream.
 
 What is added up is summed along its edges, as extremes of everything so far run along them, and looked at by one ASOF join; of the
-events at one instant only the last is left by then, with the sum over all of them, so no tie is left to luck. What is told by neither
-(``Plan.way``) is a join of each row with its entity's events, and aggregates of integers and of whole values.
+events at one instant only the last is left by then, with the sum over all of them, so no tie is left to luck.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, localcontext
 from functools import partial
 
 import duckdb
 import pyarrow as pa
 
-from eventlake.core.sql import identifier, quoted
-from eventlake.features.conditions import Condition
-from eventlake.features.edges import ENTER, LEAVE, Edge, Probe, numbered, probes
-from eventlake.features.literals import in_sql
-from eventlake.features.plan import AGE, COUNT, DISTINCT, EXTREMES, JOINS, MAX, MIN, PLACED, PLACES, SUM, SUMS, Part, Plan, Stream
-from eventlake.features.relations import CHILD, PARENT, SINCE, TILL
+from eventlake.core.sql import identifier
+from eventlake.features.duckdb_events import BELONGS_TABLE, events_of, gathered, key_of, name_of, ranked, rows_of, value_of
+from eventlake.features.duckdb_pairs import joined, tree, treed
+from eventlake.features.edges import LEAVE, Edge, Probe, numbered, probes
+from eventlake.features.plan import AGE, COUNT, DISTINCT, EXTREMES, PLACED, PLACES, SUM, SUMS, TREES, Part, Plan, Stream
 from eventlake.features.sources import Source, check_sums
-from eventlake.history.duckdb_sql import TableName, create_table, empty_database
+from eventlake.history.duckdb_sql import TableName, create_lifetimes, create_table, empty_database
 from eventlake.history.polars_scan import AS_RECORDED, LATEST
-from eventlake.history.standing import SPOKE, UNTIL
 from eventlake.schemas.definition import FieldType
 
-UNTIL_TABLE, BELONGS_TABLE = "eventlake until", "eventlake belongs"
+_FEW_PAIRS = 20
+"""As many pairs of a row and an event of its entity, for each row and event, are joined faster than trees are made of them."""
 _TOGETHER = 100
 """As many parts are asked for by one query; planning one takes longer than in proportion to their number."""
-_SIGNS = {"==": "=", "!=": "<>", "and": " AND ", "or": " OR "}
 
 _ALONG = """
     WINDOW o AS (PARTITION BY a, entity ORDER BY k, sequence ROWS UNBOUNDED PRECEDING)
@@ -35,22 +32,33 @@ _ALONG = """
 _LOOKED = "\n    FROM q ASOF LEFT JOIN p ON q.a = p.a AND q.entity = p.entity AND q.k > p.k"
 
 
-def query(plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool, joined: bool, delay: int | None = None) -> str:
-    """SQL for some parts of a stream, over ``spine`` and the stream's event table: ``spine_row`` and a column for each, ``p0`` and on.
+def queries(
+    plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool, few: bool, delay: int | None = None
+) -> Iterator[tuple[list[Part], str]]:
+    """SQL for the parts of a stream, over ``spine`` and the stream's event table: some parts, as ``p0`` and on by ``spine_row``.
 
     Args:
         plan: Says entity, cutoff and types.
         stream: Which events.
-        parts: All of them by edges, or all by joins.
-        ends: Whether some event ceases to count at some time: corrected ones stand in ``UNTIL_TABLE``, and ``BELONGS_TABLE``
+        parts: What is asked for.
+        ends: Whether some event ceases to count at some time: corrected ones stand in the schema ``lifetimes``, and ``BELONGS_TABLE``
             says to whom what ``by`` names belongs.
-        joined: Whether it is to be told by joins.
+        few: Whether rows have so few events in all that those are joined with them where sums do not tell.
         delay: See ``probes``.
     """
-    placed = any(part.kind in PLACED and (plan.way(part) != PLACES or part.place) for part in parts)
-    ctes = [_rows(plan), _events(plan, stream, parts, ends=ends, placed=placed)]
-    text = _joined(plan, parts, ctes, ends=ends) if joined else _added(plan, parts, ctes, ends=ends, delay=delay)
-    return f"{text}\nORDER BY spine_row"
+    for paired in (False, True):
+        alike = [part for part in parts if _paired(plan, part, few=few) == paired]
+        for first in range(0, len(alike), _TOGETHER):
+            some = alike[first : first + _TOGETHER]
+            placed = any(part.kind in PLACED and (plan.way(part) != PLACES or part.place) for part in some)
+            ctes = [rows_of(plan), events_of(plan, stream, some, ends=ends, placed=placed)]
+            told = (joined if few else treed) if paired else partial(_added, delay=delay)
+            yield some, f"{told(plan, some, ctes, ends=ends)}\nORDER BY spine_row"
+
+
+def _paired(plan: Plan, part: Part, *, few: bool) -> bool:
+    """Whether a part is told of rows and events together."""
+    return plan.way(part) == TREES or (few and part.kind == DISTINCT)
 
 
 def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part, pa.ChunkedArray]:
@@ -60,15 +68,16 @@ def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part
         connection.execute("SET preserve_insertion_order = false")  # every query orders its rows
         for name, source in found.items():
             create_table(connection, source.table, TableName(name, AS_RECORDED if plan.known_at_cutoff else LATEST))
+            if source.until is not None:
+                create_lifetimes(connection, name, source.until)
         register_spine(connection, plan, spine)
         for stream, wanted in plan.wanted().items():
             source = found[stream.event_type]
-            if source.until is not None and source.ends:
-                connection.register(UNTIL_TABLE, source.until.to_arrow())
             if source.belongs is not None:
                 connection.register(BELONGS_TABLE, source.belongs.to_arrow())
             check_sums(plan, stream, wanted, partial(_bounds, connection, plan, stream, ends=source.ends))
-            made |= answer(connection, plan, stream, wanted, ends=source.ends, delay=source.delay)
+            few = _few_pairs(connection, plan, stream, wanted, ends=source.ends)
+            made |= answer(connection, plan, stream, wanted, ends=source.ends, few=few, delay=source.delay)
     return made
 
 
@@ -78,26 +87,41 @@ def register_spine(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.
 
 
 def answer(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, stream: Stream, wanted: Sequence[Part], *, ends: bool, delay: int | None = None
+    connection: duckdb.DuckDBPyConnection,
+    plan: Plan,
+    stream: Stream,
+    wanted: Sequence[Part],
+    *,
+    ends: bool,
+    few: bool,
+    delay: int | None = None,
 ) -> dict[Part, pa.ChunkedArray]:
     """Some parts of a stream, in the order of the spine.
 
     Args:
-        connection: Has ``spine``, the stream's event table, ``UNTIL_TABLE`` and ``BELONGS_TABLE`` where they are wanted.
+        connection: Has ``spine``, the stream's event table, its lifetimes and ``BELONGS_TABLE`` where they are wanted.
         plan: Says entity, cutoff and types.
         stream: Which events.
         wanted: The parts.
         ends: Whether some event ceases to count at some time.
+        few: See ``queries``.
         delay: See ``probes``.
     """
     made: dict[Part, pa.ChunkedArray] = {}
-    for joined in (False, True):
-        alike = [part for part in wanted if (plan.way(part) == JOINS) == joined]
-        for first in range(0, len(alike), _TOGETHER):
-            some = alike[first : first + _TOGETHER]
-            table = connection.sql(query(plan, stream, some, ends=ends, joined=joined, delay=delay)).to_arrow_table()
-            made |= zip(some, table.columns[1:], strict=True)
+    for some, query in queries(plan, stream, wanted, ends=ends, few=few, delay=delay):
+        made |= zip(some, connection.sql(query).to_arrow_table().columns[1:], strict=True)
     return made
+
+
+def _few_pairs(connection: duckdb.DuckDBPyConnection, plan: Plan, stream: Stream, wanted: Sequence[Part], *, ends: bool) -> bool:
+    """Whether rows and events of one entity make few pairs; looked for where something is told of both together."""
+    if not any(_paired(plan, part, few=True) for part in wanted):
+        return True
+    ctes = [rows_of(plan), events_of(plan, stream, (), ends=ends, placed=False)]
+    counts = [f"(SELECT entity, count(*) AS {name} FROM {table} GROUP BY entity)" for name, table in (("n", "e"), ("m", "rows"))]  # noqa: S608 - ours
+    sums = "coalesce(sum(n::HUGEINT * m), 0), coalesce(sum(n + m), 0)"
+    found = connection.sql(f"WITH {', '.join(ctes)}\nSELECT {sums} FROM {counts[0]} JOIN {counts[1]} USING (entity)").fetchall()
+    return bool(found[0][0] <= _FEW_PAIRS * found[0][1])
 
 
 def _bounds(
@@ -110,7 +134,7 @@ def _bounds(
     by_entity: bool,
 ) -> list[list[int]]:
     """See ``Bounds``; of the events whose entity is in the spine."""
-    ctes = [_rows(plan), _events(plan, stream, (), ends=ends, placed=False, columns=columns)]
+    ctes = [rows_of(plan), events_of(plan, stream, (), ends=ends, placed=False, columns=columns)]
     found = ", ".join(f"[max({value_of(one)}), min({value_of(one)})]" for one in columns)
     groups = " GROUP BY entity" if by_entity else ""
     rows = connection.sql(f"WITH {', '.join(ctes)}\nSELECT count(*), {found} FROM e{groups}").fetchall()
@@ -125,103 +149,32 @@ def _bounds(
         ]
 
 
-def value_of(column: str) -> str:
-    """A column of an event table where its name can mean nothing else."""
-    return identifier(f"f {column}")
-
-
-def _rows(plan: Plan) -> str:
-    entity, cutoff = identifier(plan.features.spine_entity), identifier(plan.features.cutoff)
-    return f"rows AS MATERIALIZED (\n    SELECT spine_row, {entity} AS entity, epoch_us({cutoff}) AS c FROM spine)"  # noqa: S608 - quoted
-
-
-def _entity_of(plan: Plan, stream: Stream) -> str:
-    """What ``by`` names of an event, in SQL."""
-    column, pattern = identifier(plan.by[stream.event_type]), plan.features.pattern
-    return column if pattern is None else f"nullif(regexp_extract({column}, {quoted(pattern)}, 1), '')"
-
-
-def _events(plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool, placed: bool, columns: Sequence[str] = ()) -> str:
-    """The events of a stream whose entity is in the spine."""
-    kinds = plan.columns[stream.event_type]
-    known, related = plan.known_at_cutoff, bool(plan.related)
-    stood = known and ends
-    chosen = dict.fromkeys([*(part.column for part in parts if part.column), *columns])
-    shown = ["entity", "t", "sequence", *(["r"] if plan.timed else []), *(["u"] if stood or related else []), *map(value_of, chosen)]
-    begins = [*(["epoch_us(recorded_at)"] if known else []), *([identifier(SINCE)] if related else [])]
-    stops = [*([f"epoch_us({identifier(UNTIL)})"] if stood else []), *([identifier(TILL)] if related else [])]
-    inner = [f"{identifier(PARENT) if related else _entity_of(plan, stream)} AS entity", "epoch_us(time) AS t", "sequence"]
-    # Both pass over nulls: what stands, or belongs, to this day has no end.
-    inner += [f"greatest({', '.join(begins)}) AS r"] if begins else []
-    inner += [f"least({', '.join(stops)}) AS u"] if stops else []
-    inner += [f"{identifier(name)} AS {value_of(name)}" for name in chosen]
-    # With its schema, so that no table of ours is taken for it.
-    table = ("main." if known else "latest.") + identifier(stream.event_type)
-    where = [_condition(stream.where, kinds)] if stream.where is not None else []
-    if stood:
-        table += f" LEFT JOIN {identifier(UNTIL_TABLE)} USING (source, id)"
-        where.append(f"coalesce({identifier(SPOKE)}, true)")
-    if related:
-        table += f" JOIN {identifier(BELONGS_TABLE)} ON {identifier(CHILD)} = {_entity_of(plan, stream)}"
-    place = ", row_number() OVER (PARTITION BY entity ORDER BY t, sequence) AS place" if placed else ""
-    condition = f" WHERE {' AND '.join(where)}" if where else ""
-    selected = ", ".join(shown)
-    return f"""e AS MATERIALIZED (
-    SELECT {selected}{place}
-    FROM (SELECT {", ".join(inner)} FROM {table}{condition}) SEMI JOIN rows USING (entity))"""  # noqa: S608 - quoted
-
-
-def _condition(where: Condition, kinds: Mapping[str, FieldType]) -> str:
-    parts = [_condition(part, kinds) for part in where.parts]
-    if where.sign in {"and", "or"}:
-        return f"({_SIGNS[where.sign].join(parts)})"
-    if where.sign == "not":
-        return f"(NOT {parts[0]})"
-    column = identifier(where.field)
-    if where.sign == "null":
-        return f"({column} IS NULL)"
-    values = ", ".join(in_sql(value, kinds[where.field]) for value in where.values)
-    if where.sign == "in":
-        return f"({column} IN ({values}))"
-    return f"({column} {_SIGNS.get(where.sign, where.sign)} {values})"
-
-
-def _key(edge: Edge, *, ends: bool) -> str:
-    """An edge of an event, in SQL."""
-    if edge.kind not in {ENTER, LEAVE}:
-        return "t"
-    enter = f"greatest(t + {edge.span.offset}, r)"
-    if edge.kind == ENTER:
-        return enter
-    # ``least`` passes over nulls: an event that stands to this day leaves by its time alone.
-    stops = [*([f"t + {edge.span.far}"] if edge.span.far is not None else []), *(["u"] if ends else [])]
-    return f"greatest({enter}, least({', '.join(stops)}))"
-
-
 def _reached(edge: Edge) -> str:
-    """What leaves out events that never come to an edge: nothing leaves everything but what no longer stands."""
+    """What leaves out events that never come to an edge, and those without a value, where values are counted."""
+    if edge.column:
+        return f" WHERE {value_of(edge.column)} IS NOT NULL"
     return " WHERE u IS NOT NULL" if edge.kind == LEAVE and edge.span.far is None else ""
 
 
 def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool, delay: int | None) -> str:
     """Running sums and extremes along edges, one row for each instant, looked at by one ASOF join."""
     kinds = plan.columns[parts[0].stream.event_type]
-    looks = {part: probes(part.span, timed=plan.timed, ends=ends, delay=delay) for part in parts}
+    looks = {part: _probes(plan, part, ends=ends, delay=delay) for part in parts}
     extremes = {part: f'"x{place}"' for place, part in enumerate(parts) if plan.way(part) == EXTREMES}
     number = numbered((end, None if part in extremes else start) for part, (end, start) in looks.items())
     edges = {edge: place for place, edge in enumerate(dict.fromkeys(probe.edge for probe in number))}
     sums = {"n": "count(*)"} | dict(_summed(part, kinds) for part in parts if plan.way(part) == SUMS)
     # What ceases to count is no part of running extremes.
     standing = " FILTER (u IS NULL)" * ends
-    sums |= {name: f"{'min' if part.is_least else 'max'}({_ranked(part)}){standing}" for part, name in extremes.items()}
+    sums |= {name: f"{'min' if part.is_least else 'max'}({ranked(part)}){standing}" for part, name in extremes.items()}
     # The value and the instant of the last event at an edge stand beside the sums.
     stored = dict.fromkeys(part.column for part in parts if plan.way(part) == PLACES and not part.place and part.column)
     raw = dict.fromkeys(value_of(part.column) for part in parts if part.column)
     raw |= dict.fromkeys(["place"] * any(part.kind in PLACED for part in extremes) + ["u"] * (ends and bool(extremes)))
-    each = [
-        f"SELECT {', '.join([f'{place} AS a', 'entity', f'{_key(edge, ends=ends)} AS k', 'sequence', *raw])} FROM e{_reached(edge)}"  # noqa: S608 - ours
-        for edge, place in edges.items()
-    ]
+    each = []
+    for edge, place in edges.items():
+        shown = [f"{place} AS a", "entity", f"{key_of(edge, timed=plan.timed, ends=ends)} AS k", "sequence", *raw]
+        each.append(f"SELECT {', '.join(shown)} FROM e{_reached(edge)}")  # noqa: S608 - ours
     running = [f"{expression} OVER o AS {name}" for name, expression in sums.items()]
     running += [value_of(name) for name in stored]
     probed = ", ".join(f"({place}, {edges[probe.edge]}, {probe.shift})" for probe, place in number.items())
@@ -240,7 +193,7 @@ def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool, de
     for place, part in enumerate(parts):
         end, start = looks[part]
         if part in extremes:
-            found.append(f"any_value({extremes[part]}) FILTER (d = {number[end]}) AS {_answer(plan, place, part)}")
+            found.append(f"any_value({extremes[part]}) FILTER (d = {number[end]}) AS {name_of(plan, place, part)}")
         elif plan.way(part) == SUMS:
             name, _ = _summed(part, kinds)
             found.append(f"{look(name, end)} - {look(name, start)} AS p{place}")
@@ -253,35 +206,26 @@ def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool, de
     ctes.append("f AS (\n    SELECT " + ",\n        ".join(["spine_row", *found]) + "\n    FROM j GROUP BY spine_row)")  # noqa: S608 - ours
     if extremes and ends:
         ctes += _with_ended(plan, parts, list(extremes))
-    return _gathered(plan, parts, ctes, found="b" if extremes and ends else "f")
+    return gathered(plan, parts, ctes, found="b" if extremes and ends else "f")
+
+
+def _probes(plan: Plan, part: Part, *, ends: bool, delay: int | None) -> tuple[Probe, Probe | None]:
+    values = part.column if part.kind == DISTINCT else ""
+    return probes(part.span, timed=plan.timed, ends=ends, delay=delay, values=values)
 
 
 def _with_ended(plan: Plan, parts: Sequence[Part], extremes: Sequence[Part]) -> list[str]:
-    """The extremes of what stands to this day, and of what ceases to count at some time, each row with the few events that do."""
-    places = {place: part for place, part in enumerate(parts) if part in extremes}
-    ended = ", ".join(_aggregate(place, part, timed=plan.timed, ends=True) for place, part in places.items())
+    """The extremes of what stands to this day, and of what ceases to count at some time, which a tree tells."""
     better = [
         f"{'least' if part.is_least else 'greatest'}(f.{name}, h.{name}) AS {name}"
-        for place, part in places.items()
-        for name in [_answer(plan, place, part)]
+        for part in extremes
+        for name in [name_of(plan, parts.index(part), part)]
     ]
-    others = ", ".join(_answer(plan, place, part) for place, part in places.items())
+    others = ", ".join(name_of(plan, parts.index(part), part) for part in extremes)
     return [
-        f"h AS (\n    SELECT spine_row, {ended}\n    FROM rows JOIN e ON e.entity = rows.entity AND u IS NOT NULL GROUP BY spine_row)",  # noqa: S608 - ours
+        *tree(plan, parts, extremes, ends=True),
         f"b AS (\n    SELECT f.* EXCLUDE ({others}), {', '.join(better)}\n    FROM f LEFT JOIN h USING (spine_row))",  # noqa: S608 - ours
     ]
-
-
-def _ranked(part: Part) -> str:
-    """What an extreme is one of."""
-    return "place" if part.kind in PLACED else value_of(part.column)
-
-
-def _answer(plan: Plan, number: int, part: Part) -> str:
-    """The column of what was found for a part: itself, the place of its event, or that one's value."""
-    if part.kind not in PLACED:
-        return f"p{number}"
-    return f"place{number}" if plan.way(part) != PLACES or part.place else f"v{number}"
 
 
 def _place(number: int, part: Part, end: str, start: str) -> str:
@@ -291,63 +235,15 @@ def _place(number: int, part: Part, end: str, start: str) -> str:
     return f"CASE WHEN {inside} THEN {place} END AS place{number}"
 
 
-def _gathered(plan: Plan, parts: Sequence[Part], ctes: list[str], *, found: str = "f") -> str:
-    """The parts by row; values of events that are not at hand are looked up by their place."""
-    columns, joins = [], []
-    for number, part in enumerate(parts):
-        name = _answer(plan, number, part)
-        if part.kind not in PLACED:
-            columns.append(name)
-        elif name.startswith("place"):
-            value = f"c - e{number}.t" if part.kind == AGE else f"e{number}.{value_of(part.column)}"
-            if plan.way(part) == EXTREMES and part.span.far is not None:
-                value = f"CASE WHEN e{number}.t >= c - {part.span.far} THEN {value} END"
-            columns.append(f"{value} AS p{number}")
-            joins.append(f"LEFT JOIN e AS e{number} ON e{number}.entity = rows.entity AND e{number}.place = {found}.{name}")
-        else:
-            columns.append(f"{'c - ' if part.kind == AGE else ''}{name} AS p{number}")
-    return "\n".join(
-        ["WITH " + ",\n".join(ctes), f"SELECT spine_row, {', '.join(columns)}", f"FROM rows JOIN {found} USING (spine_row)", *joins]
-    )
-
-
 def _summed(part: Part, kinds: Mapping[str, FieldType]) -> tuple[str, str]:
     """The name and the aggregate of what is added up, over events of one edge."""
     if not part.column:
         return "n", "count(*)"
     column = value_of(part.column)
-    if part.kind == COUNT:
+    if part.kind in {COUNT, DISTINCT}:
         return identifier(f"n {part.column}"), f"count({column})"
     if part.kind == SUM:
         return identifier(f"s {part.column}"), f"sum({column})"
     scale = kinds[part.column].scale
     unscaled = f"({column}::DECIMAL(38, {scale}) * 1{'0' * scale})::HUGEINT" if scale else f"{column}::HUGEINT"
     return identifier(f"q {part.column}"), f"sum({unscaled} * {unscaled})"
-
-
-def _joined(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool) -> str:
-    """Each row with the events of its entity, and aggregates of those inside each window."""
-    nearest = min(part.span.offset for part in parts)
-    found = [f"spine_row, {', '.join(_aggregate(number, part, timed=plan.timed, ends=ends) for number, part in enumerate(parts))}"]
-    fars = [part.span.far for part in parts]
-    widest = f" AND t >= c - {max(far for far in fars if far is not None)}" if None not in fars else ""
-    ctes.append(
-        f"f AS (\n    SELECT {found[0]}\n    FROM rows LEFT JOIN e ON e.entity = rows.entity AND t < c - {nearest}{widest}"  # noqa: S608 - ours
-        "\n    GROUP BY spine_row)"
-    )
-    return _gathered(plan, parts, ctes)
-
-
-def _aggregate(number: int, part: Part, *, timed: bool, ends: bool) -> str:
-    inside = [f"t < c - {part.span.offset}", *([f"t >= c - {part.span.far}"] if part.span.far is not None else [])]
-    inside += ["r < c"] if timed else []
-    inside += ["(u IS NULL OR u >= c)"] if timed and ends else []
-    where = f"FILTER ({' AND '.join(inside)})"
-    column = value_of(part.column)
-    if part.kind in {MIN, MAX}:
-        return f"{part.kind}({column}) {where} AS p{number}"
-    if part.kind == DISTINCT:
-        return f"count(DISTINCT {column}) {where} AS p{number}"
-    if part.place <= 0:
-        return f"{'min' if part.place < 0 else 'max'}(place) {where} AS place{number}"
-    return f"(max(place, {part.place + 1}) {where})[{part.place + 1}] AS place{number}"

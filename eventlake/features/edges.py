@@ -8,6 +8,9 @@ the instant that is asked about.
 
 Where every event was recorded before it entered, or while it was still inside, and none ceases to count for another reason, windows are
 entered, or left, by time alone, and share its edge.
+
+Different values are told by edges of their own, as the number of values that have entered less that of those that have left: of the events
+with one value an event enters once the ones that entered before it have left, or never, so that no more than one is ever inside.
 """
 
 import math
@@ -17,6 +20,8 @@ from dataclasses import dataclass
 from eventlake.features.spans import Span
 
 TIME, ENTER, LEAVE = "time", "enter", "leave"
+NEVER = 1 << 62
+"""The edge of an event that never comes to it, in microseconds: after every cutoff."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +31,12 @@ class Edge:
     Attributes:
         kind: ``time``; ``enter``, the later of time and recording; ``leave``.
         span: Of which window; that of everything for ``time``.
+        column: Of whose values each is inside once; empty where all events are looked at by themselves.
     """
 
     kind: str
     span: Span
+    column: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +47,7 @@ class Probe:
     shift: int
 
 
-def probes(span: Span, *, timed: bool, ends: bool, delay: int | None = None) -> tuple[Probe, Probe | None]:
+def probes(span: Span, *, timed: bool, ends: bool, delay: int | None = None, values: str = "") -> tuple[Probe, Probe | None]:
     """The looks at the end and at the start of a window; no start where nothing ever leaves it.
 
     Args:
@@ -48,7 +55,11 @@ def probes(span: Span, *, timed: bool, ends: bool, delay: int | None = None) -> 
         timed: Whether an event may begin and cease to count for reasons of its own.
         ends: Whether some event ceases to.
         delay: The longest time, in microseconds, from an event to its recording; None where it is not known.
+        values: The column of which different values are counted; empty for events.
     """
+    leaves = span.length is not None or ends
+    if values:
+        return Probe(Edge(ENTER, span, values), 0), Probe(Edge(LEAVE, span, values), 0) if leaves else None
     if not timed:
         edge = Edge(TIME, Span())
         return Probe(edge, span.offset), None if span.far is None else Probe(edge, span.far)
@@ -58,7 +69,7 @@ def probes(span: Span, *, timed: bool, ends: bool, delay: int | None = None) -> 
         enter = Probe(Edge(TIME, Span()), span.offset)
     if span.far is not None and longest <= span.far:
         return enter, Probe(Edge(TIME, Span()), span.far)
-    return enter, Probe(Edge(LEAVE, span), 0) if span.length is not None or ends else None
+    return enter, Probe(Edge(LEAVE, span), 0) if leaves else None
 
 
 def numbered(pairs: Iterable[tuple[Probe, Probe | None]]) -> dict[Probe, int]:

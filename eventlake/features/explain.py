@@ -1,9 +1,11 @@
 """Which events are inside the windows of a feature for one row of a spine."""
 
+from functools import reduce
+
 import polars as pl
 
-from eventlake.features.plan import Plan
-from eventlake.features.polars_parts import events, inside_window, value_of
+from eventlake.features.plan import Part, Plan
+from eventlake.features.polars_parts import events, value_of
 from eventlake.features.sources import sources
 from eventlake.history.pinned import PinnedHistory
 
@@ -31,7 +33,7 @@ def inside(plan: Plan, history: PinnedHistory, entity: str | int | None, cutoff:
             shown = events(plan, stream, source, one.drop_nulls(), ["id", "time"]).with_columns(c=pl.lit(cutoff, pl.Int64))
             looks = {
                 column: pl.any_horizontal(
-                    inside_window(part, timed=plan.timed, ends=source.ends)
+                    _inside(part, timed=plan.timed, ends=source.ends)
                     for aggregate in aggregates
                     for part in plan.parts[aggregate]
                     if part.stream == stream
@@ -52,3 +54,15 @@ def inside(plan: Plan, history: PinnedHistory, entity: str | int | None, cutoff:
     merged = whole.agg(pl.col("time", "id").first(), pl.col("behind").drop_nulls().unique(maintain_order=True))
     placed = pl.col("behind").list.eval(pl.element().sort_by(pl.element().replace_strict(order, return_dtype=pl.Int64)))
     return merged.with_columns(placed).sort("sequence").cast(SCHEMA)
+
+
+def _inside(part: Part, *, timed: bool, ends: bool) -> pl.Expr:
+    """Whether an event, of ``events``, is inside the window of a part for the cutoff ``c``."""
+    inside = [pl.col("t") < pl.col("c") - part.span.offset]
+    if part.span.far is not None:
+        inside.append(pl.col("t") >= pl.col("c") - part.span.far)
+    if timed:
+        inside.append(pl.col("r") < pl.col("c"))
+        if ends:
+            inside.append(pl.col("u").is_null() | (pl.col("u") >= pl.col("c")))
+    return reduce(lambda one, other: one & other, inside)

@@ -145,7 +145,11 @@ class FeatureSet:
         return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
     def plan(self, engine: str = "duckdb", snapshot: Any = None) -> str:
-        """What an engine does, as text: DuckDB's SQL over ``spine`` and the event tables, or Polars' steps and expressions.
+        """What an engine finds, as text that runs: DuckDB's SQL over ``spine`` and the event tables, or a program for Polars.
+
+        Both give the exact numbers that features are made of, by ``spine_row``, for each stream of events. The SQL is what a build runs,
+        over the tables of ``snapshot.sql``, the table ``spine`` and, with relations, "eventlake belongs", which is ``belongs(snapshot)``.
+        The program says in plain joins what a build finds by searches.
 
         Args:
             engine: ``duckdb`` or ``polars``.
@@ -162,6 +166,28 @@ class FeatureSet:
             message = f"expected engine as 'duckdb' or 'polars', found {engine!r}"
             raise InvalidInputError(message)
         return text(compiled(self, None if snapshot is None else snapshot.history.catalogue), engine)
+
+    def belongs(self, snapshot: Any) -> Any:
+        """To which entity each child of the first relation belongs.
+
+        Args:
+            snapshot: Whose events.
+
+        Returns:
+            A ``polars.DataFrame``: ``eventlake child``, ``eventlake parent``, ``eventlake since`` and ``eventlake till`` (Int64,
+            microseconds since 1970 in UTC): the one belongs to the other at the cutoffs after ``since`` and up to ``till``, null for ever.
+
+        Raises:
+            InvalidInputError: The entity is not reached through relations.
+            NotFoundError: An event type has no schema.
+        """
+        from eventlake.features.plan import compiled  # noqa: PLC0415 - plans know what is declared, not the other way round
+        from eventlake.features.sources import related  # noqa: PLC0415
+
+        if not self.via:
+            message = f"feature set {self.name}: its entity is not reached through relations"
+            raise InvalidInputError(message)
+        return snapshot.read(lambda history: related(compiled(self, history.catalogue), history))
 
     @classmethod
     def from_text(cls, name: str, text: str) -> "FeatureSet":

@@ -111,3 +111,12 @@ def in_polars(value: Plain, kind: FieldType) -> pl.Expr:
     python: dict[str, Any] = {"float64": float, "date": date.fromisoformat, "timestamp": datetime.fromisoformat}
     plain = python[kind.kind](value) if kind.kind in python else value
     return pl.lit(plain, pl.Datetime("us", "UTC") if kind.kind == "timestamp" else None)
+
+
+def in_python(value: Plain, kind: FieldType) -> str:
+    """A spelled value, as the source of a Polars literal."""
+    if kind.kind == "decimal":
+        return f"pl.lit(Decimal({value!r}), pl.Decimal({kind.precision}, {kind.scale}))"
+    if kind.kind == "timestamp":
+        return f"pl.lit(datetime.fromisoformat({value!r}), pl.Datetime('us', 'UTC'))"
+    return f"pl.lit({f'date.fromisoformat({value!r})' if kind.kind == 'date' else value if kind.kind == 'float64' else repr(value)})"

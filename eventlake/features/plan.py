@@ -21,12 +21,12 @@ from eventlake.schemas.checks import arrow_type
 from eventlake.schemas.definition import FieldType, Schema
 
 COUNT, SUM, SQUARES, MIN, MAX, DISTINCT, VALUE, AGE = "count", "sum", "squares", "min", "max", "distinct", "value", "age"
-ADDED = frozenset({COUNT, SUM, SQUARES})
+ADDED = frozenset({COUNT, SUM, SQUARES, DISTINCT})
 """Those that can be added up, and so be told from sums over all that came before."""
 PLACED = frozenset({VALUE, AGE})
 """Those of one event, told by its place."""
-SUMS, PLACES, EXTREMES, JOINS = "sums", "places", "extremes", "joins"
-"""The ways to a part: running sums, the places of events, running extremes, or each row with its entity's events."""
+SUMS, PLACES, EXTREMES, TREES = "sums", "places", "extremes", "trees"
+"""The ways to a part: running sums, the places of events, running extremes, or trees over the rows."""
 UNKNOWN = "unknown"
 """The type of every field where no schema is looked at."""
 _SUMMED = {"int64", "decimal"}
@@ -112,7 +112,7 @@ class Plan:
         return self.features.known == "cutoff"
 
     def way(self, part: Part) -> str:
-        """The way to a part: by what is kept along the events in order, wherever that tells it, and else by a join.
+        """The way to a part: by what is kept along the events in order, wherever that tells it, and else by a tree.
 
         Where something else than its time says when an event counts, the events of a window are no stretch of them; the last of all that
         entered so far is the greatest place so far, and it is the window's last, or none.
@@ -122,8 +122,8 @@ class Plan:
         if part.kind in PLACED and not self.timed:
             return PLACES
         endless = part.span.far is None
-        running = part.place == 0 or (part.place < 0 and endless) if part.kind in PLACED else part.kind in {MIN, MAX} and endless
-        return EXTREMES if running else JOINS
+        running = part.place == 0 or (part.place < 0 and endless) if part.kind in PLACED else endless
+        return EXTREMES if running else TREES
 
     def wanted(self) -> dict[Stream, list[Part]]:
         """The parts of every stream, each once."""

@@ -1,29 +1,32 @@
 """The parts of a plan on Polars: events sorted once for each stream, running sums along them, and binary searches for every row.
 
 Entity and instant are one 64-bit key, so that one search finds both; where they do not fit, instants are replaced by their rank. What
-cannot be told from running sums and extremes is a join of each row with its entity's events, so many rows at a time that memory is bounded.
+cannot be told from running sums and extremes is told by trees over the rows: an event lies in the windows of the cutoffs from its entering
+to its leaving, which are a stretch of its entity's rows.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
 from eventlake.features.conditions import Condition
-from eventlake.features.edges import ENTER, LEAVE, Edge, probes
-from eventlake.features.extremes import running
+from eventlake.features.edges import ENTER, LEAVE, NEVER, TIME, Edge, probes
+from eventlake.features.extremes import latest_before, running
 from eventlake.features.literals import in_polars
-from eventlake.features.plan import AGE, COUNT, DISTINCT, EXTREMES, JOINS, MAX, MIN, PLACED, PLACES, SQUARES, SUMS, Part, Plan, Stream
+from eventlake.features.plan import AGE, COUNT, DISTINCT, EXTREMES, MAX, PLACED, PLACES, SQUARES, SUMS, Part, Plan, Stream
 from eventlake.features.prefixes import PREFIXES, Integers, Scale, Sorted
 from eventlake.features.relations import CHILD, PARENT, SINCE, TILL
 from eventlake.features.sources import Source, check_sums
+from eventlake.features.spans import Span
+from eventlake.features.trees import greatest
 from eventlake.history import polars_scan
 from eventlake.history.standing import SPOKE, UNTIL
 from eventlake.schemas.definition import FieldType
 
-_PAIRS = 8_000_000
 _INT64 = 1 << 63
 Look = tuple[Edge, int | None]
 """An edge, and how many microseconds before the cutoff it is looked at; None for the entity's beginning."""
@@ -31,16 +34,34 @@ Look = tuple[Edge, int | None]
 
 def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part, pa.ChunkedArray | pa.Array]:
     """See ``Find``."""
-    frame = pl.DataFrame(spine.select([plan.features.spine_entity, plan.features.cutoff]))
-    given = frame.select(entity=pl.col(plan.features.spine_entity), c=pl.col(plan.features.cutoff).dt.epoch("us"))
-    entities = given.select("entity").drop_nulls().unique(maintain_order=True).with_row_index("code").cast({"code": pl.Int64})
-    rows = given.join(entities, on="entity", how="left", maintain_order="left").select(pl.col("code").fill_null(entities.height), "c")
+    rows, entities = _asked(plan, spine)
     made: dict[Part, pa.ChunkedArray | pa.Array] = {}
     for stream, wanted in plan.wanted().items():
         answers = _Answers(plan, wanted, found[stream.event_type], rows, entities)
         check_sums(plan, stream, wanted, answers.bounds)
         made |= answers.answer()
     return made
+
+
+def seen_early(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> tuple[int, int]:
+    """How many events rows see that were recorded at their cutoff or later, and how many rows do; of a plan that counts all as known."""
+    rows, entities = _asked(plan, spine)
+    events, seeing = [], np.zeros(rows.height, np.bool_)
+    for stream in plan.wanted():
+        recorded = Part(MAX, stream, Span(), "recorded_at")
+        sequences, some = _Answers(plan, [recorded], found[stream.event_type], rows, entities).seen_early()
+        events.append(sequences)
+        seeing |= some
+    return len(np.unique(np.concatenate(events))), int(seeing.sum())
+
+
+def _asked(plan: Plan, spine: pa.Table) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows of a spine and its entities, as ``_Answers`` takes them."""
+    frame = pl.DataFrame(spine.select([plan.features.spine_entity, plan.features.cutoff]))
+    given = frame.select(entity=pl.col(plan.features.spine_entity), c=pl.col(plan.features.cutoff).dt.epoch("us"))
+    entities = given.select("entity").drop_nulls().unique(maintain_order=True).with_row_index("code").cast({"code": pl.Int64})
+    rows = given.join(entities, on="entity", how="left", maintain_order="left").select(pl.col("code").fill_null(entities.height), "c")
+    return rows, entities
 
 
 class _Answers:
@@ -72,7 +93,8 @@ class _Answers:
         self._in_order = np.lexsort((self._cutoffs, self._codes))
         """Of the rows by entity and cutoff: looks that follow one another in memory take a third of the time."""
         self._entities = entities.height + 1
-        self._places: dict[tuple[Edge, int | None], Integers] = {}
+        self._places: dict[Look, Integers] = {}
+        self._spans: dict[Span, tuple[Integers, Integers]] = {}
 
     def bounds(self, columns: Sequence[str], *, by_entity: bool) -> list[tuple[int, ...]]:
         """See ``Bounds``."""
@@ -82,27 +104,22 @@ class _Answers:
 
     def answer(self) -> Iterator[tuple[Part, pa.ChunkedArray | pa.Array]]:
         """Every part, in the order of the spine."""
-        ways = {part: self._plan.way(part) for part in self._parts}
-        joined = [part for part, way in ways.items() if way == JOINS]
-        extremes = [part for part, way in ways.items() if way == EXTREMES]
-        paired = self._paired(joined) if joined else {}
-        # What ceases to count is no part of running extremes.
-        ended = self._paired(extremes, ended=True) if extremes and self._ends else {}
-        for part, way in ways.items():
-            end, start = self._looks(part)
+        for part in self._parts:
+            way = self._plan.way(part)
             if way == SUMS:
-                made = self._added(part, end, start)
+                made = self._added(part)
             elif way == PLACES:
-                made = self._placed(part, end, start)
+                made = self._placed(part)
             elif way == EXTREMES:
-                made = self._extreme(part, end, ended.get(part))
+                made = self._extreme(part)
             else:
-                made = self._at(part, paired[part]) if part.kind in PLACED else paired[part]
+                made = self._at(part, self._places_of(part, self._inside(part, ended=False)))
             yield part, made.to_arrow()
 
     def _looks(self, part: Part) -> tuple[Look, Look]:
         """The end and the start of a window. Where nothing leaves it, it starts where the entity's own edges do."""
-        end, start = probes(part.span, timed=self._plan.timed, ends=self._ends, delay=self._delay)
+        values = part.column if part.kind == DISTINCT else ""
+        end, start = probes(part.span, timed=self._plan.timed, ends=self._ends, delay=self._delay, values=values)
         return (end.edge, end.shift), (end.edge, None) if start is None else (start.edge, start.shift)
 
     def _found(self, look: Look) -> Integers:
@@ -118,39 +135,50 @@ class _Answers:
 
     def _edge(self, edge: Edge) -> Sorted:
         if edge not in self._edges:
-            instants = self._sorted.select(edge_of(edge, ends=self._ends))["k"].to_numpy()
+            instants = self._instants(edge)
             scale = Scale(self._sorted["code"].to_numpy(), instants, self._entities)
             order = np.argsort(scale.keys, kind="stable") if edge.kind in {ENTER, LEAVE} else None
             self._edges[edge] = Sorted(scale, scale.keys if order is None else scale.keys[order], order)
         return self._edges[edge]
 
-    def _added(self, part: Part, end: Look, start: Look) -> pl.Series:
+    def _instants(self, edge: Edge) -> Integers:
+        """An edge of every event, in microseconds."""
+        if edge.column:
+            return np.maximum(self._instants(Edge(edge.kind, edge.span)), self._before(edge.span, edge.column))
+        return self._sorted.select(edge_of(edge, timed=self._plan.timed, ends=self._ends)).to_series().to_numpy()
+
+    def _before(self, span: Span, column: str) -> Integers:
+        """When those with the same value have left that entered before each event."""
+        made = Edge(TIME, span, column), "before"
+        if made not in self._sums:
+            enter, leave = (self._instants(Edge(kind, span)) for kind in (ENTER, LEAVE))
+            values = self._sorted[value_of(column)].rank("dense").fill_null(0).to_numpy()
+            self._sums[made] = pl.Series(latest_before(self._sorted["code"].to_numpy(), values, enter, leave))
+        return self._sums[made].to_numpy()
+
+    def _added(self, part: Part) -> pl.Series:
         """The running sum at the end of the window, less that at its start, each since the beginning of the entity."""
+        end, start = self._looks(part)
         found = self._running(part, end) - self._running(part, start)
         if end[0] != start[0]:
             found += self._running(part, (start[0], None)) - self._running(part, (end[0], None))
-        return found if part.kind == COUNT else found.cast(pl.Int128).cast(pl.Decimal(38, 0))
+        return found if part.kind in {COUNT, DISTINCT} else found.cast(pl.Int128).cast(pl.Decimal(38, 0))
 
     def _running(self, part: Part, look: Look) -> pl.Series:
         """The sum over all edges before what a look asks about."""
         edge, name = look[0], f"{part.kind} {part.column}"
-        leaves_alone = edge.kind == LEAVE and edge.span.far is None
-        if part.kind == COUNT and not part.column and not leaves_alone:
+        if part.kind == COUNT and not part.column:
             return pl.Series(self._found(look))
         if (edge, name) not in self._sums:
             values, order = self._measure(part), self._edge(edge).order
-            if leaves_alone:
-                # Nothing leaves everything but what no longer stands.
-                values = values.set(self._sorted["u"].is_null(), 0)
             values = values if order is None else values.gather(order)
             self._sums[edge, name] = pl.concat([pl.Series([0], dtype=values.dtype), values.cum_sum()])
         return self._sums[edge, name].gather(self._found(look))
 
     def _measure(self, part: Part) -> pl.Series:
         """What an event adds."""
-        if part.kind == COUNT:
-            one = pl.Series([1], dtype=pl.Int64).new_from_index(0, self._sorted.height)
-            return self._sorted[value_of(part.column)].is_not_null().cast(pl.Int64) if part.column else one
+        if part.kind in {COUNT, DISTINCT}:
+            return self._sorted[value_of(part.column)].is_not_null().cast(pl.Int64)
         values = self._values(part.column)
         if part.kind == SQUARES:
             values = values.cast(pl.Int128) * values.cast(pl.Int128)
@@ -163,8 +191,8 @@ class _Answers:
         values = self._sorted[value_of(column)]
         return (values.to_physical() if values.dtype == pl.Decimal else values).fill_null(0)
 
-    def _placed(self, part: Part, end: Look, start: Look) -> pl.Series:
-        last, first = self._found(end), self._found(start)
+    def _placed(self, part: Part) -> pl.Series:
+        last, first = map(self._found, self._looks(part))
         places = last - 1 - part.place if part.place >= 0 else first
         inside = places >= first if part.place >= 0 else last > first
         where = pl.Series(np.where(inside, places, -1))
@@ -179,27 +207,33 @@ class _Answers:
             return self._rows["c"] - self._sorted["t"].gather(places)
         return self._sorted[value_of(part.column)].gather(places)
 
-    def _extreme(self, part: Part, look: Look, ended: pl.Series | None) -> pl.Series:
-        """The least or greatest, of places or of values, of everything that has entered before the end of the window.
-
-        Args:
-            part: Which.
-            look: At the end of the window.
-            ended: The same of the events that cease to count at some time; None where there are none.
-        """
-        if not self._sorted.height:
-            return self._at(part, pl.Series([None] * self._rows.height, dtype=pl.Int64))
-        by_rank = None if part.kind in PLACED else self._by_value(part.column)
-        found = self._greatest(part, look[0], by_rank)[self._found(look)] - self._codes * self._sorted.height
-        ranks = np.where(found < 0, 0, self._sorted.height - 1 - found if part.is_least else found)
-        places = pl.Series(ranks if by_rank is None else by_rank[ranks]).set(pl.Series(found < 0), None)
-        if part.kind not in PLACED:
-            values = self._sorted[value_of(part.column)].gather(places)
-            return values if ended is None else _better(part, values, ended)
-        places = places if ended is None else _better(part, places, ended.cast(pl.Int64))
-        if part.span.far is not None:
+    def _extreme(self, part: Part) -> pl.Series:
+        """The least or greatest, of places or of values, of everything that has entered before the end of the window."""
+        (edge, shift), _ = self._looks(part)
+        found = self._greatest(part, edge)[self._found((edge, shift))] - self._codes * self._sorted.height
+        if self._ends:
+            found = np.maximum(found, self._inside(part, ended=True))
+        places = self._places_of(part, found)
+        if part.kind in PLACED and part.span.far is not None and self._sorted.height:
             places = places.set(self._sorted["t"].gather(places) < self._rows["c"] - part.span.far, None)
         return self._at(part, places)
+
+    def _worth(self, part: Part) -> Integers:
+        """The events' ranks for a part, of places or of values; where the least is wanted, the last comes first."""
+        ranks = np.arange(self._sorted.height)
+        if part.kind not in PLACED:
+            ranks[self._by_value(part.column)] = ranks.copy()
+        return self._sorted.height - 1 - ranks if part.is_least else ranks
+
+    def _places_of(self, part: Part, worth: Integers) -> pl.Series:
+        """The places of the events of some ranks; null for those below 0."""
+        ranks = np.where(worth < 0, 0, self._sorted.height - 1 - worth if part.is_least else worth)
+        places = ranks if part.kind in PLACED or not self._sorted.height else self._by_value(part.column)[ranks]
+        return pl.Series(places).set(pl.Series(worth < 0), None)
+
+    def _takes_part(self, part: Part) -> pl.Series:
+        """Whether an event has what a part looks at."""
+        return self._sorted["t" if part.kind in PLACED else value_of(part.column)].is_not_null()
 
     def _by_value(self, column: str) -> Integers:
         """The places of the events by the value of a column."""
@@ -207,60 +241,50 @@ class _Answers:
             self._sums[None, column] = self._sorted[value_of(column)].arg_sort(nulls_last=False).cast(pl.Int64)
         return self._sums[None, column].to_numpy()
 
-    def _greatest(self, part: Part, edge: Edge, by_rank: Integers | None) -> Integers:
-        """See ``running``; where the least is wanted, the last rank comes first."""
+    def _greatest(self, part: Part, edge: Edge) -> Integers:
+        """See ``running``; what ceases to count is no part of it."""
         name = f"{part.kind} {part.column} {part.place}"
         if (edge, name) not in self._sums:
-            ranks = np.arange(self._sorted.height)
-            if by_rank is not None:
-                ranks[by_rank] = ranks.copy()
-            takes_part = self._sorted["t" if by_rank is None else value_of(part.column)].is_not_null()
+            takes_part = self._takes_part(part)
             if self._ends:
                 takes_part &= self._sorted["u"].is_null()
-            worth = self._sorted.height - 1 - ranks if part.is_least else ranks
-            made = running(self._sorted["code"].to_numpy(), worth, takes_part.to_numpy(), self._edge(edge).order)
+            made = running(self._sorted["code"].to_numpy(), self._worth(part), takes_part.to_numpy(), self._edge(edge).order)
             self._sums[edge, name] = pl.Series(made)
         return self._sums[edge, name].to_numpy()
 
-    def _paired(self, parts: Sequence[Part], *, ended: bool = False) -> dict[Part, pl.Series]:
-        """Each row with its entity's events, or those that end, some rows at a time, for a bounded number of pairs: values or places."""
-        rows, events = self._rows.with_row_index("row"), self._sorted.with_row_index("place")
-        events = events.filter(pl.col("u").is_not_null()) if ended else events
-        counted = rows.join(events.group_by("code").len("events"), on="code", how="left", maintain_order="left")["events"].fill_null(0)
-        group = (counted.cast(pl.Int64).cum_sum() // _PAIRS).alias("group")
-        found: dict[Part, list[pl.Series]] = {part: [] for part in parts}
-        for some in rows.with_columns(group).partition_by("group", maintain_order=True):
-            pairs = some.lazy().join(events.lazy(), on="code", how="inner")
-            aggregates = [self._aggregate(part).alias(f"{number}") for number, part in enumerate(parts)]
-            answers = pairs.filter(_nearest(parts)).group_by("row").agg(aggregates).collect()
-            whole = some.join(answers, on="row", how="left", maintain_order="left")
-            for number, part in enumerate(parts):
-                answer = whole[f"{number}"]
-                found[part].append(answer.fill_null(0).cast(pl.Int64) if part.kind == DISTINCT else answer)
-        return {part: pl.concat(pieces) if pieces else pl.Series([], dtype=pl.Null) for part, pieces in found.items()}
+    def _inside(self, part: Part, *, ended: bool) -> Integers:
+        """The rank of the event that a part looks for among all that are inside, or those of them that cease to count; -1 for none."""
+        first, stop = self._stretches(part.span)
+        takes_part = self._takes_part(part)
+        if ended:
+            takes_part &= self._sorted["u"].is_not_null()
+        some, depth = takes_part.to_numpy(), max(part.place, 0) + 1
+        found = np.empty(len(self._codes), np.int64)
+        found[self._in_order] = greatest(first[some], stop[some], self._worth(part)[some], len(found), depth)[-1]
+        return found
 
-    def _aggregate(self, part: Part) -> pl.Expr:
-        inside = inside_window(part, timed=self._plan.timed, ends=self._ends)
-        if part.kind in {MIN, MAX}:
-            column = pl.col(value_of(part.column)).filter(inside)
-            return column.min() if part.kind == MIN else column.max()
-        if part.kind == DISTINCT:
-            return pl.col(value_of(part.column)).filter(inside).drop_nulls().n_unique()
-        place = pl.col("place").filter(inside)
-        if part.place < 0:
-            return place.min()
-        return pl.when(place.len() > part.place).then(place.top_k(part.place + 1).min())
+    def _stretches(self, span: Span) -> tuple[Integers, Integers]:
+        """The rows, in order, in whose window each event is: the first, and the one after the last."""
+        if span not in self._spans:
+            enter, leave = (self._instants(Edge(kind, span)) for kind in (ENTER, LEAVE))
+            self._spans[span] = self._after(enter), self._after(leave)
+        return self._spans[span]
 
+    def _after(self, instants: Integers) -> Integers:
+        """The first row, in order, of each event's entity whose cutoff lies after an instant."""
+        scale = Scale(self._codes[self._in_order], self._cutoffs[self._in_order], self._entities)
+        return np.searchsorted(scale.keys, scale.probe(self._sorted["code"].to_numpy(), instants + 1))
 
-def _better(part: Part, one: pl.Series, other: pl.Series) -> pl.Series:
-    """Of two series the lesser, or the greater, of each row; what is null is passed over."""
-    both = pl.DataFrame([one.alias("one"), other.alias("other")])
-    chosen = pl.col("other") < pl.col("one") if part.is_least else pl.col("other") > pl.col("one")
-    return both.select(pl.when(pl.col("one").is_null() | chosen).then("other").otherwise("one")).to_series()
-
-
-def _nearest(parts: Sequence[Part]) -> pl.Expr:
-    return pl.col("t") < pl.col("c") - min(part.span.offset for part in parts)
+    def seen_early(self) -> tuple[Integers, npt.NDArray[np.bool_]]:
+        """The sequences of the events that rows see which were recorded at their cutoff or later, and whether each row sees one."""
+        enter, leave = (self._instants(Edge(kind, Span())) for kind in (ENTER, LEAVE))
+        recorded = self._sorted[value_of("recorded_at")].dt.epoch("us").to_numpy()
+        first, stop = self._after(enter), self._after(np.minimum(leave, recorded))
+        early = first < stop
+        turns = np.bincount(first[early], minlength=len(self._codes) + 1) - np.bincount(stop[early], minlength=len(self._codes) + 1)
+        seeing = np.empty(len(self._codes), np.bool_)
+        seeing[self._in_order] = np.cumsum(turns)[:-1] > 0
+        return self._sorted["sequence"].to_numpy()[early], seeing
 
 
 def value_of(column: str) -> str:
@@ -268,28 +292,16 @@ def value_of(column: str) -> str:
     return f"f {column}"
 
 
-def inside_window(part: Part, *, timed: bool, ends: bool) -> pl.Expr:
-    """Whether an event, of ``events``, is inside the window of a part for the cutoff ``c``."""
-    inside = [pl.col("t") < pl.col("c") - part.span.offset]
-    if part.span.far is not None:
-        inside.append(pl.col("t") >= pl.col("c") - part.span.far)
-    if timed:
-        inside.append(pl.col("r") < pl.col("c"))
-        if ends:
-            inside.append(pl.col("u").is_null() | (pl.col("u") >= pl.col("c")))
-    return reduce(lambda one, other: one & other, inside)
-
-
-def edge_of(edge: Edge, *, ends: bool) -> pl.Expr:
-    """An edge of an event, ``k``; the latest of all for one that it never comes to."""
-    if edge.kind not in {ENTER, LEAVE}:
+def edge_of(edge: Edge, *, timed: bool, ends: bool) -> pl.Expr:
+    """An edge of an event by itself, ``k``; ``NEVER`` for one that it does not come to."""
+    if edge.kind == TIME:
         return pl.col("t").alias("k")
-    enter = pl.max_horizontal(pl.col("t") + edge.span.offset, "r")
-    if edge.kind == ENTER:
-        return enter.alias("k")
+    enter = pl.col("t") + edge.span.offset
+    enter = pl.max_horizontal(enter, "r") if timed else enter
     stops = [*([pl.col("t") + edge.span.far] if edge.span.far is not None else []), *([pl.col("u")] if ends else [])]
     # ``min_horizontal`` passes over nulls: an event that stands to this day leaves by its time alone.
-    return pl.max_horizontal(enter, pl.min_horizontal(stops)).alias("k")
+    leave = pl.max_horizontal(enter, pl.min_horizontal([*stops, pl.lit(NEVER)]))
+    return (enter if edge.kind == ENTER else leave).alias("k")
 
 
 def events(plan: Plan, stream: Stream, source: Source, entities: pl.DataFrame, columns: Sequence[str]) -> pl.LazyFrame:

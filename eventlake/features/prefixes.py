@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from eventlake.features.edges import Edge
+from eventlake.features.edges import NEVER, Edge
 
 Integers = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
@@ -20,14 +20,15 @@ class Scale:
 
     Args:
         codes: Of the events' entities.
-        instants: Of the events.
+        instants: Of the events; ``NEVER`` lies after all that is asked about.
         entities: How many there are, one for rows without an entity among them.
     """
 
     def __init__(self, codes: Integers, instants: Integers, entities: int) -> None:
-        low, high = (int(instants.min()), int(instants.max())) if len(instants) else (0, 0)
+        reached = instants[instants < NEVER]
+        low, high = (int(reached.min()), int(reached.max())) if len(reached) else (0, 0)
         self._low, self._width = low, high - low + 2
-        self._ranks = np.unique(instants) if entities * self._width >= 1 << 64 else None
+        self._ranks = np.unique(reached) if entities * self._width >= 1 << 64 else None
         if self._ranks is not None:
             self._width = len(self._ranks) + 1
         self.keys = self.probe(codes, instants)

@@ -2,9 +2,6 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
-from functools import reduce
-from operator import or_
 
 import duckdb
 import polars as pl
@@ -16,9 +13,8 @@ from eventlake.core.instants import MAX_US, MIN_US, format_instant
 from eventlake.errors import InvalidInputError
 from eventlake.features import duckdb_parts, polars_parts
 from eventlake.features.finish import columns, scaled
-from eventlake.features.plan import AGE, COUNT, DISTINCT, MAX, SPINE_TYPES, SQUARES, SUM, Part, Plan, part_type
+from eventlake.features.plan import AGE, COUNT, DISTINCT, SPINE_TYPES, SQUARES, SUM, TREES, Part, Plan, part_type
 from eventlake.features.sources import Find, sources, with_delays
-from eventlake.features.spans import Span
 from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
 from eventlake.schemas.definition import FieldType
@@ -48,7 +44,8 @@ def rows(plan: Plan, history: PinnedHistory, spine: pa.Table, engine: str) -> pa
     found = with_delays(plan, sources(plan, history))
     find: Find = (duckdb_parts if engine == "duckdb" else polars_parts).parts
     events = sum(count for stretch in history.stretches for name, count in stretch.segment.types if name in plan.columns)
-    pieces = max((events + spine.num_rows) // _AT_ONCE, 1)
+    deepest = max((part.place + 1 for parts in plan.parts.values() for part in parts if plan.way(part) == TREES), default=1)
+    pieces = max((events + spine.num_rows * max(deepest, 1)) // _AT_ONCE, 1)
     if pieces == 1:
         return _table(plan, find(plan, found, spine), spine)
     # A piece is all rows of some entities, so that an engine holds no more than these entities' events.
@@ -63,8 +60,8 @@ def rows(plan: Plan, history: PinnedHistory, spine: pa.Table, engine: str) -> pa
     return pa.concat_tables(made).sort_by("spine_row")
 
 
-def hindsight(plan: Plan, history: PinnedHistory, spine: pa.Table) -> int:
-    """How many rows of a spine see an event that had not been recorded before their cutoff.
+def hindsight(plan: Plan, history: PinnedHistory, spine: pa.Table) -> dict[str, int]:
+    """How much of what a spine's rows see had not been recorded before their cutoff.
 
     Args:
         plan: Of features for which everything counts that is recorded at the watermark.
@@ -72,16 +69,12 @@ def hindsight(plan: Plan, history: PinnedHistory, spine: pa.Table) -> int:
         spine: With ``spine_row`` in front.
 
     Returns:
-        The number of rows before whose cutoff an event happened that was recorded at the cutoff or later: one that stands, of their entity,
-        and of what some feature is made of. What is hindsight for another reason (a relation or a retraction that was told late) is not
-        counted.
+        ``hindsight_events``, the number of events that happened before the cutoff of some row of their entity and were recorded at that
+        cutoff or later; ``hindsight_rows``, the number of those rows. Counted are events that stand, and of what some feature is made of.
+        What is hindsight for another reason (a relation or a retraction that was told late) is not counted.
     """
-    newest = tuple(Part(MAX, stream, Span(), "recorded_at") for stream in plan.wanted())
-    looked = replace(plan, parts={plan.features.aggregates()[0]: newest})
-    parts = polars_parts.parts(looked, sources(plan, history), spine)
-    cutoffs = pl.DataFrame(spine.select([plan.features.cutoff])).to_series()
-    late = [pl.Series(part).cast(cutoffs.dtype) >= cutoffs for part in parts.values()]
-    return int(reduce(or_, late).sum())
+    events, rows = polars_parts.seen_early(plan, sources(plan, history), spine)
+    return {"hindsight_events": events, "hindsight_rows": rows}
 
 
 def check_spine(plan: Plan, history: PinnedHistory, spine: pa.Table) -> None:
@@ -143,7 +136,7 @@ def answered(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table)
     duckdb_parts.register_spine(connection, plan, spine)
     parts: dict[Part, pa.ChunkedArray] = {}
     for stream, wanted in plan.wanted().items():
-        parts |= duckdb_parts.answer(connection, plan, stream, wanted, ends=bool(plan.related))
+        parts |= duckdb_parts.answer(connection, plan, stream, wanted, ends=bool(plan.related), few=True)
     return _table(plan, parts, spine)
 
 

@@ -1,10 +1,18 @@
-"""A plan as a person reads it: the SQL that DuckDB runs, or the steps and expressions that Polars does."""
+"""A plan as a person reads it, and runs it: the SQL that DuckDB runs, or a Polars program that says what the engine finds, plainly."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
+from functools import partial
 
-from eventlake.features import duckdb_parts, polars_parts
-from eventlake.features.edges import Probe, probes
-from eventlake.features.plan import EXTREMES, JOINS, PLACED, SUMS, Part, Plan, Stream
+from eventlake.features import duckdb_parts
+from eventlake.features.conditions import Condition
+from eventlake.features.literals import in_python
+from eventlake.features.plan import ADDED, AGE, COUNT, DISTINCT, PLACED, SQUARES, SUM, Part, Plan, Stream
+from eventlake.schemas.definition import FieldType
+
+quoted = partial(json.dumps, ensure_ascii=False)
+"""Text as Python's source has it, in double quotes."""
+_SIGNS = {"and": " & ", "or": " | "}
 
 
 def text(plan: Plan, engine: str) -> str:
@@ -14,12 +22,12 @@ def text(plan: Plan, engine: str) -> str:
         plan: Of the features.
         engine: ``duckdb`` or ``polars``.
     """
+    if engine == "polars":
+        return "\n\n".join(["\n".join(_head(plan)), *("\n".join(_program(plan, *one)) for one in plan.wanted().items())]) + "\n"
     pieces = []
     for stream, parts in plan.wanted().items():
-        for joined in (False, True):
-            some = [part for part in parts if (plan.way(part) == JOINS) == joined]
-            if some:
-                pieces.append(_sql(plan, stream, some, joined=joined) if engine == "duckdb" else "\n".join(_steps(plan, stream, some)))
+        for some, query in duckdb_parts.queries(plan, stream, parts, ends=plan.timed, few=True):
+            pieces.append("\n".join([*_comments(plan, some, "--"), f"{query};"]))
     return "\n\n".join(pieces) + "\n"
 
 
@@ -30,39 +38,95 @@ def _comments(plan: Plan, parts: list[Part], sign: str) -> Iterator[str]:
         yield f"{sign} p{number}: {part.kind}{f' of {part.column}' if part.column else ''}, for {', '.join(users)}"
 
 
-def _sql(plan: Plan, stream: Stream, parts: list[Part], *, joined: bool) -> str:
-    query = duckdb_parts.query(plan, stream, parts, ends=plan.timed, joined=joined)
-    return "\n".join([*_comments(plan, parts, "--"), f"{query};"])
+def _head(plan: Plan) -> Iterator[str]:
+    yield "# Over snapshot, features, and spine, a polars.DataFrame with spine_row. A build finds the same numbers by running sums and"
+    yield "# searches along each entity's events, where this joins each row with all of them."
+    yield "from datetime import date, datetime"
+    yield "from decimal import Decimal"
+    yield ""
+    yield "import polars as pl"
+    yield ""
+    yield "# Microseconds: an event's time, the row's cutoff, and since and until when an event counts."
+    yield 't, c, r, u = (pl.col(name) for name in "tcru")'
+    entity, cutoff = plan.features.spine_entity, plan.features.cutoff
+    yield f'rows = spine.lazy().select("spine_row", entity=pl.col({quoted(entity)}), c=pl.col({quoted(cutoff)}).dt.epoch("us"))'
+    if plan.related:
+        yield "belongs = features.belongs(snapshot).lazy()"
 
 
-def _steps(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
-    timed = plan.timed
+def _program(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
+    """One stream of events: its events, those that each row sees, and the parts by ``spine_row``, as ``p0`` and on in ``found``."""
+    name, kinds, known = quoted(stream.event_type), plan.columns[stream.event_type], plan.known_at_cutoff
     yield from _comments(plan, parts, "#")
-    corrections = "as recorded, each with the instant u until which it stood" if plan.known_at_cutoff else "with the latest corrections"
-    yield f"events = the table {stream.event_type}, {corrections}"
+    if known:
+        yield f"events = snapshot.table({name})"
+        yield f'events = events.join(snapshot.lifetimes({name}).lazy(), on=["source", "id"], how="left")'
+        yield 'events = events.filter(pl.col("eventlake spoke").fill_null(True))'
+    else:
+        yield f'events = snapshot.table({name}, corrections="latest")'
     if stream.where is not None:
-        yield f"events = events.filter({polars_parts.condition(stream.where, plan.columns[stream.event_type])})"
-    yield f"events = events.sort({plan.features.by}, t = time in microseconds, sequence)"
-    yield f"rows   = the spine's {plan.features.spine_entity} and c = {plan.features.cutoff} in microseconds"
-    for number, part in enumerate(parts):
-        way = plan.way(part)
-        if way == JOINS:
-            inside = polars_parts.inside_window(part, timed=timed, ends=timed)
-            yield f"p{number} = rows.join(events).filter({inside}).{part.kind}({part.column})"
-            continue
-        end, start = probes(part.span, timed=timed, ends=timed)
-        looks = (_look(end), "the entity's first edge" if start is None else _look(start))
-        if way == SUMS:
-            yield f"p{number} = running {part.kind} before {looks[0]} - before {looks[1]}"
-        elif way == EXTREMES:
-            which = ("the first event" if part.place < 0 else "the last event") if part.kind in PLACED else f"the {part.kind}"
-            limit = "" if part.span.far is None else f", where it is not before c - {part.span.far:,}"
-            yield f"p{number} = {part.kind} {part.column}: of {which} of all before {looks[0]}{limit}"
-        else:
-            which = "the first event from" if part.place < 0 else f"the event {part.place + 1} before {looks[0]}, not before"
-            yield f"p{number} = {part.kind} {part.column} of {which} {looks[1]}"
+        yield f"events = events.filter({_condition(stream.where, kinds)})"
+    entity = f"pl.col({quoted(plan.by[stream.event_type])})"
+    entity += f".str.extract(r{plan.features.pattern!r}, 1)" if plan.features.pattern else ""
+    begins = ['pl.col("recorded_at").dt.epoch("us")'] if known else []
+    stops = ['pl.col("eventlake until").dt.epoch("us")'] if known else []
+    if plan.related:
+        yield f'events = events.with_columns({entity}.alias("eventlake child")).join(belongs, on="eventlake child")'
+        entity = 'pl.col("eventlake parent")'
+        begins, stops = [*begins, 'pl.col("eventlake since")'], [*stops, 'pl.col("eventlake till")']
+    shown = ['"sequence"', f'{entity}.alias("entity")', 'pl.col("time").dt.epoch("us").alias("t")']
+    shown += (
+        [f'pl.max_horizontal({", ".join(begins)}).alias("r")', f'pl.min_horizontal({", ".join(stops)}).alias("u")'] if plan.timed else []
+    )
+    shown += [
+        f"pl.col({quoted(column)}).alias({quoted(_field(column))})" for column in dict.fromkeys(part.column for part in parts) if column
+    ]
+    yield "events = events.select(\n    " + ",\n    ".join(shown) + ",\n)"
+    counts = ".filter(r < c, u.is_null() | (u >= c))" if plan.timed else ""
+    yield f'pairs = rows.join(events, on="entity"){counts}.sort("spine_row", "t", "sequence")'
+    made = ",\n    ".join(f"p{number}={_found(part, kinds)}" for number, part in enumerate(parts))
+    yield f'found = pairs.group_by("spine_row").agg(\n    {made},\n)'
+    nothing = ", ".join(f'pl.col("p{number}").fill_null(0)' for number, part in enumerate(parts) if part.kind in ADDED)
+    yield 'found = rows.select("spine_row").join(found, on="spine_row", how="left", maintain_order="left")'
+    yield f"found = found.with_columns({nothing}).collect()" if nothing else "found = found.collect()"
 
 
-def _look(probe: Probe) -> str:
-    edge = polars_parts.edge_of(probe.edge, ends=True)
-    return f"[{edge} < c - {probe.shift:,}]"
+def _field(column: str) -> str:
+    """A column of an event table where its name can mean nothing else."""
+    return f"f {column}"
+
+
+def _found(part: Part, kinds: Mapping[str, FieldType]) -> str:
+    """A part, of a row's events in the order of their time."""
+    inside = f"t < c - {part.span.offset:_}" if part.span.offset else "t < c"
+    inside += "" if part.span.far is None else f", t >= c - {part.span.far:_}"
+    if part.kind == AGE:
+        chosen = f"(c - t).filter({inside})"
+    else:
+        chosen = f"pl.col({quoted(_field(part.column))}).filter({inside})" if part.column else f"t.filter({inside})"
+    if part.kind in PLACED:
+        return f"{chosen}.{f'get({-1 - part.place}, null_on_oob=True)' if part.place >= 0 else 'first()'}"
+    decimal = part.column in kinds and kinds[part.column].kind == "decimal"
+    unscaled = f"{chosen}{'.to_physical()' if decimal else ''}.cast(pl.Int128)"
+    how = {
+        COUNT: f"{chosen}.count()",
+        DISTINCT: f"{chosen}.drop_nulls().n_unique()",
+        SUM: f"{unscaled}.sum()",
+        SQUARES: f"({unscaled} * {unscaled}).sum()",
+    }
+    return how.get(part.kind, f"{chosen}.{part.kind}()")
+
+
+def _condition(where: Condition, kinds: Mapping[str, FieldType]) -> str:
+    parts = [_condition(part, kinds) for part in where.parts]
+    if where.sign in _SIGNS:
+        return f"({_SIGNS[where.sign].join(parts)})"
+    if where.sign == "not":
+        return f"(~{parts[0]})"
+    column = f"pl.col({quoted(where.field)})"
+    if where.sign == "null":
+        return f"{column}.is_null()"
+    values = [in_python(value, kinds[where.field]) for value in where.values]
+    if where.sign == "in":
+        return f"({' | '.join(f'({column} == {value})' for value in values)})"
+    return f"({column} {where.sign} {values[0]})"

@@ -79,13 +79,20 @@ def sources(plan: Plan, history: PinnedHistory) -> dict[str, Source]:
     """
     tables = history.tables(plan.columns)
     until = {name: polars_scan.lifetimes(table) if plan.known_at_cutoff else None for name, table in tables.items()}
-    related = belongs([(tables[name], until[name], child, parent) for name, child, parent in plan.related]) if plan.related else None
+    belong = related(plan, history) if plan.related else None
     levels = [_identity(tables[name]) for name, _, _ in plan.related]
     made = {}
     for name, table in tables.items():
         parts = [_identity(table), *levels]
-        made[name] = Source(table, until[name], related, identity=None if None in parts else (*parts, plan.related))
+        made[name] = Source(table, until[name], belong, identity=None if None in parts else (*parts, plan.related))
     return made
+
+
+def related(plan: Plan, history: PinnedHistory) -> pl.DataFrame:
+    """What ``relations.belongs`` says of the relations of a plan."""
+    tables = history.tables(dict.fromkeys(name for name, _, _ in plan.related))
+    until = {name: polars_scan.lifetimes(table) if plan.known_at_cutoff else None for name, table in tables.items()}
+    return belongs([(tables[name], until[name], child, parent) for name, child, parent in plan.related])
 
 
 def with_delays(plan: Plan, found: Mapping[str, Source]) -> dict[str, Source]:

@@ -21,7 +21,7 @@ from eventlake.errors import InvalidInputError, MissingDependencyError
 from eventlake.exactness.tree import nodes
 from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory
-from eventlake.history.polars_scan import AS_RECORDED, LATEST
+from eventlake.history.polars_scan import AS_RECORDED, LATEST, LIFETIMES
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.tables.columns import shown_columns, stored_schema
 from eventlake.tables.files import EventTable, Part
@@ -39,7 +39,7 @@ class TableName:
 
     Attributes:
         event_type: A registered one.
-        corrections: ``as_recorded``, or ``latest`` where the query puts the schema ``latest`` in front.
+        corrections: ``as_recorded``, or ``latest`` or ``lifetimes`` where the query puts this schema in front.
     """
 
     event_type: str
@@ -79,7 +79,8 @@ def connect(
 ) -> tuple[duckdb.DuckDBPyConnection, list[str]]:
     """An in-memory database with the tables that a query reads, and the files behind its event tables.
 
-    An event type is a view by its name, and without what was replaced or retracted in the schema ``latest``.
+    An event type is a view by its name, and without what was replaced or retracted in the schema ``latest``; how long its corrected events
+    spoke is in the schema ``lifetimes``.
     """
     connection = empty_database(settings)
     if only is not None:
@@ -108,7 +109,9 @@ def tables_read(text: str, catalogue: Catalogue) -> list[TableName]:
         return sorted(TableName(name, corrections) for name in catalogue.types for corrections in (AS_RECORDED, LATEST))
     registered = {name.casefold(): name for name in catalogue.types}
     return sorted(
-        TableName(registered[table], LATEST if schema == LATEST else AS_RECORDED) for schema, table in named if table in registered
+        TableName(registered[table], schema if schema in {LATEST, LIFETIMES} else AS_RECORDED)
+        for schema, table in named
+        if table in registered
     )
 
 
@@ -157,6 +160,9 @@ def tree_of(connection: duckdb.DuckDBPyConnection, text: str) -> Any:
 
 def create_table(connection: duckdb.DuckDBPyConnection, source: EventTable, name: TableName, only: Only | None = None) -> list[str]:
     """Makes the view of one event type; gives the files that it reads."""
+    if name.corrections == LIFETIMES:
+        create_lifetimes(connection, name.event_type, polars_scan.lifetimes(source))
+        return []
     shown = ", ".join(identifier(column) for column in shown_columns(source.version.schema))
     whole = [part.location for part in source.parts if part.location is not None and part.stop is None]
     queries = [f"SELECT * FROM read_parquet([{', '.join(map(quoted, whole))}])"] if whole else []  # noqa: S608 - quoted
@@ -178,6 +184,14 @@ def create_table(connection: duckdb.DuckDBPyConnection, source: EventTable, name
     chosen = only.clause() if only else ""
     connection.execute(f"CREATE VIEW {target} AS SELECT {shown} FROM ({stored}) {condition} {chosen}")  # noqa: S608 - names are quoted
     return [part.location for part in source.parts if part.location is not None]
+
+
+def create_lifetimes(connection: duckdb.DuckDBPyConnection, event_type: str, lifetimes: pl.DataFrame) -> None:
+    """Makes the view of how long corrected events of a type spoke."""
+    connection.register(f"lifetimes of {event_type}", lifetimes.to_arrow())
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {LIFETIMES}")
+    told = identifier(f"lifetimes of {event_type}")
+    connection.execute(f"CREATE VIEW {LIFETIMES}.{identifier(event_type)} AS SELECT * FROM {told}")  # noqa: S608 - a name of ours
 
 
 def _part_query(connection: duckdb.DuckDBPyConnection, part: Part, name: str) -> str:
@@ -302,7 +316,7 @@ def to_pandas(table: pa.Table) -> Any:
 
 
 def query(history: PinnedHistory, text: str, parameters: dict[str, Any] | None = None) -> SqlResult:
-    """Runs one SELECT over ``events``.
+    """Runs one SELECT over ``events``, event types, and those of its parameters that are frames.
 
     Raises:
         InvalidInputError: More or other than one SELECT, or DuckDB refuses the query; its message is kept.
@@ -311,12 +325,23 @@ def query(history: PinnedHistory, text: str, parameters: dict[str, Any] | None =
     try:
         connection, _ = connect(history, text)
         with connection:
-            return SqlResult(select(connection, text, parameters or {}))
+            values = dict(parameters or {})
+            for name in [name for name, value in values.items() if hasattr(value, "__arrow_c_stream__")]:
+                _register(connection, history, name, values.pop(name))
+            return SqlResult(select(connection, text, values))
     except duckdb.Error as error:
         # Bad bytes and bad queries look alike to an engine; the hashes tell them apart.
         history.check()
         message = f"DuckDB refused the query: {error}"
         raise InvalidInputError(message, tables_hint(history.catalogue), sql=text) from error
+
+
+def _register(connection: duckdb.DuckDBPyConnection, history: PinnedHistory, name: str, frame: Any) -> None:
+    """Makes a table of a frame."""
+    if name.casefold() in {"events", *(event_type.casefold() for event_type in history.catalogue.types)}:
+        message = f"expected a table under a name of its own, found {name}, which the history has"
+        raise InvalidInputError(message, "call it otherwise.")
+    connection.register(name, pa.table(frame))
 
 
 def tables_hint(catalogue: Catalogue) -> str:

@@ -11,8 +11,8 @@ from eventlake.history.standing import FAMILY, gone, until
 from eventlake.tables.columns import stored_schema
 from eventlake.tables.files import EventTable
 
-AS_RECORDED, LATEST = "as_recorded", "latest"
-"""Every event; or those that stand once corrections are heard."""
+AS_RECORDED, LATEST, LIFETIMES = "as_recorded", "latest", "lifetimes"
+"""Every event; those that stand once corrections are heard; how long those spoke that are part of a family."""
 INSTANT = pl.Datetime("us", "UTC")
 STORED = {name: INSTANT if name == "time" else pl.String() for name in TYPES} | {"recorded_at": INSTANT}
 PLAIN = tuple(name for name in TYPES if name != "time")

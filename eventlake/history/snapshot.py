@@ -144,6 +144,24 @@ class Snapshot:
             frame = frame.filter(where)
         return frame if columns is None else frame.select(_known(columns, shown))
 
+    def lifetimes(self, event_type: str) -> pl.DataFrame:
+        """How long the events of a type spoke that were corrected, or correct others; in SQL the table is in the schema ``lifetimes``.
+
+        An event spoke from its ``recorded_at`` until another one of its family (what was corrected, and all that corrects it) was recorded.
+
+        Args:
+            event_type: A registered one.
+
+        Returns:
+            ``source``, ``id`` String; ``eventlake until`` Datetime[us, UTC], when the next one was recorded, null where it speaks to this
+            day; ``eventlake spoke`` Boolean, false for retractions, which say nothing. Events without corrections are not among them.
+
+        Raises:
+            NotFoundError: The type has no schema.
+            CorruptionError: A segment is damaged.
+        """
+        return self.read(lambda history: polars_scan.lifetimes(history.table(event_type)))
+
     def _events(self, *, raw: bool, where: Sequence[pl.Expr] = ()) -> pl.LazyFrame:
         """The events that ``scan`` is asked for."""
         return self.read(lambda history: polars_scan.scan(history, raw=raw, where=where))
@@ -167,15 +185,18 @@ class Snapshot:
     def sql(self, query: str, /, **parameters: Any) -> duckdb_sql.SqlResult:
         """Runs one DuckDB query in which ``events`` is this history.
 
+        So are event types by their names, in double quotes; ``latest."payment.received"`` is without what was replaced or retracted, and
+        ``lifetimes."payment.received"`` is what ``lifetimes`` gives.
+
         Args:
             query: One SELECT; ``$name`` stands for a parameter.
-            parameters: Values of the query's parameters.
+            parameters: Values of the query's parameters; a frame (anything with ``__arrow_c_stream__``) is a table of this name.
 
         Returns:
             The rows; hand it to anything that speaks Arrow, or call ``.polars()``, ``.pandas()``, ``.arrow()``.
 
         Raises:
-            InvalidInputError: DuckDB refuses the query.
+            InvalidInputError: DuckDB refuses the query, or a frame has the name of a table of the history.
         """
         return self.read(lambda history: duckdb_sql.query(history, query, parameters))
 

@@ -461,8 +461,8 @@ def test_rows_that_see_what_was_recorded_after_their_cutoff_are_counted(tmp_path
     lake.append([late, event(98, day=9, subject="/loan/2", amount=1), event(97, day=20, subject="/loan/2", amount=1)])
     # It happened on day 3 and was told on day 8: the row of day 4 sees it too early, that of day 9 does not.
     made = lake.build(HINDSIGHT, spine=SPINE, engine=engine)
-    assert made.provenance["hindsight_rows"] == 1
-    assert ("hindsight", "1 of 3 rows see events that were recorded at the cutoff or later") in made.card().facts
+    assert (made.provenance["hindsight_rows"], made.provenance["hindsight_events"]) == (1, 1)
+    assert ("hindsight", "1 of 3 rows see 1 event recorded at the cutoff or later") in made.card().facts
     assert "hindsight_rows" not in lake.build(FEATURES, spine=SPINE, engine=engine).provenance
     # What no feature is made of is nothing that a row sees.
     cash = el.FeatureSet("cash", known="watermark", features=[el.count("payment", where={"method": "cash"})])

@@ -1,0 +1,126 @@
+"""Rows and events as DuckDB has them: the first tables of every query, an event's edges, and what is shown in the end."""
+
+from collections.abc import Mapping, Sequence
+
+from eventlake.core.sql import identifier, quoted
+from eventlake.features.conditions import Condition
+from eventlake.features.edges import ENTER, NEVER, TIME, Edge
+from eventlake.features.literals import in_sql
+from eventlake.features.plan import AGE, EXTREMES, PLACED, PLACES, Part, Plan, Stream
+from eventlake.features.relations import CHILD, PARENT, SINCE, TILL
+from eventlake.history.polars_scan import LIFETIMES
+from eventlake.history.standing import SPOKE, UNTIL
+from eventlake.schemas.definition import FieldType
+
+BELONGS_TABLE = "eventlake belongs"
+_SIGNS = {"==": "=", "!=": "<>", "and": " AND ", "or": " OR "}
+
+
+def value_of(column: str) -> str:
+    """A column of an event table where its name can mean nothing else."""
+    return identifier(f"f {column}")
+
+
+def rows_of(plan: Plan) -> str:
+    """The rows of the spine."""
+    entity, cutoff = identifier(plan.features.spine_entity), identifier(plan.features.cutoff)
+    return f"rows AS MATERIALIZED (\n    SELECT spine_row, {entity} AS entity, epoch_us({cutoff}) AS c FROM spine)"  # noqa: S608 - quoted
+
+
+def _entity_of(plan: Plan, stream: Stream) -> str:
+    """What ``by`` names of an event, in SQL."""
+    column, pattern = identifier(plan.by[stream.event_type]), plan.features.pattern
+    return column if pattern is None else f"nullif(regexp_extract({column}, {quoted(pattern)}, 1), '')"
+
+
+def events_of(plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool, placed: bool, columns: Sequence[str] = ()) -> str:
+    """The events of a stream whose entity is in the spine."""
+    kinds = plan.columns[stream.event_type]
+    known, related = plan.known_at_cutoff, bool(plan.related)
+    stood = known and ends
+    chosen = dict.fromkeys([*(part.column for part in parts if part.column), *columns])
+    shown = ["entity", "t", "sequence", *(["r"] if plan.timed else []), *(["u"] if stood or related else []), *map(value_of, chosen)]
+    begins = [*(["epoch_us(recorded_at)"] if known else []), *([identifier(SINCE)] if related else [])]
+    stops = [*([f"epoch_us({identifier(UNTIL)})"] if stood else []), *([identifier(TILL)] if related else [])]
+    inner = [f"{identifier(PARENT) if related else _entity_of(plan, stream)} AS entity", "epoch_us(time) AS t", "sequence"]
+    # Both pass over nulls: what stands, or belongs, to this day has no end.
+    inner += [f"greatest({', '.join(begins)}) AS r"] if begins else []
+    inner += [f"least({', '.join(stops)}) AS u"] if stops else []
+    inner += [f"{identifier(name)} AS {value_of(name)}" for name in chosen]
+    # With its schema, so that no table of ours is taken for it.
+    table = ("main." if known else "latest.") + identifier(stream.event_type)
+    where = [_condition(stream.where, kinds)] if stream.where is not None else []
+    if stood:
+        table += f" LEFT JOIN {LIFETIMES}.{identifier(stream.event_type)} USING (source, id)"
+        where.append(f"coalesce({identifier(SPOKE)}, true)")
+    if related:
+        table += f" JOIN {identifier(BELONGS_TABLE)} ON {identifier(CHILD)} = {_entity_of(plan, stream)}"
+    place = ", row_number() OVER (PARTITION BY entity ORDER BY t, sequence) AS place" if placed else ""
+    condition = f" WHERE {' AND '.join(where)}" if where else ""
+    selected = ", ".join(shown)
+    return f"""e AS MATERIALIZED (
+    SELECT {selected}{place}
+    FROM (SELECT {", ".join(inner)} FROM {table}{condition}) SEMI JOIN rows USING (entity))"""  # noqa: S608 - quoted
+
+
+def _condition(where: Condition, kinds: Mapping[str, FieldType]) -> str:
+    parts = [_condition(part, kinds) for part in where.parts]
+    if where.sign in {"and", "or"}:
+        return f"({_SIGNS[where.sign].join(parts)})"
+    if where.sign == "not":
+        return f"(NOT {parts[0]})"
+    column = identifier(where.field)
+    if where.sign == "null":
+        return f"({column} IS NULL)"
+    values = ", ".join(in_sql(value, kinds[where.field]) for value in where.values)
+    if where.sign == "in":
+        return f"({column} IN ({values}))"
+    return f"({column} {_SIGNS.get(where.sign, where.sign)} {values})"
+
+
+def key_of(edge: Edge, *, timed: bool, ends: bool) -> str:
+    """An edge of an event, in SQL."""
+    if edge.kind == TIME:
+        return "t"
+    enter = f"t + {edge.span.offset}"
+    enter = f"greatest({enter}, r)" if timed else enter
+    # ``least`` passes over nulls: an event that stands to this day leaves by its time alone.
+    stops = [*([f"t + {edge.span.far}"] if edge.span.far is not None else []), *(["u"] if ends else []), f"{NEVER}"]
+    leave = f"greatest({enter}, least({', '.join(stops)}))"
+    made = enter if edge.kind == ENTER else leave
+    if not edge.column:
+        return made
+    before = f"PARTITION BY entity, {value_of(edge.column)} ORDER BY {enter} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"
+    return f"greatest({made}, max({leave}) OVER ({before}))"
+
+
+def ranked(part: Part) -> str:
+    """What an extreme is one of."""
+    return "place" if part.kind in PLACED else value_of(part.column)
+
+
+def name_of(plan: Plan, number: int, part: Part) -> str:
+    """The column of what was found for a part: itself, the place of its event, or that one's value."""
+    if part.kind not in PLACED:
+        return f"p{number}"
+    return f"place{number}" if plan.way(part) != PLACES or part.place else f"v{number}"
+
+
+def gathered(plan: Plan, parts: Sequence[Part], ctes: list[str], *, found: str = "f") -> str:
+    """The parts by row; values of events that are not at hand are looked up by their place."""
+    columns, joins = [], []
+    for number, part in enumerate(parts):
+        name = name_of(plan, number, part)
+        if part.kind not in PLACED:
+            columns.append(name)
+        elif name.startswith("place"):
+            value = f"c - e{number}.t" if part.kind == AGE else f"e{number}.{value_of(part.column)}"
+            if plan.way(part) == EXTREMES and part.span.far is not None:
+                value = f"CASE WHEN e{number}.t >= c - {part.span.far} THEN {value} END"
+            columns.append(f"{value} AS p{number}")
+            joins.append(f"LEFT JOIN e AS e{number} ON e{number}.entity = rows.entity AND e{number}.place = {found}.{name}")
+        else:
+            columns.append(f"{'c - ' if part.kind == AGE else ''}{name} AS p{number}")
+    return "\n".join(
+        ["WITH " + ",\n".join(ctes), f"SELECT spine_row, {', '.join(columns)}", f"FROM rows JOIN {found} USING (spine_row)", *joins]
+    )
