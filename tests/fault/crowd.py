@@ -18,7 +18,8 @@ from eventlake.errors import EventlakeError
 from eventlake.testing.invariants import assert_sound
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["eventlake", "eventlake.testing.invariants"])
+# pyarrow imports pandas at the first array that is made of a list, which takes longer than all else that a process does.
+CONTEXT.set_forkserver_preload(["eventlake", "eventlake.testing.invariants", "pandas", "pyarrow.pandas_compat"])
 ROLES = ("small", "large", "group", "compact", "collect")
 DEADLINE_SECONDS = 20.0
 

@@ -76,12 +76,20 @@ def ids(acknowledged):
     return [(receipt, [event["id"] for event in events]) for receipt, events in acknowledged]
 
 
+def copied(storage):
+    copy = MemoryStorage()
+    for stored in storage.list(""):
+        copy.create(stored.path, storage.read(stored.path))
+    return copy
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.__name__)
 def test_a_fault_at_any_call(operation, fault):
+    begin = MemoryStorage()
+    known = history(el.create(begin, "o"))
     for number in itertools.count():
-        inner = MemoryStorage()
-        known = history(el.create(inner, "o"))
+        inner = copied(begin)
         storage = FaultyStorage(inner)
         lake = el.open(storage)
         storage.forget(at_call(number, fault))

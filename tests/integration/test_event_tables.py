@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eventlake as el
-from eventlake.errors import InvalidInputError, NotFoundError, StorageError
+from eventlake.errors import InvalidInputError, InvalidProjectionError, NotFoundError, StorageError
 from eventlake.storage import LocalStorage, MemoryStorage
 from eventlake.tables import files as event_tables
 
@@ -217,6 +217,34 @@ def test_known_at_shows_what_was_recorded_before_an_instant_and_corrections_as_k
     assert known == {stamps[0]: [], stamps[1]: ["a"], stamps[2]: ["a", "b"]}
     assert rows_of(snapshot, corrections="latest", known_at="2026-01-03T00:00:00.000001Z")["id"].to_list() == ["b", "a2"]
     assert rows_of(snapshot, known_at=datetime(2026, 1, 4, tzinfo=UTC))["id"].to_list() == ["a", "b", "a2"]
+
+
+def test_how_long_corrected_events_spoke_is_a_table_of_both_engines_and_of_no_projection(tmp_path):
+    lake = made(tmp_path / "lake")
+    days = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 3)]
+    stamps = [day.isoformat() for day in days]
+    lake.append([event("a", 1, recorded_at=stamps[0]), event("b", 2, recorded_at=stamps[0])])
+    lake.append([event("a2", 10, corrects="a", recorded_at=stamps[1])])
+    lake.append([event("a3", corrects="a2", correction="retract", recorded_at=stamps[2])])
+    snapshot = lake.snapshot()
+    told = [("s", "a", days[1], True), ("s", "a2", days[2], True), ("s", "a3", None, False)]
+    assert snapshot.lifetimes("pay").sort("id").rows() == told
+    assert snapshot.sql("SELECT * FROM Lifetimes.PAY ORDER BY id").polars().rows() == told
+    assert lake.snapshot(at=2).lifetimes("pay").rows() == []
+    with pytest.raises(NotFoundError):
+        snapshot.lifetimes("paid")
+    with pytest.raises(InvalidProjectionError, match="lifetimes"):
+        lake.build(el.Projection.sql("p", "SELECT source, id FROM lifetimes.pay", key=["source", "id"]))
+
+
+def test_a_frame_that_is_a_parameter_is_a_table_and_hides_none_of_the_history(tmp_path):
+    snapshot = made(tmp_path / "lake").snapshot()
+    frame = pl.DataFrame({"n": [1, 2]})
+    for table in (frame, frame.to_arrow(), frame.to_pandas()):
+        assert snapshot.sql('SELECT sum(n)::INT + $more AS s FROM "my frame"', **{"my frame": table}, more=3).polars().rows() == [(6,)]
+    for name in ("events", "Pay"):
+        with pytest.raises(InvalidInputError, match=f"found {name}, which the history has"):
+            snapshot.sql("SELECT 1 AS one", **{name: frame})
 
 
 STEPS = st.lists(st.tuples(st.integers(0, 30), st.sampled_from([None, "replace", "retract"])), min_size=1, max_size=25)
