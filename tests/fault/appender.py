@@ -5,10 +5,7 @@ Usage: appender.py LAKE NAME BATCHES EVENTS. One line per receipt: ``start stop 
 
 import sys
 
-# pyarrow imports pandas at the first array that is made of a list, which takes longer than all else that this process does.
-sys.modules["pandas"] = None
-
-import eventlake as el  # noqa: E402
+import eventlake as el
 
 
 def main(uri, name, batches, rows):
