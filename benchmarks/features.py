@@ -204,23 +204,25 @@ def long_history(result: Row, history: PinnedHistory, file: Path, spine: pa.Tabl
         result.add(f"{events:,} events, {engine}: memory at most", "", float(told.stdout), "GB", 1.8)
 
 
-def temporian(result: Row, history: PinnedHistory, file: Path, spine: pa.Table, rounds: int) -> None:
-    """Temporian beside us; ``EVENTLAKE_PEERS`` names the Python that has it."""
-    python = os.environ.get("EVENTLAKE_PEERS")
-    if python is None:
-        result.add("CPU, polars", "temporian", None, "x", 0.5)
-        return
+def peers(result: Row, history: PinnedHistory, file: Path, spine: pa.Table, rounds: int) -> None:
+    """Other tools beside us; ``EVENTLAKE_TEMPORIAN`` and ``EVENTLAKE_FEAST`` name the Pythons that have them."""
     given, asked = file.with_name("peer.parquet"), file.with_name("peer-spine.parquet")
     pl.scan_parquet(file).select("subject", "time", pl.col("amount").cast(pl.Float64)).collect().write_parquet(given)
     pl.DataFrame(spine).select("subject", "cutoff").write_parquet(asked)
-    command = [python, str(Path(__file__).with_name("peer_temporian.py")), str(given), str(asked), str(rounds)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - what we were told to run
-    theirs = [json.loads(line)["cpu"] for line in told.stdout.splitlines()]
     plan = compiled(features("watermark"), history.catalogue)
-    for engine in ("duckdb", "polars"):
-        ours = [taken(lambda engine=engine: (PREFIXES.clear(), rows(plan, history, spine, engine))).cpu for _ in range(rounds)]
-        result.add(f"CPU, {engine}", "temporian", float(np.median(ours) / np.median(theirs)), "x", 0.5)
-    result.note("Of Temporian, its run alone is measured, of us reading the event tables as well.")
+    ours = {
+        engine: [taken(lambda engine=engine: (PREFIXES.clear(), rows(plan, history, spine, engine))).cpu for _ in range(rounds)]
+        for engine in ("duckdb", "polars")
+    }
+    for peer, budget in (("temporian", 1 / 2), ("feast", 1 / 6)):
+        python, theirs = os.environ.get(f"EVENTLAKE_{peer.upper()}"), None
+        if python is not None:
+            command = [python, "-W", "ignore", str(Path(__file__).with_name(f"peer_{peer}.py")), str(given), str(asked), str(rounds)]
+            told = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - what we were told to run
+            theirs = float(np.median([json.loads(line)["cpu"] for line in told.stdout.splitlines() if line.startswith("{")]))
+        for engine, cpu in ours.items():
+            result.add(f"CPU, {engine}", peer, None if theirs is None else float(np.median(cpu)) / theirs, "x", budget)
+    result.note("Of Temporian its run alone is measured, of Feast, which has the last amount alone, and of us the reading as well.")
 
 
 def drawn(given: pl.DataFrame, labels: int) -> dict[str, pa.Table]:
@@ -265,7 +267,7 @@ def row(setting: Setting) -> Row:
         history, file = filled(given, Path(folder))
         spines = drawn(given, labels)
         measure(result, history, file, spines, setting.times(5))
-        temporian(result, history, file, spines["even"], setting.times(3))
+        peers(result, history, file, spines["even"], setting.times(3))
     span = given["time"].max() - given["time"].min()
     # Ten histories, one after the other, the last of them as it is.
     copies = [

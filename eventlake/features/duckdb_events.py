@@ -6,13 +6,15 @@ from eventlake.core.sql import identifier, quoted
 from eventlake.features.conditions import Condition
 from eventlake.features.edges import ENTER, NEVER, TIME, Edge
 from eventlake.features.literals import in_sql
-from eventlake.features.plan import AGE, EXTREMES, PLACED, PLACES, Part, Plan, Stream
+from eventlake.features.plan import AGE, COUNT, DISTINCT, EXTREMES, PLACED, PLACES, SUM, Part, Plan, Stream
 from eventlake.features.relations import CHILD, PARENT, SINCE, TILL
+from eventlake.features.spans import Span
 from eventlake.history.polars_scan import LIFETIMES
 from eventlake.history.standing import SPOKE, UNTIL
 from eventlake.schemas.definition import FieldType
 
 BELONGS_TABLE = "eventlake belongs"
+_ORDER = "t::HUGEINT * 9223372036854775808 + sequence"
 _SIGNS = {"==": "=", "!=": "<>", "and": " AND ", "or": " OR "}
 
 
@@ -22,9 +24,12 @@ def value_of(column: str) -> str:
 
 
 def rows_of(plan: Plan) -> str:
-    """The rows of the spine."""
-    entity, cutoff = identifier(plan.features.spine_entity), identifier(plan.features.cutoff)
-    return f"rows AS MATERIALIZED (\n    SELECT spine_row, {entity} AS entity, epoch_us({cutoff}) AS c FROM spine)"  # noqa: S608 - quoted
+    """The rows of the spine, and numbers for their entities, which sort and join faster than their names."""
+    name, cutoff = identifier(plan.features.spine_entity), identifier(plan.features.cutoff)
+    return f"""names AS MATERIALIZED (
+    SELECT name, row_number() OVER () AS entity FROM (SELECT DISTINCT {name} AS name FROM spine)),
+rows AS MATERIALIZED (
+    SELECT spine_row, entity, epoch_us({cutoff}) AS c FROM spine LEFT JOIN names ON name = {name})"""  # noqa: S608 - quoted
 
 
 def _entity_of(plan: Plan, stream: Stream) -> str:
@@ -33,8 +38,27 @@ def _entity_of(plan: Plan, stream: Stream) -> str:
     return column if pattern is None else f"nullif(regexp_extract({column}, {quoted(pattern)}, 1), '')"
 
 
-def events_of(plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool, placed: bool, columns: Sequence[str] = ()) -> str:
-    """The events of a stream whose entity is in the spine."""
+def events_of(
+    plan: Plan,
+    stream: Stream,
+    parts: Sequence[Part],
+    *,
+    ends: bool,
+    placed: bool,
+    counted: bool = False,
+    columns: Sequence[str] = (),
+) -> str:
+    """The events of a stream whose entity is in the spine.
+
+    Args:
+        plan: Says entity and types.
+        stream: Which events.
+        parts: Which look at the columns that are shown.
+        ends: Whether some event ceases to count at some time.
+        placed: Whether ``place`` is shown, which puts an entity's events in order.
+        counted: Whether it counts from 1.
+        columns: More columns.
+    """
     kinds = plan.columns[stream.event_type]
     known, related = plan.known_at_cutoff, bool(plan.related)
     stood = known and ends
@@ -42,7 +66,7 @@ def events_of(plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool, 
     shown = ["entity", "t", "sequence", *(["r"] if plan.timed else []), *(["u"] if stood or related else []), *map(value_of, chosen)]
     begins = [*(["epoch_us(recorded_at)"] if known else []), *([identifier(SINCE)] if related else [])]
     stops = [*([f"epoch_us({identifier(UNTIL)})"] if stood else []), *([identifier(TILL)] if related else [])]
-    inner = [f"{identifier(PARENT) if related else _entity_of(plan, stream)} AS entity", "epoch_us(time) AS t", "sequence"]
+    inner = [f"{identifier(PARENT) if related else _entity_of(plan, stream)} AS name", "epoch_us(time) AS t", "sequence"]
     # Both pass over nulls: what stands, or belongs, to this day has no end.
     inner += [f"greatest({', '.join(begins)}) AS r"] if begins else []
     inner += [f"least({', '.join(stops)}) AS u"] if stops else []
@@ -55,12 +79,14 @@ def events_of(plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool, 
         where.append(f"coalesce({identifier(SPOKE)}, true)")
     if related:
         table += f" JOIN {identifier(BELONGS_TABLE)} ON {identifier(CHILD)} = {_entity_of(plan, stream)}"
-    place = ", row_number() OVER (PARTITION BY entity ORDER BY t, sequence) AS place" if placed else ""
+    # A number of time and sequence, unless an entity has an event more than once: whenever it belongs to it.
+    number = "row_number() OVER (PARTITION BY entity ORDER BY t, sequence)" if related or counted else _ORDER
+    place = f", {number} AS place" if placed else ""
     condition = f" WHERE {' AND '.join(where)}" if where else ""
     selected = ", ".join(shown)
     return f"""e AS MATERIALIZED (
     SELECT {selected}{place}
-    FROM (SELECT {", ".join(inner)} FROM {table}{condition}) SEMI JOIN rows USING (entity))"""  # noqa: S608 - quoted
+    FROM (SELECT {", ".join(inner)} FROM {table}{condition}) JOIN names USING (name))"""  # noqa: S608 - quoted
 
 
 def _condition(where: Condition, kinds: Mapping[str, FieldType]) -> str:
@@ -106,21 +132,45 @@ def name_of(plan: Plan, number: int, part: Part) -> str:
     return f"place{number}" if plan.way(part) != PLACES or part.place else f"v{number}"
 
 
-def gathered(plan: Plan, parts: Sequence[Part], ctes: list[str], *, found: str = "f") -> str:
-    """The parts by row; values of events that are not at hand are looked up by their place."""
-    columns, joins = [], []
+def gathered(plan: Plan, parts: Sequence[Part], ctes: list[str], *, found: str = "f", placed: bool = False) -> str:
+    """The parts by row; values of events that are not at hand are looked up by their place.
+
+    Args:
+        plan: Says the ways.
+        parts: In order.
+        ctes: The tables so far.
+        found: The one of them with what was found, as ``name_of`` calls it.
+        placed: Whether it has the place of every event that is looked for, and no values.
+    """
+    columns: list[str] = []
+    at: dict[tuple[Span, int], int] = {}
     for number, part in enumerate(parts):
-        name = name_of(plan, number, part)
+        name = f"place{number}" if placed and part.kind in PLACED else name_of(plan, number, part)
         if part.kind not in PLACED:
             columns.append(name)
         elif name.startswith("place"):
-            value = f"c - e{number}.t" if part.kind == AGE else f"e{number}.{value_of(part.column)}"
+            one = f"e{at.setdefault((part.span, part.place), number)}"
+            value = f"c - {one}.t" if part.kind == AGE else f"{one}.{value_of(part.column)}"
             if plan.way(part) == EXTREMES and part.span.far is not None:
-                value = f"CASE WHEN e{number}.t >= c - {part.span.far} THEN {value} END"
+                value = f"CASE WHEN {one}.t >= c - {part.span.far} THEN {value} END"
             columns.append(f"{value} AS p{number}")
-            joins.append(f"LEFT JOIN e AS e{number} ON e{number}.entity = rows.entity AND e{number}.place = {found}.{name}")
         else:
             columns.append(f"{'c - ' if part.kind == AGE else ''}{name} AS p{number}")
+    joins = [f"LEFT JOIN e AS e{one} ON e{one}.entity = rows.entity AND e{one}.place = {found}.place{one}" for one in at.values()]
     return "\n".join(
         ["WITH " + ",\n".join(ctes), f"SELECT spine_row, {', '.join(columns)}", f"FROM rows JOIN {found} USING (spine_row)", *joins]
     )
+
+
+def summed(part: Part, kinds: Mapping[str, FieldType]) -> tuple[str, str]:
+    """The name and the aggregate of what is added up, over events of one edge."""
+    if not part.column:
+        return "n", "count(*)"
+    column = value_of(part.column)
+    if part.kind in {COUNT, DISTINCT}:
+        return identifier(f"n {part.column}"), f"count({column})"
+    if part.kind == SUM:
+        return identifier(f"s {part.column}"), f"sum({column})"
+    scale = kinds[part.column].scale
+    unscaled = f"({column}::DECIMAL(38, {scale}) * 1{'0' * scale})::HUGEINT" if scale else f"{column}::HUGEINT"
+    return identifier(f"q {part.column}"), f"sum({unscaled} * {unscaled})"

@@ -4,11 +4,12 @@ The tree is over an entity's cutoffs (see ``trees``): an event is kept at the fe
 it is, and a row looks at the nodes above its own cutoff. Its time does not grow with the pairs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from eventlake.features.duckdb_events import gathered, key_of, name_of, ranked, value_of
+from eventlake.features.duckdb_events import gathered, key_of, name_of, ranked, summed, value_of
 from eventlake.features.edges import ENTER, LEAVE, Edge
-from eventlake.features.plan import DISTINCT, MAX, MIN, PLACED, TREES, Part, Plan
+from eventlake.features.plan import ADDED, DISTINCT, MAX, MIN, PLACED, TREES, Part, Plan
+from eventlake.schemas.definition import FieldType
 
 _CUTOFFS = """l AS MATERIALIZED (
     SELECT entity, c, row_number() OVER o AS n, len(bin(count(*) OVER (PARTITION BY entity))) AS levels
@@ -33,30 +34,33 @@ _ABOVE = """
 
 def joined(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool) -> str:
     """Each row with the events of its entity, and aggregates of those inside each window."""
-    nearest = min(part.span.offset for part in parts)
-    found = [f"spine_row, {', '.join(_aggregate(number, part, timed=plan.timed, ends=ends) for number, part in enumerate(parts))}"]
-    fars = [part.span.far for part in parts]
-    widest = f" AND t >= c - {max(far for far in fars if far is not None)}" if None not in fars else ""
-    ctes.append(
-        f"f AS (\n    SELECT {found[0]}\n    FROM rows LEFT JOIN e ON e.entity = rows.entity AND t < c - {nearest}{widest}"  # noqa: S608 - ours
-        "\n    GROUP BY spine_row)"
-    )
-    return gathered(plan, parts, ctes)
+    nearest, kinds = min(part.span.offset for part in parts), plan.columns[parts[0].stream.event_type]
+    found = ["spine_row", *(_aggregate(number, part, kinds, nearest) for number, part in enumerate(parts))]
+    fars = [part.span.far for part in parts if part.span.far is not None]
+    seen = ["e.entity = rows.entity", f"t < c - {nearest}", *([f"t >= c - {max(fars)}"] if len(fars) == len(parts) else [])]
+    seen += ["r < c"] * plan.timed + ["(u IS NULL OR u >= c)"] * (plan.timed and ends)
+    joins = f"rows LEFT JOIN e ON {' AND '.join(seen)}"
+    ctes.append(f"f AS (\n    SELECT {', '.join(found)}\n    FROM {joins}\n    GROUP BY spine_row)")  # noqa: S608 - ours
+    return gathered(plan, parts, ctes, placed=True)
 
 
-def _aggregate(number: int, part: Part, *, timed: bool, ends: bool) -> str:
-    inside = [f"t < c - {part.span.offset}", *([f"t >= c - {part.span.far}"] if part.span.far is not None else [])]
-    inside += ["r < c"] if timed else []
-    inside += ["(u IS NULL OR u >= c)"] if timed and ends else []
-    where = f"FILTER ({' AND '.join(inside)})"
+def _aggregate(number: int, part: Part, kinds: Mapping[str, FieldType], nearest: int) -> str:
+    """A part of a row's events, all of which count, and lie before the nearest end of a window."""
+    inside = [f"t < c - {part.span.offset}"] if part.span.offset > nearest else []
+    inside += [f"t >= c - {part.span.far}"] if part.span.far is not None else []
+    where = f" FILTER ({' AND '.join(inside)})" if inside else ""
     column = value_of(part.column)
     if part.kind in {MIN, MAX}:
-        return f"{part.kind}({column}) {where} AS p{number}"
+        return f"{part.kind}({column}){where} AS p{number}"
     if part.kind == DISTINCT:
-        return f"count(DISTINCT {column}) {where} AS p{number}"
+        return f"count(DISTINCT {column}){where} AS p{number}"
+    if part.kind in ADDED:
+        # A row without events is joined with nulls, which are no event to be counted.
+        added = summed(part, kinds)[1] if part.column else "count(t)"
+        return f"coalesce({added}{where}, 0) AS p{number}"
     if part.place <= 0:
-        return f"{'min' if part.place < 0 else 'max'}(place) {where} AS place{number}"
-    return f"(max(place, {part.place + 1}) {where})[{part.place + 1}] AS place{number}"
+        return f"{'min' if part.place < 0 else 'max'}(place){where} AS place{number}"
+    return f"(max(place, {part.place + 1}){where})[{part.place + 1}] AS place{number}"
 
 
 def treed(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool) -> str:

@@ -1,4 +1,4 @@
-"""The parts of a plan on DuckDB: one query for what is told by edges, one for what is told of rows and events together, for each stream.
+"""The parts of a plan on DuckDB, for each stream: one join where rows and events make few pairs, else a query by edges, and one by trees.
 
 What is added up is summed along its edges, as extremes of everything so far run along them, and looked at by one ASOF join; of the
 events at one instant only the last is left by then, with the sum over all of them, so no tie is left to luck.
@@ -11,15 +11,13 @@ from functools import partial
 import duckdb
 import pyarrow as pa
 
-from eventlake.core.sql import identifier
-from eventlake.features.duckdb_events import BELONGS_TABLE, events_of, gathered, key_of, name_of, ranked, rows_of, value_of
+from eventlake.features.duckdb_events import BELONGS_TABLE, events_of, gathered, key_of, name_of, ranked, rows_of, summed, value_of
 from eventlake.features.duckdb_pairs import joined, tree, treed
 from eventlake.features.edges import LEAVE, Edge, Probe, numbered, probes
-from eventlake.features.plan import AGE, COUNT, DISTINCT, EXTREMES, PLACED, PLACES, SUM, SUMS, TREES, Part, Plan, Stream
+from eventlake.features.plan import AGE, DISTINCT, EXTREMES, PLACED, PLACES, SUMS, TREES, Part, Plan, Stream
 from eventlake.features.sources import Source, check_sums
 from eventlake.history.duckdb_sql import TableName, create_lifetimes, create_table, empty_database
 from eventlake.history.polars_scan import AS_RECORDED, LATEST
-from eventlake.schemas.definition import FieldType
 
 _FEW_PAIRS = 20
 """As many pairs of a row and an event of its entity, for each row and event, are joined faster than trees are made of them."""
@@ -34,7 +32,7 @@ _LOOKED = "\n    FROM q ASOF LEFT JOIN p ON q.a = p.a AND q.entity = p.entity AN
 
 def queries(
     plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool, few: bool, delay: int | None = None
-) -> Iterator[tuple[list[Part], str]]:
+) -> Iterator[tuple[Sequence[Part], str]]:
     """SQL for the parts of a stream, over ``spine`` and the stream's event table: some parts, as ``p0`` and on by ``spine_row``.
 
     Args:
@@ -43,22 +41,17 @@ def queries(
         parts: What is asked for.
         ends: Whether some event ceases to count at some time: corrected ones stand in the schema ``lifetimes``, and ``BELONGS_TABLE``
             says to whom what ``by`` names belongs.
-        few: Whether rows have so few events in all that those are joined with them where sums do not tell.
+        few: Whether rows have so few events in all that they are joined, whatever is asked for.
         delay: See ``probes``.
     """
-    for paired in (False, True):
-        alike = [part for part in parts if _paired(plan, part, few=few) == paired]
+    by_tree = [] if few else [part for part in parts if plan.way(part) == TREES]
+    by_edge = [] if few else [part for part in parts if plan.way(part) != TREES]
+    for make, alike in ((joined, parts if few else []), (partial(_added, delay=delay), by_edge), (treed, by_tree)):
         for first in range(0, len(alike), _TOGETHER):
             some = alike[first : first + _TOGETHER]
-            placed = any(part.kind in PLACED and (plan.way(part) != PLACES or part.place) for part in some)
-            ctes = [rows_of(plan), events_of(plan, stream, some, ends=ends, placed=placed)]
-            told = (joined if few else treed) if paired else partial(_added, delay=delay)
-            yield some, f"{told(plan, some, ctes, ends=ends)}\nORDER BY spine_row"
-
-
-def _paired(plan: Plan, part: Part, *, few: bool) -> bool:
-    """Whether a part is told of rows and events together."""
-    return plan.way(part) == TREES or (few and part.kind == DISTINCT)
+            placed = any(part.kind in PLACED and (few or plan.way(part) != PLACES or part.place) for part in some)
+            ctes = [rows_of(plan), events_of(plan, stream, some, ends=ends, placed=placed, counted=not few)]
+            yield some, f"{make(plan, some, ctes, ends=ends)}\nORDER BY spine_row"
 
 
 def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part, pa.ChunkedArray]:
@@ -76,7 +69,7 @@ def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part
             if source.belongs is not None:
                 connection.register(BELONGS_TABLE, source.belongs.to_arrow())
             check_sums(plan, stream, wanted, partial(_bounds, connection, plan, stream, ends=source.ends))
-            few = _few_pairs(connection, plan, stream, wanted, ends=source.ends)
+            few = _few_pairs(connection, plan, stream, ends=source.ends)
             made |= answer(connection, plan, stream, wanted, ends=source.ends, few=few, delay=source.delay)
     return made
 
@@ -113,10 +106,8 @@ def answer(
     return made
 
 
-def _few_pairs(connection: duckdb.DuckDBPyConnection, plan: Plan, stream: Stream, wanted: Sequence[Part], *, ends: bool) -> bool:
-    """Whether rows and events of one entity make few pairs; looked for where something is told of both together."""
-    if not any(_paired(plan, part, few=True) for part in wanted):
-        return True
+def _few_pairs(connection: duckdb.DuckDBPyConnection, plan: Plan, stream: Stream, *, ends: bool) -> bool:
+    """Whether rows and events of one entity make few pairs."""
     ctes = [rows_of(plan), events_of(plan, stream, (), ends=ends, placed=False)]
     counts = [f"(SELECT entity, count(*) AS {name} FROM {table} GROUP BY entity)" for name, table in (("n", "e"), ("m", "rows"))]  # noqa: S608 - ours
     sums = "coalesce(sum(n::HUGEINT * m), 0), coalesce(sum(n + m), 0)"
@@ -163,7 +154,7 @@ def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool, de
     extremes = {part: f'"x{place}"' for place, part in enumerate(parts) if plan.way(part) == EXTREMES}
     number = numbered((end, None if part in extremes else start) for part, (end, start) in looks.items())
     edges = {edge: place for place, edge in enumerate(dict.fromkeys(probe.edge for probe in number))}
-    sums = {"n": "count(*)"} | dict(_summed(part, kinds) for part in parts if plan.way(part) == SUMS)
+    sums = {"n": "count(*)"} | dict(summed(part, kinds) for part in parts if plan.way(part) == SUMS)
     # What ceases to count is no part of running extremes.
     standing = " FILTER (u IS NULL)" * ends
     sums |= {name: f"{'min' if part.is_least else 'max'}({ranked(part)}){standing}" for part, name in extremes.items()}
@@ -195,7 +186,7 @@ def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool, de
         if part in extremes:
             found.append(f"any_value({extremes[part]}) FILTER (d = {number[end]}) AS {name_of(plan, place, part)}")
         elif plan.way(part) == SUMS:
-            name, _ = _summed(part, kinds)
+            name, _ = summed(part, kinds)
             found.append(f"{look(name, end)} - {look(name, start)} AS p{place}")
         elif part.place:
             found.append(_place(place, part, look("n", end), look("n", start)))
@@ -233,17 +224,3 @@ def _place(number: int, part: Part, end: str, start: str) -> str:
     place = f"{start} + 1" if part.place < 0 else f"{end} - {part.place}"
     inside = f"{end} > {start}" if part.place < 0 else f"{end} - {part.place} > {start}"
     return f"CASE WHEN {inside} THEN {place} END AS place{number}"
-
-
-def _summed(part: Part, kinds: Mapping[str, FieldType]) -> tuple[str, str]:
-    """The name and the aggregate of what is added up, over events of one edge."""
-    if not part.column:
-        return "n", "count(*)"
-    column = value_of(part.column)
-    if part.kind in {COUNT, DISTINCT}:
-        return identifier(f"n {part.column}"), f"count({column})"
-    if part.kind == SUM:
-        return identifier(f"s {part.column}"), f"sum({column})"
-    scale = kinds[part.column].scale
-    unscaled = f"({column}::DECIMAL(38, {scale}) * 1{'0' * scale})::HUGEINT" if scale else f"{column}::HUGEINT"
-    return identifier(f"q {part.column}"), f"sum({unscaled} * {unscaled})"

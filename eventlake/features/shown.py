@@ -1,7 +1,7 @@
 """A plan as a person reads it, and runs it: the SQL that DuckDB runs, or a Polars program that says what the engine finds, plainly."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from eventlake.features import duckdb_parts
@@ -31,7 +31,7 @@ def text(plan: Plan, engine: str) -> str:
     return "\n\n".join(pieces) + "\n"
 
 
-def _comments(plan: Plan, parts: list[Part], sign: str) -> Iterator[str]:
+def _comments(plan: Plan, parts: Sequence[Part], sign: str) -> Iterator[str]:
     """What each part is for."""
     for number, part in enumerate(parts):
         users = [one.column for one in plan.features.features if any(part in plan.parts[piece] for piece in one.aggregates())]

@@ -17,7 +17,7 @@ from eventlake.columns.content import content_hash
 from eventlake.datasets.build import spine_rows
 from eventlake.errors import InvalidInputError
 from eventlake.features import duckdb_parts, polars_parts
-from eventlake.features.plan import TREES, compiled
+from eventlake.features.plan import compiled
 from eventlake.features.run import rows
 from eventlake.features.sources import sources, with_delays
 from eventlake.storage import MemoryStorage
@@ -250,11 +250,7 @@ def parts_of(features, lake, spine):
     plan = compiled(features, history.catalogue)
     parts = polars_parts.parts(plan, with_delays(plan, sources(plan, history)), spine_rows(spine))
     found = [{part: values_of(pl.Series(parts[part])) for part in wanted} for wanted in plan.wanted().values()]
-    joined = [{part for part in wanted if plan.way(part) == TREES or part.kind == "distinct"} for wanted in found]
-    queried = [
-        [part for part in wanted if (part in paired) == so] for wanted, paired in zip(found, joined, strict=True) for so in (False, True)
-    ]
-    as_sql = [[in_units(plan, part, parts[part]) for part in some] for some in queried if some]
+    as_sql = [[in_units(plan, part, parts[part]) for part in stream] for stream in found]
     return [list(stream.values()) for stream in found], as_sql
 
 
