@@ -6,6 +6,7 @@ it is, and a row looks at the nodes above its own cutoff. Its time does not grow
 
 from collections.abc import Mapping, Sequence
 
+from eventlake.core.sql import identifier
 from eventlake.features.duckdb_events import gathered, key_of, name_of, ranked, summed, value_of
 from eventlake.features.edges import ENTER, LEAVE, Edge
 from eventlake.features.plan import ADDED, DISTINCT, MAX, MIN, PLACED, TREES, Part, Plan
@@ -35,19 +36,29 @@ _ABOVE = """
 def joined(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool) -> str:
     """Each row with the events of its entity, and aggregates of those inside each window."""
     nearest, kinds = min(part.span.offset for part in parts), plan.columns[parts[0].stream.event_type]
-    found = ["spine_row", *(_aggregate(number, part, kinds, nearest) for number, part in enumerate(parts))]
+    # Events of one place are looked for once.
+    once = {(part.span, part.place) if part.kind in PLACED else part: number for number, part in reversed(list(enumerate(parts)))}
+    found = ["spine_row", *(_aggregate(number, parts[number], kinds, nearest) for number in sorted(once.values()))]
     fars = [part.span.far for part in parts if part.span.far is not None]
-    seen = ["e.entity = rows.entity", f"t < c - {nearest}", *([f"t >= c - {max(fars)}"] if len(fars) == len(parts) else [])]
+    # Where windows begin and end is said once a row, not once a pair.
+    shifts = dict.fromkeys([nearest, *(part.span.offset for part in parts), *fars])
+    rows = f"SELECT *, {', '.join(f'c - {shift} AS {_before(shift)}' for shift in shifts)} FROM rows"  # noqa: S608 - numbers
+    seen = ["e.entity = rows.entity", f"t < {_before(nearest)}", *([f"t >= {_before(max(fars))}"] if len(fars) == len(parts) else [])]
     seen += ["r < c"] * plan.timed + ["(u IS NULL OR u >= c)"] * (plan.timed and ends)
-    joins = f"rows LEFT JOIN e ON {' AND '.join(seen)}"
+    joins = f"({rows}) AS rows LEFT JOIN e ON {' AND '.join(seen)}"
     ctes.append(f"f AS (\n    SELECT {', '.join(found)}\n    FROM {joins}\n    GROUP BY spine_row)")  # noqa: S608 - ours
     return gathered(plan, parts, ctes, placed=True)
 
 
+def _before(shift: int) -> str:
+    """The column of an instant before the cutoff, or after it."""
+    return identifier(f"c - {shift}")
+
+
 def _aggregate(number: int, part: Part, kinds: Mapping[str, FieldType], nearest: int) -> str:
     """A part of a row's events, all of which count, and lie before the nearest end of a window."""
-    inside = [f"t < c - {part.span.offset}"] if part.span.offset > nearest else []
-    inside += [f"t >= c - {part.span.far}"] if part.span.far is not None else []
+    inside = [f"t < {_before(part.span.offset)}"] if part.span.offset > nearest else []
+    inside += [f"t >= {_before(part.span.far)}"] if part.span.far is not None else []
     where = f" FILTER ({' AND '.join(inside)})" if inside else ""
     column = value_of(part.column)
     if part.kind in {MIN, MAX}:
