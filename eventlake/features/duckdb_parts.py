@@ -20,7 +20,7 @@ from eventlake.history.duckdb_sql import TableName, create_lifetimes, create_tab
 from eventlake.history.polars_scan import AS_RECORDED, LATEST
 
 _FEW_PAIRS = 20
-"""As many pairs of a row and an event of its entity, for each row and event, are joined faster than trees are made of them."""
+"""As many pairs of a row and an event of its entity, for each row and event, are joined faster than anything is told without them."""
 _TOGETHER = 100
 """As many parts are asked for by one query; planning one takes longer than in proportion to their number."""
 
