@@ -2,8 +2,8 @@
 
 All of them look at the events of one type with the entity's name, inside ``[cutoff - window, cutoff)``; the cutoff itself is outside.
 Without a window everything before the cutoff counts. With ``offset="30d"`` the window ends that much before the cutoff. Several windows,
-given as a list (None for no window), make a list of features. ``where`` is a condition on the event's fields, or a dict of fields and the
-values they must have.
+given as a list (None for no window), make a list of features, which ``.name("late")`` calls ``late_30d``, ``late_90d``. ``where`` is a
+condition on the event's fields, or a dict of fields and the values they must have.
 Two events at the same ``time`` come in the order of their sequence. Sums, means and extremes pass over events whose field is null.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, overload
 
 from eventlake.errors import InvalidInputError
 from eventlake.features.conditions import Condition, Value
-from eventlake.features.definition import Aggregate, Arithmetic, Feature, Many, aggregate
+from eventlake.features.definition import Aggregate, Arithmetic, Feature, Many, Several, aggregate
 
 Windows = list[str] | list[str | None] | tuple[str | None, ...]
 Where = Condition | Mapping[str, Value] | None
@@ -24,13 +24,13 @@ def _each(kind: str, event_type: str, of: str | None, window: Many, **more: Any)
     if not isinstance(window, (list, tuple)) or not window:
         message = f"{kind}({event_type!r}): expected window as text such as '90d', or a list of such, found {window!r}"
         raise InvalidInputError(message)
-    return [aggregate(kind, event_type, of, window=one, **more) for one in window]
+    return Several(aggregate(kind, event_type, of, window=one, **more) for one in window)
 
 
 @overload
 def count(event_type: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
 @overload
-def count(event_type: str, *, window: Windows, offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
+def count(event_type: str, *, window: Windows, offset: str | None = None, where: Where = None) -> Several: ...
 def count(event_type: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """int64: how many events; 0 where there is none."""
     return _each("count", event_type, None, window, offset=offset, where=where)
@@ -39,7 +39,7 @@ def count(event_type: str, *, window: Many = None, offset: str | None = None, wh
 @overload
 def sum(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
 @overload
-def sum(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
+def sum(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> Several: ...
 def sum(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """The sum of an integer field as int64, of a decimal as decimal(38, scale); 0 where there is none. What does not fit is an error."""
     return _each("sum", event_type, field, window, offset=offset, where=where)
@@ -48,7 +48,7 @@ def sum(event_type: str, field: str, *, window: Many = None, offset: str | None 
 @overload
 def mean(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
 @overload
-def mean(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
+def mean(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> Several: ...
 def mean(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """float64: the exact sum divided by the number of values, rounded once; null where there is none."""
     return _each("mean", event_type, field, window, offset=offset, where=where)
@@ -57,7 +57,7 @@ def mean(event_type: str, field: str, *, window: Many = None, offset: str | None
 @overload
 def std(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
 @overload
-def std(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
+def std(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> Several: ...
 def std(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """float64: the standard deviation of the sample, the root of an exact quotient that is rounded once; null for fewer than two values."""
     return _each("std", event_type, field, window, offset=offset, where=where)
@@ -66,7 +66,7 @@ def std(event_type: str, field: str, *, window: Many = None, offset: str | None 
 @overload
 def min(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
 @overload
-def min(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
+def min(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> Several: ...
 def min(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """The least value, of the field's type: integers, decimals, text (by code point), dates and instants; null where there is none."""
     return _each("min", event_type, field, window, offset=offset, where=where)
@@ -75,7 +75,7 @@ def min(event_type: str, field: str, *, window: Many = None, offset: str | None 
 @overload
 def max(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
 @overload
-def max(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
+def max(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> Several: ...
 def max(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """The greatest value, likewise."""
     return _each("max", event_type, field, window, offset=offset, where=where)
@@ -84,7 +84,7 @@ def max(event_type: str, field: str, *, window: Many = None, offset: str | None 
 @overload
 def distinct(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
 @overload
-def distinct(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
+def distinct(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> Several: ...
 def distinct(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """int64: how many different values, null not being one."""
     return _each("distinct", event_type, field, window, offset=offset, where=where)
@@ -93,7 +93,7 @@ def distinct(event_type: str, field: str, *, window: Many = None, offset: str | 
 @overload
 def last(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
 @overload
-def last(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
+def last(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> Several: ...
 def last(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """The field of the last event, of the field's type; null where there is no event, or where its field is null."""
     return _each("last", event_type, field, window, offset=offset, where=where)
@@ -102,7 +102,7 @@ def last(event_type: str, field: str, *, window: Many = None, offset: str | None
 @overload
 def first(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
 @overload
-def first(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
+def first(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> Several: ...
 def first(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """The field of the first event, likewise."""
     return _each("first", event_type, field, window, offset=offset, where=where)
@@ -111,7 +111,7 @@ def first(event_type: str, field: str, *, window: Many = None, offset: str | Non
 @overload
 def delta(event_type: str, field: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
 @overload
-def delta(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
+def delta(event_type: str, field: str, *, window: Windows, offset: str | None = None, where: Where = None) -> Several: ...
 def delta(event_type: str, field: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """The field of the last event less that of the one before it, integers as int64, decimals as decimals; null without either."""
     return _each("delta", event_type, field, window, offset=offset, where=where, n=1)
@@ -120,39 +120,59 @@ def delta(event_type: str, field: str, *, window: Many = None, offset: str | Non
 @overload
 def exists(event_type: str, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate: ...
 @overload
-def exists(event_type: str, *, window: Windows, offset: str | None = None, where: Where = None) -> list[Aggregate]: ...
+def exists(event_type: str, *, window: Windows, offset: str | None = None, where: Where = None) -> Several: ...
 def exists(event_type: str, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """bool: whether there is an event."""
     return _each("exists", event_type, None, window, offset=offset, where=where)
 
 
-def lag(event_type: str, field: str, n: int = 1, *, window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate:
+@overload
+def lag(
+    event_type: str, field: str, n: int = 1, *, window: str | None = None, offset: str | None = None, where: Where = None
+) -> Aggregate: ...
+@overload
+def lag(event_type: str, field: str, n: int = 1, *, window: Windows, offset: str | None = None, where: Where = None) -> Several: ...
+def lag(event_type: str, field: str, n: int = 1, *, window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """The field of the event ``n`` before the last one, of the field's type; null where there are not so many."""
-    return aggregate("lag", event_type, field, window=window, offset=offset, where=where, n=n)
+    return _each("lag", event_type, field, window, offset=offset, where=where, n=n)
 
 
-def since_last(event_type: str, *, unit: str = "d", window: str | None = None, offset: str | None = None, where: Where = None) -> Aggregate:
+@overload
+def since_last(
+    event_type: str, *, unit: str = "d", window: str | None = None, offset: str | None = None, where: Where = None
+) -> Aggregate: ...
+@overload
+def since_last(event_type: str, *, unit: str = "d", window: Windows, offset: str | None = None, where: Where = None) -> Several: ...
+def since_last(event_type: str, *, unit: str = "d", window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """float64: the time from the last event to the cutoff, in days unless ``unit`` is ``h``, ``m`` or ``s``; null without an event."""
-    return aggregate("since_last", event_type, window=window, offset=offset, where=where, unit=unit)
+    return _each("since_last", event_type, None, window, offset=offset, where=where, unit=unit)
 
 
+@overload
 def since_first(
     event_type: str, *, unit: str = "d", window: str | None = None, offset: str | None = None, where: Where = None
-) -> Aggregate:
+) -> Aggregate: ...
+@overload
+def since_first(event_type: str, *, unit: str = "d", window: Windows, offset: str | None = None, where: Where = None) -> Several: ...
+def since_first(event_type: str, *, unit: str = "d", window: Many = None, offset: str | None = None, where: Where = None) -> Any:
     """float64: the time from the first event to the cutoff, likewise."""
-    return aggregate("since_first", event_type, window=window, offset=offset, where=where, unit=unit)
+    return _each("since_first", event_type, None, window, offset=offset, where=where, unit=unit)
 
 
-def rate(event_type: str, *, window: str, unit: str = "d", offset: str | None = None, where: Where = None) -> Aggregate:
+@overload
+def rate(event_type: str, *, window: str, unit: str = "d", offset: str | None = None, where: Where = None) -> Aggregate: ...
+@overload
+def rate(event_type: str, *, window: Windows, unit: str = "d", offset: str | None = None, where: Where = None) -> Several: ...
+def rate(event_type: str, *, window: Many, unit: str = "d", offset: str | None = None, where: Where = None) -> Any:
     """float64: how many events a day (an hour, a minute, a second), over the whole length of the window.
 
     Raises:
-        InvalidInputError: There is no window.
+        InvalidInputError: There is no window, or none among several.
     """
-    if not window:
+    if not window or (isinstance(window, (list, tuple)) and None in window):
         message = f"rate({event_type!r}): expected a window, over whose length events are counted"
         raise InvalidInputError(message)
-    return aggregate("rate", event_type, window=window, offset=offset, where=where, unit=unit)
+    return _each("rate", event_type, None, window, offset=offset, where=where, unit=unit)
 
 
 def ratio(part: Feature, whole: Feature) -> Arithmetic:

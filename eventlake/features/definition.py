@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from eventlake.errors import InvalidInputError
 from eventlake.features.conditions import Condition, Value, where_of
@@ -108,9 +108,8 @@ class Aggregate(Feature):
             kind = f"{_UNIT_NAMES[self.unit]}_{self.kind}"
         elif self.unit:
             kind = f"{self.kind}_per_{_UNIT_NAMES[self.unit][:-1]}"
-        window, offset = self.texts
-        parts = [self.event_type, self.field, kind, window, f"offset_{offset}" if offset else None]
-        return _named(re.sub(r"[^A-Za-z0-9]+", "_", "_".join(part for part in parts if part)).strip("_"))
+        parts = [self.event_type, self.field, kind]
+        return _named(re.sub(r"[^A-Za-z0-9]+", "_", _spanned("_".join(part for part in parts if part), *self.texts)).strip("_"))
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -124,6 +123,18 @@ class Aggregate(Feature):
             "n": self.n,
             "unit": self.unit,
         }
+
+
+class Several(list[Aggregate]):
+    """The same feature over several windows."""
+
+    def name(self, name: str) -> "Several":
+        """The same features in columns of this name with each one's window: ``late_90d``, ``late`` for everything before the cutoff.
+
+        Raises:
+            InvalidInputError: It is not made of letters, digits and underscores.
+        """
+        return Several(cast("Aggregate", one.name(_spanned(name, *one.texts))) for one in self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +167,11 @@ class Arithmetic(Feature):
 
 Operand = Feature | int | float | Decimal
 Many = str | Sequence[str | None] | None
+
+
+def _spanned(name: str, window: str | None, offset: str | None) -> str:
+    """A name with that of a window."""
+    return "_".join(part for part in (name, window, offset and f"offset_{offset}") if part)
 
 
 def _named(text: str) -> str:

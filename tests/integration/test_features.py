@@ -253,6 +253,27 @@ def test_many_windows_are_asked_for_in_several_queries(lake):
     assert one["payment_count_250h"].to_list() == [4, 0, 6]
 
 
+def test_every_feature_takes_several_windows_and_they_are_named_together(lake):
+    windows = ["2d", None]
+    several = [
+        *(make("payment", window=windows).name(make.__name__) for make in (el.count, el.exists, el.since_last, el.since_first)),
+        *(make("payment", "amount", window=windows, offset="1d") for make in (el.sum, el.lag)),
+        el.rate("payment", window=["2d", "30d"], where={"method": "card"}).name("by_card"),
+    ]
+    features = el.FeatureSet("several", features=several)
+    lags = ["payment_amount_lag_1_2d_offset_1d", "payment_amount_lag_1_offset_1d"]
+    assert features.columns[:4] == ("count_2d", "count", "exists_2d", "exists")
+    assert list(features.columns[-4:]) == [*lags, "by_card_2d", "by_card_30d"]
+    row = lake.build(features, spine=SPINE).polars().row(0, named=True)
+    assert (row["count_2d"], row["count"], row["by_card_2d"], row["since_first"]) == (2, 4, 0.5, 4.0)
+    assert row[lags[0]] == row[lags[1]] == Decimal("11.50")
+    for window in (["2d", None], [], None, ""):
+        with pytest.raises(InvalidInputError, match="expected a window"):
+            el.rate("payment", window=window)
+    with pytest.raises(InvalidInputError, match="expected a name"):
+        el.count("payment", window=windows).name("by card")
+
+
 def test_a_condition_is_no_truth():
     with pytest.raises(InvalidInputError, match="has no truth"):
         bool(el.field("a") == 1 and el.field("b") == 2)
