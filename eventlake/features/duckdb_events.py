@@ -27,9 +27,9 @@ def rows_of(plan: Plan) -> str:
     """The rows of the spine, and numbers for their entities, which sort and join faster than their names."""
     name, cutoff = identifier(plan.features.spine_entity), identifier(plan.features.cutoff)
     return f"""names AS MATERIALIZED (
-    SELECT name, row_number() OVER () AS entity FROM (SELECT DISTINCT {name} AS name FROM spine)),
+    SELECT name, row_number() OVER () AS entity FROM (SELECT DISTINCT spine.{name} AS name FROM spine)),
 rows AS MATERIALIZED (
-    SELECT spine_row, entity, epoch_us({cutoff}) AS c FROM spine LEFT JOIN names ON name = {name})"""  # noqa: S608 - quoted
+    SELECT spine_row, names.entity, epoch_us(spine.{cutoff}) AS c FROM spine LEFT JOIN names ON names.name = spine.{name})"""  # noqa: S608 - quoted
 
 
 def _entity_of(plan: Plan, stream: Stream) -> str:
@@ -116,7 +116,9 @@ def key_of(edge: Edge, *, timed: bool, ends: bool) -> str:
     made = enter if edge.kind == ENTER else leave
     if not edge.column:
         return made
-    before = f"PARTITION BY entity, {value_of(edge.column)} ORDER BY {enter} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"
+    # Both edges are told by an order of their own, which has to be the same one: events that tie in it are alike.
+    order = f"PARTITION BY entity, {value_of(edge.column)} ORDER BY {enter}, {leave}"
+    before = f"{order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"
     return f"greatest({made}, max({leave}) OVER ({before}))"
 
 

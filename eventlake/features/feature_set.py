@@ -107,6 +107,8 @@ class FeatureSet:
             return f"{where}expected at least one feature"
         if doubled := sorted({name for name in columns if columns.count(name) > 1}):
             return f"{where}{', '.join(doubled)} would be the name of more than one column"
+        if self.spine_entity.casefold() == self.cutoff.casefold():
+            return f"{where}the spine's columns {self.spine_entity} and {self.cutoff} would be one: SQL does not tell them apart"
         if odd := next((name for name in columns if not NAME.fullmatch(name)), None):
             return f"{where}{odd} is too long for a column"
         return None

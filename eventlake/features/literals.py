@@ -119,4 +119,5 @@ def in_python(value: Plain, kind: FieldType) -> str:
         return f"pl.lit(Decimal({value!r}), pl.Decimal({kind.precision}, {kind.scale}))"
     if kind.kind == "timestamp":
         return f"pl.lit(datetime.fromisoformat({value!r}), pl.Datetime('us', 'UTC'))"
-    return f"pl.lit({f'date.fromisoformat({value!r})' if kind.kind == 'date' else value if kind.kind == 'float64' else repr(value)})"
+    made = {"date": f"date.fromisoformat({value!r})", "float64": f"float({value!r})"}
+    return f"pl.lit({made.get(kind.kind, repr(value))})"

@@ -109,9 +109,11 @@ def tables_read(text: str, catalogue: Catalogue) -> list[TableName]:
         return sorted(TableName(name, corrections) for name in catalogue.types for corrections in (AS_RECORDED, LATEST))
     registered = {name.casefold(): name for name in catalogue.types}
     return sorted(
-        TableName(registered[table], schema if schema in {LATEST, LIFETIMES} else AS_RECORDED)
-        for schema, table in named
-        if table in registered
+        {
+            TableName(registered[table], schema if schema in {LATEST, LIFETIMES} else AS_RECORDED)
+            for schema, table in named
+            if table in registered
+        }
     )
 
 
@@ -326,7 +328,7 @@ def query(history: PinnedHistory, text: str, parameters: dict[str, Any] | None =
         connection, _ = connect(history, text)
         with connection:
             values = dict(parameters or {})
-            for name in [name for name, value in values.items() if hasattr(value, "__arrow_c_stream__")]:
+            for name in [name for name, value in values.items() if hasattr(value, "__arrow_c_stream__") or isinstance(value, pl.LazyFrame)]:
                 _register(connection, history, name, values.pop(name))
             return SqlResult(select(connection, text, values))
     except duckdb.Error as error:
@@ -338,10 +340,18 @@ def query(history: PinnedHistory, text: str, parameters: dict[str, Any] | None =
 
 def _register(connection: duckdb.DuckDBPyConnection, history: PinnedHistory, name: str, frame: Any) -> None:
     """Makes a table of a frame."""
-    if name.casefold() in {"events", *(event_type.casefold() for event_type in history.catalogue.types)}:
+    there = {one for (one,) in connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()}
+    if name.casefold() in {one.casefold() for one in {"events", *history.catalogue.types, *there}}:
         message = f"expected a table under a name of its own, found {name}, which the history has"
         raise InvalidInputError(message, "call it otherwise.")
-    connection.register(name, pa.table(frame))
+    if isinstance(frame, pl.LazyFrame):
+        message = f"{name}: expected a frame, found a LazyFrame"
+        raise InvalidInputError(message, "collect it.")
+    try:
+        connection.register(name, pa.table(frame))
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        message = f"{name}: expected a frame, or a value, found {type(frame).__name__}: {error}"
+        raise InvalidInputError(message, "give a table of columns that Arrow knows.") from error
 
 
 def tables_hint(catalogue: Catalogue) -> str:

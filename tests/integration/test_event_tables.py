@@ -245,6 +245,12 @@ def test_a_frame_that_is_a_parameter_is_a_table_and_hides_none_of_the_history(tm
     for name in ("events", "Pay"):
         with pytest.raises(InvalidInputError, match=f"found {name}, which the history has"):
             snapshot.sql("SELECT 1 AS one", **{name: frame})
+    with pytest.raises(InvalidInputError, match="which the history has"):
+        snapshot.sql("SELECT count(*) AS n FROM lifetimes.pay", **{"Lifetimes of pay": frame})
+    for odd, problem in ((frame.lazy(), "found a LazyFrame"), (frame["n"], "found Series")):
+        with pytest.raises(InvalidInputError, match=problem):
+            snapshot.sql("SELECT count(*) AS n FROM odd", odd=odd)
+    assert snapshot.sql("WITH pay AS (SELECT * FROM main.pay) SELECT count(*) AS n FROM pay").polars().rows() == [(0,)]
 
 
 STEPS = st.lists(st.tuples(st.integers(0, 30), st.sampled_from([None, "replace", "retract"])), min_size=1, max_size=25)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import numpy as np
@@ -272,6 +273,47 @@ def test_every_feature_takes_several_windows_and_they_are_named_together(lake):
             el.rate("payment", window=window)
     with pytest.raises(InvalidInputError, match="expected a name"):
         el.count("payment", window=windows).name("by card")
+
+
+@pytest.mark.parametrize("known", ["cutoff", "watermark"])
+def test_values_that_enter_at_one_instant_and_leave_at_others_are_counted_alike_by_every_way(known, monkeypatch):
+    lake = el.create(MemoryStorage(), "tests.eventlake/features")
+    lake.register("payment", SCHEMA)
+    lake.register("owned", {"type": "object", "properties": {"owner": {"type": "string"}}})
+    told = (BEGIN + DAY).isoformat()
+    payments = [
+        event(number, subject=f"/loan/{number % 3}", amount=number * 31 % 5_000)
+        | {"time": (BEGIN + timedelta(seconds=number * 7919 % 86_000)).isoformat(), "recorded_at": told}
+        for number in range(20_000)
+    ]
+    owned = [event(number, "owned", subject=f"/loan/{number}", owner="X") | {"recorded_at": told} for number in range(3)]
+    lake.append([*payments, *owned])
+    cutoffs = pl.Series([BEGIN + DAY + timedelta(minutes=2 * number) for number in range(1, 600)], dtype=pl.Datetime("us", "UTC"))
+    spine = pl.DataFrame({"owner": ["X"] * len(cutoffs), "cutoff": cutoffs})
+    features = [el.distinct("payment", "amount", window="25h"), el.max("payment", "amount", window="25h"), el.lag("payment", "amount", 3)]
+    through = el.FeatureSet("f", features=features, known=known, via=[el.relation("owned", child="subject", parent="owner")])
+    plain = el.FeatureSet("f", features=features, known=known, spine_by="owner")
+    for one, asked in ((through, spine), (plain, spine.with_columns(owner=pl.lit("/loan/1")))):
+        for few in (10**9, -1):
+            monkeypatch.setattr(features_run.duckdb_parts, "_FEW_PAIRS", few)
+            made = [lake.build(one, spine=asked, engine=engine, force=True).polars() for engine in ("duckdb", "polars")]
+            assert made[0].equals(made[1])
+        assert made[0]["payment_amount_distinct_25h"].n_unique() > 10
+
+
+@pytest.mark.parametrize("name", ["name", "entity", "names", "rows", "c", "t"])
+def test_a_spine_names_its_columns_as_it_likes_but_not_alike(lake, name):
+    features = [el.count("payment"), el.last("payment", "amount")]
+    for more in ({"spine_by": name}, {"cutoff": name}):
+        spine = SPINE.rename({"subject" if "spine_by" in more else "cutoff": name})
+        named = el.FeatureSet("f", features=features, **more)
+        one, other = (lake.build(named, spine=spine, engine=engine, force=True) for engine in ("duckdb", "polars"))
+        assert one.content_hash == other.content_hash
+        query = named.plan("duckdb", lake.snapshot()).removesuffix(";\n")
+        found = lake.snapshot().sql(query, spine=spine.with_row_index("spine_row")).polars()
+        assert found["p0"].to_list() == one.polars()["payment_count"].to_list()
+    with pytest.raises(InvalidProjectionError, match="SQL does not tell them apart"):
+        el.FeatureSet("f", features=features, spine_by="Cutoff")
 
 
 def test_a_condition_is_no_truth():
