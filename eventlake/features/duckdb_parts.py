@@ -14,7 +14,7 @@ import pyarrow as pa
 from eventlake.features.duckdb_events import BELONGS_TABLE, events_of, gathered, key_of, name_of, ranked, rows_of, summed, value_of
 from eventlake.features.duckdb_pairs import joined, tree, treed
 from eventlake.features.edges import LEAVE, Edge, Probe, numbered, probes
-from eventlake.features.plan import AGE, DISTINCT, EXTREMES, PLACED, PLACES, SUMS, TREES, Part, Plan, Stream
+from eventlake.features.plan import AGE, EXTREMES, PLACED, PLACES, SUMS, TREES, Part, Plan, Stream
 from eventlake.features.sources import Source, check_sums
 from eventlake.history.duckdb_sql import TableName, create_lifetimes, create_table, empty_database
 from eventlake.history.polars_scan import AS_RECORDED, LATEST
@@ -150,7 +150,7 @@ def _reached(edge: Edge) -> str:
 def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool, delay: int | None) -> str:
     """Running sums and extremes along edges, one row for each instant, looked at by one ASOF join."""
     kinds = plan.columns[parts[0].stream.event_type]
-    looks = {part: _probes(plan, part, ends=ends, delay=delay) for part in parts}
+    looks = {part: probes(part.span, timed=plan.timed, ends=ends, delay=delay, values=part.values) for part in parts}
     extremes = {part: f'"x{place}"' for place, part in enumerate(parts) if plan.way(part) == EXTREMES}
     number = numbered((end, None if part in extremes else start) for part, (end, start) in looks.items())
     edges = {edge: place for place, edge in enumerate(dict.fromkeys(probe.edge for probe in number))}
@@ -198,11 +198,6 @@ def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool, de
     if extremes and ends:
         ctes += _with_ended(plan, parts, list(extremes))
     return gathered(plan, parts, ctes, found="b" if extremes and ends else "f")
-
-
-def _probes(plan: Plan, part: Part, *, ends: bool, delay: int | None) -> tuple[Probe, Probe | None]:
-    values = part.column if part.kind == DISTINCT else ""
-    return probes(part.span, timed=plan.timed, ends=ends, delay=delay, values=values)
 
 
 def _with_ended(plan: Plan, parts: Sequence[Part], extremes: Sequence[Part]) -> list[str]:

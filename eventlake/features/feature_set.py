@@ -149,9 +149,10 @@ class FeatureSet:
     def plan(self, engine: str = "duckdb", snapshot: Any = None) -> str:
         """What an engine finds, as text that runs: DuckDB's SQL over ``spine`` and the event tables, or a program for Polars.
 
-        Both give the exact numbers that features are made of, by ``spine_row``, for each stream of events. The SQL is what a build runs,
-        over the tables of ``snapshot.sql``, the table ``spine`` and, with relations, "eventlake belongs", which is ``belongs(snapshot)``.
-        The program says in plain joins what a build finds by searches.
+        Both give the exact numbers that features are made of, by ``spine_row``, for each stream of events, by joins of rows and events.
+        The SQL is over the tables of ``snapshot.sql``, the table ``spine`` and, with relations, "eventlake belongs", which is
+        ``belongs(snapshot)``. DuckDB runs it in a build where rows and events make few pairs; where they make many, and on Polars, a build
+        finds the same by other ways.
 
         Args:
             engine: ``duckdb`` or ``polars``.

@@ -72,6 +72,11 @@ class Part:
     place: int = 0
 
     @property
+    def values(self) -> str:
+        """The column of which different values are counted; empty for whatever else is told of events."""
+        return self.column if self.kind == DISTINCT else ""
+
+    @property
     def is_least(self) -> bool:
         """Of an extreme, of values or of places, whether the least is wanted, not the greatest."""
         return self.kind == MIN or self.place < 0

@@ -95,6 +95,7 @@ class _Answers:
         self._entities = entities.height + 1
         self._places: dict[Look, Integers] = {}
         self._spans: dict[Span, tuple[Integers, Integers]] = {}
+        self._row_scale: Scale | None = None
 
     def bounds(self, columns: Sequence[str], *, by_entity: bool) -> list[tuple[int, ...]]:
         """See ``Bounds``."""
@@ -118,8 +119,7 @@ class _Answers:
 
     def _looks(self, part: Part) -> tuple[Look, Look]:
         """The end and the start of a window. Where nothing leaves it, it starts where the entity's own edges do."""
-        values = part.column if part.kind == DISTINCT else ""
-        end, start = probes(part.span, timed=self._plan.timed, ends=self._ends, delay=self._delay, values=values)
+        end, start = probes(part.span, timed=self._plan.timed, ends=self._ends, delay=self._delay, values=part.values)
         return (end.edge, end.shift), (end.edge, None) if start is None else (start.edge, start.shift)
 
     def _found(self, look: Look) -> Integers:
@@ -272,8 +272,9 @@ class _Answers:
 
     def _after(self, instants: Integers) -> Integers:
         """The first row, in order, of each event's entity whose cutoff lies after an instant."""
-        scale = Scale(self._codes[self._in_order], self._cutoffs[self._in_order], self._entities)
-        return np.searchsorted(scale.keys, scale.probe(self._sorted["code"].to_numpy(), instants + 1))
+        if self._row_scale is None:
+            self._row_scale = Scale(self._codes[self._in_order], self._cutoffs[self._in_order], self._entities)
+        return np.searchsorted(self._row_scale.keys, self._row_scale.probe(self._sorted["code"].to_numpy(), instants + 1))
 
     def seen_early(self) -> tuple[Integers, npt.NDArray[np.bool_]]:
         """The sequences of the events that rows see which were recorded at their cutoff or later, and whether each row sees one."""

@@ -8,6 +8,7 @@ from eventlake.features import duckdb_parts
 from eventlake.features.conditions import Condition
 from eventlake.features.literals import in_python
 from eventlake.features.plan import ADDED, AGE, COUNT, DISTINCT, PLACED, SQUARES, SUM, Part, Plan, Stream
+from eventlake.features.polars_parts import value_of
 from eventlake.schemas.definition import FieldType
 
 quoted = partial(json.dumps, ensure_ascii=False)
@@ -79,7 +80,7 @@ def _program(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
         [f'pl.max_horizontal({", ".join(begins)}).alias("r")', f'pl.min_horizontal({", ".join(stops)}).alias("u")'] if plan.timed else []
     )
     shown += [
-        f"pl.col({quoted(column)}).alias({quoted(_field(column))})" for column in dict.fromkeys(part.column for part in parts) if column
+        f"pl.col({quoted(column)}).alias({quoted(value_of(column))})" for column in dict.fromkeys(part.column for part in parts) if column
     ]
     yield "events = events.select(\n    " + ",\n    ".join(shown) + ",\n)"
     counts = ".filter(r < c, u.is_null() | (u >= c))" if plan.timed else ""
@@ -91,11 +92,6 @@ def _program(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
     yield f"found = found.with_columns({nothing}).collect()" if nothing else "found = found.collect()"
 
 
-def _field(column: str) -> str:
-    """A column of an event table where its name can mean nothing else."""
-    return f"f {column}"
-
-
 def _found(part: Part, kinds: Mapping[str, FieldType]) -> str:
     """A part, of a row's events in the order of their time."""
     inside = f"t < c - {part.span.offset:_}" if part.span.offset else "t < c"
@@ -103,7 +99,7 @@ def _found(part: Part, kinds: Mapping[str, FieldType]) -> str:
     if part.kind == AGE:
         chosen = f"(c - t).filter({inside})"
     else:
-        chosen = f"pl.col({quoted(_field(part.column))}).filter({inside})" if part.column else f"t.filter({inside})"
+        chosen = f"pl.col({quoted(value_of(part.column))}).filter({inside})" if part.column else f"t.filter({inside})"
     if part.kind in PLACED:
         return f"{chosen}.{f'get({-1 - part.place}, null_on_oob=True)' if part.place >= 0 else 'first()'}"
     decimal = part.column in kinds and kinds[part.column].kind == "decimal"

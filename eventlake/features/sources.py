@@ -77,9 +77,8 @@ def sources(plan: Plan, history: PinnedHistory) -> dict[str, Source]:
     Raises:
         CorruptionError: A segment is damaged.
     """
-    tables = history.tables(plan.columns)
-    until = {name: polars_scan.lifetimes(table) if plan.known_at_cutoff else None for name, table in tables.items()}
-    belong = related(plan, history) if plan.related else None
+    tables, until = _tables(plan, history, plan.columns)
+    belong = _belong(plan, tables, until) if plan.related else None
     levels = [_identity(tables[name]) for name, _, _ in plan.related]
     made = {}
     for name, table in tables.items():
@@ -90,8 +89,16 @@ def sources(plan: Plan, history: PinnedHistory) -> dict[str, Source]:
 
 def related(plan: Plan, history: PinnedHistory) -> pl.DataFrame:
     """What ``relations.belongs`` says of the relations of a plan."""
-    tables = history.tables(dict.fromkeys(name for name, _, _ in plan.related))
-    until = {name: polars_scan.lifetimes(table) if plan.known_at_cutoff else None for name, table in tables.items()}
+    return _belong(plan, *_tables(plan, history, dict.fromkeys(name for name, _, _ in plan.related)))
+
+
+def _tables(plan: Plan, history: PinnedHistory, names: Iterable[str]) -> tuple[dict[str, EventTable], dict[str, pl.DataFrame | None]]:
+    """Event tables by type, and how long their corrected events stood, where that counts."""
+    tables = history.tables(names)
+    return tables, {name: polars_scan.lifetimes(table) if plan.known_at_cutoff else None for name, table in tables.items()}
+
+
+def _belong(plan: Plan, tables: Mapping[str, EventTable], until: Mapping[str, pl.DataFrame | None]) -> pl.DataFrame:
     return belongs([(tables[name], until[name], child, parent) for name, child, parent in plan.related])
 
 
