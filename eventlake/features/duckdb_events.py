@@ -6,7 +6,7 @@ from eventlake.core.sql import identifier, quoted
 from eventlake.features.conditions import Condition
 from eventlake.features.edges import ENTER, NEVER, TIME, Edge
 from eventlake.features.literals import in_sql
-from eventlake.features.plan import AGE, COUNT, DISTINCT, EXTREMES, PLACED, PLACES, SUM, Part, Plan, Stream
+from eventlake.features.plan import ADDED, AGE, COUNT, DISTINCT, EXTREMES, PLACED, PLACES, SUM, Part, Plan, Stream
 from eventlake.features.relations import CHILD, PARENT, SINCE, TILL
 from eventlake.features.spans import Span
 from eventlake.history.polars_scan import LIFETIMES
@@ -15,6 +15,7 @@ from eventlake.schemas.definition import FieldType
 
 BELONGS_TABLE = "eventlake belongs"
 _ORDER = "t::HUGEINT * 9223372036854775808 + sequence"
+_COUNTED = "row_number() OVER (PARTITION BY entity ORDER BY t, sequence)"
 _SIGNS = {"==": "=", "!=": "<>", "and": " AND ", "or": " OR "}
 
 
@@ -23,13 +24,16 @@ def value_of(column: str) -> str:
     return identifier(f"f {column}")
 
 
+def names_of(plan: Plan) -> str:
+    """Numbers for the entities of a spine, which sort and join faster than their names."""
+    name = identifier(plan.features.spine_entity)
+    return f"SELECT name, row_number() OVER () AS entity FROM (SELECT DISTINCT spine.{name} AS name FROM spine)"  # noqa: S608 - quoted
+
+
 def rows_of(plan: Plan) -> str:
-    """The rows of the spine, and numbers for their entities, which sort and join faster than their names."""
+    """The rows of a spine, over ``names``."""
     name, cutoff = identifier(plan.features.spine_entity), identifier(plan.features.cutoff)
-    return f"""names AS MATERIALIZED (
-    SELECT name, row_number() OVER () AS entity FROM (SELECT DISTINCT spine.{name} AS name FROM spine)),
-rows AS MATERIALIZED (
-    SELECT spine_row, names.entity, epoch_us(spine.{cutoff}) AS c FROM spine LEFT JOIN names ON names.name = spine.{name})"""  # noqa: S608 - quoted
+    return f"SELECT spine_row, names.entity, epoch_us(spine.{cutoff}) AS c FROM spine LEFT JOIN names ON names.name = spine.{name}"  # noqa: S608 - quoted
 
 
 def _entity_of(plan: Plan, stream: Stream) -> str:
@@ -38,31 +42,19 @@ def _entity_of(plan: Plan, stream: Stream) -> str:
     return column if pattern is None else f"nullif(regexp_extract({column}, {quoted(pattern)}, 1), '')"
 
 
-def events_of(
-    plan: Plan,
-    stream: Stream,
-    parts: Sequence[Part],
-    *,
-    ends: bool,
-    placed: bool,
-    counted: bool = False,
-    columns: Sequence[str] = (),
-) -> str:
-    """The events of a stream whose entity is in the spine.
+def events_of(plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool) -> str:
+    """The events of a stream whose entity is in ``names``.
 
     Args:
         plan: Says entity and types.
         stream: Which events.
         parts: Which look at the columns that are shown.
         ends: Whether some event ceases to count at some time.
-        placed: Whether ``place`` is shown, which puts an entity's events in order.
-        counted: Whether it counts from 1.
-        columns: More columns.
     """
     kinds = plan.columns[stream.event_type]
     known, related = plan.known_at_cutoff, bool(plan.related)
     stood = known and ends
-    chosen = dict.fromkeys([*(part.column for part in parts if part.column), *columns])
+    chosen = dict.fromkeys(part.column for part in parts if part.column)
     shown = ["entity", "t", "sequence", *(["r"] if plan.timed else []), *(["u"] if stood or related else []), *map(value_of, chosen)]
     begins = [*(["epoch_us(recorded_at)"] if known else []), *([identifier(SINCE)] if related else [])]
     stops = [*([f"epoch_us({identifier(UNTIL)})"] if stood else []), *([identifier(TILL)] if related else [])]
@@ -79,14 +71,24 @@ def events_of(
         where.append(f"coalesce({identifier(SPOKE)}, true)")
     if related:
         table += f" JOIN {identifier(BELONGS_TABLE)} ON {identifier(CHILD)} = {_entity_of(plan, stream)}"
-    # A number of time and sequence, unless an entity has an event more than once: whenever it belongs to it.
-    number = "row_number() OVER (PARTITION BY entity ORDER BY t, sequence)" if related or counted else _ORDER
-    place = f", {number} AS place" if placed else ""
     condition = f" WHERE {' AND '.join(where)}" if where else ""
-    selected = ", ".join(shown)
-    return f"""e AS MATERIALIZED (
-    SELECT {selected}{place}
-    FROM (SELECT {", ".join(inner)} FROM {table}{condition}) JOIN names USING (name))"""  # noqa: S608 - quoted
+    return f"""SELECT {", ".join(shown)}
+    FROM (SELECT {", ".join(inner)} FROM {table}{condition}) JOIN names USING (name)"""  # noqa: S608 - quoted
+
+
+def is_counted(plan: Plan, *, few: bool) -> bool:
+    """Whether places are counted from 1: what is looked at by edges is, and an event that belongs to an entity more than once has to be."""
+    return bool(plan.related) or not few
+
+
+def placed(events: str, *, counted: bool) -> str:
+    """Events, and ``place``, which puts those of an entity in order: counted, or a number of time and sequence.
+
+    Args:
+        events: A table, or a query in brackets.
+        counted: See ``is_counted``.
+    """
+    return f"SELECT *, {_COUNTED if counted else _ORDER} AS place FROM {events}"  # noqa: S608 - ours
 
 
 def _condition(where: Condition, kinds: Mapping[str, FieldType]) -> str:
@@ -141,14 +143,16 @@ def gathered(plan: Plan, parts: Sequence[Part], ctes: list[str], *, found: str =
         plan: Says the ways.
         parts: In order.
         ctes: The tables so far.
-        found: The one of them with what was found, as ``name_of`` calls it.
+        found: The one of them with what was found, as ``name_of`` calls it; no row without events need be in it.
         placed: Whether it has the place of every event that is looked for, and no values.
     """
     columns: list[str] = []
     at: dict[tuple[Span, int], int] = {}
     for number, part in enumerate(parts):
         name = f"place{number}" if placed and part.kind in PLACED else name_of(plan, number, part)
-        if part.kind not in PLACED:
+        if part.kind in ADDED:
+            columns.append(f"coalesce({name}, 0) AS {name}")
+        elif part.kind not in PLACED:
             columns.append(name)
         elif name.startswith("place"):
             one = f"e{at.setdefault((part.span, part.place), number)}"
@@ -160,7 +164,7 @@ def gathered(plan: Plan, parts: Sequence[Part], ctes: list[str], *, found: str =
             columns.append(f"{'c - ' if part.kind == AGE else ''}{name} AS p{number}")
     joins = [f"LEFT JOIN e AS e{one} ON e{one}.entity = rows.entity AND e{one}.place = {found}.place{one}" for one in at.values()]
     return "\n".join(
-        ["WITH " + ",\n".join(ctes), f"SELECT spine_row, {', '.join(columns)}", f"FROM rows JOIN {found} USING (spine_row)", *joins]
+        ["WITH " + ",\n".join(ctes), f"SELECT spine_row, {', '.join(columns)}", f"FROM rows LEFT JOIN {found} USING (spine_row)", *joins]
     )
 
 

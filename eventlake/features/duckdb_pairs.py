@@ -45,7 +45,7 @@ def joined(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool) ->
     rows = f"SELECT *, {', '.join(f'c - {shift} AS {_before(shift)}' for shift in shifts)} FROM rows"  # noqa: S608 - numbers
     seen = ["e.entity = rows.entity", f"t < {_before(nearest)}", *([f"t >= {_before(max(fars))}"] if len(fars) == len(parts) else [])]
     seen += ["r < c"] * plan.timed + ["(u IS NULL OR u >= c)"] * (plan.timed and ends)
-    joins = f"({rows}) AS rows LEFT JOIN e ON {' AND '.join(seen)}"
+    joins = f"({rows}) AS rows JOIN e ON {' AND '.join(seen)}"
     ctes.append(f"f AS (\n    SELECT {', '.join(found)}\n    FROM {joins}\n    GROUP BY spine_row)")  # noqa: S608 - ours
     return gathered(plan, parts, ctes, placed=True)
 
@@ -66,9 +66,7 @@ def _aggregate(number: int, part: Part, kinds: Mapping[str, FieldType], nearest:
     if part.kind == DISTINCT:
         return f"count(DISTINCT {column}){where} AS p{number}"
     if part.kind in ADDED:
-        # A row without events is joined with nulls, which are no event to be counted.
-        added = summed(part, kinds)[1] if part.column else "count(t)"
-        return f"coalesce({added}{where}, 0) AS p{number}"
+        return f"{summed(part, kinds)[1]}{where} AS p{number}"
     if part.place <= 0:
         return f"{'min' if part.place < 0 else 'max'}(place){where} AS place{number}"
     return f"(max(place, {part.place + 1}){where})[{part.place + 1}] AS place{number}"

@@ -11,13 +11,26 @@ from functools import partial
 import duckdb
 import pyarrow as pa
 
-from eventlake.features.duckdb_events import BELONGS_TABLE, events_of, gathered, key_of, name_of, ranked, rows_of, summed, value_of
+from eventlake.features.duckdb_events import (
+    events_of,
+    gathered,
+    is_counted,
+    key_of,
+    name_of,
+    names_of,
+    placed,
+    ranked,
+    rows_of,
+    summed,
+    value_of,
+)
 from eventlake.features.duckdb_pairs import joined, tree, treed
+from eventlake.features.duckdb_tables import Tables, entities_of, register_spine
 from eventlake.features.edges import LEAVE, Edge, Probe, numbered, probes
 from eventlake.features.plan import AGE, EXTREMES, PLACED, PLACES, SUMS, TREES, Part, Plan, Stream
+from eventlake.features.prefixes import PREFIXES
 from eventlake.features.sources import Source, check_sums
-from eventlake.history.duckdb_sql import TableName, create_lifetimes, create_table, empty_database
-from eventlake.history.polars_scan import AS_RECORDED, LATEST
+from eventlake.schemas.definition import FieldType
 
 _FEW_PAIRS = 20
 """As many pairs of a row and an event of its entity, for each row and event, are joined faster than anything is told without them."""
@@ -30,10 +43,25 @@ _ALONG = """
 _LOOKED = "\n    FROM q ASOF LEFT JOIN p ON q.a = p.a AND q.entity = p.entity AND q.k > p.k"
 
 
-def queries(
-    plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool, few: bool, delay: int | None = None
-) -> Iterator[tuple[Sequence[Part], str]]:
-    """SQL for the parts of a stream, over ``spine`` and the stream's event table: some parts, as ``p0`` and on by ``spine_row``.
+def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part, pa.ChunkedArray]:
+    """See ``Find``."""
+    made: dict[Part, pa.ChunkedArray] = {}
+    entities = entities_of(spine.column(plan.features.spine_entity))
+    identities = [(name, source.identity) for name, source in sorted(found.items())]
+    key = None if any(one is None for _, one in identities) else ("duckdb", plan.known_at_cutoff, *identities)
+    with PREFIXES.taken(key, entities, lambda: Tables(plan, found, entities)) as tables:
+        tables.ask(plan, spine)
+        for stream, wanted in plan.wanted().items():
+            source = found[stream.event_type]
+            events = tables.made(events_of(plan, stream, wanted, ends=source.ends))
+            check_sums(plan, stream, wanted, partial(_bounds, tables.connection, events, plan.columns[stream.event_type]))
+            for some, query in _queries(plan, wanted, source, tables, events):
+                made |= _answered(tables.connection, some, query)
+    return made
+
+
+def joins(plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool) -> Iterator[tuple[Sequence[Part], str]]:
+    """SQL for the parts of a stream as a join, over ``spine`` and the stream's event table: some parts, as ``p0`` and on by ``spine_row``.
 
     Args:
         plan: Says entity, cutoff and types.
@@ -41,95 +69,71 @@ def queries(
         parts: What is asked for.
         ends: Whether some event ceases to count at some time: corrected ones stand in the schema ``lifetimes``, and ``BELONGS_TABLE``
             says to whom what ``by`` names belongs.
-        few: Whether rows have so few events in all that they are joined, whatever is asked for.
-        delay: See ``probes``.
     """
+    for some in _together(parts):
+        events = events_of(plan, stream, some, ends=ends)
+        if any(part.kind in PLACED for part in some):
+            events = placed(f"(\n    {events})", counted=is_counted(plan, few=True))
+        tables = {"names": names_of(plan), "rows": rows_of(plan), "e": events}
+        ctes = [f"{name} AS MATERIALIZED (\n    {query})" for name, query in tables.items()]
+        yield some, _in_order(joined(plan, some, ctes, ends=ends))
+
+
+def joined_on(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table) -> dict[Part, pa.ChunkedArray]:
+    """The parts of a plan over event tables that are there already, and ``BELONGS_TABLE`` where it is wanted, in the order of the spine."""
+    register_spine(connection, plan, spine)
+    made: dict[Part, pa.ChunkedArray] = {}
+    for stream, wanted in plan.wanted().items():
+        for some, query in joins(plan, stream, wanted, ends=bool(plan.related)):
+            made |= _answered(connection, some, query)
+    return made
+
+
+def _answered(connection: duckdb.DuckDBPyConnection, some: Sequence[Part], query: str) -> dict[Part, pa.ChunkedArray]:
+    return dict(zip(some, connection.sql(query).to_arrow_table().columns[1:], strict=True))
+
+
+def _together(parts: Sequence[Part]) -> Iterator[Sequence[Part]]:
+    return (parts[first : first + _TOGETHER] for first in range(0, len(parts), _TOGETHER))
+
+
+def _in_order(query: str) -> str:
+    return f"{query}\nORDER BY spine_row"
+
+
+def _queries(plan: Plan, parts: Sequence[Part], source: Source, tables: Tables, events: str) -> Iterator[tuple[Sequence[Part], str]]:
+    """SQL for the parts of a stream, over ``rows`` and the table of its events."""
+    few = _few_pairs(tables.connection, events)
     by_tree = [] if few else [part for part in parts if plan.way(part) == TREES]
     by_edge = [] if few else [part for part in parts if plan.way(part) != TREES]
-    for make, alike in ((joined, parts if few else []), (partial(_added, delay=delay), by_edge), (treed, by_tree)):
-        for first in range(0, len(alike), _TOGETHER):
-            some = alike[first : first + _TOGETHER]
-            placed = any(part.kind in PLACED and (few or plan.way(part) != PLACES or part.place) for part in some)
-            ctes = [rows_of(plan), events_of(plan, stream, some, ends=ends, placed=placed, counted=not few)]
-            yield some, f"{make(plan, some, ctes, ends=ends)}\nORDER BY spine_row"
+    shown = f"SELECT * FROM {events}"  # noqa: S608 - a name of ours
+    if any(part.kind in PLACED and (few or plan.way(part) != PLACES or part.place) for part in parts):
+        counted = is_counted(plan, few=few)
+        shown = placed(events, counted=counted)
+        shown = f"SELECT * FROM {tables.made(shown)}" if counted else shown  # noqa: S608 - a name of ours
+    e = f"e AS NOT MATERIALIZED ({shown})"
+    added = partial(_added, tables=tables, delay=source.delay)
+    for make, alike in ((joined, parts if few else []), (added, by_edge), (treed, by_tree)):
+        for some in _together(alike):
+            yield some, _in_order(make(plan, some, [e], ends=source.ends))
 
 
-def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part, pa.ChunkedArray]:
-    """See ``Find``."""
-    made: dict[Part, pa.ChunkedArray] = {}
-    with empty_database() as connection:
-        connection.execute("SET preserve_insertion_order = false")  # every query orders its rows
-        for name, source in found.items():
-            create_table(connection, source.table, TableName(name, AS_RECORDED if plan.known_at_cutoff else LATEST))
-            if source.until is not None:
-                create_lifetimes(connection, name, source.until)
-        register_spine(connection, plan, spine)
-        for stream, wanted in plan.wanted().items():
-            source = found[stream.event_type]
-            if source.belongs is not None:
-                connection.register(BELONGS_TABLE, source.belongs.to_arrow())
-            check_sums(plan, stream, wanted, partial(_bounds, connection, plan, stream, ends=source.ends))
-            few = _few_pairs(connection, plan, stream, ends=source.ends)
-            made |= answer(connection, plan, stream, wanted, ends=source.ends, few=few, delay=source.delay)
-    return made
-
-
-def register_spine(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table) -> None:
-    """Makes the table ``spine`` of the columns that are looked at; DuckDB does not tell names apart by case."""
-    connection.register("spine", spine.select(["spine_row", plan.features.spine_entity, plan.features.cutoff]))
-
-
-def answer(
-    connection: duckdb.DuckDBPyConnection,
-    plan: Plan,
-    stream: Stream,
-    wanted: Sequence[Part],
-    *,
-    ends: bool,
-    few: bool,
-    delay: int | None = None,
-) -> dict[Part, pa.ChunkedArray]:
-    """Some parts of a stream, in the order of the spine.
-
-    Args:
-        connection: Has ``spine``, the stream's event table, its lifetimes and ``BELONGS_TABLE`` where they are wanted.
-        plan: Says entity, cutoff and types.
-        stream: Which events.
-        wanted: The parts.
-        ends: Whether some event ceases to count at some time.
-        few: See ``queries``.
-        delay: See ``probes``.
-    """
-    made: dict[Part, pa.ChunkedArray] = {}
-    for some, query in queries(plan, stream, wanted, ends=ends, few=few, delay=delay):
-        made |= zip(some, connection.sql(query).to_arrow_table().columns[1:], strict=True)
-    return made
-
-
-def _few_pairs(connection: duckdb.DuckDBPyConnection, plan: Plan, stream: Stream, *, ends: bool) -> bool:
-    """Whether rows and events of one entity make few pairs."""
-    ctes = [rows_of(plan), events_of(plan, stream, (), ends=ends, placed=False)]
-    counts = [f"(SELECT entity, count(*) AS {name} FROM {table} GROUP BY entity)" for name, table in (("n", "e"), ("m", "rows"))]  # noqa: S608 - ours
+def _few_pairs(connection: duckdb.DuckDBPyConnection, events: str) -> bool:
+    """Whether rows and events of one entity make so few pairs that they are joined, whatever is asked for."""
+    counts = [f"(SELECT entity, count(*) AS {name} FROM {table} GROUP BY entity)" for name, table in (("n", events), ("m", "rows"))]  # noqa: S608 - ours
     sums = "coalesce(sum(n::HUGEINT * m), 0), coalesce(sum(n + m), 0)"
-    found = connection.sql(f"WITH {', '.join(ctes)}\nSELECT {sums} FROM {counts[0]} JOIN {counts[1]} USING (entity)").fetchall()
-    return bool(found[0][0] <= _FEW_PAIRS * found[0][1])
+    pairs, each = connection.execute(f"SELECT {sums} FROM {counts[0]} JOIN {counts[1]} USING (entity)").fetchall()[0]  # noqa: S608 - ours
+    return bool(pairs <= _FEW_PAIRS * each)
 
 
 def _bounds(
-    connection: duckdb.DuckDBPyConnection,
-    plan: Plan,
-    stream: Stream,
-    columns: Sequence[str],
-    *,
-    ends: bool,
-    by_entity: bool,
+    connection: duckdb.DuckDBPyConnection, events: str, kinds: Mapping[str, FieldType], columns: Sequence[str], *, by_entity: bool
 ) -> list[list[int]]:
     """See ``Bounds``; of the events whose entity is in the spine."""
-    ctes = [rows_of(plan), events_of(plan, stream, (), ends=ends, placed=False, columns=columns)]
     found = ", ".join(f"[max({value_of(one)}), min({value_of(one)})]" for one in columns)
     groups = " GROUP BY entity" if by_entity else ""
-    rows = connection.sql(f"WITH {', '.join(ctes)}\nSELECT count(*), {found} FROM e{groups}").fetchall()
-    scales = [plan.columns[stream.event_type][one].scale for one in columns]
+    rows = connection.execute(f"SELECT count(*), {found} FROM {events}{groups}").fetchall()  # noqa: S608 - a name of ours
+    scales = [kinds[one].scale for one in columns]
     with localcontext(prec=80):
         return [
             [
@@ -147,8 +151,8 @@ def _reached(edge: Edge) -> str:
     return " WHERE u IS NOT NULL" if edge.kind == LEAVE and edge.span.far is None else ""
 
 
-def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool, delay: int | None) -> str:
-    """Running sums and extremes along edges, one row for each instant, looked at by one ASOF join."""
+def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool, tables: Tables, delay: int | None) -> str:
+    """Running sums and extremes along edges, one row for each instant, made once, looked at by one ASOF join."""
     kinds = plan.columns[parts[0].stream.event_type]
     looks = {part: probes(part.span, timed=plan.timed, ends=ends, delay=delay, values=part.values) for part in parts}
     extremes = {part: f'"x{place}"' for place, part in enumerate(parts) if plan.way(part) == EXTREMES}
@@ -170,9 +174,10 @@ def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool, de
     running += [value_of(name) for name in stored]
     probed = ", ".join(f"({place}, {edges[probe.edge]}, {probe.shift})" for probe, place in number.items())
     shown = [*(f"p.{name}" for name in sums), *(f"p.{value_of(name)}" for name in stored), "p.k"]
+    along = [*ctes, "g AS (\n    " + "\n    UNION ALL ".join(each) + ")"]
+    sums_table = tables.made(f"WITH {', '.join(along)}\nSELECT a, entity, k, {', '.join(running)} FROM g{_ALONG}")
     ctes += [
-        "g AS (\n    " + "\n    UNION ALL ".join(each) + ")",
-        f"p AS (\n    SELECT a, entity, k, {', '.join(running)} FROM g{_ALONG})",  # noqa: S608 - ours
+        f"p AS NOT MATERIALIZED (FROM {sums_table})",
         f"q AS (\n    SELECT spine_row, entity, d, a, c - shift AS k FROM rows, (VALUES {probed}) AS looks(d, a, shift))",  # noqa: S608 - ours
         f"j AS (\n    SELECT q.spine_row, q.d, {', '.join(shown)}{_LOOKED})",
     ]

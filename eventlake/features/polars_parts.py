@@ -6,6 +6,7 @@ to its leaving, which are a stretch of its entity's rows.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import reduce
 
 import numpy as np
@@ -18,7 +19,7 @@ from eventlake.features.edges import ENTER, LEAVE, NEVER, TIME, Edge, probes
 from eventlake.features.extremes import latest_before, running
 from eventlake.features.literals import in_polars
 from eventlake.features.plan import AGE, COUNT, DISTINCT, EXTREMES, MAX, PLACED, PLACES, SQUARES, SUMS, Part, Plan, Stream
-from eventlake.features.prefixes import PREFIXES, Integers, Scale, Sorted
+from eventlake.features.prefixes import PREFIXES, Integers, Prefix, Scale, Sorted
 from eventlake.features.relations import CHILD, PARENT, SINCE, TILL
 from eventlake.features.sources import Source, check_sums
 from eventlake.features.spans import Span
@@ -37,9 +38,9 @@ def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part
     rows, entities = _asked(plan, spine)
     made: dict[Part, pa.ChunkedArray | pa.Array] = {}
     for stream, wanted in plan.wanted().items():
-        answers = _Answers(plan, wanted, found[stream.event_type], rows, entities)
-        check_sums(plan, stream, wanted, answers.bounds)
-        made |= answers.answer()
+        with _answers(plan, wanted, found[stream.event_type], rows, entities) as answers:
+            check_sums(plan, stream, wanted, answers.bounds)
+            made |= answers.answer()
     return made
 
 
@@ -49,7 +50,8 @@ def seen_early(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> tupl
     events, seeing = [], np.zeros(rows.height, np.bool_)
     for stream in plan.wanted():
         recorded = Part(MAX, stream, Span(), "recorded_at")
-        sequences, some = _Answers(plan, [recorded], found[stream.event_type], rows, entities).seen_early()
+        with _answers(plan, [recorded], found[stream.event_type], rows, entities) as answers:
+            sequences, some = answers.seen_early()
         events.append(sequences)
         seeing |= some
     return len(np.unique(np.concatenate(events))), int(seeing.sum())
@@ -64,6 +66,20 @@ def _asked(plan: Plan, spine: pa.Table) -> tuple[pl.DataFrame, pl.DataFrame]:
     return rows, entities
 
 
+@contextmanager
+def _answers(plan: Plan, parts: Sequence[Part], source: Source, rows: pl.DataFrame, entities: pl.DataFrame) -> Iterator["_Answers"]:
+    """What the events answer that are kept from before, or read; see ``_Answers``."""
+    stream, columns = parts[0].stream, sorted({part.column for part in parts if part.column})
+    identity = (source.identity, stream, *columns, plan.known_at_cutoff, plan.features.by, plan.features.depth)
+    key = None if source.identity is None else identity
+
+    def make() -> Prefix:
+        return Prefix(entities, events(plan, stream, source, entities, columns).collect(), {}, {})
+
+    with PREFIXES.taken(key, entities, make) as prefix:
+        yield _Answers(plan, parts, source, rows, prefix)
+
+
 class _Answers:
     """What a stream's events answer for the rows of a spine.
 
@@ -72,27 +88,20 @@ class _Answers:
         parts: The parts, of one stream.
         source: Its event table.
         rows: The spine's ``entity`` (null for none), as a dense number, and ``c``, the cutoff in microseconds; in the spine's order.
-        entities: The entities, ``entity`` and their number ``code``.
+        prefix: The events of the entities, ``entity`` and their number ``code``.
     """
 
-    def __init__(self, plan: Plan, parts: Sequence[Part], source: Source, rows: pl.DataFrame, entities: pl.DataFrame) -> None:
+    def __init__(self, plan: Plan, parts: Sequence[Part], source: Source, rows: pl.DataFrame, prefix: Prefix) -> None:
         self._plan = plan
-        self._parts, stream = parts, parts[0].stream
+        self._parts = parts
         self._ends, self._delay = source.ends, source.delay
         self._rows = rows
-        columns = sorted({part.column for part in self._parts if part.column})
-        key = (
-            None
-            if source.identity is None
-            else (source.identity, stream, *columns, plan.known_at_cutoff, plan.features.by, plan.features.depth)
-        )
-        prefix = PREFIXES.get(key, entities, lambda: events(plan, stream, source, entities, columns).collect())
         self._sorted, self._edges, self._sums = prefix.events, prefix.edges, prefix.sums
         self._codes = rows["code"].to_numpy()
         self._cutoffs = rows["c"].to_numpy()
         self._in_order = np.lexsort((self._cutoffs, self._codes))
         """Of the rows by entity and cutoff: looks that follow one another in memory take a third of the time."""
-        self._entities = entities.height + 1
+        self._entities = prefix.entities.height + 1
         self._places: dict[Look, Integers] = {}
         self._spans: dict[Span, tuple[Integers, Integers]] = {}
         self._row_scale: Scale | None = None

@@ -1,9 +1,11 @@
-"""What the Polars engine sorts and sums, and keeps for the next build: the events of a stream for some entities."""
+"""What the Polars engine sorts and sums, the events of a stream for some entities; and what either engine keeps for the next build."""
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -72,34 +74,59 @@ class Prefix:
     @property
     def size_bytes(self) -> int:
         """Nearly."""
-        edges = sum(one.keys.nbytes + (0 if one.order is None else one.order.nbytes) for one in list(self.edges.values()))
-        sums = sum(int(one.estimated_size()) for one in list(self.sums.values()))
+        edges = sum(one.keys.nbytes + (0 if one.order is None else one.order.nbytes) for one in self.edges.values())
+        sums = sum(int(one.estimated_size()) for one in self.sums.values())
         return int(self.events.estimated_size()) + int(self.entities.estimated_size()) + edges + sums
 
 
+class Keepable(Protocol):
+    """What was made of events, for some entities."""
+
+    @property
+    def entities(self) -> Any:
+        """A frame of them."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Nearly."""
+
+
+K = TypeVar("K", bound=Keepable)
+_NONE = None, 0
+
+
 class Prefixes:
-    """Keeps the prefixes that were used last, up to a number of bytes."""
+    """Keeps what was used last, up to a number of bytes."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most = most_bytes
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Hashable, Prefix] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
 
-    def get(self, key: Hashable | None, entities: pl.DataFrame, make: Callable[[], pl.DataFrame]) -> Prefix:
-        """The prefix of a key for the same entities, or a new one; with None it is not kept."""
+    @contextmanager
+    def taken(self, key: Hashable | None, entities: Any, make: Callable[[], K]) -> Iterator[K]:
+        """What is kept under a key for the same entities, or something new; for one user at a time, and kept if nothing went wrong.
+
+        Args:
+            key: None where it is not kept.
+            entities: A frame of them, in an order that is always the same.
+            make: Makes something new.
+        """
         with self._lock:
-            kept = None if key is None else self._kept.pop(key, None)
+            kept, _ = self._kept.pop(key, _NONE)
         if kept is None or not kept.entities.equals(entities):
-            kept = Prefix(entities, make(), {}, {})
-        if key is not None:
-            with self._lock:
-                self._kept[key] = kept
-                while self._kept and sum(one.size_bytes for one in list(self._kept.values())) > self._most:
-                    self._kept.popitem(last=False)
-        return kept
+            kept = None  # given up before another one is made
+            kept = make()
+        yield kept
+        if key is None:
+            return
+        with self._lock:
+            self._kept[key] = kept, kept.size_bytes
+            while sum(size for _, size in self._kept.values()) > self._most:
+                self._kept.popitem(last=False)
 
     def clear(self) -> None:
-        """Forgets all of them."""
+        """Forgets everything."""
         with self._lock:
             self._kept.clear()
 

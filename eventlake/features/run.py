@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 
 import duckdb
 import polars as pl
@@ -48,7 +49,8 @@ def rows(plan: Plan, history: PinnedHistory, spine: pa.Table, engine: str) -> pa
     pieces = max((events + spine.num_rows * max(deepest, 1)) // _AT_ONCE, 1)
     if pieces == 1:
         return _table(plan, find(plan, found, spine), spine)
-    # A piece is all rows of some entities, so that an engine holds no more than these entities' events.
+    # A piece is all rows of some entities, so that an engine holds no more than these entities' events, and keeps none of them.
+    found = {name: replace(source, identity=None) for name, source in found.items()}
     entities = pl.DataFrame(spine.select([plan.features.spine_entity])).to_series()
     piece = (entities.rank("dense").fill_null(0) % pieces).cast(pl.Int64)
     made = []
@@ -133,11 +135,7 @@ def _check_known(plan: Plan, cutoffs: pa.ChunkedArray, first: int) -> None:
 
 def answered(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table) -> pa.Table:
     """The spine's rows and the features over tables that are there already, of a plan that counts all the events in them as known."""
-    duckdb_parts.register_spine(connection, plan, spine)
-    parts: dict[Part, pa.ChunkedArray] = {}
-    for stream, wanted in plan.wanted().items():
-        parts |= duckdb_parts.answer(connection, plan, stream, wanted, ends=bool(plan.related), few=True)
-    return _table(plan, parts, spine)
+    return _table(plan, duckdb_parts.joined_on(connection, plan, spine), spine)
 
 
 def _table(plan: Plan, parts: Mapping[Part, pa.ChunkedArray], spine: pa.Table) -> pa.Table:

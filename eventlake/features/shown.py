@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-from eventlake.features import duckdb_parts
 from eventlake.features.conditions import Condition
+from eventlake.features.duckdb_parts import joins
 from eventlake.features.literals import in_python
 from eventlake.features.plan import ADDED, AGE, COUNT, DISTINCT, PLACED, SQUARES, SUM, Part, Plan, Stream
 from eventlake.features.polars_parts import value_of
@@ -27,7 +27,7 @@ def text(plan: Plan, engine: str) -> str:
         return "\n\n".join(["\n".join(_head(plan)), *("\n".join(_program(plan, *one)) for one in plan.wanted().items())]) + "\n"
     pieces = []
     for stream, parts in plan.wanted().items():
-        for some, query in duckdb_parts.queries(plan, stream, parts, ends=plan.timed, few=True):
+        for some, query in joins(plan, stream, parts, ends=plan.timed):
             pieces.append("\n".join([*_comments(plan, some, "--"), f"{query};"]))
     return "\n\n".join(pieces) + "\n"
 
