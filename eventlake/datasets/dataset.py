@@ -196,10 +196,10 @@ class Dataset:
             ("manifest_hash", self.manifest_hash),
             ("path", self.path),
         )
-        events = self.provenance.get("hindsight_events")
+        events, missed = (self.provenance.get(name) for name in ("hindsight_events", "hindsight_left_out"))
         if events is not None:
-            seen = f"{self.provenance['hindsight_rows']:,} of {counted(self.manifest.rows, 'row')} see {counted(events, 'event')}"
-            facts += (("hindsight", f"{seen} recorded at the cutoff or later"),)
+            seen = f"{self.provenance['hindsight_rows']:,} of {counted(self.manifest.rows, 'row')} see {counted(events, 'event')} too early"
+            facts += (("hindsight", seen + f", and miss {missed:,} known at the cutoff" * bool(missed)),)
         rows = tuple((name, kind) for name, kind in self.manifest.schema)
         return Card(f"dataset {self.name}", facts, ("column", "type"), rows)
 

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from functools import reduce
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
@@ -18,8 +17,8 @@ from eventlake.features.conditions import Condition
 from eventlake.features.edges import ENTER, LEAVE, NEVER, TIME, Edge, probes
 from eventlake.features.extremes import latest_before, running
 from eventlake.features.literals import in_polars
-from eventlake.features.plan import AGE, COUNT, DISTINCT, EXTREMES, MAX, PLACED, PLACES, SQUARES, SUMS, Part, Plan, Stream
-from eventlake.features.prefixes import PREFIXES, Integers, Prefix, Scale, Sorted
+from eventlake.features.plan import AGE, COUNT, DISTINCT, EXTREMES, PLACED, PLACES, SQUARES, SUMS, Part, Plan, Stream
+from eventlake.features.prefixes import PREFIXES, Cutoffs, Integers, Prefix, Scale, Sorted
 from eventlake.features.relations import CHILD, PARENT, SINCE, TILL
 from eventlake.features.sources import Source, check_sums
 from eventlake.features.spans import Span
@@ -35,30 +34,19 @@ Look = tuple[Edge, int | None]
 
 def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part, pa.ChunkedArray | pa.Array]:
     """See ``Find``."""
-    rows, entities = _asked(plan, spine)
+    rows, entities = asked(plan, spine)
     made: dict[Part, pa.ChunkedArray | pa.Array] = {}
     for stream, wanted in plan.wanted().items():
-        with _answers(plan, wanted, found[stream.event_type], rows, entities) as answers:
+        source, columns = found[stream.event_type], sorted({part.column for part in wanted if part.column})
+        with kept(plan, stream, columns, source, entities) as prefix:
+            answers = _Answers(plan, wanted, source, rows, prefix)
             check_sums(plan, stream, wanted, answers.bounds)
             made |= answers.answer()
     return made
 
 
-def seen_early(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> tuple[int, int]:
-    """How many events rows see that were recorded at their cutoff or later, and how many rows do; of a plan that counts all as known."""
-    rows, entities = _asked(plan, spine)
-    events, seeing = [], np.zeros(rows.height, np.bool_)
-    for stream in plan.wanted():
-        recorded = Part(MAX, stream, Span(), "recorded_at")
-        with _answers(plan, [recorded], found[stream.event_type], rows, entities) as answers:
-            sequences, some = answers.seen_early()
-        events.append(sequences)
-        seeing |= some
-    return len(np.unique(np.concatenate(events))), int(seeing.sum())
-
-
-def _asked(plan: Plan, spine: pa.Table) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows of a spine and its entities, as ``_Answers`` takes them."""
+def asked(plan: Plan, spine: pa.Table) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows of a spine and its entities, numbered: see ``_Answers``."""
     frame = pl.DataFrame(spine.select([plan.features.spine_entity, plan.features.cutoff]))
     given = frame.select(entity=pl.col(plan.features.spine_entity), c=pl.col(plan.features.cutoff).dt.epoch("us"))
     entities = given.select("entity").drop_nulls().unique(maintain_order=True).with_row_index("code").cast({"code": pl.Int64})
@@ -67,9 +55,8 @@ def _asked(plan: Plan, spine: pa.Table) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 @contextmanager
-def _answers(plan: Plan, parts: Sequence[Part], source: Source, rows: pl.DataFrame, entities: pl.DataFrame) -> Iterator["_Answers"]:
-    """What the events answer that are kept from before, or read; see ``_Answers``."""
-    stream, columns = parts[0].stream, sorted({part.column for part in parts if part.column})
+def kept(plan: Plan, stream: Stream, columns: Sequence[str], source: Source, entities: pl.DataFrame) -> Iterator[Prefix]:
+    """The events of some entities that are kept from before, or read: see ``events``."""
     identity = (source.identity, stream, *columns, plan.known_at_cutoff, plan.features.by, plan.features.depth)
     key = None if source.identity is None else identity
 
@@ -77,7 +64,7 @@ def _answers(plan: Plan, parts: Sequence[Part], source: Source, rows: pl.DataFra
         return Prefix(entities, events(plan, stream, source, entities, columns).collect(), {}, {})
 
     with PREFIXES.taken(key, entities, make) as prefix:
-        yield _Answers(plan, parts, source, rows, prefix)
+        yield prefix
 
 
 class _Answers:
@@ -99,12 +86,12 @@ class _Answers:
         self._sorted, self._edges, self._sums = prefix.events, prefix.edges, prefix.sums
         self._codes = rows["code"].to_numpy()
         self._cutoffs = rows["c"].to_numpy()
-        self._in_order = np.lexsort((self._cutoffs, self._codes))
-        """Of the rows by entity and cutoff: looks that follow one another in memory take a third of the time."""
         self._entities = prefix.entities.height + 1
+        self._order = Cutoffs(self._codes, self._cutoffs, self._entities)
+        self._in_order = self._order.order
+        """Looks that follow one another in memory take a third of the time."""
         self._places: dict[Look, Integers] = {}
         self._spans: dict[Span, tuple[Integers, Integers]] = {}
-        self._row_scale: Scale | None = None
 
     def bounds(self, columns: Sequence[str], *, by_entity: bool) -> list[tuple[int, ...]]:
         """See ``Bounds``."""
@@ -276,25 +263,9 @@ class _Answers:
         """The rows, in order, in whose window each event is: the first, and the one after the last."""
         if span not in self._spans:
             enter, leave = (self._instants(Edge(kind, span)) for kind in (ENTER, LEAVE))
-            self._spans[span] = self._after(enter), self._after(leave)
+            codes = self._sorted["code"].to_numpy()
+            self._spans[span] = self._order.after(codes, enter), self._order.after(codes, leave)
         return self._spans[span]
-
-    def _after(self, instants: Integers) -> Integers:
-        """The first row, in order, of each event's entity whose cutoff lies after an instant."""
-        if self._row_scale is None:
-            self._row_scale = Scale(self._codes[self._in_order], self._cutoffs[self._in_order], self._entities)
-        return np.searchsorted(self._row_scale.keys, self._row_scale.probe(self._sorted["code"].to_numpy(), instants + 1))
-
-    def seen_early(self) -> tuple[Integers, npt.NDArray[np.bool_]]:
-        """The sequences of the events that rows see which were recorded at their cutoff or later, and whether each row sees one."""
-        enter, leave = (self._instants(Edge(kind, Span())) for kind in (ENTER, LEAVE))
-        recorded = self._sorted[value_of("recorded_at")].dt.epoch("us").to_numpy()
-        first, stop = self._after(enter), self._after(np.minimum(leave, recorded))
-        early = first < stop
-        turns = np.bincount(first[early], minlength=len(self._codes) + 1) - np.bincount(stop[early], minlength=len(self._codes) + 1)
-        seeing = np.empty(len(self._codes), np.bool_)
-        seeing[self._in_order] = np.cumsum(turns)[:-1] > 0
-        return self._sorted["sequence"].to_numpy()[early], seeing
 
 
 def value_of(column: str) -> str:

@@ -46,6 +46,30 @@ class Scale:
         return codes.astype(np.uint64) * np.uint64(self._width)
 
 
+class Cutoffs:
+    """The rows of a spine in order, by entity and cutoff: an event is seen by a stretch of them.
+
+    Args:
+        codes: The rows' entities.
+        instants: Their cutoffs, in microseconds.
+        entities: How many there are, one for rows without an entity among them.
+
+    Attributes:
+        order: Of the rows.
+    """
+
+    def __init__(self, codes: Integers, instants: Integers, entities: int) -> None:
+        self.order = np.lexsort((instants, codes))
+        self._codes, self._instants, self._entities = codes, instants, entities
+        self._scale: Scale | None = None
+
+    def after(self, codes: Integers, instants: Integers) -> Integers:
+        """The first row, in order, of each entity whose cutoff lies after an instant."""
+        if self._scale is None:
+            self._scale = Scale(self._codes[self.order], self._instants[self.order], self._entities)
+        return np.searchsorted(self._scale.keys, self._scale.probe(codes, instants + 1))
+
+
 @dataclass(frozen=True, slots=True)
 class Sorted:
     """The edges of all events, sorted: their scale, their keys, and the order of the events that sorts them; None for their own."""

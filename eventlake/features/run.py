@@ -1,10 +1,11 @@
 """Looking features up: the spine is checked, one engine finds the parts, the finisher makes the columns."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import duckdb
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,8 +15,9 @@ from eventlake.core.instants import MAX_US, MIN_US, format_instant
 from eventlake.errors import InvalidInputError
 from eventlake.features import duckdb_parts, polars_parts
 from eventlake.features.finish import columns, scaled
+from eventlake.features.hindsight import as_known, told_apart
 from eventlake.features.plan import AGE, COUNT, DISTINCT, SPINE_TYPES, SQUARES, SUM, TREES, Part, Plan, part_type
-from eventlake.features.sources import Find, sources, with_delays
+from eventlake.features.sources import Find, Source, sources, with_delays
 from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
 from eventlake.schemas.definition import FieldType
@@ -44,26 +46,38 @@ def rows(plan: Plan, history: PinnedHistory, spine: pa.Table, engine: str) -> pa
     """
     found = with_delays(plan, sources(plan, history))
     find: Find = (duckdb_parts if engine == "duckdb" else polars_parts).parts
-    events = sum(count for stretch in history.stretches for name, count in stretch.segment.types if name in plan.columns)
-    deepest = max((part.place + 1 for parts in plan.parts.values() for part in parts if plan.way(part) == TREES), default=1)
-    pieces = max((events + spine.num_rows * max(deepest, 1)) // _AT_ONCE, 1)
-    if pieces == 1:
+    pieces = list(_pieces(plan, history, spine))
+    if len(pieces) == 1:
         return _table(plan, find(plan, found, spine), spine)
-    # A piece is all rows of some entities, so that an engine holds no more than these entities' events, and keeps none of them.
-    found = {name: replace(source, identity=None) for name, source in found.items()}
-    entities = pl.DataFrame(spine.select([plan.features.spine_entity])).to_series()
-    piece = (entities.rank("dense").fill_null(0) % pieces).cast(pl.Int64)
     made = []
-    with task(f"looking up {plan.features.name}", pieces) as advance:
-        for number in range(pieces):
-            some = spine.filter((piece == number).to_arrow())
-            made.append(_table(plan, find(plan, found, some), some))
+    with task(f"looking up {plan.features.name}", len(pieces)) as advance:
+        for some in pieces:
+            made.append(_table(plan, find(plan, _not_kept(found), some), some))
             advance(1)
     return pa.concat_tables(made).sort_by("spine_row")
 
 
+def _pieces(plan: Plan, history: PinnedHistory, spine: pa.Table) -> Iterator[pa.Table]:
+    """The rows of a spine, all those of some entities at once, so that an engine holds no more than these entities' events."""
+    events = sum(count for stretch in history.stretches for name, count in stretch.segment.types if name in plan.columns)
+    deepest = max((part.place + 1 for parts in plan.parts.values() for part in parts if plan.way(part) == TREES), default=1)
+    pieces = max((events + spine.num_rows * max(deepest, 1)) // _AT_ONCE, 1)
+    if pieces == 1:
+        yield spine
+        return
+    entities = pl.DataFrame(spine.select([plan.features.spine_entity])).to_series()
+    piece = (entities.rank("dense").fill_null(0) % pieces).cast(pl.Int64)
+    for number in range(pieces):
+        yield spine.filter((piece == number).to_arrow())
+
+
+def _not_kept(found: Mapping[str, Source]) -> dict[str, Source]:
+    """The same, of which nothing is kept for the next build."""
+    return {name: replace(source, identity=None) for name, source in found.items()}
+
+
 def hindsight(plan: Plan, history: PinnedHistory, spine: pa.Table) -> dict[str, int]:
-    """How much of what a spine's rows see had not been recorded before their cutoff.
+    """How much of what a spine's rows see was not known at their cutoff, or was known there and is not seen.
 
     Args:
         plan: Of features for which everything counts that is recorded at the watermark.
@@ -71,12 +85,23 @@ def hindsight(plan: Plan, history: PinnedHistory, spine: pa.Table) -> dict[str, 
         spine: With ``spine_row`` in front.
 
     Returns:
-        ``hindsight_events``, the number of events that happened before the cutoff of some row of their entity and were recorded at that
-        cutoff or later; ``hindsight_rows``, the number of those rows. Counted are events that stand, and of what some feature is made of.
-        What is hindsight for another reason (a relation or a retraction that was told late) is not counted.
+        ``hindsight_rows``, the number of rows that see other events than were known at their cutoff; ``hindsight_events``, of how many
+        events some row sees one that was recorded, or known to be of its entity, at its cutoff or later; ``hindsight_left_out``, of how
+        many events some row misses one that stood, and was of its entity, for all that was known at its cutoff. Of events of what some
+        feature is made of, before the cutoff, whether or not they are in the window.
     """
-    events, rows = polars_parts.seen_early(plan, sources(plan, history), spine)
-    return {"hindsight_events": events, "hindsight_rows": rows}
+    found, then, rows = sources(plan, history), sources(as_known(plan), history), 0
+    pieces = list(_pieces(plan, history, spine))
+    if len(pieces) > 1:
+        found, then = _not_kept(found), _not_kept(then)
+    early, left_out = [], []
+    for some in pieces:
+        differ, seen, missed = told_apart(plan, found, then, some)
+        rows += int(differ.sum())
+        early.append(seen)
+        left_out.append(missed)
+    count = {"hindsight_events": early, "hindsight_left_out": left_out}
+    return {"hindsight_rows": rows} | {name: len(np.unique(np.concatenate(told))) for name, told in count.items()}
 
 
 def check_spine(plan: Plan, history: PinnedHistory, spine: pa.Table) -> None:

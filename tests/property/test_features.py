@@ -18,7 +18,7 @@ from eventlake.datasets.build import spine_rows
 from eventlake.errors import InvalidInputError
 from eventlake.features import duckdb_parts, polars_parts
 from eventlake.features.plan import compiled
-from eventlake.features.run import rows
+from eventlake.features.run import hindsight, rows
 from eventlake.features.sources import sources, with_delays
 from eventlake.storage import MemoryStorage
 
@@ -226,6 +226,36 @@ def test_features_are_what_a_loop_over_all_events_says(known, events, question):
         for number, (make, span) in enumerate(chosen):
             expected = ORACLE[make](inside(mine, cutoff, span), cutoff)
             assert found[row, f"f{number}"] == expected, (make(window=span[0], offset=span[1]).column, row)
+    if known == "watermark":
+        history = lake.snapshot().history
+        plan = compiled(features, history.catalogue)
+        assert hindsight(plan, history, spine_rows(spine)) == looked_back(plan, events, asked, by, depth, via)
+
+
+def looked_back(plan, events, asked, by, depth, via):
+    """How many rows see other events than were known at their cutoff, how many events are seen too early, and how many left out."""
+    rows, early, left_out = 0, set(), set()
+    for name, hours in asked:
+        cutoff, seen = BEGIN + hours * HOUR, {}
+        for known in ("watermark", "cutoff"):
+            there = standing(events, cutoff, known)
+            owners = owned(there, cutoff) if via else None
+            mine = [event for event in there if event["type"] == "pay" and name is not None and entity(event, by, depth, owners) == name]
+            some = [event for event in inside(mine, cutoff, (None, None)) if any(holds(stream, event) for stream in plan.wanted())]
+            seen[known] = {event["id"] for event in some}
+        rows += seen["watermark"] != seen["cutoff"]
+        early |= seen["watermark"] - seen["cutoff"]
+        left_out |= seen["cutoff"] - seen["watermark"]
+    return {"hindsight_rows": rows, "hindsight_events": len(early), "hindsight_left_out": len(left_out)}
+
+
+def holds(stream, event):
+    data = event.get("data", {})
+    if stream.where is None:
+        return True
+    if stream.where.sign == "not":
+        return data.get("what") == "b"
+    return data.get("amount") is not None and data["amount"] > 0
 
 
 def printed(features, lake, spine):

@@ -1,0 +1,80 @@
+"""How much of what rows see is hindsight: the events inside whose windows they are with it, and without.
+
+An event is seen by the cutoffs between its entering and its leaving, which are a stretch of its entity's rows in order: one stretch with
+hindsight, one as known at the cutoff, and one where they overlap. What a row sees otherwise is all of the first two less twice the third.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from eventlake.features.edges import ENTER, LEAVE, Edge
+from eventlake.features.plan import Plan
+from eventlake.features.polars_parts import asked, edge_of, kept
+from eventlake.features.prefixes import Cutoffs
+from eventlake.features.sources import Source
+from eventlake.features.spans import Span
+
+Sequences = npt.NDArray[np.int64]
+"""Of events; one may be told more than once."""
+
+
+def as_known(plan: Plan) -> Plan:
+    """The same features, of what was known at the cutoff."""
+    return replace(plan, features=replace(plan.features, known="cutoff"))
+
+
+def told_apart(
+    plan: Plan, found: Mapping[str, Source], known: Mapping[str, Source], spine: pa.Table
+) -> tuple[npt.NDArray[np.bool_], Sequences, Sequences]:
+    """Whether each row, in some order, sees other events than were known; which some row sees too early; which some row leaves out.
+
+    Args:
+        plan: Of features for which everything counts that is recorded at the watermark.
+        found: Its event tables, by type.
+        known: Those of ``as_known``.
+        spine: With ``spine_row`` in front.
+    """
+    rows, entities = asked(plan, spine)
+    cutoffs = Cutoffs(rows["code"].to_numpy(), rows["c"].to_numpy(), entities.height + 1)
+    turns = np.zeros(rows.height + 1, np.int64)
+    early, left_out = [], []
+    for stream in plan.wanted():
+        stretches, both_ways = [], [(plan, found[stream.event_type]), (as_known(plan), known[stream.event_type])]
+        # Where nothing was corrected, and no relation leads to the entity, events are the same, and are read once.
+        read = both_ways if known[stream.event_type].ends else both_ways[1:] * 2
+        for (one, source), told in zip(both_ways, read, strict=True):
+            with kept(told[0], stream, (), told[1], entities) as prefix:
+                stretches.append(_stretches(prefix.events, cutoffs, timed=one.timed, ends=source.ends))
+        # Most stretches are in both as they are, and tell nothing apart.
+        whole = stretches[0].columns
+        seen, knew = (one.join(other, on=whole, how="anti") for one, other in (stretches, reversed(stretches)))
+        both = seen.join(knew, on="sequence", how="inner").select(
+            "sequence", first=pl.max_horizontal("first", "first_right"), stop=pl.min_horizontal("stop", "stop_right")
+        )
+        both = both.filter(pl.col("first") < pl.col("stop"))
+        for stretch, weight in ((seen, 1), (knew, 1), (both, -2)):
+            for column, sign in (("first", weight), ("stop", -weight)):
+                turns += sign * np.bincount(stretch[column].to_numpy(), minlength=len(turns))
+        early.append(_more(seen, both))
+        left_out.append(_more(knew, both))
+    return np.cumsum(turns)[:-1] > 0, np.concatenate(early), np.concatenate(left_out)
+
+
+def _stretches(events: pl.DataFrame, cutoffs: Cutoffs, *, timed: bool, ends: bool) -> pl.DataFrame:
+    """The rows, in order, that see each event: ``sequence``, the ``first`` and the ``stop`` after the last; of those that some row sees."""
+    edges = (events.select(edge_of(Edge(kind, Span()), timed=timed, ends=ends)).to_series().to_numpy() for kind in (ENTER, LEAVE))
+    first, stop = (cutoffs.after(events["code"].to_numpy(), instants) for instants in edges)
+    return events.select("sequence", first=pl.Series(first), stop=pl.Series(stop)).filter(pl.col("first") < pl.col("stop"))
+
+
+def _more(stretches: pl.DataFrame, both: pl.DataFrame) -> Sequences:
+    """The events that more rows see than are in both."""
+    lengths = (some.group_by("sequence").agg(rows=(pl.col("stop") - pl.col("first")).sum()) for some in (stretches, both))
+    whole, shared = lengths
+    compared = whole.join(shared, on="sequence", how="left").filter(pl.col("rows") > pl.col("rows_right").fill_null(0))
+    return compared["sequence"].to_numpy()
