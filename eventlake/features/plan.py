@@ -234,9 +234,10 @@ class _Compiler:
         if self.catalogue is None:
             self.columns[event_type][name] = FieldType(UNKNOWN)
             return name, FieldType(UNKNOWN)
-        fields = columns_by_field(self.catalogue.version(event_type).schema) | _OWN
+        by_field = columns_by_field(self.catalogue.version(event_type).schema)
+        fields = {column: (column, kind) for column, kind in by_field.values()} | by_field | _OWN
         if name not in fields:
-            known = ", ".join(sorted(fields.keys() - _OWN.keys())) or "none"
+            known = ", ".join(sorted(column if field in _OWN else field for field, (column, _) in by_field.items())) or "none"
             self._refuse(f"{event_type} has no field {name}", f"it has {known}; subject, source, id and sequence are the event's own.")
         column, kind = fields[name]
         self.columns[event_type][column] = kind

@@ -106,7 +106,8 @@ def tables_read(text: str, catalogue: Catalogue) -> list[TableName]:
         return []
     named = _names(text)
     if named is None:
-        return sorted(TableName(name, corrections) for name in catalogue.types for corrections in (AS_RECORDED, LATEST))
+        told = (AS_RECORDED, LATEST, *[LIFETIMES] * (LIFETIMES in text.casefold()))
+        return sorted(TableName(name, corrections) for name in catalogue.types for corrections in told)
     registered = {name.casefold(): name for name in catalogue.types}
     return sorted(
         {

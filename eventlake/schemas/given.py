@@ -10,6 +10,9 @@ from eventlake.schemas.definition import Schema
 from eventlake.schemas.json_schema import from_json_schema
 from eventlake.schemas.tabular import from_arrow, from_pandera
 
+_OURS = "eventlake "
+"""What the names of columns that engines add begin with."""
+
 
 def schema_of(event_type: str, given: Any) -> Schema:
     """The schema of ``event_type`` that ``given`` describes: a JSON Schema, a pyarrow schema, a pandera schema or model, or one of ours.
@@ -17,6 +20,24 @@ def schema_of(event_type: str, given: Any) -> Schema:
     Raises:
         InvalidInputError: None of these, another type's, or something in it is not supported.
     """
+    described = _described(event_type, given)
+    for name in described.columns:
+        # What was registered before it was refused is read all the same.
+        if problem := _misread(name):
+            message = f"schema of {event_type}, field {name}: {problem}"
+            hint = "leave the field out of the schema: it stays in data."
+            raise InvalidInputError(message, hint, event_type=event_type, field=name)
+    return described
+
+
+def _misread(name: str) -> str | None:
+    """Why a column cannot be called so."""
+    if name == "*" or (name.startswith("^") and name.endswith("$")):
+        return "Polars would take the name for a pattern of names"
+    return "names that begin with 'eventlake ' are for columns of ours" if name.casefold().startswith(_OURS) else None
+
+
+def _described(event_type: str, given: Any) -> Schema:
     if isinstance(given, Schema):
         if given.event_type != event_type:
             message = f"expected a schema of {event_type}, found one of {given.event_type}"

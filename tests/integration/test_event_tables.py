@@ -230,11 +230,14 @@ def test_how_long_corrected_events_spoke_is_a_table_of_both_engines_and_of_no_pr
     told = [("s", "a", days[1], True), ("s", "a2", days[2], True), ("s", "a3", None, False)]
     assert snapshot.lifetimes("pay").sort("id").rows() == told
     assert snapshot.sql("SELECT * FROM Lifetimes.PAY ORDER BY id").polars().rows() == told
+    assert snapshot.sql("SELECT * FROM query('SELECT * FROM Lifetimes.PAY ORDER BY id')").polars().rows() == told
     assert lake.snapshot(at=2).lifetimes("pay").rows() == []
     with pytest.raises(NotFoundError):
         snapshot.lifetimes("paid")
     with pytest.raises(InvalidProjectionError, match="lifetimes"):
         lake.build(el.Projection.sql("p", "SELECT source, id FROM lifetimes.pay", key=["source", "id"]))
+    with pytest.raises(InvalidProjectionError, match="lifetimes"):
+        lake.build(el.Projection.sql("p", "SELECT source, id FROM query('SELECT * FROM lifetimes.pay')", key=["source", "id"]))
 
 
 def test_a_frame_that_is_a_parameter_is_a_table_and_hides_none_of_the_history(tmp_path):

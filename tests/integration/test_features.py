@@ -199,6 +199,19 @@ def test_no_name_of_a_field_a_type_or_a_column_is_taken_for_one_of_ours(known):
         assert one[1 - row, "until_is"] == 0
 
 
+def test_fields_with_the_names_of_attributes_are_reached_as_columns(tmp_path):
+    lake = el.create(tmp_path / "lake", "tests.eventlake/names")
+    lake.register("pay", {"type": "object", "properties": {"id": {"type": "integer"}, "sequence": {"type": "integer"}}})
+    lake.append([event(number, "pay", number, id=10 + number, sequence=20) for number in range(3)])
+    names = ["id", "data_id", "sequence", "data_sequence"]
+    features = el.FeatureSet("names", features=[el.last("pay", name, where=el.field("data_id") < 12).name(f"f_{name}") for name in names])
+    for engine in ("duckdb", "polars"):
+        made = lake.build(features, spine=SPINE.tail(1), engine=engine, force=True)
+        assert made.polars().select(features.columns).row(0) == ("pay-1", 11, 1, 20)
+    with pytest.raises(InvalidProjectionError, match="it has data_id, data_sequence; subject"):
+        lake.build(replace(features, features=[el.last("pay", "di")]), spine=SPINE)
+
+
 @pytest.mark.parametrize("window", ["90", "1y", "0d", "-1d", 91, "1M", "1.5d", "99999999d", []])
 def test_a_window_is_a_whole_number_of_a_unit(window):
     with pytest.raises(InvalidInputError, match=r"window|two hundred"):

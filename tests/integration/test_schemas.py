@@ -1,5 +1,6 @@
 """Schemas: registered from three kinds of definitions, checked against history, asked at every append."""
 
+import re
 import threading
 from decimal import Decimal
 
@@ -160,6 +161,17 @@ def test_names_that_sql_takes_for_one_are_refused(lake):
         lake.register("x", {"type": "object", "properties": {"id": {"type": "string"}, "data_id": {"type": "string"}}})
     with pytest.raises(InvalidInputError, match="tables in SQL"):
         lake.register("Events", PAYMENT)
+
+
+@pytest.mark.parametrize("name", ["*", "^a$", "^$", "eventlake until", "Eventlake x"])
+def test_names_that_would_be_taken_for_something_else_are_refused(lake, name):
+    fields = {name: {"type": "integer"}, "a": {"type": "integer"}}
+    for schema in ({"type": "object", "properties": fields}, pa.schema([(field, pa.int64()) for field in fields])):
+        with pytest.raises(InvalidInputError, match=f"schema of pay, field {re.escape(name)}: .*(pattern|ours)"):
+            lake.register("pay", schema)
+    lake.register("pay", {"type": "object", "properties": {"a": fields["a"], "in": {"type": "object", "properties": fields}}})
+    lake.append([event(1, {name: 1, "a": 2, "in": {name: 3}})])
+    assert lake.snapshot().table("pay").select("a", "in").collect().row(0, named=True) == {"a": 2, "in": {name: 3, "a": None}}
 
 
 @pytest.mark.parametrize(
