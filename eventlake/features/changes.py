@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from eventlake.features.nested import unfolded
 from eventlake.features.plan import Plan
 from eventlake.features.polars_parts import entity_of
 from eventlake.features.relations import CHILD, PARENT
@@ -34,7 +35,8 @@ def changed(plan: Plan, before: PinnedHistory, history: PinnedHistory) -> pl.Ser
 
 def _touched(plan: Plan, event_type: str, then: Source, now: Source, since: int) -> pl.DataFrame:
     """Whose events of a type are new, or stand at other times than they did."""
-    frame = polars_scan.table(now.table).select("sequence", *FAMILY, entity_of(plan, event_type).alias(_ENTITY))
+    whole = unfolded(polars_scan.table(now.table), plan.nested[event_type])
+    frame = whole.select("sequence", *FAMILY, entity_of(plan, event_type).alias(_ENTITY))
     stood = [polars_scan.gone_of(one.table) if one.until is None else one.until for one in (then, now)]
     turned = in_one_alone(*stood).select(FAMILY).lazy()
     new, moved = frame.filter(pl.col("sequence") >= since), frame.join(turned, on=FAMILY, how="semi")

@@ -131,8 +131,8 @@ def field(name: str) -> FieldReference:
     """A field of an event's payload, for ``where=``: ``field("amount") > 100``, ``field("method").is_in(["card", "cash"])``.
 
     Args:
-        name: As the payload names it; ``sequence``, ``id``, ``source``, ``subject`` stand for the event's own, ``data_id`` and so on
-            for a payload's fields of these names.
+        name: As the payload names it, one inside of another by its path, ``customer.id``; ``sequence``, ``id``, ``source``, ``subject``
+            stand for the event's own, ``data_id`` and so on for a payload's fields of these names.
     """
     return FieldReference(name)
 

@@ -6,6 +6,7 @@ from eventlake.core.sql import identifier, quoted
 from eventlake.features.conditions import Condition
 from eventlake.features.edges import ENTER, NEVER, TIME, Edge
 from eventlake.features.literals import in_sql
+from eventlake.features.nested import unfolded_sql
 from eventlake.features.plan import ADDED, AGE, COUNT, DISTINCT, EXTREMES, PLACED, PLACES, SUM, Part, Plan, Stream
 from eventlake.features.relations import CHILD, PARENT, SINCE, TILL
 from eventlake.features.spans import Span
@@ -64,7 +65,7 @@ def events_of(plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool) 
     inner += [f"least({', '.join(stops)}) AS u"] if stops else []
     inner += [f"{identifier(name)} AS {value_of(name)}" for name in chosen]
     # With its schema, so that no table of ours is taken for it.
-    table = ("main." if known else "latest.") + identifier(stream.event_type)
+    table = unfolded_sql(("main." if known else "latest.") + identifier(stream.event_type), plan.nested[stream.event_type])
     where = [_condition(stream.where, kinds)] if stream.where is not None else []
     if stood:
         table += f" LEFT JOIN {LIFETIMES}.{identifier(stream.event_type)} USING (source, id)"

@@ -10,11 +10,13 @@ from typing import NoReturn
 
 import pyarrow as pa
 
+from eventlake.core.sql import named
 from eventlake.errors import InvalidProjectionError
 from eventlake.features.conditions import Condition
 from eventlake.features.definition import NEEDS_FIELD, Aggregate, Arithmetic, Feature
 from eventlake.features.feature_set import FeatureSet, Relation
 from eventlake.features.literals import spelled
+from eventlake.features.nested import Paths, fields_inside
 from eventlake.features.spans import Span
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.schemas.checks import arrow_type
@@ -91,6 +93,7 @@ class Plan:
         parts: By aggregate, the parts that it is made of.
         types: The field's type by aggregate, where it looks at one.
         columns: The type of every column that is read, by event type.
+        nested: Of those of them that are fields inside of fields, the path, by event type.
         entity: The entity's type.
         by: The column that ``by`` names, by event type.
         related: The columns of each relation, child and parent, in the order of climbing.
@@ -101,6 +104,7 @@ class Plan:
     parts: Mapping[Aggregate, tuple[Part, ...]]
     types: Mapping[Aggregate, FieldType]
     columns: Mapping[str, Mapping[str, FieldType]]
+    nested: Mapping[str, Paths]
     entity: FieldType
     by: Mapping[str, str]
     related: tuple[tuple[str, str, str], ...]
@@ -143,6 +147,7 @@ class _Compiler:
     features: FeatureSet
     catalogue: Catalogue | None
     columns: dict[str, dict[str, FieldType]] = field(default_factory=dict)
+    nested: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     schemas: dict[str, str] = field(default_factory=dict)
     entities: dict[str, FieldType] = field(default_factory=dict)
     by: dict[str, str] = field(default_factory=dict)
@@ -169,7 +174,7 @@ class _Compiler:
                 self._refuse(f"{step.event_type} relates {child}, which is {kind}, and what is climbed from is {entity}")
             entity = above
             related.append((step.event_type, child, parent))
-        return Plan(self.features, parts, types, self.columns, entity, self.by, tuple(related), self.schemas)
+        return Plan(self.features, parts, types, self.columns, self.nested, entity, self.by, tuple(related), self.schemas)
 
     def _check_arithmetic(self, feature: Feature, types: Mapping[Aggregate, FieldType]) -> None:
         """Refuses to compute with what is no number."""
@@ -221,6 +226,7 @@ class _Compiler:
         if self.catalogue is not None:
             self.schemas[event_type] = self.catalogue.version(event_type).schema_hash
         self.columns.setdefault(event_type, {})
+        self.nested.setdefault(event_type, {})
 
     def _naming(self, event_type: str, name: str) -> tuple[str, FieldType]:
         """The column of a field that names an entity, and its type."""
@@ -234,10 +240,14 @@ class _Compiler:
         if self.catalogue is None:
             self.columns[event_type][name] = FieldType(UNKNOWN)
             return name, FieldType(UNKNOWN)
-        by_field = columns_by_field(self.catalogue.version(event_type).schema)
+        schema = self.catalogue.version(event_type).schema
+        by_field, inside = columns_by_field(schema), fields_inside(schema)
         fields = {column: (column, kind) for column, kind in by_field.values()} | by_field | _OWN
+        if name not in fields and name in inside and named([*schema.columns, *self.nested[event_type]], name) in {None, name}:
+            self.nested[event_type][name], kind = inside[name]
+            fields = {name: (name, kind)}
         if name not in fields:
-            known = ", ".join(sorted(column if field in _OWN else field for field, (column, _) in by_field.items())) or "none"
+            known = ", ".join(sorted([*(column if field in _OWN else field for field, (column, _) in by_field.items()), *inside])) or "none"
             self._refuse(f"{event_type} has no field {name}", f"it has {known}; subject, source, id and sequence are the event's own.")
         column, kind = fields[name]
         self.columns[event_type][column] = kind

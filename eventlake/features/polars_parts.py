@@ -17,6 +17,7 @@ from eventlake.features.conditions import Condition
 from eventlake.features.edges import ENTER, LEAVE, NEVER, TIME, Edge, probes
 from eventlake.features.extremes import latest_before, running
 from eventlake.features.literals import in_polars
+from eventlake.features.nested import unfolded
 from eventlake.features.plan import AGE, COUNT, DISTINCT, EXTREMES, PLACED, PLACES, SQUARES, SUMS, Part, Plan, Stream
 from eventlake.features.prefixes import PREFIXES, Cutoffs, Integers, Prefix, Scale, Sorted
 from eventlake.features.relations import CHILD, PARENT, SINCE, TILL
@@ -297,7 +298,8 @@ def events(plan: Plan, stream: Stream, source: Source, entities: pl.DataFrame, c
             counts) and ``u`` (until when).
     """
     known = plan.known_at_cutoff
-    frame = polars_scan.table(source.table, polars_scan.AS_RECORDED if known else polars_scan.LATEST)
+    whole = polars_scan.table(source.table, polars_scan.AS_RECORDED if known else polars_scan.LATEST)
+    frame = unfolded(whole, plan.nested[stream.event_type])
     if source.until is not None and source.corrected:
         frame = frame.join(source.until.lazy(), on=["source", "id"], how="left").filter(pl.col(SPOKE).fill_null(value=True))
     if stream.where is not None:

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from eventlake.features.nested import Paths, unfolded
 from eventlake.history import polars_scan
 from eventlake.history.standing import SPOKE, UNTIL
 from eventlake.tables.files import EventTable
 
 CHILD, PARENT, SINCE, TILL = "eventlake child", "eventlake parent", "eventlake since", "eventlake till"
 """Columns that no payload has a field for."""
-Level = tuple[EventTable, pl.DataFrame | None, str, str]
-"""The event table of a relation, how long its corrected events stood (None for what stands at the watermark), and its child and parent."""
+Level = tuple[EventTable, pl.DataFrame | None, Paths, str, str]
+"""The event table of a relation, how long its corrected events stood (None for what stands at the watermark), fields inside of fields that
+are read, and its child and parent."""
 
 
 def belongs(levels: Sequence[Level]) -> pl.DataFrame:
@@ -38,9 +40,9 @@ def belongs(levels: Sequence[Level]) -> pl.DataFrame:
     )
 
 
-def _level(table: EventTable, until: pl.DataFrame | None, child: str, parent: str) -> pl.DataFrame:
+def _level(table: EventTable, until: pl.DataFrame | None, nested: Paths, child: str, parent: str) -> pl.DataFrame:
     """One relation. Between two instants at which something becomes known, or stops standing, the last event by time speaks."""
-    frame = polars_scan.table(table, polars_scan.LATEST if until is None else polars_scan.AS_RECORDED)
+    frame = unfolded(polars_scan.table(table, polars_scan.LATEST if until is None else polars_scan.AS_RECORDED), nested)
     known, ends = pl.col("time"), pl.lit(None, pl.Datetime("us", "UTC"))
     if until is not None:
         known, ends = pl.max_horizontal("time", "recorded_at"), pl.col(UNTIL)

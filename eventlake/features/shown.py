@@ -65,6 +65,9 @@ def _program(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
         yield 'events = events.filter(pl.col("eventlake spoke").fill_null(True))'
     else:
         yield f'events = snapshot.table({name}, corrections="latest")'
+    for path_name, (column, *path) in plan.nested[stream.event_type].items():
+        fields = "".join(f".struct.field({quoted(part)})" for part in path)
+        yield f"events = events.with_columns(pl.col({quoted(column)}){fields}.alias({quoted(path_name)}))"
     if stream.where is not None:
         yield f"events = events.filter({_condition(stream.where, kinds)})"
     entity = f"pl.col({quoted(plan.by[stream.event_type])})"

@@ -99,7 +99,7 @@ def _tables(plan: Plan, history: PinnedHistory, names: Iterable[str]) -> tuple[d
 
 
 def _belong(plan: Plan, tables: Mapping[str, EventTable], until: Mapping[str, pl.DataFrame | None]) -> pl.DataFrame:
-    return belongs([(tables[name], until[name], child, parent) for name, child, parent in plan.related])
+    return belongs([(tables[name], until[name], plan.nested[name], child, parent) for name, child, parent in plan.related])
 
 
 def with_delays(plan: Plan, found: Mapping[str, Source]) -> dict[str, Source]:

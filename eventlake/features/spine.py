@@ -16,6 +16,7 @@ from eventlake.errors import InvalidInputError
 from eventlake.features.conditions import Condition, Value, where_of
 from eventlake.features.definition import Aggregate
 from eventlake.features.feature_set import FeatureSet
+from eventlake.features.nested import fields_inside, unfolded
 from eventlake.features.plan import columns_by_field, compiled
 from eventlake.features.polars_parts import condition
 from eventlake.features.run import rows
@@ -82,23 +83,26 @@ class EventSpine:
     def _chosen(self, history: PinnedHistory, end: int) -> pl.DataFrame:
         begun = FeatureSet("spine", by=self.by, features=(Aggregate("count", self.event_type, where=self.where),), known="watermark")
         plan = compiled(begun, history.catalogue)
-        columns = columns_by_field(history.catalogue.version(self.event_type).schema)
-        missing = [name for name in self.carry if name not in columns]
+        schema = history.catalogue.version(self.event_type).schema
+        columns, inside = columns_by_field(schema), fields_inside(schema)
+        missing = [name for name in self.carry if name not in columns and name not in inside]
         if len({self.by, _CUTOFF, *self.carry}) != 2 + len(self.carry):
             message = f"the columns of the spine would be {', '.join((self.by, _CUTOFF, *self.carry))}, one of them twice"
             raise InvalidInputError(message, "carry other fields, or build the spine by hand.")
         if missing:
             message = f"{self.event_type} has no field {', '.join(missing)} to be carried"
-            raise InvalidInputError(message, f"it has {', '.join(columns)}.")
-        frame = polars_scan.table(history.table(self.event_type), polars_scan.LATEST)
+            raise InvalidInputError(message, f"it has {', '.join([*columns, *inside])}.")
+        carried = {name: columns.get(name, (name, None))[0] for name in self.carry}
+        nested = {name: inside[name][0] for name in self.carry if name not in columns} | dict(plan.nested[self.event_type])
+        frame = unfolded(polars_scan.table(history.table(self.event_type), polars_scan.LATEST), nested)
         (stream,) = plan.wanted()
         if stream.where is not None:
             frame = frame.filter(condition(stream.where, plan.columns[self.event_type]))
         by = plan.by[self.event_type]
         frame = frame.filter(pl.col(by).is_not_null())
         if not self.monthly:
-            carried = [pl.col(columns[name][0]).alias(name) for name in self.carry]
-            return frame.sort("sequence").select(pl.col(by).alias(self.by), pl.col("time").alias(_CUTOFF), *carried).collect()
+            shown = [pl.col(column).alias(name) for name, column in carried.items()]
+            return frame.sort("sequence").select(pl.col(by).alias(self.by), pl.col("time").alias(_CUTOFF), *shown).collect()
         firsts = frame.group_by(pl.col(by).alias(_ENTITY)).agg(pl.col("time").min().alias("first")).collect().sort(_ENTITY)
         until = pl.lit(end, pl.Int64).cast(INSTANT)
         months = pl.datetime_ranges(pl.col("first").dt.truncate("1mo").dt.offset_by("1mo"), until, "1mo", time_zone="UTC", time_unit="us")

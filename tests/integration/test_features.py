@@ -212,6 +212,25 @@ def test_fields_with_the_names_of_attributes_are_reached_as_columns(tmp_path):
         lake.build(replace(features, features=[el.last("pay", "di")]), spine=SPINE)
 
 
+def test_fields_inside_of_fields_are_called_by_their_path(tmp_path):
+    lake = el.create(tmp_path / "lake", "tests.eventlake/nested")
+    fields = {"customer": {"id": {"type": "string"}, "*": {"type": "integer"}}, "time": {"n": {"type": "integer"}}}
+    lake.register("pay", {"type": "object", "properties": {k: {"type": "object", "properties": v} for k, v in fields.items()}})
+    lake.append([event(n, "pay", n, customer={"id": f"c{n % 2}", "*": 1}, time={"n": n}) for n in range(6)])
+    spine = el.spine.on("pay", by="customer.id", carry=["time.n"])
+    wanted = [el.sum("pay", "time.n"), el.last("pay", "customer.id", where={"time.n": 1}).name("one")]
+    features = el.FeatureSet("nested", by="customer.id", features=wanted)
+    first, other = (lake.build(features, spine=spine, engine=engine, force=True) for engine in ("duckdb", "polars"))
+    assert first.content_hash == other.content_hash
+    told = first.polars().select("customer.id", "time.n", "pay_time_n_sum", "one").rows()
+    assert told == [("c0", 0, 0, None), ("c1", 1, 0, None), ("c0", 2, 0, None), ("c1", 3, 1, "c1"), ("c0", 4, 2, None), ("c1", 5, 4, "c1")]
+    assert el.check_leakage(first).ok
+    assert first.explain({"spine_row": 5}, "pay_time_n_sum").events["sequence"].to_list() == [1, 3]
+    for name in ("customer.*", "customer", "time.m"):
+        with pytest.raises(InvalidProjectionError, match=r"has no field|hold one value"):
+            lake.build(replace(features, features=[el.last("pay", name)]), spine=spine)
+
+
 @pytest.mark.parametrize("window", ["90", "1y", "0d", "-1d", 91, "1M", "1.5d", "99999999d", []])
 def test_a_window_is_a_whole_number_of_a_unit(window):
     with pytest.raises(InvalidInputError, match=r"window|two hundred"):

@@ -25,13 +25,22 @@ from eventlake.storage import MemoryStorage
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 SCHEMA = pa.schema(
-    {"amount": pa.decimal128(18, 2), "n": pa.int64(), "wide": pa.decimal128(38, 4), "what": pa.string(), "account": pa.string()}
+    {
+        "amount": pa.decimal128(18, 2),
+        "n": pa.int64(),
+        "wide": pa.decimal128(38, 4),
+        "what": pa.string(),
+        "account": pa.string(),
+        "in": pa.struct({"n": pa.int64(), "deep": pa.struct({"what": pa.string(), "account": pa.string()})}),
+    }
 )
 SPANS = [(None, None), ("2h", None), ("9h", None), ("3h", "2h"), (None, "2h")]
 NAMES = ["/loan/1", "/loan/1/payment/2", "/loan/2", "/client/é"]
 NUMBERS = st.one_of(st.integers(-3, 3), st.sampled_from([2**63 - 1, -(2**63), 10**9]))
 AMOUNTS = st.one_of(st.integers(-300, 300), st.sampled_from([10**17, -(10**17)])).map(lambda cents: Decimal(cents) / 100)
 WIDE = st.one_of(st.integers(-5, 5), st.sampled_from([10**37, -(10**37)])).map(lambda units: Decimal(units).scaleb(-4))
+
+DEEP = st.fixed_dictionaries({}, optional={"what": st.sampled_from(["a", "b", "ž"]), "account": st.sampled_from(["A", "B"])})
 
 
 @st.composite
@@ -56,13 +65,15 @@ def histories(draw):
                     "wide": draw(st.none() | WIDE),
                     "what": draw(st.sampled_from([None, "a", "b", "ž"])),
                     "account": draw(st.sampled_from([None, "A", "B"])),
+                    "in": draw(st.none() | st.fixed_dictionaries({}, optional={"n": NUMBERS, "deep": DEEP})),
                 }.items()
                 if value is not None
             },
         }
         if kind == "own":
             owner = draw(st.sampled_from([None, "X", "X", "Y"]))
-            event["data"] = {} if owner is None else {"owner": owner}
+            child = draw(st.sampled_from(["A", "B", None]))
+            event["data"] = {"what": {} if owner is None else {"owner": owner}} | ({} if child is None else {"child": child})
         earlier = [old for old in events if old["type"] == kind]
         if earlier and draw(st.integers(0, 3)) == 0:
             old = draw(st.sampled_from(earlier))
@@ -98,7 +109,14 @@ def inside(events, cutoff, span):
 
 
 def of(events, name):
-    return [event.get("data", {}).get(name) for event in events]
+    return [field_of(event, name) for event in events]
+
+
+def field_of(event, name):
+    found = event.get("data")
+    for part in name.split("."):
+        found = None if found is None else found.get(part)
+    return found
 
 
 def values(events, name):
@@ -139,6 +157,10 @@ ORACLE = {
     lambda **k: el.max("pay", "what", **k): lambda e, c: max(values(e, "what"), default=None),
     lambda **k: el.distinct("pay", "what", **k): lambda e, c: len(set(values(e, "what"))),
     lambda **k: el.last("pay", "n", **k): lambda e, c: place(of(e, "n"), -1),
+    lambda **k: el.sum("pay", "in.n", **k): lambda e, c: sum(values(e, "in.n")),
+    lambda **k: el.last("pay", "in.deep.what", **k): lambda e, c: place(of(e, "in.deep.what"), -1),
+    lambda **k: el.distinct("pay", "in.deep.what", **k): lambda e, c: len(set(values(e, "in.deep.what"))),
+    lambda **k: el.count("pay", where=el.field("in.deep.what") == "b", **k).name("deep"): lambda e, c: of(e, "in.deep.what").count("b"),
     lambda **k: el.first("pay", "what", **k): lambda e, c: place(of(e, "what"), 0),
     lambda **k: el.lag("pay", "amount", 2, **k): lambda e, c: place(of(e, "amount"), -3),
     lambda **k: el.delta("pay", "amount", **k): lambda e, c: less(place(of(e, "amount"), -1), place(of(e, "amount"), -2)),
@@ -177,14 +199,15 @@ def tables(features, lake, spine):
     return found
 
 
+WHO = [("subject", None), ("subject", 2), ("account", None), ("in.deep.account", None)]
+
+
 @st.composite
 def questions(draw):
     """Features of some windows, the entity's name, and a spine."""
     chosen = draw(st.lists(st.sampled_from(list(product(ORACLE, SPANS))), min_size=1, max_size=8, unique=True))
-    by, depth, via = draw(
-        st.sampled_from([("subject", None, False), ("subject", 2, False), ("account", None, False), ("subject", None, True)])
-    )
-    entities = ["X", "Y", "Z"] if via else {"subject": [*NAMES, "/loan/9", None], "account": ["A", "B", "C", None]}[by]
+    by, depth, via = draw(st.sampled_from([*((*one, False) for one in WHO), ("subject", None, True), ("in.deep.account", None, True)]))
+    entities = ["X", "Y", "Z"] if via else [*NAMES, "/loan/9", None] if by == "subject" else ["A", "B", "C", None]
     hours = st.integers(-2, 40)
     spine = draw(st.lists(st.tuples(st.sampled_from(entities), hours), min_size=1, max_size=8))
     return chosen, by, depth, via, spine
@@ -197,20 +220,20 @@ def test_features_are_what_a_loop_over_all_events_says(known, events, question):
     chosen, by, depth, via, asked = question
     lake = el.create(MemoryStorage(), "tests.eventlake/features")
     lake.register("pay", SCHEMA)
-    lake.register("own", pa.schema({"owner": pa.string()}))
+    lake.register("own", pa.schema({"child": pa.string(), "what": pa.struct({"owner": pa.string()})}))
     for event in events:
         lake.append([written(event)])
     features = el.FeatureSet(
         "made",
         by=by,
         depth=depth,
-        via=[el.relation("own", child="subject", parent="owner")] if via else [],
+        via=[el.relation("own", child="subject" if by == "subject" else "child", parent="what.owner")] if via else [],
         known=known,
         features=[make(window=span[0], offset=span[1]).name(f"f{number}") for number, (make, span) in enumerate(chosen)],
     )
     assert el.FeatureSet.from_text("made", features.text()).text() == features.text()
     cutoffs = pl.Series([BEGIN + hours * HOUR for _, hours in asked], dtype=pl.Datetime("us", "UTC"))
-    spine = pl.DataFrame({"owner" if via else by: pl.Series([name for name, _ in asked], dtype=pl.String), "cutoff": cutoffs})
+    spine = pl.DataFrame({"what.owner" if via else by: pl.Series([name for name, _ in asked], dtype=pl.String), "cutoff": cutoffs})
     one, *others = tables(features, lake, spine)
     if isinstance(one, InvalidInputError):
         assert [str(one)] * 2 == [str(other) for other in others]
@@ -221,7 +244,7 @@ def test_features_are_what_a_loop_over_all_events_says(known, events, question):
     for row, (name, hours) in enumerate(asked):
         cutoff = BEGIN + hours * HOUR
         there = standing(events, cutoff, known)
-        owners = owned(there, cutoff) if via else None
+        owners = owned(there, cutoff, by) if via else None
         mine = [event for event in there if event["type"] == "pay" and name is not None and entity(event, by, depth, owners) == name]
         for number, (make, span) in enumerate(chosen):
             expected = ORACLE[make](inside(mine, cutoff, span), cutoff)
@@ -239,7 +262,7 @@ def looked_back(plan, events, asked, by, depth, via):
         cutoff, seen = BEGIN + hours * HOUR, {}
         for known in ("watermark", "cutoff"):
             there = standing(events, cutoff, known)
-            owners = owned(there, cutoff) if via else None
+            owners = owned(there, cutoff, by) if via else None
             mine = [event for event in there if event["type"] == "pay" and name is not None and entity(event, by, depth, owners) == name]
             some = [event for event in inside(mine, cutoff, (None, None)) if any(holds(stream, event) for stream in plan.wanted())]
             seen[known] = {event["id"] for event in some}
@@ -250,12 +273,13 @@ def looked_back(plan, events, asked, by, depth, via):
 
 
 def holds(stream, event):
-    data = event.get("data", {})
     if stream.where is None:
         return True
+    if stream.where.field == "in.deep.what":
+        return field_of(event, "in.deep.what") == "b"
     if stream.where.sign == "not":
-        return data.get("what") == "b"
-    return data.get("amount") is not None and data["amount"] > 0
+        return field_of(event, "what") == "b"
+    return (field_of(event, "amount") or 0) > 0
 
 
 def printed(features, lake, spine):
@@ -295,17 +319,18 @@ def values_of(column):
     return [int(value) if isinstance(value, Decimal) and value == int(value) else value for value in column.to_list()]
 
 
-def owned(there, cutoff):
+def owned(there, cutoff, by):
     """Whose each subject is at a cutoff: what the last event before it says."""
     said = [event for event in there if event["type"] == "own" and event["time"] < cutoff]
     ordered = sorted(said, key=lambda event: (event["time"], int(event["id"])))
-    return {event["subject"]: event.get("data", {}).get("owner") for event in ordered}
+    children = [(event["subject"] if by == "subject" else field_of(event, "child"), event) for event in ordered]
+    return {child: field_of(event, "what.owner") for child, event in children if child is not None}
 
 
 def entity(event, by, depth, owners):
     if owners is not None:
-        return owners.get(event["subject"])
-    if by == "account":
-        return event.get("data", {}).get("account")
+        return owners.get(event["subject"] if by == "subject" else field_of(event, by))
+    if by != "subject":
+        return field_of(event, by)
     parts = event["subject"].split("/")
     return event["subject"] if depth is None else "/".join(parts[: depth + 1])
