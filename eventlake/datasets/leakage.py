@@ -39,6 +39,8 @@ from eventlake.projections.run import feature_set
 
 _SHOWN = 20
 _TOLD = ("column", "stored", "rebuilt")
+_AT = "eventlake cutoff"
+"""At which instant a row was made again: one that is of another one's cutoff is no row of this one's."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -105,15 +107,19 @@ def check_leakage(dataset: Dataset, *, rows: int | None = None, cutoff: str | No
     chosen = frame if rows is None or rows >= frame.height else frame.gather_every(max(frame.height // max(rows, 1), 1)).head(rows)
     stored = pl.DataFrame(dataset.arrow())
     told_by = _told_by(dataset, projection, frame)
-    leaks, checked = [_none(stored, projection.key)], 0
+    schema, rebuilt = declared(archive), []
     with _cut(projection, history, spine, known) as again, task(f"looking for leaks in {dataset.name}", chosen.height) as advance:
         for some in chosen.partition_by(cutoff, maintain_order=True):
-            rebuilt = pl.DataFrame(finish(projection, declared(archive), again(some.to_arrow(), some[cutoff].cast(pl.Int64)[0])))
-            mine = stored.join(some.select(told_by), on=told_by, how="semi", nulls_equal=True)
-            leaks.append(_compared(mine, rebuilt, projection.key))
-            checked += some.height
+            instant = some[cutoff].cast(pl.Int64)[0]
+            made = pl.DataFrame(finish(projection, schema, again(some.to_arrow(), instant)))
+            rebuilt.append(made.with_columns(pl.lit(instant).alias(_AT)))
             advance(some.height)
-    return LeakageReport(dataset.manifest_hash, known, checked, pl.concat(leaks))
+    leaks = _none(stored, projection.key)
+    if rebuilt:
+        at = chosen.select(*told_by, pl.col(cutoff).cast(pl.Int64).alias(_AT))
+        mine = stored.join(at, on=told_by, how="inner", nulls_equal=True)
+        leaks = _compared(mine, pl.concat(rebuilt), (*projection.key, _AT)).drop(_AT)
+    return LeakageReport(dataset.manifest_hash, known, chosen.height, leaks)
 
 
 @contextmanager
