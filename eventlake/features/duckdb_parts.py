@@ -112,10 +112,12 @@ def _queries(plan: Plan, parts: Sequence[Part], source: Source, tables: Tables, 
         shown = placed(events, counted=counted)
         shown = f"SELECT * FROM {tables.made(shown)}" if counted else shown  # noqa: S608 - a name of ours
     e = f"e AS NOT MATERIALIZED ({shown})"
-    added = partial(_added, tables=tables, delay=source.delay)
+    added, kept = partial(_added, tables=tables, delay=source.delay), len(tables.names)
     for make, alike in ((joined, parts if few else []), (added, by_edge), (treed, by_tree)):
         for some in _together(alike):
             yield some, _in_order(make(plan, some, [e], ends=source.ends))
+            if len(alike) > _TOGETHER:
+                tables.forget(kept)  # the running sums of so many parts take too much memory together
 
 
 def _few_pairs(connection: duckdb.DuckDBPyConnection, events: str) -> bool:
@@ -137,10 +139,10 @@ def _bounds(
     with localcontext(prec=80):
         return [
             [
-                events,
+                count,
                 *(max(abs(int(Decimal(end or 0).scaleb(scale))) for end in both) for both, scale in zip(values, scales, strict=True)),
             ]
-            for events, *values in rows
+            for count, *values in rows
         ]
 
 

@@ -37,6 +37,7 @@ class Tables:
     Attributes:
         entities: The same.
         connection: To the database.
+        names: Of the tables that were made, by their query, in order.
     """
 
     def __init__(self, plan: Plan, found: Mapping[str, Source], entities: pa.Table) -> None:
@@ -53,7 +54,7 @@ class Tables:
         self.connection.execute(f"CREATE SCHEMA {_OURS}; SET search_path = '{_OURS},main'")
         self._create("names", "FROM entities")
         self.connection.unregister("entities")
-        self._made: dict[str, str] = {}
+        self.names: dict[str, str] = {}
 
     @property
     def size_bytes(self) -> int:
@@ -68,9 +69,15 @@ class Tables:
 
     def made(self, query: str) -> str:
         """The name of the table that a query makes of the event tables, ``names``, and others that were made so; it is made once."""
-        if query not in self._made:
-            self._made[query] = self._create(identifier(f"made {len(self._made)}"), query)
-        return self._made[query]
+        if query not in self.names:
+            self.names[query] = self._create(identifier(f"made {len(self.names)}"), query)
+        return self.names[query]
+
+    def forget(self, first: int) -> None:
+        """Drops all tables that were made but the first ones."""
+        while len(self.names) > first:
+            _, name = self.names.popitem()
+            self.connection.execute(f"DROP TABLE {_OURS}.{name}")
 
     def _create(self, name: str, query: str) -> str:
         self.connection.execute(f"CREATE OR REPLACE TABLE {_OURS}.{name} AS {query}")
