@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
@@ -16,6 +16,7 @@ from eventlake.core.canonical import sha256_hex
 from eventlake.core.card import counted
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.dataset import ALLOW_LIST, CONSTRUCTION, FORMAT, UNCHECKED, DatasetManifest, Recipe, Spine
+from eventlake.core.sql import folded
 from eventlake.datasets.archive import Archive, publish
 from eventlake.datasets.buckets import Executor, Here, build_by_bucket
 from eventlake.datasets.dataset import Dataset
@@ -305,7 +306,7 @@ def spine_rows(spine: Any) -> pa.Table:
     """A caller's spine as a table in normal types with the 0-based column ``spine_row`` in front.
 
     Raises:
-        InvalidInputError: Nothing that speaks Arrow, or a column is called ``spine_row``.
+        InvalidInputError: Nothing that speaks Arrow, or a column is called ``spine_row``, in letters of any case, or has NUL in its name.
         SchemaMismatchError: A column has a type that cannot be hashed.
     """
     frame = spine.collect() if hasattr(spine, "collect") and not hasattr(spine, "__arrow_c_stream__") else spine
@@ -313,12 +314,19 @@ def spine_rows(spine: Any) -> pa.Table:
         message = f"expected the spine as a Polars, pandas or Arrow table, found {type(spine).__name__}"
         raise InvalidInputError(message)
     if isinstance(frame, pl.DataFrame):
+        _check_names(frame.columns)
         frame = polars_runner.to_arrow(frame)
     table = pa.RecordBatchReader.from_stream(frame).read_all()
-    if SPINE_ROW in table.column_names:
-        message = f"the spine has a column {SPINE_ROW!r}; that name is for its row number"
-        raise InvalidInputError(message, "rename the column.")
+    _check_names(table.column_names)
     return normalise(table.add_column(0, SPINE_ROW, pa.array(range(table.num_rows), pa.int64())))
+
+
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        problem = "that name is for its row number" if folded(name) == SPINE_ROW else "a name holds no NUL" if "\0" in name else None
+        if problem:
+            message = f"the spine has a column {name!r}; {problem}"
+            raise InvalidInputError(message, "rename the column.", column=name)
 
 
 def _provenance(history: PinnedHistory, started: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from eventlake.columns.content import normalise
 from eventlake.core.card import Card, counted
+from eventlake.core.names import OURS
 from eventlake.core.shown import shown
 from eventlake.core.sql import identifier
 from eventlake.datasets.dataset import Dataset
@@ -172,15 +173,15 @@ def _create(connection: duckdb.DuckDBPyConnection, history: PinnedHistory, names
         wanted = {name.corrections for name in names if name.event_type == event_type}
         if known == "cutoff":
             create_table(connection, table, TableName(event_type, AS_RECORDED))
-            connection.execute(f"ALTER VIEW {target} RENAME TO {identifier(f'plain {number}')}")
-            _cut_view(connection, identifier(f"plain {number}"), target, f"SELECT * FROM {{kept}} WHERE {there}")  # noqa: S608 - ours
+            connection.execute(f"ALTER VIEW {target} RENAME TO {identifier(f'{OURS}plain {number}')}")
+            _cut_view(connection, identifier(f"{OURS}plain {number}"), target, f"SELECT * FROM {{kept}} WHERE {there}")  # noqa: S608 - ours
             if LATEST in wanted:
-                connection.register(f"until {number}", polars_scan.lifetimes(table).to_arrow())
+                connection.register(f"{OURS}until {number}", polars_scan.lifetimes(table).to_arrow())
                 connection.execute(f"CREATE SCHEMA IF NOT EXISTS {LATEST}")
                 end, spoke = identifier(UNTIL), identifier(SPOKE)
                 stood = f"coalesce({spoke}, true) AND ({end} IS NULL OR epoch_us({end}) >= getvariable('cutoff')::BIGINT)"
-                join = f'SELECT kept.* FROM {{kept}} AS kept LEFT JOIN "until {number}" USING (source, id) WHERE {there} AND {stood}'  # noqa: S608 - ours
-                _cut_view(connection, identifier(f"plain {number}"), f"{LATEST}.{target}", join)
+                join = f'SELECT kept.* FROM {{kept}} AS kept LEFT JOIN "{OURS}until {number}" USING (source, id) WHERE {there} AND {stood}'  # noqa: S608 - ours
+                _cut_view(connection, identifier(f"{OURS}plain {number}"), f"{LATEST}.{target}", join)
         else:
             for corrections in sorted(wanted):
                 create_table(connection, table, TableName(event_type, corrections))
@@ -190,7 +191,7 @@ def _create(connection: duckdb.DuckDBPyConnection, history: PinnedHistory, names
 
 def _cut_view(connection: duckdb.DuckDBPyConnection, source: str, target: str, query: str) -> None:
     """Keeps the rows of a view in a table, and puts a view that shows some of them in the place of ``target``."""
-    kept = identifier(f"all of {target}")
+    kept = identifier(f"{OURS}all of {target}")
     connection.execute(f"CREATE TABLE {kept} AS SELECT * FROM {source}")  # noqa: S608 - quoted
     connection.execute(f"CREATE OR REPLACE VIEW {target} AS {query.format(kept=kept)}")
 

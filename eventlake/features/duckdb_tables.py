@@ -15,8 +15,8 @@ from eventlake.history.polars_scan import AS_RECORDED, LATEST
 
 _OURS = "ours"
 """The schema of what is made, which is looked at first: an event type, in ``main``, may be called as one of our tables."""
-_OPEN_BYTES = 16 << 20
-"""What a database takes that has next to nothing in it, nearly."""
+_OPEN_BYTES = 128 << 20
+"""What a database counts that has next to nothing in it: few are kept, for each has threads of its own."""
 
 
 def entities_of(column: pa.ChunkedArray) -> pa.Table:

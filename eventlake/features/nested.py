@@ -5,6 +5,7 @@ from functools import reduce
 
 import polars as pl
 
+from eventlake.core.names import is_pattern
 from eventlake.core.sql import identifier, quoted
 from eventlake.schemas.definition import FieldType, Schema
 
@@ -23,8 +24,7 @@ def fields_inside(schema: Schema) -> dict[str, tuple[tuple[str, ...], FieldType]
 
 def _inside(kind: FieldType) -> Iterator[tuple[tuple[str, ...], FieldType]]:
     for field in kind.fields:
-        # Polars takes such a name for a pattern of names.
-        if field.name != "*" and not (field.name.startswith("^") and field.name.endswith("$")):
+        if not is_pattern(field.name):
             yield (field.name,), field.type
             yield from (((field.name, *names), inner) for names, inner in _inside(field.type))
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from eventlake.columns.schema import INSTANT
 from eventlake.core.instants import MAX_US, MIN_US, format_instant
+from eventlake.core.names import is_pattern
 from eventlake.errors import InvalidInputError
 from eventlake.features import duckdb_parts, polars_parts
 from eventlake.features.finish import columns, scaled
@@ -117,6 +118,9 @@ def check_spine(plan: Plan, history: PinnedHistory, spine: pa.Table) -> None:
     entity, cutoff = features.spine_entity, features.cutoff
     wanted = {entity: SPINE_TYPES[plan.entity.kind], cutoff: INSTANT}
     for name, kind in wanted.items():
+        if is_pattern(name) or not name:
+            message = f"feature set {features.name}: expected the names of entity and cutoff in the spine as names alone, found {name!r}"
+            raise InvalidInputError(message, "rename the column.", column=name)
         if name not in spine.column_names:
             message = f"feature set {features.name}: the spine has no column {name}, only {', '.join(spine.column_names[1:])}"
             raise InvalidInputError(message, "name another one with spine_by= or cutoff=.", column=name)

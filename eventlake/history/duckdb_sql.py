@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.core.attributes import EVENT_COLUMNS
+from eventlake.core.names import OURS
 from eventlake.core.sql import SAFE, identifier, named, quoted
 from eventlake.errors import InvalidInputError, MissingDependencyError
 from eventlake.exactness.tree import nodes
@@ -170,18 +171,18 @@ def create_table(connection: duckdb.DuckDBPyConnection, source: EventTable, name
     whole = [part.location for part in source.parts if part.location is not None and part.stop is None]
     queries = [f"SELECT * FROM read_parquet([{', '.join(map(quoted, whole))}])"] if whole else []  # noqa: S608 - quoted
     others = (part for part in source.parts if part.location is None or part.stop is not None)
-    queries += [_part_query(connection, part, f"part {name} {number}") for number, part in enumerate(others)]
+    queries += [_part_query(connection, part, f"{OURS}part {number} of {name}") for number, part in enumerate(others)]
     stored = " UNION ALL ".join(queries)
     if not stored:
-        connection.register(f"none of {name}", stored_schema(source.version.schema).empty_table())
-        stored = f"SELECT * FROM {identifier(f'none of {name}')}"  # noqa: S608 - a name of ours
+        connection.register(f"{OURS}none of {name}", stored_schema(source.version.schema).empty_table())
+        stored = f"SELECT * FROM {identifier(f'{OURS}none of {name}')}"  # noqa: S608 - a name of ours
     target = identifier(name.event_type)
     condition = ""
     if name.corrections == LATEST:
         left_out = polars_scan.gone_of(source)
         if left_out.height:
-            connection.register(f"gone {name.event_type}", left_out.to_arrow())
-            condition = f"ANTI JOIN {identifier(f'gone {name.event_type}')} USING (source, id)"
+            connection.register(f"{OURS}gone of {name.event_type}", left_out.to_arrow())
+            condition = f"ANTI JOIN {identifier(f'{OURS}gone of {name.event_type}')} USING (source, id)"
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {LATEST}")
         target = f"{LATEST}.{target}"
     chosen = only.clause() if only else ""
@@ -191,9 +192,9 @@ def create_table(connection: duckdb.DuckDBPyConnection, source: EventTable, name
 
 def create_lifetimes(connection: duckdb.DuckDBPyConnection, event_type: str, lifetimes: pl.DataFrame) -> None:
     """Makes the view of how long corrected events of a type spoke."""
-    connection.register(f"lifetimes of {event_type}", lifetimes.to_arrow())
+    connection.register(f"{OURS}lifetimes of {event_type}", lifetimes.to_arrow())
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {LIFETIMES}")
-    told = identifier(f"lifetimes of {event_type}")
+    told = identifier(f"{OURS}lifetimes of {event_type}")
     connection.execute(f"CREATE VIEW {LIFETIMES}.{identifier(event_type)} AS SELECT * FROM {told}")  # noqa: S608 - a name of ours
 
 
@@ -226,8 +227,8 @@ def create_given(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Tabl
     if only is None:
         connection.register(name, rows)
     else:
-        connection.register(f"all of {name}", rows)
-        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {identifier(f'all of {name}')} {only.clause(name)}")  # noqa: S608 - names of ours
+        connection.register(f"{OURS}all of {name}", rows)
+        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {identifier(f'{OURS}all of {name}')} {only.clause(name)}")  # noqa: S608 - names of ours
 
 
 def _files_query(history: PinnedHistory, locations: list[str]) -> str:

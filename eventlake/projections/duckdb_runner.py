@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.core.dataset import Parameter
+from eventlake.core.names import OURS
 from eventlake.core.sql import SAFE, identifier, quoted
 from eventlake.errors import InvalidInputError, InvalidProjectionError
 from eventlake.history.duckdb_sql import Only, connect, create_given, select, tables_hint, tables_read
@@ -140,7 +141,7 @@ def _disturb(connection: duckdb.DuckDBPyConnection, under: Circumstances, *, few
             name = identifier(view) if temporary else f"{identifier(schema)}.{identifier(view)}"
             columns = [column for column, *_ in connection.execute(f"DESCRIBE {name}").fetchall()]
             order = identifier("spine_row" if "spine_row" in columns else "sequence" if "sequence" in columns else columns[0])
-            kept, plain = identifier(f"shuffled {schema} {view}"), identifier(f"plain {schema} {view}")
+            kept, plain = identifier(f"{OURS}shuffled {schema} {view}"), identifier(f"{OURS}plain {schema} {view}")
             connection.execute(f"ALTER VIEW {name} RENAME TO {plain}")
             rows = f"SELECT * FROM {plain if temporary else f'{identifier(schema)}.{plain}'}"  # noqa: S608 - quoted names
             if few:

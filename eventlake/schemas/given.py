@@ -5,13 +5,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from eventlake.core.names import OURS, is_ours, is_pattern
 from eventlake.errors import InvalidInputError
 from eventlake.schemas.definition import Schema
 from eventlake.schemas.json_schema import from_json_schema
 from eventlake.schemas.tabular import from_arrow, from_pandera
-
-_OURS = "eventlake "
-"""What the names of columns that engines add begin with."""
 
 
 def schema_of(event_type: str, given: Any) -> Schema:
@@ -21,6 +19,9 @@ def schema_of(event_type: str, given: Any) -> Schema:
         InvalidInputError: None of these, another type's, or something in it is not supported.
     """
     described = _described(event_type, given)
+    if is_ours(event_type):
+        message = f"expected the name of an event type, found {event_type!r}"
+        raise InvalidInputError(message, f"names that begin with {OURS!r} are for tables of ours.", event_type=event_type)
     for name in described.columns:
         # What was registered before it was refused is read all the same.
         if problem := _misread(name):
@@ -32,9 +33,9 @@ def schema_of(event_type: str, given: Any) -> Schema:
 
 def _misread(name: str) -> str | None:
     """Why a column cannot be called so."""
-    if name == "*" or (name.startswith("^") and name.endswith("$")):
+    if is_pattern(name):
         return "Polars would take the name for a pattern of names"
-    return "names that begin with 'eventlake ' are for columns of ours" if name.casefold().startswith(_OURS) else None
+    return f"names that begin with {OURS!r} are for columns of ours" if is_ours(name) else None
 
 
 def _described(event_type: str, given: Any) -> Schema:

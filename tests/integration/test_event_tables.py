@@ -249,7 +249,7 @@ def test_a_frame_that_is_a_parameter_is_a_table_and_hides_none_of_the_history(tm
         with pytest.raises(InvalidInputError, match=f"found {name}, which the history has"):
             snapshot.sql("SELECT 1 AS one", **{name: frame})
     with pytest.raises(InvalidInputError, match="which the history has"):
-        snapshot.sql("SELECT count(*) AS n FROM lifetimes.pay", **{"Lifetimes of pay": frame})
+        snapshot.sql("SELECT count(*) AS n FROM lifetimes.pay", **{"Eventlake Lifetimes of pay": frame})
     for odd, problem in ((frame.lazy(), "found a LazyFrame"), (frame["n"], "found Series")):
         with pytest.raises(InvalidInputError, match=problem):
             snapshot.sql("SELECT count(*) AS n FROM odd", odd=odd)

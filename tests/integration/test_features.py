@@ -168,7 +168,7 @@ ODD = [
     'q"x',
     "select",
 ]
-OTHERS = ("spine rows", "e", "names", "made 0", "entities")
+OTHERS = ("spine rows", "e", "names", "made 0", "entities", "lifetimes of e", "gone e", "gone of e")
 
 
 @pytest.mark.parametrize("known", ["cutoff", "watermark"])
@@ -335,6 +335,15 @@ def test_values_that_enter_at_one_instant_and_leave_at_others_are_counted_alike_
             made = [lake.build(one, spine=asked, engine=engine, force=True).polars() for engine in ("duckdb", "polars")]
             assert made[0].equals(made[1])
         assert made[0]["payment_amount_distinct_25h"].n_unique() > 10
+
+
+@pytest.mark.parametrize("name", ["*", "^.*$", "", "Spine_Row", "a\0b"])
+def test_columns_that_would_be_taken_for_something_else_are_refused(lake, name):
+    for column in ("subject", "cutoff")[not name :]:
+        given = {"spine_by" if column == "subject" else "cutoff": name}
+        features = el.FeatureSet("f", features=[el.count("payment")], **given)
+        with pytest.raises(InvalidInputError, match=r"names alone|row number|NUL"):
+            lake.build(features, spine=SPINE.rename({column: name}))
 
 
 @pytest.mark.parametrize("name", ["name", "entity", "names", "rows", "c", "t"])

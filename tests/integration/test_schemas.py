@@ -169,6 +169,8 @@ def test_names_that_would_be_taken_for_something_else_are_refused(lake, name):
     for schema in ({"type": "object", "properties": fields}, pa.schema([(field, pa.int64()) for field in fields])):
         with pytest.raises(InvalidInputError, match=f"schema of pay, field {re.escape(name)}: .*(pattern|ours)"):
             lake.register("pay", schema)
+    with pytest.raises(InvalidInputError, match="for tables of ours"):
+        lake.register("Eventlake pay", PAYMENT)
     lake.register("pay", {"type": "object", "properties": {"a": fields["a"], "in": {"type": "object", "properties": fields}}})
     lake.append([event(1, {name: 1, "a": 2, "in": {name: 3}})])
     assert lake.snapshot().table("pay").select("a", "in").collect().row(0, named=True) == {"a": 2, "in": {name: 3, "a": None}}

@@ -1,0 +1,14 @@
+"""Names that mean something else than themselves."""
+
+OURS = "eventlake "
+"""What the names of tables and columns begin with that are put beside a user's."""
+
+
+def is_pattern(name: str) -> bool:
+    """Whether Polars takes the name of a column for a pattern of names."""
+    return name == "*" or (name.startswith("^") and name.endswith("$"))
+
+
+def is_ours(name: str) -> bool:
+    """Whether a name is kept for tables and columns of ours."""
+    return name.casefold().startswith(OURS)
