@@ -214,7 +214,7 @@ def questions(draw):
 
 
 @pytest.mark.parametrize("known", ["cutoff", "watermark"])
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=18, deadline=None, suppress_health_check=list(HealthCheck))
 @given(events=histories(), question=questions())
 def test_features_are_what_a_loop_over_all_events_says(known, events, question):
     chosen, by, depth, via, asked = question
