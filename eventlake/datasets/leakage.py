@@ -173,15 +173,16 @@ def _create(connection: duckdb.DuckDBPyConnection, history: PinnedHistory, names
         wanted = {name.corrections for name in names if name.event_type == event_type}
         if known == "cutoff":
             create_table(connection, table, TableName(event_type, AS_RECORDED))
-            connection.execute(f"ALTER VIEW {target} RENAME TO {identifier(f'{OURS}plain {number}')}")
-            _cut_view(connection, identifier(f"{OURS}plain {number}"), target, f"SELECT * FROM {{kept}} WHERE {there}")  # noqa: S608 - ours
+            plain = identifier(f"{OURS}plain {number}")
+            connection.execute(f"ALTER VIEW {target} RENAME TO {plain}")
+            _cut_view(connection, plain, target, f"SELECT * FROM {{kept}} WHERE {there}")  # noqa: S608 - ours
             if LATEST in wanted:
                 connection.register(f"{OURS}until {number}", polars_scan.lifetimes(table).to_arrow())
                 connection.execute(f"CREATE SCHEMA IF NOT EXISTS {LATEST}")
                 end, spoke = identifier(UNTIL), identifier(SPOKE)
                 stood = f"coalesce({spoke}, true) AND ({end} IS NULL OR epoch_us({end}) >= getvariable('cutoff')::BIGINT)"
                 join = f'SELECT kept.* FROM {{kept}} AS kept LEFT JOIN "{OURS}until {number}" USING (source, id) WHERE {there} AND {stood}'  # noqa: S608 - ours
-                _cut_view(connection, identifier(f"{OURS}plain {number}"), f"{LATEST}.{target}", join)
+                _cut_view(connection, plain, f"{LATEST}.{target}", join)
         else:
             for corrections in sorted(wanted):
                 create_table(connection, table, TableName(event_type, corrections))

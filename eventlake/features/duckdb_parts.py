@@ -174,7 +174,7 @@ def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool, ta
     number = numbered((end, None if part in extremes else start) for part, (end, start) in looks.items())
     edges = {edge: place for place, edge in enumerate(dict.fromkeys(probe.edge for probe in number))}
     sums = dict(summed(part, kinds) for part in parts if plan.way(part) == SUMS)
-    sums["n"] = "row_number()"  # what count(*) is, in a third of the time
+    sums["n"] = "row_number()"  # what count(*) is, in two thirds of the time
     # What ceases to count is no part of running extremes.
     standing = " FILTER (u IS NULL)" * ends
     sums |= {name: f"{'min' if part.is_least else 'max'}({ranked(part)}){standing}" for part, name in extremes.items()}

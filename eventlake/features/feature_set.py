@@ -151,8 +151,8 @@ class FeatureSet:
 
         Both give the exact numbers that features are made of, by ``spine_row``, for each stream of events, by joins of rows and events.
         The SQL is over the tables of ``snapshot.sql``, the table ``spine`` and, with relations, "eventlake belongs", which is
-        ``belongs(snapshot)``. DuckDB runs it in a build where rows and events make few pairs; where they make many, and on Polars, a build
-        finds the same by other ways.
+        ``belongs(snapshot)``. A build on DuckDB makes the same join, over tables that it keeps, where rows and events make few pairs; where
+        they make many, and on Polars, a build finds the same by other ways.
 
         Args:
             engine: ``duckdb`` or ``polars``.

@@ -1,4 +1,4 @@
-"""A plan as a person reads it, and runs it: the SQL that DuckDB runs, or a Polars program that says what the engine finds, plainly."""
+"""A plan as a person reads and runs it: the join that DuckDB makes of few pairs, or a Polars program that says what is found, plainly."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence

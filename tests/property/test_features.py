@@ -243,9 +243,7 @@ def test_features_are_what_a_loop_over_all_events_says(known, events, question):
     found = pl.DataFrame(one)
     for row, (name, hours) in enumerate(asked):
         cutoff = BEGIN + hours * HOUR
-        there = standing(events, cutoff, known)
-        owners = owned(there, cutoff, by) if via else None
-        mine = [event for event in there if event["type"] == "pay" and name is not None and entity(event, by, depth, owners) == name]
+        mine = payments_of(name, events, cutoff, known, by, depth, via)
         for number, (make, span) in enumerate(chosen):
             expected = ORACLE[make](inside(mine, cutoff, span), cutoff)
             assert found[row, f"f{number}"] == expected, (make(window=span[0], offset=span[1]).column, row)
@@ -255,15 +253,20 @@ def test_features_are_what_a_loop_over_all_events_says(known, events, question):
         assert hindsight(plan, history, spine_rows(spine)) == looked_back(plan, events, asked, by, depth, via)
 
 
+def payments_of(name, events, cutoff, known, by, depth, via):
+    """The payments of an entity that stand at a cutoff, whenever they happened."""
+    there = standing(events, cutoff, known)
+    owners = owned(there, cutoff, by) if via else None
+    return [event for event in there if event["type"] == "pay" and name is not None and entity(event, by, depth, owners) == name]
+
+
 def looked_back(plan, events, asked, by, depth, via):
     """How many rows see other events than were known at their cutoff, how many events are seen too early, and how many left out."""
     rows, early, left_out = 0, set(), set()
     for name, hours in asked:
         cutoff, seen = BEGIN + hours * HOUR, {}
         for known in ("watermark", "cutoff"):
-            there = standing(events, cutoff, known)
-            owners = owned(there, cutoff, by) if via else None
-            mine = [event for event in there if event["type"] == "pay" and name is not None and entity(event, by, depth, owners) == name]
+            mine = payments_of(name, events, cutoff, known, by, depth, via)
             some = [event for event in inside(mine, cutoff, (None, None)) if any(holds(stream, event) for stream in plan.wanted())]
             seen[known] = {event["id"] for event in some}
         rows += seen["watermark"] != seen["cutoff"]
