@@ -196,12 +196,42 @@ def _bounds(column: pa.ChunkedArray) -> tuple[int, int]:
 
 
 def read_parquet(path: str) -> pa.Table:
-    """A foreign Parquet file of events, as it is.
+    """A foreign Parquet file, as it is; ``path`` names this one file.
+
+    Raises:
+        pa.ArrowException: Not a Parquet file, or an INT96 instant is finer than a microsecond.
+    """
+    table = pq.ParquetFile(path).read()
+    legacy = int96_columns(path)
+    if not legacy:
+        return table
+    return _in_microseconds(table, pq.ParquetFile(path, coerce_int96_timestamp_unit="us").read(columns=legacy))
+
+
+def int96_columns(path: str) -> list[str]:
+    """The columns of a Parquet file that hold INT96, a legacy instant of nanoseconds that most readers cut, at any depth.
 
     Raises:
         pa.ArrowException: Not a Parquet file.
     """
-    return pq.ParquetFile(path).read()
+    schema = pq.ParquetFile(path).schema
+    leaves = [schema.column(number) for number in range(len(schema))]
+    found = {leaf.path.partition(".")[0] for leaf in leaves if leaf.physical_type == "INT96"}
+    return [name for name in schema.to_arrow_schema().names if name.partition(".")[0] in found]
+
+
+def _in_microseconds(fine: pa.Table, coarse: pa.Table) -> pa.Table:
+    """``fine`` with its INT96 columns in microseconds, of which ``coarse`` is what they are cut to.
+
+    INT96 counts days and nanoseconds. As 64-bit nanoseconds it wraps beyond the year 2262, and so does what it is compared with.
+    """
+    for name, column in zip(coarse.column_names, coarse.columns, strict=True):
+        whole = fine.column(name)
+        if not column.cast(whole.type, safe=False).equals(whole):
+            message = f"column {name} has instants (INT96) that are finer than a microsecond"
+            raise pa.ArrowInvalid(message)
+        fine = fine.set_column(fine.schema.get_field_index(name), name, column)
+    return fine
 
 
 def parquet_rows(path: str) -> int:
@@ -220,7 +250,7 @@ def parquet_parts(path: str) -> Iterator[pa.Table]:
         pa.ArrowException: Not a Parquet file.
     """
     waiting: list[pa.RecordBatch] = []
-    for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(batch_size=MAX_ROWS):
+    for batch in _batches(path):
         waiting.append(batch)
         while sum(one.num_rows for one in waiting) >= MAX_ROWS:
             table = pa.Table.from_batches(waiting)
@@ -228,3 +258,16 @@ def parquet_parts(path: str) -> Iterator[pa.Table]:
             yield table.slice(0, MAX_ROWS)
     if waiting:
         yield pa.Table.from_batches(waiting)
+
+
+def _batches(path: str) -> Iterator[pa.RecordBatch]:
+    """The batches of a foreign file, INT96 in microseconds."""
+    fine = pq.ParquetFile(path, pre_buffer=False).iter_batches(batch_size=MAX_ROWS)
+    legacy = int96_columns(path)
+    if not legacy:
+        yield from fine
+        return
+    file = pq.ParquetFile(path, pre_buffer=False, coerce_int96_timestamp_unit="us")
+    coarse = file.iter_batches(batch_size=MAX_ROWS, columns=legacy)
+    for whole, cut in zip(fine, coarse, strict=True):
+        yield from _in_microseconds(pa.Table.from_batches([whole]), pa.Table.from_batches([cut])).to_batches()

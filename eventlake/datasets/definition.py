@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
 
-from eventlake.columns.segments import read_parquet
 from eventlake.errors import InvalidProjectionError, NotFoundError, StorageError
 from eventlake.features.feature_set import FeatureSet
+from eventlake.features.plan import compiled
 from eventlake.features.run import ENGINES
+from eventlake.features.spine_file import CSV, SUFFIXES, declared_types, read_spine
 from eventlake.history.pinned import PinnedHistory
 from eventlake.projections import duckdb_runner
 from eventlake.projections.definition import Projection
@@ -21,7 +21,7 @@ from eventlake.projections.exact import check_exact
 from eventlake.projections.source import check_imports, load, load_value
 
 FILE = "dataset.toml"
-_TEXT, _TEXTS, _TABLE = "text", "a list of text", "a table"
+_TEXT, _TEXTS, _TABLE, _TEXT_OR_TABLE = "text", "a list of text", "a table", "text or a table"
 _SETTINGS = {
     "name": _TEXT,
     "engine": _TEXT,
@@ -32,7 +32,7 @@ _SETTINGS = {
     "features": _TEXT,
     "files": _TEXTS,
     "schema": _TEXT,
-    "spine": _TEXT,
+    "spine": _TEXT_OR_TABLE,
     "lake": _TEXT,
     "parameters": _TABLE,
     "by": _TEXT,
@@ -107,38 +107,54 @@ class Definition:
 
     def _features(self, engine: str) -> Projection:
         """The declared features, ready to run on an engine."""
+        found = self._feature_set()
+        if found.name != self.name or engine not in ENGINES:
+            message = f"{self._file}: the feature set is called {found.name}, the dataset {self.name}; it runs on {' and '.join(ENGINES)}"
+            raise InvalidProjectionError(message, "give both one name.")
+        return replace(Projection.features(found, schema=self._schema()), runs_on=engine)
+
+    def _feature_set(self) -> FeatureSet:
         entry = str(self.settings["features"])
         names = [entry.partition(":")[0], *self.settings.get("files", [])]
         found = load_value(entry, {name: self._text(name) for name in names})
         if not isinstance(found, FeatureSet):
             message = f"{self._file}: {entry} is no FeatureSet, but {found!r}"
             raise InvalidProjectionError(message)
-        if found.name != self.name or engine not in ENGINES:
-            message = f"{self._file}: the feature set is called {found.name}, the dataset {self.name}; it runs on {' and '.join(ENGINES)}"
-            raise InvalidProjectionError(message, "give both one name.")
-        return replace(Projection.features(found, schema=self._schema()), runs_on=engine)
+        return found
 
     def spine(self, history: PinnedHistory) -> pa.Table | None:
         """The spine: rows of a file, or of a query over the same history; None where the definition has none."""
-        name = self.settings.get("spine")
+        name, columns = self._spine()
         if name is None:
             return None
         path = self.folder / name
-        if path.suffix == ".sql":
+        if path.suffix == ".sql" and not columns:
             query, label = self._text(name), f"{self.name} (its spine)"
             if self.level == "exact":
                 check_exact(label, query, history, None, {})
             return duckdb_runner.run(label, query, history, None, {})
-        try:
-            if path.suffix == ".parquet":
-                return read_parquet(str(path))
-            if path.suffix == ".csv":
-                return pl.read_csv(path, try_parse_dates=True).to_arrow()
-        except (OSError, pa.ArrowException, pl.exceptions.PolarsError) as error:
-            message = f"{self._file}: the spine {name} cannot be read: {error}"
-            raise InvalidProjectionError(message, path=str(path)) from error
+        if path.suffix.lower() in SUFFIXES:
+            return read_spine(path, columns, self._needed(history) if path.suffix.lower() == CSV else {})
         message = f"{self._file}: expected the spine as a .sql, .parquet or .csv file, found {name}"
         raise InvalidProjectionError(message, path=str(path))
+
+    def _spine(self) -> tuple[str | None, dict[str, str]]:
+        """The spine's file and the types of its columns: ``spine = "x.csv"``, or a table with ``file`` and ``columns``."""
+        said = self.settings.get("spine")
+        if not isinstance(said, dict):
+            return said, {}
+        columns = said.get("columns", {})
+        if not isinstance(said.get("file"), str) or not isinstance(columns, dict) or set(said) - {"file", "columns"}:
+            message = f"{self._file}: expected [spine] with file as text and columns as a table, found {said!r}"
+            raise InvalidProjectionError(message, 'file = "labels.csv", and in [spine.columns] client = "int64".', path=str(self._file))
+        return said["file"], declared_types(columns, str(self._file))
+
+    def _needed(self, history: PinnedHistory) -> dict[str, str]:
+        """The types that declared features need of the spine's entity and cutoff."""
+        if "features" not in self.settings:
+            return {}
+        features = self._feature_set()
+        return {features.spine_entity: compiled(features, history.catalogue).entity.kind, features.cutoff: "timestamp"}
 
     def _schema(self) -> Any:
         entry = self.settings.get("schema")
@@ -198,4 +214,4 @@ def read_definition(folder: str | os.PathLike[str]) -> Definition:
 def _fits(value: Any, kind: str) -> bool:
     if kind == _TEXTS:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    return isinstance(value, dict if kind == _TABLE else str)
+    return isinstance(value, {_TABLE: dict, _TEXT_OR_TABLE: str | dict}.get(kind, str))

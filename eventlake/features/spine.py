@@ -6,10 +6,13 @@ A label looks at ``[cutoff, cutoff + horizon)`` with everything that is recorded
 far as the lake knows, the label is null: "not yet known" is not "no".
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 
 from eventlake.core.instants import parse_instant
 from eventlake.errors import InvalidInputError
@@ -21,6 +24,7 @@ from eventlake.features.plan import columns_by_field, compiled
 from eventlake.features.polars_parts import condition
 from eventlake.features.run import rows
 from eventlake.features.spans import Span, microseconds
+from eventlake.features.spine_file import declared_types, read_spine
 from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory
 
@@ -134,6 +138,20 @@ class EventSpine:
         ends = polars_scan.scan(history).select(pl.col("time").max(), pl.col("recorded_at").max()).collect()
         found = [int(value) for value in ends.cast(pl.Int64).row(0) if value is not None]
         return min(found, default=0)
+
+
+def read(path: str | os.PathLike[str], *, columns: Mapping[str, str] | None = None) -> pa.Table:
+    """The rows of a CSV or Parquet file, as a spine.
+
+    Args:
+        path: Of one file; no character is a pattern.
+        columns: Types of CSV columns: ``bool``, ``int64``, ``float64``, ``date``, ``timestamp`` (RFC 3339 with a zone), ``decimal(p, s)``.
+            The others are text, and an empty value is null.
+
+    Raises:
+        InvalidProjectionError: It cannot be read, or a value does not have its declared type; each row is named.
+    """
+    return read_spine(Path(path).expanduser(), declared_types(columns or {}), {})
 
 
 def on(

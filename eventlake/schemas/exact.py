@@ -41,7 +41,7 @@ def _value(value: Any, kind: FieldType, path: str, broken: list[Broken]) -> Any:
         return _struct(value, kind, path, broken)
     if kind.item is not None:
         return _list(value, kind.item, path, broken)
-    expected, found = _scalar(value, kind)
+    expected, found = scalar(value, kind)
     if expected is not None:
         broken.append((path, expected, value))
     return found
@@ -73,7 +73,7 @@ def _list(value: Any, item: FieldType, path: str, broken: list[Broken]) -> list[
     return [_value(one, item, f"{path}[{number}]", broken) for number, one in enumerate(value) if one is not None]
 
 
-def _scalar(value: Any, kind: FieldType) -> tuple[str | None, Any]:
+def scalar(value: Any, kind: FieldType) -> tuple[str | None, Any]:
     """What was expected, None where that was found; and the value."""
     if kind.kind in _PYTHON:
         if type(value) is not _PYTHON[kind.kind] or (kind.values and value not in kind.values):

@@ -1,0 +1,37 @@
+"""Values that are written as text, such as those of a CSV file, by their declared types; nothing is guessed."""
+
+import re
+from typing import Any
+
+from eventlake.schemas.definition import MAX_DIGITS, FieldType
+from eventlake.schemas.exact import scalar
+
+TYPES = ("utf8", "bool", "int64", "float64", "date", "timestamp", "decimal(p, s)")
+"""Names of types, as in the mapping of an import."""
+
+_DECIMAL = re.compile(r"decimal\(\s*([0-9]{1,2})\s*,\s*([0-9]{1,2})\s*\)")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,100}")
+_FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_BOOLEANS = {"true": True, "false": False}
+
+
+def type_named(name: Any) -> FieldType | None:
+    """The type of a name; None if there is no such type."""
+    match = _DECIMAL.fullmatch(name) if isinstance(name, str) else None
+    if match:
+        precision, scale = int(match[1]), int(match[2])
+        return FieldType("decimal", precision, scale) if 1 <= precision <= MAX_DIGITS and scale <= precision else None
+    return FieldType(name) if name in TYPES else None
+
+
+def value_of(text: str, kind: FieldType) -> tuple[str | None, Any]:
+    """What was expected, None if that was found; and the value (an instant in microseconds)."""
+    if kind.kind == "bool":
+        return (None, _BOOLEANS[text]) if text in _BOOLEANS else ("expected true or false", None)
+    if kind.kind == "int64":
+        return scalar(int(text) if _INTEGER.fullmatch(text) else None, kind)
+    if kind.kind == "float64":
+        value = float(text) if _FLOAT.fullmatch(text) else None
+        finite = value is not None and abs(value) != float("inf")
+        return (None, value) if finite else ("expected a finite number", None)
+    return scalar(text, kind)
