@@ -180,8 +180,6 @@ def _instants(name: str, values: list[Any], problems: list[Problem]) -> pa.Array
         elif isinstance(value, datetime):
             try:
                 exact[row] = micros(value)
-                if getattr(value, "nanosecond", 0):
-                    problems.append(Problem(row, name, "expected microseconds at the finest", str(value)))
             except ValueError as error:
                 problems.append(Problem(row, name, str(error), str(value)))
         elif value is not None:

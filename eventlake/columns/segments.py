@@ -220,15 +220,28 @@ def int96_columns(path: str) -> list[str]:
     return [name for name in schema.to_arrow_schema().names if name.partition(".")[0] in found]
 
 
-def _in_microseconds(fine: pa.Table, coarse: pa.Table) -> pa.Table:
+def check_int96(path: str) -> None:
+    """Refuses INT96 instants that a reader of microseconds would cut.
+
+    Raises:
+        pa.ArrowException: There are some; the first one is named. Or not a Parquet file.
+    """
+    if legacy := int96_columns(path):
+        for _ in _batches(path, legacy):
+            pass
+
+
+def _in_microseconds(fine: pa.Table, coarse: pa.Table, start: int = 0) -> pa.Table:
     """``fine`` with its INT96 columns in microseconds, of which ``coarse`` is what they are cut to.
 
     INT96 counts days and nanoseconds. As 64-bit nanoseconds it wraps beyond the year 2262, and so does what it is compared with.
     """
     for name, column in zip(coarse.column_names, coarse.columns, strict=True):
         whole = fine.column(name)
-        if not column.cast(whole.type, safe=False).equals(whole):
-            message = f"column {name} has instants (INT96) that are finer than a microsecond"
+        cut = column.cast(whole.type, safe=False)
+        if not cut.equals(whole):
+            row = next(row for row in range(len(cut)) if not cut.slice(row, 1).equals(whole.slice(row, 1)))
+            message = f"column {name} has an instant (INT96) that is finer than a microsecond in row {start + row:,}"
             raise pa.ArrowInvalid(message)
         fine = fine.set_column(fine.schema.get_field_index(name), name, column)
     return fine
@@ -260,14 +273,16 @@ def parquet_parts(path: str) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(waiting)
 
 
-def _batches(path: str) -> Iterator[pa.RecordBatch]:
-    """The batches of a foreign file, INT96 in microseconds."""
-    fine = pq.ParquetFile(path, pre_buffer=False).iter_batches(batch_size=MAX_ROWS)
+def _batches(path: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The batches of a foreign file, or of some of its columns, INT96 in microseconds."""
+    fine = pq.ParquetFile(path, pre_buffer=False).iter_batches(batch_size=MAX_ROWS, columns=columns)
     legacy = int96_columns(path)
     if not legacy:
         yield from fine
         return
     file = pq.ParquetFile(path, pre_buffer=False, coerce_int96_timestamp_unit="us")
     coarse = file.iter_batches(batch_size=MAX_ROWS, columns=legacy)
+    start = 0
     for whole, cut in zip(fine, coarse, strict=True):
-        yield from _in_microseconds(pa.Table.from_batches([whole]), pa.Table.from_batches([cut])).to_batches()
+        yield from _in_microseconds(pa.Table.from_batches([whole]), pa.Table.from_batches([cut]), start).to_batches()
+        start += whole.num_rows

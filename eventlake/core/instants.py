@@ -34,12 +34,27 @@ def parse_instant(text: str) -> int:
     return micros(datetime.fromisoformat(f"{day}T{clock}{'.' + fraction.ljust(6, '0') if fraction else ''}{zone.upper()}"))
 
 
-def micros(moment: datetime) -> int:
+def instant_of(value: object) -> int:
+    """Microseconds since the epoch of what a caller gives as an instant: RFC 3339 text, or a datetime with a zone.
+
+    Raises:
+        ValueError: It is neither, or it cannot be held exactly.
+    """
+    return parse_instant(value) if isinstance(value, str) else micros(value)
+
+
+def micros(moment: object) -> int:
     """Microseconds since the epoch.
 
     Raises:
-        ValueError: ``moment`` is naive, or outside the years 1 to 9999 in UTC.
+        ValueError: ``moment`` is no datetime, is naive, outside the years 1 to 9999 in UTC, or (pandas) finer than a microsecond.
     """
+    if not isinstance(moment, datetime) or moment != moment:  # noqa: PLR0124 - pandas' NaT
+        message = f"expected a datetime with a zone or RFC 3339 text, found {type(moment).__name__}"
+        raise ValueError(message)
+    if getattr(moment, "nanosecond", 0):
+        message = "expected microseconds at the finest"
+        raise ValueError(message)
     if moment.utcoffset() is None:
         message = "expected a time with a zone, found a naive one"
         raise ValueError(message)

@@ -55,9 +55,6 @@ def _scalar(value: Any) -> str:
     if isinstance(value, float | Decimal):
         return _number(value)
     if isinstance(value, datetime):
-        if getattr(value, "nanosecond", 0):
-            message = "expected microseconds at the finest"
-            raise ValueError(message)
         return quoted(format_instant(micros(value)))
     if isinstance(value, date):
         return quoted(value.isoformat())

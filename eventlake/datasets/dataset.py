@@ -127,7 +127,7 @@ class Dataset:
         return by if by in dict(self.manifest.schema) else None
 
     def split(
-        self, *, by: str, test: float = 0.2, column: str | None = None, salt: str = "eventlake", since: datetime | None = None
+        self, *, by: str, test: float = 0.2, column: str | None = None, salt: str = "eventlake", since: datetime | str | None = None
     ) -> Split:
         """The rows in two parts, by a rule that gives the same anywhere and is written down in ``Split.rule``.
 

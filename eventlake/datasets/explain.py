@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.core.card import Card, counted
-from eventlake.core.instants import format_instant, micros
+from eventlake.core.instants import format_instant, instant_of, micros
 from eventlake.core.shown import shown
 from eventlake.core.sql import named
 from eventlake.datasets.archive import Archive
@@ -200,9 +200,8 @@ def _is(kind: pl.DataType, name: str, value: Any) -> pl.Expr:
     if not isinstance(value, str | int | float | Decimal | date) or (isinstance(value, bool) and kind != pl.Boolean):
         message = f"{name} is {kind}, not {value!r}"
         raise TypeError(message)
-    if isinstance(value, str) and isinstance(kind, pl.Datetime):
-        with suppress(ValueError):
-            return pl.col(name) == pl.lit(datetime.fromisoformat(value))
+    if isinstance(kind, pl.Datetime) and isinstance(value, str | date):
+        return pl.col(name).cast(pl.Int64) == _microseconds(value, zoned=kind.time_zone is not None)
     if isinstance(kind, pl.Decimal):
         with suppress(InvalidOperation):
             value = Decimal(str(value))
@@ -210,6 +209,15 @@ def _is(kind: pl.DataType, name: str, value: Any) -> pl.Expr:
         message = f"{value!r} is no finite number"
         raise ValueError(message)
     return pl.col(name).cast(pl.String) == value if isinstance(value, str) else pl.col(name) == value
+
+
+def _microseconds(value: str | date, *, zoned: bool) -> int:
+    """An instant of a key; without a zone if the column has none."""
+    if not zoned and isinstance(value, str):
+        value = f"{value}Z"
+    elif not zoned and isinstance(value, datetime):
+        value = value.replace(tzinfo=UTC)
+    return instant_of(value)
 
 
 def _entity(row: pl.DataFrame, spine: pa.Table | None, by: str, carried: Carried) -> pa.Table:

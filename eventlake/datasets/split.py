@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from eventlake.core.canonical import canonical_json, sha256_hex
 from eventlake.core.card import Card
 from eventlake.errors import InvalidInputError, MissingDependencyError
 from eventlake.features.finish import doubles
+from eventlake.history.resolve import checked_instant
 
 ENTITY, TIME = "entity", "time"
 _DIGITS = 15
@@ -50,7 +51,7 @@ class Split:
         return Card(f"{self.train.height:,} rows to train, {self.test.height:,} to test", (*facts, ("split_hash", self.split_hash)))
 
 
-def split(rows: pl.DataFrame, manifest_hash: str, *, by: str, column: str, test: float, salt: str, since: datetime | None) -> Split:
+def split(rows: pl.DataFrame, manifest_hash: str, *, by: str, column: str, test: float, salt: str, since: datetime | str | None) -> Split:
     """Puts rows into two parts.
 
     By entity, all rows of one fall to the same part: to the test where the first 60 bits of the SHA-256 of ``salt + "/" + entity`` (UTF-8;
@@ -78,11 +79,12 @@ def split(rows: pl.DataFrame, manifest_hash: str, *, by: str, column: str, test:
         chosen = [_place(value, salt) < most for value in rows[column].to_list()]
         rule |= {"test_millionths": most, "salt": salt}
     else:
-        if not isinstance(rows.schema[column], pl.Datetime) or rows[column].null_count():
+        kind = rows.schema[column]
+        if not isinstance(kind, pl.Datetime) or rows[column].null_count():
             message = f"expected {column} as instants, none of them null, found {rows.schema[column]}"
             raise InvalidInputError(message, column=column)
         instants = rows[column].cast(pl.Int64)
-        bound = _bound(instants, test) if since is None else pl.Series([since], dtype=rows.schema[column]).cast(pl.Int64)[0]
+        bound = _bound(instants, test) if since is None else _instant(since, zoned=kind.time_zone is not None)
         chosen = (instants >= bound).to_list()
         rule |= {"since_us": int(bound)}
     mask = pl.Series(chosen, dtype=pl.Boolean)
@@ -94,6 +96,20 @@ def split(rows: pl.DataFrame, manifest_hash: str, *, by: str, column: str, test:
 def _place(value: object, salt: str) -> int:
     text = f"{salt}/{'' if value is None else value}"
     return int(hashlib.sha256(text.encode()).hexdigest()[:_DIGITS], 16) % _PARTS
+
+
+def _instant(since: datetime | str, *, zoned: bool) -> int:
+    """``since`` in microseconds, exactly; for a column without a zone it has none either.
+
+    Raises:
+        InvalidInputError: It is no such instant.
+    """
+    if not zoned and isinstance(since, datetime) and since.tzinfo is None:
+        since = since.replace(tzinfo=UTC)
+    elif not zoned:
+        message = f"since={since!r}: expected a datetime without a zone, as the column has them"
+        raise InvalidInputError(message, since=since)
+    return checked_instant(since, "since")
 
 
 def _bound(instants: pl.Series, test: float) -> int:

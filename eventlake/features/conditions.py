@@ -9,6 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from eventlake.core.instants import micros
 from eventlake.errors import InvalidInputError
 
 Value = str | int | bool | float | Decimal | date
@@ -170,9 +171,11 @@ def _plain(value: object, name: str) -> str | int | bool:
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, datetime):
-        if value.tzinfo is None:
-            message = f"field {name}: {value!r} has no zone"
-            raise InvalidInputError(message, "give an instant with its zone, such as datetime(2026, 1, 1, tzinfo=UTC).")
+        try:
+            micros(value)
+        except ValueError as error:
+            message = f"field {name}: {error}, found {value!r}"
+            raise InvalidInputError(message, "give an instant with its zone, such as datetime(2026, 1, 1, tzinfo=UTC).") from None
         return value.isoformat()
     if isinstance(value, date):
         return value.isoformat()

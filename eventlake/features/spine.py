@@ -9,12 +9,12 @@ far as the lake knows, the label is null: "not yet known" is not "no".
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 
-from eventlake.core.instants import parse_instant
 from eventlake.errors import InvalidInputError
 from eventlake.features.conditions import Condition, Value, where_of
 from eventlake.features.definition import Aggregate
@@ -27,6 +27,7 @@ from eventlake.features.spans import Span, microseconds
 from eventlake.features.spine_file import declared_types, read_spine
 from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory
+from eventlake.history.resolve import checked_instant
 
 _CUTOFF, _ENTITY, _LABEL = "cutoff", "eventlake entity", "eventlake_label"
 INSTANT = pl.Datetime("us", "UTC")
@@ -52,7 +53,7 @@ class EventSpine:
     carry: tuple[str, ...]
     monthly: bool
     labels: tuple[tuple[str, Aggregate, int], ...] = ()
-    known_until: str | None = None
+    known_until: datetime | str | None = None
 
     def label(self, name: str, feature: Aggregate, *, horizon: str) -> "EventSpine":
         """The same spine with a column that looks ahead.
@@ -130,11 +131,7 @@ class EventSpine:
     def _known_until(self, history: PinnedHistory) -> int:
         """The instant up to which the lake knows what happened, in microseconds, exclusive."""
         if self.known_until is not None:
-            try:
-                return parse_instant(self.known_until)
-            except ValueError as error:
-                message = f"known_until: {error}, found {self.known_until!r}"
-                raise InvalidInputError(message) from error
+            return checked_instant(self.known_until, "known_until")
         ends = polars_scan.scan(history).select(pl.col("time").max(), pl.col("recorded_at").max()).collect()
         found = [int(value) for value in ends.cast(pl.Int64).row(0) if value is not None]
         return min(found, default=0)
@@ -160,7 +157,7 @@ def on(
     by: str = "subject",
     where: Condition | Mapping[str, Value] | None = None,
     carry: Sequence[str] = (),
-    known_until: str | None = None,
+    known_until: datetime | str | None = None,
 ) -> EventSpine:
     """A row for each event of a type that stands: its entity, and its ``time`` as the cutoff; the event itself is not before it.
 
@@ -169,7 +166,7 @@ def on(
         by: The column that names the entity.
         where: What an event must satisfy, as for features.
         carry: Fields of the event to have as columns.
-        known_until: An instant up to which labels may be known, as RFC 3339; None for what the lake's events say.
+        known_until: An instant up to which labels may be known, a datetime with a zone or RFC 3339; None for what the lake's events say.
     """
     return EventSpine(event_type, by, where_of(where), tuple(carry), monthly=False, known_until=known_until)
 
@@ -179,7 +176,7 @@ def month_ends(
     *,
     by: str = "subject",
     where: Condition | Mapping[str, Value] | None = None,
-    known_until: str | None = None,
+    known_until: datetime | str | None = None,
 ) -> EventSpine:
     """A row for each end of a month, midnight UTC after its last day, from an entity's first event of a type to what the lake knows.
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
 from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.instants import format_instant, micros, parse_instant
+from eventlake.core.instants import format_instant, instant_of, parse_instant
 from eventlake.errors import ConflictError, CorruptionError, InvalidInputError, NotFoundError
 from eventlake.history.pinned import PinnedHistory, pin
 from eventlake.log.chain import Chain
@@ -44,7 +44,7 @@ def resolve(chain: Chain, at: At) -> PinnedHistory:
     if isinstance(at, Integral):
         return _at_watermark(chain, int(at))
     if isinstance(at, datetime):
-        return _at_instant(chain, _aware(at))
+        return _at_instant(chain, checked_instant(at, "at"))
     if isinstance(at, Checkpoint):
         return at_checkpoint(chain, at)
     if isinstance(at, str):
@@ -65,36 +65,29 @@ def _at_text(chain: Chain, text: str) -> PinnedHistory:
     if _HEX.fullmatch(text):
         return _at_hash(chain, text)
     try:
-        return _at_instant(chain, parse_instant(text))
-    except ValueError:
-        raise _strange(text) from None
+        instant = parse_instant(text)
+    except ValueError as error:
+        message = f"expected {_FORMS}, found {text!r}: {error}"
+        raise InvalidInputError(message, at=text) from None
+    return _at_instant(chain, instant)
 
 
 def _strange(at: Any) -> InvalidInputError:
     return InvalidInputError(f"expected {_FORMS}, found {at!r}", at=at)
 
 
-def instant_of(at: datetime | str) -> int:
-    """Microseconds of an aware datetime or RFC 3339 text.
+def checked_instant(value: object, name: str) -> int:
+    """Microseconds of an instant that a caller gives: a datetime with a zone, or RFC 3339 text.
 
     Raises:
-        InvalidInputError: It is neither.
+        InvalidInputError: It is neither, or finer than a microsecond.
     """
     try:
-        return parse_instant(at) if isinstance(at, str) else _aware(at)
+        return instant_of(value)
     except ValueError as error:
-        if isinstance(error, InvalidInputError):
-            raise
-        message = f"expected an instant with a zone, found {at!r}: {error}"
-        raise InvalidInputError(message, at=at) from None
-
-
-def _aware(at: datetime) -> int:
-    try:
-        return micros(at)
-    except ValueError as error:
-        message = f"at={at!r}: {error}"
-        raise InvalidInputError(message, "give it a zone: datetime(2026, 1, 31, tzinfo=UTC).") from None
+        message = f"{name}={value!r}: {error}"
+        hint = "such as datetime(2026, 1, 31, tzinfo=UTC) or '2026-01-31T12:00:00Z'; round it yourself if it is finer."
+        raise InvalidInputError(message, hint, **{name: value}) from None
 
 
 def _at_watermark(chain: Chain, watermark: int) -> PinnedHistory:

@@ -14,7 +14,7 @@ from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
 from eventlake.history import duckdb_sql, polars_scan
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import AS_RECORDED, LATEST
-from eventlake.history.resolve import at_checkpoint, instant_of
+from eventlake.history.resolve import at_checkpoint, checked_instant
 from eventlake.log.chain import open_chain
 from eventlake.tables.columns import shown_columns
 from eventlake.tables.files import EventTable
@@ -133,7 +133,7 @@ class Snapshot:
         if corrections not in {AS_RECORDED, LATEST}:
             message = f"expected corrections={AS_RECORDED!r} or {LATEST!r}, found {corrections!r}"
             raise InvalidInputError(message)
-        before = None if known_at is None else instant_of(known_at)
+        before = None if known_at is None else checked_instant(known_at, "known_at")
         source = self.read(lambda history: history.table(event_type, version, before))
         frame = self._typed(source, corrections)
         if subject is not None:

@@ -12,10 +12,11 @@ from tempfile import TemporaryDirectory, gettempdir
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
+from eventlake.columns.segments import check_int96
 from eventlake.core.sql import SAFE, identifier, quoted
 from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError, StorageError
-from eventlake.history.duckdb_sql import normal_zone
 from eventlake.importing.files import as_utf8, check_names, csv_columns, format_of, json_rows, readable
 from eventlake.importing.problems import ROW, ImportProblem
 from eventlake.importing.rules import OWN, Events, Table
@@ -26,7 +27,7 @@ _CHUNK_ROWS = 100_000
 _REJECTS = f"{OWN}rejects"
 _TYPES = frozenset({
     *("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"),
-    *("FLOAT", "DOUBLE", "DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE"),
+    *("FLOAT", "DOUBLE", "DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"),
 })  # fmt: skip
 
 
@@ -95,12 +96,13 @@ class Tables:
             if kind == "csv":
                 self._csv(table, path)
             elif kind == "parquet":
+                check_int96(str(path))  # DuckDB would cut them
                 # A file's own name may hold what DuckDB takes for a pattern.
                 self._connection.execute(f"CREATE TABLE {identifier(table.name)} AS FROM read_parquet({quoted(_plain(path))})")
                 check_names(table, list(self.columns(table.name)))
             else:
                 self._json(table, path, lines=kind == "ndjson")
-        except duckdb.Error as error:
+        except (duckdb.Error, pa.ArrowException) as error:
             message = f"table {table.name}: {path} cannot be read as {kind}: {_first_line(error)}"
             raise InvalidInputError(message, path=str(path)) from error
 
@@ -207,7 +209,7 @@ class Tables:
             for start in range(0, total, _CHUNK_ROWS):
                 text = f"FROM {name} SELECT {columns} WHERE rowid >= {start} AND rowid < {start + _CHUNK_ROWS} {condition} ORDER BY rowid"
                 try:
-                    yield pl.DataFrame(normal_zone(self._connection.sql(text).to_arrow_table()))
+                    yield pl.DataFrame(self._connection.sql(text).to_arrow_table())
                 except duckdb.Error as error:
                     raise self._refused(rules, error) from error
                 advance(min(_CHUNK_ROWS, total - start))

@@ -67,9 +67,7 @@ def instants(values: pl.Series, rule: Time) -> tuple[pl.Series, list[Wrong]]:
     elif values.dtype == pl.Date:
         local, found = in_range(values, DAY_US, wrong).cast(_LOCAL), _none(values)
     elif isinstance(values.dtype, pl.Datetime):
-        if values.dtype.time_unit == "ns":
-            wrong.append(_too_fine(values.dt.nanosecond() % 1_000 != 0))
-        timed = values.cast(pl.Datetime("us", values.dtype.time_zone))
+        timed = whole_microseconds(values, wrong)
         if values.dtype.time_zone is not None:
             return _within(timed.to_physical(), wrong), wrong
         local, found = in_range(timed, 1, wrong), _none(values)
@@ -88,8 +86,9 @@ def dates(values: pl.Series, rule: Time) -> tuple[pl.Series, list[Wrong]]:
         local, found = _local(values, rule, wrong)
         zoned = found.is_not_null()
     elif values.dtype == pl.Date or (isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is None):
-        step = DAY_US if values.dtype == pl.Date else 1
-        local, zoned = in_range(values, step, wrong).cast(_LOCAL), pl.repeat(value=False, n=len(values), eager=True)
+        day = values.dtype == pl.Date
+        local = in_range(values if day else whole_microseconds(values, wrong), DAY_US if day else 1, wrong).cast(_LOCAL)
+        zoned = pl.repeat(value=False, n=len(values), eager=True)
     else:
         wrong.append(Wrong(values.is_not_null(), f"expected text or dates, found a column of {values.dtype}"))
         return pl.Series([None] * len(values), dtype=pl.String), wrong
@@ -106,6 +105,17 @@ def instant_text(found: pl.Series) -> pl.Series:
     whole = pl.col("fraction") == "000000"
     tail = pl.when(whole).then(pl.lit("Z")).otherwise(pl.concat_str(pl.lit("."), "fraction", pl.lit("Z")))
     return frame.select(pl.concat_str("text", tail).alias("text"))["text"]
+
+
+def whole_microseconds(values: pl.Series, wrong: list[Wrong]) -> pl.Series:
+    """Timestamps in microseconds; what is finer becomes null, and is wrong."""
+    kind = values.dtype
+    assert isinstance(kind, pl.Datetime)  # noqa: S101 - callers have looked
+    if kind.time_unit == "ns":
+        fine = (values.to_physical() % 1_000 != 0).fill_null(value=False)
+        wrong.append(_too_fine(fine))
+        values = values.set(fine, None)
+    return values.cast(pl.Datetime("us", kind.time_zone))
 
 
 def in_range(values: pl.Series, step_us: int, wrong: list[Wrong]) -> pl.Series:

@@ -13,7 +13,7 @@ import polars as pl
 
 from eventlake.columns.json_scan import scan_one
 from eventlake.importing.rules import Field, Template
-from eventlake.importing.times import DAY_US, Wrong, dates, in_range, instant_text, instants
+from eventlake.importing.times import DAY_US, Wrong, dates, in_range, instant_text, instants, whole_microseconds
 
 _INTEGER = r"^([+-]?)0*([0-9]+)$"
 _DECIMAL = r"^([+-]?)0*([0-9]*)(?:\.([0-9]+))?$"
@@ -51,8 +51,8 @@ def text_of(values: pl.Series) -> tuple[pl.Series, list[Wrong]]:
     wrong: list[Wrong] = []
     if kind == pl.Date:
         return in_range(values, DAY_US, wrong).cast(pl.String), wrong
-    if isinstance(kind, pl.Datetime) and kind.time_unit != "ns":
-        timed = in_range(values.cast(pl.Datetime("us", kind.time_zone)), 1, wrong)
+    if isinstance(kind, pl.Datetime):
+        timed = in_range(whole_microseconds(values, wrong), 1, wrong)
         text = instant_text(timed.to_physical())
         return (text if kind.time_zone is not None else text.str.strip_suffix("Z")), wrong
     if isinstance(kind, pl.Enum | pl.Categorical):

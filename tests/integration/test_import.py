@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from uuid import UUID
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
@@ -941,4 +943,79 @@ def test_what_is_no_path_or_cut_short_is_refused_in_our_words(tmp_path, path, ma
     with pytest.raises(InvalidInputError) as caught:
         el.import_file(lake, given, plain if mapping is None else str(tmp_path / mapping) if isinstance(mapping, str) else mapping)
     assert complaint in str(caught.value)
+    assert lake.watermark == 0
+
+
+# Instants of nanoseconds
+
+
+FINE_US = 1_767_225_600_123_456
+FAR = datetime(3000, 1, 1, tzinfo=UTC)
+KINDS = [
+    pa.timestamp("s", "UTC"),
+    pa.timestamp("ms", "UTC"),
+    pa.timestamp("us", "UTC"),
+    pa.timestamp("ns", "UTC"),
+    pa.timestamp("ns", "Europe/Prague"),
+    pa.timestamp("ns"),
+    pa.timestamp("us"),
+    "INT96",
+]
+AT_EVENT = {"type": "t", "id": "r-{k}-{at}", "time": "at", "data": {"at": {"column": "at", "type": "timestamp"}}}
+
+
+def instants_file(path, kind, micros, nanos=0):
+    """A Parquet file with one row of another day before."""
+    legacy = kind == "INT96"
+    kind = pa.timestamp("ns") if legacy else kind
+    step = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 1}[kind.unit]
+    values = [0, micros * 1000 + nanos] if kind.unit == "ns" else [0, micros // step]
+    table = pa.table({"k": ["0", "1"], "at": pa.array(values, pa.int64()).cast(kind)})
+    pq.write_table(table, path, use_deprecated_int96_timestamps=legacy)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_parquet_instants_of_whole_microseconds_are_imported_exactly(lake, tmp_path, kind):
+    micros = FINE_US if kind == "INT96" or kind.unit in {"us", "ns"} else FINE_US // 1_000_000 * 1_000_000
+    instants_file(tmp_path / "t.parquet", kind, micros)
+    el.import_file(lake, tmp_path / "t.parquet", {"source": "s", "zone": "UTC", "events": [AT_EVENT]})
+    row = lake.snapshot().scan(raw=True).collect().row(1, named=True)
+    text = "2026-01-01T00:00:00.123456" if micros == FINE_US else "2026-01-01T00:00:00"
+    assert row["time"] == datetime.fromisoformat(f"{text}+00:00")
+    assert row["data"] == f'{{"at":"{text}Z"}}'
+    assert row["id"] == f"r-1-{text}{'Z' if kind != 'INT96' and kind.tz else ''}"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind == "INT96" or kind.unit == "ns"], ids=str)
+@pytest.mark.parametrize("nanos", [1, 999])
+def test_parquet_instants_finer_than_a_microsecond_are_refused_by_row(lake, tmp_path, kind, nanos):
+    instants_file(tmp_path / "t.parquet", kind, FINE_US, nanos)
+    with pytest.raises(InvalidInputError, match=r"microsecond.* in row 1|row 1, .*expected microseconds at the finest"):
+        el.import_file(lake, tmp_path / "t.parquet", {"source": "s", "zone": "UTC", "events": [AT_EVENT]})
+    assert lake.watermark == 0
+
+
+def test_nanoseconds_are_refused_in_dates_and_in_text_made_of_instants(lake, tmp_path):
+    instants_file(tmp_path / "t.parquet", pa.timestamp("ns"), 86_400_000_000, 1)
+    data = {"day": {"column": "at", "type": "date"}}
+    found = problems(lake, tmp_path / "t.parquet", {"source": "s", "events": [{"type": "t", "id": "{k}", "subject": "{at}", "data": data}]})
+    assert [line.split(", found")[0] for line in found] == [
+        "source, row 1, data.day (column at): expected microseconds at the finest",
+        "source, row 1, subject (column at): expected microseconds at the finest",
+    ]
+
+
+def test_int96_beyond_the_range_of_nanoseconds_is_imported_exactly(lake, tmp_path):
+    table = pa.table({"k": ["0"], "at": pa.array([FAR.replace(tzinfo=None)], pa.timestamp("us"))})
+    pq.write_table(table, tmp_path / "t.parquet", use_deprecated_int96_timestamps=True)
+    el.import_file(lake, tmp_path / "t.parquet", {"source": "s", "zone": "UTC", "events": [AT_EVENT]})
+    assert lake.snapshot().scan().collect()["time"].to_list() == [FAR]
+
+
+def test_int96_finer_than_a_microsecond_in_a_parquet_file_of_events_is_refused(lake, tmp_path):
+    columns = {name: ["1"] for name in ("id", "source", "type")}
+    table = pa.table({**columns, "time": pa.array([FINE_US * 1000 + 1], pa.timestamp("ns", "UTC"))})
+    pq.write_table(table, tmp_path / "e.parquet", use_deprecated_int96_timestamps=True)
+    with pytest.raises(InvalidInputError, match=r"column time .* finer than a microsecond in row 0"):
+        lake.append(tmp_path / "e.parquet")
     assert lake.watermark == 0
