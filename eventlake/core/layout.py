@@ -37,6 +37,9 @@ _SPINE = re.compile(r"recipes/[0-9a-f]{64}/[0-9a-f]{16}-spine\.parquet")
 _TAG = re.compile(r"tags/([A-Za-z0-9][A-Za-z0-9._-]{0,99})\.json")
 _CLAIM = re.compile(r"recipes/([0-9a-f]{64})/([0-9]{6})\.claim")
 
+_SMALL_BYTES = 64 << 10
+_DOCUMENT_BYTES = 64 << 20
+
 SHORT_HASH = 12
 """Hex digits of a manifest hash in a folder name and in messages."""
 
@@ -181,3 +184,11 @@ def bucket_of(path: str) -> tuple[str, int, str] | None:
 def is_work(path: str) -> bool:
     """Whether ``path`` is what a build by buckets needs until it is published."""
     return bucket_of(path) is not None or _SPINE.fullmatch(path) is not None
+
+
+def most_bytes(path: str) -> int | None:
+    """How large the document at ``path`` may be at most; None for rows, keys and archived sources, whose sizes are recorded elsewhere."""
+    name = path.rsplit("/", 1)[-1]
+    if path in {LAKE, HINT} or name.endswith((".made", ".claim")) or name == PRUNED or tag_name(path) is not None:
+        return _SMALL_BYTES
+    return _DOCUMENT_BYTES if commit_version(path) is not None or schemas_sha256(path) or name in {MANIFEST, PROVENANCE} else None

@@ -15,7 +15,7 @@ from eventlake.history.resolve import at_checkpoint
 from eventlake.history.verify import verify, with_findings
 from eventlake.log.chain import Chain, open_chain
 from eventlake.log.collect import is_given_up
-from eventlake.storage import Storage
+from eventlake.storage import Storage, StoredObject
 
 
 @dataclass(slots=True)
@@ -31,9 +31,10 @@ class Findings:
 def verify_datasets(storage: Storage, chain: Chain | None, *, deep: bool) -> Findings:
     """Checks every published dataset; with ``deep`` the rows are hashed again too, and its checkpoint is looked up in ``chain``."""
     findings = Findings()
-    published = list(folders(storage))
+    files = _listed(storage, layout.BUILDS, findings)
+    published = list(folders(storage)) if files else []
     unpublished: dict[str, list[str]] = {}
-    for item in storage.list(layout.BUILDS):
+    for item in files:
         parts = layout.build_parts(item.path)
         folder = item.path.removesuffix(f"/{parts[2]}") if parts else None
         if layout.is_temporary(item.path):
@@ -50,6 +51,15 @@ def verify_datasets(storage: Storage, chain: Chain | None, *, deep: bool) -> Fin
     return findings
 
 
+def _listed(storage: Storage, folder: str, findings: Findings) -> list[StoredObject]:
+    """The files of a folder; none if it cannot be listed, which is a finding."""
+    try:
+        return list(storage.list(folder))
+    except EventlakeError as error:
+        findings.problems.append(Finding(folder, error.message))
+        return []
+
+
 def _unpublished(storage: Storage, folder: str, paths: list[str], findings: Findings) -> None:
     """A build that has no manifest: it lost it, or was interrupted before. The provenance is written last but one."""
     attempts = {attempt for path in paths if (attempt := layout.attempt(path))}
@@ -62,7 +72,7 @@ def _unpublished(storage: Storage, folder: str, paths: list[str], findings: Find
 
 def _tags(storage: Storage, published: Iterable[str], findings: Findings) -> None:
     known = {folder.rpartition("/")[2] for folder in published}
-    for item in storage.list(layout.TAGS):
+    for item in _listed(storage, layout.TAGS, findings):
         if name := layout.tag_name(item.path):
             try:
                 manifest_hash = tagged(storage, name)
@@ -120,7 +130,10 @@ def _files(archive: Archive, findings: Findings) -> None:
 
 def _is_finished(storage: Storage, attempt: str, paths: list[str]) -> bool:
     provenance = f"{attempt}/{layout.PROVENANCE}"
-    return provenance in paths and not is_given_up(storage.read(provenance))
+    try:
+        return provenance in paths and not is_given_up(storage.read(provenance))
+    except EventlakeError:
+        return True  # whoever reads it to use it says what is wrong with it
 
 
 def _finished(archive: Archive, attempt: str, paths: list[str], findings: Findings) -> None:

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
-from eventlake.errors import EventlakeError, StorageError
+from eventlake.errors import EventlakeError
 from eventlake.history.report import Finding, Tally
 from eventlake.log.chain import Chain
 from eventlake.log.manifest import Manifest
@@ -57,7 +57,7 @@ def verify_tables(storage: Storage, files: Mapping[str, int], tally: Tally) -> N
                     tally.blame(path, "extra: not a file of this lake")
                 elif sha256_hex(storage.read(path)) != one.sha256:
                     tally.blame(path, f"expected sha256 {one.sha256}; it is derived: delete it, and it is made again")
-            except StorageError as error:
+            except EventlakeError as error:
                 tally.blame(path, error)
 
 

@@ -49,7 +49,7 @@ def _state(storage: Storage, segment: Segment) -> tuple[int, ...] | None:
     """What the file system says of a segment's file; None where there is none of its own."""
     location = storage.locate(layout.segment_path(segment.sha256))
     try:
-        found = None if location is None else Path(location).stat()
+        found = None if location is None else Path(location).lstat()
     except OSError:
         return None
     return found and (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)

@@ -12,6 +12,7 @@ from eventlake.storage.port import (
     ObjectExistsError,
     ObjectMissingError,
     Range,
+    SpecialFileError,
     Storage,
     StoredObject,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "ObjectMissingError",
     "ObjectStorage",
     "Range",
+    "SpecialFileError",
     "Storage",
     "StoredObject",
     "from_uri",

@@ -5,15 +5,18 @@ import errno
 import os
 import sys
 
+from eventlake.storage.beneath import Place
+
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _AT_FDCWD = -100
+_AT_FDCWD_MACOS = -2
 _RENAME_NOREPLACE = 1
 """Linux, ``renameat2(2)``."""
 _RENAME_EXCL = 4
-"""macOS, ``renamex_np(2)``."""
+"""macOS, ``renameatx_np(2)``."""
 
 
-def claim(temporary: str, target: str) -> None:
+def claim(temporary: Place, target: Place) -> None:
     """Makes ``temporary`` appear at ``target`` in one step; afterwards the temporary name may be gone or not.
 
     Raises:
@@ -21,14 +24,14 @@ def claim(temporary: str, target: str) -> None:
         OSError: The file system can do neither, or failed.
     """
     try:
-        os.link(temporary, target, follow_symlinks=False)
+        os.link(temporary.name, target.name, src_dir_fd=temporary.folder, dst_dir_fd=target.folder, follow_symlinks=False)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
         rename_exclusively(temporary, target)
 
 
-def rename_exclusively(old: str, new: str) -> None:
+def rename_exclusively(old: Place, new: Place) -> None:
     """``rename`` that fails where ``new`` exists.
 
     Raises:
@@ -36,14 +39,12 @@ def rename_exclusively(old: str, new: str) -> None:
         OSError: The file system refuses such a rename.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    source, target = os.fsencode(old), os.fsencode(new)
+    here = _AT_FDCWD_MACOS if sys.platform == "darwin" else _AT_FDCWD
+    places = [part for at in (old, new) for part in (here if at.folder is None else at.folder, os.fsencode(at.name))]
     try:
-        if sys.platform == "darwin":
-            failed = libc.renamex_np(source, target, _RENAME_EXCL)
-        else:
-            failed = libc.renameat2(_AT_FDCWD, source, _AT_FDCWD, target, _RENAME_NOREPLACE)
+        failed = libc.renameatx_np(*places, _RENAME_EXCL) if sys.platform == "darwin" else libc.renameat2(*places, _RENAME_NOREPLACE)
     except AttributeError:
-        raise OSError(errno.ENOSYS, "no exclusive rename", new) from None
+        raise OSError(errno.ENOSYS, "no exclusive rename", new.name) from None
     if failed:
         number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), old, None, new)
+        raise OSError(number, os.strerror(number), old.name, None, new.name)

@@ -2,11 +2,12 @@
 
 An object is published by the oldest trick there is: write a temporary file beside it, fsync it, ``link`` it to its name (which fails
 where the name is taken), unlink the temporary name, fsync the folder. A crash at any moment leaves the object whole or absent, and at
-worst a ``.tmp-`` file that readers never look at.
+worst a ``.tmp-`` file that readers never look at. Links inside the folder are never followed (see ``beneath``).
 """
 
 import errno
 import fcntl
+import io
 import os
 import random
 import secrets
@@ -14,25 +15,40 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from eventlake.core.layout import TEMPORARY_PREFIX
-from eventlake.errors import InvalidInputError, StorageError
+from eventlake.errors import EventlakeError, InvalidInputError, StorageError
+from eventlake.storage import beneath
+from eventlake.storage.beneath import Place
 from eventlake.storage.exclusive import claim
-from eventlake.storage.port import NotDurableError, NotStoredError, ObjectExistsError, ObjectMissingError, Range, StoredObject, whole_range
+from eventlake.storage.port import (
+    NotDurableError,
+    NotStoredError,
+    ObjectExistsError,
+    ObjectMissingError,
+    Range,
+    SpecialFileError,
+    StoredObject,
+    check_size,
+    inside,
+    whole_range,
+)
 
-_FILE_MODE = 0o666
-"""The umask decides who may read."""
 TURN_SECONDS = 1.0
 """How long a writer waits for another one's turn to end before it goes ahead all the same; that one may be stopped or stuck."""
 _IMPATIENT_SECONDS = 10.0
 """For so long it does not wait again."""
 
 
+_Data = TypeVar("_Data")
+
+
 class LocalStorage:
-    """Objects are files below ``root``, which is made when the first of them is created."""
+    """Objects are files below ``root``, which is made when the first of them is created and may be a link itself."""
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
-        self._root = Path(root).absolute()
+        self._root = str(Path(root).absolute())
         self._durable_folders: set[str] = set()
         self._distrust: str | None = None
         self._impatient_until = 0.0
@@ -40,30 +56,32 @@ class LocalStorage:
     @property
     def uri(self) -> str:
         """The folder's absolute path."""
-        return str(self._root)
+        return self._root
 
     def check(self) -> None:
         """See ``Storage.check``."""
-        if self._root.exists() and not self._root.is_dir():
+        root = Path(self._root)
+        if root.exists() and not root.is_dir():
             message = f"expected a folder, found a file: {self._root}"
-            raise InvalidInputError(message, "give a new or empty folder.", path=str(self._root))
+            raise InvalidInputError(message, "give a new or empty folder.", path=self._root)
 
     def read(self, path: str) -> bytes:
         """See ``Storage.read``."""
-        try:
-            return _read(self._file(path))
-        except (FileNotFoundError, NotADirectoryError):
-            message = f"there is no {path} in {self._root}"
-            raise ObjectMissingError(message, path=path) from None
-        except OSError as error:
-            raise self._failure("read", path, error) from error
+        return self._read(path, lambda descriptor: io.FileIO(descriptor, closefd=False).readall(), check_size)
 
     def read_ranges(self, path: str, ranges: Sequence[Range]) -> list[bytes]:
         """See ``Storage.read_ranges``."""
+        return self._read(
+            path, lambda file: [whole_range(path, os.pread(file, stop - start, start), (start, stop)) for start, stop in ranges]
+        )
+
+    def _read(self, path: str, parts: Callable[[int], _Data], check: Callable[[str, int], None] | None = None) -> _Data:
         try:
-            descriptor = os.open(self._file(path), os.O_RDONLY | os.O_CLOEXEC)
+            descriptor, size = beneath.open_file(self._root, inside(path))
             try:
-                return [whole_range(path, os.pread(descriptor, stop - start, start), (start, stop)) for start, stop in ranges]
+                if check is not None:
+                    check(path, size)
+                return parts(descriptor)
             finally:
                 os.close(descriptor)
         except (FileNotFoundError, NotADirectoryError):
@@ -74,15 +92,21 @@ class LocalStorage:
 
     def exists(self, path: str) -> bool:
         """See ``Storage.exists``."""
-        return os.path.exists(self._file(path))  # noqa: PTH110 - see _file
+        try:
+            beneath.facts_of(self._root, inside(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise self._failure("look for", path, error) from error
+        return True
 
     def create(self, path: str, data: bytes) -> None:
         """See ``Storage.create``; on return file and folder are fsynced."""
-        target = self._file(path)
-        folder, temporary = _beside(target)
+        folder = inside(path).rpartition("/")[0]
+        check_size(path, len(data))
         self._trust_disk(path)
         try:
-            self._write_and_claim(folder, temporary, data, target)
+            self._write_and_claim(path, folder, data)
         except FileExistsError:
             # Whoever made it may have died before the folder was durable; a caller that builds on it must not.
             self._sync_parent(folder, path)
@@ -90,12 +114,9 @@ class LocalStorage:
             raise ObjectExistsError(message, path=path) from None
         except OSError as error:
             raise self._failure("create", path, error, NotStoredError) from error
-        finally:
-            with suppress(OSError):
-                os.unlink(temporary)  # noqa: PTH108 - see _file
         self._sync_parent(folder, path)
 
-    def _write_and_claim(self, folder: str, temporary: str, data: bytes, target: str) -> None:
+    def _write_and_claim(self, path: str, folder: str, data: bytes) -> None:
         """Once more where the temporary file or its folder is gone.
 
         To whoever collects garbage, what a slow writer has there looks abandoned; and folders of what is derived may be deleted by anybody.
@@ -103,8 +124,9 @@ class LocalStorage:
         for attempt in range(2):
             try:
                 self._make_folder(folder)
-                _write(temporary, data, self._sync_file)
-                claim(temporary, target)
+                with beneath.place(self._root, path) as target, _temporary(target) as temporary:
+                    _write(temporary, data, self._sync_file)
+                    claim(temporary, target)
             except FileNotFoundError:
                 if attempt:
                     raise
@@ -126,29 +148,32 @@ class LocalStorage:
 
     def _sync_parent(self, folder: str, path: str) -> None:
         try:
-            _sync_folder(folder)
+            self._sync_folder(folder)
         except OSError as error:
             self._distrust = str(error)
             raise self._failure("durably create", path, error, NotDurableError) from error
 
+    def _sync_folder(self, folder: str) -> None:
+        _sync_and_close(beneath.open_folder(self._root, folder))
+
     def replace(self, path: str, data: bytes) -> None:
         """See ``Storage.replace``; not fsynced, for what it replaces is advice."""
-        target = self._file(path)
-        folder, temporary = _beside(target)
+        folder = inside(path).rpartition("/")[0]
+        check_size(path, len(data))
         try:
             if folder not in self._durable_folders:
-                Path(folder).mkdir(parents=True, exist_ok=True)
-            _write(temporary, data)
-            os.replace(temporary, target)  # noqa: PTH105 - see _file
+                self._make_folder(folder)
+            with beneath.place(self._root, path) as target, _temporary(target) as temporary:
+                _write(temporary, data)
+                beneath.replace(temporary, target)
         except OSError as error:
-            with suppress(OSError):
-                os.unlink(temporary)  # noqa: PTH108 - see _file
             raise self._failure("replace", path, error) from error
 
     def delete(self, path: str) -> None:
         """See ``Storage.delete``."""
         try:
-            os.unlink(self._file(path))  # noqa: PTH108 - see _file
+            with beneath.place(self._root, inside(path)) as target:
+                beneath.unlink(target)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
@@ -158,7 +183,7 @@ class LocalStorage:
     def turn(self, path: str) -> Iterator[None]:
         """A lock on the folder ``path`` that the kernel drops when its holder dies; waited for at most ``TURN_SECONDS``."""
         try:
-            descriptor = os.open(self._file(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            descriptor = beneath.open_folder(self._root, inside(path))
         except OSError:
             yield
             return
@@ -186,14 +211,10 @@ class LocalStorage:
                 return
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """See ``Storage.list``; temporary files are listed too, so that ``verify`` can tell of them."""
-        top = self._file(prefix) if prefix else str(self._root)
+        """See ``Storage.list``; temporary files are listed too, so that ``verify`` can report them, and links, which are not followed."""
         try:
-            for entry in _files_below(top):
-                with suppress(FileNotFoundError):
-                    facts = entry.stat(follow_symlinks=False)
-                    path = Path(entry.path).relative_to(self._root).as_posix()
-                    yield StoredObject(path, facts.st_size, facts.st_mtime_ns // 1000)
+            for path, facts in beneath.files(self._root, inside(prefix)):
+                yield StoredObject(path, facts.st_size, facts.st_mtime_ns // 1000)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
@@ -202,42 +223,51 @@ class LocalStorage:
     def sync(self, folder: str) -> None:
         """See ``Storage.sync``."""
         try:
-            _sync_folder(self._file(folder))
+            self._sync_folder(inside(folder))
         except FileNotFoundError:
             return
         except OSError as error:
             raise self._failure("sync", folder, error) from error
 
     def locate(self, path: str) -> str | None:
-        """The file's absolute path."""
-        return self._file(path)
+        """The absolute path of a file or folder; engines open it themselves, so it is checked first.
 
-    def _file(self, path: str) -> str:
-        """The file as text: a commit names some thirty of them, and each costs a ``Path`` more than its system call."""
-        if ".." in path.split("/") or path.startswith("/"):
-            message = f"paths in a lake are relative and stay inside it, found {path!r}"
-            raise InvalidInputError(message, path=path)
-        return f"{self._root}/{path}" if path else str(self._root)
+        Raises:
+            SpecialFileError: It, or a folder on the way, is a link, a pipe or a device.
+        """
+        self.exists(path)
+        return f"{self._root}/{path}"
 
     def _make_folder(self, name: str) -> None:
-        """Makes ``folder`` and, once per process, makes sure that it and its parents up to the root survive a power cut.
+        """Makes a folder and, once per process, makes sure that it and its parents up to the root survive a power cut.
 
         A folder found below the root may have been made by a process that died before it synced the folder above.
         """
         if name in self._durable_folders:
             return
-        folder = Path(name)
-        made = [above for above in (folder, *folder.parents) if not above.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        inside = [above for above in (folder, *folder.parents) if self._root in above.parents]
-        for child in {*made, *inside}:
-            _sync_folder(str(child.parent))
+        root = Path(self._root)
+        made = [above for above in (root, *root.parents) if not above.exists()]
+        root.mkdir(parents=True, exist_ok=True)
+        for child in made:
+            _sync_and_close(os.open(child.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        names = name.split("/") if name else []
+        for depth in range(len(names)):
+            with beneath.place(self._root, "/".join(names[: depth + 1])) as at, suppress(FileExistsError):
+                os.mkdir(at.name, dir_fd=at.folder)
+            self._sync_folder("/".join(names[:depth]))
         self._durable_folders.add(name)
 
-    def _failure(self, verb: str, path: str, error: OSError, kind: type[StorageError] = StorageError) -> StorageError:
+    def _failure(self, verb: str, path: str, error: OSError, kind: type[StorageError] = StorageError) -> EventlakeError:
+        if isinstance(error, beneath.NotRegularError):
+            message = f"could not {verb} {path or '.'} in {self._root}: expected regular files and folders, {error.strerror}"
+            hint = (
+                "a lake holds no links, pipes or devices (its own folder may be a link): replace it with what it stands for, or remove it."
+            )
+            return SpecialFileError(message, hint, path=path)
         hints = {
             errno.ENOSPC: "the disk is full: free some space and run the same command again; nothing was half-written.",
             errno.EACCES: "check who owns the folder and its permissions.",
+            errno.EPERM: "check who owns the folder and its permissions.",
             errno.EROFS: "the file system is read-only.",
             errno.EINVAL: "the file system knows no hard links and no exclusive rename: put the lake on a local disk.",
             errno.ENOSYS: "the file system knows no hard links and no exclusive rename: put the lake on a local disk.",
@@ -247,19 +277,20 @@ class LocalStorage:
         return kind(message, hints.get(error.errno or 0), path=path, errno=error.errno)
 
 
-def _beside(target: str) -> tuple[str, str]:
-    """The folder of a file, and a name in it that nobody else has."""
-    folder = target.rpartition("/")[0]
-    return folder, f"{folder}/{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
+@contextmanager
+def _temporary(target: Place) -> Iterator[Place]:
+    """A name beside a file that nobody else has; afterwards nothing has it."""
+    folder, slash, _ = target.name.rpartition("/")
+    temporary = Place(target.folder, f"{folder}{slash}{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}")
+    try:
+        yield temporary
+    finally:
+        with suppress(OSError):
+            beneath.unlink(temporary)
 
 
-def _read(file: str) -> bytes:
-    with open(file, "rb", buffering=0) as stream:  # noqa: PTH123 - see _file
-        return stream.read()
-
-
-def _write(file: str, data: bytes, sync: Callable[[int], None] | None = None) -> None:
-    descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _FILE_MODE)
+def _write(file: Place, data: bytes, sync: Callable[[int], None] | None = None) -> None:
+    descriptor = beneath.create(file)
     try:
         view = memoryview(data)
         while view:
@@ -280,21 +311,8 @@ def _sync(descriptor: int) -> None:
         fcntl(descriptor, F_FULLFSYNC)
 
 
-def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _sync_and_close(folder: int) -> None:
     try:
-        os.fsync(descriptor)
+        os.fsync(folder)
     finally:
-        os.close(descriptor)
-
-
-def _files_below(folder: str) -> Iterator[os.DirEntry[str]]:
-    """Every file in path order, in which a folder stands where its name with a slash would."""
-    with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name)
-    for entry in found:
-        if entry.is_dir(follow_symlinks=False):
-            with suppress(FileNotFoundError):
-                yield from _files_below(entry.path)
-        else:
-            yield entry
+        os.close(folder)

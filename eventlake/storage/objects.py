@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from eventlake.core.instants import micros
 from eventlake.errors import MissingDependencyError, StorageError
-from eventlake.storage.port import ObjectExistsError, ObjectMissingError, Range, StoredObject, whole_range
+from eventlake.storage.port import ObjectExistsError, ObjectMissingError, Range, StoredObject, check_size, inside, whole_range
 
 SCHEMES = frozenset({"s3", "gs", "az", "abfs", "abfss"})
 _CLOSE_BYTES = 16 << 10
@@ -52,7 +52,9 @@ class ObjectStorage:
     def read(self, path: str) -> bytes:
         """See ``Storage.read``."""
         with self._failures("read", path):
-            return bytes(self._obstore.get(self._reader, path).bytes())
+            found = self._obstore.get(self._reader, path)
+            check_size(path, found.meta["size"])
+            return bytes(found.bytes())
 
     def read_ranges(self, path: str, ranges: Sequence[Range]) -> list[bytes]:
         """See ``Storage.read_ranges``; several requests at once, and one for parts that lie close together."""
@@ -117,6 +119,7 @@ class ObjectStorage:
     def _failures(self, verb: str, path: str) -> Iterator[None]:
         """Turns the store's errors into ours."""
         errors = self._errors
+        inside(path)
         try:
             yield
         except (errors.AlreadyExistsError, errors.PreconditionError) as error:

@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from eventlake.errors import AlreadyExistsError, NotFoundError, StorageError
+from eventlake.core import layout
+from eventlake.errors import AlreadyExistsError, CorruptionError, InvalidInputError, NotFoundError, StorageError
 
 
 class ObjectExistsError(AlreadyExistsError):
@@ -36,6 +37,12 @@ class ObjectMissingError(NotFoundError):
     """There is nothing at the path."""
 
     kind = "object-missing"
+
+
+class SpecialFileError(CorruptionError):
+    """A link, a pipe or a device is where a lake has a file or a folder. It is neither read, written nor followed."""
+
+    kind = "special-file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,30 @@ def whole_range(path: str, data: bytes, part: Range) -> bytes:
     return data
 
 
+def inside(path: str) -> str:
+    """The path itself; plain text, for one commit names some thirty of them.
+
+    Raises:
+        InvalidInputError: It is not relative, or leaves the storage.
+    """
+    if path and (path.startswith("/") or "\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/"))):
+        message = f"paths in a lake are relative and stay inside it, found {path!r}"
+        raise InvalidInputError(message, path=path)
+    return path
+
+
+def check_size(path: str, size_bytes: int) -> None:
+    """Refuses a document that is larger than any of its kind, before it is read into memory.
+
+    Raises:
+        CorruptionError: It is.
+    """
+    most = layout.most_bytes(path)
+    if most is not None and size_bytes > most:
+        message = f"{path} is damaged: expected at most {most:,} bytes, found {size_bytes:,}"
+        raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path)
+
+
 class Storage(Protocol):
     """Reads, creates and lists immutable objects.
 
@@ -92,6 +123,7 @@ class Storage(Protocol):
 
         Raises:
             ObjectMissingError: Nothing is there.
+            CorruptionError: It is not a plain object, or larger than ``layout.most_bytes`` allows.
             StorageError: The store failed.
         """
 
@@ -155,4 +187,8 @@ class Storage(Protocol):
         """
 
     def locate(self, path: str) -> str | None:
-        """A path an engine can open by itself, or None where it must be handed the bytes."""
+        """A path an engine can open by itself, or None where it must be handed the bytes.
+
+        Raises:
+            CorruptionError: What is there is not a plain object.
+        """

@@ -39,7 +39,16 @@ def test_a_local_storage_gives_engines_a_path_and_memory_gives_none(tmp_path):
     assert MemoryStorage().locate("a/b") is None
 
 
-@pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/passwd"])
+@pytest.mark.parametrize("path", ["../x", "a/../b", "/x", "a/./b", "a//b", "a\0b"])
+def test_a_path_that_leaves_an_object_storage_is_refused_and_not_asked_for(s3, path):
+    storage = ObjectStorage("s3://bucket/lakes/one")
+    for call in (storage.read, storage.exists, storage.delete, lambda p: storage.create(p, b""), lambda p: list(storage.list(p))):
+        with pytest.raises(InvalidInputError, match="inside"):
+            call(path)
+    assert s3.requests == []
+
+
+@pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/passwd", "a\0b", "./a"])
 def test_a_path_that_leaves_a_local_storage_is_refused(tmp_path, path):
     for call in (LocalStorage(tmp_path).read, LocalStorage(tmp_path).locate, lambda p: LocalStorage(tmp_path).create(p, b"")):
         with pytest.raises(InvalidInputError, match="inside"):

@@ -1,0 +1,163 @@
+"""A lake that somebody else wrote may hold links, pipes and devices: they are never followed, never written, never waited for."""
+
+import os
+import shutil
+import stat
+from datetime import timedelta
+
+import pytest
+
+import eventlake as el
+from eventlake.datasets.verify import verify_lake
+from eventlake.errors import CorruptionError, EventlakeError
+from eventlake.storage import LocalStorage, SpecialFileError
+
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+BY_SUBJECT = el.Projection.sql("p", "SELECT subject, count(*) AS n FROM events GROUP BY subject", key=["subject"])
+
+pytestmark = pytest.mark.filterwarnings("ignore:could not read builds")
+
+
+def event(number):
+    return {"id": str(number), "source": "s", "type": "t", "subject": f"/x/{number % 3}", "data": {"n": number}}
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "lake"
+    lake = el.create(root, "o")
+    lake.register("t", SCHEMA)
+    lake.append([event(n) for n in range(6)])
+    lake.build(BY_SUBJECT)
+    lake.snapshot().table("t").collect()
+    return root
+
+
+@pytest.fixture
+def outside(tmp_path):
+    """A folder outside the lake; whoever touches it is found out."""
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    (folder / "precious").write_text("x")
+    os.utime(folder / "precious", (0, 0))
+    yield folder
+    assert [path.name for path in folder.rglob("*")] == ["precious"]
+    assert (folder / "precious").read_text() == "x"
+
+
+def use(root):
+    """Whatever can be done with a lake, each by itself; gives the errors."""
+    verbs = [
+        lambda: el.open(root).append([event(100)]),
+        lambda: el.open(root).register("u", SCHEMA),
+        lambda: el.open(root).snapshot().scan().collect(),
+        lambda: el.open(root).snapshot().sql('SELECT count(*) FROM events, "t"').polars(),
+        lambda: el.open(root).snapshot().table("t").collect(),
+        lambda: el.open(root).build(BY_SUBJECT, force=True),
+        lambda: [dataset.polars() for dataset in el.open(root).datasets()],
+        lambda: [el.open(root).tag(dataset.manifest_hash, dataset.name) for dataset in el.open(root).datasets()[:1]],
+        lambda: [el.open(root).reproduce(dataset.manifest_hash) for dataset in el.open(root).datasets()],
+        lambda: el.open(root).compact(),
+        lambda: el.open(root).gc(older_than=timedelta(0), dry_run=False),
+        lambda: el.open(root).prune(older_than=timedelta(0), keep_last=0, dry_run=False),
+    ]
+    errors = []
+    for verb in verbs:
+        try:
+            verb()
+        except EventlakeError as error:
+            errors.append(error)
+    return errors
+
+
+FOLDERS = ["log", "segments", "keys", "manifests", "schemas", "tables", "recipes", "builds", "tags"]
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_that_is_a_link_is_neither_read_nor_written_nor_emptied(root, outside, name):
+    shutil.rmtree(root / name, ignore_errors=True)
+    (root / name).symlink_to(outside)
+    errors = use(root)
+    report = verify_lake(LocalStorage(root), deep=True)
+    assert name in {problem.path for problem in report.problems}
+    assert not report.ok
+    assert (root / name).readlink() == outside
+    if name not in {"keys", "manifests"}:  # a lake this young needs neither
+        assert any(isinstance(error, SpecialFileError) and "found a symbolic link" in error.message for error in errors)
+
+
+@pytest.mark.parametrize("name", ["segments", "tables/t", "builds/p"])
+def test_a_folder_moved_out_of_the_lake_and_linked_is_not_read(root, tmp_path, name):
+    found = next(path for path in sorted(root.rglob("*")) if path.is_dir() and path.relative_to(root).as_posix().startswith(name[:9]))
+    moved = tmp_path / "moved"
+    found.rename(moved)
+    found.symlink_to(moved)
+    before = {path: path.stat().st_mtime_ns for path in moved.rglob("*")}
+    errors = use(root)
+    assert {path: path.stat().st_mtime_ns for path in moved.rglob("*")} == before
+    assert any(isinstance(error, SpecialFileError) for error in errors)
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "device", "socket"])
+@pytest.mark.parametrize(
+    "pattern", ["lake.json", "hint", "log/*", "segments/*", "schemas/*", "tables/*/*/*", "builds/*/*/*.json", "builds/*/*/*/*.parquet"]
+)
+def test_a_special_file_in_place_of_a_file_is_reported_and_neither_read_nor_waited_for(root, tmp_path, pattern, kind):
+    victim = next(root.glob(pattern))
+    kept = tmp_path / "kept"
+    victim.rename(kept)
+    before = kept.read_bytes()
+    put(victim, kept, kind)
+    with pytest.raises(SpecialFileError, match="expected regular files and folders, found"):
+        LocalStorage(root).read(victim.relative_to(root).as_posix())
+    report = verify_lake(LocalStorage(root), deep=True)
+    assert victim.relative_to(root).as_posix() in " ".join(f"{one.path} {one.message}" for one in (*report.problems, *report.notes))
+    for error in use(root):
+        assert isinstance(error, EventlakeError)
+    assert kept.read_bytes() == before
+
+
+def put(victim, kept, kind):
+    if kind == "link":
+        victim.symlink_to(kept)
+    elif kind == "pipe":
+        os.mkfifo(victim)
+    elif kind == "device":
+        victim.symlink_to("/dev/zero")
+    else:
+        os.mknod(victim, stat.S_IFSOCK | 0o600)
+
+
+def test_a_hint_that_is_a_link_is_ignored_and_replaced_and_its_target_kept(root, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret")
+    (root / "hint").unlink()
+    (root / "hint").symlink_to(secret)
+    lake = el.open(root)
+    assert lake.watermark == 6
+    assert lake.append([event(6)]).stop == 7
+    assert secret.read_text() == "s3cret"
+    assert not (root / "hint").is_symlink()
+
+
+def test_the_folder_of_the_lake_may_be_a_link(root, tmp_path):
+    (tmp_path / "link").symlink_to(root)
+    assert use(tmp_path / "link") == []
+    assert el.open(root).verify(deep=True).ok
+
+
+@pytest.mark.parametrize(("path", "most"), [("hint", 1 << 16), ("lake.json", 1 << 16), ("log/00000000000000000000.json", 1 << 26)])
+def test_a_document_larger_than_any_of_its_kind_is_refused_before_it_is_read(root, path, most):
+    with (root / path).open("r+b") as file:
+        file.truncate(1 << 40)  # sparse: a terabyte in no memory
+    with pytest.raises(CorruptionError, match=f"expected at most {most:,} bytes, found 1,099,511,627,776"):
+        LocalStorage(root).read(path)
+    report = verify_lake(LocalStorage(root))
+    assert path in {one.path for one in (*report.problems, *report.notes)}
+
+
+def test_folders_nested_without_end_are_an_error_and_no_recursion(tmp_path):
+    deep = tmp_path / "lake" / "/".join(["d"] * 900)
+    deep.mkdir(parents=True)
+    with pytest.raises(EventlakeError, match="expected folders at most 64 deep"):
+        list(LocalStorage(tmp_path / "lake").list(""))
