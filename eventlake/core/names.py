@@ -12,3 +12,12 @@ def is_pattern(name: str) -> bool:
 def is_ours(name: str) -> bool:
     """Whether a name is kept for tables and columns of ours."""
     return name.casefold().startswith(OURS)
+
+
+def is_text(text: str) -> bool:
+    """Whether UTF-8 can hold a text: it has no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -19,6 +19,7 @@ from eventlake.projections import duckdb_runner
 from eventlake.projections.definition import Projection
 from eventlake.projections.exact import check_exact
 from eventlake.projections.source import check_imports, load, load_value
+from eventlake.storage import is_uri
 
 FILE = "dataset.toml"
 _TEXT, _TEXTS, _TABLE, _TEXT_OR_TABLE = "text", "a list of text", "a table", "text or a table"
@@ -66,7 +67,7 @@ class Definition:
     def lake(self) -> str | None:
         """Where its lake is, if it says so: a URI, or a path relative to the folder."""
         uri = self.settings.get("lake")
-        if uri is None or "://" in uri:
+        if uri is None or is_uri(uri):
             return uri
         return str((self.folder / uri).resolve())
 

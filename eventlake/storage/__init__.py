@@ -17,7 +17,7 @@ from eventlake.storage.port import (
     StoredObject,
 )
 from eventlake.storage.probe import probe
-from eventlake.storage.uri import from_uri
+from eventlake.storage.uri import from_uri, is_uri
 
 __all__ = [
     "LocalStorage",
@@ -32,5 +32,6 @@ __all__ = [
     "Storage",
     "StoredObject",
     "from_uri",
+    "is_uri",
     "probe",
 ]

@@ -7,13 +7,15 @@ attempt had made reports somebody else's success. Whoever calls ``create`` decid
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
-from urllib.parse import urlsplit
 
 from eventlake.core.instants import micros
-from eventlake.errors import MissingDependencyError, StorageError
+from eventlake.errors import InvalidInputError, MissingDependencyError, StorageError
+from eventlake.storage.address import Address, address
 from eventlake.storage.port import ObjectExistsError, ObjectMissingError, Range, StoredObject, check_size, inside, whole_range
 
 SCHEMES = frozenset({"s3", "gs", "az", "abfs", "abfss"})
+_WITH_CONTAINER = frozenset({"abfs", "abfss"})
+"""Azure's URIs in which what stands before @ is no user but a container."""
 _CLOSE_BYTES = 16 << 10
 """Parts with no more than this between them are asked for together."""
 
@@ -27,23 +29,33 @@ class ObjectStorage:
     """
 
     def __init__(self, uri: str) -> None:
+        given = _checked(uri)
         try:
             import obstore  # noqa: PLC0415 - an extra
             from obstore.store import from_url  # noqa: PLC0415
         except ImportError as error:
-            message = f"lakes at {urlsplit(uri).scheme}:// need obstore"
+            message = f"lakes at {given.scheme}:// need obstore"
             raise MissingDependencyError(message, "pip install 'eventlake[objects]'") from error
-        parts = urlsplit(uri)
-        self._uri = f"{parts.scheme}://{parts.hostname or ''}{parts.path}".rstrip("/")
+        uri = f"{given.scheme}://{given.authority}{given.spelled}".rstrip("/")
+        self._uri = uri
         self._obstore = obstore
         self._errors = obstore.exceptions
         with self._failures("open", ""):
             self._reader: Any = from_url(uri)
             self._creator: Any = from_url(uri, retry_config={"max_retries": 0})
 
+        # What the store makes of the path is what was asked for, or another lake would be opened.
+        reader: Any = self._reader
+        found = str(reader.prefix or "")
+        if found.strip("/") != given.path.strip("/"):
+            message = f"{self._uri} would be read as the prefix {found!r}"
+            raise InvalidInputError(
+                message, "write the prefix without blanks at its ends, control characters and backslashes.", uri=self._uri
+            )
+
     @property
     def uri(self) -> str:
-        """Scheme, bucket and prefix; no user, no query."""
+        """Scheme, bucket and prefix, as they were given; never credentials."""
         return self._uri
 
     def check(self) -> None:
@@ -131,3 +143,24 @@ class ObjectStorage:
         except errors.BaseError as error:
             message = f"could not {verb} {path or '.'} in {self.uri}: {str(error).splitlines()[0]}"
             raise StorageError(message, "check the network, the credentials and the bucket.", path=path) from error
+
+
+def _checked(uri: str) -> Address:
+    """The parts of a URI that names one bucket and one prefix.
+
+    Raises:
+        InvalidInputError: It has a user, a port, or a prefix of which a store would make another one.
+    """
+    given = address(uri)
+    if given is None or given.scheme not in SCHEMES or not given.authority:
+        message = f"expected a bucket as {', '.join(f'{one}://bucket/prefix' for one in sorted(SCHEMES))}"
+        raise InvalidInputError(message)
+    user, at, _ = given.authority.rpartition("@")
+    if ":" in given.authority or (at and (given.scheme not in _WITH_CONTAINER or not user)):
+        message = f"expected a {given.scheme}:// URI without user, password and port"
+        raise InvalidInputError(message, "credentials and endpoints come from the environment, as the store's own tools read them.")
+    parts = given.path.strip("/").split("/") if given.path.strip("/") else []
+    if {"", ".", ".."}.intersection(parts) or given.path.startswith("//"):
+        message = f"expected the path of a {given.scheme}:// URI without empty, '.' and '..' parts"
+        raise InvalidInputError(message)
+    return given

@@ -1,39 +1,68 @@
 """From what a person types to a storage."""
 
 import os
-from urllib.parse import unquote, urlsplit
+import re
 
+from eventlake.core.names import is_text
 from eventlake.errors import InvalidInputError
+from eventlake.storage.address import Address, address
 from eventlake.storage.local import LocalStorage
 from eventlake.storage.memory import MemoryStorage
 from eventlake.storage.objects import SCHEMES, ObjectStorage
 from eventlake.storage.port import Storage
+
+_FORMS = "a folder, file://, s3://, gs://, az://, abfs:// or memory://"
+_START = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(/?)")
+_KNOWN = frozenset({"file", "memory", *SCHEMES})
 
 
 def from_uri(uri: str | os.PathLike[str] | Storage) -> Storage:
     """A folder's path, ``file://…``, ``s3://…``, ``gs://…``, ``az://…``, ``memory://``, or a storage itself.
 
     Raises:
-        InvalidInputError: Another scheme.
+        InvalidInputError: Another scheme, or a URI that does not name one place exactly.
     """
     if not isinstance(uri, str | os.PathLike):
         return uri
-    text = os.fspath(uri)
-    if not text:
-        message = "a lake needs a folder, found an empty path"
+    text = os.fsdecode(uri)
+    if not text or "\0" in text or not is_text(text):
+        message = f"expected a URI or the path of a folder, in UTF-8 and without NUL, found {text!r}"
         raise InvalidInputError(message)
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        return LocalStorage(os.path.expanduser(text))  # noqa: PTH111 - a Path would lose what it was
-    if scheme == "file":
-        parts = urlsplit(text)
-        if parts.netloc not in {"", "localhost"}:
-            message = f"expected file:///absolute/path, found {text}"
-            raise InvalidInputError(message, "a file URI has three slashes.")
-        return LocalStorage(unquote(parts.path))
-    if scheme == "memory" and not rest:
+    given = address(text) if isinstance(uri, str) else None
+    if given is None:
+        return _folder(text)
+    if given.scheme == "file":
+        return _file(given)
+    if given.scheme == "memory":
+        if given.authority or given.path:
+            message = "expected memory:// alone, found more after it"
+            raise InvalidInputError(message, "each memory:// is a lake of its own, and ends with the process.")
         return MemoryStorage()
-    if scheme in SCHEMES:
+    if given.scheme in SCHEMES:
         return ObjectStorage(text)
-    message = f"expected a folder, file://, s3://, gs://, az:// or memory://, found {scheme}://"
+    message = f"expected {_FORMS}, found {given.scheme}://"
     raise InvalidInputError(message)
+
+
+def is_uri(text: str) -> bool:
+    """Whether a text begins like a URI, and not like the path of a folder."""
+    start = _START.match(text)
+    return start is not None and (bool(start[2]) or start[1].lower() in _KNOWN)
+
+
+def _folder(text: str) -> LocalStorage:
+    if not is_uri(text):
+        return LocalStorage(os.path.expanduser(text))  # noqa: PTH111 - a Path would lose what it was
+    scheme = text.partition(":")[0]
+    if text.lower().startswith("file:/"):
+        # RFC 8089 knows a file URI without an authority.
+        return _file(address(f"file://{text[len('file:') :]}"))
+    message = f"expected {_FORMS}, found {scheme}: without two slashes"
+    raise InvalidInputError(message, f"give a URI as text, not as a Path; a folder of that name is ./{scheme}:….")
+
+
+def _file(given: Address | None) -> LocalStorage:
+    if given is None or given.authority.lower() not in {"", "localhost"} or not given.path:
+        message = "expected file:///absolute/path, found a host, a user or no path"
+        raise InvalidInputError(message, "a file URI has three slashes, and its path is absolute.")
+    return LocalStorage(given.path)

@@ -192,7 +192,9 @@ def test_a_spine_given_by_the_caller_goes_before_the_definitions(lake, tmp_path)
     assert lake.build(el.read_definition(folder), spine=pl.DataFrame({"loan": ["x"]})).polars()["loan"].to_list() == ["x"]
 
 
-@pytest.mark.parametrize(("said", "expected"), [("../../lake", "lake"), ("file:///x/y", None), ("memory://", None)])
+@pytest.mark.parametrize(
+    ("said", "expected"), [("../../lake", "lake"), ("file:///x/y", None), ("file:/x", None), ("S3://b/x", None), ("memory://", None)]
+)
 def test_lake_in_a_definition_is_relative_to_its_folder_unless_it_is_a_uri(tmp_path, said, expected):
     folder = definition(tmp_path / "datasets" / "counts", f'{TOML}sql = "q.sql"\nlake = "{said}"\n')
     assert el.read_definition(folder).lake == (str(tmp_path / expected) if expected else said)

@@ -1,9 +1,11 @@
 """One contract, every storage."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
+import eventlake as el
 from eventlake.errors import EventlakeError, InvalidInputError, StorageError
 from eventlake.storage import LocalStorage, MemoryStorage, ObjectStorage, from_uri
 from eventlake.testing.contract import StorageContract
@@ -108,3 +110,153 @@ def test_a_file_where_a_folder_should_be_is_named_and_not_touched(tmp_path):
     with pytest.raises(EventlakeError):
         LocalStorage(tmp_path).create("log/1", b"x")
     assert (tmp_path / "log").read_bytes() == b"mine"
+
+
+# URIs
+
+
+@pytest.mark.parametrize(
+    ("tail", "folder"),
+    [
+        ("a%23b", "a#b"),
+        ("a%3Fb", "a?b"),
+        ("a%25b", "a%b"),
+        ("a%20b", "a b"),
+        ("%C3%BC", "ü"),
+        ("ü", "ü"),
+        ("a+b", "a+b"),
+        ("a;b=c", "a;b=c"),
+        ("a&b", "a&b"),
+        ("a:b@c", "a:b@c"),
+        ("[x]*", "[x]*"),
+        ("a\\b", "a\\b"),
+        ("a\tb", "a\tb"),
+        ("a/./b", "a/./b"),
+    ],
+)
+@pytest.mark.parametrize("start", ["file://", "FILE://", "File://localhost", "file://LOCALHOST", "file:", "FILE:"])
+def test_a_file_uri_names_exactly_the_folder_that_it_spells(tmp_path, start, tail, folder):
+    assert from_uri(f"{start}{tmp_path}/{tail}").uri == str(Path(f"{tmp_path}/{folder}").absolute())
+
+
+@pytest.mark.parametrize("folder", ["run#1", "day?v=1", "a%20b", "a%b", "ü", "a:b", "file", "2026:01", "x://y", "a b", "~x"])
+def test_a_path_is_taken_as_it_is(tmp_path, monkeypatch, folder):
+    assert from_uri(Path(f"{tmp_path}/{folder}")).uri == str(Path(f"{tmp_path}/{folder}"))
+    assert from_uri(f"{tmp_path}/{folder}").uri == str(Path(f"{tmp_path}/{folder}"))
+    monkeypatch.chdir(tmp_path)
+    if not folder.startswith(("~", "x://")):
+        assert from_uri(folder).uri == f"{tmp_path}/{folder}"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *(
+            "file:///x#1",
+            "file:///x?v=1",
+            "file:///x#",
+            "file:///x?",
+            "file:/x#1",
+            "file:///x%2Fy",
+            "file:///x%00",
+            "file:///x%",
+            "file:///x%zz",
+        ),
+        *(
+            "file:///x%ff",
+            "file:///%ed%a0%80",
+            "file://host/x",
+            "file://user@localhost/x",
+            "file://localhost:80/x",
+            "file://x",
+            "file://",
+            "file:x",
+        ),
+        *(
+            "file:",
+            "file://localhost",
+            "file:./x",
+            "memory:",
+            "memory:/",
+            "memory:///",
+            "memory://x",
+            "memory://#x",
+            "MEMORY://x",
+            "s3:/b/x",
+            "s3:b",
+        ),
+        *(
+            "S3:/b",
+            "s3://",
+            "s3:///x",
+            "http:/x",
+            "http://x",
+            "HTTP://x",
+            "s3a://b/x",
+            "x://y",
+            "s3://b/x#1",
+            "s3://b/x?v=1",
+            "s3://b/x%2Fy",
+        ),
+        *("s3://b//x", "s3://b/x//y", "s3://b/./x", "s3://b/x/..", "s3://b/x%", "s3://b/x%ff", "s3://b/a%00", "s3://b/a\tb", "s3://b:80/x"),
+        *(
+            "s3://user@b/x",
+            "s3://user:pw@b/x",
+            "az://user@c/x",
+            "gs://u@b/x",
+            "abfss://c:pw@a.dfs.core.windows.net/x",
+            "abfss://@c/x",
+            "a\0b",
+            "\ud800",
+        ),
+        *("file:///\ud800", "s3://b/\ud800", Path("s3://b/x"), Path("memory://")),
+    ],
+    ids=ascii,
+)
+def test_a_uri_that_would_name_something_else_is_refused(uri):
+    with pytest.raises(InvalidInputError):
+        from_uri(uri)
+
+
+@pytest.mark.parametrize(
+    ("uri", "spelled"),
+    [
+        ("s3://b/x", "s3://b/x"),
+        ("S3://b/x/", "s3://b/x"),
+        ("s3://Bucket/x y", "s3://Bucket/x y"),
+        ("s3://b/a%20b/%C3%BC", "s3://b/a%20b/%C3%BC"),
+        ("s3://b/a%23b", "s3://b/a%23b"),
+        ("s3://b", "s3://b"),
+        ("gs://b/x", "gs://b/x"),
+        ("az://c/x", "az://c/x"),
+        ("abfss://c@acc.dfs.core.windows.net/x", "abfss://c@acc.dfs.core.windows.net/x"),
+    ],
+)
+def test_the_uri_of_an_object_store_opens_the_same_place_again(monkeypatch, uri, spelled):
+    settings = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "us-east-1", "GOOGLE_SKIP_SIGNATURE": "true"}
+    for name, value in (settings | {"AZURE_STORAGE_ACCOUNT_NAME": "acc", "AZURE_STORAGE_ACCOUNT_KEY": "a2V5"}).items():
+        monkeypatch.setenv(name, value)
+    made = from_uri(uri)
+    assert made.uri == spelled
+    again = from_uri(made.uri)
+    assert (again.uri, again._reader.prefix) == (spelled, made._reader.prefix)
+
+
+def test_a_refused_uri_is_not_shown_with_its_credentials():
+    for uri in (
+        "s3://KEY:SECRET@b/x",
+        "s3://KEY:SEC/SECRET%zz@b/x",
+        "file://u:SECRET@h/x",
+        "az://c/x?sig=SECRET",
+        "s3:/KEY:SECRET@b",
+        "x://SECRET",
+    ):
+        with pytest.raises(InvalidInputError) as caught:
+            from_uri(uri)
+        assert "SECRET" not in f"{caught.value} {caught.value.facts}"
+
+
+def test_two_lakes_whose_uris_differ_are_two_folders(tmp_path):
+    for name in ("run%231", "run%232"):
+        el.create(f"file://{tmp_path}/{name}", "o")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run#1", "run#2"]
