@@ -40,6 +40,7 @@ from eventlake.log.intake import checked_batch, parts_of
 from eventlake.log.positions import next_position
 from eventlake.log.receipt import Receipt
 from eventlake.log.register import register
+from eventlake.log.room import keep_reserve
 from eventlake.log.settle import settle
 from eventlake.log.writer import Writer
 from eventlake.schemas.given import schema_of
@@ -61,7 +62,9 @@ def create(uri: str | os.PathLike[str] | Storage, origin: str, *, strict: bool =
         AlreadyExistsError: There is a lake already, or the folder holds other files.
         InvalidInputError: ``origin`` or ``uri`` is not usable.
     """
-    return Lake(create_chain(from_uri(uri), origin, _now(), strict=strict))
+    chain = create_chain(from_uri(uri), origin, _now(), strict=strict)
+    keep_reserve(chain.storage)
+    return Lake(chain)
 
 
 def open(uri: str | os.PathLike[str] | Storage) -> "Lake":  # noqa: A001 - el.open reads well

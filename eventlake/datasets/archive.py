@@ -9,7 +9,7 @@ collects it, who puts something else in its place first: what is finished is nev
 import json
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from eventlake.core import layout
 from eventlake.core.canonical import seal, sha256_hex, unseal
 from eventlake.core.dataset import DatasetManifest
 from eventlake.errors import CorruptionError, NotFoundError, StorageError
-from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage
+from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, StorageFullError
 
 PART = "part-"
 SPINE = "spine.parquet"
@@ -208,9 +208,10 @@ def _attempt(
     files = {_part_name(number, data): data for number, data in enumerate(frames.encode_parts(rows))}
     files |= {f"{SOURCE}/{name}": text.encode() for name, text in sources.items()}
     files |= {} if spine is None else {SPINE: frames.encode(spine)}
-    for name, data in files.items():
-        with suppress(ObjectExistsError):  # an answer that was lost; nobody else knows the folder
-            archive.storage.create(f"{folder}/{name}", data)
+    with _nothing_left_without_room(archive.storage, folder):
+        for name, data in files.items():
+            with suppress(ObjectExistsError):  # an answer that was lost; nobody else knows the folder
+                archive.storage.create(f"{folder}/{name}", data)
     listed = {name: {"bytes": len(data), "sha256": sha256_hex(data)} for name, data in files.items()}
     return folder, seal({**provenance, "files": listed, "manifest_hash": archive.manifest.manifest_hash})
 
@@ -218,11 +219,23 @@ def _attempt(
 def _finish(archive: Archive, folder: str, provenance: bytes) -> bool:
     """Finishes an attempt; False where a collector has given it up meanwhile."""
     path = f"{folder}/{layout.PROVENANCE}"
-    try:
-        archive.storage.create(path, provenance)
-    except ObjectExistsError:
-        return archive.storage.read(path) == provenance
+    with _nothing_left_without_room(archive.storage, folder):
+        try:
+            archive.storage.create(path, provenance)
+        except ObjectExistsError:
+            return archive.storage.read(path) == provenance
     return True
+
+
+@contextmanager
+def _nothing_left_without_room(storage: Storage, folder: str) -> Iterator[None]:
+    """Deletes the files of an attempt for which the disk has no room: it is not finished, and nobody else knows it."""
+    try:
+        yield
+    except StorageFullError:
+        for item in list(storage.list(folder)):
+            storage.delete(item.path)
+        raise
 
 
 def _publish(archive: Archive) -> None:

@@ -7,6 +7,7 @@ and building its recipe stores them once more.
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 
 from eventlake.core import layout
 from eventlake.core.canonical import seal
@@ -15,6 +16,7 @@ from eventlake.datasets.catalogue import folders
 from eventlake.datasets.tags import tags
 from eventlake.errors import InvalidInputError
 from eventlake.log.collect import Garbage, Unneeded
+from eventlake.log.room import keep_reserve, with_room
 from eventlake.progress import task
 from eventlake.storage import ObjectExistsError, Storage
 
@@ -70,8 +72,10 @@ def _deleted(storage: Storage, files: list[Unneeded]) -> Iterator[Unneeded]:
                 continue  # named since it was listed
             attempt = layout.attempt(file.path)
             # First it is said, then done: who finds rows missing must know why.
+            note = f"{attempt}/{layout.PRUNED}"
             with suppress(ObjectExistsError):
-                storage.create(f"{attempt}/{layout.PRUNED}", seal({"pruned": True}))
+                with_room(storage, partial(storage.create, note, seal({"pruned": True})))
             storage.delete(file.path)
             advance(1)
             yield file
+    keep_reserve(storage)

@@ -231,7 +231,7 @@ def _strangers(storage: Storage, files: dict[str, int], superseded: set[str], ta
         sha256 = layout.segment_sha256(path) or layout.keys_sha256(path) or layout.rows_sha256(path)
         elsewhere = path.startswith((f"{layout.BUILDS}/", f"{layout.SCHEMAS}/", f"{layout.TABLES}/"))
         beside = layout.made_hash(path) or layout.claim_number(path) is not None or layout.is_work(path) or layout.tag_name(path)
-        known = path in {layout.LAKE, layout.HINT} or layout.commit_version(path) is not None or elsewhere or beside
+        known = path in {layout.LAKE, layout.HINT, layout.RESERVE} or layout.commit_version(path) is not None or elsewhere or beside
         if known:
             continue
         if layout.is_temporary(path):

@@ -5,6 +5,8 @@ anew; what was stored after it is younger than it. So nothing that a commit name
 
 An attempt to build a dataset is no commit's affair. It is finished by its ``provenance.json``; whoever collects it creates that file first,
 with other content. One of the two is first, and the other one knows it: a builder begins again, a collector leaves the attempt alone.
+
+A full disk has no room for a fence: then the lake's reserve is given up, and after it the garbage that may be deleted without one.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -21,6 +23,7 @@ from eventlake.log.chain import Chain
 from eventlake.log.commits import plain_commit
 from eventlake.log.manifest import Manifest
 from eventlake.log.publish import publish
+from eventlake.log.room import keep_reserve, with_room
 from eventlake.progress import task
 from eventlake.storage import ObjectExistsError, Storage, StoredObject
 
@@ -93,13 +96,47 @@ def collect(chain: Chain, older_than: timedelta, now: int, *, dry_run: bool) -> 
     if older_than < timedelta(0):
         message = f"expected an age from 0, found {older_than}"
         raise InvalidInputError(message)
-    fence = None if dry_run else _fence(chain)
+    age = older_than // _MICROSECOND
+    if dry_run:
+        return Garbage(tuple(file for _, file in _old(chain, age, now)), deleted=False)
+    spared: list[Unneeded] = []
+    fence = with_room(chain.storage, lambda: _fence(chain), _without_fence(chain, age, now, spared))
+    old = [file for _, file in _old(chain, age, now, fence)]
+    # What needs nothing to be written goes first: it makes the room that the rest may need.
+    old.sort(key=lambda file: layout.attempt(file.path) is not None)
+    deleted = [*spared, *_deleted(chain.storage, old)]
+    keep_reserve(chain.storage)
+    return Garbage(tuple(sorted(deleted, key=lambda file: file.path)), deleted=True)
+
+
+def _old(chain: Chain, age: int, now: int, fence: int | None = None) -> list[tuple[bool, Unneeded]]:
+    """What has been unneeded for longer than ``age``, and whether it may be deleted without a fence.
+
+    Args:
+        chain: The lake's log; refreshed after the files were listed.
+        age: In microseconds.
+        now: This machine's clock.
+        fence: The commit whose time is the store's clock, instead of ``now``.
+    """
     stored = list(chain.storage.list(""))
     if fence is not None:
         now = next(item.modified for item in stored if item.path == layout.commit_path(fence))
     chain.refresh()
-    old = [file for file in _unneeded(chain, stored, now) if file.since < now - older_than // _MICROSECOND]
-    return Garbage(tuple(old if dry_run else _deleted(chain.storage, old)), deleted=not dry_run)
+    return [(free, file) for free, file in _unneeded(chain, stored, now) if file.since < now - age]
+
+
+def _without_fence(chain: Chain, age: int, now: int, spared: list[Unneeded]) -> Iterator[str]:
+    """The paths of garbage that may be deleted without a fence; each is added to ``spared``.
+
+    No later commit can name a compacted segment, whoever slept over what, because no two segments ever have the same name. The temporary
+    file of a slow writer is written again, and so is what is derived. The log is made durable first, so that a power cut cannot take back
+    the commit since which a segment is not needed.
+    """
+    chain.storage.sync(layout.LOG)
+    for free, file in _old(chain, age, now):
+        if free:
+            spared.append(file)
+            yield file.path
 
 
 def _fence(chain: Chain) -> int:
@@ -134,14 +171,17 @@ def _deleted(storage: Storage, files: Sequence[Unneeded]) -> Iterator[Unneeded]:
 def _give_up(storage: Storage, path: str) -> bool:
     """Takes the place of an attempt's provenance; False where the attempt is finished."""
     try:
-        storage.create(path, _GIVEN_UP)
+        with_room(storage, lambda: storage.create(path, _GIVEN_UP))
     except ObjectExistsError:
         return is_given_up(storage.read(path))
     return True
 
 
-def _unneeded(chain: Chain, stored: Sequence[StoredObject], now: int) -> Iterator[Unneeded]:
-    """What no commit names any more or ever did, what interrupted writes left, and builds that were never published."""
+def _unneeded(chain: Chain, stored: Sequence[StoredObject], now: int) -> Iterator[tuple[bool, Unneeded]]:
+    """What no commit names any more or ever did, what interrupted writes left, and builds that were never published.
+
+    Each comes with whether it may be deleted without a fence.
+    """
     modified = {item.path: item.modified for item in stored}
     dropped, needed = _dropped(chain)
     finished = {attempt for path in modified if (attempt := layout.attempt(path)) and path == f"{attempt}/{layout.PROVENANCE}"}
@@ -154,20 +194,21 @@ def _unneeded(chain: Chain, stored: Sequence[StoredObject], now: int) -> Iterato
         attempt = layout.attempt(item.path)
         if item.path in short:
             since = max(item.modified, modified[short[item.path]])
-            yield Unneeded(item.path, item.size_bytes, since, "a longer part of the event table stands for it")
+            yield True, Unneeded(item.path, item.size_bytes, since, "a longer part of the event table stands for it")
         elif layout.is_temporary(item.path):
-            yield Unneeded(item.path, item.size_bytes, item.modified, "left by an interrupted write")
+            yield True, Unneeded(item.path, item.size_bytes, item.modified, "left by an interrupted write")
         elif attempt is not None and attempt not in spared and not item.path.endswith(f"/{layout.PROVENANCE}"):
             since = max(time for path, time in modified.items() if path.startswith(f"{attempt}/"))
-            yield Unneeded(item.path, item.size_bytes, since, "of a build that was not finished")
+            yield False, Unneeded(item.path, item.size_bytes, since, "of a build that was not finished")
         elif layout.claim_number(item.path) is not None or layout.is_work(item.path):
-            yield Unneeded(item.path, item.size_bytes, item.modified, "left by a build that died")
+            yield True, Unneeded(item.path, item.size_bytes, item.modified, "left by a build that died")
         elif (layout.segment_sha256(item.path) or _is_derived(item.path)) and item.path not in needed:
             version = dropped.get(item.path)
             # A commit that came after the listing has not made anything old.
             since = item.modified if version is None else max(item.modified, modified.get(layout.commit_path(version), now))
             reason = "no commit names it" if version is None else f"since commit {version} others stand for it"
-            yield Unneeded(item.path, item.size_bytes, since, reason)
+            compacted = version is not None and layout.segment_sha256(item.path) is not None
+            yield compacted, Unneeded(item.path, item.size_bytes, since, reason)
 
 
 def _is_lost(folder: str, whole: Collection[str], paths: Collection[str]) -> bool:

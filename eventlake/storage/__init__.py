@@ -14,6 +14,7 @@ from eventlake.storage.port import (
     Range,
     SpecialFileError,
     Storage,
+    StorageFullError,
     StoredObject,
 )
 from eventlake.storage.probe import probe
@@ -30,6 +31,7 @@ __all__ = [
     "Range",
     "SpecialFileError",
     "Storage",
+    "StorageFullError",
     "StoredObject",
     "from_uri",
     "is_uri",

@@ -29,12 +29,18 @@ from eventlake.storage.port import (
     ObjectMissingError,
     Range,
     SpecialFileError,
+    StorageFullError,
     StoredObject,
     check_size,
     inside,
     whole_range,
 )
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_MAKE_ROOM = (
+    "{}: free some space and run the same command again; nothing was half-written. "
+    "'eventlake gc LAKE --delete' and 'eventlake prune LAKE --older-than-days 90 --delete' free space even now."
+)
 TURN_SECONDS = 1.0
 """How long a writer waits for another one's turn to end before it goes ahead all the same; that one may be stopped or stuck."""
 _IMPATIENT_SECONDS = 10.0
@@ -113,7 +119,8 @@ class LocalStorage:
             message = f"{path} exists already in {self._root}"
             raise ObjectExistsError(message, path=path) from None
         except OSError as error:
-            raise self._failure("create", path, error, NotStoredError) from error
+            kind = StorageFullError if error.errno in _FULL else NotStoredError
+            raise self._failure("create", path, error, kind) from error
         self._sync_parent(folder, path)
 
     def _write_and_claim(self, path: str, folder: str, data: bytes) -> None:
@@ -143,7 +150,9 @@ class LocalStorage:
         try:
             _sync(descriptor)
         except OSError as error:
-            self._distrust = str(error)
+            # A file that found no room is deleted again; nothing that was stored before is in doubt.
+            if error.errno not in _FULL:
+                self._distrust = str(error)
             raise
 
     def _sync_parent(self, folder: str, path: str) -> None:
@@ -265,7 +274,8 @@ class LocalStorage:
             )
             return SpecialFileError(message, hint, path=path)
         hints = {
-            errno.ENOSPC: "the disk is full: free some space and run the same command again; nothing was half-written.",
+            errno.ENOSPC: _MAKE_ROOM.format("the disk is full"),
+            errno.EDQUOT: _MAKE_ROOM.format("the disk quota is used up"),
             errno.EACCES: "check who owns the folder and its permissions.",
             errno.EPERM: "check who owns the folder and its permissions.",
             errno.EROFS: "the file system is read-only.",

@@ -24,6 +24,12 @@ class NotStoredError(StorageError):
     kind = "not-stored"
 
 
+class StorageFullError(NotStoredError):
+    """``create`` failed for want of room, and nothing was stored. Reading and deleting still work."""
+
+    kind = "storage-full"
+
+
 class NotDurableError(StorageError):
     """The disk could not be made to keep what was written: whether it survives is unknown, and asking the same disk again proves nothing.
 
@@ -149,7 +155,7 @@ class Storage(Protocol):
 
         Raises:
             ObjectExistsError: Something is at ``path``; it was not touched.
-            NotStoredError: The store failed, and nothing is there.
+            NotStoredError: The store failed, and nothing is there; ``StorageFullError`` if there is no room.
             NotDurableError: It was written, but may not survive; this storage writes no more.
             StorageError: The store failed; the object is there whole, or not at all.
         """

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eventlake.errors import StorageError
-from eventlake.storage import NotDurableError, NotStoredError, Range, Storage, StoredObject
+from eventlake.storage import NotDurableError, NotStoredError, Range, Storage, StorageFullError, StoredObject
 
-Fault = Literal["before", "after", "not stored", "not durable"]
+Fault = Literal["before", "after", "not stored", "not durable", "full"]
 """``before``: nothing happens, and the caller cannot know. ``after``: it happens, and the caller cannot know. ``not stored``: nothing
-happens, and the store says so. ``not durable``: it happens, and the disk does not promise that it stays."""
+happens, and the store says so. ``not durable``: it happens, and the disk does not promise that it stays. ``full``: there is no room for
+what is written; what is read, listed or deleted meets no fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,8 @@ class FaultyStorage:
     def _meet(self, verb: str, path: str) -> Fault | None:
         call = Call(len(self.calls), verb, path)
         self.calls.append(call)
-        return self.plan(call)
+        fault = self.plan(call)
+        return None if fault == "full" and verb not in {"create", "replace"} else fault
 
     @property
     def uri(self) -> str:
@@ -137,5 +139,5 @@ class FaultyStorage:
 
 
 def _failure(verb: str, path: str, fault: Fault) -> StorageError:
-    kinds = {"not stored": NotStoredError, "not durable": NotDurableError} if verb == "create" else {}
+    kinds = {"not stored": NotStoredError, "not durable": NotDurableError, "full": StorageFullError} if verb == "create" else {}
     return kinds.get(fault, StorageError)(f"could not {verb} {path}: injected fault ({fault})", path=path)

@@ -14,7 +14,7 @@ from eventlake.storage import MemoryStorage
 from eventlake.testing.faults import FaultyStorage, at_call, at_random
 from eventlake.testing.invariants import assert_sound
 
-FAULTS = ["before", "after", "not stored", "not durable"]
+FAULTS = ["before", "after", "not stored", "not durable", "full"]
 
 
 def batch(name, rows=3):

@@ -23,9 +23,12 @@ def test_a_full_disk_loses_nothing_and_is_survived(tmp_path):
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     for error, message, hint in (said["first"], said["second"]):
-        assert error in {"NotStoredError", "StorageError"}
+        assert error in {"StorageFullError", "StorageError"}
         assert "ENOSPC" in message
         assert "the disk is full: free some space" in hint
     assert min(said["appended"]) > 0
     assert said["temporary"] == []
     assert said["free"] < 100_000
+    pruned, collected = said["freed"]
+    assert pruned == 1
+    assert collected >= 2  # the compacted segments, and what the appends without room left

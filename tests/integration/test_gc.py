@@ -82,6 +82,7 @@ def needed(storage):
     published = {path.rsplit("/", 1)[0] for path in stored if path.startswith("builds/") and path.endswith("/manifest.json")}
     return (
         {"lake.json", "hint"}
+        | (stored & {"reserve"})
         | {f"log/{commit['version']:020d}.json" for commit in commits}
         | {f"segments/{segment['sha256']}.parquet" for segment in current}
         | {f"keys/{file['sha256']}.keys" for file in keys}

@@ -72,7 +72,7 @@ def test_the_log_is_a_chain_of_hashes_from_the_first_commit(lake):
 def test_the_folder_holds_lake_json_numbered_commits_and_segments_named_by_their_hash(lake, tmp_path):
     found = sorted(path.relative_to(tmp_path / "lake").as_posix() for path in (tmp_path / "lake").rglob("*") if path.is_file())
     segments = sorted(f"segments/{segment.sha256}.parquet" for entry in lake.log() for segment in entry.commit.segments)
-    assert found == ["hint", "lake.json", *(f"log/{n:020d}.json" for n in range(3)), *segments]
+    assert found == ["hint", "lake.json", *(f"log/{n:020d}.json" for n in range(3)), "reserve", *segments]
 
 
 def test_a_segment_is_a_parquet_file_that_anyone_can_read(lake, tmp_path):
