@@ -1,6 +1,6 @@
 """The functions whose value is the same for the same arguments, for ever; and what to say of some that are not among them."""
 
-from eventlake.exactness.refusals import Refusal
+from eventlake.exactness.refusals import DIGITS, Refusal
 
 
 def _names(text: str) -> frozenset[str]:
@@ -37,30 +37,30 @@ CARRIERS = frozenset(
 
 SCALARS = _names(
     """
-    % & + - * / // << >> @ | || ~~ !~~ ~~* !~~* ~~~ ^@ ~ ->> xor abs add bit_count ceil ceiling divide factorial floor fmod gcd
-    greatest greatest_common_divisor lcm least least_common_multiple mod multiply round sign subtract trunc ascii base64 bar bin
-    bit_length chr concat concat_ws contains ends_with from_base64 from_hex hex ilike_escape instr lcase left left_grapheme length
-    len length_grapheme levenshtein like_escape lower lpad ltrim md5 not_ilike_escape not_like_escape octet_length ord position
-    prefix regexp_escape regexp_extract regexp_extract_all regexp_full_match regexp_matches regexp_replace regexp_split_to_array
-    repeat replace reverse right right_grapheme rpad rtrim sha1 sha256 split starts_with str_split str_split_regex string_split
-    string_split_regex string_to_array strip_accents strlen strpos substr substring substring_grapheme suffix to_base64 to_binary
-    to_hex translate trim ucase unbin unhex unicode upper nfc_normalize age century date_diff date_part date_sub date_trunc
-    datediff datepart datesub datetrunc day dayname dayofmonth dayofweek dayofyear decade epoch_ms epoch_ns epoch_us era hour
-    isodow isoyear last_day make_date make_time make_timestamp make_timestamp_ms make_timestamp_ns make_timestamptz microsecond
-    millennium millisecond minute month monthname nanosecond quarter second strftime strptime time_bucket timezone timezone_hour
-    timezone_minute to_centuries to_days to_decades to_hours to_microseconds to_millennia to_milliseconds to_minutes to_months
-    to_quarters to_seconds to_weeks to_years try_strptime week weekday weekofyear year yearweek json_array_length json_contains
-    json_exists json_extract json_extract_path json_extract_path_text json_extract_string json_keys json_type json_valid
-    json_value json_array json_object json_quote to_json from_json from_json_strict json_transform json_transform_strict
-    json_structure array_cat array_concat array_contains array_extract array_filter array_has array_has_all array_has_any
-    array_indexof array_length array_position array_reverse_sort array_slice array_sort array_transform array_value array_zip
-    apply filter flatten generate_series grade_up list_cat list_concat list_contains list_element list_extract list_filter
-    list_grade_up list_has list_has_all list_has_any list_indexof list_pack list_position list_reverse_sort list_slice list_sort
-    list_transform list_unique list_value list_where list_select list_resize list_zip range array_select array_where cardinality
-    element_at map map_contains map_entries map_extract map_extract_value map_from_entries map_keys map_values row struct_extract
-    struct_extract_at struct_insert struct_pack struct_concat struct_update error enum_code enum_first enum_last enum_range
-    constant_or_null is_histogram_other_bin aggregate array_aggr array_aggregate list_aggr list_aggregate char_length
-    character_length array_apply list_apply
+    % & + - * / // << >> @ | || ~~ !~~ ~~* !~~* ~~~ ^@ ~ ->> xor abs add bit_count ceil ceiling divide factorial floor fmod
+    gcd greatest greatest_common_divisor lcm least least_common_multiple mod multiply round sign subtract trunc ascii base64
+    bar bin bit_length chr concat concat_ws contains ends_with from_base64 from_hex hex ilike_escape instr lcase left
+    left_grapheme length len length_grapheme levenshtein like_escape lower lpad ltrim md5 not_ilike_escape not_like_escape
+    octet_length ord position prefix regexp_escape regexp_extract regexp_extract_all regexp_full_match regexp_matches
+    regexp_replace regexp_split_to_array repeat replace reverse right right_grapheme rpad rtrim sha1 sha256 split starts_with
+    str_split str_split_regex string_split string_split_regex string_to_array strip_accents strlen strpos substr substring
+    substring_grapheme suffix to_base64 to_binary to_hex translate trim ucase unbin unhex unicode upper nfc_normalize age
+    century date_diff date_part date_sub date_trunc datediff datepart datesub datetrunc day dayname dayofmonth dayofweek
+    dayofyear decade epoch_ms epoch_ns epoch_us era hour isodow isoyear last_day make_date make_time make_timestamp
+    make_timestamp_ms make_timestamp_ns make_timestamptz microsecond millennium millisecond minute month monthname nanosecond
+    quarter second strftime strptime time_bucket timezone timezone_hour timezone_minute to_centuries to_days to_decades
+    to_hours to_microseconds to_millennia to_milliseconds to_minutes to_months to_quarters to_seconds to_weeks to_years
+    try_strptime week weekday weekofyear year yearweek json_array_length json_exists json_extract json_extract_path
+    json_extract_path_text json_extract_string json_keys json_type json_valid json_value json_array json_object json_quote
+    to_json json_structure array_cat array_concat array_contains array_extract array_filter array_has array_has_all
+    array_has_any array_indexof array_length array_position array_reverse_sort array_slice array_sort array_transform
+    array_value array_zip apply filter flatten generate_series grade_up list_cat list_concat list_contains list_element
+    list_extract list_filter list_grade_up list_has list_has_all list_has_any list_indexof list_pack list_position
+    list_reverse_sort list_slice list_sort list_transform list_unique list_value list_where list_select list_resize list_zip
+    range array_select array_where cardinality element_at map map_contains map_entries map_extract map_extract_value
+    map_from_entries map_keys map_values row struct_extract struct_extract_at struct_insert struct_pack struct_concat
+    struct_update error enum_code enum_first enum_last enum_range constant_or_null is_histogram_other_bin aggregate array_aggr
+    array_aggregate list_aggr list_aggregate char_length character_length array_apply list_apply
     """
 )
 """Over values that are exact. What is not listed here is refused, not waved through."""
@@ -224,6 +224,15 @@ _TOLD = {
             "cot",
         ),
         Refusal("", "the maths library of the machine decides the last bit", "", 'it after the dataset was read, or level = "fixed"'),
+    ),
+    **dict.fromkeys(
+        ("from_json", "from_json_strict", "json_contains", "json_transform", "json_transform_strict"),
+        Refusal(
+            "",
+            "it reads JSON numbers as doubles",
+            DIGITS,
+            "(data ->> 'member')::TYPE, member by member: text becomes any type digit by digit",
+        ),
     ),
     "epoch": Refusal("", "a double of seconds", "", "epoch_us(x)"),
     "list_distinct": Refusal(

@@ -1,6 +1,8 @@
 """The nodes of a bound plan, from the leaves up: what each needs to be exact, and what is known of the rows that it puts out."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 from eventlake.exactness.aggregates import check_aggregate, check_window
@@ -17,8 +19,9 @@ from eventlake.exactness.expressions import (
     type_of,
     unbound,
 )
+from eventlake.exactness.json_text import Path, check_json, is_payload
 from eventlake.exactness.refusals import TIES, Refusal
-from eventlake.exactness.rows import Rows, beside, is_loose
+from eventlake.exactness.rows import EVENT_JSON, Rows, beside, is_loose
 
 _ONE_SIDED = frozenset({"SEMI", "ANTI", "MARK"})
 _ROW_ID_TYPE = {"id": "ROWID"}
@@ -30,13 +33,16 @@ class Analysis:
 
     Attributes:
         refusals: What was found not to be exact.
+        paths: What is read of the JSON of events.
     """
 
     def __init__(self, keys: Mapping[str, Sequence[Sequence[str]]]) -> None:
         """``keys``: per table, case folded, sets of columns no two rows agree on."""
         self.refusals: list[Refusal] = []
+        self.paths: set[Path] = set()
         self._keys = keys
         self._shared: dict[int, Rows] = {}
+        self._inputs: list[list[Rows]] = [[]]
 
     def rows(self, node: Node) -> Rows:
         """The rows that a node puts out; what is not exact about it, or below, is noted."""
@@ -46,9 +52,30 @@ class Analysis:
             self._refuse(name, "a step that is not known to be exact")
             children = [self.rows(child) for child in node.get("children", [])]
             return Rows.of([kind for child in children for kind in child.types])
+        self._inputs.append([])
         made = rule(node)
+        self._check_json(node, self._inputs.pop())
         chosen = node.get("projection_map") or []
-        return made.cut(chosen) if chosen else made
+        made = made.cut(chosen) if chosen else made
+        self._inputs[-1].append(made)
+        return made
+
+    def _check_json(self, node: Node, inputs: Sequence[Rows]) -> None:
+        """Notes what a node's own expressions read of JSON."""
+        both = reduce(lambda left, right: beside(left, right, left_keys=False, right_keys=False), inputs, Rows.of([]))
+        for name, part in node.items():
+            if name == "children":
+                continue
+            sides = [(one, "left", "right") for one in part if isinstance(one, Mapping) and "left" in one] if name == "conditions" else []
+            for one, *named in sides:
+                for side, rows in zip(named, inputs, strict=False):
+                    self._note_json(one.get(side), rows)
+            self._note_json([one for one in part if "left" not in one] if name == "conditions" else part, both)
+
+    def _note_json(self, node: Any, rows: Rows) -> None:
+        refusals, paths = check_json(node, rows)
+        self.refusals += refusals
+        self.paths |= paths
 
     def _check(self, nodes: Sequence[Node], rows: Rows) -> None:
         self.refusals += check_all(nodes)
@@ -76,7 +103,8 @@ class Analysis:
             table = str(node["function_data"]["table"]).casefold()
             read = [names[place] if place < ROW_ID else "" for place in places]
             keys = [[read.index(part) for part in key] for key in self._keys.get(table, ()) if set(key) <= set(read)]
-            return self._picked(node, Rows.of(types, keys))
+            payloads = [place for place, one in enumerate(read) if table == "events" and one in EVENT_JSON]
+            return self._picked(node, Rows.of(types, keys, payloads=payloads))
         if name not in {"range", "generate_series", "unnest"}:
             self._refuse(f"{name}()", "a table function that reads something else than the history")
         if node.get("children"):
@@ -117,7 +145,8 @@ class Analysis:
         child = self._child(node)
         expressions = node.get("expressions", [])
         self._check(expressions, child)
-        return child.taken([column(one) for one in expressions], [type_of(one) for one in expressions])
+        made = child.taken([column(one) for one in expressions], [type_of(one) for one in expressions])
+        return made.with_payloads(place for place, one in enumerate(expressions) if is_payload(one, child))
 
     def _filter(self, node: Node) -> Rows:
         child = self._child(node)
@@ -133,11 +162,14 @@ class Analysis:
         child = self._child(node)
         expressions = node["expressions"]
         self.refusals += check_all(expressions)
-        return Rows.of(
+        start = len(child.types)
+        made = Rows.of(
             (*child.types, *(type_of(one) for one in expressions)),
             (),
-            (*child.same, *range(len(child.types), len(child.types) + len(expressions))),
+            (*child.same, *range(start, start + len(expressions))),
+            child.payloads,
         )
+        return made.with_payloads(start + place for place, one in enumerate(expressions) if is_payload(one, child))
 
     # Order
 
@@ -160,7 +192,7 @@ class Analysis:
             if node.get(bound, {}).get("type") not in {"CONSTANT_VALUE", "UNSET", None}:
                 self._refuse("LIMIT", "a number of rows that is computed", "", "a number")
         one = node.get("limit_val", {})
-        return Rows.of(child.types, [()], child.same) if one.get("constant_integer") == 1 and one.get("type") == "CONSTANT_VALUE" else child
+        return child.added([], [()]) if one.get("constant_integer") == 1 and one.get("type") == "CONSTANT_VALUE" else child
 
     def _ordering(self, node: Node, rows: Rows) -> tuple[list[Node] | None, Rows]:
         """What a node's rows are ordered by, and the rows that the order is over: a projection may take columns away after it."""
@@ -182,8 +214,7 @@ class Analysis:
             if not _is_total([*targets, *orders], child, range(len(child.types))):
                 example = "two rows of one subject and time"
                 self._refuse("DISTINCT ON", f"which row of several is kept: {TIES}", example, "ORDER BY …, sequence")
-        keys = [*child.keys, frozenset(kept)] if len(kept) == len(targets) else child.keys
-        return Rows.of(child.types, keys, child.same)
+        return child.added([], [kept]) if len(kept) == len(targets) else child
 
     def _refuse_loose(self, what: str, nodes: Sequence[Node]) -> None:
         self.refusals += check_all(nodes)
@@ -208,11 +239,12 @@ class Analysis:
         types = [type_of(one) for one in (*groups, *aggregates)]
         types += [{"id": "BIGINT"} for _ in node.get("grouping_functions", [])]
         if not groups:
-            return Rows.of(types, [()])
+            return Rows.of(types, [()], payloads=[place for place, one in enumerate(aggregates) if is_payload(one, child)])
         if len(sets) > 1:
             return Rows.of(types)
         kept = [column(one) for one in groups]
-        return child.taken([*kept, *([None] * (len(types) - len(kept)))], types).added([], [range(len(groups))])
+        made = child.taken([*kept, *([None] * (len(types) - len(kept)))], types).added([], [range(len(groups))])
+        return made.with_payloads(len(groups) + place for place, one in enumerate(aggregates) if is_payload(one, child))
 
     def _window(self, node: Node) -> Rows:
         child = self._child(node)
@@ -224,6 +256,7 @@ class Analysis:
             numbered = one["type"] == "WINDOW_ROW_NUMBER" and None not in by and not one.get("arg_orders")
             place = len(made.types)
             made = made.added([type_of(one)], [[*(part for part in by if part is not None), place]] if numbered else [])
+            made = made.with_payloads([place] if is_payload(one, child) else [])
         return made
 
     def _cross_product(self, node: Node) -> Rows:
@@ -263,7 +296,7 @@ class Analysis:
         outer_left, outer_right = kind == "LEFT", kind == "RIGHT"
         if kind in {"OUTER", "FULL"}:
             # A row without its other half has nulls where the other half's key would be, and so has one without this half.
-            return Rows.of((*shown[0].types, *shown[1].types))
+            return replace(beside(shown[0], shown[1], left_keys=False, right_keys=False), keys=frozenset())
         made = beside(shown[0], shown[1], left_keys=right_once and not outer_right, right_keys=left_once and not outer_left)
         if kind == "INNER":
             places = [
@@ -292,18 +325,18 @@ class Analysis:
             for rows, name in ((left, "left_projection_map"), (right, "right_projection_map"))
         ]
         made = beside(shown[0], shown[1], left_keys=node["join_type"] in {"INNER", "LEFT"}, right_keys=False)
-        return made if node["join_type"] in {"INNER", "LEFT"} else Rows.of(made.types)
+        return made if node["join_type"] in {"INNER", "LEFT"} else replace(made, keys=frozenset())
 
     def _union(self, node: Node) -> Rows:
         children = [self.rows(child) for child in node["children"]]
-        return Rows.of(children[0].types)
+        return Rows.of(children[0].types, payloads=frozenset.intersection(*(child.payloads for child in children)))
 
     def _except(self, node: Node) -> Rows:
         left = self._child(node)
         self._child(node, 1)
         if any(map(is_loose, left.types)):
             self._refuse(node["type"].removeprefix("LOGICAL_"), "of doubles: 0.0 and -0.0 are one value and two", "0.0 and -0.0")
-        return left if node.get("setop_all") is False else Rows.of(left.types)
+        return left if node.get("setop_all") is False else Rows.of(left.types, payloads=left.payloads)
 
     _intersect = _except
 
@@ -314,8 +347,8 @@ def _is_total(orders: Sequence[Node], rows: Rows, differing: Sequence[int] | ran
     return rows.are_told_by(by, differing)
 
 
-def analyse(plan: Mapping[str, Any], tree: Any, keys: Mapping[str, Sequence[Sequence[str]]]) -> tuple[Rows, list[Refusal]]:
-    """The rows of a serialised plan, and why they may not be exact.
+def analyse(plan: Mapping[str, Any], tree: Any, keys: Mapping[str, Sequence[Sequence[str]]]) -> tuple[list[Refusal], set[Path]]:
+    """Why the rows of a serialised plan may not be exact, and the paths at which it reads the JSON of events.
 
     Args:
         plan: From ``json_serialize_plan`` with ``optimize := false``.
@@ -323,5 +356,6 @@ def analyse(plan: Mapping[str, Any], tree: Any, keys: Mapping[str, Sequence[Sequ
         keys: Per table, case folded, sets of columns no two of its rows agree on.
     """
     analysis = Analysis(keys)
-    rows = [analysis.rows(one) for one in plan["plans"]]
-    return rows[-1], list(dict.fromkeys([*unbound(tree), *analysis.refusals]))
+    for one in plan["plans"]:
+        analysis.rows(one)
+    return list(dict.fromkeys([*unbound(tree), *analysis.refusals])), analysis.paths

@@ -4,13 +4,15 @@ An expression gives one value, or one for every row, or several in an order that
 where they belong to the same rows.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from eventlake.exactness import polars_functions as known
+from eventlake.exactness.json_text import Path, path_of
 from eventlake.exactness.polars_nodes import UNKNOWN, Expression, Named, names_in, strange, within
-from eventlake.exactness.refusals import TIES, Refusal
-from eventlake.exactness.rows import Rows, is_float
+from eventlake.exactness.refusals import DIGITS, TIES, Refusal
+from eventlake.exactness.rows import FLOATS, Rows, is_float, parts
 
 ONE, ALIGNED, SEQUENCE, BAG = "one value", "a value a row", "values in a total order", "values in no order"
 _ZEROS = "0.0 and -0.0"
@@ -19,6 +21,8 @@ _NARROW = frozenset({"Boolean", "Int8", "Int16", "UInt8", "UInt16", "Int128", "D
 _RANKS = frozenset({"min", "max", "dense"})
 _INTERPOLATIONS = frozenset({"nearest", "lower", "higher", "equiprobable"})
 _PARSED = frozenset({"Date", "Datetime", "Time"})
+_DECODED = frozenset({"String", "Boolean", "Struct", "List", "Array"}) | FLOATS
+"""Types that a JSON number becomes without loss where a float is enough for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +82,12 @@ class Checker:
 
     Attributes:
         refusals: What was found.
+        paths: What is read of the JSON of events.
     """
 
     def __init__(self) -> None:
         self.refusals: list[Refusal] = []
+        self.paths: set[Path] = set()
 
     def refuse(self, what: str, why: str, example: str = "", instead: str = "") -> Value:
         """Notes a reason; what follows is judged as if it were not there."""
@@ -292,12 +298,32 @@ class Checker:
             self.refuse(f"{name}()", "of a float", "", "it over an exact value")
         elif name == "str.strptime" and one.options[:1] == (None,):
             self.refuse("str.to_date()", "a format that is guessed from the first row", "01/02 and 13/02", "the format")
+        if name in {"str.json_decode", "str.json_path_match"}:
+            self._json(one, context)
         children = one.children
         if name == "is_in" and children[1].name == "implode" and children[1].kind == "aggregate":
             # Polars makes a list of the column first; in which order does not matter here.
             self.value(children[1].children[0], context)
             children = children[:1]
         return self._beside(f"{name}()", children, context)
+
+    def _json(self, one: Expression, context: Context) -> None:
+        what = one.children[0]
+        if what.kind != "column" or what.name not in context.names or context.names.index(what.name) not in context.rows.payloads:
+            why = "it reads JSON numbers as floats, and here of text that is not the data of an event as it is stored"
+            self.refuse(f"{one.name}()", why, DIGITS, "a column of snapshot.table(…), under a schema that declares it")
+        elif one.name == "str.json_decode":
+            odd = sorted(parts(one.type) - _DECODED)
+            if odd:
+                why = f"it reads JSON numbers as floats, and makes {odd[0]} of those"
+                self.refuse(
+                    "str.json_decode()", why, DIGITS, f"pl.String in place of pl.{odd[0]} there, and cast(pl.{odd[0]}) of that text"
+                )
+            self.paths |= set(_leaves(one.type))
+        else:
+            path = one.children[1]
+            constant = path.kind == "literal" and path.options[:1] and isinstance(path.options[0], str)
+            self.paths.add(path_of(path.options[0]) if constant else ())
 
     def _picking(self, one: Expression, context: Context) -> Value:
         self._beside(f"{one.name}()", one.children, context)
@@ -347,6 +373,16 @@ class Checker:
 def _bare(order: Expression) -> Expression:
     """What is sorted by, without a filter: of the rows that are left two are still one where the column tells them apart."""
     return _bare(order.children[0]) if order.kind == "filter" else order
+
+
+def _leaves(kind: Any) -> Iterator[Path]:
+    """The paths of what is no struct in a type of JSON."""
+    if kind["id"] != "Struct":
+        yield ()
+        return
+    for member in kind["child_types"]:
+        for path in _leaves(member["type"]):
+            yield (member["name"], *path)
 
 
 def _all_float(kind: object) -> bool:

@@ -68,10 +68,12 @@ class Leaf:
     Attributes:
         step: Its own plan.
         keys: Sets of columns no two of its rows agree on.
+        payloads: Columns that hold JSON of events.
     """
 
     step: Step
     keys: tuple[tuple[str, ...], ...]
+    payloads: tuple[str, ...] = ()
 
 
 def within(expression: Expression) -> Iterator[Expression]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from eventlake.exactness import polars_functions as known
+from eventlake.exactness.json_text import Path
 from eventlake.exactness.polars_expressions import ALIGNED, ONE, Checker, Context
 from eventlake.exactness.polars_nodes import UNKNOWN, Expression, Leaf, Named, Step, strange
 from eventlake.exactness.refusals import TIES, Refusal
@@ -56,7 +57,7 @@ class Analysis:
         for leaf in self._leaves:
             if step == leaf.step:
                 keys = [[step.names.index(part) for part in key] for key in leaf.keys if set(key) <= set(step.names)]
-                return Table(step.names, Rows.of(step.types, keys))
+                return Table(step.names, Rows.of(step.types, keys, payloads=_places(step, leaf.payloads)))
         rule: Callable[[Step], Table] | None = None if step.kind == UNKNOWN else getattr(self, f"_{step.kind}", None)
         if rule is None:
             what = step.options[0] if step.options else step.kind
@@ -71,10 +72,11 @@ class Analysis:
 
     def _scan(self, step: Step) -> Table:
         # Polars makes one scan of several that stand beneath each other: then every file must be one of ours.
-        bare = [leaf.step for leaf in self._leaves if leaf.step.kind == "scan" and leaf.step.options[1:] == step.options[1:]]
-        ours = {path for one in bare if (one.names, one.types) == (step.names, step.types) for path in one.options[0]}
-        if step.options[0] and set(step.options[0]) <= ours:
-            return _anew(step)
+        bare = [leaf for leaf in self._leaves if leaf.step.kind == "scan" and leaf.step.options[1:] == step.options[1:]]
+        bare = [leaf for leaf in bare if (leaf.step.names, leaf.step.types) == (step.names, step.types)]
+        if step.options[0] and set(step.options[0]) <= {path for leaf in bare for path in leaf.step.options[0]}:
+            payloads = set.intersection(*(set(leaf.payloads) for leaf in bare))
+            return Table(step.names, Rows.of(step.types, payloads=_places(step, payloads)))
         self.checker.refuse("a scan", "of files that are not the history's", "", "snapshot.scan(), snapshot.table(…) or the spine")
         return _anew(step)
 
@@ -192,9 +194,8 @@ class Analysis:
         return Table(step.names, below.rows.taken(columns, step.types).added([], [range(count)]))
 
     def _union(self, step: Step) -> Table:
-        for below in step.inputs:
-            self.table(below)
-        return _anew(step)
+        payloads = frozenset.intersection(*(self.table(below).rows.payloads for below in step.inputs))
+        return Table(step.names, Rows.of(step.types, payloads=payloads))
 
     def _join(self, step: Step) -> Table:
         left, right = (self.table(below) for below in step.inputs)
@@ -242,6 +243,10 @@ def _anew(step: Step) -> Table:
     return Table(step.names, Rows.of(step.types))
 
 
+def _places(step: Step, names: Iterable[str]) -> list[int]:
+    return [step.names.index(name) for name in names if name in step.names]
+
+
 def _anded(condition: Expression) -> list[Expression]:
     if condition.kind == "binary" and condition.name in {"and", "&"}:
         return [part for child in condition.children for part in _anded(child)]
@@ -282,8 +287,8 @@ def _shown(step: Step, left: Table, right: Table, *, suffix: str, gone: tuple[se
     return places if tuple(names) == step.names else None
 
 
-def analyse(step: Step, leaves: Sequence[Leaf]) -> list[Refusal]:
-    """Why the rows of a plan may not be exact; none where they are.
+def analyse(step: Step, leaves: Sequence[Leaf]) -> tuple[list[Refusal], set[Path]]:
+    """Why the rows of a plan may not be exact, and the paths at which it reads the JSON of events.
 
     Args:
         step: The last one.
@@ -296,4 +301,4 @@ def analyse(step: Step, leaves: Sequence[Leaf]) -> list[Refusal]:
         odd = strange(kind)
         if odd:
             analysis.checker.refuse(odd, "a type that is not known to be exact")
-    return list(dict.fromkeys(analysis.checker.refusals))
+    return list(dict.fromkeys(analysis.checker.refusals)), analysis.checker.paths

@@ -11,6 +11,8 @@ from eventlake.exactness.tree import nodes
 _SHOWN = 10
 TIES = "rows that are equal by it come in the order in which threads deliver them"
 """Why an order that is not total is luck."""
+DIGITS = "90071992547409.93 becomes 90071992547409.94"
+"""What a double does to a number."""
 
 
 @dataclass(frozen=True, slots=True)

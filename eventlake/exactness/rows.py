@@ -1,7 +1,7 @@
 """What is known of the rows that a node of a plan puts out: their types, and which columns together tell every two rows apart."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Type = Mapping[str, Any]
@@ -10,6 +10,8 @@ Keys = tuple[tuple[str, ...], ...]
 """Sets of columns no two rows of a table agree on, by name."""
 EVENT_KEYS: Keys = (("sequence",), ("source", "id"))
 SPINE_KEYS: Keys = (("spine_row",),)
+EVENT_JSON = ("data", "extensions")
+"""Columns of all events that hold JSON text."""
 
 _MOST_KEYS = 12
 FLOATS = frozenset({"FLOAT", "DOUBLE"})
@@ -55,14 +57,22 @@ class Rows:
         types: Of the columns.
         keys: Sets of columns no two rows agree on; the empty set where there is one row at most. None is known where there is no set.
         same: Per column the first column that always holds the same value, itself where there is none before.
+        payloads: Columns that hold JSON as events hold it, or a part of it.
     """
 
     types: tuple[Type, ...]
     keys: frozenset[Key] = frozenset()
     same: tuple[int, ...] = ()
+    payloads: frozenset[int] = frozenset()
 
     @classmethod
-    def of(cls, types: Sequence[Type], keys: Iterable[Iterable[int]] = (), same: Sequence[int] | None = None) -> "Rows":
+    def of(
+        cls,
+        types: Sequence[Type],
+        keys: Iterable[Iterable[int]] = (),
+        same: Sequence[int] | None = None,
+        payloads: Iterable[int] = (),
+    ) -> "Rows":
         """Rows with as few and small keys as say the same."""
         first = tuple(range(len(types))) if same is None else tuple(same)
         found = sorted({frozenset(first[column] for column in key) for key in keys}, key=lambda key: (len(key), sorted(key)))
@@ -70,7 +80,7 @@ class Rows:
         for key in found:
             if not any(smaller <= key for smaller in minimal):
                 minimal.append(key)
-        return cls(tuple(types), frozenset(minimal[:_MOST_KEYS]), first)
+        return cls(tuple(types), frozenset(minimal[:_MOST_KEYS]), first, frozenset(payloads))
 
     def tells_apart(self, columns: Iterable[int]) -> bool:
         """Whether no two rows agree on all of these columns."""
@@ -93,7 +103,11 @@ class Rows:
             first = place if column is None else places.setdefault(self.same[column], place)
             same.append(first)
         keys = [{places[column] for column in key} for key in self.keys if all(column in places for column in key)]
-        return Rows.of(types, keys, same)
+        return Rows.of(types, keys, same, [place for place, column in enumerate(columns) if column in self.payloads])
+
+    def with_payloads(self, columns: Iterable[int]) -> "Rows":
+        """The same rows, of which these columns hold JSON of events too."""
+        return replace(self, payloads=self.payloads.union(columns))
 
     def cut(self, columns: Sequence[int]) -> "Rows":
         """The rows with some of their columns."""
@@ -102,7 +116,7 @@ class Rows:
     def without(self, fixed: Iterable[int]) -> "Rows":
         """Those of the rows that have one value in each of the columns ``fixed``."""
         gone = {self.same[column] for column in fixed}
-        return Rows.of(self.types, [key - gone for key in self.keys], self.same)
+        return Rows.of(self.types, [key - gone for key in self.keys], self.same, self.payloads)
 
     def equated(self, pairs: Iterable[tuple[int, int]]) -> "Rows":
         """Those of the rows that have the same value in both columns of each pair."""
@@ -112,12 +126,12 @@ class Rows:
                 continue
             low, high = sorted((same[one], same[other]))
             same = [low if first == high else first for first in same]
-        return Rows.of(self.types, self.keys, same)
+        return Rows.of(self.types, self.keys, same, self.payloads)
 
     def added(self, types: Sequence[Type], keys: Iterable[Iterable[int]] = ()) -> "Rows":
         """The rows with further, computed columns."""
         start = len(self.types)
-        return Rows.of((*self.types, *types), [*self.keys, *keys], (*self.same, *range(start, start + len(types))))
+        return Rows.of((*self.types, *types), [*self.keys, *keys], (*self.same, *range(start, start + len(types))), self.payloads)
 
 
 def beside(left: Rows, right: Rows, *, left_keys: bool, right_keys: bool) -> Rows:
@@ -134,4 +148,5 @@ def beside(left: Rows, right: Rows, *, left_keys: bool, right_keys: bool) -> Row
     keys: list[Iterable[int]] = [one | other for one in left.keys for other in moved]
     keys += list(left.keys) if left_keys else []
     keys += moved if right_keys else []
-    return Rows.of((*left.types, *right.types), keys, (*left.same, *(first + start for first in right.same)))
+    payloads = [*left.payloads, *(column + start for column in right.payloads)]
+    return Rows.of((*left.types, *right.types), keys, (*left.same, *(first + start for first in right.same)), payloads)

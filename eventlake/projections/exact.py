@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from eventlake.core.dataset import Parameter
 from eventlake.core.sql import quoted
+from eventlake.exactness.json_text import Path
 from eventlake.exactness.plan import analyse
 from eventlake.exactness.refusals import Refusal, check_version, line_of, refuse
 from eventlake.exactness.rows import EVENT_KEYS, SPINE_KEYS
@@ -17,6 +18,7 @@ from eventlake.exactness.tree import nodes
 from eventlake.history.duckdb_sql import tree_of
 from eventlake.history.pinned import PinnedHistory
 from eventlake.projections.duckdb_runner import PLAN, VERSION, bound
+from eventlake.projections.json_numbers import inexact_numbers
 
 KNOWN = ("2.0",)
 """Versions of DuckDB whose plans were looked at; of others nobody knows what they mean."""
@@ -31,26 +33,28 @@ def check_exact(name: str, query: str, history: PinnedHistory, spine: pa.Table |
     hint = 'write what is suggested; or declare level = "fixed" (the same rows under the recorded settings alone) or "unproven".'
     check_version(name, "DuckDB", VERSION, KNOWN, hint)
     with bound(name, query, history, spine, parameters) as connection:
-        tree, refusals = _refusals(connection, query, history, parameters)
+        tree, refusals, paths = _refusals(connection, query, history, parameters)
     refuse(name, [refusal.text(line_of(refusal.what, query, tree)) for refusal in refusals], hint)
+    # Only what is exact otherwise is worth reading the payloads for.
+    refuse(name, [refusal.text(None) for refusal in inexact_numbers(history, paths)], hint)
 
 
 def _refusals(
     connection: duckdb.DuckDBPyConnection, query: str, history: PinnedHistory, parameters: Mapping[str, Parameter]
-) -> tuple[Any, list[Refusal]]:
+) -> tuple[Any, list[Refusal], set[Path]]:
     tree: Any = {}
     try:
         tree = tree_of(connection, query)
         if tree.get("error"):
-            return {}, [Refusal("the query", f"it cannot be looked at: {tree.get('error_message')}")]
+            return {}, [Refusal("the query", f"it cannot be looked at: {tree.get('error_message')}")], set()
         plan = plan_of(connection, query, tree, parameters)
         if plan.get("error"):
-            return tree, [Refusal("the query", f"its plan cannot be looked at: {plan.get('error_message')}")]
-        return tree, analyse(plan, tree, _keys(history))[1]
+            return tree, [Refusal("the query", f"its plan cannot be looked at: {plan.get('error_message')}")], set()
+        return tree, *analyse(plan, tree, _keys(history))
     except (ValueError, RecursionError, duckdb.Error) as error:
-        return {}, [Refusal("the query", f"its plan cannot be looked at: {error}")]
+        return {}, [Refusal("the query", f"its plan cannot be looked at: {error}")], set()
     except (LookupError, TypeError, AttributeError) as error:
-        return tree, [Refusal("the query", f"its plan has something that is not understood: {error!r}")]
+        return tree, [Refusal("the query", f"its plan has something that is not understood: {error!r}")], set()
 
 
 def plan_of(connection: duckdb.DuckDBPyConnection, query: str, tree: Any, parameters: Mapping[str, Parameter]) -> Any:

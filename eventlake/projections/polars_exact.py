@@ -9,44 +9,49 @@ from typing import Any
 import polars as pl
 
 from eventlake.errors import InvalidProjectionError
+from eventlake.exactness.json_text import Path
 from eventlake.exactness.polars_nodes import Leaf
 from eventlake.exactness.polars_plan import analyse
 from eventlake.exactness.refusals import Refusal, check_version, refuse
 from eventlake.exactness.rows import Keys
+from eventlake.history.pinned import PinnedHistory
+from eventlake.projections.json_numbers import inexact_numbers
 from eventlake.projections.polars_plan import read
 
 VERSION = pl.__version__
 KNOWN = ("2.1",)
 """Versions of Polars whose plans were looked at; of others nobody knows what they mean."""
-Handed = tuple[pl.LazyFrame, Keys]
-"""A frame that a build hands out, and sets of columns no two of its rows agree on."""
+Handed = tuple[pl.LazyFrame, Keys, tuple[str, ...]]
+"""A frame that a build hands out, sets of columns no two of its rows agree on, and columns that hold JSON of events."""
 _HINT = 'write what is suggested; or declare level="fixed" (the same rows under the recorded settings alone) or "unproven".'
 _RUNNING = ("collect", "sink", "profile", "fetch")
 _ALL = (pl._plr.collect_all, pl._plr.collect_all_with_callback)
 """What runs several at once."""
 
 
-def check_exact(name: str, frame: pl.LazyFrame, leaves: Sequence[Handed]) -> None:
+def check_exact(name: str, frame: pl.LazyFrame, leaves: Sequence[Handed], history: PinnedHistory) -> None:
     """Refuses a frame that may not give the same rows to the last bit under other threads, orders of rows and layouts.
 
     Args:
         name: The projection's.
         frame: What its function returned.
         leaves: What it was handed; it may read nothing else.
+        history: What they are of.
 
     Raises:
         InvalidProjectionError: With every reason: the method, why, an example, and what to write instead.
         polars.exceptions.PolarsError: The frame cannot be bound.
     """
     check_version(name, "Polars", VERSION, KNOWN, _HINT)
-    refuse(name, [refusal.text(None) for refusal in _refusals(frame, leaves)], _HINT)
+    refusals, paths = _refusals(frame, leaves)
+    refuse(name, [refusal.text(None) for refusal in refusals or inexact_numbers(history, paths)], _HINT)
 
 
-def _refusals(frame: pl.LazyFrame, leaves: Sequence[Handed]) -> list[Refusal]:
+def _refusals(frame: pl.LazyFrame, leaves: Sequence[Handed]) -> tuple[list[Refusal], set[Path]]:
     try:
-        return analyse(read(frame), [Leaf(read(leaf), keys) for leaf, keys in leaves])
+        return analyse(read(frame), [Leaf(read(leaf), keys, payloads) for leaf, keys, payloads in leaves])
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError, pl.exceptions.PanicException) as error:
-        return [Refusal("the plan", f"it has something that is not understood: {error!r}")]
+        return [Refusal("the plan", f"it has something that is not understood: {error!r}")], set()
 
 
 class Watch:

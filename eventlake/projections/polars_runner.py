@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from eventlake.core.dataset import Parameter
 from eventlake.errors import EventlakeError, InvalidProjectionError, SchemaMismatchError
-from eventlake.exactness.rows import EVENT_KEYS, SPINE_KEYS, Keys
+from eventlake.exactness.rows import EVENT_JSON, EVENT_KEYS, SPINE_KEYS, Keys
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.snapshot import Snapshot
 from eventlake.projections.circumstances import USUAL, Circumstances
@@ -70,7 +70,7 @@ def prepare(
         raise InvalidProjectionError(message, "leave out .collect(): the build collects.", projection=name)
     if exact:
         with _telling(name):
-            check_exact(name, frame, snapshot.leaves)
+            check_exact(name, frame, snapshot.leaves, history)
 
     def rows() -> pa.Table:
         with _telling(name):
@@ -106,9 +106,9 @@ class _ScanOnly(Snapshot):
         self.leaves: list[Handed] = []
         self.watch = Watch()
 
-    def handed(self, frame: pl.LazyFrame, keys: Keys) -> pl.LazyFrame:
+    def handed(self, frame: pl.LazyFrame, keys: Keys, payloads: tuple[str, ...] = ()) -> pl.LazyFrame:
         """The frame, noted as one that may be read."""
-        self.leaves.append((frame, keys))
+        self.leaves.append((frame, keys, payloads))
         return frame
 
     def read(self, read: Callable[[PinnedHistory], T]) -> T:
@@ -122,7 +122,7 @@ class _ScanOnly(Snapshot):
             return super().types()
 
     def _events(self, *, raw: bool, where: Sequence[pl.Expr] = ()) -> pl.LazyFrame:
-        return self.handed(super()._events(raw=raw), EVENT_KEYS).filter(*where)
+        return self.handed(super()._events(raw=raw), EVENT_KEYS, EVENT_JSON).filter(*where)
 
     def _typed(self, source: EventTable, corrections: str) -> pl.LazyFrame:
         with self.watch.paused():

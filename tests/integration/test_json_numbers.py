@@ -1,0 +1,228 @@
+"""JSON numbers of payloads at level exact: read with every digit, or refused with a way that keeps them."""
+
+import json
+from decimal import Decimal
+
+import polars as pl
+import pytest
+
+import eventlake as el
+from eventlake.errors import InvalidProjectionError
+
+WIDE = [
+    "90071992547409.93",
+    "883406386745030.3",
+    "18446744073709551617",
+    "-9223372036854775809",
+    "9007199254740993.0",
+    "9007199254740993e0",
+    "0.1000000000000000055",
+    "0.12499999999999999999",
+    "123456789012345678.12",
+    "1234567890123456.00",
+    "9e-25",
+]
+"""Numbers that are not kept by a double, or by Polars' parser, or of which that is not known."""
+NARROW = [
+    "0.30",
+    "0.1",
+    "1e-7",
+    "1E+2",
+    "-0",
+    "-0.0",
+    "1.005",
+    "9223372036854775807",
+    "18446744073709551615",
+    "9007199254740993",
+    "-1.10",
+    "0",
+]
+READS = [
+    "data ->> 'a'",
+    "data -> 'a'",
+    "json_extract(data, '$.a')",
+    "json_extract_string(data, '$.\"a\"')",
+    "json_extract_path_text(data, 'a')",
+    "json_value(data, '$.a')",
+    "data ->> '$.l[0]'",
+    "data ->> '$.o.a'",
+    "data -> 'o' ->> 'a'",
+    "data::JSON ->> '/o/a'",
+    "json_extract_string(data, ['$.a'])[1]",
+    "(json_extract(data, '$.l[*]')[1])",
+    "(data::JSON).a",
+    "data ->> lower('A')",
+    "coalesce(data, '{}') ->> 'a'",
+]
+TYPED = [
+    "(data -> 'a')::DECIMAL(38, 20)",
+    "TRY_CAST(data -> 'a' AS DECIMAL(38, 20))",
+    "(data -> 'a')::HUGEINT",
+    "json_extract(data, '$.a')::DOUBLE",
+    "(data::JSON)::STRUCT(a DECIMAL(18, 2), l DECIMAL(18, 2)[], o STRUCT(a DECIMAL(18, 2)))",
+    """from_json(data, '{"a": "VARCHAR"}').a""",
+    """from_json(data, '{"a": "DECIMAL(18, 2)"}').a""",
+    """json_transform(data, '{"a": "DECIMAL(18, 2)"}').a""",
+    """json_transform_strict(data, '{"a": "VARCHAR", "l": ["VARCHAR"], "o": {"a": "VARCHAR"}}').a""",
+    "json_contains(data, '0.3')",
+    "json_object('x', data -> 'a')",
+    "json_array(data::JSON)::VARCHAR",
+    "to_json(data::JSON)::VARCHAR",
+    "json_quote(data -> 'a')",
+    "concat(data, '') ->> 'a'",
+    """('{"a":' || subject || '}') ->> 'a'""",
+    "(data ->> 'o')::JSON ->> 'a'",
+    "list_transform(json_extract(data, '$.l[*]'), lambda x: x ->> '$')",
+]
+
+
+def lake_of(*numbers, other="1"):
+    lake = el.create("memory://", "o.example")
+    data = [f'{{"a":{one},"l":[{one}],"o":{{"a":{one}}},"z":{other}}}' for one in numbers]
+    lake.append([{"id": str(n), "source": "s", "type": "t", "subject": "/x", "data": text} for n, text in enumerate(data)])
+    return lake
+
+
+def values(lake, query, key="sequence", **options):
+    return lake.build(el.Projection.sql("p", query, key=[key]), **options).polars().sort(key)["v"].to_list()
+
+
+@pytest.mark.parametrize("read", READS)
+def test_numbers_that_a_double_keeps_are_read_with_their_value(read):
+    found = values(lake_of(*NARROW), f"SELECT sequence, ({read})::VARCHAR AS v FROM events")
+    assert [Decimal(one) for one in found] == [Decimal(one) for one in NARROW]
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("number", WIDE)
+def test_numbers_that_a_double_may_not_keep_are_refused_by_event_and_member(read, number):
+    with pytest.raises(InvalidProjectionError, match="declared exact and is not") as caught:
+        values(lake_of("1", number), f"SELECT sequence, {read} AS v FROM events")
+    assert "event '1' of 's' has" in str(caught.value)
+    assert "lake.register('t', lake.infer_schema('t').schema)" in str(caught.value)
+
+
+@pytest.mark.parametrize("number", WIDE + NARROW)
+def test_the_way_that_is_suggested_keeps_every_digit_on_both_engines(number):
+    lake = lake_of(number)
+    lake.register("t", lake.infer_schema("t").schema)
+    (found,) = values(lake, "SELECT sequence, a AS v FROM t")
+    assert found == Decimal(number)
+    seen = lake.build(python(lambda snapshot: snapshot.table("t").select("sequence", v="a"))).polars()["v"].to_list()
+    assert seen == [Decimal(number)]
+
+
+@pytest.mark.parametrize("read", TYPED)
+def test_json_that_becomes_another_type_or_is_no_payload_is_refused(read):
+    with pytest.raises(InvalidProjectionError, match="declared exact and is not") as caught:
+        values(lake_of("1"), f"SELECT sequence, {read} AS v FROM events")
+    assert "double" in str(caught.value)
+
+
+def test_text_becomes_a_decimal_digit_by_digit():
+    lake = lake_of(*(json.dumps(one) for one in WIDE))
+    found = values(lake, "SELECT sequence, (data ->> 'a')::DECIMAL(38, 30) AS v FROM events WHERE sequence IN (6, 7, 10)")
+    assert found == [Decimal(WIDE[place]) for place in (6, 7, 10)]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("SELECT 1 AS k, arg_max(data, sequence) ->> 'a' AS v FROM events", "0.2"),
+        ("SELECT 1 AS k, last(data ORDER BY sequence) ->> 'a' AS v FROM events", "0.2"),
+        ("WITH c AS MATERIALIZED (SELECT data -> 'o' AS o, sequence FROM events) SELECT sequence AS k, o ->> 'a' AS v FROM c", "0.2"),
+        ("SELECT b.sequence AS k, b.data ->> 'a' AS v FROM events a JOIN events b USING (subject) WHERE a.sequence = 0", "0.2"),
+        ("SELECT sequence AS k, lag(data) OVER (ORDER BY sequence) ->> 'a' AS v FROM events", "0.1"),
+        ("SELECT sequence AS k, o ->> 'a' AS v FROM (SELECT sequence, unnest([data]) AS o FROM events)", "0.2"),
+        (
+            "SELECT 1 AS k, max(data ->> 'a') AS v FROM (SELECT DISTINCT data FROM events UNION ALL SELECT data FROM events)",
+            "0.2",
+        ),
+        ("SELECT s.spine_row AS k, e.data ->> 'a' AS v FROM spine s LEFT JOIN events e ON e.id = s.id", "0.2"),
+        ("SELECT sequence AS k, (SELECT max(data ->> 'a') FROM events b WHERE b.sequence <= a.sequence) AS v FROM events a", "0.2"),
+    ],
+)
+def test_a_payload_is_followed_through_the_query(query, expected):
+    spine = pl.DataFrame({"id": ["0", "1"]}) if "spine" in query else None
+    lake = lake_of("0.1", "0.2")
+    assert values(lake, query, "k", spine=spine)[-1] == expected
+    wide = lake_of("0.1", WIDE[0])
+    with pytest.raises(InvalidProjectionError, match=r"has 90071992547409\.93 at data"):
+        values(wide, query, "k", spine=spine)
+
+
+def test_json_of_the_spine_is_refused():
+    spine = pl.DataFrame({"j": [f'{{"a":{WIDE[0]}}}']})
+    with pytest.raises(InvalidProjectionError, match="not the data of an event"):
+        values(lake_of("1"), "SELECT spine_row, j ->> 'a' AS v FROM spine", "spine_row", spine=spine)
+
+
+def test_only_what_is_read_must_be_kept():
+    lake = lake_of("0.5", other=WIDE[0])
+    assert values(lake, "SELECT sequence, data ->> 'a' AS v FROM events") == ["0.5"]
+    with pytest.raises(InvalidProjectionError, match=r"at data\.z"):
+        values(lake, "SELECT sequence, data ->> 'a' AS v FROM events WHERE data ->> 'z' = '1'")
+    assert values(lake, "SELECT sequence, json_type(data, '$.z') AS v FROM events WHERE json_exists(data, '$.z')") == ["DOUBLE"]
+
+
+def test_a_member_whose_name_is_written_with_escapes_is_found():
+    lake = el.create("memory://", "o.example")
+    lake.append([{"id": "1", "source": "s", "type": "t", "data": f'{{"\\u0061":{WIDE[0]}}}'}])
+    with pytest.raises(InvalidProjectionError, match="declared exact and is not"):
+        values(lake, "SELECT sequence, data ->> 'a' AS v FROM events")
+
+
+def test_events_beyond_the_watermark_are_not_looked_at():
+    lake = lake_of("0.5")
+    lake.append([{"id": "later", "source": "s", "type": "t", "data": f'{{"a":{WIDE[0]}}}'}])
+    assert values(lake, "SELECT sequence, data ->> 'a' AS v FROM events", at=1) == ["0.5"]
+
+
+def python(function, level="exact"):
+    return el.Projection("p", "python", "f.py:run", {"f.py": repr(function)}, ("sequence",), level, function=function)
+
+
+def decoded(dtype):
+    return pl.col("data").str.json_decode(pl.Struct({"a": dtype})).struct.field("a")
+
+
+POLARS = [
+    pl.col("data").str.json_path_match("$.a"),
+    pl.col("data").str.json_path_match("$.o.a"),
+    pl.col("data").str.json_path_match("$['a']"),
+    decoded(pl.String),
+    pl.col("data").str.json_decode(pl.Struct({"l": pl.List(pl.String)})).struct.field("l").list.get(0),
+]
+
+
+@pytest.mark.parametrize("expression", POLARS, ids=range(len(POLARS)))
+def test_polars_reads_numbers_that_a_float_keeps_with_their_value(expression):
+    found = lake_of(*NARROW).build(python(lambda snapshot: snapshot.scan().select("sequence", v=expression))).polars()["v"]
+    assert [Decimal(one) for one in found] == [Decimal(one) for one in NARROW]
+
+
+@pytest.mark.parametrize("expression", POLARS, ids=range(len(POLARS)))
+@pytest.mark.parametrize("number", WIDE)
+def test_polars_refuses_numbers_that_a_float_may_not_keep(expression, number):
+    with pytest.raises(InvalidProjectionError, match=r"event '1' of 's' has"):
+        lake_of("1", number).build(python(lambda snapshot: snapshot.scan().select("sequence", v=expression)))
+
+
+@pytest.mark.parametrize("dtype", [pl.Decimal(18, 2), pl.Int64, pl.Int128, pl.UInt64, pl.Date, pl.List(pl.Decimal(18, 2))])
+def test_polars_decodes_json_to_no_exact_number(dtype):
+    with pytest.raises(InvalidProjectionError, match=r"str\.json_decode\(\): it reads JSON numbers as floats"):
+        lake_of("1").build(python(lambda snapshot: snapshot.scan().select("sequence", v=decoded(dtype))))
+
+
+def test_polars_reads_no_json_that_is_not_an_events():
+    def made(snapshot):
+        return snapshot.scan().select("sequence", v=(pl.col("data") + "").str.json_path_match("$.a"))
+
+    with pytest.raises(InvalidProjectionError, match="not the data of an event"):
+        lake_of("1").build(python(made))
+
+
+def test_other_levels_read_what_the_engine_reads():
+    query = "SELECT sequence, data ->> 'a' AS v FROM events"
+    fixed = lake_of(WIDE[0]).build(el.Projection.sql("p", query, key=["sequence"], level="fixed"))
+    assert fixed.polars()["v"].to_list() == ["90071992547409.94"]
