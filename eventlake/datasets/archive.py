@@ -26,6 +26,8 @@ from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, St
 PART = "part-"
 SPINE = "spine.parquet"
 SOURCE = "source"
+EVENT_SPINE = "event_spine"
+"""Of a provenance: how a spine that is made of events is declared."""
 _ATTEMPT_BYTES = 8
 _TRIES = 3
 
@@ -70,6 +72,14 @@ class Archive:
             CorruptionError: No attempt is finished.
         """
         return self._best()[0]
+
+    def event_spines(self) -> list[Any]:
+        """How the spine was declared that some attempt made of events, as JSON; empty if its rows were given."""
+        told: list[Any] = []
+        for provenance, _ in self.attempts():
+            if EVENT_SPINE in provenance and provenance[EVENT_SPINE] not in told:
+                told.append(provenance[EVENT_SPINE])
+        return told
 
     def _best(self) -> tuple[dict[str, Any], bool]:
         """The provenance of a finished attempt, of one that has all its files where there is one, and whether it has."""

@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
@@ -17,7 +17,7 @@ from eventlake.core.card import counted
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.dataset import ALLOW_LIST, CONSTRUCTION, FORMAT, UNCHECKED, DatasetManifest, Recipe, Spine
 from eventlake.core.sql import folded
-from eventlake.datasets.archive import Archive, publish
+from eventlake.datasets.archive import EVENT_SPINE, Archive, publish
 from eventlake.datasets.buckets import Executor, Here, build_by_bucket
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.incremental import Wanted, increment
@@ -26,6 +26,7 @@ from eventlake.datasets.recipes import claimed, made_by, note
 from eventlake.errors import EventlakeError, InvalidInputError, InvalidProjectionError, NotIdenticalError
 from eventlake.features.run import COMPILER, ENGINES, hindsight
 from eventlake.features.spine import EventSpine
+from eventlake.features.spine_rows import not_known, rows_of
 from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
 from eventlake.projections import duckdb_runner, polars_runner
@@ -33,7 +34,7 @@ from eventlake.projections.by_entity import carrier
 from eventlake.projections.definition import Projection
 from eventlake.projections.exact import check_exact
 from eventlake.projections.rows import Prepared, Types, declared_types, finish, validate
-from eventlake.projections.run import feature_plan, prepare
+from eventlake.projections.run import feature_plan, feature_set, prepare
 
 SPINE_ROW = "spine_row"
 
@@ -84,6 +85,7 @@ class Work:
         spine: With ``spine_row`` in front.
         recipe: Everything that decides the rows.
         prepared: Runs it.
+        told: What the provenance says of a spine that is made of events.
     """
 
     projection: Projection
@@ -92,6 +94,7 @@ class Work:
     spine: pa.Table | None
     recipe: Recipe
     prepared: Prepared
+    told: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +125,8 @@ def build(projection: Projection, history: PinnedHistory, request: Request) -> D
     if request.engine not in {None, projection.engine}:
         message = f"projection {projection.name} runs on {projection.engine}, not on {request.engine}"
         raise InvalidProjectionError(message, "SQL runs on duckdb, Python functions on polars, features on both.", engine=request.engine)
-    spine = request.spine.rows(history) if isinstance(request.spine, EventSpine) else request.spine
-    work = work_of(projection, history, None if spine is None else spine_rows(spine))
+    spine, told = _spine(projection, history, request.spine)
+    work = replace(work_of(projection, history, spine), told=told)
     if projection.level == "unproven":
         return _built(work, request, None)
     storage, recipe = history.storage, work.recipe
@@ -133,8 +136,20 @@ def build(projection: Projection, history: PinnedHistory, request: Request) -> D
         return _built(work, request, None) if archive is None else _found(work, request, archive)
 
 
+def _spine(projection: Projection, history: PinnedHistory, given: Any) -> tuple[pa.Table | None, dict[str, Any]]:
+    """The rows of a spine, and what the provenance says of one that is made of events."""
+    if not isinstance(given, EventSpine):
+        return None if given is None else spine_rows(given), {}
+    declared = given.under(feature_set(projection).known if projection.kind == "features" else "cutoff")
+    rows, late = rows_of(declared, history)
+    counts = {"spine_hindsight_rows": not_known(declared, history, rows), "spine_late_rows": late}
+    return spine_rows(rows), {EVENT_SPINE: declared.document(), **counts}
+
+
 def _found(work: Work, request: Request, archive: Archive) -> Dataset:
     """What the recipe made before, looked at as if it were new: a lock, a schema or a doubt may have come since."""
+    if not _is_told(work, archive):
+        _tell(work, archive)
     dataset = Dataset(archive)
     _check_expected(work.projection, request, dataset.content_hash)
     if work.projection.schema is not None:
@@ -144,13 +159,26 @@ def _found(work: Work, request: Request, archive: Archive) -> Dataset:
     return dataset
 
 
+def _is_told(work: Work, archive: Archive) -> bool:
+    """Whether a dataset's provenance says how the spine is declared."""
+    return not work.told or work.told[EVENT_SPINE] in archive.event_spines()
+
+
+def _tell(work: Work, archive: Archive) -> None:
+    """Notes how the spine of a dataset is declared, if it was built from the same rows without a declaration, or with another one."""
+    rows, noted = Dataset(archive).arrow(), {**archive.provenance(), **work.told}
+    noted.pop("attempt")
+    sources = work.projection.sources
+    publish(work.history.storage, archive.manifest, rows=rows, spine=work.spine, sources=sources, provenance=noted, anew=True)
+
+
 def _built(work: Work, request: Request, before: Archive | None) -> Dataset:
     started = time.time_ns() // 1000
     projection, history = work.projection, work.history
     if work.recipe.check == ALLOW_LIST and projection.kind == "sql":
         check_exact(projection.name, projection.sources[projection.entry], history, work.spine, projection.parameters)
-    made = _made(work, request)
-    manifest = made.manifest
+    built = _made(work, request)
+    manifest = built.manifest
     _check_expected(projection, request, manifest.content_hash)
     if before is not None and before.manifest.content_hash != manifest.content_hash:
         message = (
@@ -159,24 +187,25 @@ def _built(work: Work, request: Request, before: Archive | None) -> Dataset:
         )
         hint = "nothing was published; something decides the rows that no recipe knows of. 'eventlake diff' shows what differs."
         raise NotIdenticalError(message, hint, expected=before.manifest.content_hash, found=manifest.content_hash)
-    validate(projection, made.rows, manifest.content_hash)
+    validate(projection, built.rows, manifest.content_hash)
     if request.perturb:
-        check_perturbed(projection, work.types, history, work.spine, made.rows)
+        check_perturbed(projection, work.types, history, work.spine, built.rows)
     archive = publish(
         history.storage,
         manifest,
-        rows=made.rows,
+        rows=built.rows,
         spine=work.spine,
         sources=projection.sources,
         provenance=_provenance(history, started)
-        | made.way
+        | built.way
+        | dict(work.told)
         | (_of_features(work) if projection.kind == "features" else {})
         | ({"by": projection.by, "spine_by": projection.spine_entity} if projection.by else {}),
-        anew=before is not None and not _is_sound(before),
+        anew=before is not None and not (_is_sound(before) and _is_told(work, before)),
     )
     if projection.level != "unproven":
         note(archive)
-    return Dataset(archive, made.rows)
+    return Dataset(archive, built.rows)
 
 
 def _of_features(work: Work) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from eventlake.datasets.split import ENTITY, Split, matrix, split
 from eventlake.datasets.tags import keep_for_lock
 from eventlake.errors import CorruptionError, InvalidInputError
 from eventlake.features.feature_set import FeatureSet
+from eventlake.features.spine import EventSpine, spine_of
 from eventlake.history.duckdb_sql import to_pandas
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import resolve
@@ -150,11 +151,27 @@ class Dataset:
             column = named
         return split(self.polars(), self.manifest_hash, by=by, column=column, test=test, salt=salt, since=since)
 
+    def event_spines(self) -> list[EventSpine]:
+        """The spines of events that its rows were made for, as they were declared; empty if the spine was given as rows.
+
+        Raises:
+            CorruptionError: The provenance is damaged.
+        """
+        return [spine_of(document) for document in self._archive.event_spines()]
+
+    def labels(self) -> tuple[str, ...]:
+        """The columns that are declared as labels of the spine, and look ahead of the cutoff.
+
+        Raises:
+            CorruptionError: The provenance is damaged.
+        """
+        return tuple(dict.fromkeys(name for spine in self.event_spines() for name, _, _ in spine.labels))
+
     def xy(self, target: str, *, drop: Sequence[str] = ()) -> tuple[Any, Any]:
         """What a model is trained on: a pandas frame of numbers, and the target beside it, both in the dataset's order.
 
         Numbers, booleans and decimals are float64, null being NaN; a decimal is the nearest double. Text is a pandas categorical, its
-        categories sorted. The key, the entity and the cutoff of declared features are left out.
+        categories sorted. The key, the entity, the cutoff and all labels of a spine of events are left out.
 
         Args:
             target: The column to be predicted.
@@ -165,7 +182,7 @@ class Dataset:
             MissingDependencyError: pandas is not installed.
         """
         features = self._features()
-        left = {target, *drop, *self.manifest.recipe.key, *((features.spine_entity, features.cutoff) if features else ())}
+        left = {target, *drop, *self.labels(), *self.manifest.recipe.key, *((features.spine_entity, features.cutoff) if features else ())}
         return matrix(self.polars(), target, left)
 
     def _features(self) -> FeatureSet | None:
@@ -200,6 +217,8 @@ class Dataset:
         if events is not None:
             seen = f"{self.provenance['hindsight_rows']:,} of {counted(self.manifest.rows, 'row')} see {counted(events, 'event')} too early"
             facts += (("hindsight", seen + f", and miss {missed:,} known at the cutoff" * bool(missed)),)
+        if corrected := self.provenance.get("spine_hindsight_rows"):
+            facts += (("hindsight of the spine", f"{counted(corrected, 'row')} with corrections that were recorded later"),)
         rows = tuple((name, kind) for name, kind in self.manifest.schema)
         return Card(f"dataset {self.name}", facts, ("column", "type"), rows)
 

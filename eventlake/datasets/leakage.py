@@ -7,7 +7,7 @@ known, so that what the engines do to tell what was known is not trusted, but te
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import duckdb
@@ -21,11 +21,12 @@ from eventlake.core.shown import shown
 from eventlake.core.sql import identifier
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.reproduce import checked_spine, declared, projection_of
+from eventlake.datasets.spine_leaks import COLUMN, REBUILT, STORED, spine_leaks
 from eventlake.errors import InvalidInputError
 from eventlake.features.duckdb_events import BELONGS_TABLE
-from eventlake.features.feature_set import KNOWN
+from eventlake.features.feature_set import KNOWN, FeatureSet
 from eventlake.features.plan import compiled
-from eventlake.features.run import answered
+from eventlake.features.run import answered, hindsight
 from eventlake.features.sources import related
 from eventlake.history import polars_scan
 from eventlake.history.duckdb_sql import TableName, create_events, create_table, empty_database, tables_read, views_read
@@ -53,17 +54,25 @@ class LeakageReport:
         known: ``cutoff`` where an event had to be recorded before it, ``watermark`` where it only had to happen before it.
         checked: How many rows were made again.
         leaks: The key of each row that came out otherwise, ``column``, and the values ``stored`` and ``rebuilt``, as text; ``no row`` where
-            there was none.
+            there was none. A row of a spine of events that would not be there, or that is missing, is a leak of the column ``row``.
+        hindsight: What was declared to be seen and was not known at the cutoff: ``hindsight_rows``, ``hindsight_events`` and
+            ``hindsight_left_out`` as in a provenance, for features that are built with ``known="watermark"``; ``spine_hindsight_rows``
+            and ``spine_late_rows`` for spines of events.
+        labels: Columns that are declared to look ahead.
+        given: Columns of a spine that was given as rows: whether they were known at the cutoff cannot be told.
     """
 
     dataset: str
     known: str
     checked: int
     leaks: pl.DataFrame
+    hindsight: dict[str, int] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether no row saw what was not there yet."""
+        """Whether no row saw what was not there yet, beyond the ``hindsight`` that was asked for."""
         return not self.leaks.height
 
     def __repr__(self) -> str:
@@ -72,14 +81,37 @@ class LeakageReport:
 
     def card(self) -> Card:
         """What to show."""
-        facts = (("dataset", self.dataset), ("known at the", self.known), ("rows made again", f"{self.checked:,}"))
+        facts: tuple[tuple[str, str], ...] = (
+            ("dataset", self.dataset),
+            ("known at the", self.known),
+            ("rows made again", f"{self.checked:,}"),
+        )
+        told = self._told()
+        facts += tuple(("hindsight", one) for one in told)
+        if late := self.hindsight.get("spine_late_rows"):
+            facts += (("recorded late", f"the event of {counted(late, 'row')} was recorded after its time, which is the cutoff"),)
+        facts += (("look ahead, as declared", ", ".join(self.labels)),) if self.labels else ()
+        facts += (("taken as given", ", ".join(self.given)),) if self.given else ()
         rows = tuple(tuple(shown(value) for value in row) for row in self.leaks.head(_SHOWN).iter_rows())
-        title = "no leak" if self.ok else counted(self.leaks.height, "leak")
+        leaks = "no leak" if self.ok else counted(self.leaks.height, "leak")
+        title = leaks + f"; hindsight, as declared: {', '.join(told)}" * bool(told)
         return Card(title, facts, tuple(self.leaks.columns) if rows else (), rows)
+
+    def _told(self) -> list[str]:
+        """What of the hindsight changes a row, in words."""
+        told = []
+        if rows := self.hindsight.get("hindsight_rows"):
+            told.append(f"{counted(rows, 'row')} with other events than were known at the cutoff")
+        if rows := self.hindsight.get("spine_hindsight_rows"):
+            told.append(f"{counted(rows, 'row')} of the spine with later corrections")
+        return told
 
 
 def check_leakage(dataset: Dataset, *, rows: int | None = None, cutoff: str | None = None, known: str | None = None) -> LeakageReport:
     """Makes rows of a dataset again from a history that ends at each row's cutoff, and compares.
+
+    The rows of a spine of events are compared with those that were known at their cutoff. Labels look ahead by declaration, and columns of
+    a spine that was given as rows are taken as they are; the report names both.
 
     Args:
         dataset: Declared features, or a SQL projection, over a spine with a cutoff.
@@ -120,7 +152,29 @@ def check_leakage(dataset: Dataset, *, rows: int | None = None, cutoff: str | No
         at = chosen.select(*told_by, pl.col(cutoff).cast(pl.Int64).alias(_AT))
         mine = stored.join(at, on=told_by, how="inner", nulls_equal=True)
         leaks = _compared(mine, pl.concat(rebuilt), (*projection.key, _AT)).drop(_AT)
-    return LeakageReport(dataset.manifest_hash, known, chosen.height, leaks)
+    spines = dataset.event_spines()
+    for one in spines[:1]:
+        found = spine_leaks(one, history, frame, chosen, "cutoff" if known == "cutoff" else one.known or known)
+        leaks = pl.concat([leaks, _by_key(found, _none(stored, projection.key), projection.key)])
+    seen = _hindsight(archive.provenance(), features, history, spine)
+    kept = {"spine_row", cutoff, *(features.columns if features else ()), *([features.spine_entity] if features else ())}
+    given = () if spines else tuple(name for name in spine.column_names if name not in kept)
+    return LeakageReport(dataset.manifest_hash, known, chosen.height, leaks, seen, dataset.labels(), given)
+
+
+def _by_key(found: pl.DataFrame, none: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
+    """The leaks of a spine's rows as those of the dataset's; a part of the key that the spine does not have is null."""
+    named = [(pl.col(name) if name in found.columns else pl.lit(None)).alias(_shown_key(name)) for name in key]
+    sides = zip((COLUMN, STORED, REBUILT), _TOLD, strict=True)
+    return found.select(*named, *(pl.col(name).alias(told) for name, told in sides)).cast(none.schema)
+
+
+def _hindsight(provenance: dict[str, Any], features: FeatureSet | None, history: PinnedHistory, spine: pa.Table) -> dict[str, int]:
+    """What was declared to be seen and was not known at the cutoff."""
+    names = ("spine_hindsight_rows", "spine_late_rows")
+    found: dict[str, int] = {name: int(provenance[name]) for name in names if name in provenance}
+    seen = features is not None and features.known == "watermark"
+    return found | (hindsight(compiled(features, history.catalogue), history, spine) if seen and features else {})
 
 
 @contextmanager

@@ -1,9 +1,8 @@
-"""Spines made of events: a row for each event of a type, or for each month in which an entity lives, and labels that look ahead.
+"""Spines made of events: a row for each event of a type, or for each month of an entity's life, and labels that look ahead.
 
     el.spine.on("loan.granted").label("missed", el.exists("payment.missed"), horizon="90d")
 
-A label looks at ``[cutoff, cutoff + horizon)`` with everything that is recorded at the watermark. Where that stretch is not over yet, as
-far as the lake knows, the label is null: "not yet known" is not "no".
+A spine is declared here and made when a dataset is built, by ``spine_rows`` and ``labels``.
 """
 
 import os
@@ -11,26 +10,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
-from eventlake.errors import InvalidInputError
+from eventlake.core.instants import format_instant
+from eventlake.core.sql import folded
+from eventlake.errors import CorruptionError, InvalidInputError
 from eventlake.features.conditions import Condition, Value, where_of
-from eventlake.features.definition import Aggregate
-from eventlake.features.feature_set import FeatureSet
-from eventlake.features.nested import fields_inside, unfolded
-from eventlake.features.plan import columns_by_field, compiled
-from eventlake.features.polars_parts import condition
-from eventlake.features.run import rows
+from eventlake.features.definition import Aggregate, feature_of
+from eventlake.features.feature_set import KNOWN
 from eventlake.features.spans import Span, microseconds
 from eventlake.features.spine_file import declared_types, read_spine
-from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import checked_instant
 
-_CUTOFF, _ENTITY, _LABEL = "cutoff", "eventlake entity", "eventlake_label"
-INSTANT = pl.Datetime("us", "UTC")
+CUTOFF = "cutoff"
+"""The column of instants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,10 @@ class EventSpine:
         carry: Fields of the event that become columns.
         monthly: A row for each end of a month after an entity's first event, instead of one for each event.
         labels: Name, feature and horizon in microseconds of each label.
-        known_until: As far as the lake knows; None for the latest ``time`` of its events, or the last recording where that is earlier.
+        known_until: The instant up to which labels are known; None for what the events say.
+        known: ``cutoff`` for events as they were told first, ``watermark`` for their latest corrections, which is hindsight; None for
+            what the feature set says, else ``cutoff``.
+        depth: How many parts of a subject name the entity; None for all.
     """
 
     event_type: str
@@ -54,87 +54,101 @@ class EventSpine:
     monthly: bool
     labels: tuple[tuple[str, Aggregate, int], ...] = ()
     known_until: datetime | str | None = None
+    known: str | None = None
+    depth: int | None = None
 
-    def label(self, name: str, feature: Aggregate, *, horizon: str) -> "EventSpine":
+    def label(self, name: str, feature: Aggregate, *, horizon: Any = None) -> "EventSpine":
         """The same spine with a column that looks ahead.
+
+        A label counts everything that is recorded at the watermark. It is null if the events do not reach the end of its horizon yet.
 
         Args:
             name: Of the column.
-            feature: What it is, of the events in ``[cutoff, cutoff + horizon)``; without a window of its own.
-            horizon: Such as ``90d``.
+            feature: What it is, of the events in ``[cutoff, cutoff + horizon)``; without a window of its own. Events of the type that
+                makes the rows of ``on`` count after the cutoff only: an event is not its own outcome.
+            horizon: Such as ``90d``, or a ``timedelta``.
 
         Raises:
-            InvalidInputError: The feature has a window, or is arithmetic.
+            InvalidInputError: The feature has a window or is arithmetic, the horizon is missing, or there is a column of this name.
         """
         if not isinstance(feature, Aggregate) or feature.span != Span() or feature.kind in {"since_last", "since_first", "rate"}:
-            message = f"label {name}: expected a feature of events without a window, such as exists('payment.missed'), found {feature!r}"
-            raise InvalidInputError(message, "its window is the horizon.")
-        if name in {self.by, _CUTOFF, *self.carry, *(label for label, _, _ in self.labels)}:
-            message = f"label {name}: the spine has a column of that name already"
+            shown = feature.column if isinstance(feature, Aggregate) else type(feature).__name__
+            message = f"label {name}: expected a feature of events without a window, such as exists('payment.missed'), found {shown}"
+            raise InvalidInputError(message, "its window is the horizon: .label('late', el.exists('payment.missed'), horizon='90d').")
+        if horizon is None:
+            message = f"label {name}: expected how far it looks ahead"
+            raise InvalidInputError(message, "say horizon='90d'.")
+        if not isinstance(name, str) or not name:
+            message = f"expected the name of a label as text, found {name!r}"
+            raise InvalidInputError(message)
+        taken = {folded(one) for one in (self.by, CUTOFF, *self.carry, *(label for label, _, _ in self.labels))}
+        if folded(name) in taken:
+            message = f"label {name}: the spine has a column of that name already; SQL does not tell A from a"
             raise InvalidInputError(message, "give it another one.")
         return replace(self, labels=(*self.labels, (name, feature, microseconds(horizon, "horizon"))))
 
-    def rows(self, history: PinnedHistory) -> pl.DataFrame:
+    def rows(self, history: PinnedHistory, known: str = "cutoff") -> pl.DataFrame:
         """The rows over a history: the entity, ``cutoff``, what is carried, and the labels.
+
+        Args:
+            history: What is read.
+            known: What counts if the spine does not say: ``cutoff`` or ``watermark``.
 
         Raises:
             NotFoundError: An event type has no schema.
             InvalidInputError: A field is missing, or a label cannot be.
         """
-        end = self._known_until(history) if self.monthly or self.labels else 0
-        chosen = self._chosen(history, end)
-        return self._labelled(history, chosen, end) if self.labels else chosen
+        from eventlake.features.spine_rows import rows_of  # noqa: PLC0415 - what makes rows knows what is declared
 
-    def _chosen(self, history: PinnedHistory, end: int) -> pl.DataFrame:
-        begun = FeatureSet("spine", by=self.by, features=(Aggregate("count", self.event_type, where=self.where),), known="watermark")
-        plan = compiled(begun, history.catalogue)
-        schema = history.catalogue.version(self.event_type).schema
-        columns, inside = columns_by_field(schema), fields_inside(schema)
-        missing = [name for name in self.carry if name not in columns and name not in inside]
-        if len({self.by, _CUTOFF, *self.carry}) != 2 + len(self.carry):
-            message = f"the columns of the spine would be {', '.join((self.by, _CUTOFF, *self.carry))}, one of them twice"
-            raise InvalidInputError(message, "carry other fields, or build the spine by hand.")
-        if missing:
-            message = f"{self.event_type} has no field {', '.join(missing)} to be carried"
-            raise InvalidInputError(message, f"it has {', '.join([*columns, *inside])}.")
-        carried = {name: columns.get(name, (name, None))[0] for name in self.carry}
-        nested = {name: inside[name][0] for name in self.carry if name not in columns} | dict(plan.nested[self.event_type])
-        frame = unfolded(polars_scan.table(history.table(self.event_type), polars_scan.LATEST), nested)
-        (stream,) = plan.wanted()
-        if stream.where is not None:
-            frame = frame.filter(condition(stream.where, plan.columns[self.event_type]))
-        by = plan.by[self.event_type]
-        frame = frame.filter(pl.col(by).is_not_null())
-        if not self.monthly:
-            shown = [pl.col(column).alias(name) for name, column in carried.items()]
-            return frame.sort("sequence").select(pl.col(by).alias(self.by), pl.col("time").alias(_CUTOFF), *shown).collect()
-        firsts = frame.group_by(pl.col(by).alias(_ENTITY)).agg(pl.col("time").min().alias("first")).collect().sort(_ENTITY)
-        until = pl.lit(end, pl.Int64).cast(INSTANT)
-        months = pl.datetime_ranges(pl.col("first").dt.truncate("1mo").dt.offset_by("1mo"), until, "1mo", time_zone="UTC", time_unit="us")
-        return firsts.select(pl.col(_ENTITY).alias(self.by), months.alias(_CUTOFF)).explode(_CUTOFF).drop_nulls(_CUTOFF)
+        return rows_of(self.under(known), history)[0]
 
-    def _labelled(self, history: PinnedHistory, chosen: pl.DataFrame, end: int) -> pl.DataFrame:
-        """The rows with their labels, which are null where their stretch is not over at the end of what the lake knows."""
-        ahead = [
-            replace(feature, span=Span(horizon, -horizon), alias=f"{_LABEL}_{number}")
-            for number, (_, feature, horizon) in enumerate(self.labels)
-        ]
-        made = FeatureSet("label", by=self.by, features=tuple(ahead), known="watermark")
-        spine = chosen.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("spine_row"), self.by, _CUTOFF)
-        found = pl.DataFrame(rows(compiled(made, history.catalogue), history, spine.to_arrow(), "polars"))
-        labels = [
-            pl.when(pl.col(_CUTOFF).cast(pl.Int64) + horizon <= end).then(found[f"{_LABEL}_{number}"]).alias(name)
-            for number, (name, _, horizon) in enumerate(self.labels)
-        ]
-        return chosen.with_columns(labels)
+    def under(self, known: str) -> "EventSpine":
+        """The same spine, which says what counts: what it says itself, else ``known``."""
+        return self if self.known is not None else replace(self, known=known)
 
-    def _known_until(self, history: PinnedHistory) -> int:
-        """The instant up to which the lake knows what happened, in microseconds, exclusive."""
-        if self.known_until is not None:
-            return checked_instant(self.known_until, "known_until")
-        ends = polars_scan.scan(history).select(pl.col("time").max(), pl.col("recorded_at").max()).collect()
-        found = [int(value) for value in ends.cast(pl.Int64).row(0) if value is not None]
-        return min(found, default=0)
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values, which a dataset's provenance keeps."""
+        return {
+            "event_type": self.event_type,
+            "by": self.by,
+            "where": None if self.where is None else self.where.document(),
+            "carry": list(self.carry),
+            "monthly": self.monthly,
+            "labels": [{"name": name, "horizon": horizon, **feature.document()} for name, feature, horizon in self.labels],
+            "known_until": None if self.known_until is None else format_instant(checked_instant(self.known_until, "known_until")),
+            "known": self.known,
+            "depth": self.depth,
+        }
+
+
+def spine_of(document: Any) -> EventSpine:
+    """The inverse of ``EventSpine.document``.
+
+    Raises:
+        CorruptionError: It is not what was written.
+    """
+    try:
+        labels = tuple((one["name"], feature_of(one), one["horizon"]) for one in document["labels"])
+        where = None if document["where"] is None else Condition.from_document(document["where"])
+        names = document["event_type"], document["by"]
+        made = EventSpine(
+            *names,
+            where,
+            tuple(document["carry"]),
+            document["monthly"],
+            labels,
+            document["known_until"],
+            document["known"],
+            document["depth"],
+        )
+        texts = (*names, *made.carry, *(name for name, _, _ in labels))
+        sound = all(isinstance(text, str) for text in texts) and all(isinstance(one[1], Aggregate) for one in labels)
+        if not sound or made.known not in KNOWN or any(type(horizon) is not int or horizon <= 0 for _, _, horizon in labels):
+            raise ValueError(document)  # noqa: TRY301
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        message = f"what the provenance says of the spine is not understood: {error!r}"
+        raise CorruptionError(message, "run 'eventlake verify LAKE'.") from error
+    return made
 
 
 def read(path: str | os.PathLike[str], *, columns: Mapping[str, str] | None = None) -> pa.Table:
@@ -158,17 +172,30 @@ def on(
     where: Condition | Mapping[str, Value] | None = None,
     carry: Sequence[str] = (),
     known_until: datetime | str | None = None,
+    known: str | None = None,
+    depth: int | None = None,
 ) -> EventSpine:
-    """A row for each event of a type that stands: its entity, and its ``time`` as the cutoff; the event itself is not before it.
+    """A row for each event of a type: its entity, and its ``time`` as the cutoff; the event itself is not before it.
+
+    With ``known="cutoff"`` a row is what was said of its event when it became known: at its time, or when it was recorded if that was
+    later. A correction or a retraction that came afterwards changes no row, and ``where`` does not see it. With ``known="watermark"``
+    rows are the events that stand at the watermark, as they were corrected last.
 
     Args:
         event_type: Which events.
         by: The column that names the entity.
         where: What an event must satisfy, as for features.
         carry: Fields of the event to have as columns.
-        known_until: An instant up to which labels may be known, a datetime with a zone or RFC 3339; None for what the lake's events say.
+        known_until: An instant up to which labels are known, a datetime with a zone or RFC 3339; None for the latest event of a source
+            that says events of the label's type.
+        known: ``cutoff`` or ``watermark``; None for what the feature set says, else ``cutoff``.
+        depth: How many parts of the subject name the entity, as in a feature set: with 2, ``/loan/7/payment/3`` is an event of ``/loan/7``.
+
+    Raises:
+        InvalidInputError: An argument cannot be.
     """
-    return EventSpine(event_type, by, where_of(where), tuple(carry), monthly=False, known_until=known_until)
+    carried = _carried(carry)
+    return _checked(EventSpine(event_type, by, where_of(where), carried, monthly=False, known_until=known_until, known=known, depth=depth))
 
 
 def month_ends(
@@ -177,13 +204,46 @@ def month_ends(
     by: str = "subject",
     where: Condition | Mapping[str, Value] | None = None,
     known_until: datetime | str | None = None,
+    known: str | None = None,
+    depth: int | None = None,
 ) -> EventSpine:
-    """A row for each end of a month, midnight UTC after its last day, from an entity's first event of a type to what the lake knows.
+    """A row for each end of a month, midnight UTC after its last day, from an entity's first event of a type to the last that is known.
+
+    With ``known="cutoff"`` a month's end is a row if an event of the entity had happened, was recorded and stood before it.
 
     Args:
         event_type: Whose first event begins an entity's months.
         by: The column that names the entity.
         where: What an event must satisfy.
         known_until: As for ``on``; no row lies after it.
+        known: As for ``on``.
+        depth: As for ``on``.
+
+    Raises:
+        InvalidInputError: An argument cannot be.
     """
-    return EventSpine(event_type, by, where_of(where), (), monthly=True, known_until=known_until)
+    return _checked(EventSpine(event_type, by, where_of(where), (), monthly=True, known_until=known_until, known=known, depth=depth))
+
+
+def _carried(carry: Any) -> tuple[str, ...]:
+    if isinstance(carry, str) or not all(isinstance(name, str) for name in carry):
+        message = f"expected carry as a list of fields, found {carry!r}"
+        raise InvalidInputError(message, f"carry=[{carry!r}]." if isinstance(carry, str) else None)
+    return tuple(carry)
+
+
+def _checked(spine: EventSpine) -> EventSpine:
+    if not isinstance(spine.event_type, str) or not spine.event_type:
+        message = f"expected the type of the events as text, found {spine.event_type!r}"
+        raise InvalidInputError(message)
+    if not isinstance(spine.by, str) or not spine.by:
+        message = f"spine of {spine.event_type}: expected by as the name of a field or of the event's subject, found {spine.by!r}"
+        raise InvalidInputError(message)
+    if spine.known not in {None, *KNOWN}:
+        message = f"spine of {spine.event_type}: expected known as one of {', '.join(map(repr, KNOWN))}, found {spine.known!r}"
+        raise InvalidInputError(message)
+    columns = [spine.by, CUTOFF, *spine.carry]
+    if len({folded(name) for name in columns}) != len(columns):
+        message = f"the columns of the spine would be {', '.join(columns)}, one of them twice; SQL does not tell A from a"
+        raise InvalidInputError(message, "carry other fields, or build the spine by hand.")
+    return spine

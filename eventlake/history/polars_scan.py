@@ -7,7 +7,7 @@ import polars as pl
 from eventlake.columns.schema import TYPES
 from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.history.pinned import PinnedHistory
-from eventlake.history.standing import FAMILY, gone, until
+from eventlake.history.standing import FAMILY, families, gone, not_first, until
 from eventlake.tables.columns import stored_schema
 from eventlake.tables.files import EventTable
 
@@ -17,6 +17,7 @@ INSTANT = pl.Datetime("us", "UTC")
 STORED = {name: INSTANT if name == "time" else pl.String() for name in TYPES} | {"recorded_at": INSTANT}
 PLAIN = tuple(name for name in TYPES if name != "time")
 """Columns that are as their producers gave them."""
+_CORRECTING = ["sequence", *FAMILY, "recorded_at", "corrects", "correction"]
 SCHEMA = pl.Schema({name: pl.Int64() if name == "sequence" else STORED[name] for name in EVENT_COLUMNS})
 
 
@@ -67,7 +68,18 @@ def gone_of(source: EventTable) -> pl.DataFrame:
 def lifetimes(source: EventTable) -> pl.DataFrame:
     """How long each event of a table that is part of a family spoke for it: see ``standing.until``."""
     corrections = _stored(source).filter(pl.col("corrects").is_not_null())
-    return until(corrections.select("sequence", *FAMILY, "recorded_at", "corrects", "correction").collect())
+    return until(corrections.select(_CORRECTING).collect())
+
+
+def first_told(source: EventTable) -> pl.LazyFrame:
+    """The rows of an event table that are what was said of their event when it became known: see ``standing.not_first``."""
+    frame = _stored(source)
+    corrections = frame.filter(pl.col("corrects").is_not_null()).select(_CORRECTING).collect()
+    if not corrections.height:
+        return frame
+    members = families(corrections).lazy().select(FAMILY)
+    events = frame.select("sequence", *FAMILY, "time", "recorded_at").join(members, on=FAMILY, how="semi").collect()
+    return frame.join(not_first(events, corrections).to_frame().lazy(), on="sequence", how="anti")
 
 
 def _stored(source: EventTable) -> pl.LazyFrame:

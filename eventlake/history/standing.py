@@ -19,15 +19,20 @@ def gone(corrections: pl.DataFrame) -> pl.DataFrame:
     """
     if not corrections.height:
         return corrections.select(FAMILY)
-    everybody = _members(corrections.select("source", "id", root="corrects"))
+    everybody = families(corrections)
     members = corrections.join(everybody, on=FAMILY)
     newest = members.filter(pl.col("sequence") == pl.col("sequence").max().over("source", "root"))
     standing = newest.filter(pl.col("correction").fill_null("replace") == "replace").select(FAMILY)
     return everybody.select(FAMILY).join(standing, on=FAMILY, how="anti").sort(FAMILY)
 
 
-def _members(roots: pl.DataFrame) -> pl.DataFrame:
-    """All members of all families, as ``source, id, root``, each once; given what each correction corrects, as ``root``."""
+def families(corrections: pl.DataFrame) -> pl.DataFrame:
+    """The members of every family, each once, as ``source``, ``id`` and ``root``, the id of its first event.
+
+    Args:
+        corrections: All events of one type that correct another: at least ``source, id, corrects``.
+    """
+    roots = corrections.select("source", "id", root="corrects")
     while True:
         above = roots.join(roots.rename({"id": "root", "root": "above"}), on=["source", "root"], how="left")
         if above["above"].null_count() == above.height:
@@ -47,7 +52,7 @@ def until(corrections: pl.DataFrame) -> pl.DataFrame:
         ``source, id``, ``UNTIL`` (an instant, or null where it speaks to this day), ``SPOKE`` (false for retractions, which say nothing);
         an event that nothing corrects and that corrects nothing is not among them.
     """
-    members = _members(corrections.select("source", "id", root="corrects"))
+    members = families(corrections)
     facts = corrections.select(*FAMILY, "sequence", "recorded_at", spoke=pl.col("correction").fill_null("replace") == "replace")
     told = members.join(facts, on=FAMILY, how="left").sort("source", "root", "sequence", nulls_last=False)
     later = pl.col("recorded_at").shift(-1).over("source", "root")
@@ -58,3 +63,20 @@ def in_one_alone(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
     """The rows that are in one of two frames of the same columns, and not in the other; null is a value."""
     pairs = ((one, other), (other, one))
     return pl.concat([left.join(right, on=left.columns, how="anti", nulls_equal=True) for left, right in pairs])
+
+
+def not_first(events: pl.DataFrame, corrections: pl.DataFrame) -> pl.Series:
+    """The sequences of the family members that are not what was said of their event when it became known.
+
+    An event becomes known when it has happened and was recorded, whichever is later, unless another member of its family was recorded
+    before that moment. The first such member by sequence is what was said; a family that was retracted before has none.
+
+    Args:
+        events: The members: ``sequence, source, id, time, recorded_at``.
+        corrections: As for ``until``.
+    """
+    spoken = events.join(until(corrections), on=FAMILY).join(families(corrections), on=FAMILY)
+    known = pl.max_horizontal("time", pl.col("recorded_at").dt.offset_by("1us"))
+    told = spoken.filter(pl.col(SPOKE) & (pl.col(UNTIL).is_null() | (pl.col(UNTIL) >= known)))
+    first = told.group_by("source", "root").agg(pl.col("sequence").min())
+    return spoken.join(first, on="sequence", how="anti")["sequence"]

@@ -2,11 +2,12 @@
 
 from datetime import UTC, datetime
 
+import polars as pl
 import pytest
 
 import eventlake as el
 from eventlake.errors import InvalidInputError
-from tests.feature_fixtures import BEGIN, DAY, event, filled
+from tests.feature_fixtures import BEGIN, DAY, SPINE, event, filled
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def lake(tmp_path):
 
 def test_a_spine_of_events_has_a_row_for_each_with_labels_that_are_null_where_it_is_too_early(lake):
     spine = el.spine.on("payment", carry=["method"], where=el.field("amount") < 14).label("late", el.exists("missed"), horizon="4d")
-    spine = spine.label("amounts", el.sum("payment", "amount"), horizon="1d")
+    spine = spine.label("amounts", el.sum("payment", "amount"), horizon="2d")
     rows = lake.build(el.FeatureSet("risk", features=[el.count("payment")]), spine=spine).polars()
     assert rows["subject"].to_list() == ["/loan/1"] * 4
     assert rows["cutoff"].to_list() == [BEGIN + day * DAY for day in range(4)]
@@ -24,7 +25,7 @@ def test_a_spine_of_events_has_a_row_for_each_with_labels_that_are_null_where_it
     assert rows["payment_count"].to_list() == [0, 1, 2, 3]
     # Day 6 is the last that the lake knows: [2, 6) is over and without a miss, [3, 7) is not over.
     assert rows["late"].to_list() == [False, False, False, None]
-    assert [float(value) for value in rows["amounts"]] == [10.5, 11.5, 12.5, 13.5]
+    assert [float(value) for value in rows["amounts"]] == [11.5, 12.5, 13.5, 14.5]  # the next payment, and not the row's own
     later = el.spine.on("payment", where=el.field("amount") < 14, known_until="2026-03-01T00:00:00Z")
     rows = later.label("late", el.exists("missed"), horizon="4d").rows(lake.snapshot().history)
     assert rows["late"].to_list() == [False, False, False, True]
@@ -52,3 +53,107 @@ def test_spines_whose_columns_would_clash_are_refused(lake):
 def test_a_label_has_the_horizon_for_a_window(feature):
     with pytest.raises(InvalidInputError, match="without a window"):
         el.spine.on("payment").label("late", feature, horizon="4d")
+
+
+@pytest.fixture
+def corrected(lake):
+    """A payment of day 1 that is told in full weeks later, and one of day 2 that is taken back then."""
+    late = {"recorded_at": (BEGIN + 20 * DAY).isoformat()}
+    lake.append([event(7, day=1, amount=99.5) | late | {"corrects": "payment-1"}])
+    retraction = event(8, day=2) | late | {"corrects": "payment-2", "correction": "retract"}
+    lake.append([{name: value for name, value in retraction.items() if name != "data"}])
+    return lake
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "polars"])
+def test_a_spine_known_at_the_cutoff_sees_no_later_correction(corrected, engine):
+    spine = el.spine.on("payment", carry=["amount"], where=el.field("amount") < 14)
+    features = el.FeatureSet("risk", features=[el.count("payment")])
+    dataset = corrected.build(features, spine=spine, engine=engine)
+    assert [float(value) for value in dataset.polars()["amount"]] == [10.5, 11.5, 12.5, 13.5]
+    assert (dataset.provenance["spine_hindsight_rows"], dataset.provenance["spine_late_rows"]) == (0, 0)
+    assert el.check_leakage(dataset).ok
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "polars"])
+def test_a_spine_with_hindsight_by_name_is_told_and_its_rows_are_leaks_at_the_cutoff(corrected, engine):
+    spine = el.spine.on("payment", carry=["amount"], where=el.field("amount") > 12, known="watermark")
+    dataset = corrected.build(el.FeatureSet("risk", features=[el.count("payment")]), spine=spine, engine=engine)
+    assert [float(value) for value in dataset.polars()["amount"]] == [13.5, 14.5, 15.5, 99.5]
+    assert dataset.provenance["spine_hindsight_rows"] == 1
+    assert ("hindsight of the spine", "1 row with corrections that were recorded later") in dataset.card().facts
+    report = el.check_leakage(dataset)
+    # Row 3 is in the set for its correction alone; the payment of day 2 satisfied the condition as it was known.
+    assert report.leaks.rows() == [(3, "row", "the row", "no row"), (None, "row", "no row", "the row")]
+    assert report.card().title == "2 leaks; hindsight, as declared: 1 row of the spine with later corrections"
+    assert el.check_leakage(dataset, rows=2).leaks.height == 0
+
+
+def test_a_leak_report_says_how_much_of_what_rows_see_is_hindsight(corrected):
+    dataset = corrected.build(el.FeatureSet("risk", features=[el.sum("payment", "amount")], known="watermark"), spine=SPINE)
+    report = el.check_leakage(dataset)
+    assert report.ok
+    assert report.hindsight == {name: dataset.provenance[name] for name in ("hindsight_rows", "hindsight_events", "hindsight_left_out")}
+    assert report.card().title == "no leak; hindsight, as declared: 2 rows with other events than were known at the cutoff"
+    assert report.given == ("late",)
+
+
+def test_no_label_of_a_spine_is_a_feature_of_the_model_of_another(lake):
+    spine = el.spine.on("payment", where=el.field("amount").is_in([11.5, 12.5])).label("late", el.exists("missed"), horizon="4d")
+    spine = spine.label("misses", el.count("missed"), horizon="3d")
+    features = el.FeatureSet("risk", features=[el.count("payment")])
+    given = lake.build(features, spine=spine.rows(lake.snapshot().history))
+    assert list(given.xy("late")[0].columns) == ["misses", "payment_count"]  # nothing says what it is
+    # The same rows are one dataset; from now on it is known what its columns are.
+    declared = lake.build(features, spine=spine)
+    assert declared.manifest_hash == given.manifest_hash
+    for dataset in (declared, given, lake.dataset(given.manifest_hash)):
+        assert dataset.labels() == ("late", "misses")
+        assert list(dataset.xy("late")[0].columns) == list(dataset.xy("misses")[0].columns) == ["payment_count"]
+    assert el.check_leakage(declared).labels == ("late", "misses")
+
+
+def test_predictions_and_other_sources_do_not_make_an_unknown_label_known(lake):
+    spine = el.spine.on("payment").label("late", el.exists("missed"), horizon="4d")
+    features = el.FeatureSet("risk", features=[el.count("payment")])
+    dataset = lake.build(features, spine=spine)
+    before = dataset.polars()["late"].to_list()
+    assert before == [False, False, False, None, None, None]
+    lake.record_predictions(dataset, dataset.polars().select("spine_row", prediction=pl.lit(0.5)), model="m")
+    now = {name: value for name, value in event(20, subject="/loan/9", amount=1).items() if name not in {"time", "recorded_at"}}
+    lake.append([now | {"source": "another"}])
+    assert lake.build(features, spine=spine).polars()["late"].to_list()[:6] == before
+    lake.append([now | {"id": "21"}])
+    assert lake.build(features, spine=spine).polars()["late"].to_list()[:6] == [False, False, False, True, True, True]
+
+
+def test_an_event_is_not_its_own_outcome(lake):
+    lake.append([event(30, day=7, amount=1), event(31, day=7, amount=1), event(32, day=20, subject="/loan/9", amount=1)])
+    spine = el.spine.on("payment").label("again", el.count("payment"), horizon="2d")
+    rows = spine.rows(lake.snapshot().history)
+    # Two payments of one instant are no outcome of each other either.
+    assert rows["again"].to_list() == [1, 1, 1, 1, 1, 0, 0, 0, None]
+    longer = el.spine.on("payment").label("again", el.count("payment"), horizon="3d")
+    assert longer.rows(lake.snapshot().history)["again"].to_list() == [2, 2, 2, 2, 1, 2, 0, 0, None]
+
+
+def test_parts_of_a_subject_name_the_entity_of_a_spine(lake):
+    lake.append([event(40 + day, day=day, subject=f"/loan/7/payment/{day}", amount=1) for day in range(7, 9)])
+    spine = el.spine.on("payment", depth=2, where=el.field("amount") < 2).label("again", el.count("payment"), horizon="1d")
+    rows = lake.build(el.FeatureSet("risk", depth=2, features=[el.count("payment")]), spine=spine).polars()
+    assert rows.select("subject", "payment_count").rows() == [("/loan/7", 0), ("/loan/7", 1)]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: el.spine.on("payment").label("y", el.count("missed")), "horizon='90d'"),
+        (lambda: el.spine.on("payment", carry=["amount"]).label("AMOUNT", el.count("missed"), horizon="1d"), "of that name already"),
+        (lambda: el.spine.on("payment", carry=["amount", "Amount"]), "one of them twice"),
+        (lambda: el.spine.on("payment", carry="amount"), r"carry=\['amount'\]"),
+        (lambda: el.spine.on("payment", known="then"), "'cutoff', 'watermark'"),
+    ],
+)
+def test_what_a_spine_cannot_be_is_refused_with_what_to_write(make, words):
+    with pytest.raises(InvalidInputError, match=words):
+        make()
