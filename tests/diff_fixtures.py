@@ -1,6 +1,7 @@
 """Datasets of given rows, for the tests of diff."""
 
 from eventlake.columns.content import content_hash, schema_of
+from eventlake.core.canonical import sha256_hex
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.dataset import DatasetManifest, Recipe
 from eventlake.core.merkle import EMPTY_ROOT
@@ -23,7 +24,7 @@ def stored(rows, key=("k",), storage=None, **recipe):
         "clock_hash": None,
         "kind": "sql",
         "entry": "query.sql",
-        "sources": {},
+        "sources": {"query.sql": sha256_hex(b"SELECT 1")},
         "parameters": {},
         "spine": None,
         "engine": "duckdb",
@@ -35,7 +36,7 @@ def stored(rows, key=("k",), storage=None, **recipe):
     }
     schema = tuple((name, kind) for name, kind in schema_of(table))
     manifest = DatasetManifest(Recipe(**(fields | recipe)), content_hash(table), table.num_rows, schema)
-    return publish(storage, manifest, rows=table, spine=None, sources={}, provenance={})
+    return publish(storage, manifest, rows=table, spine=None, sources={"query.sql": "SELECT 1"}, provenance={})
 
 
 def compared(before, after, key=("k",), **recipe):

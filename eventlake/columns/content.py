@@ -103,25 +103,29 @@ def logical_type(kind: pa.DataType) -> str:
 
 
 _PLAIN_NAMES = {name: kind for kind, name in _PLAIN.items()}
-_DECIMAL = re.compile(r"decimal\(([0-9]+), ([0-9]+)\)")
+_DECIMAL = re.compile(r"decimal\(([1-9][0-9]?), (0|[1-9][0-9]?)\)")
+_MOST_NESTING = 64
+_SHOWN = 100
 
 
-def from_logical(name: str) -> pa.DataType:
+def from_logical(name: str, depth: int = 0) -> pa.DataType:
     """The normal type with this logical name: the inverse of ``logical_type``.
 
     Raises:
-        SchemaMismatchError: No such type.
+        SchemaMismatchError: No such type, or one that is nested deeper than 64 levels.
     """
     if name in _PLAIN_NAMES:
         return _PLAIN_NAMES[name]
     if match := _DECIMAL.fullmatch(name):
-        return pa.decimal128(int(match[1]), int(match[2]))
-    if name.startswith("list<") and name.endswith(">"):
-        return pa.large_list(from_logical(name[5:-1]))
-    if name.startswith("struct<") and name.endswith(">"):
+        precision, scale = int(match[1]), int(match[2])
+        if precision <= _DECIMAL_DIGITS:
+            return pa.decimal128(precision, scale)
+    if depth < _MOST_NESTING and name.startswith("list<") and name.endswith(">"):
+        return pa.large_list(from_logical(name[5:-1], depth + 1))
+    if depth < _MOST_NESTING and name.startswith("struct<") and name.endswith(">"):
         fields = (field.partition(": ") for field in _fields(name[7:-1]))
-        return pa.struct([pa.field(field, from_logical(kind)) for field, _, kind in fields])
-    message = f"{name!r} is no logical type"
+        return pa.struct([pa.field(field, from_logical(kind, depth + 1)) for field, _, kind in fields])
+    message = f"expected a logical type, found {name[:_SHOWN]!r}"
     raise SchemaMismatchError(message)
 
 

@@ -1,20 +1,59 @@
 """A commit: one numbered, immutable log entry, chained to the one before by its hash (docs/format.md)."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from eventlake.core.canonical import seal, sha256_hex, unseal
+from msgspec import Meta
+
+from eventlake.core.canonical import seal, sha256_hex
 from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.delivery import Delivery
-from eventlake.core.formats import check_format
-from eventlake.core.manifest import NOTHING_RECENT, Recent, Tier
+from eventlake.core.delivery import Delivery, DeliveryDocument
+from eventlake.core.manifest import NOTHING_RECENT, Recent, RecentDocument, Tier, TierDocument
 from eventlake.core.merkle import CompactRange
-from eventlake.core.segment import Segment
-from eventlake.errors import CorruptionError, UnsupportedFormatError
+from eventlake.core.segment import Segment, SegmentDocument
+from eventlake.core.stored import (
+    COMMIT_BOUNDS,
+    Document,
+    FormatNumber,
+    Instant,
+    Origin,
+    Sequence,
+    Sha256,
+    Uuid,
+    VersionNumber,
+    damaged,
+    unsealed,
+)
+from eventlake.errors import InvalidInputError, UnsupportedFormatError
 
-KINDS = ("append", "compact", "fence", "fold", "schema")
+Kind = Literal["append", "compact", "fence", "fold", "schema"]
+KINDS: tuple[str, ...] = get_args(Kind)
 FORMAT = 1
 """The on-disk format this version writes. Format 1 is readable for ever; format 0 was a draft."""
+_NOUN = "commit"
+
+
+class CommitDocument(Document):
+    """A commit as it is stored; ``Commit`` says what each member means."""
+
+    checksum: Sha256
+    commit_id: Uuid
+    fence: VersionNumber | None
+    format: FormatNumber
+    frontier: Annotated[tuple[Sha256, ...], Meta(max_length=64)]
+    kind: Kind
+    origin: Origin
+    prev: Sha256 | None
+    recent: RecentDocument
+    recorded_at: Instant
+    root: Sha256
+    schemas: Sha256 | None
+    segments: tuple[SegmentDocument, ...]
+    start: Sequence
+    stop: Sequence
+    tiers: tuple[TierDocument, ...]
+    version: VersionNumber
+    deliveries: tuple[DeliveryDocument, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +100,39 @@ class Commit:
     schemas: str | None = None
 
     def encode(self) -> bytes:
-        """The bytes of the log entry; their SHA-256 is the ``commit_hash``."""
-        return seal(
-            {
-                "commit_id": self.commit_id,
-                "fence": self.fence,
-                "format": FORMAT,
-                "frontier": list(self.frontier),
-                "kind": self.kind,
-                "origin": self.origin,
-                "prev": self.prev,
-                "recent": self.recent.document(),
-                "recorded_at": self.recorded_at,
-                "root": self.root,
-                "schemas": self.schemas,
-                "segments": [segment.document() for segment in self.segments],
-                "start": self.start,
-                "stop": self.stop,
-                "tiers": [tier.document() for tier in self.tiers],
-                "version": self.version,
-            }
-            | ({"deliveries": [delivery.document() for delivery in self.deliveries]} if self.deliveries else {})
-        )
+        """The bytes of the log entry; their SHA-256 is the ``commit_hash``.
+
+        Raises:
+            InvalidInputError: There are more than a reader accepts.
+        """
+        data = seal(self.document())
+        if len(data) > COMMIT_BOUNDS.size_bytes:
+            message = (
+                f"expected a commit of at most {COMMIT_BOUNDS.size_bytes:,} bytes, found {len(data):,}: {len(self.segments):,} segments"
+            )
+            raise InvalidInputError(message, "append fewer events, or events of fewer types, at once.")
+        return data
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values, without the checksum."""
+        return {
+            "commit_id": self.commit_id,
+            "fence": self.fence,
+            "format": FORMAT,
+            "frontier": list(self.frontier),
+            "kind": self.kind,
+            "origin": self.origin,
+            "prev": self.prev,
+            "recent": self.recent.document(),
+            "recorded_at": self.recorded_at,
+            "root": self.root,
+            "schemas": self.schemas,
+            "segments": [segment.document() for segment in self.segments],
+            "start": self.start,
+            "stop": self.stop,
+            "tiers": [tier.document() for tier in self.tiers],
+            "version": self.version,
+        } | ({"deliveries": [delivery.document() for delivery in self.deliveries]} if self.deliveries else {})
 
     @classmethod
     def decode(cls, data: bytes, where: str) -> Self:
@@ -92,40 +142,43 @@ class Commit:
             UnsupportedFormatError: Written by a newer eventlake.
             CorruptionError: Damaged, or its own figures do not agree.
         """
-        document = unseal(data, where)
-        check_format(document, where, FORMAT)
-        check_kind(document, where)
+        document = unsealed(data, where, CommitDocument, _NOUN, bounds=COMMIT_BOUNDS, newer=lambda plain: _check_kind(plain, where))
         try:
-            commit = cls(
-                version=document["version"],
-                origin=document["origin"],
-                prev=document["prev"],
-                commit_id=document["commit_id"],
-                kind=document["kind"],
-                recorded_at=document["recorded_at"],
-                start=document["start"],
-                stop=document["stop"],
-                root=document["root"],
-                frontier=tuple(document["frontier"]),
-                segments=tuple(Segment.from_document(segment) for segment in document["segments"]),
-                fence=document["fence"],
-                deliveries=tuple(Delivery.from_document(delivery) for delivery in document.get("deliveries", [])),
-                tiers=tuple(Tier.from_document(tier) for tier in document["tiers"]),
-                recent=Recent.from_document(document["recent"]),
-                schemas=document["schemas"],
-            )
+            commit = cls._of(document)
             disagreement = commit.disagreement()
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            disagreement = f"malformed ({error})"
+        except ValueError as error:
+            raise damaged(where, _NOUN, str(error)) from None
         if disagreement:
-            message = f"{where} is not a valid commit: {disagreement}"
-            raise CorruptionError(message, "run 'eventlake verify LAKE'; restore the file from a backup.", path=where)
+            raise damaged(where, _NOUN, disagreement)
         return commit
+
+    @classmethod
+    def _of(cls, document: CommitDocument) -> Self:
+        return cls(
+            version=document.version,
+            origin=document.origin,
+            prev=document.prev,
+            commit_id=document.commit_id,
+            kind=document.kind,
+            recorded_at=document.recorded_at,
+            start=document.start,
+            stop=document.stop,
+            root=document.root,
+            frontier=document.frontier,
+            segments=tuple(map(Segment.of, document.segments)),
+            fence=document.fence,
+            deliveries=tuple(map(Delivery.of, document.deliveries)),
+            tiers=tuple(map(Tier.of, document.tiers)),
+            recent=Recent.of(document.recent),
+            schemas=document.schemas,
+        )
 
     def disagreement(self) -> str | None:
         """What in this commit does not fit together, or None."""
         if bool(self.segments) is not (self.kind in {"append", "compact"}):
             return f"a {self.kind} commit with {len(self.segments)} segments"
+        if (self.prev is None) is not (self.version == 0) or (self.fence is not None and self.fence > self.version):
+            return f"commit {self.version} after {self.prev}, with the fence {self.fence}"
         if (self.start < self.stop) is not (self.kind == "append"):
             return f"a {self.kind} commit over [{self.start}, {self.stop})"
         if self.range.root().hex() != self.root:
@@ -149,9 +202,8 @@ class Commit:
         for segment in self.segments:
             if segment.start < position or segment.stop <= segment.start or (segment.start > position and self.kind == "append"):
                 return f"expected a segment from {position}, found [{segment.start}, {segment.stop})"
-            if sum(count for _, count in segment.types) != segment.rows:
-                return f"event types of segment [{segment.start}, {segment.stop}) do not add up to its rows"
-            _ = segment.range
+            if problem := segment.disagreement():
+                return problem
             position = segment.stop
             if segment.recorded and not segment.recorded[0] <= segment.recorded[1] <= self.recorded_at:
                 return f"segment [{segment.start}, {segment.stop}) was recorded at {segment.recorded}, its commit at {self.recorded_at}"
@@ -175,12 +227,12 @@ def commit_hash(data: bytes) -> str:
     return sha256_hex(data)
 
 
-def check_kind(document: dict[str, Any], where: str) -> None:
+def _check_kind(document: dict[str, Any], where: str) -> None:
     """Refuses commits that a newer eventlake knows how to read.
 
     Raises:
         UnsupportedFormatError: A kind of commit that is unknown here.
     """
-    if document.get("kind") not in KINDS:
-        message = f"{where} is a {document.get('kind')!r} commit, which this version does not know"
+    if isinstance(kind := document.get("kind"), str) and kind not in KINDS:
+        message = f"{where} is a {kind!r} commit, which this version does not know"
         raise UnsupportedFormatError(message, "pip install --upgrade eventlake", path=where)

@@ -1,20 +1,107 @@
 """A dataset's identity: the recipe (what went in) and the manifest (what came out), each with its hash."""
 
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self, get_args
+
+from msgspec import Meta
 
 from eventlake.core.canonical import canonical_json, sha256_hex
 from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.formats import check_format
-from eventlake.errors import CorruptionError
+from eventlake.core.stored import (
+    Column,
+    Count,
+    Document,
+    FormatNumber,
+    Name,
+    Origin,
+    Sequence,
+    Sha256,
+    SourceFile,
+    Text,
+    Word,
+    canonical,
+    damaged,
+)
 
 FORMAT = 1
-LEVELS = ("exact", "fixed", "unproven")
+Level = Literal["exact", "fixed", "unproven"]
+LEVELS: tuple[str, ...] = get_args(Level)
 UNCHECKED = "declared, unchecked"
 ALLOW_LIST = "allow-list"
 CONSTRUCTION = "by construction"
+SETTINGS: dict[str, dict[str, str | int | bool]] = {
+    "features": {},
+    "python": {"engine": "in-memory"},
+    "sql": {"memory_limit": "4GB", "preserve_insertion_order": True, "threads": 1},
+}
+"""Engine settings by kind of projection: those that a recipe may have, all of them or none."""
+ENGINES = {"features": "eventlake", "python": "polars", "sql": "duckdb"}
+"""What a recipe names as its engine, by kind of projection."""
+MOST_SPELLED = 4_096
+"""Characters of a logical type."""
 
 Parameter = str | int | bool | None
+_NOUN = "dataset manifest"
+_Typed = tuple[Column, Annotated[str, Meta(min_length=1, max_length=MOST_SPELLED)]]
+
+
+class CheckpointDocument(Document):
+    """A checkpoint in a recipe."""
+
+    origin: Origin
+    root: Sha256
+    watermark: Sequence
+
+
+class EngineDocument(Document):
+    """An engine in a recipe."""
+
+    name: Literal["duckdb", "eventlake", "polars"]
+    version: Word
+
+
+class SpineDocument(Document):
+    """The identity of a spine."""
+
+    content_hash: Sha256
+    rows: Count
+
+
+class RecipeDocument(Document):
+    """A recipe as it is stored; ``Recipe`` says what each member means."""
+
+    check: Literal["declared, unchecked", "allow-list", "by construction"]
+    checkpoint: CheckpointDocument
+    clock_hash: Sha256 | None
+    declared_schema: tuple[_Typed, ...] | None
+    engine: EngineDocument
+    entry: Annotated[str, Meta(min_length=1, max_length=500)]
+    key: Annotated[tuple[Column, ...], Meta(min_length=1)]
+    kind: Literal["features", "python", "sql"]
+    level: Level
+    name: Name
+    parameters: dict[Column, Parameter]
+    schemas: dict[Text, Sha256]
+    settings: dict[Column, str | int | bool]
+    sources: Annotated[dict[SourceFile, Sha256], Meta(min_length=1)]
+    spine: SpineDocument | None
+
+
+class OutputDocument(Document):
+    """What came out, as it is stored."""
+
+    content_hash: Sha256
+    rows: Count
+    schema: tuple[_Typed, ...]
+
+
+class ManifestDocument(Document):
+    """``manifest.json``."""
+
+    format: FormatNumber
+    output: OutputDocument
+    recipe: RecipeDocument
+    recipe_hash: Sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,27 +180,47 @@ class Recipe:
         return sha256_hex(canonical_json(self.document()))
 
     @classmethod
-    def from_document(cls, document: dict[str, Any]) -> Self:
-        """The inverse of ``document``."""
-        schema, spine = document["declared_schema"], document["spine"]
+    def of(cls, document: RecipeDocument) -> Self:
+        """The inverse of ``document``, its members decoded."""
+        checkpoint, spine = document.checkpoint, document.spine
         return cls(
-            name=document["name"],
-            checkpoint=Checkpoint(**document["checkpoint"]),
-            clock_hash=document["clock_hash"],
-            kind=document["kind"],
-            entry=document["entry"],
-            sources=document["sources"],
-            parameters=document["parameters"],
-            spine=Spine(spine["rows"], spine["content_hash"]) if spine else None,
-            engine=document["engine"]["name"],
-            engine_version=document["engine"]["version"],
-            settings=document["settings"],
-            level=document["level"],
-            key=tuple(document["key"]),
-            declared_schema=tuple((name, kind) for name, kind in schema) if schema is not None else None,
-            schemas=document["schemas"],
-            check=document["check"],
+            name=document.name,
+            checkpoint=Checkpoint(checkpoint.origin, checkpoint.watermark, checkpoint.root),
+            clock_hash=document.clock_hash,
+            kind=document.kind,
+            entry=document.entry,
+            sources=document.sources,
+            parameters=document.parameters,
+            spine=Spine(spine.rows, spine.content_hash) if spine else None,
+            engine=document.engine.name,
+            engine_version=document.engine.version,
+            settings=document.settings,
+            level=document.level,
+            key=document.key,
+            declared_schema=document.declared_schema,
+            schemas=document.schemas,
+            check=document.check,
         )
+
+    def disagreement(self) -> str | None:
+        """What in it no version writes, or None."""
+        file, _, function = self.entry.partition(":")
+        if (
+            file not in self.sources
+            or function.isidentifier() is not (self.kind == "python")
+            or (self.kind != "python" and ":" in self.entry)
+        ):
+            return f"expected the entry of a {self.kind} recipe among its sources, found {self.entry!r}"
+        if self.engine != ENGINES[self.kind]:
+            return f"expected the engine {ENGINES[self.kind]} of a {self.kind} recipe, found {self.engine!r}"
+        settings = SETTINGS[self.kind]
+        if canonical_json(self.settings) not in {b"{}", canonical_json(settings)}:
+            return f"expected settings of a {self.kind} recipe as {settings} or none, found {self.settings}"
+        if len(set(self.key)) != len(self.key):
+            return f"expected each column of the key once, found {self.key}"
+        if "\0" in "".join(value for value in self.parameters.values() if isinstance(value, str)):
+            return "expected parameters without NUL, found one"
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,24 +260,20 @@ class DatasetManifest:
         return any(one.startswith(prefix) for one in (self.manifest_hash, self.recipe.recipe_hash, self.content_hash))
 
     @classmethod
-    def decode(cls, document: dict[str, Any], where: str) -> Self:
-        """Reads a parsed ``manifest.json``.
+    def decode(cls, data: bytes, where: str) -> Self:
+        """Reads the bytes of a ``manifest.json``.
 
         Raises:
             UnsupportedFormatError: Written by a newer eventlake.
-            CorruptionError: Not a dataset manifest, or its recipe hash is not that of its recipe.
+            CorruptionError: Not a dataset manifest: a member is not what it must be, or its recipe hash is not that of its recipe.
         """
-        check_format(document, where, FORMAT)
-        try:
-            output = document["output"]
-            recipe = Recipe.from_document(document["recipe"])
-            schema = tuple((name, kind) for name, kind in output["schema"])
-            manifest = cls(recipe, output["content_hash"], output["rows"], schema)
-            agrees = document["recipe_hash"] == recipe.recipe_hash
-        except (KeyError, TypeError, ValueError) as error:
-            message = f"{where} is not a dataset manifest: {error!r}"
-            raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=where) from error
-        if not agrees:
-            message = f"{where}: its recipe hash is not that of its recipe"
-            raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=where)
-        return manifest
+        document = canonical(data, where, ManifestDocument, _NOUN)
+        recipe, output = Recipe.of(document.recipe), document.output
+        problem = recipe.disagreement()
+        if problem is None and len({name for name, _ in output.schema}) != len(output.schema):
+            problem = f"expected each column once, found {', '.join(name for name, _ in output.schema)}"
+        if problem is None and document.recipe_hash != recipe.recipe_hash:
+            problem = f"expected the recipe hash {recipe.recipe_hash}, found {document.recipe_hash}"
+        if problem:
+            raise damaged(where, _NOUN, problem)
+        return cls(recipe, output.content_hash, output.rows, output.schema)

@@ -1,11 +1,15 @@
 """Producers' positions, and the batches that a commit holds for them."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
+from msgspec import Meta
+
+from eventlake.core.stored import Count, Document, Sequence
 from eventlake.errors import InvalidInputError
 
 MAX_PRODUCER = 200
+MAX_POSITION = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +28,8 @@ class Position:
         if not isinstance(self.producer, str) or not 0 < len(self.producer) <= MAX_PRODUCER or not self.producer.isprintable():
             message = f"expected a producer of 1 to {MAX_PRODUCER} printable characters, found {self.producer!r}"
             raise InvalidInputError(message)
-        if type(self.position) is not int or self.position < 0:
-            message = f"expected a position from 0, found {self.position!r}"
+        if type(self.position) is not int or not 0 <= self.position <= MAX_POSITION:
+            message = f"expected a position from 0 to {MAX_POSITION}, found {self.position!r}"
             raise InvalidInputError(message)
 
     @classmethod
@@ -47,6 +51,15 @@ class Position:
         return f"position {self.position:,} of {self.producer}"
 
 
+class DeliveryDocument(Document):
+    """A delivery as a commit's document has it."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=MAX_PRODUCER)]
+    position: Count
+    start: Sequence
+    stop: Sequence
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """A producer's batch in a commit: its position, and the events ``[start, stop)`` that it became."""
@@ -60,6 +73,6 @@ class Delivery:
         return {"name": self.position.producer, "position": self.position.position, "start": self.start, "stop": self.stop}
 
     @classmethod
-    def from_document(cls, document: dict[str, Any]) -> Self:
-        """The inverse of ``document``."""
-        return cls(Position(document["name"], document["position"]), document["start"], document["stop"])
+    def of(cls, document: DeliveryDocument) -> Self:
+        """The inverse of ``document``, its members decoded."""
+        return cls(Position(document.name, document.position), document.start, document.stop)

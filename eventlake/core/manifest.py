@@ -7,10 +7,55 @@ producers and commit ids). Tiers are merged when they have grown alike, so a lon
 
 import base64
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+from msgspec import Meta
+
+from eventlake.core.stored import Base64, Document, Positive, Sha256, VersionNumber
 
 COMMIT_WEIGHT = 16
 """What a commit weighs in a tier; an event weighs 1."""
+
+
+KEY_BYTES = 8
+_Keys = Annotated[int, Meta(ge=0, le=1 << 40)]
+_Shift = Annotated[int, Meta(ge=0, le=31)]
+
+
+class KeyFileDocument(Document):
+    """A key file as a commit's document has it."""
+
+    bytes: Positive
+    heads: _Keys
+    ids: _Keys
+    sha256: Sha256
+    shift: _Shift
+    start: VersionNumber
+
+
+class RowsDocument(Document):
+    """A file of a tier's rows as a commit's document has it."""
+
+    bytes: Positive
+    sha256: Sha256
+
+
+class TierDocument(Document):
+    """A tier as a commit's document has it."""
+
+    keys: KeyFileDocument
+    rows: RowsDocument
+    start: VersionNumber
+    stop: VersionNumber
+
+
+class RecentDocument(Document):
+    """What is recent as a commit's document has it."""
+
+    files: tuple[KeyFileDocument, ...]
+    heads: Base64
+    ids: Base64
+    start: VersionNumber
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +113,9 @@ class KeyFile:
         }
 
     @classmethod
-    def from_document(cls, document: dict[str, Any]) -> Self:
-        """The inverse of ``document``."""
-        return cls(document["sha256"], document["bytes"], document["ids"], document["heads"], document["start"], document["shift"])
+    def of(cls, document: KeyFileDocument) -> Self:
+        """The inverse of ``document``, its members decoded."""
+        return cls(document.sha256, document.bytes, document.ids, document.heads, document.start, document.shift)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +147,9 @@ class Tier:
         return {"keys": self.keys.document(), "rows": rows, "start": self.start, "stop": self.stop}
 
     @classmethod
-    def from_document(cls, document: dict[str, Any]) -> Self:
-        """The inverse of ``document``."""
-        rows, keys = document["rows"], KeyFile.from_document(document["keys"])
-        return cls(document["start"], document["stop"], rows["sha256"], rows["bytes"], keys)
+    def of(cls, document: TierDocument) -> Self:
+        """The inverse of ``document``, its members decoded."""
+        return cls(document.start, document.stop, document.rows.sha256, document.rows.bytes, KeyFile.of(document.keys))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +178,17 @@ class Recent:
         }
 
     @classmethod
-    def from_document(cls, document: dict[str, Any]) -> Self:
-        """The inverse of ``document``."""
-        ids, heads = (base64.b64decode(document[name], validate=True) for name in ("ids", "heads"))
-        return cls(document["start"], ids, heads, tuple(KeyFile.from_document(file) for file in document["files"]))
+    def of(cls, document: RecentDocument) -> Self:
+        """The inverse of ``document``, its members decoded.
+
+        Raises:
+            ValueError: Its keys are not base64, or no whole number of keys.
+        """
+        ids, heads = (base64.b64decode(text, validate=True) for text in (document.ids, document.heads))
+        if len(ids) % KEY_BYTES or len(heads) % KEY_BYTES:
+            message = f"expected recent keys of {KEY_BYTES} bytes each, found {len(ids)} and {len(heads)} bytes"
+            raise ValueError(message)
+        return cls(document.start, ids, heads, tuple(map(KeyFile.of, document.files)))
 
 
 NOTHING_RECENT = Recent(0)

@@ -1,9 +1,33 @@
 """What a commit says of a segment: one immutable Parquet file with a run of events (docs/format.md)."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
+
+from msgspec import Meta
 
 from eventlake.core.merkle import CompactRange
+from eventlake.core.stored import Count, Document, Instant, Positive, Sequence, Sha256, Text
+
+StoredColumn = Literal[
+    "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "correlation_id", "causation_id", "corrects",
+    "correction", "traceparent", "extensions", "data", "sequence", "recorded_at",
+]  # fmt: skip
+"""Every column that a segment may have (``core.attributes``)."""
+
+
+class SegmentDocument(Document):
+    """A segment as a commit's document has it; ``Segment`` says what each member means."""
+
+    bytes: Positive
+    columns: Annotated[tuple[StoredColumn, ...], Meta(min_length=3)]
+    range: Annotated[tuple[Sha256, ...], Meta(min_length=1, max_length=128)]
+    recorded_at: tuple[Instant, Instant] | None
+    sha256: Sha256
+    start: Sequence
+    stop: Sequence
+    time: tuple[Instant, Instant] | None
+    types: Annotated[dict[Text, Positive], Meta(min_length=1)]
+    undated: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +83,29 @@ class Segment:
         }
 
     @classmethod
-    def from_document(cls, document: dict[str, Any]) -> Self:
-        """The inverse of ``document``."""
-        time, recorded = document["time"], document["recorded_at"]
+    def of(cls, document: SegmentDocument) -> Self:
+        """The inverse of ``document``, its members decoded."""
         return cls(
-            sha256=document["sha256"],
-            size_bytes=document["bytes"],
-            start=document["start"],
-            stop=document["stop"],
-            columns=tuple(document["columns"]),
-            nodes=tuple(document["range"]),
-            types=tuple(sorted(document["types"].items())),
-            time=(time[0], time[1]) if time else None,
-            undated=document["undated"],
-            recorded=(recorded[0], recorded[1]) if recorded else None,
+            sha256=document.sha256,
+            size_bytes=document.bytes,
+            start=document.start,
+            stop=document.stop,
+            columns=document.columns,
+            nodes=document.range,
+            types=tuple(sorted(document.types.items())),
+            time=document.time,
+            undated=document.undated,
+            recorded=document.recorded_at,
         )
+
+    def disagreement(self) -> str | None:
+        """What in it does not fit together, or None."""
+        where = f"segment [{self.start}, {self.stop})"
+        if len(set(self.columns)) != len(self.columns) or not {"id", "source", "type"} <= set(self.columns):
+            return f"expected columns of {where} with id, source and type, each once, found {', '.join(self.columns)}"
+        if sum(count for _, count in self.types) != self.rows:
+            return f"event types of {where} do not add up to its rows"
+        if not (self.undated == self.rows if self.time is None else self.undated < self.rows and self.time[0] <= self.time[1]):
+            return f"expected times of {where} for all but {self.undated} of its rows, found {self.time}"
+        _ = self.range
+        return None

@@ -6,7 +6,6 @@ dataset without one is not there. No two attempts share a file, and an attempt i
 collects it, who puts something else in its place first: what is finished is never deleted, however long anybody sleeps.
 """
 
-import json
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,7 +19,8 @@ from eventlake.columns.content import RunningHash, from_logical
 from eventlake.core import layout
 from eventlake.core.canonical import seal, sha256_hex, unseal
 from eventlake.core.dataset import DatasetManifest
-from eventlake.errors import CorruptionError, NotFoundError, StorageError
+from eventlake.core.stored import damaged
+from eventlake.errors import CorruptionError, NotFoundError, SchemaMismatchError, StorageError
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, StorageFullError
 
 PART = "part-"
@@ -270,13 +270,13 @@ def open_archive(storage: Storage, folder: str) -> Archive:
     """
     path = f"{folder}/{layout.MANIFEST}"
     data = storage.read(path)
+    manifest = DatasetManifest.decode(data, path)
     try:
-        manifest = DatasetManifest.decode(json.loads(data), path)
-        same = manifest.encode() == data and folder == layout.build_path(manifest.recipe.name, manifest.manifest_hash)
-    except (ValueError, TypeError, AttributeError) as error:
-        message = f"{path} is not a dataset manifest: {error}"
-        raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=path) from error
-    if not same:
+        for _, kind in (*manifest.schema, *(manifest.recipe.declared_schema or ())):
+            from_logical(kind)
+    except SchemaMismatchError as error:
+        raise damaged(path, "dataset manifest", error.message) from None
+    if folder != layout.build_path(manifest.recipe.name, manifest.manifest_hash):
         message = f"{path} was changed or moved: its hash is {sha256_hex(data)}"
         raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file.", path=path)
     return Archive(storage, manifest, folder)

@@ -1,6 +1,5 @@
 """What ``at=`` may be, and the watermark it stands for."""
 
-import json
 import re
 from datetime import datetime
 from numbers import Integral
@@ -12,6 +11,7 @@ import pyarrow.compute as pc
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
 from eventlake.core.checkpoint import Checkpoint
+from eventlake.core.dataset import DatasetManifest
 from eventlake.core.instants import format_instant, instant_of, parse_instant
 from eventlake.errors import ConflictError, CorruptionError, InvalidInputError, NotFoundError
 from eventlake.history.pinned import PinnedHistory, pin
@@ -163,5 +163,5 @@ def _dataset_checkpoints(chain: Chain, prefix: str) -> list[Checkpoint]:
         if parts and parts[2] == layout.MANIFEST and parts[1].startswith(prefix[: layout.SHORT_HASH]):
             data = chain.storage.read(item.path)
             if sha256_hex(data).startswith(prefix):
-                found.append(Checkpoint(**json.loads(data)["recipe"]["checkpoint"]))
+                found.append(DatasetManifest.decode(data, item.path).recipe.checkpoint)
     return found

@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from eventlake.core import dataset
 from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.core.dataset import Parameter
 from eventlake.core.names import OURS
@@ -29,7 +30,7 @@ from eventlake.schemas.catalogue import Catalogue
 from eventlake.tables.columns import shown_columns, stored_schema
 
 VERSION = duckdb.__version__
-SETTINGS: dict[str, str | int | bool] = {"memory_limit": "4GB", "preserve_insertion_order": True, "threads": 1}
+SETTINGS = dataset.SETTINGS["sql"]
 """Of projections that are not exact."""
 PLAN = "SELECT json_serialize_plan(?, skip_null := true, skip_empty := true, optimize := false)"
 _FEW = 1_000_000

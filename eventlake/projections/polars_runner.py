@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeVar
 import polars as pl
 import pyarrow as pa
 
+from eventlake.core import dataset
 from eventlake.core.dataset import Parameter
 from eventlake.errors import EventlakeError, InvalidProjectionError, SchemaMismatchError
 from eventlake.exactness.rows import EVENT_JSON, EVENT_KEYS, SPINE_KEYS, Keys
@@ -25,7 +26,7 @@ from eventlake.tables.files import EventTable
 __all__ = ["SETTINGS", "VERSION", "pool_size", "prepare", "to_arrow"]
 
 T = TypeVar("T")
-SETTINGS: dict[str, str | int | bool] = {"engine": "in-memory"}
+SETTINGS = dataset.SETTINGS["python"]
 
 
 def prepare(

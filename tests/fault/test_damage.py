@@ -203,7 +203,7 @@ def forged(storage, **changes):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"types": {"u": 1}}, {"time": [0, 0]}, {"undated": 0}, {"columns": ["id", "source", "type", "data"]}],
+    [{"types": {"u": 1}}, {"time": [0, 0], "undated": 0}, {"columns": ["id", "source", "type", "data"]}],
     ids=str,
 )
 def test_a_commit_that_describes_its_segment_wrongly_is_found_by_a_deep_verification(storage, changes):

@@ -214,6 +214,11 @@ def test_a_commit_whose_figures_agree_is_read():
         {"segment": {"range": []}},
         {"segment": {"range": ["00"] * 2}},
         {"segment": {"time": 5}},
+        {"segment": {"time": [0, 0]}},
+        {"segment": {"undated": 0}},
+        {"segment": {"columns": ["source", "type"]}},
+        {"prev": "0" * 64},
+        {"fence": 1},
     ],
     ids=str,
 )

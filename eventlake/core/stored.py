@@ -1,0 +1,253 @@
+"""Stored documents: bounded before they are parsed, decoded into exact types, refused by file and member.
+
+A document may come from a stranger. Its members have types, ranges and spellings (the annotations below), a member that is unknown or
+missing is an error, and a number is never taken for a boolean, a float for an integer, or text for either.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from eventlake.core.attributes import MAX_ATTRIBUTE_BYTES, MAX_SEQUENCE
+from eventlake.core.canonical import CHECKSUM, canonical_json, sha256_hex, unseal
+from eventlake.core.formats import check_format
+from eventlake.core.instants import MAX_US, MIN_US
+from eventlake.errors import CorruptionError, EventlakeError
+
+FORMAT = 1
+"""The newest format of a document that this version reads."""
+MAX_VERSION = (1 << 32) - 1
+"""Key files count commits in 32 bits."""
+_INT64 = (1 << 63) - 1
+_TEXT = r"[^\x00-\x1f\x7f-\x9f]"
+_SHOWN = 60
+
+_WORDS: dict[str, str] = {}
+"""What a pattern asks for, in words."""
+
+
+def _spelled(pattern: str, words: str) -> Meta:
+    whole = rf"\A(?:{pattern})\Z"
+    _WORDS[whole] = words
+    return Meta(pattern=whole)
+
+
+Sha256 = Annotated[str, _spelled("[0-9a-f]{64}", "64 lower-case hex digits")]
+Origin = Annotated[str, _spelled(r"[^\s+\x00-\x1f\x7f]{1,200}", "1 to 200 characters without blanks, control characters or '+'")]
+Name = Annotated[str, _spelled(r"[a-z][a-z0-9_]{0,99}", "a name of lower-case letters, digits and underscores")]
+Text = Annotated[str, _spelled(f"{_TEXT}{{1,{MAX_ATTRIBUTE_BYTES}}}", "1 to 4096 characters without control characters")]
+Column = Annotated[str, _spelled(r"[^\x00]{1,4096}", "1 to 4096 characters without NUL")]
+SourceFile = Annotated[
+    str,
+    _spelled(r"(?!.*(?:\A|/)\.{0,2}(?:/|\Z))[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}", "a file below its folder, of letters, digits, _ - . /"),
+]
+Word = Annotated[str, _spelled(r"[A-Za-z0-9_][A-Za-z0-9_.+!-]{0,99}", "a word or a version")]
+Uuid = Annotated[str, _spelled(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a UUID")]
+Base64 = Annotated[str, Meta(max_length=16 << 20)]
+Instant = Annotated[int, Meta(ge=MIN_US, le=MAX_US)]
+Sequence = Annotated[int, Meta(ge=0, le=MAX_SEQUENCE)]
+Count = Annotated[int, Meta(ge=0, le=_INT64)]
+Positive = Annotated[int, Meta(ge=1, le=_INT64)]
+VersionNumber = Annotated[int, Meta(ge=0, le=MAX_VERSION)]
+FormatNumber = Literal[1]
+
+
+class Document(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A stored document, or an object in one, as exact types."""
+
+
+class Bounds(NamedTuple):
+    """What a document may come to, looked at before anything is parsed."""
+
+    size_bytes: int = 1 << 20
+    depth: int = 64
+
+
+COMMIT_BOUNDS = Bounds(size_bytes=64 << 20, depth=16)
+LARGE = Bounds(size_bytes=16 << 20)
+SMALL = Bounds(size_bytes=64 << 10, depth=8)
+
+D = TypeVar("D", bound=Document)
+Error = Callable[[str], EventlakeError]
+"""Makes the error of a problem."""
+
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]+|[\]}]+', re.DOTALL)
+
+
+def check_bounds(data: bytes, bounds: Bounds) -> str | None:
+    """Why ``data`` is too large or nested too deeply to be parsed; None where it is neither."""
+    if len(data) > bounds.size_bytes:
+        return f"expected at most {bounds.size_bytes:,} bytes, found {len(data):,}"
+    if data.count(b"[") + data.count(b"{") <= bounds.depth:
+        return None
+    depth = 0
+    for token in _TOKENS.finditer(data):
+        first, length = data[token.start()], token.end() - token.start()
+        if first in b"[{":
+            depth += length
+        elif first in b"]}":
+            depth -= length
+        if depth > bounds.depth:
+            return f"expected at most {bounds.depth} levels of nesting, found more"
+    return None
+
+
+_ENCODER = msgspec.json.Encoder(order="sorted")
+"""Spells documents of these types as ``canonical_json`` does."""
+
+
+@cache
+def _decoder(model: type[D]) -> msgspec.json.Decoder[D]:
+    return msgspec.json.Decoder(model)
+
+
+def decoded(data: bytes, model: type[D], error: Error, bounds: Bounds = LARGE) -> D:
+    """A document that is JSON of no particular spelling.
+
+    Raises:
+        EventlakeError: What ``error`` makes of the problem: too large, too deep, not JSON, or a member that is not what it must be.
+    """
+    if problem := check_bounds(data, bounds):
+        raise error(problem)
+    try:
+        document: D = _decoder(model).decode(data)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as found:
+        raise error(explained(found, data)) from None
+    return document
+
+
+def unsealed(
+    data: bytes, where: str, model: type[D], noun: str, *, bounds: Bounds = LARGE, newer: Callable[[dict[str, Any]], None] | None = None
+) -> D:
+    """A sealed document, every member of it looked at.
+
+    Args:
+        data: Its bytes.
+        where: Its path.
+        model: What it must be.
+        noun: What to call it.
+        bounds: What it may come to.
+        newer: Raises ``UnsupportedFormatError`` where a newer eventlake wrote it, in another way than its format tells.
+
+    Raises:
+        CorruptionError: It is damaged, or a member is not what it must be; file and member are named.
+        UnsupportedFormatError: A newer eventlake wrote it.
+    """
+    problem = "its spelling is not the one that this version writes"
+    if len(data) <= bounds.size_bytes:
+        try:
+            document: D = _decoder(model).decode(data)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            problem = explained(error, data)
+        else:
+            if _is_sealed(data, document):
+                return document
+    if larger := check_bounds(data, bounds):
+        raise damaged(where, noun, larger)
+    plain = unseal(data, where)
+    if "format" in model.__struct_fields__ or "format" in plain:
+        check_format(plain, where, FORMAT)
+    if newer is not None:
+        newer(plain)
+    raise damaged(where, noun, problem)
+
+
+def _is_sealed(data: bytes, document: Document) -> bool:
+    """Whether these are the bytes that ``seal`` makes of the document."""
+    member = b'"%s":"%s"' % (CHECKSUM.encode(), getattr(document, CHECKSUM).encode())
+    parts = data.split(member)
+    if len(parts) != 2 or _ENCODER.encode(document) != data:  # noqa: PLR2004 - what is before it and what is after
+        return False
+    before, after = parts
+    rest = before + after.removeprefix(b",") if before == b"{" else before.removesuffix(b",") + after
+    return bool(sha256_hex(rest) == getattr(document, CHECKSUM))
+
+
+def canonical(data: bytes, where: str, model: type[D], noun: str, *, bounds: Bounds = LARGE) -> D:
+    """A document in canonical JSON without a checksum of its own: its hash is known elsewhere.
+
+    Raises:
+        CorruptionError: It is spelled otherwise, or a member is not what it must be; file and member are named.
+        UnsupportedFormatError: A newer eventlake wrote it.
+    """
+    problem = "its spelling is not the one that this version writes"
+    if len(data) <= bounds.size_bytes:
+        try:
+            document: D = _decoder(model).decode(data)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            problem = explained(error, data)
+        else:
+            if _ENCODER.encode(document) == data or canonical_json(json.loads(data)) == data:
+                return document
+    problem = check_bounds(data, bounds) or problem
+    if problem.startswith("expected") and isinstance(found := _parsed(data), dict):
+        check_format(found, where, FORMAT)
+    raise damaged(where, noun, problem)
+
+
+def _parsed(data: bytes) -> Any:
+    """JSON of bounded depth; None where it is none."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def damaged(where: str, noun: str, problem: str) -> CorruptionError:
+    """What to say of a document that is not what it must be."""
+    return CorruptionError(
+        f"{where} is not a valid {noun}: {problem}", "run 'eventlake verify LAKE'; restore the file from a backup.", path=where
+    )
+
+
+_AT = re.compile(r"(?P<what>.*) - at `(?:key in )?\$(?P<path>[^`]*)`", re.DOTALL)
+_STEP = re.compile(r"\.([^.\[]+)|\[([0-9]+)\]")
+
+
+def explained(error: Exception, document: Any) -> str:
+    """``expected …, found …`` with the member, of what a decoder said about a document (parsed, or as bytes)."""
+    if isinstance(error, RecursionError):
+        return "expected fewer levels of nesting"
+    if not isinstance(error, msgspec.ValidationError):
+        return f"expected JSON, found something else ({error})"
+    match = _AT.fullmatch(str(error))
+    what, path = (match["what"], match["path"]) if match else (str(error), "")
+    member = f" at {path.removeprefix('.')}" if path else ""
+    if what.startswith("Object contains unknown field"):
+        return f"expected no member {what.removeprefix('Object contains unknown field ')}{member}, found one"
+    if what.startswith("Object missing required field"):
+        return f"expected a member {what.removeprefix('Object missing required field ')}{member}, found none"
+    expected, _, got = what.partition(", got ")
+    expected = re.sub(r"matching regex (.*)", lambda of: _WORDS.get(_unquoted(of[1]), of[1]), expected.removeprefix("Expected "))
+    if expected.startswith("Invalid"):
+        expected = "a value that this version knows"
+    return f"expected {expected.replace('`', '')}{member}, found {_found(document, path, got)}"
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1].replace("\\\\", "\\").replace("\\'", "'")
+
+
+def _found(document: Any, path: str, got: str) -> str:
+    """What stands at a path, cut where it is long; only its type where it is not to be had."""
+    fallback = got.replace("`", "") or "another value"
+    if isinstance(document, bytes):
+        document = _parsed(document)
+    while path:
+        step = _STEP.match(path)
+        try:
+            document = document[step[1] if step[1] is not None else int(step[2])] if step else None
+        except (KeyError, IndexError, TypeError):
+            return fallback
+        if step is None:
+            return fallback
+        path = path[step.end() :]
+    if isinstance(document, (dict, list)):
+        return fallback if got else f"{len(document):,} items"
+    text = repr(document) if not isinstance(document, int) or abs(document) < 1 << 128 else "a larger number"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
