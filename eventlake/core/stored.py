@@ -31,23 +31,24 @@ _WORDS: dict[str, str] = {}
 """What a pattern asks for, in words."""
 
 
-def _spelled(pattern: str, words: str) -> Meta:
+def spelled(pattern: str, words: str) -> Meta:
+    """The constraint that a text as a whole matches a pattern, which errors tell in words."""
     whole = rf"\A(?:{pattern})\Z"
     _WORDS[whole] = words
     return Meta(pattern=whole)
 
 
-Sha256 = Annotated[str, _spelled("[0-9a-f]{64}", "64 lower-case hex digits")]
-Origin = Annotated[str, _spelled(r"[^\s+\x00-\x1f\x7f]{1,200}", "1 to 200 characters without blanks, control characters or '+'")]
-Name = Annotated[str, _spelled(r"[a-z][a-z0-9_]{0,99}", "a name of lower-case letters, digits and underscores")]
-Text = Annotated[str, _spelled(f"{_TEXT}{{1,{MAX_ATTRIBUTE_BYTES}}}", "1 to 4096 characters without control characters")]
-Column = Annotated[str, _spelled(r"[^\x00]{1,4096}", "1 to 4096 characters without NUL")]
+Sha256 = Annotated[str, spelled("[0-9a-f]{64}", "64 lower-case hex digits")]
+Origin = Annotated[str, spelled(r"[^\s+\x00-\x1f\x7f]{1,200}", "1 to 200 characters without blanks, control characters or '+'")]
+Name = Annotated[str, spelled(r"[a-z][a-z0-9_]{0,99}", "a name of lower-case letters, digits and underscores")]
+Text = Annotated[str, spelled(f"{_TEXT}{{1,{MAX_ATTRIBUTE_BYTES}}}", "1 to 4096 characters without control characters")]
+Column = Annotated[str, spelled(r"[^\x00]{1,4096}", "1 to 4096 characters without NUL")]
 SourceFile = Annotated[
     str,
-    _spelled(r"(?!.*(?:\A|/)\.{0,2}(?:/|\Z))[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}", "a file below its folder, of letters, digits, _ - . /"),
+    spelled(r"(?!.*(?:\A|/)\.{0,2}(?:/|\Z))[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}", "a file below its folder, of letters, digits, _ - . /"),
 ]
-Word = Annotated[str, _spelled(r"[A-Za-z0-9_][A-Za-z0-9_.+!-]{0,99}", "a word or a version")]
-Uuid = Annotated[str, _spelled(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a UUID")]
+Word = Annotated[str, spelled(r"[A-Za-z0-9_][A-Za-z0-9_.+!-]{0,99}", "a word or a version")]
+Uuid = Annotated[str, spelled(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a UUID")]
 Base64 = Annotated[str, Meta(max_length=16 << 20)]
 Instant = Annotated[int, Meta(ge=MIN_US, le=MAX_US)]
 Sequence = Annotated[int, Meta(ge=0, le=MAX_SEQUENCE)]

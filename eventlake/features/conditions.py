@@ -5,6 +5,7 @@ A comparison with a field that is null is neither true nor false, as in SQL; an 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,8 @@ from eventlake.errors import InvalidInputError
 
 Value = str | int | bool | float | Decimal | date
 SIGNS = ("==", "!=", "<", "<=", ">", ">=")
+MOST_NESTED = 200
+"""Deeper conditions could not be read back."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,12 +28,24 @@ class Condition:
         field: Of a comparison, ``in`` and ``null``: the field's name.
         values: What it is compared with, as JSON can say it; numbers and instants as text.
         parts: Of ``and``, ``or`` and ``not``: what they join.
+        depth: How deep its parts are nested; 1 for a comparison.
+
+    Raises:
+        InvalidInputError: It is nested too deeply.
     """
 
     sign: str
     field: str = ""
     values: tuple[str | int | bool, ...] = ()
     parts: tuple["Condition", ...] = ()
+    depth: int = dataclass_field(init=False, repr=False, default=0)
+
+    def __post_init__(self) -> None:
+        depth = 1 + max((part.depth for part in self.parts), default=0)
+        if depth > MOST_NESTED:
+            message = f"expected conditions nested at most {MOST_NESTED} deep, found more"
+            raise InvalidInputError(message, "is_in takes a list of values; a condition over many fields can be several features.")
+        object.__setattr__(self, "depth", depth)
 
     def __eq__(self, other: object) -> bool:
         """Whether it says the same; 1 is not true."""
@@ -71,12 +86,6 @@ class Condition:
         if self.parts:
             document["parts"] = [part.document() for part in self.parts]
         return document
-
-    @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> "Condition":
-        """The inverse of ``document``."""
-        parts = tuple(cls.from_document(part) for part in document.get("parts", ()))
-        return cls(document["sign"], document.get("field", ""), tuple(document.get("values", ())), parts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,6 +16,9 @@ _DIGITS = 38
 _INT64 = 1 << 63
 _SIGNS = {"+": "plus", "-": "minus", "*": "times", "/": "per"}
 NEEDS_FIELD = frozenset({"sum", "mean", "min", "max", "last", "first", "distinct", "std", "lag", "delta"})
+NEEDS_UNIT = frozenset({"since_last", "since_first", "rate"})
+MOST_BEFORE = 1_000
+"""How many events before the last a lag may look at."""
 
 
 class Feature:
@@ -48,28 +51,28 @@ class Feature:
         raise NotImplementedError
 
     def __add__(self, other: "Operand") -> "Arithmetic":
-        return _arithmetic("+", self, other)
+        return arithmetic("+", self, other)
 
     def __radd__(self, other: "Operand") -> "Arithmetic":
-        return _arithmetic("+", other, self)
+        return arithmetic("+", other, self)
 
     def __sub__(self, other: "Operand") -> "Arithmetic":
-        return _arithmetic("-", self, other)
+        return arithmetic("-", self, other)
 
     def __rsub__(self, other: "Operand") -> "Arithmetic":
-        return _arithmetic("-", other, self)
+        return arithmetic("-", other, self)
 
     def __mul__(self, other: "Operand") -> "Arithmetic":
-        return _arithmetic("*", self, other)
+        return arithmetic("*", self, other)
 
     def __rmul__(self, other: "Operand") -> "Arithmetic":
-        return _arithmetic("*", other, self)
+        return arithmetic("*", other, self)
 
     def __truediv__(self, other: "Operand") -> "Arithmetic":
-        return _arithmetic("/", self, other)
+        return arithmetic("/", self, other)
 
     def __rtruediv__(self, other: "Operand") -> "Arithmetic":
-        return _arithmetic("/", other, self)
+        return arithmetic("/", other, self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,25 +190,12 @@ def _aggregates(feature: Feature | int | Decimal) -> Iterator[Aggregate]:
         yield from _aggregates(feature.right)
 
 
-def feature_of(document: Mapping[str, Any] | str) -> Any:
-    """The inverse of ``document``, without names; text is a constant."""
-    if isinstance(document, str):
-        return Decimal(document) if not re.fullmatch("-?[0-9]+", document) else int(document)
-    if "sign" in document:
-        return Arithmetic(document["sign"], feature_of(document["left"]), feature_of(document["right"]))
-    where = document["where"]
-    return Aggregate(
-        kind=document["kind"],
-        event_type=document["event_type"],
-        field=document["field"],
-        span=Span(document["window"], document["offset"]),
-        where=None if where is None else Condition.from_document(where),
-        n=document["n"],
-        unit=document["unit"],
-    )
+def arithmetic(sign: str, left: Operand, right: Operand) -> Arithmetic:
+    """Two features, or one and a constant, joined by a sign.
 
-
-def _arithmetic(sign: str, left: Operand, right: Operand) -> Arithmetic:
+    Raises:
+        InvalidInputError: A constant has too many digits, or is no number.
+    """
     return Arithmetic(sign, _operand(left), _operand(right))
 
 
@@ -247,8 +237,8 @@ def aggregate(
     if unit is not None and unit not in UNITS:
         message = f"{kind}({event_type!r}): expected unit as one of {', '.join(UNITS)}, found {unit!r}"
         raise InvalidInputError(message)
-    if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= 1_000:  # noqa: PLR2004
-        message = f"{kind}({event_type!r}): expected n from 0 to 1,000, found {n!r}"
+    if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= MOST_BEFORE:
+        message = f"{kind}({event_type!r}): expected n from 0 to {MOST_BEFORE:,}, found {n!r}"
         raise InvalidInputError(message)
     length = None if window is None else microseconds(window, "window")
     span = Span(length, 0 if offset is None else microseconds(offset, "offset"))

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eventlake.errors import InvalidInputError, InvalidProjectionError
-from eventlake.features.definition import NAME, Aggregate, Feature, feature_of
+from eventlake.features import stored
+from eventlake.features.definition import NAME, Aggregate, Feature
 
 FORMAT = 1
 KNOWN = ("cutoff", "watermark")
@@ -144,7 +145,7 @@ class FeatureSet:
             "spine_by": self.spine_entity,
             "via": [{"event_type": one.event_type, "child": one.child, "parent": one.parent} for one in self.via],
         }
-        return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        return stored.check_text(self.name, json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
     def plan(self, engine: str = "duckdb", snapshot: Any = None) -> str:
         """What an engine finds, as text that runs: DuckDB's SQL over ``spine`` and the event tables, or a program for Polars.
@@ -199,16 +200,13 @@ class FeatureSet:
         Raises:
             InvalidProjectionError: It is no feature set of this format.
         """
+        document = stored.read(name, text)
         try:
-            document = json.loads(text)
-            if document["format"] != FORMAT:
-                raise ValueError(document["format"])  # noqa: TRY301
-            features = tuple(feature_of(one).name(one["name"]) for one in document["features"])
-            by, known, depth = document["by"], document["known"], document["depth"]
-            via = tuple(Relation(**one) for one in document["via"])
-            return cls(name, by, features, known, depth, document["cutoff"], document["spine_by"], via)
-        except (KeyError, TypeError, ValueError) as error:
-            message = f"feature set {name}: what describes it is not understood: {error!r}"
+            features = tuple(map(stored.feature, document.features))
+            via = tuple(Relation(one.event_type, one.child, one.parent) for one in document.via)
+            return cls(name, document.by, features, document.known, document.depth, document.cutoff, document.spine_by, via)
+        except ValueError as error:
+            message = f"feature set {name}: features.json: {error.message if isinstance(error, InvalidInputError) else error}"
             raise InvalidProjectionError(message) from error
 
 

@@ -8,7 +8,7 @@ from eventlake.errors import InvalidInputError
 UNITS = {"d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000}
 """Microseconds in a day, an hour, a minute, a second."""
 _LENGTH = re.compile(r"([1-9][0-9]{0,8})([dhms])")
-_MOST = 200 * 366 * UNITS["d"]
+MOST_LENGTH = 200 * 366 * UNITS["d"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def microseconds(text: object, what: str) -> int:
         message = f"expected {what} as a whole number of d, h, m (minutes) or s, such as '90d', found {text!r}"
         raise InvalidInputError(message, "a month or a year has no one length: say 30d or 365d.")
     length = int(match[1]) * UNITS[match[2]]
-    if length > _MOST:
+    if length > MOST_LENGTH:
         message = f"expected {what} of at most two hundred years, found {text!r}"
         raise InvalidInputError(message, "leave the window out for everything before the cutoff.")
     return length
