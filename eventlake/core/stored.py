@@ -199,6 +199,18 @@ def _parsed(data: bytes) -> Any:
         return None
 
 
+def converted(plain: Any, where: str, model: type[D], noun: str) -> D:
+    """A part of a document that is parsed already.
+
+    Raises:
+        CorruptionError: A member is not what it must be.
+    """
+    try:
+        return msgspec.convert(plain, model)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise damaged(where, noun, explained(error, plain)) from None
+
+
 def damaged(where: str, noun: str, problem: str) -> CorruptionError:
     """What to say of a document that is not what it must be."""
     return CorruptionError(

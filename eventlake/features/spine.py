@@ -15,11 +15,13 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from eventlake.core.instants import format_instant
+from eventlake.core.instants import format_instant, parse_instant
 from eventlake.core.sql import folded
-from eventlake.errors import CorruptionError, InvalidInputError
+from eventlake.core.stored import converted, damaged
+from eventlake.errors import InvalidInputError
+from eventlake.features import stored
 from eventlake.features.conditions import Condition, Value, where_of
-from eventlake.features.definition import Aggregate, feature_of
+from eventlake.features.definition import Aggregate
 from eventlake.features.feature_set import KNOWN
 from eventlake.features.spans import Span, microseconds
 from eventlake.features.spine_file import declared_types, read_spine
@@ -127,28 +129,18 @@ def spine_of(document: Any) -> EventSpine:
     Raises:
         CorruptionError: It is not what was written.
     """
+    where = "what the provenance says of the spine"
+    found = converted(document, where, stored.SpineDocument, "spine")
     try:
-        labels = tuple((one["name"], feature_of(one), one["horizon"]) for one in document["labels"])
-        where = None if document["where"] is None else Condition.from_document(document["where"])
-        names = document["event_type"], document["by"]
-        made = EventSpine(
-            *names,
-            where,
-            tuple(document["carry"]),
-            document["monthly"],
-            labels,
-            document["known_until"],
-            document["known"],
-            document["depth"],
-        )
-        texts = (*names, *made.carry, *(name for name, _, _ in labels))
-        sound = all(isinstance(text, str) for text in texts) and all(isinstance(one[1], Aggregate) for one in labels)
-        if not sound or made.known not in KNOWN or any(type(horizon) is not int or horizon <= 0 for _, _, horizon in labels):
-            raise ValueError(document)  # noqa: TRY301
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        message = f"what the provenance says of the spine is not understood: {error!r}"
-        raise CorruptionError(message, "run 'eventlake verify LAKE'.") from error
-    return made
+        if found.known_until is not None:
+            parse_instant(found.known_until)
+        labels = tuple((one.name, stored.label(one), one.horizon) for one in found.labels)
+        condition = None if found.where is None else stored.condition(found.where)
+    except ValueError as error:
+        raise damaged(where, "spine", error.message if isinstance(error, InvalidInputError) else str(error)) from None
+    return EventSpine(
+        found.event_type, found.by, condition, found.carry, found.monthly, labels, found.known_until, found.known, found.depth
+    )
 
 
 def read(path: str | os.PathLike[str], *, columns: Mapping[str, str] | None = None) -> pa.Table:

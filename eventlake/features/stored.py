@@ -19,6 +19,10 @@ _COMPARISONS: tuple[str, ...] = get_args(Comparison)
 _Kind = Literal[
     "count", "sum", "mean", "std", "min", "max", "distinct", "last", "first", "delta", "exists", "lag", "since_last", "since_first", "rate"
 ]
+Known = Literal["cutoff", "watermark"]
+Length = Annotated[int, Meta(ge=1, le=MOST_LENGTH)]
+Depth = Annotated[int, Meta(ge=1, le=20)]
+Before = Annotated[int, Meta(ge=0, le=MOST_BEFORE)]
 _Name = Annotated[str, spelled("[A-Za-z_][A-Za-z0-9_]{0,199}", "a name of letters, digits and underscores")]
 _Number = Annotated[str, spelled(r"-?[0-9]{1,80}(?:\.[0-9]{1,80})?(?:E[+-]?[0-9]{1,3})?", "a number as text")]
 _Value = bool | int | Annotated[str, spelled(r"[^\x00]*", "text without NUL")]
@@ -54,8 +58,37 @@ class FeatureDocument(Document):
     window: Annotated[int, Meta(ge=1, le=MOST_LENGTH)] | UnsetType | None = UNSET
     offset: Annotated[int, Meta(ge=0, le=MOST_LENGTH)] | UnsetType = UNSET
     where: ConditionDocument | UnsetType | None = UNSET
-    n: Annotated[int, Meta(ge=0, le=MOST_BEFORE)] | UnsetType = UNSET
+    n: Before | UnsetType = UNSET
     unit: Literal["d", "h", "m", "s"] | UnsetType | None = UNSET
+
+
+class LabelDocument(Document):
+    """A label of a spine: an aggregate without a window of its own."""
+
+    name: Column
+    horizon: Length
+    kind: _Kind
+    event_type: Text
+    field: Column | None
+    window: None
+    offset: Literal[0]
+    where: ConditionDocument | None
+    n: Before
+    unit: None
+
+
+class SpineDocument(Document):
+    """How a spine is made of events, as a dataset's provenance keeps it."""
+
+    event_type: Text
+    by: Column
+    where: ConditionDocument | None
+    carry: tuple[Column, ...]
+    monthly: bool
+    labels: tuple[LabelDocument, ...]
+    known_until: str | None
+    known: Known
+    depth: Depth | None
 
 
 class FeaturesDocument(Document):
@@ -64,9 +97,9 @@ class FeaturesDocument(Document):
     format: FormatNumber
     by: Column
     cutoff: Column
-    depth: Annotated[int, Meta(ge=1, le=20)] | None
+    depth: Depth | None
     features: tuple[FeatureDocument, ...]
-    known: Literal["cutoff", "watermark"]
+    known: Known
     spine_by: Column
     via: tuple[RelationDocument, ...]
 
@@ -141,20 +174,47 @@ def _operand(side: FeatureDocument | str | UnsetType) -> Feature | int | Decimal
 
 
 def _aggregate(document: FeatureDocument) -> Aggregate:
-    kind, where, window, offset, n = str(document.kind), document.where, document.window, document.offset, document.n
-    field, unit = document.field or None, document.unit or None
-    if (field is not None) is not (kind in NEEDS_FIELD) or (unit is not None) is not (kind in NEEDS_UNIT):
-        message = f"expected a field and a unit as {kind} takes them, found {field!r} and {unit!r}"
-        raise ValueError(message)
-    if (kind == "rate" and window is None) or (kind != "lag" and n != (1 if kind == "delta" else 0)):
-        message = f"expected window and n as {kind} takes them, found {window} and {n}"
-        raise ValueError(message)
-    span = Span(window or None, offset or 0)
-    return Aggregate(kind, str(document.event_type), field, span, where=_condition(where) if where else None, n=n or 0, unit=unit)
+    where, window, offset, n = document.where or None, document.window or None, document.offset or 0, document.n or 0
+    made = Aggregate(
+        kind=str(document.kind),
+        event_type=str(document.event_type),
+        field=document.field or None,
+        span=Span(window, offset),
+        where=condition(where) if where else None,
+        n=n,
+        unit=document.unit or None,
+    )
+    return _checked(made)
 
 
-def _condition(document: ConditionDocument) -> Condition:
-    """A condition, of exactly the members that its sign takes."""
+def label(document: LabelDocument) -> Aggregate:
+    """The feature of a label.
+
+    Raises:
+        ValueError: Its members do not make one.
+    """
+    where = None if document.where is None else condition(document.where)
+    return _checked(Aggregate(document.kind, document.event_type, document.field, where=where, n=document.n))
+
+
+def _checked(made: Aggregate) -> Aggregate:
+    """Returns an aggregate with the members that its kind takes, and no others."""
+    kind = made.kind
+    if (made.field is not None) is not (kind in NEEDS_FIELD) or (made.unit is not None) is not (kind in NEEDS_UNIT):
+        message = f"expected a field and a unit as {kind} takes them, found {made.field!r} and {made.unit!r}"
+        raise ValueError(message)
+    if (kind == "rate" and made.span.length is None) or (kind != "lag" and made.n != (1 if kind == "delta" else 0)):
+        message = f"expected window and n as {kind} takes them, found {made.span.length} and {made.n}"
+        raise ValueError(message)
+    return made
+
+
+def condition(document: ConditionDocument) -> Condition:
+    """A condition, of exactly the members that its sign takes.
+
+    Raises:
+        ValueError: It has others.
+    """
     sign, field = document.sign, document.field or ""
     values, parts = document.values or (), document.parts or ()
     counts = bool(field), len(values), len(parts)
@@ -165,4 +225,4 @@ def _condition(document: ConditionDocument) -> Condition:
             f"expected a condition {sign!r} with the members it takes, found field {field!r}, {len(values)} values, {len(parts)} parts"
         )
         raise ValueError(message)
-    return Condition(sign, field, tuple(values), tuple(_condition(part) for part in parts))
+    return Condition(sign, field, tuple(values), tuple(condition(part) for part in parts))
