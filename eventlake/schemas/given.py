@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from eventlake.core.names import OURS, is_ours, is_pattern
 from eventlake.errors import InvalidInputError
-from eventlake.schemas.definition import Schema
+from eventlake.schemas.definition import MAX_NESTING, Schema
 from eventlake.schemas.json_schema import from_json_schema
 from eventlake.schemas.tabular import from_arrow, from_pandera
 
@@ -18,7 +18,11 @@ def schema_of(event_type: str, given: Any) -> Schema:
     Raises:
         InvalidInputError: None of these, another type's, or something in it is not supported.
     """
-    described = _described(event_type, given)
+    try:
+        described = _described(event_type, given)
+    except RecursionError as error:
+        message = f"schema of {event_type}: expected fields at most {MAX_NESTING} levels deep, found more"
+        raise InvalidInputError(message, event_type=event_type) from error
     if is_ours(event_type):
         message = f"expected the name of an event type, found {event_type!r}"
         raise InvalidInputError(message, f"names that begin with {OURS!r} are for tables of ours.", event_type=event_type)

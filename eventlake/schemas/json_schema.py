@@ -48,12 +48,14 @@ def _type(event_type: str, document: Any, path: str) -> FieldType:
     if not isinstance(document, Mapping):
         _refuse(event_type, path, f"expected an object, found {document!r}")
     kind = _kind(event_type, document, path)
-    unknown = sorted(set(document) - _NOTES - _KEYWORDS[kind] - {"type"})
+    unknown = sorted(set(document) - _NOTES - _KEYWORDS[kind] - {"type"}, key=str)
     if unknown:
         _refuse(event_type, path, f"keyword {unknown[0]!r} beside type {kind!r} is not supported")
     if kind == "object":
         return _object(event_type, document, path)
     if kind == "array":
+        if _is_nullable(document.get("items")):
+            _refuse(event_type, f"{path}[]", "items cannot be null")
         return FieldType("list", item=_type(event_type, document.get("items"), f"{path}[]"))
     if kind == "string":
         return _text(event_type, document, path)
@@ -66,7 +68,7 @@ def _kind(event_type: str, document: Mapping[str, Any], path: str) -> str:
     """The one type named, ``null`` beside it left out: a field that is not required may be null."""
     named = document.get("type")
     kinds = [named] if isinstance(named, str) else [one for one in named if one != "null"] if isinstance(named, list) else []
-    if len(kinds) != 1 or kinds[0] not in _KEYWORDS:
+    if len(kinds) != 1 or not isinstance(kinds[0], str) or kinds[0] not in _KEYWORDS:
         _refuse(event_type, path, f"expected one type among {', '.join(_KEYWORDS)}, found {named!r}")
     return str(kinds[0])
 
@@ -77,8 +79,8 @@ def _is_nullable(document: Any) -> bool:
 
 def _object(event_type: str, document: Mapping[str, Any], path: str) -> FieldType:
     properties, required = document.get("properties", {}), document.get("required", [])
-    if not isinstance(properties, Mapping) or not isinstance(required, list):
-        _refuse(event_type, path, "expected properties as an object and required as a list")
+    if not isinstance(properties, Mapping) or not _are_texts(required) or not _are_texts(list(properties)):
+        _refuse(event_type, path, "expected properties as an object and required as a list of names")
     strangers = sorted(set(required) - set(properties))
     if strangers:
         _refuse(event_type, path, f"{strangers[0]!r} is required and not among the properties")
@@ -95,23 +97,36 @@ def _object(event_type: str, document: Mapping[str, Any], path: str) -> FieldTyp
 
 
 def _text(event_type: str, document: Mapping[str, Any], path: str) -> FieldType:
-    values = [document["const"]] if "const" in document else document.get("enum", [])
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        _refuse(event_type, path, f"expected the values of enum as text, found {values!r}")
-    format_ = document.get("format")
-    if format_ is not None and (format_ not in _FORMATS or values):
-        _refuse(event_type, path, f"expected format {' or '.join(_FORMATS)}, without enum, found {format_!r}")
-    return FieldType(_FORMATS[format_]) if format_ else FieldType("utf8", values=tuple(sorted(set(values))))
+    limits = [document["enum"]] if "enum" in document else []
+    limits += [[document["const"]]] if "const" in document else []
+    if limits and isinstance(limits[0], list) and _is_nullable(document):
+        limits[0] = [value for value in limits[0] if value is not None]
+    for values in limits:
+        if not _are_texts(values):
+            _refuse(event_type, path, f"expected the values of enum as text, found {values!r}")
+    if "format" in document:
+        format_ = document["format"]
+        if limits or not isinstance(format_, str) or format_ not in _FORMATS:
+            _refuse(event_type, path, f"expected format {' or '.join(_FORMATS)}, without enum, found {format_!r}")
+        return FieldType(_FORMATS[format_])
+    allowed = set.intersection(*map(set, limits)) if limits else set()
+    if limits and not allowed:
+        _refuse(event_type, path, "no value is allowed by enum and const")
+    return FieldType("utf8", values=tuple(sorted(allowed)))
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
 def _number(event_type: str, document: Mapping[str, Any], kind: str, path: str) -> FieldType:
     step = document.get("multipleOf")
     minimum, maximum = (_bound(event_type, document, name, path) for name in ("minimum", "maximum"))
     if kind == "integer":
-        if step not in {None, 1}:
+        if "multipleOf" in document and exact_number(step) != 1:
             _refuse(event_type, path, f"multipleOf {step!r} of an integer is not supported")
         return FieldType("int64", minimum=minimum, maximum=maximum)
-    if step is None:
+    if "multipleOf" not in document:
         if minimum or maximum or PRECISION in document:
             _refuse(event_type, path, "minimum and maximum of a number need a multipleOf such as 0.01, which makes it exact")
         return FieldType("float64")
@@ -129,14 +144,14 @@ def _bound(event_type: str, document: Mapping[str, Any], name: str, path: str) -
     """A bound in plain notation, None where there is none."""
     if name not in document:
         return None
-    exact = _decimal(document[name])
+    exact = exact_number(document[name])
     if exact is None:
         _refuse(event_type, path, f"expected {name} as a number, found {document[name]!r}")
     return f"{exact:f}"
 
 
-def _decimal(value: Any) -> Decimal | None:
-    """A finite number as it is spelled."""
+def exact_number(value: Any) -> Decimal | None:
+    """A finite number as it is spelled; None for anything else."""
     try:
         exact = Decimal(str(value)) if isinstance(value, int | float | Decimal) and not isinstance(value, bool) else None
     except InvalidOperation:
@@ -146,7 +161,7 @@ def _decimal(value: Any) -> Decimal | None:
 
 def _scale(step: Any) -> int | None:
     """How many digits behind the point a step leaves, None where it is no power of ten up to 1."""
-    exact = _decimal(step)
+    exact = exact_number(step)
     sign, digits, exponent = (exact if exact is not None else Decimal(0)).normalize().as_tuple()
     return -exponent if not sign and digits == (1,) and isinstance(exponent, int) and exponent <= 0 else None
 
