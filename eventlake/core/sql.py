@@ -1,9 +1,10 @@
-"""Spelling SQL, and the settings that every DuckDB connection begins with."""
+"""Spelling SQL: whatever is not written in the project's own source reaches a query through one of these functions."""
 
 from collections.abc import Iterable
 
-SAFE: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
-"""Nothing is downloaded."""
+from eventlake.errors import InvalidInputError
+
+_INT64 = 1 << 63
 
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
@@ -26,3 +27,15 @@ def identifier(name: str) -> str:
 def quoted(text: str) -> str:
     """A SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def integer(value: int) -> str:
+    """A SQL integer of 64 bits.
+
+    Raises:
+        InvalidInputError: It is no such integer.
+    """
+    if type(value) is not int or not -_INT64 <= value < _INT64:
+        message = f"expected a whole number of 64 bits, found {str(value)[:200]!r}"
+        raise InvalidInputError(message)
+    return str(value)

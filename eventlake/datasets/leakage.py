@@ -18,7 +18,8 @@ from eventlake.columns.content import normalise
 from eventlake.core.card import Card, counted
 from eventlake.core.names import OURS
 from eventlake.core.shown import shown
-from eventlake.core.sql import identifier
+from eventlake.core.sql import identifier, integer
+from eventlake.database import check_select, open_database
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.reproduce import checked_spine, declared, projection_of
 from eventlake.datasets.spine_leaks import COLUMN, REBUILT, STORED, spine_leaks
@@ -29,13 +30,13 @@ from eventlake.features.plan import compiled
 from eventlake.features.run import answered, hindsight
 from eventlake.features.sources import related
 from eventlake.history import polars_scan
-from eventlake.history.duckdb_sql import TableName, create_events, create_table, empty_database, tables_read, views_read
+from eventlake.history.duckdb_sql import TableName, create_events, create_table, files_of, reads_table, tables_read
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import AS_RECORDED, LATEST
 from eventlake.history.standing import SPOKE, UNTIL
 from eventlake.progress import task
 from eventlake.projections.definition import Projection
-from eventlake.projections.duckdb_runner import bound, lock_down
+from eventlake.projections.duckdb_runner import bound
 from eventlake.projections.rows import finish
 from eventlake.projections.run import feature_set
 
@@ -184,14 +185,13 @@ def _cut(projection: Projection, history: PinnedHistory, spine: pa.Table, known:
         # What is left of the history is known, all of it: the features' own way to tell is left out.
         plan = compiled(replace(feature_set(projection), known="watermark"), history.catalogue)
         names = [TableName(name, LATEST) for name in plan.columns]
-        with empty_database() as connection:
-            _create(connection, history, names, known, events=False)
+        with _database(history, names, known, events=False) as connection:
             if plan.related:
                 as_known = compiled(replace(feature_set(projection), known=known), history.catalogue)
                 connection.register(BELONGS_TABLE, related(as_known, history).to_arrow())
 
             def looked_up(part: pa.Table, cutoff: int) -> pa.Table:
-                connection.execute(f"SET VARIABLE cutoff = {cutoff}")
+                connection.execute(f"SET VARIABLE cutoff = {integer(cutoff)}")
                 return answered(connection, plan, part)
 
             yield looked_up
@@ -199,31 +199,32 @@ def _cut(projection: Projection, history: PinnedHistory, spine: pa.Table, known:
     query = projection.sources[projection.entry]
     with bound(projection.name, query, history, spine, projection.parameters):
         pass  # what is archived may have been written by anybody: it is one SELECT over the history
-    with empty_database() as connection:
-        _create(connection, history, tables_read(query, history.catalogue), known, events="events" in views_read(query, history.catalogue))
+    names, events = tables_read(query, history.catalogue), reads_table(query, "events")
+    with _database(history, names, known, events=events) as connection:
         connection.register("part of the spine", spine)
         connection.execute('CREATE TABLE spine AS SELECT * FROM "part of the spine" LIMIT 0')
-        lock_down(connection, [])
 
         def run(part: pa.Table, cutoff: int) -> pa.Table:
-            connection.execute(f"SET VARIABLE cutoff = {cutoff}")
+            connection.execute(f"SET VARIABLE cutoff = {integer(cutoff)}")
             connection.execute("DELETE FROM spine")
             connection.register("part of the spine", normalise(part))
             connection.execute('INSERT INTO spine SELECT * FROM "part of the spine"')
-            return connection.sql(query, params=dict(projection.parameters) or None).to_arrow_table()
+            return connection.sql(check_select(query), params=dict(projection.parameters) or None).to_arrow_table()
 
         yield run
 
 
-def _create(connection: duckdb.DuckDBPyConnection, history: PinnedHistory, names: list[TableName], known: str, *, events: bool) -> None:
-    """Tables of events in which only those stand that were there before the variable ``cutoff``, in microseconds."""
+def _database(history: PinnedHistory, names: list[TableName], known: str, *, events: bool) -> duckdb.DuckDBPyConnection:
+    """A database with tables of events in which only those stand that were there before the variable ``cutoff``, in microseconds."""
+    tables = history.tables(dict.fromkeys(name.event_type for name in names))
+    connection = open_database([*(history.locations() or [] if events else []), *files_of(tables.values())])
     there = "epoch_us(time) < getvariable('cutoff')::BIGINT"
     there += " AND epoch_us(recorded_at) < getvariable('cutoff')::BIGINT" if known == "cutoff" else ""
     if events:
         create_events(connection, history)
         _cut_view(connection, "events", "events", f"SELECT * FROM {{kept}} WHERE {there}")  # noqa: S608 - ours
-    for number, event_type in enumerate(dict.fromkeys(name.event_type for name in names)):
-        table, target = history.table(event_type), identifier(event_type)
+    for number, (event_type, table) in enumerate(tables.items()):
+        target = identifier(event_type)
         wanted = {name.corrections for name in names if name.event_type == event_type}
         if known == "cutoff":
             create_table(connection, table, TableName(event_type, AS_RECORDED))
@@ -242,6 +243,7 @@ def _create(connection: duckdb.DuckDBPyConnection, history: PinnedHistory, names
                 create_table(connection, table, TableName(event_type, corrections))
                 placed = f"{LATEST}.{target}" if corrections == LATEST else target
                 _cut_view(connection, placed, placed, f"SELECT * FROM {{kept}} WHERE {there}")  # noqa: S608 - ours
+    return connection
 
 
 def _cut_view(connection: duckdb.DuckDBPyConnection, source: str, target: str, query: str) -> None:

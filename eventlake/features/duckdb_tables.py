@@ -7,10 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eventlake.core.sql import identifier
+from eventlake.database import Resources, open_database
 from eventlake.features.duckdb_events import BELONGS_TABLE, rows_of
 from eventlake.features.plan import Plan
 from eventlake.features.sources import Source
-from eventlake.history.duckdb_sql import TableName, create_lifetimes, create_table, empty_database
+from eventlake.history.duckdb_sql import TableName, create_lifetimes, create_table, files_of
 from eventlake.history.polars_scan import AS_RECORDED, LATEST
 
 _OURS = "ours"
@@ -43,7 +44,8 @@ class Tables:
     def __init__(self, plan: Plan, found: Mapping[str, Source], entities: pa.Table) -> None:
         self.entities = entities
         # Every query orders its rows, and reads a file once.
-        self.connection = empty_database({"preserve_insertion_order": False, "enable_external_file_cache": False})
+        files = files_of(source.table for source in found.values())
+        self.connection = open_database(files, Resources(ordered=False, file_cache=False))
         for name, source in found.items():
             create_table(self.connection, source.table, TableName(name, AS_RECORDED if plan.known_at_cutoff else LATEST))
             if source.until is not None:

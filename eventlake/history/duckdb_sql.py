@@ -1,13 +1,11 @@
 """A pinned history in DuckDB: the table ``events``, and results that other libraries can take over.
 
-The only place of the read side that runs DuckDB. Connections are in memory, in UTC, without extensions.
+The only place of the read side that runs DuckDB.
 """
 
-import json
-import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import duckdb
@@ -17,7 +15,8 @@ import pyarrow as pa
 from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.core.names import OURS
-from eventlake.core.sql import SAFE, identifier, named, quoted
+from eventlake.core.sql import identifier, integer, named
+from eventlake.database import DEFAULT, Resources, check_select, open_database, parquet, tree_of
 from eventlake.errors import InvalidInputError, MissingDependencyError
 from eventlake.exactness.tree import nodes
 from eventlake.history import polars_scan
@@ -30,6 +29,7 @@ from eventlake.tables.files import EventTable, Part
 ENTITY = "eventlake entity"
 _CHOSEN = "eventlake chosen entities"
 _FEW, _FEW_EVENTS = 5_000, "eventlake chosen events"
+_HAND_IN = "a query reads the history alone: read the file yourself and hand in its rows as a frame, snapshot.sql(query, name=frame)."
 _COMPUTED = frozenset({"query", "query_table"})
 """Table functions that read the tables named in a text."""
 
@@ -75,30 +75,27 @@ class Only:
         return f"SEMI JOIN {chosen} ON {identifier(column)} IS NOT DISTINCT FROM {chosen}.{identifier(ENTITY)}"
 
 
-def connect(
-    history: PinnedHistory, text: str, settings: dict[str, str | int | bool] | None = None, only: Only | None = None
-) -> tuple[duckdb.DuckDBPyConnection, list[str]]:
-    """An in-memory database with the tables that a query reads, and the files behind its event tables.
+def connect(history: PinnedHistory, text: str, resources: Resources = DEFAULT, only: Only | None = None) -> duckdb.DuckDBPyConnection:
+    """An in-memory database with the tables that a query reads; it can open the files of these tables and no others.
 
     An event type is a view by its name, and without what was replaced or retracted in the schema ``latest``; how long its corrected events
     spoke is in the schema ``lifetimes``.
     """
-    connection = empty_database(settings)
+    names, events = tables_read(text, history.catalogue), reads_table(text, "events")
+    sources = history.tables(dict.fromkeys(name.event_type for name in names))
+    connection = open_database([*(history.locations() or [] if events else []), *files_of(sources.values())], resources)
     if only is not None:
         connection.register(_CHOSEN, only.entities)
-    if reads_table(text, "events"):
+    if events:
         create_events(connection, history, only)
-    names = tables_read(text, history.catalogue)
-    sources = history.tables(dict.fromkeys(name.event_type for name in names))
-    files = [file for name in names for file in create_table(connection, sources[name.event_type], name, only)]
-    return connection, files
-
-
-def empty_database(settings: Mapping[str, str | int | bool] | None = None) -> duckdb.DuckDBPyConnection:
-    """An in-memory database without tables, in UTC."""
-    connection = duckdb.connect(":memory:", config={**SAFE, **(settings or {})})
-    connection.execute("SET TimeZone = 'UTC'")
+    for name in names:
+        create_table(connection, sources[name.event_type], name, only)
     return connection
+
+
+def files_of(sources: Iterable[EventTable]) -> list[str]:
+    """The files that hold event tables."""
+    return [part.location for source in sources for part in source.parts if part.location is not None]
 
 
 def tables_read(text: str, catalogue: Catalogue) -> list[TableName]:
@@ -132,19 +129,11 @@ def reads_table(text: str, name: str) -> bool:
     return named is None or any(table == name for _, table in named)
 
 
-@cache  # a process that was forked must not close the connection of the one before it
-def _parser(process: int) -> duckdb.DuckDBPyConnection:
-    """An empty database that takes queries apart, one a process: opening one costs more than most queries."""
-    del process
-    return duckdb.connect(":memory:", config=dict(SAFE))
-
-
 @lru_cache(64)
 def _names(text: str) -> frozenset[tuple[str, str]] | None:
     """``(schema, table)``, case folded, of the tables that a query names; None where DuckDB cannot say, or they are computed."""
     try:
-        with _parser(os.getpid()).cursor() as cursor:
-            tree = tree_of(cursor, text)
+        tree = tree_of(text)
         if tree.get("error") or not _COMPUTED.isdisjoint(str(node.get("function_name")).casefold() for node in nodes(tree)):
             return None
         named = [node for node in nodes(tree) if node.get("type") == "BASE_TABLE"]
@@ -153,23 +142,14 @@ def _names(text: str) -> frozenset[tuple[str, str]] | None:
         return None
 
 
-def tree_of(connection: duckdb.DuckDBPyConnection, text: str) -> Any:
-    """How DuckDB parses a query, as JSON; with ``error`` where it is none that can be taken apart.
-
-    Raises:
-        RecursionError: It is nested deeper than Python goes.
-    """
-    return json.loads(connection.execute("SELECT json_serialize_sql(?, skip_null := true)", [text]).fetchall()[0][0])
-
-
-def create_table(connection: duckdb.DuckDBPyConnection, source: EventTable, name: TableName, only: Only | None = None) -> list[str]:
-    """Makes the view of one event type; gives the files that it reads."""
+def create_table(connection: duckdb.DuckDBPyConnection, source: EventTable, name: TableName, only: Only | None = None) -> None:
+    """Makes the view of one event type."""
     if name.corrections == LIFETIMES:
         create_lifetimes(connection, name.event_type, polars_scan.lifetimes(source))
-        return []
+        return
     shown = ", ".join(identifier(column) for column in shown_columns(source.version.schema))
     whole = [part.location for part in source.parts if part.location is not None and part.stop is None]
-    queries = [f"SELECT * FROM read_parquet([{', '.join(map(quoted, whole))}])"] if whole else []  # noqa: S608 - quoted
+    queries = [f"SELECT * FROM {parquet(whole)}"] if whole else []  # noqa: S608 - quoted
     others = (part for part in source.parts if part.location is None or part.stop is not None)
     queries += [_part_query(connection, part, f"{OURS}part {number} of {name}") for number, part in enumerate(others)]
     stored = " UNION ALL ".join(queries)
@@ -187,7 +167,6 @@ def create_table(connection: duckdb.DuckDBPyConnection, source: EventTable, name
         target = f"{LATEST}.{target}"
     chosen = only.clause() if only else ""
     connection.execute(f"CREATE VIEW {target} AS SELECT {shown} FROM ({stored}) {condition} {chosen}")  # noqa: S608 - names are quoted
-    return [part.location for part in source.parts if part.location is not None]
 
 
 def create_lifetimes(connection: duckdb.DuckDBPyConnection, event_type: str, lifetimes: pl.DataFrame) -> None:
@@ -201,8 +180,8 @@ def create_lifetimes(connection: duckdb.DuckDBPyConnection, event_type: str, lif
 def _part_query(connection: duckdb.DuckDBPyConnection, part: Part, name: str) -> str:
     if part.location is None:
         connection.register(name, part.rows)
-    source = identifier(name) if part.location is None else f"read_parquet({quoted(part.location)})"
-    cut = "" if part.stop is None else f" WHERE sequence < {part.stop}"
+    source = identifier(name) if part.location is None else parquet([part.location])
+    cut = "" if part.stop is None else f" WHERE sequence < {integer(part.stop)}"
     return f"SELECT * FROM {source}{cut}"  # noqa: S608 - paths and names are quoted
 
 
@@ -235,7 +214,7 @@ def _files_query(history: PinnedHistory, locations: list[str]) -> str:
     stretches = history.stretches
     present = [set(stretch.segment.columns) for stretch in stretches]
     everywhere, somewhere = set.intersection(*present), set.union(*present)
-    starts = ", ".join(str(stretch.segment.start) for stretch in stretches)
+    starts = ", ".join(integer(stretch.segment.start) for stretch in stretches)
     sequence = f"list_extract([{starts}]::BIGINT[], (file_index + 1)::BIGINT) + file_row_number"
     runs = [stretch.recorded_at for stretch in stretches]
     recorded_at = _recorded_at(runs, "recorded_at" in somewhere)
@@ -245,17 +224,16 @@ def _files_query(history: PinnedHistory, locations: list[str]) -> str:
     if history.undated:
         expressions["time"] = f"coalesce({expressions['time']}, {recorded_at})"
     columns = ", ".join(f"{expressions[name]} AS {name}" for name in EVENT_COLUMNS)
-    files = ", ".join(quoted(path) for path in locations)
-    union = "true" if everywhere != somewhere else "false"
+    files = parquet(locations, by_name=everywhere != somewhere)
     last = stretches[-1]
-    cut = f"WHERE {sequence} < {history.watermark}" if last.stop < last.segment.stop else ""
-    return f"SELECT {columns} FROM read_parquet([{files}], union_by_name = {union}) {cut}"  # noqa: S608 - paths are quoted, the rest is ours
+    cut = f"WHERE {sequence} < {integer(history.watermark)}" if last.stop < last.segment.stop else ""
+    return f"SELECT {columns} FROM {files} {cut}"  # noqa: S608 - quoted, or ours
 
 
 def _recorded_at(runs: list[int | None], in_files: bool) -> str:  # noqa: FBT001 - one private caller
     if all(run is None for run in runs):
         return "recorded_at"
-    values = ", ".join("NULL" if run is None else str(run) for run in runs)
+    values = ", ".join("NULL" if run is None else integer(run) for run in runs)
     assigned = f"make_timestamptz(list_extract([{values}]::BIGINT[], (file_index + 1)::BIGINT))"
     return f"coalesce(recorded_at, {assigned})" if in_files else assigned
 
@@ -327,8 +305,7 @@ def query(history: PinnedHistory, text: str, parameters: dict[str, Any] | None =
         CorruptionError: A segment is missing or damaged.
     """
     try:
-        connection, _ = connect(history, text)
-        with connection:
+        with connect(history, text) as connection:
             values = dict(parameters or {})
             for name in [name for name, value in values.items() if hasattr(value, "__arrow_c_stream__") or isinstance(value, pl.LazyFrame)]:
                 _register(connection, history, name, values.pop(name))
@@ -337,7 +314,8 @@ def query(history: PinnedHistory, text: str, parameters: dict[str, Any] | None =
         # Bad bytes and bad queries look alike to an engine; the hashes tell them apart.
         history.check()
         message = f"DuckDB refused the query: {error}"
-        raise InvalidInputError(message, tables_hint(history.catalogue), sql=text) from error
+        hint = _HAND_IN if isinstance(error, duckdb.PermissionException) else tables_hint(history.catalogue)
+        raise InvalidInputError(message, hint, sql=text) from error
 
 
 def _register(connection: duckdb.DuckDBPyConnection, history: PinnedHistory, name: str, frame: Any) -> None:
@@ -367,16 +345,10 @@ def select(connection: duckdb.DuckDBPyConnection, text: str, parameters: Mapping
     """The rows of one SELECT; None where it is only bound, with ``run=False``.
 
     Raises:
-        InvalidInputError: More or other than one SELECT.
+        InvalidInputError: It is not one SELECT that only reads.
         duckdb.Error: DuckDB refuses it.
     """
-    statements = connection.extract_statements(text)
-    if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
-        found = ", ".join(str(statement.type).rsplit(".", 1)[-1] for statement in statements) or "nothing"
-        message = f"expected one SELECT, found {found}"
-        pivot = "list the values of a PIVOT: PIVOT … ON type IN ('a', 'b')." if found == "MULTI" else None
-        raise InvalidInputError(message, pivot or "a history is read-only; make tables in a database of your own from its rows.", sql=text)
-    relation = connection.sql(text, params=dict(parameters) or None)
+    relation = connection.sql(check_select(text), params=dict(parameters) or None)
     return normal_zone(relation.to_arrow_table()) if run else None
 
 

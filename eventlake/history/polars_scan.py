@@ -84,12 +84,12 @@ def first_told(source: EventTable) -> pl.LazyFrame:
 
 def _stored(source: EventTable) -> pl.LazyFrame:
     whole = [part.location for part in source.parts if part.location is not None and part.stop is None]
-    frames = [pl.scan_parquet(whole, glob=False)] if whole else []
+    frames = [pl.scan_parquet(whole, glob=False, hive_partitioning=False)] if whole else []
     for part in source.parts:
         if part.rows is not None:
             frames.append(_cut(pl.DataFrame(part.rows).lazy(), part.stop))
         elif part.stop is not None and part.location is not None:
-            frames.append(_cut(pl.scan_parquet(part.location, glob=False), part.stop))
+            frames.append(_cut(pl.scan_parquet(part.location, glob=False, hive_partitioning=False), part.stop))
     empty = pl.DataFrame(stored_schema(source.version.schema).empty_table()).lazy()
     return pl.concat(frames) if frames else empty
 
@@ -105,6 +105,7 @@ def _files(locations: list[str]) -> pl.LazyFrame:
         missing_columns="insert",
         extra_columns="ignore",
         glob=False,
+        hive_partitioning=False,
         row_index_name="sequence",
     )
 

@@ -16,17 +16,20 @@ from eventlake.progress import task
 from eventlake.schemas.version import Version
 from eventlake.storage import Storage
 from eventlake.tables.derive import derive, joined, read_events
+from eventlake.tables.expressions import check_stored
 from eventlake.tables.files import stored_rows
 from eventlake.tables.ranges import Range, folder, true_ranges
 
 
 def verify_schemas(storage: Storage, files: Mapping[str, int], named: Collection[str | None], tally: Tally) -> None:
-    """Every catalogue that a commit names is there and whole."""
+    """Every catalogue that a commit names is there and whole, and its upcasts could have been registered."""
     for sha256 in sorted(one for one in named if one is not None):
         path = layout.schemas_path(sha256)
         tally.size_bytes += files.get(path, 0)
         try:
-            read_catalogue(storage, sha256)
+            catalogue = read_catalogue(storage, sha256)
+            for version in (one for versions in catalogue.types.values() for one in versions):
+                check_stored(version)
         except EventlakeError as error:
             tally.blame(path, error)
     for path in files:

@@ -189,7 +189,7 @@ def staged_events(given: Path, mapping: ImportMapping) -> Iterator[tuple[Staged,
         NotFoundError: A file is not there.
     """
     problems = Problems()
-    with database() as (connection, scratch):
+    with database(given, mapping.tables) as (connection, scratch):
         tables = Tables(connection, scratch, given, mapping.tables)
         for rules in mapping.events:
             tables.check_columns(rules)

@@ -4,9 +4,9 @@ from typing import Any
 
 import duckdb
 
+from eventlake.database import check_select, tree_of
 from eventlake.errors import InvalidInputError
 from eventlake.exactness.tree import nodes
-from eventlake.history.duckdb_sql import tree_of
 
 _KEYWORDS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
 """Clocks that are written like columns."""
@@ -29,12 +29,12 @@ def checked_select(connection: duckdb.DuckDBPyConnection, where: str, text: str)
         InvalidInputError: It is something else, or it calls what is another value every time.
         duckdb.Error: DuckDB cannot read it.
     """
-    statements = connection.extract_statements(text)
-    if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
-        message = f"{where}: expected one SELECT as its query"
-        raise InvalidInputError(message, sql=text)
-    found = statements[0].query
-    _check_steady(connection, where, _tree(connection, where, found))
+    try:
+        found = check_select(text)
+    except InvalidInputError as error:
+        message = f"{where}: {error.message}"
+        raise InvalidInputError(message, "a table's query is one SELECT over the tables above it.", sql=text) from error
+    _check_steady(connection, where, _tree(where, found))
     return found
 
 
@@ -48,7 +48,7 @@ def checked_condition(connection: duckdb.DuckDBPyConnection, where: str, text: s
     # Without parentheses first: then none of the condition's own can close ours.
     alone = f"SELECT {text}\n"
     statements = connection.extract_statements(alone)
-    tree = _tree(connection, where, alone) if [one.type for one in statements] == [duckdb.StatementType.SELECT] else {}
+    tree = _tree(where, alone) if [one.type for one in statements] == [duckdb.StatementType.SELECT] else {}
     found = [statement["node"] for statement in tree.get("statements", [])]
     if len(found) != 1 or not _is_expression(found[0]):
         message = f"{where}: expected one SQL condition, found {text!r}"
@@ -66,8 +66,8 @@ def _is_expression(node: dict[str, Any]) -> bool:
     )
 
 
-def _tree(connection: duckdb.DuckDBPyConnection, where: str, text: str) -> dict[str, Any]:
-    tree: dict[str, Any] = tree_of(connection, text)
+def _tree(where: str, text: str) -> dict[str, Any]:
+    tree: dict[str, Any] = tree_of(text)
     if tree.get("error"):
         message = f"{where}: DuckDB cannot take it apart: {tree.get('error_message')}"
         raise InvalidInputError(message, "write it as a plain SELECT.", sql=text)

@@ -9,6 +9,7 @@ import pyarrow as pa
 from eventlake.columns.schema import INSTANT
 from eventlake.core.attributes import ATTRIBUTES
 from eventlake.core.instants import format_instant
+from eventlake.core.sql import integer
 from eventlake.importing.mapping import ImportMapping
 from eventlake.importing.problems import ImportProblem, Problems
 
@@ -84,7 +85,7 @@ class Staged:
 
     def corrects_here(self, start: int, stop: int) -> set[int]:
         """Which of the events ``[start, stop)`` correct one of this input."""
-        text = f"SELECT c.rowid FROM {_CORRECTED} WHERE c.rowid >= {start} AND c.rowid < {stop}"  # noqa: S608 - names of ours
+        text = f"SELECT c.rowid FROM {_CORRECTED} WHERE c.rowid >= {integer(start)} AND c.rowid < {integer(stop)}"  # noqa: S608 - names of ours
         return {int(number) for (number,) in self._connection.execute(text).fetchall()}
 
     def _check_ties(self, problems: Problems) -> None:
@@ -124,7 +125,7 @@ class Staged:
         return any(block.recorded is not None for block in self._mapping.events)
 
     def _read(self, columns: str, start: int, stop: int) -> pa.Table:
-        text = f"SELECT {columns} FROM staged.events WHERE rowid >= {start} AND rowid < {stop} ORDER BY rowid"  # noqa: S608 - names of ours
+        text = f"SELECT {columns} FROM staged.events WHERE rowid >= {integer(start)} AND rowid < {integer(stop)} ORDER BY rowid"  # noqa: S608 - names of ours
         return self._connection.sql(text).to_arrow_table()
 
     def _table(self, block: int) -> str:

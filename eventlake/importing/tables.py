@@ -4,7 +4,7 @@ The only place of the imports that runs DuckDB. Texts of CSV and JSON files stay
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from errno import ENOSPC
 from pathlib import Path
@@ -15,7 +15,8 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.columns.segments import check_int96
-from eventlake.core.sql import SAFE, identifier, quoted
+from eventlake.core.sql import identifier, integer, quoted
+from eventlake.database import open_database, openable, parquet
 from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError, StorageError
 from eventlake.importing.files import as_utf8, check_names, csv_columns, format_of, json_rows, readable
 from eventlake.importing.problems import ROW, ImportProblem
@@ -32,23 +33,40 @@ _TYPES = frozenset({
 
 
 @contextmanager
-def database() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
-    """A database in a folder that ends with the block: in UTC, without extensions.
+def database(given: Path, tables: Sequence[Table]) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+    """A database in a folder that ends with the block, for copies of files too.
+
+    It reads the input's folder, because queries of a mapping may, and the files of the tables, by whatever name they have.
+
+    Args:
+        given: The file or folder that is imported.
+        tables: What is made of it.
 
     Raises:
         StorageError: There is no room for it.
     """
+    there = input_folder(given)
+    files = [_file_of(table, given) for table in tables if table.query is None]
     try:
-        with TemporaryDirectory(prefix="eventlake-import-") as folder:
-            connection = duckdb.connect(f"{folder}/import.duckdb", config=dict(SAFE))
-            with connection:
-                connection.execute("SET TimeZone = 'UTC'")
-                yield connection, Path(folder)
+        with (
+            TemporaryDirectory(prefix="eventlake-import-") as folder,
+            open_database(files, folders=[there, folder], stored_in=Path(folder, "import.duckdb")) as connection,
+        ):
+            yield connection, Path(folder)
     except (InvalidInputError, duckdb.Error, OSError) as error:
         if not (_is_full(error) or _is_full(error.__cause__)):
             raise
         message = f"the folder for temporary files, {gettempdir()}, is full: an import needs about as much room there as its input has"
         raise StorageError(message, "make room, or name another folder by the environment variable TMPDIR.", path=gettempdir()) from error
+
+
+def input_folder(given: Path) -> Path:
+    """The absolute path of the folder whose files an import may read."""
+    return Path(os.path.abspath(given if given.is_dir() else given.parent))  # noqa: PTH100 - links are not followed
+
+
+def _file_of(table: Table, given: Path) -> Path:
+    return input_folder(given) / table.file if table.file else given
 
 
 def _is_full(error: BaseException | None) -> bool:
@@ -76,8 +94,7 @@ class Tables:
         if not given.exists():
             message = f"there is no file or folder {given}"
             raise NotFoundError(message, path=str(given))
-        folder = given if given.is_dir() else given.parent
-        connection.execute("SET VARIABLE folder = ?", [str(folder)])
+        connection.execute("SET VARIABLE folder = ?", [str(input_folder(given))])
         for table in tables:
             if table.query is not None:
                 self._query(table, table.query)
@@ -85,7 +102,7 @@ class Tables:
                 message = f"{given} is a folder: its files need names"
                 raise InvalidInputError(message, 'give each in the mapping: [tables.loan] with file = "loan.csv".')
             else:
-                self._file(table, folder / table.file if table.file else given)
+                self._file(table, _file_of(table, given))
         self._names = [table.name for table in tables]
 
     def _file(self, table: Table, path: Path) -> None:
@@ -97,8 +114,7 @@ class Tables:
                 self._csv(table, path)
             elif kind == "parquet":
                 check_int96(str(path))  # DuckDB would cut them
-                # A file's own name may hold what DuckDB takes for a pattern.
-                self._connection.execute(f"CREATE TABLE {identifier(table.name)} AS FROM read_parquet({quoted(_plain(path))})")
+                self._connection.execute(f"CREATE TABLE {identifier(table.name)} AS FROM {parquet([path])}")
                 check_names(table, list(self.columns(table.name)))
             else:
                 self._json(table, path, lines=kind == "ndjson")
@@ -116,13 +132,15 @@ class Tables:
             "quote": quoted(table.quote),
             "escape": quoted(table.escape if table.quote else ""),
             "columns": f"{{{columns}}}",
+            "hive_partitioning": "false",
+            "union_by_name": "false",
             "store_rejects": "true",
             "rejects_table": quoted(_REJECTS),
             "rejects_scan": quoted(f"{_REJECTS}_scans"),
         }
         if not table.empty_is_null:
             options["force_not_null"] = f"[{', '.join(map(quoted, names))}]"
-        source = quoted(_plain(as_utf8(table, path, self._scratch)))
+        source = quoted(openable(as_utf8(table, path, self._scratch)))
         settings = ", ".join(f"{name} = {value}" for name, value in options.items())
         self._connection.execute(f"CREATE TABLE {identifier(table.name)} AS FROM read_csv({source}, {settings})")
         rejected: dict[int, tuple[str, str | None]] = {}
@@ -207,7 +225,8 @@ class Tables:
         condition = f"AND {self._condition(rules, rules.where)}" if rules.where else ""
         with task(f"making events of {rules.table}", total) as advance:
             for start in range(0, total, _CHUNK_ROWS):
-                text = f"FROM {name} SELECT {columns} WHERE rowid >= {start} AND rowid < {start + _CHUNK_ROWS} {condition} ORDER BY rowid"
+                bounds = f"rowid >= {integer(start)} AND rowid < {integer(start + _CHUNK_ROWS)}"
+                text = f"FROM {name} SELECT {columns} WHERE {bounds} {condition} ORDER BY rowid"
                 try:
                     yield pl.DataFrame(self._connection.sql(text).to_arrow_table())
                 except duckdb.Error as error:
@@ -224,11 +243,6 @@ class Tables:
         message = f"mapping, [[events]] {rules.number + 1}: DuckDB refused where = {rules.where!r}: {error}"
         there = ", ".join(self.columns(rules.table))
         return InvalidInputError(message, f"the columns are {there}; those of CSV and JSON files are text.")
-
-
-def _plain(path: Path) -> str:
-    """A path in which nothing is a pattern."""
-    return "".join(f"[{character}]" if character in "*?[" else character for character in os.fspath(path))
 
 
 def _first_line(error: Exception) -> str:

@@ -3,18 +3,18 @@
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eventlake.core.sql import SAFE, folded, identifier
+from eventlake.core.sql import folded, identifier, integer
+from eventlake.database import open_database, tree_of
 from eventlake.errors import InvalidProjectionError
 from eventlake.exactness.locality import Carrier, carrier_of
-from eventlake.history.duckdb_sql import ENTITY, Only, connect, create_given, normal_zone, reads_table, tree_of, views_read
+from eventlake.history.duckdb_sql import ENTITY, Only, connect, create_given, normal_zone, reads_table, views_read
 from eventlake.history.pinned import PinnedHistory
 from eventlake.projections.definition import Projection
-from eventlake.projections.duckdb_runner import SETTINGS, bound, lock_down
+from eventlake.projections.duckdb_runner import FIXED, bound
 from eventlake.projections.exact import plan_of
 
 
@@ -46,7 +46,7 @@ def carrier(projection: Projection, history: PinnedHistory, spine: pa.Table | No
     with bound(name, query, history, spine, parameters) as connection:
         columns = connection.sql(query, params=dict(parameters) or None).columns
         try:
-            found, reasons = carrier_of(plan_of(connection, query, tree_of(connection, query), parameters), by, projection.spine_entity)
+            found, reasons = carrier_of(plan_of(connection, query, tree_of(query), parameters), by, projection.spine_entity)
         except (RecursionError, LookupError, TypeError, AttributeError) as error:
             found, reasons = Carrier(), [f"its plan is not understood: {error!r}"]
     if reasons:
@@ -73,9 +73,8 @@ def entities(projection: Projection, history: PinnedHistory, spine: pa.Table | N
         new = [stretch for stretch in history.stretches if stretch.stop > since]
         subjects = [history.read(one, ["subject"]).column("subject")[max(since - one.segment.start, 0) :].unique() for one in new]
         return pa.table({ENTITY: pa.chunked_array(subjects, pa.string()).unique()})
-    connection, _ = connect(history, query)
-    with connection:
-        later = f" WHERE sequence >= {since}" if since else ""
+    with connect(history, query) as connection:
+        later = f" WHERE sequence >= {integer(since)}" if since else ""
         each = [f"SELECT DISTINCT {identifier(by)} AS {identifier(ENTITY)} FROM {table}{later}" for table in tables]  # noqa: S608 - quoted
         if spine is not None and not since and reads_table(query, "spine"):
             connection.register("spine", spine)
@@ -88,10 +87,10 @@ def bucketed(chosen: pa.Table, count: int) -> pa.Table:
 
     It is the first 60 bits of the SHA-256 of the entity's text, big-endian, modulo ``count``; 0 for null.
     """
-    with duckdb.connect(":memory:", config=dict(SAFE)) as connection:
+    with open_database() as connection:
         connection.register("chosen", chosen)
         entity = identifier(ENTITY)
-        number = f"coalesce(('0x' || sha256({entity}::VARCHAR)[1:15])::BIGINT % {count}, 0)"
+        number = f"coalesce(('0x' || sha256({entity}::VARCHAR)[1:15])::BIGINT % {integer(count)}, 0)"
         return rows_of(connection.sql(f"SELECT {entity}, {number} AS bucket FROM chosen"))  # noqa: S608 - numbers and names of ours
 
 
@@ -121,7 +120,7 @@ class OneEntity:
         only = Only(projection.by or "", projection.spine_entity, entity)
         with bound(projection.name, self._query, history, spine, projection.parameters):
             pass  # what is archived may have been written by anybody: it is one SELECT over the history
-        self._connection, _ = connect(history, self._query, SETTINGS, only)
+        self._connection = connect(history, self._query, FIXED, only)
         if spine is not None:
             create_given(self._connection, "spine", spine, only)
         self._tables = views_read(self._query, history.catalogue)
@@ -130,7 +129,6 @@ class OneEntity:
             self._connection.execute(f"CREATE TABLE {kept} AS SELECT * FROM {table}")  # noqa: S608 - quoted
             without = f"SELECT * FROM {kept} WHERE sequence IS DISTINCT FROM getvariable('left_out')::BIGINT"  # noqa: S608 - quoted
             self._connection.execute(f"CREATE OR REPLACE VIEW {table} AS {without}")
-        lock_down(self._connection, [])
 
     def events(self) -> pl.DataFrame:
         """What the projection reads of the entity, each event once: ``sequence``, ``time``, ``id``, in sequence order."""
@@ -141,7 +139,7 @@ class OneEntity:
 
     def rows(self, *, without: int | None = None) -> pa.Table:
         """The projection's rows, as its engine returns them, as if the event ``without`` had never been."""
-        self._connection.execute(f"SET VARIABLE left_out = {'NULL' if without is None else without}")
+        self._connection.execute(f"SET VARIABLE left_out = {'NULL' if without is None else integer(without)}")
         return rows_of(self._connection.sql(self._query, params=self._parameters or None))
 
     def close(self) -> None:

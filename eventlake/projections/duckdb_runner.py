@@ -19,7 +19,8 @@ from eventlake.core import dataset
 from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.core.dataset import Parameter
 from eventlake.core.names import OURS
-from eventlake.core.sql import SAFE, identifier, quoted
+from eventlake.core.sql import identifier
+from eventlake.database import Resources, open_database
 from eventlake.errors import InvalidInputError, InvalidProjectionError
 from eventlake.history.duckdb_sql import Only, connect, create_given, select, tables_hint, tables_read
 from eventlake.history.pinned import PinnedHistory
@@ -31,7 +32,9 @@ from eventlake.tables.columns import shown_columns, stored_schema
 
 VERSION = duckdb.__version__
 SETTINGS = dataset.SETTINGS["sql"]
-"""Of projections that are not exact."""
+"""Of projections that are not exact, as recipes record them."""
+FIXED = Resources(threads=1, memory="4GB")
+"""The same, as a database is given them."""
 PLAN = "SELECT json_serialize_plan(?, skip_null := true, skip_empty := true, optimize := false)"
 _FEW = 1_000_000
 """Up to so many events are sorted anew to see whether their order matters."""
@@ -81,22 +84,36 @@ def run(
     # Bound over empty tables first, where there is no file to open: a segment read by its path could show what is beyond the watermark.
     with bound(name, query, history, spine, parameters):
         pass
-    with _refusing(name, history, spine):
-        connection, files = connect(history, query, dict(settings), only)
-        with connection:
-            if spine is not None:
-                create_given(connection, "spine", spine, only)
-            if under != USUAL:
-                _disturb(connection, under, few=history.watermark <= _FEW)
-            lock_down(connection, [*(history.locations() or []), *files])
-            rows = select(connection, query, parameters)
-            assert rows is not None  # noqa: S101 - it was run
-            return rows
+    with _refusing(name, history, spine), connect(history, query, _resources(name, settings, under), only) as connection:
+        if spine is not None:
+            create_given(connection, "spine", spine, only)
+        if under.shuffled:
+            _shuffle(connection, few=history.watermark <= _FEW)
+        rows = select(connection, query, parameters)
+        assert rows is not None  # noqa: S101 - it was run
+        return rows
 
 
 def settings_of(level: str) -> dict[str, str | int | bool]:
     """The settings under which projections of a level are run, as their recipes say."""
     return {} if level == "exact" else dict(SETTINGS)
+
+
+def _resources(name: str, settings: Mapping[str, str | int | bool], under: Circumstances) -> Resources:
+    """What the database may use. Settings come from recipes that anybody may have written: only what this version writes is taken.
+
+    Raises:
+        InvalidProjectionError: The settings are others.
+    """
+    given = {key: (type(value), value) for key, value in settings.items()}
+    if given not in ({}, {key: (type(value), value) for key, value in SETTINGS.items()}):
+        message = f"projection {name}: expected the settings {SETTINGS} or none, found {str(dict(settings))[:200]}"
+        raise InvalidProjectionError(
+            message, "it was recorded by another version of eventlake, or altered; build it anew.", projection=name
+        )
+    if under != USUAL:
+        return Resources(under.threads, under.memory_limit, ordered=not under.shuffled)
+    return FIXED if given else Resources()
 
 
 @contextmanager
@@ -130,38 +147,26 @@ def _refusing(name: str, history: PinnedHistory, spine: pa.Table | None) -> Iter
         raise InvalidProjectionError(message, hint, projection=name) from error
 
 
-def _disturb(connection: duckdb.DuckDBPyConnection, under: Circumstances, *, few: bool) -> None:
-    """Other settings; and the rows of every table in an order of their own.
+def _shuffle(connection: duckdb.DuckDBPyConnection, *, few: bool) -> None:
+    """Puts the rows of every table in an order of their own.
 
     Few events are sorted anew, from tables that are not files; of many, which nobody would wait for, a half that is chosen by hash and
     does not hold the first row comes before the other half.
     """
-    if under.shuffled:
-        views = "SELECT schema_name, view_name, temporary FROM duckdb_views() WHERE NOT internal"
-        for schema, view, temporary in connection.execute(views).fetchall():
-            name = identifier(view) if temporary else f"{identifier(schema)}.{identifier(view)}"
-            columns = [column for column, *_ in connection.execute(f"DESCRIBE {name}").fetchall()]
-            order = identifier("spine_row" if "spine_row" in columns else "sequence" if "sequence" in columns else columns[0])
-            kept, plain = identifier(f"{OURS}shuffled {schema} {view}"), identifier(f"{OURS}plain {schema} {view}")
-            connection.execute(f"ALTER VIEW {name} RENAME TO {plain}")
-            rows = f"SELECT * FROM {plain if temporary else f'{identifier(schema)}.{plain}'}"  # noqa: S608 - quoted names
-            if few:
-                connection.execute(f"CREATE TABLE {kept} AS {rows} ORDER BY hash({order}), {order}")
-                shown = f"SELECT * FROM {kept}"  # noqa: S608 - a quoted name
-            else:
-                shown = " UNION ALL ".join(f"{rows} WHERE hash({order}) % 2 {sign} hash(0::BIGINT) % 2" for sign in ("<>", "="))
-            connection.execute(f"CREATE {'TEMP ' if temporary else ''}VIEW {name} AS {shown}")
-    connection.execute(f"SET threads = {under.threads}")
-    connection.execute(f"SET memory_limit = {quoted(under.memory_limit)}")
-    if under.shuffled:
-        connection.execute("SET preserve_insertion_order = false")
-
-
-def lock_down(connection: duckdb.DuckDBPyConnection, files: list[str]) -> None:
-    """From here on a database reads these files and nothing else."""
-    connection.execute(f"SET allowed_paths = [{', '.join(map(quoted, files))}]")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
+    views = "SELECT schema_name, view_name, temporary FROM duckdb_views() WHERE NOT internal"
+    for schema, view, temporary in connection.execute(views).fetchall():
+        name = identifier(view) if temporary else f"{identifier(schema)}.{identifier(view)}"
+        columns = [column for column, *_ in connection.execute(f"DESCRIBE {name}").fetchall()]
+        order = identifier("spine_row" if "spine_row" in columns else "sequence" if "sequence" in columns else columns[0])
+        kept, plain = identifier(f"{OURS}shuffled {schema} {view}"), identifier(f"{OURS}plain {schema} {view}")
+        connection.execute(f"ALTER VIEW {name} RENAME TO {plain}")
+        rows = f"SELECT * FROM {plain if temporary else f'{identifier(schema)}.{plain}'}"  # noqa: S608 - quoted names
+        if few:
+            connection.execute(f"CREATE TABLE {kept} AS {rows} ORDER BY hash({order}), {order}")
+            shown = f"SELECT * FROM {kept}"  # noqa: S608 - a quoted name
+        else:
+            shown = " UNION ALL ".join(f"{rows} WHERE hash({order}) % 2 {sign} hash(0::BIGINT) % 2" for sign in ("<>", "="))
+        connection.execute(f"CREATE {'TEMP ' if temporary else ''}VIEW {name} AS {shown}")
 
 
 @contextmanager
@@ -188,14 +193,11 @@ class _Empty:
 
     def __init__(self) -> None:
         columns = ", ".join(f"{name} {_SHADOW_TYPES.get(name, 'VARCHAR')}" for name in EVENT_COLUMNS)
-        self.connection = duckdb.connect(":memory:", config={**SAFE, "threads": 1})
+        self.connection = open_database(resources=Resources(threads=1))
         self.turn = threading.Lock()
         self._held: dict[str, pa.Schema] = {}
-        self.connection.execute("SET TimeZone = 'UTC'")
         self.connection.execute(f"CREATE TABLE events ({columns})")
         self.connection.execute(f"CREATE SCHEMA {LATEST}")
-        self.connection.execute("SET enable_external_access = false")
-        self.connection.execute("SET lock_configuration = true")
 
     def hold(self, wanted: Mapping[str, pa.Schema]) -> None:
         """Has these tables beside ``events``, and no others."""

@@ -9,13 +9,13 @@ import duckdb
 import pyarrow as pa
 
 from eventlake.core.dataset import Parameter
-from eventlake.core.sql import quoted
+from eventlake.core.sql import integer, quoted
+from eventlake.database import tree_of
 from eventlake.exactness.json_text import Path
 from eventlake.exactness.plan import analyse
 from eventlake.exactness.refusals import Refusal, check_version, line_of, refuse
 from eventlake.exactness.rows import EVENT_KEYS, SPINE_KEYS
 from eventlake.exactness.tree import nodes
-from eventlake.history.duckdb_sql import tree_of
 from eventlake.history.pinned import PinnedHistory
 from eventlake.projections.duckdb_runner import PLAN, VERSION, bound
 from eventlake.projections.json_numbers import inexact_numbers
@@ -44,7 +44,7 @@ def _refusals(
 ) -> tuple[Any, list[Refusal], set[Path]]:
     tree: Any = {}
     try:
-        tree = tree_of(connection, query)
+        tree = tree_of(query)
         if tree.get("error"):
             return {}, [Refusal("the query", f"it cannot be looked at: {tree.get('error_message')}")], set()
         plan = plan_of(connection, query, tree, parameters)
@@ -93,4 +93,4 @@ def _literal(value: Parameter) -> str:
         return "(NULL)"
     if isinstance(value, bool):
         return "(true)" if value else "(false)"
-    return f"(CAST({value} AS BIGINT))" if isinstance(value, int) else f"({quoted(value)})"
+    return f"(CAST({integer(value)} AS BIGINT))" if isinstance(value, int) else f"({quoted(value)})"

@@ -7,21 +7,23 @@ allow-list, which give the same for the same arguments for ever, without a doubl
 import json
 import os
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from eventlake.columns.schema import INSTANT
-from eventlake.core.sql import SAFE, identifier
-from eventlake.errors import InvalidInputError
+from eventlake.core.canonical import canonical_json, sha256_hex
+from eventlake.core.sql import identifier
+from eventlake.database import Resources, open_database, tree_of
+from eventlake.errors import CorruptionError, InvalidInputError
 from eventlake.exactness.expressions import check, type_of, unbound, within
 from eventlake.exactness.rows import FLOATS, parts
 from eventlake.exactness.tree import depth, nodes
 from eventlake.schemas.checks import arrow_schema, arrow_type
 from eventlake.schemas.definition import Field, FieldType, Schema
 from eventlake.schemas.evolution import of_field
+from eventlake.schemas.version import Version
 
 ENGINE = f"duckdb-{duckdb.__version__}"
 """Whose expressions these are; tables that went through some are kept apart by it."""
@@ -48,23 +50,37 @@ _CLASSES = frozenset(
 _OF_A_ROW = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException)
 
 
-@cache  # a process that was forked must not close the connection of the one before it
-def _database(process: int) -> duckdb.DuckDBPyConnection:
-    """A database that reads nothing but what it is given, one a process: opening one costs more than most upcasts."""
-    del process
-    connection = duckdb.connect(":memory:", config={**SAFE, "threads": 1})
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
-    return connection
+_databases: dict[tuple[int, tuple[tuple[str, str], ...]], duckdb.DuckDBPyConnection] = {}
+_MOST_DATABASES = 8
+_PLANS: Mapping[str, str] = {}
+"""The database in which expressions are only planned, and evaluated over no rows once they were judged."""
+_checked: set[str] = set()
+"""Upcasts that were found sound, by the hash of all that decides it."""
+
+
+def _database(expressions: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
+    """A database for these expressions alone, so that nothing that came with one lake is ever met by another. A few are kept open."""
+    process = os.getpid()
+    key = (process, tuple(sorted(expressions.items())))
+    if key not in _databases:
+        # A process that was forked must not close the connections of the one before it.
+        for old in [one for one in list(_databases) if one[0] == process][: 1 - _MOST_DATABASES or None]:
+            _databases.pop(old, None)
+        _databases[key] = open_database(resources=Resources(threads=1))
+    return _databases[key]
 
 
 class EvaluationError(Exception):
     """An expression has no value on some of these rows."""
 
 
-def evaluate(expressions: Mapping[str, str], table: pa.Table) -> pa.Table:
+def evaluate(expressions: Mapping[str, str], table: pa.Table, database: Mapping[str, str] | None = None) -> pa.Table:
     """One column an expression, one row a row.
+
+    Args:
+        expressions: Of a checked upcast, by field.
+        table: The fields that they read.
+        database: Whose database is used; None for that of these expressions alone.
 
     Raises:
         EvaluationError: A value cannot be computed.
@@ -72,7 +88,7 @@ def evaluate(expressions: Mapping[str, str], table: pa.Table) -> pa.Table:
     """
     columns = ", ".join(f"(\n{text}\n) AS {identifier(name)}" for name, text in expressions.items())
     try:
-        with _database(os.getpid()).cursor() as cursor:
+        with _database(expressions if database is None else database).cursor() as cursor:
             cursor.register(_OLD, table)
             return cursor.sql(f"SELECT {columns} FROM {_OLD}").to_arrow_table()  # noqa: S608 - checked when they were registered
     except _OF_A_ROW as error:
@@ -110,6 +126,26 @@ def complete(old: Schema, new: Schema, given: Mapping[str, str]) -> dict[str, st
     return dict(given)
 
 
+def check_stored(version: Version) -> None:
+    """Judges the upcast of a version again, as it was when it was registered: its catalogue may have been written by anybody.
+
+    Raises:
+        CorruptionError: It could not have been registered.
+    """
+    if version.upcast is None or version.before is None:
+        return
+    step = sha256_hex(canonical_json(version.step()))
+    if step in _checked:
+        return
+    try:
+        complete(version.before.schema, version.schema, version.upcast)
+    except InvalidInputError as error:
+        name = version.schema.event_type
+        message = f"the stored schema of {name}, version {version.number}, has an upcast that cannot have been registered: {error.message}"
+        raise CorruptionError(message, "run 'eventlake verify LAKE'; do not use this lake unless you trust who wrote it.") from error
+    _checked.add(step)
+
+
 def _check_unchanged(old: Mapping[str, Field], new: Field, where: str) -> None:
     """Refuses a field without an expression whose old values cannot be read as they are."""
     before = old.get(new.name)
@@ -140,7 +176,7 @@ def _check(expression: str, old: Schema, field: Field, where: str) -> None:
     try:
         tree, plan = _understood(expression, old)
         _judge(tree, plan, field, refuse)
-        found_type = evaluate({field.name: expression}, arrow_schema(old.payload).empty_table()).schema.field(0).type
+        found_type = evaluate({field.name: expression}, arrow_schema(old.payload).empty_table(), _PLANS).schema.field(0).type
     except InvalidInputError:
         raise
     except EvaluationError as error:
@@ -154,7 +190,7 @@ def _check(expression: str, old: Schema, field: Field, where: str) -> None:
 def _judge(tree: Mapping[str, Any], plan: Mapping[str, Any], field: Field, refuse: Callable[..., InvalidInputError]) -> None:
     if tree.get("error") or plan.get("error"):
         raise refuse(f"DuckDB refused it: {tree.get('error_message') or plan.get('error_message')}")
-    if not _is_one_value(tree, plan):
+    if not _is_alone(tree) or not _is_one_value(plan):
         raise refuse("expected one value from one row")
     bound = plan["plans"][0]["expressions"][0]
     for refusal in (*unbound(tree), *check(bound)):
@@ -183,29 +219,38 @@ def _understood(expression: str, old: Schema) -> tuple[dict[str, Any], dict[str,
     if len(expression) > _MOST_CHARACTERS:
         message = f"expected at most {_MOST_CHARACTERS:,} characters, found {len(expression):,}"
         raise ValueError(message)
-    with _database(os.getpid()).cursor() as cursor:
+    # By itself first: what is one expression alone cannot close the parentheses around it. The line ends keep a comment inside them.
+    tree = tree_of(f"SELECT\n{expression}\n")
+    if not tree.get("error") and not _is_alone(tree):
+        return tree, {}
+    with _database(_PLANS).cursor() as cursor:
         cursor.register("no rows", arrow_schema(old.payload).empty_table())
         cursor.execute(f'CREATE TEMP TABLE {_OLD} AS SELECT * FROM "no rows"')  # noqa: S608 - names of ours
-        serialized = "SELECT json_serialize_sql(?), json_serialize_plan(?, skip_null := true, skip_empty := true, optimize := false)"
-        # The line ends keep a comment inside its parentheses.
-        queries = [f"SELECT\n{expression}\n", f"SELECT (\n{expression}\n) AS x FROM {_OLD}"]  # noqa: S608 - it is only parsed
-        tree, plan = map(json.loads, cursor.execute(serialized, queries).fetchall()[0])
+        serialized = "SELECT json_serialize_plan(?, skip_null := true, skip_empty := true, optimize := false)"
+        query = f"SELECT (\n{expression}\n) AS x FROM {_OLD}"  # noqa: S608 - it is only planned
+        plan = json.loads(cursor.execute(serialized, [query]).fetchall()[0][0])
     if max(depth(tree), depth(plan)) > _MOST_LEVELS:
         message = f"nested in more than {_MOST_LEVELS} levels"
         raise ValueError(message)
     return tree, plan
 
 
-def _is_one_value(tree: Mapping[str, Any], plan: Mapping[str, Any]) -> bool:
-    """Whether it is an expression by itself, and over the old fields one value a row."""
+def _is_alone(tree: Mapping[str, Any]) -> bool:
+    """Whether a query is SELECT and one expression, and nothing else."""
     node = tree["statements"][0]["node"] if len(tree["statements"]) == 1 else {}
-    alone = node.get("type") == "SELECT_NODE" and len(node["select_list"]) == 1 and node["from_table"]["type"] == "EMPTY"
-    tops = plan["plans"]
+    alone = node.get("type") == "SELECT_NODE" and len(node.get("select_list", [])) == 1 and node["from_table"]["type"] == "EMPTY"
     return (
         alone
-        and not any(node[name] for name in ("where_clause", "having", "qualify", "sample", "group_expressions", "modifiers"))
+        and not any(node.get(name) for name in ("where_clause", "having", "qualify", "sample", "group_expressions", "modifiers"))
         and all(one["class"] in _CLASSES for one in nodes(node["select_list"]) if "class" in one)
-        and len(tops) == 1
+    )
+
+
+def _is_one_value(plan: Mapping[str, Any]) -> bool:
+    """Whether a plan is one value a row of the old fields."""
+    tops = plan["plans"]
+    return bool(
+        len(tops) == 1
         and tops[0]["type"] == "LOGICAL_PROJECTION"
         and len(tops[0]["expressions"]) == 1
         and [child["type"] for child in tops[0].get("children", [])] == ["LOGICAL_GET"]

@@ -10,7 +10,7 @@ from eventlake.columns.problems import Problem, shorten
 from eventlake.schemas.checks import OddError, arrow_schema, arrow_type, checked
 from eventlake.schemas.definition import Field, Schema
 from eventlake.schemas.version import Version
-from eventlake.tables.expressions import EvaluationError, evaluate
+from eventlake.tables.expressions import EvaluationError, check_stored, evaluate
 
 _ROWS = 32_768
 _BYTES = 64 << 20
@@ -31,7 +31,9 @@ def upcast(table: pa.Table, version: Version) -> tuple[pa.Table, list[Problem]]:
 
     Raises:
         InvalidInputError: The engine failed.
+        CorruptionError: The upcast is none that could have been registered.
     """
+    check_stored(version)
     made, step = [arrow_schema(version.schema.payload).empty_table()], _step(table)
     for start in range(0, table.num_rows, step):
         part = table.slice(start, step)

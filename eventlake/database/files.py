@@ -1,0 +1,85 @@
+"""The names of files in SQL: always one file each, whatever characters are in its path."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import cache
+from hashlib import sha256
+from multiprocessing import util
+from pathlib import Path
+
+from eventlake.core.sql import quoted
+from eventlake.errors import InvalidInputError, StorageError
+
+_PATTERN = frozenset("*?[")
+"""What makes DuckDB take a path for a pattern."""
+
+
+def scratch() -> str | None:
+    """This process's private folder for temporary files; None if it cannot have one."""
+    return _scratch(os.getpid())
+
+
+@cache  # a process that was forked must not share, or remove, the folder of the one before it
+def _scratch(process: int) -> str | None:
+    del process
+    try:
+        folder = tempfile.mkdtemp(prefix="eventlake-")
+    except OSError:
+        return None
+    # Unlike atexit it runs at the end of a worker process too, and only in the process that made it.
+    util.Finalize(None, shutil.rmtree, (folder,), {"ignore_errors": True}, exitpriority=0)
+    return folder
+
+
+def openable(path: str | Path) -> str:
+    """A name by which DuckDB opens exactly this file.
+
+    It is the absolute path. DuckDB knows no way to escape a pattern's characters under its lock, so a path with one of them, or one that is
+    not UTF-8, is reached through a link in this process's private folder.
+
+    Raises:
+        InvalidInputError: There is no such folder, or it has a name of that kind as well.
+        StorageError: The link cannot be made.
+    """
+    plain = os.path.abspath(path)  # noqa: PTH100 - Path.resolve follows links, and this only makes the name absolute
+    return _linked(plain, os.getpid()) if _is_special(plain) else plain
+
+
+def _is_special(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return True
+    return not _PATTERN.isdisjoint(path)
+
+
+@cache
+def _linked(path: str, process: int) -> str:
+    del process
+    folder = scratch()
+    if folder is None or _is_special(folder):
+        message = f"{path!r} has characters that DuckDB takes for a pattern, and no folder for temporary files can hold a link to it"
+        raise InvalidInputError(message, "rename the folder, or name a writable folder for temporary files by TMPDIR.", path=path)
+    link = Path(folder, sha256(os.fsencode(path)).hexdigest() + Path(path).suffix)
+    try:
+        with suppress(FileExistsError):
+            link.symlink_to(path)
+    except OSError as error:
+        message = f"no link to {path!r} can be made in {folder}: {error}"
+        raise StorageError(message, "make room in the folder for temporary files, or name another one by TMPDIR.", path=folder) from error
+    return str(link)
+
+
+def parquet(files: Iterable[str | Path], *, by_name: bool = False) -> str:
+    """The rows of Parquet files in SQL, to stand behind FROM.
+
+    Args:
+        files: Each is read as it is named: no pattern, no column from the names of folders.
+        by_name: Whether some of the files may lack columns that others have; they are null there.
+    """
+    names = ", ".join(quoted(openable(file)) for file in files)
+    union = "true" if by_name else "false"
+    return f"read_parquet([{names}], hive_partitioning = false, union_by_name = {union})"

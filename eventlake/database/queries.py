@@ -1,0 +1,96 @@
+"""Queries that only read: one SELECT, and no statement hidden in it that writes."""
+
+import json
+import os
+import re
+from functools import cache
+from typing import Any
+
+import duckdb
+
+from eventlake.database.connection import Resources, open_database
+from eventlake.errors import InvalidInputError
+from eventlake.exactness.tree import nodes
+
+_NODE = re.compile(r'"type":"([A-Z_]+_NODE)"')
+_READING = frozenset({"CTE_NODE", "RECURSIVE_CTE_NODE", "SELECT_NODE", "SET_OPERATION_NODE"})
+"""Queries that write nothing. DuckDB takes COPY, INSERT, UPDATE and DELETE in a WITH of a SELECT."""
+_HIDING = re.compile(r'"function_name":"(query|json_execute_serialized_sql)"', re.IGNORECASE)
+"""Table functions that run the SQL in a text."""
+_DEEPEST = 8
+
+
+@cache  # a process that was forked must not close the connection of the one before it
+def _parser(process: int) -> duckdb.DuckDBPyConnection:
+    """An empty database that takes queries apart and runs none, one a process: opening one costs more than most queries."""
+    del process
+    return open_database(resources=Resources(threads=1))
+
+
+def tree_of(text: str) -> Any:
+    """How DuckDB parses a query, as JSON; with ``error`` if it is not made of SELECTs.
+
+    Raises:
+        RecursionError: It is nested deeper than Python goes.
+        duckdb.Error: It is no SQL.
+    """
+    return json.loads(_written(text))
+
+
+def _written(text: str) -> str:
+    with _parser(os.getpid()).cursor() as cursor:
+        return str(cursor.execute("SELECT json_serialize_sql(?, skip_null := true)", [text]).fetchall()[0][0])
+
+
+def check_select(text: str) -> str:
+    """One SELECT that only reads, as it stands in ``text``.
+
+    Raises:
+        InvalidInputError: More or other than one SELECT, or one that writes, or runs SQL that is computed.
+        duckdb.Error: It is no SQL.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        message = f"expected a query in UTF-8, found {text[:200]!r}"
+        raise InvalidInputError(message, "half a surrogate pair is no character; decode the text once more.") from error
+    return _checked(text, 0)
+
+
+def _checked(text: str, level: int) -> str:
+    with _parser(os.getpid()).cursor() as cursor:
+        statements = cursor.extract_statements(text)
+    if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+        found = ", ".join(str(statement.type).rsplit(".", 1)[-1] for statement in statements) or "nothing"
+        message = f"expected one SELECT, found {found}"
+        pivot = "list the values of a PIVOT: PIVOT … ON type IN ('a', 'b')." if found == "MULTI" else None
+        reads = "a history is read-only; hand in other rows as a frame: snapshot.sql(query, name=frame)."
+        raise InvalidInputError(message, pivot or reads, sql=text)
+    query = str(statements[0].query)
+    written = _written(query)
+    writing = sorted({kind.partition("_")[0] for kind in _NODE.findall(written)} - {kind.partition("_")[0] for kind in _READING})
+    if writing:
+        message = f"expected a SELECT that only reads, found {', '.join(writing)} in it"
+        raise InvalidInputError(message, "a history is read-only; write the rows that .arrow() or .polars() gives.", sql=text)
+    if _HIDING.search(written):
+        _check_hidden(written, text, level)
+    return query
+
+
+def _check_hidden(written: str, text: str, level: int) -> None:
+    """Looks at the SQL that a text in a query holds."""
+    try:
+        calls = [node for node in nodes(json.loads(written)) if str(node.get("function_name", "")).casefold() == "query"]
+    except RecursionError:
+        calls = []
+    for call in calls:
+        found = [argument["expression"] for argument in call.get("arguments", [])]
+        hidden = found[0].get("literal", {}).get("text") if len(found) == 1 else None
+        if not isinstance(hidden, str) or level >= _DEEPEST:
+            break
+        _checked(hidden, level + 1)
+    else:
+        if len(calls) == len(_HIDING.findall(written)):
+            return
+    message = "expected a query whose SQL stands in it, found a function that runs SQL from a text"
+    raise InvalidInputError(message, "write the query itself in the place of query('…').", sql=text)

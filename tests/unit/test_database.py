@@ -1,0 +1,243 @@
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import eventlake
+from eventlake.core.sql import integer
+from eventlake.database import Resources, check_select, open_database, openable, parquet
+from eventlake.errors import InvalidInputError
+
+PACKAGE = Path(eventlake.__file__).parent
+NAMES = (
+    *(
+        "a[b]c",
+        "st*r",
+        "**",
+        "qu?stion",
+        "a?b=c&d",
+        "[!a]",
+        "]x[",
+        "it's",
+        'quo"te',
+        "{a,b}",
+        "sp ace",
+        "new\nline",
+        "tab\t",
+        "back\\slash",
+    ),
+    *("back\\*star", "semi;colon", "hash#tag", "~", "$HOME", "per%20cent", "ünï\u202e", "year=2026", "v=7", "s3:", "-- comment", "x" * 200),
+)
+
+
+def allowed_outside_the_door(tree):
+    """What a module takes from duckdb beside types: calls of its functions, and how often it imports names out of it."""
+    attributes = [
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "duckdb"
+    ]
+    imported = [
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "duckdb"
+        for alias in node.names
+    ]
+    renamed = [
+        alias.asname
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name.split(".")[0] == "duckdb" and alias.asname
+    ]
+    types = {
+        "DuckDBPyConnection",
+        "StatementType",
+        "__version__",
+        *(name for name in dir(duckdb) if isinstance(getattr(duckdb, name), type) and issubclass(getattr(duckdb, name), Exception)),
+    }
+    return [*(name for name in attributes if name not in types), *imported, *renamed]
+
+
+def test_one_module_alone_opens_databases():
+    found = {
+        str(path.relative_to(PACKAGE)): names
+        for path in PACKAGE.rglob("*.py")
+        if (names := allowed_outside_the_door(ast.parse(path.read_text(encoding="utf-8"))))
+    }
+    assert found == {"database/connection.py": ["connect"]}
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "import duckdb\nduckdb.connect()",
+        "import duckdb\nduckdb.sql('x')",
+        "from duckdb import connect",
+        "import duckdb as d",
+        "import duckdb\nduckdb.default_connection",
+    ],
+)
+def test_a_second_module_that_opens_one_would_be_found(planted):
+    assert allowed_outside_the_door(ast.parse(planted))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("SELECT * FROM read_text('{file}')", "SELECT * FROM '{file}'", "SELECT * FROM glob('/*')", "SELECT * FROM read_csv('{file}')"),
+        *("COPY (SELECT 1) TO '{file}'", "ATTACH '{file}'", "EXPORT DATABASE '{file}'", "INSTALL httpfs", "LOAD httpfs", "LOAD '{file}'"),
+        *("SET threads = 2", "PRAGMA threads = 2", "RESET threads", "SET allowed_paths = ['{file}']", "SET enable_external_access = true"),
+        *(
+            "PRAGMA enable_profiling = 'json'",
+            "CREATE PERSISTENT SECRET s (TYPE http)",
+            "CREATE EXTENSION REPOSITORY x",
+            "SELECT * FROM secret",
+        ),
+        *("CALL enable_logging('all')", "SELECT * FROM enable_logging('QueryLog', storage = 'file', storage_path = '{file}')"),
+        "WITH x AS (COPY (SELECT 1) TO '{file}') SELECT * FROM x",
+    ],
+)
+def test_a_database_that_was_opened_reaches_nothing_that_was_not_named(tmp_path, text):
+    secret = pa.table({"x": [1]})  # a Python variable of that name is no table
+    file = tmp_path / "file.txt"
+    file.write_text("before")
+    with open_database() as database, pytest.raises(duckdb.Error):
+        database.execute(text.format(file=file)).fetchall()
+    assert (file.read_text(), [one.name for one in tmp_path.iterdir()], secret.num_rows) == ("before", ["file.txt"], 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", "found nothing"),
+        ("SELECT 1; SELECT 2", "found SELECT, SELECT"),
+        ("COPY (SELECT 1) TO 'x'", "found COPY"),
+        ("ATTACH 'x'", "found ATTACH"),
+        ("SET threads = 2", "found SET"),
+        ("WITH x AS (COPY (SELECT 1) TO 'x') SELECT 1", "found COPY in it"),
+        ("SELECT (WITH x AS (COPY (SELECT 1) TO 'x') SELECT 1)", "found COPY in it"),
+        ("WITH x AS (INSERT INTO t VALUES (1) RETURNING *) FROM x", "found INSERT in it"),
+        ("WITH x AS (DELETE FROM t RETURNING *), y AS (UPDATE t SET a = 1 RETURNING *) FROM x", "found DELETE, UPDATE in it"),
+        ("FROM query('WITH x AS (COPY (SELECT 1) TO ''x'') SELECT 1')", "found COPY in it"),
+        ("FROM query('FROM query(''COPY t TO ''''x'''''')')", "found COPY"),
+        ("FROM query('SELECT ' || '1')", "runs SQL from a text"),
+        ("FROM system.main.QUERY('SELECT ' || '1')", "runs SQL from a text"),
+        ("FROM json_execute_serialized_sql(json_serialize_sql('SELECT 1'))", "runs SQL from a text"),
+        ("SELECT '\ud800'", "in UTF-8"),
+    ],
+)
+def test_what_does_more_than_read_is_no_query(text, found):
+    with pytest.raises(InvalidInputError, match=found):
+        check_select(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("SELECT 1", "FROM query('SELECT 1')", "VALUES (1)", "SELECT 1 UNION ALL SELECT 2", "WITH a AS MATERIALIZED (SELECT 1) FROM a"),
+        *("WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 3) FROM r", "PIVOT t ON b IN ('a') USING sum(a)"),
+        """SELECT 'COPY_QUERY_NODE', '"type":"COPY_QUERY_NODE"', 'query' AS "query_NODE" """,
+    ],
+)
+def test_what_only_reads_is_a_query(text):
+    assert check_select(text) == text
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"threads": 0},
+        {"threads": 10_000},
+        {"threads": "1"},
+        {"threads": True},
+        {"memory": "4TB"},
+        {"memory": "2000GB"},
+        {"memory": "80%"},
+        {"memory": 4},
+    ],
+)
+def test_what_a_database_may_use_is_bounded(given):
+    with pytest.raises(InvalidInputError, match="expected"):
+        Resources(**given)
+
+
+def test_what_a_database_may_use_is_what_it_uses():
+    with open_database(resources=Resources(threads=3, memory="200MB", ordered=False)) as database:
+        names = "SELECT value FROM duckdb_settings() WHERE name IN ('memory_limit', 'preserve_insertion_order', 'threads') ORDER BY name"
+        assert database.execute(names).fetchall() == [("190.7 MiB",), ("false",), ("3",)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_is_read_whatever_its_path_holds_and_none_beside_it(tmp_path, name):
+    """The folder's own name, and others that it would match as a pattern, or give columns by."""
+    for folder, value in ((name, "mine"), ("abc", "other"), ("star", "other"), ("quxstion", "other"), ("a", "other")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        pq.write_table(pa.table({"v": [value], "year": [1999]}), tmp_path / folder / "part.parquet")
+    file = tmp_path / name / "part.parquet"
+    with open_database([file]) as database:
+        assert database.sql(f"SELECT * FROM {parquet([file])}").fetchall() == [("mine", 1999)]
+        with pytest.raises(duckdb.Error):
+            database.sql(f"SELECT * FROM {parquet([tmp_path / 'abc' / 'part.parquet'])}").fetchall()
+
+
+def test_a_file_whose_name_is_no_text_is_read(tmp_path):
+    file = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.parquet")
+    pq.write_table(pa.table({"v": [1]}), tmp_path / "plain.parquet")
+    (tmp_path / "plain.parquet").rename(file)
+    with open_database([file]) as database:
+        assert database.sql(f"SELECT * FROM {parquet([file])}").fetchall() == [(1,)]
+
+
+def test_files_of_other_columns_are_no_table_unless_that_is_asked_for(tmp_path):
+    pq.write_table(pa.table({"a": [1], "b": [2]}), tmp_path / "one.parquet")
+    pq.write_table(pa.table({"a": [3]}), tmp_path / "two.parquet")
+    files = [tmp_path / "one.parquet", tmp_path / "two.parquet"]
+    with open_database(files) as database:
+        assert database.sql(f"SELECT a, b FROM {parquet(files, by_name=True)} ORDER BY a").fetchall() == [(1, 2), (3, None)]
+        with pytest.raises(duckdb.Error, match="schema mismatch"):
+            database.sql(f"SELECT a, b FROM {parquet(files)}").fetchall()
+
+
+def test_temporary_files_are_private_and_end_with_the_process(tmp_path):
+    text = """import os
+from eventlake.database import open_database, openable
+open_database()
+link = openable('/a[1]/b')
+folder = os.path.dirname(link)
+print(folder, oct(os.stat(folder).st_mode)[-3:], os.path.islink(link))"""
+    run = subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, check=True, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    folder, mode, linked = run.stdout.split()
+    assert (str(Path(folder).parent), mode, linked) == (str(tmp_path), "700", "True")
+    assert [one.name for one in tmp_path.iterdir()] == []
+
+
+def test_without_a_folder_for_temporary_files_databases_open_and_nothing_spills(tmp_path):
+    text = """import tempfile
+tempfile.tempdir = '/nowhere'
+from eventlake.database import open_database
+print(open_database().sql('SELECT 42').fetchall())"""
+    run = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert (run.stdout.strip(), [one.name for one in tmp_path.iterdir()]) == ("[(42,)]", [])
+
+
+def test_plain_paths_are_opened_as_they_are(tmp_path):
+    assert openable(tmp_path / "year=2026" / "it's") == f"{tmp_path}/year=2026/it's"
+
+
+@pytest.mark.parametrize("value", [1.0, "1", True, None, 1 << 63, -(1 << 63) - 1])
+def test_what_is_no_integer_of_64_bits_is_no_sql(value):
+    with pytest.raises(InvalidInputError, match="whole number of 64 bits"):
+        integer(value)
+
+
+def test_integers_are_their_digits():
+    assert [integer(one) for one in (0, -5, (1 << 63) - 1, -(1 << 63))] == ["0", "-5", "9223372036854775807", "-9223372036854775808"]
