@@ -16,11 +16,14 @@
     └── StorageError               the environment: disk full, permission, network
 
 Every error has ``kind``, a stable code for machines, and ``facts``, what the message names as values. The message says what was
-expected, what was found and where; ``hint`` says what to do.
+expected, what was found and where; ``hint`` says what to do. Both are safe to print: control characters are spelled out, and URIs are
+without passwords.
 """
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
+
+from eventlake.visible import redacted, safe
 
 
 class EventlakeError(Exception):
@@ -29,10 +32,10 @@ class EventlakeError(Exception):
     kind: ClassVar[str] = "error"
 
     def __init__(self, message: str, hint: str | None = None, **facts: Any) -> None:
-        super().__init__(message, hint, facts)
-        self.message = message
-        self.hint = hint
-        self.facts = facts
+        self.message = safe(message)
+        self.hint = None if hint is None else safe(hint)
+        self.facts = {name: redacted(fact) if isinstance(fact, str) else fact for name, fact in facts.items()}
+        super().__init__(self.message, self.hint, self.facts)
 
     def __str__(self) -> str:
         """The message, then the hint on a line of its own."""

@@ -48,6 +48,7 @@ from eventlake.schemas.infer import Proposal
 from eventlake.schemas.version import Version
 from eventlake.storage import Storage, from_uri
 from eventlake.tables import payloads
+from eventlake.visible import redacted
 
 
 def create(uri: str | os.PathLike[str] | Storage, origin: str, *, strict: bool = False) -> "Lake":
@@ -426,4 +427,4 @@ class Lake(DatasetVerbs):
 
     def __repr__(self) -> str:
         """``Lake(origin, uri, watermark)``."""
-        return f"Lake({self.origin!r}, {self.uri!r}, watermark={self._chain.watermark})"
+        return f"Lake({self.origin!r}, {redacted(self.uri)!r}, watermark={self._chain.watermark})"

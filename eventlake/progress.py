@@ -5,6 +5,8 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Protocol
 
+from eventlake.visible import one_line, safe
+
 Advance = Callable[[int], None]
 
 
@@ -26,7 +28,7 @@ def task(what: str, total: int) -> Iterator[Advance]:
     if reporter is None:
         yield lambda _: None
         return
-    with reporter.task(what, total) as advance:
+    with reporter.task(one_line(safe(what)), total) as advance:
         yield advance
 
 

@@ -29,13 +29,14 @@ from eventlake.log.compact import Compaction
 from eventlake.log.receipt import Receipt
 from eventlake.schemas.json_schema import to_json_schema
 from eventlake.schemas.version import Version
+from eventlake.visible import redacted
 
 _CLOUDEVENTS = {ours: theirs for theirs, ours in CLOUDEVENTS_NAMES.items()}
 
 
 def lake(value: Lake) -> dict[str, Any]:
     """A lake."""
-    return {"uri": value.uri, "origin": value.origin, "watermark": value.watermark, "checkpoint": str(value.checkpoint)}
+    return {"uri": redacted(value.uri), "origin": value.origin, "watermark": value.watermark, "checkpoint": str(value.checkpoint)}
 
 
 def receipt(value: Receipt) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from eventlake.errors import EventlakeError, InvalidEventsError, InvalidInputErr
 from eventlake.importing.run import import_file
 from eventlake.log.duplicates import REFUSE, SKIP
 from eventlake.storage import from_uri
+from eventlake.visible import json_text
 
 app = typer.Typer(
     name="eventlake",
@@ -137,6 +138,9 @@ def show(
     event_type: Annotated[str | None, typer.Option("--type", help="With --events: only this event type.")] = None,
     subject: Annotated[str | None, typer.Option(help="With --events: only this subject.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="With --events: at most this many, the first ones; 0 for all.")] = 0,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="With --events: payloads byte for byte; else characters that could steer a terminal are escaped.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show a lake's history, or print its events."""
@@ -144,7 +148,7 @@ def show(
     if events:
         frame = snapshot.scan(types=event_type, subject=subject, raw=True)
         for line in documents.event_lines(snapshot.collect(frame.head(limit) if limit else frame)):
-            sys.stdout.write(line + "\n")
+            sys.stdout.write((line if raw else json_text(line)) + "\n")
     else:
         output.show(snapshot.card(), documents.snapshot(snapshot), as_json=as_json)
 

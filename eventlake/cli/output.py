@@ -14,6 +14,7 @@ from rich.text import Text
 from eventlake.core.card import Card
 from eventlake.errors import EventlakeError, InvalidEventsError, MissingDependencyError, StorageError
 from eventlake.progress import Advance, shown_by
+from eventlake.visible import json_text, safe
 
 REFUSED, ENVIRONMENT = 1, 3
 
@@ -24,9 +25,14 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 def show(card: Card, document: Any, *, as_json: bool) -> None:
     """Prints a card, or the same facts as one JSON document."""
     if as_json:
-        sys.stdout.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+        write_json(document)
     else:
         draw(card)
+
+
+def write_json(document: Any, *, indent: int | None = None) -> None:
+    """Prints one JSON document; what could steer a terminal is escaped."""
+    sys.stdout.write(json_text(json.dumps(document, ensure_ascii=False, default=str, indent=indent)) + "\n")
 
 
 def draw(card: Card, console: Console = out) -> None:
@@ -56,7 +62,7 @@ def report(error: EventlakeError, *, as_json: bool) -> int:
         sys.stderr.write(json.dumps(document, default=str) + "\n")
     else:
         where = f"{error.facts['file']}: " if isinstance(error, InvalidEventsError) and "file" in error.facts else ""
-        err.print(Text.assemble(("error: ", "bold red"), where + error.message))
+        err.print(Text.assemble(("error: ", "bold red"), safe(where) + error.message))
         if error.hint:
             err.print(Text.assemble(("hint: ", "bold"), error.hint))
     return ENVIRONMENT if isinstance(error, StorageError | MissingDependencyError) else REFUSED
@@ -64,7 +70,7 @@ def report(error: EventlakeError, *, as_json: bool) -> int:
 
 def note(message: str) -> None:
     """Says something beside the result, on stderr."""
-    err.print(Text.assemble(("note: ", "bold"), message))
+    err.print(Text.assemble(("note: ", "bold"), safe(message)))
 
 
 class _Bars:
@@ -89,6 +95,6 @@ def progress() -> Iterator[None]:
     if not err.is_terminal:
         yield
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as bars, shown_by(_Bars(bars)):
         yield

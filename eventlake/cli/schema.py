@@ -45,10 +45,10 @@ def infer(lake: LakeArgument, event_type: TypeArgument, *, as_json: JsonOption =
         proposal = lakes.open(lake).infer_schema(event_type)
     if not as_json:
         output.draw(proposal.card(), output.err)
-        sys.stdout.write(json.dumps(proposal.json_schema(), indent=2, ensure_ascii=False) + "\n")
+        output.write_json(proposal.json_schema(), indent=2)
         return
     reasons = [{"field": path, "type": kind, "why": why} for path, kind, why in proposal.reasons]
-    sys.stdout.write(json.dumps({"schema": proposal.json_schema(), "reasons": reasons}, ensure_ascii=False) + "\n")
+    output.write_json({"schema": proposal.json_schema(), "reasons": reasons})
 
 
 @app.command()

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from eventlake.visible import safe
+
 _SHOWN_CHARACTERS = 60
 
 
@@ -31,7 +33,7 @@ class Problem:
         field = self.field.encode("utf-8", "backslashreplace").decode()
         where = f"row {self.row:,}, field {field}" if self.row is not None else f"column {field}"
         found = "" if self.found is None else f", found {shorten(self.found)}"
-        return f"{where}: {self.message}{found}"
+        return safe(f"{where}: {self.message}{found}")
 
 
 def shorten(value: Any) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from eventlake.core.shown import one_line, printable
+from eventlake.visible import one_line, printable
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1f; --paper: #ffffff; --dim: #5f6370; --line: #d9dbe2; --more: #11652b; --less: #a3201d }

@@ -61,19 +61,3 @@ def _cut(text: str, start: int) -> str:
     cut = text[start : start + _LONGEST]
     more = len(text) - start - len(cut)
     return ("… " if start else "") + cut + (f" … ({more:,} more characters)" if more > 0 else "")
-
-
-def printable(text: str) -> str:
-    """The text with everything that could steer a terminal, but line breaks and tabs, written out."""
-    return _written_out(text, "\n\t")
-
-
-def one_line(text: str) -> str:
-    """The same with line breaks and tabs written out too."""
-    return _written_out(text, "")
-
-
-def _written_out(text: str, kept: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)

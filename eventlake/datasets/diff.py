@@ -108,7 +108,7 @@ class DatasetDiff:
 
     def __repr__(self) -> str:
         """The title."""
-        return f"<DatasetDiff: {self.title}>"
+        return f"<DatasetDiff: {self.card().title}>"
 
     def card(self) -> Card:
         """What to show: one line for each thing that differs, and the columns with changed values."""

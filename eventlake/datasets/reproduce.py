@@ -4,6 +4,8 @@ Nothing stored is believed: segments, sources and spine are re-hashed against th
 not looked at until new ones are there.
 """
 
+import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,6 +30,9 @@ _CAUSES = {
     "environment": {"engine", "settings"},
 }
 """What a difference in a part of the recipe is a difference of."""
+_VERSION = re.compile(r"[0-9][0-9A-Za-z.!+_-]{0,60}")
+"""The characters of PEP 440."""
+_PYTHON = re.compile(r"3\.[0-9]{1,3}(?![0-9])")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -100,10 +105,16 @@ def reproduce(history: PinnedHistory, archive: Archive, *, trust: bool = False) 
 
 
 def environment_command(provenance: Mapping[str, Any]) -> str:
-    """The command that makes an environment like the one in which a dataset was built; what depends on nothing else is left to pip."""
-    packages = " ".join(f"{name}=={version}" for name, version in sorted(provenance["versions"].items()))
-    python = ".".join(str(provenance["environment"]["python"]).split(".")[:2])
-    return f"python{python} -m venv then && then/bin/pip install {packages}"
+    """The command that makes an environment like the one in which a dataset was built; what depends on nothing else is left to pip.
+
+    It will be pasted into a shell, and a stranger may have written the provenance: it names only packages that are recorded here too, and
+    versions that are spelled as versions are; anything else is left out.
+    """
+    versions, python = provenance["versions"], _PYTHON.match(str(provenance["environment"].get("python")))
+    known = ((name, str(versions[name])) for name in sorted(circumstances()["versions"]) if name in versions)
+    packages = " ".join(shlex.quote(f"{name}=={version}") for name, version in known if _VERSION.fullmatch(version))
+    venv = f"python{python[0] if python else 3} -m venv then"
+    return f"{venv} && then/bin/pip install {packages}" if packages else venv
 
 
 def _moved_environment(provenance: Mapping[str, Any]) -> list[str]:

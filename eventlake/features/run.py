@@ -22,6 +22,7 @@ from eventlake.features.sources import Find, Source, sources, with_delays
 from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
 from eventlake.schemas.definition import FieldType
+from eventlake.visible import safe
 
 _MOST_EARLY = 0.25
 """The share of cutoffs at which nothing was recorded that goes without a word."""
@@ -159,7 +160,7 @@ def _check_known(plan: Plan, cutoffs: pa.ChunkedArray, first: int) -> None:
     )
     if early == len(cutoffs):
         raise InvalidInputError(message, hint, projection=plan.features.name)
-    warnings.warn(f"{message}; {hint}", stacklevel=2)
+    warnings.warn(safe(f"{message}; {hint}"), stacklevel=2)
 
 
 def answered(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table) -> pa.Table:

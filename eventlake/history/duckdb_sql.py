@@ -25,6 +25,7 @@ from eventlake.history.polars_scan import AS_RECORDED, LATEST, LIFETIMES
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.tables.columns import shown_columns, stored_schema
 from eventlake.tables.files import EventTable, Part
+from eventlake.visible import safe
 
 ENTITY = "eventlake entity"
 _CHOSEN = "eventlake chosen entities"
@@ -266,10 +267,10 @@ class SqlResult:
 
     def __repr__(self) -> str:
         """The first rows."""
-        return repr(self.polars())
+        return safe(repr(self.polars()))
 
     def _repr_html_(self) -> str:
-        return self.polars()._repr_html_()
+        return safe(self.polars()._repr_html_())
 
 
 def to_pandas(table: pa.Table) -> Any:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.errors import EventlakeError
+from eventlake.visible import safe
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Finding:
 
     def __str__(self) -> str:
         """``path: message``."""
-        return f"{self.path}: {self.message}"
+        return safe(f"{self.path}: {self.message}")
 
 
 @dataclass(slots=True)

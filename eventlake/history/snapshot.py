@@ -18,6 +18,7 @@ from eventlake.history.resolve import at_checkpoint, checked_instant
 from eventlake.log.chain import open_chain
 from eventlake.tables.columns import shown_columns
 from eventlake.tables.files import EventTable
+from eventlake.visible import one_line
 
 T = TypeVar("T")
 
@@ -241,7 +242,7 @@ class Snapshot:
 
     def __repr__(self) -> str:
         """``Snapshot(origin watermark@root)``."""
-        return f"Snapshot({self.checkpoint})"
+        return f"Snapshot({one_line(str(self.checkpoint))})"
 
 
 def _about(subject: str, *, recursive: bool) -> pl.Expr:

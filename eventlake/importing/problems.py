@@ -9,6 +9,7 @@ import polars as pl
 from eventlake.columns.problems import shorten
 from eventlake.core.instants import MAX_US, MIN_US
 from eventlake.importing.times import Wrong
+from eventlake.visible import safe
 
 ROW = "eventlake row"
 """The column of a row's number; a name that no file is likely to have."""
@@ -39,7 +40,7 @@ class ImportProblem:
         """``loan, row 3, amount (column amt): expected …, found …``."""
         where = self.table if self.row is None else f"{self.table}, row {self.row:,}"
         found = "" if self.found is None else f", found {shorten(self.found)}"
-        return f"{where}, {self.field}: {self.message}{found}"
+        return safe(f"{where}, {self.field}: {self.message}{found}")
 
 
 class Problems:

