@@ -19,6 +19,12 @@ def named(columns: Iterable[str], name: str) -> str | None:
     return next((column for column in columns if folded(column) == folded(name)), None)
 
 
+def alike_in_sql(columns: Iterable[str]) -> tuple[str, str] | None:
+    """The first two different names that SQL does not tell apart; None if there are none."""
+    first: dict[str, str] = {}
+    return next(((other, name) for name in columns if (other := first.setdefault(folded(name), name)) != name), None)
+
+
 def identifier(name: str) -> str:
     """A SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

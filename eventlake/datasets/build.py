@@ -2,21 +2,21 @@
 
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-import polars as pl
 import pyarrow as pa
 
 from eventlake.columns.content import content_hash, logical_type, normalise, schema_of
+from eventlake.columns.given import table_of
 from eventlake.core.canonical import sha256_hex
 from eventlake.core.card import counted
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.dataset import ALLOW_LIST, CONSTRUCTION, FORMAT, UNCHECKED, DatasetManifest, Recipe, Spine
-from eventlake.core.sql import folded
+from eventlake.core.sql import alike_in_sql, folded
 from eventlake.datasets.archive import EVENT_SPINE, Archive, publish
 from eventlake.datasets.buckets import Executor, Here, build_by_bucket
 from eventlake.datasets.dataset import Dataset
@@ -126,6 +126,8 @@ def build(projection: Projection, history: PinnedHistory, request: Request) -> D
         message = f"projection {projection.name} runs on {projection.engine}, not on {request.engine}"
         raise InvalidProjectionError(message, "SQL runs on duckdb, Python functions on polars, features on both.", engine=request.engine)
     spine, told = _spine(projection, history, request.spine)
+    if spine is not None and projection.kind == "features":
+        _check_apart(projection, spine)
     work = replace(work_of(projection, history, spine), told=told)
     if projection.level == "unproven":
         return _built(work, request, None)
@@ -335,27 +337,33 @@ def spine_rows(spine: Any) -> pa.Table:
     """A caller's spine as a table in normal types with the 0-based column ``spine_row`` in front.
 
     Raises:
-        InvalidInputError: Nothing that speaks Arrow, or a column is called ``spine_row``, in letters of any case, or has NUL in its name.
+        InvalidInputError: It is no table, a column is called ``spine_row``, in letters of any case, or has NUL in its name, or two names
+            differ by case alone.
         SchemaMismatchError: A column has a type that cannot be hashed.
     """
-    frame = spine.collect() if hasattr(spine, "collect") and not hasattr(spine, "__arrow_c_stream__") else spine
-    if not hasattr(frame, "__arrow_c_stream__"):
-        message = f"expected the spine as a Polars, pandas or Arrow table, found {type(spine).__name__}"
-        raise InvalidInputError(message)
-    if isinstance(frame, pl.DataFrame):
-        _check_names(frame.columns)
-        frame = polars_runner.to_arrow(frame)
-    table = pa.RecordBatchReader.from_stream(frame).read_all()
+    table = table_of(spine, "the spine")
     _check_names(table.column_names)
     return normalise(table.add_column(0, SPINE_ROW, pa.array(range(table.num_rows), pa.int64())))
 
 
-def _check_names(names: Iterable[str]) -> None:
+def _check_names(names: Sequence[str]) -> None:
     for name in names:
         problem = "that name is for its row number" if folded(name) == SPINE_ROW else "a name holds no NUL" if "\0" in name else None
         if problem:
             message = f"the spine has a column {name!r}; {problem}"
             raise InvalidInputError(message, "rename the column.", column=name)
+    if alike := alike_in_sql(names):
+        message = f"the spine has the columns {alike[0]!r} and {alike[1]!r}, which SQL does not tell apart"
+        raise InvalidInputError(message, "rename one of them.", column=alike[1])
+
+
+def _check_apart(projection: Projection, spine: pa.Table) -> None:
+    """Refuses a feature whose name differs from a column of the spine by case alone; what was archived so is read as it is."""
+    alike = alike_in_sql([*spine.column_names, *feature_set(projection).columns])
+    if alike:
+        what = f"{alike[0]} of the spine and the feature {alike[1]} would be one column"
+        message = f"feature set {projection.name}: {what}: SQL does not tell them apart"
+        raise InvalidInputError(message, "rename one of the two.", column=alike[1])
 
 
 def _provenance(history: PinnedHistory, started: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from eventlake.core import layout
 from eventlake.core.card import Card, counted
 from eventlake.core.dataset import DatasetManifest
 from eventlake.datasets.archive import Archive
-from eventlake.datasets.split import ENTITY, Split, matrix, split
+from eventlake.datasets.split import ENTITY, Split, matrix, series_of, split, target_of
 from eventlake.datasets.tags import keep_for_lock
 from eventlake.errors import CorruptionError, InvalidInputError
 from eventlake.features.feature_set import FeatureSet
@@ -167,23 +167,47 @@ class Dataset:
         """
         return tuple(dict.fromkeys(name for spine in self.event_spines() for name, _, _ in spine.labels))
 
-    def xy(self, target: str, *, drop: Sequence[str] = ()) -> tuple[Any, Any]:
-        """What a model is trained on: a pandas frame of numbers, and the target beside it, both in the dataset's order.
+    def x(self, *, drop: Sequence[str] = (), categories: Any = None) -> Any:
+        """What a model is given: a pandas frame of numbers and categories, in the dataset's order.
 
-        Numbers, booleans and decimals are float64, null being NaN; a decimal is the nearest double. Text is a pandas categorical, its
-        categories sorted. The key, the entity, the cutoff and all labels of a spine of events are left out.
+        Numbers, booleans and decimals are float64, null being NaN; a decimal is the nearest double. Text is an unordered categorical. Its
+        categories are the values that are there, sorted, so codes differ between datasets; a model that was trained on ``x_train`` is
+        given ``dataset.x(categories=x_train)``. The key, the entity, the cutoff and all labels of a spine of events are left out.
+
+        Args:
+            drop: Columns that are no features either.
+            categories: The frame that was made of the training rows, or lists of values by column. A value that is not among them is
+                missing, as null is.
+
+        Raises:
+            InvalidInputError: There is no such column, a feature is neither number nor text, or has no categories where some are given.
+            MissingDependencyError: pandas is not installed.
+        """
+        return matrix(self.polars(), self._not_features(drop), categories)
+
+    def xy(self, target: str, *, drop: Sequence[str] = (), categories: Any = None, unknown: str = "refuse") -> tuple[Any, Any]:
+        """What a model is trained on: the frame of ``x``, and the target beside it.
 
         Args:
             target: The column to be predicted.
             drop: Columns that are no features either.
+            categories: As for ``x``.
+            unknown: What becomes of rows whose target is null: ``refuse`` them, or ``drop`` them.
 
         Raises:
             InvalidInputError: There is no such column, the target is null somewhere, or a feature is neither number nor text.
             MissingDependencyError: pandas is not installed.
         """
+        rows = target_of(self.polars(), target, unknown)
+        return matrix(rows, {target, *self._not_features(drop)}, categories), series_of(rows, target)
+
+    def _not_features(self, drop: Sequence[str]) -> set[str]:
+        """The columns that no model is given."""
         features = self._features()
-        left = {target, *drop, *self.labels(), *self.manifest.recipe.key, *((features.spine_entity, features.cutoff) if features else ())}
-        return matrix(self.polars(), target, left)
+        if isinstance(drop, str):
+            message = f"expected drop as a list of columns, found {drop!r}"
+            raise InvalidInputError(message, f"drop=[{drop!r}].")
+        return {*drop, *self.labels(), *self.manifest.recipe.key, *((features.spine_entity, features.cutoff) if features else ())}
 
     def _features(self) -> FeatureSet | None:
         if self.manifest.recipe.kind != "features":

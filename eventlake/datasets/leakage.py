@@ -141,18 +141,18 @@ def check_leakage(dataset: Dataset, *, rows: int | None = None, cutoff: str | No
     chosen = frame if rows is None or rows >= frame.height else frame.gather_every(max(frame.height // max(rows, 1), 1)).head(rows)
     stored = pl.DataFrame(dataset.arrow())
     told_by = _told_by(dataset, projection, frame)
-    schema, rebuilt = declared(archive), []
+    schema, rebuilt, at_name = declared(archive), [], _apart(_AT, stored.columns)
     with _cut(projection, history, spine, known) as again, task(f"looking for leaks in {dataset.name}", chosen.height) as advance:
         for some in chosen.partition_by(cutoff, maintain_order=True):
             instant = some[cutoff].cast(pl.Int64)[0]
             made = pl.DataFrame(finish(projection, schema, again(some.to_arrow(), instant)))
-            rebuilt.append(made.with_columns(pl.lit(instant).alias(_AT)))
+            rebuilt.append(made.with_columns(pl.lit(instant).alias(at_name)))
             advance(some.height)
     leaks = _none(stored, projection.key)
     if rebuilt:
-        at = chosen.select(*told_by, pl.col(cutoff).cast(pl.Int64).alias(_AT))
+        at = chosen.select(*told_by, pl.col(cutoff).cast(pl.Int64).alias(at_name))
         mine = stored.join(at, on=told_by, how="inner", nulls_equal=True)
-        leaks = _compared(mine, pl.concat(rebuilt), (*projection.key, _AT)).drop(_AT)
+        leaks = _compared(mine, pl.concat(rebuilt), (*projection.key, at_name)).drop(at_name)
     spines = dataset.event_spines()
     for one in spines[:1]:
         found = spine_leaks(one, history, frame, chosen, "cutoff" if known == "cutoff" else one.known or known)
@@ -161,6 +161,11 @@ def check_leakage(dataset: Dataset, *, rows: int | None = None, cutoff: str | No
     kept = {"spine_row", cutoff, *(features.columns if features else ()), *([features.spine_entity] if features else ())}
     given = () if spines else tuple(name for name in spine.column_names if name not in kept)
     return LeakageReport(dataset.manifest_hash, known, chosen.height, leaks, seen, dataset.labels(), given)
+
+
+def _apart(name: str, columns: list[str]) -> str:
+    """A name that no column has; a spine's column may be called as ours."""
+    return name if name not in columns else _apart(f"{name} again", columns)
 
 
 def _by_key(found: pl.DataFrame, none: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from eventlake.columns.given import INDEX_HINT, table_of
 from eventlake.core.canonical import canonical_json, sha256_hex
 from eventlake.core.card import Card
 from eventlake.core.shown import shown
@@ -105,15 +106,11 @@ def prediction_events(dataset: Dataset, frame: Any, model: str | bytes | os.Path
         InvalidInputError: A column is missing, a key is not the dataset's or stands twice, a prediction is no finite number.
     """
     digest, key = model_digest(model), list(dataset.manifest.recipe.key)
-    try:
-        given = pl.DataFrame(frame)
-    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
-        message = f"expected predictions as a Polars, pandas or Arrow table, found {type(frame).__name__}"
-        raise InvalidInputError(message) from error
+    given = pl.DataFrame(table_of(frame, "predictions"))
     missing = [name for name in (*key, _PREDICTION) if name not in given.columns]
     if missing:
         message = f"expected predictions with the columns {', '.join((*key, _PREDICTION))}, found {', '.join(given.columns)}"
-        raise InvalidInputError(message, column=missing[0])
+        raise InvalidInputError(message, INDEX_HINT, column=missing[0])
     rows = dataset.polars()
     try:
         keys = given.select(pl.col(name).cast(rows.schema[name]) for name in key)

@@ -12,12 +12,13 @@ import polars as pl
 
 from eventlake.columns.content import content_hash
 from eventlake.core.canonical import canonical_json, sha256_hex
-from eventlake.core.card import Card
+from eventlake.core.card import Card, counted
 from eventlake.errors import InvalidInputError, MissingDependencyError
 from eventlake.features.finish import doubles
 from eventlake.history.resolve import checked_instant
 
 ENTITY, TIME = "entity", "time"
+_UNKNOWN = ("refuse", "drop")
 _DIGITS = 15
 _PARTS = 10**6
 
@@ -120,29 +121,76 @@ def _bound(instants: pl.Series, test: float) -> int:
     return int(fitting[-1]) if len(fitting) else int(instants.max() or 0) + 1  # type: ignore[arg-type]
 
 
-def matrix(rows: pl.DataFrame, target: str, left: Iterable[str]) -> tuple[Any, Any]:
-    """Features as a pandas frame, and the target as a pandas series; see ``Dataset.xy``.
+def matrix(rows: pl.DataFrame, left: Iterable[str], categories: Any = None) -> Any:
+    """Features as a pandas frame; see ``Dataset.x``.
 
     Raises:
-        InvalidInputError: There is no such column, the target is null somewhere, or a feature is neither number nor text.
+        InvalidInputError: There is no such column, a feature is neither number nor text, or has no categories where some are given.
     """
     unknown = sorted(set(left) - set(rows.columns))
     if unknown:
         message = f"there is no column {', '.join(unknown)}"
         raise InvalidInputError(message, f"the columns are {', '.join(rows.columns)}.")
-    if rows[target].null_count():
-        message = f"{target} is null in {rows[target].null_count():,} rows"
-        raise InvalidInputError(message, "it is not known there yet: build from rows whose label is known.", column=target)
-    columns = []
+    columns, texts = [], {}
     for column in rows.drop(set(left)).iter_columns():
         if column.dtype == pl.String:
-            columns.append(column.cast(pl.Enum(column.drop_nulls().unique().sort())))
+            texts[column.name] = _categories(column, categories)
+            columns.append(column)
         elif column.dtype.is_numeric() or column.dtype == pl.Boolean:
             columns.append(_floats(column))
         else:
             message = f"{column.name} is {column.dtype}, which is neither number nor text"
             raise InvalidInputError(message, "leave it out with drop=.", column=column.name)
-    return _pandas(pl.DataFrame(columns)), _pandas(rows.select(target))[target]
+    frame = _pandas(pl.DataFrame(columns))
+    return frame.assign(**{name: _categorical(frame[name], some) for name, some in texts.items()})
+
+
+def target_of(rows: pl.DataFrame, target: str, unknown: str) -> pl.DataFrame:
+    """The rows that have a target; see ``Dataset.xy``.
+
+    Raises:
+        InvalidInputError: There is no such column, or it is null somewhere and rows without it are not to be dropped.
+    """
+    if target not in rows.columns:
+        message = f"there is no column {target}"
+        raise InvalidInputError(message, f"the columns are {', '.join(rows.columns)}.")
+    if unknown not in _UNKNOWN:
+        message = f"expected unknown as one of {', '.join(map(repr, _UNKNOWN))}, found {unknown!r}"
+        raise InvalidInputError(message)
+    missing = rows[target].null_count()
+    if missing and unknown == _UNKNOWN[0]:
+        message = f"{target} is null in {missing:,} of {counted(rows.height, 'row')}: it is not known there yet"
+        raise InvalidInputError(message, f"leave these rows out with xy({target!r}, unknown='drop').", column=target)
+    return rows.filter(rows[target].is_not_null()) if missing else rows
+
+
+def series_of(rows: pl.DataFrame, column: str) -> Any:
+    """One column as a pandas series."""
+    return _pandas(rows.select(column))[column]
+
+
+def _categories(column: pl.Series, given: Any) -> list[str]:
+    """The values of a text column that have a code: those that are there, sorted, or those that were given."""
+    if given is None:
+        return column.drop_nulls().unique().sort().to_list()
+    try:
+        found = given[column.name]
+        some = list(found.cat.categories) if hasattr(found, "cat") else list(found)
+    except (KeyError, TypeError, AttributeError) as error:
+        message = f"{column.name} is text, and the given categories have none for it"
+        hint = "give the frame that x or xy made of the training rows, or a dict of lists by column."
+        raise InvalidInputError(message, hint, column=column.name) from error
+    if isinstance(found, str) or not all(isinstance(one, str) for one in some) or len(set(some)) < len(some):
+        message = f"expected the categories of {column.name} as different texts, found {found!r}"
+        raise InvalidInputError(message, column=column.name)
+    return some
+
+
+def _categorical(values: Any, categories: list[str]) -> Any:
+    """Text as an unordered categorical; a value that is not among the categories is missing."""
+    import pandas as pd  # noqa: PLC0415 - an extra, and it made the values
+
+    return pd.Categorical(values.where(values.isin(categories), None), categories=categories, ordered=False)
 
 
 def _floats(column: pl.Series) -> pl.Series:

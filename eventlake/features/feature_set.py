@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from eventlake.core.sql import alike_in_sql
 from eventlake.errors import InvalidInputError, InvalidProjectionError
 from eventlake.features import stored
 from eventlake.features.definition import NAME, Aggregate, Feature
@@ -73,6 +74,7 @@ class FeatureSet:
     cutoff: str = "cutoff"
     spine_by: str | None = None
     via: tuple[Relation, ...] = ()
+    _archived: bool = field(default=False, repr=False, compare=False)
     _columns: tuple[str, ...] = field(init=False, repr=False, compare=False, default=())
 
     def __post_init__(self) -> None:
@@ -81,7 +83,7 @@ class FeatureSet:
         object.__setattr__(self, "via", tuple(self.via))
         columns = tuple(feature.column for feature in self.features)
         object.__setattr__(self, "_columns", columns)
-        if problem := self._problem_of_set() or self._problem_of_columns():
+        if problem := self._problem_of_set() or self._problem_of_columns() or self._problem_of_names():
             raise InvalidProjectionError(problem, "give features names of their own with .name()." if "column" in problem else None)
 
     def _problem_of_set(self) -> str | None:
@@ -113,6 +115,11 @@ class FeatureSet:
         if odd := next((name for name in columns if not NAME.fullmatch(name)), None):
             return f"{where}{odd} is too long for a column"
         return None
+
+    def _problem_of_names(self) -> str | None:
+        """Which columns SQL would not tell apart; what is archived is read as it is."""
+        alike = None if self._archived else alike_in_sql(self._columns)
+        return alike and f"feature set {self.name}: the columns {' and '.join(alike)} would be one: SQL does not tell them apart"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -204,7 +211,7 @@ class FeatureSet:
         try:
             features = tuple(map(stored.feature, document.features))
             via = tuple(Relation(one.event_type, one.child, one.parent) for one in document.via)
-            return cls(name, document.by, features, document.known, document.depth, document.cutoff, document.spine_by, via)
+            return cls(name, document.by, features, document.known, document.depth, document.cutoff, document.spine_by, via, _archived=True)
         except ValueError as error:
             message = f"feature set {name}: features.json: {error.message if isinstance(error, InvalidInputError) else error}"
             raise InvalidProjectionError(message) from error

@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eventlake.columns.given import INDEX_HINT
 from eventlake.columns.schema import INSTANT
 from eventlake.core.instants import MAX_US, MIN_US, format_instant
 from eventlake.core.names import is_pattern
@@ -124,7 +125,7 @@ def check_spine(plan: Plan, history: PinnedHistory, spine: pa.Table) -> None:
             raise InvalidInputError(message, "rename the column.", column=name)
         if name not in spine.column_names:
             message = f"feature set {features.name}: the spine has no column {name}, only {', '.join(spine.column_names[1:])}"
-            raise InvalidInputError(message, "name another one with spine_by= or cutoff=.", column=name)
+            raise InvalidInputError(message, f"name another one with spine_by= or cutoff=; {INDEX_HINT}", column=name)
         if spine.column(name).type != kind:
             message = f"feature set {features.name}: expected {name} of the spine as {kind}, found {spine.column(name).type}"
             hint = "give the cutoff as an instant with its zone, in UTC." if name == cutoff else "cast it."

@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.core.instants import format_instant, parse_instant
+from eventlake.core.names import is_ours, is_pattern
 from eventlake.core.sql import folded
 from eventlake.core.stored import converted, damaged
 from eventlake.errors import InvalidInputError
@@ -80,8 +81,8 @@ class EventSpine:
         if horizon is None:
             message = f"label {name}: expected how far it looks ahead"
             raise InvalidInputError(message, "say horizon='90d'.")
-        if not isinstance(name, str) or not name:
-            message = f"expected the name of a label as text, found {name!r}"
+        if not isinstance(name, str) or not name or is_ours(name) or is_pattern(name):
+            message = f"expected the name of a label as text that does not begin with 'eventlake ', found {name!r}"
             raise InvalidInputError(message)
         taken = {folded(one) for one in (self.by, CUTOFF, *self.carry, *(label for label, _, _ in self.labels))}
         if folded(name) in taken:

@@ -12,6 +12,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
+from eventlake.columns.given import table_of
 from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.core.names import OURS
@@ -328,11 +329,7 @@ def _register(connection: duckdb.DuckDBPyConnection, history: PinnedHistory, nam
     if isinstance(frame, pl.LazyFrame):
         message = f"{name}: expected a frame, found a LazyFrame"
         raise InvalidInputError(message, "collect it.")
-    try:
-        connection.register(name, pa.table(frame))
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        message = f"{name}: expected a frame, or a value, found {type(frame).__name__}: {error}"
-        raise InvalidInputError(message, "give a table of columns that Arrow knows.") from error
+    connection.register(name, table_of(frame, name))
 
 
 def tables_hint(catalogue: Catalogue) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from eventlake.columns.envelope import Batch, to_batch
+from eventlake.columns.given import is_frame, table_of
 from eventlake.columns.objects import from_ndjson, from_objects
 from eventlake.columns.problems import Problem
 from eventlake.columns.rules import canonical_extensions, rule_problems
@@ -115,18 +116,8 @@ def _table(events: Any) -> tuple[pa.Table, list[Problem]]:
         return _file(Path(events))
     if isinstance(events, bytes):
         return from_ndjson(events)
-    if hasattr(events, "collect") and not hasattr(events, "__arrow_c_stream__"):
-        events = events.collect()
-    if isinstance(events, pa.Table):
-        return events, []
-    if isinstance(events, pa.RecordBatch):
-        return pa.Table.from_batches([events]), []
-    if hasattr(events, "__arrow_c_stream__"):
-        try:
-            return pa.RecordBatchReader.from_stream(events).read_all(), []
-        except (pa.ArrowException, TypeError, ValueError) as error:
-            message = f"{type(events).__name__} cannot be read as a table of events: {error}"
-            raise InvalidInputError(message, "give a table with a column for each attribute, every column of one type.") from error
+    if is_frame(events):
+        return table_of(events, "the events", once=False), []
     if isinstance(events, Mapping) or not isinstance(events, Iterable):
         hint = "give a list of dicts, a Polars, pandas or Arrow table, or the path of an NDJSON or Parquet file."
         message = f"expected events, found {type(events).__name__}"

@@ -12,9 +12,10 @@ from typing import Any, NoReturn, TypeVar
 import polars as pl
 import pyarrow as pa
 
+from eventlake.columns.given import from_polars
 from eventlake.core import dataset
 from eventlake.core.dataset import Parameter
-from eventlake.errors import EventlakeError, InvalidProjectionError, SchemaMismatchError
+from eventlake.errors import EventlakeError, InvalidProjectionError
 from eventlake.exactness.rows import EVENT_JSON, EVENT_KEYS, SPINE_KEYS, Keys
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.snapshot import Snapshot
@@ -23,7 +24,7 @@ from eventlake.projections.polars_exact import VERSION, Handed, Watch, check_exa
 from eventlake.projections.rows import Prepared
 from eventlake.tables.files import EventTable
 
-__all__ = ["SETTINGS", "VERSION", "pool_size", "prepare", "to_arrow"]
+__all__ = ["SETTINGS", "VERSION", "pool_size", "prepare"]
 
 T = TypeVar("T")
 SETTINGS = dataset.SETTINGS["python"]
@@ -75,7 +76,7 @@ def prepare(
 
     def rows() -> pa.Table:
         with _telling(name):
-            return to_arrow(frame.collect(engine="in-memory"))
+            return from_polars(frame.collect(engine="in-memory"), f"projection {name}")
 
     return Prepared(snapshot.schemas, reads_clock=True, rows=rows)
 
@@ -174,19 +175,6 @@ def _line(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "eventlake-" in frame.filename or "eventlake/" not in frame.filename]
     return f" at {own[0].filename.rsplit('/', 1)[-1]}:{own[0].lineno}" if own else ""
-
-
-def to_arrow(frame: pl.DataFrame) -> pa.Table:
-    """The frame as Arrow; Python objects are refused, because Polars would hand over their addresses.
-
-    Raises:
-        SchemaMismatchError: A column of Python objects.
-    """
-    objects = [name for name, dtype in frame.schema.items() if dtype == pl.Object]
-    if objects:
-        message = f"column {objects[0]} holds Python objects, which a dataset cannot hold"
-        raise SchemaMismatchError(message, "cast it to a type of Polars.", column=objects[0])
-    return frame.to_arrow()
 
 
 def pool_size() -> int:
