@@ -30,6 +30,7 @@ from eventlake.history.resolve import At, resolve
 from eventlake.history.snapshot import Snapshot
 from eventlake.log.append import Terms, append, append_parts, problems_of
 from eventlake.log.chain import Chain, Entry, create_chain, open_chain, read_again
+from eventlake.log.clock import Clock, accept, clock_of
 from eventlake.log.collect import OLDER_THAN, Garbage, collect
 from eventlake.log.compact import TARGET_BYTES, Compaction, compact
 from eventlake.log.duplicates import REFUSE, SKIP, check_choice, each_once
@@ -245,6 +246,31 @@ class Lake(DatasetVerbs):
         """
         with self._lock:
             return settle(self._chain, commit_id)
+
+    def clock(self) -> Clock:
+        """How the newest commit's ``recorded_at`` compares with this machine's clock."""
+        with self._lock:
+            return clock_of(self._chain, _now())
+
+    def accept_clock(self, version: int) -> Entry:
+        """Lets a lake go on whose newest commits were recorded by a clock that ran ahead; a fence in the log records it.
+
+        Without it, no append is at an instant more than five minutes ahead of the writer's clock. With it, every writer goes on at the
+        instant of commit ``version`` until real time has passed that: ``recorded_at`` says for those events that they were recorded then.
+
+        Args:
+            version: The commit that the refusal named: the first one with the head's ``recorded_at``.
+
+        Returns:
+            The fence, or the commit that was the head if it was accepted before.
+
+        Raises:
+            InvalidInputError: The head is not ahead of this machine's clock, or has the clock of another commit.
+            NotFoundError: The lake is empty.
+            CommitUnknownError: The store failed while the fence was published.
+        """
+        with self._lock:
+            return accept(self._chain, version, _now())
 
     def register(self, event_type: str, schema: Any, *, upcast: Mapping[str, str] | None = None) -> Version:
         """Gives an event type a schema: its payloads become columns, and what does not fit is refused at append from now on.

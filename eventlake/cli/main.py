@@ -10,6 +10,7 @@ import typer
 
 import eventlake.lake as lakes
 from eventlake.cli import documents, output, schema
+from eventlake.cli.clock import clock
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.expectation import at_watermark
 from eventlake.datasets.definition import read_definition
@@ -169,6 +170,9 @@ def verify(
     output.show(found.card(), documents.report(found), as_json=as_json)
     if not found.ok:
         raise typer.Exit(output.REFUSED)
+
+
+app.command()(clock)
 
 
 @app.command()

@@ -54,6 +54,7 @@ class CommitDocument(Document):
     tiers: tuple[TierDocument, ...]
     version: VersionNumber
     deliveries: tuple[DeliveryDocument, ...] = ()
+    clock: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Commit:
         tiers: The folded part of the manifest, oldest first; each begins where the one before ends.
         recent: The keys of the commits after the newest tier, this one included.
         schemas: SHA-256 of the catalogue of schemas that holds from here on, hex; None where nothing was ever registered.
+        clock: Up to this instant ``recorded_at`` may be ahead of a writer's clock, because somebody accepted it; None if nobody had to.
     """
 
     version: int
@@ -98,6 +100,7 @@ class Commit:
     tiers: tuple[Tier, ...] = ()
     recent: Recent = NOTHING_RECENT
     schemas: str | None = None
+    clock: int | None = None
 
     def encode(self) -> bytes:
         """The bytes of the log entry; their SHA-256 is the ``commit_hash``.
@@ -115,7 +118,7 @@ class Commit:
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values, without the checksum."""
-        return {
+        document: dict[str, Any] = {
             "commit_id": self.commit_id,
             "fence": self.fence,
             "format": FORMAT,
@@ -132,7 +135,10 @@ class Commit:
             "stop": self.stop,
             "tiers": [tier.document() for tier in self.tiers],
             "version": self.version,
-        } | ({"deliveries": [delivery.document() for delivery in self.deliveries]} if self.deliveries else {})
+        }
+        if self.deliveries:
+            document["deliveries"] = [delivery.document() for delivery in self.deliveries]
+        return document if self.clock is None else document | {"clock": self.clock}
 
     @classmethod
     def decode(cls, data: bytes, where: str) -> Self:
@@ -171,6 +177,7 @@ class Commit:
             tiers=tuple(map(Tier.of, document.tiers)),
             recent=Recent.of(document.recent),
             schemas=document.schemas,
+            clock=document.clock,
         )
 
     def disagreement(self) -> str | None:
@@ -185,7 +192,12 @@ class Commit:
             return "its root is not that of its frontier"
         if any(not self.start <= delivery.start < delivery.stop <= self.stop for delivery in self.deliveries):
             return "a delivery lies outside of it"
-        return self._disagreement_of_tiers() or self._disagreement_of_segments()
+        return self._disagreement_of_clock() or self._disagreement_of_tiers() or self._disagreement_of_segments()
+
+    def _disagreement_of_clock(self) -> str | None:
+        if self.clock is not None and self.clock < self.recorded_at:
+            return f"it accepts the clock {self.clock}, and was recorded at {self.recorded_at}"
+        return None
 
     def _disagreement_of_tiers(self) -> str | None:
         folded = 0

@@ -16,8 +16,9 @@ from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.delivery import Position
 from eventlake.core.expectation import Expectation
 from eventlake.core.instants import format_instant
-from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError, StorageError
+from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError
 from eventlake.log.chain import Chain
+from eventlake.log.clock import MAX_LEAD_US, check_writer, instant_of_commit
 from eventlake.log.commits import Delivered, append_commit, pause_after_lost_race
 from eventlake.log.duplicates import known_problems, new_to
 from eventlake.log.expectations import check_expectations
@@ -29,9 +30,6 @@ from eventlake.log.positions import earlier_receipt
 from eventlake.log.prepared import Prepared, prepare
 from eventlake.log.publish import publish
 from eventlake.log.receipt import Receipt, receipt_of
-
-MAX_CLOCK_LEAD_US = 5 * 60 * 1_000_000
-"""A commit's ``recorded_at`` may run this far ahead of the writer's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +126,7 @@ def _commit(chain: Chain, batch: Incoming, prepared: Prepared, now: int, terms: 
                     return earlier
                 checked = chain.next_version
             if prepared.is_quick(chain.watermark):
-                commit = append_commit(chain, prepared, recorded_at(chain, batch, now), terms.delivered(batch.rows))
+                commit = append_commit(chain, prepared, recorded_at(chain, batch, prepared, now), terms.delivered(batch.rows))
                 data = commit.encode()
                 if publish(chain.storage, commit, data):
                     return receipt_of(chain.published(commit, data))
@@ -193,18 +191,19 @@ def _clock_problems(chain: Chain, batch: Incoming, recorded_at: pa.Array, now: i
     if chain.head and first < chain.head.commit.recorded_at:
         head = format_instant(chain.head.commit.recorded_at)
         problems.append(Problem(batch.number(0), "recorded_at", f"expected nothing before the head's {head}", format_instant(first)))
-    if last > now + MAX_CLOCK_LEAD_US:
+    if last > now + MAX_LEAD_US:
         message = f"expected nothing more than five minutes after now ({format_instant(now)})"
         problems.append(Problem(batch.number(batch.rows - 1), "recorded_at", message, format_instant(last)))
     return problems
 
 
-def recorded_at(chain: Chain, batch: Incoming, now: int) -> int:
-    """The instant of the commit that would follow the head now."""
+def recorded_at(chain: Chain, batch: Incoming, prepared: Prepared, now: int) -> int:
+    """The instant of the commit that would follow the head now.
+
+    Raises:
+        StorageError: This writer's clock, or the head, is too far ahead.
+    """
+    check_writer(chain.storage, layout.segment_path(prepared.pieces[-1].sha256), now)
     if batch.recorded_at is not None:
         return int(batch.recorded_at[-1].value)
-    instant = chain.next_instant(now)
-    if instant > now + MAX_CLOCK_LEAD_US:
-        message = f"this machine's clock says {format_instant(now)}, but the head was recorded at {format_instant(instant)}"
-        raise StorageError(message, "set the clock; recorded_at never runs more than five minutes ahead of the writer's clock.")
-    return instant
+    return instant_of_commit(chain, now)

@@ -52,6 +52,7 @@ def plain_commit(
     tiers: tuple[Tier, ...] | None = None,
     recent: Recent | None = None,
     schemas: str | None = None,
+    clock: int | None = None,
 ) -> Commit:
     """The commit without events, of some kind, that would follow the head now.
 
@@ -63,12 +64,14 @@ def plain_commit(
     if tiers is not None and recent is not None:
         folded = recent_after(recent, chain.next_version, own)
         return replace(_after(chain, kind, commit_id, recorded_at, own), tiers=tiers, recent=folded)
-    return replace(_after(chain, kind, commit_id, recorded_at, own), segments=placed, schemas=schemas or chain.schemas)
+    commit = _after(chain, kind, commit_id, recorded_at, own)
+    return replace(commit, segments=placed, schemas=schemas or chain.schemas, clock=clock or commit.clock)
 
 
 def _after(chain: Chain, kind: str, commit_id: str, recorded_at: int, own: OwnKeys | KeyFile) -> Commit:
     """A commit after the head that changes nothing yet."""
     head = chain.head.commit if chain.head else None
+    accepted = head.clock if head and head.clock is not None and recorded_at <= head.clock else None
     return Commit(
         version=chain.next_version,
         origin=chain.origin,
@@ -85,4 +88,5 @@ def _after(chain: Chain, kind: str, commit_id: str, recorded_at: int, own: OwnKe
         tiers=head.tiers if head else (),
         recent=recent_after(head.recent if head else NOTHING_RECENT, chain.next_version, own),
         schemas=chain.schemas,
+        clock=accepted,
     )

@@ -139,7 +139,7 @@ def _commit(chain: Chain, members: Sequence[Member], now: int) -> None:
         with chain.storage.turn(layout.LOG):
             chain.refresh()
             if chain.next_version == checked and prepared.is_quick(chain.watermark):
-                commit = append_commit(chain, prepared, recorded_at(chain, batch, now), delivered)
+                commit = append_commit(chain, prepared, recorded_at(chain, batch, prepared, now), delivered)
                 data = commit.encode()
                 if publish(chain.storage, commit, data):
                     entry = chain.published(commit, data)

@@ -106,6 +106,16 @@ class LocalStorage:
             raise self._failure("look for", path, error) from error
         return True
 
+    def modified(self, path: str) -> int | None:
+        """See ``Storage.modified``: the file system's clock."""
+        try:
+            return beneath.facts_of(self._root, inside(path)).st_mtime_ns // 1000
+        except (FileNotFoundError, NotADirectoryError):
+            message = f"there is no {path} in {self._root}"
+            raise ObjectMissingError(message, path=path) from None
+        except OSError as error:
+            raise self._failure("look for", path, error) from error
+
     def create(self, path: str, data: bytes) -> None:
         """See ``Storage.create``; on return file and folder are fsynced."""
         folder = inside(path).rpartition("/")[0]

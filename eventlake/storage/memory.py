@@ -41,6 +41,13 @@ class MemoryStorage:
         """See ``Storage.exists``."""
         return path in self._objects
 
+    def modified(self, path: str) -> int | None:
+        """None: there is no clock but this process's."""
+        if path not in self._objects:
+            message = f"nothing at {path} in memory"
+            raise ObjectMissingError(message, path=path)
+        return None
+
     def create(self, path: str, data: bytes) -> None:
         """See ``Storage.create``."""
         with self._lock:

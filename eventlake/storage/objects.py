@@ -86,6 +86,11 @@ class ObjectStorage:
             return False
         return True
 
+    def modified(self, path: str) -> int | None:
+        """See ``Storage.modified``."""
+        with self._failures("find", path):
+            return micros(self._obstore.head(self._reader, path)["last_modified"])
+
     def create(self, path: str, data: bytes) -> None:
         """See ``Storage.create``; one request, sent once."""
         with self._failures("create", path):

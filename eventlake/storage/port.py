@@ -148,6 +148,16 @@ class Storage(Protocol):
             StorageError: The store failed.
         """
 
+    def modified(self, path: str) -> int | None:
+        """When the object at ``path`` was stored, by the store's own clock, in microseconds since 1970-01-01 UTC.
+
+        None if the store has no clock but the caller's.
+
+        Raises:
+            ObjectMissingError: Nothing is there.
+            StorageError: The store failed.
+        """
+
     def create(self, path: str, data: bytes) -> None:
         """Publishes ``data`` at ``path`` in one step, only where nothing is: of many callers exactly one succeeds.
 

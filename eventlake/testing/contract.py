@@ -106,6 +106,14 @@ class StorageContract:
         (item,) = storage.list("")
         assert abs(item.modified / 1e6 - time.time()) < 600
 
+    def test_when_an_object_was_stored_is_told_as_in_the_listing_or_not_at_all(self, storage: Storage) -> None:
+        storage.create("a", b"x")
+        (item,) = storage.list("")
+        told = storage.modified("a")
+        assert told is None or abs(told - item.modified) < 60_000_000
+        with pytest.raises(ObjectMissingError):
+            storage.modified("b")
+
     def test_a_turn_ends_and_does_not_keep_others_out_for_ever(self, storage: Storage) -> None:
         storage.create("log/1", b"x")
         with storage.turn("log"), storage.turn("log"):

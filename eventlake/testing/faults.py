@@ -93,6 +93,10 @@ class FaultyStorage:
             raise _failure("look at", path, fault)
         return self.inner.exists(path)
 
+    def modified(self, path: str) -> int | None:
+        """As ``inner``; no fault, for a store that does not say is taken for one without a clock."""
+        return self.inner.modified(path)
+
     def create(self, path: str, data: bytes) -> None:
         """As ``inner``, or a failure that leaves the object whole or absent."""
         fault = self._meet("create", path)

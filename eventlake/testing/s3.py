@@ -6,9 +6,11 @@ ListObjectsV2) and checks no signature.
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape, unescape
@@ -32,6 +34,7 @@ class S3Server(ThreadingHTTPServer):
 
     Attributes:
         objects: What is stored.
+        stored_at: Since when, in seconds since 1970.
         fault: Asked before each request with its method and key.
         requests: ``(method, key)`` of everything that was asked.
     """
@@ -41,6 +44,7 @@ class S3Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.objects: dict[str, bytes] = {}
+        self.stored_at: dict[str, float] = {}
         self.fault: Callable[[str, str], Fault] = _healthy
         self.requests: list[tuple[str, str]] = []
         self.lock = threading.Lock()
@@ -91,6 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
                 if self.headers.get("If-None-Match") == "*" and key in self.server.objects:
                     return 412, b""
                 self.server.objects[key] = data
+                self.server.stored_at[key] = time.time()
             return 200, b""
 
         self._serve(put)
@@ -165,7 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("ETag", '"x"')
         if status == 206:  # noqa: PLR2004 - Partial Content
             self.send_header("Content-Range", self.range)
-        self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+        self.send_header("Last-Modified", formatdate(self.server.stored_at.get(key, time.time()), usegmt=True))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)

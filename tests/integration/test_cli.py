@@ -22,6 +22,7 @@ COMMANDS = [
     "log",
     "show",
     "verify",
+    "clock",
     "compact",
     "gc",
     "build",
