@@ -31,7 +31,7 @@ from eventlake.visible import safe
 ENTITY = "eventlake entity"
 _CHOSEN = "eventlake chosen entities"
 _FEW, _FEW_EVENTS = 5_000, "eventlake chosen events"
-_HAND_IN = "a query reads the history alone: read the file yourself and hand in its rows as a frame, snapshot.sql(query, name=frame)."
+_FRAMES = "A query reads the history alone; hand in other rows as a frame: snapshot.sql(query, name=frame)."
 _COMPUTED = frozenset({"query", "query_table"})
 """Table functions that read the tables named in a text."""
 
@@ -316,8 +316,9 @@ def query(history: PinnedHistory, text: str, parameters: dict[str, Any] | None =
         # Bad bytes and bad queries look alike to an engine; the hashes tell them apart.
         history.check()
         message = f"DuckDB refused the query: {error}"
-        hint = _HAND_IN if isinstance(error, duckdb.PermissionException) else tables_hint(history.catalogue)
-        raise InvalidInputError(message, hint, sql=text) from error
+        hint = "" if isinstance(error, duckdb.PermissionException) else tables_hint(history.catalogue)
+        frames = _FRAMES if isinstance(error, duckdb.PermissionException | duckdb.CatalogException) else ""
+        raise InvalidInputError(message, " ".join(filter(None, (hint, frames))), sql=text) from error
 
 
 def _register(connection: duckdb.DuckDBPyConnection, history: PinnedHistory, name: str, frame: Any) -> None:
