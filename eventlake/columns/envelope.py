@@ -16,6 +16,7 @@ from eventlake.columns.dictionaries import decoded
 from eventlake.columns.encoding import Encoding
 from eventlake.columns.few_rows import FEW_ROWS, FewRows
 from eventlake.columns.keys import Keys, event_keys, subject_keys
+from eventlake.columns.payload_text import is_nested, payload_texts
 from eventlake.columns.problems import Problem
 from eventlake.columns.schema import INSTANT, SCHEMA, TYPES
 from eventlake.core.attributes import ASSIGNED, ATTRIBUTES, CLOUDEVENTS_NAMES, MAX_SEQUENCE
@@ -132,6 +133,8 @@ def to_batch(table: pa.Table) -> tuple[Batch, list[Problem]]:
 
 def _convert(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.Array:
     column = decoded(column)
+    if name in TYPES and _is_empty(column):
+        return pa.nulls(len(column), TYPES[name])
     convert: Callable[[str, pa.ChunkedArray, list[Problem]], pa.ChunkedArray]
     if name in {"time", "recorded_at"}:
         convert = _instants
@@ -141,6 +144,13 @@ def _convert(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.
         convert = _text
     converted = convert(name, column, problems)
     return converted.combine_chunks() if name in ASSIGNED and isinstance(converted, pa.ChunkedArray) else converted
+
+
+def _is_empty(column: pa.ChunkedArray) -> bool:
+    """Whether a column has no value at all, whatever its type: pandas keeps an attribute that nobody has as NaN."""
+    if column.null_count == len(column):
+        return True
+    return pa.types.is_floating(column.type) and bool(pc.all(pc.is_nan(column.cast(pa.float64()))).as_py())
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -158,7 +168,9 @@ def _text(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.Chu
             result.validate(full=True)
             return result
         return _decode(name, column.cast(pa.large_binary()), problems)
-    hint = "JSON text: json.dumps each value, or give the events as dicts" if name == "data" else "text (utf8)"
+    if name == "data" and is_nested(kind):
+        return payload_texts(column, problems)
+    hint = "JSON text, structs or lists" if name == "data" else "text (utf8)"
     problems.append(Problem(None, name, f"expected {hint}", _named(kind)))
     return pa.chunked_array([pa.nulls(len(column), pa.string())])
 

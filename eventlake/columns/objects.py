@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from eventlake.columns.envelope import parse_instants
 from eventlake.columns.json_scan import NO_JSON, parse_one
+from eventlake.columns.payload_text import given, payload_text
 from eventlake.columns.problems import Problem
 from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.core.attributes import ATTRIBUTES, CLOUDEVENTS_NAMES, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, MAX_SEQUENCE
@@ -51,7 +52,7 @@ def from_objects(events: Iterable[Any]) -> tuple[pa.Table, list[Problem]]:
             rows.append({})
     for row, attributes in enumerate(rows):
         if attributes.get("data") is not None:
-            attributes["data"] = _payload(row, attributes["data"], problems)
+            attributes["data"] = payload_text(row, attributes["data"], problems)
     return _table(rows, problems), problems
 
 
@@ -92,12 +93,12 @@ def _attributes(row: int, event: Mapping[Any, Any], problems: list[Problem]) -> 
         if target in attributes:
             problems.append(Problem(row, str(name), f"expected {target!r} once, found it under two spellings"))
         elif target in _KNOWN:
-            attributes[target] = value
+            attributes[target] = given(value)
         elif target == "specversion":
             if value != _SPECVERSION:
                 problems.append(Problem(row, "specversion", f"expected {_SPECVERSION!r}", value))
         else:
-            _extension(row, name, value, strangers, problems)
+            _extension(row, name, given(value), strangers, problems)
     if strangers:
         _add_extensions(row, attributes, strangers, problems)
     return attributes
@@ -128,28 +129,11 @@ def _add_extensions(row: int, attributes: dict[str, Any], strangers: dict[str, A
         problems.append(Problem(row, "extensions", "expected an object beside the extensions given by name", given))
 
 
-def _payload(row: int, value: Any, problems: list[Problem]) -> str | None:
-    try:
-        if isinstance(value, bytes):
-            return value.decode("utf-8")
-        text = value if isinstance(value, str) else to_json(value)
-        text.encode("utf-8")
-    except UnicodeDecodeError as error:
-        problems.append(Problem(row, "data", f"expected UTF-8 (byte {error.start} is not)", value))
-    except UnicodeEncodeError:
-        problems.append(Problem(row, "data", "expected text without lone surrogates", value))
-    except (TypeError, ValueError) as error:
-        problems.append(Problem(row, "data", f"{NO_JSON}: {error}", value))
-    else:
-        return text
-    return None
-
-
 def _table(rows: list[dict[str, Any]], problems: list[Problem]) -> pa.Table:
     present = [name for name in _KNOWN if any(name in attributes for attributes in rows)]
     columns: dict[str, pa.Array] = {}
     for name in present:
-        values = [value if type(value := attributes.get(name)) is str else _given(value) for attributes in rows]
+        values = [attributes.get(name) for attributes in rows]
         if name in {"time", "recorded_at"}:
             columns[name] = _instants(name, values, problems)
         elif name == "sequence":
@@ -157,11 +141,6 @@ def _table(rows: list[dict[str, Any]], problems: list[Problem]) -> pa.Table:
         else:
             columns[name] = pa.array(_texts(name, values, problems), TYPES[name])
     return pa.table(columns) if columns else pa.table({"id": pa.nulls(len(rows), pa.string())})
-
-
-def _given(value: Any) -> Any:
-    """The value, or None for what pandas puts where nothing is: NaN and NaT, which alone are not equal to themselves."""
-    return None if isinstance(value, float | datetime) and value != value else value  # noqa: PLR0124 - the test for both
 
 
 def _sequence(row: int, value: Any, problems: list[Problem]) -> int | None:

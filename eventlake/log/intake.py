@@ -11,6 +11,7 @@ import pyarrow as pa
 from eventlake.columns.envelope import Batch, to_batch
 from eventlake.columns.given import is_frame, table_of
 from eventlake.columns.objects import from_ndjson, from_objects
+from eventlake.columns.payload_text import with_payload_texts
 from eventlake.columns.problems import Problem
 from eventlake.columns.rules import canonical_extensions, rule_problems
 from eventlake.columns.segments import MAX_ROWS, parquet_parts, parquet_rows, read_parquet
@@ -117,7 +118,8 @@ def _table(events: Any) -> tuple[pa.Table, list[Problem]]:
     if isinstance(events, bytes):
         return from_ndjson(events)
     if is_frame(events):
-        return table_of(events, "the events", once=False), []
+        problems: list[Problem] = []
+        return table_of(with_payload_texts(events, problems), "the events", once=False), problems
     if isinstance(events, Mapping) or not isinstance(events, Iterable):
         hint = "give a list of dicts, a Polars, pandas or Arrow table, or the path of an NDJSON or Parquet file."
         message = f"expected events, found {type(events).__name__}"

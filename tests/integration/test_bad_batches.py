@@ -251,9 +251,17 @@ COLUMNS = [
         for name in ("id", "source", "type", "subject", "data", "corrects")
     ),
     case("an Arrow subject is binary", arrow(subject=middle(b"x", pa.binary())), (None, "subject"), says="binary"),
-    case("Arrow data is a struct", arrow(data=middle({"a": 1}, pa.struct({"a": pa.int64()}))), (None, "data"), says="struct"),
+    case("Arrow data holds NaN", arrow(data=middle({"a": float("nan")}, pa.struct({"a": pa.float64()}))), (1, "data"), says="nan"),
+    case("Arrow data holds binary", arrow(data=middle({"a": b"x"}, pa.struct({"a": pa.binary()}))), (1, "data"), says="bytes has no JSON"),
+    case("Arrow data holds a naive time", arrow(data=middle({"a": 0}, pa.struct({"a": pa.timestamp("us")}))), (1, "data"), says="zone"),
+    case(
+        "Arrow data holds nanoseconds", arrow(data=middle({"a": 1}, pa.struct({"a": pa.timestamp("ns", "UTC")}))), (1, "data"), says="micro"
+    ),
+    case("Arrow data is a map", arrow(data=middle([("a", 1)], pa.map_(pa.string(), pa.int64()))), (None, "data"), says="map"),
     case("an Arrow subject is no UTF-8", arrow(subject=view(None, b"\xff", None)), (1, "subject"), says="UTF-8"),
-    case("a Polars data column is a struct", pl.DataFrame(arrow(1)).with_columns(data=pl.struct(a=1)), (None, "data"), says="struct"),
+    case(
+        "Polars data holds a duration", pl.DataFrame(arrow(1)).with_columns(data=pl.struct(a=pl.duration(days=1))), (0, "data"), says="JSON"
+    ),
     case("a pandas id is a number", pd.DataFrame({"id": [1], "source": ["s"], "type": ["t"]}), (None, "id"), says="int64"),
 ]
 

@@ -1,0 +1,77 @@
+"""Python values and nested columns as the text of a payload, and what stands for no value."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from eventlake.columns.json_scan import NO_JSON
+from eventlake.columns.problems import Problem
+from eventlake.core.payload import to_json
+
+_PLAIN = frozenset({str, int, bool, bytes, dict, list, type(None)})
+
+
+def given(value: Any) -> Any:
+    """The value, or None for what pandas and numpy have for no value: NA, NaN and NaT."""
+    if type(value) in _PLAIN:
+        return value
+    if type(value).__name__ == "NAType":
+        return None
+    single = isinstance(value, float | datetime) or (type(value).__module__ == "numpy" and not getattr(value, "ndim", 1))
+    return None if single and value != value else value  # noqa: PLR0124 - NaN and NaT alone are not equal to themselves
+
+
+def is_nested(kind: pa.DataType) -> bool:
+    """Whether values of an Arrow type are JSON objects or arrays."""
+    return bool(pa.types.is_struct(kind) or any(test(kind) for test in _LISTS))
+
+
+_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view, pa.types.is_large_list_view)
+
+
+def payload_text(row: int, value: Any, problems: list[Problem]) -> str | None:
+    """A payload as JSON text: text and bytes as they are, any other value by the rule of ``core.payload``; None is a problem."""
+    try:
+        if isinstance(value, bytes):
+            return value.decode("utf-8")
+        text = value if isinstance(value, str) else to_json(value)
+        text.encode("utf-8")
+    except UnicodeDecodeError as error:
+        problems.append(Problem(row, "data", f"expected UTF-8 (byte {error.start} is not)", value))
+    except UnicodeEncodeError:
+        problems.append(Problem(row, "data", "expected text without lone surrogates", value))
+    except (TypeError, ValueError) as error:
+        problems.append(Problem(row, "data", f"{NO_JSON}: {error}", value))
+    else:
+        return text
+    return None
+
+
+def payload_texts(column: pa.ChunkedArray, problems: list[Problem]) -> pa.ChunkedArray:
+    """Structs and lists as JSON text, by the rule for Python values; members in the order of the type, and null ones stay null."""
+    texts: list[str | None] = []
+    for row, value in enumerate(column):
+        plain = None
+        try:
+            plain = value.as_py()
+        except (ValueError, OverflowError, pa.ArrowException) as error:
+            problems.append(Problem(row, "data", f"{NO_JSON}: {error}"))
+        texts.append(None if plain is None else payload_text(row, plain, problems))
+    return pa.chunked_array([pa.array(texts, pa.string())])
+
+
+def with_payload_texts(frame: Any, problems: list[Problem]) -> Any:
+    """A pandas frame whose payloads are Python objects with their JSON text; any other table as it is.
+
+    Arrow would give all of them one type, which adds members to some and makes doubles of integers.
+    """
+    if type(frame).__module__.partition(".")[0] != "pandas" or "data" not in frame:
+        return frame
+    column = frame["data"]
+    values = list(column) if str(getattr(column, "dtype", "")) == "object" else []
+    if not any(isinstance(value, Mapping | list | tuple) for value in values):
+        return frame
+    plain = map(given, values)
+    return frame.assign(data=[None if value is None else payload_text(row, value, problems) for row, value in enumerate(plain)])

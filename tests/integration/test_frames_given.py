@@ -1,0 +1,157 @@
+"""Events given as frames: what pandas puts where nothing is, empty inputs, and payloads that are structs or Python objects."""
+
+import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import eventlake as el
+
+OPTIONAL = (
+    *("subject", "time", "datacontenttype", "dataschema", "correlation_id", "causation_id", "corrects", "correction", "traceparent"),
+    *("extensions", "data"),
+)
+MISSING = [None, float("nan"), np.float32("nan"), np.float64("nan"), pd.NA, pd.NaT, np.datetime64("NaT"), np.timedelta64("NaT")]
+
+
+@pytest.fixture
+def lake():
+    return el.create("memory://", origin="bank.example/frames")
+
+
+def stored(lake):
+    return lake.snapshot().scan(raw=True).collect().sort("sequence")
+
+
+@pytest.mark.parametrize("value", MISSING, ids=lambda value: f"{type(value).__name__} {value}")
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_what_pandas_and_numpy_have_for_no_value_is_null_in_every_optional_attribute(lake, name, value):
+    base = {"id": "1", "source": "s", "type": "t"}
+    lake.append([base | {name: value}])
+    lake.append(pd.DataFrame([base | {"id": "2", name: value}]))
+    lake.append(pd.DataFrame([base | {"id": "3", name: value}]).astype({name: object}))
+    assert stored(lake)[name].to_list() == [None] * 3
+    root = lake.checkpoint.root
+    again = el.create("memory://", origin="bank.example/frames")
+    again.append([base | {"id": number} for number in "123"])
+    assert again.checkpoint.root == root
+
+
+@pytest.mark.parametrize("value", MISSING[1:], ids=lambda value: f"{type(value).__name__} {value}")
+@pytest.mark.parametrize("name", ["id", "source", "type"])
+def test_what_is_no_value_is_missing_in_a_required_attribute(lake, name, value):
+    (problem,) = lake.check([{"id": "1", "source": "s", "type": "t"} | {name: value}])
+    assert (problem.field, problem.message) == (name, "required, but null or missing")
+
+
+@pytest.mark.parametrize("value", [float("nan"), pd.NaT, pd.NA], ids=repr)
+def test_inside_of_a_payload_nothing_is_guessed(lake, value):
+    (problem,) = lake.check([{"id": "1", "source": "s", "type": "t", "data": {"a": value}}])
+    assert (problem.row, problem.field) == (0, "data")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pl.Series([None, None]),
+        pl.Series([float("nan"), None]),
+        pl.Series([None, None], dtype=pl.Int64),
+        pl.Series([None, None], dtype=pl.Date),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_a_column_without_any_value_is_null_whatever_its_type(lake, name, column):
+    lake.append(pl.DataFrame({"id": ["1", "2"], "source": "s", "type": "t"}).with_columns(column.alias(name)))
+    assert stored(lake)[name].to_list() == [None, None]
+
+
+def test_a_number_beside_nan_is_still_refused_where_text_is_expected(lake):
+    (problem,) = lake.check(pl.DataFrame({"id": ["1", "2"], "source": "s", "type": "t", "subject": [float("nan"), 1.0]}))
+    assert problem.field == "subject"
+
+
+STRUCT = pa.struct(
+    [
+        ("text", pa.string()),
+        ("money", pa.decimal128(20, 2)),
+        ("big", pa.int64()),
+        ("ratio", pa.float64()),
+        ("flag", pa.bool_()),
+        ("day", pa.date32()),
+        ("at", pa.timestamp("us", "UTC")),
+        ("tags", pa.list_(pa.string())),
+        ("inner", pa.struct([("n", pa.uint64())])),
+    ]
+)
+VALUE = {
+    "text": 'a "b" \u00fc',
+    "money": Decimal("123456789012345678.90"),
+    "big": 2**63 - 1,
+    "ratio": 0.1,
+    "flag": True,
+    "day": date(2026, 1, 31),
+    "at": datetime(2026, 1, 31, 12, 0, 0, 1, UTC),
+    "tags": ["x", None],
+    "inner": {"n": 2**64 - 1},
+}
+TEXT = (
+    '{"text":"a \\"b\\" \u00fc","money":123456789012345678.90,"big":9223372036854775807,"ratio":0.1,"flag":true,"day":"2026-01-31",'
+    '"at":"2026-01-31T12:00:00.000001Z","tags":["x",null],"inner":{"n":18446744073709551615}}'
+)
+
+
+@pytest.mark.parametrize("make", [lambda table: table, pl.DataFrame, lambda table: table.to_batches()[0]], ids=["arrow", "polars", "batch"])
+def test_a_struct_is_serialised_as_the_same_python_value_is_with_every_digit(lake, make):
+    events = {"id": ["1", "2"], "source": ["s"] * 2, "type": ["t"] * 2}
+    lake.append(make(pa.table({**events, "data": pa.array([VALUE, None], STRUCT)})))
+    assert stored(lake)["data"].to_list() == [TEXT, None]
+    again = el.create("memory://", origin="bank.example/frames")
+    again.append([{"id": "1", "source": "s", "type": "t", "data": VALUE}, {"id": "2", "source": "s", "type": "t"}])
+    assert again.checkpoint == lake.checkpoint
+
+
+def test_null_members_stay_null_and_lists_become_arrays(lake):
+    events = {"id": ["1", "2"], "source": ["s"] * 2, "type": ["t"] * 2}
+    lake.append(pa.table({**events, "data": pa.array([{"a": None}, {"a": 1}], pa.struct([("a", pa.int8())]))}))
+    lake.append(pl.DataFrame({"id": ["3"], "source": "s", "type": "t", "data": [[1, None]]}))
+    assert stored(lake)["data"].to_list() == ['{"a":null}', '{"a":1}', "[1,null]"]
+
+
+def test_python_objects_of_a_pandas_frame_keep_their_own_members_and_numbers(lake):
+    values = [{"a": 1}, {"b": 2.5}, {"a": Decimal("1.10"), "c": [1, 2]}, None, float("nan"), '{"raw": 1.0}']
+    ids = [str(number) for number in range(len(values))]
+    lake.append(pd.DataFrame({"id": ids, "source": "s", "type": "t", "data": pd.Series(values, dtype=object)}))
+    assert stored(lake)["data"].to_list() == ['{"a":1}', '{"b":2.5}', '{"a":1.10,"c":[1,2]}', None, None, '{"raw": 1.0}']
+
+
+def test_a_python_object_that_json_cannot_hold_is_named_by_row(lake):
+    frame = pd.DataFrame({"id": ["1", "2"], "source": "s", "type": "t", "data": [{"a": 1}, {"a": {1}}]})
+    (problem,) = lake.check(frame)
+    assert (problem.row, problem.field) == (1, "data")
+
+
+# Empty files
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("x.ndjson", ""), ("x.ndjson", "\n\n"), ("x.jsonl", ""), ("x.json", "[]"), ("x.csv", "k,a\n")]
+)
+def test_a_file_without_rows_imports_nothing(lake, tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    rules = {"source": "i", "order": "file", "events": [{"type": "t", "id": "r-{k}", "where": "a <> 'x'", "data": {"a": "a"}}]}
+    done = el.import_file(lake, tmp_path / name, rules)
+    assert (done.events, done.appended, lake.watermark) == (0, 0, 0)
+
+
+def test_a_month_without_rows_beside_one_with_rows_is_no_error(lake, tmp_path):
+    (tmp_path / "a.ndjson").write_text("")
+    (tmp_path / "b.ndjson").write_text(json.dumps({"k": "1"}))
+    tables = {name: {"file": f"{name}.ndjson"} for name in "ab"}
+    blocks = [{"from": name, "type": "t", "id": f"{name}-{{k}}", "order": ["k"]} for name in "ab"]
+    assert el.import_file(lake, tmp_path, {"source": "i", "tables": tables, "events": blocks}).appended == 1
