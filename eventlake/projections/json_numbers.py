@@ -36,7 +36,7 @@ def inexact_numbers(history: PinnedHistory, paths: Iterable[Path]) -> list[Refus
     found = []
     for stretch in history.stretches if left else ():
         table = history.read(stretch, ["id", "source", "type", *EVENT_JSON])
-        for column in set(EVENT_JSON).intersection(table.column_names):
+        for column in (name for name in EVENT_JSON if name in table.column_names):
             texts = table.column(column)
             for path, pattern in list(left.items()):
                 for row in _rows(texts, pattern):

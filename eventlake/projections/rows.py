@@ -114,10 +114,14 @@ def validate(projection: Projection, table: pa.Table, rows_hash: str) -> None:
     """
     if projection.schema is None:
         return
-    import pandera.errors  # noqa: PLC0415 - half a second that only a schema needs
+    import pandera.config  # noqa: PLC0415 - half a second that only a schema needs
+    import pandera.errors  # noqa: PLC0415
 
+    # Whatever the environment or the process says of pandera: a declared schema is checked, its types and its values.
+    every = {"validation_enabled": True, "validation_depth": pandera.config.ValidationDepth.SCHEMA_AND_DATA}
     try:
-        checked = _pandera(projection.schema).validate(pl.DataFrame(table), lazy=True)
+        with pandera.config.config_context(**every):
+            checked = _pandera(projection.schema).validate(pl.DataFrame(table), lazy=True)
     except (pandera.errors.SchemaErrors, pandera.errors.SchemaError) as error:
         raise _refused(projection, error) from error
     if content_hash(checked.to_arrow()) != rows_hash:

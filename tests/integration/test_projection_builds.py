@@ -1,8 +1,12 @@
 """What a build takes, refuses and stores, on a small lake, on disk and in memory."""
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import pandera.config as pandera_config
 import pandera.polars as pandera
 import polars as pl
 import pyarrow as pa
@@ -467,6 +471,86 @@ def test_a_strict_schema_refuses_further_columns(lake):
     with pytest.raises(SchemaMismatchError):
         lake.build(sql("SELECT 1 AS k, 2 AS v", schema=schema))
     assert lake.datasets() == []
+
+
+@pytest.mark.parametrize("depth", [None, "SCHEMA_ONLY", "DATA_ONLY"])
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize(
+    ("column", "query"),
+    [
+        (pandera.Column(pl.Int32, pandera.Check.ge(4)), "SELECT 1 AS k, 3 AS v"),
+        (pandera.Column(pl.Int32, unique=True), "SELECT 1 AS k, 3 AS v UNION ALL SELECT 2, 3"),
+        (pandera.Column(pl.Int32, nullable=False), "SELECT 1 AS k, NULL::INT AS v"),
+    ],
+    ids=["value", "unique", "null"],
+)
+def test_a_declared_schema_is_checked_whatever_pandera_is_told(lake, depth, enabled, column, query):
+    fine = lake.build(sql("SELECT 1 AS k, 4 AS v", schema=pandera.DataFrameSchema({"v": column})))
+    found = lake.build(sql(query))
+    with pandera_config.config_context(validation_enabled=enabled, validation_depth=depth):
+        again = lake.build(sql("SELECT 1 AS k, 4 AS v", schema=pandera.DataFrameSchema({"v": column})))
+        assert again.manifest_hash == fine.manifest_hash
+        with pytest.raises(SchemaMismatchError, match="break the schema"):
+            lake.build(sql(query, schema=pandera.DataFrameSchema({"v": column})))
+    assert {one.manifest_hash for one in lake.datasets()} == {fine.manifest_hash, found.manifest_hash}
+
+
+HOSTILE = {
+    "PANDERA_VALIDATION_ENABLED": "False",
+    "PANDERA_VALIDATION_DEPTH": "SCHEMA_ONLY",
+    "POLARS_MAX_THREADS": "1",
+    "POLARS_ENGINE_AFFINITY": "streaming",
+    "PYTHONHASHSEED": "77",
+    "TZ": "Asia/Kathmandu",
+    "LC_ALL": "tr_TR.UTF-8",
+    "OMP_NUM_THREADS": "1",
+}
+BUILDS = """
+import sys, decimal
+import pandera.polars as pandera, polars as pl
+import eventlake as el
+from eventlake.errors import SchemaMismatchError
+if sys.argv[1] == "hostile":
+    decimal.getcontext().prec = 2
+    decimal.setcontext(decimal.Context(prec=2, rounding=decimal.ROUND_UP))
+    pl.Config.set_engine_affinity("streaming")
+    pl.Config.set_fmt_str_lengths(3)
+    sys.setrecursionlimit(5_000)
+lake = el.create("memory://", "o.example")
+lake.register("pay", {"type": "object", "properties": {"amount": {"type": "number", "multipleOf": 0.001}, "x": {"type": "number"}}})
+day = "2026-01-0{}T23:30:00Z".format
+lake.append([{"id": f"{n}", "source": "s", "type": "pay", "subject": f"/i/{n % 3}", "time": day(1 + n), "recorded_at": day(1 + n),
+              "data": '{"amount":1234567.%03d,"x":%d.1}' % (n * 97, n)} for n in range(8)])
+made = "sum(amount) AS s, sum(amount)::DOUBLE / count(*) AS m, max(upper(id || 'i')) AS u, max(time::DATE)::VARCHAR AS d"
+query = f"SELECT subject, {made} FROM pay GROUP BY subject"
+spine = pl.DataFrame({"subject": ["/i/0", "/i/1"], "cutoff": pl.Series(["2026-01-07T00:00:00Z"] * 2).str.to_datetime(time_zone="UTC")})
+declared = [el.sum("pay", "amount"), el.mean("pay", "amount"), el.std("pay", "amount"), el.last("pay", "amount")]
+features = el.FeatureSet("f", by="subject", features=declared)
+for made in (
+    lake.build(el.Projection.sql("q", query, key=["subject"])),
+    lake.build(features, spine=spine),
+    lake.build(features, spine=spine, engine="polars", force=True),
+):
+    print(made.manifest_hash, made.content_hash)
+    made.pandas()
+schema = pandera.DataFrameSchema({"k": pandera.Column(pl.Int32, pandera.Check.ge(2))})
+try:
+    lake.build(el.Projection.sql("v", "SELECT 1 AS k", key=["k"], schema=schema))
+except SchemaMismatchError as error:
+    print("refused", error.facts["failures"])
+"""
+
+
+def test_the_environment_and_global_settings_change_no_dataset():
+    def run(how, environment):
+        command = [sys.executable, "-c", BUILDS, how]
+        return subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment}).stdout.splitlines()
+
+    usual = run("usual", {})
+    assert len(usual) == 4
+    assert usual[-1] == "refused 1"
+    assert usual[1] == usual[2]
+    assert run("hostile", HOSTILE) == usual
 
 
 @pytest.mark.parametrize(
