@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from eventlake.exactness.expressions import Node, check_all, column, columns_in, is_constant, name_of, type_of, within
 from eventlake.exactness.functions import AGGREGATES, ORDERED, PICKING, refused
-from eventlake.exactness.refusals import TIES, Refusal
+from eventlake.exactness.refusals import DECLARED, ENDS_IN_A_KEY, TIES, Refusal
 from eventlake.exactness.rows import Rows, is_float, is_loose
 
 _COUNTING = frozenset({"count", "count_star", "count_if", "countif"})
@@ -45,10 +45,7 @@ def _check_call(node: Node, arguments: Sequence[Node], orders: Sequence[Node], r
     elif name in ORDERED:
         if not _is_total(orders, arguments, rows, by):
             why = "in no order" if not orders else f"its ORDER BY is not total: {TIES}"
-            instead = (
-                f"arg_{'max' if name == 'last' else 'min'}(x, sequence)" if name in {"first", "last", "any_value", "arbitrary"} else ""
-            )
-            yield Refusal(f"{name}()", why, "two rows, 1 and 2: either of them first", instead or f"{name}(x ORDER BY sequence)")
+            yield Refusal(f"{name}()", why, "two rows, 1 and 2: either of them first", ENDS_IN_A_KEY)
         if distinct and inexact:
             yield Refusal(f"{name}()", "of distinct doubles: 0.0 and -0.0 are one value and two", "0.0 and -0.0")
     elif name not in AGGREGATES:
@@ -57,7 +54,10 @@ def _check_call(node: Node, arguments: Sequence[Node], orders: Sequence[Node], r
         yield _of_doubles(name)
     elif any(is_loose(type_of(one)) and not is_constant(one) for one in arguments) and (name not in {*_COUNTING, "sum"} or distinct):
         yield Refusal(
-            f"{name}()", "of values that can be equal and not the same", "a month and thirty days", f"{name} over days or microseconds"
+            f"{name}()",
+            "of values that can be equal and not the same",
+            "a month and thirty days",
+            f"{name} over days or microseconds: epoch_us(…)",
         )
 
 
@@ -67,26 +67,24 @@ def _of_doubles(name: str) -> Refusal:
             f"{name}()",
             "of a double: 0.0 and -0.0 are equal, and either may come out",
             "0.0 and -0.0",
-            f"{name}(CAST(x AS DECIMAL(18, 6))) of an exact x",
+            DECLARED,
         )
     if name == "sum":
         why = "of a double: a + b + c depends on which two are added first, and threads decide that"
-        return Refusal(
-            "sum()", why, "0.1 + 0.2 + 0.3 is not 0.3 + 0.2 + 0.1", "sum over DECIMAL: keep money and measures as DECIMAL in the event"
-        )
-    return Refusal(f"{name}()", "of a double", "", f"{name} over an exact value")
+        return Refusal("sum()", why, "0.1 + 0.2 + 0.3 is not 0.3 + 0.2 + 0.1", DECLARED)
+    return Refusal(f"{name}()", "of a double", "", DECLARED)
 
 
 def _check_picking(name: str, arguments: Sequence[Node], rows: Rows, by: Collection[int]) -> Iterator[Refusal]:
     value, greatest = arguments[0], arguments[1]
     if is_float(type_of(greatest)):
-        yield Refusal(f"{name}()", "by a double", "0.0 and -0.0", f"{name}(x, sequence)")
+        yield Refusal(f"{name}()", "by a double", "0.0 and -0.0", DECLARED)
     elif not _is_total([greatest], [value], rows, by):
         yield Refusal(
             f"{name}()",
             f"by what two rows can have in common: {TIES}",
             "two rows of one time, 1 and 2: either of them",
-            f"{name}(x, sequence)",
+            f"{'first' if 'min' in name else 'last'}(… ORDER BY …), and in it {ENDS_IN_A_KEY}",
         )
 
 
@@ -113,9 +111,7 @@ def check_window(node: Node, rows: Rows) -> Iterator[Refusal]:
     by = {place for place in map(column, partitions) if place is not None}
     what = node["type"].removeprefix("WINDOW_").casefold() if node["type"] != "WINDOW_AGGREGATE" else name_of(node)
     if any(is_float(type_of(one)) for one in (*partitions, *orders, *own)):
-        yield Refusal(
-            f"{what}()", "a window over a double: 0.0 and -0.0 are equal, and neither comes first", "0.0 and -0.0", "it over an exact value"
-        )
+        yield Refusal(f"{what}()", "a window over a double: 0.0 and -0.0 are equal, and neither comes first", "0.0 and -0.0", DECLARED)
     # What comes out is given to a row: it is not enough that rows that are equal by the order have the same arguments.
     whole = [{"expression_class": "BOUND_REF", "index": place} for place in range(len(rows.types))]
     total = _is_total(orders, whole, rows, by)
@@ -131,7 +127,7 @@ def check_window(node: Node, rows: Rows) -> Iterator[Refusal]:
     else:
         yield Refusal(f"{what}()", "a window function that is not known to be exact")
     if why:
-        yield Refusal(f"{what}()", f"{why}: {TIES}", "two rows of one time", "OVER (… ORDER BY …, sequence)")
+        yield Refusal(f"{what}()", f"{why}: {TIES}", "two rows of one time", ENDS_IN_A_KEY)
 
 
 def _counts_rows(node: Node) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from eventlake.exactness.functions import AGGREGATES, CARRIERS, FLOAT_STEPS, MACROS, ORDERED, PICKING, SCALARS, refused
-from eventlake.exactness.refusals import Refusal
+from eventlake.exactness.refusals import DECLARED, Refusal
 from eventlake.exactness.rows import EXACT_TYPES, FLOATS, Type, is_float, parts
 from eventlake.exactness.tree import nodes
 
@@ -42,6 +42,9 @@ _KEYWORDS = frozenset(
     | {"current_role", "current_user", "session_user", "user"}
 )
 """Calls that look like columns."""
+_SORTING = frozenset({"list_sort", "list_reverse_sort", "array_sort", "array_reverse_sort"})
+_UNSORTED = frozenset({"list_distinct", "array_distinct"})
+"""Lists in the order of a hash table, which sorting takes away."""
 _NAMED = frozenset({"JSON"})
 """Text under another name."""
 
@@ -95,8 +98,11 @@ def is_constant(node: Node) -> bool:
 
 def check(node: Any) -> Iterator[Refusal]:
     """What in a scalar expression is not exact."""
+    sorted_ = {id(one["children"][0]) for one in within(node) if name_of(one) in _SORTING and one.get("children")}
     for one in within(node):
         kind = one["expression_class"]
+        if id(one) in sorted_ and name_of(one) in _UNSORTED:
+            continue
         odd = sorted(parts(type_of(one)) - EXACT_TYPES - FLOATS - _NAMED)
         if odd:
             yield Refusal(odd[0], "a type that is not known to be exact")
@@ -121,21 +127,38 @@ def _check_function(node: Node) -> Iterator[Refusal]:
         if inexact and not is_float(type_of(node)):
             target = str(type_of(node)["id"])
             why = f"a double becomes {target}: how it is rounded is the engine's affair, and what follows would count as exact"
-            yield Refusal("CAST", why, "0.125 to two digits", "DECIMAL from the beginning, and doubles in the last step alone")
+            yield Refusal(
+                "CAST",
+                why,
+                "0.125 to two digits",
+                "DECIMAL from the beginning, and doubles in the last step alone; or cast when the dataset is read",
+            )
         return
     if name == "age" and len(children) < _ALL_ARGUMENTS:
         yield refused("current_date")
     elif inexact or is_float(type_of(node)):
         if name not in FLOAT_STEPS and name not in CARRIERS and not is_constant(node):
-            yield refused(name) if name not in SCALARS else Refusal(f"{name}()", "of a double", "", "it over an exact value")
+            yield (
+                refused(name)
+                if name not in SCALARS
+                else Refusal(f"{name}()", "of a double", "", f"{DECLARED}; or {name} when the dataset is read")
+            )
     elif name not in SCALARS:
         yield refused(name)
 
 
 def unbound(tree: Any) -> Iterator[Refusal]:
     """What a query calls by name that is not on a list: binding turns some calls into values, clocks among them."""
+    sorted_ = {
+        id(argument.get("expression"))
+        for node in nodes(tree)
+        if str(node.get("function_name") or "").casefold() in _SORTING
+        for argument in node.get("arguments") or []
+    }
     for node in nodes(tree):
         called = str(node.get("function_name") or "").casefold()
+        if called in _UNSORTED and id(node) in sorted_:
+            continue
         if called and called not in _CALLABLE and node.get("class") != "WINDOW":
             yield refused(called)
         if called == "age" and len(node.get("children") or node.get("arguments") or []) < _ALL_ARGUMENTS:

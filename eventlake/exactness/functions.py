@@ -1,6 +1,6 @@
 """The functions whose value is the same for the same arguments, for ever; and what to say of some that are not among them."""
 
-from eventlake.exactness.refusals import DIGITS, Refusal
+from eventlake.exactness.refusals import DECLARED, DIGITS, Refusal
 
 
 def _names(text: str) -> frozenset[str]:
@@ -112,15 +112,20 @@ _TOLD = {
             "",
             _ADDING + "; of decimals and integers the engines round the division differently",
             "the mean of 0.1, 0.2, 0.3 in two orders",
-            "sum(x)::DOUBLE / count(x) over an exact x",
+            "the sum and the count of an exact value, and divide the one by the other as doubles in the last step",
         ),
     ),
     **dict.fromkeys(
         ("stddev", "stddev_samp", "stddev_pop", "variance", "var_samp", "var_pop", "sem"),
-        Refusal("", _ADDING, "0.1, 0.2, 0.3 in two orders", "sqrt of an expression over sum(x), sum(x * x) and count(x) of exact x"),
+        Refusal(
+            "",
+            _ADDING,
+            "0.1, 0.2, 0.3 in two orders",
+            "count, sum, and sum of squares of an exact value as columns, and compute it from these when the dataset is read",
+        ),
     ),
     **dict.fromkeys(
-        ("fsum", "kahan_sum", "sumkahan", "favg"), Refusal("", "compensated, and still not exact: " + _ADDING, _TENTHS, "sum over DECIMAL")
+        ("fsum", "kahan_sum", "sumkahan", "favg"), Refusal("", "compensated, and still not exact: " + _ADDING, _TENTHS, DECLARED)
     ),
     **dict.fromkeys(
         (
@@ -145,13 +150,15 @@ _TOLD = {
             "entropy",
             "mad",
         ),
-        Refusal("", _ADDING, "0.1, 0.2, 0.3 in two orders", 'an expression over exact sums, or level = "fixed"'),
+        Refusal(
+            "", _ADDING, "0.1, 0.2, 0.3 in two orders", 'counts, sums and sums of products of exact values as columns; or level = "fixed"'
+        ),
     ),
     "mode": Refusal(
         "",
         "of values that are as frequent the first that a thread meets wins",
         "the mode of a and b",
-        "arg_max(value, (count, value)) over counts",
+        "counts by value in a subquery, and last(value ORDER BY n, value) of those",
     ),
     **dict.fromkeys(
         ("approx_count_distinct", "approx_quantile", "approx_top_k", "reservoir_quantile"),
@@ -159,12 +166,12 @@ _TOLD = {
             "",
             "an approximation, which depends on the order of rows",
             "the same rows in two orders",
-            "count(DISTINCT x), quantile_disc(x, 0.5)",
+            "count(DISTINCT …), quantile_disc(…) or counts by value, which are exact",
         ),
     ),
     **dict.fromkeys(
         ("random", "setseed", "uuid", "gen_random_uuid", "uuidv4", "uuidv7"),
-        Refusal("", _CHANGING, "", "a hash of a key: md5(id || 'salt')"),
+        Refusal("", _CHANGING, "", "a number from a key, such as ('0x' || left(md5(id), 8))::BIGINT % 100"),
     ),
     **dict.fromkeys(
         (
@@ -181,7 +188,12 @@ _TOLD = {
             "localtime",
             "localtimestamp",
         ),
-        Refusal("", _CHANGING, "", "an instant from the spine, or a declared parameter"),
+        Refusal(
+            "",
+            _CHANGING,
+            "",
+            "an instant from the spine, or a declared parameter: $today::TIMESTAMPTZ, with parameters={'today': '2026-01-01 00:00:00+00'}",
+        ),
     ),
     **dict.fromkeys(
         (
@@ -201,7 +213,9 @@ _TOLD = {
         ),
         Refusal("", "it says something of the machine or session and nothing of the events", "", "a declared parameter"),
     ),
-    **dict.fromkeys(("hash", "hash_combine"), Refusal("", "the engine's hash changes with its version", "", "md5(x) or sha256(x)")),
+    **dict.fromkeys(
+        ("hash", "hash_combine"), Refusal("", "the engine's hash changes with its version", "", "('0x' || left(md5(…), 15))::BIGINT")
+    ),
     **dict.fromkeys(
         (
             "ln",
@@ -209,6 +223,8 @@ _TOLD = {
             "log2",
             "log10",
             "exp",
+            "^",
+            "**",
             "pow",
             "power",
             "sin",
@@ -234,9 +250,9 @@ _TOLD = {
             "(data ->> 'member')::TYPE, member by member: text becomes any type digit by digit",
         ),
     ),
-    "epoch": Refusal("", "a double of seconds", "", "epoch_us(x)"),
-    "list_distinct": Refusal(
-        "", "in the order of a hash table", "", "list_sort(list_distinct(x)) is refused too; list(DISTINCT x ORDER BY x)"
+    "epoch": Refusal("", "a double of seconds", "", "epoch_us(…), whole microseconds"),
+    **dict.fromkeys(
+        ("list_distinct", "array_distinct"), Refusal("", "in the order of a hash table", "['a', 'b'] and ['b', 'a']", "list_sort of it")
     ),
 }
 

@@ -20,7 +20,7 @@ from eventlake.exactness.expressions import (
     unbound,
 )
 from eventlake.exactness.json_text import Path, check_json, is_payload
-from eventlake.exactness.refusals import TIES, Refusal
+from eventlake.exactness.refusals import DECLARED, ENDS_IN_A_KEY, TIES, Refusal
 from eventlake.exactness.rows import EVENT_JSON, Rows, beside, is_loose
 
 _ONE_SIDED = frozenset({"SEMI", "ANTI", "MARK"})
@@ -185,9 +185,9 @@ class Analysis:
         if child.tells_apart(()):
             pass  # there is one row at most
         elif orders is None:
-            self._refuse("LIMIT", "without an ORDER BY any rows may come first", "a and b: either of them", "ORDER BY a key before LIMIT")
+            self._refuse("LIMIT", "without an ORDER BY any rows may come first", "a and b: either of them", ENDS_IN_A_KEY)
         elif not _is_total(orders, rows, range(len(rows.types))):
-            self._refuse("LIMIT", f"its ORDER BY is not total: {TIES}", "two rows of one time", "ORDER BY …, sequence")
+            self._refuse("LIMIT", f"its ORDER BY is not total: {TIES}", "two rows of one time", ENDS_IN_A_KEY)
         for bound in ("limit_val", "offset_val"):
             if node.get(bound, {}).get("type") not in {"CONSTANT_VALUE", "UNSET", None}:
                 self._refuse("LIMIT", "a number of rows that is computed", "", "a number")
@@ -213,14 +213,14 @@ class Analysis:
             orders = [order["expression"] for order in node.get("order_by", {}).get("orders", [])]
             if not _is_total([*targets, *orders], child, range(len(child.types))):
                 example = "two rows of one subject and time"
-                self._refuse("DISTINCT ON", f"which row of several is kept: {TIES}", example, "ORDER BY …, sequence")
+                self._refuse("DISTINCT ON", f"which row of several is kept: {TIES}", example, ENDS_IN_A_KEY)
         return child.added([], [kept]) if len(kept) == len(targets) else child
 
     def _refuse_loose(self, what: str, nodes: Sequence[Node]) -> None:
         self.refusals += check_all(nodes)
         if any(is_loose(type_of(one)) for one in nodes):
             why = "by a double, or what else can be equal and not the same: 0.0 and -0.0, and which of them stays is luck"
-            self._refuse(what, why, "0.0 and -0.0", "it over an exact value, such as DECIMAL")
+            self._refuse(what, why, "0.0 and -0.0", DECLARED)
 
     # Several rows
 
@@ -318,7 +318,7 @@ class Analysis:
         self._refuse_loose("ASOF", [one[side] for one in conditions for side in ("left", "right")])
         if not right.tells_apart(place for one in conditions if (place := column(one["right"])) is not None):
             why = f"the right side may have several rows at one instant: {TIES}"
-            instead = "one row per (key, time) first: QUALIFY row_number() OVER (PARTITION BY key, time ORDER BY sequence DESC) = 1"
+            instead = "a query with one row per key and instant as the right side: decide which of several events of one instant counts"
             self._refuse("ASOF", why, "two events of one time, 1 and 2: either of them", instead)
         shown = [
             rows.cut(node[name]) if node.get(name) else rows
@@ -348,7 +348,7 @@ def _is_total(orders: Sequence[Node], rows: Rows, differing: Sequence[int] | ran
 
 
 def analyse(plan: Mapping[str, Any], tree: Any, keys: Mapping[str, Sequence[Sequence[str]]]) -> tuple[list[Refusal], set[Path]]:
-    """Why the rows of a serialised plan may not be exact, and the paths at which it reads the JSON of events.
+    """Why the rows of a serialised plan may not be exact, some of it more than once, and the paths at which it reads the JSON of events.
 
     Args:
         plan: From ``json_serialize_plan`` with ``optimize := false``.
@@ -358,4 +358,4 @@ def analyse(plan: Mapping[str, Any], tree: Any, keys: Mapping[str, Sequence[Sequ
     analysis = Analysis(keys)
     for one in plan["plans"]:
         analysis.rows(one)
-    return list(dict.fromkeys([*unbound(tree), *analysis.refusals])), analysis.paths
+    return [*unbound(tree), *analysis.refusals], analysis.paths

@@ -11,6 +11,8 @@ from eventlake.exactness.tree import nodes
 _SHOWN = 10
 TIES = "rows that are equal by it come in the order in which threads deliver them"
 """Why an order that is not total is luck."""
+ENDS_IN_A_KEY = "an ORDER BY that ends in columns which tell apart every two rows it is over: decide which of the equal ones comes first"
+DECLARED = "it over an exact value, such as DECIMAL: declare the field as one (multipleOf) in its schema, and compute doubles last"
 DIGITS = "90071992547409.93 becomes 90071992547409.94"
 """What a double does to a number."""
 

@@ -2,15 +2,17 @@
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
 
 from eventlake.core.dataset import Parameter
 from eventlake.core.sql import integer, quoted
-from eventlake.database import tree_of
+from eventlake.database import check_select, tree_of
+from eventlake.errors import InvalidInputError
+from eventlake.exactness.advice import Engine, advised
 from eventlake.exactness.json_text import Path
 from eventlake.exactness.plan import analyse
 from eventlake.exactness.refusals import Refusal, check_version, line_of, refuse
@@ -33,28 +35,73 @@ def check_exact(name: str, query: str, history: PinnedHistory, spine: pa.Table |
     hint = 'write what is suggested; or declare level = "fixed" (the same rows under the recorded settings alone) or "unproven".'
     check_version(name, "DuckDB", VERSION, KNOWN, hint)
     with bound(name, query, history, spine, parameters) as connection:
-        tree, refusals, paths = _refusals(connection, query, history, parameters)
-    refuse(name, [refusal.text(line_of(refusal.what, query, tree)) for refusal in refusals], hint)
+        looked = _refusals(connection, query, history, parameters)
+        refusals = _advised(looked, _engine(connection, history, parameters))
+    refuse(name, [refusal.text(line_of(refusal.what, query, looked.tree)) for refusal in refusals], hint)
     # Only what is exact otherwise is worth reading the payloads for.
-    refuse(name, [refusal.text(None) for refusal in inexact_numbers(history, paths)], hint)
+    refuse(name, [refusal.text(None) for refusal in inexact_numbers(history, looked.paths)], hint)
 
 
-def _refusals(
-    connection: duckdb.DuckDBPyConnection, query: str, history: PinnedHistory, parameters: Mapping[str, Parameter]
-) -> tuple[Any, list[Refusal], set[Path]]:
+class _Looked(NamedTuple):
+    """What was seen of a query: its syntax tree, why it is not exact, and the paths at which it reads the JSON of events."""
+
+    tree: Any
+    refusals: list[Refusal]
+    paths: Iterable[Path] = ()
+
+
+def _refusals(connection: duckdb.DuckDBPyConnection, query: str, history: PinnedHistory, parameters: Mapping[str, Parameter]) -> _Looked:
     tree: Any = {}
     try:
         tree = tree_of(query)
         if tree.get("error"):
-            return {}, [Refusal("the query", f"it cannot be looked at: {tree.get('error_message')}")], set()
+            return _Looked({}, [Refusal("the query", f"it cannot be looked at: {tree.get('error_message')}")])
         plan = plan_of(connection, query, tree, parameters)
         if plan.get("error"):
-            return tree, [Refusal("the query", f"its plan cannot be looked at: {plan.get('error_message')}")], set()
-        return tree, *analyse(plan, tree, _keys(history))
+            return _Looked(tree, [Refusal("the query", f"its plan cannot be looked at: {plan.get('error_message')}")])
+        return _Looked(tree, *analyse(plan, tree, _keys(history)))
     except (ValueError, RecursionError, duckdb.Error) as error:
-        return {}, [Refusal("the query", f"its plan cannot be looked at: {error}")], set()
+        return _Looked({}, [Refusal("the query", f"its plan cannot be looked at: {error}")])
     except (LookupError, TypeError, AttributeError) as error:
-        return tree, [Refusal("the query", f"its plan has something that is not understood: {error!r}")], set()
+        return _Looked(tree, [Refusal("the query", f"its plan has something that is not understood: {error!r}")])
+
+
+def _advised(looked: _Looked, engine: Engine) -> list[Refusal]:
+    try:
+        return advised(looked.tree, looked.refusals, engine)
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError, duckdb.Error):
+        return list(dict.fromkeys(looked.refusals))  # a query that is too strange to be changed
+
+
+def _engine(connection: duckdb.DuckDBPyConnection, history: PinnedHistory, parameters: Mapping[str, Parameter]) -> Engine:
+    """What advice asks of DuckDB, over empty tables."""
+
+    def values(query: str) -> str:
+        return with_values(query, tree_of(query), parameters)
+
+    def parse(query: str) -> Any:
+        try:
+            return tree_of(query)
+        except duckdb.Error as error:
+            raise ValueError(query) from error
+
+    def refusals(query: str) -> list[Refusal] | None:
+        try:
+            connection.sql(values(check_select(query)))
+        except (duckdb.Error, InvalidInputError):
+            return None
+        return _refusals(connection, query, history, parameters).refusals
+
+    def type_of(query: str) -> str | None:
+        try:
+            return str(connection.sql(values(query)).types[0])
+        except duckdb.Error:
+            return None
+
+    def render(tree: Any) -> str:
+        return str(connection.execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(tree)]).fetchall()[0][0])
+
+    return Engine(parse, render, refusals, type_of)
 
 
 def plan_of(connection: duckdb.DuckDBPyConnection, query: str, tree: Any, parameters: Mapping[str, Parameter]) -> Any:

@@ -118,9 +118,9 @@ def validate(projection: Projection, table: pa.Table, rows_hash: str) -> None:
     import pandera.errors  # noqa: PLC0415
 
     # Whatever the environment or the process says of pandera: a declared schema is checked, its types and its values.
-    every = {"validation_enabled": True, "validation_depth": pandera.config.ValidationDepth.SCHEMA_AND_DATA}
+    depth = pandera.config.ValidationDepth.SCHEMA_AND_DATA
     try:
-        with pandera.config.config_context(**every):
+        with pandera.config.config_context(validation_enabled=True, validation_depth=depth):
             checked = _pandera(projection.schema).validate(pl.DataFrame(table), lazy=True)
     except (pandera.errors.SchemaErrors, pandera.errors.SchemaError) as error:
         raise _refused(projection, error) from error
