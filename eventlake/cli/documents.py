@@ -255,6 +255,7 @@ def _rows_diff(value: RowsDiff) -> dict[str, Any]:
         "added_rows": [_row_change(change) for change in value.added_rows],
         "removed_rows": [_row_change(change) for change in value.removed_rows],
         "changed_rows": [_row_change(change) for change in value.changed_rows],
+        "matched_by": list(value.matched_by),
     }
 
 

@@ -51,6 +51,37 @@ def find(storage: Storage, reference: str) -> Archive:
     return archives[0]
 
 
+def find_named(storage: Storage, reference: str) -> Archive:
+    """What ``find`` finds, else the one dataset of a projection of this name that has the highest watermark.
+
+    Raises:
+        InvalidInputError: It is no reference, or fits several.
+        NotFoundError: No such dataset.
+        CorruptionError: Its manifest is damaged.
+    """
+    try:
+        return find(storage, reference)
+    except (NotFoundError, InvalidInputError) as error:
+        archives = [open_archive(storage, folder) for folder in _named(storage, reference)]
+        if not archives and isinstance(error, NotFoundError):
+            message = f"{error.message}, and none of that name"
+            raise NotFoundError(message, error.hint, **error.facts) from None
+        if not archives:
+            raise
+    newest = max(archive.manifest.recipe.checkpoint.watermark for archive in archives)
+    found = [archive for archive in archives if archive.manifest.recipe.checkpoint.watermark == newest]
+    if len(found) > 1:
+        hashes = ", ".join(archive.manifest.manifest_hash[: layout.SHORT_HASH] for archive in found)
+        message = f"{len(found)} datasets called {reference} have the watermark {newest:,}: {hashes}"
+        raise InvalidInputError(message, "give the hash of one of them, or its tag.", prefix=reference)
+    return found[0]
+
+
+def _named(storage: Storage, name: object) -> list[str]:
+    """The folders of the datasets of one name; a name that no dataset can have has none."""
+    return list(folders(storage, name)) if isinstance(name, str) and _TAG.fullmatch(name) else []
+
+
 def by_any_hash(storage: Storage, prefix: str) -> list[Archive]:
     """The datasets whose manifest, recipe or content hash starts with ``prefix``; damaged ones left out."""
     found = []

@@ -15,7 +15,8 @@ from eventlake.core.shown import shown
 from eventlake.datasets.archive import Archive
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.diff_page import columns_changed, facts, sections
-from eventlake.datasets.row_diff import RowsDiff, diff_rows, same_rows
+from eventlake.datasets.row_diff import RowsDiff, diff_matched, diff_rows, same_rows
+from eventlake.datasets.spine_match import is_numbered, matched
 from eventlake.errors import CorruptionError, NotFoundError
 
 ABSENT = "absent"
@@ -126,6 +127,8 @@ class DatasetDiff:
 def diff(before: Archive, after: Archive, pin: Callable[[Checkpoint], object]) -> DatasetDiff:
     """Compares two datasets of a lake. Rows are read only where their content hashes differ, and then as a stream.
 
+    Rows that are numbered by different spines are held in memory, to be matched by entity, cutoff and occurrence.
+
     Args:
         before: The first.
         after: The second.
@@ -142,7 +145,8 @@ def diff(before: Archive, after: Archive, pin: Callable[[Checkpoint], object]) -
     rows = same_rows(before, compared) if identical else None
     if not identical and refusal is None:
         try:
-            rows = diff_rows(before, after, compared)
+            rows = _rows(before, after, compared)
+            refusal = None if rows else "not compared: rows are numbered, and no column of the spines says which is which"
         except NotFoundError as error:
             refusal = f"not compared: {error.message}; {error.hint}"
     return DatasetDiff(
@@ -157,6 +161,15 @@ def diff(before: Archive, after: Archive, pin: Callable[[Checkpoint], object]) -
         refusal=refusal,
         not_compared=not_compared,
     )
+
+
+def _rows(before: Archive, after: Archive, compared: list[str]) -> RowsDiff | None:
+    """The rows of both by key, or by what their spines say where the key is a number in different spines."""
+    if not is_numbered(before, after):
+        return diff_rows(before, after, compared)
+    rows = matched(before, after)
+    recipe = before.manifest.recipe
+    return None if rows is None else diff_matched(rows, recipe.key, compared, recipe.name)
 
 
 def _refusal(before: DatasetManifest, after: DatasetManifest) -> str | None:

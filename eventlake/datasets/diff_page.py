@@ -89,6 +89,8 @@ def _identity(value: "DatasetDiff") -> Iterator[tuple[str, str, str]]:
 
 def _row_lines(value: "DatasetDiff") -> Iterator[str]:
     yield _rows(value)
+    if value.rows and value.rows.matched_by:
+        yield f"matched by {', '.join(value.rows.matched_by)} of the spines, and by their occurrence"
     if not value.identical and value.rows and value.not_compared:
         yield "values not compared: " + ", ".join(f"{name} ({reason})" for name, reason in value.not_compared.items())
 

@@ -23,9 +23,12 @@ from eventlake.core.sql import named
 from eventlake.datasets.archive import Archive
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.reproduce import checked_spine, declared, projection_of
+from eventlake.datasets.spine_match import SPINE_ROW
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError, NotFoundError
 from eventlake.features.explain import inside
+from eventlake.features.feature_set import FeatureSet
 from eventlake.features.plan import compiled
+from eventlake.features.spine_rows import ahead_of, event_of
 from eventlake.history.duckdb_sql import ENTITY
 from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
@@ -37,6 +40,7 @@ from eventlake.projections.run import feature_set
 MOST_EVENTS = 10_000
 """Of one entity, that are left out one after the other."""
 _SHOWN = 20
+_INSIDE = "inside the window of"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -141,9 +145,29 @@ def _features(archive: Archive, history: PinnedHistory, row: pl.DataFrame, colum
     """The events inside the windows of declared features, which need no guessing."""
     features = feature_set(projection_of(archive))
     values = row.row(0, named=True)
+    if column is not None and column not in features.columns:
+        events = _of_spine(archive, history, features, int(values[SPINE_ROW]), column)
+        return Explanation(archive.manifest.manifest_hash, values, column, features.by, values[features.spine_entity], events, _INSIDE)
     entity, cutoff = values[features.spine_entity], row[features.cutoff].cast(pl.Int64)[0]
     events = inside(compiled(features, history.catalogue), history, entity, cutoff)
-    return Explanation(archive.manifest.manifest_hash, values, column, features.by, entity, events, "inside the window of")
+    return Explanation(archive.manifest.manifest_hash, values, column, features.by, entity, events, _INSIDE)
+
+
+def _of_spine(archive: Archive, history: PinnedHistory, features: FeatureSet, row: int, column: str) -> pl.DataFrame:
+    """The events ahead of a row that a label looks at.
+
+    Raises:
+        InvalidInputError: The column is no label, and so is made of no events but the row's own.
+    """
+    spines = Dataset(archive).event_spines()
+    for spine in spines:
+        if column in {name for name, _, _ in spine.labels}:
+            return ahead_of(spine, history, column, row)
+    message = f"dataset {archive.manifest.recipe.name}: {column} is a column of the spine, not a feature"
+    event = event_of(spines[0], history, row) if spines else None
+    if event is not None:
+        message += f"; the row was made by the event {event[1]!r} at sequence {event[0]:,}"
+    raise InvalidInputError(message, f"the features are {', '.join(features.columns)}.", column=column)
 
 
 def _by_entity(archive: Archive, history: PinnedHistory, spine: pa.Table | None) -> tuple[Projection, Carried]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from eventlake.columns.differs import differs
 from eventlake.datasets.archive import Archive
 from eventlake.datasets.merge import Step, merge
+from eventlake.datasets.spine_match import MATCH, SPINE_ROW, Matched
 from eventlake.progress import task
 
 SHOWN = 10
@@ -46,6 +47,8 @@ class RowsDiff:
         added_rows: The first ten, in key order.
         removed_rows: The first ten.
         changed_rows: The first ten.
+        matched_by: Columns of the spines that rows were matched by, because their numbers in different spines say nothing; of rows that are
+            alike in them the n-th is matched with the n-th. Empty if rows were matched by their key.
     """
 
     before: int
@@ -58,6 +61,7 @@ class RowsDiff:
     added_rows: tuple[RowChange, ...] = ()
     removed_rows: tuple[RowChange, ...] = ()
     changed_rows: tuple[RowChange, ...] = ()
+    matched_by: tuple[str, ...] = ()
 
 
 def same_rows(archive: Archive, columns: Sequence[str]) -> RowsDiff:
@@ -87,12 +91,31 @@ def diff_rows(before: Archive, after: Archive, columns: Sequence[str]) -> RowsDi
     return counts.result()
 
 
+def diff_matched(rows: Matched, key: Sequence[str], columns: Sequence[str], name: str) -> RowsDiff:
+    """Compares rows that are matched by what their spines say.
+
+    Args:
+        rows: Of both datasets.
+        key: The key of both.
+        columns: Beside the key, which ones to compare.
+        name: Of the first dataset.
+    """
+    keys = tuple(MATCH if one == SPINE_ROW else one for one in key)
+    counts = _Counts(keys, dict.fromkeys((one for one in columns if one not in rows.names), 0), rows)
+    with task(f"comparing rows of {name}", rows.before.num_rows + rows.after.num_rows) as advance:
+        for step in merge(iter([rows.before]), iter([rows.after]), keys):
+            counts.add(step)
+            advance(step.rows)
+    return counts.result()
+
+
 @dataclass(slots=True)
 class _Counts:
     """What the steps so far came to."""
 
     key: tuple[str, ...]
     columns: dict[str, int]
+    matched: Matched | None = None
     added: int = 0
     removed: int = 0
     changed: int = 0
@@ -126,10 +149,14 @@ class _Counts:
             self.changed_rows.append(RowChange(self._key(was), self._rest(was), self._rest(became)))
 
     def _key(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {name: row[name] for name in self.key}
+        told: dict[str, Any] = {}
+        for name in self.key:
+            told |= self.matched.key(row[name]) if self.matched is not None and name == MATCH else {name: row[name]}
+        return told
 
     def _rest(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in row.items() if name not in self.key}
+        told = (*self.key, *(self.matched.names if self.matched is not None else ()))
+        return {name: value for name, value in row.items() if name not in told}
 
     def result(self) -> RowsDiff:
         both = self.changed + self.unchanged
@@ -144,6 +171,7 @@ class _Counts:
             added_rows=tuple(self.added_rows),
             removed_rows=tuple(self.removed_rows),
             changed_rows=tuple(self.changed_rows),
+            matched_by=self.matched.names if self.matched is not None else (),
         )
 
 

@@ -15,7 +15,7 @@ from eventlake.datasets import tags
 from eventlake.datasets.archive import open_archive
 from eventlake.datasets.buckets import Executor
 from eventlake.datasets.build import MOST_BUCKETS, PERTURB, Request, build
-from eventlake.datasets.catalogue import find, folders
+from eventlake.datasets.catalogue import find, find_named, folders
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.definition import Definition
 from eventlake.datasets.diff import DatasetDiff, diff
@@ -143,7 +143,7 @@ class DatasetVerbs:
             InvalidInputError: The prefix fits several, or Python without ``trust``.
             CorruptionError: The history, or the archived source or spine, is not what the manifest names; the file is named.
         """
-        archive = find(self._storage, hash_prefix)
+        archive = find_named(self._storage, hash_prefix)
         return reproduce(self.snapshot(archive.manifest.recipe.checkpoint).history, archive, trust=trust)
 
     def diff(self, a: str, b: str) -> DatasetDiff:
@@ -163,7 +163,7 @@ class DatasetVerbs:
             CorruptionError: A stored file that must be read is missing or not what was written.
         """
         storage = self._storage
-        return diff(find(storage, a), find(storage, b), self.snapshot)
+        return diff(find_named(storage, a), find_named(storage, b), self.snapshot)
 
     def explain(self, hash_prefix: str, key: Any, column: str | None = None) -> Explanation:
         """The events behind a row of a dataset, or behind one value of it: those without which it would be another.
@@ -179,7 +179,7 @@ class DatasetVerbs:
             InvalidInputError: There is no such column, or it cannot be told which events a row was made of.
             CorruptionError: The history does not make the stored row again.
         """
-        archive = find(self._storage, hash_prefix)
+        archive = find_named(self._storage, hash_prefix)
         recipe = archive.manifest.recipe
         return explain(archive, self.snapshot(recipe.checkpoint).history.with_schemas(recipe.schemas), key, column)
 
@@ -226,14 +226,16 @@ class DatasetVerbs:
         return PredictionExplanation(event_id, said["model"], said["prediction"], dataset, explanation)
 
     def dataset(self, hash_prefix: str) -> Dataset:
-        """A published dataset by its tag, or by at least 6 hex digits of its ``manifest_hash``, else its recipe or content hash.
+        """A published dataset by its tag, by at least 6 hex digits of its ``manifest_hash``, else its recipe or content hash, or by name.
+
+        A name means the dataset of that name with the highest watermark.
 
         Raises:
             NotFoundError: No such dataset.
             InvalidInputError: The prefix fits several.
             CorruptionError: Its manifest is damaged.
         """
-        return Dataset(find(self._storage, hash_prefix))
+        return Dataset(find_named(self._storage, hash_prefix))
 
     def datasets(self, hash_prefix: str | None = None) -> list[Dataset]:
         """The published datasets, by name, then by watermark. A damaged one is left out with a warning; ``verify`` says more.

@@ -11,6 +11,7 @@ import polars as pl
 
 from eventlake.features.conditions import Condition, field
 from eventlake.features.definition import Aggregate
+from eventlake.features.explain import inside
 from eventlake.features.feature_set import FeatureSet
 from eventlake.features.plan import compiled
 from eventlake.features.run import rows
@@ -71,6 +72,18 @@ def labelled(spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, un
         for number, (name, one, horizon) in enumerate(spine.labels)
     ]
     return chosen.with_columns(labels)
+
+
+def explained(spine: EventSpine, history: PinnedHistory, row: pl.DataFrame, name: str) -> pl.DataFrame:
+    """The events inside the window of a label for one of the rows, as ``explain.inside`` has them."""
+    one, horizon = next((feature, horizon) for label, feature, horizon in spine.labels if label == name)
+    ahead = replace(window(spine, one, horizon), alias=_LABEL)
+    own = one.event_type == spine.event_type and not spine.monthly
+    moved = list(_moved(spine, history, row, horizon)) if own else []
+    ahead = replace(ahead, where=_without(ahead, moved[0][_OWN])) if moved else ahead
+    plan = compiled(label_set(spine, [ahead]), history.catalogue)
+    events = inside(plan, history, row[spine.by][0], int(row[CUTOFF].cast(pl.Int64)[0]))
+    return events.with_columns(pl.col("behind").list.eval(pl.element().replace({_LABEL: name})))
 
 
 def _found(spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, ahead: Sequence[Aggregate]) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from eventlake.core.instants import format_instant
 from eventlake.errors import InvalidInputError
 from eventlake.features.definition import Aggregate
 from eventlake.features.feature_set import FeatureSet
-from eventlake.features.labels import SEQUENCE, heard, labelled
+from eventlake.features.labels import SEQUENCE, explained, heard, labelled
 from eventlake.features.nested import fields_inside, unfolded
 from eventlake.features.plan import Plan, columns_by_field, compiled
 from eventlake.features.polars_parts import condition, entity_of
@@ -27,6 +27,22 @@ def rows_of(spine: EventSpine, history: PinnedHistory) -> tuple[pl.DataFrame, in
     chosen = _month_ends(spine, history) if spine.monthly else _of_events(spine, history)
     late = 0 if spine.monthly else int(chosen[_LATE].sum())
     return labelled(spine, history, chosen, until_of(spine)).drop(SEQUENCE, _LATE, strict=False), late
+
+
+def event_of(spine: EventSpine, history: PinnedHistory, row: int) -> tuple[int, str] | None:
+    """The sequence and the id of the event that makes a row of a spine; None of the end of a month."""
+    if spine.monthly:
+        return None
+    chosen = _of_events(spine, history)
+    sequence = int(chosen[SEQUENCE][row])
+    found = polars_scan.table(history.table(spine.event_type)).filter(pl.col("sequence") == sequence).select("id").collect()
+    return sequence, str(found.item())
+
+
+def ahead_of(spine: EventSpine, history: PinnedHistory, name: str, row: int) -> pl.DataFrame:
+    """The events that a label of a row looks at, as ``explain.inside`` has them."""
+    chosen = (_month_ends(spine, history) if spine.monthly else _of_events(spine, history))[row : row + 1]
+    return explained(spine, history, chosen, name)
 
 
 def not_known(spine: EventSpine, history: PinnedHistory, rows: pl.DataFrame) -> int:

@@ -157,3 +157,33 @@ def test_parts_of_a_subject_name_the_entity_of_a_spine(lake):
 def test_what_a_spine_cannot_be_is_refused_with_what_to_write(make, words):
     with pytest.raises(InvalidInputError, match=words):
         make()
+
+
+def test_a_label_is_explained_by_the_events_ahead_and_a_carried_column_is_no_feature(corrected):
+    spine = el.spine.on("payment", carry=["amount"], where=el.field("amount").is_in([11.5, 12.5]))
+    spine = spine.label("again", el.count("payment"), horizon="3d").label("late", el.exists("missed"), horizon="4d")
+    dataset = corrected.build(el.FeatureSet("risk", features=[el.count("payment")]), spine=spine)
+    # The payment of day 2 was taken back.
+    assert dataset.polars()["again"].to_list() == [1, 2]
+    assert [dataset.explain(row, "again").behind["id"].to_list() for row in range(2)] == [["payment-3"], ["payment-3", "payment-4"]]
+    assert dataset.explain(1, "late").behind["id"].to_list() == []
+    assert dataset.explain(1).events["id"].to_list() == ["payment-0", "payment-1"]
+    for column in ("amount", "cutoff", "subject"):
+        with pytest.raises(
+            InvalidInputError, match=f"{column} is a column of the spine, not a feature; .* event 'payment-2' at sequence 2"
+        ):
+            dataset.explain(1, column)
+    given = corrected.build(el.FeatureSet("given", features=[el.count("payment")]), spine=SPINE)
+    with pytest.raises(InvalidInputError, match=r"late is a column of the spine, not a feature\n"):
+        given.explain(0, "late")
+
+
+def test_a_label_whose_own_event_was_moved_is_explained_without_it(lake):
+    lake.append([event(7, day=3, amount=99.5) | {"recorded_at": (BEGIN + 20 * DAY).isoformat(), "corrects": "payment-1"}])
+    spine = el.spine.on("payment", where=el.field("amount") == 11.5).label("again", el.count("payment"), horizon="4d")
+    dataset = lake.build(el.FeatureSet("risk", features=[el.count("payment")]), spine=spine)
+    assert dataset.polars()["again"].to_list() == [3]
+    assert dataset.explain(0, "again").behind["id"].to_list() == ["payment-2", "payment-3", "payment-4"]
+    monthly = el.spine.month_ends("payment", known_until="2026-02-02T00:00:00Z").label("again", el.count("payment"), horizon="1d")
+    built = lake.build(el.FeatureSet("monthly", features=[el.count("payment")]), spine=monthly)
+    assert built.explain(0, "again").behind.height == 0

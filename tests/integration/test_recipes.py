@@ -377,3 +377,23 @@ def test_a_lock_keeps_what_it_names(lake, tmp_path, capsys):
     assert run("build", str(folder), "--lake", lake.uri, "--no-lock")["manifest_hash"] != built["manifest_hash"]
     pruned = run("prune", lake.uri, "--older-than-days", "0", "--keep-last", "0", "--delete")
     assert len(pruned["files"]) == 1
+
+
+def test_a_dataset_is_found_by_name_at_its_highest_watermark(tmp_path):
+    lake = make_lake(tmp_path / "lake", ((0, 12), (12, 18)))
+    query = "SELECT subject, count(*) AS n FROM events GROUP BY subject"
+    older = lake.build(el.Projection.sql("totals", query, key=["subject"]), at=12)
+    newer = lake.build(el.Projection.sql("totals", query, key=["subject"]))
+    assert lake.dataset("totals").manifest_hash == newer.manifest_hash
+    assert lake.diff(older.manifest_hash, "totals").after.manifest_hash == newer.manifest_hash
+    assert lake.reproduce("totals").identical
+    lake.tag(older.manifest_hash, "totals")
+    assert lake.dataset("totals").manifest_hash == older.manifest_hash  # a tag goes before a name
+    lake.untag("totals")
+    with pytest.raises(NotFoundError, match="no dataset with the tag totals"):
+        lake.tag("totals", "another")
+    with pytest.raises(NotFoundError, match="no dataset with the tag total, and none of that name"):
+        lake.dataset("total")
+    lake.build(el.Projection.sql("totals", query + " HAVING count(*) > 1", key=["subject"]))
+    with pytest.raises(InvalidInputError, match="2 datasets called totals have the watermark 30"):
+        lake.dataset("totals")
