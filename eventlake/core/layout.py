@@ -18,6 +18,8 @@ PROVENANCE = "provenance.json"
 """Of an attempt to build a dataset, in its folder."""
 PRUNED = "pruned.json"
 """Of an attempt whose rows were given back, in its folder."""
+REMOVED = "removed.json"
+"""Of an attempt whose dataset was removed, in its folder."""
 BUILDS = "builds"
 RECIPES = "recipes"
 TAGS = "tags"
@@ -191,6 +193,6 @@ def is_work(path: str) -> bool:
 def most_bytes(path: str) -> int | None:
     """How large the document at ``path`` may be at most; None for rows, keys and archived sources, whose sizes are recorded elsewhere."""
     name = path.rsplit("/", 1)[-1]
-    if path in {LAKE, HINT} or name.endswith((".made", ".claim")) or name == PRUNED or tag_name(path) is not None:
+    if path in {LAKE, HINT} or name.endswith((".made", ".claim")) or name in {PRUNED, REMOVED} or tag_name(path) is not None:
         return _SMALL_BYTES
     return _DOCUMENT_BYTES if commit_version(path) is not None or schemas_sha256(path) or name in {MANIFEST, PROVENANCE} else None

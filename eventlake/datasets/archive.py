@@ -3,9 +3,11 @@
 ``builds/<name>/<manifest_hash[:12]>/`` holds ``manifest.json`` and a folder of each attempt to build it: ``part-*.parquet`` (the
 rows), ``spine.parquet``, ``source/…`` and, last of all, ``provenance.json``, which lists them. Only then is the manifest written: a
 dataset without one is not there. No two attempts share a file, and an attempt is either finished by its provenance or given up by whoever
-collects it, who puts something else in its place first: what is finished is never deleted, however long anybody sleeps.
+collects it, who puts something else in its place first: what is finished is never deleted, however long anybody sleeps. Only whoever
+removes the dataset deletes it, and marks it first. The provenance holds the manifest: anybody can write it for an interrupted builder.
 """
 
+import json
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -49,13 +51,14 @@ class Archive:
     def attempts(self) -> list[tuple[dict[str, Any], bool]]:
         """The provenances of the finished attempts, those first that have all their files, and whether they have.
 
-        Attempts that are given up, or of which the provenance is damaged, are left out.
+        Attempts that are given up or removed, or of which the provenance is damaged, are left out.
         """
         present = {item.path for item in self.storage.list(self.folder)}
         found = []
         for path in sorted(present):
             folder, _, name = path.rpartition("/")
-            if name == layout.PROVENANCE and layout.attempt(path) == folder:
+            removed = f"{folder}/{layout.REMOVED}" in present
+            if name == layout.PROVENANCE and layout.attempt(path) == folder and not removed:
                 with suppress(CorruptionError, KeyError):
                     provenance = self.provenance_of(folder)
                     found.append((provenance, all(f"{folder}/{file}" in present for file in provenance["files"])))
@@ -81,10 +84,17 @@ class Archive:
                 told.append(provenance[EVENT_SPINE])
         return told
 
+    def is_marked(self) -> bool:
+        """Whether somebody has begun to remove the dataset."""
+        return any(item.path.endswith(f"/{layout.REMOVED}") for item in self.storage.list(self.folder))
+
     def _best(self) -> tuple[dict[str, Any], bool]:
         """The provenance of a finished attempt, of one that has all its files where there is one, and whether it has."""
         for found in self.attempts():
             return found
+        if self.is_marked():
+            message = f"{self.folder} is being removed"
+            raise NotFoundError(message, "build its definition again, or end the removal: 'eventlake datasets rm'.", path=self.folder)
         message = f"{self.folder} has no finished attempt"
         raise CorruptionError(message, "restore them, or build the dataset again.", path=f"{self.folder}/{layout.PROVENANCE}")
 
@@ -203,8 +213,10 @@ def publish(
     for _ in range(_TRIES):
         if (not anew and archive.is_whole()) or _finish(archive, *_attempt(archive, rows, spine, sources, provenance)):
             _publish(archive)
-            return archive
-    message = f"{archive.folder} could not be published: every attempt was collected before it was finished"
+            # Somebody may have removed it meanwhile, and with it the attempt that was found.
+            if archive.is_whole():
+                return archive
+    message = f"{archive.folder} could not be published: every attempt was collected or removed before it was"
     raise StorageError(message, "collect with a longer --older-than, and build again.", path=archive.folder)
 
 
@@ -223,7 +235,8 @@ def _attempt(
             with suppress(ObjectExistsError):  # an answer that was lost; nobody else knows the folder
                 archive.storage.create(f"{folder}/{name}", data)
     listed = {name: {"bytes": len(data), "sha256": sha256_hex(data)} for name, data in files.items()}
-    return folder, seal({**provenance, "files": listed, "manifest_hash": archive.manifest.manifest_hash})
+    manifest = {"manifest": json.loads(archive.manifest.encode()), "manifest_hash": archive.manifest.manifest_hash}
+    return folder, seal({**provenance, **manifest, "files": listed})
 
 
 def _finish(archive: Archive, folder: str, provenance: bytes) -> bool:

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from eventlake.core import layout
 from eventlake.core.canonical import seal, unseal
-from eventlake.errors import AlreadyExistsError, InvalidInputError, NotFoundError
+from eventlake.errors import AlreadyExistsError, CorruptionError, InvalidInputError, NotFoundError
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -76,6 +76,22 @@ def tags(storage: Storage) -> dict[str, str]:
     names = (layout.tag_name(item.path) for item in storage.list(layout.TAGS))
     found = {name: tagged(storage, name) for name in names if name}
     return {name: manifest_hash for name, manifest_hash in found.items() if manifest_hash}
+
+
+def tagged_hashes(storage: Storage) -> set[str]:
+    """The manifest hashes of the datasets that have a tag or a lock; damaged tags are left out.
+
+    A lock's tag has the hash in its name, and is not read.
+    """
+    found = set()
+    for item in storage.list(layout.TAGS):
+        name = layout.tag_name(item.path)
+        if name and is_lock(name):
+            found.add(name.removeprefix(_LOCK))
+        elif name:
+            with suppress(CorruptionError):
+                found.add(tagged(storage, name) or "")
+    return found - {""}
 
 
 def is_lock(name: str) -> bool:

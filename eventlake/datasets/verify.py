@@ -8,14 +8,14 @@ from eventlake.core import layout
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.datasets.archive import PART, Archive, open_archive
 from eventlake.datasets.catalogue import folders
-from eventlake.datasets.tags import tagged
+from eventlake.datasets.tags import tagged, tagged_hashes
 from eventlake.errors import EventlakeError, NotFoundError
 from eventlake.features.feature_set import FeatureSet
 from eventlake.history.report import Finding, Report
 from eventlake.history.resolve import at_checkpoint
 from eventlake.history.verify import verify, with_findings
+from eventlake.log.attempts import is_given_up
 from eventlake.log.chain import Chain, open_chain
-from eventlake.log.collect import is_given_up
 from eventlake.storage import Storage, StoredObject
 
 
@@ -62,13 +62,23 @@ def _listed(storage: Storage, folder: str, findings: Findings) -> list[StoredObj
 
 
 def _unpublished(storage: Storage, folder: str, paths: list[str], findings: Findings) -> None:
-    """A build that has no manifest: it lost it, or was interrupted before. The provenance is written last but one."""
+    """A folder without a manifest: it was lost, its build was interrupted before it, or the dataset was removed."""
     attempts = {attempt for path in paths if (attempt := layout.attempt(path))}
-    if any(_is_finished(storage, attempt, paths) for attempt in attempts):
-        message = "missing; the dataset was published, or its build was interrupted at the last step: build it again"
+    if not any(_is_finished(storage, attempt, paths) for attempt in attempts):
+        _left_over(paths, findings)
+    elif _was_published(storage, folder):
+        message = "missing; the dataset was published: 'eventlake gc LAKE --delete' writes it again, and so does building it again"
         findings.problems.append(Finding(f"{folder}/{layout.MANIFEST}", message))
     else:
-        _left_over(paths, findings)
+        message = "its build was interrupted before it was published: 'eventlake gc LAKE --delete' publishes it; harmless"
+        findings.notes.append(Finding(f"{folder}/{layout.MANIFEST}", message))
+
+
+def _was_published(storage: Storage, folder: str) -> bool:
+    """Whether a note or a tag, which are written after the manifest, names the dataset."""
+    short = folder.rpartition("/")[2]
+    noted = (layout.made_hash(item.path) for item in storage.list(layout.RECIPES))
+    return any(manifest_hash and manifest_hash.startswith(short) for manifest_hash in (*noted, *tagged_hashes(storage)))
 
 
 def _tags(storage: Storage, published: Iterable[str], findings: Findings) -> None:
@@ -85,8 +95,17 @@ def _tags(storage: Storage, published: Iterable[str], findings: Findings) -> Non
 
 
 def _left_over(paths: Iterable[str], findings: Findings) -> None:
-    left = (path for path in paths if not path.endswith(f"/{layout.PROVENANCE}"))
-    findings.notes.extend(Finding(path, "part of a build that was interrupted; harmless") for path in left)
+    """Files of attempts that nobody uses. What says that an attempt was given up, or that its dataset was removed, stays for ever."""
+    paths = list(paths)
+    removed = {layout.attempt(path) for path in paths if path.endswith(f"/{layout.REMOVED}")}
+    for path in paths:
+        if layout.attempt(path) in removed:
+            if not path.endswith(f"/{layout.REMOVED}"):
+                findings.notes.append(
+                    Finding(path, "part of a dataset that was removed; 'eventlake gc LAKE --delete' deletes it; harmless")
+                )
+        elif not path.endswith(f"/{layout.PROVENANCE}"):
+            findings.notes.append(Finding(path, "part of a build that was interrupted; harmless"))
 
 
 def _dataset(storage: Storage, folder: str, chain: Chain | None, findings: Findings, *, deep: bool) -> None:
@@ -123,7 +142,10 @@ def _files(archive: Archive, findings: Findings) -> None:
         _finished(archive, attempt, attempts[attempt], findings)
     for attempt in sorted(attempts.keys() - finished if finished else ()):
         _left_over(attempts[attempt], findings)
-    if not finished:
+    if not finished and archive.is_marked():
+        message = "it is being removed: end it with 'eventlake datasets rm', or build it again"
+        findings.notes.append(Finding(archive.folder, message))
+    elif not finished:
         message = "missing: the dataset is published, and no attempt to build it is finished; build it again"
         where = sorted(attempts) or [archive.folder]
         findings.problems.extend(Finding(f"{attempt}/{layout.PROVENANCE}", message) for attempt in where)
@@ -132,7 +154,8 @@ def _files(archive: Archive, findings: Findings) -> None:
 def _is_finished(storage: Storage, attempt: str, paths: list[str]) -> bool:
     provenance = f"{attempt}/{layout.PROVENANCE}"
     try:
-        return provenance in paths and not is_given_up(storage.read(provenance))
+        removed = f"{attempt}/{layout.REMOVED}" in paths
+        return provenance in paths and not removed and not is_given_up(storage.read(provenance))
     except EventlakeError:
         return True  # whoever reads it to use it says what is wrong with it
 

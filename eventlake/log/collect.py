@@ -3,34 +3,31 @@
 A fence is put up first. Whoever stored something before it, however long he sleeps, must find the fence before he can commit, and stores
 anew; what was stored after it is younger than it. So nothing that a commit names, or will ever name, is among what is older.
 
-An attempt to build a dataset is no commit's affair. It is finished by its ``provenance.json``; whoever collects it creates that file first,
-with other content. One of the two is first, and the other one knows it: a builder begins again, a collector leaves the attempt alone.
+An attempt to build a dataset is no commit's affair: ``attempts`` says what keeps a builder and a collector apart.
 
 A full disk has no room for a fence: then the lake's reserve is given up, and after it the garbage that may be deleted without one.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from eventlake.columns.manifest_rows import Row
 from eventlake.core import layout
-from eventlake.core.canonical import seal
 from eventlake.core.card import Card, counted
 from eventlake.core.commit import Commit
 from eventlake.errors import InvalidInputError
+from eventlake.log.attempts import give_up, left_over, publish_finished
 from eventlake.log.chain import Chain
 from eventlake.log.commits import plain_commit
 from eventlake.log.manifest import Manifest
 from eventlake.log.publish import publish
 from eventlake.log.room import keep_reserve, with_room
 from eventlake.progress import task
-from eventlake.storage import ObjectExistsError, Storage, StoredObject
+from eventlake.storage import Storage, StoredObject
 
 OLDER_THAN = timedelta(days=7)
 _MICROSECOND = timedelta(microseconds=1)
-_GIVEN_UP = seal({"given_up": True})
-"""Stays for ever in the place of a provenance, so that nobody who wakes up late can finish an attempt without files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +98,10 @@ def collect(chain: Chain, older_than: timedelta, now: int, *, dry_run: bool) -> 
         return Garbage(tuple(file for _, file in _old(chain, age, now)), deleted=False)
     spared: list[Unneeded] = []
     fence = with_room(chain.storage, lambda: _fence(chain), _without_fence(chain, age, now, spared))
-    old = [file for _, file in _old(chain, age, now, fence)]
     # What needs nothing to be written goes first: it makes the room that the rest may need.
-    old.sort(key=lambda file: layout.attempt(file.path) is not None)
+    old = sorted((file for _, file in _old(chain, age, now, fence)), key=_is_of_an_attempt)
     deleted = [*spared, *_deleted(chain.storage, old)]
+    publish_finished(chain.storage)
     keep_reserve(chain.storage)
     return Garbage(tuple(sorted(deleted, key=lambda file: file.path)), deleted=True)
 
@@ -149,32 +146,22 @@ def _fence(chain: Chain) -> int:
             return commit.version
 
 
-def is_given_up(provenance: bytes) -> bool:
-    """Whether what stands in the place of an attempt's provenance was put there by a collector."""
-    return provenance == _GIVEN_UP
+def _is_of_an_attempt(file: Unneeded) -> bool:
+    return layout.attempt(file.path) is not None
 
 
 def _deleted(storage: Storage, files: Sequence[Unneeded]) -> Iterator[Unneeded]:
     """Deletes the files, but for those of an attempt that was finished since they were listed."""
-    given_up: dict[str, bool] = {}
+    may_go: dict[str, bool] = {}
     with task("deleting", len(files)) as advance:
         for file in files:
             attempt = layout.attempt(file.path)
-            if attempt is not None and attempt not in given_up:
-                given_up[attempt] = _give_up(storage, f"{attempt}/{layout.PROVENANCE}")
-            if attempt is None or given_up[attempt]:
+            if attempt is not None and attempt not in may_go:
+                may_go[attempt] = storage.exists(f"{attempt}/{layout.REMOVED}") or give_up(storage, attempt)
+            if attempt is None or may_go[attempt]:
                 storage.delete(file.path)
                 yield file
             advance(1)
-
-
-def _give_up(storage: Storage, path: str) -> bool:
-    """Takes the place of an attempt's provenance; False where the attempt is finished."""
-    try:
-        with_room(storage, lambda: storage.create(path, _GIVEN_UP))
-    except ObjectExistsError:
-        return is_given_up(storage.read(path))
-    return True
 
 
 def _unneeded(chain: Chain, stored: Sequence[StoredObject], now: int) -> Iterator[tuple[bool, Unneeded]]:
@@ -184,22 +171,17 @@ def _unneeded(chain: Chain, stored: Sequence[StoredObject], now: int) -> Iterato
     """
     modified = {item.path: item.modified for item in stored}
     dropped, needed = _dropped(chain)
-    finished = {attempt for path in modified if (attempt := layout.attempt(path)) and path == f"{attempt}/{layout.PROVENANCE}"}
-    finished = {one for one in finished if not is_given_up(chain.storage.read(f"{one}/{layout.PROVENANCE}"))}
-    # A dataset that has lost the provenance of its only attempt may still be mended by hand.
-    whole = {one.rpartition("/")[0] for one in finished}
-    spared = finished | {one for one in map(layout.attempt, modified) if one and _is_lost(one.rpartition("/")[0], whole, modified)}
+    left = left_over(chain.storage, modified)
     short = _short_ranges(modified)
     for item in stored:
-        attempt = layout.attempt(item.path)
         if item.path in short:
             since = max(item.modified, modified[short[item.path]])
             yield True, Unneeded(item.path, item.size_bytes, since, "a longer part of the event table stands for it")
         elif layout.is_temporary(item.path):
             yield True, Unneeded(item.path, item.size_bytes, item.modified, "left by an interrupted write")
-        elif attempt is not None and attempt not in spared and not item.path.endswith(f"/{layout.PROVENANCE}"):
-            since = max(time for path, time in modified.items() if path.startswith(f"{attempt}/"))
-            yield False, Unneeded(item.path, item.size_bytes, since, "of a build that was not finished")
+        elif item.path in left:
+            since, reason, unfinished = left[item.path]
+            yield not unfinished, Unneeded(item.path, item.size_bytes, since, reason)
         elif layout.claim_number(item.path) is not None or layout.is_work(item.path):
             yield True, Unneeded(item.path, item.size_bytes, item.modified, "left by a build that died")
         elif (layout.segment_sha256(item.path) or _is_derived(item.path)) and item.path not in needed:
@@ -209,11 +191,6 @@ def _unneeded(chain: Chain, stored: Sequence[StoredObject], now: int) -> Iterato
             reason = "no commit names it" if version is None else f"since commit {version} others stand for it"
             compacted = version is not None and layout.segment_sha256(item.path) is not None
             yield compacted, Unneeded(item.path, item.size_bytes, since, reason)
-
-
-def _is_lost(folder: str, whole: Collection[str], paths: Collection[str]) -> bool:
-    """Whether a dataset is published, and none of its attempts is finished."""
-    return f"{folder}/{layout.MANIFEST}" in paths and folder not in whole
 
 
 def _short_ranges(paths: Iterable[str]) -> dict[str, str]:
