@@ -8,8 +8,10 @@ import pyarrow as pa
 
 from eventlake.columns.json_scan import NO_JSON
 from eventlake.columns.problems import Problem
+from eventlake.core.attributes import ASSIGNED, ATTRIBUTES, CLOUDEVENTS_NAMES
 from eventlake.core.payload import to_json
 
+_NAMES = frozenset({*ATTRIBUTES, *ASSIGNED, *CLOUDEVENTS_NAMES})
 _PLAIN = frozenset({str, int, bool, bytes, dict, list, type(None)})
 
 
@@ -63,11 +65,15 @@ def payload_texts(column: pa.ChunkedArray, problems: list[Problem]) -> pa.Chunke
 
 
 def with_payload_texts(frame: Any, problems: list[Problem]) -> Any:
-    """A pandas frame whose payloads are Python objects with their JSON text; any other table as it is.
+    """A pandas frame with an index that is named like an attribute as a column, and payloads that are Python objects as JSON text.
 
-    Arrow would give all of them one type, which adds members to some and makes doubles of integers.
+    Arrow would give all payloads one type, which adds members to some and makes doubles of integers. Any other table stays as it is.
     """
-    if type(frame).__module__.partition(".")[0] != "pandas" or "data" not in frame:
+    if type(frame).__module__.partition(".")[0] != "pandas":
+        return frame
+    levels = [name for name in frame.index.names if name in _NAMES and name not in frame.columns]
+    frame = frame.reset_index(level=levels) if levels else frame
+    if "data" not in frame:
         return frame
     column = frame["data"]
     values = list(column) if str(getattr(column, "dtype", "")) == "object" else []

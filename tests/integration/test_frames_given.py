@@ -155,3 +155,12 @@ def test_a_month_without_rows_beside_one_with_rows_is_no_error(lake, tmp_path):
     tables = {name: {"file": f"{name}.ndjson"} for name in "ab"}
     blocks = [{"from": name, "type": "t", "id": f"{name}-{{k}}", "order": ["k"]} for name in "ab"]
     assert el.import_file(lake, tmp_path, {"source": "i", "tables": tables, "events": blocks}).appended == 1
+
+
+def test_an_index_that_is_named_like_an_attribute_is_one_and_any_other_is_left_out(lake):
+    frame = pd.DataFrame({"id": ["1"], "source": "s", "type": "t", "subject": "/a"}, index=pd.Index([7], name="row"))
+    lake.append(frame)
+    lake.append(frame.assign(id="2").set_index("id"))
+    lake.append(frame.assign(id="3").set_index(["id", "source"]))
+    lake.append(frame.assign(id="4").rename_axis("id"))
+    assert stored(lake).select("id", "source", "subject").rows() == [(number, "s", "/a") for number in "1234"]
