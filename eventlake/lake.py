@@ -17,6 +17,7 @@ from eventlake.core.delivery import Position
 from eventlake.core.expectation import Expectation
 from eventlake.core.instants import format_instant
 from eventlake.core.proofs import ConsistencyProof, InclusionProof
+from eventlake.core.verbs import verb, verbs
 from eventlake.datasets.buckets import Executor, Here
 from eventlake.datasets.verbs import DatasetVerbs
 from eventlake.datasets.verify import verify_lake
@@ -52,6 +53,7 @@ from eventlake.tables import payloads
 from eventlake.visible import redacted
 
 
+@verb
 def create(uri: str | os.PathLike[str] | Storage, origin: str, *, strict: bool = False) -> "Lake":
     """Makes an empty lake.
 
@@ -69,6 +71,7 @@ def create(uri: str | os.PathLike[str] | Storage, origin: str, *, strict: bool =
     return Lake(chain)
 
 
+@verb
 def open(uri: str | os.PathLike[str] | Storage) -> "Lake":  # noqa: A001 - el.open reads well
     """Opens an existing lake. Writes nothing.
 
@@ -84,6 +87,7 @@ def _now() -> int:
     return time.time_ns() // 1000
 
 
+@verbs
 class Lake(DatasetVerbs):
     """An append-only, hash-chained history of events. Made by ``create`` and ``open``; safe to share among threads."""
 

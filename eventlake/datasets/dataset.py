@@ -11,6 +11,7 @@ from eventlake.columns.content import content_hash
 from eventlake.core import layout
 from eventlake.core.card import Card, counted
 from eventlake.core.dataset import DatasetManifest
+from eventlake.core.verbs import verbs
 from eventlake.datasets.archive import Archive
 from eventlake.datasets.split import ENTITY, Split, matrix, series_of, split, target_of
 from eventlake.datasets.tags import keep_for_lock
@@ -23,6 +24,7 @@ from eventlake.history.resolve import resolve
 from eventlake.log.chain import open_chain
 
 
+@verbs
 class Dataset:
     """The rows a projection made at a watermark, with the manifest that names them. Rows are read, and their hash checked, on first use.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from eventlake.core.verbs import verb, verbs
 from eventlake.errors import InvalidProjectionError, NotFoundError, StorageError
 from eventlake.features.feature_set import FeatureSet
 from eventlake.features.plan import compiled
@@ -41,6 +42,7 @@ _SETTINGS = {
 }
 
 
+@verbs
 @dataclass(frozen=True, slots=True)
 class Definition:
     """What a ``dataset.toml`` says.
@@ -176,6 +178,7 @@ class Definition:
         return self.folder / FILE
 
 
+@verb
 def read_definition(folder: str | os.PathLike[str]) -> Definition:
     """Reads ``dataset.toml`` in a folder.
 

@@ -19,6 +19,7 @@ from eventlake.core.card import Card, counted
 from eventlake.core.names import OURS
 from eventlake.core.shown import shown
 from eventlake.core.sql import identifier, integer
+from eventlake.core.verbs import verb
 from eventlake.database import check_select, open_database
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.reproduce import checked_spine, declared, projection_of
@@ -108,6 +109,7 @@ class LeakageReport:
         return told
 
 
+@verb
 def check_leakage(dataset: Dataset, *, rows: int | None = None, cutoff: str | None = None, known: str | None = None) -> LeakageReport:
     """Makes rows of a dataset again from a history that ends at each row's cutoff, and compares.
 

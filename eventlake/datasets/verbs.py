@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from eventlake.core.dataset import Parameter
+from eventlake.core.verbs import verbs
 from eventlake.datasets import tags
 from eventlake.datasets.archive import open_archive
 from eventlake.datasets.buckets import Executor
@@ -36,6 +37,7 @@ from eventlake.schemas.version import Version
 from eventlake.storage import Storage
 
 
+@verbs
 class DatasetVerbs:
     """What a lake does with datasets."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eventlake.core.sql import alike_in_sql
+from eventlake.core.verbs import verbs
 from eventlake.errors import InvalidInputError, InvalidProjectionError
 from eventlake.features import stored
 from eventlake.features.definition import NAME, Aggregate, Feature
@@ -50,6 +51,7 @@ def relation(event_type: str, *, child: str, parent: str) -> Relation:
     return Relation(event_type, child, parent)
 
 
+@verbs
 @dataclass(frozen=True, slots=True)
 class FeatureSet:
     """Features of one kind of entity, looked up for every row of a spine.

@@ -19,6 +19,7 @@ from eventlake.core.instants import format_instant, parse_instant
 from eventlake.core.names import is_ours, is_pattern
 from eventlake.core.sql import folded
 from eventlake.core.stored import converted, damaged
+from eventlake.core.verbs import verb, verbs
 from eventlake.errors import InvalidInputError
 from eventlake.features import stored
 from eventlake.features.conditions import Condition, Value, where_of
@@ -33,6 +34,7 @@ CUTOFF = "cutoff"
 """The column of instants."""
 
 
+@verbs
 @dataclass(frozen=True, slots=True)
 class EventSpine:
     """A spine that is made when a dataset is built. Made by ``on`` and ``month_ends``.
@@ -144,6 +146,7 @@ def spine_of(document: Any) -> EventSpine:
     )
 
 
+@verb
 def read(path: str | os.PathLike[str], *, columns: Mapping[str, str] | None = None) -> pa.Table:
     """The rows of a CSV or Parquet file, as a spine.
 

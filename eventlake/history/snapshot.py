@@ -10,6 +10,7 @@ import polars as pl
 from eventlake.core.attributes import ATTRIBUTES, EVENT_COLUMNS
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
+from eventlake.core.verbs import verbs
 from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
 from eventlake.history import duckdb_sql, polars_scan
 from eventlake.history.pinned import PinnedHistory
@@ -23,6 +24,7 @@ from eventlake.visible import one_line
 T = TypeVar("T")
 
 
+@verbs
 class Snapshot:
     """The events ``[0, watermark)`` of a lake. It never changes, whatever is appended later."""
 
@@ -91,7 +93,9 @@ class Snapshot:
             InvalidInputError: An unknown column.
         """
         where = [] if types is None else [pl.col("type").is_in([types] if isinstance(types, str) else list(types))]
-        where += [] if subject is None else [pl.col("subject") == subject]
+        if subject is not None:
+            subject.encode()  # Polars would find nothing where text cannot be stored
+            where.append(pl.col("subject") == subject)
         frame = self._events(raw=raw, where=where)
         return frame if columns is None else frame.select(_known(columns, EVENT_COLUMNS))
 

@@ -14,6 +14,7 @@ from eventlake.columns.problems import Problem, shorten
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.delivery import Position
+from eventlake.core.verbs import verb
 from eventlake.errors import ConflictError, EventlakeError, InvalidEventsError, InvalidInputError
 from eventlake.importing.events import events_of
 from eventlake.importing.mapping import ImportMapping, read_mapping
@@ -97,6 +98,7 @@ def default_producer(mapping: ImportMapping, given: Path) -> str:
     return f"{name} {mapping.name} {given.resolve().name}"
 
 
+@verb
 def import_file(
     lake: Lake,
     path: str | os.PathLike[str],

@@ -8,6 +8,8 @@ from typing import Any
 import polars as pl
 
 from eventlake.core.dataset import LEVELS, Parameter
+from eventlake.core.names import is_text
+from eventlake.core.verbs import verbs
 from eventlake.errors import InvalidProjectionError
 from eventlake.features.feature_set import FeatureSet
 from eventlake.projections.source import capture
@@ -19,6 +21,7 @@ SQL_FILE = "query.sql"
 FEATURES_FILE = "features.json"
 
 
+@verbs
 @dataclass(frozen=True, slots=True)
 class Projection:
     """A definition events → rows. Made by ``Projection.sql`` or the decorator ``projection``.
@@ -62,7 +65,10 @@ class Projection:
         if self.level not in LEVELS:
             message = f"projection {self.name}: expected a level among {', '.join(LEVELS)}, found {self.level!r}"
             raise InvalidProjectionError(message)
-        for file in self.sources:
+        for file, text in self.sources.items():
+            if not is_text(text):
+                message = f"projection {self.name}: expected {file} as text without lone surrogates"
+                raise InvalidProjectionError(message, "UTF-8 cannot hold half of a surrogate pair.")
             if not _FILE.fullmatch(file) or {"", ".", ".."} & set(file.split("/")):
                 message = f"projection {self.name}: expected source files below its folder, found {file!r}"
                 raise InvalidProjectionError(message, "a file name has letters, digits, '_', '-', '.' and '/'.")
