@@ -1,8 +1,11 @@
 """Proposing a schema from what a history holds."""
 
+import polars as pl
+
 from eventlake.errors import NotFoundError
 from eventlake.history.snapshot import Snapshot
 from eventlake.schemas.infer import Proposal, infer
+from eventlake.schemas.retractions import NOTHING
 
 _SAMPLE = 100_000
 """Payloads that are looked at for a proposal."""
@@ -18,5 +21,7 @@ def infer_schema(snapshot: Snapshot, event_type: str) -> Proposal:
     if not total:
         message = f"there is no event of type {event_type!r}"
         raise NotFoundError(message, f"there are {', '.join(snapshot.types()) or 'none at all'}.", event_type=event_type)
-    payloads = snapshot.scan(columns=["data"], types=event_type).gather_every(-(-total // _SAMPLE))
+    events = snapshot.scan(columns=["data", "correction"], types=event_type).gather_every(-(-total // _SAMPLE))
+    nothing = pl.col("data").is_null() | pl.col("data").str.contains(NOTHING)
+    payloads = events.filter(~(pl.col("correction").eq_missing("retract") & nothing)).select("data")
     return infer(event_type, snapshot.collect(payloads)["data"], total)

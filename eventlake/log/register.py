@@ -23,6 +23,7 @@ from eventlake.schemas.catalogue import Catalogue
 from eventlake.schemas.definition import Schema
 from eventlake.schemas.evolution import obstacles
 from eventlake.schemas.parse import Parsed
+from eventlake.schemas.retractions import silent
 from eventlake.schemas.version import Version
 from eventlake.storage import ObjectExistsError
 
@@ -37,8 +38,10 @@ class Upcasts(Protocol):
     def complete(self, old: Schema, new: Schema, given: Mapping[str, str]) -> dict[str, str]:
         """An expression for every field of ``new``, all of them allowed."""
 
-    def read(self, payloads: pa.ChunkedArray, sequences: npt.NDArray[np.int64], version: Version) -> Parsed:
-        """Payloads as ``version`` reads them."""
+    def read(
+        self, payloads: pa.ChunkedArray, sequences: npt.NDArray[np.int64], version: Version, quiet: npt.NDArray[np.bool_] | None
+    ) -> Parsed:
+        """Payloads as ``version`` reads them; those of quiet rows are not asked for."""
 
 
 def register(chain: Chain, schema: Schema, upcast: Mapping[str, str] | None, upcasts: Upcasts) -> Version:
@@ -141,10 +144,12 @@ def _check_history(chain: Chain, version: Version, start: int, upcasts: Upcasts)
     placed = [segment for _, segment in chain.segments(start, chain.watermark) if schema.event_type in dict(segment.types)]
     with task(f"checking {schema.event_type}", len(placed)) as advance:
         for segment in placed:
-            table = whole_columns(stored_events(chain.storage, segment, ["type", "data"]), ["type", "data"])
+            columns = ["type", "correction", "data"]
+            table = whole_columns(stored_events(chain.storage, segment, columns), columns)
             rows = np.flatnonzero(pc.equal(table.column("type"), schema.event_type).to_numpy())
-            payloads = table.column("data").take(rows)
-            for problem in upcasts.read(payloads, segment.start + rows, version).problems:
+            mine = table.select(["correction", "data"]).take(rows)
+            quiet = silent(mine.column("correction"), mine.column("data"))
+            for problem in upcasts.read(mine.column("data"), segment.start + rows, version, quiet).problems:
                 sequence = segment.start + int(rows[problem.row or 0])
                 what = "" if problem.found is None else f", found {shorten(problem.found)}"
                 found.append(f"  sequence {sequence:,}, field {problem.field}: {problem.message}{what}")

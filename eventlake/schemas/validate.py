@@ -8,6 +8,7 @@ from eventlake.columns.envelope import Batch
 from eventlake.columns.problems import Problem
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.schemas.parse import parse
+from eventlake.schemas.retractions import silent
 
 
 def schema_problems(batch: Batch, catalogue: Catalogue, *, strict: bool) -> list[Problem]:
@@ -21,6 +22,7 @@ def schema_problems(batch: Batch, catalogue: Catalogue, *, strict: bool) -> list
     if not strict and not catalogue.types:
         return []
     types = batch.table.column("type")
+    quiet = silent(batch.table.column("correction"), batch.table.column("data"))
     problems: list[Problem] = []
     for event_type in pc.unique(types).to_pylist():
         version = catalogue.newest(event_type)
@@ -30,6 +32,8 @@ def schema_problems(batch: Batch, catalogue: Catalogue, *, strict: bool) -> list
         if version is None:
             problems.append(Problem(batch.number(int(rows[0])), "type", "expected a registered type: this lake is strict", event_type))
             continue
+        if quiet is not None:
+            rows = rows[~quiet[rows]]
         payloads = batch.table.column("data")
         found = parse(payloads if len(rows) == batch.rows else payloads.take(pa.array(rows)), version.schema.payload).problems
         problems += [Problem(batch.number(int(rows[one.row or 0])), one.field, one.message, one.found) for one in found]

@@ -12,6 +12,7 @@ from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
 from eventlake.log.manifest import Placed
 from eventlake.log.stored import stored_events
+from eventlake.schemas.retractions import silent
 from eventlake.schemas.version import Version
 from eventlake.storage import Storage
 from eventlake.tables import payloads
@@ -49,7 +50,8 @@ def derive(stored: pa.Table, placed: Placed, version: Version, start: int, stop:
     if version.ends is not None and len(rows) and start + int(rows[-1]) >= version.ends:
         raise later_payload(version, start + int(rows[np.searchsorted(rows + start, version.ends)]))
     mine = events.take(pa.array(rows)) if len(rows) < events.num_rows else events
-    parsed = payloads.read(_column(mine, "data"), rows + start, version)
+    data = _column(mine, "data")
+    parsed = payloads.read(data, rows + start, version, silent(_column(mine, "correction"), data))
     if parsed.problems:
         raise _unreadable(parsed.problems[0], start + int(rows[parsed.problems[0].row or 0]), version)
     recorded_at = _column(mine, "recorded_at") if segment.recorded else pa.chunked_array([_same(summary.recorded_at, len(rows))])

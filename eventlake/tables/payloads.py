@@ -1,5 +1,7 @@
 """Payloads that were accepted under some version of a schema, as columns of a later one."""
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -14,7 +16,9 @@ from eventlake.tables.upcast import upcast, widened
 __all__ = ["complete", "read"]
 
 
-def read(payloads: pa.ChunkedArray, sequences: npt.NDArray[np.int64], version: Version) -> Parsed:
+def read(
+    payloads: pa.ChunkedArray, sequences: npt.NDArray[np.int64], version: Version, quiet: npt.NDArray[np.bool_] | None = None
+) -> Parsed:
     """Reads a column of payloads as ``version`` has them.
 
     Args:
@@ -22,17 +26,27 @@ def read(payloads: pa.ChunkedArray, sequences: npt.NDArray[np.int64], version: V
         sequences: Where the events stand, ascending.
         version: The schema to read with. Payloads older than one of its upcasts are read with the version that they were accepted under,
             and brought up step by step. Where there are problems the table is of no use.
+        quiet: Retractions without a payload. Under a schema with required fields, every field of theirs is null.
     """
     tables, problems, done = [arrow_schema(version.schema.payload).empty_table()], [], 0
     for end, accepted in version.epochs():
         stop = len(sequences) if end is None else int(np.searchsorted(sequences, end))
         if stop > done:
-            parsed = parse(payloads.slice(done, stop - done), accepted.schema.payload)
-            table, found = _brought_up(parsed, accepted, version)
-            tables.append(table)
-            problems += [problem.shifted(done) for problem in found]
+            schema, mute = accepted.schema.payload, None if quiet is None else quiet[done:stop]
+            if mute is None or not mute.any() or not any(field.required for field in schema.fields):
+                mute = np.zeros(stop - done, np.bool_)
+            spoken = np.flatnonzero(~mute)
+            part = payloads.slice(done, stop - done)
+            table, found = _brought_up(parse(part.take(pa.array(spoken)) if mute.any() else part, schema), accepted, version)
+            tables.append(_spread(table, ~mute) if mute.any() and not found else table)
+            problems += [replace(problem, row=done + int(spoken[problem.row or 0])) for problem in found]
             done = stop
     return Parsed(pa.concat_tables(tables), problems)
+
+
+def _spread(table: pa.Table, where: npt.NDArray[np.bool_]) -> pa.Table:
+    """The rows of a table at some places, with nulls at the others."""
+    return table.take(pa.array(np.cumsum(where) - 1, mask=~where))
 
 
 def _brought_up(parsed: Parsed, accepted: Version, version: Version) -> tuple[pa.Table, list[Problem]]:
