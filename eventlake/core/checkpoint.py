@@ -8,7 +8,7 @@ from typing import Self
 
 from eventlake.errors import InvalidInputError
 
-_FORM = re.compile(r"(?P<origin>\S+) (?P<watermark>0|[1-9][0-9]*)@(?P<root>[0-9a-f]{64})")
+_FORM = re.compile(r"(?P<origin>[^\s+\x00-\x1f\x7f]{1,200}) (?P<watermark>0|[1-9][0-9]{0,17})@(?P<root>[0-9a-f]{64})")
 _ORIGIN = re.compile(r"[^\s+\x00-\x1f\x7f]{1,200}")
 
 

@@ -12,7 +12,6 @@ from eventlake.core.manifest import NOTHING_RECENT, Recent, RecentDocument, Tier
 from eventlake.core.merkle import CompactRange
 from eventlake.core.segment import Segment, SegmentDocument
 from eventlake.core.stored import (
-    COMMIT_BOUNDS,
     Document,
     FormatNumber,
     Instant,
@@ -24,7 +23,7 @@ from eventlake.core.stored import (
     damaged,
     unsealed,
 )
-from eventlake.errors import InvalidInputError, UnsupportedFormatError
+from eventlake.errors import UnsupportedFormatError
 
 Kind = Literal["append", "compact", "fence", "fold", "schema"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -103,18 +102,8 @@ class Commit:
     clock: int | None = None
 
     def encode(self) -> bytes:
-        """The bytes of the log entry; their SHA-256 is the ``commit_hash``.
-
-        Raises:
-            InvalidInputError: There are more than a reader accepts.
-        """
-        data = seal(self.document())
-        if len(data) > COMMIT_BOUNDS.size_bytes:
-            message = (
-                f"expected a commit of at most {COMMIT_BOUNDS.size_bytes:,} bytes, found {len(data):,}: {len(self.segments):,} segments"
-            )
-            raise InvalidInputError(message, "append fewer events, or events of fewer types, at once.")
-        return data
+        """The bytes of the log entry; their SHA-256 is the ``commit_hash``."""
+        return seal(self.document())
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values, without the checksum."""
@@ -148,7 +137,7 @@ class Commit:
             UnsupportedFormatError: Written by a newer eventlake.
             CorruptionError: Damaged, or its own figures do not agree.
         """
-        document = unsealed(data, where, CommitDocument, _NOUN, bounds=COMMIT_BOUNDS, newer=lambda plain: _check_kind(plain, where))
+        document = unsealed(data, where, CommitDocument, _NOUN, newer=lambda plain: _check_kind(plain, where))
         try:
             commit = cls._of(document)
             disagreement = commit.disagreement()

@@ -17,7 +17,7 @@ from eventlake.core.attributes import MAX_ATTRIBUTE_BYTES, MAX_SEQUENCE
 from eventlake.core.canonical import CHECKSUM, canonical_json, sha256_hex, unseal
 from eventlake.core.formats import check_format
 from eventlake.core.instants import MAX_US, MIN_US
-from eventlake.errors import CorruptionError, EventlakeError
+from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
 
 FORMAT = 1
 """The newest format of a document that this version reads."""
@@ -45,8 +45,9 @@ Text = Annotated[str, spelled(f"{_TEXT}{{1,{MAX_ATTRIBUTE_BYTES}}}", "1 to 4096 
 Column = Annotated[str, spelled(r"[^\x00]{1,4096}", "1 to 4096 characters without NUL")]
 SourceFile = Annotated[
     str,
-    spelled(r"(?!.*(?:\A|/)\.{0,2}(?:/|\Z))[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}", "a file below its folder, of letters, digits, _ - . /"),
+    spelled(r"(?!.*(?:\A|/)\.{0,2}(?:/|\Z))[A-Za-z0-9_][A-Za-z0-9_./-]{0,999}", "a file below its folder, of letters, digits, _ - . /"),
 ]
+Line = Annotated[str, spelled(r"[^\x00]{0,65536}", "at most 65536 characters without NUL")]
 Word = Annotated[str, spelled(r"[A-Za-z0-9_][A-Za-z0-9_.+!-]{0,99}", "a word or a version")]
 Uuid = Annotated[str, spelled(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a UUID")]
 Base64 = Annotated[str, Meta(max_length=16 << 20)]
@@ -65,12 +66,12 @@ class Document(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 class Bounds(NamedTuple):
     """What a document may come to, looked at before anything is parsed."""
 
-    size_bytes: int = 1 << 20
+    size_bytes: int
     depth: int = 64
+    members: int = 2_000_000
 
 
-COMMIT_BOUNDS = Bounds(size_bytes=64 << 20, depth=16)
-LARGE = Bounds(size_bytes=16 << 20)
+LARGE = Bounds(size_bytes=64 << 20)
 SMALL = Bounds(size_bytes=64 << 10, depth=8)
 
 D = TypeVar("D", bound=Document)
@@ -84,7 +85,10 @@ def check_bounds(data: bytes, bounds: Bounds) -> str | None:
     """Why ``data`` is too large or nested too deeply to be parsed; None where it is neither."""
     if len(data) > bounds.size_bytes:
         return f"expected at most {bounds.size_bytes:,} bytes, found {len(data):,}"
-    if data.count(b"[") + data.count(b"{") <= bounds.depth:
+    opened = data.count(b"[") + data.count(b"{")
+    if opened + data.count(b",") > bounds.members:
+        return f"expected at most {bounds.members:,} members, found more"
+    if opened <= bounds.depth:
         return None
     depth = 0
     for token in _TOKENS.finditer(data):
@@ -209,6 +213,18 @@ def converted(plain: Any, where: str, model: type[D], noun: str) -> D:
         return msgspec.convert(plain, model)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise damaged(where, noun, explained(error, plain)) from None
+
+
+def check_writable(read: Callable[[bytes, str], object], data: bytes, where: str) -> None:
+    """Refuses to store what could not be read again.
+
+    Raises:
+        InvalidInputError: ``read`` refuses it.
+    """
+    try:
+        read(data, where)
+    except CorruptionError as error:
+        raise InvalidInputError(f"nothing was stored, because it could not be read again: {error.message}", path=where) from None
 
 
 def damaged(where: str, noun: str, problem: str) -> CorruptionError:

@@ -19,13 +19,13 @@ import pyarrow as pa
 from eventlake.columns import frames
 from eventlake.columns.content import RunningHash, from_logical
 from eventlake.core import layout
-from eventlake.core.canonical import seal, sha256_hex, unseal
+from eventlake.core.canonical import seal, sha256_hex
 from eventlake.core.dataset import DatasetManifest
-from eventlake.core.stored import damaged
-from eventlake.errors import CorruptionError, NotFoundError, SchemaMismatchError, StorageError
+from eventlake.core.provenance import PART, read_provenance
+from eventlake.core.stored import check_writable, damaged
+from eventlake.errors import CorruptionError, NotFoundError, SchemaMismatchError, StorageError, UnsupportedFormatError
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, StorageFullError
 
-PART = "part-"
 SPINE = "spine.parquet"
 SOURCE = "source"
 EVENT_SPINE = "event_spine"
@@ -59,7 +59,7 @@ class Archive:
             folder, _, name = path.rpartition("/")
             removed = f"{folder}/{layout.REMOVED}" in present
             if name == layout.PROVENANCE and layout.attempt(path) == folder and not removed:
-                with suppress(CorruptionError, KeyError):
+                with suppress(CorruptionError, UnsupportedFormatError):
                     provenance = self.provenance_of(folder)
                     found.append((provenance, all(f"{folder}/{file}" in present for file in provenance["files"])))
         return sorted(found, key=lambda one: not one[1])
@@ -105,8 +105,8 @@ class Archive:
             CorruptionError: Missing, damaged, or another dataset's.
         """
         path = f"{attempt}/{layout.PROVENANCE}"
-        document = unseal(self._read(path), path)
-        if document.get("manifest_hash") != self.manifest.manifest_hash:
+        document = read_provenance(self._read(path), path)
+        if document["manifest_hash"] != self.manifest.manifest_hash:
             message = f"{path} belongs to another manifest"
             raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=path)
         return {**document, "attempt": attempt}
@@ -210,6 +210,7 @@ def publish(
 ) -> Archive:
     """Writes an attempt, then the manifest. Publishing again changes nothing, but brings back what was lost; ``anew`` writes again."""
     archive = Archive(storage, manifest, layout.build_path(manifest.recipe.name, manifest.manifest_hash))
+    check_writable(DatasetManifest.decode, manifest.encode(), f"{archive.folder}/{layout.MANIFEST}")
     for _ in range(_TRIES):
         if (not anew and archive.is_whole()) or _finish(archive, *_attempt(archive, rows, spine, sources, provenance)):
             _publish(archive)
@@ -236,7 +237,9 @@ def _attempt(
                 archive.storage.create(f"{folder}/{name}", data)
     listed = {name: {"bytes": len(data), "sha256": sha256_hex(data)} for name, data in files.items()}
     manifest = {"manifest": json.loads(archive.manifest.encode()), "manifest_hash": archive.manifest.manifest_hash}
-    return folder, seal({**provenance, **manifest, "files": listed})
+    sealed = seal({**provenance, **manifest, "files": listed})
+    check_writable(read_provenance, sealed, f"{folder}/{layout.PROVENANCE}")
+    return folder, sealed
 
 
 def _finish(archive: Archive, folder: str, provenance: bytes) -> bool:

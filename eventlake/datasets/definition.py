@@ -1,7 +1,6 @@
 """A dataset definition: the folder ``datasets/<name>/`` beside the training code, described by its ``dataset.toml``."""
 
 import os
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from eventlake.projections import duckdb_runner
 from eventlake.projections.definition import Projection
 from eventlake.projections.exact import check_exact
 from eventlake.projections.source import check_imports, load, load_value
-from eventlake.storage import is_uri
+from eventlake.storage import is_uri, toml
 
 FILE = "dataset.toml"
 _TEXT, _TEXTS, _TABLE, _TEXT_OR_TABLE = "text", "a list of text", "a table", "text or a table"
@@ -190,14 +189,14 @@ def read_definition(folder: str | os.PathLike[str]) -> Definition:
     folder = Path(folder).expanduser().resolve()
     file = folder / FILE
     try:
-        settings = tomllib.loads(file.read_text(encoding="utf-8"))
+        settings = toml.read(file)
     except (FileNotFoundError, NotADirectoryError):
         message = f"there is no {FILE} in {folder}"
         raise NotFoundError(message, "give the folder of a dataset definition, such as datasets/overdue_loans.", path=str(file)) from None
     except OSError as error:
         message = f"{file} cannot be read: {error.strerror}"
         raise StorageError(message, path=str(file)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         message = f"{file} is not TOML: {error}"
         raise InvalidProjectionError(message, path=str(file)) from error
     unknown, missing = (

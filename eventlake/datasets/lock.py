@@ -1,21 +1,39 @@
 """``dataset.lock``: what a dataset definition was last built to. Committed to git like a package manager's lock file."""
 
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
+
+from msgspec import ValidationError, convert
+from msgspec import field as msgspec_field
 
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.formats import check_format
+from eventlake.core.stored import Count, Document, FormatNumber, Name, Sha256, Text, explained, spelled
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.definition import Definition
 from eventlake.errors import InvalidInputError, NotFoundError, StorageError
 from eventlake.history.resolve import At
 from eventlake.projections.definition import Projection
+from eventlake.storage import toml
 
 FILE = "dataset.lock"
 FORMAT = 1
 _HEADER = "# Written by 'eventlake build'; commit it to git, do not edit it. 'eventlake build --locked' rebuilds exactly this.\n"
+
+
+class LockDocument(Document):
+    """``dataset.lock``; ``Lock`` says what each member means."""
+
+    format: FormatNumber
+    name: Name
+    checkpoint: str
+    engine: Annotated[str, spelled(r"(?:duckdb|eventlake|polars) [A-Za-z0-9_][A-Za-z0-9_.+!-]{0,99}", "an engine and its version")]
+    rows: Count
+    content_hash: Sha256
+    recipe_hash: Sha256
+    manifest_hash: Sha256
+    schemas: dict[Text, Sha256] = msgspec_field(default_factory=dict)
 
 
 def check_lockable(name: str, level: str) -> None:
@@ -115,31 +133,29 @@ class Lock:
         """
         file = folder / FILE
         try:
-            document = tomllib.loads(file.read_text(encoding="utf-8"))
+            document = toml.read(file)
         except FileNotFoundError:
             message = f"there is no {FILE} in {folder}"
             raise NotFoundError(message, "build once without --locked to write it.", path=str(file)) from None
         except OSError as error:
             message = f"{file} cannot be read: {error.strerror}"
             raise StorageError(message, path=str(file)) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            message = f"{file} is not a lock: {error}"
-            raise InvalidInputError(message, "restore it from git, or build without --locked.", path=str(file)) from error
+        except ValueError as error:
+            raise _no_lock(file, str(error)) from error
         check_format(document, str(file), FORMAT)
         try:
-            return cls(
-                name=document["name"],
-                checkpoint=Checkpoint.parse(document["checkpoint"]),
-                engine=document["engine"],
-                rows=document["rows"],
-                content_hash=document["content_hash"],
-                recipe_hash=document["recipe_hash"],
-                manifest_hash=document["manifest_hash"],
-                schemas=dict(document.get("schemas", {})),
-            )
-        except (KeyError, AttributeError, InvalidInputError) as error:
-            message = f"{file} is not a lock: {error!r}"
-            raise InvalidInputError(message, "restore it from git, or build without --locked.", path=str(file)) from error
+            found = convert(document, LockDocument)
+            checkpoint = Checkpoint.parse(found.checkpoint)
+        except ValidationError as error:
+            raise _no_lock(file, explained(error, document)) from error
+        except InvalidInputError as error:
+            raise _no_lock(file, error.message) from error
+        hashes = (found.content_hash, found.recipe_hash, found.manifest_hash)
+        return cls(found.name, checkpoint, found.engine, found.rows, *hashes, found.schemas)
+
+
+def _no_lock(file: Path, problem: str) -> InvalidInputError:
+    return InvalidInputError(f"{file} is not a lock: {problem}", "restore it from git, or build without --locked.", path=str(file))
 
 
 def _quoted(text: str) -> str:

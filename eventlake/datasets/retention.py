@@ -11,7 +11,8 @@ from functools import partial
 
 from eventlake.core import layout
 from eventlake.core.canonical import seal
-from eventlake.datasets.archive import PART, Archive, open_archive
+from eventlake.core.provenance import PART
+from eventlake.datasets.archive import Archive, open_archive
 from eventlake.datasets.catalogue import folders
 from eventlake.datasets.tags import tags
 from eventlake.errors import InvalidInputError

@@ -5,7 +5,8 @@ import time
 from contextlib import suppress
 
 from eventlake.core import layout
-from eventlake.core.canonical import seal, unseal
+from eventlake.core.canonical import seal
+from eventlake.core.lake import read_tag
 from eventlake.errors import AlreadyExistsError, CorruptionError, InvalidInputError, NotFoundError
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage
 
@@ -63,7 +64,7 @@ def tagged(storage: Storage, name: str) -> str | None:
         CorruptionError: What stands there is not what was written.
     """
     with suppress(ObjectMissingError):
-        return str(unseal(storage.read(layout.tag_path(name)), layout.tag_path(name))["manifest_hash"])
+        return read_tag(storage.read(layout.tag_path(name)), layout.tag_path(name)).manifest_hash
     return None
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from eventlake.columns.content import content_hash
 from eventlake.core import layout
 from eventlake.core.checkpoint import Checkpoint
-from eventlake.datasets.archive import PART, Archive, open_archive
+from eventlake.core.provenance import PART
+from eventlake.datasets.archive import Archive, open_archive
 from eventlake.datasets.catalogue import folders
 from eventlake.datasets.tags import tagged, tagged_hashes
 from eventlake.errors import EventlakeError, NotFoundError

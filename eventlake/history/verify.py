@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 from eventlake.columns import segments
 from eventlake.core import layout
-from eventlake.core.canonical import sha256_hex, unseal
+from eventlake.core.canonical import sha256_hex
 from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.commit import FORMAT, Commit, commit_hash
-from eventlake.core.formats import check_format
+from eventlake.core.commit import Commit, commit_hash
+from eventlake.core.lake import read_lake
 from eventlake.core.manifest import CommitSummary
 from eventlake.core.merkle import CompactRange
 from eventlake.core.segment import Segment
@@ -76,10 +76,8 @@ def _lake(storage: Storage, tally: Tally) -> str | None:
     try:
         data = storage.read(layout.LAKE)
         tally.size_bytes += len(data)
-        document = unseal(data, layout.LAKE)
-        check_format(document, layout.LAKE, FORMAT)
-        return str(document["origin"])
-    except (EventlakeError, KeyError) as error:
+        return read_lake(data, layout.LAKE).origin
+    except EventlakeError as error:
         tally.blame(layout.LAKE, error)
         return None
 

@@ -8,8 +8,9 @@ import polars as pl
 from eventlake.columns import manifest_rows
 from eventlake.columns.keys import KeyRun, merged, newest_of, subject_heads
 from eventlake.core import layout
-from eventlake.core.canonical import sha256_hex, unseal
+from eventlake.core.canonical import sha256_hex
 from eventlake.core.commit import Commit
+from eventlake.core.lake import read_hint
 from eventlake.core.manifest import KeyFile, Tier
 from eventlake.errors import EventlakeError
 from eventlake.history.census import Census
@@ -118,9 +119,9 @@ def verify_hint(chain: Chain, hinted: bytes | EventlakeError | None, newest: int
         if isinstance(hinted, EventlakeError):
             raise hinted
         tally.size_bytes += len(hinted)
-        document = unseal(hinted, layout.HINT)
-        if document["origin"] != chain.origin or document["version"] > newest:
-            problem = f"it has seen commit {document['version']} of {document['origin']}; the newest here is {newest} of {chain.origin}"
+        hint = read_hint(hinted, layout.HINT)
+        if hint.origin != chain.origin or hint.version > newest:
+            problem = f"it has seen commit {hint.version} of {hint.origin}; the newest here is {newest} of {chain.origin}"
             tally.blame(layout.HINT, problem)
-    except (EventlakeError, KeyError, TypeError) as error:
-        tally.blame(layout.HINT, f"{error.message if isinstance(error, EventlakeError) else error}; it is advice only: delete it")
+    except EventlakeError as error:
+        tally.blame(layout.HINT, f"{error.message}; it is advice only: delete it")

@@ -1,7 +1,6 @@
 """The mapping file: TOML, or a dict of the same shape, to rules; every setting is checked, none is guessed."""
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from eventlake.errors import InvalidInputError, NotFoundError, StorageError
 from eventlake.importing.blocks import CLOCK, FILE, clock_of, events_of_block, file_settings, table_of
 from eventlake.importing.rules import ERROR, OWN, Clock, Events, Table
 from eventlake.importing.settings import Settings
+from eventlake.storage import toml
 
 SOURCE = "source"
 """The name of the one table of a mapping that names none."""
@@ -58,16 +58,17 @@ def read_mapping(mapping: str | os.PathLike[str] | Mapping[str, Any]) -> ImportM
         raise InvalidInputError(message)
     path = Path(mapping).expanduser()
     try:
-        return _mapping(path.stem, tomllib.loads(path.read_text(encoding="utf-8-sig")))
+        values = toml.read(path)
     except FileNotFoundError:
         message = f"there is no mapping {path}"
         raise NotFoundError(message, path=str(path)) from None
     except OSError as error:
         message = f"{path} cannot be read: {error.strerror}"
         raise StorageError(message, path=str(path)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except toml.NotTomlError as error:
         message = f"{path} is not TOML: {error}"
         raise InvalidInputError(message, path=str(path)) from error
+    return _mapping(path.stem, values)
 
 
 def _mapping(name: str, values: Mapping[str, Any]) -> ImportMapping:

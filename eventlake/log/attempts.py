@@ -10,8 +10,10 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from eventlake.core import layout
-from eventlake.core.canonical import canonical_json, seal, sha256_hex, unseal
-from eventlake.errors import CorruptionError
+from eventlake.core.canonical import canonical_json, seal, sha256_hex
+from eventlake.core.dataset import DatasetManifest
+from eventlake.core.provenance import read_provenance
+from eventlake.errors import CorruptionError, UnsupportedFormatError
 from eventlake.log.room import with_room
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, StorageFullError
 
@@ -80,11 +82,13 @@ def publish_finished(storage: Storage) -> None:
         path = f"{_folder(attempt)}/{layout.MANIFEST}"
         if path in paths or attempt in removed:
             continue
-        with suppress(CorruptionError, ObjectExistsError, ObjectMissingError, StorageFullError):
-            provenance = unseal(storage.read(f"{attempt}/{layout.PROVENANCE}"), attempt)
+        with suppress(CorruptionError, UnsupportedFormatError, ObjectExistsError, ObjectMissingError, StorageFullError):
+            provenance = read_provenance(storage.read(f"{attempt}/{layout.PROVENANCE}"), f"{attempt}/{layout.PROVENANCE}")
             manifest = manifest_in(provenance)
             if manifest is not None and all(f"{attempt}/{name}" in paths for name in provenance["files"]):
-                storage.create(path, manifest)
+                found = DatasetManifest.decode(manifest, path)
+                if _folder(attempt) == layout.build_path(found.recipe.name, found.manifest_hash):
+                    storage.create(path, manifest)
 
 
 def manifest_in(provenance: Mapping[str, object]) -> bytes | None:

@@ -12,11 +12,11 @@ from eventlake.columns import manifest_rows
 from eventlake.columns.keys import KeyRun, event_keys, merged, subject_keys
 from eventlake.columns.schema import whole_columns
 from eventlake.core import layout
-from eventlake.core.canonical import seal, unseal
+from eventlake.core.canonical import seal
 from eventlake.core.checkpoint import check_origin
 from eventlake.core.commit import FORMAT, Commit, commit_hash
-from eventlake.core.formats import check_format
 from eventlake.core.instants import format_instant
+from eventlake.core.lake import read_lake
 from eventlake.core.manifest import CommitSummary, Tier
 from eventlake.core.merkle import EMPTY_ROOT, CompactRange
 from eventlake.errors import AlreadyExistsError, CorruptionError, NotFoundError
@@ -128,6 +128,9 @@ class Chain:
         Raises:
             CorruptionError: It is damaged or missing.
         """
+        if version >= self.next_version:
+            message = f"expected a commit below {self.next_version:,}, found one called {version:,} among the keys of the log"
+            raise CorruptionError(message, "run 'eventlake verify LAKE --deep'.", path=layout.LOG)
         if self._tail and version >= self._tail[0].commit.version:
             return self._tail[version - self._tail[0].commit.version]
         return self.read_entry(version)
@@ -390,12 +393,7 @@ def open_chain(storage: Storage) -> Chain:
     except ObjectMissingError:
         message = f"there is no lake in {storage.uri} (no {layout.LAKE})"
         raise NotFoundError(message, "make one with 'eventlake init' or el.create(…), or check the path.", uri=storage.uri) from None
-    document = unseal(data, layout.LAKE)
-    check_format(document, layout.LAKE, FORMAT)
-    origin, created, strict = document.get("origin"), document.get("created"), document.get("strict")
-    if not isinstance(origin, str) or not isinstance(created, int) or not isinstance(strict, bool):
-        message = f"{layout.LAKE} is damaged: expected an origin and when it was created, found {document}"
-        raise CorruptionError(message, "restore it from a backup.", path=layout.LAKE)
-    chain = Chain(storage, origin, created, strict=strict)
-    chain.leap(hint.newest_version(storage, origin))
+    lake = read_lake(data, layout.LAKE)
+    chain = Chain(storage, lake.origin, lake.created, strict=lake.strict)
+    chain.leap(hint.newest_version(storage, lake.origin))
     return chain

@@ -6,7 +6,8 @@ Versions are dense and commits are never deleted, so steps that double, and then
 from contextlib import suppress
 
 from eventlake.core import layout
-from eventlake.core.canonical import seal, unseal
+from eventlake.core.canonical import seal
+from eventlake.core.lake import read_hint
 from eventlake.errors import CorruptionError, EventlakeError, StorageError
 from eventlake.storage import Storage
 
@@ -35,11 +36,10 @@ def newest_version(storage: Storage, origin: str) -> int:
 
 def _hinted(storage: Storage, origin: str) -> int:
     try:
-        document = unseal(storage.read(layout.HINT), layout.HINT)
+        hint = read_hint(storage.read(layout.HINT), layout.HINT)
     except EventlakeError:
         return -1
-    version = document.get("version")
-    return version if document.get("origin") == origin and type(version) is int and version >= 0 else -1
+    return hint.version if hint.origin == origin else -1
 
 
 def probe(storage: Storage, known: int) -> int:

@@ -10,6 +10,7 @@ import time
 
 from eventlake.core import layout
 from eventlake.core.commit import Commit
+from eventlake.core.stored import check_writable
 from eventlake.errors import CommitUnknownError, StorageError
 from eventlake.storage import NotDurableError, NotStoredError, ObjectExistsError, ObjectMissingError, Storage
 
@@ -23,10 +24,12 @@ def publish(storage: Storage, commit: Commit, data: bytes) -> bool:
     """Whether ``commit``, encoded as ``data``, is the one that stands at its number now; False where another one does.
 
     Raises:
+        InvalidInputError: No reader would accept it.
         StorageError: The store is sure that nothing was published.
         CommitUnknownError: It could not be found out in time; ``resolve`` settles it.
     """
     path = layout.commit_path(commit.version)
+    check_writable(Commit.decode, data, path)
     deadline = time.monotonic() + PATIENCE_SECONDS
     pause = _FIRST_PAUSE_SECONDS
     while True:

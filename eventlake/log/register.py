@@ -13,6 +13,7 @@ from eventlake.columns.problems import shorten
 from eventlake.columns.schema import whole_columns
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
+from eventlake.core.stored import check_writable
 from eventlake.errors import InvalidInputError, SchemaMismatchError
 from eventlake.log.chain import Chain
 from eventlake.log.commits import pause_after_lost_race, plain_commit
@@ -117,6 +118,7 @@ def _publish(chain: Chain, catalogue: Catalogue, schema: Schema) -> Version | No
     """The registered version; None where somebody else has committed meanwhile."""
     data = catalogue.encode()
     sha256 = sha256_hex(data)
+    check_writable(Catalogue.decode, data, layout.schemas_path(sha256))
     # What is there already is the same bytes, or whoever reads it says so. Nothing ever collects it.
     with suppress(ObjectExistsError):
         chain.storage.create(layout.schemas_path(sha256), data)

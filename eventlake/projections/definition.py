@@ -193,3 +193,7 @@ def _check_parameters(name: str, parameters: Mapping[str, Any]) -> None:
         if not isinstance(value, _EXACT_PARAMETERS):
             message = f"projection {name}: parameter {parameter} must be text, an integer, a boolean or None, found {value!r}"
             raise InvalidProjectionError(message, "give a decimal or an instant as text and cast it in the projection.")
+        for text in (parameter, value):
+            if isinstance(text, str) and ("\0" in text or any("\ud800" <= character <= "\udfff" for character in text)):
+                message = f"projection {name}: expected a parameter without NUL characters and lone surrogates, found {text!r}"
+                raise InvalidProjectionError(message)

@@ -2,15 +2,35 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Annotated, Self
 
-from eventlake.core.canonical import seal, unseal
-from eventlake.core.formats import check_format
-from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
-from eventlake.schemas.definition import Schema
+from msgspec import UNSET, Meta, UnsetType
+
+from eventlake.core.canonical import seal
+from eventlake.core.stored import Column, Document, FormatNumber, Line, Sha256, Text, damaged, unsealed
+from eventlake.core.stored import Sequence as SequenceNumber
+from eventlake.errors import InvalidInputError, NotFoundError
+from eventlake.schemas.definition import Schema, SchemaDocument
 from eventlake.schemas.version import Version
 
 FORMAT = 1
+_NOUN = "catalogue of schemas"
+
+
+class VersionDocument(Document):
+    """A schema as it was registered."""
+
+    schema: SchemaDocument
+    since: SequenceNumber
+    upcast: dict[Column, Line] | UnsetType = UNSET
+
+
+class CatalogueDocument(Document):
+    """``schemas/<sha256>.json``."""
+
+    checksum: Sha256
+    format: FormatNumber
+    types: dict[Text, Annotated[tuple[VersionDocument, ...], Meta(min_length=1)]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +117,32 @@ class Catalogue:
             UnsupportedFormatError: Written by a newer eventlake.
             CorruptionError: Damaged.
         """
-        document = unseal(data, where)
-        check_format(document, where, FORMAT)
+        document = unsealed(data, where, CatalogueDocument, _NOUN)
         try:
-            types = {name: _placed([_version(one) for one in found]) for name, found in document["types"].items()}
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            message = f"{where} is no catalogue of schemas: {error!r}"
-            raise CorruptionError(message, "run 'eventlake verify LAKE'; restore the file from a backup.", path=where) from error
-        return cls(types)
+            types = {name: _placed([_version(one) for one in found]) for name, found in document.types.items()}
+        except InvalidInputError as error:
+            raise damaged(where, _NOUN, error.message) from None
+        problem = next((found for name, versions in types.items() if (found := _problem(name, versions))), None)
+        catalogue = cls(types)
+        if problem or catalogue.encode() != data:
+            raise damaged(where, _NOUN, problem or "a type has members that its kind does not take")
+        return catalogue
 
 
-def _version(document: Mapping[str, Any]) -> Version:
-    return Version(Schema.from_document(document["schema"]), 0, document["since"], document.get("upcast"))
+def _version(document: VersionDocument) -> Version:
+    return Version(Schema.of(document.schema), 0, document.since, None if document.upcast is UNSET else document.upcast)
+
+
+def _problem(name: str, versions: Sequence[Version]) -> str | None:
+    """What no registration makes of the versions of a type, or None."""
+    for before, version in zip([None, *versions], versions, strict=False):
+        if version.schema.event_type != name:
+            return f"expected the schemas of {name!r}, found one of {version.schema.event_type!r}"
+        if version.since < (before.since if before else 0):
+            return f"expected versions of {name!r} in the order of their registration, found since {version.since}"
+        if version.upcast is not None and (before is None or not version.upcast.keys() <= {field.name for field in version.schema.fields}):
+            return f"expected an upcast to fields of {name!r} from a version before, found {', '.join(map(repr, version.upcast))}"
+    return None
 
 
 def _placed(versions: Sequence[Version]) -> tuple[Version, ...]:

@@ -3,12 +3,15 @@
 A field may be absent or null unless it is required; then it is neither. Types are those of docs/format.md, "Schemas".
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
+
+from msgspec import UNSET, Meta, UnsetType
 
 from eventlake.core.attributes import RESERVED_TYPES
 from eventlake.core.canonical import canonical_json, sha256_hex
+from eventlake.core.stored import Document, Text, spelled
 from eventlake.errors import InvalidInputError
 
 SCALARS = ("bool", "date", "decimal", "float64", "int64", "timestamp", "utf8")
@@ -18,6 +21,39 @@ MAX_NESTING = 16
 """Deeper payloads are allowed; deeper columns are no use to anybody."""
 ENVELOPE = ("sequence", "id", "source", "subject", "time", "recorded_at", "corrects", "correction")
 """Columns that every event table has; a field of one of these names is called ``data_<name>``."""
+
+
+_Digits = Annotated[int, Meta(ge=0, le=MAX_DIGITS)]
+_Bound = Annotated[str, spelled(r"-?[0-9]{1,80}(?:\.[0-9]{1,80})?", "a number in plain notation")]
+
+
+class TypeDocument(Document):
+    """A type as a catalogue has it; ``FieldType`` says what each member means."""
+
+    kind: Literal["bool", "date", "decimal", "float64", "int64", "timestamp", "utf8", "list", "struct"]
+    precision: _Digits | UnsetType = UNSET
+    scale: _Digits | UnsetType = UNSET
+    values: tuple[str, ...] | UnsetType = UNSET
+    minimum: _Bound | UnsetType = UNSET
+    maximum: _Bound | UnsetType = UNSET
+    item: "TypeDocument | UnsetType" = UNSET
+    fields: "tuple[FieldDocument, ...] | UnsetType" = UNSET
+    closed: bool | UnsetType = UNSET
+
+
+class FieldDocument(Document):
+    """A field as a catalogue has it."""
+
+    name: str
+    required: bool
+    type: TypeDocument
+
+
+class SchemaDocument(Document):
+    """A schema as a catalogue has it."""
+
+    event_type: Text
+    payload: TypeDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +98,18 @@ class FieldType:
         return document
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """The inverse of ``document``."""
+    def of(cls, document: TypeDocument) -> Self:
+        """The inverse of ``document``, its members decoded."""
         return cls(
-            kind=document["kind"],
-            precision=document.get("precision", 0),
-            scale=document.get("scale", 0),
-            values=tuple(document.get("values", ())),
-            minimum=document.get("minimum"),
-            maximum=document.get("maximum"),
-            item=cls.from_document(document["item"]) if "item" in document else None,
-            fields=tuple(Field.from_document(field) for field in document.get("fields", ())),
-            closed=document.get("closed", False),
+            kind=document.kind,
+            precision=document.precision or 0,
+            scale=document.scale or 0,
+            values=document.values or (),
+            minimum=document.minimum or None,
+            maximum=document.maximum or None,
+            item=cls.of(document.item) if document.item else None,
+            fields=tuple(map(Field.of, document.fields or ())),
+            closed=document.closed or False,
         )
 
     def __str__(self) -> str:
@@ -110,9 +146,9 @@ class Field:
         return {"name": self.name, "required": self.required, "type": self.type.document()}
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """The inverse of ``document``."""
-        return cls(document["name"], FieldType.from_document(document["type"]), document["required"])
+    def of(cls, document: FieldDocument) -> Self:
+        """The inverse of ``document``, its members decoded."""
+        return cls(document.name, FieldType.of(document.type), document.required)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +193,13 @@ class Schema:
         return {"event_type": self.event_type, "payload": self.payload.document()}
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """The inverse of ``document``."""
-        return cls(document["event_type"], FieldType.from_document(document["payload"]))
+    def of(cls, document: SchemaDocument) -> Self:
+        """The inverse of ``document``, its members decoded.
+
+        Raises:
+            InvalidInputError: Its types make no columns.
+        """
+        return cls(document.event_type, FieldType.of(document.payload))
 
     @property
     def schema_hash(self) -> str:

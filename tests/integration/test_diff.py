@@ -20,7 +20,7 @@ from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
 from eventlake.progress import shown_by
 from eventlake.storage import MemoryStorage
 from tests.dataset_fixtures import ORIGIN, POLARS_TOTALS, TOTALS, TOTALS_SQL, attempt, cell, event, events, make_lake, sql
-from tests.diff_fixtures import compared, counts, stored
+from tests.diff_fixtures import PROVENANCE, compared, counts, stored
 
 MEAN = '<script>alert("x")</script>&'
 
@@ -104,14 +104,17 @@ def test_parameters_spine_and_schemas_read_are_told():
 
 def test_schemas_level_check_and_settings_are_told():
     rows = pa.table({"k": [1]})
-    one = {"schemas": {"paid": "aa"}, "level": "fixed", "check": "allow-list", "settings": {"threads": 4}, "engine_version": "2.1"}
+    settings = {"memory_limit": "4GB", "preserve_insertion_order": True, "threads": 1}
+    one = {"schemas": {"paid": "aa" * 32}, "level": "fixed", "check": "allow-list", "settings": settings, "engine_version": "2.1"}
     found = compared(rows, rows, **one)
     assert {change.what: (change.before, change.after) for change in found.recipe} == {
         "level": ("exact", "fixed"),
         "check": ("declared, unchecked", "allow-list"),
         "engine version": ("2.0.0", "2.1"),
-        "setting threads": ("absent", "4"),
-        "schema of paid": ("absent", "aa"),
+        "setting memory_limit": ("absent", '"4GB"'),
+        "setting preserve_insertion_order": ("absent", "true"),
+        "setting threads": ("absent", "1"),
+        "schema of paid": ("absent", "aa" * 32),
     }
     assert found.identical
 
@@ -166,7 +169,7 @@ def test_a_damaged_part_is_found_and_named(tmp_path, damage):
 def test_rows_that_are_not_the_manifests_are_found_though_their_file_is_whole():
     honest, storage = stored(pa.table({"k": [1], "v": [1]})), MemoryStorage()
     forged = DatasetManifest(honest.manifest.recipe, "ab" * 32, 1, honest.manifest.schema)
-    archive = publish(storage, forged, rows=normalise(pa.table({"k": [1], "v": [2]})), spine=None, sources={}, provenance={})
+    archive = publish(storage, forged, rows=normalise(pa.table({"k": [1], "v": [2]})), spine=None, sources={}, provenance=PROVENANCE)
     with pytest.raises(CorruptionError, match="its manifest says abab"):
         diff(honest, archive, lambda _: None)
 

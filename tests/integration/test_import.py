@@ -926,7 +926,7 @@ def test_an_import_that_is_refused_lists_the_problems(run, folder, loans):
         ("~nobody-of-this-name/x.csv", None, "is no path"),
         ("rows.csv", "a\x00b.toml", "is no path"),
         ("rows.csv", 7, "expected a mapping as the path"),
-        ("rows.csv", "deep.toml", "cannot be imported"),
+        ("rows.csv", "deep.toml", "is not TOML"),
     ],
 )
 def test_what_is_no_path_or_cut_short_is_refused_in_our_words(tmp_path, path, mapping, complaint):

@@ -1,0 +1,57 @@
+"""What a lake is called and how it was made, where its log was last seen to end, and the names of datasets: the small documents."""
+
+from eventlake.core.stored import SMALL, Document, FormatNumber, Instant, Origin, Sha256, VersionNumber, unsealed
+
+
+class LakeDocument(Document):
+    """``lake.json``.
+
+    Attributes:
+        checksum: Of the document.
+        created: Microseconds.
+        format: Of the lake.
+        origin: Its name.
+        strict: Whether every event type needs a schema.
+    """
+
+    checksum: Sha256
+    created: Instant
+    format: FormatNumber
+    origin: Origin
+    strict: bool
+
+
+class HintDocument(Document):
+    """``hint``: a commit that was there."""
+
+    checksum: Sha256
+    origin: Origin
+    version: VersionNumber
+
+
+class TagDocument(Document):
+    """``tags/<name>.json``: the dataset that has a name, and since when."""
+
+    checksum: Sha256
+    manifest_hash: Sha256
+    tagged_at: Instant
+
+
+def read_lake(data: bytes, where: str) -> LakeDocument:
+    """Reads ``lake.json``.
+
+    Raises:
+        CorruptionError: It is damaged, or a member is not what it must be.
+        UnsupportedFormatError: A newer eventlake wrote it.
+    """
+    return unsealed(data, where, LakeDocument, "description of a lake", bounds=SMALL)
+
+
+def read_hint(data: bytes, where: str) -> HintDocument:
+    """Reads the hint; raises as ``read_lake``."""
+    return unsealed(data, where, HintDocument, "hint", bounds=SMALL)
+
+
+def read_tag(data: bytes, where: str) -> TagDocument:
+    """Reads a tag; raises as ``read_lake``."""
+    return unsealed(data, where, TagDocument, "tag", bounds=SMALL)
