@@ -20,7 +20,6 @@ from measure import Candidate, Row, interleaved
 import eventlake as el
 from eventlake.columns import segments
 from eventlake.history.snapshot import Snapshot
-from eventlake.tables import files
 
 TYPE, FIELD, SUBJECT = "payment.received", "amount", "/loan/7-0000"
 MONEY = {name: {"type": "number", "multipleOf": 0.01} for name in ("amount", "balance", "interest", "principal")}
@@ -105,7 +104,6 @@ def deriving(result: Row, events: pa.Table, folder: Path, rounds: int) -> None:
 
     def forget() -> None:
         shutil.rmtree(folder / "derived" / "tables", ignore_errors=True)
-        files._verified.clear()  # noqa: SLF001 - a process that has read none
 
     every = " UNION ALL ".join(f'SELECT count(*) FROM "{event_type}"' for event_type in lake.schemas())  # noqa: S608 - ours
 

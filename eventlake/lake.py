@@ -30,11 +30,12 @@ from eventlake.history.report import Report
 from eventlake.history.resolve import At, resolve
 from eventlake.history.snapshot import Snapshot
 from eventlake.log.append import Terms, append, append_parts, problems_of
-from eventlake.log.chain import Chain, Entry, create_chain, open_chain, read_again
+from eventlake.log.chain import Chain, create_chain, open_chain, read_again
 from eventlake.log.clock import Clock, accept, clock_of
 from eventlake.log.collect import OLDER_THAN, Garbage, collect
 from eventlake.log.compact import TARGET_BYTES, Compaction, compact
 from eventlake.log.duplicates import REFUSE, SKIP, check_choice, each_once
+from eventlake.log.entry import Entry
 from eventlake.log.expectations import check_kinds
 from eventlake.log.fold import keep_folded
 from eventlake.log.group import Member, commit_group
@@ -50,37 +51,45 @@ from eventlake.schemas.infer import Proposal
 from eventlake.schemas.version import Version
 from eventlake.storage import Storage, from_uri
 from eventlake.tables import payloads
+from eventlake.trust import trust_of
 from eventlake.visible import redacted
 
 
 @verb
-def create(uri: str | os.PathLike[str] | Storage, origin: str, *, strict: bool = False) -> "Lake":
+def create(uri: str | os.PathLike[str] | Storage, origin: str, *, strict: bool = False, trust: str | None = None) -> "Lake":
     """Makes an empty lake.
 
     Args:
         uri: A new or empty folder, ``file://…``, or ``memory://`` for one that ends with the process.
         origin: Its name for ever, like ``bank.example/loans``; part of every checkpoint.
         strict: Refuse events of types that have no registered schema, for ever.
+        trust: As of ``open``.
 
     Raises:
         AlreadyExistsError: There is a lake already, or the folder holds other files.
         InvalidInputError: ``origin`` or ``uri`` is not usable.
     """
-    chain = create_chain(from_uri(uri), origin, _now(), strict=strict)
+    chain = create_chain(from_uri(uri), origin, _now(), strict=strict, trust=trust_of(trust))
     keep_reserve(chain.storage)
     return Lake(chain)
 
 
 @verb
-def open(uri: str | os.PathLike[str] | Storage) -> "Lake":  # noqa: A001 - el.open reads well
-    """Opens an existing lake. Writes nothing.
+def open(uri: str | os.PathLike[str] | Storage, *, trust: str | None = None) -> "Lake":  # noqa: A001 - el.open reads well
+    """Opens an existing lake. Writes nothing there.
+
+    Args:
+        uri: What ``create`` takes.
+        trust: What is believed. ``own``: only what this user's processes wrote or checked; everything else is checked, or derived
+            again, at its first use, and remembered in the user's cache folder. ``lake``: what the lake's writers stored, if its hash is
+            the one it is named by; for a lake that one team writes to. None for the environment variable ``EVENTLAKE_TRUST``, or ``own``.
 
     Raises:
         NotFoundError: There is no lake.
         UnsupportedFormatError: Written by a newer eventlake.
         CorruptionError: The log is damaged.
     """
-    return Lake(open_chain(from_uri(uri)))
+    return Lake(open_chain(from_uri(uri), trust_of(trust)))
 
 
 def _now() -> int:
@@ -113,6 +122,11 @@ class Lake(DatasetVerbs):
     def uri(self) -> str:
         """Where it is."""
         return self._chain.storage.uri
+
+    @property
+    def trust(self) -> str:
+        """What is believed of it: ``own`` or ``lake``; see ``open``."""
+        return self._chain.trust.name
 
     @property
     def origin(self) -> str:
@@ -174,7 +188,7 @@ class Lake(DatasetVerbs):
         parts = None if skip or at else parts_of(events)
         if parts is not None:
             # It takes long, and other threads go on meanwhile.
-            chain = open_chain(self._chain.storage)
+            chain = open_chain(self._storage, self._chain.trust)
             receipt = append_parts(chain, parts, _now(), terms)
             keep_folded(chain)
             return receipt
@@ -425,7 +439,7 @@ class Lake(DatasetVerbs):
             CorruptionError: A segment is damaged.
             StorageError: The store failed; what was merged before stays merged.
         """
-        return compact(open_chain(self._chain.storage), target_bytes)
+        return compact(open_chain(self._storage, self._chain.trust), target_bytes)
 
     def gc(self, *, older_than: timedelta = OLDER_THAN, dry_run: bool = True) -> Garbage:
         """Says which files nobody needs any more, and deletes them if asked: compacted segments, what interrupted writes left.
@@ -439,7 +453,7 @@ class Lake(DatasetVerbs):
             CorruptionError: A commit is damaged; nothing was deleted.
             StorageError: The store failed.
         """
-        return collect(open_chain(self._chain.storage), older_than, _now(), dry_run=dry_run)
+        return collect(open_chain(self._storage, self._chain.trust), older_than, _now(), dry_run=dry_run)
 
     def card(self) -> Card:
         """What to show."""
@@ -449,6 +463,7 @@ class Lake(DatasetVerbs):
             ("where", self.uri),
             ("watermark", f"{counted(snapshot.watermark, 'event')} in {counted(head.commit.version + 1 if head else 0, 'commit')}"),
             ("checkpoint", str(snapshot.checkpoint)),
+            ("trust", str(self._chain.trust)),
         ]
         if head:
             facts.append(("newest commit", f"{head.commit_hash}, recorded {format_instant(head.commit.recorded_at)}"))
@@ -456,5 +471,5 @@ class Lake(DatasetVerbs):
         return Card(f"lake {self.origin}", tuple(facts), ("event type", "events"), rows)
 
     def __repr__(self) -> str:
-        """``Lake(origin, uri, watermark)``."""
-        return f"Lake({self.origin!r}, {redacted(self.uri)!r}, watermark={self._chain.watermark})"
+        """``Lake(origin, uri, watermark, trust)``."""
+        return f"Lake({self.origin!r}, {redacted(self.uri)!r}, watermark={self._chain.watermark}, trust={self.trust!r})"

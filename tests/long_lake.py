@@ -23,7 +23,9 @@ from eventlake.core.delivery import Delivery, Position
 from eventlake.core.manifest import NOTHING_RECENT, Recent, Tier
 from eventlake.core.merkle import CompactRange
 from eventlake.core.segment import Segment
-from eventlake.log.chain import Entry
+from eventlake.log.believed import vouch
+from eventlake.log.chain import Chain
+from eventlake.log.entry import Entry
 from eventlake.log.fold import _store_rows, fold
 from eventlake.log.hint import leave
 from eventlake.log.key_index import recent_run
@@ -139,6 +141,7 @@ class _Maker:
         )
         data = commit.encode()
         self.storage.create(layout.commit_path(self.version), data)
+        vouch(Chain(self.storage, ORIGIN, 0), commit, data)
         self.follow(Entry(commit, commit_hash(data)))
 
     def follow(self, entry):

@@ -23,9 +23,9 @@ from eventlake.history.report import Report
 from eventlake.history.snapshot import Snapshot
 from eventlake.importing.run import Import
 from eventlake.lake import Lake
-from eventlake.log.chain import Entry
 from eventlake.log.collect import Garbage
 from eventlake.log.compact import Compaction
+from eventlake.log.entry import Entry
 from eventlake.log.receipt import Receipt
 from eventlake.schemas.json_schema import to_json_schema
 from eventlake.schemas.version import Version

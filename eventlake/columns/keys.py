@@ -180,14 +180,20 @@ def doubled(ids: Keys) -> Keys:
 def merged(runs: Sequence[KeyRun], stop: int) -> KeyRun:
     """Runs of neighbouring commits, oldest first and all before version ``stop``, as one."""
     start = runs[0].start
-    shift = max(run.shift for run in runs)
-    while ((stop - 1) >> shift) - (start >> shift) >= CELLS:
-        shift += 1
+    shift = shift_of(start, stop, max(run.shift for run in runs))
     # Each run is nearly sorted, also where cells got coarser: a stable sort merges them, in a quarter of the time.
     ids = np.sort(np.concatenate([_moved(run, start, shift) for run in runs]), kind="stable")
     keys = np.concatenate([run.heads for run in runs])
     versions = np.concatenate([run.versions for run in runs])
     return KeyRun(start, shift, ids, *newest_of(keys, versions))
+
+
+def shift_of(start: int, stop: int, least: int = 0) -> int:
+    """How coarse the cells of the commits ``[start, stop)`` must be."""
+    shift = least
+    while ((stop - 1) >> shift) - (start >> shift) >= CELLS:
+        shift += 1
+    return shift
 
 
 def newest_of(keys: Keys, versions: Versions) -> tuple[Keys, Versions]:

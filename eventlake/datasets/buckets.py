@@ -15,7 +15,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from eventlake.columns import frames
-from eventlake.columns.content import normalise
+from eventlake.columns.content import content_hash, normalise
 from eventlake.core import layout
 from eventlake.core.canonical import canonical_json, sha256_hex
 from eventlake.core.checkpoint import Checkpoint
@@ -31,6 +31,7 @@ from eventlake.projections.by_entity import bucketed, entities, in_bucket
 from eventlake.projections.definition import Projection
 from eventlake.projections.run import prepare
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, from_uri
+from eventlake.trust import Trust, statement, trust_of
 
 _ROUNDS = 5
 _WORK_DIGITS = 16
@@ -56,7 +57,8 @@ class Task:
         spine_by: The one of the spine.
         bucket: Which one, from 0.
         buckets: Of how many.
-        has_spine: Whether the spine lies in the recipe's folder.
+        spine: Content hash of the spine, which lies in the recipe's folder; None if there is none.
+        trust: What is believed of the lake.
     """
 
     lake: str
@@ -74,7 +76,8 @@ class Task:
     spine_by: str
     bucket: int
     buckets: int
-    has_spine: bool
+    spine: str | None
+    trust: str
 
     def projection(self) -> Projection:
         """What is run."""
@@ -116,7 +119,7 @@ class Here:
 
     def run(self, storage: Storage, tasks: Sequence[Task]) -> Iterator[int]:
         """See ``Executor.run``."""
-        read = _Reader(storage)
+        read = _Reader(storage, trust_of(tasks[0].trust if tasks else None))
         for task in tasks:
             read.do(task)
             yield task.bucket
@@ -153,6 +156,9 @@ def build_by_bucket(
     storage = history.storage
     common = [projection.by, projection.spine_entity, buckets, secrets.token_hex(8) if anew else ""]
     work = sha256_hex(canonical_json(common))[:_WORK_DIGITS]
+    spine_hash = None if spine is None else content_hash(spine)
+    # What somebody else left there is not taken over.
+    ignored = frozenset(_unknown(storage, recipe_hash, work, history.trust))
     tasks = [
         Task(
             lake=storage.uri,
@@ -170,7 +176,8 @@ def build_by_bucket(
             spine_by=projection.spine_entity,
             bucket=number,
             buckets=buckets,
-            has_spine=spine is not None,
+            spine=spine_hash,
+            trust=history.trust.name,
         )
         for number in range(buckets)
     ]
@@ -178,15 +185,15 @@ def build_by_bucket(
     with progress(f"building {projection.name} by {projection.by}", buckets) as advance:
         for _ in range(_ROUNDS):
             if spine is not None:
-                with suppress(ObjectExistsError):
-                    storage.create(layout.spine_path(recipe_hash, work), frames.encode(spine))
-            done = _done(storage, recipe_hash, work)
+                _put_spine(storage, layout.spine_path(recipe_hash, work), spine)
+            done = _done(storage, recipe_hash, work, ignored)
             left = [task for task in tasks if task.bucket not in done]
             advance(max(buckets - len(left) - len(rows), 0))
             for _ in executor.run(storage, left):
                 advance(1)
             # What another builder or a collector has deleted meanwhile is made once more.
-            for number, path in _done(storage, recipe_hash, work).items():
+            ignored &= _unknown(storage, recipe_hash, work, history.trust)
+            for number, path in _done(storage, recipe_hash, work, ignored).items():
                 with suppress(ObjectMissingError):
                     rows[number] = _rows(storage, path)
             if len(rows) == buckets:
@@ -197,10 +204,26 @@ def build_by_bucket(
     raise StorageError(message, "collect garbage with a longer --older-than, and build again.")
 
 
-def _done(storage: Storage, recipe_hash: str, work: str) -> dict[int, str]:
-    """The file of each bucket that is done."""
+def _done(storage: Storage, recipe_hash: str, work: str, ignored: frozenset[str] = frozenset()) -> dict[int, str]:
+    """The file of each bucket that is done, without those that are ignored."""
     parts = ((layout.bucket_of(item.path), item.path) for item in storage.list(layout.recipe_folder(recipe_hash)))
-    return {at[1]: path for at, path in parts if at is not None and at[0] == work}
+    return {at[1]: path for at, path in parts if at is not None and at[0] == work and path not in ignored}
+
+
+def _unknown(storage: Storage, recipe_hash: str, work: str, trust: Trust) -> set[str]:
+    """The files of buckets that nobody who is believed has stored."""
+    paths = {item.path for item in storage.list(layout.recipe_folder(recipe_hash))}
+    return {path for path in paths if (at := layout.bucket_of(path)) and at[0] == work and not trust.knows(statement("bucket", path))}
+
+
+def _put_spine(storage: Storage, path: str, spine: pa.Table) -> None:
+    """Stores the spine for those who work; another one in its place is replaced."""
+    data = frames.encode(spine)
+    try:
+        storage.create(path, data)
+    except ObjectExistsError:
+        if storage.read(path) != data:
+            storage.replace(path, data)
 
 
 def _rows(storage: Storage, path: str) -> pa.Table:
@@ -220,19 +243,20 @@ def _forget(storage: Storage, recipe_hash: str, work: str) -> None:
 
 def do(task: Task) -> None:
     """Runs a task in a process of its own."""
-    _reader(task.lake).do(task)
+    _reader(task.lake, task.trust).do(task)
 
 
 @cache
-def _reader(lake: str) -> "_Reader":
-    return _Reader(from_uri(lake))
+def _reader(lake: str, trust: str) -> "_Reader":
+    return _Reader(from_uri(lake), trust_of(trust))
 
 
 class _Reader:
     """What tasks of one build have in common, read once."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, trust: Trust) -> None:
         self._storage = storage
+        self._trust = trust
         self._known: dict[tuple[str, str], tuple[PinnedHistory, pa.Table | None, pa.Table]] = {}
 
     def do(self, task: Task) -> None:
@@ -241,15 +265,21 @@ class _Reader:
         only = Only(task.by, task.spine_by, in_bucket(chosen, task.bucket))
         rows = prepare(task.projection(), history, spine, only=only, settings=duckdb_runner.SETTINGS).rows()
         data = frames.encode(normalise(rows))
+        path = layout.bucket_path(task.recipe_hash, task.work, task.bucket, sha256_hex(data))
+        if not self._trust.believes:
+            self._trust.ledger.note([statement("bucket", path)])
         with suppress(ObjectExistsError):
-            self._storage.create(layout.bucket_path(task.recipe_hash, task.work, task.bucket, sha256_hex(data)), data)
+            self._storage.create(path, data)
 
     def _common(self, task: Task) -> tuple[PinnedHistory, pa.Table | None, pa.Table]:
         known = self._known.get((task.recipe_hash, task.work))
         if known is None:
-            history = resolve(open_chain(self._storage), Checkpoint.parse(task.checkpoint)).with_schemas(task.schemas)
+            history = resolve(open_chain(self._storage, self._trust), Checkpoint.parse(task.checkpoint)).with_schemas(task.schemas)
             path = layout.spine_path(task.recipe_hash, task.work)
-            spine = frames.decode(self._storage.read(path), path) if task.has_spine else None
+            spine = None if task.spine is None else frames.decode(self._storage.read(path), path)
+            if spine is not None and content_hash(spine) != task.spine:
+                message = f"{path} is not the spine that the build was asked for"
+                raise CorruptionError(message, "build again.", path=path)
             known = (history, spine, bucketed(entities(task.projection(), history, spine), task.buckets))
             self._known = {(task.recipe_hash, task.work): known}
         return known

@@ -1,5 +1,6 @@
 """Building a dataset: run the projection at a pinned history, hash the rows, publish them."""
 
+import logging
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ from eventlake.datasets.buckets import Executor, Here, build_by_bucket
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.incremental import Wanted, increment
 from eventlake.datasets.perturb import check_perturbed
-from eventlake.datasets.recipes import claimed, made_by, note
+from eventlake.datasets.recipes import claimed, dataset_statement, made_by, note
 from eventlake.errors import EventlakeError, InvalidInputError, InvalidProjectionError, NotIdenticalError
 from eventlake.features.run import COMPILER, ENGINES, hindsight
 from eventlake.features.spine import EventSpine
@@ -35,7 +36,9 @@ from eventlake.projections.definition import Projection
 from eventlake.projections.exact import check_exact
 from eventlake.projections.rows import Prepared, Types, declared_types, finish, validate
 from eventlake.projections.run import feature_plan, feature_set, prepare
+from eventlake.trust import LAKE
 
+_LOG = logging.getLogger(__name__)
 SPINE_ROW = "spine_row"
 
 
@@ -131,10 +134,10 @@ def build(projection: Projection, history: PinnedHistory, request: Request) -> D
     work = replace(work_of(projection, history, spine), told=told)
     if projection.level == "unproven":
         return _built(work, request, None)
-    storage, recipe = history.storage, work.recipe
+    storage, recipe, trust = history.storage, work.recipe, history.trust
     if request.force:
-        return _built(work, request, made_by(storage, recipe))
-    with claimed(storage, recipe, lambda: made_by(storage, recipe)) as archive:
+        return _built(work, request, made_by(storage, recipe, trust))
+    with claimed(storage, recipe, lambda: made_by(storage, recipe, trust)) as archive:
         return _built(work, request, None) if archive is None else _found(work, request, archive)
 
 
@@ -192,6 +195,7 @@ def _built(work: Work, request: Request, before: Archive | None) -> Dataset:
     validate(projection, built.rows, manifest.content_hash)
     if request.perturb:
         check_perturbed(projection, work.types, history, work.spine, built.rows)
+    others = _stored_by_others(work, built) if before is None and projection.level != "unproven" else None
     archive = publish(
         history.storage,
         manifest,
@@ -203,11 +207,28 @@ def _built(work: Work, request: Request, before: Archive | None) -> Dataset:
         | dict(work.told)
         | (_of_features(work) if projection.kind == "features" else {})
         | ({"by": projection.by, "spine_by": projection.spine_entity} if projection.by else {}),
-        anew=before is not None and not (_is_sound(before) and _is_told(work, before)),
+        anew=(before is not None and not (_is_sound(before) and _is_told(work, before))) or (others is not None and not _is_sound(others)),
     )
+    if not history.trust.believes:
+        history.trust.ledger.note([dataset_statement(manifest.manifest_hash)])
     if projection.level != "unproven":
         note(archive)
     return Dataset(archive, built.rows)
+
+
+def _stored_by_others(work: Work, built: Made) -> Archive | None:
+    """What somebody who is not believed stored as made by the same recipe; it is compared with what was made now."""
+    archive = made_by(work.history.storage, work.recipe, LAKE)
+    if archive is not None and archive.manifest.content_hash != built.manifest.content_hash:
+        _LOG.warning(
+            "%s says that the recipe of %s made other rows than it makes here (content hash %s, here %s); it was not used",
+            archive.folder,
+            work.projection.name,
+            archive.manifest.content_hash,
+            built.manifest.content_hash,
+        )
+        return None
+    return archive
 
 
 def _of_features(work: Work) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from eventlake.datasets.archive import Archive, open_archive
 from eventlake.datasets.catalogue import folders
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.looked_up import taken_over
+from eventlake.datasets.recipes import dataset_statement
 from eventlake.errors import EventlakeError
 from eventlake.history import polars_scan
 from eventlake.history.duckdb_sql import ENTITY, Only, tables_read
@@ -109,7 +110,7 @@ def increment(wanted: Wanted, pinned: Callable[[Checkpoint], PinnedHistory]) -> 
 
 
 def _bases(history: PinnedHistory, recipe: Recipe) -> Iterator[Archive]:
-    """Datasets of the same recipe but for history and spine, of shorter histories, the longest first."""
+    """Datasets of the same recipe but for history and spine, of shorter histories, that are believed; the longest first."""
     found = []
     for folder in folders(history.storage, recipe.name):
         with suppress(EventlakeError):
@@ -117,6 +118,8 @@ def _bases(history: PinnedHistory, recipe: Recipe) -> Iterator[Archive]:
             other = archive.manifest.recipe
             same = replace(other, checkpoint=recipe.checkpoint, clock_hash=recipe.clock_hash, spine=recipe.spine)
             clocks = (other.clock_hash is None) == (recipe.clock_hash is None)
+            if not history.trust.knows(dataset_statement(archive.manifest.manifest_hash)):
+                continue
             if same.recipe_hash == recipe.recipe_hash and clocks and (other.spine is None) == (recipe.spine is None) and archive.is_whole():
                 found.append(archive)
     shorter = [one for one in found if one.manifest.recipe.checkpoint.watermark <= history.watermark]

@@ -17,6 +17,7 @@ from eventlake.datasets.catalogue import folders
 from eventlake.errors import EventlakeError
 from eventlake.progress import task
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage
+from eventlake.trust import Trust, statement
 
 _Found = TypeVar("_Found")
 
@@ -27,18 +28,26 @@ PATIENCE_SECONDS = 30.0
 _POLL_SECONDS = 0.1
 
 
-def made_by(storage: Storage, recipe: Recipe) -> Archive | None:
-    """A dataset that a recipe made before, with all its files; None where there is none, or where it is damaged."""
+def dataset_statement(manifest_hash: str) -> bytes:
+    """The statement that a dataset's rows are those that its recipe makes."""
+    return statement("dataset", manifest_hash)
+
+
+def made_by(storage: Storage, recipe: Recipe, trust: Trust) -> Archive | None:
+    """A dataset that a recipe made before, with all its files; None if there is none, if it is damaged, or if it is not believed."""
     noted = (layout.made_hash(item.path) for item in storage.list(layout.recipe_folder(recipe.recipe_hash)))
     places = [layout.build_path(recipe.name, manifest_hash) for manifest_hash in noted if manifest_hash]
-    return _whole(storage, recipe, places) or _whole(storage, recipe, folders(storage, recipe.name))
+    return _whole(storage, recipe, places, trust) or _whole(storage, recipe, folders(storage, recipe.name), trust)
 
 
-def _whole(storage: Storage, recipe: Recipe, places: Iterator[str] | list[str]) -> Archive | None:
+def _whole(storage: Storage, recipe: Recipe, places: Iterator[str] | list[str], trust: Trust) -> Archive | None:
     for folder in places:
         with suppress(EventlakeError):
             archive = open_archive(storage, folder)
-            if archive.manifest.recipe.recipe_hash == recipe.recipe_hash and archive.is_whole():
+            known = archive.manifest.recipe.recipe_hash == recipe.recipe_hash and trust.knows(
+                dataset_statement(archive.manifest.manifest_hash)
+            )
+            if known and archive.is_whole():
                 return archive
     return None
 

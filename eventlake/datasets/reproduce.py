@@ -18,6 +18,7 @@ from eventlake.core.dataset import DatasetManifest, Recipe
 from eventlake.datasets.archive import SOURCE, Archive
 from eventlake.datasets.build import Made, circumstances, make, work_of
 from eventlake.datasets.dataset import Dataset
+from eventlake.datasets.recipes import dataset_statement
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.projections.definition import Projection
@@ -90,6 +91,8 @@ def reproduce(history: PinnedHistory, archive: Archive, *, trust: bool = False) 
     spine = checked_spine(archive)
     made = _make(archive, history.with_schemas(then.recipe.schemas, fresh=True), spine, trust=trust)
     identical = made.manifest.content_hash == then.content_hash
+    if made.manifest.manifest_hash == then.manifest_hash and not history.trust.believes:
+        history.trust.ledger.note([dataset_statement(then.manifest_hash)])
     provenance = archive.provenance()
     moved = _moved_environment(provenance)
     differences = [*_differences(then, made.manifest), *moved]

@@ -10,16 +10,19 @@ import pyarrow as pa
 
 from eventlake.core import layout
 from eventlake.core.checkpoint import Checkpoint
+from eventlake.core.manifest import CommitSummary
 from eventlake.core.merkle import EMPTY_ROOT, CompactRange
 from eventlake.core.segment import Segment
+from eventlake.errors import CorruptionError
 from eventlake.log.chain import Chain
-from eventlake.log.manifest import Manifest
-from eventlake.log.stored import check_segments, missing, part_of, stored_events
+from eventlake.log.manifest import Manifest, Placed
+from eventlake.log.stored import check_claims, check_segments, foreign_commits, missing, part_of, stored_events
 from eventlake.progress import task
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.schemas.version import Version
 from eventlake.storage import Storage
 from eventlake.tables.files import EventTable, event_tables
+from eventlake.trust import OWN, Trust, statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +30,24 @@ class Stretch:
     """A segment as a snapshot reads it.
 
     Attributes:
+        commit: The one that named the file.
         segment: The file.
-        recorded_at: Microseconds; what every event in it was recorded at, or None where the file has the column.
         stop: Exclusive bound of the events that belong to the history; below ``segment.stop`` where the watermark cuts the file.
     """
 
+    commit: CommitSummary
     segment: Segment
-    recorded_at: int | None
     stop: int
+
+    @property
+    def placed(self) -> Placed:
+        """The segment with its commit."""
+        return self.commit, self.segment
+
+    @property
+    def recorded_at(self) -> int | None:
+        """Microseconds; what every event in it was recorded at, or None where the file has the column."""
+        return None if self.segment.recorded else self.commit.recorded_at
 
     @property
     def rows(self) -> int:
@@ -53,6 +66,7 @@ class PinnedHistory:
         stretches: The segments, in sequence order.
         manifest: Of the lake as it was looked at; reaches beyond the watermark.
         catalogue: The schemas that events are read with.
+        trust: What is believed of the lake.
         fresh: Whether event tables are derived anew, and those stored before are not looked at.
     """
 
@@ -62,6 +76,7 @@ class PinnedHistory:
     stretches: tuple[Stretch, ...]
     manifest: Manifest = field(repr=False, compare=False)
     catalogue: Catalogue = field(repr=False, compare=False)
+    trust: Trust = field(default=OWN, repr=False, compare=False)
     fresh: bool = False
 
     @property
@@ -82,7 +97,7 @@ class PinnedHistory:
         """Paths that an engine can open by itself, in order; None where the storage has none to give.
 
         Raises:
-            CorruptionError: One of the files is gone.
+            CorruptionError: One of the files is gone; or it was never read before, and is not what its commit says.
         """
         paths = [self.storage.locate(self.path(stretch)) for stretch in self.stretches]
         known = [path for path in paths if path is not None]
@@ -91,7 +106,17 @@ class PinnedHistory:
         for stretch in self.stretches:
             if not self.storage.exists(self.path(stretch)):
                 raise missing(stretch.segment)
+        if not self.trust.believes:
+            self.check(changed_only=True)
         return known
+
+    def check_claims(self) -> None:
+        """Makes sure that what the commits say of the segments is so; called before anything is concluded from it.
+
+        Raises:
+            CorruptionError: A segment is not what its commit says.
+        """
+        check_claims(self.storage, [stretch.placed for stretch in self.stretches], self.trust)
 
     def read(self, stretch: Stretch, columns: list[str] | None = None) -> pa.Table:
         """The events of a stretch, from bytes whose hash is checked first.
@@ -99,7 +124,11 @@ class PinnedHistory:
         Raises:
             CorruptionError: The file is not what was written.
         """
-        return stored_events(self.storage, stretch.segment, columns).slice(0, stretch.rows)
+        return stored_events(self.storage, stretch.placed, self.trust, columns).slice(0, stretch.rows)
+
+    def stretch_of(self, sequence: int) -> Stretch:
+        """The one that holds an event of the history."""
+        return self.stretches[bisect.bisect_right(self.stretches, sequence, key=lambda one: one.stop)]
 
     def row(self, sequence: int) -> pa.Table:
         """One event of the history, as it is stored.
@@ -107,7 +136,7 @@ class PinnedHistory:
         Raises:
             CorruptionError: Its segment is damaged.
         """
-        stretch = self.stretches[bisect.bisect_right(self.stretches, sequence, key=lambda one: one.stop)]
+        stretch = self.stretch_of(sequence)
         return self.read(stretch).slice(sequence - stretch.segment.start, 1)
 
     def first_recorded(self, since: int = 0) -> int | None:
@@ -151,7 +180,8 @@ class PinnedHistory:
         return self._table(self.catalogue.version(event_type), watermark)
 
     def _table(self, schema: Version, watermark: int) -> EventTable:
-        return event_tables(self.storage, self.manifest, [schema], watermark, fresh=self.fresh)[0]
+        self.check_claims()
+        return event_tables(self.storage, self.manifest, [schema], watermark, self.trust, fresh=self.fresh)[0]
 
     def tables(self, event_types: Iterable[str]) -> dict[str, EventTable]:
         """Several event types under their newest schemas; where they are not stored yet each segment is read once.
@@ -161,7 +191,9 @@ class PinnedHistory:
             CorruptionError: A segment is damaged.
         """
         versions = [self.catalogue.version(event_type) for event_type in event_types]
-        found = event_tables(self.storage, self.manifest, versions, self.watermark, fresh=self.fresh)
+        if versions:
+            self.check_claims()
+        found = event_tables(self.storage, self.manifest, versions, self.watermark, self.trust, fresh=self.fresh)
         return {table.version.schema.event_type: table for table in found}
 
     def with_schemas(self, schemas: Mapping[str, str], *, fresh: bool = False) -> "PinnedHistory":
@@ -176,13 +208,13 @@ class PinnedHistory:
         """Re-hashes every segment of the history.
 
         Args:
-            changed_only: Pass over files that this process has hashed before and that nobody has written since.
+            changed_only: Pass over files that were hashed before and that nobody has written since.
 
         Raises:
             CorruptionError: One of them is not what was written; it is named.
         """
         with task("checking segments", len(self.stretches)) as advance:
-            for _ in check_segments(self.storage, [stretch.segment for stretch in self.stretches], changed_only=changed_only):
+            for _ in check_segments(self.storage, [one.placed for one in self.stretches], self.trust, changed_only=changed_only):
                 advance(1)
 
     def clock_hash(self) -> str:
@@ -212,16 +244,42 @@ def pin(chain: Chain, watermark: int) -> PinnedHistory:
     A watermark inside a commit costs one segment's leaves; at a commit's end the commit's own root is taken.
     """
     manifest = chain.manifest()
-    stretches = tuple(
-        Stretch(segment, None if segment.recorded else summary.recorded_at, min(segment.stop, watermark))
-        for summary, segment in manifest.between(0, watermark)
-    )
+    stretches = tuple(Stretch(summary, segment, min(segment.stop, watermark)) for summary, segment in manifest.between(0, watermark))
     catalogue = chain.catalogue()
     if not watermark:
-        return PinnedHistory(chain.storage, Checkpoint(chain.origin, 0, EMPTY_ROOT.hex()), None, stretches, manifest, catalogue)
+        empty = Checkpoint(chain.origin, 0, EMPTY_ROOT.hex())
+        return PinnedHistory(chain.storage, empty, None, stretches, manifest, catalogue, chain.trust)
     last = manifest.commits[manifest.version_of(watermark - 1)]
-    root = last.root if last.stop == watermark else _root_inside(chain, stretches, last.version, watermark)
-    return PinnedHistory(chain.storage, Checkpoint(chain.origin, watermark, root), last.commit_hash, stretches, manifest, catalogue)
+    checkpoint = Checkpoint(chain.origin, watermark, _root(chain, stretches, last, watermark))
+    return PinnedHistory(chain.storage, checkpoint, last.commit_hash, stretches, manifest, catalogue, chain.trust)
+
+
+def _root(chain: Chain, stretches: tuple[Stretch, ...], last: CommitSummary, watermark: int) -> str:
+    """The root at a watermark, ``last`` being the commit that it lies in or at the end of.
+
+    Raises:
+        CorruptionError: Others wrote some of the commits, and their segments do not fold to the root that ``last`` names.
+    """
+    foreign = foreign_commits([*(stretch.placed for stretch in stretches), (last, stretches[-1].segment)], chain.trust)
+    if not foreign:
+        return last.root if last.stop == watermark else _root_inside(chain, stretches, last.version, watermark)
+    nodes = [(stretch.segment.start, *stretch.segment.nodes) for stretch in stretches]
+    folded = statement("root", last.root, watermark, nodes)
+    if last.stop == watermark and chain.trust.ledger.knows(folded):
+        return last.root
+    total = CompactRange.empty()
+    for stretch in stretches:
+        if stretch.segment.start != total.stop:
+            message = f"no segment holds the events {total.stop:,}-{stretch.segment.start:,}"
+            raise CorruptionError(message, "run 'eventlake verify LAKE'.", version=last.version)
+        total = total.merge(part_of(chain.storage, stretch.placed, chain.trust, stretch.segment.start, stretch.stop))
+    root = total.root().hex()
+    if last.stop == watermark:
+        if root != last.root:
+            message = f"the segments fold to root {root} at {watermark:,}, commit {last.version} says {last.root}"
+            raise CorruptionError(message, "run 'eventlake verify LAKE'.", version=last.version)
+        chain.trust.ledger.note([folded])
+    return root
 
 
 def _root_inside(chain: Chain, stretches: tuple[Stretch, ...], version: int, watermark: int) -> str:
@@ -230,5 +288,6 @@ def _root_inside(chain: Chain, stretches: tuple[Stretch, ...], version: int, wat
     for stretch in stretches:
         segment = stretch.segment
         if segment.stop > frontier.stop:
-            frontier = frontier.merge(part_of(chain.storage, segment, max(segment.start, frontier.stop), min(segment.stop, watermark)))
+            first, stop = max(segment.start, frontier.stop), min(segment.stop, watermark)
+            frontier = frontier.merge(part_of(chain.storage, stretch.placed, chain.trust, first, stop))
     return frontier.root().hex()

@@ -8,6 +8,7 @@ from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.merkle import CompactRange
 from eventlake.core.proofs import ConsistencyProof, InclusionProof, Range, consistency_ranges, inclusion_ranges
 from eventlake.history.pinned import PinnedHistory, Stretch
+from eventlake.log.stored import check_claims
 
 
 def prove_inclusion(history: PinnedHistory, sequence: int) -> InclusionProof:
@@ -18,6 +19,8 @@ def prove_inclusion(history: PinnedHistory, sequence: int) -> InclusionProof:
         CorruptionError: A segment that must be read is damaged.
     """
     ranges = inclusion_ranges(sequence, history.watermark)
+    # The proof holds what stands beside the event; whether the event itself hashes to its leaf is looked at here.
+    check_claims(history.storage, [history.stretch_of(sequence).placed], history.trust)
     return InclusionProof(history.checkpoint, sequence, _roots(history, ranges))
 
 

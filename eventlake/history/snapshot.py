@@ -39,7 +39,7 @@ class Snapshot:
         try:
             return read(self.history)
         except CorruptionError:
-            again = at_checkpoint(open_chain(self.history.storage), self.checkpoint)
+            again = at_checkpoint(open_chain(self.history.storage, self.history.trust), self.checkpoint)
             if again.stretches == self.history.stretches:
                 raise
             # The schemas stay those that this snapshot was taken with.
@@ -223,6 +223,7 @@ class Snapshot:
 
     def types(self) -> dict[str, int]:
         """Event types and how many events of each, most frequent first. Answered without reading events where no segment is cut."""
+        self.read(PinnedHistory.check_claims)
         counts: dict[str, int] = {}
         cut = False
         for stretch in self.history.stretches:

@@ -20,15 +20,19 @@ from eventlake.core.merkle import CompactRange
 from eventlake.core.segment import Segment
 from eventlake.errors import EventlakeError
 from eventlake.history.census import Census, Seen
+from eventlake.history.pinned import pin
 from eventlake.history.report import Finding, Report, Tally
 from eventlake.history.resolve import at_checkpoint
 from eventlake.history.verify_events import look_at_events
 from eventlake.history.verify_manifest import hint_as_stored, verify_hint, verify_keys, verify_tiers
 from eventlake.history.verify_tables import verify_schemas, verify_tables, verify_typed
-from eventlake.log.chain import Chain, Entry, check_follows
+from eventlake.log.chain import Chain
+from eventlake.log.claims import claims_of
+from eventlake.log.entry import Entry, check_follows
 from eventlake.log.manifest import Manifest, Placed
 from eventlake.progress import task
 from eventlake.storage import Storage
+from eventlake.trust import OWN, Ledger, Trust
 
 _AT_ONCE = 2
 """Segments that are looked at together; each may take as many cores as there are."""
@@ -41,7 +45,8 @@ def verify(storage: Storage, *, deep: bool = False, against: Checkpoint | None =
         storage: Where the lake is.
         deep: Also decode every segment, hash every event again, make the manifest's keys and the event tables again, read every payload
             under its schema, and look for a ``(source, id)`` that stands twice.
-        against: A checkpoint kept elsewhere; the history must extend it. Without one a missing newest commit may not be noticed.
+        against: A checkpoint kept elsewhere; the history must extend it, down to the last event: every event is hashed. Without one a
+            missing newest commit may not be noticed.
     """
     tally = Tally()
     hinted = hint_as_stored(storage)
@@ -51,8 +56,11 @@ def verify(storage: Storage, *, deep: bool = False, against: Checkpoint | None =
     manifest = _manifest(entries, tally)
     current = {segment.sha256: (summary, segment) for summary, segment in manifest.segments}
     census = Census() if deep else None
-    _segments(storage, files, list(current.values()), tally, census)
-    chain = _chain(storage, origin, entries)
+    # Nothing that was found before is believed, and nothing is looked at twice.
+    trust = Trust(OWN.name, Ledger.in_memory())
+    sound = _segments(storage, files, list(current.values()), tally, census, leaves=deep or against is not None)
+    trust.ledger.note(claims_of(*placed) for placed in sound)
+    chain = _chain(storage, origin, entries, trust)
     named = verify_tiers(chain, files, tally)
     verify_schemas(storage, files, {entry.commit.schemas for entry in entries.values()}, tally)
     verify_tables(storage, files, tally)
@@ -63,13 +71,17 @@ def verify(storage: Storage, *, deep: bool = False, against: Checkpoint | None =
     superseded = {segment.sha256 for entry in entries.values() for segment in entry.commit.segments} - set(current)
     unnamed = {path: size for path, size in files.items() if path not in named and layout.segment_sha256(path) not in current}
     _strangers(storage, unnamed, superseded, tally)
-    if against is not None:
-        try:
+    try:
+        if against is not None:
             at_checkpoint(chain, against)
-        except EventlakeError as error:
-            tally.blame(layout.LOG, error)
+        elif not tally.problems:
+            pin(chain, chain.watermark)
+    except EventlakeError as error:
+        tally.blame(layout.LOG, error)
     checkpoint = Checkpoint(chain.origin, chain.watermark, chain.root) if origin is not None else None
-    return Report(checkpoint, deep, tuple(tally.problems), tuple(tally.notes), len(entries), len(current), 0, tally.size_bytes)
+    return Report(
+        checkpoint, deep or against is not None, tuple(tally.problems), tuple(tally.notes), len(entries), len(current), 0, tally.size_bytes
+    )
 
 
 def _lake(storage: Storage, tally: Tally) -> str | None:
@@ -143,9 +155,9 @@ def _folded(replaced: list[Segment]) -> CompactRange | None:
     return total
 
 
-def _chain(storage: Storage, origin: str | None, entries: dict[int, Entry]) -> Chain:
+def _chain(storage: Storage, origin: str | None, entries: dict[int, Entry], trust: Trust) -> Chain:
     """As much of the chain as is whole from its beginning."""
-    chain = Chain(storage, origin or (entries[0].commit.origin if 0 in entries else "unreadable"), 0)
+    chain = Chain(storage, origin or (entries[0].commit.origin if 0 in entries else "unreadable"), 0, trust=trust)
     while (entry := entries.get(chain.next_version)) is not None:
         try:
             check_follows(entry.commit, chain.head, chain.origin, layout.commit_path(entry.commit.version))
@@ -166,20 +178,26 @@ class _Looked:
     seen: Seen | None
 
 
-def _segments(storage: Storage, files: dict[str, int], expected: list[Placed], tally: Tally, census: Census | None) -> None:
-    """Hashes every segment; with a census also every event in it."""
+def _segments(
+    storage: Storage, files: dict[str, int], expected: list[Placed], tally: Tally, census: Census | None, *, leaves: bool
+) -> list[Placed]:
+    """Hashes every segment, with ``leaves`` also every event in it; gives those that are what their commits say in every respect."""
+    sound = []
     with task("hashing segments", sum(segment.rows for _, segment in expected)) as advance:
-        for looked in _looks(storage, files, expected, deep=census is not None):
+        for looked in _looks(storage, files, expected, deep=leaves):
             path = layout.segment_path(looked.segment.sha256)
             for problem in looked.problems:
                 tally.blame(path, problem)
             tally.size_bytes += looked.size_bytes
+            if leaves and not looked.problems:
+                sound.append((looked.summary, looked.segment))
             if census is not None and looked.seen is not None:
                 census.add(looked.seen)
             advance(looked.segment.rows)
     if census is not None:
         for segment, sequence, key in census.repeated(lambda part: segments.decode(storage.read(_path(part)), _path(part))):
             tally.blame(_path(segment), f"(source, id) stands twice: {key}, the second time at sequence {sequence:,}")
+    return sound
 
 
 def _looks(storage: Storage, files: dict[str, int], expected: list[Placed], *, deep: bool) -> Iterator[_Looked]:

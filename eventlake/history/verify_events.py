@@ -1,58 +1,23 @@
-"""Whether the events in a segment are what its commit says: read row group by row group, every event hashed again."""
+"""What a deep verification sees of a segment's events."""
 
-from collections.abc import Iterator
-
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from eventlake.columns import leaves, segments
 from eventlake.core.manifest import CommitSummary
 from eventlake.core.segment import Segment
 from eventlake.history.census import Seen
+from eventlake.log.claims import wrong_claims
 
 
-def look_at_events(summary: CommitSummary, segment: Segment, data: bytes, path: str) -> tuple[list[str], Seen]:
-    """What a segment's events say that its commit does not, and what a census remembers of them.
+def look_at_events(summary: CommitSummary, segment: Segment, data: bytes, path: str) -> tuple[list[str], Seen | None]:
+    """What a segment's events say that its commit does not, and what a census remembers of them; None if there are none.
 
     Raises:
         CorruptionError: Not a Parquet file of events.
     """
-    hashes: list[leaves.Hashes] = []
-    statistics: list[segments.Statistics] = []
     seen: list[Seen] = []
-    problems: list[str] = []
-    rows, last, columns = 0, None, segment.columns
-    for table in segments.row_groups(data, path):
-        hashes.append(leaves.leaf_hashes(table))
-        statistics.append(segments.statistics(table))
+
+    def look(table: pa.Table) -> None:
         seen.append(Seen.of(segment, table))
-        problems += _assigned_problems(table, segment.start + rows, last)
-        rows, columns = rows + table.num_rows, tuple(table.column_names)
-        last = table.column("recorded_at")[-1].value if "recorded_at" in columns else None
-    problems += _problems(segment, np.concatenate(hashes), segments.joined(statistics), columns)
-    if last is not None and last > summary.recorded_at:
-        problems.append(f"recorded_at goes beyond its commit's, {summary.recorded_at}")
-    return list(dict.fromkeys(problems)), Seen.joined(segment, seen)
 
-
-def _problems(segment: Segment, hashes: leaves.Hashes, found: segments.Statistics, columns: tuple[str, ...]) -> Iterator[str]:
-    if len(hashes) != segment.rows:
-        yield f"expected {segment.rows:,} events, found {len(hashes):,}"
-    elif leaves.compact_range(hashes, segment.start) != segment.range:
-        yield "its events do not hash to the leaves that its commit names"
-    stated = segments.Statistics(segment.types, segment.time, segment.undated, segment.recorded)
-    if found != stated or columns != segment.columns:
-        yield f"its commit states {stated} and columns {segment.columns}, found {found} and {columns}"
-
-
-def _assigned_problems(table: pa.Table, start: int, last: int | None) -> Iterator[str]:
-    """What is wrong with the columns that the lake assigned; ``last`` is the ``recorded_at`` of the event before."""
-    if "recorded_at" in table.column_names:
-        recorded = table.column("recorded_at").combine_chunks().cast(pa.int64())
-        if pc.any(pc.less(recorded[1:], recorded[:-1])).as_py() or (last is not None and recorded[0].as_py() < last):
-            yield "recorded_at decreases"
-    if "sequence" in table.column_names:
-        expected = pa.array(np.arange(start, start + table.num_rows))
-        if not table.column("sequence").combine_chunks().equals(expected):
-            yield "its sequences are not those at which it stands"
+    problems = wrong_claims(summary, segment, data, path, look)
+    return problems, Seen.joined(segment, seen) if seen else None

@@ -15,6 +15,7 @@ from eventlake.core.manifest import KeyFile, Tier
 from eventlake.errors import EventlakeError
 from eventlake.history.census import Census
 from eventlake.history.report import Tally
+from eventlake.log.believed import same_keys
 from eventlake.log.chain import Chain
 from eventlake.log.key_index import checked_keys, recent_run
 from eventlake.log.manifest import Manifest
@@ -80,13 +81,8 @@ def verify_keys(chain: Chain, census: Census, tally: Tally) -> None:
         if stop == chain.next_version:
             runs = [recent_run(head.recent), *runs]
         stored = merged(runs, stop)
-        if not _same(stored, _made_again(chain, events, stored, stop)):
+        if not same_keys(stored, _made_again(chain, events, stored, stop)):
             tally.blame(path, "its keys are not those of the events")
-
-
-def _same(one: KeyRun, other: KeyRun) -> bool:
-    pairs = ((one.ids, other.ids), (one.heads, other.heads), (one.versions, other.versions))
-    return all(np.array_equal(left, right) for left, right in pairs)
 
 
 def _made_again(chain: Chain, events: pl.DataFrame, like: KeyRun, stop: int) -> KeyRun:

@@ -1,16 +1,17 @@
 """Re-hashing what makes events columns: the catalogues of schemas, which must be there, and event tables, which may be missing."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
+from eventlake.core.segment import Segment
 from eventlake.errors import EventlakeError
 from eventlake.history.report import Finding, Tally
 from eventlake.log.chain import Chain
-from eventlake.log.manifest import Manifest
+from eventlake.log.manifest import Manifest, Placed
 from eventlake.log.stored import read_catalogue
 from eventlake.progress import task
 from eventlake.schemas.version import Version
@@ -66,66 +67,114 @@ def verify_tables(storage: Storage, files: Mapping[str, int], tally: Tally) -> N
 
 @dataclass(slots=True)
 class _Kept:
-    """A stored range of an event table, and the rows that must be in it, as far as the segments were read."""
+    """A stored range of an event table, and the rows that must be in it, as far as the segments were read.
+
+    Attributes:
+        version: The schema that it was derived with.
+        range: What its name says.
+        derived: The rows.
+        underivable: Why they cannot be told.
+    """
 
     version: Version
     range: Range
     derived: list[pa.Table] = field(default_factory=list)
+    underivable: str | None = None
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+        return f"{folder(self.version)}/{self.range.name}"
+
+    def meets(self, segment: Segment) -> bool:
+        """Whether it reaches into a segment."""
+        return self.range.start < segment.stop and segment.start < self.range.stop
 
 
 def verify_typed(chain: Chain, files: Mapping[str, int], tally: Tally) -> None:
     """Every event of a registered type fits its schema, and every stored event table holds what is derived from the segments now."""
     manifest = chain.manifest()
     try:
-        newest = {event_type: versions[-1] for event_type, versions in chain.catalogue().types.items()}
+        types = chain.catalogue().types
     except EventlakeError:
         return  # it is blamed already
-    kept = _kept(newest.values(), files, manifest)
-    placed = [one for one in manifest.between(0, chain.watermark) if newest.keys() & dict(one[1].types).keys()]
+    kept = _kept([version for versions in types.values() for version in versions], files, manifest, tally)
+    placed = [one for one in manifest.between(0, chain.watermark) if types.keys() & dict(one[1].types).keys()]
     with task("reading payloads", sum(segment.rows for _, segment in placed)) as advance:
         for one in placed:
             segment = one[1]
             try:
-                events = read_events(chain.storage, one)
-            except EventlakeError:
-                continue  # it is blamed already
-            for event_type in newest.keys() & dict(segment.types).keys():
-                try:
-                    _cut(derive(events, one, newest[event_type], segment.start, segment.stop), newest[event_type], kept)
-                except EventlakeError as error:
-                    tally.blame(layout.segment_path(segment.sha256), error)
-                    # Nobody can say what the tables of that type should hold.
-                    kept = [table for table in kept if table.version is not newest[event_type]]
+                events = read_events(chain.storage, one, chain.trust)
+            except EventlakeError as error:
+                # The segment is blamed already; what its tables should hold cannot be told.
+                for table in kept:
+                    if table.meets(segment):
+                        table.underivable = error.message
+                continue
+            for event_type in types.keys() & dict(segment.types).keys():
+                _derive(events, one, types[event_type], kept, tally)
             advance(segment.rows)
             _compare(chain.storage, [table for table in kept if table.range.stop <= segment.stop], tally)
             kept = [table for table in kept if table.range.stop > segment.stop]
+    _compare(chain.storage, kept, tally)
 
 
-def _kept(newest: Iterable[Version], files: Mapping[str, int], manifest: Manifest) -> list[_Kept]:
-    """The stored ranges of the newest versions; those of older ones are derived anew by whoever still asks for them."""
-    folders = {folder(version): version for version in newest}
-    named = [
-        (folders[path.rpartition("/")[0]], Range.parse(path.rpartition("/")[2])) for path in files if path.rpartition("/")[0] in folders
-    ]
-    return [_Kept(version, one) for version, one in named if one is not None and true_ranges([one], manifest)]
-
-
-def _cut(rows: pa.Table, version: Version, kept: Iterable[_Kept]) -> None:
-    """Adds derived rows, in sequence order, to the ranges that must hold them."""
-    sequences = rows.column("sequence").to_numpy()
-    for table in kept:
-        if table.version is version and len(sequences) and table.range.start <= sequences[-1] and table.range.stop > sequences[0]:
+def _derive(events: pa.Table, placed: Placed, versions: Sequence[Version], kept: Iterable[_Kept], tally: Tally) -> None:
+    """Derives what the tables of one event type must hold of a segment; its payloads must fit the newest version."""
+    segment = placed[1]
+    for version in versions:
+        mine = [table for table in kept if table.version is version and table.meets(segment)]
+        newest = version is versions[-1]
+        if not mine and not newest:
+            continue
+        # A range of an older version ends where that version does.
+        start = segment.start if newest else max(segment.start, min(table.range.start for table in mine))
+        stop = segment.stop if newest else min(segment.stop, max(table.range.stop for table in mine))
+        try:
+            rows = derive(events, placed, version, start, stop)
+        except EventlakeError as error:
+            if newest:
+                tally.blame(layout.segment_path(segment.sha256), error)
+            for table in mine:
+                table.underivable = error.message
+            continue
+        sequences = rows.column("sequence").to_numpy()
+        for table in mine:
             first, last = sequences.searchsorted([table.range.start, table.range.stop])
             table.derived.append(rows.slice(int(first), int(last - first)))
+
+
+def _kept(versions: Iterable[Version], files: Mapping[str, int], manifest: Manifest, tally: Tally) -> list[_Kept]:
+    """The stored ranges; what no reader would ever look at is noted."""
+    folders = {folder(version): version for version in versions}
+    found = []
+    for path in files:
+        one = Range.parse(path.rpartition("/")[2]) if path.startswith(f"{layout.TABLES}/") else None
+        if one is None:
+            continue
+        version = folders.get(path.rpartition("/")[0])
+        if version is None:
+            tally.notes.append(Finding(path, "never read: a table of a schema, or of a version of eventlake, that is not in use here"))
+        elif not true_ranges([one], manifest):
+            tally.notes.append(Finding(path, "never read: a table of another history"))
+        else:
+            found.append(_Kept(version, one))
+    return found
 
 
 def _compare(storage: Storage, whole: Iterable[_Kept], tally: Tally) -> None:
     """Compares the ranges of which all rows were derived."""
     for table in whole:
+        if any(finding.path == table.path for finding in tally.problems):
+            continue
+        if table.underivable is not None:
+            tally.blame(table.path, f"cannot be compared with its segments: {table.underivable}")
+            continue
         try:
             found = stored_rows(storage, table.version, table.range)
-        except EventlakeError:
-            continue  # it is blamed already
-        if not (found.equals(joined(table.derived)) if table.derived else not found.num_rows):
-            path = f"{folder(table.version)}/{table.range.name}"
-            tally.blame(path, "holds other rows than its segments give; delete it, and it is made again")
+        except EventlakeError as error:
+            tally.blame(table.path, error)
+            continue
+        same = found.equals(joined(table.derived)) if table.derived else not found.num_rows
+        if not same or found.num_rows != table.range.rows:
+            tally.blame(table.path, "holds other rows than its segments give; delete it, and it is made again")

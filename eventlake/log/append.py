@@ -17,6 +17,7 @@ from eventlake.core.delivery import Position
 from eventlake.core.expectation import Expectation
 from eventlake.core.instants import format_instant
 from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError
+from eventlake.log.believed import vouch
 from eventlake.log.chain import Chain
 from eventlake.log.clock import MAX_LEAD_US, check_writer, instant_of_commit
 from eventlake.log.commits import Delivered, append_commit, pause_after_lost_race
@@ -128,6 +129,7 @@ def _commit(chain: Chain, batch: Incoming, prepared: Prepared, now: int, terms: 
             if prepared.is_quick(chain.watermark):
                 commit = append_commit(chain, prepared, recorded_at(chain, batch, prepared, now), terms.delivered(batch.rows))
                 data = commit.encode()
+                vouch(chain, commit, data)
                 if publish(chain.storage, commit, data):
                     return receipt_of(chain.published(commit, data))
         prepared.make_quick()

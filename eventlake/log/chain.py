@@ -1,56 +1,35 @@
 """The chain of commits as this process has read it: its head, what no tier holds yet, and by number whatever else is asked for."""
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from eventlake.columns import manifest_rows
-from eventlake.columns.keys import KeyRun, event_keys, merged, subject_keys
 from eventlake.columns.schema import whole_columns
 from eventlake.core import layout
 from eventlake.core.canonical import seal
 from eventlake.core.checkpoint import check_origin
 from eventlake.core.commit import FORMAT, Commit, commit_hash
-from eventlake.core.instants import format_instant
 from eventlake.core.lake import read_lake
-from eventlake.core.manifest import CommitSummary, Tier
+from eventlake.core.manifest import Tier
 from eventlake.core.merkle import EMPTY_ROOT, CompactRange
 from eventlake.errors import AlreadyExistsError, CorruptionError, NotFoundError
 from eventlake.log import hint
+from eventlake.log.believed import check_entry, check_keys, check_rows
+from eventlake.log.entry import Entry, check_follows
 from eventlake.log.key_index import KeyIndex
+from eventlake.log.keys_again import keys_of
 from eventlake.log.manifest import Held, Manifest, Placed
-from eventlake.log.recent import own_keys
 from eventlake.log.stored import read_catalogue, stored_events
 from eventlake.log.tier_rows import TierRows
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, probe
+from eventlake.trust import OWN, Trust, trust_of
 
 T = TypeVar("T")
 _NEAR = 64
 """So many commits are read one by one; a head that is farther away is looked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A commit and the hash of its bytes."""
-
-    commit: Commit
-    commit_hash: str
-
-    @property
-    def summary(self) -> CommitSummary:
-        """What the manifest keeps of it."""
-        one = self.commit
-        return CommitSummary(one.version, self.commit_hash, one.kind, one.recorded_at, one.start, one.stop, one.root)
-
-    @property
-    def row(self) -> manifest_rows.Row:
-        """The summary with the segments that the commit named."""
-        return self.summary, self.commit.segments
 
 
 class Chain:
@@ -58,6 +37,7 @@ class Chain:
 
     Attributes:
         storage: Where the lake is.
+        trust: What is believed of it.
         origin: The lake's name.
         created: Microseconds.
         strict: Whether every event type needs a schema.
@@ -66,15 +46,16 @@ class Chain:
         rows: What the tiers say of commits and segments.
     """
 
-    def __init__(self, storage: Storage, origin: str, created: int, *, strict: bool = False) -> None:
+    def __init__(self, storage: Storage, origin: str, created: int, *, strict: bool = False, trust: Trust = OWN) -> None:
         self.storage = storage
+        self.trust = trust
         self.origin = origin
         self.created = created
         self.strict = strict
         self.head: Entry | None = None
         self._tail: list[Entry] = []
-        self.keys = KeyIndex(storage, self._keys_again)
-        self.rows = TierRows(storage, lambda start, stop: [self.read_entry(version).row for version in range(start, stop)])
+        self.keys = KeyIndex(storage, lambda start, stop: keys_of(self, start, stop), trust, lambda: check_keys(self))
+        self.rows = TierRows(storage, self._rows_again)
         self._folded: tuple[tuple[Tier, ...], Manifest] = ((), Manifest([], []))
         self._catalogue: tuple[str | None, Catalogue] = (None, Catalogue())
 
@@ -131,9 +112,16 @@ class Chain:
         if version >= self.next_version:
             message = f"expected a commit below {self.next_version:,}, found one called {version:,} among the keys of the log"
             raise CorruptionError(message, "run 'eventlake verify LAKE --deep'.", path=layout.LOG)
-        if self._tail and version >= self._tail[0].commit.version:
-            return self._tail[version - self._tail[0].commit.version]
-        return self.read_entry(version)
+        at_hand = self._at_hand(version)
+        if at_hand is not None:
+            return at_hand
+        entry = self.read_entry(version)
+        check_entry(self, entry)
+        return entry
+
+    def _at_hand(self, version: int) -> Entry | None:
+        known = bool(self._tail) and version >= self._tail[0].commit.version
+        return self._tail[version - self._tail[0].commit.version] if known else None
 
     def read_entry(self, version: int) -> Entry:
         """A commit, read from the log.
@@ -157,7 +145,7 @@ class Chain:
         """All commits, oldest first, each read and checked against the one before."""
         before = None
         for version in range(self.next_version):
-            entry = self.entry(version)
+            entry = self._at_hand(version) or self.read_entry(version)
             check_follows(entry.commit, before, self.origin, layout.commit_path(version))
             before = entry
             yield entry
@@ -204,9 +192,10 @@ class Chain:
         failed: set[str] = set()
         while wanted:
             lost = []
-            for segment, ranges in wanted:
+            for placed, ranges in wanted:
+                segment = placed[1]
                 try:
-                    table = stored_events(self.storage, segment, columns)
+                    table = stored_events(self.storage, placed, self.trust, columns)
                 except CorruptionError:
                     if segment.sha256 in failed:
                         raise
@@ -215,27 +204,27 @@ class Chain:
                     continue
                 whole = whole_columns(table, columns)
                 yield from ((start, whole.slice(start - segment.start, stop - start)) for start, stop in ranges)
-            wanted = open_chain(self.storage).manifest().holding(lost) if lost else []
+            wanted = open_chain(self.storage, self.trust).manifest().holding(lost) if lost else []
 
     def _brought(self, versions: Collection[int]) -> list[Held]:
-        commits = [self.entry(version).commit for version in sorted(versions)]
-        return [(segment, [(segment.start, segment.stop)]) for one in commits if one.kind == "append" for segment in one.segments]
+        entries = [one for version in sorted(versions) if (one := self.entry(version)).commit.kind == "append"]
+        return [((one.summary, segment), [(segment.start, segment.stop)]) for one in entries for segment in one.commit.segments]
 
     def _sequences(self, versions: Collection[int]) -> list[tuple[int, int]]:
         commits = self.manifest().commits
         return [(commits[version].start, commits[version].stop) for version in sorted(versions)]
 
-    def _keys_again(self, start: int, stop: int) -> KeyRun:
-        """The keys of the commits ``[start, stop)``, from their events."""
-        runs = []
-        for version in range(start, stop):
-            commit = self.entry(version).commit
-            frames = [pl.DataFrame(table) for _, table in self.events([version], ["source", "id", "subject"])]
-            ids = np.sort(np.concatenate([np.empty(0, np.uint64), *map(event_keys, frames)]))
-            positions = [delivery.position for delivery in commit.deliveries]
-            subjects = np.concatenate([*map(subject_keys, frames)]) if frames else None
-            runs.append(own_keys(ids, subjects, positions, commit.commit_id).at(version))
-        return merged(runs, stop)
+    def _rows_again(self, start: int, stop: int) -> list[manifest_rows.Row]:
+        """The rows of the commits ``[start, stop)``, read from the log; they must lead to what no tier holds."""
+        before, rows = None, []
+        last = self.tail()[0].commit.version
+        for version in range(start, last + 1):
+            entry = self._at_hand(version) or self.read_entry(version)
+            if before or not version:
+                check_follows(entry.commit, before, self.origin, layout.commit_path(version))
+            before = entry
+            rows.append(entry.row)
+        return rows[: stop - start]
 
     def manifest(self) -> Manifest:
         """Every commit's summary, and the segments that hold the events now.
@@ -247,6 +236,7 @@ class Chain:
             return Manifest([], [])
         tiers = self.head.commit.tiers
         if self._folded[0] != tiers:
+            check_rows(self)
             manifest = Manifest([], [])
             for tier in tiers:
                 manifest = manifest.with_rows(self.rows.of(tier))
@@ -311,46 +301,13 @@ def read_again(chain: Chain, read: Callable[[Chain], T]) -> T:
     try:
         return read(chain)
     except CorruptionError:
-        now = open_chain(chain.storage)
+        now = open_chain(chain.storage, chain.trust)
         if now.manifest().segments == chain.manifest().segments:
             raise
         return read(now)
 
 
-def check_follows(commit: Commit, before: Entry | None, origin: str, path: str) -> None:
-    """Checks that ``commit`` is the one after ``before`` (the first one, for None).
-
-    Raises:
-        CorruptionError: It is not.
-    """
-    expected = {
-        "version": before.commit.version + 1 if before else 0,
-        "origin": origin,
-        "prev": before.commit_hash if before else None,
-        "start": before.commit.stop if before else 0,
-        "fence": commit.version if commit.kind == "fence" else before.commit.fence if before else None,
-    }
-    for field, value in expected.items():
-        found = getattr(commit, field)
-        if found != value:
-            message = f"{path} does not follow the commit before it: expected {field} {value}, found {found}"
-            raise CorruptionError(message, "run 'eventlake verify LAKE'; the log was edited or mixed with another one.", path=path)
-    last: int | None = before.commit.recorded_at if before else None
-    appended = commit.segments if commit.kind == "append" else ()
-    for first, stop in (*(segment.recorded for segment in appended if segment.recorded), (commit.recorded_at,) * 2):
-        if last is not None and first < last:
-            message = f"{path} was recorded at {format_instant(first)}, before what it follows ({format_instant(last)})"
-            raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=path)
-        last = stop
-    frontier = before.commit.range if before else CompactRange.empty()
-    for segment in appended:
-        frontier = frontier.merge(segment.range)
-    if frontier != commit.range:
-        message = f"{path}: the leaves of its segments do not fold to its root {commit.root}"
-        raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=path)
-
-
-def create_chain(storage: Storage, origin: str, created: int, *, strict: bool = False) -> Chain:
+def create_chain(storage: Storage, origin: str, created: int, *, strict: bool = False, trust: Trust | None = None) -> Chain:
     """Makes an empty lake.
 
     Raises:
@@ -369,7 +326,7 @@ def create_chain(storage: Storage, origin: str, created: int, *, strict: bool = 
     except ObjectExistsError:
         message = f"there is a lake in {storage.uri} already"
         raise AlreadyExistsError(message, "open it with el.open(…); lakes are never overwritten.", uri=storage.uri) from None
-    return Chain(storage, origin, created, strict=strict)
+    return Chain(storage, origin, created, strict=strict, trust=trust or trust_of())
 
 
 def _has_lake(storage: Storage) -> bool:
@@ -380,8 +337,12 @@ def _has_lake(storage: Storage) -> bool:
     return True
 
 
-def open_chain(storage: Storage) -> Chain:
-    """Reads an existing lake up to its head. Writes nothing.
+def open_chain(storage: Storage, trust: Trust | None = None) -> Chain:
+    """Reads an existing lake up to its head. Writes nothing there.
+
+    Args:
+        storage: Where it is.
+        trust: What is believed of it; None for what the environment says.
 
     Raises:
         NotFoundError: There is no lake.
@@ -394,6 +355,6 @@ def open_chain(storage: Storage) -> Chain:
         message = f"there is no lake in {storage.uri} (no {layout.LAKE})"
         raise NotFoundError(message, "make one with 'eventlake init' or el.create(…), or check the path.", uri=storage.uri) from None
     lake = read_lake(data, layout.LAKE)
-    chain = Chain(storage, lake.origin, lake.created, strict=lake.strict)
+    chain = Chain(storage, lake.origin, lake.created, strict=lake.strict, trust=trust or trust_of())
     chain.leap(hint.newest_version(storage, lake.origin))
     return chain

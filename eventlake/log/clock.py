@@ -14,8 +14,10 @@ from eventlake.core.card import Card
 from eventlake.core.commit import Commit
 from eventlake.core.instants import format_instant
 from eventlake.errors import InvalidInputError, NotFoundError, StorageError
-from eventlake.log.chain import Chain, Entry
+from eventlake.log.believed import vouch
+from eventlake.log.chain import Chain
 from eventlake.log.commits import plain_commit
+from eventlake.log.entry import Entry
 from eventlake.log.publish import publish
 from eventlake.storage import ObjectMissingError, Storage
 
@@ -183,5 +185,6 @@ def accept(chain: Chain, version: int, now: int) -> Entry:
             return head
         commit = plain_commit(chain, "fence", clock=head.commit.recorded_at)
         data = commit.encode()
+        vouch(chain, commit, data)
         if publish(chain.storage, commit, data):
             return chain.published(commit, data)

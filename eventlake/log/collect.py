@@ -18,6 +18,7 @@ from eventlake.core.card import Card, counted
 from eventlake.core.commit import Commit
 from eventlake.errors import InvalidInputError
 from eventlake.log.attempts import give_up, left_over, publish_finished
+from eventlake.log.believed import vouch
 from eventlake.log.chain import Chain
 from eventlake.log.commits import plain_commit
 from eventlake.log.manifest import Manifest
@@ -141,6 +142,7 @@ def _fence(chain: Chain) -> int:
         chain.refresh()
         commit = plain_commit(chain, "fence")
         data = commit.encode()
+        vouch(chain, commit, data)
         if publish(chain.storage, commit, data):
             chain.published(commit, data)
             return commit.version

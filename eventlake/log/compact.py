@@ -20,6 +20,7 @@ from eventlake.core.card import Card, counted
 from eventlake.core.merkle import CompactRange
 from eventlake.core.segment import Segment
 from eventlake.errors import CorruptionError, InvalidInputError
+from eventlake.log.believed import vouch
 from eventlake.log.chain import Chain
 from eventlake.log.commits import pause_after_lost_race, plain_commit
 from eventlake.log.fold import keep_folded
@@ -138,6 +139,7 @@ def _compact_run(chain: Chain, run: list[Segment]) -> Segment | None:
                 return None
             commit = plain_commit(chain, "compact", placed=(made,))
             data = commit.encode()
+            vouch(chain, commit, data)
             if publish(chain.storage, commit, data):
                 chain.published(commit, data)
                 return made
@@ -149,7 +151,7 @@ def _merged(chain: Chain, run: list[Segment]) -> Segment:
     """Stores the events of ``run`` as one segment. Its range is merged from theirs: nothing is hashed again."""
     placed = chain.segments(run[0].start, run[-1].stop)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        tables = list(pool.map(lambda one: _with_assigned(one, stored_events(chain.storage, one[1])), placed))
+        tables = list(pool.map(lambda one: _with_assigned(one, stored_events(chain.storage, one, chain.trust)), placed))
     table = _without_empty(pa.concat_tables(tables))
     data, sha256 = store_segment(chain.storage, table)
     path = layout.segment_path(sha256)

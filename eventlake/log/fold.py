@@ -16,6 +16,7 @@ from eventlake.core.canonical import sha256_hex
 from eventlake.core.commit import Commit
 from eventlake.core.manifest import COMMIT_WEIGHT, Tier
 from eventlake.errors import CorruptionError, EventlakeError
+from eventlake.log.believed import check_keys, vouch, vouch_for_tiers
 from eventlake.log.chain import Chain
 from eventlake.log.commits import plain_commit
 from eventlake.log.key_index import recent_run
@@ -52,12 +53,17 @@ def fold(chain: Chain) -> None:
     """
     if chain.head is None:
         return
+    # What is derived from tiers that others stored must not pass for what this user's process derived.
+    check_keys(chain)
+    last = chain.head
     folded, stop, fence = chain.head.commit.recent.start, chain.next_version, chain.fence
     tiers = _tiers(chain, chain.head.commit)
+    vouch_for_tiers(chain, tiers, last)
     while chain.head.commit.recent.start == folded and chain.fence == fence:
         recent = recent_since(chain.head.commit.recent, stop)
         commit = plain_commit(chain, "fold", tiers=tiers, recent=recent)
         data = commit.encode()
+        vouch(chain, commit, data)
         if publish(chain.storage, commit, data):
             chain.published(commit, data)
             return

@@ -17,6 +17,7 @@ from eventlake.core import layout
 from eventlake.core.delivery import Position
 from eventlake.errors import EventlakeError, InvalidEventsError, InvalidInputError
 from eventlake.log.append import nothing, recorded_at
+from eventlake.log.believed import vouch
 from eventlake.log.chain import Chain
 from eventlake.log.commits import Delivered, append_commit, pause_after_lost_race
 from eventlake.log.duplicates import known_problems
@@ -141,6 +142,7 @@ def _commit(chain: Chain, members: Sequence[Member], now: int) -> None:
             if chain.next_version == checked and prepared.is_quick(chain.watermark):
                 commit = append_commit(chain, prepared, recorded_at(chain, batch, prepared, now), delivered)
                 data = commit.encode()
+                vouch(chain, commit, data)
                 if publish(chain.storage, commit, data):
                     entry = chain.published(commit, data)
                     break

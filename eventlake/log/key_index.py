@@ -13,7 +13,9 @@ from eventlake.core.canonical import sha256_hex
 from eventlake.core.commit import Commit
 from eventlake.core.manifest import KeyFile, Recent
 from eventlake.errors import CorruptionError, NotFoundError, StorageError
-from eventlake.storage import Range, Storage
+from eventlake.log.stored import bytes_statement
+from eventlake.storage import Range, State, Storage, state_of
+from eventlake.trust import LAKE, Trust
 
 _LOG = logging.getLogger(__name__)
 _PART_BYTES = 250
@@ -56,8 +58,10 @@ def checked_keys(storage: Storage, file: KeyFile) -> KeyRun:
 class StoredKeys:
     """A key file; read in parts until as much has been read as it is long, then once as a whole, and kept."""
 
-    def __init__(self, storage: Storage, file: KeyFile, stop: int, again: Again, run: KeyRun | None = None) -> None:
+    def __init__(self, storage: Storage, file: KeyFile, stop: int, again: Again, trust: Trust = LAKE, *, run: KeyRun | None = None) -> None:
         self._storage = storage
+        self._trust = trust
+        self._state: State | None = None
         self._file = file
         self._stop = stop
         self._again = again
@@ -68,14 +72,14 @@ class StoredKeys:
         """All of its keys."""
         if self._run is None:
             try:
-                self._run = checked_keys(self._storage, self._file)
+                self._run = self._checked()
             except (CorruptionError, NotFoundError) as error:
                 self._run = self._made_again(error)
         return self._run
 
     def ids(self, wanted: Keys) -> tuple[KeyRun, Keys]:
         """The keys of this file whose fingerprint is wanted, and the run whose cells they have."""
-        if self._run is None and self._affordable(len(wanted)):
+        if self._run is None and self._affordable(len(wanted)) and self._is_intact():
             try:
                 return self._nothing(), self._ids_in_parts(wanted)
             except (CorruptionError, NotFoundError) as error:
@@ -85,7 +89,7 @@ class StoredKeys:
 
     def newest(self, key: int) -> int | None:
         """The newest version that ``key`` is in, or None."""
-        if self._run is None and self._affordable(1):
+        if self._run is None and self._affordable(1) and self._is_intact():
             try:
                 section = key_files.sections(self._file.ids, self._file.heads)[1]
                 [bucket] = self._buckets(section, [section.bucket(key)])
@@ -95,6 +99,29 @@ class StoredKeys:
                 version = key_files.version_in_bucket(bucket, key)
                 return None if version is None else version + self._file.start
         return newest_in(self.whole(), key)
+
+    def _is_intact(self) -> bool:
+        """Whether parts of the file can be believed: it was hashed as a whole once, and nobody has written it since."""
+        if self._trust.believes:
+            return True
+        path = layout.keys_path(self._file.sha256)
+        # Asking an object store costs a request, so it is asked once.
+        if self._state is not None and self._storage.locate(path) is None:
+            return True
+        state = state_of(self._storage, path)
+        if state is None or (state != self._state and not self._trust.ledger.knows(bytes_statement(self._file.sha256, state))):
+            return False
+        self._state = state
+        return True
+
+    def _checked(self) -> KeyRun:
+        path = layout.keys_path(self._file.sha256)
+        before = state_of(self._storage, path)
+        run = checked_keys(self._storage, self._file)
+        if before is not None and before == state_of(self._storage, path):
+            self._trust.ledger.note([bytes_statement(self._file.sha256, before)])
+            self._state = before
+        return run
 
     def _affordable(self, lookups: int) -> bool:
         self._spent += lookups * (_PART_BYTES if lookups <= _FEW else 8 * _PART_BYTES)
@@ -149,22 +176,24 @@ def recent_run(recent: Recent) -> KeyRun:
 
 
 class KeyIndex:
-    """The keys of a chain, as its head names them."""
+    """The keys of a chain, as its head names them; ``check`` makes sure of them before any question is answered."""
 
-    def __init__(self, storage: Storage, again: Again) -> None:
+    def __init__(self, storage: Storage, again: Again, trust: Trust = LAKE, check: Callable[[], None] = lambda: None) -> None:
         self._storage = storage
         self._again = again
+        self._trust = trust
+        self._check = check
         self._files: dict[str, StoredKeys] = {}
 
     def stored(self, file: KeyFile, stop: int) -> StoredKeys:
         """A key file, kept for the next question."""
         if file.sha256 not in self._files:
-            self._files[file.sha256] = StoredKeys(self._storage, file, stop, self._again)
+            self._files[file.sha256] = StoredKeys(self._storage, file, stop, self._again, self._trust)
         return self._files[file.sha256]
 
     def keep(self, file: KeyFile, stop: int, run: KeyRun) -> None:
         """Keeps what this process has just put into a file, so that it need not read it."""
-        self._files[file.sha256] = StoredKeys(self._storage, file, stop, self._again, run)
+        self._files[file.sha256] = StoredKeys(self._storage, file, stop, self._again, self._trust, run=run)
 
     def files(self, head: Commit) -> Iterator[tuple[StoredKeys, int]]:
         """The files that ``head`` names, oldest first, each with the version before which it ends."""
@@ -176,6 +205,7 @@ class KeyIndex:
         """Which of the event keys ``wanted`` (sorted, cell 0) commits from version ``since`` on may hold."""
         if head is None:
             return []
+        self._check()
         found = [stored.ids(wanted) for stored, stop in self.files(head) if stop > since]
         recent = recent_run(head.recent)
         found.append((recent, found_ids(recent.ids, wanted)))
@@ -185,6 +215,7 @@ class KeyIndex:
         """The newest version that may hold this text of this kind; None says that none does."""
         if head is None:
             return None
+        self._check()
         key = text_key(kind, text)
         folded: list[StoredKeys] = []
         recent = [newest_in(recent_run(head.recent), key)]

@@ -11,7 +11,7 @@ from eventlake.errors import CorruptionError
 
 Placed = tuple[CommitSummary, Segment]
 """A segment with the commit that named it."""
-Held = tuple[Segment, list[tuple[int, int]]]
+Held = tuple[Placed, list[tuple[int, int]]]
 """A segment with the sequences of the events in it that are meant."""
 
 
@@ -61,8 +61,9 @@ class Manifest:
         """The segments with events of these ranges, each once."""
         held: dict[int, Held] = {}
         for start, stop in ranges:
-            for _, segment in self.between(start, stop):
-                held.setdefault(segment.start, (segment, []))[1].append((max(start, segment.start), min(stop, segment.stop)))
+            for placed in self.between(start, stop):
+                segment = placed[1]
+                held.setdefault(segment.start, (placed, []))[1].append((max(start, segment.start), min(stop, segment.stop)))
         return list(held.values())
 
 

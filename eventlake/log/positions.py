@@ -10,7 +10,8 @@ from eventlake.core.commit import Commit
 from eventlake.core.delivery import Delivery, Position
 from eventlake.core.merkle import CompactRange
 from eventlake.errors import ConflictError
-from eventlake.log.chain import Chain, Entry
+from eventlake.log.chain import Chain
+from eventlake.log.entry import Entry
 from eventlake.log.receipt import Receipt, receipt_of
 from eventlake.log.recent import position_text
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.instants import format_instant
-from eventlake.log.chain import Entry
+from eventlake.log.entry import Entry
 
 
 @dataclass(frozen=True, slots=True, repr=False)

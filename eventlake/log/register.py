@@ -15,10 +15,11 @@ from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
 from eventlake.core.stored import check_writable
 from eventlake.errors import InvalidInputError, SchemaMismatchError
+from eventlake.log.believed import vouch
 from eventlake.log.chain import Chain
 from eventlake.log.commits import pause_after_lost_race, plain_commit
 from eventlake.log.publish import publish
-from eventlake.log.stored import stored_events
+from eventlake.log.stored import check_claims, stored_events
 from eventlake.progress import task
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.schemas.definition import Schema
@@ -129,6 +130,7 @@ def _publish(chain: Chain, catalogue: Catalogue, schema: Schema) -> Version | No
             return None
         commit = plain_commit(chain, "schema", schemas=sha256)
         encoded = commit.encode()
+        vouch(chain, commit, encoded)
         if not publish(chain.storage, commit, encoded):
             return None
         chain.published(commit, encoded)
@@ -143,11 +145,14 @@ def _check_history(chain: Chain, version: Version, start: int, upcasts: Upcasts)
     """
     found: list[str] = []
     schema = version.schema
-    placed = [segment for _, segment in chain.segments(start, chain.watermark) if schema.event_type in dict(segment.types)]
+    everything = chain.segments(start, chain.watermark)
+    check_claims(chain.storage, everything, chain.trust)
+    placed = [one for one in everything if schema.event_type in dict(one[1].types)]
     with task(f"checking {schema.event_type}", len(placed)) as advance:
-        for segment in placed:
+        for one in placed:
+            segment = one[1]
             columns = ["type", "correction", "data"]
-            table = whole_columns(stored_events(chain.storage, segment, columns), columns)
+            table = whole_columns(stored_events(chain.storage, one, chain.trust, columns), columns)
             rows = np.flatnonzero(pc.equal(table.column("type"), schema.event_type).to_numpy())
             mine = table.select(["correction", "data"]).take(rows)
             quiet = silent(mine.column("correction"), mine.column("data"))

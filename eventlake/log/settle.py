@@ -3,6 +3,7 @@
 import uuid
 
 from eventlake.errors import InvalidInputError
+from eventlake.log.believed import vouch
 from eventlake.log.chain import Chain
 from eventlake.log.commits import plain_commit
 from eventlake.log.publish import publish
@@ -32,6 +33,7 @@ def settle(chain: Chain, commit_id: str) -> Receipt | None:
             return receipt_of(found)
         fence = plain_commit(chain, "fence")
         data = fence.encode()
+        vouch(chain, fence, data)
         if publish(chain.storage, fence, data):
             chain.published(fence, data)
             return None

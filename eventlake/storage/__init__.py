@@ -13,9 +13,11 @@ from eventlake.storage.port import (
     ObjectMissingError,
     Range,
     SpecialFileError,
+    State,
     Storage,
     StorageFullError,
     StoredObject,
+    state_of,
 )
 from eventlake.storage.probe import probe
 from eventlake.storage.uri import from_uri, is_uri
@@ -30,10 +32,12 @@ __all__ = [
     "ObjectStorage",
     "Range",
     "SpecialFileError",
+    "State",
     "Storage",
     "StorageFullError",
     "StoredObject",
     "from_uri",
     "is_uri",
     "probe",
+    "state_of",
 ]

@@ -29,6 +29,7 @@ from eventlake.storage.port import (
     ObjectMissingError,
     Range,
     SpecialFileError,
+    State,
     StorageFullError,
     StoredObject,
     check_size,
@@ -256,6 +257,14 @@ class LocalStorage:
         """
         self.exists(path)
         return f"{self._root}/{path}"
+
+    def state(self, path: str) -> State | None:
+        """Device, inode, size, and the times of modification and of change."""
+        try:
+            found = beneath.facts_of(self._root, inside(path))
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     def _make_folder(self, name: str) -> None:
         """Makes a folder and, once per process, makes sure that it and its parents up to the root survive a power cut.

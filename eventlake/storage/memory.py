@@ -1,11 +1,12 @@
 """Storage in this process's memory: for tests, examples and throw-away lakes. Nothing survives the process."""
 
+import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from eventlake.storage.port import ObjectExistsError, ObjectMissingError, Range, StoredObject, whole_range
+from eventlake.storage.port import ObjectExistsError, ObjectMissingError, Range, State, StoredObject, whole_range
 
 
 class MemoryStorage:
@@ -14,6 +15,8 @@ class MemoryStorage:
     def __init__(self) -> None:
         self._objects: dict[str, bytes] = {}
         self._modified: dict[str, int] = {}
+        self._written: dict[str, int] = {}
+        self._store = secrets.token_hex(8)
         self._lock = threading.Lock()
 
     @property
@@ -69,6 +72,7 @@ class MemoryStorage:
     def _put(self, path: str, data: bytes) -> None:
         self._objects[path] = bytes(data)
         self._modified[path] = time.time_ns() // 1000
+        self._written[path] = self._written.get(path, 0) + 1
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """See ``Storage.list``."""
@@ -89,3 +93,8 @@ class MemoryStorage:
         """Always None: engines are handed the bytes."""
         del path
         return None
+
+    def state(self, path: str) -> State | None:
+        """Which store this is, and how often it was written there."""
+        data = self._objects.get(path)
+        return None if data is None else (self._store, self._written.get(path, 0), id(data))

@@ -11,7 +11,7 @@ from typing import Any
 from eventlake.core.instants import micros
 from eventlake.errors import InvalidInputError, MissingDependencyError, StorageError
 from eventlake.storage.address import Address, address
-from eventlake.storage.port import ObjectExistsError, ObjectMissingError, Range, StoredObject, check_size, inside, whole_range
+from eventlake.storage.port import ObjectExistsError, ObjectMissingError, Range, State, StoredObject, check_size, inside, whole_range
 
 SCHEMES = frozenset({"s3", "gs", "az", "abfs", "abfss"})
 _WITH_CONTAINER = frozenset({"abfs", "abfss"})
@@ -131,6 +131,17 @@ class ObjectStorage:
         """Always None: engines are handed the bytes."""
         del path
         return None
+
+    def state(self, path: str) -> State | None:
+        """Size, instant, ETag and version; one request."""
+        try:
+            with self._failures("find", path):
+                found = self._obstore.head(self._reader, path)
+        except ObjectMissingError:
+            return None
+        if found.get("e_tag") is None and found.get("version") is None:
+            return None
+        return found["size"], micros(found["last_modified"]), str(found.get("e_tag")), str(found.get("version"))
 
     @contextmanager
     def _failures(self, verb: str, path: str) -> Iterator[None]:

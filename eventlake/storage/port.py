@@ -66,6 +66,8 @@ class StoredObject:
     modified: int
 
 
+State = tuple[str | int, ...]
+"""What tells an object from another one that was put in its place."""
 Range = tuple[int, int]
 """The bytes ``[start, stop)`` of an object."""
 
@@ -208,3 +210,17 @@ class Storage(Protocol):
         Raises:
             CorruptionError: What is there is not a plain object.
         """
+
+    def state(self, path: str) -> State | None:
+        """What the store says of an object: it is the same as long as nobody has written there, and differs afterwards.
+
+        Returns:
+            None if nothing is there, or if the store cannot tell.
+        """
+
+
+def state_of(storage: Storage, path: str) -> State | None:
+    """``Storage.state``; None for a storage of somebody else's that does not have it."""
+    state = getattr(storage, "state", None)
+    found: State | None = None if state is None else state(path)
+    return found

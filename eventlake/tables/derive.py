@@ -17,17 +17,18 @@ from eventlake.schemas.version import Version
 from eventlake.storage import Storage
 from eventlake.tables import payloads
 from eventlake.tables.columns import CORRECTION, stored_schema
+from eventlake.trust import Trust
 
 _READ = ["id", "source", "type", "subject", "time", "recorded_at", *CORRECTION, "data"]
 
 
-def read_events(storage: Storage, placed: Placed) -> pa.Table:
+def read_events(storage: Storage, placed: Placed, trust: Trust) -> pa.Table:
     """What event tables need of a segment's events.
 
     Raises:
-        CorruptionError: The segment is damaged.
+        CorruptionError: The segment is damaged, or not what its commit says.
     """
-    return stored_events(storage, placed[1], _READ)
+    return stored_events(storage, placed, trust, _READ)
 
 
 def derive(stored: pa.Table, placed: Placed, version: Version, start: int, stop: int) -> pa.Table:

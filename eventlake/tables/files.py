@@ -1,4 +1,4 @@
-"""The files of event tables: made where they are missing, merged where they are small, checked when a process first reads them."""
+"""The files of event tables: made if they are missing or a stranger's, merged if they are small, checked when they were written since."""
 
 import logging
 from collections.abc import Sequence
@@ -10,18 +10,20 @@ import pyarrow as pa
 
 from eventlake.columns import segments
 from eventlake.core.canonical import sha256_hex
-from eventlake.errors import StorageError
+from eventlake.errors import CorruptionError, StorageError
 from eventlake.log.manifest import Manifest, Placed
+from eventlake.log.stored import bytes_statement
 from eventlake.progress import task
 from eventlake.schemas.version import Version
-from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage
+from eventlake.storage import ObjectMissingError, State, Storage, state_of
 from eventlake.tables.columns import stored_schema
 from eventlake.tables.derive import derive, joined, read_events
+from eventlake.tables.derived import places, put
 from eventlake.tables.ranges import MERGED_ROWS, Range, commit_at, cover, folder, to_merge, true_ranges
+from eventlake.trust import Trust, statement
 
 _LOG = logging.getLogger(__name__)
-_verified: set[tuple[str, str]] = set()
-"""Storage and path of files whose bytes this process has found to be what their names say."""
+_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,36 +50,46 @@ class EventTable:
 
 
 def event_tables(
-    storage: Storage, manifest: Manifest, versions: Sequence[Version], watermark: int, *, fresh: bool = False
+    storage: Storage, manifest: Manifest, versions: Sequence[Version], watermark: int, trust: Trust, *, fresh: bool = False
 ) -> list[EventTable]:
     """The tables of event types, in the order asked for; what is missing of them is derived and stored, each segment being read once.
 
     Args:
         storage: Where the lake is.
-        manifest: Reaches at least to ``watermark``.
+        manifest: Reaches at least to ``watermark``; what it says of segments is so.
         versions: The schemas to read with, of types that differ.
         watermark: Exclusive.
+        trust: What is believed of the lake.
         fresh: Look at no stored table and store none.
 
     Raises:
         CorruptionError: A segment is damaged.
     """
     if fresh:
-        return [_fresh_table(storage, manifest, version, watermark) for version in versions]
-    tables = [_StoredTable(storage, manifest, version, watermark) for version in versions]
+        return [_fresh_table(storage, manifest, version, watermark, trust) for version in versions]
+    tables = [_StoredTable(storage, manifest, version, watermark, trust) for version in versions]
+    for _ in range(_TRIES):
+        _complete(storage, tables, trust)
+        # A file that is taken away between choice and use is derived once more.
+        with suppress(CorruptionError, ObjectMissingError):
+            return [EventTable(table.version, tuple(table.parts())) for table in tables]
+    return [_fresh_table(storage, manifest, version, watermark, trust) for version in versions]
+
+
+def _complete(storage: Storage, tables: Sequence["_StoredTable"], trust: Trust) -> None:
+    """Derives and stores what is missing of some tables."""
     while missing := [(one, table) for table in tables for one in table.missing()]:
         missing.sort(key=lambda pair: pair[0].placed[1].start)
         with task("deriving event tables", sum(one.stop - one.start for one, _ in missing)) as advance:
             for _, alike in groupby(missing, key=lambda pair: pair[0].placed[1].start):
                 pairs = list(alike)
-                events = read_events(storage, pairs[0][0].placed)
+                events = read_events(storage, pairs[0][0].placed, trust)
                 for one, table in pairs:
                     table.add(one, derive(events, one.placed, table.version, one.start, one.stop))
                     advance(one.stop - one.start)
                 _make_room(tables)
         for table in tables:
             table.store()
-    return [EventTable(table.version, tuple(table.parts())) for table in tables]
 
 
 def _make_room(tables: Sequence["_StoredTable"]) -> None:
@@ -92,9 +104,9 @@ def _wanted(manifest: Manifest, event_type: str, watermark: int) -> list["_Stret
     return [_Stretch(one, one[1].start, min(one[1].stop, watermark)) for one in placed if event_type in dict(one[1].types)]
 
 
-def _fresh_table(storage: Storage, manifest: Manifest, version: Version, watermark: int) -> EventTable:
+def _fresh_table(storage: Storage, manifest: Manifest, version: Version, watermark: int, trust: Trust) -> EventTable:
     wanted = _wanted(manifest, version.schema.event_type, watermark)
-    tables = [derive(read_events(storage, one.placed), one.placed, version, one.start, one.stop) for one in wanted]
+    tables = [derive(read_events(storage, one.placed, trust), one.placed, version, one.start, one.stop) for one in wanted]
     return EventTable(version, (Part(None, None, joined([stored_schema(version.schema).empty_table(), *tables])),))
 
 
@@ -115,14 +127,15 @@ class _StoredTable:
         rows: How many rows are in memory, not stored yet.
     """
 
-    def __init__(self, storage: Storage, manifest: Manifest, version: Version, watermark: int) -> None:
+    def __init__(self, storage: Storage, manifest: Manifest, version: Version, watermark: int, trust: Trust) -> None:
         self.version = version
         self.rows = 0
         self._storage = storage
         self._manifest = manifest
         self._watermark = watermark
+        self._trust = trust
         self._wanted = _wanted(manifest, version.schema.event_type, watermark)
-        self._found = [one for item in storage.list(folder(version)) if (one := Range.parse(item.path.rpartition("/")[2]))]
+        self._places = {one: place for place in reversed(places(storage)) for one in _ranges(place, version)}
         self._chosen: list[Range] = []
         self._open: list[tuple[_Stretch, pa.Table]] = []
         self._kept: dict[Range, pa.Table] = {}
@@ -131,11 +144,12 @@ class _StoredTable:
         """What no sound file holds, in order."""
         stretches = [(one.start, one.stop) for one in self._wanted]
         while True:
-            self._chosen, missing = cover(true_ranges(self._found, self._manifest), stretches)
-            damaged = [one for one in self._chosen if one not in self._kept and not _is_sound(self._storage, self.version, one)]
-            if not damaged:
+            self._chosen, missing = cover(true_ranges([*self._places, *self._kept], self._manifest), stretches)
+            unsound = [one for one in self._chosen if one not in self._kept and not self._is_sound(one)]
+            if not unsound:
                 break
-            self._found = [one for one in self._found if one not in damaged]
+            for one in unsound:
+                del self._places[one]
         holders = [next(one for one in self._wanted if one.start <= start < one.stop) for start, _ in missing]
         return [_Stretch(holder.placed, start, stop) for holder, (start, stop) in zip(holders, missing, strict=True)]
 
@@ -153,72 +167,112 @@ class _StoredTable:
         if not self._open:
             return
         start, stop = self._open[0][0].start, self._open[-1][0].stop
-        merged = [one for one in to_merge(self._chosen, start, self.rows) if one not in self._kept]
-        rows = joined([*(stored_rows(self._storage, self.version, one) for one in merged), *(table for _, table in self._open)])
+        merged = self._read_again([one for one in to_merge(self._chosen, start, self.rows) if one not in self._kept])
+        rows = joined([*merged.values(), *(table for _, table in self._open)])
         data = segments.encode_sorted(rows)
-        first = merged[0].start if merged else start
+        first = min((one.start for one in merged), default=start)
         made = Range(first, stop, rows.num_rows, commit_at(self._manifest, stop), sha256_hex(data))
-        path = f"{folder(self.version)}/{made.name}"
-        if _put(self._storage, path, data):
-            _verified.add((self._storage.uri, path))
-        else:
+        place = put(self._storage, self._path(made), data)
+        if place is None:
             self._kept[made] = rows
-        self._found.append(made)
+        else:
+            self._places[made] = place
+            if not self._trust.believes:
+                self._trust.ledger.note([self._statement(made)])
+            self._note_bytes(made, state_of(place, self._path(made)))
         self._chosen = sorted([*(one for one in self._chosen if one not in merged), made])
         self._open, self.rows = [], 0
 
+    def _read_again(self, small: Sequence[Range]) -> dict[Range, pa.Table]:
+        """The rows of neighbouring ranges, without those before one that was taken away meanwhile."""
+        found: dict[Range, pa.Table] = {}
+        for one in reversed(small):
+            try:
+                found[one] = self._rows(one)
+            except (CorruptionError, ObjectMissingError):
+                break
+        return found
+
     def parts(self) -> list[Part]:
-        """The files, cut at the watermark."""
-        parts = []
-        for one in self._chosen:
-            stop = self._watermark if one.stop > self._watermark else None
-            kept = self._kept.get(one)
-            parts.append(_part(self._storage, self.version, one, stop) if kept is None else Part(stop, None, kept))
-        return parts
+        """The files, cut at the watermark.
+
+        Raises:
+            CorruptionError: One was damaged since it was chosen.
+            ObjectMissingError: One was taken away since.
+        """
+        return [self._part(one, self._watermark if one.stop > self._watermark else None) for one in self._chosen]
+
+    def _part(self, one: Range, stop: int | None) -> Part:
+        if one in self._kept:
+            return Part(stop, None, self._kept[one])
+        location = self._places[one].locate(self._path(one))
+        return Part(stop, location, None) if location is not None else Part(stop, None, self._rows(one))
+
+    def _rows(self, one: Range) -> pa.Table:
+        return stored_rows(self._places[one], self.version, one)
+
+    def _path(self, one: Range) -> str:
+        return f"{folder(self.version)}/{one.name}"
+
+    def _is_sound(self, one: Range) -> bool:
+        """Whether a file is there, holds what its name says, and was derived by somebody who is believed.
+
+        One that is damaged is taken away, to be made again; one that a stranger derived is left alone.
+        """
+        if not self._trust.knows(self._statement(one)):
+            return False
+        place, path = self._places[one], self._path(one)
+        state = state_of(place, path)
+        if state is not None and place.locate(path) is not None and self._trust.ledger.knows(bytes_statement(one.sha256, state)):
+            return True
+        try:
+            data = place.read(path)
+        except ObjectMissingError:
+            return False
+        if sha256_hex(data) == one.sha256:
+            self._note_bytes(one, state if state == state_of(place, path) else None)
+            return True
+        _LOG.warning("%s is damaged; it is derived from the segments, and made again", path)
+        try:
+            place.delete(path)
+        except StorageError as error:
+            _LOG.warning("it could not be taken away: %s", error.message)
+        return False
+
+    def _note_bytes(self, one: Range, state: State | None) -> None:
+        if state is not None:
+            self._trust.ledger.note([bytes_statement(one.sha256, state)])
+
+    def _statement(self, one: Range) -> bytes:
+        return table_statement(self._manifest, self.version, one)
 
 
-def stored_rows(storage: Storage, version: Version, one: Range) -> pa.Table:
+def _ranges(place: Storage, version: Version) -> list[Range]:
+    return [one for item in place.list(folder(version)) if (one := Range.parse(item.path.rpartition("/")[2]))]
+
+
+def table_statement(manifest: Manifest, version: Version, one: Range) -> bytes:
+    """The statement that a file holds what is derived from the events of a range under a schema."""
+    last = manifest.commits[manifest.version_of(one.stop - 1)].commit_hash
+    schema = version.schema
+    return statement("table", schema.event_type, version.schema_hash, folder(version), one.start, one.stop, one.rows, last, one.sha256)
+
+
+def stored_rows(place: Storage, version: Version, one: Range) -> pa.Table:
     """The rows of a range, as they are stored.
 
     Raises:
-        CorruptionError: Not a Parquet file of these columns.
+        CorruptionError: It does not hold what its name says, or is not a Parquet file of these columns.
         ObjectMissingError: It is gone.
     """
     path = f"{folder(version)}/{one.name}"
-    return segments.read_bytes(storage.read(path), path).cast(stored_schema(version.schema))
-
-
-def _is_sound(storage: Storage, version: Version, one: Range) -> bool:
-    """Whether a file is there and holds what its name says; a damaged one is taken away, to be made again."""
-    path = f"{folder(version)}/{one.name}"
-    if (storage.uri, path) in _verified and storage.locate(path) is not None and storage.exists(path):
-        return True
+    data = place.read(path)
+    if sha256_hex(data) != one.sha256:
+        message = f"{path} is damaged: expected sha256 {one.sha256}, found {sha256_hex(data)}"
+        raise CorruptionError(message, "it is derived: delete it, and it is made again.", path=path)
+    schema = stored_schema(version.schema)
     try:
-        data = storage.read(path)
-    except ObjectMissingError:
-        return False
-    if sha256_hex(data) == one.sha256:
-        _verified.add((storage.uri, path))
-        return True
-    _LOG.warning("%s is damaged; it is derived from the segments, and made again", path)
-    try:
-        storage.delete(path)
-    except StorageError as error:
-        _LOG.warning("it could not be taken away: %s", error.message)
-    return False
-
-
-def _part(storage: Storage, version: Version, one: Range, stop: int | None) -> Part:
-    location = storage.locate(f"{folder(version)}/{one.name}")
-    return Part(stop, location, None) if location is not None else Part(stop, None, stored_rows(storage, version, one))
-
-
-def _put(storage: Storage, path: str, data: bytes) -> bool:
-    """Stores a file; False where a damaged one is in its place and cannot be taken away."""
-    try:
-        storage.create(path, data)
-    except ObjectExistsError:
-        with suppress(ObjectMissingError):
-            return storage.read(path) == data
-        return False
-    return True
+        return segments.read_bytes(data, path).select(schema.names).cast(schema)
+    except (pa.ArrowException, KeyError, ValueError) as error:
+        message = f"{path} has other columns than its event type: {error}"
+        raise CorruptionError(message, "it is derived: delete it, and it is made again.", path=path) from error

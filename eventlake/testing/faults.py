@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eventlake.errors import StorageError
-from eventlake.storage import NotDurableError, NotStoredError, Range, Storage, StorageFullError, StoredObject
+from eventlake.storage import NotDurableError, NotStoredError, Range, State, Storage, StorageFullError, StoredObject, state_of
 
 Fault = Literal["before", "after", "not stored", "not durable", "full"]
 """``before``: nothing happens, and the caller cannot know. ``after``: it happens, and the caller cannot know. ``not stored``: nothing
@@ -140,6 +140,10 @@ class FaultyStorage:
     def locate(self, path: str) -> str | None:
         """As ``inner``: an engine that opens a file by itself meets no fault."""
         return self.inner.locate(path)
+
+    def state(self, path: str) -> State | None:
+        """As ``inner``: it is asked for what is cheap to ask."""
+        return state_of(self.inner, path)
 
 
 def _failure(verb: str, path: str, fault: Fault) -> StorageError:

@@ -1,0 +1,167 @@
+"""The ledger: statements that this user's processes found to be true, shared by all of them through one SQLite file.
+
+Losing it costs checking again, so it is written without fsync, bounded, and never a reason to fail: if the file cannot be used, the
+process remembers for itself.
+"""
+
+import hashlib
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+from eventlake.trust.cache import VARIABLE, cache_folder
+
+VERSION = 1
+"""Increases when what a statement claims is checked otherwise than before."""
+MOST_STATEMENTS = 1_000_000
+"""When the ledger holds more, the oldest are deleted."""
+_FILE = "ledger.sqlite"
+_SLACK = 50_000
+_AT_ONCE = 500
+_WAIT_SECONDS = 0.5
+
+_inherited: list[sqlite3.Connection] = []
+"""Connections of a parent process. SQLite forbids using and closing them after ``fork``."""
+
+
+def statement(*parts: Any) -> bytes:
+    """The digest of a statement made of JSON values."""
+    return hashlib.sha256(json.dumps([VERSION, *parts], separators=(",", ":")).encode()).digest()
+
+
+class Ledger:
+    """Remembers statements. Safe to share among threads and to use after ``fork``.
+
+    Args:
+        folder: Where its file is; None for the user's cache folder.
+        stored: Whether there is a file at all.
+    """
+
+    def __init__(self, folder: Path | None = None, *, stored: bool = True) -> None:
+        self._given = folder
+        self._stored = stored
+        self._known: set[bytes] = set()
+        self._connection: sqlite3.Connection | None = None
+        self._opened: str | None = None
+        self._noted = 0
+        self._lock = threading.Lock()
+        if stored:
+            os.register_at_fork(after_in_child=self._after_fork)
+
+    @classmethod
+    def in_memory(cls) -> Self:
+        """An empty one, which nobody else shares."""
+        return cls(stored=False)
+
+    def _after_fork(self) -> None:
+        if self._connection is not None:
+            _inherited.append(self._connection)
+        self._connection, self._opened, self._lock = None, None, threading.Lock()
+
+    def knows(self, one: bytes) -> bool:
+        """Whether a statement was noted."""
+        return not self.unknown([one])
+
+    def unknown(self, statements: Iterable[bytes]) -> set[bytes]:
+        """Those of the statements that were not noted."""
+        self._follow()
+        left = {one for one in statements if one not in self._known}
+        if not left:
+            return left
+        with self._lock:
+            connection = self._open()
+            if connection is None:
+                return left
+            found: set[bytes] = set()
+            with suppress(sqlite3.Error):
+                for some in _chunks(list(left)):
+                    marks = ",".join("?" * len(some))
+                    rows = connection.execute(f"SELECT digest FROM known WHERE digest IN ({marks})", some)  # noqa: S608 - question marks
+                    found |= {bytes(digest) for (digest,) in rows}
+            self._remember(found)
+        return left - found
+
+    def note(self, statements: Iterable[bytes]) -> None:
+        """Remembers statements; the caller has found them to be true."""
+        self._follow()
+        new = [one for one in dict.fromkeys(statements) if one not in self._known]
+        if not new:
+            return
+        with self._lock:
+            self._remember(new)
+            connection = self._open()
+            if connection is None:
+                return
+            # Another process may hold the lock for too long: then only this process remembers.
+            with suppress(sqlite3.Error):
+                for some in _chunks(new):
+                    connection.execute(f"INSERT OR IGNORE INTO known (digest) VALUES {','.join(['(?)'] * len(some))}", some)  # noqa: S608 - question marks
+                self._noted += len(new)
+                if self._noted >= _SLACK:
+                    self._noted = 0
+                    _trim(connection)
+
+    def _remember(self, statements: Iterable[bytes]) -> None:
+        if len(self._known) > MOST_STATEMENTS:
+            self._known.clear()
+        self._known.update(statements)
+
+    def _follow(self) -> None:
+        """Forgets everything if the environment names another folder than before."""
+        named = os.environ.get(VARIABLE, "")
+        if self._opened is not None and self._opened != named and self._given is None:
+            with self._lock:
+                if self._connection is not None:
+                    self._connection.close()
+                self._known, self._connection, self._opened = set(), None, None
+
+    def _open(self) -> sqlite3.Connection | None:
+        if self._opened is None:
+            self._opened = os.environ.get(VARIABLE, "")
+            folder = (self._given or cache_folder()) if self._stored else None
+            self._connection = None if folder is None else _connection(folder / _FILE)
+        return self._connection
+
+
+def _chunks(statements: Sequence[bytes]) -> Iterable[Sequence[bytes]]:
+    return (statements[start : start + _AT_ONCE] for start in range(0, len(statements), _AT_ONCE))
+
+
+def _connection(file: Path) -> sqlite3.Connection | None:
+    for _ in range(2):
+        try:
+            return _opened(file)
+        except (sqlite3.OperationalError, OSError):
+            return None
+        except sqlite3.DatabaseError:
+            # Not a database any more: begin a new one.
+            for left in (file, *(file.with_name(file.name + suffix) for suffix in ("-wal", "-shm"))):
+                with suppress(OSError):
+                    left.unlink()
+    return None
+
+
+def _opened(file: Path) -> sqlite3.Connection:
+    # Made here, so that nobody else can read it and no link leads elsewhere.
+    os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(file, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("CREATE TABLE IF NOT EXISTS known (number INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE)")
+        _trim(connection)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _trim(connection: sqlite3.Connection) -> None:
+    """Deletes the oldest statements if there are too many."""
+    newest = connection.execute("SELECT max(number) FROM known").fetchone()[0] or 0
+    connection.execute("DELETE FROM known WHERE number <= ?", [newest - MOST_STATEMENTS])

@@ -1,0 +1,180 @@
+"""Datasets that somebody else stored as made by a recipe: every hash in them is right, and the rows are not what the recipe makes."""
+
+import json
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import eventlake as el
+from eventlake.columns import frames
+from eventlake.columns.content import content_hash
+from eventlake.core import layout
+from eventlake.core.canonical import canonical_json, seal, sha256_hex, unseal
+from tests.security.forging import payment
+
+COUNT = el.Projection.sql("count", "SELECT subject, count(*) AS n FROM events GROUP BY subject", key=["subject"], by="subject")
+TRUTH = [(f"/loan/{number}", 4) for number in range(7)]
+
+
+@pytest.fixture
+def root(tmp_path):
+    """28 payments on seven loans, and the dataset of how many each has."""
+    lake = el.create(tmp_path / "lake", origin="bank.example/loans")
+    lake.append([payment(number) for number in range(28)])
+    assert lake.build(COUNT).polars().rows() == TRUTH
+    return tmp_path / "lake"
+
+
+def more(table):
+    at = table.schema.get_field_index("n")
+    return table.set_column(at, table.schema.field(at), pa.array([value + 100 for value in table.column("n").to_pylist()], pa.int64()))
+
+
+def forge_dataset(root):
+    """Gives the dataset other rows, a manifest with their content hash, and all names that follow; the recipe's note is of that one."""
+    (manifest,) = root.glob("builds/count/*/manifest.json")
+    folder = manifest.parent
+    (part,) = folder.glob("*/part-*.parquet")
+    rows = more(pq.read_table(part))
+    data = frames.encode(rows)
+    document = json.loads(manifest.read_bytes())
+    document["output"]["content_hash"] = content_hash(rows)
+    manifest.write_bytes(canonical_json(document))
+    name = sha256_hex(manifest.read_bytes())
+    provenance = part.parent / "provenance.json"
+    said = unseal(provenance.read_bytes(), "")
+    said["manifest_hash"] = name
+    del said["files"][part.name]
+    stored = f"part-00000-{sha256_hex(data)[:12]}.parquet"
+    said["files"][stored] = {"bytes": len(data), "sha256": sha256_hex(data)}
+    provenance.write_bytes(seal(said))
+    part.unlink()
+    (part.parent / stored).write_bytes(data)
+    folder.rename(folder.parent / name[:12])
+    recipe = root / "recipes" / document["recipe_hash"]
+    for path in recipe.iterdir():
+        path.unlink()
+    (recipe / f"{name}.made").write_bytes(b"{}")
+    return name
+
+
+@pytest.mark.parametrize("whose", ["a stranger's", "one's own"])
+def test_a_forged_dataset_is_not_what_its_recipe_made(root, stranger, whose, caplog):
+    forged = forge_dataset(root)
+    if whose == "a stranger's":
+        stranger()
+    dataset = el.open(root).build(COUNT)
+    assert dataset.polars().rows() == TRUTH
+    assert dataset.manifest_hash != forged
+    assert "made other rows than it makes here" in caplog.text
+
+
+@pytest.mark.parametrize("whose", ["a stranger's", "one's own"])
+def test_a_forged_dataset_is_not_what_an_incremental_build_begins_from(root, stranger, whose):
+    forge_dataset(root)
+    if whose == "a stranger's":
+        stranger()
+    lake = el.open(root)
+    lake.append([payment(100, "/loan/0")])
+    dataset = lake.build(COUNT)
+    assert dataset.polars().rows() == [("/loan/0", 5), *TRUTH[1:]]
+    assert "derived_from" not in dataset.provenance
+
+
+def test_ones_own_dataset_is_found_and_begun_from(root):
+    lake = el.open(root)
+    first = lake.build(COUNT)
+    assert len(list(root.glob("builds/count/*/*/part-*.parquet"))) == 1
+    lake.append([payment(100, "/loan/0")])
+    second = lake.build(COUNT)
+    assert second.polars().rows() == [("/loan/0", 5), *TRUTH[1:]]
+    assert second.provenance["derived_from"] == first.manifest_hash
+
+
+def test_a_sound_dataset_of_another_user_is_made_again_once(root, stranger, monkeypatch):
+    before = el.open(root).build(COUNT).manifest_hash
+    stranger()
+    assert el.open(root).build(COUNT).manifest_hash == before
+    assert len(list(root.glob("builds/count/*/*/part-*.parquet"))) == 1
+    monkeypatch.setattr("eventlake.datasets.build._made", lambda *_: pytest.fail("made again"))
+    assert el.open(root).build(COUNT).polars().rows() == TRUTH
+
+
+def test_a_dataset_that_was_reproduced_is_believed(root, stranger, monkeypatch):
+    manifest_hash = el.open(root).build(COUNT).manifest_hash
+    stranger()
+    assert el.open(root).reproduce(manifest_hash).identical
+    monkeypatch.setattr("eventlake.datasets.build._made", lambda *_: pytest.fail("made again"))
+    assert el.open(root).build(COUNT).polars().rows() == TRUTH
+
+
+def test_rows_that_do_not_hash_to_a_sound_manifest_are_stored_again(root, stranger):
+    """The manifest is right; the part and the provenance that lists it are not."""
+    (part,) = root.glob("builds/count/*/*/part-*.parquet")
+    data = frames.encode(more(pq.read_table(part)))
+    provenance = part.parent / "provenance.json"
+    said = unseal(provenance.read_bytes(), "")
+    said["files"][part.name] = {"bytes": len(data), "sha256": sha256_hex(data)}
+    provenance.write_bytes(seal(said))
+    part.write_bytes(data)
+    stranger()
+    assert el.open(root).build(COUNT).polars().rows() == TRUTH
+    assert len(list(root.glob("builds/count/*/*/part-*.parquet"))) == 2
+
+
+def test_with_trust_in_the_lake_what_a_recipe_made_is_believed(root, stranger):
+    forged = forge_dataset(root)
+    stranger()
+    dataset = el.open(root, trust="lake").build(COUNT)
+    assert dataset.manifest_hash == forged
+    assert dataset.polars()["n"].to_list() == [104] * 7
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_buckets_that_somebody_else_left_are_not_taken_over(root, tmp_path, workers):
+    """The work of a build by buckets is named by what can be known; whoever knows it can store rows there beforehand."""
+    lake = el.open(root)
+    lake.append([payment(200, "/loan/0")])
+    named = []
+    real = layout.bucket_path
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "bucket_path", lambda *said: named.append(said) or real(*said))
+        lake.build(COUNT, buckets=2, incremental=False)
+    for path in root.glob("builds/*"):
+        for one in path.iterdir():
+            one.rename(tmp_path / one.name)
+    recipe, work = named[0][0], named[0][1]
+    for path in (root / "recipes" / recipe).iterdir():
+        path.unlink()
+    for bucket in range(2):
+        rows = pa.table({"subject": pa.array(["/forged"]), "n": pa.array([1], pa.int64())})
+        data = frames.encode(rows)
+        (root / real(recipe, work, bucket, sha256_hex(data))).write_bytes(data)
+    dataset = el.open(root).build(COUNT, buckets=2, workers=workers, incremental=False)
+    assert dataset.polars().rows() == [("/loan/0", 5), *TRUTH[1:]]
+
+
+def test_a_spine_that_somebody_else_left_for_the_workers_is_not_used(root, tmp_path):
+    spine = pl.DataFrame({"loan": ["/loan/0", "/loan/1"]})
+    joined = el.Projection.sql(
+        "joined",
+        "SELECT spine.loan, count(*) AS n FROM spine JOIN events ON events.subject = spine.loan GROUP BY spine.loan",
+        key=["loan"],
+        by="subject",
+        spine_by="loan",
+    )
+    lake = el.open(root)
+    named = []
+    real = layout.spine_path
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "spine_path", lambda *said: named.append(real(*said)) or real(*said))
+        expected = lake.build(joined, spine=spine, buckets=2).polars().rows()
+    (folder,) = (root / "builds" / "joined").iterdir()
+    folder.rename(tmp_path / "elsewhere")
+    for path in (root / named[0]).parent.iterdir():
+        path.unlink()
+    other = pa.table({"spine_row": pa.array([0], pa.int64()), "loan": ["/loan/6"]})
+    (root / named[0]).write_bytes(frames.encode(other))
+    assert el.open(root).build(joined, spine=spine, buckets=2).polars().rows() == expected

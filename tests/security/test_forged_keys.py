@@ -1,0 +1,194 @@
+"""Keys that somebody else stored: by them a writer decides whether an event, a subject, a producer's batch is known already."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import eventlake as el
+from eventlake.columns import key_files, manifest_rows
+from eventlake.core.canonical import sha256_hex
+from eventlake.core.manifest import KeyFile
+from eventlake.errors import ConflictError, EventlakeError, InvalidEventsError
+from eventlake.log import believed, fold
+from tests.security.forging import forge_commit, head_of, payment
+
+OTHER = np.uint64(0x00F0 << 48)
+"""Changes every fingerprint."""
+
+
+def batches_of(where):
+    """The batches of the producer ``core-bank``, at the positions 0, 1, …"""
+    return [range(700)] if where == "a large commit" else [range(start, start + 5) for start in range(0, 60, 5)]
+
+
+@pytest.fixture(params=["a tier", "a large commit", "the commits themselves"])
+def where(request, monkeypatch):
+    if request.param == "a tier":
+        monkeypatch.setattr(fold, "FOLD_WEIGHT", 100)
+    return request.param
+
+
+@pytest.fixture
+def root(tmp_path, where):
+    lake = el.create(tmp_path / "lake", origin="bank.example/loans")
+    for position, numbers in enumerate(batches_of(where)):
+        lake.append([payment(number) for number in numbers], producer="core-bank", position=position)
+    return tmp_path / "lake"
+
+
+def changed(run):
+    order = np.argsort(run.heads ^ OTHER)
+    heads, versions = (run.heads ^ OTHER)[order], run.versions[order]
+    return type(run)(run.start, run.shift, np.sort(run.ids ^ OTHER), heads, versions)
+
+
+def forged(root, document):
+    """A key file with other keys under the name that it must have; and what a commit must say of it."""
+    file = KeyFile(*(document[name] for name in ("sha256", "bytes", "ids", "heads", "start", "shift")))
+    data = key_files.encode(changed(key_files.decode((root / "keys" / f"{file.sha256}.keys").read_bytes(), file, "")))
+    (root / "keys" / f"{sha256_hex(data)}.keys").write_bytes(data)
+    return {"sha256": sha256_hex(data), "bytes": len(data)}
+
+
+def files_of(document):
+    return [*(tier["keys"] for tier in document["tiers"]), *document["recent"]["files"]]
+
+
+def forge_named(root):
+    """The head names key files without the keys, and carries none."""
+
+    def change(document):
+        for file in files_of(document):
+            file.update(forged(root, file))
+        document["recent"].update(ids="", heads="")
+
+    forge_commit(root, head_of(root)[0], change)
+
+
+def forge_in_place(root):
+    """Key files are rewritten under their names, every checksum in them right."""
+    for file in files_of(head_of(root)[1]):
+        name = forged(root, file)["sha256"]
+        (root / "keys" / f"{name}.keys").replace(root / "keys" / f"{file['sha256']}.keys")
+
+
+DECISIONS = {
+    "a duplicate": (lambda lake: lake.append([payment(3)]), InvalidEventsError),
+    "a subject that must be new": (lambda lake: lake.append([payment(9000, "/loan/3")], expect=[el.pristine("/loan/3")]), ConflictError),
+    "a subtree that must be new": (
+        lambda lake: lake.append([payment(9000, "/x")], expect=[el.pristine("/loan", subtree=True)]),
+        ConflictError,
+    ),
+    "a position that is taken": (lambda lake: lake.append([payment(9000)], producer="core-bank", position=0), ConflictError),
+    "a position after a gap": (lambda lake: lake.append([payment(9000)], producer="core-bank", position=77), ConflictError),
+}
+
+
+@pytest.mark.parametrize("decision", DECISIONS)
+@pytest.mark.parametrize("whose", ["a stranger's", "one's own"])
+def test_keys_that_a_head_names_falsely_fool_no_append(root, stranger, whose, decision):
+    forge_named(root)
+    if whose == "a stranger's":
+        stranger()
+    before = el.open(root).watermark
+    with pytest.raises(EventlakeError, match="keys"):
+        DECISIONS[decision][0](el.open(root))
+    assert el.open(root).watermark == before
+
+
+@pytest.mark.parametrize("decision", DECISIONS)
+@pytest.mark.parametrize("whose", ["a stranger's", "one's own"])
+def test_key_files_that_were_rewritten_in_place_fool_no_append(root, stranger, whose, decision):
+    forge_in_place(root)
+    append, refusal = DECISIONS[decision]
+    if whose == "a stranger's":
+        stranger()
+        refusal = EventlakeError
+    before = el.open(root).watermark
+    with pytest.raises(refusal):
+        append(el.open(root))
+    assert el.open(root).watermark == before
+
+
+@pytest.mark.parametrize("whose", ["a stranger's", "one's own"])
+def test_an_identical_event_is_still_skipped(root, stranger, whose):
+    if whose == "a stranger's":
+        stranger()
+    receipt = el.open(root).append([payment(3), payment(9000)], duplicates="skip_identical")
+    assert (receipt.skipped, receipt.stop - receipt.start) == (1, 1)
+
+
+def test_keys_that_others_stored_soundly_are_checked_once(root, stranger, monkeypatch):
+    stranger()
+    with pytest.raises(InvalidEventsError):
+        el.open(root).append([payment(3)])
+    monkeypatch.setattr(believed, "keys_of", lambda *_: pytest.fail("made again"))
+    with pytest.raises(InvalidEventsError):
+        el.open(root).append([payment(3)])
+    el.open(root).append([payment(9001)])
+    with pytest.raises(InvalidEventsError):
+        el.open(root).append([payment(9001)])
+
+
+def test_ones_own_keys_are_not_made_again(root, monkeypatch):
+    monkeypatch.setattr(believed, "keys_of", lambda *_: pytest.fail("made again"))
+    el.open(root).append([payment(9001)])
+    with pytest.raises(InvalidEventsError):
+        el.open(root).append([payment(9001)])
+
+
+def test_with_trust_in_the_lake_the_keys_that_its_head_names_are_believed(root, stranger):
+    forge_named(root)
+    stranger()
+    assert el.open(root, trust="lake").append([payment(3)]).stop == el.open(root).watermark
+
+
+def test_a_deep_verification_makes_keys_again(root):
+    assert el.open(root).verify(deep=True).ok
+    forge_named(root)
+    report = el.open(root).verify(deep=True)
+    assert any("keys are not those of the events" in problem.message for problem in report.problems)
+
+
+def test_commits_of_two_users_in_turn_are_each_checked_by_the_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(fold, "FOLD_WEIGHT", 200)
+    users = [tmp_path / name for name in ("she", "he")]
+    for folder in users:
+        folder.mkdir(mode=0o700)
+    monkeypatch.setenv("EVENTLAKE_CACHE", str(users[0]))
+    el.create(tmp_path / "lake", origin="bank.example/loans")
+    for number in range(40):
+        monkeypatch.setenv("EVENTLAKE_CACHE", str(users[number % 2]))
+        lake = el.open(tmp_path / "lake")
+        lake.append([payment(number)])
+        with pytest.raises(InvalidEventsError):
+            lake.append([payment(number // 2)])
+    assert lake.watermark == 40
+    assert lake.snapshot().scan().collect()["id"].to_list() == [f"p{number}" for number in range(40)]
+    assert lake.verify(deep=True).ok
+
+
+def test_rows_of_a_tier_that_do_not_say_what_the_log_says_are_refused(tmp_path, monkeypatch, stranger):
+    """The rows claim that an event was recorded at another instant, and the head names them by their hash."""
+    monkeypatch.setattr(fold, "FOLD_WEIGHT", 100)
+    root = tmp_path / "lake"
+    lake = el.create(root, origin="bank.example/loans")
+    for number in range(20):
+        lake.append([payment(number)])
+    version, document = head_of(root)
+    tier = document["tiers"][-1]
+    path = next((root / "manifests").glob(f"*{tier['rows']['sha256'][:12]}*"))
+    table = pq.read_table(path)
+    at = table.schema.get_field_index("recorded_at")
+    table = table.set_column(at, table.schema.field(at), pa.array([1] * table.num_rows, table.schema.field(at).type))
+    data = manifest_rows.encode_table(table)
+    (root / "manifests" / f"{tier['stop']:020d}-{sha256_hex(data)[:12]}.parquet").write_bytes(data)
+
+    def change(document):
+        document["tiers"][-1]["rows"] = {"sha256": sha256_hex(data), "bytes": len(data)}
+
+    forge_commit(root, version, change)
+    stranger()
+    with pytest.raises(EventlakeError, match="does not hold what the commits"):
+        el.open(root).snapshot().scan().collect()
