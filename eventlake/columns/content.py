@@ -88,6 +88,8 @@ def normal_type(kind: pa.DataType, where: str) -> pa.DataType:
             return normal(kind)
     message = f"column {where} has type {kind}, which a dataset cannot hold"
     hint = "cast it to integers, decimals, floats, booleans, text, binary, dates, times, or lists and structs of these."
+    if pa.types.is_null(kind):
+        hint = "say of which type the null is: CAST(NULL AS INTEGER), or pl.lit(None, dtype=pl.Int64)."
     raise SchemaMismatchError(message, hint, column=where, found=str(kind))
 
 

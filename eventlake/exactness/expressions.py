@@ -45,6 +45,16 @@ _KEYWORDS = frozenset(
 _SORTING = frozenset({"list_sort", "list_reverse_sort", "array_sort", "array_reverse_sort"})
 _UNSORTED = frozenset({"list_distinct", "array_distinct"})
 """Lists in the order of a hash table, which sorting takes away."""
+_TYPES = {
+    "BIGNUM": "DECIMAL(38, 0), or VARCHAR",
+    "TIME WITH TIME ZONE": "TIME, such as (time AT TIME ZONE 'UTC')::TIME",
+    "TIME_NS": "TIME, which has microseconds",
+    "TUPLE": "a struct with named fields, such as {'a': 1, 'b': 2}",
+    "UHUGEINT": "HUGEINT, or DECIMAL(38, 0)",
+    "UNION": "a struct with a field for each member",
+    "VARIANT": "the type of the values, or VARCHAR",
+}
+"""What to write in place of types that are not exact."""
 _NAMED = frozenset({"JSON"})
 """Text under another name."""
 
@@ -105,7 +115,7 @@ def check(node: Any) -> Iterator[Refusal]:
             continue
         odd = sorted(parts(type_of(one)) - EXACT_TYPES - FLOATS - _NAMED)
         if odd:
-            yield Refusal(odd[0], "a type that is not known to be exact")
+            yield Refusal(odd[0], "a type that is not known to be exact", "", _TYPES.get(odd[0], ""))
         if kind == "BOUND_FUNCTION":
             yield from _check_function(one)
         elif kind == "BOUND_AGGREGATE":

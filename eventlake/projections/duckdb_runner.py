@@ -26,6 +26,7 @@ from eventlake.history.duckdb_sql import Only, connect, create_given, select, ta
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import LATEST
 from eventlake.projections.circumstances import USUAL, Circumstances
+from eventlake.projections.duckdb_types import check_types
 from eventlake.projections.rows import Prepared
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.tables.columns import shown_columns, stored_schema
@@ -80,10 +81,13 @@ def run(
 
     Raises:
         InvalidProjectionError: DuckDB refuses the query, or it asks for anything but the history and the spine.
+        SchemaMismatchError: A column of a type that a dataset cannot hold.
     """
     # Bound over empty tables first, where there is no file to open: a segment read by its path could show what is beyond the watermark.
-    with bound(name, query, history, spine, parameters):
-        pass
+    with bound(name, query, history, spine, parameters) as empty:
+        relation = empty.sql(query, params=dict(parameters) or None)
+        names, types = relation.columns, relation.types
+    check_types(names, types)
     with _refusing(name, history, spine), connect(history, query, _resources(name, settings, under), only) as connection:
         if spine is not None:
             create_given(connection, "spine", spine, only)

@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eventlake.columns.bounds import check_bounds
 from eventlake.columns.casts import lossless
 from eventlake.columns.content import content_hash, logical_type, normal_type, normalise
 from eventlake.errors import InvalidProjectionError, SchemaMismatchError
@@ -55,7 +56,7 @@ def finish(projection: Projection, types: Types, result: pa.Table) -> pa.Table:
 
     Raises:
         InvalidProjectionError: The key is missing, null, repeated or a float.
-        SchemaMismatchError: A declared column is missing or does not become its type without loss.
+        SchemaMismatchError: A declared column is missing or does not become its type without loss; a value that no reader could be given.
     """
     doubled = sorted({name for name in result.column_names if result.column_names.count(name) > 1})
     if doubled:
@@ -68,6 +69,7 @@ def finish(projection: Projection, types: Types, result: pa.Table) -> pa.Table:
             raise SchemaMismatchError(message, column=name)
         index = table.schema.get_field_index(name)
         table = table.set_column(index, pa.field(name, kind), lossless(table.column(name), kind, name))
+    check_bounds(table)
     return _in_key_order(projection, table)
 
 
