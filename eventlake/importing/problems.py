@@ -1,5 +1,6 @@
 """What is wrong with the rows of an input: all of it, but of the same thing no more than anybody reads."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from eventlake.visible import safe
 
 ROW = "eventlake row"
 """The column of a row's number; a name that no file is likely to have."""
+_PLACE = re.compile(r"\b(row|sequence) [0-9,]*[0-9]")
 MOST_ALIKE = 100
 """Problems kept of one column and rule; the rest is counted."""
 
@@ -56,7 +58,7 @@ class Problems:
 
     def add(self, problem: ImportProblem) -> None:
         """One more."""
-        alike = (problem.table, problem.field, problem.message)
+        alike = (problem.table, problem.field, _alike(problem.message))
         self._counts[alike] += 1
         if self._counts[alike] <= MOST_ALIKE:
             self._kept.append(problem)
@@ -74,7 +76,7 @@ class Problems:
         hits = wrong.rows.arg_true()
         for hit in hits[:MOST_ALIKE]:
             self.add(ImportProblem(table, rows[hit], field, wrong.message, None if values is None else _shown(values, hit)))
-        self._counts[table, field, wrong.message] += max(len(hits) - MOST_ALIKE, 0)
+        self._counts[table, field, _alike(wrong.message)] += max(len(hits) - MOST_ALIKE, 0)
 
     def all(self) -> tuple[ImportProblem, ...]:
         """Every problem by table and row, then how many more there are of those that were too many."""
@@ -84,6 +86,11 @@ class Problems:
             if count > MOST_ALIKE
         ]
         return (*sorted(self._kept, key=lambda one: (one.table, -1 if one.row is None else one.row, one.field)), *more)
+
+
+def _alike(message: str) -> str:
+    """A message without the places that it names, which differ from row to row."""
+    return _PLACE.sub(r"\1 …", message)
 
 
 def _shown(values: pl.Series, row: int) -> Any:

@@ -2,7 +2,7 @@
 
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from eventlake.columns.problems import Problem, shorten
+from eventlake.columns.problems import shorten
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.delivery import Position
@@ -215,16 +215,18 @@ def _check_rules(lake: Lake, staged: Staged, delivered: int, problems: Problems)
                 # The lake does not know of the batches before this one, nor anybody of rows that were left out.
                 here = staged.corrects_here(start, stop)
                 found = [one for one in found if one.field != "corrects" or (whole and start + (one.row or 0) not in here)]
-            for problem in found:
-                problems.add(_placed(staged, start, problem))
+            for problem in _placed(staged, start, stop, found):
+                problems.add(problem)
             start = stop
             advance(batch.num_rows)
 
 
-def _placed(staged: Staged, start: int, problem: Problem) -> ImportProblem:
-    """What the lake says of a batch that begins with the event ``start``, by the table and row that its event came from."""
-    table, row = staged.place(start + (problem.row or 0))
-    return ImportProblem(table, None if problem.row is None else row, problem.field, problem.message, problem.found)
+def _placed(staged: Staged, start: int, stop: int, found: Sequence[Any]) -> Iterator[ImportProblem]:
+    """What the lake says of the batch of the events ``[start, stop)``, by the tables and rows that its events came from."""
+    places = staged.places(start, stop) if found else []
+    for problem in found:
+        table, row = places[problem.row or 0]
+        yield ImportProblem(table, None if problem.row is None else row, problem.field, problem.message, problem.found)
 
 
 def _append(lake: Lake, staged: Staged, done: Import) -> Import:
@@ -237,7 +239,7 @@ def _append(lake: Lake, staged: Staged, done: Import) -> Import:
                 raise ConflictError(error.message, _CHANGED, **error.facts) from error
             except InvalidEventsError as error:
                 # Another writer came between: what was sound when it was looked at is not any more.
-                placed = [_placed(staged, start, problem) for problem in error.problems]
+                placed = list(_placed(staged, start, start + batch.num_rows, error.problems))
                 hint = f"the {position:,} batches before stay; correct the rows, or give another producer what is left."
                 raise InvalidEventsError(
                     placed, hint, within=f"batch at position {position:,}", outcome="nothing of it was appended"

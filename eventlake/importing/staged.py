@@ -114,10 +114,10 @@ class Staged:
                 table = table.set_column(index, name, table.column(name).cast(INSTANT))
         return table
 
-    def place(self, number: int) -> tuple[str, int]:
-        """The table and the row that an event came from."""
-        found = self._read("block, row", number, number + 1).to_pylist()[0]
-        return self._table(found["block"]), found["row"]
+    def places(self, start: int, stop: int) -> list[tuple[str, int]]:
+        """The tables and rows that the events ``[start, stop)`` came from."""
+        found = self._read("block, row", start, stop)
+        return [(self._table(block), row) for block, row in zip(*(column.to_pylist() for column in found.columns), strict=True)]
 
     @property
     def is_copied(self) -> bool:

@@ -18,6 +18,7 @@ import pytest
 import eventlake as el
 from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError, NotFoundError, StorageError
 from eventlake.importing.problems import MOST_ALIKE
+from eventlake.importing.staged import Staged
 from eventlake.lake import Lake
 
 LOANS = """\
@@ -1018,3 +1019,19 @@ def test_int96_finer_than_a_microsecond_in_a_parquet_file_of_events_is_refused(l
     with pytest.raises(InvalidInputError, match=r"column time .* finer than a microsecond in row 0"):
         lake.append(tmp_path / "e.parquet")
     assert lake.watermark == 0
+
+
+def test_known_ids_are_placed_by_one_query_a_batch_named_by_row_and_counted(lake, tmp_path, monkeypatch):
+    total, batch = 1_000, 400
+    (tmp_path / "t.csv").write_text("k\n" + "".join(f"{number}\n" for number in range(total)))
+    rules = {"source": "s", "order": "file", "batch_events": batch, "events": [{"type": "t", "id": "{k}"}]}
+    el.import_file(lake, tmp_path / "t.csv", rules)
+    queries = []
+    read = Staged._read
+    monkeypatch.setattr(Staged, "_read", lambda self, columns, start, stop: queries.append(columns) or read(self, columns, start, stop))
+    found = el.import_file(lake, tmp_path / "t.csv", rules | {"producer": "again"}, dry_run=True).problems
+    assert queries.count("block, row") == 3
+    assert [(one.row, one.message) for one in found[:-1]] == [
+        (row, f"(source, id) is in the lake already, at sequence {row:,}") for row in range(MOST_ALIKE)
+    ]
+    assert found[-1].message == f"(source, id) is in the lake already, at sequence …: {total - MOST_ALIKE} rows more"
