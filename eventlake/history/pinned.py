@@ -2,8 +2,10 @@
 
 import bisect
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +25,9 @@ from eventlake.schemas.version import Version
 from eventlake.storage import Storage
 from eventlake.tables.files import EventTable, event_tables
 from eventlake.trust import OWN, Trust, statement
+
+T = TypeVar("T")
+_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,7 @@ class PinnedHistory:
     catalogue: Catalogue = field(repr=False, compare=False)
     trust: Trust = field(default=OWN, repr=False, compare=False)
     fresh: bool = False
+    _given: set[str] = field(default_factory=set, repr=False, compare=False)
 
     @property
     def watermark(self) -> int:
@@ -181,7 +187,7 @@ class PinnedHistory:
 
     def _table(self, schema: Version, watermark: int) -> EventTable:
         self.check_claims()
-        return event_tables(self.storage, self.manifest, [schema], watermark, self.trust, fresh=self.fresh)[0]
+        return self._noted(event_tables(self.storage, self.manifest, [schema], watermark, self.trust, fresh=self.fresh))[0]
 
     def tables(self, event_types: Iterable[str]) -> dict[str, EventTable]:
         """Several event types under their newest schemas; where they are not stored yet each segment is read once.
@@ -194,7 +200,26 @@ class PinnedHistory:
         if versions:
             self.check_claims()
         found = event_tables(self.storage, self.manifest, versions, self.watermark, self.trust, fresh=self.fresh)
-        return {table.version.schema.event_type: table for table in found}
+        return {table.version.schema.event_type: table for table in self._noted(found)}
+
+    def _noted(self, tables: list[EventTable]) -> list[EventTable]:
+        """Remembers which files engines are about to open."""
+        self._given.update(part.location for table in tables for part in table.parts if part.location is not None)
+        return tables
+
+    def retried(self, read: Callable[[], T]) -> T:
+        """What ``read`` gives; read again if it failed and a table file that it was given is gone.
+
+        Event tables may be deleted at any time, also between being chosen and being opened by an engine: then they are derived again.
+        """
+        for _ in range(_TRIES):
+            self._given.clear()
+            try:
+                return read()
+            except Exception:
+                if all(Path(path).exists() for path in self._given):
+                    raise
+        return read()
 
     def with_schemas(self, schemas: Mapping[str, str], *, fresh: bool = False) -> "PinnedHistory":
         """The same history, read with these schemas (event type to hash) where newer ones were registered since.

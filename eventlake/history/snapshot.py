@@ -203,7 +203,7 @@ class Snapshot:
         Raises:
             InvalidInputError: DuckDB refuses the query, or a frame has the name of a table of the history.
         """
-        return self.read(lambda history: duckdb_sql.query(history, query, parameters))
+        return self.read(lambda history: history.retried(lambda: duckdb_sql.query(history, query, parameters)))
 
     def event(self, sequence: int) -> dict[str, str | int | None]:
         """One event as its producer said it, for a proof: all attributes, null where unsaid, ``time`` in microseconds.

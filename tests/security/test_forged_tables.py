@@ -1,7 +1,9 @@
 """Event tables that somebody else stored under names that are right: they hold other rows than the events give."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -9,6 +11,7 @@ import pytest
 import eventlake as el
 from eventlake.columns import segments
 from eventlake.core.canonical import sha256_hex
+from eventlake.history import pinned
 from eventlake.log.chain import open_chain
 from eventlake.storage import LocalStorage, NotStoredError
 from eventlake.tables import files
@@ -202,3 +205,31 @@ def test_a_deep_verification_notes_tables_that_nobody_would_read(root):
     report = el.open(root).verify(deep=True)
     assert report.ok
     assert [note.message for note in report.notes] == ["never read: a table of another history"]
+
+
+FEATURES = el.FeatureSet("paid", features=[el.sum(TYPE, "amount").name("paid")], known="watermark")
+SPINE = pl.DataFrame({"subject": [f"/loan/{number}" for number in range(7)], "cutoff": [datetime(2027, 1, 1, tzinfo=UTC)] * 7})
+ENGINES_READ = {
+    "a query": READS["sql"],
+    "a projection in SQL": READS["build"],
+    "declared features on duckdb": lambda lake: lake.build(FEATURES, spine=SPINE, engine="duckdb").polars()["paid"].sum(),
+    "declared features on polars": lambda lake: lake.build(FEATURES, spine=SPINE, engine="polars").polars()["paid"].sum(),
+}
+
+
+@pytest.mark.parametrize("read", ENGINES_READ)
+def test_a_table_file_that_is_taken_away_before_an_engine_opens_it_is_derived_again(root, monkeypatch, read):
+    lake = el.open(root)
+    real = pinned.event_tables
+    taken = []
+
+    def taking(*arguments, **options):
+        found = real(*arguments, **options)
+        for path in tables_of(root) if not taken else ():
+            taken.append(path)
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(pinned, "event_tables", taking)
+    assert ENGINES_READ[read](lake) == TRUTH
+    assert len(taken) == 1
