@@ -6,11 +6,12 @@ import pyarrow as pa
 def decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The same values without a dictionary; other columns as they are.
 
-    The dictionary's values are widened first: Arrow has no kernel that takes from a string view.
+    Text is widened first: a few values repeated may be more than ``string`` holds, and Arrow has no kernel that takes from a string view.
     """
     kind = column.type
     if not pa.types.is_dictionary(kind):
         return column
-    plain = pa.large_string() if pa.types.is_string_view(kind.value_type) else kind.value_type
+    text = pa.types.is_string_view(kind.value_type) or pa.types.is_string(kind.value_type)
+    plain = pa.large_string() if text else kind.value_type
     chunks = [pa.DictionaryArray.from_arrays(chunk.indices, chunk.dictionary.cast(plain)).dictionary_decode() for chunk in column.chunks]
     return pa.chunked_array(chunks, plain)

@@ -18,6 +18,7 @@ from eventlake.columns.few_rows import FEW_ROWS, FewRows
 from eventlake.columns.keys import Keys, event_keys, subject_keys
 from eventlake.columns.payload_text import is_nested, payload_texts
 from eventlake.columns.problems import Problem
+from eventlake.columns.rows import chosen, narrow
 from eventlake.columns.schema import INSTANT, SCHEMA, TYPES
 from eventlake.core.attributes import ASSIGNED, ATTRIBUTES, CLOUDEVENTS_NAMES, MAX_SEQUENCE
 from eventlake.core.instants import MAX_US, MIN_US, parse_instant
@@ -104,7 +105,7 @@ class Batch:
         numbers = np.arange(self.rows) if self.numbers is None else self.numbers
         kept = np.delete(np.arange(self.rows), rows)
         recorded_at = None if self.recorded_at is None else self.recorded_at.take(pa.array(kept))
-        return Batch(self.table.take(pa.array(kept)), recorded_at, None, numbers[kept])
+        return Batch(chosen(self.table, kept), recorded_at, None, numbers[kept])
 
 
 def to_batch(table: pa.Table) -> tuple[Batch, list[Problem]]:
@@ -164,7 +165,7 @@ def _text(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.Chu
     binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
     if _is_text(kind) or (binary and name == "data"):
         with contextlib.suppress(pa.ArrowInvalid):
-            result = column if pa.types.is_string(kind) else column.cast(pa.string())
+            result = column if pa.types.is_string(kind) else narrow(column)
             result.validate(full=True)
             return result
         return _decode(name, column.cast(pa.large_binary()), problems)
@@ -184,7 +185,7 @@ def _decode(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.C
         except UnicodeDecodeError as error:
             problems.append(Problem(row, name, f"expected UTF-8 (byte {error.start} is not)", value))
             values.append(None)
-    return pa.chunked_array([pa.array(values, pa.string())])
+    return narrow(pa.chunked_array([pa.array(values, pa.large_string())]))
 
 
 def _instants(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.ChunkedArray:

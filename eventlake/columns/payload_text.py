@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from eventlake.columns.json_scan import NO_JSON
 from eventlake.columns.problems import Problem
+from eventlake.columns.rows import narrow
 from eventlake.core.attributes import ASSIGNED, ATTRIBUTES, CLOUDEVENTS_NAMES
 from eventlake.core.payload import to_json
 
@@ -61,7 +62,7 @@ def payload_texts(column: pa.ChunkedArray, problems: list[Problem]) -> pa.Chunke
         except (ValueError, OverflowError, pa.ArrowException) as error:
             problems.append(Problem(row, "data", f"{NO_JSON}: {error}"))
         texts.append(None if plain is None else payload_text(row, plain, problems))
-    return pa.chunked_array([pa.array(texts, pa.string())])
+    return narrow(pa.chunked_array([pa.array(texts, pa.large_string())]))
 
 
 def with_payload_texts(frame: Any, problems: list[Problem]) -> Any:

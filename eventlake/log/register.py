@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eventlake.columns.problems import shorten
+from eventlake.columns.rows import chosen
 from eventlake.columns.schema import whole_columns
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
@@ -154,7 +155,7 @@ def _check_history(chain: Chain, version: Version, start: int, upcasts: Upcasts)
             columns = ["type", "correction", "data"]
             table = whole_columns(stored_events(chain.storage, one, chain.trust, columns), columns)
             rows = np.flatnonzero(pc.equal(table.column("type"), schema.event_type).to_numpy())
-            mine = table.select(["correction", "data"]).take(rows)
+            mine = chosen(table.select(["correction", "data"]), rows)
             quiet = silent(mine.column("correction"), mine.column("data"))
             for problem in upcasts.read(mine.column("data"), segment.start + rows, version, quiet).problems:
                 sequence = segment.start + int(rows[problem.row or 0])

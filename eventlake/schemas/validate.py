@@ -1,11 +1,11 @@
 """The payloads of a batch against the schemas of their types."""
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from eventlake.columns.envelope import Batch
 from eventlake.columns.problems import Problem
+from eventlake.columns.rows import chosen
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.schemas.parse import parse
 from eventlake.schemas.retractions import silent
@@ -34,7 +34,8 @@ def schema_problems(batch: Batch, catalogue: Catalogue, *, strict: bool) -> list
             continue
         if quiet is not None:
             rows = rows[~quiet[rows]]
-        payloads = batch.table.column("data")
-        found = parse(payloads if len(rows) == batch.rows else payloads.take(pa.array(rows)), version.schema.payload).problems
+        mine = batch.table.select(["data"])
+        payloads = (mine if len(rows) == batch.rows else chosen(mine, rows)).column("data")
+        found = parse(payloads, version.schema.payload).problems
         problems += [Problem(batch.number(int(rows[one.row or 0])), one.field, one.message, one.found) for one in found]
     return sorted(problems, key=lambda problem: problem.row or 0)

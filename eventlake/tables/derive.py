@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eventlake.columns.problems import Problem
+from eventlake.columns.rows import chosen, gathered
 from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
 from eventlake.log.manifest import Placed
@@ -50,7 +51,7 @@ def derive(stored: pa.Table, placed: Placed, version: Version, start: int, stop:
     rows = np.flatnonzero(pc.equal(events.column("type"), version.schema.event_type).to_numpy())
     if version.ends is not None and len(rows) and start + int(rows[-1]) >= version.ends:
         raise later_payload(version, start + int(rows[np.searchsorted(rows + start, version.ends)]))
-    mine = events.take(pa.array(rows)) if len(rows) < events.num_rows else events
+    mine = chosen(events, rows) if len(rows) < events.num_rows else events
     data = _column(mine, "data")
     parsed = payloads.read(data, rows + start, version, silent(_column(mine, "correction"), data))
     if parsed.problems:
@@ -92,7 +93,7 @@ def _same(recorded_at: int, rows: int) -> pa.Array:
 
 def joined(tables: Sequence[pa.Table]) -> pa.Table:
     """The rows of several tables, sorted by (subject, sequence); events without a subject come first."""
-    table = pa.concat_tables(tables).combine_chunks()
+    table = pa.concat_tables(tables)
     keys = pl.DataFrame(table.select(["subject", "sequence"]))
     order = keys.select(pl.arg_sort_by(["subject", "sequence"]))["subject"].to_numpy()
-    return table.take(pa.array(order))
+    return gathered(table, pa.array(order))

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from eventlake.columns.problems import Problem
+from eventlake.columns.rows import gathered
 from eventlake.schemas.checks import arrow_schema
 from eventlake.schemas.parse import Parsed, parse
 from eventlake.schemas.version import Version
@@ -37,7 +38,7 @@ def read(
                 mute = np.zeros(stop - done, np.bool_)
             spoken = np.flatnonzero(~mute)
             part = payloads.slice(done, stop - done)
-            table, found = _brought_up(parse(part.take(pa.array(spoken)) if mute.any() else part, schema), accepted, version)
+            table, found = _brought_up(parse(part.filter(pa.array(~mute)) if mute.any() else part, schema), accepted, version)
             tables.append(_spread(table, ~mute) if mute.any() and not found else table)
             problems += [replace(problem, row=done + int(spoken[problem.row or 0])) for problem in found]
             done = stop
@@ -46,7 +47,7 @@ def read(
 
 def _spread(table: pa.Table, where: npt.NDArray[np.bool_]) -> pa.Table:
     """The rows of a table at some places, with nulls at the others."""
-    return table.take(pa.array(np.cumsum(where) - 1, mask=~where))
+    return gathered(table, pa.array(np.cumsum(where) - 1, mask=~where))
 
 
 def _brought_up(parsed: Parsed, accepted: Version, version: Version) -> tuple[pa.Table, list[Problem]]:
