@@ -31,7 +31,18 @@ FLOAT_STEPS = frozenset(
 """What may be done with a double, one value at a time: IEEE 754 says what comes out, to the last bit."""
 
 CARRIERS = frozenset(
-    {"array_extract", "if", "list_extract", "list_pack", "list_value", "row", "struct_extract", "struct_extract_at", "struct_pack"}
+    {
+        "array_extract",
+        "if",
+        "list_extract",
+        "list_pack",
+        "list_value",
+        "row",
+        "struct_extract",
+        "struct_extract_at",
+        "struct_pack",
+        "unpivot_list",
+    }
 )
 """Functions that hand values on without computing with them; a double may be among these."""
 
@@ -60,7 +71,8 @@ SCALARS = _names(
     range array_select array_where cardinality element_at map map_contains map_entries map_extract map_extract_value
     map_from_entries map_keys map_values row struct_extract struct_extract_at struct_insert struct_pack struct_concat
     struct_update error enum_code enum_first enum_last enum_range constant_or_null is_histogram_other_bin aggregate array_aggr
-    array_aggregate list_aggr list_aggregate char_length character_length array_apply list_apply
+    array_aggregate list_aggr list_aggregate char_length character_length array_apply list_apply normalized_interval
+    unpivot_list
     """
 )
 """Over values that are exact. What is not listed here is refused, not waved through."""
@@ -249,6 +261,10 @@ _TOLD = {
             DIGITS,
             "(data ->> 'member')::TYPE, member by member: text becomes any type digit by digit",
         ),
+    ),
+    **dict.fromkeys(
+        ("printf", "format"),
+        Refusal("", "it writes decimals as doubles", DIGITS, "CAST(… AS VARCHAR) and ||, which write every digit of a decimal"),
     ),
     "epoch": Refusal("", "a double of seconds", "", "epoch_us(…), whole microseconds"),
     **dict.fromkeys(

@@ -49,7 +49,8 @@ class Analysis:
         rule: Callable[[Node], Rows] | None = getattr(self, f"_{node['type'].removeprefix('LOGICAL_').casefold()}", None)
         if rule is None:
             name = node["type"].removeprefix("LOGICAL_").replace("_", " ")
-            self._refuse(name, "a step that is not known to be exact")
+            by_key = "a WHERE by a key, such as ('0x' || left(md5(id), 8))::BIGINT % 100 < 10"
+            self._refuse(name, "a step that is not known to be exact", "", by_key if name == "SAMPLE" else "")
             children = [self.rows(child) for child in node.get("children", [])]
             return Rows.of([kind for child in children for kind in child.types])
         self._inputs.append([])

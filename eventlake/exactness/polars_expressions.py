@@ -4,10 +4,12 @@ An expression gives one value, or one for every row, or several in an order that
 where they belong to the same rows.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from eventlake.exactness import polars_advice as advice
 from eventlake.exactness import polars_functions as known
 from eventlake.exactness.json_text import Path, path_of
 from eventlake.exactness.polars_nodes import UNKNOWN, Expression, Named, names_in, strange, within
@@ -18,6 +20,8 @@ ONE, ALIGNED, SEQUENCE, BAG = "one value", "a value a row", "values in a total o
 _ZEROS = "0.0 and -0.0"
 _NARROW = frozenset({"Boolean", "Int8", "Int16", "UInt8", "UInt16", "Int128", "Decimal", "Null"})
 """Sums of these are widened by Polars, or as wide as there is."""
+_WIDE = frozenset({"UInt64", "UInt32", "Int32"})
+"""Integers whose sums Polars gives the same type."""
 _RANKS = frozenset({"min", "max", "dense"})
 _INTERPOLATIONS = frozenset({"nearest", "lower", "higher", "equiprobable"})
 _PARSED = frozenset({"Date", "Datetime", "Time"})
@@ -48,6 +52,9 @@ class Context:
         ordered: Whether they come in a total order.
         by: Columns in which all rows of a group agree.
         grouped: Whether the expressions are over groups, or inside of a window.
+        sorted_by: What the rows come sorted by, whether that is total or not.
+        descending: Which of those are so.
+        window: Whether the expressions are inside of a window.
     """
 
     names: tuple[str, ...]
@@ -55,6 +62,13 @@ class Context:
     ordered: bool
     by: frozenset[int] = frozenset()
     grouped: bool = False
+    sorted_by: tuple[str, ...] = ()
+    descending: tuple[bool, ...] = ()
+    window: bool = False
+
+    def key(self) -> list[str]:
+        """Columns that tell the rows of a group apart."""
+        return advice.key_of(self.names, self.rows, self.by)
 
     def places(self, expressions: Iterable[Expression]) -> set[int]:
         """The columns among ``expressions``, and those in structs of columns."""
@@ -194,36 +208,48 @@ class Checker:
     def _sort_by(self, one: Expression, context: Context) -> Value:
         what, *orders = one.children
         self._beside("sort_by()", one.children, context)
-        self._total("sort_by()", what, orders, context)
+        named = [order.name for order in orders if order.kind == "column"]
+        key = context.key() if len(named) == len(orders) else []
+        written = f"{advice.source(what)}.sort_by({advice.sorted_by(named, key, one.options)})" if key else advice.DECIDE
+        self._total("sort_by()", what, orders, context, written)
         return Value(SEQUENCE)
 
-    def _total(self, name: str, what: Expression, orders: Sequence[Expression], context: Context) -> None:
+    def _total(self, name: str, what: Expression, orders: Sequence[Expression], context: Context, instead: str) -> None:
         if any(is_float(order.type) for order in orders):
             self.refuse(name, "by a float", _ZEROS, f"{name} of an exact value")
         elif not context.is_total([_bare(order) for order in orders], what):
             why = f"by what two rows can have in common: {TIES}"
-            self.refuse(name, why, "two rows of one time, 1 and 2: either of them", 'a key besides: sort_by("time", "sequence")')
+            self.refuse(name, why, "two rows of one time, 1 and 2: either of them", instead)
 
     def _slice(self, one: Expression, context: Context) -> Value:
         what, *bounds = one.children
         value = self.value(what, context)
         if any(bound.kind != "literal" for bound in bounds):
             self.refuse("slice()", "a number of rows that is computed", "", "a number")
-        return self._placed("head(), tail(), slice()", value, context)
+        return self._placed("head(), tail(), slice()", value, context, what)
 
     def _gather(self, one: Expression, context: Context) -> Value:
         what, place = one.children
         value = self.value(what, context)
         if place.kind != "literal" or place.name == "series":
             return self.refuse("gather()", "a place that is computed", "", "get() of a number over a total order")
-        self._placed("get()", value, context)
+        self._placed("get()", value, context, what)
         return Value(ONE)
 
-    def _placed(self, name: str, value: Value, context: Context) -> Value:
+    def _placed(self, name: str, value: Value, context: Context, what: Expression) -> Value:
         if not self._in_order(value, context):
-            self.refuse(
-                name, f"in no total order: {TIES}", "two rows, 1 and 2: either of them first", 'sort("sequence") or sort_by("sequence")'
-            )
+            key = context.key()
+            orders = advice.sorted_by(context.sorted_by, key, context.descending)
+            if not key:
+                instead = advice.DECIDE
+            elif context.window:
+                struct = list(dict.fromkeys([*context.sorted_by, *key]))
+                instead = f"over(…, order_by={json.dumps(key[0]) if len(struct) == 1 else f'pl.struct({orders})'})"
+            elif context.grouped and not context.sorted_by:
+                instead = f"{advice.source(what)}.sort_by({orders}).{'head(…)' if ',' in name else name}"
+            else:
+                instead = f"sort({orders}) of the frame right before"
+            self.refuse(name, f"in no total order: {TIES}", "two rows, 1 and 2: either of them first", instead)
         return Value(SEQUENCE)
 
     # Several rows
@@ -232,19 +258,25 @@ class Checker:
         name, what = one.name, one.children[0]
         value = self.value(what, context)
         if name in known.ORDERED:
-            self._placed(f"{name}()", value, context)
+            self._placed(f"{name}()", value, context, what)
         elif name in known.COUNTING:
             pass
         elif name == "item":
             pass  # one row, or an error
         elif name not in known.AGGREGATES:
-            self.refusals.append(known.refused(name))
+            told = known.refused(name)
+            self.refusals.append(replace(told, instead=advice.mean(what)) if name == "mean" else told)
         elif is_float(what.type):
             self._of_floats(name)
         elif name == "sum" and what.type["id"] not in _NARROW | {UNKNOWN}:
             self._wraps("sum", what)
         elif name == "quantile" and not _INTERPOLATIONS & set(one.options):
-            self.refuse("quantile()", "between two values by a float", "", 'interpolation="nearest", "lower" or "higher"')
+            self.refuse(
+                "quantile()",
+                "between two values by a float",
+                "",
+                'interpolation="lower" and "higher", and what lies between them when read',
+            )
         for rest in one.children[1:]:
             if rest.kind != "literal":
                 self.refuse(f"{name}()", "an argument that is computed", "", "a number")
@@ -253,7 +285,8 @@ class Checker:
     def _wraps(self, name: str, what: Expression) -> None:
         kind = what.type["id"]
         why = f"of {kind}: what does not fit wraps around, and Polars says nothing"
-        self.refuse(f"{name}()", why, "2**62 and 2**62: a negative number", f"cast(pl.Int128).{name}().cast(pl.Int64), or a Decimal")
+        instead = f"{advice.source(what)}.cast(pl.Int128).{name}().cast(pl.{kind if kind in _WIDE else 'Int64'})"
+        self.refuse(f"{name}()", why, "2**62 and 2**62: a negative number", instead)
 
     def _of_floats(self, name: str) -> None:
         if name == "sum":
@@ -273,7 +306,9 @@ class Checker:
         if order is not None:
             self.keys("over()", [("", order)], context)
             ordered = replace(context, by=by).is_total([order])
-        value = self.value(inside, replace(context, by=by, ordered=ordered, grouped=True))
+        given = (order.name,) if order is not None and order.kind == "column" else ()
+        inner = replace(context, by=by, ordered=ordered, grouped=True, window=True, sorted_by=given, descending=())
+        value = self.value(inside, inner)
         if one.options[0] != "groups_to_rows" or value.state not in {ONE, ALIGNED} or value.rows:
             return self.refuse("over()", "values that do not belong to the rows of the window", "", "one value a window, or one a row")
         return Value(ALIGNED)
@@ -327,7 +362,8 @@ class Checker:
 
     def _picking(self, one: Expression, context: Context) -> Value:
         self._beside(f"{one.name}()", one.children, context)
-        self._total(f"{one.name}()", one.children[0], one.children[1:], context)
+        instead = advice.picked(one.children[0], one.children[1], context.key(), least=one.name == "min_by")
+        self._total(f"{one.name}()", one.children[0], one.children[1:], context, instead)
         return Value(ONE)
 
     def _positional(self, one: Expression, context: Context) -> Value:
@@ -347,7 +383,7 @@ class Checker:
             self._wraps(name, what)
         elif name == "diff" and is_float(what.type):
             self.refuse("diff()", "of a float", "", "x - x.shift(1)")
-        self._placed(f"{name}()", value, context)
+        self._placed(f"{name}()", value, context, what)
         return Value(SEQUENCE) if name == "reverse" or value.state == SEQUENCE else value
 
     def _whole(self, one: Expression, context: Context) -> Value:
@@ -356,7 +392,10 @@ class Checker:
             self._of_floats(one.name)
         if one.name == "rank" and one.options[0] not in _RANKS:
             why = "random" if one.options[0] == "random" else f"{one.options[0]}: of equal values by the order of rows, or by a float"
-            self.refuse("rank()", why, "two rows of one value", 'rank("min"), rank("max") or rank("dense")')
+            shown = advice.source(one.children[0])
+            average = f'({shown}.rank("min") + {shown}.rank("max")) / 2'
+            instead = average if one.options[0] == "average" else 'rank("min"), rank("max") or rank("dense"): decide what equal values get'
+            self.refuse("rank()", why, "two rows of one value", instead)
         return value
 
     def _loose(self, one: Expression, context: Context) -> Value:

@@ -71,8 +71,8 @@ FRAMES = _names(
 _ADDING = "a + b + c depends on which two are added first, and threads decide that"
 _CHANGING = "it is another value at the next build"
 _MATHS = "the maths library of the machine decides the last bit"
-_MEAN = 'pl.col("x").cast(pl.Int128).sum().cast(pl.Float64) / pl.col("x").count() over an exact x'
-_ROOT = "sqrt() of an expression over sums of x and of x * x, and count(), of an exact x"
+_MEAN = "the sum as cast(pl.Int128), or of a Decimal, and the count as columns, and divide when the dataset is read"
+_ROOT = "sums of exact x and of x * x, and count(), as columns; and sqrt() of an expression over those when the dataset is read"
 
 _TOLD = {
     **dict.fromkeys(
@@ -86,7 +86,10 @@ _TOLD = {
         Refusal("", _ADDING, "0.1, 0.2, 0.3 in two orders", _ROOT),
     ),
     "mode": Refusal(
-        "", "of values that are as frequent any may come first", "the mode of a and b", "group_by().len() and max_by of a struct, or sort"
+        "",
+        "of values that are as frequent any may come first",
+        "the mode of a and b",
+        'group_by(…).len() first, and of its rows sort_by("len", the value).last()',
     ),
     "value_counts": Refusal("", "in the order of a hash table", "a and b, once each", "group_by(…).agg(pl.len())"),
     **dict.fromkeys(
@@ -99,12 +102,25 @@ _TOLD = {
         Refusal("", _MATHS, "", "x * x for a square; else it after the dataset was read"),
     ),
     "approx_n_unique": Refusal("", "an approximation", "", "n_unique()"),
-    **dict.fromkeys(("arg_max", "arg_min", "arg_unique", "arg_sort"), Refusal("", f"a place among rows: {TIES}", "a and a", "max_by(…)")),
+    **dict.fromkeys(
+        ("arg_max", "arg_min", "arg_unique", "arg_sort"),
+        Refusal(
+            "",
+            f"a place among rows: {TIES}",
+            "a and a",
+            "the key of that row in place of its place, such as max_by() of it over a total order",
+        ),
+    ),
     "list.set_operation": Refusal("", "in the order of a hash table", "", "unique().sort() over exploded rows"),
     "set_sorted": Refusal("", "a claim about the rows that nobody checks", "", "sort()"),
     "hint_sorted": Refusal("", "a claim about the rows that nobody checks", "", "sort()"),
-    **dict.fromkeys(("sum_horizontal", "mean_horizontal"), Refusal("", "what does not fit wraps around, or is a float", "", "a + b")),
-    "interpolate": Refusal("", "it computes a float between rows", "", "forward_fill() over a total order"),
+    "sum_horizontal": Refusal("", "what does not fit wraps around", "", "fill_null(0) of each, and + between them"),
+    "mean_horizontal": Refusal(
+        "", "it computes a float that others may aggregate", "", "the sum of the columns, and divide in the last step"
+    ),
+    "interpolate": Refusal(
+        "", "it computes a float between rows", "", "it when the dataset is read; forward_fill() over a total order gives another value"
+    ),
 }
 
 

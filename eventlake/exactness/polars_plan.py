@@ -1,8 +1,10 @@
 """The steps of a Polars plan, from the leaves up: what each needs to be exact, and what is known of the rows that it puts out."""
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from eventlake.exactness import polars_advice as advice
 from eventlake.exactness import polars_functions as known
 from eventlake.exactness.json_text import Path
 from eventlake.exactness.polars_expressions import ALIGNED, ONE, Checker, Context
@@ -11,7 +13,6 @@ from eventlake.exactness.refusals import TIES, Refusal
 from eventlake.exactness.rows import Rows, beside, is_float, is_loose
 
 _ZEROS = "0.0 and -0.0"
-_SORTED = 'sort("sequence"), or another key of these rows, right before'
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +23,29 @@ class Table:
         names: Of the columns.
         rows: Their types and keys.
         ordered: Whether the rows come in a total order.
+        sorted_by: What they come sorted by, whether that is total or not.
+        descending: Which of those are so.
     """
 
     names: tuple[str, ...]
     rows: Rows
     ordered: bool = False
+    sorted_by: tuple[str, ...] = ()
+    descending: tuple[bool, ...] = ()
 
     def context(self) -> Context:
         """The rows, as expressions see them."""
-        return Context(self.names, self.rows, self.ordered)
+        return Context(self.names, self.rows, self.ordered, sorted_by=self.sorted_by, descending=self.descending)
+
+    def kept(self, names: tuple[str, ...], rows: Rows) -> "Table":
+        """Other columns of the same rows, in their order."""
+        known = set(self.sorted_by) <= set(names)
+        return Table(names, rows, self.ordered, *((self.sorted_by, self.descending) if known else ()))
+
+    def sort(self) -> str:
+        """The sort before a step that counts rows, ending in a key."""
+        key = advice.key_of(self.names, self.rows)
+        return f"sort({advice.sorted_by(self.sorted_by, key, self.descending)})" if key else ""
 
     def place(self, expression: Expression) -> int | None:
         """The column that an expression is; None where it computes something."""
@@ -92,7 +107,7 @@ class Analysis:
 
     def _project(self, step: Step) -> Table:
         below = self.table(step.inputs[0])
-        return Table(step.names, below.rows.cut([below.names.index(name) for name in step.names]), below.ordered)
+        return below.kept(step.names, below.rows.cut([below.names.index(name) for name in step.names]))
 
     def _select(self, step: Step) -> Table:
         below = self.table(step.inputs[0])
@@ -107,7 +122,7 @@ class Analysis:
             self.checker.refuse("select()", "values of different rows side by side", "", "filter() of the frame")
         if several[0].state != ALIGNED or several[0].rows:
             return Table(step.names, Rows.of(step.types))
-        return Table(step.names, below.rows.taken([below.place(one) for _, one in step.outputs], step.types), below.ordered)
+        return below.kept(step.names, below.rows.taken([below.place(one) for _, one in step.outputs], step.types))
 
     def _with_columns(self, step: Step) -> Table:
         below = self.table(step.inputs[0])
@@ -116,7 +131,7 @@ class Analysis:
         for one in made.values():
             self.checker.aligned("with_columns()", one, context)
         columns = [below.place(made[name]) if name in made else below.names.index(name) for name in step.names]
-        return Table(step.names, below.rows.taken(columns, step.types), below.ordered)
+        return below.kept(step.names, below.rows.taken(columns, step.types))
 
     def _filter(self, step: Step) -> Table:
         below = self.table(step.inputs[0])
@@ -131,14 +146,16 @@ class Analysis:
                         rows = rows.equated([(one, other)])
                     elif one is not None and right.kind == "literal" and not is_loose(right.type):
                         rows = rows.without([one])
-        return Table(step.names, rows, below.ordered)
+        return below.kept(step.names, rows)
 
     def _map(self, step: Step) -> Table:
         below = self.table(step.inputs[0])
         name = step.options[0]
         if name == "row_index":
             if not below.ordered:
-                self.checker.refuse("with_row_index()", f"numbers of rows in no total order: {TIES}", "two rows: either is 0", _SORTED)
+                self.checker.refuse(
+                    "with_row_index()", f"numbers of rows in no total order: {TIES}", "two rows: either is 0", _right_before(below)
+                )
             rows = below.rows.taken([None, *range(len(below.names))], step.types)
             return Table(step.names, rows.added([], [[0]]), below.ordered)
         if name == "unnest":
@@ -155,12 +172,16 @@ class Analysis:
         below = self.table(step.inputs[0])
         self.checker.keys("sort()", step.outputs, below.context())
         total = below.context().is_total([one for _, one in step.outputs])
-        return Table(step.names, below.rows, ordered=total)
+        named = tuple(one.name for _, one in step.outputs if one.kind == "column")
+        known = (named, tuple(step.options[1])) if len(named) == len(step.outputs) else ()
+        return Table(step.names, below.rows, total, *known)
 
     def _slice(self, step: Step) -> Table:
         below = self.table(step.inputs[0])
         if not below.ordered and not below.rows.tells_apart(()):
-            self.checker.refuse("head(), tail(), slice()", f"of rows in no total order: {TIES}", "a and b: either of them", _SORTED)
+            self.checker.refuse(
+                "head(), tail(), slice()", f"of rows in no total order: {TIES}", "a and b: either of them", _right_before(below)
+            )
         rows = below.rows.added([], [()]) if step.options[1] == 1 else below.rows
         return Table(step.names, rows, below.ordered)
 
@@ -173,7 +194,8 @@ class Analysis:
         certain = below.rows.are_told_by(by, range(len(below.names))) or keep == "none" or (keep != "any" and below.ordered)
         if not certain:
             why = f"which row of several is kept: {TIES}"
-            self.checker.refuse("unique()", why, "two rows of one subject", 'sort("sequence") and unique(…, keep="first")')
+            kept = f'unique(…, keep="{"last" if keep == "last" else "first"}")'
+            self.checker.refuse("unique()", why, "two rows of one subject", f"{below.sort()} and {kept}" if below.sort() else advice.DECIDE)
         return Table(step.names, below.rows.added([], [by]), bool(maintained) and below.ordered)
 
     # Several rows
@@ -235,8 +257,16 @@ class Analysis:
             self.checker.refuse("join_asof()", "by a float", _ZEROS, "it by an exact value")
         if not right.rows.tells_apart(on_right):
             why = f"the right side may have several rows at one instant: {TIES}"
-            instead = 'one row per key and time first: group_by(key, "time").agg(pl.col("x").max_by("sequence"))'
+            key, on = advice.key_of(right.names, right.rows), ", ".join(json.dumps(right.names[place]) for place in on_right)
+            instead = (
+                f"one row per key and instant on the right side: group_by({on}).agg(pl.all().max_by({json.dumps(next(iter(key), ''))}))"
+            )
+            instead = instead if len(key) == 1 else "a group_by() with one row per key and instant on the right side: decide which counts"
             self.checker.refuse("join_asof()", why, "two events of one time, 1 and 2: either of them", instead)
+
+
+def _right_before(below: Table) -> str:
+    return f"{below.sort()} right before" if below.sort() else advice.DECIDE
 
 
 def _anew(step: Step) -> Table:

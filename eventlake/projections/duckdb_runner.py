@@ -148,7 +148,8 @@ def _refusing(name: str, history: PinnedHistory, spine: pa.Table | None) -> Iter
         if isinstance(error, InvalidProjectionError):
             raise
         message = f"projection {name}: {error.message}"
-        raise InvalidProjectionError(message, hint, projection=name) from error
+        own = error.hint if error.hint and "PIVOT" in error.hint else hint
+        raise InvalidProjectionError(message, own, projection=name) from error
 
 
 def _shuffle(connection: duckdb.DuckDBPyConnection, *, few: bool) -> None:

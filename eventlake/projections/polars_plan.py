@@ -131,7 +131,14 @@ class _Reader:
         below = (self.step(node.input),)
         if node.slice is not None:
             return Step(UNKNOWN, names, types, below, options=("sort with a slice",))
-        return Step("sort", names, types, below, self._named(node.by_column, node.input), options=(bool(node.sort_options[2][0]),))
+        return Step(
+            "sort",
+            names,
+            types,
+            below,
+            self._named(node.by_column, node.input),
+            options=(bool(node.sort_options[2][0]), tuple(map(bool, node.sort_options[2]))),
+        )
 
     def _Slice(self, node: Any, names: Any, types: Any) -> Step:  # noqa: N802
         return Step("slice", names, types, (self.step(node.input),), options=(node.offset, node.len))
@@ -222,7 +229,7 @@ class _Reader:
         return Expression("function", _called(called, options), kind, self._all(node.input), tuple(map(_plain, options)))
 
     def _of_sort_by(self, node: Any, kind: Type) -> Expression:
-        return Expression("sort_by", "sort_by", kind, self._all((node.expr, *node.by)))
+        return Expression("sort_by", "sort_by", kind, self._all((node.expr, *node.by)), tuple(map(bool, node.sort_options[2])))
 
     def _of_window(self, node: Any, kind: Type) -> Expression:
         ordered = node.order_by is not None

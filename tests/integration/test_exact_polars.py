@@ -336,7 +336,7 @@ INEXACT = [
     (over(lambda f: f.map_batches(lambda d: d)), r"map_batches\(\)", "fixed"),
     (over(lambda f: f.pipe(lambda g: g.select(X.sum()))), r"sum\(\): of a float", "Decimal"),
     (over(lambda f: pl.concat([f.select("n"), f.select("x")], how="horizontal")), "h_concat", ""),
-    (over(lambda f: pl.concat([f, f]).sort("sequence").head(1)), r"head\(\), tail\(\), slice\(\)", "sequence"),
+    (over(lambda f: pl.concat([f, f]).sort("sequence").head(1)), r"head\(\), tail\(\), slice\(\)", "decide which"),
     (over(lambda f: f.merge_sorted(f, "sequence")), "merge_sorted", ""),
     (over(lambda f: f.sort("time").group_by_dynamic("time", every="1d").agg(pl.len())), "group_by_dynamic", ""),
     (over(lambda f: f.sort("time").rolling("time", period="1d").agg(pl.len())), "rolling", ""),

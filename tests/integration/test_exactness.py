@@ -211,3 +211,39 @@ def test_a_build_checks_what_is_declared_exact_and_records_it(history):
     unproven = lake.build(el.Projection.sql("p", query, key=["k"], level="unproven"))
     assert unproven.manifest.recipe.check == "declared, unchecked"
     assert lake.build(el.Projection.sql("p", "SELECT sequence AS k FROM events", key=["k"])).manifest.recipe.check == "allow-list"
+
+
+ALSO_EXACT = {
+    "rows of columns": "UNPIVOT (SELECT subject, sum(n)::BIGINT AS a, max(n) AS b FROM pay GROUP BY 1) ON a, b INTO NAME name VALUE v",
+    "doubles as rows": "UNPIVOT (SELECT sequence, x, x * 2 AS y FROM pay) ON x, y INTO NAME name VALUE v",
+    "how long it took, compared": "SELECT subject, max(time) - min(time) > INTERVAL 1 HOUR AS long FROM pay GROUP BY 1",
+    "sessions": """
+        SELECT subject, session, count(*) AS n FROM (SELECT subject, sum(new) OVER (PARTITION BY subject ORDER BY time) AS session FROM (
+            SELECT subject, time, CASE WHEN time - lag(time) OVER (PARTITION BY subject ORDER BY time) > INTERVAL 1 HOUR THEN 1 ELSE 0 END
+            AS new FROM pay)) GROUP BY ALL""",
+    "members of a list, each once": "SELECT sequence, list_sort(list_distinct(tags)) AS t FROM pay",
+}
+
+
+@pytest.mark.parametrize("query", ALSO_EXACT.values(), ids=ALSO_EXACT.keys())
+def test_what_is_exact_comes_out_the_same_under_other_circumstances(query):
+    lake = el.create(MemoryStorage(), "o")
+    lake.register("pay", PAYMENT)
+    lake.append(
+        {
+            "id": str(n), "source": "s", "type": "pay", "subject": f"/{n % 3}", "time": f"2026-01-0{1 + n % 4}T0{n % 5}:00:00Z",
+            "data": {"n": n % 7, "x": n / 3, "amount": f"{n}.50", "tags": ["b", "a", "b", str(n % 2)]},
+        }
+        for n in range(300)
+    )  # fmt: skip
+    key = {"rows": ["subject", "name"], "doub": ["sequence", "name"], "sess": ["subject", "session"], "memb": ["sequence"]}
+    name = next(name for name, one in ALSO_EXACT.items() if one == query)
+    built = lake.build(el.Projection.sql("p", query, key=key.get(name[:4], ["subject"])), check="perturb")
+    assert built.manifest.recipe.check == "allow-list"
+    assert built.manifest.rows > 0
+
+
+def test_a_pivot_without_its_values_says_what_to_list(history):
+    with pytest.raises(InvalidProjectionError, match="found MULTI") as caught:
+        check(history, "PIVOT pay ON id USING count(*) GROUP BY subject")
+    assert "PIVOT … ON type IN ('a', 'b')" in caught.value.hint
