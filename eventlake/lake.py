@@ -21,7 +21,7 @@ from eventlake.core.verbs import verb, verbs
 from eventlake.datasets.buckets import Executor, Here
 from eventlake.datasets.verbs import DatasetVerbs
 from eventlake.datasets.verify import verify_lake
-from eventlake.errors import InvalidEventsError
+from eventlake.errors import InvalidEventsError, InvalidInputError
 from eventlake.executors.local import Processes
 from eventlake.history.follow import follow
 from eventlake.history.infer import infer_schema
@@ -49,7 +49,7 @@ from eventlake.log.writer import Writer
 from eventlake.schemas.given import schema_of
 from eventlake.schemas.infer import Proposal
 from eventlake.schemas.version import Version
-from eventlake.storage import Storage, from_uri
+from eventlake.storage import Storage, can_be_reopened, from_uri
 from eventlake.tables import payloads
 from eventlake.trust import trust_of
 from eventlake.visible import redacted
@@ -109,6 +109,10 @@ class Lake(DatasetVerbs):
         return self._chain.storage
 
     def _executor(self, workers: int) -> Executor:
+        if workers > 1 and not can_be_reopened(self._storage):
+            kind = type(self._storage).__name__
+            message = f"workers={workers} opens the lake by its URI in other processes; that of a {kind} is only a name: {self.uri}"
+            raise InvalidInputError(message, "build with workers=1.", workers=workers, storage=kind)
         return Processes(workers) if workers > 1 else Here()
 
     def __enter__(self) -> Self:

@@ -11,6 +11,7 @@ import typer
 import eventlake.lake as lakes
 from eventlake.cli import documents, output, schema
 from eventlake.cli.clock import clock
+from eventlake.cli.datasets import TwoWords, remove
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.expectation import at_watermark
 from eventlake.datasets.definition import read_definition
@@ -22,10 +23,12 @@ from eventlake.errors import EventlakeError, InvalidEventsError, InvalidInputErr
 from eventlake.importing.run import import_file
 from eventlake.log.duplicates import REFUSE, SKIP
 from eventlake.storage import from_uri
+from eventlake.storage.files import write_file
 from eventlake.visible import json_text
 
 app = typer.Typer(
     name="eventlake",
+    cls=TwoWords,
     help="Immutable events in, reproducible training sets out.",
     no_args_is_help=True,
     add_completion=False,
@@ -204,7 +207,9 @@ def build(
     at: AtOption = None,
     engine: Annotated[str | None, typer.Option(help="duckdb or polars. Default: the definition's.")] = None,
     *,
-    locked: Annotated[bool, typer.Option("--locked", help="Build what dataset.lock pins; exit 1 if the content hash differs.")] = False,
+    locked: Annotated[
+        bool, typer.Option("--locked", help="Build what dataset.lock pins, or find it; exit 1 if the content hash differs.")
+    ] = False,
     check: Annotated[
         bool | None,
         typer.Option(
@@ -249,11 +254,17 @@ def build(
     if locked:
         for difference in Lock.read(definition).differences(dataset):
             output.note(f"the rows are those of the lock, but not what makes them: {difference}")
+        try:
+            dataset.keep_for_lock(new=False)
+        except StorageError as error:
+            output.note(
+                f"the lake does not remember that a lock names the dataset, so 'eventlake prune' may give its rows back: {error.message}"
+            )
     elif lock:
         Lock.of(dataset).write(definition)
-    if locked or lock:
         dataset.keep_for_lock()
-    output.show(dataset.card(), documents.dataset(dataset), as_json=as_json)
+    found_or_computed = {"computed": dataset.computed} if locked else {}
+    output.show(dataset.card(), documents.dataset(dataset) | found_or_computed, as_json=as_json)
 
 
 @app.command()
@@ -289,7 +300,7 @@ def diff(
     with output.progress():
         found = lakes.open(lake).diff(before, after)
     if html is not None:
-        html.write_text(found.html(), encoding="utf-8")
+        write_file(html, found.html())
         output.note(f"written to {html}")
     if as_json:
         output.show(found.card(), documents.dataset_diff(found), as_json=True)
@@ -329,6 +340,9 @@ def datasets(
     output.show(documents.datasets_card(found, tags), [documents.dataset(dataset, tags) for dataset in found], as_json=as_json)
 
 
+app.command("datasets rm")(remove)
+
+
 @app.command()
 def tag(
     lake: LakeArgument,
@@ -359,12 +373,19 @@ def prune(
     older_than_days: Annotated[float, typer.Option(min=0, max=_CENTURY, help="Only rows that were built longer ago.")],
     keep_last: Annotated[int, typer.Option(min=0, help="How many datasets of each name keep their rows in any case.")] = 1,
     *,
+    whole: Annotated[
+        bool,
+        typer.Option(
+            "--datasets", help="The datasets themselves: manifest, spine and source too. Their hashes can no longer be reproduced."
+        ),
+    ] = False,
     delete: Annotated[bool, typer.Option("--delete", help="Delete; else only list.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List, or delete, the rows of old datasets that no tag and no lock names; they can be made again by their hash."""
+    age = timedelta(days=older_than_days)
     with output.progress():
-        found = lakes.open(lake).prune(older_than=timedelta(days=older_than_days), keep_last=keep_last, dry_run=not delete)
+        found = lakes.open(lake).prune(older_than=age, keep_last=keep_last, datasets=whole, dry_run=not delete)
     output.show(found.card(), documents.garbage(found), as_json=as_json)
 
 

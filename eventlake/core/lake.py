@@ -1,6 +1,6 @@
 """What a lake is called and how it was made, where its log was last seen to end, and the names of datasets: the small documents."""
 
-from eventlake.core.stored import SMALL, Document, FormatNumber, Instant, Origin, Sha256, VersionNumber, unsealed
+from eventlake.core.stored import SMALL, Document, FormatNumber, Instant, Name, Origin, Sha256, VersionNumber, unsealed
 
 
 class LakeDocument(Document):
@@ -37,6 +37,17 @@ class TagDocument(Document):
     tagged_at: Instant
 
 
+class RemovedDocument(Document):
+    """``removed.json``: the dataset that was removed, and when."""
+
+    checksum: Sha256
+    content_hash: Sha256
+    manifest_hash: Sha256
+    name: Name
+    recipe_hash: Sha256
+    removed_at: Instant
+
+
 def read_lake(data: bytes, where: str) -> LakeDocument:
     """Reads ``lake.json``.
 
@@ -55,3 +66,8 @@ def read_hint(data: bytes, where: str) -> HintDocument:
 def read_tag(data: bytes, where: str) -> TagDocument:
     """Reads a tag; raises as ``read_lake``."""
     return unsealed(data, where, TagDocument, "tag", bounds=SMALL)
+
+
+def read_removed(data: bytes, where: str) -> RemovedDocument:
+    """Reads what says that a dataset was removed; raises as ``read_lake``."""
+    return unsealed(data, where, RemovedDocument, "note of a removal", bounds=SMALL)

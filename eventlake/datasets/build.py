@@ -160,7 +160,7 @@ def _found(work: Work, request: Request, archive: Archive) -> Dataset:
     """What the recipe made before, looked at as if it were new: a lock, a schema or a doubt may have come since."""
     if not _is_told(work, archive):
         _tell(work, archive)
-    dataset = Dataset(archive)
+    dataset = Dataset.found(archive)
     _check_expected(work.projection, request, dataset.content_hash)
     if work.projection.schema is not None:
         validate(work.projection, dataset.arrow(), dataset.content_hash)

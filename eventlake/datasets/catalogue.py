@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from eventlake.core import layout
 from eventlake.datasets.archive import Archive, open_archive
+from eventlake.datasets.removal import check_not_removed
 from eventlake.datasets.tags import HEX, tagged
 from eventlake.errors import EventlakeError, InvalidInputError, NotFoundError
 from eventlake.storage import Storage
@@ -46,6 +47,7 @@ def find(storage: Storage, reference: str) -> Archive:
         message = f"{reference} fits {len(archives)} datasets: {', '.join(archive.folder for archive in archives)}"
         raise InvalidInputError(message, "give more digits, or the manifest hash.", prefix=reference)
     if not archives:
+        check_not_removed(storage, reference)
         message = f"there is no dataset with a hash that starts with {reference}"
         raise NotFoundError(message, "'eventlake datasets LAKE' lists them.", prefix=reference)
     return archives[0]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 import polars as pl
 import pyarrow as pa
@@ -23,6 +23,9 @@ from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import resolve
 from eventlake.log.chain import open_chain
 
+_COMPUTED = "computed by this build"
+_FOUND = "found as an earlier build stored them; nothing was computed (--force computes them again and compares)"
+
 
 @verbs
 class Dataset:
@@ -34,6 +37,19 @@ class Dataset:
     def __init__(self, archive: Archive, rows: pa.Table | None = None) -> None:
         self._archive = archive
         self._table = rows
+        self._way: str | None = None if rows is None else _COMPUTED
+
+    @property
+    def computed(self) -> bool:
+        """Whether the build that gave this handle computed the rows; False if they were found, or if no build gave it."""
+        return self._way == _COMPUTED
+
+    @classmethod
+    def found(cls, archive: Archive) -> Self:
+        """What a build found instead of computing it."""
+        dataset = cls(archive)
+        dataset._way = _FOUND
+        return dataset
 
     @property
     def manifest(self) -> DatasetManifest:
@@ -222,9 +238,14 @@ class Dataset:
         recipe = self.manifest.recipe
         return self._archive, resolve(open_chain(self._archive.storage), recipe.checkpoint).with_schemas(recipe.schemas)
 
-    def keep_for_lock(self) -> None:
-        """Remembers in the lake that a ``dataset.lock`` names this dataset: retention leaves its rows alone."""
-        keep_for_lock(self._archive.storage, self.manifest_hash)
+    def keep_for_lock(self, *, new: bool = True) -> None:
+        """Remembers in the lake that a ``dataset.lock`` names this dataset: retention leaves its rows alone.
+
+        Args:
+            new: Whether the lock was just written. Then it takes the place of those before it: earlier datasets of this name are let go,
+                unless they are tagged. Otherwise nothing is let go, and nothing is written if it is remembered already.
+        """
+        keep_for_lock(self._archive.storage, self.name, self.manifest_hash, release=new)
 
     def card(self) -> Card:
         """What to show."""
@@ -239,6 +260,7 @@ class Dataset:
             ("manifest_hash", self.manifest_hash),
             ("path", self.path),
         )
+        facts += (("rows", self._way),) if self._way else ()
         events, missed = (self.provenance.get(name) for name in ("hindsight_events", "hindsight_left_out"))
         if events is not None:
             seen = f"{self.provenance['hindsight_rows']:,} of {counted(self.manifest.rows, 'row')} see {counted(events, 'event')} too early"

@@ -16,6 +16,7 @@ from eventlake.errors import InvalidInputError, NotFoundError, StorageError
 from eventlake.history.resolve import At
 from eventlake.projections.definition import Projection
 from eventlake.storage import toml
+from eventlake.storage.files import write_file
 
 FILE = "dataset.lock"
 FORMAT = 1
@@ -106,14 +107,7 @@ class Lock:
         Raises:
             StorageError: The folder cannot be written.
         """
-        file = folder / FILE
-        temporary = file.with_name(f".{FILE}.tmp")
-        try:
-            temporary.write_text(self.text(), encoding="utf-8")
-            temporary.replace(file)
-        except OSError as error:
-            message = f"{file} cannot be written: {error.strerror}"
-            raise StorageError(message, "the dataset itself was built and published.", path=str(file)) from error
+        write_file(folder / FILE, self.text(), "the dataset itself was built and published.")
 
     def differences(self, dataset: Dataset) -> list[str]:
         """What of a build with the locked content hash is not as it was locked; empty on another engine with equal rows."""

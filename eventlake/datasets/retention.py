@@ -1,5 +1,7 @@
 """Retention: rows that can be made again are given back. Only when asked, and never those of a dataset that a tag or a lock names.
 
+By choice the datasets go too, with manifest, provenance, source and spine; see ``removal``. Otherwise:
+
 What a dataset is stays: its manifest, provenance, source and spine. So its hashes are found as before, ``reproduce`` makes its rows again,
 and building its recipe stores them once more.
 """
@@ -14,7 +16,8 @@ from eventlake.core.canonical import seal
 from eventlake.core.provenance import PART
 from eventlake.datasets.archive import Archive, open_archive
 from eventlake.datasets.catalogue import folders
-from eventlake.datasets.tags import tags
+from eventlake.datasets.removal import Holders, files_of, remove
+from eventlake.datasets.tags import holders
 from eventlake.errors import InvalidInputError
 from eventlake.log.collect import Garbage, Unneeded
 from eventlake.log.room import keep_reserve, with_room
@@ -22,10 +25,13 @@ from eventlake.progress import task
 from eventlake.storage import ObjectExistsError, Storage
 
 _MICROSECOND = timedelta(microseconds=1)
+_WHOLE = "of a dataset without a tag or a lock"
 
 
-def prune(storage: Storage, older_than: timedelta, keep_last: int, now: int, *, dry_run: bool) -> Garbage:
-    """Gives back the rows of datasets that nobody has named.
+def prune(
+    storage: Storage, older_than: timedelta, keep_last: int, now: int, *, dry_run: bool, whole: bool = False, held: Holders | None = None
+) -> Garbage:
+    """Gives back the rows of datasets that nobody has named, or removes the datasets.
 
     Args:
         storage: Of the lake.
@@ -33,6 +39,8 @@ def prune(storage: Storage, older_than: timedelta, keep_last: int, now: int, *, 
         keep_last: How many of each name stay in any case, the newest by watermark, then by time of building.
         now: This machine's clock, microseconds.
         dry_run: Only say what would be deleted.
+        whole: Remove the datasets themselves, those whose rows were given back before too.
+        held: What holds datasets; None for tags and locks.
 
     Raises:
         InvalidInputError: An age or a number is negative.
@@ -41,42 +49,58 @@ def prune(storage: Storage, older_than: timedelta, keep_last: int, now: int, *, 
     if older_than < timedelta(0) or keep_last < 0:
         message = f"expected an age and a number from 0, found {older_than} and {keep_last}"
         raise InvalidInputError(message)
-    named = set(tags(storage).values())
+    held = held or partial(holders, storage)
+    found = [(one, _rows(one) if not whole else files_of(one, _WHOLE)) for one in _old(storage, keep_last, held)]
+    found = [(one, [file for file in files if file.since < now - older_than // _MICROSECOND]) for one, files in found]
+    if dry_run:
+        return Garbage(tuple(file for _, files in found for file in files), deleted=False)
+    deleted: list[Unneeded] = []
+    for archive, files in found:
+        if not files or archive.manifest.manifest_hash in held():
+            continue  # named since it was listed
+        deleted += remove(archive, held, _WHOLE) if whole else _deleted(archive, files)
+    keep_reserve(storage)
+    return Garbage(tuple(deleted), deleted=True)
+
+
+def _old(storage: Storage, keep_last: int, held: Holders) -> list[Archive]:
+    """The datasets that nothing holds, without the newest of each name."""
+    names = held()
     by_name: dict[str, list[Archive]] = {}
     for folder in folders(storage):
         archive = open_archive(storage, folder)
         by_name.setdefault(archive.manifest.recipe.name, []).append(archive)
-    found: list[Unneeded] = []
+    found: list[Archive] = []
     for archives in by_name.values():
-        archives.sort(key=lambda one: (one.manifest.recipe.checkpoint.watermark, one.provenance().get("built_at", 0)))
-        for archive in archives[: max(len(archives) - keep_last, 0)]:
-            if archive.manifest.manifest_hash not in named:
-                found += [one for one in _rows(archive) if one.since < now - older_than // _MICROSECOND]
-    return Garbage(tuple(found if dry_run else _deleted(storage, found)), deleted=not dry_run)
+        archives.sort(key=lambda one: (one.manifest.recipe.checkpoint.watermark, _built_at(one)))
+        found += [one for one in archives[: max(len(archives) - keep_last, 0)] if one.manifest.manifest_hash not in names]
+    return found
 
 
-def _rows(archive: Archive) -> Iterator[Unneeded]:
+def _built_at(archive: Archive) -> int:
+    """When it was built; the epoch for one that is being removed."""
+    return next((int(provenance.get("built_at", 0)) for provenance, _ in archive.attempts()), 0)
+
+
+def _rows(archive: Archive) -> list[Unneeded]:
     """The files that hold the rows of a dataset's finished attempts."""
+    found = []
     for provenance, _ in archive.attempts():
         for name, facts in sorted(provenance["files"].items()):
             path = f"{provenance['attempt']}/{name}"
             if name.startswith(PART) and archive.storage.exists(path):
-                yield Unneeded(path, facts["bytes"], provenance.get("built_at", 0), "rows of a dataset without a tag or a lock")
+                found.append(Unneeded(path, facts["bytes"], provenance.get("built_at", 0), "rows of a dataset without a tag or a lock"))
+    return found
 
 
-def _deleted(storage: Storage, files: list[Unneeded]) -> Iterator[Unneeded]:
-    with task("deleting rows", len(files)) as advance:
+def _deleted(archive: Archive, files: list[Unneeded]) -> Iterator[Unneeded]:
+    storage = archive.storage
+    with task(f"deleting rows of {archive.manifest.recipe.name}", len(files)) as advance:
         for file in files:
-            parts = layout.build_parts(file.path)
-            if parts and any(manifest_hash.startswith(parts[1]) for manifest_hash in tags(storage).values()):
-                advance(1)
-                continue  # named since it was listed
-            attempt = layout.attempt(file.path)
             # First it is said, then done: who finds rows missing must know why.
-            note = f"{attempt}/{layout.PRUNED}"
+            note = f"{layout.attempt(file.path)}/{layout.PRUNED}"
             with suppress(ObjectExistsError):
                 with_room(storage, partial(storage.create, note, seal({"pruned": True})))
             storage.delete(file.path)
             advance(1)
             yield file
-    keep_reserve(storage)

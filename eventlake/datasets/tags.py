@@ -7,7 +7,7 @@ from contextlib import suppress
 from eventlake.core import layout
 from eventlake.core.canonical import seal
 from eventlake.core.lake import read_tag
-from eventlake.errors import AlreadyExistsError, CorruptionError, InvalidInputError, NotFoundError
+from eventlake.errors import AlreadyExistsError, InvalidInputError, NotFoundError
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -30,19 +30,38 @@ def tag(storage: Storage, name: str, manifest_hash: str) -> None:
     _write(storage, name, manifest_hash)
 
 
-def keep_for_lock(storage: Storage, manifest_hash: str) -> None:
-    """Remembers that a lock names a dataset."""
+def keep_for_lock(storage: Storage, name: str, manifest_hash: str, *, release: bool) -> None:
+    """Remembers that a lock names a dataset. Nothing is written if that is remembered already.
+
+    Args:
+        storage: Of the lake.
+        name: The dataset's name.
+        manifest_hash: The dataset.
+        release: Whether it is a new lock, which takes the place of those before it: their datasets of the same name are let go, unless
+            somebody has tagged them.
+    """
     _write(storage, f"{_LOCK}{manifest_hash}", manifest_hash)
+    if release:
+        for other in _locked(storage) - {manifest_hash}:
+            if storage.exists(f"{layout.build_path(name, other)}/{layout.MANIFEST}"):
+                storage.delete(layout.tag_path(f"{_LOCK}{other}"))
+
+
+def _locked(storage: Storage) -> set[str]:
+    """The manifest hashes that lock tags have in their names."""
+    names = (layout.tag_name(item.path) for item in storage.list(layout.TAGS))
+    return {name.removeprefix(_LOCK) for name in names if name and is_lock(name)}
 
 
 def _write(storage: Storage, name: str, manifest_hash: str) -> None:
-    try:
-        storage.create(layout.tag_path(name), seal({"manifest_hash": manifest_hash, "tagged_at": time.time_ns() // 1000}))
-    except ObjectExistsError:
+    if (found := tagged(storage, name)) is None:
+        with suppress(ObjectExistsError):
+            storage.create(layout.tag_path(name), seal({"manifest_hash": manifest_hash, "tagged_at": time.time_ns() // 1000}))
+            return
         found = tagged(storage, name)
-        if found != manifest_hash:
-            message = f"the tag {name} is dataset {found}'s"
-            raise AlreadyExistsError(message, "take it away first, or choose another name: a tag is never moved.", tag=name) from None
+    if found != manifest_hash:
+        message = f"the tag {name} is dataset {found}'s"
+        raise AlreadyExistsError(message, "take it away first, or choose another name: a tag is never moved.", tag=name)
 
 
 def untag(storage: Storage, name: str) -> None:
@@ -79,20 +98,18 @@ def tags(storage: Storage) -> dict[str, str]:
     return {name: manifest_hash for name, manifest_hash in found.items() if manifest_hash}
 
 
-def tagged_hashes(storage: Storage) -> set[str]:
-    """The manifest hashes of the datasets that have a tag or a lock; damaged tags are left out.
+def holders(storage: Storage) -> dict[str, list[str]]:
+    """What holds datasets, in words, by manifest hash: tags, and locks, whose tags are named by the hash and not read.
 
-    A lock's tag has the hash in its name, and is not read.
+    Raises:
+        CorruptionError: A tag is damaged.
     """
-    found = set()
+    found = {manifest_hash: ["a dataset.lock"] for manifest_hash in _locked(storage)}
     for item in storage.list(layout.TAGS):
         name = layout.tag_name(item.path)
-        if name and is_lock(name):
-            found.add(name.removeprefix(_LOCK))
-        elif name:
-            with suppress(CorruptionError):
-                found.add(tagged(storage, name) or "")
-    return found - {""}
+        if name and not is_lock(name) and (manifest_hash := tagged(storage, name)):
+            found.setdefault(manifest_hash, []).append(f"the tag {name}")
+    return found
 
 
 def is_lock(name: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from eventlake.core.card import counted
 from eventlake.core.dataset import Parameter
 from eventlake.core.verbs import verbs
 from eventlake.datasets import tags
@@ -24,6 +25,7 @@ from eventlake.datasets.explain import Explanation, explain
 from eventlake.datasets.lock import check_buildable, pinned_by
 from eventlake.datasets.predictions import EVENT_TYPE, PredictionExplanation, prediction_events
 from eventlake.datasets.predictions import SCHEMA as PREDICTION_SCHEMA
+from eventlake.datasets.removal import Holders, check_not_removed, remove
 from eventlake.datasets.reproduce import Reproduction, reproduce
 from eventlake.datasets.retention import prune
 from eventlake.errors import EventlakeError, InvalidInputError, NotFoundError
@@ -57,6 +59,10 @@ class DatasetVerbs:
         raise NotImplementedError
 
     def register(self, event_type: str, schema: Any) -> Version:
+        """The lake's own."""
+        raise NotImplementedError
+
+    def schemas(self) -> dict[str, tuple[Version, ...]]:
         """The lake's own."""
         raise NotImplementedError
 
@@ -269,7 +275,12 @@ class DatasetVerbs:
             InvalidInputError: It is no name.
             NotFoundError: No such dataset.
         """
-        tags.tag(self._storage, name, find(self._storage, reference).manifest.manifest_hash)
+        archive = find(self._storage, reference)
+        tags.tag(self._storage, name, archive.manifest.manifest_hash)
+        if archive.is_marked() and not archive.attempts():
+            # Whoever removes it has looked for tags before this one was there.
+            tags.untag(self._storage, name)
+            check_not_removed(self._storage, archive.manifest.manifest_hash)
 
     def untag(self, name: str) -> None:
         """Takes a name away. The dataset stays.
@@ -283,18 +294,53 @@ class DatasetVerbs:
         """The manifest hash by tag. ``lock-…`` are those that a ``dataset.lock`` named when it was written."""
         return tags.tags(self._storage)
 
-    def prune(self, *, older_than: timedelta, keep_last: int = 1, dry_run: bool = True) -> Garbage:
+    def prune(self, *, older_than: timedelta, keep_last: int = 1, datasets: bool = False, dry_run: bool = True) -> Garbage:
         """Says which datasets' rows could be given back, and deletes them if asked; never those that a tag or a lock names.
 
-        Manifest, source, spine and provenance stay: ``reproduce`` makes the rows again, and building the recipe stores them again.
+        Manifest, source, spine and provenance stay: ``reproduce`` makes the rows again, and building the recipe stores them again. With
+        ``datasets`` they go too, as by ``remove_dataset``.
 
         Args:
             older_than: Only rows that were built longer ago.
             keep_last: How many datasets of each name keep their rows in any case, those of the highest watermarks.
+            datasets: Remove the datasets themselves, those whose rows were given back before too; not those that predictions name.
             dry_run: Only say; with False, delete.
 
         Raises:
             InvalidInputError: An age or a number is negative.
             CorruptionError: A manifest or a tag is damaged; nothing was deleted.
         """
-        return prune(self._storage, older_than, keep_last, time.time_ns() // 1000, dry_run=dry_run)
+        held = self._holders() if datasets else None
+        return prune(self._storage, older_than, keep_last, time.time_ns() // 1000, dry_run=dry_run, whole=datasets, held=held)
+
+    def remove_dataset(self, reference: str) -> Garbage:
+        """Removes a dataset with all its files. Its hash is remembered: whoever asks for it is told when it was removed.
+
+        Args:
+            reference: A hash, as ``dataset`` takes; at least 6 hex digits.
+
+        Returns:
+            The files that were deleted.
+
+        Raises:
+            InvalidInputError: A tag, a ``dataset.lock`` or a recorded prediction names it; nothing was changed.
+            NotFoundError: No such dataset.
+            StorageError: The store failed; removing it again ends what was begun.
+        """
+        archive = find(self._storage, reference)
+        return Garbage(tuple(remove(archive, self._holders(), "of a dataset that was removed")), deleted=True)
+
+    def _holders(self) -> Holders:
+        """What holds datasets: tags, locks and recorded predictions. These are looked for once."""
+        predicted: dict[str, int] = {}
+        if EVENT_TYPE in self.schemas():
+            counted_ = self.snapshot().table(EVENT_TYPE, ["dataset"]).group_by("dataset").len().collect()
+            predicted = dict(counted_.iter_rows())
+
+        def holders() -> dict[str, list[str]]:
+            found = tags.holders(self._storage)
+            for manifest_hash, number in predicted.items():
+                found.setdefault(manifest_hash, []).append(counted(number, "prediction"))
+            return found
+
+        return holders

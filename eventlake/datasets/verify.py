@@ -1,6 +1,7 @@
 """Re-hashing built datasets: manifest, provenance, source, spine and rows, and files that do not belong."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from eventlake.columns.content import content_hash
@@ -9,7 +10,7 @@ from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.provenance import PART
 from eventlake.datasets.archive import Archive, open_archive
 from eventlake.datasets.catalogue import folders
-from eventlake.datasets.tags import tagged, tagged_hashes
+from eventlake.datasets.tags import holders, tagged
 from eventlake.errors import EventlakeError, NotFoundError
 from eventlake.features.feature_set import FeatureSet
 from eventlake.history.report import Finding, Report
@@ -78,8 +79,10 @@ def _unpublished(storage: Storage, folder: str, paths: list[str], findings: Find
 def _was_published(storage: Storage, folder: str) -> bool:
     """Whether a note or a tag, which are written after the manifest, names the dataset."""
     short = folder.rpartition("/")[2]
-    noted = (layout.made_hash(item.path) for item in storage.list(layout.RECIPES))
-    return any(manifest_hash and manifest_hash.startswith(short) for manifest_hash in (*noted, *tagged_hashes(storage)))
+    named = {layout.made_hash(item.path) or "" for item in storage.list(layout.RECIPES)}
+    with suppress(EventlakeError):  # told of where the tags are looked at
+        named |= set(holders(storage))
+    return any(manifest_hash.startswith(short) for manifest_hash in named)
 
 
 def _tags(storage: Storage, published: Iterable[str], findings: Findings) -> None:
@@ -119,7 +122,7 @@ def _dataset(storage: Storage, folder: str, chain: Chain | None, findings: Findi
         return
     _files(archive, findings)
     try:
-        if deep and not any(finding.path.startswith(f"{folder}/") for finding in findings.problems):
+        if deep and archive.attempts() and not any(finding.path.startswith(f"{folder}/") for finding in findings.problems):
             _contents(archive, findings)
         if chain is not None:
             at_checkpoint(chain, archive.manifest.recipe.checkpoint)

@@ -20,7 +20,7 @@ from eventlake.storage.port import (
     state_of,
 )
 from eventlake.storage.probe import probe
-from eventlake.storage.uri import from_uri, is_uri
+from eventlake.storage.uri import can_be_reopened, from_uri, is_uri
 
 __all__ = [
     "LocalStorage",
@@ -36,6 +36,7 @@ __all__ = [
     "Storage",
     "StorageFullError",
     "StoredObject",
+    "can_be_reopened",
     "from_uri",
     "is_uri",
     "probe",

@@ -24,7 +24,9 @@ from eventlake.errors import InvalidInputError, InvalidProjectionError, StorageE
 from eventlake.executors import local as workers
 from eventlake.projections import duckdb_runner
 from eventlake.projections.by_entity import bucketed, entities
-from tests.dataset_fixtures import event, make_lake
+from eventlake.storage import MemoryStorage
+from eventlake.testing.faults import FaultyStorage
+from tests.dataset_fixtures import Hooked, event, make_lake, sql
 
 SPINE = pl.DataFrame({"subject": ["/loan/0", "/loan/1", "/loan/9", "/loan/1", None], "at": [3, 9, 4, 0, 1]})
 LOCAL = {
@@ -543,3 +545,23 @@ def test_the_command_takes_workers_and_buckets(lake, tmp_path, capsys):
     assert not ended.value.code
     built = json.loads(capsys.readouterr().out)
     assert lake.dataset(built["manifest_hash"]).provenance["buckets"] == 3
+
+
+class Named(MemoryStorage):
+    """A storage of a caller's own, whose URI is only a name."""
+
+    uri = "vault://loans"
+
+
+@pytest.mark.parametrize("kind", [Named, FaultyStorage, Hooked])
+def test_workers_on_a_storage_whose_uri_is_only_a_name_are_refused_by_name_before_any_work(kind):
+    storage = kind() if kind is Named else kind(MemoryStorage())
+    lake = make_lake(storage)
+    before = sorted(item.path for item in storage.list(""))
+    query = sql("SELECT subject, count(*) AS n FROM events GROUP BY subject", ["subject"], by="subject")
+    with pytest.raises(
+        InvalidInputError, match=f"workers=2 opens the lake by its URI in other processes; that of a {type(storage).__name__}"
+    ):
+        lake.build(query, workers=2)
+    assert sorted(item.path for item in storage.list("")) == before
+    assert lake.build(query, buckets=3).polars().height == 5

@@ -30,6 +30,7 @@ COMMANDS = [
     "diff",
     "explain",
     "datasets",
+    "datasets rm",
     "tag",
     "prune",
     "demo",

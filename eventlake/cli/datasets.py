@@ -1,0 +1,33 @@
+"""``eventlake datasets rm``, and how a command of two words is found."""
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import eventlake.lake as lakes
+from eventlake.cli import documents, output
+from eventlake.log.collect import Garbage
+
+
+class TwoWords(TyperGroup):
+    """A group in which a command may be called ``datasets rm`` beside one that is called ``datasets``."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the arguments name, by two words if there is one."""
+        both = " ".join(args[:2])
+        return super().resolve_command(ctx, [both, *args[2:]] if len(args) > 1 and self.get_command(ctx, both) else args)
+
+
+def remove(
+    lake: Annotated[str, typer.Argument(metavar="LAKE", help="The lake: a folder or file:// URI.")],
+    references: Annotated[list[str], typer.Argument(metavar="HASH...", help="The datasets: at least 6 hex digits of a hash each.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Remove datasets with all their files; refused while a tag, a dataset.lock or a recorded prediction names them."""
+    opened = lakes.open(lake)
+    with output.progress():
+        removed = [file for reference in references for file in opened.remove_dataset(reference).files]
+    found = Garbage(tuple(removed), deleted=True)
+    output.show(found.card(), documents.garbage(found), as_json=as_json)
