@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from eventlake.core.sql import identifier, quoted
+from eventlake.core.sql import identifier, integer, quoted
 from eventlake.features.conditions import Condition
 from eventlake.features.edges import ENTER, NEVER, TIME, Edge
 from eventlake.features.literals import in_sql
@@ -17,7 +17,8 @@ from eventlake.schemas.definition import FieldType
 BELONGS_TABLE = "eventlake belongs"
 _ORDER = "t::HUGEINT * 9223372036854775808 + sequence"
 _COUNTED = "row_number() OVER (PARTITION BY entity ORDER BY t, sequence)"
-_SIGNS = {"==": "=", "!=": "<>", "and": " AND ", "or": " OR "}
+_JOINS = {"and": " AND ", "or": " OR "}
+_COMPARISONS = {"==": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 
 
 def value_of(column: str) -> str:
@@ -94,8 +95,8 @@ def placed(events: str, *, counted: bool) -> str:
 
 def _condition(where: Condition, kinds: Mapping[str, FieldType]) -> str:
     parts = [_condition(part, kinds) for part in where.parts]
-    if where.sign in {"and", "or"}:
-        return f"({_SIGNS[where.sign].join(parts)})"
+    if where.sign in _JOINS:
+        return f"({_JOINS[where.sign].join(parts)})"
     if where.sign == "not":
         return f"(NOT {parts[0]})"
     column = identifier(where.field)
@@ -104,17 +105,17 @@ def _condition(where: Condition, kinds: Mapping[str, FieldType]) -> str:
     values = ", ".join(in_sql(value, kinds[where.field]) for value in where.values)
     if where.sign == "in":
         return f"({column} IN ({values}))"
-    return f"({column} {_SIGNS.get(where.sign, where.sign)} {values})"
+    return f"({column} {_COMPARISONS[where.sign]} {values})"
 
 
 def key_of(edge: Edge, *, timed: bool, ends: bool) -> str:
     """An edge of an event, in SQL."""
     if edge.kind == TIME:
         return "t"
-    enter = f"t + {edge.span.offset}"
+    enter = f"t + {integer(edge.span.offset)}"
     enter = f"greatest({enter}, r)" if timed else enter
     # ``least`` passes over nulls: an event that stands to this day leaves by its time alone.
-    stops = [*([f"t + {edge.span.far}"] if edge.span.far is not None else []), *(["u"] if ends else []), f"{NEVER}"]
+    stops = [*([f"t + {integer(edge.span.far)}"] if edge.span.far is not None else []), *(["u"] if ends else []), integer(NEVER)]
     leave = f"greatest({enter}, least({', '.join(stops)}))"
     made = enter if edge.kind == ENTER else leave
     if not edge.column:
@@ -159,7 +160,7 @@ def gathered(plan: Plan, parts: Sequence[Part], ctes: list[str], *, found: str =
             one = f"e{at.setdefault((part.span, part.place), number)}"
             value = f"c - {one}.t" if part.kind == AGE else f"{one}.{value_of(part.column)}"
             if plan.way(part) == EXTREMES and part.span.far is not None:
-                value = f"CASE WHEN {one}.t >= c - {part.span.far} THEN {value} END"
+                value = f"CASE WHEN {one}.t >= c - {integer(part.span.far)} THEN {value} END"
             columns.append(f"{value} AS p{number}")
         else:
             columns.append(f"{'c - ' if part.kind == AGE else ''}{name} AS p{number}")
@@ -179,5 +180,5 @@ def summed(part: Part, kinds: Mapping[str, FieldType]) -> tuple[str, str]:
     if part.kind == SUM:
         return identifier(f"s {part.column}"), f"sum({column})"
     scale = kinds[part.column].scale
-    unscaled = f"({column}::DECIMAL(38, {scale}) * 1{'0' * scale})::HUGEINT" if scale else f"{column}::HUGEINT"
+    unscaled = f"({column}::DECIMAL(38, {integer(scale)}) * 1{'0' * scale})::HUGEINT" if scale else f"{column}::HUGEINT"
     return identifier(f"q {part.column}"), f"sum({unscaled} * {unscaled})"

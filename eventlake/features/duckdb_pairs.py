@@ -6,7 +6,7 @@ it is, and a row looks at the nodes above its own cutoff. Its time does not grow
 
 from collections.abc import Mapping, Sequence
 
-from eventlake.core.sql import identifier
+from eventlake.core.sql import identifier, integer
 from eventlake.features.duckdb_events import gathered, key_of, name_of, ranked, summed, value_of
 from eventlake.features.edges import ENTER, LEAVE, Edge
 from eventlake.features.plan import ADDED, DISTINCT, MAX, MIN, PLACED, TREES, Part, Plan
@@ -42,7 +42,7 @@ def joined(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool) ->
     fars = [part.span.far for part in parts if part.span.far is not None]
     # Where windows begin and end is said once a row, not once a pair.
     shifts = dict.fromkeys([nearest, *(part.span.offset for part in parts), *fars])
-    rows = f"SELECT *, {', '.join(f'c - {shift} AS {_before(shift)}' for shift in shifts)} FROM rows"  # noqa: S608 - numbers
+    rows = f"SELECT *, {', '.join(f'c - {integer(shift)} AS {_before(shift)}' for shift in shifts)} FROM rows"  # noqa: S608 - numbers
     seen = ["e.entity = rows.entity", f"t < {_before(nearest)}", *([f"t >= {_before(max(fars))}"] if len(fars) == len(parts) else [])]
     seen += ["r < c"] * plan.timed + ["(u IS NULL OR u >= c)"] * (plan.timed and ends)
     joins = f"({rows}) AS rows JOIN e ON {' AND '.join(seen)}"
@@ -62,14 +62,14 @@ def _aggregate(number: int, part: Part, kinds: Mapping[str, FieldType], nearest:
     where = f" FILTER ({' AND '.join(inside)})" if inside else ""
     column = value_of(part.column)
     if part.kind in {MIN, MAX}:
-        return f"{part.kind}({column}){where} AS p{number}"
+        return f"{'min' if part.kind == MIN else 'max'}({column}){where} AS p{number}"
     if part.kind == DISTINCT:
         return f"count(DISTINCT {column}){where} AS p{number}"
     if part.kind in ADDED:
         return f"{summed(part, kinds)[1]}{where} AS p{number}"
     if part.place <= 0:
         return f"{'min' if part.place < 0 else 'max'}(place){where} AS place{number}"
-    return f"(max(place, {part.place + 1}){where})[{part.place + 1}] AS place{number}"
+    return f"(max(place, {integer(part.place + 1)}){where})[{integer(part.place + 1)}] AS place{number}"
 
 
 def treed(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool) -> str:
@@ -91,9 +91,9 @@ def tree(plan: Plan, parts: Sequence[Part], some: Sequence[Part], *, ends: bool)
         name, how = name_of(plan, parts.index(part), part), "min" if part.is_least else "max"
         depth = part.place + 1
         deep = part.place > 0 and plan.way(part) == TREES
-        kept.append(f"{how}({ranked(part)}{f', {depth}' if deep else ''}) FILTER (d = {spans[part.span]}) AS {name}")
+        kept.append(f"{how}({ranked(part)}{f', {integer(depth)}' if deep else ''}) FILTER (d = {spans[part.span]}) AS {name}")
         seen.append(f"flatten(list(t.{name})) AS {name}" if deep else f"{how}(t.{name}) AS {name}")
-        shown.append(f"list_reverse_sort({name})[{depth}] AS {name}" if deep else name)
+        shown.append(f"list_reverse_sort({name})[{integer(depth)}] AS {name}" if deep else name)
     return [
         _CUTOFFS,
         "w AS (\n    " + "\n    UNION ALL ".join(each) + ")",

@@ -12,6 +12,7 @@ from functools import partial
 import duckdb
 import pyarrow as pa
 
+from eventlake.core.sql import integer
 from eventlake.features.duckdb_events import (
     events_of,
     gathered,
@@ -188,7 +189,7 @@ def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool, ta
         each.append(f"SELECT {', '.join(shown)} FROM e{_reached(edge)}")  # noqa: S608 - ours
     running = [f"{expression} OVER o AS {name}" for name, expression in sums.items()]
     running += [value_of(name) for name in stored]
-    probed = ", ".join(f"({place}, {edges[probe.edge]}, {probe.shift})" for probe, place in number.items())
+    probed = ", ".join(f"({place}, {edges[probe.edge]}, {integer(probe.shift)})" for probe, place in number.items())
     shown = [*(f"p.{name}" for name in sums), *(f"p.{value_of(name)}" for name in stored), "p.k"]
     along = [*ctes, "g AS (\n    " + "\n    UNION ALL ".join(each) + ")"]
     # One edge need not be told from others, which takes a tenth of the time.
@@ -242,6 +243,6 @@ def _with_ended(plan: Plan, parts: Sequence[Part], extremes: Sequence[Part]) -> 
 
 def _place(number: int, part: Part, end: str, start: str) -> str:
     """The place of an event among those of its entity, null where the window has none."""
-    place = f"{start} + 1" if part.place < 0 else f"{end} - {part.place}"
-    inside = f"{end} > {start}" if part.place < 0 else f"{end} - {part.place} > {start}"
+    place = f"{start} + 1" if part.place < 0 else f"{end} - {integer(part.place)}"
+    inside = f"{end} > {start}" if part.place < 0 else f"{end} - {integer(part.place)} > {start}"
     return f"CASE WHEN {inside} THEN {place} END AS place{number}"

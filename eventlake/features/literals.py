@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from eventlake.core.instants import from_micros, parse_instant
-from eventlake.core.sql import quoted
+from eventlake.core.sql import integer, quoted
 from eventlake.schemas.definition import FieldType
 
 Plain = str | int | bool
@@ -89,13 +89,13 @@ _SPELL: dict[str, Callable[[Plain, FieldType], Plain]] = {
 
 
 def in_sql(value: Plain, kind: FieldType) -> str:
-    """A spelled value, as DuckDB reads it."""
+    """A spelled value, as DuckDB reads it; plain where no schema says the type, as in a plan that is only printed."""
     if kind.kind not in _SPELL:
-        return quoted(value) if isinstance(value, str) else str(value).lower()
+        return quoted(value) if isinstance(value, str) else integer(value) if type(value) is int else "true" if value else "false"
     types = {
         "bool": "BOOLEAN",
         "int64": "BIGINT",
-        "decimal": f"DECIMAL({kind.precision}, {kind.scale})",
+        "decimal": f"DECIMAL({integer(kind.precision)}, {integer(kind.scale)})" if kind.kind == "decimal" else "",
         "float64": "DOUBLE",
         "utf8": "VARCHAR",
         "date": "DATE",

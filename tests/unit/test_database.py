@@ -1,5 +1,6 @@
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,54 @@ def test_one_module_alone_opens_databases():
 )
 def test_a_second_module_that_opens_one_would_be_found(planted):
     assert allowed_outside_the_door(ast.parse(planted))
+
+
+READS = re.compile(r"\b(read_(parquet|csv|json|ndjson|text|blob)\w*|parquet_scan|parquet_\w+|glob|sniff_csv)\(")
+PATTERNED = frozenset({"scan_csv", "scan_ipc", "scan_ndjson", "scan_parquet", "read_csv", "read_ipc", "read_ndjson", "read_parquet"})
+WHOLE_FOLDERS = frozenset({"dataset", "ParquetDataset", "read_table"})
+
+
+def readers_in(text):
+    """What reads files in a module: functions of SQL, and readers of Polars and pyarrow that take a path for more than one file."""
+    tree = ast.parse(text)
+    documented = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    texts = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documented
+    ]
+    found = [match[1] for one in texts for match in READS.finditer(one)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
+            plain = {one.arg for one in node.keywords if isinstance(one.value, ast.Constant) and one.value.value is False}
+            library, name = node.func.value.id, node.func.attr
+            if library == "pl" and name in PATTERNED and not {"glob", "hive_partitioning"} <= plain:
+                found.append(f"pl.{name}")
+            if library in {"pq", "ds", "pads"} and name in WHOLE_FOLDERS:
+                found.append(f"{library}.{name}")
+    return found
+
+
+def test_files_are_read_by_exact_names_in_known_places_alone():
+    found = {
+        str(path.relative_to(PACKAGE)): names for path in PACKAGE.rglob("*.py") if (names := readers_in(path.read_text(encoding="utf-8")))
+    }
+    assert found == {"database/files.py": ["read_parquet"], "importing/tables.py": ["read_csv"]}
+
+
+@pytest.mark.parametrize(
+    ("planted", "found"),
+    [
+        ('f"SELECT * FROM read_parquet({path})"', ["read_parquet"]),
+        ('x = "FROM read_json_auto(?)"', ["read_json_auto"]),
+        ("pl.scan_parquet(path)", ["pl.scan_parquet"]),
+        ("pl.scan_parquet(path, glob=False)", ["pl.scan_parquet"]),
+        ("pl.scan_parquet(path, glob=False, hive_partitioning=False)", []),
+        ("pq.read_table(path)", ["pq.read_table"]),
+    ],
+)
+def test_another_reader_would_be_found(planted, found):
+    assert readers_in(planted) == found
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,169 @@
+"""Values reach SQL text by ``identifier``, ``quoted`` or ``integer``; whatever else does is on a list here."""
+
+from pathlib import Path
+
+import pytest
+
+import eventlake
+from tests.sql_text import Scan
+
+PACKAGE = Path(eventlake.__file__).parent
+LOOKED_AT = {
+    "the query of a user, a mapping or an archive, which passed check_select": [
+        "eventlake.database.queries::_check_hidden::nodes(json.loads(written))",
+        "eventlake.history.snapshot::Snapshot.sql::history",
+        "eventlake.projections.by_entity::OneEntity.rows::self._query",
+        "eventlake.projections.by_entity::carrier::projection.sources",
+        "eventlake.projections.duckdb_runner::run::query",
+        "eventlake.projections.exact::with_values::data.decode()",
+    ],
+    "a condition of a mapping, or an expression of an upcast: parsed alone first, and judged": [
+        "eventlake.importing.tables::Tables._condition::text",
+        "eventlake.tables.expressions::check_stored::version.upcast",
+        "eventlake.tables.expressions::evaluate::expressions",
+    ],
+    "a number that this process counts": [
+        "eventlake.database.connection::open_database::next(_numbers)",
+        "eventlake.features.duckdb_pairs::tree::parts.index(part)",
+        "eventlake.features.duckdb_parts::_added::numbered(((end, None if part in extremes else start) for part, (end, start) in looks.items()))",  # noqa: E501 - as the scan says it
+        "eventlake.features.duckdb_parts::_with_ended::parts.index(part)",
+    ],
+    "SQL that was made by functions which are looked at themselves, handed on where the scan does not follow": [
+        "eventlake.features.duckdb_pairs::joined::ctes",
+        "eventlake.features.duckdb_pairs::treed::ctes",
+        "eventlake.features.duckdb_parts::_added::ctes",
+        "eventlake.features.duckdb_parts::_queries::make(plan, some, [e], ends=source.ends)",
+        "eventlake.features.duckdb_parts::joins::parts",
+        "eventlake.features.duckdb_parts::parts::plan.wanted()",
+        "eventlake.features.duckdb_parts::parts::replace(part, column='')",
+        "eventlake.features.duckdb_tables::Tables.forget::self.names.popitem()",
+        "eventlake.features.duckdb_tables::Tables.made::query",
+        "eventlake.features.duckdb_tables::Tables.made::self.names",
+        "eventlake.features.nested::unfolded_sql::found",
+        "eventlake.features.nested::unfolded_sql::reduce(lambda found, part: f'struct_extract({found}, {quoted(part)})', path[1:], identifier(path[0]))",  # noqa: E501 - as the scan says it
+        "eventlake.importing.staged::Staged._read::columns",
+        "eventlake.projections.by_entity::OneEntity.__init__::self._tables",
+        "eventlake.projections.duckdb_runner::_Empty.hold::self._held",
+    ],
+    "names of our own": [
+        "eventlake.database.files::_scratch::tempfile.mkdtemp(prefix='eventlake-')",
+        "eventlake.importing.staged::Staged.__init__::self._key_names",
+        "eventlake.importing.staged::Staged._check_ties::self._key_names",
+        "eventlake.importing.staged::Staged.arrange::self._key_names",
+    ],
+    "a name that is quoted where it is used": [
+        "eventlake.datasets.leakage::_database::TableName(event_type, AS_RECORDED)",
+        "eventlake.datasets.leakage::_database::TableName(event_type, corrections)",
+        "eventlake.features.duckdb_tables::Tables.__init__::TableName(name, AS_RECORDED if plan.known_at_cutoff else LATEST)",
+        "eventlake.history.duckdb_sql::tables_read::TableName(name, corrections)",
+        "eventlake.history.duckdb_sql::tables_read::TableName(registered[table], schema if schema in {LATEST, LIFETIMES} else AS_RECORDED)",
+    ],
+    "no SQL: messages, names of columns, numbers": [
+        "eventlake.database.queries::_checked::str(statement.type).rsplit('.', 1)",
+        "eventlake.datasets.leakage::LeakageReport._told::counted(rows, 'row')",
+        "eventlake.datasets.leakage::_compared::frame.columns",
+        "eventlake.datasets.leakage::_compared::rebuilt.columns",
+        "eventlake.datasets.leakage::check_leakage::projection.key",
+        "eventlake.features.duckdb_tables::Tables.size_bytes::int(self.connection.execute('SELECT sum(memory_usage_bytes) FROM duckdb_memory()').fetchall()[0][0])",  # noqa: E501 - as the scan says it
+        "eventlake.features.literals::_decimal::number.quantize(Decimal(1).scaleb(-kind.scale))",
+        "eventlake.features.literals::in_python::kind.precision",
+        "eventlake.features.literals::in_python::kind.scale",
+        "eventlake.features.literals::in_python::repr(value)",
+        "eventlake.features.literals::in_python::value",
+        "eventlake.features.nested::_inside::field.name",
+        "eventlake.features.nested::_inside::field.type",
+        "eventlake.features.nested::fields_inside::field.name",
+        "eventlake.history.duckdb_sql::to_pandas.exact::str(kind).replace('i', 'I').replace('uI', 'UI')",
+        "eventlake.history.snapshot::_about::subject.rstrip('/')",
+        "eventlake.importing.staged::Staged._check_ties::key.column",
+        "eventlake.importing.tables::Tables._condition::rules.number",
+        "eventlake.importing.tables::Tables._query::table.name",
+        "eventlake.importing.tables::Tables.check_columns::rules.columns",
+        "eventlake.importing.tables::Tables.check_columns::rules.number",
+        "eventlake.importing.tables::Tables.check_columns::rules.table",
+        "eventlake.importing.tables::Tables.columns::str(row[0])",
+        "eventlake.importing.tables::Tables.columns::str(row[1])",
+        "eventlake.projections.by_entity::carrier::error",
+        "eventlake.tables.expressions::<module>::duckdb.__version__",
+        "eventlake.tables.expressions::_check_unchanged::of_field(before, new, new.name)",
+        "eventlake.tables.expressions::complete::field.name",
+        "eventlake.tables.expressions::complete::new.event_type",
+    ],
+}
+
+
+def package():
+    return {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")
+    }
+
+
+def test_every_value_in_sql_is_quoted_or_was_looked_at():
+    listed = sorted(place for places in LOOKED_AT.values() for place in places)
+    assert Scan(package()).places() == listed, (
+        "a value reaches SQL text: spell it with identifier, quoted or integer of eventlake.core.sql; what needs none of them is listed above"  # noqa: E501 - one line of code
+    )
+
+
+def test_the_scan_sees_the_modules_that_make_sql():
+    found = {module.name for module in Scan(package()).modules if module.makes_sql}
+    assert found >= {
+        f"eventlake.{name}"
+        for name in ("database.files", "features.duckdb_parts", "history.duckdb_sql", "importing.tables", "tables.expressions")
+    }
+    assert len(found) < 40
+
+
+HEAD = "from eventlake.core.sql import identifier, integer, quoted\n"
+
+
+@pytest.mark.parametrize(
+    ("planted", "found"),
+    [
+        ('def f(c, value):\n    c.execute(f"SELECT {value}")', ["value"]),
+        ('def f(c, value):\n    c.execute("SELECT " + value)', ["value"]),
+        ('def f(c, value):\n    c.execute("SELECT %s" % value)', ["value"]),
+        ('def f(c, value):\n    c.execute("SELECT {}".format(value))', ["value"]),
+        ('def f(c, value):\n    c.execute("SELECT {x}".format(x=value))', ["value"]),
+        ('def f(c, value):\n    c.execute("SELECT X".replace("X", value))', ["value"]),
+        ('T = "SELECT {}"\ndef f(c, value):\n    c.execute(T.format(value))', ["value"]),
+        ("def f(c, value):\n    c.execute(value)", ["value"]),
+        ("def f(c, value):\n    return c.sql(value)", ["value"]),
+        ("def f(c, one):\n    text = one.text\n    c.execute(text)", ["one.text"]),
+        ('def f(c, one):\n    text = "a"\n    if one:\n        text = one.text\n    c.execute(text)', ["one.text"]),
+        ('def f(c, rows):\n    names = ", ".join(row.name for row in rows)\n    c.execute(f"SELECT {names}")', ["row.name"]),
+        (
+            'def f(c, rows):\n    parts = []\n    for row in rows:\n        parts.append(row.name)\n    c.execute(", ".join(parts))',
+            ["row.name"],
+        ),
+        ('def f(c, one):\n    parts = {"a": one.text}\n    c.execute(f"SELECT {parts[\'a\']}")', ["one.text"]),
+        ('def part(one):\n    return one.text\ndef f(c, one):\n    c.execute(f"SELECT {part(one)}")', ["one.text"]),
+        ('def part(name):\n    return f"{name} = 1"\ndef f(c, one):\n    c.execute(part(one.name))', ["one.name"]),
+        ('def part(name="x"):\n    return f"{name} = 1"\ndef f(c, one):\n    c.execute(part(name=one.name))', ["one.name"]),
+        ('class A:\n    def part(self):\n        return self.text\ndef f(c, a):\n    c.execute(f"SELECT {a.part()}")', ["self.text"]),
+        ('def f(one):\n    return f"t + {one.offset}"', ["one.offset"]),
+        ('def f(c, one):\n    c.execute(f"SELECT {str(one)}")', ["str(one)"]),
+        ('def f(c, one):\n    c.execute(f"SELECT {int(one)}")', ["int(one)"]),
+        ('SIGNS = {"==": "="}\ndef f(c, one):\n    c.execute(f"SELECT a {SIGNS.get(one.sign, one.sign)} b")', ["one.sign"]),
+    ],
+)
+def test_a_value_that_was_not_quoted_would_be_found(planted, found):
+    places = Scan({"planted": HEAD + planted}).places()
+    assert [place.rpartition("::")[2] for place in places] == found
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        'def f(c, a, b, n):\n    c.execute(f"SELECT {identifier(a)}, {quoted(b)}, {integer(n)}")',
+        'def f(c, names):\n    c.execute("SELECT " + ", ".join(map(identifier, names)))',
+        'def f(c, names):\n    shown = [f"{identifier(name)} AS c{number}" for number, name in enumerate(names)]\n    c.execute(f"SELECT {\', \'.join(shown)}")',  # noqa: E501 - one line of code
+        'SIGNS = {"==": "="}\ndef f(c, one):\n    c.execute(f"SELECT a {SIGNS[one.sign]} b")',
+        "def f(c, few):\n    c.execute(f\"SELECT {'min' if few else 'max'}(a)\" + \" LIMIT 1\" * few)",
+        'def part(name):\n    return f"{name} = 1"\ndef f(c, one):\n    c.execute(part(identifier(one.name)))',
+        'def f(c, value):\n    c.execute("SELECT ?", [value])',
+        'def f(value):\n    message = f"expected a number, found {value}"\n    raise ValueError(message)',
+    ],
+)
+def test_what_is_quoted_is_no_place(sound):
+    assert Scan({"planted": HEAD + sound}).places() == []
