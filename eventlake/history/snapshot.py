@@ -76,7 +76,8 @@ class Snapshot:
     ) -> pl.LazyFrame:
         """The events in sequence order, lazily.
 
-        Collecting it trusts the disk: ``lake.verify()``, builds and ``collect`` below look at the segments' hashes, Polars does not.
+        Segments are hashed here if they were written since they were last hashed; what happens to a file until the frame is collected is
+        noticed by nobody.
 
         Args:
             columns: Which of ``sequence, id, source, type, subject, time, recorded_at, datacontenttype, dataschema, correlation_id,
