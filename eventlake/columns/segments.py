@@ -60,13 +60,21 @@ def decode(data: bytes, where: str, columns: list[str] | None = None) -> pa.Tabl
 
 
 def row_groups(data: bytes, where: str) -> Iterator[pa.Table]:
-    """``decode``, one row group after the other.
+    """``decode``, one row group after the other; its columns must have the types that they are written in, each once.
+
+    Engines open the file by themselves, and would take what is cast here for something else.
 
     Raises:
         CorruptionError: Not a Parquet file of event columns.
     """
     for table in plain_row_groups(data, where):
-        yield _as_stored(table, where)
+        names = table.column_names
+        odd = [field.name for field in table.schema if _STORED.get(field.name) != field.type or names.count(field.name) > 1]
+        if odd:
+            found = ", ".join(f"{name[:100]} {table.schema.types[names.index(name)]}" for name in odd[:3])
+            message = f"expected each column once, in the type that events are stored in, found {found}"
+            raise _unreadable(where, ValueError(message))
+        yield table
 
 
 def plain_row_groups(data: bytes, where: str) -> Iterator[pa.Table]:

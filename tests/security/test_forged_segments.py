@@ -3,10 +3,12 @@
 import shutil
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
-from eventlake.core.canonical import unseal
+from eventlake.core.canonical import sha256_hex, unseal
 from eventlake.errors import CorruptionError, InvalidInputError
 from eventlake.log import stored
 from tests.security.forging import SCHEMA, TYPE, forge_commit, forge_payloads, payment
@@ -156,3 +158,37 @@ def test_a_verification_compares_the_statistics_with_the_events(root, said, how)
     forge_commit(root, 2, lambda document: document["segments"][0].update(STATISTICS[said]))
     report = el.open(root).verify(**{**how, **({"against": checkpoint} if "against" in how else {})})
     assert any("its commit states" in problem.message for problem in report.problems)
+
+
+def as_numbers(table):
+    return table.set_column(table.schema.get_field_index("data"), "data", pa.array(range(table.num_rows), pa.int64()))
+
+
+def twice(table):
+    return table.append_column("data", table.column("data"))
+
+
+def dictionaries(table):
+    return table.set_column(table.schema.get_field_index("data"), "data", table.column("data").dictionary_encode())
+
+
+@pytest.mark.parametrize("change", [as_numbers, twice, dictionaries])
+def test_columns_that_engines_would_read_as_something_else_are_refused(tmp_path, stranger, change):
+    """The payloads are numbers: as integers they hash to the same leaves."""
+    root = tmp_path / "lake"
+    el.create(root, origin="bank.example/loans").append([{**payment(number), "data": str(number)} for number in range(10)])
+
+    def forge(document):
+        segment = document["segments"][0]
+        path = root / "segments" / f"{segment['sha256']}.parquet"
+        sink = pa.BufferOutputStream()
+        pq.write_table(change(pq.read_table(path)), sink, store_schema=True)
+        data = sink.getvalue().to_pybytes()
+        segment["sha256"], segment["bytes"] = sha256_hex(data), len(data)
+        path.with_name(f"{segment['sha256']}.parquet").write_bytes(data)
+
+    forge_commit(root, 0, forge)
+    stranger()
+    for read in ("scan", "sql", "types"):
+        with pytest.raises(CorruptionError, match="expected each column once"):
+            READS[read](el.open(root))
