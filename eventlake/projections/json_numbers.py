@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from eventlake.exactness.json_text import Path
 from eventlake.exactness.refusals import DIGITS, Refusal
 from eventlake.exactness.rows import EVENT_JSON
-from eventlake.history.pinned import PinnedHistory
+from eventlake.history.pinned import PinnedHistory, Stretch
+from eventlake.trust import statement
 
 _DIGITS = 15
 _EXPONENT = 22
@@ -28,39 +29,54 @@ _LONG = rf"-?[0-9][0-9.]{{{_DIGITS},}}|-?[0-9.]+[eE]"
 def inexact_numbers(history: PinnedHistory, paths: Iterable[Path]) -> list[Refusal]:
     """Why numbers at these paths of the history's payloads may be read as other numbers; at most one reason a path.
 
+    Segments never change, so what was found of a segment and a path is remembered: a later build looks at new segments alone.
+
     Args:
         history: What is read.
         paths: Of JSON documents; everything below a path is read.
     """
-    left = {path: _pattern(path) for path in paths}
+    left = set(paths)
     found = []
     for stretch in history.stretches if left else ():
-        table = history.read(stretch, ["id", "source", "type", *EVENT_JSON])
-        for column in (name for name in EVENT_JSON if name in table.column_names):
-            texts = table.column(column)
-            for path, pattern in list(left.items()):
-                for row in _rows(texts, pattern):
-                    number = next(_inexact(_at(jiter.from_json(texts[row].as_py().encode(), float_mode="decimal"), path)), None)
-                    if number is not None:
-                        found.append(_refusal(number, column, path, table.slice(row, 1).to_pylist()[0], history))
-                        del left[path]
-                        break
+        statements = {path: statement("json numbers", stretch.segment.sha256, path) for path in left}
+        unknown = history.trust.ledger.unknown(statements.values())
+        new = {path for path in left if statements[path] in unknown}
+        for path, column, row, number in _first_inexact(history, stretch, new) if new else ():
+            event = history.row(stretch.segment.start + row).to_pylist()[0]
+            found.append(_refusal(number, column, path, event, history))
+            left.remove(path)
+        if stretch.rows == stretch.segment.rows:
+            history.trust.ledger.note(statements[path] for path in new & left)
     return found
 
 
-def _pattern(path: Path) -> str:
-    """Text that a document matches if it has a number at the path that may be inexact."""
+def _first_inexact(history: PinnedHistory, stretch: Stretch, paths: Iterable[Path]) -> Iterator[tuple[Path, str, int, int | Decimal]]:
+    """The first number of a segment at each path that may be inexact: its path, column, row and value."""
+    left = set(paths)
+    table = history.read(stretch, list(EVENT_JSON))
+    for column in table.column_names:
+        texts = table.column(column)
+        rows = _matches(texts, _LONG)
+        for path in sorted(left, key=str) if len(rows) else ():
+            for row in _at_path(texts, rows, path):
+                number = next(_inexact(_at(jiter.from_json(texts[row].as_py().encode(), float_mode="decimal"), path)), None)
+                if number is not None:
+                    left.remove(path)
+                    yield path, column, row, number
+                    break
+
+
+def _at_path(texts: pa.ChunkedArray, rows: pa.Array, path: Path) -> list[int]:
+    """Those of the rows whose document has a number at the path that may be inexact, and some others."""
     if not path or not isinstance(path[0], str):
-        return _LONG
+        return list(rows.to_pylist())
     # A member's name may be written with escapes: then the document is looked at.
-    return rf"{re.escape(json.dumps(path[0], ensure_ascii=False))}\s*:\s*(?:{_LONG}|[\[{{])|\\u"
+    pattern = rf"{re.escape(json.dumps(path[0], ensure_ascii=False))}\s*:\s*(?:{_LONG}|[\[{{])|\\u"
+    return list(rows.take(_matches(texts.take(rows), pattern)).to_pylist())
 
 
-def _rows(texts: pa.ChunkedArray, pattern: str) -> list[int]:
-    if texts.null_count == len(texts):
-        return []
-    matched: list[int] = pc.indices_nonzero(pc.match_substring_regex(texts, pattern)).to_pylist()
-    return matched
+def _matches(texts: pa.ChunkedArray, pattern: str) -> pa.Array:
+    return pc.indices_nonzero(pc.match_substring_regex(texts, pattern))
 
 
 def _at(value: Any, path: Path) -> Any:

@@ -226,3 +226,25 @@ def test_other_levels_read_what_the_engine_reads():
     query = "SELECT sequence, data ->> 'a' AS v FROM events"
     fixed = lake_of(WIDE[0]).build(el.Projection.sql("p", query, key=["sequence"], level="fixed"))
     assert fixed.polars()["v"].to_list() == ["90071992547409.94"]
+
+
+def test_what_was_found_of_a_segment_is_remembered_and_a_new_segment_or_path_is_looked_at():
+    lake = el.create("memory://", "bank.example/remembered")
+
+    def append(number, data):
+        lake.append([{"id": number, "source": "s", "type": "t", "subject": "/x", "data": json.loads(data)}])
+
+    def total(member):
+        query = f"SELECT subject, sum((data ->> '{member}')::DECIMAL(38, 8))::DECIMAL(38, 8) AS s FROM events GROUP BY subject"
+        return lake.build(el.Projection.sql("total", query, key=["subject"])).polars()["s"].to_list()
+
+    append("1", '{"a": 0.5}')
+    assert total("a") == [Decimal("0.5")]
+    assert total("a") == [Decimal("0.5")]
+    lake.append(b'{"id": "2", "source": "s", "type": "t", "subject": "/x", "data": {"a": 0.25, "b": 1234567890.123456789}}\n')
+    assert total("a") == [Decimal("0.75")]
+    with pytest.raises(InvalidProjectionError, match=r"1234567890\.123456789 at data\.b"):
+        total("b")
+    lake.append(b'{"id": "3", "source": "s", "type": "t", "subject": "/x", "data": {"a": 0.1000000000000000055}}\n')
+    with pytest.raises(InvalidProjectionError, match="event '3' of 's'"):
+        total("a")
