@@ -21,13 +21,13 @@ def encode_parts(table: pa.Table) -> Iterator[bytes]:
         yield encode(table.slice(start, PART_ROWS))
 
 
-def decode(data: bytes, where: str) -> pa.Table:
-    """The table, in normal types.
+def decode(data: bytes, where: str, *, rows: int | None = None) -> pa.Table:
+    """The table, in normal types; ``rows`` is how many it must have, None if nothing else says.
 
     Raises:
         CorruptionError: Not a Parquet file.
     """
-    return normalise(read_bytes(data, where))
+    return normalise(read_bytes(data, where, rows=rows))
 
 
 def batches(data: bytes, where: str) -> Iterator[pa.Table]:

@@ -5,12 +5,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from eventlake.columns.segments import read_bytes, write_bytes
+from eventlake.columns.segments import footer_rows, read_bytes, write_bytes
+from eventlake.core.attributes import MAX_SEQUENCE
+from eventlake.core.commit import KINDS
+from eventlake.core.instants import MAX_US, MIN_US
 from eventlake.core.manifest import CommitSummary
 from eventlake.core.merkle import HASH_BYTES
-from eventlake.core.segment import Segment
+from eventlake.core.segment import COLUMNS, Segment
+from eventlake.core.stored import MAX_VERSION, Positive, Text
 from eventlake.errors import CorruptionError
 
 Row = tuple[CommitSummary, tuple[Segment, ...]]
@@ -37,6 +43,13 @@ _SCHEMA = pa.schema(
         "recorded": pa.list_(pa.int64()),
     }
 )
+_RANGES = {
+    ("version",): (0, MAX_VERSION),
+    ("recorded_at",): (MIN_US, MAX_US),
+    ("start", "stop", "segment_start", "segment_stop", "undated"): (0, MAX_SEQUENCE),
+    ("bytes",): (1, (1 << 63) - 1),
+}
+_TYPES = msgspec.json.Decoder(dict[Text, Positive])
 _OF_SEGMENT = len(_SCHEMA) - _SCHEMA.get_field_index("sha256")
 
 
@@ -100,12 +113,39 @@ def read_table(data: bytes, where: str) -> pa.Table:
     """What ``decode`` reads.
 
     Raises:
-        CorruptionError: Not such a table.
+        CorruptionError: Not such a table, or a value in it is out of its range.
     """
+    # A row has a hash that nothing compresses, or is one of a commit that it hashes.
+    rows = footer_rows(data, where)
+    if rows > len(data) // HASH_BYTES:
+        raise _no_commits(where, ValueError(f"expected fewer rows than hashes, its footer says {rows:,} in {len(data):,} bytes"))
     try:
-        return read_bytes(data, where).cast(_SCHEMA)
+        table = read_bytes(data, where).cast(_SCHEMA)
+        _check_values(table)
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise _no_commits(where, error) from error
+    return table
+
+
+def _check_values(table: pa.Table) -> None:
+    """Holds every value to what a commit can say.
+
+    Raises:
+        ValueError: One of them cannot be.
+    """
+    for names, (least, most) in _RANGES.items():
+        for name in names:
+            found = pc.min_max(table.column(name)).as_py()
+            if found["min"] is not None and not least <= found["min"] <= found["max"] <= most:
+                message = f"expected {name} from {least} to {most}, found {found['min']} to {found['max']}"
+                raise ValueError(message)
+    for name in _SCHEMA.names[: len(_SCHEMA) - _OF_SEGMENT]:
+        if table.column(name).null_count:
+            message = f"expected {name} in every row"
+            raise ValueError(message)
+    if not set(table.column("kind").unique().to_pylist()) <= set(KINDS):
+        message = f"expected kinds of commits, found {table.column('kind').unique().to_pylist()[:5]}"
+        raise ValueError(message)
 
 
 def from_table(table: pa.Table, where: str) -> list[Row]:
@@ -135,9 +175,9 @@ def _row(flat: list[tuple[Any, ...]], kinds: dict[str, tuple[tuple[str, int], ..
 def _segment(row: tuple[Any, ...], kinds: dict[str, tuple[tuple[str, int], ...]]) -> Segment:
     sha256, size_bytes, start, stop, columns, nodes, types, time, undated, recorded = row
     if types not in kinds:
-        kinds[types] = tuple(sorted(json.loads(types).items()))
+        kinds[types] = tuple(sorted(_TYPES.decode(types).items()))
     text = nodes.hex()
-    return Segment(
+    segment = Segment(
         sha256=sha256.hex(),
         size_bytes=size_bytes,
         start=start,
@@ -145,7 +185,21 @@ def _segment(row: tuple[Any, ...], kinds: dict[str, tuple[tuple[str, int], ...]]
         columns=tuple(columns.split(",")),
         nodes=tuple(text[at : at + 2 * HASH_BYTES] for at in range(0, len(text), 2 * HASH_BYTES)),
         types=kinds[types],
-        time=tuple(time) if time else None,
+        time=_instants(time),
         undated=undated,
-        recorded=tuple(recorded) if recorded else None,
+        recorded=_instants(recorded),
     )
+    problem = segment.disagreement()
+    if problem or not set(segment.columns) <= COLUMNS:
+        raise ValueError(problem or f"expected columns of events, found {columns!r}")
+    return segment
+
+
+def _instants(pair: list[int] | None) -> tuple[int, int] | None:
+    if not pair:
+        return None
+    first, last = pair
+    if not MIN_US <= first <= last <= MAX_US:
+        message = f"expected two instants in order, found {pair}"
+        raise ValueError(message)
+    return first, last

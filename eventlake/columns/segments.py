@@ -2,13 +2,15 @@
 
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from eventlake.columns import footers
 from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.errors import CorruptionError
 
@@ -33,8 +35,12 @@ def encode(table: pa.Table) -> bytes:
     Pages carry no checksum of their own: the commit has one of the file. No two calls give the same bytes, and so no two attempts to store
     the same events the same file: one that was garbage once stays garbage, however late somebody comes to delete it.
     """
-    sink = pa.BufferOutputStream()
     large = [name for name, column in zip(table.column_names, table.columns, strict=True) if column.nbytes >= _LARGE_BYTES]
+    return _readable(table, lambda dense: _encoded(table, large if dense else []))
+
+
+def _encoded(table: pa.Table, large: list[str]) -> bytes:
+    sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
         sink,
         table.schema,
@@ -50,16 +56,30 @@ def encode(table: pa.Table) -> bytes:
     return bytes(sink.getvalue())
 
 
-def decode(data: bytes, where: str, columns: list[str] | None = None) -> pa.Table:
+def _readable(table: pa.Table, write: Callable[[bool], bytes]) -> bytes:
+    """What ``write`` makes of a table: compressed, unless a reader would refuse it for how small it became."""
+    data = write(True)
+    if table.nbytes > footers.FREE_BYTES and footers.is_too_dense(pq.read_metadata(pa.BufferReader(data)), len(data)):
+        return write(False)
+    return data
+
+
+def decode(data: bytes, where: str, columns: list[str] | None = None, *, rows: int | None = None) -> pa.Table:
     """The table in a segment's bytes, with the stored columns among ``columns`` (all of them for None).
+
+    Args:
+        data: The bytes.
+        where: Their path.
+        columns: Which ones.
+        rows: How many rows it must have, looked up in its footer first; None if nothing else says.
 
     Raises:
         CorruptionError: Not a Parquet file of event columns.
     """
-    return _as_stored(read_bytes(data, where, columns), where)
+    return _as_stored(read_bytes(data, where, columns, rows=rows), where)
 
 
-def row_groups(data: bytes, where: str) -> Iterator[pa.Table]:
+def row_groups(data: bytes, where: str, *, rows: int | None = None) -> Iterator[pa.Table]:
     """``decode``, one row group after the other; its columns must have the types that they are written in, each once.
 
     Engines open the file by themselves, and would take what is cast here for something else.
@@ -67,7 +87,7 @@ def row_groups(data: bytes, where: str) -> Iterator[pa.Table]:
     Raises:
         CorruptionError: Not a Parquet file of event columns.
     """
-    for table in plain_row_groups(data, where):
+    for table in plain_row_groups(data, where, rows=rows):
         names = table.column_names
         odd = [field.name for field in table.schema if _STORED.get(field.name) != field.type or names.count(field.name) > 1]
         if odd:
@@ -77,14 +97,14 @@ def row_groups(data: bytes, where: str) -> Iterator[pa.Table]:
         yield table
 
 
-def plain_row_groups(data: bytes, where: str) -> Iterator[pa.Table]:
+def plain_row_groups(data: bytes, where: str, *, rows: int | None = None) -> Iterator[pa.Table]:
     """``read_bytes``, one row group after the other.
 
     Raises:
         CorruptionError: Not a Parquet file.
     """
     try:
-        file = pq.ParquetFile(pa.BufferReader(data))
+        file = _opened(data, where, rows)
         for number in range(file.num_row_groups):
             yield file.read_row_group(number, use_threads=False)
     except (pa.ArrowException, OSError) as error:
@@ -100,17 +120,23 @@ def _as_stored(table: pa.Table, where: str) -> pa.Table:
 
 def write_bytes(table: pa.Table) -> bytes:
     """Any table as Parquet bytes, its Arrow types kept."""
-    sink = pa.BufferOutputStream()
     whole = [one.name for one in table.schema if pa.types.is_integer(one.type) or pa.types.is_temporal(one.type)]
+    repeating = [name for name in table.column_names if _repeats(table.column(name))]
+    encodings = dict.fromkeys(whole, "DELTA_BINARY_PACKED")
+    return _readable(table, lambda dense: _written(table, repeating, encodings, dense=dense, write_page_checksum=True))
+
+
+def _written(table: pa.Table, repeating: list[str], encodings: dict[str, str], *, dense: bool, **options: bool) -> bytes:
+    sink = pa.BufferOutputStream()
     pq.write_table(
         table,
         sink,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=[name for name in table.column_names if _repeats(table.column(name))],
-        column_encoding=dict.fromkeys(whole, "DELTA_BINARY_PACKED"),
+        compression="zstd" if dense else "none",
+        compression_level=1 if dense else None,
+        use_dictionary=repeating,
+        column_encoding=encodings,
         row_group_size=ROW_GROUP_ROWS,
-        write_page_checksum=True,
+        **options,
     )
     return bytes(sink.getvalue())
 
@@ -125,29 +151,39 @@ def _repeats(column: pa.ChunkedArray) -> bool:
 
 def encode_sorted(table: pa.Table) -> bytes:
     """Parquet bytes of an event table, which is sorted by subject: readers skip what is about others."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
-        sink,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=[name for name in ("source", "subject") if name in table.column_names],
-        column_encoding=dict.fromkeys(("sequence", *_DELTA), "DELTA_BINARY_PACKED"),
-        row_group_size=ROW_GROUP_ROWS,
-        write_page_index=True,
-    )
-    return bytes(sink.getvalue())
+    repeating = [name for name in ("source", "subject") if name in table.column_names]
+    encodings = dict.fromkeys(("sequence", *_DELTA), "DELTA_BINARY_PACKED")
+    return _readable(table, lambda dense: _written(table, repeating, encodings, dense=dense, write_page_index=True))
 
 
-def read_bytes(data: bytes, where: str, columns: list[str] | None = None) -> pa.Table:
-    """The table in Parquet bytes, with those of its columns that are among ``columns``.
+def read_bytes(data: bytes, where: str, columns: list[str] | None = None, *, rows: int | None = None) -> pa.Table:
+    """The table in Parquet bytes, with those of its columns that are among ``columns``; ``rows`` as in ``decode``.
 
     Raises:
         CorruptionError: Not a Parquet file.
     """
     try:
-        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        file = _opened(data, where, rows, page_checksum_verification=True)
         return file.read(columns=[name for name in file.schema_arrow.names if columns is None or name in columns])
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(where, error) from error
+
+
+def _opened(data: bytes, where: str, rows: int | None, **options: bool) -> pq.ParquetFile:
+    file = pq.ParquetFile(pa.BufferReader(data), **options)
+    if found := footers.problem(file.metadata, len(data), rows):
+        raise CorruptionError(f"{where}: {found}", "run 'eventlake verify LAKE'; restore the file from a backup.", path=where)
+    return file
+
+
+def footer_rows(data: bytes, where: str) -> int:
+    """How many rows Parquet bytes have, as their footer says.
+
+    Raises:
+        CorruptionError: Not a Parquet file.
+    """
+    try:
+        return int(_opened(data, where, None).metadata.num_rows)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(where, error) from error
 
@@ -209,11 +245,24 @@ def read_parquet(path: str) -> pa.Table:
     Raises:
         pa.ArrowException: Not a Parquet file, or an INT96 instant is finer than a microsecond.
     """
+    check_footer(path)
     table = pq.ParquetFile(path).read()
     legacy = int96_columns(path)
     if not legacy:
         return table
     return _in_microseconds(table, pq.ParquetFile(path, coerce_int96_timestamp_unit="us").read(columns=legacy))
+
+
+def check_footer(path: str) -> int:
+    """How many rows a foreign Parquet file has, as its footer says, which is held to bounds.
+
+    Raises:
+        pa.ArrowException: Not a Parquet file, or one whose rows would not fit into memory by far.
+    """
+    metadata = pq.read_metadata(path)
+    if found := footers.problem(metadata, Path(path).stat().st_size):
+        raise pa.ArrowInvalid(found)
+    return int(metadata.num_rows)
 
 
 def int96_columns(path: str) -> list[str]:
@@ -261,7 +310,7 @@ def parquet_rows(path: str) -> int:
     Raises:
         pa.ArrowException: Not a Parquet file.
     """
-    return int(pq.read_metadata(path).num_rows)
+    return check_footer(path)
 
 
 def parquet_parts(path: str) -> Iterator[pa.Table]:

@@ -1,5 +1,6 @@
 """A dataset's identity: the recipe (what went in) and the manifest (what came out), each with its hash."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -204,23 +205,24 @@ class Recipe:
 
     def disagreement(self) -> str | None:
         """What in it no version writes, or None."""
+        return next(self._disagreements(), None)
+
+    def _disagreements(self) -> Iterator[str]:
         file, _, function = self.entry.partition(":")
-        if (
-            file not in self.sources
-            or function.isidentifier() is not (self.kind == "python")
-            or (self.kind != "python" and ":" in self.entry)
-        ):
-            return f"expected the entry of a {self.kind} recipe among its sources, found {self.entry!r}"
+        python = self.kind == "python"
+        if file not in self.sources or function.isidentifier() is not python or (":" in self.entry and not python):
+            yield f"expected the entry of a {self.kind} recipe among its sources, found {self.entry!r}"
+        if self.kind == "features" and len(self.sources) > 1:
+            yield f"expected one source of features, found {', '.join(self.sources)}"
         if self.engine != ENGINES[self.kind]:
-            return f"expected the engine {ENGINES[self.kind]} of a {self.kind} recipe, found {self.engine!r}"
+            yield f"expected the engine {ENGINES[self.kind]} of a {self.kind} recipe, found {self.engine!r}"
         settings = SETTINGS[self.kind]
         if canonical_json(self.settings) not in {b"{}", canonical_json(settings)}:
-            return f"expected settings of a {self.kind} recipe as {settings} or none, found {self.settings}"
+            yield f"expected settings of a {self.kind} recipe as {settings} or none, found {self.settings}"
         if len(set(self.key)) != len(self.key):
-            return f"expected each column of the key once, found {self.key}"
-        if "\0" in "".join(value for value in self.parameters.values() if isinstance(value, str)):
-            return "expected parameters without NUL, found one"
-        return None
+            yield f"expected each column of the key once, found {self.key}"
+        if any(isinstance(value, str) and "\0" in value for value in self.parameters.values()):
+            yield "expected parameters without NUL, found one"
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,14 @@ def aligned_levels(start: int, stop: int) -> list[int]:
     return levels
 
 
+def subtrees(start: int, stop: int) -> int:
+    """How many maximal aligned perfect subtrees ``[start, stop)`` has: the number of ``aligned_levels``."""
+    if not start:
+        return stop.bit_count()
+    mask = (1 << ((start - 1) ^ stop).bit_length() - 1) - 1 if start < stop else 0
+    return (~(start - 1) & mask).bit_count() + (stop & mask).bit_count()
+
+
 @dataclass(frozen=True, slots=True)
 class CompactRange:
     """The leaves ``[start, stop)`` by the roots of their maximal aligned perfect subtrees."""
@@ -44,9 +52,8 @@ class CompactRange:
     nodes: tuple[bytes, ...]
 
     def __post_init__(self) -> None:
-        expected = len(aligned_levels(self.start, self.stop))
-        if not 0 <= self.start <= self.stop or len(self.nodes) != expected:
-            message = f"[{self.start}, {self.stop}) has {expected} subtrees, found {len(self.nodes)}"
+        if not 0 <= self.start <= self.stop or len(self.nodes) != subtrees(self.start, self.stop):
+            message = f"expected the subtrees of [{self.start}, {self.stop}), found {len(self.nodes)}"
             raise ValueError(message)
 
     @classmethod

@@ -1,11 +1,11 @@
 """What a commit says of a segment: one immutable Parquet file with a run of events (docs/format.md)."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from msgspec import Meta
 
-from eventlake.core.merkle import CompactRange
+from eventlake.core.merkle import CompactRange, subtrees
 from eventlake.core.stored import Count, Document, Instant, Positive, Sequence, Sha256, Text
 
 StoredColumn = Literal[
@@ -13,6 +13,9 @@ StoredColumn = Literal[
     "correction", "traceparent", "extensions", "data", "sequence", "recorded_at",
 ]  # fmt: skip
 """Every column that a segment may have (``core.attributes``)."""
+
+
+COLUMNS = frozenset(get_args(StoredColumn))
 
 
 class SegmentDocument(Document):
@@ -101,11 +104,14 @@ class Segment:
     def disagreement(self) -> str | None:
         """What in it does not fit together, or None."""
         where = f"segment [{self.start}, {self.stop})"
+        if self.stop <= self.start:
+            return f"{where} is empty"
         if len(set(self.columns)) != len(self.columns) or not {"id", "source", "type"} <= set(self.columns):
             return f"expected columns of {where} with id, source and type, each once, found {', '.join(self.columns)}"
         if sum(count for _, count in self.types) != self.rows:
             return f"event types of {where} do not add up to its rows"
         if not (self.undated == self.rows if self.time is None else self.undated < self.rows and self.time[0] <= self.time[1]):
             return f"expected times of {where} for all but {self.undated} of its rows, found {self.time}"
-        _ = self.range
+        if len(self.nodes) != subtrees(self.start, self.stop):
+            return f"expected the subtrees of {where}, found {len(self.nodes)}"
         return None

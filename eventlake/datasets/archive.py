@@ -18,16 +18,20 @@ import pyarrow as pa
 
 from eventlake.columns import frames
 from eventlake.columns.content import RunningHash, from_logical
+from eventlake.columns.segments import footer_rows
 from eventlake.core import layout
 from eventlake.core.canonical import seal, sha256_hex
 from eventlake.core.dataset import DatasetManifest
 from eventlake.core.provenance import PART, read_provenance
 from eventlake.core.stored import check_writable, damaged
 from eventlake.errors import CorruptionError, NotFoundError, SchemaMismatchError, StorageError, UnsupportedFormatError
+from eventlake.features.feature_set import FeatureSet
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, StorageFullError
 
 SPINE = "spine.parquet"
 SOURCE = "source"
+SPINE_ROW = "spine_row"
+"""The column of a spine, and of the rows of features, that numbers them."""
 EVENT_SPINE = "event_spine"
 """Of a provenance: how a spine that is made of events is declared."""
 _ATTEMPT_BYTES = 8
@@ -119,7 +123,20 @@ class Archive:
             NotFoundError: Retention has taken them.
         """
         attempt, files, parts = self._parts()
-        return pa.concat_tables([frames.decode(self.file(attempt, name, files), f"{attempt}/{name}") for name in parts])
+        left, tables = self.manifest.rows, []
+        for name in parts:
+            data = self.file(attempt, name, files)
+            left -= self._checked_rows(data, f"{attempt}/{name}", left)
+            tables.append(frames.decode(data, f"{attempt}/{name}"))
+        return pa.concat_tables(tables)
+
+    def _checked_rows(self, data: bytes, where: str, left: int) -> int:
+        """The rows of a part as its footer says, which must not be more than the manifest has left."""
+        found = footer_rows(data, where)
+        if found > left:
+            message = f"{where}: expected at most {left:,} of the {self.manifest.rows:,} rows of its manifest, its footer says {found:,}"
+            raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=where)
+        return found
 
     def _parts(self) -> tuple[str, Mapping[str, Any], list[str]]:
         """The attempt whose rows are read, its files, and those of them that hold the rows, in order."""
@@ -142,8 +159,11 @@ class Archive:
         attempt, files, parts = self._parts()
         schema = pa.schema([(name, from_logical(kind)) for name, kind in self.manifest.schema])
         running = RunningHash(schema)
+        left = self.manifest.rows
         for name in parts:
-            for piece in frames.batches(self.file(attempt, name, files), f"{attempt}/{name}"):
+            data = self.file(attempt, name, files)
+            left -= self._checked_rows(data, f"{attempt}/{name}", left)
+            for piece in frames.batches(data, f"{attempt}/{name}"):
                 if piece.schema != schema:
                     message = f"{attempt}/{name} has other columns than the manifest"
                     raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=f"{attempt}/{name}")
@@ -168,7 +188,7 @@ class Archive:
         if self.manifest.recipe.spine is None:
             return None
         path = f"{self.provenance()['attempt']}/{SPINE}"
-        return frames.decode(self._read(path), path)
+        return frames.decode(self._read(path), path, rows=self.manifest.recipe.spine.rows)
 
     def sources(self) -> dict[str, str]:
         """The archived source files, checked against the recipe.
@@ -180,7 +200,17 @@ class Archive:
         for name, sha256 in self.manifest.recipe.sources.items():
             path = f"{attempt}/{SOURCE}/{name}"
             texts[name] = _checked(self._read(path), sha256, path).decode()
+        if self.manifest.recipe.kind == "features":
+            self._check_features(texts[self.manifest.recipe.entry], f"{attempt}/{SOURCE}/{self.manifest.recipe.entry}")
         return texts
+
+    def _check_features(self, text: str, where: str) -> None:
+        """Compares what describes the features with the columns of the rows."""
+        features, columns = FeatureSet.from_text(self.manifest.recipe.name, text), dict(self.manifest.schema)
+        missing = [name for name in (SPINE_ROW, features.spine_entity, features.cutoff, *features.columns) if name not in columns]
+        if missing or not columns[features.cutoff].startswith("timestamp"):
+            message = f"{where} describes other rows than the dataset's: expected the columns {', '.join(columns)}"
+            raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=where)
 
     def _read(self, path: str) -> bytes:
         try:

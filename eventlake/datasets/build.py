@@ -18,7 +18,7 @@ from eventlake.core.card import counted
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.dataset import ALLOW_LIST, CONSTRUCTION, FORMAT, UNCHECKED, DatasetManifest, Recipe, Spine
 from eventlake.core.sql import alike_in_sql, folded
-from eventlake.datasets.archive import EVENT_SPINE, Archive, publish
+from eventlake.datasets.archive import EVENT_SPINE, SPINE_ROW, Archive, publish
 from eventlake.datasets.buckets import Executor, Here, build_by_bucket
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.incremental import Wanted, increment
@@ -39,8 +39,6 @@ from eventlake.projections.run import feature_plan, feature_set, prepare
 from eventlake.trust import LAKE
 
 _LOG = logging.getLogger(__name__)
-SPINE_ROW = "spine_row"
-
 
 _BUCKETS_A_WORKER = 4
 MOST_BUCKETS = 10_000

@@ -261,11 +261,14 @@ class Dataset:
             ("path", self.path),
         )
         facts += (("rows", self._way),) if self._way else ()
-        events, missed = (self.provenance.get(name) for name in ("hindsight_events", "hindsight_left_out"))
+        provenance = self.provenance
+        events, missed = provenance.get("hindsight_events"), provenance.get("hindsight_left_out", 0)
         if events is not None:
-            seen = f"{self.provenance['hindsight_rows']:,} of {counted(self.manifest.rows, 'row')} see {counted(events, 'event')} too early"
+            seen = (
+                f"{provenance.get('hindsight_rows', 0):,} of {counted(self.manifest.rows, 'row')} see {counted(events, 'event')} too early"
+            )
             facts += (("hindsight", seen + f", and miss {missed:,} known at the cutoff" * bool(missed)),)
-        if corrected := self.provenance.get("spine_hindsight_rows"):
+        if corrected := provenance.get("spine_hindsight_rows"):
             facts += (("hindsight of the spine", f"{counted(corrected, 'row')} with corrections that were recorded later"),)
         rows = tuple((name, kind) for name, kind in self.manifest.schema)
         return Card(f"dataset {self.name}", facts, ("column", "type"), rows)

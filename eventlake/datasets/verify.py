@@ -12,7 +12,6 @@ from eventlake.datasets.archive import Archive, open_archive
 from eventlake.datasets.catalogue import folders
 from eventlake.datasets.tags import holders, tagged
 from eventlake.errors import EventlakeError, NotFoundError
-from eventlake.features.feature_set import FeatureSet
 from eventlake.history.report import Finding, Report
 from eventlake.history.resolve import at_checkpoint
 from eventlake.history.verify import verify, with_findings
@@ -190,9 +189,7 @@ def _contents(archive: Archive, findings: Findings) -> None:
     spine = archive.spine()
     if spine is not None and manifest.recipe.spine is not None and content_hash(spine) != manifest.recipe.spine.content_hash:
         findings.problems.append(Finding(archive.folder, "its spine does not hash to what its manifest says"))
-    sources = archive.sources()
-    if manifest.recipe.kind == "features":
-        FeatureSet.from_text(manifest.recipe.name, sources[manifest.recipe.entry])
+    archive.sources()
 
 
 def verify_lake(storage: Storage, *, deep: bool = False, against: Checkpoint | None = None) -> Report:

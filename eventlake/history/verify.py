@@ -195,7 +195,7 @@ def _segments(
                 census.add(looked.seen)
             advance(looked.segment.rows)
     if census is not None:
-        for segment, sequence, key in census.repeated(lambda part: segments.decode(storage.read(_path(part)), _path(part))):
+        for segment, sequence, key in census.repeated(lambda part: segments.decode(storage.read(_path(part)), _path(part), rows=part.rows)):
             tally.blame(_path(segment), f"(source, id) stands twice: {key}, the second time at sequence {sequence:,}")
     return sound
 

@@ -14,7 +14,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from eventlake.columns.segments import check_int96
+from eventlake.columns.segments import check_footer, check_int96
 from eventlake.core.sql import identifier, integer, quoted
 from eventlake.database import open_database, openable, parquet
 from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError, StorageError
@@ -114,6 +114,7 @@ class Tables:
             if kind == "csv":
                 self._csv(table, path)
             elif kind == "parquet":
+                check_footer(str(path))
                 check_int96(str(path))  # DuckDB would cut them
                 self._connection.execute(f"CREATE TABLE {identifier(table.name)} AS FROM {parquet([path])}")
                 check_names(table, list(self.columns(table.name)))

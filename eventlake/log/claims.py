@@ -48,7 +48,7 @@ def wrong_claims(
     statistics: list[segments.Statistics] = []
     problems: list[str] = []
     rows, last, columns = 0, None, segment.columns
-    for table in segments.row_groups(data, path):
+    for table in segments.row_groups(data, path, rows=segment.rows):
         if not table.num_rows:
             continue
         hashes.append(leaves.leaf_hashes(table))

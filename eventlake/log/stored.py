@@ -151,7 +151,7 @@ def stored_events(storage: Storage, placed: Placed, trust: Trust, columns: list[
     """
     data = checked_bytes(storage, placed[1])
     _check_claims(placed, data, trust)
-    return segments.decode(data, layout.segment_path(placed[1].sha256), columns)
+    return segments.decode(data, layout.segment_path(placed[1].sha256), columns, rows=placed[1].rows)
 
 
 def read_catalogue(storage: Storage, sha256: str | None) -> Catalogue:

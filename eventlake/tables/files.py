@@ -272,7 +272,7 @@ def stored_rows(place: Storage, version: Version, one: Range) -> pa.Table:
         raise CorruptionError(message, "it is derived: delete it, and it is made again.", path=path)
     schema = stored_schema(version.schema)
     try:
-        return segments.read_bytes(data, path).select(schema.names).cast(schema)
+        return segments.read_bytes(data, path, rows=one.rows).select(schema.names).cast(schema)
     except (pa.ArrowException, KeyError, ValueError) as error:
         message = f"{path} has other columns than its event type: {error}"
         raise CorruptionError(message, "it is derived: delete it, and it is made again.", path=path) from error
