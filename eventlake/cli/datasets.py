@@ -3,14 +3,14 @@
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 import eventlake.lake as lakes
 from eventlake.cli import documents, output
+from eventlake.cli.entry import Commands
 from eventlake.log.collect import Garbage
 
 
-class TwoWords(TyperGroup):
+class TwoWords(Commands):
     """A group in which a command may be called ``datasets rm`` beside one that is called ``datasets``."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

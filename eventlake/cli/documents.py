@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from eventlake.cli.output import MOST_PROBLEMS
 from eventlake.core import layout
 from eventlake.core.attributes import CLOUDEVENTS_NAMES
 from eventlake.core.card import Card, counted
@@ -64,7 +65,8 @@ def imported(value: Import) -> dict[str, Any]:
     }
     if value.dry_run:
         document["first"] = list(event_lines(value.first))
-        document["problems"] = [asdict(problem) for problem in value.problems]
+        document["problem_count"] = len(value.problems)
+        document["problems"] = [asdict(problem) for problem in value.problems[:MOST_PROBLEMS]]
     return document
 
 

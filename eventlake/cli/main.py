@@ -3,8 +3,9 @@
 import os
 import sys
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -12,6 +13,7 @@ import eventlake.lake as lakes
 from eventlake.cli import documents, output, schema
 from eventlake.cli.clock import clock
 from eventlake.cli.datasets import TwoWords, remove
+from eventlake.cli.entry import end
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.expectation import at_watermark
 from eventlake.datasets.definition import read_definition
@@ -19,7 +21,7 @@ from eventlake.datasets.lock import FILE as LOCK_FILE
 from eventlake.datasets.lock import Lock, check_lockable
 from eventlake.datasets.verify import verify_lake
 from eventlake.demo.run import run_demo
-from eventlake.errors import EventlakeError, InvalidEventsError, InvalidInputError, StorageError
+from eventlake.errors import InvalidEventsError, InvalidInputError, StorageError
 from eventlake.importing.run import import_file
 from eventlake.log.duplicates import REFUSE, SKIP
 from eventlake.storage import from_uri
@@ -38,6 +40,22 @@ app = typer.Typer(
 )
 
 app.add_typer(schema.app, name="schema")
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001 - typer hands it on by position
+    if asked:
+        sys.stdout.write(f"eventlake {version('eventlake')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def eventlake(
+    *,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)] = False,
+) -> None:
+    """Immutable events in, reproducible training sets out."""
+    del show_version
+
 
 _CENTURY = 36_500
 """Days."""
@@ -419,17 +437,6 @@ def _file_text(file: Path) -> str:
         raise InvalidInputError(message, "a checkpoint is one line: ORIGIN WATERMARK@ROOT, as 'eventlake show' prints it.") from error
 
 
-def main(arguments: list[str] | None = None) -> Any:
-    """Runs the command line; errors become messages and exit codes."""
-    given = sys.argv[1:] if arguments is None else arguments
-    try:
-        app(given)
-        sys.stdout.flush()
-    except EventlakeError as error:
-        sys.exit(output.report(error, as_json="--json" in given))
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
-    except OSError as error:
-        failure = StorageError(f"could not use {error.filename or 'the output'}: {error.strerror}", errno=error.errno)
-        sys.exit(output.report(failure, as_json="--json" in given))
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Runs the command line and ends with its exit code: the whole process if ``arguments`` are its own."""
+    end(app, arguments)

@@ -17,6 +17,8 @@ from eventlake.progress import Advance, shown_by
 from eventlake.visible import json_text, safe
 
 REFUSED, ENVIRONMENT = 1, 3
+MOST_PROBLEMS = 100
+"""In JSON; their number is always given."""
 
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -58,7 +60,7 @@ def report(error: EventlakeError, *, as_json: bool) -> int:
         facts = {name: str(value) for name, value in error.facts.items()}
         document: dict[str, Any] = {"error": error.kind, "message": error.message, "hint": error.hint, "facts": facts}
         if isinstance(error, InvalidEventsError):
-            document["problems"] = [asdict(problem) for problem in error.problems]
+            document |= {"problem_count": len(error.problems), "problems": [asdict(problem) for problem in error.problems[:MOST_PROBLEMS]]}
         sys.stderr.write(json.dumps(document, default=str) + "\n")
     else:
         where = f"{error.facts['file']}: " if isinstance(error, InvalidEventsError) and "file" in error.facts else ""
@@ -66,6 +68,12 @@ def report(error: EventlakeError, *, as_json: bool) -> int:
         if error.hint:
             err.print(Text.assemble(("hint: ", "bold"), error.hint))
     return ENVIRONMENT if isinstance(error, StorageError | MissingDependencyError) else REFUSED
+
+
+def error_text(kind: str, message: str, hint: str | None = None, *, as_json: bool) -> str:
+    """An error of the command line itself, as a line."""
+    document: dict[str, Any] = {"error": kind, "message": safe(message), "hint": hint, "facts": {}}
+    return (json.dumps(document) if as_json else f"error: {safe(message)}") + "\n"
 
 
 def note(message: str) -> None:

@@ -1,4 +1,8 @@
-"""What every public verb does with text that UTF-8 cannot hold: half of a surrogate pair is the caller's mistake, wherever it is given."""
+"""What every public verb does with what may come up anywhere.
+
+Text that UTF-8 cannot hold is the caller's mistake, wherever it is given. Ctrl-C in a query, which DuckDB tells as an error of its own, is
+a KeyboardInterrupt.
+"""
 
 import functools
 import re
@@ -11,11 +15,13 @@ from eventlake.errors import InvalidInputError
 C = TypeVar("C", bound=type)
 F = TypeVar("F", bound=Callable[..., Any])
 _AROUND = 10
+_INTERRUPTED = "Query interrupted"
+"""Said by DuckDB, as a RuntimeError, when a signal handler raised while a query ran; what it raised is lost."""
 _CONTROL = re.compile(r"[\x00-\x1f]")
 
 
 def verb(function: F) -> F:
-    """A function that refuses such text, and shows where it stands."""
+    """A function that refuses such text, and shows where it stands, and that Ctrl-C ends with KeyboardInterrupt."""
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
@@ -29,6 +35,10 @@ def verb(function: F) -> F:
             raise InvalidInputError(
                 message, "UTF-8 cannot hold half of a surrogate pair; decode the text again from its source."
             ) from error
+        except RuntimeError as error:
+            if type(error) is RuntimeError and str(error).startswith(_INTERRUPTED):
+                raise KeyboardInterrupt from None
+            raise
 
     return cast("F", checked)
 

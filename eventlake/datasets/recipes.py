@@ -4,6 +4,11 @@
 datasets without a note are looked for, and without a claim two work where one would do and publish the same.
 """
 
+import json
+import logging
+import os
+import platform
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +17,7 @@ from typing import TypeVar
 
 from eventlake.core import layout
 from eventlake.core.dataset import Recipe
+from eventlake.core.instants import format_instant
 from eventlake.datasets.archive import Archive, open_archive
 from eventlake.datasets.catalogue import folders
 from eventlake.errors import EventlakeError
@@ -19,6 +25,7 @@ from eventlake.progress import task
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage
 from eventlake.trust import Trust, statement
 
+_LOG = logging.getLogger(__name__)
 _Found = TypeVar("_Found")
 
 BEAT_SECONDS = 5.0
@@ -26,6 +33,12 @@ BEAT_SECONDS = 5.0
 PATIENCE_SECONDS = 30.0
 """How long a claim that says nothing is waited for."""
 _POLL_SECONDS = 0.1
+_SILENT_SECONDS = 1.0
+"""A wait that takes longer is told."""
+_MACHINE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_MOST_PROCESSES = 1 << 31
+_held: list[tuple[Storage, str]] = []
+"""The claims of this process."""
 
 
 def dataset_statement(manifest_hash: str) -> bytes:
@@ -83,27 +96,78 @@ def claimed(storage: Storage, recipe: Recipe, look: Callable[[], _Found | None])
         with _beating(storage, layout.claim_path(recipe.recipe_hash, number)):
             yield None
     finally:
+        _held[:] = [one for one in _held if one[1] != layout.claim_path(recipe.recipe_hash, number)]
         for path in [path for path, one in _claims(storage, recipe) if one <= number]:
             with suppress(ObjectMissingError, EventlakeError):
                 storage.delete(path)
 
 
+def give_up_claims() -> None:
+    """Gives up what this process has claimed: it is about to end without running to an end."""
+    for storage, path in _held:
+        with suppress(Exception):
+            storage.delete(path)
+
+
 def _wait(storage: Storage, recipe: Recipe) -> int:
     """Takes the next claim, as soon as nobody has one, or whoever has it is silent."""
     seen: tuple[str, bytes] | None = None
-    since = time.monotonic()
+    began = since = time.monotonic()
+    told = False
     with task(f"waiting for {recipe.name}, which another one builds", 1) as advance:
         while True:
             newest = _newest(storage, recipe)
             if newest != seen:
                 seen, since = newest, time.monotonic()
-            if newest is None or time.monotonic() - since > PATIENCE_SECONDS:
+            if newest is None or _is_dead(newest[1]) or time.monotonic() - since > PATIENCE_SECONDS:
                 number = 1 + (0 if newest is None else layout.claim_number(newest[0]) or 0)
+                path = layout.claim_path(recipe.recipe_hash, number)
                 with suppress(ObjectExistsError):
-                    storage.create(layout.claim_path(recipe.recipe_hash, number), b"0")
+                    storage.create(path, _says(0))
+                    _held.append((storage, path))
                     advance(1)
                     return number
+            elif not told and time.monotonic() - began > _SILENT_SECONDS:
+                told = True
+                message = "waiting for %s, which %s; a builder that says nothing for %.0f s is taken for dead"
+                _LOG.warning(message, recipe.name, _holder(newest[1]), PATIENCE_SECONDS)
             time.sleep(_POLL_SECONDS)
+
+
+def _says(beat: int, since: int | None = None) -> bytes:
+    """What a claim says: who works, since when (in microseconds), and, by another number each time, that it still does."""
+    begun = time.time_ns() // 1000 if since is None else since
+    return json.dumps({"beat": beat, "machine": platform.node(), "process": os.getpid(), "since": begun}).encode()
+
+
+def _said(claim: bytes) -> tuple[str, int, str] | None:
+    """Machine, process and beginning of whoever has a claim; None if it does not say, or not as we do."""
+    try:
+        found = json.loads(claim)
+        machine, process, since = found["machine"], found["process"], format_instant(found["since"])
+        known = isinstance(machine, str) and _MACHINE.fullmatch(machine) and type(process) is int and 0 < process < _MOST_PROCESSES
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return None
+    return (machine, process, since) if known else None
+
+
+def _holder(claim: bytes) -> str:
+    said = _said(claim)
+    return f"process {said[1]} on {said[0]} builds since {said[2]}" if said else "another process builds"
+
+
+def _is_dead(claim: bytes) -> bool:
+    """Whether a claim is of a process of this machine that has ended."""
+    said = _said(claim)
+    if said is None or said[0] != platform.node():
+        return False
+    try:
+        os.kill(said[1], 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _claims(storage: Storage, recipe: Recipe) -> list[tuple[str, int]]:
@@ -125,13 +189,14 @@ def _newest(storage: Storage, recipe: Recipe) -> tuple[str, bytes] | None:
 @contextmanager
 def _beating(storage: Storage, path: str) -> Iterator[None]:
     over = threading.Event()
+    since = time.time_ns() // 1000
 
     def beat() -> None:
         count = 0
         while not over.wait(BEAT_SECONDS):
             count += 1
             with suppress(EventlakeError):
-                storage.replace(path, str(count).encode())
+                storage.replace(path, _says(count, since))
 
     thread = threading.Thread(target=beat, name="eventlake-claim", daemon=True)
     thread.start()

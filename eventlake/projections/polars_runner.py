@@ -4,9 +4,10 @@ Always the in-memory engine: the streaming engine's float sums vary from run to 
 """
 
 import inspect
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any, NoReturn, TypeVar
 
 import polars as pl
@@ -83,12 +84,13 @@ def prepare(
 
 @contextmanager
 def _telling(name: str) -> Iterator[None]:
-    """A user's code may raise anything; whoever builds should hear which projection it was, and where."""
+    """A user's code may raise anything, and print; whoever builds hears which projection it was, and where, and has stdout for himself."""
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except EventlakeError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = f"projection {name} failed{_line(error)}: {type(error).__name__}: {error}"
         raise InvalidProjectionError(message, projection=name) from error
 

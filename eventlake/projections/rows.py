@@ -1,6 +1,8 @@
 """From what an engine returned to a dataset's rows: declared types, a unique key, the key's order, and pandera at the door."""
 
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,10 +124,13 @@ def validate(projection: Projection, table: pa.Table, rows_hash: str) -> None:
     # Whatever the environment or the process says of pandera: a declared schema is checked, its types and its values.
     depth = pandera.config.ValidationDepth.SCHEMA_AND_DATA
     try:
-        with pandera.config.config_context(validation_enabled=True, validation_depth=depth):
+        with pandera.config.config_context(validation_enabled=True, validation_depth=depth), redirect_stdout(sys.stderr):
             checked = _pandera(projection.schema).validate(pl.DataFrame(table), lazy=True)
     except (pandera.errors.SchemaErrors, pandera.errors.SchemaError) as error:
         raise _refused(projection, error) from error
+    except SystemExit as error:
+        message = f"projection {projection.name}: a check of its schema ended the program: SystemExit: {error}"
+        raise InvalidProjectionError(message, "a check answers for rows; leave out sys.exit().") from error
     if content_hash(checked.to_arrow()) != rows_hash:
         message = f"projection {projection.name}: its pandera schema changes values"
         raise InvalidProjectionError(

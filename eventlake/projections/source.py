@@ -12,7 +12,7 @@ import textwrap
 import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import wraps
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -178,9 +178,9 @@ def _run(entry: str, sources: Mapping[str, str]) -> tuple[Any, Path]:
     # Dataclasses and pandera models look their module up by name, some of them only later.
     sys.modules[module.__name__] = module
     try:
-        with _importing_from(folder):
+        with _importing_from(folder), redirect_stdout(sys.stderr):
             exec(compile(sources[file], module.__file__, "exec"), module.__dict__)  # noqa: S102 - the caller trusts this source
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = f"{file} cannot be loaded: {type(error).__name__}: {error}"
         raise InvalidProjectionError(message, "it must run by itself, in an environment with what it imports.", file=file) from error
     return getattr(module, name, None), folder

@@ -1,0 +1,100 @@
+"""From arguments to an exit code: errors become messages, and the process ends without the libraries' threads."""
+
+import atexit
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from eventlake.cli import output
+from eventlake.cli.stopping import Stopped, stoppable
+from eventlake.datasets.recipes import give_up_claims
+from eventlake.errors import EventlakeError, StorageError
+from eventlake.visible import safe
+
+USAGE = 2
+
+
+class OutputClosedError(Exception):
+    """Nobody reads the output any more."""
+
+
+class Commands(TyperGroup):
+    """All commands."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs one. A closed pipe and Ctrl-C are told apart here: typer would end with 1 and with silence."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise OutputClosedError from error
+        except KeyboardInterrupt:
+            raise Stopped(signal.SIGINT) from None
+
+
+def end(app: typer.Typer, arguments: list[str] | None) -> NoReturn:
+    """Runs a command and ends with its exit code: the process, if the arguments are not given but its own."""
+    given = sys.argv[1:] if arguments is None else arguments
+    code = _run(app, given)
+    if arguments is None:
+        _leave(code)
+    sys.exit(code)
+
+
+def _run(app: typer.Typer, given: list[str]) -> int:
+    as_json = "--json" in given
+    try:
+        with stoppable(lambda stopped: output.error_text("stopped", str(stopped), as_json=as_json)):
+            ended = app(given, prog_name="eventlake", standalone_mode=False)
+            sys.stdout.flush()
+    except EventlakeError as error:
+        return output.report(error, as_json=as_json)
+    except TyperException as error:
+        return _usage(error, as_json=as_json)
+    except Stopped as stopped:
+        give_up_claims()
+        sys.stderr.write(output.error_text("stopped", str(stopped), as_json=as_json))
+        return stopped.exit_code
+    except (OutputClosedError, BrokenPipeError):
+        # Whoever read the output has seen enough. What is buffered must not fail once more when the process ends.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        failure = StorageError(f"could not use {error.filename or 'the output'}: {error.strerror}", errno=error.errno)
+        return output.report(failure, as_json=as_json)
+    return ended if isinstance(ended, int) else 0
+
+
+def _usage(error: TyperException, *, as_json: bool) -> int:
+    """Says what is wrong with the arguments."""
+    context, message = getattr(error, "ctx", None), error.format_message()
+    asked = "eventlake" if context is None else context.command_path
+    if as_json:
+        sys.stderr.write(output.error_text("usage", message, f"'{asked} --help' lists what it takes.", as_json=True))
+    else:
+        usage = [] if context is None or message.startswith("Usage") else [context.get_usage(), f"Try '{asked} --help' for help.", ""]
+        sys.stderr.write(safe("\n".join([*usage, f"Error: {message}" if usage else message])) + "\n")
+    return int(getattr(error, "exit_code", USAGE))
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends the process with a code that stays what it is.
+
+    Threads of the libraries are not waited for: while a loaded machine takes an interpreter down, some of them are still running, and the
+    C++ runtime ends the process with SIGABRT. What Python was asked to do at exit is done.
+    """
+    with suppress(Exception):
+        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - as the interpreter does first
+    with suppress(Exception):
+        atexit._run_exitfuncs()  # noqa: SLF001 - there is no public way
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(code)
