@@ -63,7 +63,7 @@ class Advice:
         for _ in range(_ROUNDS):
             before = holder[place]
             for made in make(before, scope):
-                holder[place] = made
+                holder[place] = made | ({"alias": before["alias"]} if "alias" in before else {})
                 left = self._remaining()
                 if left is not None and left < self._left:
                     gone += self._left - left

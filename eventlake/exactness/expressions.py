@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from eventlake.exactness.functions import AGGREGATES, CARRIERS, FLOAT_STEPS, MACROS, ORDERED, PICKING, SCALARS, refused
-from eventlake.exactness.refusals import DECLARED, Refusal
+from eventlake.exactness.refusals import Refusal
 from eventlake.exactness.rows import EXACT_TYPES, FLOATS, Type, is_float, parts
 from eventlake.exactness.tree import nodes
 
@@ -49,7 +49,6 @@ _TYPES = {
     "BIGNUM": "DECIMAL(38, 0), or VARCHAR",
     "TIME WITH TIME ZONE": "TIME, such as (time AT TIME ZONE 'UTC')::TIME",
     "TIME_NS": "TIME, which has microseconds",
-    "TUPLE": "a struct with named fields, such as {'a': 1, 'b': 2}",
     "UHUGEINT": "HUGEINT, or DECIMAL(38, 0)",
     "UNION": "a struct with a field for each member",
     "VARIANT": "the type of the values, or VARCHAR",
@@ -151,7 +150,12 @@ def _check_function(node: Node) -> Iterator[Refusal]:
             yield (
                 refused(name)
                 if name not in SCALARS
-                else Refusal(f"{name}()", "of a double", "", f"{DECLARED}; or {name} when the dataset is read")
+                else Refusal(
+                    f"{name}()",
+                    "of a double",
+                    "",
+                    f"{name} of an exact value, such as DECIMAL; or {name} when the dataset is read: doubles are for the last step",
+                )
             )
     elif name not in SCALARS:
         yield refused(name)

@@ -110,6 +110,9 @@ def _scalars(name: str, scope: Scope, arguments: Sequence[Tree], node: Tree) -> 
         yield scope.made("CAST('0x' || left(md5(CAST(x_ AS VARCHAR)), 15) AS BIGINT)", x_=x)
     elif name in {"list_distinct", "array_distinct"}:
         yield scope.made("list_sort(whole_)", whole_=node)
+    elif name == "round" and x.get("function_name") == "/":
+        total, number = (one["expression"] for one in x["arguments"])
+        yield from _rounded_mean(scope, total, number, arguments[1:])
     elif name == "floor" and arguments and x.get("function_name") == "/":
         what, by = (one["expression"] for one in x["arguments"])
         if by.get("literal", {}).get("kind") == "INTEGER" and _exact(scope.type_of(what)):
@@ -185,12 +188,10 @@ def _as_orders(tie: Sequence[Tree], before: Sequence[Tree]) -> list[Tree]:
 
 
 def _spread(node: Tree, name: str, scope: Scope, what: Tree) -> Iterator[Tree]:
-    kind = scope.type_of(what)
-    decimal = _DECIMAL.fullmatch(kind or "")
-    scale = int(decimal[2]) if decimal else 0
-    if not _exact(kind) or (decimal and int(decimal[1]) + scale > _MOST_DIGITS):
+    found = _unit(what, scope)
+    if found is None:
         return
-    unit = f"CAST(x_ * {10**scale} AS HUGEINT)" if scale else "CAST(x_ AS HUGEINT)"
+    unit, scale = found
     number, total, squares = (_called(node, one) for one in ("count", "sum", "sum"))
     total["arguments"][0]["expression"] = scope.made(unit, x_=what)
     squares["arguments"][0]["expression"] = scope.made(f"{unit} * {unit}", x_=what)
@@ -200,6 +201,32 @@ def _spread(node: Tree, name: str, scope: Scope, what: Tree) -> Iterator[Tree]:
         text = f"sqrt({text})"
     divisor = 10 ** (scale * (2 if name in _VARIANCES else 1))
     yield scope.made(f"{text} / {divisor}" if scale else text, n_=number, s_=total, q_=squares)
+
+
+def _unit(what: Tree, scope: Scope) -> tuple[str, int] | None:
+    """How ``x_`` becomes a whole number of units, and of which power of ten; None where it does not."""
+    kind = scope.type_of(what)
+    decimal = _DECIMAL.fullmatch(kind or "")
+    scale = int(decimal[2]) if decimal else 0
+    if not _exact(kind) or (decimal and int(decimal[1]) + scale > _MOST_DIGITS):
+        return None
+    return (f"CAST(x_ * {10**scale} AS HUGEINT)" if scale else "CAST(x_ AS HUGEINT)"), scale
+
+
+def _rounded_mean(scope: Scope, total: Tree, number: Tree, digits: Sequence[Tree]) -> Iterator[Tree]:
+    """A rounded quotient of a sum and a count, in whole numbers up to the last step; half is rounded away from zero."""
+    total = total["child"] if total.get("class") == "CAST" else total
+    places = digits[0].get("literal", {}).get("text", "") if digits else "0"
+    if total.get("function_name") != "sum" or number.get("function_name") not in {"count", "count_star"} or not places.isdecimal():
+        return
+    what = total["arguments"][0]["expression"]
+    unit = _unit(what, scope)
+    if unit is not None:
+        units = _called(total, "sum")
+        units["arguments"][0]["expression"] = scope.made(unit[0], x_=what)
+        by, shown = 10 ** unit[1], 10 ** int(places)
+        text = f"CAST(sign(u_) * ((abs(u_) * {2 * shown} + n_ * {by}) // (nullif(n_, 0) * {2 * by})) AS DOUBLE) / {shown}"
+        yield scope.made(text, u_=units, n_=number)
 
 
 def orders(node: Tree, scope: Scope) -> Iterator[Tree]:

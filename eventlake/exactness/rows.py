@@ -20,7 +20,7 @@ FLOATS = frozenset({"FLOAT", "DOUBLE"})
 EXACT_TYPES = frozenset(
     {"ARRAY", "BIGINT", "BIT", "BLOB", "BOOLEAN", "DATE", "DECIMAL", "ENUM", "HUGEINT", "INTEGER", "INTEGER_LITERAL", "INTERVAL", "LAMBDA"}
     | {"LIST", "MAP", "NULL", "SMALLINT", "STRING_LITERAL", "STRUCT", "TIME", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_MS"}
-    | {"TIMESTAMP_NS", "TIMESTAMP_S", "TINYINT", "UBIGINT", "UINTEGER", "USMALLINT", "UTINYINT", "UUID", "VARCHAR"}
+    | {"TIMESTAMP_NS", "TIMESTAMP_S", "TINYINT", "TUPLE", "UBIGINT", "UINTEGER", "USMALLINT", "UTINYINT", "UUID", "VARCHAR"}
 )
 """Types whose values are what they are; what is neither here nor a float is not understood."""
 

@@ -4,6 +4,7 @@ import math
 import random
 import statistics
 from decimal import Decimal
+from fractions import Fraction
 
 import polars as pl
 import pytest
@@ -277,6 +278,20 @@ def test_advice_for_bins_rounds_negative_numbers_down_too(tied, expression, widt
     assert {row["k"]: row["v"] for row in build(tied[1], query.format(said))} == expected
 
 
+@pytest.mark.parametrize("places", [0, 1, 2])
+@pytest.mark.parametrize("mean", ["avg({})", "sum({}) / count({})", "sum({})::DOUBLE / count({})", "sum({}) / count(*)"])
+@pytest.mark.parametrize("name", ["amount", "n"])
+def test_advice_for_a_rounded_mean_rounds_half_away_from_zero(tied, name, mean, places):
+    query = "SELECT subject AS k, {} AS v FROM moved GROUP BY subject"
+    said = advice(tied[1], query.format(f"round({mean.format(name, name)}, {places})"))[-1]
+    for row in build(tied[1], query.format(said)):
+        own = [one for one in tied[0] if one["subject"] == row["k"]]
+        values = [Decimal(one[name]) for one in present(own, name)]
+        exact = Fraction(sum(values)) / (len(own) if "*" in mean else len(values))
+        units = (abs(exact) * 10**places + Fraction(1, 2)).__floor__()
+        assert row["v"] == (-units if exact < 0 else units) / 10**places
+
+
 QUERIES = {
     "SELECT a.sequence AS k, any_value(b.who) AS v FROM moved a JOIN moved b USING (subject) GROUP BY 1": ("b.who ORDER BY b.sequence",),
     "SELECT 1 AS k, first(b.n ORDER BY b.time) AS v FROM moved a JOIN moved b USING (subject)": (
@@ -302,6 +317,22 @@ def test_advice_after_joins_and_groups_names_what_tells_rows_apart_there(tied, q
     assert len(said) == 1
     for part in QUERIES[query]:
         assert part in said[0]
+
+
+def test_advice_inside_of_a_query_that_another_reads_keeps_the_names_of_its_columns(tied):
+    query = """
+        WITH d AS (SELECT a.subject, {} AS who FROM moved a JOIN moved w USING (subject) GROUP BY a.subject)
+        SELECT subject AS k, upper(who) AS v FROM d"""
+    (said,) = advice(tied[1], query.format("arg_min(a.who, a.sequence)"))
+    assert said == "first(a.who ORDER BY a.sequence, w.sequence) FILTER (WHERE ((a.who IS NOT NULL) AND (a.sequence IS NOT NULL)))"
+    for row in build(tied[1], query.format(said), perturbed=True):
+        assert row["v"] == first(present((one for one in tied[0] if one["subject"] == row["k"]), "who")).upper()
+
+
+def test_a_tuple_orders_like_its_members(tied):
+    query = "SELECT subject AS k, arg_max(who, (time, sequence)) AS v FROM moved GROUP BY subject"
+    for row in build(tied[1], query, perturbed=True):
+        assert row["v"] == last(present(by_time(one for one in tied[0] if one["subject"] == row["k"]), "who"))
 
 
 def test_the_last_event_before_each_is_found_by_asof_as_advised(tied):
