@@ -8,9 +8,11 @@ then say so.
 """
 
 import argparse
+import os
 import shlex
 import subprocess
 import sys
+import tempfile
 from importlib import import_module
 from pathlib import Path
 
@@ -30,7 +32,11 @@ def measure(name: str, setting: Setting, command: str) -> None:
 
 
 def main() -> int:
-    """Runs the rows; 1 where one of them failed."""
+    """Runs the rows; 1 where one of them failed. What they find to be true is remembered in a folder of their own."""
+    if "EVENTLAKE_CACHE" not in os.environ:
+        with tempfile.TemporaryDirectory(prefix="eventlake-bench-") as cache:
+            os.environ["EVENTLAKE_CACHE"] = cache
+            return main()
     parser = argparse.ArgumentParser(description="Measure eventlake beside floors and peers.")
     parser.add_argument(
         "rows", nargs="*", choices=[*ROWS, []], metavar="ROW", help=f"one of {', '.join(ROWS)}; all of them if none is named"

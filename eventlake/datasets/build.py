@@ -216,7 +216,7 @@ def _built(work: Work, request: Request, before: Archive | None) -> Dataset:
         history.trust.ledger.note([dataset_statement(manifest.manifest_hash)])
     if projection.level != "unproven":
         note(archive)
-    return Dataset(archive, built.rows)
+    return Dataset(archive, built.rows, trust=history.trust)
 
 
 def _stored_by_others(work: Work, built: Made) -> Archive | None:

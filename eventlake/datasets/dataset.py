@@ -22,6 +22,7 @@ from eventlake.history.duckdb_sql import to_pandas
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import resolve
 from eventlake.log.chain import open_chain
+from eventlake.trust import Trust
 
 _COMPUTED = "computed by this build"
 _FOUND = "found as an earlier build stored them; nothing was computed (--force computes them again and compares)"
@@ -34,8 +35,9 @@ class Dataset:
     ``rows`` spares the reading to whoever has just made them.
     """
 
-    def __init__(self, archive: Archive, rows: pa.Table | None = None) -> None:
+    def __init__(self, archive: Archive, rows: pa.Table | None = None, *, trust: Trust | None = None) -> None:
         self._archive = archive
+        self._trust = trust
         self._table = rows
         self._way: str | None = None if rows is None else _COMPUTED
 
@@ -236,7 +238,7 @@ class Dataset:
     def opened(self) -> tuple[Archive, PinnedHistory]:
         """Its folder, and the history that it was made from, under the schemas of then."""
         recipe = self.manifest.recipe
-        return self._archive, resolve(open_chain(self._archive.storage), recipe.checkpoint).with_schemas(recipe.schemas)
+        return self._archive, resolve(open_chain(self._archive.storage, self._trust), recipe.checkpoint).with_schemas(recipe.schemas)
 
     def keep_for_lock(self, *, new: bool = True) -> None:
         """Remembers in the lake that a ``dataset.lock`` names this dataset: retention leaves its rows alone.

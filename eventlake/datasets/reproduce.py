@@ -101,7 +101,7 @@ def reproduce(history: PinnedHistory, archive: Archive, *, trust: bool = False) 
         changed = _changed(then.recipe, made.manifest.recipe)
         causes = [cause for cause, names in _CAUSES.items() if not names.isdisjoint(changed) or (cause == "environment" and moved)]
         differences += _differing_columns(archive, made.rows)
-    dataset = Dataset(archive, made.rows if identical else None)
+    dataset = Dataset(archive, made.rows if identical else None, trust=history.trust)
     found = made.manifest.content_hash
     causes = causes or ([] if identical else ["data"])
     return Reproduction(dataset, identical, found, tuple(differences), tuple(causes), environment_command(provenance))

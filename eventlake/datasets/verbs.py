@@ -37,6 +37,7 @@ from eventlake.log.receipt import Receipt
 from eventlake.projections.definition import Projection
 from eventlake.schemas.version import Version
 from eventlake.storage import Storage
+from eventlake.trust import trust_of
 
 
 @verbs
@@ -45,6 +46,11 @@ class DatasetVerbs:
 
     @property
     def _storage(self) -> Storage:
+        raise NotImplementedError
+
+    @property
+    def trust(self) -> str:
+        """The lake's own."""
         raise NotImplementedError
 
     def _executor(self, workers: int) -> Executor:
@@ -243,7 +249,7 @@ class DatasetVerbs:
             InvalidInputError: The prefix fits several.
             CorruptionError: Its manifest is damaged.
         """
-        return Dataset(find_named(self._storage, hash_prefix))
+        return Dataset(find_named(self._storage, hash_prefix), trust=trust_of(self.trust))
 
     def datasets(self, hash_prefix: str | None = None) -> list[Dataset]:
         """The published datasets, by name, then by watermark. A damaged one is left out with a warning; ``verify`` says more.
@@ -255,7 +261,7 @@ class DatasetVerbs:
         found = []
         for folder in folders(storage):
             try:
-                dataset = Dataset(open_archive(storage, folder))
+                dataset = Dataset(open_archive(storage, folder), trust=trust_of(self.trust))
             except EventlakeError as error:
                 warnings.warn(error.message, stacklevel=2)
                 continue

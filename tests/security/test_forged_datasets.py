@@ -178,3 +178,10 @@ def test_a_spine_that_somebody_else_left_for_the_workers_is_not_used(root, tmp_p
     other = pa.table({"spine_row": pa.array([0], pa.int64()), "loan": ["/loan/6"]})
     (root / named[0]).write_bytes(frames.encode(other))
     assert el.open(root).build(joined, spine=spine, buckets=2).polars().rows() == expected
+
+
+def test_a_dataset_is_explained_with_the_trust_of_its_lake(root, stranger, monkeypatch):
+    stranger()
+    monkeypatch.setattr("eventlake.log.stored.wrong_claims", lambda *_: pytest.fail("checked"))
+    dataset = el.open(root, trust="lake").dataset("count")
+    assert dataset.explain("/loan/3").behind["id"].to_list() == ["p3", "p10", "p17", "p24"]
