@@ -38,6 +38,7 @@ from eventlake.storage.port import (
 )
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_BEFORE_THE_NAME = _FULL | {errno.EROFS, errno.EACCES, errno.EPERM}
 _MAKE_ROOM = (
     "{}: free some space and run the same command again; nothing was half-written. "
     "'eventlake gc LAKE --delete' and 'eventlake prune LAKE --older-than-days 90 --delete' free space even now."
@@ -124,12 +125,13 @@ class LocalStorage:
         self._trust_disk(path)
         try:
             self._write_and_claim(path, folder, data)
-        except FileExistsError:
-            # Whoever made it may have died before the folder was durable; a caller that builds on it must not.
-            self._sync_parent(folder, path)
-            message = f"{path} exists already in {self._root}"
-            raise ObjectExistsError(message, path=path) from None
         except OSError as error:
+            # A disk that is full or may only be read refuses the temporary file before it is known that the name is taken.
+            if isinstance(error, FileExistsError) or (error.errno in _BEFORE_THE_NAME and self._is_taken(path)):
+                # Whoever made it may have died before the folder was durable; a caller that builds on it must not.
+                self._sync_parent(folder, path)
+                message = f"{path} exists already in {self._root}"
+                raise ObjectExistsError(message, path=path) from None
             kind = StorageFullError if error.errno in _FULL else NotStoredError
             raise self._failure("create", path, error, kind) from error
         self._sync_parent(folder, path)
@@ -151,6 +153,13 @@ class LocalStorage:
                 self._durable_folders.discard(folder)
             else:
                 return
+
+    def _is_taken(self, path: str) -> bool:
+        """Whether something is certain to be at ``path``."""
+        try:
+            return self.exists(path)
+        except EventlakeError:
+            return False
 
     def _trust_disk(self, path: str) -> None:
         if self._distrust is not None:

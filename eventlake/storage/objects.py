@@ -93,8 +93,15 @@ class ObjectStorage:
 
     def create(self, path: str, data: bytes) -> None:
         """See ``Storage.create``; one request, sent once."""
-        with self._failures("create", path):
-            self._obstore.put(self._creator, path, data, mode="create", use_multipart=False)
+        try:
+            with self._failures("create", path):
+                self._obstore.put(self._creator, path, data, mode="create", use_multipart=False)
+        except StorageError as error:
+            # A store that may only be read refuses the request before it looks whether the name is taken.
+            if isinstance(error.__cause__, self._errors.PermissionDeniedError) and self.exists(path):
+                message = f"{path} exists already in {self.uri}"
+                raise ObjectExistsError(message, path=path) from None
+            raise
 
     def replace(self, path: str, data: bytes) -> None:
         """See ``Storage.replace``."""

@@ -16,7 +16,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape, unescape
 
 Fault = str | None
-"""``refuse`` (503, nothing done), ``lose`` (done, 503), ``drop`` (done, the connection closed without an answer), or None."""
+"""``refuse`` (503, nothing done), ``deny`` (403, nothing done), ``lose`` (done, 503), ``drop`` (done, the connection closed without an
+answer), or None."""
 
 
 def _now() -> str:
@@ -159,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
         key = self._key()
         self.server.requests.append((self.command, key))
         fault = self.server.fault(self.command, key)
-        status, body = work() if fault != "refuse" else (503, b"")
+        status, body = {"refuse": (503, b""), "deny": (403, b"")}.get(fault or "") or work()
         if fault == "drop":
             self.close_connection = True
             return
