@@ -147,18 +147,16 @@ def _check_function(node: Node) -> Iterator[Refusal]:
         yield refused("current_date")
     elif inexact or is_float(type_of(node)):
         if name not in FLOAT_STEPS and name not in CARRIERS and not is_constant(node):
-            yield (
-                refused(name)
-                if name not in SCALARS
-                else Refusal(
-                    f"{name}()",
-                    "of a double",
-                    "",
-                    f"{name} of an exact value, such as DECIMAL; or {name} when the dataset is read: doubles are for the last step",
-                )
-            )
+            yield refused(name) if name not in SCALARS else _of_double(name)
     elif name not in SCALARS:
         yield refused(name)
+
+
+def _of_double(name: str) -> Refusal:
+    if name == "//":
+        return Refusal("//()", "of decimals or doubles, which it divides without rounding", "7.5 // 2 is 3.75", "floor(… / …)")
+    instead = f"{name} of an exact value, such as DECIMAL; or {name} when the dataset is read: doubles are for the last step"
+    return Refusal(f"{name}()", "of a double", "", instead)
 
 
 def unbound(tree: Any) -> Iterator[Refusal]:

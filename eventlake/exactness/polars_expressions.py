@@ -4,17 +4,16 @@ An expression gives one value, or one for every row, or several in an order that
 where they belong to the same rows.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from eventlake.exactness import polars_advice as advice
 from eventlake.exactness import polars_functions as known
-from eventlake.exactness.json_text import Path, path_of
-from eventlake.exactness.polars_nodes import UNKNOWN, Expression, Named, names_in, strange, within
-from eventlake.exactness.refusals import DIGITS, TIES, Refusal
-from eventlake.exactness.rows import FLOATS, Rows, is_float, parts
+from eventlake.exactness.json_text import Path
+from eventlake.exactness.polars_json import READERS, check_json
+from eventlake.exactness.polars_nodes import UNKNOWN, Expression, Named, all_float, counts_rows, names_in, strange, within
+from eventlake.exactness.refusals import TIES, Refusal
+from eventlake.exactness.rows import Rows, is_float
 
 ONE, ALIGNED, SEQUENCE, BAG = "one value", "a value a row", "values in a total order", "values in no order"
 _ZEROS = "0.0 and -0.0"
@@ -25,8 +24,6 @@ _WIDE = frozenset({"UInt64", "UInt32", "Int32"})
 _RANKS = frozenset({"min", "max", "dense"})
 _INTERPOLATIONS = frozenset({"nearest", "lower", "higher", "equiprobable"})
 _PARSED = frozenset({"Date", "Datetime", "Time"})
-_DECODED = frozenset({"String", "Boolean", "Struct", "List", "Array"}) | FLOATS
-"""Types that a JSON number becomes without loss where a float is enough for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +66,19 @@ class Context:
     def key(self) -> list[str]:
         """Columns that tell the rows of a group apart."""
         return advice.key_of(self.names, self.rows, self.by)
+
+    def placed(self, name: str, what: Expression) -> str:
+        """What to write in place of a call that depends on where rows stand."""
+        key = self.key()
+        orders = advice.sorted_by(self.sorted_by, key, self.descending)
+        if not key:
+            return advice.DECIDE
+        if self.window:
+            several = set(self.sorted_by) | set(key) != set(key[:1])
+            return f"over(…, order_by={f'pl.struct({orders})' if several else orders})"
+        if self.grouped and not self.sorted_by:
+            return f"{advice.source(what)}.sort_by({orders}).{'head(…)' if ',' in name else name}"
+        return f"sort({orders}) of the frame right before"
 
     def places(self, expressions: Iterable[Expression]) -> set[int]:
         """The columns among ``expressions``, and those in structs of columns."""
@@ -167,7 +177,7 @@ class Checker:
 
     def _cast(self, one: Expression, context: Context) -> Value:
         source, target = one.children[0].type, one.type
-        if is_float(source) and not _all_float(target) and one.children[0].kind != "literal":
+        if is_float(source) and not all_float(target) and one.children[0].kind != "literal":
             why = f"a float becomes {target['id']}: how it is rounded is the engine's affair, and what follows would count as exact"
             self.refuse("cast()", why, "0.125 to two digits", "Decimal from the beginning, and floats in the last step alone")
         if source["id"] == "String" and target["id"] in _PARSED:
@@ -238,18 +248,7 @@ class Checker:
 
     def _placed(self, name: str, value: Value, context: Context, what: Expression) -> Value:
         if not self._in_order(value, context):
-            key = context.key()
-            orders = advice.sorted_by(context.sorted_by, key, context.descending)
-            if not key:
-                instead = advice.DECIDE
-            elif context.window:
-                struct = list(dict.fromkeys([*context.sorted_by, *key]))
-                instead = f"over(…, order_by={json.dumps(key[0]) if len(struct) == 1 else f'pl.struct({orders})'})"
-            elif context.grouped and not context.sorted_by:
-                instead = f"{advice.source(what)}.sort_by({orders}).{'head(…)' if ',' in name else name}"
-            else:
-                instead = f"sort({orders}) of the frame right before"
-            self.refuse(name, f"in no total order: {TIES}", "two rows, 1 and 2: either of them first", instead)
+            self.refuse(name, f"in no total order: {TIES}", "two rows, 1 and 2: either of them first", context.placed(name, what))
         return Value(SEQUENCE)
 
     # Several rows
@@ -333,7 +332,7 @@ class Checker:
             self.refuse(f"{name}()", "of a float", "", "it over an exact value")
         elif name == "str.strptime" and one.options[:1] == (None,):
             self.refuse("str.to_date()", "a format that is guessed from the first row", "01/02 and 13/02", "the format")
-        if name in {"str.json_decode", "str.json_path_match"}:
+        if name in READERS:
             self._json(one, context)
         children = one.children
         if name == "is_in" and children[1].name == "implode" and children[1].kind == "aggregate":
@@ -343,22 +342,9 @@ class Checker:
         return self._beside(f"{name}()", children, context)
 
     def _json(self, one: Expression, context: Context) -> None:
-        what = one.children[0]
-        if what.kind != "column" or what.name not in context.names or context.names.index(what.name) not in context.rows.payloads:
-            why = "it reads JSON numbers as floats, and here of text that is not the data of an event as it is stored"
-            self.refuse(f"{one.name}()", why, DIGITS, "a column of snapshot.table(…), under a schema that declares it")
-        elif one.name == "str.json_decode":
-            odd = sorted(parts(one.type) - _DECODED)
-            if odd:
-                why = f"it reads JSON numbers as floats, and makes {odd[0]} of those"
-                self.refuse(
-                    "str.json_decode()", why, DIGITS, f"pl.String in place of pl.{odd[0]} there, and cast(pl.{odd[0]}) of that text"
-                )
-            self.paths |= set(_leaves(one.type))
-        else:
-            path = one.children[1]
-            constant = path.kind == "literal" and path.options[:1] and isinstance(path.options[0], str)
-            self.paths.add(path_of(path.options[0]) if constant else ())
+        refusals, paths = check_json(one, payload=bool(context.rows.payloads & context.places(one.children[:1])))
+        self.refusals += refusals
+        self.paths |= paths
 
     def _picking(self, one: Expression, context: Context) -> Value:
         self._beside(f"{one.name}()", one.children, context)
@@ -369,7 +355,7 @@ class Checker:
     def _positional(self, one: Expression, context: Context) -> Value:
         name, what = one.name, one.children[0]
         if name == "int_range":
-            if not _counts_rows(one):
+            if not counts_rows(one):
                 return self.refuse("int_range()", "numbers that are not those of the rows", "", "int_range(pl.len()) over a total order")
             value = Value(ALIGNED)
         else:
@@ -412,24 +398,3 @@ class Checker:
 def _bare(order: Expression) -> Expression:
     """What is sorted by, without a filter: of the rows that are left two are still one where the column tells them apart."""
     return _bare(order.children[0]) if order.kind == "filter" else order
-
-
-def _leaves(kind: Any) -> Iterator[Path]:
-    """The paths of what is no struct in a type of JSON."""
-    if kind["id"] != "Struct":
-        yield ()
-        return
-    for member in kind["child_types"]:
-        for path in _leaves(member["type"]):
-            yield (member["name"], *path)
-
-
-def _all_float(kind: object) -> bool:
-    return isinstance(kind, dict) and is_float(kind) and set(kind) == {"id"}
-
-
-def _counts_rows(one: Expression) -> bool:
-    start, stop = one.children[:2]
-    while stop.kind == "cast":
-        stop = stop.children[0]
-    return start.kind == "literal" and start.options[:1] == (0,) and stop.kind == "len" and one.options[:1] == (1,)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from eventlake.exactness.rows import FLOATS, Type, parts
+from eventlake.exactness.rows import FLOATS, Type, is_float, parts
 
 UNKNOWN = "not understood"
 """Kind of a node, or name of a type, that the visitor does not show."""
@@ -92,3 +92,16 @@ def strange(kind: Type) -> str | None:
     """The name of a type, or of one inside of it, that is not understood; None where there is none."""
     odd = sorted(parts(kind) - EXACT_TYPES - FLOATS)
     return odd[0] if odd else None
+
+
+def all_float(kind: object) -> bool:
+    """Whether a type is a floating-point one, and holds nothing else."""
+    return isinstance(kind, dict) and is_float(kind) and set(kind) == {"id"}
+
+
+def counts_rows(one: Expression) -> bool:
+    """Whether a range of integers has one for every row, from 0."""
+    start, stop = one.children[:2]
+    while stop.kind == "cast":
+        stop = stop.children[0]
+    return start.kind == "literal" and start.options[:1] == (0,) and stop.kind == "len" and one.options[:1] == (1,)
