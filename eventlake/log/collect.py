@@ -16,7 +16,7 @@ from eventlake.columns.manifest_rows import Row
 from eventlake.core import layout
 from eventlake.core.card import Card, counted
 from eventlake.core.commit import Commit
-from eventlake.errors import InvalidInputError
+from eventlake.errors import InvalidInputError, StorageError
 from eventlake.log.attempts import give_up, left_over, publish_finished
 from eventlake.log.believed import vouch
 from eventlake.log.chain import Chain
@@ -118,9 +118,22 @@ def _old(chain: Chain, age: int, now: int, fence: int | None = None) -> list[tup
     """
     stored = list(chain.storage.list(""))
     if fence is not None:
-        now = next(item.modified for item in stored if item.path == layout.commit_path(fence))
+        now = _modified(stored, layout.commit_path(fence))
     chain.refresh()
     return [(free, file) for free, file in _unneeded(chain, stored, now) if file.since < now - age]
+
+
+def _modified(stored: Sequence[StoredObject], path: str) -> int:
+    """When the store says that an object was stored.
+
+    Raises:
+        StorageError: The listing does not show it yet; what else it leaves out, nobody knows.
+    """
+    for item in stored:
+        if item.path == path:
+            return item.modified
+    message = f"expected the store to list {path}, which was just made; its listing is older"
+    raise StorageError(message, "nothing was deleted; collect again in a while.", path=path)
 
 
 def _without_fence(chain: Chain, age: int, now: int, spared: list[Unneeded]) -> Iterator[str]:

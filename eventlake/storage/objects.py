@@ -4,8 +4,12 @@
 attempt had made reports somebody else's success. Whoever calls ``create`` decides what an unanswered one means.
 """
 
+import math
+import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any
 
 from eventlake.core.instants import micros
@@ -18,6 +22,15 @@ _WITH_CONTAINER = frozenset({"abfs", "abfss"})
 """Azure's URIs in which what stands before @ is no user but a container."""
 _CLOSE_BYTES = 16 << 10
 """Parts with no more than this between them are asked for together."""
+TIMEOUT = "EVENTLAKE_STORE_TIMEOUT"
+"""The environment's variable for how many seconds a store has to answer."""
+_TIMEOUT_SECONDS = 30.0
+_CONNECT_SECONDS = 5.0
+_MOST_SECONDS = 86_400.0
+_CODE = re.compile(r"<Code>([^<]{1,200})</Code>")
+_MESSAGE = re.compile(r"<Message>([^<]{1,1000})</Message>")
+_YES = frozenset({"1", "true", "on", "yes", "y"})
+_NO_BUCKET = frozenset({"NoSuchBucket", "ContainerNotFound", "FilesystemNotFound"})
 
 
 class ObjectStorage:
@@ -26,9 +39,11 @@ class ObjectStorage:
     Args:
         uri: Such as ``s3://bucket/lakes/loans``. Credentials, region and endpoint come from the environment, as the store's own tools read
             them (``AWS_…``, ``GOOGLE_…``, ``AZURE_…``).
+        timeout: Seconds that the store has to answer a request, tried again or not; None for ``EVENTLAKE_STORE_TIMEOUT``, else 30. The
+            transfer counts: give more for large segments on slow lines.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, timeout: float | None = None) -> None:
         given = _checked(uri)
         try:
             import obstore  # noqa: PLC0415 - an extra
@@ -40,9 +55,14 @@ class ObjectStorage:
         self._uri = uri
         self._obstore = obstore
         self._errors = obstore.exceptions
+        seconds = _seconds(timeout)
+        waits: Any = _client(given.scheme) | {
+            "timeout": timedelta(seconds=seconds),
+            "connect_timeout": timedelta(seconds=min(seconds, _CONNECT_SECONDS)),
+        }
         with self._failures("open", ""):
-            self._reader: Any = from_url(uri)
-            self._creator: Any = from_url(uri, retry_config={"max_retries": 0})
+            self._reader: Any = from_url(uri, client_options=waits, retry_config={"retry_timeout": timedelta(seconds=seconds)})
+            self._creator: Any = from_url(uri, client_options=waits, retry_config={"max_retries": 0})
 
         # What the store makes of the path is what was asked for, or another lake would be opened.
         reader: Any = self._reader
@@ -161,11 +181,56 @@ class ObjectStorage:
             message = f"{path} exists already in {self.uri}"
             raise ObjectExistsError(message, path=path) from error
         except (errors.NotFoundError, FileNotFoundError) as error:
+            self._refuse_no_bucket(verb, path, error)
             message = f"there is no {path} in {self.uri}"
             raise ObjectMissingError(message, path=path) from error
         except errors.BaseError as error:
-            message = f"could not {verb} {path or '.'} in {self.uri}: {str(error).splitlines()[0]}"
-            raise StorageError(message, "check the network, the credentials and the bucket.", path=path) from error
+            self._refuse_no_bucket(verb, path, error)
+            message = f"could not {verb} {path or '.'} in {self.uri}: {_reason(error)}"
+            hint = f"check the network, the credentials and the bucket; {TIMEOUT} says how many seconds a store has to answer."
+            raise StorageError(message, hint, path=path) from error
+
+    def _refuse_no_bucket(self, verb: str, path: str, error: Exception) -> None:
+        """A bucket that is missing is no lake that is missing: nothing can be there, and nothing can be made there."""
+        code = _CODE.search(str(error))
+        if code and code[1] in _NO_BUCKET:
+            message = f"could not {verb} {path or '.'} in {self.uri}: there is no such bucket ({code[1]})"
+            raise StorageError(message, "check its name, and the endpoint, region and account in the environment.", path=path) from error
+
+
+def _client(scheme: str) -> dict[str, Any]:
+    """What the environment says of connections, which obstore does not look up where other options are given."""
+    prefix = {"s3": "AWS", "gs": "GOOGLE"}.get(scheme, "AZURE")
+    flags = {name: os.environ.get(f"{prefix}_{name.upper()}", "").lower() for name in ("allow_http", "allow_invalid_certificates")}
+    proxy = os.environ.get(f"{prefix}_PROXY_URL")
+    return {name: True for name, value in flags.items() if value in _YES} | ({"proxy_url": proxy} if proxy else {})
+
+
+def _seconds(timeout: float | None) -> float:
+    """How long a store has to answer.
+
+    Raises:
+        InvalidInputError: It is no number of seconds from above 0 to a day.
+    """
+    given: Any = os.environ.get(TIMEOUT) or _TIMEOUT_SECONDS if timeout is None else timeout
+    try:
+        found = float(given)
+    except (TypeError, ValueError):
+        found = math.nan
+    if not 0 < found <= _MOST_SECONDS:
+        message = f"expected a timeout in seconds, above 0 and at most a day, found {given!r}"
+        raise InvalidInputError(message, f"give timeout= to ObjectStorage, or set {TIMEOUT}.")
+    return found
+
+
+def _reason(error: Exception) -> str:
+    """What a store said, on one line: its code and its message, if it answered in XML."""
+    text = str(error).partition("\n\nDebug source")[0]
+    before, said = (
+        re.split(r"<\?xml|<Error", text, maxsplit=1)[0],
+        [found[1] for found in (_CODE.search(text), _MESSAGE.search(text)) if found],
+    )
+    return " ".join(f"{before.rstrip()} {': '.join(said)}".split())
 
 
 def _checked(uri: str) -> Address:

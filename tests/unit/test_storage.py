@@ -1,6 +1,9 @@
 """One contract, every storage."""
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -260,3 +263,25 @@ def test_two_lakes_whose_uris_differ_are_two_folders(tmp_path):
     for name in ("run%231", "run%232"):
         el.create(f"file://{tmp_path}/{name}", "o")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run#1", "run#2"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("folder", ["log", "segments"])
+def test_permission_denied_is_told_as_that_and_not_as_something_that_is_missing(tmp_path, folder):
+    """A folder of another user's, as somebody sees it who may not enter it."""
+    lake = tmp_path / "lake"
+    el.create(lake, "o").append([{"id": "1", "source": "s", "type": "t"}])
+    (lake / folder).chmod(0o700)
+    program = (
+        "import os, sys, eventlake as el\n"
+        "from eventlake.errors import StorageError\n"
+        "for above in sys.argv[3:]: os.chmod(above, 0o755)\n"
+        "os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)\n"
+        "try: el.open(sys.argv[1]).snapshot().scan().collect()\n"
+        "except StorageError as error: print(error.facts['errno'], error.message)\n"
+    )
+    above = [str(one) for one in tmp_path.parents if str(one).startswith("/tmp/")]  # noqa: S108 - where pytest keeps its folders
+    command = [sys.executable, "-c", program, str(lake), folder, str(tmp_path), *above]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.startswith("13 "), done.stderr
+    assert "Permission denied EACCES" in done.stdout
