@@ -8,8 +8,9 @@ from typing import Any
 import polars as pl
 
 from eventlake.cli.output import MOST_PROBLEMS
+from eventlake.columns.json_scan import parse_one
 from eventlake.core import layout
-from eventlake.core.attributes import CLOUDEVENTS_NAMES
+from eventlake.core.attributes import CLOUDEVENTS_NAMES, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH
 from eventlake.core.card import Card, counted
 from eventlake.core.instants import format_instant, micros
 from eventlake.core.shown import plain
@@ -20,6 +21,7 @@ from eventlake.datasets.reproduce import Reproduction
 from eventlake.datasets.row_diff import RowChange, RowsDiff
 from eventlake.datasets.tags import is_lock
 from eventlake.demo.run import DemoResult
+from eventlake.errors import CorruptionError
 from eventlake.history.report import Report
 from eventlake.history.snapshot import Snapshot
 from eventlake.importing.run import Import
@@ -278,6 +280,14 @@ def demo(value: DemoResult) -> dict[str, Any]:
     }
 
 
+def _object(text: str) -> Any:
+    value, problem = parse_one(text.encode(), MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH)
+    if problem:
+        message = f"expected the extensions of an event as a JSON object, found {text[:100]!r}: {problem}"
+        raise CorruptionError(message, "run 'eventlake verify LAKE --deep'.")
+    return value
+
+
 def event_lines(events: pl.DataFrame) -> Iterator[str]:
     """Events as CloudEvents in JSON, one a line, as ``append`` takes them; payloads stand as given, but for line breaks between tokens."""
     for event in events.iter_rows(named=True):
@@ -286,7 +296,7 @@ def event_lines(events: pl.DataFrame) -> Iterator[str]:
         members = {_CLOUDEVENTS.get(name, name): value for name, value in event.items() if value is not None}
         members |= {name: format_instant(micros(members[name])) for name in ("time", "recordedat") if name in members}
         if "extensions" in members:
-            members["extensions"] = json.loads(members["extensions"])
+            members["extensions"] = _object(members["extensions"])
         head = json.dumps(members, ensure_ascii=False, separators=(",", ":"))
         payload = "" if data is None else ',"data":' + data.replace("\r", " ").replace("\n", " ")
         yield head[:-1] + payload + "}"

@@ -35,7 +35,7 @@ def payload_problems(column: pl.Series, field: str = "data") -> Iterator[Problem
 def few_payload_problems(texts: Iterable[str | None]) -> list[Problem]:
     """``payload_problems`` of a few rows, for which templates and vectors are no gain: long numbers are looked for in all at once."""
     rows = [(row, text.encode()) for row, text in enumerate(texts) if text is not None]
-    if _has_long_number(b"\n".join([text for _, text in rows])):
+    if has_long_number(b"\n".join([text for _, text in rows])):
         return list(_problems(rows, "data"))
     return list(_problems([(row, text) for row, text in rows if not _is_short_json(text)], "data"))
 
@@ -73,14 +73,15 @@ def parse_one(text: bytes, limit: int, depth: int) -> tuple[Any, str | None]:
         return None, f"expected at most {depth} levels of nesting"
     try:
         value = jiter.from_json(text, catch_duplicate_keys=True, allow_inf_nan=False)
-        if _has_long_number(text):
+        if has_long_number(text):
             json.loads(text, parse_float=_finite, parse_int=_finite)
     except ValueError as error:
         return None, f"{NO_JSON} ({error})"
     return value, None
 
 
-def _has_long_number(text: bytes) -> bool:
+def has_long_number(text: bytes) -> bool:
+    """Whether a text may hold a number of two hundred digits, or with an exponent of three; False is sure."""
     alike = text.translate(_ALIKE)
     return any(number in alike for number in _LONG_NUMBERS)
 

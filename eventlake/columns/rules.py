@@ -65,6 +65,22 @@ def rule_problems(batch: Batch) -> list[Problem]:
     return [problem if problem.row is None else replace(problem, row=batch.number(problem.row)) for problem in problems]
 
 
+def stored_problems(table: pa.Table) -> list[Problem]:
+    """What in stored events no append would have let in: text, payloads and extensions that readers must be able to take apart."""
+    frame = pl.DataFrame(table)
+    problems = [Problem(None, name, "required, but null in some rows") for name in REQUIRED if frame[name].null_count()]
+    for rule in TEXT_RULES:
+        if rule.field in frame.columns and not _is_plain(table.column(rule.field)):
+            problems += _where(frame, rule)
+    if "data" in frame.columns:
+        problems += payload_problems(frame["data"])
+    if "extensions" in frame.columns:
+        texts = frame["extensions"].drop_nulls().unique(maintain_order=True)
+        problems += payload_problems(texts, "extensions")
+        problems += [Problem(None, "extensions", "expected a JSON object", text[:200]) for text in texts if not text.startswith("{")]
+    return problems
+
+
 def _text_problems(batch: Batch) -> list[Problem]:
     frame = batch.frame
     problems: list[Problem] = []

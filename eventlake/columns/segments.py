@@ -106,7 +106,7 @@ def plain_row_groups(data: bytes, where: str, *, rows: int | None = None) -> Ite
     try:
         file = _opened(data, where, rows)
         for number in range(file.num_row_groups):
-            yield file.read_row_group(number, use_threads=False)
+            yield _valid(file.read_row_group(number, use_threads=False))
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(where, error) from error
 
@@ -164,7 +164,7 @@ def read_bytes(data: bytes, where: str, columns: list[str] | None = None, *, row
     """
     try:
         file = _opened(data, where, rows, page_checksum_verification=True)
-        return file.read(columns=[name for name in file.schema_arrow.names if columns is None or name in columns])
+        return _valid(file.read(columns=[name for name in file.schema_arrow.names if columns is None or name in columns]))
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(where, error) from error
 
@@ -174,6 +174,12 @@ def _opened(data: bytes, where: str, rows: int | None, **options: bool) -> pq.Pa
     if found := footers.problem(file.metadata, len(data), rows):
         raise CorruptionError(f"{where}: {found}", "run 'eventlake verify LAKE'; restore the file from a backup.", path=where)
     return file
+
+
+def _valid(table: pa.Table) -> pa.Table:
+    """Returns a table whose text is UTF-8, which no reader of Parquet looks at and every reader of Arrow relies on."""
+    table.validate(full=True)
+    return table
 
 
 def footer_rows(data: bytes, where: str) -> int:

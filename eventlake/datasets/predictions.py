@@ -1,6 +1,7 @@
 """Predictions as events: each names the dataset, the row and the model that it was made with, so that it can be explained later."""
 
 import hashlib
+import json
 import os
 from dataclasses import dataclass
 from datetime import date
@@ -14,9 +15,10 @@ from eventlake.columns.given import INDEX_HINT, table_of
 from eventlake.core.canonical import canonical_json, sha256_hex
 from eventlake.core.card import Card
 from eventlake.core.shown import shown
+from eventlake.core.stored import SMALL, check_bounds
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.explain import Explanation
-from eventlake.errors import InvalidInputError, NotFoundError
+from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
 
 EVENT_TYPE = "prediction.made"
 SOURCE = "eventlake.predictions"
@@ -148,3 +150,18 @@ def _plain(value: Any) -> str | int:
     if isinstance(value, (int, str)):
         return value
     return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def key_in(event_id: str, text: str) -> Any:
+    """The key of a row as a recorded prediction names it.
+
+    Raises:
+        CorruptionError: It is no key in JSON.
+    """
+    try:
+        if problem := check_bounds(text.encode(), SMALL):
+            raise ValueError(problem)  # noqa: TRY301
+        return json.loads(text)
+    except ValueError as error:
+        message = f"prediction {event_id}: expected a key as JSON, found {text[:100]!r} ({error})"
+        raise CorruptionError(message, "it was not recorded by record_predictions.", event_id=event_id) from error

@@ -1,6 +1,5 @@
 """The verbs about datasets, which a lake has beside its own."""
 
-import json
 import os
 import time
 import warnings
@@ -23,7 +22,7 @@ from eventlake.datasets.definition import Definition
 from eventlake.datasets.diff import DatasetDiff, diff
 from eventlake.datasets.explain import Explanation, explain
 from eventlake.datasets.lock import check_buildable, pinned_by
-from eventlake.datasets.predictions import EVENT_TYPE, PredictionExplanation, prediction_events
+from eventlake.datasets.predictions import EVENT_TYPE, PredictionExplanation, key_in, prediction_events
 from eventlake.datasets.predictions import SCHEMA as PREDICTION_SCHEMA
 from eventlake.datasets.removal import Holders, check_not_removed, remove
 from eventlake.datasets.reproduce import Reproduction, reproduce
@@ -236,7 +235,7 @@ class DatasetVerbs:
             raise NotFoundError(message, f"it is the id of an event of the type {EVENT_TYPE}.")
         said = row.row(0, named=True)
         dataset = self.dataset(said["dataset"])
-        explanation = self.explain(said["dataset"], json.loads(said["key"]), column)
+        explanation = self.explain(said["dataset"], key_in(event_id, said["key"]), column)
         return PredictionExplanation(event_id, said["model"], said["prediction"], dataset, explanation)
 
     def dataset(self, hash_prefix: str) -> Dataset:

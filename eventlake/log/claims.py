@@ -7,9 +7,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eventlake.columns import leaves, segments
+from eventlake.columns.rules import stored_problems
 from eventlake.core.manifest import CommitSummary
 from eventlake.core.segment import Segment
 from eventlake.trust import statement
+
+_SHOWN = 3
 
 
 def claims_of(summary: CommitSummary, segment: Segment) -> bytes:
@@ -51,6 +54,7 @@ def wrong_claims(
     for table in segments.row_groups(data, path, rows=segment.rows):
         if not table.num_rows:
             continue
+        problems += [f"holds events that no append lets in: {problem}" for problem in stored_problems(table)[:_SHOWN]]
         hashes.append(leaves.leaf_hashes(table))
         statistics.append(segments.statistics(table))
         if look is not None:

@@ -7,7 +7,7 @@ point and exponent. A decimal is a number, or text that holds one. Nothing passe
 import re
 from collections.abc import Iterator
 from datetime import date
-from decimal import Context, Decimal
+from decimal import Context, Decimal, DecimalException
 from typing import Any
 
 import jiter
@@ -20,6 +20,9 @@ Broken = tuple[str, str, Any]
 
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_SHOWN = 200
+_FAR = 1_000
+"""No decimal of 38 digits has its first digit so many places from the point."""
 _INT64 = range(-(2**63), 2**63)
 _WIDE = Context(prec=10_000, Emax=999_999, Emin=-999_999)
 _PYTHON = {"bool": bool, "utf8": str}
@@ -30,9 +33,12 @@ def read(payload: str | None, schema: FieldType) -> tuple[dict[str, Any], list[B
 
     No payload, and one that is ``null``, are read as ``{}``.
     """
-    value = None if payload is None else jiter.from_json(payload.encode(), float_mode="decimal", catch_duplicate_keys=True)
     broken: list[Broken] = []
-    found = _value({} if value is None else value, schema, "data", broken)
+    try:
+        value = None if payload is None else jiter.from_json(payload.encode(), float_mode="decimal", catch_duplicate_keys=True)
+        found = _value({} if value is None else value, schema, "data", broken)
+    except (ValueError, DecimalException) as error:
+        return {}, [("data", f"expected JSON ({error})", (payload or "")[:_SHOWN])]
     return (found if isinstance(found, dict) else {}), broken
 
 
@@ -96,9 +102,9 @@ def _moment(value: Any, kind: str) -> tuple[str | None, Any]:
     return ("expected a date as YYYY-MM-DD" if kind == "date" else "expected an instant as RFC 3339 with a zone, to the microsecond"), None
 
 
-def _number(value: Any, kind: FieldType) -> tuple[str | None, Any]:
+def _number(value: Any, kind: FieldType) -> tuple[str | None, Any]:  # noqa: PLR0911 - a reason each
     if kind.kind == "decimal" and isinstance(value, str) and _DECIMAL.fullmatch(value):
-        value = _WIDE.create_decimal(value)
+        value = Decimal(value)
     if type(value) is not int and not isinstance(value, Decimal):
         return f"expected {kind}", None
     if kind.kind == "float64":
@@ -108,7 +114,11 @@ def _number(value: Any, kind: FieldType) -> tuple[str | None, Any]:
             return f"expected {kind}: a whole number of 64 bits, without point and exponent", None
         exact = Decimal(value)
     else:
-        unscaled = _WIDE.create_decimal(value).scaleb(kind.scale, _WIDE)
+        given = Decimal(value)
+        # Beyond that the context would round without a word, to 0 at its lower end.
+        if given and (abs(given.adjusted()) > _FAR or _WIDE.create_decimal(given) != given):
+            return f"expected {kind}, no digit lost", None
+        unscaled = (_WIDE.create_decimal(given) if given else Decimal(0)).scaleb(kind.scale, _WIDE)
         if unscaled != unscaled.to_integral_value(context=_WIDE) or unscaled.copy_abs() >= 10**kind.precision:
             return f"expected {kind}, no digit lost", None
         exact = value = unscaled.to_integral_value(context=_WIDE).scaleb(-kind.scale, _WIDE)

@@ -11,6 +11,7 @@ import jiter
 
 from eventlake.core.card import Card, counted
 from eventlake.core.instants import parse_instant
+from eventlake.errors import CorruptionError
 from eventlake.schemas.definition import MAX_DIGITS, Field, FieldType, Schema
 from eventlake.schemas.json_schema import DEFAULT_PRECISION, to_json_schema
 
@@ -145,7 +146,11 @@ def infer(event_type: str, payloads: Iterable[str | None], total: int) -> Propos
     seen, rows = Seen(), 0
     for payload in payloads:
         rows += 1
-        value = {} if payload is None else jiter.from_json(payload.encode(), float_mode="decimal")
+        try:
+            value = {} if payload is None else jiter.from_json(payload.encode(), float_mode="decimal", allow_inf_nan=False)
+        except ValueError as error:
+            message = f"{event_type}: expected payloads in JSON, found one that is none ({error})"
+            raise CorruptionError(message, "run 'eventlake verify LAKE --deep'.", event_type=event_type) from error
         seen.add({} if value is None else value)
     reasons: list[tuple[str, str, str]] = []
     fields = _fields(seen, "", reasons) if set(seen.kinds) <= {"object"} else ()

@@ -14,11 +14,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
+from eventlake.columns.json_scan import has_long_number
 from eventlake.columns.problems import Problem
+from eventlake.core.attributes import MAX_PAYLOAD_DEPTH
 from eventlake.schemas import exact
 from eventlake.schemas.checks import OddError, arrow_schema, arrow_type, checked
 from eventlake.schemas.definition import FieldType
 
+_EXPONENT = r'[:\[,\s]-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{3}|"[\s+-]*[0-9.]+[eE][+-]?[0-9]{3,}\s*"'
+_ESCAPED = r"\\u00(?:[46]5|3[0-9]|2[bBdDeE])"
+"""Characters of numbers that nobody has to escape."""
 CHUNK_ROWS = 32_768
 CHUNK_BYTES = 64 << 20
 _FEW_ROWS = 512
@@ -103,6 +108,9 @@ def _columns(payloads: pa.Array, schema: FieldType) -> pa.Table:
     if not pc.all(pc.starts_with(payloads, "{")).as_py():
         raise OddError
     text = _bytes_of(payloads)
+    plain = text.to_pybytes()
+    if _may_be_deep(payloads, plain) or (_has_decimals(schema) and _may_be_tiny(payloads, plain)):
+        raise OddError
     wire = pa.schema([pa.field(field.name, _wire_type(field.type, pa.string())) for field in schema.fields])
     table = pj.read_json(
         pa.BufferReader(text),
@@ -113,6 +121,29 @@ def _columns(payloads: pa.Array, schema: FieldType) -> pa.Table:
         raise OddError
     columns = [checked(table.column(field.name).combine_chunks(), field.type, required=field.required) for field in schema.fields]
     return pa.Table.from_arrays(columns, schema=arrow_schema(schema))
+
+
+def _has_decimals(kind: FieldType) -> bool:
+    inner = [field.type for field in kind.fields] + ([] if kind.item is None else [kind.item])
+    return kind.kind == "decimal" or any(map(_has_decimals, inner))
+
+
+def _may_be_tiny(payloads: pa.Array, plain: bytes) -> bool:
+    """Whether a number, or a text that may hold one, has an exponent of three digits or more.
+
+    Arrow reads beyond a table of powers for a decimal such as 1e-999: it takes it for 0, or crashes.
+    """
+    suspects = [_EXPONENT] * has_long_number(plain) + [_ESCAPED] * (b"\\u00" in plain)
+    return any(pc.any(pc.match_substring_regex(payloads, pattern)).as_py() for pattern in suspects)
+
+
+def _may_be_deep(payloads: pa.Array, plain: bytes) -> bool:
+    """Whether a payload could be nested deeper than any append lets in: Arrow's reader would exhaust the stack on it."""
+    opened = plain.count(b"[") + plain.count(b"{")
+    if opened < len(payloads) + MAX_PAYLOAD_DEPTH:
+        return False
+    most = pc.max(pc.add(pc.count_substring(payloads, "["), pc.count_substring(payloads, "{"))).as_py()
+    return bool(most > MAX_PAYLOAD_DEPTH)
 
 
 def _unexpected(schema: FieldType) -> str:

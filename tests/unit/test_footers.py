@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
-from eventlake.columns import footers, frames, manifest_rows, segments
+from eventlake.columns import footers, manifest_rows, segments
 from eventlake.core.canonical import seal
 from eventlake.datasets.verify import verify_lake
 from eventlake.errors import CorruptionError, EventlakeError
@@ -118,14 +118,6 @@ def test_pages_that_are_larger_than_the_bound_are_refused_before_one_is_decoded(
     monkeypatch.setattr(pq.ParquetFile, "read", None)
     with pytest.raises(CorruptionError, match=r"^x: expected at most 1,[0-9,]+ bytes of pages, its footer says more"):
         segments.read_bytes(sink.getvalue(), "x")
-
-
-def test_nested_values_count_against_the_bound(monkeypatch):
-    monkeypatch.setattr(footers, "FREE_BYTES", 1 << 20)
-    monkeypatch.setattr(footers, "MOST_RATIO", 10)
-    data = parquet(pa.table({"a": pa.array([[None] * 1_000_000], pa.list_(pa.int64()))}))
-    with pytest.raises(CorruptionError, match="bytes of pages"):
-        frames.decode(data, "x")
 
 
 @pytest.mark.parametrize("encode", [segments.encode, segments.write_bytes, segments.encode_sorted], ids=lambda one: one.__name__)
