@@ -107,7 +107,7 @@ def plain_row_groups(data: bytes, where: str, *, rows: int | None = None) -> Ite
         file = _opened(data, where, rows)
         for number in range(file.num_row_groups):
             yield _valid(file.read_row_group(number, use_threads=False))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _unreadable(where, error) from error
 
 
@@ -165,7 +165,7 @@ def read_bytes(data: bytes, where: str, columns: list[str] | None = None, *, row
     try:
         file = _opened(data, where, rows, page_checksum_verification=True)
         return _valid(file.read(columns=[name for name in file.schema_arrow.names if columns is None or name in columns]))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _unreadable(where, error) from error
 
 
@@ -190,7 +190,7 @@ def footer_rows(data: bytes, where: str) -> int:
     """
     try:
         return int(_opened(data, where, None).metadata.num_rows)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _unreadable(where, error) from error
 
 

@@ -389,7 +389,7 @@ def test_a_file_is_not_made_a_lake(tmp_path):
 
 def test_an_empty_folder_becomes_a_lake(tmp_path):
     assert el.create(tmp_path, "o").watermark == 0
-    assert [path.name for path in tmp_path.rglob("*")] == ["lake.json"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["lake.json", "reserve"]
 
 
 def test_an_interrupted_create_can_be_repeated(tmp_path):
