@@ -1,5 +1,6 @@
 """A store that does not answer: the outcome of a commit is unknown, and settled for good by asking."""
 
+import os
 import uuid
 
 import pytest
@@ -152,6 +153,8 @@ def failing_sync(monkeypatch, name, at):
     def sync(thing):
         calls.append(thing)
         if len(calls) == at:
+            if name == "_sync_and_close":
+                os.close(thing)
             raise OSError(5, "Input/output error")
         real(thing)
 
@@ -162,7 +165,7 @@ def test_a_failed_fsync_of_the_log_is_unknown_and_this_writer_writes_no_more(tmp
     lake = el.create(tmp_path / "lake", "o")
     lake.append(FIRST)
     with monkeypatch.context() as patch:
-        failing_sync(patch, "_sync_folder", 2)
+        failing_sync(patch, "_sync_and_close", 2)
         with pytest.raises(CommitUnknownError) as caught:
             lake.append(BATCH)
         assert isinstance(caught.value.__cause__, NotDurableError)

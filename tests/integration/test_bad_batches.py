@@ -283,7 +283,7 @@ def test_a_bad_batch_is_refused_whole_with_row_and_field(tmp_path, events, place
     assert any(says in str(problem) for problem in error.problems)
     for row, field in list(places)[:10]:
         assert (f"row {row:,}, field {field}" if row is not None else f"column {field}") in str(error)
-    assert files(tmp_path / "lake") == ["lake.json"]
+    assert files(tmp_path / "lake") == ["lake.json", "reserve"]
     assert lake.watermark == el.open(tmp_path / "lake").watermark == 0
 
 
@@ -316,7 +316,7 @@ def test_a_bad_ndjson_file_is_refused_whole_with_line_and_field(tmp_path, conten
     found = {(problem.row, problem.field) for problem in caught.value.problems}
     assert found >= places or found == {place for place in places if place[1] == "line"}
     assert all(row in {place[0] for place in places} for row, _ in found)
-    assert files(tmp_path / "lake") == ["lake.json"]
+    assert files(tmp_path / "lake") == ["lake.json", "reserve"]
 
 
 def test_a_line_that_is_no_json_is_not_also_blamed_for_missing_attributes(tmp_path):

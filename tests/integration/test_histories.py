@@ -5,7 +5,6 @@ import stat
 import subprocess
 import sys
 import uuid
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,22 +71,39 @@ def test_digits_that_are_a_watermark_and_begin_a_hash_are_refused(monkeypatch):
         lake.snapshot("123456")
 
 
+def inode(folder):
+    return folder.stat().st_dev, folder.stat().st_ino
+
+
+def synced_folders(monkeypatch):
+    """The folders that are fsynced from here on, by device and inode."""
+    synced = []
+    real = local_module._sync_and_close
+
+    def sync(folder):
+        facts = os.fstat(folder)
+        synced.append((facts.st_dev, facts.st_ino))
+        real(folder)
+
+    monkeypatch.setattr(local_module, "_sync_and_close", sync)
+    return synced
+
+
 def test_a_folder_found_by_create_is_durable_before_the_caller_hears_of_it(tmp_path, monkeypatch):
     """A writer may link a segment and die before its folder is synced; whoever finds the segment there must sync it."""
     storage = LocalStorage(tmp_path / "lake")
     storage.create("segments/x", b"1")
-    synced = []
-    monkeypatch.setattr(local_module, "_sync_folder", lambda folder: synced.append(Path(folder)))
+    synced = synced_folders(monkeypatch)
     with pytest.raises(ObjectExistsError):
         storage.create("segments/x", b"1")
-    assert tmp_path / "lake" / "segments" in synced
+    assert inode(tmp_path / "lake" / "segments") in synced
 
 
 def test_every_new_folder_is_synced_into_the_one_above_it(tmp_path, monkeypatch):
-    synced = []
-    monkeypatch.setattr(local_module, "_sync_folder", lambda folder: synced.append(Path(folder)))
+    synced = synced_folders(monkeypatch)
     LocalStorage(tmp_path / "a" / "b" / "lake").create("log/x", b"1")
-    assert {tmp_path, tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "lake"} <= set(synced)
+    folders = [tmp_path, tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "lake"]
+    assert {inode(folder) for folder in folders} <= set(synced)
 
 
 def test_the_umask_decides_who_may_read_a_lake(tmp_path):
