@@ -13,6 +13,7 @@
     ├── CorruptionError            stored bytes are not what was written: stop, run verify
     ├── UnsupportedFormatError     written by a newer eventlake: upgrade
     ├── MissingDependencyError     an optional package is not installed
+    ├── ForkedProcessError         start the process by spawn or forkserver
     └── StorageError               the environment: disk full, permission, network
 
 Every error has ``kind``, a stable code for machines, and ``facts``, what the message names as values. The message says what was
@@ -141,6 +142,12 @@ class MissingDependencyError(EventlakeError):
     """An optional package is needed for this and is not installed."""
 
     kind = "missing-dependency"
+
+
+class ForkedProcessError(EventlakeError):
+    """This process was forked from one in which Polars ran. Its threads were not forked, and waiting for them would never end."""
+
+    kind = "forked-process"
 
 
 class StorageError(EventlakeError):

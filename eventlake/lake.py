@@ -17,7 +17,6 @@ from eventlake.core.delivery import Position
 from eventlake.core.expectation import Expectation
 from eventlake.core.instants import format_instant
 from eventlake.core.proofs import ConsistencyProof, InclusionProof
-from eventlake.core.verbs import verb, verbs
 from eventlake.datasets.buckets import Executor, Here
 from eventlake.datasets.verbs import DatasetVerbs
 from eventlake.datasets.verify import verify_lake
@@ -52,6 +51,7 @@ from eventlake.schemas.version import Version
 from eventlake.storage import Storage, can_be_reopened, from_uri
 from eventlake.tables import payloads
 from eventlake.trust import trust_of
+from eventlake.verbs import verb, verbs
 from eventlake.visible import redacted
 
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from eventlake.core.card import Card
-from eventlake.errors import EventlakeError, InvalidEventsError, MissingDependencyError, StorageError
+from eventlake.errors import EventlakeError, ForkedProcessError, InvalidEventsError, MissingDependencyError, StorageError
 from eventlake.progress import Advance, shown_by
 from eventlake.visible import json_text, safe
 
@@ -67,7 +67,7 @@ def report(error: EventlakeError, *, as_json: bool) -> int:
         err.print(Text.assemble(("error: ", "bold red"), safe(where) + error.message))
         if error.hint:
             err.print(Text.assemble(("hint: ", "bold"), error.hint))
-    return ENVIRONMENT if isinstance(error, StorageError | MissingDependencyError) else REFUSED
+    return ENVIRONMENT if isinstance(error, StorageError | MissingDependencyError | ForkedProcessError) else REFUSED
 
 
 def error_text(kind: str, message: str, hint: str | None = None, *, as_json: bool) -> str:

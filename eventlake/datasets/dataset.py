@@ -11,7 +11,6 @@ from eventlake.columns.content import content_hash
 from eventlake.core import layout
 from eventlake.core.card import Card, counted
 from eventlake.core.dataset import DatasetManifest
-from eventlake.core.verbs import verbs
 from eventlake.datasets.archive import Archive
 from eventlake.datasets.split import ENTITY, Split, matrix, series_of, split, target_of
 from eventlake.datasets.tags import keep_for_lock
@@ -23,6 +22,7 @@ from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import resolve
 from eventlake.log.chain import open_chain
 from eventlake.trust import Trust
+from eventlake.verbs import verbs
 
 _COMPUTED = "computed by this build"
 _FOUND = "found as an earlier build stored them; nothing was computed (--force computes them again and compares)"

@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from eventlake.core.verbs import verb, verbs
 from eventlake.errors import InvalidProjectionError, NotFoundError, StorageError
 from eventlake.features.feature_set import FeatureSet
 from eventlake.features.plan import compiled
@@ -20,6 +19,7 @@ from eventlake.projections.definition import Projection
 from eventlake.projections.exact import check_exact
 from eventlake.projections.source import check_imports, load, load_value
 from eventlake.storage import is_uri, toml
+from eventlake.verbs import verb, verbs
 
 FILE = "dataset.toml"
 _TEXT, _TEXTS, _TABLE, _TEXT_OR_TABLE = "text", "a list of text", "a table", "text or a table"

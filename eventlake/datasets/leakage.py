@@ -19,7 +19,6 @@ from eventlake.core.card import Card, counted
 from eventlake.core.names import OURS
 from eventlake.core.shown import shown
 from eventlake.core.sql import identifier, integer
-from eventlake.core.verbs import verb
 from eventlake.database import check_select, open_database
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.reproduce import checked_spine, declared, projection_of
@@ -40,6 +39,7 @@ from eventlake.projections.definition import Projection
 from eventlake.projections.duckdb_runner import bound
 from eventlake.projections.rows import finish
 from eventlake.projections.run import feature_set
+from eventlake.verbs import verb
 
 _SHOWN = 20
 _TOLD = ("column", "stored", "rebuilt")

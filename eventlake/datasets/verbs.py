@@ -11,7 +11,6 @@ import polars as pl
 
 from eventlake.core.card import counted
 from eventlake.core.dataset import Parameter
-from eventlake.core.verbs import verbs
 from eventlake.datasets import tags
 from eventlake.datasets.archive import open_archive
 from eventlake.datasets.buckets import Executor
@@ -37,6 +36,7 @@ from eventlake.projections.definition import Projection
 from eventlake.schemas.version import Version
 from eventlake.storage import Storage
 from eventlake.trust import trust_of
+from eventlake.verbs import verbs
 
 
 @verbs

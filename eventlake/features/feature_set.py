@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eventlake.core.sql import alike_in_sql
-from eventlake.core.verbs import verbs
 from eventlake.errors import InvalidInputError, InvalidProjectionError
 from eventlake.features import stored
 from eventlake.features.definition import NAME, Aggregate, Feature
+from eventlake.verbs import verbs
 
 FORMAT = 1
 KNOWN = ("cutoff", "watermark")

@@ -19,7 +19,6 @@ from eventlake.core.instants import format_instant, parse_instant
 from eventlake.core.names import is_ours, is_pattern
 from eventlake.core.sql import folded
 from eventlake.core.stored import converted, damaged
-from eventlake.core.verbs import verb, verbs
 from eventlake.errors import InvalidInputError
 from eventlake.features import stored
 from eventlake.features.conditions import Condition, Value, where_of
@@ -29,6 +28,7 @@ from eventlake.features.spans import Span, microseconds
 from eventlake.features.spine_file import declared_types, read_spine
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import checked_instant
+from eventlake.verbs import verb, verbs
 
 CUTOFF = "cutoff"
 """The column of instants."""

@@ -10,7 +10,6 @@ import polars as pl
 from eventlake.core.attributes import ATTRIBUTES, EVENT_COLUMNS
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.verbs import verbs
 from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
 from eventlake.history import duckdb_sql, polars_scan
 from eventlake.history.pinned import PinnedHistory
@@ -19,6 +18,7 @@ from eventlake.history.resolve import at_checkpoint, checked_instant
 from eventlake.log.chain import open_chain
 from eventlake.tables.columns import shown_columns
 from eventlake.tables.files import EventTable
+from eventlake.verbs import verbs
 from eventlake.visible import one_line
 
 T = TypeVar("T")

@@ -14,7 +14,6 @@ from eventlake.columns.problems import shorten
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.delivery import Position
-from eventlake.core.verbs import verb
 from eventlake.errors import ConflictError, EventlakeError, InvalidEventsError, InvalidInputError
 from eventlake.importing.events import events_of
 from eventlake.importing.mapping import ImportMapping, read_mapping
@@ -23,6 +22,7 @@ from eventlake.importing.staged import Staged
 from eventlake.importing.tables import Tables, database
 from eventlake.lake import Lake
 from eventlake.progress import task
+from eventlake.verbs import verb
 
 FIRST = 5
 """Events that a dry run shows."""

@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from eventlake.core.delivery import Position
-from eventlake.core.verbs import verbs
 from eventlake.errors import InvalidInputError
 from eventlake.log.group import Member
 from eventlake.log.intake import rows_of
 from eventlake.log.receipt import Receipt
+from eventlake.verbs import verbs
 
 
 @verbs

@@ -9,10 +9,10 @@ import polars as pl
 
 from eventlake.core.dataset import LEVELS, Parameter
 from eventlake.core.names import is_text
-from eventlake.core.verbs import verbs
 from eventlake.errors import InvalidProjectionError
 from eventlake.features.feature_set import FeatureSet
 from eventlake.projections.source import capture
+from eventlake.verbs import verbs
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")

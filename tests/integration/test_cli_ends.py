@@ -13,10 +13,10 @@ import pytest
 import eventlake as el
 from eventlake.cli import main
 from eventlake.core import layout
-from eventlake.core.verbs import verb
 from eventlake.datasets import recipes
 from eventlake.errors import InvalidProjectionError
 from eventlake.storage import LocalStorage
+from eventlake.verbs import verb
 
 COMMAND = [sys.executable, "-c", "from eventlake.cli import main; main()"]
 SLOW = """SELECT b.sequence AS n, count(*) AS c FROM events a JOIN events b ON (a.sequence * 7919) % 1000 <= b.sequence % 1000

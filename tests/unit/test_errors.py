@@ -22,6 +22,7 @@ TREE = {
     "CorruptionError": ("EventlakeError", "corruption"),
     "UnsupportedFormatError": ("EventlakeError", "unsupported-format"),
     "MissingDependencyError": ("EventlakeError", "missing-dependency"),
+    "ForkedProcessError": ("EventlakeError", "forked-process"),
     "StorageError": ("EventlakeError", "storage"),
     "NotIdenticalError": ("EventlakeError", "not-identical"),
 }

@@ -1,0 +1,117 @@
+"""What every public verb does with what may come up anywhere.
+
+Text that UTF-8 cannot hold is the caller's mistake, wherever it is given. Ctrl-C in a query, which DuckDB tells as an error of its own, is
+a KeyboardInterrupt. A forked process whose parent has run Polars is refused: Polars' threads are not forked, and it would wait for them
+for ever.
+"""
+
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FunctionType
+from typing import Any, TypeVar, cast
+
+from eventlake.errors import ForkedProcessError, InvalidInputError
+
+C = TypeVar("C", bound=type)
+F = TypeVar("F", bound=Callable[..., Any])
+_AROUND = 10
+_INTERRUPTED = "Query interrupted"
+"""Said by DuckDB, as a RuntimeError, when a signal handler raised while a query ran; what it raised is lost."""
+_CONTROL = re.compile(r"[\x00-\x1f]")
+_POOL = re.compile(r"polars-[0-9]+\s*")
+_TASKS = Path("/proc/self/task")
+
+
+class _Process:
+    """What a process knows of its threads.
+
+    Attributes:
+        has_run: Whether a verb has run in it.
+        had_pool: Whether Polars' threads ran when it, or a process before it, was forked.
+        lost_pool: Whether it was forked from a process with such threads.
+    """
+
+    has_run = False
+    had_pool = False
+    lost_pool = False
+
+
+def _before_fork() -> None:
+    _Process.had_pool = _has_pool()
+
+
+def _after_fork() -> None:
+    _Process.lost_pool = _Process.lost_pool or _Process.had_pool
+
+
+def _has_pool() -> bool:
+    """Whether Polars' threads run, by their names; on systems that do not list threads, whether a verb has run."""
+    if not sys.platform.startswith("linux"):
+        return _Process.has_run
+    try:
+        return any(_POOL.fullmatch(_name_of(task)) for task in _TASKS.iterdir())
+    except OSError:
+        return _Process.has_run
+
+
+def _name_of(task: Path) -> str:
+    try:
+        return (task / "comm").read_text()
+    except OSError:  # it has just ended
+        return ""
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+
+
+def check_not_forked() -> None:
+    """Refuses a process that was forked after Polars had started its threads.
+
+    Raises:
+        ForkedProcessError: It was.
+    """
+    if _Process.lost_pool:
+        message = f"process {os.getpid()} was forked from one in which Polars had started its threads, and would wait for them for ever"
+        hint = "start processes by multiprocessing.get_context('spawn') or 'forkserver', or fork before the parent uses a lake."
+        raise ForkedProcessError(message, hint)
+    _Process.has_run = True
+
+
+def verb(function: F) -> F:
+    """A function that refuses such text and such processes, and that Ctrl-C ends with KeyboardInterrupt."""
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        check_not_forked()
+        try:
+            return function(*args, **kwargs)
+        except UnicodeEncodeError as error:
+            # What stands beside it in a text of ours is cut away at the control character between them.
+            before = _CONTROL.split(error.object[max(error.start - _AROUND, 0) : error.start])[-1]
+            found = before + _CONTROL.split(error.object[error.start : error.end + _AROUND])[0]
+            message = f"expected text without lone surrogates, found {found!r}"
+            raise InvalidInputError(
+                message, "UTF-8 cannot hold half of a surrogate pair; decode the text again from its source."
+            ) from error
+        except RuntimeError as error:
+            if type(error) is RuntimeError and str(error).startswith(_INTERRUPTED):
+                raise KeyboardInterrupt from None
+            raise
+
+    return cast("F", checked)
+
+
+def verbs(kind: C) -> C:
+    """A class whose public methods are verbs."""
+    for name, value in list(vars(kind).items()):
+        if name.startswith("_"):
+            continue
+        if isinstance(value, FunctionType):
+            setattr(kind, name, verb(value))
+        elif isinstance(value, classmethod | staticmethod):
+            setattr(kind, name, type(value)(verb(value.__func__)))
+    return kind
