@@ -18,8 +18,12 @@ _PATTERN = frozenset("*?[")
 
 
 def scratch() -> str | None:
-    """This process's private folder for temporary files; None if it cannot have one."""
-    return _scratch(os.getpid())
+    """This process's private folder for temporary files, made again if it was taken away; None if it cannot have one."""
+    folder = _scratch(os.getpid())
+    if folder is not None and not Path(folder).is_dir():
+        _scratch.cache_clear()
+        folder = _scratch(os.getpid())
+    return folder
 
 
 @cache  # a process that was forked must not share, or remove, the folder of the one before it
@@ -45,7 +49,7 @@ def openable(path: str | Path) -> str:
         StorageError: The link cannot be made.
     """
     plain = os.path.abspath(path)  # noqa: PTH100 - Path.resolve follows links, and this only makes the name absolute
-    return _linked(plain, os.getpid()) if _is_special(plain) else plain
+    return _linked(plain) if _is_special(plain) else plain
 
 
 def _is_special(path: str) -> bool:
@@ -56,9 +60,7 @@ def _is_special(path: str) -> bool:
     return not _PATTERN.isdisjoint(path)
 
 
-@cache
-def _linked(path: str, process: int) -> str:
-    del process
+def _linked(path: str) -> str:
     folder = scratch()
     if folder is None or _is_special(folder):
         message = f"{path!r} has characters that DuckDB takes for a pattern, and no folder for temporary files can hold a link to it"

@@ -14,6 +14,7 @@ _STEADY = frozenset({"error", "getvariable", "make_timestamptz", "timezone"})
 """What DuckDB lists as changing with the session; an import's session is always the same."""
 _HIDDEN = frozenset({"query"})
 """What runs SQL that stands in a text."""
+_CONDITION = "it stands for itself, like amount::DECIMAL(12, 2) > 0 AND status <> 'R'."
 _HINT = "the rows must be the same whenever they are asked for: an import that was interrupted is taken up by asking once more."
 
 
@@ -47,12 +48,15 @@ def checked_condition(connection: duckdb.DuckDBPyConnection, where: str, text: s
     """
     # Without parentheses first: then none of the condition's own can close ours.
     alone = f"SELECT {text}\n"
-    statements = connection.extract_statements(alone)
-    tree = _tree(where, alone) if [one.type for one in statements] == [duckdb.StatementType.SELECT] else {}
+    try:
+        tree = _tree(where, check_select(alone))
+    except InvalidInputError as error:
+        message = f"{where}: expected one SQL condition, found {text!r}: {error.message}"
+        raise InvalidInputError(message, _CONDITION, sql=text) from error
     found = [statement["node"] for statement in tree.get("statements", [])]
     if len(found) != 1 or not _is_expression(found[0]):
         message = f"{where}: expected one SQL condition, found {text!r}"
-        raise InvalidInputError(message, "it stands for itself, like amount::DECIMAL(12, 2) > 0 AND status <> 'R'.", sql=text)
+        raise InvalidInputError(message, _CONDITION, sql=text)
     _check_steady(connection, where, tree)
     return f"({text}\n)"
 

@@ -109,6 +109,23 @@ def test_an_import_reads_its_own_file(tmp_path, name, suffix):
     assert lake.snapshot().scan(columns=["data"]).collect().rows() == [('{"who":"me"}',)]
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "(WITH x AS (COPY (SELECT 1) TO '{out}') SELECT true)",
+        "EXISTS (WITH x AS (COPY (SELECT 1) TO '{out}') FROM x)",
+        "true); COPY (SELECT 1) TO '{out}'; SELECT (true",
+        "EXISTS (FROM query('WITH x AS (COPY (SELECT 1) TO ''{out}'') FROM x'))",
+    ],
+)
+def test_a_condition_of_a_mapping_writes_nothing(tmp_path, condition):
+    (tmp_path / "in.csv").write_text("id\n1\n")
+    rules = {"type": "t", "id": "{id}", "where": condition.format(out=tmp_path / "out.csv"), "order": ["id"]}
+    with pytest.raises(InvalidInputError):
+        el.import_file(el.create("memory://", origin="t/x"), tmp_path / "in.csv", {"source": "s", "events": [rules]})
+    assert [one.name for one in tmp_path.iterdir()] == ["in.csv"]
+
+
 def test_a_query_of_a_mapping_reads_its_folder_and_nothing_above(tmp_path):
     (tmp_path / "in" / "more").mkdir(parents=True)
     (tmp_path / "above.csv").write_text("id\nabove\n")

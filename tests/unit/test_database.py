@@ -1,6 +1,7 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -267,6 +268,14 @@ print(folder, oct(os.stat(folder).st_mode)[-3:], os.path.islink(link))"""
     folder, mode, linked = run.stdout.split()
     assert (str(Path(folder).parent), mode, linked) == (str(tmp_path), "700", "True")
     assert [one.name for one in tmp_path.iterdir()] == []
+
+
+def test_a_folder_for_temporary_files_that_was_taken_away_is_made_again(tmp_path):
+    pq.write_table(pa.table({"v": [1]}), tmp_path / "a[1].parquet")
+    for _ in range(2):
+        with open_database([tmp_path / "a[1].parquet"]) as database:
+            assert database.sql(f"SELECT * FROM {parquet([tmp_path / 'a[1].parquet'])}").fetchall() == [(1,)]
+        shutil.rmtree(Path(openable(tmp_path / "a[1].parquet")).parent)
 
 
 def test_without_a_folder_for_temporary_files_databases_open_and_nothing_spills(tmp_path):
