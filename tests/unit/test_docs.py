@@ -10,7 +10,7 @@ from eventlake.exactness import functions, polars_functions
 
 ROOT = Path(__file__).parents[2]
 NAMED = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
-GUARANTEES = sorted(set(NAMED.findall((ROOT / "docs" / "guarantees.md").read_text())))
+GUARANTEES = sorted({test for name in ("guarantees.md", "security.md") for test in NAMED.findall((ROOT / "docs" / name).read_text())})
 
 
 def test_guarantees_name_tests():
