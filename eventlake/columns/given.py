@@ -55,9 +55,13 @@ def from_polars(frame: pl.DataFrame, what: str) -> pa.Table:
     """A Polars frame as Arrow.
 
     Raises:
+        InvalidInputError: A name holds NUL, which Arrow's interface between libraries cannot pass.
         SchemaMismatchError: A column holds Python objects, of which Polars would hand over the addresses, or integers of 128 bits.
     """
     for name, kind in frame.schema.items():
+        if "\0" in name or _has_nul(kind):
+            message = f"{what}: expected names without NUL, found {name!r}, or a field in it, with one"
+            raise InvalidInputError(message, "rename it.", column=name)
         if kind == pl.Object:
             message = f"{what}: column {name} holds Python objects, which no table here can hold"
             raise SchemaMismatchError(message, "cast it to a type of Polars.", column=name)
@@ -66,6 +70,14 @@ def from_polars(frame: pl.DataFrame, what: str) -> pa.Table:
             hint = f"cast it: pl.col({name!r}).cast(pl.Int64), or .cast(pl.Decimal(38, 0)) for longer numbers."
             raise SchemaMismatchError(message, hint, column=name, found=str(kind))
     return frame.to_arrow()
+
+
+def _has_nul(kind: pl.DataType) -> bool:
+    """Whether the name of a field inside of a type holds NUL."""
+    if isinstance(kind, pl.Struct):
+        return any("\0" in field.name or (isinstance(field.dtype, pl.DataType) and _has_nul(field.dtype)) for field in kind.fields)
+    inner = getattr(kind, "inner", None)
+    return isinstance(inner, pl.DataType) and _has_nul(inner)
 
 
 def _is_wide(kind: pl.DataType) -> bool:

@@ -189,7 +189,7 @@ def test_no_name_of_a_field_a_type_or_a_column_is_taken_for_one_of_ours(known):
         ])
         for by in ("time", "corrects")
     ]  # fmt: skip
-    spine = pl.DataFrame({"Who": ["A", "B"], "who": ["x", "y"], "CUTOFF": ["x", "y"], "cutoff": instants(9, 9), "t": [1, 2]})
+    spine = pl.DataFrame({"Who": ["A", "B"], "who is": ["x", "y"], "CUT_OFF": ["x", "y"], "cutoff": instants(9, 9), "t": [1, 2]})
     for features, row in zip(columns, (0, 1), strict=True):
         one, other = (lake.build(features, spine=spine, engine=engine, force=True).polars() for engine in ("duckdb", "polars"))
         assert one.equals(other)

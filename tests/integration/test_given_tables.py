@@ -138,3 +138,9 @@ def test_rows_whose_target_is_not_known_are_refused_or_left_out_as_asked(lake):
         dataset.xy("late")
     x, y = dataset.xy("late", unknown="drop")
     assert (x["payment_count"].tolist(), y.tolist()) == ([0.0, 1.0, 2.0], [False, False, False])
+
+
+@pytest.mark.parametrize("column", [pl.Series("a\0b", [1]), pl.Series("a", [{"x\0": 1}]), pl.Series("a", [[{"x\0": 1}]])])
+def test_a_frame_with_nul_in_a_name_is_refused_at_any_depth(lake, column):
+    with pytest.raises(InvalidInputError, match="names without NUL"):
+        lake.build(FEATURES, spine=pl.DataFrame(PLAIN.head(1)).with_columns(column))

@@ -122,6 +122,7 @@ VERBS = {
         lake.build(sql()), pl.DataFrame({"sequence": [0], "prediction": [0.5]}), model=half
     ),
     "explain_prediction": lambda lake, half: lake.explain_prediction(half),
+    "remove_dataset": lambda lake, half: lake.remove_dataset(half),
 }
 
 
@@ -149,6 +150,7 @@ def test_the_tables_above_know_every_verb_of_a_lake():
     without_text = {
         "watermark",
         "checkpoint",
+        "trust",
         "origin",
         "uri",
         "writer",

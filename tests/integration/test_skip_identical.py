@@ -13,9 +13,8 @@ from eventlake.columns import envelope, keys
 from eventlake.core import layout
 from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError
 from eventlake.history import census
-from eventlake.log import chain as chains
 from eventlake.log import fold as folding
-from eventlake.log import recent
+from eventlake.log import keys_again, recent
 from eventlake.storage import LocalStorage, MemoryStorage
 from tests import naive
 
@@ -453,7 +452,7 @@ def coarse_events(monkeypatch):
     """16 fingerprints for all events: nearly every key is met, and stored ids must decide."""
     real = keys.event_keys
     monkeypatch.setattr(envelope, "FEW_ROWS", 0)
-    for module in (keys, envelope, chains, census):
+    for module in (keys, envelope, keys_again, census):
         monkeypatch.setattr(module, "event_keys", lambda events: real(events) & np.uint64(0xF << 60))
 
 
