@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from eventlake.columns import frames, segments
 from eventlake.columns.content import content_hash
 from eventlake.columns.differs import differs
+from eventlake.core.instants import MAX_DAY, MAX_US, MIN_DAY, MIN_US
 from eventlake.datasets.diff import diff
 from eventlake.datasets.merge import merge
 from tests.diff_fixtures import compared, counts, stored
@@ -30,9 +31,9 @@ KEYS = {
     "int": column(pa.int64(), -(2**63), -1, 0, 5, 7, 2**63 - 1),
     "uint": column(pa.uint64(), 0, 1, 2, 2**63, 2**64 - 2, 2**64 - 1),
     "date": column(pa.date32(), *(date(2026, 1, day) for day in range(1, 7))),
-    "far date": column(pa.int32(), -(10**6), -5, 0, 4, 10**7, 10**9).cast(pa.date32()),
+    "far date": column(pa.int32(), MIN_DAY, -5, 0, 4, 10**6, MAX_DAY).cast(pa.date32()),
     "instant": column(pa.timestamp("us", "UTC"), *(datetime(2026, 1, day, tzinfo=UTC) for day in range(1, 7))),
-    "far instant": column(pa.int64(), -(2**62), -5, 0, 4, 10**7, 2**62).cast(pa.timestamp("us", "UTC")),
+    "far instant": column(pa.int64(), MIN_US, -5, 0, 4, 10**7, MAX_US).cast(pa.timestamp("us", "UTC")),
     "decimal": column(
         pa.decimal128(38, 3), *(Decimal(n) for n in ("-1.5", "0", "0.001", "7", "10", "99999999999999999999999999999999999.999"))
     ),
