@@ -30,7 +30,7 @@ from eventlake.features.plan import compiled
 from eventlake.features.run import answered, hindsight
 from eventlake.features.sources import related
 from eventlake.history import polars_scan
-from eventlake.history.duckdb_sql import TableName, create_events, create_table, files_of, reads_table, tables_read
+from eventlake.history.duckdb_sql import TableName, attributes_named, create_events, create_table, files_of, reads_table, tables_read
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import AS_RECORDED, LATEST
 from eventlake.history.standing import SPOKE, UNTIL
@@ -39,6 +39,7 @@ from eventlake.projections.definition import Projection
 from eventlake.projections.duckdb_runner import bound
 from eventlake.projections.rows import finish
 from eventlake.projections.run import feature_set
+from eventlake.tables.columns import NAMED
 from eventlake.verbs import verb
 
 _SHOWN = 20
@@ -207,7 +208,7 @@ def _cut(projection: Projection, history: PinnedHistory, spine: pa.Table, known:
     with bound(projection.name, query, history, spine, projection.parameters):
         pass  # what is archived may have been written by anybody: it is one SELECT over the history
     names, events = tables_read(query, history.catalogue), reads_table(query, "events")
-    with _database(history, names, known, events=events) as connection:
+    with _database(history, names, known, events=events, query=query) as connection:
         connection.register("part of the spine", spine)
         connection.execute('CREATE TABLE spine AS SELECT * FROM "part of the spine" LIMIT 0')
 
@@ -221,7 +222,9 @@ def _cut(projection: Projection, history: PinnedHistory, spine: pa.Table, known:
         yield run
 
 
-def _database(history: PinnedHistory, names: list[TableName], known: str, *, events: bool) -> duckdb.DuckDBPyConnection:
+def _database(
+    history: PinnedHistory, names: list[TableName], known: str, *, events: bool, query: str | None = None
+) -> duckdb.DuckDBPyConnection:
     """A database with tables of events in which only those stand that were there before the variable ``cutoff``, in microseconds."""
     tables = history.tables(dict.fromkeys(name.event_type for name in names))
     connection = open_database([*(history.locations() or [] if events else []), *files_of(tables.values())])
@@ -231,10 +234,11 @@ def _database(history: PinnedHistory, names: list[TableName], known: str, *, eve
         create_events(connection, history)
         _cut_view(connection, "events", "events", f"SELECT * FROM {{kept}} WHERE {there}")  # noqa: S608 - ours
     for number, (event_type, table) in enumerate(tables.items()):
+        attributes = NAMED if query is None else attributes_named(query, event_type)
         target = identifier(event_type)
         wanted = {name.corrections for name in names if name.event_type == event_type}
         if known == "cutoff":
-            create_table(connection, table, TableName(event_type, AS_RECORDED))
+            create_table(connection, table, TableName(event_type, AS_RECORDED), attributes=attributes)
             plain = identifier(f"{OURS}plain {number}")
             connection.execute(f"ALTER VIEW {target} RENAME TO {plain}")
             _cut_view(connection, plain, target, f"SELECT * FROM {{kept}} WHERE {there}")  # noqa: S608 - ours
@@ -247,7 +251,7 @@ def _database(history: PinnedHistory, names: list[TableName], known: str, *, eve
                 _cut_view(connection, plain, f"{LATEST}.{target}", join)
         else:
             for corrections in sorted(wanted):
-                create_table(connection, table, TableName(event_type, corrections))
+                create_table(connection, table, TableName(event_type, corrections), attributes=attributes)
                 placed = f"{LATEST}.{target}" if corrections == LATEST else target
                 _cut_view(connection, placed, placed, f"SELECT * FROM {{kept}} WHERE {there}")  # noqa: S608 - ours
     return connection

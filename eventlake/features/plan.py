@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pyarrow as pa
 
-from eventlake.core.sql import named
+from eventlake.core.sql import folded, named
 from eventlake.errors import InvalidProjectionError
 from eventlake.features.conditions import Condition
 from eventlake.features.definition import NEEDS_FIELD, Aggregate, Arithmetic, Feature
@@ -21,6 +21,7 @@ from eventlake.features.spans import Span
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.schemas.checks import arrow_type
 from eventlake.schemas.definition import FieldType, Schema
+from eventlake.tables.columns import NAMED
 
 COUNT, SUM, SQUARES, MIN, MAX, DISTINCT, VALUE, AGE = "count", "sum", "squares", "min", "max", "distinct", "value", "age"
 ADDED = frozenset({COUNT, SUM, SQUARES, DISTINCT})
@@ -37,6 +38,9 @@ _ORDERED = {"int64", "decimal", "utf8", "date", "timestamp"}
 _SQUARED_DIGITS = 18
 _OWN = {name: (name, FieldType("int64" if name == "sequence" else "utf8")) for name in ("sequence", "id", "source", "subject")}
 """The event's own attributes that are to be had beside the payload's fields."""
+ATTRIBUTE = FieldType("utf8")
+_LATER = {name: (name, ATTRIBUTE) for name in NAMED}
+"""Others, unless a field has that name."""
 SPINE_TYPES = {"int64": pa.int64(), "utf8": pa.large_string()}
 
 
@@ -242,13 +246,18 @@ class _Compiler:
             return name, FieldType(UNKNOWN)
         schema = self.catalogue.version(event_type).schema
         by_field, inside = columns_by_field(schema), fields_inside(schema)
-        fields = {column: (column, kind) for column, kind in by_field.values()} | by_field | _OWN
+        taken = {folded(column) for column in schema.columns}
+        later = {attribute: found for attribute, found in _LATER.items() if attribute not in taken}
+        fields = later | {column: (column, kind) for column, kind in by_field.values()} | by_field | _OWN
         if name not in fields and name in inside and named([*schema.columns, *self.nested[event_type]], name) in {None, name}:
             self.nested[event_type][name], kind = inside[name]
             fields = {name: (name, kind)}
         if name not in fields:
             known = ", ".join(sorted([*(column if field in _OWN else field for field, (column, _) in by_field.items()), *inside])) or "none"
-            self._refuse(f"{event_type} has no field {name}", f"it has {known}; subject, source, id and sequence are the event's own.")
+            self._refuse(
+                f"{event_type} has no field {name}",
+                f"it has {known}; subject, source, id, sequence and {', '.join(later)} are the event's own.",
+            )
         column, kind = fields[name]
         self.columns[event_type][column] = kind
         return column, kind

@@ -10,13 +10,14 @@ from eventlake.features.definition import Aggregate
 from eventlake.features.feature_set import FeatureSet
 from eventlake.features.labels import SEQUENCE, explained, heard, labelled
 from eventlake.features.nested import fields_inside, unfolded
-from eventlake.features.plan import Plan, columns_by_field, compiled
+from eventlake.features.plan import ATTRIBUTE, Plan, columns_by_field, compiled
 from eventlake.features.polars_parts import condition, entity_of
 from eventlake.features.run import rows
 from eventlake.features.spine import CUTOFF, EventSpine
 from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import checked_instant
+from eventlake.tables.columns import free_attributes
 
 _ENTITY, _LATE = "eventlake entity", "eventlake late"
 INSTANT = pl.Datetime("us", "UTC")
@@ -101,7 +102,8 @@ def _of_events(spine: EventSpine, history: PinnedHistory) -> pl.DataFrame:
 def _carried(spine: EventSpine, history: PinnedHistory) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
     """The columns that are carried, by the fields' names, and those of them that are inside of other fields."""
     schema = history.catalogue.version(spine.event_type).schema
-    columns, inside = columns_by_field(schema), fields_inside(schema)
+    inside = fields_inside(schema)
+    columns = {name: (name, ATTRIBUTE) for name in free_attributes(schema)} | columns_by_field(schema)
     missing = [name for name in spine.carry if name not in columns and name not in inside]
     if missing:
         message = f"{spine.event_type} has no field {', '.join(missing)} to be carried"

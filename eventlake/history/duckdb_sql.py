@@ -3,7 +3,7 @@
 The only place of the read side that runs DuckDB.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -24,7 +24,7 @@ from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import AS_RECORDED, LATEST, LIFETIMES
 from eventlake.schemas.catalogue import Catalogue
-from eventlake.tables.columns import shown_columns, stored_schema
+from eventlake.tables.columns import NAMED, shown_columns, stored_schema
 from eventlake.tables.files import EventTable, Part
 from eventlake.visible import safe
 
@@ -91,7 +91,7 @@ def connect(history: PinnedHistory, text: str, resources: Resources = DEFAULT, o
     if events:
         create_events(connection, history, only)
     for name in names:
-        create_table(connection, sources[name.event_type], name, only)
+        create_table(connection, sources[name.event_type], name, only, attributes_named(text, name.event_type))
     return connection
 
 
@@ -144,12 +144,46 @@ def _names(text: str) -> frozenset[tuple[str, str]] | None:
         return None
 
 
-def create_table(connection: duckdb.DuckDBPyConnection, source: EventTable, name: TableName, only: Only | None = None) -> None:
-    """Makes the view of one event type."""
+def attributes_named(text: str, event_type: str) -> list[str]:
+    """The attributes of ``NAMED`` that a query reads of an event type's table; its view has no others of them.
+
+    So a ``*`` is what it always was, and nothing that a query named before these were columns becomes ambiguous: a name alone counts where
+    no other table or expression can have it, behind the name of the table it counts always.
+    """
+    return [name for name in NAMED if name in text.casefold() and _reads(text, event_type.casefold(), name)]
+
+
+@lru_cache(256)
+def _reads(text: str, event_type: str, attribute: str) -> bool:
+    try:
+        found = list(nodes(tree_of(text)))
+    except RecursionError:
+        return False
+    tables = [one for one in found if one.get("type") == "BASE_TABLE"]
+    called = {str(one.get("alias") or event_type).casefold() for one in tables if str(one.get("table_name")).casefold() == event_type}
+    shared = {"events", "spine"} & {str(one.get("table_name")).casefold() for one in tables}
+    alone = not shared and all(str(one.get("alias")).casefold() != attribute for one in found)
+    for one in found:
+        if attribute in {str(name).casefold() for name in one.get("using_columns") or ()}:
+            return True
+        path = [str(name).casefold() for name in one.get("column_names") or ()] if one.get("class") == "COLUMN_REF" else []
+        if path[-1:] == [attribute] and (alone if len(path) == 1 else path[-2] in called):
+            return True
+    return False
+
+
+def create_table(
+    connection: duckdb.DuckDBPyConnection,
+    source: EventTable,
+    name: TableName,
+    only: Only | None = None,
+    attributes: Collection[str] = NAMED,
+) -> None:
+    """Makes the view of one event type, with some of the attributes of ``NAMED``."""
     if name.corrections == LIFETIMES:
         create_lifetimes(connection, name.event_type, polars_scan.lifetimes(source))
         return
-    shown = ", ".join(identifier(column) for column in shown_columns(source.version.schema))
+    shown = ", ".join(identifier(column) for column in shown_columns(source.version.schema, attributes))
     whole = [part.location for part in source.parts if part.location is not None and part.stop is None]
     queries = [f"SELECT * FROM {parquet(whole)}"] if whole else []  # noqa: S608 - quoted
     others = (part for part in source.parts if part.location is None or part.stop is not None)

@@ -16,7 +16,7 @@ from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import AS_RECORDED, LATEST
 from eventlake.history.resolve import at_checkpoint, checked_instant
 from eventlake.log.chain import open_chain
-from eventlake.tables.columns import shown_columns
+from eventlake.tables.columns import NAMED, shown_columns
 from eventlake.tables.files import EventTable
 from eventlake.verbs import verbs
 from eventlake.visible import one_line
@@ -118,8 +118,10 @@ class Snapshot:
 
         Args:
             event_type: A registered one.
-            columns: Which columns; None for ``sequence, id, source, subject, time, recorded_at`` and the fields of the schema. A field that
-                has one of these names is called ``data_<name>``.
+            columns: Which columns; None for ``sequence, id, source, subject, time, recorded_at`` and the fields of the schema. The other
+                attributes of an event are columns if they are named: ``correlation_id``, ``causation_id``, ``datacontenttype``,
+                ``dataschema``, ``traceparent``, ``extensions``, ``corrects``, ``correction``. A field with the name of one of the first
+                six, or of ``corrects`` or ``correction``, is called ``data_<name>``; one with another attribute's name takes its place.
             subject: Only events about exactly this subject.
             recursive: And about those below it: ``/loan/7`` has ``/loan/7/payment/1`` below.
             where: A condition on the columns.
@@ -144,11 +146,12 @@ class Snapshot:
         frame = self._typed(source, corrections)
         if subject is not None:
             frame = frame.filter(_about(subject, recursive=recursive))
-        shown = shown_columns(source.version.schema)
-        frame = frame.select(shown)
+        schema = source.version.schema
+        there = shown_columns(schema, NAMED)
+        frame = frame.select(there)
         if where is not None:
             frame = frame.filter(where)
-        return frame if columns is None else frame.select(_known(columns, shown))
+        return frame.select(shown_columns(schema) if columns is None else _known(columns, there))
 
     def lifetimes(self, event_type: str) -> pl.DataFrame:
         """How long the events of a type spoke that were corrected, or correct others; in SQL the table is in the schema ``lifetimes``.

@@ -22,7 +22,7 @@ from eventlake.core.names import OURS
 from eventlake.core.sql import identifier
 from eventlake.database import Resources, open_database
 from eventlake.errors import InvalidInputError, InvalidProjectionError
-from eventlake.history.duckdb_sql import Only, connect, create_given, select, tables_hint, tables_read
+from eventlake.history.duckdb_sql import Only, attributes_named, connect, create_given, select, tables_hint, tables_read
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import LATEST
 from eventlake.projections.circumstances import USUAL, Circumstances
@@ -181,7 +181,8 @@ def shadow(query: str, catalogue: Catalogue, spine: pa.Table | None) -> Iterator
     for name in tables_read(query, catalogue):
         schema = catalogue.version(name.event_type).schema
         target = identifier(name.event_type) if name.corrections != LATEST else f"{LATEST}.{identifier(name.event_type)}"
-        wanted[target] = pa.schema([stored_schema(schema).field(column) for column in shown_columns(schema)])
+        shown = shown_columns(schema, attributes_named(query, name.event_type))
+        wanted[target] = pa.schema([stored_schema(schema).field(column) for column in shown])
     empty = _empty_database(os.getpid())
     with empty.turn:
         empty.hold(wanted)

@@ -17,10 +17,10 @@ from eventlake.schemas.retractions import silent
 from eventlake.schemas.version import Version
 from eventlake.storage import Storage
 from eventlake.tables import payloads
-from eventlake.tables.columns import CORRECTION, stored_schema
+from eventlake.tables.columns import ATTRIBUTES, CORRECTION, free_attributes, stored_schema
 from eventlake.trust import Trust
 
-_READ = ["id", "source", "type", "subject", "time", "recorded_at", *CORRECTION, "data"]
+_READ = ["id", "source", "type", "subject", "time", "recorded_at", *CORRECTION, *ATTRIBUTES, "data"]
 
 
 def read_events(storage: Storage, placed: Placed, trust: Trust) -> pa.Table:
@@ -58,7 +58,7 @@ def derive(stored: pa.Table, placed: Placed, version: Version, start: int, stop:
         raise _unreadable(parsed.problems[0], start + int(rows[parsed.problems[0].row or 0]), version)
     recorded_at = _column(mine, "recorded_at") if segment.recorded else pa.chunked_array([_same(summary.recorded_at, len(rows))])
     time = pc.coalesce(_column(mine, "time"), recorded_at)
-    texts = {name: _column(mine, name) for name in ("id", "source", "subject", *CORRECTION)}
+    texts = {name: _column(mine, name) for name in ("id", "source", "subject", *CORRECTION, *free_attributes(version.schema))}
     columns = {"sequence": pa.array(rows + start), **texts, "time": time, "recorded_at": recorded_at}
     schema = stored_schema(version.schema)
     fields = dict(zip(version.schema.columns, parsed.table.columns, strict=True))

@@ -15,7 +15,7 @@ from eventlake.log.manifest import Manifest
 from eventlake.schemas.version import Version
 from eventlake.tables.expressions import ENGINE
 
-DERIVER = 1
+DERIVER = 2
 """Goes up when the same events would come out as other tables."""
 MERGED_ROWS = 2_000_000
 """Ranges grow together up to about this."""
