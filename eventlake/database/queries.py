@@ -12,12 +12,33 @@ from eventlake.database.connection import Resources, open_database
 from eventlake.errors import InvalidInputError
 from eventlake.exactness.tree import nodes
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _NODE = re.compile(r'"type":"([A-Z_]+_NODE)"')
 _READING = frozenset({"CTE_NODE", "RECURSIVE_CTE_NODE", "SELECT_NODE", "SET_OPERATION_NODE"})
 """Queries that write nothing. DuckDB takes COPY, INSERT, UPDATE and DELETE in a WITH of a SELECT."""
 _HIDING = re.compile(r'"function_name":"(query|json_execute_serialized_sql)"', re.IGNORECASE)
 """Table functions that run the SQL in a text."""
 _DEEPEST = 8
+_TABLE_FUNCTION = '"type":"TABLE_FUNCTION"'
+TABLE_FUNCTIONS = _words(
+    """
+    generate_series histogram histogram_values icu_calendar_names json_each json_tree pg_timezone_names query query_table range repeat
+    repeat_row summary unnest
+    glob parquet_bloom_probe parquet_file_metadata parquet_full_metadata parquet_kv_metadata parquet_metadata parquet_page_index
+    parquet_scan parquet_schema read_blob read_csv read_csv_auto read_json read_json_auto read_json_objects read_json_objects_auto
+    read_ndjson read_ndjson_auto read_ndjson_objects read_parquet read_text sniff_csv
+    duckdb_columns duckdb_constraints duckdb_databases duckdb_dependencies duckdb_extensions duckdb_functions duckdb_indexes
+    duckdb_keywords duckdb_memory duckdb_optimizers duckdb_schemas duckdb_sequences duckdb_settings duckdb_tables duckdb_types
+    duckdb_variables duckdb_views pragma_collations pragma_database_size pragma_metadata_info pragma_platform pragma_show
+    pragma_table_info pragma_user_agent pragma_version
+    """
+)
+"""What may stand behind FROM: rows that are computed, files that the lock allows, and what a database says of itself. Others call
+functions by their names in texts, or change the process."""
 
 
 @cache  # a process that was forked must not close the connection of the one before it
@@ -74,7 +95,24 @@ def _checked(text: str, level: int) -> str:
         raise InvalidInputError(message, "a history is read-only; write the rows that .arrow() or .polars() gives.", sql=text)
     if _HIDING.search(written):
         _check_hidden(written, text, level)
+    if _TABLE_FUNCTION in written:
+        _check_table_functions(written, text)
     return query
+
+
+def _check_table_functions(written: str, text: str) -> None:
+    """Refuses functions behind FROM that do more than give rows."""
+    try:
+        calls = [node["function"] for node in nodes(json.loads(written)) if node.get("type") == "TABLE_FUNCTION"]
+        names = {str(call.get("function_name")).casefold() for call in calls}
+    except RecursionError:
+        message = "expected a query of fewer levels around a function behind FROM"
+        raise InvalidInputError(message, "put the inner query into a WITH.", sql=text) from None
+    if others := sorted(names - TABLE_FUNCTIONS):
+        message = f"expected functions behind FROM that only give rows, found {', '.join(others)}"
+        raise InvalidInputError(
+            message, "read a table of the lake, or hand in other rows as a frame: snapshot.sql(query, name=frame).", sql=text
+        )
 
 
 def _check_hidden(written: str, text: str, level: int) -> None:

@@ -14,6 +14,7 @@ import pytest
 import eventlake
 from eventlake.core.sql import integer
 from eventlake.database import Resources, check_select, open_database, openable, parquet
+from eventlake.database.queries import TABLE_FUNCTIONS
 from eventlake.errors import InvalidInputError
 
 PACKAGE = Path(eventlake.__file__).parent
@@ -180,6 +181,15 @@ def test_a_database_that_was_opened_reaches_nothing_that_was_not_named(tmp_path,
         ("FROM query('SELECT ' || '1')", "runs SQL from a text"),
         ("FROM system.main.QUERY('SELECT ' || '1')", "runs SQL from a text"),
         ("FROM json_execute_serialized_sql(json_serialize_sql('SELECT 1'))", "runs SQL from a text"),
+        (
+            "FROM destroy_external_resource('json_execute_serialized_sql', json_serialize_sql('SELECT 1'))",
+            "found destroy_external_resource",
+        ),
+        ("SELECT (SELECT 1 FROM system.main.\"Destroy_External_Resource\"('query', 'SELECT 1'))", "found destroy_external_resource"),
+        ("FROM register_external_resource_type('x', kind := 'k', create_function := 'query')", "found register_external_resource_type"),
+        ("FROM t, LATERAL (FROM truncate_duckdb_logs())", "found truncate_duckdb_logs"),
+        ("WITH x AS (FROM checkpoint()) FROM x UNION ALL FROM enable_logging('all')", "found checkpoint, enable_logging"),
+        ("FROM query('FROM create_external_resource(''x'')')", "found create_external_resource"),
         ("SELECT '\ud800'", "in UTF-8"),
     ],
 )
@@ -299,3 +309,24 @@ def test_what_is_no_integer_of_64_bits_is_no_sql(value):
 
 def test_integers_are_their_digits():
     assert [integer(one) for one in (0, -5, (1 << 63) - 1, -(1 << 63))] == ["0", "-5", "9223372036854775807", "-9223372036854775808"]
+
+
+REFUSED = """
+add_grammar_extension arrow_scan arrow_scan_dumb checkpoint create_external_resource deregister_external_resource
+destroy_external_resource disable_logging disable_profiling duckdb_approx_database_count duckdb_available_metrics
+duckdb_connection_count duckdb_coordinate_systems duckdb_dialects duckdb_eviction_queues duckdb_extension_repositories
+duckdb_external_file_cache duckdb_external_resource_types duckdb_external_resources duckdb_grammar_extensions
+duckdb_live_query_metrics duckdb_log_contexts duckdb_logs duckdb_logs_parsed duckdb_prepared_statements duckdb_profiling_settings
+duckdb_secret_type_parameters duckdb_secret_types duckdb_secrets duckdb_table_sample duckdb_temporary_files duckdb_triggers
+enable_logging enable_profiling force_checkpoint json_execute_serialized_sql pandas_scan pragma_storage_info python_arrow_scan
+python_map_function read_duckdb read_single_csv_file read_single_json_file read_single_parquet_file register_external_resource
+register_external_resource_type remove_grammar_extension seq_scan test_all_types test_vector_types truncate_duckdb_logs
+which_secret
+"""
+
+
+def test_every_function_of_duckdb_that_gives_rows_was_judged():
+    with open_database() as database:
+        rows = database.execute("SELECT function_name FROM duckdb_functions() WHERE function_type IN ('table', 'table_macro')").fetchall()
+    refused = {name for (name,) in rows} - TABLE_FUNCTIONS
+    assert refused == frozenset(REFUSED.split())
