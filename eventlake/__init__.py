@@ -18,6 +18,7 @@ from eventlake.datasets.predictions import PredictionExplanation
 from eventlake.datasets.reproduce import Reproduction
 from eventlake.datasets.split import Split
 from eventlake.errors import EventlakeError
+from eventlake.features import declare as _declare
 from eventlake.features import spine
 from eventlake.features.conditions import Condition, field
 from eventlake.features.declare import (
@@ -132,3 +133,8 @@ attach(
     Version,
 )
 install()
+
+
+def __getattr__(name: str) -> object:
+    """Names of features of other libraries are told what they are called here."""
+    raise AttributeError(_declare.no_feature(name), name=name)

@@ -156,7 +156,8 @@ def normalise(table: pa.Table) -> pa.Table:
             columns.append(decoded(column).cast(field.type))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             message = f"column {field.name} cannot become {logical_type(field.type)} without loss: {error}"
-            raise SchemaMismatchError(message, "round or cast it in the projection.", column=field.name) from error
+            hint = "round it or cast it where it is made; instants have microseconds: pl.col(name).dt.round('1us')."
+            raise SchemaMismatchError(message, hint, column=field.name) from error
     return pa.Table.from_arrays(columns, schema=pa.schema(fields))
 
 

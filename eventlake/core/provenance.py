@@ -70,6 +70,7 @@ class ProvenanceDocument(Document):
     spine_by: Column | UnsetType = UNSET
     spine_hindsight_rows: Count | UnsetType = UNSET
     spine_late_rows: Count | UnsetType = UNSET
+    unmatched: list[Column] | UnsetType = UNSET
     way: Line | UnsetType = UNSET
     workers: Positive | UnsetType = UNSET
 

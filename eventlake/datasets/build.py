@@ -3,6 +3,7 @@
 import logging
 import platform
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -28,6 +29,7 @@ from eventlake.errors import EventlakeError, InvalidInputError, InvalidProjectio
 from eventlake.features.run import COMPILER, ENGINES, hindsight
 from eventlake.features.spine import EventSpine
 from eventlake.features.spine_rows import not_known, rows_of
+from eventlake.features.unmatched import unmatched
 from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
 from eventlake.projections import duckdb_runner, polars_runner
@@ -42,6 +44,8 @@ _LOG = logging.getLogger(__name__)
 
 _BUCKETS_A_WORKER = 4
 MOST_BUCKETS = 10_000
+_UNMATCHED = "unmatched"
+"""Of a provenance: the event types of which no entity of the spine has an event."""
 PERTURB = "perturb"
 """The check that builds once more."""
 
@@ -164,7 +168,19 @@ def _found(work: Work, request: Request, archive: Archive) -> Dataset:
         validate(work.projection, dataset.arrow(), dataset.content_hash)
     if request.perturb:
         check_perturbed(work.projection, work.types, work.history, work.spine, dataset.arrow())
+    if archive.provenance().get(_UNMATCHED):
+        _unmatched(work, dataset.arrow())
     return dataset
+
+
+def _unmatched(work: Work, rows: pa.Table) -> list[str]:
+    """The event types of which no entity of the spine has an event, with a warning about each."""
+    if work.projection.kind != "features" or not rows.num_rows:
+        return []
+    found = unmatched(feature_plan(work.projection, work.history), work.history, rows)
+    for message in found.values():
+        warnings.warn(message, stacklevel=2)
+    return sorted(found)
 
 
 def _is_told(work: Work, archive: Archive) -> bool:
@@ -199,6 +215,7 @@ def _built(work: Work, request: Request, before: Archive | None) -> Dataset:
     if request.perturb:
         check_perturbed(projection, work.types, history, work.spine, built.rows)
     others = _stored_by_others(work, built) if before is None and projection.level != "unproven" else None
+    alone = _unmatched(work, built.rows)
     archive = publish(
         history.storage,
         manifest,
@@ -208,6 +225,7 @@ def _built(work: Work, request: Request, before: Archive | None) -> Dataset:
         provenance=_provenance(history, started)
         | built.way
         | dict(work.told)
+        | ({_UNMATCHED: alone} if alone else {})
         | (_of_features(work) if projection.kind == "features" else {})
         | ({"by": projection.by, "spine_by": projection.spine_entity} if projection.by else {}),
         anew=(before is not None and not (_is_sound(before) and _is_told(work, before))) or (others is not None and not _is_sound(others)),

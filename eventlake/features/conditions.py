@@ -69,8 +69,8 @@ class Condition:
         Raises:
             InvalidInputError: Always; ``a and b`` would forget ``a``.
         """
-        message = "a condition has no truth of its own"
-        raise InvalidInputError(message, "join conditions with & | ~ and put each comparison in brackets.")
+        message = "a condition has no truth value: it is looked up for every event, and Python's and, or, not and if cannot take it"
+        raise InvalidInputError(message, "write (field('a') > 1) & (field('b') == 2), | for or, ~ for not, each comparison in brackets.")
 
     def fields(self) -> set[str]:
         """The fields that are looked at."""
@@ -157,7 +157,9 @@ def where_of(given: "Condition | Mapping[str, Value] | None") -> Condition | Non
         return given
     if not isinstance(given, Mapping) or not given:
         message = f"expected where= as a condition such as field('amount') > 100, or as a dict of fields and values, found {given!r}"
-        raise InvalidInputError(message)
+        what = "functions and expressions of other libraries" if callable(given) or hasattr(given, "meta") else "other values"
+        hint = f"write where=el.field('amount') > 100, or where={{'method': 'card'}}; {what} cannot be archived with the dataset."
+        raise InvalidInputError(message, hint)
     first, *others = (field(name) == value for name, value in given.items())
     for other in others:
         first &= other
@@ -189,4 +191,5 @@ def _plain(value: object, name: str) -> str | int | bool:
     if isinstance(value, date):
         return value.isoformat()
     message = f"field {name}: expected text, a number, a boolean, a date or an instant, found {value!r}"
-    raise InvalidInputError(message)
+    hint = f"write where=el.field({name!r}).is_in({list(value)!r})." if isinstance(value, (list, tuple, set, frozenset)) else None
+    raise InvalidInputError(message, hint)

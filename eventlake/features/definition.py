@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from eventlake.errors import InvalidInputError
 from eventlake.features.conditions import Condition, Value, where_of
-from eventlake.features.spans import UNITS, Span, microseconds
+from eventlake.features.spans import UNITS, Length, Span, microseconds, spelled
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 _UNIT_NAMES = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
@@ -43,7 +43,7 @@ class Feature:
         """
         if not isinstance(name, str) or not NAME.fullmatch(name):
             message = f"expected a name of letters, digits and underscores, found {name!r}"
-            raise InvalidInputError(message)
+            raise InvalidInputError(message, plain_name(name, ".name({!r})."))
         return replace(self, alias=name)  # type: ignore[type-var]
 
     def document(self) -> dict[str, Any]:
@@ -169,12 +169,18 @@ class Arithmetic(Feature):
 
 
 Operand = Feature | int | float | Decimal
-Many = str | Sequence[str | None] | None
+Many = Length | Sequence[Length | None] | None
 
 
 def _spanned(name: str, window: str | None, offset: str | None) -> str:
     """A name with that of a window."""
     return "_".join(part for part in (name, window, offset and f"offset_{offset}") if part)
+
+
+def plain_name(given: object, call: str) -> str | None:
+    """A hint with a name of letters, digits and underscores in the place of another one; None if nothing is left of it."""
+    text = re.sub(r"[^A-Za-z0-9]+", "_", given).strip("_") if isinstance(given, str) else ""
+    return f"write {call.format(_named(text.lower()))}" if text else None
 
 
 def _named(text: str) -> str:
@@ -217,8 +223,8 @@ def aggregate(
     event_type: str,
     of: str | None = None,
     *,
-    window: str | None = None,
-    offset: str | None = None,
+    window: Length | None = None,
+    offset: Length | None = None,
     where: Condition | Mapping[str, Value] | None = None,
     n: int = 0,
     unit: str | None = None,
@@ -242,4 +248,5 @@ def aggregate(
         raise InvalidInputError(message)
     length = None if window is None else microseconds(window, "window")
     span = Span(length, 0 if offset is None else microseconds(offset, "offset"))
-    return Aggregate(kind, event_type, of, span, (window, offset), where_of(where), n, unit)
+    texts = (None if window is None else spelled(window), None if offset is None else spelled(offset))
+    return Aggregate(kind, event_type, of, span, texts, where_of(where), n, unit)

@@ -9,7 +9,7 @@ from typing import Any
 from eventlake.core.sql import alike_in_sql
 from eventlake.errors import InvalidInputError, InvalidProjectionError
 from eventlake.features import stored
-from eventlake.features.definition import NAME, Aggregate, Feature
+from eventlake.features.definition import NAME, Aggregate, Feature, plain_name
 from eventlake.verbs import verbs
 
 FORMAT = 1
@@ -86,7 +86,15 @@ class FeatureSet:
         columns = tuple(feature.column for feature in self.features)
         object.__setattr__(self, "_columns", columns)
         if problem := self._problem_of_set() or self._problem_of_columns() or self._problem_of_names():
-            raise InvalidProjectionError(problem, "give features names of their own with .name()." if "column" in problem else None)
+            raise InvalidProjectionError(problem, self._hint(problem))
+
+    def _hint(self, problem: str) -> str | None:
+        """What to write instead."""
+        if not isinstance(self.name, str) or not _SET_NAME.fullmatch(self.name):
+            return plain_name(self.name, "FeatureSet({!r}, …).")
+        if not self.features:
+            return "write features=[el.count('payment.missed', window='90d'), …]."
+        return "give features names of their own with .name()." if "column" in problem else None
 
     def _problem_of_set(self) -> str | None:
         """What is wrong with everything but the columns."""

@@ -6,6 +6,7 @@ for every row of the spine. Parts are all that an engine is asked for; whatever 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import NoReturn
 
 import pyarrow as pa
@@ -218,12 +219,7 @@ class _Compiler:
         elif kind.kind in {"list", "struct"}:
             wrong = "fields that hold one value"
         if wrong:
-            hint = (
-                "a sum of floats depends on their order: declare the field as a decimal, with multipleOf, in a new version of its schema."
-            )
-            self._refuse(
-                f"{one.kind}({one.event_type!r}, {one.field!r}) takes {wrong}; the field is {kind}", hint * (kind.kind == "float64")
-            )
+            self._refuse(f"{one.kind}({one.event_type!r}, {one.field!r}) takes {wrong}; the field is {kind}", _other(one, kind))
         return column, kind
 
     def _know(self, event_type: str) -> None:
@@ -254,10 +250,8 @@ class _Compiler:
             fields = {name: (name, kind)}
         if name not in fields:
             known = ", ".join(sorted([*(column if field in _OWN else field for field, (column, _) in by_field.items()), *inside])) or "none"
-            self._refuse(
-                f"{event_type} has no field {name}",
-                f"it has {known}; subject, source, id, sequence and {', '.join(later)} are the event's own.",
-            )
+            known += f"; subject, source, id, sequence and {', '.join(later)} are the event's own"
+            self._refuse(f"{event_type} has no field {name}", _hint(event_type, name, [*fields, *inside], known))
         column, kind = fields[name]
         self.columns[event_type][column] = kind
         return column, kind
@@ -279,6 +273,26 @@ class _Compiler:
     def _refuse(self, problem: str, hint: str | None = None) -> NoReturn:
         message = f"feature set {self.features.name}: {problem}"
         raise InvalidProjectionError(message, hint or None, projection=self.features.name)
+
+
+def _other(one: Aggregate, kind: FieldType) -> str:
+    """What can be had of a field that a feature does not take."""
+    if kind.kind == "float64":
+        return "a sum of floats depends on their order: declare the field as a decimal, with multipleOf, in a new version of its schema."
+    if kind.kind == "bool":
+        return f"count({one.event_type!r}, where={{{one.field!r}: True}}) says how often it is true."
+    if kind.kind in {"list", "struct"}:
+        return "name a field inside of it by its path, or give the payload a field that holds one value."
+    return f"distinct, last, first, lag, min and max take {kind.kind}; count({one.event_type!r}, where=…) counts events with some value."
+
+
+def _hint(event_type: str, name: str, fields: list[str], known: str) -> str:
+    """What to write instead of a field that does not exist."""
+    told = f"it has {known}."
+    if name in {"time", "recorded_at"}:
+        return f"since_last({event_type!r}) and since_first({event_type!r}) have the age of events; {told}"
+    near = get_close_matches(name, fields, 1)
+    return f"did you mean {near[0]!r}? {told}" if near else told
 
 
 def compiled(features: FeatureSet, catalogue: Catalogue | None) -> Plan:

@@ -10,8 +10,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eventlake.columns.given import INDEX_HINT
 from eventlake.columns.schema import INSTANT
+from eventlake.core.card import counted
 from eventlake.core.instants import MAX_US, MIN_US, format_instant
 from eventlake.core.names import is_pattern
 from eventlake.errors import InvalidInputError
@@ -20,6 +20,7 @@ from eventlake.features.finish import columns, scaled
 from eventlake.features.hindsight import as_known, told_apart
 from eventlake.features.plan import AGE, COUNT, DISTINCT, SPINE_TYPES, SQUARES, SUM, TREES, Part, Plan, part_type
 from eventlake.features.sources import Find, Source, sources, with_delays
+from eventlake.features.spine_hints import cast_hint, missing
 from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
 from eventlake.schemas.definition import FieldType
@@ -125,13 +126,12 @@ def check_spine(plan: Plan, history: PinnedHistory, spine: pa.Table) -> None:
             raise InvalidInputError(message, "rename the column.", column=name)
         if name not in spine.column_names:
             message = f"feature set {features.name}: the spine has no column {name}, only {', '.join(spine.column_names[1:])}"
-            raise InvalidInputError(message, f"name another one with spine_by= or cutoff=; {INDEX_HINT}", column=name)
+            raise InvalidInputError(message, missing(spine, kind, "cutoff" if name == cutoff else "spine_by"), column=name)
         if spine.column(name).type != kind:
             message = f"feature set {features.name}: expected {name} of the spine as {kind}, found {spine.column(name).type}"
-            hint = "give the cutoff as an instant with its zone, in UTC." if name == cutoff else "cast it."
-            raise InvalidInputError(message, hint, column=name)
+            raise InvalidInputError(message, cast_hint(name, kind, spine.column(name).type), column=name)
     if spine.column(cutoff).null_count:
-        message = f"feature set {features.name}: {cutoff} is null in {spine.column(cutoff).null_count:,} rows of the spine"
+        message = f"feature set {features.name}: {cutoff} is null in {counted(spine.column(cutoff).null_count, 'row')} of the spine"
         raise InvalidInputError(message, "a row without a cutoff knows nothing, or everything: leave it out.", column=cutoff)
     instants = spine.column(cutoff).cast(pa.int64())
     beyond = pc.sum(pc.or_(pc.less(instants, MIN_US), pc.greater(instants, MAX_US))).as_py()

@@ -74,7 +74,9 @@ def _features(projection: Projection, history: PinnedHistory, spine: pa.Table | 
     """Declared features. Under other circumstances they run on the other engine."""
     if spine is None:
         message = f"feature set {projection.name} is looked up for the rows of a spine, and there is none"
-        raise InvalidProjectionError(message, "give spine=, rows with an entity and a cutoff each.")
+        said = feature_set(projection)
+        rows = f"spine=pl.DataFrame({{{said.spine_entity!r}: […], {said.cutoff!r}: […]}})"
+        raise InvalidProjectionError(message, f"give {rows}, or spine=el.spine.on({said.aggregates()[0].event_type!r}).")
     plan = feature_plan(projection, history)
     if only is None:
         features.check_spine(plan, history, spine)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Annotated, Self
 
 from msgspec import UNSET, Meta, UnsetType
@@ -54,9 +55,11 @@ class Catalogue:
         if not versions:
             message = f"no schema is registered for {event_type!r}"
             known = ", ".join(sorted(self.types)) or "none"
-            raise NotFoundError(
-                message, f"lake.register({event_type!r}, schema) makes it a table. Registered: {known}.", event_type=event_type
-            )
+            near = get_close_matches(event_type, self.types, 1, 0.8) if isinstance(event_type, str) else []
+            hint = (
+                f"did you mean {near[0]!r}? " if near else ""
+            ) + f"lake.register({event_type!r}, schema) makes it a table. Registered: {known}."
+            raise NotFoundError(message, hint, event_type=event_type)
         if number is not None and not 1 <= number <= len(versions):
             message = f"expected a version of {event_type} from 1 to {len(versions)}, found {number}"
             raise NotFoundError(message, event_type=event_type)

@@ -132,7 +132,7 @@ def test_what_cannot_be_is_refused_with_what_is_there(lake, features, problem):
         (SPINE.drop("cutoff"), "has no column cutoff"),
         (SPINE.rename({"subject": "loan"}), "has no column subject"),
         (SPINE.with_columns(pl.col("cutoff").dt.replace_time_zone(None)), "expected cutoff of the spine as timestamp"),
-        (SPINE.with_columns(cutoff=pl.Series([BEGIN, None, BEGIN], dtype=pl.Datetime("us", "UTC"))), "cutoff is null in 1 rows"),
+        (SPINE.with_columns(cutoff=pl.Series([BEGIN, None, BEGIN], dtype=pl.Datetime("us", "UTC"))), "cutoff is null in 1 row"),
         (SPINE.with_columns(subject=pl.Series([1, 2, 3])), "expected subject of the spine as large_string"),
     ],
 )

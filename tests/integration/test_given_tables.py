@@ -116,6 +116,7 @@ def shops(lake, names):
     return lake.build(FEATURES, spine=spine)
 
 
+@pytest.mark.filterwarnings("ignore:feature set .* no entity of the spine:UserWarning")
 def test_text_is_a_category_without_order_whose_codes_are_those_of_the_training_rows(lake):
     x, y = shops(lake, ["b", "c", "b", "a"]).xy("late")
     assert not x["shop"].cat.ordered
