@@ -78,12 +78,16 @@ def publish_finished(storage: Storage) -> None:
     """Writes the manifests of builds that were interrupted when everything else was written."""
     paths = {item.path: item.modified for item in storage.list(layout.BUILDS)}
     removed = {attempt for attempt, _ in _having(layout.REMOVED, paths)}
-    for attempt in _finished(storage, paths):
+    for attempt, stored in _having(layout.PROVENANCE, paths):
         path = f"{_folder(attempt)}/{layout.MANIFEST}"
+        # Nearly every dataset has its manifest: the provenances of the others alone are read.
         if path in paths or attempt in removed:
             continue
         with suppress(CorruptionError, UnsupportedFormatError, ObjectExistsError, ObjectMissingError, StorageFullError):
-            provenance = read_provenance(storage.read(f"{attempt}/{layout.PROVENANCE}"), f"{attempt}/{layout.PROVENANCE}")
+            data = storage.read(stored)
+            if is_given_up(data):
+                continue
+            provenance = read_provenance(data, stored)
             manifest = manifest_in(provenance)
             if manifest is not None and all(f"{attempt}/{name}" in paths for name in provenance["files"]):
                 found = DatasetManifest.decode(manifest, path)

@@ -35,18 +35,20 @@ def inexact_numbers(history: PinnedHistory, paths: Iterable[Path]) -> list[Refus
         history: What is read.
         paths: Of JSON documents; everything below a path is read.
     """
-    left = set(paths)
+    left, ledger = set(paths), history.trust.ledger
+    segments = {stretch.segment.sha256 for stretch in history.stretches} if left else ()
+    statements = {(sha256, path): statement("json numbers", sha256, path) for sha256 in segments for path in left}
+    unknown = ledger.unknown(statements.values())
     found = []
-    for stretch in history.stretches if left else ():
-        statements = {path: statement("json numbers", stretch.segment.sha256, path) for path in left}
-        unknown = history.trust.ledger.unknown(statements.values())
-        new = {path for path in left if statements[path] in unknown}
+    for stretch in history.stretches if unknown else ():
+        sha256 = stretch.segment.sha256
+        new = {path for path in left if statements[sha256, path] in unknown}
         for path, column, row, number in _first_inexact(history, stretch, new) if new else ():
             event = history.row(stretch.segment.start + row).to_pylist()[0]
             found.append(_refusal(number, column, path, event, history))
             left.remove(path)
         if stretch.rows == stretch.segment.rows:
-            history.trust.ledger.note(statements[path] for path in new & left)
+            ledger.note(statements[sha256, path] for path in new & left)
     return found
 
 
