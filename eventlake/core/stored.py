@@ -82,7 +82,7 @@ _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]+|[\]}]+', re.DOTALL)
 
 
 def check_bounds(data: bytes, bounds: Bounds) -> str | None:
-    """Why ``data`` is too large or nested too deeply to be parsed; None where it is neither."""
+    """Why ``data`` is too large or nested too deeply to be parsed; None if it is neither."""
     if len(data) > bounds.size_bytes:
         return f"expected at most {bounds.size_bytes:,} bytes, found {len(data):,}"
     opened = data.count(b"[") + data.count(b"{")
@@ -137,21 +137,15 @@ def unsealed(
         model: What it must be.
         noun: What to call it.
         bounds: What it may come to.
-        newer: Raises ``UnsupportedFormatError`` where a newer eventlake wrote it, in another way than its format tells.
+        newer: Raises ``UnsupportedFormatError`` if a newer eventlake wrote it, which its format alone does not tell.
 
     Raises:
         CorruptionError: It is damaged, or a member is not what it must be; file and member are named.
         UnsupportedFormatError: A newer eventlake wrote it.
     """
-    problem = "its spelling is not the one that this version writes"
-    if len(data) <= bounds.size_bytes:
-        try:
-            document: D = _decoder(model).decode(data)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            problem = explained(error, data)
-        else:
-            if _is_sealed(data, document):
-                return document
+    document, problem = _read(data, model, bounds)
+    if document is not None and _is_sealed(data, document):
+        return document
     if larger := check_bounds(data, bounds):
         raise damaged(where, noun, larger)
     plain = unseal(data, where)
@@ -160,6 +154,17 @@ def unsealed(
     if newer is not None:
         newer(plain)
     raise damaged(where, noun, problem)
+
+
+def _read(data: bytes, model: type[D], bounds: Bounds) -> tuple[D | None, str]:
+    """The document, and what is wrong with it if its bytes turn out not to be those that are written; None if it cannot be decoded."""
+    problem = "its spelling is not the one that this version writes"
+    if len(data) > bounds.size_bytes:
+        return None, problem
+    try:
+        return _decoder(model).decode(data), problem
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        return None, explained(error, data)
 
 
 def _is_sealed(data: bytes, document: Document) -> bool:
@@ -180,15 +185,9 @@ def canonical(data: bytes, where: str, model: type[D], noun: str, *, bounds: Bou
         CorruptionError: It is spelled otherwise, or a member is not what it must be; file and member are named.
         UnsupportedFormatError: A newer eventlake wrote it.
     """
-    problem = "its spelling is not the one that this version writes"
-    if len(data) <= bounds.size_bytes:
-        try:
-            document: D = _decoder(model).decode(data)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            problem = explained(error, data)
-        else:
-            if _ENCODER.encode(document) == data or canonical_json(json.loads(data)) == data:
-                return document
+    document, problem = _read(data, model, bounds)
+    if document is not None and (_ENCODER.encode(document) == data or canonical_json(json.loads(data)) == data):
+        return document
     problem = check_bounds(data, bounds) or problem
     if problem.startswith("expected") and isinstance(found := _parsed(data), dict):
         check_format(found, where, FORMAT)
@@ -196,7 +195,7 @@ def canonical(data: bytes, where: str, model: type[D], noun: str, *, bounds: Bou
 
 
 def _parsed(data: bytes) -> Any:
-    """JSON of bounded depth; None where it is none."""
+    """JSON of bounded depth; None if it is not JSON."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError):

@@ -20,10 +20,9 @@ from eventlake.core.card import Card, counted
 from eventlake.core.instants import format_instant, instant_of, micros
 from eventlake.core.shown import shown
 from eventlake.core.sql import named
-from eventlake.datasets.archive import Archive
+from eventlake.datasets.archive import SPINE_ROW, Archive
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.reproduce import checked_spine, declared, projection_of
-from eventlake.datasets.spine_match import SPINE_ROW
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError, NotFoundError
 from eventlake.features.explain import inside
 from eventlake.features.feature_set import FeatureSet

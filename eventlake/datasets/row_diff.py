@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from eventlake.columns.differs import differs
-from eventlake.datasets.archive import Archive
+from eventlake.datasets.archive import SPINE_ROW, Archive
 from eventlake.datasets.merge import Step, merge
-from eventlake.datasets.spine_match import MATCH, SPINE_ROW, Matched
+from eventlake.datasets.spine_match import MATCH, Matched
 from eventlake.progress import task
 
 SHOWN = 10

@@ -7,12 +7,12 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from eventlake.datasets.archive import Archive
+from eventlake.datasets.archive import SPINE_ROW, Archive
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.reproduce import checked_spine, projection_of
 from eventlake.projections.run import feature_set
 
-SPINE_ROW, MATCH = "spine_row", "eventlake match"
+MATCH = "eventlake match"
 OCCURRENCE = "occurrence"
 
 

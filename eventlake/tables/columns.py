@@ -27,7 +27,7 @@ ATTRIBUTES: dict[str, pa.DataType] = dict.fromkeys(
 )
 """The other attributes of an event, stored behind the fields. A field of the same name keeps it: then the table has no such attribute."""
 NAMED = (*ATTRIBUTES, *CORRECTION)
-"""What a query reads where it names them: a ``*`` does not hold them."""
+"""Columns that readers see only if they name them; a ``*`` does not include them."""
 
 
 def stored_schema(schema: Schema) -> pa.Schema:
@@ -44,6 +44,6 @@ def free_attributes(schema: Schema) -> list[str]:
 
 
 def shown_columns(schema: Schema, named: Collection[str] = ()) -> list[str]:
-    """The columns of a table as readers see them: those of ``NAMED`` where they are named, at the end."""
+    """The columns of a table as readers see them: those of ``NAMED`` come last, if they are named."""
     there = {*free_attributes(schema), *CORRECTION}
     return [*ENVELOPE, *schema.columns, *(name for name in NAMED if name in named and name in there)]
