@@ -95,6 +95,29 @@ def anded(node: Node) -> list[Node]:
     return [node]
 
 
+def text_of(node: Node) -> str | None:
+    """The text that an expression is; None if it is no constant text."""
+    inner = node["children"][0] if name_of(node) in _CASTS and type_of(node).get("id") == "VARCHAR" and node.get("children") else node
+    value = inner.get("value") if inner.get("expression_class") == "BOUND_CONSTANT" else None
+    return value["value"] if isinstance(value, Mapping) and isinstance(value.get("value"), str) else None
+
+
+def texts_of(condition: Node) -> tuple[int, frozenset[str]] | None:
+    """The column, and the texts that it must be one of for a condition to hold; None if a condition says something else."""
+    children = condition.get("children", [])
+    if condition.get("type") in {"COMPARE_EQUAL", "COMPARE_IN"} and children:
+        first, *rest = children if column(children[0]) is not None else reversed(children)
+        place, texts = column(first), [text_of(one) for one in rest]
+        known = frozenset(one for one in texts if one is not None)
+        return (place, known) if place is not None and texts and None not in texts else None
+    if condition.get("type") == "CONJUNCTION_OR" and children:
+        found = [texts_of(one) for one in children]
+        columns = {one[0] for one in found if one is not None}
+        if None not in found and len(columns) == 1:
+            return columns.pop(), frozenset().union(*(one[1] for one in found if one is not None))
+    return None
+
+
 def places_read(node: Node) -> list[int]:
     """The columns of a table that a scan reads, by their places in the table; from ``ROW_ID`` on it is the row's own place."""
     return [place if isinstance(place, int) else place["index"] for place in node.get("column_indexes", [])]

@@ -19,9 +19,9 @@ from eventlake.exactness.expressions import (
     type_of,
     unbound,
 )
-from eventlake.exactness.json_text import Path, check_json, is_payload
+from eventlake.exactness.json_text import Read, among, check_json, payload_of
 from eventlake.exactness.refusals import DECLARED, ENDS_IN_A_KEY, TIES, Refusal
-from eventlake.exactness.rows import EVENT_JSON, Rows, beside, is_loose
+from eventlake.exactness.rows import EVENT_JSON, Payload, Rows, beside, either, is_loose
 
 _ONE_SIDED = frozenset({"SEMI", "ANTI", "MARK"})
 _ROW_ID_TYPE = {"id": "ROWID"}
@@ -33,13 +33,13 @@ class Analysis:
 
     Attributes:
         refusals: What was found not to be exact.
-        paths: What is read of the JSON of events.
+        reads: What is read of the JSON of events.
     """
 
     def __init__(self, keys: Mapping[str, Sequence[Sequence[str]]]) -> None:
         """``keys``: per table, case folded, sets of columns no two rows agree on."""
         self.refusals: list[Refusal] = []
-        self.paths: set[Path] = set()
+        self.reads: set[Read] = set()
         self._keys = keys
         self._shared: dict[int, Rows] = {}
         self._inputs: list[list[Rows]] = [[]]
@@ -64,6 +64,8 @@ class Analysis:
     def _check_json(self, node: Node, inputs: Sequence[Rows]) -> None:
         """Notes what a node's own expressions read of JSON."""
         both = reduce(lambda left, right: beside(left, right, left_keys=False, right_keys=False), inputs, Rows.of([]))
+        if node["type"] == "LOGICAL_FILTER":
+            both = among(both, [part for one in node.get("expressions", []) for part in anded(one)])
         for name, part in node.items():
             if name == "children":
                 continue
@@ -74,9 +76,9 @@ class Analysis:
             self._note_json([one for one in part if "left" not in one] if name == "conditions" else part, both)
 
     def _note_json(self, node: Any, rows: Rows) -> None:
-        refusals, paths = check_json(node, rows)
+        refusals, reads = check_json(node, rows)
         self.refusals += refusals
-        self.paths |= paths
+        self.reads |= reads
 
     def _check(self, nodes: Sequence[Node], rows: Rows) -> None:
         self.refusals += check_all(nodes)
@@ -104,7 +106,8 @@ class Analysis:
             table = str(node["function_data"]["table"]).casefold()
             read = [names[place] if place < ROW_ID else "" for place in places]
             keys = [[read.index(part) for part in key] for key in self._keys.get(table, ()) if set(key) <= set(read)]
-            payloads = [place for place, one in enumerate(read) if table == "events" and one in EVENT_JSON]
+            payload = Payload(read.index("type") if "type" in read else None)
+            payloads = {place: payload for place, one in enumerate(read) if table == "events" and one in EVENT_JSON}
             return self._picked(node, Rows.of(types, keys, payloads=payloads))
         if name not in {"range", "generate_series", "unnest"}:
             self._refuse(f"{name}()", "a table function that reads something else than the history")
@@ -146,8 +149,7 @@ class Analysis:
         child = self._child(node)
         expressions = node.get("expressions", [])
         self._check(expressions, child)
-        made = child.taken([column(one) for one in expressions], [type_of(one) for one in expressions])
-        return made.with_payloads(place for place, one in enumerate(expressions) if is_payload(one, child))
+        return child.taken([column(one) for one in expressions], [type_of(one) for one in expressions], _payloads(expressions, child))
 
     def _filter(self, node: Node) -> Rows:
         child = self._child(node)
@@ -157,7 +159,7 @@ class Analysis:
         pairs = [(column(left), column(right)) for left, right in equal]
         same = [(left, right) for left, right in pairs if left is not None and right is not None]
         fixed = [left for left, (_, right) in zip((one for one, _ in pairs), equal, strict=True) if left is not None and is_constant(right)]
-        return child.equated(same).without(fixed)
+        return among(child.equated(same).without(fixed), conditions)
 
     def _unnest(self, node: Node) -> Rows:
         child = self._child(node)
@@ -170,7 +172,7 @@ class Analysis:
             (*child.same, *range(start, start + len(expressions))),
             child.payloads,
         )
-        return made.with_payloads(start + place for place, one in enumerate(expressions) if is_payload(one, child))
+        return made.with_payloads(_payloads(expressions, child, start))
 
     # Order
 
@@ -240,12 +242,12 @@ class Analysis:
         types = [type_of(one) for one in (*groups, *aggregates)]
         types += [{"id": "BIGINT"} for _ in node.get("grouping_functions", [])]
         if not groups:
-            return Rows.of(types, [()], payloads=[place for place, one in enumerate(aggregates) if is_payload(one, child)])
+            return Rows.of(types, [()], payloads=_payloads(aggregates, child))
         if len(sets) > 1:
             return Rows.of(types)
         kept = [column(one) for one in groups]
-        made = child.taken([*kept, *([None] * (len(types) - len(kept)))], types).added([], [range(len(groups))])
-        return made.with_payloads(len(groups) + place for place, one in enumerate(aggregates) if is_payload(one, child))
+        columns = [*kept, *([None] * (len(types) - len(kept)))]
+        return child.taken(columns, types, _payloads(aggregates, child, len(groups))).added([], [range(len(groups))])
 
     def _window(self, node: Node) -> Rows:
         child = self._child(node)
@@ -257,7 +259,7 @@ class Analysis:
             numbered = one["type"] == "WINDOW_ROW_NUMBER" and None not in by and not one.get("arg_orders")
             place = len(made.types)
             made = made.added([type_of(one)], [[*(part for part in by if part is not None), place]] if numbered else [])
-            made = made.with_payloads([place] if is_payload(one, child) else [])
+            made = made.with_payloads(_payloads([one], child, place))
         return made
 
     def _cross_product(self, node: Node) -> Rows:
@@ -330,7 +332,7 @@ class Analysis:
 
     def _union(self, node: Node) -> Rows:
         children = [self.rows(child) for child in node["children"]]
-        return Rows.of(children[0].types, payloads=frozenset.intersection(*(child.payloads for child in children)))
+        return Rows.of(children[0].types, payloads=either(children))
 
     def _except(self, node: Node) -> Rows:
         left = self._child(node)
@@ -348,8 +350,14 @@ def _is_total(orders: Sequence[Node], rows: Rows, differing: Sequence[int] | ran
     return rows.are_told_by(by, differing)
 
 
-def analyse(plan: Mapping[str, Any], tree: Any, keys: Mapping[str, Sequence[Sequence[str]]]) -> tuple[list[Refusal], set[Path]]:
-    """Why the rows of a serialised plan may not be exact, some of it more than once, and the paths at which it reads the JSON of events.
+def _payloads(expressions: Sequence[Node], rows: Rows, start: int = 0) -> dict[int, Payload]:
+    """Which of some expressions hand on JSON of events, by their places from ``start``."""
+    found = {start + place: payload_of(one, rows) for place, one in enumerate(expressions)}
+    return {place: one for place, one in found.items() if one is not None}
+
+
+def analyse(plan: Mapping[str, Any], tree: Any, keys: Mapping[str, Sequence[Sequence[str]]]) -> tuple[list[Refusal], set[Read]]:
+    """Why the rows of a serialised plan may not be exact, some of it more than once, and what it reads of the JSON of events.
 
     Args:
         plan: From ``json_serialize_plan`` with ``optimize := false``.
@@ -359,4 +367,4 @@ def analyse(plan: Mapping[str, Any], tree: Any, keys: Mapping[str, Sequence[Sequ
     analysis = Analysis(keys)
     for one in plan["plans"]:
         analysis.rows(one)
-    return [*unbound(tree), *analysis.refusals], analysis.paths
+    return [*unbound(tree), *analysis.refusals], analysis.reads

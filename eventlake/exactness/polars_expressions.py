@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from eventlake.exactness import polars_advice as advice
 from eventlake.exactness import polars_functions as known
-from eventlake.exactness.json_text import Path
+from eventlake.exactness.json_text import Read
 from eventlake.exactness.polars_json import READERS, check_json
 from eventlake.exactness.polars_nodes import UNKNOWN, Expression, Named, all_float, counts_rows, names_in, strange, within
 from eventlake.exactness.refusals import TIES, Refusal
@@ -106,12 +106,12 @@ class Checker:
 
     Attributes:
         refusals: What was found.
-        paths: What is read of the JSON of events.
+        reads: What is read of the JSON of events.
     """
 
     def __init__(self) -> None:
         self.refusals: list[Refusal] = []
-        self.paths: set[Path] = set()
+        self.reads: set[Read] = set()
 
     def refuse(self, what: str, why: str, example: str = "", instead: str = "") -> Value:
         """Notes a reason; what follows is judged as if it were not there."""
@@ -160,7 +160,9 @@ class Checker:
     # One value after the other
 
     def _beside(self, what: str, children: Sequence[Expression], context: Context) -> Value:
-        values = [self.value(child, context) for child in children]
+        return self._side_by_side(what, [self.value(child, context) for child in children])
+
+    def _side_by_side(self, what: str, values: Sequence[Value]) -> Value:
         several = [value for value in values if value.state != ONE]
         if not several:
             return Value(ONE)
@@ -186,7 +188,11 @@ class Checker:
         return self._beside("cast()", one.children, context)
 
     def _ternary(self, one: Expression, context: Context) -> Value:
-        return self._beside("when()", one.children, context)
+        condition, then, otherwise = one.children
+        # What is chosen by the type of the event says nothing of other events.
+        chosen = replace(context, rows=among(context.rows, context.names, [condition]))
+        values = [self.value(condition, context), self.value(then, chosen), self.value(otherwise, context)]
+        return self._side_by_side("when()", values)
 
     def _explode(self, one: Expression, context: Context) -> Value:
         value = self.value(one.children[0], context)
@@ -342,9 +348,10 @@ class Checker:
         return self._beside(f"{name}()", children, context)
 
     def _json(self, one: Expression, context: Context) -> None:
-        refusals, paths = check_json(one, payload=bool(context.rows.payloads & context.places(one.children[:1])))
+        payloads = [context.rows.payloads.get(place) for place in context.places(one.children[:1])]
+        refusals, reads = check_json(one, payloads[0] if payloads else None)
         self.refusals += refusals
-        self.paths |= paths
+        self.reads |= reads
 
     def _picking(self, one: Expression, context: Context) -> Value:
         self._beside(f"{one.name}()", one.children, context)
@@ -393,6 +400,49 @@ class Checker:
         if any(rest.kind != "literal" for rest in one.children[1:]):
             self.refuse(f"{one.name}()", "a number of rows that is computed", "", "a number")
         return Value(BAG)
+
+
+def anded(condition: Expression) -> list[Expression]:
+    """The conditions that must all hold."""
+    if condition.kind == "binary" and condition.name in {"and", "&"}:
+        return [part for child in condition.children for part in anded(child)]
+    return [condition]
+
+
+def among(rows: Rows, names: Sequence[str], conditions: Iterable[Expression]) -> Rows:
+    """Those of the rows for which the conditions hold: of events of fewer types, perhaps."""
+    for part in [part for one in conditions for part in anded(one)]:
+        found = _texts_of(part)
+        if found is not None and found[0] in names:
+            rows = rows.among(names.index(found[0]), found[1])
+    return rows
+
+
+def _texts_of(condition: Expression) -> tuple[str, frozenset[str]] | None:
+    """The column, and the texts that it must be one of for a condition to hold; None if a condition says something else."""
+    if condition.kind == "binary" and condition.name in {"==", "eq_missing"}:
+        texts: Iterable[Expression] = condition.children
+    elif condition.kind == "function" and condition.name == "is_in":
+        texts = condition.children[:2]
+    elif condition.kind == "binary" and condition.name in {"or", "|"}:
+        found = [_texts_of(one) for one in condition.children]
+        columns = {one[0] for one in found if one is not None}
+        known = [one[1] for one in found if one is not None]
+        return (columns.pop(), frozenset().union(*known)) if len(columns) == 1 and len(known) == len(found) else None
+    else:
+        return None
+    columns = {one.name for one in texts if one.kind == "column"}
+    values = [value for one in texts if one.kind == "literal" for value in _flat(one.options[:1])]
+    known_texts = frozenset(value for value in values if isinstance(value, str))
+    return (columns.pop(), known_texts) if len(columns) == 1 and known_texts and len(known_texts) == len(set(values)) else None
+
+
+def _flat(values: Iterable[object]) -> Iterable[object]:
+    for one in values:
+        if isinstance(one, tuple | list):
+            yield from _flat(one)
+        else:
+            yield one
 
 
 def _bare(order: Expression) -> Expression:

@@ -3,34 +3,35 @@
 from collections.abc import Iterator
 from typing import Any
 
-from eventlake.exactness.json_text import Path, path_of
+from eventlake.exactness.json_text import Path, Read, path_of
 from eventlake.exactness.polars_nodes import Expression
 from eventlake.exactness.refusals import DIGITS, Refusal
-from eventlake.exactness.rows import FLOATS, parts
+from eventlake.exactness.rows import FLOATS, Payload, parts
 
 READERS = frozenset({"str.json_decode", "str.json_path_match"})
 _DECODED = frozenset({"String", "Boolean", "Struct", "List", "Array"}) | FLOATS
 """Types that a JSON number becomes without loss where a float is enough for it."""
 
 
-def check_json(one: Expression, *, payload: bool) -> tuple[list[Refusal], set[Path]]:
-    """Why what an expression reads of JSON may not be exact, and the paths that it reads.
+def check_json(one: Expression, payload: Payload | None) -> tuple[list[Refusal], set[Read]]:
+    """Why what an expression reads of JSON may not be exact, and what it reads of the JSON of events.
 
     Args:
         one: A call of one of ``READERS``.
-        payload: Whether it is over JSON as an event holds it.
+        payload: What is known of the JSON of events that it is over; None if it is over something else.
     """
-    if not payload:
+    if payload is None:
         why = "it reads JSON numbers as floats, and here of text that is not the data of an event as it is stored"
         return [Refusal(f"{one.name}()", why, DIGITS, "a column of snapshot.table(…), under a schema that declares it")], set()
     if one.name == "str.json_decode":
         odd = sorted(parts(one.type) - _DECODED)
         why = f"it reads JSON numbers as floats, and makes {', '.join(odd)} of those"
         instead = f"pl.String in place of pl.{odd[0]} there, and cast(pl.{odd[0]}) of that text" if odd else ""
-        return [Refusal("str.json_decode()", why, DIGITS, instead)] if odd else [], set(_leaves(one.type))
-    path = one.children[1]
-    constant = path.kind == "literal" and path.options[:1] and isinstance(path.options[0], str)
-    return [], {path_of(path.options[0]) if constant else ()}
+        reads = {Read(path, payload.only) for path in _leaves(one.type)}
+        return [Refusal("str.json_decode()", why, DIGITS, instead)] if odd else [], reads
+    named = one.children[1]
+    constant = named.kind == "literal" and named.options[:1] and isinstance(named.options[0], str)
+    return [], {Read(path_of(named.options[0]) if constant else (), payload.only)}
 
 
 def _leaves(kind: Any) -> Iterator[Path]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 from eventlake.exactness import polars_advice as advice
 from eventlake.exactness import polars_functions as known
-from eventlake.exactness.json_text import Path
-from eventlake.exactness.polars_expressions import ALIGNED, ONE, Checker, Context
+from eventlake.exactness.json_text import Read
+from eventlake.exactness.polars_expressions import ALIGNED, ONE, Checker, Context, among, anded
 from eventlake.exactness.polars_nodes import UNKNOWN, Expression, Leaf, Named, Step, strange
 from eventlake.exactness.refusals import TIES, Refusal
-from eventlake.exactness.rows import Rows, beside, is_float, is_loose
+from eventlake.exactness.rows import Payload, Rows, beside, either, is_float, is_loose
 
 _ZEROS = "0.0 and -0.0"
 
@@ -72,7 +72,7 @@ class Analysis:
         for leaf in self._leaves:
             if step == leaf.step:
                 keys = [[step.names.index(part) for part in key] for key in leaf.keys if set(key) <= set(step.names)]
-                return Table(step.names, Rows.of(step.types, keys, payloads=_places(step, leaf.payloads)))
+                return Table(step.names, Rows.of(step.types, keys, payloads=_payloads(step, leaf.payloads)))
         rule: Callable[[Step], Table] | None = None if step.kind == UNKNOWN else getattr(self, f"_{step.kind}", None)
         if rule is None:
             what = step.options[0] if step.options else step.kind
@@ -91,7 +91,7 @@ class Analysis:
         bare = [leaf for leaf in bare if (leaf.step.names, leaf.step.types) == (step.names, step.types)]
         if step.options[0] and set(step.options[0]) <= {path for leaf in bare for path in leaf.step.options[0]}:
             payloads = set.intersection(*(set(leaf.payloads) for leaf in bare))
-            return Table(step.names, Rows.of(step.types, payloads=_places(step, payloads)))
+            return Table(step.names, Rows.of(step.types, payloads=_payloads(step, payloads)))
         self.checker.refuse("a scan", "of files that are not the history's", "", "snapshot.scan(), snapshot.table(…) or the spine")
         return _anew(step)
 
@@ -135,10 +135,10 @@ class Analysis:
 
     def _filter(self, step: Step) -> Table:
         below = self.table(step.inputs[0])
-        rows = below.rows
+        rows = among(below.rows, below.names, [condition for _, condition in step.outputs])
         for _, condition in step.outputs:
-            self.checker.aligned("filter()", condition, below.context())
-            for part in _anded(condition):
+            self.checker.aligned("filter()", condition, replace(below.context(), rows=rows))
+            for part in anded(condition):
                 if part.kind == "binary" and part.name in {"==", "eq_missing"}:
                     left, right = part.children
                     one, other = below.place(left), below.place(right)
@@ -216,8 +216,7 @@ class Analysis:
         return Table(step.names, below.rows.taken(columns, step.types).added([], [range(count)]))
 
     def _union(self, step: Step) -> Table:
-        payloads = frozenset.intersection(*(self.table(below).rows.payloads for below in step.inputs))
-        return Table(step.names, Rows.of(step.types, payloads=payloads))
+        return Table(step.names, Rows.of(step.types, payloads=either([self.table(below).rows for below in step.inputs])))
 
     def _join(self, step: Step) -> Table:
         left, right = (self.table(below) for below in step.inputs)
@@ -273,14 +272,9 @@ def _anew(step: Step) -> Table:
     return Table(step.names, Rows.of(step.types))
 
 
-def _places(step: Step, names: Iterable[str]) -> list[int]:
-    return [step.names.index(name) for name in names if name in step.names]
-
-
-def _anded(condition: Expression) -> list[Expression]:
-    if condition.kind == "binary" and condition.name in {"and", "&"}:
-        return [part for child in condition.children for part in _anded(child)]
-    return [condition]
+def _payloads(step: Step, names: Iterable[str]) -> dict[int, Payload]:
+    payload = Payload(step.names.index("type") if "type" in step.names else None)
+    return {step.names.index(name): payload for name in names if name in step.names}
 
 
 def _is_sorted(step: Step, on: Expression) -> bool:
@@ -317,8 +311,8 @@ def _shown(step: Step, left: Table, right: Table, *, suffix: str, gone: tuple[se
     return places if tuple(names) == step.names else None
 
 
-def analyse(step: Step, leaves: Sequence[Leaf]) -> tuple[list[Refusal], set[Path]]:
-    """Why the rows of a plan may not be exact, and the paths at which it reads the JSON of events.
+def analyse(step: Step, leaves: Sequence[Leaf]) -> tuple[list[Refusal], set[Read]]:
+    """Why the rows of a plan may not be exact, and what it reads of the JSON of events.
 
     Args:
         step: The last one.
@@ -331,4 +325,4 @@ def analyse(step: Step, leaves: Sequence[Leaf]) -> tuple[list[Refusal], set[Path
         odd = strange(kind)
         if odd:
             analysis.checker.refuse(odd, "a type that is not known to be exact")
-    return list(dict.fromkeys(analysis.checker.refusals)), analysis.checker.paths
+    return list(dict.fromkeys(analysis.checker.refusals)), analysis.checker.reads

@@ -1,8 +1,9 @@
 """What is known of the rows that a node of a plan puts out: their types, and which columns together tell every two rows apart."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from typing import Any, NamedTuple
 
 Type = Mapping[str, Any]
 Key = frozenset[int]
@@ -49,6 +50,27 @@ def _is_collated(kind: Any) -> bool:
     return isinstance(kind, list) and any(map(_is_collated, kind))
 
 
+class Payload(NamedTuple):
+    """What is known of a column of JSON that events hold.
+
+    Attributes:
+        kind: The column with the type of the row's event; None if there is none.
+        only: The event types that it can be of; None for any.
+    """
+
+    kind: int | None = None
+    only: frozenset[str] | None = None
+
+    def among(self, types: frozenset[str]) -> "Payload":
+        """The same column, of events of these types."""
+        return self._replace(only=types if self.only is None else self.only & types)
+
+    def either(self, other: "Payload") -> "Payload":
+        """What is known of a value that is taken from one of two columns."""
+        only = None if self.only is None or other.only is None else self.only | other.only
+        return Payload(self.kind if self.kind == other.kind else None, only)
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Rows of a known shape.
@@ -63,7 +85,7 @@ class Rows:
     types: tuple[Type, ...]
     keys: frozenset[Key] = frozenset()
     same: tuple[int, ...] = ()
-    payloads: frozenset[int] = frozenset()
+    payloads: Mapping[int, Payload] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -71,7 +93,7 @@ class Rows:
         types: Sequence[Type],
         keys: Iterable[Iterable[int]] = (),
         same: Sequence[int] | None = None,
-        payloads: Iterable[int] = (),
+        payloads: Mapping[int, Payload] | None = None,
     ) -> "Rows":
         """Rows with as few and small keys as say the same."""
         first = tuple(range(len(types))) if same is None else tuple(same)
@@ -80,7 +102,7 @@ class Rows:
         for key in found:
             if not any(smaller <= key for smaller in minimal):
                 minimal.append(key)
-        return cls(tuple(types), frozenset(minimal[:_MOST_KEYS]), first, frozenset(payloads))
+        return cls(tuple(types), frozenset(minimal[:_MOST_KEYS]), first, dict(payloads or {}))
 
     def tells_apart(self, columns: Iterable[int]) -> bool:
         """Whether no two rows agree on all of these columns."""
@@ -95,19 +117,37 @@ class Rows:
         strict = {self.same[column] for column in chosen if not is_loose(self.types[column])}
         return {self.same[column] for column in read} <= strict
 
-    def taken(self, columns: Sequence[int | None], types: Sequence[Type]) -> "Rows":
-        """The rows with these columns in place of their own; None for one that is computed."""
+    def taken(self, columns: Sequence[int | None], types: Sequence[Type], payloads: Mapping[int, Payload] | None = None) -> "Rows":
+        """The rows with these columns in place of their own; None for one that is computed.
+
+        Args:
+            columns: By their places in these rows.
+            types: Of the new columns.
+            payloads: Of the new columns those that hold JSON of events too, with ``kind`` by its place in these rows.
+        """
         places: dict[int, int] = {}
         same = []
         for place, column in enumerate(columns):
             first = place if column is None else places.setdefault(self.same[column], place)
             same.append(first)
         keys = [{places[column] for column in key} for key in self.keys if all(column in places for column in key)]
-        return Rows.of(types, keys, same, [place for place, column in enumerate(columns) if column in self.payloads])
+        held = {place: self.payloads[one] for place, one in enumerate(columns) if one is not None and one in self.payloads} | dict(
+            payloads or {}
+        )
+        moved = {place: Payload(None if one.kind is None else places.get(self.same[one.kind]), one.only) for place, one in held.items()}
+        return Rows.of(types, keys, same, moved)
 
-    def with_payloads(self, columns: Iterable[int]) -> "Rows":
+    def with_payloads(self, payloads: Mapping[int, Payload]) -> "Rows":
         """The same rows, of which these columns hold JSON of events too."""
-        return replace(self, payloads=self.payloads.union(columns))
+        return replace(self, payloads={**self.payloads, **payloads})
+
+    def among(self, column: int, types: frozenset[str]) -> "Rows":
+        """Those of the rows that have one of these texts in a column: the type of an event, perhaps."""
+        payloads = {
+            place: one.among(types) if one.kind is not None and self.same[one.kind] == self.same[column] else one
+            for place, one in self.payloads.items()
+        }
+        return replace(self, payloads=payloads)
 
     def cut(self, columns: Sequence[int]) -> "Rows":
         """The rows with some of their columns."""
@@ -134,6 +174,12 @@ class Rows:
         return Rows.of((*self.types, *types), [*self.keys, *keys], (*self.same, *range(start, start + len(types))), self.payloads)
 
 
+def either(several: Sequence[Rows]) -> dict[int, Payload]:
+    """What is known of the JSON in rows that come from one of several steps."""
+    common = set.intersection(*(set(rows.payloads) for rows in several))
+    return {place: reduce(Payload.either, (rows.payloads[place] for rows in several)) for place in sorted(common)}
+
+
 def beside(left: Rows, right: Rows, *, left_keys: bool, right_keys: bool) -> Rows:
     """Rows made of one row of each side.
 
@@ -148,5 +194,6 @@ def beside(left: Rows, right: Rows, *, left_keys: bool, right_keys: bool) -> Row
     keys: list[Iterable[int]] = [one | other for one in left.keys for other in moved]
     keys += list(left.keys) if left_keys else []
     keys += moved if right_keys else []
-    payloads = [*left.payloads, *(column + start for column in right.payloads)]
+    shifted = {column + start: Payload(None if one.kind is None else one.kind + start, one.only) for column, one in right.payloads.items()}
+    payloads = {**left.payloads, **shifted}
     return Rows.of((*left.types, *right.types), keys, (*left.same, *(first + start for first in right.same)), payloads)

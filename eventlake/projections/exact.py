@@ -13,7 +13,7 @@ from eventlake.core.sql import integer, quoted
 from eventlake.database import check_select, tree_of
 from eventlake.errors import InvalidInputError
 from eventlake.exactness.advice import Engine, advised
-from eventlake.exactness.json_text import Path
+from eventlake.exactness.json_text import Read
 from eventlake.exactness.plan import analyse
 from eventlake.exactness.refusals import Refusal, check_version, line_of, refuse
 from eventlake.exactness.rows import EVENT_KEYS, SPINE_KEYS
@@ -39,15 +39,15 @@ def check_exact(name: str, query: str, history: PinnedHistory, spine: pa.Table |
         refusals = _advised(looked, _engine(connection, history, parameters))
     refuse(name, [refusal.text(line_of(refusal.what, query, looked.tree)) for refusal in refusals], hint)
     # Only what is exact otherwise is worth reading the payloads for.
-    refuse(name, [refusal.text(None) for refusal in inexact_numbers(history, looked.paths)], hint)
+    refuse(name, [refusal.text(None) for refusal in inexact_numbers(history, looked.reads)], hint)
 
 
 class _Looked(NamedTuple):
-    """What was seen of a query: its syntax tree, why it is not exact, and the paths at which it reads the JSON of events."""
+    """What was seen of a query: its syntax tree, why it is not exact, and what it reads of the JSON of events."""
 
     tree: Any
     refusals: list[Refusal]
-    paths: Iterable[Path] = ()
+    reads: Iterable[Read] = ()
 
 
 def _refusals(connection: duckdb.DuckDBPyConnection, query: str, history: PinnedHistory, parameters: Mapping[str, Parameter]) -> _Looked:

@@ -13,7 +13,7 @@ import jiter
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eventlake.exactness.json_text import Path
+from eventlake.exactness.json_text import Path, Read
 from eventlake.exactness.refusals import DIGITS, Refusal
 from eventlake.exactness.rows import EVENT_JSON
 from eventlake.history.pinned import PinnedHistory, Stretch
@@ -22,50 +22,64 @@ from eventlake.trust import statement
 _DIGITS = 15
 _EXPONENT = 22
 """Powers of ten up to this one are doubles; Polars' parser rounds twice beyond."""
+_CHECK = 2
+"""Which check found a statement: what an earlier one found is looked at again."""
 _INTEGERS = range(-(2**63), 2**64)
 _LONG = rf"-?[0-9][0-9.]{{{_DIGITS},}}|-?[0-9.]+[eE]"
 
 
-def inexact_numbers(history: PinnedHistory, paths: Iterable[Path]) -> list[Refusal]:
-    """Why numbers at these paths of the history's payloads may be read as other numbers; at most one reason a path.
+def inexact_numbers(history: PinnedHistory, reads: Iterable[Read]) -> list[Refusal]:
+    """Why numbers that are read of the history's payloads may be read as other numbers; at most one reason for each of ``reads``.
 
     Segments never change, so what was found of a segment and a path is remembered: a later build looks at new segments alone.
 
     Args:
         history: What is read.
-        paths: Of JSON documents; everything below a path is read.
+        reads: Everything below a path is read.
     """
-    left, ledger = set(paths), history.trust.ledger
+    left, ledger = set(reads), history.trust.ledger
     segments = {stretch.segment.sha256 for stretch in history.stretches} if left else ()
-    statements = {(sha256, path): statement("json numbers", sha256, path) for sha256 in segments for path in left}
+    statements = {(sha256, read): _statement(sha256, read) for sha256 in segments for read in left}
     unknown = ledger.unknown(statements.values())
     found = []
     for stretch in history.stretches if unknown else ():
         sha256 = stretch.segment.sha256
-        new = {path for path in left if statements[sha256, path] in unknown}
-        for path, column, row, number in _first_inexact(history, stretch, new) if new else ():
+        new = {read for read in left if statements[sha256, read] in unknown}
+        for read, column, row, number in _first_inexact(history, stretch, new) if new else ():
             event = history.row(stretch.segment.start + row).to_pylist()[0]
-            found.append(_refusal(number, column, path, event, history))
-            left.remove(path)
+            found.append(_refusal(number, column, read.path, event, history))
+            left.remove(read)
         if stretch.rows == stretch.segment.rows:
-            ledger.note(statements[sha256, path] for path in new & left)
+            ledger.note(statements[sha256, read] for read in new & left)
     return found
 
 
-def _first_inexact(history: PinnedHistory, stretch: Stretch, paths: Iterable[Path]) -> Iterator[tuple[Path, str, int, int | Decimal]]:
-    """The first number of a segment at each path that may be inexact: its path, column, row and value."""
-    left = set(paths)
-    table = history.read(stretch, list(EVENT_JSON))
-    for column in table.column_names:
+def _statement(sha256: str, read: Read) -> bytes:
+    types = () if read.types is None else (sorted(read.types),)
+    return statement("json numbers", _CHECK, sha256, read.path, *types)
+
+
+def _first_inexact(history: PinnedHistory, stretch: Stretch, reads: Iterable[Read]) -> Iterator[tuple[Read, str, int, int | Decimal]]:
+    """The first number of a segment for each of ``reads`` that may be inexact: the column, row and value."""
+    left = set(reads)
+    table = history.read(stretch, ["type", *EVENT_JSON])
+    for column in set(table.column_names) & set(EVENT_JSON):
         texts = table.column(column)
         rows = _matches(texts, _LONG)
-        for path in sorted(left, key=str) if len(rows) else ():
-            for row in _at_path(texts, rows, path):
-                number = next(_inexact(_at(jiter.from_json(texts[row].as_py().encode(), float_mode="decimal"), path)), None)
+        for read in sorted(left, key=str) if len(rows) else ():
+            for row in _at_path(texts, _of_types(table, rows, read), read.path):
+                number = next(_inexact(_at(jiter.from_json(texts[row].as_py().encode(), float_mode="decimal"), read.path)), None)
                 if number is not None:
-                    left.remove(path)
-                    yield path, column, row, number
+                    left.remove(read)
+                    yield read, column, row, number
                     break
+
+
+def _of_types(table: pa.Table, rows: pa.Array, read: Read) -> pa.Array:
+    if read.types is None:
+        return rows
+    types = table.column("type").take(rows).combine_chunks()
+    return rows.filter(pc.is_in(types, pa.array(sorted(read.types), types.type)))
 
 
 def _at_path(texts: pa.ChunkedArray, rows: pa.Array, path: Path) -> list[int]:
@@ -73,7 +87,7 @@ def _at_path(texts: pa.ChunkedArray, rows: pa.Array, path: Path) -> list[int]:
     if not path or not isinstance(path[0], str):
         return list(rows.to_pylist())
     # A member's name may be written with escapes: then the document is looked at.
-    pattern = rf"{re.escape(json.dumps(path[0], ensure_ascii=False))}\s*:\s*(?:{_LONG}|[\[{{])|\\u"
+    pattern = rf"{re.escape(json.dumps(path[0], ensure_ascii=False))}\s*:\s*(?:{_LONG}|[\[{{])|\\[u/]"
     return list(rows.take(_matches(texts.take(rows), pattern)).to_pylist())
 
 

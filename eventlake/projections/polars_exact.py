@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from eventlake.errors import InvalidProjectionError
-from eventlake.exactness.json_text import Path
+from eventlake.exactness.json_text import Read
 from eventlake.exactness.polars_nodes import Leaf
 from eventlake.exactness.polars_plan import analyse
 from eventlake.exactness.refusals import Refusal, check_version, refuse
@@ -43,11 +43,11 @@ def check_exact(name: str, frame: pl.LazyFrame, leaves: Sequence[Handed], histor
         polars.exceptions.PolarsError: The frame cannot be bound.
     """
     check_version(name, "Polars", VERSION, KNOWN, _HINT)
-    refusals, paths = _refusals(frame, leaves)
-    refuse(name, [refusal.text(None) for refusal in refusals or inexact_numbers(history, paths)], _HINT)
+    refusals, reads = _refusals(frame, leaves)
+    refuse(name, [refusal.text(None) for refusal in refusals or inexact_numbers(history, reads)], _HINT)
 
 
-def _refusals(frame: pl.LazyFrame, leaves: Sequence[Handed]) -> tuple[list[Refusal], set[Path]]:
+def _refusals(frame: pl.LazyFrame, leaves: Sequence[Handed]) -> tuple[list[Refusal], set[Read]]:
     try:
         return analyse(read(frame), [Leaf(read(leaf), keys, payloads) for leaf, keys, payloads in leaves])
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError, pl.exceptions.PanicException) as error:

@@ -2,6 +2,7 @@
 
 import json
 from decimal import Decimal
+from itertools import count
 
 import polars as pl
 import pytest
@@ -9,6 +10,8 @@ import pytest
 import eventlake as el
 from eventlake.errors import InvalidProjectionError
 
+NUMBERS = count()
+"""Every function has a source of its own."""
 WIDE = [
     "90071992547409.93",
     "883406386745030.3",
@@ -165,11 +168,106 @@ def test_only_what_is_read_must_be_kept():
     assert values(lake, "SELECT sequence, json_type(data, '$.z') AS v FROM events WHERE json_exists(data, '$.z')") == ["DOUBLE"]
 
 
-def test_a_member_whose_name_is_written_with_escapes_is_found():
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("\\u0061", "data ->> 'a'"),
+        ("\\u0061", "data ->> '$.a'"),
+        ("a\\/b", """json_extract_string(data, '$."a/b"')"""),
+        ("a\\/b", "data ->> 'a/b'"),
+        ("a\\/b", "data ->> '/a~1b'"),
+        ("\\u00e9", """json_extract_string(data, '$."é"')"""),
+        ("a.b", """data ->> '$."a.b"'"""),
+        ("a.b", "data ->> 'a.b'"),
+        ('a\\"b', "data ->> 'a\"b'"),
+        ("a*", "data ->> '$.*'"),
+    ],
+)
+def test_a_member_is_found_however_its_name_is_written(name, read):
     lake = el.create("memory://", "o.example")
-    lake.append([{"id": "1", "source": "s", "type": "t", "data": f'{{"\\u0061":{WIDE[0]}}}'}])
+    lake.append([{"id": "1", "source": "s", "type": "t", "data": f'{{"{name}"\t:\n{WIDE[0]}}}'}])
+    with pytest.raises(InvalidProjectionError, match=r"has 90071992547409\.93 at data"):
+        values(lake, f"SELECT sequence, {read} AS v FROM events")
+
+
+MINE = """SELECT sequence, data ->> 'a' AS v FROM events"""
+OF_ONE_TYPE = {
+    f"{MINE} WHERE type = 'a'": ["0.5"],
+    f"{MINE} WHERE 'a' = type AND data ->> 'a' > '0'": ["0.5"],
+    f"{MINE} WHERE type IN ('a', 'c')": ["0.5", "1.5"],
+    f"{MINE} WHERE type = 'a' OR type = 'c'": ["0.5", "1.5"],
+    "WITH x AS (SELECT * FROM events WHERE type = 'a') SELECT sequence, data -> 'o' ->> 'a' AS v FROM x": ["0.5"],
+    "SELECT sequence, CASE WHEN type = 'a' AND id = '0' THEN data ->> 'a' ELSE '' END AS v FROM events": ["0.5", "", ""],
+    "SELECT sequence, CASE type WHEN 'c' THEN data ->> 'a' END AS v FROM events": [None, None, "1.5"],
+    "SELECT 1 AS sequence, max(data ->> 'a') FILTER (WHERE type = 'a') AS v FROM events": ["0.5"],
+    "SELECT sequence, max(data ->> 'a') FILTER (WHERE type = 'c') OVER (ORDER BY sequence) AS v FROM events": [None, None, "1.5"],
+    "SELECT e.sequence, e.data ->> 'a' AS v FROM events f JOIN events e ON e.type = 'a' AND f.type = 'b'": ["0.5"],
+    "SELECT f.sequence, e.data ->> 'a' AS v FROM events f LEFT JOIN events e ON e.type = 'a' AND f.type = 'b'": [None, "0.5", None],
+    "SELECT sequence, (SELECT max(data ->> 'a') FROM events e WHERE e.id = f.id AND e.type = 'a') AS v FROM events f": [
+        "0.5",
+        None,
+        None,
+    ],
+}
+OF_OTHERS = [
+    f"{MINE} WHERE type <> 'a'",
+    f"{MINE} WHERE type = 'a' OR id = '1'",
+    f"{MINE} WHERE type = 'b'",
+    f"{MINE} WHERE type IN ('a', 'b')",
+    "SELECT sequence, CASE WHEN type = 'a' THEN '' ELSE data ->> 'a' END AS v FROM events",
+    "SELECT sequence, CASE WHEN NOT type = 'a' THEN data ->> 'a' END AS v FROM events",
+    "SELECT sequence, d ->> 'a' AS v FROM (SELECT sequence, type, lag(data) OVER (ORDER BY sequence) AS d FROM events) WHERE type = 'c'",
+    "SELECT 1 AS sequence, d ->> 'a' AS v FROM (SELECT max(type) AS type, last(data ORDER BY id = '1') AS d FROM events) WHERE type = 'c'",
+    "SELECT f.sequence, e.data ->> 'a' AS v FROM events f LEFT JOIN events e ON e.id = '1' WHERE f.type = 'a'",
+    "SELECT sequence, max(data ->> 'a') OVER () AS v FROM events WHERE type = 'a' OR type = 'b'",
+]
+
+
+@pytest.fixture(scope="module")
+def of_types():
+    lake = el.create("memory://", "o.example")
+    numbers = {"a": "0.5", "b": WIDE[0], "c": "1.5"}
+    lake.append(
+        {"id": str(place), "source": "s", "type": kind, "subject": "/x", "data": f'{{"a":{one},"o":{{"a":{one}}}}}'}
+        for place, (kind, one) in enumerate(numbers.items())
+    )
+    return lake
+
+
+@pytest.mark.parametrize("query", OF_ONE_TYPE)
+def test_numbers_of_events_of_other_types_do_not_matter(of_types, query):
+    assert values(of_types, query) == OF_ONE_TYPE[query]
+
+
+@pytest.mark.parametrize("query", OF_OTHERS)
+def test_numbers_of_every_type_that_may_be_read_matter(of_types, query):
     with pytest.raises(InvalidProjectionError, match="declared exact and is not"):
-        values(lake, "SELECT sequence, data ->> 'a' AS v FROM events")
+        values(of_types, query)
+
+
+def test_polars_looks_at_the_numbers_of_the_types_that_are_read(of_types):
+    read, kind = pl.col("data").str.json_path_match("$.a"), pl.col("type")
+    for condition, expected in ((kind == "a", ["0.5"]), (kind.is_in(["a", "c"]), ["0.5", "1.5"]), ((kind == "c") & (read > "0"), ["1.5"])):
+        found = of_types.build(python(lambda snapshot, one=condition: snapshot.scan().filter(one).select("sequence", v=read)))
+        assert found.polars().sort("sequence")["v"].to_list() == expected
+    chosen = of_types.build(python(lambda snapshot: snapshot.scan().select("sequence", v=pl.when(kind == "a").then(read))))
+    assert chosen.polars().sort("sequence")["v"].to_list() == ["0.5", None, None]
+    for condition in (kind != "a", (kind == "a") | (pl.col("id") == "1"), kind.is_in(["a", "b"])):
+        with pytest.raises(InvalidProjectionError, match=r"has 90071992547409\.93 at data"):
+            of_types.build(python(lambda snapshot, one=condition: snapshot.scan().filter(one).select("sequence", v=read)))
+
+
+@pytest.mark.parametrize(
+    "handed",
+    [
+        f"""lag(data, 1, '{{"a":{WIDE[0]}}}') OVER (ORDER BY sequence)""",
+        f"""list_value(data, '{{"a":{WIDE[0]}}}')[2]""",
+        f"""coalesce(data, '{{"a":{WIDE[0]}}}')""",
+    ],
+)
+def test_json_that_stands_in_the_query_is_no_payload(handed):
+    with pytest.raises(InvalidProjectionError, match="not the data of an event"):
+        values(lake_of("1"), f"SELECT sequence, d ->> 'a' AS v FROM (SELECT sequence, {handed} AS d FROM events)")
 
 
 def test_events_beyond_the_watermark_are_not_looked_at():
@@ -179,7 +277,7 @@ def test_events_beyond_the_watermark_are_not_looked_at():
 
 
 def python(function, level="exact"):
-    return el.Projection("p", "python", "f.py:run", {"f.py": repr(function)}, ("sequence",), level, function=function)
+    return el.Projection("p", "python", "f.py:run", {"f.py": str(next(NUMBERS))}, ("sequence",), level, function=function)
 
 
 def decoded(dtype):
