@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a command: what it holds is given up, and its exit code says which signal it was.
+"""SIGINT, SIGTERM and SIGHUP end a command: what it holds is given up, and its exit code says which signal it was.
 
 Python runs a handler only once native code returns, and a query may not return for hours. So a thread is woken by the signal itself; if the
 command has not ended after a while, it gives up the claims in its place and ends the process.
@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from types import FrameType
 
 from eventlake.datasets.recipes import give_up_claims
+from eventlake.storage.scratch import remove_scratch
 
 _GRACE_SECONDS = 3.0
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(BaseException):
@@ -26,7 +27,7 @@ class Stopped(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """As a shell reports it: 130 for SIGINT, 143 for SIGTERM."""
+        """As a shell reports it: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP."""
         return 128 + self.number
 
     def __str__(self) -> str:
@@ -84,6 +85,7 @@ def _watch(reader: int, over: threading.Event, said: Callable[[Stopped], str]) -
         pass  # a signal that is handled elsewhere
     if woken and not over.wait(_GRACE_SECONDS):
         give_up_claims()
+        remove_scratch()
         stopped = Stopped(woken[0])
         os.write(2, said(stopped).encode())
         os._exit(stopped.exit_code)

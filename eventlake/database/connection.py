@@ -13,8 +13,9 @@ from pathlib import Path
 import duckdb
 
 from eventlake.core.sql import quoted
-from eventlake.database.files import openable, scratch
+from eventlake.database.files import openable
 from eventlake.errors import InvalidInputError
+from eventlake.storage.scratch import scratch
 
 _MOST_THREADS = 256
 _MEGABYTES = {"MB": 1, "GB": 1_000}

@@ -1,41 +1,17 @@
 """The names of files in SQL: always one file each, whatever characters are in its path."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import cache
 from hashlib import sha256
-from multiprocessing import util
 from pathlib import Path
 
 from eventlake.core.sql import quoted
 from eventlake.errors import InvalidInputError, StorageError
+from eventlake.storage.scratch import scratch
 
 _PATTERN = frozenset("*?[")
 """What makes DuckDB take a path for a pattern."""
-
-
-def scratch() -> str | None:
-    """This process's private folder for temporary files, made again if it was taken away; None if it cannot have one."""
-    folder = _scratch(os.getpid())
-    if folder is not None and not Path(folder).is_dir():
-        _scratch.cache_clear()
-        folder = _scratch(os.getpid())
-    return folder
-
-
-@cache  # a process that was forked must not share, or remove, the folder of the one before it
-def _scratch(process: int) -> str | None:
-    del process
-    try:
-        folder = tempfile.mkdtemp(prefix="eventlake-")
-    except OSError:
-        return None
-    # Unlike atexit it runs at the end of a worker process too, and only in the process that made it.
-    util.Finalize(None, shutil.rmtree, (folder,), {"ignore_errors": True}, exitpriority=0)
-    return folder
 
 
 def openable(path: str | Path) -> str:
@@ -62,7 +38,7 @@ def _is_special(path: str) -> bool:
 
 def _linked(path: str) -> str:
     folder = scratch()
-    if folder is None or _is_special(folder):
+    if folder is None or _is_special(str(folder)):
         message = f"{path!r} has characters that DuckDB takes for a pattern, and no folder for temporary files can hold a link to it"
         raise InvalidInputError(message, "rename the folder, or name a writable folder for temporary files by TMPDIR.", path=path)
     link = Path(folder, sha256(os.fsencode(path)).hexdigest() + Path(path).suffix)

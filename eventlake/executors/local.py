@@ -13,12 +13,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
 from eventlake.datasets.buckets import Here, Task
 from eventlake.errors import CorruptionError, EventlakeError, InvalidProjectionError, MissingDependencyError, NotFoundError, StorageError
 from eventlake.storage import Storage
+from eventlake.storage.scratch import lock_to_inherit, temporary_folder
 
 TRIES = 3
 """How often a task is given to a worker that dies of it."""
@@ -44,7 +46,11 @@ class Processes:
         if storage.uri.startswith("memory://") or not tasks:
             yield from Here().run(storage, tasks)
             return
-        pool = _Pool(tasks)
+        with temporary_folder() as folder:
+            yield from self._run_in(folder, tasks)
+
+    def _run_in(self, folder: Path, tasks: Sequence[Task]) -> Iterator[int]:
+        pool = _Pool(tasks, folder)
         threads = [threading.Thread(target=pool.serve, name="eventlake-worker", daemon=True) for _ in range(min(self._count, len(tasks)))]
         for thread in threads:
             thread.start()
@@ -61,9 +67,10 @@ class Processes:
 
 
 class _Pool:
-    """The tasks that are left, those that are being done, and the workers."""
+    """The tasks that are left, those that are being done, and the workers, whose temporary files are in one folder."""
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
+    def __init__(self, tasks: Sequence[Task], folder: Path) -> None:
+        self._folder = folder
         self.outcomes: queue.SimpleQueue[int | EventlakeError] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._left = list(reversed(tasks))
@@ -96,7 +103,7 @@ class _Pool:
 
     def _started(self) -> "_Worker":
         with self._lock:
-            worker = _Worker()
+            worker = _Worker(self._folder)
             self._workers.add(worker)
         return worker
 
@@ -161,12 +168,18 @@ class _Pool:
 class _Worker:
     """One process."""
 
-    def __init__(self) -> None:
-        self._errors: IO[bytes] = TemporaryFile()  # noqa: SIM115 - closed by ``end``
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    def __init__(self, folder: Path) -> None:
+        self._errors: IO[bytes] = TemporaryFile(dir=folder)  # noqa: SIM115 - closed by ``end``
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "TMPDIR": str(folder)}
         command = [sys.executable, "-m", "eventlake.executors.worker"]
         self._process = subprocess.Popen(  # noqa: S603 - our own module
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=environment
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=environment,
+            pass_fds=lock_to_inherit(),
         )
 
     def ask(self, task: Task) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from errno import ENOSPC
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import gettempdir
 
 import duckdb
 import polars as pl
@@ -23,6 +23,7 @@ from eventlake.importing.problems import ROW, ImportProblem
 from eventlake.importing.rules import OWN, Events, Table
 from eventlake.importing.sql import checked_condition, checked_select
 from eventlake.progress import task
+from eventlake.storage.scratch import temporary_folder
 
 _CHUNK_ROWS = 100_000
 _REJECTS = f"{OWN}rejects"
@@ -49,10 +50,10 @@ def database(given: Path, tables: Sequence[Table]) -> Iterator[tuple[duckdb.Duck
     files = [_file_of(table, given) for table in tables if table.query is None]
     try:
         with (
-            TemporaryDirectory(prefix="eventlake-import-") as folder,
-            open_database(files, folders=[there, folder], stored_in=Path(folder, "import.duckdb")) as connection,
+            temporary_folder() as folder,
+            open_database(files, folders=[there, folder], stored_in=folder / "import.duckdb") as connection,
         ):
-            yield connection, Path(folder)
+            yield connection, folder
     except (InvalidInputError, duckdb.Error, OSError) as error:
         if not (_is_full(error) or _is_full(error.__cause__)):
             raise

@@ -7,7 +7,6 @@ import hashlib
 import inspect
 import shutil
 import sys
-import tempfile
 import textwrap
 import types
 import weakref
@@ -18,7 +17,8 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
-from eventlake.errors import InvalidProjectionError
+from eventlake.errors import InvalidProjectionError, StorageError
+from eventlake.storage.scratch import new_folder
 
 NOTEBOOK_FILE = "projection.py"
 
@@ -139,6 +139,7 @@ def load(entry: str, sources: Mapping[str, str]) -> Any:
     found, folder = _run(entry, sources)
     function = getattr(found, "function", found)
     if not callable(function):
+        shutil.rmtree(folder, ignore_errors=True)
         raise _nothing(entry)
     ready = function if isinstance(function, type) else _with_siblings(function, folder)
     weakref.finalize(ready, shutil.rmtree, folder, ignore_errors=True)
@@ -165,13 +166,25 @@ def _nothing(entry: str) -> InvalidProjectionError:
 
 
 def _run(entry: str, sources: Mapping[str, str]) -> tuple[Any, Path]:
-    """What the entry names, None for nothing, and the folder that its sources stand in."""
+    """What the entry names, None for nothing, and the folder that its sources are in; there is none if it cannot be loaded."""
+    folder = new_folder()
+    try:
+        return _named(entry, sources, folder), folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _named(entry: str, sources: Mapping[str, str], folder: Path) -> Any:
     file, _, name = entry.partition(":")
-    folder = Path(tempfile.mkdtemp(prefix="eventlake-")).resolve()
-    for other, text in sources.items():
-        path = folder / other
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    try:
+        for other, text in sources.items():
+            path = folder / other
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        message = f"the source {file} cannot be copied to the folder for temporary files, {folder}: {error.strerror}"
+        raise StorageError(message, "make room, or name another folder by the environment variable TMPDIR.") from error
     digest = hashlib.sha256(sources[file].encode()).hexdigest()
     module = types.ModuleType(f"eventlake_projection_{digest[:16]}")
     module.__file__ = str(folder / file)
@@ -183,7 +196,7 @@ def _run(entry: str, sources: Mapping[str, str]) -> tuple[Any, Path]:
     except (Exception, SystemExit) as error:
         message = f"{file} cannot be loaded: {type(error).__name__}: {error}"
         raise InvalidProjectionError(message, "it must run by itself, in an environment with what it imports.", file=file) from error
-    return getattr(module, name, None), folder
+    return getattr(module, name, None)
 
 
 def _with_siblings(function: Callable[..., Any], folder: Path) -> Callable[..., Any]:

@@ -25,6 +25,7 @@ from eventlake.executors import local as workers
 from eventlake.projections import duckdb_runner
 from eventlake.projections.by_entity import bucketed, entities
 from eventlake.storage import MemoryStorage
+from eventlake.storage.scratch import scratch
 from eventlake.testing.faults import FaultyStorage
 from tests.dataset_fixtures import Hooked, event, make_lake, sql
 
@@ -306,6 +307,23 @@ def test_a_slow_worker_is_outrun(lake, monkeypatch):
     lake.build(by_subject("sums"), workers=2, buckets=4)
     assert asked.count(3) == 2
     assert time.monotonic() - began < 60
+
+
+def test_killed_workers_leave_no_temporary_files(lake, monkeypatch):
+    """Each has made a folder of its own, as for every query, when it is killed with its task done."""
+    folders, before = [], set(scratch().iterdir())
+    real = workers._Worker.ask
+
+    def ask(self, task):
+        answer = real(self, task)
+        folders.append([one for pool in set(scratch().iterdir()) - before for one in pool.iterdir() if one.is_dir()])
+        self._process.kill()
+        return answer
+
+    monkeypatch.setattr(workers._Worker, "ask", ask)
+    lake.build(by_subject("sums"), workers=2, buckets=4)
+    assert all(folders)
+    assert set(scratch().iterdir()) == before
 
 
 def test_a_script_without_a_guard_may_use_workers(lake, tmp_path):

@@ -59,11 +59,13 @@ def started(*arguments, **options):
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_in_a_build_gives_up_the_claim_and_is_the_exit_code(lake, tmp_path, number, code, as_json):
     folder = defined(tmp_path / "slow", 'name = "slow"\nsql = "q.sql"\nkey = ["n"]\n', q__sql=SLOW)
     options = ["--json"] if as_json else []
-    process = started("build", folder, "--lake", lake.uri, "--no-lock", *options)
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    process = started("build", folder, "--lake", lake.uri, "--no-lock", *options, env={**os.environ, "TMPDIR": str(temporary)})
     while not claims(tmp_path / "lake"):
         assert process.poll() is None
         time.sleep(0.05)
@@ -77,6 +79,7 @@ def test_a_signal_in_a_build_gives_up_the_claim_and_is_the_exit_code(lake, tmp_p
     else:
         assert err.decode() == f"error: {said}\n"
     assert claims(tmp_path / "lake") == []
+    assert list(temporary.iterdir()) == []
     assert lake.datasets() == []
 
 
@@ -88,6 +91,8 @@ import ctypes, signal, threading
 from eventlake.cli.stopping import stoppable
 from eventlake.datasets import recipes
 from eventlake.storage import LocalStorage
+from eventlake.storage.scratch import scratch
+scratch()
 storage = LocalStorage({str(tmp_path)!r})
 storage.create({path!r}, recipes._says(0))
 recipes._held.append((storage, {path!r}))
@@ -96,12 +101,17 @@ with stoppable(lambda stopped: f"{{stopped}}\\n"):
     threading.Timer(1, print, ("ready",), {{"flush": True}}).start()
     ctypes.CDLL(None).sleep(100)
 """
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
         assert process.stdout.readline() == b"ready\n"
+        assert len(list(temporary.iterdir())) == 1
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)
     assert (process.returncode, err.decode()) == (143, "stopped by SIGTERM; nothing was half-written\n")
     assert claims(tmp_path) == []
+    assert list(temporary.iterdir()) == []
 
 
 def test_ctrl_c_in_a_query_is_a_keyboard_interrupt_in_python(lake):

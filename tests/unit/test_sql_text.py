@@ -46,7 +46,7 @@ LOOKED_AT = {
         "eventlake.projections.duckdb_runner::_Empty.hold::self._held",
     ],
     "names of our own": [
-        "eventlake.database.files::_scratch::tempfile.mkdtemp(prefix='eventlake-')",
+        "eventlake.database.connection::open_database::scratch()",
         "eventlake.importing.staged::Staged.__init__::self._key_names",
         "eventlake.importing.staged::Staged._check_ties::self._key_names",
         "eventlake.importing.staged::Staged.arrange::self._key_names",
