@@ -1,7 +1,9 @@
 """A dataset definition: the folder ``datasets/<name>/`` beside the training code, described by its ``dataset.toml``."""
 
+import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,12 @@ from eventlake.projections.definition import Projection
 from eventlake.projections.exact import check_exact
 from eventlake.projections.source import check_imports, load, load_value
 from eventlake.storage import is_uri, toml
+from eventlake.storage.files import check_below, read_below
 from eventlake.verbs import verb, verbs
 
 FILE = "dataset.toml"
+_MOST_BYTES = 16 << 20
+"""Of a source."""
 _TEXT, _TEXTS, _TABLE, _TEXT_OR_TABLE = "text", "a list of text", "a table", "text or a table"
 _SETTINGS = {
     "name": _TEXT,
@@ -129,16 +134,17 @@ class Definition:
         name, columns = self._spine()
         if name is None:
             return None
-        path = self.folder / name
+        path = Path(name)
         if path.suffix == ".sql" and not columns:
             query, label = self._text(name), f"{self.name} (its spine)"
             if self.level == "exact":
                 check_exact(label, query, history, None, {})
             return duckdb_runner.run(label, query, history, None, {})
         if path.suffix.lower() in SUFFIXES:
-            return read_spine(path, columns, self._needed(history) if path.suffix.lower() == CSV else {})
+            needed = self._needed(history) if path.suffix.lower() == CSV else {}
+            return read_spine(self._checked(name), columns, needed)
         message = f"{self._file}: expected the spine as a .sql, .parquet or .csv file, found {name}"
-        raise InvalidProjectionError(message, path=str(path))
+        raise InvalidProjectionError(message, path=name)
 
     def _spine(self) -> tuple[str | None, dict[str, str]]:
         """The spine's file and the types of its columns: ``spine = "x.csv"``, or a table with ``file`` and ``columns``."""
@@ -166,11 +172,23 @@ class Definition:
         return load(str(entry), {name: self._text(name) for name in names})
 
     def _text(self, name: str) -> str:
+        with self._readable(name):
+            # Hashed and archived is text whose lines end in \n on every system.
+            return io.TextIOWrapper(io.BytesIO(read_below(self.folder, name, _MOST_BYTES)), encoding="utf-8").read()
+
+    def _checked(self, name: str) -> Path:
+        with self._readable(name):
+            return check_below(self.folder, name)
+
+    @contextmanager
+    def _readable(self, name: str) -> Iterator[None]:
         try:
-            return (self.folder / name).read_text(encoding="utf-8")
+            yield
         except (OSError, UnicodeDecodeError) as error:
-            message = f"{self._file} names {name}, which cannot be read: {error}"
-            raise InvalidProjectionError(message, f"paths are relative to {self.folder}.", path=name) from error
+            reason = (error.strerror if isinstance(error, OSError) else None) or error
+            message = f"{self._file} names {name}, which cannot be read: {reason}"
+            hint = f"give a regular file below {self.folder}; links are not followed."
+            raise InvalidProjectionError(message, hint, path=name) from error
 
     @property
     def _file(self) -> Path:
@@ -189,7 +207,7 @@ def read_definition(folder: str | os.PathLike[str]) -> Definition:
     folder = Path(folder).expanduser().resolve()
     file = folder / FILE
     try:
-        settings = toml.read(file)
+        settings = toml.read_in(folder, FILE)
     except (FileNotFoundError, NotADirectoryError):
         message = f"there is no {FILE} in {folder}"
         raise NotFoundError(message, "give the folder of a dataset definition, such as datasets/overdue_loans.", path=str(file)) from None

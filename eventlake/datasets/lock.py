@@ -107,7 +107,7 @@ class Lock:
         Raises:
             StorageError: The folder cannot be written.
         """
-        write_file(folder / FILE, self.text(), "the dataset itself was built and published.")
+        write_file(folder / FILE, self.text(), "the dataset itself was built and published.", follow=False)
 
     def differences(self, dataset: Dataset) -> list[str]:
         """What of a build with the locked content hash is not as it was locked; empty on another engine with equal rows."""
@@ -127,7 +127,7 @@ class Lock:
         """
         file = folder / FILE
         try:
-            document = toml.read(file)
+            document = toml.read_in(folder, FILE)
         except FileNotFoundError:
             message = f"there is no {FILE} in {folder}"
             raise NotFoundError(message, "build once without --locked to write it.", path=str(file)) from None

@@ -1,9 +1,9 @@
 """A spine in a file. The columns of a CSV file are text unless a type is declared; nothing is guessed."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pyarrow as pa
 
@@ -18,6 +18,8 @@ from eventlake.schemas.text import TYPES, type_named, value_of
 CSV = ".csv"
 SUFFIXES = (CSV, ".parquet")
 _SHOWN = 10
+_LONGEST = 16 << 20
+"""Characters of a line."""
 
 
 def read_spine(path: Path, columns: Mapping[str, str], needed: Mapping[str, str]) -> pa.Table:
@@ -64,7 +66,7 @@ def declared_types(columns: Mapping[str, Any], where: str = "spine") -> dict[str
 
 def _csv(path: Path, columns: Mapping[str, str], needed: Mapping[str, str]) -> pa.Table:
     with path.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.reader(lines, strict=True)
+        reader = csv.reader(_bounded(lines), strict=True)
         names = next(reader, [])
         _check_header(path, names, columns)
         values: list[list[str | None]] = [[] for _ in names]
@@ -87,6 +89,15 @@ def _csv(path: Path, columns: Mapping[str, str], needed: Mapping[str, str]) -> p
         hint = "correct the rows, or declare another type in [spine.columns]; as utf8 a column stays as it is written."
         raise InvalidProjectionError(message, hint, path=str(path))
     return pa.table(arrays, names)
+
+
+def _bounded(lines: TextIO) -> Iterator[str]:
+    """The lines of a file, none of which is read further than any line of values goes."""
+    while line := lines.readline(_LONGEST):
+        if len(line) == _LONGEST:
+            message = f"expected lines of fewer than {_LONGEST:,} characters, found a longer one"
+            raise csv.Error(message)
+        yield line
 
 
 def _check_header(path: Path, names: Sequence[str], columns: Mapping[str, str]) -> None:

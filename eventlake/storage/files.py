@@ -1,30 +1,68 @@
-"""Writing files that are no part of a lake, such as ``dataset.lock``: in one step, whoever else writes the same one."""
+"""Files that are no part of a lake, such as ``dataset.toml`` and ``dataset.lock``.
 
+A folder may come from a stranger: what a document in it names is a regular file below that folder, and no part of its path is a link.
+Files are written in one step, whoever else writes the same one.
+"""
+
+import errno
 import os
 import secrets
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from eventlake.errors import StorageError
+from eventlake.storage import beneath
 
 
-def write_file(file: Path, text: str, hint: str | None = None) -> None:
+def read_below(folder: Path, name: str, most_bytes: int) -> bytes:
+    """The bytes of a file that a document in ``folder`` names.
+
+    Raises:
+        OSError: As for ``check_below``, or it is larger than ``most_bytes``.
+    """
+    descriptor, size = _open_below(folder, name)
+    with os.fdopen(descriptor, "rb") as file:
+        if size <= most_bytes and len(data := file.read(most_bytes + 1)) <= most_bytes:
+            return data
+    raise OSError(errno.EFBIG, f"expected at most {most_bytes:,} bytes, found more")
+
+
+def check_below(folder: Path, name: str) -> Path:
+    """The path of a file that a document in ``folder`` names, for readers that open files themselves.
+
+    Raises:
+        OSError: It is missing, not below the folder, not a regular file, or reached through a link; or it may not be read.
+    """
+    os.close(_open_below(folder, name)[0])
+    return folder / name
+
+
+def _open_below(folder: Path, name: str) -> tuple[int, int]:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise OSError(errno.EPERM, "expected a file below the folder of the document that names it")
+    return beneath.open_file(str(folder), str(path))
+
+
+def write_file(file: Path, text: str, hint: str | None = None, *, follow: bool = True) -> None:
     """Puts text at ``file``, whatever is there. Readers and other writers see the old file or the new one; on return it is durable.
-
-    A link stays, and the file that it points to is replaced. What is no regular file, such as ``/dev/stdout``, is written to.
 
     Args:
         file: Where.
         text: Stored as UTF-8.
         hint: What to tell whoever cannot write there.
+        follow: Whether a link stays, and the file that it points to is replaced, and what is no regular file, such as ``/dev/stdout``,
+            is written to; otherwise both are refused.
 
     Raises:
         StorageError: It cannot be written; what was there is untouched.
     """
-    target = Path(os.path.realpath(file))
+    target = Path(os.path.realpath(file)) if follow else file
     temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(6)}.tmp")
     try:
-        if target.exists() and not target.is_file():
+        if not follow:
+            _refuse_special(target)
+        elif target.exists() and not target.is_file():
             target.write_text(text, encoding="utf-8")
             return
         with temporary.open("x", encoding="utf-8", newline="") as stream:
@@ -39,6 +77,11 @@ def write_file(file: Path, text: str, hint: str | None = None) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def _refuse_special(file: Path) -> None:
+    with suppress(FileNotFoundError):
+        beneath.facts_of(str(file.parent), file.name)
 
 
 def _sync(folder: Path) -> None:

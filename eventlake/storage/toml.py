@@ -5,10 +5,13 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from eventlake.storage.files import read_below
+
 MAX_CHARACTERS = 1 << 20
 MAX_DEPTH = 32
 MAX_DIGITS = 400
 MAX_MEMBERS = 100_000
+_MAX_BYTES = 4 * MAX_CHARACTERS
 
 _TOKENS = re.compile(
     r"""
@@ -40,7 +43,20 @@ def read(path: Path) -> dict[str, Any]:
         message = "expected a regular file"
         raise NotTomlError(message)
     with path.open("rb") as file:
-        data = file.read(4 * MAX_CHARACTERS + 1)
+        return _parsed(file.read(_MAX_BYTES + 1))
+
+
+def read_in(folder: Path, name: str) -> dict[str, Any]:
+    """The document in a file of a folder that may come from a stranger.
+
+    Raises:
+        OSError: It cannot be read, or is a link or no regular file.
+        NotTomlError: As ``parse``; or it is not UTF-8.
+    """
+    return _parsed(read_below(folder, name, _MAX_BYTES))
+
+
+def _parsed(data: bytes) -> dict[str, Any]:
     try:
         return parse(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

@@ -115,13 +115,13 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
         ('sql = "q.sql"\nfiles = ["nope.csv"]', r"nope\.csv, which cannot be read"),
         ('sql = "q.sql"\nschema = "nope.py:S"', r"nope\.py, which cannot be read"),
         ('sql = "q.sql"\nspine = "nope.sql"', r"nope\.sql, which cannot be read"),
-        ('sql = "q.sql"\nspine = "nope.parquet"', r"nope\.parquet cannot be read"),
-        ('sql = "q.sql"\nspine = "nope.csv"', r"nope\.csv cannot be read"),
+        ('sql = "q.sql"\nspine = "nope.parquet"', r"nope\.parquet, which cannot be read"),
+        ('sql = "q.sql"\nspine = "nope.csv"', r"nope\.csv, which cannot be read"),
         ('sql = "q.sql"\nspine = "q.txt"', r"\.sql, \.parquet or \.csv"),
         ('sql = "q.sql"\nspine = "p.py"', r"\.sql, \.parquet or \.csv"),
         ('sql = "q.sql"\nlevel = "best"', "level"),
         ('sql = "q.sql"\nparameters = {w = 1.5}', "parameter w"),
-        ('sql = "../q.sql"', "source files"),
+        ('sql = "../q.sql"', r"\.\./q\.sql, which cannot be read: expected a file below the folder"),
     ],
 )
 def test_what_a_definition_names_must_be_there_and_be_usable(lake, tmp_path, extra, problem):
