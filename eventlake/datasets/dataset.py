@@ -12,10 +12,11 @@ from eventlake.core import layout
 from eventlake.core.card import Card, counted
 from eventlake.core.dataset import DatasetManifest
 from eventlake.datasets.archive import Archive
-from eventlake.datasets.split import ENTITY, Split, matrix, series_of, split, target_of
+from eventlake.datasets.split import ENTITY, TIME, Split, gap_of, matrix, series_of, split, target_of
 from eventlake.datasets.tags import keep_for_lock
 from eventlake.errors import CorruptionError, InvalidInputError
 from eventlake.features.feature_set import FeatureSet
+from eventlake.features.spans import Length
 from eventlake.features.spine import EventSpine, spine_of
 from eventlake.history.duckdb_sql import to_pandas
 from eventlake.history.pinned import PinnedHistory
@@ -148,9 +149,19 @@ class Dataset:
         return by if by in dict(self.manifest.schema) else None
 
     def split(
-        self, *, by: str, test: float = 0.2, column: str | None = None, salt: str = "eventlake", since: datetime | str | None = None
+        self,
+        *,
+        by: str,
+        test: float = 0.2,
+        column: str | None = None,
+        salt: str = "eventlake",
+        since: datetime | str | None = None,
+        gap: Length | None = None,
     ) -> Split:
         """The rows in two parts, by a rule that gives the same anywhere and is written down in ``Split.rule``.
+
+        By time, training rows whose labels look into the test period would tell the model what happens there. They are in neither part,
+        but in ``Split.left_out``.
 
         Args:
             by: ``entity``: all rows of one fall to the same part, by a hash of its name; ``time``: the rows from an instant on test.
@@ -158,10 +169,15 @@ class Dataset:
             column: That names the entity, or holds the instants; None for those of declared features.
             salt: Another one gives another split by entity.
             since: By time, the first instant of the test, instead of a share.
+            gap: By time, how long before the first row of the test a training row must lie at least, such as ``90d``; ``0d`` keeps them
+                all. None for the longest horizon of the labels that the spine declares.
 
         Raises:
             InvalidInputError: An argument cannot be.
         """
+        if gap is not None and by != TIME:
+            message = f"gap={gap!r}: a gap is between earlier rows and later rows, and this split is by {by!r}"
+            raise InvalidInputError(message, f"leave it out, or split(by={TIME!r}).", gap=gap)
         if column is None:
             features = self._features()
             named = (features.spine_entity if by == ENTITY else features.cutoff) if features else self.entity()
@@ -169,7 +185,12 @@ class Dataset:
                 message = f"which column of {self.name} is the {by} is not declared"
                 raise InvalidInputError(message, "name it with column=.")
             column = named
-        return split(self.polars(), self.manifest_hash, by=by, column=column, test=test, salt=salt, since=since)
+        wide = (self._longest_horizon() if gap is None else gap_of(gap)) if by == TIME else 0
+        return split(self.polars(), self.manifest_hash, by=by, column=column, test=test, salt=salt, since=since, gap=wide)
+
+    def _longest_horizon(self) -> int:
+        """How far the labels look ahead, in microseconds; 0 if there are none."""
+        return max((horizon for spine in self.event_spines() for _, _, horizon in spine.labels), default=0)
 
     def event_spines(self) -> list[EventSpine]:
         """The spines of events that its rows were made for, as they were declared; empty if the spine was given as rows.

@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,12 @@ from eventlake.core.canonical import canonical_json, sha256_hex
 from eventlake.core.card import Card, counted
 from eventlake.errors import InvalidInputError, MissingDependencyError
 from eventlake.features.finish import doubles
+from eventlake.features.spans import Length, microseconds
 from eventlake.history.resolve import checked_instant
 
 ENTITY, TIME = "entity", "time"
 _UNKNOWN = ("refuse", "drop")
+_NO_GAP = ("0d", timedelta(0))
 _DIGITS = 15
 _PARTS = 10**6
 
@@ -30,11 +32,13 @@ class Split:
     Attributes:
         train: Those to learn from, in the dataset's order.
         test: Those to be judged by.
+        left_out: Those in neither part: training rows whose labels look into the test period.
         rule: How they were told apart, and the content hash of each part: plain JSON values, to be kept with the model.
     """
 
     train: pl.DataFrame
     test: pl.DataFrame
+    left_out: pl.DataFrame
     rule: dict[str, Any]
 
     @property
@@ -49,15 +53,29 @@ class Split:
     def card(self) -> Card:
         """What to show."""
         facts = tuple((name, str(value)) for name, value in self.rule.items())
-        return Card(f"{self.train.height:,} rows to train, {self.test.height:,} to test", (*facts, ("split_hash", self.split_hash)))
+        title = f"{self.train.height:,} rows to train, {self.test.height:,} to test"
+        if self.left_out.height:
+            title += f", {self.left_out.height:,} left out: their labels look into the test period"
+        return Card(title, (*facts, ("split_hash", self.split_hash)))
 
 
-def split(rows: pl.DataFrame, manifest_hash: str, *, by: str, column: str, test: float, salt: str, since: datetime | str | None) -> Split:
+def split(
+    rows: pl.DataFrame,
+    manifest_hash: str,
+    *,
+    by: str,
+    column: str,
+    test: float,
+    salt: str,
+    since: datetime | str | None,
+    gap: int,
+) -> Split:
     """Puts rows into two parts.
 
     By entity, all rows of one fall to the same part: to the test where the first 60 bits of the SHA-256 of ``salt + "/" + entity`` (UTF-8;
     a null is the empty text), big-endian, modulo 1,000,000 are less than ``test`` millionths. By time, the test are the rows from an
-    instant on, inclusive: ``since``, or the earliest that leaves a share of at most ``test``, rows of one instant staying together.
+    instant on, inclusive: ``since``, or the earliest that leaves a share of at most ``test``, rows of one instant staying together. An
+    earlier row is left out if the first instant of the test is less than ``gap`` after its own.
 
     Args:
         rows: In their order.
@@ -67,6 +85,7 @@ def split(rows: pl.DataFrame, manifest_hash: str, *, by: str, column: str, test:
         test: The share of the test, between 0 and 1.
         salt: Another one gives another split; for ``entity``.
         since: For ``time``, instead of a share.
+        gap: For ``time``, in microseconds.
 
     Raises:
         InvalidInputError: An argument cannot be.
@@ -79,6 +98,7 @@ def split(rows: pl.DataFrame, manifest_hash: str, *, by: str, column: str, test:
         most = round(test * _PARTS)
         chosen = [_place(value, salt) < most for value in rows[column].to_list()]
         rule |= {"test_millionths": most, "salt": salt}
+        near = [False] * len(chosen)
     else:
         kind = rows.schema[column]
         if not isinstance(kind, pl.Datetime) or rows[column].null_count():
@@ -86,12 +106,25 @@ def split(rows: pl.DataFrame, manifest_hash: str, *, by: str, column: str, test:
             raise InvalidInputError(message, column=column)
         instants = rows[column].cast(pl.Int64)
         bound = _bound(instants, test) if since is None else _instant(since, zoned=kind.time_zone is not None)
-        chosen = (instants >= bound).to_list()
+        moments = instants.to_list()
+        chosen = [moment >= bound for moment in moments]
+        first = min((moment for moment in moments if moment >= bound), default=bound + gap)
+        near = [first - gap < moment < bound for moment in moments]
         rule |= {"since_us": int(bound)}
-    mask = pl.Series(chosen, dtype=pl.Boolean)
-    train, held = rows.filter(~mask), rows.filter(mask)
+        rule |= {"gap_us": gap, "left_out": sum(near)} if gap else {}
+    mask, gone = pl.Series(chosen, dtype=pl.Boolean), pl.Series(near, dtype=pl.Boolean)
+    train, held = rows.filter(~mask & ~gone), rows.filter(mask)
     rule |= {"train": content_hash(train.to_arrow()), "test": content_hash(held.to_arrow())}
-    return Split(train, held, rule)
+    return Split(train, held, rows.filter(gone), rule)
+
+
+def gap_of(given: Length) -> int:
+    """A gap in microseconds; ``0d`` is none.
+
+    Raises:
+        InvalidInputError: It is no length.
+    """
+    return 0 if given in _NO_GAP else microseconds(given, "gap")
 
 
 def _place(value: object, salt: str) -> int:

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -10,7 +10,7 @@ import pytest
 import eventlake as el
 from eventlake.columns.content import content_hash
 from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError
-from tests.feature_fixtures import DAY, FEATURES, event, filled, instants
+from tests.feature_fixtures import BEGIN, DAY, FEATURES, event, filled, instants
 
 SPINE = pl.DataFrame(
     {
@@ -57,6 +57,66 @@ def test_a_split_by_time_keeps_instants_together_and_never_tests_on_the_past(bui
     since = datetime(2026, 1, 10, tzinfo=UTC)
     assert built.split(by="time", since=since).test["cutoff"].min() == since
     assert built.split(by="time", test=0.01).test.height == 0
+
+
+def offered(tmp_path, *horizons):
+    """An offer a day for ten days, and the dataset with a label of each horizon."""
+    lake = el.create(tmp_path / "offers", "tests.eventlake/offers")
+    lake.register("offered", {"type": "object", "properties": {"n": {"type": "integer"}}})
+    lake.register("accepted", {"type": "object", "properties": {"n": {"type": "integer"}}})
+    days = [BEGIN + day * DAY for day in range(10)]
+    event = {"source": "s", "type": "offered", "data": {}}
+    lake.append(
+        [
+            event | {"id": f"{day}", "subject": f"/{day}", "time": at.isoformat(), "recorded_at": at.isoformat()}
+            for day, at in enumerate(days)
+        ]
+    )
+    spine = el.spine.on("offered", known_until="2026-03-01T00:00:00Z")
+    for horizon in horizons:
+        spine = spine.label(f"accepted_{horizon}", el.exists("accepted"), horizon=horizon)
+    return lake.build(el.FeatureSet("f", features=[el.count("offered")]), spine=spine)
+
+
+def days_of(rows):
+    return [moment.day - 1 for moment in rows["cutoff"].to_list()]
+
+
+@pytest.mark.parametrize(
+    ("horizons", "how", "train", "left_out", "test"),
+    [
+        (["3d"], {}, [0, 1, 2, 3, 4, 5], [6, 7], [8, 9]),  # [5, 8) ends before the test, [6, 9) does not
+        (["1d"], {}, [0, 1, 2, 3, 4, 5, 6, 7], [], [8, 9]),
+        (["1d", "4d"], {}, [0, 1, 2, 3, 4], [5, 6, 7], [8, 9]),
+        (["3d"], {"gap": "0d"}, [0, 1, 2, 3, 4, 5, 6, 7], [], [8, 9]),
+        (["3d"], {"gap": timedelta(0)}, [0, 1, 2, 3, 4, 5, 6, 7], [], [8, 9]),
+        (["3d"], {"gap": "49h"}, [0, 1, 2, 3, 4, 5], [6, 7], [8, 9]),
+        (["3d"], {"gap": "20d"}, [], [0, 1, 2, 3, 4, 5, 6, 7], [8, 9]),
+        (["3d"], {"since": "2026-01-05T12:00:00Z"}, [0, 1, 2], [3, 4], [5, 6, 7, 8, 9]),
+        (["3d"], {"since": "2027-01-01T00:00:00Z"}, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], [], []),
+        ([], {}, [0, 1, 2, 3, 4, 5, 6, 7], [], [8, 9]),
+        ([], {"gap": "3d"}, [0, 1, 2, 3, 4, 5], [6, 7], [8, 9]),
+    ],
+)
+def test_no_training_row_has_a_label_that_looks_into_the_test_period(tmp_path, horizons, how, train, left_out, test):
+    one = offered(tmp_path, *horizons).split(by="time", test=0.2, **how)
+    assert (days_of(one.train), days_of(one.left_out), days_of(one.test)) == (train, left_out, test)
+    assert one.rule.get("left_out", 0) == len(left_out)
+    assert ("left out: their labels look into the test period" in one.card().title) == bool(left_out)
+
+
+def test_the_gap_of_a_split_is_a_part_of_its_rule_and_of_no_split_by_entity(tmp_path):
+    built = offered(tmp_path, "3d")
+    one, other = built.split(by="time"), built.split(by="time", gap="0d")
+    assert one.rule["gap_us"] == 3 * 86_400_000_000
+    assert set(one.rule) - set(other.rule) == {"gap_us", "left_out"}
+    assert one.split_hash != other.split_hash
+    assert built.split(by="entity").left_out.height == 0
+    with pytest.raises(InvalidInputError, match="a gap is between earlier rows and later rows"):
+        built.split(by="entity", gap="3d")
+    for wrong in (3, "3 days", timedelta(days=-1)):
+        with pytest.raises(InvalidInputError, match="expected gap as a whole number"):
+            built.split(by="time", gap=wrong)
 
 
 @pytest.mark.parametrize(
