@@ -165,6 +165,8 @@ def explanation(value: Explanation) -> dict[str, Any]:
         "column": value.column,
         "by": value.by,
         "entity": plain(value.entity),
+        "known": value.known,
+        "note": value.note,
         "events_read": value.events.height,
         "events": events,
     }

@@ -56,6 +56,9 @@ class Explanation:
             would be another without the event; all of them where the row would not be there. Of declared features, the columns in whose
             window the event is.
         told: What ``behind`` means, in words.
+        known: False of a label that is not known yet: its ``events`` are those so far.
+        note: Of a column of a spine of events, what it is: the window of a label, up to when it is not known and why, or which event
+            the column comes from.
     """
 
     dataset: str
@@ -65,6 +68,8 @@ class Explanation:
     entity: Any
     events: pl.DataFrame
     told: str = "without it others are"
+    known: bool = True
+    note: str | None = None
 
     @property
     def behind(self) -> pl.DataFrame:
@@ -80,7 +85,11 @@ class Explanation:
         """What to show."""
         found = self.behind
         what = "the row" if self.column is None else f"{self.column} {shown(self.row[self.column])}"
+        title = f"{counted(found.height, 'event')} behind {what}"
+        if not self.known:
+            title = f"{self.column} is not known yet; {counted(found.height, 'event')} so far"
         facts = (
+            *(((self.column, self.note),) if self.note and self.column else ()),
             *((name, shown(value)) for name, value in self.row.items()),
             (f"events of {self.by} {shown(self.entity)}", f"{self.events.height:,} that the projection reads"),
         )
@@ -89,7 +98,7 @@ class Explanation:
             for one in found.head(_SHOWN).iter_rows(named=True)
         )
         more = f"; the first {_SHOWN}" if found.height > _SHOWN else ""
-        return Card(f"{counted(found.height, 'event')} behind {what}{more}", facts, ("sequence", "time", "id", self.told), rows)
+        return Card(f"{title}{more}", facts, ("sequence", "time", "id", self.told), rows)
 
 
 def explain(archive: Archive, history: PinnedHistory, key: Any, column: str | None) -> Explanation:
@@ -145,28 +154,34 @@ def _features(archive: Archive, history: PinnedHistory, row: pl.DataFrame, colum
     features = feature_set(projection_of(archive))
     values = row.row(0, named=True)
     if column is not None and column not in features.columns:
-        events = _of_spine(archive, history, features, int(values[SPINE_ROW]), column)
-        return Explanation(archive.manifest.manifest_hash, values, column, features.by, values[features.spine_entity], events, _INSIDE)
+        return _of_spine(archive, history, features, values, column)
     entity, cutoff = values[features.spine_entity], row[features.cutoff].cast(pl.Int64)[0]
     events = inside(compiled(features, history.catalogue), history, entity, cutoff)
     return Explanation(archive.manifest.manifest_hash, values, column, features.by, entity, events, _INSIDE)
 
 
-def _of_spine(archive: Archive, history: PinnedHistory, features: FeatureSet, row: int, column: str) -> pl.DataFrame:
-    """The events ahead of a row that a label looks at.
+def _of_spine(archive: Archive, history: PinnedHistory, features: FeatureSet, row: dict[str, Any], column: str) -> Explanation:
+    """The events ahead of a row that a label looks at, or the one that another column comes from.
 
     Raises:
-        InvalidInputError: The column is no label, and so is made of no events but the row's own.
+        InvalidInputError: No event says what the column holds.
     """
     spines = Dataset(archive).event_spines()
+    message = f"dataset {archive.manifest.recipe.name}: {column} is a column of the spine, not a feature"
+    hint = f"the features are {', '.join(features.columns)}."
+    if not spines or column == SPINE_ROW:
+        raise InvalidInputError(message + "; the spine was given as rows" * (not spines), hint, column=column)
+    about = (archive.manifest.manifest_hash, row, column, features.by, row[features.spine_entity])
     for spine in spines:
         if column in {name for name, _, _ in spine.labels}:
-            return ahead_of(spine, history, column, row)
-    message = f"dataset {archive.manifest.recipe.name}: {column} is a column of the spine, not a feature"
-    event = event_of(spines[0], history, row) if spines else None
-    if event is not None:
-        message += f"; the row was made by the event {event[1]!r} at sequence {event[0]:,}"
-    raise InvalidInputError(message, f"the features are {', '.join(features.columns)}.", column=column)
+            ahead = ahead_of(spine, history, column, row[SPINE_ROW])
+            return Explanation(*about, ahead.events, _INSIDE, ahead.known, f"looks at {ahead.told}")
+    event = event_of(spines[0], history, row[SPINE_ROW])
+    if event is None:
+        message += f"; the row is the end of a month after an entity's first event of {spines[0].event_type}"
+        raise InvalidInputError(message, hint, column=column)
+    note = f"comes from the event {event['id'][0]!r} at sequence {event['sequence'][0]:,}, which makes the row"
+    return Explanation(*about, event.with_columns(behind=pl.lit([column])), "it is the source of", note=note)
 
 
 def _by_entity(archive: Archive, history: PinnedHistory, spine: pa.Table | None) -> tuple[Projection, Carried]:

@@ -5,10 +5,11 @@ known" is not "no". Sources that say nothing of the type do not count, and neith
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import polars as pl
 
+from eventlake.core.instants import MAX_US, format_instant
 from eventlake.features.conditions import Condition, field
 from eventlake.features.definition import Aggregate
 from eventlake.features.explain import inside
@@ -26,6 +27,21 @@ SEQUENCE = "eventlake sequence"
 _LABEL, _ROW, _OWN, _TURN = "eventlake_label", "eventlake row", "eventlake own", "eventlake turn"
 _AT_ONCE = 200
 """As many events are left out by one condition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What a label of one row looks at.
+
+    Attributes:
+        events: Those inside its window that are recorded, as ``explain.inside`` has them.
+        known: Whether the label is known.
+        told: The window, and why the label is not known.
+    """
+
+    events: pl.DataFrame
+    known: bool
+    told: str
 
 
 def heard(history: PinnedHistory, event_type: str) -> int | None:
@@ -64,7 +80,7 @@ def labelled(spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, un
         return chosen
     ahead = [replace(window(spine, one, horizon), alias=f"{_LABEL}_{number}") for number, (_, one, horizon) in enumerate(spine.labels)]
     found = _found(spine, history, chosen, ahead)
-    ends = {one.event_type: until if until is not None else heard(history, one.event_type) for one in ahead}
+    ends = {one.event_type: known_to(history, one.event_type, until) for one in ahead}
     labels = [
         pl.when(pl.col(CUTOFF).cast(pl.Int64) + horizon <= pl.lit(ends[one.event_type], pl.Int64))
         .then(found[f"{_LABEL}_{number}"])
@@ -74,16 +90,34 @@ def labelled(spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, un
     return chosen.with_columns(labels)
 
 
-def explained(spine: EventSpine, history: PinnedHistory, row: pl.DataFrame, name: str) -> pl.DataFrame:
-    """The events inside the window of a label for one of the rows, as ``explain.inside`` has them."""
+def known_to(history: PinnedHistory, event_type: str, until: int | None) -> int | None:
+    """The instant up to which labels of a type are known: ``until`` if it is given, else what ``heard`` says."""
+    return heard(history, event_type) if until is None else until
+
+
+def explained(spine: EventSpine, history: PinnedHistory, row: pl.DataFrame, name: str, until: int | None) -> Ahead:
+    """What a label looks at for one of the rows; ``until`` as for ``labelled``."""
     one, horizon = next((feature, horizon) for label, feature, horizon in spine.labels if label == name)
     ahead = replace(window(spine, one, horizon), alias=_LABEL)
     own = one.event_type == spine.event_type and not spine.monthly
     moved = list(_moved(spine, history, row, horizon)) if own else []
     ahead = replace(ahead, where=_without(ahead, moved[0][_OWN])) if moved else ahead
     plan = compiled(label_set(spine, [ahead]), history.catalogue)
-    events = inside(plan, history, row[spine.by][0], int(row[CUTOFF].cast(pl.Int64)[0]))
-    return events.with_columns(pl.col("behind").list.eval(pl.element().replace({_LABEL: name})))
+    cutoff = int(row[CUTOFF].cast(pl.Int64)[0])
+    events = inside(plan, history, row[spine.by][0], cutoff)
+    events = events.with_columns(pl.col("behind").list.eval(pl.element().replace({_LABEL: name})))
+    end, stop = known_to(history, one.event_type, until), cutoff + horizon
+    shown = format_instant(stop) if stop <= MAX_US else "the end of time"
+    told = f"[{format_instant(cutoff)}, {shown})"
+    if end is not None and stop <= end:
+        return Ahead(events, known=True, told=told)
+    if end is None:
+        why = f"no event of {one.event_type} is recorded"
+    elif until is not None:
+        why = f"known_until is {format_instant(end)}"
+    else:
+        why = f"the sources of {one.event_type} have been heard up to {format_instant(end)}"
+    return Ahead(events, known=False, told=f"{told}; {why}, and the label is known at {shown}")
 
 
 def _found(spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, ahead: Sequence[Aggregate]) -> pl.DataFrame:

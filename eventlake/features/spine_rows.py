@@ -8,7 +8,7 @@ from eventlake.core.instants import format_instant
 from eventlake.errors import InvalidInputError
 from eventlake.features.definition import Aggregate
 from eventlake.features.feature_set import FeatureSet
-from eventlake.features.labels import SEQUENCE, explained, heard, labelled
+from eventlake.features.labels import SEQUENCE, Ahead, explained, known_to, labelled
 from eventlake.features.nested import fields_inside, unfolded
 from eventlake.features.plan import ATTRIBUTE, Plan, columns_by_field, compiled
 from eventlake.features.polars_parts import condition, entity_of
@@ -30,20 +30,19 @@ def rows_of(spine: EventSpine, history: PinnedHistory) -> tuple[pl.DataFrame, in
     return labelled(spine, history, chosen, until_of(spine)).drop(SEQUENCE, _LATE, strict=False), late
 
 
-def event_of(spine: EventSpine, history: PinnedHistory, row: int) -> tuple[int, str] | None:
-    """The sequence and the id of the event that makes a row of a spine; None of the end of a month."""
+def event_of(spine: EventSpine, history: PinnedHistory, row: int) -> pl.DataFrame | None:
+    """The event that makes a row of a spine: ``sequence``, ``time`` and ``id``; None of the end of a month."""
     if spine.monthly:
         return None
-    chosen = _of_events(spine, history)
-    sequence = int(chosen[SEQUENCE][row])
-    found = polars_scan.table(history.table(spine.event_type)).filter(pl.col("sequence") == sequence).select("id").collect()
-    return sequence, str(found.item())
+    sequence = _of_events(spine, history)[SEQUENCE][row]
+    table = polars_scan.table(history.table(spine.event_type))
+    return table.filter(pl.col("sequence") == sequence).select("sequence", "time", "id").collect()
 
 
-def ahead_of(spine: EventSpine, history: PinnedHistory, name: str, row: int) -> pl.DataFrame:
-    """The events that a label of a row looks at, as ``explain.inside`` has them."""
+def ahead_of(spine: EventSpine, history: PinnedHistory, name: str, row: int) -> Ahead:
+    """What a label of a row looks at."""
     chosen = (_month_ends(spine, history) if spine.monthly else _of_events(spine, history))[row : row + 1]
-    return explained(spine, history, chosen, name)
+    return explained(spine, history, chosen, name, until_of(spine))
 
 
 def not_known(spine: EventSpine, history: PinnedHistory, rows: pl.DataFrame) -> int:
@@ -114,8 +113,7 @@ def _carried(spine: EventSpine, history: PinnedHistory) -> tuple[dict[str, str],
 
 def _month_ends(spine: EventSpine, history: PinnedHistory) -> pl.DataFrame:
     """A row for each end of a month from an entity's first event to what is known."""
-    plan, end = _begun(spine, history), until_of(spine)
-    end = heard(history, spine.event_type) if end is None else end
+    plan, end = _begun(spine, history), known_to(history, spine.event_type, until_of(spine))
     if spine.known == "watermark":
         return _months(spine, _events(spine, history, plan, {}), end)
     table = history.table(spine.event_type)

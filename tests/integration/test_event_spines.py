@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 import eventlake as el
+from eventlake.cli import documents
 from eventlake.errors import InvalidInputError
 from tests.feature_fixtures import BEGIN, DAY, SPINE, event, filled
 
@@ -159,23 +160,52 @@ def test_what_a_spine_cannot_be_is_refused_with_what_to_write(make, words):
         make()
 
 
-def test_a_label_is_explained_by_the_events_ahead_and_a_carried_column_is_no_feature(corrected):
+def test_a_label_is_explained_by_the_events_ahead_and_a_carried_column_by_the_event_of_the_row(corrected):
     spine = el.spine.on("payment", carry=["amount"], where=el.field("amount").is_in([11.5, 12.5]))
     spine = spine.label("again", el.count("payment"), horizon="3d").label("late", el.exists("missed"), horizon="4d")
     dataset = corrected.build(el.FeatureSet("risk", features=[el.count("payment")]), spine=spine)
     # The payment of day 2 was taken back.
     assert dataset.polars()["again"].to_list() == [1, 2]
     assert [dataset.explain(row, "again").behind["id"].to_list() for row in range(2)] == [["payment-3"], ["payment-3", "payment-4"]]
+    assert dataset.explain(1, "again").note == "looks at [2026-01-03T00:00:00Z, 2026-01-06T00:00:00Z)"
     assert dataset.explain(1, "late").behind["id"].to_list() == []
     assert dataset.explain(1).events["id"].to_list() == ["payment-0", "payment-1"]
     for column in ("amount", "cutoff", "subject"):
-        with pytest.raises(
-            InvalidInputError, match=f"{column} is a column of the spine, not a feature; .* event 'payment-2' at sequence 2"
-        ):
-            dataset.explain(1, column)
+        found = dataset.explain(1, column)
+        # The event as it was told when the row was made; it was corrected later.
+        assert (found.behind["id"].to_list(), found.known) == (["payment-2"], True)
+        assert found.note == "comes from the event 'payment-2' at sequence 2, which makes the row"
+        assert (column, found.note) in found.card().facts
+    with pytest.raises(InvalidInputError, match=r"spine_row is a column of the spine, not a feature\n"):
+        dataset.explain(1, "spine_row")
     given = corrected.build(el.FeatureSet("given", features=[el.count("payment")]), spine=SPINE)
-    with pytest.raises(InvalidInputError, match=r"late is a column of the spine, not a feature\n"):
+    with pytest.raises(InvalidInputError, match="late is a column of the spine, not a feature; the spine was given as rows"):
         given.explain(0, "late")
+
+
+def test_a_label_that_is_not_known_yet_is_explained_by_when_it_will_be_known_and_why_it_is_not(lake):
+    features, chosen = el.FeatureSet("risk", features=[el.count("payment")]), el.field("amount").is_in([13.5, 14.5])
+    labels = {"late": el.exists("missed"), "ghosts": el.count("ghost")}
+    lake.register("ghost", {"type": "object", "properties": {"n": {"type": "integer"}}})
+
+    def explained(column, **how):
+        spine = el.spine.on("payment", where=chosen, **how)
+        for name, label in labels.items():
+            spine = spine.label(name, label, horizon="4d")
+        return lake.build(features, spine=spine).explain(0, column)
+
+    late = explained("late")
+    assert (late.row["late"], late.known, late.behind["id"].to_list()) == (None, False, ["missed-0"])
+    assert late.card().title == "late is not known yet; 1 event so far"
+    window = "looks at [2026-01-04T00:00:00Z, 2026-01-08T00:00:00Z)"
+    known = "and the label is known at 2026-01-08T00:00:00Z"
+    assert late.note == f"{window}; the sources of missed have been heard up to 2026-01-07T00:00:00Z, {known}"
+    assert explained("ghosts").note == f"{window}; no event of ghost is recorded, {known}"
+    assert explained("late", known_until="2026-01-05T00:00:00Z").note == f"{window}; known_until is 2026-01-05T00:00:00Z, {known}"
+    told = explained("late", known_until="2026-01-08T00:00:00Z")
+    assert (told.row["late"], told.known, told.note) == (True, True, window)
+    assert documents.explanation(late)["known"] is False
+    assert documents.explanation(late)["note"] == late.note
 
 
 def test_a_label_whose_own_event_was_moved_is_explained_without_it(lake):
