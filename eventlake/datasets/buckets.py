@@ -24,6 +24,7 @@ from eventlake.errors import CorruptionError, StorageError
 from eventlake.history.duckdb_sql import Only
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import resolve
+from eventlake.history.snapshot import Snapshot
 from eventlake.log.chain import open_chain
 from eventlake.progress import task as progress
 from eventlake.projections import duckdb_runner
@@ -257,13 +258,14 @@ class _Reader:
     def __init__(self, storage: Storage, trust: Trust) -> None:
         self._storage = storage
         self._trust = trust
-        self._known: dict[tuple[str, str], tuple[PinnedHistory, pa.Table | None, pa.Table]] = {}
+        self._known: dict[tuple[str, str], tuple[Snapshot, pa.Table | None, pa.Table]] = {}
 
     def do(self, task: Task) -> None:
         """Stores the rows of a task's bucket."""
-        history, spine, chosen = self._common(task)
+        snapshot, spine, chosen = self._common(task)
         only = Only(task.by, task.spine_by, in_bucket(chosen, task.bucket))
-        rows = prepare(task.projection(), history, spine, only=only, settings=duckdb_runner.SETTINGS).rows()
+        projection, settings = task.projection(), duckdb_runner.SETTINGS
+        rows = snapshot.read(lambda history: prepare(projection, history, spine, only=only, settings=settings).rows())
         data = frames.encode(normalise(rows))
         path = layout.bucket_path(task.recipe_hash, task.work, task.bucket, sha256_hex(data))
         if not self._trust.believes:
@@ -271,15 +273,17 @@ class _Reader:
         with suppress(ObjectExistsError):
             self._storage.create(path, data)
 
-    def _common(self, task: Task) -> tuple[PinnedHistory, pa.Table | None, pa.Table]:
+    def _common(self, task: Task) -> tuple[Snapshot, pa.Table | None, pa.Table]:
         known = self._known.get((task.recipe_hash, task.work))
         if known is None:
-            history = resolve(open_chain(self._storage, self._trust), Checkpoint.parse(task.checkpoint)).with_schemas(task.schemas)
+            history = resolve(open_chain(self._storage, self._trust), Checkpoint.parse(task.checkpoint))
+            snapshot = Snapshot(history.with_schemas(task.schemas))
             path = layout.spine_path(task.recipe_hash, task.work)
             spine = None if task.spine is None else frames.decode(self._storage.read(path), path)
             if spine is not None and content_hash(spine) != task.spine:
                 message = f"{path} is not the spine that the build was asked for"
                 raise CorruptionError(message, "build again.", path=path)
-            known = (history, spine, bucketed(entities(task.projection(), history, spine), task.buckets))
+            found = snapshot.read(lambda history: entities(task.projection(), history, spine))
+            known = (snapshot, spine, bucketed(found, task.buckets))
             self._known = {(task.recipe_hash, task.work): known}
         return known

@@ -130,11 +130,10 @@ def build(projection: Projection, history: PinnedHistory, request: Request) -> D
     if request.engine not in {None, projection.engine}:
         message = f"projection {projection.name} runs on {projection.engine}, not on {request.engine}"
         raise InvalidProjectionError(message, "SQL runs on duckdb, Python functions on polars, features on both.", engine=request.engine)
-    chosen = projection
-    spine, told = history.retried(lambda: _spine(chosen, history, request.spine))
+    spine, told = _spine(projection, history, request.spine)
     if spine is not None and projection.kind == "features":
         _check_apart(projection, spine)
-    return history.retried(lambda: _found_or_built(replace(work_of(chosen, history, spine), told=told), request))
+    return _found_or_built(replace(work_of(projection, history, spine), told=told), request)
 
 
 def _found_or_built(work: Work, request: Request) -> Dataset:

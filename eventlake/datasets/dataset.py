@@ -19,8 +19,8 @@ from eventlake.features.feature_set import FeatureSet
 from eventlake.features.spans import Length
 from eventlake.features.spine import EventSpine, spine_of
 from eventlake.history.duckdb_sql import to_pandas
-from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import resolve
+from eventlake.history.snapshot import Snapshot
 from eventlake.log.chain import open_chain
 from eventlake.trust import Trust
 from eventlake.verbs import verbs
@@ -138,7 +138,8 @@ class Dataset:
         """The events behind a row, or behind one value of it; see ``Lake.explain``."""
         from eventlake.datasets.explain import explain  # noqa: PLC0415 - it needs datasets
 
-        return explain(*self.opened(), key, column)
+        archive, snapshot = self.opened()
+        return snapshot.read(lambda history: explain(archive, history, key, column))
 
     def entity(self) -> str | None:
         """The column that names the entity of each row; None where nothing was declared, or the rows do not hold it."""
@@ -256,10 +257,11 @@ class Dataset:
         (text,) = self._archive.sources().values()
         return FeatureSet.from_text(self.name, text)
 
-    def opened(self) -> tuple[Archive, PinnedHistory]:
+    def opened(self) -> tuple[Archive, Snapshot]:
         """Its folder, and the history that it was made from, under the schemas of then."""
         recipe = self.manifest.recipe
-        return self._archive, resolve(open_chain(self._archive.storage, self._trust), recipe.checkpoint).with_schemas(recipe.schemas)
+        history = resolve(open_chain(self._archive.storage, self._trust), recipe.checkpoint)
+        return self._archive, Snapshot(history.with_schemas(recipe.schemas))
 
     def keep_for_lock(self, *, new: bool = True) -> None:
         """Remembers in the lake that a ``dataset.lock`` names this dataset: retention leaves its rows alone.

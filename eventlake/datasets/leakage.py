@@ -20,6 +20,7 @@ from eventlake.core.names import OURS
 from eventlake.core.shown import shown
 from eventlake.core.sql import identifier, integer
 from eventlake.database import check_select, open_database
+from eventlake.datasets.archive import Archive
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.reproduce import checked_spine, declared, projection_of
 from eventlake.datasets.spine_leaks import COLUMN, REBUILT, STORED, spine_leaks
@@ -129,7 +130,13 @@ def check_leakage(dataset: Dataset, *, rows: int | None = None, cutoff: str | No
         InvalidInputError: There is no spine, no such column, or the projection is Python.
         CorruptionError: The history or the stored dataset is damaged.
     """
-    archive, history = dataset.opened()
+    archive, snapshot = dataset.opened()
+    return snapshot.read(lambda history: _checked(dataset, archive, history, rows=rows, cutoff=cutoff, known=known))
+
+
+def _checked(
+    dataset: Dataset, archive: Archive, history: PinnedHistory, *, rows: int | None, cutoff: str | None, known: str | None
+) -> LeakageReport:
     spine = checked_spine(archive)
     projection = projection_of(archive)
     if projection.kind == "python" or spine is None:

@@ -4,6 +4,7 @@ import os
 import time
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -28,6 +29,7 @@ from eventlake.datasets.reproduce import Reproduction, reproduce
 from eventlake.datasets.retention import prune
 from eventlake.errors import EventlakeError, InvalidInputError, NotFoundError
 from eventlake.features.feature_set import FeatureSet
+from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import At
 from eventlake.history.snapshot import Snapshot
 from eventlake.log.collect import Garbage
@@ -118,11 +120,6 @@ class DatasetVerbs:
         projection = Projection.features(projection) if isinstance(projection, FeatureSet) else projection
         check_buildable(projection)
         lock = pinned_by(projection, at) if locked else None
-        history = self.snapshot(lock.checkpoint if lock else at).history
-        history = history.with_schemas(lock.schemas) if lock else history
-        if isinstance(projection, Definition):
-            spine = projection.spine(history) if spine is None else spine
-            projection = projection.projection(engine)
         if check not in {None, PERTURB}:
             message = f"expected check as {PERTURB!r} or None, found {check!r}"
             raise InvalidInputError(message)
@@ -142,7 +139,15 @@ class DatasetVerbs:
             incremental=incremental,
             pinned=lambda checkpoint: self.snapshot(checkpoint).history,
         )
-        return build(projection.with_parameters(parameters), history, request)
+        definition = projection if isinstance(projection, Definition) else None
+        ready = (projection.projection(engine) if isinstance(projection, Definition) else projection).with_parameters(parameters)
+
+        def built(history: PinnedHistory) -> Dataset:
+            pinned = history.with_schemas(lock.schemas) if lock else history
+            given = definition.spine(pinned) if definition is not None and spine is None else spine
+            return build(ready, pinned, replace(request, spine=given))
+
+        return self.snapshot(lock.checkpoint if lock else at).read(built)
 
     def reproduce(self, hash_prefix: str, *, trust: bool = False) -> Reproduction:
         """Makes a dataset again from its manifest hash, from scratch, and compares.
@@ -157,7 +162,7 @@ class DatasetVerbs:
             CorruptionError: The history, or the archived source or spine, is not what the manifest names; the file is named.
         """
         archive = find_named(self._storage, hash_prefix)
-        return reproduce(self.snapshot(archive.manifest.recipe.checkpoint).history, archive, trust=trust)
+        return self.snapshot(archive.manifest.recipe.checkpoint).read(lambda history: reproduce(history, archive, trust=trust))
 
     def diff(self, a: str, b: str) -> DatasetDiff:
         """Says what lies between two datasets: history, recipe, code, schema, and rows by key.
@@ -194,7 +199,8 @@ class DatasetVerbs:
         """
         archive = find_named(self._storage, hash_prefix)
         recipe = archive.manifest.recipe
-        return explain(archive, self.snapshot(recipe.checkpoint).history.with_schemas(recipe.schemas), key, column)
+        snapshot = self.snapshot(recipe.checkpoint)
+        return snapshot.read(lambda history: explain(archive, history.with_schemas(recipe.schemas), key, column))
 
     def record_predictions(self, dataset: Dataset, frame: Any, *, model: str | bytes | os.PathLike[str]) -> Receipt:
         """Appends what a model said of a dataset's rows, as events of the type ``prediction.made`` that name dataset, row and model.
@@ -229,7 +235,7 @@ class DatasetVerbs:
             NotFoundError: There is no such prediction, or its dataset is gone.
             InvalidInputError: It cannot be told which events a row was made of.
         """
-        row = self.snapshot().table(EVENT_TYPE).filter(pl.col("id") == event_id).collect()
+        row = self.snapshot().collected(lambda snapshot: snapshot.table(EVENT_TYPE).filter(pl.col("id") == event_id))
         if not row.height:
             message = f"there is no prediction {event_id}"
             raise NotFoundError(message, f"it is the id of an event of the type {EVENT_TYPE}.")
@@ -339,7 +345,7 @@ class DatasetVerbs:
         """What holds datasets: tags, locks and recorded predictions. These are looked for once."""
         predicted: dict[str, int] = {}
         if EVENT_TYPE in self.schemas():
-            counted_ = self.snapshot().table(EVENT_TYPE, ["dataset"]).group_by("dataset").len().collect()
+            counted_ = self.snapshot().collected(lambda snapshot: snapshot.table(EVENT_TYPE, ["dataset"]).group_by("dataset").len())
             predicted = dict(counted_.iter_rows())
 
         def holders() -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import polars as pl
 
@@ -32,10 +33,14 @@ def follow(head: Callable[[], Snapshot], after: int, poll_seconds: float, timeou
             raise InvalidInputError(message, "the lake was restored from an older copy; look before you go on.", after=after)
         while after < snapshot.watermark:
             stop = min(after + BATCH_ROWS, snapshot.watermark)
-            frame = snapshot.collect(snapshot.scan().slice(after, stop - after))
+            frame = snapshot.collected(partial(_slice, after=after, stop=stop))
             after = stop
             yield frame.select(SCHEMA.names())
             quiet_since = time.monotonic()
         if timeout_seconds is not None and time.monotonic() - quiet_since >= timeout_seconds:
             return
         time.sleep(poll_seconds)
+
+
+def _slice(snapshot: Snapshot, after: int, stop: int) -> pl.LazyFrame:
+    return snapshot.scan().slice(after, stop - after)

@@ -21,7 +21,10 @@ def infer_schema(snapshot: Snapshot, event_type: str) -> Proposal:
     if not total:
         message = f"there is no event of type {event_type!r}"
         raise NotFoundError(message, f"there are {', '.join(snapshot.types()) or 'none at all'}.", event_type=event_type)
-    events = snapshot.scan(columns=["data", "correction"], types=event_type).gather_every(-(-total // _SAMPLE))
     nothing = pl.col("data").is_null() | pl.col("data").str.contains(NOTHING)
-    payloads = events.filter(~(pl.col("correction").eq_missing("retract") & nothing)).select("data")
-    return infer(event_type, snapshot.collect(payloads)["data"], total)
+
+    def payloads(snapshot: Snapshot) -> pl.LazyFrame:
+        events = snapshot.scan(columns=["data", "correction"], types=event_type).gather_every(-(-total // _SAMPLE))
+        return events.filter(~(pl.col("correction").eq_missing("retract") & nothing)).select("data")
+
+    return infer(event_type, snapshot.collected(payloads)["data"], total)

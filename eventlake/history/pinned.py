@@ -15,7 +15,7 @@ from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.manifest import CommitSummary
 from eventlake.core.merkle import EMPTY_ROOT, CompactRange
 from eventlake.core.segment import Segment
-from eventlake.errors import CorruptionError
+from eventlake.errors import CorruptionError, StorageError
 from eventlake.log.chain import Chain
 from eventlake.log.manifest import Manifest, Placed
 from eventlake.log.stored import check_claims, check_segments, foreign_commits, missing, part_of, stored_events
@@ -114,6 +114,7 @@ class PinnedHistory:
                 raise missing(stretch.segment)
         if not self.trust.believes:
             self.check(changed_only=True)
+        self._given.update(known)
         return known
 
     def check_claims(self) -> None:
@@ -208,18 +209,29 @@ class PinnedHistory:
         return tables
 
     def retried(self, read: Callable[[], T]) -> T:
-        """What ``read`` gives; read again if it failed and a table file that it was given is gone.
+        """What ``read`` gives; read again if it failed and a file that an engine was given is gone.
 
         Event tables may be deleted at any time, also between being chosen and being opened by an engine: then they are derived again.
+        Segments that were compacted may be collected: then ``locations`` says that they are missing.
+
+        Raises:
+            StorageError: Files go as fast as they are made.
         """
         for _ in range(_TRIES):
-            self._given.clear()
             try:
                 return read()
-            except Exception:
-                if all(Path(path).exists() for path in self._given):
+            except Exception as error:
+                gone = self.gone()
+                if not gone:
                     raise
-        return read()
+                self._given.difference_update(gone)
+                last = error
+        message = f"files were deleted again and again while they were read, the last one {gone[0]}"
+        raise StorageError(message, "find out what deletes them, and run this again.", path=gone[0]) from last
+
+    def gone(self) -> list[str]:
+        """The files that engines were given and that are not there any more."""
+        return sorted(path for path in list(self._given) if _is_gone(path))
 
     def with_schemas(self, schemas: Mapping[str, str], *, fresh: bool = False) -> "PinnedHistory":
         """The same history, read with these schemas (event type to hash) where newer ones were registered since.
@@ -261,6 +273,16 @@ class PinnedHistory:
                 values = self.read(stretch, ["recorded_at"]).column("recorded_at").cast(pa.int64()).to_numpy()
                 rows = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
                 yield from zip((rows + start).tolist(), values[rows].tolist(), strict=True)
+
+
+def _is_gone(path: str) -> bool:
+    try:
+        Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def pin(chain: Chain, watermark: int) -> PinnedHistory:

@@ -10,7 +10,7 @@ import polars as pl
 from eventlake.core.attributes import ATTRIBUTES, EVENT_COLUMNS
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
-from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
+from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError, StorageError
 from eventlake.history import duckdb_sql, polars_scan
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import AS_RECORDED, LATEST
@@ -32,19 +32,19 @@ class Snapshot:
         self.history = history
 
     def read(self, read: Callable[[PinnedHistory], T]) -> T:
-        """What ``read`` makes of the history.
+        """What ``read`` makes of the history; called again if files that it reads were collected meanwhile.
 
         Segments that were compacted after this snapshot was taken may have been collected since: then others hold the same events.
         """
         try:
-            return read(self.history)
+            return self.history.retried(lambda: read(self.history))
         except CorruptionError:
             again = at_checkpoint(open_chain(self.history.storage, self.history.trust), self.checkpoint)
             if again.stretches == self.history.stretches:
                 raise
             # The schemas stay those that this snapshot was taken with.
             self.history = replace(again, catalogue=self.history.catalogue, fresh=self.history.fresh)
-            return read(self.history)
+            return self.history.retried(lambda: read(self.history))
 
     @property
     def watermark(self) -> int:
@@ -77,7 +77,8 @@ class Snapshot:
         """The events in sequence order, lazily.
 
         Segments are hashed here if they were written since they were last hashed; what happens to a file until the frame is collected is
-        noticed by nobody.
+        noticed by nobody. If one of them was garbage and is collected meanwhile, Polars does not find it: take a new frame, or hand the
+        frame to ``collect``, which says so.
 
         Args:
             columns: Which of ``sequence, id, source, type, subject, time, recorded_at, datacontenttype, dataschema, correlation_id,
@@ -180,13 +181,30 @@ class Snapshot:
         return polars_scan.table(source, corrections)
 
     def collect(self, frame: pl.LazyFrame) -> pl.DataFrame:
-        """Collects a frame made of ``scan``; where that fails, says whether a damaged segment is to blame.
+        """Collects a frame made of ``scan`` or ``table``; if that fails, says whether files are to blame that are damaged or gone.
+
+        Raises:
+            CorruptionError: A segment of the history is missing or damaged.
+            StorageError: A file that the frame reads was garbage and has been collected.
+        """
+        try:
+            return frame.collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            gone = self.history.gone() or isinstance(error, FileNotFoundError)
+            self.read(PinnedHistory.check)
+            if not gone:
+                raise
+            message = f"a file that this frame reads is not needed any more and was collected: {str(error).partition(chr(10))[0]}"
+            raise StorageError(message, "take the frame from the snapshot again, and collect it.") from error
+
+    def collected(self, make: Callable[["Snapshot"], pl.LazyFrame]) -> pl.DataFrame:
+        """Collects the frame that ``make`` makes of this snapshot; makes it anew if files that it reads were collected meanwhile.
 
         Raises:
             CorruptionError: A segment of the history is missing or damaged.
         """
         try:
-            return frame.collect()
+            return self.read(lambda _: make(self).collect())
         except (pl.exceptions.PolarsError, OSError):
             self.history.check()
             raise
@@ -207,7 +225,7 @@ class Snapshot:
         Raises:
             InvalidInputError: DuckDB refuses the query, or a frame has the name of a table of the history.
         """
-        return self.read(lambda history: history.retried(lambda: duckdb_sql.query(history, query, parameters)))
+        return self.read(lambda history: duckdb_sql.query(history, query, parameters))
 
     def event(self, sequence: int) -> dict[str, str | int | None]:
         """One event as its producer said it, for a proof: all attributes, null where unsaid, ``time`` in microseconds.
@@ -235,7 +253,7 @@ class Snapshot:
             for name, count in stretch.segment.types:
                 counts[name] = counts.get(name, 0) + count
         if cut:
-            rows = self.scan(columns=["type"]).group_by("type").len().collect().rows()
+            rows = self.collected(lambda snapshot: snapshot.scan(columns=["type"]).group_by("type").len()).rows()
             counts = dict(rows)
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 

@@ -69,16 +69,18 @@ def event_tables(
         return [_fresh_table(storage, manifest, version, watermark, trust) for version in versions]
     tables = [_StoredTable(storage, manifest, version, watermark, trust) for version in versions]
     for _ in range(_TRIES):
-        _complete(storage, tables, trust)
-        # A file that is taken away between choice and use is derived once more.
+        # A file that is taken away between choice and use is derived once more, but not for ever.
+        if not _complete(storage, tables, trust):
+            continue
         with suppress(CorruptionError, ObjectMissingError):
             return [EventTable(table.version, tuple(table.parts())) for table in tables]
     return [_fresh_table(storage, manifest, version, watermark, trust) for version in versions]
 
 
-def _complete(storage: Storage, tables: Sequence["_StoredTable"], trust: Trust) -> None:
-    """Derives and stores what is missing of some tables."""
-    while missing := [(one, table) for table in tables for one in table.missing()]:
+def _complete(storage: Storage, tables: Sequence["_StoredTable"], trust: Trust) -> bool:
+    """Derives and stores what is missing of some tables; whether nothing is missing any more."""
+    missing = [(one, table) for table in tables for one in table.missing()]
+    if missing:
         missing.sort(key=lambda pair: pair[0].placed[1].start)
         with task("deriving event tables", sum(one.stop - one.start for one, _ in missing)) as advance:
             for _, alike in groupby(missing, key=lambda pair: pair[0].placed[1].start):
@@ -90,6 +92,7 @@ def _complete(storage: Storage, tables: Sequence["_StoredTable"], trust: Trust) 
                 _make_room(tables)
         for table in tables:
             table.store()
+    return not any(table.missing() for table in tables)
 
 
 def _make_room(tables: Sequence["_StoredTable"]) -> None:

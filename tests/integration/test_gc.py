@@ -419,7 +419,7 @@ def test_a_frame_scanned_before_a_collection_can_be_scanned_again(tmp_path):
     expected = frame.collect()
     lake.compact()
     collected(LocalStorage(tmp_path / "lake"))
-    with pytest.raises(CorruptionError, match="is missing"):
+    with pytest.raises(StorageError, match="not needed any more and was collected"):
         snapshot.collect(frame)
     assert snapshot.collect(snapshot.scan()).equals(expected)
 
