@@ -63,7 +63,7 @@ LOOKED_AT = {
         "eventlake.datasets.leakage::LeakageReport._told::counted(rows, 'row')",
         "eventlake.datasets.leakage::_compared::frame.columns",
         "eventlake.datasets.leakage::_compared::rebuilt.columns",
-        "eventlake.datasets.leakage::check_leakage::projection.key",
+        "eventlake.datasets.leakage::_checked::projection.key",
         "eventlake.features.duckdb_tables::Tables.size_bytes::int(self.connection.execute('SELECT sum(memory_usage_bytes) FROM duckdb_memory()').fetchall()[0][0])",  # noqa: E501 - as the scan says it
         "eventlake.features.literals::_decimal::number.quantize(Decimal(1).scaleb(-kind.scale))",
         "eventlake.features.literals::in_python::kind.precision",
