@@ -2,7 +2,7 @@
 
 Text that UTF-8 cannot hold is the caller's mistake, wherever it is given. Ctrl-C in a query, which DuckDB tells as an error of its own, is
 a KeyboardInterrupt. A forked process whose parent has run Polars is refused: Polars' threads are not forked, and it would wait for them
-for ever.
+for ever. A traceback prints what an error was raised from as well, so the text of libraries' errors is made safe to show, too.
 """
 
 import functools
@@ -14,7 +14,8 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar, cast
 
-from eventlake.errors import ForkedProcessError, InvalidInputError
+from eventlake.errors import EventlakeError, ForkedProcessError, InvalidInputError
+from eventlake.visible import safe
 
 C = TypeVar("C", bound=type)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -81,6 +82,19 @@ def check_not_forked() -> None:
     _Process.has_run = True
 
 
+def _make_safe(error: EventlakeError) -> None:
+    """Spells out the text of the errors that an error was raised from."""
+    seen: set[int] = set()
+    cause = error.__cause__ or error.__context__
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        if not isinstance(cause, EventlakeError):
+            cause.args = tuple(safe(one) if isinstance(one, str) else one for one in cause.args)
+        if isinstance(cause, SyntaxError):
+            cause.msg, cause.text = safe(cause.msg), cause.text and safe(cause.text)
+        cause = cause.__cause__ or cause.__context__
+
+
 def verb(function: F) -> F:
     """A function that refuses such text and such processes, and that Ctrl-C ends with KeyboardInterrupt."""
 
@@ -89,6 +103,9 @@ def verb(function: F) -> F:
         check_not_forked()
         try:
             return function(*args, **kwargs)
+        except EventlakeError as error:
+            _make_safe(error)
+            raise
         except UnicodeEncodeError as error:
             # What stands beside it in a text of ours is cut away at the control character between them.
             before = _CONTROL.split(error.object[max(error.start - _AROUND, 0) : error.start])[-1]

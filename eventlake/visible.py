@@ -4,6 +4,7 @@ Every text that eventlake prints, logs, warns with, raises or puts on a page pas
 """
 
 import re
+import warnings
 
 _URI = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<slashes>/+)(?P<rest>[^\s'\"<>]*)")
 _WEB = frozenset({"http", "https"})
@@ -67,3 +68,8 @@ def _without_secrets(uri: re.Match[str]) -> str:
 def safe(text: str) -> str:
     """What may be shown of a text of several lines: printable and redacted."""
     return printable(redacted(text))
+
+
+def warn(message: str) -> None:
+    """Warns, in words that are safe to show, where the caller was called."""
+    warnings.warn(safe(message), stacklevel=3)

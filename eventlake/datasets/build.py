@@ -3,7 +3,6 @@
 import logging
 import platform
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -39,6 +38,7 @@ from eventlake.projections.exact import check_exact
 from eventlake.projections.rows import Prepared, Types, declared_types, finish, validate
 from eventlake.projections.run import feature_plan, feature_set, prepare
 from eventlake.trust import LAKE
+from eventlake.visible import warn
 
 _LOG = logging.getLogger(__name__)
 
@@ -178,7 +178,7 @@ def _unmatched(work: Work, rows: pa.Table) -> list[str]:
         return []
     found = unmatched(feature_plan(work.projection, work.history), work.history, rows)
     for message in found.values():
-        warnings.warn(message, stacklevel=2)
+        warn(message)
     return sorted(found)
 
 

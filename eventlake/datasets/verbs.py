@@ -2,7 +2,6 @@
 
 import os
 import time
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -39,6 +38,7 @@ from eventlake.schemas.version import Version
 from eventlake.storage import Storage
 from eventlake.trust import trust_of
 from eventlake.verbs import verbs
+from eventlake.visible import warn
 
 
 @verbs
@@ -268,7 +268,7 @@ class DatasetVerbs:
             try:
                 dataset = Dataset(open_archive(storage, folder), trust=trust_of(self.trust))
             except EventlakeError as error:
-                warnings.warn(error.message, stacklevel=2)
+                warn(error.message)
                 continue
             if dataset.manifest.has_hash(hash_prefix or ""):
                 found.append(dataset)

@@ -1,6 +1,5 @@
 """Looking features up: the spine is checked, one engine finds the parts, the finisher makes the columns."""
 
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -24,7 +23,7 @@ from eventlake.features.spine_hints import cast_hint, missing
 from eventlake.history.pinned import PinnedHistory
 from eventlake.progress import task
 from eventlake.schemas.definition import FieldType
-from eventlake.visible import safe
+from eventlake.visible import warn
 
 _MOST_EARLY = 0.25
 """The share of cutoffs at which nothing was recorded that goes without a word."""
@@ -161,7 +160,7 @@ def _check_known(plan: Plan, cutoffs: pa.ChunkedArray, first: int) -> None:
     )
     if early == len(cutoffs):
         raise InvalidInputError(message, hint, projection=plan.features.name)
-    warnings.warn(safe(f"{message}; {hint}"), stacklevel=2)
+    warn(f"{message}; {hint}")
 
 
 def answered(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table) -> pa.Table:

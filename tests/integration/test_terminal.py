@@ -3,8 +3,11 @@
 import contextlib
 import json
 import re
+import traceback
 import unicodedata
 import warnings
+from datetime import UTC, datetime
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -18,6 +21,7 @@ from eventlake.datasets.reproduce import environment_command
 from eventlake.errors import EventlakeError, InvalidEventsError
 from eventlake.log import intake
 from eventlake.progress import shown_by, task
+from tests.dataset_fixtures import definition
 
 EVIL = "x\x1b]0;pwned\x07\x1b[31m\u202egpj\u2066\x9b2J\u2028\u2029\u200b\x7f\x00\ufeff\U000e0041<script>alert(1)</script>"
 STEERING = {"Cc", "Cf", "Zl", "Zp"}
@@ -181,6 +185,48 @@ def test_cards_and_reprs_in_a_notebook_steer_nothing(strange):
     page = strange.diff(first.manifest_hash, second.manifest_hash).html()
     assert raw(page) == []
     assert "<script>" not in page
+
+
+FAILING = [
+    "SELECT subject::INTEGER AS n, id FROM events",
+    "SELECT strptime(subject, '%Y') AS n, id FROM events",
+    "SELECT error(data) AS n, id FROM events",
+]
+
+
+@pytest.mark.parametrize("query", FAILING)
+def test_a_traceback_of_a_query_that_fails_on_a_value_steers_nothing(strange, query):
+    build = el.Projection.sql("failing", query, key=["id"], level="fixed")
+    for verb in (lambda: strange.snapshot().sql(query), lambda: strange.build(build)):
+        with pytest.raises(EventlakeError) as caught:
+            verb()
+        told = "".join(traceback.format_exception(caught.value))
+        assert "The above exception was the direct cause" in told
+        assert "\\u202e" in told
+        assert raw(told) == []
+
+
+def test_a_traceback_of_python_that_does_not_parse_steers_nothing(strange, tmp_path):
+    folder = definition(tmp_path / "d", 'name = "d"\nkey = ["id"]\npython = "p.py:f"\n', p__py="x = 'a\x1b[31m\u202eb\n")
+    with pytest.raises(EventlakeError) as caught:
+        strange.build(el.read_definition(folder))
+    told = "".join(traceback.format_exception(caught.value))
+    assert "SyntaxError" in told
+    assert raw(told) == []
+
+
+def test_warnings_about_features_steer_nothing(strange):
+    event_type = f"T{SNEAKY}"
+    strange.register(event_type, {"type": "object"})
+    features = el.FeatureSet("f", features=[el.count(event_type).name("n")], known="watermark")
+    with pytest.warns(UserWarning, match="no entity of the spine has an event of") as caught:
+        strange.build(features, spine=pl.DataFrame({"subject": ["nobody"], "cutoff": [datetime(2027, 1, 1, tzinfo=UTC)]}))
+    assert raw("".join(str(one.message) for one in caught)) == []
+
+
+def test_every_warning_is_given_by_the_function_that_makes_it_safe():
+    package = Path(el.__file__).parent
+    assert [file.name for file in package.rglob("*.py") if "warnings.warn(" in file.read_text()] == ["visible.py"]
 
 
 def test_errors_cards_pages_and_progress_spell_every_steering_character():
