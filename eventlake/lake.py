@@ -400,15 +400,22 @@ class Lake(DatasetVerbs):
             self._chain.refresh()
             return list(self._chain.entries())
 
-    def verify(self, *, deep: bool = False, against: Checkpoint | str | None = None) -> Report:
+    def verify(self, *, deep: bool = False, against: Checkpoint | str | None = None, trust: bool = False) -> Report:
         """Re-hashes what is stored and says what is damaged, missing, truncated or foreign.
 
         Args:
-            deep: Also decode every segment, hash every event again, read every payload under its schema, and make event tables again.
+            deep: Also decode every segment, hash every event again, read every payload under its schema, and make again what is derived:
+                keys, event tables, and datasets, one after the other. A dataset that cannot be made again here is among the report's
+                ``unproven``, with the reason.
             against: A checkpoint kept elsewhere, or its text; the history must extend it. Only with one can a lost newest commit be
                 noticed.
+            trust: With ``deep``, run the Python that is archived with datasets; SQL and features need no trust.
+
+        Raises:
+            InvalidInputError: ``trust`` without ``deep``.
         """
-        return verify_lake(self._chain.storage, deep=deep, against=Checkpoint.parse(against) if isinstance(against, str) else against)
+        checkpoint = Checkpoint.parse(against) if isinstance(against, str) else against
+        return verify_lake(self._chain.storage, deep=deep, against=checkpoint, trust=trust)
 
     def prove_inclusion(self, sequence: int, at: At = None) -> InclusionProof:
         """A proof that the event at ``sequence`` stands in the history ``at`` names; checking it needs no lake.

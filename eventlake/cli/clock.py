@@ -6,20 +6,22 @@ import typer
 
 import eventlake.lake as lakes
 from eventlake.cli import output
+from eventlake.cli.options import JsonOption, LakeArgument, TrustOption
 from eventlake.core.instants import format_instant
 
 
 def clock(
-    lake: Annotated[str, typer.Argument(metavar="LAKE", help="The lake: a folder or file:// URI.")],
+    lake: LakeArgument,
     accept: Annotated[
         int | None,
         typer.Option(metavar="COMMIT", help="Let the lake go on at this commit's instant, although it is ahead of everybody's clock."),
     ] = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    trust_in: TrustOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare the newest commit's recorded_at with this machine's clock; accept one that ran ahead."""
-    opened = lakes.open(lake)
+    opened = lakes.open(lake, trust=trust_in)
     if accept is not None:
         opened.accept_clock(accept)
     found = opened.clock()

@@ -7,6 +7,7 @@ import typer
 import eventlake.lake as lakes
 from eventlake.cli import documents, output
 from eventlake.cli.entry import Commands
+from eventlake.cli.options import JsonOption, LakeArgument, TrustOption
 from eventlake.log.collect import Garbage
 
 
@@ -20,13 +21,14 @@ class TwoWords(Commands):
 
 
 def remove(
-    lake: Annotated[str, typer.Argument(metavar="LAKE", help="The lake: a folder or file:// URI.")],
+    lake: LakeArgument,
     references: Annotated[list[str], typer.Argument(metavar="HASH...", help="The datasets: at least 6 hex digits of a hash each.")],
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    trust_in: TrustOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Remove datasets with all their files; refused while a tag, a dataset.lock or a recorded prediction names them."""
-    opened = lakes.open(lake)
+    opened = lakes.open(lake, trust=trust_in)
     with output.progress():
         removed = [file for reference in references for file in opened.remove_dataset(reference).files]
     found = Garbage(tuple(removed), deleted=True)

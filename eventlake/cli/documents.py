@@ -145,6 +145,7 @@ def report(value: Report) -> dict[str, Any]:
         "checkpoint": str(value.checkpoint) if value.checkpoint else None,
         "deep": value.deep,
         "problems": [{"path": finding.path, "message": finding.message} for finding in value.problems],
+        "unproven": [{"path": finding.path, "message": finding.message} for finding in value.unproven],
         "notes": [{"path": finding.path, "message": finding.message} for finding in value.notes],
         "commits": value.commits,
         "segments": value.segments,

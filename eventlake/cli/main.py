@@ -14,6 +14,7 @@ from eventlake.cli import documents, output, schema
 from eventlake.cli.clock import clock
 from eventlake.cli.datasets import TwoWords, remove
 from eventlake.cli.entry import end
+from eventlake.cli.options import JsonOption, LakeArgument, TrustOption
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.expectation import at_watermark
 from eventlake.datasets.definition import read_definition
@@ -26,6 +27,7 @@ from eventlake.importing.run import import_file
 from eventlake.log.duplicates import REFUSE, SKIP
 from eventlake.storage import from_uri
 from eventlake.storage.files import write_file
+from eventlake.trust import TRUST_VARIABLE, trust_of
 from eventlake.visible import json_text
 
 app = typer.Typer(
@@ -55,12 +57,14 @@ def eventlake(
 ) -> None:
     """Immutable events in, reproducible training sets out."""
     del show_version
+    try:
+        trust_of()
+    except InvalidInputError as error:
+        raise typer.BadParameter(error.message, param_hint=TRUST_VARIABLE) from None
 
 
 _CENTURY = 36_500
 """Days."""
-LakeArgument = Annotated[str, typer.Argument(metavar="LAKE", help="The lake: a folder or file:// URI.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 AtOption = Annotated[
     str | None,
     typer.Option("--at", help="A watermark, an instant with a zone, a checkpoint, or a commit's or dataset's hash. Default: the head."),
@@ -72,10 +76,11 @@ def init(
     lake: LakeArgument,
     origin: Annotated[str, typer.Option(help="The lake's name for ever, such as bank.example/loans.")],
     *,
+    trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make an empty lake."""
-    made = lakes.create(lake, origin)
+    made = lakes.create(lake, origin, trust=trust_in)
     output.show(made.card(), documents.lake(made), as_json=as_json)
 
 
@@ -90,6 +95,7 @@ def append(
         bool, typer.Option("--skip-identical", help="Leave out events that the lake holds already, exactly so.")
     ] = False,
     expect_watermark: Annotated[int | None, typer.Option(min=0, help="Append only if the lake has exactly so many events.")] = None,
+    trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Append files of events, each file whole or not at all, in the order given."""
@@ -98,7 +104,7 @@ def append(
             message = f"{meaning} is about one file"
             raise typer.BadParameter(message, param_hint=option)
     expect = [] if expect_watermark is None else [at_watermark(expect_watermark)]
-    opened = lakes.open(lake)
+    opened = lakes.open(lake, trust=trust_in)
     for file in files:
         try:
             with output.progress():
@@ -125,10 +131,11 @@ def import_(
     *,
     producer: Annotated[str | None, typer.Option(help="The stream that the batches are of. Default: the mapping's.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the first events and every problem; append nothing.")] = False,
+    trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Append the rows of tables as events, as a mapping says; run it again to take up one that was interrupted."""
-    opened = lakes.open(lake)
+    opened = lakes.open(lake, trust=trust_in)
     with output.progress():
         done = import_file(opened, file, mapping, producer=producer, dry_run=dry_run)
     if not as_json and not done.ok and done.first.height:
@@ -143,10 +150,11 @@ def log(
     lake: LakeArgument,
     limit: Annotated[int, typer.Option(min=0, help="How many commits, newest first; 0 for all.")] = 20,
     *,
+    trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the commits, newest first."""
-    entries = lakes.open(lake).log()
+    entries = lakes.open(lake, trust=trust_in).log()
     newest = entries[::-1][: limit or None]
     output.show(documents.log_card(newest, len(entries)), [documents.commit(entry) for entry in newest], as_json=as_json)
 
@@ -163,10 +171,11 @@ def show(
     raw: Annotated[
         bool, typer.Option("--raw", help="With --events: payloads byte for byte; else characters that could steer a terminal are escaped.")
     ] = False,
+    trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show a lake's history, or print its events."""
-    snapshot = lakes.open(lake).snapshot(at)
+    snapshot = lakes.open(lake, trust=trust_in).snapshot(at)
     if events:
         frame = snapshot.scan(types=event_type, subject=subject, raw=True)
         for line in documents.event_lines(snapshot.collect(frame.head(limit) if limit else frame)):
@@ -179,15 +188,21 @@ def show(
 def verify(
     lake: LakeArgument,
     *,
-    deep: Annotated[bool, typer.Option("--deep", help="Also hash every event again.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also hash every event again, and make again what is derived: keys, event tables, datasets.")
+    ] = False,
     against: Annotated[
         str | None, typer.Option(metavar="CHECKPOINT", help="A checkpoint kept elsewhere, or a file with one: the history must extend it.")
     ] = None,
+    trust: Annotated[bool, typer.Option("--trust", help="With --deep: run the Python archived with datasets.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Re-hash what is stored; exit 1 if anything is damaged, missing, truncated or foreign."""
+    if trust and not deep:
+        message = "archived Python is run only by --deep"
+        raise typer.BadParameter(message, param_hint="--trust")
     with output.progress():
-        found = verify_lake(from_uri(lake), deep=deep, against=_checkpoint(against))
+        found = verify_lake(from_uri(lake), deep=deep, against=_checkpoint(against), trust=trust)
     output.show(found.card(), documents.report(found), as_json=as_json)
     if not found.ok:
         raise typer.Exit(output.REFUSED)
@@ -197,10 +212,10 @@ app.command()(clock)
 
 
 @app.command()
-def compact(lake: LakeArgument, *, as_json: JsonOption = False) -> None:
+def compact(lake: LakeArgument, *, trust_in: TrustOption = None, as_json: JsonOption = False) -> None:
     """Merge small segments into large ones; history, watermarks and datasets stay as they are."""
     with output.progress():
-        done = lakes.open(lake).compact()
+        done = lakes.open(lake, trust=trust_in).compact()
     output.show(done.card(), documents.compaction(done), as_json=as_json)
 
 
@@ -210,11 +225,12 @@ def gc(
     older_than_days: Annotated[float, typer.Option(min=0, max=_CENTURY, help="Only files that nobody has needed for so many days.")] = 7,
     *,
     delete: Annotated[bool, typer.Option("--delete", help="Delete them; without it they are only listed.")] = False,
+    trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List, or delete, the files that nobody needs any more: compacted segments, what interrupted writes left."""
     with output.progress():
-        found = lakes.open(lake).gc(older_than=timedelta(days=older_than_days), dry_run=not delete)
+        found = lakes.open(lake, trust=trust_in).gc(older_than=timedelta(days=older_than_days), dry_run=not delete)
     output.show(found.card(), documents.garbage(found), as_json=as_json)
 
 
@@ -242,6 +258,7 @@ def build(
     ] = True,
     force: Annotated[bool, typer.Option("--force", help="Build even what the same recipe has built before, and compare.")] = False,
     lock: Annotated[bool, typer.Option("--lock/--no-lock", help="Write dataset.lock.")] = True,
+    trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Build a dataset from its definition and write its lock."""
@@ -257,7 +274,7 @@ def build(
         raise InvalidInputError(message, 'give --lake LAKE, set EVENTLAKE_LAKE, or put lake = "…" into dataset.toml.')
     perturb = lock and not locked and described.level == "exact" if check is None else check
     with output.progress():
-        opened = lakes.open(uri)
+        opened = lakes.open(uri, trust=trust_in)
         dataset = opened.build(
             described,
             at=at,
@@ -293,13 +310,14 @@ def reproduce(
     ],
     *,
     trust: Annotated[bool, typer.Option("--trust", help="Run the Python archived with the dataset.")] = False,
+    trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a dataset again from its manifest hash, from scratch; exit 1 if it differs."""
     with output.progress():
         locked = (Path(hash_prefix) / LOCK_FILE).is_file()
         reference = Lock.read(Path(hash_prefix)).manifest_hash if locked else hash_prefix
-        made = lakes.open(lake).reproduce(reference, trust=trust)
+        made = lakes.open(lake, trust=trust_in).reproduce(reference, trust=trust)
     output.show(made.card(), documents.reproduction(made), as_json=as_json)
     if not made.identical:
         raise typer.Exit(output.REFUSED)
@@ -312,11 +330,12 @@ def diff(
     after: Annotated[str, typer.Argument(metavar="B", help="The second.")],
     *,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write a page that can be sent to somebody.")] = None,
+    trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what lies between two datasets: history, recipe, code, schema and rows; exit 1 if the rows differ."""
     with output.progress():
-        found = lakes.open(lake).diff(before, after)
+        found = lakes.open(lake, trust=trust_in).diff(before, after)
     if html is not None:
         write_file(html, found.html())
         output.note(f"written to {html}")
@@ -335,11 +354,12 @@ def explain(
     key: Annotated[list[str], typer.Argument(metavar="KEY...", help="The row's key: the value of each key column, in their order.")],
     column: Annotated[str | None, typer.Option(help="Whose value is asked about. Default: the whole row.")] = None,
     *,
+    trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the events without which a row, or one value of it, would be another."""
     with output.progress():
-        found = lakes.open(lake).explain(dataset, tuple(key), column)
+        found = lakes.open(lake, trust=trust_in).explain(dataset, tuple(key), column)
     output.show(found.card(), documents.explanation(found), as_json=as_json)
 
 
@@ -350,10 +370,11 @@ def datasets(
         str | None, typer.Option("--find", metavar="HASH", help="Only those whose manifest, recipe or content hash begins with it.")
     ] = None,
     *,
+    trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the built datasets and their tags."""
-    opened = lakes.open(lake)
+    opened = lakes.open(lake, trust=trust_in)
     found, tags = opened.datasets(hash_prefix), opened.tags()
     output.show(documents.datasets_card(found, tags), [documents.dataset(dataset, tags) for dataset in found], as_json=as_json)
 
@@ -370,13 +391,14 @@ def tag(
     ] = None,
     *,
     delete: Annotated[bool, typer.Option("--delete", help="Take the tag away.")] = False,
+    trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Name a dataset, so that it is found by the name and keeps its rows."""
     if delete == (reference is not None):
         message = "give the hash of a dataset, or --delete"
         raise typer.BadParameter(message, param_hint="HASH")
-    opened = lakes.open(lake)
+    opened = lakes.open(lake, trust=trust_in)
     if reference is None:
         opened.untag(name)
     else:
@@ -398,12 +420,13 @@ def prune(
         ),
     ] = False,
     delete: Annotated[bool, typer.Option("--delete", help="Delete; else only list.")] = False,
+    trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List, or delete, the rows of old datasets that no tag and no lock names; they can be made again by their hash."""
     age = timedelta(days=older_than_days)
     with output.progress():
-        found = lakes.open(lake).prune(older_than=age, keep_last=keep_last, datasets=whole, dry_run=not delete)
+        found = lakes.open(lake, trust=trust_in).prune(older_than=age, keep_last=keep_last, datasets=whole, dry_run=not delete)
     output.show(found.card(), documents.garbage(found), as_json=as_json)
 
 

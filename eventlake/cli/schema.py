@@ -9,6 +9,7 @@ import typer
 
 import eventlake.lake as lakes
 from eventlake.cli import documents, output
+from eventlake.cli.options import JsonOption, LakeArgument, TrustIn, TrustOption
 from eventlake.core.card import Card
 from eventlake.errors import InvalidInputError
 from eventlake.schemas.evolution import changes
@@ -16,33 +17,38 @@ from eventlake.schemas.version import Version
 
 app = typer.Typer(help="Schemas per event type: list, show, infer, register, diff.", no_args_is_help=True, rich_markup_mode=None)
 
-LakeArgument = Annotated[str, typer.Argument(metavar="LAKE", help="The lake: a folder or file:// URI.")]
 TypeArgument = Annotated[str, typer.Argument(metavar="TYPE", help="The event type, such as payment.received.")]
 VersionOption = Annotated[int | None, typer.Option("--version", min=1, help="Which version. Default: the newest.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")
-def list_(lake: LakeArgument, *, as_json: JsonOption = False) -> None:
+def list_(lake: LakeArgument, *, trust_in: TrustOption = None, as_json: JsonOption = False) -> None:
     """List the registered schemas."""
-    found = [version for versions in lakes.open(lake).schemas().values() for version in versions]
+    found = [version for versions in lakes.open(lake, trust=trust_in).schemas().values() for version in versions]
     rows = tuple((one.schema.event_type, str(one.number), f"{one.since:,}", one.schema_hash[:12]) for one in found)
     card = Card("schemas", (), ("event type", "version", "since", "schema_hash"), rows)
     output.show(card, [documents.schema(one) for one in found], as_json=as_json)
 
 
 @app.command()
-def show(lake: LakeArgument, event_type: TypeArgument, version: VersionOption = None, *, as_json: JsonOption = False) -> None:
+def show(
+    lake: LakeArgument,
+    event_type: TypeArgument,
+    version: VersionOption = None,
+    *,
+    trust_in: TrustOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show one schema; with --json as a JSON Schema among its facts."""
-    found = _version(lake, event_type, version)
+    found = _version(lake, trust_in, event_type, version)
     output.show(found.card(), documents.schema(found), as_json=as_json)
 
 
 @app.command()
-def infer(lake: LakeArgument, event_type: TypeArgument, *, as_json: JsonOption = False) -> None:
+def infer(lake: LakeArgument, event_type: TypeArgument, *, trust_in: TrustOption = None, as_json: JsonOption = False) -> None:
     """Propose a JSON Schema from the payloads: the schema to stdout, the reasons to stderr. Registers nothing."""
     with output.progress():
-        proposal = lakes.open(lake).infer_schema(event_type)
+        proposal = lakes.open(lake, trust=trust_in).infer_schema(event_type)
     if not as_json:
         output.draw(proposal.card(), output.err)
         output.write_json(proposal.json_schema(), indent=2)
@@ -61,11 +67,12 @@ def register(
         str | None,
         typer.Option(metavar="FILE", help="How older payloads are read: JSON, a SQL expression over the old fields by new field."),
     ] = None,
+    trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Register a schema, or a new version of one: payloads become columns, and what does not fit is refused from now on."""
     with output.progress():
-        found = lakes.open(lake).register(event_type, _json(file, "a JSON Schema"), upcast=_expressions(upcast))
+        found = lakes.open(lake, trust=trust_in).register(event_type, _json(file, "a JSON Schema"), upcast=_expressions(upcast))
     output.show(found.card(), documents.schema(found), as_json=as_json)
 
 
@@ -76,17 +83,18 @@ def diff(
     old: Annotated[int, typer.Argument(metavar="OLD", min=1, help="The version compared.")],
     new: Annotated[int | None, typer.Argument(metavar="NEW", min=1, help="With this one. Default: the newest.")] = None,
     *,
+    trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what changed between two versions of a schema."""
-    before, after = _version(lake, event_type, old), _version(lake, event_type, new)
+    before, after = _version(lake, trust_in, event_type, old), _version(lake, trust_in, event_type, new)
     rows = tuple(changes(before.schema.payload, after.schema.payload))
     card = Card(f"{event_type}: version {before.number} to {after.number}", (), ("field", "before", "after"), rows)
     output.show(card, [{"field": path, "before": one, "after": other} for path, one, other in rows], as_json=as_json)
 
 
-def _version(lake: str, event_type: str, number: int | None) -> Version:
-    return lakes.open(lake).schema(event_type, number)
+def _version(lake: str, trust_in: TrustIn, event_type: str, number: int | None) -> Version:
+    return lakes.open(lake, trust=trust_in).schema(event_type, number)
 
 
 def _expressions(file: str | None) -> dict[str, str] | None:

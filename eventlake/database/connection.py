@@ -6,18 +6,21 @@ Python variable, keeps no secret, and its configuration cannot be changed. No te
 
 import itertools
 import re
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from eventlake.core.sql import quoted
 from eventlake.database.files import openable
-from eventlake.errors import InvalidInputError
+from eventlake.errors import InvalidInputError, NotIdenticalError
 from eventlake.storage.scratch import scratch
 
 _MOST_THREADS = 256
+_ROWS_AT_ONCE = 100_000
 _MEGABYTES = {"MB": 1, "GB": 1_000}
 _MEMORY = re.compile(r"([1-9][0-9]{0,6})(MB|GB)")
 _MOST_MEGABYTES = 1_000_000
@@ -75,6 +78,64 @@ class Resources:
 
 
 DEFAULT = Resources()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a query is given up.
+
+    Attributes:
+        rows: The most that it may return; None for any number.
+        seconds: The longest that it may run; None for any time.
+    """
+
+    rows: int | None = None
+    seconds: float | None = None
+
+
+UNLIMITED = Limits()
+
+
+def fetched(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation, limits: Limits = UNLIMITED) -> pa.Table:
+    """The rows of a query.
+
+    Raises:
+        InvalidInputError: It runs longer than it may.
+        NotIdenticalError: It returns more rows than it may.
+        duckdb.Error: DuckDB refuses it.
+    """
+    if limits == UNLIMITED:
+        return relation.to_arrow_table()
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        connection.interrupt()
+
+    timer = threading.Timer(threading.TIMEOUT_MAX if limits.seconds is None else limits.seconds, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        return _up_to(relation, limits.rows)
+    except duckdb.Error as error:
+        if not late.is_set():
+            raise
+        message = f"the query was given up after {limits.seconds:,.0f} seconds"
+        raise InvalidInputError(message, seconds=limits.seconds) from error
+    finally:
+        timer.cancel()
+
+
+def _up_to(relation: duckdb.DuckDBPyRelation, most: int | None) -> pa.Table:
+    reader = relation.to_arrow_reader(_ROWS_AT_ONCE)
+    batches, rows = [], 0
+    for batch in reader:
+        rows += batch.num_rows
+        if most is not None and rows > most:
+            message = f"expected {most:,} rows of the query, found more"
+            raise NotIdenticalError(message, expected=most)
+        batches.append(batch)
+    return pa.Table.from_batches(batches, reader.schema)
 
 
 def _is_memory(text: object) -> bool:

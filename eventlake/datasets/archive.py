@@ -138,9 +138,9 @@ class Archive:
             raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=where)
         return found
 
-    def _parts(self) -> tuple[str, Mapping[str, Any], list[str]]:
+    def _parts(self, of: Mapping[str, Any] | None = None) -> tuple[str, Mapping[str, Any], list[str]]:
         """The attempt whose rows are read, its files, and those of them that hold the rows, in order."""
-        provenance, whole = self._best()
+        provenance, whole = self._best() if of is None else (of, True)
         if not whole and self.storage.exists(f"{provenance['attempt']}/{layout.PRUNED}"):
             message = f"the rows of {self.folder} were given back to save room"
             raise NotFoundError(
@@ -149,14 +149,17 @@ class Archive:
         attempt, files = provenance["attempt"], provenance["files"]
         return attempt, files, sorted(name for name in files if name.startswith(PART))
 
-    def pieces(self) -> Iterator[pa.Table]:
+    def pieces(self, of: Mapping[str, Any] | None = None) -> Iterator[pa.Table]:
         """The stored rows in key order, at most a part in memory, in pieces of ``frames.batches``. All hashes are checked.
+
+        Args:
+            of: The provenance of the attempt that is read, which has all its files; None for the one that everybody reads.
 
         Raises:
             CorruptionError: A file is missing or not what was written; or, after the last piece, the rows were not the manifest's.
             NotFoundError: Retention has taken them.
         """
-        attempt, files, parts = self._parts()
+        attempt, files, parts = self._parts(of)
         schema = pa.schema([(name, from_logical(kind)) for name, kind in self.manifest.schema])
         running = RunningHash(schema)
         left = self.manifest.rows
@@ -183,20 +186,20 @@ class Archive:
         path = f"{attempt}/{name}"
         return _checked(self._read(path), files[name]["sha256"], path)
 
-    def spine(self) -> pa.Table | None:
-        """The archived spine with its ``spine_row``, or None where the dataset has none. The caller compares its content hash."""
+    def spine(self, of: Mapping[str, Any] | None = None) -> pa.Table | None:
+        """The spine of an attempt with its ``spine_row``; None if the dataset has none. The caller compares its content hash."""
         if self.manifest.recipe.spine is None:
             return None
-        path = f"{self.provenance()['attempt']}/{SPINE}"
+        path = f"{(of or self.provenance())['attempt']}/{SPINE}"
         return frames.decode(self._read(path), path, rows=self.manifest.recipe.spine.rows)
 
-    def sources(self) -> dict[str, str]:
-        """The archived source files, checked against the recipe.
+    def sources(self, of: Mapping[str, Any] | None = None) -> dict[str, str]:
+        """The source files archived with an attempt, checked against the recipe.
 
         Raises:
             CorruptionError: One is missing or was changed.
         """
-        texts, attempt = {}, self.provenance()["attempt"]
+        texts, attempt = {}, (of or self.provenance())["attempt"]
         for name, sha256 in self.manifest.recipe.sources.items():
             path = f"{attempt}/{SOURCE}/{name}"
             texts[name] = _checked(self._read(path), sha256, path).decode()

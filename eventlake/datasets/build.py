@@ -18,6 +18,7 @@ from eventlake.core.card import counted
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.dataset import ALLOW_LIST, CONSTRUCTION, FORMAT, UNCHECKED, DatasetManifest, Recipe, Spine
 from eventlake.core.sql import alike_in_sql, folded
+from eventlake.database import UNLIMITED, Limits
 from eventlake.datasets.archive import EVENT_SPINE, SPINE_ROW, Archive, publish
 from eventlake.datasets.buckets import Executor, Here, build_by_bucket
 from eventlake.datasets.dataset import Dataset
@@ -275,9 +276,14 @@ def _check_expected(projection: Projection, request: Request, found: str) -> Non
         raise NotIdenticalError(message, hint, expected=request.expected, found=found)
 
 
-def make(work: Work) -> Made:
-    """Runs a projection over a history whose segments are re-hashed first, and hashes the rows."""
-    work.history.check()
+def make(work: Work, *, changed_only: bool = False) -> Made:
+    """Runs a projection over a history whose segments are re-hashed first, and hashes the rows.
+
+    Args:
+        work: What to run.
+        changed_only: Re-hash only segments that were not hashed before, or were written since.
+    """
+    work.history.check(changed_only=changed_only)
     return _in_full(work, "in full")
 
 
@@ -328,7 +334,13 @@ def _made(work: Work, request: Request) -> Made:
 
 
 def work_of(
-    projection: Projection, history: PinnedHistory, spine: pa.Table | None, *, types: Types = None, as_in: Recipe | None = None
+    projection: Projection,
+    history: PinnedHistory,
+    spine: pa.Table | None,
+    *,
+    types: Types = None,
+    as_in: Recipe | None = None,
+    limits: Limits = UNLIMITED,
 ) -> Work:
     """Hands a projection to its engine, and says everything that decides the rows.
 
@@ -338,6 +350,7 @@ def work_of(
         spine: With ``spine_row`` in front.
         types: Declared ones; None for those of the projection's own schema.
         as_in: The recipe of what is made again: its settings, and what its level rests on; None for those of this version.
+        limits: When a SQL query is given up.
 
     Raises:
         InvalidProjectionError: The engine does not take it, or it is Python, declared exact, and is not.
@@ -345,7 +358,8 @@ def work_of(
     types = declared_types(projection.schema) if types is None else types
     exact = projection.level == "exact"
     # What is made again keeps what its recipe says, whatever the allow-list says today.
-    prepared = prepare(projection, history, spine, exact=exact and as_in is None, settings=as_in.settings if as_in else None)
+    chosen = as_in.settings if as_in else None
+    prepared = prepare(projection, history, spine, exact=exact and as_in is None, settings=chosen, limits=limits)
     settings = {"sql": duckdb_runner.settings_of(projection.level), "python": polars_runner.SETTINGS}.get(projection.kind, {})
     check = CONSTRUCTION if projection.kind == "features" else ALLOW_LIST if exact else UNCHECKED
     recipe = Recipe(

@@ -15,8 +15,9 @@ import pyarrow as pa
 from eventlake.columns.content import column_digest, content_hash, from_logical
 from eventlake.core.card import Card
 from eventlake.core.dataset import DatasetManifest, Recipe
+from eventlake.database import UNLIMITED, Limits
 from eventlake.datasets.archive import SOURCE, Archive
-from eventlake.datasets.build import Made, circumstances, make, work_of
+from eventlake.datasets.build import Work, circumstances, make, work_of
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.recipes import dataset_statement
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
@@ -89,13 +90,13 @@ def reproduce(history: PinnedHistory, archive: Archive, *, trust: bool = False) 
     """
     then = archive.manifest
     spine = checked_spine(archive)
-    made = _make(archive, history.with_schemas(then.recipe.schemas, fresh=True), spine, trust=trust)
+    made = make(work_again(archive, history, spine, trust=trust))
     identical = made.manifest.content_hash == then.content_hash
     if made.manifest.manifest_hash == then.manifest_hash and not history.trust.believes:
         history.trust.ledger.note([dataset_statement(then.manifest_hash)])
     provenance = archive.provenance()
     moved = _moved_environment(provenance)
-    differences = [*_differences(then, made.manifest), *moved]
+    differences = [*manifest_differences(then, made.manifest), *moved]
     causes: list[str] = []
     if not identical:
         changed = _changed(then.recipe, made.manifest.recipe)
@@ -137,13 +138,13 @@ def _changed(then: Recipe, now: Recipe) -> set[str]:
     return {name for name in before if before[name] != after[name]}
 
 
-def checked_spine(archive: Archive) -> pa.Table | None:
-    """The archived spine, its content hash compared.
+def checked_spine(archive: Archive, of: Mapping[str, Any] | None = None) -> pa.Table | None:
+    """The spine archived with an attempt (None for the one that everybody reads), its content hash compared.
 
     Raises:
         CorruptionError: It is not the one that the manifest names.
     """
-    spine, recorded = archive.spine(), archive.manifest.recipe.spine
+    spine, recorded = archive.spine(of), archive.manifest.recipe.spine
     if spine is not None and recorded is not None:
         found = content_hash(spine)
         if found != recorded.content_hash:
@@ -176,18 +177,34 @@ def declared(archive: Archive) -> Types:
     return None if schema is None else {name: from_logical(kind) for name, kind in schema}
 
 
-def _make(archive: Archive, history: PinnedHistory, spine: pa.Table | None, *, trust: bool) -> Made:
+def work_again(
+    archive: Archive, history: PinnedHistory, spine: pa.Table | None, *, trust: bool = False, limits: Limits = UNLIMITED
+) -> Work:
+    """What an archived dataset was made by, ready to be run again; no stored event table is read.
+
+    Args:
+        archive: The dataset's folder.
+        history: The lake at the manifest's checkpoint, its root compared.
+        spine: The archived one, its content hash compared.
+        trust: Load archived Python.
+        limits: When a SQL query is given up.
+
+    Raises:
+        InvalidInputError: A Python projection without ``trust``.
+        CorruptionError: The archived source is not what the manifest names.
+    """
     recipe, projection, types = archive.manifest.recipe, projection_of(archive), declared(archive)
+    history = history.with_schemas(recipe.schemas, fresh=True)
     if recipe.kind in {"sql", "features"}:
-        return make(work_of(projection, history, spine, types=types, as_in=recipe))
+        return work_of(projection, history, spine, types=types, as_in=recipe, limits=limits)
     if not trust:
         message = f"dataset {recipe.name} was made by Python code ({recipe.entry}), which is archived with it and would be run"
         raise InvalidInputError(message, "read it, then pass trust=True or --trust.", source=f"{archive.folder}/{SOURCE}")
     projection = replace(projection, function=load(recipe.entry, projection.sources))
-    return make(work_of(projection, history, spine, types=types, as_in=recipe))
+    return work_of(projection, history, spine, types=types, as_in=recipe)
 
 
-def _differences(then: DatasetManifest, now: DatasetManifest) -> list[str]:
+def manifest_differences(then: DatasetManifest, now: DatasetManifest) -> list[str]:
     """What of the recipe and the output is not as it was; on the same recipe only the output can differ."""
     before, after = then.recipe.document(), now.recipe.document()
     changed = [name for name in before if name in _changed(then.recipe, now.recipe)]

@@ -4,34 +4,39 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from eventlake.columns.content import content_hash
 from eventlake.core import layout
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.provenance import PART
 from eventlake.datasets.archive import Archive, open_archive
 from eventlake.datasets.catalogue import folders
+from eventlake.datasets.reproduce import checked_spine
 from eventlake.datasets.tags import holders, tagged
-from eventlake.errors import EventlakeError, NotFoundError
-from eventlake.history.report import Finding, Report
+from eventlake.datasets.verify_again import derive_again
+from eventlake.errors import EventlakeError, InvalidInputError, NotFoundError
+from eventlake.history.report import Finding, Report, Tally
 from eventlake.history.resolve import at_checkpoint
 from eventlake.history.verify import verify, with_findings
 from eventlake.log.attempts import is_given_up
 from eventlake.log.chain import Chain, open_chain
 from eventlake.storage import Storage, StoredObject
+from eventlake.trust import OWN
 
 
 @dataclass(slots=True)
-class Findings:
-    """What was found in ``builds/``."""
+class Findings(Tally):
+    """What was found in ``builds/``.
 
-    problems: list[Finding] = field(default_factory=list)
-    notes: list[Finding] = field(default_factory=list)
+    Attributes:
+        datasets: Published ones.
+        sound: Those in which nothing is wrong.
+    """
+
     datasets: int = 0
-    size_bytes: int = 0
+    sound: list[Archive] = field(default_factory=list)
 
 
 def verify_datasets(storage: Storage, chain: Chain | None, *, deep: bool) -> Findings:
-    """Checks every published dataset; with ``deep`` the rows are hashed again too, and its checkpoint is looked up in ``chain``."""
+    """Checks every published dataset; its checkpoint is looked up in ``chain``; with ``deep`` the rows are hashed again too."""
     findings = Findings()
     files = _listed(storage, layout.BUILDS, findings)
     published = list(folders(storage)) if files else []
@@ -119,14 +124,17 @@ def _dataset(storage: Storage, folder: str, chain: Chain | None, findings: Findi
         where = error.facts.get("path", f"{folder}/{layout.MANIFEST}")
         findings.problems.append(Finding(str(where), error.message))
         return
+    before = len(findings.problems)
     _files(archive, findings)
     try:
-        if deep and archive.attempts() and not any(finding.path.startswith(f"{folder}/") for finding in findings.problems):
+        if deep and len(findings.problems) == before:
             _contents(archive, findings)
         if chain is not None:
             at_checkpoint(chain, archive.manifest.recipe.checkpoint)
     except EventlakeError as error:
         findings.problems.append(Finding(f"{folder}/{layout.MANIFEST}", error.message))
+    if len(findings.problems) == before and archive.attempts():
+        findings.sound.append(archive)
 
 
 def _files(archive: Archive, findings: Findings) -> None:
@@ -182,29 +190,45 @@ def _finished(archive: Archive, attempt: str, paths: list[str], findings: Findin
 
 
 def _contents(archive: Archive, findings: Findings) -> None:
-    manifest = archive.manifest
-    found = content_hash(archive.rows()) if archive.is_whole() else None
-    if found not in {None, manifest.content_hash}:
-        findings.problems.append(Finding(archive.folder, f"its rows hash to {found}, its manifest says {manifest.content_hash}"))
-    spine = archive.spine()
-    if spine is not None and manifest.recipe.spine is not None and content_hash(spine) != manifest.recipe.spine.content_hash:
-        findings.problems.append(Finding(archive.folder, "its spine does not hash to what its manifest says"))
-    archive.sources()
+    """Rows, spine and sources of every finished attempt are those of the manifest."""
+    for provenance, whole in archive.attempts():
+        try:
+            for _ in archive.pieces(provenance) if whole else ():
+                pass
+            checked_spine(archive, provenance)
+            archive.sources(provenance)
+        except EventlakeError as error:
+            findings.problems.append(Finding(provenance["attempt"], error.message))
 
 
-def verify_lake(storage: Storage, *, deep: bool = False, against: Checkpoint | None = None) -> Report:
+def verify_lake(storage: Storage, *, deep: bool = False, against: Checkpoint | None = None, trust: bool = False) -> Report:
     """Checks a lake with all its datasets; it may be too damaged to open.
 
+    Args:
+        storage: Where the lake is.
+        deep: Also hash every event again, and derive everything again that is derived: keys, event tables, datasets.
+        against: A checkpoint kept elsewhere.
+        trust: With ``deep``, run the Python that is archived with datasets.
+
     Raises:
+        InvalidInputError: ``trust`` without ``deep``.
         NotFoundError: There is nothing that looks like a lake.
     """
+    if trust and not deep:
+        message = "trust=True runs archived Python, which a verification does only with deep=True"
+        raise InvalidInputError(message, "give deep=True too, or leave out trust.")
     if not any(item.path == layout.LAKE or layout.commit_version(item.path) is not None for item in storage.list("")):
         message = f"there is no lake in {storage.uri} (no {layout.LAKE}, no commits)"
         raise NotFoundError(message, "check the path.", uri=storage.uri)
-    report = verify(storage, deep=deep, against=against)
+    report, checked = verify(storage, deep=deep, against=against)
     try:
-        chain = open_chain(storage)
+        chain = open_chain(storage, OWN)
     except EventlakeError:
         chain = None
     found = verify_datasets(storage, chain, deep=deep)
-    return with_findings(report, found.problems, found.notes, found.datasets, found.size_bytes)
+    if deep and report.ok:
+        derive_again(checked, found.sound, found, trust=trust)
+    elif deep:
+        for archive in found.sound:
+            found.doubt(archive.folder, "not made again: what it is made of is damaged")
+    return with_findings(report, found, found.datasets)

@@ -17,7 +17,7 @@ from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.core.names import OURS
 from eventlake.core.sql import identifier, integer, named
-from eventlake.database import DEFAULT, Resources, check_select, open_database, parquet, tree_of
+from eventlake.database import DEFAULT, UNLIMITED, Limits, Resources, check_select, fetched, open_database, parquet, tree_of
 from eventlake.errors import InvalidInputError, MissingDependencyError
 from eventlake.exactness.tree import nodes
 from eventlake.history import polars_scan
@@ -374,15 +374,18 @@ def tables_hint(catalogue: Catalogue) -> str:
     return f"the table events has the columns {', '.join(EVENT_COLUMNS)}{known}."
 
 
-def select(connection: duckdb.DuckDBPyConnection, text: str, parameters: Mapping[str, Any], *, run: bool = True) -> pa.Table | None:
+def select(
+    connection: duckdb.DuckDBPyConnection, text: str, parameters: Mapping[str, Any], *, run: bool = True, limits: Limits = UNLIMITED
+) -> pa.Table | None:
     """The rows of one SELECT; None where it is only bound, with ``run=False``.
 
     Raises:
-        InvalidInputError: It is not one SELECT that only reads.
+        InvalidInputError: It is not one SELECT that only reads, or runs longer than ``limits`` allow.
+        NotIdenticalError: It returns more rows than ``limits`` allow.
         duckdb.Error: DuckDB refuses it.
     """
     relation = connection.sql(check_select(text), params=dict(parameters) or None)
-    return normal_zone(relation.to_arrow_table()) if run else None
+    return normal_zone(fetched(connection, relation, limits)) if run else None
 
 
 def normal_zone(table: pa.Table) -> pa.Table:

@@ -30,12 +30,17 @@ class Tally:
     """Findings as they are gathered."""
 
     problems: list[Finding] = field(default_factory=list)
+    unproven: list[Finding] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
     size_bytes: int = 0
 
     def blame(self, path: str, problem: object) -> None:
         """Adds a problem."""
         self.problems.append(Finding(path, problem.message if isinstance(problem, EventlakeError) else str(problem)))
+
+    def doubt(self, path: str, reason: str) -> None:
+        """Adds what could be neither proved nor refuted."""
+        self.unproven.append(Finding(path, reason))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -46,6 +51,7 @@ class Report:
         checkpoint: What the readable log adds up to; None where not even that could be read.
         deep: Whether every event was hashed again.
         problems: What is damaged, missing, truncated or foreign.
+        unproven: What was to be checked and could be neither proved nor refuted, with the reason. It does not make ``ok`` false.
         notes: Harmless left-overs of interrupted appends.
         commits: Commits read.
         segments: Segments re-hashed.
@@ -56,6 +62,7 @@ class Report:
     checkpoint: Checkpoint | None
     deep: bool
     problems: tuple[Finding, ...]
+    unproven: tuple[Finding, ...]
     notes: tuple[Finding, ...]
     commits: int
     segments: int
@@ -74,6 +81,7 @@ class Report:
     def card(self) -> Card:
         """What to show."""
         title = "verified: nothing is wrong" if self.ok else counted(len(self.problems), "problem")
+        title += f"; {counted(len(self.unproven), 'thing')} could not be checked" if self.unproven else ""
         figures = ((self.commits, "commit"), (self.segments, "segment"), (self.datasets, "dataset"), (self.size_bytes, "byte"))
         facts = (
             ("checkpoint", str(self.checkpoint) if self.checkpoint else "unreadable"),
@@ -81,5 +89,6 @@ class Report:
             ("depth", "every event hashed again" if self.deep else "every file hashed again"),
         )
         rows = [("problem", finding.path, finding.message) for finding in self.problems]
+        rows += [("unproven", finding.path, finding.message) for finding in self.unproven]
         rows += [("note", finding.path, finding.message) for finding in self.notes]
         return Card(title, facts, ("", "file", "finding"), tuple(rows))

@@ -38,8 +38,8 @@ _AT_ONCE = 2
 """Segments that are looked at together; each may take as many cores as there are."""
 
 
-def verify(storage: Storage, *, deep: bool = False, against: Checkpoint | None = None) -> Report:
-    """Checks everything but built datasets.
+def verify(storage: Storage, *, deep: bool = False, against: Checkpoint | None = None) -> tuple[Report, Chain]:
+    """Checks everything but built datasets; gives what was found, and as much of the log as is whole from its beginning.
 
     Args:
         storage: Where the lake is.
@@ -79,9 +79,18 @@ def verify(storage: Storage, *, deep: bool = False, against: Checkpoint | None =
     except EventlakeError as error:
         tally.blame(layout.LOG, error)
     checkpoint = Checkpoint(chain.origin, chain.watermark, chain.root) if origin is not None else None
-    return Report(
-        checkpoint, deep or against is not None, tuple(tally.problems), tuple(tally.notes), len(entries), len(current), 0, tally.size_bytes
+    report = Report(
+        checkpoint,
+        deep or against is not None,
+        tuple(tally.problems),
+        tuple(tally.unproven),
+        tuple(tally.notes),
+        len(entries),
+        len(current),
+        0,
+        tally.size_bytes,
     )
+    return report, chain
 
 
 def _lake(storage: Storage, tally: Tally) -> str | None:
@@ -277,12 +286,13 @@ def _sha256(storage: Storage, path: str, tally: Tally) -> str | None:
     return sha256_hex(data)
 
 
-def with_findings(report: Report, problems: list[Finding], notes: list[Finding], datasets: int, size_bytes: int) -> Report:
+def with_findings(report: Report, found: Tally, datasets: int) -> Report:
     """``report`` with what the datasets' verification found."""
     return replace(
         report,
-        problems=(*report.problems, *problems),
-        notes=(*report.notes, *notes),
+        problems=(*report.problems, *found.problems),
+        unproven=(*report.unproven, *found.unproven),
+        notes=(*report.notes, *found.notes),
         datasets=datasets,
-        size_bytes=report.size_bytes + size_bytes,
+        size_bytes=report.size_bytes + found.size_bytes,
     )

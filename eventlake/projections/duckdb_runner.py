@@ -20,7 +20,7 @@ from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.core.dataset import Parameter
 from eventlake.core.names import OURS
 from eventlake.core.sql import identifier
-from eventlake.database import Resources, open_database
+from eventlake.database import UNLIMITED, Limits, Resources, open_database
 from eventlake.errors import InvalidInputError, InvalidProjectionError
 from eventlake.history.duckdb_sql import Only, attributes_named, connect, create_given, select, tables_hint, tables_read
 from eventlake.history.pinned import PinnedHistory
@@ -54,6 +54,7 @@ def prepare(
     under: Circumstances = USUAL,
     only: Only | None = None,
     settings: Mapping[str, str | int | bool] = SETTINGS,
+    limits: Limits = UNLIMITED,
 ) -> Prepared:
     """One SELECT over ``events`` and ``spine``, to be run.
 
@@ -63,7 +64,9 @@ def prepare(
     schemas = {one.event_type: history.catalogue.version(one.event_type).schema_hash for one in tables_read(query, history.catalogue)}
     with _refusing(name, history, spine):
         clock = reads_clock(query, history, spine)
-    return Prepared(schemas, clock, lambda: run(name, query, history, spine, parameters, under=under, only=only, settings=settings))
+    return Prepared(
+        schemas, clock, lambda: run(name, query, history, spine, parameters, under=under, only=only, settings=settings, limits=limits)
+    )
 
 
 def run(
@@ -76,6 +79,7 @@ def run(
     under: Circumstances = USUAL,
     only: Only | None = None,
     settings: Mapping[str, str | int | bool] = SETTINGS,
+    limits: Limits = UNLIMITED,
 ) -> pa.Table:
     """The rows of one SELECT over ``events`` and ``spine``.
 
@@ -93,7 +97,7 @@ def run(
             create_given(connection, "spine", spine, only)
         if under.shuffled:
             _shuffle(connection, few=history.watermark <= _FEW)
-        rows = select(connection, query, parameters)
+        rows = select(connection, query, parameters, limits=limits)
         assert rows is not None  # noqa: S101 - it was run
         return rows
 

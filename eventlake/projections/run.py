@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eventlake.database import UNLIMITED, Limits
 from eventlake.errors import InvalidProjectionError
 from eventlake.features import run as features
 from eventlake.features.feature_set import FeatureSet
@@ -27,6 +28,7 @@ def prepare(
     only: Only | None = None,
     exact: bool = False,
     settings: Mapping[str, str | int | bool] | None = None,
+    limits: Limits = UNLIMITED,
 ) -> Prepared:
     """Hands a projection to its engine. A Python function is called; its frame is collected when the rows are asked for.
 
@@ -38,6 +40,7 @@ def prepare(
         only: Entities, where it is to read no others; for SQL and features.
         exact: Whether what a Python function returns is held to the allow-list; a SQL query is looked at elsewhere.
         settings: Of DuckDB, as a recipe says; None for those of the projection's level.
+        limits: When a SQL query is given up.
 
     Raises:
         InvalidProjectionError: The engine refuses it, or there is nothing to run.
@@ -46,7 +49,7 @@ def prepare(
         query = projection.sources[projection.entry]
         chosen = duckdb_runner.settings_of(projection.level) if settings is None else settings
         arguments = (projection.name, query, history, spine, projection.parameters)
-        return duckdb_runner.prepare(*arguments, under=under, only=only, settings=chosen)
+        return duckdb_runner.prepare(*arguments, under=under, only=only, settings=chosen, limits=limits)
     if projection.kind == "features":
         return _features(projection, history, spine, under, only)
     function: Callable[..., Any] | None = projection.function

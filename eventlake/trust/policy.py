@@ -7,7 +7,7 @@ from typing import Any
 from eventlake.errors import InvalidInputError
 from eventlake.trust.ledger import Ledger
 
-VARIABLE = "EVENTLAKE_TRUST"
+TRUST_VARIABLE = "EVENTLAKE_TRUST"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,10 @@ def trust_of(name: Any = None) -> Trust:
     Raises:
         InvalidInputError: Another name.
     """
-    chosen = os.environ.get(VARIABLE) or OWN.name if name is None else name
+    chosen = os.environ.get(TRUST_VARIABLE) or OWN.name if name is None else name
     for policy in (OWN, LAKE):
         if chosen == policy.name:
             return policy
-    where = "" if name is not None else f" in {VARIABLE}"
+    where = "" if name is not None else f" in {TRUST_VARIABLE}"
     message = f"expected trust={OWN.name!r} or {LAKE.name!r}{where}, found {chosen!r}"
     raise InvalidInputError(message, "'own' checks what others stored; 'lake' believes whoever writes to the lake.", trust=chosen)

@@ -12,6 +12,7 @@ import pytest
 import typer
 
 import eventlake as el
+import eventlake.lake as lake_module
 from eventlake.cli.main import app, main
 from tests.dataset_fixtures import POLARS_TOTALS, definition, events, make_lake
 
@@ -571,3 +572,42 @@ def test_a_reader_that_stops_early_is_no_error(lake):
     done = subprocess.run(["/bin/bash", "-c", script, sys.executable, lake.uri], capture_output=True, check=False, text=True)
     assert json.loads(done.stdout)["id"] == "e0"
     assert "Traceback" not in done.stderr
+
+
+READING = [
+    ["log"],
+    ["show"],
+    ["show", "--events"],
+    ["append", "-"],
+    ["compact"],
+    ["gc"],
+    ["clock"],
+    ["datasets"],
+    ["tag", "x", "--delete"],
+    ["prune", "--older-than-days", "1"],
+    ["schema", "list"],
+    ["schema", "show", "a"],
+]
+
+
+@pytest.mark.parametrize("command", READING, ids=" ".join)
+def test_trust_in_anything_but_own_or_lake_is_a_usage_error(command, tmp_path, run, monkeypatch):
+    words = 2 if command[0] == "schema" else 1
+    arguments = [*command[:words], tmp_path / "lake", *command[words:]]
+    done = run(*arguments, "--trust-in", "everybody")
+    assert (done.code, "own" in done.err) == (2, True)
+    monkeypatch.setenv("EVENTLAKE_TRUST", "everybody")
+    done = run(*arguments)
+    assert (done.code, "EVENTLAKE_TRUST" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize(("option", "variable"), [("own", "lake"), ("lake", "own"), (None, "lake"), (None, None)])
+def test_the_option_decides_what_is_believed_before_the_environment(option, variable, tmp_path, run, monkeypatch):
+    el.create(tmp_path / "lake", origin="bank.example/books")
+    opened = []
+    real = lake_module.open_chain
+    monkeypatch.setattr(lake_module, "open_chain", lambda storage, trust: opened.append(trust.name) or real(storage, trust))
+    if variable:
+        monkeypatch.setenv("EVENTLAKE_TRUST", variable)
+    assert run("show", tmp_path / "lake", *(["--trust-in", option] if option else [])).code == 0
+    assert opened == [option or variable or "own"]

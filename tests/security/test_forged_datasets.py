@@ -1,7 +1,5 @@
 """Datasets that somebody else stored as made by a recipe: every hash in them is right, and the rows are not what the recipe makes."""
 
-import json
-
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,10 +7,9 @@ import pytest
 
 import eventlake as el
 from eventlake.columns import frames
-from eventlake.columns.content import content_hash
 from eventlake.core import layout
-from eventlake.core.canonical import canonical_json, seal, sha256_hex, unseal
-from tests.security.forging import payment
+from eventlake.core.canonical import seal, sha256_hex, unseal
+from tests.security.forging import forge_dataset, payment
 
 COUNT = el.Projection.sql("count", "SELECT subject, count(*) AS n FROM events GROUP BY subject", key=["subject"], by="subject")
 TRUTH = [(f"/loan/{number}", 4) for number in range(7)]
@@ -32,37 +29,9 @@ def more(table):
     return table.set_column(at, table.schema.field(at), pa.array([value + 100 for value in table.column("n").to_pylist()], pa.int64()))
 
 
-def forge_dataset(root):
-    """Gives the dataset other rows, a manifest with their content hash, and all names that follow; the recipe's note is of that one."""
-    (manifest,) = root.glob("builds/count/*/manifest.json")
-    folder = manifest.parent
-    (part,) = folder.glob("*/part-*.parquet")
-    rows = more(pq.read_table(part))
-    data = frames.encode(rows)
-    document = json.loads(manifest.read_bytes())
-    document["output"]["content_hash"] = content_hash(rows)
-    manifest.write_bytes(canonical_json(document))
-    name = sha256_hex(manifest.read_bytes())
-    provenance = part.parent / "provenance.json"
-    said = unseal(provenance.read_bytes(), "")
-    said["manifest_hash"] = name
-    del said["files"][part.name]
-    stored = f"part-00000-{sha256_hex(data)[:12]}.parquet"
-    said["files"][stored] = {"bytes": len(data), "sha256": sha256_hex(data)}
-    provenance.write_bytes(seal(said))
-    part.unlink()
-    (part.parent / stored).write_bytes(data)
-    folder.rename(folder.parent / name[:12])
-    recipe = root / "recipes" / document["recipe_hash"]
-    for path in recipe.iterdir():
-        path.unlink()
-    (recipe / f"{name}.made").write_bytes(b"{}")
-    return name
-
-
 @pytest.mark.parametrize("whose", ["a stranger's", "one's own"])
 def test_a_forged_dataset_is_not_what_its_recipe_made(root, stranger, whose, caplog):
-    forged = forge_dataset(root)
+    forged = forge_dataset(root, "count", more)
     if whose == "a stranger's":
         stranger()
     dataset = el.open(root).build(COUNT)
@@ -73,7 +42,7 @@ def test_a_forged_dataset_is_not_what_its_recipe_made(root, stranger, whose, cap
 
 @pytest.mark.parametrize("whose", ["a stranger's", "one's own"])
 def test_a_forged_dataset_is_not_what_an_incremental_build_begins_from(root, stranger, whose):
-    forge_dataset(root)
+    forge_dataset(root, "count", more)
     if whose == "a stranger's":
         stranger()
     lake = el.open(root)
@@ -125,7 +94,7 @@ def test_rows_that_do_not_hash_to_a_sound_manifest_are_stored_again(root, strang
 
 
 def test_with_trust_in_the_lake_what_a_recipe_made_is_believed(root, stranger):
-    forged = forge_dataset(root)
+    forged = forge_dataset(root, "count", more)
     stranger()
     dataset = el.open(root, trust="lake").build(COUNT)
     assert dataset.manifest_hash == forged

@@ -61,6 +61,7 @@ def allowed_outside_the_door(tree):
     ]
     types = {
         "DuckDBPyConnection",
+        "DuckDBPyRelation",
         "StatementType",
         "__version__",
         *(name for name in dir(duckdb) if isinstance(getattr(duckdb, name), type) and issubclass(getattr(duckdb, name), Exception)),

@@ -1,0 +1,94 @@
+"""Making stored datasets again, one after the other, from what is archived with them, and comparing manifests.
+
+Hashes show that rows, spine and source are what somebody stored. Only this shows that the rows are those that the source makes of the
+history.
+"""
+
+import platform
+from collections.abc import Sequence
+
+from eventlake.core.dataset import UNCHECKED, DatasetManifest
+from eventlake.database import Limits
+from eventlake.datasets.archive import Archive
+from eventlake.datasets.build import make
+from eventlake.datasets.recipes import dataset_statement
+from eventlake.datasets.reproduce import checked_spine, manifest_differences, work_again
+from eventlake.errors import CorruptionError, EventlakeError, NotFoundError, NotIdenticalError
+from eventlake.history.report import Tally
+from eventlake.history.resolve import at_checkpoint
+from eventlake.log.chain import Chain
+from eventlake.progress import task
+from eventlake.trust import OWN
+
+MOST_SECONDS = 600
+"""A query that runs longer is given up: it may be a stranger's, and have no end."""
+
+
+def derive_again(chain: Chain, archives: Sequence[Archive], tally: Tally, *, trust: bool) -> None:
+    """Makes datasets again. What another process of this user found before is not believed; what is found here is remembered.
+
+    Args:
+        chain: The lake's log, with a ledger that knows only what this verification has checked.
+        archives: The datasets; their rows, spines and sources hash to what their manifests say.
+        tally: Gets a problem for each that is false, and what is unproven for each that cannot be made again.
+        trust: Run archived Python.
+    """
+    with task("making datasets again", len(archives)) as advance:
+        for archive in archives:
+            _derive(chain, archive, tally, trust=trust)
+            advance(1)
+
+
+def _derive(chain: Chain, archive: Archive, tally: Tally, *, trust: bool) -> None:
+    then = archive.manifest
+    if then.recipe.kind == "python" and not trust:
+        message = f"archived Python ({then.recipe.entry}) is run only with trust=True or --trust"
+        tally.doubt(archive.folder, f"not made again: {message}")
+        return
+    try:
+        history = at_checkpoint(chain, then.recipe.checkpoint)
+        limits = Limits(then.rows, MOST_SECONDS)
+        work = work_again(archive, history, checked_spine(archive), trust=trust, limits=limits)
+        now = make(work, changed_only=True).manifest
+    except NotIdenticalError as error:
+        _differs(archive, tally, work.recipe.engine_version, error.message)
+    except (CorruptionError, NotFoundError) as error:
+        tally.blame(archive.folder, f"cannot be made again: {error.message}")
+    except EventlakeError as error:
+        tally.doubt(archive.folder, f"not made again: {error.message}")
+    else:
+        if now.manifest_hash == then.manifest_hash:
+            OWN.ledger.note([dataset_statement(then.manifest_hash)])
+        elif not _same_but_for_the_version(then, now):
+            differences = [*manifest_differences(then, now), f"content hash: {then.content_hash} then, {now.content_hash} now"]
+            _differs(archive, tally, now.recipe.engine_version, "; ".join(differences))
+
+
+def _same_but_for_the_version(then: DatasetManifest, now: DatasetManifest) -> bool:
+    """Whether another version of the engine made the same of the same."""
+    engine = {"engine": None}
+    same = then.recipe.document() | engine == now.recipe.document() | engine
+    return same and (then.content_hash, then.rows, then.schema) == (now.content_hash, now.rows, now.schema)
+
+
+def _differs(archive: Archive, tally: Tally, engine_version: str, differences: str) -> None:
+    reason = _no_promise(archive, engine_version)
+    if reason is None:
+        tally.blame(archive.folder, f"its rows are not those that its recipe makes: {differences}")
+    else:
+        tally.doubt(archive.folder, f"made again, and not the same, which proves nothing: {reason}; {differences}")
+
+
+def _no_promise(archive: Archive, engine_version: str) -> str | None:
+    """Why the same rows were never promised here; None if they were."""
+    recipe = archive.manifest.recipe
+    machine = archive.provenance()["environment"]["machine"]
+    if recipe.engine_version != engine_version:
+        return f"it was made by {recipe.engine} {recipe.engine_version}, here is {engine_version}"
+    if recipe.level == "unproven":
+        return "its level is unproven"
+    if recipe.level == "exact" and recipe.check == UNCHECKED:
+        return "its level was declared and not checked"
+    if recipe.level == "fixed" and machine != platform.machine():
+        return f"it was made on {machine}, here is {platform.machine()}, and its level is fixed"
+    return None
