@@ -217,7 +217,7 @@ def test_a_traceback_of_python_that_does_not_parse_steers_nothing(strange, tmp_p
 
 def test_warnings_about_features_steer_nothing(strange):
     event_type = f"T{SNEAKY}"
-    strange.register(event_type, {"type": "object"})
+    strange.register(event_type, {"type": "object", "properties": {"n": {"type": "integer"}}})
     features = el.FeatureSet("f", features=[el.count(event_type).name("n")], known="watermark")
     with pytest.warns(UserWarning, match="no entity of the spine has an event of") as caught:
         strange.build(features, spine=pl.DataFrame({"subject": ["nobody"], "cutoff": [datetime(2027, 1, 1, tzinfo=UTC)]}))
