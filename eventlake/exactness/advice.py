@@ -12,13 +12,14 @@ from typing import Any
 
 from eventlake.exactness import rewrites
 from eventlake.exactness.refusals import Refusal
-from eventlake.exactness.rewrites import Scope, Tree
+from eventlake.exactness.scope import Scope, Tree
 
 _ROUNDS = 3
 """A call may need several changes: a mean over a window becomes a quotient, in an order that is total."""
 _TRIALS = 200
 _SELECTS = frozenset({"SELECT_NODE", "SET_OPERATION_NODE"})
-_CALLS = frozenset({"FUNCTION", "WINDOW", "OPERATOR"})
+_CALLS = frozenset({"CAST", "FUNCTION", "OPERATOR", "WINDOW"})
+_INTERVAL = re.compile(r"to_([a-z]+)s\((?:CAST\(trunc\()?CAST\((\d+) AS DOUBLE\)(?:\) AS (?:BIGINT|INTEGER)\))?\)")
 Kind = tuple[str, str]
 
 
@@ -57,7 +58,8 @@ class Advice:
 
     def _improve(self, select: Tree, holder: Any, place: Any) -> None:
         gone: Counter[Kind] = Counter()
-        scope = Scope(select, tuple(_sources(select, self._top())), lambda one: self._type(select, one), self._expression)
+        ordered = _is_sorted(select, self._top())
+        scope = Scope(select, tuple(_sources(select, self._top())), lambda one: self._type(select, one), self._expression, ordered)
         what = holder[place]
         make, show = _means(what)
         for _ in range(_ROUNDS):
@@ -73,7 +75,7 @@ class Advice:
             else:
                 break
         for kind in gone:
-            self.written.setdefault(kind, []).append(self._text(holder[place], show))
+            self.written.setdefault(kind, []).append(self._text(holder[place], show, sampled=bool(what.get("sample"))))
 
     def _remaining(self) -> "Counter[Kind] | None":
         self._trials += 1
@@ -98,12 +100,13 @@ class Advice:
         node["cte_map"] = self._top().get("cte_map", {})
         return self._engine.type_of(self._engine.render(made))
 
-    def _text(self, what: Tree, show: str) -> str:
+    def _text(self, what: Tree, show: str, *, sampled: bool = False) -> str:
         made = self._engine.parse("SELECT 1 AS one" if show == "order" else "SELECT * FROM one" if show == "join" else "SELECT 1")
         node = made["statements"][0]["node"]
         prefix = "SELECT "
         if show == "order":
-            node["modifiers"] = [one for one in what["modifiers"] if one["type"] != "DISTINCT_MODIFIER"]
+            node["modifiers"] = [one for one in what.get("modifiers", []) if one["type"] != "DISTINCT_MODIFIER"]
+            node |= {"where_clause": what["where_clause"]} if sampled else {}
             prefix = "SELECT 1 AS one "
         elif show == "join":
             node["from_table"] = what["right"]
@@ -135,22 +138,26 @@ def _kind(refusal: Refusal) -> Kind:
 
 
 def _means(what: Tree) -> tuple[Callable[[Tree, Scope], Iterator[Tree]], str]:
-    if what.get("type") in _SELECTS:
+    if _is_select(what):
         return rewrites.orders, "order"
     if what.get("type") == "JOIN":
         return rewrites.joins, "join"
     return rewrites.calls, "expression"
 
 
+def _is_select(tree: Tree) -> bool:
+    return str(tree.get("type")) in _SELECTS
+
+
 def _sites(tree: Any, select: Tree | None = None) -> Iterator[tuple[Tree, Any, Any]]:
     """What may be changed, with the SELECT around it and the place that it has; what is inside of it comes before it."""
     members = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    inner = tree if isinstance(tree, dict) and tree.get("type") in _SELECTS else select
+    inner = tree if isinstance(tree, dict) and _is_select(tree) else select
     for place, one in members:
         yield from _sites(one, inner)
         if not isinstance(one, dict):
             continue
-        if one.get("type") in _SELECTS:
+        if _is_select(one):
             yield one, tree, place
         elif inner is not None and (one.get("class") in _CALLS or one.get("type") == "JOIN"):
             yield inner, tree, place
@@ -166,8 +173,18 @@ def _sources(select: Tree, top: Tree) -> Iterator[tuple[str, tuple[str, ...]]]:
             left = [one["left"], one["right"], *left]
         elif one.get("type") == "SUBQUERY":
             yield one.get("alias") or "", _grouped(one["subquery"]["node"])
+        elif one.get("type") == "PIVOT":
+            left = [one["source"], *left]
         elif one.get("type") == "BASE_TABLE":
             yield one.get("alias") or one["table_name"], _grouped(named.get(one["table_name"], {}))
+
+
+def _is_sorted(select: Tree, top: Tree) -> bool:
+    """Whether the only table of a SELECT is a query that sorts its rows."""
+    named = {one["key"]: one["value"]["query_node"] for one in top.get("cte_map", {}).get("map", [])}
+    table = select.get("from_table", {})
+    inner = table["subquery"]["node"] if table.get("type") == "SUBQUERY" else named.get(table.get("table_name"), {})
+    return any(one.get("orders") for one in inner.get("modifiers", []))
 
 
 def _grouped(select: Tree) -> tuple[str, ...]:
@@ -181,6 +198,7 @@ def _grouped(select: Tree) -> tuple[str, ...]:
 def _plain(text: str, engine: Engine) -> str:
     """The same query without the quotes that its names do not need."""
     plain = re.sub(r'"([a-z_][a-z0-9_]*)"', r"\1", text)
+    plain = _INTERVAL.sub(r"INTERVAL \2 \1", plain)
     try:
         same = engine.render(engine.parse(plain)) == text
     except ValueError:

@@ -1,13 +1,14 @@
 """Aggregates and window functions: of exact values, in an order that leaves nothing to luck."""
 
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 from eventlake.exactness.expressions import Node, check_all, column, columns_in, is_constant, name_of, type_of, within
 from eventlake.exactness.functions import AGGREGATES, ORDERED, PICKING, refused
 from eventlake.exactness.refusals import DECLARED, ENDS_IN_A_KEY, TIES, Refusal
 from eventlake.exactness.rows import Rows, is_float, is_loose
 
-_COUNTING = frozenset({"count", "count_star", "count_if", "countif"})
+_COUNTING = frozenset({"count", "count_star", "count_if", "countif", "regr_count"})
 _RANKS = frozenset({"WINDOW_RANK", "WINDOW_RANK_DENSE", "WINDOW_PERCENT_RANK", "WINDOW_CUME_DIST"})
 _PLACES = frozenset(
     {
@@ -20,6 +21,7 @@ _PLACES = frozenset(
         "WINDOW_ROW_NUMBER",
     }
 )
+_VALUES = frozenset({"WINDOW_FIRST_VALUE", "WINDOW_LAST_VALUE", "WINDOW_NTH_VALUE"})
 _WHOLE = frozenset({"UNBOUNDED_PRECEDING", "UNBOUNDED_FOLLOWING"})
 
 
@@ -33,8 +35,13 @@ def check_aggregate(node: Node, rows: Rows, by: Collection[int]) -> Iterator[Ref
     """
     arguments = node.get("children", [])
     orders = [order["expression"] for order in node.get("order_bys", {}).get("orders", [])]
-    yield from check_all([*arguments, *orders, node.get("filter", {})])
+    yield from check_all(_inside(node))
     yield from _check_call(node, arguments, orders, rows, by)
+
+
+def _inside(node: Node) -> list[Any]:
+    """All that an aggregate or window holds: arguments, orders, conditions, bounds, by whatever name."""
+    return [part for part in node.values() if isinstance(part, dict | list)]
 
 
 def _check_call(node: Node, arguments: Sequence[Node], orders: Sequence[Node], rows: Rows, by: Collection[int]) -> Iterator[Refusal]:
@@ -106,23 +113,31 @@ def check_window(node: Node, rows: Rows) -> Iterator[Refusal]:
     arguments = node.get("children", [])
     orders, own = ([order["expression"] for order in node.get(name, [])] for name in ("orders", "arg_orders"))
     partitions = node.get("partitions", [])
-    bounds = [node[name] for name in ("start_expr", "end_expr") if name in node]
-    yield from check_all([*arguments, *orders, *own, *partitions, *bounds, node.get("filter_expr", {})])
+    yield from check_all(_inside(node))
     by = {place for place in map(column, partitions) if place is not None}
     what = node["type"].removeprefix("WINDOW_").casefold() if node["type"] != "WINDOW_AGGREGATE" else name_of(node)
     if any(is_float(type_of(one)) for one in (*partitions, *orders, *own)):
         yield Refusal(f"{what}()", "a window over a double: 0.0 and -0.0 are equal, and neither comes first", "0.0 and -0.0", DECLARED)
+    if node.get("distinct") and what in ORDERED:
+        by_values = {place for one in own or orders for place in columns_in(one)} <= {p for one in arguments for p in columns_in(one)}
+        if not by_values:
+            reason = "of distinct values in an order of something else: of several equal values any may say where they come"
+            yield Refusal(f"{what}()", reason, "a at 1 and 3, b at 2", "an ORDER BY of the values themselves in the call")
     # What comes out is given to a row: it is not enough that rows that are equal by the order have the same arguments.
     whole = [{"expression_class": "BOUND_REF", "index": place} for place in range(len(rows.types))]
     total = _is_total(orders, whole, rows, by)
+    owned = bool(own) and _is_total(own, whole, rows, by)
     why = None
     if node["type"] in _PLACES:
-        if not total or (own and not _is_total(own, whole, rows, by)):
+        # Which rows a frame of values has does not depend on ties, so an order of the call's own is enough.
+        enough = owned and node["type"] in _VALUES and not _counts_rows(node)
+        if not (enough or (total and (owned or not own))):
             why = "the ORDER BY of its window is not total"
     elif node["type"] in _RANKS or node["type"] == "WINDOW_AGGREGATE":
         if node["type"] == "WINDOW_AGGREGATE":
             yield from _check_call(node, arguments, own or orders, rows, by)
-        if _counts_rows(node) and not total:
+        counts = _bounds_rows(node) if name_of(node) in AGGREGATES else _counts_rows(node)
+        if counts and not total:
             why = "ROWS of a window whose ORDER BY is not total"
     else:
         yield Refusal(f"{what}()", "a window function that is not known to be exact")
@@ -130,7 +145,12 @@ def check_window(node: Node, rows: Rows) -> Iterator[Refusal]:
         yield Refusal(f"{what}()", f"{why}: {TIES}", "two rows of one time", ENDS_IN_A_KEY)
 
 
-def _counts_rows(node: Node) -> bool:
+def _bounds_rows(node: Node) -> bool:
     """Whether a frame begins or ends at some row, and not at some value or at the partition's end."""
     bounds = {str(node.get("start")), str(node.get("end"))} - _WHOLE
-    return any(bound.endswith("_ROWS") for bound in bounds) or str(node.get("exclude_clause", "NO_OTHER")) == "CURRENT_ROW"
+    return any(bound.endswith("_ROWS") for bound in bounds)
+
+
+def _counts_rows(node: Node) -> bool:
+    """Whether which rows a frame has depends on where a row stands among its equals."""
+    return _bounds_rows(node) or str(node.get("exclude_clause", "NO_OTHER")) == "CURRENT_ROW"

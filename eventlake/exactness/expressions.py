@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from eventlake.exactness.functions import AGGREGATES, CARRIERS, FLOAT_STEPS, MACROS, ORDERED, PICKING, SCALARS, refused
+from eventlake.exactness.functions import AGGREGATES, CARRIERS, FLOAT_STEPS, MACROS, ORDERED, PICKING, SCALARS, TOLD, refused
 from eventlake.exactness.refusals import Refusal
 from eventlake.exactness.rows import EXACT_TYPES, FLOATS, Type, is_float, parts
 from eventlake.exactness.tree import nodes
@@ -45,6 +45,9 @@ _KEYWORDS = frozenset(
 _SORTING = frozenset({"list_sort", "list_reverse_sort", "array_sort", "array_reverse_sort"})
 _UNSORTED = frozenset({"list_distinct", "array_distinct"})
 """Lists in the order of a hash table, which sorting takes away."""
+_WHOLE = frozenset({"to_milliseconds", "to_seconds"})
+"""Functions that take doubles, and are exact of whole numbers."""
+_INTEGERS = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"})
 _TYPES = {
     "BIGNUM": "DECIMAL(38, 0), or VARCHAR",
     "TIME WITH TIME ZONE": "TIME, such as (time AT TIME ZONE 'UTC')::TIME",
@@ -155,6 +158,8 @@ def _check_function(node: Node) -> Iterator[Refusal]:
     if str(node.get("type", "")).startswith(_COMPARISONS):
         return
     inexact = [child for child in children if is_float(type_of(child)) and not is_constant(child)]
+    if name in _WHOLE and all(name_of(one) in _CASTS and str(type_of(one["children"][0])["id"]) in _INTEGERS for one in inexact):
+        inexact = []
     if name in _CASTS:
         if inexact and not is_float(type_of(node)):
             target = str(type_of(node)["id"])
@@ -170,7 +175,7 @@ def _check_function(node: Node) -> Iterator[Refusal]:
         yield refused("current_date")
     elif inexact or is_float(type_of(node)):
         if name not in FLOAT_STEPS and name not in CARRIERS and not is_constant(node):
-            yield refused(name) if name not in SCALARS else _of_double(name)
+            yield refused(name) if name not in SCALARS or name in TOLD else _of_double(name)
     elif name not in SCALARS:
         yield refused(name)
 

@@ -26,9 +26,11 @@ FLOAT_STEPS = frozenset(
         "isnan",
         "isfinite",
         "isinf",
+        "epoch",
+        "jaccard",
     }
 )
-"""What may be done with a double, one value at a time: IEEE 754 says what comes out, to the last bit."""
+"""What may be done with a double, or makes one, one value at a time: IEEE 754 says what comes out, to the last bit."""
 
 CARRIERS = frozenset(
     {
@@ -72,7 +74,7 @@ SCALARS = _names(
     map_from_entries map_keys map_values row struct_extract struct_extract_at struct_insert struct_pack struct_concat
     struct_update error enum_code enum_first enum_last enum_range constant_or_null is_histogram_other_bin aggregate array_aggr
     array_aggregate list_aggr list_aggregate char_length character_length array_apply list_apply normalized_interval
-    unpivot_list
+    unpivot_list printf format list_reduce array_reduce reduce editdist3 hamming mismatches damerau_levenshtein
     """
 )
 """Over values that are exact. What is not listed here is refused, not waved through."""
@@ -89,7 +91,7 @@ MACROS = _names(
 AGGREGATES = _names(
     """
     bit_and bit_or bit_xor bool_and bool_or count count_if count_star countif max median min quantile quantile_cont quantile_disc
-    sum histogram histogram_exact
+    sum histogram histogram_exact regr_count
     """
 )
 """Aggregates of exact values that do not depend on the order of rows."""
@@ -117,7 +119,7 @@ _ADDING = "a + b + c depends on which two are added first, and threads decide th
 _TENTHS = "0.1 + 0.2 + 0.3 is not 0.3 + 0.2 + 0.1"
 _CHANGING = "it is another value at the next build"
 
-_TOLD = {
+TOLD = {
     **dict.fromkeys(
         ("avg", "mean"),
         Refusal(
@@ -147,7 +149,6 @@ _TOLD = {
             "regr_slope",
             "regr_intercept",
             "regr_r2",
-            "regr_count",
             "regr_sxx",
             "regr_syy",
             "regr_sxy",
@@ -266,7 +267,19 @@ _TOLD = {
         ("printf", "format"),
         Refusal("", "it writes decimals as doubles", DIGITS, "CAST(… AS VARCHAR) and ||, which write every digit of a decimal"),
     ),
-    "epoch": Refusal("", "a double of seconds", "", "epoch_us(…), whole microseconds"),
+    **dict.fromkeys(
+        ("json_each", "json_tree"),
+        Refusal(
+            "",
+            "it reads JSON numbers as doubles",
+            DIGITS,
+            "unnest(json_keys(data)) AS key, and data ->> key; of a list unnest(data ->> '$.member[*]')",
+        ),
+    ),
+    **dict.fromkeys(
+        ("jaro_similarity", "jaro_winkler_similarity"),
+        Refusal("", "how the processor rounds decides the last bit", "", "levenshtein(…, …), which counts edits, or jaccard(…, …)"),
+    ),
     **dict.fromkeys(
         ("list_distinct", "array_distinct"), Refusal("", "in the order of a hash table", "['a', 'b'] and ['b', 'a']", "list_sort of it")
     ),
@@ -275,8 +288,8 @@ _TOLD = {
 
 def refused(name: str, *, aggregate: bool = False) -> Refusal:
     """What to say of a function that is not on a list."""
-    told = _TOLD.get(name)
-    if told is not None:
+    if name in TOLD:
+        told = TOLD[name]
         return Refusal(f"{name}()", told.why, told.example, told.instead)
     kind = "aggregate" if aggregate else "function"
     return Refusal(

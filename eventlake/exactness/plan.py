@@ -217,6 +217,9 @@ class Analysis:
             if not _is_total([*targets, *orders], child, range(len(child.types))):
                 example = "two rows of one subject and time"
                 self._refuse("DISTINCT ON", f"which row of several is kept: {TIES}", example, ENDS_IN_A_KEY)
+        elif not child.are_told_by(kept, range(len(child.types))):
+            why = "an ORDER BY of what is not selected: which of several rows says where a value comes is luck"
+            self._refuse("DISTINCT", why, "a at 1 and 3, b at 2", "GROUP BY in place of DISTINCT, and ORDER BY min(…) or max(…)")
         return child.added([], [kept]) if len(kept) == len(targets) else child
 
     def _refuse_loose(self, what: str, nodes: Sequence[Node]) -> None:

@@ -12,7 +12,10 @@ _SHOWN = 10
 TIES = "rows that are equal by it come in the order in which threads deliver them"
 """Why an order that is not total is luck."""
 ENDS_IN_A_KEY = "an ORDER BY that ends in columns which tell apart every two rows it is over: decide which of the equal ones comes first"
-DECLARED = "it over an exact value, such as DECIMAL: declare the field as one (multipleOf) in its schema, and compute doubles last"
+DECLARED = (
+    "it over an exact value, and compute doubles last: over what a quotient is made of; or over DECIMAL, as which a schema declares a field"
+    " (multipleOf), or as which its digits are read from events: (data ->> 'x')::DECIMAL(18, 6)"
+)
 DIGITS = "90071992547409.93 becomes 90071992547409.94"
 """What a double does to a number."""
 

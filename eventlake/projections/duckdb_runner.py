@@ -39,6 +39,12 @@ FIXED = Resources(threads=1, memory="4GB")
 PLAN = "SELECT json_serialize_plan(?, skip_null := true, skip_empty := true, optimize := false)"
 _FEW = 1_000_000
 """Up to so many events are sorted anew to see whether their order matters."""
+_TOLD = {
+    "(TIMESTAMP WITH TIME ZONE -> TIME)": "an instant has a time of day in a zone: write (time AT TIME ZONE 'UTC')::TIME.",
+    "In a DISTINCT aggregate, ORDER BY": "order by the values themselves: string_agg(DISTINCT x, ',' ORDER BY x); or take each value"
+    " once in a subquery, GROUP BY x with min(sequence), and order by that.",
+}
+"""What to write where DuckDB takes no query, by a part of what it says."""
 _ELSEWHERE = "<catalogue>"
 _PURE_TABLE_FUNCTIONS = frozenset({"generate_series", "range", "unnest"})
 _SHADOW_TYPES = {"sequence": "BIGINT", "time": "TIMESTAMPTZ", "recorded_at": "TIMESTAMPTZ"}
@@ -147,7 +153,8 @@ def _refusing(name: str, history: PinnedHistory, spine: pa.Table | None) -> Iter
         yield
     except duckdb.Error as error:
         message = f"projection {name}: DuckDB refused the query: {error}"
-        raise InvalidProjectionError(message, hint, projection=name) from error
+        own = next((told for part, told in _TOLD.items() if part in str(error)), hint)
+        raise InvalidProjectionError(message, own, projection=name) from error
     except InvalidInputError as error:
         if isinstance(error, InvalidProjectionError):
             raise

@@ -87,7 +87,7 @@ def _engine(connection: duckdb.DuckDBPyConnection, history: PinnedHistory, param
 
     def refusals(query: str) -> list[Refusal] | None:
         try:
-            connection.sql(values(check_select(query)))
+            connection.execute(values(check_select(query))).fetchall()
         except (duckdb.Error, InvalidInputError):
             return None
         return _refusals(connection, query, history, parameters).refusals

@@ -346,3 +346,48 @@ def test_what_was_found_of_a_segment_is_remembered_and_a_new_segment_or_path_is_
     lake.append(b'{"id": "3", "source": "s", "type": "t", "subject": "/x", "data": {"a": 0.1000000000000000055}}\n')
     with pytest.raises(InvalidProjectionError, match="event '3' of 's'"):
         total("a")
+
+
+MADE = {
+    "(data -> 'a')::DECIMAL(38, 20)": Decimal("90071992547409.93"),
+    "TRY_CAST(data -> 'o' -> 'a' AS DECIMAL(38, 2))": Decimal("90071992547409.93"),
+    "json_extract(data, '$.o.a')::DECIMAL(18, 2)": Decimal("90071992547409.93"),
+    "(data -> 'l')::DECIMAL(18, 2)[]": [Decimal("90071992547409.93"), None, Decimal("1.50")],
+    "(data -> 'missing')::DECIMAL(18, 2)[]": None,
+    "(data::JSON)::STRUCT(a DECIMAL(18, 2), o STRUCT(a DECIMAL(18, 2), t VARCHAR))": {
+        "a": Decimal("90071992547409.93"),
+        "o": {"a": Decimal("90071992547409.93"), "t": "it's"},
+    },
+    """from_json(data, '{"a": "DECIMAL(18, 2)", "l": ["DECIMAL(18, 2)"], "m": {"x": "INTEGER"}}')""": {
+        "a": Decimal("90071992547409.93"),
+        "l": [Decimal("90071992547409.93"), None, Decimal("1.50")],
+        "m": None,
+    },
+    """json_transform(data, '{"n": "INTEGER", "t": "INTEGER"}')""": {"n": 7, "t": None},
+    """json_transform_strict(data -> 'o', '{"a": "DECIMAL(18, 2)", "t": "VARCHAR"}').a""": Decimal("90071992547409.93"),
+}
+
+
+@pytest.mark.parametrize("expression", MADE)
+def test_what_is_advised_for_json_of_other_types_keeps_every_digit(expression):
+    """Digits as text, so that the payloads allow it; what is suggested is put in its place, word by word."""
+    lake = el.create("memory://", "o.example")
+    data = """{"a":"90071992547409.93","l":["90071992547409.93",null,"1.5"],"o":{"a":"90071992547409.93","t":"it's"},"n":7,"t":"x"}"""
+    lake.append([{"id": "0", "source": "s", "type": "t", "data": data}])
+    with pytest.raises(InvalidProjectionError, match="declared exact and is not") as caught:
+        values(lake, f"SELECT sequence, {expression} AS v FROM events")
+    (said,) = [line.strip().removeprefix("write ") for line in caught.value.message.splitlines() if "      write " in line]
+    if expression.endswith(".a"):
+        said = f"({said}).a"
+    assert values(lake, f"SELECT sequence, {said} AS v FROM events") == [MADE[expression]]
+
+
+def test_rows_of_the_members_of_a_document_are_made_as_advised():
+    lake = lake_of("0.5")
+    with pytest.raises(InvalidProjectionError, match=r"write unnest\(json_keys\(data\)\) AS key, and data ->> key"):
+        values(lake, "SELECT sequence, j.key AS v FROM events, json_each(data) AS j")
+    query = "SELECT sequence, key, data ->> key AS v FROM (SELECT sequence, data, unnest(json_keys(data)) AS key FROM events)"
+    found = lake.build(el.Projection.sql("p", query, key=["sequence", "key"])).polars().sort("key")
+    assert dict(zip(found["key"], found["v"], strict=True)) == {"a": "0.5", "l": "[0.5]", "o": '{"a":0.5}', "z": "1"}
+    listed = "SELECT sequence, v FROM (SELECT sequence, unnest(data ->> '$.l[*]') AS v FROM events)"
+    assert values(lake, listed) == ["0.5"]

@@ -22,6 +22,15 @@ LOOKED_AT = {
         "eventlake.tables.expressions::check_stored::version.upcast",
         "eventlake.tables.expressions::evaluate::expressions",
     ],
+    "a part of the query that is advised, which is taken apart and put together as a tree": [
+        "eventlake.database.queries::tree_of::json.loads(_written(text))",
+        "eventlake.exactness.json_members::_structure::json.loads(text)",
+        "eventlake.exactness.json_members::members::arguments",
+        "eventlake.exactness.json_members::members::node",
+        "eventlake.exactness.texts::_shown::_PLAIN.fullmatch(spec)",
+        "eventlake.exactness.texts::joined::name",
+        "eventlake.exactness.texts::joined::shown.replace('x_', f'x{place}_')",
+    ],
     "a number that this process counts": [
         "eventlake.database.connection::open_database::next(_numbers)",
         "eventlake.features.duckdb_pairs::tree::parts.index(part)",
