@@ -1,6 +1,6 @@
 """A built dataset, as users hold it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -11,13 +11,14 @@ from eventlake.columns.content import content_hash
 from eventlake.core import layout
 from eventlake.core.card import Card, counted
 from eventlake.core.dataset import DatasetManifest
+from eventlake.core.sql import folded
 from eventlake.datasets.archive import Archive
 from eventlake.datasets.split import ENTITY, TIME, Split, gap_of, matrix, series_of, split, target_of
 from eventlake.datasets.tags import keep_for_lock
 from eventlake.errors import CorruptionError, InvalidInputError
 from eventlake.features.feature_set import FeatureSet
 from eventlake.features.spans import Length
-from eventlake.features.spine import EventSpine, spine_of
+from eventlake.features.spine import CUTOFF, EventSpine, spine_of
 from eventlake.history.duckdb_sql import to_pandas
 from eventlake.history.resolve import resolve
 from eventlake.history.snapshot import Snapshot
@@ -204,10 +205,17 @@ class Dataset:
     def labels(self) -> tuple[str, ...]:
         """The columns that are declared as labels of the spine, and look ahead of the cutoff.
 
+        Of a SQL projection they are the columns that are called as a label of the spine is, in whatever case.
+
         Raises:
             CorruptionError: The provenance is damaged.
         """
-        return tuple(dict.fromkeys(name for spine in self.event_spines() for name, _, _ in spine.labels))
+        return self._called({name for spine in self.event_spines() for name, _, _ in spine.labels})
+
+    def _called(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The columns that have one of these names, as SQL compares names."""
+        wanted = set(map(folded, names))
+        return tuple(name for name, _ in self.manifest.schema if folded(name) in wanted)
 
     def x(self, *, drop: Sequence[str] = (), categories: Any = None) -> Any:
         """What a model is given: a pandas frame of numbers and categories, in the dataset's order.
@@ -249,7 +257,9 @@ class Dataset:
         if isinstance(drop, str):
             message = f"expected drop as a list of columns, found {drop!r}"
             raise InvalidInputError(message, f"drop=[{drop!r}].")
-        return {*drop, *self.labels(), *self.manifest.recipe.key, *((features.spine_entity, features.cutoff) if features else ())}
+        own = (features.spine_entity, features.cutoff) if features else ()
+        of_spine = self._called({name for spine in self.event_spines() for name in (spine.by, CUTOFF)})
+        return {*drop, *self.labels(), *self.manifest.recipe.key, *own, *of_spine}
 
     def _features(self) -> FeatureSet | None:
         if self.manifest.recipe.kind != "features":

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 import pyarrow as pa
@@ -25,7 +25,6 @@ from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.reproduce import checked_spine, declared, projection_of
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError, NotFoundError
 from eventlake.features.explain import inside
-from eventlake.features.feature_set import FeatureSet
 from eventlake.features.plan import compiled
 from eventlake.features.spine_rows import ahead_of, event_of
 from eventlake.history.duckdb_sql import ENTITY
@@ -40,6 +39,16 @@ MOST_EVENTS = 10_000
 """Of one entity, that are left out one after the other."""
 _SHOWN = 20
 _INSIDE = "inside the window of"
+
+
+class About(NamedTuple):
+    """What is explained: see ``Explanation``."""
+
+    dataset: str
+    row: dict[str, Any]
+    column: str | None
+    by: str
+    entity: Any
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -145,43 +154,55 @@ def explain(archive: Archive, history: PinnedHistory, key: Any, column: str | No
     finally:
         one.close()
     events = events.with_columns(pl.Series("behind", behind, dtype=pl.List(pl.String)))
-    found = entity.column(ENTITY)[0].as_py()
-    return Explanation(archive.manifest.manifest_hash, row.row(0, named=True), column, projection.by or "", found, events)
+    about = About(archive.manifest.manifest_hash, row.row(0, named=True), column, projection.by or "", entity.column(ENTITY)[0].as_py())
+    if column is not None and not any(column in names for names in behind):
+        passed = _passed_on(row, column, spine, carried)
+        told = _of_spine(archive, history, about, *passed) if passed else None
+        if told is not None:
+            return told
+    return Explanation(*about, events)
+
+
+def _passed_on(row: pl.DataFrame, column: str, spine: pa.Table | None, carried: Carried) -> tuple[str, int] | None:
+    """The column of the spine of the same name, and the number of the row there; None if the value is not the spine's."""
+    if spine is None or not carried.spine_rows:
+        return None
+    name, number = named(spine.column_names, column), int(row[carried.spine_rows[0]][0])
+    if name is None:
+        return None
+    value = pl.DataFrame(spine).filter(pl.col(SPINE_ROW) == number)[name]
+    return (name, number) if value.equals(row[column], check_names=False, null_equal=True) else None
 
 
 def _features(archive: Archive, history: PinnedHistory, row: pl.DataFrame, column: str | None) -> Explanation:
     """The events inside the windows of declared features, which need no guessing."""
     features = feature_set(projection_of(archive))
     values = row.row(0, named=True)
-    if column is not None and column not in features.columns:
-        return _of_spine(archive, history, features, values, column)
     entity, cutoff = values[features.spine_entity], row[features.cutoff].cast(pl.Int64)[0]
-    events = inside(compiled(features, history.catalogue), history, entity, cutoff)
-    return Explanation(archive.manifest.manifest_hash, values, column, features.by, entity, events, _INSIDE)
-
-
-def _of_spine(archive: Archive, history: PinnedHistory, features: FeatureSet, row: dict[str, Any], column: str) -> Explanation:
-    """The events ahead of a row that a label looks at, or the one that another column comes from.
-
-    Raises:
-        InvalidInputError: No event says what the column holds.
-    """
-    spines = Dataset(archive).event_spines()
+    about = About(archive.manifest.manifest_hash, values, column, features.by, entity)
+    if column is None or column in features.columns:
+        return Explanation(*about, inside(compiled(features, history.catalogue), history, entity, cutoff), _INSIDE)
+    told = _of_spine(archive, history, about, column, int(values[SPINE_ROW]))
+    if told is not None:
+        return told
     message = f"dataset {archive.manifest.recipe.name}: {column} is a column of the spine, not a feature"
-    hint = f"the features are {', '.join(features.columns)}."
-    if not spines or column == SPINE_ROW:
-        raise InvalidInputError(message + "; the spine was given as rows" * (not spines), hint, column=column)
-    about = (archive.manifest.manifest_hash, row, column, features.by, row[features.spine_entity])
+    message += "; the spine was given as rows" * (not archive.event_spines())
+    raise InvalidInputError(message, f"the features are {', '.join(features.columns)}.", column=column)
+
+
+def _of_spine(archive: Archive, history: PinnedHistory, about: About, column: str, row: int) -> Explanation | None:
+    """The events that a label of a row of a spine looks at, or the one that another column comes from; None if no event says it."""
+    spines = Dataset(archive).event_spines()
     for spine in spines:
         if column in {name for name, _, _ in spine.labels}:
-            ahead = ahead_of(spine, history, column, row[SPINE_ROW])
-            return Explanation(*about, ahead.events, _INSIDE, ahead.known, f"looks at {ahead.told}")
-    event = event_of(spines[0], history, row[SPINE_ROW])
+            ahead = ahead_of(spine, history, column, row)
+            called = pl.col("behind").list.eval(pl.element().replace({column: about.column}))
+            return Explanation(*about, ahead.events.with_columns(called), _INSIDE, ahead.known, f"looks at {ahead.told}")
+    event = event_of(spines[0], history, row) if spines and column != SPINE_ROW else None
     if event is None:
-        message += f"; the row is the end of a month after an entity's first event of {spines[0].event_type}"
-        raise InvalidInputError(message, hint, column=column)
+        return None
     note = f"comes from the event {event['id'][0]!r} at sequence {event['sequence'][0]:,}, which makes the row"
-    return Explanation(*about, event.with_columns(behind=pl.lit([column])), "it is the source of", note=note)
+    return Explanation(*about, event.with_columns(behind=pl.lit([about.column])), "it is the source of", note=note)
 
 
 def _by_entity(archive: Archive, history: PinnedHistory, spine: pa.Table | None) -> tuple[Projection, Carried]:

@@ -114,6 +114,27 @@ def test_no_label_of_a_spine_is_a_feature_of_the_model_of_another(lake):
     assert el.check_leakage(declared).labels == ("late", "misses")
 
 
+@pytest.mark.parametrize(
+    ("query", "labels", "given"),
+    [
+        ("SELECT s.* FROM spine s", ("late", "Misses"), ["amount"]),
+        ("SELECT spine_row, LATE, misses, amount FROM spine", ("late", "Misses"), ["amount"]),
+        ('SELECT spine_row, late AS "LATE", Misses AS mISSES, amount FROM spine', ("LATE", "mISSES"), ["amount"]),
+        ("SELECT spine_row, subject, cutoff, late, amount FROM spine", ("late",), ["amount"]),
+    ],
+)
+def test_labels_of_a_spine_are_labels_of_the_sql_that_selects_them(lake, query, labels, given):
+    spine = el.spine.on("payment", carry=["amount"], where=el.field("amount").is_in([11.5, 12.5]))
+    spine = spine.label("late", el.exists("missed"), horizon="4d").label("Misses", el.count("missed"), horizon="4d")
+    dataset = lake.build(el.Projection.sql("some", query, key=["spine_row"]), spine=spine)
+    assert dataset.labels() == labels
+    for label in labels:
+        assert list(dataset.xy(label)[0].columns) == given
+        assert dataset.explain(1, label).behind["id"].to_list() == ["missed-0"][: dataset.polars()[label][1]]
+        assert dataset.explain(1, label).note == "looks at [2026-01-03T00:00:00Z, 2026-01-07T00:00:00Z)"
+    assert dataset.explain(1, "amount").behind["id"].to_list() == ["payment-2"]
+
+
 def test_predictions_and_other_sources_do_not_make_an_unknown_label_known(lake):
     spine = el.spine.on("payment").label("late", el.exists("missed"), horizon="4d")
     features = el.FeatureSet("risk", features=[el.count("payment")])
@@ -184,7 +205,7 @@ def test_a_label_is_explained_by_the_events_ahead_and_a_carried_column_by_the_ev
 
 
 def test_a_label_that_is_not_known_yet_is_explained_by_when_it_will_be_known_and_why_it_is_not(lake):
-    features, chosen = el.FeatureSet("risk", features=[el.count("payment")]), el.field("amount").is_in([13.5, 14.5])
+    chosen = el.field("amount").is_in([13.5, 14.5])
     labels = {"late": el.exists("missed"), "ghosts": el.count("ghost")}
     lake.register("ghost", {"type": "object", "properties": {"n": {"type": "integer"}}})
 
@@ -192,6 +213,8 @@ def test_a_label_that_is_not_known_yet_is_explained_by_when_it_will_be_known_and
         spine = el.spine.on("payment", where=chosen, **how)
         for name, label in labels.items():
             spine = spine.label(name, label, horizon="4d")
+        # Several declarations that make the same rows would be one dataset.
+        features = el.FeatureSet(f"until_{len(lake.datasets())}", features=[el.count("payment")])
         return lake.build(features, spine=spine).explain(0, column)
 
     late = explained("late")
