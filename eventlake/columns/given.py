@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from eventlake.columns.pandas_objects import problem_of
 from eventlake.errors import InvalidInputError, SchemaMismatchError
 
 _WIDE = (pl.Int128, pl.UInt128)
@@ -94,14 +95,16 @@ def _is_pandas(given: Any) -> bool:
 
 def _from_pandas(frame: Any, what: str) -> pa.Table:
     names = list(frame.columns)
-    if odd := next((name for name in names if not isinstance(name, str)), None):
-        several = isinstance(odd, tuple)
-        message = f"{what}: expected the names of columns as text, found {odd!r}"
+    odd = [name for name in names if not isinstance(name, str)]
+    if odd:
+        several = isinstance(odd[0], tuple)
+        message = f"{what}: expected the names of columns as text, found {odd[0]!r}"
         hint = 'frame.columns = ["_".join(map(str, name)) for name in frame.columns].' if several else "frame.rename(columns=str)."
         raise InvalidInputError(message, hint)
     _check_names(names, what)
     columns = []
     for name in names:
+        _check_objects(frame[name], name, what)
         try:
             one = pa.Table.from_pandas(frame[[name]], preserve_index=False).column(0)
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
@@ -112,6 +115,16 @@ def _from_pandas(frame: Any, what: str) -> pa.Table:
             raise InvalidInputError(message, hint.replace("[name]", f"[{name!r}]"), column=name) from error
         columns.append(one)
     return pa.table(columns, names)
+
+
+def _check_objects(values: Any, name: str, what: str) -> None:
+    """Refuses Python values that Arrow would change, in a column of objects or of categories that are objects."""
+    plain = values.cat.categories if values.dtype == "category" else values
+    found = problem_of(plain) if plain.dtype == object else None
+    if found:
+        problem, hint = found
+        message = f"{what}: column {name}: {problem}"
+        raise InvalidInputError(message, hint, column=name)
 
 
 def _check_names(names: Sequence[str], what: str) -> None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from eventlake.columns.content import content_hash, logical_type, normalise, schema_of
 from eventlake.columns.given import table_of
+from eventlake.core.attributes import MAX_ATTRIBUTE_BYTES
 from eventlake.core.canonical import sha256_hex
 from eventlake.core.card import counted
 from eventlake.core.checkpoint import Checkpoint
@@ -401,9 +402,18 @@ def spine_rows(spine: Any) -> pa.Table:
     return normalise(table.add_column(0, SPINE_ROW, pa.array(range(table.num_rows), pa.int64())))
 
 
+_NAMES = f"expected names of 1 to {MAX_ATTRIBUTE_BYTES:,} characters without NUL"
+
+
 def _check_names(names: Sequence[str]) -> None:
     for name in names:
-        problem = "that name is for its row number" if folded(name) == SPINE_ROW else "a name holds no NUL" if "\0" in name else None
+        problem = (
+            "that name is for its row number"
+            if folded(name) == SPINE_ROW
+            else None
+            if 0 < len(name) <= MAX_ATTRIBUTE_BYTES and "\0" not in name
+            else _NAMES
+        )
         if problem:
             message = f"the spine has a column {name!r}; {problem}"
             raise InvalidInputError(message, "rename the column.", column=name)

@@ -1,5 +1,8 @@
 """Tables as callers hand them over: a pandas index is no data, and what cannot be read is refused by name."""
 
+from datetime import UTC, date, datetime, time, timezone
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -61,6 +64,7 @@ ODD = {
     "objects": (with_column([object(), object()]), "column odd cannot be read"),
     "sparse": (with_column(pd.arrays.SparseArray([1, 2])), "column odd cannot be read"),
     "twice": (pd.concat([PLAIN, PLAIN[["cutoff"]]], axis=1), "'cutoff' more than once"),
+    "zero": (with_column([1, 2]).rename(columns={"odd": 0}), r"found 0[\s\S]*rename\(columns=str\)"),
     "number": (with_column([1, 2]).rename(columns={"odd": 7}), r"found 7[\s\S]*rename\(columns=str\)"),
     "levels": (PLAIN.set_axis(pd.MultiIndex.from_product([["k"], PLAIN.columns]), axis=1), "expected the names of columns as text"),
     "int128": (pl.DataFrame(PLAIN).with_columns(odd=pl.lit(1, pl.Int128)), r"Int128[\s\S]*cast\(pl.Int64\)"),
@@ -72,6 +76,57 @@ ODD = {
     "case": (with_column([1, 2]).rename(columns={"odd": "Cutoff"}), "'cutoff' and 'Cutoff', which SQL does not tell apart"),
     "feature": (with_column([1, 2]).rename(columns={"odd": "PAYMENT_count"}), "PAYMENT_count of the spine and the feature payment_count"),
 }
+
+
+NAIVE, ZONED, FINE = datetime(2026, 1, 1, 5), datetime(2026, 1, 1, tzinfo=UTC), pd.Timestamp("2026-01-01T00:00:00.000000001Z")
+CHANGED = {
+    "zones": ([ZONED, NAIVE], "found datetimes with a zone and datetimes without a zone"),
+    "no zone first": ([NAIVE, ZONED], "found datetimes with a zone and datetimes without a zone"),
+    "dates": ([date(2026, 1, 1), NAIVE], "found dates and datetimes without a zone"),
+    "nanoseconds": ([ZONED, FINE], "expected microseconds at the finest, found Timestamp"),
+    "nanosecond": ([pd.Timedelta(1, "ns"), None], "expected microseconds at the finest, found Timedelta"),
+    "in a list": ([[ZONED], [FINE]], "expected microseconds at the finest"),
+    "in a dict": ([{"a": [ZONED]}, {"a": [NAIVE]}], "found datetimes with a zone and datetimes without a zone"),
+    "time": ([time(1, tzinfo=UTC), None], "expected times without a zone"),
+    "bytes": (["a", b"a"], "found bytes and text"),
+    "set": ([{1}, {2}], r"expected lists, found \{1\}"),
+    "truth": ([np.bool_(True), 2], "found booleans and integers"),
+    "category": (
+        pd.Categorical([date(2026, 1, 1), NAIVE], categories=pd.Index([date(2026, 1, 1), NAIVE], dtype=object)),
+        "found dates and",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_python_values_in_a_pandas_column_that_arrow_would_change_are_refused(lake, name):
+    values, words = CHANGED[name]
+    frame = PLAIN.assign(odd=values if name == "category" else pd.Series(values, dtype=object))
+    with pytest.raises(InvalidInputError, match=f"the spine: column odd: .*{words}"):
+        lake.build(FEATURES, spine=frame)
+    with pytest.raises(InvalidInputError, match=f"given: column odd: .*{words}"):
+        lake.snapshot().sql("SELECT * FROM given", given=frame)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([ZONED, datetime(2026, 1, 1, tzinfo=timezone(DAY / 4))], [ZONED, datetime(2025, 12, 31, 18, tzinfo=UTC)]),
+        ([1, 1.5], [1.0, 1.5]),
+        ([Decimal("1.5"), 1], [Decimal("1.5"), Decimal("1.0")]),
+        ([pd.NaT, NAIVE], [None, NAIVE]),
+        ([[np.int8(1)], [300]], [[1], [300]]),
+    ],
+)
+def test_python_values_of_one_type_are_kept_as_they_are(lake, values, expected):
+    dataset = lake.build(FEATURES, spine=PLAIN.assign(odd=pd.Series(values, dtype=object)))
+    assert dataset.polars()["odd"].to_list() == expected
+
+
+@pytest.mark.parametrize("column", ["", "x" * 5000])
+def test_a_spine_with_a_name_that_no_dataset_can_have_is_refused(lake, column):
+    with pytest.raises(InvalidInputError, match="expected names of 1 to 4,096 characters without NUL"):
+        lake.build(FEATURES, spine=PLAIN.assign(odd=1).rename(columns={"odd": column}))
 
 
 @pytest.mark.parametrize("name", ODD)
