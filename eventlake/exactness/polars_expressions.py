@@ -4,14 +4,16 @@ An expression gives one value, or one for every row, or several in an order that
 where they belong to the same rows.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from eventlake.exactness import polars_advice as advice
 from eventlake.exactness import polars_functions as known
 from eventlake.exactness.json_text import Read
 from eventlake.exactness.polars_json import READERS, check_json
 from eventlake.exactness.polars_nodes import UNKNOWN, Expression, Named, all_float, counts_rows, names_in, strange, within
+from eventlake.exactness.polars_source import source
 from eventlake.exactness.refusals import TIES, Refusal
 from eventlake.exactness.rows import Rows, is_float
 
@@ -23,6 +25,8 @@ _WIDE = frozenset({"UInt64", "UInt32", "Int32"})
 """Integers whose sums Polars gives the same type."""
 _RANKS = frozenset({"min", "max", "dense"})
 _INTERPOLATIONS = frozenset({"nearest", "lower", "higher", "equiprobable"})
+_FEWER = frozenset({"explode", "filter", "slice"})
+"""Expressions that give another number of values than there are rows."""
 _PARSED = frozenset({"Date", "Datetime", "Time"})
 
 
@@ -50,8 +54,8 @@ class Context:
         by: Columns in which all rows of a group agree.
         grouped: Whether the expressions are over groups, or inside of a window.
         sorted_by: What the rows come sorted by, whether that is total or not.
-        descending: Which of those are so.
-        window: Whether the expressions are inside of a window.
+        flags: ``descending`` and ``nulls_last`` of these.
+        window: Of expressions inside of a window the whole of it.
     """
 
     names: tuple[str, ...]
@@ -60,25 +64,12 @@ class Context:
     by: frozenset[int] = frozenset()
     grouped: bool = False
     sorted_by: tuple[str, ...] = ()
-    descending: tuple[bool, ...] = ()
-    window: bool = False
+    flags: Mapping[str, tuple[bool, ...]] = field(default_factory=dict)
+    window: Expression | None = None
 
     def key(self) -> list[str]:
         """Columns that tell the rows of a group apart."""
         return advice.key_of(self.names, self.rows, self.by)
-
-    def placed(self, name: str, what: Expression) -> str:
-        """What to write in place of a call that depends on where rows stand."""
-        key = self.key()
-        orders = advice.sorted_by(self.sorted_by, key, self.descending)
-        if not key:
-            return advice.DECIDE
-        if self.window:
-            several = set(self.sorted_by) | set(key) != set(key[:1])
-            return f"over(…, order_by={f'pl.struct({orders})' if several else orders})"
-        if self.grouped and not self.sorted_by:
-            return f"{advice.source(what)}.sort_by({orders}).{'head(…)' if ',' in name else name}"
-        return f"sort({orders}) of the frame right before"
 
     def places(self, expressions: Iterable[Expression]) -> set[int]:
         """The columns among ``expressions``, and those in structs of columns."""
@@ -109,7 +100,9 @@ class Checker:
         reads: What is read of the JSON of events.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, trial: advice.Trial | None = None) -> None:
+        """``trial``: tries what is suggested."""
+        self._trial = trial
         self.refusals: list[Refusal] = []
         self.reads: set[Read] = set()
 
@@ -117,6 +110,24 @@ class Checker:
         """Notes a reason; what follows is judged as if it were not there."""
         self.refusals.append(Refusal(what, why, example, instead))
         return Value(ALIGNED)
+
+    def shown(self, one: Expression, context: Context) -> str:
+        """An expression as one writes it; three dots for one of which that is not known."""
+        text = source(one)
+        known = text is not None and (one.kind == "column" or self._trial is None or self._trial.gives(text, one, context))
+        return text if text is not None and known else "…"
+
+    def suggested(self, candidates: Iterable[str], context: Context, otherwise: str, what: Expression | None = None) -> str:
+        """The first of some suggestions that is exact; if there is none, what is to be decided.
+
+        Args:
+            candidates: Python, of an expression or of a method of the frame.
+            context: What it is over.
+            otherwise: What is said if none works.
+            what: What three dots in a suggestion stand for.
+        """
+        kind = None if what is None else what.type
+        return next((one for one in candidates if self._trial is None or self._trial.tries(one, context, kind)), otherwise)
 
     def keys(self, what: str, expressions: Sequence[Named], context: Context) -> None:
         """Checks what rows are grouped, sorted or joined by: a value a row, of exact types."""
@@ -178,11 +189,11 @@ class Checker:
         return self._beside(one.name, one.children, context)
 
     def _cast(self, one: Expression, context: Context) -> Value:
-        source, target = one.children[0].type, one.type
-        if is_float(source) and not all_float(target) and one.children[0].kind != "literal":
+        given, target = one.children[0].type, one.type
+        if is_float(given) and not all_float(target) and one.children[0].kind != "literal":
             why = f"a float becomes {target['id']}: how it is rounded is the engine's affair, and what follows would count as exact"
             self.refuse("cast()", why, "0.125 to two digits", "Decimal from the beginning, and floats in the last step alone")
-        if source["id"] == "String" and target["id"] in _PARSED:
+        if given["id"] == "String" and target["id"] in _PARSED:
             why = "text becomes a time in a format that is guessed from the first row"
             self.refuse("cast()", why, "01/02 and 13/02", 'str.to_date("%Y-%m-%d"), or str.to_datetime with a format')
         return self._beside("cast()", one.children, context)
@@ -226,36 +237,82 @@ class Checker:
         self._beside("sort_by()", one.children, context)
         named = [order.name for order in orders if order.kind == "column"]
         key = context.key() if len(named) == len(orders) else []
-        written = f"{advice.source(what)}.sort_by({advice.sorted_by(named, key, one.options)})" if key else advice.DECIDE
-        self._total("sort_by()", what, orders, context, written)
+        if self._is_luck("sort_by()", what, orders, context):
+            written = [f"{self.shown(what, context)}.sort_by({advice.sorted_by(named, key, _flags(one))})"] if key else []
+            instead = next((code for code in written if self.suggested([f"{code}.first()"], context, "", what)), advice.DECIDE)
+            self._ties("sort_by()", instead)
         return Value(SEQUENCE)
 
-    def _total(self, name: str, what: Expression, orders: Sequence[Expression], context: Context, instead: str) -> None:
+    def _is_luck(self, name: str, what: Expression, orders: Sequence[Expression], context: Context) -> bool:
+        """Whether some rows are equal by ``orders`` and not in ``what``; floats are refused."""
         if any(is_float(order.type) for order in orders):
             self.refuse(name, "by a float", _ZEROS, f"{name} of an exact value")
-        elif not context.is_total([_bare(order) for order in orders], what):
-            why = f"by what two rows can have in common: {TIES}"
-            self.refuse(name, why, "two rows of one time, 1 and 2: either of them", instead)
+            return False
+        return not context.is_total([_bare(order) for order in orders], what)
+
+    def _ties(self, name: str, instead: str) -> None:
+        why = f"by what two rows can have in common: {TIES}"
+        self.refuse(name, why, "two rows of one time, 1 and 2: either of them", instead)
 
     def _slice(self, one: Expression, context: Context) -> Value:
         what, *bounds = one.children
         value = self.value(what, context)
         if any(bound.kind != "literal" for bound in bounds):
             self.refuse("slice()", "a number of rows that is computed", "", "a number")
-        return self._placed("head(), tail(), slice()", value, context, what)
+        return self._placed("head(), tail(), slice()", value, context, one)
 
     def _gather(self, one: Expression, context: Context) -> Value:
         what, place = one.children
         value = self.value(what, context)
+        if place.name in {"arg_max", "arg_min"} and place.children:
+            codes = advice.picked(self.shown(what, context), place.children[0], context.key(), least=place.name == "arg_min")
+            self._ties(f"get({place.name}())", self.suggested(codes, context, advice.DECIDE, what))
+            return Value(ONE)
         if place.kind != "literal" or place.name == "series":
             return self.refuse("gather()", "a place that is computed", "", "get() of a number over a total order")
-        self._placed("get()", value, context, what)
+        self._placed("get()", value, context, one)
         return Value(ONE)
 
-    def _placed(self, name: str, value: Value, context: Context, what: Expression) -> Value:
+    def _placed(self, name: str, value: Value, context: Context, one: Expression) -> Value:
+        """Notes a call that depends on where rows stand, if they stand in no order."""
         if not self._in_order(value, context):
-            self.refuse(name, f"in no total order: {TIES}", "two rows, 1 and 2: either of them first", context.placed(name, what))
+            self.refuse(name, f"in no total order: {TIES}", "two rows, 1 and 2: either of them first", self._in_place(one, context))
         return Value(SEQUENCE)
+
+    def _in_place(self, one: Expression, context: Context) -> str:
+        """What to write in place of a call that depends on where rows stand."""
+        key = context.key()
+        orders = advice.sorted_by(context.sorted_by, key, context.flags)
+        if not key:
+            return advice.DECIDE
+        if context.window is not None:
+            several = set(context.sorted_by) | set(key) != set(key[:1])
+            order = f"order_by={f'pl.struct({orders})' if several else orders}"
+            inside, *rest = context.window.children
+            partitions = rest[1:] if context.window.options[1] else rest
+            whole = f"{self.shown(inside, context)}.over({', '.join(self.shown(part, context) for part in partitions)}, {order})"
+            fits = self.suggested([whole.replace("(, ", "(")], replace(context, by=frozenset(), grouped=False), "", inside)
+            return f"over(…, {order})" if fits else advice.DECIDE
+        if context.grouped and not context.sorted_by:
+            return self.suggested(self._sorted_first(one, orders, context), context, advice.DECIDE, one.children[0])
+        return f"sort({orders}) of the frame right before" if self.suggested([f"sort({orders})"], context, "") else advice.DECIDE
+
+    def _sorted_first(self, one: Expression, orders: str, context: Context) -> Iterator[str]:
+        """A call over values in an order, made of what it is over and what comes after it."""
+        what = one.children[0]
+        over, whole = source(what) or "", source(one) or ""
+        called = whole.removeprefix(over) if over and whole.startswith(over) else f".{one.name}()"
+        shown = self.shown(what, context)
+        if not any(part.kind in _FEWER or part.name in known.LOOSE | {"unique_stable"} for part in within(what)):
+            yield f"{shown}.sort_by({orders}){called}"
+        if what.name == "drop_nulls":
+            yield f"{self.shown(what.children[0], context)}.sort_by({orders}).drop_nulls(){called}"
+        if what.kind == "filter":
+            kept = f".filter({self.shown(what.children[1], context)})"
+            by = ", ".join(f"pl.col({json.dumps(name)}){kept}" for name in context.key())
+            yield f"{self.shown(what.children[0], context)}{kept}.sort_by({by}){called}"
+        if what.name == "unique" and not any(what.options):
+            yield f"{shown}.sort(){called}"
 
     # Several rows
 
@@ -263,18 +320,17 @@ class Checker:
         name, what = one.name, one.children[0]
         value = self.value(what, context)
         if name in known.ORDERED:
-            self._placed(f"{name}()", value, context, what)
+            self._placed(f"{name}()", value, context, one)
         elif name in known.COUNTING:
             pass
         elif name == "item":
             pass  # one row, or an error
         elif name not in known.AGGREGATES:
-            told = known.refused(name)
-            self.refusals.append(replace(told, instead=advice.mean(what)) if name == "mean" else told)
+            self.refusals.append(self._quotient(one, context))
         elif is_float(what.type):
             self._of_floats(name)
         elif name == "sum" and what.type["id"] not in _NARROW | {UNKNOWN}:
-            self._wraps("sum", what)
+            self._wraps("sum", what, context)
         elif name == "quantile" and not _INTERPOLATIONS & set(one.options):
             self.refuse(
                 "quantile()",
@@ -287,10 +343,21 @@ class Checker:
                 self.refuse(f"{name}()", "an argument that is computed", "", "a number")
         return Value(ONE)
 
-    def _wraps(self, name: str, what: Expression) -> None:
+    def _quotient(self, one: Expression, context: Context) -> Refusal:
+        """Why an aggregate that divides is refused, with a quotient that is exact."""
+        told, what = known.refused(one.name), one.children[0]
+        shown = self.shown(what, context)
+        code = advice.mean(what, shown) if one.name == "mean" else ""
+        if one.name in {"std", "var"} and one.options[0] in {0, 1}:
+            code = advice.spread(what, shown, less=one.options[0], root=one.name == "std")
+        if code.startswith(("pl.", shown)):
+            code = self.suggested([code], context, told.instead, what)
+        return replace(told, instead=code or told.instead)
+
+    def _wraps(self, name: str, what: Expression, context: Context) -> None:
         kind = what.type["id"]
         why = f"of {kind}: what does not fit wraps around, and Polars says nothing"
-        instead = f"{advice.source(what)}.cast(pl.Int128).{name}().cast(pl.{kind if kind in _WIDE else 'Int64'})"
+        instead = f"{self.shown(what, context)}.cast(pl.Int128).{name}().cast(pl.{kind if kind in _WIDE else 'Int64'})"
         self.refuse(f"{name}()", why, "2**62 and 2**62: a negative number", instead)
 
     def _of_floats(self, name: str) -> None:
@@ -308,11 +375,19 @@ class Checker:
         self.keys("over()", [("", part) for part in partitions], context)
         ordered = context.ordered
         by = frozenset(context.places(partitions))
-        if order is not None:
+        if order is not None and order.kind == UNKNOWN:
+            self.refuse(
+                order.name,
+                "an order by several columns, which Polars does not show",
+                "",
+                "over(…, order_by=pl.struct(…)) of the same columns",
+            )
+            ordered = True
+        elif order is not None:
             self.keys("over()", [("", order)], context)
             ordered = replace(context, by=by).is_total([order])
         given = (order.name,) if order is not None and order.kind == "column" else ()
-        inner = replace(context, by=by, ordered=ordered, grouped=True, window=True, sorted_by=given, descending=())
+        inner = replace(context, by=by, ordered=ordered, grouped=True, window=one, sorted_by=given, flags={})
         value = self.value(inside, inner)
         if one.options[0] != "groups_to_rows" or value.state not in {ONE, ALIGNED} or value.rows:
             return self.refuse("over()", "values that do not belong to the rows of the window", "", "one value a window, or one a row")
@@ -322,7 +397,7 @@ class Checker:
 
     def _function(self, one: Expression, context: Context) -> Value:
         name = one.name
-        if name in known.AGGREGATES | known.COUNTING:
+        if name in known.AGGREGATES | known.COUNTING | known.ORDERED:
             return self._aggregate(one, context)
         for group, rule in (
             (known.PICKING, self._picking),
@@ -332,9 +407,10 @@ class Checker:
         ):
             if name in group:
                 return rule(one, context)
-        if name not in known.SCALARS | known.FLOAT_STEPS | known.CARRIERS:
-            self.refusals.append(known.refused(name))
-        elif any(is_float(child.type) for child in one.children) and name not in known.FLOAT_STEPS | known.CARRIERS:
+        whole = name == "pow" and not any(is_float(kind.type) for kind in (one, *one.children))
+        if not whole and name not in known.SCALARS | known.FLOAT_STEPS | known.CARRIERS:
+            return self._not_known(one, context)
+        if not whole and any(is_float(child.type) for child in one.children) and name not in known.FLOAT_STEPS | known.CARRIERS:
             self.refuse(f"{name}()", "of a float", "", "it over an exact value")
         elif name == "str.strptime" and one.options[:1] == (None,):
             self.refuse("str.to_date()", "a format that is guessed from the first row", "01/02 and 13/02", "the format")
@@ -347,6 +423,16 @@ class Checker:
             children = children[:1]
         return self._beside(f"{name}()", children, context)
 
+    def _not_known(self, one: Expression, context: Context) -> Value:
+        told = known.refused(one.name)
+        if one.name == "sum_horizontal":
+            each = [f"{self.shown(child, context)}.fill_null(0)" for child in one.children]
+            told = replace(told, instead=self.suggested([" + ".join(each)], context, told.instead))
+        self.refusals.append(told)
+        for child in one.children:
+            self.value(child, context)
+        return Value(ONE)  # what stands around it is judged as if it were not there
+
     def _json(self, one: Expression, context: Context) -> None:
         payloads = [context.rows.payloads.get(place) for place in context.places(one.children[:1])]
         refusals, reads = check_json(one, payloads[0] if payloads else None)
@@ -355,8 +441,10 @@ class Checker:
 
     def _picking(self, one: Expression, context: Context) -> Value:
         self._beside(f"{one.name}()", one.children, context)
-        instead = advice.picked(one.children[0], one.children[1], context.key(), least=one.name == "min_by")
-        self._total(f"{one.name}()", one.children[0], one.children[1:], context, instead)
+        what, by = one.children[:2]
+        if self._is_luck(f"{one.name}()", what, one.children[1:], context):
+            codes = advice.picked(self.shown(what, context), by, context.key(), least=one.name == "min_by")
+            self._ties(f"{one.name}()", self.suggested(codes, context, advice.DECIDE, what))
         return Value(ONE)
 
     def _positional(self, one: Expression, context: Context) -> Value:
@@ -373,10 +461,10 @@ class Checker:
         if name in {"cum_sum", "cum_max", "cum_min", "is_first_distinct", "is_last_distinct", "rle_id"} and is_float(what.type):
             self._of_floats(name)
         elif name == "cum_sum" and what.type["id"] not in {"Int128", "Decimal"}:
-            self._wraps(name, what)
+            self._wraps(name, what, context)
         elif name == "diff" and is_float(what.type):
             self.refuse("diff()", "of a float", "", "x - x.shift(1)")
-        self._placed(f"{name}()", value, context, what)
+        self._placed(f"{name}()", value, context, one)
         return Value(SEQUENCE) if name == "reverse" or value.state == SEQUENCE else value
 
     def _whole(self, one: Expression, context: Context) -> Value:
@@ -385,7 +473,7 @@ class Checker:
             self._of_floats(one.name)
         if one.name == "rank" and one.options[0] not in _RANKS:
             why = "random" if one.options[0] == "random" else f"{one.options[0]}: of equal values by the order of rows, or by a float"
-            shown = advice.source(one.children[0])
+            shown = self.shown(one.children[0], context)
             average = f'({shown}.rank("min") + {shown}.rank("max")) / 2'
             instead = average if one.options[0] == "average" else 'rank("min"), rank("max") or rank("dense"): decide what equal values get'
             self.refuse("rank()", why, "two rows of one value", instead)
@@ -400,6 +488,11 @@ class Checker:
         if any(rest.kind != "literal" for rest in one.children[1:]):
             self.refuse(f"{one.name}()", "a number of rows that is computed", "", "a number")
         return Value(BAG)
+
+
+def _flags(one: Expression) -> dict[str, tuple[bool, ...]]:
+    """How an expression sorts."""
+    return dict(zip(("descending", "nulls_last"), one.options, strict=False))
 
 
 def anded(condition: Expression) -> list[Expression]:

@@ -46,7 +46,7 @@ AGGREGATES = _names("min max sum n_unique median quantile any all bitwise.and bi
 COUNTING = _names("count null_count has_nulls")
 """Of any values, in any order of rows."""
 
-ORDERED = _names("first last implode")
+ORDERED = _names("first last implode str.concat_vertical")
 """Where the rows, or their values, are in a total order."""
 
 PICKING = _names("max_by min_by")

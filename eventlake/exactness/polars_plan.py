@@ -1,8 +1,8 @@
 """The steps of a Polars plan, from the leaves up: what each needs to be exact, and what is known of the rows that it puts out."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from eventlake.exactness import polars_advice as advice
 from eventlake.exactness import polars_functions as known
@@ -24,28 +24,28 @@ class Table:
         rows: Their types and keys.
         ordered: Whether the rows come in a total order.
         sorted_by: What they come sorted by, whether that is total or not.
-        descending: Which of those are so.
+        flags: ``descending`` and ``nulls_last`` of these.
     """
 
     names: tuple[str, ...]
     rows: Rows
     ordered: bool = False
     sorted_by: tuple[str, ...] = ()
-    descending: tuple[bool, ...] = ()
+    flags: Mapping[str, tuple[bool, ...]] = field(default_factory=dict)
 
     def context(self) -> Context:
         """The rows, as expressions see them."""
-        return Context(self.names, self.rows, self.ordered, sorted_by=self.sorted_by, descending=self.descending)
+        return Context(self.names, self.rows, self.ordered, sorted_by=self.sorted_by, flags=self.flags)
 
     def kept(self, names: tuple[str, ...], rows: Rows) -> "Table":
         """Other columns of the same rows, in their order."""
         known = set(self.sorted_by) <= set(names)
-        return Table(names, rows, self.ordered, *((self.sorted_by, self.descending) if known else ()))
+        return Table(names, rows, self.ordered, *((self.sorted_by, self.flags) if known else ()))
 
     def sort(self) -> str:
         """The sort before a step that counts rows, ending in a key."""
         key = advice.key_of(self.names, self.rows)
-        return f"sort({advice.sorted_by(self.sorted_by, key, self.descending)})" if key else ""
+        return f"sort({advice.sorted_by(self.sorted_by, key, self.flags)})" if key else ""
 
     def place(self, expression: Expression) -> int | None:
         """The column that an expression is; None where it computes something."""
@@ -63,8 +63,8 @@ class Analysis:
         checker: Has what was found not to be exact.
     """
 
-    def __init__(self, leaves: Sequence[Leaf]) -> None:
-        self.checker = Checker()
+    def __init__(self, leaves: Sequence[Leaf], trial: advice.Trial | None = None) -> None:
+        self.checker = Checker(trial)
         self._leaves = leaves
 
     def table(self, step: Step) -> Table:
@@ -154,7 +154,10 @@ class Analysis:
         if name == "row_index":
             if not below.ordered:
                 self.checker.refuse(
-                    "with_row_index()", f"numbers of rows in no total order: {TIES}", "two rows: either is 0", _right_before(below)
+                    "with_row_index()",
+                    f"numbers of rows in no total order: {TIES}",
+                    "two rows: either is 0",
+                    self._right_before(below, f"with_row_index({json.dumps(step.names[0])})"),
                 )
             rows = below.rows.taken([None, *range(len(below.names))], step.types)
             return Table(step.names, rows.added([], [[0]]), below.ordered)
@@ -162,7 +165,9 @@ class Analysis:
             gone = set(step.options[1])
             kept = [below.names.index(one) if one in below.names and one not in gone else None for one in step.names]
             return Table(step.names, below.rows.taken(kept, step.types), below.ordered)
-        if name not in {"explode", "unpivot"}:
+        if name == "explode":
+            return Table(step.names, Rows.of(step.types), below.ordered)
+        if name != "unpivot":
             self.checker.refusals.append(known.refused(str(name)))
         return _anew(step)
 
@@ -173,14 +178,17 @@ class Analysis:
         self.checker.keys("sort()", step.outputs, below.context())
         total = below.context().is_total([one for _, one in step.outputs])
         named = tuple(one.name for _, one in step.outputs if one.kind == "column")
-        known = (named, tuple(step.options[1])) if len(named) == len(step.outputs) else ()
+        known = (named, {"descending": step.options[1], "nulls_last": step.options[2]}) if len(named) == len(step.outputs) else ()
         return Table(step.names, below.rows, total, *known)
 
     def _slice(self, step: Step) -> Table:
         below = self.table(step.inputs[0])
         if not below.ordered and not below.rows.tells_apart(()):
             self.checker.refuse(
-                "head(), tail(), slice()", f"of rows in no total order: {TIES}", "a and b: either of them", _right_before(below)
+                "head(), tail(), slice()",
+                f"of rows in no total order: {TIES}",
+                "a and b: either of them",
+                self._right_before(below, _sliced(*step.options[:2])),
             )
         rows = below.rows.added([], [()]) if step.options[1] == 1 else below.rows
         return Table(step.names, rows, below.ordered)
@@ -194,9 +202,16 @@ class Analysis:
         certain = below.rows.are_told_by(by, range(len(below.names))) or keep == "none" or (keep != "any" and below.ordered)
         if not certain:
             why = f"which row of several is kept: {TIES}"
-            kept = f'unique(…, keep="{"last" if keep == "last" else "first"}")'
-            self.checker.refuse("unique()", why, "two rows of one subject", f"{below.sort()} and {kept}" if below.sort() else advice.DECIDE)
+            called = [f"subset={[below.names[place] for place in by]}"] if subset is not None else []
+            called += [f'keep="{"last" if keep == "last" else "first"}"', *(["maintain_order=True"] if maintained else [])]
+            instead = self._right_before(below, f"unique({', '.join(called)})".replace("'", '"'))
+            self.checker.refuse("unique()", why, "two rows of one subject", instead)
         return Table(step.names, below.rows.added([], [by]), bool(maintained) and below.ordered)
+
+    def _right_before(self, below: Table, called: str) -> str:
+        """A step that counts rows, right after a sort by a key; what is to be decided if nothing is known to be one."""
+        sort = below.sort()
+        return self.checker.suggested([f"{sort}.{called}"] if sort else [], below.context(), advice.DECIDE)
 
     # Several rows
 
@@ -206,8 +221,9 @@ class Analysis:
         self.checker.keys("group_by()", step.outputs, context)
         inside = replace(context, by=frozenset(below.places(step.outputs)), grouped=True)
         for _, one in step.others:
+            before = len(self.checker.refusals)
             value = self.checker.value(one, inside)
-            if value.state != ONE:
+            if value.state != ONE and len(self.checker.refusals) == before:
                 self.checker.refuse(
                     "agg()", f"a list of a group's rows in no order: {TIES}", "[1, 2] and [2, 1]", 'implode() after sort_by("sequence")'
                 )
@@ -264,8 +280,10 @@ class Analysis:
             self.checker.refuse("join_asof()", why, "two events of one time, 1 and 2: either of them", instead)
 
 
-def _right_before(below: Table) -> str:
-    return f"{below.sort()} right before" if below.sort() else advice.DECIDE
+def _sliced(offset: int, length: int) -> str:
+    if offset == 0:
+        return f"head({length})"
+    return f"tail({length})" if length == -offset else f"slice({offset}, {length})"
 
 
 def _anew(step: Step) -> Table:
@@ -311,14 +329,15 @@ def _shown(step: Step, left: Table, right: Table, *, suffix: str, gone: tuple[se
     return places if tuple(names) == step.names else None
 
 
-def analyse(step: Step, leaves: Sequence[Leaf]) -> tuple[list[Refusal], set[Read]]:
+def analyse(step: Step, leaves: Sequence[Leaf], trial: advice.Trial | None = None) -> tuple[list[Refusal], set[Read]]:
     """Why the rows of a plan may not be exact, and what it reads of the JSON of events.
 
     Args:
         step: The last one.
         leaves: What it may be over.
+        trial: Tries what is suggested.
     """
-    analysis = Analysis(leaves)
+    analysis = Analysis(leaves, trial)
     table = analysis.table(step)
     for kind in table.rows.types:
         # Checked as a whole once more: a step may put out what no expression had.

@@ -15,6 +15,7 @@ from eventlake.exactness.polars_plan import analyse
 from eventlake.exactness.refusals import Refusal, check_version, refuse
 from eventlake.exactness.rows import Keys
 from eventlake.history.pinned import PinnedHistory
+from eventlake.projections import polars_trial
 from eventlake.projections.json_numbers import inexact_numbers
 from eventlake.projections.polars_plan import read
 
@@ -49,7 +50,7 @@ def check_exact(name: str, frame: pl.LazyFrame, leaves: Sequence[Handed], histor
 
 def _refusals(frame: pl.LazyFrame, leaves: Sequence[Handed]) -> tuple[list[Refusal], set[Read]]:
     try:
-        return analyse(read(frame), [Leaf(read(leaf), keys, payloads) for leaf, keys, payloads in leaves])
+        return analyse(read(frame), [Leaf(read(leaf), keys, payloads) for leaf, keys, payloads in leaves], polars_trial)
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError, pl.exceptions.PanicException) as error:
         return [Refusal("the plan", f"it has something that is not understood: {error!r}")], set()
 

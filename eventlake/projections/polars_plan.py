@@ -137,7 +137,7 @@ class _Reader:
             types,
             below,
             self._named(node.by_column, node.input),
-            options=(bool(node.sort_options[2][0]), tuple(map(bool, node.sort_options[2]))),
+            options=(bool(node.sort_options[2][0]), *_directions(node)),
         )
 
     def _Slice(self, node: Any, names: Any, types: Any) -> Step:  # noqa: N802
@@ -229,7 +229,7 @@ class _Reader:
         return Expression("function", _called(called, options), kind, self._all(node.input), tuple(map(_plain, options)))
 
     def _of_sort_by(self, node: Any, kind: Type) -> Expression:
-        return Expression("sort_by", "sort_by", kind, self._all((node.expr, *node.by)), tuple(map(bool, node.sort_options[2])))
+        return Expression("sort_by", "sort_by", kind, self._all((node.expr, *node.by)), _directions(node))
 
     def _of_window(self, node: Any, kind: Type) -> Expression:
         ordered = node.order_by is not None
@@ -239,6 +239,12 @@ class _Reader:
 
     def _all(self, numbers: Iterable[int]) -> tuple[Expression, ...]:
         return tuple(self.expression(one) for one in numbers)
+
+
+def _directions(node: Any) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
+    """Which columns a node sorts descending, and of which the nulls come last."""
+    _, last, descending = node.sort_options
+    return tuple(map(bool, descending)), tuple(map(bool, last))
 
 
 def _called(name: object, options: Sequence[Any]) -> str:
