@@ -17,6 +17,7 @@ from eventlake.datasets.leakage import LeakageReport, check_leakage
 from eventlake.datasets.predictions import PredictionExplanation
 from eventlake.datasets.reproduce import Reproduction
 from eventlake.datasets.split import Split
+from eventlake.elsewhere import no_name as _no_name
 from eventlake.errors import EventlakeError
 from eventlake.features import declare as _declare
 from eventlake.features import spine
@@ -136,5 +137,8 @@ install()
 
 
 def __getattr__(name: str) -> object:
-    """Names of features of other libraries are told what they are called here."""
-    raise AttributeError(_declare.no_feature(name), name=name)
+    """Names that are tried and are not there are told what to write."""
+    advice = _declare.no_feature(name)
+    raise AttributeError(
+        f"module 'eventlake' has no attribute {name!r}: {advice}." if advice else _no_name("eventlake", name, __all__), name=name
+    )

@@ -101,6 +101,9 @@ class Lake(DatasetVerbs):
     """An append-only, hash-chained history of events. Made by ``create`` and ``open``; safe to share among threads."""
 
     def __init__(self, chain: Chain) -> None:
+        if type(chain) is not Chain:
+            message = f"expected el.open(…) or el.create(…) to make a lake, found el.Lake({chain!r})"
+            raise InvalidInputError(message, "write el.open('my-lake').")
         self._chain = chain
         self._lock = threading.RLock()
 

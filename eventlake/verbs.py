@@ -1,8 +1,9 @@
 """What every public verb does with what may come up anywhere.
 
-Text that UTF-8 cannot hold is the caller's mistake, wherever it is given. Ctrl-C in a query, which DuckDB tells as an error of its own, is
-a KeyboardInterrupt. A forked process whose parent has run Polars is refused: Polars' threads are not forked, and it would wait for them
-for ever. A traceback prints what an error was raised from as well, so the text of libraries' errors is made safe to show, too.
+A call that does not fit is told by what the function takes, and a missing attribute by what to write. Text that UTF-8 cannot hold is the
+caller's mistake, wherever it is given. Ctrl-C in a query, which DuckDB tells as an error of its own, is a KeyboardInterrupt. A forked
+process whose parent has run Polars is refused: Polars' threads are not forked, and it would wait for them for ever. A traceback prints
+what an error was raised from as well, so the text of libraries' errors is made safe to show, too.
 """
 
 import functools
@@ -14,6 +15,8 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar, cast
 
+from eventlake.arguments import misuse
+from eventlake.elsewhere import no_attribute
 from eventlake.errors import EventlakeError, ForkedProcessError, InvalidInputError
 from eventlake.visible import safe
 
@@ -97,12 +100,13 @@ def _make_safe(error: EventlakeError) -> None:
 
 def verb(function: F) -> F:
     """A function that refuses such text and such processes, and that Ctrl-C ends with KeyboardInterrupt."""
+    called = declaration(function)
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
         check_not_forked()
         try:
-            return function(*args, **kwargs)
+            return called(*args, **kwargs)
         except EventlakeError as error:
             _make_safe(error)
             raise
@@ -122,8 +126,40 @@ def verb(function: F) -> F:
     return cast("F", checked)
 
 
+def declaration(function: F) -> F:
+    """A function that only declares something, and tells a call that does not fit as a verb does."""
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except (EventlakeError, UnicodeEncodeError):
+            raise
+        except Exception as error:
+            if (told := misuse(function, args, kwargs)) is not None:
+                raise told from error
+            raise
+
+    return cast("F", checked)
+
+
+def _no_attribute(self: object, name: str) -> Any:
+    if hasattr(type(self), name):  # a property of that name failed: it says why
+        return getattr(type(self), name).__get__(self)
+    raise AttributeError(no_attribute(type(self), name), name=name)
+
+
+def helpful(kind: C) -> C:
+    """A class whose missing attributes are told by what to write."""
+    kind.__getattr__ = _no_attribute  # type: ignore[attr-defined]
+    return kind
+
+
 def verbs(kind: C) -> C:
-    """A class whose public methods are verbs."""
+    """A class whose public methods, and whose constructor, are verbs, and which knows what its missing attributes are called."""
+    if isinstance(vars(kind).get("__init__"), FunctionType):
+        kind.__init__ = verb(kind.__init__)  # type: ignore[misc]
+    helpful(kind)
     for name, value in list(vars(kind).items()):
         if name.startswith("_"):
             continue

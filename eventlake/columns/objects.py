@@ -20,7 +20,7 @@ from eventlake.columns.problems import Problem
 from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.core.attributes import ATTRIBUTES, CLOUDEVENTS_NAMES, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, MAX_SEQUENCE
 from eventlake.core.instants import micros
-from eventlake.core.payload import to_json
+from eventlake.core.payload import plain_form, to_json
 from eventlake.progress import task
 
 _KNOWN = (*ATTRIBUTES, "recorded_at", "sequence")
@@ -28,6 +28,13 @@ _SPECVERSION = "1.0"
 _STEP = 10_000
 _MISSPELLED = 0.74
 """Catches ``tiem`` and ``sbject``, and lets the documented CloudEvents extensions pass."""
+_MEANT = {
+    **dict.fromkeys(["timestamp", "ts", "datetime", "eventtime", "occurredat", "createdat", "happenedat"], "time"),
+    **dict.fromkeys(["payload", "body"], "data"),
+    "eventtype": "type",
+    "eventid": "id",
+}
+"""What other systems call attributes."""
 MAX_LINE_BYTES = 2 * MAX_PAYLOAD_BYTES
 
 
@@ -48,12 +55,26 @@ def from_objects(events: Iterable[Any]) -> tuple[pa.Table, list[Problem]]:
         if isinstance(event, Mapping):
             rows.append(_attributes(row, event, problems))
         else:
-            problems.append(Problem(row, "event", "expected a dict", event))
+            problems.append(Problem(row, "event", f"expected a dict{_dict_of(event)}", event))
             rows.append({})
     for row, attributes in enumerate(rows):
         if attributes.get("data") is not None:
             attributes["data"] = payload_text(row, attributes["data"], problems)
     return _table(rows, problems), problems
+
+
+def _dict_of(event: Any) -> str:
+    """How to make a dict of what stands where an event should be."""
+    if isinstance(event, str):
+        return ": write json.loads(value), or give the lines as bytes: '\\n'.join(lines).encode()"
+    if isinstance(event, bytes):
+        return ": write json.loads(value), or give the lines as bytes: b'\\n'.join(lines)"
+    if hasattr(event, "_asdict"):
+        return ": write value._asdict()"
+    if event is None or isinstance(event, list | tuple):
+        return " such as {'id': '1', 'source': 'till', 'type': 'sale', 'data': {…}}"
+    form = plain_form(event)
+    return f": write {form}" if "dump" in form or "asdict" in form else ""
 
 
 def from_ndjson(content: bytes) -> tuple[pa.Table, list[Problem]]:
@@ -78,13 +99,13 @@ def _line(row: int, line: bytes, problems: list[Problem]) -> dict[str, Any]:
         problems.append(Problem(row, "line", reason, line.decode("utf-8", "replace")))
         return {}
     payload = value.pop("data", None)
-    attributes = _attributes(row, value, problems)
+    attributes = _attributes(row, value, problems, has_payload=payload is not None)
     if payload is not None:
         attributes["data"] = bytes(_LINE.decode(line).data).decode()
     return attributes
 
 
-def _attributes(row: int, event: Mapping[Any, Any], problems: list[Problem]) -> dict[str, Any]:
+def _attributes(row: int, event: Mapping[Any, Any], problems: list[Problem], *, has_payload: bool = False) -> dict[str, Any]:
     """One event's members under our names; strangers are collected as extensions."""
     attributes: dict[str, Any] = {}
     strangers: dict[str, Any] = {}
@@ -99,9 +120,18 @@ def _attributes(row: int, event: Mapping[Any, Any], problems: list[Problem]) -> 
                 problems.append(Problem(row, "specversion", f"expected {_SPECVERSION!r}", value))
         else:
             _extension(row, name, given(value), strangers, problems)
+    for name in [name for name in strangers if _instead_of(name, attributes, has_payload=has_payload)]:
+        message = f"expected {_MEANT[name]!r}, which the event does not have; an extension of this name goes into extensions"
+        problems.append(Problem(row, name, message, strangers.pop(name)))
     if strangers:
         _add_extensions(row, attributes, strangers, problems)
     return attributes
+
+
+def _instead_of(name: str, attributes: Mapping[str, Any], *, has_payload: bool) -> bool:
+    """Whether a name stands for an attribute that is missing: as an extension its value would be read by nothing."""
+    meant = _MEANT.get(name)
+    return meant is not None and attributes.get(meant) is None and not (meant == "data" and has_payload)
 
 
 def _extension(row: int, name: Any, value: Any, strangers: dict[str, Any], problems: list[Problem]) -> None:
@@ -111,7 +141,8 @@ def _extension(row: int, name: Any, value: Any, strangers: dict[str, Any], probl
     text = name if isinstance(name, str) else ""
     close = difflib.get_close_matches(text, ATTRIBUTES, n=1, cutoff=_MISSPELLED)
     if close or not (text.isascii() and text.isalnum() and text == text.lower()):
-        meant = f"; did you mean {close[0]!r}?" if close else ""
+        other = _MEANT.get(text.replace("_", "").lower())
+        meant = f"; did you mean {(other or close[0])!r}?" if other or close else ""
         message = f"expected a known attribute or a CloudEvents extension (lower-case letters and digits){meant}"
         problems.append(Problem(row, str(name), message, name))
     else:

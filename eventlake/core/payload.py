@@ -19,6 +19,27 @@ from eventlake.core.attributes import MAX_PAYLOAD_DEPTH
 from eventlake.core.instants import format_instant, micros
 
 _MAX_DECIMAL_EXPONENT = 308
+_BY_NAME = {
+    "NAType": "None",
+    "set": "sorted(value)",
+    "frozenset": "sorted(value)",
+    "bytes": "value.decode() for text, or base64.b64encode(value).decode()",
+    "bytearray": "value.decode() for text, or base64.b64encode(value).decode()",
+    "memoryview": "base64.b64encode(value).decode()",
+    "timedelta": "value.total_seconds(), or str(value)",
+    "DataFrame": "value.to_dicts() of Polars, value.to_dict('records') of pandas",
+}
+_BY_ATTRIBUTE = (
+    ("model_dump", "value.model_dump(mode='json')"),
+    ("__dataclass_fields__", "dataclasses.asdict(value)"),
+    ("__attrs_attrs__", "attrs.asdict(value)"),
+    ("_member_type_", "value.value"),
+    ("to_list", "value.to_list()"),
+    ("dtype", "value.item() for one number, value.tolist() for an array"),
+    ("__fspath__", "str(value)"),
+    ("__next__", "list(value)"),
+    ("__iter__", "list(value)"),
+)
 
 
 def to_json(value: Any, depth: int = 0) -> str:
@@ -43,7 +64,7 @@ def to_json(value: Any, depth: int = 0) -> str:
 def _key(key: Any) -> str:
     if isinstance(key, str):
         return quoted(key)
-    message = f"keys must be strings, found {key!r}"
+    message = f"expected keys as text, found {key!r}: write str(key)"
     raise TypeError(message)
 
 
@@ -55,18 +76,38 @@ def _scalar(value: Any) -> str:
     if isinstance(value, float | Decimal):
         return _number(value)
     if isinstance(value, datetime):
-        return quoted(format_instant(micros(value)))
+        return quoted(format_instant(_micros(value)))
     if isinstance(value, date):
         return quoted(value.isoformat())
     if isinstance(value, UUID):
         return quoted(str(value))
-    message = f"{type(value).__name__} has no JSON form"
+    message = f"{type(value).__name__} has no JSON form: write {plain_form(value)}"
     raise TypeError(message)
+
+
+def plain_form(value: Any) -> str:
+    """The expression that makes a value that JSON can hold of one of a common kind that it cannot; ``value`` stands for it."""
+    kind = type(value).__name__
+    if kind in _BY_NAME:
+        return _BY_NAME[kind]
+    return next((form for attribute, form in _BY_ATTRIBUTE if hasattr(value, attribute)), "str(value)")
+
+
+def _micros(value: datetime) -> int:
+    if value != value:  # noqa: PLR0124 - NaT is no instant, and unlike itself
+        message = f"JSON has no {value}: write None for a value that is missing"
+        raise ValueError(message)
+    try:
+        return micros(value)
+    except ValueError as error:
+        hint = ": write value.replace(tzinfo=UTC)" if value.tzinfo is None else ""
+        message = f"{error}{hint}"
+        raise ValueError(message) from None
 
 
 def _number(value: float | Decimal) -> str:
     if not math.isfinite(value):
-        message = f"JSON has no {value}"
+        message = f"JSON has no {value}: write None for a value that is missing"
         raise ValueError(message)
     if isinstance(value, float):
         return float.__repr__(value)

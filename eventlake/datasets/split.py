@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from eventlake.errors import InvalidInputError, MissingDependencyError
 from eventlake.features.finish import doubles
 from eventlake.features.spans import Length, microseconds
 from eventlake.history.resolve import checked_instant
+from eventlake.verbs import helpful
 
 ENTITY, TIME = "entity", "time"
 _UNKNOWN = ("refuse", "drop")
@@ -25,6 +26,7 @@ _DIGITS = 15
 _PARTS = 10**6
 
 
+@helpful
 @dataclass(frozen=True, slots=True, repr=False)
 class Split:
     """The rows of a dataset in two parts.
@@ -45,6 +47,10 @@ class Split:
     def split_hash(self) -> str:
         """SHA-256 of the rule as canonical JSON, hex."""
         return sha256_hex(canonical_json(self.rule))
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        """``train, test = dataset.split(…)``."""
+        return iter((self.train, self.test))
 
     def __repr__(self) -> str:
         """The card's title."""
@@ -90,9 +96,16 @@ def split(
     Raises:
         InvalidInputError: An argument cannot be.
     """
-    if by not in {ENTITY, TIME} or not isinstance(test, float) or not 0 < test < 1 or column not in rows.columns:
-        message = f"expected by as 'entity' or 'time', test between 0 and 1 and a column of the rows, found {by!r}, {test!r}, {column!r}"
-        raise InvalidInputError(message, f"the columns are {', '.join(rows.columns)}.")
+    if by not in {ENTITY, TIME}:
+        message = f"expected by as 'entity' or 'time', found {by!r}"
+        hint = f"write by='entity', column={by!r}." if by in rows.columns else "by='entity' is drawn by a hash of its name, with a salt."
+        raise InvalidInputError(message, hint, by=by)
+    if not isinstance(test, float) or not 0 < test < 1:
+        message = f"expected test as a share between 0 and 1, found {test!r}"
+        raise InvalidInputError(message, "write test=0.2 for a fifth of the rows.", test=test)
+    if column not in rows.columns:
+        message = f"there is no column {column!r} to split by {by}"
+        raise InvalidInputError(message, f"the columns are {', '.join(rows.columns)}.", column=column)
     rule: dict[str, Any] = {"dataset": manifest_hash, "by": by, "column": column}
     if by == ENTITY:
         most = round(test * _PARTS)

@@ -12,6 +12,7 @@ from typing import Any
 
 from eventlake.core.instants import micros
 from eventlake.errors import InvalidInputError
+from eventlake.verbs import declaration, helpful
 
 Value = str | int | bool | float | Decimal | date
 SIGNS = ("==", "!=", "<", "<=", ">", ">=")
@@ -88,6 +89,7 @@ class Condition:
         return document
 
 
+@helpful
 @dataclass(frozen=True, slots=True, eq=False)
 class FieldReference:
     """A field of an event's payload, to be compared."""
@@ -126,6 +128,15 @@ class FieldReference:
             raise InvalidInputError(message)
         return Condition("in", self.name, plain)
 
+    def __contains__(self, value: object) -> bool:
+        """Refused: Python would make a truth value of it.
+
+        Raises:
+            InvalidInputError: Always.
+        """
+        message = f"field {self.name}: whether it holds {value!r} is no condition"
+        raise InvalidInputError(message, f"write el.field({self.name!r}).is_in([…]), or el.field({self.name!r}) == {value!r}.")
+
     def is_null(self) -> Condition:
         """Whether the field is absent or null."""
         return Condition("null", self.name)
@@ -137,6 +148,7 @@ class FieldReference:
         return Condition(sign, self.name, (_plain(other, self.name),))
 
 
+@declaration
 def field(name: str) -> FieldReference:
     """A field of an event's payload, for ``where=``: ``field("amount") > 100``, ``field("method").is_in(["card", "cash"])``.
 

@@ -9,7 +9,6 @@ Two events at the same ``time`` come in the order of their sequence. Sums, means
 
 from collections.abc import Mapping
 from datetime import timedelta
-from difflib import get_close_matches
 from typing import Any, cast, overload
 
 from eventlake.errors import InvalidInputError
@@ -217,14 +216,15 @@ def rate(event_type: str, *, window: Many, unit: str = "d", offset: Length | Non
 @checked_call
 def ratio(part: Feature, whole: Feature) -> Arithmetic:
     """float64: one feature divided by another; null where either is null, or the second is 0."""
+    if not all(isinstance(one, Feature) for one in (part, whole)):
+        message = f"ratio(): expected two features, found {part!r} and {whole!r}"
+        raise InvalidInputError(
+            message, "write el.ratio(el.count('payment.missed', window='90d'), el.count('payment.received', window='90d'))."
+        )
     return part / whole
 
 
-def no_feature(name: str) -> str:
-    """What to say of a name that is none of the module's: of a feature that is called otherwise, how."""
+def no_feature(name: str) -> str | None:
+    """What to say of a feature that is called otherwise here; None if no other library has one of that name."""
     kinds = [*sorted(NEEDS_FIELD), "count", "exists", "rate", "ratio", "since_first", "since_last"]
-    message = f"module 'eventlake' has no attribute {name!r}"
-    if name in _ELSEWHERE:
-        return f"{message}: {_ELSEWHERE[name]}. Features are {', '.join(kinds)}."
-    near = get_close_matches(name, kinds, 1)
-    return f"{message}: did you mean el.{near[0]}?" if near and not name.startswith("_") else message
+    return f"{_ELSEWHERE[name]}. Features are {', '.join(kinds)}" if name in _ELSEWHERE else None

@@ -9,6 +9,7 @@ from typing import Any, cast
 from eventlake.errors import InvalidInputError
 from eventlake.features.conditions import Condition, Value, where_of
 from eventlake.features.spans import UNITS, Length, Span, microseconds, spelled
+from eventlake.verbs import declaration, helpful
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 _UNIT_NAMES = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
@@ -21,6 +22,7 @@ MOST_BEFORE = 1_000
 """How many events before the last a lag may look at."""
 
 
+@helpful
 class Feature:
     """A value of an entity at a cutoff: an ``Aggregate`` of events, or ``Arithmetic`` over features."""
 
@@ -35,6 +37,7 @@ class Feature:
         """What it is made of, each once, without names."""
         return list(dict.fromkeys(_aggregates(self)))
 
+    @declaration
     def name(self, name: str) -> "Feature":
         """The same feature in a column of this name.
 

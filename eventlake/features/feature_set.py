@@ -10,7 +10,7 @@ from eventlake.core.sql import alike_in_sql
 from eventlake.errors import InvalidInputError, InvalidProjectionError
 from eventlake.features import stored
 from eventlake.features.definition import NAME, Aggregate, Feature, plain_name
-from eventlake.verbs import verbs
+from eventlake.verbs import declaration, verbs
 
 FORMAT = 1
 KNOWN = ("cutoff", "watermark")
@@ -32,6 +32,7 @@ class Relation:
     parent: str
 
 
+@declaration
 def relation(event_type: str, *, child: str, parent: str) -> Relation:
     """A relation that is held in events, for ``FeatureSet(via=…)``.
 

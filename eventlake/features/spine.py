@@ -19,6 +19,7 @@ from eventlake.core.instants import format_instant, parse_instant
 from eventlake.core.names import is_ours, is_pattern
 from eventlake.core.sql import folded
 from eventlake.core.stored import converted, damaged
+from eventlake.elsewhere import no_name
 from eventlake.errors import InvalidInputError
 from eventlake.features import stored
 from eventlake.features.conditions import Condition, Value, where_of
@@ -28,7 +29,7 @@ from eventlake.features.spans import Span, microseconds
 from eventlake.features.spine_file import declared_types, read_spine
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import checked_instant
-from eventlake.verbs import verb, verbs
+from eventlake.verbs import declaration, verb, verbs
 
 CUTOFF = "cutoff"
 """The column of instants."""
@@ -161,6 +162,7 @@ def read(path: str | os.PathLike[str], *, columns: Mapping[str, str] | None = No
     return read_spine(Path(path).expanduser(), declared_types(columns or {}), {})
 
 
+@declaration
 def on(
     event_type: str,
     *,
@@ -194,6 +196,7 @@ def on(
     return _checked(EventSpine(event_type, by, where_of(where), carried, monthly=False, known_until=known_until, known=known, depth=depth))
 
 
+@declaration
 def month_ends(
     event_type: str,
     *,
@@ -243,3 +246,7 @@ def _checked(spine: EventSpine) -> EventSpine:
         message = f"the columns of the spine would be {', '.join(columns)}, one of them twice; SQL does not tell A from a"
         raise InvalidInputError(message, "carry other fields, or build the spine by hand.")
     return spine
+
+
+def __getattr__(name: str) -> object:
+    raise AttributeError(no_name("eventlake.features.spine", name, ("on", "month_ends", "read")), name=name)

@@ -23,9 +23,11 @@ from eventlake.exactness.tree import nodes
 from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import AS_RECORDED, LATEST, LIFETIMES
+from eventlake.history.sql_refusals import advice, reason, tables_hint
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.tables.columns import NAMED, shown_columns, stored_schema
 from eventlake.tables.files import EventTable, Part
+from eventlake.verbs import helpful
 from eventlake.visible import safe
 
 ENTITY = "eventlake entity"
@@ -274,6 +276,7 @@ def _recorded_at(runs: list[int | None], in_files: bool) -> str:  # noqa: FBT001
     return f"coalesce(recorded_at, {assigned})" if in_files else assigned
 
 
+@helpful
 class SqlResult:
     """Rows of one query, computed once; any library that speaks Arrow can take them (``__arrow_c_stream__``)."""
 
@@ -349,8 +352,9 @@ def query(history: PinnedHistory, text: str, parameters: dict[str, Any] | None =
     except duckdb.Error as error:
         # Bad bytes and bad queries look alike to an engine; the hashes tell them apart.
         history.check()
-        message = f"DuckDB refused the query: {error}"
-        hint = "" if isinstance(error, duckdb.PermissionException) else tables_hint(history.catalogue)
+        message = f"DuckDB refused the query: {reason(error)}"
+        known = "" if isinstance(error, duckdb.PermissionException) else tables_hint(history.catalogue)
+        hint = advice(error, text, history.catalogue, "snapshot.sql(query, {}=…)") + known
         frames = _FRAMES if isinstance(error, duckdb.PermissionException | duckdb.CatalogException) else ""
         raise InvalidInputError(message, " ".join(filter(None, (hint, frames))), sql=text) from error
 
@@ -365,13 +369,6 @@ def _register(connection: duckdb.DuckDBPyConnection, history: PinnedHistory, nam
         message = f"{name}: expected a frame, found a LazyFrame"
         raise InvalidInputError(message, "collect it.")
     connection.register(name, table_of(frame, name))
-
-
-def tables_hint(catalogue: Catalogue) -> str:
-    """What a query may read."""
-    types = ", ".join(identifier(name) for name in catalogue.types)
-    known = f"; so is every registered event type, in double quotes: {types}" if types else "; lake.register makes an event type a table"
-    return f"the table events has the columns {', '.join(EVENT_COLUMNS)}{known}."
 
 
 def select(

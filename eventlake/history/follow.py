@@ -14,7 +14,7 @@ BATCH_ROWS = 100_000
 
 
 def follow(head: Callable[[], Snapshot], after: int, poll_seconds: float, timeout_seconds: float | None) -> Iterator[pl.DataFrame]:
-    """Yields the events from sequence ``after`` on, and goes on with those that are appended meanwhile.
+    """The events from sequence ``after`` on, and goes on with those that are appended meanwhile.
 
     Args:
         head: Gives a snapshot of the newest history.
@@ -23,8 +23,12 @@ def follow(head: Callable[[], Snapshot], after: int, poll_seconds: float, timeou
         timeout_seconds: End when nothing new has come for so long; None to wait for ever.
     """
     if after < 0 or poll_seconds <= 0 or (timeout_seconds is not None and timeout_seconds < 0):
-        message = f"expected after and timeout_seconds from 0, poll_seconds above 0, found {after}, {timeout_seconds}, {poll_seconds}"
-        raise InvalidInputError(message)
+        message = f"expected after and timeout_seconds from 0, poll_seconds above 0, found {after!r}, {timeout_seconds}, {poll_seconds}"
+        raise InvalidInputError(message, "write lake.follow(after=0), or after= as the watermark that was dealt with.")
+    return _followed(head, after, poll_seconds, timeout_seconds)
+
+
+def _followed(head: Callable[[], Snapshot], after: int, poll_seconds: float, timeout_seconds: float | None) -> Iterator[pl.DataFrame]:
     quiet_since = time.monotonic()
     while True:
         snapshot = head()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import polars as pl
@@ -151,7 +152,7 @@ class Snapshot:
         there = shown_columns(schema, NAMED)
         frame = frame.select(there)
         if where is not None:
-            frame = frame.filter(where)
+            frame = frame.filter(_condition(where, there))
         return frame.select(shown_columns(schema) if columns is None else _known(columns, there))
 
     def lifetimes(self, event_type: str) -> pl.DataFrame:
@@ -279,9 +280,21 @@ def _about(subject: str, *, recursive: bool) -> pl.Expr:
     return exact | ((pl.col("subject") >= below) & (pl.col("subject") < below[:-1] + chr(ord("/") + 1))) if recursive else exact
 
 
+def _condition(where: Any, among: Sequence[str]) -> pl.Expr:
+    if not isinstance(where, pl.Expr):
+        message = f"expected where as a Polars expression, found {where!r}"
+        raise InvalidInputError(message, "write where=pl.col('amount') > 100; el.field is for features and spines.")
+    _known([name for name in where.meta.root_names() if not name.startswith("^")], among)
+    return where
+
+
 def _known(columns: Sequence[str], among: Sequence[str]) -> list[str]:
+    if isinstance(columns, str):
+        message = f"expected a list of columns, found {columns!r}"
+        raise InvalidInputError(message, f"write [{columns!r}].")
     unknown = [name for name in columns if name not in among]
-    if unknown or isinstance(columns, str):
-        message = f"unknown columns {unknown}" if unknown else f"expected a list of columns, found {columns!r}"
-        raise InvalidInputError(message, f"the columns are {', '.join(among)}.")
+    if unknown:
+        near = get_close_matches(str(unknown[0]), among, 1)
+        message = f"unknown columns {unknown}"
+        raise InvalidInputError(message, (f"did you mean {near[0]!r}? " if near else "") + f"the columns are {', '.join(among)}.")
     return list(columns)

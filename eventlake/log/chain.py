@@ -24,7 +24,7 @@ from eventlake.log.manifest import Held, Manifest, Placed
 from eventlake.log.stored import read_catalogue, stored_events
 from eventlake.log.tier_rows import TierRows
 from eventlake.schemas.catalogue import Catalogue
-from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, probe
+from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, lake_nearby, probe
 from eventlake.trust import OWN, Trust, trust_of
 
 T = TypeVar("T")
@@ -352,8 +352,10 @@ def open_chain(storage: Storage, trust: Trust | None = None) -> Chain:
     try:
         data = storage.read(layout.LAKE)
     except ObjectMissingError:
+        nearby = lake_nearby(storage.uri)
         message = f"there is no lake in {storage.uri} (no {layout.LAKE})"
-        raise NotFoundError(message, "make one with 'eventlake init' or el.create(…), or check the path.", uri=storage.uri) from None
+        advice = nearby or "make one with 'eventlake init' or el.create(…), or check the path"
+        raise NotFoundError(message, f"{advice}.".replace("?.", "?"), uri=storage.uri) from None
     lake = read_lake(data, layout.LAKE)
     chain = Chain(storage, lake.origin, lake.created, strict=lake.strict, trust=trust or trust_of())
     chain.leap(hint.newest_version(storage, lake.origin))

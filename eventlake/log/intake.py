@@ -121,7 +121,7 @@ def _table(events: Any) -> tuple[pa.Table, list[Problem]]:
         problems: list[Problem] = []
         return table_of(with_payload_texts(events, problems), "the events", once=False), problems
     if isinstance(events, Mapping) or not isinstance(events, Iterable):
-        hint = "give a list of dicts, a Polars, pandas or Arrow table, or the path of an NDJSON or Parquet file."
+        hint = "give a list of dicts, a Polars, pandas or Arrow table, the path of an NDJSON or Parquet file, or the bytes of NDJSON."
         message = f"expected events, found {type(events).__name__}"
         raise InvalidInputError(message, "put a single event into a list: lake.append([event])." if isinstance(events, Mapping) else hint)
     return from_objects(events)
@@ -133,5 +133,14 @@ def _file(path: Path) -> tuple[pa.Table, list[Problem]]:
             return read_parquet(str(path)), []
         if path.suffix.lower() in _NDJSON:
             return from_ndjson(path.read_bytes())
+    if str(path).lstrip()[:1] in {"{", "["}:
+        message = "expected the path of a file, or events, found JSON as text"
+        raise InvalidInputError(
+            message, "give lines of JSON as bytes: lake.append(text.encode()); or the events: lake.append(json.loads(text))."
+        )
     message = f"expected a file named .ndjson, .jsonl, .json or .parquet, found {path}"
-    raise InvalidInputError(message, "rename the file by what it holds.", path=str(path))
+    raise InvalidInputError(
+        message,
+        "rename the file by what it holds; a table that is no events yet is imported: el.import_file(lake, path, mapping).",
+        path=str(path),
+    )

@@ -12,7 +12,7 @@ from eventlake.core.names import is_text
 from eventlake.errors import InvalidProjectionError
 from eventlake.features.feature_set import FeatureSet
 from eventlake.projections.source import capture
-from eventlake.verbs import verbs
+from eventlake.verbs import declaration, verbs
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
@@ -58,13 +58,17 @@ class Projection:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             message = f"expected a name of lower-case letters, digits and underscores, found {self.name!r}"
-            raise InvalidProjectionError(message)
+            raise InvalidProjectionError(message, "write el.Projection.sql('late_loans', query, key=['loan']).")
+        if self.schema is not None and not hasattr(self.schema, "validate"):
+            message = f"projection {self.name}: expected schema as a pandera.polars schema or model, found {type(self.schema).__name__}"
+            hint = "write pandera.polars.DataFrameSchema({'loan': pandera.polars.Column(str)}), or leave it out."
+            raise InvalidProjectionError(message, hint)
         if not self.key or not all(isinstance(column, str) for column in self.key):
             message = f"projection {self.name}: expected the key as a list of at least one column, found {self.key!r}"
             raise InvalidProjectionError(message, "the key says what one row is about; rows are stored in its order.")
         if self.level not in LEVELS:
             message = f"projection {self.name}: expected a level among {', '.join(LEVELS)}, found {self.level!r}"
-            raise InvalidProjectionError(message)
+            raise InvalidProjectionError(message, "write level='exact', or leave it out.")
         for file, text in self.sources.items():
             if not is_text(text):
                 message = f"projection {self.name}: expected {file} as text without lone surrogates"
@@ -147,6 +151,7 @@ class Projection:
         return replace(self, parameters={**self.parameters, **(values or {})})
 
 
+@declaration
 def projection(
     *,
     name: str,

@@ -22,9 +22,10 @@ from eventlake.core.names import OURS
 from eventlake.core.sql import identifier
 from eventlake.database import UNLIMITED, Limits, Resources, open_database
 from eventlake.errors import InvalidInputError, InvalidProjectionError
-from eventlake.history.duckdb_sql import Only, attributes_named, connect, create_given, select, tables_hint, tables_read
+from eventlake.history.duckdb_sql import Only, attributes_named, connect, create_given, select, tables_read
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import LATEST
+from eventlake.history.sql_refusals import advice, reason, tables_hint
 from eventlake.projections.circumstances import USUAL, Circumstances
 from eventlake.projections.duckdb_types import check_types
 from eventlake.projections.rows import Prepared
@@ -68,7 +69,7 @@ def prepare(
         InvalidProjectionError: It is not one SELECT, or DuckDB cannot take it apart.
     """
     schemas = {one.event_type: history.catalogue.version(one.event_type).schema_hash for one in tables_read(query, history.catalogue)}
-    with _refusing(name, history, spine):
+    with _refusing(name, query, history, spine):
         clock = reads_clock(query, history, spine)
     return Prepared(
         schemas, clock, lambda: run(name, query, history, spine, parameters, under=under, only=only, settings=settings, limits=limits)
@@ -98,7 +99,7 @@ def run(
         relation = empty.sql(query, params=dict(parameters) or None)
         names, types = relation.columns, relation.types
     check_types(names, types)
-    with _refusing(name, history, spine), connect(history, query, _resources(name, settings, under), only) as connection:
+    with _refusing(name, query, history, spine), connect(history, query, _resources(name, settings, under), only) as connection:
         if spine is not None:
             create_given(connection, "spine", spine, only)
         if under.shuffled:
@@ -139,21 +140,22 @@ def bound(
     Raises:
         InvalidProjectionError: As ``run``.
     """
-    with _refusing(name, history, spine), shadow(query, history.catalogue, spine) as empty:
+    with _refusing(name, query, history, spine), shadow(query, history.catalogue, spine) as empty:
         select(empty, query, parameters, run=False)
         yield empty
 
 
 @contextmanager
-def _refusing(name: str, history: PinnedHistory, spine: pa.Table | None) -> Iterator[None]:
+def _refusing(name: str, query: str, history: PinnedHistory, spine: pa.Table | None) -> Iterator[None]:
     hint = (
         f"a projection reads the history{'' if spine is None else ', the table spine'} and nothing else; {tables_hint(history.catalogue)}"
     )
     try:
         yield
     except duckdb.Error as error:
-        message = f"projection {name}: DuckDB refused the query: {error}"
-        own = next((told for part, told in _TOLD.items() if part in str(error)), hint)
+        message = f"projection {name}: DuckDB refused the query: {reason(error)}"
+        written = advice(error, query, history.catalogue, "parameters={{'{}': …}}")
+        own = next((told for part, told in _TOLD.items() if part in str(error)), written + hint)
         raise InvalidProjectionError(message, own, projection=name) from error
     except InvalidInputError as error:
         if isinstance(error, InvalidProjectionError):

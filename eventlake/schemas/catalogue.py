@@ -55,7 +55,7 @@ class Catalogue:
         if not versions:
             message = f"no schema is registered for {event_type!r}"
             known = ", ".join(sorted(self.types)) or "none"
-            near = get_close_matches(event_type, self.types, 1, 0.8) if isinstance(event_type, str) else []
+            near = get_close_matches(event_type, self.types, 1) if isinstance(event_type, str) else []
             hint = (
                 f"did you mean {near[0]!r}? " if near else ""
             ) + f"lake.register({event_type!r}, schema) makes it a table. Registered: {known}."

@@ -5,6 +5,7 @@ Knows paths and bytes; must not know what a commit or a segment is. May import `
 
 from eventlake.storage.local import LocalStorage
 from eventlake.storage.memory import MemoryStorage
+from eventlake.storage.nearby import lake_nearby
 from eventlake.storage.objects import ObjectStorage
 from eventlake.storage.port import (
     NotDurableError,
@@ -39,6 +40,7 @@ __all__ = [
     "can_be_reopened",
     "from_uri",
     "is_uri",
+    "lake_nearby",
     "probe",
     "state_of",
 ]

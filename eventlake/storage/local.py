@@ -69,7 +69,11 @@ class LocalStorage:
     def check(self) -> None:
         """See ``Storage.check``."""
         root = Path(self._root)
-        if root.exists() and not root.is_dir():
+        try:
+            taken = root.exists() and not root.is_dir()
+        except OSError as error:
+            raise self._failure("look for", "", error) from error
+        if taken:
             message = f"expected a folder, found a file: {self._root}"
             raise InvalidInputError(message, "give a new or empty folder.", path=self._root)
 
@@ -306,6 +310,7 @@ class LocalStorage:
             errno.EDQUOT: _MAKE_ROOM.format("the disk quota is used up"),
             errno.EACCES: "check who owns the folder and its permissions.",
             errno.EPERM: "check who owns the folder and its permissions.",
+            errno.ENAMETOOLONG: "give the folder a shorter name.",
             errno.EROFS: "the file system is read-only.",
             errno.EINVAL: "the file system knows no hard links and no exclusive rename: put the lake on a local disk.",
             errno.ENOSYS: "the file system knows no hard links and no exclusive rename: put the lake on a local disk.",

@@ -23,11 +23,14 @@ def from_uri(uri: str | os.PathLike[str] | Storage) -> Storage:
         InvalidInputError: Another scheme, or a URI that does not name one place exactly.
     """
     if not isinstance(uri, str | os.PathLike):
-        return uri
+        if all(callable(getattr(uri, name, None)) for name in ("read", "create", "list")):
+            return uri
+        message = f"expected a lake as {_FORMS}, or a storage, found {type(uri).__name__}"
+        raise InvalidInputError(message, "write its path or URI as text, such as 'my-lake'; an open lake has it as lake.uri.")
     text = os.fsdecode(uri)
     if not text or "\0" in text or not is_text(text):
         message = f"expected a URI or the path of a folder, in UTF-8 and without NUL, found {text!r}"
-        raise InvalidInputError(message)
+        raise InvalidInputError(message, "write it as text, such as 'my-lake'; '.' is the current folder.")
     given = address(text) if isinstance(uri, str) else None
     if given is None:
         return _folder(text)
@@ -41,7 +44,7 @@ def from_uri(uri: str | os.PathLike[str] | Storage) -> Storage:
     if given.scheme in SCHEMES:
         return ObjectStorage(text)
     message = f"expected {_FORMS}, found {given.scheme}://"
-    raise InvalidInputError(message)
+    raise InvalidInputError(message, f"a folder of that name is ./{given.scheme}:…; other stores are mounted, or copied to a folder.")
 
 
 def is_uri(text: str) -> bool:

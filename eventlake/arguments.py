@@ -1,0 +1,156 @@
+"""Calls that do not fit a public function, told by what the function takes.
+
+A call is looked at only after it failed: a call that works costs nothing, and the finer words of a function's own checks come first.
+"""
+
+import inspect
+import os
+import types
+import typing
+from collections import abc
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime, timedelta
+from difflib import get_close_matches
+from numbers import Integral, Real
+from typing import Any
+
+from eventlake.errors import InvalidInputError
+
+_LONGEST = 100
+_SPOKEN = {
+    str: "text",
+    bytes: "bytes",
+    bool: "True or False",
+    int: "an integer",
+    float: "a number",
+    type(None): "None",
+    date: "a date",
+    datetime: "a datetime",
+    timedelta: "a timedelta, such as timedelta(days=7)",
+    os.PathLike: "a path",
+    abc.Callable: "a function",
+}
+_UNIONS = (typing.Union, types.UnionType)
+_NUMBERS: dict[type, type] = {int: Integral, float: Real}
+_OWNERS = {"Lake": "lake", "DatasetVerbs": "lake", "Snapshot": "snapshot", "Dataset": "dataset", "EventSpine": "spine", "Writer": "writer"}
+_OTHERS = {
+    "as_of": "at",
+    "watermark": "at",
+    "version": "at",
+    "timestamp": "at",
+    "date": "at",
+    "known_at": "known",
+    "as_known": "known",
+    "entity": "by",
+    "group_by": "by",
+    "test_size": "test",
+    "random_state": "salt",
+    "seed": "salt",
+    "dropna": "unknown",
+    "delete": "dry_run",
+    "n_jobs": "workers",
+    "on_duplicate": "duplicates",
+    "params": "parameters",
+    "keys": "key",
+    "primary_key": "key",
+}
+"""Names that other libraries have for arguments, and ours."""
+
+
+def misuse(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> InvalidInputError | None:
+    """What is wrong with a call that failed; None if it fits the function's signature and annotations."""
+    # A constructor is called by the name of its class, and is given no self.
+    signature = inspect.signature(function)
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        return _does_not_bind(function, signature, kwargs, error)
+    try:
+        hints = typing.get_type_hints(function)
+    except (NameError, TypeError):  # annotated by names that stand for type checkers alone
+        return None
+    for name, value in bound.arguments.items():
+        kind = signature.parameters[name].kind
+        if (
+            name in hints
+            and kind not in {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+            and not _fits(value, hints[name])
+        ):
+            return _wrong_type(function, name, value, hints[name])
+    return None
+
+
+def _does_not_bind(
+    function: Callable[..., Any], signature: inspect.Signature, kwargs: Mapping[str, Any], error: TypeError
+) -> InvalidInputError:
+    called = _called(function)
+    taken = [one.name for one in signature.parameters.values() if one.name not in {"self", "cls"}]
+    for name in kwargs:
+        if name not in signature.parameters:
+            ours = _OTHERS.get(name)
+            near = [ours] if ours in taken else get_close_matches(name, taken, 1)
+            suggestion = f"did you mean {near[0]}=? " if near else ""
+            return InvalidInputError(f"{called}() has no argument {name!r}", f"{suggestion}{_usage(called, signature)}")
+    return InvalidInputError(f"{called}(): {error}", _usage(called, signature))
+
+
+def _wrong_type(function: Callable[..., Any], name: str, value: Any, hint: Any) -> InvalidInputError:
+    spoken = _spoken(hint)
+    found = repr(value)
+    found = found if len(found) <= _LONGEST else f"{found[:_LONGEST]}… ({type(value).__name__})"
+    what = f"put it into a list: {name}=[{found}]" if isinstance(value, str) and spoken.startswith("a list") else None
+    message = f"{_called(function)}(): expected {name} as {spoken}, found {found}"
+    return InvalidInputError(message, f"{what or f'write {name}= as {spoken}'}.", argument=name)
+
+
+def _called(function: Callable[..., Any]) -> str:
+    """The function as a caller writes it: ``lake.build``, ``el.create``, ``el.Projection.sql``."""
+    owner, _, name = function.__qualname__.rpartition(".")
+    if name == "__init__":
+        return f"el.{owner}"
+    if owner:
+        return f"{_OWNERS.get(owner, f'el.{owner}')}.{name}"
+    return f"el.spine.{name}" if function.__module__ == "eventlake.features.spine" else f"el.{name}"
+
+
+def _usage(called: str, signature: inspect.Signature) -> str:
+    shown = [one.replace(annotation=inspect.Parameter.empty) for one in signature.parameters.values() if one.name not in {"self", "cls"}]
+    text = str(signature.replace(parameters=shown, return_annotation=inspect.Signature.empty))
+    return f"it is called {called}{text.replace('(/, ', '(').replace(', /', '')}."
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is what an annotation says; True where that cannot be told."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in _UNIONS:
+        return any(_fits(value, part) for part in parts)
+    kind = type(None) if hint is None else origin or hint
+    if not isinstance(kind, type) or kind is object:
+        return True
+    if kind in _NUMBERS:
+        return isinstance(value, _NUMBERS[kind]) and not isinstance(value, bool)
+    text = isinstance(value, str | bytes) and origin is not None and issubclass(kind, Iterable)
+    try:
+        fits = isinstance(value, kind) and not text
+    except TypeError:  # a protocol that cannot be asked
+        return True
+    members = parts and isinstance(value, list | tuple | set | frozenset)
+    return fits and (not members or all(_fits(one, parts[0]) for one in value))
+
+
+def _spoken(hint: Any) -> str:
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in _UNIONS:
+        return " or ".join(dict.fromkeys(_spoken(part) for part in parts if part is not type(None)))
+    kind = origin or hint
+    if kind in _SPOKEN:
+        return _SPOKEN[kind]
+    if not isinstance(kind, type):
+        return str(hint)
+    if issubclass(kind, Iterable) and parts:
+        return "a dict" if issubclass(kind, Mapping) else f"a list of {_plural(parts[0])}"
+    return f"a {kind.__name__}"
+
+
+def _plural(hint: Any) -> str:
+    return "texts" if hint is str else _spoken(hint).removeprefix("an ").removeprefix("a ")

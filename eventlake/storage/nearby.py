@@ -1,0 +1,41 @@
+"""Where a lake may be meant, if there is none where it was looked for."""
+
+import os
+from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
+
+from eventlake.core import layout
+
+_MOST = 1_000
+"""Of the entries of a folder that are looked at."""
+
+
+def lake_nearby(uri: str) -> str | None:
+    """What to write instead of a folder without a lake: one above, below or beside it that has one; None if no such is found."""
+    path = Path(uri)
+    if not path.is_absolute():
+        return None
+    try:
+        above = next((one for one in path.parents if _is_lake(one)), None)
+        if above is not None:
+            return f"the lake is its folder {above}"
+        below = [one for one in _folders(path) if _is_lake(one)]
+        if below:
+            return f"there is a lake in {below[0]}" + f", and in {len(below) - 1} more of its folders" * (len(below) > 1)
+        beside = {one.name: one for one in _folders(path.parent) if _is_lake(one)}
+        near = get_close_matches(path.name, beside, 1)
+        return f"did you mean {beside[near[0]]}?" if near else None
+    except OSError:
+        return None
+
+
+def _is_lake(folder: Path) -> bool:
+    return (folder / layout.LAKE).is_file()
+
+
+def _folders(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return []
+    with os.scandir(path) as entries:
+        return sorted(Path(entry.path) for entry in islice(entries, _MOST) if entry.is_dir())
