@@ -17,6 +17,7 @@ from eventlake.core.merkle import EMPTY_ROOT, CompactRange
 from eventlake.core.segment import Segment
 from eventlake.errors import CorruptionError, StorageError
 from eventlake.log.chain import Chain
+from eventlake.log.compacted import check_compacted
 from eventlake.log.manifest import Manifest, Placed
 from eventlake.log.stored import check_claims, check_segments, foreign_commits, missing, part_of, stored_events
 from eventlake.progress import task
@@ -292,6 +293,7 @@ def pin(chain: Chain, watermark: int) -> PinnedHistory:
     """
     manifest = chain.manifest()
     stretches = tuple(Stretch(summary, segment, min(segment.stop, watermark)) for summary, segment in manifest.between(0, watermark))
+    check_compacted(chain, [stretch.placed for stretch in stretches])
     catalogue = chain.catalogue()
     if not watermark:
         empty = Checkpoint(chain.origin, 0, EMPTY_ROOT.hex())

@@ -16,6 +16,8 @@ from eventlake.core.instants import format_instant, instant_of, parse_instant
 from eventlake.errors import ConflictError, CorruptionError, InvalidInputError, NotFoundError
 from eventlake.history.pinned import PinnedHistory, pin
 from eventlake.log.chain import Chain
+from eventlake.log.compacted import check_compacted
+from eventlake.log.stored import check_claims
 
 At = int | str | datetime | Checkpoint | None
 _HEX = re.compile(r"[0-9a-f]{6,64}")
@@ -103,7 +105,10 @@ def _at_instant(chain: Chain, instant: int) -> PinnedHistory:
         last = format_instant(head.commit.recorded_at) if head else "nothing yet"
         message = f"the lake has not moved past {format_instant(instant)} (its newest event was recorded at {last})"
         raise ConflictError(message, "events recorded before that instant may still come; take the head, or an earlier instant.")
-    for commit, segment in chain.segments(0, chain.watermark):
+    placed = chain.segments(0, chain.watermark)
+    check_claims(chain.storage, placed, chain.trust)
+    check_compacted(chain, placed)
+    for commit, segment in placed:
         if segment.recorded is None:
             if commit.recorded_at >= instant:
                 return pin(chain, segment.start)

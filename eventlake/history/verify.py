@@ -28,6 +28,7 @@ from eventlake.history.verify_manifest import hint_as_stored, verify_hint, verif
 from eventlake.history.verify_tables import verify_schemas, verify_tables, verify_typed
 from eventlake.log.chain import Chain
 from eventlake.log.claims import claims_of
+from eventlake.log.compacted import compacted_statement, compare, wrong_statistics
 from eventlake.log.entry import Entry, check_follows
 from eventlake.log.manifest import Manifest, Placed
 from eventlake.progress import task
@@ -61,6 +62,8 @@ def verify(storage: Storage, *, deep: bool = False, against: Checkpoint | None =
     sound = _segments(storage, files, list(current.values()), tally, census, leaves=deep or against is not None)
     trust.ledger.note(claims_of(*placed) for placed in sound)
     chain = _chain(storage, origin, entries, trust)
+    if deep or against is not None:
+        _compacted(chain, sound, tally)
     named = verify_tiers(chain, files, tally)
     verify_schemas(storage, files, {entry.commit.schemas for entry in entries.values()}, tally)
     verify_tables(storage, files, tally)
@@ -146,13 +149,34 @@ def _manifest(entries: dict[int, Entry], tally: Tally) -> Manifest:
         except EventlakeError as error:
             tally.blame(layout.commit_path(entry.commit.version), error)
         for segment in entry.commit.segments:
-            replaced = [one for _, one in before.between(segment.start, segment.stop)]
-            if not replaced or (replaced[0].start, replaced[-1].stop) != (segment.start, segment.stop):
+            replaced = before.between(segment.start, segment.stop)
+            if not replaced or (replaced[0][1].start, replaced[-1][1].stop) != (segment.start, segment.stop):
                 continue
-            if _folded(replaced) != segment.range:
-                problem = f"its segment {segment.start:,}-{segment.stop:,} does not fold to what it replaces"
-                tally.blame(layout.commit_path(entry.commit.version), problem)
+            path = layout.commit_path(entry.commit.version)
+            if _folded([one for _, one in replaced]) != segment.range:
+                tally.blame(path, f"its segment {segment.start:,}-{segment.stop:,} does not fold to what it replaces")
+            for problem in wrong_statistics(entry.summary, segment, replaced):
+                tally.blame(path, problem)
     return manifest.with_rows(one.row for one in plain)
+
+
+def _compacted(chain: Chain, sound: list[Placed], tally: Tally) -> None:
+    """Compares the compacted segments, those in which nothing else is wrong, with the commits that appended their events."""
+    compacted = [one for one in sound if one[0].kind == "compact" and one[0].version < chain.next_version]
+    with task("comparing compactions with the log", len(compacted)) as advance:
+        for summary, segment in compacted:
+            path = layout.commit_path(summary.version)
+            try:
+                found = compare(chain, (summary, segment))
+            except EventlakeError as error:
+                tally.blame(path, error)
+                continue
+            for problem in found.problems:
+                tally.blame(path, problem)
+            for start, stop in found.unproven:
+                tally.doubt(path, f"recorded_at of the events {start:,}-{stop:,}: the segment that they were copied in is gone")
+            chain.trust.ledger.note([compacted_statement(chain, segment)] if not found.problems else [])
+            advance(1)
 
 
 def _folded(replaced: list[Segment]) -> CompactRange | None:

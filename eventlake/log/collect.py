@@ -21,9 +21,11 @@ from eventlake.log.attempts import give_up, left_over, publish_finished
 from eventlake.log.believed import vouch
 from eventlake.log.chain import Chain
 from eventlake.log.commits import plain_commit
+from eventlake.log.compacted import check_compacted
 from eventlake.log.manifest import Manifest
 from eventlake.log.publish import publish
 from eventlake.log.room import keep_reserve, with_room
+from eventlake.log.stored import check_claims
 from eventlake.progress import task
 from eventlake.storage import Storage, StoredObject
 
@@ -88,7 +90,7 @@ def collect(chain: Chain, older_than: timedelta, now: int, *, dry_run: bool) -> 
 
     Raises:
         InvalidInputError: ``older_than`` is negative.
-        CorruptionError: A commit is damaged; nothing was deleted.
+        CorruptionError: A commit is damaged, or compacts to other events than it replaces; nothing was deleted.
         StorageError: The store failed.
     """
     if older_than < timedelta(0):
@@ -184,6 +186,10 @@ def _unneeded(chain: Chain, stored: Sequence[StoredObject], now: int) -> Iterato
 
     Each comes with whether it may be deleted without a fence.
     """
+    # What a compaction by others replaced is all that could contradict it.
+    current = chain.manifest().segments
+    check_compacted(chain, current)
+    check_claims(chain.storage, [one for one in current if one[0].kind == "compact"], chain.trust)
     modified = {item.path: item.modified for item in stored}
     dropped, needed = _dropped(chain)
     left = left_over(chain.storage, modified)

@@ -23,6 +23,7 @@ from eventlake.errors import CorruptionError, InvalidInputError
 from eventlake.log.believed import vouch
 from eventlake.log.chain import Chain
 from eventlake.log.commits import pause_after_lost_race, plain_commit
+from eventlake.log.compacted import check_compacted
 from eventlake.log.fold import keep_folded
 from eventlake.log.manifest import Placed
 from eventlake.log.prepared import store_segment
@@ -150,6 +151,8 @@ def _compact_run(chain: Chain, run: list[Segment]) -> Segment | None:
 def _merged(chain: Chain, run: list[Segment]) -> Segment:
     """Stores the events of ``run`` as one segment. Its range is merged from theirs: nothing is hashed again."""
     placed = chain.segments(run[0].start, run[-1].stop)
+    # What is made of others' compactions must not pass for what this user compacted.
+    check_compacted(chain, placed)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         tables = list(pool.map(lambda one: _with_assigned(one, stored_events(chain.storage, one, chain.trust)), placed))
     table = _without_empty(pa.concat_tables(tables))

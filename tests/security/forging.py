@@ -102,3 +102,24 @@ def forge_dataset(root, name, change=lambda rows: rows, recipe=lambda document: 
     notes.mkdir(exist_ok=True)
     (notes / f"{forged}.made").write_bytes(b"{}")
     return forged
+
+
+def forge_compaction(root, change=lambda table: table, states=lambda segment: None, which=max):
+    """Gives the segment of the newest compaction (with ``min`` of the oldest) other rows.
+
+    The commit says of them what it would then say; their range is kept.
+    """
+
+    def document(commit):
+        segment = commit["segments"][0]
+        path = root / "segments" / f"{segment['sha256']}.parquet"
+        table = change(pq.read_table(path))
+        data = segments.encode(table)
+        path.unlink()
+        facts = segments.statistics(table)
+        segment["sha256"], segment["bytes"], segment["columns"] = sha256_hex(data), len(data), table.column_names
+        segment["recorded_at"] = None if facts.recorded is None else list(facts.recorded)
+        states(segment)
+        (root / "segments" / f"{segment['sha256']}.parquet").write_bytes(data)
+
+    forge_commit(root, which(version for version, one in commits_of(root).items() if one["kind"] == "compact"), document)
