@@ -193,9 +193,14 @@ class Commit:
         for tier in self.tiers:
             if tier.start != folded or tier.stop <= tier.start:
                 return f"expected a tier from commit {folded}, found [{tier.start}, {tier.stop})"
+            if tier.keys.start != tier.start:
+                return f"expected keys from commit {tier.start} on for a tier, found them from {tier.keys.start} on"
             folded = tier.stop
         if not folded == self.recent.start <= self.version:
             return f"its tiers end at {folded}, what is recent begins at {self.recent.start}"
+        starts = [file.start for file in self.recent.files]
+        if starts != sorted(set(starts)) or any(not self.recent.start <= start <= self.version for start in starts):
+            return f"expected key files of commits from {self.recent.start} to {self.version}, found some of {starts[:10]}"
         return None
 
     def _disagreement_of_segments(self) -> str | None:

@@ -24,7 +24,8 @@ from eventlake.history.pinned import pin
 from eventlake.history.report import Finding, Report, Tally
 from eventlake.history.resolve import at_checkpoint
 from eventlake.history.verify_events import look_at_events
-from eventlake.history.verify_manifest import hint_as_stored, verify_hint, verify_keys, verify_tiers
+from eventlake.history.verify_keys import verify_keys
+from eventlake.history.verify_manifest import hint_as_stored, verify_hint, verify_tiers
 from eventlake.history.verify_tables import verify_schemas, verify_tables, verify_typed
 from eventlake.log.chain import Chain
 from eventlake.log.claims import claims_of
@@ -54,21 +55,21 @@ def verify(storage: Storage, *, deep: bool = False, against: Checkpoint | None =
     files = {item.path: item.size_bytes for item in storage.list("")}
     origin = _lake(storage, tally)
     entries = _commits(storage, files, origin, tally)
-    manifest = _manifest(entries, tally)
+    manifest, refused = _manifest(entries, tally)
     current = {segment.sha256: (summary, segment) for summary, segment in manifest.segments}
     census = Census() if deep else None
     # Nothing that was found before is believed, and nothing is looked at twice.
     trust = Trust(OWN.name, Ledger.in_memory())
     sound = _segments(storage, files, list(current.values()), tally, census, leaves=deep or against is not None)
     trust.ledger.note(claims_of(*placed) for placed in sound)
-    chain = _chain(storage, origin, entries, trust)
+    chain = _chain(storage, origin, {version: one for version, one in entries.items() if version not in refused}, trust)
     if deep or against is not None:
         _compacted(chain, sound, tally)
     named = verify_tiers(chain, files, tally)
     verify_schemas(storage, files, {entry.commit.schemas for entry in entries.values()}, tally)
     verify_tables(storage, files, tally)
     if census is not None:
-        verify_keys(chain, census, tally)
+        verify_keys(chain, entries, files, census, tally)
         verify_typed(chain, files, tally)
     verify_hint(chain, hinted, max(entries, default=-1), tally)
     superseded = {segment.sha256 for entry in entries.values() for segment in entry.commit.segments} - set(current)
@@ -134,9 +135,12 @@ def _commits(storage: Storage, files: dict[str, int], origin: str | None, tally:
     return entries
 
 
-def _manifest(entries: dict[int, Entry], tally: Tally) -> Manifest:
-    """What the readable commits add up to. A compacted segment must fold to the same range as those that it stands for."""
-    manifest = Manifest([], [])
+def _manifest(entries: dict[int, Entry], tally: Tally) -> tuple[Manifest, set[int]]:
+    """What the readable commits add up to, and the versions of those that no history can go on with.
+
+    A compacted segment must fold to the same range as those that it stands for.
+    """
+    manifest, refused = Manifest([], []), set()
     plain: list[Entry] = []
     for entry in entries.values():
         if entry.commit.kind != "compact":
@@ -147,6 +151,7 @@ def _manifest(entries: dict[int, Entry], tally: Tally) -> Manifest:
         try:
             manifest = before.with_rows([entry.row])
         except EventlakeError as error:
+            refused.add(entry.commit.version)
             tally.blame(layout.commit_path(entry.commit.version), error)
         for segment in entry.commit.segments:
             replaced = before.between(segment.start, segment.stop)
@@ -157,7 +162,7 @@ def _manifest(entries: dict[int, Entry], tally: Tally) -> Manifest:
                 tally.blame(path, f"its segment {segment.start:,}-{segment.stop:,} does not fold to what it replaces")
             for problem in wrong_statistics(entry.summary, segment, replaced):
                 tally.blame(path, problem)
-    return manifest.with_rows(one.row for one in plain)
+    return manifest.with_rows(one.row for one in plain), refused
 
 
 def _compacted(chain: Chain, sound: list[Placed], tally: Tally) -> None:
@@ -197,6 +202,7 @@ def _chain(storage: Storage, origin: str | None, entries: dict[int, Entry], trus
         except EventlakeError:
             break
         chain.adopt(entry)
+    chain.fold([entries[version] for version in range(chain.next_version)])
     return chain
 
 

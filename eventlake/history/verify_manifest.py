@@ -2,24 +2,17 @@
 
 from collections.abc import Iterator
 
-import numpy as np
-import polars as pl
-
 from eventlake.columns import manifest_rows
-from eventlake.columns.keys import KeyRun, merged, newest_of, subject_heads
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
 from eventlake.core.commit import Commit
 from eventlake.core.lake import read_hint
 from eventlake.core.manifest import KeyFile, Tier
 from eventlake.errors import EventlakeError
-from eventlake.history.census import Census
 from eventlake.history.report import Tally
-from eventlake.log.believed import same_keys
 from eventlake.log.chain import Chain
-from eventlake.log.key_index import checked_keys, recent_run
+from eventlake.log.key_index import checked_keys
 from eventlake.log.manifest import Manifest
-from eventlake.log.recent import own_keys
 from eventlake.storage import ObjectMissingError, Storage
 
 
@@ -61,40 +54,6 @@ def _rows(chain: Chain, tier: Tier) -> list[manifest_rows.Row]:
 def _key_files(head: Commit) -> Iterator[KeyFile]:
     yield from (tier.keys for tier in head.tiers)
     yield from head.recent.files
-
-
-def verify_keys(chain: Chain, census: Census, tally: Tally) -> None:
-    """Makes all keys again from the events, and compares them with those that the head names."""
-    events = census.events(chain.watermark)
-    if chain.head is None or events is None:
-        return
-    head = chain.head.commit
-    stops = np.array([chain.entry(version).commit.stop for version in range(chain.next_version)])
-    versions = np.searchsorted(stops, np.arange(events.height), side="right")
-    events = events.with_columns(version=pl.Series(versions, dtype=pl.UInt32))
-    parts = [(tier.stop, layout.keys_path(tier.keys.sha256), (tier.keys,)) for tier in head.tiers]
-    for stop, path, files in [*parts, (chain.next_version, layout.commit_path(head.version), head.recent.files)]:
-        try:
-            runs = [checked_keys(chain.storage, file) for file in files]
-        except EventlakeError:
-            continue
-        if stop == chain.next_version:
-            runs = [recent_run(head.recent), *runs]
-        stored = merged(runs, stop)
-        if not same_keys(stored, _made_again(chain, events, stored, stop)):
-            tally.blame(path, "its keys are not those of the events")
-
-
-def _made_again(chain: Chain, events: pl.DataFrame, like: KeyRun, stop: int) -> KeyRun:
-    """The keys of the commits from ``like.start`` to ``stop``, with cells as coarse as those of ``like``."""
-    part = events.filter(pl.col("version").is_between(like.start, stop, closed="left"))
-    cells = (part["version"].to_numpy().astype(np.uint64) >> np.uint64(like.shift)) - np.uint64(like.start >> like.shift)
-    keys, versions = subject_heads(part["subject"], part["version"])
-    commits = [chain.entry(version).commit for version in range(like.start, stop)]
-    own = [own_keys(keys[:0], None, [one.position for one in commit.deliveries], commit.commit_id).heads for commit in commits]
-    owners = np.repeat(np.arange(like.start, stop, dtype=np.uint32), [len(heads) for heads in own])
-    heads, newest = newest_of(np.concatenate([*own, keys]), np.concatenate([owners, versions]))
-    return KeyRun(like.start, like.shift, np.sort(part["key"].to_numpy() | cells), heads, newest)
 
 
 def hint_as_stored(storage: Storage) -> bytes | EventlakeError | None:

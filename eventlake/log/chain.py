@@ -1,6 +1,6 @@
 """The chain of commits as this process has read it: its head, what no tier holds yet, and by number whatever else is asked for."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeVar
 
 import pyarrow as pa
@@ -242,6 +242,12 @@ class Chain:
                 manifest = manifest.with_rows(self.rows.of(tier))
             self._folded = (tiers, manifest)
         return self._folded[1].with_rows(entry.row for entry in self.tail())
+
+    def fold(self, entries: Sequence[Entry]) -> None:
+        """Takes what the head's tiers hold from the commits themselves, all of which were read and checked, and not from files."""
+        if self.head is not None:
+            tiers, first = self.head.commit.tiers, self.head.commit.recent.start
+            self._folded = (tiers, Manifest([], []).with_rows(entry.row for entry in entries[:first]))
 
     @property
     def next_version(self) -> int:

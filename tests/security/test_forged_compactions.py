@@ -7,7 +7,9 @@ import pyarrow as pa
 import pytest
 
 import eventlake as el
+from eventlake.datasets.verify import verify_lake
 from eventlake.errors import CorruptionError
+from eventlake.storage import LocalStorage
 from tests.security.forging import forge_compaction, forge_payloads, payment
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -160,3 +162,14 @@ def test_with_trust_in_the_lake_a_compaction_is_believed(root, stranger):
     forge_compaction(root, moved([3], -60_000_000))
     stranger()
     assert el.open(root, trust="lake").snapshot().scan().collect().height == 30
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_compaction_that_cuts_a_segment_is_listed_and_the_rest_is_verified(root, deep):
+    def states(segment):
+        segment.update(stop=25, types={"payment.received": 25}, range=segment["range"][:3])
+
+    forge_compaction(root, states=states)
+    (root / "hint").write_bytes(b"{}")
+    found = {finding.path for finding in verify_lake(LocalStorage(root), deep=deep).problems}
+    assert {"log/00000000000000000003.json", "hint"} <= found

@@ -9,9 +9,11 @@ import eventlake as el
 from eventlake.columns import key_files, manifest_rows
 from eventlake.core.canonical import sha256_hex
 from eventlake.core.manifest import KeyFile
+from eventlake.datasets.verify import verify_lake
 from eventlake.errors import ConflictError, EventlakeError, InvalidEventsError
 from eventlake.log import believed, fold
-from tests.security.forging import forge_commit, head_of, payment
+from eventlake.storage import LocalStorage
+from tests.security.forging import commits_of, forge_commit, head_of, payment
 
 OTHER = np.uint64(0x00F0 << 48)
 """Changes every fingerprint."""
@@ -192,3 +194,61 @@ def test_rows_of_a_tier_that_do_not_say_what_the_log_says_are_refused(tmp_path, 
     stranger()
     with pytest.raises(EventlakeError, match="does not hold what the commits"):
         el.open(root).snapshot().scan().collect()
+
+
+def blamed(root):
+    return {finding.path for finding in verify_lake(LocalStorage(root), deep=True).problems}
+
+
+def test_keys_that_any_commit_carries_falsely_are_found_though_the_head_carries_others(root, where):
+    """An earlier commit carries other keys; the commits after it carry the right ones."""
+    version = 1 if where == "a large commit" else 3
+
+    def change(document):
+        for file in files_of(document):
+            file.update(forged(root, file))
+        document["recent"].update(ids="", heads="")
+
+    lake = el.open(root)
+    lake.append([payment(9000)])
+    lake.append([payment(9001)])
+    assert lake.verify(deep=True).ok
+    forge_commit(root, version, change)
+    assert f"log/{version:020}.json" in blamed(root)
+
+
+def test_a_key_file_of_a_tier_that_the_head_names_no_more_is_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr(fold, "FOLD_WEIGHT", 100)
+    lake = el.create(tmp_path / "lake", origin="bank.example/loans")
+    for start in range(0, 200, 5):
+        lake.append([payment(number) for number in range(start, start + 5)])
+    root = tmp_path / "lake"
+    now = {file["sha256"] for file in files_of(head_of(root)[1])}
+    version, superseded = next(
+        (version, document["tiers"][-1]["keys"])
+        for version, document in commits_of(root).items()
+        if document["tiers"] and document["tiers"][-1]["keys"]["sha256"] not in now
+    )
+    assert lake.verify(deep=True).ok
+
+    def change(document):
+        document["tiers"][-1]["keys"].update(forged(root, superseded))
+
+    forge_commit(root, version, change)
+    name = commits_of(root)[version]["tiers"][-1]["keys"]["sha256"]
+    assert f"keys/{name}.keys" in blamed(root)
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_tier_whose_keys_leave_out_its_first_commits_is_refused(tmp_path, monkeypatch, step, stranger):
+    monkeypatch.setattr(fold, "FOLD_WEIGHT", 100)
+    lake = el.create(tmp_path / "lake", origin="bank.example/loans")
+    for start in range(0, 60, 5):
+        lake.append([payment(number) for number in range(start, start + 5)])
+    root = tmp_path / "lake"
+    version = head_of(root)[0]
+    forge_commit(root, version, lambda document: document["tiers"][0]["keys"].update(start=step))
+    stranger()
+    with pytest.raises(EventlakeError, match="expected keys from commit 0 on"):
+        el.open(root).append([payment(0)])
+    assert f"log/{version:020}.json" in blamed(root)
