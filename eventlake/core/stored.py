@@ -233,7 +233,8 @@ def damaged(where: str, noun: str, problem: str) -> CorruptionError:
     )
 
 
-_AT = re.compile(r"(?P<what>.*) - at `(?:key in )?\$(?P<path>[^`]*)`", re.DOTALL)
+_AT = re.compile(r"(?P<what>.*) - at `(?P<key>key` in `)?\$(?P<path>[^`]*)`", re.DOTALL)
+_REGEX = re.compile(r"matching regex (.*)", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[]+)|\[([0-9]+)\]")
 
 
@@ -245,25 +246,34 @@ def explained(error: Exception, document: Any) -> str:
         return f"expected JSON, found something else ({error})"
     match = _AT.fullmatch(str(error))
     what, path = (match["what"], match["path"]) if match else (str(error), "")
-    member = f" at {path.removeprefix('.')}" if path else ""
+    place = path.removeprefix(".")
+    member = f" as a name in {place or 'the document'}" if match and match["key"] else f" at {place}" if place else ""
     if what.startswith("Object contains unknown field"):
         return f"expected no member {what.removeprefix('Object contains unknown field ')}{member}, found one"
     if what.startswith("Object missing required field"):
         return f"expected a member {what.removeprefix('Object missing required field ')}{member}, found none"
     expected, _, got = what.partition(", got ")
-    expected = re.sub(r"matching regex (.*)", lambda of: _WORDS.get(_unquoted(of[1]), of[1]), expected.removeprefix("Expected "))
+    pattern = _REGEX.search(expected)
+    expected = _REGEX.sub(lambda of: _WORDS.get(_unquoted(of[1]), of[1]), expected.removeprefix("Expected ")).replace("`str` ", "")
     if expected.startswith("Invalid"):
         expected = "a value that this version knows"
-    return f"expected {expected.replace('`', '')}{member}, found {_found(document, path, got)}"
+    name = _wrong_name(document, path, _unquoted(pattern[1])) if match and match["key"] and pattern else None
+    return f"expected {expected.replace('`', '')}{member}, found {name or _found(document, path, got)}"
+
+
+def _wrong_name(document: Any, path: str, pattern: str) -> str | None:
+    """The first name of an object that does not match a pattern; None if it is not to be had."""
+    found = _at(document, path)
+    names = [name for name in found if re.search(pattern, name) is None] if isinstance(found, dict) else []
+    return _cut(repr(names[0])) if names else None
 
 
 def _unquoted(text: str) -> str:
     return text[1:-1].replace("\\\\", "\\").replace("\\'", "'")
 
 
-def _found(document: Any, path: str, got: str) -> str:
-    """What stands at a path, cut where it is long; only its type where it is not to be had."""
-    fallback = got.replace("`", "") or "another value"
+def _at(document: Any, path: str) -> Any:
+    """What stands at a path; None if it is not to be had."""
     if isinstance(document, bytes):
         document = _parsed(document)
     while path:
@@ -271,11 +281,23 @@ def _found(document: Any, path: str, got: str) -> str:
         try:
             document = document[step[1] if step[1] is not None else int(step[2])] if step else None
         except (KeyError, IndexError, TypeError):
-            return fallback
+            return None
         if step is None:
-            return fallback
+            return None
         path = path[step.end() :]
-    if isinstance(document, (dict, list)):
-        return fallback if got else f"{len(document):,} items"
-    text = repr(document) if not isinstance(document, int) or abs(document) < 1 << 128 else "a larger number"
+    return document
+
+
+def _found(document: Any, path: str, got: str) -> str:
+    """What stands at a path, cut where it is long; only its type where it is not to be had."""
+    fallback = got.replace("`", "") or "another value"
+    found = _at(document, path)
+    if found is None:
+        return fallback
+    if isinstance(found, (dict, list)):
+        return fallback if got else f"{len(found):,} items"
+    return _cut(repr(found) if not isinstance(found, int) or abs(found) < 1 << 128 else "a larger number")
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

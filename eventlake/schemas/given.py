@@ -1,15 +1,20 @@
 """Whatever a caller calls a schema, as a schema."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 
+from eventlake.core.attributes import MAX_ATTRIBUTE_BYTES
 from eventlake.core.names import OURS, is_ours, is_pattern
 from eventlake.errors import InvalidInputError
 from eventlake.schemas.definition import MAX_NESTING, Schema
 from eventlake.schemas.json_schema import from_json_schema
 from eventlake.schemas.tabular import from_arrow, from_pandera
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SHOWN = 60
 
 
 def schema_of(event_type: str, given: Any) -> Schema:
@@ -26,6 +31,12 @@ def schema_of(event_type: str, given: Any) -> Schema:
     if is_ours(event_type):
         message = f"expected the name of an event type, found {event_type!r}"
         raise InvalidInputError(message, f"names that begin with {OURS!r} are for tables of ours.", event_type=event_type)
+    if _CONTROL.search(event_type) or len(event_type.encode()) > MAX_ATTRIBUTE_BYTES:
+        message = (
+            f"expected the name of an event type, without control characters and of at most {MAX_ATTRIBUTE_BYTES:,} bytes, "
+            f"found {event_type[:_SHOWN]!r} of {len(event_type.encode()):,} bytes"
+        )
+        raise InvalidInputError(message, "no event can be of such a type.", event_type=event_type)
     for name in described.columns:
         # What was registered before it was refused is read all the same.
         if problem := _misread(name):

@@ -5,8 +5,10 @@ import json
 import pytest
 
 import eventlake as el
+from eventlake.core.stored import Document, Sha256, Text, converted, decoded
 from eventlake.datasets.verify import verify_lake
 from eventlake.errors import CorruptionError, InvalidInputError, UnsupportedFormatError
+from eventlake.storage import MemoryStorage
 from tests.forging import features, forge_commit, forge_dataset, lake_of_a_stranger
 
 NO_INTEGERS = [True, "1", None, [], {}, -1, 1 << 63, 10**400]
@@ -217,3 +219,34 @@ def test_conditions_that_no_reader_would_accept_are_refused_when_they_are_writte
     assert el.FeatureSet.from_text("risk", declared.text()).text() == declared.text()
     with pytest.raises(InvalidInputError, match="nested at most 200 deep"):
         where & (el.field("b") == 1)
+
+
+class _Named(Document):
+    """A document with names of its own."""
+
+    kept: list[dict[Text, Sha256]]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("a\x1bb", r"'a\x1bb'"), ("", "''"), ("a\n", r"'a\n'"), ("x" * 5_000, "'" + "x" * 59 + "…")],
+    ids=["escape", "empty", "newline", "long"],
+)
+def test_a_name_that_no_version_writes_is_told_in_words_and_shown(name, shown):
+    document = {"kept": [{}, {"fine": "0" * 64, name: "0" * 64}]}
+    expected = f"expected 1 to 4096 characters without control characters as a name in kept[1], found {shown}"
+    with pytest.raises(CorruptionError) as caught:
+        converted(document, "x", _Named, "document")
+    assert caught.value.message == f"x is not a valid document: {expected}"
+    with pytest.raises(CorruptionError) as caught:
+        decoded(json.dumps(document).encode(), _Named, CorruptionError)
+    assert caught.value.message == expected
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31mb", "a\nb", "\x00", "a\x85", "x" * 4_097, "é" * 2_049])
+def test_an_event_type_that_no_event_can_have_is_refused_in_words(name):
+    lake = el.create(MemoryStorage(), origin="a.example/b")
+    with pytest.raises(InvalidInputError, match="without control characters and of at most 4,096 bytes") as caught:
+        lake.register(name, {"type": "object", "properties": {"a": {"type": "integer"}}})
+    assert len(caught.value.message) < 300
+    lake.register("é" * 2_048, {"type": "object", "properties": {"a": {"type": "integer"}}})
