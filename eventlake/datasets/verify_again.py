@@ -7,13 +7,17 @@ history.
 import platform
 from collections.abc import Sequence
 
-from eventlake.core.dataset import UNCHECKED, DatasetManifest
+from eventlake.columns.content import content_hash
+from eventlake.core.dataset import UNCHECKED, DatasetManifest, Spine
 from eventlake.database import Limits
-from eventlake.datasets.archive import Archive
-from eventlake.datasets.build import make
+from eventlake.datasets.archive import EVENT_SPINE, Archive
+from eventlake.datasets.build import circumstances, make, spine_rows
 from eventlake.datasets.recipes import dataset_statement
 from eventlake.datasets.reproduce import checked_spine, manifest_differences, work_again
 from eventlake.errors import CorruptionError, EventlakeError, NotFoundError, NotIdenticalError
+from eventlake.features.spine import spine_of
+from eventlake.features.spine_rows import rows_of
+from eventlake.history.pinned import PinnedHistory
 from eventlake.history.report import Tally
 from eventlake.history.resolve import at_checkpoint
 from eventlake.log.chain import Chain
@@ -57,11 +61,41 @@ def _derive(chain: Chain, archive: Archive, tally: Tally, *, trust: bool) -> Non
     except EventlakeError as error:
         tally.doubt(archive.folder, f"not made again: {error.message}")
     else:
+        _spines(archive, history, tally)
         if now.manifest_hash == then.manifest_hash:
             OWN.ledger.note([dataset_statement(then.manifest_hash)])
         elif not _same_but_for_the_version(then, now):
             differences = [*manifest_differences(then, now), f"content hash: {then.content_hash} then, {now.content_hash} now"]
             _differs(archive, tally, now.recipe.engine_version, "; ".join(differences))
+
+
+def _spines(archive: Archive, history: PinnedHistory, tally: Tally) -> None:
+    """Makes the spine again for each attempt that says of which events it was made, and compares it with the recipe's."""
+    recipe = archive.manifest.recipe
+    history = history.with_schemas(recipe.schemas, fresh=True)
+    for provenance, _ in archive.attempts():
+        if EVENT_SPINE not in provenance:
+            continue
+        try:
+            declared = spine_of(provenance[EVENT_SPINE])
+            rows = spine_rows(rows_of(declared, history)[0])
+        except CorruptionError as error:
+            tally.blame(provenance["attempt"], error)
+            continue
+        except EventlakeError as error:
+            tally.doubt(provenance["attempt"], f"its spine was not made again: {error.message}")
+            continue
+        if recipe.spine == Spine(rows.num_rows, content_hash(rows)):
+            continue
+        then, now = (said["versions"]["eventlake"] for said in (provenance, circumstances()))
+        types = {declared.event_type, *(label.event_type for _, label, _ in declared.labels)}
+        message = f"its spine is not what the events of {declared.event_type} give as it is declared"
+        if then != now:
+            tally.doubt(provenance["attempt"], f"{message}; it was made by eventlake {then}, here is {now}")
+        elif any(len(history.catalogue.types.get(one, ())) > 1 and one not in recipe.schemas for one in types):
+            tally.doubt(provenance["attempt"], f"{message}; some of its types have other schemas since")
+        else:
+            tally.blame(provenance["attempt"], message)
 
 
 def _same_but_for_the_version(then: DatasetManifest, now: DatasetManifest) -> bool:

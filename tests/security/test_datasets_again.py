@@ -10,6 +10,7 @@ import pytest
 
 import eventlake as el
 from eventlake.columns import frames
+from eventlake.columns.content import content_hash
 from eventlake.core import layout
 from eventlake.core.canonical import seal, sha256_hex, unseal
 from eventlake.datasets import verify_again
@@ -137,6 +138,49 @@ def test_a_recipe_that_says_another_clock_is_found(root):
     forge_dataset(root, "clock", recipe=lambda recipe: recipe.update(clock_hash="0" * 64))
     [problem], _ = found(root)
     assert "clock_hash: " + "0" * 64 + " then" in problem
+
+
+LABELLED = el.spine.on(TYPE).label("more", el.exists(TYPE), horizon="7d")
+
+
+def forge_label(root):
+    """Turns the first label of the archived spine and of the rows, and gives everything the hashes that follow."""
+
+    def turned(table):
+        at = table.schema.get_field_index("more")
+        values = table.column("more").to_pylist()
+        return table.set_column(at, table.schema.field(at), pa.array([not values[0], *values[1:]], pa.bool_()))
+
+    (path,) = root.glob("builds/risk/*/*/spine.parquet")
+    spine = turned(pq.read_table(path))
+    data = frames.encode(spine)
+    path.write_bytes(data)
+    provenance = path.parent / "provenance.json"
+    said = unseal(provenance.read_bytes(), "")
+    said["files"]["spine.parquet"] = {"bytes": len(data), "sha256": sha256_hex(data)}
+    provenance.write_bytes(seal(said))
+    forge_dataset(root, "risk", turned, lambda recipe: recipe["spine"].update(content_hash=content_hash(spine)))
+
+
+def test_a_spine_is_made_again_of_the_events_that_it_is_said_to_be_of(root):
+    el.open(root).build(FEATURES, spine=LABELLED)
+    assert found(root) == ([], [])
+    forge_label(root)
+    [problem], unproven = found(root)
+    assert (problem, unproven) == (f"its spine is not what the events of {TYPE} give as it is declared", [])
+
+
+def test_a_spine_that_another_version_of_eventlake_made_otherwise_is_listed(root):
+    el.open(root).build(FEATURES, spine=LABELLED)
+    (path,) = root.glob("builds/risk/*/*/provenance.json")
+    said = unseal(path.read_bytes(), "")
+    said["versions"]["eventlake"] = "0.0.1"
+    path.write_bytes(seal(said))
+    assert found(root) == ([], [])
+    forge_label(root)
+    problems, [reason] = found(root)
+    assert problems == []
+    assert "made by eventlake 0.0.1" in reason
 
 
 def test_archived_python_is_run_only_with_trust(root, tmp_path):
