@@ -1,7 +1,7 @@
 """Finding built datasets."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from eventlake.core import layout
@@ -9,7 +9,7 @@ from eventlake.datasets.archive import Archive, open_archive
 from eventlake.datasets.removal import check_not_removed
 from eventlake.datasets.tags import HEX, tagged
 from eventlake.errors import EventlakeError, InvalidInputError, NotFoundError
-from eventlake.storage import Storage
+from eventlake.storage import ObjectMissingError, Storage
 
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PREFIX = re.compile(r"[0-9a-f]{6,64}")
@@ -21,6 +21,20 @@ def folders(storage: Storage, name: str | None = None) -> Iterator[str]:
         parts = layout.build_parts(item.path)
         if parts and parts[2] == layout.MANIFEST:
             yield item.path.removesuffix(f"/{layout.MANIFEST}")
+
+
+def opened(storage: Storage, places: Iterable[str]) -> Iterator[Archive]:
+    """The datasets in these folders, without those that were removed since they were listed.
+
+    Raises:
+        CorruptionError: A manifest is damaged.
+    """
+    for folder in places:
+        try:
+            archive = open_archive(storage, folder)
+        except ObjectMissingError:
+            continue
+        yield archive
 
 
 def find(storage: Storage, reference: str) -> Archive:
@@ -41,7 +55,7 @@ def find(storage: Storage, reference: str) -> Archive:
         message = f"expected a tag, or 6 to 64 hex digits of a dataset's manifest, recipe or content hash, found {reference!r}"
         raise InvalidInputError(message, "'eventlake datasets LAKE' lists them.", prefix=reference)
     short = reference[: layout.SHORT_HASH]
-    named = [open_archive(storage, folder) for folder in folders(storage) if folder.rsplit("/", 1)[-1].startswith(short)]
+    named = list(opened(storage, (folder for folder in folders(storage) if folder.rsplit("/", 1)[-1].startswith(short))))
     archives = [archive for archive in named if archive.manifest.manifest_hash.startswith(reference)] or by_any_hash(storage, reference)
     if len(archives) > 1:
         message = f"{reference} fits {len(archives)} datasets: {', '.join(archive.folder for archive in archives)}"
@@ -64,7 +78,7 @@ def find_named(storage: Storage, reference: str) -> Archive:
     try:
         return find(storage, reference)
     except (NotFoundError, InvalidInputError) as error:
-        archives = [open_archive(storage, folder) for folder in _named(storage, reference)]
+        archives = list(opened(storage, _named(storage, reference)))
         if not archives and isinstance(error, NotFoundError):
             message = f"{error.message}, and none of that name"
             raise NotFoundError(message, error.hint, **error.facts) from None

@@ -14,8 +14,8 @@ from functools import partial
 from eventlake.core import layout
 from eventlake.core.canonical import seal
 from eventlake.core.provenance import PART
-from eventlake.datasets.archive import Archive, open_archive
-from eventlake.datasets.catalogue import folders
+from eventlake.datasets.archive import Archive
+from eventlake.datasets.catalogue import folders, opened
 from eventlake.datasets.removal import Holders, files_of, remove
 from eventlake.datasets.tags import holders
 from eventlake.errors import InvalidInputError
@@ -67,8 +67,7 @@ def _old(storage: Storage, keep_last: int, held: Holders) -> list[Archive]:
     """The datasets that nothing holds, without the newest of each name."""
     names = held()
     by_name: dict[str, list[Archive]] = {}
-    for folder in folders(storage):
-        archive = open_archive(storage, folder)
+    for archive in opened(storage, folders(storage)):
         by_name.setdefault(archive.manifest.recipe.name, []).append(archive)
     found: list[Archive] = []
     for archives in by_name.values():

@@ -35,7 +35,7 @@ from eventlake.log.collect import Garbage
 from eventlake.log.receipt import Receipt
 from eventlake.projections.definition import Projection
 from eventlake.schemas.version import Version
-from eventlake.storage import Storage
+from eventlake.storage import ObjectMissingError, Storage
 from eventlake.trust import trust_of
 from eventlake.verbs import verbs
 from eventlake.visible import warn
@@ -267,6 +267,8 @@ class DatasetVerbs:
         for folder in folders(storage):
             try:
                 dataset = Dataset(open_archive(storage, folder), trust=trust_of(self.trust))
+            except ObjectMissingError:
+                continue  # removed since it was listed
             except EventlakeError as error:
                 warn(error.message)
                 continue

@@ -326,3 +326,38 @@ def test_locked_in_a_lake_that_may_only_be_read_says_that_the_lock_is_not_rememb
         main(["build", str(folder), "--lake", lake.uri, "--locked"])
     assert not ended.value.code
     assert "the lake does not remember that a lock names the dataset" in " ".join(capsys.readouterr().err.split())
+
+
+BESIDE = {
+    "datasets": lambda lake, kept: [one.manifest_hash for one in lake.datasets()] == [kept.manifest_hash],
+    "dataset": lambda lake, kept: lake.dataset("totals").manifest_hash == kept.manifest_hash,
+    "recipe hash": lambda lake, kept: lake.dataset(kept.recipe_hash).manifest_hash == kept.manifest_hash,
+    "prune": lambda lake, kept: lake.prune(older_than=NO_AGE, dry_run=False).files == (),
+    "prune datasets": lambda lake, kept: lake.prune(older_than=NO_AGE, datasets=True, dry_run=False).files == (),
+    "remove": lambda lake, kept: lake.remove_dataset(kept.manifest_hash).deleted,
+    "tag": lambda lake, kept: lake.tag(kept.manifest_hash, "x") is None,
+    "build": lambda lake, kept: lake.build(TOTALS).manifest_hash == kept.manifest_hash,
+    "diff": lambda lake, kept: lake.diff(kept.manifest_hash, kept.manifest_hash).rows.added == 0,
+    "gc": lambda lake, kept: lake.gc(older_than=NO_AGE, dry_run=False).deleted,
+    "verify": lambda lake, kept: lake.verify().ok,
+}
+
+
+@pytest.mark.parametrize("verb", BESIDE.values(), ids=BESIDE)
+def test_a_dataset_that_is_removed_after_it_was_listed_is_in_nobodys_way(storage, lake, verb):
+    old, kept = lake.build(TOTALS, at=5), lake.build(TOTALS)
+    removed = []
+
+    class Late(MemoryStorage):
+        """Lists what was there before another process removed a dataset."""
+
+        def list(self, prefix):
+            found = list(super().list(prefix))
+            if (not prefix or prefix.startswith(layout.BUILDS)) and not removed:
+                removed.append(lake.remove_dataset(old.manifest_hash))
+            return iter(found)
+
+    late = Late()
+    late.__dict__ = storage.__dict__
+    assert verb(el.open(late), kept)
+    assert removed
