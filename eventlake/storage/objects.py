@@ -29,6 +29,31 @@ _CONNECT_SECONDS = 5.0
 _MOST_SECONDS = 86_400.0
 _CODE = re.compile(r"<Code>([^<]{1,200})</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]{1,1000})</Message>")
+_HINTS = (
+    (re.compile(r"ExpiredToken|TokenRefreshRequired|InvalidToken"), "the credentials have expired: get new ones, and run this again."),
+    (
+        re.compile(r"RequestTimeTooSkewed|RequestExpired|AuthenticationFailed.*date"),
+        "set this machine's clock: the store's differs by minutes.",
+    ),
+    (re.compile(r"NoSuchBucket|ContainerNotFound"), "check the bucket's name, and the endpoint, region and account in the environment."),
+    (
+        re.compile(r"Received redirect|PermanentRedirect|TemporaryRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint"),
+        "the bucket is in another region or at another endpoint: check AWS_REGION and AWS_ENDPOINT_URL.",
+    ),
+    (
+        re.compile(r"status code: (?:429|503)\b|SlowDown|ServerBusy"),
+        "the store is busy: run this again in a while, or with fewer processes at once.",
+    ),
+    (
+        re.compile(r"status code: 40[13]\b|necessary privileges"),
+        (
+            "denied, or missing: a store that does not let you list a bucket denies what is not there, too. Check the credentials, "
+            "their permission to read, write and list the bucket (s3:GetObject, s3:PutObject, s3:ListBucket), and this machine's clock."
+        ),
+    ),
+    (re.compile(""), f"check the network, the endpoint and the bucket; {TIMEOUT} says how many seconds a store has to answer."),
+)
+"""What to do about what a store said: the first that matches."""
 _YES = frozenset({"1", "true", "on", "yes", "y"})
 _NO_BUCKET = frozenset({"NoSuchBucket", "ContainerNotFound", "FilesystemNotFound"})
 
@@ -118,10 +143,17 @@ class ObjectStorage:
                 self._obstore.put(self._creator, path, data, mode="create", use_multipart=False)
         except StorageError as error:
             # A store that may only be read refuses the request before it looks whether the name is taken.
-            if isinstance(error.__cause__, self._errors.PermissionDeniedError) and self.exists(path):
+            if isinstance(error.__cause__, self._errors.PermissionDeniedError) and self._is_taken(path):
                 message = f"{path} exists already in {self.uri}"
                 raise ObjectExistsError(message, path=path) from None
             raise
+
+    def _is_taken(self, path: str) -> bool:
+        """Whether an object is there; False if the store does not let this be asked: why it refused the object is what counts."""
+        try:
+            return self.exists(path)
+        except StorageError:
+            return False
 
     def replace(self, path: str, data: bytes) -> None:
         """See ``Storage.replace``."""
@@ -186,9 +218,9 @@ class ObjectStorage:
             raise ObjectMissingError(message, path=path) from error
         except errors.BaseError as error:
             self._refuse_no_bucket(verb, path, error)
-            message = f"could not {verb} {path or '.'} in {self.uri}: {_reason(error)}"
-            hint = f"check the network, the credentials and the bucket; {TIMEOUT} says how many seconds a store has to answer."
-            raise StorageError(message, hint, path=path) from error
+            reason = _reason(error)
+            message = f"could not {verb} {path or '.'} in {self.uri}: {reason}"
+            raise StorageError(message, _hint(reason), path=path) from error
 
     def _refuse_no_bucket(self, verb: str, path: str, error: Exception) -> None:
         """A bucket that is missing is no lake that is missing: nothing can be there, and nothing can be made there."""
@@ -231,6 +263,11 @@ def _reason(error: Exception) -> str:
         [found[1] for found in (_CODE.search(text), _MESSAGE.search(text)) if found],
     )
     return " ".join(f"{before.rstrip()} {': '.join(said)}".split())
+
+
+def _hint(reason: str) -> str:
+    """What to do about what a store said; a request by HEAD is answered with a status alone."""
+    return next(hint for pattern, hint in _HINTS if pattern.search(reason))
 
 
 def _checked(uri: str) -> Address:

@@ -46,13 +46,46 @@ VERBS = {
 }
 
 
-@pytest.mark.parametrize("verb", ["open", "create", "list", "ranges"])  # what is asked by HEAD gets no reason
+@pytest.mark.parametrize("verb", VERBS)
 def test_the_reason_of_a_store_is_its_code_and_message(lake, monkeypatch, verb):
     answering(monkeypatch, 403, XML.format("ExpiredToken", "The provided token has expired."))
     with pytest.raises(StorageError) as caught:
         VERBS[verb]()
     assert caught.value.message.endswith("403 Forbidden: ExpiredToken: The provided token has expired.")
     assert "AKIAEXAMPLE" not in str(caught.value)
+
+
+@pytest.mark.parametrize("verb", ["exists", "modified", "state"])
+def test_a_request_that_is_denied_without_a_reason_says_what_it_may_be(lake, monkeypatch, verb):
+    """HEAD is answered by a status alone."""
+    answering(monkeypatch, 403, XML.format("AccessDenied", "Access Denied"))
+    with pytest.raises(StorageError, match="403 Forbidden") as caught:
+        getattr(ObjectStorage("s3://bucket/lake"), verb)("lake.json")
+    assert caught.value.hint.startswith("denied, or missing: a store that does not let you list a bucket denies what is not there, too.")
+
+
+HINTS = [
+    (403, "ExpiredToken", "the credentials have expired"),
+    (403, "RequestTimeTooSkewed", "set this machine's clock"),
+    (403, "AccessDenied", "denied, or missing"),
+    (403, "SignatureDoesNotMatch", "denied, or missing"),
+    (400, "ExpiredToken", "the credentials have expired"),
+    (400, "AuthorizationHeaderMalformed", "the bucket is in another region"),
+    (301, "PermanentRedirect", "the bucket is in another region"),
+    (503, "SlowDown", "the store is busy"),
+    (429, "TooManyRequests", "the store is busy"),
+    (501, "NotImplemented", "check the network, the endpoint and the bucket"),
+]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(("status", "code", "hint"), HINTS, ids=[f"{status} {code}" for status, code, _ in HINTS])
+def test_what_to_do_depends_on_what_the_store_said(lake, monkeypatch, verb, status, code, hint):
+    monkeypatch.setenv("EVENTLAKE_STORE_TIMEOUT", "0.5")
+    answering(monkeypatch, status, XML.format(code, "A message."))
+    with pytest.raises(StorageError) as caught:
+        VERBS[verb]()
+    assert caught.value.hint.startswith(hint)
 
 
 @pytest.mark.parametrize("verb", VERBS)
