@@ -3,6 +3,7 @@
 Every text that eventlake prints, logs, warns with, raises or puts on a page passes here: cards, errors and progress see to it themselves.
 """
 
+import inspect
 import re
 import warnings
 
@@ -71,5 +72,8 @@ def safe(text: str) -> str:
 
 
 def warn(message: str) -> None:
-    """Warns, in words that are safe to show, where the caller was called."""
-    warnings.warn(safe(message), stacklevel=3)
+    """Warns, in words that are safe to show, at the line outside of eventlake that called it."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "eventlake":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(safe(message), stacklevel=level)

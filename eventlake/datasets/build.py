@@ -235,6 +235,9 @@ def _built(work: Work, request: Request, before: Archive | None) -> Dataset:
         history.trust.ledger.note([dataset_statement(manifest.manifest_hash)])
     if projection.level != "unproven":
         note(archive)
+    if request.expected is not None or before is not None:
+        same = "what the lock pins" if request.expected is not None else "what an earlier build stored"
+        return Dataset.compared(archive, built.rows, same, trust=history.trust)
     return Dataset(archive, built.rows, trust=history.trust)
 
 

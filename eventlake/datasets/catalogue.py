@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from difflib import get_close_matches
 
 from eventlake.core import layout
 from eventlake.datasets.archive import Archive, open_archive
@@ -53,7 +54,7 @@ def find(storage: Storage, reference: str) -> Archive:
         return find(storage, manifest_hash)
     if not isinstance(reference, str) or not _PREFIX.fullmatch(reference):
         message = f"expected a tag, or 6 to 64 hex digits of a dataset's manifest, recipe or content hash, found {reference!r}"
-        raise InvalidInputError(message, "'eventlake datasets LAKE' lists them.", prefix=reference)
+        raise InvalidInputError(message, _plain(reference), prefix=reference)
     short = reference[: layout.SHORT_HASH]
     named = list(opened(storage, (folder for folder in folders(storage) if folder.rsplit("/", 1)[-1].startswith(short))))
     archives = [archive for archive in named if archive.manifest.manifest_hash.startswith(reference)] or by_any_hash(storage, reference)
@@ -65,6 +66,15 @@ def find(storage: Storage, reference: str) -> Archive:
         message = f"there is no dataset with a hash that starts with {reference}"
         raise NotFoundError(message, "'eventlake datasets LAKE' lists them.", prefix=reference)
     return archives[0]
+
+
+def _plain(reference: object) -> str:
+    """The reference that is meant by what is none."""
+    if isinstance(reference, str) and _PREFIX.fullmatch(plain := reference.strip().lower()):
+        return f"write {plain!r}."
+    if hasattr(reference, "manifest_hash"):
+        return "write dataset.manifest_hash."
+    return "'eventlake datasets LAKE' lists them, lake.datasets() in Python."
 
 
 def find_named(storage: Storage, reference: str) -> Archive:
@@ -81,7 +91,9 @@ def find_named(storage: Storage, reference: str) -> Archive:
         archives = list(opened(storage, _named(storage, reference)))
         if not archives and isinstance(error, NotFoundError):
             message = f"{error.message}, and none of that name"
-            raise NotFoundError(message, error.hint, **error.facts) from None
+            there = {folder.split("/")[1] for folder in folders(storage)}
+            near = get_close_matches(reference, there, 1)
+            raise NotFoundError(message, f"did you mean {near[0]!r}?" if near else error.hint, **error.facts) from None
         if not archives:
             raise
     newest = max(archive.manifest.recipe.checkpoint.watermark for archive in archives)

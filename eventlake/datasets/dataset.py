@@ -27,6 +27,7 @@ from eventlake.trust import Trust
 from eventlake.verbs import verbs
 
 _COMPUTED = "computed by this build"
+_EQUAL = ", and equal to {}"
 _FOUND = "found as an earlier build stored them; nothing was computed (--force computes them again and compares)"
 
 
@@ -46,13 +47,20 @@ class Dataset:
     @property
     def computed(self) -> bool:
         """Whether the build that gave this handle computed the rows; False if they were found, or if no build gave it."""
-        return self._way == _COMPUTED
+        return self._way is not None and self._way.startswith(_COMPUTED)
 
     @classmethod
     def found(cls, archive: Archive) -> Self:
         """What a build found instead of computing it."""
         dataset = cls(archive)
         dataset._way = _FOUND
+        return dataset
+
+    @classmethod
+    def compared(cls, archive: Archive, rows: pa.Table, what: str, *, trust: Trust) -> Self:
+        """What a build computed, and found equal to what was there before."""
+        dataset = cls(archive, rows, trust=trust)
+        dataset._way = _COMPUTED + _EQUAL.format(what)
         return dataset
 
     @property

@@ -288,7 +288,7 @@ class DatasetVerbs:
             InvalidInputError: It is no name.
             NotFoundError: No such dataset.
         """
-        archive = find(self._storage, reference)
+        archive = find_named(self._storage, reference)
         tags.tag(self._storage, name, archive.manifest.manifest_hash)
         if archive.is_marked() and not archive.attempts():
             # Whoever removes it has looked for tags before this one was there.

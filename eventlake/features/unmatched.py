@@ -1,6 +1,6 @@
 """Entities of a spine that no event has: most often they are spelled otherwise."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import polars as pl
 import pyarrow as pa
@@ -14,7 +14,40 @@ from eventlake.features.sources import related
 from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory
 
+_Spelling = Callable[[pl.Expr], pl.Expr]
 _ENTITY, _SHOWN = "entity", 3
+_IN_EVENTS = "say it alike where the events are made"
+_SPELLINGS: tuple[tuple[str, _Spelling, _Spelling, str], ...] = (
+    ("by blanks around the name of the spine", lambda name: name.str.strip_chars(), lambda name: name, "write {column}.str.strip_chars()"),
+    ("by blanks around the name of the event", lambda name: name, lambda name: name.str.strip_chars(), _IN_EVENTS),
+    ("by case", lambda name: name.str.to_lowercase(), lambda name: name, "write {column}.str.to_lowercase()"),
+    ("by case", lambda name: name.str.to_uppercase(), lambda name: name, "write {column}.str.to_uppercase()"),
+    ("by case", lambda name: name.str.to_lowercase(), lambda name: name.str.to_lowercase(), "write them in one case"),
+    (
+        "by what stands before the last slash",
+        lambda name: name,
+        lambda name: name.str.split("/").list.last(),
+        "write {prefix} + {column}",
+    ),
+    (
+        "by what stands before the last slash",
+        lambda name: name.str.split("/").list.last(),
+        lambda name: name,
+        "write {column}.str.split('/').list.last()",
+    ),
+    (
+        "by '.0', as a column of floats was made text",
+        lambda name: name.str.strip_suffix(".0"),
+        lambda name: name.str.split("/").list.last(),
+        "give the column as text or whole numbers from the beginning",
+    ),
+    (
+        "by zeros in front",
+        lambda name: name.str.strip_chars_start("0"),
+        lambda name: name.str.split("/").list.last().str.strip_chars_start("0"),
+        "read the column as text, not as a number",
+    ),
+)
 _HINT = "spell them alike, or give the feature set and el.spine.on the same by= and depth="
 
 
@@ -41,11 +74,28 @@ def unmatched(plan: Plan, history: PinnedHistory, rows: pa.Table) -> dict[str, s
             named = named.join(above, left_on=_ENTITY, right_on=CHILD).select(pl.col(PARENT).alias(_ENTITY))
         some = named.unique().head(_SHOWN).collect()[_ENTITY]
         if len(some) and not named.join(asked.to_frame().lazy(), on=_ENTITY, how="semi").head(1).collect().height:
+            hint = _alike(plan.features.spine_entity, asked, named) or _HINT
             found[event_type] = (
                 f"feature set {plan.features.name}: no entity of the spine has an event of {event_type}: the spine names "
-                f"{_texts(asked.head(_SHOWN))}, events name {_texts(some.sort())}; {_HINT}"
+                f"{_texts(asked.head(_SHOWN))}, events name {_texts(some.sort())}; {hint}"
             )
     return found
+
+
+def _alike(column: str, asked: pl.Series, named: pl.LazyFrame) -> str | None:
+    """In what alone names of the spine differ from names of events, and how to make them alike; None if in more than one way."""
+    if asked.dtype != pl.String:
+        return None
+    for difference, of_spine, of_events, written in _SPELLINGS:
+        there = named.select(pl.col(_ENTITY), of_events(pl.col(_ENTITY)).alias("alike")).unique()
+        pairs = asked.to_frame("asked").lazy().select("asked", of_spine(pl.col("asked")).alias("alike")).join(there, on="alike")
+        first = pairs.head(1).collect()
+        if first.height:
+            asked_one, event_one = first["asked"][0], first[_ENTITY][0]
+            prefix = event_one[: len(event_one) - len(asked_one)]
+            write = written.format(column=f"pl.col({column!r})", prefix=repr(prefix))
+            return f"{shown_short(asked_one)} and {shown_short(event_one)} differ {difference}: {write}"
+    return None
 
 
 def _empty(plan: Plan, rows: pa.Table) -> Iterator[str]:

@@ -292,7 +292,10 @@ def test_locked_says_whether_rows_were_found_or_computed(tmp_path, folder, run, 
     lake.append([event(100)])
     assert run("build", folder, "--lake", lake.uri, "--locked")["computed"] is False
     assert run("build", folder, "--lake", lake.uri, "--locked", "--force")["computed"] is True
-    for options, says in (([], "found as an earlier build stored them; nothing was computed"), (["--force"], "computed by this build")):
+    for options, says in (
+        ([], "found as an earlier build stored them; nothing was computed"),
+        (["--force"], "computed by this build, and equal to what the lock pins"),
+    ):
         with pytest.raises(SystemExit):
             main(["build", str(folder), "--lake", lake.uri, "--locked", *options])
         assert says in " ".join(capsys.readouterr().out.split())

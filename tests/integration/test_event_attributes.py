@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
@@ -160,3 +161,29 @@ def test_a_field_that_is_called_as_an_attribute_takes_its_place():
     assert lake.snapshot().sql("SELECT correlation_id, extensions, causation_id FROM t").polars().row(0) == (7, "x", "k")
     features = el.FeatureSet("f", by="correlation_id", features=[el.count("t").name("n")], known="watermark")
     assert lake.build(features, spine=spine(correlation_id=[7])).polars()["n"].to_list() == [1]
+
+
+def test_sql_and_python_make_the_same_rows_of_an_attribute(lake):
+    def by_python(snapshot):
+        return snapshot.table("paid", ["id", "correlation_id", "n"])
+
+    query = "SELECT id, correlation_id, n FROM paid"
+    sql = lake.build(el.Projection.sql("attributes", query, key=["id"]))
+    python = lake.build(
+        el.Projection("attributes", "python", "module.py:by_python", {"module.py": "the module"}, ("id",), function=by_python)
+    )
+    assert python.polars().rows() == [("0", "c1", 1), ("1", "c1", 2), ("2", "c2", 4), ("3", None, 8)]
+    assert sql.content_hash == python.content_hash
+
+
+def test_attributes_that_no_event_has_cost_few_bytes(tmp_path):
+    made = el.create(tmp_path / "lake", origin="bank.example/attributes")
+    made.register("paid", {"type": "object", "properties": {"n": {"type": "integer"}}})
+    made.append([event(number, data={"n": number}) for number in range(5_000)])
+    made.snapshot().table("paid", ["n"]).collect()
+    (path,) = (tmp_path / "lake" / "tables").rglob("*.parquet")
+    stored = pq.ParquetFile(path).metadata
+    groups = [stored.row_group(group) for group in range(stored.num_row_groups)]
+    sizes = {chunk.path_in_schema: chunk.total_compressed_size for group in groups for chunk in map(group.column, range(group.num_columns))}
+    assert sum(size for name, size in sizes.items() if name in ATTRIBUTES) <= 100 * len(ATTRIBUTES)
+    assert sizes["id"] > 2_000

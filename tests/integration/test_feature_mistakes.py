@@ -155,3 +155,32 @@ def test_entities_by_an_attribute_of_events_are_compared_as_well(lake):
     assert found.polars()["payment_count"].to_list() == [1, 0]
     with pytest.warns(UserWarning, match='the spine names "C-1", events name "c-1"'):
         lake.build(features, spine=pl.DataFrame({"correlation_id": ["C-1"], "cutoff": instants(9)}))
+
+
+SPELLINGS = [
+    ("/loan/1 ", "by blanks around the name of the spine", "pl.col('subject').str.strip_chars()", lambda name: name.str.strip_chars()),
+    ("/LOAN/1", "by case", "pl.col('subject').str.to_lowercase()", lambda name: name.str.to_lowercase()),
+    ("1", "by what stands before the last slash", "'/loan/' + pl.col('subject')", lambda name: ("/loan/" + name).alias("subject")),
+    ("1.0", "by '.0', as a column of floats was made text", "give the column as text or whole numbers", None),
+    ("01", "by zeros in front", "read the column as text, not as a number", None),
+]
+
+
+@pytest.mark.parametrize(("named", "difference", "hint", "mended"), SPELLINGS)
+def test_entities_that_are_almost_alike_are_told_how_they_differ_and_what_makes_them_alike(lake, named, difference, hint, mended):
+    spine = pl.DataFrame({"subject": [named], "cutoff": instants(9)})
+    rows, told = built(lake, el.count("payment"), spine=spine)
+    assert rows["payment_count"].to_list() == [0]
+    assert f'"{named}" and "/loan/1" differ {difference}: ' in told[0]
+    assert hint in told[0]
+    if mended is not None:
+        rows, told = built(lake, el.count("payment"), spine=spine.with_columns(mended(pl.col("subject"))))
+        assert (rows["payment_count"].to_list(), told) == ([6], [])
+
+
+def test_a_warning_points_at_the_line_that_built(lake):
+    with pytest.warns(UserWarning, match="no entity of the spine has an event of payment") as told:
+        lake.build(
+            el.FeatureSet("risk", features=[el.count("payment")]), spine=pl.DataFrame({"subject": ["nobody"], "cutoff": instants(9)})
+        )
+    assert [one.filename for one in told] == [__file__]

@@ -99,7 +99,11 @@ CALLS = [
     (lambda lake: "card" in el.field("method"), "whether it holds 'card' is no condition", "el.field('method') == 'card'"),
     (lambda lake: lake.diff("a"), "lake.diff(): missing a required argument: 'b'", "lake.diff(a, b)"),
     (lambda lake: lake.datasets(name="risk"), "lake.datasets() has no argument 'name'", "it is called lake.datasets("),
-    (lambda lake: lake.verify("deep"), "lake.verify(): too many positional arguments", "lake.verify(*, deep=False, against=None)"),
+    (
+        lambda lake: lake.verify("deep"),
+        "lake.verify(): too many positional arguments",
+        "it is called lake.verify(*, deep=False, against=None",
+    ),
     (lambda lake: lake.verify(against=3), "expected against as a Checkpoint or text, found 3", "write against="),
     (el.check_leakage, "el.check_leakage(): expected dataset as a Dataset, found", "write dataset= as a Dataset"),
     (lambda lake: lake.gc(older_than=7), "expected older_than as a timedelta, such as timedelta(days=7), found 7", "timedelta(days=7)"),
@@ -128,6 +132,29 @@ def test_a_failure_of_a_call_that_fits_is_passed_on_as_it_is(lake):
     with pytest.raises(AttributeError, match="the caller's own"):
         lake.append(rows())
     assert lake.watermark == 6
+
+
+def test_a_forced_build_says_that_its_rows_are_those_of_before(lake, dataset):
+    again = lake.build(el.FeatureSet("risk", features=[el.count("paid")]), spine=el.spine.on("paid"), force=True)
+    assert again.computed
+    assert dict(again.card().facts)["rows"] == "computed by this build, and equal to what an earlier build stored"
+
+
+def test_a_dataset_is_tagged_by_its_name(lake, dataset):
+    lake.tag("risk", "production")
+    assert lake.dataset("production").manifest_hash == dataset.manifest_hash
+
+
+def test_a_reference_that_is_almost_right_is_told_the_right_one(lake, dataset):
+    upper = dataset.manifest_hash.upper()
+    for reference, hint in (
+        (f" {upper}\n", f"write '{dataset.manifest_hash}'."),
+        (dataset, "write dataset.manifest_hash."),
+        ("rsik", "did you mean 'risk'?"),
+    ):
+        with pytest.raises((InvalidInputError, NotFoundError)) as refused:
+            lake.dataset(reference)
+        assert refused.value.hint == hint
 
 
 def test_numbers_of_numpy_fit_where_numbers_do(lake):
