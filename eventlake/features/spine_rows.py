@@ -49,8 +49,10 @@ def not_known(spine: EventSpine, history: PinnedHistory, rows: pl.DataFrame) -> 
     """How many rows of a spine would not be there, or not with these values, if what was recorded later did not count."""
     if spine.known == "cutoff":
         return 0
-    plain = rows.drop(name for name, _, _ in spine.labels)
-    return plain.height - _shared(plain, rows_of(replace(spine, known="cutoff", labels=()), history)[0])
+    plain, known = rows.drop(name for name, _, _ in spine.labels), replace(spine, known="cutoff", labels=())
+    if spine.monthly and not _known_months(known, history)[1].height:
+        return plain.height
+    return plain.height - _shared(plain, rows_of(known, history)[0])
 
 
 def _shared(rows: pl.DataFrame, others: pl.DataFrame) -> int:
@@ -113,13 +115,10 @@ def _carried(spine: EventSpine, history: PinnedHistory) -> tuple[dict[str, str],
 
 def _month_ends(spine: EventSpine, history: PinnedHistory) -> pl.DataFrame:
     """A row for each end of a month from an entity's first event to what is known."""
-    plan, end = _begun(spine, history), known_to(history, spine.event_type, until_of(spine))
     if spine.known == "watermark":
-        return _months(spine, _events(spine, history, plan, {}), end)
-    table = history.table(spine.event_type)
-    frame = _wanted(spine, plan, unfolded(polars_scan.table(table), plan.nested[spine.event_type]))
-    asked = _months(spine, frame, end)
-    known = _known(spine, history, asked)
+        end = known_to(history, spine.event_type, until_of(spine))
+        return _months(spine, _events(spine, history, _begun(spine, history), {}), end)
+    asked, known = _known_months(spine, history)
     if asked.height and not known.height:
         first = history.first_recorded()
         message = (
@@ -132,6 +131,15 @@ def _month_ends(spine: EventSpine, history: PinnedHistory) -> pl.DataFrame:
         )
         raise InvalidInputError(message, hint)
     return known
+
+
+def _known_months(spine: EventSpine, history: PinnedHistory) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The ends of months of all events as they were told first, and those of them at which some event was known."""
+    plan, end = _begun(spine, history), known_to(history, spine.event_type, until_of(spine))
+    table = history.table(spine.event_type)
+    frame = _wanted(spine, plan, unfolded(polars_scan.table(table), plan.nested[spine.event_type]))
+    asked = _months(spine, frame, end)
+    return asked, _known(spine, history, asked)
 
 
 def _known(spine: EventSpine, history: PinnedHistory, asked: pl.DataFrame) -> pl.DataFrame:

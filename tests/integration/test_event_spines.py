@@ -240,3 +240,22 @@ def test_a_label_whose_own_event_was_moved_is_explained_without_it(lake):
     monthly = el.spine.month_ends("payment", known_until="2026-02-02T00:00:00Z").label("again", el.count("payment"), horizon="1d")
     built = lake.build(el.FeatureSet("monthly", features=[el.count("payment")]), spine=monthly)
     assert built.explain(0, "again").behind.height == 0
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "polars"])
+def test_ends_of_months_of_an_imported_history_are_built_with_hindsight_as_the_refusal_says(tmp_path, engine):
+    """Every event happened before the first was recorded: nothing was known at any end of a month."""
+    lake = el.create(tmp_path / "lake", "tests.eventlake/imported")
+    lake.register("paid", {"type": "object", "properties": {"n": {"type": "integer"}}})
+    days = ["2020-01-05", "2020-02-05", "2020-03-05"]
+    lake.append(
+        [{"id": day, "source": "core", "type": "paid", "subject": "/a", "time": f"{day}T00:00:00Z", "data": {"n": 1}} for day in days]
+    )
+    spine = el.spine.month_ends("paid", known_until="2020-03-10T00:00:00Z")
+    with pytest.raises(InvalidInputError, match="at none of the 2 ends of months") as refused:
+        lake.build(el.FeatureSet("f", features=[el.count("paid").name("n")]), spine=spine, engine=engine)
+    assert "known='watermark'" in refused.value.hint
+    features = el.FeatureSet("f", features=[el.count("paid").name("n")], known="watermark")
+    dataset = lake.build(features, spine=spine, engine=engine)
+    assert dataset.polars()["n"].to_list() == [1, 2]
+    assert dataset.provenance["spine_hindsight_rows"] == 2
