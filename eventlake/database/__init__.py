@@ -2,6 +2,19 @@
 
 from eventlake.database.connection import DEFAULT, UNLIMITED, Limits, Resources, fetched, open_database
 from eventlake.database.files import openable, parquet
+from eventlake.database.per_process import per_process
 from eventlake.database.queries import check_select, tree_of
 
-__all__ = ["DEFAULT", "UNLIMITED", "Limits", "Resources", "check_select", "fetched", "open_database", "openable", "parquet", "tree_of"]
+__all__ = [
+    "DEFAULT",
+    "UNLIMITED",
+    "Limits",
+    "Resources",
+    "check_select",
+    "fetched",
+    "open_database",
+    "openable",
+    "parquet",
+    "per_process",
+    "tree_of",
+]

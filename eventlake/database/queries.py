@@ -1,14 +1,13 @@
 """Queries that only read: one SELECT, and no statement hidden in it that writes."""
 
 import json
-import os
 import re
-from functools import cache
 from typing import Any
 
 import duckdb
 
 from eventlake.database.connection import Resources, open_database
+from eventlake.database.per_process import per_process
 from eventlake.errors import InvalidInputError
 from eventlake.exactness.tree import nodes
 
@@ -41,10 +40,9 @@ TABLE_FUNCTIONS = _words(
 functions by their names in texts, or change the process."""
 
 
-@cache  # a process that was forked must not close the connection of the one before it
-def _parser(process: int) -> duckdb.DuckDBPyConnection:
+@per_process
+def _parser() -> duckdb.DuckDBPyConnection:
     """An empty database that takes queries apart and runs none, one a process: opening one costs more than most queries."""
-    del process
     return open_database(resources=Resources(threads=1))
 
 
@@ -59,7 +57,7 @@ def tree_of(text: str) -> Any:
 
 
 def _written(text: str) -> str:
-    with _parser(os.getpid()).cursor() as cursor:
+    with _parser().cursor() as cursor:
         return str(cursor.execute("SELECT json_serialize_sql(?, skip_null := true)", [text]).fetchall()[0][0])
 
 
@@ -79,7 +77,7 @@ def check_select(text: str) -> str:
 
 
 def _checked(text: str, level: int) -> str:
-    with _parser(os.getpid()).cursor() as cursor:
+    with _parser().cursor() as cursor:
         statements = cursor.extract_statements(text)
     if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
         found = ", ".join(str(statement.type).rsplit(".", 1)[-1] for statement in statements) or "nothing"

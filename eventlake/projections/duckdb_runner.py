@@ -5,11 +5,9 @@ cores. The database is locked down: it reads the history and the spine, and noth
 """
 
 import json
-import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import duckdb
@@ -20,7 +18,7 @@ from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.core.dataset import Parameter
 from eventlake.core.names import OURS
 from eventlake.core.sql import identifier
-from eventlake.database import UNLIMITED, Limits, Resources, open_database
+from eventlake.database import UNLIMITED, Limits, Resources, open_database, per_process
 from eventlake.errors import InvalidInputError, InvalidProjectionError
 from eventlake.history.duckdb_sql import Only, attributes_named, connect, create_given, select, tables_read
 from eventlake.history.pinned import PinnedHistory
@@ -196,7 +194,7 @@ def shadow(query: str, catalogue: Catalogue, spine: pa.Table | None) -> Iterator
         target = identifier(name.event_type) if name.corrections != LATEST else f"{LATEST}.{identifier(name.event_type)}"
         shown = shown_columns(schema, attributes_named(query, name.event_type))
         wanted[target] = pa.schema([stored_schema(schema).field(column) for column in shown])
-    empty = _empty_database(os.getpid())
+    empty = _empty_database()
     with empty.turn:
         empty.hold(wanted)
         yield empty.connection
@@ -231,11 +229,8 @@ class _Empty:
                 self._held[target] = schema
 
 
-@cache  # a process that was forked must not use the connection of the one before it
-def _empty_database(process: int) -> _Empty:
-    """One a process: opening a database takes longer than all that is asked of it."""
-    del process
-    return _Empty()
+_empty_database = per_process(_Empty)
+"""Opening a database takes longer than all that is asked of it."""
 
 
 def reads_clock(query: str, history: PinnedHistory, spine: pa.Table | None) -> bool:

@@ -5,7 +5,8 @@ allow-list, which give the same for the same arguments for ever, without a doubl
 """
 
 import json
-import os
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 from eventlake.columns.schema import INSTANT
 from eventlake.core.canonical import canonical_json, sha256_hex
 from eventlake.core.sql import identifier
-from eventlake.database import Resources, open_database, tree_of
+from eventlake.database import Resources, open_database, per_process, tree_of
 from eventlake.errors import CorruptionError, InvalidInputError
 from eventlake.exactness.expressions import check, type_of, unbound, within
 from eventlake.exactness.rows import FLOATS, parts
@@ -48,47 +49,63 @@ _CLASSES = frozenset(
     }
 )
 _OF_A_ROW = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException)
-
-
-_databases: dict[tuple[int, tuple[tuple[str, str], ...]], duckdb.DuckDBPyConnection] = {}
 _MOST_DATABASES = 8
-_PLANS: Mapping[str, str] = {}
-"""The database in which expressions are only planned, and evaluated over no rows once they were judged."""
 _checked: set[str] = set()
 """Upcasts that were found sound, by the hash of all that decides it."""
 
 
-def _database(expressions: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
-    """A database for these expressions alone, so that nothing that came with one lake is ever met by another. A few are kept open."""
-    process = os.getpid()
-    key = (process, tuple(sorted(expressions.items())))
-    if key not in _databases:
-        # A process that was forked must not close the connections of the one before it.
-        for old in [one for one in list(_databases) if one[0] == process][: 1 - _MOST_DATABASES or None]:
-            _databases.pop(old, None)
-        _databases[key] = open_database(resources=Resources(threads=1))
-    return _databases[key]
+class _Databases:
+    """One database for each set of expressions, so that nothing that came with one lake is ever met by another. A few are kept open.
+
+    Attributes:
+        plans: The database in which expressions are only planned, and evaluated over no rows once they were judged; always open.
+    """
+
+    def __init__(self) -> None:
+        self.plans = open_database(resources=Resources(threads=1))
+        self._kept: OrderedDict[frozenset[tuple[str, str]], duckdb.DuckDBPyConnection] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def of(self, expressions: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
+        """The database of these expressions. The one that was used least recently is let go; it closes when nobody uses it any more."""
+        key = frozenset(expressions.items())
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = open_database(resources=Resources(threads=1))
+            self._kept.move_to_end(key)
+            if len(self._kept) > _MOST_DATABASES:
+                self._kept.popitem(last=False)
+            return self._kept[key]
+
+
+_databases = per_process(_Databases)
 
 
 class EvaluationError(Exception):
     """An expression has no value on some of these rows."""
 
 
-def evaluate(expressions: Mapping[str, str], table: pa.Table, database: Mapping[str, str] | None = None) -> pa.Table:
+def evaluate(expressions: Mapping[str, str], table: pa.Table, *, only_planned: bool = False) -> pa.Table:
     """One column an expression, one row a row.
 
     Args:
         expressions: Of a checked upcast, by field.
         table: The fields that they read.
-        database: Whose database is used; None for that of these expressions alone.
+        only_planned: Whether they are being judged, in the database for plans, and not in one of these expressions alone.
 
     Raises:
         EvaluationError: A value cannot be computed.
         InvalidInputError: The engine itself failed.
     """
     columns = ", ".join(f"(\n{text}\n) AS {identifier(name)}" for name, text in expressions.items())
+    databases = _databases()
+    # Held until the cursor is closed: another thread may let go of it meanwhile.
+    database = databases.plans if only_planned else databases.of(expressions)
     try:
-        with _database(expressions if database is None else database).cursor() as cursor:
+        with database.cursor() as cursor:
             cursor.register(_OLD, table)
             return cursor.sql(f"SELECT {columns} FROM {_OLD}").to_arrow_table()  # noqa: S608 - checked when they were registered
     except _OF_A_ROW as error:
@@ -176,7 +193,7 @@ def _check(expression: str, old: Schema, field: Field, where: str) -> None:
     try:
         tree, plan = _understood(expression, old)
         _judge(tree, plan, field, refuse)
-        found_type = evaluate({field.name: expression}, arrow_schema(old.payload).empty_table(), _PLANS).schema.field(0).type
+        found_type = evaluate({field.name: expression}, arrow_schema(old.payload).empty_table(), only_planned=True).schema.field(0).type
     except InvalidInputError:
         raise
     except EvaluationError as error:
@@ -223,7 +240,7 @@ def _understood(expression: str, old: Schema) -> tuple[dict[str, Any], dict[str,
     tree = tree_of(f"SELECT\n{expression}\n")
     if not tree.get("error") and not _is_alone(tree):
         return tree, {}
-    with _database(_PLANS).cursor() as cursor:
+    with _databases().plans.cursor() as cursor:
         cursor.register("no rows", arrow_schema(old.payload).empty_table())
         cursor.execute(f'CREATE TEMP TABLE {_OLD} AS SELECT * FROM "no rows"')  # noqa: S608 - names of ours
         serialized = "SELECT json_serialize_plan(?, skip_null := true, skip_empty := true, optimize := false)"

@@ -152,17 +152,17 @@ def test_an_upcast_of_a_stranger_is_judged_before_it_runs_and_reaches_no_other_l
 def test_what_one_set_of_expressions_defines_is_met_by_no_other():
     one, other = {"a": "upper(name)"}, {"a": "upper(name) || '!'"}
     rows = pl.DataFrame({"name": ["bob"]}).to_arrow()
-    expressions._database(one).execute("CREATE OR REPLACE MACRO upper(x) AS 'PWNED'")
+    expressions._databases().of(one).execute("CREATE OR REPLACE MACRO upper(x) AS 'PWNED'")
     assert expressions.evaluate(one, rows).column("a").to_pylist() == ["PWNED"]
     assert expressions.evaluate(other, rows).column("a").to_pylist() == ["BOB!"]
-    expressions._databases.clear()
+    expressions._databases()._kept.clear()
 
 
 def test_few_databases_are_kept_for_expressions():
     rows = pl.DataFrame({"name": ["bob"]}).to_arrow()
     for number in range(20):
         assert expressions.evaluate({"a": f"name || '{number}'"}, rows).column("a").to_pylist() == [f"bob{number}"]
-    assert len(expressions._databases) <= 8
+    assert len(expressions._databases()) == 8
 
 
 def test_features_of_a_stranger_reach_sql_as_typed_values_alone():
