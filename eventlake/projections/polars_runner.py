@@ -4,10 +4,9 @@ Always the in-memory engine: the streaming engine's float sums vary from run to 
 """
 
 import inspect
-import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn, TypeVar
 
 import polars as pl
@@ -22,6 +21,7 @@ from eventlake.history.pinned import PinnedHistory
 from eventlake.history.snapshot import Snapshot
 from eventlake.projections.circumstances import USUAL, Circumstances
 from eventlake.projections.polars_exact import VERSION, Handed, Watch, check_exact
+from eventlake.projections.printing import printing_to_stderr
 from eventlake.projections.rows import Prepared
 from eventlake.tables.files import EventTable
 
@@ -86,7 +86,7 @@ def prepare(
 def _telling(name: str) -> Iterator[None]:
     """A user's code may raise anything, and print; whoever builds hears which projection it was, and where, and has stdout for himself."""
     try:
-        with redirect_stdout(sys.stderr):
+        with printing_to_stderr():
             yield
     except EventlakeError:
         raise

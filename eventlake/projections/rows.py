@@ -1,8 +1,6 @@
 """From what an engine returned to a dataset's rows: declared types, a unique key, the key's order, and pandera at the door."""
 
-import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +13,7 @@ from eventlake.columns.casts import lossless
 from eventlake.columns.content import content_hash, logical_type, normal_type, normalise
 from eventlake.errors import InvalidProjectionError, SchemaMismatchError
 from eventlake.projections.definition import Projection
+from eventlake.projections.printing import printing_to_stderr
 
 _SHOWN = 10
 
@@ -124,7 +123,7 @@ def validate(projection: Projection, table: pa.Table, rows_hash: str) -> None:
     # Whatever the environment or the process says of pandera: a declared schema is checked, its types and its values.
     depth = pandera.config.ValidationDepth.SCHEMA_AND_DATA
     try:
-        with pandera.config.config_context(validation_enabled=True, validation_depth=depth), redirect_stdout(sys.stderr):
+        with pandera.config.config_context(validation_enabled=True, validation_depth=depth), printing_to_stderr():
             checked = _pandera(projection.schema).validate(pl.DataFrame(table), lazy=True)
     except (pandera.errors.SchemaErrors, pandera.errors.SchemaError) as error:
         raise _refused(projection, error) from error

@@ -5,22 +5,34 @@ import builtins
 import dis
 import hashlib
 import inspect
+import os
 import shutil
 import sys
 import textwrap
+import threading
 import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from functools import wraps
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
 from eventlake.errors import InvalidProjectionError, StorageError
+from eventlake.projections.printing import printing_to_stderr
 from eventlake.storage.scratch import new_folder
 
 NOTEBOOK_FILE = "projection.py"
+_importing = threading.RLock()
+
+
+def _after_fork() -> None:
+    global _importing  # noqa: PLW0603 - a thread that was not forked may hold it
+    _importing = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def capture(function: Callable[..., Any], files: Iterable[str] = ()) -> tuple[str, dict[str, str]]:
@@ -191,7 +203,7 @@ def _named(entry: str, sources: Mapping[str, str], folder: Path) -> Any:
     # Dataclasses and pandera models look their module up by name, some of them only later.
     sys.modules[module.__name__] = module
     try:
-        with _importing_from(folder), redirect_stdout(sys.stderr):
+        with _importing_from(folder), printing_to_stderr():
             exec(compile(sources[file], module.__file__, "exec"), module.__dict__)  # noqa: S102 - the caller trusts this source
     except (Exception, SystemExit) as error:
         message = f"{file} cannot be loaded: {type(error).__name__}: {error}"
@@ -212,16 +224,20 @@ def _with_siblings(function: Callable[..., Any], folder: Path) -> Callable[..., 
 
 @contextmanager
 def _importing_from(folder: Path) -> Iterator[None]:
-    """Makes the modules in ``folder`` importable for a while, in place of others of the same name, and forgets them again."""
-    names = {path.stem if path.suffix == ".py" else path.name for path in folder.iterdir()}
-    hidden = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in names}
-    for name in hidden:
-        del sys.modules[name]
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-        for name in [name for name in sys.modules if name.partition(".")[0] in names]:
+    """Makes the modules in ``folder`` importable for a while, in place of others of the same name, and forgets them again.
+
+    One thread at a time: the modules and the path are the process's.
+    """
+    with _importing:
+        names = {path.stem if path.suffix == ".py" else path.name for path in folder.iterdir()}
+        hidden = {name: module for name, module in sys.modules.copy().items() if name.partition(".")[0] in names}
+        for name in hidden:
             del sys.modules[name]
-        sys.modules.update(hidden)
+        sys.path.insert(0, str(folder))
+        try:
+            yield
+        finally:
+            sys.path.remove(str(folder))
+            for name in [name for name in sys.modules.copy() if name.partition(".")[0] in names]:
+                del sys.modules[name]
+            sys.modules.update(hidden)

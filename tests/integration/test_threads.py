@@ -1,16 +1,22 @@
 """What a process keeps for all of its threads: no thread takes away what another one uses, and a forked child leaves its parent's alone."""
 
+import builtins
 import itertools
 import os
 import sys
+import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
 
 from eventlake.database import per_process
+from eventlake.projections import source
+from eventlake.projections.printing import printing_to_stderr
+from eventlake.projections.source import load, load_value
 from eventlake.tables import expressions
 
 ROWS = pa.table({"n": [1, 2, 3]})
@@ -111,3 +117,63 @@ def test_a_forked_child_makes_a_value_of_its_own_even_if_another_thread_held_the
         assert exit_code(lambda: value() == [os.getpid()] and value() is not before) == 0
     assert value() is before
     assert before == [os.getpid()]
+
+
+OVERLAPPING = """
+import helper
+events.begun[helper.NUMBER].set()
+events.begun[1 - helper.NUMBER].wait(1)  # is not told so if they take turns
+import late
+NUMBERS = (helper.NUMBER, late.NUMBER)
+"""
+
+
+def test_projections_that_two_threads_load_at_once_import_their_own_files_and_leave_stdout_and_imports_alone(monkeypatch):
+    events = SimpleNamespace(begun=[threading.Event(), threading.Event()])
+    monkeypatch.setattr(builtins, "events", events, raising=False)
+    before = sys.stdout, list(sys.path)
+
+    def loaded(number):
+        files = {"a.py": OVERLAPPING, "helper.py": f"NUMBER = {number}", "late.py": f"NUMBER = {number}"}
+        return load_value("a.py:NUMBERS", files)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(loaded, range(2))) == [(0, 0), (1, 1)]
+    assert (sys.stdout, list(sys.path)) == before
+    assert not {"helper", "late"} & set(sys.modules)
+
+
+def test_functions_of_projections_that_two_threads_run_at_once_import_their_own_files(monkeypatch):
+    events = SimpleNamespace(begun=[threading.Event(), threading.Event()])
+    monkeypatch.setattr(builtins, "events", events, raising=False)
+    text = "def run():\n" + textwrap.indent(OVERLAPPING, "    ") + "    return NUMBERS\n"
+    functions = [load("a.py:run", {"a.py": text, "helper.py": f"NUMBER = {n}", "late.py": f"NUMBER = {n}"}) for n in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda function: function(), functions)) == [(0, 0), (1, 1)]
+
+
+def test_stdout_is_itself_again_once_the_last_of_overlapping_blocks_ends():
+    before = sys.stdout
+    one, other = printing_to_stderr(), printing_to_stderr()
+    with ThreadPoolExecutor(1) as pool:
+        one.__enter__()
+        pool.submit(other.__enter__).result()
+        one.__exit__(None, None, None)
+        assert sys.stdout is sys.stderr
+        pool.submit(other.__exit__, None, None, None).result()
+    assert sys.stdout is before
+
+
+def test_a_child_that_is_forked_while_another_thread_loads_has_stdout_and_can_load():
+    def loads():
+        return sys.stdout is before and load_value("a.py:X", {"a.py": "X = 1"}) == 1
+
+    before = sys.stdout
+    block = printing_to_stderr()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(source._importing.acquire).result()
+        pool.submit(block.__enter__).result()
+        code = exit_code(loads)
+        pool.submit(block.__exit__, None, None, None).result()
+        pool.submit(source._importing.release).result()
+    assert code == 0
