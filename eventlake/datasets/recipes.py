@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TypeVar
 
 from eventlake.core import layout
@@ -37,8 +38,20 @@ _SILENT_SECONDS = 1.0
 """A wait that takes longer is told."""
 _MACHINE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MOST_PROCESSES = 1 << 31
-_held: list[tuple[Storage, str]] = []
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Claim:
+    """A claim of this process. No two are equal: another copy of a lake may have one at the same path."""
+
+    storage: Storage
+    path: str
+    number: int
+
+
+_held: set[_Claim] = set()
 """The claims of this process."""
+os.register_at_fork(after_in_child=_held.clear)  # they are the parent's
 
 
 def dataset_statement(manifest_hash: str) -> bytes:
@@ -86,30 +99,30 @@ def claimed(storage: Storage, recipe: Recipe, look: Callable[[], _Found | None])
     if (found := look()) is not None:
         yield found
         return
-    number = _wait(storage, recipe)
+    claim = _wait(storage, recipe)
     try:
         # Whoever was before has published before he gave up his claim.
         found = look()
         if found is not None:
             yield found
             return
-        with _beating(storage, layout.claim_path(recipe.recipe_hash, number)):
+        with _beating(storage, claim.path):
             yield None
     finally:
-        _held[:] = [one for one in _held if one[1] != layout.claim_path(recipe.recipe_hash, number)]
-        for path in [path for path, one in _claims(storage, recipe) if one <= number]:
+        _held.discard(claim)
+        for path in [path for path, one in _claims(storage, recipe) if one <= claim.number]:
             with suppress(ObjectMissingError, EventlakeError):
                 storage.delete(path)
 
 
 def give_up_claims() -> None:
     """Gives up what this process has claimed: it is about to end without running to an end."""
-    for storage, path in _held:
+    for claim in list(_held):
         with suppress(Exception):
-            storage.delete(path)
+            claim.storage.delete(claim.path)
 
 
-def _wait(storage: Storage, recipe: Recipe) -> int:
+def _wait(storage: Storage, recipe: Recipe) -> _Claim:
     """Takes the next claim, as soon as nobody has one, or whoever has it is silent."""
     seen: tuple[str, bytes] | None = None
     began = since = time.monotonic()
@@ -121,12 +134,12 @@ def _wait(storage: Storage, recipe: Recipe) -> int:
                 seen, since = newest, time.monotonic()
             if newest is None or _is_dead(newest[1]) or time.monotonic() - since > PATIENCE_SECONDS:
                 number = 1 + (0 if newest is None else layout.claim_number(newest[0]) or 0)
-                path = layout.claim_path(recipe.recipe_hash, number)
+                claim = _Claim(storage, layout.claim_path(recipe.recipe_hash, number), number)
                 with suppress(ObjectExistsError):
-                    storage.create(path, _says(0))
-                    _held.append((storage, path))
+                    storage.create(claim.path, _says(0))
+                    _held.add(claim)
                     advance(1)
-                    return number
+                    return claim
             elif not told and time.monotonic() - began > _SILENT_SECONDS:
                 told = True
                 message = "waiting for %s, which %s; a builder that says nothing for %.0f s is taken for dead"

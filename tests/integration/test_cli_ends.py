@@ -95,7 +95,7 @@ from eventlake.storage.scratch import scratch
 scratch()
 storage = LocalStorage({str(tmp_path)!r})
 storage.create({path!r}, recipes._says(0))
-recipes._held.append((storage, {path!r}))
+recipes._held.add(recipes._Claim(storage, {path!r}, 1))
 with stoppable(lambda stopped: f"{{stopped}}\\n"):
     signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM}})
     threading.Timer(1, print, ("ready",), {{"flush": True}}).start()

@@ -14,9 +14,11 @@ import pyarrow as pa
 import pytest
 
 from eventlake.database import per_process
+from eventlake.datasets import recipes
 from eventlake.projections import source
 from eventlake.projections.printing import printing_to_stderr
 from eventlake.projections.source import load, load_value
+from eventlake.storage import LocalStorage, MemoryStorage
 from eventlake.tables import expressions
 
 ROWS = pa.table({"n": [1, 2, 3]})
@@ -129,13 +131,19 @@ NUMBERS = (helper.NUMBER, late.NUMBER)
 
 
 def test_projections_that_two_threads_load_at_once_import_their_own_files_and_leave_stdout_and_imports_alone(monkeypatch):
-    events = SimpleNamespace(begun=[threading.Event(), threading.Event()])
-    monkeypatch.setattr(builtins, "events", events, raising=False)
+    first, second, over = threading.Event(), threading.Event(), threading.Event()
+    monkeypatch.setattr(builtins, "events", (first, second, over), raising=False)
     before = sys.stdout, list(sys.path)
+    # The first begins and ends before the second ends; neither is told so if they take turns.
+    overlapping = ["events[0].set(); events[1].wait(1)", "events[1].set(); events[2].wait(1)"]
 
     def loaded(number):
-        files = {"a.py": OVERLAPPING, "helper.py": f"NUMBER = {number}", "late.py": f"NUMBER = {number}"}
-        return load_value("a.py:NUMBERS", files)
+        if number:
+            assert first.wait(60)
+        text = f"import helper\n{overlapping[number]}\nimport late\nNUMBERS = (helper.NUMBER, late.NUMBER)"
+        found = load_value("a.py:NUMBERS", {"a.py": text, "helper.py": f"NUMBER = {number}", "late.py": f"NUMBER = {number}"})
+        over.set()
+        return found
 
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(loaded, range(2))) == [(0, 0), (1, 1)]
@@ -177,3 +185,50 @@ def test_a_child_that_is_forked_while_another_thread_loads_has_stdout_and_can_lo
         pool.submit(block.__exit__, None, None, None).result()
         pool.submit(source._importing.release).result()
     assert code == 0
+
+
+def recipe(number):
+    return SimpleNamespace(recipe_hash=f"{number:064d}", name="x")
+
+
+def test_two_copies_of_a_lake_hold_a_claim_each_at_one_path():
+    one, other = MemoryStorage(), MemoryStorage()
+    with recipes.claimed(one, recipe(1), lambda: None):
+        with recipes.claimed(other, recipe(1), lambda: None):
+            pass
+        assert list(one.list(""))
+        recipes.give_up_claims()
+        assert list(one.list("")) == []
+
+
+def test_no_claim_is_forgotten_while_other_threads_give_up_theirs(interleaved):
+    interleaved.add(recipes.__file__)
+    kept = MemoryStorage()
+    others = [MemoryStorage() for _ in range(4)]
+    over = threading.Event()
+
+    def churn(storage):
+        while not over.is_set():
+            with recipes.claimed(storage, recipe(2), lambda: None):
+                pass
+
+    with ThreadPoolExecutor(4) as pool:
+        churning = [pool.submit(churn, storage) for storage in others]
+        forgotten = []
+        for number in range(100, 130):
+            with recipes.claimed(kept, recipe(number), lambda: None):
+                time.sleep(0.001)
+                forgotten += [number] if not any(f"{number:064d}" in claim.path for claim in list(recipes._held)) else []
+        over.set()
+        for one in churning:
+            one.result()
+    assert forgotten == []
+    assert recipes._held == set()
+
+
+def test_a_forked_child_that_gives_up_its_claims_leaves_those_of_its_parent(tmp_path):
+    storage = LocalStorage(tmp_path)
+    with recipes.claimed(storage, recipe(1), lambda: None):
+        assert exit_code(lambda: recipes.give_up_claims() is None) == 0
+        assert len(list(storage.list(""))) == 1
+    assert list(storage.list("")) == []
