@@ -1,9 +1,11 @@
 """The SQL of a mapping: one SELECT or one condition, which gives the same rows whenever it is asked and writes nothing."""
 
+import json
 from typing import Any
 
 import duckdb
 
+from eventlake.core.sql import quoted
 from eventlake.database import check_select, tree_of
 from eventlake.errors import InvalidInputError
 from eventlake.exactness.tree import nodes
@@ -14,6 +16,7 @@ _STEADY = frozenset({"error", "getvariable", "make_timestamptz", "timezone"})
 """What DuckDB lists as changing with the session; an import's session is always the same."""
 _HIDDEN = frozenset({"query"})
 """What runs SQL that stands in a text."""
+_PARQUET = frozenset({"parquet_scan", "read_parquet"})
 _CONDITION = "it stands for itself, like amount::DECIMAL(12, 2) > 0 AND status <> 'R'."
 _HINT = "the rows must be the same whenever they are asked for: an import that was interrupted is taken up by asking once more."
 
@@ -59,6 +62,34 @@ def checked_condition(connection: duckdb.DuckDBPyConnection, where: str, text: s
         raise InvalidInputError(message, _CONDITION, sql=text)
     _check_steady(connection, where, tree)
     return f"({text}\n)"
+
+
+def int96_files(connection: duckdb.DuckDBPyConnection, tree: dict[str, Any]) -> list[str]:
+    """The Parquet files with INT96 instants that a query names, by function or by name alone.
+
+    Raises:
+        duckdb.Error: One cannot be read.
+    """
+    named = [
+        node["function"]["arguments"][0]["expression"]
+        for node in nodes(tree)
+        if node.get("type") == "TABLE_FUNCTION" and str(node["function"].get("function_name")).casefold() in _PARQUET
+    ]
+    files = {str(node.get("table_name")) for node in nodes(tree) if node.get("type") == "BASE_TABLE"}
+    named += [_tree("", f"SELECT {quoted(name)}")["statements"][0]["node"]["select_list"][0] for name in sorted(files) if _is_file(name)]
+    found = []
+    for argument in named:
+        look = _tree("", "SELECT DISTINCT file_name FROM parquet_schema('') WHERE type = 'INT96'")
+        for node in nodes(look):
+            if node.get("type") == "TABLE_FUNCTION":
+                node["function"]["arguments"][0]["expression"] = argument
+        text = connection.execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(look)]).fetchall()[0][0]
+        found += [str(row[0]) for row in connection.execute(text).fetchall()]
+    return found
+
+
+def _is_file(name: str) -> bool:
+    return name.casefold().endswith((".parquet", ".parq"))
 
 
 def _is_expression(node: dict[str, Any]) -> bool:

@@ -4,11 +4,12 @@ The only place of the imports that runs DuckDB. Texts of CSV and JSON files stay
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from errno import ENOSPC
 from pathlib import Path
 from tempfile import gettempdir
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -16,12 +17,13 @@ import pyarrow as pa
 
 from eventlake.columns.segments import check_footer, check_int96
 from eventlake.core.sql import identifier, integer, quoted
-from eventlake.database import open_database, openable, parquet
+from eventlake.database import open_database, openable, parquet, tree_of
 from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError, StorageError
+from eventlake.exactness.tree import nodes
 from eventlake.importing.files import as_utf8, check_names, csv_columns, format_of, json_rows, readable
-from eventlake.importing.problems import ROW, ImportProblem
+from eventlake.importing.problems import MOST_ALIKE, ROW, ImportProblem
 from eventlake.importing.rules import OWN, Events, Table
-from eventlake.importing.sql import checked_condition, checked_select
+from eventlake.importing.sql import checked_condition, checked_select, int96_files
 from eventlake.progress import task
 from eventlake.storage.scratch import temporary_folder
 
@@ -93,6 +95,7 @@ class Tables:
         self._connection = connection
         self._scratch = scratch
         self._without_columns: set[str] = set()
+        self._made: list[str] = []
         if not given.exists():
             message = f"there is no file or folder {given}"
             raise NotFoundError(message, path=str(given))
@@ -105,6 +108,7 @@ class Tables:
                 raise InvalidInputError(message, 'give each in the mapping: [tables.loan] with file = "loan.csv".')
             else:
                 self._file(table, _file_of(table, given))
+            self._made.append(table.name)
         self._names = [table.name for table in tables]
 
     def _file(self, table: Table, path: Path) -> None:
@@ -146,17 +150,28 @@ class Tables:
         source = quoted(openable(as_utf8(table, path, self._scratch)))
         settings = ", ".join(f"{name} = {value}" for name, value in options.items())
         self._connection.execute(f"CREATE TABLE {identifier(table.name)} AS FROM read_csv({source}, {settings})")
-        rejected: dict[int, tuple[str, str | None]] = {}
-        for line, reason, column in self._connection.execute(
-            f"FROM {identifier(_REJECTS)} SELECT line, error_message, column_name ORDER BY line, column_idx"
-        ).fetchall():
-            # A line that is too short is told for each of its missing columns.
-            rejected.setdefault(line, (reason.partition("\n")[0], column))
-        if rejected:
-            problems = [
-                ImportProblem(table.name, None, f"line {line:,}", reason + (f" (column {column})" if column else ""))
-                for line, (reason, column) in rejected.items()
-            ]
+        self._refuse_rejected(table, path)
+
+    def _refuse_rejected(self, table: Table, path: Path) -> None:
+        """Refuses a file with broken lines: the first are named, the others counted.
+
+        Raises:
+            InvalidEventsError: As said.
+        """
+        rejects = identifier(_REJECTS)
+        total = int(self._connection.execute(f"FROM {rejects} SELECT count(DISTINCT line)").fetchall()[0][0])
+        # A line that is too short is told for each of its missing columns.
+        first = (
+            f"FROM {rejects} SELECT line, error_message, column_name QUALIFY row_number() OVER (PARTITION BY line ORDER BY column_idx) = 1"
+        )
+        rejected = self._connection.execute(f"{first} ORDER BY line LIMIT {integer(MOST_ALIKE)}").fetchall()
+        problems = [
+            ImportProblem(table.name, None, f"line {line:,}", str(reason).partition("\n")[0] + (f" (column {column})" if column else ""))
+            for line, reason, column in rejected
+        ]
+        if total > MOST_ALIKE:
+            problems.append(ImportProblem(table.name, None, "lines", f"broken: {total - MOST_ALIKE:,} lines more"))
+        if problems:
             hint = f"correct {path}, or give its delimiter, quote and escape in the mapping."
             raise InvalidEventsError(problems, hint, within="input", path=str(path))
 
@@ -182,14 +197,60 @@ class Tables:
     def _query(self, table: Table, text: str) -> None:
         try:
             query = checked_select(self._connection, f"table {table.name}", text)
+            self._prepare(table.name, query)
             # As DuckDB names them, before it makes two of the same name different.
             check_names(table, self._connection.sql(query).columns)
             self._connection.execute(f"CREATE TABLE {identifier(table.name)} AS {query}")
+        except pa.ArrowException as error:
+            message = f"table {table.name}: a Parquet file of its query: {_first_line(error)}"
+            hint = "DuckDB cuts what is finer; import the file as a table of its own, or write it with another type of instants."
+            raise InvalidInputError(message, hint, sql=text) from error
         except duckdb.Error as error:
             message = f"table {table.name}: DuckDB refused its query: {error}"
             raise InvalidInputError(
                 message, "a query reads the tables above it and files below getvariable('folder').", sql=text
             ) from error
+
+    def _prepare(self, table: str, query: str) -> None:
+        """Looks at what a query reads: no instant of its files may be cut, and tables without rows have the columns that it names."""
+        tree = tree_of(query)
+        for path in int96_files(self._connection, tree):
+            check_int96(path)  # DuckDB would cut them
+        hollow = {
+            str(node.get("alias") or node["table_name"]): str(node["table_name"])
+            for node in nodes(tree)
+            if node.get("type") == "BASE_TABLE" and node["table_name"] in self._without_columns
+        }
+        if hollow:
+            self._without_columns.add(table)
+            self._name_columns(hollow, tree, query)
+
+    def _name_columns(self, hollow: Mapping[str, str], tree: Any, query: str) -> None:
+        """Gives tables without rows the columns that a query reads of them.
+
+        Args:
+            hollow: Those tables, by their names in the query.
+            tree: The query's.
+            query: Its text.
+        """
+        read = [node["column_names"] for node in nodes(tree) if node.get("class") == "COLUMN_REF"]
+        own = {(hollow[names[0]], names[-1]) for names in read if len(names) > 1 and names[0] in hollow}
+        joined = [str(name) for node in nodes(tree) if node.get("type") == "JOIN" for name in node.get("using_columns", [])]
+        plain = {str(names[0]) for names in read if len(names) == 1}
+        others = {name for one in set(self._made) - set(hollow.values()) for name in self.columns(one)}
+        self._add_columns(own | {(one, name) for one in hollow.values() for name in [*joined, *(plain - others)]})
+        try:
+            self._connection.sql(query)
+        except duckdb.BinderException:
+            self._add_columns({(one, name) for one in hollow.values() for name in plain & others})
+
+    def _add_columns(self, added: Iterable[tuple[str, str]]) -> None:
+        for table, name in sorted(added):
+            self._connection.execute(f"ALTER TABLE {identifier(table)} ADD COLUMN IF NOT EXISTS {identifier(name)} VARCHAR")
+
+    def _is_empty(self, table: str) -> bool:
+        """Whether a table has no columns that anybody knows, and no rows."""
+        return table in self._without_columns and not self._connection.execute(f"FROM {identifier(table)} LIMIT 1").fetchall()
 
     def columns(self, table: str) -> dict[str, str]:
         """A table's columns, and DuckDB's names of their types."""
@@ -201,7 +262,7 @@ class Tables:
         Raises:
             InvalidInputError: It names them, and the columns that there are.
         """
-        if rules.table in self._without_columns:
+        if self._is_empty(rules.table):
             return
         there = self.columns(rules.table)
         where = f"mapping, [[events]] {rules.number + 1}: table {rules.table}"
@@ -220,7 +281,7 @@ class Tables:
         Raises:
             InvalidInputError: DuckDB refuses the condition.
         """
-        if rules.table in self._without_columns:
+        if self._is_empty(rules.table):
             return
         name = identifier(rules.table)
         total = int(self._connection.execute(f"FROM {name} SELECT count(*)").fetchall()[0][0])
@@ -243,9 +304,17 @@ class Tables:
 
     def _condition(self, rules: Events, text: str) -> str:
         try:
-            return checked_condition(self._connection, f"mapping, [[events]] {rules.number + 1}, where", text)
+            condition = checked_condition(self._connection, f"mapping, [[events]] {rules.number + 1}, where", text)
+            for path in int96_files(self._connection, tree_of(f"SELECT {condition}")):
+                check_int96(path)
+        except pa.ArrowException as error:
+            message = f"mapping, [[events]] {rules.number + 1}, where: a Parquet file that it reads: {_first_line(error)}"
+            raise InvalidInputError(
+                message, "DuckDB cuts what is finer; write the file with another type of instants.", sql=text
+            ) from error
         except duckdb.Error as error:
             raise self._refused(rules, error) from error
+        return condition
 
     def _refused(self, rules: Events, error: duckdb.Error) -> InvalidInputError:
         message = f"mapping, [[events]] {rules.number + 1}: DuckDB refused where = {rules.where!r}: {error}"

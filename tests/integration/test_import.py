@@ -1035,3 +1035,59 @@ def test_known_ids_are_placed_by_one_query_a_batch_named_by_row_and_counted(lake
         (row, f"(source, id) is in the lake already, at sequence {row:,}") for row in range(MOST_ALIKE)
     ]
     assert found[-1].message == f"(source, id) is in the lake already, at sequence …: {total - MOST_ALIKE} rows more"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        """SELECT id, "at" FROM read_parquet(getvariable('folder') || '/t.parquet')""",
+        """SELECT id, "at" FROM parquet_scan([getvariable('folder') || '/*.parquet'])""",
+        """SELECT id, "at"::DATE AS "at" FROM (SELECT * FROM read_parquet(getvariable('folder') || '/t.parquet'))""",
+        """SELECT id, "at" FROM '{folder}/t.parquet'""",
+    ],
+)
+def test_int96_that_a_query_reads_is_imported_whole_or_refused(tmp_path, query):
+    event = {"from": "q", "type": "t", "id": "{id}", "time": {"column": "at", "zone": "UTC"}, "order": ["id"]}
+    settings = {"source": "s", "tables": {"q": {"query": query.replace("{folder}", str(tmp_path))}}, "events": [event]}
+    whole = 1_767_225_600_000_001_000
+    for nanoseconds in (whole, whole + 1):
+        table = pa.table({"id": [1], "at": pa.array([nanoseconds], pa.timestamp("ns"))})
+        pq.write_table(table, tmp_path / "t.parquet", use_deprecated_int96_timestamps=True)
+        lake = el.create("memory://", "o")
+        if nanoseconds == whole:
+            assert el.import_file(lake, tmp_path, settings).appended == 1
+            continue
+        with pytest.raises(InvalidInputError, match=r"instant \(INT96\) that is finer than a microsecond in row 0"):
+            el.import_file(lake, tmp_path, settings)
+
+
+def test_broken_lines_of_a_csv_file_are_named_up_to_a_bound_and_counted(lake, tmp_path):
+    lines = ["loan_id,account,granted,amount,status,note", *(f"{number},1,2024-01-05,1,A,x,more" for number in range(5000))]
+    path = write(tmp_path / "loans.csv", "\n".join(lines) + "\n")
+    with pytest.raises(InvalidEventsError) as caught:
+        el.import_file(lake, path, mapping())
+    assert len(caught.value.problems) == MOST_ALIKE + 1
+    assert str(caught.value.problems[0]).startswith("source, line 2: Expected Number of Columns: 6 Found: 7")
+    assert str(caught.value.problems[-1]) == "source, lines: broken: 4,900 lines more"
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        ("SELECT id, who FROM empty WHERE amount > '5'", []),
+        ("SELECT e.id, upper(e.who) AS who FROM empty AS e", []),
+        ("SELECT * FROM empty", []),
+        ("SELECT id, o.who FROM empty JOIN other AS o USING (id)", []),
+        ("SELECT o.id, coalesce(e.who, o.who) AS who FROM other AS o LEFT JOIN empty AS e ON e.id = o.id", ["1"]),
+        ("SELECT id, who FROM other UNION ALL SELECT id, who FROM empty", ["1"]),
+        ("SELECT count(*)::VARCHAR AS id, 'none' AS who FROM empty", ["0"]),
+    ],
+)
+def test_a_query_over_a_file_without_rows_has_the_rows_that_it_should(lake, tmp_path, query, ids):
+    write(tmp_path / "empty.ndjson", "\n")
+    write(tmp_path / "other.ndjson", '{"id": "1", "who": "a"}\n')
+    tables = {"empty": {"file": "empty.ndjson"}, "other": {"file": "other.ndjson"}, "q": {"query": query}}
+    event = {"from": "q", "type": "t", "id": "{id}", "where": "who <> ''", "order": ["id"], "data": {"who": "who"}}
+    imported = el.import_file(lake, tmp_path, {"source": "s", "tables": tables, "events": [event]})
+    assert imported.appended == len(ids)
+    assert lake.snapshot().scan().collect()["id"].to_list() == ids

@@ -22,6 +22,9 @@ LOOKED_AT = {
         "eventlake.tables.expressions::check_stored::version.upcast",
         "eventlake.tables.expressions::evaluate::expressions",
     ],
+    "a query that DuckDB writes of a tree, which was made of a checked one": [
+        "eventlake.importing.sql::int96_files::connection.execute('SELECT json_deserialize_sql(?::JSON)', [json.dumps(look)]).fetchall()",
+    ],
     "a part of the query that is advised, which is taken apart and put together as a tree": [
         "eventlake.database.queries::tree_of::json.loads(_written(text))",
         "eventlake.exactness.json_members::_structure::json.loads(text)",
