@@ -96,8 +96,10 @@ def _picking(node: Tree, name: str, scope: Scope, arguments: Sequence[Tree]) -> 
     value, by = arguments[:2]
     first = "min" in name
     known = [] if name.endswith(("_null", "_nulls_last")) else [value]
-    if by.get("column_names", [""])[-1] not in _TIMES or len(scope.sources) > 1:
+    whole = name.endswith("_nulls_last")
+    if not whole and (by.get("column_names", [""])[-1] not in _TIMES or len(scope.sources) > 1):
         known.append(by)
+    nulls = ("NULLS_LAST" if first else "NULLS_FIRST") if whole else "ORDER_DEFAULT"
     conditions = [scope.made("x_ IS NOT NULL", x_=one) for one in known]
     filters = [*([node["filter"]] if node.get("filter") else []), *conditions]
     several = len(arguments) > 2  # noqa: PLR2004 - the greatest so many
@@ -105,7 +107,7 @@ def _picking(node: Tree, name: str, scope: Scope, arguments: Sequence[Tree]) -> 
         made = called(node, "list" if several else "first" if first else "last")
         made["arguments"] = made["arguments"][:1]
         kind = "ASCENDING" if first or not several else "DESCENDING"
-        orders = [{"type": kind if several else "ORDER_DEFAULT", "null_order": "ORDER_DEFAULT", "expression": by}]
+        orders = [{"type": kind if several else "ORDER_DEFAULT", "null_order": nulls, "expression": by}]
         made["order_bys"] = {"type": "ORDER_MODIFIER", "orders": orders + _as_orders(tie, orders)}
         if filters:
             made["filter"] = scope.made(" AND ".join(f"f{place}_" for place in range(len(filters))), **_numbered(filters))
@@ -117,7 +119,7 @@ def _numbered(parts: Sequence[Tree]) -> dict[str, Tree]:
 
 
 def _picking_windows(node: Tree, name: str, scope: Scope, arguments: Sequence[Tree]) -> Iterator[Tree]:
-    if len(arguments) != 2:  # noqa: PLR2004 - what is picked and by what; not several of those
+    if len(arguments) != 2 or name.endswith("_nulls_last"):  # noqa: PLR2004 - what is picked and by what; not several of those
         return
     by = arguments[1]
     given = [node["filter_expr"]] if node.get("filter_expr") else []

@@ -10,6 +10,7 @@ import pytest
 
 import eventlake as el
 from eventlake.errors import InvalidProjectionError
+from eventlake.exactness import polars_functions
 from tests.integration.test_advice import by_time, close, facts, first, lake_of, last, present
 
 NUMBERS = count()
@@ -274,3 +275,37 @@ def test_where_nothing_keeps_the_meaning_no_expression_is_suggested(tied, expres
     for said in advice(tied[1], grouped(expression)):
         assert not said.startswith("pl.col")
         assert not math.isclose(len(said), 0)
+
+
+PLACED = {
+    "backward_fill": WHO.backward_fill(),
+    "forward_fill": WHO.forward_fill(),
+    "cum_count": WHO.cum_count(),
+    "cum_max": N.cum_max(),
+    "cum_min": N.cum_min(),
+    "cum_sum": AMOUNT.cum_sum(),
+    "diff": N.diff(),
+    "int_range": pl.int_range(pl.len()),
+    "is_first_distinct": WHO.is_first_distinct(),
+    "is_last_distinct": WHO.is_last_distinct(),
+    "rle_id": WHO.rle_id(),
+    "reverse": WHO.reverse(),
+    "shift": WHO.shift(2),
+}
+
+
+@pytest.mark.parametrize("name", PLACED)
+def test_what_depends_on_the_place_of_rows_is_told_an_order_in_which_the_sequence_breaks_ties(tied, name):
+    assert PLACED.keys() == polars_functions.POSITIONAL
+    columns = ["sequence", "time", "who", "n", "amount"]
+
+    def run(snapshot, *orders):
+        return snapshot.table("moved").select(columns).sort(*orders).with_columns(v=PLACED[name])
+
+    assert 'sort("time", "sequence") of the frame right before' in advice(tied[1], lambda snapshot: run(snapshot, "time"), "sequence")
+    if name == "reverse":
+        return  # beside the rows it has no meaning
+    found = build(tied[1], lambda snapshot: run(snapshot, "time", "sequence"), key="sequence")
+    ordered = [{column: row.get(column) for column in columns} for row in by_time(tied[0])]
+    rows = pl.DataFrame(ordered, infer_schema_length=None).with_columns(pl.col("amount").cast(pl.Decimal(18, 2)))
+    assert [row["v"] for row in found] == rows.with_columns(v=PLACED[name]).sort("sequence")["v"].to_list()
