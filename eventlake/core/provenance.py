@@ -49,6 +49,8 @@ class ProvenanceDocument(Document):
     ``event_spine`` is decoded by whoever knows what spines are (``features.spine.spine_of``).
     """
 
+    UNTYPED = True
+
     built_at: Instant
     checksum: Sha256
     commit_hash: Sha256 | None

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable
 from functools import cache
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -62,6 +62,9 @@ FormatNumber = Literal[1]
 class Document(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A stored document, or an object in one, as exact types."""
 
+    UNTYPED: ClassVar[bool] = False
+    """Whether a member takes any JSON, so that the types do not bound how deep it is nested."""
+
 
 class Bounds(NamedTuple):
     """What a document may come to, looked at before anything is parsed."""
@@ -83,12 +86,20 @@ _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]+|[\]}]+', re.DOTALL)
 
 def check_bounds(data: bytes, bounds: Bounds) -> str | None:
     """Why ``data`` is too large or nested too deeply to be parsed; None if it is neither."""
+    return _too_large(data, bounds) or _too_deep(data, bounds)
+
+
+def _too_large(data: bytes, bounds: Bounds) -> str | None:
     if len(data) > bounds.size_bytes:
         return f"expected at most {bounds.size_bytes:,} bytes, found {len(data):,}"
-    opened = data.count(b"[") + data.count(b"{")
-    if opened + data.count(b",") > bounds.members:
+    # Fewer bytes than members need no count: this is the way of every commit.
+    if len(data) > bounds.members and sum(map(data.count, (b"[", b"{", b","))) > bounds.members:
         return f"expected at most {bounds.members:,} members, found more"
-    if opened <= bounds.depth:
+    return None
+
+
+def _too_deep(data: bytes, bounds: Bounds) -> str | None:
+    if data.count(b"[") + data.count(b"{") <= bounds.depth:
         return None
     depth = 0
     for token in _TOKENS.finditer(data):
@@ -159,8 +170,8 @@ def unsealed(
 def _read(data: bytes, model: type[D], bounds: Bounds) -> tuple[D | None, str]:
     """The document, and what is wrong with it if its bytes turn out not to be those that are written; None if it cannot be decoded."""
     problem = "its spelling is not the one that this version writes"
-    if len(data) > bounds.size_bytes:
-        return None, problem
+    if beyond := _too_large(data, bounds) or (model.UNTYPED and _too_deep(data, bounds)):
+        return None, beyond
     try:
         return _decoder(model).decode(data), problem
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
@@ -186,7 +197,7 @@ def canonical(data: bytes, where: str, model: type[D], noun: str, *, bounds: Bou
         UnsupportedFormatError: A newer eventlake wrote it.
     """
     document, problem = _read(data, model, bounds)
-    if document is not None and (_ENCODER.encode(document) == data or canonical_json(json.loads(data)) == data):
+    if document is not None and (_ENCODER.encode(document) == data or canonical_json(_parsed(data)) == data):
         return document
     problem = check_bounds(data, bounds) or problem
     if problem.startswith("expected") and isinstance(found := _parsed(data), dict):

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from eventlake.columns import frames
-from eventlake.columns.content import RunningHash, from_logical
+from eventlake.columns.content import RunningHash, content_hash, from_logical
 from eventlake.columns.segments import footer_rows
 from eventlake.core import layout
 from eventlake.core.canonical import seal, sha256_hex
@@ -187,11 +187,24 @@ class Archive:
         return _checked(self._read(path), files[name]["sha256"], path)
 
     def spine(self, of: Mapping[str, Any] | None = None) -> pa.Table | None:
-        """The spine of an attempt with its ``spine_row``; None if the dataset has none. The caller compares its content hash."""
-        if self.manifest.recipe.spine is None:
+        """The spine of an attempt with its ``spine_row``, its content hash checked; None if the dataset has none.
+
+        Args:
+            of: The provenance of the attempt; None for the one that everybody reads.
+
+        Raises:
+            CorruptionError: It is missing, or not the one that the manifest names.
+        """
+        recorded = self.manifest.recipe.spine
+        if recorded is None:
             return None
         path = f"{(of or self.provenance())['attempt']}/{SPINE}"
-        return frames.decode(self._read(path), path, rows=self.manifest.recipe.spine.rows)
+        spine = frames.decode(self._read(path), path, rows=recorded.rows)
+        found = content_hash(spine)
+        if found != recorded.content_hash:
+            message = f"the archived spine of {self.folder} hashes to {found}, its manifest says {recorded.content_hash}"
+            raise CorruptionError(message, "run 'eventlake verify LAKE' and restore spine.parquet.", path=self.folder)
+        return spine
 
     def sources(self, of: Mapping[str, Any] | None = None) -> dict[str, str]:
         """The source files archived with an attempt, checked against the recipe.

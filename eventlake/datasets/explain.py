@@ -22,7 +22,7 @@ from eventlake.core.shown import shown
 from eventlake.core.sql import named
 from eventlake.datasets.archive import SPINE_ROW, Archive
 from eventlake.datasets.dataset import Dataset
-from eventlake.datasets.reproduce import checked_spine, declared, projection_of
+from eventlake.datasets.reproduce import declared, projection_of
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError, NotFoundError
 from eventlake.features.explain import inside
 from eventlake.features.plan import compiled
@@ -132,7 +132,7 @@ def explain(archive: Archive, history: PinnedHistory, key: Any, column: str | No
     row = _row(pl.DataFrame(Dataset(archive).arrow()), recipe.key, key)
     if recipe.kind == "features":
         return _features(archive, history, row, column)
-    spine = checked_spine(archive)
+    spine = archive.spine()
     projection, carried = _by_entity(archive, history, spine)
     entity = _entity(row, spine, projection.spine_entity, carried)
     one = OneEntity(projection, history, spine, entity)

@@ -22,7 +22,7 @@ from eventlake.core.sql import identifier, integer
 from eventlake.database import check_select, open_database
 from eventlake.datasets.archive import Archive
 from eventlake.datasets.dataset import Dataset
-from eventlake.datasets.reproduce import checked_spine, declared, projection_of
+from eventlake.datasets.reproduce import declared, projection_of
 from eventlake.datasets.spine_leaks import COLUMN, REBUILT, STORED, spine_leaks
 from eventlake.errors import InvalidInputError
 from eventlake.features.duckdb_events import BELONGS_TABLE
@@ -137,7 +137,7 @@ def check_leakage(dataset: Dataset, *, rows: int | None = None, cutoff: str | No
 def _checked(
     dataset: Dataset, archive: Archive, history: PinnedHistory, *, rows: int | None, cutoff: str | None, known: str | None
 ) -> LeakageReport:
-    spine = checked_spine(archive)
+    spine = archive.spine()
     projection = projection_of(archive)
     if projection.kind == "python" or spine is None:
         message = f"whether rows of {dataset.name} saw too much cannot be told: it is Python, or has no spine"

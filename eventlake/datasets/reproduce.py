@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from eventlake.columns.content import column_digest, content_hash, from_logical
+from eventlake.columns.content import column_digest, from_logical
 from eventlake.core.card import Card
 from eventlake.core.dataset import DatasetManifest, Recipe
 from eventlake.database import UNLIMITED, Limits
@@ -20,7 +20,7 @@ from eventlake.datasets.archive import SOURCE, Archive
 from eventlake.datasets.build import Work, circumstances, make, work_of
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.recipes import dataset_statement
-from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
+from eventlake.errors import EventlakeError, InvalidInputError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.projections.definition import Projection
 from eventlake.projections.rows import Types
@@ -89,7 +89,7 @@ def reproduce(history: PinnedHistory, archive: Archive, *, trust: bool = False) 
         CorruptionError: The history, the archived source or the spine is not what the manifest names.
     """
     then = archive.manifest
-    spine = checked_spine(archive)
+    spine = archive.spine()
     made = make(work_again(archive, history, spine, trust=trust))
     identical = made.manifest.content_hash == then.content_hash
     if made.manifest.manifest_hash == then.manifest_hash and not history.trust.believes:
@@ -136,21 +136,6 @@ def _moved_environment(provenance: Mapping[str, Any]) -> list[str]:
 def _changed(then: Recipe, now: Recipe) -> set[str]:
     before, after = then.document(), now.document()
     return {name for name in before if before[name] != after[name]}
-
-
-def checked_spine(archive: Archive, of: Mapping[str, Any] | None = None) -> pa.Table | None:
-    """The spine archived with an attempt (None for the one that everybody reads), its content hash compared.
-
-    Raises:
-        CorruptionError: It is not the one that the manifest names.
-    """
-    spine, recorded = archive.spine(of), archive.manifest.recipe.spine
-    if spine is not None and recorded is not None:
-        found = content_hash(spine)
-        if found != recorded.content_hash:
-            message = f"the archived spine of {archive.folder} hashes to {found}, its manifest says {recorded.content_hash}"
-            raise CorruptionError(message, "run 'eventlake verify LAKE' and restore spine.parquet.", path=archive.folder)
-    return spine
 
 
 def projection_of(archive: Archive) -> Projection:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from eventlake.datasets.archive import SPINE_ROW, Archive
 from eventlake.datasets.dataset import Dataset
-from eventlake.datasets.reproduce import checked_spine, projection_of
+from eventlake.datasets.reproduce import projection_of
 from eventlake.projections.run import feature_set
 
 MATCH = "eventlake match"
@@ -54,7 +54,7 @@ def matched(before: Archive, after: Archive) -> Matched | None:
         CorruptionError: A stored file is missing or not what was written.
         NotFoundError: Retention has taken the rows.
     """
-    spines = [pl.DataFrame(checked_spine(archive)) for archive in (before, after)]
+    spines = [pl.DataFrame(archive.spine()) for archive in (before, after)]
     names = _names(before, after, *(spine.schema for spine in spines))
     if not names:
         return None

@@ -9,7 +9,6 @@ from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.provenance import PART
 from eventlake.datasets.archive import Archive, open_archive
 from eventlake.datasets.catalogue import folders
-from eventlake.datasets.reproduce import checked_spine
 from eventlake.datasets.tags import holders, tagged
 from eventlake.datasets.verify_again import derive_again
 from eventlake.errors import EventlakeError, InvalidInputError, NotFoundError
@@ -195,7 +194,7 @@ def _contents(archive: Archive, findings: Findings) -> None:
         try:
             for _ in archive.pieces(provenance) if whole else ():
                 pass
-            checked_spine(archive, provenance)
+            archive.spine(provenance)
             archive.sources(provenance)
         except EventlakeError as error:
             findings.problems.append(Finding(provenance["attempt"], error.message))

@@ -13,7 +13,7 @@ from eventlake.database import Limits
 from eventlake.datasets.archive import EVENT_SPINE, Archive
 from eventlake.datasets.build import circumstances, make, spine_rows
 from eventlake.datasets.recipes import dataset_statement
-from eventlake.datasets.reproduce import checked_spine, manifest_differences, work_again
+from eventlake.datasets.reproduce import manifest_differences, work_again
 from eventlake.errors import CorruptionError, EventlakeError, NotFoundError, NotIdenticalError
 from eventlake.features.spine import spine_of
 from eventlake.features.spine_rows import rows_of
@@ -52,7 +52,7 @@ def _derive(chain: Chain, archive: Archive, tally: Tally, *, trust: bool) -> Non
     try:
         history = at_checkpoint(chain, then.recipe.checkpoint)
         limits = Limits(then.rows, MOST_SECONDS)
-        work = work_again(archive, history, checked_spine(archive), trust=trust, limits=limits)
+        work = work_again(archive, history, archive.spine(), trust=trust, limits=limits)
         now = make(work, changed_only=True).manifest
     except NotIdenticalError as error:
         _differs(archive, tally, work.recipe.engine_version, error.message)

@@ -170,8 +170,9 @@ class _Worker:
 
     def __init__(self, folder: Path) -> None:
         self._errors: IO[bytes] = TemporaryFile(dir=folder)  # noqa: SIM115 - closed by ``end``
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "TMPDIR": str(folder)}
-        command = [sys.executable, "-m", "eventlake.executors.worker"]
+        environment = {**os.environ, "PYTHONPATH": _import_path(), "TMPDIR": str(folder)}
+        # -P: a module in the current folder, which may be a stranger's lake, is not imported.
+        command = [sys.executable, "-P", "-m", "eventlake.executors.worker"]
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             command,
             stdin=subprocess.PIPE,
@@ -207,6 +208,11 @@ class _Worker:
     def kill(self) -> None:
         """Ends the process at once."""
         self._process.kill()
+
+
+def _import_path() -> str:
+    """Where this process finds modules. An empty or relative entry would mean the current folder of the worker."""
+    return os.pathsep.join(path for path in sys.path if Path(path).is_absolute() and os.pathsep not in path)
 
 
 def _error_of(answer: dict[str, Any]) -> EventlakeError:

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from eventlake.trust.cache import VARIABLE, cache_folder
 
-VERSION = 1
+VERSION = 2
 """Increases when what a statement claims is checked otherwise than before."""
 MOST_STATEMENTS = 1_000_000
 """When the ledger holds more, the oldest are deleted."""

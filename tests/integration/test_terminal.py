@@ -1,6 +1,5 @@
 """Text of strangers reaches no terminal, page or error unescaped: not from hostile events, nor from a lake that broke the rules."""
 
-import contextlib
 import json
 import re
 import traceback
@@ -22,6 +21,7 @@ from eventlake.errors import EventlakeError, InvalidEventsError
 from eventlake.log import intake
 from eventlake.progress import shown_by, task
 from tests.dataset_fixtures import definition
+from tests.security.forging import forge_commit
 
 EVIL = "x\x1b]0;pwned\x07\x1b[31m\u202egpj\u2066\x9b2J\u2028\u2029\u200b\x7f\x00\ufeff\U000e0041<script>alert(1)</script>"
 STEERING = {"Cc", "Cf", "Zl", "Zp"}
@@ -55,13 +55,30 @@ def strange(tmp_path):
 
 @pytest.fixture
 def hostile(tmp_path, monkeypatch):
-    """The folder of a lake whose author switched the event rules off."""
+    """The folder of a lake whose author switched the event rules off.
+
+    A commit names the types of its events, and one with control characters is refused when it is read: the type is allowed here.
+    """
     root = tmp_path / "hostile"
     lake = strange_lake(root, "x")
     monkeypatch.setattr(intake, "rule_problems", lambda batch: [])
-    with contextlib.suppress(EventlakeError):
-        lake.append([{"id": EVIL, "source": EVIL, "type": f"T{EVIL}", "subject": f"/{EVIL}", "data": {EVIL: EVIL}}])
+    lake.append([{"id": EVIL, "source": EVIL, "type": f"T{SNEAKY}", "subject": f"/{EVIL}", "data": {EVIL: EVIL}}])
     monkeypatch.undo()
+    assert el.open(root).snapshot().event(1)["id"] == EVIL
+    return root
+
+
+@pytest.fixture
+def mislabelled(tmp_path):
+    """The folder of a lake one of whose commits names a type with control characters."""
+    root = tmp_path / "mislabelled"
+    strange_lake(root, "x")
+
+    def rename(document):
+        segment = document["segments"][0]
+        segment["types"] = {f"T{EVIL}": next(iter(segment["types"].values()))}
+
+    forge_commit(root, 0, rename)
     return root
 
 
@@ -113,6 +130,13 @@ def test_no_command_prints_what_a_terminal_would_obey(strange, capsys, command):
 def test_no_command_prints_what_a_terminal_would_obey_of_a_lake_that_broke_the_rules(hostile, capsys, command):
     hashes = sorted(json.loads(path.read_text())["manifest_hash"] for path in hostile.glob("builds/*/*/*/provenance.json"))
     said = run(str(hostile), hashes, EVIL.replace("\x00", ""), command, capsys)
+    assert raw(said) == []
+    assert said
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_prints_what_a_terminal_would_obey_of_a_commit_that_cannot_be(mislabelled, capsys, command):
+    said = run(str(mislabelled), ["a" * 64, "b" * 64], SNEAKY, command, capsys)
     assert raw(said) == []
     assert said
 

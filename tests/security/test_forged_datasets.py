@@ -1,5 +1,7 @@
 """Datasets that somebody else stored as made by a recipe: every hash in them is right, and the rows are not what the recipe makes."""
 
+from datetime import UTC, datetime
+
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,6 +11,7 @@ import eventlake as el
 from eventlake.columns import frames
 from eventlake.core import layout
 from eventlake.core.canonical import seal, sha256_hex, unseal
+from eventlake.errors import CorruptionError
 from tests.security.forging import forge_dataset, payment
 
 COUNT = el.Projection.sql("count", "SELECT subject, count(*) AS n FROM events GROUP BY subject", key=["subject"], by="subject")
@@ -154,3 +157,34 @@ def test_a_dataset_is_explained_with_the_trust_of_its_lake(root, stranger, monke
     monkeypatch.setattr("eventlake.log.stored.wrong_claims", lambda *_: pytest.fail("checked"))
     dataset = el.open(root, trust="lake").dataset("count")
     assert dataset.explain("/loan/3").behind["id"].to_list() == ["p3", "p10", "p17", "p24"]
+
+
+def late(day):
+    """A row for each loan, at the end of a day in January."""
+    cutoff = datetime(2026, 1, day, 23, tzinfo=UTC)
+    return pl.DataFrame({"subject": [f"/loan/{number}" for number in range(7)], "cutoff": [cutoff] * 7})
+
+
+BEFORE = el.Projection.sql(
+    "before",
+    """SELECT s.spine_row, s.subject, count(e.id) AS n FROM spine s LEFT JOIN events e ON e.subject = s.subject AND e.time < s.cutoff
+    GROUP BY s.spine_row, s.subject""",
+    key=["spine_row"],
+    by="subject",
+)
+
+
+@pytest.mark.parametrize("trust", ["own", "lake"])
+def test_a_forged_spine_is_not_what_an_incremental_build_begins_from(root, trust):
+    assert el.open(root).build(BEFORE, spine=late(7)).polars()["n"].to_list() == [1] * 7
+    (path,) = root.glob("builds/before/*/*/spine.parquet")
+    spine = frames.decode(path.read_bytes(), "spine")
+    at = spine.schema.get_field_index("cutoff")
+    forged = pa.array([datetime(2026, 1, 21, 23, tzinfo=UTC)] * 7, spine.schema.field(at).type)
+    path.write_bytes(frames.encode(spine.set_column(at, spine.schema.field(at), forged)))
+    lake = el.open(root, trust=trust)
+    built = lake.build(BEFORE, spine=late(21))
+    assert built.polars()["n"].to_list() == [3] * 7
+    assert "derived_from" not in built.provenance
+    with pytest.raises(CorruptionError, match=r"the archived spine of builds/before/.* hashes to"):
+        lake.reproduce(lake.build(BEFORE, spine=late(7)).manifest_hash)

@@ -5,6 +5,8 @@ import json
 import pytest
 
 import eventlake as el
+from eventlake.core.canonical import canonical_json, sha256_hex
+from eventlake.core.provenance import read_provenance
 from eventlake.core.stored import Document, Sha256, Text, converted, decoded
 from eventlake.datasets.verify import verify_lake
 from eventlake.errors import CorruptionError, InvalidInputError, UnsupportedFormatError
@@ -250,3 +252,32 @@ def test_an_event_type_that_no_event_can_have_is_refused_in_words(name):
         lake.register(name, {"type": "object", "properties": {"a": {"type": "integer"}}})
     assert len(caught.value.message) < 300
     lake.register("é" * 2_048, {"type": "object", "properties": {"a": {"type": "integer"}}})
+
+
+def provenance_with(spine):
+    """The bytes of a sealed provenance whose member ``event_spine`` is the given JSON text."""
+    machine = {"machine": "m", "polars_threads": 1, "python": "3", "system": "s"}
+    files = {"part-0": {"bytes": 1, "sha256": "a" * 64}}
+    hashes = {"commit_hash": None, "manifest_hash": "b" * 64}
+    rest = {"built_at": 1, "environment": machine, "files": files, "format": 1, "milliseconds": 1, "versions": {"python": "3"}}
+    plain = canonical_json({**hashes, **rest, "event_spine": {"a": "HERE"}}).replace(b'"HERE"', spine)
+    return plain.replace(b'"commit_hash"', b'"checksum":"%s","commit_hash"' % sha256_hex(plain).encode(), 1)
+
+
+def test_a_sealed_document_may_be_nested_to_its_bound():
+    assert "event_spine" in read_provenance(provenance_with(b"[" * 60 + b"]" * 60), "p")
+
+
+@pytest.mark.parametrize(
+    ("spine", "problem"),
+    [
+        (b"[" * 64 + b"]" * 64, "expected at most 64 levels of nesting, found more"),
+        (b"[" * 5000 + b"]" * 5000, "expected at most 64 levels of nesting, found more"),
+        (b"[" + b"1," * 2_000_000 + b"1]", "expected at most 2,000,000 members, found more"),
+        (b'"' + b"x" * (64 << 20) + b'"', "expected at most 67,108,864 bytes, found 67,109,"),
+    ],
+    ids=["one level too many", "deep", "wide", "large"],
+)
+def test_a_sealed_document_beyond_its_bounds_is_refused_before_it_is_parsed(spine, problem):
+    with pytest.raises(CorruptionError, match=problem):
+        read_provenance(provenance_with(spine), "p")
