@@ -26,7 +26,7 @@ from eventlake.core.provenance import PART, read_provenance
 from eventlake.core.stored import check_writable, damaged
 from eventlake.errors import CorruptionError, NotFoundError, SchemaMismatchError, StorageError, UnsupportedFormatError
 from eventlake.features.feature_set import FeatureSet
-from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, StorageFullError
+from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, StorageFullError, read_sized
 
 SPINE = "spine.parquet"
 SOURCE = "source"
@@ -184,7 +184,7 @@ class Archive:
             CorruptionError: Missing, or not what was written.
         """
         path = f"{attempt}/{name}"
-        return _checked(self._read(path), files[name]["sha256"], path)
+        return _checked(self._read(path, _recorded(files, name, path)), files[name]["sha256"], path)
 
     def spine(self, of: Mapping[str, Any] | None = None) -> pa.Table | None:
         """The spine of an attempt with its ``spine_row``, its content hash checked; None if the dataset has none.
@@ -198,8 +198,9 @@ class Archive:
         recorded = self.manifest.recipe.spine
         if recorded is None:
             return None
-        path = f"{(of or self.provenance())['attempt']}/{SPINE}"
-        spine = frames.decode(self._read(path), path, rows=recorded.rows)
+        provenance = of or self.provenance()
+        path = f"{provenance['attempt']}/{SPINE}"
+        spine = frames.decode(self._read(path, _recorded(provenance["files"], SPINE, path)), path, rows=recorded.rows)
         found = content_hash(spine)
         if found != recorded.content_hash:
             message = f"the archived spine of {self.folder} hashes to {found}, its manifest says {recorded.content_hash}"
@@ -212,10 +213,11 @@ class Archive:
         Raises:
             CorruptionError: One is missing or was changed.
         """
-        texts, attempt = {}, (of or self.provenance())["attempt"]
+        texts, provenance = {}, of or self.provenance()
+        attempt, files = provenance["attempt"], provenance["files"]
         for name, sha256 in self.manifest.recipe.sources.items():
             path = f"{attempt}/{SOURCE}/{name}"
-            texts[name] = _checked(self._read(path), sha256, path).decode()
+            texts[name] = _checked(self._read(path, _recorded(files, f"{SOURCE}/{name}", path)), sha256, path).decode()
         if self.manifest.recipe.kind == "features":
             self._check_features(texts[self.manifest.recipe.entry], f"{attempt}/{SOURCE}/{self.manifest.recipe.entry}")
         return texts
@@ -228,12 +230,20 @@ class Archive:
             message = f"{where} describes other rows than the dataset's: expected the columns {', '.join(columns)}"
             raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=where)
 
-    def _read(self, path: str) -> bytes:
+    def _read(self, path: str, size_bytes: int | None = None) -> bytes:
         try:
-            return self.storage.read(path)
+            return self.storage.read(path) if size_bytes is None else read_sized(self.storage, path, size_bytes)
         except ObjectMissingError:
             message = f"{path} is missing"
             raise CorruptionError(message, "restore it, or rebuild the dataset from its definition.", path=path) from None
+
+
+def _recorded(files: Mapping[str, Any], name: str, path: str) -> int:
+    """The size of a file of an attempt, as its provenance says."""
+    if name not in files:
+        message = f"{path} is not among the files that its provenance lists"
+        raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=path)
+    return int(files[name]["bytes"])
 
 
 def _checked(data: bytes, sha256: str, path: str) -> bytes:

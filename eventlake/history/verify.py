@@ -33,7 +33,7 @@ from eventlake.log.compacted import compacted_statement, compare, wrong_statisti
 from eventlake.log.entry import Entry, check_follows
 from eventlake.log.manifest import Manifest, Placed
 from eventlake.progress import task
-from eventlake.storage import Storage
+from eventlake.storage import Storage, sha256_of
 from eventlake.trust import OWN, Ledger, Trust
 
 _AT_ONCE = 2
@@ -282,7 +282,7 @@ def _look(storage: Storage, files: dict[str, int], placed: Placed, *, deep: bool
 
 def _strangers(storage: Storage, files: dict[str, int], superseded: set[str], tally: Tally) -> None:
     """Files that the head does not need. Those below ``builds/`` are judged with the datasets."""
-    for path in files:
+    for path, size_bytes in files.items():
         sha256 = layout.segment_sha256(path) or layout.keys_sha256(path) or layout.rows_sha256(path)
         elsewhere = path.startswith((f"{layout.BUILDS}/", f"{layout.SCHEMAS}/", f"{layout.TABLES}/"))
         beside = layout.made_hash(path) or layout.claim_number(path) is not None or layout.is_work(path) or layout.tag_name(path)
@@ -291,7 +291,7 @@ def _strangers(storage: Storage, files: dict[str, int], superseded: set[str], ta
             continue
         if layout.is_temporary(path):
             tally.notes.append(Finding(path, "left by an interrupted write; harmless"))
-        elif sha256 is not None and (_sha256(storage, path, tally) or "").startswith(sha256):
+        elif sha256 is not None and (_sha256(storage, path, size_bytes, tally) or "").startswith(sha256):
             tally.notes.append(Finding(path, _why_unneeded(path, sha256, superseded)))
         else:
             tally.blame(path, "extra: not a file of this lake")
@@ -305,15 +305,15 @@ def _why_unneeded(path: str, sha256: str, superseded: set[str]) -> str:
     return "no commit names this segment: an interrupted append left it; harmless"
 
 
-def _sha256(storage: Storage, path: str, tally: Tally) -> str | None:
+def _sha256(storage: Storage, path: str, size_bytes: int, tally: Tally) -> str | None:
     """The hash of a file, or None where it cannot be read, which is a finding."""
     try:
-        data = storage.read(path)
+        found = sha256_of(storage, path, size_bytes)
     except EventlakeError as error:
         tally.blame(path, error)
         return None
-    tally.size_bytes += len(data)
-    return sha256_hex(data)
+    tally.size_bytes += size_bytes
+    return found
 
 
 def with_findings(report: Report, found: Tally, datasets: int) -> Report:

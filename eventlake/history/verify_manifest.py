@@ -13,7 +13,7 @@ from eventlake.history.report import Tally
 from eventlake.log.chain import Chain
 from eventlake.log.key_index import checked_keys
 from eventlake.log.manifest import Manifest
-from eventlake.storage import ObjectMissingError, Storage
+from eventlake.storage import ObjectMissingError, Storage, read_sized
 
 
 def verify_tiers(chain: Chain, files: dict[str, int], tally: Tally) -> set[str]:
@@ -27,7 +27,7 @@ def verify_tiers(chain: Chain, files: dict[str, int], tally: Tally) -> set[str]:
         named |= {path, layout.keys_path(tier.keys.sha256)}
         try:
             tally.size_bytes += files.get(path, 0)
-            data = chain.storage.read(path)
+            data = read_sized(chain.storage, path, tier.rows_bytes)
             if sha256_hex(data) != tier.rows_sha256:
                 tally.blame(
                     path, f"expected sha256 {tier.rows_sha256}, found {sha256_hex(data)}; it is derived: delete it, and it is made again"

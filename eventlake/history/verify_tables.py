@@ -15,7 +15,7 @@ from eventlake.log.manifest import Manifest, Placed
 from eventlake.log.stored import read_catalogue
 from eventlake.progress import task
 from eventlake.schemas.version import Version
-from eventlake.storage import Storage
+from eventlake.storage import Storage, sha256_of
 from eventlake.tables.derive import derive, joined, read_events
 from eventlake.tables.expressions import check_stored
 from eventlake.tables.files import stored_rows
@@ -39,10 +39,14 @@ def verify_schemas(storage: Storage, files: Mapping[str, int], named: Collection
             continue
         if layout.is_temporary(path):
             tally.notes.append(Finding(path, "left by an interrupted write; harmless"))
-        elif promised is None or sha256_hex(storage.read(path)) != promised:
-            tally.blame(path, "extra: not a file of this lake")
-        else:
-            tally.notes.append(Finding(path, "no commit names these schemas: an interrupted registration left them; harmless"))
+            continue
+        try:
+            if promised is None or sha256_hex(storage.read(path)) != promised:
+                tally.blame(path, "extra: not a file of this lake")
+            else:
+                tally.notes.append(Finding(path, "no commit names these schemas: an interrupted registration left them; harmless"))
+        except EventlakeError as error:
+            tally.blame(path, error)
 
 
 def verify_tables(storage: Storage, files: Mapping[str, int], tally: Tally) -> None:
@@ -59,7 +63,7 @@ def verify_tables(storage: Storage, files: Mapping[str, int], tally: Tally) -> N
             try:
                 if one is None:
                     tally.blame(path, "extra: not a file of this lake")
-                elif sha256_hex(storage.read(path)) != one.sha256:
+                elif sha256_of(storage, path, files[path]) != one.sha256:
                     tally.blame(path, f"expected sha256 {one.sha256}; it is derived: delete it, and it is made again")
             except EventlakeError as error:
                 tally.blame(path, error)

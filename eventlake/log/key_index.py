@@ -14,7 +14,7 @@ from eventlake.core.commit import Commit
 from eventlake.core.manifest import KeyFile, Recent
 from eventlake.errors import CorruptionError, NotFoundError, StorageError
 from eventlake.log.stored import bytes_statement
-from eventlake.storage import Range, State, Storage, state_of
+from eventlake.storage import Range, State, Storage, read_sized, state_of
 from eventlake.trust import LAKE, Trust
 
 _LOG = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def checked_keys(storage: Storage, file: KeyFile) -> KeyRun:
         CorruptionError: It is not the file that is named.
     """
     path = layout.keys_path(file.sha256)
-    data = storage.read(path)
+    data = read_sized(storage, path, file.size_bytes)
     if sha256_hex(data) != file.sha256:
         message = f"{path} is damaged: its bytes have sha256 {sha256_hex(data)}"
         raise CorruptionError(message, "it is derived from the log: delete it, and what it held is made again.", path=path)

@@ -15,7 +15,7 @@ from eventlake.log.claims import claims_of, wrong_claims
 from eventlake.log.manifest import Placed
 from eventlake.progress import task
 from eventlake.schemas.catalogue import Catalogue
-from eventlake.storage import ObjectMissingError, State, Storage, state_of
+from eventlake.storage import ObjectMissingError, State, Storage, read_sized, state_of
 from eventlake.trust import Trust, statement
 
 _AT_ONCE = 2
@@ -125,7 +125,7 @@ def checked_bytes(storage: Storage, segment: Segment) -> bytes:
     path = layout.segment_path(segment.sha256)
     where = f"segment {segment.start:,}-{segment.stop:,}"
     try:
-        data = storage.read(path)
+        data = read_sized(storage, path, segment.size_bytes)
     except ObjectMissingError as error:
         raise missing(segment) from error
     found = sha256_hex(data)

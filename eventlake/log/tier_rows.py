@@ -9,7 +9,8 @@ from eventlake.columns import manifest_rows
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
 from eventlake.core.manifest import Tier
-from eventlake.storage import ObjectMissingError, Storage
+from eventlake.errors import CorruptionError
+from eventlake.storage import ObjectMissingError, Storage, read_sized
 
 _LOG = logging.getLogger(__name__)
 
@@ -35,8 +36,8 @@ class TierRows:
             return self._kept[tier.rows_sha256]
         path = layout.rows_path(tier.stop, tier.rows_sha256)
         try:
-            data = self._storage.read(path)
-        except ObjectMissingError:
+            data = read_sized(self._storage, path, tier.rows_bytes)
+        except (ObjectMissingError, CorruptionError):
             data = b""
         if sha256_hex(data) == tier.rows_sha256:
             return manifest_rows.read_table(data, path)

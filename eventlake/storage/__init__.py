@@ -18,6 +18,8 @@ from eventlake.storage.port import (
     Storage,
     StorageFullError,
     StoredObject,
+    read_sized,
+    sha256_of,
     state_of,
 )
 from eventlake.storage.probe import probe
@@ -42,5 +44,7 @@ __all__ = [
     "is_uri",
     "lake_nearby",
     "probe",
+    "read_sized",
+    "sha256_of",
     "state_of",
 ]

@@ -32,6 +32,7 @@ from eventlake.storage.port import (
     State,
     StorageFullError,
     StoredObject,
+    check_recorded,
     check_size,
     inside,
     whole_range,
@@ -79,7 +80,11 @@ class LocalStorage:
 
     def read(self, path: str) -> bytes:
         """See ``Storage.read``."""
-        return self._read(path, lambda descriptor: io.FileIO(descriptor, closefd=False).readall(), check_size)
+        return self._read(path, _whole, check_size)
+
+    def read_sized(self, path: str, size_bytes: int) -> bytes:
+        """See ``Storage.read_sized``."""
+        return self._read(path, _whole, lambda path, found: check_recorded(path, found, size_bytes))
 
     def read_ranges(self, path: str, ranges: Sequence[Range]) -> list[bytes]:
         """See ``Storage.read_ranges``."""
@@ -359,3 +364,7 @@ def _sync_and_close(folder: int) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _whole(descriptor: int) -> bytes:
+    return io.FileIO(descriptor, closefd=False).readall()

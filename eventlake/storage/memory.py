@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from eventlake.storage.port import ObjectExistsError, ObjectMissingError, Range, State, StoredObject, whole_range
+from eventlake.storage.port import ObjectExistsError, ObjectMissingError, Range, State, StoredObject, check_recorded, whole_range
 
 
 class MemoryStorage:
@@ -34,6 +34,12 @@ class MemoryStorage:
         except KeyError:
             message = f"nothing at {path} in memory"
             raise ObjectMissingError(message, path=path) from None
+
+    def read_sized(self, path: str, size_bytes: int) -> bytes:
+        """See ``Storage.read_sized``."""
+        data = self.read(path)
+        check_recorded(path, len(data), size_bytes)
+        return data
 
     def read_ranges(self, path: str, ranges: Sequence[Range]) -> list[bytes]:
         """See ``Storage.read_ranges``."""

@@ -15,7 +15,17 @@ from typing import Any
 from eventlake.core.instants import micros
 from eventlake.errors import InvalidInputError, MissingDependencyError, StorageError
 from eventlake.storage.address import Address, address
-from eventlake.storage.port import ObjectExistsError, ObjectMissingError, Range, State, StoredObject, check_size, inside, whole_range
+from eventlake.storage.port import (
+    ObjectExistsError,
+    ObjectMissingError,
+    Range,
+    State,
+    StoredObject,
+    check_recorded,
+    check_size,
+    inside,
+    whole_range,
+)
 
 SCHEMES = frozenset({"s3", "gs", "az", "abfs", "abfss"})
 _WITH_CONTAINER = frozenset({"abfs", "abfss"})
@@ -111,6 +121,13 @@ class ObjectStorage:
         with self._failures("read", path):
             found = self._obstore.get(self._reader, path)
             check_size(path, found.meta["size"])
+            return bytes(found.bytes())
+
+    def read_sized(self, path: str, size_bytes: int) -> bytes:
+        """See ``Storage.read_sized``."""
+        with self._failures("read", path):
+            found = self._obstore.get(self._reader, path)
+            check_recorded(path, found.meta["size"], size_bytes)
             return bytes(found.bytes())
 
     def read_ranges(self, path: str, ranges: Sequence[Range]) -> list[bytes]:

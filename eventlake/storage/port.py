@@ -3,12 +3,14 @@
 Paths are relative, with forward slashes, of the characters ``a-z 0-9 . _ - /``.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from eventlake.core import layout
+from eventlake.core.canonical import sha256_hex
 from eventlake.errors import AlreadyExistsError, CorruptionError, InvalidInputError, NotFoundError, StorageError
 
 
@@ -68,6 +70,7 @@ class StoredObject:
 
 State = tuple[str | int, ...]
 """What tells an object from another one that was put in its place."""
+_PIECE_BYTES = 64 << 20
 Range = tuple[int, int]
 """The bytes ``[start, stop)`` of an object."""
 
@@ -109,6 +112,17 @@ def check_size(path: str, size_bytes: int) -> None:
         raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path)
 
 
+def check_recorded(path: str, size_bytes: int, recorded: int) -> None:
+    """Refuses an object that is longer than what was recorded of it, before it is read into memory.
+
+    Raises:
+        CorruptionError: It is.
+    """
+    if size_bytes > recorded:
+        message = f"{path} is damaged: expected {recorded:,} bytes, found {size_bytes:,}"
+        raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path)
+
+
 class Storage(Protocol):
     """Reads, creates and lists immutable objects.
 
@@ -132,6 +146,15 @@ class Storage(Protocol):
         Raises:
             ObjectMissingError: Nothing is there.
             CorruptionError: It is not a plain object, or larger than ``layout.most_bytes`` allows.
+            StorageError: The store failed.
+        """
+
+    def read_sized(self, path: str, size_bytes: int) -> bytes:
+        """The whole object, whose length was recorded when it was written.
+
+        Raises:
+            ObjectMissingError: Nothing is there.
+            CorruptionError: It is not a plain object, or longer; it was not read.
             StorageError: The store failed.
         """
 
@@ -224,3 +247,26 @@ def state_of(storage: Storage, path: str) -> State | None:
     state = getattr(storage, "state", None)
     found: State | None = None if state is None else state(path)
     return found
+
+
+def read_sized(storage: Storage, path: str, size_bytes: int) -> bytes:
+    """``Storage.read_sized``; ``Storage.read`` for a storage of somebody else's that does not have it."""
+    read = getattr(storage, "read_sized", None)
+    found: bytes = storage.read(path) if read is None else read(path, size_bytes)
+    return found
+
+
+def sha256_of(storage: Storage, path: str, size_bytes: int) -> str:
+    """The SHA-256 of an object in hex, of which never more than a piece is in memory.
+
+    Args:
+        storage: Where it is.
+        path: Its path.
+        size_bytes: Its length, as listed.
+    """
+    if size_bytes <= _PIECE_BYTES:
+        return sha256_hex(storage.read(path))
+    digest = hashlib.sha256()
+    for start in range(0, size_bytes, _PIECE_BYTES):
+        digest.update(storage.read_ranges(path, [(start, min(start + _PIECE_BYTES, size_bytes))])[0])
+    return digest.hexdigest()

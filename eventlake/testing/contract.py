@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from eventlake.errors import StorageError
-from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage
+from eventlake.errors import CorruptionError, StorageError
+from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, read_sized
 
 
 def _paths(storage: Storage, prefix: str = "") -> list[str]:
@@ -26,6 +26,15 @@ class StorageContract:
         storage.create("log/1.json", b"one")
         assert storage.read("log/1.json") == b"one"
         assert [(item.path, item.size_bytes) for item in storage.list("")] == [("log/1.json", 3)]
+
+    def test_an_object_is_read_with_its_recorded_size_and_refused_if_it_is_longer(self, storage: Storage) -> None:
+        storage.create("segments/1", b"one")
+        assert read_sized(storage, "segments/1", 3) == b"one"
+        if hasattr(storage, "read_sized"):
+            with pytest.raises(CorruptionError, match="expected 2 bytes, found 3"):
+                storage.read_sized("segments/1", 2)
+        with pytest.raises(ObjectMissingError):
+            read_sized(storage, "segments/2", 3)
 
     def test_an_empty_object_is_an_object(self, storage: Storage) -> None:
         storage.create("log/1.json", b"")

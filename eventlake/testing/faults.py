@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eventlake.errors import StorageError
-from eventlake.storage import NotDurableError, NotStoredError, Range, State, Storage, StorageFullError, StoredObject, state_of
+from eventlake.storage import NotDurableError, NotStoredError, Range, State, Storage, StorageFullError, StoredObject, read_sized, state_of
 
 Fault = Literal["before", "after", "not stored", "not durable", "full"]
 """``before``: nothing happens, and the caller cannot know. ``after``: it happens, and the caller cannot know. ``not stored``: nothing
@@ -80,6 +80,12 @@ class FaultyStorage:
         if fault := self._meet("read", path):
             raise _failure("read", path, fault)
         return self.inner.read(path)
+
+    def read_sized(self, path: str, size_bytes: int) -> bytes:
+        """As ``inner``, or a failure."""
+        if fault := self._meet("read", path):
+            raise _failure("read", path, fault)
+        return read_sized(self.inner, path, size_bytes)
 
     def read_ranges(self, path: str, ranges: Sequence[Range]) -> list[bytes]:
         """As ``inner``, or a failure."""

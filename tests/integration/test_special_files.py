@@ -4,13 +4,15 @@ import os
 import shutil
 import stat
 from datetime import timedelta
+from hashlib import sha256
 
+import polars as pl
 import pytest
 
 import eventlake as el
 from eventlake.datasets.verify import verify_lake
 from eventlake.errors import CorruptionError, EventlakeError
-from eventlake.storage import LocalStorage, SpecialFileError
+from eventlake.storage import LocalStorage, SpecialFileError, port
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 BY_SUBJECT = el.Projection.sql("p", "SELECT subject, count(*) AS n FROM events GROUP BY subject", key=["subject"])
@@ -154,6 +156,45 @@ def test_a_document_larger_than_any_of_its_kind_is_refused_before_it_is_read(roo
         LocalStorage(root).read(path)
     report = verify_lake(LocalStorage(root))
     assert path in {one.path for one in (*report.problems, *report.notes)}
+
+
+@pytest.mark.parametrize(
+    "pattern", ["segments/*", "schemas/*", "keys/*", "builds/d/*/*/part-*", "builds/d/*/*/spine.parquet", "builds/d/*/*/source/*"]
+)
+def test_a_file_longer_than_what_was_recorded_of_it_is_refused_before_it_is_read(root, pattern):
+    lake = el.open(root)
+    lake.append([event(n) for n in range(10, 710)])  # so many that their keys are a file
+    spine = pl.DataFrame({"subject": ["/x/0"]})
+    lake.build(el.Projection.sql("d", "SELECT subject, spine_row FROM spine", key=["subject"]), spine=spine)
+    (path,) = sorted(root.glob(pattern))[:1]
+    with path.open("r+b") as file:
+        file.truncate(1 << 40)
+    errors = use(root)
+    report = verify_lake(LocalStorage(root), deep=True)
+    assert path.relative_to(root).as_posix() in {one.path for one in report.problems}
+    told = [error.message for error in errors] + [problem.message for problem in report.problems]
+    assert any("bytes, found 1,099,511,627,776" in one for one in told)
+
+
+def test_what_is_in_a_lake_without_being_named_is_hashed_in_pieces(root, monkeypatch):
+    monkeypatch.setattr(port, "_PIECE_BYTES", 1000)
+    data = bytes(range(256)) * 10
+    named, other = f"segments/{sha256(data).hexdigest()}.parquet", f"segments/{'0' * 64}.parquet"
+    for path in (named, other):
+        (root / path).write_bytes(data)
+    reads = []
+    monkeypatch.setattr(LocalStorage, "read", lambda self, path, read=LocalStorage.read: reads.append(path) or read(self, path))
+    report = verify_lake(LocalStorage(root))
+    assert [problem.path for problem in report.problems] == [other]
+    assert named in {note.path for note in report.notes}
+    assert {named, other}.isdisjoint(reads)
+
+
+def test_a_special_file_among_the_schemas_is_a_finding_like_others(root, outside):
+    path = f"schemas/{'0' * 64}.json"
+    (root / path).symlink_to(outside / "precious")
+    report = verify_lake(LocalStorage(root), deep=True)
+    assert [problem.path for problem in report.problems] == [path]
 
 
 def test_folders_nested_without_end_are_an_error_and_no_recursion(tmp_path):
