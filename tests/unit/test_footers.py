@@ -77,16 +77,21 @@ def test_verify_goes_on_after_a_bomb(storage, no_pages):
     assert report.datasets == 2
 
 
+def list_file(storage, path, data):
+    """Says in the provenance of an attempt that a file of it is ``data``."""
+    attempt, _, file = path.rpartition("/")
+    changed = document(storage, f"{attempt}/provenance.json")
+    changed["files"][file] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    put(storage, f"{attempt}/provenance.json", seal(changed))
+
+
 @pytest.mark.parametrize("name", ["paid", "risk"])
 def test_parts_of_a_dataset_with_more_rows_than_its_manifest_says_are_refused_before_they_are_decoded(storage, no_pages, name):
     folder = folder_of(storage, name)
     part = next(item.path for item in storage.list(folder) if "/part-" in item.path)
     data = bomb(["subject", "n"])
     put(storage, part, data)
-    attempt, _, file = part.rpartition("/")
-    changed = document(storage, f"{attempt}/provenance.json")
-    changed["files"][file] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    put(storage, f"{attempt}/provenance.json", seal(changed))
+    list_file(storage, part, data)
     lake = el.open(storage)
     [dataset] = [one for one in lake.datasets() if one.name == name]
     with pytest.raises(CorruptionError, match="its footer says 3,000,000"):
@@ -96,7 +101,9 @@ def test_parts_of_a_dataset_with_more_rows_than_its_manifest_says_are_refused_be
 
 def test_a_spine_with_other_rows_than_its_recipe_says_is_refused_before_it_is_decoded(storage, no_pages):
     spine = next(item.path for item in storage.list("builds/risk") if item.path.endswith("spine.parquet"))
-    put(storage, spine, bomb(["spine_row", "subject", "cutoff"]))
+    data = bomb(["spine_row", "subject", "cutoff"])
+    put(storage, spine, data)
+    list_file(storage, spine, data)
     lake = el.open(storage)
     [risk] = [one for one in lake.datasets() if one.name == "risk"]
     with pytest.raises(CorruptionError, match="expected exactly 2 rows, its footer says 3,000,000"):
