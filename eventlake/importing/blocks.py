@@ -1,6 +1,7 @@
 """The tables and events of a mapping: settings to rules."""
 
 from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import Any
 
 from eventlake.core.attributes import ATTRIBUTES, REQUIRED
@@ -40,7 +41,11 @@ def table_of(name: str, values: Any, defaults: Table) -> Table:
     if "query" in settings:
         Settings(settings.where, values, ("query",))
         return Table(name, None, settings.text("query"))
-    return replace(file_settings(settings, defaults), name=name, file=settings.text("file"))
+    file = settings.text("file")
+    if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
+        message = f"expected file as a path below the folder that is imported, found {file!r}"
+        raise settings.wrong(message, "import the folder that holds it.")
+    return replace(file_settings(settings, defaults), name=name, file=file)
 
 
 def file_settings(settings: Settings, defaults: Table) -> Table:

@@ -4,6 +4,7 @@ The only place of the imports that runs DuckDB. Texts of CSV and JSON files stay
 """
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from errno import ENOSPC
@@ -112,8 +113,11 @@ class Tables:
         self._names = [table.name for table in tables]
 
     def _file(self, table: Table, path: Path) -> None:
-        with readable(table, path), path.open("rb"):
-            pass
+        with readable(table, path):
+            if not stat.S_ISREG(path.stat().st_mode):
+                message = f"table {table.name}: expected {path} as a regular file"
+                raise InvalidInputError(message, path=str(path))
+            path.open("rb").close()
         kind = format_of(table, path)
         try:
             if kind == "csv":

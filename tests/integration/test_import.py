@@ -490,6 +490,8 @@ def test_broken_lines_of_a_csv_file_are_named(lake, tmp_path):
         ({"csv": {"delimiter": "::"}}, "expected delimiter as one character"),
         ({"csv": {"encoding": "klingon"}}, "there is no encoding 'klingon'"),
         ({"tables": {"t": {"file": "x", "query": "y"}}}, "expected either file or query"),
+        ({"tables": {"t": {"file": "/etc/passwd"}}}, "expected file as a path below the folder that is imported, found '/etc/passwd'"),
+        ({"tables": {"t": {"file": "a/../../b.csv"}}}, "expected file as a path below the folder that is imported"),
         ({"tables": {"t": {"query": "y", "delimiter": ";"}}}, "unknown setting 'delimiter'"),
         ({"event": {"kind": "x"}}, r"\[\[events\]\] 1: unknown setting 'kind'"),
         ({"event": {"from": "loans"}}, "there is no table 'loans'"),
@@ -534,6 +536,19 @@ def test_files_that_are_not_there_are_named(lake, tmp_path, loans):
         el.import_file(lake, loans, tmp_path / "no.toml")
     with pytest.raises(InvalidInputError, match="is a folder: its files need names"):
         el.import_file(lake, tmp_path, mapping())
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a device", "a folder"])
+def test_a_file_of_a_mapping_is_a_regular_file_and_others_are_not_waited_for(lake, tmp_path, kind):
+    path = tmp_path / "loan.csv"
+    if kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "a device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    with pytest.raises(InvalidInputError, match=r"table loan: expected .*loan\.csv as a regular file"):
+        el.import_file(lake, tmp_path, mapping(tables={"loan": {"file": "loan.csv"}}))
 
 
 @pytest.mark.parametrize(
