@@ -48,7 +48,7 @@ _PLAIN = {
 }
 
 
-_FIELD_NAME = re.compile(r"[^\s<>()\[\],:]([^<>()\[\],:]*[^\s<>()\[\],:])?")
+_FIELD_NAME = re.compile(r"[^\s<>()\[\],:\x00]([^<>()\[\],:\x00]*[^\s<>()\[\],:\x00])?")
 _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 _SCALARS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.DataType], pa.DataType]], ...] = (
     (lambda kind: pa.types.is_string(kind) or pa.types.is_string_view(kind), lambda _: pa.large_string()),
@@ -76,10 +76,14 @@ def normal_type(kind: pa.DataType, where: str) -> pa.DataType:
     if pa.types.is_dictionary(kind):
         return normal_type(kind.value_type, where)
     if pa.types.is_struct(kind):
-        odd = [field.name for field in kind if not _FIELD_NAME.fullmatch(field.name)]
+        names = [field.name for field in kind]
+        if not names or len(set(names)) < len(names):
+            message = f"column {where} has {f'several fields of one name: {names}' if names else 'structs without fields'}"
+            raise SchemaMismatchError(message, "leave it out, or give each of its fields a name of its own.", column=where)
+        odd = [name for name in names if not _FIELD_NAME.fullmatch(name)]
         if odd:
             message = f"column {where} has a field called {odd[0]!r}, which the name of its type cannot tell apart"
-            raise SchemaMismatchError(message, "rename the field: no blanks at its ends, none of < > ( ) [ ] , :", column=where)
+            raise SchemaMismatchError(message, "rename the field: no blanks at its ends, no NUL, none of < > ( ) [ ] , :", column=where)
         return pa.struct([pa.field(field.name, normal_type(field.type, f"{where}.{field.name}")) for field in kind])
     if any(test(kind) for test in _LISTS):
         return pa.large_list(normal_type(kind.value_type, f"{where}[]"))

@@ -28,7 +28,7 @@ def table_of(given: Any, what: str, *, once: bool = True) -> pa.Table:
     Args:
         given: A Polars, pandas or Arrow table, or anything that has ``__arrow_c_stream__``.
         what: What it is, for messages, such as ``the spine``.
-        once: Whether an Arrow table with two columns of one name is refused here; pandas' always are.
+        once: Whether an Arrow table with two columns of one name, or with text that is not UTF-8, is refused here.
 
     Raises:
         InvalidInputError: It is no table, its columns have no names of their own, or Arrow has no type for one.
@@ -49,6 +49,7 @@ def table_of(given: Any, what: str, *, once: bool = True) -> pa.Table:
         raise InvalidInputError(message, "give a table whose columns are of one type each.") from error
     if once:
         _check_names(table.column_names, what)
+        _check_values(table, what)
     return table
 
 
@@ -115,6 +116,16 @@ def _from_pandas(frame: Any, what: str) -> pa.Table:
             raise InvalidInputError(message, hint.replace("[name]", f"[{name!r}]"), column=name) from error
         columns.append(one)
     return pa.table(columns, names)
+
+
+def _check_values(table: pa.Table, what: str) -> None:
+    """Refuses what Arrow takes on trust: text that is not UTF-8, offsets that lie outside of their buffer."""
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid as error:
+            message = f"{what}: column {name} is damaged: {error}"
+            raise InvalidInputError(message, "text is UTF-8; give other bytes as binary.", column=name) from error
 
 
 def _check_objects(values: Any, name: str, what: str) -> None:

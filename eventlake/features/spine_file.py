@@ -44,7 +44,8 @@ def read_spine(path: Path, columns: Mapping[str, str], needed: Mapping[str, str]
         table = read_parquet(str(path))
     except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
         message = f"the spine {path} cannot be read: {error}"
-        raise InvalidProjectionError(message, path=str(path)) from error
+        hint = "a CSV file is UTF-8: save it so, or convert it with iconv." if isinstance(error, UnicodeDecodeError) else None
+        raise InvalidProjectionError(message, hint, path=str(path)) from error
     if columns:
         message = f"the spine {path} declares columns {', '.join(columns)}; a Parquet file has types of its own"
         raise InvalidProjectionError(message, "leave columns out, and cast in the query.", path=str(path))

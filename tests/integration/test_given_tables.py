@@ -123,6 +123,32 @@ def test_python_values_of_one_type_are_kept_as_they_are(lake, values, expected):
     assert dataset.polars()["odd"].to_list() == expected
 
 
+WRONG_UTF8 = pa.Array.from_buffers(
+    pa.string(), 2, [None, pa.py_buffer(bytes([0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0])), pa.py_buffer(b"a\xff")]
+)
+ARROW = {
+    "not UTF-8": (WRONG_UTF8, "column odd is damaged: .*Invalid UTF8"),
+    "not UTF-8 in a list": (pa.ListArray.from_arrays([0, 1, 2], WRONG_UTF8), "column odd is damaged: .*Invalid UTF8"),
+    "no fields": (pa.array([{}, {}], pa.struct([])), "column odd has structs without fields"),
+    "no fields in a list": (pa.array([[{}], []], pa.list_(pa.struct([]))), r"column odd\[\] has structs without fields"),
+    "fields of one name": (pa.StructArray.from_arrays([pa.array([1, 2])] * 2, ["a", "a"]), "column odd has several fields of one name"),
+    "NUL in a field's name": (pa.StructArray.from_arrays([pa.array([1, 2])], ["a\0b"]), "column odd has a field called"),
+}
+
+
+@pytest.mark.parametrize("name", ARROW)
+def test_an_arrow_spine_that_no_dataset_can_hold_is_refused_by_column(lake, name):
+    values, words = ARROW[name]
+    with pytest.raises(InvalidInputError, match=words):
+        lake.build(FEATURES, spine=pa.Table.from_pandas(PLAIN, preserve_index=False).append_column("odd", values))
+
+
+def test_a_query_whose_struct_has_no_fields_is_refused_by_column(lake):
+    query = el.Projection.sql("none", "SELECT sequence, struct_pack() AS odd FROM events", key=["sequence"], level="unproven")
+    with pytest.raises(InvalidInputError, match="column odd has structs without fields"):
+        lake.build(query)
+
+
 @pytest.mark.parametrize("column", ["", "x" * 5000])
 def test_a_spine_with_a_name_that_no_dataset_can_have_is_refused(lake, column):
     with pytest.raises(InvalidInputError, match="expected names of 1 to 4,096 characters without NUL"):
