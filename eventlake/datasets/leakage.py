@@ -5,7 +5,7 @@ were recorded, strictly before the cutoff, with the corrections of then. Declare
 known, so that what the engines do to tell what was known is not trusted, but tested.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -116,7 +116,8 @@ def check_leakage(dataset: Dataset, *, rows: int | None = None, cutoff: str | No
     """Makes rows of a dataset again from a history that ends at each row's cutoff, and compares.
 
     The rows of a spine of events are compared with those that were known at their cutoff. Labels look ahead by declaration, and columns of
-    a spine that was given as rows are taken as they are; the report names both.
+    a spine that was given as rows are taken as they are; the report names both. SQL is given other values for the labels of the spine: what
+    it computes from one, or selects under another name, is a leak.
 
     Args:
         dataset: Declared features, or a SQL projection, over a spine with a cutoff.
@@ -149,11 +150,12 @@ def _checked(
         raise InvalidInputError(message, f"known is {' or '.join(KNOWN)}.")
     frame = pl.DataFrame(spine)
     chosen = frame if rows is None or rows >= frame.height else frame.gather_every(max(frame.height // max(rows, 1), 1)).head(rows)
-    stored = pl.DataFrame(dataset.arrow())
+    stored, spines = pl.DataFrame(dataset.arrow()), dataset.event_spines()
     told_by = _told_by(dataset, projection, frame)
+    asked = chosen if features else _with_other_labels(chosen, {name for one in spines for name, _, _ in one.labels})
     schema, rebuilt, at_name = declared(archive), [], _apart(_AT, stored.columns)
     with _cut(projection, history, spine, known) as again, task(f"looking for leaks in {dataset.name}", chosen.height) as advance:
-        for some in chosen.partition_by(cutoff, maintain_order=True):
+        for some in asked.partition_by(cutoff, maintain_order=True):
             instant = some[cutoff].cast(pl.Int64)[0]
             made = pl.DataFrame(finish(projection, schema, again(some.to_arrow(), instant)))
             rebuilt.append(made.with_columns(pl.lit(instant).alias(at_name)))
@@ -162,8 +164,8 @@ def _checked(
     if rebuilt:
         at = chosen.select(*told_by, pl.col(cutoff).cast(pl.Int64).alias(at_name))
         mine = stored.join(at, on=told_by, how="inner", nulls_equal=True)
-        leaks = _compared(mine, pl.concat(rebuilt), (*projection.key, at_name)).drop(at_name)
-    spines = dataset.event_spines()
+        labels = [name for name in dataset.labels() if name not in projection.key]
+        leaks = _compared(mine, pl.concat(rebuilt).drop(labels), (*projection.key, at_name)).drop(at_name)
     for one in spines[:1]:
         found = spine_leaks(one, history, frame, chosen, "cutoff" if known == "cutoff" else one.known or known)
         leaks = pl.concat([leaks, _by_key(found, _none(stored, projection.key), projection.key)])
@@ -171,6 +173,22 @@ def _checked(
     kept = {"spine_row", cutoff, *(features.columns if features else ()), *([features.spine_entity] if features else ())}
     given = () if spines else tuple(name for name in spine.column_names if name not in kept)
     return LeakageReport(dataset.manifest_hash, known, chosen.height, leaks, seen, dataset.labels(), given)
+
+
+def _with_other_labels(spine: pl.DataFrame, labels: Collection[str]) -> pl.DataFrame:
+    """The rows of a spine with another value of every label that is known, so that whatever follows one comes out otherwise."""
+    return spine.with_columns(_another(column) for column in spine.iter_columns() if column.name in labels)
+
+
+def _another(column: pl.Series) -> pl.Expr:
+    """Another value for each that is not null."""
+    value = pl.col(column.name)
+    if column.dtype == pl.Boolean:
+        return ~value
+    if column.dtype == pl.String:
+        return pl.concat_str(value, pl.lit("x"))
+    zero, one = (pl.lit(number).cast(column.dtype) for number in (0, 1))
+    return pl.when(value.is_null()).then(None).when(value == zero).then(one).otherwise(zero).alias(column.name)
 
 
 def _apart(name: str, columns: list[str]) -> str:

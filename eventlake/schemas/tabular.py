@@ -93,7 +93,8 @@ def _check_known(event_type: str, path: str, described: Any, kept: frozenset[str
     """Refuses whatever is set and neither kept nor a note."""
     for attribute, value in vars(described).items():
         option = attribute.lstrip("_")
-        if option not in kept and value is not None and value is not False and value not in ([], (), {}):
+        empty = isinstance(value, list | tuple | dict) and not value
+        if option not in kept and value is not None and value is not False and not empty:
             hint = "leave it out: payloads are kept as given, and checked by types, nullable, required, strict and some checks."
             _refuse(event_type, path, f"{option}={value!r} is not supported", hint)
 

@@ -135,6 +135,27 @@ def test_labels_of_a_spine_are_labels_of_the_sql_that_selects_them(lake, query, 
     assert dataset.explain(1, "amount").behind["id"].to_list() == ["payment-2"]
 
 
+@pytest.mark.parametrize(
+    ("query", "leaks"),
+    [
+        ("SELECT * FROM spine", set()),
+        ("SELECT * FROM spine WHERE late IS NOT NULL AND misses IS NOT NULL", set()),
+        ("SELECT spine_row, LATE, amount FROM spine", set()),
+        ("SELECT spine_row, late AS y, misses, most FROM spine", {"y"}),
+        ("SELECT spine_row, misses + 1 AS more, amount FROM spine", {"more"}),
+        ("SELECT spine_row, coalesce(method, 'none') AS method_then FROM spine", {"method_then"}),
+        ("SELECT spine_row, 2 * most AS days, amount FROM spine", {"days"}),
+        ("SELECT spine_row, amount FROM spine WHERE late", {"amount"}),
+    ],
+)
+def test_what_sql_makes_of_a_label_under_another_name_is_a_leak(lake, query, leaks):
+    spine = el.spine.on("payment", carry=["amount"], where=el.field("amount").is_in([11.5, 12.5]))
+    spine = spine.label("late", el.exists("missed"), horizon="4d").label("misses", el.count("missed"), horizon="4d")
+    spine = spine.label("method", el.last("payment", "method"), horizon="3d").label("most", el.max("payment", "amount"), horizon="3d")
+    dataset = lake.build(el.Projection.sql("some", query, key=["spine_row"]), spine=spine)
+    assert set(el.check_leakage(dataset).leaks["column"]) == leaks
+
+
 def test_predictions_and_other_sources_do_not_make_an_unknown_label_known(lake):
     spine = el.spine.on("payment").label("late", el.exists("missed"), horizon="4d")
     features = el.FeatureSet("risk", features=[el.count("payment")])

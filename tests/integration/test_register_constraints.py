@@ -6,6 +6,7 @@ from datetime import date
 from decimal import Decimal
 
 import pandera
+import pandera.pandas as pandas_schemas
 import pandera.polars as pp
 import polars as pl
 import pyarrow as pa
@@ -401,6 +402,12 @@ def test_an_option_of_pandera_is_kept_refused_by_name_or_a_note(lake, scope, opt
     lake.register("t", schema)
     plain = lake.register("plain", pp.DataFrameSchema({"x": pp.Column(int)})).schema.payload
     assert (lake.snapshot().history.catalogue.version("t").schema.payload == plain) == (expected == "note")
+
+
+@pytest.mark.parametrize("index", [pandas_schemas.Index(int), pandas_schemas.MultiIndex([pandas_schemas.Index(int, name="a")])])
+def test_an_index_of_pandera_is_refused_by_name(lake, index):
+    with pytest.raises(InvalidInputError, match="index="):
+        lake.register("t", pandas_schemas.DataFrameSchema({"x": pandas_schemas.Column(int)}, index=index))
 
 
 def test_strict_is_closed_nullable_and_not_required_are_optional_and_a_filter_is_refused(lake):
