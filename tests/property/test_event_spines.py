@@ -1,13 +1,16 @@
 """Spines of events are what an observer wrote down while events came in, and labels what a plain loop counts."""
 
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 
 import polars as pl
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import eventlake as el
+from eventlake.errors import InvalidInputError
 from eventlake.storage import MemoryStorage
 
 BEGIN = datetime(2026, 1, 28, tzinfo=UTC)
@@ -111,6 +114,57 @@ def test_labels_count_what_happens_after_the_row_and_never_its_own_event(events,
     told = observed(events) if known == "cutoff" else speaking(events)
     rows = sorted((event for event in told if event["type"] == "buy"), key=lambda event: int(event["id"]))
     assert found == [(label(events, row, "buy", own=True), label(events, row, "tick", own=False), None) for row in rows]
+
+
+ASKED = {
+    "sum": (lambda kind: el.sum(kind, "n"), sum),
+    "mean": (lambda kind: el.mean(kind, "n"), lambda values: float(Fraction(sum(values), len(values))) if values else None),
+    "most": (lambda kind: el.max(kind, "n"), lambda values: max(values, default=None)),
+    "first": (lambda kind: el.first(kind, "n"), lambda values: values[0] if values else None),
+    "last": (lambda kind: el.last(kind, "n"), lambda values: values[-1] if values else None),
+    "some": (el.exists, bool),
+    "different": (lambda kind: el.distinct(kind, "n"), lambda values: len(set(values))),
+    "large": (lambda kind: el.count(kind, where=el.field("n") > 1), lambda values: len([value for value in values if value > 1])),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(histories(), st.sampled_from(["cutoff", "watermark"]), st.sampled_from(["buy", "tick"]), st.booleans())
+def test_datasets_over_a_spine_of_events_are_what_a_loop_says_on_both_engines(events, known, kind, until):
+    end = BEGIN + 9 * DAY if until else heard(events, kind)
+    spine = el.spine.on("buy", carry=["n"], where=el.field("n") > 0, known_until=end if until else None)
+    for name, (make, _) in ASKED.items():
+        spine = spine.label(name, make(kind), horizon=f"{HORIZON}d")
+    window = el.FeatureSet("f", known=known, features=[el.sum("tick", "n", window="3d", offset="1d").name("seen")])
+    told = observed(events) if known == "cutoff" else speaking(events)
+    chosen = sorted((event for event in told if event["type"] == "buy" and event["data"]["n"] > 0), key=lambda event: int(event["id"]))
+    expected = []
+    for row in chosen:
+        cutoff = row["time"]
+        labels = [None] * len(ASKED)
+        if end is not None and cutoff + HORIZON * DAY <= end:
+            begun = [event for event in speaking(events) if event["time"] > cutoff or (event["time"] == cutoff and kind != "buy")]
+            ahead = [event for event in begun if event["time"] < cutoff + HORIZON * DAY and event["family"] != row["family"]]
+            labels = [count(values_of(ahead, kind, row)) for _, count in ASKED.values()]
+        then = speaking(events, cutoff if known == "cutoff" else None)
+        seen = sum(values_of([event for event in then if cutoff - 4 * DAY <= event["time"] < cutoff - DAY], "tick", row))
+        expected.append((row["subject"], cutoff, row["data"]["n"], *labels, seen))
+    lake = filled(events)
+    for engine in ("duckdb", "polars"):
+        try:
+            rows = lake.build(window, spine=spine, engine=engine, force=True).polars().drop("spine_row").rows()
+        except InvalidInputError as error:
+            assert known == "cutoff" and "nothing was known" in str(error), error  # noqa: PT018 - no cutoff after the first recording
+            assert all(cutoff <= min(event["recorded_at"] for event in events) for _, cutoff, *_ in expected)
+        else:
+            assert rows == expected
+
+
+def values_of(events, kind, row):
+    """The numbers of events of the row's entity, in the order of time."""
+    mine = [event for event in events if event["type"] == kind and event["subject"] == row["subject"]]
+    return [event["data"]["n"] for event in sorted(mine, key=lambda event: (event["time"], int(event["id"])))]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
