@@ -15,7 +15,7 @@ from typer.exceptions import TyperException
 from eventlake.cli import output
 from eventlake.cli.stopping import Stopped, stoppable
 from eventlake.datasets.recipes import give_up_claims
-from eventlake.errors import EventlakeError, StorageError
+from eventlake.errors import EventlakeError, InvalidInputError, StorageError
 from eventlake.visible import safe
 
 USAGE = 2
@@ -41,10 +41,30 @@ class Commands(TyperGroup):
 def end(app: typer.Typer, arguments: list[str] | None) -> NoReturn:
     """Runs a command and ends with its exit code: the process, if the arguments are not given but its own."""
     given = sys.argv[1:] if arguments is None else arguments
+    _open_streams()
     code = _run(app, given)
     if arguments is None:
         _leave(code)
     sys.exit(code)
+
+
+def _open_streams() -> None:
+    """Gives a process that was started without standard output or error streams that nobody reads."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the process ends
+
+
+def standard_input() -> bytes:
+    """What is on standard input.
+
+    Raises:
+        InvalidInputError: There is none: a process was started with it closed, and that is not the same as no data.
+    """
+    if sys.stdin is None:
+        message = "expected data on standard input, which is closed"
+        raise InvalidInputError(message, "give a file, or /dev/null for no data.")
+    return sys.stdin.buffer.read()
 
 
 def _run(app: typer.Typer, given: list[str]) -> int:

@@ -13,7 +13,7 @@ import eventlake.lake as lakes
 from eventlake.cli import documents, output, schema
 from eventlake.cli.clock import clock
 from eventlake.cli.datasets import TwoWords, remove
-from eventlake.cli.entry import end
+from eventlake.cli.entry import end, standard_input
 from eventlake.cli.options import JsonOption, LakeArgument, TrustOption
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.expectation import at_watermark
@@ -109,7 +109,7 @@ def append(
         try:
             with output.progress():
                 receipt = opened.append(
-                    sys.stdin.buffer.read() if file == "-" else file,
+                    standard_input() if file == "-" else file,
                     producer=producer,
                     position=position,
                     expect=expect,

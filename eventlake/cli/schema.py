@@ -1,7 +1,6 @@
 """The commands below ``eventlake schema``."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +8,7 @@ import typer
 
 import eventlake.lake as lakes
 from eventlake.cli import documents, output
+from eventlake.cli.entry import standard_input
 from eventlake.cli.options import JsonOption, LakeArgument, TrustIn, TrustOption
 from eventlake.core.card import Card
 from eventlake.errors import InvalidInputError
@@ -108,8 +108,9 @@ def _expressions(file: str | None) -> dict[str, str] | None:
 
 
 def _json(file: str, what: str) -> Any:
+    given = standard_input() if file == "-" else None
     try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        text = Path(file).read_text(encoding="utf-8") if given is None else given.decode()
         return json.loads(text, object_pairs_hook=_once)
     except (OSError, ValueError, RecursionError) as error:
         message = f"{file} is not {what}: {error}"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -280,6 +281,22 @@ def test_a_reader_that_has_seen_enough_is_no_failure(lake, arguments):
         process.stdout.close()
         err = process.stderr.read()
         assert (process.wait(60), err) == (0, b"")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("words", ["show LAKE", "log LAKE --json", "verify LAKE"])
+def test_a_command_that_is_started_without_standard_streams_does_its_work(lake, words, closed):
+    command = " ".join(map(shlex.quote, [*COMMAND, *words.replace("LAKE", lake.uri).split()]))
+    done = subprocess.run(["/bin/sh", "-c", f"exec {command} {closed}"], capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert bool(done.stdout) == (">&-" not in closed.replace("2>&-", ""))
+
+
+def test_events_from_a_closed_standard_input_are_refused(lake):
+    command = " ".join(map(shlex.quote, [*COMMAND, "append", lake.uri, "-"]))
+    done = subprocess.run(["/bin/sh", "-c", f"exec {command} <&-"], capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: expected data on standard input, which is closed\n")
 
 
 def test_the_version_is_that_of_the_package(capsys):
