@@ -4,6 +4,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from eventlake.columns import footers
+from eventlake.columns.parquet_text import text_bytes_in
 from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.errors import CorruptionError
 
@@ -36,17 +38,17 @@ def encode(table: pa.Table) -> bytes:
     the same events the same file: one that was garbage once stays garbage, however late somebody comes to delete it.
     """
     large = [name for name, column in zip(table.column_names, table.columns, strict=True) if column.nbytes >= _LARGE_BYTES]
-    return _readable(table, lambda dense: _encoded(table, large if dense else []))
+    return _readable(table, lambda dense: _encoded(table, large if dense else [], _DICTIONARY if dense else ()))
 
 
-def _encoded(table: pa.Table, large: list[str]) -> bytes:
+def _encoded(table: pa.Table, large: list[str], repeating: Sequence[str]) -> bytes:
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
         sink,
         table.schema,
         compression={name: "zstd" if name in large else "none" for name in table.column_names},
         compression_level=dict.fromkeys(large, 1),
-        use_dictionary=[name for name in _DICTIONARY if name in table.column_names],
+        use_dictionary=[name for name in repeating if name in table.column_names],
         column_encoding={name: "DELTA_BINARY_PACKED" for name in _DELTA if name in table.column_names},
         write_statistics=[name for name in _STATISTICS if name in table.column_names],
         store_schema=False,
@@ -57,9 +59,9 @@ def _encoded(table: pa.Table, large: list[str]) -> bytes:
 
 
 def _readable(table: pa.Table, write: Callable[[bool], bytes]) -> bytes:
-    """What ``write`` makes of a table: compressed, unless a reader would refuse it for how small it became."""
+    """What ``write`` makes of a table: dense, unless a reader would refuse it for how small it became."""
     data = write(True)
-    if table.nbytes > footers.FREE_BYTES and footers.is_too_dense(pq.read_metadata(pa.BufferReader(data)), len(data)):
+    if table.nbytes > footers.FREE_BYTES // 2 and footers.problem(data, text_bytes_in(data)):
         return write(False)
     return data
 
@@ -133,7 +135,7 @@ def _written(table: pa.Table, repeating: list[str], encodings: dict[str, str], *
         sink,
         compression="zstd" if dense else "none",
         compression_level=1 if dense else None,
-        use_dictionary=repeating,
+        use_dictionary=repeating if dense else False,
         column_encoding=encodings,
         row_group_size=ROW_GROUP_ROWS,
         **options,
@@ -170,10 +172,13 @@ def read_bytes(data: bytes, where: str, columns: list[str] | None = None, *, row
 
 
 def _opened(data: bytes, where: str, rows: int | None, **options: bool) -> pq.ParquetFile:
-    file = pq.ParquetFile(pa.BufferReader(data), **options)
-    if found := footers.problem(file.metadata, len(data), rows):
+    try:
+        found = footers.problem(data, text_bytes_in(data), rows)
+    except footers.MalformedError as error:
+        raise _unreadable(where, error) from error
+    if found:
         raise CorruptionError(f"{where}: {found}", "run 'eventlake verify LAKE'; restore the file from a backup.", path=where)
-    return file
+    return pq.ParquetFile(pa.BufferReader(data), **options)
 
 
 def _valid(table: pa.Table) -> pa.Table:
@@ -265,10 +270,14 @@ def check_footer(path: str) -> int:
     Raises:
         pa.ArrowException: Not a Parquet file, or one whose rows would not fit into memory by far.
     """
-    metadata = pq.read_metadata(path)
-    if found := footers.problem(metadata, Path(path).stat().st_size):
+    try:
+        with Path(path).open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+            found = footers.problem(data, text_bytes_in(path))
+    except ValueError as error:  # mmap of an empty file, too
+        raise pa.ArrowInvalid(str(error)) from error
+    if found:
         raise pa.ArrowInvalid(found)
-    return int(metadata.num_rows)
+    return int(pq.read_metadata(path).num_rows)
 
 
 def int96_columns(path: str) -> list[str]:

@@ -123,7 +123,7 @@ def test_pages_that_are_larger_than_the_bound_are_refused_before_one_is_decoded(
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd", use_dictionary=False)
     monkeypatch.setattr(pq.ParquetFile, "read", None)
-    with pytest.raises(CorruptionError, match=r"^x: expected at most 1,[0-9,]+ bytes of pages, its footer says more"):
+    with pytest.raises(CorruptionError, match=r"^x: expected at most 1,[0-9,]+ bytes of pages, the headers of its pages say more"):
         segments.read_bytes(sink.getvalue(), "x")
 
 
