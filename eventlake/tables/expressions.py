@@ -25,6 +25,7 @@ from eventlake.schemas.checks import arrow_schema, arrow_type
 from eventlake.schemas.definition import Field, FieldType, Schema
 from eventlake.schemas.evolution import of_field
 from eventlake.schemas.version import Version
+from eventlake.tables.growth import GrowthError, Size, growth
 
 ENGINE = f"duckdb-{duckdb.__version__}"
 """Whose expressions these are; tables that went through some are kept apart by it."""
@@ -163,6 +164,19 @@ def check_stored(version: Version) -> None:
     _checked.add(step)
 
 
+def largest(version: Version) -> Size:
+    """How much the checked upcast of a version can make of a row, all fields together."""
+    if version.before is None:
+        return Size()
+    types = _types(version.before.schema)
+    trees = [_parsed(text) for text in (version.upcast or {}).values()]
+    return sum((growth(tree["statements"][0]["node"]["select_list"][0], types) for tree in trees), Size())
+
+
+def _types(schema: Schema) -> dict[str, FieldType]:
+    return {field.name: field.type for field in schema.fields}
+
+
 def _check_unchanged(old: Mapping[str, Field], new: Field, where: str) -> None:
     """Refuses a field without an expression whose old values cannot be read as they are."""
     before = old.get(new.name)
@@ -196,6 +210,8 @@ def _check(expression: str, old: Schema, field: Field, where: str) -> None:
         found_type = evaluate({field.name: expression}, arrow_schema(old.payload).empty_table(), only_planned=True).schema.field(0).type
     except InvalidInputError:
         raise
+    except GrowthError as error:
+        raise refuse(error) from error
     except EvaluationError as error:
         raise refuse(f"DuckDB refused it: {error}") from error
     except (ValueError, RecursionError, duckdb.Error) as error:
@@ -237,9 +253,12 @@ def _understood(expression: str, old: Schema) -> tuple[dict[str, Any], dict[str,
         message = f"expected at most {_MOST_CHARACTERS:,} characters, found {len(expression):,}"
         raise ValueError(message)
     # By itself first: what is one expression alone cannot close the parentheses around it. The line ends keep a comment inside them.
-    tree = tree_of(f"SELECT\n{expression}\n")
-    if not tree.get("error") and not _is_alone(tree):
-        return tree, {}
+    tree = _parsed(expression)
+    if not tree.get("error"):
+        if not _is_alone(tree):
+            return tree, {}
+        # Before anything is planned: planning computes what is constant.
+        growth(tree["statements"][0]["node"]["select_list"][0], _types(old))
     with _databases().plans.cursor() as cursor:
         cursor.register("no rows", arrow_schema(old.payload).empty_table())
         cursor.execute(f'CREATE TEMP TABLE {_OLD} AS SELECT * FROM "no rows"')  # noqa: S608 - names of ours
@@ -250,6 +269,12 @@ def _understood(expression: str, old: Schema) -> tuple[dict[str, Any], dict[str,
         message = f"nested in more than {_MOST_LEVELS} levels"
         raise ValueError(message)
     return tree, plan
+
+
+def _parsed(expression: str) -> dict[str, Any]:
+    """How DuckDB parses an expression by itself."""
+    tree: dict[str, Any] = tree_of(f"SELECT\n{expression}\n")
+    return tree
 
 
 def _is_alone(tree: Mapping[str, Any]) -> bool:

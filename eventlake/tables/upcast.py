@@ -10,7 +10,8 @@ from eventlake.columns.problems import Problem, shorten
 from eventlake.schemas.checks import OddError, arrow_schema, arrow_type, checked
 from eventlake.schemas.definition import Field, Schema
 from eventlake.schemas.version import Version
-from eventlake.tables.expressions import EvaluationError, check_stored, evaluate
+from eventlake.tables.expressions import EvaluationError, check_stored, evaluate, largest
+from eventlake.tables.growth import Size
 
 _ROWS = 32_768
 _BYTES = 64 << 20
@@ -34,7 +35,7 @@ def upcast(table: pa.Table, version: Version) -> tuple[pa.Table, list[Problem]]:
         CorruptionError: The upcast is none that could have been registered.
     """
     check_stored(version)
-    made, step = [arrow_schema(version.schema.payload).empty_table()], _step(table)
+    made, step = [arrow_schema(version.schema.payload).empty_table()], _step(table, largest(version))
     for start in range(0, table.num_rows, step):
         part = table.slice(start, step)
         try:
@@ -53,10 +54,10 @@ def upcast(table: pa.Table, version: Version) -> tuple[pa.Table, list[Problem]]:
     return pa.concat_tables(made), []
 
 
-def _step(table: pa.Table) -> int:
-    """How many rows are taken at once."""
+def _step(table: pa.Table, largest: Size) -> int:
+    """How many rows are taken at once, by what they are and what can be made of them."""
     size: int = max(1, table.get_total_buffer_size() // max(1, table.num_rows))
-    return max(1, min(_ROWS, _BYTES // size))
+    return max(1, min(_ROWS, _BYTES // (size * max(1, largest.times) + largest.bytes)))
 
 
 def _by_halves(part: pa.Table, version: Version, row: int) -> Iterator[pa.Table | Problem]:

@@ -21,6 +21,7 @@ LOOKED_AT = {
         "eventlake.importing.tables::Tables._condition::text",
         "eventlake.tables.expressions::check_stored::version.upcast",
         "eventlake.tables.expressions::evaluate::expressions",
+        "eventlake.tables.expressions::largest::version.upcast",
     ],
     "a query that DuckDB writes of a tree, which was made of a checked one": [
         "eventlake.importing.sql::int96_files::connection.execute('SELECT json_deserialize_sql(?::JSON)', [json.dumps(look)]).fetchall()",
