@@ -102,9 +102,11 @@ class _Pool:
                 worker.end()
 
     def _started(self) -> "_Worker":
+        worker = _Worker(self._folder)  # takes a while, in which the others must be able to answer
         with self._lock:
-            worker = _Worker(self._folder)
             self._workers.add(worker)
+            if self._over:
+                worker.kill()
         return worker
 
     def _next(self) -> Task | None:

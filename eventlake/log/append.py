@@ -205,7 +205,7 @@ def recorded_at(chain: Chain, batch: Incoming, prepared: Prepared, now: int) -> 
     Raises:
         StorageError: This writer's clock, or the head, is too far ahead.
     """
-    check_writer(chain.storage, layout.segment_path(prepared.pieces[-1].sha256), now)
+    check_writer(chain, layout.segment_path(prepared.pieces[-1].sha256), now)
     if batch.recorded_at is not None:
         return int(batch.recorded_at[-1].value)
     return instant_of_commit(chain, now)

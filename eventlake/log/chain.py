@@ -44,6 +44,7 @@ class Chain:
         head: The newest commit, or None in an empty lake.
         keys: By which commits are found again.
         rows: What the tiers say of commits and segments.
+        clocks: This process's monotonic clock, and the store's, when the writer's clock was last compared; microseconds.
     """
 
     def __init__(self, storage: Storage, origin: str, created: int, *, strict: bool = False, trust: Trust = OWN) -> None:
@@ -53,6 +54,7 @@ class Chain:
         self.created = created
         self.strict = strict
         self.head: Entry | None = None
+        self.clocks: tuple[int, int] | None = None
         self._tail: list[Entry] = []
         self.keys = KeyIndex(storage, lambda start, stop: keys_of(self, start, stop), trust, lambda: check_keys(self))
         self.rows = TierRows(storage, self._rows_again)

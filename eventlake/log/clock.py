@@ -6,7 +6,6 @@ somebody has *accepted* the head's: a fence that says so lets every writer go on
 """
 
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 
 from eventlake.core import layout
@@ -25,8 +24,6 @@ MAX_LEAD_US = 5 * 60 * 1_000_000
 """A commit's ``recorded_at`` may run this far ahead of the writer's clock, and that clock so far ahead of the store's."""
 _TRUSTED_US = 60 * 60 * 1_000_000
 """For so long a writer that agreed with the store is not compared with it again, unless its clock jumps."""
-_agreed: dict[str, tuple[int, int]] = {}
-"""By the store's URI: this process's monotonic clock, and the store's, when they were last compared; microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,38 +72,47 @@ def clock_of(chain: Chain, now: int) -> Clock:
     return Clock(head.recorded_at, first_at_head(chain).commit.version, now, accepted=is_accepted(head))
 
 
-def check_writer(storage: Storage, stored: str, now: int) -> None:
+def check_writer(chain: Chain, stored: str, now: int) -> None:
     """Refuses a writer whose clock runs ahead of the store's.
 
     Args:
-        storage: Of the lake.
+        chain: The lake's log.
         stored: The path of an object that this writer has stored after it looked at its clock.
         now: What its clock said.
 
     Raises:
-        StorageError: It was more than five minutes ahead of the store's clock.
+        StorageError: It was more than five minutes ahead of the store's clock, or the store failed to say what that is.
     """
     passed = time.monotonic_ns() // 1000
-    compared = _agreed.get(storage.uri)
+    compared = chain.clocks
     if compared is not None and passed - compared[0] < _TRUSTED_US and now <= compared[1] + passed - compared[0] + MAX_LEAD_US:
         return
-    witness = _stored_at(storage, stored)
+    witness = _stored_at(chain.storage, stored)
     if witness is None:
         return
     if now > witness + MAX_LEAD_US:
-        store_says = f"the clock of {storage.uri} said {format_instant(witness)}"
+        store_says = f"the clock of {chain.storage.uri} said {format_instant(witness)}"
         message = f"this machine's clock says {format_instant(now)}, {store_says}; nothing was appended"
         hint = "set this machine's clock: what it records may be at most five minutes ahead of the store's clock."
         raise StorageError(message, hint, clock=now, store_clock=witness)
-    _agreed[storage.uri] = (passed, witness)
+    chain.clocks = (passed, witness)
 
 
 def _stored_at(storage: Storage, path: str) -> int | None:
-    """The store's clock when an object was stored; None if it has none, or does not say."""
+    """The store's clock when an object was stored; None if it has none, or the object was collected: a fence is in the way of its commit.
+
+    Raises:
+        StorageError: The store failed to say.
+    """
     modified = getattr(storage, "modified", None)  # storages written before the port had it
-    with suppress(StorageError, ObjectMissingError):
-        return None if modified is None else modified(path)
-    return None
+    try:
+        found: int | None = None if modified is None else modified(path)
+    except ObjectMissingError:
+        return None
+    except StorageError as error:
+        message = f"the store does not say when it stored {path}, so this machine's clock could not be compared; nothing was appended"
+        raise StorageError(f"{message}: {error.message}", error.hint, **error.facts) from error
+    return found
 
 
 def instant_of_commit(chain: Chain, now: int) -> int:

@@ -100,7 +100,9 @@ class FaultyStorage:
         return self.inner.exists(path)
 
     def modified(self, path: str) -> int | None:
-        """As ``inner``; no fault, for a store that does not say is taken for one without a clock."""
+        """As ``inner``, or a failure."""
+        if fault := self._meet("modified", path):
+            raise _failure("look at", path, fault)
         return self.inner.modified(path)
 
     def create(self, path: str, data: bytes) -> None:

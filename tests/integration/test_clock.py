@@ -12,7 +12,6 @@ import eventlake as el
 from eventlake.cli.main import main
 from eventlake.core.instants import format_instant
 from eventlake.errors import InvalidInputError, NotFoundError, StorageError
-from eventlake.log import clock as clocks
 from eventlake.storage import LocalStorage, MemoryStorage
 from eventlake.testing.invariants import assert_sound
 from eventlake.testing.s3 import s3_server
@@ -26,7 +25,6 @@ def ahead(monkeypatch):
     """How far this machine's clock runs ahead, in microseconds."""
     by = [0]
     monkeypatch.setattr("eventlake.lake._now", lambda: time.time_ns() // 1000 + by[0])
-    monkeypatch.setattr(clocks, "_agreed", {})
     return by
 
 
@@ -114,7 +112,6 @@ def test_a_writer_within_five_minutes_of_the_store_or_behind_it_appends(tmp_path
 def test_a_clock_that_jumps_ahead_in_a_running_process_is_noticed(tmp_path, ahead):
     lake = el.create(tmp_path / "lake", "o")
     append(lake, 0)
-    assert clocks._agreed
     ahead[0] = 6 * MINUTE
     with pytest.raises(StorageError, match="this machine's clock says"):
         append(lake, 1)
@@ -136,6 +133,45 @@ def test_a_storage_without_a_clock_of_its_own_is_no_witness(ahead):
     ahead[0] = CENTURY
     (receipt,) = append(lake, 0)
     assert receipt.recorded_at > time.time_ns() // 1000 + CENTURY - MINUTE
+
+
+@pytest.mark.parametrize("way", [append, append_group])
+@pytest.mark.parametrize("by", [0, CENTURY])
+def test_a_writer_whose_store_fails_to_say_its_time_appends_nothing_and_can_try_again(storage, ahead, monkeypatch, way, by):
+    lake = el.create(storage, "o")
+
+    def fails(self, path):
+        message = "could not find it: 403 Forbidden"
+        raise StorageError(message, path=path)
+
+    ahead[0] = by
+    with monkeypatch.context() as failing:
+        failing.setattr(type(storage), "modified", fails)
+        with pytest.raises(StorageError, match=r"the store does not say when it stored segments/.*; nothing was appended: "):
+            way(lake, 0)
+    ahead[0] = 0
+    assert el.open(storage).watermark == 0
+    assert way(lake, 0)[0].stop == 1
+    assert_sound(el.open(storage))
+
+
+def test_what_one_store_agreed_with_is_no_witness_for_another_store_of_its_name(ahead):
+    class Store(MemoryStorage):
+        """In memory, with a clock of its own; every one has the same URI."""
+
+        uri = "shared://store"
+
+        def __init__(self, behind):
+            super().__init__()
+            self._behind = behind
+
+        def modified(self, path):
+            super().modified(path)
+            return time.time_ns() // 1000 - self._behind
+
+    append(el.create(Store(0), "o"), 0)
+    with pytest.raises(StorageError, match="the clock of shared://store said"):
+        append(el.create(Store(6 * MINUTE), "o"), 0)
 
 
 @pytest.mark.parametrize("way", [append, append_group])
