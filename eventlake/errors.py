@@ -24,7 +24,7 @@ without passwords.
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from eventlake.visible import redacted, safe
+from eventlake.visible import redacted_values, safe
 
 
 class EventlakeError(Exception):
@@ -35,7 +35,7 @@ class EventlakeError(Exception):
     def __init__(self, message: str, hint: str | None = None, **facts: Any) -> None:
         self.message = safe(message)
         self.hint = None if hint is None else safe(hint)
-        self.facts = {name: redacted(fact) if isinstance(fact, str) else fact for name, fact in facts.items()}
+        self.facts = {name: redacted_values(fact) for name, fact in facts.items()}
         super().__init__(self.message, self.hint, self.facts)
 
     def __str__(self) -> str:

@@ -6,13 +6,24 @@ Every text that eventlake prints, logs, warns with, raises or puts on a page pas
 import inspect
 import re
 import warnings
+from typing import Any
 
-_URI = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<slashes>/+)(?P<rest>[^\s'\"<>]*)")
+_SCHEME = re.compile(r"(?m)(?:([A-Za-z][A-Za-z0-9+.-]{0,30}):/|(?:^[+ -]?|(?<![A-Za-z0-9+./-]))([A-Za-z][A-Za-z0-9+.-]{0,30}):)/+")
+"""The beginning of a URI. In a word, such as a password with a slash in it, it needs two slashes. A line may be one of a diff."""
 _WEB = frozenset({"http", "https"})
 _CONTAINERS = frozenset({"abfs", "abfss", "az", "azure"})
 """Schemes in which a user without a password is the name of a container."""
-_SECRET = re.compile(r"(?i)([?&#;][^=&#\s]*(?:sig|token|secret|key|pass|cred|auth)[^=&#\s]*=)[^&#\s]+")
+_NAME = r"(?:[^\s/@?#:'\"<>]|['\"<>](?=\w))*"
+"""A quote ends a URI unless it stands in a word."""
+_USER = re.compile(rf"{_NAME}@")
+_PASSWORD = re.compile(rf"{_NAME}:(?=\S)")
+_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.%]*\]|[^\s/@?#:'\"<>]*)(?::[0-9]*)?(?![^\s/?#'\"<>,;.)\]}])")
+_QUERY = re.compile(r"([?#]).+?(?=['\"<>,;.)\]}]*$)")
+_SECRET = re.compile(
+    r"(?i)([?&#;][^?&#;=\s]{0,99}(?:sig|token|secret|key|pass|pwd|cred|auth|code|session|jwt|bearer|otp|\b(?:pin|pw|sas)\b)[^?&#;=\s]{0,99}=)[^&#\s]+"
+)
 _HIDDEN = "***"
+_DEEPEST = 32
 
 
 def printable(text: str) -> str:
@@ -44,26 +55,65 @@ def _escaped(character: str) -> str:
 
 
 def redacted(text: str) -> str:
-    """The text with ``***`` for the secrets of the URIs in it: users, passwords, and what a query says of keys and signatures.
+    """The text with ``***`` for the secrets of the URIs in it: users, passwords, and what a query says of keys, codes and signatures.
 
-    Where an object store is named, all of the query: a store reads its credentials from the environment.
+    Where an object store is named, all of the query: a store reads its credentials from the environment. A password may hold any character,
+    so in doubt more is left out: what stands behind ``user:`` up to the last ``@`` that could end it.
     """
-    return _URI.sub(_without_secrets, text) if ":/" in text else text
+    if ":/" not in text:
+        return text
+    schemes = list(_SCHEME.finditer(text))
+    ends = [after.start() for after in schemes[1:]] + [len(text)]
+    shown = [text[: schemes[0].start()]] if schemes else [text]
+    for scheme, end in zip(schemes, ends, strict=True) if schemes else ():
+        line, rest = _line(text[scheme.end() : end])
+        shown += [scheme[0], _without_secrets((scheme[1] or scheme[2]).lower(), scheme[0], line), rest]
+    return "".join(shown)
 
 
-def _without_secrets(uri: re.Match[str]) -> str:
-    scheme, rest = uri["scheme"].lower(), uri["rest"]
-    if scheme in _WEB:
-        # An address in somebody's events: only its first part can hold a password.
-        user, at, _ = rest.partition("/")[0].rpartition("@")
-        rest = _SECRET.sub(rf"\1{_HIDDEN}", rest)
-        return f"{uri['scheme']}:{uri['slashes']}{_HIDDEN}@{rest[len(user) + 1 :]}" if at else f"{uri['scheme']}:{uri['slashes']}{rest}"
-    if scheme != "file":
-        rest = re.sub(r"([?#]).+", rf"\1{_HIDDEN}", rest, count=1)
-    user, at, host = rest.rpartition("@")
-    # Without a colon it is an '@' in a path, or a container's name.
-    hidden = at and (":" in user or ("/" not in user and scheme not in _CONTAINERS))
-    return f"{uri['scheme']}:{uri['slashes']}{_HIDDEN}@{host}" if hidden else f"{uri['scheme']}:{uri['slashes']}{rest}"
+def _line(text: str) -> tuple[str, str]:
+    """The first line, and the rest with the break before it."""
+    line, newline, rest = text.partition("\n")
+    return line, newline + rest
+
+
+def _without_secrets(scheme: str, beginning: str, line: str) -> str:
+    """A line of text that begins behind the slashes of a URI."""
+    length = 0 if scheme == "file" and beginning.endswith("///") else _secret_length(scheme, line)
+    uri, after = _word(line[length:])
+    query = _SECRET if scheme in _WEB or scheme == "file" else _QUERY
+    return (f"{_HIDDEN}@" if length else "") + query.sub(rf"\1{_HIDDEN}", uri) + after
+
+
+def _secret_length(scheme: str, line: str) -> int:
+    """How much of the line is user, password and ``@``."""
+    is_web = scheme in _WEB
+    if not _PASSWORD.match(line) or (is_web and _PORT.match(line)):
+        user = None if scheme in _CONTAINERS else _USER.match(line)
+        return user.end() if user else 0
+    ends = [part.rfind("@") for part in (line.partition("/")[0], _word(line)[0], line)]
+    # The path of a web page may hold an '@'; a password, a slash or a blank.
+    likely = ends if is_web else [max(ends[:2]), ends[2]]
+    return next((end for end in likely if end >= 0), -1) + 1
+
+
+def _word(text: str) -> tuple[str, str]:
+    """What stands before the first blank, and the rest."""
+    length = next((number for number, character in enumerate(text) if character.isspace()), len(text))
+    return text[:length], text[length:]
+
+
+def redacted_values(value: Any, level: int = 0) -> Any:
+    """The value with the texts in it, at any depth of lists, tuples, sets and dicts, redacted; others are as they are."""
+    if isinstance(value, str):
+        return redacted(value)
+    if type(value) not in {list, tuple, set, frozenset, dict}:
+        return value
+    if level == _DEEPEST:
+        return _HIDDEN
+    if isinstance(value, dict):
+        return {redacted_values(name, level + 1): redacted_values(one, level + 1) for name, one in value.items()}
+    return type(value)(redacted_values(one, level + 1) for one in value)
 
 
 def safe(text: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from eventlake.visible import one_line, printable
+from eventlake.visible import one_line, printable, redacted, safe
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1f; --paper: #ffffff; --dim: #5f6370; --line: #d9dbe2; --more: #11652b; --less: #a3201d }
@@ -32,6 +32,7 @@ class Section:
         header: Column names of a table.
         rows: Its rows, as text.
         patch: A unified diff.
+        data: Whether the cells are values of a dataset, which are shown as they are; secrets of URIs are left out of everything else.
     """
 
     title: str
@@ -39,15 +40,24 @@ class Section:
     header: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     patch: str = ""
+    data: bool = False
+
+    def cells(self) -> tuple[tuple[str, ...], ...]:
+        """The rows as they may be shown, but for characters that steer."""
+        return self.rows if self.data else tuple(tuple(map(redacted, row)) for row in self.rows)
 
 
 def as_text(title: str, sections: Sequence[Section]) -> str:
     """The page as text; what could steer a terminal is written out. It ends in a line break."""
-    parts = [one_line(title)]
+    parts = [_line(title)]
     for section in sections:
-        parts += ["", one_line(section.title), *(f"  {one_line(line)}" for line in section.lines), *_table(section)]
-        parts += [f"  {printable(line)}" for line in _lines(section.patch)]
+        parts += ["", _line(section.title), *(f"  {_line(line)}" for line in section.lines), *_table(section)]
+        parts += [f"  {safe(line)}" for line in _lines(section.patch)]
     return "\n".join(parts) + "\n"
+
+
+def _line(text: str) -> str:
+    return one_line(redacted(text))
 
 
 def _lines(patch: str) -> list[str]:
@@ -57,7 +67,7 @@ def _lines(patch: str) -> list[str]:
 def _table(section: Section) -> Iterator[str]:
     if not section.rows:
         return
-    table = [tuple(map(one_line, row)) for row in (section.header, *section.rows)]
+    table = [tuple(map(_line, section.header)), *(tuple(map(one_line, row)) for row in section.cells())]
     widths = [max(len(row[column]) for row in table) for column in range(len(section.header))]
     for row in table:
         yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -72,15 +82,15 @@ def as_html(title: str, sections: Sequence[Section]) -> str:
 
 
 def _escape(text: str) -> str:
-    """Text as HTML, what is invisible written out."""
-    return escape(printable(text))
+    """Text as HTML, what is invisible written out, and secrets of URIs left out."""
+    return escape(safe(text))
 
 
 def _html_section(section: Section) -> str:
     parts = [f"<h2>{_escape(section.title)}</h2>", *(f"<p>{_escape(line)}</p>" for line in section.lines)]
     if section.rows:
         header = "".join(f"<th>{_escape(name)}</th>" for name in section.header)
-        rows = "\n".join("<tr>" + "".join(f"<td>{_escape(cell)}</td>" for cell in row) + "</tr>" for row in section.rows)
+        rows = "\n".join("<tr>" + "".join(f"<td>{escape(printable(cell))}</td>" for cell in row) + "</tr>" for row in section.cells())
         parts.append(f'<div class="wide"><table><tr>{header}</tr>\n{rows}</table></div>')
     if section.patch:
         lines = "\n".join(_html_line(line) for line in _lines(section.patch))

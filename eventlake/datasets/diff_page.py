@@ -105,7 +105,7 @@ def _examples(rows: RowsDiff) -> Iterator[Section]:
         if changes:
             first = f", the first {len(changes)}" if total > len(changes) else ""
             cells = tuple(cell for change in changes for cell in _cells(change))
-            yield Section(f"{counted(total, 'row')} {kind}{first}", (), ("key", "column", "before", "after"), cells)
+            yield Section(f"{counted(total, 'row')} {kind}{first}", (), ("key", "column", "before", "after"), cells, data=True)
 
 
 def _cells(change: RowChange) -> Iterator[tuple[str, str, str, str]]:

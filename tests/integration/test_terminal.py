@@ -20,6 +20,7 @@ from eventlake.datasets.reproduce import environment_command
 from eventlake.errors import EventlakeError, InvalidEventsError
 from eventlake.log import intake
 from eventlake.progress import shown_by, task
+from eventlake.storage import MemoryStorage
 from tests.dataset_fixtures import definition
 from tests.security.forging import forge_commit
 
@@ -319,13 +320,71 @@ def test_a_command_to_paste_holds_known_packages_and_versions_alone(python, vers
         ("/srv/a@b/lake", "/srv/a@b/lake"),
         ("bank.example/loans 12@abcdef", "bank.example/loans 12@abcdef"),
         ("file:///x#1", "file:///x#1"),
+        ("az://KEY:se'SECRET@container/x", "az://***@container/x"),
+        ('s3://KEY:se"SECRET@bucket/x', "s3://***@bucket/x"),
+        ("s3://KEY:ab<SECRET@bucket/x", "s3://***@bucket/x"),
+        ("s3://KEY:se SECRET@bucket/x, or not", "s3://***@bucket/x, or not"),
+        ("s3://KEY:s@e SECRET@bucket/x", "s3://***@bucket/x"),
+        ("s3://KEY:/SECRET@bucket/x", "s3://***@bucket/x"),
+        ("s3://KEY:S?E#SECRET@bucket/x", "s3://***@bucket/x"),
+        ("s3://KEY:12/SECRET@bucket/x", "s3://***@bucket/x"),
+        ("https://KEY:abc/SECRET@host/p", "https://***@host/p"),
+        ("https://KEY:a/b SECRET@host/p", "https://***@host/p"),
+        ("https://KEY:12345@host/p", "https://***@host/p"),
+        ("https://SE'CRETTOKEN@host/p", "https://***@host/p"),
+        ("https://proxy/https://KEY:SECRET@host/p", "https://proxy/https://***@host/p"),
+        ("postgres://KEY:SECRET@host: refused", "postgres://***@host: refused"),
+        ("https://host/p?pwd=SECRET&n=1&code=SECRET", "https://host/p?pwd=***&n=1&code=***"),
+        ("https://host/p?a=b?access_token=SE'CRET\"SECRET", "https://host/p?a=b?access_token=***"),
+        ("https://host/p;jsessionid=SECRET", "https://host/p;jsessionid=***"),
+        ("found 's3://bucket/x?SECRET', expected", "found 's3://bucket/x?***', expected"),
+        ("https://host/x and mail me@x.org", "https://host/x and mail me@x.org"),
+        ("+s3://KEY:SECRET@bucket/x", "+s3://***@bucket/x"),
+        ("-s3:/KEY:SECRET@bucket/x", "-s3:/***@bucket/x"),
+        ("a" * 40 + "://KEY:SECRET@bucket/x", "a" * 40 + "://***@bucket/x"),
+        ("https://[::1]:80/x@y", "https://[::1]:80/x@y"),
+        ("s3://bucket: not for me@x", "s3://bucket: not for me@x"),
+        ('{"a":"s3://bucket","b":"me@x"}', '{"a":"s3://bucket","b":"me@x"}'),
+        ("s3://KEY:SECRET@b and s3://KEY:SECRET@c\nme@x", "s3://***@b and s3://***@c\nme@x"),
     ],
 )
 def test_a_uri_is_shown_without_its_secrets(text, shown):
     assert visible.redacted(text) == shown
     error = EventlakeError(text, text, uri=text)
     assert (error.message, error.hint, error.facts, error.args) == (shown, shown, {"uri": shown}, (shown, shown, {"uri": shown}))
-    assert not re.search("SECRET|KEY|TOKEN|pw", f"{error} {error!r} {Card(text, ((text, text),), (text,), ((text,),))}")
+    assert not re.search(r"SECRET|KEY|TOKEN|\bpw\b", f"{error} {error!r} {Card(text, ((text, text),), (text,), ((text,),))}")
+
+
+def test_facts_of_an_error_are_without_secrets_at_any_depth():
+    given, shown = "s3://KEY:SECRET@bucket", "s3://***@bucket"
+    facts = EventlakeError("m", options={"uri": given, given: (1, [given])}, some=[given], names={given}).facts
+    assert facts == {"options": {"uri": shown, shown: (1, [shown])}, "some": [shown], "names": {shown}}
+    endless = []
+    endless.append(endless)
+    assert "***" in repr(EventlakeError("m", endless=endless).facts)
+
+
+def test_a_page_is_without_secrets_but_for_values_of_a_dataset():
+    given = "s3://KEY:SECRET@bucket"
+    section = Section(given, (given,), (given,), ((given,),), f"+{given}")
+    for page in (as_text(given, [section]), as_html(given, [section])):
+        assert "SECRET" not in page
+        assert page.count("s3://***@bucket") == (7 if "<html" in page else 6)
+    data = Section("rows", (), ("u",), ((given,),), data=True)
+    assert [page.count(given) for page in (as_text("t", [data]), as_html("t", [data]))] == [1, 1]
+
+
+def test_a_diff_shows_no_secret_of_the_queries_that_it_compares():
+    lake = el.create(MemoryStorage(), "o")
+    lake.append([{"id": "1", "source": "s", "type": "t", "subject": "/a"}])
+    one, other = (
+        lake.build(el.Projection.sql("a", f"SELECT subject, length('https://u:{word}@h/x') AS n FROM events", key=["subject"]))
+        for word in ("HUNTER2", "HUNTER33")
+    )
+    compared = lake.diff(one.manifest_hash, other.manifest_hash)
+    for page in (compared.text(), compared.html()):
+        assert "HUNTER" not in page
+        assert "https://***@h/x" in page
 
 
 def test_a_frame_in_an_error_is_not_touched():
