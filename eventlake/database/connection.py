@@ -31,6 +31,7 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "allow_unsigned_extensions": False,
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
+    "home_directory": "/nowhere",
     "python_enable_replacements": False,
     "python_scan_all_frames": False,
 }

@@ -21,23 +21,27 @@ _READING = frozenset({"CTE_NODE", "RECURSIVE_CTE_NODE", "SELECT_NODE", "SET_OPER
 """Queries that write nothing. DuckDB takes COPY, INSERT, UPDATE and DELETE in a WITH of a SELECT."""
 _HIDING = re.compile(r'"function_name":"(query|json_execute_serialized_sql)"', re.IGNORECASE)
 """Table functions that run the SQL in a text."""
+_SUSPECT = re.compile(r'"function_name":"(current_setting|getenv|pg_sleep|setval|sleep_ms|write_log)"', re.IGNORECASE)
+"""Functions that show settings, wait, write or read the environment."""
+_SETTINGS = _words("calendar memory_limit threads timezone")
+"""What ``current_setting`` may be asked for: other settings hold paths of this machine."""
 _DEEPEST = 8
 _TABLE_FUNCTION = '"type":"TABLE_FUNCTION"'
 TABLE_FUNCTIONS = _words(
     """
     generate_series histogram histogram_values icu_calendar_names json_each json_tree pg_timezone_names query query_table range repeat
     repeat_row summary unnest
-    glob parquet_bloom_probe parquet_file_metadata parquet_full_metadata parquet_kv_metadata parquet_metadata parquet_page_index
-    parquet_scan parquet_schema read_blob read_csv read_csv_auto read_json read_json_auto read_json_objects read_json_objects_auto
-    read_ndjson read_ndjson_auto read_ndjson_objects read_parquet read_text sniff_csv
-    duckdb_columns duckdb_constraints duckdb_databases duckdb_dependencies duckdb_extensions duckdb_functions duckdb_indexes
-    duckdb_keywords duckdb_memory duckdb_optimizers duckdb_schemas duckdb_sequences duckdb_settings duckdb_tables duckdb_types
-    duckdb_variables duckdb_views pragma_collations pragma_database_size pragma_metadata_info pragma_platform pragma_show
+    parquet_bloom_probe parquet_file_metadata parquet_full_metadata parquet_kv_metadata parquet_metadata parquet_page_index
+    parquet_scan parquet_schema read_csv read_csv_auto read_json read_json_auto read_json_objects read_json_objects_auto
+    read_ndjson read_ndjson_auto read_ndjson_objects read_parquet sniff_csv
+    duckdb_columns duckdb_constraints duckdb_dependencies duckdb_functions duckdb_indexes
+    duckdb_keywords duckdb_memory duckdb_optimizers duckdb_schemas duckdb_sequences duckdb_tables duckdb_types
+    duckdb_views pragma_collations pragma_database_size pragma_metadata_info pragma_platform pragma_show
     pragma_table_info pragma_user_agent pragma_version
     """
 )
-"""What may stand behind FROM: rows that are computed, files that the lock allows, and what a database says of itself. Others call
-functions by their names in texts, or change the process."""
+"""What may stand behind FROM: rows that are computed, tables in files that the lock allows, and what a database says of its tables. Others
+call functions by their names in texts, change the process, or show its settings and files."""
 
 
 @per_process
@@ -91,11 +95,30 @@ def _checked(text: str, level: int) -> str:
     if writing:
         message = f"expected a SELECT that only reads, found {', '.join(writing)} in it"
         raise InvalidInputError(message, "a history is read-only; write the rows that .arrow() or .polars() gives.", sql=text)
+    if _SUSPECT.search(written):
+        _check_functions(written, text)
     if _HIDING.search(written):
         _check_hidden(written, text, level)
     if _TABLE_FUNCTION in written:
         _check_table_functions(written, text)
     return query
+
+
+def _check_functions(written: str, text: str) -> None:
+    """Refuses functions that wait, write, or show the machine."""
+    names = sorted({name.casefold() for name in _SUSPECT.findall(written)})
+    if names != ["current_setting"] or not _shows_known_settings(written):
+        message = f"expected a SELECT that only reads the history, found {', '.join(names)}"
+        raise InvalidInputError(message, f"leave it out; current_setting shows {', '.join(sorted(_SETTINGS))} alone.", sql=text)
+
+
+def _shows_known_settings(written: str) -> bool:
+    try:
+        calls = [node for node in nodes(json.loads(written)) if str(node.get("function_name", "")).casefold() == "current_setting"]
+    except RecursionError:
+        return False
+    asked = [argument["expression"].get("literal", {}).get("text") for call in calls for argument in call.get("arguments", [])]
+    return bool(asked) and all(isinstance(one, str) and one.casefold() in _SETTINGS for one in asked)
 
 
 def _check_table_functions(written: str, text: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from eventlake.database import per_process
 from eventlake.datasets import recipes
+from eventlake.executors import local
 from eventlake.projections import source
 from eventlake.projections.printing import printing_to_stderr
 from eventlake.projections.source import load, load_value
@@ -232,3 +233,21 @@ def test_a_forked_child_that_gives_up_its_claims_leaves_those_of_its_parent(tmp_
         assert exit_code(lambda: recipes.give_up_claims() is None) == 0
         assert len(list(storage.list(""))) == 1
     assert list(storage.list("")) == []
+
+
+def test_workers_answer_while_another_one_is_started_and_none_outlives_the_end(monkeypatch, tmp_path):
+    pool = local._Pool([], tmp_path)
+    seen = []
+
+    class Starts:
+        def __init__(self, _):
+            seen.append(("lock is free", pool._lock.acquire(timeout=0)))
+            pool._lock.release()
+            pool.end()  # meanwhile somebody ends the pool, which does not know this worker yet
+
+        def kill(self):
+            seen.append(("killed", True))
+
+    monkeypatch.setattr(local, "_Worker", Starts)
+    pool._started()
+    assert seen == [("lock is free", True), ("killed", True)]

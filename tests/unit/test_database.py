@@ -192,6 +192,18 @@ def test_a_database_that_was_opened_reaches_nothing_that_was_not_named(tmp_path,
         ("WITH x AS (FROM checkpoint()) FROM x UNION ALL FROM enable_logging('all')", "found checkpoint, enable_logging"),
         ("FROM query('FROM create_external_resource(''x'')')", "found create_external_resource"),
         ("SELECT '\ud800'", "in UTF-8"),
+        ("SELECT sleep_ms(1)", "found sleep_ms"),
+        ('SELECT [x FOR x IN [system.main."Sleep_Ms"(1)]]', "found sleep_ms"),
+        ("SELECT pg_sleep(1)", "found pg_sleep"),
+        ("SELECT 'HOME'.getenv()", "found getenv"),
+        ("FROM events ORDER BY write_log('x')", "found write_log"),
+        ("SELECT current_setting('secret_directory')", "found current_setting"),
+        ("SELECT current_setting('time' || 'zone')", "found current_setting"),
+        ("FROM query('SELECT sleep_ms(1)')", "found sleep_ms"),
+        *(
+            (f"FROM {name}('x')", f"found {name}")
+            for name in ("glob", "read_text", "read_blob", "duckdb_settings", "duckdb_extensions", "duckdb_variables")
+        ),
     ],
 )
 def test_what_does_more_than_read_is_no_query(text, found):
@@ -204,6 +216,7 @@ def test_what_does_more_than_read_is_no_query(text, found):
     [
         *("SELECT 1", "FROM query('SELECT 1')", "VALUES (1)", "SELECT 1 UNION ALL SELECT 2", "WITH a AS MATERIALIZED (SELECT 1) FROM a"),
         *("WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 3) FROM r", "PIVOT t ON b IN ('a') USING sum(a)"),
+        "SELECT current_setting('TimeZone'), 'sleep_ms', \"function_name\" FROM t",
         """SELECT 'COPY_QUERY_NODE', '"type":"COPY_QUERY_NODE"', 'query' AS "query_NODE" """,
     ],
 )
@@ -227,6 +240,15 @@ def test_what_only_reads_is_a_query(text):
 def test_what_a_database_may_use_is_bounded(given):
     with pytest.raises(InvalidInputError, match="expected"):
         Resources(**given)
+
+
+def test_no_setting_of_a_database_shows_a_path_but_of_its_own_temporary_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    with open_database() as database:
+        shown = database.execute("SELECT name, value FROM pg_catalog.pg_settings JOIN duckdb_settings() USING (name)").fetchall()
+        temporary = database.execute("SELECT current_setting('temp_directory')").fetchall()[0][0]
+    paths = {name: value for name, value in shown if "/" in str(value).replace(f"{temporary}/", "").replace(temporary, "")}
+    assert paths == {"duckdb_api": paths["duckdb_api"], "home_directory": "/nowhere", "secret_directory": "/nowhere/.duckdb/stored_secrets"}
 
 
 def test_what_a_database_may_use_is_what_it_uses():
@@ -313,6 +335,7 @@ def test_integers_are_their_digits():
 
 
 REFUSED = """
+duckdb_databases duckdb_extensions duckdb_settings duckdb_variables glob read_blob read_text
 add_grammar_extension arrow_scan arrow_scan_dumb checkpoint create_external_resource deregister_external_resource
 destroy_external_resource disable_logging disable_profiling duckdb_approx_database_count duckdb_available_metrics
 duckdb_connection_count duckdb_coordinate_systems duckdb_dialects duckdb_eviction_queues duckdb_extension_repositories
