@@ -123,7 +123,7 @@ def problem(data: Buffer, measure: Measure, rows: int | None = None) -> str | No
     except KeyError as error:
         message = f"field {error} of its footer or of a page is missing"
         raise MalformedError(message) from error
-    except (ThriftError, TypeError, UnicodeDecodeError) as error:
+    except (ThriftError, TypeError, AttributeError, UnicodeDecodeError) as error:  # a field of another type, too
         message = f"its footer or the header of a page is damaged: {error}"
         raise MalformedError(message) from error
 

@@ -148,6 +148,10 @@ def a_schema_that_is_cut():
     return edited(few(), lambda fields: fields[2].value.pop())
 
 
+def a_name_that_is_a_number():
+    return edited(few(), lambda fields: fields[2].value[1].value.update({4: i32(7)}))
+
+
 def a_row_group_without_columns():
     return edited(few(), lambda fields: fields[GROUPS].value[0].value.update({1: Value(LIST, [], STRUCT)}))
 
@@ -168,6 +172,7 @@ MALFORMED = {
     "a chunk in another file": (a_chunk_in_another_file, "is in another file, or encrypted"),
     "many levels": (a_schema_of_many_levels, "nested in more than 256 levels"),
     "a cut schema": (a_schema_that_is_cut, "schema is cut"),
+    "a name that is a number": (a_name_that_is_a_number, "footer or the header of a page is damaged"),
     "a row group without columns": (a_row_group_without_columns, "has other columns than its schema"),
     "a field twice": (a_field_twice, "field 2 follows field|follows field"),
     "no Parquet": (lambda: b"PAR1", "expected a Parquet file, found 4 bytes"),
