@@ -97,7 +97,7 @@ def test_a_root_that_the_segments_do_not_fold_to_is_refused(root, stranger):
     shutil.copy(root.parent / "other" / "segments" / f"{segment['sha256']}.parquet", root / "segments")
     forge_commit(root, 4, lambda document: document.update(segments=[segment], recorded_at=theirs["recorded_at"]))
     stranger()
-    with pytest.raises(CorruptionError, match="fold to root"):
+    with pytest.raises(CorruptionError, match="it does not fold to what it replaces"):
         el.open(root).snapshot(checkpoint).scan().collect()
 
 
