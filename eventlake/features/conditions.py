@@ -15,7 +15,6 @@ from eventlake.errors import InvalidInputError
 from eventlake.verbs import declaration, helpful
 
 Value = str | int | bool | float | Decimal | date
-SIGNS = ("==", "!=", "<", "<=", ">", ">=")
 MOST_NESTED = 200
 """Deeper conditions could not be read back."""
 
