@@ -179,9 +179,27 @@ class Commit:
             return f"a {self.kind} commit over [{self.start}, {self.stop})"
         if self.range.root().hex() != self.root:
             return "its root is not that of its frontier"
-        if any(not self.start <= delivery.start < delivery.stop <= self.stop for delivery in self.deliveries):
-            return "a delivery lies outside of it"
-        return self._disagreement_of_clock() or self._disagreement_of_tiers() or self._disagreement_of_segments()
+        if self.kind == "schema" and self.schemas is None:
+            return "a schema commit without schemas"
+        return (
+            self._disagreement_of_deliveries()
+            or self._disagreement_of_clock()
+            or self._disagreement_of_tiers()
+            or self._disagreement_of_segments()
+        )
+
+    def _disagreement_of_deliveries(self) -> str | None:
+        done, positions = self.start, dict[str, int]()
+        for one in self.deliveries:
+            if not self.start <= one.start < one.stop <= self.stop:
+                return "a delivery lies outside of it"
+            if one.start < done:
+                return f"expected a delivery of events from {done} on, found one of [{one.start}, {one.stop})"
+            name, position = one.position.producer, one.position.position
+            if positions.setdefault(name, position) != position:
+                return f"expected position {positions[name]} of {name}, found {position}"
+            done, positions[name] = one.stop, position + 1
+        return None
 
     def _disagreement_of_clock(self) -> str | None:
         if self.clock is not None and self.clock < self.recorded_at:

@@ -26,6 +26,7 @@ from eventlake.history.resolve import at_checkpoint
 from eventlake.history.verify_events import look_at_events
 from eventlake.history.verify_keys import verify_keys
 from eventlake.history.verify_manifest import hint_as_stored, verify_hint, verify_tiers
+from eventlake.history.verify_producers import verify_producers
 from eventlake.history.verify_tables import verify_schemas, verify_tables, verify_typed
 from eventlake.log.chain import Chain
 from eventlake.log.claims import claims_of
@@ -66,7 +67,8 @@ def verify(storage: Storage, *, deep: bool = False, against: Checkpoint | None =
     if deep or against is not None:
         _compacted(chain, sound, tally)
     named = verify_tiers(chain, files, tally)
-    verify_schemas(storage, files, {entry.commit.schemas for entry in entries.values()}, tally)
+    verify_schemas(storage, files, [entry.commit for _, entry in sorted(entries.items())], tally)
+    verify_producers(entries, tally)
     verify_tables(storage, files, tally)
     if census is not None:
         verify_keys(chain, entries, files, census, tally)

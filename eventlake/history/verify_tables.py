@@ -1,12 +1,13 @@
 """Re-hashing what makes events columns: the catalogues of schemas, which must be there, and event tables, which may be missing."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
+from eventlake.core.commit import Commit
 from eventlake.core.segment import Segment
 from eventlake.errors import EventlakeError
 from eventlake.history.report import Finding, Tally
@@ -14,6 +15,7 @@ from eventlake.log.chain import Chain
 from eventlake.log.manifest import Manifest, Placed
 from eventlake.log.stored import read_catalogue
 from eventlake.progress import task
+from eventlake.schemas.catalogue import Catalogue
 from eventlake.schemas.version import Version
 from eventlake.storage import Storage, sha256_of
 from eventlake.tables.derive import derive, joined, read_events
@@ -22,17 +24,16 @@ from eventlake.tables.files import stored_rows
 from eventlake.tables.ranges import Range, folder, true_ranges
 
 
-def verify_schemas(storage: Storage, files: Mapping[str, int], named: Collection[str | None], tally: Tally) -> None:
-    """Every catalogue that a commit names is there and whole, and its upcasts could have been registered."""
-    for sha256 in sorted(one for one in named if one is not None):
-        path = layout.schemas_path(sha256)
-        tally.size_bytes += files.get(path, 0)
-        try:
-            catalogue = read_catalogue(storage, sha256)
-            for version in (one for versions in catalogue.types.values() for one in versions):
-                check_stored(version)
-        except EventlakeError as error:
-            tally.blame(path, error)
+def verify_schemas(storage: Storage, files: Mapping[str, int], commits: Iterable[Commit], tally: Tally) -> None:
+    """Every catalogue that a commit names is there and whole, and follows the one before.
+
+    Args:
+        storage: Where the lake is.
+        files: What is stored.
+        commits: Those that can be read, in order.
+        tally: Gets what is wrong.
+    """
+    named = _verify_named(storage, files, commits, tally)
     for path in files:
         promised = layout.schemas_sha256(path)
         if not path.startswith(f"{layout.SCHEMAS}/") or promised in named:
@@ -47,6 +48,31 @@ def verify_schemas(storage: Storage, files: Mapping[str, int], named: Collection
                 tally.notes.append(Finding(path, "no commit names these schemas: an interrupted registration left them; harmless"))
         except EventlakeError as error:
             tally.blame(path, error)
+
+
+def _verify_named(storage: Storage, files: Mapping[str, int], commits: Iterable[Commit], tally: Tally) -> set[str]:
+    """The catalogues that commits name: each adds one version to the one before, and its upcasts could have been registered."""
+    named: set[str] = set()
+    newest: Catalogue | None = Catalogue()
+    last = -1
+    for commit in commits:
+        # What follows a missing commit or a damaged catalogue cannot be compared.
+        before, last = newest if commit.version == last + 1 else None, commit.version
+        if commit.schemas is None or (commit.schemas in named and commit.kind != "schema"):
+            continue
+        path = layout.schemas_path(commit.schemas)
+        tally.size_bytes += 0 if commit.schemas in named else files.get(path, 0)
+        named.add(commit.schemas)
+        newest = None
+        try:
+            newest = read_catalogue(storage, commit.schemas, commit.stop)
+            for version in (one for versions in newest.types.values() for one in versions):
+                check_stored(version)
+            if before is not None and not newest.adds_to(before, commit.stop):
+                tally.blame(path, f"expected the schemas before commit {commit.version} and one that was registered at {commit.stop}")
+        except EventlakeError as error:
+            tally.blame(path, error)
+    return named
 
 
 def verify_tables(storage: Storage, files: Mapping[str, int], tally: Tally) -> None:

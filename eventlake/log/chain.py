@@ -273,7 +273,7 @@ class Chain:
             CorruptionError: The document is damaged or missing.
         """
         if self._catalogue[0] != self.schemas:
-            self._catalogue = (self.schemas, read_catalogue(self.storage, self.schemas))
+            self._catalogue = (self.schemas, read_catalogue(self.storage, self.schemas, self.watermark))
         return self._catalogue[1]
 
     @property

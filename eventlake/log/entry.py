@@ -40,6 +40,7 @@ def check_follows(commit: Commit, before: Entry | None, origin: str, path: str) 
         "origin": origin,
         "prev": before.commit_hash if before else None,
         "start": before.commit.stop if before else 0,
+        "schemas": commit.schemas if commit.kind == "schema" else before.commit.schemas if before else None,
         "fence": commit.version if commit.kind == "fence" else before.commit.fence if before else None,
     }
     for field, value in expected.items():

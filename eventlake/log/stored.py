@@ -154,11 +154,16 @@ def stored_events(storage: Storage, placed: Placed, trust: Trust, columns: list[
     return segments.decode(data, layout.segment_path(placed[1].sha256), columns, rows=placed[1].rows)
 
 
-def read_catalogue(storage: Storage, sha256: str | None) -> Catalogue:
+def read_catalogue(storage: Storage, sha256: str | None, watermark: int) -> Catalogue:
     """The catalogue of schemas with this hash; an empty one for None.
 
+    Args:
+        storage: Where it is.
+        sha256: Its hash, as a commit names it.
+        watermark: That of the commit; no version can have been registered later.
+
     Raises:
-        CorruptionError: It is gone, or not what was written.
+        CorruptionError: It is gone, not what was written, or not of this history.
     """
     if sha256 is None:
         return Catalogue()
@@ -172,7 +177,12 @@ def read_catalogue(storage: Storage, sha256: str | None) -> Catalogue:
     if found != sha256:
         message = f"the schemas are not what was written: expected sha256 {sha256}, read {found} ({path})"
         raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path)
-    return Catalogue.decode(data, path)
+    catalogue = Catalogue.decode(data, path)
+    for name, versions in catalogue.types.items():
+        if (since := versions[-1].since) > watermark:
+            message = f"{path} is damaged: expected schemas of {name!r} from {watermark} or before, found one since {since}"
+            raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path)
+    return catalogue
 
 
 def part_of(storage: Storage, placed: Placed, trust: Trust, first: int, last: int) -> CompactRange:

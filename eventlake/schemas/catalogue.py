@@ -107,6 +107,13 @@ class Catalogue:
         versions = self.types.get(name, ())
         return replace(self, types={**self.types, name: _placed([*versions, Version(schema, 0, since, upcast)])})
 
+    def adds_to(self, before: "Catalogue", watermark: int) -> bool:
+        """Whether it is ``before`` with one more version, registered at ``watermark``."""
+        added = [versions[-1] for name, versions in self.types.items() if versions != before.types.get(name)]
+        if len(added) != 1 or (newest := added[0]).since != watermark:
+            return False
+        return before.with_schema(newest.schema, watermark, newest.upcast).encode() == self.encode()
+
     def encode(self) -> bytes:
         """The bytes of the document."""
         types = {name: [version.document() for version in versions] for name, versions in self.types.items()}
