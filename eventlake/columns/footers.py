@@ -233,7 +233,7 @@ def _add(sizes: _Sizes, data: Buffer, end: int, leaf: Leaf, chunk: Mapping[int, 
     stop = start + column[7]
     _expect(len(_MAGIC) <= start <= stop <= end or not values, f"{where} is outside of the file")
     stop = min(stop + _PADDING_BYTES, end)
-    sizes.cells += values * (1 + len(leaf.path))
+    sizes.cells += values * len(leaf.path)  # each level that it is nested in has nulls or offsets of its own
     doubt, dictionary, text, by_dictionary = Doubt(leaf), None, 0, 0
     for page, bytes_, count, encoding in _pages(data, start, stop, values, where):
         sizes.pages += bytes_

@@ -5,7 +5,6 @@ import gzip
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from errno import ENOSPC
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,6 +27,8 @@ _TAKEN = frozenset({"rowid", ROW})
 _DEPTH = 66
 """Of a payload, in a row, in an array."""
 _CHUNK_ROWS = 50_000
+CHUNK_BYTES = 64 << 20
+"""Text that is held at a time, unless one row has more."""
 _CHUNK_CHARACTERS = 1 << 20
 
 
@@ -122,13 +123,28 @@ def json_rows(table: Table, path: Path, *, lines: bool) -> Iterator[pa.Table]:
     Raises:
         InvalidInputError: Something else than objects; the line is named.
     """
-    rows = _lines(table, path) if lines else iter(_array(table, path))
-    while chunk := list(islice(rows, _CHUNK_ROWS)):
+    rows = _lines(table, path) if lines else _array(table, path)
+    for chunk in _chunks(rows):
         names = dict.fromkeys(name for row in chunk for name in row)
         check_names(table, list(names) or ["none"])
         yield pa.table(
             {name: pa.array([_text(row.get(name)) for row in chunk], pa.string()) for name in names} or {"none": [None] * len(chunk)}
         )
+
+
+def _chunks(rows: Iterable[dict[str, msgspec.Raw]]) -> Iterator[list[dict[str, msgspec.Raw]]]:
+    """Some rows at a time: at most ``_CHUNK_ROWS``, and at most ``CHUNK_BYTES`` of text unless it is one row."""
+    chunk: list[dict[str, msgspec.Raw]] = []
+    held = 0
+    for row in rows:
+        size = sum(memoryview(raw).nbytes for raw in row.values())
+        if chunk and (len(chunk) == _CHUNK_ROWS or held + size > CHUNK_BYTES):
+            yield chunk
+            chunk, held = [], 0
+        chunk.append(row)
+        held += size
+    if chunk:
+        yield chunk
 
 
 def _lines(table: Table, path: Path) -> Iterator[dict[str, msgspec.Raw]]:

@@ -21,7 +21,7 @@ from eventlake.core.sql import identifier, integer, quoted
 from eventlake.database import open_database, openable, parquet, tree_of
 from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError, StorageError
 from eventlake.exactness.tree import nodes
-from eventlake.importing.files import as_utf8, check_names, csv_columns, format_of, json_rows, readable
+from eventlake.importing.files import CHUNK_BYTES, as_utf8, check_names, csv_columns, format_of, json_rows, readable
 from eventlake.importing.problems import MOST_ALIKE, ROW, ImportProblem
 from eventlake.importing.rules import OWN, Events, Table
 from eventlake.importing.sql import checked_condition, checked_select, int96_files
@@ -47,7 +47,7 @@ def database(given: Path, tables: Sequence[Table]) -> Iterator[tuple[duckdb.Duck
         tables: What is made of it.
 
     Raises:
-        StorageError: There is no room for it.
+        StorageError: There is no room for it on the disk or in memory.
     """
     there = input_folder(given)
     files = [_file_of(table, given) for table in tables if table.query is None]
@@ -57,11 +57,17 @@ def database(given: Path, tables: Sequence[Table]) -> Iterator[tuple[duckdb.Duck
             open_database(files, folders=[there, folder], stored_in=folder / "import.duckdb") as connection,
         ):
             yield connection, folder
-    except (InvalidInputError, duckdb.Error, OSError) as error:
-        if not (_is_full(error) or _is_full(error.__cause__)):
-            raise
-        message = f"the folder for temporary files, {gettempdir()}, is full: an import needs about as much room there as its input has"
-        raise StorageError(message, "make room, or name another folder by the environment variable TMPDIR.", path=gettempdir()) from error
+    except (InvalidInputError, duckdb.Error, OSError, MemoryError) as error:
+        reason = error.__cause__ if isinstance(error, InvalidInputError) and error.__cause__ else error
+        if _is_full(reason):
+            message = f"the folder for temporary files, {gettempdir()}, is full: an import needs about as much room there as its input has"
+            hint = "make room, or name another folder by the environment variable TMPDIR."
+            raise StorageError(message, hint, path=gettempdir()) from error
+        if isinstance(reason, duckdb.OutOfMemoryException | MemoryError):
+            message = f"expected enough memory for the import of {given}: {_first_line(reason) or 'there is no more'}"
+            hint = "end what else uses memory, raise the memory limit of this process, or import on a machine with more."
+            raise StorageError(message, hint, path=str(given)) from error
+        raise
 
 
 def input_folder(given: Path) -> Path:
@@ -73,8 +79,10 @@ def _file_of(table: Table, given: Path) -> Path:
     return input_folder(given) / table.file if table.file else given
 
 
-def _is_full(error: BaseException | None) -> bool:
-    return isinstance(error, duckdb.OutOfMemoryException) or os.strerror(ENOSPC) in str(error)
+def _is_full(error: BaseException) -> bool:
+    """Whether a disk is full; DuckDB calls its limit of temporary files, and their size, memory too."""
+    said = str(error)
+    return os.strerror(ENOSPC) in said or (isinstance(error, duckdb.OutOfMemoryException) and "max_temp_directory_size" in said)
 
 
 class Tables:
@@ -297,14 +305,29 @@ class Tables:
         columns = ", ".join([f"rowid AS {identifier(ROW)}", *wanted])
         condition = f"AND {self._condition(rules, rules.where)}" if rules.where else ""
         with task(f"making events of {rules.table}", total) as advance:
-            for start in range(0, total, _CHUNK_ROWS):
-                bounds = f"rowid >= {integer(start)} AND rowid < {integer(start + _CHUNK_ROWS)}"
-                text = f"FROM {name} SELECT {columns} WHERE {bounds} {condition} ORDER BY rowid"
+            for start, stop in self._chunks(rules, total):
+                text = f"FROM {name} SELECT {columns} WHERE {_between(start, stop)} {condition} ORDER BY rowid"
                 try:
                     yield pl.DataFrame(self._connection.sql(text).to_arrow_table())
                 except duckdb.Error as error:
                     raise self._refused(rules, error) from error
-                advance(min(_CHUNK_ROWS, total - start))
+                advance(stop - start)
+
+    def _chunks(self, rules: Events, total: int) -> Iterator[tuple[int, int]]:
+        """Ranges of rows, each of at most ``_CHUNK_ROWS`` rows and, unless it is one row, ``CHUNK_BYTES`` of the text that is read."""
+        name, kinds = identifier(rules.table), self.columns(rules.table)
+        texts = [f"coalesce(strlen({identifier(column)}::VARCHAR), 0)" for column in rules.columns if _is_text(kinds[column])]
+        size = f"({' + '.join(['0', *texts])})::BIGINT"
+        for first in range(0, total, _CHUNK_ROWS):
+            last = min(first + _CHUNK_ROWS, total)
+            start, held = first, 0
+            sizes = self._connection.execute(f"FROM {name} SELECT {size} WHERE {_between(first, last)} ORDER BY rowid")
+            for row, (bytes_,) in enumerate(sizes.fetchall(), first):
+                if row > start and held + bytes_ > CHUNK_BYTES:
+                    yield start, row
+                    start, held = row, 0
+                held += bytes_
+            yield start, last
 
     def _condition(self, rules: Events, text: str) -> str:
         try:
@@ -324,6 +347,10 @@ class Tables:
         message = f"mapping, [[events]] {rules.number + 1}: DuckDB refused where = {rules.where!r}: {error}"
         there = ", ".join(self.columns(rules.table))
         return InvalidInputError(message, f"the columns are {there}; those of CSV and JSON files are text.")
+
+
+def _between(start: int, stop: int) -> str:
+    return f"rowid >= {integer(start)} AND rowid < {integer(stop)}"
 
 
 def _first_line(error: Exception) -> str:

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from uuid import UUID
 
+import duckdb
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,8 +18,11 @@ import pytest
 
 import eventlake as el
 from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError, NotFoundError, StorageError
+from eventlake.importing.files import json_rows
+from eventlake.importing.mapping import read_mapping
 from eventlake.importing.problems import MOST_ALIKE
 from eventlake.importing.staged import Staged
+from eventlake.importing.tables import Tables, _is_full, database
 from eventlake.lake import Lake
 
 LOANS = """\
@@ -709,6 +713,84 @@ def test_a_full_folder_for_temporary_files_is_named(lake, loans, monkeypatch):
     monkeypatch.setattr("eventlake.importing.run.Staged.arrange", full)
     with pytest.raises(StorageError, match=r"the folder for temporary files, .*, is full"):
         el.import_file(lake, loans, mapping())
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (
+            "Out of Memory Error: failed to offload data block of size 32.0 KiB (960.0 KiB/976.5 KiB used).\n"
+            "This limit was set by the 'max_temp_directory_size' setting.",
+            r"the folder for temporary files, .*, is full",
+        ),
+        (
+            "Out of Memory Error: failed to allocate data of size 16.0 MiB (16.0 MiB/28.6 MiB used)\n\nPossible solutions:",
+            r"expected enough memory for the import of .*loans\.csv: Out of Memory Error: failed to allocate data of size 16\.0 MiB",
+        ),
+    ],
+    ids=["disk", "memory"],
+)
+def test_a_full_disk_and_a_lack_of_memory_are_told_apart(lake, loans, monkeypatch, said, expected):
+    def out_of_memory(*_):
+        raise duckdb.OutOfMemoryException(said)
+
+    monkeypatch.setattr("eventlake.importing.run.Staged.arrange", out_of_memory)
+    with pytest.raises(StorageError, match=expected):
+        el.import_file(lake, loans, mapping())
+
+
+def test_what_duckdb_says_of_a_lack_of_memory_and_of_a_full_disk_is_known(tmp_path):
+    for memory, disk, full in (("30MB", "1MB", True), ("30MB", "10GB", False)):
+        with duckdb.connect(config={"memory_limit": memory, "max_temp_directory_size": disk, "temp_directory": str(tmp_path / "t")}) as one:
+            query = (
+                "CREATE TABLE t AS SELECT range::VARCHAR || repeat('x', 300) FROM range(500_000)"
+                if full
+                else "SELECT list(v) FROM (SELECT repeat('x', 1_000_000) AS v FROM range(100))"
+            )
+            with pytest.raises(duckdb.OutOfMemoryException) as caught:
+                one.execute(query).fetchall()
+        assert _is_full(caught.value) == full
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "ndjson", "json", "query"])
+def test_text_of_an_input_is_handled_in_chunks_of_bounded_bytes(tmp_path, monkeypatch, form):
+    monkeypatch.setattr("eventlake.importing.tables.CHUNK_BYTES", 10_000)
+    monkeypatch.setattr("eventlake.importing.files.CHUNK_BYTES", 10_000)
+    notes = ["x" * 3_000] * 10 + ["y" * 25_000] + [None] * 20 + ["é" * 2_000] * 5  # 4,000 bytes each
+    table = pa.table({"id": [str(number) for number in range(len(notes))], "time": ["2026-01-01"] * len(notes), "note": notes})
+    path = tmp_path / f"notes.{'parquet' if form == 'query' else form}"
+    if form in {"parquet", "query"}:
+        pq.write_table(table, path)
+    elif form == "csv":
+        pl.DataFrame(table).write_csv(path)
+    elif form == "ndjson":
+        path.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in table.to_pylist()))
+    else:
+        path.write_text(json.dumps(table.to_pylist(), ensure_ascii=False))
+    tables = {"notes": {"file": path.name}}
+    if form == "query":
+        tables = {"notes": {"query": "FROM read_parquet(getvariable('folder') || '/notes.parquet')"}}
+    event = {
+        "from": "notes",
+        "type": "note.made",
+        "source": "bank",
+        "id": "n-{id}",
+        "time": "time",
+        "order": ["id"],
+        "data": {"note": "note"},
+    }
+    made = read_mapping({"producer": "x", "zone": "UTC", "tables": tables, "events": [event]})
+    with database(tmp_path, made.tables) as (connection, scratch):
+        chunks = [chunk["note"].to_list() for chunk in Tables(connection, scratch, tmp_path, made.tables).rows(made.events[0])]
+    _assert_bounded(chunks, notes)
+    if "json" in form:
+        parts = json_rows(made.tables[0], path, lines=form == "ndjson")
+        _assert_bounded([part["note"].to_pylist() for part in parts], notes)
+
+
+def _assert_bounded(chunks, notes):
+    assert [note for chunk in chunks for note in chunk] == notes
+    assert [chunk for chunk in chunks if sum(len((note or "").encode()) for note in chunk) > 10_000] == [["y" * 25_000]]
 
 
 def test_a_damaged_gz_file_is_refused(lake, tmp_path):

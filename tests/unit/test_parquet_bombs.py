@@ -81,8 +81,8 @@ def a_dictionary_of_two_gigabytes():
     return with_pages(few(), 0, lambda old: [(old[0][0] | {2: i32(2**31 - 1)}, old[0][1]), *old[1:]])
 
 
-def nulls_without_end():
-    rows = 2**31 - 1
+def of_nulls(kind, rows):
+    """A file of one column of nulls, with as many rows as its footer and the header of its one page say."""
 
     def change(fields):
         for where in (fields, fields[GROUPS].value[0].value):
@@ -93,7 +93,11 @@ def nulls_without_end():
         old[0][0][5].value[1] = i32(rows)
         return old
 
-    return edited(with_pages(written(pa.table({"data": pa.nulls(10, pa.int64())}), use_dictionary=False), 0, longer), change)
+    return edited(with_pages(written(pa.table({"data": pa.nulls(10, kind)}), use_dictionary=False), 0, longer), change)
+
+
+def nulls_without_end():
+    return of_nulls(pa.int64(), 2**31 - 1)
 
 
 def columns_that_share_their_pages():
@@ -119,6 +123,17 @@ TOO_MUCH = {
     nulls_without_end: "at most 134,217,728 values, the headers of its pages say more",
     columns_that_share_their_pages: "bytes of pages, the headers of its pages say more",
 }
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"), [(pa.int64(), 2**27), (pa.struct({"a": pa.int64()}), 2**26)], ids=["a flat column", "a member of a struct"]
+)
+def test_as_many_values_may_be_in_a_small_file_as_fit_into_the_bound_and_not_one_more(kind, most):
+    def measure(*_):
+        raise AssertionError("there is no text")
+
+    assert footers.problem(of_nulls(kind, most), measure) is None
+    assert footers.problem(of_nulls(kind, most + 1), measure) == "expected at most 134,217,728 values, the headers of its pages say more"
 
 
 def of_chunk(**changed):
