@@ -35,7 +35,9 @@ _BYTE_ARRAY, _FIXED, _TYPES = 6, 7, 8
 _DECIMAL, _REPEATED = 5, 2
 _WIDEST_NUMBER = 16
 _BY_DICTIONARY, _DELTA_TEXT = frozenset({2, 8}), 7
-_MAGIC, _TAIL_BYTES, _LENGTH_BYTES = b"PAR1", 8, 4
+PARQUET_ENDING = b"PAR1"
+"""How every Parquet file begins and ends."""
+_TAIL_BYTES, _LENGTH_BYTES = 8, 4
 _INT32 = 1 << 31
 _PADDING_BYTES = 100
 """Old writers left the header of a dictionary out of the size of its chunk."""
@@ -172,10 +174,10 @@ def _expect(holds: object, otherwise: str) -> None:
 def _footer(data: Buffer) -> tuple[dict[int, Any], int]:
     """The footer, and where it begins."""
     size = len(data)
-    _expect(size >= len(_MAGIC) + _TAIL_BYTES, f"expected a Parquet file, found {size:,} bytes")
-    _expect(data[:4] == data[size - 4 :] == _MAGIC, "expected a Parquet file, which begins and ends with PAR1")
+    _expect(size >= len(PARQUET_ENDING) + _TAIL_BYTES, f"expected a Parquet file, found {size:,} bytes")
+    _expect(data[:4] == data[size - 4 :] == PARQUET_ENDING, "expected a Parquet file, which begins and ends with PAR1")
     length = int.from_bytes(data[size - _TAIL_BYTES : size - 4], "little")
-    _expect(length <= min(size - len(_MAGIC) - _TAIL_BYTES, MOST_FOOTER_BYTES), f"expected a footer, found one of {length:,} bytes")
+    _expect(length <= min(size - len(PARQUET_ENDING) - _TAIL_BYTES, MOST_FOOTER_BYTES), f"expected a footer, found one of {length:,} bytes")
     begin = size - _TAIL_BYTES - length
     footer, _ = read(data, begin, size - _TAIL_BYTES, _FOOTER)
     return footer, begin
@@ -231,7 +233,7 @@ def _add(sizes: _Sizes, data: Buffer, end: int, leaf: Leaf, chunk: Mapping[int, 
     _expect(dictionary_at <= start, f"{where} has its dictionary after its values")
     start = dictionary_at if dictionary_at > 0 else start
     stop = start + column[7]
-    _expect(len(_MAGIC) <= start <= stop <= end or not values, f"{where} is outside of the file")
+    _expect(len(PARQUET_ENDING) <= start <= stop <= end or not values, f"{where} is outside of the file")
     stop = min(stop + _PADDING_BYTES, end)
     sizes.cells += values * len(leaf.path)  # each level that it is nested in has nulls or offsets of its own
     doubt, dictionary, text, by_dictionary = Doubt(leaf), None, 0, 0

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from eventlake.columns import frames
 from eventlake.columns.content import content_hash, normalise
+from eventlake.columns.footers import PARQUET_ENDING
 from eventlake.core import layout
 from eventlake.core.canonical import canonical_json, sha256_hex
 from eventlake.core.checkpoint import Checkpoint
@@ -31,7 +32,7 @@ from eventlake.projections import duckdb_runner
 from eventlake.projections.by_entity import bucketed, entities, in_bucket
 from eventlake.projections.definition import Projection
 from eventlake.projections.run import prepare
-from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, from_uri
+from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, from_uri, read_named, read_sized
 from eventlake.trust import Trust, statement, trust_of
 
 _ROUNDS = 5
@@ -223,13 +224,20 @@ def _put_spine(storage: Storage, path: str, spine: pa.Table) -> None:
     try:
         storage.create(path, data)
     except ObjectExistsError:
-        if storage.read(path) != data:
+        if not _holds(storage, path, data):
             storage.replace(path, data)
 
 
+def _holds(storage: Storage, path: str, data: bytes) -> bool:
+    with suppress(CorruptionError):
+        return read_sized(storage, path, len(data)) == data
+    return False
+
+
 def _rows(storage: Storage, path: str) -> pa.Table:
-    data, at = storage.read(path), layout.bucket_of(path)
-    if at is None or sha256_hex(data) != at[2]:
+    at = layout.bucket_of(path)
+    data = None if at is None else read_named(storage, path, at[2], ending=PARQUET_ENDING)
+    if data is None:
         storage.delete(path)
         message = f"{path} is not what was written; it was deleted"
         raise CorruptionError(message, "build again: the other buckets are done.", path=path)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+import pyarrow as pa
+
 from eventlake.columns import segments
 from eventlake.core import layout
 from eventlake.core.canonical import sha256_hex
@@ -34,7 +36,7 @@ from eventlake.log.compacted import compacted_statement, compare, wrong_statisti
 from eventlake.log.entry import Entry, check_follows
 from eventlake.log.manifest import Manifest, Placed
 from eventlake.progress import task
-from eventlake.storage import Storage, sha256_of
+from eventlake.storage import Storage, read_sized, sha256_of
 from eventlake.trust import OWN, Ledger, Trust
 
 _AT_ONCE = 2
@@ -236,9 +238,13 @@ def _segments(
                 census.add(looked.seen)
             advance(looked.segment.rows)
     if census is not None:
-        for segment, sequence, key in census.repeated(lambda part: segments.decode(storage.read(_path(part)), _path(part), rows=part.rows)):
+        for segment, sequence, key in census.repeated(lambda part: _decoded(storage, part)):
             tally.blame(_path(segment), f"(source, id) stands twice: {key}, the second time at sequence {sequence:,}")
     return sound
+
+
+def _decoded(storage: Storage, segment: Segment) -> pa.Table:
+    return segments.decode(read_sized(storage, _path(segment), segment.size_bytes), _path(segment), rows=segment.rows)
 
 
 def _looks(storage: Storage, files: dict[str, int], expected: list[Placed], *, deep: bool) -> Iterator[_Looked]:
@@ -269,7 +275,7 @@ def _look(storage: Storage, files: dict[str, int], placed: Placed, *, deep: bool
         problems.append(f"expected {segment.size_bytes:,} bytes, found {files[path]:,}; it holds {where}")
     else:
         try:
-            data = storage.read(path)
+            data = read_sized(storage, path, segment.size_bytes)
             found = sha256_hex(data)
             if found != segment.sha256:
                 problems.append(f"expected sha256 {segment.sha256}, found {found}; it holds {where}")

@@ -23,7 +23,7 @@ from eventlake.log.key_index import recent_run
 from eventlake.log.manifest import Manifest
 from eventlake.log.publish import publish
 from eventlake.log.recent import FOLD_WEIGHT, recent_since, store, weight
-from eventlake.storage import ObjectExistsError, Storage
+from eventlake.storage import ObjectExistsError, Storage, read_sized
 
 _LOG = logging.getLogger(__name__)
 _CLASS = 32
@@ -121,7 +121,7 @@ def _store_rows(storage: Storage, stop: int, data: bytes) -> str:
     try:
         storage.create(path, data)
     except ObjectExistsError:
-        if storage.read(path) != data:
+        if read_sized(storage, path, len(data)) != data:
             message = f"{path} is damaged"
             raise CorruptionError(message, "delete it: it is derived, and will be made again.", path=path) from None
     return sha256

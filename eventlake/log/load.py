@@ -28,7 +28,7 @@ from eventlake.log.known_ids import known
 from eventlake.log.meaning import hint_for, payload_problems
 from eventlake.log.prepared import Piece, Prepared, new_commit_id, store_pieces
 from eventlake.log.recent import own_keys, stored_where_large
-from eventlake.storage import Storage
+from eventlake.storage import Storage, read_sized
 
 _KEY = ["source", "id"]
 
@@ -86,7 +86,7 @@ class Load:
             wanted = rows[(rows >= start) & (rows < stop)] - start
             if len(wanted):
                 path = layout.segment_path(piece.sha256)
-                table = segments.decode(self.storage.read(path), path, columns)
+                table = segments.decode(read_sized(self.storage, path, piece.size_bytes), path, columns)
                 found.append(pl.DataFrame(whole_columns(table, columns))[wanted])
             start = stop
         return pl.concat(found)

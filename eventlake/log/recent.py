@@ -13,7 +13,7 @@ from eventlake.core.commit import Commit
 from eventlake.core.delivery import Position
 from eventlake.core.manifest import COMMIT_WEIGHT, KeyFile, Recent
 from eventlake.errors import StorageError
-from eventlake.storage import ObjectExistsError, Storage
+from eventlake.storage import ObjectExistsError, Storage, read_sized
 
 FOLD_WEIGHT = 2_048
 """Recent keys of this weight are folded into a tier."""
@@ -69,7 +69,7 @@ def store(storage: Storage, run: KeyRun) -> KeyFile:
     try:
         storage.create(layout.keys_path(sha256), data)
     except ObjectExistsError:
-        if sha256_hex(storage.read(layout.keys_path(sha256))) != sha256:
+        if sha256_hex(read_sized(storage, layout.keys_path(sha256), len(data))) != sha256:
             message = f"{layout.keys_path(sha256)} is damaged"
             raise StorageError(message, "delete it: it is derived, and will be made again.", path=layout.keys_path(sha256)) from None
     return KeyFile(sha256, len(data), len(run.ids), len(run.heads), run.start, run.shift)

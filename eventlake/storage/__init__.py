@@ -18,8 +18,11 @@ from eventlake.storage.port import (
     Storage,
     StorageFullError,
     StoredObject,
+    is_named_by,
+    read_named,
     read_sized,
     sha256_of,
+    size_of,
     state_of,
 )
 from eventlake.storage.probe import probe
@@ -41,10 +44,13 @@ __all__ = [
     "StoredObject",
     "can_be_reopened",
     "from_uri",
+    "is_named_by",
     "is_uri",
     "lake_nearby",
     "probe",
+    "read_named",
     "read_sized",
     "sha256_of",
+    "size_of",
     "state_of",
 ]

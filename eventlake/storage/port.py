@@ -265,8 +265,57 @@ def sha256_of(storage: Storage, path: str, size_bytes: int) -> str:
         size_bytes: Its length, as listed.
     """
     if size_bytes <= _PIECE_BYTES:
-        return sha256_hex(storage.read(path))
+        return sha256_hex(read_sized(storage, path, size_bytes))
     digest = hashlib.sha256()
     for start in range(0, size_bytes, _PIECE_BYTES):
         digest.update(storage.read_ranges(path, [(start, min(start + _PIECE_BYTES, size_bytes))])[0])
     return digest.hexdigest()
+
+
+def size_of(storage: Storage, path: str) -> int:
+    """The length of an object, as listed now.
+
+    Raises:
+        ObjectMissingError: Nothing is there.
+        StorageError: The store failed.
+    """
+    for item in storage.list(path.rpartition("/")[0]):
+        if item.path == path:
+            return item.size_bytes
+    message = f"there is no {path} in {storage.uri}"
+    raise ObjectMissingError(message, path=path)
+
+
+def is_named_by(storage: Storage, path: str, sha256: str, size_bytes: int, *, ending: bytes = b"") -> bool:
+    """Whether an object, of which no size was recorded, has this hash; never more than a piece of it is in memory.
+
+    Args:
+        storage: Where it is.
+        path: Its path.
+        sha256: In hex.
+        size_bytes: Its length, from ``size_of``.
+        ending: The last bytes of every object of its kind. One that ends otherwise is not hashed: a sparse file is of any length.
+
+    Raises:
+        ObjectMissingError: Nothing is there.
+        CorruptionError: It is not a plain object.
+        StorageError: The store failed.
+    """
+    if size_bytes < len(ending) or storage.read_ranges(path, [(size_bytes - len(ending), size_bytes)]) != [ending]:
+        return False
+    return sha256_of(storage, path, size_bytes) == sha256
+
+
+def read_named(storage: Storage, path: str, sha256: str, *, ending: bytes = b"") -> bytes | None:
+    """The whole object if it has this hash, else None; see ``is_named_by``. What has another hash is never held whole if it is large.
+
+    Raises:
+        ObjectMissingError: Nothing is there.
+        CorruptionError: It is not a plain object, or became longer while it was read.
+        StorageError: The store failed.
+    """
+    size_bytes = size_of(storage, path)
+    if size_bytes > _PIECE_BYTES and not is_named_by(storage, path, sha256, size_bytes, ending=ending):
+        return None
+    data = read_sized(storage, path, size_bytes)
+    return data if sha256_hex(data) == sha256 else None

@@ -5,8 +5,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from eventlake.core import layout
-from eventlake.errors import StorageError
-from eventlake.storage import LocalStorage, ObjectExistsError, ObjectMissingError, Storage
+from eventlake.errors import CorruptionError, StorageError
+from eventlake.storage import LocalStorage, ObjectExistsError, ObjectMissingError, Storage, read_sized
 from eventlake.trust import cache_folder
 
 MOST_BYTES = 20 << 30
@@ -47,8 +47,8 @@ def _stored(place: Storage, path: str, data: bytes) -> bool:
     try:
         place.create(path, data)
     except ObjectExistsError:
-        with suppress(ObjectMissingError):
-            return place.read(path) == data
+        with suppress(ObjectMissingError, CorruptionError):
+            return read_sized(place, path, len(data)) == data
         return False
     return True
 

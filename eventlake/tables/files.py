@@ -9,13 +9,14 @@ from itertools import groupby
 import pyarrow as pa
 
 from eventlake.columns import segments
+from eventlake.columns.footers import PARQUET_ENDING
 from eventlake.core.canonical import sha256_hex
 from eventlake.errors import CorruptionError, StorageError
 from eventlake.log.manifest import Manifest, Placed
 from eventlake.log.stored import bytes_statement
 from eventlake.progress import task
 from eventlake.schemas.version import Version
-from eventlake.storage import ObjectMissingError, State, Storage, state_of
+from eventlake.storage import ObjectMissingError, State, Storage, is_named_by, read_named, size_of, state_of
 from eventlake.tables.columns import stored_schema
 from eventlake.tables.derive import derive, joined, read_events
 from eventlake.tables.derived import places, put
@@ -229,10 +230,10 @@ class _StoredTable:
         if state is not None and place.locate(path) is not None and self._trust.ledger.knows(bytes_statement(one.sha256, state)):
             return True
         try:
-            data = place.read(path)
+            sound = is_named_by(place, path, one.sha256, size_of(place, path), ending=PARQUET_ENDING)
         except ObjectMissingError:
             return False
-        if sha256_hex(data) == one.sha256:
+        if sound:
             self._note_bytes(one, state if state == state_of(place, path) else None)
             return True
         _LOG.warning("%s is damaged; it is derived from the segments, and made again", path)
@@ -269,9 +270,9 @@ def stored_rows(place: Storage, version: Version, one: Range) -> pa.Table:
         ObjectMissingError: It is gone.
     """
     path = f"{folder(version)}/{one.name}"
-    data = place.read(path)
-    if sha256_hex(data) != one.sha256:
-        message = f"{path} is damaged: expected sha256 {one.sha256}, found {sha256_hex(data)}"
+    data = read_named(place, path, one.sha256, ending=PARQUET_ENDING)
+    if data is None:
+        message = f"{path} is damaged: expected sha256 {one.sha256}, found another"
         raise CorruptionError(message, "it is derived: delete it, and it is made again.", path=path)
     schema = stored_schema(version.schema)
     try:

@@ -24,7 +24,7 @@ from eventlake.errors import InvalidInputError, InvalidProjectionError, StorageE
 from eventlake.executors import local as workers
 from eventlake.projections import duckdb_runner
 from eventlake.projections.by_entity import bucketed, entities
-from eventlake.storage import MemoryStorage
+from eventlake.storage import MemoryStorage, port
 from eventlake.storage.scratch import scratch
 from eventlake.testing.faults import FaultyStorage
 from tests.dataset_fixtures import Hooked, event, make_lake, sql
@@ -247,16 +247,23 @@ def test_an_interrupted_build_goes_on_where_it_ended(lake, monkeypatch):
     assert dataset.manifest_hash == lake.build(by_subject("sums"), force=True).manifest_hash
 
 
-def test_a_damaged_bucket_is_deleted_and_done_again(lake, monkeypatch):
+@pytest.mark.parametrize("damage", [b"damaged", bytes(10_000) + b"PAR1", bytes(10_000)], ids=["short", "long", "of another kind"])
+def test_a_damaged_bucket_is_deleted_and_done_again(lake, monkeypatch, damage):
     with monkeypatch.context() as patch:
         patch.setattr(buckets_module, "_rows", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             lake.build(by_subject("sums"), buckets=3)
     storage = lake.snapshot().history.storage
     first = next(item.path for item in storage.list(layout.RECIPES) if layout.bucket_of(item.path))
-    storage.replace(first, b"damaged")
+    storage.replace(first, damage)
+    held = []
+    for verb in ("read", "read_sized"):
+        plain = getattr(type(storage), verb)
+        monkeypatch.setattr(type(storage), verb, lambda self, path, *size, plain=plain: held.append(path) or plain(self, path, *size))
+    monkeypatch.setattr(port, "_PIECE_BYTES", 1_000)
     with pytest.raises(el.EventlakeError, match="it was deleted"):
         lake.build(by_subject("sums"), buckets=3)
+    assert first not in held or len(damage) < 1_000
     assert lake.build(by_subject("sums"), buckets=3).manifest.rows == 5
 
 

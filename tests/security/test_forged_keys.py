@@ -12,7 +12,7 @@ from eventlake.core.manifest import KeyFile
 from eventlake.datasets.verify import verify_lake
 from eventlake.errors import ConflictError, EventlakeError, InvalidEventsError
 from eventlake.log import believed, fold
-from eventlake.storage import LocalStorage
+from eventlake.storage import LocalStorage, port
 from tests.security.forging import commits_of, forge_commit, head_of, payment
 
 OTHER = np.uint64(0x00F0 << 48)
@@ -252,3 +252,24 @@ def test_a_tier_whose_keys_leave_out_its_first_commits_is_refused(tmp_path, monk
     with pytest.raises(EventlakeError, match="expected keys from commit 0 on"):
         el.open(root).append([payment(0)])
     assert f"log/{version:020}.json" in blamed(root)
+
+
+def test_rows_that_the_head_names_no_more_are_not_read_if_they_are_longer_than_was_recorded(tmp_path, monkeypatch):
+    monkeypatch.setattr(fold, "FOLD_WEIGHT", 100)
+    root = tmp_path / "lake"
+    lake = el.create(root, origin="bank.example/loans")
+    for start in range(0, 200, 5):
+        lake.append([payment(number) for number in range(start, start + 5)])
+    now = {tier["rows"]["sha256"] for tier in head_of(root)[1]["tiers"]}
+    rows = next(
+        tier["rows"]["sha256"] for document in commits_of(root).values() for tier in document["tiers"] if tier["rows"]["sha256"] not in now
+    )
+    (path,) = (root / "manifests").glob(f"*{rows[:12]}*")
+    with path.open("ab") as file:
+        file.write(bytes(1_000))
+    monkeypatch.setattr(port, "_PIECE_BYTES", 100)
+    name = path.relative_to(root).as_posix()
+    held = []
+    monkeypatch.setattr(LocalStorage, "read", lambda self, asked, read=LocalStorage.read: held.append(asked) or read(self, asked))
+    assert [one.path for one in verify_lake(LocalStorage(root), deep=True).problems] == [name]
+    assert held.count(name) == 0

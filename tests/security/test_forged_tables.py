@@ -13,7 +13,7 @@ from eventlake.columns import segments
 from eventlake.core.canonical import sha256_hex
 from eventlake.history import pinned
 from eventlake.log.chain import open_chain
-from eventlake.storage import LocalStorage, NotStoredError
+from eventlake.storage import LocalStorage, NotStoredError, port
 from eventlake.tables import files
 from eventlake.tables.ranges import commit_at
 from tests.security.forging import SCHEMA, TYPE, payment
@@ -102,6 +102,35 @@ def test_a_forged_table_is_not_read(root, stranger, whose, forge, read):
     if whose == "a stranger's":
         stranger()
     assert READS[read](el.open(root)) == TRUTH
+
+
+@pytest.mark.parametrize("read", READS)
+def test_a_table_that_became_a_sparse_terabyte_is_made_again(root, read):
+    (path,) = tables_of(root)
+    with path.open("r+b") as file:
+        file.truncate(1 << 40)
+    assert READS[read](el.open(root)) == TRUTH
+
+
+def test_a_table_of_other_bytes_is_hashed_in_pieces_and_never_held_whole(root, monkeypatch):
+    (path,) = tables_of(root)
+    path.write_bytes(bytes(10_000) + b"PAR1")
+    name = path.relative_to(root).as_posix()
+    monkeypatch.setattr(port, "_PIECE_BYTES", 1_000)
+    held = []
+    for verb in ("read", "read_sized"):
+        plain = getattr(LocalStorage, verb)
+        monkeypatch.setattr(LocalStorage, verb, lambda self, asked, *size, plain=plain: held.append(asked) or plain(self, asked, *size))
+    assert READS["table"](el.open(root)) == TRUTH
+    assert held.count(name) == 0
+
+
+def test_a_stored_table_that_is_larger_than_a_piece_is_read(root, monkeypatch):
+    monkeypatch.setattr(port, "_PIECE_BYTES", 100)
+    (path,) = tables_of(root)
+    before = path.stat()
+    assert READS["table"](el.open(root)) == TRUTH
+    assert (path.stat().st_ino, el.open(root).verify(deep=True).problems) == (before.st_ino, ())
 
 
 @pytest.mark.parametrize("read", READS)
