@@ -230,7 +230,7 @@ def _add(sizes: _Sizes, data: Buffer, end: int, leaf: Leaf, chunk: Mapping[int, 
     _expect(values >= 0 and (leaf.repeated or values == rows), f"{where} has {values:,} values in {rows:,} rows")
     dictionary_at = column.get(11, 0)
     # Readers differ in where they begin if a dictionary comes after the values.
-    _expect(dictionary_at <= start, f"{where} has its dictionary after its values")
+    _expect(dictionary_at <= start or not values, f"{where} has its dictionary after its values")
     start = dictionary_at if dictionary_at > 0 else start
     stop = start + column[7]
     _expect(len(PARQUET_ENDING) <= start <= stop <= end or not values, f"{where} is outside of the file")

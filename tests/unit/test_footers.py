@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
-from eventlake.columns import footers, manifest_rows, segments
+from eventlake.columns import footers, frames, manifest_rows, segments
 from eventlake.core.canonical import seal
 from eventlake.datasets.verify import verify_lake
 from eventlake.errors import CorruptionError, EventlakeError
@@ -146,3 +146,9 @@ def test_an_imported_file_is_held_to_the_same_bound(tmp_path, monkeypatch):
     with pytest.raises(EventlakeError, match="bytes of pages"):
         lake.append(str(tmp_path / "rows.parquet"))
     assert lake.watermark == 0
+
+
+def test_a_table_without_rows_is_read():
+    """Its writer notes a dictionary of each text column, and no place of values."""
+    empty = pa.table({"s": pa.array([], pa.string()), "n": pa.array([], pa.int64())})
+    assert frames.decode(frames.encode(empty), "x").to_pydict() == {"s": [], "n": []}
