@@ -55,16 +55,24 @@ def _open_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the process ends
 
 
-def standard_input() -> bytes:
+def standard_input(most_bytes: int | None = None) -> bytes:
     """What is on standard input.
 
+    Args:
+        most_bytes: More is refused, and not read; None for data of any length.
+
     Raises:
-        InvalidInputError: There is none: a process was started with it closed, and that is not the same as no data.
+        InvalidInputError: There is none: a process was started with it closed, and that is not the same as no data. Or there is too much.
     """
     if sys.stdin is None:
         message = "expected data on standard input, which is closed"
         raise InvalidInputError(message, "give a file, or /dev/null for no data.")
-    return sys.stdin.buffer.read()
+    if most_bytes is None:
+        return sys.stdin.buffer.read()
+    if len(data := sys.stdin.buffer.read(most_bytes + 1)) > most_bytes:
+        message = f"expected at most {most_bytes:,} bytes on standard input, found more"
+        raise InvalidInputError(message)
+    return data
 
 
 def _run(app: typer.Typer, given: list[str]) -> int:

@@ -26,7 +26,7 @@ from eventlake.errors import InvalidEventsError, InvalidInputError, StorageError
 from eventlake.importing.run import import_file
 from eventlake.log.duplicates import REFUSE, SKIP
 from eventlake.storage import from_uri
-from eventlake.storage.files import write_file
+from eventlake.storage.files import read_file, write_file
 from eventlake.trust import TRUST_VARIABLE, trust_of
 from eventlake.visible import json_text
 
@@ -63,6 +63,8 @@ def eventlake(
         raise typer.BadParameter(error.message, param_hint=TRUST_VARIABLE) from None
 
 
+_MOST_BYTES = 64 << 10
+"""Of a file with a checkpoint, which may have signatures."""
 _CENTURY = 36_500
 """Days."""
 AtOption = Annotated[
@@ -449,14 +451,15 @@ def demo(
 def _checkpoint(text: str | None) -> Checkpoint | None:
     if text is None:
         return None
-    return Checkpoint.parse(text if "@" in text else _file_text(Path(text)))
+    return Checkpoint.parse(text if "@" in text else _file_text(text))
 
 
-def _file_text(file: Path) -> str:
+def _file_text(file: str) -> str:
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"expected a checkpoint or a file with one, found {str(file)!r}: {error}"
+        return read_file(file, _MOST_BYTES).decode()
+    except (OSError, ValueError) as error:
+        problem = error.strerror if isinstance(error, OSError) else error
+        message = f"expected a checkpoint or a file with one, found {file!r}: {problem}"
         raise InvalidInputError(message, "a checkpoint is one line: ORIGIN WATERMARK@ROOT, as 'eventlake show' prints it.") from error
 
 

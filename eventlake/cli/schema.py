@@ -1,7 +1,6 @@
 """The commands below ``eventlake schema``."""
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,11 +13,15 @@ from eventlake.core.card import Card
 from eventlake.errors import InvalidInputError
 from eventlake.schemas.evolution import changes
 from eventlake.schemas.version import Version
+from eventlake.storage.files import read_file
 
 app = typer.Typer(help="Schemas per event type: list, show, infer, register, diff.", no_args_is_help=True, rich_markup_mode=None)
 
 TypeArgument = Annotated[str, typer.Argument(metavar="TYPE", help="The event type, such as payment.received.")]
 VersionOption = Annotated[int | None, typer.Option("--version", min=1, help="Which version. Default: the newest.")]
+
+_MOST_BYTES = 16 << 20
+"""Of a schema or an upcast."""
 
 
 @app.command("list")
@@ -108,12 +111,12 @@ def _expressions(file: str | None) -> dict[str, str] | None:
 
 
 def _json(file: str, what: str) -> Any:
-    given = standard_input() if file == "-" else None
+    given = standard_input(_MOST_BYTES) if file == "-" else None
     try:
-        text = Path(file).read_text(encoding="utf-8") if given is None else given.decode()
-        return json.loads(text, object_pairs_hook=_once)
+        data = read_file(file, _MOST_BYTES) if given is None else given
+        return json.loads(data.decode(), object_pairs_hook=_once)
     except (OSError, ValueError, RecursionError) as error:
-        message = f"{file} is not {what}: {error}"
+        message = f"{file} is not {what}: {error.strerror if isinstance(error, OSError) else error}"
         hint = "'eventlake schema infer LAKE TYPE' prints a schema; an upcast is a JSON object, a SQL expression by field."
         raise InvalidInputError(message, hint, path=file) from error
 

@@ -11,6 +11,9 @@ from eventlake.errors import InvalidInputError
 _FORM = re.compile(r"(?P<origin>[^\s+\x00-\x1f\x7f]{1,200}) (?P<watermark>0|[1-9][0-9]{0,17})@(?P<root>[0-9a-f]{64})")
 _ORIGIN = re.compile(r"[^\s+\x00-\x1f\x7f]{1,200}")
 
+_SHOWN = 300
+"""As many characters of what is no checkpoint are told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -41,7 +44,7 @@ class Checkpoint:
             return cls.from_note(text)
         match = _FORM.fullmatch(text.strip())
         if match is None:
-            message = f"not a checkpoint: {text.strip()!r}"
+            message = f"not a checkpoint: {text.strip()[:_SHOWN]!r}"
             raise InvalidInputError(message, "a checkpoint is one line: ORIGIN WATERMARK@ROOT, as 'eventlake show' prints it.")
         return cls(match["origin"], int(match["watermark"]), match["root"])
 

@@ -134,6 +134,20 @@ def open_file(root: str, path: str) -> tuple[int, int]:
             if error.errno == errno.ENXIO:
                 raise NotRegularError(_KINDS[stat.S_IFSOCK]) from error
             raise
+    return _regular(descriptor)
+
+
+def open_named(path: str) -> tuple[int, int]:
+    """As ``open_file``, for a file that the caller names: it, and folders on the way, may be links."""
+    try:
+        return _regular(os.open(path, _READ & ~os.O_NOFOLLOW))
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise NotRegularError(_KINDS[stat.S_IFSOCK]) from error
+        raise
+
+
+def _regular(descriptor: int) -> tuple[int, int]:
     facts = os.fstat(descriptor)
     if stat.S_ISREG(facts.st_mode):
         return descriptor, facts.st_size

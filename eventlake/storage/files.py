@@ -20,7 +20,20 @@ def read_below(folder: Path, name: str, most_bytes: int) -> bytes:
     Raises:
         OSError: As for ``check_below``, or it is larger than ``most_bytes``.
     """
-    descriptor, size = _open_below(folder, name)
+    return _bounded(_open_below(folder, name), most_bytes)
+
+
+def read_file(file: str, most_bytes: int) -> bytes:
+    """The bytes of a small document that the caller names.
+
+    Raises:
+        OSError: It is missing, a pipe or a device, may not be read, or is larger than ``most_bytes``.
+    """
+    return _bounded(beneath.open_named(file), most_bytes)
+
+
+def _bounded(opened: tuple[int, int], most_bytes: int) -> bytes:
+    descriptor, size = opened
     with os.fdopen(descriptor, "rb") as file:
         if size <= most_bytes and len(data := file.read(most_bytes + 1)) <= most_bytes:
             return data

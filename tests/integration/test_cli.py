@@ -400,6 +400,59 @@ def test_verify_against_nonsense_is_refused(run, lake, against):
     assert (done.code, done.out, done.error["error"]) == (1, "", "invalid-input")
 
 
+@pytest.fixture
+def strange(tmp_path):
+    """Files that are no small documents, by what is said of them."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "to-a-device").symlink_to("/dev/zero")
+    (tmp_path / "folder").mkdir()
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(5 << 30)
+    return {
+        "found a pipe": "pipe",
+        "found a device": "to-a-device",
+        "Is a directory": "folder",
+        "expected at most": "large",
+        "No such": "none",
+    }
+
+
+@pytest.mark.parametrize("problem", ["found a pipe", "found a device", "Is a directory", "expected at most", "No such"])
+def test_a_file_that_is_no_small_document_is_refused_by_name_and_not_read(run, lake, tmp_path, strange, problem):
+    file = tmp_path / strange[problem]
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "object", "properties": {"a": {"type": "string"}}}')
+    for arguments in (
+        ("verify", lake.uri, "--against", file),
+        ("schema", "register", lake.uri, "t", file),
+        ("schema", "register", lake.uri, "t", schema, "--upcast", file),
+    ):
+        done = run(*arguments, "--json")
+        assert (done.code, done.out, done.error["error"]) == (1, "", "invalid-input")
+        assert problem in done.error["message"]
+        assert str(file) in done.error["message"]
+
+
+def test_a_schema_on_standard_input_is_read_up_to_a_bound(lake, tmp_path):
+    with (tmp_path / "large").open("wb+") as file:
+        file.truncate(5 << 30)
+        done = subprocess.run(
+            [sys.executable, "-c", "from eventlake.cli import main; main()", "schema", "register", lake.uri, "t", "-"],
+            stdin=file,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "expected at most 16,777,216 bytes on standard input, found more" in done.stderr
+
+
+def test_verify_against_a_checkpoint_in_a_file_that_is_a_link(run, lake, tmp_path):
+    (tmp_path / "kept.txt").write_text(str(lake.checkpoint))
+    (tmp_path / "link").symlink_to(tmp_path / "kept.txt")
+    assert run("verify", lake.uri, "--against", tmp_path / "link").code == 0
+
+
 def test_verify_against_a_checkpoint_with_a_long_origin(run, tmp_path):
     lake = el.create(tmp_path / "long", origin="o" * 200)
     assert run("verify", lake.uri, "--against", str(lake.checkpoint)).code == 0
