@@ -1,6 +1,7 @@
 """From arguments to an exit code: errors become messages, and the process ends without the libraries' threads."""
 
 import atexit
+import io
 import os
 import signal
 import sys
@@ -49,10 +50,15 @@ def end(app: typer.Typer, arguments: list[str] | None) -> NoReturn:
 
 
 def _open_streams() -> None:
-    """Gives a process that was started without standard output or error streams that nobody reads."""
+    """Gives a process that was started without standard output or error streams that nobody reads; the others write UTF-8.
+
+    Under another encoding, such as ASCII in the C locale, a command would fail at its last word, with its work done.
+    """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the process ends
+        elif isinstance(stream := getattr(sys, name), io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+            stream.reconfigure(encoding="utf-8")
 
 
 def standard_input(most_bytes: int | None = None) -> bytes:

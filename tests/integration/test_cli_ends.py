@@ -292,6 +292,16 @@ def test_a_command_that_is_started_without_standard_streams_does_its_work(lake, 
     assert bool(done.stdout) == (">&-" not in closed.replace("2>&-", ""))
 
 
+@pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])
+def test_output_is_utf8_in_whatever_locale(lake, environment):
+    lake.append([{"id": "é", "source": "s", "type": "t"}])
+    for words in (["show", lake.uri, "--events"], ["log", lake.uri], ["show", lake.uri]):
+        done = subprocess.run([*COMMAND, *words], capture_output=True, env={**os.environ, **environment}, timeout=100, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout.decode()
+        assert words[-1] != "--events" or '"id":"é"' in done.stdout.decode().splitlines()[-1].replace(" ", "")
+
+
 def test_events_from_a_closed_standard_input_are_refused(lake):
     command = " ".join(map(shlex.quote, [*COMMAND, "append", lake.uri, "-"]))
     done = subprocess.run(["/bin/sh", "-c", f"exec {command} <&-"], capture_output=True, text=True, timeout=100, check=False)
