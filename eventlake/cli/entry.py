@@ -17,6 +17,7 @@ from eventlake.cli import output
 from eventlake.cli.stopping import Stopped, stoppable
 from eventlake.datasets.recipes import give_up_claims
 from eventlake.errors import EventlakeError, InvalidInputError, StorageError
+from eventlake.memory import VARIABLE, bound_memory, limit_bytes
 from eventlake.visible import safe
 
 USAGE = 2
@@ -43,7 +44,7 @@ def end(app: typer.Typer, arguments: list[str] | None) -> NoReturn:
     """Runs a command and ends with its exit code: the process, if the arguments are not given but its own."""
     given = sys.argv[1:] if arguments is None else arguments
     _open_streams()
-    code = _run(app, given)
+    code = _run(app, given, alone=arguments is None)
     if arguments is None:
         _leave(code)
     sys.exit(code)
@@ -81,9 +82,12 @@ def standard_input(most_bytes: int | None = None) -> bytes:
     return data
 
 
-def _run(app: typer.Typer, given: list[str]) -> int:
+def _run(app: typer.Typer, given: list[str], *, alone: bool) -> int:
+    """Runs a command; ``alone`` if the process is its own, so that its memory can be bounded."""
     as_json = "--json" in given
     try:
+        if alone:
+            bound_memory()
         with stoppable(lambda stopped: output.error_text("stopped", str(stopped), as_json=as_json)):
             ended = app(given, prog_name="eventlake", standalone_mode=False)
             sys.stdout.flush()
@@ -100,10 +104,17 @@ def _run(app: typer.Typer, given: list[str]) -> int:
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        failure = StorageError(f"could not use {error.filename or 'the output'}: {error.strerror}", errno=error.errno)
-        return output.report(failure, as_json=as_json)
+    except (OSError, MemoryError) as error:
+        return output.report(_failure(error), as_json=as_json)
     return ended if isinstance(ended, int) else 0
+
+
+def _failure(error: OSError | MemoryError) -> StorageError:
+    """What the machine refused, as an error of the library."""
+    if isinstance(error, OSError):
+        return StorageError(f"could not use {error.filename or 'the output'}: {error.strerror}", errno=error.errno)
+    message = f"the command needs more memory than the {limit_bytes():,} bytes that it may take"
+    return StorageError(message, f"{VARIABLE} allows more, such as {VARIABLE}=32GB; a stranger's dataset may need much on purpose.")
 
 
 def _usage(error: TyperException, *, as_json: bool) -> int:

@@ -5,12 +5,12 @@ every count must agree with the others, and what the pages decode to is bounded.
 not tell how much text a column holds, it is measured.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from eventlake.columns.thrift import Buffer, ThriftError, Wanted, read
+from eventlake.memory import machine_bytes
 
 FREE_BYTES = 1 << 30
 """A file may decode to this much, however small it is."""
@@ -158,12 +158,7 @@ def _problem(data: Buffer, measure: Measure, rows: int | None) -> str | None:
 
 
 def _most(size_bytes: int, ratio: int) -> int:
-    return max(FREE_BYTES, FAIR_RATIO * size_bytes, min(ratio * size_bytes, _memory() // 4))
-
-
-def _memory() -> int:
-    """Bytes of memory that the machine has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(FREE_BYTES, FAIR_RATIO * size_bytes, min(ratio * size_bytes, machine_bytes() // 4))
 
 
 def _expect(holds: object, otherwise: str) -> None:

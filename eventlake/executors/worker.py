@@ -6,12 +6,14 @@ import sys
 
 from eventlake.datasets.buckets import Task, do
 from eventlake.errors import EventlakeError
+from eventlake.memory import bound_memory
 
 
 def main() -> None:
     """Until the end of standard input. Whatever else writes to standard output is sent to standard error."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    bound_memory()
     for line in sys.stdin:
         answer: dict[str, object] = {}
         try:

@@ -1,0 +1,64 @@
+"""How much memory there is, and a bound on what a process may take of it that the system itself holds.
+
+Engines count what they use, and not all of it: DuckDB leaves out long text, which a query can make of short text.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from eventlake.errors import InvalidInputError
+
+VARIABLE = "EVENTLAKE_MEMORY"
+_LEAST_BYTES = 4 << 30
+"""Libraries ask for some two gigabytes that they never touch."""
+_UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
+_CONTAINER = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def machine_bytes() -> int:
+    """Bytes of memory that the machine has, or that a container may take of it."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for file in _CONTAINER:
+        try:
+            text = Path(file).read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            continue
+        if text.isdigit():
+            limits.append(int(text))
+    return min(limits)
+
+
+def limit_bytes() -> int:
+    """Bytes that a process of eventlake's own may take: ``EVENTLAKE_MEMORY``, else what the machine has, and 4 GiB at least.
+
+    Raises:
+        InvalidInputError: The variable says something else than a number of MB, GB or TB.
+    """
+    text = os.environ.get(VARIABLE)
+    if not text:
+        return max(machine_bytes(), _LEAST_BYTES)
+    match = re.fullmatch(r"([0-9]{1,6})(MB|GB|TB)", text)
+    if match is None or not int(match[1]):
+        message = f"expected a size such as '8GB' or '500MB' in {VARIABLE}, found {text!r}"
+        raise InvalidInputError(message)
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def bound_memory() -> None:
+    """Asks the system to refuse this process, and those that it starts, more private memory than ``limit_bytes``.
+
+    A bound that is lower already stays. Only Linux counts all private memory (``RLIMIT_DATA``, see getrlimit(2)); elsewhere
+    nothing happens.
+
+    Raises:
+        InvalidInputError: See ``limit_bytes``.
+    """
+    most = limit_bytes()
+    if not Path("/proc/self").exists():
+        return
+    import resource  # noqa: PLC0415 - Windows has none
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    bounds = [most, *(bound for bound in (soft, hard) if bound != resource.RLIM_INFINITY)]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(bounds), hard))
