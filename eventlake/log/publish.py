@@ -9,9 +9,10 @@ import random
 import time
 
 from eventlake.core import layout
-from eventlake.core.commit import Commit
+from eventlake.core.commit import Commit, commit_hash
+from eventlake.core.lake import read_lake
 from eventlake.core.stored import check_writable
-from eventlake.errors import CommitUnknownError, StorageError
+from eventlake.errors import CommitUnknownError, ConflictError, NotFoundError, StorageError
 from eventlake.storage import NotDurableError, NotStoredError, ObjectExistsError, ObjectMissingError, Storage
 
 PATIENCE_SECONDS = 10.0
@@ -26,10 +27,13 @@ def publish(storage: Storage, commit: Commit, data: bytes) -> bool:
     Raises:
         InvalidInputError: No reader would accept it.
         StorageError: The store is sure that nothing was published.
+        NotFoundError: The lake was moved or deleted meanwhile; nothing was published.
+        ConflictError: Another lake has taken its place; nothing was published.
         CommitUnknownError: It could not be found out in time; ``resolve`` settles it.
     """
     path = layout.commit_path(commit.version)
     check_writable(Commit.decode, data, path)
+    _check_place(storage, commit)
     deadline = time.monotonic() + PATIENCE_SECONDS
     pause = _FIRST_PAUSE_SECONDS
     while True:
@@ -49,6 +53,27 @@ def publish(storage: Storage, commit: Commit, data: bytes) -> bool:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         else:
             return True
+
+
+def _check_place(storage: Storage, commit: Commit) -> None:
+    """Whether what the commit follows is still where it is published: a commit that nothing leads to would be lost.
+
+    Raises:
+        NotFoundError: It is not there.
+        ConflictError: It is another lake's.
+    """
+    before = layout.commit_path(commit.version - 1) if commit.version else layout.LAKE
+    try:
+        data = storage.read(before)
+    except ObjectMissingError:
+        message = f"there is no lake in {storage.uri} any more: expected {before}, which commit {commit.version} follows"
+        hint = "it was moved or deleted while it was open: open it where it is now; nothing was published."
+        raise NotFoundError(message, hint, uri=storage.uri) from None
+    same = commit_hash(data) == commit.prev if commit.version else read_lake(data, before).origin == commit.origin
+    if not same:
+        message = f"the lake in {storage.uri} is another one now: {before} is not what commit {commit.version} follows"
+        hint = "another lake was put in its place while it was open: open it again; nothing was published."
+        raise ConflictError(message, hint, uri=storage.uri)
 
 
 def _read_back(storage: Storage, path: str, commit: Commit, deadline: float) -> bytes | None:
