@@ -17,13 +17,14 @@ from pathlib import Path
 from unittest import mock
 
 import eventlake as el
-from eventlake.columns import key_files, manifest_rows
-from eventlake.core.canonical import CHECKSUM
+from eventlake.columns import frames, key_files, manifest_rows, segments
+from eventlake.core.canonical import CHECKSUM, seal, unseal
 from eventlake.core.commit import Commit
 from eventlake.core.dataset import DatasetManifest
-from eventlake.core.lake import read_hint, read_lake, read_tag
+from eventlake.core.lake import read_hint, read_lake, read_removed, read_tag
 from eventlake.core.manifest import KeyFile
 from eventlake.core.provenance import read_provenance
+from eventlake.datasets import recipes
 from eventlake.datasets.archive import open_archive
 from eventlake.datasets.lock import Lock
 from eventlake.datasets.verify import verify_lake
@@ -35,6 +36,7 @@ from eventlake.schemas.catalogue import Catalogue
 from eventlake.storage import MemoryStorage
 from tests import forging
 from tests.forging import QUERY, TYPE, payments, put
+from tests.parquet_mutants import parquet_mutant
 
 SECONDS = 20.0
 """What the slowest mutant may take, on a loaded machine."""
@@ -184,7 +186,7 @@ def calls(storage):
     yield "open", lambda: el.open(storage)
     yield "verify", lambda: verify_lake(storage, deep=True)
     lake = el.open(storage)
-    yield "scan", lambda: said(storage) == truth() or _wrong()
+    yield "scan", lambda: said(storage) == truth() or verify_lake(storage, deep=True).problems or _wrong()
     yield "sql", lambda: lake.snapshot().sql("SELECT count(*), max(recorded_at), min(time) FROM events").polars()
     yield "table", lambda: lake.snapshot().table(TYPE).collect()
     yield "log", lake.log
@@ -219,12 +221,14 @@ class Kind:
         spell: A document as bytes.
         decode: What reads such bytes.
         install: Puts changed bytes, which decode, into a lake; gives what to do besides ``calls``.
+        change: Makes a mutant of its bytes; None for one of its document.
     """
 
     read: Callable
     spell: Callable
     decode: Callable
     install: Callable
+    change: Callable | None = None
 
 
 def sealed(document):
@@ -352,6 +356,82 @@ def _key_file(keys):
     return KeyFile("0" * 64, keys["bytes"], keys["ids"], keys["heads"], keys["start"], keys["shift"])
 
 
+def _segment(storage):
+    """The newest commit that has appended events, and what it says of its segment."""
+    for path in sorted((item.path for item in storage.list("log")), reverse=True):
+        commit = forging.document(storage, path)
+        if commit["kind"] == "append":
+            return int(path[4:24]), commit["segments"][0]
+    raise AssertionError("nothing was appended")
+
+
+def _install_segment(storage, data):
+    version, _ = _segment(storage)
+    sha256 = hashlib.sha256(data).hexdigest()
+    put(storage, f"segments/{sha256}.parquet", data)
+    forging.forge_commit(storage, version, lambda commit: commit["segments"][0].update(sha256=sha256, bytes=max(len(data), 1)))
+
+
+def _decode_segment(data):
+    segments.decode(data, "segments/x")
+    list(segments.row_groups(data, "segments/x"))
+
+
+def _ending(storage, folder, ending):
+    return next(item.path for item in storage.list(folder) if ending in item.path)
+
+
+def _install_table(storage, data):
+    path = _ending(storage, "tables", ".parquet")
+    storage.delete(path)
+    storage.create(f"{path[: -len('.parquet') - 64]}{hashlib.sha256(data).hexdigest()}.parquet", data)
+
+
+def _install_attempt(folder, ending):
+    """Puts a changed file of a dataset into a lake, under the name and in the provenance that its bytes have."""
+
+    def install(storage, data):
+        path = _ending(storage, folder, ending)
+        attempt, _, name = path.rpartition("/")
+        sha256 = hashlib.sha256(data).hexdigest()
+        renamed = f"part-00000-{sha256[:12]}.parquet" if name.startswith("part-") else name
+        storage.delete(path)
+        put(storage, f"{attempt}/{renamed}", data)
+        note = f"{attempt}/provenance.json"
+        document = unseal(storage.read(note), note)
+        del document["files"][name]
+        document["files"][renamed] = {"bytes": len(data), "sha256": sha256}
+        put(storage, note, seal(document))
+
+    return install
+
+
+def _removed(storage):
+    manifest = _manifest(storage)
+    path = f"{forging.folder_of(storage, 'paid')}/manifest.json"
+    return {
+        "content_hash": manifest["output"]["content_hash"],
+        "manifest_hash": hashlib.sha256(storage.read(path)).hexdigest(),
+        "name": "paid",
+        "recipe_hash": manifest["recipe_hash"],
+        "removed_at": 1_790_000_000_000_000,
+    }
+
+
+def _install_removed(storage, data):
+    attempt = _provenance_path(storage, "paid").rpartition("/")[0]
+    put(storage, f"{attempt}/removed.json", data)
+
+
+def _decode_claim(data):
+    assert isinstance(recipes._holder(data), str)
+    assert recipes._is_dead(data) in {True, False}
+
+
+def _install_claim(storage, data):
+    put(storage, f"recipes/{_manifest(storage)['recipe_hash']}/000001.claim", data)
+
+
 def _commit_path(version):
     return f"log/{version:020d}.json"
 
@@ -416,7 +496,39 @@ KINDS = {
         lambda data: FeatureSet.from_text("risk", data.decode(errors="surrogateescape")),
         lambda storage, data: forging.forge_dataset(storage, "risk", source=lambda _: data),
     ),
-    "rows": Kind(_rows, bytes, lambda data: manifest_rows.decode(data, "manifests/x"), _install_tier("rows")),
+    "rows": Kind(_rows, bytes, lambda data: manifest_rows.decode(data, "manifests/x"), _install_tier("rows"), parquet_mutant),
+    "segment": Kind(
+        lambda storage: storage.read(f"segments/{_segment(storage)[1]['sha256']}.parquet"),
+        bytes,
+        _decode_segment,
+        _install_segment,
+        parquet_mutant,
+    ),
+    "event table": Kind(
+        lambda storage: storage.read(_ending(storage, "tables", ".parquet")),
+        bytes,
+        lambda data: segments.read_bytes(data, "tables/x"),
+        _install_table,
+        parquet_mutant,
+    ),
+    "part": Kind(
+        lambda storage: storage.read(_ending(storage, "builds/paid", "/part-")),
+        bytes,
+        lambda data: frames.decode(data, "part"),
+        _install_attempt("builds/paid", "/part-"),
+        parquet_mutant,
+    ),
+    "spine": Kind(
+        lambda storage: storage.read(_ending(storage, "builds/risk", "/spine.parquet")),
+        bytes,
+        lambda data: frames.decode(data, "spine"),
+        _install_attempt("builds/risk", "/spine.parquet"),
+        parquet_mutant,
+    ),
+    "removed.json": Kind(_removed, sealed, lambda data: read_removed(data, "removed.json"), _install_removed),
+    "claim": Kind(
+        lambda _: {"beat": 1, "machine": "host", "process": 2**22, "since": 1_790_000_000_000_000}, _spelled, _decode_claim, _install_claim
+    ),
     "keys": Kind(_keys, bytes, _decode_keys, _install_tier("keys")),
     "dataset.lock": Kind(lambda _: LOCK, bytes, _text_file("dataset.lock", Lock.read), None),
     "dataset.toml": Kind(lambda _: DEFINITION, bytes, _text_file("dataset.toml", el.read_definition), None),
@@ -466,6 +578,8 @@ def run(name, count, seed, folder, most_lakes=10**9):
 
 
 def _mutant(dice, kind, whole, original):
+    if kind.change is not None:
+        return kind.change(dice, original)
     if isinstance(whole, bytes) or dice.random() < 0.25:
         return torn(dice, original)
     try:

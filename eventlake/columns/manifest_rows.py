@@ -143,6 +143,11 @@ def _check_values(table: pa.Table) -> None:
         if table.column(name).null_count:
             message = f"expected {name} in every row"
             raise ValueError(message)
+    without = table.column("sha256").is_null()
+    for name in _SCHEMA.names[-_OF_SEGMENT:]:
+        if name not in {"time", "recorded"} and not table.column(name).is_null().equals(without):
+            message = f"expected {name} in the rows of segments, and only there"
+            raise ValueError(message)
     if not set(table.column("kind").unique().to_pylist()) <= set(KINDS):
         message = f"expected kinds of commits, found {table.column('kind').unique().to_pylist()[:5]}"
         raise ValueError(message)

@@ -10,6 +10,8 @@ import pytest
 import eventlake as el
 from eventlake.columns import footers, frames, manifest_rows, segments
 from eventlake.core.canonical import seal
+from eventlake.core.manifest import CommitSummary
+from eventlake.core.segment import Segment
 from eventlake.datasets.verify import verify_lake
 from eventlake.errors import CorruptionError, EventlakeError
 from tests.forging import document, folder_of, forge_commit, lake_of_a_stranger, put
@@ -152,3 +154,15 @@ def test_a_table_without_rows_is_read():
     """Its writer notes a dictionary of each text column, and no place of values."""
     empty = pa.table({"s": pa.array([], pa.string()), "n": pa.array([], pa.int64())})
     assert frames.decode(frames.encode(empty), "x").to_pydict() == {"s": [], "n": []}
+
+
+@pytest.mark.parametrize("name", ["bytes", "segment_start", "segment_stop", "columns", "range", "types", "undated"])
+def test_rows_of_a_tier_with_half_a_segment_are_refused(name):
+    summary = CommitSummary(3, "0" * 64, "append", 1_790_000_000_000_000, 0, 4, "1" * 64)
+    segment = Segment("2" * 64, 100, 0, 4, ("id", "source", "type"), ("3" * 64,), (("a.b", 4),), None, 4, None)
+    table = manifest_rows.to_table([(summary, (segment,))])
+    assert manifest_rows.decode(manifest_rows.encode_table(table), "manifests/x")[0][0] == summary
+    number = table.schema.get_field_index(name)
+    half = table.set_column(number, name, pa.nulls(1, table.schema.types[number]))
+    with pytest.raises(CorruptionError, match=f"manifests/x holds no commits: expected {name} in the rows of segments, and only there"):
+        manifest_rows.decode(manifest_rows.encode_table(half), "manifests/x")

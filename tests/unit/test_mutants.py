@@ -21,5 +21,7 @@ def test_some_mutants_of_a_document_are_refused_by_name_or_change_nothing(kind, 
     monkeypatch.chdir(tmp_path / "here")
     outcome = run(kind, SOME, seed=1, folder=tmp_path / "files", most_lakes=LAKES)
     assert_gone_well(outcome)
-    assert outcome.refused > SOME // 2, "most mutants are refused, or nothing was tried"
+    least = SOME // 2 if kind != "claim" else 0  # whatever a claim says, somebody may hold it
+    assert outcome.refused >= least, "most mutants are refused, or nothing was tried"
+    assert outcome.lived == LAKES or KINDS[kind].install is None or outcome.refused > SOME // 2
     assert os.listdir(tmp_path / "here") == []  # noqa: PTH208 - names are what counts
