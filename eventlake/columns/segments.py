@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from eventlake.columns import footers
 from eventlake.columns.parquet_text import text_bytes_in
 from eventlake.columns.schema import INSTANT, TYPES
+from eventlake.core.attributes import REQUIRED
 from eventlake.errors import CorruptionError
 
 ROW_GROUP_ROWS = 122_880
@@ -91,6 +92,8 @@ def row_groups(data: bytes, where: str, *, rows: int | None = None) -> Iterator[
     """
     for table in plain_row_groups(data, where, rows=rows):
         names = table.column_names
+        if missing := [name for name in REQUIRED if name not in names]:
+            raise _unreadable(where, ValueError(f"expected a column {', '.join(missing)}, found {', '.join(names)[:300]}"))
         odd = [field.name for field in table.schema if _STORED.get(field.name) != field.type or names.count(field.name) > 1]
         if odd:
             found = ", ".join(f"{name[:100]} {table.schema.types[names.index(name)]}" for name in odd[:3])

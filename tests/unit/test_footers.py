@@ -166,3 +166,15 @@ def test_rows_of_a_tier_with_half_a_segment_are_refused(name):
     half = table.set_column(number, name, pa.nulls(1, table.schema.types[number]))
     with pytest.raises(CorruptionError, match=f"manifests/x holds no commits: expected {name} in the rows of segments, and only there"):
         manifest_rows.decode(manifest_rows.encode_table(half), "manifests/x")
+
+
+@pytest.mark.parametrize("name", ["id", "source", "type"])
+def test_a_segment_without_a_required_column_is_refused_by_its_path(storage, name):
+    newest = max(item.path for item in storage.list("log"))
+    before = f"segments/{document(storage, newest)['segments'][0]['sha256']}.parquet"
+    table = segments.decode(storage.read(before), before).drop_columns([name])
+    path = forge_segment(storage, segments.write_bytes(table))
+    with pytest.raises(CorruptionError, match=f"{path} is no readable .*: expected a column {name}, found "):
+        el.open(storage).snapshot().scan().collect()
+    found = [finding.message for finding in verify_lake(storage, deep=True).problems if finding.path == path]
+    assert any(f"expected a column {name}, found " in message for message in found)
