@@ -1,10 +1,11 @@
 """A dataset is rebuilt bit for bit from its manifest hash, and nothing stored is believed on the way."""
 
+import contextlib
 import json
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandera.polars as pandera
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
-from eventlake.errors import CorruptionError, InvalidInputError, InvalidProjectionError, NotFoundError
+from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError, InvalidProjectionError, NotFoundError
 from eventlake.projections import duckdb_runner, polars_exact, polars_runner
 from tests.dataset_fixtures import POLARS_TOTALS, TOTALS, attempt, cell, events, make_lake, module, sql
 
@@ -67,6 +68,7 @@ def test_an_archived_module_with_its_files_runs_in_a_fresh_process(lake, tmp_pat
     (code / "rates_of_dataset.py").write_text("FACTOR = 3\n")
     (code / "weights.json").write_text('{"bonus": 4}')
     source = """
+import contextlib
 import json
 from pathlib import Path
 import polars as pl
@@ -113,11 +115,31 @@ def test_archived_files_are_used_and_not_what_stands_at_the_old_place(lake, tmp_
 
 
 def test_archived_python_needs_trust(lake, tmp_path):
-    dataset = lake.build(module(tmp_path, "features", POLARS_TOTALS)["totals"])
+    ran = tmp_path / "ran"
+    marked = f"open({str(ran)!r}, 'w').close()\n{POLARS_TOTALS}"
+    dataset = lake.build(module(tmp_path, "features", marked)["totals"])
+    name = dataset.manifest_hash
+    ran.unlink()
     with pytest.raises(InvalidInputError, match=r"features\.py:totals") as caught:
-        lake.reproduce(dataset.manifest_hash)
+        lake.reproduce(name)
     assert "--trust" in caught.value.hint
-    assert lake.reproduce(dataset.manifest_hash, trust=True).identical
+    reads = [
+        lambda: el.open(lake.uri).dataset(name).polars(),
+        lambda: repr(el.open(lake.uri).dataset(name)),
+        lake.datasets,
+        lambda: lake.diff(name, name).html(),
+        lambda: lake.explain(name, dataset.polars()["k"][0]),
+        lambda: el.check_leakage(dataset),
+        lambda: lake.verify(deep=True),
+        lambda: lake.prune(older_than=timedelta(0)),
+        lake.gc,
+    ]
+    for read in reads:
+        with contextlib.suppress(EventlakeError):
+            read()
+    assert not ran.exists()
+    assert lake.reproduce(name, trust=True).identical
+    assert ran.exists()
 
 
 def test_a_notebook_projection_is_reproduced(lake):
