@@ -3,10 +3,12 @@
 from eventlake.database.connection import DEFAULT, UNLIMITED, Limits, Resources, fetched, open_database
 from eventlake.database.files import openable, parquet
 from eventlake.database.per_process import per_process
-from eventlake.database.queries import check_select, tree_of
+from eventlake.database.queries import FILE_FUNCTIONS, TABLE_FUNCTIONS, check_select, tree_of
 
 __all__ = [
     "DEFAULT",
+    "FILE_FUNCTIONS",
+    "TABLE_FUNCTIONS",
     "UNLIMITED",
     "Limits",
     "Resources",

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Collection
 from typing import Any
 
 import duckdb
@@ -42,6 +43,8 @@ TABLE_FUNCTIONS = _words(
 )
 """What may stand behind FROM: rows that are computed, tables in files that the lock allows, and what a database says of its tables. Others
 call functions by their names in texts, change the process, or show its settings and files."""
+FILE_FUNCTIONS = _words("glob read_blob read_text")
+"""What a mapping may read besides, of the folder that is imported: whole files, and which there are."""
 
 
 @per_process
@@ -65,8 +68,12 @@ def _written(text: str) -> str:
         return str(cursor.execute("SELECT json_serialize_sql(?, skip_null := true)", [text]).fetchall()[0][0])
 
 
-def check_select(text: str) -> str:
+def check_select(text: str, *, functions: Collection[str] = TABLE_FUNCTIONS) -> str:
     """One SELECT that only reads, as it stands in ``text``.
+
+    Args:
+        text: The query.
+        functions: What may stand behind FROM.
 
     Raises:
         InvalidInputError: More or other than one SELECT, or one that writes, or runs SQL that is computed.
@@ -77,10 +84,10 @@ def check_select(text: str) -> str:
     except UnicodeEncodeError as error:
         message = f"expected a query in UTF-8, found {text[:200]!r}"
         raise InvalidInputError(message, "half a surrogate pair is no character; decode the text once more.") from error
-    return _checked(text, 0)
+    return _checked(text, functions, 0)
 
 
-def _checked(text: str, level: int) -> str:
+def _checked(text: str, functions: Collection[str], level: int) -> str:
     with _parser().cursor() as cursor:
         statements = cursor.extract_statements(text)
     if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
@@ -98,9 +105,9 @@ def _checked(text: str, level: int) -> str:
     if _SUSPECT.search(written):
         _check_functions(written, text)
     if _HIDING.search(written):
-        _check_hidden(written, text, level)
+        _check_hidden(written, text, functions, level)
     if _TABLE_FUNCTION in written:
-        _check_table_functions(written, text)
+        _check_table_functions(written, text, functions)
     return query
 
 
@@ -121,7 +128,7 @@ def _shows_known_settings(written: str) -> bool:
     return bool(asked) and all(isinstance(one, str) and one.casefold() in _SETTINGS for one in asked)
 
 
-def _check_table_functions(written: str, text: str) -> None:
+def _check_table_functions(written: str, text: str, functions: Collection[str]) -> None:
     """Refuses functions behind FROM that do more than give rows."""
     try:
         calls = [node["function"] for node in nodes(json.loads(written)) if node.get("type") == "TABLE_FUNCTION"]
@@ -129,14 +136,14 @@ def _check_table_functions(written: str, text: str) -> None:
     except RecursionError:
         message = "expected a query of fewer levels around a function behind FROM"
         raise InvalidInputError(message, "put the inner query into a WITH.", sql=text) from None
-    if others := sorted(names - TABLE_FUNCTIONS):
+    if others := sorted(names.difference(functions)):
         message = f"expected functions behind FROM that only give rows, found {', '.join(others)}"
         raise InvalidInputError(
             message, "read a table of the lake, or hand in other rows as a frame: snapshot.sql(query, name=frame).", sql=text
         )
 
 
-def _check_hidden(written: str, text: str, level: int) -> None:
+def _check_hidden(written: str, text: str, functions: Collection[str], level: int) -> None:
     """Looks at the SQL that a text in a query holds."""
     try:
         calls = [node for node in nodes(json.loads(written)) if str(node.get("function_name", "")).casefold() == "query"]
@@ -147,7 +154,7 @@ def _check_hidden(written: str, text: str, level: int) -> None:
         hidden = found[0].get("literal", {}).get("text") if len(found) == 1 else None
         if not isinstance(hidden, str) or level >= _DEEPEST:
             break
-        _checked(hidden, level + 1)
+        _checked(hidden, functions, level + 1)
     else:
         if len(calls) == len(_HIDING.findall(written)):
             return

@@ -280,7 +280,7 @@ class DatasetVerbs:
         """Gives a dataset a name, such as ``model-2025-q3``, by which it is found; retention leaves its rows alone.
 
         Args:
-            reference: A hash or another tag of it, as ``dataset`` takes.
+            reference: A hash, another tag or a dataset's name, as ``dataset`` takes.
             name: At most 100 letters, digits, ``.``, ``_`` and ``-``; nothing that looks like a hash. A tag is never moved.
 
         Raises:

@@ -6,7 +6,7 @@ from typing import Any
 import duckdb
 
 from eventlake.core.sql import quoted
-from eventlake.database import check_select, tree_of
+from eventlake.database import FILE_FUNCTIONS, TABLE_FUNCTIONS, check_select, tree_of
 from eventlake.errors import InvalidInputError
 from eventlake.exactness.tree import nodes
 
@@ -34,7 +34,7 @@ def checked_select(connection: duckdb.DuckDBPyConnection, where: str, text: str)
         duckdb.Error: DuckDB cannot read it.
     """
     try:
-        found = check_select(text)
+        found = check_select(text, functions=TABLE_FUNCTIONS | FILE_FUNCTIONS)
     except InvalidInputError as error:
         message = f"{where}: {error.message}"
         raise InvalidInputError(message, "a table's query is one SELECT over the tables above it.", sql=text) from error
