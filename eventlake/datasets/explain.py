@@ -183,10 +183,11 @@ def _features(archive: Archive, history: PinnedHistory, row: pl.DataFrame, colum
     if column is None or column in features.columns:
         return Explanation(*about, inside(compiled(features, history.catalogue), history, entity, cutoff), _INSIDE)
     told = _of_spine(archive, history, about, column, int(values[SPINE_ROW]))
-    if told is not None:
+    if told is not None and column in Dataset(archive).labels():
         return told
     message = f"dataset {archive.manifest.recipe.name}: {column} is a column of the spine, not a feature"
     message += "; the spine was given as rows" * (not archive.event_spines())
+    message += "" if told is None else f"; it {told.note}"
     raise InvalidInputError(message, f"the features are {', '.join(features.columns)}.", column=column)
 
 
