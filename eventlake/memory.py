@@ -1,6 +1,6 @@
-"""How much memory there is, and a bound on what a process may take of it that the system itself holds.
+"""How much memory the machine has, and a limit on what a process may use, enforced by the kernel.
 
-Engines count what they use, and not all of it: DuckDB leaves out long text, which a query can make of short text.
+The limits of the engines are not enough: DuckDB does not count long text, which a query can make of short text.
 """
 
 import os
@@ -11,7 +11,7 @@ from eventlake.errors import InvalidInputError
 
 VARIABLE = "EVENTLAKE_MEMORY"
 _LEAST_BYTES = 4 << 30
-"""Libraries ask for some two gigabytes that they never touch."""
+"""The libraries reserve about two gigabytes that they never use, and the kernel counts them."""
 _UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 _CONTAINER = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -46,9 +46,9 @@ def limit_bytes() -> int:
 
 
 def bound_memory() -> None:
-    """Asks the system to refuse this process, and those that it starts, more private memory than ``limit_bytes``.
+    """Limits the private memory of this process, and of those that it starts, to ``limit_bytes``.
 
-    A bound that is lower already stays. Only Linux counts all private memory (``RLIMIT_DATA``, see getrlimit(2)); elsewhere
+    A lower limit stays. Only Linux counts all private memory (``RLIMIT_DATA``, see getrlimit(2)); elsewhere
     nothing happens.
 
     Raises:

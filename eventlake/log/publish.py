@@ -56,7 +56,7 @@ def publish(storage: Storage, commit: Commit, data: bytes) -> bool:
 
 
 def _check_place(storage: Storage, commit: Commit) -> None:
-    """Whether what the commit follows is still where it is published: a commit that nothing leads to would be lost.
+    """Checks that the commit before this one is still in the store. Events appended where no lake is would be lost.
 
     Raises:
         NotFoundError: It is not there.
