@@ -5,16 +5,21 @@ from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+_DAY = timedelta(days=1)
 MIN_US = (datetime(1, 1, 1, tzinfo=UTC) - EPOCH) // MICROSECOND
 MAX_US = (datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC) - EPOCH) // MICROSECOND
 MIN_DAY, MAX_DAY = (date.toordinal() - EPOCH.toordinal() for date in (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)))
 """Bounds of a date, in days from the epoch."""
 
-_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|([+-])(\d\d):(\d\d))?", re.ASCII)
 
 
-def parse_instant(text: str) -> int:
+def parse_instant(text: str, *, stored: bool = False) -> int:
     """Microseconds since the epoch of an RFC 3339 date-time with a zone.
+
+    Args:
+        text: The date-time.
+        stored: Whether an earlier version may have accepted it, which took offsets such as ``+01:99`` for 2 hours and 39 minutes.
 
     Raises:
         ValueError: Not RFC 3339, no zone, finer than a microsecond, or outside the years 1 to 9999.
@@ -23,15 +28,27 @@ def parse_instant(text: str) -> int:
     if match is None:
         message = "expected an RFC 3339 instant like 2026-01-31T12:00:00Z"
         raise ValueError(message)
-    day, clock, fraction, zone = match.groups()
+    day, clock, fraction, zone, sign, hours, minutes = match.groups()
     if zone is None:
         message = "expected a zone (Z or +01:00), found a naive time"
+        raise ValueError(message)
+    offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
+    if offset >= _DAY or (not stored and minutes is not None and minutes > "59"):
+        message = f"expected an offset from -23:59 to +23:59 with minutes up to 59, found {zone}"
+        raise ValueError(message)
+    if clock > "24":
+        message = f"expected an hour from 00 to 23, found {clock[:2]}"
         raise ValueError(message)
     fraction = (fraction or "").rstrip("0")
     if len(fraction) > 6:  # noqa: PLR2004 - microseconds have six digits
         message = "expected microseconds at the finest"
         raise ValueError(message)
-    return micros(datetime.fromisoformat(f"{day}T{clock}{'.' + fraction.ljust(6, '0') if fraction else ''}{zone.upper()}"))
+    try:
+        moment = datetime.fromisoformat(f"{day}T{clock}{'.' + fraction.ljust(6, '0') if fraction else ''}")
+    except ValueError as error:
+        message = f"expected a day of the calendar and a time of day ({error})"
+        raise ValueError(message) from None
+    return _bounded((moment.replace(tzinfo=UTC) - EPOCH - (-offset if sign == "-" else offset)) // MICROSECOND)
 
 
 def instant_of(value: object) -> int:
@@ -58,7 +75,10 @@ def micros(moment: object) -> int:
     if moment.utcoffset() is None:
         message = "expected a time with a zone, found a naive one"
         raise ValueError(message)
-    value = (moment - EPOCH) // MICROSECOND
+    return _bounded((moment - EPOCH) // MICROSECOND)
+
+
+def _bounded(value: int) -> int:
     if not MIN_US <= value <= MAX_US:
         message = "expected an instant in the years 1 to 9999 UTC"
         raise ValueError(message)

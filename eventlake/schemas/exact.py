@@ -28,32 +28,32 @@ _WIDE = Context(prec=10_000, Emax=999_999, Emin=-999_999)
 _PYTHON = {"bool": bool, "utf8": str}
 
 
-def read(payload: str | None, schema: FieldType) -> tuple[dict[str, Any], list[Broken]]:
+def read(payload: str | None, schema: FieldType, *, stored: bool = False) -> tuple[dict[str, Any], list[Broken]]:
     """The values of the schema's fields in a payload (instants in microseconds), and all that is wrong with it.
 
-    No payload, and one that is ``null``, are read as ``{}``.
+    No payload, and one that is ``null``, are read as ``{}``. Instants of a stored one may have offsets that earlier versions accepted.
     """
     broken: list[Broken] = []
     try:
         value = None if payload is None else jiter.from_json(payload.encode(), float_mode="decimal", catch_duplicate_keys=True)
-        found = _value({} if value is None else value, schema, "data", broken)
+        found = _value({} if value is None else value, schema, "data", broken, stored=stored)
     except (ValueError, DecimalException) as error:
         return {}, [("data", f"expected JSON ({error})", (payload or "")[:_SHOWN])]
     return (found if isinstance(found, dict) else {}), broken
 
 
-def _value(value: Any, kind: FieldType, path: str, broken: list[Broken]) -> Any:
+def _value(value: Any, kind: FieldType, path: str, broken: list[Broken], *, stored: bool) -> Any:
     if kind.kind == "struct":
-        return _struct(value, kind, path, broken)
+        return _struct(value, kind, path, broken, stored=stored)
     if kind.item is not None:
-        return _list(value, kind.item, path, broken)
-    expected, found = scalar(value, kind)
+        return _list(value, kind.item, path, broken, stored=stored)
+    expected, found = scalar(value, kind, stored=stored)
     if expected is not None:
         broken.append((path, expected, value))
     return found
 
 
-def _struct(value: Any, kind: FieldType, path: str, broken: list[Broken]) -> dict[str, Any] | None:
+def _struct(value: Any, kind: FieldType, path: str, broken: list[Broken], *, stored: bool) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         broken.append((path, "expected an object", value))
         return None
@@ -62,7 +62,7 @@ def _struct(value: Any, kind: FieldType, path: str, broken: list[Broken]) -> dic
         item = value.get(field.name)
         below = f"{path}.{field.name}"
         if item is not None:
-            found[field.name] = _value(item, field.type, below, broken)
+            found[field.name] = _value(item, field.type, below, broken, stored=stored)
         elif field.required:
             broken.append((below, f"required ({field.type}), but {'null' if field.name in value else 'missing'}", None))
     if kind.closed:
@@ -71,32 +71,32 @@ def _struct(value: Any, kind: FieldType, path: str, broken: list[Broken]) -> dic
     return found
 
 
-def _list(value: Any, item: FieldType, path: str, broken: list[Broken]) -> list[Any] | None:
+def _list(value: Any, item: FieldType, path: str, broken: list[Broken], *, stored: bool) -> list[Any] | None:
     if not isinstance(value, list):
         broken.append((path, "expected an array", value))
         return None
     broken += [(f"{path}[{number}]", f"expected {item}", None) for number, one in enumerate(value) if one is None]
-    return [_value(one, item, f"{path}[{number}]", broken) for number, one in enumerate(value) if one is not None]
+    return [_value(one, item, f"{path}[{number}]", broken, stored=stored) for number, one in enumerate(value) if one is not None]
 
 
-def scalar(value: Any, kind: FieldType) -> tuple[str | None, Any]:
+def scalar(value: Any, kind: FieldType, *, stored: bool = False) -> tuple[str | None, Any]:
     """What was expected, None where that was found; and the value."""
     if kind.kind in _PYTHON:
         if type(value) is not _PYTHON[kind.kind] or (kind.values and value not in kind.values):
             return f"expected {kind}", None
         return None, value
     if kind.kind in {"date", "timestamp"}:
-        return _moment(value, kind.kind)
+        return _moment(value, kind.kind, stored=stored)
     return _number(value, kind)
 
 
-def _moment(value: Any, kind: str) -> tuple[str | None, Any]:
+def _moment(value: Any, kind: str, *, stored: bool) -> tuple[str | None, Any]:
     try:
         if kind == "date":
             if isinstance(value, str) and _DATE.fullmatch(value):
                 return None, date.fromisoformat(value)
         elif isinstance(value, str):
-            return None, parse_instant(value)
+            return None, parse_instant(value, stored=stored)
     except ValueError:
         pass
     return ("expected a date as YYYY-MM-DD" if kind == "date" else "expected an instant as RFC 3339 with a zone, to the microsecond"), None

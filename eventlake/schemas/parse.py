@@ -43,14 +43,14 @@ class Parsed:
     problems: list[Problem]
 
 
-def parse(payloads: pa.ChunkedArray, schema: FieldType) -> Parsed:
-    """Reads a column of JSON texts, each a valid payload or null (which stands for ``{}``)."""
+def parse(payloads: pa.ChunkedArray, schema: FieldType, *, stored: bool = False) -> Parsed:
+    """Reads a column of JSON texts, each a valid payload or null (which stands for ``{}``); stored ones as ``exact.read`` says."""
     chunks = list(_chunks(payloads))
     if len(payloads) < _FEW_ROWS or len(chunks) < 2:  # noqa: PLR2004 - one chunk needs one thread
-        parts: Iterable[tuple[pa.Table, list[Problem]]] = (_parse(chunk, schema) for chunk in chunks)
+        parts: Iterable[tuple[pa.Table, list[Problem]]] = (_parse(chunk, schema, stored=stored) for chunk in chunks)
     else:
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            parts = list(pool.map(lambda chunk: _parse(chunk, schema), chunks))
+            parts = list(pool.map(lambda chunk: _parse(chunk, schema, stored=stored), chunks))
     tables, problems, row = [arrow_schema(schema).empty_table()], [], 0
     for table, found in parts:
         tables.append(table)
@@ -78,17 +78,17 @@ def _bytes_of(texts: pa.Array) -> pa.Buffer:
     return data.slice(first, last - first) if data is not None else pa.py_buffer(b"")
 
 
-def _parse(payloads: pa.Array, schema: FieldType) -> tuple[pa.Table, list[Problem]]:
+def _parse(payloads: pa.Array, schema: FieldType, *, stored: bool) -> tuple[pa.Table, list[Problem]]:
     try:
         return _columns(payloads, schema), []
     except (pa.ArrowException, OddError):
-        return _row_by_row(payloads, schema)
+        return _row_by_row(payloads, schema, stored=stored)
 
 
-def _row_by_row(payloads: pa.Array, schema: FieldType) -> tuple[pa.Table, list[Problem]]:
+def _row_by_row(payloads: pa.Array, schema: FieldType, *, stored: bool) -> tuple[pa.Table, list[Problem]]:
     rows, problems = [], []
     for row, payload in enumerate(payloads.to_pylist()):
-        values, broken = exact.read(payload, schema)
+        values, broken = exact.read(payload, schema, stored=stored)
         rows.append(values)
         problems += [Problem(row, path, expected, found) for path, expected, found in broken]
     wire = pa.schema([pa.field(field.name, _wire_type(field.type, pa.int64())) for field in schema.fields])

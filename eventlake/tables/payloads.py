@@ -38,7 +38,7 @@ def read(
                 mute = np.zeros(stop - done, np.bool_)
             spoken = np.flatnonzero(~mute)
             part = payloads.slice(done, stop - done)
-            table, found = _brought_up(parse(part.filter(pa.array(~mute)) if mute.any() else part, schema), accepted, version)
+            table, found = _brought_up(parse(part.filter(pa.array(~mute)) if mute.any() else part, schema, stored=True), accepted, version)
             tables.append(_spread(table, ~mute) if mute.any() and not found else table)
             problems += [replace(problem, row=done + int(spoken[problem.row or 0])) for problem in found]
             done = stop

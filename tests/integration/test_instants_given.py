@@ -1,5 +1,7 @@
 """Instants that a caller gives: taken to the microsecond, refused if finer, naive or not there; never cut."""
 
+import json
+import re
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 import eventlake as el
 from eventlake.core.instants import instant_of, micros
-from eventlake.errors import InvalidInputError
+from eventlake.errors import InvalidInputError, InvalidProjectionError
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 US = timedelta(microseconds=1)
@@ -22,6 +24,10 @@ REFUSED = [
     "2026-01-01T00:00:00.0000015Z",
     "2026-01-01T00:00:00.000001",
     "2026-01-01",
+    "2025-12-31T23:00:00.000001-00:60",
+    "2026-01-02T00:00:00.000001+24:00",
+    "2025-12-31T24:00:00.000001Z",
+    "2025-12-31T23:59:60Z",
     "yesterday",
     datetime(2026, 1, 1),
     pd.Timestamp("2026-01-01"),
@@ -107,6 +113,36 @@ def test_an_event_is_not_given_an_instant_that_would_be_cut(lake, field, value):
 def test_a_payload_is_not_given_an_instant_that_would_be_cut(lake):
     (problem,) = lake.check([{"id": "9", "source": "s", "type": "u", "data": {"at": NS}}])
     assert problem.message.endswith("expected microseconds at the finest")
+
+
+ODD = ["2026-01-01T12:00:00+01:99", "2026-01-01T12:00:00-01:60", "2026-01-01T12:00:00+24:00", "2026-01-01T24:00:00Z"]
+
+
+@pytest.mark.parametrize("value", ODD)
+def test_an_event_is_not_given_an_hour_or_offset_that_no_clock_shows(lake, tmp_path, value):
+    event = {"id": "9", "source": "s", "type": "t", "time": value, "recorded_at": "2027-01-01T00:00:00Z", "data": {"at": value}}
+    given = [[event], pl.DataFrame([event | {"data": json.dumps(event["data"])}]), json.dumps(event).encode()]
+    for events in given:
+        found = {problem.field: problem for problem in lake.check(events)}
+        assert (found["time"].row, found["time"].found) == (0, value)
+        assert re.match(r"expected an (hour|offset) from", found["time"].message)
+        found = {problem.field: problem for problem in lake.check([event | {"time": None}])}
+        assert found["data.at"].message.startswith("expected an instant as RFC 3339 with a zone")
+        (problem,) = lake.check([event | {"time": None, "data": None, "recorded_at": value}])
+        assert (problem.field, problem.found) == ("recorded_at", value)
+    (tmp_path / "s.csv").write_text(f"subject,cutoff\n/a,{value}\n")
+    with pytest.raises(InvalidProjectionError, match=r"cutoff"):
+        el.spine.read(tmp_path / "s.csv", columns={"cutoff": "timestamp"})
+
+
+def test_a_payload_that_was_stored_with_such_an_offset_keeps_its_value():
+    made = el.create("memory://", origin="bank.example/odd")
+    made.append([{"id": str(n), "source": "s", "type": "t", "data": {"at": value}} for n, value in enumerate(ODD[:2])])
+    made.register("t", {"type": "object", "properties": {"at": {"type": "string", "format": "date-time"}}})
+    expected = [datetime(2026, 1, 1, 9, 21, tzinfo=UTC), datetime(2026, 1, 1, 14, tzinfo=UTC)]
+    built = made.build(el.Projection.sql("d", 'SELECT sequence, t."at" FROM t', key=["sequence"]))
+    assert built.polars().sort("sequence")["at"].to_list() == expected
+    assert made.snapshot().table("t").sort("sequence").collect()["at"].to_list() == expected
 
 
 def test_rows_of_instants_without_a_zone_are_split_by_an_instant_without_one(lake):

@@ -54,7 +54,12 @@ def test_rfc_3339_is_read_to_the_microsecond(text, expected):
         ("2026-13-01T12:00:00Z", "month"),
         ("2026-01-31T24:00:00Z", "hour"),
         ("2026-12-31T23:59:60Z", "second"),
-        ("2026-01-31T12:00:00+25:00", "offset|timedelta"),
+        ("2026-01-31T24:00:01Z", "hour"),
+        ("2026-01-31T12:00:00+25:00", "offset from -23:59 to \\+23:59 with minutes up to 59, found \\+25:00"),
+        ("2026-01-31T12:00:00+24:00", "offset from -23:59"),
+        ("2026-01-31T12:00:00+01:99", "minutes up to 59, found \\+01:99"),
+        ("2026-01-31T12:00:00-01:60", "minutes up to 59, found -01:60"),
+        ("2026-01-31T12:00:00+23:60", "offset from -23:59"),
         ("0001-01-01T00:00:00+00:01", "years 1 to 9999"),
         ("9999-12-31T23:59:59-00:01", "years 1 to 9999"),
     ],
@@ -62,6 +67,13 @@ def test_rfc_3339_is_read_to_the_microsecond(text, expected):
 def test_what_is_no_instant_is_refused_with_the_reason(text, why):
     with pytest.raises(ValueError, match=why):
         parse_instant(text)
+
+
+def test_a_stored_instant_keeps_the_value_that_its_offset_had():
+    assert parse_instant("2026-01-31T12:00:00+01:99", stored=True) == parse_instant("2026-01-31T09:21:00Z")
+    assert parse_instant("2026-01-31T12:00:00.5-01:60", stored=True) == parse_instant("2026-01-31T14:00:00.5Z")
+    with pytest.raises(ValueError, match="offset"):
+        parse_instant("2026-01-31T12:00:00+23:60", stored=True)
 
 
 def test_an_instant_is_the_same_in_every_zone():
