@@ -13,11 +13,12 @@ _SCHEME = re.compile(r"(?m)(?:([A-Za-z][A-Za-z0-9+.-]{0,30}):/|(?:^[+ -]?|(?<![A
 _WEB = frozenset({"http", "https"})
 _CONTAINERS = frozenset({"abfs", "abfss", "az", "azure"})
 """Schemes in which a user without a password is the name of a container."""
-_NAME = r"(?:[^\s/@?#:'\"<>]|['\"<>](?=\w))*"
+_NAME = r"(?:[^\s/@:'\"<>]|['\"<>](?=\w))*"
 """A quote ends a URI unless it stands in a word."""
 _USER = re.compile(rf"{_NAME}@")
-_PASSWORD = re.compile(rf"{_NAME}:(?=\S)")
-_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.%]*\]|[^\s/@?#:'\"<>]*)(?::[0-9]*)?(?![^\s/?#'\"<>,;.)\]}])")
+_PASSWORD = re.compile(rf"{_NAME}(?::|%3[Aa])(?=\S)")
+_HOST = re.compile(r"(?i)(?:\[[0-9a-f:.%]*\]|localhost|127\.0\.0\.1)(?::[0-9]*)?(?![^\s/?#'\"<>,;.)\]}])")
+"""A host that cannot be a user. Behind any other name ``:80`` may be the beginning of a password."""
 _QUERY = re.compile(r"([?#]).+?(?=['\"<>,;.)\]}]*$)")
 _SECRET = re.compile(
     r"(?i)([?&#;][^?&#;=\s]{0,99}(?:sig|token|secret|key|pass|pwd|cred|auth|code|session|jwt|bearer|otp|\b(?:pin|pw|sas)\b)[^?&#;=\s]{0,99}=)[^&#\s]+"
@@ -62,13 +63,21 @@ def redacted(text: str) -> str:
     """
     if ":/" not in text:
         return text
-    schemes = list(_SCHEME.finditer(text))
+    schemes: list[re.Match[str]] = []
+    for scheme in _SCHEME.finditer(text):
+        if not (schemes and _is_in_password(schemes[-1], text[schemes[-1].end() : scheme.start() + 1])):
+            schemes.append(scheme)
     ends = [after.start() for after in schemes[1:]] + [len(text)]
     shown = [text[: schemes[0].start()]] if schemes else [text]
     for scheme, end in zip(schemes, ends, strict=True) if schemes else ():
         line, rest = _line(text[scheme.end() : end])
-        shown += [scheme[0], _without_secrets((scheme[1] or scheme[2]).lower(), scheme[0], line), rest]
+        shown += [scheme[0], _without_secrets(scheme, line), rest]
     return "".join(shown)
+
+
+def _is_in_password(scheme: re.Match[str], before: str) -> bool:
+    """Whether what looks like the next scheme may stand in a password: ``before`` is what leads to it, and its first character."""
+    return _has_password(scheme, before) and "@" not in before and _word(before)[0] == before
 
 
 def _line(text: str) -> tuple[str, str]:
@@ -77,24 +86,36 @@ def _line(text: str) -> tuple[str, str]:
     return line, newline + rest
 
 
-def _without_secrets(scheme: str, beginning: str, line: str) -> str:
+def _without_secrets(scheme: re.Match[str], line: str) -> str:
     """A line of text that begins behind the slashes of a URI."""
-    length = 0 if scheme == "file" and beginning.endswith("///") else _secret_length(scheme, line)
+    length = _secret_length(scheme, line)
     uri, after = _word(line[length:])
-    query = _SECRET if scheme in _WEB or scheme == "file" else _QUERY
+    query = _SECRET if _name(scheme) in _WEB or _name(scheme) == "file" else _QUERY
     return (f"{_HIDDEN}@" if length else "") + query.sub(rf"\1{_HIDDEN}", uri) + after
 
 
-def _secret_length(scheme: str, line: str) -> int:
+def _name(scheme: re.Match[str]) -> str:
+    return (scheme[1] or scheme[2]).lower()
+
+
+def _is_path(scheme: re.Match[str]) -> bool:
+    return _name(scheme) == "file" and scheme[0].endswith("///")
+
+
+def _has_password(scheme: re.Match[str], line: str) -> bool:
+    if _is_path(scheme) or (_name(scheme) in _WEB and _HOST.match(line)):
+        return False
+    return _PASSWORD.match(line) is not None
+
+
+def _secret_length(scheme: re.Match[str], line: str) -> int:
     """How much of the line is user, password and ``@``."""
-    is_web = scheme in _WEB
-    if not _PASSWORD.match(line) or (is_web and _PORT.match(line)):
-        user = None if scheme in _CONTAINERS else _USER.match(line)
+    if not _has_password(scheme, line):
+        user = None if _is_path(scheme) or _name(scheme) in _CONTAINERS else _USER.match(line)
         return user.end() if user else 0
-    ends = [part.rfind("@") for part in (line.partition("/")[0], _word(line)[0], line)]
-    # The path of a web page may hold an '@'; a password, a slash or a blank.
-    likely = ends if is_web else [max(ends[:2]), ends[2]]
-    return next((end for end in likely if end >= 0), -1) + 1
+    # A password may hold a slash, a blank and an '@'; so may what stands behind a host and its port, which then is left out too.
+    ends = (max(line.partition("/")[0].rfind("@"), _word(line)[0].rfind("@")), line.rfind("@"))
+    return next((end for end in ends if end >= 0), -1) + 1
 
 
 def _word(text: str) -> tuple[str, str]:
