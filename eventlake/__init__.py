@@ -6,8 +6,10 @@ lake.append([{"id": "1", "source": "core", "type": "loan.granted", "subject": "/
 lake.snapshot().sql("select type, count(*) from events group by type")
 """
 
+from importlib.metadata import version as _version
+
+from eventlake.core import expectation as _expectation
 from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.expectation import at_watermark, on_event, populated, pristine
 from eventlake.core.proofs import ConsistencyProof, InclusionProof
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.definition import read_definition
@@ -55,6 +57,13 @@ from eventlake.projections.definition import Projection, projection
 from eventlake.schemas.definition import Field, FieldType, Schema
 from eventlake.schemas.infer import Proposal
 from eventlake.schemas.version import Version
+from eventlake.verbs import declaration as _declaration
+
+# The core is pure and does not check calls.
+pristine = _declaration(_expectation.pristine)
+populated = _declaration(_expectation.populated)
+on_event = _declaration(_expectation.on_event)
+at_watermark = _declaration(_expectation.at_watermark)
 
 __all__ = [
     "Checkpoint",
@@ -138,6 +147,8 @@ install()
 
 def __getattr__(name: str) -> object:
     """Names that are tried and are not there are told what to write."""
+    if name == "__version__":
+        return _version("eventlake")
     advice = _declare.no_feature(name)
     raise AttributeError(
         f"module 'eventlake' has no attribute {name!r}: {advice}." if advice else _no_name("eventlake", name, __all__), name=name

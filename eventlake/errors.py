@@ -8,7 +8,8 @@
     ├── InvalidInputError          (also ValueError) fix what was given
     │   ├── InvalidEventsError     a batch breaks the event rules; nothing of it was appended
     │   ├── InvalidProjectionError a definition that cannot be built as declared
-    │   └── SchemaMismatchError    rows that do not have the declared columns, types or values
+    │   ├── SchemaMismatchError    rows that do not have the declared columns, types or values
+    │   └── UnsupportedOperationError  (also TypeError) what Python offers and an object does not have: len, [], for, if, +, <
     ├── NotIdenticalError          rows made again are not the pinned ones: compare code, versions and lake
     ├── CorruptionError            stored bytes are not what was written: stop, run verify
     ├── UnsupportedFormatError     written by a newer eventlake: upgrade
@@ -118,6 +119,12 @@ class SchemaMismatchError(InvalidInputError):
     """Rows whose columns, types or values are not the declared ones."""
 
     kind = "schema-mismatch"
+
+
+class UnsupportedOperationError(InvalidInputError, TypeError):
+    """An operation of Python, such as ``len`` or ``[]``, that an object does not have. The hint says what has it."""
+
+    kind = "unsupported-operation"
 
 
 class NotIdenticalError(EventlakeError):

@@ -16,8 +16,8 @@ from types import FunctionType
 from typing import Any, TypeVar, cast
 
 from eventlake.arguments import misuse
-from eventlake.elsewhere import no_attribute
-from eventlake.errors import EventlakeError, ForkedProcessError, InvalidInputError
+from eventlake.elsewhere import no_attribute, no_operation, refused_operations
+from eventlake.errors import EventlakeError, ForkedProcessError, InvalidInputError, UnsupportedOperationError
 from eventlake.visible import safe
 
 C = TypeVar("C", bound=type)
@@ -149,9 +149,25 @@ def _no_attribute(self: object, name: str) -> Any:
     raise AttributeError(no_attribute(type(self), name), name=name)
 
 
+def _no_operation(method: str) -> Callable[..., Any]:
+    def refused(self: object, *_: object) -> Any:
+        message, hint = no_operation(type(self), method)
+        raise UnsupportedOperationError(message, hint)
+
+    return refused
+
+
+def _is_true(_: object) -> bool:
+    return True
+
+
 def helpful(kind: C) -> C:
-    """A class whose missing attributes are told by what to write."""
+    """A class whose missing attributes and operations are told by what to write."""
     kind.__getattr__ = _no_attribute  # type: ignore[attr-defined]
+    for method in refused_operations(kind):
+        setattr(kind, method, _no_operation(method))
+    if "__bool__" not in dir(kind):
+        kind.__bool__ = _is_true  # type: ignore[attr-defined]  # else Python would ask for the length
     return kind
 
 

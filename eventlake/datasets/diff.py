@@ -18,6 +18,7 @@ from eventlake.datasets.diff_page import columns_changed, facts, sections
 from eventlake.datasets.row_diff import RowsDiff, diff_matched, diff_rows, same_rows
 from eventlake.datasets.spine_match import is_numbered, matched
 from eventlake.errors import CorruptionError, NotFoundError
+from eventlake.verbs import helpful
 
 ABSENT = "absent"
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
@@ -73,6 +74,7 @@ class HistoryDiff:
         return None if self.problem else self.after.watermark - self.before.watermark
 
 
+@helpful
 @dataclass(frozen=True, slots=True, repr=False)
 class DatasetDiff:
     """The outcome of comparing two datasets.

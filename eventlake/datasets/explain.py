@@ -34,6 +34,7 @@ from eventlake.projections.by_entity import Carried, OneEntity, carrier
 from eventlake.projections.definition import Projection
 from eventlake.projections.rows import Types, finish
 from eventlake.projections.run import feature_set
+from eventlake.verbs import helpful
 
 MOST_EVENTS = 10_000
 """Of one entity, that are left out one after the other."""
@@ -51,6 +52,7 @@ class About(NamedTuple):
     entity: Any
 
 
+@helpful
 @dataclass(frozen=True, slots=True, repr=False)
 class Explanation:
     """The events behind a row, or a value.

@@ -41,7 +41,7 @@ from eventlake.projections.duckdb_runner import bound
 from eventlake.projections.rows import finish
 from eventlake.projections.run import feature_set
 from eventlake.tables.columns import NAMED
-from eventlake.verbs import verb
+from eventlake.verbs import helpful, verb
 
 _SHOWN = 20
 _TOLD = ("column", "stored", "rebuilt")
@@ -49,6 +49,7 @@ _AT = "eventlake cutoff"
 """At which instant a row was made again: one that is of another one's cutoff is no row of this one's."""
 
 
+@helpful
 @dataclass(frozen=True, slots=True, repr=False)
 class LeakageReport:
     """What came of looking for leaks.

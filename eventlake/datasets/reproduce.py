@@ -25,6 +25,7 @@ from eventlake.history.pinned import PinnedHistory
 from eventlake.projections.definition import Projection
 from eventlake.projections.rows import Types
 from eventlake.projections.source import load
+from eventlake.verbs import helpful
 
 _CAUSES = {
     "lake": {"checkpoint", "clock_hash", "schemas"},
@@ -37,6 +38,7 @@ _VERSION = re.compile(r"[0-9][0-9A-Za-z.!+_-]{0,60}")
 _PYTHON = re.compile(r"3\.[0-9]{1,3}(?![0-9])")
 
 
+@helpful
 @dataclass(frozen=True, slots=True, repr=False)
 class Reproduction:
     """The outcome of making a dataset again.

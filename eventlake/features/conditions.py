@@ -19,6 +19,7 @@ MOST_NESTED = 200
 """Deeper conditions could not be read back."""
 
 
+@helpful
 @dataclass(frozen=True, slots=True, eq=False)
 class Condition:
     """What an event must satisfy. Made by comparing ``field(name)``, and joined by ``&``, ``|`` and ``~``.
@@ -113,7 +114,14 @@ class FieldReference:
     def __ge__(self, other: Value) -> Condition:
         return self._compared(">=", other)
 
-    __hash__ = None  # type: ignore[assignment]
+    def __hash__(self) -> int:
+        """Refused: sets and dicts ask whether keys are equal, and two fields make a condition.
+
+        Raises:
+            InvalidInputError: Always.
+        """
+        message = f"field {self.name}: expected its name as the key of a dict, or a list of fields, found el.field({self.name!r})"
+        raise InvalidInputError(message, f"write {{{self.name!r}: 'value'}}.")
 
     def is_in(self, values: Iterable[Value]) -> Condition:
         """Whether the field is one of some values.
@@ -203,4 +211,6 @@ def _plain(value: object, name: str) -> str | int | bool:
         return value.isoformat()
     message = f"field {name}: expected text, a number, a boolean, a date or an instant, found {value!r}"
     hint = f"write where=el.field({name!r}).is_in({list(value)!r})." if isinstance(value, (list, tuple, set, frozenset)) else None
+    if isinstance(value, FieldReference):
+        hint = "a field is compared with a value; two fields are compared in the query of el.Projection.sql(…)."
     raise InvalidInputError(message, hint)

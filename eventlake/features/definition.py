@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from eventlake.errors import InvalidInputError
 from eventlake.features.conditions import Condition, Value, where_of
 from eventlake.features.spans import UNITS, Length, Span, microseconds, spelled
 from eventlake.verbs import declaration, helpful
 
+C = TypeVar("C", bound=type)
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 _UNIT_NAMES = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 _DIGITS = 38
@@ -22,11 +23,36 @@ MOST_BEFORE = 1_000
 """How many events before the last a lag may look at."""
 
 
+def declared(kind: C) -> C:
+    """A class of features that cannot be assigned to, or compared with values."""
+
+    def compared(self: "Feature", other: object) -> Any:
+        if isinstance(other, (bool, int, float, str, Decimal)):
+            message = f"a feature has no value before it is built, found == {other!r}"
+            raise InvalidInputError(message, f"compare it when it is built: dataset.polars().filter(pl.col({self.column!r}) == {other!r}).")
+        if type(other) is not type(self):
+            return NotImplemented
+        pairs = [(getattr(self, one.name), getattr(other, one.name)) for one in fields(cast("Any", self))]
+        return all(type(ours) is type(theirs) and ours == theirs for ours, theirs in pairs)
+
+    def assigned(_: object, name: str, _value: object) -> None:
+        message = f"cannot assign to field {name!r}: features never change, their functions take every argument"
+        raise FrozenInstanceError(message)
+
+    kind.__eq__ = compared  # type: ignore[assignment,method-assign]
+    kind.__setattr__ = assigned  # type: ignore[assignment,method-assign]  # that of frozen classes with slots fails
+    return kind
+
+
 @helpful
 class Feature:
     """A value of an entity at a cutoff: an ``Aggregate`` of events, or ``Arithmetic`` over features."""
 
-    alias: str | None
+    given_name: str | None
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        message = "expected a feature to be declared by a function, found el.Feature(…)"
+        raise InvalidInputError(message, "write el.count('payment.missed', window='90d'), or el.sum, el.last and the others.")
 
     @property
     def column(self) -> str:
@@ -47,7 +73,7 @@ class Feature:
         if not isinstance(name, str) or not NAME.fullmatch(name):
             message = f"expected a name of letters, digits and underscores, found {name!r}"
             raise InvalidInputError(message, plain_name(name, ".name({!r})."))
-        return replace(self, alias=name)  # type: ignore[type-var]
+        return replace(self, given_name=name)  # type: ignore[type-var]
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -78,6 +104,8 @@ class Feature:
         return arithmetic("/", other, self)
 
 
+@helpful
+@declared
 @dataclass(frozen=True, slots=True)
 class Aggregate(Feature):
     """One number, or one value, made of the events of a type inside a window.
@@ -91,7 +119,7 @@ class Aggregate(Feature):
         where: What an event must satisfy; None for nothing.
         n: Of ``lag``, how many events before the last; else 0.
         unit: Of times and rates: ``d``, ``h``, ``m`` or ``s``.
-        alias: The column's name; None for one that says what it is.
+        given_name: The column's name; None for one that says what it is.
     """
 
     kind: str
@@ -102,13 +130,13 @@ class Aggregate(Feature):
     where: Condition | None = None
     n: int = 0
     unit: str | None = None
-    alias: str | None = None
+    given_name: str | None = None
 
     @property
     def column(self) -> str:
         """``payment_missed_count_90d``, unless it was given a name."""
-        if self.alias is not None:
-            return self.alias
+        if self.given_name is not None:
+            return self.given_name
         kind = {"lag": f"lag_{self.n}"}.get(self.kind, self.kind)
         if self.unit and self.kind != "rate":
             kind = f"{_UNIT_NAMES[self.unit]}_{self.kind}"
@@ -143,6 +171,8 @@ class Several(list[Aggregate]):
         return Several(cast("Aggregate", one.name(_spanned(name, *one.texts))) for one in self)
 
 
+@helpful
+@declared
 @dataclass(frozen=True, slots=True)
 class Arithmetic(Feature):
     """Two features, or one and a constant, joined by a sign.
@@ -151,19 +181,19 @@ class Arithmetic(Feature):
         sign: ``+``, ``-``, ``*`` or ``/``.
         left: A feature, or a constant: an integer or a decimal.
         right: Likewise.
-        alias: The column's name; None for one that says what it is.
+        given_name: The column's name; None for one that says what it is.
     """
 
     sign: str
     left: "Feature | int | Decimal"
     right: "Feature | int | Decimal"
-    alias: str | None = None
+    given_name: str | None = None
 
     @property
     def column(self) -> str:
         """``a_per_b``, unless it was given a name."""
         sides = (side.column if isinstance(side, Feature) else re.sub(r"[^0-9]+", "_", str(side)) for side in (self.left, self.right))
-        return self.alias or _named(f"_{_SIGNS[self.sign]}_".join(sides))
+        return self.given_name or _named(f"_{_SIGNS[self.sign]}_".join(sides))
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -193,7 +223,7 @@ def _named(text: str) -> str:
 
 def _aggregates(feature: Feature | int | Decimal) -> Iterator[Aggregate]:
     if isinstance(feature, Aggregate):
-        yield replace(feature, alias=None, texts=(None, None))
+        yield replace(feature, given_name=None, texts=(None, None))
     elif isinstance(feature, Arithmetic):
         yield from _aggregates(feature.left)
         yield from _aggregates(feature.right)

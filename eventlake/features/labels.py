@@ -78,7 +78,7 @@ def labelled(spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, un
     """
     if not spine.labels:
         return chosen
-    ahead = [replace(window(spine, one, horizon), alias=f"{_LABEL}_{number}") for number, (_, one, horizon) in enumerate(spine.labels)]
+    ahead = [replace(window(spine, one, horizon), given_name=f"{_LABEL}_{number}") for number, (_, one, horizon) in enumerate(spine.labels)]
     found = _found(spine, history, chosen, ahead)
     ends = {one.event_type: known_to(history, one.event_type, until) for one in ahead}
     labels = [
@@ -98,7 +98,7 @@ def known_to(history: PinnedHistory, event_type: str, until: int | None) -> int 
 def explained(spine: EventSpine, history: PinnedHistory, row: pl.DataFrame, name: str, until: int | None) -> Ahead:
     """What a label looks at for one of the rows; ``until`` as for ``labelled``."""
     one, horizon = next((feature, horizon) for label, feature, horizon in spine.labels if label == name)
-    ahead = replace(window(spine, one, horizon), alias=_LABEL)
+    ahead = replace(window(spine, one, horizon), given_name=_LABEL)
     own = one.event_type == spine.event_type and not spine.monthly
     moved = list(_moved(spine, history, row, horizon)) if own else []
     ahead = replace(ahead, where=_without(ahead, moved[0][_OWN])) if moved else ahead

@@ -144,7 +144,7 @@ def _known_months(spine: EventSpine, history: PinnedHistory) -> tuple[pl.DataFra
 
 def _known(spine: EventSpine, history: PinnedHistory, asked: pl.DataFrame) -> pl.DataFrame:
     """The rows of entities of which an event stood before the cutoff, as far as was known there."""
-    one = Aggregate("exists", spine.event_type, where=spine.where, alias="eventlake_known")
+    one = Aggregate("exists", spine.event_type, where=spine.where, given_name="eventlake_known")
     plan = compiled(FeatureSet("spine", by=spine.by, features=(one,), known="cutoff", depth=spine.depth), history.catalogue)
     table = asked.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("spine_row"), spine.by, CUTOFF).to_arrow()
     return asked.filter(pl.DataFrame(rows(plan, history, table, "polars"))["eventlake_known"])

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.errors import EventlakeError
+from eventlake.verbs import helpful
 from eventlake.visible import safe
 
 
@@ -43,6 +44,7 @@ class Tally:
         self.unproven.append(Finding(path, reason))
 
 
+@helpful
 @dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """The outcome of a verification.

@@ -22,7 +22,7 @@ from eventlake.importing.staged import Staged
 from eventlake.importing.tables import Tables, database
 from eventlake.lake import Lake
 from eventlake.progress import task
-from eventlake.verbs import verb
+from eventlake.verbs import helpful, verb
 
 FIRST = 5
 """Events that a dry run shows."""
@@ -32,6 +32,7 @@ _CHANGED = (
 )
 
 
+@helpful
 @dataclass(frozen=True, slots=True, repr=False)
 class Import:
     """What an import did, or in a dry run would do.

@@ -28,6 +28,7 @@ from eventlake.log.room import keep_reserve, with_room
 from eventlake.log.stored import check_claims
 from eventlake.progress import task
 from eventlake.storage import Storage, StoredObject
+from eventlake.verbs import helpful
 
 OLDER_THAN = timedelta(days=7)
 _MICROSECOND = timedelta(microseconds=1)
@@ -50,6 +51,7 @@ class Unneeded:
     reason: str
 
 
+@helpful
 @dataclass(frozen=True, slots=True, repr=False)
 class Garbage:
     """What a collection found.

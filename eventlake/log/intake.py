@@ -123,7 +123,11 @@ def _table(events: Any) -> tuple[pa.Table, list[Problem]]:
     if isinstance(events, Mapping) or not isinstance(events, Iterable):
         hint = "give a list of dicts, a Polars, pandas or Arrow table, the path of an NDJSON or Parquet file, or the bytes of NDJSON."
         message = f"expected events, found {type(events).__name__}"
-        raise InvalidInputError(message, "put a single event into a list: lake.append([event])." if isinstance(events, Mapping) else hint)
+        if isinstance(events, Mapping):
+            hint = "put a single event into a list: lake.append([event])."
+            if events and all(isinstance(value, list) for value in events.values()):
+                hint = "make a table of columns: lake.append(pl.DataFrame(columns))."
+        raise InvalidInputError(message, hint)
     return from_objects(events)
 
 

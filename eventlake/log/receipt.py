@@ -6,8 +6,10 @@ from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.instants import format_instant
 from eventlake.log.entry import Entry
+from eventlake.verbs import helpful
 
 
+@helpful
 @dataclass(frozen=True, slots=True, repr=False)
 class Receipt:
     """Proof that a batch is durable, and where.

@@ -70,7 +70,12 @@ def prepare(
         frame = function(snapshot, **arguments)
     if not isinstance(frame, pl.LazyFrame):
         message = f"projection {name}: expected a polars.LazyFrame, found {type(frame).__name__}"
-        raise InvalidProjectionError(message, "leave out .collect(): the build collects.", projection=name)
+        hint = (
+            "leave out .collect(): the build collects."
+            if isinstance(frame, pl.DataFrame)
+            else "return snapshot.scan().select(…), a LazyFrame."
+        )
+        raise InvalidProjectionError(message, hint, projection=name)
     if exact:
         with _telling(name):
             check_exact(name, frame, snapshot.leaves, history)

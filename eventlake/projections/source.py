@@ -45,7 +45,10 @@ def capture(function: Callable[..., Any], files: Iterable[str] = ()) -> tuple[st
     name = getattr(function, "__qualname__", "")
     if not inspect.isfunction(function) or "<" in name or "." in name or function.__closure__:
         message = f"expected a function at the top level of a module, found {name or function!r}"
-        raise InvalidProjectionError(message, "a closure hides values that the source does not show; use parameters= instead.")
+        hint = "a closure hides values that the source does not show; use parameters= instead."
+        if not getattr(function, "__closure__", None):
+            hint = "define it with def, outside of functions and classes; parameters= are handed to it by name."
+        raise InvalidProjectionError(message, hint)
     file = inspect.getsourcefile(function)
     is_file = file is not None and Path(file).is_file()
     if file is None or not is_file or (function.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__")):
@@ -98,7 +101,13 @@ def _is_installed(module: str) -> bool:
 
 def _of_notebook(function: types.FunctionType) -> str:
     """A module that holds the function and the imports it uses."""
-    source = textwrap.dedent(inspect.getsource(function))
+    try:
+        source = textwrap.dedent(inspect.getsource(function))
+    except OSError:
+        message = f"expected a function whose source can be read, found {function.__name__}, which was typed into python or made by exec"
+        raise InvalidProjectionError(
+            message, "write it into a .py file and import it from there, or into a notebook; python -c and python - keep no source."
+        ) from None
     definition = ast.parse(source).body[0]
     if not isinstance(definition, ast.FunctionDef):
         message = f"expected a function defined with def, found {source.splitlines()[0]!r}"

@@ -3,14 +3,19 @@
 import dataclasses
 import datetime as dt
 import enum
+import functools
+import importlib.metadata
 import json
 import pathlib
+import subprocess
+import sys
 import typing
 from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
 import eventlake as el
@@ -56,6 +61,8 @@ CALLS = [
     (lambda lake: el.Lake("x"), "found el.Lake('x')", "write el.open('my-lake')"),
     (lambda lake: lake.append(), "lake.append(): missing a required argument: 'events'", "lake.append(events,"),
     (lambda lake: lake.append(event(9), event(10)), "lake.append(): too many positional arguments", "lake.append(events, *, producer=None"),
+    (lambda lake: el.pristine(), "el.pristine(): missing a required argument: 'subject'", "el.pristine(subject"),
+    (lambda lake: el.Feature("x"), "found el.Feature(…)", "write el.count("),
     (lambda lake: lake.append([event(9)], on_duplicate="skip"), "has no argument 'on_duplicate'", "did you mean duplicates=?"),
     (lambda lake: lake.snapshot(as_of=3), "lake.snapshot() has no argument 'as_of'", "did you mean at=?"),
     (lambda lake: lake.snapshot(watermark=3), "lake.snapshot() has no argument 'watermark'", "did you mean at=?"),
@@ -157,6 +164,10 @@ def test_a_reference_that_is_almost_right_is_told_the_right_one(lake, dataset):
         assert refused.value.hint == hint
 
 
+def test_the_version_is_where_packages_have_it():
+    assert el.__version__ == importlib.metadata.version("eventlake")
+
+
 def test_numbers_of_numpy_fit_where_numbers_do(lake):
     assert lake.snapshot().event(np.int64(3))["id"] == "e3"
 
@@ -165,6 +176,15 @@ ATTRIBUTES = [
     (lambda lake, dataset: el.connect, "el.open('my-lake') opens a lake"),
     (lambda lake, dataset: el.featureset, "did you mean el.FeatureSet?"),
     (lambda lake, dataset: el.read_csv, "el.import_file(lake, 'loans.csv', 'loans.toml')"),
+    (lambda lake, dataset: el.FeatureView, "write el.FeatureSet('risk'"),
+    (lambda lake, dataset: lake.pristine, "expect=[el.pristine('/loan/1')]"),
+    (lambda lake, dataset: lake.as_of, "lake.snapshot(at=3)"),
+    (lambda lake, dataset: lake.vacuum, "lake.gc(dry_run=False)"),
+    (lambda lake, dataset: lake.append([]).ids, "range(receipt.start, receipt.stop)"),
+    (lambda lake, dataset: dataset.loc, "dataset.polars(), dataset.pandas()"),
+    (lambda lake, dataset: el.field("a").notnull, "write ~el.field('amount').is_null()"),
+    (lambda lake, dataset: el.count("paid").fillna, "with_columns(pl.col('sale_count')"),
+    (lambda lake, dataset: el.spine.on("paid").to_pandas, "lake.build(features, spine=spine).polars()"),
     (lambda lake, dataset: el.nunique, "write el.distinct(type, field)"),
     (lambda lake, dataset: el.spine.month_end, "write el.spine.month_ends("),
     (lambda lake, dataset: lake.sql, "a history is read from a snapshot: lake.snapshot()"),
@@ -186,6 +206,133 @@ def test_a_name_that_is_not_there_is_told_by_what_to_write(lake, dataset, look, 
     with pytest.raises(AttributeError) as missing:
         look(lake, dataset)
     assert told in str(missing.value)
+
+
+OPERATIONS = [
+    (lambda lake, dataset: len(lake), "'Lake' object has no length", "lake.watermark is the number of events"),
+    (lambda lake, dataset: lake["risk"], "'Lake' object has nothing in []", "lake.dataset('risk')"),
+    (lambda lake, dataset: list(lake), "'Lake' object cannot be iterated over", "for event in snapshot.scan().collect()"),
+    (lambda lake, dataset: "e1" in lake, "'Lake' object cannot be searched by in", "for event in snapshot.scan().collect()"),
+    (lambda lake, dataset: lake + event(9), "'Lake' object takes no +", "lake.append(events)"),
+    (lambda lake, dataset: lake.snapshot()["paid"], "'Snapshot' object has nothing in []", "snapshot.table("),
+    (lambda lake, dataset: len(lake.snapshot()), "has no length", "snapshot.watermark"),
+    (lambda lake, dataset: list(lake.snapshot().sql("SELECT 1 AS one")), "cannot be iterated over", ".polars().iter_rows(named=True)"),
+    (lambda lake, dataset: lake.snapshot().sql("SELECT 1 AS one")["one"], "has nothing in []", "result.polars()['amount']"),
+    (lambda lake, dataset: len(dataset), "'Dataset' object has no length", "dataset.polars().height"),
+    (lambda lake, dataset: dataset["paid_count"], "'Dataset' object has nothing in []", "dataset.polars()["),
+    (lambda lake, dataset: pd.DataFrame(dataset), "cannot be iterated over", ".pandas() and .arrow() have the rows"),
+    (lambda lake, dataset: el.count("paid") > 3, "takes no >", "pl.col('sale_count') > 3"),
+    (lambda lake, dataset: -el.count("paid"), "takes no -", "write -1 * feature"),
+    (lambda lake, dataset: el.count("paid") ** 2, "takes no **", "+, -, * and /"),
+    (lambda lake, dataset: bool(el.count("paid")), "neither true nor false", "where=el.field("),
+    (lambda lake, dataset: el.count("paid") == 3, "a feature has no value before it is built, found == 3", "pl.col('paid_count') == 3"),
+    (lambda lake, dataset: el.field("amount") * 2 > 3, "takes no *", "el.field('amount') > 100"),
+    (lambda lake, dataset: not el.field("flag"), "neither true nor false", "el.field('a') == True"),
+    (lambda lake, dataset: ~el.field("flag"), "takes no ~", "el.field('a') == True"),
+    (lambda lake, dataset: el.field("customer")["id"], "has nothing in []", "el.field('customer.id')"),
+    (lambda lake, dataset: {el.field("method"): "card"}, "as the key of a dict", "write {'method': 'value'}"),
+    (lambda lake, dataset: el.field("a") > el.field("b"), "found FieldReference(name='b')", "el.Projection.sql("),
+    (lambda lake, dataset: (el.field("a") > 1) + 1, "takes no +", "(el.field('a') == 1) & "),
+    (lambda lake, dataset: list(el.spine.on("paid")), "cannot be iterated over", "lake.build(features, spine=spine).polars()"),
+    (lambda lake, dataset: el.FeatureSet("x", features=[el.count("paid")])[0], "has nothing in []", "features.features"),
+    (lambda lake, dataset: dataset.split(by="time")["train"], "has nothing in []", "split.train"),
+    (lambda lake, dataset: bool(lake.verify()), "neither true nor false", "report.ok"),
+    (lambda lake, dataset: bool(lake.diff("risk", "risk")), "neither true nor false", "diff.identical"),
+    (lambda lake, dataset: bool(lake.reproduce("risk")), "neither true nor false", "made.identical"),
+    (lambda lake, dataset: len(lake.gc()), "has no length", "garbage.files"),
+    (lambda lake, dataset: el.Projection.sql("q", "SELECT id FROM events", key=["id"])(lake), "is no function", "lake.build(projection)"),
+]
+
+
+@pytest.mark.parametrize(("operate", "told", "hint"), OPERATIONS, ids=range(len(OPERATIONS)))
+def test_an_operation_that_is_not_there_is_told_by_what_to_write(lake, dataset, operate, told, hint):
+    lake.tag("risk", "risk")
+    with pytest.raises(InvalidInputError) as refused:
+        operate(lake, dataset)
+    assert told in refused.value.message
+    assert hint in refused.value.hint
+
+
+def test_objects_without_a_length_are_true_and_refusals_are_type_errors(lake, dataset):
+    assert lake
+    assert lake.snapshot()
+    assert dataset
+    assert lake.append([])
+    with pytest.raises(TypeError):
+        iter(lake)
+
+
+def test_refused_operations_hide_no_rows_from_other_libraries(lake, dataset):
+    counts = [0, 1, 2, 3, 4, 5]
+    result = lake.snapshot().sql("SELECT sequence FROM events ORDER BY 1")
+    assert pl.DataFrame(result)["sequence"].to_list() == counts
+    assert pl.DataFrame(dataset)["spine_row"].to_list() == counts
+    assert pa.table(dataset)["spine_row"].to_pylist() == counts
+    assert np.array([dataset, dataset], dtype=object).shape == (2,)
+    assert (np.int64(2) * el.count("paid")).column == (2 * el.count("paid")).column
+
+
+def test_a_feature_is_named_by_name_and_never_changes():
+    feature = el.count("paid")
+    for one in (feature, feature / 2):
+        with pytest.raises(AttributeError, match=r"write \.name\('late_payments'\)"):
+            one.alias("late")
+        with pytest.raises(AttributeError, match="cannot assign to field 'window'"):
+            one.window = "30d"
+        assert one.name("late").column == "late"
+    assert feature == el.count("paid")
+    assert feature != el.count("paid", window="1d")
+    assert len({feature, el.count("paid")}) == 1
+    assert (0 + feature) != (feature + feature)
+    assert (feature + 1) == (feature + 1)
+
+
+MADE_NOWHERE = """
+import eventlake as el
+@el.projection(name="ids", key=["id"])
+def ids(snapshot):
+    return snapshot.scan().select("id")
+"""
+
+
+class Methods:
+    def of_an_object(self, snapshot):
+        return snapshot.scan()
+
+    @classmethod
+    def of_a_class(cls, snapshot):
+        return snapshot.scan()
+
+
+@pytest.mark.parametrize("arguments", [["-c", MADE_NOWHERE], ["-"]])
+def test_a_projection_whose_source_is_not_kept_is_told_where_to_write_it(arguments):
+    run = subprocess.run([sys.executable, *arguments], input=MADE_NOWHERE, capture_output=True, text=True, check=False, timeout=60)
+    assert run.returncode == 1
+    assert "InvalidProjectionError: expected a function whose source can be read, found ids" in run.stderr
+    assert "Hint: write it into a .py file and import it from there" in run.stderr
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda snapshot: snapshot.scan(), Methods().of_an_object, Methods.of_a_class, Methods.__call__, len, functools.partial(len), None],
+)
+def test_what_is_no_function_of_a_module_is_told_to_be_one(function):
+    with pytest.raises(InvalidProjectionError, match="expected a function at the top level of a module") as refused:
+        el.projection(name="p", key=["id"])(function)
+    assert refused.value.hint == "define it with def, outside of functions and classes; parameters= are handed to it by name."
+
+
+def test_the_package_runs_as_a_command():
+    run = subprocess.run([sys.executable, "-m", "eventlake", "--version"], capture_output=True, text=True, check=True, timeout=60)
+    assert run.stdout == f"eventlake {el.__version__}\n"
+
+
+def test_a_dict_of_columns_is_told_to_be_a_table(lake):
+    columns = {"id": ["a", "b"], "source": ["s", "s"], "type": ["t", "t"]}
+    with pytest.raises(InvalidInputError) as refused:
+        el.create("memory://", "a/b").append(columns)
+    assert refused.value.hint == "make a table of columns: lake.append(pl.DataFrame(columns))."
+    assert el.create("memory://", "a/b").append(pl.DataFrame(columns)).count == 2
 
 
 def test_what_asks_for_attributes_by_itself_still_hears_no(lake, dataset):

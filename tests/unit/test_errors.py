@@ -19,6 +19,7 @@ TREE = {
     "InvalidEventsError": ("InvalidInputError", "invalid-events"),
     "InvalidProjectionError": ("InvalidInputError", "invalid-projection"),
     "SchemaMismatchError": ("InvalidInputError", "schema-mismatch"),
+    "UnsupportedOperationError": ("InvalidInputError TypeError", "unsupported-operation"),
     "CorruptionError": ("EventlakeError", "corruption"),
     "UnsupportedFormatError": ("EventlakeError", "unsupported-format"),
     "MissingDependencyError": ("EventlakeError", "missing-dependency"),
