@@ -6,6 +6,7 @@ Every text that eventlake prints, logs, warns with, raises or puts on a page pas
 import inspect
 import re
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 _SCHEME = re.compile(r"(?m)(?:([A-Za-z][A-Za-z0-9+.-]{0,30}):/|(?:^[+ -]?|(?<![A-Za-z0-9+./-]))([A-Za-z][A-Za-z0-9+.-]{0,30}):)/+")
@@ -16,10 +17,13 @@ _CONTAINERS = frozenset({"abfs", "abfss", "az", "azure"})
 _NAME = r"(?:[^\s/@:'\"<>]|['\"<>](?=\w))*"
 """A quote ends a URI unless it stands in a word."""
 _USER = re.compile(rf"{_NAME}@")
-_PASSWORD = re.compile(rf"{_NAME}(?::|%3[Aa])(?=\S)")
+_PASSWORD = re.compile(rf"{_NAME}?(?::|%3[Aa])(?=\S)")
 _HOST = re.compile(r"(?i)(?:\[[0-9a-f:.%]*\]|localhost|127\.0\.0\.1)(?::[0-9]*)?(?![^\s/?#'\"<>,;.)\]}])")
 """A host that cannot be a user. Behind any other name ``:80`` may be the beginning of a password."""
-_QUERY = re.compile(r"([?#]).+?(?=['\"<>,;.)\]}]*$)")
+_WORD_END = re.compile(r"[@\s]")
+_QUERY = re.compile(r"[?#](?=.)")
+_CLOSING = "'\"<>,;.)]}"
+"""What stands behind a URI in a sentence."""
 _SECRET = re.compile(
     r"(?i)([?&#;][^?&#;=\s]{0,99}(?:sig|token|secret|key|pass|pwd|cred|auth|code|session|jwt|bearer|otp|\b(?:pin|pw|sas)\b)[^?&#;=\s]{0,99}=)[^&#\s]+"
 )
@@ -63,10 +67,7 @@ def redacted(text: str) -> str:
     """
     if ":/" not in text:
         return text
-    schemes: list[re.Match[str]] = []
-    for scheme in _SCHEME.finditer(text):
-        if not (schemes and _is_in_password(schemes[-1], text[schemes[-1].end() : scheme.start() + 1])):
-            schemes.append(scheme)
+    schemes = list(_schemes(text))
     ends = [after.start() for after in schemes[1:]] + [len(text)]
     shown = [text[: schemes[0].start()]] if schemes else [text]
     for scheme, end in zip(schemes, ends, strict=True) if schemes else ():
@@ -75,9 +76,20 @@ def redacted(text: str) -> str:
     return "".join(shown)
 
 
-def _is_in_password(scheme: re.Match[str], before: str) -> bool:
-    """Whether what looks like the next scheme may stand in a password: ``before`` is what leads to it, and its first character."""
-    return _has_password(scheme, before) and "@" not in before and _word(before)[0] == before
+def _schemes(text: str) -> Iterator[re.Match[str]]:
+    """The beginnings of URIs, but not what looks like one in what may be the password of the one before."""
+    password, end = None, -1
+    for scheme in _SCHEME.finditer(text):
+        begin = scheme.start()
+        if password is not None and password.end() <= begin:
+            # Looked for once, and only if another scheme follows: so all of it takes linear time.
+            if end < 0:
+                word_end = _WORD_END.search(text, password.start())
+                end = word_end.start() if word_end else len(text)
+            if begin < end:
+                continue
+        yield scheme
+        password, end = _password(scheme, text, scheme.end()), -1
 
 
 def _line(text: str) -> tuple[str, str]:
@@ -90,8 +102,18 @@ def _without_secrets(scheme: re.Match[str], line: str) -> str:
     """A line of text that begins behind the slashes of a URI."""
     length = _secret_length(scheme, line)
     uri, after = _word(line[length:])
-    query = _SECRET if _name(scheme) in _WEB or _name(scheme) == "file" else _QUERY
-    return (f"{_HIDDEN}@" if length else "") + query.sub(rf"\1{_HIDDEN}", uri) + after
+    shown = _SECRET.sub(rf"\1{_HIDDEN}", uri) if _name(scheme) in _WEB or _name(scheme) == "file" else _without_query(uri)
+    return (f"{_HIDDEN}@" if length else "") + shown + after
+
+
+def _without_query(uri: str) -> str:
+    """Hides what stands behind the first ``?`` or ``#``, but not the punctuation at the end."""
+    query = _QUERY.search(uri)
+    if query is None:
+        return uri
+    # At least one character is hidden.
+    closing = len(uri) - max(len(uri.rstrip(_CLOSING)), query.end() + 1)
+    return f"{uri[: query.end()]}{_HIDDEN}{uri[len(uri) - closing :]}"
 
 
 def _name(scheme: re.Match[str]) -> str:
@@ -102,15 +124,16 @@ def _is_path(scheme: re.Match[str]) -> bool:
     return _name(scheme) == "file" and scheme[0].endswith("///")
 
 
-def _has_password(scheme: re.Match[str], line: str) -> bool:
-    if _is_path(scheme) or (_name(scheme) in _WEB and _HOST.match(line)):
-        return False
-    return _PASSWORD.match(line) is not None
+def _password(scheme: re.Match[str], text: str, begin: int = 0) -> re.Match[str] | None:
+    """A user and the colon before a password, at a place of the text."""
+    if _is_path(scheme) or (_name(scheme) in _WEB and _HOST.match(text, begin)):
+        return None
+    return _PASSWORD.match(text, begin)
 
 
 def _secret_length(scheme: re.Match[str], line: str) -> int:
     """How much of the line is user, password and ``@``."""
-    if not _has_password(scheme, line):
+    if not _password(scheme, line):
         user = None if _is_path(scheme) or _name(scheme) in _CONTAINERS else _USER.match(line)
         return user.end() if user else 0
     # A password may hold a slash, a blank and an '@'; so may what stands behind a host and its port, which then is left out too.

@@ -211,13 +211,18 @@ class Archive:
         """The source files archived with an attempt, checked against the recipe.
 
         Raises:
-            CorruptionError: One is missing or was changed.
+            CorruptionError: One is missing, was changed, or is not UTF-8.
         """
         texts, provenance = {}, of or self.provenance()
         attempt, files = provenance["attempt"], provenance["files"]
         for name, sha256 in self.manifest.recipe.sources.items():
             path = f"{attempt}/{SOURCE}/{name}"
-            texts[name] = _checked(self._read(path, _recorded(files, f"{SOURCE}/{name}", path)), sha256, path).decode()
+            data = _checked(self._read(path, _recorded(files, f"{SOURCE}/{name}", path)), sha256, path)
+            try:
+                texts[name] = data.decode()
+            except UnicodeDecodeError:
+                message = f"{path}: expected UTF-8 text, found other bytes"
+                raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=path) from None
         if self.manifest.recipe.kind == "features":
             self._check_features(texts[self.manifest.recipe.entry], f"{attempt}/{SOURCE}/{self.manifest.recipe.entry}")
         return texts

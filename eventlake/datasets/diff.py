@@ -21,6 +21,10 @@ from eventlake.errors import CorruptionError, NotFoundError
 from eventlake.verbs import helpful
 
 ABSENT = "absent"
+MOST_ALIGNED_LINES = 4_000
+"""Of the source files of two datasets together, that are compared line by line."""
+_CONTEXT = 3
+"""Lines that are the same, before and after those that differ."""
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
 
 
@@ -246,18 +250,43 @@ def _sources(before: Archive, after: Archive) -> Iterator[SourceChange]:
     hashes, others = before.manifest.recipe.sources, after.manifest.recipe.sources
     if hashes == others:
         return
-    texts, new = before.sources(), after.sources()
+    texts, new, patches = before.sources(), after.sources(), _Patches()
     for name in sorted({**texts, **new}):
         if hashes.get(name) != others.get(name):
             kind = "changed" if name in texts and name in new else "removed" if name in texts else "added"
-            yield SourceChange(name, kind, _patch(name, texts.get(name), new.get(name)))
+            yield SourceChange(name, kind, patches.patch(name, texts.get(name), new.get(name)))
 
 
-def _patch(name: str, before: str | None, after: str | None) -> str:
-    lines, new = (_LINES.findall(text or "") for text in (before, after))
-    names = ("/dev/null" if before is None else f"a/{name}", "/dev/null" if after is None else f"b/{name}")
-    patch = difflib.unified_diff(lines, new, *names)
-    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in patch)
+class _Patches:
+    """Unified diffs of source files, which may be a stranger's: ``difflib`` can take the cube of the number of lines."""
+
+    def __init__(self) -> None:
+        self._left = MOST_ALIGNED_LINES
+
+    def patch(self, name: str, before: str | None, after: str | None) -> str:
+        """What turns one file into the other."""
+        lines, new = (_LINES.findall(text or "") for text in (before, after))
+        names = ("/dev/null" if before is None else f"a/{name}", "/dev/null" if after is None else f"b/{name}")
+        self._left -= len(lines) + len(new) if before is not None and after is not None else 0
+        made = difflib.unified_diff(lines, new, *names) if self._left >= 0 else _replaced(lines, new, names)
+        return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in made)
+
+
+def _replaced(lines: list[str], new: list[str], names: tuple[str, str]) -> Iterator[str]:
+    """A unified diff that replaces everything between the lines with which both begin and those with which both end."""
+    most = min(len(lines), len(new))
+    begin = next((place for place in range(most) if lines[place] != new[place]), most)
+    end = next((place for place in range(most - begin) if lines[-1 - place] != new[-1 - place]), most - begin)
+    first = max(0, begin - _CONTEXT)
+    after = lines[len(lines) - end :][:_CONTEXT]
+    kept = begin - first + len(after)
+    counts = [len(one) - end - begin + kept for one in (lines, new)]
+    yield from (f"--- {names[0]}\n", f"+++ {names[1]}\n")
+    yield "@@ -{} +{} @@\n".format(*(f"{first + 1 if count else first},{count}" for count in counts))
+    yield from (f" {line}" for line in lines[first:begin])
+    yield from (f"-{line}" for line in lines[begin : len(lines) - end])
+    yield from (f"+{line}" for line in new[begin : len(new) - end])
+    yield from (f" {line}" for line in after)
 
 
 def _schema(before: DatasetManifest, after: DatasetManifest) -> Iterator[Change]:

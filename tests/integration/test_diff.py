@@ -9,13 +9,15 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 import eventlake as el
 from eventlake.columns.content import normalise
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.dataset import DatasetManifest
 from eventlake.datasets.archive import Archive, publish
-from eventlake.datasets.diff import diff
+from eventlake.datasets.diff import _Patches, diff
 from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
 from eventlake.progress import shown_by
 from eventlake.storage import MemoryStorage
@@ -319,6 +321,41 @@ def test_a_code_change_of_blanks_alone_is_seen():
     one, other = (lake.build(sql(f"SELECT 1 AS k{end}")) for end in ("", " \n"))
     text = lake.diff(one.manifest_hash, other.manifest_hash).text()
     assert "  -SELECT 1 AS k\n  \\ No newline at end of file\n  +SELECT 1 AS k \n" in text
+
+
+def applied(patch, text):
+    """The text after a patch of one hunk; each line that it shows must be there."""
+    before = text.splitlines(keepends=True)
+    _, _, place, *shown = patch.splitlines(keepends=True)
+    first, count, new_count = map(int, re.match(r"@@ -(\d+),(\d+) \+\d+,(\d+) @@\n", place).groups())
+    at = first - 1 if count else first
+    old, new = ([line[1:] for line in shown if line[0] in signs] for signs in (" -", " +"))
+    assert (before[at : at + count], len(new)) == (old, new_count)
+    return "".join([*before[:at], *new, *before[at + count :]])
+
+
+@given(st.text("ab\n", max_size=30), st.text("ab\n", max_size=30))
+def test_files_of_more_lines_than_are_aligned_have_a_patch_that_makes_one_of_the_other(before, after):
+    before, after = f"{before}\n", f"{after}\n"
+    assume(before != after)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("eventlake.datasets.diff.MOST_ALIGNED_LINES", 0)
+        assert applied(_Patches().patch("f", before, after), before) == after
+
+
+def test_queries_whose_alignment_would_take_hours_are_compared():
+    """``difflib`` takes the cube of the lines where every second one is alike."""
+    lake = el.create(MemoryStorage(), "o")
+    lake.append([{"id": "1", "source": "s", "type": "t", "subject": "/a"}])
+    lines = [f"-- {number % 100}\n" for number in range(30_000)]
+    texts = (lines, [line if number % 2 else f"-- {number}, again\n" for number, line in enumerate(lines)])
+    one, other = (
+        lake.build(el.Projection.sql("a", "".join(text) + f"SELECT subject, {number} AS n FROM events", key=["subject"]))
+        for number, text in enumerate(texts)
+    )
+    (source,) = lake.diff(one.manifest_hash, other.manifest_hash).sources
+    assert source.patch.startswith("--- a/query.sql\n+++ b/query.sql\n@@ -1,30001 +1,30001 @@\n--- 0\n--- 1\n")
+    assert source.patch.endswith("+-- 99\n+SELECT subject, 1 AS n FROM events\n\\ No newline at end of file\n")
 
 
 def test_a_pipe_that_closes_early_is_no_error(pair):

@@ -78,7 +78,7 @@ def forge_dataset(root, name, change=lambda rows: rows, recipe=lambda document: 
     document = json.loads(manifest.read_bytes())
     rows = change(pq.read_table(part))
     for path in (part.parent / "source").iterdir():
-        path.write_text(sources(path.read_text()))
+        path.write_bytes(sources(path.read_text()).encode(errors="surrogateescape"))
         data = path.read_bytes()
         document["recipe"]["sources"][path.name] = sha256_hex(data)
         said["files"][f"source/{path.name}"] = {"bytes": len(data), "sha256": sha256_hex(data)}

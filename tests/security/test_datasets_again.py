@@ -15,7 +15,7 @@ from eventlake.core import layout
 from eventlake.core.canonical import seal, sha256_hex, unseal
 from eventlake.datasets import verify_again
 from eventlake.datasets.recipes import dataset_statement
-from eventlake.errors import InvalidInputError
+from eventlake.errors import CorruptionError, InvalidInputError
 from eventlake.trust import OWN
 from tests.dataset_fixtures import module
 from tests.security.forging import SCHEMA, TYPE, forge_dataset, payment
@@ -242,3 +242,20 @@ def test_a_deep_verification_writes_nothing(features, tmp_path):
     before = sorted(str(path) for path in features.rglob("*"))
     assert found(features) == ([], [])
     assert sorted(str(path) for path in features.rglob("*")) == before
+
+
+def test_sources_that_are_not_utf8_are_refused_by_name_and_a_verification_goes_on(tmp_path):
+    root = tmp_path / "lake"
+    lake = el.create(root, origin="bank.example/loans")
+    lake.append([payment(number) for number in range(7)])
+    lake.build(COUNT)
+    other = lake.build(el.Projection.sql("other", QUERY.replace("AS n", "AS m"), key=["subject"])).manifest_hash
+    forged = forge_dataset(root, "count", sources=lambda text: f"{text} -- \udcff")
+    lake = el.open(root)
+    uses = (lambda: lake.reproduce(forged), lambda: lake.explain(forged, "/loan/1"), lambda: lake.diff(forged, other))
+    for use in uses:
+        with pytest.raises(CorruptionError, match=r"source/query\.sql: expected UTF-8 text, found other bytes"):
+            use()
+    problems, unproven = found(root)
+    assert [problem.partition(": ")[2] for problem in problems] == ["expected UTF-8 text, found other bytes"]
+    assert unproven == []
