@@ -19,6 +19,10 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_MODE = 0o666
 """The umask decides who may read."""
+_FREE_BYTES = 64 << 20
+"""A file may be as large as this whatever it holds."""
+_FAIR_RATIO = 64
+"""Or this many times its data."""
 _MAX_DEPTH = 64
 """Of folders in a listing."""
 _KINDS = {
@@ -145,6 +149,27 @@ def open_named(path: str) -> tuple[int, int]:
         if error.errno == errno.ENXIO:
             raise NotRegularError(_KINDS[stat.S_IFSOCK]) from error
         raise
+
+
+def is_hollow(descriptor: int, size_bytes: int) -> bool:
+    """Whether a large file is nearly all holes: it takes next to nothing on the disk, and would take all of its size in memory.
+
+    The position in the file is its beginning afterwards.
+    """
+    if size_bytes <= _FREE_BYTES or not hasattr(os, "SEEK_DATA"):
+        return False
+    data, at = 0, 0
+    try:
+        while data < size_bytes // _FAIR_RATIO:
+            begin = os.lseek(descriptor, at, os.SEEK_DATA)
+            at = os.lseek(descriptor, begin, os.SEEK_HOLE)
+            data += at - begin
+    except OSError as error:
+        # No data up to the end; any other error is of a file system that knows no holes.
+        return error.errno == errno.ENXIO
+    finally:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    return False
 
 
 def _regular(descriptor: int) -> tuple[int, int]:

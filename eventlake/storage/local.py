@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from eventlake.core.layout import TEMPORARY_PREFIX
-from eventlake.errors import EventlakeError, InvalidInputError, StorageError
+from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError, StorageError
 from eventlake.storage import beneath
 from eventlake.storage.beneath import Place
 from eventlake.storage.exclusive import claim
@@ -98,6 +98,9 @@ class LocalStorage:
             try:
                 if check is not None:
                     check(path, size)
+                if beneath.is_hollow(descriptor, size):
+                    message = f"{path} is damaged: expected {size:,} bytes of data, found a file that is nearly all holes"
+                    raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path)
                 return parts(descriptor)
             finally:
                 os.close(descriptor)

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 import eventlake as el
+from eventlake.core.canonical import seal, unseal
 from eventlake.datasets.verify import verify_lake
 from eventlake.errors import CorruptionError, EventlakeError
 from eventlake.storage import LocalStorage, SpecialFileError, port
@@ -174,6 +175,42 @@ def test_a_file_longer_than_what_was_recorded_of_it_is_refused_before_it_is_read
     assert path.relative_to(root).as_posix() in {one.path for one in report.problems}
     told = [error.message for error in errors] + [problem.message for problem in report.problems]
     assert any("bytes, found 1,099,511,627,776" in one for one in told)
+
+
+@pytest.mark.parametrize("pattern", ["builds/d/*/*/part-*", "builds/d/*/*/spine.parquet", "builds/d/*/*/source/*"])
+def test_a_file_of_holes_is_refused_before_it_is_read_though_its_size_is_recorded(root, pattern):
+    lake = el.open(root)
+    spine = pl.DataFrame({"subject": ["/x/0"]})
+    dataset = lake.build(el.Projection.sql("d", "SELECT subject, spine_row FROM spine", key=["subject"]), spine=spine)
+    (path,) = root.glob(pattern)
+    (provenance,) = root.glob("builds/d/*/*/provenance.json")
+    said = unseal(provenance.read_bytes(), "")
+    said["files"][path.relative_to(provenance.parent).as_posix()]["bytes"] = 1 << 40
+    provenance.write_bytes(seal(said))
+    with path.open("r+b") as file:
+        file.truncate(1 << 40)
+    name = path.relative_to(root).as_posix()
+    message = f"{name} is damaged: expected 1,099,511,627,776 bytes of data, found a file that is nearly all holes"
+    for deep in (False, True):
+        report = verify_lake(LocalStorage(root), deep=deep)
+        assert [(one.path, one.message) for one in report.problems] == [(name, message)]
+    with pytest.raises(CorruptionError, match="nearly all holes"):
+        el.open(root).dataset(dataset.manifest_hash).polars() if "part" in pattern else el.open(root).reproduce(dataset.manifest_hash)
+
+
+def test_a_large_file_is_read_whatever_holes_it_has_if_a_64th_of_it_is_data(tmp_path):
+    """A copy can leave holes for zeros."""
+    with (tmp_path / "x").open("wb") as file:
+        file.truncate(100 << 20)
+        for place in (10, 50):
+            file.seek(place << 20)
+            file.write(b"x" * (1 << 20))
+    assert LocalStorage(tmp_path).read_ranges("x", [((10 << 20) - 1, (10 << 20) + 1)]) == [b"\0x"]
+    assert sha256(LocalStorage(tmp_path).read_sized("x", 100 << 20)).hexdigest() == sha256((tmp_path / "x").read_bytes()).hexdigest()
+    with (tmp_path / "x").open("r+b") as file:
+        file.truncate(200 << 20)
+    with pytest.raises(CorruptionError, match="nearly all holes"):
+        LocalStorage(tmp_path).read_ranges("x", [(0, 1)])
 
 
 def test_what_is_in_a_lake_without_being_named_is_hashed_in_pieces(root, monkeypatch):
