@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.columns.content import normalise
+from eventlake.core import counts
 from eventlake.core.card import Card, counted
 from eventlake.core.names import OURS
 from eventlake.core.shown import shown
@@ -132,8 +133,9 @@ def check_leakage(dataset: Dataset, *, rows: int | None = None, cutoff: str | No
         InvalidInputError: There is no spine, no such column, or the projection is Python.
         CorruptionError: The history or the stored dataset is damaged.
     """
+    some = None if rows is None else counts.count(rows, "rows", 1)
     archive, snapshot = dataset.opened()
-    return snapshot.read(lambda history: _checked(dataset, archive, history, rows=rows, cutoff=cutoff, known=known))
+    return snapshot.read(lambda history: _checked(dataset, archive, history, rows=some, cutoff=cutoff, known=known))
 
 
 def _checked(
@@ -150,7 +152,7 @@ def _checked(
         message = f"expected cutoff as a column of instants of the spine ({', '.join(spine.column_names)}), found {cutoff!r}, {known!r}"
         raise InvalidInputError(message, f"known is {' or '.join(KNOWN)}.")
     frame = pl.DataFrame(spine)
-    chosen = frame if rows is None or rows >= frame.height else frame.gather_every(max(frame.height // max(rows, 1), 1)).head(rows)
+    chosen = frame if rows is None or rows >= frame.height else frame.gather_every(frame.height // rows).head(rows)
     stored, spines = pl.DataFrame(dataset.arrow()), dataset.event_spines()
     told_by = _told_by(dataset, projection, frame)
     asked = chosen if features else _with_other_labels(chosen, {name for one in spines for name, _, _ in one.labels})

@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
-from eventlake.core import layout
+from eventlake.core import counts, layout
 from eventlake.core.canonical import seal
 from eventlake.core.provenance import PART
 from eventlake.datasets.archive import Archive
@@ -46,9 +46,10 @@ def prune(
         InvalidInputError: An age or a number is negative.
         CorruptionError: A manifest or a tag is damaged; nothing was deleted.
     """
-    if older_than < timedelta(0) or keep_last < 0:
-        message = f"expected an age and a number from 0, found {older_than} and {keep_last}"
+    if older_than < timedelta(0):
+        message = f"expected older_than as an age from 0, found {older_than}"
         raise InvalidInputError(message)
+    keep_last = counts.count(keep_last, "keep_last")
     held = held or partial(holders, storage)
     found = [(one, _rows(one) if not whole else files_of(one, _WHOLE)) for one in _old(storage, keep_last, held)]
     found = [(one, [file for file in files if file.since < now - older_than // _MICROSECOND]) for one, files in found]

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from eventlake.core import counts
 from eventlake.core.card import counted
 from eventlake.core.dataset import Parameter
 from eventlake.datasets import tags
@@ -124,9 +125,8 @@ class DatasetVerbs:
             message = f"expected check as {PERTURB!r} or None, found {check!r}"
             raise InvalidInputError(message)
         expected = lock.content_hash if lock else None
-        if workers < 1 or (buckets is not None and not 1 <= buckets <= MOST_BUCKETS):
-            message = f"expected workers from 1 and buckets from 1 to {MOST_BUCKETS:,}, found {workers} and {buckets}"
-            raise InvalidInputError(message)
+        workers = counts.count(workers, "workers", 1, MOST_BUCKETS)
+        buckets = None if buckets is None else counts.count(buckets, "buckets", 1, MOST_BUCKETS)
         request = Request(
             spine=spine,
             engine=engine,

@@ -6,6 +6,7 @@ from functools import partial
 
 import polars as pl
 
+from eventlake.core import counts
 from eventlake.errors import InvalidInputError
 from eventlake.history.polars_scan import SCHEMA
 from eventlake.history.snapshot import Snapshot
@@ -22,10 +23,10 @@ def follow(head: Callable[[], Snapshot], after: int, poll_seconds: float, timeou
         poll_seconds: Pause between two looks at the log while there is nothing new.
         timeout_seconds: End when nothing new has come for so long; None to wait for ever.
     """
-    if after < 0 or poll_seconds <= 0 or (timeout_seconds is not None and timeout_seconds < 0):
-        message = f"expected after and timeout_seconds from 0, poll_seconds above 0, found {after!r}, {timeout_seconds}, {poll_seconds}"
-        raise InvalidInputError(message, "write lake.follow(after=0), or after= as the watermark that was dealt with.")
-    return _followed(head, after, poll_seconds, timeout_seconds)
+    start = counts.count(after, "after")
+    pause = counts.seconds(poll_seconds, "poll_seconds", positive=True)
+    quiet = None if timeout_seconds is None else counts.seconds(timeout_seconds, "timeout_seconds")
+    return _followed(head, start, pause, quiet)
 
 
 def _followed(head: Callable[[], Snapshot], after: int, poll_seconds: float, timeout_seconds: float | None) -> Iterator[pl.DataFrame]:

@@ -4,6 +4,7 @@ Only a segment that a range cuts through is read and hashed again, once per proo
 """
 
 from eventlake.columns import leaves
+from eventlake.core import counts
 from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.merkle import CompactRange
 from eventlake.core.proofs import ConsistencyProof, InclusionProof, Range, consistency_ranges, inclusion_ranges
@@ -18,6 +19,7 @@ def prove_inclusion(history: PinnedHistory, sequence: int) -> InclusionProof:
         InvalidInputError: No event of the history has that sequence.
         CorruptionError: A segment that must be read is damaged.
     """
+    sequence = counts.integer(sequence, "sequence")
     ranges = inclusion_ranges(sequence, history.watermark)
     # The proof holds what stands beside the event; whether the event itself hashes to its leaf is looked at here.
     check_claims(history.storage, [history.stretch_of(sequence).placed], history.trust)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
+from eventlake.core import counts
 from eventlake.core.attributes import ATTRIBUTES, EVENT_COLUMNS
 from eventlake.core.card import Card, counted
 from eventlake.core.checkpoint import Checkpoint
@@ -235,6 +236,7 @@ class Snapshot:
             NotFoundError: The history has no such sequence.
             CorruptionError: Its segment is damaged.
         """
+        sequence = counts.integer(sequence, "sequence")
         if not 0 <= sequence < self.watermark:
             message = f"expected a sequence from 0 to {self.watermark - 1:,}, found {sequence:,}"
             raise NotFoundError(message, sequence=sequence)

@@ -8,7 +8,7 @@ somebody has *accepted* the head's: a fence that says so lets every writer go on
 import time
 from dataclasses import dataclass
 
-from eventlake.core import layout
+from eventlake.core import counts, layout
 from eventlake.core.card import Card
 from eventlake.core.commit import Commit
 from eventlake.core.instants import format_instant
@@ -175,6 +175,7 @@ def accept(chain: Chain, version: int, now: int) -> Entry:
         CommitUnknownError: The store failed while the fence was published.
         StorageError: The store failed before.
     """
+    version = counts.integer(version, "version")
     while True:
         chain.refresh()
         first = first_at_head(chain)

@@ -96,7 +96,7 @@ def collect(chain: Chain, older_than: timedelta, now: int, *, dry_run: bool) -> 
         StorageError: The store failed.
     """
     if older_than < timedelta(0):
-        message = f"expected an age from 0, found {older_than}"
+        message = f"expected older_than as an age from 0, found {older_than}"
         raise InvalidInputError(message)
     age = older_than // _MICROSECOND
     if dry_run:

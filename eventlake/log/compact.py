@@ -14,12 +14,12 @@ import pyarrow as pa
 
 from eventlake.columns import segments
 from eventlake.columns.schema import INSTANT, whole_columns
-from eventlake.core import layout
+from eventlake.core import counts, layout
 from eventlake.core.attributes import ATTRIBUTES
 from eventlake.core.card import Card, counted
 from eventlake.core.merkle import CompactRange
 from eventlake.core.segment import Segment
-from eventlake.errors import CorruptionError, InvalidInputError
+from eventlake.errors import CorruptionError
 from eventlake.log.believed import vouch
 from eventlake.log.chain import Chain
 from eventlake.log.commits import pause_after_lost_race, plain_commit
@@ -81,9 +81,7 @@ def compact(chain: Chain, target_bytes: int = TARGET_BYTES) -> Compaction:
         CorruptionError: A segment is damaged.
         StorageError: The store failed.
     """
-    if target_bytes < 1:
-        message = f"expected target_bytes from 1, found {target_bytes}"
-        raise InvalidInputError(message)
+    target_bytes = counts.count(target_bytes, "target_bytes", 1)
     chain.refresh()
     runs = small_runs([segment for _, segment in chain.segments(0, chain.watermark)], target_bytes)
     done = Compaction()

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
+from eventlake.core import counts
 from eventlake.core.delivery import Position
 from eventlake.errors import InvalidInputError
 from eventlake.log.group import Member
@@ -28,13 +29,10 @@ class Writer:
     """
 
     def __init__(self, commit: Callable[[Sequence[Member]], None], max_delay: float, max_events: int, max_pending: int) -> None:
-        if max_delay < 0 or max_events < 1 or max_pending < 1:
-            message = f"expected max_delay from 0, max_events and max_pending from 1, found {max_delay}, {max_events}, {max_pending}"
-            raise InvalidInputError(message)
         self._commit = commit
-        self._max_delay = max_delay
-        self._max_events = max_events
-        self._max_pending = max_pending
+        self._max_delay = counts.seconds(max_delay, "max_delay")
+        self._max_events = counts.count(max_events, "max_events", 1)
+        self._max_pending = counts.count(max_pending, "max_pending", 1)
         self._waiting: deque[Member] = deque()
         self._waiting_rows = 0
         self._pending = 0

@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 from msgspec import UNSET, Meta, UnsetType
 
+from eventlake.core import counts
 from eventlake.core.canonical import seal
 from eventlake.core.stored import Column, Document, FormatNumber, Line, Sha256, Text, damaged, unsealed
 from eventlake.core.stored import Sequence as SequenceNumber
@@ -60,6 +61,7 @@ class Catalogue:
                 f"did you mean {near[0]!r}? " if near else ""
             ) + f"lake.register({event_type!r}, schema) makes it a table. Registered: {known}."
             raise NotFoundError(message, hint, event_type=event_type)
+        number = None if number is None else counts.integer(number, "version")
         if number is not None and not 1 <= number <= len(versions):
             message = f"expected a version of {event_type} from 1 to {len(versions)}, found {number}"
             raise NotFoundError(message, event_type=event_type)

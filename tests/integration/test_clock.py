@@ -216,8 +216,11 @@ def test_what_was_accepted_ends_when_real_time_has_passed_it(storage, ahead):
 
 def test_only_the_commit_that_set_the_clock_is_accepted_and_only_if_it_is_ahead(storage, ahead):
     lake, _ = lake_ahead(storage, ahead)
-    for wrong in (0, 1, 3, -1, "2"):
+    for wrong in (0, 1, 3, -1):
         with pytest.raises(InvalidInputError, match="expected commit 2, which set the clock to"):
+            lake.accept_clock(wrong)
+    for wrong in ("2", True, 2.0):
+        with pytest.raises(InvalidInputError, match="expected version as an integer"):
             lake.accept_clock(wrong)
     right = el.create(MemoryStorage(), "o")
     with pytest.raises(NotFoundError, match="no commit"):

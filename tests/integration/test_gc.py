@@ -206,7 +206,7 @@ def test_an_empty_lake_is_collected(storage):
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_a_negative_age_is_refused(storage, age, dry_run):
     lake = el.create(storage, "o")
-    with pytest.raises(InvalidInputError, match="expected an age from 0"):
+    with pytest.raises(InvalidInputError, match="expected older_than as an age from 0"):
         lake.gc(older_than=age, dry_run=dry_run)
     assert lake.log() == []
 
