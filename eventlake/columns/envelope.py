@@ -16,7 +16,7 @@ from eventlake.columns.dictionaries import decoded
 from eventlake.columns.encoding import Encoding
 from eventlake.columns.few_rows import FEW_ROWS, FewRows
 from eventlake.columns.keys import Keys, event_keys, subject_keys
-from eventlake.columns.payload_text import is_nested, payload_texts
+from eventlake.columns.payload_text import is_nested, payload_texts, without_json
 from eventlake.columns.problems import Problem
 from eventlake.columns.rows import chosen, narrow
 from eventlake.columns.schema import INSTANT, SCHEMA, TYPES
@@ -169,10 +169,12 @@ def _text(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.Chu
             result.validate(full=True)
             return result
         return _decode(name, column.cast(pa.large_binary()), problems)
-    if name == "data" and is_nested(kind):
+    odd = without_json(kind) if name == "data" else None
+    if name == "data" and is_nested(kind) and odd is None:
         return payload_texts(column, problems)
     hint = "JSON text, structs or lists" if name == "data" else "text (utf8)"
-    problems.append(Problem(None, name, f"expected {hint}", _named(kind)))
+    inside = f" (write a {odd} as text, structs or lists of them)" if odd is not None else ""
+    problems.append(Problem(None, name, f"expected {hint}{inside}", _named(kind)))
     return pa.chunked_array([pa.nulls(len(column), pa.string())])
 
 

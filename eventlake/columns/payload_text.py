@@ -31,6 +31,15 @@ def is_nested(kind: pa.DataType) -> bool:
     return bool(pa.types.is_struct(kind) or any(test(kind) for test in _LISTS))
 
 
+def without_json(kind: pa.DataType) -> pa.DataType | None:
+    """The first type in an Arrow type that has no one JSON form, such as that of maps, or whose form as text would not be what it says."""
+    if any(test(kind) for test in _FORMLESS) or getattr(kind, "extension_name", "") == "arrow.json":
+        return kind
+    inner = [kind.value_type] if pa.types.is_dictionary(kind) else [kind.field(number).type for number in range(kind.num_fields)]
+    return next((found for one in inner if (found := without_json(one)) is not None), None)
+
+
+_FORMLESS = (pa.types.is_map, pa.types.is_interval, pa.types.is_union)
 _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view, pa.types.is_large_list_view)
 
 

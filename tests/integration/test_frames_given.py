@@ -1,7 +1,8 @@
 """Events given as frames: what pandas puts where nothing is, empty inputs, and payloads that are structs or Python objects."""
 
 import json
-from datetime import UTC, date, datetime
+import re
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
 import numpy as np
@@ -114,6 +115,61 @@ def test_a_struct_is_serialised_as_the_same_python_value_is_with_every_digit(lak
     again = el.create("memory://", origin="bank.example/frames")
     again.append([{"id": "1", "source": "s", "type": "t", "data": VALUE}, {"id": "2", "source": "s", "type": "t"}])
     assert again.checkpoint == lake.checkpoint
+
+
+UNION = pa.UnionArray.from_sparse(pa.array([0, 1], pa.int8()), [pa.array([1, 2]), pa.array(["a", "b"])])
+FORMLESS = {
+    "map": pa.array([[("a", 1)], None], pa.map_(pa.string(), pa.int64())),
+    "interval": pa.array([pa.MonthDayNano([1, 2, 3]), None]),
+    "union": UNION,
+    "arrow.json": pa.ExtensionArray.from_storage(pa.json_(), pa.array(['{"a":1}', None])),
+    "duration": pa.array([timedelta(seconds=1), None]),
+    "time": pa.array([time(1), None]),
+    "fixed_size_binary": pa.array([b"a", None], pa.binary(1)),
+}
+PYTHON = {"interval": "month_day_nano_interval", "duration": "timedelta has no JSON form", "time": "time has no JSON form"}
+PYTHON |= {"fixed_size_binary": "bytes has no JSON form"}
+WITHIN = {
+    "column": lambda column: column,
+    "struct": lambda column: pa.StructArray.from_arrays([column], ["f"]),
+    "list": lambda column: pa.ListArray.from_arrays(pa.array([0, 1, 2], pa.int32()), column),
+    "list of structs": lambda column: WITHIN["list"](WITHIN["struct"](column)),
+}
+
+
+@pytest.mark.parametrize("within", WITHIN)
+@pytest.mark.parametrize("kind", FORMLESS)
+def test_what_has_no_json_form_is_refused_by_name_at_any_depth(lake, kind, within):
+    data = WITHIN[within](FORMLESS[kind])
+    (problem,) = lake.check(pa.table({"id": ["1", "2"], "source": ["s"] * 2, "type": ["t"] * 2, "data": data}))
+    assert problem.field == "data"
+    assert re.search(PYTHON.get(kind, kind) if within != "column" else kind, f"{problem.message} {problem.found}")
+
+
+SAME = {
+    "dictionary": pa.array(["x", None]).dictionary_encode(),
+    "large": pa.array(["x", None], pa.large_string()),
+    "view": pa.array(["x", None], pa.string_view()),
+    "decimal256": pa.array([Decimal("1" * 45 + ".50"), None], pa.decimal256(50, 2)),
+    "half": pa.array([1.5, None], pa.float16()),
+    "uuid": pa.ExtensionArray.from_storage(pa.uuid(), pa.array([bytes(15) + b"\x01", None], pa.binary(16))),
+    "list view": pa.array([[1], None], pa.list_view(pa.int64())),
+}
+JSON = {
+    **dict.fromkeys(("dictionary", "large", "view"), '"x"'),
+    "decimal256": "1" * 45 + ".50",
+    "half": "1.5",
+    "uuid": '"00000000-0000-0000-0000-000000000001"',
+    "list view": "[1]",
+}
+
+
+@pytest.mark.parametrize("kind", SAME)
+def test_other_arrow_types_have_the_same_form_in_structs_and_lists(lake, kind):
+    for number, (within, text) in enumerate({"struct": '{"f":%s}', "list": "[%s]", "list of structs": '[{"f":%s}]'}.items()):
+        ids = [f"{number}a", f"{number}b"]
+        lake.append(pa.table({"id": ids, "source": ["s"] * 2, "type": ["t"] * 2, "data": WITHIN[within](SAME[kind])}))
+        assert stored(lake)["data"].to_list()[-2:] == [text % JSON[kind], text % "null"]
 
 
 def test_null_members_stay_null_and_lists_become_arrays(lake):
