@@ -232,6 +232,7 @@ class Lake(DatasetVerbs):
         """The position that a producer's next batch must have; None for one that has appended nothing and may begin anywhere."""
         with self._lock:
             self._chain.refresh()
+            producer.encode()  # half a character is told as such
             return next_position(self._chain, Position(producer, 0).producer)
 
     def writer(self, *, max_delay: float = 0.002, max_events: int = 10_000, max_pending: int = 100_000) -> Writer:

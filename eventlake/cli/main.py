@@ -22,7 +22,7 @@ from eventlake.datasets.lock import FILE as LOCK_FILE
 from eventlake.datasets.lock import Lock, check_lockable
 from eventlake.datasets.verify import verify_lake
 from eventlake.demo.run import run_demo
-from eventlake.errors import InvalidEventsError, InvalidInputError, StorageError
+from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError, StorageError
 from eventlake.importing.run import import_file
 from eventlake.log.duplicates import REFUSE, SKIP
 from eventlake.storage import from_uri
@@ -179,6 +179,9 @@ def show(
     """Show a lake's history, or print its events."""
     snapshot = lakes.open(lake, trust=trust_in).snapshot(at)
     if events:
+        unknown = None if event_type is None else snapshot.history.unknown_type(event_type)
+        if unknown is not None:
+            raise NotFoundError(*unknown, event_type=event_type)
         frame = snapshot.scan(types=event_type, subject=subject, raw=True)
         for line in documents.event_lines(snapshot.collect(frame.head(limit) if limit else frame)):
             sys.stdout.write((line if raw else json_text(line)) + "\n")

@@ -4,6 +4,7 @@ import bisect
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +28,7 @@ from eventlake.storage import Storage
 from eventlake.tables.files import EventTable, event_tables
 from eventlake.trust import OWN, Trust, statement
 
+_SHOWN = 20
 T = TypeVar("T")
 _TRIES = 3
 
@@ -125,6 +127,17 @@ class PinnedHistory:
             CorruptionError: A segment is not what its commit says.
         """
         check_claims(self.storage, [stretch.placed for stretch in self.stretches], self.trust)
+
+    def unknown_type(self, event_type: str) -> tuple[str, str] | None:
+        """What is to be said of a type that no event of the history has and no schema, and which types are meant; None for other types."""
+        there = {name for stretch in self.stretches for name, _ in stretch.segment.types} | set(self.catalogue.types)
+        if event_type in there:
+            return None
+        near = get_close_matches(event_type, there, 1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        some = sorted(there)[:_SHOWN]
+        named = ", ".join(some) + (f" and {len(there) - len(some):,} more" if len(there) > len(some) else "")
+        return f"no event and no schema has the type {event_type!r}", f"{meant}the types are {named or 'none: the history is empty'}."
 
     def read(self, stretch: Stretch, columns: list[str] | None = None) -> pa.Table:
         """The events of a stretch, from bytes whose hash is checked first.

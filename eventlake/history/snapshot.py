@@ -21,7 +21,7 @@ from eventlake.log.chain import open_chain
 from eventlake.tables.columns import NAMED, shown_columns
 from eventlake.tables.files import EventTable
 from eventlake.verbs import verbs
-from eventlake.visible import one_line
+from eventlake.visible import one_line, warn
 
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ class Snapshot:
         Args:
             columns: Which of ``sequence, id, source, type, subject, time, recorded_at, datacontenttype, dataschema, correlation_id,
                 causation_id, corrects, correction, traceparent, extensions, data``; None for all, in that order.
-            types: Only events of this type or these types.
+            types: Only events of this type or these types. One that neither an event nor a schema has gives no rows and a warning.
             subject: Only events about exactly this subject.
             raw: Leave ``time`` null where its producer gave none, so that the rows can be appended elsewhere as the very same history.
 
@@ -96,7 +96,12 @@ class Snapshot:
         Raises:
             InvalidInputError: An unknown column.
         """
-        where = [] if types is None else [pl.col("type").is_in([types] if isinstance(types, str) else list(types))]
+        wanted = [types] if isinstance(types, str) else None if types is None else list(types)
+        for event_type in wanted or ():
+            if isinstance(event_type, str) and (unknown := self.history.unknown_type(event_type)) is not None:
+                event_type.encode()
+                warn(" (".join(unknown).rstrip(".") + ")")
+        where = [] if wanted is None else [pl.col("type").is_in(wanted)]
         if subject is not None:
             subject.encode()  # Polars would find nothing where text cannot be stored
             where.append(pl.col("subject") == subject)

@@ -341,7 +341,10 @@ def test_events_are_chosen_by_type_subject_and_limit(run, lake):
     assert ids("--subject", "/loan/0") == ["e0", "e5", "e10"]
     assert ids("--subject", "/loan/0", "--type", "payment.missed") == ["e10"]
     assert ids("--at", 2) == ["e0", "e1"]
-    assert ids("--type", "nope") == []
+    refused = run("show", lake.uri, "--events", "--type", "payment.mised")
+    assert (refused.code, refused.out) == (1, "")
+    assert "no event and no schema has the type 'payment.mised'" in refused.err
+    assert "did you mean 'payment.missed'?" in refused.err
 
 
 def test_a_choice_of_events_is_accepted_by_another_lake(run, lake, tmp_path):

@@ -99,6 +99,6 @@ def test_as_many_rows_are_checked_as_were_asked_for(dataset, rows, checked):
 
 
 def test_the_next_position_is_asked_of_a_producer_by_its_name(lake):
-    for nobody in (3, None, "", b"p"):
-        with pytest.raises(EventlakeError, match="expected a producer of"):
+    for nobody in (3, None, "", True):
+        with pytest.raises(EventlakeError, match=r"expected (a )?producer"):
             lake.next_position(nobody)

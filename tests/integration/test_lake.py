@@ -1,6 +1,7 @@
 """The verbs users type, on a real disk."""
 
 import io
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -233,6 +234,19 @@ def test_a_scan_takes_one_type_or_several_and_a_subject(lake):
     assert snapshot.scan(types=[]).collect().height == 0
     assert snapshot.scan(subject="x").collect()["id"].to_list() == ["0"]
     assert snapshot.scan(types="u", subject="x").collect().height == 0
+
+
+def test_a_scan_of_a_type_that_nothing_has_warns_and_names_the_nearest(lake):
+    lake.register("paid", {"type": "object", "properties": {"a": {"type": "integer"}}})
+    lake.append([{"id": "9", "source": "s", "type": "payment.received"}])
+    snapshot = lake.snapshot()
+    message = "no event and no schema has the type 'payment.recieved' "
+    message += "(did you mean 'payment.received'? the types are paid, payment.received, t, u)"
+    with pytest.warns(UserWarning, match=re.escape(message)):
+        assert snapshot.scan(types=["payment.recieved", "u"]).collect()["id"].to_list() == ["1"]
+    with pytest.warns(UserWarning, match="the types are none"):
+        assert el.create("memory://", "o").snapshot().scan(types="t").collect().height == 0
+    assert snapshot.scan(types="paid").collect().height == 0
 
 
 def test_an_event_without_time_is_read_as_if_it_happened_when_it_was_recorded(lake):
