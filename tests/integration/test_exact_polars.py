@@ -2,6 +2,8 @@
 
 import contextlib
 import random
+from collections import Counter
+from decimal import ROUND_HALF_EVEN, Decimal
 from itertools import count
 
 import polars as pl
@@ -408,6 +410,61 @@ def test_another_history_is_from_elsewhere(lake):
     frame = other.snapshot().scan()
     with pytest.raises(InvalidProjectionError, match="from elsewhere"):
         lake.build(made(lambda _: frame, ["sequence"]))
+
+
+@pytest.fixture(scope="module")
+def zeros():
+    """Numbers of either zero, as doubles in the first version of a schema's field and as decimals in another type."""
+    made = el.create(MemoryStorage(), "zeros")
+    made.register("double", {"type": "object", "properties": {"x": {"type": "number"}}})
+    decimal = {"type": "number", "multipleOf": 0.01}
+    made.register("decimal", {"type": "object", "properties": {"x": decimal, "y": {"type": "number", "multipleOf": 0.0001}}})
+    for number, x in enumerate(ZEROS):
+        for kind in ("double", "decimal"):
+            data = f'{{"x":{x},"y":{DIVISORS[number % len(DIVISORS)]}}}'
+            made.append([{"id": f"{kind}{number}", "source": "s", "type": kind, "subject": f"/{number % 2}", "data": data}])
+    return made
+
+
+ZEROS = ("-0.00", "0.00", "0.00", "-0.00", "-1.50", "0.05", "-0.05", "0.15", "2.50", "10.00")
+DIVISORS = ("2.0000", "3.0000", "-0.0700")
+EXTREMES = [("/0", Decimal("2.50"), Decimal("-1.50")), ("/1", Decimal("10.00"), Decimal("0.00"))]
+
+
+def test_extremes_and_groups_of_numbers_with_two_zeros_follow_the_advice(zeros):
+    for query in ("max(x)", "max(x + 0.0)", "max(x + 0.0::DOUBLE)", "min(CASE WHEN x = 0 THEN 0.0 ELSE x END)"):
+        with pytest.raises(InvalidProjectionError, match=r"0.0 and -0.0(?s:.*)over DECIMAL, as which a schema declares a field"):
+            zeros.build(el.Projection.sql("p", f"SELECT subject, {query} AS m FROM double GROUP BY subject", key=["subject"]))
+    x = pl.col("x")
+    for value in (x, x + 0.0):
+        with pytest.raises(InvalidProjectionError, match=r"0.0 and -0.0(?s:.*)max\(\) of a Decimal"):
+            zeros.build(made(lambda s, value=value: s.table("double").group_by("subject").agg(value.max().alias("m")), ["subject"]))
+    digits = "(data ->> 'x')::DECIMAL(18, 2)"
+    for column, table in ((digits, "events WHERE type = 'double'"), ("x", "decimal")):
+        query = f"SELECT subject, max({column}) AS high, min({column}) AS low FROM {table} GROUP BY subject"
+        assert zeros.build(el.Projection.sql("p", query, key=["subject"])).polars().rows() == EXTREMES
+        query = f"SELECT {column} AS v, count(*) AS n FROM {table} GROUP BY ALL"
+        assert zeros.build(el.Projection.sql("p", query, key=["v"])).polars().rows() == sorted(Counter(map(Decimal, ZEROS)).items())
+    frame = zeros.build(made(lambda s: s.table("decimal").group_by("subject").agg(high=x.max(), low=x.min()), ["subject"]))
+    assert frame.polars().rows() == EXTREMES
+    frame = zeros.build(made(lambda s: s.table("decimal").group_by(v="x").agg(n=pl.len().cast(pl.Int64)), ["v"]))
+    assert frame.polars().rows() == sorted(Counter(map(Decimal, ZEROS)).items())
+
+
+@pytest.mark.parametrize(("by", "scale"), [("y", 4), ("2", 2), ("7", 2)])
+def test_a_quotient_of_decimals_has_the_larger_scale_half_to_even_in_polars_and_is_a_double_in_duckdb(zeros, by, scale):
+    divisor = pl.col("y") if by == "y" else pl.lit(int(by))
+    divisors = [Decimal(DIVISORS[n % len(DIVISORS)]) if by == "y" else Decimal(by) for n in range(len(ZEROS))]
+    exact = [Decimal(x) / y for x, y in zip(ZEROS, divisors, strict=True)]
+    built = zeros.build(made(lambda s: s.table("decimal").select("sequence", q=pl.col("x") / divisor), ["sequence"])).polars()
+    assert built["q"].dtype.scale == scale
+    assert built["q"].to_list() == [value.quantize(Decimal(1).scaleb(-scale), ROUND_HALF_EVEN) for value in exact]
+    doubles = [float(Decimal(x)) / float(y) + 0.0 for x, y in zip(ZEROS, divisors, strict=True)]
+    built = zeros.build(el.Projection.sql("p", f"SELECT sequence, x / {by} AS q FROM decimal", key=["sequence"])).polars()
+    assert built["q"].to_list() == doubles
+    cast = pl.col("x").cast(pl.Float64) / divisor.cast(pl.Float64)
+    built = zeros.build(made(lambda s: s.table("decimal").select("sequence", q=cast), ["sequence"])).polars()
+    assert built["q"].to_list() == (doubles if by == "y" else [float(x) * (1 / float(by)) + 0.0 for x in ZEROS])
 
 
 def test_every_reason_is_told(lake):
