@@ -7,9 +7,11 @@ import os
 import re
 from pathlib import Path
 
-from eventlake.errors import InvalidInputError
+from eventlake.errors import InvalidInputError, StorageError
 
 VARIABLE = "EVENTLAKE_MEMORY"
+MORE = f"{VARIABLE} allows more, such as {VARIABLE}=32GB; a stranger's dataset may need much on purpose."
+"""The hint of an error for want of memory."""
 _LEAST_BYTES = 4 << 30
 """The libraries reserve about two gigabytes that they never use, and the kernel counts them."""
 _UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -55,10 +57,34 @@ def bound_memory() -> None:
         InvalidInputError: See ``limit_bytes``.
     """
     most = limit_bytes()
-    if not Path("/proc/self").exists():
+    if not _is_linux():
         return
     import resource  # noqa: PLC0415 - Windows has none
 
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     bounds = [most, *(bound for bound in (soft, hard) if bound != resource.RLIM_INFINITY)]
     resource.setrlimit(resource.RLIMIT_DATA, (min(bounds), hard))
+
+
+def can_bound_more() -> bool:
+    """Whether another process, which calls ``bound_memory``, could take less memory than this one.
+
+    Raises:
+        InvalidInputError: See ``limit_bytes``.
+    """
+    if not _is_linux():
+        return False
+    import resource  # noqa: PLC0415 - Windows has none
+
+    most, (soft, _) = limit_bytes(), resource.getrlimit(resource.RLIMIT_DATA)
+    return soft == resource.RLIM_INFINITY or soft > most
+
+
+def out_of_memory(what: str) -> StorageError:
+    """The error of work that needs more than ``limit_bytes``."""
+    message = f"{what} needs more memory than the {limit_bytes():,} bytes that it may take"
+    return StorageError(message, MORE)
+
+
+def _is_linux() -> bool:
+    return Path("/proc/self").exists()

@@ -17,7 +17,7 @@ from eventlake.cli import output
 from eventlake.cli.stopping import Stopped, stoppable
 from eventlake.datasets.recipes import give_up_claims
 from eventlake.errors import EventlakeError, InvalidInputError, StorageError
-from eventlake.memory import VARIABLE, bound_memory, limit_bytes
+from eventlake.memory import bound_memory, out_of_memory
 from eventlake.visible import safe
 
 USAGE = 2
@@ -113,8 +113,7 @@ def _failure(error: OSError | MemoryError) -> StorageError:
     """What the machine refused, as an error of the library."""
     if isinstance(error, OSError):
         return StorageError(f"could not use {error.filename or 'the output'}: {error.strerror}", errno=error.errno)
-    message = f"the command needs more memory than the {limit_bytes():,} bytes that it may take"
-    return StorageError(message, f"{VARIABLE} allows more, such as {VARIABLE}=32GB; a stranger's dataset may need much on purpose.")
+    return out_of_memory("the command")
 
 
 def _usage(error: TyperException, *, as_json: bool) -> int:

@@ -60,6 +60,8 @@ class Task:
         bucket: Which one, from 0.
         buckets: Of how many.
         spine: Content hash of the spine, which lies in the recipe's folder; None if there is none.
+        spine_rows: Its rows.
+        spine_bytes: The length of its file.
         trust: What is believed of the lake.
     """
 
@@ -79,6 +81,8 @@ class Task:
     bucket: int
     buckets: int
     spine: str | None
+    spine_rows: int
+    spine_bytes: int
     trust: str
 
     def projection(self) -> Projection:
@@ -159,6 +163,7 @@ def build_by_bucket(
     common = [projection.by, projection.spine_entity, buckets, secrets.token_hex(8) if anew else ""]
     work = sha256_hex(canonical_json(common))[:_WORK_DIGITS]
     spine_hash = None if spine is None else content_hash(spine)
+    spine_data = b"" if spine is None else frames.encode(spine)
     # What somebody else left there is not taken over.
     ignored = frozenset(_unknown(storage, recipe_hash, work, history.trust))
     tasks = [
@@ -179,6 +184,8 @@ def build_by_bucket(
             bucket=number,
             buckets=buckets,
             spine=spine_hash,
+            spine_rows=0 if spine is None else spine.num_rows,
+            spine_bytes=len(spine_data),
             trust=history.trust.name,
         )
         for number in range(buckets)
@@ -187,7 +194,7 @@ def build_by_bucket(
     with progress(f"building {projection.name} by {projection.by}", buckets) as advance:
         for _ in range(_ROUNDS):
             if spine is not None:
-                _put_spine(storage, layout.spine_path(recipe_hash, work), spine)
+                _put_spine(storage, layout.spine_path(recipe_hash, work), spine_data)
             done = _done(storage, recipe_hash, work, ignored)
             left = [task for task in tasks if task.bucket not in done]
             advance(max(buckets - len(left) - len(rows), 0))
@@ -218,9 +225,8 @@ def _unknown(storage: Storage, recipe_hash: str, work: str, trust: Trust) -> set
     return {path for path in paths if (at := layout.bucket_of(path)) and at[0] == work and not trust.knows(statement("bucket", path))}
 
 
-def _put_spine(storage: Storage, path: str, spine: pa.Table) -> None:
+def _put_spine(storage: Storage, path: str, data: bytes) -> None:
     """Stores the spine for those who work; another one in its place is replaced."""
-    data = frames.encode(spine)
     try:
         storage.create(path, data)
     except ObjectExistsError:
@@ -287,11 +293,16 @@ class _Reader:
             history = resolve(open_chain(self._storage, self._trust), Checkpoint.parse(task.checkpoint))
             snapshot = Snapshot(history.with_schemas(task.schemas))
             path = layout.spine_path(task.recipe_hash, task.work)
-            spine = None if task.spine is None else frames.decode(self._storage.read(path), path)
-            if spine is not None and content_hash(spine) != task.spine:
-                message = f"{path} is not the spine that the build was asked for"
-                raise CorruptionError(message, "build again.", path=path)
+            spine = None if task.spine is None else self._spine(task, path)
             found = snapshot.read(lambda history: entities(task.projection(), history, spine))
             known = (snapshot, spine, bucketed(found, task.buckets))
             self._known = {(task.recipe_hash, task.work): known}
         return known
+
+    def _spine(self, task: Task, path: str) -> pa.Table:
+        """The spine, of no more bytes and of the rows that the task says. Somebody else may have written the file since."""
+        spine = frames.decode(read_sized(self._storage, path, task.spine_bytes), path, rows=task.spine_rows)
+        if content_hash(spine) != task.spine:
+            message = f"{path} is not the spine that the build was asked for"
+            raise CorruptionError(message, "build again.", path=path)
+        return spine

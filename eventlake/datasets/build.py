@@ -25,7 +25,7 @@ from eventlake.datasets.buckets import Executor, Here, build_by_bucket
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.incremental import Wanted, increment
 from eventlake.datasets.perturb import check_perturbed
-from eventlake.datasets.recipes import claimed, dataset_statement, made_by, note
+from eventlake.datasets.recipes import claimed, dataset_statement, made_by, note, query_statement
 from eventlake.errors import EventlakeError, InvalidInputError, InvalidProjectionError, NotIdenticalError
 from eventlake.features.run import COMPILER, ENGINES, hindsight
 from eventlake.features.spine import EventSpine
@@ -39,7 +39,7 @@ from eventlake.projections.definition import Projection
 from eventlake.projections.exact import check_exact
 from eventlake.projections.rows import Prepared, Types, declared_types, finish, validate
 from eventlake.projections.run import feature_plan, feature_set, prepare
-from eventlake.trust import LAKE
+from eventlake.trust import LAKE, OWN
 from eventlake.visible import warn
 
 _LOG = logging.getLogger(__name__)
@@ -164,6 +164,7 @@ def _found(work: Work, request: Request, archive: Archive) -> Dataset:
     if not _is_told(work, archive):
         _tell(work, archive)
     dataset = Dataset.found(archive)
+    OWN.ledger.note([query_statement(dataset.manifest_hash)])
     _check_expected(work.projection, request, dataset.content_hash)
     if work.projection.schema is not None:
         validate(work.projection, dataset.arrow(), dataset.content_hash)
@@ -233,6 +234,7 @@ def _built(work: Work, request: Request, before: Archive | None) -> Dataset:
     )
     if not history.trust.believes:
         history.trust.ledger.note([dataset_statement(manifest.manifest_hash)])
+    OWN.ledger.note([query_statement(manifest.manifest_hash)])
     if projection.level != "unproven":
         note(archive)
     if request.expected is not None or before is not None:

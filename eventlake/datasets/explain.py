@@ -22,6 +22,7 @@ from eventlake.core.shown import shown
 from eventlake.core.sql import named
 from eventlake.datasets.archive import SPINE_ROW, Archive
 from eventlake.datasets.dataset import Dataset
+from eventlake.datasets.isolated import isolated
 from eventlake.datasets.reproduce import declared, projection_of
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError, NotFoundError
 from eventlake.features.explain import inside
@@ -126,12 +127,19 @@ def explain(archive: Archive, history: PinnedHistory, key: Any, column: str | No
         NotFoundError: There is no such row.
         InvalidInputError: There is no such column, the key is none, or it cannot be told which events a row was made of.
         CorruptionError: The events do not make the stored row.
+        StorageError: See ``isolated``.
     """
     recipe = archive.manifest.recipe
     if column is not None and column not in dict(archive.manifest.schema):
         message = f"dataset {recipe.name} has no column {column!r}"
         raise InvalidInputError(message, f"its columns are {', '.join(name for name, _ in archive.manifest.schema)}.")
     row = _row(pl.DataFrame(Dataset(archive).arrow()), recipe.key, key)
+    explanation: Explanation = isolated(_explained, history, archive, row=row, column=column)
+    return explanation
+
+
+def _explained(history: PinnedHistory, archive: Archive, *, row: pl.DataFrame, column: str | None) -> Explanation:
+    recipe = archive.manifest.recipe
     if recipe.kind == "features":
         return _features(archive, history, row, column)
     spine = archive.spine()

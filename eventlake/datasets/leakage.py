@@ -23,6 +23,7 @@ from eventlake.core.sql import identifier, integer
 from eventlake.database import check_select, open_database
 from eventlake.datasets.archive import Archive
 from eventlake.datasets.dataset import Dataset
+from eventlake.datasets.isolated import isolated
 from eventlake.datasets.reproduce import declared, projection_of
 from eventlake.datasets.spine_leaks import COLUMN, REBUILT, STORED, spine_leaks
 from eventlake.errors import InvalidInputError
@@ -132,16 +133,19 @@ def check_leakage(dataset: Dataset, *, rows: int | None = None, cutoff: str | No
     Raises:
         InvalidInputError: There is no spine, no such column, or the projection is Python.
         CorruptionError: The history or the stored dataset is damaged.
+        StorageError: The dataset is a stranger's, and needs more memory than a process may take.
     """
     some = None if rows is None else counts.count(rows, "rows", 1)
     archive, snapshot = dataset.opened()
-    return snapshot.read(lambda history: _checked(dataset, archive, history, rows=some, cutoff=cutoff, known=known))
+    asked = {"table": dataset.arrow(), "rows": some, "cutoff": cutoff, "known": known}
+    report: LeakageReport = snapshot.read(lambda history: isolated(_checked, history, archive, **asked))
+    return report
 
 
 def _checked(
-    dataset: Dataset, archive: Archive, history: PinnedHistory, *, rows: int | None, cutoff: str | None, known: str | None
+    history: PinnedHistory, archive: Archive, *, table: pa.Table, rows: int | None, cutoff: str | None, known: str | None
 ) -> LeakageReport:
-    spine = archive.spine()
+    dataset, spine = Dataset(archive, table, trust=history.trust), archive.spine()
     projection = projection_of(archive)
     if projection.kind == "python" or spine is None:
         message = f"whether rows of {dataset.name} saw too much cannot be told: it is Python, or has no spine"
@@ -153,7 +157,7 @@ def _checked(
         raise InvalidInputError(message, f"known is {' or '.join(KNOWN)}.")
     frame = pl.DataFrame(spine)
     chosen = frame if rows is None or rows >= frame.height else frame.gather_every(frame.height // rows).head(rows)
-    stored, spines = pl.DataFrame(dataset.arrow()), dataset.event_spines()
+    stored, spines = pl.DataFrame(table), dataset.event_spines()
     told_by = _told_by(dataset, projection, frame)
     asked = chosen if features else _with_other_labels(chosen, {name for one in spines for name, _, _ in one.labels})
     schema, rebuilt, at_name = declared(archive), [], _apart(_AT, stored.columns)

@@ -59,6 +59,11 @@ def dataset_statement(manifest_hash: str) -> bytes:
     return statement("dataset", manifest_hash)
 
 
+def query_statement(manifest_hash: str) -> bytes:
+    """The statement that this user has built a dataset: what is archived with it is what they wrote, or chose to run."""
+    return statement("query", manifest_hash)
+
+
 def made_by(storage: Storage, recipe: Recipe, trust: Trust) -> Archive | None:
     """A dataset that a recipe made before, with all its files; None if there is none, if it is damaged, or if it is not believed."""
     noted = (layout.made_hash(item.path) for item in storage.list(layout.recipe_folder(recipe.recipe_hash)))

@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -19,6 +19,7 @@ from eventlake.database import UNLIMITED, Limits
 from eventlake.datasets.archive import SOURCE, Archive
 from eventlake.datasets.build import Work, circumstances, make, work_of
 from eventlake.datasets.dataset import Dataset
+from eventlake.datasets.isolated import isolated
 from eventlake.datasets.recipes import dataset_statement
 from eventlake.errors import EventlakeError, InvalidInputError
 from eventlake.history.pinned import PinnedHistory
@@ -89,13 +90,31 @@ def reproduce(history: PinnedHistory, archive: Archive, *, trust: bool = False) 
     Raises:
         InvalidInputError: A Python projection without ``trust``.
         CorruptionError: The history, the archived source or the spine is not what the manifest names.
+        StorageError: See ``isolated``.
     """
+    again: _Again = isolated(_made_again, history, archive, trust=trust)
     then = archive.manifest
-    spine = archive.spine()
-    made = make(work_again(archive, history, spine, trust=trust))
-    identical = made.manifest.content_hash == then.content_hash
-    if made.manifest.manifest_hash == then.manifest_hash and not history.trust.believes:
+    if again.manifest_hash == then.manifest_hash and not history.trust.believes:
         history.trust.ledger.note([dataset_statement(then.manifest_hash)])
+    dataset = Dataset(archive, again.rows, trust=history.trust)
+    command = environment_command(archive.provenance())
+    return Reproduction(dataset, again.rows is not None, again.content_hash, again.differences, again.causes, command)
+
+
+class _Again(NamedTuple):
+    """What a recipe makes now; ``rows`` if they are identical."""
+
+    manifest_hash: str
+    content_hash: str
+    rows: pa.Table | None
+    differences: tuple[str, ...]
+    causes: tuple[str, ...]
+
+
+def _made_again(history: PinnedHistory, archive: Archive, *, trust: bool) -> _Again:
+    then = archive.manifest
+    made = make(work_again(archive, history, archive.spine(), trust=trust))
+    identical = made.manifest.content_hash == then.content_hash
     provenance = archive.provenance()
     moved = _moved_environment(provenance)
     differences = [*manifest_differences(then, made.manifest), *moved]
@@ -104,10 +123,9 @@ def reproduce(history: PinnedHistory, archive: Archive, *, trust: bool = False) 
         changed = _changed(then.recipe, made.manifest.recipe)
         causes = [cause for cause, names in _CAUSES.items() if not names.isdisjoint(changed) or (cause == "environment" and moved)]
         differences += _differing_columns(archive, made.rows)
-    dataset = Dataset(archive, made.rows if identical else None, trust=history.trust)
-    found = made.manifest.content_hash
     causes = causes or ([] if identical else ["data"])
-    return Reproduction(dataset, identical, found, tuple(differences), tuple(causes), environment_command(provenance))
+    rows = made.rows if identical else None
+    return _Again(made.manifest.manifest_hash, made.manifest.content_hash, rows, tuple(differences), tuple(causes))
 
 
 def environment_command(provenance: Mapping[str, Any]) -> str:

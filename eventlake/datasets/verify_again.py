@@ -12,6 +12,7 @@ from eventlake.core.dataset import UNCHECKED, DatasetManifest, Spine
 from eventlake.database import Limits
 from eventlake.datasets.archive import EVENT_SPINE, Archive
 from eventlake.datasets.build import circumstances, make, spine_rows
+from eventlake.datasets.isolated import isolated
 from eventlake.datasets.recipes import dataset_statement
 from eventlake.datasets.reproduce import manifest_differences, work_again
 from eventlake.errors import CorruptionError, EventlakeError, NotFoundError, NotIdenticalError
@@ -51,22 +52,33 @@ def _derive(chain: Chain, archive: Archive, tally: Tally, *, trust: bool) -> Non
         return
     try:
         history = at_checkpoint(chain, then.recipe.checkpoint)
-        limits = Limits(then.rows, MOST_SECONDS)
-        work = work_again(archive, history, archive.spine(), trust=trust, limits=limits)
-        now = make(work, changed_only=True).manifest
-    except NotIdenticalError as error:
-        _differs(archive, tally, work.recipe.engine_version, error.message)
+        found, proved = isolated(_made_again, history, archive, trust=trust, seconds=MOST_SECONDS)
     except (CorruptionError, NotFoundError) as error:
         tally.blame(archive.folder, f"cannot be made again: {error.message}")
     except EventlakeError as error:
         tally.doubt(archive.folder, f"not made again: {error.message}")
     else:
-        _spines(archive, history, tally)
-        if now.manifest_hash == then.manifest_hash:
+        tally.problems += found.problems
+        tally.unproven += found.unproven
+        if proved:
             OWN.ledger.note([dataset_statement(then.manifest_hash)])
-        elif not _same_but_for_the_version(then, now):
-            differences = [*manifest_differences(then, now), f"content hash: {then.content_hash} then, {now.content_hash} now"]
-            _differs(archive, tally, now.recipe.engine_version, "; ".join(differences))
+
+
+def _made_again(history: PinnedHistory, archive: Archive, *, trust: bool, seconds: float) -> tuple[Tally, bool]:
+    """What is wrong with a dataset, and whether its recipe makes it exactly."""
+    tally, then = Tally(), archive.manifest
+    work = work_again(archive, history, archive.spine(), trust=trust, limits=Limits(then.rows, seconds))
+    try:
+        now = make(work, changed_only=True).manifest
+    except NotIdenticalError as error:
+        _differs(archive, tally, work.recipe.engine_version, error.message)
+        return tally, False
+    _spines(archive, history, tally)
+    proved = now.manifest_hash == then.manifest_hash
+    if not proved and not _same_but_for_the_version(then, now):
+        differences = [*manifest_differences(then, now), f"content hash: {then.content_hash} then, {now.content_hash} now"]
+        _differs(archive, tally, now.recipe.engine_version, "; ".join(differences))
+    return tally, proved
 
 
 def _spines(archive: Archive, history: PinnedHistory, tally: Tally) -> None:

@@ -5,10 +5,8 @@ program was started, and a worker whose caller is gone ends with its task.
 """
 
 import json
-import os
 import queue
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -18,9 +16,10 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 from eventlake.datasets.buckets import Here, Task
+from eventlake.datasets.isolated import start_python
 from eventlake.errors import CorruptionError, EventlakeError, InvalidProjectionError, MissingDependencyError, NotFoundError, StorageError
 from eventlake.storage import Storage
-from eventlake.storage.scratch import lock_to_inherit, temporary_folder
+from eventlake.storage.scratch import temporary_folder
 
 TRIES = 3
 """How often a task is given to a worker that dies of it."""
@@ -172,17 +171,8 @@ class _Worker:
 
     def __init__(self, folder: Path) -> None:
         self._errors: IO[bytes] = TemporaryFile(dir=folder)  # noqa: SIM115 - closed by ``end``
-        environment = {**os.environ, "PYTHONPATH": _import_path(), "TMPDIR": str(folder)}
-        # -P: a module in the current folder, which may be a stranger's lake, is not imported.
-        command = [sys.executable, "-P", "-m", "eventlake.executors.worker"]
-        self._process = subprocess.Popen(  # noqa: S603 - our own module
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            env=environment,
-            pass_fds=lock_to_inherit(),
+        self._process = start_python(
+            ["-m", "eventlake.executors.worker"], folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
         )
 
     def ask(self, task: Task) -> dict[str, Any] | None:
@@ -210,11 +200,6 @@ class _Worker:
     def kill(self) -> None:
         """Ends the process at once."""
         self._process.kill()
-
-
-def _import_path() -> str:
-    """Where this process finds modules. An empty or relative entry would mean the current folder of the worker."""
-    return os.pathsep.join(path for path in sys.path if Path(path).is_absolute() and os.pathsep not in path)
 
 
 def _error_of(answer: dict[str, Any]) -> EventlakeError:

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 import eventlake as el
 from eventlake.cli.main import main
+from eventlake.columns import frames
 from eventlake.core import layout
 from eventlake.datasets import buckets as buckets_module
-from eventlake.errors import InvalidInputError, InvalidProjectionError, StorageError
+from eventlake.errors import CorruptionError, InvalidInputError, InvalidProjectionError, StorageError
 from eventlake.executors import local as workers
 from eventlake.projections import duckdb_runner
 from eventlake.projections.by_entity import bucketed, entities
@@ -590,3 +591,18 @@ def test_workers_on_a_storage_whose_uri_is_only_a_name_are_refused_by_name_befor
         lake.build(query, workers=2)
     assert sorted(item.path for item in storage.list("")) == before
     assert lake.build(query, buckets=3).polars().height == 5
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (pa.table({"spine_row": pa.array([0] * 1_000, pa.int64())}), "expected exactly 5 rows, its footer says 1,000"),
+        (pa.table({"subject": [hashlib.sha256(bytes([n])).hexdigest() for n in range(256)]}), r"expected [0-9,]+ bytes, found [0-9,]+"),
+    ],
+    ids=["more rows", "more bytes"],
+)
+def test_a_spine_for_buckets_that_was_replaced_is_refused_before_it_is_decoded(lake, monkeypatch, other, told):
+    monkeypatch.setattr(buckets_module, "_put_spine", lambda storage, path, data: storage.create(path, frames.encode(other)))
+    with pytest.raises(CorruptionError, match=told) as caught:
+        lake.build(by_subject("spine"), spine=SPINE, buckets=2)
+    assert "spine" in caught.value.message
