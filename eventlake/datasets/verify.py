@@ -38,7 +38,7 @@ def verify_datasets(storage: Storage, chain: Chain | None, *, deep: bool) -> Fin
     """Checks every published dataset; its checkpoint is looked up in ``chain``; with ``deep`` the rows are hashed again too."""
     findings = Findings()
     files = _listed(storage, layout.BUILDS, findings)
-    published = list(folders(storage)) if files else []
+    published = dict.fromkeys(folders(storage) if files else ())
     unpublished: dict[str, list[str]] = {}
     for item in files:
         parts = layout.build_parts(item.path)
@@ -49,8 +49,9 @@ def verify_datasets(storage: Storage, chain: Chain | None, *, deep: bool) -> Fin
             findings.problems.append(Finding(item.path, "extra: not a file of a dataset"))
         elif folder not in published:
             unpublished.setdefault(folder, []).append(item.path)
+    named = _named(storage) if unpublished else set()
     for folder, paths in unpublished.items():
-        _unpublished(storage, folder, paths, findings)
+        _unpublished(storage, folder, paths, findings, was_published=folder.rpartition("/")[2] in named)
     _tags(storage, published, findings)
     for folder in published:
         _dataset(storage, folder, chain, findings, deep=deep)
@@ -66,12 +67,12 @@ def _listed(storage: Storage, folder: str, findings: Findings) -> list[StoredObj
         return []
 
 
-def _unpublished(storage: Storage, folder: str, paths: list[str], findings: Findings) -> None:
+def _unpublished(storage: Storage, folder: str, paths: list[str], findings: Findings, *, was_published: bool) -> None:
     """A folder without a manifest: it was lost, its build was interrupted before it, or the dataset was removed."""
     attempts = {attempt for path in paths if (attempt := layout.attempt(path))}
     if not any(_is_finished(storage, attempt, paths) for attempt in attempts):
         _left_over(paths, findings)
-    elif _was_published(storage, folder):
+    elif was_published:
         message = "missing; the dataset was published: 'eventlake gc LAKE --delete' writes it again, and so does building it again"
         findings.problems.append(Finding(f"{folder}/{layout.MANIFEST}", message))
     else:
@@ -79,13 +80,12 @@ def _unpublished(storage: Storage, folder: str, paths: list[str], findings: Find
         findings.notes.append(Finding(f"{folder}/{layout.MANIFEST}", message))
 
 
-def _was_published(storage: Storage, folder: str) -> bool:
-    """Whether a note or a tag, which are written after the manifest, names the dataset."""
-    short = folder.rpartition("/")[2]
+def _named(storage: Storage) -> set[str]:
+    """The datasets that notes and tags name, which are written after the manifest, by the hash in the names of their folders."""
     named = {layout.made_hash(item.path) or "" for item in storage.list(layout.RECIPES)}
     with suppress(EventlakeError):  # told of where the tags are looked at
         named |= set(holders(storage))
-    return any(manifest_hash.startswith(short) for manifest_hash in named)
+    return {manifest_hash[: layout.SHORT_HASH] for manifest_hash in named}
 
 
 def _tags(storage: Storage, published: Iterable[str], findings: Findings) -> None:
@@ -176,9 +176,10 @@ def _finished(archive: Archive, attempt: str, paths: list[str], findings: Findin
     except EventlakeError as error:
         findings.problems.append(Finding(f"{attempt}/{layout.PROVENANCE}", error.message))
         return
-    pruned = f"{attempt}/{layout.PRUNED}" in paths
+    there = set(paths)
+    pruned = f"{attempt}/{layout.PRUNED}" in there
     for name in files:
-        if pruned and name.startswith(PART) and f"{attempt}/{name}" not in paths:
+        if pruned and name.startswith(PART) and f"{attempt}/{name}" not in there:
             continue
         try:
             findings.size_bytes += len(archive.file(attempt, name, files))

@@ -8,7 +8,8 @@ import pytest
 
 import eventlake as el
 from eventlake.columns.content import content_hash
-from eventlake.storage import MemoryStorage
+from eventlake.datasets.verify import verify_lake
+from eventlake.storage import LocalStorage, MemoryStorage
 from tests.dataset_fixtures import attempt, events, make_lake, sql
 
 PROJECTION = sql("SELECT spine_row AS k, loan, count(events.id) AS n FROM spine LEFT JOIN events ON subject = loan GROUP BY ALL")
@@ -188,3 +189,21 @@ def test_provenance_tells_where_and_with_what_a_dataset_was_built(tmp_path):
     assert document["commit_hash"] == lake.log()[-1].commit_hash
     assert {name[:10] for name in document["files"]} == {"part-00000", "spine.parq", "source/que"}
     assert content_hash(pl.read_parquet(attempt(dataset) / "part-*.parquet").to_arrow()) == dataset.content_hash
+
+
+def test_tags_are_read_twice_however_many_folders_have_no_manifest(tmp_path, monkeypatch):
+    """Once as tags, once to tell what was published; half a megabyte of both took minutes."""
+    lake = el.create(tmp_path / "lake", "o")
+    lake.append([{"id": "1", "source": "s", "type": "t", "subject": "/a"}])
+    dataset = lake.build(el.Projection.sql("d", "SELECT subject FROM events", key=["subject"]))
+    for number in range(5):
+        lake.tag(dataset.manifest_hash, f"tag-{number}")
+    for number in range(20):
+        folder = tmp_path / "lake" / "builds" / "d" / f"{number:012x}" / "0123456789abcdef"
+        folder.mkdir(parents=True)
+        (folder / "provenance.json").write_bytes(b"what somebody put here")
+    read, real = [], LocalStorage.read
+    monkeypatch.setattr(LocalStorage, "read", lambda self, path: read.append(path) or real(self, path))
+    report = verify_lake(LocalStorage(tmp_path / "lake"))
+    assert len(report.notes) + len(report.problems) >= 20
+    assert sum(path.startswith("tags/") for path in read) == 10
