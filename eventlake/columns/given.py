@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.columns.pandas_objects import problem_of
+from eventlake.core.names import repeated
 from eventlake.errors import InvalidInputError, SchemaMismatchError
 
 _WIDE = (pl.Int128, pl.UInt128)
@@ -139,7 +140,7 @@ def _check_objects(values: Any, name: str, what: str) -> None:
 
 
 def _check_names(names: Sequence[str], what: str) -> None:
-    doubled = sorted({name for name in names if names.count(name) > 1})
+    doubled = repeated(names)
     if doubled:
         message = f"{what}: expected each column once, found {', '.join(map(repr, doubled))} more than once"
         raise InvalidInputError(message, "rename one of them, or drop it.", column=doubled[0])

@@ -15,6 +15,7 @@ from eventlake.columns import footers
 from eventlake.columns.parquet_text import text_bytes_in
 from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.core.attributes import REQUIRED
+from eventlake.core.names import repeated
 from eventlake.errors import CorruptionError
 
 ROW_GROUP_ROWS = 122_880
@@ -94,7 +95,8 @@ def row_groups(data: bytes, where: str, *, rows: int | None = None) -> Iterator[
         names = table.column_names
         if missing := [name for name in REQUIRED if name not in names]:
             raise _unreadable(where, ValueError(f"expected a column {', '.join(missing)}, found {', '.join(names)[:300]}"))
-        odd = [field.name for field in table.schema if _STORED.get(field.name) != field.type or names.count(field.name) > 1]
+        several = set(repeated(names))
+        odd = [field.name for field in table.schema if _STORED.get(field.name) != field.type or field.name in several]
         if odd:
             found = ", ".join(f"{name[:100]} {table.schema.types[names.index(name)]}" for name in odd[:3])
             message = f"expected each column once, in the type that events are stored in, found {found}"

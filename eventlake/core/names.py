@@ -1,4 +1,7 @@
-"""Names that mean something else than themselves."""
+"""Names that mean something else than themselves, and names that stand more than once."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 OURS = "eventlake "
 """What the names of tables and columns begin with that are put beside a user's."""
@@ -21,3 +24,10 @@ def is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def repeated(names: Sequence[str], plain: Callable[[str], str] = str) -> list[str]:
+    """The names that share their ``plain`` form with another one, sorted, each once."""
+    forms = [plain(name) for name in names]
+    counts = Counter(forms)
+    return sorted({name for name, form in zip(names, forms, strict=True) if counts[form] > 1})

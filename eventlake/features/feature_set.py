@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from eventlake.core.names import repeated
 from eventlake.core.sql import alike_in_sql
 from eventlake.errors import InvalidInputError, InvalidProjectionError
 from eventlake.features import stored
@@ -119,7 +120,7 @@ class FeatureSet:
             return f"{where}expected via as relations, from relation('loan.granted', child=…, parent=…), found {self.via!r}"
         if not columns:
             return f"{where}expected at least one feature"
-        if doubled := sorted({name for name in columns if columns.count(name) > 1}):
+        if doubled := repeated(columns):
             return f"{where}{', '.join(doubled)} would be the name of more than one column"
         if self.spine_entity.casefold() == self.cutoff.casefold():
             return f"{where}the spine's columns {self.spine_entity} and {self.cutoff} would be one: SQL does not tell them apart"

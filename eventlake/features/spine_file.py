@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from eventlake.columns.problems import shorten
 from eventlake.columns.segments import read_parquet
+from eventlake.core.names import repeated
 from eventlake.core.sql import folded
 from eventlake.errors import InvalidProjectionError
 from eventlake.schemas.checks import arrow_type
@@ -102,8 +103,7 @@ def _bounded(lines: TextIO) -> Iterator[str]:
 
 
 def _check_header(path: Path, names: Sequence[str], columns: Mapping[str, str]) -> None:
-    plain = [folded(name) for name in names]
-    doubled = sorted({name for name, one in zip(names, plain, strict=True) if plain.count(one) > 1})
+    doubled = repeated(names, folded)
     if not names or "" in names or doubled:
         found = f"{', '.join(doubled)} more than once" if doubled else f"the columns {names}"
         message = f"the spine {path}: expected a header line with a name for each column, found {found}"

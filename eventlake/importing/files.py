@@ -12,6 +12,7 @@ import msgspec
 import pyarrow as pa
 
 from eventlake.columns.json_scan import scan_one
+from eventlake.core.names import repeated
 from eventlake.errors import InvalidInputError, NotFoundError, StorageError
 from eventlake.importing.problems import ROW
 from eventlake.importing.rules import Table
@@ -99,7 +100,7 @@ def check_names(table: Table, names: list[str]) -> None:
         InvalidInputError: As said.
     """
     folded = [name.casefold() for name in names]
-    doubled = sorted({name for name, plain in zip(names, folded, strict=True) if folded.count(plain) > 1})
+    doubled = repeated(names, str.casefold)
     if not names or "" in names or doubled or not _TAKEN.isdisjoint(folded) or any("\0" in name for name in names):
         found = f"{', '.join(doubled)} more than once" if doubled else f"the columns {names}"
         message = f"table {table.name}: expected columns with names of their own, none of them {' or '.join(sorted(_TAKEN))}, found {found}"

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from eventlake.columns.bounds import check_bounds
 from eventlake.columns.casts import lossless
 from eventlake.columns.content import content_hash, logical_type, normal_type, normalise
+from eventlake.core.names import repeated
 from eventlake.errors import InvalidProjectionError, SchemaMismatchError
 from eventlake.projections.definition import Projection
 from eventlake.projections.printing import printing_to_stderr
@@ -59,7 +60,7 @@ def finish(projection: Projection, types: Types, result: pa.Table) -> pa.Table:
         InvalidProjectionError: The key is missing, null, repeated or a float.
         SchemaMismatchError: A declared column is missing or does not become its type without loss; a value that no reader could be given.
     """
-    doubled = sorted({name for name in result.column_names if result.column_names.count(name) > 1})
+    doubled = repeated(result.column_names)
     if doubled:
         message = f"projection {projection.name}: expected each column once, found {', '.join(doubled)} more than once"
         raise InvalidProjectionError(message, "name columns apart with AS.")

@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from eventlake.core.attributes import RESERVED_TYPES
 from eventlake.core.canonical import canonical_json, sha256_hex
+from eventlake.core.names import repeated
 from eventlake.core.stored import Document, Text, spelled
 from eventlake.errors import InvalidInputError
 
@@ -223,11 +224,11 @@ def _column(name: str) -> str:
 
 def _clashes(columns: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Fields that come to one name because another one has a name of the envelope."""
-    folded = [name.casefold() for name in columns]
+    clashing = set(repeated(columns, str.casefold))
     yield from (
         (name, "is what another field would be called, which has the name of a column that every table has")
         for name in columns
-        if folded.count(name.casefold()) > 1
+        if name in clashing
     )
 
 

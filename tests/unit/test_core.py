@@ -12,6 +12,7 @@ from eventlake.core.checkpoint import Checkpoint, check_origin
 from eventlake.core.commit import Commit
 from eventlake.core.instants import MAX_US, MIN_US, format_instant, from_micros, micros, parse_instant
 from eventlake.core.merkle import CompactRange, aligned_levels
+from eventlake.core.names import repeated
 from eventlake.errors import CorruptionError, InvalidInputError, UnsupportedFormatError
 from eventlake.storage import MemoryStorage
 from tests import naive
@@ -304,3 +305,11 @@ def test_progress_is_told_to_whoever_listens_and_to_nobody_afterwards():
         lake.append([{"id": "1", "source": "s", "type": "t"}])
     lake.append([{"id": "2", "source": "s", "type": "t"}])
     assert recorder.steps == [("appending events", 1), 1]
+
+
+def test_names_that_stand_more_than_once_are_found_among_a_million():
+    """Counting each name by itself would need hours; a table of a stranger may have that many columns."""
+    names = [f"c{number}" for number in range(1_000_000)]
+    assert repeated(names) == []
+    assert repeated([*names, "c7", "b", "C7", "b"]) == ["b", "c7"]
+    assert repeated([*names, "b", "C7"], str.casefold) == ["C7", "c7"]
