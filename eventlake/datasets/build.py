@@ -154,9 +154,14 @@ def _spine(projection: Projection, history: PinnedHistory, given: Any) -> tuple[
     if not isinstance(given, EventSpine):
         return None if given is None else spine_rows(given), {}
     declared = given.under(feature_set(projection).known if projection.kind == "features" else "cutoff")
+    rows, early = of_events(declared, history)
+    return rows, {EVENT_SPINE: declared.document(), **early}
+
+
+def of_events(declared: EventSpine, history: PinnedHistory) -> tuple[pa.Table, dict[str, int]]:
+    """The rows of a spine of events, and how many of them see what was recorded later, and are of an event that was."""
     rows, late = rows_of(declared, history)
-    counts = {"spine_hindsight_rows": not_known(declared, history, rows), "spine_late_rows": late}
-    return spine_rows(rows), {EVENT_SPINE: declared.document(), **counts}
+    return spine_rows(rows), {"spine_hindsight_rows": not_known(declared, history, rows), "spine_late_rows": late}
 
 
 def _found(work: Work, request: Request, archive: Archive) -> Dataset:
@@ -228,7 +233,7 @@ def _built(work: Work, request: Request, before: Archive | None) -> Dataset:
         | built.way
         | dict(work.told)
         | ({_UNMATCHED: alone} if alone else {})
-        | (_of_features(work) if projection.kind == "features" else {})
+        | (of_features(work) if projection.kind == "features" else {})
         | ({"by": projection.by, "spine_by": projection.spine_entity} if projection.by else {}),
         anew=(before is not None and not (_is_sound(before) and _is_told(work, before))) or (others is not None and not _is_sound(others)),
     )
@@ -258,7 +263,7 @@ def _stored_by_others(work: Work, built: Made) -> Archive | None:
     return archive
 
 
-def _of_features(work: Work) -> dict[str, Any]:
+def of_features(work: Work) -> dict[str, Any]:
     """What is noted of declared features: the engine, and how much is hindsight where that is allowed."""
     plan = feature_plan(work.projection, work.history)
     if plan.known_at_cutoff or work.spine is None:

@@ -5,19 +5,19 @@ history.
 """
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from eventlake.columns.content import content_hash
 from eventlake.core.dataset import UNCHECKED, DatasetManifest, Spine
 from eventlake.database import Limits
 from eventlake.datasets.archive import EVENT_SPINE, Archive
-from eventlake.datasets.build import circumstances, make, spine_rows
+from eventlake.datasets.build import circumstances, make, of_events, of_features
 from eventlake.datasets.isolated import isolated
 from eventlake.datasets.recipes import dataset_statement
 from eventlake.datasets.reproduce import manifest_differences, work_again
 from eventlake.errors import CorruptionError, EventlakeError, NotFoundError, NotIdenticalError
 from eventlake.features.spine import spine_of
-from eventlake.features.spine_rows import rows_of
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.report import Tally
 from eventlake.history.resolve import at_checkpoint
@@ -74,6 +74,9 @@ def _made_again(history: PinnedHistory, archive: Archive, *, trust: bool, second
         _differs(archive, tally, work.recipe.engine_version, error.message)
         return tally, False
     _spines(archive, history, tally)
+    early = of_features(work) if work.projection.kind == "features" else {}
+    for provenance, _ in archive.attempts():
+        _counts(provenance, {name: count for name, count in early.items() if name != "engine"}, tally)
     proved = now.manifest_hash == then.manifest_hash
     if not proved and not _same_but_for_the_version(then, now):
         differences = [*manifest_differences(then, now), f"content hash: {then.content_hash} then, {now.content_hash} now"]
@@ -90,7 +93,7 @@ def _spines(archive: Archive, history: PinnedHistory, tally: Tally) -> None:
             continue
         try:
             declared = spine_of(provenance[EVENT_SPINE])
-            rows = spine_rows(rows_of(declared, history)[0])
+            rows, early = of_events(declared, history)
         except CorruptionError as error:
             tally.blame(provenance["attempt"], error)
             continue
@@ -98,8 +101,9 @@ def _spines(archive: Archive, history: PinnedHistory, tally: Tally) -> None:
             tally.doubt(provenance["attempt"], f"its spine was not made again: {error.message}")
             continue
         if recipe.spine == Spine(rows.num_rows, content_hash(rows)):
+            _counts(provenance, early, tally)
             continue
-        then, now = (said["versions"]["eventlake"] for said in (provenance, circumstances()))
+        then, now = _versions(provenance)
         types = {declared.event_type, *(label.event_type for _, label, _ in declared.labels)}
         message = f"its spine is not what the events of {declared.event_type} give as it is declared"
         if then != now:
@@ -108,6 +112,25 @@ def _spines(archive: Archive, history: PinnedHistory, tally: Tally) -> None:
             tally.doubt(provenance["attempt"], f"{message}; some of its types have other schemas since")
         else:
             tally.blame(provenance["attempt"], message)
+
+
+def _counts(provenance: dict[str, Any], now: Mapping[str, int], tally: Tally) -> None:
+    """Compares what a provenance says of how much was seen too early with what was counted again."""
+    for name, count in now.items():
+        if (said := provenance.get(name)) == count:
+            continue
+        message = f"it says {name} = {said}, counted again it is {count}"
+        then, here = _versions(provenance)
+        if said is None or then != here:
+            tally.doubt(provenance["attempt"], f"{message}; it was made by eventlake {then}, here is {here}")
+        else:
+            tally.blame(provenance["attempt"], message)
+
+
+def _versions(provenance: dict[str, Any]) -> tuple[str, str]:
+    """The version of eventlake that wrote a provenance, and this one."""
+    then, now = (said["versions"]["eventlake"] for said in (provenance, circumstances()))
+    return then, now
 
 
 def _same_but_for_the_version(then: DatasetManifest, now: DatasetManifest) -> bool:

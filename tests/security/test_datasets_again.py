@@ -170,6 +170,23 @@ def test_a_spine_is_made_again_of_the_events_that_it_is_said_to_be_of(root):
     assert (problem, unproven) == (f"its spine is not what the events of {TYPE} give as it is declared", [])
 
 
+@pytest.mark.parametrize("name", ["spine_hindsight_rows", "spine_late_rows", "hindsight_rows", "hindsight_events", "hindsight_left_out"])
+def test_a_provenance_that_says_otherwise_how_much_was_seen_early_is_found(root, name):
+    seen = el.FeatureSet("risk", features=[el.count(TYPE).name("n")], known="watermark")
+    el.open(root).build(seen, spine=el.spine.on(TYPE))
+    (path,) = root.glob("builds/risk/*/*/provenance.json")
+    said = unseal(path.read_bytes(), "")
+    right = said[name]
+    assert found(root) == ([], [])
+    path.write_bytes(seal(said | {name: right + 1}))
+    [problem], unproven = found(root)
+    assert (problem, unproven) == (f"it says {name} = {right + 1}, counted again it is {right}", [])
+    path.write_bytes(seal({what: value for what, value in said.items() if what != name}))
+    problems, [reason] = found(root)
+    assert problems == []
+    assert reason.startswith(f"it says {name} = None, counted again it is {right}")
+
+
 def test_a_spine_that_another_version_of_eventlake_made_otherwise_is_listed(root):
     el.open(root).build(FEATURES, spine=LABELLED)
     (path,) = root.glob("builds/risk/*/*/provenance.json")
