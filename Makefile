@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
+READY_DOCS := $(VENV)/.ready-docs
 
 .DEFAULT_GOAL := help
 # Hundreds of tests start a process: none should compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help demo test fmt lint types layers unit fault soak real notebooks bench clean
+.PHONY: help demo test fmt lint types layers docs unit fault soak real notebooks bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -26,10 +27,15 @@ $(READY): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --group dev
 	@touch $@
 
+$(READY_DOCS): $(READY)
+	@echo 'Installing what the documentation needs ...'
+	$(BIN)/python -m pip install --quiet --group docs
+	@touch $@
+
 demo: $(INSTALLED) ## Events -> lake -> training set on two engines -> reproduced by hash
 	$(BIN)/eventlake demo demo-lake
 
-test: lint types layers unit notebooks ## Everything that must pass: lint, types, layers, tests, notebooks
+test: lint types layers docs unit notebooks ## Everything that must pass: lint, types, layers, docs, tests, notebooks
 
 fmt: $(READY) ## Format the code and mend what can be mended
 	$(BIN)/ruff format .
@@ -44,6 +50,9 @@ types: $(READY) ## Check types
 
 layers: $(READY) ## Check that imports point one way
 	$(BIN)/lint-imports
+
+docs: $(READY_DOCS) ## Build the documentation into build/site; a warning is an error
+	$(BIN)/zensical build --strict --clean
 
 unit: $(READY) ## Run the tests
 	$(BIN)/pytest -n 2

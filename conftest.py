@@ -42,6 +42,6 @@ def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), CodeBlockParser(language="console", evaluator=run_console)],
     path=str(ROOT),
-    patterns=["README.md", "docs/*.md"],
+    patterns=["README.md", "docs/**/*.md"],
     fixtures=["workplace"],
 ).pytest()
