@@ -15,6 +15,7 @@ from eventlake.errors import InvalidProjectionError
 from eventlake.schemas.checks import arrow_type
 from eventlake.schemas.definition import FieldType
 from eventlake.schemas.text import TYPES, type_named, value_of
+from eventlake.storage.foreign import SPINE, foreign
 
 CSV = ".csv"
 SUFFIXES = (CSV, ".parquet")
@@ -36,6 +37,10 @@ def read_spine(path: Path, columns: Mapping[str, str], needed: Mapping[str, str]
             declared type; each row is named.
     """
     suffix = path.suffix.lower()
+    native = ("parquet",) if suffix == ".parquet" else ("csv", "utf-8-sig", "lines", "array", "object", "empty") if suffix == CSV else ()
+    if told := foreign(path, SPINE, native):
+        message = f"expected the spine as a {' or '.join(SUFFIXES)} file, found {path}, which is {told[0]}"
+        raise InvalidProjectionError(message, told[1], path=str(path))
     if suffix not in SUFFIXES:
         message = f"expected the spine as a {' or '.join(SUFFIXES)} file, found {path}"
         raise InvalidProjectionError(message, path=str(path))

@@ -2,7 +2,7 @@
 
 import csv
 import gzip
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from errno import ENOSPC
 from pathlib import Path
@@ -16,6 +16,7 @@ from eventlake.core.names import repeated
 from eventlake.errors import InvalidInputError, NotFoundError, StorageError
 from eventlake.importing.problems import ROW
 from eventlake.importing.rules import Table
+from eventlake.storage.foreign import CSV, ENCODINGS, ROWS, foreign
 
 _SUFFIXES = {
     "csv": (".csv", ".tsv", ".txt", ".asc", ".dat"),
@@ -23,6 +24,14 @@ _SUFFIXES = {
     "ndjson": (".ndjson", ".jsonl"),
     "json": (".json",),
 }
+_NATIVE = {
+    "csv": ("csv", "utf-8-sig", "lines", "array", "object", "empty"),
+    "parquet": ("parquet",),
+    "ndjson": ("lines", "empty"),
+    "json": ("array",),
+}
+"""Kinds of files that are read as what their names say; a line of CSV may begin as JSON does."""
+_SPOKEN = {"csv": "CSV", "parquet": "Parquet", "ndjson": "NDJSON", "json": "a JSON array of objects"}
 _TAKEN = frozenset({"rowid", ROW})
 """Names of a row's number."""
 _DEPTH = 66
@@ -46,7 +55,25 @@ def format_of(table: Table, path: Path) -> str:
         if suffix.lower() in suffixes:
             return name
     message = f"table {table.name}: the name of {path} does not say what it holds"
-    raise InvalidInputError(message, f"give format as one of {', '.join(_SUFFIXES)}.", path=str(path))
+    hint = f'give file = "{path.name}" and format as one of {", ".join(_SUFFIXES)} in [tables.{table.name}].'
+    raise InvalidInputError(message, hint, path=str(path))
+
+
+def check_kind(table: Table, path: Path) -> None:
+    """Refuses a file that holds something else than its name says.
+
+    Raises:
+        InvalidInputError: It says what it holds, and what to write.
+    """
+    suffix = Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix
+    kind = table.format or next((name for name, suffixes in _SUFFIXES.items() if suffix.lower() in suffixes), None)
+    native = {"gzip"} if path.suffix.lower() == ".gz" else set(_NATIVE.get(kind or "", ()))
+    if kind == "csv":
+        native |= set() if _is_utf8(table) else {one for one in ENCODINGS if one.startswith(table.encoding.lower().replace("_", "-")[:6])}
+    if told := foreign(path, CSV if kind == "csv" else ROWS, native):
+        expected = _SPOKEN[kind] if kind else f"one of {', '.join(_SUFFIXES)}"
+        message = f"table {table.name}: expected {path} as {expected}, found that it is {told[0]}"
+        raise InvalidInputError(message, told[1], path=str(path))
 
 
 @contextmanager
@@ -107,15 +134,33 @@ def check_names(table: Table, names: list[str]) -> None:
         raise InvalidInputError(message, 'name the columns of a file without a header line by columns = ["…"].')
 
 
+def reason_of(told: str) -> str:
+    """What DuckDB says of a broken line; of a quote that is not closed, what that does to the count."""
+    reason = told.partition("\n")[0]
+    return f"{reason} It hides the lines up to the next quote, which are not counted." if "unterminated quote" in reason else reason
+
+
+def delimiter_hint(columns: Mapping[str, str]) -> str:
+    """What to say if a single column is a line of names."""
+    line = next(iter(columns))
+    found = next((one for one in "\t;|," if one in line), None) if len(columns) == 1 else None
+    spelled = "\\t" if found == "\t" else found
+    return f' If it is a CSV file, give delimiter = "{spelled}" in [csv].' if found else ""
+
+
 def as_utf8(table: Table, path: Path, scratch: Path) -> Path:
     """A CSV file in UTF-8: itself, or a copy of one that is in another encoding, or compressed: DuckDB passes over wrong checksums."""
-    if table.encoding.lower().replace("_", "-") in {"utf-8", "utf8", "ascii"} and path.suffix.lower() != ".gz":
+    if _is_utf8(table) and path.suffix.lower() != ".gz":
         return path
     copy = scratch / f"{table.name.encode().hex()}.csv"
     with readable(table, path), _opened(path, table.encoding) as source, copy.open("w", encoding="utf-8", newline="") as target:
         while part := source.read(_CHUNK_CHARACTERS):
             target.write(part)
     return copy
+
+
+def _is_utf8(table: Table) -> bool:
+    return table.encoding.lower().replace("_", "-") in {"utf-8", "utf8", "ascii"}
 
 
 def json_rows(table: Table, path: Path, *, lines: bool) -> Iterator[pa.Table]:

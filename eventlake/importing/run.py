@@ -22,7 +22,9 @@ from eventlake.importing.staged import Staged
 from eventlake.importing.tables import Tables, database
 from eventlake.lake import Lake
 from eventlake.progress import task
+from eventlake.storage.foreign import ROWS, foreign
 from eventlake.verbs import helpful, verb
+from eventlake.visible import redacted
 
 FIRST = 5
 """Events that a dry run shows."""
@@ -162,6 +164,9 @@ def _import(
     dry_run: bool,
 ) -> Import:
     described, given = read_mapping(mapping), Path(path).expanduser()
+    if not given.exists() and (told := foreign(path, ROWS)):
+        message = f"expected a file or folder to import, found {redacted(os.fspath(path))}, which is {told[0]}"
+        raise InvalidInputError(message, told[1], path=str(path))
     name = producer or described.producer or default_producer(described, given)
     Position(name, 0)  # refuses a name that cannot be one
     with staged_events(given, described) as (staged, problems):

@@ -21,7 +21,18 @@ from eventlake.core.sql import identifier, integer, quoted
 from eventlake.database import open_database, openable, parquet, tree_of
 from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError, StorageError
 from eventlake.exactness.tree import nodes
-from eventlake.importing.files import CHUNK_BYTES, as_utf8, check_names, csv_columns, format_of, json_rows, readable
+from eventlake.importing.files import (
+    CHUNK_BYTES,
+    as_utf8,
+    check_kind,
+    check_names,
+    csv_columns,
+    delimiter_hint,
+    format_of,
+    json_rows,
+    readable,
+    reason_of,
+)
 from eventlake.importing.problems import MOST_ALIKE, ROW, ImportProblem
 from eventlake.importing.rules import OWN, Events, Table
 from eventlake.importing.sql import checked_condition, checked_select, int96_files
@@ -126,6 +137,7 @@ class Tables:
                 message = f"table {table.name}: expected {path} as a regular file"
                 raise InvalidInputError(message, path=str(path))
             path.open("rb").close()
+        check_kind(table, path)
         kind = format_of(table, path)
         try:
             if kind == "csv":
@@ -171,18 +183,20 @@ class Tables:
             InvalidEventsError: As said.
         """
         rejects = identifier(_REJECTS)
-        total = int(self._connection.execute(f"FROM {rejects} SELECT count(DISTINCT line)").fetchall()[0][0])
+        count = f"FROM {rejects} SELECT count(DISTINCT line), coalesce(bool_or(error_type = 'UNQUOTED VALUE'), false)"
+        counts = self._connection.execute(count).fetchall()[0]
+        total, at_least = int(counts[0]), "at least " if counts[1] else ""
         # A line that is too short is told for each of its missing columns.
         first = (
             f"FROM {rejects} SELECT line, error_message, column_name QUALIFY row_number() OVER (PARTITION BY line ORDER BY column_idx) = 1"
         )
         rejected = self._connection.execute(f"{first} ORDER BY line LIMIT {integer(MOST_ALIKE)}").fetchall()
         problems = [
-            ImportProblem(table.name, None, f"line {line:,}", str(reason).partition("\n")[0] + (f" (column {column})" if column else ""))
+            ImportProblem(table.name, None, f"line {line:,}", reason_of(str(reason)) + (f" (column {column})" if column else ""))
             for line, reason, column in rejected
         ]
         if total > MOST_ALIKE:
-            problems.append(ImportProblem(table.name, None, "lines", f"broken: {total - MOST_ALIKE:,} lines more"))
+            problems.append(ImportProblem(table.name, None, "lines", f"broken: {at_least}{total - MOST_ALIKE:,} lines more"))
         if problems:
             hint = f"correct {path}, or give its delimiter, quote and escape in the mapping."
             raise InvalidEventsError(problems, hint, within="input", path=str(path))
@@ -281,7 +295,7 @@ class Tables:
         missing = [column for column in rules.columns if column not in there]
         if missing:
             message = f"{where} has no column {', '.join(map(repr, missing))}"
-            raise InvalidInputError(message, f"its columns are {', '.join(there)}.", columns=list(there))
+            raise InvalidInputError(message, f"its columns are {', '.join(there)}.{delimiter_hint(there)}", columns=list(there))
         odd = [f"{column} ({there[column]})" for column in rules.columns if _is_odd(there[column])]
         if odd:
             message = f"{where} has columns of types that no event can hold: {', '.join(odd)}"

@@ -17,6 +17,8 @@ from eventlake.columns.rules import canonical_extensions, rule_problems
 from eventlake.columns.segments import MAX_ROWS, parquet_parts, parquet_rows, read_parquet
 from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError
 from eventlake.progress import task
+from eventlake.storage.foreign import EVENTS, foreign
+from eventlake.visible import redacted
 
 _NDJSON = frozenset({".ndjson", ".jsonl", ".json"})
 _PARQUET = frozenset({".parquet", ".pq"})
@@ -84,11 +86,27 @@ def parts_of(events: Any) -> Callable[[], Iterator[pa.Table]] | None:
     Raises:
         InvalidInputError: It cannot be read.
     """
-    if not isinstance(events, str | os.PathLike) or Path(events).suffix.lower() not in _PARQUET or not Path(events).is_file():
+    if not isinstance(events, str | os.PathLike) or Path(events).suffix.lower() not in _PARQUET:
         return None
-    with _readable(Path(events)):
-        rows = parquet_rows(str(events))
-    return (lambda: _parts(Path(events), rows)) if rows > MAX_ROWS else None
+    path = _path(events)
+    with _readable(path):
+        rows = parquet_rows(str(path))
+    return (lambda: _parts(path, rows)) if rows > MAX_ROWS else None
+
+
+def _path(given: str | os.PathLike[str]) -> Path:
+    """The path of a file of events.
+
+    Raises:
+        InvalidInputError: It is something else, by its first bytes or its name.
+    """
+    path = Path(given).expanduser()
+    native = {"parquet"} if path.suffix.lower() in _PARQUET else {"lines", "empty", "utf-8-sig"} if path.suffix.lower() in _NDJSON else ()
+    if told := foreign(given, EVENTS, native):
+        kind, hint = told
+        message = f"expected a file of events, NDJSON or Parquet, found {redacted(os.fspath(given))}, which is {kind}"
+        raise InvalidInputError(message, hint, path=str(path))
+    return path
 
 
 def _parts(path: Path, total: int) -> Iterator[pa.Table]:
@@ -114,7 +132,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 def _table(events: Any) -> tuple[pa.Table, list[Problem]]:
     if isinstance(events, str | os.PathLike):
-        return _file(Path(events))
+        return _file(events)
     if isinstance(events, bytes):
         return from_ndjson(events)
     if is_frame(events):
@@ -131,17 +149,26 @@ def _table(events: Any) -> tuple[pa.Table, list[Problem]]:
     return from_objects(events)
 
 
-def _file(path: Path) -> tuple[pa.Table, list[Problem]]:
+def _file(given: str | os.PathLike[str]) -> tuple[pa.Table, list[Problem]]:
+    text = os.fspath(given)
+    if text.lstrip()[:1] in {"{", "["} and ('"' in text or not Path(text).suffix):
+        message = "expected the path of a file, or events, found JSON as text"
+        rows = "msgspec.json.decode(text, type=list[msgspec.Raw])"
+        array = f"b'\\n'.join(msgspec.json.format(one, indent=-1) for one in {rows})"
+        hint = f"write lake.append({array if text.lstrip()[0] == '[' else 'text.encode()'})."
+        raise InvalidInputError(message, hint)
+    path = _path(given)
     with _readable(path):
         if path.suffix.lower() in _PARQUET:
             return read_parquet(str(path)), []
         if path.suffix.lower() in _NDJSON:
-            return from_ndjson(path.read_bytes())
-    if str(path).lstrip()[:1] in {"{", "["}:
-        message = "expected the path of a file, or events, found JSON as text"
-        raise InvalidInputError(
-            message, "give lines of JSON as bytes: lake.append(text.encode()); or the events: lake.append(json.loads(text))."
-        )
+            table, problems = from_ndjson(path.read_bytes())
+            if problems and (told := foreign(given, EVENTS, {"lines", "empty"})):
+                raise InvalidEventsError(problems, told[1])  # a byte order mark
+            return table, problems
+    if not path.exists():
+        message = f"there is no file {path}"
+        raise NotFoundError(message, "events are NDJSON or Parquet files, a list of dicts, or a frame.", path=str(path))
     message = f"expected a file named .ndjson, .jsonl, .json or .parquet, found {path}"
     raise InvalidInputError(
         message,
