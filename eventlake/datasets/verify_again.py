@@ -26,7 +26,8 @@ from eventlake.progress import task
 from eventlake.trust import OWN
 
 MOST_SECONDS = 600
-"""A query that runs longer is given up: it may be a stranger's, and have no end."""
+"""A query that runs longer is given up: it may be a stranger's, and have no end. Those after it have half the time."""
+LEAST_SECONDS = 1
 
 
 def derive_again(chain: Chain, archives: Sequence[Archive], tally: Tally, *, trust: bool) -> None:
@@ -38,30 +39,35 @@ def derive_again(chain: Chain, archives: Sequence[Archive], tally: Tally, *, tru
         tally: Gets a problem for each that is false, and what is unproven for each that cannot be made again.
         trust: Run archived Python.
     """
+    seconds: float = MOST_SECONDS
     with task("making datasets again", len(archives)) as advance:
         for archive in archives:
-            _derive(chain, archive, tally, trust=trust)
+            if not _derive(chain, archive, tally, seconds=seconds, trust=trust):
+                seconds = max(seconds / 2, LEAST_SECONDS)
             advance(1)
 
 
-def _derive(chain: Chain, archive: Archive, tally: Tally, *, trust: bool) -> None:
+def _derive(chain: Chain, archive: Archive, tally: Tally, *, seconds: float, trust: bool) -> bool:
+    """Makes one dataset again; False if its query was given up after so many seconds."""
     then = archive.manifest
     if then.recipe.kind == "python" and not trust:
         message = f"archived Python ({then.recipe.entry}) is run only with trust=True or --trust"
         tally.doubt(archive.folder, f"not made again: {message}")
-        return
+        return True
     try:
         history = at_checkpoint(chain, then.recipe.checkpoint)
-        found, proved = isolated(_made_again, history, archive, trust=trust, seconds=MOST_SECONDS)
+        found, proved = isolated(_made_again, history, archive, trust=trust, seconds=seconds)
     except (CorruptionError, NotFoundError) as error:
         tally.blame(archive.folder, f"cannot be made again: {error.message}")
     except EventlakeError as error:
         tally.doubt(archive.folder, f"not made again: {error.message}")
+        return "seconds" not in error.facts
     else:
         tally.problems += found.problems
         tally.unproven += found.unproven
         if proved:
             OWN.ledger.note([dataset_statement(then.manifest_hash)])
+    return True
 
 
 def _made_again(history: PinnedHistory, archive: Archive, *, trust: bool, seconds: float) -> tuple[Tally, bool]:

@@ -160,7 +160,7 @@ def _refusing(name: str, query: str, history: PinnedHistory, spine: pa.Table | N
             raise
         message = f"projection {name}: {error.message}"
         own = error.hint if error.hint and "PIVOT" in error.hint else hint
-        raise InvalidProjectionError(message, own, projection=name) from error
+        raise InvalidProjectionError(message, own, **{**error.facts, "projection": name}) from error
 
 
 def _shuffle(connection: duckdb.DuckDBPyConnection, *, few: bool) -> None:

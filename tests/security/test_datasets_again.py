@@ -240,6 +240,18 @@ def test_a_query_of_an_archive_that_does_not_end_is_given_up(sql, monkeypatch):
     assert "given up" in reason
 
 
+def test_each_query_that_is_given_up_halves_the_time_of_those_after_it(root, monkeypatch):
+    endless = "WITH RECURSIVE r AS (SELECT 0 AS i UNION ALL SELECT (i + 1) % 7 FROM r) SELECT count(*) AS n, '' AS subject FROM r"
+    for name in "abcd":
+        el.open(root).build(el.Projection.sql(name, QUERY, key=["subject"]))
+        if name != "c":
+            forge_dataset(root, name, sources=lambda _: endless)
+    monkeypatch.setattr(verify_again, "MOST_SECONDS", 4)
+    problems, reasons = found(root)
+    assert problems == []
+    assert [int(reason.partition("after ")[2].split()[0]) for reason in reasons] == [4, 2, 1]
+
+
 def test_a_query_of_an_archive_that_makes_more_rows_than_stated_is_given_up_early(sql):
     forge_dataset(sql, "count", sources=lambda _: "SELECT i AS n, i::VARCHAR AS subject FROM range(1000000000000) AS t(i)")
     [problem], _ = found(sql)
