@@ -3,6 +3,7 @@
 The index of a pandas frame is no column: it says in which order rows were, or what was filtered out, and would be data by accident.
 """
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from eventlake.core.names import repeated
 from eventlake.errors import InvalidInputError, SchemaMismatchError
 
 _WIDE = (pl.Int128, pl.UInt128)
+_INDEX = re.compile("__index_level_[0-9]+__")
 INDEX_HINT = "the index of a pandas frame is no column: frame.reset_index() makes it one."
 
 
@@ -36,7 +38,7 @@ def table_of(given: Any, what: str, *, once: bool = True) -> pa.Table:
     """
     frame = given.collect() if isinstance(given, pl.LazyFrame) else given
     if isinstance(frame, pl.DataFrame):
-        return from_polars(frame, what)
+        return without_index(from_polars(frame, what))
     if _is_pandas(frame):
         return _from_pandas(frame, what)
     if not hasattr(frame, "__arrow_c_stream__") or isinstance(frame, pl.Series) or type(frame).__name__ == "Series":
@@ -51,7 +53,12 @@ def table_of(given: Any, what: str, *, once: bool = True) -> pa.Table:
     if once:
         _check_names(table.column_names, what)
         _check_values(table, what)
-    return table
+    return without_index(table)
+
+
+def without_index(table: pa.Table) -> pa.Table:
+    """The table without the index that pandas writes into Arrow tables and Parquet files under names of its own."""
+    return table.select([number for number, name in enumerate(table.column_names) if not _INDEX.fullmatch(name)])
 
 
 def from_polars(frame: pl.DataFrame, what: str) -> pa.Table:

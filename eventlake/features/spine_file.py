@@ -7,6 +7,7 @@ from typing import Any, TextIO
 
 import pyarrow as pa
 
+from eventlake.columns.given import without_index
 from eventlake.columns.problems import shorten
 from eventlake.columns.segments import read_parquet
 from eventlake.core.names import repeated
@@ -47,7 +48,7 @@ def read_spine(path: Path, columns: Mapping[str, str], needed: Mapping[str, str]
     try:
         if suffix == CSV:
             return _csv(path, columns, needed)
-        table = read_parquet(str(path))
+        table = without_index(read_parquet(str(path)))
     except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
         message = f"the spine {path} cannot be read: {error}"
         hint = "a CSV file is UTF-8: save it so, or convert it with iconv." if isinstance(error, UnicodeDecodeError) else None

@@ -37,6 +37,17 @@ def test_a_pandas_index_is_no_column_of_a_spine(lake, name):
     assert indexed.manifest_hash == plain.manifest_hash
 
 
+@pytest.mark.parametrize("name", INDEXED)
+def test_an_index_that_pandas_wrote_into_arrow_or_parquet_is_no_column_of_a_spine(lake, name, tmp_path):
+    plain = lake.build(FEATURES, spine=PLAIN)
+    unnamed = INDEXED[name].rename_axis([None] * INDEXED[name].index.nlevels)
+    unnamed.to_parquet(tmp_path / "spine.parquet", index=True)
+    table = pa.Table.from_pandas(unnamed, preserve_index=True)
+    assert "__index_level_0__" in table.column_names
+    for given in (table, pl.DataFrame(table), pl.LazyFrame(table), el.spine.read(tmp_path / "spine.parquet")):
+        assert lake.build(FEATURES, spine=given, force=True).manifest_hash == plain.manifest_hash
+
+
 def test_a_pandas_index_is_no_column_of_events_tables_and_predictions(lake):
     events = pd.DataFrame([event(number, day=7, amount=1) for number in (20, 21)]).drop(columns="data").set_axis(["x", "y"])
     lake.append(events)
