@@ -205,6 +205,7 @@ def staged_events(given: Path, mapping: ImportMapping) -> Iterator[tuple[Staged,
         for rules in mapping.events:
             for rows in tables.rows(rules):
                 staged.add(events_of(rows, rules, staged.keys, problems))
+        tables.drop()
         staged.arrange()
         staged.check(problems)
         yield staged, problems

@@ -55,11 +55,18 @@ class Staged:
 
     def arrange(self) -> None:
         """Puts them in order, once all are there."""
+        if self._mapping.file_order and len(self._mapping.events) == 1:
+            self._connection.execute("ALTER TABLE staged.made RENAME TO events")  # sorting would hold all of them in memory
+            self.total = self._count()
+            return
         order = "row, block" if self._mapping.file_order else ", ".join(["time NULLS FIRST", "block", *self._key_names])
         # Rows of a table that was made in order are numbered in order.
         self._connection.execute(f"CREATE TABLE staged.events AS FROM staged.made ORDER BY {order}")
         self._connection.execute("DROP TABLE staged.made")
-        self.total = int(self._connection.execute("SELECT count(*) FROM staged.events").fetchall()[0][0])
+        self.total = self._count()
+
+    def _count(self) -> int:
+        return int(self._connection.execute("SELECT count(*) FROM staged.events").fetchall()[0][0])
 
     def check(self, problems: Problems) -> None:
         """Looks for what only all events together show: an order that is not total, ids that stand twice, a clock that steps back."""

@@ -327,6 +327,11 @@ class Tables:
                     raise self._refused(rules, error) from error
                 advance(stop - start)
 
+    def drop(self) -> None:
+        """Drops the tables once events are made of their rows, so that they take no memory beside the events."""
+        for name in self._made:
+            self._connection.execute(f"DROP TABLE {identifier(name)}")
+
     def _chunks(self, rules: Events, total: int) -> Iterator[tuple[int, int]]:
         """Ranges of rows, each of at most ``_CHUNK_ROWS`` rows and, unless it is one row, ``CHUNK_BYTES`` of the text that is read."""
         name, kinds = identifier(rules.table), self.columns(rules.table)

@@ -21,6 +21,7 @@ from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputErro
 from eventlake.importing.files import json_rows
 from eventlake.importing.mapping import read_mapping
 from eventlake.importing.problems import MOST_ALIKE
+from eventlake.importing.run import staged_events
 from eventlake.importing.staged import Staged
 from eventlake.importing.tables import Tables, _is_full, database
 from eventlake.lake import Lake
@@ -226,6 +227,25 @@ def test_tables_of_a_folder_are_joined_by_queries(lake, tmp_path, loans):
 def test_the_rows_of_one_file_may_keep_their_order(lake, loans):
     el.import_file(lake, loans, mapping(order="file", event={"order": None}))
     assert events(lake)["id"].to_list() == ["loan-10", "loan-9", "loan-11"]
+
+
+def test_the_rows_of_one_file_keep_their_order_over_chunks_batches_and_left_out_rows(lake, tmp_path, monkeypatch):
+    monkeypatch.setattr("eventlake.importing.tables._CHUNK_ROWS", 7)
+    numbers = [number * 37 % 101 for number in range(100)]
+    path = write(tmp_path / "loans.csv", "n,at\n" + "".join(f"{number},2024-01-{1 + number % 9:02}\n" for number in numbers))
+    block = {"type": "t", "id": "{n}", "time": "at", "where": "n::BIGINT % 3 > 0", "data": {"n": "n"}}
+    el.import_file(lake, path, {"source": "bank", "zone": "UTC", "order": "file", "batch_events": 9, "events": [block]})
+    assert events(lake)["id"].to_list() == [str(number) for number in numbers if number % 3 > 0]
+
+
+@pytest.mark.parametrize("order", [{}, {"order": "file"}], ids=["by time", "of the file"])
+def test_an_import_keeps_no_table_of_its_input_beside_the_events(loans, order):
+    settings = mapping(**order, event={"order": None} if order else {})
+    with staged_events(loans, read_mapping(settings)) as (staged, problems):
+        assert (staged.total, problems.all()) == (3, ())
+        kept = staged._connection.execute("FROM duckdb_tables() SELECT table_name ORDER BY table_name").fetchall()
+    # The other two hold broken lines.
+    assert kept == [("eventlake_rejects",), ("eventlake_rejects_scans",), ("events",)]
 
 
 def test_numbers_are_written_as_the_mapping_says(lake, tmp_path):
