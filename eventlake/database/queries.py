@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 
 from eventlake.database.connection import Resources, open_database
+from eventlake.database.expansion import grows
 from eventlake.database.per_process import per_process
 from eventlake.errors import InvalidInputError
 from eventlake.exactness.tree import nodes
@@ -27,6 +28,9 @@ _SUSPECT = re.compile(r'"function_name":"(current_setting|getenv|pg_sleep|setval
 _SETTINGS = _words("calendar memory_limit threads timezone")
 """What ``current_setting`` may be asked for: other settings hold paths of this machine."""
 _DEEPEST = 8
+_NAMED = re.compile(r'"alias":"[^"]')
+_FEW_NAMES = 14
+"""Fewer names cannot double often enough to matter."""
 _TABLE_FUNCTION = '"type":"TABLE_FUNCTION"'
 TABLE_FUNCTIONS = _words(
     """
@@ -108,7 +112,20 @@ def _checked(text: str, functions: Collection[str], level: int) -> str:
         _check_hidden(written, text, functions, level)
     if _TABLE_FUNCTION in written:
         _check_table_functions(written, text, functions)
+    if "CTE_MATERIALIZE_NEVER" in written or len(_NAMED.findall(written)) >= _FEW_NAMES:
+        _check_growth(written, text)
     return query
+
+
+def _check_growth(written: str, text: str) -> None:
+    """Refuses queries that double with every line when they are planned: nothing interrupts that."""
+    try:
+        reason = grows(json.loads(written))
+    except RecursionError:
+        reason = "it is nested too deeply to tell"
+    if reason:
+        message = f"expected a query that stays small when it is planned: {reason}"
+        raise InvalidInputError(message, "compute the part once, in a WITH ... AS MATERIALIZED or a subquery.", sql=text)
 
 
 def _check_functions(written: str, text: str) -> None:

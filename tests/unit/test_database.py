@@ -356,3 +356,36 @@ def test_every_function_of_duckdb_that_gives_rows_was_judged():
         rows = database.execute("SELECT function_name FROM duckdb_functions() WHERE function_type IN ('table', 'table_macro')").fetchall()
     refused = {name for (name,) in rows} - TABLE_FUNCTIONS
     assert refused == frozenset(REFUSED.split())
+
+
+DOUBLING = {
+    "copies of a WITH query": lambda levels: (
+        "WITH a0 AS (SELECT 1 AS x), "
+        + ", ".join(f"a{n} AS NOT MATERIALIZED (SELECT * FROM a{n - 1} UNION ALL SELECT * FROM a{n - 1})" for n in range(1, levels))
+        + f" SELECT count(*) FROM a{levels - 1}"
+    ),
+    "names in a select list": lambda levels: (
+        "SELECT 1 AS a0, " + ", ".join(f"a{n - 1} + a{n - 1} AS a{n}" for n in range(1, levels)) + " FROM events"
+    ),
+    "names in a subquery, in other letters": lambda levels: (
+        "SELECT * FROM (SELECT sequence AS a0, " + ", ".join(f"A{n - 1} * a{n - 1} AS a{n}" for n in range(1, levels)) + " FROM events)"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DOUBLING)
+def test_a_query_that_doubles_with_every_line_is_refused_before_it_is_planned(name):
+    query = DOUBLING[name]
+    with pytest.raises(InvalidInputError, match="stays small when it is planned"):
+        check_select(query(40))
+    assert check_select(query(8)) == query(8)
+
+
+def test_long_queries_that_repeat_names_stay_as_they_are():
+    chain = (
+        "WITH a0 AS (SELECT 1 AS x), "
+        + ", ".join(f"a{n} AS (SELECT x + 1 AS x FROM a{n - 1})" for n in range(1, 60))
+        + " SELECT x FROM a59"
+    )
+    wide = "SELECT " + ", ".join(f"sum(amount) FILTER (kind = {n}) AS k{n}" for n in range(300)) + ", k1 + k2 AS both FROM events"
+    assert [check_select(chain), check_select(wide)] == [chain, wide]
