@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,16 @@ def run_console(example: Example) -> None:
             pytest.fail(f"{line}\n{done.stdout}\n{done.stderr}")
 
 
+def compile_python(example: Example) -> None:
+    """Compiles a ``py`` block: code for a scheduler that the tests do not install."""
+    compile(example.parsed, f"{example.path}:{example.line}", "exec")
+
+
+def parse_toml(example: Example) -> None:
+    """Parses a ``toml`` block."""
+    tomllib.loads(example.parsed)
+
+
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytest.MonkeyPatch) -> None:
     """A folder of its own, in which ``datasets/`` is there as in a checkout."""
@@ -40,7 +51,12 @@ def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
 
 
 pytest_collect_file = Sybil(
-    parsers=[PythonCodeBlockParser(), CodeBlockParser(language="console", evaluator=run_console)],
+    parsers=[
+        PythonCodeBlockParser(),
+        CodeBlockParser(language="console", evaluator=run_console),
+        CodeBlockParser(language="py", evaluator=compile_python),
+        CodeBlockParser(language="toml", evaluator=parse_toml),
+    ],
     path=str(ROOT),
     patterns=["README.md", "docs/**/*.md"],
     fixtures=["workplace"],

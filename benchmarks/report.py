@@ -1,4 +1,4 @@
-"""Writes ``docs/benchmarks.md`` from ``bench-data/results``: python benchmarks/report.py. Nothing in it is typed by hand.
+"""Writes ``docs/reference/benchmarks.md`` from ``bench-data/results``: python benchmarks/report.py. Nothing in it is typed by hand.
 
 A row that was not measured here keeps what stands in the file.
 """
@@ -10,7 +10,7 @@ from typing import Any
 from measure import DATA, ROOT, Figure
 from run import ROWS
 
-REPORT = ROOT / "docs" / "benchmarks.md"
+REPORT = ROOT / "docs" / "reference" / "benchmarks.md"
 HEAD = """\
 # Benchmarks
 

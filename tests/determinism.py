@@ -1,4 +1,4 @@
-"""The matrix of docs/determinism.md: exact projections that must not care about anything, and inexact ones that must be refused.
+"""The matrix of docs/reference/determinism.md: exact projections that must not care about anything, and inexact ones that must be refused.
 
 ``python -m tests.determinism`` measures and writes the page; the tests run the same over a smaller history.
 """
@@ -415,4 +415,4 @@ def main(events: int) -> str:
 
 if __name__ == "__main__":
     page = main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000)
-    Path(__file__).parents[1].joinpath("docs", "determinism.md").write_text(page, encoding="utf-8")
+    Path(__file__).parents[1].joinpath("docs", "reference", "determinism.md").write_text(page, encoding="utf-8")
