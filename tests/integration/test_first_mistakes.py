@@ -461,7 +461,7 @@ def test_json_as_text_is_taken_for_no_path(lake):
     text = json.dumps(event(9))
     with pytest.raises(InvalidInputError) as refused:
         lake.append(text)
-    assert refused.value.hint.startswith("give lines of JSON as bytes: lake.append(text.encode())")
+    assert refused.value.hint.startswith("write lake.append(text.encode())")
     assert lake.append(text.encode()).stop == 7
 
 

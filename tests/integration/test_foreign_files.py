@@ -57,12 +57,12 @@ def zstd_file(path, data):
 
 
 EVENT_FILES = {
-    "gzip.ndjson.gz": (gzip.compress(NDJSON), "compressed by gzip"),
-    "renamed.ndjson": (gzip.compress(NDJSON), "compressed by gzip"),
+    "gzip.ndjson.gz": (gzip.compress(NDJSON, mtime=0), "compressed by gzip"),
+    "renamed.ndjson": (gzip.compress(NDJSON, mtime=0), "compressed by gzip"),
     "b.ndjson.bz2": (bz2.compress(NDJSON), "compressed by bzip2"),
     "x.ndjson.xz": (lzma.compress(NDJSON), "compressed by xz"),
     "z.ndjson.zst": (None, "compressed by zstd"),
-    "p.parquet.gz": (gzip.compress(written(FRAME.write_parquet)), "compressed by gzip"),
+    "p.parquet.gz": (gzip.compress(written(FRAME.write_parquet), mtime=0), "compressed by gzip"),
     "array.json": (f"[{','.join(LINES)}]".encode(), "a JSON array"),
     "pretty.json": (msgspec.json.format(f"[{','.join(LINES)}]".encode(), indent=2), "a JSON array"),
     "utf16.ndjson": (NDJSON.decode().encode("utf-16"), "text in UTF-16"),
@@ -152,7 +152,7 @@ def test_a_lake_is_told_to_be_opened():
     ("name", "data", "told", "hint"),
     [
         ("rows.csv", CSV, "which is a table", "el.import_file(lake, 'rows.csv', 'mapping.toml')"),
-        ("rows.csv.gz", gzip.compress(CSV), "compressed by gzip", "el.import_file(lake, 'rows.csv.gz', 'mapping.toml')"),
+        ("rows.csv.gz", gzip.compress(CSV, mtime=0), "compressed by gzip", "el.import_file(lake, 'rows.csv.gz', 'mapping.toml')"),
         ("rows.xlsx", zipped("xl/workbook.xml", b"<a/>"), "which is a spreadsheet", "el.import_file(lake, 'rows.csv', 'mapping.toml')"),
         ("rows.db", b"SQLite format 3\0" + bytes(100), "which is a SQLite database", "write the rows of a table to a CSV file"),
         ("empty.parquet", b"", "which is empty", "leave it out"),
@@ -194,7 +194,7 @@ OBJECTS = [{"id": "007", "at": "2026-01-01T00:00:00Z"}, {"id": "1.10", "at": "20
 OBJECT_LINES = "".join(json.dumps(one) + "\n" for one in OBJECTS).encode()
 COLUMNS = pl.DataFrame(OBJECTS)
 TABLE_FILES = {
-    "renamed.csv": (gzip.compress(CSV), "compressed by gzip"),
+    "renamed.csv": (gzip.compress(CSV, mtime=0), "compressed by gzip"),
     "rows.csv.bz2": (bz2.compress(CSV), "compressed by bzip2"),
     "rows.csv.xz": (lzma.compress(CSV), "compressed by xz"),
     "rows.csv.zst": (None, "compressed by zstd"),
@@ -289,8 +289,8 @@ SPINE = "subject,cutoff\n/é0,2026-01-01T00:00:00Z\n".encode()
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        ("rows.csv.gz", gzip.compress(SPINE)),
-        ("renamed.csv", gzip.compress(SPINE)),
+        ("rows.csv.gz", gzip.compress(SPINE, mtime=0)),
+        ("renamed.csv", gzip.compress(SPINE, mtime=0)),
         ("rows.csv.xz", lzma.compress(SPINE)),
         ("utf16.csv", SPINE.decode().encode("utf-16")),
         ("rows.tsv", SPINE.replace(b",", b"\t")),
