@@ -5,6 +5,7 @@ A row that was not measured here keeps what stands in the file.
 
 import json
 import re
+import textwrap
 from typing import Any
 
 from measure import DATA, ROOT, Figure
@@ -20,8 +21,9 @@ Written by `benchmarks/report.py` from what `benchmarks/run.py` measured; edits 
     python benchmarks/run.py
     python benchmarks/report.py
 
-Floors and peers run in the same run as what is compared with them, in turns; ratios are medians over rounds. Trust the ratios more than the
-milliseconds. *Durable* means fsynced: every append of eventlake is; deltalake and lance never call fsync on a local disk.
+Floors and peers run in the same run as what is compared with them, in turns; ratios are medians over rounds. Trust
+the ratios more than the milliseconds. *Durable* means fsynced: every append of eventlake is; deltalake and lance never
+call fsync on a local disk.
 """
 
 
@@ -52,13 +54,18 @@ def section(row: dict[str, Any]) -> list[str]:
             times = f"{line['wall_ms']:,.1f} | {line['cpu_ms']:,.1f} | {line['x_wall']:.2f} | {line['x_cpu']:.2f}"
             lines.append(f"| {line['name']} | {times} | {line['worst_x_wall']:.2f} | {line['per_second']:,.0f} |")
         lines.append("")
-    lines += [f"- {note}" for note in row["notes"]]
+    lines += [_item(note) for note in row["notes"]]
     for kind in ("machine", "versions"):
         facts = (f"{key} {value}" for key, value in row[kind].items() if not key.startswith("load"))
-        lines.append(f"- {kind.capitalize()}: {', '.join(facts)}.")
+        lines.append(_item(f"{kind.capitalize()}: {', '.join(facts)}."))
     load = row["machine"]["load average when the row ended"]
-    lines += [f"- Measured {row['taken']} by `{row['command']}`; load average at the end {load}.", ""]
+    lines += [_item(f"Measured {row['taken']} by `{row['command']}`; load average at the end {load}."), ""]
     return lines
+
+
+def _item(text: str) -> str:
+    """A list item in lines that an editor shows whole."""
+    return textwrap.fill(f"- {text}", 118, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def kept() -> dict[str, tuple[list[str], list[str]]]:

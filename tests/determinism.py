@@ -327,15 +327,18 @@ def refusal(lake: Lake, engine: str, text: str) -> str:
 
 PAGE = """# Determinism
 
-Written by `python -m tests.determinism`; edits are lost. {events:,} events, measured with DuckDB {duckdb} and Polars {polars} on
-**two cores of one type of processor**. Another processor, another operating system and
-another libm were not there to be measured; why they should not matter stands in [exactness](exactness.md).
+Written by `python -m tests.determinism`; edits are lost. {events:,} events, measured with DuckDB {duckdb} and
+Polars {polars} on **two cores of one type of processor**. Another processor, another operating system and
+another libm were not measured; [exactness](../concepts/exactness.md) explains why they should not matter.
 
 ## One content hash each
 
-Every exact projection was run over the same history in one segment, in 100 segments, and in those after compaction; each with 1, 2 and 8
-threads, with 4 GB and 300 MB, in the order of the events and shuffled (on Polars, whose threads are fixed when a process starts, in both
-orders); and built by 1, 2 and 4 workers in buckets of subjects, and from an earlier build at half the history.
+Every exact projection was run
+
+- over the same history in one segment, in 100 segments, and after compaction of those;
+- each with 1, 2 and 8 threads, with 4 GB and 300 MB, in the order of the events and shuffled (on Polars, whose
+  threads are fixed when a process starts, in both orders);
+- by 1, 2 and 4 workers in buckets of subjects, and from an earlier build at half the history.
 
 | projection | runs | content hashes | by workers, from an earlier build | Polars | content hash |
 |---|--:|--:|---|---|---|

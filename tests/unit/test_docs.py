@@ -9,6 +9,7 @@ import pytest
 from eventlake.exactness import functions, polars_functions
 
 ROOT = Path(__file__).parents[2]
+EXACT = ROOT / "docs/reference/exact-functions.md"
 NAMED = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
 GUARANTEES = sorted(
     {test for name in ("guarantees.md", "security.md") for test in NAMED.findall((ROOT / "docs/reference" / name).read_text())}
@@ -36,7 +37,7 @@ def test_links_between_documents_lead_somewhere():
 
 
 def test_the_functions_that_are_exact_are_those_that_the_documentation_lists():
-    text = (ROOT / "docs/reference/exactness.md").read_text(encoding="utf-8").partition("## Functions")[2].partition("## Python")[0]
+    text = EXACT.read_text(encoding="utf-8").partition("## Functions")[2].partition("## Python")[0]
     lists = (functions.SCALARS, functions.FLOAT_STEPS, functions.MACROS, functions.AGGREGATES, functions.ORDERED, functions.PICKING)
     windows = {
         "rank",
@@ -56,7 +57,7 @@ def test_the_functions_that_are_exact_are_those_that_the_documentation_lists():
 
 
 def test_the_methods_of_polars_that_are_exact_are_those_that_the_documentation_lists():
-    text = (ROOT / "docs/reference/exactness.md").read_text(encoding="utf-8").partition("By the names that Polars' plan has for them:")[2]
+    text = EXACT.read_text(encoding="utf-8").partition("By the names that Polars' plan has for them:")[2]
     named = set(re.findall(r"`([^`]+)`", text))
     lists = [value for value in vars(polars_functions).values() if isinstance(value, frozenset)]
     expressions = {"sort", "sort_by", "filter", "head", "tail", "slice", "get", "explode", "cast", "len", "item", "when", "over", "dense"}
