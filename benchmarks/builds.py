@@ -17,10 +17,10 @@ from measure import Candidate, Row, interleaved, taken
 from typed import TYPE, schemas
 
 import eventlake as el
-from eventlake.columns.content import content_hash
+from eventlake.columns.hashing.content import content_hash
 from eventlake.history.snapshot import Snapshot
-from eventlake.projections.exact import check_exact
-from eventlake.projections.run import prepare
+from eventlake.projections.on_duckdb.exact import check_exact
+from eventlake.projections.prepare import prepare
 
 TOTALS = f'SELECT subject, count(*) AS n, sum(amount) AS total, max(sequence) AS last FROM "{TYPE}" GROUP BY subject'  # noqa: S608 - ours
 EVENTS = "SELECT subject, count(*) AS n, count(DISTINCT type) AS types, max(sequence) AS last FROM events GROUP BY subject"

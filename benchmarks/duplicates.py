@@ -1,6 +1,6 @@
 """Finding ids that a lake of many events holds already: what it costs on disk, and how long it takes.
 
-Timed is ``eventlake.log.known_ids.known`` alone, the step of an append that asks whether any ``(source, id)`` of a checked batch is in
+Timed is ``eventlake.log.appending.known_ids.known`` alone, the step of an append that asks whether any ``(source, id)`` of a checked batch is in
 the lake. Hashing the batch's own ids is not in it: the batch's check for duplicates within itself has done that before.
 """
 
@@ -14,9 +14,9 @@ from data import Setting, generation, scratch
 from measure import Row, settle, taken
 
 import eventlake as el
-from eventlake.columns.envelope import Batch
-from eventlake.log.intake import checked_batch
-from eventlake.log.known_ids import known
+from eventlake.columns.intake.envelope import Batch
+from eventlake.log.appending.known_ids import known
+from eventlake.log.appending.read_events import checked_batch
 
 FEW = 100
 

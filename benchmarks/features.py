@@ -20,10 +20,10 @@ from data import Setting, scratch
 from measure import Candidate, Row, interleaved, taken
 
 import eventlake as el
-from eventlake.datasets.build import spine_rows
-from eventlake.features.plan import compiled
+from eventlake.datasets.building.build import spine_rows
+from eventlake.features.look_up import rows
+from eventlake.features.planned.plan import compiled
 from eventlake.features.prefixes import PREFIXES
-from eventlake.features.run import rows
 from eventlake.history.pinned import PinnedHistory
 
 TYPE, DAY, WINDOWS = "payment.received", 86_400_000_000, (7, 30, 90)

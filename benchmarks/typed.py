@@ -18,7 +18,7 @@ from data import Setting, emptied, scratch
 from measure import Candidate, Row, interleaved
 
 import eventlake as el
-from eventlake.columns import segments
+from eventlake.columns.parquet import segments
 from eventlake.history.snapshot import Snapshot
 
 TYPE, FIELD, SUBJECT = "payment.received", "amount", "/loan/7-0000"

@@ -9,22 +9,22 @@ lake.snapshot().sql("select type, count(*) from events group by type")
 from importlib.metadata import version as _version
 
 from eventlake.core import expectation as _expectation
-from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.proofs import ConsistencyProof, InclusionProof
+from eventlake.core.hashing.checkpoint import Checkpoint
+from eventlake.core.hashing.proofs import ConsistencyProof, InclusionProof
+from eventlake.datasets.building.reproduce import Reproduction
+from eventlake.datasets.comparing.diff import DatasetDiff
 from eventlake.datasets.dataset import Dataset
-from eventlake.datasets.definition import read_definition
-from eventlake.datasets.diff import DatasetDiff
-from eventlake.datasets.explain import Explanation
-from eventlake.datasets.leakage import LeakageReport, check_leakage
-from eventlake.datasets.predictions import PredictionExplanation
-from eventlake.datasets.reproduce import Reproduction
-from eventlake.datasets.split import Split
+from eventlake.datasets.definitions.dataset_toml import read_definition
+from eventlake.datasets.inspecting.explain import Explanation
+from eventlake.datasets.inspecting.leakage import LeakageReport, check_leakage
+from eventlake.datasets.inspecting.predictions import PredictionExplanation
+from eventlake.datasets.inspecting.split import Split
 from eventlake.elsewhere import no_name as _no_name
 from eventlake.errors import EventlakeError
-from eventlake.features import declare as _declare
-from eventlake.features import spine
-from eventlake.features.conditions import Condition, field
-from eventlake.features.declare import (
+from eventlake.features.declared import functions as _declare
+from eventlake.features.declared.conditions import Condition, field
+from eventlake.features.declared.feature import Feature
+from eventlake.features.declared.functions import (
     count,
     delta,
     distinct,
@@ -42,20 +42,20 @@ from eventlake.features.declare import (
     std,
     sum,  # noqa: A004
 )
-from eventlake.features.definition import Feature
 from eventlake.features.feature_set import FeatureSet, relation
-from eventlake.history.report import Report
+from eventlake.features.spines import spine
 from eventlake.history.snapshot import Snapshot
-from eventlake.importing.run import Import, import_file
+from eventlake.history.verifying.report import Report
+from eventlake.importing.import_file import Import, import_file
 from eventlake.lake import Lake, create, open  # noqa: A004 - el.open reads well
-from eventlake.log.collect import Garbage
-from eventlake.log.compact import Compaction
-from eventlake.log.receipt import Receipt
+from eventlake.log.appending.receipt import Receipt
+from eventlake.log.maintaining.compact import Compaction
+from eventlake.log.maintaining.garbage import Garbage
 from eventlake.notebook import attach
 from eventlake.notebook.bar import install
-from eventlake.projections.definition import Projection, projection
-from eventlake.schemas.definition import Field, FieldType, Schema
+from eventlake.projections.projection import Projection, projection
 from eventlake.schemas.infer import Proposal
+from eventlake.schemas.schema import Field, FieldType, Schema
 from eventlake.schemas.version import Version
 from eventlake.verbs import declaration as _declaration
 

@@ -110,7 +110,7 @@ def _called(function: Callable[..., Any]) -> str:
         return f"el.{owner}"
     if owner:
         return f"{_OWNERS.get(owner, f'el.{owner}')}.{name}"
-    return f"el.spine.{name}" if function.__module__ == "eventlake.features.spine" else f"el.{name}"
+    return f"el.spine.{name}" if function.__module__ == "eventlake.features.spines.spine" else f"el.{name}"
 
 
 def _usage(called: str, signature: inspect.Signature) -> str:

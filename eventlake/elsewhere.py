@@ -18,7 +18,7 @@ _OF_FRAMES = [
     *("to_numpy", "index"),
 ]
 
-_PREFIXES = {"eventlake": "el.", "eventlake.features.spine": "el.spine."}
+_PREFIXES = {"eventlake": "el.", "eventlake.features.spines.spine": "el.spine."}
 _NAMES: dict[str, dict[str, str]] = {
     "eventlake": {
         **dict.fromkeys(["connect", "load", "load_lake", "open_lake", "lake_at", "read"], "el.open('my-lake') opens a lake"),
@@ -166,7 +166,7 @@ _NAMES: dict[str, dict[str, str]] = {
             "change the values that were built: dataset.polars().with_columns(pl.col('sale_count').cast(pl.Float64))",
         ),
     },
-    "eventlake.features.spine": {
+    "eventlake.features.spines.spine": {
         **dict.fromkeys(["month_end", "monthly", "months", "end_of_month"], "write el.spine.month_ends('payment.received')"),
         **dict.fromkeys(
             ["daily", "weekly", "every", "days", "from_frame"],

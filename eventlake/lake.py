@@ -10,42 +10,42 @@ from typing import Any, Self
 
 import polars as pl
 
-from eventlake.columns.problems import Problem
+from eventlake.columns.intake.problems import Problem
 from eventlake.core.card import Card, counted
-from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.delivery import Position
+from eventlake.core.documents.delivery import Position
 from eventlake.core.expectation import Expectation
+from eventlake.core.hashing.checkpoint import Checkpoint
+from eventlake.core.hashing.proofs import ConsistencyProof, InclusionProof
 from eventlake.core.instants import format_instant
-from eventlake.core.proofs import ConsistencyProof, InclusionProof
-from eventlake.datasets.buckets import Executor, Here
+from eventlake.datasets.building.buckets import Executor, Here
 from eventlake.datasets.verbs import DatasetVerbs
-from eventlake.datasets.verify import verify_lake
+from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.errors import InvalidEventsError, InvalidInputError
 from eventlake.executors.local import Processes
 from eventlake.history.follow import follow
 from eventlake.history.infer import infer_schema
 from eventlake.history.proofs import prove_consistency, prove_inclusion
-from eventlake.history.report import Report
 from eventlake.history.resolve import At, resolve
 from eventlake.history.snapshot import Snapshot
-from eventlake.log.append import Terms, append, append_parts, problems_of
-from eventlake.log.chain import Chain, create_chain, open_chain, read_again
+from eventlake.history.verifying.report import Report
+from eventlake.log.appending.append import Terms, append, append_parts, problems_of
+from eventlake.log.appending.duplicates import REFUSE, SKIP, check_choice, each_once
+from eventlake.log.appending.expectations import check_kinds
+from eventlake.log.appending.group_commit import Member, commit_group
+from eventlake.log.appending.positions import next_position
+from eventlake.log.appending.read_events import checked_batch, parts_of
+from eventlake.log.appending.receipt import Receipt
+from eventlake.log.appending.resolve_commit import settle
+from eventlake.log.appending.writer import Writer
+from eventlake.log.chain.chain import Chain, create_chain, open_chain, read_again
+from eventlake.log.chain.entry import Entry
 from eventlake.log.clock import Clock, accept, clock_of
-from eventlake.log.collect import OLDER_THAN, Garbage, collect
-from eventlake.log.compact import TARGET_BYTES, Compaction, compact
-from eventlake.log.duplicates import REFUSE, SKIP, check_choice, each_once
-from eventlake.log.entry import Entry
-from eventlake.log.expectations import check_kinds
-from eventlake.log.fold import keep_folded
-from eventlake.log.group import Member, commit_group
-from eventlake.log.intake import checked_batch, parts_of
-from eventlake.log.positions import next_position
-from eventlake.log.receipt import Receipt
-from eventlake.log.register import register
-from eventlake.log.room import keep_reserve
-from eventlake.log.settle import settle
-from eventlake.log.writer import Writer
-from eventlake.schemas.given import schema_of
+from eventlake.log.maintaining.compact import TARGET_BYTES, Compaction, compact
+from eventlake.log.maintaining.fold import keep_folded
+from eventlake.log.maintaining.garbage import OLDER_THAN, Garbage, collect
+from eventlake.log.maintaining.register_schema import register
+from eventlake.log.maintaining.reserve import keep_reserve
+from eventlake.schemas.coerce_schema import schema_of
 from eventlake.schemas.infer import Proposal
 from eventlake.schemas.version import Version
 from eventlake.storage import Storage, can_be_reopened, from_uri

@@ -17,15 +17,15 @@ import polars as pl
 import pyarrow as pa
 
 import eventlake as el
-from eventlake.columns.content import content_hash
-from eventlake.datasets.build import work_of
+from eventlake.columns.hashing.content import content_hash
+from eventlake.datasets.building.build import work_of
 from eventlake.errors import InvalidProjectionError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.lake import Lake
-from eventlake.projections.circumstances import USUAL, Circumstances
-from eventlake.projections.definition import Projection
+from eventlake.projections.prepare import prepare
+from eventlake.projections.projection import Projection
 from eventlake.projections.rows import finish
-from eventlake.projections.run import prepare
+from eventlake.projections.run_conditions import USUAL, Circumstances
 
 ORIGIN = "tests.eventlake/determinism"
 START = datetime(2025, 1, 1, tzinfo=UTC)

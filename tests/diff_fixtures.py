@@ -1,12 +1,12 @@
 """Datasets of given rows, for the tests of diff."""
 
-from eventlake.columns.content import content_hash, schema_of
-from eventlake.core.canonical import sha256_hex
-from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.dataset import DatasetManifest, Recipe
-from eventlake.core.merkle import EMPTY_ROOT
-from eventlake.datasets.archive import publish
-from eventlake.datasets.diff import diff
+from eventlake.columns.hashing.content import content_hash, schema_of
+from eventlake.core.documents.dataset import DatasetManifest, Recipe
+from eventlake.core.hashing.canonical import sha256_hex
+from eventlake.core.hashing.checkpoint import Checkpoint
+from eventlake.core.hashing.merkle import EMPTY_ROOT
+from eventlake.datasets.comparing.diff import diff
+from eventlake.datasets.store.archive import publish
 from eventlake.projections.rows import finish
 from eventlake.storage import MemoryStorage
 from tests.dataset_fixtures import ORIGIN, sql

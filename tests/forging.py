@@ -8,7 +8,7 @@ from functools import cache
 import polars as pl
 
 import eventlake as el
-from eventlake.core.canonical import CHECKSUM, canonical_json, seal, sha256_hex
+from eventlake.core.hashing.canonical import CHECKSUM, canonical_json, seal, sha256_hex
 from eventlake.storage import MemoryStorage
 
 TYPE = "payment.received"

@@ -14,22 +14,23 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
-from eventlake.columns import leaves, manifest_rows
-from eventlake.columns.keys import event_keys, merged, text_key, text_keys
+from eventlake.columns.hashing import leaves
+from eventlake.columns.keys.keys import event_keys, merged, text_key, text_keys
+from eventlake.columns.parquet import manifest_rows
 from eventlake.core import layout
-from eventlake.core.canonical import sha256_hex
-from eventlake.core.commit import Commit, commit_hash
-from eventlake.core.delivery import Delivery, Position
-from eventlake.core.manifest import NOTHING_RECENT, Recent, Tier
-from eventlake.core.merkle import CompactRange
-from eventlake.core.segment import Segment
-from eventlake.log.believed import vouch
-from eventlake.log.chain import Chain
-from eventlake.log.entry import Entry
-from eventlake.log.fold import _store_rows, fold
-from eventlake.log.hint import leave
-from eventlake.log.key_index import recent_run
-from eventlake.log.recent import FOLD_WEIGHT, OwnKeys, position_text, recent_after, store, weight
+from eventlake.core.documents.commit import Commit, commit_hash
+from eventlake.core.documents.delivery import Delivery, Position
+from eventlake.core.documents.manifest import NOTHING_RECENT, Recent, Tier
+from eventlake.core.documents.segment import Segment
+from eventlake.core.hashing.canonical import sha256_hex
+from eventlake.core.hashing.merkle import CompactRange
+from eventlake.log.chain.believed import vouch
+from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.entry import Entry
+from eventlake.log.chain.hint import leave
+from eventlake.log.chain.key_index import recent_run
+from eventlake.log.chain.unfolded_keys import FOLD_WEIGHT, OwnKeys, position_text, recent_after, store, weight
+from eventlake.log.maintaining.fold import _store_rows, fold
 from eventlake.storage import MemoryStorage
 
 ORIGIN = "long.example/loans"
@@ -179,7 +180,7 @@ def long_lake(commits):
     """``(storage, number of events)`` of a lake with so many commits of one event each, some of them folds."""
     storage = MemoryStorage()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("eventlake.core.canonical._refuse_floats", lambda value: None)
+        patch.setattr("eventlake.core.hashing.canonical._refuse_floats", lambda value: None)
         patch.setattr("eventlake.lake._now", lambda: START_US)
         el.create(storage, ORIGIN)
         maker = _Maker(storage, commits)

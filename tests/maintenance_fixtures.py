@@ -5,7 +5,7 @@ import threading
 import uuid
 
 import eventlake as el
-from eventlake.columns import segments
+from eventlake.columns.parquet import segments
 from tests.dataset_fixtures import Hooked
 from tests.property.events import moment, rows_of
 

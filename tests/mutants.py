@@ -17,20 +17,21 @@ from pathlib import Path
 from unittest import mock
 
 import eventlake as el
-from eventlake.columns import frames, key_files, manifest_rows, segments
-from eventlake.core.canonical import CHECKSUM, seal, unseal
-from eventlake.core.commit import Commit
-from eventlake.core.dataset import DatasetManifest
-from eventlake.core.lake import read_hint, read_lake, read_removed, read_tag
-from eventlake.core.manifest import KeyFile
-from eventlake.core.provenance import read_provenance
-from eventlake.datasets import recipes
-from eventlake.datasets.archive import open_archive
-from eventlake.datasets.lock import Lock
-from eventlake.datasets.verify import verify_lake
+from eventlake.columns.keys import key_files
+from eventlake.columns.parquet import frames, manifest_rows, segments
+from eventlake.core.documents.commit import Commit
+from eventlake.core.documents.dataset import DatasetManifest
+from eventlake.core.documents.lake import read_hint, read_lake, read_removed, read_tag
+from eventlake.core.documents.manifest import KeyFile
+from eventlake.core.documents.provenance import read_provenance
+from eventlake.core.hashing.canonical import CHECKSUM, seal, unseal
+from eventlake.datasets.building import build_once
+from eventlake.datasets.definitions.lock import Lock
+from eventlake.datasets.store.archive import open_archive
+from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.errors import EventlakeError
 from eventlake.features.feature_set import FeatureSet
-from eventlake.features.spine import spine_of
+from eventlake.features.spines.spine import spine_of
 from eventlake.importing.mapping import read_mapping
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.storage import MemoryStorage
@@ -144,7 +145,7 @@ def torn(dice, data):
 @cache
 def rich_files():
     """A lake with every kind of file."""
-    with mock.patch("eventlake.log.fold.FOLD_WEIGHT", 200):
+    with mock.patch("eventlake.log.maintaining.fold.FOLD_WEIGHT", 200):
         lake = el.create(storage := MemoryStorage(), "adv.example/rich")
         lake.register(TYPE, forging.SCHEMA)
         for number in range(8):
@@ -424,8 +425,8 @@ def _install_removed(storage, data):
 
 
 def _decode_claim(data):
-    assert isinstance(recipes._holder(data), str)
-    assert recipes._is_dead(data) in {True, False}
+    assert isinstance(build_once._holder(data), str)
+    assert build_once._is_dead(data) in {True, False}
 
 
 def _install_claim(storage, data):

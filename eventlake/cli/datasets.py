@@ -8,7 +8,7 @@ import eventlake.lake as lakes
 from eventlake.cli import documents, output
 from eventlake.cli.entry import Commands
 from eventlake.cli.options import JsonOption, LakeArgument, TrustOption
-from eventlake.log.collect import Garbage
+from eventlake.log.maintaining.garbage import Garbage
 
 
 class TwoWords(Commands):

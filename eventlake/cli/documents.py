@@ -8,28 +8,28 @@ from typing import Any
 import polars as pl
 
 from eventlake.cli.output import MOST_PROBLEMS
-from eventlake.columns.json_scan import parse_one
+from eventlake.columns.intake.json_scan import parse_one
 from eventlake.core import layout
 from eventlake.core.attributes import CLOUDEVENTS_NAMES, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH
 from eventlake.core.card import Card, counted
+from eventlake.core.format_value import plain
 from eventlake.core.instants import format_instant, micros
-from eventlake.core.shown import plain
+from eventlake.datasets.building.reproduce import Reproduction
+from eventlake.datasets.comparing.diff import DatasetDiff
+from eventlake.datasets.comparing.row_diff import RowChange, RowsDiff
 from eventlake.datasets.dataset import Dataset
-from eventlake.datasets.diff import DatasetDiff
-from eventlake.datasets.explain import Explanation
-from eventlake.datasets.reproduce import Reproduction
-from eventlake.datasets.row_diff import RowChange, RowsDiff
-from eventlake.datasets.tags import is_lock
-from eventlake.demo.run import DemoResult
+from eventlake.datasets.inspecting.explain import Explanation
+from eventlake.datasets.store.tags import is_lock
+from eventlake.demo.run_demo import DemoResult
 from eventlake.errors import CorruptionError
-from eventlake.history.report import Report
 from eventlake.history.snapshot import Snapshot
-from eventlake.importing.run import Import
+from eventlake.history.verifying.report import Report
+from eventlake.importing.import_file import Import
 from eventlake.lake import Lake
-from eventlake.log.collect import Garbage
-from eventlake.log.compact import Compaction
-from eventlake.log.entry import Entry
-from eventlake.log.receipt import Receipt
+from eventlake.log.appending.receipt import Receipt
+from eventlake.log.chain.entry import Entry
+from eventlake.log.maintaining.compact import Compaction
+from eventlake.log.maintaining.garbage import Garbage
 from eventlake.schemas.json_schema import to_json_schema
 from eventlake.schemas.version import Version
 from eventlake.visible import redacted

@@ -15,7 +15,7 @@ from typer.exceptions import TyperException
 
 from eventlake.cli import output
 from eventlake.cli.stopping import Stopped, stoppable
-from eventlake.datasets.recipes import give_up_claims
+from eventlake.datasets.building.build_once import give_up_claims
 from eventlake.errors import EventlakeError, InvalidInputError, StorageError
 from eventlake.memory import bound_memory, out_of_memory
 from eventlake.visible import safe

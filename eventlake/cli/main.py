@@ -15,16 +15,16 @@ from eventlake.cli.clock import clock
 from eventlake.cli.datasets import TwoWords, remove
 from eventlake.cli.entry import end, standard_input
 from eventlake.cli.options import JsonOption, LakeArgument, TrustOption
-from eventlake.core.checkpoint import Checkpoint
 from eventlake.core.expectation import at_watermark
-from eventlake.datasets.definition import read_definition
-from eventlake.datasets.lock import FILE as LOCK_FILE
-from eventlake.datasets.lock import Lock, check_lockable
-from eventlake.datasets.verify import verify_lake
-from eventlake.demo.run import run_demo
+from eventlake.core.hashing.checkpoint import Checkpoint
+from eventlake.datasets.definitions.dataset_toml import read_definition
+from eventlake.datasets.definitions.lock import FILE as LOCK_FILE
+from eventlake.datasets.definitions.lock import Lock, check_lockable
+from eventlake.datasets.verifying.verify import verify_lake
+from eventlake.demo.run_demo import run_demo
 from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError, StorageError
-from eventlake.importing.run import import_file
-from eventlake.log.duplicates import REFUSE, SKIP
+from eventlake.importing.import_file import import_file
+from eventlake.log.appending.duplicates import REFUSE, SKIP
 from eventlake.storage import from_uri
 from eventlake.storage.files import read_file, write_file
 from eventlake.trust import TRUST_VARIABLE, trust_of

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from eventlake.datasets.recipes import give_up_claims
+from eventlake.datasets.building.build_once import give_up_claims
 from eventlake.storage.scratch import remove_scratch
 
 _GRACE_SECONDS = 3.0

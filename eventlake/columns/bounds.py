@@ -6,7 +6,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eventlake.columns.content import logical_type
+from eventlake.columns.hashing.content import logical_type
 from eventlake.errors import SchemaMismatchError
 
 _DAYS = (-719_162, 2_932_896)

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from eventlake.columns.content import logical_type
+from eventlake.columns.hashing.content import logical_type
 from eventlake.errors import SchemaMismatchError
 
 _INTEGER_DIGITS = 20

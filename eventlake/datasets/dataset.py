@@ -7,22 +7,22 @@ from typing import Any, Self
 import polars as pl
 import pyarrow as pa
 
-from eventlake.columns.content import content_hash
+from eventlake.columns.hashing.content import content_hash
 from eventlake.core import layout
 from eventlake.core.card import Card, counted
-from eventlake.core.dataset import DatasetManifest
+from eventlake.core.documents.dataset import DatasetManifest
 from eventlake.core.sql import folded
-from eventlake.datasets.archive import Archive
-from eventlake.datasets.split import ENTITY, TIME, Split, gap_of, matrix, series_of, split, target_of
-from eventlake.datasets.tags import keep_for_lock
+from eventlake.datasets.inspecting.split import ENTITY, TIME, Split, gap_of, matrix, series_of, split, target_of
+from eventlake.datasets.store.archive import Archive
+from eventlake.datasets.store.tags import keep_for_lock
 from eventlake.errors import CorruptionError, InvalidInputError
+from eventlake.features.declared.window import Length
 from eventlake.features.feature_set import FeatureSet
-from eventlake.features.spans import Length
-from eventlake.features.spine import CUTOFF, EventSpine, spine_of
-from eventlake.history.duckdb_sql import to_pandas
+from eventlake.features.spines.spine import CUTOFF, EventSpine, spine_of
 from eventlake.history.resolve import resolve
 from eventlake.history.snapshot import Snapshot
-from eventlake.log.chain import open_chain
+from eventlake.history.sql.duckdb_views import to_pandas
+from eventlake.log.chain.chain import open_chain
 from eventlake.trust import Trust
 from eventlake.verbs import verbs
 
@@ -145,7 +145,7 @@ class Dataset:
 
     def explain(self, key: Any, column: str | None = None) -> Any:
         """The events behind a row, or behind one value of it; see ``Lake.explain``."""
-        from eventlake.datasets.explain import explain  # noqa: PLC0415 - it needs datasets
+        from eventlake.datasets.inspecting.explain import explain  # noqa: PLC0415 - it needs datasets
 
         archive, snapshot = self.opened()
         return snapshot.read(lambda history: explain(archive, history, key, column))

@@ -11,30 +11,30 @@ import polars as pl
 
 from eventlake.core import counts
 from eventlake.core.card import counted
-from eventlake.core.dataset import Parameter
-from eventlake.datasets import tags
-from eventlake.datasets.archive import open_archive
-from eventlake.datasets.buckets import Executor
-from eventlake.datasets.build import MOST_BUCKETS, PERTURB, Request, build
-from eventlake.datasets.catalogue import find, find_named, folders
+from eventlake.core.documents.dataset import Parameter
+from eventlake.datasets.building.buckets import Executor
+from eventlake.datasets.building.build import MOST_BUCKETS, PERTURB, Request, build
+from eventlake.datasets.building.reproduce import Reproduction, reproduce
+from eventlake.datasets.comparing.diff import DatasetDiff, diff
 from eventlake.datasets.dataset import Dataset
-from eventlake.datasets.definition import Definition
-from eventlake.datasets.diff import DatasetDiff, diff
-from eventlake.datasets.explain import Explanation, explain
-from eventlake.datasets.lock import check_buildable, pinned_by
-from eventlake.datasets.predictions import EVENT_TYPE, PredictionExplanation, key_in, prediction_events
-from eventlake.datasets.predictions import SCHEMA as PREDICTION_SCHEMA
-from eventlake.datasets.removal import Holders, check_not_removed, remove
-from eventlake.datasets.reproduce import Reproduction, reproduce
-from eventlake.datasets.retention import prune
+from eventlake.datasets.definitions.dataset_toml import Definition
+from eventlake.datasets.definitions.lock import check_buildable, pinned_by
+from eventlake.datasets.inspecting.explain import Explanation, explain
+from eventlake.datasets.inspecting.predictions import EVENT_TYPE, PredictionExplanation, key_in, prediction_events
+from eventlake.datasets.inspecting.predictions import SCHEMA as PREDICTION_SCHEMA
+from eventlake.datasets.store import tags
+from eventlake.datasets.store.archive import open_archive
+from eventlake.datasets.store.find import find, find_named, folders
+from eventlake.datasets.store.removal import Holders, check_not_removed, remove
+from eventlake.datasets.store.retention import prune
 from eventlake.errors import EventlakeError, InvalidInputError, NotFoundError
 from eventlake.features.feature_set import FeatureSet
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import At
 from eventlake.history.snapshot import Snapshot
-from eventlake.log.collect import Garbage
-from eventlake.log.receipt import Receipt
-from eventlake.projections.definition import Projection
+from eventlake.log.appending.receipt import Receipt
+from eventlake.log.maintaining.garbage import Garbage
+from eventlake.projections.projection import Projection
 from eventlake.schemas.version import Version
 from eventlake.storage import ObjectMissingError, Storage
 from eventlake.trust import trust_of

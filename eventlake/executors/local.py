@@ -15,8 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-from eventlake.datasets.buckets import Here, Task
-from eventlake.datasets.isolated import start_python
+from eventlake.datasets.building.buckets import Here, Task
+from eventlake.datasets.building.isolated import start_python
 from eventlake.errors import CorruptionError, EventlakeError, InvalidProjectionError, MissingDependencyError, NotFoundError, StorageError
 from eventlake.storage import Storage
 from eventlake.storage.scratch import temporary_folder

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 
-from eventlake.datasets.buckets import Task, do
+from eventlake.datasets.building.buckets import Task, do
 from eventlake.errors import EventlakeError
 from eventlake.memory import bound_memory
 

@@ -4,9 +4,9 @@ from functools import reduce
 
 import polars as pl
 
-from eventlake.features.plan import Part, Plan
-from eventlake.features.polars_parts import events, value_of
-from eventlake.features.sources import sources
+from eventlake.features.on_polars.parts import events, value_of
+from eventlake.features.planned.plan import Part, Plan
+from eventlake.features.planned.sources import sources
 from eventlake.history.pinned import PinnedHistory
 
 SCHEMA = pl.Schema({"sequence": pl.Int64(), "time": pl.Datetime("us", "UTC"), "id": pl.String(), "behind": pl.List(pl.String())})

@@ -9,8 +9,8 @@ from typing import Any
 from eventlake.core.names import repeated
 from eventlake.core.sql import alike_in_sql
 from eventlake.errors import InvalidInputError, InvalidProjectionError
-from eventlake.features import stored
-from eventlake.features.definition import NAME, Aggregate, Feature, plain_name
+from eventlake.features.declared import features_json
+from eventlake.features.declared.feature import NAME, Aggregate, Feature, plain_name
 from eventlake.verbs import declaration, verbs
 
 FORMAT = 1
@@ -164,7 +164,7 @@ class FeatureSet:
             "spine_by": self.spine_entity,
             "via": [{"event_type": one.event_type, "child": one.child, "parent": one.parent} for one in self.via],
         }
-        return stored.check_text(self.name, json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+        return features_json.check_text(self.name, json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
     def plan(self, engine: str = "duckdb", snapshot: Any = None) -> str:
         """What an engine finds, as text that runs: DuckDB's SQL over ``spine`` and the event tables, or a program for Polars.
@@ -182,8 +182,8 @@ class FeatureSet:
             InvalidInputError: There is no such engine.
             NotFoundError: An event type has no schema.
         """
-        from eventlake.features.plan import compiled  # noqa: PLC0415 - plans know what is declared, not the other way round
-        from eventlake.features.shown import text  # noqa: PLC0415
+        from eventlake.features.plan_text import text  # noqa: PLC0415
+        from eventlake.features.planned.plan import compiled  # noqa: PLC0415 - plans know what is declared, not the other way round
 
         if engine not in {"duckdb", "polars"}:
             message = f"expected engine as 'duckdb' or 'polars', found {engine!r}"
@@ -204,8 +204,8 @@ class FeatureSet:
             InvalidInputError: The entity is not reached through relations.
             NotFoundError: An event type has no schema.
         """
-        from eventlake.features.plan import compiled  # noqa: PLC0415 - plans know what is declared, not the other way round
-        from eventlake.features.sources import related  # noqa: PLC0415
+        from eventlake.features.planned.plan import compiled  # noqa: PLC0415 - plans know what is declared, not the other way round
+        from eventlake.features.planned.sources import related  # noqa: PLC0415
 
         if not self.via:
             message = f"feature set {self.name}: its entity is not reached through relations"
@@ -219,9 +219,9 @@ class FeatureSet:
         Raises:
             InvalidProjectionError: It is no feature set of this format.
         """
-        document = stored.read(name, text)
+        document = features_json.read(name, text)
         try:
-            features = tuple(map(stored.feature, document.features))
+            features = tuple(map(features_json.feature, document.features))
             via = tuple(Relation(one.event_type, one.child, one.parent) for one in document.via)
             return cls(name, document.by, features, document.known, document.depth, document.cutoff, document.spine_by, via, _archived=True)
         except ValueError as error:

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eventlake.errors import InvalidInputError
-from eventlake.features.definition import Aggregate, Arithmetic, Feature
-from eventlake.features.plan import Part, Plan
-from eventlake.features.spans import UNITS
-from eventlake.schemas.definition import FieldType
+from eventlake.features.declared.feature import Aggregate, Arithmetic, Feature
+from eventlake.features.declared.window import UNITS
+from eventlake.features.planned.plan import Part, Plan
+from eventlake.schemas.schema import FieldType
 
 Parts = Mapping[Part, pa.Array]
 Numbers = npt.NDArray[Any]

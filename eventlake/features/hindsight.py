@@ -12,12 +12,12 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from eventlake.features.edges import ENTER, LEAVE, Edge
-from eventlake.features.plan import Plan
-from eventlake.features.polars_parts import asked, edge_of, kept
+from eventlake.features.declared.window import Span
+from eventlake.features.on_polars.parts import asked, edge_of, kept
+from eventlake.features.planned.edges import ENTER, LEAVE, Edge
+from eventlake.features.planned.plan import Plan
+from eventlake.features.planned.sources import Source
 from eventlake.features.prefixes import Cutoffs
-from eventlake.features.sources import Source
-from eventlake.features.spans import Span
 
 Sequences = npt.NDArray[np.int64]
 """Of events; one may be told more than once."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from eventlake.features.edges import NEVER, Edge
+from eventlake.features.planned.edges import NEVER, Edge
 
 Integers = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]

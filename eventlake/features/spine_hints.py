@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from eventlake.columns.given import INDEX_HINT
+from eventlake.columns.intake.given import INDEX_HINT
 from eventlake.columns.schema import INSTANT
 
 

@@ -12,15 +12,15 @@ import numpy as np
 import pyarrow as pa
 
 from eventlake.core import layout
-from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.manifest import CommitSummary
-from eventlake.core.merkle import EMPTY_ROOT, CompactRange
-from eventlake.core.segment import Segment
+from eventlake.core.documents.manifest import CommitSummary
+from eventlake.core.documents.segment import Segment
+from eventlake.core.hashing.checkpoint import Checkpoint
+from eventlake.core.hashing.merkle import EMPTY_ROOT, CompactRange
 from eventlake.errors import CorruptionError, StorageError
-from eventlake.log.chain import Chain
-from eventlake.log.compacted import check_compacted
-from eventlake.log.manifest import Manifest, Placed
-from eventlake.log.stored import check_claims, check_segments, foreign_commits, missing, part_of, stored_events
+from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.checked_read import check_claims, check_segments, foreign_commits, missing, part_of, stored_events
+from eventlake.log.chain.manifest import Manifest, Placed
+from eventlake.log.maintaining.check_compaction import check_compacted
 from eventlake.progress import task
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.schemas.version import Version

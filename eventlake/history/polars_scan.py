@@ -6,8 +6,8 @@ import polars as pl
 
 from eventlake.columns.schema import TYPES
 from eventlake.core.attributes import EVENT_COLUMNS
+from eventlake.history.corrections import FAMILY, families, gone, not_first, until
 from eventlake.history.pinned import PinnedHistory
-from eventlake.history.standing import FAMILY, families, gone, not_first, until
 from eventlake.tables.columns import stored_schema
 from eventlake.tables.files import EventTable
 

@@ -3,13 +3,13 @@
 Only a segment that a range cuts through is read and hashed again, once per proof.
 """
 
-from eventlake.columns import leaves
+from eventlake.columns.hashing import leaves
 from eventlake.core import counts
-from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.merkle import CompactRange
-from eventlake.core.proofs import ConsistencyProof, InclusionProof, Range, consistency_ranges, inclusion_ranges
+from eventlake.core.hashing.checkpoint import Checkpoint
+from eventlake.core.hashing.merkle import CompactRange
+from eventlake.core.hashing.proofs import ConsistencyProof, InclusionProof, Range, consistency_ranges, inclusion_ranges
 from eventlake.history.pinned import PinnedHistory, Stretch
-from eventlake.log.stored import check_claims
+from eventlake.log.chain.checked_read import check_claims
 
 
 def prove_inclusion(history: PinnedHistory, sequence: int) -> InclusionProof:

@@ -9,15 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eventlake.core import layout
-from eventlake.core.canonical import sha256_hex
-from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.dataset import DatasetManifest
+from eventlake.core.documents.dataset import DatasetManifest
+from eventlake.core.hashing.canonical import sha256_hex
+from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.instants import format_instant, instant_of, parse_instant
 from eventlake.errors import ConflictError, CorruptionError, InvalidInputError, NotFoundError
 from eventlake.history.pinned import PinnedHistory, pin
-from eventlake.log.chain import Chain
-from eventlake.log.compacted import check_compacted
-from eventlake.log.stored import check_claims
+from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.checked_read import check_claims
+from eventlake.log.maintaining.check_compaction import check_compacted
 
 At = int | str | datetime | Checkpoint | None
 _HEX = re.compile(r"[0-9a-f]{6,64}")

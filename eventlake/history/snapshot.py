@@ -11,13 +11,14 @@ import polars as pl
 from eventlake.core import counts
 from eventlake.core.attributes import ATTRIBUTES, EVENT_COLUMNS
 from eventlake.core.card import Card, counted
-from eventlake.core.checkpoint import Checkpoint
+from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError, StorageError
-from eventlake.history import duckdb_sql, polars_scan
+from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import AS_RECORDED, LATEST
 from eventlake.history.resolve import at_checkpoint, checked_instant
-from eventlake.log.chain import open_chain
+from eventlake.history.sql import duckdb_views
+from eventlake.log.chain.chain import open_chain
 from eventlake.tables.columns import NAMED, shown_columns
 from eventlake.tables.files import EventTable
 from eventlake.verbs import verbs
@@ -216,7 +217,7 @@ class Snapshot:
             self.history.check()
             raise
 
-    def sql(self, query: str, /, **parameters: Any) -> duckdb_sql.SqlResult:
+    def sql(self, query: str, /, **parameters: Any) -> duckdb_views.SqlResult:
         """Runs one DuckDB query in which ``events`` is this history.
 
         So are event types by their names, in double quotes; ``latest."payment.received"`` is without what was replaced or retracted, and
@@ -232,7 +233,7 @@ class Snapshot:
         Raises:
             InvalidInputError: DuckDB refuses the query, or a frame has the name of a table of the history.
         """
-        return self.read(lambda history: duckdb_sql.query(history, query, parameters))
+        return self.read(lambda history: duckdb_views.query(history, query, parameters))
 
     def event(self, sequence: int) -> dict[str, str | int | None]:
         """One event as its producer said it, for a proof: all attributes, null where unsaid, ``time`` in microseconds.

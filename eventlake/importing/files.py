@@ -11,7 +11,7 @@ from typing import IO, Any
 import msgspec
 import pyarrow as pa
 
-from eventlake.columns.json_scan import scan_one
+from eventlake.columns.intake.json_scan import scan_one
 from eventlake.core.names import repeated
 from eventlake.errors import InvalidInputError, NotFoundError, StorageError
 from eventlake.importing.problems import ROW

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from eventlake.columns.problems import shorten
+from eventlake.columns.intake.problems import shorten
 from eventlake.core.instants import MAX_US, MIN_US
 from eventlake.importing.times import Wrong
 from eventlake.visible import safe

@@ -16,7 +16,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from eventlake.columns.segments import check_footer, check_int96
+from eventlake.columns.parquet.segments import check_footer, check_int96
 from eventlake.core.sql import identifier, integer, quoted
 from eventlake.database import open_database, openable, parquet, tree_of
 from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError, StorageError

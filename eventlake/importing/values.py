@@ -11,7 +11,7 @@ from string import punctuation
 
 import polars as pl
 
-from eventlake.columns.json_scan import scan_one
+from eventlake.columns.intake.json_scan import scan_one
 from eventlake.importing.rules import Field, Template
 from eventlake.importing.times import DAY_US, Wrong, dates, in_range, instant_text, instants, whole_microseconds
 

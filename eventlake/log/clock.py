@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 from eventlake.core import counts, layout
 from eventlake.core.card import Card
-from eventlake.core.commit import Commit
+from eventlake.core.documents.commit import Commit
 from eventlake.core.instants import format_instant
 from eventlake.errors import InvalidInputError, NotFoundError, StorageError
-from eventlake.log.believed import vouch
-from eventlake.log.chain import Chain
-from eventlake.log.commits import plain_commit
-from eventlake.log.entry import Entry
-from eventlake.log.publish import publish
+from eventlake.log.chain.believed import vouch
+from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.entry import Entry
+from eventlake.log.chain.publish import publish
+from eventlake.log.next_commit import plain_commit
 from eventlake.storage import ObjectMissingError, Storage
 
 MAX_LEAD_US = 5 * 60 * 1_000_000

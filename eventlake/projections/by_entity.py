@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 from eventlake.core.sql import folded, identifier, integer
 from eventlake.database import open_database, tree_of
 from eventlake.errors import InvalidProjectionError
-from eventlake.exactness.locality import Carrier, carrier_of
-from eventlake.history.duckdb_sql import ENTITY, Only, connect, create_given, normal_zone, reads_table, views_read
+from eventlake.exactness.on_duckdb.locality import Carrier, carrier_of
 from eventlake.history.pinned import PinnedHistory
-from eventlake.projections.definition import Projection
-from eventlake.projections.duckdb_runner import FIXED, bound
-from eventlake.projections.exact import plan_of
+from eventlake.history.sql.duckdb_views import ENTITY, Only, connect, create_given, normal_zone, reads_table, views_read
+from eventlake.projections.on_duckdb.exact import plan_of
+from eventlake.projections.on_duckdb.run import FIXED, bound
+from eventlake.projections.projection import Projection
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 
 from eventlake.columns.bounds import check_bounds
 from eventlake.columns.casts import lossless
-from eventlake.columns.content import content_hash, logical_type, normal_type, normalise
+from eventlake.columns.hashing.content import content_hash, logical_type, normal_type, normalise
 from eventlake.core.names import repeated
 from eventlake.errors import InvalidProjectionError, SchemaMismatchError
-from eventlake.projections.definition import Projection
 from eventlake.projections.printing import printing_to_stderr
+from eventlake.projections.projection import Projection
 
 _SHOWN = 10
 

@@ -8,11 +8,11 @@ from typing import Annotated, Self
 from msgspec import UNSET, Meta, UnsetType
 
 from eventlake.core import counts
-from eventlake.core.canonical import seal
-from eventlake.core.stored import Column, Document, FormatNumber, Line, Sha256, Text, damaged, unsealed
-from eventlake.core.stored import Sequence as SequenceNumber
+from eventlake.core.documents.stored import Column, Document, FormatNumber, Line, Sha256, Text, damaged, unsealed
+from eventlake.core.documents.stored import Sequence as SequenceNumber
+from eventlake.core.hashing.canonical import seal
 from eventlake.errors import InvalidInputError, NotFoundError
-from eventlake.schemas.definition import Schema, SchemaDocument
+from eventlake.schemas.schema import Schema, SchemaDocument
 from eventlake.schemas.version import Version
 
 FORMAT = 1

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from eventlake.columns.schema import INSTANT
 from eventlake.core.instants import MAX_DAY, MAX_US, MIN_DAY, MIN_US
-from eventlake.schemas.definition import FieldType
+from eventlake.schemas.schema import FieldType
 
 _DATE = r"^(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})-[0-9]{2}-[0-9]{2}$"
 _OFFSET = r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from decimal import Decimal
 
-from eventlake.schemas.definition import Field, FieldType
+from eventlake.schemas.schema import Field, FieldType
 
 _INT64_DIGITS = 19
 

@@ -12,8 +12,8 @@ import jiter
 from eventlake.core.card import Card, counted
 from eventlake.core.instants import parse_instant
 from eventlake.errors import CorruptionError
-from eventlake.schemas.definition import MAX_DIGITS, Field, FieldType, Schema
 from eventlake.schemas.json_schema import DEFAULT_PRECISION, to_json_schema
+from eventlake.schemas.schema import MAX_DIGITS, Field, FieldType, Schema
 
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)\.([0-9]+)")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")

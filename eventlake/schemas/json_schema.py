@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 from eventlake.errors import InvalidInputError
-from eventlake.schemas.definition import Field, FieldType, Schema
+from eventlake.schemas.schema import Field, FieldType, Schema
 
 DEFAULT_PRECISION = 18
 """Of a decimal whose bounds are not given."""

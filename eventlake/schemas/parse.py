@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from eventlake.columns.json_scan import has_long_number
-from eventlake.columns.problems import Problem
+from eventlake.columns.intake.json_scan import has_long_number
+from eventlake.columns.intake.problems import Problem
 from eventlake.core.attributes import MAX_PAYLOAD_DEPTH
-from eventlake.schemas import exact
+from eventlake.schemas import parse_row
 from eventlake.schemas.checks import OddError, arrow_schema, arrow_type, checked
-from eventlake.schemas.definition import FieldType
+from eventlake.schemas.schema import FieldType
 
 _EXPONENT = r'[:\[,\s]-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{3}|"[\s+-]*[0-9.]+[eE][+-]?[0-9]{3,}\s*"'
 _ESCAPED = r"\\u00(?:[46]5|3[0-9]|2[bBdDeE])"
@@ -88,7 +88,7 @@ def _parse(payloads: pa.Array, schema: FieldType, *, stored: bool) -> tuple[pa.T
 def _row_by_row(payloads: pa.Array, schema: FieldType, *, stored: bool) -> tuple[pa.Table, list[Problem]]:
     rows, problems = [], []
     for row, payload in enumerate(payloads.to_pylist()):
-        values, broken = exact.read(payload, schema, stored=stored)
+        values, broken = parse_row.read(payload, schema, stored=stored)
         rows.append(values)
         problems += [Problem(row, path, expected, found) for path, expected, found in broken]
     wire = pa.schema([pa.field(field.name, _wire_type(field.type, pa.int64())) for field in schema.fields])

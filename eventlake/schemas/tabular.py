@@ -13,8 +13,8 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.errors import InvalidInputError
-from eventlake.schemas.definition import Field, FieldType, Schema
 from eventlake.schemas.json_schema import exact_number
+from eventlake.schemas.schema import Field, FieldType, Schema
 
 _HINT = "fields are integers, decimals, booleans, text, dates, timestamps in UTC, doubles, and lists and structs of these."
 _CHECKS_HINT = "understood are isin on text, ge and le on integers and decimals; check the rest in the schema of a dataset."

@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from eventlake.schemas.definition import MAX_DIGITS, FieldType
-from eventlake.schemas.exact import scalar
+from eventlake.schemas.parse_row import scalar
+from eventlake.schemas.schema import MAX_DIGITS, FieldType
 
 TYPES = ("utf8", "bool", "int64", "float64", "date", "timestamp", "decimal(p, s)")
 """Names of types, as in the mapping of an import."""

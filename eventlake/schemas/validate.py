@@ -3,8 +3,8 @@
 import numpy as np
 import pyarrow.compute as pc
 
-from eventlake.columns.envelope import Batch
-from eventlake.columns.problems import Problem
+from eventlake.columns.intake.envelope import Batch
+from eventlake.columns.intake.problems import Problem
 from eventlake.columns.rows import chosen
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.schemas.parse import parse

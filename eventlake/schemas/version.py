@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from eventlake.core.canonical import canonical_json, sha256_hex
 from eventlake.core.card import Card
-from eventlake.schemas.definition import Schema
+from eventlake.core.hashing.canonical import canonical_json, sha256_hex
+from eventlake.schemas.schema import Schema
 
 
 @dataclass(frozen=True, slots=True, repr=False)

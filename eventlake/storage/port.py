@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from eventlake.core import layout
-from eventlake.core.canonical import sha256_hex
+from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.errors import AlreadyExistsError, CorruptionError, InvalidInputError, NotFoundError, StorageError
 
 

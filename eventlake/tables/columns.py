@@ -7,7 +7,7 @@ import pyarrow as pa
 from eventlake.columns.schema import INSTANT
 from eventlake.core.sql import folded
 from eventlake.schemas.checks import arrow_type
-from eventlake.schemas.definition import Schema
+from eventlake.schemas.schema import Schema
 
 ENVELOPE: dict[str, pa.DataType] = {
     "sequence": pa.int64(),

@@ -7,12 +7,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eventlake.columns.problems import Problem
+from eventlake.columns.intake.problems import Problem
 from eventlake.columns.rows import chosen, gathered
 from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
-from eventlake.log.manifest import Placed
-from eventlake.log.stored import stored_events
+from eventlake.log.chain.checked_read import stored_events
+from eventlake.log.chain.manifest import Placed
 from eventlake.schemas.retractions import silent
 from eventlake.schemas.version import Version
 from eventlake.storage import Storage

@@ -14,16 +14,16 @@ import duckdb
 import pyarrow as pa
 
 from eventlake.columns.schema import INSTANT
-from eventlake.core.canonical import canonical_json, sha256_hex
+from eventlake.core.hashing.canonical import canonical_json, sha256_hex
 from eventlake.core.sql import identifier
 from eventlake.database import Resources, open_database, per_process, tree_of
 from eventlake.errors import CorruptionError, InvalidInputError
-from eventlake.exactness.expressions import check, type_of, unbound, within
+from eventlake.exactness.on_duckdb.expressions import check, type_of, unbound, within
 from eventlake.exactness.rows import FLOATS, parts
 from eventlake.exactness.tree import depth, nodes
 from eventlake.schemas.checks import arrow_schema, arrow_type
-from eventlake.schemas.definition import Field, FieldType, Schema
 from eventlake.schemas.evolution import of_field
+from eventlake.schemas.schema import Field, FieldType, Schema
 from eventlake.schemas.version import Version
 from eventlake.tables.growth import GrowthError, Size, growth
 

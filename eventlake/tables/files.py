@@ -8,12 +8,12 @@ from itertools import groupby
 
 import pyarrow as pa
 
-from eventlake.columns import segments
-from eventlake.columns.footers import PARQUET_ENDING
-from eventlake.core.canonical import sha256_hex
+from eventlake.columns.parquet import segments
+from eventlake.columns.parquet.footers import PARQUET_ENDING
+from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.errors import CorruptionError, StorageError
-from eventlake.log.manifest import Manifest, Placed
-from eventlake.log.stored import bytes_statement
+from eventlake.log.chain.checked_read import bytes_statement
+from eventlake.log.chain.manifest import Manifest, Placed
 from eventlake.progress import task
 from eventlake.schemas.version import Version
 from eventlake.storage import ObjectMissingError, State, Storage, is_named_by, read_named, size_of, state_of

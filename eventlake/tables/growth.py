@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eventlake.exactness.tree import nodes
-from eventlake.schemas.definition import FieldType
+from eventlake.schemas.schema import FieldType
 
 MOST_COUNT = 1_000
 """Of a function that repeats: characters, values, times."""

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from eventlake.columns.problems import Problem
+from eventlake.columns.intake.problems import Problem
 from eventlake.columns.rows import gathered
 from eventlake.schemas.checks import arrow_schema
 from eventlake.schemas.parse import Parsed, parse

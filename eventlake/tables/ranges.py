@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from eventlake.core import layout
-from eventlake.core.canonical import sha256_hex
-from eventlake.log.manifest import Manifest
+from eventlake.core.hashing.canonical import sha256_hex
+from eventlake.log.chain.manifest import Manifest
 from eventlake.schemas.version import Version
 from eventlake.tables.expressions import ENGINE
 

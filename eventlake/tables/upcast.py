@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eventlake.columns.problems import Problem, shorten
+from eventlake.columns.intake.problems import Problem, shorten
 from eventlake.schemas.checks import OddError, arrow_schema, arrow_type, checked
-from eventlake.schemas.definition import Field, Schema
+from eventlake.schemas.schema import Field, Schema
 from eventlake.schemas.version import Version
 from eventlake.tables.expressions import EvaluationError, check_stored, evaluate, largest
 from eventlake.tables.growth import Size

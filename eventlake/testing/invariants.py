@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import polars as pl
 
 from eventlake.lake import Lake
-from eventlake.log.receipt import Receipt
+from eventlake.log.appending.receipt import Receipt
 
 Acknowledged = tuple[Receipt, list[str]]
 """A receipt, and the ids of the batch that it was given for, in order."""

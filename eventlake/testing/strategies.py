@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from eventlake.core.attributes import RESERVED_TYPES
-from eventlake.core.canonical import canonical_json
+from eventlake.core.hashing.canonical import canonical_json
 from eventlake.core.instants import MAX_US, MIN_US, from_micros
 
 Event = dict[str, Any]

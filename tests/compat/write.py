@@ -13,8 +13,8 @@ from pathlib import Path
 import polars as pl
 
 import eventlake as el
-from eventlake.log.chain import open_chain
-from eventlake.log.fold import fold
+from eventlake.log.chain.chain import open_chain
+from eventlake.log.maintaining.fold import fold
 
 ORIGIN = "compat.eventlake/loans"
 MONEY = {"type": "number", "multipleOf": 0.01, "x-precision": 18}

@@ -7,10 +7,10 @@ import pytest
 
 import eventlake as el
 from eventlake.core import layout
-from eventlake.core.canonical import seal, sha256_hex, unseal
+from eventlake.core.hashing.canonical import seal, sha256_hex, unseal
 from eventlake.errors import AlreadyExistsError, CorruptionError, EventlakeError, InvalidInputError, NotFoundError, UnsupportedFormatError
-from eventlake.history.verify import verify
-from eventlake.log import stored
+from eventlake.history.verifying.verify import verify
+from eventlake.log.chain import checked_read
 from eventlake.storage import MemoryStorage
 
 
@@ -239,14 +239,14 @@ def test_events_that_are_not_those_of_the_commits_leaves_are_found_by_a_deep_ver
 
 def test_an_id_that_stands_twice_in_the_lake_is_found_by_a_deep_verification(storage, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("eventlake.log.append.known", lambda *_: [])
+        patch.setattr("eventlake.log.appending.append.known", lambda *_: [])
         el.open(storage).append([event("b", data='"again"')])
     report = verify(storage, deep=True)[0]
     assert any("twice" in finding.message for finding in report.problems)
 
 
 def test_an_id_that_stands_twice_in_one_segment_is_found_by_a_deep_verification(monkeypatch):
-    monkeypatch.setattr("eventlake.log.intake.rule_problems", lambda batch: [])
+    monkeypatch.setattr("eventlake.log.appending.read_events.rule_problems", lambda batch: [])
     lake = el.create("memory://", "o")
     lake.append([event("a"), event("a", data=1)])
     report = lake.verify(deep=True)
@@ -256,7 +256,7 @@ def test_an_id_that_stands_twice_in_one_segment_is_found_by_a_deep_verification(
 def test_a_copied_history_that_goes_behind_the_commit_before_it_is_found(monkeypatch):
     lake = el.create("memory://", "o")
     lake.append([event("a", recorded_at="2021-01-01T00:00:00Z")])
-    monkeypatch.setattr("eventlake.log.append._clock_problems", lambda *_: [])
+    monkeypatch.setattr("eventlake.log.appending.append._clock_problems", lambda *_: [])
     lake.append([event("b", recorded_at="2020-01-01T00:00:00Z"), event("c", recorded_at="2022-01-01T00:00:00Z")])
     assert not lake.verify(deep=True).ok
 
@@ -426,7 +426,7 @@ def test_a_damaged_segment_is_named_where_its_bytes_are_checked(folder, change):
         lake.snapshot(inside)
 
 
-checked = stored.checked_bytes
+checked = checked_read.checked_bytes
 
 
 def test_a_segment_that_this_process_has_hashed_is_hashed_again_once_it_was_written_to(folder, monkeypatch):
@@ -434,7 +434,7 @@ def test_a_segment_that_this_process_has_hashed_is_hashed_again_once_it_was_writ
     projection = el.Projection.sql("all", "SELECT sequence, id FROM events", key=["sequence"])
     lake.build(projection)
     hashed = []
-    monkeypatch.setattr(stored, "checked_bytes", lambda storage, segment: hashed.append(segment) or checked(storage, segment))
+    monkeypatch.setattr(checked_read, "checked_bytes", lambda storage, segment: hashed.append(segment) or checked(storage, segment))
     lake.build(projection, force=True)
     assert hashed == []
     path = folder / layout.segment_path(lake.log()[0].commit.segments[0].sha256)

@@ -13,9 +13,9 @@ import polars as pl
 import pytest
 
 import eventlake as el
-from eventlake.columns import frames
-from eventlake.columns.content import content_hash
-from eventlake.datasets import recipes
+from eventlake.columns.hashing.content import content_hash
+from eventlake.columns.parquet import frames
+from eventlake.datasets.building import build_once
 from eventlake.errors import SchemaMismatchError, StorageError
 from eventlake.storage import MemoryStorage, from_uri
 from tests.dataset_fixtures import Hooked, attempt, event, make_lake, sql
@@ -34,7 +34,7 @@ def name_of(path):
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
     """Builders of one recipe do not wait for each other here: what happens where they meet is what is looked at."""
-    monkeypatch.setattr(recipes, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(build_once, "PATIENCE_SECONDS", 0)
 
 
 class Crash(BaseException):

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 import eventlake as el
-from eventlake.columns.content import content_hash
-from eventlake.datasets.verify import verify_lake
+from eventlake.columns.hashing.content import content_hash
+from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.storage import LocalStorage, MemoryStorage
 from tests.dataset_fixtures import attempt, events, make_lake, sql
 

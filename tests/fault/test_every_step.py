@@ -9,7 +9,8 @@ import pytest
 
 import eventlake as el
 from eventlake.errors import CommitUnknownError, EventlakeError, InvalidEventsError
-from eventlake.log import fold, recent
+from eventlake.log.chain import unfolded_keys
+from eventlake.log.maintaining import fold
 from eventlake.storage import MemoryStorage
 from eventlake.testing.faults import FaultyStorage, at_call, at_random
 from eventlake.testing.invariants import assert_sound
@@ -25,10 +26,10 @@ def batch(name, rows=3):
 def impatient(monkeypatch):
     """Small tiers, and nobody waits long for a store that does not answer."""
     monkeypatch.setattr(fold, "FOLD_WEIGHT", 60)
-    monkeypatch.setattr("eventlake.log.publish.PATIENCE_SECONDS", 0.02)
-    monkeypatch.setattr("eventlake.log.publish._FIRST_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr("eventlake.log.prepared.SEGMENT_TRIES", 1)
-    monkeypatch.setattr(recent, "_MAX_INLINE", 4)
+    monkeypatch.setattr("eventlake.log.chain.publish.PATIENCE_SECONDS", 0.02)
+    monkeypatch.setattr("eventlake.log.chain.publish._FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("eventlake.log.store_batch.SEGMENT_TRIES", 1)
+    monkeypatch.setattr(unfolded_keys, "_MAX_INLINE", 4)
 
 
 def append(lake):

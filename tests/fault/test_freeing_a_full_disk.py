@@ -9,7 +9,7 @@ import pytest
 import eventlake as el
 from eventlake.core import layout
 from eventlake.errors import CommitUnknownError, EventlakeError, StorageError
-from eventlake.log import room
+from eventlake.log.maintaining import reserve
 from eventlake.storage import LocalStorage, StorageFullError
 from eventlake.testing.invariants import assert_sound
 from tests.dataset_fixtures import Hooked, sql
@@ -208,9 +208,9 @@ def test_a_crash_while_a_full_disk_is_freed_loses_nothing_and_the_next_collectio
 def test_the_reserve_comes_back_when_there_is_room(tmp_path):
     disk, known = full(tmp_path, compacted)
     el.open(disk).gc(older_than=NO_AGE, dry_run=False)
-    disk.fill(room.RESERVE_BYTES // BLOCK + 10)
+    disk.fill(reserve.RESERVE_BYTES // BLOCK + 10)
     el.open(disk).gc(older_than=NO_AGE, dry_run=False)
-    assert len(disk.read(layout.RESERVE)) == room.RESERVE_BYTES
+    assert len(disk.read(layout.RESERVE)) == reserve.RESERVE_BYTES
     report = el.open(disk).verify(deep=True)
     assert (report.problems, report.notes) == ((), ())
     assert_sound(el.open(disk), known)
@@ -240,7 +240,7 @@ def test_a_store_that_fails_for_another_reason_gives_nothing_up(tmp_path):
             raise StorageError(path)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("eventlake.log.publish.PATIENCE_SECONDS", 0.01)
+        patch.setattr("eventlake.log.chain.publish.PATIENCE_SECONDS", 0.01)
         with pytest.raises((CommitUnknownError, EventlakeError)):
             el.open(Hooked(disk, before=broken)).gc(older_than=NO_AGE, dry_run=False)
     assert disk.exists(layout.RESERVE)

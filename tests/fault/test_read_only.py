@@ -6,7 +6,7 @@ import os
 import pytest
 
 import eventlake as el
-from eventlake.datasets.lock import Lock
+from eventlake.datasets.definitions.lock import Lock
 from eventlake.errors import StorageError
 from eventlake.storage import LocalStorage, NotStoredError, ObjectExistsError, beneath, from_uri
 from eventlake.testing.s3 import s3_server

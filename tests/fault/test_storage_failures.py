@@ -74,7 +74,7 @@ def assert_whole_or_absent(storage, error, kept):
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_segment_that_cannot_be_stored_is_a_storage_error_and_nothing_is_appended(storage, when, code, monkeypatch):
-    monkeypatch.setattr("eventlake.log.prepared.SEGMENT_TRIES", 1)
+    monkeypatch.setattr("eventlake.log.store_batch.SEGMENT_TRIES", 1)
     lake = el.open(storage)
     storage.arm("create", 0, when, code)
     with pytest.raises(StorageError) as caught:
@@ -177,7 +177,7 @@ def test_a_commit_taken_by_another_whose_bytes_cannot_be_read_back_is_not_called
 
 @pytest.mark.parametrize("code", [errno.EIO], ids=errno.errorcode.get)
 def test_a_failing_append_can_be_repeated_on_the_same_lake_object(storage, code, monkeypatch):
-    monkeypatch.setattr("eventlake.log.prepared.SEGMENT_TRIES", 1)
+    monkeypatch.setattr("eventlake.log.store_batch.SEGMENT_TRIES", 1)
     lake = el.open(storage)
     for number, when in ((0, "before"), (0, "after")):
         storage.arm("create", number, when, code)

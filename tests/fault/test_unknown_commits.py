@@ -54,7 +54,7 @@ class Silent(MemoryStorage):
 
 @pytest.fixture
 def storage(monkeypatch):
-    monkeypatch.setattr("eventlake.log.publish.PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("eventlake.log.chain.publish.PATIENCE_SECONDS", 0.05)
     storage = Silent()
     el.create(storage, "o").append(FIRST)
     return storage

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
-from eventlake.columns.content import content_hash
+from eventlake.columns.hashing.content import content_hash
 from tests import naive_content
 
 MOMENT = datetime(2026, 2, 28, 23, 59, 59, 999_999)

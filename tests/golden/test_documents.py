@@ -10,11 +10,11 @@ from uuid import UUID
 import pytest
 
 import eventlake as el
-from eventlake.core.canonical import canonical_json, seal, unseal
-from eventlake.core.commit import Commit, commit_hash
-from eventlake.core.manifest import KeyFile, Recent, Tier
+from eventlake.core.documents.commit import Commit, commit_hash
+from eventlake.core.documents.manifest import KeyFile, Recent, Tier
+from eventlake.core.documents.segment import Segment
+from eventlake.core.hashing.canonical import canonical_json, seal, unseal
 from eventlake.core.payload import to_json
-from eventlake.core.segment import Segment
 from eventlake.storage import MemoryStorage
 from tests import naive
 

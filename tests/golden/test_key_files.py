@@ -13,15 +13,16 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
-from eventlake.columns import key_files, keys, manifest_rows
-from eventlake.columns.keys import event_keys, merged, subject_keys, text_key
+from eventlake.columns.keys import key_files, keys
+from eventlake.columns.keys.keys import event_keys, merged, subject_keys, text_key
+from eventlake.columns.parquet import manifest_rows
 from eventlake.core import layout
-from eventlake.core.delivery import Position
-from eventlake.core.manifest import CommitSummary, KeyFile
-from eventlake.core.segment import Segment
+from eventlake.core.documents.delivery import Position
+from eventlake.core.documents.manifest import CommitSummary, KeyFile
+from eventlake.core.documents.segment import Segment
 from eventlake.errors import CorruptionError
-from eventlake.log import hint
-from eventlake.log.recent import own_keys, position_text
+from eventlake.log.chain import hint
+from eventlake.log.chain.unfolded_keys import own_keys, position_text
 from eventlake.storage import MemoryStorage
 from tests import naive
 
@@ -265,8 +266,8 @@ def test_the_smallest_key_file_is_written_in_these_bytes_and_read_back():
 def test_every_key_of_a_lake_is_the_naive_one_in_its_tiers_its_files_and_its_newest_commit(monkeypatch):
     for module in ("fold", "recent"):
         monkeypatch.setattr(f"eventlake.log.{module}.FOLD_WEIGHT", 100)
-    monkeypatch.setattr("eventlake.log.fold._CLASS", 4)
-    monkeypatch.setattr("eventlake.log.recent._MAX_INLINE", 3)
+    monkeypatch.setattr("eventlake.log.maintaining.fold._CLASS", 4)
+    monkeypatch.setattr("eventlake.log.chain.unfolded_keys._MAX_INLINE", 3)
     storage = MemoryStorage()
     lake = el.create(storage, "o")
     for number in range(29):

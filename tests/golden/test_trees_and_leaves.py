@@ -4,9 +4,9 @@ import pyarrow as pa
 import pytest
 
 import eventlake as el
-from eventlake.columns import leaves
+from eventlake.columns.hashing import leaves
 from eventlake.columns.schema import SCHEMA
-from eventlake.core.merkle import EMPTY_ROOT, CompactRange, leaf_hash, node_hash
+from eventlake.core.hashing.merkle import EMPTY_ROOT, CompactRange, leaf_hash, node_hash
 from tests import naive
 
 ENTRIES = [

@@ -15,10 +15,11 @@ import pytest
 
 import eventlake as el
 from eventlake.errors import InvalidProjectionError
-from eventlake.exactness import quotients
-from eventlake.exactness.advice import Advice
-from eventlake.exactness.functions import ORDERED, PICKING, TOLD
-from eventlake.projections import duckdb_runner, exact
+from eventlake.exactness.on_duckdb import quotients
+from eventlake.exactness.on_duckdb.advice import Advice
+from eventlake.exactness.on_duckdb.functions import ORDERED, PICKING, TOLD
+from eventlake.projections.on_duckdb import exact
+from eventlake.projections.on_duckdb import run as duckdb_runner
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 MOVED = {

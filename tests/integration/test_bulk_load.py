@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
-from eventlake.columns import segments
+from eventlake.columns.parquet import segments
 from eventlake.errors import ConflictError, InvalidEventsError
-from eventlake.log import intake
+from eventlake.log.appending import read_events
 from eventlake.storage import MemoryStorage
 from eventlake.testing.invariants import assert_sound
 
@@ -20,7 +20,7 @@ INSTANT = pa.timestamp("us", tz="UTC")
 def small_parts(monkeypatch):
     """Ten rows are a part."""
     monkeypatch.setattr(segments, "MAX_ROWS", 10)
-    monkeypatch.setattr(intake, "MAX_ROWS", 10)
+    monkeypatch.setattr(read_events, "MAX_ROWS", 10)
 
 
 def table(rows=37, **columns):

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 
 import eventlake as el
 from eventlake.cli.main import main
-from eventlake.columns import frames
+from eventlake.columns.parquet import frames
 from eventlake.core import layout
-from eventlake.datasets import buckets as buckets_module
+from eventlake.datasets.building import buckets as buckets_module
 from eventlake.errors import CorruptionError, InvalidInputError, InvalidProjectionError, StorageError
 from eventlake.executors import local as workers
-from eventlake.projections import duckdb_runner
 from eventlake.projections.by_entity import bucketed, entities
+from eventlake.projections.on_duckdb import run as duckdb_runner
 from eventlake.storage import MemoryStorage, port
 from eventlake.storage.scratch import scratch
 from eventlake.testing.faults import FaultyStorage

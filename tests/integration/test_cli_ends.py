@@ -14,7 +14,7 @@ import pytest
 import eventlake as el
 from eventlake.cli import main
 from eventlake.core import layout
-from eventlake.datasets import recipes
+from eventlake.datasets.building import build_once
 from eventlake.errors import InvalidProjectionError
 from eventlake.storage import LocalStorage
 from eventlake.verbs import verb
@@ -146,12 +146,12 @@ def test_a_claim_of_a_dead_process_of_this_machine_is_not_waited_for(lake):
     projection = el.Projection.sql("p", "SELECT subject, count(*) AS n FROM events GROUP BY subject", key=["subject"])
     recipe_hash = lake.build(projection).recipe_hash
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
-    said = json.loads(recipes._says(0)) | {"process": int(dead.stdout)}
+    said = json.loads(build_once._says(0)) | {"process": int(dead.stdout)}
     storage = LocalStorage(lake.uri)
     storage.create(layout.claim_path(recipe_hash, 1), json.dumps(said).encode())
     began = time.monotonic()
     lake.build(projection, force=True)
-    assert time.monotonic() - began < recipes.PATIENCE_SECONDS
+    assert time.monotonic() - began < build_once.PATIENCE_SECONDS
 
 
 def test_a_wait_says_who_is_waited_for_and_since_when(lake, tmp_path, caplog):
@@ -165,10 +165,10 @@ def test_a_wait_says_who_is_waited_for_and_since_when(lake, tmp_path, caplog):
         path.unlink()
     storage = LocalStorage(lake.uri)
     path = layout.claim_path(recipe_hash, 1)
-    storage.create(path, recipes._says(0, since=1_767_225_600_000_000))
+    storage.create(path, build_once._says(0, since=1_767_225_600_000_000))
     threading.Timer(2.5, storage.delete, (path,)).start()
     lake.build(projection)
-    (record,) = [one for one in caplog.records if one.name == "eventlake.datasets.recipes"]
+    (record,) = [one for one in caplog.records if one.name == "eventlake.datasets.building.build_once"]
     assert record.levelname == "WARNING"
     assert f"waiting for p, which process {os.getpid()} on " in record.getMessage()
     assert "builds since 2026-01-01T00:00:00Z" in record.getMessage()
@@ -186,8 +186,8 @@ def test_a_wait_says_who_is_waited_for_and_since_when(lake, tmp_path, caplog):
     ],
 )
 def test_a_claim_that_says_something_else_is_another_processs(claim):
-    assert recipes._holder(claim) == "another process builds"
-    assert not recipes._is_dead(claim)
+    assert build_once._holder(claim) == "another process builds"
+    assert not build_once._is_dead(claim)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def append_parts(lake, number):
     file = Path(lake.uri).with_name(f"{number}.parquet")
     pl.DataFrame([event(number)]).write_parquet(file)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("eventlake.log.intake.MAX_ROWS", 0)
+        patch.setattr("eventlake.log.appending.read_events.MAX_ROWS", 0)
         return [lake.append(file)]
 
 

@@ -8,8 +8,8 @@ import pytest
 
 import eventlake as el
 from eventlake.errors import CorruptionError, StorageError
-from eventlake.history import duckdb_sql
 from eventlake.history.pinned import PinnedHistory
+from eventlake.history.sql import duckdb_views
 from eventlake.tables import files as event_tables
 
 BY_SUBJECT = el.Projection.sql("q", "SELECT subject, count(*) AS n FROM paid GROUP BY subject", key=["subject"], by="subject")
@@ -134,13 +134,13 @@ def test_an_event_table_whose_files_go_as_fast_as_they_are_stored_is_read_from_t
 
 
 def test_files_that_go_whenever_they_are_read_are_told_of(lake, monkeypatch):
-    real = duckdb_sql.select
+    real = duckdb_views.select
 
     def select(*arguments, **named):
         tables_deleted(lake)
         return real(*arguments, **named)
 
-    monkeypatch.setattr(duckdb_sql, "select", select)
+    monkeypatch.setattr(duckdb_views, "select", select)
     with pytest.raises(StorageError, match="files were deleted again and again while they were read"):
         lake.snapshot().sql("SELECT * FROM paid")
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eventlake as el
-from eventlake.columns import segments
+from eventlake.columns.parquet import segments
 from eventlake.core import layout
 from eventlake.errors import CommitUnknownError, CorruptionError, EventlakeError, InvalidEventsError, InvalidInputError, StorageError
-from eventlake.log import fold as folding
-from eventlake.log import recent
+from eventlake.log.chain import unfolded_keys
+from eventlake.log.maintaining import fold as folding
 from eventlake.storage import LocalStorage, MemoryStorage
 from eventlake.testing.faults import FaultyStorage, at_call
 from eventlake.testing.invariants import assert_sound
@@ -49,7 +49,7 @@ def storage(request, tmp_path):
 
 @pytest.fixture
 def small_tiers(monkeypatch):
-    for module_ in (recent, folding):
+    for module_ in (unfolded_keys, folding):
         monkeypatch.setattr(module_, "FOLD_WEIGHT", 40)
 
 
@@ -266,13 +266,13 @@ def test_a_lake_is_folded_after_a_compaction_that_reaches_into_older_tiers(small
         for number in range(152, 170):
             lake.append([event(f"{number}")])
     assert caplog.messages == []
-    assert recent.weight(lake._chain.head.commit) < 40 + 17
+    assert unfolded_keys.weight(lake._chain.head.commit) < 40 + 17
     assert el.open(lake._chain.storage).verify(deep=True).ok
 
 
 @pytest.mark.parametrize("commits", [13, 14, 19, 20, 25])
 def test_a_lake_is_read_after_a_compaction_of_a_compaction_that_reaches_into_older_tiers(monkeypatch, commits):
-    for module_ in (recent, folding):
+    for module_ in (unfolded_keys, folding):
         monkeypatch.setattr(module_, "FOLD_WEIGHT", 40)
     monkeypatch.setattr(folding, "_CLASS", 3)
     lake = el.create("memory://", "o")
@@ -293,7 +293,7 @@ def test_a_lake_is_read_after_a_compaction_of_a_compaction_that_reaches_into_old
 
 @pytest.mark.parametrize("seed", range(3))
 def test_appends_and_compactions_in_any_order_leave_a_lake_that_is_read_and_folded(monkeypatch, caplog, seed):
-    for module_ in (recent, folding):
+    for module_ in (unfolded_keys, folding):
         monkeypatch.setattr(module_, "FOLD_WEIGHT", 40)
     monkeypatch.setattr(folding, "_CLASS", 3)
     dice, lake, known = random.Random(seed), el.create("memory://", "o"), []
@@ -333,7 +333,7 @@ TIERS = [pytest.param(1_024, id="one tier"), pytest.param(40, id="tiers")]
 @pytest.fixture(params=TIERS)
 def weight(request, monkeypatch):
     """With and without folds in between. How they interleave with compactions differs from run to run."""
-    for module_ in (recent, folding):
+    for module_ in (unfolded_keys, folding):
         monkeypatch.setattr(module_, "FOLD_WEIGHT", request.param)
 
 
@@ -473,9 +473,9 @@ def test_a_lake_is_verified_while_others_append_and_compact():
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr("eventlake.log.publish.PATIENCE_SECONDS", 0.02)
-    monkeypatch.setattr("eventlake.log.publish._FIRST_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr("eventlake.log.prepared.SEGMENT_TRIES", 1)
+    monkeypatch.setattr("eventlake.log.chain.publish.PATIENCE_SECONDS", 0.02)
+    monkeypatch.setattr("eventlake.log.chain.publish._FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("eventlake.log.store_batch.SEGMENT_TRIES", 1)
 
 
 @pytest.mark.parametrize("fault", ["before", "after"])

@@ -9,8 +9,8 @@ import pytest
 
 import eventlake as el
 from eventlake.cli.main import main
-from eventlake.core.checkpoint import Checkpoint
-from eventlake.datasets.lock import Lock
+from eventlake.core.hashing.checkpoint import Checkpoint
+from eventlake.datasets.definitions.lock import Lock
 from eventlake.errors import (
     InvalidInputError,
     InvalidProjectionError,

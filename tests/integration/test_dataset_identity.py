@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 import eventlake as el
-from eventlake.core.canonical import sha256_hex
+from eventlake.core.hashing.canonical import sha256_hex
 from tests import naive
 from tests.dataset_fixtures import ORIGIN, POLARS_TOTALS, START, TOTALS, events, make_lake, module, sql
 

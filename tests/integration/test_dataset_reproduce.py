@@ -17,7 +17,9 @@ import pytest
 
 import eventlake as el
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError, InvalidProjectionError, NotFoundError
-from eventlake.projections import duckdb_runner, polars_exact, polars_runner
+from eventlake.projections.on_duckdb import run as duckdb_runner
+from eventlake.projections.on_polars import exact as polars_exact
+from eventlake.projections.on_polars import run as polars_runner
 from tests.dataset_fixtures import POLARS_TOTALS, TOTALS, attempt, cell, events, make_lake, module, sql
 
 SPINE = pl.DataFrame({"loan": ["/loan/3", "/loan/0", "/loan/9"], "cutoff": [datetime(2026, 1, 1, 8, tzinfo=UTC)] * 3})

@@ -17,12 +17,13 @@ import pytest
 
 import eventlake as el
 from eventlake.cli.main import main
-from eventlake.columns.content import content_hash
-from eventlake.datasets.lock import Lock
+from eventlake.columns.hashing.content import content_hash
+from eventlake.datasets.definitions.lock import Lock
 from eventlake.demo.lender import LOANS_MAX, simulate
-from eventlake.demo.run import ORIGIN, DemoResult, definition, demo_lake, run_demo
+from eventlake.demo.run_demo import ORIGIN, DemoResult, definition, demo_lake, run_demo
 from eventlake.errors import AlreadyExistsError
-from eventlake.projections import duckdb_runner, polars_runner
+from eventlake.projections.on_duckdb import run as duckdb_runner
+from eventlake.projections.on_polars import run as polars_runner
 from eventlake.projections.rows import declared_types, finish
 
 EVENTS = 39_809

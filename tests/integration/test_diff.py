@@ -13,11 +13,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import eventlake as el
-from eventlake.columns.content import normalise
-from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.dataset import DatasetManifest
-from eventlake.datasets.archive import Archive, publish
-from eventlake.datasets.diff import _Patches, diff
+from eventlake.columns.hashing.content import normalise
+from eventlake.core.documents.dataset import DatasetManifest
+from eventlake.core.hashing.checkpoint import Checkpoint
+from eventlake.datasets.comparing.diff import _Patches, diff
+from eventlake.datasets.store.archive import Archive, publish
 from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
 from eventlake.progress import shown_by
 from eventlake.storage import MemoryStorage
@@ -339,7 +339,7 @@ def test_files_of_more_lines_than_are_aligned_have_a_patch_that_makes_one_of_the
     before, after = f"{before}\n", f"{after}\n"
     assume(before != after)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("eventlake.datasets.diff.MOST_ALIGNED_LINES", 0)
+        patch.setattr("eventlake.datasets.comparing.diff.MOST_ALIGNED_LINES", 0)
         assert applied(_Patches().patch("f", before, after), before) == after
 
 

@@ -11,8 +11,9 @@ import pytest
 
 import eventlake as el
 from eventlake.errors import InvalidProjectionError
-from eventlake.projections import polars_exact, polars_runner
-from eventlake.projections.definition import Projection
+from eventlake.projections.on_polars import exact as polars_exact
+from eventlake.projections.on_polars import run as polars_runner
+from eventlake.projections.projection import Projection
 from eventlake.storage import MemoryStorage
 from tests.dataset_fixtures import PAYMENT
 

@@ -5,8 +5,9 @@ import pytest
 
 import eventlake as el
 from eventlake.errors import InvalidProjectionError
-from eventlake.projections import duckdb_runner, exact
-from eventlake.projections.exact import check_exact, with_values
+from eventlake.projections.on_duckdb import exact
+from eventlake.projections.on_duckdb import run as duckdb_runner
+from eventlake.projections.on_duckdb.exact import check_exact, with_values
 from eventlake.storage import MemoryStorage
 from tests.dataset_fixtures import PAYMENT
 

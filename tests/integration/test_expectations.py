@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 import eventlake as el
-from eventlake.columns import envelope, keys
+from eventlake.columns.intake import envelope
+from eventlake.columns.keys import keys
 from eventlake.core import layout
 from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError
-from eventlake.log import fold as folding
-from eventlake.log import recent
-from eventlake.log.fold import fold
+from eventlake.log.chain import unfolded_keys
+from eventlake.log.maintaining import fold as folding
+from eventlake.log.maintaining.fold import fold
 from eventlake.storage import LocalStorage, MemoryStorage
 from tests.dataset_fixtures import Hooked
 
@@ -29,7 +30,7 @@ def lake(request, tmp_path):
 @pytest.fixture
 def small_tiers(monkeypatch):
     """So little is folded into a tier, and tiers are merged so late, that a short history has several."""
-    for module in (recent, folding):
+    for module in (unfolded_keys, folding):
         monkeypatch.setattr(module, "FOLD_WEIGHT", 40)
     monkeypatch.setattr(folding, "_CLASS", 3)
 

@@ -10,7 +10,7 @@ import pytest
 import eventlake as el
 from eventlake.cli.main import main
 from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
-from eventlake.projections import duckdb_runner
+from eventlake.projections.on_duckdb import run as duckdb_runner
 from tests.dataset_fixtures import cell, event, make_lake, sql
 
 TOTALS = """

@@ -11,11 +11,13 @@ import polars as pl
 import pytest
 
 import eventlake as el
-from eventlake.datasets.build import spine_rows
+from eventlake.datasets.building.build import spine_rows
 from eventlake.errors import InvalidInputError, InvalidProjectionError, NotFoundError
-from eventlake.features import duckdb_parts, duckdb_tables, polars_parts
-from eventlake.features import run as features_run
-from eventlake.features.plan import compiled
+from eventlake.features import look_up as features_run
+from eventlake.features.on_duckdb import database as duckdb_tables
+from eventlake.features.on_duckdb import parts as duckdb_parts
+from eventlake.features.on_polars import parts as polars_parts
+from eventlake.features.planned.plan import compiled
 from eventlake.features.prefixes import PREFIXES
 from eventlake.storage import MemoryStorage
 from tests.feature_fixtures import BEGIN, DAY, FEATURES, SCHEMA, SPINE, event, filled, instants

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 
 import eventlake as el
-from eventlake.history import duckdb_sql
-from eventlake.history.duckdb_sql import ENTITY, Only
-from eventlake.projections import duckdb_runner
+from eventlake.history.sql import duckdb_views
+from eventlake.history.sql.duckdb_views import ENTITY, Only
+from eventlake.projections.on_duckdb import run as duckdb_runner
 
 BEGIN = datetime(1969, 12, 31, 23, tzinfo=UTC)
 CONDITIONS = [
@@ -76,7 +76,7 @@ def test_the_rows_of_few_entities_are_the_same_whoever_reads_them(history, monke
 
     assert only.plain() is not None
     few = made()
-    monkeypatch.setattr(duckdb_sql, "_FEW", -1)
+    monkeypatch.setattr(duckdb_views, "_FEW", -1)
     assert only.plain() is None
     assert few.equals(made())
     if condition == "true":

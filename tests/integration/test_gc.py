@@ -17,17 +17,18 @@ import pytest
 
 import eventlake as el
 from eventlake.cli.main import main
-from eventlake.columns import segments
+from eventlake.columns.parquet import segments
 from eventlake.core import layout
 from eventlake.errors import CorruptionError, EventlakeError, InvalidEventsError, InvalidInputError, StorageError
-from eventlake.log import fold as folding
-from eventlake.log import intake, recent
-from eventlake.log.append import Terms
-from eventlake.log.append import append as append_to_chain
-from eventlake.log.compact import _merged
-from eventlake.log.fold import fold
-from eventlake.log.intake import checked_batch
-from eventlake.log.prepared import prepare
+from eventlake.log.appending import read_events
+from eventlake.log.appending.append import Terms
+from eventlake.log.appending.append import append as append_to_chain
+from eventlake.log.appending.read_events import checked_batch
+from eventlake.log.chain import unfolded_keys
+from eventlake.log.maintaining import fold as folding
+from eventlake.log.maintaining.compact import _merged
+from eventlake.log.maintaining.fold import fold
+from eventlake.log.store_batch import prepare
 from eventlake.storage import LocalStorage, MemoryStorage
 from eventlake.storage import local as local_module
 from eventlake.testing.faults import FaultyStorage, at_call
@@ -48,7 +49,7 @@ def storage(request, tmp_path):
 
 @pytest.fixture
 def small_tiers(monkeypatch):
-    for module_ in (recent, folding):
+    for module_ in (unfolded_keys, folding):
         monkeypatch.setattr(module_, "FOLD_WEIGHT", 40)
 
 
@@ -229,8 +230,8 @@ def test_a_damaged_commit_stops_a_collection_and_nothing_is_deleted(storage):
 
 @pytest.mark.parametrize("fault", ["before", "after"])
 def test_a_collection_that_fails_at_any_call_is_finished_by_the_next_one(fault, monkeypatch):
-    monkeypatch.setattr("eventlake.log.publish.PATIENCE_SECONDS", 0.02)
-    monkeypatch.setattr("eventlake.log.publish._FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("eventlake.log.chain.publish.PATIENCE_SECONDS", 0.02)
+    monkeypatch.setattr("eventlake.log.chain.publish._FIRST_PAUSE_SECONDS", 0.001)
     for number in itertools.count():
         inner, known = MemoryStorage(), []
         lake = el.create(inner, "o")
@@ -585,7 +586,7 @@ def test_a_batch_that_is_stored_again_takes_no_file_of_an_earlier_try_over(rows)
 
 @pytest.mark.parametrize("work", WORK, ids=lambda one: one.__name__)
 def test_a_collection_at_any_call_of_anybody_at_work_does_no_harm(work, small_tiers, monkeypatch):
-    monkeypatch.setattr(recent, "_MAX_INLINE", 5)
+    monkeypatch.setattr(unfolded_keys, "_MAX_INLINE", 5)
     for number in itertools.count():
         inner = MemoryStorage()
         known = ripe(inner)
@@ -708,7 +709,7 @@ def test_a_compaction_and_a_collection_at_any_call_are_not_taken_for_damage(work
 
 def test_a_large_file_whose_parts_were_collected_while_a_rival_took_its_ids_is_refused_for_that(tmp_path, monkeypatch):
     monkeypatch.setattr(segments, "MAX_ROWS", 10)
-    monkeypatch.setattr(intake, "MAX_ROWS", 10)
+    monkeypatch.setattr(read_events, "MAX_ROWS", 10)
     rows = range(25)
     table = pa.table({"id": [f"e{n}" for n in rows], "source": ["s"] * 25, "type": ["t"] * 25})
     pq.write_table(table, tmp_path / "large.parquet")

@@ -12,7 +12,7 @@ import pytest
 import eventlake as el
 from eventlake.core import layout
 from eventlake.errors import AlreadyExistsError, CorruptionError, InvalidInputError, NotFoundError, StorageError
-from eventlake.log.fold import fold
+from eventlake.log.maintaining.fold import fold
 from eventlake.storage import LocalStorage, ObjectExistsError
 from eventlake.storage import local as local_module
 

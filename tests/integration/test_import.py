@@ -19,9 +19,9 @@ import pytest
 import eventlake as el
 from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError, NotFoundError, StorageError
 from eventlake.importing.files import json_rows
+from eventlake.importing.import_file import staged_events
 from eventlake.importing.mapping import read_mapping
 from eventlake.importing.problems import MOST_ALIKE
-from eventlake.importing.run import staged_events
 from eventlake.importing.staged import Staged
 from eventlake.importing.tables import Tables, _is_full, database
 from eventlake.lake import Lake
@@ -730,7 +730,7 @@ def test_a_full_folder_for_temporary_files_is_named(lake, loans, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("eventlake.importing.run.Staged.arrange", full)
+    monkeypatch.setattr("eventlake.importing.import_file.Staged.arrange", full)
     with pytest.raises(StorageError, match=r"the folder for temporary files, .*, is full"):
         el.import_file(lake, loans, mapping())
 
@@ -754,7 +754,7 @@ def test_a_full_disk_and_a_lack_of_memory_are_told_apart(lake, loans, monkeypatc
     def out_of_memory(*_):
         raise duckdb.OutOfMemoryException(said)
 
-    monkeypatch.setattr("eventlake.importing.run.Staged.arrange", out_of_memory)
+    monkeypatch.setattr("eventlake.importing.import_file.Staged.arrange", out_of_memory)
     with pytest.raises(StorageError, match=expected):
         el.import_file(lake, loans, mapping())
 

@@ -11,18 +11,18 @@ import pytest
 
 import eventlake as el
 from eventlake.core import layout
-from eventlake.core.delivery import Position
+from eventlake.core.documents.delivery import Position
 from eventlake.core.expectation import is_about
 from eventlake.errors import ConflictError, InvalidEventsError
-from eventlake.log import recent
-from eventlake.log.append import Terms, append
-from eventlake.log.expectations import newest_event
-from eventlake.log.fold import _size_class, keep_folded
-from eventlake.log.intake import checked_batch
-from eventlake.log.manifest import Manifest
-from eventlake.log.positions import next_position
-from eventlake.log.recent import weight
-from eventlake.log.stored import bytes_statement
+from eventlake.log.appending.append import Terms, append
+from eventlake.log.appending.expectations import newest_event
+from eventlake.log.appending.positions import next_position
+from eventlake.log.appending.read_events import checked_batch
+from eventlake.log.chain import unfolded_keys
+from eventlake.log.chain.checked_read import bytes_statement
+from eventlake.log.chain.manifest import Manifest
+from eventlake.log.chain.unfolded_keys import weight
+from eventlake.log.maintaining.fold import _size_class, keep_folded
 from eventlake.storage import MemoryStorage
 from eventlake.trust import OWN
 from tests import naive
@@ -121,7 +121,7 @@ def test_there_is_one_tier_to_a_size_and_little_that_is_recent(told):
 
 @pytest.mark.parametrize("in_parts", [True, False])
 def test_every_duplicate_is_refused_wherever_it_stands(told, monkeypatch, in_parts):
-    monkeypatch.setattr("eventlake.log.key_index._PART_BYTES", 0 if in_parts else 10**9)
+    monkeypatch.setattr("eventlake.log.chain.key_index._PART_BYTES", 0 if in_parts else 10**9)
     for lake in (told.lake, told.copy()):
         again = [{"id": "new", "source": "s", "type": "t"}, *told.events]
         with pytest.raises(InvalidEventsError) as caught:
@@ -229,17 +229,17 @@ def test_a_compaction_across_tiers_leaves_a_lake_that_is_still_folded(monkeypatc
 
 def test_a_large_commit_has_its_keys_in_a_file_of_its_own_until_it_is_folded():
     one = Told(4)
-    for rows in (1, recent._MAX_INLINE + 1, 1, 300, 1):
+    for rows in (1, unfolded_keys._MAX_INLINE + 1, 1, 300, 1):
         one.append(rows, "p")
     files = [entry.commit.recent.files for entry in one.lake.log()]
-    assert [[(file.start, file.ids) for file in some] for some in files] == [[], *[[(1, recent._MAX_INLINE + 1)]] * 4]
+    assert [[(file.start, file.ids) for file in some] for some in files] == [[], *[[(1, unfolded_keys._MAX_INLINE + 1)]] * 4]
     for lake in (one.lake, one.copy()):
         with pytest.raises(InvalidEventsError) as caught:
             lake.append(one.events)
         assert len(caught.value.problems) == len(one.events)
         for _, given, batch, receipt in one.deliveries:
             assert lake.append(batch, producer="p", position=given).stop == receipt.stop
-    for _ in range(recent.MOST_FILES):
+    for _ in range(unfolded_keys.MOST_FILES):
         one.append(1_200, "p")
     assert [len(entry.commit.recent.files) for entry in one.lake.log()[4:]] == [1, 2, 3, 4, 0]
     assert one.lake.log()[8].commit.kind == "fold"
@@ -250,7 +250,7 @@ def test_a_large_commit_has_its_keys_in_a_file_of_its_own_until_it_is_folded():
 
 def test_a_commit_of_fewer_keys_than_may_stand_in_it_has_no_file():
     one = Told(6)
-    one.append(recent._MAX_INLINE - HEADS)
+    one.append(unfolded_keys._MAX_INLINE - HEADS)
     assert one.lake.log()[0].commit.recent.files == ()
     with pytest.raises(InvalidEventsError) as caught:
         one.copy().append(one.events)
@@ -258,14 +258,14 @@ def test_a_commit_of_fewer_keys_than_may_stand_in_it_has_no_file():
 
 
 def test_large_commits_one_after_the_other_are_folded_too(monkeypatch):
-    monkeypatch.setattr("eventlake.log.recent._MAX_INLINE", 2)
+    monkeypatch.setattr("eventlake.log.chain.unfolded_keys._MAX_INLINE", 2)
     patched(monkeypatch, 200)
     one = Told(5)
     for _ in range(40):
         one.append(one.dice.choice([1, 3, 5]), one.dice.choice([None, "p"]))
     commits = [entry.commit for entry in one.lake.log()]
     assert max(len(commit.recent.files) for commit in commits) > 3
-    assert all(weight(commit) < 200 + recent.COMMIT_WEIGHT + HEADS for commit in commits)
+    assert all(weight(commit) < 200 + unfolded_keys.COMMIT_WEIGHT + HEADS for commit in commits)
     for lake in (one.lake, one.copy()):
         with pytest.raises(InvalidEventsError) as caught:
             lake.append(one.events)
@@ -368,7 +368,7 @@ def test_a_long_lake_is_shaped_as_eventlake_shapes_it(long):
     sizes = [_size_class(tier.weight) for tier in head.tiers]
     assert len(sizes) > 1
     assert sizes == sorted(set(sizes), reverse=True)
-    assert head.recent.start >= head.version - recent.FOLD_WEIGHT // recent.COMMIT_WEIGHT
+    assert head.recent.start >= head.version - unfolded_keys.FOLD_WEIGHT // unfolded_keys.COMMIT_WEIGHT
     assert head.stop == long[1]
 
 
@@ -434,7 +434,7 @@ def bulky():
 
 def test_a_lake_of_large_commits_has_few_files_of_keys_and_folds_not_at_every_one(bulky):
     heads = [el.open(Counted(objects))._chain.head.commit for objects, _ in bulky]
-    assert max(len(head.tiers) + len(head.recent.files) for head in heads) == recent.MOST_FILES
+    assert max(len(head.tiers) + len(head.recent.files) for head in heads) == unfolded_keys.MOST_FILES
     assert max(len(head.tiers) for head in heads) > 1
     assert 1 < sum(head.kind == "fold" for head in heads) < len(heads) / 2
 

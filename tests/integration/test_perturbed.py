@@ -10,7 +10,7 @@ import eventlake as el
 from eventlake.cli.main import main
 from eventlake.demo import SCHEMAS, definition, simulate
 from eventlake.errors import NotIdenticalError
-from eventlake.projections import duckdb_runner
+from eventlake.projections.on_duckdb import run as duckdb_runner
 from eventlake.storage import MemoryStorage
 
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 import eventlake as el
-from eventlake.columns.content import content_hash
+from eventlake.columns.hashing.content import content_hash
 from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError
 from tests.feature_fixtures import BEGIN, DAY, FEATURES, event, filled, instants
 

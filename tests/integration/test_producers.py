@@ -6,7 +6,7 @@ import pytest
 
 import eventlake as el
 from eventlake.errors import ConflictError, InvalidInputError
-from eventlake.log.positions import next_position
+from eventlake.log.appending.positions import next_position
 from eventlake.storage import MemoryStorage
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 import eventlake as el
-from eventlake.columns.content import content_hash
+from eventlake.columns.hashing.content import content_hash
 from eventlake.errors import CorruptionError, InvalidInputError, InvalidProjectionError, SchemaMismatchError
 from tests.dataset_fixtures import KINDS, POLARS_TOTALS, TOTALS, attempt, events, make_lake, module, sql
 

@@ -13,7 +13,8 @@ import pytest
 
 import eventlake as el
 from eventlake.core import layout
-from eventlake.datasets import recipes, retention
+from eventlake.datasets.building import build_once
+from eventlake.datasets.store import retention
 from eventlake.errors import (
     AlreadyExistsError,
     CorruptionError,
@@ -23,7 +24,7 @@ from eventlake.errors import (
     NotIdenticalError,
     SchemaMismatchError,
 )
-from eventlake.projections import duckdb_runner
+from eventlake.projections.on_duckdb import run as duckdb_runner
 from tests.dataset_fixtures import TOTALS, TOTALS_SQL, cell, event, make_lake, sql
 
 ALWAYS = timedelta(0)
@@ -229,7 +230,7 @@ def test_of_many_processes_one_computes(lake, tmp_path):
 
 
 def test_who_is_silent_is_taken_for_dead(lake, runs, monkeypatch):
-    monkeypatch.setattr(recipes, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(build_once, "PATIENCE_SECONDS", 0.3)
     recipe_hash = lake.build(TOTALS).recipe_hash
     storage = lake.snapshot().history.storage
     for path in [*paths(lake, layout.BUILDS), *paths(lake, layout.RECIPES)]:
@@ -243,8 +244,8 @@ def test_who_is_silent_is_taken_for_dead(lake, runs, monkeypatch):
 
 
 def test_who_works_says_so_and_is_waited_for(lake, monkeypatch):
-    monkeypatch.setattr(recipes, "PATIENCE_SECONDS", 0.4)
-    monkeypatch.setattr(recipes, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(build_once, "PATIENCE_SECONDS", 0.4)
+    monkeypatch.setattr(build_once, "BEAT_SECONDS", 0.1)
     ran, real = [], duckdb_runner.run
 
     def slow(*arguments, **named):

@@ -65,8 +65,8 @@ def test_every_way_to_append_asks_the_schema(lake, tmp_path):
 
 
 def test_a_large_file_is_checked_part_by_part(tmp_path, monkeypatch):
-    monkeypatch.setattr("eventlake.columns.segments.MAX_ROWS", 10)
-    monkeypatch.setattr("eventlake.log.intake.MAX_ROWS", 10)
+    monkeypatch.setattr("eventlake.columns.parquet.segments.MAX_ROWS", 10)
+    monkeypatch.setattr("eventlake.log.appending.read_events.MAX_ROWS", 10)
     lake = el.create(tmp_path / "lake", "o")
     lake.register("pay", PAYMENT)
     rows = [event(n, f'{{"amount":{n}}}') for n in range(35)]

@@ -9,12 +9,13 @@ import polars as pl
 import pytest
 
 import eventlake as el
-from eventlake.columns import envelope, keys
+from eventlake.columns.intake import envelope
+from eventlake.columns.keys import keys
 from eventlake.core import layout
 from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError
-from eventlake.history import census
-from eventlake.log import fold as folding
-from eventlake.log import keys_again, recent
+from eventlake.history.verifying import seen_events
+from eventlake.log.chain import keys_again, unfolded_keys
+from eventlake.log.maintaining import fold as folding
 from eventlake.storage import LocalStorage, MemoryStorage
 from tests import naive
 
@@ -452,7 +453,7 @@ def coarse_events(monkeypatch):
     """16 fingerprints for all events: nearly every key is met, and stored ids must decide."""
     real = keys.event_keys
     monkeypatch.setattr(envelope, "FEW_ROWS", 0)
-    for module in (keys, envelope, keys_again, census):
+    for module in (keys, envelope, keys_again, seen_events):
         monkeypatch.setattr(module, "event_keys", lambda events: real(events) & np.uint64(0xF << 60))
 
 
@@ -463,7 +464,7 @@ def coarse_cells(monkeypatch):
 
 @pytest.mark.parametrize("harder", [None, coarse_events, coarse_cells], ids=["plain", "shared fingerprints", "few cells"])
 def test_any_mixture_over_many_tiers_is_that_of_a_dict(monkeypatch, harder):
-    for module in (recent, folding):
+    for module in (unfolded_keys, folding):
         monkeypatch.setattr(module, "FOLD_WEIGHT", 40)
     monkeypatch.setattr(folding, "_CLASS", 3)
     if harder:

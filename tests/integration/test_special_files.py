@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 import eventlake as el
-from eventlake.core.canonical import seal, unseal
-from eventlake.datasets.verify import verify_lake
+from eventlake.core.hashing.canonical import seal, unseal
+from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.errors import CorruptionError, EventlakeError
 from eventlake.storage import LocalStorage, SpecialFileError, port
 

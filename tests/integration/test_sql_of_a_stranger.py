@@ -8,7 +8,7 @@ import pytest
 
 import eventlake as el
 from eventlake.core import layout
-from eventlake.core.canonical import seal, sha256_hex
+from eventlake.core.hashing.canonical import seal, sha256_hex
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
 from eventlake.storage import MemoryStorage
 from eventlake.tables import expressions

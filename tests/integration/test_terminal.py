@@ -16,9 +16,9 @@ from eventlake import visible
 from eventlake.cli import main
 from eventlake.core.card import Card
 from eventlake.core.page import Section, as_html, as_text
-from eventlake.datasets.reproduce import environment_command
+from eventlake.datasets.building.reproduce import environment_command
 from eventlake.errors import EventlakeError, InvalidEventsError
-from eventlake.log import intake
+from eventlake.log.appending import read_events
 from eventlake.progress import shown_by, task
 from eventlake.storage import MemoryStorage
 from tests.dataset_fixtures import definition
@@ -62,7 +62,7 @@ def hostile(tmp_path, monkeypatch):
     """
     root = tmp_path / "hostile"
     lake = strange_lake(root, "x")
-    monkeypatch.setattr(intake, "rule_problems", lambda batch: [])
+    monkeypatch.setattr(read_events, "rule_problems", lambda batch: [])
     lake.append([{"id": EVIL, "source": EVIL, "type": f"T{SNEAKY}", "subject": f"/{EVIL}", "data": {EVIL: EVIL}}])
     monkeypatch.undo()
     assert el.open(root).snapshot().event(1)["id"] == EVIL

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from eventlake.database import per_process
-from eventlake.datasets import recipes
+from eventlake.datasets.building import build_once
 from eventlake.executors import local
 from eventlake.projections import source
 from eventlake.projections.printing import printing_to_stderr
@@ -194,43 +194,43 @@ def recipe(number):
 
 def test_two_copies_of_a_lake_hold_a_claim_each_at_one_path():
     one, other = MemoryStorage(), MemoryStorage()
-    with recipes.claimed(one, recipe(1), lambda: None):
-        with recipes.claimed(other, recipe(1), lambda: None):
+    with build_once.claimed(one, recipe(1), lambda: None):
+        with build_once.claimed(other, recipe(1), lambda: None):
             pass
         assert list(one.list(""))
-        recipes.give_up_claims()
+        build_once.give_up_claims()
         assert list(one.list("")) == []
 
 
 def test_no_claim_is_forgotten_while_other_threads_give_up_theirs(interleaved):
-    interleaved.add(recipes.__file__)
+    interleaved.add(build_once.__file__)
     kept = MemoryStorage()
     others = [MemoryStorage() for _ in range(4)]
     over = threading.Event()
 
     def churn(storage):
         while not over.is_set():
-            with recipes.claimed(storage, recipe(2), lambda: None):
+            with build_once.claimed(storage, recipe(2), lambda: None):
                 pass
 
     with ThreadPoolExecutor(4) as pool:
         churning = [pool.submit(churn, storage) for storage in others]
         forgotten = []
         for number in range(100, 130):
-            with recipes.claimed(kept, recipe(number), lambda: None):
+            with build_once.claimed(kept, recipe(number), lambda: None):
                 time.sleep(0.001)
-                forgotten += [number] if not any(f"{number:064d}" in claim.path for claim in list(recipes._held)) else []
+                forgotten += [number] if not any(f"{number:064d}" in claim.path for claim in list(build_once._held)) else []
         over.set()
         for one in churning:
             one.result()
     assert forgotten == []
-    assert recipes._held == set()
+    assert build_once._held == set()
 
 
 def test_a_forked_child_that_gives_up_its_claims_leaves_those_of_its_parent(tmp_path):
     storage = LocalStorage(tmp_path)
-    with recipes.claimed(storage, recipe(1), lambda: None):
-        assert exit_code(lambda: recipes.give_up_claims() is None) == 0
+    with build_once.claimed(storage, recipe(1), lambda: None):
+        assert exit_code(lambda: build_once.give_up_claims() is None) == 0
         assert len(list(storage.list(""))) == 1
     assert list(storage.list("")) == []
 

@@ -28,7 +28,7 @@ def test_the_wheel_brings_types_and_the_demo_definition_with_its_lock(installed)
 
 def test_the_demo_runs_from_the_wheel_alone(installed, tmp_path):
     script = (
-        "from pathlib import Path; from eventlake.demo.run import definition, run_demo; "
+        "from pathlib import Path; from eventlake.demo.run_demo import definition, run_demo; "
         "print(definition().folder); print(run_demo(Path('lake')).identical)"
     )
     command = [sys.executable, "-c", script]

@@ -7,16 +7,16 @@ import threading
 
 import pytest
 
-from eventlake.core.checkpoint import Checkpoint
-from eventlake.datasets.lock import Lock
+from eventlake.core.hashing.checkpoint import Checkpoint
+from eventlake.datasets.definitions.lock import Lock
 from eventlake.errors import StorageError
 from eventlake.storage.files import write_file
 
 WRITER = """
 import sys
 from pathlib import Path
-from eventlake.core.checkpoint import Checkpoint
-from eventlake.datasets.lock import Lock
+from eventlake.core.hashing.checkpoint import Checkpoint
+from eventlake.datasets.definitions.lock import Lock
 lock = Lock(sys.argv[2] * 50, Checkpoint("o", 5, "0" * 64), "duckdb 2.0.0", 3, "1" * 64, "2" * 64, "3" * 64)
 for _ in range(150):
     lock.write(Path(sys.argv[1]))

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eventlake as el
-from eventlake.datasets.build import spine_rows
+from eventlake.datasets.building.build import spine_rows
 from eventlake.errors import InvalidProjectionError
-from eventlake.history.duckdb_sql import ENTITY, Only
-from eventlake.projections import duckdb_runner
+from eventlake.history.sql.duckdb_views import ENTITY, Only
 from eventlake.projections.by_entity import bucketed, carrier, entities
+from eventlake.projections.on_duckdb import run as duckdb_runner
 
 BUCKETS = 4
 SPINE = pl.DataFrame({"subject": ["/0", "/1", "/1", None, "/9"], "until": [3, 9, 2, 5, 7]})

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventlake.columns.content import content_hash, from_logical, logical_type, normal_type, normalise, schema_of
+from eventlake.columns.hashing.content import content_hash, from_logical, logical_type, normal_type, normalise, schema_of
 from eventlake.errors import SchemaMismatchError
 from tests import naive_content
 

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventlake.columns import frames, segments
-from eventlake.columns.content import content_hash
-from eventlake.columns.differs import differs
+from eventlake.columns.hashing.content import content_hash
+from eventlake.columns.hashing.differs import differs
+from eventlake.columns.parquet import frames, segments
 from eventlake.core.instants import MAX_DAY, MAX_US, MIN_DAY, MIN_US
-from eventlake.datasets.diff import diff
-from eventlake.datasets.merge import merge
+from eventlake.datasets.comparing.diff import diff
+from eventlake.datasets.comparing.merge_join import merge
 from tests.diff_fixtures import compared, counts, stored
 
 NAN_WITH_PAYLOAD = struct.unpack("<d", struct.pack("<Q", 0x7FF8000000000001))[0]

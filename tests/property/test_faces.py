@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import eventlake as el
 from eventlake.errors import InvalidEventsError
-from eventlake.schemas.definition import Schema
 from eventlake.schemas.parse import _row_by_row
+from eventlake.schemas.schema import Schema
 from eventlake.storage import MemoryStorage
 from tests.integration.test_bad_batches import PAYLOADS
 from tests.property.test_schema_parsing import spelled, structs

@@ -13,13 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import eventlake as el
-from eventlake.columns.content import content_hash
-from eventlake.datasets.build import spine_rows
+from eventlake.columns.hashing.content import content_hash
+from eventlake.datasets.building.build import spine_rows
 from eventlake.errors import InvalidInputError
-from eventlake.features import duckdb_parts, polars_parts
-from eventlake.features.plan import compiled
-from eventlake.features.run import hindsight, rows
-from eventlake.features.sources import sources, with_delays
+from eventlake.features.look_up import hindsight, rows
+from eventlake.features.on_duckdb import parts as duckdb_parts
+from eventlake.features.on_polars import parts as polars_parts
+from eventlake.features.planned.plan import compiled
+from eventlake.features.planned.sources import sources, with_delays
 from eventlake.storage import MemoryStorage
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -5,10 +5,12 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventlake.columns import leaves, rules, segments
-from eventlake.columns.envelope import Batch
-from eventlake.columns.few_rows import FewRows
-from eventlake.columns.keys import event_keys, subject_keys
+from eventlake.columns.hashing import leaves
+from eventlake.columns.intake import rules
+from eventlake.columns.intake.envelope import Batch
+from eventlake.columns.intake.few_rows import FewRows
+from eventlake.columns.keys.keys import event_keys, subject_keys
+from eventlake.columns.parquet import segments
 from eventlake.columns.schema import SCHEMA, TYPES
 from eventlake.testing.strategies import stored_events
 

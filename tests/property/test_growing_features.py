@@ -9,16 +9,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import eventlake as el
-from eventlake.columns.content import content_hash, normalise
-from eventlake.datasets.build import spine_rows
-from eventlake.datasets.looked_up import taken_over
+from eventlake.columns.hashing.content import content_hash, normalise
+from eventlake.datasets.building.build import spine_rows
+from eventlake.datasets.building.reuse_features import taken_over
 from eventlake.errors import InvalidInputError
-from eventlake.features.plan import compiled
-from eventlake.features.run import ENGINES, rows
-from eventlake.history.duckdb_sql import Only
+from eventlake.features.look_up import ENGINES, rows
+from eventlake.features.planned.plan import compiled
+from eventlake.history.sql.duckdb_views import Only
 from eventlake.projections.by_entity import bucketed, entities, in_bucket
+from eventlake.projections.prepare import prepare
 from eventlake.projections.rows import finish
-from eventlake.projections.run import prepare
 from eventlake.storage import MemoryStorage
 from tests.property.test_features import BEGIN, HOUR, SCHEMA, histories, questions, written
 

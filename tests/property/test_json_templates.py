@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventlake.columns.json_scan import payload_problems, scan_one
-from eventlake.columns.json_templates import proven
+from eventlake.columns.intake.json_scan import payload_problems, scan_one
+from eventlake.columns.intake.json_templates import proven
 
 ROWS = 4_000
 FRAGMENTS = [

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventlake.columns import key_files, keys
-from eventlake.columns.keys import CELLS, KeyRun, event_keys, found_ids, merged, of_commit, text_key
+from eventlake.columns.keys import key_files, keys
+from eventlake.columns.keys.keys import CELLS, KeyRun, event_keys, found_ids, merged, of_commit, text_key
 from eventlake.core import layout
-from eventlake.core.delivery import Position
+from eventlake.core.documents.delivery import Position
+from eventlake.core.documents.manifest import NOTHING_RECENT, KeyFile
 from eventlake.core.expectation import is_about
-from eventlake.core.manifest import NOTHING_RECENT, KeyFile
 from eventlake.errors import CorruptionError, StorageError
-from eventlake.log import recent
-from eventlake.log.key_index import KeyIndex, StoredKeys, newest_in, recent_run
+from eventlake.log.chain import unfolded_keys
+from eventlake.log.chain.key_index import KeyIndex, StoredKeys, newest_in, recent_run
 from eventlake.storage import MemoryStorage
 
 LETTERS = st.text(st.sampled_from("ab/é🦆\u2028 ,"), max_size=5)
@@ -40,7 +40,7 @@ def own(number, commit):
     events, deliveries = commit
     table = frame(events)
     positions = [Position(*delivery) for delivery in deliveries]
-    return recent.own_keys(np.sort(event_keys(table)), keys.subject_keys(table) if events else None, positions, f"commit {number}")
+    return unfolded_keys.own_keys(np.sort(event_keys(table)), keys.subject_keys(table) if events else None, positions, f"commit {number}")
 
 
 class Model:
@@ -160,17 +160,17 @@ def test_empty_text_nothing_and_texts_run_together_have_keys_of_their_own():
 @given(HISTORIES, st.integers(0, 1 << 20), st.data())
 @settings(max_examples=40)
 def test_what_is_recent_knows_what_a_dict_knows_and_forgets_what_is_folded(history, start, data):
-    states = [recent.Recent(start)]
+    states = [unfolded_keys.Recent(start)]
     large = [data.draw(st.booleans()) for _ in history]
     storage = MemoryStorage()
     runs = []
     for number, commit in enumerate(history):
         keyed = own(number, commit)
-        given_keys = recent.store(storage, keyed.at(0)) if large[number] else keyed
-        states.append(recent.recent_after(states[-1], start + number, given_keys))
+        given_keys = unfolded_keys.store(storage, keyed.at(0)) if large[number] else keyed
+        states.append(unfolded_keys.recent_after(states[-1], start + number, given_keys))
         runs.append(keyed.at(start + number))
     for first in range(len(history)):
-        left = recent.recent_since(states[-1], start + first)
+        left = unfolded_keys.recent_since(states[-1], start + first)
         files = [file for file in left.files if file.start >= start + first]
         assert len(files) == sum(large[first:])
         stored = [StoredKeys(storage, file, file.start + 1, _no_need).whole() for file in files]
@@ -184,9 +184,9 @@ def _no_need(start, stop):
 
 def test_more_commits_than_cells_that_nobody_folded_are_refused_and_not_confused():
     commit = own(0, ([(("s", "e"), None)], []))
-    assert recent.recent_after(NOTHING_RECENT, CELLS - 1, commit).ids != b""
+    assert unfolded_keys.recent_after(NOTHING_RECENT, CELLS - 1, commit).ids != b""
     with pytest.raises(StorageError, match="not folded"):
-        recent.recent_after(NOTHING_RECENT, CELLS, commit)
+        unfolded_keys.recent_after(NOTHING_RECENT, CELLS, commit)
 
 
 # Key files
@@ -216,7 +216,7 @@ def sorted_run(ids, heads, **more):
 def stored(run, storage=None):
     """``(storage, KeyFile)`` of a run."""
     storage = storage or MemoryStorage()
-    return storage, recent.store(storage, run)
+    return storage, unfolded_keys.store(storage, run)
 
 
 BOUNDARIES = sorted({max(edge + step, 0) for edge in (0, 8, 16, 64, 128, 1024, 2048) for step in (-1, 0, 1)} | {5, 3_000})
@@ -303,7 +303,7 @@ def told(stored_keys, wanted, heads):
 
 @pytest.mark.parametrize("part_bytes", [0, 1_000, 10**9], ids=["in parts", "as it is", "as a whole"])
 def test_a_stored_file_tells_the_same_in_parts_and_as_a_whole(monkeypatch, part_bytes):
-    monkeypatch.setattr("eventlake.log.key_index._PART_BYTES", part_bytes)
+    monkeypatch.setattr("eventlake.log.chain.key_index._PART_BYTES", part_bytes)
     run = sorted_run(2_000, 1_500)
     storage, file = stored(run)
     wanted, heads = lookups(run, parts=40)
@@ -317,7 +317,7 @@ def test_a_stored_file_tells_the_same_in_parts_and_as_a_whole(monkeypatch, part_
 
 @pytest.mark.parametrize("part_bytes", [0, 10**9], ids=["in parts", "as a whole"])
 def test_one_flipped_bit_anywhere_in_a_key_file_never_changes_what_is_told(monkeypatch, part_bytes):
-    monkeypatch.setattr("eventlake.log.key_index._PART_BYTES", part_bytes)
+    monkeypatch.setattr("eventlake.log.chain.key_index._PART_BYTES", part_bytes)
     run = sorted_run(150, 140)
     storage, file = stored(run)
     path = layout.keys_path(file.sha256)
@@ -336,7 +336,7 @@ def test_one_flipped_bit_anywhere_in_a_key_file_never_changes_what_is_told(monke
 
 
 def test_a_bucket_beyond_its_section_is_not_read(monkeypatch):
-    monkeypatch.setattr("eventlake.log.key_index._PART_BYTES", 0)
+    monkeypatch.setattr("eventlake.log.chain.key_index._PART_BYTES", 0)
     run = sorted_run(500, 10)
     storage, file = stored(run)
     path = layout.keys_path(file.sha256)
@@ -360,7 +360,7 @@ LOSSES = ["missing", "emptied", "cut in its directory", "cut by one byte"]
     ("change", "part_bytes"), [*((loss, part_bytes) for loss in LOSSES for part_bytes in (0, 10**9)), ("another file", 10**9)]
 )
 def test_a_key_file_that_is_lost_or_cut_is_made_again(monkeypatch, change, part_bytes):
-    monkeypatch.setattr("eventlake.log.key_index._PART_BYTES", part_bytes)
+    monkeypatch.setattr("eventlake.log.chain.key_index._PART_BYTES", part_bytes)
     run = sorted_run(150, 140)
     storage, file = stored(run)
     path = layout.keys_path(file.sha256)

@@ -12,8 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 import eventlake as el
 from eventlake.core import layout
 from eventlake.errors import InvalidEventsError
-from eventlake.log import fold as folding
-from eventlake.log import recent
+from eventlake.log.chain import unfolded_keys
+from eventlake.log.maintaining import fold as folding
 from eventlake.storage import MemoryStorage
 from tests import naive
 from tests.property.events import moment, rows_of
@@ -59,7 +59,7 @@ class MaintenanceMachine(RuleBasedStateMachine):
     @initialize(commits=st.integers(0, 24))
     def create(self, commits):
         self.patch = pytest.MonkeyPatch()
-        for module in (recent, folding):
+        for module in (unfolded_keys, folding):
             self.patch.setattr(module, "FOLD_WEIGHT", self.FOLD_WEIGHT)
         self.patch.setattr(folding, "_CLASS", 3)
         self.storage = Mortal()

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import eventlake as el
-from eventlake.columns.json_scan import deeper_than, payload_problems, scan_one
+from eventlake.columns.intake.json_scan import deeper_than, payload_problems, scan_one
 from eventlake.core.payload import to_json
 from eventlake.errors import InvalidEventsError
 from eventlake.testing.strategies import PAYLOADS

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import eventlake as el
-from eventlake.core.checkpoint import Checkpoint
-from eventlake.core.leaf import event_bytes
-from eventlake.core.proofs import ConsistencyProof, InclusionProof, consistency_ranges, inclusion_ranges
+from eventlake.core.hashing.checkpoint import Checkpoint
+from eventlake.core.hashing.leaf import event_bytes
+from eventlake.core.hashing.proofs import ConsistencyProof, InclusionProof, consistency_ranges, inclusion_ranges
 from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
 from tests.naive import tree_hash
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import eventlake as el
 from eventlake import lake as lake_module
-from eventlake.columns import segments
+from eventlake.columns.parquet import segments
 from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.errors import ConflictError
 from eventlake.testing.strategies import stored_events

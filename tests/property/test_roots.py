@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eventlake as el
-from eventlake.columns import segments
+from eventlake.columns.parquet import segments
 from eventlake.testing.strategies import stored_event, stored_events
 from tests import naive
 from tests.property.events import FORMATS, as_arrow, cut

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventlake.columns.json_scan import scan_one
-from eventlake.schemas import exact
-from eventlake.schemas.definition import Field, FieldType
+from eventlake.columns.intake.json_scan import scan_one
+from eventlake.schemas import parse_row
 from eventlake.schemas.json_schema import from_json_schema, to_json_schema
 from eventlake.schemas.parse import _row_by_row, parse
+from eventlake.schemas.schema import Field, FieldType
 
 WIDE = Context(prec=60)
 NAMES = ["a", "b", "amount", "ü", "data x", "Z"]
@@ -193,7 +193,7 @@ def test_every_nested_problem_has_its_path():
     item = FieldType("struct", fields=(Field("q", FieldType("int64"), required=True),), closed=True)
     schema = FieldType("struct", fields=(Field("lines", FieldType("list", item=item)),))
     payload = '{"lines": [{"q": 1}, {"q": "x"}, {}, null, {"q": 2, "r": 3}]}'
-    assert [path for path, _, _ in exact.problems(payload, schema)] == [
+    assert [path for path, _, _ in parse_row.problems(payload, schema)] == [
         "data.lines[3]",
         "data.lines[1].q",
         "data.lines[2].q",

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventlake.columns import leaves, segments
-from eventlake.columns.envelope import to_batch
+from eventlake.columns.hashing import leaves
+from eventlake.columns.intake.envelope import to_batch
+from eventlake.columns.parquet import segments
 from eventlake.columns.schema import SCHEMA
-from eventlake.core.merkle import CompactRange, leaf_hash
+from eventlake.core.hashing.merkle import CompactRange, leaf_hash
 from eventlake.testing.strategies import stored_events
 from tests import naive
 from tests.property.events import as_arrow

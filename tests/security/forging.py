@@ -6,9 +6,9 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eventlake.columns import frames, segments
-from eventlake.columns.content import content_hash
-from eventlake.core.canonical import canonical_json, seal, sha256_hex, unseal
+from eventlake.columns.hashing.content import content_hash
+from eventlake.columns.parquet import frames, segments
+from eventlake.core.hashing.canonical import canonical_json, seal, sha256_hex, unseal
 
 TYPE = "payment.received"
 SCHEMA = {"type": "object", "properties": {"amount": {"type": "number", "multipleOf": 0.01}}, "required": ["amount"]}

@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
-from eventlake.columns import frames
-from eventlake.columns.content import content_hash
+from eventlake.columns.hashing.content import content_hash
+from eventlake.columns.parquet import frames
 from eventlake.core import layout
-from eventlake.core.canonical import seal, sha256_hex, unseal
-from eventlake.datasets import verify_again
-from eventlake.datasets.recipes import dataset_statement
+from eventlake.core.hashing.canonical import seal, sha256_hex, unseal
+from eventlake.datasets.building.build_once import dataset_statement
+from eventlake.datasets.verifying import make_again
 from eventlake.errors import CorruptionError, InvalidInputError
 from eventlake.trust import OWN
 from tests.dataset_fixtures import module
@@ -104,7 +104,7 @@ def test_a_ledger_that_holds_a_falsehood_is_not_believed(sql):
 def test_a_dataset_that_was_made_again_is_remembered(sql, stranger, monkeypatch):
     stranger()
     assert found(sql) == ([], [])
-    monkeypatch.setattr("eventlake.datasets.build._made", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr("eventlake.datasets.building.build._made", lambda *_: pytest.fail("made again"))
     assert el.open(sql).build(COUNT).polars()["n"].to_list() == [4] * 7
 
 
@@ -234,7 +234,7 @@ def test_the_same_rows_of_another_version_of_the_engine_are_sound(sql):
 def test_a_query_of_an_archive_that_does_not_end_is_given_up(sql, monkeypatch):
     endless = "WITH RECURSIVE r AS (SELECT 0 AS i UNION ALL SELECT (i + 1) % 7 FROM r) SELECT count(*) AS n, '' AS subject FROM r"
     forge_dataset(sql, "count", sources=lambda _: endless)
-    monkeypatch.setattr(verify_again, "MOST_SECONDS", 0.5)
+    monkeypatch.setattr(make_again, "MOST_SECONDS", 0.5)
     problems, [reason] = found(sql)
     assert problems == []
     assert "given up" in reason
@@ -246,7 +246,7 @@ def test_each_query_that_is_given_up_halves_the_time_of_those_after_it(root, mon
         el.open(root).build(el.Projection.sql(name, QUERY, key=["subject"]))
         if name != "c":
             forge_dataset(root, name, sources=lambda _: endless)
-    monkeypatch.setattr(verify_again, "MOST_SECONDS", 4)
+    monkeypatch.setattr(make_again, "MOST_SECONDS", 4)
     problems, reasons = found(root)
     assert problems == []
     assert [int(reason.partition("after ")[2].split()[0]) for reason in reasons] == [4, 2, 1]

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 import eventlake as el
-from eventlake.datasets.verify import verify_lake
+from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.errors import CorruptionError
 from eventlake.storage import LocalStorage
 from tests.security.forging import forge_compaction, forge_payloads, payment
@@ -154,7 +154,7 @@ def test_without_a_look_into_segments_the_clock_of_a_compaction_without_the_colu
 
 
 def test_ones_own_compaction_is_read_without_a_comparison(root, monkeypatch):
-    monkeypatch.setattr("eventlake.log.compacted.compare", lambda *_: pytest.fail("compared"))
+    monkeypatch.setattr("eventlake.log.maintaining.check_compaction.compare", lambda *_: pytest.fail("compared"))
     assert el.open(root).snapshot().scan().collect().height == 30
 
 

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
-from eventlake.columns import frames
+from eventlake.columns.parquet import frames
 from eventlake.core import layout
-from eventlake.core.canonical import seal, sha256_hex, unseal
+from eventlake.core.hashing.canonical import seal, sha256_hex, unseal
 from eventlake.errors import CorruptionError
 from tests.security.forging import forge_dataset, payment
 
@@ -70,7 +70,7 @@ def test_a_sound_dataset_of_another_user_is_made_again_once(root, stranger, monk
     stranger()
     assert el.open(root).build(COUNT).manifest_hash == before
     assert len(list(root.glob("builds/count/*/*/part-*.parquet"))) == 1
-    monkeypatch.setattr("eventlake.datasets.build._made", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr("eventlake.datasets.building.build._made", lambda *_: pytest.fail("made again"))
     assert el.open(root).build(COUNT).polars().rows() == TRUTH
 
 
@@ -78,7 +78,7 @@ def test_a_dataset_that_was_reproduced_is_believed(root, stranger, monkeypatch):
     manifest_hash = el.open(root).build(COUNT).manifest_hash
     stranger()
     assert el.open(root).reproduce(manifest_hash).identical
-    monkeypatch.setattr("eventlake.datasets.build._made", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr("eventlake.datasets.building.build._made", lambda *_: pytest.fail("made again"))
     assert el.open(root).build(COUNT).polars().rows() == TRUTH
 
 
@@ -154,7 +154,7 @@ def test_a_spine_that_somebody_else_left_for_the_workers_is_not_used(root, tmp_p
 
 def test_a_dataset_is_explained_with_the_trust_of_its_lake(root, stranger, monkeypatch):
     stranger()
-    monkeypatch.setattr("eventlake.log.stored.wrong_claims", lambda *_: pytest.fail("checked"))
+    monkeypatch.setattr("eventlake.log.chain.checked_read.wrong_claims", lambda *_: pytest.fail("checked"))
     dataset = el.open(root, trust="lake").dataset("count")
     assert dataset.explain("/loan/3").behind["id"].to_list() == ["p3", "p10", "p17", "p24"]
 

@@ -6,12 +6,14 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
-from eventlake.columns import key_files, manifest_rows
-from eventlake.core.canonical import sha256_hex
-from eventlake.core.manifest import KeyFile
-from eventlake.datasets.verify import verify_lake
+from eventlake.columns.keys import key_files
+from eventlake.columns.parquet import manifest_rows
+from eventlake.core.documents.manifest import KeyFile
+from eventlake.core.hashing.canonical import sha256_hex
+from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.errors import ConflictError, EventlakeError, InvalidEventsError
-from eventlake.log import believed, fold
+from eventlake.log.chain import believed
+from eventlake.log.maintaining import fold
 from eventlake.storage import LocalStorage, port
 from tests.security.forging import commits_of, forge_commit, head_of, payment
 

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
-from eventlake.core.canonical import sha256_hex, unseal
+from eventlake.core.hashing.canonical import sha256_hex, unseal
 from eventlake.errors import CorruptionError, InvalidInputError
-from eventlake.log import stored
+from eventlake.log.chain import checked_read
 from tests.security.forging import SCHEMA, TYPE, forge_commit, forge_payloads, payment
 
 BY_SUBJECT = el.Projection.sql(
@@ -104,14 +104,14 @@ def test_a_root_that_the_segments_do_not_fold_to_is_refused(root, stranger):
 def test_what_a_stranger_stored_soundly_is_checked_once_and_then_believed(root, stranger, monkeypatch):
     stranger()
     assert el.open(root).snapshot().scan().select(pl.len()).collect().item() == 30
-    monkeypatch.setattr(stored, "wrong_claims", lambda *_: pytest.fail("checked again"))
-    monkeypatch.setattr(stored, "checked_bytes", lambda *_: pytest.fail("hashed again"))
+    monkeypatch.setattr(checked_read, "wrong_claims", lambda *_: pytest.fail("checked again"))
+    monkeypatch.setattr(checked_read, "checked_bytes", lambda *_: pytest.fail("hashed again"))
     assert el.open(root).snapshot().scan().select(pl.len()).collect().item() == 30
 
 
 def test_ones_own_events_are_not_checked_again(root, monkeypatch):
-    monkeypatch.setattr(stored, "wrong_claims", lambda *_: pytest.fail("checked again"))
-    monkeypatch.setattr(stored, "checked_bytes", lambda *_: pytest.fail("hashed again"))
+    monkeypatch.setattr(checked_read, "wrong_claims", lambda *_: pytest.fail("checked again"))
+    monkeypatch.setattr(checked_read, "checked_bytes", lambda *_: pytest.fail("hashed again"))
     assert el.open(root).snapshot().scan().select(pl.len()).collect().item() == 30
 
 

@@ -3,9 +3,9 @@
 import pytest
 
 import eventlake as el
-from eventlake.core.canonical import sha256_hex
+from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.errors import CorruptionError
-from eventlake.history.verify import verify
+from eventlake.history.verifying.verify import verify
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.storage import MemoryStorage
 from tests.forging import SCHEMA, TYPE, document, forge_commit, payments, put

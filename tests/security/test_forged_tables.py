@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
-from eventlake.columns import segments
-from eventlake.core.canonical import sha256_hex
+from eventlake.columns.parquet import segments
+from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.history import pinned
-from eventlake.log.chain import open_chain
+from eventlake.log.chain.chain import open_chain
 from eventlake.storage import LocalStorage, NotStoredError, port
 from eventlake.tables import files
 from eventlake.tables.ranges import commit_at

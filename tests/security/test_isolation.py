@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 import eventlake as el
-from eventlake.core.canonical import sha256_hex
-from eventlake.datasets import isolated
+from eventlake.core.hashing.canonical import sha256_hex
+from eventlake.datasets.building import isolated
 from eventlake.errors import EventlakeError, InvalidInputError, StorageError
 from tests.security.forging import SCHEMA, TYPE, forge_dataset, payment
 

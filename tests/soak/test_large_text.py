@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 import eventlake as el
-from eventlake.columns.envelope import to_batch
+from eventlake.columns.intake.envelope import to_batch
 from eventlake.schemas.validate import schema_problems
 from eventlake.tables.derive import derive
 

@@ -7,11 +7,11 @@ import pytest
 import eventlake as el
 from eventlake import progress
 from eventlake.core import layout
-from eventlake.core.canonical import seal, unseal
-from eventlake.core.checkpoint import Checkpoint, check_origin
-from eventlake.core.commit import Commit
+from eventlake.core.documents.commit import Commit
+from eventlake.core.hashing.canonical import seal, unseal
+from eventlake.core.hashing.checkpoint import Checkpoint, check_origin
+from eventlake.core.hashing.merkle import CompactRange, aligned_levels
 from eventlake.core.instants import MAX_US, MIN_US, format_instant, from_micros, micros, parse_instant
-from eventlake.core.merkle import CompactRange, aligned_levels
 from eventlake.core.names import repeated
 from eventlake.errors import CorruptionError, InvalidInputError, UnsupportedFormatError
 from eventlake.storage import MemoryStorage

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eventlake.exactness import functions, polars_functions
+from eventlake.exactness.on_duckdb import functions
+from eventlake.exactness.on_polars import functions as polars_functions
 
 ROOT = Path(__file__).parents[2]
 EXACT = ROOT / "docs/reference/exact-functions.md"

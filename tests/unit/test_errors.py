@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from eventlake import errors
-from eventlake.columns.problems import Problem
+from eventlake.columns.intake.problems import Problem
 from eventlake.storage import ObjectExistsError, ObjectMissingError
 
 TREE = {

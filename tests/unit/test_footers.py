@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
-from eventlake.columns import footers, frames, manifest_rows, segments
-from eventlake.core.canonical import seal
-from eventlake.core.manifest import CommitSummary
-from eventlake.core.segment import Segment
-from eventlake.datasets.verify import verify_lake
+from eventlake.columns.parquet import footers, frames, manifest_rows, segments
+from eventlake.core.documents.manifest import CommitSummary
+from eventlake.core.documents.segment import Segment
+from eventlake.core.hashing.canonical import seal
+from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.errors import CorruptionError, EventlakeError
 from tests.forging import document, folder_of, forge_commit, lake_of_a_stranger, put
 

@@ -6,8 +6,9 @@ import pyarrow as pa
 import pytest
 
 import eventlake as el
-from eventlake.columns import leaves, segments
-from eventlake.datasets.verify import verify_lake
+from eventlake.columns.hashing import leaves
+from eventlake.columns.parquet import segments
+from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.errors import EventlakeError, InvalidEventsError
 from eventlake.storage import MemoryStorage
 from tests.forging import SCHEMA, TYPE, document, forge_commit, payments

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import eventlake as el
-from eventlake.columns import envelope, segments
-from eventlake.core.segment import Segment
+from eventlake.columns.intake import envelope
+from eventlake.columns.parquet import segments
+from eventlake.core.documents.segment import Segment
 from eventlake.errors import InvalidEventsError
 from eventlake.storage import MemoryStorage
 

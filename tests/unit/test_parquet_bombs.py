@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
-from eventlake.columns import footers, segments
+from eventlake.columns.parquet import footers, segments
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
 from tests.parquet_forging import Value, chunks, footer, i32, i64, pages, spell, with_footer, with_pages
 

@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventlake.features.edges import NEVER
-from eventlake.features.extremes import latest_before
-from eventlake.features.trees import greatest
+from eventlake.features.on_polars.running_max import latest_before
+from eventlake.features.on_polars.segment_tree import greatest
+from eventlake.features.planned.edges import NEVER
 
 STRETCHES = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=30)
 EVENTS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 9), st.integers(0, 9) | st.just(NEVER)), max_size=30)

@@ -5,10 +5,10 @@ import json
 import pytest
 
 import eventlake as el
-from eventlake.core.canonical import canonical_json, sha256_hex
-from eventlake.core.provenance import read_provenance
-from eventlake.core.stored import Document, Sha256, Text, converted, decoded
-from eventlake.datasets.verify import verify_lake
+from eventlake.core.documents.provenance import read_provenance
+from eventlake.core.documents.stored import Document, Sha256, Text, converted, decoded
+from eventlake.core.hashing.canonical import canonical_json, sha256_hex
+from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.errors import CorruptionError, InvalidInputError, UnsupportedFormatError
 from eventlake.storage import MemoryStorage
 from tests.forging import features, forge_commit, forge_dataset, lake_of_a_stranger

@@ -5,7 +5,7 @@ import tomllib
 import pytest
 
 import eventlake as el
-from eventlake.datasets.lock import Lock
+from eventlake.datasets.definitions.lock import Lock
 from eventlake.errors import InvalidInputError
 from eventlake.importing.mapping import read_mapping
 from eventlake.storage import toml

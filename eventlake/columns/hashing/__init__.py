@@ -1,0 +1,1 @@
+"""Leaf hashes of events and content hashes of datasets, vectorised."""

@@ -1,0 +1,1 @@
+"""From what a caller hands in to checked event columns."""

@@ -1,0 +1,121 @@
+"""A batch's segments: encoded as Parquet and hashed leaf by leaf, on all cores, begun before anybody has to wait for them."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from eventlake.columns.hashing import leaves
+from eventlake.columns.intake.few_rows import FEW_ROWS, FewRows
+from eventlake.columns.parquet import segments
+from eventlake.core.hashing.canonical import sha256_hex
+from eventlake.core.hashing.merkle import CompactRange
+
+_FEW_ROWS = 20_000
+"""Fewer are done when they are asked for; threads would cost more than they spare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One segment of a batch.
+
+    Attributes:
+        table: Its columns.
+        data: The same as Parquet.
+        sha256: Of ``data``, hex.
+        hashes: Leaves, one a row.
+        statistics: What its commit says of it.
+    """
+
+    table: pa.Table
+    data: bytes
+    sha256: str
+    hashes: leaves.Hashes
+    statistics: segments.Statistics
+
+
+class Encoding:
+    """The segments of a table of events, ``MAX_ROWS`` rows each but the last."""
+
+    def __init__(self, events: pl.DataFrame | FewRows, stored: pa.Table) -> None:
+        starts = range(0, stored.num_rows, segments.MAX_ROWS)
+        self._parts = [(events.slice(start, segments.MAX_ROWS), stored.slice(start, segments.MAX_ROWS)) for start in starts]
+        self._begun = [_begun(*part) for part in self._parts] if stored.num_rows > _FEW_ROWS else []
+        self._given = 0
+
+    def __iter__(self) -> Iterator[Encoded]:
+        """The segments in order, each as soon as it is done; as other bytes whenever they are asked for again."""
+        for number, (events, stored) in enumerate(self._parts):
+            if self._begun:
+                data, hashes, statistics = self._begun[number]
+                bytes_, sha256 = data.result() if number >= self._given else _encoded(stored)
+                self._given = max(self._given, number + 1)
+                yield Encoded(stored, bytes_, sha256, np.concatenate([part.result() for part in hashes]), statistics.result())
+            else:
+                yield Encoded(stored, *_encoded(stored), *_described(events, stored))
+
+    def abandon(self) -> None:
+        """Nobody wants them any more."""
+        for data, hashes, statistics in self._begun:
+            data.cancel()
+            statistics.cancel()
+            for part in hashes:
+                part.cancel()
+
+
+_Begun = tuple[Future[tuple[bytes, str]], list[Future[leaves.Hashes]], Future[segments.Statistics]]
+
+
+def _described(events: pl.DataFrame | FewRows, stored: pa.Table) -> tuple[leaves.Hashes, segments.Statistics]:
+    if isinstance(events, FewRows):
+        return events.leaf_hashes(), segments.statistics(stored) if "recorded_at" in stored.column_names else events.statistics()
+    return leaves.leaf_hashes(events), segments.statistics(stored)
+
+
+def _begun(events: pl.DataFrame | FewRows, stored: pa.Table) -> _Begun:
+    frame = events if isinstance(events, pl.DataFrame) else pl.DataFrame(stored)
+    pool = ThreadPoolExecutor(max(os.cpu_count() or 1, 2))
+    data = pool.submit(_encoded, stored)
+    chunks = range(0, frame.height, leaves.CHUNK_ROWS)
+    hashes = [pool.submit(leaves.leaf_hashes, frame.slice(start, leaves.CHUNK_ROWS)) for start in chunks]
+    begun = data, hashes, pool.submit(segments.statistics, stored)
+    pool.shutdown(wait=False)
+    return begun
+
+
+def _encoded(stored: pa.Table) -> tuple[bytes, str]:
+    data = segments.encode(stored)
+    return data, sha256_hex(data)
+
+
+class Ranges:
+    """The compact range of some leaves, wherever they will stand."""
+
+    def __init__(self, hashes: leaves.Hashes) -> None:
+        self.hashes = hashes
+        self._last: CompactRange | None = None
+        self._blocks: list[leaves.Hashes] = []
+
+    def at(self, start: int) -> CompactRange:
+        """The range with the first leaf at the sequence ``start``."""
+        if self._last is None or self._last.start != start:
+            self._last = self._at(start)
+        return self._last
+
+    def _at(self, start: int) -> CompactRange:
+        if len(self.hashes) <= FEW_ROWS:
+            return CompactRange.of_leaves(start, [leaf.tobytes() for leaf in self.hashes])
+        return leaves.moved_range(self.hashes, self._blocks, start) if self._blocks else leaves.compact_range(self.hashes, start)
+
+    def is_quick(self, start: int) -> bool:
+        """Whether ``at(start)`` takes milliseconds."""
+        return len(self.hashes) <= leaves.CHUNK_ROWS or bool(self._blocks) or (self._last is not None and self._last.start == start)
+
+    def make_quick(self) -> None:
+        """Hashes the leaves for every place at once, so that ``at`` is quick from now on. Takes as long as six ranges."""
+        if len(self.hashes) > leaves.CHUNK_ROWS and not self._blocks:
+            self._blocks = leaves.blocks(self.hashes)

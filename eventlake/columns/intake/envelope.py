@@ -1,0 +1,254 @@
+"""The Arrow schema of events, and bringing foreign tables to it without changing a value."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eventlake.columns.dictionaries import decoded
+from eventlake.columns.intake.encode_batch import Encoding
+from eventlake.columns.intake.few_rows import FEW_ROWS, FewRows
+from eventlake.columns.intake.payload_text import is_nested, payload_texts, without_json
+from eventlake.columns.intake.problems import Problem
+from eventlake.columns.keys.keys import Keys, event_keys, subject_keys
+from eventlake.columns.rows import chosen, narrow
+from eventlake.columns.schema import INSTANT, SCHEMA, TYPES
+from eventlake.core.attributes import ASSIGNED, ATTRIBUTES, CLOUDEVENTS_NAMES, MAX_SEQUENCE
+from eventlake.core.instants import MAX_US, MIN_US, parse_instant
+
+_FEW_ROWS = 10_000
+PANDAS_INDEX = "__index_level_0__"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Events on their way in.
+
+    Attributes:
+        table: All columns of ``SCHEMA``; rows in the order in which they will be appended.
+        recorded_at: timestamp[us, UTC] where the batch is a copied history, else None.
+        sequence: int64 where the batch says which sequences it expects to get, else None.
+        numbers: The rows' numbers in the batch as it was given, where rows were left out since; else None.
+    """
+
+    table: pa.Table
+    recorded_at: pa.Array | None = None
+    sequence: pa.Array | None = None
+    numbers: npt.NDArray[np.int64] | None = None
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        """The table for Polars' vector functions, converted once; a column of nothing but nulls takes no memory in it."""
+        present = [name for name in ATTRIBUTES if self.table.column(name).null_count < self.rows]
+        if not present or self.rows < _FEW_ROWS:
+            return pl.DataFrame(self.table)
+        empty = [pl.lit(None, pl.Datetime("us", "UTC") if name == "time" else pl.String).alias(name) for name in ATTRIBUTES]
+        absent = [column for name, column in zip(ATTRIBUTES, empty, strict=True) if name not in present]
+        return pl.DataFrame(self.table.select(present)).with_columns(absent).select(ATTRIBUTES)
+
+    @cached_property
+    def few(self) -> FewRows | None:
+        """The events as plain values where they are few, converted once."""
+        return FewRows.of(self.table) if 0 < self.rows <= FEW_ROWS else None
+
+    @cached_property
+    def _keys_of_few(self) -> tuple[Keys, Keys] | None:
+        return self.few.keys() if self.few else None
+
+    @cached_property
+    def keys(self) -> Keys:
+        """The key of every row's ``(source, id)``."""
+        return event_keys(self.frame) if self._keys_of_few is None else self._keys_of_few[0]
+
+    @cached_property
+    def sorted_keys(self) -> Keys:
+        """``keys`` in order."""
+        return np.sort(self.keys)
+
+    @cached_property
+    def heads(self) -> Keys:
+        """The keys of the rows' subjects and of all subjects above them; in no order."""
+        return subject_keys(self.frame) if self._keys_of_few is None else self._keys_of_few[1]
+
+    @cached_property
+    def encoding(self) -> Encoding:
+        """The batch's segments; begun when they are first asked for."""
+        return Encoding(self.few or self.frame, self.stored_columns())
+
+    def stored_columns(self) -> pa.Table:
+        """What goes into the file: attributes that are null in every row are left out; ``recorded_at`` where it is given."""
+        table = self.table.select([name for name in ATTRIBUTES if self.table.column(name).null_count < self.rows])
+        return table if self.recorded_at is None else table.append_column("recorded_at", self.recorded_at)
+
+    @property
+    def rows(self) -> int:
+        """Number of events."""
+        return int(self.table.num_rows)
+
+    def pairs(self, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
+        """``source`` and ``id`` of some rows."""
+        return self.frame[rows].select("source", "id")
+
+    def number(self, row: int) -> int:
+        """The number that ``row`` had in the batch as it was given."""
+        return row if self.numbers is None else int(self.numbers[row])
+
+    def without(self, rows: npt.NDArray[np.int64]) -> "Batch":
+        """The batch without some rows."""
+        numbers = np.arange(self.rows) if self.numbers is None else self.numbers
+        kept = np.delete(np.arange(self.rows), rows)
+        recorded_at = None if self.recorded_at is None else self.recorded_at.take(pa.array(kept))
+        return Batch(chosen(self.table, kept), recorded_at, None, numbers[kept])
+
+
+def to_batch(table: pa.Table) -> tuple[Batch, list[Problem]]:
+    """Brings a table to the event schema: renames CloudEvents spellings, casts without loss, adds missing attributes as nulls.
+
+    Returns:
+        The batch, and the problems met: unknown or doubled columns, wrong types, values that do not convert.
+    """
+    columns: dict[str, pa.Array] = {}
+    problems: list[Problem] = []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        target = CLOUDEVENTS_NAMES.get(name, name)
+        if target == PANDAS_INDEX:
+            continue
+        if target in columns:
+            problems.append(Problem(None, name, f"expected each column once, found {target!r} twice"))
+        elif target in TYPES or target in ASSIGNED:
+            columns[target] = _convert(target, column, problems)
+        else:
+            known = ", ".join((*ATTRIBUTES, "recorded_at"))
+            problems.append(Problem(None, name, f"expected one of {known}; other facts belong into data or extensions"))
+    rows = table.num_rows
+    arrays = [columns[name] if name in columns else pa.nulls(rows, TYPES[name]) for name in ATTRIBUTES]
+    return Batch(pa.Table.from_arrays(arrays, schema=SCHEMA), columns.get("recorded_at"), columns.get("sequence")), problems
+
+
+def _convert(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.Array:
+    column = decoded(column)
+    if name in TYPES and _is_empty(column):
+        return pa.nulls(len(column), TYPES[name])
+    convert: Callable[[str, pa.ChunkedArray, list[Problem]], pa.ChunkedArray]
+    if name in {"time", "recorded_at"}:
+        convert = _instants
+    elif name == "sequence":
+        convert = _integers
+    else:
+        convert = _text
+    converted = convert(name, column, problems)
+    return converted.combine_chunks() if name in ASSIGNED and isinstance(converted, pa.ChunkedArray) else converted
+
+
+def _is_empty(column: pa.ChunkedArray) -> bool:
+    """Whether a column has no value at all, whatever its type: pandas keeps an attribute that nobody has as NaN."""
+    if column.null_count == len(column):
+        return True
+    return pa.types.is_floating(column.type) and bool(pc.all(pc.is_nan(column.cast(pa.float64()))).as_py())
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _text(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.ChunkedArray:
+    kind = column.type
+    if pa.types.is_null(kind):
+        return column.cast(pa.string())
+    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+    if _is_text(kind) or (binary and name == "data"):
+        with contextlib.suppress(pa.ArrowInvalid):
+            result = column if pa.types.is_string(kind) else narrow(column)
+            result.validate(full=True)
+            return result
+        return _decode(name, column.cast(pa.large_binary()), problems)
+    odd = without_json(kind) if name == "data" else None
+    if name == "data" and is_nested(kind) and odd is None:
+        return payload_texts(column, problems)
+    hint = "JSON text, structs or lists" if name == "data" else "text (utf8)"
+    inside = f" (write a {odd} as text, structs or lists of them)" if odd is not None else ""
+    problems.append(Problem(None, name, f"expected {hint}{inside}", _named(kind)))
+    return pa.chunked_array([pa.nulls(len(column), pa.string())])
+
+
+def _decode(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.ChunkedArray:
+    """Row by row, to name the rows that are not UTF-8."""
+    values: list[str | None] = []
+    for row, value in enumerate(column.to_pylist()):
+        try:
+            values.append(value if value is None else value.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            problems.append(Problem(row, name, f"expected UTF-8 (byte {error.start} is not)", value))
+            values.append(None)
+    return narrow(pa.chunked_array([pa.array(values, pa.large_string())]))
+
+
+def _instants(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.ChunkedArray:
+    kind = column.type
+    if pa.types.is_null(kind):
+        return column.cast(INSTANT)
+    if _is_text(kind):
+        return parse_instants(name, column.to_pylist(), problems)
+    if not pa.types.is_timestamp(kind) or kind.tz is None:
+        found = "timestamps without a zone" if pa.types.is_timestamp(kind) else _named(kind)
+        problems.append(Problem(None, name, "expected timestamps with a zone or RFC 3339 text", found))
+        return pa.chunked_array([pa.nulls(len(column), INSTANT)])
+    try:
+        result = column if kind == INSTANT else column.cast(INSTANT)
+    except pa.ArrowInvalid:
+        return _nanoseconds(name, column, problems)
+    found = pc.min_max(result.cast(pa.int64()))
+    if found["min"].as_py() is None or MIN_US <= found["min"].as_py() <= found["max"].as_py() <= MAX_US:
+        return result
+    outside = pc.or_kleene(pc.less(result, _bound(MIN_US)), pc.greater(result, _bound(MAX_US)))
+    rows = pc.indices_nonzero(outside.combine_chunks()).to_pylist()
+    problems.extend(Problem(row, name, "expected an instant in the years 1 to 9999 UTC") for row in rows)
+    return result
+
+
+def _bound(value: int) -> pa.Scalar:
+    return pa.scalar(value, pa.int64()).cast(INSTANT)
+
+
+def _nanoseconds(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.ChunkedArray:
+    """Names the rows that are finer than a microsecond (or do not fit one)."""
+    result = column.cast(INSTANT, safe=False)
+    ticks = column.cast(pa.int64())
+    lossy = pc.fill_null(pc.not_equal(result.cast(column.type, safe=False), column), fill_value=False)
+    rows = pc.indices_nonzero(lossy.combine_chunks()).to_pylist()
+    problems.extend(Problem(row, name, "expected an instant that microseconds can hold", ticks[row].as_py()) for row in rows)
+    return result
+
+
+def parse_instants(name: str, values: list[Any], problems: list[Problem]) -> pa.Array:
+    """RFC 3339 text to timestamp[us, UTC]; what does not parse becomes null and a problem."""
+    micros: list[int | None] = []
+    for row, value in enumerate(values):
+        try:
+            micros.append(value if value is None else parse_instant(value))
+        except ValueError as error:
+            problems.append(Problem(row, name, str(error), value))
+            micros.append(None)
+    return pa.array(micros, pa.int64()).cast(INSTANT)
+
+
+def _integers(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.ChunkedArray:
+    if pa.types.is_integer(column.type) and not column.null_count:
+        with contextlib.suppress(pa.ArrowInvalid):
+            result = column.cast(pa.int64())
+            bounds = pc.min_max(result)
+            if not len(result) or (bounds["min"].as_py() >= 0 and bounds["max"].as_py() < MAX_SEQUENCE):
+                return result
+    problems.append(Problem(None, name, "expected int64 from 0 without nulls", _named(column.type)))
+    return pa.chunked_array([pa.nulls(len(column), pa.int64())])
+
+
+def _named(kind: pa.DataType) -> str:
+    return f"a column of {kind}"

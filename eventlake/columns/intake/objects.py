@@ -1,0 +1,229 @@
+"""Events given as Python dicts or as lines of NDJSON, to Arrow.
+
+Both are CloudEvents in JSON form: attribute names as CloudEvents spells them or with our underscores, ``data`` the payload. Attributes
+nobody knows are CloudEvents extensions and go into ``extensions``. In NDJSON the payload is cut out of the line byte for byte.
+"""
+
+import contextlib
+import difflib
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from eventlake.columns.intake.envelope import parse_instants
+from eventlake.columns.intake.json_scan import NO_JSON, parse_one
+from eventlake.columns.intake.payload_text import given, payload_text
+from eventlake.columns.intake.problems import Problem
+from eventlake.columns.schema import INSTANT, TYPES
+from eventlake.core.attributes import ATTRIBUTES, CLOUDEVENTS_NAMES, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, MAX_SEQUENCE
+from eventlake.core.instants import micros
+from eventlake.core.payload import plain_form, to_json
+from eventlake.progress import task
+
+_KNOWN = (*ATTRIBUTES, "recorded_at", "sequence")
+_SPECVERSION = "1.0"
+_STEP = 10_000
+_MISSPELLED = 0.74
+"""Catches ``tiem`` and ``sbject``, and lets the documented CloudEvents extensions pass."""
+_MEANT = {
+    **dict.fromkeys(["timestamp", "ts", "datetime", "eventtime", "occurredat", "createdat", "happenedat"], "time"),
+    **dict.fromkeys(["payload", "body"], "data"),
+    "eventtype": "type",
+    "eventid": "id",
+}
+"""What other systems call attributes."""
+MAX_LINE_BYTES = 2 * MAX_PAYLOAD_BYTES
+
+
+class _Payload(msgspec.Struct):
+    """The one member that is wanted as it stands."""
+
+    data: msgspec.Raw
+
+
+_LINE = msgspec.json.Decoder(_Payload)
+
+
+def from_objects(events: Iterable[Any]) -> tuple[pa.Table, list[Problem]]:
+    """Dicts to a table; ``data`` as text or bytes is kept as given, any other value is serialised by ``core.payload``."""
+    rows: list[dict[str, Any]] = []
+    problems: list[Problem] = []
+    for row, event in enumerate(events):
+        if isinstance(event, Mapping):
+            rows.append(_attributes(row, event, problems))
+        else:
+            problems.append(Problem(row, "event", f"expected a dict{_dict_of(event)}", event))
+            rows.append({})
+    for row, attributes in enumerate(rows):
+        if attributes.get("data") is not None:
+            attributes["data"] = payload_text(row, attributes["data"], problems)
+    return _table(rows, problems), problems
+
+
+def _dict_of(event: Any) -> str:
+    """How to make a dict of what stands where an event should be."""
+    if isinstance(event, str):
+        return ": write json.loads(value), or give the lines as bytes: '\\n'.join(lines).encode()"
+    if isinstance(event, bytes):
+        return ": write json.loads(value), or give the lines as bytes: b'\\n'.join(lines)"
+    if hasattr(event, "_asdict"):
+        return ": write value._asdict()"
+    if event is None or isinstance(event, list | tuple):
+        return " such as {'id': '1', 'source': 'till', 'type': 'sale', 'data': {…}}"
+    form = plain_form(event)
+    return f": write {form}" if "dump" in form or "asdict" in form else ""
+
+
+def from_ndjson(content: bytes) -> tuple[pa.Table, list[Problem]]:
+    """Lines of NDJSON to a table, one row a line that is not blank."""
+    problems: list[Problem] = []
+    lines = [line for line in content.split(b"\n") if line.strip()]
+    rows = []
+    with task("reading events", len(lines)) as advance:
+        for row, line in enumerate(lines):
+            rows.append(_line(row, line, problems))
+            if not row % _STEP:
+                advance(min(_STEP, len(lines) - row))
+    return _table(rows, problems), problems
+
+
+def _line(row: int, line: bytes, problems: list[Problem]) -> dict[str, Any]:
+    """The attributes in a line; ``data`` is cut out of it unchanged, and null is no payload."""
+    value, reason = parse_one(line, MAX_LINE_BYTES, MAX_PAYLOAD_DEPTH + 1)
+    if reason is None and not isinstance(value, dict):
+        reason = "expected one JSON object a line"
+    if reason is not None:
+        problems.append(Problem(row, "line", reason, line.decode("utf-8", "replace")))
+        return {}
+    payload = value.pop("data", None)
+    attributes = _attributes(row, value, problems, has_payload=payload is not None)
+    if payload is not None:
+        attributes["data"] = bytes(_LINE.decode(line).data).decode()
+    return attributes
+
+
+def _attributes(row: int, event: Mapping[Any, Any], problems: list[Problem], *, has_payload: bool = False) -> dict[str, Any]:
+    """One event's members under our names; strangers are collected as extensions."""
+    attributes: dict[str, Any] = {}
+    strangers: dict[str, Any] = {}
+    for name, value in event.items():
+        target = CLOUDEVENTS_NAMES.get(name, name)
+        if target in attributes:
+            problems.append(Problem(row, str(name), f"expected {target!r} once, found it under two spellings"))
+        elif target in _KNOWN:
+            attributes[target] = given(value)
+        elif target == "specversion":
+            if value != _SPECVERSION:
+                problems.append(Problem(row, "specversion", f"expected {_SPECVERSION!r}", value))
+        else:
+            _extension(row, name, given(value), strangers, problems)
+    for name in [name for name in strangers if _instead_of(name, attributes, has_payload=has_payload)]:
+        message = f"expected {_MEANT[name]!r}, which the event does not have; an extension of this name goes into extensions"
+        problems.append(Problem(row, name, message, strangers.pop(name)))
+    if strangers:
+        _add_extensions(row, attributes, strangers, problems)
+    return attributes
+
+
+def _instead_of(name: str, attributes: Mapping[str, Any], *, has_payload: bool) -> bool:
+    """Whether a name stands for an attribute that is missing: as an extension its value would be read by nothing."""
+    meant = _MEANT.get(name)
+    return meant is not None and attributes.get(meant) is None and not (meant == "data" and has_payload)
+
+
+def _extension(row: int, name: Any, value: Any, strangers: dict[str, Any], problems: list[Problem]) -> None:
+    if name == "data_base64":
+        problems.append(Problem(row, name, "binary payloads are not kept; expected JSON in data"))
+        return
+    text = name if isinstance(name, str) else ""
+    close = difflib.get_close_matches(text, ATTRIBUTES, n=1, cutoff=_MISSPELLED)
+    if close or not (text.isascii() and text.isalnum() and text == text.lower()):
+        other = _MEANT.get(text.replace("_", "").lower())
+        meant = f"; did you mean {(other or close[0])!r}?" if other or close else ""
+        message = f"expected a known attribute or a CloudEvents extension (lower-case letters and digits){meant}"
+        problems.append(Problem(row, str(name), message, name))
+    else:
+        strangers[text] = value
+
+
+def _add_extensions(row: int, attributes: dict[str, Any], strangers: dict[str, Any], problems: list[Problem]) -> None:
+    given = attributes.get("extensions")
+    if given is None:
+        attributes["extensions"] = strangers
+    elif isinstance(given, Mapping):
+        problems += [Problem(row, name, "expected an extension once, it stands in extensions too") for name in strangers if name in given]
+        attributes["extensions"] = {**given, **strangers}
+    else:
+        problems.append(Problem(row, "extensions", "expected an object beside the extensions given by name", given))
+
+
+def _table(rows: list[dict[str, Any]], problems: list[Problem]) -> pa.Table:
+    present = [name for name in _KNOWN if any(name in attributes for attributes in rows)]
+    columns: dict[str, pa.Array] = {}
+    for name in present:
+        values = [attributes.get(name) for attributes in rows]
+        if name in {"time", "recorded_at"}:
+            columns[name] = _instants(name, values, problems)
+        elif name == "sequence":
+            columns[name] = pa.array([_sequence(row, v, problems) for row, v in enumerate(values)], pa.int64())
+        else:
+            columns[name] = pa.array(_texts(name, values, problems), TYPES[name])
+    return pa.table(columns) if columns else pa.table({"id": pa.nulls(len(rows), pa.string())})
+
+
+def _sequence(row: int, value: Any, problems: list[Problem]) -> int | None:
+    if isinstance(value, int) and 0 <= value < MAX_SEQUENCE:
+        return value
+    problems.append(Problem(row, "sequence", "expected an int64 from 0", value))
+    return None
+
+
+def _instants(name: str, values: list[Any], problems: list[Problem]) -> pa.Array:
+    texts: list[Any] = [None] * len(values)
+    exact: list[int | None] = [None] * len(values)
+    for row, value in enumerate(values):
+        if isinstance(value, str):
+            texts[row] = value
+        elif isinstance(value, datetime):
+            try:
+                exact[row] = micros(value)
+            except ValueError as error:
+                problems.append(Problem(row, name, str(error), str(value)))
+        elif value is not None:
+            expected = "expected an instant, not a day" if isinstance(value, date) else "expected a datetime with a zone or RFC 3339"
+            problems.append(Problem(row, name, expected, value))
+    parsed = parse_instants(name, texts, problems).cast(pa.int64()).to_pylist()
+    merged = [a if a is not None else b for a, b in zip(exact, parsed, strict=True)]
+    return pa.array(merged, pa.int64()).cast(INSTANT)
+
+
+def _texts(name: str, values: list[Any], problems: list[Problem]) -> list[str | None]:
+    """The values, each looked at only where one of them may be no text."""
+    if {str, type(None)}.issuperset(map(type, values)):
+        with contextlib.suppress(UnicodeEncodeError):
+            "".join(filter(None, values)).encode("utf-8")
+            return values
+    return [_text(row, name, value, problems) for row, value in enumerate(values)]
+
+
+def _text(row: int, name: str, value: Any, problems: list[Problem]) -> str | None:
+    if name == "extensions" and isinstance(value, Mapping):
+        try:
+            value = to_json(value)
+        except (TypeError, ValueError) as error:
+            problems.append(Problem(row, name, f"{NO_JSON}: {error}", value))
+            return None
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        problems.append(Problem(row, name, "expected text", value))
+        return None
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        problems.append(Problem(row, name, "expected text without lone surrogates", value))
+        return None
+    return value

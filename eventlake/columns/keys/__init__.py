@@ -1,0 +1,1 @@
+"""Keys, and the files in which they are found."""

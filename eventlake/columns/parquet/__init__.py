@@ -1,0 +1,1 @@
+"""Event columns and dataset rows to Parquet bytes and back, within bounds."""

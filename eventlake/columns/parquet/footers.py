@@ -1,0 +1,280 @@
+"""What a Parquet file decodes to: a few bytes can stand for more than memory holds.
+
+The footer and the headers of all pages are read here before a reader of Parquet sees the file. Every offset must be inside the file,
+every count must agree with the others, and what the pages decode to is bounded. A dictionary can repeat long text, so if the headers do
+not tell how much text a column holds, it is measured.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from eventlake.columns.parquet.thrift import Buffer, ThriftError, Wanted, read
+from eventlake.memory import machine_bytes
+
+FREE_BYTES = 1 << 30
+"""A file may decode to this much, however small it is."""
+FAIR_RATIO = 64
+"""It may decode to this many times its size."""
+MOST_RATIO = 1_000
+"""It may decode to this many times its size if that is no more than a quarter of the machine's memory."""
+CELL_BYTES = 8
+"""What a value takes besides its text. Values that are alike take next to nothing in a file, so these bytes have a bound of their own."""
+MOST_ROWS = 1 << 40
+MOST_CHUNKS = 1 << 20
+MOST_LEVELS = 256
+MOST_FOOTER_BYTES = 256 << 20
+
+_COLUMN: Wanted = {1: None, 3: None, 5: None, 7: None, 9: None, 11: None}
+_CHUNK: Wanted = {1: None, 3: _COLUMN, 8: {}}
+_ELEMENT: Wanted = {1: None, 2: None, 3: None, 4: None, 5: None, 6: None}
+_FOOTER: Wanted = {2: _ELEMENT, 3: None, 4: {1: _CHUNK, 3: None}}
+_PAGE: Wanted = {1: None, 2: None, 3: None, 5: {1: None, 2: None}, 7: {1: None, 2: None}, 8: {1: None, 4: None}}
+_DATA, _INDEX, _DICTIONARY, _DATA_2 = range(4)
+_BYTE_ARRAY, _FIXED, _TYPES = 6, 7, 8
+_DECIMAL, _REPEATED = 5, 2
+_WIDEST_NUMBER = 16
+_BY_DICTIONARY, _DELTA_TEXT = frozenset({2, 8}), 7
+PARQUET_ENDING = b"PAR1"
+"""How every Parquet file begins and ends."""
+_TAIL_BYTES, _LENGTH_BYTES = 8, 4
+_INT32 = 1 << 31
+_PADDING_BYTES = 100
+"""Old writers left the header of a dictionary out of the size of its chunk."""
+
+
+class MalformedError(ValueError):
+    """No writer of Parquet writes such a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A column of values.
+
+    Attributes:
+        path: Its names, the outermost first.
+        is_text: Whether its values have lengths of their own.
+        width: Bytes of a value that has none.
+        repeated: Whether a row can have several values.
+    """
+
+    path: tuple[str, ...]
+    is_text: bool
+    width: int
+    repeated: bool
+
+
+@dataclass(slots=True)
+class Doubt:
+    """A column of text whose pages do not say how much text they hold.
+
+    Attributes:
+        leaf: The column.
+        groups: The row groups in which that is so.
+        most_bytes: How much text it can be.
+        longest: Bytes of its longest value at most.
+        has_deltas: Whether pages hold values as what they share with the one before.
+    """
+
+    leaf: Leaf
+    groups: list[int] = field(default_factory=list)
+    most_bytes: int = 0
+    longest: int = 0
+    has_deltas: bool = False
+
+
+Measure = Callable[[Doubt, int], int]
+"""Counts the text of a column, until it is more than the second argument."""
+
+
+@dataclass(slots=True)
+class _Sizes:
+    """What the pages that were looked at come to."""
+
+    cells: int = 0
+    pages: int = 0
+    text: int = 0
+    doubts: dict[Leaf, Doubt] = field(default_factory=dict)
+
+    def problem(self, size_bytes: int) -> str | None:
+        """Why a file of a size must not be decoded."""
+        most = _most(size_bytes, MOST_RATIO)
+        if self.pages > most:
+            return f"expected at most {most:,} bytes of pages, the headers of its pages say more"
+        if self.text > most:
+            return f"expected at most {most:,} bytes of text, its pages hold more"
+        most = _most(size_bytes, MOST_RATIO * CELL_BYTES) // CELL_BYTES
+        if self.cells > most:
+            return f"expected at most {most:,} values, the headers of its pages say more"
+        return None
+
+
+def problem(data: Buffer, measure: Measure, rows: int | None = None) -> str | None:
+    """Why a file must not be decoded; None if it may.
+
+    Args:
+        data: Its bytes, or the mapped file.
+        measure: Counts text that the headers do not tell of.
+        rows: How many rows it must have; None if nothing else says.
+
+    Raises:
+        MalformedError: It is damaged, or no writer of Parquet wrote it.
+    """
+    try:
+        return _problem(data, measure, rows)
+    except KeyError as error:
+        message = f"field {error} of its footer or of a page is missing"
+        raise MalformedError(message) from error
+    except (ThriftError, TypeError, AttributeError, UnicodeDecodeError) as error:  # a field of another type, too
+        message = f"its footer or the header of a page is damaged: {error}"
+        raise MalformedError(message) from error
+
+
+def _problem(data: Buffer, measure: Measure, rows: int | None) -> str | None:
+    footer, end = _footer(data)
+    total, groups = footer[3], footer[4]
+    expected = f"exactly {rows:,}" if rows is not None else f"at most {MOST_ROWS:,}"
+    if total != rows if rows is not None else not 0 <= total <= MOST_ROWS:
+        return f"expected {expected} rows, its footer says {total:,}"
+    if any(group[3] < 0 for group in groups) or sum(group[3] for group in groups) != total:
+        return f"expected row groups of {total:,} rows together, its footer says otherwise"
+    leaves = _leaves(footer[2])
+    if len(groups) * len(leaves) > MOST_CHUNKS:
+        return f"expected at most {MOST_CHUNKS:,} column chunks, its footer says {len(groups) * len(leaves):,}"
+    sizes = _Sizes()
+    for number, group in enumerate(groups):
+        _expect(len(group[1]) == len(leaves), f"row group {number:,} has other columns than its schema")
+        for leaf, chunk in zip(leaves, group[1], strict=True):
+            _add(sizes, data, end, leaf, chunk, group=number, rows=group[3])
+            if found := sizes.problem(len(data)):
+                return found
+    left = _most(len(data), MOST_RATIO) - sizes.text
+    if sum(doubt.most_bytes for doubt in sizes.doubts.values()) > left:
+        for doubt in sizes.doubts.values():
+            sizes.text += measure(doubt, _most(len(data), MOST_RATIO) - sizes.text)
+            if found := sizes.problem(len(data)):
+                return found
+    return None
+
+
+def _most(size_bytes: int, ratio: int) -> int:
+    return max(FREE_BYTES, FAIR_RATIO * size_bytes, min(ratio * size_bytes, machine_bytes() // 4))
+
+
+def _expect(holds: object, otherwise: str) -> None:
+    if not holds:
+        raise MalformedError(otherwise)
+
+
+def _footer(data: Buffer) -> tuple[dict[int, Any], int]:
+    """The footer, and where it begins."""
+    size = len(data)
+    _expect(size >= len(PARQUET_ENDING) + _TAIL_BYTES, f"expected a Parquet file, found {size:,} bytes")
+    _expect(data[:4] == data[size - 4 :] == PARQUET_ENDING, "expected a Parquet file, which begins and ends with PAR1")
+    length = int.from_bytes(data[size - _TAIL_BYTES : size - 4], "little")
+    _expect(length <= min(size - len(PARQUET_ENDING) - _TAIL_BYTES, MOST_FOOTER_BYTES), f"expected a footer, found one of {length:,} bytes")
+    begin = size - _TAIL_BYTES - length
+    footer, _ = read(data, begin, size - _TAIL_BYTES, _FOOTER)
+    return footer, begin
+
+
+def _leaves(elements: Sequence[Mapping[int, Any]]) -> list[Leaf]:
+    """The columns of values, from the tree that a footer writes as a list."""
+    waiting: list[tuple[int, tuple[str, ...], bool]] = []
+    found: list[Leaf] = []
+    for number, element in enumerate(elements):
+        children, name = element.get(5, 0), element[4].decode()
+        path, repeated = ((), False) if not number else (*waiting[-1][1:],) if waiting else _no_parent()
+        if number:
+            left = waiting.pop()
+            if left[0] > 1:
+                waiting.append((left[0] - 1, *left[1:]))
+            path, repeated = (*path, name), repeated or element.get(3) == _REPEATED
+        _expect(len(waiting) <= MOST_LEVELS and len(path) <= MOST_LEVELS, f"its schema is nested in more than {MOST_LEVELS} levels")
+        if 1 in element:
+            _expect(number and not children, "its schema has a column of values with columns inside")
+            found.append(_leaf(path, element, repeated=repeated))
+        else:
+            _expect(children >= (1 if number else 0), "its schema has a column without values")
+            if children:
+                waiting.append((children, path, repeated))
+    _expect(elements and not waiting, "its schema is cut")
+    return found
+
+
+def _no_parent() -> tuple[tuple[str, ...], bool]:
+    message = "its schema goes on after its end"
+    raise MalformedError(message)
+
+
+def _leaf(path: tuple[str, ...], element: Mapping[int, Any], *, repeated: bool) -> Leaf:
+    kind, length = element[1], element.get(2, 0)
+    _expect(0 <= kind < _TYPES, f"its schema has a type {kind}")
+    _expect(kind != _FIXED or length > 0, f"its schema has a value of {length} bytes")
+    is_text = kind == _BYTE_ARRAY and element.get(6) != _DECIMAL
+    return Leaf(path, is_text, length if kind == _FIXED else _WIDEST_NUMBER, repeated)
+
+
+def _add(sizes: _Sizes, data: Buffer, end: int, leaf: Leaf, chunk: Mapping[int, Any], *, group: int, rows: int) -> None:
+    """Adds what the pages of a column chunk come to."""
+    where = f"column {'.'.join(leaf.path)[:100]} of row group {group:,}"
+    _expect(chunk.keys() == {3}, f"{where} is in another file, or encrypted")
+    column = chunk[3]
+    values, start = column[5], column[9]
+    _expect(tuple(name.decode() for name in column[3]) == leaf.path, f"{where} is out of its place")
+    _expect(values >= 0 and (leaf.repeated or values == rows), f"{where} has {values:,} values in {rows:,} rows")
+    dictionary_at = column.get(11, 0)
+    # Readers differ in where they begin if a dictionary comes after the values.
+    _expect(dictionary_at <= start or not values, f"{where} has its dictionary after its values")
+    start = dictionary_at if dictionary_at > 0 else start
+    stop = start + column[7]
+    _expect(len(PARQUET_ENDING) <= start <= stop <= end or not values, f"{where} is outside of the file")
+    stop = min(stop + _PADDING_BYTES, end)
+    sizes.cells += values * len(leaf.path)  # each level that it is nested in has nulls or offsets of its own
+    doubt, dictionary, text, by_dictionary = Doubt(leaf), None, 0, 0
+    for page, bytes_, count, encoding in _pages(data, start, stop, values, where):
+        sizes.pages += bytes_
+        if page == _DICTIONARY:
+            _expect(dictionary is None, f"{where} has two dictionaries")
+            dictionary = max(bytes_ - _LENGTH_BYTES * count, 0)
+        elif not leaf.is_text:
+            text += count * leaf.width if leaf.width > _WIDEST_NUMBER else 0
+        elif encoding in _BY_DICTIONARY:
+            by_dictionary += count
+        elif encoding == _DELTA_TEXT:
+            doubt.has_deltas = True
+            doubt.longest = max(doubt.longest, bytes_)
+            doubt.most_bytes += count * bytes_
+        else:
+            text += bytes_
+    _expect(not by_dictionary or dictionary is not None, f"{where} has no dictionary")
+    sizes.text += text
+    doubt.most_bytes += by_dictionary * (dictionary or 0)
+    if doubt.most_bytes:
+        known = sizes.doubts.setdefault(leaf, Doubt(leaf))
+        known.groups.append(group)
+        known.most_bytes += doubt.most_bytes
+        known.longest = max(known.longest, doubt.longest, dictionary or 0)
+        known.has_deltas |= doubt.has_deltas
+
+
+def _pages(data: Buffer, at: int, stop: int, values: int, where: str) -> Iterator[tuple[int, int, int, int]]:
+    """Kind, bytes once decompressed, number of values and encoding of each page, until all values are there."""
+    seen = 0
+    while seen < values:
+        header, at = read(data, at, stop, _PAGE)
+        kind, bytes_, stored = header[1], header[2], header[3]
+        _expect(0 <= bytes_ < _INT32 and 0 <= stored <= stop - at, f"{where} has a page of {bytes_:,} bytes, in {stored:,} of the file")
+        count, encoding = 0, 0
+        if kind in {_DATA, _DICTIONARY}:
+            about = header[5 if kind == _DATA else 7]
+            count, encoding = about[1], about[2]
+        elif kind == _DATA_2:
+            count, encoding = header[8][1], header[8][4]
+        _expect(kind in {_DATA, _INDEX, _DICTIONARY, _DATA_2}, f"{where} has a page of kind {kind}")
+        if kind != _DICTIONARY:
+            seen += count
+        _expect(0 <= count < _INT32 and seen <= values, f"{where} has pages of more than its {values:,} values")
+        _expect(kind != _DICTIONARY or count <= max(bytes_, 1), f"{where} has a dictionary of {count:,} values in {bytes_:,} bytes")
+        yield kind, bytes_, count, encoding
+        at += stored

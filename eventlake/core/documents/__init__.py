@@ -1,0 +1,1 @@
+"""The documents of a lake: commits, manifests, provenance and their strict decoding."""

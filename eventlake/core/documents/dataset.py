@@ -1,0 +1,281 @@
+"""A dataset's identity: the recipe (what went in) and the manifest (what came out), each with its hash."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, Self, get_args
+
+from msgspec import Meta
+
+from eventlake.core.documents.stored import (
+    Column,
+    Count,
+    Document,
+    FormatNumber,
+    Name,
+    Origin,
+    Sequence,
+    Sha256,
+    SourceFile,
+    Text,
+    Word,
+    canonical,
+    damaged,
+)
+from eventlake.core.hashing.canonical import canonical_json, sha256_hex
+from eventlake.core.hashing.checkpoint import Checkpoint
+
+FORMAT = 1
+Level = Literal["exact", "fixed", "unproven"]
+LEVELS: tuple[str, ...] = get_args(Level)
+UNCHECKED = "declared, unchecked"
+ALLOW_LIST = "allow-list"
+CONSTRUCTION = "by construction"
+SETTINGS: dict[str, dict[str, str | int | bool]] = {
+    "features": {},
+    "python": {"engine": "in-memory"},
+    "sql": {"memory_limit": "4GB", "preserve_insertion_order": True, "threads": 1},
+}
+"""Engine settings by kind of projection: those that a recipe may have, all of them or none."""
+ENGINES = {"features": "eventlake", "python": "polars", "sql": "duckdb"}
+"""What a recipe names as its engine, by kind of projection."""
+MOST_SPELLED = 4_096
+"""Characters of a logical type."""
+
+Parameter = str | int | bool | None
+_NOUN = "dataset manifest"
+_Typed = tuple[Column, Annotated[str, Meta(min_length=1, max_length=MOST_SPELLED)]]
+
+
+class CheckpointDocument(Document):
+    """A checkpoint in a recipe."""
+
+    origin: Origin
+    root: Sha256
+    watermark: Sequence
+
+
+class EngineDocument(Document):
+    """An engine in a recipe."""
+
+    name: Literal["duckdb", "eventlake", "polars"]
+    version: Word
+
+
+class SpineDocument(Document):
+    """The identity of a spine."""
+
+    content_hash: Sha256
+    rows: Count
+
+
+class RecipeDocument(Document):
+    """A recipe as it is stored; ``Recipe`` says what each member means."""
+
+    check: Literal["declared, unchecked", "allow-list", "by construction"]
+    checkpoint: CheckpointDocument
+    clock_hash: Sha256 | None
+    declared_schema: tuple[_Typed, ...] | None
+    engine: EngineDocument
+    entry: Annotated[str, Meta(min_length=1, max_length=500)]
+    key: Annotated[tuple[Column, ...], Meta(min_length=1)]
+    kind: Literal["features", "python", "sql"]
+    level: Level
+    name: Name
+    parameters: dict[Column, Parameter]
+    schemas: dict[Text, Sha256]
+    settings: dict[Column, str | int | bool]
+    sources: Annotated[dict[SourceFile, Sha256], Meta(min_length=1)]
+    spine: SpineDocument | None
+
+
+class OutputDocument(Document):
+    """What came out, as it is stored."""
+
+    content_hash: Sha256
+    rows: Count
+    schema: tuple[_Typed, ...]
+
+
+class ManifestDocument(Document):
+    """``manifest.json``."""
+
+    format: FormatNumber
+    output: OutputDocument
+    recipe: RecipeDocument
+    recipe_hash: Sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Spine:
+    """The identity of the rows features were looked up for."""
+
+    rows: int
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides a dataset's rows, and nothing else. Two equal recipes make equal rows.
+
+    Attributes:
+        name: The dataset's name.
+        checkpoint: The history it is made from.
+        clock_hash: SHA-256 over the runs of ``recorded_at``, where the projection can see a ``recorded_at``; else None.
+        kind: ``sql``, ``python`` or ``features``.
+        entry: The file that is run, with ``:function`` for Python.
+        sources: File name to SHA-256 of every declared file.
+        parameters: Values the projection is given.
+        spine: Identity of the spine, if there is one.
+        engine: ``duckdb`` or ``polars``; ``eventlake`` for features, whose rows are the same on both.
+        engine_version: Its version; of ``eventlake``, that of the compiler of features.
+        settings: Engine settings that can touch the rows.
+        level: ``exact``, ``fixed`` or ``unproven``, as declared.
+        check: What the level rests on: ``allow-list`` where the query was held to it, ``by construction`` for features, else
+            ``declared, unchecked``.
+        key: Columns that identify a row and order the rows.
+        schemas: Event type to hash of the schema it was read with, for every event table that is read.
+        declared_schema: Declared output types as ``(name, logical type)``, or None where they are taken from the result.
+    """
+
+    name: str
+    checkpoint: Checkpoint
+    clock_hash: str | None
+    kind: str
+    entry: str
+    sources: dict[str, str]
+    parameters: dict[str, Parameter]
+    spine: Spine | None
+    engine: str
+    engine_version: str
+    settings: dict[str, str | int | bool]
+    level: str
+    key: tuple[str, ...]
+    declared_schema: tuple[tuple[str, str], ...] | None
+    schemas: dict[str, str] = field(default_factory=dict)
+    check: str = UNCHECKED
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        checkpoint = self.checkpoint
+        return {
+            "check": self.check,
+            "checkpoint": {"origin": checkpoint.origin, "root": checkpoint.root, "watermark": checkpoint.watermark},
+            "clock_hash": self.clock_hash,
+            "declared_schema": [list(pair) for pair in self.declared_schema] if self.declared_schema is not None else None,
+            "engine": {"name": self.engine, "version": self.engine_version},
+            "entry": self.entry,
+            "key": list(self.key),
+            "kind": self.kind,
+            "level": self.level,
+            "name": self.name,
+            "parameters": self.parameters,
+            "schemas": self.schemas,
+            "settings": self.settings,
+            "sources": self.sources,
+            "spine": {"content_hash": self.spine.content_hash, "rows": self.spine.rows} if self.spine else None,
+        }
+
+    @property
+    def recipe_hash(self) -> str:
+        """SHA-256 of the canonical recipe, hex."""
+        return sha256_hex(canonical_json(self.document()))
+
+    @classmethod
+    def of(cls, document: RecipeDocument) -> Self:
+        """The inverse of ``document``, its members decoded."""
+        checkpoint, spine = document.checkpoint, document.spine
+        return cls(
+            name=document.name,
+            checkpoint=Checkpoint(checkpoint.origin, checkpoint.watermark, checkpoint.root),
+            clock_hash=document.clock_hash,
+            kind=document.kind,
+            entry=document.entry,
+            sources=document.sources,
+            parameters=document.parameters,
+            spine=Spine(spine.rows, spine.content_hash) if spine else None,
+            engine=document.engine.name,
+            engine_version=document.engine.version,
+            settings=document.settings,
+            level=document.level,
+            key=document.key,
+            declared_schema=document.declared_schema,
+            schemas=document.schemas,
+            check=document.check,
+        )
+
+    def disagreement(self) -> str | None:
+        """What in it no version writes, or None."""
+        return next(self._disagreements(), None)
+
+    def _disagreements(self) -> Iterator[str]:
+        file, _, function = self.entry.partition(":")
+        python = self.kind == "python"
+        if file not in self.sources or function.isidentifier() is not python or (":" in self.entry and not python):
+            yield f"expected the entry of a {self.kind} recipe among its sources, found {self.entry!r}"
+        if self.kind == "features" and len(self.sources) > 1:
+            yield f"expected one source of features, found {', '.join(self.sources)}"
+        if self.engine != ENGINES[self.kind]:
+            yield f"expected the engine {ENGINES[self.kind]} of a {self.kind} recipe, found {self.engine!r}"
+        settings = SETTINGS[self.kind]
+        if canonical_json(self.settings) not in {b"{}", canonical_json(settings)}:
+            yield f"expected settings of a {self.kind} recipe as {settings} or none, found {self.settings}"
+        if len(set(self.key)) != len(self.key):
+            yield f"expected each column of the key once, found {self.key}"
+        if any(isinstance(value, str) and "\0" in value for value in self.parameters.values()):
+            yield "expected parameters without NUL, found one"
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetManifest:
+    """A recipe and the rows it made, by their hash. It holds identity only, so a rebuild elsewhere has the same ``manifest_hash``.
+
+    Attributes:
+        recipe: What went in.
+        content_hash: Of the rows in stored order.
+        rows: Number of rows.
+        schema: ``(name, logical type)`` of every column, in order.
+    """
+
+    recipe: Recipe
+    content_hash: str
+    rows: int
+    schema: tuple[tuple[str, str], ...]
+
+    def encode(self) -> bytes:
+        """The bytes of ``manifest.json``; their SHA-256 is the ``manifest_hash``."""
+        return canonical_json(
+            {
+                "format": FORMAT,
+                "output": {"content_hash": self.content_hash, "rows": self.rows, "schema": [list(pair) for pair in self.schema]},
+                "recipe": self.recipe.document(),
+                "recipe_hash": self.recipe.recipe_hash,
+            }
+        )
+
+    @property
+    def manifest_hash(self) -> str:
+        """SHA-256 of the manifest's bytes, hex."""
+        return sha256_hex(self.encode())
+
+    def has_hash(self, prefix: str) -> bool:
+        """Whether the manifest's, the recipe's or the content's hash begins with ``prefix``."""
+        return any(one.startswith(prefix) for one in (self.manifest_hash, self.recipe.recipe_hash, self.content_hash))
+
+    @classmethod
+    def decode(cls, data: bytes, where: str) -> Self:
+        """Reads the bytes of a ``manifest.json``.
+
+        Raises:
+            UnsupportedFormatError: Written by a newer eventlake.
+            CorruptionError: Not a dataset manifest: a member is not what it must be, or its recipe hash is not that of its recipe.
+        """
+        document = canonical(data, where, ManifestDocument, _NOUN)
+        recipe, output = Recipe.of(document.recipe), document.output
+        problem = recipe.disagreement()
+        if problem is None and len({name for name, _ in output.schema}) != len(output.schema):
+            problem = f"expected each column once, found {', '.join(name for name, _ in output.schema)}"
+        if problem is None and document.recipe_hash != recipe.recipe_hash:
+            problem = f"expected the recipe hash {recipe.recipe_hash}, found {document.recipe_hash}"
+        if problem:
+            raise damaged(where, _NOUN, problem)
+        return cls(recipe, output.content_hash, output.rows, output.schema)

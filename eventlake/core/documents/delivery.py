@@ -1,0 +1,78 @@
+"""Producers' positions, and the batches that a commit holds for them."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+from msgspec import Meta
+
+from eventlake.core.documents.stored import Count, Document, Sequence
+from eventlake.errors import InvalidInputError
+
+MAX_PRODUCER = 200
+MAX_POSITION = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a batch stands in its producer's stream.
+
+    Attributes:
+        producer: The stream's name.
+        position: Dense: each batch has the one after the batch before; the first may have any.
+    """
+
+    producer: str
+    position: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.producer, str) or not 0 < len(self.producer) <= MAX_PRODUCER or not self.producer.isprintable():
+            message = f"expected a producer of 1 to {MAX_PRODUCER} printable characters, found {self.producer!r}"
+            raise InvalidInputError(message)
+        if type(self.position) is not int or not 0 <= self.position <= MAX_POSITION:
+            message = f"expected a position from 0 to {MAX_POSITION}, found {self.position!r}"
+            raise InvalidInputError(message)
+
+    @classmethod
+    def of(cls, producer: str | None, position: int | None) -> Self | None:
+        """The position of a producer, or None where neither is given.
+
+        Raises:
+            InvalidInputError: One without the other, or either is not usable.
+        """
+        if producer is None and position is None:
+            return None
+        if producer is None or position is None:
+            message = f"expected a producer with a position, or neither, found {producer!r} and {position!r}"
+            raise InvalidInputError(message)
+        return cls(producer, position)
+
+    def __str__(self) -> str:
+        """``position 7 of core-bank``."""
+        return f"position {self.position:,} of {self.producer}"
+
+
+class DeliveryDocument(Document):
+    """A delivery as a commit's document has it."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=MAX_PRODUCER)]
+    position: Count
+    start: Sequence
+    stop: Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A producer's batch in a commit: its position, and the events ``[start, stop)`` that it became."""
+
+    position: Position
+    start: int
+    stop: int
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {"name": self.position.producer, "position": self.position.position, "start": self.start, "stop": self.stop}
+
+    @classmethod
+    def of(cls, document: DeliveryDocument) -> Self:
+        """The inverse of ``document``, its members decoded."""
+        return cls(Position(document.name, document.position), document.start, document.stop)

@@ -1,0 +1,117 @@
+"""What a commit says of a segment: one immutable Parquet file with a run of events (docs/format.md)."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self, get_args
+
+from msgspec import Meta
+
+from eventlake.core.documents.stored import Count, Document, Instant, Positive, Sequence, Sha256, Text
+from eventlake.core.hashing.merkle import CompactRange, subtrees
+
+StoredColumn = Literal[
+    "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "correlation_id", "causation_id", "corrects",
+    "correction", "traceparent", "extensions", "data", "sequence", "recorded_at",
+]  # fmt: skip
+"""Every column that a segment may have (``core.attributes``)."""
+
+
+COLUMNS = frozenset(get_args(StoredColumn))
+
+
+class SegmentDocument(Document):
+    """A segment as a commit's document has it; ``Segment`` says what each member means."""
+
+    bytes: Positive
+    columns: Annotated[tuple[StoredColumn, ...], Meta(min_length=3)]
+    range: Annotated[tuple[Sha256, ...], Meta(min_length=1, max_length=128)]
+    recorded_at: tuple[Instant, Instant] | None
+    sha256: Sha256
+    start: Sequence
+    stop: Sequence
+    time: tuple[Instant, Instant] | None
+    types: Annotated[dict[Text, Positive], Meta(min_length=1)]
+    undated: Count
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One immutable Parquet file with the events ``[start, stop)``, as its commit describes it.
+
+    Attributes:
+        sha256: Of the file; also its name.
+        size_bytes: Of the file.
+        start: Sequence of its first row; row ``i`` has sequence ``start + i``.
+        columns: The columns it holds, in order; attributes that are null in every row are left out.
+        nodes: Compact range of its leaves, lower-case hex.
+        types: Event types it holds and how many events of each.
+        time: First and last ``time`` in microseconds, or None where no event has one.
+        undated: Events without a ``time`` (read as their ``recorded_at``).
+        recorded: First and last ``recorded_at`` where the column is in the file (copied history), else None: then it is the commit's.
+    """
+
+    sha256: str
+    size_bytes: int
+    start: int
+    stop: int
+    columns: tuple[str, ...]
+    nodes: tuple[str, ...]
+    types: tuple[tuple[str, int], ...]
+    time: tuple[int, int] | None
+    undated: int
+    recorded: tuple[int, int] | None
+
+    @property
+    def rows(self) -> int:
+        """Number of events."""
+        return self.stop - self.start
+
+    @property
+    def range(self) -> CompactRange:
+        """The compact range of its leaves."""
+        return CompactRange.from_hex(self.start, self.stop, list(self.nodes))
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "bytes": self.size_bytes,
+            "columns": list(self.columns),
+            "range": list(self.nodes),
+            "recorded_at": list(self.recorded) if self.recorded else None,
+            "sha256": self.sha256,
+            "start": self.start,
+            "stop": self.stop,
+            "time": list(self.time) if self.time else None,
+            "types": dict(self.types),
+            "undated": self.undated,
+        }
+
+    @classmethod
+    def of(cls, document: SegmentDocument) -> Self:
+        """The inverse of ``document``, its members decoded."""
+        return cls(
+            sha256=document.sha256,
+            size_bytes=document.bytes,
+            start=document.start,
+            stop=document.stop,
+            columns=document.columns,
+            nodes=document.range,
+            types=tuple(sorted(document.types.items())),
+            time=document.time,
+            undated=document.undated,
+            recorded=document.recorded_at,
+        )
+
+    def disagreement(self) -> str | None:
+        """What in it does not fit together, or None."""
+        where = f"segment [{self.start}, {self.stop})"
+        if self.stop <= self.start:
+            return f"{where} is empty"
+        if len(set(self.columns)) != len(self.columns) or not {"id", "source", "type"} <= set(self.columns):
+            return f"expected columns of {where} with id, source and type, each once, found {', '.join(self.columns)}"
+        if sum(count for _, count in self.types) != self.rows:
+            return f"event types of {where} do not add up to its rows"
+        if not (self.undated == self.rows if self.time is None else self.undated < self.rows and self.time[0] <= self.time[1]):
+            return f"expected times of {where} for all but {self.undated} of its rows, found {self.time}"
+        if len(self.nodes) != subtrees(self.start, self.stop):
+            return f"expected the subtrees of {where}, found {len(self.nodes)}"
+        return None

@@ -1,0 +1,314 @@
+"""Stored documents: bounded before they are parsed, decoded into exact types, refused by file and member.
+
+A document may come from a stranger. Its members have types, ranges and spellings (the annotations below), a member that is unknown or
+missing is an error, and a number is never taken for a boolean, a float for an integer, or text for either.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from eventlake.core.attributes import MAX_ATTRIBUTE_BYTES, MAX_SEQUENCE
+from eventlake.core.documents.formats import check_format
+from eventlake.core.hashing.canonical import CHECKSUM, canonical_json, sha256_hex, unseal
+from eventlake.core.instants import MAX_US, MIN_US
+from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
+
+FORMAT = 1
+"""The newest format of a document that this version reads."""
+MAX_VERSION = (1 << 32) - 1
+"""Key files count commits in 32 bits."""
+_INT64 = (1 << 63) - 1
+_TEXT = r"[^\x00-\x1f\x7f-\x9f]"
+_SHOWN = 60
+
+_WORDS: dict[str, str] = {}
+"""What a pattern asks for, in words."""
+
+
+def spelled(pattern: str, words: str) -> Meta:
+    """The constraint that a text as a whole matches a pattern, which errors tell in words."""
+    whole = rf"\A(?:{pattern})\Z"
+    _WORDS[whole] = words
+    return Meta(pattern=whole)
+
+
+Sha256 = Annotated[str, spelled("[0-9a-f]{64}", "64 lower-case hex digits")]
+Origin = Annotated[str, spelled(r"[^\s+\x00-\x1f\x7f]{1,200}", "1 to 200 characters without blanks, control characters or '+'")]
+Name = Annotated[str, spelled(r"[a-z][a-z0-9_]{0,99}", "a name of lower-case letters, digits and underscores")]
+Text = Annotated[str, spelled(f"{_TEXT}{{1,{MAX_ATTRIBUTE_BYTES}}}", "1 to 4096 characters without control characters")]
+Column = Annotated[str, spelled(r"[^\x00]{1,4096}", "1 to 4096 characters without NUL")]
+SourceFile = Annotated[
+    str,
+    spelled(r"(?!.*(?:\A|/)\.{0,2}(?:/|\Z))[A-Za-z0-9_][A-Za-z0-9_./-]{0,999}", "a file below its folder, of letters, digits, _ - . /"),
+]
+Line = Annotated[str, spelled(r"[^\x00]{0,65536}", "at most 65536 characters without NUL")]
+Word = Annotated[str, spelled(r"[A-Za-z0-9_][A-Za-z0-9_.+!-]{0,99}", "a word or a version")]
+Uuid = Annotated[str, spelled(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a UUID")]
+Base64 = Annotated[str, Meta(max_length=16 << 20)]
+Instant = Annotated[int, Meta(ge=MIN_US, le=MAX_US)]
+Sequence = Annotated[int, Meta(ge=0, le=MAX_SEQUENCE)]
+Count = Annotated[int, Meta(ge=0, le=_INT64)]
+Positive = Annotated[int, Meta(ge=1, le=_INT64)]
+VersionNumber = Annotated[int, Meta(ge=0, le=MAX_VERSION)]
+FormatNumber = Literal[1]
+
+
+class Document(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A stored document, or an object in one, as exact types."""
+
+    UNTYPED: ClassVar[bool] = False
+    """Whether a member takes any JSON, so that the types do not bound how deep it is nested."""
+
+
+class Bounds(NamedTuple):
+    """What a document may come to, looked at before anything is parsed."""
+
+    size_bytes: int
+    depth: int = 64
+    members: int = 2_000_000
+
+
+LARGE = Bounds(size_bytes=64 << 20)
+SMALL = Bounds(size_bytes=64 << 10, depth=8)
+
+D = TypeVar("D", bound=Document)
+Error = Callable[[str], EventlakeError]
+"""Makes the error of a problem."""
+
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]+|[\]}]+', re.DOTALL)
+
+
+def check_bounds(data: bytes, bounds: Bounds) -> str | None:
+    """Why ``data`` is too large or nested too deeply to be parsed; None if it is neither."""
+    return _too_large(data, bounds) or _too_deep(data, bounds)
+
+
+def _too_large(data: bytes, bounds: Bounds) -> str | None:
+    if len(data) > bounds.size_bytes:
+        return f"expected at most {bounds.size_bytes:,} bytes, found {len(data):,}"
+    # Fewer bytes than members need no count: this is the way of every commit.
+    if len(data) > bounds.members and sum(map(data.count, (b"[", b"{", b","))) > bounds.members:
+        return f"expected at most {bounds.members:,} members, found more"
+    return None
+
+
+def _too_deep(data: bytes, bounds: Bounds) -> str | None:
+    if data.count(b"[") + data.count(b"{") <= bounds.depth:
+        return None
+    depth = 0
+    for token in _TOKENS.finditer(data):
+        first, length = data[token.start()], token.end() - token.start()
+        if first in b"[{":
+            depth += length
+        elif first in b"]}":
+            depth -= length
+        if depth > bounds.depth:
+            return f"expected at most {bounds.depth} levels of nesting, found more"
+    return None
+
+
+_ENCODER = msgspec.json.Encoder(order="sorted")
+"""Spells documents of these types as ``canonical_json`` does."""
+
+
+@cache
+def _decoder(model: type[D]) -> msgspec.json.Decoder[D]:
+    return msgspec.json.Decoder(model)
+
+
+def decoded(data: bytes, model: type[D], error: Error, bounds: Bounds = LARGE) -> D:
+    """A document that is JSON of no particular spelling.
+
+    Raises:
+        EventlakeError: What ``error`` makes of the problem: too large, too deep, not JSON, or a member that is not what it must be.
+    """
+    if problem := check_bounds(data, bounds):
+        raise error(problem)
+    try:
+        document: D = _decoder(model).decode(data)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as found:
+        raise error(explained(found, data)) from None
+    return document
+
+
+def unsealed(
+    data: bytes, where: str, model: type[D], noun: str, *, bounds: Bounds = LARGE, newer: Callable[[dict[str, Any]], None] | None = None
+) -> D:
+    """A sealed document, every member of it looked at.
+
+    Args:
+        data: Its bytes.
+        where: Its path.
+        model: What it must be.
+        noun: What to call it.
+        bounds: What it may come to.
+        newer: Raises ``UnsupportedFormatError`` if a newer eventlake wrote it, which its format alone does not tell.
+
+    Raises:
+        CorruptionError: It is damaged, or a member is not what it must be; file and member are named.
+        UnsupportedFormatError: A newer eventlake wrote it.
+    """
+    document, problem = _read(data, model, bounds)
+    if document is not None and _is_sealed(data, document):
+        return document
+    if larger := check_bounds(data, bounds):
+        raise damaged(where, noun, larger)
+    plain = unseal(data, where)
+    if "format" in model.__struct_fields__ or "format" in plain:
+        check_format(plain, where, FORMAT)
+    if newer is not None:
+        newer(plain)
+    raise damaged(where, noun, problem)
+
+
+def _read(data: bytes, model: type[D], bounds: Bounds) -> tuple[D | None, str]:
+    """The document, and what is wrong with it if its bytes turn out not to be those that are written; None if it cannot be decoded."""
+    problem = "its spelling is not the one that this version writes"
+    if beyond := _too_large(data, bounds) or (model.UNTYPED and _too_deep(data, bounds)):
+        return None, beyond
+    try:
+        return _decoder(model).decode(data), problem
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        return None, explained(error, data)
+
+
+def _is_sealed(data: bytes, document: Document) -> bool:
+    """Whether these are the bytes that ``seal`` makes of the document."""
+    member = b'"%s":"%s"' % (CHECKSUM.encode(), getattr(document, CHECKSUM).encode())
+    parts = data.split(member)
+    if len(parts) != 2 or _ENCODER.encode(document) != data:  # noqa: PLR2004 - what is before it and what is after
+        return False
+    before, after = parts
+    rest = before + after.removeprefix(b",") if before == b"{" else before.removesuffix(b",") + after
+    return bool(sha256_hex(rest) == getattr(document, CHECKSUM))
+
+
+def canonical(data: bytes, where: str, model: type[D], noun: str, *, bounds: Bounds = LARGE) -> D:
+    """A document in canonical JSON without a checksum of its own: its hash is known elsewhere.
+
+    Raises:
+        CorruptionError: It is spelled otherwise, or a member is not what it must be; file and member are named.
+        UnsupportedFormatError: A newer eventlake wrote it.
+    """
+    document, problem = _read(data, model, bounds)
+    if document is not None and (_ENCODER.encode(document) == data or canonical_json(_parsed(data)) == data):
+        return document
+    problem = check_bounds(data, bounds) or problem
+    if problem.startswith("expected") and isinstance(found := _parsed(data), dict):
+        check_format(found, where, FORMAT)
+    raise damaged(where, noun, problem)
+
+
+def _parsed(data: bytes) -> Any:
+    """JSON of bounded depth; None if it is not JSON."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def converted(plain: Any, where: str, model: type[D], noun: str) -> D:
+    """A part of a document that is parsed already.
+
+    Raises:
+        CorruptionError: A member is not what it must be.
+    """
+    try:
+        return msgspec.convert(plain, model)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise damaged(where, noun, explained(error, plain)) from None
+
+
+def check_writable(read: Callable[[bytes, str], object], data: bytes, where: str) -> None:
+    """Refuses to store what could not be read again.
+
+    Raises:
+        InvalidInputError: ``read`` refuses it.
+    """
+    try:
+        read(data, where)
+    except CorruptionError as error:
+        raise InvalidInputError(f"nothing was stored, because it could not be read again: {error.message}", path=where) from None
+
+
+def damaged(where: str, noun: str, problem: str) -> CorruptionError:
+    """What to say of a document that is not what it must be."""
+    return CorruptionError(
+        f"{where} is not a valid {noun}: {problem}", "run 'eventlake verify LAKE'; restore the file from a backup.", path=where
+    )
+
+
+_AT = re.compile(r"(?P<what>.*) - at `(?P<key>key` in `)?\$(?P<path>[^`]*)`", re.DOTALL)
+_REGEX = re.compile(r"matching regex (.*)", re.DOTALL)
+_STEP = re.compile(r"\.([^.\[]+)|\[([0-9]+)\]")
+
+
+def explained(error: Exception, document: Any) -> str:
+    """``expected …, found …`` with the member, of what a decoder said about a document (parsed, or as bytes)."""
+    if isinstance(error, RecursionError):
+        return "expected fewer levels of nesting"
+    if not isinstance(error, msgspec.ValidationError):
+        return f"expected JSON, found something else ({error})"
+    match = _AT.fullmatch(str(error))
+    what, path = (match["what"], match["path"]) if match else (str(error), "")
+    place = path.removeprefix(".")
+    member = f" as a name in {place or 'the document'}" if match and match["key"] else f" at {place}" if place else ""
+    if what.startswith("Object contains unknown field"):
+        return f"expected no member {what.removeprefix('Object contains unknown field ')}{member}, found one"
+    if what.startswith("Object missing required field"):
+        return f"expected a member {what.removeprefix('Object missing required field ')}{member}, found none"
+    expected, _, got = what.partition(", got ")
+    pattern = _REGEX.search(expected)
+    expected = _REGEX.sub(lambda of: _WORDS.get(_unquoted(of[1]), of[1]), expected.removeprefix("Expected ")).replace("`str` ", "")
+    if expected.startswith("Invalid"):
+        expected = "a value that this version knows"
+    name = _wrong_name(document, path, _unquoted(pattern[1])) if match and match["key"] and pattern else None
+    return f"expected {expected.replace('`', '')}{member}, found {name or _found(document, path, got)}"
+
+
+def _wrong_name(document: Any, path: str, pattern: str) -> str | None:
+    """The first name of an object that does not match a pattern; None if it is not to be had."""
+    found = _at(document, path)
+    names = [name for name in found if re.search(pattern, name) is None] if isinstance(found, dict) else []
+    return _cut(repr(names[0])) if names else None
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1].replace("\\\\", "\\").replace("\\'", "'")
+
+
+def _at(document: Any, path: str) -> Any:
+    """What stands at a path; None if it is not to be had."""
+    if isinstance(document, bytes):
+        document = _parsed(document)
+    while path:
+        step = _STEP.match(path)
+        try:
+            document = document[step[1] if step[1] is not None else int(step[2])] if step else None
+        except (KeyError, IndexError, TypeError):
+            return None
+        if step is None:
+            return None
+        path = path[step.end() :]
+    return document
+
+
+def _found(document: Any, path: str, got: str) -> str:
+    """What stands at a path, cut where it is long; only its type where it is not to be had."""
+    fallback = got.replace("`", "") or "another value"
+    found = _at(document, path)
+    if found is None:
+        return fallback
+    if isinstance(found, (dict, list)):
+        return fallback if got else f"{len(found):,} items"
+    return _cut(repr(found) if not isinstance(found, int) or abs(found) < 1 << 128 else "a larger number")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

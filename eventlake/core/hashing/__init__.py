@@ -1,0 +1,1 @@
+"""Canonical JSON, event leaves, the Merkle tree, and proofs."""

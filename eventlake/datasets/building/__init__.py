@@ -1,0 +1,1 @@
+"""From a projection and a pinned history to a published dataset."""

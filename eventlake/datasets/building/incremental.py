@@ -1,0 +1,207 @@
+"""A build from an earlier one: only what may have changed is computed, and the other rows are taken over.
+
+Of SQL that is a matter of entities. One may have changed if an event of it is new, if an event of it no longer stands or stands again
+because of a new correction, or if its rows of the spine are others. All rows of such an entity are computed anew, so that the result is
+the full build's, bit for bit. Of declared features it is a matter of rows: see ``looked_up``.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import polars as pl
+import pyarrow as pa
+
+from eventlake.columns.hashing.content import normalise, schema_of
+from eventlake.core.card import counted
+from eventlake.core.documents.dataset import Recipe
+from eventlake.core.hashing.checkpoint import Checkpoint
+from eventlake.core.sql import named
+from eventlake.datasets.building.build_once import dataset_statement
+from eventlake.datasets.building.reuse_features import taken_over
+from eventlake.datasets.dataset import Dataset
+from eventlake.datasets.store.archive import Archive, open_archive
+from eventlake.datasets.store.find import folders
+from eventlake.errors import EventlakeError
+from eventlake.history import polars_scan
+from eventlake.history.corrections import FAMILY, in_one_alone
+from eventlake.history.pinned import PinnedHistory
+from eventlake.history.polars_scan import LATEST
+from eventlake.history.sql.duckdb_views import ENTITY, Only, tables_read
+from eventlake.projections.by_entity import Carried, entities
+from eventlake.projections.prepare import prepare
+from eventlake.projections.projection import Projection
+from eventlake.projections.rows import Types, finish
+
+_MOST_CHANGED = 0.5
+"""The share of entities above which everything is computed at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Increment:
+    """What an earlier build makes of a new one.
+
+    Attributes:
+        rows: The new dataset's rows.
+        base: The manifest hash of the dataset that they were made from.
+        changed: What was computed, such as ``3 subjects``.
+    """
+
+    rows: pa.Table
+    base: str
+    changed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A build that may begin from an earlier one.
+
+    Attributes:
+        projection: A function of one entity's rows at a time: proved to be, or declared features.
+        recipe: Of the build.
+        history: What it reads.
+        spine: With ``spine_row`` in front.
+        types: Declared ones.
+        carried: Which columns of the rows say the entity.
+    """
+
+    projection: Projection
+    recipe: Recipe
+    history: PinnedHistory
+    spine: pa.Table | None
+    types: Types
+    carried: Carried
+
+    @property
+    def by(self) -> str:
+        """The column that names the entity."""
+        return self.projection.by or ""
+
+    @property
+    def spine_by(self) -> str:
+        """The one of the spine."""
+        return self.projection.spine_entity
+
+    @property
+    def query(self) -> str:
+        """The projection's text."""
+        return self.projection.sources[self.projection.entry]
+
+
+def increment(wanted: Wanted, pinned: Callable[[Checkpoint], PinnedHistory]) -> Increment | str:
+    """The rows of a build by way of an earlier one; or why there is no way.
+
+    Args:
+        wanted: What is to be built.
+        pinned: The history of an earlier checkpoint; fails where it is not this lake's.
+    """
+    if not wanted.carried.holding and not wanted.carried.spine_rows:
+        return f"its rows do not say their {wanted.by}"
+    for base in _bases(wanted.history, wanted.recipe):
+        # A damaged base, or one of another history, is no base.
+        with suppress(EventlakeError, pl.exceptions.PolarsError):
+            before = pinned(base.manifest.recipe.checkpoint)
+            if base.manifest.recipe.clock_hash in {None, before.clock_hash()}:
+                features = wanted.projection.kind == "features"
+                made = _looked_up(base, before, wanted) if features else _from(base, before.watermark, wanted)
+                if made is not None:
+                    return made
+    return "there is no earlier build to begin from, or too much has changed since"
+
+
+def _bases(history: PinnedHistory, recipe: Recipe) -> Iterator[Archive]:
+    """Datasets of the same recipe but for history and spine, of shorter histories, that are believed; the longest first."""
+    found = []
+    for folder in folders(history.storage, recipe.name):
+        with suppress(EventlakeError):
+            archive = open_archive(history.storage, folder)
+            other = archive.manifest.recipe
+            same = replace(other, checkpoint=recipe.checkpoint, clock_hash=recipe.clock_hash, spine=recipe.spine)
+            clocks = (other.clock_hash is None) == (recipe.clock_hash is None)
+            if not history.trust.knows(dataset_statement(archive.manifest.manifest_hash)):
+                continue
+            if same.recipe_hash == recipe.recipe_hash and clocks and (other.spine is None) == (recipe.spine is None) and archive.is_whole():
+                found.append(archive)
+    shorter = [one for one in found if one.manifest.recipe.checkpoint.watermark <= history.watermark]
+    yield from sorted(shorter, key=lambda one: one.manifest.recipe.checkpoint.watermark, reverse=True)
+
+
+def _from(base: Archive, since: int, wanted: Wanted) -> Increment | None:
+    rows, spine = pl.DataFrame(Dataset(base).arrow()), base.spine()
+    entity = _entities_of(rows, spine, wanted)
+    changed = _changed(wanted, since, spine)
+    if changed is None or entity is None or changed.height > _MOST_CHANGED * entity.n_unique():
+        return None
+    only = Only(wanted.by, wanted.spine_by, changed.to_arrow())
+    prepared = prepare(wanted.projection, wanted.history, wanted.spine, only=only)
+    fresh = finish(wanted.projection, wanted.types, prepared.rows())
+    if tuple((name, kind) for name, kind in schema_of(fresh)) != base.manifest.schema:
+        return None
+    kept = rows[_untouched(entity, changed[ENTITY])]
+    both = pa.concat_tables([normalise(kept.to_arrow()).cast(fresh.schema), fresh])
+    return Increment(finish(wanted.projection, wanted.types, both), base.manifest.manifest_hash, counted(changed.height, wanted.by))
+
+
+def _looked_up(base: Archive, before: PinnedHistory, wanted: Wanted) -> Increment | None:
+    if wanted.spine is None:
+        return None
+    old = Dataset(base).arrow()
+    found = taken_over(old, before, wanted.projection, wanted.types, wanted.history, spine=wanted.spine, most=_MOST_CHANGED)
+    return None if found is None else Increment(found[0], base.manifest.manifest_hash, counted(found[1], "row"))
+
+
+def _untouched(entity: pl.Series, changed: pl.Series) -> pl.Series:
+    """The numbers of the rows whose entity is not among the changed ones; declared types may be narrower than the engine's."""
+    both = pl.concat([entity.alias(ENTITY).to_frame(), changed.alias(ENTITY).to_frame()], how="vertical_relaxed")[ENTITY]
+    rows = both[: len(entity)].to_frame().with_row_index("row")
+    return rows.join(both[len(entity) :].to_frame(), on=ENTITY, how="anti", nulls_equal=True)["row"].sort()
+
+
+def _entities_of(rows: pl.DataFrame, spine: pa.Table | None, wanted: Wanted) -> pl.Series | None:
+    """The entity of every row of a dataset."""
+    if wanted.carried.holding:
+        return rows[wanted.carried.holding[0]]
+    by = None if spine is None else named(spine.column_names, wanted.spine_by)
+    if spine is None or by is None:
+        return None
+    numbered = pl.DataFrame(spine).select(pl.col("spine_row").alias("row"), pl.col(by).alias(ENTITY))
+    numbers = rows.select(pl.col(wanted.carried.spine_rows[0]).cast(pl.Int64).alias("row"))
+    return numbers.join(numbered, on="row", how="left", maintain_order="left")[ENTITY]
+
+
+def _changed(wanted: Wanted, since: int, old_spine: pa.Table | None) -> pl.DataFrame | None:
+    """The entities that may have changed since a watermark, as ``ENTITY``; None where that cannot be told."""
+    history, spine, by = wanted.history, wanted.spine, wanted.by
+    # From an empty history everything is new.
+    if not since:
+        return None
+    found = []
+    if history.watermark > since:
+        found.append(pl.DataFrame(entities(wanted.projection, history, spine, since)))
+        latest = [name for name in tables_read(wanted.query, history.catalogue) if name.corrections == LATEST]
+        found.extend(_moved(history, name.event_type, since, by) for name in latest)
+    if spine is not None and old_spine is not None:
+        spine_by = named(spine.column_names, wanted.spine_by)
+        if spine.schema != old_spine.schema or spine_by is None:
+            return None
+        found.append(_respined(pl.DataFrame(old_spine), pl.DataFrame(spine), spine_by))
+    if not found:
+        return pl.DataFrame(schema={ENTITY: pl.String})
+    filled = [frame for frame in found if frame.height]
+    return pl.concat(filled or found[:1], how="vertical_relaxed").unique()
+
+
+def _moved(history: PinnedHistory, event_type: str, since: int, by: str) -> pl.DataFrame:
+    """The entities of events of a type that stand at one watermark and not at the other."""
+    now = history.table(event_type)
+    then = history.table_at(event_type, since)
+    gone, before = polars_scan.gone_of(now), polars_scan.gone_of(then)
+    turned = in_one_alone(gone, before)
+    frame = polars_scan.table(now)
+    column = named(frame.collect_schema().names(), by) or by
+    return frame.join(turned.lazy(), on=FAMILY, how="semi").select(pl.col(column).alias(ENTITY)).unique().collect()
+
+
+def _respined(old: pl.DataFrame, new: pl.DataFrame, by: str) -> pl.DataFrame:
+    """The entities whose rows of the spine are not what they were, their numbers among them."""
+    return in_one_alone(old, new).select(pl.col(by).alias(ENTITY)).unique()

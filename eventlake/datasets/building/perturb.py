@@ -1,0 +1,85 @@
+"""A second build under other circumstances: the same rows must not care about threads, memory, buckets, or the order of rows."""
+
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+import pyarrow as pa
+
+from eventlake.columns.hashing.content import column_digest, content_hash, normalise
+from eventlake.errors import NotIdenticalError
+from eventlake.history.pinned import PinnedHistory
+from eventlake.history.sql.duckdb_views import Only
+from eventlake.progress import task
+from eventlake.projections.by_entity import bucketed, entities, in_bucket
+from eventlake.projections.prepare import prepare
+from eventlake.projections.projection import Projection
+from eventlake.projections.rows import Types, finish
+from eventlake.projections.run_conditions import Circumstances
+
+_ALL = Circumstances("everything", threads=4, memory_limit="2GB", shuffled=True, buckets=2)
+_EACH = (
+    Circumstances("the number of threads", threads=4),
+    Circumstances("the memory limit", memory_limit="1GB"),
+    Circumstances("the order of rows", shuffled=True),
+    Circumstances("the buckets", buckets=2),
+)
+_SHOWN = 10
+
+
+def check_perturbed(projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None, rows: pa.Table) -> None:
+    """Builds once more under other threads, memory, buckets and order of rows, and compares content hashes.
+
+    Polars' thread pool is fixed when the process starts: of a Python projection only the order of rows is another one.
+
+    Args:
+        projection: What was built.
+        types: Its declared types.
+        history: What it was built from.
+        spine: With ``spine_row`` in front.
+        rows: What came out.
+
+    Raises:
+        NotIdenticalError: Something else came out: what made the difference, in which columns, and the first rows that differ.
+    """
+    expected = content_hash(rows)
+    with task(f"building {projection.name} once more", 1) as advance:
+        again = _made(projection, types, history, spine, _ALL)
+        advance(1)
+    if content_hash(again) == expected:
+        return
+    causes = [one.name for one in _EACH if content_hash(_made(projection, types, history, spine, one)) != expected]
+    cause = ", ".join(causes) or "several of them together, or mere luck"
+    message = f"dataset {projection.name} is another one under other circumstances; what changes it: {cause}\n" + "\n".join(
+        _told(projection, rows, again)
+    )
+    hint = 'nothing was published. Declare level = "exact" to be told where a projection depends on order, or level = "unproven".'
+    raise NotIdenticalError(message, hint, expected=expected, found=content_hash(again))
+
+
+def _made(projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None, under: Circumstances) -> pa.Table:
+    if projection.by is None or projection.kind == "python" or not under.buckets:
+        return finish(projection, types, prepare(projection, history, spine, under).rows())
+    chosen = bucketed(entities(projection, history, spine), under.buckets)
+    parts = []
+    for number in range(under.buckets):
+        only = Only(projection.by, projection.spine_entity, in_bucket(chosen, number))
+        parts.append(normalise(prepare(projection, history, spine, under, only=only).rows()))
+    return finish(projection, types, pa.concat_tables(parts))
+
+
+def _told(projection: Projection, rows: pa.Table, again: pa.Table) -> Iterator[str]:
+    if rows.num_rows != again.num_rows or rows.column_names != again.column_names:
+        yield f"  {rows.num_rows:,} rows of {', '.join(rows.column_names)}, then {again.num_rows:,} of {', '.join(again.column_names)}"
+        return
+    columns = [name for name in rows.column_names if column_digest(rows.column(name)) != column_digest(again.column(name))]
+    yield f"  columns that differ: {', '.join(columns)}"
+    yield from _rows_told(projection.key, columns, pl.DataFrame(rows), pl.DataFrame(again))
+
+
+def _rows_told(key: Sequence[str], columns: Sequence[str], before: pl.DataFrame, after: pl.DataFrame) -> Iterator[str]:
+    differs = pl.any_horizontal(~before[name].eq_missing(after[name]) for name in columns)
+    places = before.select(differs.alias("differs")).with_row_index().filter("differs")["index"].head(_SHOWN)
+    for place in places:
+        where = ", ".join(f"{name} {before[name][place]!r}" for name in key) or f"row {place}"
+        changes = ", ".join(f"{name} {before[name][place]!r}, then {after[name][place]!r}" for name in columns)
+        yield f"  {where}: {changes}"

@@ -1,0 +1,1 @@
+"""What changed between two datasets: history, recipe, schema and rows."""

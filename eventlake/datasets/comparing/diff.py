@@ -1,0 +1,299 @@
+"""What lies between two datasets: history, recipe, code, schema and rows."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from eventlake.core import layout
+from eventlake.core.card import Card, counted
+from eventlake.core.documents.dataset import DatasetManifest, Recipe
+from eventlake.core.format_value import shown
+from eventlake.core.hashing.checkpoint import Checkpoint
+from eventlake.core.page import as_html, as_text
+from eventlake.datasets.comparing.diff_report import columns_changed, facts, sections
+from eventlake.datasets.comparing.row_diff import RowsDiff, diff_matched, diff_rows, same_rows
+from eventlake.datasets.comparing.spine_match import is_numbered, matched
+from eventlake.datasets.dataset import Dataset
+from eventlake.datasets.store.archive import Archive
+from eventlake.errors import CorruptionError, NotFoundError
+from eventlake.verbs import helpful
+
+ABSENT = "absent"
+MOST_ALIGNED_LINES = 4_000
+"""Of the source files of two datasets together, that are compared line by line."""
+_CONTEXT = 3
+"""Lines that are the same, before and after those that differ."""
+_LINES = re.compile(r"[^\n]*\n|[^\n]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that is not the same in both, such as ``engine version`` or ``parameter since``.
+
+    Attributes:
+        what: Its name.
+        before: As text; ``absent`` where the first dataset has none.
+        after: The same of the second.
+    """
+
+    what: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceChange:
+    """One source file that is not the same in both.
+
+    Attributes:
+        name: The file.
+        kind: ``added``, ``removed`` or ``changed``.
+        patch: A unified diff of its lines.
+    """
+
+    name: str
+    kind: str
+    patch: str
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryDiff:
+    """How the histories of two datasets lie to each other.
+
+    Attributes:
+        before: Checkpoint of the first.
+        after: Of the second.
+        problem: Why the lake does not have both; None where it does, and so the shorter is the beginning of the longer.
+    """
+
+    before: Checkpoint
+    after: Checkpoint
+    problem: str | None
+
+    @property
+    def events(self) -> int | None:
+        """Number of events between the two watermarks, below zero where the second is the earlier; None beside a ``problem``."""
+        return None if self.problem else self.after.watermark - self.before.watermark
+
+
+@helpful
+@dataclass(frozen=True, slots=True, repr=False)
+class DatasetDiff:
+    """The outcome of comparing two datasets.
+
+    Attributes:
+        before: The first dataset.
+        after: The second.
+        identical: Whether the rows have the same content hash; then they were not read.
+        history: Their checkpoints, and the events between.
+        recipe: What of the recipe differs, but for code and checkpoint.
+        sources: Source files that differ.
+        schema: Columns that only one has, whose types differ, or the order of columns.
+        rows: Rows by key; None where they could not be compared.
+        refusal: Why they could not; None where they were.
+        not_compared: Columns whose values were not compared, with the reason.
+    """
+
+    before: Dataset
+    after: Dataset
+    identical: bool
+    history: HistoryDiff
+    recipe: tuple[Change, ...]
+    sources: tuple[SourceChange, ...]
+    schema: tuple[Change, ...]
+    rows: RowsDiff | None
+    refusal: str | None
+    not_compared: dict[str, str]
+
+    @property
+    def title(self) -> str:
+        """Which two, and whether their rows are the same."""
+        names = (f"{dataset.name} {dataset.manifest_hash[: layout.SHORT_HASH]}" for dataset in (self.before, self.after))
+        return f"{' → '.join(names)}: rows {'the same' if self.identical else 'differ'}"
+
+    def __repr__(self) -> str:
+        """The title."""
+        return f"<DatasetDiff: {self.card().title}>"
+
+    def card(self) -> Card:
+        """What to show: one line for each thing that differs, and the columns with changed values."""
+        return Card(self.title, facts(self), ("column", "changed values"), columns_changed(self))
+
+    def text(self) -> str:
+        """Everything that differs, as text."""
+        return as_text(self.title, sections(self))
+
+    def html(self) -> str:
+        """The same as one HTML file that needs nothing else: all text escaped, no scripts, for light and dark screens."""
+        return as_html(self.title, sections(self))
+
+
+def diff(before: Archive, after: Archive, pin: Callable[[Checkpoint], object]) -> DatasetDiff:
+    """Compares two datasets of a lake. Rows are read only where their content hashes differ, and then as a stream.
+
+    Rows that are numbered by different spines are held in memory, to be matched by entity, cutoff and occurrence.
+
+    Args:
+        before: The first.
+        after: The second.
+        pin: Looks a checkpoint up in the lake and asserts its root.
+
+    Raises:
+        CorruptionError: A stored file is missing or not what was written.
+        StorageError: The store failed.
+    """
+    one, other = before.manifest, after.manifest
+    identical = one.content_hash == other.content_hash
+    refusal = None if identical else _refusal(one, other)
+    compared, not_compared = _columns(one, other)
+    rows = same_rows(before, compared) if identical else None
+    if not identical and refusal is None:
+        try:
+            rows = _rows(before, after, compared)
+            refusal = None if rows else "not compared: rows are numbered, and no column of the spines says which is which"
+        except NotFoundError as error:
+            refusal = f"not compared: {error.message}; {error.hint}"
+    return DatasetDiff(
+        before=Dataset(before),
+        after=Dataset(after),
+        identical=identical,
+        history=HistoryDiff(one.recipe.checkpoint, other.recipe.checkpoint, _problem(one.recipe, other.recipe, pin)),
+        recipe=tuple(_recipe(one.recipe, other.recipe)),
+        sources=tuple(_sources(before, after)),
+        schema=tuple(_schema(one, other)),
+        rows=rows,
+        refusal=refusal,
+        not_compared=not_compared,
+    )
+
+
+def _rows(before: Archive, after: Archive, compared: list[str]) -> RowsDiff | None:
+    """The rows of both by key, or by what their spines say where the key is a number in different spines."""
+    if not is_numbered(before, after):
+        return diff_rows(before, after, compared)
+    rows = matched(before, after)
+    recipe = before.manifest.recipe
+    return None if rows is None else diff_matched(rows, recipe.key, compared, recipe.name)
+
+
+def _refusal(before: DatasetManifest, after: DatasetManifest) -> str | None:
+    """Why rows cannot be matched by key."""
+    key, other = before.recipe.key, after.recipe.key
+    if key != other:
+        return f"not compared: the keys differ ({', '.join(key)}; {', '.join(other)})"
+    types, others = dict(before.schema), dict(after.schema)
+    for name in key:
+        if types[name] != others[name]:
+            return f"not compared: key column {name} is {types[name]} in the first and {others[name]} in the second"
+    return None
+
+
+def _columns(before: DatasetManifest, after: DatasetManifest) -> tuple[list[str], dict[str, str]]:
+    """The columns whose values are compared, and why the others are not."""
+    types, others = dict(before.schema), dict(after.schema)
+    keys = {*before.recipe.key, *after.recipe.key}
+    compared = [name for name in types if name not in keys and types[name] == others.get(name)]
+    reasons = {}
+    for name in {**types, **others}:
+        if name in types and name in others and types[name] != others[name]:
+            reasons[name] = "other type"
+        elif name not in types or name not in others:
+            reasons[name] = "only in the first" if name in types else "only in the second"
+    return compared, reasons
+
+
+def _problem(before: Recipe, after: Recipe, pin: Callable[[Checkpoint], object]) -> str | None:
+    """Why the lake does not have both histories. One that has both has one as the beginning of the other: it is append-only."""
+    for checkpoint in (before.checkpoint, after.checkpoint):
+        try:
+            pin(checkpoint)
+        except (CorruptionError, NotFoundError) as error:
+            return error.message
+    return None
+
+
+def _recipe(before: Recipe, after: Recipe) -> Iterator[Change]:
+    one, other = _told(before), _told(after)
+    for what in {**one, **other}:
+        if one.get(what) != other.get(what):
+            yield Change(what, one.get(what, ABSENT), other.get(what, ABSENT))
+
+
+def _told(recipe: Recipe) -> dict[str, str]:
+    """A recipe's parts by the names that people know them by, but for code and checkpoint."""
+    told = {
+        "name": recipe.name,
+        "kind": recipe.kind,
+        "entry": recipe.entry,
+        "key": ", ".join(recipe.key),
+        "level": recipe.level,
+        "check": recipe.check,
+        "engine": recipe.engine,
+        "engine version": recipe.engine_version,
+    }
+    told |= _named("setting", recipe.settings) | _named("parameter", recipe.parameters)
+    if recipe.spine:
+        told["spine"] = f"{counted(recipe.spine.rows, 'row')}, content hash {recipe.spine.content_hash}"
+    if recipe.clock_hash:
+        told["clock hash"] = recipe.clock_hash
+    told |= {f"schema of {event_type}": schema_hash for event_type, schema_hash in recipe.schemas.items()}
+    return told | {f"declared type of {name}": kind for name, kind in recipe.declared_schema or ()}
+
+
+def _named(noun: str, values: dict[str, Any]) -> dict[str, str]:
+    return {f"{noun} {name}": shown(value) for name, value in values.items()}
+
+
+def _sources(before: Archive, after: Archive) -> Iterator[SourceChange]:
+    hashes, others = before.manifest.recipe.sources, after.manifest.recipe.sources
+    if hashes == others:
+        return
+    texts, new, patches = before.sources(), after.sources(), _Patches()
+    for name in sorted({**texts, **new}):
+        if hashes.get(name) != others.get(name):
+            kind = "changed" if name in texts and name in new else "removed" if name in texts else "added"
+            yield SourceChange(name, kind, patches.patch(name, texts.get(name), new.get(name)))
+
+
+class _Patches:
+    """Unified diffs of source files, which may be a stranger's: ``difflib`` can take the cube of the number of lines."""
+
+    def __init__(self) -> None:
+        self._left = MOST_ALIGNED_LINES
+
+    def patch(self, name: str, before: str | None, after: str | None) -> str:
+        """What turns one file into the other."""
+        lines, new = (_LINES.findall(text or "") for text in (before, after))
+        names = ("/dev/null" if before is None else f"a/{name}", "/dev/null" if after is None else f"b/{name}")
+        self._left -= len(lines) + len(new) if before is not None and after is not None else 0
+        made = difflib.unified_diff(lines, new, *names) if self._left >= 0 else _replaced(lines, new, names)
+        return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in made)
+
+
+def _replaced(lines: list[str], new: list[str], names: tuple[str, str]) -> Iterator[str]:
+    """A unified diff that replaces everything between the lines with which both begin and those with which both end."""
+    most = min(len(lines), len(new))
+    begin = next((place for place in range(most) if lines[place] != new[place]), most)
+    end = next((place for place in range(most - begin) if lines[-1 - place] != new[-1 - place]), most - begin)
+    first = max(0, begin - _CONTEXT)
+    after = lines[len(lines) - end :][:_CONTEXT]
+    kept = begin - first + len(after)
+    counts = [len(one) - end - begin + kept for one in (lines, new)]
+    yield from (f"--- {names[0]}\n", f"+++ {names[1]}\n")
+    yield "@@ -{} +{} @@\n".format(*(f"{first + 1 if count else first},{count}" for count in counts))
+    yield from (f" {line}" for line in lines[first:begin])
+    yield from (f"-{line}" for line in lines[begin : len(lines) - end])
+    yield from (f"+{line}" for line in new[begin : len(new) - end])
+    yield from (f" {line}" for line in after)
+
+
+def _schema(before: DatasetManifest, after: DatasetManifest) -> Iterator[Change]:
+    types, others = dict(before.schema), dict(after.schema)
+    for name in {**types, **others}:
+        if types.get(name) != others.get(name):
+            yield Change(name, types.get(name, ABSENT), others.get(name, ABSENT))
+    order, new_order = ([name for name in one if name in types and name in others] for one in (types, others))
+    if order != new_order:
+        yield Change("order of columns", ", ".join(order), ", ".join(new_order))

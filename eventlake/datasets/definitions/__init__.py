@@ -1,0 +1,1 @@
+"""Dataset definitions in files: ``dataset.toml`` and ``dataset.lock``."""

@@ -1,0 +1,1 @@
+"""Questions about one dataset: explanations, leaks, splits and predictions."""

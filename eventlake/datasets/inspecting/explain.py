@@ -1,0 +1,307 @@
+"""Which events are behind a row of a dataset, or behind one value of it.
+
+Of declared features they are the events inside the window. Else asked of the projection itself, over the events of the row's entity alone:
+the row must come out as it is stored. An event is *behind* a row or a value if it would be another without the event. So what several
+events say together, each of them sufficient, is behind none of them.
+"""
+
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple
+
+import polars as pl
+import pyarrow as pa
+
+from eventlake.core.card import Card, counted
+from eventlake.core.format_value import shown
+from eventlake.core.instants import format_instant, instant_of, micros
+from eventlake.core.sql import named
+from eventlake.datasets.building.isolated import isolated
+from eventlake.datasets.building.reproduce import declared, projection_of
+from eventlake.datasets.dataset import Dataset
+from eventlake.datasets.store.archive import SPINE_ROW, Archive
+from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError, NotFoundError
+from eventlake.features.explain import inside
+from eventlake.features.planned.plan import compiled
+from eventlake.features.spines.spine_rows import ahead_of, event_of
+from eventlake.history.pinned import PinnedHistory
+from eventlake.history.sql.duckdb_views import ENTITY
+from eventlake.progress import task
+from eventlake.projections.by_entity import Carried, OneEntity, carrier
+from eventlake.projections.prepare import feature_set
+from eventlake.projections.projection import Projection
+from eventlake.projections.rows import Types, finish
+from eventlake.verbs import helpful
+
+MOST_EVENTS = 10_000
+"""Of one entity, that are left out one after the other."""
+_SHOWN = 20
+_INSIDE = "inside the window of"
+
+
+class About(NamedTuple):
+    """What is explained: see ``Explanation``."""
+
+    dataset: str
+    row: dict[str, Any]
+    column: str | None
+    by: str
+    entity: Any
+
+
+@helpful
+@dataclass(frozen=True, slots=True, repr=False)
+class Explanation:
+    """The events behind a row, or a value.
+
+    Attributes:
+        dataset: The manifest hash.
+        row: The row that is explained.
+        column: The one that is; None for the whole row.
+        by: The column that names the entity.
+        entity: The row's; None is an entity as well.
+        events: What the projection reads of the entity, in sequence order: ``sequence``, ``time``, ``id``, and ``behind``, the columns that
+            would be another without the event; all of them where the row would not be there. Of declared features, the columns in whose
+            window the event is.
+        told: What ``behind`` means, in words.
+        known: False of a label that is not known yet: its ``events`` are those so far.
+        note: Of a column of a spine of events, what it is: the window of a label, up to when it is not known and why, or which event
+            the column comes from.
+    """
+
+    dataset: str
+    row: dict[str, Any]
+    column: str | None
+    by: str
+    entity: Any
+    events: pl.DataFrame
+    told: str = "without it others are"
+    known: bool = True
+    note: str | None = None
+
+    @property
+    def behind(self) -> pl.DataFrame:
+        """The events behind the row, or behind the column."""
+        named = pl.col("behind").list.len() > 0 if self.column is None else pl.col("behind").list.contains(self.column)
+        return self.events.filter(named)
+
+    def __repr__(self) -> str:
+        """The card's title."""
+        return f"<Explanation: {self.card().title}>"
+
+    def card(self) -> Card:
+        """What to show."""
+        found = self.behind
+        what = "the row" if self.column is None else f"{self.column} {shown(self.row[self.column])}"
+        title = f"{counted(found.height, 'event')} behind {what}"
+        if not self.known:
+            title = f"{self.column} is not known yet; {counted(found.height, 'event')} so far"
+        facts = (
+            *(((self.column, self.note),) if self.note and self.column else ()),
+            *((name, shown(value)) for name, value in self.row.items()),
+            (f"events of {self.by} {shown(self.entity)}", f"{self.events.height:,} that the projection reads"),
+        )
+        rows = tuple(
+            (f"{one['sequence']:,}", format_instant(micros(one["time"])), one["id"], ", ".join(one["behind"]))
+            for one in found.head(_SHOWN).iter_rows(named=True)
+        )
+        more = f"; the first {_SHOWN}" if found.height > _SHOWN else ""
+        return Card(f"{title}{more}", facts, ("sequence", "time", "id", self.told), rows)
+
+
+def explain(archive: Archive, history: PinnedHistory, key: Any, column: str | None) -> Explanation:
+    """The events behind the row with a key.
+
+    Args:
+        archive: The dataset.
+        history: The lake at its checkpoint, under its schemas.
+        key: The value of its key column or values in their order, or by name the values of any columns that one row alone has; text stands
+            for a value of any type.
+        column: Whose value is asked about; None for the whole row.
+
+    Raises:
+        NotFoundError: There is no such row.
+        InvalidInputError: There is no such column, the key is none, or it cannot be told which events a row was made of.
+        CorruptionError: The events do not make the stored row.
+        StorageError: See ``isolated``.
+    """
+    recipe = archive.manifest.recipe
+    if column is not None and column not in dict(archive.manifest.schema):
+        message = f"dataset {recipe.name} has no column {column!r}"
+        raise InvalidInputError(message, f"its columns are {', '.join(name for name, _ in archive.manifest.schema)}.")
+    row = _row(pl.DataFrame(Dataset(archive).arrow()), recipe.key, key)
+    explanation: Explanation = isolated(_explained, history, archive, row=row, column=column)
+    return explanation
+
+
+def _explained(history: PinnedHistory, archive: Archive, *, row: pl.DataFrame, column: str | None) -> Explanation:
+    recipe = archive.manifest.recipe
+    if recipe.kind == "features":
+        return _features(archive, history, row, column)
+    spine = archive.spine()
+    projection, carried = _by_entity(archive, history, spine)
+    entity = _entity(row, spine, projection.spine_entity, carried)
+    one = OneEntity(projection, history, spine, entity)
+    try:
+        events = one.events()
+        if events.height > MOST_EVENTS:
+            message = f"{events.height:,} events of {projection.by} {entity[ENTITY][0].as_py()!r} are too many to leave out one by one"
+            raise InvalidInputError(message, f"at most {MOST_EVENTS:,}.")
+        types, keys = declared(archive), row.select(recipe.key)
+        if not _found(projection, types, one.rows(), keys).equals(row):
+            message = f"dataset {recipe.name}: the events of the history do not make the stored row again"
+            raise CorruptionError(message, "run 'eventlake reproduce' on it.")
+        behind = []
+        with task("leaving out events", events.height) as advance:
+            for sequence in events["sequence"]:
+                other = _found(projection, types, one.rows(without=sequence), keys)
+                behind.append([name for name in row.columns if not other.height or not other[name].equals(row[name], null_equal=True)])
+                advance(1)
+    finally:
+        one.close()
+    events = events.with_columns(pl.Series("behind", behind, dtype=pl.List(pl.String)))
+    about = About(archive.manifest.manifest_hash, row.row(0, named=True), column, projection.by or "", entity.column(ENTITY)[0].as_py())
+    if column is not None and not any(column in names for names in behind):
+        passed = _passed_on(row, column, spine, carried)
+        told = _of_spine(archive, history, about, *passed) if passed else None
+        if told is not None:
+            return told
+    return Explanation(*about, events)
+
+
+def _passed_on(row: pl.DataFrame, column: str, spine: pa.Table | None, carried: Carried) -> tuple[str, int] | None:
+    """The column of the spine of the same name, and the number of the row there; None if the value is not the spine's."""
+    if spine is None or not carried.spine_rows:
+        return None
+    name, number = named(spine.column_names, column), int(row[carried.spine_rows[0]][0])
+    if name is None:
+        return None
+    value = pl.DataFrame(spine).filter(pl.col(SPINE_ROW) == number)[name]
+    return (name, number) if value.equals(row[column], check_names=False, null_equal=True) else None
+
+
+def _features(archive: Archive, history: PinnedHistory, row: pl.DataFrame, column: str | None) -> Explanation:
+    """The events inside the windows of declared features, which need no guessing."""
+    features = feature_set(projection_of(archive))
+    values = row.row(0, named=True)
+    entity, cutoff = values[features.spine_entity], row[features.cutoff].cast(pl.Int64)[0]
+    about = About(archive.manifest.manifest_hash, values, column, features.by, entity)
+    if column is None or column in features.columns:
+        return Explanation(*about, inside(compiled(features, history.catalogue), history, entity, cutoff), _INSIDE)
+    told = _of_spine(archive, history, about, column, int(values[SPINE_ROW]))
+    if told is not None and column in Dataset(archive).labels():
+        return told
+    message = f"dataset {archive.manifest.recipe.name}: {column} is a column of the spine, not a feature"
+    message += "; the spine was given as rows" * (not archive.event_spines())
+    message += "" if told is None else f"; it {told.note}"
+    raise InvalidInputError(message, f"the features are {', '.join(features.columns)}.", column=column)
+
+
+def _of_spine(archive: Archive, history: PinnedHistory, about: About, column: str, row: int) -> Explanation | None:
+    """The events that a label of a row of a spine looks at, or the one that another column comes from; None if no event says it."""
+    spines = Dataset(archive).event_spines()
+    for spine in spines:
+        if column in {name for name, _, _ in spine.labels}:
+            ahead = ahead_of(spine, history, column, row)
+            called = pl.col("behind").list.eval(pl.element().replace({column: about.column}))
+            return Explanation(*about, ahead.events.with_columns(called), _INSIDE, ahead.known, f"looks at {ahead.told}")
+    event = event_of(spines[0], history, row) if spines and column != SPINE_ROW else None
+    if event is None:
+        return None
+    note = f"comes from the event {event['id'][0]!r} at sequence {event['sequence'][0]:,}, which makes the row"
+    return Explanation(*about, event.with_columns(behind=pl.lit([about.column])), "it is the source of", note=note)
+
+
+def _by_entity(archive: Archive, history: PinnedHistory, spine: pa.Table | None) -> tuple[Projection, Carried]:
+    """The projection by the entity that was declared, or by the subject."""
+    recipe = archive.manifest.recipe
+    hint = "it is told of SQL projections at the level exact whose rows are about one entity each; declare by=."
+    if recipe.kind != "sql" or recipe.level != "exact":
+        message = f"which events a row of {recipe.name} was made of cannot be told of a {recipe.level} {recipe.kind} projection"
+        raise InvalidInputError(message, hint)
+    provenance = archive.provenance()
+    projection = replace(projection_of(archive), by=provenance.get("by", "subject"), spine_by=provenance.get("spine_by"))
+    try:
+        carried = carrier(projection, history, spine)
+    except EventlakeError as error:
+        message = f"which events a row of {recipe.name} was made of cannot be told: {error.message}"
+        raise InvalidInputError(message, hint) from error
+    if not carried.holding and not carried.spine_rows:
+        message = f"which events a row of {recipe.name} was made of cannot be told: no column says its {projection.by}"
+        raise InvalidInputError(message, hint)
+    return projection, carried
+
+
+def _row(rows: pl.DataFrame, names: tuple[str, ...], key: Any) -> pl.DataFrame:
+    """The one row that has a key."""
+    parts = list(key.values()) if isinstance(key, Mapping) else list(key) if isinstance(key, list | tuple) else [key]
+    values = dict(key) if isinstance(key, Mapping) else dict(zip(names, parts, strict=False))
+    if not values or (not isinstance(key, Mapping) and len(parts) != len(names)) or not set(values) <= set(rows.columns):
+        message = f"expected a key as values of {', '.join(names)}, or a dict of columns and values, found {key!r}"
+        raise InvalidInputError(message, f"the columns are {', '.join(rows.columns)}.")
+    try:
+        chosen = [_is(rows.schema[name], name, value) for name, value in values.items()]
+        found = rows.filter(*chosen)
+    except (pl.exceptions.PolarsError, TypeError, ValueError, ArithmeticError) as error:
+        message = f"{key!r} is no key of these rows: {error}"
+        raise InvalidInputError(message) from error
+    if not found.height:
+        message = f"there is no row with the key {', '.join(f'{name} {value!r}' for name, value in values.items())}"
+        raise NotFoundError(message)
+    if found.height > 1:
+        message = f"{found.height:,} rows have {', '.join(f'{name} {value!r}' for name, value in values.items())}"
+        raise InvalidInputError(message, f"name more columns; the key is {', '.join(names)}.")
+    return found
+
+
+def _is(kind: pl.DataType, name: str, value: Any) -> pl.Expr:
+    """Whether a column holds a value, which text may stand for.
+
+    Raises:
+        TypeError: It is no single value, or a truth where the column has none.
+        ValueError: It is no finite number.
+    """
+    if value is None:
+        return pl.col(name).is_null()
+    if not isinstance(value, str | int | float | Decimal | date) or (isinstance(value, bool) and kind != pl.Boolean):
+        message = f"{name} is {kind}, not {value!r}"
+        raise TypeError(message)
+    if isinstance(kind, pl.Datetime) and isinstance(value, str | date):
+        return pl.col(name).cast(pl.Int64) == _microseconds(value, zoned=kind.time_zone is not None)
+    if isinstance(kind, pl.Decimal):
+        with suppress(InvalidOperation):
+            value = Decimal(str(value))
+    if isinstance(value, Decimal | float) and not math.isfinite(value):
+        message = f"{value!r} is no finite number"
+        raise ValueError(message)
+    return pl.col(name).cast(pl.String) == value if isinstance(value, str) else pl.col(name) == value
+
+
+def _microseconds(value: str | date, *, zoned: bool) -> int:
+    """An instant of a key; without a zone if the column has none."""
+    if not zoned and isinstance(value, str):
+        value = f"{value}Z"
+    elif not zoned and isinstance(value, datetime):
+        value = value.replace(tzinfo=UTC)
+    return instant_of(value)
+
+
+def _entity(row: pl.DataFrame, spine: pa.Table | None, by: str, carried: Carried) -> pa.Table:
+    if carried.holding:
+        return row.select(pl.col(carried.holding[0]).alias(ENTITY)).to_arrow()
+    number = int(row[carried.spine_rows[0]][0])
+    column = None if spine is None else named(spine.column_names, by)
+    if spine is None or column is None:
+        message = f"the spine has no column {by}"
+        raise InvalidInputError(message)
+    return pl.DataFrame(spine).filter(pl.col("spine_row") == number).select(pl.col(column).alias(ENTITY)).to_arrow()
+
+
+def _found(projection: Projection, types: Types, result: pa.Table, keys: pl.DataFrame) -> pl.DataFrame:
+    """The row of the same key among what came out; none where there is none."""
+    rows = pl.DataFrame(finish(projection, types, result))
+    return rows.join(keys, on=keys.columns, how="semi", nulls_equal=True)

@@ -1,0 +1,1 @@
+"""Built datasets as they are stored: their files, tags, retention and removal."""

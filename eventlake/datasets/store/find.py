@@ -1,0 +1,121 @@
+"""Finding built datasets."""
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from difflib import get_close_matches
+
+from eventlake.core import layout
+from eventlake.datasets.store.archive import Archive, open_archive
+from eventlake.datasets.store.removal import check_not_removed
+from eventlake.datasets.store.tags import HEX, tagged
+from eventlake.errors import EventlakeError, InvalidInputError, NotFoundError
+from eventlake.storage import ObjectMissingError, Storage
+
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_PREFIX = re.compile(r"[0-9a-f]{6,64}")
+
+
+def folders(storage: Storage, name: str | None = None) -> Iterator[str]:
+    """The folders of all published datasets, or of those of one name, by name, then hash."""
+    for item in storage.list(layout.BUILDS if name is None else f"{layout.BUILDS}/{name}"):
+        parts = layout.build_parts(item.path)
+        if parts and parts[2] == layout.MANIFEST:
+            yield item.path.removesuffix(f"/{layout.MANIFEST}")
+
+
+def opened(storage: Storage, places: Iterable[str]) -> Iterator[Archive]:
+    """The datasets in these folders, without those that were removed since they were listed.
+
+    Raises:
+        CorruptionError: A manifest is damaged.
+    """
+    for folder in places:
+        try:
+            archive = open_archive(storage, folder)
+        except ObjectMissingError:
+            continue
+        yield archive
+
+
+def find(storage: Storage, reference: str) -> Archive:
+    """The one dataset that has a tag, or whose manifest hash, else recipe or content hash, starts with a prefix.
+
+    Raises:
+        InvalidInputError: Neither a tag nor 6 to 64 hex digits, or it fits several.
+        NotFoundError: No such dataset.
+        CorruptionError: Its manifest is damaged.
+    """
+    if isinstance(reference, str) and not HEX.fullmatch(reference) and _TAG.fullmatch(reference):
+        manifest_hash = tagged(storage, reference)
+        if manifest_hash is None:
+            message = f"there is no dataset with the tag {reference}"
+            raise NotFoundError(message, "'eventlake datasets LAKE' lists datasets and tags.", tag=reference)
+        return find(storage, manifest_hash)
+    if not isinstance(reference, str) or not _PREFIX.fullmatch(reference):
+        message = f"expected a tag, or 6 to 64 hex digits of a dataset's manifest, recipe or content hash, found {reference!r}"
+        raise InvalidInputError(message, _plain(reference), prefix=reference)
+    short = reference[: layout.SHORT_HASH]
+    named = list(opened(storage, (folder for folder in folders(storage) if folder.rsplit("/", 1)[-1].startswith(short))))
+    archives = [archive for archive in named if archive.manifest.manifest_hash.startswith(reference)] or by_any_hash(storage, reference)
+    if len(archives) > 1:
+        message = f"{reference} fits {len(archives)} datasets: {', '.join(archive.folder for archive in archives)}"
+        raise InvalidInputError(message, "give more digits, or the manifest hash.", prefix=reference)
+    if not archives:
+        check_not_removed(storage, reference)
+        message = f"there is no dataset with a hash that starts with {reference}"
+        raise NotFoundError(message, "'eventlake datasets LAKE' lists them.", prefix=reference)
+    return archives[0]
+
+
+def _plain(reference: object) -> str:
+    """The reference that is meant by what is none."""
+    if isinstance(reference, str) and _PREFIX.fullmatch(plain := reference.strip().lower()):
+        return f"write {plain!r}."
+    if hasattr(reference, "manifest_hash"):
+        return "write dataset.manifest_hash."
+    return "'eventlake datasets LAKE' lists them, lake.datasets() in Python."
+
+
+def find_named(storage: Storage, reference: str) -> Archive:
+    """What ``find`` finds, else the one dataset of a projection of this name that has the highest watermark.
+
+    Raises:
+        InvalidInputError: It is no reference, or fits several.
+        NotFoundError: No such dataset.
+        CorruptionError: Its manifest is damaged.
+    """
+    try:
+        return find(storage, reference)
+    except (NotFoundError, InvalidInputError) as error:
+        archives = list(opened(storage, _named(storage, reference)))
+        if not archives and isinstance(error, NotFoundError):
+            message = f"{error.message}, and none of that name"
+            there = {folder.split("/")[1] for folder in folders(storage)}
+            near = get_close_matches(reference, there, 1)
+            raise NotFoundError(message, f"did you mean {near[0]!r}?" if near else error.hint, **error.facts) from None
+        if not archives:
+            raise
+    newest = max(archive.manifest.recipe.checkpoint.watermark for archive in archives)
+    found = [archive for archive in archives if archive.manifest.recipe.checkpoint.watermark == newest]
+    if len(found) > 1:
+        hashes = ", ".join(archive.manifest.manifest_hash[: layout.SHORT_HASH] for archive in found)
+        message = f"{len(found)} datasets called {reference} have the watermark {newest:,}: {hashes}"
+        raise InvalidInputError(message, "give the hash of one of them, or its tag.", prefix=reference)
+    return found[0]
+
+
+def _named(storage: Storage, name: object) -> list[str]:
+    """The folders of the datasets of one name; a name that no dataset can have has none."""
+    return list(folders(storage, name)) if isinstance(name, str) and _TAG.fullmatch(name) else []
+
+
+def by_any_hash(storage: Storage, prefix: str) -> list[Archive]:
+    """The datasets whose manifest, recipe or content hash starts with ``prefix``; damaged ones left out."""
+    found = []
+    for folder in folders(storage):
+        with suppress(EventlakeError):
+            archive = open_archive(storage, folder)
+            if archive.manifest.has_hash(prefix):
+                found.append(archive)
+    return found

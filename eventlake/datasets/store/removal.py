@@ -1,0 +1,117 @@
+"""Removing datasets: nobody who works beside it builds on what is being deleted, and a hash that is asked for later is told of.
+
+Every finished attempt is marked by a ``removed.json`` first; from then on no builder and no reader uses it. Then the manifest is deleted:
+the dataset is gone. Then its files. The marks stay, and say when it was removed. Whoever is interrupted leaves a dataset that can be
+removed or built again, or files that ``gc`` collects.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+
+from eventlake.core import layout
+from eventlake.core.documents.lake import read_removed
+from eventlake.core.hashing.canonical import seal
+from eventlake.core.instants import format_instant
+from eventlake.datasets.store.archive import Archive
+from eventlake.errors import InvalidInputError, NotFoundError
+from eventlake.log.maintaining.garbage import Unneeded
+from eventlake.log.maintaining.reserve import keep_reserve, with_room
+from eventlake.progress import task
+from eventlake.storage import ObjectExistsError, Storage
+
+Holders = Callable[[], dict[str, list[str]]]
+"""Asks what holds datasets: by manifest hash, in words."""
+
+
+def files_of(archive: Archive, reason: str) -> list[Unneeded]:
+    """The files of a dataset that its removal deletes."""
+    built_at = next((provenance.get("built_at", 0) for provenance, _ in archive.attempts()), 0)
+    listed = archive.storage.list(archive.folder)
+    return [Unneeded(item.path, item.size_bytes, built_at, reason) for item in listed if not item.path.endswith(f"/{layout.REMOVED}")]
+
+
+def remove(archive: Archive, holders: Holders, reason: str) -> Iterator[Unneeded]:
+    """Removes a dataset; gives the files that were deleted.
+
+    Raises:
+        InvalidInputError: Something holds it; nothing was changed.
+        StorageError: The store failed; removing it again ends what was begun.
+    """
+    storage, manifest_hash = archive.storage, archive.manifest.manifest_hash
+    check_free(archive, holders)
+    marks = [f"{provenance['attempt']}/{layout.REMOVED}" for provenance, _ in archive.attempts()]
+    for path in marks:
+        with suppress(ObjectExistsError):
+            with_room(storage, partial(storage.create, path, _record(archive)))
+    try:
+        # Whoever tags it looks for marks afterwards, so that one of the two sees the other.
+        check_free(archive, holders)
+    except InvalidInputError:
+        for path in marks:
+            storage.delete(path)
+        raise
+    marked = {path.rpartition("/")[0] for item in storage.list(archive.folder) if (path := item.path).endswith(f"/{layout.REMOVED}")}
+    files = files_of(archive, reason)
+    files = [file for file in files if layout.attempt(file.path) in {None, *marked}]
+    files.sort(key=lambda file: not file.path.endswith(f"/{layout.MANIFEST}"))
+    with task(f"removing {archive.manifest.recipe.name}", len(files)) as advance:
+        for file in files:
+            storage.delete(file.path)
+            advance(1)
+            yield file
+    storage.delete(layout.made_path(archive.manifest.recipe.recipe_hash, manifest_hash))
+    keep_reserve(storage)
+
+
+def check_free(archive: Archive, holders: Holders) -> None:
+    """Checks that nothing holds a dataset.
+
+    Raises:
+        InvalidInputError: Something does; it is named.
+    """
+    manifest_hash = archive.manifest.manifest_hash
+    held = holders().get(manifest_hash)
+    if held:
+        short = manifest_hash[: layout.SHORT_HASH]
+        message = f"expected a dataset that nothing holds, found {archive.manifest.recipe.name} {short}, held by {', '.join(held)}"
+        hint = (
+            "take tags away first: 'eventlake tag LAKE NAME --delete'. The tag of a lock is lock-HASH; it goes when its definition is "
+            "locked anew. Predictions need the dataset to be explained: 'eventlake prune' gives its rows back and keeps what it is."
+        )
+        raise InvalidInputError(message, hint, manifest_hash=manifest_hash, held_by=held)
+
+
+def _record(archive: Archive) -> bytes:
+    manifest = archive.manifest
+    return seal(
+        {
+            "content_hash": manifest.content_hash,
+            "manifest_hash": manifest.manifest_hash,
+            "name": manifest.recipe.name,
+            "recipe_hash": manifest.recipe.recipe_hash,
+            "removed_at": time.time_ns() // 1000,
+        }
+    )
+
+
+def check_not_removed(storage: Storage, prefix: str) -> None:
+    """Says of a hash under which no dataset is found that the dataset was removed.
+
+    Args:
+        storage: Of the lake.
+        prefix: At least 6 hex digits of its manifest, recipe or content hash.
+
+    Raises:
+        NotFoundError: A dataset that had such a hash was removed; when, and which.
+        CorruptionError: What says so is damaged.
+    """
+    for item in storage.list(layout.BUILDS):
+        if layout.attempt(item.path) is None or not item.path.endswith(f"/{layout.REMOVED}"):
+            continue
+        record = read_removed(storage.read(item.path), item.path)
+        if any(one.startswith(prefix) for one in (record.manifest_hash, record.recipe_hash, record.content_hash)):
+            which = f"dataset {record.manifest_hash[: layout.SHORT_HASH]} ({record.name})"
+            message = f"{which} was removed on {format_instant(record.removed_at)}"
+            raise NotFoundError(message, "build its definition again at the same checkpoint to have it again.", prefix=prefix)

@@ -1,0 +1,106 @@
+"""Retention: rows that can be made again are given back. Only when asked, and never those of a dataset that a tag or a lock names.
+
+By choice the datasets go too, with manifest, provenance, source and spine; see ``removal``. Otherwise:
+
+What a dataset is stays: its manifest, provenance, source and spine. So its hashes are found as before, ``reproduce`` makes its rows again,
+and building its recipe stores them once more.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+
+from eventlake.core import counts, layout
+from eventlake.core.documents.provenance import PART
+from eventlake.core.hashing.canonical import seal
+from eventlake.datasets.store.archive import Archive
+from eventlake.datasets.store.find import folders, opened
+from eventlake.datasets.store.removal import Holders, files_of, remove
+from eventlake.datasets.store.tags import holders
+from eventlake.errors import InvalidInputError
+from eventlake.log.maintaining.garbage import Garbage, Unneeded
+from eventlake.log.maintaining.reserve import keep_reserve, with_room
+from eventlake.progress import task
+from eventlake.storage import ObjectExistsError, Storage
+
+_MICROSECOND = timedelta(microseconds=1)
+_WHOLE = "of a dataset without a tag or a lock"
+
+
+def prune(
+    storage: Storage, older_than: timedelta, keep_last: int, now: int, *, dry_run: bool, whole: bool = False, held: Holders | None = None
+) -> Garbage:
+    """Gives back the rows of datasets that nobody has named, or removes the datasets.
+
+    Args:
+        storage: Of the lake.
+        older_than: Only of datasets that were built longer ago.
+        keep_last: How many of each name stay in any case, the newest by watermark, then by time of building.
+        now: This machine's clock, microseconds.
+        dry_run: Only say what would be deleted.
+        whole: Remove the datasets themselves, those whose rows were given back before too.
+        held: What holds datasets; None for tags and locks.
+
+    Raises:
+        InvalidInputError: An age or a number is negative.
+        CorruptionError: A manifest or a tag is damaged; nothing was deleted.
+    """
+    if older_than < timedelta(0):
+        message = f"expected older_than as an age from 0, found {older_than}"
+        raise InvalidInputError(message)
+    keep_last = counts.count(keep_last, "keep_last")
+    held = held or partial(holders, storage)
+    found = [(one, _rows(one) if not whole else files_of(one, _WHOLE)) for one in _old(storage, keep_last, held)]
+    found = [(one, [file for file in files if file.since < now - older_than // _MICROSECOND]) for one, files in found]
+    if dry_run:
+        return Garbage(tuple(file for _, files in found for file in files), deleted=False)
+    deleted: list[Unneeded] = []
+    for archive, files in found:
+        if not files or archive.manifest.manifest_hash in held():
+            continue  # named since it was listed
+        deleted += remove(archive, held, _WHOLE) if whole else _deleted(archive, files)
+    keep_reserve(storage)
+    return Garbage(tuple(deleted), deleted=True)
+
+
+def _old(storage: Storage, keep_last: int, held: Holders) -> list[Archive]:
+    """The datasets that nothing holds, without the newest of each name."""
+    names = held()
+    by_name: dict[str, list[Archive]] = {}
+    for archive in opened(storage, folders(storage)):
+        by_name.setdefault(archive.manifest.recipe.name, []).append(archive)
+    found: list[Archive] = []
+    for archives in by_name.values():
+        archives.sort(key=lambda one: (one.manifest.recipe.checkpoint.watermark, _built_at(one)))
+        found += [one for one in archives[: max(len(archives) - keep_last, 0)] if one.manifest.manifest_hash not in names]
+    return found
+
+
+def _built_at(archive: Archive) -> int:
+    """When it was built; the epoch for one that is being removed."""
+    return next((int(provenance.get("built_at", 0)) for provenance, _ in archive.attempts()), 0)
+
+
+def _rows(archive: Archive) -> list[Unneeded]:
+    """The files that hold the rows of a dataset's finished attempts."""
+    found = []
+    for provenance, _ in archive.attempts():
+        for name, facts in sorted(provenance["files"].items()):
+            path = f"{provenance['attempt']}/{name}"
+            if name.startswith(PART) and archive.storage.exists(path):
+                found.append(Unneeded(path, facts["bytes"], provenance.get("built_at", 0), "rows of a dataset without a tag or a lock"))
+    return found
+
+
+def _deleted(archive: Archive, files: list[Unneeded]) -> Iterator[Unneeded]:
+    storage = archive.storage
+    with task(f"deleting rows of {archive.manifest.recipe.name}", len(files)) as advance:
+        for file in files:
+            # First it is said, then done: who finds rows missing must know why.
+            note = f"{layout.attempt(file.path)}/{layout.PRUNED}"
+            with suppress(ObjectExistsError):
+                with_room(storage, partial(storage.create, note, seal({"pruned": True})))
+            storage.delete(file.path)
+            advance(1)
+            yield file

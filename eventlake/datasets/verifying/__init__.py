@@ -1,0 +1,1 @@
+"""Checking stored datasets: their files, and their rows computed again."""

@@ -1,0 +1,169 @@
+"""Making stored datasets again, one after the other, from what is archived with them, and comparing manifests.
+
+Hashes show that rows, spine and source are what somebody stored. Only this shows that the rows are those that the source makes of the
+history.
+"""
+
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from eventlake.columns.hashing.content import content_hash
+from eventlake.core.documents.dataset import UNCHECKED, DatasetManifest, Spine
+from eventlake.database import Limits
+from eventlake.datasets.building.build import circumstances, make, of_events, of_features
+from eventlake.datasets.building.build_once import dataset_statement
+from eventlake.datasets.building.isolated import isolated
+from eventlake.datasets.building.reproduce import manifest_differences, work_again
+from eventlake.datasets.store.archive import EVENT_SPINE, Archive
+from eventlake.errors import CorruptionError, EventlakeError, NotFoundError, NotIdenticalError
+from eventlake.features.spines.spine import spine_of
+from eventlake.history.pinned import PinnedHistory
+from eventlake.history.resolve import at_checkpoint
+from eventlake.history.verifying.report import Tally
+from eventlake.log.chain.chain import Chain
+from eventlake.progress import task
+from eventlake.trust import OWN
+
+MOST_SECONDS = 600
+"""A query that runs longer is given up: it may be a stranger's, and have no end. Those after it have half the time."""
+LEAST_SECONDS = 1
+
+
+def derive_again(chain: Chain, archives: Sequence[Archive], tally: Tally, *, trust: bool) -> None:
+    """Makes datasets again. What another process of this user found before is not believed; what is found here is remembered.
+
+    Args:
+        chain: The lake's log, with a ledger that knows only what this verification has checked.
+        archives: The datasets; their rows, spines and sources hash to what their manifests say.
+        tally: Gets a problem for each that is false, and what is unproven for each that cannot be made again.
+        trust: Run archived Python.
+    """
+    seconds: float = MOST_SECONDS
+    with task("making datasets again", len(archives)) as advance:
+        for archive in archives:
+            if not _derive(chain, archive, tally, seconds=seconds, trust=trust):
+                seconds = max(seconds / 2, LEAST_SECONDS)
+            advance(1)
+
+
+def _derive(chain: Chain, archive: Archive, tally: Tally, *, seconds: float, trust: bool) -> bool:
+    """Makes one dataset again; False if its query was given up after so many seconds."""
+    then = archive.manifest
+    if then.recipe.kind == "python" and not trust:
+        message = f"archived Python ({then.recipe.entry}) is run only with trust=True or --trust"
+        tally.doubt(archive.folder, f"not made again: {message}")
+        return True
+    try:
+        history = at_checkpoint(chain, then.recipe.checkpoint)
+        found, proved = isolated(_made_again, history, archive, trust=trust, seconds=seconds)
+    except (CorruptionError, NotFoundError) as error:
+        tally.blame(archive.folder, f"cannot be made again: {error.message}")
+    except EventlakeError as error:
+        tally.doubt(archive.folder, f"not made again: {error.message}")
+        return "seconds" not in error.facts
+    else:
+        tally.problems += found.problems
+        tally.unproven += found.unproven
+        if proved:
+            OWN.ledger.note([dataset_statement(then.manifest_hash)])
+    return True
+
+
+def _made_again(history: PinnedHistory, archive: Archive, *, trust: bool, seconds: float) -> tuple[Tally, bool]:
+    """What is wrong with a dataset, and whether its recipe makes it exactly."""
+    tally, then = Tally(), archive.manifest
+    work = work_again(archive, history, archive.spine(), trust=trust, limits=Limits(then.rows, seconds))
+    try:
+        now = make(work, changed_only=True).manifest
+    except NotIdenticalError as error:
+        _differs(archive, tally, work.recipe.engine_version, error.message)
+        return tally, False
+    _spines(archive, history, tally)
+    early = of_features(work) if work.projection.kind == "features" else {}
+    for provenance, _ in archive.attempts():
+        _counts(provenance, {name: count for name, count in early.items() if name != "engine"}, tally)
+    proved = now.manifest_hash == then.manifest_hash
+    if not proved and not _same_but_for_the_version(then, now):
+        differences = [*manifest_differences(then, now), f"content hash: {then.content_hash} then, {now.content_hash} now"]
+        _differs(archive, tally, now.recipe.engine_version, "; ".join(differences))
+    return tally, proved
+
+
+def _spines(archive: Archive, history: PinnedHistory, tally: Tally) -> None:
+    """Makes the spine again for each attempt that says of which events it was made, and compares it with the recipe's."""
+    recipe = archive.manifest.recipe
+    history = history.with_schemas(recipe.schemas, fresh=True)
+    for provenance, _ in archive.attempts():
+        if EVENT_SPINE not in provenance:
+            continue
+        try:
+            declared = spine_of(provenance[EVENT_SPINE])
+            rows, early = of_events(declared, history)
+        except CorruptionError as error:
+            tally.blame(provenance["attempt"], error)
+            continue
+        except EventlakeError as error:
+            tally.doubt(provenance["attempt"], f"its spine was not made again: {error.message}")
+            continue
+        if recipe.spine == Spine(rows.num_rows, content_hash(rows)):
+            _counts(provenance, early, tally)
+            continue
+        then, now = _versions(provenance)
+        types = {declared.event_type, *(label.event_type for _, label, _ in declared.labels)}
+        message = f"its spine is not what the events of {declared.event_type} give as it is declared"
+        if then != now:
+            tally.doubt(provenance["attempt"], f"{message}; it was made by eventlake {then}, here is {now}")
+        elif any(len(history.catalogue.types.get(one, ())) > 1 and one not in recipe.schemas for one in types):
+            tally.doubt(provenance["attempt"], f"{message}; some of its types have other schemas since")
+        else:
+            tally.blame(provenance["attempt"], message)
+
+
+def _counts(provenance: dict[str, Any], now: Mapping[str, int], tally: Tally) -> None:
+    """Compares what a provenance says of how much was seen too early with what was counted again."""
+    for name, count in now.items():
+        if (said := provenance.get(name)) == count:
+            continue
+        message = f"it says {name} = {said}, counted again it is {count}"
+        then, here = _versions(provenance)
+        if said is None or then != here:
+            tally.doubt(provenance["attempt"], f"{message}; it was made by eventlake {then}, here is {here}")
+        else:
+            tally.blame(provenance["attempt"], message)
+
+
+def _versions(provenance: dict[str, Any]) -> tuple[str, str]:
+    """The version of eventlake that wrote a provenance, and this one."""
+    then, now = (said["versions"]["eventlake"] for said in (provenance, circumstances()))
+    return then, now
+
+
+def _same_but_for_the_version(then: DatasetManifest, now: DatasetManifest) -> bool:
+    """Whether another version of the engine made the same of the same."""
+    engine = {"engine": None}
+    same = then.recipe.document() | engine == now.recipe.document() | engine
+    return same and (then.content_hash, then.rows, then.schema) == (now.content_hash, now.rows, now.schema)
+
+
+def _differs(archive: Archive, tally: Tally, engine_version: str, differences: str) -> None:
+    reason = _no_promise(archive, engine_version)
+    if reason is None:
+        tally.blame(archive.folder, f"its rows are not those that its recipe makes: {differences}")
+    else:
+        tally.doubt(archive.folder, f"made again, and not the same, which proves nothing: {reason}; {differences}")
+
+
+def _no_promise(archive: Archive, engine_version: str) -> str | None:
+    """Why the same rows were never promised here; None if they were."""
+    recipe = archive.manifest.recipe
+    machine = archive.provenance()["environment"]["machine"]
+    if recipe.engine_version != engine_version:
+        return f"it was made by {recipe.engine} {recipe.engine_version}, here is {engine_version}"
+    if recipe.level == "unproven":
+        return "its level is unproven"
+    if recipe.level == "exact" and recipe.check == UNCHECKED:
+        return "its level was declared and not checked"
+    if recipe.level == "fixed" and machine != platform.machine():
+        return f"it was made on {machine}, here is {platform.machine()}, and its level is fixed"
+    return None

@@ -1,0 +1,234 @@
+"""Re-hashing built datasets: manifest, provenance, source, spine and rows, and files that do not belong."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from eventlake.core import layout
+from eventlake.core.documents.provenance import PART
+from eventlake.core.hashing.checkpoint import Checkpoint
+from eventlake.datasets.store.archive import Archive, open_archive
+from eventlake.datasets.store.find import folders
+from eventlake.datasets.store.tags import holders, tagged
+from eventlake.datasets.verifying.make_again import derive_again
+from eventlake.errors import EventlakeError, InvalidInputError, NotFoundError
+from eventlake.history.resolve import at_checkpoint
+from eventlake.history.verifying.report import Finding, Report, Tally
+from eventlake.history.verifying.verify import verify, with_findings
+from eventlake.log.chain.chain import Chain, open_chain
+from eventlake.log.maintaining.attempts import is_given_up
+from eventlake.storage import Storage, StoredObject
+from eventlake.trust import OWN
+
+
+@dataclass(slots=True)
+class Findings(Tally):
+    """What was found in ``builds/``.
+
+    Attributes:
+        datasets: Published ones.
+        sound: Those in which nothing is wrong.
+    """
+
+    datasets: int = 0
+    sound: list[Archive] = field(default_factory=list)
+
+
+def verify_datasets(storage: Storage, chain: Chain | None, *, deep: bool) -> Findings:
+    """Checks every published dataset; its checkpoint is looked up in ``chain``; with ``deep`` the rows are hashed again too."""
+    findings = Findings()
+    files = _listed(storage, layout.BUILDS, findings)
+    published = dict.fromkeys(folders(storage) if files else ())
+    unpublished: dict[str, list[str]] = {}
+    for item in files:
+        parts = layout.build_parts(item.path)
+        folder = item.path.removesuffix(f"/{parts[2]}") if parts else None
+        if layout.is_temporary(item.path):
+            findings.notes.append(Finding(item.path, "left by an interrupted write; harmless"))
+        elif folder is None:
+            findings.problems.append(Finding(item.path, "extra: not a file of a dataset"))
+        elif folder not in published:
+            unpublished.setdefault(folder, []).append(item.path)
+    named = _named(storage) if unpublished else set()
+    for folder, paths in unpublished.items():
+        _unpublished(storage, folder, paths, findings, was_published=folder.rpartition("/")[2] in named)
+    _tags(storage, published, findings)
+    for folder in published:
+        _dataset(storage, folder, chain, findings, deep=deep)
+    return findings
+
+
+def _listed(storage: Storage, folder: str, findings: Findings) -> list[StoredObject]:
+    """The files of a folder; none if it cannot be listed, which is a finding."""
+    try:
+        return list(storage.list(folder))
+    except EventlakeError as error:
+        findings.problems.append(Finding(folder, error.message))
+        return []
+
+
+def _unpublished(storage: Storage, folder: str, paths: list[str], findings: Findings, *, was_published: bool) -> None:
+    """A folder without a manifest: it was lost, its build was interrupted before it, or the dataset was removed."""
+    attempts = {attempt for path in paths if (attempt := layout.attempt(path))}
+    if not any(_is_finished(storage, attempt, paths) for attempt in attempts):
+        _left_over(paths, findings)
+    elif was_published:
+        message = "missing; the dataset was published: 'eventlake gc LAKE --delete' writes it again, and so does building it again"
+        findings.problems.append(Finding(f"{folder}/{layout.MANIFEST}", message))
+    else:
+        message = "its build was interrupted before it was published: 'eventlake gc LAKE --delete' publishes it; harmless"
+        findings.notes.append(Finding(f"{folder}/{layout.MANIFEST}", message))
+
+
+def _named(storage: Storage) -> set[str]:
+    """The datasets that notes and tags name, which are written after the manifest, by the hash in the names of their folders."""
+    named = {layout.made_hash(item.path) or "" for item in storage.list(layout.RECIPES)}
+    with suppress(EventlakeError):  # told of where the tags are looked at
+        named |= set(holders(storage))
+    return {manifest_hash[: layout.SHORT_HASH] for manifest_hash in named}
+
+
+def _tags(storage: Storage, published: Iterable[str], findings: Findings) -> None:
+    known = {folder.rpartition("/")[2] for folder in published}
+    for item in _listed(storage, layout.TAGS, findings):
+        if name := layout.tag_name(item.path):
+            try:
+                manifest_hash = tagged(storage, name)
+            except EventlakeError as error:
+                findings.problems.append(Finding(item.path, error.message))
+                continue
+            if manifest_hash and manifest_hash[: layout.SHORT_HASH] not in known:
+                findings.problems.append(Finding(item.path, f"names dataset {manifest_hash}, which is not there"))
+
+
+def _left_over(paths: Iterable[str], findings: Findings) -> None:
+    """Files of attempts that nobody uses. What says that an attempt was given up, or that its dataset was removed, stays for ever."""
+    paths = list(paths)
+    removed = {layout.attempt(path) for path in paths if path.endswith(f"/{layout.REMOVED}")}
+    for path in paths:
+        if layout.attempt(path) in removed:
+            if not path.endswith(f"/{layout.REMOVED}"):
+                findings.notes.append(
+                    Finding(path, "part of a dataset that was removed; 'eventlake gc LAKE --delete' deletes it; harmless")
+                )
+        elif not path.endswith(f"/{layout.PROVENANCE}"):
+            findings.notes.append(Finding(path, "part of a build that was interrupted; harmless"))
+
+
+def _dataset(storage: Storage, folder: str, chain: Chain | None, findings: Findings, *, deep: bool) -> None:
+    findings.datasets += 1
+    try:
+        archive = open_archive(storage, folder)
+    except EventlakeError as error:
+        where = error.facts.get("path", f"{folder}/{layout.MANIFEST}")
+        findings.problems.append(Finding(str(where), error.message))
+        return
+    before = len(findings.problems)
+    _files(archive, findings)
+    try:
+        if deep and len(findings.problems) == before:
+            _contents(archive, findings)
+        if chain is not None:
+            at_checkpoint(chain, archive.manifest.recipe.checkpoint)
+    except EventlakeError as error:
+        findings.problems.append(Finding(f"{folder}/{layout.MANIFEST}", error.message))
+    if len(findings.problems) == before and archive.attempts():
+        findings.sound.append(archive)
+
+
+def _files(archive: Archive, findings: Findings) -> None:
+    """The files of every attempt: a finished one has all that it lists and nothing else, of the others there are left-overs."""
+    attempts: dict[str, list[str]] = {}
+    for item in archive.storage.list(archive.folder):
+        if layout.is_temporary(item.path) or item.path == f"{archive.folder}/{layout.MANIFEST}":
+            continue
+        attempt = layout.attempt(item.path)
+        if attempt is None:
+            findings.problems.append(Finding(item.path, "extra: not a file of this dataset"))
+        else:
+            attempts.setdefault(attempt, []).append(item.path)
+    finished = {one for one, paths in attempts.items() if _is_finished(archive.storage, one, paths)}
+    for attempt in sorted(finished):
+        _finished(archive, attempt, attempts[attempt], findings)
+    for attempt in sorted(attempts.keys() - finished if finished else ()):
+        _left_over(attempts[attempt], findings)
+    if not finished and archive.is_marked():
+        message = "it is being removed: end it with 'eventlake datasets rm', or build it again"
+        findings.notes.append(Finding(archive.folder, message))
+    elif not finished:
+        message = "missing: the dataset is published, and no attempt to build it is finished; build it again"
+        where = sorted(attempts) or [archive.folder]
+        findings.problems.extend(Finding(f"{attempt}/{layout.PROVENANCE}", message) for attempt in where)
+
+
+def _is_finished(storage: Storage, attempt: str, paths: list[str]) -> bool:
+    provenance = f"{attempt}/{layout.PROVENANCE}"
+    try:
+        removed = f"{attempt}/{layout.REMOVED}" in paths
+        return provenance in paths and not removed and not is_given_up(storage.read(provenance))
+    except EventlakeError:
+        return True  # whoever reads it to use it says what is wrong with it
+
+
+def _finished(archive: Archive, attempt: str, paths: list[str], findings: Findings) -> None:
+    try:
+        files = archive.provenance_of(attempt)["files"]
+    except EventlakeError as error:
+        findings.problems.append(Finding(f"{attempt}/{layout.PROVENANCE}", error.message))
+        return
+    there = set(paths)
+    pruned = f"{attempt}/{layout.PRUNED}" in there
+    for name in files:
+        if pruned and name.startswith(PART) and f"{attempt}/{name}" not in there:
+            continue
+        try:
+            findings.size_bytes += len(archive.file(attempt, name, files))
+        except EventlakeError as error:
+            findings.problems.append(Finding(f"{attempt}/{name}", error.message))
+    known = {f"{attempt}/{name}" for name in (*files, layout.PROVENANCE, layout.PRUNED)}
+    findings.problems.extend(Finding(path, "extra: not a file of this dataset") for path in paths if path not in known)
+
+
+def _contents(archive: Archive, findings: Findings) -> None:
+    """Rows, spine and sources of every finished attempt are those of the manifest."""
+    for provenance, whole in archive.attempts():
+        try:
+            for _ in archive.pieces(provenance) if whole else ():
+                pass
+            archive.spine(provenance)
+            archive.sources(provenance)
+        except EventlakeError as error:
+            findings.problems.append(Finding(provenance["attempt"], error.message))
+
+
+def verify_lake(storage: Storage, *, deep: bool = False, against: Checkpoint | None = None, trust: bool = False) -> Report:
+    """Checks a lake with all its datasets; it may be too damaged to open.
+
+    Args:
+        storage: Where the lake is.
+        deep: Also hash every event again, and derive everything again that is derived: keys, event tables, datasets.
+        against: A checkpoint kept elsewhere.
+        trust: With ``deep``, run the Python that is archived with datasets.
+
+    Raises:
+        InvalidInputError: ``trust`` without ``deep``.
+        NotFoundError: There is nothing that looks like a lake.
+    """
+    if trust and not deep:
+        message = "trust=True runs archived Python, which a verification does only with deep=True"
+        raise InvalidInputError(message, "give deep=True too, or leave out trust.")
+    if not any(item.path == layout.LAKE or layout.commit_version(item.path) is not None for item in storage.list("")):
+        message = f"there is no lake in {storage.uri} (no {layout.LAKE}, no commits)"
+        raise NotFoundError(message, "check the path.", uri=storage.uri)
+    report, checked = verify(storage, deep=deep, against=against)
+    try:
+        chain = open_chain(storage, OWN)
+    except EventlakeError:
+        chain = None
+    found = verify_datasets(storage, chain, deep=deep)
+    if deep and report.ok:
+        derive_again(checked, found.sound, found, trust=trust)
+    elif deep:
+        for archive in found.sound:
+            found.doubt(archive.folder, "not made again: what it is made of is damaged")
+    return with_findings(report, found, found.datasets)

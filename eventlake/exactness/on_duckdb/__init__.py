@@ -1,0 +1,1 @@
+"""Which DuckDB plans are exact, and what to write instead of those that are not."""

@@ -1,0 +1,1 @@
+"""What a user declares: features, windows and conditions, as plain values."""

@@ -1,0 +1,285 @@
+"""What a user declares: features of an entity's events before a cutoff."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
+from decimal import Decimal
+from typing import Any, TypeVar, cast
+
+from eventlake.errors import InvalidInputError
+from eventlake.features.declared.conditions import Condition, Value, where_of
+from eventlake.features.declared.window import UNITS, Length, Span, microseconds, spelled
+from eventlake.verbs import declaration, helpful
+
+C = TypeVar("C", bound=type)
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
+_UNIT_NAMES = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+_DIGITS = 38
+_INT64 = 1 << 63
+_SIGNS = {"+": "plus", "-": "minus", "*": "times", "/": "per"}
+NEEDS_FIELD = frozenset({"sum", "mean", "min", "max", "last", "first", "distinct", "std", "lag", "delta"})
+NEEDS_UNIT = frozenset({"since_last", "since_first", "rate"})
+MOST_BEFORE = 1_000
+"""How many events before the last a lag may look at."""
+
+
+def declared(kind: C) -> C:
+    """A class of features that cannot be assigned to, or compared with values."""
+
+    def compared(self: "Feature", other: object) -> Any:
+        if isinstance(other, (bool, int, float, str, Decimal)):
+            message = f"a feature has no value before it is built, found == {other!r}"
+            raise InvalidInputError(message, f"compare it when it is built: dataset.polars().filter(pl.col({self.column!r}) == {other!r}).")
+        if type(other) is not type(self):
+            return NotImplemented
+        pairs = [(getattr(self, one.name), getattr(other, one.name)) for one in fields(cast("Any", self))]
+        return all(type(ours) is type(theirs) and ours == theirs for ours, theirs in pairs)
+
+    def assigned(_: object, name: str, _value: object) -> None:
+        message = f"cannot assign to field {name!r}: features never change, their functions take every argument"
+        raise FrozenInstanceError(message)
+
+    kind.__eq__ = compared  # type: ignore[assignment,method-assign]
+    kind.__setattr__ = assigned  # type: ignore[assignment,method-assign]  # that of frozen classes with slots fails
+    return kind
+
+
+@helpful
+class Feature:
+    """A value of an entity at a cutoff: an ``Aggregate`` of events, or ``Arithmetic`` over features."""
+
+    given_name: str | None
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        message = "expected a feature to be declared by a function, found el.Feature(…)"
+        raise InvalidInputError(message, "write el.count('payment.missed', window='90d'), or el.sum, el.last and the others.")
+
+    @property
+    def column(self) -> str:
+        """The name of its column."""
+        raise NotImplementedError
+
+    def aggregates(self) -> list["Aggregate"]:
+        """What it is made of, each once, without names."""
+        return list(dict.fromkeys(_aggregates(self)))
+
+    @declaration
+    def name(self, name: str) -> "Feature":
+        """The same feature in a column of this name.
+
+        Raises:
+            InvalidInputError: It is not made of letters, digits and underscores.
+        """
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            message = f"expected a name of letters, digits and underscores, found {name!r}"
+            raise InvalidInputError(message, plain_name(name, ".name({!r})."))
+        return replace(self, given_name=name)  # type: ignore[type-var]
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        raise NotImplementedError
+
+    def __add__(self, other: "Operand") -> "Arithmetic":
+        return arithmetic("+", self, other)
+
+    def __radd__(self, other: "Operand") -> "Arithmetic":
+        return arithmetic("+", other, self)
+
+    def __sub__(self, other: "Operand") -> "Arithmetic":
+        return arithmetic("-", self, other)
+
+    def __rsub__(self, other: "Operand") -> "Arithmetic":
+        return arithmetic("-", other, self)
+
+    def __mul__(self, other: "Operand") -> "Arithmetic":
+        return arithmetic("*", self, other)
+
+    def __rmul__(self, other: "Operand") -> "Arithmetic":
+        return arithmetic("*", other, self)
+
+    def __truediv__(self, other: "Operand") -> "Arithmetic":
+        return arithmetic("/", self, other)
+
+    def __rtruediv__(self, other: "Operand") -> "Arithmetic":
+        return arithmetic("/", other, self)
+
+
+@helpful
+@declared
+@dataclass(frozen=True, slots=True)
+class Aggregate(Feature):
+    """One number, or one value, made of the events of a type inside a window.
+
+    Attributes:
+        kind: Such as ``count``; the functions of this module tell what each means.
+        event_type: Whose events.
+        field: Of the payload; None where none is looked at.
+        span: The window.
+        texts: Window and offset as they were written, for the name.
+        where: What an event must satisfy; None for nothing.
+        n: Of ``lag``, how many events before the last; else 0.
+        unit: Of times and rates: ``d``, ``h``, ``m`` or ``s``.
+        given_name: The column's name; None for one that says what it is.
+    """
+
+    kind: str
+    event_type: str
+    field: str | None = None
+    span: Span = Span()  # noqa: RUF009 - frozen
+    texts: tuple[str | None, str | None] = (None, None)
+    where: Condition | None = None
+    n: int = 0
+    unit: str | None = None
+    given_name: str | None = None
+
+    @property
+    def column(self) -> str:
+        """``payment_missed_count_90d``, unless it was given a name."""
+        if self.given_name is not None:
+            return self.given_name
+        kind = {"lag": f"lag_{self.n}"}.get(self.kind, self.kind)
+        if self.unit and self.kind != "rate":
+            kind = f"{_UNIT_NAMES[self.unit]}_{self.kind}"
+        elif self.unit:
+            kind = f"{self.kind}_per_{_UNIT_NAMES[self.unit][:-1]}"
+        parts = [self.event_type, self.field, kind]
+        return _named(re.sub(r"[^A-Za-z0-9]+", "_", _spanned("_".join(part for part in parts if part), *self.texts)).strip("_"))
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "kind": self.kind,
+            "event_type": self.event_type,
+            "field": self.field,
+            "window": self.span.length,
+            "offset": self.span.offset,
+            "where": None if self.where is None else self.where.document(),
+            "n": self.n,
+            "unit": self.unit,
+        }
+
+
+class Several(list[Aggregate]):
+    """The same feature over several windows."""
+
+    def name(self, name: str) -> "Several":
+        """The same features in columns of this name with each one's window: ``late_90d``, ``late`` for everything before the cutoff.
+
+        Raises:
+            InvalidInputError: It is not made of letters, digits and underscores.
+        """
+        return Several(cast("Aggregate", one.name(_spanned(name, *one.texts))) for one in self)
+
+
+@helpful
+@declared
+@dataclass(frozen=True, slots=True)
+class Arithmetic(Feature):
+    """Two features, or one and a constant, joined by a sign.
+
+    Attributes:
+        sign: ``+``, ``-``, ``*`` or ``/``.
+        left: A feature, or a constant: an integer or a decimal.
+        right: Likewise.
+        given_name: The column's name; None for one that says what it is.
+    """
+
+    sign: str
+    left: "Feature | int | Decimal"
+    right: "Feature | int | Decimal"
+    given_name: str | None = None
+
+    @property
+    def column(self) -> str:
+        """``a_per_b``, unless it was given a name."""
+        sides = (side.column if isinstance(side, Feature) else re.sub(r"[^0-9]+", "_", str(side)) for side in (self.left, self.right))
+        return self.given_name or _named(f"_{_SIGNS[self.sign]}_".join(sides))
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        sides = [side.document() if isinstance(side, Feature) else str(side) for side in (self.left, self.right)]
+        return {"sign": self.sign, "left": sides[0], "right": sides[1]}
+
+
+Operand = Feature | int | float | Decimal
+Many = Length | Sequence[Length | None] | None
+
+
+def _spanned(name: str, window: str | None, offset: str | None) -> str:
+    """A name with that of a window."""
+    return "_".join(part for part in (name, window, offset and f"offset_{offset}") if part)
+
+
+def plain_name(given: object, call: str) -> str | None:
+    """A hint with a name of letters, digits and underscores in the place of another one; None if nothing is left of it."""
+    text = re.sub(r"[^A-Za-z0-9]+", "_", given).strip("_") if isinstance(given, str) else ""
+    return f"write {call.format(_named(text.lower()))}" if text else None
+
+
+def _named(text: str) -> str:
+    """A column's name may not begin with a digit."""
+    return f"f_{text}" if not text or text[0].isdigit() else text
+
+
+def _aggregates(feature: Feature | int | Decimal) -> Iterator[Aggregate]:
+    if isinstance(feature, Aggregate):
+        yield replace(feature, given_name=None, texts=(None, None))
+    elif isinstance(feature, Arithmetic):
+        yield from _aggregates(feature.left)
+        yield from _aggregates(feature.right)
+
+
+def arithmetic(sign: str, left: Operand, right: Operand) -> Arithmetic:
+    """Two features, or one and a constant, joined by a sign.
+
+    Raises:
+        InvalidInputError: A constant has too many digits, or is no number.
+    """
+    return Arithmetic(sign, _operand(left), _operand(right))
+
+
+def _operand(given: Operand) -> Feature | int | Decimal:
+    if isinstance(given, Feature) or (isinstance(given, int) and not isinstance(given, bool) and -_INT64 <= given < _INT64):
+        return given
+    if isinstance(given, (float, Decimal)):
+        number = Decimal(repr(float(given))) if isinstance(given, float) else given
+        if number.is_finite() and abs(number.adjusted()) < _DIGITS and len(f"{abs(number):f}".replace(".", "").lstrip("0")) <= _DIGITS:
+            number = Decimal(f"{number:f}")
+            if -int(number.as_tuple().exponent) <= _DIGITS:
+                return number
+    message = f"expected a feature or a number of at most {_DIGITS} digits, an integer of 64 bits, found {given!r}"
+    raise InvalidInputError(message)
+
+
+def aggregate(
+    kind: str,
+    event_type: str,
+    of: str | None = None,
+    *,
+    window: Length | None = None,
+    offset: Length | None = None,
+    where: Condition | Mapping[str, Value] | None = None,
+    n: int = 0,
+    unit: str | None = None,
+) -> Aggregate:
+    """One aggregate, its arguments looked at.
+
+    Raises:
+        InvalidInputError: One of them cannot be.
+    """
+    if not isinstance(event_type, str) or not event_type:
+        message = f"expected the type of the events as text, found {event_type!r}"
+        raise InvalidInputError(message)
+    if kind in NEEDS_FIELD and (not isinstance(of, str) or not of):
+        message = f"{kind}({event_type!r}): expected the name of a field of the payload, found {of!r}"
+        raise InvalidInputError(message)
+    if unit is not None and unit not in UNITS:
+        message = f"{kind}({event_type!r}): expected unit as one of {', '.join(UNITS)}, found {unit!r}"
+        raise InvalidInputError(message)
+    if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= MOST_BEFORE:
+        message = f"{kind}({event_type!r}): expected n from 0 to {MOST_BEFORE:,}, found {n!r}"
+        raise InvalidInputError(message)
+    length = None if window is None else microseconds(window, "window")
+    span = Span(length, 0 if offset is None else microseconds(offset, "offset"))
+    texts = (None if window is None else spelled(window), None if offset is None else spelled(offset))
+    return Aggregate(kind, event_type, of, span, texts, where_of(where), n, unit)

@@ -1,0 +1,187 @@
+"""Looking features up: the spine is checked, one engine finds the parts, the finisher makes the columns."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import duckdb
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eventlake.columns.schema import INSTANT
+from eventlake.core.card import counted
+from eventlake.core.instants import MAX_US, MIN_US, format_instant
+from eventlake.core.names import is_pattern
+from eventlake.errors import InvalidInputError
+from eventlake.features.finish import columns, scaled
+from eventlake.features.hindsight import as_known, told_apart
+from eventlake.features.on_duckdb import parts as duckdb_parts
+from eventlake.features.on_polars import parts as polars_parts
+from eventlake.features.planned.plan import AGE, COUNT, DISTINCT, SPINE_TYPES, SQUARES, SUM, TREES, Part, Plan, part_type
+from eventlake.features.planned.sources import Find, Source, sources, with_delays
+from eventlake.features.spine_hints import cast_hint, missing
+from eventlake.history.pinned import PinnedHistory
+from eventlake.progress import task
+from eventlake.schemas.schema import FieldType
+from eventlake.visible import warn
+
+_MOST_EARLY = 0.25
+"""The share of cutoffs at which nothing was recorded that goes without a word."""
+_AT_ONCE = 2_000_000
+"""As many events and rows are held at once, nearly."""
+ENGINES = ("duckdb", "polars")
+COMPILER = "1"
+"""Raised when the same features over the same history would be other rows."""
+
+
+def rows(plan: Plan, history: PinnedHistory, spine: pa.Table, engine: str) -> pa.Table:
+    """The spine's rows in their order, its columns first, then one for each feature.
+
+    Args:
+        plan: Of the features, over the history's schemas.
+        history: What is read.
+        spine: With ``spine_row`` in front, looked at by ``check_spine``.
+        engine: ``duckdb`` or ``polars``; the rows are the same.
+
+    Raises:
+        InvalidInputError: A sum does not fit.
+        CorruptionError: A segment of the history is damaged.
+    """
+    found = with_delays(plan, sources(plan, history))
+    find: Find = (duckdb_parts if engine == "duckdb" else polars_parts).parts
+    pieces = list(_pieces(plan, history, spine))
+    if len(pieces) == 1:
+        return _table(plan, find(plan, found, spine), spine)
+    made = []
+    with task(f"looking up {plan.features.name}", len(pieces)) as advance:
+        for some in pieces:
+            made.append(_table(plan, find(plan, _not_kept(found), some), some))
+            advance(1)
+    return pa.concat_tables(made).sort_by("spine_row")
+
+
+def _pieces(plan: Plan, history: PinnedHistory, spine: pa.Table) -> Iterator[pa.Table]:
+    """The rows of a spine, all those of some entities at once, so that an engine holds no more than these entities' events."""
+    events = sum(count for stretch in history.stretches for name, count in stretch.segment.types if name in plan.columns)
+    deepest = max((part.place + 1 for parts in plan.parts.values() for part in parts if plan.way(part) == TREES), default=1)
+    pieces = max((events + spine.num_rows * max(deepest, 1)) // _AT_ONCE, 1)
+    if pieces == 1:
+        yield spine
+        return
+    entities = pl.DataFrame(spine.select([plan.features.spine_entity])).to_series()
+    piece = (entities.rank("dense").fill_null(0) % pieces).cast(pl.Int64)
+    for number in range(pieces):
+        yield spine.filter((piece == number).to_arrow())
+
+
+def _not_kept(found: Mapping[str, Source]) -> dict[str, Source]:
+    """The same, of which nothing is kept for the next build."""
+    return {name: replace(source, identity=None) for name, source in found.items()}
+
+
+def hindsight(plan: Plan, history: PinnedHistory, spine: pa.Table) -> dict[str, int]:
+    """How much of what a spine's rows see was not known at their cutoff, or was known there and is not seen.
+
+    Args:
+        plan: Of features for which everything counts that is recorded at the watermark.
+        history: What is read.
+        spine: With ``spine_row`` in front.
+
+    Returns:
+        ``hindsight_rows``, the number of rows that see other events than were known at their cutoff; ``hindsight_events``, of how many
+        events some row sees one that was recorded, or known to be of its entity, at its cutoff or later; ``hindsight_left_out``, of how
+        many events some row misses one that stood, and was of its entity, for all that was known at its cutoff. Of events of what some
+        feature is made of, before the cutoff, whether or not they are in the window.
+    """
+    found, then, rows = sources(plan, history), sources(as_known(plan), history), 0
+    pieces = list(_pieces(plan, history, spine))
+    if len(pieces) > 1:
+        found, then = _not_kept(found), _not_kept(then)
+    early, left_out = [], []
+    for some in pieces:
+        differ, seen, missed = told_apart(plan, found, then, some)
+        rows += int(differ.sum())
+        early.append(seen)
+        left_out.append(missed)
+    count = {"hindsight_events": early, "hindsight_left_out": left_out}
+    return {"hindsight_rows": rows} | {name: len(np.unique(np.concatenate(told))) for name, told in count.items()}
+
+
+def check_spine(plan: Plan, history: PinnedHistory, spine: pa.Table) -> None:
+    """Refuses a spine without an entity or an instant, and one at whose cutoffs nothing was known.
+
+    Warns where at many of its cutoffs nothing was recorded yet.
+
+    Raises:
+        InvalidInputError: A column is missing, of another type, null where it may not be, or called as a feature; or a cutoff is not in
+            the years 1 to 9999, or all of them lie before the first event was recorded, and only what was known at the cutoff counts.
+    """
+    features = plan.features
+    entity, cutoff = features.spine_entity, features.cutoff
+    wanted = {entity: SPINE_TYPES[plan.entity.kind], cutoff: INSTANT}
+    for name, kind in wanted.items():
+        if is_pattern(name) or not name:
+            message = f"feature set {features.name}: expected the names of entity and cutoff in the spine as names alone, found {name!r}"
+            raise InvalidInputError(message, "rename the column.", column=name)
+        if name not in spine.column_names:
+            message = f"feature set {features.name}: the spine has no column {name}, only {', '.join(spine.column_names[1:])}"
+            raise InvalidInputError(message, missing(spine, kind, "cutoff" if name == cutoff else "spine_by"), column=name)
+        if spine.column(name).type != kind:
+            message = f"feature set {features.name}: expected {name} of the spine as {kind}, found {spine.column(name).type}"
+            raise InvalidInputError(message, cast_hint(name, kind, spine.column(name).type), column=name)
+    if spine.column(cutoff).null_count:
+        message = f"feature set {features.name}: {cutoff} is null in {counted(spine.column(cutoff).null_count, 'row')} of the spine"
+        raise InvalidInputError(message, "a row without a cutoff knows nothing, or everything: leave it out.", column=cutoff)
+    instants = spine.column(cutoff).cast(pa.int64())
+    beyond = pc.sum(pc.or_(pc.less(instants, MIN_US), pc.greater(instants, MAX_US))).as_py()
+    if beyond:
+        message = f"feature set {features.name}: {beyond:,} of {spine.num_rows:,} cutoffs are not in the years 1 to 9999"
+        raise InvalidInputError(message, "for everything that is known, give an instant after the last event.", column=cutoff)
+    clashes = [name for name in features.columns if name in spine.column_names]
+    if clashes:
+        message = f"feature set {features.name}: {', '.join(clashes)} would be a column of the spine and a feature"
+        raise InvalidInputError(message, "rename one of the two.", column=clashes[0])
+    first = history.first_recorded() if plan.known_at_cutoff and spine.num_rows else None
+    if first is not None:
+        _check_known(plan, spine.column(cutoff), first)
+
+
+def _check_known(plan: Plan, cutoffs: pa.ChunkedArray, first: int) -> None:
+    early = pc.sum(pc.less_equal(cutoffs.cast(pa.int64()), first)).as_py()
+    if not early or early <= _MOST_EARLY * len(cutoffs):
+        return
+    message = (
+        f"feature set {plan.features.name}: {early:,} of {len(cutoffs):,} cutoffs lie before {format_instant(first)}, when the first "
+        "event was recorded; nothing was known then"
+    )
+    hint = (
+        "a history that was imported is known from its import on: build with known='watermark', which is hindsight, or import it with "
+        "recorded_at taken from time."
+    )
+    if early == len(cutoffs):
+        raise InvalidInputError(message, hint, projection=plan.features.name)
+    warn(f"{message}; {hint}")
+
+
+def answered(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table) -> pa.Table:
+    """The spine's rows and the features over tables that are there already, of a plan that counts all the events in them as known."""
+    return _table(plan, duckdb_parts.joined_on(connection, plan, spine), spine)
+
+
+def _table(plan: Plan, parts: Mapping[Part, pa.ChunkedArray], spine: pa.Table) -> pa.Table:
+    table = spine
+    typed = {part: _typed(part, array, plan.columns[part.stream.event_type].get(part.column)) for part, array in parts.items()}
+    for name, column in columns(plan, typed, spine.num_rows).items():
+        table = table.append_column(name, column)
+    return table
+
+
+def _typed(part: Part, array: pa.ChunkedArray | pa.Array, kind: FieldType | None) -> pa.Array:
+    """One array of the part's type, whichever engine made it."""
+    whole = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    if pa.types.is_null(whole.type):
+        return pa.nulls(len(whole), part_type(part, kind))
+    if part.kind in {SUM, SQUARES}:
+        return scaled(whole, 0) if pa.types.is_decimal(whole.type) else whole.cast(part_type(part, kind))
+    return whole.cast(pa.int64()) if part.kind in {COUNT, DISTINCT, AGE} else whole

@@ -1,0 +1,1 @@
+"""Finds the parts of a plan on DuckDB. The twin of ``on_polars``."""

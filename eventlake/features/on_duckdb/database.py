@@ -1,0 +1,91 @@
+"""What the DuckDB engine keeps for the next build: a database with the events of a plan for some entities, and what was made of them."""
+
+from collections.abc import Mapping
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eventlake.core.sql import identifier
+from eventlake.database import Resources, open_database
+from eventlake.features.on_duckdb.events import BELONGS_TABLE, rows_of
+from eventlake.features.planned.plan import Plan
+from eventlake.features.planned.sources import Source
+from eventlake.history.polars_scan import AS_RECORDED, LATEST
+from eventlake.history.sql.duckdb_views import TableName, create_lifetimes, create_table, files_of
+
+_OURS = "ours"
+"""The schema of what is made, which is looked at first: an event type, in ``main``, may be called as one of our tables."""
+_OPEN_BYTES = 128 << 20
+"""What a database counts that has next to nothing in it: few are kept, for each has threads of its own."""
+
+
+def entities_of(column: pa.ChunkedArray) -> pa.Table:
+    """The entities of a spine, ``name``, and their numbers, ``entity``, in the order of their names."""
+    names = pc.unique(column).drop_null()
+    names = names.take(pc.sort_indices(names))
+    return pa.table({"name": names, "entity": pa.array(range(len(names)), pa.int64())})
+
+
+class Tables:
+    """A database with the event tables of a plan, and tables that are made of them once.
+
+    Args:
+        plan: Says entity and types.
+        found: The event tables, by type.
+        entities: See ``entities_of``; the table ``names``.
+
+    Attributes:
+        entities: The same.
+        connection: To the database.
+        names: Of the tables that were made, by their query, in order.
+    """
+
+    def __init__(self, plan: Plan, found: Mapping[str, Source], entities: pa.Table) -> None:
+        self.entities = entities
+        # Every query orders its rows, and reads a file once.
+        files = files_of(source.table for source in found.values())
+        self.connection = open_database(files, Resources(ordered=False, file_cache=False))
+        for name, source in found.items():
+            create_table(self.connection, source.table, TableName(name, AS_RECORDED if plan.known_at_cutoff else LATEST))
+            if source.until is not None:
+                create_lifetimes(self.connection, name, source.until)
+            if source.belongs is not None:
+                self.connection.register(BELONGS_TABLE, source.belongs.to_arrow())
+        self.connection.register("entities", entities)
+        self.connection.execute(f"CREATE SCHEMA {_OURS}; SET search_path = '{_OURS},main'")
+        self._create("names", "FROM entities")
+        self.connection.unregister("entities")
+        self.names: dict[str, str] = {}
+
+    @property
+    def size_bytes(self) -> int:
+        """Nearly."""
+        return _OPEN_BYTES + int(self.connection.execute("SELECT sum(memory_usage_bytes) FROM duckdb_memory()").fetchall()[0][0])
+
+    def ask(self, plan: Plan, spine: pa.Table) -> None:
+        """Makes the table ``rows``, of the rows that are asked about."""
+        register_spine(self.connection, plan, spine)
+        self._create("rows", rows_of(plan))
+        self.connection.unregister("spine")
+
+    def made(self, query: str) -> str:
+        """The name of the table that a query makes of the event tables, ``names``, and others that were made so; it is made once."""
+        if query not in self.names:
+            self.names[query] = self._create(identifier(f"made {len(self.names)}"), query)
+        return self.names[query]
+
+    def forget(self, first: int) -> None:
+        """Drops all tables that were made but the first ones."""
+        while len(self.names) > first:
+            _, name = self.names.popitem()
+            self.connection.execute(f"DROP TABLE {_OURS}.{name}")
+
+    def _create(self, name: str, query: str) -> str:
+        self.connection.execute(f"CREATE OR REPLACE TABLE {_OURS}.{name} AS {query}")
+        return name
+
+
+def register_spine(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table) -> None:
+    """Makes the view ``spine`` of the columns that are looked at; DuckDB does not tell names apart by case."""
+    connection.register("spine", spine.select(["spine_row", plan.features.spine_entity, plan.features.cutoff]))

@@ -1,0 +1,184 @@
+"""Rows and events as DuckDB has them: the first tables of every query, an event's edges, and what is shown in the end."""
+
+from collections.abc import Mapping, Sequence
+
+from eventlake.core.sql import identifier, integer, quoted
+from eventlake.features.declared.conditions import Condition
+from eventlake.features.declared.window import Span
+from eventlake.features.planned.edges import ENTER, NEVER, TIME, Edge
+from eventlake.features.planned.literals import in_sql
+from eventlake.features.planned.nested_fields import unfolded_sql
+from eventlake.features.planned.plan import ADDED, AGE, COUNT, DISTINCT, EXTREMES, PLACED, PLACES, SUM, Part, Plan, Stream
+from eventlake.features.planned.relations import CHILD, PARENT, SINCE, TILL
+from eventlake.history.corrections import SPOKE, UNTIL
+from eventlake.history.polars_scan import LIFETIMES
+from eventlake.schemas.schema import FieldType
+
+BELONGS_TABLE = "eventlake belongs"
+_ORDER = "t::HUGEINT * 9223372036854775808 + sequence"
+_COUNTED = "row_number() OVER (PARTITION BY entity ORDER BY t, sequence)"
+_JOINS = {"and": " AND ", "or": " OR "}
+_COMPARISONS = {"==": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+
+
+def value_of(column: str) -> str:
+    """A column of an event table where its name can mean nothing else."""
+    return identifier(f"f {column}")
+
+
+def names_of(plan: Plan) -> str:
+    """Numbers for the entities of a spine, which sort and join faster than their names."""
+    name = identifier(plan.features.spine_entity)
+    return f"SELECT name, row_number() OVER () AS entity FROM (SELECT DISTINCT spine.{name} AS name FROM spine)"  # noqa: S608 - quoted
+
+
+def rows_of(plan: Plan) -> str:
+    """The rows of a spine, over ``names``."""
+    name, cutoff = identifier(plan.features.spine_entity), identifier(plan.features.cutoff)
+    return f"SELECT spine_row, names.entity, epoch_us(spine.{cutoff}) AS c FROM spine LEFT JOIN names ON names.name = spine.{name}"  # noqa: S608 - quoted
+
+
+def _entity_of(plan: Plan, stream: Stream) -> str:
+    """What ``by`` names of an event, in SQL."""
+    column, pattern = identifier(plan.by[stream.event_type]), plan.features.pattern
+    return column if pattern is None else f"nullif(regexp_extract({column}, {quoted(pattern)}, 1), '')"
+
+
+def events_of(plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool) -> str:
+    """The events of a stream whose entity is in ``names``.
+
+    Args:
+        plan: Says entity and types.
+        stream: Which events.
+        parts: Which look at the columns that are shown.
+        ends: Whether some event ceases to count at some time.
+    """
+    kinds = plan.columns[stream.event_type]
+    known, related = plan.known_at_cutoff, bool(plan.related)
+    stood = known and ends
+    chosen = dict.fromkeys(part.column for part in parts if part.column)
+    shown = ["entity", "t", "sequence", *(["r"] if plan.timed else []), *(["u"] if stood or related else []), *map(value_of, chosen)]
+    begins = [*(["epoch_us(recorded_at)"] if known else []), *([identifier(SINCE)] if related else [])]
+    stops = [*([f"epoch_us({identifier(UNTIL)})"] if stood else []), *([identifier(TILL)] if related else [])]
+    inner = [f"{identifier(PARENT) if related else _entity_of(plan, stream)} AS name", "epoch_us(time) AS t", "sequence"]
+    # Both pass over nulls: what stands, or belongs, to this day has no end.
+    inner += [f"greatest({', '.join(begins)}) AS r"] if begins else []
+    inner += [f"least({', '.join(stops)}) AS u"] if stops else []
+    inner += [f"{identifier(name)} AS {value_of(name)}" for name in chosen]
+    # With its schema, so that no table of ours is taken for it.
+    table = unfolded_sql(("main." if known else "latest.") + identifier(stream.event_type), plan.nested[stream.event_type])
+    where = [_condition(stream.where, kinds)] if stream.where is not None else []
+    if stood:
+        table += f" LEFT JOIN {LIFETIMES}.{identifier(stream.event_type)} USING (source, id)"
+        where.append(f"coalesce({identifier(SPOKE)}, true)")
+    if related:
+        table += f" JOIN {identifier(BELONGS_TABLE)} ON {identifier(CHILD)} = {_entity_of(plan, stream)}"
+    condition = f" WHERE {' AND '.join(where)}" if where else ""
+    return f"""SELECT {", ".join(shown)}
+    FROM (SELECT {", ".join(inner)} FROM {table}{condition}) JOIN names USING (name)"""  # noqa: S608 - quoted
+
+
+def is_counted(plan: Plan, *, few: bool) -> bool:
+    """Whether places are counted from 1: what is looked at by edges is, and an event that belongs to an entity more than once has to be."""
+    return bool(plan.related) or not few
+
+
+def placed(events: str, *, counted: bool) -> str:
+    """Events, and ``place``, which puts those of an entity in order: counted, or a number of time and sequence.
+
+    Args:
+        events: A table, or a query in brackets.
+        counted: See ``is_counted``.
+    """
+    return f"SELECT *, {_COUNTED if counted else _ORDER} AS place FROM {events}"  # noqa: S608 - ours
+
+
+def _condition(where: Condition, kinds: Mapping[str, FieldType]) -> str:
+    parts = [_condition(part, kinds) for part in where.parts]
+    if where.sign in _JOINS:
+        return f"({_JOINS[where.sign].join(parts)})"
+    if where.sign == "not":
+        return f"(NOT {parts[0]})"
+    column = identifier(where.field)
+    if where.sign == "null":
+        return f"({column} IS NULL)"
+    values = ", ".join(in_sql(value, kinds[where.field]) for value in where.values)
+    if where.sign == "in":
+        return f"({column} IN ({values}))"
+    return f"({column} {_COMPARISONS[where.sign]} {values})"
+
+
+def key_of(edge: Edge, *, timed: bool, ends: bool) -> str:
+    """An edge of an event, in SQL."""
+    if edge.kind == TIME:
+        return "t"
+    enter = f"t + {integer(edge.span.offset)}"
+    enter = f"greatest({enter}, r)" if timed else enter
+    # ``least`` passes over nulls: an event that stands to this day leaves by its time alone.
+    stops = [*([f"t + {integer(edge.span.far)}"] if edge.span.far is not None else []), *(["u"] if ends else []), integer(NEVER)]
+    leave = f"greatest({enter}, least({', '.join(stops)}))"
+    made = enter if edge.kind == ENTER else leave
+    if not edge.column:
+        return made
+    # Both edges are told by an order of their own, which has to be the same one: events that tie in it are alike.
+    order = f"PARTITION BY entity, {value_of(edge.column)} ORDER BY {enter}, {leave}"
+    before = f"{order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"
+    return f"greatest({made}, max({leave}) OVER ({before}))"
+
+
+def ranked(part: Part) -> str:
+    """What an extreme is one of."""
+    return "place" if part.kind in PLACED else value_of(part.column)
+
+
+def name_of(plan: Plan, number: int, part: Part) -> str:
+    """The column of what was found for a part: itself, the place of its event, or that one's value."""
+    if part.kind not in PLACED:
+        return f"p{number}"
+    return f"place{number}" if plan.way(part) != PLACES or part.place else f"v{number}"
+
+
+def gathered(plan: Plan, parts: Sequence[Part], ctes: list[str], *, found: str = "f", placed: bool = False) -> str:
+    """The parts by row; values of events that are not at hand are looked up by their place.
+
+    Args:
+        plan: Says the ways.
+        parts: In order.
+        ctes: The tables so far.
+        found: The one of them with what was found, as ``name_of`` calls it; no row without events need be in it.
+        placed: Whether it has the place of every event that is looked for, and no values.
+    """
+    columns: list[str] = []
+    at: dict[tuple[Span, int], int] = {}
+    for number, part in enumerate(parts):
+        name = f"place{number}" if placed and part.kind in PLACED else name_of(plan, number, part)
+        if part.kind in ADDED:
+            columns.append(f"coalesce({name}, 0) AS {name}")
+        elif part.kind not in PLACED:
+            columns.append(name)
+        elif name.startswith("place"):
+            one = f"e{at.setdefault((part.span, part.place), number)}"
+            value = f"c - {one}.t" if part.kind == AGE else f"{one}.{value_of(part.column)}"
+            if plan.way(part) == EXTREMES and part.span.far is not None:
+                value = f"CASE WHEN {one}.t >= c - {integer(part.span.far)} THEN {value} END"
+            columns.append(f"{value} AS p{number}")
+        else:
+            columns.append(f"{'c - ' if part.kind == AGE else ''}{name} AS p{number}")
+    joins = [f"LEFT JOIN e AS e{one} ON e{one}.entity = rows.entity AND e{one}.place = {found}.place{one}" for one in at.values()]
+    return "\n".join(
+        ["WITH " + ",\n".join(ctes), f"SELECT spine_row, {', '.join(columns)}", f"FROM rows LEFT JOIN {found} USING (spine_row)", *joins]
+    )
+
+
+def summed(part: Part, kinds: Mapping[str, FieldType]) -> tuple[str, str]:
+    """The name and the aggregate of what is added up, over events of one edge."""
+    if not part.column:
+        return "n", "count(*)"
+    column = value_of(part.column)
+    if part.kind in {COUNT, DISTINCT}:
+        return identifier(f"n {part.column}"), f"count({column})"
+    if part.kind == SUM:
+        return identifier(f"s {part.column}"), f"sum({column})"
+    scale = kinds[part.column].scale
+    unscaled = f"({column}::DECIMAL(38, {integer(scale)}) * 1{'0' * scale})::HUGEINT" if scale else f"{column}::HUGEINT"
+    return identifier(f"q {part.column}"), f"sum({unscaled} * {unscaled})"

@@ -1,0 +1,105 @@
+"""What is told of each row with its entity's events on DuckDB: by a join where their pairs are few, by a tree where they are many.
+
+The tree is over an entity's cutoffs (see ``trees``): an event is kept at the few nodes that make up the stretch of cutoffs in whose windows
+it is, and a row looks at the nodes above its own cutoff. Its time does not grow with the pairs.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from eventlake.core.sql import identifier, integer
+from eventlake.features.on_duckdb.events import gathered, key_of, name_of, ranked, summed, value_of
+from eventlake.features.planned.edges import ENTER, LEAVE, Edge
+from eventlake.features.planned.plan import ADDED, DISTINCT, MAX, MIN, PLACED, TREES, Part, Plan
+from eventlake.schemas.schema import FieldType
+
+_CUTOFFS = """l AS MATERIALIZED (
+    SELECT entity, c, row_number() OVER o AS n, len(bin(count(*) OVER (PARTITION BY entity))) AS levels
+    FROM (SELECT DISTINCT entity, c FROM rows) WINDOW o AS (PARTITION BY entity ORDER BY c))"""
+"""The cutoffs of each entity, from 1."""
+_STRETCHES = """s AS (
+    SELECT w.* EXCLUDE (enter, leave), coalesce(l.n, 0) AS first, coalesce(m.n, 0) AS stop
+    FROM w ASOF LEFT JOIN l ON l.entity = w.entity AND l.c <= enter ASOF LEFT JOIN l AS m ON m.entity = w.entity AND m.c <= leave)"""
+"""The cutoffs in whose windows each event is, from 0: from the first to before the stop."""
+_NODES = """y AS (
+    SELECT * EXCLUDE (first, stop), (first + (1 << level) - 1) >> level AS low, stop >> level AS high
+    FROM (SELECT *, unnest(range(len(bin(stop - first)))) AS level FROM s WHERE first < stop)),
+n AS (
+    SELECT * EXCLUDE (low, high), low AS node FROM y WHERE low < high AND low & 1 = 1
+    UNION ALL SELECT * EXCLUDE (low, high), high - 1 AS node FROM y WHERE low < high AND high & 1 = 1)"""
+"""The nodes of each stretch, by level."""
+_ABOVE = """
+    FROM (SELECT entity, c, n - 1 AS place, unnest(range(levels)) AS level FROM l) AS v
+    LEFT JOIN t ON t.entity = v.entity AND t.level = v.level AND t.node = place >> v.level
+    GROUP BY v.entity, c"""
+
+
+def joined(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool) -> str:
+    """Each row with the events of its entity, and aggregates of those inside each window."""
+    nearest, kinds = min(part.span.offset for part in parts), plan.columns[parts[0].stream.event_type]
+    # Events of one place are looked for once.
+    once = {(part.span, part.place) if part.kind in PLACED else part: number for number, part in reversed(list(enumerate(parts)))}
+    found = ["spine_row", *(_aggregate(number, parts[number], kinds, nearest) for number in sorted(once.values()))]
+    fars = [part.span.far for part in parts if part.span.far is not None]
+    # Where windows begin and end is said once a row, not once a pair.
+    shifts = dict.fromkeys([nearest, *(part.span.offset for part in parts), *fars])
+    rows = f"SELECT *, {', '.join(f'c - {integer(shift)} AS {_before(shift)}' for shift in shifts)} FROM rows"  # noqa: S608 - numbers
+    seen = ["e.entity = rows.entity", f"t < {_before(nearest)}", *([f"t >= {_before(max(fars))}"] if len(fars) == len(parts) else [])]
+    seen += ["r < c"] * plan.timed + ["(u IS NULL OR u >= c)"] * (plan.timed and ends)
+    joins = f"({rows}) AS rows JOIN e ON {' AND '.join(seen)}"
+    ctes.append(f"f AS (\n    SELECT {', '.join(found)}\n    FROM {joins}\n    GROUP BY spine_row)")  # noqa: S608 - ours
+    return gathered(plan, parts, ctes, placed=True)
+
+
+def _before(shift: int) -> str:
+    """The column of an instant before the cutoff, or after it."""
+    return identifier(f"c - {shift}")
+
+
+def _aggregate(number: int, part: Part, kinds: Mapping[str, FieldType], nearest: int) -> str:
+    """A part of a row's events, all of which count, and lie before the nearest end of a window."""
+    inside = [f"t < {_before(part.span.offset)}"] if part.span.offset > nearest else []
+    inside += [f"t >= {_before(part.span.far)}"] if part.span.far is not None else []
+    where = f" FILTER ({' AND '.join(inside)})" if inside else ""
+    column = value_of(part.column)
+    if part.kind in {MIN, MAX}:
+        return f"{'min' if part.kind == MIN else 'max'}({column}){where} AS p{number}"
+    if part.kind == DISTINCT:
+        return f"count(DISTINCT {column}){where} AS p{number}"
+    if part.kind in ADDED:
+        return f"{summed(part, kinds)[1]}{where} AS p{number}"
+    if part.place <= 0:
+        return f"{'min' if part.place < 0 else 'max'}(place){where} AS place{number}"
+    return f"(max(place, {integer(part.place + 1)}){where})[{integer(part.place + 1)}] AS place{number}"
+
+
+def treed(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool) -> str:
+    """A tree for each window, looked at from every row."""
+    return gathered(plan, parts, [*ctes, *tree(plan, parts, parts, ends=ends)], found="h")
+
+
+def tree(plan: Plan, parts: Sequence[Part], some: Sequence[Part], *, ends: bool) -> list[str]:
+    """Some of the parts by row, as ``h``; of what ceases to count alone, for parts that are told otherwise of what stands to this day."""
+    spans = {span: number for number, span in enumerate(dict.fromkeys(part.span for part in some))}
+    raw = dict.fromkeys("place" if part.kind in PLACED else value_of(part.column) for part in some)
+    ended = "" if plan.way(some[0]) == TREES else " WHERE u IS NOT NULL"
+    each = []
+    for span, number in spans.items():
+        enter, leave = (key_of(Edge(kind, span), timed=plan.timed, ends=ends) for kind in (ENTER, LEAVE))
+        each.append(f"SELECT {', '.join([f'{number} AS d', 'entity', f'{enter} AS enter', f'{leave} AS leave', *raw])} FROM e{ended}")  # noqa: S608 - ours
+    kept, seen, shown = [], [], []
+    for part in some:
+        name, how = name_of(plan, parts.index(part), part), "min" if part.is_least else "max"
+        depth = part.place + 1
+        deep = part.place > 0 and plan.way(part) == TREES
+        kept.append(f"{how}({ranked(part)}{f', {integer(depth)}' if deep else ''}) FILTER (d = {spans[part.span]}) AS {name}")
+        seen.append(f"flatten(list(t.{name})) AS {name}" if deep else f"{how}(t.{name}) AS {name}")
+        shown.append(f"list_reverse_sort({name})[{integer(depth)}] AS {name}" if deep else name)
+    return [
+        _CUTOFFS,
+        "w AS (\n    " + "\n    UNION ALL ".join(each) + ")",
+        _STRETCHES,
+        _NODES,
+        f"t AS (\n    SELECT entity, level, node, {', '.join(kept)}\n    FROM n GROUP BY entity, level, node)",  # noqa: S608 - ours
+        f"x AS (\n    SELECT v.entity, c, {', '.join(seen)}{_ABOVE})",
+        f"h AS (\n    SELECT spine_row, {', '.join(shown)} FROM rows LEFT JOIN x USING (entity, c))",  # noqa: S608 - ours
+    ]

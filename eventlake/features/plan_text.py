@@ -1,0 +1,131 @@
+"""A plan as a person reads and runs it: the join that DuckDB makes of few pairs, or a Polars program that says what is found, plainly."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+
+from eventlake.features.declared.conditions import Condition
+from eventlake.features.on_duckdb.parts import joins
+from eventlake.features.on_polars.parts import value_of
+from eventlake.features.planned.literals import in_python
+from eventlake.features.planned.plan import ADDED, AGE, COUNT, DISTINCT, PLACED, SQUARES, SUM, Part, Plan, Stream
+from eventlake.schemas.schema import FieldType
+
+quoted = partial(json.dumps, ensure_ascii=False)
+"""Text as Python's source has it, in double quotes."""
+_SIGNS = {"and": " & ", "or": " | "}
+
+
+def text(plan: Plan, engine: str) -> str:
+    """What an engine does for every stream of events.
+
+    Args:
+        plan: Of the features.
+        engine: ``duckdb`` or ``polars``.
+    """
+    if engine == "polars":
+        return "\n\n".join(["\n".join(_head(plan)), *("\n".join(_program(plan, *one)) for one in plan.wanted().items())]) + "\n"
+    pieces = []
+    for stream, parts in plan.wanted().items():
+        for some, query in joins(plan, stream, parts, ends=plan.timed):
+            pieces.append("\n".join([*_comments(plan, some, "--"), f"{query};"]))
+    return "\n\n".join(pieces) + "\n"
+
+
+def _comments(plan: Plan, parts: Sequence[Part], sign: str) -> Iterator[str]:
+    """What each part is for."""
+    for number, part in enumerate(parts):
+        users = [one.column for one in plan.features.features if any(part in plan.parts[piece] for piece in one.aggregates())]
+        yield f"{sign} p{number}: {part.kind}{f' of {part.column}' if part.column else ''}, for {', '.join(users)}"
+
+
+def _head(plan: Plan) -> Iterator[str]:
+    yield "# Over snapshot, features, and spine, a polars.DataFrame with spine_row. A build finds the same numbers by running sums and"
+    yield "# searches along each entity's events, where this joins each row with all of them."
+    yield "from datetime import date, datetime"
+    yield "from decimal import Decimal"
+    yield ""
+    yield "import polars as pl"
+    yield ""
+    yield "# Microseconds: an event's time, the row's cutoff, and since and until when an event counts."
+    yield 't, c, r, u = (pl.col(name) for name in "tcru")'
+    entity, cutoff = plan.features.spine_entity, plan.features.cutoff
+    yield f'rows = spine.lazy().select("spine_row", entity=pl.col({quoted(entity)}), c=pl.col({quoted(cutoff)}).dt.epoch("us"))'
+    if plan.related:
+        yield "belongs = features.belongs(snapshot).lazy()"
+
+
+def _program(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
+    """One stream of events: its events, those that each row sees, and the parts by ``spine_row``, as ``p0`` and on in ``found``."""
+    name, kinds, known = quoted(stream.event_type), plan.columns[stream.event_type], plan.known_at_cutoff
+    yield from _comments(plan, parts, "#")
+    if known:
+        yield f"events = snapshot.table({name})"
+        yield f'events = events.join(snapshot.lifetimes({name}).lazy(), on=["source", "id"], how="left")'
+        yield 'events = events.filter(pl.col("eventlake spoke").fill_null(True))'
+    else:
+        yield f'events = snapshot.table({name}, corrections="latest")'
+    for path_name, (column, *path) in plan.nested[stream.event_type].items():
+        fields = "".join(f".struct.field({quoted(part)})" for part in path)
+        yield f"events = events.with_columns(pl.col({quoted(column)}){fields}.alias({quoted(path_name)}))"
+    if stream.where is not None:
+        yield f"events = events.filter({_condition(stream.where, kinds)})"
+    entity = f"pl.col({quoted(plan.by[stream.event_type])})"
+    entity += f".str.extract(r{plan.features.pattern!r}, 1)" if plan.features.pattern else ""
+    begins = ['pl.col("recorded_at").dt.epoch("us")'] if known else []
+    stops = ['pl.col("eventlake until").dt.epoch("us")'] if known else []
+    if plan.related:
+        yield f'events = events.with_columns({entity}.alias("eventlake child")).join(belongs, on="eventlake child")'
+        entity = 'pl.col("eventlake parent")'
+        begins, stops = [*begins, 'pl.col("eventlake since")'], [*stops, 'pl.col("eventlake till")']
+    shown = ['"sequence"', f'{entity}.alias("entity")', 'pl.col("time").dt.epoch("us").alias("t")']
+    shown += (
+        [f'pl.max_horizontal({", ".join(begins)}).alias("r")', f'pl.min_horizontal({", ".join(stops)}).alias("u")'] if plan.timed else []
+    )
+    shown += [
+        f"pl.col({quoted(column)}).alias({quoted(value_of(column))})" for column in dict.fromkeys(part.column for part in parts) if column
+    ]
+    yield "events = events.select(\n    " + ",\n    ".join(shown) + ",\n)"
+    counts = ".filter(r < c, u.is_null() | (u >= c))" if plan.timed else ""
+    yield f'pairs = rows.join(events, on="entity"){counts}.sort("spine_row", "t", "sequence")'
+    made = ",\n    ".join(f"p{number}={_found(part, kinds)}" for number, part in enumerate(parts))
+    yield f'found = pairs.group_by("spine_row").agg(\n    {made},\n)'
+    nothing = ", ".join(f'pl.col("p{number}").fill_null(0)' for number, part in enumerate(parts) if part.kind in ADDED)
+    yield 'found = rows.select("spine_row").join(found, on="spine_row", how="left", maintain_order="left")'
+    yield f"found = found.with_columns({nothing}).collect()" if nothing else "found = found.collect()"
+
+
+def _found(part: Part, kinds: Mapping[str, FieldType]) -> str:
+    """A part, of a row's events in the order of their time."""
+    inside = f"t < c - {part.span.offset:_}" if part.span.offset else "t < c"
+    inside += "" if part.span.far is None else f", t >= c - {part.span.far:_}"
+    if part.kind == AGE:
+        chosen = f"(c - t).filter({inside})"
+    else:
+        chosen = f"pl.col({quoted(value_of(part.column))}).filter({inside})" if part.column else f"t.filter({inside})"
+    if part.kind in PLACED:
+        return f"{chosen}.{f'get({-1 - part.place}, null_on_oob=True)' if part.place >= 0 else 'first()'}"
+    decimal = part.column in kinds and kinds[part.column].kind == "decimal"
+    unscaled = f"{chosen}{'.to_physical()' if decimal else ''}.cast(pl.Int128)"
+    how = {
+        COUNT: f"{chosen}.count()",
+        DISTINCT: f"{chosen}.drop_nulls().n_unique()",
+        SUM: f"{unscaled}.sum()",
+        SQUARES: f"({unscaled} * {unscaled}).sum()",
+    }
+    return how.get(part.kind, f"{chosen}.{part.kind}()")
+
+
+def _condition(where: Condition, kinds: Mapping[str, FieldType]) -> str:
+    parts = [_condition(part, kinds) for part in where.parts]
+    if where.sign in _SIGNS:
+        return f"({_SIGNS[where.sign].join(parts)})"
+    if where.sign == "not":
+        return f"(~{parts[0]})"
+    column = f"pl.col({quoted(where.field)})"
+    if where.sign == "null":
+        return f"{column}.is_null()"
+    values = [in_python(value, kinds[where.field]) for value in where.values]
+    if where.sign == "in":
+        return f"({' | '.join(f'({column} == {value})' for value in values)})"
+    return f"({column} {where.sign} {values[0]})"

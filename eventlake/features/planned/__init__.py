@@ -1,0 +1,1 @@
+"""From declared features to the exact numbers that an engine must find."""

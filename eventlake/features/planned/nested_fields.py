@@ -1,0 +1,44 @@
+"""Fields inside of fields of a payload, called by their path: ``customer.id`` is ``id`` of the object ``customer``."""
+
+from collections.abc import Iterator, Mapping
+from functools import reduce
+
+import polars as pl
+
+from eventlake.core.names import is_pattern
+from eventlake.core.sql import identifier, quoted
+from eventlake.schemas.schema import FieldType, Schema
+
+Paths = Mapping[str, tuple[str, ...]]
+"""For names of fields inside of fields the column of the event table, and what is inside of what."""
+
+
+def fields_inside(schema: Schema) -> dict[str, tuple[tuple[str, ...], FieldType]]:
+    """The path and the type of every field that is inside of another one, by name; what is in a list is in no field."""
+    found: dict[str, tuple[tuple[str, ...], FieldType]] = {}
+    for field, column in zip(schema.fields, schema.columns, strict=True):
+        for names, kind in _inside(field.type):
+            found.setdefault(".".join((field.name, *names)), ((column, *names), kind))
+    return found
+
+
+def _inside(kind: FieldType) -> Iterator[tuple[tuple[str, ...], FieldType]]:
+    for field in kind.fields:
+        if not is_pattern(field.name):
+            yield (field.name,), field.type
+            yield from (((field.name, *names), inner) for names, inner in _inside(field.type))
+
+
+def unfolded(frame: pl.LazyFrame, paths: Paths) -> pl.LazyFrame:
+    """Events with a column for each of some fields inside of fields."""
+    inside = {name: reduce(lambda found, part: found.struct.field(part), path[1:], pl.col(path[0])) for name, path in paths.items()}
+    return frame.with_columns(found.alias(name) for name, found in inside.items()) if inside else frame
+
+
+def unfolded_sql(table: str, paths: Paths) -> str:
+    """The same in SQL, to stand behind FROM."""
+    inside = [
+        f"{reduce(lambda found, part: f'struct_extract({found}, {quoted(part)})', path[1:], identifier(path[0]))} AS {identifier(name)}"
+        for name, path in paths.items()
+    ]
+    return f"(SELECT *, {', '.join(inside)} FROM {table})" if inside else table  # noqa: S608 - quoted

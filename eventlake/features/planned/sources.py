@@ -1,0 +1,163 @@
+"""What the engines read for a plan: an event table for each type, and how long each of its corrected events stood."""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import polars as pl
+import pyarrow as pa
+
+from eventlake.errors import InvalidInputError
+from eventlake.features.planned.plan import SQUARES, SUM, Part, Plan, Stream
+from eventlake.features.planned.relations import belongs
+from eventlake.history import polars_scan
+from eventlake.history.pinned import PinnedHistory
+from eventlake.tables.files import EventTable
+
+_LIMIT = 10**38
+_SAFE_DIGITS = 18
+
+
+class Bounds(Protocol):
+    """How many events there are, and how large their values."""
+
+    def __call__(self, columns: Sequence[str], *, by_entity: bool) -> Sequence[Sequence[int]]:
+        """The number of events and the largest magnitude of each column, in its last digit: one row, or one for each entity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One event type.
+
+    Attributes:
+        table: Its event table.
+        until: Where only what was known at the cutoff counts, what ``standing.until`` says of all events in families; else None.
+        belongs: Where the entity is reached through relations, what ``relations.belongs`` says.
+        delay: The longest time from an event to its recording, in microseconds; None where it was not looked for: see ``with_delays``.
+        identity: Equal where the table, and those of the relations, are the same files, cut at the same sequence; None where they are no
+            files.
+    """
+
+    table: EventTable
+    until: pl.DataFrame | None
+    belongs: pl.DataFrame | None = None
+    delay: int | None = None
+    identity: Hashable | None = None
+
+    @property
+    def corrected(self) -> bool:
+        """Whether some event no longer stands at some time."""
+        return self.until is not None and self.until.height > 0
+
+    @property
+    def ends(self) -> bool:
+        """Whether some event ceases to count at some time, for not standing any longer, or for belonging to another entity."""
+        return self.corrected or self.belongs is not None
+
+
+class Find(Protocol):
+    """What an engine does."""
+
+    def __call__(self, plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> Mapping[Part, pa.ChunkedArray | pa.Array]:
+        """Every part of a plan, in the order of the spine.
+
+        Args:
+            plan: What is wanted.
+            found: The event tables, by type.
+            spine: With ``spine_row`` in front.
+
+        Raises:
+            InvalidInputError: A sum might not fit 38 digits.
+        """
+
+
+def sources(plan: Plan, history: PinnedHistory) -> dict[str, Source]:
+    """The event tables of a plan, by type.
+
+    Raises:
+        CorruptionError: A segment is damaged.
+    """
+    tables, until = _tables(plan, history, plan.columns)
+    belong = _belong(plan, tables, until) if plan.related else None
+    levels = [_identity(tables[name]) for name, _, _ in plan.related]
+    made = {}
+    for name, table in tables.items():
+        parts = [_identity(table), *levels]
+        made[name] = Source(table, until[name], belong, identity=None if None in parts else (*parts, plan.related))
+    return made
+
+
+def related(plan: Plan, history: PinnedHistory) -> pl.DataFrame:
+    """What ``relations.belongs`` says of the relations of a plan."""
+    return _belong(plan, *_tables(plan, history, dict.fromkeys(name for name, _, _ in plan.related)))
+
+
+def _tables(plan: Plan, history: PinnedHistory, names: Iterable[str]) -> tuple[dict[str, EventTable], dict[str, pl.DataFrame | None]]:
+    """Event tables by type, and how long their corrected events stood, where that counts."""
+    tables = history.tables(names)
+    return tables, {name: polars_scan.lifetimes(table) if plan.known_at_cutoff else None for name, table in tables.items()}
+
+
+def _belong(plan: Plan, tables: Mapping[str, EventTable], until: Mapping[str, pl.DataFrame | None]) -> pl.DataFrame:
+    return belongs([(tables[name], until[name], plan.nested[name], child, parent) for name, child, parent in plan.related])
+
+
+def with_delays(plan: Plan, found: Mapping[str, Source]) -> dict[str, Source]:
+    """The same with the delays that spare edges, where only what was known at the cutoff counts."""
+    wanted = plan.known_at_cutoff and not plan.related
+    return {name: replace(source, delay=_delay(source.table)) if wanted else source for name, source in found.items()}
+
+
+def _delay(table: EventTable) -> int:
+    """The longest time from an event to its recording, in microseconds."""
+    late = polars_scan.table(table).select((pl.col("recorded_at") - pl.col("time")).max().dt.total_microseconds()).collect().item()
+    return int(late or 0)
+
+
+def _identity(table: EventTable) -> Hashable | None:
+    """The files of a table; None where a part of it is in memory alone."""
+    if any(part.location is None for part in table.parts):
+        return None
+    return table.version.schema_hash, tuple((part.location, part.stop) for part in table.parts)
+
+
+def doubtful(plan: Plan, stream: Stream, parts: Sequence[Part]) -> list[Part]:
+    """The sums that might not fit 38 digits, for all that the schema says."""
+    kinds = plan.columns[stream.event_type]
+    return [part for part in parts if part.kind == SQUARES or (part.kind == SUM and kinds[part.column].precision > _SAFE_DIGITS)]
+
+
+def check_sums(plan: Plan, stream: Stream, parts: Sequence[Part], bounds: Bounds) -> None:
+    """Refuses sums that might not fit 38 digits, whatever a schema says, by the same rule on either engine, and entity by entity.
+
+    Args:
+        plan: Says the types.
+        stream: Whose events are summed.
+        parts: Those that are wanted; in doubt are squares, and sums of very long decimals.
+        bounds: Says how many events there are, and how large the largest are.
+
+    Raises:
+        InvalidInputError: The number of an entity's events times its largest value, or that one's square, is beyond 38 digits.
+    """
+    doubts = doubtful(plan, stream, parts)
+    names = list(dict.fromkeys(part.column for part in doubts))
+
+    def most(part: Part, rows: Iterable[Sequence[int]]) -> tuple[int, int, int]:
+        """The largest that a sum could be, with the number of events and their largest value that make it."""
+        power, place = 2 if part.kind == SQUARES else 1, 1 + names.index(part.column)
+        return max(((row[0] * row[place] ** power, row[0], row[place]) for row in rows), default=(0, 0, 0))
+
+    together = bounds(names, by_entity=False) if names else []
+    if all(most(part, together)[0] < _LIMIT for part in doubts):
+        return
+    each = bounds(names, by_entity=True)
+    for part in doubts:
+        largest, events, value = most(part, each)
+        if largest >= _LIMIT:
+            what = "squares of " * (part.kind == SQUARES) + part.column
+            message = (
+                f"feature set {plan.features.name}: the {what} of an entity's {events:,} {stream.event_type} events, of which the largest "
+                f"is {value:,} in its last digit, may not add up to 38 digits"
+            )
+            hint = "choose fewer events with where=, or declare the field with fewer digits."
+            raise InvalidInputError(message, hint, projection=plan.features.name, column=part.column)

@@ -1,0 +1,166 @@
+"""Labels of a spine of events: what happens in ``[cutoff, cutoff + horizon)``, with everything that is recorded at the watermark.
+
+A label is known once a source that says events of its type has been heard up to the end of the horizon. Until then it is null: "not yet
+known" is not "no". Sources that say nothing of the type do not count, and neither does what eventlake itself records.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from eventlake.core.instants import MAX_US, format_instant
+from eventlake.features.declared.conditions import Condition, field
+from eventlake.features.declared.feature import Aggregate
+from eventlake.features.declared.window import Span
+from eventlake.features.explain import inside
+from eventlake.features.feature_set import FeatureSet
+from eventlake.features.look_up import rows
+from eventlake.features.planned.plan import compiled
+from eventlake.features.spines.spine import CUTOFF, EventSpine
+from eventlake.history import polars_scan
+from eventlake.history.corrections import FAMILY, families
+from eventlake.history.pinned import PinnedHistory
+
+SEQUENCE = "eventlake sequence"
+"""Of the event that makes a row."""
+_LABEL, _ROW, _OWN, _TURN = "eventlake_label", "eventlake row", "eventlake own", "eventlake turn"
+_AT_ONCE = 200
+"""As many events are left out by one condition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What a label of one row looks at.
+
+    Attributes:
+        events: Those inside its window that are recorded, as ``explain.inside`` has them.
+        known: Whether the label is known.
+        told: The window, and why the label is not known.
+    """
+
+    events: pl.DataFrame
+    known: bool
+    told: str
+
+
+def heard(history: PinnedHistory, event_type: str) -> int | None:
+    """The instant up to which the sources of a type's events have been heard, in microseconds; None where there is no event of it.
+
+    A source has been heard up to its latest event of whatever type, or up to its last recording if that is earlier.
+    """
+    told = polars_scan.scan(history).group_by("source", "type").agg(pl.col("time").max(), pl.col("recorded_at").max()).collect()
+    ours = told.filter(pl.col("source").is_in(told.filter(pl.col("type") == event_type)["source"].implode()))
+    ends = ours.group_by("source").agg(pl.col("time", "recorded_at").max()).select(pl.min_horizontal("time", "recorded_at").max())
+    found = ends.cast(pl.Int64).item()
+    return None if found is None else int(found)
+
+
+def window(spine: EventSpine, label: Aggregate, horizon: int) -> Aggregate:
+    """A label as a feature. Events of the type that makes the rows count after the cutoff only, whose own event is at it."""
+    after = int(not spine.monthly and label.event_type == spine.event_type)
+    return replace(label, span=Span(horizon - after, -horizon))
+
+
+def label_set(spine: EventSpine, labels: Sequence[Aggregate]) -> FeatureSet:
+    """Some labels as features."""
+    return FeatureSet("label", by=spine.by, features=tuple(labels), known="watermark", depth=spine.depth)
+
+
+def labelled(spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, until: int | None) -> pl.DataFrame:
+    """Rows with the labels of their spine.
+
+    Args:
+        spine: Says the labels.
+        history: What is read.
+        chosen: The rows; with ``SEQUENCE`` where an event makes each of them.
+        until: The instant up to which labels are known, in microseconds; None for what the events say.
+    """
+    if not spine.labels:
+        return chosen
+    ahead = [replace(window(spine, one, horizon), given_name=f"{_LABEL}_{number}") for number, (_, one, horizon) in enumerate(spine.labels)]
+    found = _found(spine, history, chosen, ahead)
+    ends = {one.event_type: known_to(history, one.event_type, until) for one in ahead}
+    labels = [
+        pl.when(pl.col(CUTOFF).cast(pl.Int64) + horizon <= pl.lit(ends[one.event_type], pl.Int64))
+        .then(found[f"{_LABEL}_{number}"])
+        .alias(name)
+        for number, (name, one, horizon) in enumerate(spine.labels)
+    ]
+    return chosen.with_columns(labels)
+
+
+def known_to(history: PinnedHistory, event_type: str, until: int | None) -> int | None:
+    """The instant up to which labels of a type are known: ``until`` if it is given, else what ``heard`` says."""
+    return heard(history, event_type) if until is None else until
+
+
+def explained(spine: EventSpine, history: PinnedHistory, row: pl.DataFrame, name: str, until: int | None) -> Ahead:
+    """What a label looks at for one of the rows; ``until`` as for ``labelled``."""
+    one, horizon = next((feature, horizon) for label, feature, horizon in spine.labels if label == name)
+    ahead = replace(window(spine, one, horizon), given_name=_LABEL)
+    own = one.event_type == spine.event_type and not spine.monthly
+    moved = list(_moved(spine, history, row, horizon)) if own else []
+    ahead = replace(ahead, where=_without(ahead, moved[0][_OWN])) if moved else ahead
+    plan = compiled(label_set(spine, [ahead]), history.catalogue)
+    cutoff = int(row[CUTOFF].cast(pl.Int64)[0])
+    events = inside(plan, history, row[spine.by][0], cutoff)
+    events = events.with_columns(pl.col("behind").list.eval(pl.element().replace({_LABEL: name})))
+    end, stop = known_to(history, one.event_type, until), cutoff + horizon
+    shown = format_instant(stop) if stop <= MAX_US else "the end of time"
+    told = f"[{format_instant(cutoff)}, {shown})"
+    if end is not None and stop <= end:
+        return Ahead(events, known=True, told=told)
+    if end is None:
+        why = f"no event of {one.event_type} is recorded"
+    elif until is not None:
+        why = f"known_until is {format_instant(end)}"
+    else:
+        why = f"the sources of {one.event_type} have been heard up to {format_instant(end)}"
+    return Ahead(events, known=False, told=f"{told}; {why}, and the label is known at {shown}")
+
+
+def _found(spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, ahead: Sequence[Aggregate]) -> pl.DataFrame:
+    """The labels of every row, whether or not they are known."""
+    found = _looked_up(spine, history, chosen, ahead)
+    own = [one for one in ahead if not spine.monthly and one.event_type == spine.event_type]
+    if not own:
+        return found
+    # A correction may have moved a row's own event past the cutoff: it is looked past by name.
+    for some in _moved(spine, history, chosen, max(one.span.length or 0 for one in own)):
+        others = [replace(one, where=_without(one, some[_OWN])) for one in own]
+        again = _looked_up(spine, history, chosen[some[_ROW]], others).select(one.column for one in own)
+        found = found.update(again.with_columns(some[_ROW].alias(_ROW)), on=_ROW, include_nulls=True)
+    return found
+
+
+def _without(label: Aggregate, sequences: pl.Series) -> Condition:
+    others = ~field("sequence").is_in(sequences.to_list())
+    return others if label.where is None else label.where & others
+
+
+def _looked_up(spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, ahead: Sequence[Aggregate]) -> pl.DataFrame:
+    plan = compiled(label_set(spine, ahead), history.catalogue)
+    asked = chosen.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("spine_row"), spine.by, CUTOFF)
+    return pl.DataFrame(rows(plan, history, asked.to_arrow(), "polars")).with_row_index(_ROW)
+
+
+def _moved(spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, furthest: int) -> Iterator[pl.DataFrame]:
+    """The rows whose own event stands after the cutoff today, as ``_ROW``, and its sequence, as ``_OWN``.
+
+    Each frame has at most one row of an entity, so that what is left out for one of them is missed by no other.
+    """
+    table = history.table(spine.event_type)
+    frame = polars_scan.table(table)
+    corrections = frame.filter(pl.col("corrects").is_not_null()).select(*FAMILY, "corrects").collect()
+    if not corrections.height:
+        return
+    members = families(corrections).lazy()
+    first = frame.select("sequence", *FAMILY).join(members, on=FAMILY)
+    stands = polars_scan.table(table, polars_scan.LATEST).select(*FAMILY, "time", pl.col("sequence").alias(_OWN)).join(members, on=FAMILY)
+    told = first.join(stands, on=["source", "root"]).select(pl.col("sequence").alias(SEQUENCE), _OWN, "time").collect()
+    mine = chosen.with_row_index(_ROW).join(told, on=SEQUENCE, how="inner")
+    late = pl.col("time").cast(pl.Int64) - pl.col(CUTOFF).cast(pl.Int64)
+    moved = mine.filter(late.is_between(1, furthest)).sort(_ROW).with_columns(pl.int_range(pl.len()).over(spine.by).alias(_TURN))
+    for some in moved.partition_by(_TURN, maintain_order=True):
+        yield from some.iter_slices(_AT_ONCE)

@@ -1,0 +1,252 @@
+"""Spines made of events: a row for each event of a type, or for each month of an entity's life, and labels that look ahead.
+
+    el.spine.on("loan.granted").label("missed", el.exists("payment.missed"), horizon="90d")
+
+A spine is declared here and made when a dataset is built, by ``spine_rows`` and ``labels``.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from eventlake.core.documents.stored import converted, damaged
+from eventlake.core.instants import format_instant, parse_instant
+from eventlake.core.names import is_ours, is_pattern
+from eventlake.core.sql import folded
+from eventlake.elsewhere import no_name
+from eventlake.errors import InvalidInputError
+from eventlake.features.declared import features_json
+from eventlake.features.declared.conditions import Condition, Value, where_of
+from eventlake.features.declared.feature import Aggregate
+from eventlake.features.declared.window import Span, microseconds
+from eventlake.features.feature_set import KNOWN
+from eventlake.features.spines.spine_file import declared_types, read_spine
+from eventlake.history.pinned import PinnedHistory
+from eventlake.history.resolve import checked_instant
+from eventlake.verbs import declaration, verb, verbs
+
+CUTOFF = "cutoff"
+"""The column of instants."""
+
+
+@verbs
+@dataclass(frozen=True, slots=True)
+class EventSpine:
+    """A spine that is made when a dataset is built. Made by ``on`` and ``month_ends``.
+
+    Attributes:
+        event_type: Whose events begin the rows.
+        by: The column that names the entity, in every type that is looked at.
+        where: What an event must satisfy.
+        carry: Fields of the event that become columns.
+        monthly: A row for each end of a month after an entity's first event, instead of one for each event.
+        labels: Name, feature and horizon in microseconds of each label.
+        known_until: The instant up to which labels are known; None for what the events say.
+        known: ``cutoff`` for events as they were told first, ``watermark`` for their latest corrections, which is hindsight; None for
+            what the feature set says, else ``cutoff``.
+        depth: How many parts of a subject name the entity; None for all.
+    """
+
+    event_type: str
+    by: str
+    where: Condition | None
+    carry: tuple[str, ...]
+    monthly: bool
+    labels: tuple[tuple[str, Aggregate, int], ...] = ()
+    known_until: datetime | str | None = None
+    known: str | None = None
+    depth: int | None = None
+
+    def label(self, name: str, feature: Aggregate, *, horizon: Any = None) -> "EventSpine":
+        """The same spine with a column that looks ahead.
+
+        A label counts everything that is recorded at the watermark. It is null if the events do not reach the end of its horizon yet.
+
+        Args:
+            name: Of the column.
+            feature: What it is, of the events in ``[cutoff, cutoff + horizon)``; without a window of its own. Events of the type that
+                makes the rows of ``on`` count after the cutoff only: an event is not its own outcome.
+            horizon: Such as ``90d``, or a ``timedelta``.
+
+        Raises:
+            InvalidInputError: The feature has a window or is arithmetic, the horizon is missing, or there is a column of this name.
+        """
+        if not isinstance(feature, Aggregate) or feature.span != Span() or feature.kind in {"since_last", "since_first", "rate"}:
+            shown = feature.column if isinstance(feature, Aggregate) else type(feature).__name__
+            message = f"label {name}: expected a feature of events without a window, such as exists('payment.missed'), found {shown}"
+            raise InvalidInputError(message, "its window is the horizon: .label('late', el.exists('payment.missed'), horizon='90d').")
+        if horizon is None:
+            message = f"label {name}: expected how far it looks ahead"
+            raise InvalidInputError(message, "say horizon='90d'.")
+        if not isinstance(name, str) or not name or is_ours(name) or is_pattern(name):
+            message = f"expected the name of a label as text that does not begin with 'eventlake ', found {name!r}"
+            raise InvalidInputError(message)
+        taken = {folded(one) for one in (self.by, CUTOFF, *self.carry, *(label for label, _, _ in self.labels))}
+        if folded(name) in taken:
+            message = f"label {name}: the spine has a column of that name already; SQL does not tell A from a"
+            raise InvalidInputError(message, "give it another one.")
+        return replace(self, labels=(*self.labels, (name, feature, microseconds(horizon, "horizon"))))
+
+    def rows(self, history: PinnedHistory, known: str = "cutoff") -> pl.DataFrame:
+        """The rows over a history: the entity, ``cutoff``, what is carried, and the labels.
+
+        Args:
+            history: What is read.
+            known: What counts if the spine does not say: ``cutoff`` or ``watermark``.
+
+        Raises:
+            NotFoundError: An event type has no schema.
+            InvalidInputError: A field is missing, or a label cannot be.
+        """
+        from eventlake.features.spines.spine_rows import rows_of  # noqa: PLC0415 - what makes rows knows what is declared
+
+        return rows_of(self.under(known), history)[0]
+
+    def under(self, known: str) -> "EventSpine":
+        """The same spine, which says what counts: what it says itself, else ``known``."""
+        return self if self.known is not None else replace(self, known=known)
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values, which a dataset's provenance keeps."""
+        return {
+            "event_type": self.event_type,
+            "by": self.by,
+            "where": None if self.where is None else self.where.document(),
+            "carry": list(self.carry),
+            "monthly": self.monthly,
+            "labels": [{"name": name, "horizon": horizon, **feature.document()} for name, feature, horizon in self.labels],
+            "known_until": None if self.known_until is None else format_instant(checked_instant(self.known_until, "known_until")),
+            "known": self.known,
+            "depth": self.depth,
+        }
+
+
+def spine_of(document: Any) -> EventSpine:
+    """The inverse of ``EventSpine.document``.
+
+    Raises:
+        CorruptionError: It is not what was written.
+    """
+    where = "what the provenance says of the spine"
+    found = converted(document, where, features_json.SpineDocument, "spine")
+    try:
+        if found.known_until is not None:
+            parse_instant(found.known_until)
+        labels = tuple((one.name, features_json.label(one), one.horizon) for one in found.labels)
+        condition = None if found.where is None else features_json.condition(found.where)
+    except ValueError as error:
+        raise damaged(where, "spine", error.message if isinstance(error, InvalidInputError) else str(error)) from None
+    return EventSpine(
+        found.event_type, found.by, condition, found.carry, found.monthly, labels, found.known_until, found.known, found.depth
+    )
+
+
+@verb
+def read(path: str | os.PathLike[str], *, columns: Mapping[str, str] | None = None) -> pa.Table:
+    """The rows of a CSV or Parquet file, as a spine.
+
+    Args:
+        path: Of one file; no character is a pattern.
+        columns: Types of CSV columns: ``bool``, ``int64``, ``float64``, ``date``, ``timestamp`` (RFC 3339 with a zone), ``decimal(p, s)``.
+            The others are text, and an empty value is null.
+
+    Raises:
+        InvalidProjectionError: It cannot be read, or a value does not have its declared type; each row is named.
+    """
+    return read_spine(Path(path).expanduser(), declared_types(columns or {}), {})
+
+
+@declaration
+def on(
+    event_type: str,
+    *,
+    by: str = "subject",
+    where: Condition | Mapping[str, Value] | None = None,
+    carry: Sequence[str] = (),
+    known_until: datetime | str | None = None,
+    known: str | None = None,
+    depth: int | None = None,
+) -> EventSpine:
+    """A row for each event of a type: its entity, and its ``time`` as the cutoff; the event itself is not before it.
+
+    With ``known="cutoff"`` a row is what was said of its event when it became known: at its time, or when it was recorded if that was
+    later. A correction or a retraction that came afterwards changes no row, and ``where`` does not see it. With ``known="watermark"``
+    rows are the events that stand at the watermark, as they were corrected last.
+
+    Args:
+        event_type: Which events.
+        by: The column that names the entity.
+        where: What an event must satisfy, as for features.
+        carry: Fields of the event to have as columns.
+        known_until: An instant up to which labels are known, a datetime with a zone or RFC 3339; None for the latest event of a source
+            that says events of the label's type.
+        known: ``cutoff`` or ``watermark``; None for what the feature set says, else ``cutoff``.
+        depth: How many parts of the subject name the entity, as in a feature set: with 2, ``/loan/7/payment/3`` is an event of ``/loan/7``.
+
+    Raises:
+        InvalidInputError: An argument cannot be.
+    """
+    carried = _carried(carry)
+    return _checked(EventSpine(event_type, by, where_of(where), carried, monthly=False, known_until=known_until, known=known, depth=depth))
+
+
+@declaration
+def month_ends(
+    event_type: str,
+    *,
+    by: str = "subject",
+    where: Condition | Mapping[str, Value] | None = None,
+    known_until: datetime | str | None = None,
+    known: str | None = None,
+    depth: int | None = None,
+) -> EventSpine:
+    """A row for each end of a month, midnight UTC after its last day, from an entity's first event of a type to the last that is known.
+
+    With ``known="cutoff"`` a month's end is a row if an event of the entity had happened, was recorded and stood before it.
+
+    Args:
+        event_type: Whose first event begins an entity's months.
+        by: The column that names the entity.
+        where: What an event must satisfy.
+        known_until: As for ``on``; no row lies after it.
+        known: As for ``on``.
+        depth: As for ``on``.
+
+    Raises:
+        InvalidInputError: An argument cannot be.
+    """
+    return _checked(EventSpine(event_type, by, where_of(where), (), monthly=True, known_until=known_until, known=known, depth=depth))
+
+
+def _carried(carry: Any) -> tuple[str, ...]:
+    if isinstance(carry, str) or not all(isinstance(name, str) for name in carry):
+        message = f"expected carry as a list of fields, found {carry!r}"
+        raise InvalidInputError(message, f"carry=[{carry!r}]." if isinstance(carry, str) else None)
+    return tuple(carry)
+
+
+def _checked(spine: EventSpine) -> EventSpine:
+    if not isinstance(spine.event_type, str) or not spine.event_type:
+        message = f"expected the type of the events as text, found {spine.event_type!r}"
+        raise InvalidInputError(message)
+    if not isinstance(spine.by, str) or not spine.by:
+        message = f"spine of {spine.event_type}: expected by as the name of a field or of the event's subject, found {spine.by!r}"
+        raise InvalidInputError(message)
+    if spine.known not in {None, *KNOWN}:
+        message = f"spine of {spine.event_type}: expected known as one of {', '.join(map(repr, KNOWN))}, found {spine.known!r}"
+        raise InvalidInputError(message)
+    columns = [spine.by, CUTOFF, *spine.carry]
+    if len({folded(name) for name in columns}) != len(columns):
+        message = f"the columns of the spine would be {', '.join(columns)}, one of them twice; SQL does not tell A from a"
+        raise InvalidInputError(message, "carry other fields, or build the spine by hand.")
+    return spine
+
+
+def __getattr__(name: str) -> object:
+    raise AttributeError(no_name("eventlake.features.spines.spine", name, ("on", "month_ends", "read")), name=name)

@@ -1,0 +1,118 @@
+"""Entities of a spine that no event has: most often they are spelled otherwise."""
+
+from collections.abc import Callable, Iterator
+
+import polars as pl
+import pyarrow as pa
+
+from eventlake.core.format_value import shown_short
+from eventlake.features.on_polars.parts import entity_of
+from eventlake.features.planned.nested_fields import unfolded
+from eventlake.features.planned.plan import Plan
+from eventlake.features.planned.relations import CHILD, PARENT
+from eventlake.features.planned.sources import related
+from eventlake.history import polars_scan
+from eventlake.history.pinned import PinnedHistory
+
+_Spelling = Callable[[pl.Expr], pl.Expr]
+_ENTITY, _SHOWN = "entity", 3
+_IN_EVENTS = "say it alike where the events are made"
+_SPELLINGS: tuple[tuple[str, _Spelling, _Spelling, str], ...] = (
+    ("by blanks around the name of the spine", lambda name: name.str.strip_chars(), lambda name: name, "write {column}.str.strip_chars()"),
+    ("by blanks around the name of the event", lambda name: name, lambda name: name.str.strip_chars(), _IN_EVENTS),
+    ("by case", lambda name: name.str.to_lowercase(), lambda name: name, "write {column}.str.to_lowercase()"),
+    ("by case", lambda name: name.str.to_uppercase(), lambda name: name, "write {column}.str.to_uppercase()"),
+    ("by case", lambda name: name.str.to_lowercase(), lambda name: name.str.to_lowercase(), "write them in one case"),
+    (
+        "by what stands before the last slash",
+        lambda name: name,
+        lambda name: name.str.split("/").list.last(),
+        "write {prefix} + {column}",
+    ),
+    (
+        "by what stands before the last slash",
+        lambda name: name.str.split("/").list.last(),
+        lambda name: name,
+        "write {column}.str.split('/').list.last()",
+    ),
+    (
+        "by '.0', as a column of floats was made text",
+        lambda name: name.str.strip_suffix(".0"),
+        lambda name: name.str.split("/").list.last(),
+        "give the column as text or whole numbers from the beginning",
+    ),
+    (
+        "by zeros in front",
+        lambda name: name.str.strip_chars_start("0"),
+        lambda name: name.str.split("/").list.last().str.strip_chars_start("0"),
+        "read the column as text, not as a number",
+    ),
+)
+_HINT = "spell them alike, or give the feature set and el.spine.on the same by= and depth="
+
+
+def unmatched(plan: Plan, history: PinnedHistory, rows: pa.Table) -> dict[str, str]:
+    """What to say of each event type of which no entity of the spine has an event.
+
+    Args:
+        plan: Of the features.
+        history: What was read.
+        rows: The spine's rows with their features; a type is looked at only if all features that it takes part in are empty.
+
+    Returns:
+        A message by event type; none for types without events.
+    """
+    asked = pl.DataFrame(rows.select([plan.features.spine_entity])).to_series().drop_nulls().unique(maintain_order=True).alias(_ENTITY)
+    if not len(asked):
+        return {}
+    above = related(plan, history).lazy() if plan.related else None
+    found = {}
+    for event_type in _empty(plan, rows):
+        frame = unfolded(polars_scan.table(history.table(event_type)), plan.nested[event_type])
+        named = frame.select(entity_of(plan, event_type).alias(_ENTITY)).drop_nulls()
+        if above is not None:
+            named = named.join(above, left_on=_ENTITY, right_on=CHILD).select(pl.col(PARENT).alias(_ENTITY))
+        some = named.unique().head(_SHOWN).collect()[_ENTITY]
+        if len(some) and not named.join(asked.to_frame().lazy(), on=_ENTITY, how="semi").head(1).collect().height:
+            hint = _alike(plan.features.spine_entity, asked, named) or _HINT
+            found[event_type] = (
+                f"feature set {plan.features.name}: no entity of the spine has an event of {event_type}: the spine names "
+                f"{_texts(asked.head(_SHOWN))}, events name {_texts(some.sort())}; {hint}"
+            )
+    return found
+
+
+def _alike(column: str, asked: pl.Series, named: pl.LazyFrame) -> str | None:
+    """In what alone names of the spine differ from names of events, and how to make them alike; None if in more than one way."""
+    if asked.dtype != pl.String:
+        return None
+    for difference, of_spine, of_events, written in _SPELLINGS:
+        there = named.select(pl.col(_ENTITY), of_events(pl.col(_ENTITY)).alias("alike")).unique()
+        pairs = asked.to_frame("asked").lazy().select("asked", of_spine(pl.col("asked")).alias("alike")).join(there, on="alike")
+        first = pairs.head(1).collect()
+        if first.height:
+            asked_one, event_one = first["asked"][0], first[_ENTITY][0]
+            prefix = event_one[: len(event_one) - len(asked_one)]
+            write = written.format(column=f"pl.col({column!r})", prefix=repr(prefix))
+            return f"{shown_short(asked_one)} and {shown_short(event_one)} differ {difference}: {write}"
+    return None
+
+
+def _empty(plan: Plan, rows: pa.Table) -> Iterator[str]:
+    """The types of which no feature says anything in any row."""
+    for event_type in plan.by:
+        mine = [one for one in plan.features.features if any(part.event_type == event_type for part in one.aggregates())]
+        if all(_says_nothing(rows.column(one.column)) for one in mine):
+            yield event_type
+
+
+def _says_nothing(column: pa.ChunkedArray) -> bool:
+    """Whether a column has nothing but nulls, zeros and false."""
+    values = pl.Series(column).drop_nulls()
+    if values.dtype == pl.Boolean:
+        return not values.any()
+    return not len(values) or (values.dtype.is_numeric() and not (values != 0).any())
+
+
+def _texts(values: pl.Series) -> str:
+    return ", ".join(shown_short(value) for value in values)

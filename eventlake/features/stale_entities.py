@@ -1,0 +1,43 @@
+"""Whose features may be others than at an earlier watermark: what new events, corrections and relations touch."""
+
+import polars as pl
+
+from eventlake.features.on_polars.parts import entity_of
+from eventlake.features.planned.nested_fields import unfolded
+from eventlake.features.planned.plan import Plan
+from eventlake.features.planned.relations import CHILD, PARENT
+from eventlake.features.planned.sources import Source, sources
+from eventlake.history import polars_scan
+from eventlake.history.corrections import FAMILY, in_one_alone
+from eventlake.history.pinned import PinnedHistory
+
+_ENTITY = "entity"
+
+
+def changed(plan: Plan, before: PinnedHistory, history: PinnedHistory) -> pl.Series:
+    """The entities that something has been said of since: each once, in no order.
+
+    Args:
+        plan: Of the features.
+        before: The history of an earlier watermark, under the same schemas.
+        history: The one of now.
+    """
+    then, now = sources(plan, before), sources(plan, history)
+    touched = [_touched(plan, name, then[name], now[name], before.watermark) for name in plan.by]
+    found = pl.concat(touched).unique()
+    related = next(iter(now.values())).belongs
+    old = next(iter(then.values())).belongs
+    if related is not None and old is not None:
+        above = related.join(found.rename({_ENTITY: CHILD}), on=CHILD, how="semi")
+        found = pl.concat([frame.select(pl.col(PARENT).alias(_ENTITY)) for frame in (above, in_one_alone(related, old))]).unique()
+    return found[_ENTITY]
+
+
+def _touched(plan: Plan, event_type: str, then: Source, now: Source, since: int) -> pl.DataFrame:
+    """Whose events of a type are new, or stand at other times than they did."""
+    whole = unfolded(polars_scan.table(now.table), plan.nested[event_type])
+    frame = whole.select("sequence", *FAMILY, entity_of(plan, event_type).alias(_ENTITY))
+    stood = [polars_scan.gone_of(one.table) if one.until is None else one.until for one in (then, now)]
+    turned = in_one_alone(*stood).select(FAMILY).lazy()
+    new, moved = frame.filter(pl.col("sequence") >= since), frame.join(turned, on=FAMILY, how="semi")
+    return pl.concat([new.select(_ENTITY), moved.select(_ENTITY)]).unique().collect()

@@ -1,0 +1,144 @@
+"""Verifying the keys by which events, subjects and producers are found: those of every commit and of every tier."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+
+from eventlake.columns.keys.keys import KeyRun, Keys, merged, newest_of, of_commit, shift_of, subject_heads, subject_keys
+from eventlake.columns.parquet import manifest_rows
+from eventlake.core import layout
+from eventlake.core.documents.commit import Commit
+from eventlake.core.documents.manifest import NOTHING_RECENT, KeyFile, Recent, Tier
+from eventlake.core.hashing.canonical import sha256_hex
+from eventlake.errors import EventlakeError
+from eventlake.history.verifying.report import Tally
+from eventlake.history.verifying.seen_events import Census
+from eventlake.log.chain.believed import same_keys
+from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.entry import Entry
+from eventlake.log.chain.key_index import checked_keys
+from eventlake.log.chain.manifest import Manifest
+from eventlake.log.chain.unfolded_keys import OwnKeys, own_keys, recent_after, recent_since
+from eventlake.progress import task
+from eventlake.storage import Storage, read_sized
+
+_NOTHING = np.empty(0, np.uint64)
+_NOT_THOSE = "its keys are not those of the events"
+
+
+def verify_keys(chain: Chain, entries: Mapping[int, Entry], files: Mapping[str, int], census: Census, tally: Tally) -> None:
+    """Makes all keys again from the events, and compares them with those that the commits carry and name.
+
+    Args:
+        chain: The log, whole.
+        entries: Its commits by version.
+        files: What is stored; of what no commit needs any more, some may be collected.
+        census: Of all events.
+        tally: Gets what is wrong.
+    """
+    events = census.events(chain.watermark)
+    if chain.head is None or events is None or chain.next_version != len(entries):
+        return
+    commits = [entries[version].commit for version in range(chain.next_version)]
+    versions = np.searchsorted([commit.stop for commit in commits], np.arange(events.height), side="right")
+    events = events.with_columns(version=pl.Series(versions, dtype=pl.UInt32))
+    stored = _Stored(chain.storage, files, tally)
+    _verify_recent(stored, commits, events)
+    _verify_tiers(stored, entries, commits, events)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What is stored, and what is found wrong with it."""
+
+    storage: Storage
+    files: Mapping[str, int]
+    tally: Tally
+
+    def blame_once(self, path: str, problem: object) -> None:
+        if path not in {finding.path for finding in self.tally.problems}:
+            self.tally.blame(path, problem)
+
+    def compare(self, file: KeyFile, again: KeyRun, stop: int) -> None:
+        """Compares a key file; one that is missing is blamed elsewhere, if it is needed."""
+        path = layout.keys_path(file.sha256)
+        if path not in self.files:
+            return
+        try:
+            found = merged([checked_keys(self.storage, file)], stop)
+        except EventlakeError as error:
+            self.blame_once(path, error)
+            return
+        if not same_keys(found, merged([again], stop)):
+            self.blame_once(path, _NOT_THOSE)
+
+    def compare_rows(self, tier: Tier, entries: Mapping[int, Entry]) -> None:
+        """Compares the rows of a tier that the head does not name any more; a file of another size is blamed elsewhere."""
+        path = layout.rows_path(tier.stop, tier.rows_sha256)
+        if self.files.get(path) != tier.rows_bytes:
+            return
+        try:
+            data = read_sized(self.storage, path, tier.rows_bytes)
+            whole = sha256_hex(data) == tier.rows_sha256
+            if whole and manifest_rows.decode(data, path) != _rows(tier, entries):
+                self.blame_once(path, "its rows are not what the log says")
+        except EventlakeError as error:
+            self.blame_once(path, error)
+
+
+def _verify_recent(stored: _Stored, commits: Sequence[Commit], events: pl.DataFrame) -> None:
+    """What every commit carries is what the one before carries, and its own keys."""
+    before: Recent = NOTHING_RECENT
+    with task("comparing the keys of commits", len(commits)) as advance:
+        for commit in commits:
+            advance(1)
+            part = events.slice(commit.start, commit.stop - commit.start)
+            subjects: Keys = subject_keys(part) if part.height else _NOTHING
+            own = own_keys(np.sort(part["key"].to_numpy()), subjects, [one.position for one in commit.deliveries], commit.commit_id)
+            if commit.recent.start < before.start or commit.recent != _expected(before, commit, own):
+                stored.tally.blame(layout.commit_path(commit.version), _NOT_THOSE)
+            for file in _own_files(commit):
+                stored.compare(file, of_commit(commit.version, own.ids, own.heads), commit.version + 1)
+            before = commit.recent
+
+
+def _own_files(commit: Commit) -> list[KeyFile]:
+    return [file for file in commit.recent.files if file.start == commit.version]
+
+
+def _expected(before: Recent, commit: Commit, own: OwnKeys) -> Recent:
+    base = before if commit.recent.start == before.start else recent_since(before, commit.recent.start)
+    stored = _own_files(commit)
+    return recent_after(base, commit.version, replace(stored[0], start=0) if stored else own)
+
+
+def _verify_tiers(stored: _Stored, entries: Mapping[int, Entry], commits: Sequence[Commit], events: pl.DataFrame) -> None:
+    """What was folded is what the commits say and what their events give."""
+    tiers = list(dict.fromkeys(tier for commit in commits for tier in commit.tiers))
+    needed = set(commits[-1].tiers)
+    with task("comparing what was folded", sum(tier.stop - tier.start for tier in tiers)) as advance:
+        for tier in tiers:
+            stored.compare(tier.keys, _made_again(commits[tier.start : tier.stop], tier, events), tier.stop)
+            if tier not in needed:
+                stored.compare_rows(tier, entries)
+            advance(tier.stop - tier.start)
+
+
+def _made_again(commits: Sequence[Commit], tier: Tier, events: pl.DataFrame) -> KeyRun:
+    """The keys of the commits of a tier."""
+    shift = shift_of(tier.start, tier.stop)
+    first, stop = commits[0].start, commits[-1].stop
+    part = events.slice(first, stop - first)
+    cells = (part["version"].to_numpy().astype(np.uint64) >> np.uint64(shift)) - np.uint64(tier.start >> shift)
+    keys, versions = subject_heads(part["subject"], part["version"])
+    own = [own_keys(_NOTHING, None, [one.position for one in commit.deliveries], commit.commit_id).heads for commit in commits]
+    owners = np.repeat(np.arange(tier.start, tier.stop, dtype=np.uint32), [len(heads) for heads in own])
+    heads, newest = newest_of(np.concatenate([*own, keys]), np.concatenate([owners, versions]))
+    return KeyRun(tier.start, shift, np.sort(part["key"].to_numpy() | cells), heads, newest)
+
+
+def _rows(tier: Tier, entries: Mapping[int, Entry]) -> list[manifest_rows.Row]:
+    """The rows of a tier, from the log."""
+    return Manifest([], []).with_rows(entries[version].row for version in range(tier.start, tier.stop)).rows()

@@ -1,0 +1,27 @@
+"""Verifying that every producer's positions follow one another over all commits."""
+
+from collections.abc import Mapping
+
+from eventlake.core import layout
+from eventlake.history.verifying.report import Tally
+from eventlake.log.chain.entry import Entry
+
+
+def verify_producers(entries: Mapping[int, Entry], tally: Tally) -> None:
+    """Blames every commit with a position that is not its producer's next one, such as one that was delivered before.
+
+    Args:
+        entries: The commits that can be read, by version. After a missing one a producer may be at any position.
+        tally: Gets what is wrong.
+    """
+    expected: dict[str, int] = {}
+    last = -1
+    for version, entry in sorted(entries.items()):
+        if version != last + 1:
+            expected.clear()
+        last = version
+        for one in entry.commit.deliveries:
+            name, position = one.position.producer, one.position.position
+            if expected.setdefault(name, position) != position:
+                tally.blame(layout.commit_path(version), f"expected position {expected[name]} of {name}, found {position}")
+            expected[name] = position + 1

@@ -1,0 +1,73 @@
+"""What a deep verification remembers of every event: its key and its subject, to make the manifest's keys again."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from eventlake.columns.keys.keys import Keys, distinct, event_keys, rows_of
+from eventlake.columns.schema import whole_columns
+from eventlake.core.documents.segment import Segment
+
+_KEY = ["source", "id"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is remembered of one segment: a key and a subject of each event, in order."""
+
+    segment: Segment
+    keys: Keys
+    subjects: pl.Series
+
+    @classmethod
+    def of(cls, segment: Segment, table: pa.Table) -> "Seen":
+        """Of a segment's events."""
+        events = pl.DataFrame(whole_columns(table, [*_KEY, "subject"]))
+        return cls(segment, event_keys(events), events["subject"])
+
+    @classmethod
+    def joined(cls, segment: Segment, parts: Sequence["Seen"]) -> "Seen":
+        """Of consecutive parts of a segment."""
+        return cls(segment, np.concatenate([part.keys for part in parts]), pl.concat([part.subjects for part in parts]))
+
+
+class Census:
+    """All events, segment by segment in sequence order."""
+
+    def __init__(self) -> None:
+        self._seen: list[Seen] = []
+
+    def add(self, seen: Seen) -> None:
+        """Counts one segment in."""
+        self._seen.append(seen)
+
+    def events(self, watermark: int) -> pl.DataFrame | None:
+        """``key`` and ``subject`` of the events ``[0, watermark)``; None where some were not counted."""
+        stop = 0
+        for seen in self._seen:
+            if seen.segment.start != stop:
+                return None
+            stop = seen.segment.stop
+        if stop != watermark or not watermark:
+            return None
+        return pl.DataFrame({"key": self._keys(), "subject": pl.concat([seen.subjects for seen in self._seen])})
+
+    def repeated(self, read: Callable[[Segment], pa.Table]) -> Iterator[tuple[Segment, int, tuple[str, str]]]:
+        """``(segment, sequence, (source, id))`` of every event but the first of its pair; ``read`` gives a segment's events once more."""
+        everything = np.sort(self._keys())
+        suspects = distinct(everything[1:][everything[1:] == everything[:-1]])
+        first: set[tuple[str, str]] = set()
+        for seen in self._seen if len(suspects) else ():
+            rows = rows_of(seen.keys, suspects)
+            pairs = read(seen.segment).select(_KEY).take(pa.array(rows)).to_pylist() if len(rows) else []
+            for row, key in zip(rows.tolist(), pairs, strict=True):
+                pair = (key["source"], key["id"])
+                if pair in first:
+                    yield seen.segment, seen.segment.start + row, pair
+                first.add(pair)
+
+    def _keys(self) -> Keys:
+        return np.concatenate([np.empty(0, np.uint64), *(seen.keys for seen in self._seen)])

@@ -1,0 +1,210 @@
+"""Re-hashing what makes events columns: the catalogues of schemas, which must be there, and event tables, which may be missing."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from eventlake.core import layout
+from eventlake.core.documents.commit import Commit
+from eventlake.core.documents.segment import Segment
+from eventlake.core.hashing.canonical import sha256_hex
+from eventlake.errors import EventlakeError
+from eventlake.history.verifying.report import Finding, Tally
+from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.checked_read import read_catalogue
+from eventlake.log.chain.manifest import Manifest, Placed
+from eventlake.progress import task
+from eventlake.schemas.catalogue import Catalogue
+from eventlake.schemas.version import Version
+from eventlake.storage import Storage, sha256_of
+from eventlake.tables.derive import derive, joined, read_events
+from eventlake.tables.expressions import check_stored
+from eventlake.tables.files import stored_rows
+from eventlake.tables.ranges import Range, folder, true_ranges
+
+
+def verify_schemas(storage: Storage, files: Mapping[str, int], commits: Iterable[Commit], tally: Tally) -> None:
+    """Every catalogue that a commit names is there and whole, and follows the one before.
+
+    Args:
+        storage: Where the lake is.
+        files: What is stored.
+        commits: Those that can be read, in order.
+        tally: Gets what is wrong.
+    """
+    named = _verify_named(storage, files, commits, tally)
+    for path in files:
+        promised = layout.schemas_sha256(path)
+        if not path.startswith(f"{layout.SCHEMAS}/") or promised in named:
+            continue
+        if layout.is_temporary(path):
+            tally.notes.append(Finding(path, "left by an interrupted write; harmless"))
+            continue
+        try:
+            if promised is None or sha256_hex(storage.read(path)) != promised:
+                tally.blame(path, "extra: not a file of this lake")
+            else:
+                tally.notes.append(Finding(path, "no commit names these schemas: an interrupted registration left them; harmless"))
+        except EventlakeError as error:
+            tally.blame(path, error)
+
+
+def _verify_named(storage: Storage, files: Mapping[str, int], commits: Iterable[Commit], tally: Tally) -> set[str]:
+    """The catalogues that commits name: each adds one version to the one before, and its upcasts could have been registered."""
+    named: set[str] = set()
+    newest: Catalogue | None = Catalogue()
+    last = -1
+    for commit in commits:
+        # What follows a missing commit or a damaged catalogue cannot be compared.
+        before, last = newest if commit.version == last + 1 else None, commit.version
+        if commit.schemas is None or (commit.schemas in named and commit.kind != "schema"):
+            continue
+        path = layout.schemas_path(commit.schemas)
+        tally.size_bytes += 0 if commit.schemas in named else files.get(path, 0)
+        named.add(commit.schemas)
+        newest = None
+        try:
+            newest = read_catalogue(storage, commit.schemas, commit.stop)
+            for version in (one for versions in newest.types.values() for one in versions):
+                check_stored(version)
+            if before is not None and not newest.adds_to(before, commit.stop):
+                tally.blame(path, f"expected the schemas before commit {commit.version} and one that was registered at {commit.stop}")
+        except EventlakeError as error:
+            tally.blame(path, error)
+    return named
+
+
+def verify_tables(storage: Storage, files: Mapping[str, int], tally: Tally) -> None:
+    """Every event table holds what its name says; none is needed."""
+    paths = [path for path in files if path.startswith(f"{layout.TABLES}/")]
+    with task("hashing event tables", len(paths)) as advance:
+        for path in paths:
+            advance(1)
+            one = Range.parse(path.rpartition("/")[2])
+            if layout.is_temporary(path):
+                tally.notes.append(Finding(path, "left by an interrupted write; harmless"))
+                continue
+            tally.size_bytes += files[path]
+            try:
+                if one is None:
+                    tally.blame(path, "extra: not a file of this lake")
+                elif sha256_of(storage, path, files[path]) != one.sha256:
+                    tally.blame(path, f"expected sha256 {one.sha256}; it is derived: delete it, and it is made again")
+            except EventlakeError as error:
+                tally.blame(path, error)
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A stored range of an event table, and the rows that must be in it, as far as the segments were read.
+
+    Attributes:
+        version: The schema that it was derived with.
+        range: What its name says.
+        derived: The rows.
+        underivable: Why they cannot be told.
+    """
+
+    version: Version
+    range: Range
+    derived: list[pa.Table] = field(default_factory=list)
+    underivable: str | None = None
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+        return f"{folder(self.version)}/{self.range.name}"
+
+    def meets(self, segment: Segment) -> bool:
+        """Whether it reaches into a segment."""
+        return self.range.start < segment.stop and segment.start < self.range.stop
+
+
+def verify_typed(chain: Chain, files: Mapping[str, int], tally: Tally) -> None:
+    """Every event of a registered type fits its schema, and every stored event table holds what is derived from the segments now."""
+    manifest = chain.manifest()
+    try:
+        types = chain.catalogue().types
+    except EventlakeError:
+        return  # it is blamed already
+    kept = _kept([version for versions in types.values() for version in versions], files, manifest, tally)
+    placed = [one for one in manifest.between(0, chain.watermark) if types.keys() & dict(one[1].types).keys()]
+    with task("reading payloads", sum(segment.rows for _, segment in placed)) as advance:
+        for one in placed:
+            segment = one[1]
+            try:
+                events = read_events(chain.storage, one, chain.trust)
+            except EventlakeError as error:
+                # The segment is blamed already; what its tables should hold cannot be told.
+                for table in kept:
+                    if table.meets(segment):
+                        table.underivable = error.message
+                continue
+            for event_type in types.keys() & dict(segment.types).keys():
+                _derive(events, one, types[event_type], kept, tally)
+            advance(segment.rows)
+            _compare(chain.storage, [table for table in kept if table.range.stop <= segment.stop], tally)
+            kept = [table for table in kept if table.range.stop > segment.stop]
+    _compare(chain.storage, kept, tally)
+
+
+def _derive(events: pa.Table, placed: Placed, versions: Sequence[Version], kept: Iterable[_Kept], tally: Tally) -> None:
+    """Derives what the tables of one event type must hold of a segment; its payloads must fit the newest version."""
+    segment = placed[1]
+    for version in versions:
+        mine = [table for table in kept if table.version is version and table.meets(segment)]
+        newest = version is versions[-1]
+        if not mine and not newest:
+            continue
+        # A range of an older version ends where that version does.
+        start = segment.start if newest else max(segment.start, min(table.range.start for table in mine))
+        stop = segment.stop if newest else min(segment.stop, max(table.range.stop for table in mine))
+        try:
+            rows = derive(events, placed, version, start, stop)
+        except EventlakeError as error:
+            if newest:
+                tally.blame(layout.segment_path(segment.sha256), error)
+            for table in mine:
+                table.underivable = error.message
+            continue
+        sequences = rows.column("sequence").to_numpy()
+        for table in mine:
+            first, last = sequences.searchsorted([table.range.start, table.range.stop])
+            table.derived.append(rows.slice(int(first), int(last - first)))
+
+
+def _kept(versions: Iterable[Version], files: Mapping[str, int], manifest: Manifest, tally: Tally) -> list[_Kept]:
+    """The stored ranges; what no reader would ever look at is noted."""
+    folders = {folder(version): version for version in versions}
+    found = []
+    for path in files:
+        one = Range.parse(path.rpartition("/")[2]) if path.startswith(f"{layout.TABLES}/") else None
+        if one is None:
+            continue
+        version = folders.get(path.rpartition("/")[0])
+        if version is None:
+            tally.notes.append(Finding(path, "never read: a table of a schema, or of a version of eventlake, that is not in use here"))
+        elif not true_ranges([one], manifest):
+            tally.notes.append(Finding(path, "never read: a table of another history"))
+        else:
+            found.append(_Kept(version, one))
+    return found
+
+
+def _compare(storage: Storage, whole: Iterable[_Kept], tally: Tally) -> None:
+    """Compares the ranges of which all rows were derived."""
+    for table in whole:
+        if any(finding.path == table.path for finding in tally.problems):
+            continue
+        if table.underivable is not None:
+            tally.blame(table.path, f"cannot be compared with its segments: {table.underivable}")
+            continue
+        try:
+            found = stored_rows(storage, table.version, table.range)
+        except EventlakeError as error:
+            tally.blame(table.path, error)
+            continue
+        same = found.equals(joined(table.derived)) if table.derived else not found.num_rows
+        if not same or found.num_rows != table.range.rows:
+            tally.blame(table.path, "holds other rows than its segments give; delete it, and it is made again")

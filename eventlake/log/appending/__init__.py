@@ -1,0 +1,1 @@
+"""Appending: read events, check them, store segments, publish one commit."""

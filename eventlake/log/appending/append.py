@@ -1,0 +1,211 @@
+"""Appending: segments first, then one commit by create-if-absent. The commit is the moment at which the events exist.
+
+A lost race costs a kilobyte: sequences are positions, so the segments stay and only the commit is made anew on the new head.
+Nothing is deleted on failure; a segment nobody's commit names is harmless.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from eventlake.columns.intake.envelope import Batch
+from eventlake.columns.intake.problems import Problem
+from eventlake.core import layout
+from eventlake.core.documents.delivery import Position
+from eventlake.core.expectation import Expectation
+from eventlake.core.hashing.checkpoint import Checkpoint
+from eventlake.core.instants import format_instant
+from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError
+from eventlake.log.appending.bulk_load import store_load
+from eventlake.log.appending.check_payloads import hint_for, meaning_problems
+from eventlake.log.appending.duplicates import known_problems, new_to
+from eventlake.log.appending.expectations import check_expectations
+from eventlake.log.appending.known_ids import Incoming, known
+from eventlake.log.appending.positions import earlier_receipt
+from eventlake.log.appending.read_events import place
+from eventlake.log.appending.receipt import Receipt, receipt_of
+from eventlake.log.chain.believed import vouch
+from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.publish import publish
+from eventlake.log.clock import MAX_LEAD_US, check_writer, instant_of_commit
+from eventlake.log.next_commit import Delivered, append_commit, pause_after_lost_race
+from eventlake.log.store_batch import Prepared, prepare
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a batch is appended.
+
+    Attributes:
+        position: Where it stands in its producer's stream; a batch that is in the lake already gets its first receipt.
+        expect: What must hold at the commit that it follows.
+        skip_identical: Whether events that the lake holds already, exactly so, are left out instead of refused.
+    """
+
+    position: Position | None = None
+    expect: tuple[Expectation, ...] = ()
+    skip_identical: bool = False
+
+    def delivered(self, rows: int) -> tuple[Delivered, ...]:
+        """What of a commit's rows is the producer's batch."""
+        return ((self.position, 0, rows),) if self.position else ()
+
+
+def append(chain: Chain, batch: Batch, now: int, terms: Terms) -> Receipt:
+    """Appends a checked batch, whole or not at all; on return it is durable.
+
+    Args:
+        chain: The lake's log; refreshed to the new head.
+        batch: From ``intake.checked_batch``.
+        now: The writer's clock, microseconds.
+        terms: What else must hold.
+
+    Raises:
+        InvalidEventsError: A ``(source, id)`` is in the lake already.
+        ConflictError: The batch names sequences that are not the next ones, its position is not the producer's next, or what was expected
+            does not hold.
+        CommitUnknownError: The store failed while the commit was published.
+        StorageError: The store failed before; nothing was appended.
+    """
+    chain.refresh()
+    given = batch.rows
+    if not given:
+        return nothing(chain, terms.position)
+    positions = [terms.position] if terms.position else []
+    while True:
+        if terms.skip_identical:
+            batch = new_to(chain, batch)
+        if earlier := _earlier_or_sound(chain, batch, now, terms, 0):
+            return earlier
+        if not batch.rows:
+            return nothing(chain, None, skipped=given)
+        receipt = _commit(chain, batch, prepare(chain, batch, positions), now, terms)
+        if receipt is not None:
+            return replace(receipt, skipped=given - batch.rows)
+
+
+def append_parts(chain: Chain, parts: Callable[[], Iterable[pa.Table]], now: int, terms: Terms) -> Receipt:
+    """Appends what is too large to be in memory at once, as one batch: whole or not at all.
+
+    Args:
+        chain: The lake's log; refreshed to the new head.
+        parts: Gives tables with the events in order, and from the beginning each time it is called.
+        now: The writer's clock, microseconds.
+        terms: What is expected; neither a position nor ``skip_identical``.
+
+    Raises:
+        InvalidEventsError: Rules are broken, in a part or between parts, or a ``(source, id)`` is in the lake already.
+        ConflictError: What was expected does not hold, or the batch names sequences that are not the next ones.
+        CommitUnknownError: The store failed while the commit was published.
+        StorageError: The store failed before; nothing was appended.
+    """
+    while True:
+        chain.refresh()
+        check_expectations(chain, terms.expect)
+        load = store_load(chain, parts())
+        if not load.rows:
+            return nothing(chain, None)
+        _earlier_or_sound(chain, load, now, terms, load.next_version)
+        receipt = _commit(chain, load, load.prepared(), now, terms)
+        if receipt is not None:
+            return receipt
+
+
+def _commit(chain: Chain, batch: Incoming, prepared: Prepared, now: int, terms: Terms) -> Receipt | None:
+    """Commits what was sound when it was prepared; None where it must be looked at and stored once more."""
+    checked, attempt = prepared.next_version, 0
+    while True:
+        with chain.storage.turn(layout.LOG):
+            chain.refresh()
+            if not prepared.holds(chain):
+                return None
+            if chain.next_version > checked:
+                if terms.skip_identical and known(chain, batch, checked):
+                    return None
+                if earlier := _earlier_or_sound(chain, batch, now, terms, checked):
+                    return earlier
+                checked = chain.next_version
+            if prepared.is_quick(chain.watermark):
+                commit = append_commit(chain, prepared, recorded_at(chain, batch, prepared, now), terms.delivered(batch.rows))
+                data = commit.encode()
+                vouch(chain, commit, data)
+                if publish(chain.storage, commit, data):
+                    return receipt_of(chain.published(commit, data))
+        prepared.make_quick()
+        attempt += 1
+        pause_after_lost_race(attempt)
+
+
+def _earlier_or_sound(chain: Chain, batch: Incoming, now: int, terms: Terms, since: int) -> Receipt | None:
+    """The batch's first receipt where it is in the lake already; None where it can follow the head.
+
+    Raises:
+        InvalidEventsError: A ``(source, id)`` stands in a commit from version ``since`` on, or the batch's clock does not fit.
+        ConflictError: Something else does not hold.
+    """
+    if terms.position and isinstance(batch, Batch) and (earlier := earlier_receipt(chain, batch, terms.position)):
+        return earlier
+    check_expectations(chain, terms.expect)
+    if problems := problems_of(chain, batch, now, since):
+        raise InvalidEventsError(problems, hint_for(problems))
+    if batch.sequence is not None and batch.sequence[0].as_py() != chain.watermark:
+        found = batch.sequence[0].as_py()
+        message = f"the batch expects the sequences from {found:,}, the next one is {chain.watermark:,}"
+        raise ConflictError(message, "drop the column 'sequence' to take the next ones.", expected=chain.watermark, found=found)
+    return None
+
+
+def problems_of(chain: Chain, batch: Incoming, now: int, since: int = 0) -> list[Problem]:
+    """What keeps a batch from following the head, by row and field.
+
+    Args:
+        chain: The lake's log.
+        batch: Held to every rule that needs no lake.
+        now: The writer's clock, microseconds.
+        since: The version up to which ids, schemas and corrections were looked at before.
+    """
+    if not batch.rows:
+        return []
+    problems = known_problems(known(chain, batch, since), batch)
+    if isinstance(batch, Batch) and not since:
+        problems += meaning_problems(chain, batch)
+    if batch.recorded_at is not None:
+        problems += _clock_problems(chain, batch, batch.recorded_at, now)
+    return sorted(problems, key=place)
+
+
+def nothing(chain: Chain, position: Position | None, *, skipped: int = 0) -> Receipt:
+    """The receipt of an empty batch, or of one of which nothing was left.
+
+    Raises:
+        InvalidInputError: It claims a position.
+    """
+    if position:
+        message = f"an empty batch cannot take {position}"
+        raise InvalidInputError(message, "leave the position to the next batch that has events.")
+    return Receipt(chain.watermark, chain.watermark, Checkpoint(chain.origin, chain.watermark, chain.root), None, None, skipped)
+
+
+def _clock_problems(chain: Chain, batch: Incoming, recorded_at: pa.Array, now: int) -> list[Problem]:
+    first, last = recorded_at[0].value, recorded_at[-1].value
+    problems = []
+    if chain.head and first < chain.head.commit.recorded_at:
+        head = format_instant(chain.head.commit.recorded_at)
+        problems.append(Problem(batch.number(0), "recorded_at", f"expected nothing before the head's {head}", format_instant(first)))
+    if last > now + MAX_LEAD_US:
+        message = f"expected nothing more than five minutes after now ({format_instant(now)})"
+        problems.append(Problem(batch.number(batch.rows - 1), "recorded_at", message, format_instant(last)))
+    return problems
+
+
+def recorded_at(chain: Chain, batch: Incoming, prepared: Prepared, now: int) -> int:
+    """The instant of the commit that would follow the head now.
+
+    Raises:
+        StorageError: This writer's clock, or the head, is too far ahead.
+    """
+    check_writer(chain, layout.segment_path(prepared.pieces[-1].sha256), now)
+    if batch.recorded_at is not None:
+        return int(batch.recorded_at[-1].value)
+    return instant_of_commit(chain, now)

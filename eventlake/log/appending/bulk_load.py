@@ -1,0 +1,188 @@
+"""A batch that is too large for memory: its parts are checked and stored one after the other; some 50 bytes an event stay in memory.
+
+A part that breaks a rule ends the storing, not the checking: the caller hears of every problem. What was stored by then is garbage.
+Only where all parts are good is it asked whether a ``(source, id)`` stands in two of them.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from eventlake.columns.intake.envelope import Batch
+from eventlake.columns.intake.problems import Problem
+from eventlake.columns.keys.keys import Keys, distinct, doubled, rows_of, subject_keys
+from eventlake.columns.parquet import segments
+from eventlake.columns.schema import whole_columns
+from eventlake.core import layout
+from eventlake.errors import InvalidEventsError
+from eventlake.log.appending.check_corrections import EVENT, References, references, settled, unsettled
+from eventlake.log.appending.check_payloads import hint_for, payload_problems
+from eventlake.log.appending.duplicates import known_problems
+from eventlake.log.appending.known_ids import known
+from eventlake.log.appending.read_events import checked_batch, place
+from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.unfolded_keys import own_keys, stored_where_large
+from eventlake.log.store_batch import Piece, Prepared, new_commit_id, store_pieces
+from eventlake.storage import Storage, read_sized
+
+_KEY = ["source", "id"]
+
+
+@dataclass(frozen=True)
+class Load:
+    """The parts of a batch, stored.
+
+    Attributes:
+        storage: Where they are.
+        pieces: Their segments.
+        keys: The key of every row's ``(source, id)``.
+        subjects: The keys of their subjects.
+        recorded_at: Of the first and the last event where the batch is a copied history.
+        sequence: The sequence that the first event expects, where it says so.
+        next_version: The version that came next when the first part was stored.
+        fence: The newest fence then.
+        schemas: The schemas that the parts were checked against.
+    """
+
+    storage: Storage
+    pieces: tuple[Piece, ...]
+    keys: Keys
+    subjects: Keys
+    recorded_at: pa.Array | None
+    sequence: pa.Array | None
+    next_version: int
+    fence: int | None
+    schemas: str | None
+
+    @property
+    def rows(self) -> int:
+        """Number of events."""
+        return len(self.keys)
+
+    @cached_property
+    def sorted_keys(self) -> Keys:
+        """``keys`` in order."""
+        return np.sort(self.keys)
+
+    def number(self, row: int) -> int:
+        """The row itself: no row was left out."""
+        return row
+
+    def pairs(self, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
+        """``source`` and ``id`` of some rows, ascending, read from their segments."""
+        return self.read(rows, _KEY)
+
+    def read(self, rows: npt.NDArray[np.int64], columns: list[str]) -> pl.DataFrame:
+        """Text columns of some rows, ascending, read from their segments."""
+        found = [pl.DataFrame(schema=dict.fromkeys(columns, pl.String()))]
+        start = 0
+        for piece in self.pieces:
+            stop = start + len(piece.ranges.hashes)
+            wanted = rows[(rows >= start) & (rows < stop)] - start
+            if len(wanted):
+                path = layout.segment_path(piece.sha256)
+                table = segments.decode(read_sized(self.storage, path, piece.size_bytes), path, columns)
+                found.append(pl.DataFrame(whole_columns(table, columns))[wanted])
+            start = stop
+        return pl.concat(found)
+
+    def prepared(self) -> Prepared:
+        """Ready to be committed."""
+        commit_id = new_commit_id()
+        keys = stored_where_large(self.storage, own_keys(self.sorted_keys, self.subjects, (), commit_id))
+        return Prepared(self.pieces, keys, commit_id, self.next_version, self.fence, self.schemas)
+
+
+def store_load(chain: Chain, tables: Iterable[pa.Table]) -> Load:
+    """Checks and stores the parts, none of which may hold what the lake or another part holds.
+
+    Args:
+        chain: The lake's log, refreshed.
+        tables: The events in order; they are checked here.
+
+    Raises:
+        InvalidEventsError: With the problems of all parts.
+        StorageError: The store failed.
+    """
+    next_version, fence, schemas, watermark = chain.next_version, chain.fence, chain.schemas, chain.watermark
+    pieces: list[Piece] = []
+    keys: list[Keys] = []
+    subjects: list[Keys] = []
+    clock: list[pa.Array] = []
+    sequence: list[pa.Array] = []
+    problems: list[Problem] = []
+    open_references: list[pl.DataFrame] = []
+    for table in tables:
+        rows = sum(map(len, keys))
+        try:
+            part = checked_batch(table)
+        except InvalidEventsError as error:
+            problems += [problem.shifted(rows) for problem in error.problems]
+            keys.append(np.empty(table.num_rows, np.uint64))
+            continue
+        own = [*known_problems(known(chain, part), part), *_steps(part, rows, clock, sequence), *payload_problems(chain, part)]
+        if (named := references(part)) is not None:
+            left, wrong = settled(named, part.frame.select(EVENT).with_row_index("at"))
+            open_references.append(left.frame.with_columns(pl.col("row") + rows))
+            own += wrong
+        problems += [problem.shifted(rows) for problem in own]
+        if not problems:
+            pieces += store_pieces(chain.storage, part.encoding, watermark + rows, lambda _: None)
+        keys.append(part.keys)
+        subjects = [distinct(np.concatenate([*subjects, subject_keys(part.frame)]))]
+        clock += [] if part.recorded_at is None else [part.recorded_at[:1], part.recorded_at[-1:]]
+        sequence += [] if part.sequence is None else [part.sequence[:1]]
+        del part, table  # the next part is read into their memory
+    empty = np.empty(0, np.uint64)
+    load = Load(
+        storage=chain.storage,
+        pieces=tuple(pieces),
+        keys=np.concatenate([empty, *keys]),
+        subjects=np.concatenate([empty, *subjects]),
+        recorded_at=pa.concat_arrays([clock[0], clock[-1]]) if clock else None,
+        sequence=sequence[0] if sequence else None,
+        next_version=next_version,
+        fence=fence,
+        schemas=schemas,
+    )
+    problems = problems or [*_twice(load), *_dangling(chain, load, open_references)]
+    if problems:
+        raise InvalidEventsError(sorted(problems, key=place), hint_for(problems))
+    return load
+
+
+def _steps(part: Batch, rows: int, clock: Sequence[pa.Array], sequence: Sequence[pa.Array]) -> Iterator[Problem]:
+    """Where a part does not continue the ones before it, which have ``rows`` rows."""
+    if part.recorded_at is not None and clock and part.recorded_at[0].value < clock[-1][0].value:
+        message = "expected non-decreasing instants in a copied history, this one is before the row above"
+        yield Problem(0, "recorded_at", message, part.recorded_at[0].as_py())
+    if part.sequence is not None and sequence and part.sequence[0].as_py() != sequence[0][0].as_py() + rows:
+        yield Problem(0, "sequence", "expected dense sequences in order", part.sequence[0].as_py())
+
+
+def _twice(load: Load) -> list[Problem]:
+    """The rows whose ``(source, id)`` stands before in the load."""
+    rows = rows_of(load.keys, doubled(load.sorted_keys))
+    first: dict[tuple[str, str], int] = {}
+    problems = []
+    for row, (source, event_id) in zip(rows.tolist(), load.pairs(rows).select(_KEY).iter_rows(), strict=True):
+        seen = first.setdefault((source, event_id), row)
+        if seen != row:
+            message = f"expected (source, id) once in a batch, it stands in row {seen:,} already"
+            problems.append(Problem(row, "id", message, (source, event_id)))
+    return problems
+
+
+def _dangling(chain: Chain, load: Load, named: Sequence[pl.DataFrame]) -> list[Problem]:
+    """The corrections of an event that stands neither in an earlier part nor in the lake."""
+    if not named:
+        return []
+    references_ = References(pl.concat(named))
+    rows = rows_of(load.keys, references_.keys)
+    left, problems = settled(references_, load.read(rows, EVENT).with_columns(at=pl.Series(rows)))
+    return [*problems, *unsettled(chain, left)]

@@ -1,0 +1,82 @@
+"""What becomes of events whose ``(source, id)`` is known already: refused, or skipped where they are the very same events."""
+
+from typing import Any
+
+import numpy as np
+
+from eventlake.columns.hashing import leaves
+from eventlake.columns.intake.envelope import Batch
+from eventlake.columns.intake.problems import Problem
+from eventlake.columns.keys.keys import doubled, rows_of
+from eventlake.core.attributes import ATTRIBUTES
+from eventlake.errors import InvalidEventsError, InvalidInputError
+from eventlake.log.appending.known_ids import Incoming, Match, known_events
+from eventlake.log.chain.chain import Chain
+
+REFUSE = "refuse"
+SKIP = "skip_identical"
+IN_THE_LAKE = "leave out the rows that are in the lake; corrections are new events with new ids."
+
+
+def check_choice(duplicates: Any, *, positioned: bool) -> None:
+    """Refuses what cannot be asked for.
+
+    Raises:
+        InvalidInputError: Another word, or skipping in a batch that must stay as it is.
+    """
+    if not isinstance(duplicates, str) or duplicates not in (REFUSE, SKIP):
+        message = f"expected duplicates={REFUSE!r} or {SKIP!r}, found {duplicates!r}"
+        raise InvalidInputError(message)
+    if duplicates == SKIP and positioned:
+        raise _whole("a producer's position")
+
+
+def _whole(what: str) -> InvalidInputError:
+    message = f"duplicates={SKIP!r} may leave rows out, but {what} is about the whole batch"
+    return InvalidInputError(message, "a batch with a position can be sent again as it is.")
+
+
+def known_problems(matches: list[Match], batch: Incoming) -> list[Problem]:
+    """The matches as problems."""
+    message = "(source, id) is in the lake already, at sequence {:,}"
+    return [Problem(batch.number(match.row), "id", message.format(match.sequence), match.pair) for match in matches]
+
+
+def new_to(chain: Chain, batch: Batch) -> Batch:
+    """``batch`` without the events that the lake holds already, exactly so.
+
+    Raises:
+        InvalidEventsError: The lake holds another event with the same ``(source, id)``.
+    """
+    again: list[int] = []
+    different: list[Match] = []
+    for matches, stored in known_events(chain, batch, 0, list(ATTRIBUTES)):
+        rows = [match.row for match in matches]
+        same = (leaves.leaf_hashes(batch.frame[rows]) == leaves.leaf_hashes(stored)).all(axis=1)
+        again += rows
+        different += [match for match, equal in zip(matches, same.tolist(), strict=True) if not equal]
+    if different:
+        different.sort(key=lambda match: match.row)
+        raise InvalidEventsError(known_problems(different, batch), "these are other events with ids that are taken; give them new ids.")
+    return batch.without(np.array(again)) if again else batch
+
+
+def each_once(batch: Batch) -> Batch:
+    """``batch`` without events that stand in it before, exactly so; those that differ stay, to be refused.
+
+    Raises:
+        InvalidInputError: The batch names its sequences.
+    """
+    if batch.sequence is not None:
+        raise _whole("the column 'sequence'")
+    rows = rows_of(batch.keys, doubled(batch.sorted_keys))
+    if not len(rows):
+        return batch
+    seen: set[bytes] = set()
+    again = []
+    for row, leaf in zip(rows.tolist(), leaves.leaf_hashes(batch.frame[rows]), strict=True):
+        digest = leaf.tobytes()
+        if digest in seen:
+            again.append(row)
+        seen.add(digest)
+    return batch.without(np.array(again, np.int64))

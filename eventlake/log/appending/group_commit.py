@@ -1,0 +1,238 @@
+"""Group commit: batches of many threads share one commit, and each succeeds or fails by itself.
+
+The common case, in which nothing is wrong, looks at all members at once: what a member costs alone is a Python object or two. Only where
+something is wrong is each member looked at by itself, to blame the right one.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, cast
+
+import pyarrow as pa
+
+from eventlake.columns.intake.envelope import Batch
+from eventlake.columns.intake.problems import Problem
+from eventlake.columns.keys.keys import doubled
+from eventlake.core import layout
+from eventlake.core.documents.delivery import Position
+from eventlake.errors import EventlakeError, InvalidEventsError, InvalidInputError
+from eventlake.log.appending.append import nothing, recorded_at
+from eventlake.log.appending.check_payloads import hint_for, meaning_problems
+from eventlake.log.appending.duplicates import known_problems
+from eventlake.log.appending.known_ids import known
+from eventlake.log.appending.positions import check_next, earlier_receipt
+from eventlake.log.appending.read_events import checked_batch
+from eventlake.log.appending.receipt import Receipt, receipt_of
+from eventlake.log.chain.believed import vouch
+from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.publish import publish
+from eventlake.log.next_commit import Delivered, append_commit, pause_after_lost_race
+from eventlake.log.store_batch import Prepared, prepare
+
+_KEY = ["source", "id"]
+
+
+class Member:
+    """One batch in a group.
+
+    Attributes:
+        events: A list of dicts, or a table; what ``Lake.append`` takes.
+        position: Its producer's position, or None.
+        outcome: Resolves to its receipt when the commit is durable, or to its own error.
+        rows: Number of events.
+        whole: The checked batch of several members, of which its events are a part; None where it was not checked with others.
+    """
+
+    def __init__(self, events: Any, position: Position | None) -> None:
+        self.events = events
+        self.position = position
+        self.outcome: Future[Receipt] = Future()
+        self.rows = len(events)
+        self.whole: Batch | None = None
+        self._first = 0
+        self._batch: Batch | None = None
+
+    def share(self, whole: Batch, first: int) -> None:
+        """Its events are the rows of ``whole`` from ``first`` on."""
+        self.whole, self._first = whole, first
+
+    def check(self) -> None:
+        """Looks at the events, unless that was done.
+
+        Raises:
+            InvalidEventsError: The batch breaks the event rules.
+            InvalidInputError: It brings clocks or sequences of its own.
+        """
+        if self._batch is None and self.whole is None:
+            self._batch = _groupable(checked_batch(self.events))
+
+    def checked(self) -> Batch:
+        """The events as a batch that may be in a group.
+
+        Raises:
+            InvalidEventsError: The batch breaks the event rules.
+            InvalidInputError: It brings clocks or sequences of its own.
+        """
+        if self._batch is None and self.whole is not None:
+            self._batch = Batch(self.whole.table.slice(self._first, self.rows))
+        self.check()
+        return cast("Batch", self._batch)
+
+
+def _groupable(batch: Batch) -> Batch:
+    if batch.recorded_at is not None or batch.sequence is not None:
+        message = "a group shares one commit; a batch with recorded_at or sequence cannot be in it"
+        raise InvalidInputError(message, "append a copied history with lake.append.")
+    return batch
+
+
+def commit_group(chain: Chain, members: Sequence[Member], now: int) -> None:
+    """Appends the members in order, in one commit; every member's outcome is set on return."""
+    try:
+        chain.refresh()
+        _commit(chain, _sound(members), now)
+    except EventlakeError as error:
+        for member in members:
+            if not member.outcome.done():
+                member.outcome.set_exception(error)
+
+
+def _sound(members: Sequence[Member]) -> list[Member]:
+    """The members that keep the event rules, each with its batch; the others' outcomes are set."""
+    plain = [member for member in members if _is_plain(member.events)]
+    try:
+        together = _groupable(checked_batch([event for member in plain for event in member.events]))
+    except EventlakeError:
+        plain = []
+    row = 0
+    for member in plain:
+        member.share(together, row)
+        row += member.rows
+    sound = []
+    for member in members:
+        try:
+            member.check()
+        except EventlakeError as error:
+            member.outcome.set_exception(error)
+        else:
+            sound.append(member)
+    return sound
+
+
+def _is_plain(events: Any) -> bool:
+    return isinstance(events, list) and all(isinstance(event, Mapping) for event in events)
+
+
+def _commit(chain: Chain, members: Sequence[Member], now: int) -> None:
+    admitted: list[Member] = []
+    waiting, attempt, checked = list(members), 0, 0
+    prepared: Prepared | None = None
+    while True:
+        since = checked if prepared is not None and prepared.schemas == chain.schemas else 0
+        before, admitted = admitted, _admit(chain, waiting, since)
+        checked = chain.next_version
+        if not admitted:
+            return
+        if prepared is None or admitted != before or not prepared.holds(chain):
+            batch = _merged(admitted)
+            delivered = _delivered(admitted)
+            prepared = prepare(chain, batch, [position for position, _, _ in delivered])
+        with chain.storage.turn(layout.LOG):
+            chain.refresh()
+            if chain.next_version == checked and prepared.is_quick(chain.watermark):
+                commit = append_commit(chain, prepared, recorded_at(chain, batch, prepared, now), delivered)
+                data = commit.encode()
+                vouch(chain, commit, data)
+                if publish(chain.storage, commit, data):
+                    entry = chain.published(commit, data)
+                    break
+                chain.refresh()
+        prepared.make_quick()
+        waiting, attempt = admitted, attempt + 1
+        pause_after_lost_race(attempt)
+    start = commit.start
+    for member in admitted:
+        member.outcome.set_result(receipt_of(entry, start, start + member.rows))
+        start += member.rows
+
+
+def _merged(members: Sequence[Member]) -> Batch:
+    """All their events, in order."""
+    whole = members[0].whole
+    if whole is not None and all(member.whole is whole for member in members) and whole.rows == sum(member.rows for member in members):
+        return whole
+    return Batch(pa.concat_tables([member.checked().table for member in members]).combine_chunks())
+
+
+def _delivered(members: Sequence[Member]) -> list[Delivered]:
+    delivered, row = [], 0
+    for member in members:
+        if member.position:
+            delivered.append((member.position, row, row + member.rows))
+        row += member.rows
+    return delivered
+
+
+def _admit(chain: Chain, members: Sequence[Member], since: int) -> list[Member]:
+    """The members that can follow the head in this order; the others' outcomes are set."""
+    placed = _in_place(chain, members)
+    if not placed:
+        return []
+    together = _merged(placed)
+    fits = bool(since) or not meaning_problems(chain, together)
+    if fits and not len(doubled(together.sorted_keys)) and not known(chain, together, since):
+        return placed
+    admitted: list[Member] = []
+    taken: set[tuple[str, str]] = set()
+    for member in placed:
+        own = member.checked()
+        pairs = own.frame.select(_KEY).rows()
+        message = "(source, id) is in a batch before this one"
+        problems = known_problems(known(chain, own, since), own)
+        problems += [Problem(row, "id", message, pair) for row, pair in enumerate(pairs) if pair in taken]
+        problems += _meaning_after(chain, admitted, member)
+        if problems:
+            member.outcome.set_exception(InvalidEventsError(problems, hint_for(problems)))
+        else:
+            taken.update(pairs)
+            admitted.append(member)
+    return admitted if len(admitted) == len(placed) else _in_place(chain, admitted)
+
+
+def _meaning_after(chain: Chain, admitted: Sequence[Member], member: Member) -> list[Problem]:
+    """What is wrong with what a member means, once those before it in the group are in the lake."""
+    rows = sum(one.rows for one in admitted)
+    problems = meaning_problems(chain, _merged([*admitted, member]))
+    return [problem.shifted(-rows) for problem in problems if problem.row is not None and problem.row >= rows]
+
+
+def _in_place(chain: Chain, members: Sequence[Member]) -> list[Member]:
+    """The members that need a commit and whose position, if any, is their producer's next; the others' outcomes are set."""
+    placed = []
+    expected: dict[str, int] = {}
+    for member in members:
+        try:
+            receipt = _earlier(chain, member, expected)
+        except EventlakeError as error:
+            member.outcome.set_exception(error)
+            continue
+        if receipt is not None:
+            member.outcome.set_result(receipt)
+            continue
+        if member.position:
+            expected[member.position.producer] = member.position.position + 1
+        placed.append(member)
+    return placed
+
+
+def _earlier(chain: Chain, member: Member, expected: dict[str, int]) -> Receipt | None:
+    """The receipt of a member that needs no commit: an empty one, or one that is in the lake already."""
+    position = member.position
+    if not member.rows:
+        return nothing(chain, position)
+    if position is None:
+        return None
+    if position.producer in expected:
+        check_next(position, expected[position.producer])
+        return None
+    return earlier_receipt(chain, member.checked(), position)

@@ -1,0 +1,80 @@
+"""Producers that may retry: a batch is in the lake once, however often it is sent."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from eventlake.columns.hashing import leaves
+from eventlake.columns.intake.envelope import Batch
+from eventlake.core.attributes import ATTRIBUTES
+from eventlake.core.documents.commit import Commit
+from eventlake.core.documents.delivery import Delivery, Position
+from eventlake.core.hashing.merkle import CompactRange
+from eventlake.errors import ConflictError
+from eventlake.log.appending.receipt import Receipt, receipt_of
+from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.entry import Entry
+from eventlake.log.chain.unfolded_keys import position_text
+
+
+def earlier_receipt(chain: Chain, batch: Batch, position: Position) -> Receipt | None:
+    """The first receipt of a batch that is in the lake already; None where it is its producer's next.
+
+    Raises:
+        ConflictError: Another batch has the position, a position is missing before it, or it lies before the producer's first.
+    """
+    found = _delivered(chain, "position", position_text(position), lambda delivery: delivery.position == position)
+    if found is not None:
+        entry, delivery = found
+        if _same_events(chain, entry.commit, delivery, batch):
+            return replace(receipt_of(entry, delivery.start, delivery.stop), repeated=True)
+        message = f"{position} is in the lake already, with other events (commit {entry.commit.version})"
+        raise ConflictError(
+            message, "a position names one batch for ever; a correction is a new event in a new batch.", found=position.position
+        )
+    check_next(position, next_position(chain, position.producer))
+    return None
+
+
+def next_position(chain: Chain, producer: str) -> int | None:
+    """The position that the producer's next batch must have; None where it has none yet."""
+    found = _delivered(chain, "producer", producer, lambda delivery: delivery.position.producer == producer)
+    return None if found is None else found[1].position.position + 1
+
+
+def _delivered(chain: Chain, kind: str, text: str, wanted: Callable[[Delivery], bool]) -> tuple[Entry, Delivery] | None:
+    """The newest delivery that is wanted, in a commit that has the key ``text`` of ``kind``."""
+    entry = chain.newest(kind, text, lambda entry: any(wanted(delivery) for delivery in entry.commit.deliveries))
+    return None if entry is None else (entry, next(one for one in reversed(entry.commit.deliveries) if wanted(one)))
+
+
+def check_next(position: Position, expected: int | None) -> None:
+    """Refuses a position that is not the producer's next one; ``expected`` is None for a new producer, which may begin anywhere.
+
+    Raises:
+        ConflictError: It leaves a gap, or steps back.
+    """
+    if expected is not None and position.position != expected:
+        kind = "a gap" if position.position > expected else "a step back"
+        message = f"expected position {expected:,} of {position.producer}, found {position.position:,}: {kind}"
+        raise ConflictError(
+            message, "send the batches in order; read the log for what has arrived.", expected=expected, found=position.position
+        )
+
+
+def _same_events(chain: Chain, commit: Commit, delivery: Delivery, batch: Batch) -> bool:
+    """Whether a delivery in a commit holds exactly these events."""
+    if delivery.stop - delivery.start != batch.rows:
+        return False
+    own = leaves.leaf_hashes(batch.frame)
+    if (delivery.start, delivery.stop) == (commit.start, commit.stop):
+        # The commit itself says what its events' leaves fold to.
+        stored = CompactRange.empty(commit.start)
+        for segment in commit.segments:
+            stored = stored.merge(segment.range)
+        return leaves.compact_range(own, commit.start) == stored
+    for start, events in chain.events([commit.version], list(ATTRIBUTES)):
+        first, stop = max(start, delivery.start), min(start + events.num_rows, delivery.stop)
+        expected = own[max(first - delivery.start, 0) : max(stop - delivery.start, 0)]
+        if (leaves.leaf_hashes(events.slice(first - start, max(stop - first, 0))) != expected).any():
+            return False
+    return True

@@ -1,0 +1,123 @@
+"""A writer that many threads share: it gathers their batches for a moment and commits them together."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Self
+
+from eventlake.core import counts
+from eventlake.core.documents.delivery import Position
+from eventlake.errors import InvalidInputError
+from eventlake.log.appending.group_commit import Member
+from eventlake.log.appending.read_events import rows_of
+from eventlake.log.appending.receipt import Receipt
+from eventlake.verbs import verbs
+
+
+@verbs
+class Writer:
+    """Made by ``Lake.writer``; a context manager. Leaving the block commits what is waiting.
+
+    Args:
+        commit: Commits members and sets their outcomes.
+        max_delay: Seconds that a batch may wait for others before the group is committed.
+        max_events: Events at which a group is committed without further waiting.
+        max_pending: Events that may wait or be on their way; above it ``append`` blocks until there is room.
+    """
+
+    def __init__(self, commit: Callable[[Sequence[Member]], None], max_delay: float, max_events: int, max_pending: int) -> None:
+        self._commit = commit
+        self._max_delay = counts.seconds(max_delay, "max_delay")
+        self._max_events = counts.count(max_events, "max_events", 1)
+        self._max_pending = counts.count(max_pending, "max_pending", 1)
+        self._waiting: deque[Member] = deque()
+        self._waiting_rows = 0
+        self._pending = 0
+        self._closed = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="eventlake-writer", daemon=True)
+        self._thread.start()
+
+    def append(self, events: Any, *, producer: str | None = None, position: int | None = None) -> Future[Receipt]:
+        """Hands over a batch; the future resolves when it is durable, or to the batch's own error.
+
+        Batches of one thread are committed in the order in which they were handed over. Each fails or succeeds by itself. Dicts must not be
+        changed before the future is done.
+
+        Args:
+            events: What ``Lake.append`` takes, without ``recorded_at`` and ``sequence``.
+            producer: As in ``Lake.append``.
+            position: As in ``Lake.append``.
+
+        Raises:
+            InvalidInputError: The writer is closed, or ``events`` is nothing that holds events.
+            NotFoundError: ``events`` is a file that is not there.
+        """
+        member = Member(rows_of(events), Position.of(producer, position))
+        rows = member.rows
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or not self._pending or self._pending + rows <= self._max_pending)
+            if self._closed:
+                message = "the writer is closed"
+                raise InvalidInputError(message, "append inside its with block.")
+            self._waiting.append(member)
+            self._waiting_rows += rows
+            self._pending += rows
+            # Who gathers is woken by the first batch and by the one that fills the group, not by each between them.
+            if len(self._waiting) == 1 or self._waiting_rows >= self._max_events:
+                self._changed.notify_all()
+        return member.outcome
+
+    def close(self) -> None:
+        """Commits what is waiting and ends; further appends are refused."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        """The writer."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """See ``close``."""
+        self.close()
+
+    def _run(self) -> None:
+        group: list[Member] = []
+        try:
+            while group := self._gather():
+                self._commit(group)
+                with self._changed:
+                    self._pending -= sum(member.rows for member in group)
+                    self._changed.notify_all()
+        except BaseException as error:
+            # A bug of ours must reach whoever waits, not end in a thread that nobody watches.
+            with self._changed:
+                self._closed = True
+                for member in (*group, *self._waiting):
+                    if not member.outcome.done():
+                        member.outcome.set_exception(error)
+                self._changed.notify_all()
+            raise
+
+    def _gather(self) -> list[Member]:
+        """The next group, in the order of handing over; empty when the writer is closed and nothing waits."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            deadline = time.monotonic() + self._max_delay
+            while not self._closed and self._waiting_rows < self._max_events:
+                left = deadline - time.monotonic()
+                if left <= 0 or not self._changed.wait(left):
+                    break
+            group: list[Member] = []
+            rows = 0
+            while self._waiting and (not group or rows + self._waiting[0].rows <= self._max_events):
+                member = self._waiting.popleft()
+                group.append(member)
+                rows += member.rows
+            self._waiting_rows -= rows
+            return group

@@ -1,0 +1,91 @@
+"""Whether the events in a segment are what its commit says: read row group by row group, every event hashed again."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eventlake.columns.hashing import leaves
+from eventlake.columns.intake.rules import stored_problems
+from eventlake.columns.parquet import segments
+from eventlake.core.documents.manifest import CommitSummary
+from eventlake.core.documents.segment import Segment
+from eventlake.trust import statement
+
+_SHOWN = 3
+
+
+def claims_of(summary: CommitSummary, segment: Segment) -> bytes:
+    """The statement that the events in a segment are what its commit says."""
+    return statement(
+        "segment",
+        segment.sha256,
+        segment.start,
+        segment.stop,
+        segment.columns,
+        segment.nodes,
+        segment.types,
+        segment.time,
+        segment.undated,
+        segment.recorded,
+        summary.recorded_at if segment.recorded else None,
+    )
+
+
+def wrong_claims(
+    summary: CommitSummary, segment: Segment, data: bytes, path: str, look: Callable[[pa.Table], None] | None = None
+) -> list[str]:
+    """What a commit says of a segment that the segment's events do not bear out.
+
+    Args:
+        summary: The commit.
+        segment: What it says.
+        data: The segment's bytes, of the right hash.
+        path: Where they are.
+        look: Called with every row group.
+
+    Raises:
+        CorruptionError: Not a Parquet file of events.
+    """
+    hashes: list[leaves.Hashes] = []
+    statistics: list[segments.Statistics] = []
+    problems: list[str] = []
+    rows, last, columns = 0, None, segment.columns
+    for table in segments.row_groups(data, path, rows=segment.rows):
+        if not table.num_rows:
+            continue
+        problems += [f"holds events that no append lets in: {problem}" for problem in stored_problems(table)[:_SHOWN]]
+        hashes.append(leaves.leaf_hashes(table))
+        statistics.append(segments.statistics(table))
+        if look is not None:
+            look(table)
+        problems += _assigned_problems(table, segment.start + rows, last)
+        rows, columns = rows + table.num_rows, tuple(table.column_names)
+        last = table.column("recorded_at")[-1].value if "recorded_at" in columns else None
+    if rows != segment.rows:
+        return [*problems, f"expected {segment.rows:,} events, found {rows:,}"]
+    problems += _problems(segment, np.concatenate(hashes), segments.joined(statistics), columns)
+    if last is not None and last > summary.recorded_at:
+        problems.append(f"recorded_at goes beyond its commit's, {summary.recorded_at}")
+    return list(dict.fromkeys(problems))
+
+
+def _problems(segment: Segment, hashes: leaves.Hashes, found: segments.Statistics, columns: tuple[str, ...]) -> Iterator[str]:
+    if leaves.compact_range(hashes, segment.start) != segment.range:
+        yield "its events do not hash to the leaves that its commit names"
+    stated = segments.Statistics(segment.types, segment.time, segment.undated, segment.recorded)
+    if found != stated or columns != segment.columns:
+        yield f"its commit states {stated} and columns {segment.columns}, found {found} and {columns}"
+
+
+def _assigned_problems(table: pa.Table, start: int, last: int | None) -> Iterator[str]:
+    """What is wrong with the columns that the lake assigned; ``last`` is the ``recorded_at`` of the event before."""
+    if "recorded_at" in table.column_names:
+        recorded = table.column("recorded_at").combine_chunks().cast(pa.int64())
+        if pc.any(pc.less(recorded[1:], recorded[:-1])).as_py() or (last is not None and recorded[0].as_py() < last):
+            yield "recorded_at decreases"
+    if "sequence" in table.column_names:
+        expected = pa.array(np.arange(start, start + table.num_rows))
+        if not table.column("sequence").combine_chunks().equals(expected):
+            yield "its sequences are not those at which it stands"

@@ -1,0 +1,83 @@
+"""The manifest put together: every commit's summary and the segments that hold the events now."""
+
+import bisect
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from eventlake.columns.parquet.manifest_rows import Row
+from eventlake.core.documents.manifest import CommitSummary
+from eventlake.core.documents.segment import Segment
+from eventlake.errors import CorruptionError
+
+Placed = tuple[CommitSummary, Segment]
+"""A segment with the commit that named it."""
+Held = tuple[Placed, list[tuple[int, int]]]
+"""A segment with the sequences of the events in it that are meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a chain of commits adds up to.
+
+    Attributes:
+        commits: By version.
+        segments: Those that hold the events now, in sequence order.
+    """
+
+    commits: list[CommitSummary]
+    segments: list[Placed]
+
+    def with_rows(self, rows: Iterable[Row]) -> "Manifest":
+        """With further commits and what they did to the segments; this one stays as it is."""
+        commits, segments = list(self.commits), list(self.segments)
+        for summary, added in rows:
+            commits.append(summary)
+            placed = [(summary, segment) for segment in added]
+            if summary.kind == "compact":
+                for one in placed:
+                    _replace(segments, one)
+            else:
+                segments += placed
+        return Manifest(commits, segments)
+
+    def rows(self) -> list[Row]:
+        """The commits with those of their segments that are current."""
+        current: dict[int, list[Segment]] = {}
+        for summary, segment in self.segments:
+            current.setdefault(summary.version, []).append(segment)
+        return [(summary, tuple(current.get(summary.version, ()))) for summary in self.commits]
+
+    def version_of(self, sequence: int) -> int:
+        """The version of the commit that added the event ``sequence``."""
+        return self.commits[bisect.bisect_right(self.commits, sequence, key=lambda commit: commit.stop)].version
+
+    def between(self, start: int, stop: int) -> list[Placed]:
+        """The segments with events of ``[start, stop)``, in order; the outer ones may reach beyond."""
+        first = bisect.bisect_right(self.segments, start, key=lambda placed: placed[1].stop)
+        last = bisect.bisect_left(self.segments, stop, key=lambda placed: placed[1].start)
+        return self.segments[first:last]
+
+    def holding(self, ranges: Iterable[tuple[int, int]]) -> list[Held]:
+        """The segments with events of these ranges, each once."""
+        held: dict[int, Held] = {}
+        for start, stop in ranges:
+            for placed in self.between(start, stop):
+                segment = placed[1]
+                held.setdefault(segment.start, (placed, []))[1].append((max(start, segment.start), min(stop, segment.stop)))
+        return list(held.values())
+
+
+def _replace(segments: list[Placed], placed: Placed) -> None:
+    """Puts a compacted segment in the place of those whose events it holds, whether the commits looked at named these or not.
+
+    A tier names only what was current when it was made, and only of its own commits: in the place there may be gaps, but never a cut.
+    """
+    summary, segment = placed
+    first = bisect.bisect_left(segments, segment.start, key=lambda other: other[1].start)
+    last = bisect.bisect_left(segments, segment.stop, key=lambda other: other[1].start)
+    replaced = segments[first:last]
+    before = segments[first - 1][1].stop if first else 0
+    if before > segment.start or (replaced and replaced[-1][1].stop > segment.stop):
+        message = f"commit {summary.version} compacts the events {segment.start:,}-{segment.stop:,}, across a segment's bounds"
+        raise CorruptionError(message, "run 'eventlake verify LAKE'.", version=summary.version)
+    segments[first:last] = [placed]

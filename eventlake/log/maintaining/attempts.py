@@ -1,0 +1,122 @@
+"""Attempts to build a dataset, as a collector sees them: finished, given up, removed, or left by somebody who died.
+
+An attempt is finished by its ``provenance.json``; whoever collects it creates that file first, with other content. One of the two is first,
+and the other one knows it: a builder begins again, a collector leaves the attempt alone. What is finished and has no manifest was
+interrupted between the two: the provenance holds the manifest, so anybody can publish it. What is removed is marked, and used by nobody.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import NamedTuple
+
+from eventlake.core import layout
+from eventlake.core.documents.dataset import DatasetManifest
+from eventlake.core.documents.provenance import read_provenance
+from eventlake.core.hashing.canonical import canonical_json, seal, sha256_hex
+from eventlake.errors import CorruptionError, UnsupportedFormatError
+from eventlake.log.maintaining.reserve import with_room
+from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, StorageFullError
+
+_GIVEN_UP = seal({"given_up": True})
+"""Stays for ever in the place of a provenance, so that nobody who wakes up late can finish an attempt without files."""
+
+
+class Left(NamedTuple):
+    """Why and since when a file of an attempt is not needed, and whether its attempt has to be given up before it is deleted."""
+
+    since: int
+    reason: str
+    unfinished: bool
+
+
+def is_given_up(provenance: bytes) -> bool:
+    """Whether what stands in the place of an attempt's provenance was put there by a collector."""
+    return provenance == _GIVEN_UP
+
+
+def give_up(storage: Storage, attempt: str) -> bool:
+    """Takes the place of an attempt's provenance; False if the attempt is finished."""
+    path = f"{attempt}/{layout.PROVENANCE}"
+    try:
+        with_room(storage, lambda: storage.create(path, _GIVEN_UP))
+    except ObjectExistsError:
+        return is_given_up(storage.read(path))
+    return True
+
+
+def left_over(storage: Storage, modified: Mapping[str, int]) -> dict[str, Left]:
+    """The files below ``builds/`` that nobody needs, of unfinished and of removed attempts.
+
+    Args:
+        storage: Of the lake.
+        modified: Every path of the lake, and when it was stored.
+    """
+    removed = {attempt: modified[path] for attempt, path in _having(layout.REMOVED, modified)}
+    finished = set(_finished(storage, modified)) - set(removed)
+    whole = {_folder(attempt) for attempt in finished}
+    files: dict[str, list[str]] = {}
+    for path in modified:
+        attempt = layout.attempt(path)
+        if attempt is not None and attempt not in finished:
+            files.setdefault(attempt, []).append(path)
+    found: dict[str, Left] = {}
+    for attempt, paths in files.items():
+        # A published dataset without a finished attempt may still be mended by hand, and one that is being removed may be kept.
+        if f"{_folder(attempt)}/{layout.MANIFEST}" in modified and _folder(attempt) not in whole:
+            continue
+        if attempt in removed:
+            left = Left(removed[attempt], "of a dataset that was removed", unfinished=False)
+            kept = layout.REMOVED
+        else:
+            left = Left(max(modified[path] for path in paths), "of a build that was not finished", unfinished=True)
+            kept = layout.PROVENANCE
+        found |= {path: left for path in paths if path != f"{attempt}/{kept}"}
+    return found
+
+
+def publish_finished(storage: Storage) -> None:
+    """Writes the manifests of builds that were interrupted when everything else was written."""
+    paths = {item.path: item.modified for item in storage.list(layout.BUILDS)}
+    removed = {attempt for attempt, _ in _having(layout.REMOVED, paths)}
+    for attempt, stored in _having(layout.PROVENANCE, paths):
+        path = f"{_folder(attempt)}/{layout.MANIFEST}"
+        # Nearly every dataset has its manifest: the provenances of the others alone are read.
+        if path in paths or attempt in removed:
+            continue
+        with suppress(CorruptionError, UnsupportedFormatError, ObjectExistsError, ObjectMissingError, StorageFullError):
+            data = storage.read(stored)
+            if is_given_up(data):
+                continue
+            provenance = read_provenance(data, stored)
+            manifest = manifest_in(provenance)
+            if manifest is not None and all(f"{attempt}/{name}" in paths for name in provenance["files"]):
+                found = DatasetManifest.decode(manifest, path)
+                if _folder(attempt) == layout.build_path(found.recipe.name, found.manifest_hash):
+                    storage.create(path, manifest)
+
+
+def manifest_in(provenance: Mapping[str, object]) -> bytes | None:
+    """The dataset manifest that a provenance holds; None if it holds none, or not the one that it names."""
+    if "manifest" not in provenance:
+        return None
+    manifest = canonical_json(provenance["manifest"])
+    return manifest if sha256_hex(manifest) == provenance.get("manifest_hash") else None
+
+
+def _having(name: str, paths: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """The attempts that have a file of some name, and its path."""
+    for path in paths:
+        attempt = layout.attempt(path)
+        if attempt is not None and path == f"{attempt}/{name}":
+            yield attempt, path
+
+
+def _finished(storage: Storage, paths: Mapping[str, int]) -> Iterator[str]:
+    for attempt, path in _having(layout.PROVENANCE, paths):
+        with suppress(ObjectMissingError):
+            if not is_given_up(storage.read(path)):
+                yield attempt
+
+
+def _folder(attempt: str) -> str:
+    return attempt.rpartition("/")[0]

@@ -1,0 +1,192 @@
+"""Compaction: runs of small neighbouring segments become one, while writers write and readers read.
+
+A commit names the segment that takes the place of others; the events, their sequences, the root and every watermark stay what they are.
+Nothing is deleted here: ``collect`` does that, later. A merged segment carries what the lake assigned, ``recorded_at`` and ``sequence``, as
+columns.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from eventlake.columns.parquet import segments
+from eventlake.columns.schema import INSTANT, whole_columns
+from eventlake.core import counts, layout
+from eventlake.core.attributes import ATTRIBUTES
+from eventlake.core.card import Card, counted
+from eventlake.core.documents.segment import Segment
+from eventlake.core.hashing.merkle import CompactRange
+from eventlake.errors import CorruptionError
+from eventlake.log.chain.believed import vouch
+from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.checked_read import stored_events
+from eventlake.log.chain.manifest import Placed
+from eventlake.log.chain.publish import publish
+from eventlake.log.maintaining.check_compaction import check_compacted
+from eventlake.log.maintaining.fold import keep_folded
+from eventlake.log.next_commit import pause_after_lost_race, plain_commit
+from eventlake.log.store_batch import store_segment
+from eventlake.progress import task
+
+TARGET_BYTES = 64 << 20
+_AT_ONCE = 8
+"""Segments that are read together."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Compaction:
+    """What a compaction did.
+
+    Attributes:
+        replaced: Segments whose events others hold now.
+        made: Segments that hold them.
+        events: How many.
+        bytes_before: Size of the segments replaced. They are deleted by ``gc``, not here.
+        bytes_after: Size of those made.
+    """
+
+    replaced: int = 0
+    made: int = 0
+    events: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+
+    def __repr__(self) -> str:
+        """The card's title."""
+        return f"<Compaction: {self.card().title}>"
+
+    def card(self) -> Card:
+        """What to show."""
+        if not self.made:
+            return Card("nothing to compact", (("segments", "none are small and side by side"),))
+        facts = (
+            ("events", f"{self.events:,}, where they were: root, watermarks and datasets are unchanged"),
+            ("bytes", f"{self.bytes_before:,} before, {self.bytes_after:,} after"),
+            ("next", "the old segments stay for those who read them; 'eventlake gc' deletes them later"),
+        )
+        return Card(f"compacted {counted(self.replaced, 'segment')} into {self.made:,}", facts)
+
+
+def compact(chain: Chain, target_bytes: int = TARGET_BYTES) -> Compaction:
+    """Merges small segments, one commit to a run of them; whatever it has done when it is stopped stays done.
+
+    Args:
+        chain: The lake's log, the caller's own; refreshed.
+        target_bytes: How large segments should become. Those of half that size are left alone.
+
+    Raises:
+        CorruptionError: A segment is damaged.
+        StorageError: The store failed.
+    """
+    target_bytes = counts.count(target_bytes, "target_bytes", 1)
+    chain.refresh()
+    runs = small_runs([segment for _, segment in chain.segments(0, chain.watermark)], target_bytes)
+    done = Compaction()
+    with task("compacting", sum(segment.rows for run in runs for segment in run)) as advance:
+        for run in runs:
+            made = _compact_run(chain, run)
+            advance(sum(segment.rows for segment in run))
+            if made is not None:
+                done = Compaction(
+                    replaced=done.replaced + len(run),
+                    made=done.made + 1,
+                    events=done.events + made.rows,
+                    bytes_before=done.bytes_before + sum(segment.size_bytes for segment in run),
+                    bytes_after=done.bytes_after + made.size_bytes,
+                )
+                keep_folded(chain)
+    return done
+
+
+def small_runs(current: Sequence[Segment], target_bytes: int) -> list[list[Segment]]:
+    """Runs of two or more neighbours that together stay below the target and ``MAX_ROWS``, without those that are large already."""
+    runs: list[list[Segment]] = [[]]
+    for segment in current:
+        if 2 * segment.size_bytes >= target_bytes or 2 * segment.rows >= segments.MAX_ROWS:
+            runs.append([])
+            continue
+        run = runs[-1]
+        if (
+            sum(one.size_bytes for one in run) + segment.size_bytes > target_bytes
+            or sum(one.rows for one in run) + segment.rows > segments.MAX_ROWS
+        ):
+            runs.append([segment])
+        else:
+            run.append(segment)
+    return [run for run in runs if len(run) > 1]
+
+
+def _compact_run(chain: Chain, run: list[Segment]) -> Segment | None:
+    """The segment that takes the place of ``run``; None where somebody else changed something there meanwhile."""
+    fence = chain.fence
+    try:
+        made = _merged(chain, run)
+    except CorruptionError:
+        chain.refresh()
+        if [segment for _, segment in chain.segments(run[0].start, run[-1].stop)] == run:
+            raise
+        return None
+    attempt = 0
+    while True:
+        with chain.storage.turn(layout.LOG):
+            chain.refresh()
+            current = [segment for _, segment in chain.segments(made.start, made.stop)]
+            if current != run or chain.fence != fence:
+                return None
+            commit = plain_commit(chain, "compact", placed=(made,))
+            data = commit.encode()
+            vouch(chain, commit, data)
+            if publish(chain.storage, commit, data):
+                chain.published(commit, data)
+                return made
+        attempt += 1
+        pause_after_lost_race(attempt)
+
+
+def _merged(chain: Chain, run: list[Segment]) -> Segment:
+    """Stores the events of ``run`` as one segment. Its range is merged from theirs: nothing is hashed again."""
+    placed = chain.segments(run[0].start, run[-1].stop)
+    # What is made of others' compactions must not pass for what this user compacted.
+    check_compacted(chain, placed)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        tables = list(pool.map(lambda one: _with_assigned(one, stored_events(chain.storage, one, chain.trust)), placed))
+    table = _without_empty(pa.concat_tables(tables))
+    data, sha256 = store_segment(chain.storage, table)
+    path = layout.segment_path(sha256)
+    if not segments.decode(data, path).equals(table):
+        message = f"the events {run[0].start:,}-{run[-1].stop:,} are not read back as they were written to {path}"
+        raise CorruptionError(message, "nothing was changed; report this, with the versions of pyarrow and eventlake.", path=path)
+    folded = CompactRange.empty(run[0].start)
+    for segment in run:
+        folded = folded.merge(segment.range)
+    facts = segments.statistics(table)
+    return Segment(
+        sha256=sha256,
+        size_bytes=len(data),
+        start=run[0].start,
+        stop=run[-1].stop,
+        columns=tuple(table.column_names),
+        nodes=tuple(folded.hex()),
+        types=facts.types,
+        time=facts.time,
+        undated=facts.undated,
+        recorded=facts.recorded,
+    )
+
+
+def _with_assigned(placed: Placed, events: pa.Table) -> pa.Table:
+    """A segment's events with all columns, ``recorded_at`` and ``sequence`` among them."""
+    summary, segment = placed
+    if "recorded_at" in events.column_names:
+        recorded_at = events.column("recorded_at")
+    else:
+        recorded_at = pa.array(np.full(segment.rows, summary.recorded_at)).cast(INSTANT)
+    whole = whole_columns(events, list(ATTRIBUTES)).append_column("recorded_at", recorded_at)
+    return whole.append_column("sequence", pa.array(np.arange(segment.start, segment.stop)))
+
+
+def _without_empty(table: pa.Table) -> pa.Table:
+    return table.select([name for name in table.column_names if table.column(name).null_count < table.num_rows])

@@ -1,0 +1,127 @@
+"""Folding: what the newest commits add up to becomes a tier of the manifest, and a commit names it.
+
+A new tier is merged with the last ones while these are no larger than its size class, so that there is one tier to a class, and each class
+holds 32 times what the one below does. Who fails to fold loses nothing: the commits say the same, and the next one tries again.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from eventlake.columns.keys.keys import KeyRun, merged
+from eventlake.columns.parquet import manifest_rows
+from eventlake.core import layout
+from eventlake.core.documents.commit import Commit
+from eventlake.core.documents.manifest import COMMIT_WEIGHT, Tier
+from eventlake.core.hashing.canonical import sha256_hex
+from eventlake.errors import CorruptionError, EventlakeError
+from eventlake.log.chain.believed import check_keys, vouch, vouch_for_tiers
+from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.key_index import recent_run
+from eventlake.log.chain.manifest import Manifest
+from eventlake.log.chain.publish import publish
+from eventlake.log.chain.unfolded_keys import FOLD_WEIGHT, recent_since, store, weight
+from eventlake.log.next_commit import plain_commit
+from eventlake.storage import ObjectExistsError, Storage, read_sized
+
+_LOG = logging.getLogger(__name__)
+_CLASS = 32
+_KEPT_BYTES = 4 << 20
+"""A tier whose keys take no more is kept in memory by the process that made it, which will probably merge it soon."""
+
+
+def keep_folded(chain: Chain) -> None:
+    """Folds what is recent where there is enough of it. Called after a commit is acknowledged: it logs a warning, and never fails."""
+    if chain.head is None or weight(chain.head.commit) < FOLD_WEIGHT:
+        return
+    try:
+        with chain.storage.turn(layout.LOG):
+            chain.refresh()
+            if weight(chain.head.commit) >= FOLD_WEIGHT:
+                fold(chain)
+    except EventlakeError as error:
+        _LOG.warning("the manifest was not folded, which costs readers time: %s", error.message)
+
+
+def fold(chain: Chain) -> None:
+    """Folds everything up to the head into tiers, unless somebody else does so first, or puts up a fence.
+
+    Raises:
+        StorageError: The store failed.
+        CorruptionError: What is folded is damaged.
+    """
+    if chain.head is None:
+        return
+    # What is derived from tiers that others stored must not pass for what this user's process derived.
+    check_keys(chain)
+    last = chain.head
+    folded, stop, fence = chain.head.commit.recent.start, chain.next_version, chain.fence
+    tiers = _tiers(chain, chain.head.commit)
+    vouch_for_tiers(chain, tiers, last)
+    while chain.head.commit.recent.start == folded and chain.fence == fence:
+        recent = recent_since(chain.head.commit.recent, stop)
+        commit = plain_commit(chain, "fold", tiers=tiers, recent=recent)
+        data = commit.encode()
+        vouch(chain, commit, data)
+        if publish(chain.storage, commit, data):
+            chain.published(commit, data)
+            return
+        chain.refresh()
+
+
+def _tiers(chain: Chain, head: Commit) -> tuple[Tier, ...]:
+    """The tiers of a history that ends with ``head`` and has nothing recent."""
+    start, stop = head.recent.start, head.version + 1
+    tables = [manifest_rows.to_table(entry.row for entry in chain.tail())]
+    runs = _recent_runs(chain, head)
+    kept = list(head.tiers)
+    new = COMMIT_WEIGHT * (stop - start) + sum(len(run.ids) for run in runs)
+    while kept and _size_class(kept[-1].weight) <= _size_class(new):
+        tier = kept.pop()
+        tables = [chain.rows.table(tier), *tables]
+        runs = [chain.keys.stored(tier.keys, tier.stop).whole(), *runs]
+        start, new = tier.start, new + tier.weight
+    run = merged(runs, stop)
+    keys = store(chain.storage, run)
+    rows = _current(tables)
+    data = manifest_rows.encode_table(rows)
+    tiers = (*kept, Tier(start, stop, _store_rows(chain.storage, stop, data), len(data), keys))
+    if keys.size_bytes <= _KEPT_BYTES:
+        chain.rows.keep(tiers, rows)
+        chain.keys.keep(keys, stop, run)
+    return tiers
+
+
+def _current(tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of neighbouring runs of commits as one, without the segments that later commits have replaced."""
+    rows = manifest_rows.joined(tables)
+    if rows is not None:
+        return rows
+    manifest = Manifest([], [])
+    for table in tables:
+        manifest = manifest.with_rows(manifest_rows.from_table(table, layout.MANIFESTS))
+    return manifest_rows.to_table(manifest.rows())
+
+
+def _recent_runs(chain: Chain, head: Commit) -> list[KeyRun]:
+    return [recent_run(head.recent), *(chain.keys.stored(file, file.start + 1).whole() for file in head.recent.files)]
+
+
+def _size_class(weight: int) -> int:
+    size_class = 0
+    while weight >= FOLD_WEIGHT * _CLASS**size_class:
+        size_class += 1
+    return size_class
+
+
+def _store_rows(storage: Storage, stop: int, data: bytes) -> str:
+    sha256 = sha256_hex(data)
+    path = layout.rows_path(stop, sha256)
+    try:
+        storage.create(path, data)
+    except ObjectExistsError:
+        if read_sized(storage, path, len(data)) != data:
+            message = f"{path} is damaged"
+            raise CorruptionError(message, "delete it: it is derived, and will be made again.", path=path) from None
+    return sha256

@@ -1,0 +1,172 @@
+"""Registering a schema: a catalogue with one more version, named by a commit, after a look at what the lake holds of that type already."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eventlake.columns.intake.problems import shorten
+from eventlake.columns.rows import chosen
+from eventlake.columns.schema import whole_columns
+from eventlake.core import layout
+from eventlake.core.documents.stored import check_writable
+from eventlake.core.hashing.canonical import sha256_hex
+from eventlake.errors import InvalidInputError, SchemaMismatchError
+from eventlake.log.chain.believed import vouch
+from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.checked_read import check_claims, stored_events
+from eventlake.log.chain.publish import publish
+from eventlake.log.next_commit import pause_after_lost_race, plain_commit
+from eventlake.progress import task
+from eventlake.schemas.catalogue import Catalogue
+from eventlake.schemas.evolution import obstacles
+from eventlake.schemas.parse import Parsed
+from eventlake.schemas.retractions import silent
+from eventlake.schemas.schema import Schema
+from eventlake.schemas.version import Version
+from eventlake.storage import ObjectExistsError
+
+_SHOWN = 10
+_MOST_PROBLEMS = 1_000
+"""A history that does not fit is not read to its end."""
+
+
+class Upcasts(Protocol):
+    """What registering an upcast needs of whoever can evaluate one."""
+
+    def complete(self, old: Schema, new: Schema, given: Mapping[str, str]) -> dict[str, str]:
+        """An expression for every field of ``new``, all of them allowed."""
+
+    def read(
+        self, payloads: pa.ChunkedArray, sequences: npt.NDArray[np.int64], version: Version, quiet: npt.NDArray[np.bool_] | None
+    ) -> Parsed:
+        """Payloads as ``version`` reads them; those of quiet rows are not asked for."""
+
+
+def register(chain: Chain, schema: Schema, upcast: Mapping[str, str] | None, upcasts: Upcasts) -> Version:
+    """Makes ``schema`` the newest version of its type; nothing where it is that already.
+
+    Args:
+        chain: The lake's log; refreshed to the new head.
+        schema: What every event of the type must fit, those that the lake holds included.
+        upcast: How payloads of the version before become its own; None where they are.
+        upcasts: Evaluates them.
+
+    Raises:
+        InvalidInputError: It cannot follow the version before, or the name of the type is taken but for its case.
+        SchemaMismatchError: Events of the lake do not fit it; they are named.
+        CommitUnknownError: The store failed while the commit was published.
+        StorageError: The store failed before; nothing was registered.
+    """
+    checked = attempt = 0
+    follows: Version | None = None
+    while True:
+        chain.refresh()
+        before = chain.catalogue()
+        newest = before.newest(schema.event_type)
+        if newest != follows:
+            # What was checked was read as versions that are no longer the ones before this.
+            checked, follows = 0, newest
+        if newest is not None and newest.schema == schema and _is_same(newest, upcast, upcasts):
+            return newest
+        expressions = None if upcast is None else _expressions(newest, schema, upcast, upcasts)
+        if newest is not None and expressions is None:
+            check_follows(newest.schema, schema)
+        catalogue = before.with_schema(schema, chain.watermark, expressions)
+        checked = _check_history(chain, catalogue.version(schema.event_type), checked, upcasts)
+        version = _publish(chain, catalogue, schema)
+        if version is not None:
+            return version
+        attempt += 1
+        pause_after_lost_race(attempt)
+
+
+def _is_same(newest: Version, upcast: Mapping[str, str] | None, upcasts: Upcasts) -> bool:
+    """Whether the newest version says how older payloads are read just as ``upcast`` does."""
+    if upcast is None or newest.before is None or newest.upcast is None:
+        return upcast is None
+    try:
+        return newest.upcast == upcasts.complete(newest.before.schema, newest.schema, upcast)
+    except InvalidInputError:
+        return False  # it is over the fields of the newest version
+
+
+def _expressions(newest: Version | None, schema: Schema, upcast: Mapping[str, str], upcasts: Upcasts) -> dict[str, str]:
+    if newest is None:
+        message = f"{schema.event_type} has no schema yet, and so nothing to upcast from"
+        raise InvalidInputError(message, "register the schema of the old payloads first.", event_type=schema.event_type)
+    return upcasts.complete(newest.schema, schema, upcast)
+
+
+def check_follows(old: Schema, new: Schema) -> None:
+    """Refuses a schema under which older payloads would be invalid, or read as other values.
+
+    Raises:
+        InvalidInputError: With every obstacle.
+    """
+    found = list(obstacles(old.payload, new.payload))
+    if found:
+        lines = "\n".join(f"  field {path or '(payload)'}: {reason}" for path, reason in found)
+        message = f"the schema of {new.event_type} cannot follow the one before:\n{lines}"
+        hint = "a version may add fields that are not required, digits, enum values; for more, give upcast= or a new event type."
+        raise InvalidInputError(message, hint, event_type=new.event_type)
+
+
+def _publish(chain: Chain, catalogue: Catalogue, schema: Schema) -> Version | None:
+    """The registered version; None where somebody else has committed meanwhile."""
+    data = catalogue.encode()
+    sha256 = sha256_hex(data)
+    check_writable(Catalogue.decode, data, layout.schemas_path(sha256))
+    # What is there already is the same bytes, or whoever reads it says so. Nothing ever collects it.
+    with suppress(ObjectExistsError):
+        chain.storage.create(layout.schemas_path(sha256), data)
+    expected = chain.next_version
+    with chain.storage.turn(layout.LOG):
+        chain.refresh()
+        if chain.next_version > expected:
+            return None
+        commit = plain_commit(chain, "schema", schemas=sha256)
+        encoded = commit.encode()
+        vouch(chain, commit, encoded)
+        if not publish(chain.storage, commit, encoded):
+            return None
+        chain.published(commit, encoded)
+    return chain.catalogue().newest(schema.event_type)
+
+
+def _check_history(chain: Chain, version: Version, start: int, upcasts: Upcasts) -> int:
+    """Checks the type's events from the sequence ``start`` on; gives the sequence up to which they were.
+
+    Raises:
+        SchemaMismatchError: Some do not fit.
+    """
+    found: list[str] = []
+    schema = version.schema
+    everything = chain.segments(start, chain.watermark)
+    check_claims(chain.storage, everything, chain.trust)
+    placed = [one for one in everything if schema.event_type in dict(one[1].types)]
+    with task(f"checking {schema.event_type}", len(placed)) as advance:
+        for one in placed:
+            segment = one[1]
+            columns = ["type", "correction", "data"]
+            table = whole_columns(stored_events(chain.storage, one, chain.trust, columns), columns)
+            rows = np.flatnonzero(pc.equal(table.column("type"), schema.event_type).to_numpy())
+            mine = chosen(table.select(["correction", "data"]), rows)
+            quiet = silent(mine.column("correction"), mine.column("data"))
+            for problem in upcasts.read(mine.column("data"), segment.start + rows, version, quiet).problems:
+                sequence = segment.start + int(rows[problem.row or 0])
+                what = "" if problem.found is None else f", found {shorten(problem.found)}"
+                found.append(f"  sequence {sequence:,}, field {problem.field}: {problem.message}{what}")
+            advance(1)
+            if len(found) >= _MOST_PROBLEMS:
+                break
+    if found:
+        more = f"\n  … and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
+        message = f"{len(found):,} values in the lake do not fit the schema of {schema.event_type}, nothing was registered:\n"
+        hint = "lake.infer_schema proposes one that fits; what never fitted needs a new event type."
+        raise SchemaMismatchError(message + "\n".join(found[:_SHOWN]) + more, hint, event_type=schema.event_type, failures=len(found))
+    return chain.watermark

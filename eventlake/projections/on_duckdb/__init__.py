@@ -1,0 +1,1 @@
+"""Runs SQL projections and checks that they are exact."""

@@ -1,0 +1,143 @@
+"""Whether a SQL projection is exact: how DuckDB understands it over empty tables, against the allow-list of ``exactness``."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import duckdb
+import pyarrow as pa
+
+from eventlake.core.documents.dataset import Parameter
+from eventlake.core.sql import integer, quoted
+from eventlake.database import check_select, tree_of
+from eventlake.errors import InvalidInputError
+from eventlake.exactness.on_duckdb.advice import Engine, advised
+from eventlake.exactness.on_duckdb.json_text import Read
+from eventlake.exactness.on_duckdb.plan import analyse
+from eventlake.exactness.refusals import Refusal, check_version, line_of, refuse
+from eventlake.exactness.rows import EVENT_KEYS, SPINE_KEYS
+from eventlake.exactness.tree import nodes
+from eventlake.history.pinned import PinnedHistory
+from eventlake.projections.on_duckdb.json_numbers import inexact_numbers
+from eventlake.projections.on_duckdb.run import PLAN, VERSION, bound
+
+KNOWN = ("2.0",)
+"""Versions of DuckDB whose plans were looked at; of others nobody knows what they mean."""
+
+
+def check_exact(name: str, query: str, history: PinnedHistory, spine: pa.Table | None, parameters: Mapping[str, Parameter]) -> None:
+    """Refuses a query that may not give the same rows to the last bit under other threads, memory, layouts and machines.
+
+    Raises:
+        InvalidProjectionError: With every reason: the function or part of the query, its line, why, an example, and what to write instead.
+    """
+    hint = 'write what is suggested; or declare level = "fixed" (the same rows under the recorded settings alone) or "unproven".'
+    check_version(name, "DuckDB", VERSION, KNOWN, hint)
+    with bound(name, query, history, spine, parameters) as connection:
+        looked = _refusals(connection, query, history, parameters)
+        refusals = _advised(looked, _engine(connection, history, parameters))
+    refuse(name, [refusal.text(line_of(refusal.what, query, looked.tree)) for refusal in refusals], hint)
+    # Only what is exact otherwise is worth reading the payloads for.
+    refuse(name, [refusal.text(None) for refusal in inexact_numbers(history, looked.reads)], hint)
+
+
+class _Looked(NamedTuple):
+    """What was seen of a query: its syntax tree, why it is not exact, and what it reads of the JSON of events."""
+
+    tree: Any
+    refusals: list[Refusal]
+    reads: Iterable[Read] = ()
+
+
+def _refusals(connection: duckdb.DuckDBPyConnection, query: str, history: PinnedHistory, parameters: Mapping[str, Parameter]) -> _Looked:
+    tree: Any = {}
+    try:
+        tree = tree_of(query)
+        if tree.get("error"):
+            return _Looked({}, [Refusal("the query", f"it cannot be looked at: {tree.get('error_message')}")])
+        plan = plan_of(connection, query, tree, parameters)
+        if plan.get("error"):
+            return _Looked(tree, [Refusal("the query", f"its plan cannot be looked at: {plan.get('error_message')}")])
+        return _Looked(tree, *analyse(plan, tree, _keys(history)))
+    except (ValueError, RecursionError, duckdb.Error) as error:
+        return _Looked({}, [Refusal("the query", f"its plan cannot be looked at: {error}")])
+    except (LookupError, TypeError, AttributeError) as error:
+        return _Looked(tree, [Refusal("the query", f"its plan has something that is not understood: {error!r}")])
+
+
+def _advised(looked: _Looked, engine: Engine) -> list[Refusal]:
+    try:
+        return advised(looked.tree, looked.refusals, engine)
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError, duckdb.Error):
+        return list(dict.fromkeys(looked.refusals))  # a query that is too strange to be changed
+
+
+def _engine(connection: duckdb.DuckDBPyConnection, history: PinnedHistory, parameters: Mapping[str, Parameter]) -> Engine:
+    """What advice asks of DuckDB, over empty tables."""
+
+    def values(query: str) -> str:
+        return with_values(query, tree_of(query), parameters)
+
+    def parse(query: str) -> Any:
+        try:
+            return tree_of(query)
+        except duckdb.Error as error:
+            raise ValueError(query) from error
+
+    def refusals(query: str) -> list[Refusal] | None:
+        try:
+            connection.execute(values(check_select(query))).fetchall()
+        except (duckdb.Error, InvalidInputError):
+            return None
+        return _refusals(connection, query, history, parameters).refusals
+
+    def type_of(query: str) -> str | None:
+        try:
+            return str(connection.sql(values(query)).types[0])
+        except duckdb.Error:
+            return None
+
+    def render(tree: Any) -> str:
+        return str(connection.execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(tree)]).fetchall()[0][0])
+
+    return Engine(parse, render, refusals, type_of)
+
+
+def plan_of(connection: duckdb.DuckDBPyConnection, query: str, tree: Any, parameters: Mapping[str, Parameter]) -> Any:
+    """How DuckDB binds a query over the tables of ``connection``, as JSON; with ``error`` where that cannot be written.
+
+    Raises:
+        RecursionError: It is nested deeper than Python goes.
+    """
+    return json.loads(connection.execute(PLAN, [with_values(query, tree, parameters)]).fetchall()[0][0])
+
+
+def _keys(history: PinnedHistory) -> dict[str, tuple[tuple[str, ...], ...]]:
+    tables = {event_type.casefold(): EVENT_KEYS for event_type in history.catalogue.types}
+    return {**tables, "events": EVENT_KEYS, "spine": SPINE_KEYS}
+
+
+def with_values(query: str, tree: Any, parameters: Mapping[str, Parameter]) -> str:
+    """The query with the values of its parameters in their place: a plan is made of nothing else.
+
+    Args:
+        query: One SELECT.
+        tree: How DuckDB parses it; says where its parameters stand.
+        parameters: By name.
+    """
+    data = query.encode()
+    places = [(int(node["query_location"]), str(node["identifier"])) for node in nodes(tree) if node.get("class") == "PARAMETER"]
+    for place, name in sorted(places, reverse=True):
+        written = re.compile(rb"\$" + re.escape(name.encode())).match(data, place)
+        if written is not None and name in parameters:
+            data = data[:place] + _literal(parameters[name]).encode() + data[written.end() :]
+    return data.decode()
+
+
+def _literal(value: Parameter) -> str:
+    if value is None:
+        return "(NULL)"
+    if isinstance(value, bool):
+        return "(true)" if value else "(false)"
+    return f"(CAST({integer(value)} AS BIGINT))" if isinstance(value, int) else f"({quoted(value)})"

@@ -1,0 +1,1 @@
+"""Runs Python projections and checks that their Polars plans are exact."""

@@ -1,0 +1,101 @@
+"""Whether a Python projection is exact: the plan of the frame that it returned, against the allow-list of ``exactness``."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import polars as pl
+
+from eventlake.errors import InvalidProjectionError
+from eventlake.exactness.on_duckdb.json_text import Read
+from eventlake.exactness.on_polars.nodes import Leaf
+from eventlake.exactness.on_polars.plan import analyse
+from eventlake.exactness.refusals import Refusal, check_version, refuse
+from eventlake.exactness.rows import Keys
+from eventlake.history.pinned import PinnedHistory
+from eventlake.projections.on_duckdb.json_numbers import inexact_numbers
+from eventlake.projections.on_polars import trial
+from eventlake.projections.on_polars.plan import read
+
+VERSION = pl.__version__
+KNOWN = ("2.1",)
+"""Versions of Polars whose plans were looked at; of others nobody knows what they mean."""
+Handed = tuple[pl.LazyFrame, Keys, tuple[str, ...]]
+"""A frame that a build hands out, sets of columns no two of its rows agree on, and columns that hold JSON of events."""
+_HINT = 'write what is suggested; or declare level="fixed" (the same rows under the recorded settings alone) or "unproven".'
+_RUNNING = ("collect", "sink", "profile", "fetch")
+_ALL = (pl._plr.collect_all, pl._plr.collect_all_with_callback)
+"""What runs several at once."""
+
+
+def check_exact(name: str, frame: pl.LazyFrame, leaves: Sequence[Handed], history: PinnedHistory) -> None:
+    """Refuses a frame that may not give the same rows to the last bit under other threads, orders of rows and layouts.
+
+    Args:
+        name: The projection's.
+        frame: What its function returned.
+        leaves: What it was handed; it may read nothing else.
+        history: What they are of.
+
+    Raises:
+        InvalidProjectionError: With every reason: the method, why, an example, and what to write instead.
+        polars.exceptions.PolarsError: The frame cannot be bound.
+    """
+    check_version(name, "Polars", VERSION, KNOWN, _HINT)
+    refusals, reads = _refusals(frame, leaves)
+    refuse(name, [refusal.text(None) for refusal in refusals or inexact_numbers(history, reads)], _HINT)
+
+
+def _refusals(frame: pl.LazyFrame, leaves: Sequence[Handed]) -> tuple[list[Refusal], set[Read]]:
+    try:
+        return analyse(read(frame), [Leaf(read(leaf), keys, payloads) for leaf, keys, payloads in leaves], trial)
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError, pl.exceptions.PanicException) as error:
+        return [Refusal("the plan", f"it has something that is not understood: {error!r}")], set()
+
+
+class Watch:
+    """Refuses what runs a frame while a projection's function makes its own: a number that is taken out of a frame is in no plan.
+
+    It watches the thread's calls into Polars, wherever they are written.
+    """
+
+    def __init__(self) -> None:
+        self._before: Any = None
+        self._on = False
+        self._found: InvalidProjectionError | None = None
+
+    def __enter__(self) -> None:
+        self._before, self._on = sys.getprofile(), True
+        sys.setprofile(self._see)
+
+    def __exit__(self, *_: object) -> None:
+        self._on = False
+        sys.setprofile(self._before)
+        if self._found is not None:
+            # Also where the function made nothing of it.
+            raise self._found
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Lets the snapshot collect what it needs itself."""
+        if not self._on:
+            yield
+            return
+        sys.setprofile(self._before)
+        try:
+            yield
+        finally:
+            sys.setprofile(self._see)
+
+    def _see(self, _: FrameType, event: str, called: Any) -> None:
+        if event != "c_call":
+            return
+        name = str(getattr(called, "__name__", ""))
+        owner = getattr(called, "__self__", None)
+        runs = isinstance(owner, pl._plr.PyLazyFrame) and name.startswith(_RUNNING) and name != "collect_schema"
+        if runs or any(called is one for one in _ALL):
+            message = "a projection that is declared exact may not collect: what is taken out of a frame is in no plan, and is not checked"
+            self._found = InvalidProjectionError(message, f'leave out {name}(), join the lazy frame instead; or declare level="fixed".')
+            raise self._found

@@ -1,0 +1,189 @@
+"""Runs Python projections. The only place below ``projections/`` that runs Polars.
+
+Always the in-memory engine: the streaming engine's float sums vary from run to run even on one thread.
+"""
+
+import inspect
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, NoReturn, TypeVar
+
+import polars as pl
+import pyarrow as pa
+
+from eventlake.columns.intake.given import from_polars
+from eventlake.core.documents import dataset
+from eventlake.core.documents.dataset import Parameter
+from eventlake.errors import EventlakeError, InvalidProjectionError
+from eventlake.exactness.rows import EVENT_JSON, EVENT_KEYS, SPINE_KEYS, Keys
+from eventlake.history.pinned import PinnedHistory
+from eventlake.history.snapshot import Snapshot
+from eventlake.projections.on_polars.exact import VERSION, Handed, Watch, check_exact
+from eventlake.projections.printing import printing_to_stderr
+from eventlake.projections.rows import Prepared
+from eventlake.projections.run_conditions import USUAL, Circumstances
+from eventlake.tables.files import EventTable
+
+__all__ = ["SETTINGS", "VERSION", "pool_size", "prepare"]
+
+T = TypeVar("T")
+SETTINGS = dataset.SETTINGS["python"]
+
+
+def prepare(
+    name: str,
+    function: Callable[..., Any],
+    history: PinnedHistory,
+    spine: pa.Table | None,
+    parameters: Mapping[str, Parameter],
+    *,
+    under: Circumstances = USUAL,
+    exact: bool = False,
+) -> Prepared:
+    """The LazyFrame that ``function`` returns, to be collected.
+
+    Args:
+        name: The projection's.
+        function: Takes the snapshot, the spine where there is one, and the parameters.
+        history: What it reads.
+        spine: With ``spine_row``.
+        parameters: By name.
+        under: Other circumstances than usual.
+        exact: Whether the frame is held to the allow-list.
+
+    Raises:
+        InvalidProjectionError: The function does not take what it is given, returns no LazyFrame, fails in Polars, or is not exact.
+    """
+    arguments: dict[str, Any] = dict(parameters)
+    snapshot = _Shuffled(history) if under.shuffled else _ScanOnly(history)
+    if spine is not None:
+        given_spine = pl.DataFrame(spine).lazy()
+        arguments["spine"] = _shuffled(given_spine) if under.shuffled else snapshot.handed(given_spine, SPINE_KEYS)
+    try:
+        inspect.signature(function).bind(None, **arguments)
+    except TypeError as error:
+        given = ", ".join(["snapshot", *arguments])
+        message = f"projection {name}: the function must take ({given}): {error}"
+        raise InvalidProjectionError(message, projection=name) from error
+    with _telling(name), snapshot.watch if exact else nullcontext():
+        frame = function(snapshot, **arguments)
+    if not isinstance(frame, pl.LazyFrame):
+        message = f"projection {name}: expected a polars.LazyFrame, found {type(frame).__name__}"
+        hint = (
+            "leave out .collect(): the build collects."
+            if isinstance(frame, pl.DataFrame)
+            else "return snapshot.scan().select(…), a LazyFrame."
+        )
+        raise InvalidProjectionError(message, hint, projection=name)
+    if exact:
+        with _telling(name):
+            check_exact(name, frame, snapshot.leaves, history)
+
+    def rows() -> pa.Table:
+        with _telling(name):
+            return from_polars(frame.collect(engine="in-memory"), f"projection {name}")
+
+    return Prepared(snapshot.schemas, reads_clock=True, rows=rows)
+
+
+@contextmanager
+def _telling(name: str) -> Iterator[None]:
+    """A user's code may raise anything, and print; whoever builds hears which projection it was, and where, and has stdout for himself."""
+    try:
+        with printing_to_stderr():
+            yield
+    except EventlakeError:
+        raise
+    except (Exception, SystemExit) as error:
+        message = f"projection {name} failed{_line(error)}: {type(error).__name__}: {error}"
+        raise InvalidProjectionError(message, projection=name) from error
+
+
+class _ScanOnly(Snapshot):
+    """What a Python projection is handed: DuckDB under another engine's name would be in no recipe.
+
+    Attributes:
+        schemas: Hashes of the schemas of the event tables that were asked for.
+        leaves: The frames that were handed out.
+        watch: Refuses what collects while the function runs, this snapshot's own reading apart.
+    """
+
+    def __init__(self, history: PinnedHistory) -> None:
+        super().__init__(history)
+        self.schemas: dict[str, str] = {}
+        self.leaves: list[Handed] = []
+        self.watch = Watch()
+
+    def handed(self, frame: pl.LazyFrame, keys: Keys, payloads: tuple[str, ...] = ()) -> pl.LazyFrame:
+        """The frame, noted as one that may be read."""
+        self.leaves.append((frame, keys, payloads))
+        return frame
+
+    def read(self, read: Callable[[PinnedHistory], T]) -> T:
+        """See ``Snapshot.read``."""
+        with self.watch.paused():
+            return super().read(read)
+
+    def types(self) -> dict[str, int]:
+        """See ``Snapshot.types``."""
+        with self.watch.paused():
+            return super().types()
+
+    def _events(self, *, raw: bool, where: Sequence[pl.Expr] = ()) -> pl.LazyFrame:
+        return self.handed(super()._events(raw=raw), EVENT_KEYS, EVENT_JSON).filter(*where)
+
+    def _typed(self, source: EventTable, corrections: str) -> pl.LazyFrame:
+        with self.watch.paused():
+            return self.handed(super()._typed(source, corrections), EVENT_KEYS)
+
+    def table(self, event_type: str, *arguments: Any, **named: Any) -> pl.LazyFrame:
+        """See ``Snapshot.table``; always under the newest schema, which the recipe pins.
+
+        Raises:
+            InvalidProjectionError: A version is named.
+        """
+        if named.get("version") is not None:
+            message = "a projection reads the schema that its recipe pins; it cannot name a version"
+            raise InvalidProjectionError(message, "leave out version=.")
+        frame = super().table(event_type, *arguments, **named)
+        self.schemas[event_type] = self.history.catalogue.version(event_type).schema_hash
+        return frame
+
+    def sql(self, query: str, /, **parameters: Any) -> NoReturn:
+        """Refused.
+
+        Raises:
+            InvalidProjectionError: Always.
+        """
+        del query, parameters
+        message = "a Python projection runs on Polars alone; it cannot run sql()"
+        raise InvalidProjectionError(message, "read the events with snapshot.scan(), or write the projection in SQL.")
+
+
+class _Shuffled(_ScanOnly):
+    """The same events in another order."""
+
+    def scan(self, *arguments: Any, **named: Any) -> pl.LazyFrame:
+        """See ``Snapshot.scan``."""
+        return _shuffled(super().scan(*arguments, **named))
+
+    def table(self, event_type: str, *arguments: Any, **named: Any) -> pl.LazyFrame:
+        """See ``_ScanOnly.table``."""
+        return _shuffled(super().table(event_type, *arguments, **named))
+
+
+def _shuffled(frame: pl.LazyFrame) -> pl.LazyFrame:
+    return frame.collect(engine="in-memory").sample(fraction=1.0, shuffle=True, seed=1).lazy()
+
+
+def _line(error: BaseException) -> str:
+    """Where in the projection's own file an error came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "eventlake-" in frame.filename or "eventlake/" not in frame.filename]
+    return f" at {own[0].filename.rsplit('/', 1)[-1]}:{own[0].lineno}" if own else ""
+
+
+def pool_size() -> int:
+    """Threads of Polars' pool; fixed when the process starts."""
+    return pl.thread_pool_size()

@@ -1,0 +1,133 @@
+"""One payload against a schema, exactly and slowly: what is wrong with it, and the values that it stands for.
+
+The rule itself; ``parse`` does the same to whole columns and calls this where it meets anything odd. A whole number is spelled without
+point and exponent. A decimal is a number, or text that holds one. Nothing passes through a double but what is declared to be one.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from decimal import Context, Decimal, DecimalException
+from typing import Any
+
+import jiter
+
+from eventlake.core.instants import parse_instant
+from eventlake.schemas.schema import FieldType
+
+Broken = tuple[str, str, Any]
+"""The path of a value, what was expected, and what was found."""
+
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_SHOWN = 200
+_FAR = 1_000
+"""No decimal of 38 digits has its first digit so many places from the point."""
+_INT64 = range(-(2**63), 2**63)
+_WIDE = Context(prec=10_000, Emax=999_999, Emin=-999_999)
+_PYTHON = {"bool": bool, "utf8": str}
+
+
+def read(payload: str | None, schema: FieldType, *, stored: bool = False) -> tuple[dict[str, Any], list[Broken]]:
+    """The values of the schema's fields in a payload (instants in microseconds), and all that is wrong with it.
+
+    No payload, and one that is ``null``, are read as ``{}``. Instants of a stored one may have offsets that earlier versions accepted.
+    """
+    broken: list[Broken] = []
+    try:
+        value = None if payload is None else jiter.from_json(payload.encode(), float_mode="decimal", catch_duplicate_keys=True)
+        found = _value({} if value is None else value, schema, "data", broken, stored=stored)
+    except (ValueError, DecimalException) as error:
+        return {}, [("data", f"expected JSON ({error})", (payload or "")[:_SHOWN])]
+    return (found if isinstance(found, dict) else {}), broken
+
+
+def _value(value: Any, kind: FieldType, path: str, broken: list[Broken], *, stored: bool) -> Any:
+    if kind.kind == "struct":
+        return _struct(value, kind, path, broken, stored=stored)
+    if kind.item is not None:
+        return _list(value, kind.item, path, broken, stored=stored)
+    expected, found = scalar(value, kind, stored=stored)
+    if expected is not None:
+        broken.append((path, expected, value))
+    return found
+
+
+def _struct(value: Any, kind: FieldType, path: str, broken: list[Broken], *, stored: bool) -> dict[str, Any] | None:
+    if not isinstance(value, dict):
+        broken.append((path, "expected an object", value))
+        return None
+    found: dict[str, Any] = {}
+    for field in kind.fields:
+        item = value.get(field.name)
+        below = f"{path}.{field.name}"
+        if item is not None:
+            found[field.name] = _value(item, field.type, below, broken, stored=stored)
+        elif field.required:
+            broken.append((below, f"required ({field.type}), but {'null' if field.name in value else 'missing'}", None))
+    if kind.closed:
+        known = {field.name for field in kind.fields}
+        broken += [(f"{path}.{name}", "no such field in the schema", item) for name, item in value.items() if name not in known]
+    return found
+
+
+def _list(value: Any, item: FieldType, path: str, broken: list[Broken], *, stored: bool) -> list[Any] | None:
+    if not isinstance(value, list):
+        broken.append((path, "expected an array", value))
+        return None
+    broken += [(f"{path}[{number}]", f"expected {item}", None) for number, one in enumerate(value) if one is None]
+    return [_value(one, item, f"{path}[{number}]", broken, stored=stored) for number, one in enumerate(value) if one is not None]
+
+
+def scalar(value: Any, kind: FieldType, *, stored: bool = False) -> tuple[str | None, Any]:
+    """What was expected, None where that was found; and the value."""
+    if kind.kind in _PYTHON:
+        if type(value) is not _PYTHON[kind.kind] or (kind.values and value not in kind.values):
+            return f"expected {kind}", None
+        return None, value
+    if kind.kind in {"date", "timestamp"}:
+        return _moment(value, kind.kind, stored=stored)
+    return _number(value, kind)
+
+
+def _moment(value: Any, kind: str, *, stored: bool) -> tuple[str | None, Any]:
+    try:
+        if kind == "date":
+            if isinstance(value, str) and _DATE.fullmatch(value):
+                return None, date.fromisoformat(value)
+        elif isinstance(value, str):
+            return None, parse_instant(value, stored=stored)
+    except ValueError:
+        pass
+    return ("expected a date as YYYY-MM-DD" if kind == "date" else "expected an instant as RFC 3339 with a zone, to the microsecond"), None
+
+
+def _number(value: Any, kind: FieldType) -> tuple[str | None, Any]:  # noqa: PLR0911 - a reason each
+    if kind.kind == "decimal" and isinstance(value, str) and _DECIMAL.fullmatch(value):
+        value = Decimal(value)
+    if type(value) is not int and not isinstance(value, Decimal):
+        return f"expected {kind}", None
+    if kind.kind == "float64":
+        return None, float(value) + 0.0  # one zero
+    if kind.kind == "int64":
+        if type(value) is not int or value not in _INT64:
+            return f"expected {kind}: a whole number of 64 bits, without point and exponent", None
+        exact = Decimal(value)
+    else:
+        given = Decimal(value)
+        # Beyond that the context would round without a word, to 0 at its lower end.
+        if given and (abs(given.adjusted()) > _FAR or _WIDE.create_decimal(given) != given):
+            return f"expected {kind}, no digit lost", None
+        unscaled = (_WIDE.create_decimal(given) if given else Decimal(0)).scaleb(kind.scale, _WIDE)
+        if unscaled != unscaled.to_integral_value(context=_WIDE) or unscaled.copy_abs() >= 10**kind.precision:
+            return f"expected {kind}, no digit lost", None
+        exact = value = unscaled.to_integral_value(context=_WIDE).scaleb(-kind.scale, _WIDE)
+    # Comparing rounds nothing; Python's arithmetic would, to 28 digits.
+    if (kind.minimum and exact < Decimal(kind.minimum)) or (kind.maximum and exact > Decimal(kind.maximum)):
+        return f"expected {kind}", None
+    return None, value
+
+
+def problems(payload: str | None, schema: FieldType) -> Iterator[Broken]:
+    """What is wrong with a payload."""
+    yield from read(payload, schema)[1]

@@ -1,0 +1,265 @@
+"""What a schema is: the fields of one event type's payload, each of an exact type, as plain values with one spelling and one hash.
+
+A field may be absent or null unless it is required; then it is neither. Types are those of docs/format.md, "Schemas".
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+from msgspec import UNSET, Meta, UnsetType
+
+from eventlake.core.attributes import RESERVED_TYPES
+from eventlake.core.documents.stored import Document, Text, spelled
+from eventlake.core.hashing.canonical import canonical_json, sha256_hex
+from eventlake.core.names import repeated
+from eventlake.errors import InvalidInputError
+
+SCALARS = ("bool", "date", "decimal", "float64", "int64", "timestamp", "utf8")
+KINDS = (*SCALARS, "list", "struct")
+MAX_DIGITS = 38
+MAX_NESTING = 16
+"""Deeper payloads are allowed; deeper columns are no use to anybody."""
+ENVELOPE = ("sequence", "id", "source", "subject", "time", "recorded_at", "corrects", "correction")
+"""Columns that every event table has; a field of one of these names is called ``data_<name>``."""
+
+
+_Digits = Annotated[int, Meta(ge=0, le=MAX_DIGITS)]
+_Bound = Annotated[str, spelled(r"-?[0-9]{1,80}(?:\.[0-9]{1,80})?", "a number in plain notation")]
+
+
+class TypeDocument(Document):
+    """A type as a catalogue has it; ``FieldType`` says what each member means."""
+
+    kind: Literal["bool", "date", "decimal", "float64", "int64", "timestamp", "utf8", "list", "struct"]
+    precision: _Digits | UnsetType = UNSET
+    scale: _Digits | UnsetType = UNSET
+    values: tuple[str, ...] | UnsetType = UNSET
+    minimum: _Bound | UnsetType = UNSET
+    maximum: _Bound | UnsetType = UNSET
+    item: "TypeDocument | UnsetType" = UNSET
+    fields: "tuple[FieldDocument, ...] | UnsetType" = UNSET
+    closed: bool | UnsetType = UNSET
+
+
+class FieldDocument(Document):
+    """A field as a catalogue has it."""
+
+    name: str
+    required: bool
+    type: TypeDocument
+
+
+class SchemaDocument(Document):
+    """A schema as a catalogue has it."""
+
+    event_type: Text
+    payload: TypeDocument
+
+
+@dataclass(frozen=True, slots=True)
+class FieldType:
+    """The type of a field's values.
+
+    Attributes:
+        kind: ``bool``, ``int64``, ``utf8``, ``date``, ``timestamp`` (microseconds, UTC), ``decimal``, ``float64`` (the one that is not
+            exact), ``list`` or ``struct``.
+        precision: Of a decimal: all its digits, 1 to 38.
+        scale: Of a decimal: those behind the point.
+        values: Of text: the only values allowed, sorted; empty where all are.
+        minimum: Of an integer or a decimal: the smallest value allowed, in plain notation; None where there is none.
+        maximum: The largest one, likewise.
+        item: Of a list: its items, which are never null.
+        fields: Of a struct, in the order of its columns.
+        closed: Of a struct: whether members that are not among ``fields`` are refused. They are never columns.
+    """
+
+    kind: str
+    precision: int = 0
+    scale: int = 0
+    values: tuple[str, ...] = ()
+    minimum: str | None = None
+    maximum: str | None = None
+    item: "FieldType | None" = None
+    fields: tuple["Field", ...] = ()
+    closed: bool = False
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        document: dict[str, Any] = {"kind": self.kind}
+        if self.kind == "decimal":
+            document |= {"precision": self.precision, "scale": self.scale}
+        if self.values:
+            document["values"] = list(self.values)
+        document |= {name: bound for name, bound in (("minimum", self.minimum), ("maximum", self.maximum)) if bound is not None}
+        if self.item is not None:
+            document["item"] = self.item.document()
+        if self.kind == "struct":
+            document |= {"closed": self.closed, "fields": [field.document() for field in self.fields]}
+        return document
+
+    @classmethod
+    def of(cls, document: TypeDocument) -> Self:
+        """The inverse of ``document``, its members decoded."""
+        return cls(
+            kind=document.kind,
+            precision=document.precision or 0,
+            scale=document.scale or 0,
+            values=document.values or (),
+            minimum=document.minimum or None,
+            maximum=document.maximum or None,
+            item=cls.of(document.item) if document.item else None,
+            fields=tuple(map(Field.of, document.fields or ())),
+            closed=document.closed or False,
+        )
+
+    def __str__(self) -> str:
+        """``decimal(18, 2)``, ``list<utf8>``, ``utf8 (one of 'a', 'b')``."""
+        if self.kind == "decimal":
+            return f"decimal({self.precision}, {self.scale}){self._bounds()}"
+        if self.item is not None:
+            return f"list<{self.item}>"
+        if self.kind == "struct":
+            return "struct<" + ", ".join(f"{field.name}: {field.type}" for field in self.fields) + ">"
+        return f"utf8 (one of {', '.join(map(repr, self.values))})" if self.values else self.kind + self._bounds()
+
+    def _bounds(self) -> str:
+        bounds = [f"{sign} {bound}" for sign, bound in (("≥", self.minimum), ("≤", self.maximum)) if bound is not None]
+        return f" ({', '.join(bounds)})" if bounds else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A member of a payload object, and the column that it becomes.
+
+    Attributes:
+        name: As in the payload.
+        type: Of its values.
+        required: Whether it must be there and not be null.
+    """
+
+    name: str
+    type: FieldType
+    required: bool = False
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {"name": self.name, "required": self.required, "type": self.type.document()}
+
+    @classmethod
+    def of(cls, document: FieldDocument) -> Self:
+        """The inverse of ``document``, its members decoded."""
+        return cls(document.name, FieldType.of(document.type), document.required)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The payload of one event type.
+
+    Attributes:
+        event_type: Such as ``payment.received``.
+        payload: A struct.
+    """
+
+    event_type: str
+    payload: FieldType
+
+    def __post_init__(self) -> None:
+        if not self.event_type or self.event_type.casefold() in RESERVED_TYPES:
+            message = f"expected the name of an event type, found {self.event_type!r}"
+            raise InvalidInputError(message, f"{' and '.join(sorted(RESERVED_TYPES))} are tables in SQL.")
+        if self.payload.kind != "struct":
+            message = f"schema of {self.event_type}: expected an object with fields, found {self.payload}"
+            raise InvalidInputError(message, "a payload without fields needs no schema.")
+        for path, problem in (*_problems(self.payload, "", 0), *_clashes(self.columns)):
+            message = f"schema of {self.event_type}, field {path or '(payload)'}: {problem}"
+            raise InvalidInputError(message, event_type=self.event_type, field=path)
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The payload's."""
+        return self.payload.fields
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the fields are called in the event table, in their order."""
+        return tuple(_column(field.name) for field in self.fields)
+
+    def lines(self) -> Iterator[tuple[str, str, bool]]:
+        """Path, type and whether it is required, of every field, those inside of others after them."""
+        yield from _lines(self.payload, "")
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {"event_type": self.event_type, "payload": self.payload.document()}
+
+    @classmethod
+    def of(cls, document: SchemaDocument) -> Self:
+        """The inverse of ``document``, its members decoded.
+
+        Raises:
+            InvalidInputError: Its types make no columns.
+        """
+        return cls(document.event_type, FieldType.of(document.payload))
+
+    @property
+    def schema_hash(self) -> str:
+        """SHA-256 of the canonical document, hex."""
+        return sha256_hex(canonical_json(self.document()))
+
+
+def _lines(kind: FieldType, path: str) -> Iterator[tuple[str, str, bool]]:
+    for field in kind.fields:
+        below, inner = (f"{path}.{field.name}" if path else field.name), field.type
+        while inner.item is not None:
+            inner = inner.item
+        nested = inner.kind == "struct"
+        yield below, str(field.type).split("<")[0] if nested else str(field.type), field.required
+        yield from _lines(inner, below) if nested else ()
+
+
+def _column(name: str) -> str:
+    return f"data_{name}" if name.casefold() in ENVELOPE else name
+
+
+def _clashes(columns: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Fields that come to one name because another one has a name of the envelope."""
+    clashing = set(repeated(columns, str.casefold))
+    yield from (
+        (name, "is what another field would be called, which has the name of a column that every table has")
+        for name in columns
+        if name in clashing
+    )
+
+
+def _problems(kind: FieldType, path: str, depth: int) -> Iterator[tuple[str, str]]:
+    """What makes no columns, by path."""
+    if kind.kind not in KINDS:
+        yield path, f"expected one of {', '.join(KINDS)}, found {kind.kind!r}"
+    if depth > MAX_NESTING:
+        yield path, f"nested deeper than {MAX_NESTING} levels"
+    if kind.kind == "decimal" and not (1 <= kind.precision <= MAX_DIGITS and 0 <= kind.scale <= kind.precision):
+        yield path, f"expected a precision from 1 to {MAX_DIGITS} and a scale from 0 to it, found ({kind.precision}, {kind.scale})"
+    if kind.values and kind.kind != "utf8":
+        yield path, "only text can be limited to a list of values"
+    if not {kind.minimum, kind.maximum} <= {None} and kind.kind not in {"int64", "decimal"}:
+        yield path, "only integers and decimals have bounds"
+    if kind.item is not None:
+        yield from _problems(kind.item, f"{path}[]", depth + 1)
+    if kind.kind == "struct":
+        yield from _problems_of_names(kind, path)
+        for field in kind.fields:
+            yield from _problems(field.type, f"{path}.{field.name}" if path else field.name, depth + 1)
+
+
+def _problems_of_names(kind: FieldType, path: str) -> Iterator[tuple[str, str]]:
+    if not kind.fields:
+        yield path, "expected at least one field"
+    seen: dict[str, str] = {}
+    for field in kind.fields:
+        if not field.name or any(ord(character) < ord(" ") for character in field.name):
+            yield path, f"expected field names without control characters, found {field.name!r}"
+        folded = field.name.casefold()
+        if folded in seen:
+            yield path, f"fields {seen[folded]!r} and {field.name!r} are one name in SQL, which does not know case"
+        seen[folded] = field.name
