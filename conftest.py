@@ -16,11 +16,16 @@ ROOT = Path(__file__).parent
 
 def run_console(example: Example) -> None:
     """Runs each ``$`` line in a shell; it must exit 0."""
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
     for line in example.parsed.splitlines():
         if not line.startswith("$ "):
             pytest.fail(f"a console block holds commands only, found {line!r}")
-        done = subprocess.run(line[2:], shell=True, capture_output=True, text=True, env=environment, check=False)  # noqa: S602 - our README
+        done = subprocess.run(  # noqa: S602
+            line[2:], shell=True, capture_output=True, text=True, env=environment, check=False
+        )
         if done.returncode:
             pytest.fail(f"{line}\n{done.stdout}\n{done.stderr}")
 
@@ -36,7 +41,9 @@ def parse_toml(example: Example) -> None:
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytest.MonkeyPatch) -> None:
+def workplace(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch_module: pytest.MonkeyPatch
+) -> None:
     """A folder of its own, in which ``datasets/`` is there as in a checkout."""
     folder = tmp_path_factory.mktemp("docs")
     (folder / "datasets").symlink_to(ROOT / "datasets")

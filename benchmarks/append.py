@@ -36,7 +36,11 @@ def write_by_hand(table: pa.Table, path: Path) -> None:
 
 def by_hand(table: pa.Table, folder: Path) -> Candidate:
     """The floor as a candidate."""
-    return Candidate(FLOOR, lambda: write_by_hand(table, folder / "floor.parquet"), lambda: emptied(folder / "floor.parquet"))
+    return Candidate(
+        FLOOR,
+        lambda: write_by_hand(table, folder / "floor.parquet"),
+        lambda: emptied(folder / "floor.parquet"),
+    )
 
 
 def into_empty(table: pa.Table, folder: Path) -> Candidate:
@@ -81,11 +85,19 @@ def into_full(table: pa.Table, lake: el.Lake, first: int, rows: int) -> Candidat
     return Candidate(OURS, lambda: lake.append(batch[0]), before)
 
 
-def judge(row: Row, table: Table, what: str, max_cpu: float = MAX_CPU, *, delta: bool = False) -> None:
+def judge(
+    row: Row, table: Table, what: str, max_cpu: float = MAX_CPU, *, delta: bool = False
+) -> None:
     """Adds the figures of one comparison."""
     row.tables.append(table)
     row.add(f"{what}: CPU", "pyarrow by hand", table.get(OURS, "x_cpu"), "x", max_cpu)
-    row.add(f"{what}: wall", "pyarrow by hand", table.get(OURS, "x_wall"), "x", MAX_WALL if max_cpu == MAX_CPU else None)
+    row.add(
+        f"{what}: wall",
+        "pyarrow by hand",
+        table.get(OURS, "x_wall"),
+        "x",
+        MAX_WALL if max_cpu == MAX_CPU else None,
+    )
     if delta:
         own, theirs = table.get(OURS, "x_wall"), table.get(DELTA, "x_wall")
         row.add(f"{what}: wall", "deltalake", own / theirs if own and theirs else None, "x", 1.0)
@@ -101,12 +113,26 @@ def row(setting: Setting) -> Row:
         for rows, rounds in ((large, 7), (small, 15)):
             table = events.slice(0, rows).combine_chunks()
             title = f"{rows:,} events, flat JSON, empty lake"
-            candidates = [by_hand(table, folder), into_empty(table, folder), *with_deltalake(table, folder)]
-            judge(result, interleaved(title, rows, candidates, setting.times(rounds)), title, delta=rows == large)
-        for what, objects_in_lists in (("nested JSON", False), ("nested JSON with lists of objects", True)):
+            candidates = [
+                by_hand(table, folder),
+                into_empty(table, folder),
+                *with_deltalake(table, folder),
+            ]
+            judge(
+                result,
+                interleaved(title, rows, candidates, setting.times(rounds)),
+                title,
+                delta=rows == large,
+            )
+        for what, objects_in_lists in (
+            ("nested JSON", False),
+            ("nested JSON with lists of objects", True),
+        ):
             table = nested(events, objects_in_lists=objects_in_lists)
             title = f"{large:,} events, {what}, empty lake"
-            measured = interleaved(title, large, [by_hand(table, folder), into_empty(table, folder)], setting.times(5))
+            measured = interleaved(
+                title, large, [by_hand(table, folder), into_empty(table, folder)], setting.times(5)
+            )
             judge(result, measured, title, MAX_NESTED_CPU)
         emptied(folder / "lake")
         lake = full_lake(events, folder / "full", batches)
@@ -124,7 +150,9 @@ def row(setting: Setting) -> Row:
         f"The lake with known ids is made of {batches} appends of {large:,} events; each round appends new events, so it grows meanwhile.",
         "The appending process has appended to it before. Folding the manifest is in the figures.",
     )
-    result.note("Nested payloads are three levels deep, with a list of numbers; the second kind has a list of two objects as well.")
+    result.note(
+        "Nested payloads are three levels deep, with a list of numbers; the second kind has a list of two objects as well."
+    )
     worst = (f"{table.title}: {table.get(OURS, 'worst_x_wall'):.2f} x" for table in result.tables)
     result.note(f"Wall in the worst round, against the floor of that round: {'; '.join(worst)}.")
     return result

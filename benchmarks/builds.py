@@ -22,14 +22,14 @@ from eventlake.history.snapshot import Snapshot
 from eventlake.projections.on_duckdb.exact import check_exact
 from eventlake.projections.prepare import prepare
 
-TOTALS = f'SELECT subject, count(*) AS n, sum(amount) AS total, max(sequence) AS last FROM "{TYPE}" GROUP BY subject'  # noqa: S608 - ours
+TOTALS = f'SELECT subject, count(*) AS n, sum(amount) AS total, max(sequence) AS last FROM "{TYPE}" GROUP BY subject'
 EVENTS = "SELECT subject, count(*) AS n, count(DISTINCT type) AS types, max(sequence) AS last FROM events GROUP BY subject"
-MEAN = f'SELECT subject, sum(amount)::DOUBLE / count(amount) AS mean FROM "{TYPE}" GROUP BY subject'  # noqa: S608 - ours
+MEAN = f'SELECT subject, sum(amount)::DOUBLE / count(amount) AS mean FROM "{TYPE}" GROUP BY subject'
 DEVIATION = f"""
 SELECT subject, CASE WHEN n > 1 THEN sqrt((n * squares - total * total)::DOUBLE / (n * (n - 1))::DOUBLE) END AS std FROM (
     SELECT subject, count(amount)::HUGEINT AS n, sum((amount * 100)::BIGINT) AS total,
         sum((amount * 100)::BIGINT::HUGEINT * (amount * 100)::BIGINT) AS squares FROM "{TYPE}" GROUP BY subject)
-"""  # noqa: S608 - ours
+"""
 WIDE = """
 WITH ranked AS (SELECT *, row_number() OVER (PARTITION BY subject ORDER BY sequence DESC) AS r FROM events)
 SELECT subject, count(*) AS n, count(DISTINCT type) AS types, max(sequence) FILTER (WHERE r = 10) AS tenth,
@@ -55,27 +55,53 @@ def exact_build(result: Row, snapshot: Snapshot, rounds: int) -> None:
 
     for name, query, other, limit in (
         ("sums and counts", TOTALS, TOTALS, 1.15),
-        ("mean", MEAN, MEAN.replace("sum(amount)::DOUBLE / count(amount)", "avg(amount::DOUBLE)"), 1.1),
-        ("std", DEVIATION, f'SELECT subject, stddev_samp(amount::DOUBLE) AS std FROM "{TYPE}" GROUP BY subject', 1.4),  # noqa: S608 - ours
+        (
+            "mean",
+            MEAN,
+            MEAN.replace("sum(amount)::DOUBLE / count(amount)", "avg(amount::DOUBLE)"),
+            1.1,
+        ),
+        (
+            "std",
+            DEVIATION,
+            f'SELECT subject, stddev_samp(amount::DOUBLE) AS std FROM "{TYPE}" GROUP BY subject',
+            1.4,
+        ),
     ):
         wanted = projection(name.replace(" ", "_"), query)
         candidates = [
             Candidate("by hand", lambda other=other: by_hand(other)),
             Candidate("exact", lambda wanted=wanted: prepare(wanted, history, None).rows()),
         ]
-        measured = interleaved(f"{name} per subject, {snapshot.watermark:,} events", snapshot.watermark, candidates, rounds)
+        measured = interleaved(
+            f"{name} per subject, {snapshot.watermark:,} events",
+            snapshot.watermark,
+            candidates,
+            rounds,
+        )
         result.tables.append(measured)
-        result.add(f"exact build, {name}: wall", "the query by hand", measured.get("exact", "x_wall"), "x", limit)
+        result.add(
+            f"exact build, {name}: wall",
+            "the query by hand",
+            measured.get("exact", "x_wall"),
+            "x",
+            limit,
+        )
 
 
 def workers(result: Row, lake: el.Lake, rounds: int) -> None:
     """The same buckets by one worker process and by two."""
     wanted = projection("wide", WIDE)
     candidates = [
-        Candidate(f"{count} worker{'s' * (count > 1)}", lambda count=count: lake.build(wanted, force=True, workers=count, buckets=8))
+        Candidate(
+            f"{count} worker{'s' * (count > 1)}",
+            lambda count=count: lake.build(wanted, force=True, workers=count, buckets=8),
+        )
         for count in (1, 2)
     ]
-    measured = interleaved(f"{lake.watermark:,} events in 8 buckets, published", lake.watermark, candidates, rounds)
+    measured = interleaved(
+        f"{lake.watermark:,} events in 8 buckets, published", lake.watermark, candidates, rounds
+    )
     result.tables.append(measured)
     one, two = (measured.get(name, "wall_ms") or 0 for name in ("1 worker", "2 workers"))
     result.add("two workers, whole build", "one", one / two, "x", 1.7, at_most=False)
@@ -90,20 +116,28 @@ def incremental(result: Row, lake: el.Lake, rounds: int) -> None:
             wanted = projection(f"{name}{number}", query)
             lake.build(wanted)
         changed = subjects[number::100]
-        rows = [{"id": f"new-{number}-{at}", "source": "new", "type": "note", "subject": subject} for at, subject in enumerate(changed)]
+        rows = [
+            {"id": f"new-{number}-{at}", "source": "new", "type": "note", "subject": subject}
+            for at, subject in enumerate(changed)
+        ]
         lake.append(rows)
         for name, query in (("totals", EVENTS), ("wide", WIDE)):
             wanted = projection(f"{name}{number}", query)
             whole = taken(lambda wanted=wanted: lake.build(wanted, force=True))
             full = lake.build(wanted)
-            for item in lake.snapshot().history.storage.list(f"builds/{wanted.name}/{full.manifest_hash[:12]}"):
+            for item in lake.snapshot().history.storage.list(
+                f"builds/{wanted.name}/{full.manifest_hash[:12]}"
+            ):
                 lake.snapshot().history.storage.delete(item.path)
             part = taken(lambda wanted=wanted: lake.build(wanted))
             assert lake.build(wanted).content_hash == full.content_hash
             figures.setdefault(f"{name} in full", []).append(whole.wall * 1000)
             figures.setdefault(f"{name} incremental", []).append(part.wall * 1000)
     for name in ("totals", "wide"):
-        full, part = float(np.median(figures[f"{name} in full"])), float(np.median(figures[f"{name} incremental"]))
+        full, part = (
+            float(np.median(figures[f"{name} in full"])),
+            float(np.median(figures[f"{name} incremental"])),
+        )
         result.add(f"{name} in full: hashing the history, running, publishing", "", full, "ms")
         result.add(f"{name} incremental, 1 % of {len(subjects):,} subjects changed", "", part, "ms")
         limit = 15.0 if full >= 5_000 else max(full / 350, 1.0)
@@ -118,16 +152,40 @@ def small(result: Row, lake: el.Lake) -> None:
     hits = [taken(lambda: el.open(lake.uri).build(wanted)).wall * 1000 for _ in range(15)]
     result.add("recipe hit, lake opened anew", "", float(np.median(hits)), "ms", 50)
     history = lake.snapshot().history
-    checks = [taken(lambda: check_exact("wide", WIDE, history, None, {})).wall * 1000 for _ in range(15)]
+    checks = [
+        taken(lambda: check_exact("wide", WIDE, history, None, {})).wall * 1000 for _ in range(15)
+    ]
     result.add("allow-list, one query", "", float(np.median(checks)), "ms", 20)
-    once = [taken(lambda: lake.build(wanted, force=True, incremental=False)).wall * 1000 for _ in range(3)]
-    twice = [taken(lambda: lake.build(wanted, force=True, incremental=False, check="perturb")).wall * 1000 for _ in range(3)]
-    result.add("perturbed build, beside the build itself", "one build", float(np.median(twice)) / float(np.median(once)) - 1, "x", 2.5)
+    once = [
+        taken(lambda: lake.build(wanted, force=True, incremental=False)).wall * 1000
+        for _ in range(3)
+    ]
+    twice = [
+        taken(lambda: lake.build(wanted, force=True, incremental=False, check="perturb")).wall
+        * 1000
+        for _ in range(3)
+    ]
+    result.add(
+        "perturbed build, beside the build itself",
+        "one build",
+        float(np.median(twice)) / float(np.median(once)) - 1,
+        "x",
+        2.5,
+    )
     draw = np.random.default_rng(1)
     frame = pa.table({f"c{number}": draw.integers(0, 1 << 40, 2_000_000) for number in range(8)})
-    frame = frame.append_column("s", pl.Series([f"/loan/{number}" for number in range(2_000_000)]).to_arrow())
+    frame = frame.append_column(
+        "s", pl.Series([f"/loan/{number}" for number in range(2_000_000)]).to_arrow()
+    )
     took = [taken(lambda: content_hash(frame)).wall * 1000 for _ in range(5)]
-    result.add("content hash", "", frame.nbytes / 1e9 / (float(np.median(took)) / 1000), "GB/s", 1, at_most=False)
+    result.add(
+        "content hash",
+        "",
+        frame.nbytes / 1e9 / (float(np.median(took)) / 1000),
+        "GB/s",
+        1,
+        at_most=False,
+    )
 
 
 def row(setting: Setting) -> Row:
@@ -147,5 +205,7 @@ def row(setting: Setting) -> Row:
         incremental(result, lake, setting.times(2))
         began = time.monotonic()
         lake.gc(older_than=timedelta(0))
-        result.note(f"Every figure is of this run. Looking for garbage took {time.monotonic() - began:.1f} s.")
+        result.note(
+            f"Every figure is of this run. Looking for garbage took {time.monotonic() - began:.1f} s."
+        )
     return result

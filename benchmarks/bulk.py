@@ -38,7 +38,9 @@ def by_hand(source: Path, folder: Path) -> None:
     folder.mkdir()
     target = folder / "copy.parquet"
     file = pq.ParquetFile(source)
-    with pq.ParquetWriter(target, file.schema_arrow, compression="zstd", compression_level=3) as writer:
+    with pq.ParquetWriter(
+        target, file.schema_arrow, compression="zstd", compression_level=3
+    ) as writer:
         for batch in file.iter_batches(ROW_GROUP):
             writer.write_batch(batch)
     with target.open("rb") as stream:
@@ -55,7 +57,11 @@ def with_deltalake(source: Path, folder: Path) -> None:
     deltalake.write_deltalake(folder, batches, writer_properties=properties)
 
 
-WAYS: dict[str, Callable[[Path, Path], None]] = {"by hand": by_hand, "ours": ours, "deltalake": with_deltalake}
+WAYS: dict[str, Callable[[Path, Path], None]] = {
+    "by hand": by_hand,
+    "ours": ours,
+    "deltalake": with_deltalake,
+}
 
 
 def peak_mebibytes() -> float:
@@ -63,8 +69,13 @@ def peak_mebibytes() -> float:
     try:
         status = Path("/proc/self/status").read_text(encoding="utf-8")
     except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 2**10
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+            2**20 if sys.platform == "darwin" else 2**10
+        )
+    return (
+        next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+        / 2**10
+    )
 
 
 def child(way: str, source: Path, folder: Path) -> dict[str, float]:
@@ -89,7 +100,9 @@ def row(setting: Setting) -> Row:
     """Measures the row."""
     rows, batches, rounds = setting.size(1_000_000, 50_000), 10, setting.times(2)
     total = rows * batches
-    result = Row("bulk", f"load one Parquet file of {total:,} events, each way in a process of its own")
+    result = Row(
+        "bulk", f"load one Parquet file of {total:,} events, each way in a process of its own"
+    )
     ways = [way for way in WAYS if way != "deltalake" or peer("deltalake")]
     taken: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
     with scratch() as folder:
@@ -98,7 +111,10 @@ def row(setting: Setting) -> Row:
         for _ in range(rounds):
             for way in ways:
                 taken[way].append(child(way, source, folder / "target"))
-    median = {way: {key: statistics.median(run[key] for run in runs) for key in runs[0]} for way, runs in taken.items()}
+    median = {
+        way: {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+        for way, runs in taken.items()
+    }
     ours_, hand = median["ours"], median["by hand"]
     result.add("lake.append(path): peak memory", "", ours_["peak"] * 2**20 / 1e9, "GB", 2.0)
     result.add("lake.append(path): time", "", ours_["wall"], "s")
@@ -106,11 +122,15 @@ def row(setting: Setting) -> Row:
     result.add("wall", "pyarrow, row group by row group", ours_["wall"] / hand["wall"], "x")
     result.add("CPU", "pyarrow, row group by row group", ours_["cpu"] / hand["cpu"], "x")
     theirs = median.get("deltalake")
-    result.add("wall", "deltalake, no fsync", ours_["wall"] / theirs["wall"] if theirs else None, "x")
+    result.add(
+        "wall", "deltalake, no fsync", ours_["wall"] / theirs["wall"] if theirs else None, "x"
+    )
     for way, one in median.items():
         facts = f"{one['wall']:.1f} s wall, {one['cpu']:.1f} s CPU, peak {one['peak']:,.0f} MiB, of which {one['idle']:,.0f} MiB imports"
         result.note(f"{way}: {facts}.")
-    result.note(f"Data: {setting.source}, {batches} generations of {rows:,}; the file has {size / 1e6:,.0f} MB. {rounds} rounds; medians.")
+    result.note(
+        f"Data: {setting.source}, {batches} generations of {rows:,}; the file has {size / 1e6:,.0f} MB. {rounds} rounds; medians."
+    )
     result.note("lake.append(path) appends one batch, all or nothing.")
     return result
 

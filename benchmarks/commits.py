@@ -62,7 +62,11 @@ def by_hand(folder: Path, batches: Callable[[int], pa.Table]) -> Append:
         data = bytes(sink.getvalue())
         name = f"{hashlib.sha256(data).hexdigest()}.parquet"
         create(folder / "segments", name, data)
-        create(folder / "log", f"{number:020d}.json", json.dumps({"version": number, "segment": name}).encode())
+        create(
+            folder / "log",
+            f"{number:020d}.json",
+            json.dumps({"version": number, "segment": name}).encode(),
+        )
 
     return append
 
@@ -112,10 +116,21 @@ def row(setting: Setting) -> Row:
     result = Row("commits", f"one process, commits of {EVENTS} events each")
     judge(result, times, setting.size(200, 50), many)
     new, old = (statistics.median(side) for side in zip(*pairs, strict=True))
-    result.add(f"p50 of the {BLOCK} commits after {longest:,} ÷ of the first {BLOCK} of a new lake, in turns", "", old / new, "x", 1.3)
+    result.add(
+        f"p50 of the {BLOCK} commits after {longest:,} ÷ of the first {BLOCK} of a new lake, in turns",
+        "",
+        old / new,
+        "x",
+        1.3,
+    )
     ours = times[OURS]
     raw = statistics.median(ours[-BLOCK:]) / statistics.median(ours[:BLOCK])
-    result.add(f"p50 of commits {longest - BLOCK:,} to {longest:,} ÷ of the first {BLOCK} of the same lake", "", raw, "x")
+    result.add(
+        f"p50 of commits {longest - BLOCK:,} to {longest:,} ÷ of the first {BLOCK} of the same lake",
+        "",
+        raw,
+        "x",
+    )
     result.add(f"commits/s over {longest:,}", "", longest / sum(ours), "commits/s")
     result.add(f"p50 over {longest:,} commits", "", statistics.median(ours) * 1e3, "ms")
     result.add(f"p99 over {longest:,} commits", "", percentile(ours, 99) * 1e3, "ms")
@@ -140,8 +155,25 @@ def judge(result: Row, times: dict[str, list[float]], few: int, many: int) -> No
     """Adds the ratios, and what lies behind them."""
     for commits, limit in ((few, 5.0), (many, 10.0)):
         ratio = sum(times[DELTA][:commits]) / sum(times[OURS][:commits]) if DELTA in times else None
-        result.add(f"{commits:,} commits: time of deltalake ÷ ours", "deltalake, no fsync", ratio, "x", limit, at_most=False)
-    result.add(f"{many:,} commits: time of ours ÷ by hand", FLOOR, sum(times[OURS][:many]) / sum(times[FLOOR]), "x")
+        result.add(
+            f"{commits:,} commits: time of deltalake ÷ ours",
+            "deltalake, no fsync",
+            ratio,
+            "x",
+            limit,
+            at_most=False,
+        )
+    result.add(
+        f"{many:,} commits: time of ours ÷ by hand",
+        FLOOR,
+        sum(times[OURS][:many]) / sum(times[FLOOR]),
+        "x",
+    )
     for name, taken in times.items():
-        first, last = (f"{statistics.median(part) * 1e3:.1f} ms" for part in (taken[:BLOCK], taken[many - BLOCK : many]))
-        result.note(f"{name}: p50 of the first {BLOCK} commits {first}, of the last {BLOCK} of {many:,} {last}.")
+        first, last = (
+            f"{statistics.median(part) * 1e3:.1f} ms"
+            for part in (taken[:BLOCK], taken[many - BLOCK : many])
+        )
+        result.note(
+            f"{name}: p50 of the first {BLOCK} commits {first}, of the last {BLOCK} of {many:,} {last}."
+        )

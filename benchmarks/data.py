@@ -42,14 +42,22 @@ class Setting:
         """The first ``rows`` events of the file, or of those generated (kept in ``bench-data/``), without assigned columns."""
         path = self.file or _generated(rows)
         table = pq.read_table(path).slice(0, rows)
-        table = table.select([name for name in table.column_names if name in ATTRIBUTES]).combine_chunks()
-        assert table.num_rows == rows, f"{path} holds {table.num_rows:,} events only, {rows:,} are needed"
+        table = table.select(
+            [name for name in table.column_names if name in ATTRIBUTES]
+        ).combine_chunks()
+        assert table.num_rows == rows, (
+            f"{path} holds {table.num_rows:,} events only, {rows:,} are needed"
+        )
         return table
 
     @property
     def source(self) -> str:
         """Where the events come from, for the notes."""
-        return f"events of {self.file.name}" if self.file else "generated loan events (benchmarks/events.py)"
+        return (
+            f"events of {self.file.name}"
+            if self.file
+            else "generated loan events (benchmarks/events.py)"
+        )
 
 
 def _generated(rows: int) -> Path:
@@ -68,13 +76,19 @@ def _generated(rows: int) -> Path:
 def generation(table: pa.Table, number: int) -> pa.Table:
     """The same events once more as those of other loans: every id and subject gets a suffix, so that nothing is known already."""
     suffix = pl.lit(f"-{number:04d}")
-    frame = pl.DataFrame(table).with_columns(pl.concat_str(pl.col(name), suffix).alias(name) for name in ("id", "subject"))
+    frame = pl.DataFrame(table).with_columns(
+        pl.concat_str(pl.col(name), suffix).alias(name) for name in ("id", "subject")
+    )
     return _arrow(frame, table.schema)
 
 
 def nested(table: pa.Table, *, objects_in_lists: bool) -> pa.Table:
     """The same events with payloads three levels deep: objects and a list of scalars; or a list of objects as well."""
-    lines = ',"lines":[{"n":1,"amount":"12.50"},{"n":2,"amount":"7.20","note":null}]' if objects_in_lists else ""
+    lines = (
+        ',"lines":[{"n":1,"amount":"12.50"},{"n":2,"amount":"7.20","note":null}]'
+        if objects_in_lists
+        else ""
+    )
     head = '{"body":'
     tail = f',"context":{{"system":{{"name":"core","version":[3,11,2]}},"channel":"web","flags":{{"test":false,"retry":0}}}}{lines}}}'
     data = pl.concat_str(pl.lit(head), pl.col("data"), pl.lit(tail)).alias("data")

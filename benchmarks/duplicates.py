@@ -51,24 +51,45 @@ def row(setting: Setting) -> Row:
         after = sum(path.stat().st_size for path in keys.iterdir())
         files = len(list(keys.iterdir()))
         numbers = count(1000)
-        cold_many = [milliseconds(el.open(folder / "lake"), new_batch(events, next(numbers), rows)) for _ in range(rounds)]
-        cold_few = [milliseconds(el.open(folder / "lake"), new_batch(events, next(numbers), FEW)) for _ in range(rounds)]
+        cold_many = [
+            milliseconds(el.open(folder / "lake"), new_batch(events, next(numbers), rows))
+            for _ in range(rounds)
+        ]
+        cold_few = [
+            milliseconds(el.open(folder / "lake"), new_batch(events, next(numbers), FEW))
+            for _ in range(rounds)
+        ]
         warm = el.open(folder / "lake")
         milliseconds(warm, new_batch(events, next(numbers), rows))
         many = [milliseconds(warm, new_batch(events, next(numbers), rows)) for _ in range(rounds)]
         few = [milliseconds(warm, new_batch(events, next(numbers), FEW)) for _ in range(rounds)]
-        hits = [milliseconds(warm, new_batch(events, number % batches, FEW), FEW) for number in range(rounds)]
+        hits = [
+            milliseconds(warm, new_batch(events, number % batches, FEW), FEW)
+            for number in range(rounds)
+        ]
     result.add("key files on disk", "", after / total, "bytes an id", 10)
     result.add(f"{rows:,} new ids, warm", "", statistics.median(many), "ms", 250)
-    result.add(f"{rows:,} new ids, first question after opening", "", statistics.median(cold_many), "ms")
+    result.add(
+        f"{rows:,} new ids, first question after opening", "", statistics.median(cold_many), "ms"
+    )
     result.add(f"{FEW} new ids, warm", "", statistics.median(few), "ms", 5)
-    result.add(f"{FEW} new ids, first question after opening", "", statistics.median(cold_few), "ms")
-    result.add(f"{FEW} ids of one batch that are known, to the event", "", statistics.median(hits), "ms")
-    result.note(f"Data: {setting.source}, {batches} appends of {rows:,}. {rounds} rounds; medians. 100 million ids are not measured.")
+    result.add(
+        f"{FEW} new ids, first question after opening", "", statistics.median(cold_few), "ms"
+    )
+    result.add(
+        f"{FEW} ids of one batch that are known, to the event", "", statistics.median(hits), "ms"
+    )
+    result.note(
+        f"Data: {setting.source}, {batches} appends of {rows:,}. {rounds} rounds; medians. 100 million ids are not measured."
+    )
     result.note(
         f"The key files ({files} after lake.gc) hold the keys of subjects and commits too.",
         f"Before lake.gc the superseded ones are there as well: {before / total:.1f} bytes an id.",
     )
-    result.note("Warm: in a process that has asked before. The first question after opening reads key files from the page cache.")
-    result.note("The question is one step of an append, timed by itself. Known ids are confirmed by reading their segment.")
+    result.note(
+        "Warm: in a process that has asked before. The first question after opening reads key files from the page cache."
+    )
+    result.note(
+        "The question is one step of an append, timed by itself. Known ids are confirmed by reading their segment."
+    )
     return result

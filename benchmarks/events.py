@@ -18,7 +18,10 @@ SHARES = {
     "loan.approved": (0.025, "account amount currency rate score term_months"),
     "loan.disbursed": (0.025, "account amount balance currency method"),
     "payment.scheduled": (0.200, "account amount currency due_date installment interest principal"),
-    "payment.received": (0.250, "account amount currency installment interest method payment_id principal"),
+    "payment.received": (
+        0.250,
+        "account amount currency installment interest method payment_id principal",
+    ),
     "payment.failed": (0.050, "account amount currency method payment_id reason retry"),
     "payment.reversed": (0.020, "account amount currency payment_id reason"),
     "fee.assessed": (0.060, "account amount balance currency reason"),
@@ -33,13 +36,23 @@ WORDS = {
     "channel": ["web", "mobile", "branch", "partner_api"],
     "currency": ["EUR", "USD", "GBP"],
     "method": ["ach", "card", "wire", "direct_debit"],
-    "note": ["left voicemail", "customer promised to pay by friday", "no answer", "agreed on new repayment plan"],
+    "note": [
+        "left voicemail",
+        "customer promised to pay by friday",
+        "no answer",
+        "agreed on new repayment plan",
+    ],
     "purpose": ["auto", "home_improvement", "debt_consolidation", "medical", "education"],
     "reason": ["insufficient_funds", "account_closed", "card_expired", "disputed", "timeout"],
     "source": ["/core/originations", "/core/servicing", "/gateway/payments", "/crm"],
 }
 BARE = {"retry": ["true", "false"], "rate": [f"0.{rate:04}" for rate in range(300, 2_300)]}
-WHOLE = {"days_past_due": (1, 181), "installment": (1, 73), "score": (450, 850), "term_months": (12, 85)}
+WHOLE = {
+    "days_past_due": (1, 181),
+    "installment": (1, 73),
+    "score": (450, 850),
+    "term_months": (12, 85),
+}
 MONEY = {"amount": 50.0, "balance": 100.0, "interest": 10.0, "principal": 40.0}
 
 
@@ -50,16 +63,34 @@ def loan_events(rows: int) -> pa.Table:
     frame = pl.DataFrame(
         {
             "id": _uuids(dice, rows),
-            "time": pl.Series(START_US + np.sort(dice.integers(0, rows * GAP_US, rows))).cast(pl.Datetime("us", "UTC")),
+            "time": pl.Series(START_US + np.sort(dice.integers(0, rows * GAP_US, rows))).cast(
+                pl.Datetime("us", "UTC")
+            ),
             "type": _chosen(dice, list(SHARES), rows, shares / shares.sum()),
-            "subject": "/loan/" + pl.Series((rows * LOANS_A_ROW * dice.random(rows) ** 3).astype(np.int64)).cast(pl.String),
+            "subject": "/loan/"
+            + pl.Series((rows * LOANS_A_ROW * dice.random(rows) ** 3).astype(np.int64)).cast(
+                pl.String
+            ),
             "source": _chosen(dice, WORDS["source"], rows),
-            **{name: _field(dice, name, rows) for name in sorted({field for _, fields in SHARES.values() for field in fields.split()})},
+            **{
+                name: _field(dice, name, rows)
+                for name in sorted(
+                    {field for _, fields in SHARES.values() for field in fields.split()}
+                )
+            },
         }
     )
-    data = pl.coalesce(pl.when(pl.col("type") == name).then(_payload(fields.split())) for name, (_, fields) in SHARES.items())
+    data = pl.coalesce(
+        pl.when(pl.col("type") == name).then(_payload(fields.split()))
+        for name, (_, fields) in SHARES.items()
+    )
     events = frame.select("id", "time", "type", "subject", "source", data.alias("data"))
-    schema = pa.schema({name: pa.timestamp("us", "UTC") if name == "time" else pa.string() for name in events.columns})
+    schema = pa.schema(
+        {
+            name: pa.timestamp("us", "UTC") if name == "time" else pa.string()
+            for name in events.columns
+        }
+    )
     return events.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema).combine_chunks()
 
 
@@ -80,9 +111,16 @@ def _field(dice: np.random.Generator, name: str, rows: int) -> pl.Series:
         return pl.Series(dice.integers(*WHOLE[name], rows)).cast(pl.String)
     if name in MONEY:
         cents = np.round(MONEY[name] * 100 + np.exp(9 * dice.random(rows)) * 10).astype(np.int64)
-        return pl.Series(cents).cast(pl.Decimal(18, 0)).cast(pl.String).str.replace(r"(\d\d)$", ".$1")
+        return (
+            pl.Series(cents).cast(pl.Decimal(18, 0)).cast(pl.String).str.replace(r"(\d\d)$", ".$1")
+        )
     if name == "due_date":
-        return _quoted(pl.Series(dice.integers(19_400, 20_400, rows)).cast(pl.Int32).cast(pl.Date).cast(pl.String))
+        return _quoted(
+            pl.Series(dice.integers(19_400, 20_400, rows))
+            .cast(pl.Int32)
+            .cast(pl.Date)
+            .cast(pl.String)
+        )
     numbers = pl.Series(dice.integers(0, 300 if name == "agent" else 2**40, rows)).cast(pl.String)
     return _quoted(f"{name.removesuffix('_id')[:7]}_" + numbers)
 
@@ -91,7 +129,9 @@ def _quoted(texts: pl.Series) -> pl.Series:
     return '"' + texts + '"'
 
 
-def _chosen(dice: np.random.Generator, words: list[str], rows: int, shares: np.ndarray | None = None) -> pl.Series:
+def _chosen(
+    dice: np.random.Generator, words: list[str], rows: int, shares: np.ndarray | None = None
+) -> pl.Series:
     return pl.Series(words)[dice.choice(len(words), rows, p=shares)]
 
 
@@ -100,4 +140,6 @@ def _uuids(dice: np.random.Generator, rows: int) -> pl.Series:
     digits = dice.bytes(16 * rows).hex()
     groups = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
     text = pl.DataFrame({"text": [digits[at : at + 32] for at in range(0, 32 * rows, 32)]})
-    return text.select(pl.concat_str([pl.col("text").str.slice(*group) for group in groups], separator="-"))["text"]
+    return text.select(
+        pl.concat_str([pl.col("text").str.slice(*group) for group in groups], separator="-")
+    )["text"]

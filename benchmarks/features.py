@@ -32,12 +32,16 @@ BOTH = """
 e AS MATERIALIZED (SELECT subject, epoch_us(time) AS t, sequence, (amount * 100)::BIGINT AS cents
     FROM read_parquet('{file}') SEMI JOIN l USING (subject)),
 """
-MEANS = ", ".join(f"s{days}::DOUBLE / (nullif(n{days}, 0) * 100)::DOUBLE AS m{days}" for days in WINDOWS)
+MEANS = ", ".join(
+    f"s{days}::DOUBLE / (nullif(n{days}, 0) * 100)::DOUBLE AS m{days}" for days in WINDOWS
+)
 PREFIX = f"""WITH l AS MATERIALIZED ({BOTH}
 p AS (SELECT subject, t, cents, count(*) OVER o AS n, sum(cents) OVER o AS s FROM e
     WINDOW o AS (PARTITION BY subject ORDER BY t, sequence ROWS UNBOUNDED PRECEDING)
     QUALIFY lead(t) OVER (PARTITION BY subject ORDER BY t, sequence) IS DISTINCT FROM t),
-q AS (SELECT spine_row, subject, d, c - d * {DAY} AS k FROM l, (VALUES (0), (7), (30), (90)) AS v(d)),
+q AS (SELECT spine_row, subject, d, c - d * {
+    DAY
+} AS k FROM l, (VALUES (0), (7), (30), (90)) AS v(d)),
 j AS (SELECT spine_row, d, k, n, s, cents, t FROM q ASOF LEFT JOIN p ON q.subject = p.subject AND q.k > p.t),
 f AS (SELECT spine_row, {
     ", ".join(
@@ -46,17 +50,19 @@ f AS (SELECT spine_row, {
         for days in WINDOWS
     )
 }, max(cents) FILTER (d = 0) AS last, max(k - t) FILTER (d = 0) AS since FROM j GROUP BY spine_row)
-SELECT *, {MEANS} FROM f ORDER BY spine_row"""  # noqa: S608 - ours
+SELECT *, {MEANS} FROM f ORDER BY spine_row"""
 RANGE = f"""WITH l AS MATERIALIZED ({BOTH}
 w AS (SELECT spine_row, {
     ", ".join(
         f"count(t) FILTER (t >= c - {days * DAY}) AS n{days}, coalesce(sum(cents) FILTER (t >= c - {days * DAY}), 0)::BIGINT AS s{days}"
         for days in WINDOWS
     )
-} FROM l LEFT JOIN e ON e.subject = l.subject AND t < c AND t >= c - {max(WINDOWS) * DAY} GROUP BY spine_row),
+} FROM l LEFT JOIN e ON e.subject = l.subject AND t < c AND t >= c - {
+    max(WINDOWS) * DAY
+} GROUP BY spine_row),
 u AS (SELECT subject, t, arg_max(cents, sequence) AS cents FROM e GROUP BY subject, t),
 a AS (SELECT spine_row, cents AS last, c - t AS since FROM l ASOF LEFT JOIN u ON u.subject = l.subject AND c > t)
-SELECT *, {MEANS} FROM w JOIN a USING (spine_row) ORDER BY spine_row"""  # noqa: S608 - ours
+SELECT *, {MEANS} FROM w JOIN a USING (spine_row) ORDER BY spine_row"""
 
 
 def on_duckdb(query: str, file: Path, spine: pa.Table) -> pl.DataFrame:
@@ -72,13 +78,22 @@ def _read(file: Path, spine: pa.Table) -> tuple[pl.DataFrame, pl.DataFrame]:
     given = pl.DataFrame(spine).with_columns(c=pl.col("cutoff").dt.epoch("us"))
     subjects = given.select("subject").unique().with_row_index("entity")
     cents = (pl.col("amount") * 100).cast(pl.Int64).alias("cents")
-    events = pl.scan_parquet(file).join(subjects.lazy(), on="subject").select("entity", "sequence", cents, t=pl.col("time").dt.epoch("us"))
+    events = (
+        pl.scan_parquet(file)
+        .join(subjects.lazy(), on="subject")
+        .select("entity", "sequence", cents, t=pl.col("time").dt.epoch("us"))
+    )
     return given.join(subjects, on="subject", maintain_order="left"), events.collect()
 
 
 def _means() -> list[pl.Expr]:
-    counted = {days: pl.when(pl.col(f"n{days}") > 0).then(pl.col(f"n{days}") * 100).cast(pl.Float64) for days in WINDOWS}
-    return [(pl.col(f"s{days}").cast(pl.Float64) / counted[days]).alias(f"m{days}") for days in WINDOWS]
+    counted = {
+        days: pl.when(pl.col(f"n{days}") > 0).then(pl.col(f"n{days}") * 100).cast(pl.Float64)
+        for days in WINDOWS
+    }
+    return [
+        (pl.col(f"s{days}").cast(pl.Float64) / counted[days]).alias(f"m{days}") for days in WINDOWS
+    ]
 
 
 def by_search(file: Path, spine: pa.Table) -> pl.DataFrame:
@@ -87,14 +102,19 @@ def by_search(file: Path, spine: pa.Table) -> pl.DataFrame:
     events = events.sort("entity", "t", "sequence")
     low = min(events["t"].min(), given["c"].min()) - 90 * DAY
     width = max(events["t"].max(), given["c"].max()) - low + 1
-    keys = (events["entity"].cast(pl.UInt64) * width + (events["t"] - low).cast(pl.UInt64)).set_sorted()
+    keys = (
+        events["entity"].cast(pl.UInt64) * width + (events["t"] - low).cast(pl.UInt64)
+    ).set_sorted()
     sums = pl.concat([pl.Series([0]), events["cents"].cum_sum()])
     base, cutoff = given["entity"].cast(pl.UInt64) * width, given["c"] - low
     first, end = keys.search_sorted(base), keys.search_sorted(base + cutoff.cast(pl.UInt64))
     made = {}
     for days in WINDOWS:
         begin = keys.search_sorted(base + (cutoff - days * DAY).cast(pl.UInt64))
-        made |= {f"n{days}": end.cast(pl.Int64) - begin.cast(pl.Int64), f"s{days}": sums.gather(end) - sums.gather(begin)}
+        made |= {
+            f"n{days}": end.cast(pl.Int64) - begin.cast(pl.Int64),
+            f"s{days}": sums.gather(end) - sums.gather(begin),
+        }
     at = (end.cast(pl.Int64) - 1).clip(0)
     last = pl.when(end > first).then(events["cents"].gather(at)).alias("last")
     since = pl.when(end > first).then(given["c"] - events["t"].gather(at)).alias("since")
@@ -108,9 +128,14 @@ def by_join(file: Path, spine: pa.Table) -> pl.DataFrame:
     sums = [
         made
         for days, look in inside.items()
-        for made in (look.sum().cast(pl.Int64).alias(f"n{days}"), pl.col("cents").filter(look).sum().alias(f"s{days}"))
+        for made in (
+            look.sum().cast(pl.Int64).alias(f"n{days}"),
+            pl.col("cents").filter(look).sum().alias(f"s{days}"),
+        )
     ]
-    pairs = given.lazy().join(events.lazy(), on="entity").filter(pl.col("t") < pl.col("c"), inside[90])
+    pairs = (
+        given.lazy().join(events.lazy(), on="entity").filter(pl.col("t") < pl.col("c"), inside[90])
+    )
     windows = pairs.group_by("spine_row").agg(sums).collect(engine="streaming")
     last = given.sort("c").join_asof(
         events.sort("t", "sequence"),
@@ -121,15 +146,27 @@ def by_join(file: Path, spine: pa.Table) -> pl.DataFrame:
         coalesce=False,
         check_sortedness=False,
     )
-    whole = last.select("spine_row", last="cents", since=pl.col("c") - pl.col("t")).join(windows, on="spine_row", how="left")
-    return whole.with_columns(pl.col("^[ns][0-9]+$").fill_null(0)).with_columns(_means()).sort("spine_row")
+    whole = last.select("spine_row", last="cents", since=pl.col("c") - pl.col("t")).join(
+        windows, on="spine_row", how="left"
+    )
+    return (
+        whole.with_columns(pl.col("^[ns][0-9]+$").fill_null(0))
+        .with_columns(_means())
+        .sort("spine_row")
+    )
 
 
 def features(known: str) -> el.FeatureSet:
     """The eleven columns, declared."""
     windows = [f"{days}d" for days in WINDOWS]
-    summed = [el.count(TYPE, window=windows), el.sum(TYPE, "amount", window=windows), el.mean(TYPE, "amount", window=windows)]
-    return el.FeatureSet("made", known=known, features=[*summed, el.last(TYPE, "amount"), el.since_last(TYPE)])
+    summed = [
+        el.count(TYPE, window=windows),
+        el.sum(TYPE, "amount", window=windows),
+        el.mean(TYPE, "amount", window=windows),
+    ]
+    return el.FeatureSet(
+        "made", known=known, features=[*summed, el.last(TYPE, "amount"), el.since_last(TYPE)]
+    )
 
 
 def same(ours: pa.Table, hand: pl.DataFrame) -> None:
@@ -137,12 +174,22 @@ def same(ours: pa.Table, hand: pl.DataFrame) -> None:
     table = pl.DataFrame(ours)
     for days in WINDOWS:
         assert table[f"payment_received_count_{days}d"].to_list() == hand[f"n{days}"].to_list()
-        assert table[f"payment_received_amount_sum_{days}d"].to_physical().cast(pl.Int64).to_list() == hand[f"s{days}"].to_list()
-        assert table[f"payment_received_amount_mean_{days}d"].to_list() == hand[f"m{days}"].to_list()
-    assert table["payment_received_amount_last"].to_physical().cast(pl.Int64).to_list() == hand["last"].to_list()
+        assert (
+            table[f"payment_received_amount_sum_{days}d"].to_physical().cast(pl.Int64).to_list()
+            == hand[f"s{days}"].to_list()
+        )
+        assert (
+            table[f"payment_received_amount_mean_{days}d"].to_list() == hand[f"m{days}"].to_list()
+        )
+    assert (
+        table["payment_received_amount_last"].to_physical().cast(pl.Int64).to_list()
+        == hand["last"].to_list()
+    )
 
 
-def measure(result: Row, history: PinnedHistory, file: Path, spines: dict[str, pa.Table], rounds: int) -> None:
+def measure(
+    result: Row, history: PinnedHistory, file: Path, spines: dict[str, pa.Table], rounds: int
+) -> None:
     """Every way, for every spine."""
     events = history.watermark
     plan = compiled(features("watermark"), history.catalogue)
@@ -161,98 +208,219 @@ def measure(result: Row, history: PinnedHistory, file: Path, spines: dict[str, p
             same(rows(plan, history, spine, engine), next(iter(ways.values()))())
             candidates = [Candidate(name, work) for name, work in ways.items()]
             candidates.append(
-                Candidate("declared", lambda spine=spine, engine=engine: (PREFIXES.clear(), rows(plan, history, spine, engine)))
+                Candidate(
+                    "declared",
+                    lambda spine=spine, engine=engine: (
+                        PREFIXES.clear(),
+                        rows(plan, history, spine, engine),
+                    ),
+                )
             )
-            candidates.append(Candidate("declared, once more", lambda spine=spine, engine=engine: rows(plan, history, spine, engine)))
-            table = interleaved(f"{events:,} events, {spine.num_rows:,} rows, {kind}, {engine}", events, candidates, rounds)
+            candidates.append(
+                Candidate(
+                    "declared, once more",
+                    lambda spine=spine, engine=engine: rows(plan, history, spine, engine),
+                )
+            )
+            table = interleaved(
+                f"{events:,} events, {spine.num_rows:,} rows, {kind}, {engine}",
+                events,
+                candidates,
+                rounds,
+            )
             result.tables.append(table)
             best = min(table.get(name, "wall_ms") or 0 for name in ways)
             again = table.get("declared, once more", "wall_ms") or 0
-            result.add(f"{events:,} events, {kind}, {engine}, prefix kept: wall", "the better by hand", again / best, "x", 0.5)
+            result.add(
+                f"{events:,} events, {kind}, {engine}, prefix kept: wall",
+                "the better by hand",
+                again / best,
+                "x",
+                0.5,
+            )
             declared = table.get("declared", "wall_ms") or 0
-            result.add(f"{events:,} events, {kind}, {engine}: wall", "the better by hand", declared / best, "x", 1.3)
+            result.add(
+                f"{events:,} events, {kind}, {engine}: wall",
+                "the better by hand",
+                declared / best,
+                "x",
+                1.3,
+            )
     for engine in ("duckdb", "polars"):
         candidates = [
-            Candidate(kind, lambda spine=spine, engine=engine: (PREFIXES.clear(), rows(plan, history, spine, engine)))
+            Candidate(
+                kind,
+                lambda spine=spine, engine=engine: (
+                    PREFIXES.clear(),
+                    rows(plan, history, spine, engine),
+                ),
+            )
             for kind, spine in spines.items()
         ]
         table = interleaved(f"{events:,} events, {engine}, declared", events, candidates, rounds)
         result.tables.append(table)
-        result.add(f"{events:,} events, {engine}, skewed: wall", "even", table.get("skewed", "x_wall"), "x", 1.5)
+        result.add(
+            f"{events:,} events, {engine}, skewed: wall",
+            "even",
+            table.get("skewed", "x_wall"),
+            "x",
+            1.5,
+        )
     known = compiled(features("cutoff"), history.catalogue)
     for engine in ("duckdb", "polars"):
-        candidates = [Candidate("declared", lambda engine=engine: (PREFIXES.clear(), rows(known, history, spines["even"], engine)))]
-        table = interleaved(f"{events:,} events, even, known at the cutoff, {engine}", events, candidates, rounds)
+        candidates = [
+            Candidate(
+                "declared",
+                lambda engine=engine: (
+                    PREFIXES.clear(),
+                    rows(known, history, spines["even"], engine),
+                ),
+            )
+        ]
+        table = interleaved(
+            f"{events:,} events, even, known at the cutoff, {engine}", events, candidates, rounds
+        )
         result.tables.append(table)
-        result.add(f"{events:,} events, even, known at the cutoff, {engine}", "", table.get("declared", "wall_ms"), "ms")
+        result.add(
+            f"{events:,} events, even, known at the cutoff, {engine}",
+            "",
+            table.get("declared", "wall_ms"),
+            "ms",
+        )
 
 
-def long_history(result: Row, history: PinnedHistory, file: Path, spine: pa.Table, rounds: int) -> None:
+def long_history(
+    result: Row, history: PinnedHistory, file: Path, spine: pa.Table, rounds: int
+) -> None:
     """Ten times the events: beside the way by hand that does not grow with the pairs, and the memory that a process needs."""
     events = history.watermark
     plan = compiled(features("watermark"), history.catalogue)
     kept = file.with_name("spine.parquet")
     pl.DataFrame(spine).drop("spine_row").write_parquet(kept)
-    hand = {"duckdb": lambda: on_duckdb(PREFIX, file, spine), "polars": lambda: by_search(file, spine)}
+    hand = {
+        "duckdb": lambda: on_duckdb(PREFIX, file, spine),
+        "polars": lambda: by_search(file, spine),
+    }
     for engine, by_hand in hand.items():
         same(rows(plan, history, spine, engine), by_hand())
-        declared = Candidate("declared", lambda engine=engine: (PREFIXES.clear(), rows(plan, history, spine, engine)))
+        declared = Candidate(
+            "declared", lambda engine=engine: (PREFIXES.clear(), rows(plan, history, spine, engine))
+        )
         table = interleaved(
-            f"{events:,} events, {spine.num_rows:,} rows, even, {engine}", events, [Candidate("by hand", by_hand), declared], rounds
+            f"{events:,} events, {spine.num_rows:,} rows, even, {engine}",
+            events,
+            [Candidate("by hand", by_hand), declared],
+            rounds,
         )
         result.tables.append(table)
-        result.add(f"{events:,} events, even, {engine}: wall", "by hand", table.get("declared", "x_wall"), "x", 1.3)
+        result.add(
+            f"{events:,} events, even, {engine}: wall",
+            "by hand",
+            table.get("declared", "x_wall"),
+            "x",
+            1.3,
+        )
         command = [sys.executable, __file__, history.storage.uri, str(kept), engine]
         told = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - ourselves
-        result.add(f"{events:,} events, {engine}: memory at most", "", float(told.stdout), "GB", 1.8)
+        result.add(
+            f"{events:,} events, {engine}: memory at most", "", float(told.stdout), "GB", 1.8
+        )
 
 
 def peers(result: Row, history: PinnedHistory, file: Path, spine: pa.Table, rounds: int) -> None:
     """Other tools beside us; ``EVENTLAKE_TEMPORIAN`` and ``EVENTLAKE_FEAST`` name the Pythons that have them."""
     given, asked = file.with_name("peer.parquet"), file.with_name("peer-spine.parquet")
-    pl.scan_parquet(file).select("subject", "time", pl.col("amount").cast(pl.Float64)).collect().write_parquet(given)
+    pl.scan_parquet(file).select(
+        "subject", "time", pl.col("amount").cast(pl.Float64)
+    ).collect().write_parquet(given)
     pl.DataFrame(spine).select("subject", "cutoff").write_parquet(asked)
     plan = compiled(features("watermark"), history.catalogue)
     ours = {
-        engine: [taken(lambda engine=engine: (PREFIXES.clear(), rows(plan, history, spine, engine))).cpu for _ in range(rounds)]
+        engine: [
+            taken(lambda engine=engine: (PREFIXES.clear(), rows(plan, history, spine, engine))).cpu
+            for _ in range(rounds)
+        ]
         for engine in ("duckdb", "polars")
     }
     for peer, budget in (("temporian", 1 / 2), ("feast", 1 / 6)):
         python, theirs = os.environ.get(f"EVENTLAKE_{peer.upper()}"), None
         if python is not None:
-            command = [python, "-W", "ignore", str(Path(__file__).with_name(f"peer_{peer}.py")), str(given), str(asked), str(rounds)]
+            command = [
+                python,
+                "-W",
+                "ignore",
+                str(Path(__file__).with_name(f"peer_{peer}.py")),
+                str(given),
+                str(asked),
+                str(rounds),
+            ]
             told = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - what we were told to run
-            theirs = float(np.median([json.loads(line)["cpu"] for line in told.stdout.splitlines() if line.startswith("{")]))
+            theirs = float(
+                np.median(
+                    [
+                        json.loads(line)["cpu"]
+                        for line in told.stdout.splitlines()
+                        if line.startswith("{")
+                    ]
+                )
+            )
         for engine, cpu in ours.items():
-            result.add(f"CPU, {engine}", peer, None if theirs is None else float(np.median(cpu)) / theirs, "x", budget)
-    result.note("Of Temporian its run alone is measured, of Feast, which has the last amount alone, and of us the reading as well.")
+            result.add(
+                f"CPU, {engine}",
+                peer,
+                None if theirs is None else float(np.median(cpu)) / theirs,
+                "x",
+                budget,
+            )
+    result.note(
+        "Of Temporian its run alone is measured, of Feast, which has the last amount alone, and of us the reading as well."
+    )
 
 
 def drawn(given: pl.DataFrame, labels: int) -> dict[str, pa.Table]:
     """Spines: cutoffs anywhere, of any entity, or of entities in proportion to their events."""
     low, high = given["time"].min(), given["time"].max()
     instants = pl.int_range(labels, eager=True).hash(2) % int((high - low).total_seconds() * 1e6)
-    cutoffs = (instants.cast(pl.Int64) + int(pl.Series([low]).dt.epoch("us")[0])).cast(pl.Datetime("us", "UTC")).alias("cutoff")
+    cutoffs = (
+        (instants.cast(pl.Int64) + int(pl.Series([low]).dt.epoch("us")[0]))
+        .cast(pl.Datetime("us", "UTC"))
+        .alias("cutoff")
+    )
     chosen, subjects = pl.int_range(labels, eager=True).hash(3), given["subject"].unique().sort()
     return {
-        "even": spine_rows(pl.DataFrame([subjects.gather(chosen % len(subjects)).alias("subject"), cutoffs])),
-        "skewed": spine_rows(pl.DataFrame([given["subject"].gather(chosen % given.height), cutoffs])),
+        "even": spine_rows(
+            pl.DataFrame([subjects.gather(chosen % len(subjects)).alias("subject"), cutoffs])
+        ),
+        "skewed": spine_rows(
+            pl.DataFrame([given["subject"].gather(chosen % given.height), cutoffs])
+        ),
     }
 
 
 def filled(given: pl.DataFrame, folder: Path) -> tuple[PinnedHistory, Path]:
     """A lake of events in ten commits, and a file of four typed columns for those who work by hand."""
     lake = el.create(folder / "lake", ORIGIN)
-    lake.register(TYPE, {"type": "object", "properties": {"amount": {"type": "number", "multipleOf": 0.01}}})
-    told = pl.concat_str(pl.lit('{"amount":'), pl.col("amount").cast(pl.String), pl.lit("}")).alias("data")
+    lake.register(
+        TYPE, {"type": "object", "properties": {"amount": {"type": "number", "multipleOf": 0.01}}}
+    )
+    told = pl.concat_str(pl.lit('{"amount":'), pl.col("amount").cast(pl.String), pl.lit("}")).alias(
+        "data"
+    )
     # Recorded an hour after it happened, so that it was known at the cutoffs.
     recorded = pl.col("time").cum_max() + pl.duration(hours=1)
     part = -(-given.height // 10)
     for start in range(0, given.height, part):
         some = given[start : start + part]
-        lake.append(some.select("id", "source", "subject", "time", "type", told, recorded_at=recorded))
+        lake.append(
+            some.select("id", "source", "subject", "time", "type", told, recorded_at=recorded)
+        )
     file = folder / "by-hand.parquet"
-    given.select(pl.col("sequence").cast(pl.Int64), "subject", "time", pl.col("amount").cast(pl.Decimal(18, 2))).write_parquet(file)
+    given.select(
+        pl.col("sequence").cast(pl.Int64),
+        "subject",
+        "time",
+        pl.col("amount").cast(pl.Decimal(18, 2)),
+    ).write_parquet(file)
     lake.snapshot().table(TYPE).select("sequence").collect()
     return lake.snapshot().history, file
 
@@ -260,11 +428,20 @@ def filled(given: pl.DataFrame, folder: Path) -> tuple[PinnedHistory, Path]:
 def row(setting: Setting) -> Row:
     """Measures the row."""
     events, labels = setting.size(1_000_000, 50_000), setting.size(100_000, 5_000)
-    result = Row("features", f"{labels:,} rows of eleven point-in-time features over {events:,} events of one type, and ten times as many")
-    given = pl.DataFrame(setting.events(events)).select("id", "source", "subject", "time").sort("time").with_row_index("sequence")
+    result = Row(
+        "features",
+        f"{labels:,} rows of eleven point-in-time features over {events:,} events of one type, and ten times as many",
+    )
+    given = (
+        pl.DataFrame(setting.events(events))
+        .select("id", "source", "subject", "time")
+        .sort("time")
+        .with_row_index("sequence")
+    )
     cents = (pl.col("sequence").hash(1) % 100_000 + 1).cast(pl.Int64)
     given = given.with_columns(
-        pl.lit(TYPE).alias("type"), (cents.cast(pl.Decimal(18, 0)) * pl.lit("0.01").str.to_decimal(scale=2)).alias("amount")
+        pl.lit(TYPE).alias("type"),
+        (cents.cast(pl.Decimal(18, 0)) * pl.lit("0.01").str.to_decimal(scale=2)).alias("amount"),
     )
     with scratch() as folder:
         history, file = filled(given, Path(folder))
@@ -274,25 +451,45 @@ def row(setting: Setting) -> Row:
     span = given["time"].max() - given["time"].min()
     # Ten histories, one after the other, the last of them as it is.
     copies = [
-        given.with_columns(pl.concat_str("id", pl.lit(f"-{number}")).alias("id"), pl.col("time") - (9 - number) * span)
+        given.with_columns(
+            pl.concat_str("id", pl.lit(f"-{number}")).alias("id"),
+            pl.col("time") - (9 - number) * span,
+        )
         for number in range(10)
     ]
     whole = pl.concat(copies).drop("sequence").with_row_index("sequence")
     with scratch() as folder:
         history, file = filled(whole, Path(folder))
         long_history(result, history, file, drawn(whole, labels)["even"], setting.times(2))
-    result.note("Publishing and hashing apart. The prefix that is kept is what was made of the events: the spine is looked up again.")
+    result.note(
+        "Publishing and hashing apart. The prefix that is kept is what was made of the events: the spine is looked up again."
+    )
     return result
 
 
 def memory(uri: str, spine: str, engine: str) -> float:
     """The most memory, in GB, of this process once it has looked the features up."""
     history = el.open(uri).snapshot().history
-    rows(compiled(features("watermark"), history.catalogue), history, spine_rows(pl.read_parquet(spine)), engine)
+    rows(
+        compiled(features("watermark"), history.catalogue),
+        history,
+        spine_rows(pl.read_parquet(spine)),
+        engine,
+    )
     status = Path("/proc/self/status")
     if status.exists():
         # What getrusage says on Linux begins with the memory of the process that started this one.
-        return int(next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))) * 1024 / 1e9
+        return (
+            int(
+                next(
+                    line.split()[1]
+                    for line in status.read_text().splitlines()
+                    if line.startswith("VmHWM")
+                )
+            )
+            * 1024
+            / 1e9
+        )
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9
 
 

@@ -30,7 +30,12 @@ def single(number: int) -> Event:
         "type": "payment.received",
         "subject": f"/loan/{number % 5_000:06d}",
         "time": f"2026-01-{number % 28 + 1:02d}T12:{number % 60:02d}:00Z",
-        "data": {"amount": f"{number % 900 + 10}.50", "currency": "EUR", "method": "card", "instalment": number % 12 + 1},
+        "data": {
+            "amount": f"{number % 900 + 10}.50",
+            "currency": "EUR",
+            "method": "card",
+            "instalment": number % 12 + 1,
+        },
     }
 
 
@@ -48,12 +53,16 @@ def pipelined(writer: Any, events: list[Event], times: list[float]) -> None:
     for event in events:
         started = time.perf_counter()
         futures.append(writer.append([event]))
-        futures[-1].add_done_callback(lambda _, started=started: times.append(time.perf_counter() - started))
+        futures[-1].add_done_callback(
+            lambda _, started=started: times.append(time.perf_counter() - started)
+        )
     for future in futures:
         future.result()
 
 
-def run(folder: Path, threads: int, each: int, work: Callable[[Any, list[Event], list[float]], None]) -> tuple[float, float, float]:
+def run(
+    folder: Path, threads: int, each: int, work: Callable[[Any, list[Event], list[float]], None]
+) -> tuple[float, float, float]:
     """Events a second, p50 and p99 in milliseconds, of one run in a new lake."""
     lake = el.create(emptied(folder), ORIGIN)
     shares = [[single(number * each + at) for at in range(each)] for number in range(threads)]
@@ -74,7 +83,10 @@ def run(folder: Path, threads: int, each: int, work: Callable[[Any, list[Event],
 def row(setting: Setting) -> Row:
     """Measures the row."""
     rounds = setting.times(5)
-    result = Row("group_commit", "single events from many threads share commits; each future resolves when its event is durable")
+    result = Row(
+        "group_commit",
+        "single events from many threads share commits; each future resolves when its event is durable",
+    )
     plans = (
         ("8 threads, each waiting", 8, setting.size(500, 50), waiting, 800, 20),
         ("64 threads, each waiting", 64, setting.size(300, 30), waiting, 4_000, 20),
@@ -92,7 +104,9 @@ def row(setting: Setting) -> Row:
         result.add(f"{name}: p99 until the receipt", "", slow, "ms", p99)
         result.add(f"{name}: p50 until the receipt", "", median, "ms")
         told = (f"{rate:,.0f} events/s, p99 {slow:.1f} ms" for rate, _, slow in runs[name])
-        result.note(f"{name}, {threads_and_events(plans, name)}, round by round: {'; '.join(told)}.")
+        result.note(
+            f"{name}, {threads_and_events(plans, name)}, round by round: {'; '.join(told)}."
+        )
     result.note(
         f"lake.writer() with its defaults; {rounds} rounds in turns, each in a new lake; medians. Events are dicts with text and a dict."
     )

@@ -113,7 +113,10 @@ def interleaved(title: str, events: int, candidates: Sequence[Candidate], rounds
     floor = runs[candidates[0].name]
     lines = []
     for name, own in runs.items():
-        wall, cpu = statistics.median(run.wall for run in own), statistics.median(run.cpu for run in own)
+        wall, cpu = (
+            statistics.median(run.wall for run in own),
+            statistics.median(run.cpu for run in own),
+        )
         walls = [run.wall / base.wall for run, base in zip(own, floor, strict=True)]
         cpus = [run.cpu / max(base.cpu, 1e-6) for run, base in zip(own, floor, strict=True)]
         times = statistics.median(walls), statistics.median(cpus), max(walls)
@@ -150,7 +153,11 @@ class Figure:
     @property
     def budget(self) -> str:
         """The budget in words."""
-        return "reported" if self.limit is None else f"{'≤' if self.at_most else '≥'} {shown(self.limit)} {self.unit}"
+        return (
+            "reported"
+            if self.limit is None
+            else f"{'≤' if self.at_most else '≥'} {shown(self.limit)} {self.unit}"
+        )
 
     @property
     def measured(self) -> str:
@@ -167,7 +174,11 @@ class Figure:
         if not self.limit or not self.value:
             return "missed"
         miss = self.value / self.limit - 1 if self.at_most else 1 - self.value / self.limit
-        return f"missed by {max(miss, 0.001):.1%}" if miss < 1 else f"missed: {self.value / self.limit:.1f} times the budget"
+        return (
+            f"missed by {max(miss, 0.001):.1%}"
+            if miss < 1
+            else f"missed: {self.value / self.limit:.1f} times the budget"
+        )
 
 
 def shown(value: float) -> str:
@@ -195,7 +206,16 @@ class Row:
     tables: list[Table] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def add(self, what: str, against: str, value: float | None, unit: str, limit: float | None = None, *, at_most: bool = True) -> None:
+    def add(
+        self,
+        what: str,
+        against: str,
+        value: float | None,
+        unit: str,
+        limit: float | None = None,
+        *,
+        at_most: bool = True,
+    ) -> None:
         """Adds a figure."""
         self.figures.append(Figure(what, against, value, unit, limit, at_most))
 
@@ -213,17 +233,23 @@ class Row:
             "machine": machine(),
             "versions": versions(),
         }
-        path.write_text(json.dumps(asdict(self) | circumstances, indent=1, ensure_ascii=False), encoding="utf-8")
+        path.write_text(
+            json.dumps(asdict(self) | circumstances, indent=1, ensure_ascii=False), encoding="utf-8"
+        )
         return path
 
     def show(self) -> None:
         """Prints the tables and the figures."""
         print(f"\n== {self.name}: {self.work}")
         for table in self.tables:
-            print(f"\n{table.title} ({table.rounds} rounds)\n  {'':46} wall ms    cpu ms  x wall  x cpu   events/s")
+            print(
+                f"\n{table.title} ({table.rounds} rounds)\n  {'':46} wall ms    cpu ms  x wall  x cpu   events/s"
+            )
             for line in table.lines:
                 ratios = f"{line.x_wall:8.2f}{line.x_cpu:7.2f}"
-                print(f"  {line.name:46}{line.wall_ms:8.1f}{line.cpu_ms:10.1f}{ratios}{line.per_second:11,.0f}")
+                print(
+                    f"  {line.name:46}{line.wall_ms:8.1f}{line.cpu_ms:10.1f}{ratios}{line.per_second:11,.0f}"
+                )
         print()
         for figure in self.figures:
             print(f"  {figure.what:64}{figure.measured:>20}   {figure.budget:18} {figure.verdict}")
@@ -265,14 +291,23 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or "unknown"
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )
 
 
 def _file_system(folder: Path) -> str:
     try:
-        mounts = [line.split() for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
+        mounts = [
+            line.split() for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
+        ]
     except OSError:
         return "unknown"
     above = {str(one) for one in (folder.resolve(), *folder.resolve().parents)}
-    found = max((mount for mount in mounts if mount[1] in above), key=lambda mount: len(mount[1]), default=["", "", "unknown"])
+    found = max(
+        (mount for mount in mounts if mount[1] in above),
+        key=lambda mount: len(mount[1]),
+        default=["", "", "unknown"],
+    )
     return f"{found[2]} on {found[0]}" if found[0] else found[2]

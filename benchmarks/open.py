@@ -30,7 +30,9 @@ def write(folder: Path, table: pa.Table, commits: int, name: str) -> el.Lake:
         batch = table.slice(number * EVENTS, EVENTS)
         lake.append(batch)
         if lance:
-            lance.write_dataset(batch, folder / f"lance-{name}", mode="append" if number else "create")
+            lance.write_dataset(
+                batch, folder / f"lance-{name}", mode="append" if number else "create"
+            )
     return lake
 
 
@@ -54,7 +56,10 @@ def row(setting: Setting) -> Row:
     commits = setting.size(1_000, 60)
     pinned, rounds = commits // 2, setting.times(15)
     table = setting.events(commits * EVENTS)
-    result = Row("open", f"open, and read the events of the {pinned}th of {commits:,} commits of {EVENTS} events")
+    result = Row(
+        "open",
+        f"open, and read the events of the {pinned}th of {commits:,} commits of {EVENTS} events",
+    )
     with scratch() as folder:
         for name in ("plain", "compacted"):
             lake = write(folder, table, commits, name)
@@ -68,18 +73,34 @@ def row(setting: Setting) -> Row:
             candidate("eventlake, compacted, el.open alone", el.open, folder / "lake-compacted"),
         ]
         if lance:
-            candidates.insert(0, candidate(LANCE_COMPACT, read_lance, folder / "lance-compacted", pinned))
+            candidates.insert(
+                0, candidate(LANCE_COMPACT, read_lance, folder / "lance-compacted", pinned)
+            )
             candidates.insert(1, candidate(LANCE, read_lance, folder / "lance-plain", pinned))
             for name in ("plain", "compacted"):
                 theirs = pl.DataFrame(read_lance(folder / f"lance-{name}", pinned))
-                assert theirs.equals(read_lake(folder / f"lake-{name}", watermark, columns)), "the two do not read the same"
-        measured = interleaved("open and read, in a process that has done it before", watermark, candidates, rounds)
+                assert theirs.equals(read_lake(folder / f"lake-{name}", watermark, columns)), (
+                    "the two do not read the same"
+                )
+        measured = interleaved(
+            "open and read, in a process that has done it before", watermark, candidates, rounds
+        )
     result.tables.append(measured)
     for what, ours in (("maintenance allowed", OURS_COMPACT), ("no maintenance", OURS)):
-        theirs = [time for name in (LANCE_COMPACT, LANCE) if (time := measured.get(name, "wall_ms"))]
+        theirs = [
+            time for name in (LANCE_COMPACT, LANCE) if (time := measured.get(name, "wall_ms"))
+        ]
         own = measured.get(ours, "wall_ms")
         ratio = own / min(theirs) if own and theirs else None
-        result.add(f"open and read, {what}: wall", "the faster of lance's two", ratio, "x", 1.0 if ours == OURS_COMPACT else None)
-    result.note(f"Data: {setting.source}. {rounds} rounds; both give the same rows (checked). Files are in the page cache.")
+        result.add(
+            f"open and read, {what}: wall",
+            "the faster of lance's two",
+            ratio,
+            "x",
+            1.0 if ours == OURS_COMPACT else None,
+        )
+    result.note(
+        f"Data: {setting.source}. {rounds} rounds; both give the same rows (checked). Files are in the page cache."
+    )
     result.note("lance has no fsync; reading does not need one.")
     return result

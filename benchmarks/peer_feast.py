@@ -43,7 +43,13 @@ def main(events_file: str, spine_file: str, rounds: int) -> None:
         )
         loan = Entity(name="loan", join_keys=["subject"], value_type=ValueType.STRING)
         source = FileSource(name="payments", path=events_file, timestamp_field="time")
-        view = FeatureView(name="paid", entities=[loan], ttl=timedelta(0), schema=[Field(name="amount", dtype=Float64)], source=source)
+        view = FeatureView(
+            name="paid",
+            entities=[loan],
+            ttl=timedelta(0),
+            schema=[Field(name="amount", dtype=Float64)],
+            source=source,
+        )
         store.apply([loan, view])
         for _ in range(rounds):
             wall, used = time.perf_counter(), cpu()

@@ -28,7 +28,10 @@ def main(events_file: str, spine_file: str, rounds: int) -> None:
     """Reads both, and runs."""
     logging.getLogger().setLevel(logging.ERROR)
     events, spine = pd.read_parquet(events_file), pd.read_parquet(spine_file)
-    events["time"], spine["cutoff"] = events["time"].dt.tz_localize(None), spine["cutoff"].dt.tz_localize(None)
+    events["time"], spine["cutoff"] = (
+        events["time"].dt.tz_localize(None),
+        spine["cutoff"].dt.tz_localize(None),
+    )
     events["at"] = events["time"].astype("int64")
     told = tp.from_pandas(events, timestamps="time", indexes=["subject"])
     asked = tp.from_pandas(spine, timestamps="cutoff", indexes=["subject"])
@@ -37,14 +40,21 @@ def main(events_file: str, spine_file: str, rounds: int) -> None:
     for days in WINDOWS:
         window = tp.duration.days(days)
         amount = source["amount"]
-        columns += [amount.moving_count(window, sampling=sampling), amount.moving_sum(window, sampling=sampling)]
+        columns += [
+            amount.moving_count(window, sampling=sampling),
+            amount.moving_sum(window, sampling=sampling),
+        ]
         columns += [amount.simple_moving_average(window, sampling=sampling)]
     columns += [source["amount"].resample(sampling), source["at"].resample(sampling)]
     glued = tp.glue(*[column.rename(f"f{number}") for number, column in enumerate(columns)])
     for _ in range(rounds):
         wall, used = time.perf_counter(), cpu()
         made = tp.run(glued, {source: told, sampling: asked})
-        taken = {"wall": time.perf_counter() - wall, "cpu": cpu() - used, "rows": sum(len(one) for one in made.data.values())}
+        taken = {
+            "wall": time.perf_counter() - wall,
+            "cpu": cpu() - used,
+            "rows": sum(len(one) for one in made.data.values()),
+        }
         sys.stdout.write(json.dumps(taken) + "\n")
 
 

@@ -18,7 +18,20 @@ from pathlib import Path
 
 from data import Setting
 
-ROWS = ("append", "duplicates", "commits", "writers", "group_commit", "open", "scan", "verify", "bulk", "typed", "builds", "features")
+ROWS = (
+    "append",
+    "duplicates",
+    "commits",
+    "writers",
+    "group_commit",
+    "open",
+    "scan",
+    "verify",
+    "bulk",
+    "typed",
+    "builds",
+    "features",
+)
 
 
 def measure(name: str, setting: Setting, command: str) -> None:
@@ -39,11 +52,17 @@ def main() -> int:
             return main()
     parser = argparse.ArgumentParser(description="Measure eventlake beside floors and peers.")
     parser.add_argument(
-        "rows", nargs="*", choices=[*ROWS, []], metavar="ROW", help=f"one of {', '.join(ROWS)}; all of them if none is named"
+        "rows",
+        nargs="*",
+        choices=[*ROWS, []],
+        metavar="ROW",
+        help=f"one of {', '.join(ROWS)}; all of them if none is named",
     )
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     parser.add_argument("--rounds", type=int, help="instead of each row's own number of rounds")
-    parser.add_argument("--data", type=Path, help="a Parquet file of events, instead of generated ones")
+    parser.add_argument(
+        "--data", type=Path, help="a Parquet file of events, instead of generated ones"
+    )
     given = parser.parse_args()
     flags = [argument for argument in sys.argv[1:] if argument not in ROWS]
     if len(given.rows) == 1:

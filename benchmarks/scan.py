@@ -24,7 +24,12 @@ def row(setting: Setting) -> Row:
         snapshot = lake.snapshot()
         files = snapshot.history.locations()
         plain = [
-            Candidate(DUCKDB, lambda: duckdb.connect().execute(QUERY.format("read_parquet(?)"), [files]).fetchall()),
+            Candidate(
+                DUCKDB,
+                lambda: (
+                    duckdb.connect().execute(QUERY.format("read_parquet(?)"), [files]).fetchall()
+                ),
+            ),
             Candidate(SQL, lambda: snapshot.sql(QUERY.format("events")).arrow()),
         ]
         frames = [
@@ -39,9 +44,13 @@ def row(setting: Setting) -> Row:
             interleaved("count by type, Polars", total, frames, rounds),
         ]
     result.tables += measured
-    result.add("snapshot.sql: wall", "DuckDB read_parquet", measured[0].get(SQL, "x_wall"), "x", 1.1)
+    result.add(
+        "snapshot.sql: wall", "DuckDB read_parquet", measured[0].get(SQL, "x_wall"), "x", 1.1
+    )
     result.add("snapshot.sql: CPU", "DuckDB read_parquet", measured[0].get(SQL, "x_cpu"), "x")
     result.add("snapshot.scan: wall", "Polars scan_parquet", measured[1].get(SCAN, "x_wall"), "x")
     result.add("snapshot.scan: CPU", "Polars scan_parquet", measured[1].get(SCAN, "x_cpu"), "x")
-    result.note(f"Data: {setting.source}, {batches} appends. {rounds} rounds; files in the page cache.")
+    result.note(
+        f"Data: {setting.source}, {batches} appends. {rounds} rounds; files in the page cache."
+    )
     return result

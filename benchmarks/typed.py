@@ -22,8 +22,13 @@ from eventlake.columns.parquet import segments
 from eventlake.history.snapshot import Snapshot
 
 TYPE, FIELD, SUBJECT = "payment.received", "amount", "/loan/7-0000"
-MONEY = {name: {"type": "number", "multipleOf": 0.01} for name in ("amount", "balance", "interest", "principal")}
-WHOLE = {name: {"type": "integer"} for name in ("installment", "days_past_due", "score", "term_months")}
+MONEY = {
+    name: {"type": "number", "multipleOf": 0.01}
+    for name in ("amount", "balance", "interest", "principal")
+}
+WHOLE = {
+    name: {"type": "integer"} for name in ("installment", "days_past_due", "score", "term_months")
+}
 FIELDS = {
     **MONEY,
     **WHOLE,
@@ -37,43 +42,77 @@ def schema_of(payload: str) -> dict[str, object]:
     """A JSON Schema for payloads like this one, with every member required and no others."""
     names = list(json.loads(payload))
     properties = {name: FIELDS.get(name, {"type": "string"}) for name in names}
-    return {"type": "object", "properties": properties, "required": names, "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": names,
+        "additionalProperties": False,
+    }
 
 
 def schemas(events: pa.Table) -> dict[str, dict[str, object]]:
     """A schema for every type there is."""
     first = pl.DataFrame(events).unique("type", keep="first")
-    return {event_type: schema_of(payload) for event_type, payload in first.select("type", "data").iter_rows()}
+    return {
+        event_type: schema_of(payload)
+        for event_type, payload in first.select("type", "data").iter_rows()
+    }
 
 
 def typed_read(result: Row, snapshot: Snapshot, folder: Path, rounds: int) -> None:
     """Sums a field three ways on each engine."""
     table = snapshot.table(TYPE).sort("sequence").collect()
     by_hand = folder / "by-hand.parquet"
-    pq.write_table(table.to_arrow(compat_level=pl.CompatLevel.oldest()), by_hand, compression="zstd", compression_level=1)
+    pq.write_table(
+        table.to_arrow(compat_level=pl.CompatLevel.oldest()),
+        by_hand,
+        compression="zstd",
+        compression_level=1,
+    )
     locations = snapshot.history.locations()
     expected = table[FIELD].sum()
-    json_sql = f"SELECT sum((data ->> '{FIELD}')::DECIMAL(18, 2)) FROM read_parquet(?) WHERE type = '{TYPE}'"  # noqa: S608 - ours
+    json_sql = f"SELECT sum((data ->> '{FIELD}')::DECIMAL(18, 2)) FROM read_parquet(?) WHERE type = '{TYPE}'"
     ours, hand, text = "event table", "hand-written typed Parquet", "JSON in the segments"
     duck = [
         Candidate(text, lambda: duckdb.connect().execute(json_sql, [locations]).fetchall()),
-        Candidate(hand, lambda: duckdb.connect().execute(f"SELECT sum({FIELD}) FROM read_parquet(?)", [str(by_hand)]).fetchall()),  # noqa: S608
-        Candidate(ours, lambda: snapshot.sql(f'SELECT sum({FIELD}) FROM "{TYPE}"').arrow()),  # noqa: S608 - ours
+        Candidate(
+            hand,
+            lambda: (
+                duckdb.connect()
+                .execute(f"SELECT sum({FIELD}) FROM read_parquet(?)", [str(by_hand)])
+                .fetchall()
+            ),
+        ),
+        Candidate(ours, lambda: snapshot.sql(f'SELECT sum({FIELD}) FROM "{TYPE}"').arrow()),
     ]
     amount = pl.col("data").str.json_path_match(f"$.{FIELD}").cast(pl.Decimal(18, 2)).sum()
     polars = [
-        Candidate(text, lambda: pl.scan_parquet(locations).filter(pl.col("type") == TYPE).select(amount).collect()),
+        Candidate(
+            text,
+            lambda: (
+                pl.scan_parquet(locations).filter(pl.col("type") == TYPE).select(amount).collect()
+            ),
+        ),
         Candidate(hand, lambda: pl.scan_parquet(by_hand).select(pl.col(FIELD).sum()).collect()),
         Candidate(ours, lambda: snapshot.table(TYPE).select(pl.col(FIELD).sum()).collect()),
     ]
-    assert snapshot.sql(f'SELECT sum({FIELD}) AS s FROM "{TYPE}"').polars()["s"].item() == expected  # noqa: S608 - ours
+    assert snapshot.sql(f'SELECT sum({FIELD}) AS s FROM "{TYPE}"').polars()["s"].item() == expected
     assert snapshot.table(TYPE).select(pl.col(FIELD).sum()).collect().item() == expected
     for engine, candidates in (("DuckDB", duck), ("Polars", polars)):
-        measured = interleaved(f"sum of {TYPE}.{FIELD}, {engine}, {table.height:,} rows", table.height, candidates, rounds)
+        measured = interleaved(
+            f"sum of {TYPE}.{FIELD}, {engine}, {table.height:,} rows",
+            table.height,
+            candidates,
+            rounds,
+        )
         result.tables.append(measured)
-        of_text, of_hand, of_ours = (measured.get(name, "wall_ms") or 0 for name in (text, hand, ours))
+        of_text, of_hand, of_ours = (
+            measured.get(name, "wall_ms") or 0 for name in (text, hand, ours)
+        )
         result.add(f"typed read, {engine}: wall", "JSON extraction", of_ours / of_text, "x", 0.2)
-        result.add(f"typed read, {engine}: wall", "hand-written typed Parquet", of_ours / of_hand, "x", 1.2)
+        result.add(
+            f"typed read, {engine}: wall", "hand-written typed Parquet", of_ours / of_hand, "x", 1.2
+        )
 
 
 def one_subject(result: Row, snapshot: Snapshot, rounds: int) -> None:
@@ -83,15 +122,33 @@ def one_subject(result: Row, snapshot: Snapshot, rounds: int) -> None:
     every = sum(snapshot.table(one, subject=SUBJECT).collect().height for one in types)
     assert every == snapshot.scan(subject=SUBJECT, columns=["sequence"]).collect().height > 0
     candidates = [
-        Candidate("scan(subject=…) over the segments", lambda: snapshot.scan(subject=SUBJECT).collect()),
-        Candidate("table(type, subject=…)", lambda: snapshot.table(TYPE, subject=SUBJECT).collect()),
-        Candidate("table(…, subject=…) of every type", lambda: [snapshot.table(one, subject=SUBJECT).collect() for one in types]),
+        Candidate(
+            "scan(subject=…) over the segments", lambda: snapshot.scan(subject=SUBJECT).collect()
+        ),
+        Candidate(
+            "table(type, subject=…)", lambda: snapshot.table(TYPE, subject=SUBJECT).collect()
+        ),
+        Candidate(
+            "table(…, subject=…) of every type",
+            lambda: [snapshot.table(one, subject=SUBJECT).collect() for one in types],
+        ),
     ]
-    measured = interleaved(f"one subject out of {snapshot.watermark:,} events, warm", every, candidates, rounds)
+    measured = interleaved(
+        f"one subject out of {snapshot.watermark:,} events, warm", every, candidates, rounds
+    )
     result.tables.append(measured)
-    result.add(f"one subject, {rows:,} events of one type", "", measured.get("table(type, subject=…)", "wall_ms"), "ms", 20)
     result.add(
-        f"one subject, {every:,} events of {len(types)} types", "", measured.get("table(…, subject=…) of every type", "wall_ms"), "ms"
+        f"one subject, {rows:,} events of one type",
+        "",
+        measured.get("table(type, subject=…)", "wall_ms"),
+        "ms",
+        20,
+    )
+    result.add(
+        f"one subject, {every:,} events of {len(types)} types",
+        "",
+        measured.get("table(…, subject=…) of every type", "wall_ms"),
+        "ms",
     )
 
 
@@ -105,7 +162,9 @@ def deriving(result: Row, events: pa.Table, folder: Path, rounds: int) -> None:
     def forget() -> None:
         shutil.rmtree(folder / "derived" / "tables", ignore_errors=True)
 
-    every = " UNION ALL ".join(f'SELECT count(*) FROM "{event_type}"' for event_type in lake.schemas())  # noqa: S608 - ours
+    every = " UNION ALL ".join(
+        f'SELECT count(*) FROM "{event_type}"' for event_type in lake.schemas()
+    )
 
     def derive() -> None:
         snapshot.sql(every)
@@ -114,10 +173,23 @@ def deriving(result: Row, events: pa.Table, folder: Path, rounds: int) -> None:
         Candidate("writing the events as a segment", lambda: segments.encode(events)),
         Candidate("deriving the tables of all types", derive, forget),
     ]
-    measured = interleaved(f"derive, {events.num_rows:,} events", events.num_rows, candidates, rounds)
+    measured = interleaved(
+        f"derive, {events.num_rows:,} events", events.num_rows, candidates, rounds
+    )
     result.tables.append(measured)
-    result.add("derive: CPU", "writing the segments", measured.get("deriving the tables of all types", "x_cpu"), "x", 2.5)
-    result.add("derive: wall", "writing the segments", measured.get("deriving the tables of all types", "x_wall"), "x")
+    result.add(
+        "derive: CPU",
+        "writing the segments",
+        measured.get("deriving the tables of all types", "x_cpu"),
+        "x",
+        2.5,
+    )
+    result.add(
+        "derive: wall",
+        "writing the segments",
+        measured.get("deriving the tables of all types", "x_wall"),
+        "x",
+    )
 
 
 def validating(result: Row, events: pa.Table, folder: Path, rounds: int) -> None:
@@ -135,16 +207,36 @@ def validating(result: Row, events: pa.Table, folder: Path, rounds: int) -> None
         Candidate("append, no schemas", lambda: el.open(plain).append(events), made),
         Candidate("append, a schema for every type", lambda: el.open(typed).append(events)),
     ]
-    measured = interleaved(f"validate, {events.num_rows:,} events of {len(described)} types", events.num_rows, candidates, rounds)
+    measured = interleaved(
+        f"validate, {events.num_rows:,} events of {len(described)} types",
+        events.num_rows,
+        candidates,
+        rounds,
+    )
     result.tables.append(measured)
-    result.add("validate: wall", "append without", measured.get("append, a schema for every type", "x_wall"), "x", 1.4)
-    result.add("validate: CPU", "append without", measured.get("append, a schema for every type", "x_cpu"), "x", 1.4)
+    result.add(
+        "validate: wall",
+        "append without",
+        measured.get("append, a schema for every type", "x_wall"),
+        "x",
+        1.4,
+    )
+    result.add(
+        "validate: CPU",
+        "append without",
+        measured.get("append, a schema for every type", "x_cpu"),
+        "x",
+        1.4,
+    )
 
 
 def row(setting: Setting) -> Row:
     """Measures the row."""
     rows, batches = setting.size(1_000_000, 50_000), 10
-    result = Row("typed", f"typed events: a lake of {rows * batches:,} events in {batches} segments with a schema for every type")
+    result = Row(
+        "typed",
+        f"typed events: a lake of {rows * batches:,} events in {batches} segments with a schema for every type",
+    )
     events = setting.events(rows)
     with scratch() as folder:
         validating(result, events, folder, setting.times(5))
@@ -154,6 +246,10 @@ def row(setting: Setting) -> Row:
             lake.register(event_type, schema)
         typed_read(result, lake.snapshot(), folder, setting.times(11))
         one_subject(result, lake.snapshot(), setting.times(11))
-    result.note(f"Data: {setting.source}. Files in the page cache; a process that has read the tables before.")
-    result.note("Reading amounts out of JSON text goes through doubles on both engines; the event table does not.")
+    result.note(
+        f"Data: {setting.source}. Files in the page cache; a process that has read the tables before."
+    )
+    result.note(
+        "Reading amounts out of JSON text goes through doubles on both engines; the event table does not."
+    )
     return result

@@ -38,7 +38,14 @@ def row(setting: Setting) -> Row:
     result.tables.append(measured)
     wall = {line.name: line.wall_ms / 1e3 for line in measured.lines}
     result.add("deep", "", rows * batches / wall[DEEP], "events/s", 1_000_000, at_most=False)
-    result.add("shallow, all bytes that it reads", "", report.size_bytes / wall[SHALLOW] / 1e9, "GB/s", 1.0, at_most=False)
+    result.add(
+        "shallow, all bytes that it reads",
+        "",
+        report.size_bytes / wall[SHALLOW] / 1e9,
+        "GB/s",
+        1.0,
+        at_most=False,
+    )
     result.add("sha256 of the segments alone, the floor", "", segments / wall[FLOOR] / 1e9, "GB/s")
     result.note(
         f"Data: {setting.source}, {batches} appends. {report.size_bytes / 1e6:,.0f} MB, of which segments {segments / 1e6:,.0f} MB."

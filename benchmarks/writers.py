@@ -66,7 +66,12 @@ def append_to_delta(table: Any, batch: pa.Table) -> int:
         following = next_of_delta(table)
         sequence = pa.array(np.arange(following, following + batch.num_rows))
         try:
-            deltalake.write_deltalake(table, batch.append_column(SEQUENCE, sequence), mode="append", commit_properties=once)
+            deltalake.write_deltalake(
+                table,
+                batch.append_column(SEQUENCE, sequence),
+                mode="append",
+                commit_properties=once,
+            )
         except deltalake.exceptions.CommitFailedError:
             lost += 1
             time.sleep(random.uniform(0, 0.01))  # noqa: S311 - jitter, no secret
@@ -82,10 +87,16 @@ def next_of_delta(table: Any) -> int:
 
 def opened(kind: str, path: Path) -> Append:
     """What appends to the lake or table at ``path``, in the process that calls."""
-    return partial(append_to_lake, el.open(path)) if kind == "lake" else partial(append_to_delta, deltalake.DeltaTable(path))
+    return (
+        partial(append_to_lake, el.open(path))
+        if kind == "lake"
+        else partial(append_to_delta, deltalake.DeltaTable(path))
+    )
 
 
-def write(kind: str, path: Path, events: Path, numbers: range, meeting: tuple[Barrier, Any]) -> None:
+def write(
+    kind: str, path: Path, events: Path, numbers: range, meeting: tuple[Barrier, Any]
+) -> None:
     """A process: opens, waits for the others, commits one batch after the other."""
     table = pq.read_table(events)
     append = opened(kind, path)
@@ -106,7 +117,10 @@ def together(kind: str, path: Path, events: Path, commits: int) -> list[Outcome]
     context = multiprocessing.get_context("spawn")
     barrier, answers = context.Barrier(PROCESSES), context.Queue()
     shares = [range(number * commits, (number + 1) * commits) for number in range(PROCESSES)]
-    processes = [context.Process(target=write, args=(kind, path, events, share, (barrier, answers))) for share in shares]
+    processes = [
+        context.Process(target=write, args=(kind, path, events, share, (barrier, answers)))
+        for share in shares
+    ]
     for process in processes:
         process.start()
     outcomes = [answers.get() for _ in processes]
@@ -150,13 +164,21 @@ def race(kind: str, folder: Path, events: Path, commits: int) -> Race:
     wall = max(one.ended for one in outcomes) - min(one.began for one in outcomes)
     times = [seconds * 1e3 for one in outcomes for seconds in one.seconds]
     faults = wrong(sequences_of(kind, path), PROCESSES * commits * EVENTS)
-    return Race(PROCESSES * commits / wall, percentile(times, 50), percentile(times, 99), faults, sum(one.lost for one in outcomes))
+    return Race(
+        PROCESSES * commits / wall,
+        percentile(times, 50),
+        percentile(times, 99),
+        faults,
+        sum(one.lost for one in outcomes),
+    )
 
 
 def row(setting: Setting) -> Row:
     """Measures the row."""
     commits, rounds = setting.size(50, 10), setting.times(5)
-    result = Row("writers", f"{PROCESSES} processes, {commits} commits of {EVENTS} events each, to one lake")
+    result = Row(
+        "writers", f"{PROCESSES} processes, {commits} commits of {EVENTS} events each, to one lake"
+    )
     races: dict[str, list[Race]] = {"lake": []} | ({"delta": []} if deltalake else {})
     with scratch() as folder:
         events = folder / "events.parquet"
@@ -166,17 +188,42 @@ def row(setting: Setting) -> Row:
                 runs.append(race(kind, folder, events, commits))
     ours, theirs = races["lake"], races.get("delta", [])
     ratios = [own.per_second / other.per_second for own, other in zip(ours, theirs, strict=False)]
-    result.add("sequences that stand twice or are missing, all rounds", "", sum(one.wrong for one in ours), "sequences", 0)
-    result.add("commits/s", "", statistics.median(one.per_second for one in ours), "commits/s", 100, at_most=False)
+    result.add(
+        "sequences that stand twice or are missing, all rounds",
+        "",
+        sum(one.wrong for one in ours),
+        "sequences",
+        0,
+    )
+    result.add(
+        "commits/s",
+        "",
+        statistics.median(one.per_second for one in ours),
+        "commits/s",
+        100,
+        at_most=False,
+    )
     peer_name = "deltalake made sequence-safe, no fsync"
-    result.add("commits/s, ours ÷ deltalake", peer_name, statistics.median(ratios) if ratios else None, "x", 10, at_most=False)
+    result.add(
+        "commits/s, ours ÷ deltalake",
+        peer_name,
+        statistics.median(ratios) if ratios else None,
+        "x",
+        10,
+        at_most=False,
+    )
     result.add("p99 of a commit", "", statistics.median(one.p99 for one in ours), "ms", 50)
     result.add("p50 of a commit", "", statistics.median(one.p50 for one in ours), "ms")
     for name, runs in (("ours", ours), ("deltalake", theirs)):
-        told = (f"{one.per_second:.0f} commits/s, p50 {one.p50:.1f}, p99 {one.p99:.0f} ms" for one in runs)
+        told = (
+            f"{one.per_second:.0f} commits/s, p50 {one.p50:.1f}, p99 {one.p99:.0f} ms"
+            for one in runs
+        )
         result.notes += [f"{name}, round by round: {'; '.join(told)}."] if runs else []
     if theirs:
-        result.notes.append(f"deltalake: {sum(one.wrong for one in theirs)} wrong sequences, {sum(one.lost for one in theirs)} races lost.")
+        result.notes.append(
+            f"deltalake: {sum(one.wrong for one in theirs)} wrong sequences, {sum(one.lost for one in theirs)} races lost."
+        )
     result.note(
         f"Data: {setting.source}. {rounds} rounds, ours and deltalake in turns, each in a new lake or table; medians of the rounds.",
         "The clock starts when all processes are ready. Ours durable, deltalake without any fsync.",

@@ -151,5 +151,8 @@ def __getattr__(name: str) -> object:
         return _version("eventlake")
     advice = _declare.no_feature(name)
     raise AttributeError(
-        f"module 'eventlake' has no attribute {name!r}: {advice}." if advice else _no_name("eventlake", name, __all__), name=name
+        f"module 'eventlake' has no attribute {name!r}: {advice}."
+        if advice
+        else _no_name("eventlake", name, __all__),
+        name=name,
     )

@@ -32,7 +32,14 @@ _SPOKEN = {
 }
 _UNIONS = (typing.Union, types.UnionType)
 _NUMBERS: dict[type, type] = {int: Integral, float: Real}
-_OWNERS = {"Lake": "lake", "DatasetVerbs": "lake", "Snapshot": "snapshot", "Dataset": "dataset", "EventSpine": "spine", "Writer": "writer"}
+_OWNERS = {
+    "Lake": "lake",
+    "DatasetVerbs": "lake",
+    "Snapshot": "snapshot",
+    "Dataset": "dataset",
+    "EventSpine": "spine",
+    "Writer": "writer",
+}
 _OTHERS = {
     "as_of": "at",
     "watermark": "at",
@@ -57,7 +64,9 @@ _OTHERS = {
 """Names that other libraries have for arguments, and ours."""
 
 
-def misuse(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> InvalidInputError | None:
+def misuse(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> InvalidInputError | None:
     """What is wrong with a call that failed; None if it fits the function's signature and annotations."""
     # A constructor is called by the name of its class, and is given no self.
     signature = inspect.signature(function)
@@ -81,7 +90,10 @@ def misuse(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[
 
 
 def _does_not_bind(
-    function: Callable[..., Any], signature: inspect.Signature, kwargs: Mapping[str, Any], error: TypeError
+    function: Callable[..., Any],
+    signature: inspect.Signature,
+    kwargs: Mapping[str, Any],
+    error: TypeError,
 ) -> InvalidInputError:
     called = _called(function)
     taken = [one.name for one in signature.parameters.values() if one.name not in {"self", "cls"}]
@@ -90,15 +102,23 @@ def _does_not_bind(
             ours = _OTHERS.get(name)
             near = [ours] if ours in taken else get_close_matches(name, taken, 1)
             suggestion = f"did you mean {near[0]}=? " if near else ""
-            return InvalidInputError(f"{called}() has no argument {name!r}", f"{suggestion}{_usage(called, signature)}")
+            return InvalidInputError(
+                f"{called}() has no argument {name!r}", f"{suggestion}{_usage(called, signature)}"
+            )
     return InvalidInputError(f"{called}(): {error}", _usage(called, signature))
 
 
-def _wrong_type(function: Callable[..., Any], name: str, value: Any, hint: Any) -> InvalidInputError:
+def _wrong_type(
+    function: Callable[..., Any], name: str, value: Any, hint: Any
+) -> InvalidInputError:
     spoken = _spoken(hint)
     found = repr(value)
     found = found if len(found) <= _LONGEST else f"{found[:_LONGEST]}… ({type(value).__name__})"
-    what = f"put it into a list: {name}=[{found}]" if isinstance(value, str) and spoken.startswith("a list") else None
+    what = (
+        f"put it into a list: {name}=[{found}]"
+        if isinstance(value, str) and spoken.startswith("a list")
+        else None
+    )
     message = f"{_called(function)}(): expected {name} as {spoken}, found {found}"
     return InvalidInputError(message, f"{what or f'write {name}= as {spoken}'}.", argument=name)
 
@@ -110,11 +130,19 @@ def _called(function: Callable[..., Any]) -> str:
         return f"el.{owner}"
     if owner:
         return f"{_OWNERS.get(owner, f'el.{owner}')}.{name}"
-    return f"el.spine.{name}" if function.__module__ == "eventlake.features.spines.spine" else f"el.{name}"
+    return (
+        f"el.spine.{name}"
+        if function.__module__ == "eventlake.features.spines.spine"
+        else f"el.{name}"
+    )
 
 
 def _usage(called: str, signature: inspect.Signature) -> str:
-    shown = [one.replace(annotation=inspect.Parameter.empty) for one in signature.parameters.values() if one.name not in {"self", "cls"}]
+    shown = [
+        one.replace(annotation=inspect.Parameter.empty)
+        for one in signature.parameters.values()
+        if one.name not in {"self", "cls"}
+    ]
     text = str(signature.replace(parameters=shown, return_annotation=inspect.Signature.empty))
     return f"it is called {called}{text.replace('(/, ', '(').replace(', /', '')}."
 

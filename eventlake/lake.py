@@ -56,7 +56,13 @@ from eventlake.visible import redacted
 
 
 @verb
-def create(uri: str | os.PathLike[str] | Storage, origin: str, *, strict: bool = False, trust: str | None = None) -> "Lake":
+def create(
+    uri: str | os.PathLike[str] | Storage,
+    origin: str,
+    *,
+    strict: bool = False,
+    trust: str | None = None,
+) -> "Lake":
     """Makes an empty lake.
 
     Args:
@@ -102,7 +108,9 @@ class Lake(DatasetVerbs):
 
     def __init__(self, chain: Chain) -> None:
         if type(chain) is not Chain:
-            message = f"expected el.open(…) or el.create(…) to make a lake, found el.Lake({chain!r})"
+            message = (
+                f"expected el.open(…) or el.create(…) to make a lake, found el.Lake({chain!r})"
+            )
             raise InvalidInputError(message, "write el.open('my-lake').")
         self._chain = chain
         self._lock = threading.RLock()
@@ -122,7 +130,12 @@ class Lake(DatasetVerbs):
         """A lake holds no connection; the block is for the eye."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Nothing is held open, so nothing is closed."""
 
     @property
@@ -235,7 +248,9 @@ class Lake(DatasetVerbs):
             producer.encode()  # half a character is told as such
             return next_position(self._chain, Position(producer, 0).producer)
 
-    def writer(self, *, max_delay: float = 0.002, max_events: int = 10_000, max_pending: int = 100_000) -> Writer:
+    def writer(
+        self, *, max_delay: float = 0.002, max_events: int = 10_000, max_pending: int = 100_000
+    ) -> Writer:
         """A writer whose commits many threads share: for services that append single events at a high rate.
 
             with lake.writer() as writer:
@@ -298,7 +313,9 @@ class Lake(DatasetVerbs):
         with self._lock:
             return accept(self._chain, version, _now())
 
-    def register(self, event_type: str, schema: Any, *, upcast: Mapping[str, str] | None = None) -> Version:
+    def register(
+        self, event_type: str, schema: Any, *, upcast: Mapping[str, str] | None = None
+    ) -> Version:
         """Gives an event type a schema: its payloads become columns, and what does not fit is refused at append from now on.
 
         The lake's events of that type are checked first; all of them must fit. A type that has a schema gets a new version, which must
@@ -378,7 +395,9 @@ class Lake(DatasetVerbs):
             self._chain.refresh()
             return Snapshot(read_again(self._chain, lambda chain: resolve(chain, at)))
 
-    def follow(self, after: int = 0, *, poll_seconds: float = 0.2, timeout_seconds: float | None = None) -> Iterator[pl.DataFrame]:
+    def follow(
+        self, after: int = 0, *, poll_seconds: float = 0.2, timeout_seconds: float | None = None
+    ) -> Iterator[pl.DataFrame]:
         """Yields events in sequence order, those there are and then those that are appended, by whichever process.
 
         A consumer that remembers ``frame["sequence"][-1] + 1`` of the last frame it has dealt with goes on from there, missing none and
@@ -404,7 +423,9 @@ class Lake(DatasetVerbs):
             self._chain.refresh()
             return list(self._chain.entries())
 
-    def verify(self, *, deep: bool = False, against: Checkpoint | str | None = None, trust: bool = False) -> Report:
+    def verify(
+        self, *, deep: bool = False, against: Checkpoint | str | None = None, trust: bool = False
+    ) -> Report:
         """Re-hashes what is stored and says what is damaged, missing, truncated or foreign.
 
         Args:
@@ -468,7 +489,9 @@ class Lake(DatasetVerbs):
             CorruptionError: A commit is damaged; nothing was deleted.
             StorageError: The store failed.
         """
-        return collect(open_chain(self._storage, self._chain.trust), older_than, _now(), dry_run=dry_run)
+        return collect(
+            open_chain(self._storage, self._chain.trust), older_than, _now(), dry_run=dry_run
+        )
 
     def card(self) -> Card:
         """What to show."""
@@ -476,12 +499,20 @@ class Lake(DatasetVerbs):
         head = self._chain.head
         facts = [
             ("where", self.uri),
-            ("watermark", f"{counted(snapshot.watermark, 'event')} in {counted(head.commit.version + 1 if head else 0, 'commit')}"),
+            (
+                "watermark",
+                f"{counted(snapshot.watermark, 'event')} in {counted(head.commit.version + 1 if head else 0, 'commit')}",
+            ),
             ("checkpoint", str(snapshot.checkpoint)),
             ("trust", str(self._chain.trust)),
         ]
         if head:
-            facts.append(("newest commit", f"{head.commit_hash}, recorded {format_instant(head.commit.recorded_at)}"))
+            facts.append(
+                (
+                    "newest commit",
+                    f"{head.commit_hash}, recorded {format_instant(head.commit.recorded_at)}",
+                )
+            )
         rows = tuple((name, f"{count:,}") for name, count in snapshot.types().items())
         return Card(f"lake {self.origin}", tuple(facts), ("event type", "events"), rows)
 

@@ -24,7 +24,14 @@ except ModuleNotFoundError as error:
 
 DIGEST_DIGITS = 36
 """As many characters MLflow stores of a digest."""
-_COLSPEC = {"int64": "long", "int32": "integer", "float64": "double", "float32": "float", "bool": "boolean", "binary": "binary"}
+_COLSPEC = {
+    "int64": "long",
+    "int32": "integer",
+    "float64": "double",
+    "float32": "float",
+    "bool": "boolean",
+    "binary": "binary",
+}
 
 
 class LakeSource(DatasetSource):
@@ -58,7 +65,9 @@ class LakeSource(DatasetSource):
 
     @classmethod
     def _resolve(cls, raw_source: Any) -> "LakeSource":
-        message = f"an eventlake dataset is logged with eventlake.mlflow.dataset, not by {raw_source!r}"
+        message = (
+            f"an eventlake dataset is logged with eventlake.mlflow.dataset, not by {raw_source!r}"
+        )
         raise NotImplementedError(message)
 
     def to_dict(self) -> dict[str, str]:
@@ -104,7 +113,10 @@ class LoggedDataset(MlflowDataset):
 
     def to_dict(self) -> dict[str, str]:
         """What MLflow stores."""
-        told = {"schema": json.dumps({"mlflow_colspec": self.schema}), "profile": json.dumps(self.profile)}
+        told = {
+            "schema": json.dumps({"mlflow_colspec": self.schema}),
+            "profile": json.dumps(self.profile),
+        }
         return {**super().to_dict(), **told}
 
 

@@ -17,7 +17,12 @@ from typing import Any, TypeVar, cast
 
 from eventlake.arguments import misuse
 from eventlake.elsewhere import no_attribute, no_operation, refused_operations
-from eventlake.errors import EventlakeError, ForkedProcessError, InvalidInputError, UnsupportedOperationError
+from eventlake.errors import (
+    EventlakeError,
+    ForkedProcessError,
+    InvalidInputError,
+    UnsupportedOperationError,
+)
 from eventlake.visible import safe
 
 C = TypeVar("C", bound=type)
@@ -116,7 +121,8 @@ def verb(function: F) -> F:
             found = before + _CONTROL.split(error.object[error.start : error.end + _AROUND])[0]
             message = f"expected text without lone surrogates, found {found!r}"
             raise InvalidInputError(
-                message, "UTF-8 cannot hold half of a surrogate pair; decode the text again from its source."
+                message,
+                "UTF-8 cannot hold half of a surrogate pair; decode the text again from its source.",
             ) from error
         except RuntimeError as error:
             if type(error) is RuntimeError and str(error).startswith(_INTERRUPTED):

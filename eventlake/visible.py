@@ -9,7 +9,9 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-_SCHEME = re.compile(r"(?m)(?:([A-Za-z][A-Za-z0-9+.-]{0,30}):/|(?:^[+ -]?|(?<![A-Za-z0-9+./-]))([A-Za-z][A-Za-z0-9+.-]{0,30}):)/+")
+_SCHEME = re.compile(
+    r"(?m)(?:([A-Za-z][A-Za-z0-9+.-]{0,30}):/|(?:^[+ -]?|(?<![A-Za-z0-9+./-]))([A-Za-z][A-Za-z0-9+.-]{0,30}):)/+"
+)
 """The beginning of a URI. In a word, such as a password with a slash in it, it needs two slashes. A line may be one of a diff."""
 _WEB = frozenset({"http", "https"})
 _CONTAINERS = frozenset({"abfs", "abfss", "az", "azure"})
@@ -18,7 +20,9 @@ _NAME = r"(?:[^\s/@:'\"<>]|['\"<>](?=\w))*"
 """A quote ends a URI unless it stands in a word."""
 _USER = re.compile(rf"{_NAME}@")
 _PASSWORD = re.compile(rf"{_NAME}?(?::|%3[Aa])(?=\S)")
-_HOST = re.compile(r"(?i)(?:\[[0-9a-f:.%]*\]|localhost|127\.0\.0\.1)(?::[0-9]*)?(?![^\s/?#'\"<>,;.)\]}])")
+_HOST = re.compile(
+    r"(?i)(?:\[[0-9a-f:.%]*\]|localhost|127\.0\.0\.1)(?::[0-9]*)?(?![^\s/?#'\"<>,;.)\]}])"
+)
 """A host that cannot be a user. Behind any other name ``:80`` may be the beginning of a password."""
 _WORD_END = re.compile(r"[@\s]")
 _QUERY = re.compile(r"[?#](?=.)")
@@ -44,7 +48,9 @@ def one_line(text: str) -> str:
 def _spelled(text: str, kept: str) -> str:
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
+    return "".join(
+        c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def json_text(text: str) -> str:
@@ -102,7 +108,11 @@ def _without_secrets(scheme: re.Match[str], line: str) -> str:
     """A line of text that begins behind the slashes of a URI."""
     length = _secret_length(scheme, line)
     uri, after = _word(line[length:])
-    shown = _SECRET.sub(rf"\1{_HIDDEN}", uri) if _name(scheme) in _WEB or _name(scheme) == "file" else _without_query(uri)
+    shown = (
+        _SECRET.sub(rf"\1{_HIDDEN}", uri)
+        if _name(scheme) in _WEB or _name(scheme) == "file"
+        else _without_query(uri)
+    )
     return (f"{_HIDDEN}@" if length else "") + shown + after
 
 
@@ -143,7 +153,9 @@ def _secret_length(scheme: re.Match[str], line: str) -> int:
 
 def _word(text: str) -> tuple[str, str]:
     """What stands before the first blank, and the rest."""
-    length = next((number for number, character in enumerate(text) if character.isspace()), len(text))
+    length = next(
+        (number for number, character in enumerate(text) if character.isspace()), len(text)
+    )
     return text[:length], text[length:]
 
 
@@ -156,7 +168,10 @@ def redacted_values(value: Any, level: int = 0) -> Any:
     if level == _DEEPEST:
         return _HIDDEN
     if isinstance(value, dict):
-        return {redacted_values(name, level + 1): redacted_values(one, level + 1) for name, one in value.items()}
+        return {
+            redacted_values(name, level + 1): redacted_values(one, level + 1)
+            for name, one in value.items()
+        }
     return type(value)(redacted_values(one, level + 1) for one in value)
 
 
@@ -168,6 +183,8 @@ def safe(text: str) -> str:
 def warn(message: str) -> None:
     """Warns, in words that are safe to show, at the line outside of eventlake that called it."""
     frame, level = inspect.currentframe(), 1
-    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "eventlake":
+    while (
+        frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "eventlake"
+    ):
         frame, level = frame.f_back, level + 1
     warnings.warn(safe(message), stacklevel=level)

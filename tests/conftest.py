@@ -11,7 +11,13 @@ from hypothesis import HealthCheck, settings
 from eventlake.cli.main import main
 from eventlake.testing.s3 import s3_server
 
-settings.register_profile("eventlake", max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "eventlake",
+    max_examples=50,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("eventlake")
 
 # What this suite finds to be true is remembered in a folder of its own; a test about a stranger's lake takes another one.

@@ -41,7 +41,10 @@ def event(number, **attributes):
 def events(count_=12, first=0, *, recorded=False):
     """Events; with ``recorded`` as a copied history whose ``recorded_at`` is a minute after ``time``."""
     numbers = range(first, first + count_)
-    return [event(n, recorded_at=START + timedelta(hours=n, minutes=1) if recorded else None) for n in numbers]
+    return [
+        event(n, recorded_at=START + timedelta(hours=n, minutes=1) if recorded else None)
+        for n in numbers
+    ]
 
 
 def make_lake(where, batches=((0, 5), (5, 7)), *, recorded=False):

@@ -30,8 +30,20 @@ from eventlake.projections.run_conditions import USUAL, Circumstances
 ORIGIN = "tests.eventlake/determinism"
 START = datetime(2025, 1, 1, tzinfo=UTC)
 SCHEMAS = {
-    "granted": {"type": "object", "properties": {"amount": {"type": "number", "multipleOf": 0.01}, "term": {"type": "integer"}}},
-    "paid": {"type": "object", "properties": {"amount": {"type": "number", "multipleOf": 0.01}, "rate": {"type": "number"}}},
+    "granted": {
+        "type": "object",
+        "properties": {
+            "amount": {"type": "number", "multipleOf": 0.01},
+            "term": {"type": "integer"},
+        },
+    },
+    "paid": {
+        "type": "object",
+        "properties": {
+            "amount": {"type": "number", "multipleOf": 0.01},
+            "rate": {"type": "number"},
+        },
+    },
     "missed": {"type": "object", "properties": {"days": {"type": "integer"}}},
 }
 
@@ -126,7 +138,9 @@ EXACT = {
         ("subject",),
     ),
     "over all subjects": Exact(
-        "SELECT 1 AS k, count(*) AS n, sum(amount)::DECIMAL(18, 2) AS total, median(sequence) AS middle FROM paid", ("k",), by=False
+        "SELECT 1 AS k, count(*) AS n, sum(amount)::DECIMAL(18, 2) AS total, median(sequence) AS middle FROM paid",
+        ("k",),
+        by=False,
     ),
 }
 
@@ -240,7 +254,15 @@ def fill(lake: Lake, events: int, batches: int) -> None:
         time = START + timedelta(minutes=draw.randrange(events // 3 + 1))
         recorded = START + timedelta(minutes=number)
         rows.append(
-            {"id": f"e{number}", "source": "s", "type": kind, "subject": subject, "time": time, "data": data, "recorded_at": recorded}
+            {
+                "id": f"e{number}",
+                "source": "s",
+                "type": kind,
+                "subject": subject,
+                "time": time,
+                "data": data,
+                "recorded_at": recorded,
+            }
         )
     frame = pl.DataFrame(rows)
     for number in range(batches):
@@ -251,9 +273,13 @@ def fill(lake: Lake, events: int, batches: int) -> None:
 def projection(name: str, engine: str) -> Projection:
     """An exact projection on one of the engines."""
     exact = EXACT[name]
-    plain = name.replace(" ", "_").replace("(", "").replace(")", "").replace(",", "").replace("-", "_")
+    plain = (
+        name.replace(" ", "_").replace("(", "").replace(")", "").replace(",", "").replace("-", "_")
+    )
     if engine == "duckdb":
-        return el.Projection.sql(plain, exact.sql, key=list(exact.key), by="subject" if exact.by else None)
+        return el.Projection.sql(
+            plain, exact.sql, key=list(exact.key), by="subject" if exact.by else None
+        )
     return polars_projection(plain, exact.polars, exact.key)
 
 
@@ -262,7 +288,9 @@ def polars_projection(name: str, body: str, key: tuple[str, ...]) -> Projection:
     source = f"import polars as pl\n\n\ndef made(snapshot):\n    return {body}\n"
     names: dict[str, object] = {}
     exec(compile(source, "made.py", "exec"), names)  # noqa: S102 - the text is ours
-    return Projection(name, "python", "made.py:made", {"made.py": source}, key, function=names["made"])  # type: ignore[arg-type]
+    return Projection(
+        name, "python", "made.py:made", {"made.py": source}, key, function=names["made"]
+    )  # type: ignore[arg-type]
 
 
 def circumstances(*, everything: bool) -> Iterator[Circumstances]:
@@ -271,7 +299,11 @@ def circumstances(*, everything: bool) -> Iterator[Circumstances]:
         for threads, memory, shuffled in product((1, 2, 8), ("4GB", "300MB"), (False, True)):
             yield Circumstances("matrix", threads=threads, memory_limit=memory, shuffled=shuffled)
     else:
-        yield from (USUAL, Circumstances("matrix", threads=1), Circumstances("matrix", threads=8, memory_limit="300MB", shuffled=True))
+        yield from (
+            USUAL,
+            Circumstances("matrix", threads=1),
+            Circumstances("matrix", threads=8, memory_limit="300MB", shuffled=True),
+        )
 
 
 def hashes(lake: Lake, name: str, engine: str, *, everything: bool) -> dict[str, int]:
@@ -296,7 +328,10 @@ def shared(lake: Lake, name: str, half: int, workers: tuple[int, ...]) -> dict[s
     wanted = projection(name, "duckdb")
     found: dict[str, int] = {}
     builds = (
-        [lambda count=count: lake.build(wanted, force=True, workers=count, buckets=3 * count) for count in workers]
+        [
+            lambda count=count: lake.build(wanted, force=True, workers=count, buckets=3 * count)
+            for count in workers
+        ]
         if EXACT[name].by
         else []
     )
@@ -397,7 +432,9 @@ def main(events: int) -> str:
             assert polars in (set(), set(made)), (name, polars)
             said = "the same" if exact.by else "the same; not by subject, built in full"
             one, on_polars = next(iter(made)), "the same" if polars else "not written"
-            shown.append(f"| {name} | {sum(made.values())} | {len(made)} | {said} | {on_polars} | `{one[:16]}` |")
+            shown.append(
+                f"| {name} | {sum(made.values())} | {len(made)} | {said} | {on_polars} | `{one[:16]}` |"
+            )
         reasons = {}
         for engine, texts in (("duckdb", REFUSED_SQL), ("polars", REFUSED_POLARS)):
             lines = []
@@ -418,4 +455,6 @@ def main(events: int) -> str:
 
 if __name__ == "__main__":
     page = main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000)
-    Path(__file__).parents[1].joinpath("docs", "reference", "determinism.md").write_text(page, encoding="utf-8")
+    Path(__file__).parents[1].joinpath("docs", "reference", "determinism.md").write_text(
+        page, encoding="utf-8"
+    )

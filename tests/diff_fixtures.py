@@ -14,7 +14,12 @@ from tests.dataset_fixtures import ORIGIN, sql
 PROVENANCE = {
     "built_at": 0,
     "commit_hash": None,
-    "environment": {"machine": "x86_64", "polars_threads": 1, "python": "3.11.7", "system": "Linux"},
+    "environment": {
+        "machine": "x86_64",
+        "polars_threads": 1,
+        "python": "3.11.7",
+        "system": "Linux",
+    },
     "format": 1,
     "milliseconds": 0,
     "versions": {"duckdb": "2.0.0"},
@@ -43,8 +48,17 @@ def stored(rows, key=("k",), storage=None, **recipe):
         "declared_schema": None,
     }
     schema = tuple((name, kind) for name, kind in schema_of(table))
-    manifest = DatasetManifest(Recipe(**(fields | recipe)), content_hash(table), table.num_rows, schema)
-    return publish(storage, manifest, rows=table, spine=None, sources={"query.sql": "SELECT 1"}, provenance=PROVENANCE)
+    manifest = DatasetManifest(
+        Recipe(**(fields | recipe)), content_hash(table), table.num_rows, schema
+    )
+    return publish(
+        storage,
+        manifest,
+        rows=table,
+        spine=None,
+        sources={"query.sql": "SELECT 1"},
+        provenance=PROVENANCE,
+    )
 
 
 def compared(before, after, key=("k",), **recipe):

@@ -12,9 +12,15 @@ from eventlake.core.hashing.canonical import CHECKSUM, canonical_json, seal, sha
 from eventlake.storage import MemoryStorage
 
 TYPE = "payment.received"
-SCHEMA = {"type": "object", "properties": {"amount": {"type": "number", "multipleOf": 0.01}}, "required": ["amount"]}
+SCHEMA = {
+    "type": "object",
+    "properties": {"amount": {"type": "number", "multipleOf": 0.01}},
+    "required": ["amount"],
+}
 QUERY = "SELECT subject, count(*) AS n FROM events GROUP BY subject"
-SPINE = pl.DataFrame({"subject": ["/loan/1", "/loan/2"], "cutoff": [datetime(2027, 2, 1, tzinfo=UTC)] * 2})
+SPINE = pl.DataFrame(
+    {"subject": ["/loan/1", "/loan/2"], "cutoff": [datetime(2027, 2, 1, tzinfo=UTC)] * 2}
+)
 
 
 def payments(numbers):
@@ -34,7 +40,11 @@ def payments(numbers):
 def features():
     amount = el.field("amount")
     late = el.count(TYPE, window="30d", offset="1d", where=(amount > 3) & ~amount.is_null())
-    return el.FeatureSet("risk", features=[late.name("late"), (el.sum(TYPE, "amount") / 2).name("half")], known="watermark")
+    return el.FeatureSet(
+        "risk",
+        features=[late.name("late"), (el.sum(TYPE, "amount") / 2).name("half")],
+        known="watermark",
+    )
 
 
 def lake_of_a_stranger():
@@ -50,7 +60,9 @@ def _files():
     lake = el.create(storage := MemoryStorage(), "adv.example/x")
     lake.register(TYPE, SCHEMA)
     for number in range(3):
-        lake.append(payments(range(number * 10, number * 10 + 10)), producer="bank", position=number)
+        lake.append(
+            payments(range(number * 10, number * 10 + 10)), producer="bank", position=number
+        )
     built = lake.build(el.Projection.sql("paid", QUERY, key=["subject"]))
     lake.build(features(), spine=SPINE)
     lake.tag(built.manifest_hash, "model-1")
@@ -66,7 +78,9 @@ def put(storage, path, data):
 
 def document(storage, path):
     """A sealed document without its checksum; nothing of it is looked at."""
-    return {name: value for name, value in json.loads(storage.read(path)).items() if name != CHECKSUM}
+    return {
+        name: value for name, value in json.loads(storage.read(path)).items() if name != CHECKSUM
+    }
 
 
 def forge_commit(storage, version, change):
@@ -90,7 +104,11 @@ def forge_sealed(storage, path, change):
 
 def folder_of(storage, name):
     """The folder of the one dataset of a name."""
-    return next(item.path.rpartition("/")[0] for item in storage.list(f"builds/{name}") if item.path.endswith("/manifest.json"))
+    return next(
+        item.path.rpartition("/")[0]
+        for item in storage.list(f"builds/{name}")
+        if item.path.endswith("/manifest.json")
+    )
 
 
 def forge_dataset(storage, name, change=lambda manifest: None, source=None):
@@ -111,8 +129,16 @@ def forge_dataset(storage, name, change=lambda manifest: None, source=None):
     for path in files:
         storage.delete(path)
     for path, stored in files.items():
-        changed = _provenance(path, stored, files, manifest_hash) if path.endswith("/provenance.json") else stored
-        put(storage, path.replace(folder, f"builds/{name}/{manifest_hash[:12]}"), data if path.endswith("/manifest.json") else changed)
+        changed = (
+            _provenance(path, stored, files, manifest_hash)
+            if path.endswith("/provenance.json")
+            else stored
+        )
+        put(
+            storage,
+            path.replace(folder, f"builds/{name}/{manifest_hash[:12]}"),
+            data if path.endswith("/manifest.json") else changed,
+        )
     for item in [*storage.list("recipes")]:
         storage.delete(item.path)
     return manifest_hash

@@ -29,7 +29,14 @@ from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.entry import Entry
 from eventlake.log.chain.hint import leave
 from eventlake.log.chain.key_index import recent_run
-from eventlake.log.chain.unfolded_keys import FOLD_WEIGHT, OwnKeys, position_text, recent_after, store, weight
+from eventlake.log.chain.unfolded_keys import (
+    FOLD_WEIGHT,
+    OwnKeys,
+    position_text,
+    recent_after,
+    store,
+    weight,
+)
 from eventlake.log.maintaining.fold import _store_rows, fold
 from eventlake.storage import MemoryStorage
 
@@ -42,19 +49,35 @@ BY_REAL_FOLDS = 2_500
 
 def event(number):
     """The one event of an append."""
-    return {"id": f"e{number:08d}", "source": "s", "type": "t", "subject": f"/loan/{number // 3:08d}"}
+    return {
+        "id": f"e{number:08d}",
+        "source": "s",
+        "type": "t",
+        "subject": f"/loan/{number // 3:08d}",
+    }
 
 
 def position(number):
     """Every fifth event is a producer's."""
-    return Position(f"p{number // 5 % PRODUCERS}", number // 5 // PRODUCERS) if number % 5 == 0 else None
+    return (
+        Position(f"p{number // 5 % PRODUCERS}", number // 5 // PRODUCERS)
+        if number % 5 == 0
+        else None
+    )
 
 
 def _pattern():
     columns = ["id", "source", "type", "subject"]
     sink = pa.BufferOutputStream()
     table = pa.table({name: [event(0)[name]] for name in columns})
-    pq.write_table(table, sink, compression="none", use_dictionary=False, write_statistics=False, store_schema=False)
+    pq.write_table(
+        table,
+        sink,
+        compression="none",
+        use_dictionary=False,
+        write_statistics=False,
+        store_schema=False,
+    )
     pattern = bytes(sink.getvalue())
     assert (pattern.count(b"e00000000"), pattern.count(b"/loan/00000000")) == (1, 1)
     return pattern
@@ -75,7 +98,9 @@ class _Maker:
         self.pattern = _pattern()
         numbers = range(commits)
         events = pl.DataFrame([event(number) for number in numbers])
-        self.leaves = leaves.leaf_hashes(events.to_arrow().cast(pa.schema([(name, pa.string()) for name in events.columns])))
+        self.leaves = leaves.leaf_hashes(
+            events.to_arrow().cast(pa.schema([(name, pa.string()) for name in events.columns]))
+        )
         self.ids = event_keys(events)
         self.subjects = text_keys("subject", events["subject"])
         self.below = [text_key("below", text) for text in ("/loan", "/")]
@@ -105,17 +130,32 @@ class _Maker:
         number = self.events
         self.events += 1
         one, leaf = event(number), self.leaves[number].tobytes()
-        data = self.pattern.replace(b"e00000000", one["id"].encode()).replace(b"/loan/00000000", one["subject"].encode())
+        data = self.pattern.replace(b"e00000000", one["id"].encode()).replace(
+            b"/loan/00000000", one["subject"].encode()
+        )
         sha256 = sha256_hex(data)
         self.storage.create(layout.segment_path(sha256), data)
-        segment = Segment(sha256, len(data), number, number + 1, tuple(one), (leaf.hex(),), (("t", 1),), None, 1, None)
+        segment = Segment(
+            sha256,
+            len(data),
+            number,
+            number + 1,
+            tuple(one),
+            (leaf.hex(),),
+            (("t", 1),),
+            None,
+            1,
+            None,
+        )
         heads = [self.subjects[number], *self.below]
         given = position(number)
         if given:
             heads += [self.positions[number // 5], self.producers[number // 5 % PRODUCERS]]
         self.range = self.range.merge(CompactRange(number, number + 1, (leaf,)))
         recent = recent_after(
-            self.head.recent if self.head else NOTHING_RECENT, self.version, self.own(self.ids[number : number + 1], heads)
+            self.head.recent if self.head else NOTHING_RECENT,
+            self.version,
+            self.own(self.ids[number : number + 1], heads),
         )
         deliveries = (Delivery(given, number, number + 1),) if given else ()
         self.publish("append", number, (segment,), deliveries, recent)

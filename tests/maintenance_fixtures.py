@@ -32,18 +32,29 @@ def grouped(lake, name, known, rounds):
     """The same through a writer, four single events at a time."""
     with lake.writer() as writer:
         for number in range(rounds):
-            futures = [(writer.append(one), [one[0]["id"]]) for one in ([event(f"{name}-{number}-{part}")] for part in range(4))]
+            futures = [
+                (writer.append(one), [one[0]["id"]])
+                for one in ([event(f"{name}-{number}-{part}")] for part in range(4))
+            ]
             known.extend((future.result(), names) for future, names in futures)
 
 
 def varied(storage, clock, monkeypatch):
     """A lake whose segments have other columns each, with and without clocks of their own; one is large."""
     lake = el.create(storage, "o")
-    copied = [event(f"copied {n}", recorded_at=moment(NOW - 9 * HOUR + n // 2 * HOUR), data={"n": n}) for n in range(3)]
+    copied = [
+        event(f"copied {n}", recorded_at=moment(NOW - 9 * HOUR + n // 2 * HOUR), data={"n": n})
+        for n in range(3)
+    ]
     lake.append([*copied, event("copied undated", recorded_at=moment(NOW - HOUR))])
     lake.append([event("bare", type="u")])
     clock[0] += HOUR
-    lake.append([event("dated", time=moment(NOW - 77), subject="/loan/7"), event("undated", subject="/loan/7")])
+    lake.append(
+        [
+            event("dated", time=moment(NOW - 77), subject="/loan/7"),
+            event("undated", subject="/loan/7"),
+        ]
+    )
     lake.append([event("extended", extensions={"x": 1})])
     lake.resolve(str(uuid.uuid4()))
     lake.append([event("large", data={"noise": random.Random(1).randbytes(9_000).hex()})])
@@ -52,7 +63,18 @@ def varied(storage, clock, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(segments, "MAX_ROWS", 2)
         lake.append([event(f"cut {n}", subject="/cut") for n in range(3)])
-    lake.append([event("correct", corrects="dated", correction="replace", subject="/loan/7", correlation_id="c", data="1.00")])
+    lake.append(
+        [
+            event(
+                "correct",
+                corrects="dated",
+                correction="replace",
+                subject="/loan/7",
+                correlation_id="c",
+                data="1.00",
+            )
+        ]
+    )
     clock[0] += HOUR
     lake.append([event("last", time=moment(0))])
     return lake
@@ -60,20 +82,40 @@ def varied(storage, clock, monkeypatch):
 
 def observed(lake):
     """Everything that may not change: each watermark and instant on both engines, types, clocks, roots, proofs."""
-    clocks = [row["recorded_at"] for row in rows_of(lake.snapshot().scan(["recorded_at"]).collect())]
-    instants = [moment(one) for one in sorted({*clocks, *(one + 1 for one in clocks[:-1])}) if one <= clocks[-1]]
+    clocks = [
+        row["recorded_at"] for row in rows_of(lake.snapshot().scan(["recorded_at"]).collect())
+    ]
+    instants = [
+        moment(one)
+        for one in sorted({*clocks, *(one + 1 for one in clocks[:-1])})
+        if one <= clocks[-1]
+    ]
     seen_ = []
     for at in [*range(len(clocks) + 1), *instants]:
         snapshot = lake.snapshot(at)
         scanned = rows_of(snapshot.scan().collect())
         assert rows_of(snapshot.sql("select * from events order by sequence")) == scanned
-        assert snapshot.watermark == (at if isinstance(at, int) else sum(moment(one) < at for one in clocks))
+        assert snapshot.watermark == (
+            at if isinstance(at, int) else sum(moment(one) < at for one in clocks)
+        )
         raw = rows_of(snapshot.scan(raw=True).collect())
-        seen_.append((at, snapshot.checkpoint, snapshot.commit_hash, snapshot.history.clock_hash(), snapshot.types(), scanned, raw))
+        seen_.append(
+            (
+                at,
+                snapshot.checkpoint,
+                snapshot.commit_hash,
+                snapshot.history.clock_hash(),
+                snapshot.types(),
+                scanned,
+                raw,
+            )
+        )
     proofs = [lake.prove_inclusion(sequence) for sequence in range(len(clocks))]
     proofs += [lake.prove_consistency(one[1]) for one in seen_[1 : len(clocks) + 1]]
     singles = [lake.snapshot().event(sequence) for sequence in range(len(clocks))]
-    filtered = rows_of(lake.snapshot().scan(["sequence", "id"], types="t", subject="/loan/7").collect())
+    filtered = rows_of(
+        lake.snapshot().scan(["sequence", "id"], types="t", subject="/loan/7").collect()
+    )
     return seen_, proofs, singles, filtered
 
 
@@ -85,7 +127,9 @@ def seen(lake):
 
 def about(lake, number):
     """A target that about so many of the lake's largest segments fit into."""
-    return int((number + 0.5) * max(item.size_bytes for item in lake._chain.storage.list("segments")))
+    return int(
+        (number + 0.5) * max(item.size_bytes for item in lake._chain.storage.list("segments"))
+    )
 
 
 def placed(lake):

@@ -44,10 +44,33 @@ SECONDS = 20.0
 UPCAST = {"cents": "CAST(amount * 100 AS BIGINT)"}
 V2 = {
     "type": "object",
-    "properties": {"cents": {"type": "integer"}, "how": {"type": "string", "enum": ["card", "cash"]}},
+    "properties": {
+        "cents": {"type": "integer"},
+        "how": {"type": "string", "enum": ["card", "cash"]},
+    },
     "required": ["cents"],
 }
-INTEGERS = (0, 1, -1, 2, 63, 64, 255, 2**31, 2**32 - 1, 2**32, 2**53, 2**62, 2**62 + 1, 2**63 - 1, 2**63, 2**64, -(2**63), 10**40, 10**400)
+INTEGERS = (
+    0,
+    1,
+    -1,
+    2,
+    63,
+    64,
+    255,
+    2**31,
+    2**32 - 1,
+    2**32,
+    2**53,
+    2**62,
+    2**62 + 1,
+    2**63 - 1,
+    2**63,
+    2**64,
+    -(2**63),
+    10**40,
+    10**400,
+)
 TEXTS = (
     "", " ", "\0", "a\0b", "\x1b[2J", "\u202e", "\n", "/", "..",
     "../../etc/passwd", "/etc/passwd", "file:///etc/passwd", "*", "?", "'",
@@ -55,7 +78,23 @@ TEXTS = (
     "0" * 64, "F" * 64, "2026-01-01T00:00:00Z", "exact", "sql", "python", "features", "events", "spine", "sequence", "subject",
     "decimal(99, 99)", "list<" * 300, "utf8", "int64", "struct", "append", "fence", "compact", "fold", "schema", TYPE, "prediction.made",
 )  # fmt: skip
-OTHERS = (None, True, False, [], {}, [[]], [{}], {"": {}}, {"kind": "struct"}, [0, 0], ["a", "b"], 1.0, 0.5, 1e300, -0.0)
+OTHERS = (
+    None,
+    True,
+    False,
+    [],
+    {},
+    [[]],
+    [{}],
+    {"": {}},
+    {"kind": "struct"},
+    [0, 0],
+    ["a", "b"],
+    1.0,
+    0.5,
+    1e300,
+    -0.0,
+)
 POOL = (*INTEGERS, *TEXTS, *OTHERS)
 
 
@@ -69,7 +108,13 @@ def nested(depth, kind):
 def places(value, path=()):
     """The paths to every value of a document."""
     yield path
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    inner = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for step, one in inner:
         yield from places(one, (*path, step))
 
@@ -96,7 +141,9 @@ def _change(dice, holder, last, whole):
     elif what < 0.55:
         del holder[last]
     elif what < 0.62 and isinstance(holder, dict):
-        holder[dice.choice([text for text in TEXTS if isinstance(text, str)])] = copy.deepcopy(dice.choice([value, *POOL]))
+        holder[dice.choice([text for text in TEXTS if isinstance(text, str)])] = copy.deepcopy(
+            dice.choice([value, *POOL])
+        )
     elif what < 0.68:
         holder[last] = nested(dice.choice([1, 5, 50, 120]), dice.random() < 0.5)
     elif what < 0.76:
@@ -108,9 +155,18 @@ def _change(dice, holder, last, whole):
         holder[last] = value + dice.choice([-1, 1, -value, value, 10**6])
     elif isinstance(value, str) and value:
         at = dice.randrange(len(value))
-        holder[last] = dice.choice([value[:at], value + value, value[:at] + dice.choice("0aZ\0é'\"/.") + value[at + 1 :], value.upper()])
+        holder[last] = dice.choice(
+            [
+                value[:at],
+                value + value,
+                value[:at] + dice.choice("0aZ\0é'\"/.") + value[at + 1 :],
+                value.upper(),
+            ]
+        )
     elif isinstance(value, list) and value:
-        holder[last] = dice.choice([value[:-1], value[1:], [*value, copy.deepcopy(value[0])], value[::-1], value * 2])
+        holder[last] = dice.choice(
+            [value[:-1], value[1:], [*value, copy.deepcopy(value[0])], value[::-1], value * 2]
+        )
     else:
         holder[last] = copy.deepcopy(dice.choice(POOL))
 
@@ -129,10 +185,24 @@ def torn(dice, data):
             del changed[at : at + dice.choice([1, 2, 16])]
         elif what == 3:
             changed[at:at] = dice.choice(
-                [b"\0", b"\xff", b"\xed\xa0\x80", b"NaN", b"1e999", b'"\\ud800"', b"9" * 5000, b",", b"}", b'"', b"\xef\xbb\xbf"]
+                [
+                    b"\0",
+                    b"\xff",
+                    b"\xed\xa0\x80",
+                    b"NaN",
+                    b"1e999",
+                    b'"\\ud800"',
+                    b"9" * 5000,
+                    b",",
+                    b"}",
+                    b'"',
+                    b"\xef\xbb\xbf",
+                ]
             )
         elif what == 4:
-            changed[at:at] = dice.choice([b"[", b"{", b'{"a":', b"[{"]) * dice.choice([1, 100, 20_000])
+            changed[at:at] = dice.choice([b"[", b"{", b'{"a":', b"[{"]) * dice.choice(
+                [1, 100, 20_000]
+            )
         elif what == 5:
             changed[at:at] = changed[max(at - dice.choice([4, 40, 400]), 0) : at]
         else:
@@ -149,16 +219,44 @@ def rich_files():
         lake = el.create(storage := MemoryStorage(), "adv.example/rich")
         lake.register(TYPE, forging.SCHEMA)
         for number in range(8):
-            lake.append(payments(range(number * 4, number * 4 + 4)), producer="bank", position=number)
+            lake.append(
+                payments(range(number * 4, number * 4 + 4)), producer="bank", position=number
+            )
         lake.append(payments(range(100, 700)))
         lake.compact()
-        lake.append([{"id": "x", "source": "core", "type": "other.thing", "subject": "/x/1", "data": {"é": [1, {"a": None}]}}])
+        lake.append(
+            [
+                {
+                    "id": "x",
+                    "source": "core",
+                    "type": "other.thing",
+                    "subject": "/x/1",
+                    "data": {"é": [1, {"a": None}]},
+                }
+            ]
+        )
         lake.register(TYPE, V2, upcast=UPCAST)
-        lake.append([{"id": "c", "source": "core", "type": TYPE, "subject": "/loan/1", "data": {"cents": 7, "how": "card"}}])
+        lake.append(
+            [
+                {
+                    "id": "c",
+                    "source": "core",
+                    "type": TYPE,
+                    "subject": "/loan/1",
+                    "data": {"cents": 7, "how": "card"},
+                }
+            ]
+        )
         lake.snapshot().table(TYPE).collect()
         built = lake.build(el.Projection.sql("paid", QUERY, key=["subject"]))
-        spine = el.spine.on(TYPE, where=el.field("cents") > 100).label("more", el.exists(TYPE), horizon="5d")
-        risk = el.FeatureSet("risk", features=[el.count(TYPE, window="30d"), (el.sum(TYPE, "cents") / 2).name("half")], known="watermark")
+        spine = el.spine.on(TYPE, where=el.field("cents") > 100).label(
+            "more", el.exists(TYPE), horizon="5d"
+        )
+        risk = el.FeatureSet(
+            "risk",
+            features=[el.count(TYPE, window="30d"), (el.sum(TYPE, "cents") / 2).name("half")],
+            known="watermark",
+        )
         lake.build(risk, spine=spine)
         lake.tag(built.manifest_hash, "model-1")
     assert lake._chain.head.commit.tiers
@@ -187,8 +285,16 @@ def calls(storage):
     yield "open", lambda: el.open(storage)
     yield "verify", lambda: verify_lake(storage, deep=True)
     lake = el.open(storage)
-    yield "scan", lambda: said(storage) == truth() or verify_lake(storage, deep=True).problems or _wrong()
-    yield "sql", lambda: lake.snapshot().sql("SELECT count(*), max(recorded_at), min(time) FROM events").polars()
+    yield (
+        "scan",
+        lambda: said(storage) == truth() or verify_lake(storage, deep=True).problems or _wrong(),
+    )
+    yield (
+        "sql",
+        lambda: (
+            lake.snapshot().sql("SELECT count(*), max(recorded_at), min(time) FROM events").polars()
+        ),
+    )
     yield "table", lambda: lake.snapshot().table(TYPE).collect()
     yield "log", lake.log
     yield "at", lambda: lake.snapshot(lake.watermark - 1)
@@ -201,9 +307,27 @@ def calls(storage):
         yield "rows", dataset.polars
         yield "card", dataset.card
         yield "reproduce", lambda dataset=dataset: lake.reproduce(dataset.manifest_hash)
-        yield "explain", lambda dataset=dataset: lake.explain(dataset.manifest_hash, dataset.polars().row(0)[:1])
+        yield (
+            "explain",
+            lambda dataset=dataset: lake.explain(
+                dataset.manifest_hash, dataset.polars().row(0)[:1]
+            ),
+        )
     yield "check", lambda: lake.check(payments([3, 300]))
-    yield "append", lambda: lake.append([{"id": "new", "source": "core", "type": TYPE, "subject": "/loan/1", "data": {"cents": 1}}])
+    yield (
+        "append",
+        lambda: lake.append(
+            [
+                {
+                    "id": "new",
+                    "source": "core",
+                    "type": TYPE,
+                    "subject": "/loan/1",
+                    "data": {"cents": 1},
+                }
+            ]
+        ),
+    )
     yield "again", lambda: lake.append(payments(range(4)), producer="bank", position=0)
     yield "compact", lake.compact
     yield "collect", lambda: lake.gc(older_than=timedelta(0), dry_run=False)
@@ -262,7 +386,9 @@ def _head(storage):
 def _rechained(version):
     def install(storage, data):
         document = {name: value for name, value in json.loads(data).items() if name != CHECKSUM}
-        forging.forge_commit(storage, version, lambda commit: (commit.clear(), commit.update(document)))
+        forging.forge_commit(
+            storage, version, lambda commit: (commit.clear(), commit.update(document))
+        )
 
     return install
 
@@ -277,12 +403,16 @@ def _install_catalogue(storage, data):
     old = json.loads(storage.read(_head(storage)))["schemas"]
     for item in sorted(item.path for item in storage.list("log")):
         if json.loads(storage.read(item))["schemas"] == old:
-            forging.forge_commit(storage, int(item[4:24]), lambda commit: commit.update(schemas=sha256))
+            forging.forge_commit(
+                storage, int(item[4:24]), lambda commit: commit.update(schemas=sha256)
+            )
 
 
 def _install_manifest(storage, data):
     document = json.loads(data)
-    forging.forge_dataset(storage, "paid", lambda manifest: (manifest.clear(), manifest.update(document)))
+    forging.forge_dataset(
+        storage, "paid", lambda manifest: (manifest.clear(), manifest.update(document))
+    )
 
 
 def _decode_manifest(data):
@@ -298,12 +428,18 @@ def _manifest(storage):
 
 def _spelled_manifest(document):
     if isinstance(document, dict) and isinstance(document.get("recipe"), dict):
-        document = document | {"recipe_hash": hashlib.sha256(_spelled(document["recipe"])).hexdigest()}
+        document = document | {
+            "recipe_hash": hashlib.sha256(_spelled(document["recipe"])).hexdigest()
+        }
     return _spelled(document)
 
 
 def _provenance_path(storage, name="risk"):
-    return next(item.path for item in storage.list(f"builds/{name}") if item.path.endswith("/provenance.json"))
+    return next(
+        item.path
+        for item in storage.list(f"builds/{name}")
+        if item.path.endswith("/provenance.json")
+    )
 
 
 def _decode_provenance(data):
@@ -313,7 +449,13 @@ def _decode_provenance(data):
 
 
 def _features(storage):
-    return json.loads(next(storage.read(item.path) for item in storage.list("builds/risk") if item.path.endswith("features.json")))
+    return json.loads(
+        next(
+            storage.read(item.path)
+            for item in storage.list("builds/risk")
+            if item.path.endswith("features.json")
+        )
+    )
 
 
 def _tier(storage):
@@ -326,7 +468,13 @@ def _install_tier(what):
     def install(storage, data):
         sha256 = hashlib.sha256(data).hexdigest()
         stop, old = _tier(storage)["stop"], _tier(storage)[what]["sha256"]
-        put(storage, f"manifests/{stop:020d}-{sha256[:12]}.parquet" if what == "rows" else f"keys/{sha256}.keys", data)
+        put(
+            storage,
+            f"manifests/{stop:020d}-{sha256[:12]}.parquet"
+            if what == "rows"
+            else f"keys/{sha256}.keys",
+            data,
+        )
 
         def change(commit):
             for tier in commit["tiers"]:
@@ -354,7 +502,9 @@ def _decode_keys(data):
 
 
 def _key_file(keys):
-    return KeyFile("0" * 64, keys["bytes"], keys["ids"], keys["heads"], keys["start"], keys["shift"])
+    return KeyFile(
+        "0" * 64, keys["bytes"], keys["ids"], keys["heads"], keys["start"], keys["shift"]
+    )
 
 
 def _segment(storage):
@@ -370,7 +520,11 @@ def _install_segment(storage, data):
     version, _ = _segment(storage)
     sha256 = hashlib.sha256(data).hexdigest()
     put(storage, f"segments/{sha256}.parquet", data)
-    forging.forge_commit(storage, version, lambda commit: commit["segments"][0].update(sha256=sha256, bytes=max(len(data), 1)))
+    forging.forge_commit(
+        storage,
+        version,
+        lambda commit: commit["segments"][0].update(sha256=sha256, bytes=max(len(data), 1)),
+    )
 
 
 def _decode_segment(data):
@@ -385,7 +539,9 @@ def _ending(storage, folder, ending):
 def _install_table(storage, data):
     path = _ending(storage, "tables", ".parquet")
     storage.delete(path)
-    storage.create(f"{path[: -len('.parquet') - 64]}{hashlib.sha256(data).hexdigest()}.parquet", data)
+    storage.create(
+        f"{path[: -len('.parquet') - 64]}{hashlib.sha256(data).hexdigest()}.parquet", data
+    )
 
 
 def _install_attempt(folder, ending):
@@ -468,10 +624,19 @@ all = true
 MAPPING = (Path(__file__).parents[1] / "datasets/berka_loans/mapping.toml").read_bytes()
 
 KINDS = {
-    "lake.json": Kind(_at("lake.json"), sealed, lambda data: read_lake(data, "lake.json"), _put("lake.json")),
+    "lake.json": Kind(
+        _at("lake.json"), sealed, lambda data: read_lake(data, "lake.json"), _put("lake.json")
+    ),
     "hint": Kind(_at("hint"), sealed, lambda data: read_hint(data, "hint"), _put("hint")),
-    "tag": Kind(_at("tags/model-1.json"), sealed, lambda data: read_tag(data, "tag"), _put("tags/model-1.json")),
-    "commit": Kind(_at(_commit_path(3)), sealed, lambda data: Commit.decode(data, "commit"), _rechained(3)),
+    "tag": Kind(
+        _at("tags/model-1.json"),
+        sealed,
+        lambda data: read_tag(data, "tag"),
+        _put("tags/model-1.json"),
+    ),
+    "commit": Kind(
+        _at(_commit_path(3)), sealed, lambda data: Commit.decode(data, "commit"), _rechained(3)
+    ),
     "head": Kind(
         lambda storage: forging.document(storage, _head(storage)),
         sealed,
@@ -497,7 +662,13 @@ KINDS = {
         lambda data: FeatureSet.from_text("risk", data.decode(errors="surrogateescape")),
         lambda storage, data: forging.forge_dataset(storage, "risk", source=lambda _: data),
     ),
-    "rows": Kind(_rows, bytes, lambda data: manifest_rows.decode(data, "manifests/x"), _install_tier("rows"), parquet_mutant),
+    "rows": Kind(
+        _rows,
+        bytes,
+        lambda data: manifest_rows.decode(data, "manifests/x"),
+        _install_tier("rows"),
+        parquet_mutant,
+    ),
     "segment": Kind(
         lambda storage: storage.read(f"segments/{_segment(storage)[1]['sha256']}.parquet"),
         bytes,
@@ -526,14 +697,26 @@ KINDS = {
         _install_attempt("builds/risk", "/spine.parquet"),
         parquet_mutant,
     ),
-    "removed.json": Kind(_removed, sealed, lambda data: read_removed(data, "removed.json"), _install_removed),
+    "removed.json": Kind(
+        _removed, sealed, lambda data: read_removed(data, "removed.json"), _install_removed
+    ),
     "claim": Kind(
-        lambda _: {"beat": 1, "machine": "host", "process": 2**22, "since": 1_790_000_000_000_000}, _spelled, _decode_claim, _install_claim
+        lambda _: {"beat": 1, "machine": "host", "process": 2**22, "since": 1_790_000_000_000_000},
+        _spelled,
+        _decode_claim,
+        _install_claim,
     ),
     "keys": Kind(_keys, bytes, _decode_keys, _install_tier("keys")),
     "dataset.lock": Kind(lambda _: LOCK, bytes, _text_file("dataset.lock", Lock.read), None),
-    "dataset.toml": Kind(lambda _: DEFINITION, bytes, _text_file("dataset.toml", el.read_definition), None),
-    "mapping.toml": Kind(lambda _: MAPPING, bytes, _text_file("mapping.toml", lambda folder: read_mapping(folder / "mapping.toml")), None),
+    "dataset.toml": Kind(
+        lambda _: DEFINITION, bytes, _text_file("dataset.toml", el.read_definition), None
+    ),
+    "mapping.toml": Kind(
+        lambda _: MAPPING,
+        bytes,
+        _text_file("mapping.toml", lambda folder: read_mapping(folder / "mapping.toml")),
+        None,
+    ),
 }
 
 
@@ -614,11 +797,16 @@ def _outcome(outcome, number, data, what, call):
     except EventlakeError:
         return False
     except Exception as error:  # noqa: BLE001 - that is what is looked for
-        outcome.failures.append((number, what, f"{type(error).__name__}: {error}"[:500], data[:2_000]))
+        outcome.failures.append(
+            (number, what, f"{type(error).__name__}: {error}"[:500], data[:2_000])
+        )
         return False
     return True
 
 
 def assert_gone_well(outcome):
-    shown = "\n".join(f"{number} {what}: {error}\n    {data}" for number, what, error, data in outcome.failures[:10])
+    shown = "\n".join(
+        f"{number} {what}: {error}\n    {data}"
+        for number, what, error, data in outcome.failures[:10]
+    )
     assert not outcome.failures, f"{len(outcome.failures)} failures, such as\n{shown}"

@@ -22,7 +22,15 @@ ORDER = [
 ]
 """The fixed order in which attributes enter the leaf."""
 
-ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+ESCAPES = {
+    '"': '\\"',
+    "\\": "\\\\",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+}
 
 
 def tree_hash(entries):
@@ -47,7 +55,11 @@ def event_bytes(event):
         if name == "time":
             value = b"%d" % value
         elif name == "data":
-            value = hashlib.sha256(value if isinstance(value, bytes) else value.encode()).hexdigest().encode()
+            value = (
+                hashlib.sha256(value if isinstance(value, bytes) else value.encode())
+                .hexdigest()
+                .encode()
+            )
         else:
             value = value.encode()
         out += name.encode() + b"=" + b"%d" % len(value) + b":" + value + b","
@@ -73,12 +85,18 @@ def canonical(value):
     if value is False:
         return b"false"
     if isinstance(value, str):
-        text = "".join(ESCAPES.get(c) or (f"\\u{ord(c):04x}" if ord(c) < 0x20 else c) for c in value)
+        text = "".join(
+            ESCAPES.get(c) or (f"\\u{ord(c):04x}" if ord(c) < 0x20 else c) for c in value
+        )
         return f'"{text}"'.encode()
     if isinstance(value, int):
         return b"%d" % value
     if isinstance(value, dict):
-        return b"{" + b",".join(canonical(key) + b":" + canonical(value[key]) for key in sorted(value)) + b"}"
+        return (
+            b"{"
+            + b",".join(canonical(key) + b":" + canonical(value[key]) for key in sorted(value))
+            + b"}"
+        )
     return b"[" + b",".join(canonical(item) for item in value) + b"]"
 
 
@@ -125,7 +143,16 @@ def is_payload(text):
 
     try:
         text.encode()
-        check(json.loads(text, object_pairs_hook=unique, parse_float=finite, parse_int=finite, parse_constant=refuse), 0)
+        check(
+            json.loads(
+                text,
+                object_pairs_hook=unique,
+                parse_float=finite,
+                parse_int=finite,
+                parse_constant=refuse,
+            ),
+            0,
+        )
     except (ValueError, RecursionError):
         return False
     return len(text.encode()) <= 1 << 20
@@ -133,6 +160,8 @@ def is_payload(text):
 
 def read_row(sequence, event, recorded_at):
     """What a reader sees of an event: every column, ``time`` falling back to ``recorded_at``."""
-    row = {"sequence": sequence, "recorded_at": recorded_at} | {name: event.get(name) for name in ORDER}
+    row = {"sequence": sequence, "recorded_at": recorded_at} | {
+        name: event.get(name) for name in ORDER
+    }
     row["time"] = recorded_at if row["time"] is None else row["time"]
     return row

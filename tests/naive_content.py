@@ -42,7 +42,12 @@ def logical(kind):
         return logical(kind.value_type)
     if types.is_struct(kind):
         return "struct<" + ", ".join(f"{field.name}: {logical(field.type)}" for field in kind) + ">"
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind) or types.is_list_view(kind):
+    if (
+        types.is_list(kind)
+        or types.is_large_list(kind)
+        or types.is_fixed_size_list(kind)
+        or types.is_list_view(kind)
+    ):
         return f"list<{logical(kind.value_type)}>"
     if types.is_decimal(kind):
         return f"decimal({kind.precision}, {kind.scale})"
@@ -72,7 +77,9 @@ def value_bytes(value, kind):
         return b"\x01" if value else b"\x00"
     if name == "float64":
         number = 0.0 if value is None else value
-        return b"\x00\x00\x00\x00\x00\x00\xf8\x7f" if math.isnan(number) else struct.pack("<d", number)
+        return (
+            b"\x00\x00\x00\x00\x00\x00\xf8\x7f" if math.isnan(number) else struct.pack("<d", number)
+        )
     if name == "float32":
         number = 0.0 if value is None else value
         return b"\x00\x00\xc0\x7f" if math.isnan(number) else struct.pack("<f", number)
@@ -83,7 +90,12 @@ def value_bytes(value, kind):
     if name == "date":
         return struct.pack("<i", 0 if value is None else (value - date(1970, 1, 1)).days)
     if name == "time[us]":
-        moment = 0 if value is None else ((value.hour * 60 + value.minute) * 60 + value.second) * 1_000_000 + value.microsecond
+        moment = (
+            0
+            if value is None
+            else ((value.hour * 60 + value.minute) * 60 + value.second) * 1_000_000
+            + value.microsecond
+        )
         return struct.pack("<q", moment)
     if name == "duration[us]":
         return struct.pack("<q", 0 if value is None else value // MICROSECOND)
@@ -103,22 +115,33 @@ def column_digest(values, kind):
     validity = b"".join(b"\x00" if value is None else b"\x01" for value in values)
     lengths, raw, children = b"", b"", []
     if name.startswith("struct"):
-        children = [column_digest([None if row is None else row[field.name] for row in values], field.type) for field in kind]
+        children = [
+            column_digest([None if row is None else row[field.name] for row in values], field.type)
+            for field in kind
+        ]
     elif name.startswith("list"):
         lengths = b"".join(size(len(row or ())) for row in values)
-        children = [column_digest([item for row in values if row is not None for item in row], kind.value_type)]
+        children = [
+            column_digest(
+                [item for row in values if row is not None for item in row], kind.value_type
+            )
+        ]
     else:
         parts = [value_bytes(value, kind) for value in values]
         raw = b"".join(parts)
         if name in {"utf8", "binary"}:
             lengths = b"".join(size(len(part)) for part in parts)
     digests = [hashlib.sha256(part).digest() for part in (validity, lengths, raw)]
-    return hashlib.sha256(size(len(values)) + size(values.count(None)) + b"".join(digests + children)).digest()
+    return hashlib.sha256(
+        size(len(values)) + size(values.count(None)) + b"".join(digests + children)
+    ).digest()
 
 
 def content_hash(table):
     """The content hash of an Arrow table, hex."""
     whole = MAGIC + size(table.num_rows) + size(table.num_columns)
     for name, column in zip(table.column_names, table.columns, strict=True):
-        whole += text(name) + text(logical(column.type)) + column_digest(column.to_pylist(), column.type)
+        whole += (
+            text(name) + text(logical(column.type)) + column_digest(column.to_pylist(), column.type)
+        )
     return hashlib.sha256(whole).hexdigest()

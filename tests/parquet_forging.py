@@ -69,7 +69,11 @@ def spell(fields):
     out, before = bytearray(), 0
     for number, value in fields.items():
         step = number - before
-        out += bytes([step << 4 | value.kind]) if 0 < step < 16 else bytes([value.kind]) + _spelled(number)
+        out += (
+            bytes([step << 4 | value.kind])
+            if 0 < step < 16
+            else bytes([value.kind]) + _spelled(number)
+        )
         out += _bytes(value, in_list=False)
         before = number
     return bytes(out + b"\0")
@@ -89,7 +93,11 @@ def _bytes(value, *, in_list):
         return _unsigned(len(said)) + said
     if kind == _STRUCT:
         return spell(said)
-    head = bytes([len(said) << 4 | value.item]) if len(said) < 15 else bytes([0xF0 | value.item]) + _unsigned(len(said))
+    head = (
+        bytes([len(said) << 4 | value.item])
+        if len(said) < 15
+        else bytes([0xF0 | value.item]) + _unsigned(len(said))
+    )
     return head + b"".join(_bytes(one, in_list=True) for one in said)
 
 

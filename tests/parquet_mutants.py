@@ -10,12 +10,31 @@ from tests.parquet_forging import Value, chunks, footer, pages, spell, with_foot
 
 _NUMBERS, _BINARY, _LIST, _SET, _STRUCT = (4, 5, 6), 8, 9, 10, 12
 _LARGE = (0, 1, -1, 7, 255, 2**31 - 1, 2**31, -(2**31), 2**40, 2**62, 2**63 - 1, -(2**63))
-_TEXTS = ("", "\0", "é" * 50, "'; DROP TABLE events; --", '{"amount":', '{"amount":"1e999"}', "9" * 400, "x" * 20_000)
+_TEXTS = (
+    "",
+    "\0",
+    "é" * 50,
+    "'; DROP TABLE events; --",
+    '{"amount":',
+    '{"amount":"1e999"}',
+    "9" * 400,
+    "x" * 20_000,
+)
 
 
 def parquet_mutant(dice, data):
     """A file that is changed in one way, by a writer who knows how such files are made."""
-    return dice.choice([_other_footer, _other_page_header, _other_page_header, _other_page, _other_page, _other_values, _cut])(dice, data)
+    return dice.choice(
+        [
+            _other_footer,
+            _other_page_header,
+            _other_page_header,
+            _other_page,
+            _other_page,
+            _other_values,
+            _cut,
+        ]
+    )(dice, data)
 
 
 def _other_footer(dice, data):
@@ -40,13 +59,17 @@ def _other_page(dice, data):
     changed = bytearray(data)
     for _ in range(dice.choice([1, 1, 3, 10])):
         if end > begin:
-            changed[dice.randrange(begin, end)] = dice.choice([0, 1, 127, 128, 255, dice.randrange(256)])
+            changed[dice.randrange(begin, end)] = dice.choice(
+                [0, 1, 127, 128, 255, dice.randrange(256)]
+            )
     return bytes(changed)
 
 
 def _cut(dice, data):
     at = dice.randrange(len(data))
-    return dice.choice([data[:at], data[at:], data[:at] + data[at + 1 :], data[:at] + b"\0" + data[at:]])
+    return dice.choice(
+        [data[:at], data[at:], data[:at] + data[at + 1 :], data[:at] + b"\0" + data[at:]]
+    )
 
 
 def _other_values(dice, data):
@@ -66,14 +89,27 @@ def _other_values(dice, data):
     elif what == 3:
         table = table.append_column(dice.choice([name, "", "\0", "new"]), column)
     elif what == 4:
-        kind = dice.choice([pa.string(), pa.int64(), pa.float32(), pa.list_(pa.int64()), pa.struct({"a": pa.int8()}), pa.null()])
+        kind = dice.choice(
+            [
+                pa.string(),
+                pa.int64(),
+                pa.float32(),
+                pa.list_(pa.int64()),
+                pa.struct({"a": pa.int8()}),
+                pa.null(),
+            ]
+        )
         table = table.set_column(number, name, pa.nulls(table.num_rows, kind))
     elif what == 5:
         table = table.take(pa.array(dice.sample(range(table.num_rows), table.num_rows), pa.int64()))
     else:
-        table = dice.choice([table.slice(1), table.slice(0, 0), pa.concat_tables([table, table.slice(0, 1)])])
+        table = dice.choice(
+            [table.slice(1), table.slice(0, 0), pa.concat_tables([table, table.slice(0, 1)])]
+        )
     sink = io.BytesIO()
-    pq.write_table(table, sink, compression=dice.choice(["zstd", "none"]), use_dictionary=dice.random() < 0.5)
+    pq.write_table(
+        table, sink, compression=dice.choice(["zstd", "none"]), use_dictionary=dice.random() < 0.5
+    )
     return sink.getvalue()
 
 
@@ -82,7 +118,11 @@ def _other_value(dice, column):
         return dice.choice([None, *_TEXTS])
     if pa.types.is_integer(column.type):
         bits = column.type.bit_width
-        least, most = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if pa.types.is_signed_integer(column.type) else (0, 2**bits - 1)
+        least, most = (
+            (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+            if pa.types.is_signed_integer(column.type)
+            else (0, 2**bits - 1)
+        )
         return dice.choice([None, 0, 1, least, most])
     return None
 
@@ -95,12 +135,30 @@ def _change(dice, fields):
         del holder[step]
     elif value.kind in _NUMBERS:
         bits = {4: 16, 5: 32, 6: 64}[value.kind]
-        number = dice.choice([*_LARGE, value.value + 1, value.value - 1, value.value * 2, -value.value, dice.randrange(100)])
+        number = dice.choice(
+            [
+                *_LARGE,
+                value.value + 1,
+                value.value - 1,
+                value.value * 2,
+                -value.value,
+                dice.randrange(100),
+            ]
+        )
         holder[step] = Value(value.kind, (number + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1))
     elif value.kind == _BINARY:
-        holder[step] = Value(_BINARY, dice.choice([b"", b"\xff\xfe", b"\0", b"a" * 5_000, value.value + b"x", value.value[:-1]]))
+        holder[step] = Value(
+            _BINARY,
+            dice.choice(
+                [b"", b"\xff\xfe", b"\0", b"a" * 5_000, value.value + b"x", value.value[:-1]]
+            ),
+        )
     elif value.kind in {_LIST, _SET}:
-        holder[step] = Value(value.kind, dice.choice([[], value.value[:-1], value.value * 2, value.value[::-1]]), value.item)
+        holder[step] = Value(
+            value.kind,
+            dice.choice([[], value.value[:-1], value.value * 2, value.value[::-1]]),
+            value.item,
+        )
     else:
         holder[step] = dice.choice([Value(5, 1), Value(_BINARY, b"x"), Value(_STRUCT, {})])
 

@@ -18,9 +18,25 @@ SPELLING = frozenset({"identifier", "integer", "open_database", "parquet", "quot
 PROSE = frozenset({"hint", "message", "title"})
 SAYING = ("Error", "Problem", "Refusal", "Wrong", "counted", "refuse", "task", "warn")
 SHOWING = frozenset({"__repr__", "card", "document"})
-_OF_CONTAINERS = frozenset({"add", "append", "copy", "extend", "pop", "read", "replace", "rows", "to_arrow", "update", "with_columns"})
+_OF_CONTAINERS = frozenset(
+    {
+        "add",
+        "append",
+        "copy",
+        "extend",
+        "pop",
+        "read",
+        "replace",
+        "rows",
+        "to_arrow",
+        "update",
+        "with_columns",
+    }
+)
 """Methods of so many things that a function of that name says nothing."""
-_WHOLE = frozenset({"enumerate", "filter", "frozenset", "iter", "list", "reversed", "set", "sorted", "tuple"})
+_WHOLE = frozenset(
+    {"enumerate", "filter", "frozenset", "iter", "list", "reversed", "set", "sorted", "tuple"}
+)
 """Functions that give what they are given."""
 
 
@@ -45,11 +61,17 @@ class Module:
             if isinstance(node, ast.FunctionDef):
                 module.functions.setdefault(node.name, []).append(node)
             elif isinstance(node, ast.ImportFrom):
-                module.imports |= {alias.asname or alias.name: (node.module, alias.name) for alias in node.names}
+                module.imports |= {
+                    alias.asname or alias.name: (node.module, alias.name) for alias in node.names
+                }
                 module.makes_sql |= not SPELLING.isdisjoint(alias.name for alias in node.names)
             elif isinstance(node, ast.Import):
                 module.makes_sql |= any(alias.name == "duckdb" for alias in node.names)
-            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in SINKS:
+            elif (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in SINKS
+            ):
                 module.makes_sql = True
         for node in module.tree.body:
             if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
@@ -94,7 +116,11 @@ class Scan:
             for node in ast.walk(module.tree):
                 if isinstance(node, ast.Call):
                     self.calls[_called(node)].append((module, node))
-                    if _called(node) == "partial" and node.args and isinstance(node.args[0], ast.Name):
+                    if (
+                        _called(node) == "partial"
+                        and node.args
+                        and isinstance(node.args[0], ast.Name)
+                    ):
                         rest = ast.Call(node.args[0], node.args[1:], node.keywords)
                         self.calls[node.args[0].id].append((module, rest))
         self._known = {}
@@ -106,7 +132,12 @@ class Scan:
         before = None
         while True:
             found = self._found()
-            real = {key: causes for module in self.modules for key, (node, causes) in self._known.items() if node in module.parents}
+            real = {
+                key: causes
+                for module in self.modules
+                for key, (node, causes) in self._known.items()
+                if node in module.parents
+            }
             if real == before:
                 return sorted(found)
             before, self._before, self._known = real, self._known, {}
@@ -123,9 +154,13 @@ class Scan:
         """Whether it is a part of a message, or of what is quoted or only a name."""
         while node is not None:
             above = module.parents.get(node)
-            if isinstance(above, ast.Raise | ast.Assert) or (isinstance(above, ast.FunctionDef) and above.name in SHOWING):
+            if isinstance(above, ast.Raise | ast.Assert) or (
+                isinstance(above, ast.FunctionDef) and above.name in SHOWING
+            ):
                 return True
-            if isinstance(above, ast.Assign) and any(name in PROSE for target in above.targets for name, _ in _pairs(target, above.value)):
+            if isinstance(above, ast.Assign) and any(
+                name in PROSE for target in above.targets for name, _ in _pairs(target, above.value)
+            ):
                 return True
             if isinstance(above, ast.Call) and node is not above.func:
                 name = _called(above) or ""
@@ -163,7 +198,9 @@ class Scan:
                 return all_of(*values, side=side)
             case ast.UnaryOp(op=ast.Not()):
                 return set()
-            case ast.BinOp(left=left, op=ast.Mult()) if _is_text(left) or isinstance(left, ast.List):
+            case ast.BinOp(left=left, op=ast.Mult()) if _is_text(left) or isinstance(
+                left, ast.List
+            ):
                 return all_of(left)
             case ast.BinOp(left=left, right=right):
                 return all_of(left, right, side=side)
@@ -173,13 +210,23 @@ class Scan:
                 return all_of(value, side=side)
             case ast.Dict(keys=keys, values=values):
                 spread = [value for name, value in zip(keys, values, strict=True) if name is None]
-                own = [(name, value) for name, value in zip(keys, values, strict=True) if name is not None]
-                wanted = [one for name, value in own for one in {"keys": [name], "values": [value]}.get(side, [name, value])]
+                own = [
+                    (name, value)
+                    for name, value in zip(keys, values, strict=True)
+                    if name is not None
+                ]
+                wanted = [
+                    one
+                    for name, value in own
+                    for one in {"keys": [name], "values": [value]}.get(side, [name, value])
+                ]
                 return all_of(*wanted) | all_of(*spread, side=side)
             case ast.ListComp() | ast.GeneratorExp() | ast.SetComp():
                 return all_of(node.elt)
             case ast.DictComp():
-                return all_of(*{"keys": [node.key], "values": [node.value]}.get(side, [node.key, node.value]))
+                return all_of(
+                    *{"keys": [node.key], "values": [node.value]}.get(side, [node.key, node.value])
+                )
             case ast.Subscript(value=value):
                 return all_of(value, side="values")
             case ast.Call():
@@ -188,7 +235,11 @@ class Scan:
                 found = self._of_name(module, node, side)
             case _:
                 found = None
-        return {f"{module.name}::{module.where(node)}::{ast.unparse(node)}"} if found is None else found
+        return (
+            {f"{module.name}::{module.where(node)}::{ast.unparse(node)}"}
+            if found is None
+            else found
+        )
 
     def _of_call(self, module, node, side):
         """The causes of what a call gives; None for a call that is one itself."""
@@ -197,23 +248,38 @@ class Scan:
             if name in QUOTING | CHECKING or name in {"len", "range"}:
                 return set()
             if name == "dict" and node.args:
-                return self.causes(module, node.args[0], "whole").union(*(self.causes(module, one.value) for one in node.keywords))
+                return self.causes(module, node.args[0], "whole").union(
+                    *(self.causes(module, one.value) for one in node.keywords)
+                )
             if name == "map" and len(node.args) > 1:
                 return self._of_call(module, ast.Call(node.args[0], node.args[1:], []), side)
             if name in _WHOLE:
                 wanted = "keys" if side == "whole" else side
-                return set().union(*(self.causes(module, one, wanted if _is_mapping(one) else "whole") for one in node.args))
+                return set().union(
+                    *(
+                        self.causes(module, one, wanted if _is_mapping(one) else "whole")
+                        for one in node.args
+                    )
+                )
             return self._of_function(module, name)
         if not isinstance(node.func, ast.Attribute):
             return None
         if name in {"join", "format"} or (name == "replace" and _is_text(node.func.value)):
-            return self.causes(module, node.func.value).union(*(self.causes(module, one) for one in given))
+            return self.causes(module, node.func.value).union(
+                *(self.causes(module, one) for one in given)
+            )
         if name == "fromkeys":
-            return self.causes(module, node.args[0]) if side != "values" else set().union(*(self.causes(module, one) for one in given[1:]))
+            return (
+                self.causes(module, node.args[0])
+                if side != "values"
+                else set().union(*(self.causes(module, one) for one in given[1:]))
+            )
         if name in {"items", "keys", "values"} and not given:
             return self.causes(module, node.func.value, "whole" if name == "items" else name)
         if name in {"get", "setdefault"}:
-            return self.causes(module, node.func.value, "values").union(*(self.causes(module, one) for one in node.args[1:]))
+            return self.causes(module, node.func.value, "values").union(
+                *(self.causes(module, one) for one in node.args[1:])
+            )
         if name in {"lower", "strip", "upper"}:
             return self.causes(module, node.func.value)
         return None if name in _OF_CONTAINERS else self._of_function(module, name)
@@ -226,7 +292,8 @@ class Scan:
             found = [
                 (other, one)
                 for other in self.modules
-                if other.makes_sql and (other.name == source or other.name.startswith(f"{source}." if source else ""))
+                if other.makes_sql
+                and (other.name == source or other.name.startswith(f"{source}." if source else ""))
                 for one in other.functions.get(original, [])
             ]
         if not found or not all(other.makes_sql for other, _ in found):
@@ -234,7 +301,9 @@ class Scan:
         causes = set()
         for other, function in found:
             given = [
-                one.value for one in ast.walk(function) if isinstance(one, ast.Return | ast.Yield | ast.YieldFrom) and one.value is not None
+                one.value
+                for one in ast.walk(function)
+                if isinstance(one, ast.Return | ast.Yield | ast.YieldFrom) and one.value is not None
             ]
             if not given:
                 return None
@@ -248,13 +317,31 @@ class Scan:
             if isinstance(above, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
                 own = [pair for one in above.generators for pair in _given(one, node.id)]
                 if own:
-                    return set().union(*(self.causes(module, value, one if one != "same" else side) for value, one in own))
+                    return set().union(
+                        *(
+                            self.causes(module, value, one if one != "same" else side)
+                            for value, one in own
+                        )
+                    )
             above = module.parents.get(above)
         scope = module.function_of(node)
         while scope is not None:
-            given = [pair for one in ast.walk(scope) if not isinstance(one, ast.comprehension) for pair in _given(one, node.id)]
-            parameters = [one.arg for one in (*scope.args.posonlyargs, *scope.args.args, *scope.args.kwonlyargs)]
-            causes = set().union(*(self.causes(module, value, one if one != "same" else side) for value, one in given))
+            given = [
+                pair
+                for one in ast.walk(scope)
+                if not isinstance(one, ast.comprehension)
+                for pair in _given(one, node.id)
+            ]
+            parameters = [
+                one.arg
+                for one in (*scope.args.posonlyargs, *scope.args.args, *scope.args.kwonlyargs)
+            ]
+            causes = set().union(
+                *(
+                    self.causes(module, value, one if one != "same" else side)
+                    for value, one in given
+                )
+            )
             if node.id in parameters:
                 passed = self._passed(scope, node.id, side)
                 return None if passed is None else causes | passed
@@ -265,7 +352,11 @@ class Scan:
             return self.causes(module, module.constants[node.id], side)
         source, original = module.imports.get(node.id, (None, node.id))
         other = next((one for one in self.modules if one.name == source), None)
-        return self.causes(other, other.constants[original], side) if other is not None and original in other.constants else None
+        return (
+            self.causes(other, other.constants[original], side)
+            if other is not None and original in other.constants
+            else None
+        )
 
     def _passed(self, function, parameter, side):
         """The causes of what calls in the package give a parameter; None where one of them cannot be followed."""
@@ -275,19 +366,31 @@ class Scan:
             return set()
         arguments = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
         is_method = bool(arguments) and arguments[0] in {"self", "cls"}
-        owner = next(one.name for one in self.modules if function in one.functions.get(function.name, ()))
+        owner = next(
+            one.name for one in self.modules if function in one.functions.get(function.name, ())
+        )
         causes = set()
         for module, call in self.calls[function.name]:
             source = module.imports.get(function.name, ("",))[0]
-            is_ours = function in module.functions.get(function.name, ()) or (source and f"{owner}.".startswith(f"{source}."))
+            is_ours = function in module.functions.get(function.name, ()) or (
+                source and f"{owner}.".startswith(f"{source}.")
+            )
             if isinstance(call.func, ast.Name) and not is_ours:
                 continue
-            if isinstance(call.func, ast.Attribute) and not is_method and getattr(call.func.value, "id", None) not in module.imports:
+            if (
+                isinstance(call.func, ast.Attribute)
+                and not is_method
+                and getattr(call.func.value, "id", None) not in module.imports
+            ):
                 continue
             if not module.makes_sql or function.name in _OF_CONTAINERS:
                 return None
-            position = arguments.index(parameter) - is_method if parameter in arguments else len(call.args)
-            value = next((keyword.value for keyword in call.keywords if keyword.arg == parameter), None)
+            position = (
+                arguments.index(parameter) - is_method if parameter in arguments else len(call.args)
+            )
+            value = next(
+                (keyword.value for keyword in call.keywords if keyword.arg == parameter), None
+            )
             if value is None and position < len(call.args):
                 if any(isinstance(one, ast.Starred) for one in call.args[: position + 1]):
                     return None
@@ -312,7 +415,9 @@ def _put_in(node):
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         if node.func.attr in SINKS:
             return node.args[:1]
-        if node.func.attr in {"format", "format_map", "join", "replace"} and _is_text(node.func.value):
+        if node.func.attr in {"format", "format_map", "join", "replace"} and _is_text(
+            node.func.value
+        ):
             return [*node.args, *(keyword.value for keyword in node.keywords)]
     return []
 
@@ -325,24 +430,44 @@ def _given(node, name):
     elif isinstance(node, ast.AnnAssign | ast.AugAssign | ast.NamedExpr) and node.value is not None:
         pairs = [*_pairs(node.target, node.value)]
     elif isinstance(node, ast.For | ast.comprehension):
-        return [(value, side) for given, value, side in _looped(node.target, node.iter) if given == name]
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in {"add", "append", "extend", "update"}:
+        return [
+            (value, side) for given, value, side in _looped(node.target, node.iter) if given == name
+        ]
+    elif (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in {"add", "append", "extend", "update"}
+    ):
         pairs = [pair for one in node.args for pair in _pairs(node.func.value, one)]
     elif isinstance(node, ast.withitem) and node.optional_vars is not None:
         pairs = [*_pairs(node.optional_vars, node.context_expr)]
     found = [(value, "same") for given, value in pairs if given == name]
-    items = [one for one in getattr(node, "targets", ()) if isinstance(one, ast.Subscript) and isinstance(one.value, ast.Name)]
+    items = [
+        one
+        for one in getattr(node, "targets", ())
+        if isinstance(one, ast.Subscript) and isinstance(one.value, ast.Name)
+    ]
     return [
         *found,
-        *((ast.Dict([one.slice], [node.value]), "same") for one in items if isinstance(node, ast.Assign) and one.value.id == name),
+        *(
+            (ast.Dict([one.slice], [node.value]), "same")
+            for one in items
+            if isinstance(node, ast.Assign) and one.value.id == name
+        ),
     ]
 
 
 def _looped(target, over):
     """Names of a loop, what they are given, and which side of it; the number of ``enumerate`` is a number."""
-    inner = over.args[0] if isinstance(over, ast.Call) and _called(over) in _WHOLE and over.args else None
+    inner = (
+        over.args[0]
+        if isinstance(over, ast.Call) and _called(over) in _WHOLE and over.args
+        else None
+    )
     if inner is not None and _called(over) == "enumerate" and isinstance(target, ast.Tuple):
-        yield from ((name, value, "whole") for name, value in _pairs(target.elts[0], ast.Constant(0)))
+        yield from (
+            (name, value, "whole") for name, value in _pairs(target.elts[0], ast.Constant(0))
+        )
         yield from _looped(target.elts[1], inner)
     elif inner is not None and _called(over) != "enumerate":
         yield from _looped(target, inner)
@@ -358,8 +483,16 @@ def _looped(target, over):
 
 def _default(function, parameter):
     named = [*function.args.posonlyargs, *function.args.args]
-    defaults = dict(zip([one.arg for one in named][len(named) - len(function.args.defaults) :], function.args.defaults, strict=True))
-    defaults |= dict(zip([one.arg for one in function.args.kwonlyargs], function.args.kw_defaults, strict=True))
+    defaults = dict(
+        zip(
+            [one.arg for one in named][len(named) - len(function.args.defaults) :],
+            function.args.defaults,
+            strict=True,
+        )
+    )
+    defaults |= dict(
+        zip([one.arg for one in function.args.kwonlyargs], function.args.kw_defaults, strict=True)
+    )
     return defaults.get(parameter)
 
 
@@ -369,7 +502,9 @@ def _is_mapping(node):
 
 def _is_text(node):
     if isinstance(node, ast.BinOp):
-        return isinstance(node.op, ast.Add | ast.Mod | ast.Mult) and (_is_text(node.left) or _is_text(node.right))
+        return isinstance(node.op, ast.Add | ast.Mod | ast.Mult) and (
+            _is_text(node.left) or _is_text(node.right)
+        )
     return (
         isinstance(node, ast.JoinedStr)
         or (isinstance(node, ast.Constant) and isinstance(node.value, str))

@@ -47,7 +47,9 @@ exit codes {REFUSED} and {ENVIRONMENT}.
 
 def fill(text: str) -> str:
     """One paragraph in lines of at most ``TEXT_COLUMNS``."""
-    return textwrap.fill(" ".join(text.split()), TEXT_COLUMNS, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(
+        " ".join(text.split()), TEXT_COLUMNS, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def commands(group: Any, *prefix: str) -> Iterator[tuple[str, ...]]:

@@ -65,7 +65,9 @@ def main() -> int:
             lake = cut_lake(f"{scratch}/cut-{seed}", events, cuts=7 * seed, seed=seed)
             hashes[f"{7 * seed + 1} random batches"] = lake.build(definition).content_hash
         script = f"import eventlake as el; print(el.open({str(uri)!r}).reproduce({dataset.manifest_hash!r}).content_hash)"
-        again = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)  # noqa: S603 - our own interpreter
+        again = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", script], check=True, capture_output=True, text=True
+        )
         hashes["reproduced in another process"] = again.stdout.strip()
         hashes["locked"] = el.open(uri).build(definition, locked=True).content_hash
     sys.stdout.write(f"{events.num_rows:,} events, {dataset.manifest.rows} loans\n")

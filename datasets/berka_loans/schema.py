@@ -96,4 +96,7 @@ class BerkaLoans(pa.DataFrameModel):
     @classmethod
     def balances_lie_within_their_range(cls, data: pa.PolarsData) -> pl.LazyFrame:
         """Minimum, last and maximum are of the same history."""
-        return data.lazyframe.select((pl.col("balance_min") <= pl.col("balance_last")) & (pl.col("balance_last") <= pl.col("balance_max")))
+        return data.lazyframe.select(
+            (pl.col("balance_min") <= pl.col("balance_last"))
+            & (pl.col("balance_last") <= pl.col("balance_max"))
+        )

@@ -27,9 +27,14 @@ WAYS = {
 }
 
 
-def each(make: Callable[..., el.Feature], name: str, *of: str, where: object = None) -> list[el.Feature]:
+def each(
+    make: Callable[..., el.Feature], name: str, *of: str, where: object = None
+) -> list[el.Feature]:
     """The feature over every window, and over everything before the cutoff."""
-    return [make(POSTED, *of, window=window, where=where).name(f"{name}_{window or 'ever'}") for window in (*WINDOWS, None)]
+    return [
+        make(POSTED, *of, window=window, where=where).name(f"{name}_{window or 'ever'}")
+        for window in (*WINDOWS, None)
+    ]
 
 
 RISK = el.FeatureSet(

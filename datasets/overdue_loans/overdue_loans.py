@@ -53,7 +53,9 @@ def _seen(events: pl.LazyFrame, spine: pl.LazyFrame) -> pl.LazyFrame:
         .agg(pl.col("recorded_at").min().alias("corrected_at"))
     )
     told = events.join(corrected, on=["source", "id"], how="left", maintain_order="left")
-    happened = told.select("type", "subject", "time", "recorded_at", "correction", "corrected_at", "data")
+    happened = told.select(
+        "type", "subject", "time", "recorded_at", "correction", "corrected_at", "data"
+    )
     return (
         spine.select("spine_row", "loan", "cutoff")
         .join(happened, left_on="loan", right_on="subject", maintain_order="left_right")
@@ -104,7 +106,9 @@ def _payments(seen: pl.LazyFrame) -> pl.LazyFrame:
 
 def _fallen_due(instalments: pl.LazyFrame, payments: pl.LazyFrame) -> pl.LazyFrame:
     """Sums up the instalments due before the cutoff; an unpaid one is late up to the cutoff."""
-    received = payments.group_by("spine_row", "instalment", maintain_order=True).agg(pl.col("amount").sum().alias("received"))
+    received = payments.group_by("spine_row", "instalment", maintain_order=True).agg(
+        pl.col("amount").sum().alias("received")
+    )
     unpaid = pl.col("received").fill_null(0) < pl.col("amount")
     days = _days(pl.col("cutoff_on") - pl.col("due_on"))
     return (

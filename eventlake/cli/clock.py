@@ -14,7 +14,10 @@ def clock(
     lake: LakeArgument,
     accept: Annotated[
         int | None,
-        typer.Option(metavar="COMMIT", help="Let the lake go on at this commit's instant, although it is ahead of everybody's clock."),
+        typer.Option(
+            metavar="COMMIT",
+            help="Let the lake go on at this commit's instant, although it is ahead of everybody's clock.",
+        ),
     ] = None,
     *,
     trust_in: TrustOption = None,

@@ -17,12 +17,19 @@ class TwoWords(Commands):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that the arguments name, by two words if there is one."""
         both = " ".join(args[:2])
-        return super().resolve_command(ctx, [both, *args[2:]] if len(args) > 1 and self.get_command(ctx, both) else args)
+        return super().resolve_command(
+            ctx, [both, *args[2:]] if len(args) > 1 and self.get_command(ctx, both) else args
+        )
 
 
 def remove(
     lake: LakeArgument,
-    references: Annotated[list[str], typer.Argument(metavar="HASH...", help="The datasets: at least 6 hex digits of a hash each.")],
+    references: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="HASH...", help="The datasets: at least 6 hex digits of a hash each."
+        ),
+    ],
     *,
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
@@ -30,6 +37,8 @@ def remove(
     """Remove datasets with all their files; refused while a tag, a dataset.lock or a recorded prediction names them."""
     opened = lakes.open(lake, trust=trust_in)
     with output.progress():
-        removed = [file for reference in references for file in opened.remove_dataset(reference).files]
+        removed = [
+            file for reference in references for file in opened.remove_dataset(reference).files
+        ]
     found = Garbage(tuple(removed), deleted=True)
     output.show(found.card(), documents.garbage(found), as_json=as_json)

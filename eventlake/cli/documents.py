@@ -39,7 +39,12 @@ _CLOUDEVENTS = {ours: theirs for theirs, ours in CLOUDEVENTS_NAMES.items()}
 
 def lake(value: Lake) -> dict[str, Any]:
     """A lake."""
-    return {"uri": redacted(value.uri), "origin": value.origin, "watermark": value.watermark, "checkpoint": str(value.checkpoint)}
+    return {
+        "uri": redacted(value.uri),
+        "origin": value.origin,
+        "watermark": value.watermark,
+        "checkpoint": str(value.checkpoint),
+    }
 
 
 def receipt(value: Receipt) -> dict[str, Any]:
@@ -117,13 +122,20 @@ def log_card(entries: Sequence[Entry], total: int) -> Card:
         (
             str(entry.commit.version),
             format_instant(entry.commit.recorded_at),
-            f"{entry.commit.start:,} … {entry.commit.stop - 1:,}" if entry.commit.segments else entry.commit.kind,
+            f"{entry.commit.start:,} … {entry.commit.stop - 1:,}"
+            if entry.commit.segments
+            else entry.commit.kind,
             entry.commit_hash[: layout.SHORT_HASH],
             entry.commit.root[: layout.SHORT_HASH],
         )
         for entry in entries
     )
-    return Card(counted(total, "commit"), (), ("commit", "recorded_at", "sequences", "commit_hash", "root"), rows)
+    return Card(
+        counted(total, "commit"),
+        (),
+        ("commit", "recorded_at", "sequences", "commit_hash", "root"),
+        rows,
+    )
 
 
 def snapshot(value: Snapshot) -> dict[str, Any]:
@@ -144,8 +156,12 @@ def report(value: Report) -> dict[str, Any]:
         "ok": value.ok,
         "checkpoint": str(value.checkpoint) if value.checkpoint else None,
         "deep": value.deep,
-        "problems": [{"path": finding.path, "message": finding.message} for finding in value.problems],
-        "unproven": [{"path": finding.path, "message": finding.message} for finding in value.unproven],
+        "problems": [
+            {"path": finding.path, "message": finding.message} for finding in value.problems
+        ],
+        "unproven": [
+            {"path": finding.path, "message": finding.message} for finding in value.unproven
+        ],
         "notes": [{"path": finding.path, "message": finding.message} for finding in value.notes],
         "commits": value.commits,
         "segments": value.segments,
@@ -157,7 +173,12 @@ def report(value: Report) -> dict[str, Any]:
 def explanation(value: Explanation) -> dict[str, Any]:
     """The events behind a row or a value."""
     events = [
-        {"sequence": one["sequence"], "time": format_instant(micros(one["time"])), "id": one["id"], "columns": one["behind"]}
+        {
+            "sequence": one["sequence"],
+            "time": format_instant(micros(one["time"])),
+            "id": one["id"],
+            "columns": one["behind"],
+        }
         for one in value.behind.iter_rows(named=True)
     ]
     return {
@@ -193,8 +214,13 @@ def dataset(value: Dataset, tags: Mapping[str, str] | None = None) -> dict[str, 
 
 def _tags_of(value: Dataset, tags: Mapping[str, str]) -> list[str]:
     """Its tags in order; that of a lock comes last, as ``locked``."""
-    found = sorted(name for name, manifest_hash in tags.items() if manifest_hash == value.manifest_hash)
-    return [*(name for name in found if not is_lock(name)), *("locked" for name in found if is_lock(name))]
+    found = sorted(
+        name for name, manifest_hash in tags.items() if manifest_hash == value.manifest_hash
+    )
+    return [
+        *(name for name in found if not is_lock(name)),
+        *("locked" for name in found if is_lock(name)),
+    ]
 
 
 def datasets_card(values: Sequence[Dataset], tags: Mapping[str, str]) -> Card:
@@ -286,7 +312,9 @@ def demo(value: DemoResult) -> dict[str, Any]:
 def _object(text: str) -> Any:
     value, problem = parse_one(text.encode(), MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH)
     if problem:
-        message = f"expected the extensions of an event as a JSON object, found {text[:100]!r}: {problem}"
+        message = (
+            f"expected the extensions of an event as a JSON object, found {text[:100]!r}: {problem}"
+        )
         raise CorruptionError(message, "run 'eventlake verify LAKE --deep'.")
     return value
 
@@ -296,8 +324,16 @@ def event_lines(events: pl.DataFrame) -> Iterator[str]:
     for event in events.iter_rows(named=True):
         data = event.pop("data")
         event.pop("sequence", None)
-        members = {_CLOUDEVENTS.get(name, name): value for name, value in event.items() if value is not None}
-        members |= {name: format_instant(micros(members[name])) for name in ("time", "recordedat") if name in members}
+        members = {
+            _CLOUDEVENTS.get(name, name): value
+            for name, value in event.items()
+            if value is not None
+        }
+        members |= {
+            name: format_instant(micros(members[name]))
+            for name in ("time", "recordedat")
+            if name in members
+        }
         if "extensions" in members:
             members["extensions"] = _object(members["extensions"])
         head = json.dumps(members, ensure_ascii=False, separators=(",", ":"))

@@ -58,7 +58,10 @@ def _open_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the process ends
-        elif isinstance(stream := getattr(sys, name), io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+        elif (
+            isinstance(stream := getattr(sys, name), io.TextIOWrapper)
+            and stream.encoding.lower() != "utf-8"
+        ):
             stream.reconfigure(encoding="utf-8")
 
 
@@ -112,7 +115,9 @@ def _run(app: typer.Typer, given: list[str], *, alone: bool) -> int:
 def _failure(error: OSError | MemoryError) -> StorageError:
     """What the machine refused, as an error of the library."""
     if isinstance(error, OSError):
-        return StorageError(f"could not use {error.filename or 'the output'}: {error.strerror}", errno=error.errno)
+        return StorageError(
+            f"could not use {error.filename or 'the output'}: {error.strerror}", errno=error.errno
+        )
     return out_of_memory("the command")
 
 
@@ -121,10 +126,20 @@ def _usage(error: TyperException, *, as_json: bool) -> int:
     context, message = getattr(error, "ctx", None), error.format_message()
     asked = "eventlake" if context is None else context.command_path
     if as_json:
-        sys.stderr.write(output.error_text("usage", message, f"'{asked} --help' lists what it takes.", as_json=True))
+        sys.stderr.write(
+            output.error_text(
+                "usage", message, f"'{asked} --help' lists what it takes.", as_json=True
+            )
+        )
     else:
-        usage = [] if context is None or message.startswith("Usage") else [context.get_usage(), f"Try '{asked} --help' for help.", ""]
-        sys.stderr.write(safe("\n".join([*usage, f"Error: {message}" if usage else message])) + "\n")
+        usage = (
+            []
+            if context is None or message.startswith("Usage")
+            else [context.get_usage(), f"Try '{asked} --help' for help.", ""]
+        )
+        sys.stderr.write(
+            safe("\n".join([*usage, f"Error: {message}" if usage else message])) + "\n"
+        )
     return int(getattr(error, "exit_code", USAGE))
 
 

@@ -53,7 +53,12 @@ def _version(asked: bool) -> None:  # noqa: FBT001 - typer hands it on by positi
 @app.callback()
 def eventlake(
     *,
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)] = False,
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", callback=_version, is_eager=True
+        ),
+    ] = False,
 ) -> None:
     """Immutable events in, reproducible training sets out."""
     del show_version
@@ -69,14 +74,19 @@ _CENTURY = 36_500
 """Days."""
 AtOption = Annotated[
     str | None,
-    typer.Option("--at", help="A watermark, an instant with a zone, a checkpoint, or a commit's or dataset's hash. Default: the head."),
+    typer.Option(
+        "--at",
+        help="A watermark, an instant with a zone, a checkpoint, or a commit's or dataset's hash. Default: the head.",
+    ),
 ]
 
 
 @app.command()
 def init(
     lake: LakeArgument,
-    origin: Annotated[str, typer.Option(help="The lake's name for ever, such as bank.example/loans.")],
+    origin: Annotated[
+        str, typer.Option(help="The lake's name for ever, such as bank.example/loans.")
+    ],
     *,
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
@@ -89,19 +99,38 @@ def init(
 @app.command()
 def append(
     lake: LakeArgument,
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="NDJSON or Parquet files of events; '-' reads NDJSON from stdin.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="NDJSON or Parquet files of events; '-' reads NDJSON from stdin.",
+        ),
+    ],
     *,
-    producer: Annotated[str | None, typer.Option(help="The stream the file is a part of: sending it again appends nothing.")] = None,
-    position: Annotated[int | None, typer.Option(min=0, help="With --producer: the file's place in the stream.")] = None,
+    producer: Annotated[
+        str | None,
+        typer.Option(help="The stream the file is a part of: sending it again appends nothing."),
+    ] = None,
+    position: Annotated[
+        int | None, typer.Option(min=0, help="With --producer: the file's place in the stream.")
+    ] = None,
     skip_identical: Annotated[
-        bool, typer.Option("--skip-identical", help="Leave out events that the lake holds already, exactly so.")
+        bool,
+        typer.Option(
+            "--skip-identical", help="Leave out events that the lake holds already, exactly so."
+        ),
     ] = False,
-    expect_watermark: Annotated[int | None, typer.Option(min=0, help="Append only if the lake has exactly so many events.")] = None,
+    expect_watermark: Annotated[
+        int | None, typer.Option(min=0, help="Append only if the lake has exactly so many events.")
+    ] = None,
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Append files of events, each file whole or not at all, in the order given."""
-    for value, option, meaning in ((position, "--position", "a position"), (expect_watermark, "--expect-watermark", "a watermark")):
+    for value, option, meaning in (
+        (position, "--position", "a position"),
+        (expect_watermark, "--expect-watermark", "a watermark"),
+    ):
         if len(files) > 1 and value is not None:
             message = f"{meaning} is about one file"
             raise typer.BadParameter(message, param_hint=option)
@@ -127,12 +156,26 @@ def append(
 def import_(
     lake: LakeArgument,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A CSV, Parquet, NDJSON or JSON file, or the folder of the mapping's files.")
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A CSV, Parquet, NDJSON or JSON file, or the folder of the mapping's files.",
+        ),
     ],
-    mapping: Annotated[Path, typer.Option("--map", metavar="MAPPING", help="A TOML file that says what events the rows are.")],
+    mapping: Annotated[
+        Path,
+        typer.Option(
+            "--map", metavar="MAPPING", help="A TOML file that says what events the rows are."
+        ),
+    ],
     *,
-    producer: Annotated[str | None, typer.Option(help="The stream that the batches are of. Default: the mapping's.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the first events and every problem; append nothing.")] = False,
+    producer: Annotated[
+        str | None, typer.Option(help="The stream that the batches are of. Default: the mapping's.")
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show the first events and every problem; append nothing."),
+    ] = False,
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -150,7 +193,9 @@ def import_(
 @app.command()
 def log(
     lake: LakeArgument,
-    limit: Annotated[int, typer.Option(min=0, help="How many commits, newest first; 0 for all.")] = 20,
+    limit: Annotated[
+        int, typer.Option(min=0, help="How many commits, newest first; 0 for all.")
+    ] = 20,
     *,
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
@@ -158,7 +203,11 @@ def log(
     """List the commits, newest first."""
     entries = lakes.open(lake, trust=trust_in).log()
     newest = entries[::-1][: limit or None]
-    output.show(documents.log_card(newest, len(entries)), [documents.commit(entry) for entry in newest], as_json=as_json)
+    output.show(
+        documents.log_card(newest, len(entries)),
+        [documents.commit(entry) for entry in newest],
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -166,12 +215,23 @@ def show(
     lake: LakeArgument,
     at: AtOption = None,
     *,
-    events: Annotated[bool, typer.Option("--events", help="Print the events as NDJSON instead of a summary.")] = False,
-    event_type: Annotated[str | None, typer.Option("--type", help="With --events: only this event type.")] = None,
+    events: Annotated[
+        bool, typer.Option("--events", help="Print the events as NDJSON instead of a summary.")
+    ] = False,
+    event_type: Annotated[
+        str | None, typer.Option("--type", help="With --events: only this event type.")
+    ] = None,
     subject: Annotated[str | None, typer.Option(help="With --events: only this subject.")] = None,
-    limit: Annotated[int, typer.Option(min=0, help="With --events: at most this many, the first ones; 0 for all.")] = 0,
+    limit: Annotated[
+        int,
+        typer.Option(min=0, help="With --events: at most this many, the first ones; 0 for all."),
+    ] = 0,
     raw: Annotated[
-        bool, typer.Option("--raw", help="With --events: payloads byte for byte; else characters that could steer a terminal are escaped.")
+        bool,
+        typer.Option(
+            "--raw",
+            help="With --events: payloads byte for byte; else characters that could steer a terminal are escaped.",
+        ),
     ] = False,
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
@@ -194,12 +254,22 @@ def verify(
     lake: LakeArgument,
     *,
     deep: Annotated[
-        bool, typer.Option("--deep", help="Also hash every event again, and make again what is derived: keys, event tables, datasets.")
+        bool,
+        typer.Option(
+            "--deep",
+            help="Also hash every event again, and make again what is derived: keys, event tables, datasets.",
+        ),
     ] = False,
     against: Annotated[
-        str | None, typer.Option(metavar="CHECKPOINT", help="A checkpoint kept elsewhere, or a file with one: the history must extend it.")
+        str | None,
+        typer.Option(
+            metavar="CHECKPOINT",
+            help="A checkpoint kept elsewhere, or a file with one: the history must extend it.",
+        ),
     ] = None,
-    trust: Annotated[bool, typer.Option("--trust", help="With --deep: run the Python archived with datasets.")] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="With --deep: run the Python archived with datasets.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Re-hash what is stored; exit 1 if anything is damaged, missing, truncated or foreign."""
@@ -217,7 +287,9 @@ app.command()(clock)
 
 
 @app.command()
-def compact(lake: LakeArgument, *, trust_in: TrustOption = None, as_json: JsonOption = False) -> None:
+def compact(
+    lake: LakeArgument, *, trust_in: TrustOption = None, as_json: JsonOption = False
+) -> None:
     """Merge small segments into large ones; history, watermarks and datasets stay as they are."""
     with output.progress():
         done = lakes.open(lake, trust=trust_in).compact()
@@ -227,27 +299,47 @@ def compact(lake: LakeArgument, *, trust_in: TrustOption = None, as_json: JsonOp
 @app.command()
 def gc(
     lake: LakeArgument,
-    older_than_days: Annotated[float, typer.Option(min=0, max=_CENTURY, help="Only files that nobody has needed for so many days.")] = 7,
+    older_than_days: Annotated[
+        float,
+        typer.Option(
+            min=0, max=_CENTURY, help="Only files that nobody has needed for so many days."
+        ),
+    ] = 7,
     *,
-    delete: Annotated[bool, typer.Option("--delete", help="Delete them; without it they are only listed.")] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete them; without it they are only listed.")
+    ] = False,
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List, or delete, the files that nobody needs any more: compacted segments, what interrupted writes left."""
     with output.progress():
-        found = lakes.open(lake, trust=trust_in).gc(older_than=timedelta(days=older_than_days), dry_run=not delete)
+        found = lakes.open(lake, trust=trust_in).gc(
+            older_than=timedelta(days=older_than_days), dry_run=not delete
+        )
     output.show(found.card(), documents.garbage(found), as_json=as_json)
 
 
 @app.command()
 def build(
-    definition: Annotated[Path, typer.Argument(metavar="DEFINITION", help="A folder with a dataset.toml.")],
-    lake: Annotated[str | None, typer.Option(help="The lake. Default: $EVENTLAKE_LAKE, then 'lake' in dataset.toml.")] = None,
+    definition: Annotated[
+        Path, typer.Argument(metavar="DEFINITION", help="A folder with a dataset.toml.")
+    ],
+    lake: Annotated[
+        str | None,
+        typer.Option(help="The lake. Default: $EVENTLAKE_LAKE, then 'lake' in dataset.toml."),
+    ] = None,
     at: AtOption = None,
-    engine: Annotated[str | None, typer.Option(help="duckdb or polars. Default: the definition's.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="duckdb or polars. Default: the definition's.")
+    ] = None,
     *,
     locked: Annotated[
-        bool, typer.Option("--locked", help="Build what dataset.lock pins, or find it; exit 1 if the content hash differs.")
+        bool,
+        typer.Option(
+            "--locked",
+            help="Build what dataset.lock pins, or find it; exit 1 if the content hash differs.",
+        ),
     ] = False,
     check: Annotated[
         bool | None,
@@ -256,12 +348,26 @@ def build(
             help="Build once more under other circumstances and compare. Default: when the lock of an exact dataset is written.",
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that share the work of a projection by entity.")] = 1,
-    buckets: Annotated[int | None, typer.Option(min=1, help="Buckets of entities. Default: four for each of several workers.")] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that share the work of a projection by entity.")
+    ] = 1,
+    buckets: Annotated[
+        int | None,
+        typer.Option(min=1, help="Buckets of entities. Default: four for each of several workers."),
+    ] = None,
     incremental: Annotated[
-        bool, typer.Option("--incremental/--full", help="Whether a projection by entity may begin from an earlier build.")
+        bool,
+        typer.Option(
+            "--incremental/--full",
+            help="Whether a projection by entity may begin from an earlier build.",
+        ),
     ] = True,
-    force: Annotated[bool, typer.Option("--force", help="Build even what the same recipe has built before, and compare.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Build even what the same recipe has built before, and compare."
+        ),
+    ] = False,
     lock: Annotated[bool, typer.Option("--lock/--no-lock", help="Write dataset.lock.")] = True,
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
@@ -276,7 +382,9 @@ def build(
     uri = lake or os.environ.get("EVENTLAKE_LAKE") or described.lake
     if uri is None:
         message = f"no lake is named for {definition}"
-        raise InvalidInputError(message, 'give --lake LAKE, set EVENTLAKE_LAKE, or put lake = "…" into dataset.toml.')
+        raise InvalidInputError(
+            message, 'give --lake LAKE, set EVENTLAKE_LAKE, or put lake = "…" into dataset.toml.'
+        )
     perturb = lock and not locked and described.level == "exact" if check is None else check
     with output.progress():
         opened = lakes.open(uri, trust=trust_in)
@@ -311,10 +419,16 @@ def build(
 def reproduce(
     lake: LakeArgument,
     hash_prefix: Annotated[
-        str, typer.Argument(metavar="HASH", help="A tag, at least 6 hex digits of a dataset's hash, or the folder of a dataset.lock.")
+        str,
+        typer.Argument(
+            metavar="HASH",
+            help="A tag, at least 6 hex digits of a dataset's hash, or the folder of a dataset.lock.",
+        ),
     ],
     *,
-    trust: Annotated[bool, typer.Option("--trust", help="Run the Python archived with the dataset.")] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run the Python archived with the dataset.")
+    ] = False,
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -331,10 +445,20 @@ def reproduce(
 @app.command()
 def diff(
     lake: LakeArgument,
-    before: Annotated[str, typer.Argument(metavar="A", help="The first dataset: a tag, or at least 6 hex digits of its hash.")],
+    before: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", help="The first dataset: a tag, or at least 6 hex digits of its hash."
+        ),
+    ],
     after: Annotated[str, typer.Argument(metavar="B", help="The second.")],
     *,
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write a page that can be sent to somebody.")] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html", metavar="FILE", help="Also write a page that can be sent to somebody."
+        ),
+    ] = None,
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -355,9 +479,21 @@ def diff(
 @app.command()
 def explain(
     lake: LakeArgument,
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A tag, or at least 6 hex digits of the dataset's hash.")],
-    key: Annotated[list[str], typer.Argument(metavar="KEY...", help="The row's key: the value of each key column, in their order.")],
-    column: Annotated[str | None, typer.Option(help="Whose value is asked about. Default: the whole row.")] = None,
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET", help="A tag, or at least 6 hex digits of the dataset's hash."
+        ),
+    ],
+    key: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="KEY...", help="The row's key: the value of each key column, in their order."
+        ),
+    ],
+    column: Annotated[
+        str | None, typer.Option(help="Whose value is asked about. Default: the whole row.")
+    ] = None,
     *,
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
@@ -372,7 +508,12 @@ def explain(
 def datasets(
     lake: LakeArgument,
     hash_prefix: Annotated[
-        str | None, typer.Option("--find", metavar="HASH", help="Only those whose manifest, recipe or content hash begins with it.")
+        str | None,
+        typer.Option(
+            "--find",
+            metavar="HASH",
+            help="Only those whose manifest, recipe or content hash begins with it.",
+        ),
     ] = None,
     *,
     trust_in: TrustOption = None,
@@ -381,7 +522,11 @@ def datasets(
     """List the built datasets and their tags."""
     opened = lakes.open(lake, trust=trust_in)
     found, tags = opened.datasets(hash_prefix), opened.tags()
-    output.show(documents.datasets_card(found, tags), [documents.dataset(dataset, tags) for dataset in found], as_json=as_json)
+    output.show(
+        documents.datasets_card(found, tags),
+        [documents.dataset(dataset, tags) for dataset in found],
+        as_json=as_json,
+    )
 
 
 app.command("datasets rm")(remove)
@@ -392,7 +537,10 @@ def tag(
     lake: LakeArgument,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The tag.")],
     reference: Annotated[
-        str | None, typer.Argument(metavar="[HASH]", help="The dataset that is to have it: a hash, or another tag.")
+        str | None,
+        typer.Argument(
+            metavar="[HASH]", help="The dataset that is to have it: a hash, or another tag."
+        ),
     ] = None,
     *,
     delete: Annotated[bool, typer.Option("--delete", help="Take the tag away.")] = False,
@@ -409,19 +557,28 @@ def tag(
     else:
         opened.tag(reference, name)
     found, tags = opened.datasets(), opened.tags()
-    output.show(documents.datasets_card(found, tags), [documents.dataset(dataset, tags) for dataset in found], as_json=as_json)
+    output.show(
+        documents.datasets_card(found, tags),
+        [documents.dataset(dataset, tags) for dataset in found],
+        as_json=as_json,
+    )
 
 
 @app.command()
 def prune(
     lake: LakeArgument,
-    older_than_days: Annotated[float, typer.Option(min=0, max=_CENTURY, help="Only rows that were built longer ago.")],
-    keep_last: Annotated[int, typer.Option(min=0, help="How many datasets of each name keep their rows in any case.")] = 1,
+    older_than_days: Annotated[
+        float, typer.Option(min=0, max=_CENTURY, help="Only rows that were built longer ago.")
+    ],
+    keep_last: Annotated[
+        int, typer.Option(min=0, help="How many datasets of each name keep their rows in any case.")
+    ] = 1,
     *,
     whole: Annotated[
         bool,
         typer.Option(
-            "--datasets", help="The datasets themselves: manifest, spine and source too. Their hashes can no longer be reproduced."
+            "--datasets",
+            help="The datasets themselves: manifest, spine and source too. Their hashes can no longer be reproduced.",
         ),
     ] = False,
     delete: Annotated[bool, typer.Option("--delete", help="Delete; else only list.")] = False,
@@ -431,14 +588,20 @@ def prune(
     """List, or delete, the rows of old datasets that no tag and no lock names; they can be made again by their hash."""
     age = timedelta(days=older_than_days)
     with output.progress():
-        found = lakes.open(lake, trust=trust_in).prune(older_than=age, keep_last=keep_last, datasets=whole, dry_run=not delete)
+        found = lakes.open(lake, trust=trust_in).prune(
+            older_than=age, keep_last=keep_last, datasets=whole, dry_run=not delete
+        )
     output.show(found.card(), documents.garbage(found), as_json=as_json)
 
 
 @app.command()
 def demo(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Where to make the demo lake; an earlier one there is used again.")
+        Path,
+        typer.Argument(
+            metavar="FOLDER",
+            help="Where to make the demo lake; an earlier one there is used again.",
+        ),
     ] = Path("demo-lake"),
     *,
     as_json: JsonOption = False,
@@ -463,7 +626,10 @@ def _file_text(file: str) -> str:
     except (OSError, ValueError) as error:
         problem = error.strerror if isinstance(error, OSError) else error
         message = f"expected a checkpoint or a file with one, found {file!r}: {problem}"
-        raise InvalidInputError(message, "a checkpoint is one line: ORIGIN WATERMARK@ROOT, as 'eventlake show' prints it.") from error
+        raise InvalidInputError(
+            message,
+            "a checkpoint is one line: ORIGIN WATERMARK@ROOT, as 'eventlake show' prints it.",
+        ) from error
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 import typer
 
 TrustIn = Literal["own", "lake"] | None
-LakeArgument = Annotated[str, typer.Argument(metavar="LAKE", help="The lake: a folder or file:// URI.")]
+LakeArgument = Annotated[
+    str, typer.Argument(metavar="LAKE", help="The lake: a folder or file:// URI.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 TrustOption = Annotated[
     TrustIn,

@@ -12,7 +12,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from eventlake.core.card import Card
-from eventlake.errors import EventlakeError, ForkedProcessError, InvalidEventsError, MissingDependencyError, StorageError
+from eventlake.errors import (
+    EventlakeError,
+    ForkedProcessError,
+    InvalidEventsError,
+    MissingDependencyError,
+    StorageError,
+)
 from eventlake.progress import Advance, shown_by
 from eventlake.visible import json_text, safe
 
@@ -34,7 +40,9 @@ def show(card: Card, document: Any, *, as_json: bool) -> None:
 
 def write_json(document: Any, *, indent: int | None = None) -> None:
     """Prints one JSON document; what could steer a terminal is escaped."""
-    sys.stdout.write(json_text(json.dumps(document, ensure_ascii=False, default=str, indent=indent)) + "\n")
+    sys.stdout.write(
+        json_text(json.dumps(document, ensure_ascii=False, default=str, indent=indent)) + "\n"
+    )
 
 
 def draw(card: Card, console: Console = out) -> None:
@@ -51,23 +59,42 @@ def draw(card: Card, console: Console = out) -> None:
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  " + "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+    return (
+        "  "
+        + "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+    )
 
 
 def report(error: EventlakeError, *, as_json: bool) -> int:
     """Prints an error to stderr and gives the exit code that says what kind it is."""
     if as_json:
         facts = {name: str(value) for name, value in error.facts.items()}
-        document: dict[str, Any] = {"error": error.kind, "message": error.message, "hint": error.hint, "facts": facts}
+        document: dict[str, Any] = {
+            "error": error.kind,
+            "message": error.message,
+            "hint": error.hint,
+            "facts": facts,
+        }
         if isinstance(error, InvalidEventsError):
-            document |= {"problem_count": len(error.problems), "problems": [asdict(problem) for problem in error.problems[:MOST_PROBLEMS]]}
+            document |= {
+                "problem_count": len(error.problems),
+                "problems": [asdict(problem) for problem in error.problems[:MOST_PROBLEMS]],
+            }
         sys.stderr.write(json.dumps(document, default=str) + "\n")
     else:
-        where = f"{error.facts['file']}: " if isinstance(error, InvalidEventsError) and "file" in error.facts else ""
+        where = (
+            f"{error.facts['file']}: "
+            if isinstance(error, InvalidEventsError) and "file" in error.facts
+            else ""
+        )
         err.print(Text.assemble(("error: ", "bold red"), safe(where) + error.message))
         if error.hint:
             err.print(Text.assemble(("hint: ", "bold"), error.hint))
-    return ENVIRONMENT if isinstance(error, StorageError | MissingDependencyError | ForkedProcessError) else REFUSED
+    return (
+        ENVIRONMENT
+        if isinstance(error, StorageError | MissingDependencyError | ForkedProcessError)
+        else REFUSED
+    )
 
 
 def error_text(kind: str, message: str, hint: str | None = None, *, as_json: bool) -> str:
@@ -103,6 +130,11 @@ def progress() -> Iterator[None]:
     if not err.is_terminal:
         yield
         return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=err, transient=True) as bars, shown_by(_Bars(bars)):
         yield

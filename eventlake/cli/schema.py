@@ -15,10 +15,18 @@ from eventlake.schemas.evolution import changes
 from eventlake.schemas.version import Version
 from eventlake.storage.files import read_file
 
-app = typer.Typer(help="Schemas per event type: list, show, infer, register, diff.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Schemas per event type: list, show, infer, register, diff.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
-TypeArgument = Annotated[str, typer.Argument(metavar="TYPE", help="The event type, such as payment.received.")]
-VersionOption = Annotated[int | None, typer.Option("--version", min=1, help="Which version. Default: the newest.")]
+TypeArgument = Annotated[
+    str, typer.Argument(metavar="TYPE", help="The event type, such as payment.received.")
+]
+VersionOption = Annotated[
+    int | None, typer.Option("--version", min=1, help="Which version. Default: the newest.")
+]
 
 _MOST_BYTES = 16 << 20
 """Of a schema or an upcast."""
@@ -27,8 +35,15 @@ _MOST_BYTES = 16 << 20
 @app.command("list")
 def list_(lake: LakeArgument, *, trust_in: TrustOption = None, as_json: JsonOption = False) -> None:
     """List the registered schemas."""
-    found = [version for versions in lakes.open(lake, trust=trust_in).schemas().values() for version in versions]
-    rows = tuple((one.schema.event_type, str(one.number), f"{one.since:,}", one.schema_hash[:12]) for one in found)
+    found = [
+        version
+        for versions in lakes.open(lake, trust=trust_in).schemas().values()
+        for version in versions
+    ]
+    rows = tuple(
+        (one.schema.event_type, str(one.number), f"{one.since:,}", one.schema_hash[:12])
+        for one in found
+    )
     card = Card("schemas", (), ("event type", "version", "since", "schema_hash"), rows)
     output.show(card, [documents.schema(one) for one in found], as_json=as_json)
 
@@ -48,7 +63,13 @@ def show(
 
 
 @app.command()
-def infer(lake: LakeArgument, event_type: TypeArgument, *, trust_in: TrustOption = None, as_json: JsonOption = False) -> None:
+def infer(
+    lake: LakeArgument,
+    event_type: TypeArgument,
+    *,
+    trust_in: TrustOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Propose a JSON Schema from the payloads: the schema to stdout, the reasons to stderr. Registers nothing."""
     with output.progress():
         proposal = lakes.open(lake, trust=trust_in).infer_schema(event_type)
@@ -64,18 +85,25 @@ def infer(lake: LakeArgument, event_type: TypeArgument, *, trust_in: TrustOption
 def register(
     lake: LakeArgument,
     event_type: TypeArgument,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A JSON Schema of the payload; '-' reads stdin.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="A JSON Schema of the payload; '-' reads stdin.")
+    ],
     *,
     upcast: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="How older payloads are read: JSON, a SQL expression over the old fields by new field."),
+        typer.Option(
+            metavar="FILE",
+            help="How older payloads are read: JSON, a SQL expression over the old fields by new field.",
+        ),
     ] = None,
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Register a schema, or a new version of one: payloads become columns, and what does not fit is refused from now on."""
     with output.progress():
-        found = lakes.open(lake, trust=trust_in).register(event_type, _json(file, "a JSON Schema"), upcast=_expressions(upcast))
+        found = lakes.open(lake, trust=trust_in).register(
+            event_type, _json(file, "a JSON Schema"), upcast=_expressions(upcast)
+        )
     output.show(found.card(), documents.schema(found), as_json=as_json)
 
 
@@ -84,16 +112,30 @@ def diff(
     lake: LakeArgument,
     event_type: TypeArgument,
     old: Annotated[int, typer.Argument(metavar="OLD", min=1, help="The version compared.")],
-    new: Annotated[int | None, typer.Argument(metavar="NEW", min=1, help="With this one. Default: the newest.")] = None,
+    new: Annotated[
+        int | None, typer.Argument(metavar="NEW", min=1, help="With this one. Default: the newest.")
+    ] = None,
     *,
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what changed between two versions of a schema."""
-    before, after = _version(lake, trust_in, event_type, old), _version(lake, trust_in, event_type, new)
+    before, after = (
+        _version(lake, trust_in, event_type, old),
+        _version(lake, trust_in, event_type, new),
+    )
     rows = tuple(changes(before.schema.payload, after.schema.payload))
-    card = Card(f"{event_type}: version {before.number} to {after.number}", (), ("field", "before", "after"), rows)
-    output.show(card, [{"field": path, "before": one, "after": other} for path, one, other in rows], as_json=as_json)
+    card = Card(
+        f"{event_type}: version {before.number} to {after.number}",
+        (),
+        ("field", "before", "after"),
+        rows,
+    )
+    output.show(
+        card,
+        [{"field": path, "before": one, "after": other} for path, one, other in rows],
+        as_json=as_json,
+    )
 
 
 def _version(lake: str, trust_in: TrustIn, event_type: str, number: int | None) -> Version:

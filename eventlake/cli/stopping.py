@@ -57,7 +57,9 @@ def stoppable(said: Callable[[Stopped], str]) -> Iterator[None]:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     over = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(reader, over, said), name="eventlake-signals", daemon=True)
+    watcher = threading.Thread(
+        target=_watch, args=(reader, over, said), name="eventlake-signals", daemon=True
+    )
     watcher.start()
     woken = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     for number, handler in handlers.items():

@@ -12,7 +12,12 @@ from eventlake.errors import SchemaMismatchError
 _DAYS = (-719_162, 2_932_896)
 """0001-01-01 to 9999-12-31, in days from 1970-01-01: what ``datetime`` holds."""
 _DAY = 86_400_000_000
-_INFINITE = {2**63 - 1: "infinity", -(2**63 - 1): "-infinity", 2**31 - 1: "infinity", -(2**31 - 1): "-infinity"}
+_INFINITE = {
+    2**63 - 1: "infinity",
+    -(2**63 - 1): "-infinity",
+    2**31 - 1: "infinity",
+    -(2**31 - 1): "-infinity",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,12 @@ def _check(array: pa.Array, where: str) -> None:
     elif pa.types.is_decimal(kind):
         most = Decimal(f"{'9' * kind.precision}e-{kind.scale}")
         hint = "write it as text: CAST(v AS VARCHAR)."
-        _within(array, array, _Bounds(most.copy_negate(), most, f"of at most {kind.precision} digits", hint), where)
+        _within(
+            array,
+            array,
+            _Bounds(most.copy_negate(), most, f"of at most {kind.precision} digits", hint),
+            where,
+        )
 
 
 def _within(array: pa.Array, numbers: pa.Array, bounds: _Bounds, where: str) -> None:

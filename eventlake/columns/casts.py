@@ -31,10 +31,24 @@ def _allowed(source: pa.DataType, target: pa.DataType) -> bool:
     def exact(kind: pa.DataType) -> bool:
         return bool(pa.types.is_integer(kind) or pa.types.is_decimal(kind))
 
-    instants = pa.types.is_timestamp(source) and pa.types.is_timestamp(target) and (source.tz is None) == (target.tz is None)
-    return (exact(source) and exact(target)) or instants or (source == pa.float32() and target == pa.float64())
+    instants = (
+        pa.types.is_timestamp(source)
+        and pa.types.is_timestamp(target)
+        and (source.tz is None) == (target.tz is None)
+    )
+    return (
+        (exact(source) and exact(target))
+        or instants
+        or (source == pa.float32() and target == pa.float64())
+    )
 
 
-def _mismatch(name: str, source: pa.DataType, target: pa.DataType, reason: str) -> SchemaMismatchError:
-    message = f"column {name}: expected {logical_type(target)}, found {logical_type(source)} ({reason})"
-    return SchemaMismatchError(message, "cast it in the projection, where a reader sees it.", column=name)
+def _mismatch(
+    name: str, source: pa.DataType, target: pa.DataType, reason: str
+) -> SchemaMismatchError:
+    message = (
+        f"column {name}: expected {logical_type(target)}, found {logical_type(source)} ({reason})"
+    )
+    return SchemaMismatchError(
+        message, "cast it in the projection, where a reader sees it.", column=name
+    )

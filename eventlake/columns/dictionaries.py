@@ -13,5 +13,10 @@ def decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return column
     text = pa.types.is_string_view(kind.value_type) or pa.types.is_string(kind.value_type)
     plain = pa.large_string() if text else kind.value_type
-    chunks = [pa.DictionaryArray.from_arrays(chunk.indices, chunk.dictionary.cast(plain)).dictionary_decode() for chunk in column.chunks]
+    chunks = [
+        pa.DictionaryArray.from_arrays(
+            chunk.indices, chunk.dictionary.cast(plain)
+        ).dictionary_decode()
+        for chunk in column.chunks
+    ]
     return pa.chunked_array(chunks, plain)

@@ -28,7 +28,10 @@ def gathered(table: pa.Table, indices: pa.Array) -> pa.Table:
         return table.combine_chunks().take(indices)
     wide = pa.schema([pa.field(field.name, _wide(field.type)) for field in table.schema])
     whole = table.cast(wide).combine_chunks()
-    pieces = (whole.take(indices.slice(start, _FEW_ROWS)).cast(table.schema) for start in range(0, len(indices), _FEW_ROWS))
+    pieces = (
+        whole.take(indices.slice(start, _FEW_ROWS)).cast(table.schema)
+        for start in range(0, len(indices), _FEW_ROWS)
+    )
     return pa.concat_tables([table.schema.empty_table(), *pieces])
 
 

@@ -31,7 +31,11 @@ ASSIGNED: Final = ("sequence", "recorded_at")
 EVENT_COLUMNS: Final = ("sequence", *ATTRIBUTES[:5], "recorded_at", *ATTRIBUTES[5:])
 """The columns of ``events`` as readers see them, in order."""
 
-CLOUDEVENTS_NAMES: Final = {"correlationid": "correlation_id", "causationid": "causation_id", "recordedat": "recorded_at"}
+CLOUDEVENTS_NAMES: Final = {
+    "correlationid": "correlation_id",
+    "causationid": "causation_id",
+    "recordedat": "recorded_at",
+}
 """CloudEvents spelling to ours, for the JSON face."""
 
 RESERVED_TYPES: Final = frozenset({"events", "spine"})

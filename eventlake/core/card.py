@@ -29,6 +29,12 @@ class Card:
     def __post_init__(self) -> None:
         """Spells out what could steer a terminal; a value may have several lines."""
         object.__setattr__(self, "title", one_line(safe(self.title)))
-        object.__setattr__(self, "facts", tuple((one_line(safe(label)), safe(value)) for label, value in self.facts))
+        object.__setattr__(
+            self,
+            "facts",
+            tuple((one_line(safe(label)), safe(value)) for label, value in self.facts),
+        )
         object.__setattr__(self, "header", tuple(one_line(safe(name)) for name in self.header))
-        object.__setattr__(self, "rows", tuple(tuple(one_line(safe(cell)) for cell in row) for row in self.rows))
+        object.__setattr__(
+            self, "rows", tuple(tuple(one_line(safe(cell)) for cell in row) for row in self.rows)
+        )

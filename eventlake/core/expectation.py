@@ -103,4 +103,6 @@ def is_about(subject: str | None, wanted: str, *, subtree: bool) -> bool:
     """Whether an event with ``subject`` is about ``wanted``, or about something below it."""
     if subject is None:
         return False
-    return subject == wanted or (subtree and subject.startswith(wanted if wanted == "/" else f"{wanted}/"))
+    return subject == wanted or (
+        subtree and subject.startswith(wanted if wanted == "/" else f"{wanted}/")
+    )

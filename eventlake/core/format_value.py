@@ -47,7 +47,10 @@ def shown_pair(before: Any, after: Any) -> tuple[str, str]:
     first, second = shown(before), shown(after)
     if len(first) <= _LONGEST and len(second) <= _LONGEST:
         return first, second
-    same = next((n for n, pair in enumerate(zip(first, second, strict=False)) if pair[0] != pair[1]), min(len(first), len(second)))
+    same = next(
+        (n for n, pair in enumerate(zip(first, second, strict=False)) if pair[0] != pair[1]),
+        min(len(first), len(second)),
+    )
     start = max(0, same - _AROUND) if same > _LONGEST // 2 else 0
     return _cut(first, start), _cut(second, start)
 

@@ -8,10 +8,15 @@ MICROSECOND = timedelta(microseconds=1)
 _DAY = timedelta(days=1)
 MIN_US = (datetime(1, 1, 1, tzinfo=UTC) - EPOCH) // MICROSECOND
 MAX_US = (datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC) - EPOCH) // MICROSECOND
-MIN_DAY, MAX_DAY = (date.toordinal() - EPOCH.toordinal() for date in (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)))
+MIN_DAY, MAX_DAY = (
+    date.toordinal() - EPOCH.toordinal()
+    for date in (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC))
+)
 """Bounds of a date, in days from the epoch."""
 
-_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|([+-])(\d\d):(\d\d))?", re.ASCII)
+_RFC3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|([+-])(\d\d):(\d\d))?", re.ASCII
+)
 
 
 def parse_instant(text: str, *, stored: bool = False) -> int:
@@ -44,11 +49,15 @@ def parse_instant(text: str, *, stored: bool = False) -> int:
         message = "expected microseconds at the finest"
         raise ValueError(message)
     try:
-        moment = datetime.fromisoformat(f"{day}T{clock}{'.' + fraction.ljust(6, '0') if fraction else ''}")
+        moment = datetime.fromisoformat(
+            f"{day}T{clock}{'.' + fraction.ljust(6, '0') if fraction else ''}"
+        )
     except ValueError as error:
         message = f"expected a day of the calendar and a time of day ({error})"
         raise ValueError(message) from None
-    return _bounded((moment.replace(tzinfo=UTC) - EPOCH - (-offset if sign == "-" else offset)) // MICROSECOND)
+    return _bounded(
+        (moment.replace(tzinfo=UTC) - EPOCH - (-offset if sign == "-" else offset)) // MICROSECOND
+    )
 
 
 def instant_of(value: object) -> int:

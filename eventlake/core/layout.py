@@ -30,7 +30,9 @@ _SEGMENT = re.compile(r"segments/([0-9a-f]{64})\.parquet")
 _ROWS = re.compile(r"manifests/([0-9]{20})-([0-9a-f]{12})\.parquet")
 _KEYS = re.compile(r"keys/([0-9a-f]{64})\.keys")
 _SCHEMAS = re.compile(r"schemas/([0-9a-f]{64})\.json")
-_TABLE = re.compile(r"tables/([^/]+/[^/]+)/([0-9]{20})-([0-9]{20})-[0-9]+-[0-9a-f]{12}-[0-9a-f]{64}\.parquet")
+_TABLE = re.compile(
+    r"tables/([^/]+/[^/]+)/([0-9]{20})-([0-9]{20})-[0-9]+-[0-9a-f]{12}-[0-9a-f]{64}\.parquet"
+)
 _BUILD = re.compile(r"builds/([a-z0-9_][a-z0-9_.-]*)/([0-9a-f]{12})/(.+)")
 
 _ATTEMPT = re.compile(r"(builds/[a-z0-9_][a-z0-9_.-]*/[0-9a-f]{12}/[0-9a-f]{16})/.+")
@@ -193,6 +195,17 @@ def is_work(path: str) -> bool:
 def most_bytes(path: str) -> int | None:
     """How large the document at ``path`` may be at most; None for rows, keys and archived sources, whose sizes are recorded elsewhere."""
     name = path.rsplit("/", 1)[-1]
-    if path in {LAKE, HINT} or name.endswith((".made", ".claim")) or name in {PRUNED, REMOVED} or tag_name(path) is not None:
+    if (
+        path in {LAKE, HINT}
+        or name.endswith((".made", ".claim"))
+        or name in {PRUNED, REMOVED}
+        or tag_name(path) is not None
+    ):
         return _SMALL_BYTES
-    return _DOCUMENT_BYTES if commit_version(path) is not None or schemas_sha256(path) or name in {MANIFEST, PROVENANCE} else None
+    return (
+        _DOCUMENT_BYTES
+        if commit_version(path) is not None
+        or schemas_sha256(path)
+        or name in {MANIFEST, PROVENANCE}
+        else None
+    )

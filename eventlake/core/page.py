@@ -51,7 +51,12 @@ def as_text(title: str, sections: Sequence[Section]) -> str:
     """The page as text; what could steer a terminal is written out. It ends in a line break."""
     parts = [_line(title)]
     for section in sections:
-        parts += ["", _line(section.title), *(f"  {_line(line)}" for line in section.lines), *_table(section)]
+        parts += [
+            "",
+            _line(section.title),
+            *(f"  {_line(line)}" for line in section.lines),
+            *_table(section),
+        ]
         parts += [f"  {safe(line)}" for line in _lines(section.patch)]
     return "\n".join(parts) + "\n"
 
@@ -67,10 +72,16 @@ def _lines(patch: str) -> list[str]:
 def _table(section: Section) -> Iterator[str]:
     if not section.rows:
         return
-    table = [tuple(map(_line, section.header)), *(tuple(map(one_line, row)) for row in section.cells())]
+    table = [
+        tuple(map(_line, section.header)),
+        *(tuple(map(one_line, row)) for row in section.cells()),
+    ]
     widths = [max(len(row[column]) for row in table) for column in range(len(section.header))]
     for row in table:
-        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        yield (
+            "  "
+            + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
 
 
 def as_html(title: str, sections: Sequence[Section]) -> str:
@@ -87,10 +98,16 @@ def _escape(text: str) -> str:
 
 
 def _html_section(section: Section) -> str:
-    parts = [f"<h2>{_escape(section.title)}</h2>", *(f"<p>{_escape(line)}</p>" for line in section.lines)]
+    parts = [
+        f"<h2>{_escape(section.title)}</h2>",
+        *(f"<p>{_escape(line)}</p>" for line in section.lines),
+    ]
     if section.rows:
         header = "".join(f"<th>{_escape(name)}</th>" for name in section.header)
-        rows = "\n".join("<tr>" + "".join(f"<td>{escape(printable(cell))}</td>" for cell in row) + "</tr>" for row in section.cells())
+        rows = "\n".join(
+            "<tr>" + "".join(f"<td>{escape(printable(cell))}</td>" for cell in row) + "</tr>"
+            for row in section.cells()
+        )
         parts.append(f'<div class="wide"><table><tr>{header}</tr>\n{rows}</table></div>')
     if section.patch:
         lines = "\n".join(_html_line(line) for line in _lines(section.patch))

@@ -55,7 +55,11 @@ def to_json(value: Any, depth: int = 0) -> str:
     if isinstance(value, str):
         return quoted(value)
     if type(value) is dict or isinstance(value, Mapping):
-        return "{" + ",".join([f"{_key(key)}:{to_json(item, depth + 1)}" for key, item in value.items()]) + "}"
+        return (
+            "{"
+            + ",".join([f"{_key(key)}:{to_json(item, depth + 1)}" for key, item in value.items()])
+            + "}"
+        )
     if isinstance(value, (list, tuple)):
         return "[" + ",".join([to_json(item, depth + 1) for item in value]) + "]"
     return _scalar(value)
@@ -90,7 +94,9 @@ def plain_form(value: Any) -> str:
     kind = type(value).__name__
     if kind in _BY_NAME:
         return _BY_NAME[kind]
-    return next((form for attribute, form in _BY_ATTRIBUTE if hasattr(value, attribute)), "str(value)")
+    return next(
+        (form for attribute, form in _BY_ATTRIBUTE if hasattr(value, attribute)), "str(value)"
+    )
 
 
 def _micros(value: datetime) -> int:

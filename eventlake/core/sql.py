@@ -22,7 +22,14 @@ def named(columns: Iterable[str], name: str) -> str | None:
 def alike_in_sql(columns: Iterable[str]) -> tuple[str, str] | None:
     """The first two different names that SQL does not tell apart; None if there are none."""
     first: dict[str, str] = {}
-    return next(((other, name) for name in columns if (other := first.setdefault(folded(name), name)) != name), None)
+    return next(
+        (
+            (other, name)
+            for name in columns
+            if (other := first.setdefault(folded(name), name)) != name
+        ),
+        None,
+    )
 
 
 def identifier(name: str) -> str:

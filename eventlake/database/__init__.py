@@ -1,6 +1,13 @@
 """The one door to DuckDB: databases that are locked before they see any text, exact files, and queries that only read."""
 
-from eventlake.database.connection import DEFAULT, UNLIMITED, Limits, Resources, fetched, open_database
+from eventlake.database.connection import (
+    DEFAULT,
+    UNLIMITED,
+    Limits,
+    Resources,
+    fetched,
+    open_database,
+)
 from eventlake.database.files import openable, parquet
 from eventlake.database.per_process import per_process
 from eventlake.database.queries import FILE_FUNCTIONS, TABLE_FUNCTIONS, check_select, tree_of

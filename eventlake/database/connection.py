@@ -58,7 +58,9 @@ class Resources:
     file_cache: bool = True
 
     def __post_init__(self) -> None:
-        if self.threads is not None and (type(self.threads) is not int or not 1 <= self.threads <= _MOST_THREADS):
+        if self.threads is not None and (
+            type(self.threads) is not int or not 1 <= self.threads <= _MOST_THREADS
+        ):
             message = f"expected threads from 1 to {_MOST_THREADS}, found {self.threads!r}"
             raise InvalidInputError(message)
         if self.memory is not None and not _is_memory(self.memory):
@@ -97,7 +99,11 @@ class Limits:
 UNLIMITED = Limits()
 
 
-def fetched(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation, limits: Limits = UNLIMITED) -> pa.Table:
+def fetched(
+    connection: duckdb.DuckDBPyConnection,
+    relation: duckdb.DuckDBPyRelation,
+    limits: Limits = UNLIMITED,
+) -> pa.Table:
     """The rows of a query.
 
     Raises:
@@ -113,7 +119,9 @@ def fetched(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRela
         late.set()
         connection.interrupt()
 
-    timer = threading.Timer(threading.TIMEOUT_MAX if limits.seconds is None else limits.seconds, give_up)
+    timer = threading.Timer(
+        threading.TIMEOUT_MAX if limits.seconds is None else limits.seconds, give_up
+    )
     timer.daemon = True
     timer.start()
     try:

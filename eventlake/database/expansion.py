@@ -23,7 +23,11 @@ def grows(tree: Any) -> str | None:
         RecursionError: It is nested deeper than Python goes.
     """
     copies = 1
-    named = [str(node.get("table_name", "")).casefold() for node in nodes(tree) if node.get("type") == "BASE_TABLE"]
+    named = [
+        str(node.get("table_name", "")).casefold()
+        for node in nodes(tree)
+        if node.get("type") == "BASE_TABLE"
+    ]
     for node in nodes(tree):
         value = node.get("value")
         if isinstance(value, dict) and value.get("materialized") == "CTE_MATERIALIZE_NEVER":
@@ -44,7 +48,11 @@ def _growing_alias(items: Any) -> str | None:
         size = 0
         for node in nodes(item):
             path = node.get("column_names") if node.get("class") == "COLUMN_REF" else None
-            size += sizes.get(str(path[0]).casefold(), 1) if isinstance(path, list) and len(path) == 1 else 1
+            size += (
+                sizes.get(str(path[0]).casefold(), 1)
+                if isinstance(path, list) and len(path) == 1
+                else 1
+            )
             if size > MOST_NODES:
                 return str(item.get("alias"))
         if isinstance(item, dict) and item.get("alias"):

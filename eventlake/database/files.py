@@ -40,14 +40,22 @@ def _linked(path: str) -> str:
     folder = scratch()
     if folder is None or _is_special(str(folder)):
         message = f"{path!r} has characters that DuckDB takes for a pattern, and no folder for temporary files can hold a link to it"
-        raise InvalidInputError(message, "rename the folder, or name a writable folder for temporary files by TMPDIR.", path=path)
+        raise InvalidInputError(
+            message,
+            "rename the folder, or name a writable folder for temporary files by TMPDIR.",
+            path=path,
+        )
     link = Path(folder, sha256(os.fsencode(path)).hexdigest() + Path(path).suffix)
     try:
         with suppress(FileExistsError):
             link.symlink_to(path)
     except OSError as error:
         message = f"no link to {path!r} can be made in {folder}: {error}"
-        raise StorageError(message, "make room in the folder for temporary files, or name another one by TMPDIR.", path=folder) from error
+        raise StorageError(
+            message,
+            "make room in the folder for temporary files, or name another one by TMPDIR.",
+            path=folder,
+        ) from error
     return str(link)
 
 

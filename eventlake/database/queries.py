@@ -23,7 +23,9 @@ _READING = frozenset({"CTE_NODE", "RECURSIVE_CTE_NODE", "SELECT_NODE", "SET_OPER
 """Queries that write nothing. DuckDB takes COPY, INSERT, UPDATE and DELETE in a WITH of a SELECT."""
 _HIDING = re.compile(r'"function_name":"(query|json_execute_serialized_sql)"', re.IGNORECASE)
 """Table functions that run the SQL in a text."""
-_SUSPECT = re.compile(r'"function_name":"(current_setting|getenv|pg_sleep|setval|sleep_ms|write_log)"', re.IGNORECASE)
+_SUSPECT = re.compile(
+    r'"function_name":"(current_setting|getenv|pg_sleep|setval|sleep_ms|write_log)"', re.IGNORECASE
+)
 """Functions that show settings, wait, write or read the environment."""
 _SETTINGS = _words("calendar memory_limit threads timezone")
 """What ``current_setting`` may be asked for: other settings hold paths of this machine."""
@@ -69,7 +71,11 @@ def tree_of(text: str) -> Any:
 
 def _written(text: str) -> str:
     with _parser().cursor() as cursor:
-        return str(cursor.execute("SELECT json_serialize_sql(?, skip_null := true)", [text]).fetchall()[0][0])
+        return str(
+            cursor.execute("SELECT json_serialize_sql(?, skip_null := true)", [text]).fetchall()[0][
+                0
+            ]
+        )
 
 
 def check_select(text: str, *, functions: Collection[str] = TABLE_FUNCTIONS) -> str:
@@ -87,7 +93,9 @@ def check_select(text: str, *, functions: Collection[str] = TABLE_FUNCTIONS) -> 
         text.encode()
     except UnicodeEncodeError as error:
         message = f"expected a query in UTF-8, found {text[:200]!r}"
-        raise InvalidInputError(message, "half a surrogate pair is no character; decode the text once more.") from error
+        raise InvalidInputError(
+            message, "half a surrogate pair is no character; decode the text once more."
+        ) from error
     return _checked(text, functions, 0)
 
 
@@ -95,17 +103,31 @@ def _checked(text: str, functions: Collection[str], level: int) -> str:
     with _parser().cursor() as cursor:
         statements = cursor.extract_statements(text)
     if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
-        found = ", ".join(str(statement.type).rsplit(".", 1)[-1] for statement in statements) or "nothing"
+        found = (
+            ", ".join(str(statement.type).rsplit(".", 1)[-1] for statement in statements)
+            or "nothing"
+        )
         message = f"expected one SELECT, found {found}"
-        pivot = "list the values of a PIVOT: PIVOT … ON type IN ('a', 'b')." if found == "MULTI" else None
+        pivot = (
+            "list the values of a PIVOT: PIVOT … ON type IN ('a', 'b')."
+            if found == "MULTI"
+            else None
+        )
         reads = "a history is read-only; hand in other rows as a frame: snapshot.sql(query, name=frame)."
         raise InvalidInputError(message, pivot or reads, sql=text)
     query = str(statements[0].query)
     written = _written(query)
-    writing = sorted({kind.partition("_")[0] for kind in _NODE.findall(written)} - {kind.partition("_")[0] for kind in _READING})
+    writing = sorted(
+        {kind.partition("_")[0] for kind in _NODE.findall(written)}
+        - {kind.partition("_")[0] for kind in _READING}
+    )
     if writing:
         message = f"expected a SELECT that only reads, found {', '.join(writing)} in it"
-        raise InvalidInputError(message, "a history is read-only; write the rows that .arrow() or .polars() gives.", sql=text)
+        raise InvalidInputError(
+            message,
+            "a history is read-only; write the rows that .arrow() or .polars() gives.",
+            sql=text,
+        )
     if _SUSPECT.search(written):
         _check_functions(written, text)
     if _HIDING.search(written):
@@ -125,7 +147,9 @@ def _check_growth(written: str, text: str) -> None:
         reason = "it is nested too deeply to tell"
     if reason:
         message = f"expected a query that stays small when it is planned: {reason}"
-        raise InvalidInputError(message, "compute the part once, in a WITH ... AS MATERIALIZED or a subquery.", sql=text)
+        raise InvalidInputError(
+            message, "compute the part once, in a WITH ... AS MATERIALIZED or a subquery.", sql=text
+        )
 
 
 def _check_functions(written: str, text: str) -> None:
@@ -133,22 +157,40 @@ def _check_functions(written: str, text: str) -> None:
     names = sorted({name.casefold() for name in _SUSPECT.findall(written)})
     if names != ["current_setting"] or not _shows_known_settings(written):
         message = f"expected a SELECT that only reads the history, found {', '.join(names)}"
-        raise InvalidInputError(message, f"leave it out; current_setting shows {', '.join(sorted(_SETTINGS))} alone.", sql=text)
+        raise InvalidInputError(
+            message,
+            f"leave it out; current_setting shows {', '.join(sorted(_SETTINGS))} alone.",
+            sql=text,
+        )
 
 
 def _shows_known_settings(written: str) -> bool:
     try:
-        calls = [node for node in nodes(json.loads(written)) if str(node.get("function_name", "")).casefold() == "current_setting"]
+        calls = [
+            node
+            for node in nodes(json.loads(written))
+            if str(node.get("function_name", "")).casefold() == "current_setting"
+        ]
     except RecursionError:
         return False
-    asked = [argument["expression"].get("literal", {}).get("text") for call in calls for argument in call.get("arguments", [])]
-    return bool(asked) and all(isinstance(one, str) and one.casefold() in _SETTINGS for one in asked)
+    asked = [
+        argument["expression"].get("literal", {}).get("text")
+        for call in calls
+        for argument in call.get("arguments", [])
+    ]
+    return bool(asked) and all(
+        isinstance(one, str) and one.casefold() in _SETTINGS for one in asked
+    )
 
 
 def _check_table_functions(written: str, text: str, functions: Collection[str]) -> None:
     """Refuses functions behind FROM that do more than give rows."""
     try:
-        calls = [node["function"] for node in nodes(json.loads(written)) if node.get("type") == "TABLE_FUNCTION"]
+        calls = [
+            node["function"]
+            for node in nodes(json.loads(written))
+            if node.get("type") == "TABLE_FUNCTION"
+        ]
         names = {str(call.get("function_name")).casefold() for call in calls}
     except RecursionError:
         message = "expected a query of fewer levels around a function behind FROM"
@@ -156,14 +198,20 @@ def _check_table_functions(written: str, text: str, functions: Collection[str]) 
     if others := sorted(names.difference(functions)):
         message = f"expected functions behind FROM that only give rows, found {', '.join(others)}"
         raise InvalidInputError(
-            message, "read a table of the lake, or hand in other rows as a frame: snapshot.sql(query, name=frame).", sql=text
+            message,
+            "read a table of the lake, or hand in other rows as a frame: snapshot.sql(query, name=frame).",
+            sql=text,
         )
 
 
 def _check_hidden(written: str, text: str, functions: Collection[str], level: int) -> None:
     """Looks at the SQL that a text in a query holds."""
     try:
-        calls = [node for node in nodes(json.loads(written)) if str(node.get("function_name", "")).casefold() == "query"]
+        calls = [
+            node
+            for node in nodes(json.loads(written))
+            if str(node.get("function_name", "")).casefold() == "query"
+        ]
     except RecursionError:
         calls = []
     for call in calls:

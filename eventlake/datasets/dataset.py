@@ -12,7 +12,16 @@ from eventlake.core import layout
 from eventlake.core.card import Card, counted
 from eventlake.core.documents.dataset import DatasetManifest
 from eventlake.core.sql import folded
-from eventlake.datasets.inspecting.split import ENTITY, TIME, Split, gap_of, matrix, series_of, split, target_of
+from eventlake.datasets.inspecting.split import (
+    ENTITY,
+    TIME,
+    Split,
+    gap_of,
+    matrix,
+    series_of,
+    split,
+    target_of,
+)
 from eventlake.datasets.store.archive import Archive
 from eventlake.datasets.store.tags import keep_for_lock
 from eventlake.errors import CorruptionError, InvalidInputError
@@ -38,7 +47,9 @@ class Dataset:
     ``rows`` spares the reading to whoever has just made them.
     """
 
-    def __init__(self, archive: Archive, rows: pa.Table | None = None, *, trust: Trust | None = None) -> None:
+    def __init__(
+        self, archive: Archive, rows: pa.Table | None = None, *, trust: Trust | None = None
+    ) -> None:
         self._archive = archive
         self._trust = trust
         self._table = rows
@@ -114,7 +125,11 @@ class Dataset:
             found = content_hash(table)
             if found != self.content_hash:
                 message = f"the rows of {self._archive.folder} hash to {found}, its manifest says {self.content_hash}"
-                raise CorruptionError(message, "run 'eventlake verify LAKE', or 'eventlake reproduce' the dataset.", path=self.path)
+                raise CorruptionError(
+                    message,
+                    "run 'eventlake verify LAKE', or 'eventlake reproduce' the dataset.",
+                    path=self.path,
+                )
             self._table = table
         return self._table
 
@@ -190,17 +205,32 @@ class Dataset:
             raise InvalidInputError(message, f"leave it out, or split(by={TIME!r}).", gap=gap)
         if column is None:
             features = self._features()
-            named = (features.spine_entity if by == ENTITY else features.cutoff) if features else self.entity()
+            named = (
+                (features.spine_entity if by == ENTITY else features.cutoff)
+                if features
+                else self.entity()
+            )
             if named is None:
                 message = f"which column of {self.name} is the {by} is not declared"
                 raise InvalidInputError(message, "name it with column=.")
             column = named
         wide = (self._longest_horizon() if gap is None else gap_of(gap)) if by == TIME else 0
-        return split(self.polars(), self.manifest_hash, by=by, column=column, test=test, salt=salt, since=since, gap=wide)
+        return split(
+            self.polars(),
+            self.manifest_hash,
+            by=by,
+            column=column,
+            test=test,
+            salt=salt,
+            since=since,
+            gap=wide,
+        )
 
     def _longest_horizon(self) -> int:
         """How far the labels look ahead, in microseconds; 0 if there are none."""
-        return max((horizon for spine in self.event_spines() for _, _, horizon in spine.labels), default=0)
+        return max(
+            (horizon for spine in self.event_spines() for _, _, horizon in spine.labels), default=0
+        )
 
     def event_spines(self) -> list[EventSpine]:
         """The spines of events that its rows were made for, as they were declared; empty if the spine was given as rows.
@@ -243,7 +273,14 @@ class Dataset:
         """
         return matrix(self.polars(), self._not_features(drop), categories)
 
-    def xy(self, target: str, *, drop: Sequence[str] = (), categories: Any = None, unknown: str = "refuse") -> tuple[Any, Any]:
+    def xy(
+        self,
+        target: str,
+        *,
+        drop: Sequence[str] = (),
+        categories: Any = None,
+        unknown: str = "refuse",
+    ) -> tuple[Any, Any]:
         """What a model is trained on: the frame of ``x``, and the target beside it.
 
         Args:
@@ -257,7 +294,9 @@ class Dataset:
             MissingDependencyError: pandas is not installed.
         """
         rows = target_of(self.polars(), target, unknown)
-        return matrix(rows, {target, *self._not_features(drop)}, categories), series_of(rows, target)
+        return matrix(rows, {target, *self._not_features(drop)}, categories), series_of(
+            rows, target
+        )
 
     def _not_features(self, drop: Sequence[str]) -> set[str]:
         """The columns that no model is given."""
@@ -266,7 +305,9 @@ class Dataset:
             message = f"expected drop as a list of columns, found {drop!r}"
             raise InvalidInputError(message, f"drop=[{drop!r}].")
         own = (features.spine_entity, features.cutoff) if features else ()
-        of_spine = self._called({name for spine in self.event_spines() for name in (spine.by, CUTOFF)})
+        of_spine = self._called(
+            {name for spine in self.event_spines() for name in (spine.by, CUTOFF)}
+        )
         return {*drop, *self.labels(), *self.manifest.recipe.key, *own, *of_spine}
 
     def _features(self) -> FeatureSet | None:
@@ -294,7 +335,10 @@ class Dataset:
         """What to show."""
         recipe = self.manifest.recipe
         facts: tuple[tuple[str, str], ...] = (
-            ("shape", f"{counted(self.manifest.rows, 'row')}, {counted(len(self.manifest.schema), 'column')}, key {', '.join(recipe.key)}"),
+            (
+                "shape",
+                f"{counted(self.manifest.rows, 'row')}, {counted(len(self.manifest.schema), 'column')}, key {', '.join(recipe.key)}",
+            ),
             ("made from", str(recipe.checkpoint)),
             ("level", f"{recipe.level} ({recipe.check})"),
             ("engine", f"{recipe.engine} {recipe.engine_version}"),
@@ -307,12 +351,17 @@ class Dataset:
         provenance = self.provenance
         events, missed = provenance.get("hindsight_events"), provenance.get("hindsight_left_out", 0)
         if events is not None:
-            seen = (
-                f"{provenance.get('hindsight_rows', 0):,} of {counted(self.manifest.rows, 'row')} see {counted(events, 'event')} too early"
+            seen = f"{provenance.get('hindsight_rows', 0):,} of {counted(self.manifest.rows, 'row')} see {counted(events, 'event')} too early"
+            facts += (
+                ("hindsight", seen + f", and miss {missed:,} known at the cutoff" * bool(missed)),
             )
-            facts += (("hindsight", seen + f", and miss {missed:,} known at the cutoff" * bool(missed)),)
         if corrected := provenance.get("spine_hindsight_rows"):
-            facts += (("hindsight of the spine", f"{counted(corrected, 'row')} with corrections that were recorded later"),)
+            facts += (
+                (
+                    "hindsight of the spine",
+                    f"{counted(corrected, 'row')} with corrections that were recorded later",
+                ),
+            )
         rows = tuple((name, kind) for name, kind in self.manifest.schema)
         return Card(f"dataset {self.name}", facts, ("column", "type"), rows)
 

@@ -20,7 +20,12 @@ from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.definitions.dataset_toml import Definition
 from eventlake.datasets.definitions.lock import check_buildable, pinned_by
 from eventlake.datasets.inspecting.explain import Explanation, explain
-from eventlake.datasets.inspecting.predictions import EVENT_TYPE, PredictionExplanation, key_in, prediction_events
+from eventlake.datasets.inspecting.predictions import (
+    EVENT_TYPE,
+    PredictionExplanation,
+    key_in,
+    prediction_events,
+)
 from eventlake.datasets.inspecting.predictions import SCHEMA as PREDICTION_SCHEMA
 from eventlake.datasets.store import tags
 from eventlake.datasets.store.archive import open_archive
@@ -118,7 +123,9 @@ class DatasetVerbs:
             SchemaMismatchError: The rows break the declared schema; nothing was published.
             CorruptionError: A segment of the history is damaged.
         """
-        projection = Projection.features(projection) if isinstance(projection, FeatureSet) else projection
+        projection = (
+            Projection.features(projection) if isinstance(projection, FeatureSet) else projection
+        )
         check_buildable(projection)
         lock = pinned_by(projection, at) if locked else None
         if check not in {None, PERTURB}:
@@ -140,7 +147,9 @@ class DatasetVerbs:
             pinned=lambda checkpoint: self.snapshot(checkpoint).history,
         )
         definition = projection if isinstance(projection, Definition) else None
-        ready = (projection.projection(engine) if isinstance(projection, Definition) else projection).with_parameters(parameters)
+        ready = (
+            projection.projection(engine) if isinstance(projection, Definition) else projection
+        ).with_parameters(parameters)
 
         def built(history: PinnedHistory) -> Dataset:
             pinned = history.with_schemas(lock.schemas) if lock else history
@@ -162,7 +171,9 @@ class DatasetVerbs:
             CorruptionError: The history, or the archived source or spine, is not what the manifest names; the file is named.
         """
         archive = find_named(self._storage, hash_prefix)
-        return self.snapshot(archive.manifest.recipe.checkpoint).read(lambda history: reproduce(history, archive, trust=trust))
+        return self.snapshot(archive.manifest.recipe.checkpoint).read(
+            lambda history: reproduce(history, archive, trust=trust)
+        )
 
     def diff(self, a: str, b: str) -> DatasetDiff:
         """Says what lies between two datasets: history, recipe, code, schema, and rows by key.
@@ -200,9 +211,13 @@ class DatasetVerbs:
         archive = find_named(self._storage, hash_prefix)
         recipe = archive.manifest.recipe
         snapshot = self.snapshot(recipe.checkpoint)
-        return snapshot.read(lambda history: explain(archive, history.with_schemas(recipe.schemas), key, column))
+        return snapshot.read(
+            lambda history: explain(archive, history.with_schemas(recipe.schemas), key, column)
+        )
 
-    def record_predictions(self, dataset: Dataset, frame: Any, *, model: str | bytes | os.PathLike[str]) -> Receipt:
+    def record_predictions(
+        self, dataset: Dataset, frame: Any, *, model: str | bytes | os.PathLike[str]
+    ) -> Receipt:
         """Appends what a model said of a dataset's rows, as events of the type ``prediction.made`` that name dataset, row and model.
 
         A prediction of the same dataset, row and model is one event: recording it again changes nothing, recording another value is
@@ -235,14 +250,18 @@ class DatasetVerbs:
             NotFoundError: There is no such prediction, or its dataset is gone.
             InvalidInputError: It cannot be told which events a row was made of.
         """
-        row = self.snapshot().collected(lambda snapshot: snapshot.table(EVENT_TYPE).filter(pl.col("id") == event_id))
+        row = self.snapshot().collected(
+            lambda snapshot: snapshot.table(EVENT_TYPE).filter(pl.col("id") == event_id)
+        )
         if not row.height:
             message = f"there is no prediction {event_id}"
             raise NotFoundError(message, f"it is the id of an event of the type {EVENT_TYPE}.")
         said = row.row(0, named=True)
         dataset = self.dataset(said["dataset"])
         explanation = self.explain(said["dataset"], key_in(event_id, said["key"]), column)
-        return PredictionExplanation(event_id, said["model"], said["prediction"], dataset, explanation)
+        return PredictionExplanation(
+            event_id, said["model"], said["prediction"], dataset, explanation
+        )
 
     def dataset(self, hash_prefix: str) -> Dataset:
         """A published dataset by its tag, by at least 6 hex digits of its ``manifest_hash``, else its recipe or content hash, or by name.
@@ -274,7 +293,9 @@ class DatasetVerbs:
                 continue
             if dataset.manifest.has_hash(hash_prefix or ""):
                 found.append(dataset)
-        return sorted(found, key=lambda dataset: (dataset.name, dataset.watermark, dataset.manifest_hash))
+        return sorted(
+            found, key=lambda dataset: (dataset.name, dataset.watermark, dataset.manifest_hash)
+        )
 
     def tag(self, reference: str, name: str) -> None:
         """Gives a dataset a name, such as ``model-2025-q3``, by which it is found; retention leaves its rows alone.
@@ -307,7 +328,14 @@ class DatasetVerbs:
         """The manifest hash by tag. ``lock-…`` are those that a ``dataset.lock`` named when it was written."""
         return tags.tags(self._storage)
 
-    def prune(self, *, older_than: timedelta, keep_last: int = 1, datasets: bool = False, dry_run: bool = True) -> Garbage:
+    def prune(
+        self,
+        *,
+        older_than: timedelta,
+        keep_last: int = 1,
+        datasets: bool = False,
+        dry_run: bool = True,
+    ) -> Garbage:
         """Says which datasets' rows could be given back, and deletes them if asked; never those that a tag or a lock names.
 
         Manifest, source, spine and provenance stay: ``reproduce`` makes the rows again, and building the recipe stores them again. With
@@ -324,7 +352,15 @@ class DatasetVerbs:
             CorruptionError: A manifest or a tag is damaged; nothing was deleted.
         """
         held = self._holders() if datasets else None
-        return prune(self._storage, older_than, keep_last, time.time_ns() // 1000, dry_run=dry_run, whole=datasets, held=held)
+        return prune(
+            self._storage,
+            older_than,
+            keep_last,
+            time.time_ns() // 1000,
+            dry_run=dry_run,
+            whole=datasets,
+            held=held,
+        )
 
     def remove_dataset(self, reference: str) -> Garbage:
         """Removes a dataset with all its files. Its hash is remembered: whoever asks for it is told when it was removed.
@@ -341,13 +377,17 @@ class DatasetVerbs:
             StorageError: The store failed; removing it again ends what was begun.
         """
         archive = find(self._storage, reference)
-        return Garbage(tuple(remove(archive, self._holders(), "of a dataset that was removed")), deleted=True)
+        return Garbage(
+            tuple(remove(archive, self._holders(), "of a dataset that was removed")), deleted=True
+        )
 
     def _holders(self) -> Holders:
         """What holds datasets: tags, locks and recorded predictions. These are looked for once."""
         predicted: dict[str, int] = {}
         if EVENT_TYPE in self.schemas():
-            counted_ = self.snapshot().collected(lambda snapshot: snapshot.table(EVENT_TYPE, ["dataset"]).group_by("dataset").len())
+            counted_ = self.snapshot().collected(
+                lambda snapshot: snapshot.table(EVENT_TYPE, ["dataset"]).group_by("dataset").len()
+            )
             predicted = dict(counted_.iter_rows())
 
         def holders() -> dict[str, list[str]]:

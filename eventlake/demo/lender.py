@@ -101,7 +101,9 @@ class Payment:
         """Returns what the lender, by its records before ``at``, takes it to be, in cents."""
         if self.recorded_at >= at:
             return 0
-        return self.told_cents if self.corrected_at is None or self.corrected_at >= at else self.cents
+        return (
+            self.told_cents if self.corrected_at is None or self.corrected_at >= at else self.cents
+        )
 
 
 class Dice:
@@ -236,7 +238,9 @@ def _told(dice: Dice, payment: Payment) -> Iterator[Payment]:
         yield replace(payment, cents=0, corrected_at=corrected)
 
 
-def _service(dice: Dice, tell: "_Teller", plan: Sequence[Instalment], payments: Sequence[Payment]) -> Iterator[Event]:
+def _service(
+    dice: Dice, tell: "_Teller", plan: Sequence[Instalment], payments: Sequence[Payment]
+) -> Iterator[Event]:
     """Tells what the lender saw and did, up to the repayment or the write-off."""
     end = _write_off(plan, payments)
     kept = [payment for payment in payments if end is None or payment.time < end]
@@ -260,16 +264,22 @@ def _payment(tell: "_Teller", name: str, payment: Payment) -> Iterator[Event]:
     def data(cents: int) -> str:
         return f'{{"instalment":{payment.instalment},"amount":{_money(cents)}}}'
 
-    first = tell("payment.received", name, payment.time, payment.recorded_at, data(payment.told_cents))
+    first = tell(
+        "payment.received", name, payment.time, payment.recorded_at, data(payment.told_cents)
+    )
     yield first
     if payment.corrected_at is not None:
         right = data(payment.cents or payment.told_cents)
         correction = "replace" if payment.cents else "retract"
-        again = tell("payment.received", f"{name}-{correction}", payment.time, payment.corrected_at, right)
+        again = tell(
+            "payment.received", f"{name}-{correction}", payment.time, payment.corrected_at, right
+        )
         yield replace(again, corrects=first.id, correction=correction)
 
 
-def _chase(dice: Dice, tell: "_Teller", owed: Instalment, payments: Sequence[Payment], end: int | None) -> Iterator[Event]:
+def _chase(
+    dice: Dice, tell: "_Teller", owed: Instalment, payments: Sequence[Payment], end: int | None
+) -> Iterator[Event]:
     """Tells that an instalment was missed and that the borrower was reminded, while it is short."""
     missed = (owed.due_day + MISSED_AFTER_DAYS) * DAY + 5 * HOUR
     if not _short(payments, owed, missed) or (end is not None and missed >= end):
@@ -364,5 +374,16 @@ class _Teller:
 def _table(events: Sequence[Event]) -> pa.Table:
     text, instant = pa.string(), pa.timestamp("us", tz="UTC")
     columns: dict[str, pa.DataType] = {"id": text, "source": text, "type": text, "subject": text}
-    columns |= {"time": instant, "recorded_at": instant, "data": text, "corrects": text, "correction": text}
-    return pa.table({name: pa.array([getattr(event, name) for event in events], kind) for name, kind in columns.items()})
+    columns |= {
+        "time": instant,
+        "recorded_at": instant,
+        "data": text,
+        "corrects": text,
+        "correction": text,
+    }
+    return pa.table(
+        {
+            name: pa.array([getattr(event, name) for event in events], kind)
+            for name, kind in columns.items()
+        }
+    )

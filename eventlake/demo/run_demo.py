@@ -36,7 +36,10 @@ class DemoResult:
         facts = (
             ("lake", self.lake),
             ("checkpoint", self.checkpoint),
-            ("training set", f"{self.rows:,} loans, features at the third instalment, label 30 days overdue within 90"),
+            (
+                "training set",
+                f"{self.rows:,} loans, features at the third instalment, label 30 days overdue within 90",
+            ),
             ("manifest_hash", self.manifest_hash),
             ("built on DuckDB", self.content_hash),
             ("built on Polars", self.content_hash_polars),
@@ -49,7 +52,9 @@ class DemoResult:
 def definition() -> Definition:
     """The definition of the overdue-loans dataset: packaged with the library, or that of a source checkout."""
     packaged = Path(__file__).parent / "overdue_loans"
-    return read_definition(packaged if packaged.is_dir() else Path(__file__).parents[2] / "datasets" / "overdue_loans")
+    return read_definition(
+        packaged if packaged.is_dir() else Path(__file__).parents[2] / "datasets" / "overdue_loans"
+    )
 
 
 def demo_lake(folder: Path) -> lakes.Lake:

@@ -25,12 +25,17 @@ _FIELDS: dict[str, dict[str, Any]] = {
     "instalment.scheduled": _OWED,
     "payment.received": {"instalment": _COUNT, "amount": _MONEY},
     "payment.missed": {**_OWED, "received": _MONEY},
-    "reminder.sent": {"instalment": _COUNT, "level": _COUNT, "channel": _one_of("email", "letter", "phone")},
+    "reminder.sent": {
+        "instalment": _COUNT,
+        "level": _COUNT,
+        "channel": _one_of("email", "letter", "phone"),
+    },
     "loan.written_off": {"outstanding": _MONEY},
     "loan.repaid": {"paid": _MONEY},
 }
 SCHEMAS: Mapping[str, dict[str, Any]] = {
-    name: {"type": "object", "properties": fields, "required": list(fields)} for name, fields in _FIELDS.items()
+    name: {"type": "object", "properties": fields, "required": list(fields)}
+    for name, fields in _FIELDS.items()
 }
 """Every field is always there; money is decimal, and read from the text that the events hold it in."""
 

@@ -84,5 +84,13 @@ def line_of(what: str, query: str, tree: Any) -> int | None:
         place = node.get("query_location")
         if called == name and isinstance(place, int) and place <= len(query.encode()):
             return query.encode()[:place].count(b"\n") + 1
-    match = re.search(rf"(?<![A-Za-z_]){re.escape(what.partition('(')[0].strip())}(?![A-Za-z_])", query, re.IGNORECASE) if name else None
+    match = (
+        re.search(
+            rf"(?<![A-Za-z_]){re.escape(what.partition('(')[0].strip())}(?![A-Za-z_])",
+            query,
+            re.IGNORECASE,
+        )
+        if name
+        else None
+    )
     return query[: match.start()].count("\n") + 1 if match else None

@@ -19,9 +19,45 @@ FLOATS = frozenset({"FLOAT", "DOUBLE"})
 
 
 EXACT_TYPES = frozenset(
-    {"ARRAY", "BIGINT", "BIT", "BLOB", "BOOLEAN", "DATE", "DECIMAL", "ENUM", "HUGEINT", "INTEGER", "INTEGER_LITERAL", "INTERVAL", "LAMBDA"}
-    | {"LIST", "MAP", "NULL", "SMALLINT", "STRING_LITERAL", "STRUCT", "TIME", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_MS"}
-    | {"TIMESTAMP_NS", "TIMESTAMP_S", "TINYINT", "TUPLE", "UBIGINT", "UINTEGER", "USMALLINT", "UTINYINT", "UUID", "VARCHAR"}
+    {
+        "ARRAY",
+        "BIGINT",
+        "BIT",
+        "BLOB",
+        "BOOLEAN",
+        "DATE",
+        "DECIMAL",
+        "ENUM",
+        "HUGEINT",
+        "INTEGER",
+        "INTEGER_LITERAL",
+        "INTERVAL",
+        "LAMBDA",
+    }
+    | {
+        "LIST",
+        "MAP",
+        "NULL",
+        "SMALLINT",
+        "STRING_LITERAL",
+        "STRUCT",
+        "TIME",
+        "TIMESTAMP",
+        "TIMESTAMP WITH TIME ZONE",
+        "TIMESTAMP_MS",
+    }
+    | {
+        "TIMESTAMP_NS",
+        "TIMESTAMP_S",
+        "TINYINT",
+        "TUPLE",
+        "UBIGINT",
+        "UINTEGER",
+        "USMALLINT",
+        "UTINYINT",
+        "UUID",
+        "VARCHAR",
+    }
 )
 """Types whose values are what they are; what is neither here nor a float is not understood."""
 
@@ -97,7 +133,10 @@ class Rows:
     ) -> "Rows":
         """Rows with as few and small keys as say the same."""
         first = tuple(range(len(types))) if same is None else tuple(same)
-        found = sorted({frozenset(first[column] for column in key) for key in keys}, key=lambda key: (len(key), sorted(key)))
+        found = sorted(
+            {frozenset(first[column] for column in key) for key in keys},
+            key=lambda key: (len(key), sorted(key)),
+        )
         minimal: list[Key] = []
         for key in found:
             if not any(smaller <= key for smaller in minimal):
@@ -117,7 +156,12 @@ class Rows:
         strict = {self.same[column] for column in chosen if not is_loose(self.types[column])}
         return {self.same[column] for column in read} <= strict
 
-    def taken(self, columns: Sequence[int | None], types: Sequence[Type], payloads: Mapping[int, Payload] | None = None) -> "Rows":
+    def taken(
+        self,
+        columns: Sequence[int | None],
+        types: Sequence[Type],
+        payloads: Mapping[int, Payload] | None = None,
+    ) -> "Rows":
         """The rows with these columns in place of their own; None for one that is computed.
 
         Args:
@@ -130,11 +174,20 @@ class Rows:
         for place, column in enumerate(columns):
             first = place if column is None else places.setdefault(self.same[column], place)
             same.append(first)
-        keys = [{places[column] for column in key} for key in self.keys if all(column in places for column in key)]
-        held = {place: self.payloads[one] for place, one in enumerate(columns) if one is not None and one in self.payloads} | dict(
-            payloads or {}
-        )
-        moved = {place: Payload(None if one.kind is None else places.get(self.same[one.kind]), one.only) for place, one in held.items()}
+        keys = [
+            {places[column] for column in key}
+            for key in self.keys
+            if all(column in places for column in key)
+        ]
+        held = {
+            place: self.payloads[one]
+            for place, one in enumerate(columns)
+            if one is not None and one in self.payloads
+        } | dict(payloads or {})
+        moved = {
+            place: Payload(None if one.kind is None else places.get(self.same[one.kind]), one.only)
+            for place, one in held.items()
+        }
         return Rows.of(types, keys, same, moved)
 
     def with_payloads(self, payloads: Mapping[int, Payload]) -> "Rows":
@@ -144,7 +197,9 @@ class Rows:
     def among(self, column: int, types: frozenset[str]) -> "Rows":
         """Those of the rows that have one of these texts in a column: the type of an event, perhaps."""
         payloads = {
-            place: one.among(types) if one.kind is not None and self.same[one.kind] == self.same[column] else one
+            place: one.among(types)
+            if one.kind is not None and self.same[one.kind] == self.same[column]
+            else one
             for place, one in self.payloads.items()
         }
         return replace(self, payloads=payloads)
@@ -171,13 +226,21 @@ class Rows:
     def added(self, types: Sequence[Type], keys: Iterable[Iterable[int]] = ()) -> "Rows":
         """The rows with further, computed columns."""
         start = len(self.types)
-        return Rows.of((*self.types, *types), [*self.keys, *keys], (*self.same, *range(start, start + len(types))), self.payloads)
+        return Rows.of(
+            (*self.types, *types),
+            [*self.keys, *keys],
+            (*self.same, *range(start, start + len(types))),
+            self.payloads,
+        )
 
 
 def either(several: Sequence[Rows]) -> dict[int, Payload]:
     """What is known of the JSON in rows that come from one of several steps."""
     common = set.intersection(*(set(rows.payloads) for rows in several))
-    return {place: reduce(Payload.either, (rows.payloads[place] for rows in several)) for place in sorted(common)}
+    return {
+        place: reduce(Payload.either, (rows.payloads[place] for rows in several))
+        for place in sorted(common)
+    }
 
 
 def beside(left: Rows, right: Rows, *, left_keys: bool, right_keys: bool) -> Rows:
@@ -194,6 +257,14 @@ def beside(left: Rows, right: Rows, *, left_keys: bool, right_keys: bool) -> Row
     keys: list[Iterable[int]] = [one | other for one in left.keys for other in moved]
     keys += list(left.keys) if left_keys else []
     keys += moved if right_keys else []
-    shifted = {column + start: Payload(None if one.kind is None else one.kind + start, one.only) for column, one in right.payloads.items()}
+    shifted = {
+        column + start: Payload(None if one.kind is None else one.kind + start, one.only)
+        for column, one in right.payloads.items()
+    }
     payloads = {**left.payloads, **shifted}
-    return Rows.of((*left.types, *right.types), keys, (*left.same, *(first + start for first in right.same)), payloads)
+    return Rows.of(
+        (*left.types, *right.types),
+        keys,
+        (*left.same, *(first + start for first in right.same)),
+        payloads,
+    )

@@ -24,5 +24,7 @@ def depth(tree: Any) -> int:
     levels, level = 0, [tree]
     while level := [one for one in level if isinstance(one, list | dict)]:
         levels += 1
-        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+        level = [
+            inner for one in level for inner in (one.values() if isinstance(one, dict) else one)
+        ]
     return levels

@@ -17,7 +17,14 @@ from typing import IO, Any
 
 from eventlake.datasets.building.buckets import Here, Task
 from eventlake.datasets.building.isolated import start_python
-from eventlake.errors import CorruptionError, EventlakeError, InvalidProjectionError, MissingDependencyError, NotFoundError, StorageError
+from eventlake.errors import (
+    CorruptionError,
+    EventlakeError,
+    InvalidProjectionError,
+    MissingDependencyError,
+    NotFoundError,
+    StorageError,
+)
 from eventlake.storage import Storage
 from eventlake.storage.scratch import temporary_folder
 
@@ -50,7 +57,10 @@ class Processes:
 
     def _run_in(self, folder: Path, tasks: Sequence[Task]) -> Iterator[int]:
         pool = _Pool(tasks, folder)
-        threads = [threading.Thread(target=pool.serve, name="eventlake-worker", daemon=True) for _ in range(min(self._count, len(tasks)))]
+        threads = [
+            threading.Thread(target=pool.serve, name="eventlake-worker", daemon=True)
+            for _ in range(min(self._count, len(tasks)))
+        ]
         for thread in threads:
             thread.start()
         try:
@@ -128,7 +138,9 @@ class _Pool:
             return None
         usual = sorted(self._took)[len(self._took) // 2]
         for bucket, (task, since) in self._begun.items():
-            if bucket not in self._doubled and time.monotonic() - since > max(SLOW_SECONDS, _SLOW_FACTOR * usual):
+            if bucket not in self._doubled and time.monotonic() - since > max(
+                SLOW_SECONDS, _SLOW_FACTOR * usual
+            ):
                 self._doubled.add(bucket)
                 return task
         return None
@@ -172,7 +184,12 @@ class _Worker:
     def __init__(self, folder: Path) -> None:
         self._errors: IO[bytes] = TemporaryFile(dir=folder)  # noqa: SIM115 - closed by ``end``
         self._process = start_python(
-            ["-m", "eventlake.executors.worker"], folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
+            ["-m", "eventlake.executors.worker"],
+            folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
         )
 
     def ask(self, task: Task) -> dict[str, Any] | None:
@@ -204,6 +221,13 @@ class _Worker:
 
 def _error_of(answer: dict[str, Any]) -> EventlakeError:
     """The error that a worker told of, or the nearest of its kin that can be made of a message alone."""
-    kinds = {InvalidProjectionError.kind: InvalidProjectionError, StorageError.kind: StorageError, CorruptionError.kind: CorruptionError}
-    kinds |= {NotFoundError.kind: NotFoundError, MissingDependencyError.kind: MissingDependencyError}
+    kinds = {
+        InvalidProjectionError.kind: InvalidProjectionError,
+        StorageError.kind: StorageError,
+        CorruptionError.kind: CorruptionError,
+    }
+    kinds |= {
+        NotFoundError.kind: NotFoundError,
+        MissingDependencyError.kind: MissingDependencyError,
+    }
     return kinds.get(answer["error"], StorageError)(answer["message"], answer["hint"])

@@ -9,10 +9,19 @@ from eventlake.features.planned.plan import Part, Plan
 from eventlake.features.planned.sources import sources
 from eventlake.history.pinned import PinnedHistory
 
-SCHEMA = pl.Schema({"sequence": pl.Int64(), "time": pl.Datetime("us", "UTC"), "id": pl.String(), "behind": pl.List(pl.String())})
+SCHEMA = pl.Schema(
+    {
+        "sequence": pl.Int64(),
+        "time": pl.Datetime("us", "UTC"),
+        "id": pl.String(),
+        "behind": pl.List(pl.String()),
+    }
+)
 
 
-def inside(plan: Plan, history: PinnedHistory, entity: str | int | None, cutoff: int) -> pl.DataFrame:
+def inside(
+    plan: Plan, history: PinnedHistory, entity: str | int | None, cutoff: int
+) -> pl.DataFrame:
     """The events of an entity that features look at, and in whose window each is, as it was known.
 
     Args:
@@ -26,11 +35,15 @@ def inside(plan: Plan, history: PinnedHistory, entity: str | int | None, cutoff:
     """
     wanted = {feature.column: feature.aggregates() for feature in plan.features.features}
     kind = pl.Int64() if plan.entity.kind == "int64" else pl.String()
-    one = pl.DataFrame({"entity": [entity], "code": [0]}, schema={"entity": kind, "code": pl.Int64()})
+    one = pl.DataFrame(
+        {"entity": [entity], "code": [0]}, schema={"entity": kind, "code": pl.Int64()}
+    )
     found = []
     for name, source in sources(plan, history).items():
         for stream in (stream for stream in plan.wanted() if stream.event_type == name):
-            shown = events(plan, stream, source, one.drop_nulls(), ["id", "time"]).with_columns(c=pl.lit(cutoff, pl.Int64))
+            shown = events(plan, stream, source, one.drop_nulls(), ["id", "time"]).with_columns(
+                c=pl.lit(cutoff, pl.Int64)
+            )
             looks = {
                 column: pl.any_horizontal(
                     _inside(part, timed=plan.timed, ends=source.ends)
@@ -39,20 +52,33 @@ def inside(plan: Plan, history: PinnedHistory, entity: str | int | None, cutoff:
                     if part.stream == stream
                 )
                 for column, aggregates in wanted.items()
-                if any(part.stream == stream for aggregate in aggregates for part in plan.parts[aggregate])
+                if any(
+                    part.stream == stream
+                    for aggregate in aggregates
+                    for part in plan.parts[aggregate]
+                )
             }
             named = [pl.when(look).then(pl.lit(column)) for column, look in looks.items()]
             behind = pl.concat_list(named).list.drop_nulls().alias("behind")
             found.append(
-                shown.select("sequence", pl.col(value_of("time")).alias("time"), pl.col(value_of("id")).alias("id"), behind).collect()
+                shown.select(
+                    "sequence",
+                    pl.col(value_of("time")).alias("time"),
+                    pl.col(value_of("id")).alias("id"),
+                    behind,
+                ).collect()
             )
     if not found:
         return pl.DataFrame(schema=SCHEMA)
     # An event stands in several streams of its type; it is one event.
     order = {name: place for place, name in enumerate(wanted)}
     whole = pl.concat(found).explode("behind").group_by("sequence", maintain_order=True)
-    merged = whole.agg(pl.col("time", "id").first(), pl.col("behind").drop_nulls().unique(maintain_order=True))
-    placed = pl.col("behind").list.eval(pl.element().sort_by(pl.element().replace_strict(order, return_dtype=pl.Int64)))
+    merged = whole.agg(
+        pl.col("time", "id").first(), pl.col("behind").drop_nulls().unique(maintain_order=True)
+    )
+    placed = pl.col("behind").list.eval(
+        pl.element().sort_by(pl.element().replace_strict(order, return_dtype=pl.Int64))
+    )
     return merged.with_columns(placed).sort("sequence").cast(SCHEMA)
 
 

@@ -83,11 +83,19 @@ class FeatureSet:
 
     def __post_init__(self) -> None:
         given: Any = self.features
-        object.__setattr__(self, "features", tuple(_flat([given] if isinstance(given, Feature) else given, self.name)))
+        object.__setattr__(
+            self,
+            "features",
+            tuple(_flat([given] if isinstance(given, Feature) else given, self.name)),
+        )
         object.__setattr__(self, "via", tuple(self.via))
         columns = tuple(feature.column for feature in self.features)
         object.__setattr__(self, "_columns", columns)
-        if problem := self._problem_of_set() or self._problem_of_columns() or self._problem_of_names():
+        if (
+            problem := self._problem_of_set()
+            or self._problem_of_columns()
+            or self._problem_of_names()
+        ):
             raise InvalidProjectionError(problem, self._hint(problem))
 
     def _hint(self, problem: str) -> str | None:
@@ -107,7 +115,9 @@ class FeatureSet:
             return f"{where}expected known as one of {', '.join(map(repr, KNOWN))}, found {self.known!r}"
         if not self.by or not isinstance(self.by, str):
             return f"{where}expected by as the name of a field or of the event's subject, found {self.by!r}"
-        if self.depth is not None and (self.by != "subject" or type(self.depth) is not int or not 1 <= self.depth <= 20):  # noqa: PLR2004
+        if self.depth is not None and (
+            self.by != "subject" or type(self.depth) is not int or not 1 <= self.depth <= 20  # noqa: PLR2004
+        ):
             return f"{where}expected depth as a number of parts of the subject, 1 to 20, found {self.depth!r}"
         if self.known == "cutoff" and any(one.span.offset < 0 for one in self.aggregates()):
             return f"{where}a window beyond the cutoff is not known at the cutoff"
@@ -131,7 +141,10 @@ class FeatureSet:
     def _problem_of_names(self) -> str | None:
         """Which columns SQL would not tell apart; what is archived is read as it is."""
         alike = None if self._archived else alike_in_sql(self._columns)
-        return alike and f"feature set {self.name}: the columns {' and '.join(alike)} would be one: SQL does not tell them apart"
+        return (
+            alike
+            and f"feature set {self.name}: the columns {' and '.join(alike)} would be one: SQL does not tell them apart"
+        )
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -159,12 +172,19 @@ class FeatureSet:
             "by": self.by,
             "cutoff": self.cutoff,
             "depth": self.depth,
-            "features": [{"name": feature.column, **feature.document()} for feature in self.features],
+            "features": [
+                {"name": feature.column, **feature.document()} for feature in self.features
+            ],
             "known": self.known,
             "spine_by": self.spine_entity,
-            "via": [{"event_type": one.event_type, "child": one.child, "parent": one.parent} for one in self.via],
+            "via": [
+                {"event_type": one.event_type, "child": one.child, "parent": one.parent}
+                for one in self.via
+            ],
         }
-        return features_json.check_text(self.name, json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+        return features_json.check_text(
+            self.name, json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        )
 
     def plan(self, engine: str = "duckdb", snapshot: Any = None) -> str:
         """What an engine finds, as text that runs: DuckDB's SQL over ``spine`` and the event tables, or a program for Polars.
@@ -188,7 +208,9 @@ class FeatureSet:
         if engine not in {"duckdb", "polars"}:
             message = f"expected engine as 'duckdb' or 'polars', found {engine!r}"
             raise InvalidInputError(message)
-        return text(compiled(self, None if snapshot is None else snapshot.history.catalogue), engine)
+        return text(
+            compiled(self, None if snapshot is None else snapshot.history.catalogue), engine
+        )
 
     def belongs(self, snapshot: Any) -> Any:
         """To which entity each child of the first relation belongs.
@@ -223,7 +245,17 @@ class FeatureSet:
         try:
             features = tuple(map(features_json.feature, document.features))
             via = tuple(Relation(one.event_type, one.child, one.parent) for one in document.via)
-            return cls(name, document.by, features, document.known, document.depth, document.cutoff, document.spine_by, via, _archived=True)
+            return cls(
+                name,
+                document.by,
+                features,
+                document.known,
+                document.depth,
+                document.cutoff,
+                document.spine_by,
+                via,
+                _archived=True,
+            )
         except ValueError as error:
             message = f"feature set {name}: features.json: {error.message if isinstance(error, InvalidInputError) else error}"
             raise InvalidProjectionError(message) from error

@@ -55,14 +55,20 @@ class _Finisher:
         except (pa.ArrowInvalid, OverflowError) as error:
             message = f"feature set {self.plan.features.name}: {feature.column} does not fit its type: {error}"
             hint = "an integer has 64 bits, a decimal 38 digits; use mean, or a smaller window."
-            raise InvalidInputError(message, hint, projection=self.plan.features.name, column=feature.column) from error
+            raise InvalidInputError(
+                message, hint, projection=self.plan.features.name, column=feature.column
+            ) from error
 
     def _value(self, feature: Feature | int | Decimal) -> pa.Array:
         if isinstance(feature, Arithmetic):
             return _arithmetic(feature.sign, self._value(feature.left), self._value(feature.right))
         if isinstance(feature, Feature):
             return self._aggregate(feature)
-        kind = pa.int64() if isinstance(feature, int) else pa.decimal128(_DIGITS, max(-int(feature.as_tuple().exponent), 0))
+        kind = (
+            pa.int64()
+            if isinstance(feature, int)
+            else pa.decimal128(_DIGITS, max(-int(feature.as_tuple().exponent), 0))
+        )
         return pa.repeat(pa.scalar(feature, kind), self.rows)
 
     def _aggregate(self, feature: Feature) -> pa.Array:
@@ -80,7 +86,9 @@ def _exists(_: Aggregate, found: list[pa.Array], __: FieldType | None) -> pa.Arr
 
 
 def _rate(one: Aggregate, found: list[pa.Array], _: FieldType | None) -> pa.Array:
-    return quotients(_times(_integers(found[0]), UNITS[one.unit or ""]), np.full(len(found[0]), one.span.length))
+    return quotients(
+        _times(_integers(found[0]), UNITS[one.unit or ""]), np.full(len(found[0]), one.span.length)
+    )
 
 
 def _sum(_: Aggregate, found: list[pa.Array], kind: FieldType | None) -> pa.Array:
@@ -100,7 +108,10 @@ def _std(_: Aggregate, found: list[pa.Array], kind: FieldType | None) -> pa.Arra
     above = number * squares - total * total
     below = number * (number - 1) * _power(kind) ** 2
     variance = quotients(_narrow(above), _narrow(below))
-    return pa.array(np.sqrt(variance.fill_null(0).to_numpy()), mask=variance.is_null().to_numpy(zero_copy_only=False))
+    return pa.array(
+        np.sqrt(variance.fill_null(0).to_numpy()),
+        mask=variance.is_null().to_numpy(zero_copy_only=False),
+    )
 
 
 def _stored(_: Aggregate, found: list[pa.Array], __: FieldType | None) -> pa.Array:
@@ -144,14 +155,18 @@ def _times(values: Numbers, factor: int) -> Numbers:
 
 def scaled(units: pa.Array, scale: int) -> pa.Array:
     """Integers in units of a decimal's last digit, as decimal(38, scale): the same bytes."""
-    return pa.Array.from_buffers(pa.decimal128(_DIGITS, scale), len(units), units.buffers(), units.null_count, units.offset)
+    return pa.Array.from_buffers(
+        pa.decimal128(_DIGITS, scale), len(units), units.buffers(), units.null_count, units.offset
+    )
 
 
 def _integers(array: pa.Array) -> Numbers:
     """The values of an array without nulls, as 64-bit integers where they fit, else as Python's."""
     if pa.types.is_integer(array.type):
         return np.asarray(array.cast(pa.int64()))
-    words = np.frombuffer(array.buffers()[1], "<i8")[2 * array.offset : 2 * (array.offset + len(array))].reshape(-1, 2)
+    words = np.frombuffer(array.buffers()[1], "<i8")[
+        2 * array.offset : 2 * (array.offset + len(array))
+    ].reshape(-1, 2)
     low, high = words[:, 0], words[:, 1]
     if np.array_equal(high, low >> 63):
         return low
@@ -169,7 +184,9 @@ def quotients(above: Numbers, below: Numbers) -> pa.Array:
     if object not in {above.dtype, divisors.dtype} and _below_2_53(above) and _below_2_53(divisors):
         return pa.array(above.astype(np.float64) / divisors.astype(np.float64), mask=missing)
     pairs = zip(above.tolist(), divisors.tolist(), strict=True)
-    return pa.array(np.array([one / other for one, other in pairs], np.float64), mask=missing.astype(bool))
+    return pa.array(
+        np.array([one / other for one, other in pairs], np.float64), mask=missing.astype(bool)
+    )
 
 
 def _below_2_53(values: Numbers) -> bool:
@@ -179,14 +196,20 @@ def _below_2_53(values: Numbers) -> bool:
 def _arithmetic(sign: str, left: pa.Array, right: pa.Array) -> pa.Array:
     """Exact over integers and decimals but for quotients; over doubles as IEEE 754 has it. Null with null is null."""
     for side in (left, right):
-        if not (pa.types.is_integer(side.type) or pa.types.is_decimal(side.type) or pa.types.is_floating(side.type)):
+        if not (
+            pa.types.is_integer(side.type)
+            or pa.types.is_decimal(side.type)
+            or pa.types.is_floating(side.type)
+        ):
             message = f"{side.type} cannot be computed with"
             raise pa.ArrowInvalid(message)
     null = pc.or_(left.is_null(), right.is_null()).to_numpy(zero_copy_only=False)
     if pa.types.is_floating(left.type) or pa.types.is_floating(right.type):
         one, other = doubles(left), doubles(right)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            made = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide}[sign](one, other)
+            made = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide}[sign](
+                one, other
+            )
         return pa.array(made, mask=null | (other == 0) if sign == "/" else null)
     (one, scale), (other, other_scale) = _units(left), _units(right)
     if sign == "/":
@@ -200,11 +223,15 @@ def _arithmetic(sign: str, left: pa.Array, right: pa.Array) -> pa.Array:
         made = one + other if sign == "+" else one - other
     made[null] = 0
     if pa.types.is_integer(left.type) and pa.types.is_integer(right.type):
-        return pa.array(made.astype(np.int64), pa.int64(), mask=null)  # an OverflowError where one does not fit
+        return pa.array(
+            made.astype(np.int64), pa.int64(), mask=null
+        )  # an OverflowError where one does not fit
     if scale > _DIGITS or any(abs(value) >= 10**_DIGITS for value in made):
         message = f"more than {_DIGITS} digits"
         raise pa.ArrowInvalid(message)
-    return scaled(pa.array([Decimal(value) for value in made], pa.decimal128(_DIGITS, 0), mask=null), scale)
+    return scaled(
+        pa.array([Decimal(value) for value in made], pa.decimal128(_DIGITS, 0), mask=null), scale
+    )
 
 
 def _units(array: pa.Array) -> tuple[Numbers, int]:

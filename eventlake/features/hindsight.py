@@ -44,17 +44,26 @@ def told_apart(
     turns = np.zeros(rows.height + 1, np.int64)
     early, left_out = [], []
     for stream in plan.wanted():
-        stretches, both_ways = [], [(plan, found[stream.event_type]), (as_known(plan), known[stream.event_type])]
+        stretches, both_ways = (
+            [],
+            [(plan, found[stream.event_type]), (as_known(plan), known[stream.event_type])],
+        )
         # Where nothing was corrected, and no relation leads to the entity, events are the same, and are read once.
         read = both_ways if known[stream.event_type].ends else both_ways[1:] * 2
         for (one, source), told in zip(both_ways, read, strict=True):
             with kept(told[0], stream, (), told[1], entities) as prefix:
-                stretches.append(_stretches(prefix.events, cutoffs, timed=one.timed, ends=source.ends))
+                stretches.append(
+                    _stretches(prefix.events, cutoffs, timed=one.timed, ends=source.ends)
+                )
         # Most stretches are in both as they are, and tell nothing apart.
         whole = stretches[0].columns
-        seen, knew = (one.join(other, on=whole, how="anti") for one, other in (stretches, reversed(stretches)))
+        seen, knew = (
+            one.join(other, on=whole, how="anti") for one, other in (stretches, reversed(stretches))
+        )
         both = seen.join(knew, on="sequence", how="inner").select(
-            "sequence", first=pl.max_horizontal("first", "first_right"), stop=pl.min_horizontal("stop", "stop_right")
+            "sequence",
+            first=pl.max_horizontal("first", "first_right"),
+            stop=pl.min_horizontal("stop", "stop_right"),
         )
         both = both.filter(pl.col("first") < pl.col("stop"))
         for stretch, weight in ((seen, 1), (knew, 1), (both, -2)):
@@ -67,14 +76,24 @@ def told_apart(
 
 def _stretches(events: pl.DataFrame, cutoffs: Cutoffs, *, timed: bool, ends: bool) -> pl.DataFrame:
     """The rows, in order, that see each event: ``sequence``, the ``first`` and the ``stop`` after the last; of those that some row sees."""
-    edges = (events.select(edge_of(Edge(kind, Span()), timed=timed, ends=ends)).to_series().to_numpy() for kind in (ENTER, LEAVE))
+    edges = (
+        events.select(edge_of(Edge(kind, Span()), timed=timed, ends=ends)).to_series().to_numpy()
+        for kind in (ENTER, LEAVE)
+    )
     first, stop = (cutoffs.after(events["code"].to_numpy(), instants) for instants in edges)
-    return events.select("sequence", first=pl.Series(first), stop=pl.Series(stop)).filter(pl.col("first") < pl.col("stop"))
+    return events.select("sequence", first=pl.Series(first), stop=pl.Series(stop)).filter(
+        pl.col("first") < pl.col("stop")
+    )
 
 
 def _more(stretches: pl.DataFrame, both: pl.DataFrame) -> Sequences:
     """The events that more rows see than are in both."""
-    lengths = (some.group_by("sequence").agg(rows=(pl.col("stop") - pl.col("first")).sum()) for some in (stretches, both))
+    lengths = (
+        some.group_by("sequence").agg(rows=(pl.col("stop") - pl.col("first")).sum())
+        for some in (stretches, both)
+    )
     whole, shared = lengths
-    compared = whole.join(shared, on="sequence", how="left").filter(pl.col("rows") > pl.col("rows_right").fill_null(0))
+    compared = whole.join(shared, on="sequence", how="left").filter(
+        pl.col("rows") > pl.col("rows_right").fill_null(0)
+    )
     return compared["sequence"].to_numpy()

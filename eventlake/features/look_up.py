@@ -18,7 +18,18 @@ from eventlake.features.finish import columns, scaled
 from eventlake.features.hindsight import as_known, told_apart
 from eventlake.features.on_duckdb import parts as duckdb_parts
 from eventlake.features.on_polars import parts as polars_parts
-from eventlake.features.planned.plan import AGE, COUNT, DISTINCT, SPINE_TYPES, SQUARES, SUM, TREES, Part, Plan, part_type
+from eventlake.features.planned.plan import (
+    AGE,
+    COUNT,
+    DISTINCT,
+    SPINE_TYPES,
+    SQUARES,
+    SUM,
+    TREES,
+    Part,
+    Plan,
+    part_type,
+)
 from eventlake.features.planned.sources import Find, Source, sources, with_delays
 from eventlake.features.spine_hints import cast_hint, missing
 from eventlake.history.pinned import PinnedHistory
@@ -63,8 +74,21 @@ def rows(plan: Plan, history: PinnedHistory, spine: pa.Table, engine: str) -> pa
 
 def _pieces(plan: Plan, history: PinnedHistory, spine: pa.Table) -> Iterator[pa.Table]:
     """The rows of a spine, all those of some entities at once, so that an engine holds no more than these entities' events."""
-    events = sum(count for stretch in history.stretches for name, count in stretch.segment.types if name in plan.columns)
-    deepest = max((part.place + 1 for parts in plan.parts.values() for part in parts if plan.way(part) == TREES), default=1)
+    events = sum(
+        count
+        for stretch in history.stretches
+        for name, count in stretch.segment.types
+        if name in plan.columns
+    )
+    deepest = max(
+        (
+            part.place + 1
+            for parts in plan.parts.values()
+            for part in parts
+            if plan.way(part) == TREES
+        ),
+        default=1,
+    )
     pieces = max((events + spine.num_rows * max(deepest, 1)) // _AT_ONCE, 1)
     if pieces == 1:
         yield spine
@@ -105,7 +129,9 @@ def hindsight(plan: Plan, history: PinnedHistory, spine: pa.Table) -> dict[str, 
         early.append(seen)
         left_out.append(missed)
     count = {"hindsight_events": early, "hindsight_left_out": left_out}
-    return {"hindsight_rows": rows} | {name: len(np.unique(np.concatenate(told))) for name, told in count.items()}
+    return {"hindsight_rows": rows} | {
+        name: len(np.unique(np.concatenate(told))) for name, told in count.items()
+    }
 
 
 def check_spine(plan: Plan, history: PinnedHistory, spine: pa.Table) -> None:
@@ -126,18 +152,32 @@ def check_spine(plan: Plan, history: PinnedHistory, spine: pa.Table) -> None:
             raise InvalidInputError(message, "rename the column.", column=name)
         if name not in spine.column_names:
             message = f"feature set {features.name}: the spine has no column {name}, only {', '.join(spine.column_names[1:])}"
-            raise InvalidInputError(message, missing(spine, kind, "cutoff" if name == cutoff else "spine_by"), column=name)
+            raise InvalidInputError(
+                message,
+                missing(spine, kind, "cutoff" if name == cutoff else "spine_by"),
+                column=name,
+            )
         if spine.column(name).type != kind:
             message = f"feature set {features.name}: expected {name} of the spine as {kind}, found {spine.column(name).type}"
-            raise InvalidInputError(message, cast_hint(name, kind, spine.column(name).type), column=name)
+            raise InvalidInputError(
+                message, cast_hint(name, kind, spine.column(name).type), column=name
+            )
     if spine.column(cutoff).null_count:
         message = f"feature set {features.name}: {cutoff} is null in {counted(spine.column(cutoff).null_count, 'row')} of the spine"
-        raise InvalidInputError(message, "a row without a cutoff knows nothing, or everything: leave it out.", column=cutoff)
+        raise InvalidInputError(
+            message,
+            "a row without a cutoff knows nothing, or everything: leave it out.",
+            column=cutoff,
+        )
     instants = spine.column(cutoff).cast(pa.int64())
     beyond = pc.sum(pc.or_(pc.less(instants, MIN_US), pc.greater(instants, MAX_US))).as_py()
     if beyond:
         message = f"feature set {features.name}: {beyond:,} of {spine.num_rows:,} cutoffs are not in the years 1 to 9999"
-        raise InvalidInputError(message, "for everything that is known, give an instant after the last event.", column=cutoff)
+        raise InvalidInputError(
+            message,
+            "for everything that is known, give an instant after the last event.",
+            column=cutoff,
+        )
     clashes = [name for name in features.columns if name in spine.column_names]
     if clashes:
         message = f"feature set {features.name}: {', '.join(clashes)} would be a column of the spine and a feature"
@@ -171,7 +211,10 @@ def answered(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table)
 
 def _table(plan: Plan, parts: Mapping[Part, pa.ChunkedArray], spine: pa.Table) -> pa.Table:
     table = spine
-    typed = {part: _typed(part, array, plan.columns[part.stream.event_type].get(part.column)) for part, array in parts.items()}
+    typed = {
+        part: _typed(part, array, plan.columns[part.stream.event_type].get(part.column))
+        for part, array in parts.items()
+    }
     for name, column in columns(plan, typed, spine.num_rows).items():
         table = table.append_column(name, column)
     return table
@@ -183,5 +226,9 @@ def _typed(part: Part, array: pa.ChunkedArray | pa.Array, kind: FieldType | None
     if pa.types.is_null(whole.type):
         return pa.nulls(len(whole), part_type(part, kind))
     if part.kind in {SUM, SQUARES}:
-        return scaled(whole, 0) if pa.types.is_decimal(whole.type) else whole.cast(part_type(part, kind))
+        return (
+            scaled(whole, 0)
+            if pa.types.is_decimal(whole.type)
+            else whole.cast(part_type(part, kind))
+        )
     return whole.cast(pa.int64()) if part.kind in {COUNT, DISTINCT, AGE} else whole

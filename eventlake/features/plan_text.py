@@ -8,7 +8,18 @@ from eventlake.features.declared.conditions import Condition
 from eventlake.features.on_duckdb.parts import joins
 from eventlake.features.on_polars.parts import value_of
 from eventlake.features.planned.literals import in_python
-from eventlake.features.planned.plan import ADDED, AGE, COUNT, DISTINCT, PLACED, SQUARES, SUM, Part, Plan, Stream
+from eventlake.features.planned.plan import (
+    ADDED,
+    AGE,
+    COUNT,
+    DISTINCT,
+    PLACED,
+    SQUARES,
+    SUM,
+    Part,
+    Plan,
+    Stream,
+)
 from eventlake.schemas.schema import FieldType
 
 quoted = partial(json.dumps, ensure_ascii=False)
@@ -24,7 +35,15 @@ def text(plan: Plan, engine: str) -> str:
         engine: ``duckdb`` or ``polars``.
     """
     if engine == "polars":
-        return "\n\n".join(["\n".join(_head(plan)), *("\n".join(_program(plan, *one)) for one in plan.wanted().items())]) + "\n"
+        return (
+            "\n\n".join(
+                [
+                    "\n".join(_head(plan)),
+                    *("\n".join(_program(plan, *one)) for one in plan.wanted().items()),
+                ]
+            )
+            + "\n"
+        )
     pieces = []
     for stream, parts in plan.wanted().items():
         for some, query in joins(plan, stream, parts, ends=plan.timed):
@@ -35,7 +54,11 @@ def text(plan: Plan, engine: str) -> str:
 def _comments(plan: Plan, parts: Sequence[Part], sign: str) -> Iterator[str]:
     """What each part is for."""
     for number, part in enumerate(parts):
-        users = [one.column for one in plan.features.features if any(part in plan.parts[piece] for piece in one.aggregates())]
+        users = [
+            one.column
+            for one in plan.features.features
+            if any(part in plan.parts[piece] for piece in one.aggregates())
+        ]
         yield f"{sign} p{number}: {part.kind}{f' of {part.column}' if part.column else ''}, for {', '.join(users)}"
 
 
@@ -57,7 +80,11 @@ def _head(plan: Plan) -> Iterator[str]:
 
 def _program(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
     """One stream of events: its events, those that each row sees, and the parts by ``spine_row``, as ``p0`` and on in ``found``."""
-    name, kinds, known = quoted(stream.event_type), plan.columns[stream.event_type], plan.known_at_cutoff
+    name, kinds, known = (
+        quoted(stream.event_type),
+        plan.columns[stream.event_type],
+        plan.known_at_cutoff,
+    )
     yield from _comments(plan, parts, "#")
     if known:
         yield f"events = snapshot.table({name})"
@@ -80,19 +107,32 @@ def _program(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
         begins, stops = [*begins, 'pl.col("eventlake since")'], [*stops, 'pl.col("eventlake till")']
     shown = ['"sequence"', f'{entity}.alias("entity")', 'pl.col("time").dt.epoch("us").alias("t")']
     shown += (
-        [f'pl.max_horizontal({", ".join(begins)}).alias("r")', f'pl.min_horizontal({", ".join(stops)}).alias("u")'] if plan.timed else []
+        [
+            f'pl.max_horizontal({", ".join(begins)}).alias("r")',
+            f'pl.min_horizontal({", ".join(stops)}).alias("u")',
+        ]
+        if plan.timed
+        else []
     )
     shown += [
-        f"pl.col({quoted(column)}).alias({quoted(value_of(column))})" for column in dict.fromkeys(part.column for part in parts) if column
+        f"pl.col({quoted(column)}).alias({quoted(value_of(column))})"
+        for column in dict.fromkeys(part.column for part in parts)
+        if column
     ]
     yield "events = events.select(\n    " + ",\n    ".join(shown) + ",\n)"
     counts = ".filter(r < c, u.is_null() | (u >= c))" if plan.timed else ""
     yield f'pairs = rows.join(events, on="entity"){counts}.sort("spine_row", "t", "sequence")'
     made = ",\n    ".join(f"p{number}={_found(part, kinds)}" for number, part in enumerate(parts))
     yield f'found = pairs.group_by("spine_row").agg(\n    {made},\n)'
-    nothing = ", ".join(f'pl.col("p{number}").fill_null(0)' for number, part in enumerate(parts) if part.kind in ADDED)
+    nothing = ", ".join(
+        f'pl.col("p{number}").fill_null(0)'
+        for number, part in enumerate(parts)
+        if part.kind in ADDED
+    )
     yield 'found = rows.select("spine_row").join(found, on="spine_row", how="left", maintain_order="left")'
-    yield f"found = found.with_columns({nothing}).collect()" if nothing else "found = found.collect()"
+    yield (
+        f"found = found.with_columns({nothing}).collect()" if nothing else "found = found.collect()"
+    )
 
 
 def _found(part: Part, kinds: Mapping[str, FieldType]) -> str:
@@ -102,7 +142,11 @@ def _found(part: Part, kinds: Mapping[str, FieldType]) -> str:
     if part.kind == AGE:
         chosen = f"(c - t).filter({inside})"
     else:
-        chosen = f"pl.col({quoted(value_of(part.column))}).filter({inside})" if part.column else f"t.filter({inside})"
+        chosen = (
+            f"pl.col({quoted(value_of(part.column))}).filter({inside})"
+            if part.column
+            else f"t.filter({inside})"
+        )
     if part.kind in PLACED:
         return f"{chosen}.{f'get({-1 - part.place}, null_on_oob=True)' if part.place >= 0 else 'first()'}"
     decimal = part.column in kinds and kinds[part.column].kind == "decimal"

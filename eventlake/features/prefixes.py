@@ -38,7 +38,11 @@ class Scale:
     def probe(self, codes: Integers, instants: Integers) -> Keys:
         """The keys before which lie the events of smaller entities, and those of the same one before the instant."""
         ranks = self._ranks
-        places = np.clip(instants - self._low, 0, self._width - 1) if ranks is None else np.searchsorted(ranks, instants)
+        places = (
+            np.clip(instants - self._low, 0, self._width - 1)
+            if ranks is None
+            else np.searchsorted(ranks, instants)
+        )
         return codes.astype(np.uint64) * np.uint64(self._width) + places.astype(np.uint64)
 
     def first(self, codes: Integers) -> Keys:
@@ -98,9 +102,14 @@ class Prefix:
     @property
     def size_bytes(self) -> int:
         """Nearly."""
-        edges = sum(one.keys.nbytes + (0 if one.order is None else one.order.nbytes) for one in self.edges.values())
+        edges = sum(
+            one.keys.nbytes + (0 if one.order is None else one.order.nbytes)
+            for one in self.edges.values()
+        )
         sums = sum(int(one.estimated_size()) for one in self.sums.values())
-        return int(self.events.estimated_size()) + int(self.entities.estimated_size()) + edges + sums
+        return (
+            int(self.events.estimated_size()) + int(self.entities.estimated_size()) + edges + sums
+        )
 
 
 class Keepable(Protocol):

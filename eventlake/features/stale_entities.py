@@ -29,7 +29,12 @@ def changed(plan: Plan, before: PinnedHistory, history: PinnedHistory) -> pl.Ser
     old = next(iter(then.values())).belongs
     if related is not None and old is not None:
         above = related.join(found.rename({_ENTITY: CHILD}), on=CHILD, how="semi")
-        found = pl.concat([frame.select(pl.col(PARENT).alias(_ENTITY)) for frame in (above, in_one_alone(related, old))]).unique()
+        found = pl.concat(
+            [
+                frame.select(pl.col(PARENT).alias(_ENTITY))
+                for frame in (above, in_one_alone(related, old))
+            ]
+        ).unique()
     return found[_ENTITY]
 
 
@@ -37,7 +42,12 @@ def _touched(plan: Plan, event_type: str, then: Source, now: Source, since: int)
     """Whose events of a type are new, or stand at other times than they did."""
     whole = unfolded(polars_scan.table(now.table), plan.nested[event_type])
     frame = whole.select("sequence", *FAMILY, entity_of(plan, event_type).alias(_ENTITY))
-    stood = [polars_scan.gone_of(one.table) if one.until is None else one.until for one in (then, now)]
+    stood = [
+        polars_scan.gone_of(one.table) if one.until is None else one.until for one in (then, now)
+    ]
     turned = in_one_alone(*stood).select(FAMILY).lazy()
-    new, moved = frame.filter(pl.col("sequence") >= since), frame.join(turned, on=FAMILY, how="semi")
+    new, moved = (
+        frame.filter(pl.col("sequence") >= since),
+        frame.join(turned, on=FAMILY, how="semi"),
+    )
     return pl.concat([new.select(_ENTITY), moved.select(_ENTITY)]).unique().collect()

@@ -34,7 +34,9 @@ def families(corrections: pl.DataFrame) -> pl.DataFrame:
     """
     roots = corrections.select("source", "id", root="corrects")
     while True:
-        above = roots.join(roots.rename({"id": "root", "root": "above"}), on=["source", "root"], how="left")
+        above = roots.join(
+            roots.rename({"id": "root", "root": "above"}), on=["source", "root"], how="left"
+        )
         if above["above"].null_count() == above.height:
             break
         roots = above.select("source", "id", root=pl.coalesce("above", "root"))
@@ -53,16 +55,27 @@ def until(corrections: pl.DataFrame) -> pl.DataFrame:
         an event that nothing corrects and that corrects nothing is not among them.
     """
     members = families(corrections)
-    facts = corrections.select(*FAMILY, "sequence", "recorded_at", spoke=pl.col("correction").fill_null("replace") == "replace")
-    told = members.join(facts, on=FAMILY, how="left").sort("source", "root", "sequence", nulls_last=False)
+    facts = corrections.select(
+        *FAMILY,
+        "sequence",
+        "recorded_at",
+        spoke=pl.col("correction").fill_null("replace") == "replace",
+    )
+    told = members.join(facts, on=FAMILY, how="left").sort(
+        "source", "root", "sequence", nulls_last=False
+    )
     later = pl.col("recorded_at").shift(-1).over("source", "root")
-    return told.select(*FAMILY, later.alias(UNTIL), pl.col("spoke").fill_null(value=True).alias(SPOKE))
+    return told.select(
+        *FAMILY, later.alias(UNTIL), pl.col("spoke").fill_null(value=True).alias(SPOKE)
+    )
 
 
 def in_one_alone(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
     """The rows that are in one of two frames of the same columns, and not in the other; null is a value."""
     pairs = ((one, other), (other, one))
-    return pl.concat([left.join(right, on=left.columns, how="anti", nulls_equal=True) for left, right in pairs])
+    return pl.concat(
+        [left.join(right, on=left.columns, how="anti", nulls_equal=True) for left, right in pairs]
+    )
 
 
 def not_first(events: pl.DataFrame, corrections: pl.DataFrame) -> pl.Series:

@@ -14,7 +14,9 @@ from eventlake.history.snapshot import Snapshot
 BATCH_ROWS = 100_000
 
 
-def follow(head: Callable[[], Snapshot], after: int, poll_seconds: float, timeout_seconds: float | None) -> Iterator[pl.DataFrame]:
+def follow(
+    head: Callable[[], Snapshot], after: int, poll_seconds: float, timeout_seconds: float | None
+) -> Iterator[pl.DataFrame]:
     """The events from sequence ``after`` on, and goes on with those that are appended meanwhile.
 
     Args:
@@ -29,13 +31,19 @@ def follow(head: Callable[[], Snapshot], after: int, poll_seconds: float, timeou
     return _followed(head, start, pause, quiet)
 
 
-def _followed(head: Callable[[], Snapshot], after: int, poll_seconds: float, timeout_seconds: float | None) -> Iterator[pl.DataFrame]:
+def _followed(
+    head: Callable[[], Snapshot], after: int, poll_seconds: float, timeout_seconds: float | None
+) -> Iterator[pl.DataFrame]:
     quiet_since = time.monotonic()
     while True:
         snapshot = head()
         if after > snapshot.watermark:
             message = f"the lake has {snapshot.watermark:,} events, fewer than the {after:,} that were dealt with: its end is missing"
-            raise InvalidInputError(message, "the lake was restored from an older copy; look before you go on.", after=after)
+            raise InvalidInputError(
+                message,
+                "the lake was restored from an older copy; look before you go on.",
+                after=after,
+            )
         while after < snapshot.watermark:
             stop = min(after + BATCH_ROWS, snapshot.watermark)
             frame = snapshot.collected(partial(_slice, after=after, stop=stop))

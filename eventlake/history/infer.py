@@ -20,11 +20,17 @@ def infer_schema(snapshot: Snapshot, event_type: str) -> Proposal:
     total = snapshot.types().get(event_type, 0)
     if not total:
         message = f"there is no event of type {event_type!r}"
-        raise NotFoundError(message, f"there are {', '.join(snapshot.types()) or 'none at all'}.", event_type=event_type)
+        raise NotFoundError(
+            message,
+            f"there are {', '.join(snapshot.types()) or 'none at all'}.",
+            event_type=event_type,
+        )
     nothing = pl.col("data").is_null() | pl.col("data").str.contains(NOTHING)
 
     def payloads(snapshot: Snapshot) -> pl.LazyFrame:
-        events = snapshot.scan(columns=["data", "correction"], types=event_type).gather_every(-(-total // _SAMPLE))
+        events = snapshot.scan(columns=["data", "correction"], types=event_type).gather_every(
+            -(-total // _SAMPLE)
+        )
         return events.filter(~(pl.col("correction").eq_missing("retract") & nothing)).select("data")
 
     return infer(event_type, snapshot.collected(payloads)["data"], total)

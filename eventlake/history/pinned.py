@@ -18,7 +18,14 @@ from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.hashing.merkle import EMPTY_ROOT, CompactRange
 from eventlake.errors import CorruptionError, StorageError
 from eventlake.log.chain.chain import Chain
-from eventlake.log.chain.checked_read import check_claims, check_segments, foreign_commits, missing, part_of, stored_events
+from eventlake.log.chain.checked_read import (
+    check_claims,
+    check_segments,
+    foreign_commits,
+    missing,
+    part_of,
+    stored_events,
+)
 from eventlake.log.chain.manifest import Manifest, Placed
 from eventlake.log.maintaining.check_compaction import check_compacted
 from eventlake.progress import task
@@ -130,14 +137,21 @@ class PinnedHistory:
 
     def unknown_type(self, event_type: str) -> tuple[str, str] | None:
         """What is to be said of a type that no event of the history has and no schema, and which types are meant; None for other types."""
-        there = {name for stretch in self.stretches for name, _ in stretch.segment.types} | set(self.catalogue.types)
+        there = {name for stretch in self.stretches for name, _ in stretch.segment.types} | set(
+            self.catalogue.types
+        )
         if event_type in there:
             return None
         near = get_close_matches(event_type, there, 1)
         meant = f"did you mean {near[0]!r}? " if near else ""
         some = sorted(there)[:_SHOWN]
-        named = ", ".join(some) + (f" and {len(there) - len(some):,} more" if len(there) > len(some) else "")
-        return f"no event and no schema has the type {event_type!r}", f"{meant}the types are {named or 'none: the history is empty'}."
+        named = ", ".join(some) + (
+            f" and {len(there) - len(some):,} more" if len(there) > len(some) else ""
+        )
+        return (
+            f"no event and no schema has the type {event_type!r}",
+            f"{meant}the types are {named or 'none: the history is empty'}.",
+        )
 
     def read(self, stretch: Stretch, columns: list[str] | None = None) -> pa.Table:
         """The events of a stretch, from bytes whose hash is checked first.
@@ -145,11 +159,15 @@ class PinnedHistory:
         Raises:
             CorruptionError: The file is not what was written.
         """
-        return stored_events(self.storage, stretch.placed, self.trust, columns).slice(0, stretch.rows)
+        return stored_events(self.storage, stretch.placed, self.trust, columns).slice(
+            0, stretch.rows
+        )
 
     def stretch_of(self, sequence: int) -> Stretch:
         """The one that holds an event of the history."""
-        return self.stretches[bisect.bisect_right(self.stretches, sequence, key=lambda one: one.stop)]
+        return self.stretches[
+            bisect.bisect_right(self.stretches, sequence, key=lambda one: one.stop)
+        ]
 
     def row(self, sequence: int) -> pa.Table:
         """One event of the history, as it is stored.
@@ -172,7 +190,12 @@ class PinnedHistory:
         """How many of the events were recorded before an instant, in microseconds."""
         for stretch in self.stretches:
             if stretch.recorded_at is None:
-                recorded = self.read(stretch, ["recorded_at"]).column("recorded_at").cast(pa.int64()).to_numpy()
+                recorded = (
+                    self.read(stretch, ["recorded_at"])
+                    .column("recorded_at")
+                    .cast(pa.int64())
+                    .to_numpy()
+                )
                 before = int(np.searchsorted(recorded, instant))
                 if before < stretch.rows:
                     return stretch.segment.start + before
@@ -180,7 +203,9 @@ class PinnedHistory:
                 return stretch.segment.start
         return self.watermark
 
-    def table(self, event_type: str, version: int | None = None, before: int | None = None) -> EventTable:
+    def table(
+        self, event_type: str, version: int | None = None, before: int | None = None
+    ) -> EventTable:
         """One event type as typed columns, under the newest schema for None; derived where it is not stored yet.
 
         Args:
@@ -202,7 +227,11 @@ class PinnedHistory:
 
     def _table(self, schema: Version, watermark: int) -> EventTable:
         self.check_claims()
-        return self._noted(event_tables(self.storage, self.manifest, [schema], watermark, self.trust, fresh=self.fresh))[0]
+        return self._noted(
+            event_tables(
+                self.storage, self.manifest, [schema], watermark, self.trust, fresh=self.fresh
+            )
+        )[0]
 
     def tables(self, event_types: Iterable[str]) -> dict[str, EventTable]:
         """Several event types under their newest schemas; where they are not stored yet each segment is read once.
@@ -214,12 +243,16 @@ class PinnedHistory:
         versions = [self.catalogue.version(event_type) for event_type in event_types]
         if versions:
             self.check_claims()
-        found = event_tables(self.storage, self.manifest, versions, self.watermark, self.trust, fresh=self.fresh)
+        found = event_tables(
+            self.storage, self.manifest, versions, self.watermark, self.trust, fresh=self.fresh
+        )
         return {table.version.schema.event_type: table for table in self._noted(found)}
 
     def _noted(self, tables: list[EventTable]) -> list[EventTable]:
         """Remembers which files engines are about to open."""
-        self._given.update(part.location for table in tables for part in table.parts if part.location is not None)
+        self._given.update(
+            part.location for table in tables for part in table.parts if part.location is not None
+        )
         return tables
 
     def retried(self, read: Callable[[], T]) -> T:
@@ -241,7 +274,9 @@ class PinnedHistory:
                 self._given.difference_update(gone)
                 last = error
         message = f"files were deleted again and again while they were read, the last one {gone[0]}"
-        raise StorageError(message, "find out what deletes them, and run this again.", path=gone[0]) from last
+        raise StorageError(
+            message, "find out what deletes them, and run this again.", path=gone[0]
+        ) from last
 
     def gone(self) -> list[str]:
         """The files that engines were given and that are not there any more."""
@@ -265,7 +300,12 @@ class PinnedHistory:
             CorruptionError: One of them is not what was written; it is named.
         """
         with task("checking segments", len(self.stretches)) as advance:
-            for _ in check_segments(self.storage, [one.placed for one in self.stretches], self.trust, changed_only=changed_only):
+            for _ in check_segments(
+                self.storage,
+                [one.placed for one in self.stretches],
+                self.trust,
+                changed_only=changed_only,
+            ):
                 advance(1)
 
     def clock_hash(self) -> str:
@@ -284,7 +324,12 @@ class PinnedHistory:
             if stretch.recorded_at is not None:
                 yield start, stretch.recorded_at
             else:
-                values = self.read(stretch, ["recorded_at"]).column("recorded_at").cast(pa.int64()).to_numpy()
+                values = (
+                    self.read(stretch, ["recorded_at"])
+                    .column("recorded_at")
+                    .cast(pa.int64())
+                    .to_numpy()
+                )
                 rows = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
                 yield from zip((rows + start).tolist(), values[rows].tolist(), strict=True)
 
@@ -305,15 +350,22 @@ def pin(chain: Chain, watermark: int) -> PinnedHistory:
     A watermark inside a commit costs one segment's leaves; at a commit's end the commit's own root is taken.
     """
     manifest = chain.manifest()
-    stretches = tuple(Stretch(summary, segment, min(segment.stop, watermark)) for summary, segment in manifest.between(0, watermark))
+    stretches = tuple(
+        Stretch(summary, segment, min(segment.stop, watermark))
+        for summary, segment in manifest.between(0, watermark)
+    )
     check_compacted(chain, [stretch.placed for stretch in stretches])
     catalogue = chain.catalogue()
     if not watermark:
         empty = Checkpoint(chain.origin, 0, EMPTY_ROOT.hex())
-        return PinnedHistory(chain.storage, empty, None, stretches, manifest, catalogue, chain.trust)
+        return PinnedHistory(
+            chain.storage, empty, None, stretches, manifest, catalogue, chain.trust
+        )
     last = manifest.commits[manifest.version_of(watermark - 1)]
     checkpoint = Checkpoint(chain.origin, watermark, _root(chain, stretches, last, watermark))
-    return PinnedHistory(chain.storage, checkpoint, last.commit_hash, stretches, manifest, catalogue, chain.trust)
+    return PinnedHistory(
+        chain.storage, checkpoint, last.commit_hash, stretches, manifest, catalogue, chain.trust
+    )
 
 
 def _root(chain: Chain, stretches: tuple[Stretch, ...], last: CommitSummary, watermark: int) -> str:
@@ -322,9 +374,15 @@ def _root(chain: Chain, stretches: tuple[Stretch, ...], last: CommitSummary, wat
     Raises:
         CorruptionError: Others wrote some of the commits, and their segments do not fold to the root that ``last`` names.
     """
-    foreign = foreign_commits([*(stretch.placed for stretch in stretches), (last, stretches[-1].segment)], chain.trust)
+    foreign = foreign_commits(
+        [*(stretch.placed for stretch in stretches), (last, stretches[-1].segment)], chain.trust
+    )
     if not foreign:
-        return last.root if last.stop == watermark else _root_inside(chain, stretches, last.version, watermark)
+        return (
+            last.root
+            if last.stop == watermark
+            else _root_inside(chain, stretches, last.version, watermark)
+        )
     nodes = [(stretch.segment.start, *stretch.segment.nodes) for stretch in stretches]
     folded = statement("root", last.root, watermark, nodes)
     if last.stop == watermark and chain.trust.ledger.knows(folded):
@@ -334,7 +392,9 @@ def _root(chain: Chain, stretches: tuple[Stretch, ...], last: CommitSummary, wat
         if stretch.segment.start != total.stop:
             message = f"no segment holds the events {total.stop:,}-{stretch.segment.start:,}"
             raise CorruptionError(message, "run 'eventlake verify LAKE'.", version=last.version)
-        total = total.merge(part_of(chain.storage, stretch.placed, chain.trust, stretch.segment.start, stretch.stop))
+        total = total.merge(
+            part_of(chain.storage, stretch.placed, chain.trust, stretch.segment.start, stretch.stop)
+        )
     root = total.root().hex()
     if last.stop == watermark:
         if root != last.root:
@@ -351,5 +411,7 @@ def _root_inside(chain: Chain, stretches: tuple[Stretch, ...], version: int, wat
         segment = stretch.segment
         if segment.stop > frontier.stop:
             first, stop = max(segment.start, frontier.stop), min(segment.stop, watermark)
-            frontier = frontier.merge(part_of(chain.storage, stretch.placed, chain.trust, first, stop))
+            frontier = frontier.merge(
+                part_of(chain.storage, stretch.placed, chain.trust, first, stop)
+            )
     return frontier.root().hex()

@@ -14,14 +14,20 @@ from eventlake.tables.files import EventTable
 AS_RECORDED, LATEST, LIFETIMES = "as_recorded", "latest", "lifetimes"
 """Every event; those that stand once corrections are heard; how long those spoke that are part of a family."""
 INSTANT = pl.Datetime("us", "UTC")
-STORED = {name: INSTANT if name == "time" else pl.String() for name in TYPES} | {"recorded_at": INSTANT}
+STORED = {name: INSTANT if name == "time" else pl.String() for name in TYPES} | {
+    "recorded_at": INSTANT
+}
 PLAIN = tuple(name for name in TYPES if name != "time")
 """Columns that are as their producers gave them."""
 _CORRECTING = ["sequence", *FAMILY, "recorded_at", "corrects", "correction"]
-SCHEMA = pl.Schema({name: pl.Int64() if name == "sequence" else STORED[name] for name in EVENT_COLUMNS})
+SCHEMA = pl.Schema(
+    {name: pl.Int64() if name == "sequence" else STORED[name] for name in EVENT_COLUMNS}
+)
 
 
-def scan(history: PinnedHistory, *, raw: bool = False, where: Sequence[pl.Expr] = ()) -> pl.LazyFrame:
+def scan(
+    history: PinnedHistory, *, raw: bool = False, where: Sequence[pl.Expr] = ()
+) -> pl.LazyFrame:
     """The events in sequence order, columns and types as ``SCHEMA`` says. Nothing is read before it is collected.
 
     Args:
@@ -56,7 +62,11 @@ def table(source: EventTable, corrections: str = AS_RECORDED) -> pl.LazyFrame:
     frame = _stored(source)
     left_out = gone_of(source) if corrections == LATEST else None
     # Where everything stands, neither source nor id need be read.
-    return frame if left_out is None or not left_out.height else frame.join(left_out.lazy(), on=FAMILY, how="anti")
+    return (
+        frame
+        if left_out is None or not left_out.height
+        else frame.join(left_out.lazy(), on=FAMILY, how="anti")
+    )
 
 
 def gone_of(source: EventTable) -> pl.DataFrame:
@@ -78,18 +88,26 @@ def first_told(source: EventTable) -> pl.LazyFrame:
     if not corrections.height:
         return frame
     members = families(corrections).lazy().select(FAMILY)
-    events = frame.select("sequence", *FAMILY, "time", "recorded_at").join(members, on=FAMILY, how="semi").collect()
+    events = (
+        frame.select("sequence", *FAMILY, "time", "recorded_at")
+        .join(members, on=FAMILY, how="semi")
+        .collect()
+    )
     return frame.join(not_first(events, corrections).to_frame().lazy(), on="sequence", how="anti")
 
 
 def _stored(source: EventTable) -> pl.LazyFrame:
-    whole = [part.location for part in source.parts if part.location is not None and part.stop is None]
+    whole = [
+        part.location for part in source.parts if part.location is not None and part.stop is None
+    ]
     frames = [pl.scan_parquet(whole, glob=False, hive_partitioning=False)] if whole else []
     for part in source.parts:
         if part.rows is not None:
             frames.append(_cut(pl.DataFrame(part.rows).lazy(), part.stop))
         elif part.stop is not None and part.location is not None:
-            frames.append(_cut(pl.scan_parquet(part.location, glob=False, hive_partitioning=False), part.stop))
+            frames.append(
+                _cut(pl.scan_parquet(part.location, glob=False, hive_partitioning=False), part.stop)
+            )
     empty = pl.DataFrame(stored_schema(source.version.schema).empty_table()).lazy()
     return pl.concat(frames) if frames else empty
 
@@ -111,7 +129,9 @@ def _files(locations: list[str]) -> pl.LazyFrame:
 
 
 def _tables(history: PinnedHistory) -> pl.LazyFrame:
-    frames: Iterable[pl.DataFrame] = (pl.DataFrame(history.read(stretch, list(STORED))) for stretch in history.stretches)
+    frames: Iterable[pl.DataFrame] = (
+        pl.DataFrame(history.read(stretch, list(STORED))) for stretch in history.stretches
+    )
     empty = pl.DataFrame(schema=STORED)
     return pl.concat([empty, *frames], how="diagonal").lazy().with_row_index("sequence")
 
@@ -119,7 +139,11 @@ def _tables(history: PinnedHistory) -> pl.LazyFrame:
 def _recorded_at(history: PinnedHistory) -> pl.Expr:
     """Looks up each sequence's run; a file that has the column speaks for itself."""
     stretches = history.stretches
-    runs = pl.Series([stretch.recorded_at for stretch in stretches], dtype=pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    runs = (
+        pl.Series([stretch.recorded_at for stretch in stretches], dtype=pl.Int64)
+        .cast(pl.Datetime("us"))
+        .dt.replace_time_zone("UTC")
+    )
     if runs.null_count() == len(runs):
         return pl.col("recorded_at")
     starts = pl.Series([stretch.segment.start for stretch in stretches], dtype=pl.Int64)

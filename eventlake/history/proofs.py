@@ -7,7 +7,13 @@ from eventlake.columns.hashing import leaves
 from eventlake.core import counts
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.hashing.merkle import CompactRange
-from eventlake.core.hashing.proofs import ConsistencyProof, InclusionProof, Range, consistency_ranges, inclusion_ranges
+from eventlake.core.hashing.proofs import (
+    ConsistencyProof,
+    InclusionProof,
+    Range,
+    consistency_ranges,
+    inclusion_ranges,
+)
 from eventlake.history.pinned import PinnedHistory, Stretch
 from eventlake.log.chain.checked_read import check_claims
 
@@ -37,7 +43,9 @@ def _roots(history: PinnedHistory, ranges: list[Range]) -> tuple[bytes, ...]:
     return tuple(_range(history, start, stop, hashed).root() for start, stop in ranges)
 
 
-def _range(history: PinnedHistory, start: int, stop: int, hashed: dict[str, leaves.Hashes]) -> CompactRange:
+def _range(
+    history: PinnedHistory, start: int, stop: int, hashed: dict[str, leaves.Hashes]
+) -> CompactRange:
     total = CompactRange.empty(start)
     for stretch in history.stretches:
         first, last = max(start, stretch.segment.start), min(stop, stretch.stop)
@@ -46,10 +54,18 @@ def _range(history: PinnedHistory, start: int, stop: int, hashed: dict[str, leav
     return total
 
 
-def _part(history: PinnedHistory, stretch: Stretch, first: int, last: int, hashed: dict[str, leaves.Hashes]) -> CompactRange:
+def _part(
+    history: PinnedHistory,
+    stretch: Stretch,
+    first: int,
+    last: int,
+    hashed: dict[str, leaves.Hashes],
+) -> CompactRange:
     segment = stretch.segment
     if (first, last) == (segment.start, segment.stop):
         return segment.range
     if segment.sha256 not in hashed:
         hashed[segment.sha256] = leaves.leaf_hashes(history.read(stretch))
-    return leaves.compact_range(hashed[segment.sha256][first - segment.start : last - segment.start], first)
+    return leaves.compact_range(
+        hashed[segment.sha256][first - segment.start : last - segment.start], first
+    )

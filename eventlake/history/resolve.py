@@ -63,7 +63,9 @@ def _at_text(chain: Chain, text: str) -> PinnedHistory:
             return _at_watermark(chain, int(text))
         if int(text) <= chain.watermark:
             message = f"{text} is a watermark of this lake, and the beginning of a hash"
-            raise InvalidInputError(message, "give more digits of the hash, or the watermark as an int.", at=text)
+            raise InvalidInputError(
+                message, "give more digits of the hash, or the watermark as an int.", at=text
+            )
     if _HEX.fullmatch(text):
         return _at_hash(chain, text)
     try:
@@ -104,7 +106,10 @@ def _at_instant(chain: Chain, instant: int) -> PinnedHistory:
     if head is None or head.commit.recorded_at < instant:
         last = format_instant(head.commit.recorded_at) if head else "nothing yet"
         message = f"the lake has not moved past {format_instant(instant)} (its newest event was recorded at {last})"
-        raise ConflictError(message, "events recorded before that instant may still come; take the head, or an earlier instant.")
+        raise ConflictError(
+            message,
+            "events recorded before that instant may still come; take the head, or an earlier instant.",
+        )
     placed = chain.segments(0, chain.watermark)
     check_claims(chain.storage, placed, chain.trust)
     check_compacted(chain, placed)
@@ -114,7 +119,11 @@ def _at_instant(chain: Chain, instant: int) -> PinnedHistory:
                 return pin(chain, segment.start)
         elif segment.recorded[1] >= instant:
             history = pin(chain, segment.stop)
-            recorded = history.read(history.stretches[-1], ["recorded_at"]).column("recorded_at").cast(pa.int64())
+            recorded = (
+                history.read(history.stretches[-1], ["recorded_at"])
+                .column("recorded_at")
+                .cast(pa.int64())
+            )
             return pin(chain, segment.start + pc.sum(pc.less(recorded, instant)).as_py())
     message = "the commits' instants disagree with their segments'"
     raise CorruptionError(message, "run 'eventlake verify LAKE'.")
@@ -129,16 +138,24 @@ def at_checkpoint(chain: Chain, checkpoint: Checkpoint) -> PinnedHistory:
     """
     if checkpoint.origin != chain.origin:
         message = f"the checkpoint is of {checkpoint.origin}, this lake is {chain.origin}"
-        raise NotFoundError(message, "open the lake that the checkpoint was made in.", checkpoint=str(checkpoint))
+        raise NotFoundError(
+            message, "open the lake that the checkpoint was made in.", checkpoint=str(checkpoint)
+        )
     if checkpoint.watermark > chain.watermark:
         message = f"the checkpoint has {checkpoint.watermark:,} events, this lake only {chain.watermark:,}: its end is missing"
         raise NotFoundError(
-            message, "the lake was restored from an older copy, or its newest commits are lost.", checkpoint=str(checkpoint)
+            message,
+            "the lake was restored from an older copy, or its newest commits are lost.",
+            checkpoint=str(checkpoint),
         )
     history = pin(chain, checkpoint.watermark)
     if history.checkpoint.root != checkpoint.root:
         message = f"another history: expected root {checkpoint.root} at {checkpoint.watermark:,}, found {history.checkpoint.root}"
-        raise CorruptionError(message, "this lake is not the one that the checkpoint was made in.", checkpoint=str(checkpoint))
+        raise CorruptionError(
+            message,
+            "this lake is not the one that the checkpoint was made in.",
+            checkpoint=str(checkpoint),
+        )
     return history
 
 
@@ -150,7 +167,9 @@ def _at_hash(chain: Chain, prefix: str) -> PinnedHistory:
     if found:
         return at_checkpoint(chain, found[0])
     message = f"no commit or dataset manifest has a hash that starts with {prefix}"
-    raise NotFoundError(message, "'eventlake log' and 'eventlake datasets' list the hashes.", prefix=prefix)
+    raise NotFoundError(
+        message, "'eventlake log' and 'eventlake datasets' list the hashes.", prefix=prefix
+    )
 
 
 def _named_by_hash(chain: Chain, prefix: str) -> list[Checkpoint]:
@@ -165,7 +184,11 @@ def _dataset_checkpoints(chain: Chain, prefix: str) -> list[Checkpoint]:
     found = []
     for item in chain.storage.list(layout.BUILDS):
         parts = layout.build_parts(item.path)
-        if parts and parts[2] == layout.MANIFEST and parts[1].startswith(prefix[: layout.SHORT_HASH]):
+        if (
+            parts
+            and parts[2] == layout.MANIFEST
+            and parts[1].startswith(prefix[: layout.SHORT_HASH])
+        ):
             data = chain.storage.read(item.path)
             if sha256_hex(data).startswith(prefix):
                 found.append(DatasetManifest.decode(data, item.path).recipe.checkpoint)

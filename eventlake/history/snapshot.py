@@ -42,11 +42,15 @@ class Snapshot:
         try:
             return self.history.retried(lambda: read(self.history))
         except CorruptionError:
-            again = at_checkpoint(open_chain(self.history.storage, self.history.trust), self.checkpoint)
+            again = at_checkpoint(
+                open_chain(self.history.storage, self.history.trust), self.checkpoint
+            )
             if again.stretches == self.history.stretches:
                 raise
             # The schemas stay those that this snapshot was taken with.
-            self.history = replace(again, catalogue=self.history.catalogue, fresh=self.history.fresh)
+            self.history = replace(
+                again, catalogue=self.history.catalogue, fresh=self.history.fresh
+            )
             return self.history.retried(lambda: read(self.history))
 
     @property
@@ -99,7 +103,10 @@ class Snapshot:
         """
         wanted = [types] if isinstance(types, str) else None if types is None else list(types)
         for event_type in wanted or ():
-            if isinstance(event_type, str) and (unknown := self.history.unknown_type(event_type)) is not None:
+            if (
+                isinstance(event_type, str)
+                and (unknown := self.history.unknown_type(event_type)) is not None
+            ):
                 event_type.encode()
                 warn(" (".join(unknown).rstrip(".") + ")")
         where = [] if wanted is None else [pl.col("type").is_in(wanted)]
@@ -203,7 +210,9 @@ class Snapshot:
             if not gone:
                 raise
             message = f"a file that this frame reads is not needed any more and was collected: {str(error).partition(chr(10))[0]}"
-            raise StorageError(message, "take the frame from the snapshot again, and collect it.") from error
+            raise StorageError(
+                message, "take the frame from the snapshot again, and collect it."
+            ) from error
 
     def collected(self, make: Callable[["Snapshot"], pl.LazyFrame]) -> pl.DataFrame:
         """Collects the frame that ``make`` makes of this snapshot; makes it anew if files that it reads were collected meanwhile.
@@ -248,9 +257,9 @@ class Snapshot:
             raise NotFoundError(message, sequence=sequence)
         row = self.read(lambda history: history.row(sequence))
         said = {name: row.column(name)[0] for name in row.column_names if name in ATTRIBUTES}
-        return {name: said[name].value if name == "time" else said[name].as_py() for name in said} | {
-            name: None for name in ATTRIBUTES if name not in said
-        }
+        return {
+            name: said[name].value if name == "time" else said[name].as_py() for name in said
+        } | {name: None for name in ATTRIBUTES if name not in said}
 
     def types(self) -> dict[str, int]:
         """Event types and how many events of each, most frequent first. Answered without reading events where no segment is cut."""
@@ -262,7 +271,9 @@ class Snapshot:
             for name, count in stretch.segment.types:
                 counts[name] = counts.get(name, 0) + count
         if cut:
-            rows = self.collected(lambda snapshot: snapshot.scan(columns=["type"]).group_by("type").len()).rows()
+            rows = self.collected(
+                lambda snapshot: snapshot.scan(columns=["type"]).group_by("type").len()
+            ).rows()
             counts = dict(rows)
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
@@ -285,13 +296,20 @@ def _about(subject: str, *, recursive: bool) -> pl.Expr:
     """The condition on ``subject``; as bounds, which readers of sorted files can use."""
     exact = pl.col("subject") == subject
     below = subject.rstrip("/") + "/"
-    return exact | ((pl.col("subject") >= below) & (pl.col("subject") < below[:-1] + chr(ord("/") + 1))) if recursive else exact
+    return (
+        exact
+        | ((pl.col("subject") >= below) & (pl.col("subject") < below[:-1] + chr(ord("/") + 1)))
+        if recursive
+        else exact
+    )
 
 
 def _condition(where: Any, among: Sequence[str]) -> pl.Expr:
     if not isinstance(where, pl.Expr):
         message = f"expected where as a Polars expression, found {where!r}"
-        raise InvalidInputError(message, "write where=pl.col('amount') > 100; el.field is for features and spines.")
+        raise InvalidInputError(
+            message, "write where=pl.col('amount') > 100; el.field is for features and spines."
+        )
     _known([name for name in where.meta.root_names() if not name.startswith("^")], among)
     return where
 
@@ -304,5 +322,9 @@ def _known(columns: Sequence[str], among: Sequence[str]) -> list[str]:
     if unknown:
         near = get_close_matches(str(unknown[0]), among, 1)
         message = f"unknown columns {unknown}"
-        raise InvalidInputError(message, (f"did you mean {near[0]!r}? " if near else "") + f"the columns are {', '.join(among)}.")
+        raise InvalidInputError(
+            message,
+            (f"did you mean {near[0]!r}? " if near else "")
+            + f"the columns are {', '.join(among)}.",
+        )
     return list(columns)

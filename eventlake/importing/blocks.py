@@ -61,26 +61,37 @@ def file_settings(settings: Settings, defaults: Table) -> Table:
         format=settings.choice("format", FORMATS, "csv") if "format" in settings else "",
         delimiter=settings.character("delimiter", defaults.delimiter),
         quote=quote,
-        escape=settings.character("escape", defaults.escape if "quote" not in settings else quote or '"'),
+        escape=settings.character(
+            "escape", defaults.escape if "quote" not in settings else quote or '"'
+        ),
         encoding=encoding,
         columns=settings.texts("columns"),
-        empty_is_null=settings.choice("empty", ("null", "text"), "null" if defaults.empty_is_null else "text") == "null",
+        empty_is_null=settings.choice(
+            "empty", ("null", "text"), "null" if defaults.empty_is_null else "text"
+        )
+        == "null",
     )
 
 
-def events_of_block(number: int, values: Any, top: Settings, clock: Clock, tables: tuple[Table, ...]) -> Events:
+def events_of_block(
+    number: int, values: Any, top: Settings, clock: Clock, tables: tuple[Table, ...]
+) -> Events:
     """One ``[[events]]``; ``top`` has what it may leave out."""
     settings = Settings(f"[[events]] {number + 1}", values, _EVENTS)
     names = [table.name for table in tables]
     source = settings.text("from", names[0] if len(names) == 1 else None)
     if source not in names:
         raise settings.wrong(f"there is no table {source!r}", f"the tables are {', '.join(names)}.")
-    attributes = {name: found for name in _TEXTS if (found := template_setting(settings, name)) is not None}
+    attributes = {
+        name: found for name in _TEXTS if (found := template_setting(settings, name)) is not None
+    }
     if "source" not in attributes and "source" in top:
         attributes["source"] = template(top, "source", top.text("source"))
     missing = [name for name in REQUIRED if name not in attributes]
     if missing:
-        raise settings.wrong(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} required")
+        raise settings.wrong(
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} required"
+        )
     if any(not attributes[name].required for name in REQUIRED):
         raise settings.wrong(f"{', '.join(REQUIRED)} are always required")
     time = _time(settings, "time", clock)
@@ -114,16 +125,23 @@ def clock_of(settings: Settings, default: Clock) -> Clock:
     """The clock of settings; what they do not say is as in ``default``."""
     zone = settings.text_or_none("zone")
     if zone is not None and not check_zone(zone):
-        raise settings.wrong(f"there is no time zone {zone!r}", "zones are named as in the tz database, such as Europe/Prague.")
+        raise settings.wrong(
+            f"there is no time zone {zone!r}",
+            "zones are named as in the tz database, such as Europe/Prague.",
+        )
     gap = settings.choice("gap", DISAMBIGUATION, default.gap)
-    return Clock(zone or default.zone, gap, settings.choice("overlap", DISAMBIGUATION, default.overlap))
+    return Clock(
+        zone or default.zone, gap, settings.choice("overlap", DISAMBIGUATION, default.overlap)
+    )
 
 
 def _time(settings: Settings, name: str, clock: Clock) -> Time | None:
     value = settings.any(name)
     if value is None:
         return None
-    inner = Settings(f"{settings.where} {name}", {"column": value} if isinstance(value, str) else value, _TIME)
+    inner = Settings(
+        f"{settings.where} {name}", {"column": value} if isinstance(value, str) else value, _TIME
+    )
     return _time_rule(inner, _value(inner), clock)
 
 
@@ -131,9 +149,13 @@ def _time_rule(settings: Settings, value: Template, clock: Clock) -> Time:
     pattern, century = settings.text_or_none("format"), settings.whole("century", None)
     short = pattern is not None and pattern not in UNIX and "%y" in pattern.replace("%%", "")
     if short and century is None:
-        raise settings.wrong("years of two digits need a century", "give century = 1900 for the years 1900 to 1999.")
+        raise settings.wrong(
+            "years of two digits need a century", "give century = 1900 for the years 1900 to 1999."
+        )
     if century is not None and (not short or century % 100 or century > 9900):  # noqa: PLR2004 - years have four digits
-        raise settings.wrong(f"expected century as the first year of a century, for a format with %y, found {century}")
+        raise settings.wrong(
+            f"expected century as the first year of a century, for a format with %y, found {century}"
+        )
     shape = None
     if pattern is not None and pattern not in UNIX:
         try:
@@ -154,13 +176,22 @@ def _value(settings: Settings, *, required: bool = True) -> Template:
 
 def _key(settings: Settings, value: Any, clock: Clock) -> Key:
     given = {"column": value} if isinstance(value, str) else value
-    inner = Settings(f"{settings.where} order", given, ("column", "type", "format", "century", *CLOCK))
+    inner = Settings(
+        f"{settings.where} order", given, ("column", "type", "format", "century", *CLOCK)
+    )
     column = inner.text("column")
-    return Key(column, kind_of(inner, inner.any("type") or "utf8", key=True), _time_rule(inner, Template((("", column),)), clock))
+    return Key(
+        column,
+        kind_of(inner, inner.any("type") or "utf8", key=True),
+        _time_rule(inner, Template((("", column),)), clock),
+    )
 
 
 def _fields(settings: Settings, name: str, clock: Clock) -> tuple[Field, ...]:
-    return tuple(_field(f"{settings.where} {name}.{member}", member, value, clock) for member, value in settings.table(name).items())
+    return tuple(
+        _field(f"{settings.where} {name}.{member}", member, value, clock)
+        for member, value in settings.table(name).items()
+    )
 
 
 def _field(where: str, name: str, value: Any, clock: Clock) -> Field:
@@ -170,14 +201,21 @@ def _field(where: str, name: str, value: Any, clock: Clock) -> Field:
     codes = settings.table("codes") if "codes" in settings else None
     if codes is not None and not all(isinstance(meaning, str) for meaning in codes.values()):
         raise settings.wrong(f"expected codes as a table of text, found {codes!r}")
-    separator, thousands = settings.character("decimal_separator", "."), settings.character("thousands", "")
+    separator, thousands = (
+        settings.character("decimal_separator", "."),
+        settings.character("thousands", ""),
+    )
     if kind.name == "int64" and "decimal_separator" not in settings and thousands == ".":
         separator = ","
     for label, mark in (("decimal_separator", separator), ("thousands", thousands)):
         if mark.isalnum() or mark in {"+", "-"}:
-            raise settings.wrong(f"expected {label} as a character that no number has, found {mark!r}")
+            raise settings.wrong(
+                f"expected {label} as a character that no number has, found {mark!r}"
+            )
     if separator == thousands:
-        raise settings.wrong(f"expected decimal_separator and thousands to differ, found {separator!r} for both")
+        raise settings.wrong(
+            f"expected decimal_separator and thousands to differ, found {separator!r} for both"
+        )
     found = _value(settings, required=settings.flag("required"))
     return Field(
         name=name,
@@ -196,7 +234,9 @@ def _field(where: str, name: str, value: Any, clock: Clock) -> Field:
 def _check_fit(settings: Settings, kind: Kind) -> None:
     """Refuses settings that would do nothing for a field of its type."""
     numbers = {"decimal", "float64", "int64"}
-    meant = {name: {"timestamp"} for name in CLOCK} | {name: {"timestamp", "date"} for name in ("format", "century")}
+    meant = {name: {"timestamp"} for name in CLOCK} | {
+        name: {"timestamp", "date"} for name in ("format", "century")
+    }
     meant |= {"quoted": numbers, "thousands": numbers, "decimal_separator": {"decimal", "float64"}}
     for name, kinds in meant.items():
         if name in settings and kind.name not in kinds:

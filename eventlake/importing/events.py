@@ -32,18 +32,34 @@ def events_of(frame: pl.DataFrame, rules: Events, keys: int, problems: Problems)
         "block": pl.repeat(rules.number, frame.height, dtype=pl.Int32, eager=True),
         "row": frame[ROW],
         "time": made.instant("time", rules.time),
-        "recorded_at": made.instant("recorded_at", rules.recorded) if rules.recorded is not rules.time else None,
+        "recorded_at": made.instant("recorded_at", rules.recorded)
+        if rules.recorded is not rules.time
+        else None,
     }
     if rules.recorded is rules.time:
         columns["recorded_at"] = columns["time"] if rules.time is not None else None
-    columns |= {name: made.attribute(name) for name in ATTRIBUTES if name not in {"time", "data", "extensions"}}
-    columns |= {"extensions": made.members("extensions", rules.extensions), "data": made.members("data", rules.data)}
-    columns |= {f"key{number}": made.key(rules.order[number]) if number < len(rules.order) else None for number in range(keys)}
+    columns |= {
+        name: made.attribute(name)
+        for name in ATTRIBUTES
+        if name not in {"time", "data", "extensions"}
+    }
+    columns |= {
+        "extensions": made.members("extensions", rules.extensions),
+        "data": made.members("data", rules.data),
+    }
+    columns |= {
+        f"key{number}": made.key(rules.order[number]) if number < len(rules.order) else None
+        for number in range(keys)
+    }
     instant = {"time", "recorded_at"}
     series = [
-        (pl.repeat(None, frame.height, dtype=pl.Int64 if name in instant else pl.String, eager=True) if column is None else column).alias(
-            name
-        )
+        (
+            pl.repeat(
+                None, frame.height, dtype=pl.Int64 if name in instant else pl.String, eager=True
+            )
+            if column is None
+            else column
+        ).alias(name)
         for name, column in columns.items()
     ]
     return pl.DataFrame(series).filter(~made.bad)
@@ -78,7 +94,9 @@ class _Made:
             return None
         values, field = self._values(name, rule.value.columns, rule)
         found, wrong = instants(values, rule)
-        self._note(field, [*wrong, Wrong(values.is_null(), "expected a time, the row has none")], values)
+        self._note(
+            field, [*wrong, Wrong(values.is_null(), "expected a time, the row has none")], values
+        )
         return found
 
     def members(self, name: str, fields: tuple[Field, ...]) -> pl.Series | None:
@@ -91,8 +109,13 @@ class _Made:
             written, wrong = member(values, field)
             self._note(where, wrong, values)
             parts.append((f",{json.dumps(field.name, ensure_ascii=False)}:", written))
-        frame = pl.DataFrame([written.alias(str(number)) for number, (_, written) in enumerate(parts)])
-        named = [pl.concat_str(pl.lit(label), pl.col(str(number))) for number, (label, _) in enumerate(parts)]
+        frame = pl.DataFrame(
+            [written.alias(str(number)) for number, (_, written) in enumerate(parts)]
+        )
+        named = [
+            pl.concat_str(pl.lit(label), pl.col(str(number)))
+            for number, (label, _) in enumerate(parts)
+        ]
         joined = pl.concat_str(named, ignore_nulls=True).str.strip_prefix(",")
         return frame.select(pl.concat_str(pl.lit("{"), joined, pl.lit("}")).alias("text"))["text"]
 
@@ -108,12 +131,18 @@ class _Made:
             numbers, wrong = integers(values) if kind == "int64" else instants(values, key.time)
             # From 0 on, with as many digits as the largest: as text they sort like numbers.
             above = pl.col("number").cast(pl.Int128) + pl.lit(_LOWEST, pl.Int128)
-            text = numbers.alias("number").to_frame().select(above.cast(pl.String).str.zfill(_DIGITS))["number"]
+            text = (
+                numbers.alias("number")
+                .to_frame()
+                .select(above.cast(pl.String).str.zfill(_DIGITS))["number"]
+            )
         wrong.append(Wrong(values.is_null(), "expected a value to order by, the row has none"))
         self._note(f"order (column {key.column})", wrong, values)
         return text
 
-    def _values(self, name: str, columns: tuple[str, ...], rule: Time | Field) -> tuple[pl.Series, str]:
+    def _values(
+        self, name: str, columns: tuple[str, ...], rule: Time | Field
+    ) -> tuple[pl.Series, str]:
         """A column as it is, or a template's text; and how messages call it."""
         if rule.value.parts == (("", *columns),):
             return self._frame[columns[0]], f"{name} (column {columns[0]})"

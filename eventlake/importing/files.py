@@ -31,7 +31,12 @@ _NATIVE = {
     "json": ("array",),
 }
 """Kinds of files that are read as what their names say; a line of CSV may begin as JSON does."""
-_SPOKEN = {"csv": "CSV", "parquet": "Parquet", "ndjson": "NDJSON", "json": "a JSON array of objects"}
+_SPOKEN = {
+    "csv": "CSV",
+    "parquet": "Parquet",
+    "ndjson": "NDJSON",
+    "json": "a JSON array of objects",
+}
 _TAKEN = frozenset({"rowid", ROW})
 """Names of a row's number."""
 _DEPTH = 66
@@ -66,10 +71,20 @@ def check_kind(table: Table, path: Path) -> None:
         InvalidInputError: It says what it holds, and what to write.
     """
     suffix = Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix
-    kind = table.format or next((name for name, suffixes in _SUFFIXES.items() if suffix.lower() in suffixes), None)
+    kind = table.format or next(
+        (name for name, suffixes in _SUFFIXES.items() if suffix.lower() in suffixes), None
+    )
     native = {"gzip"} if path.suffix.lower() == ".gz" else set(_NATIVE.get(kind or "", ()))
     if kind == "csv":
-        native |= set() if _is_utf8(table) else {one for one in ENCODINGS if one.startswith(table.encoding.lower().replace("_", "-")[:6])}
+        native |= (
+            set()
+            if _is_utf8(table)
+            else {
+                one
+                for one in ENCODINGS
+                if one.startswith(table.encoding.lower().replace("_", "-")[:6])
+            }
+        )
     if told := foreign(path, CSV if kind == "csv" else ROWS, native):
         expected = _SPOKEN[kind] if kind else f"one of {', '.join(_SUFFIXES)}"
         message = f"table {table.name}: expected {path} as {expected}, found that it is {told[0]}"
@@ -83,10 +98,14 @@ def readable(table: Table, path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         message = f"table {table.name}: there is no file {path}"
-        raise NotFoundError(message, "files are relative to the folder that is imported.", path=str(path)) from None
+        raise NotFoundError(
+            message, "files are relative to the folder that is imported.", path=str(path)
+        ) from None
     except UnicodeDecodeError as error:
         message = f"table {table.name}: {path} is not {table.encoding}: {error.reason} at byte {error.start:,} of a part"
-        raise InvalidInputError(message, 'give its encoding, such as encoding = "cp1250".', path=str(path)) from error
+        raise InvalidInputError(
+            message, 'give its encoding, such as encoding = "cp1250".', path=str(path)
+        ) from error
     except gzip.BadGzipFile as error:
         message = f"table {table.name}: {path} cannot be read: {error}"
         raise InvalidInputError(message, path=str(path)) from error
@@ -108,7 +127,9 @@ def csv_columns(table: Table, path: Path) -> list[str]:
         with readable(table, path), _opened(path, table.encoding) as lines:
             escape = None if table.escape == table.quote else table.escape
             if table.quote:
-                reader = csv.reader(lines, delimiter=table.delimiter, quotechar=table.quote, escapechar=escape)
+                reader = csv.reader(
+                    lines, delimiter=table.delimiter, quotechar=table.quote, escapechar=escape
+                )
             else:
                 reader = csv.reader(lines, delimiter=table.delimiter, quoting=csv.QUOTE_NONE)
             try:
@@ -128,16 +149,28 @@ def check_names(table: Table, names: list[str]) -> None:
     """
     folded = [name.casefold() for name in names]
     doubled = repeated(names, str.casefold)
-    if not names or "" in names or doubled or not _TAKEN.isdisjoint(folded) or any("\0" in name for name in names):
+    if (
+        not names
+        or "" in names
+        or doubled
+        or not _TAKEN.isdisjoint(folded)
+        or any("\0" in name for name in names)
+    ):
         found = f"{', '.join(doubled)} more than once" if doubled else f"the columns {names}"
         message = f"table {table.name}: expected columns with names of their own, none of them {' or '.join(sorted(_TAKEN))}, found {found}"
-        raise InvalidInputError(message, 'name the columns of a file without a header line by columns = ["…"].')
+        raise InvalidInputError(
+            message, 'name the columns of a file without a header line by columns = ["…"].'
+        )
 
 
 def reason_of(told: str) -> str:
     """What DuckDB says of a broken line; of a quote that is not closed, what that does to the count."""
     reason = told.partition("\n")[0]
-    return f"{reason} It hides the lines up to the next quote, which are not counted." if "unterminated quote" in reason else reason
+    return (
+        f"{reason} It hides the lines up to the next quote, which are not counted."
+        if "unterminated quote" in reason
+        else reason
+    )
 
 
 def delimiter_hint(columns: Mapping[str, str]) -> str:
@@ -153,7 +186,11 @@ def as_utf8(table: Table, path: Path, scratch: Path) -> Path:
     if _is_utf8(table) and path.suffix.lower() != ".gz":
         return path
     copy = scratch / f"{table.name.encode().hex()}.csv"
-    with readable(table, path), _opened(path, table.encoding) as source, copy.open("w", encoding="utf-8", newline="") as target:
+    with (
+        readable(table, path),
+        _opened(path, table.encoding) as source,
+        copy.open("w", encoding="utf-8", newline="") as target,
+    ):
         while part := source.read(_CHUNK_CHARACTERS):
             target.write(part)
     return copy
@@ -174,7 +211,8 @@ def json_rows(table: Table, path: Path, *, lines: bool) -> Iterator[pa.Table]:
         names = dict.fromkeys(name for row in chunk for name in row)
         check_names(table, list(names) or ["none"])
         yield pa.table(
-            {name: pa.array([_text(row.get(name)) for row in chunk], pa.string()) for name in names} or {"none": [None] * len(chunk)}
+            {name: pa.array([_text(row.get(name)) for row in chunk], pa.string()) for name in names}
+            or {"none": [None] * len(chunk)}
         )
 
 

@@ -63,12 +63,19 @@ def shape_of(pattern: str) -> str:
 
 
 def _check_whole(found: set[str]) -> None:
-    date = "%F" in found or bool({"%Y", "%y"} & found and ("%j" in found or ({"%m", "%b", "%B"} & found and {"%d", "%e"} & found)))
+    date = "%F" in found or bool(
+        {"%Y", "%y"} & found
+        and ("%j" in found or ({"%m", "%b", "%B"} & found and {"%d", "%e"} & found))
+    )
     if not date:
         message = "it names no whole date: a year, a month and a day"
         raise ValueError(message)
     clock = bool({"%R", "%T"} & found)
     hours = "%H" in found or {"%I", "%p"} <= found
-    if hours != ("%M" in found) or ("%I" in found) != ("%p" in found) or ("%S" in found and not (hours or clock)):
+    if (
+        hours != ("%M" in found)
+        or ("%I" in found) != ("%p" in found)
+        or ("%S" in found and not (hours or clock))
+    ):
         message = "it names no whole time of day: hours with minutes, %I with %p"
         raise ValueError(message)

@@ -70,27 +70,58 @@ class Import:
 
     def card(self) -> Card:
         """What to show: problems where there are any, else the first events of a dry run."""
-        facts = [("producer", self.producer), ("batches", f"{self.batches:,}"), ("checkpoint", str(self.checkpoint))]
+        facts = [
+            ("producer", self.producer),
+            ("batches", f"{self.batches:,}"),
+            ("checkpoint", str(self.checkpoint)),
+        ]
         if self.problems:
             rows = tuple(
-                (one.table, "" if one.row is None else f"{one.row:,}", one.field, one.message, _shown(one)) for one in self.problems
+                (
+                    one.table,
+                    "" if one.row is None else f"{one.row:,}",
+                    one.field,
+                    one.message,
+                    _shown(one),
+                )
+                for one in self.problems
             )
             title = f"would append nothing: {counted(len(self.problems), 'problem')}"
             return Card(title, tuple(facts), ("table", "row", "field", "expected", "found"), rows)
-        known = f", {self.events - self.appended:,} in the lake already" if self.appended < self.events else ""
+        known = (
+            f", {self.events - self.appended:,} in the lake already"
+            if self.appended < self.events
+            else ""
+        )
         if self.dry_run:
-            return Card(f"would append {counted(self.appended, 'event')}{known}", tuple(facts), *self._first_rows())
+            return Card(
+                f"would append {counted(self.appended, 'event')}{known}",
+                tuple(facts),
+                *self._first_rows(),
+            )
         if known and not self.appended:
-            return Card(f"nothing appended: {counted(self.events, 'event')} in the lake already", tuple(facts))
+            return Card(
+                f"nothing appended: {counted(self.events, 'event')} in the lake already",
+                tuple(facts),
+            )
         return Card(f"appended {counted(self.appended, 'event')}{known}", tuple(facts))
 
     def first_card(self) -> Card:
         """The first events."""
-        return Card(f"the first {counted(self.first.height, 'event')} of {self.events:,}", (), *self._first_rows())
+        return Card(
+            f"the first {counted(self.first.height, 'event')} of {self.events:,}",
+            (),
+            *self._first_rows(),
+        )
 
     def _first_rows(self) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-        shown = [name for name in self.first.columns if self.first[name].null_count() < self.first.height]
-        rows = tuple(tuple("" if value is None else str(value) for value in row) for row in self.first.select(shown).iter_rows())
+        shown = [
+            name for name in self.first.columns if self.first[name].null_count() < self.first.height
+        ]
+        rows = tuple(
+            tuple("" if value is None else str(value) for value in row)
+            for row in self.first.select(shown).iter_rows()
+        )
         return tuple(shown), rows
 
 
@@ -147,7 +178,11 @@ def _readable(path: object) -> Iterator[None]:
         raise
     except (EOFError, zlib.error, UnicodeError, RecursionError) as error:
         message = f"{path} cannot be imported: {error}"
-        raise InvalidInputError(message, "the file, or the mapping, is cut short, damaged, or no text in UTF-8.", path=str(path)) from error
+        raise InvalidInputError(
+            message,
+            "the file, or the mapping, is cut short, damaged, or no text in UTF-8.",
+            path=str(path),
+        ) from error
     except (RuntimeError, ValueError) as error:
         if not any(told in str(error) for told in ("home directory", "null byte")):
             raise
@@ -183,7 +218,16 @@ def _import(
             hint = "correct the rows or the mapping; a dry run shows every problem."
             raise InvalidEventsError(problems.all(), hint, within="input", path=str(given))
         fresh = max(total - delivered * described.batch_events, 0)
-        done = Import(name, total, batches, fresh, lake.checkpoint, dry_run, pl.DataFrame(staged.batch(0, FIRST)), problems.all())
+        done = Import(
+            name,
+            total,
+            batches,
+            fresh,
+            lake.checkpoint,
+            dry_run,
+            pl.DataFrame(staged.batch(0, FIRST)),
+            problems.all(),
+        )
         return done if dry_run else _append(lake, staged, done)
 
 
@@ -221,7 +265,11 @@ def _check_rules(lake: Lake, staged: Staged, delivered: int, problems: Problems)
             if any(problem.field == "corrects" for problem in found):
                 # The lake does not know of the batches before this one, nor anybody of rows that were left out.
                 here = staged.corrects_here(start, stop)
-                found = [one for one in found if one.field != "corrects" or (whole and start + (one.row or 0) not in here)]
+                found = [
+                    one
+                    for one in found
+                    if one.field != "corrects" or (whole and start + (one.row or 0) not in here)
+                ]
             for problem in _placed(staged, start, stop, found):
                 problems.add(problem)
             start = stop
@@ -233,7 +281,13 @@ def _placed(staged: Staged, start: int, stop: int, found: Sequence[Any]) -> Iter
     places = staged.places(start, stop) if found else []
     for problem in found:
         table, row = places[problem.row or 0]
-        yield ImportProblem(table, None if problem.row is None else row, problem.field, problem.message, problem.found)
+        yield ImportProblem(
+            table,
+            None if problem.row is None else row,
+            problem.field,
+            problem.message,
+            problem.found,
+        )
 
 
 def _append(lake: Lake, staged: Staged, done: Import) -> Import:
@@ -249,7 +303,10 @@ def _append(lake: Lake, staged: Staged, done: Import) -> Import:
                 placed = list(_placed(staged, start, start + batch.num_rows, error.problems))
                 hint = f"the {position:,} batches before stay; correct the rows, or give another producer what is left."
                 raise InvalidEventsError(
-                    placed, hint, within=f"batch at position {position:,}", outcome="nothing of it was appended"
+                    placed,
+                    hint,
+                    within=f"batch at position {position:,}",
+                    outcome="nothing of it was appended",
                 ) from error
             appended += 0 if receipt.repeated else receipt.count
             start += batch.num_rows

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from eventlake.errors import InvalidInputError, NotFoundError, StorageError
-from eventlake.importing.blocks import CLOCK, FILE, clock_of, events_of_block, file_settings, table_of
+from eventlake.importing.blocks import (
+    CLOCK,
+    FILE,
+    clock_of,
+    events_of_block,
+    file_settings,
+    table_of,
+)
 from eventlake.importing.rules import ERROR, OWN, Clock, Events, Table
 from eventlake.importing.settings import Settings
 from eventlake.storage import toml
@@ -18,7 +25,17 @@ BATCH_EVENTS = 100_000
 """Events a batch where the mapping does not say. Batches are what a producer's positions name: another number here would make every
 unfinished import of an earlier version a conflict."""
 
-_TOP = ("source", "producer", "recorded", "order", "batch_events", *CLOCK, "csv", "tables", "events")
+_TOP = (
+    "source",
+    "producer",
+    "recorded",
+    "order",
+    "batch_events",
+    *CLOCK,
+    "csv",
+    "tables",
+    "events",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +93,12 @@ def _mapping(name: str, values: Mapping[str, Any]) -> ImportMapping:
     top = Settings("top level", values, _TOP)
     clock = clock_of(top, Clock(None, ERROR, ERROR))
     defaults = file_settings(
-        Settings("[csv]", top.table("csv"), tuple(one for one in FILE if one not in {"format", "columns"})), Table("", None, None)
+        Settings(
+            "[csv]",
+            top.table("csv"),
+            tuple(one for one in FILE if one not in {"format", "columns"}),
+        ),
+        Table("", None, None),
     )
     tables = tuple(table_of(key, value, defaults) for key, value in top.table("tables").items())
     tables = tables or (replace(defaults, name=SOURCE, file=""),)
@@ -84,22 +106,38 @@ def _mapping(name: str, values: Mapping[str, Any]) -> ImportMapping:
     if own := [name for name in names if name.startswith(OWN)]:
         raise top.wrong(f"expected tables of other names than {OWN}…, found {', '.join(own)}")
     if len(set(names)) < len(names):
-        raise top.wrong(f"expected tables whose names differ in more than case, found {', '.join(table.name for table in tables)}")
+        raise top.wrong(
+            f"expected tables whose names differ in more than case, found {', '.join(table.name for table in tables)}"
+        )
     blocks = top.items("events")
     if not blocks:
         raise top.wrong("expected at least one [[events]]")
-    events = tuple(events_of_block(number, block, top, clock, tables) for number, block in enumerate(blocks))
+    events = tuple(
+        events_of_block(number, block, top, clock, tables) for number, block in enumerate(blocks)
+    )
     order = top.any("order")
     if order is not None and order != "file":
-        raise top.wrong(f"expected order as 'file', found {order!r}", 'order by columns stands in [[events]]: order = ["column"].')
+        raise top.wrong(
+            f"expected order as 'file', found {order!r}",
+            'order by columns stands in [[events]]: order = ["column"].',
+        )
     if order == "file":
         _check_file_order(top, tables, events)
-    return ImportMapping(name, top.text_or_none("producer"), order == "file", top.whole("batch_events", BATCH_EVENTS) or 0, tables, events)
+    return ImportMapping(
+        name,
+        top.text_or_none("producer"),
+        order == "file",
+        top.whole("batch_events", BATCH_EVENTS) or 0,
+        tables,
+        events,
+    )
 
 
 def _check_texts(value: Any, where: str) -> None:
     """Refuses text that no file could hold."""
-    if isinstance(value, str) and ("\0" in value or any("\ud800" <= character <= "\udfff" for character in value)):
+    if isinstance(value, str) and (
+        "\0" in value or any("\ud800" <= character <= "\udfff" for character in value)
+    ):
         message = f"mapping, {where}: expected text without NUL characters and lone surrogates, found {value!r}"
         raise InvalidInputError(message)
     if isinstance(value, Mapping):

@@ -63,7 +63,9 @@ class Problems:
         if self._counts[alike] <= MOST_ALIKE:
             self._kept.append(problem)
 
-    def add_rows(self, table: str, field: str, wrong: Wrong, rows: pl.Series, values: pl.Series | None) -> None:
+    def add_rows(
+        self, table: str, field: str, wrong: Wrong, rows: pl.Series, values: pl.Series | None
+    ) -> None:
         """A rule that some rows break.
 
         Args:
@@ -75,7 +77,15 @@ class Problems:
         """
         hits = wrong.rows.arg_true()
         for hit in hits[:MOST_ALIKE]:
-            self.add(ImportProblem(table, rows[hit], field, wrong.message, None if values is None else _shown(values, hit)))
+            self.add(
+                ImportProblem(
+                    table,
+                    rows[hit],
+                    field,
+                    wrong.message,
+                    None if values is None else _shown(values, hit),
+                )
+            )
         self._counts[table, field, _alike(wrong.message)] += max(len(hits) - MOST_ALIKE, 0)
 
     def all(self) -> tuple[ImportProblem, ...]:
@@ -85,7 +95,13 @@ class Problems:
             for (table, field, message), count in self._counts.items()
             if count > MOST_ALIKE
         ]
-        return (*sorted(self._kept, key=lambda one: (one.table, -1 if one.row is None else one.row, one.field)), *more)
+        return (
+            *sorted(
+                self._kept,
+                key=lambda one: (one.table, -1 if one.row is None else one.row, one.field),
+            ),
+            *more,
+        )
 
 
 def _alike(message: str) -> str:

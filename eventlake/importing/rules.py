@@ -50,7 +50,10 @@ def template(settings: Settings, name: str, text: str, *, required: bool = True)
     for match in _BRACES.finditer(text):
         literal = text[end : match.start()]
         if match[0] in {"{", "}"}:
-            raise settings.wrong(f"{name}: a brace stands alone in {text!r}", "write {column}, and {{ or }} for the brace itself.")
+            raise settings.wrong(
+                f"{name}: a brace stands alone in {text!r}",
+                "write {column}, and {{ or }} for the brace itself.",
+            )
         if match[1] is None:
             literal += match[0][0]
         if literal:
@@ -71,7 +74,9 @@ def template_setting(settings: Settings, name: str) -> Template | None:
     if isinstance(value, str) and value:
         return template(settings, name, value)
     inner = Settings(f"{settings.where} {name}", value, ("template", "required"))
-    return template(inner, "template", inner.text("template"), required=inner.flag("required", default=True))
+    return template(
+        inner, "template", inner.text("template"), required=inner.flag("required", default=True)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +235,10 @@ class Events:
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column that the rules name, once."""
-        templates = [*self.attributes.values(), *(field.value for field in (*self.data, *self.extensions))]
+        templates = [
+            *self.attributes.values(),
+            *(field.value for field in (*self.data, *self.extensions)),
+        ]
         templates += [time.value for time in (self.time, self.recorded) if time is not None]
         named = [column for one in templates for column in one.columns]
         return tuple(dict.fromkeys([*named, *(key.column for key in self.order)]))

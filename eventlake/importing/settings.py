@@ -24,7 +24,10 @@ class Settings:
             raise self.wrong(f"expected a table of settings, found {values!r}")
         unknown = sorted(str(name) for name in set(values) - set(known))
         if unknown:
-            raise self.wrong(f"unknown setting {', '.join(map(repr, unknown))}", f"the settings here are {', '.join(known)}.")
+            raise self.wrong(
+                f"unknown setting {', '.join(map(repr, unknown))}",
+                f"the settings here are {', '.join(known)}.",
+            )
         self._values = values
 
     def wrong(self, message: str, hint: str | None = None) -> InvalidInputError:
@@ -60,7 +63,9 @@ class Settings:
         """One of some words."""
         value = self._values.get(name, default)
         if value not in choices:
-            raise self.wrong(f"expected {name} as one of {', '.join(map(repr, choices))}, found {value!r}")
+            raise self.wrong(
+                f"expected {name} as one of {', '.join(map(repr, choices))}, found {value!r}"
+            )
         return str(value)
 
     def flag(self, name: str, *, default: bool = False) -> bool:

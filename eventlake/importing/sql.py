@@ -10,7 +10,9 @@ from eventlake.database import FILE_FUNCTIONS, TABLE_FUNCTIONS, check_select, tr
 from eventlake.errors import InvalidInputError
 from eventlake.exactness.tree import nodes
 
-_KEYWORDS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
+_KEYWORDS = frozenset(
+    {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
+)
 """Clocks that are written like columns."""
 _STEADY = frozenset({"error", "getvariable", "make_timestamptz", "timezone"})
 """What DuckDB lists as changing with the session; an import's session is always the same."""
@@ -37,7 +39,9 @@ def checked_select(connection: duckdb.DuckDBPyConnection, where: str, text: str)
         found = check_select(text, functions=TABLE_FUNCTIONS | FILE_FUNCTIONS)
     except InvalidInputError as error:
         message = f"{where}: {error.message}"
-        raise InvalidInputError(message, "a table's query is one SELECT over the tables above it.", sql=text) from error
+        raise InvalidInputError(
+            message, "a table's query is one SELECT over the tables above it.", sql=text
+        ) from error
     _check_steady(connection, where, _tree(where, found))
     return found
 
@@ -73,17 +77,26 @@ def int96_files(connection: duckdb.DuckDBPyConnection, tree: dict[str, Any]) -> 
     named = [
         node["function"]["arguments"][0]["expression"]
         for node in nodes(tree)
-        if node.get("type") == "TABLE_FUNCTION" and str(node["function"].get("function_name")).casefold() in _PARQUET
+        if node.get("type") == "TABLE_FUNCTION"
+        and str(node["function"].get("function_name")).casefold() in _PARQUET
     ]
-    files = {str(node.get("table_name")) for node in nodes(tree) if node.get("type") == "BASE_TABLE"}
-    named += [_tree("", f"SELECT {quoted(name)}")["statements"][0]["node"]["select_list"][0] for name in sorted(files) if _is_file(name)]
+    files = {
+        str(node.get("table_name")) for node in nodes(tree) if node.get("type") == "BASE_TABLE"
+    }
+    named += [
+        _tree("", f"SELECT {quoted(name)}")["statements"][0]["node"]["select_list"][0]
+        for name in sorted(files)
+        if _is_file(name)
+    ]
     found = []
     for argument in named:
         look = _tree("", "SELECT DISTINCT file_name FROM parquet_schema('') WHERE type = 'INT96'")
         for node in nodes(look):
             if node.get("type") == "TABLE_FUNCTION":
                 node["function"]["arguments"][0]["expression"] = argument
-        text = connection.execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(look)]).fetchall()[0][0]
+        text = connection.execute(
+            "SELECT json_deserialize_sql(?::JSON)", [json.dumps(look)]
+        ).fetchall()[0][0]
         found += [str(row[0]) for row in connection.execute(text).fetchall()]
     return found
 
@@ -97,7 +110,10 @@ def _is_expression(node: dict[str, Any]) -> bool:
     named = any(one.get("alias") for one in node.get("select_list", []))
     source = node.get("from_table") or {}
     return (
-        len(node.get("select_list", [])) == 1 and source.get("type") == "EMPTY" and not named and not any(node.get(name) for name in rest)
+        len(node.get("select_list", [])) == 1
+        and source.get("type") == "EMPTY"
+        and not named
+        and not any(node.get(name) for name in rest)
     )
 
 

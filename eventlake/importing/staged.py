@@ -41,11 +41,15 @@ class Staged:
         self.keys = max(len(block.order) for block in mapping.events)
         self.total = 0
         self._key_names = [f"key{number}" for number in range(self.keys)]
-        attributes = ", ".join(f"{name} {'BIGINT' if name == 'time' else 'VARCHAR'}" for name in ATTRIBUTES)
+        attributes = ", ".join(
+            f"{name} {'BIGINT' if name == 'time' else 'VARCHAR'}" for name in ATTRIBUTES
+        )
         keys = "".join(f", {name} VARCHAR" for name in self._key_names)
         # The database is new and ours: a schema of its own keeps these tables apart from those of the mapping.
         connection.execute("CREATE SCHEMA staged")
-        connection.execute(f"CREATE TABLE staged.made (block INTEGER, row BIGINT, recorded_at BIGINT, {attributes}{keys})")
+        connection.execute(
+            f"CREATE TABLE staged.made (block INTEGER, row BIGINT, recorded_at BIGINT, {attributes}{keys})"
+        )
 
     def add(self, events: pl.DataFrame) -> None:
         """Some more, from ``events_of``."""
@@ -56,10 +60,16 @@ class Staged:
     def arrange(self) -> None:
         """Puts them in order, once all are there."""
         if self._mapping.file_order and len(self._mapping.events) == 1:
-            self._connection.execute("ALTER TABLE staged.made RENAME TO events")  # sorting would hold all of them in memory
+            self._connection.execute(
+                "ALTER TABLE staged.made RENAME TO events"
+            )  # sorting would hold all of them in memory
             self.total = self._count()
             return
-        order = "row, block" if self._mapping.file_order else ", ".join(["time NULLS FIRST", "block", *self._key_names])
+        order = (
+            "row, block"
+            if self._mapping.file_order
+            else ", ".join(["time NULLS FIRST", "block", *self._key_names])
+        )
         # Rows of a table that was made in order are numbered in order.
         self._connection.execute(f"CREATE TABLE staged.events AS FROM staged.made ORDER BY {order}")
         self._connection.execute("DROP TABLE staged.made")
@@ -83,27 +93,38 @@ class Staged:
             "WHERE e.recorded_at < b.recorded_at ORDER BY e.rowid"
         ).fetchall():
             message = f"expected non-decreasing instants in the order of the events, the event before has {format_instant(before)}"
-            problems.add(ImportProblem(self._table(block), row, "recorded_at", message, format_instant(found)))
+            problems.add(
+                ImportProblem(
+                    self._table(block), row, "recorded_at", message, format_instant(found)
+                )
+            )
 
         for block, row, corrects, message in self._connection.execute(
-            f"SELECT c.block, c.row, c.corrects, {_CORRECTS_WRONG} AS wrong FROM {_CORRECTED} WHERE wrong IS NOT NULL ORDER BY c.rowid"  # noqa: S608 - ours
+            f"SELECT c.block, c.row, c.corrects, {_CORRECTS_WRONG} AS wrong FROM {_CORRECTED} WHERE wrong IS NOT NULL ORDER BY c.rowid"
         ).fetchall():
             problems.add(ImportProblem(self._table(block), row, "corrects", message, corrects))
 
     def corrects_here(self, start: int, stop: int) -> set[int]:
         """Which of the events ``[start, stop)`` correct one of this input."""
-        text = f"SELECT c.rowid FROM {_CORRECTED} WHERE c.rowid >= {integer(start)} AND c.rowid < {integer(stop)}"  # noqa: S608 - names of ours
+        text = f"SELECT c.rowid FROM {_CORRECTED} WHERE c.rowid >= {integer(start)} AND c.rowid < {integer(stop)}"
         return {int(number) for (number,) in self._connection.execute(text).fetchall()}
 
     def _check_ties(self, problems: Problems) -> None:
-        same = " AND ".join(f"e.{name} IS NOT DISTINCT FROM b.{name}" for name in ("block", "time", *self._key_names))
+        same = " AND ".join(
+            f"e.{name} IS NOT DISTINCT FROM b.{name}"
+            for name in ("block", "time", *self._key_names)
+        )
         for block, row, other in self._connection.execute(
-            f"SELECT e.block, e.row, b.row FROM staged.events e JOIN staged.events b ON b.rowid = e.rowid - 1 WHERE {same} ORDER BY e.rowid"  # noqa: S608
+            f"SELECT e.block, e.row, b.row FROM staged.events e JOIN staged.events b ON b.rowid = e.rowid - 1 WHERE {same} ORDER BY e.rowid"
         ).fetchall():
             rules = self._mapping.events[block]
             by = ", ".join(["time", *(key.column for key in rules.order)])
             message = f"expected a total order, but by {by} nothing says which of this row and row {min(row, other):,} comes first"
-            problems.add(ImportProblem(rules.table, max(row, other), f"order of [[events]] {block + 1}", message))
+            problems.add(
+                ImportProblem(
+                    rules.table, max(row, other), f"order of [[events]] {block + 1}", message
+                )
+            )
 
     def batches(self) -> Iterator[pa.Table]:
         """The events, ``batch_events`` a time, as ``Lake.append`` takes them; the same every time."""
@@ -124,7 +145,10 @@ class Staged:
     def places(self, start: int, stop: int) -> list[tuple[str, int]]:
         """The tables and rows that the events ``[start, stop)`` came from."""
         found = self._read("block, row", start, stop)
-        return [(self._table(block), row) for block, row in zip(*(column.to_pylist() for column in found.columns), strict=True)]
+        return [
+            (self._table(block), row)
+            for block, row in zip(*(column.to_pylist() for column in found.columns), strict=True)
+        ]
 
     @property
     def is_copied(self) -> bool:
@@ -132,7 +156,7 @@ class Staged:
         return any(block.recorded is not None for block in self._mapping.events)
 
     def _read(self, columns: str, start: int, stop: int) -> pa.Table:
-        text = f"SELECT {columns} FROM staged.events WHERE rowid >= {integer(start)} AND rowid < {integer(stop)} ORDER BY rowid"  # noqa: S608 - names of ours
+        text = f"SELECT {columns} FROM staged.events WHERE rowid >= {integer(start)} AND rowid < {integer(stop)} ORDER BY rowid"
         return self._connection.sql(text).to_arrow_table()
 
     def _table(self, block: int) -> str:

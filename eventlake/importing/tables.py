@@ -48,7 +48,9 @@ _TYPES = frozenset({
 
 
 @contextmanager
-def database(given: Path, tables: Sequence[Table]) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+def database(
+    given: Path, tables: Sequence[Table]
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
     """A database in a folder that ends with the block, for copies of files too.
 
     It reads the input's folder, because queries of a mapping may, and the files of the tables, by whatever name they have.
@@ -65,11 +67,15 @@ def database(given: Path, tables: Sequence[Table]) -> Iterator[tuple[duckdb.Duck
     try:
         with (
             temporary_folder() as folder,
-            open_database(files, folders=[there, folder], stored_in=folder / "import.duckdb") as connection,
+            open_database(
+                files, folders=[there, folder], stored_in=folder / "import.duckdb"
+            ) as connection,
         ):
             yield connection, folder
     except (InvalidInputError, duckdb.Error, OSError, MemoryError) as error:
-        reason = error.__cause__ if isinstance(error, InvalidInputError) and error.__cause__ else error
+        reason = (
+            error.__cause__ if isinstance(error, InvalidInputError) and error.__cause__ else error
+        )
         if _is_full(reason):
             message = f"the folder for temporary files, {gettempdir()}, is full: an import needs about as much room there as its input has"
             hint = "make room, or name another folder by the environment variable TMPDIR."
@@ -93,7 +99,9 @@ def _file_of(table: Table, given: Path) -> Path:
 def _is_full(error: BaseException) -> bool:
     """Whether a disk is full; DuckDB calls its limit of temporary files, and their size, memory too."""
     said = str(error)
-    return os.strerror(ENOSPC) in said or (isinstance(error, duckdb.OutOfMemoryException) and "max_temp_directory_size" in said)
+    return os.strerror(ENOSPC) in said or (
+        isinstance(error, duckdb.OutOfMemoryException) and "max_temp_directory_size" in said
+    )
 
 
 class Tables:
@@ -111,7 +119,13 @@ class Tables:
         InvalidEventsError: Lines of a CSV file are broken; each is named.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, scratch: Path, given: Path, tables: tuple[Table, ...]) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        scratch: Path,
+        given: Path,
+        tables: tuple[Table, ...],
+    ) -> None:
         self._connection = connection
         self._scratch = scratch
         self._without_columns: set[str] = set()
@@ -125,7 +139,9 @@ class Tables:
                 self._query(table, table.query)
             elif given.is_dir() and not table.file:
                 message = f"{given} is a folder: its files need names"
-                raise InvalidInputError(message, 'give each in the mapping: [tables.loan] with file = "loan.csv".')
+                raise InvalidInputError(
+                    message, 'give each in the mapping: [tables.loan] with file = "loan.csv".'
+                )
             else:
                 self._file(table, _file_of(table, given))
             self._made.append(table.name)
@@ -145,7 +161,9 @@ class Tables:
             elif kind == "parquet":
                 check_footer(str(path))
                 check_int96(str(path))  # DuckDB would cut them
-                self._connection.execute(f"CREATE TABLE {identifier(table.name)} AS FROM {parquet([path])}")
+                self._connection.execute(
+                    f"CREATE TABLE {identifier(table.name)} AS FROM {parquet([path])}"
+                )
                 check_names(table, list(self.columns(table.name)))
             else:
                 self._json(table, path, lines=kind == "ndjson")
@@ -173,7 +191,9 @@ class Tables:
             options["force_not_null"] = f"[{', '.join(map(quoted, names))}]"
         source = quoted(openable(as_utf8(table, path, self._scratch)))
         settings = ", ".join(f"{name} = {value}" for name, value in options.items())
-        self._connection.execute(f"CREATE TABLE {identifier(table.name)} AS FROM read_csv({source}, {settings})")
+        self._connection.execute(
+            f"CREATE TABLE {identifier(table.name)} AS FROM read_csv({source}, {settings})"
+        )
         self._refuse_rejected(table, path)
 
     def _refuse_rejected(self, table: Table, path: Path) -> None:
@@ -187,16 +207,28 @@ class Tables:
         counts = self._connection.execute(count).fetchall()[0]
         total, at_least = int(counts[0]), "at least " if counts[1] else ""
         # A line that is too short is told for each of its missing columns.
-        first = (
-            f"FROM {rejects} SELECT line, error_message, column_name QUALIFY row_number() OVER (PARTITION BY line ORDER BY column_idx) = 1"
-        )
-        rejected = self._connection.execute(f"{first} ORDER BY line LIMIT {integer(MOST_ALIKE)}").fetchall()
+        first = f"FROM {rejects} SELECT line, error_message, column_name QUALIFY row_number() OVER (PARTITION BY line ORDER BY column_idx) = 1"
+        rejected = self._connection.execute(
+            f"{first} ORDER BY line LIMIT {integer(MOST_ALIKE)}"
+        ).fetchall()
         problems = [
-            ImportProblem(table.name, None, f"line {line:,}", reason_of(str(reason)) + (f" (column {column})" if column else ""))
+            ImportProblem(
+                table.name,
+                None,
+                f"line {line:,}",
+                reason_of(str(reason)) + (f" (column {column})" if column else ""),
+            )
             for line, reason, column in rejected
         ]
         if total > MOST_ALIKE:
-            problems.append(ImportProblem(table.name, None, "lines", f"broken: {at_least}{total - MOST_ALIKE:,} lines more"))
+            problems.append(
+                ImportProblem(
+                    table.name,
+                    None,
+                    "lines",
+                    f"broken: {at_least}{total - MOST_ALIKE:,} lines more",
+                )
+            )
         if problems:
             hint = f"correct {path}, or give its delimiter, quote and escape in the mapping."
             raise InvalidEventsError(problems, hint, within="input", path=str(path))
@@ -211,7 +243,9 @@ class Tables:
                 made = set(rows.column_names)
             for column in rows.column_names:
                 if column not in made:
-                    self._connection.execute(f"ALTER TABLE {name} ADD COLUMN {identifier(column)} VARCHAR")
+                    self._connection.execute(
+                        f"ALTER TABLE {name} ADD COLUMN {identifier(column)} VARCHAR"
+                    )
                     made.add(column)
             self._connection.execute(f'INSERT INTO {name} BY NAME FROM "rows of json"')
             self._connection.unregister("rows of json")
@@ -234,7 +268,9 @@ class Tables:
         except duckdb.Error as error:
             message = f"table {table.name}: DuckDB refused its query: {error}"
             raise InvalidInputError(
-                message, "a query reads the tables above it and files below getvariable('folder').", sql=text
+                message,
+                "a query reads the tables above it and files below getvariable('folder').",
+                sql=text,
             ) from error
 
     def _prepare(self, table: str, query: str) -> None:
@@ -260,11 +296,22 @@ class Tables:
             query: Its text.
         """
         read = [node["column_names"] for node in nodes(tree) if node.get("class") == "COLUMN_REF"]
-        own = {(hollow[names[0]], names[-1]) for names in read if len(names) > 1 and names[0] in hollow}
-        joined = [str(name) for node in nodes(tree) if node.get("type") == "JOIN" for name in node.get("using_columns", [])]
+        own = {
+            (hollow[names[0]], names[-1]) for names in read if len(names) > 1 and names[0] in hollow
+        }
+        joined = [
+            str(name)
+            for node in nodes(tree)
+            if node.get("type") == "JOIN"
+            for name in node.get("using_columns", [])
+        ]
         plain = {str(names[0]) for names in read if len(names) == 1}
-        others = {name for one in set(self._made) - set(hollow.values()) for name in self.columns(one)}
-        self._add_columns(own | {(one, name) for one in hollow.values() for name in [*joined, *(plain - others)]})
+        others = {
+            name for one in set(self._made) - set(hollow.values()) for name in self.columns(one)
+        }
+        self._add_columns(
+            own | {(one, name) for one in hollow.values() for name in [*joined, *(plain - others)]}
+        )
         try:
             self._connection.sql(query)
         except duckdb.BinderException:
@@ -272,15 +319,23 @@ class Tables:
 
     def _add_columns(self, added: Iterable[tuple[str, str]]) -> None:
         for table, name in sorted(added):
-            self._connection.execute(f"ALTER TABLE {identifier(table)} ADD COLUMN IF NOT EXISTS {identifier(name)} VARCHAR")
+            self._connection.execute(
+                f"ALTER TABLE {identifier(table)} ADD COLUMN IF NOT EXISTS {identifier(name)} VARCHAR"
+            )
 
     def _is_empty(self, table: str) -> bool:
         """Whether a table has no columns that anybody knows, and no rows."""
-        return table in self._without_columns and not self._connection.execute(f"FROM {identifier(table)} LIMIT 1").fetchall()
+        return (
+            table in self._without_columns
+            and not self._connection.execute(f"FROM {identifier(table)} LIMIT 1").fetchall()
+        )
 
     def columns(self, table: str) -> dict[str, str]:
         """A table's columns, and DuckDB's names of their types."""
-        return {str(row[0]): str(row[1]) for row in self._connection.execute(f"DESCRIBE {identifier(table)}").fetchall()}
+        return {
+            str(row[0]): str(row[1])
+            for row in self._connection.execute(f"DESCRIBE {identifier(table)}").fetchall()
+        }
 
     def check_columns(self, rules: Events) -> None:
         """Refuses columns that a table does not have, or that have a type which is nothing for an event.
@@ -295,11 +350,18 @@ class Tables:
         missing = [column for column in rules.columns if column not in there]
         if missing:
             message = f"{where} has no column {', '.join(map(repr, missing))}"
-            raise InvalidInputError(message, f"its columns are {', '.join(there)}.{delimiter_hint(there)}", columns=list(there))
+            raise InvalidInputError(
+                message,
+                f"its columns are {', '.join(there)}.{delimiter_hint(there)}",
+                columns=list(there),
+            )
         odd = [f"{column} ({there[column]})" for column in rules.columns if _is_odd(there[column])]
         if odd:
             message = f"{where} has columns of types that no event can hold: {', '.join(odd)}"
-            raise InvalidInputError(message, "make text, numbers or times of them in a query of the mapping; to_json(…) gives JSON text.")
+            raise InvalidInputError(
+                message,
+                "make text, numbers or times of them in a query of the mapping; to_json(…) gives JSON text.",
+            )
 
     def rows(self, rules: Events) -> Iterator[pl.DataFrame]:
         """The columns that the rules name, of the rows that they are about, with ``ROW``, in the table's order.
@@ -313,7 +375,9 @@ class Tables:
         total = int(self._connection.execute(f"FROM {name} SELECT count(*)").fetchall()[0][0])
         kinds = self.columns(rules.table)
         wanted = [
-            f"{identifier(column)}::VARCHAR AS {identifier(column)}" if _is_text(kinds[column]) else identifier(column)
+            f"{identifier(column)}::VARCHAR AS {identifier(column)}"
+            if _is_text(kinds[column])
+            else identifier(column)
             for column in rules.columns
         ]
         columns = ", ".join([f"rowid AS {identifier(ROW)}", *wanted])
@@ -335,12 +399,18 @@ class Tables:
     def _chunks(self, rules: Events, total: int) -> Iterator[tuple[int, int]]:
         """Ranges of rows, each of at most ``_CHUNK_ROWS`` rows and, unless it is one row, ``CHUNK_BYTES`` of the text that is read."""
         name, kinds = identifier(rules.table), self.columns(rules.table)
-        texts = [f"coalesce(strlen({identifier(column)}::VARCHAR), 0)" for column in rules.columns if _is_text(kinds[column])]
+        texts = [
+            f"coalesce(strlen({identifier(column)}::VARCHAR), 0)"
+            for column in rules.columns
+            if _is_text(kinds[column])
+        ]
         size = f"({' + '.join(['0', *texts])})::BIGINT"
         for first in range(0, total, _CHUNK_ROWS):
             last = min(first + _CHUNK_ROWS, total)
             start, held = first, 0
-            sizes = self._connection.execute(f"FROM {name} SELECT {size} WHERE {_between(first, last)} ORDER BY rowid")
+            sizes = self._connection.execute(
+                f"FROM {name} SELECT {size} WHERE {_between(first, last)} ORDER BY rowid"
+            )
             for row, (bytes_,) in enumerate(sizes.fetchall(), first):
                 if row > start and held + bytes_ > CHUNK_BYTES:
                     yield start, row
@@ -350,13 +420,17 @@ class Tables:
 
     def _condition(self, rules: Events, text: str) -> str:
         try:
-            condition = checked_condition(self._connection, f"mapping, [[events]] {rules.number + 1}, where", text)
+            condition = checked_condition(
+                self._connection, f"mapping, [[events]] {rules.number + 1}, where", text
+            )
             for path in int96_files(self._connection, tree_of(f"SELECT {condition}")):
                 check_int96(path)
         except pa.ArrowException as error:
             message = f"mapping, [[events]] {rules.number + 1}, where: a Parquet file that it reads: {_first_line(error)}"
             raise InvalidInputError(
-                message, "DuckDB cuts what is finer; write the file with another type of instants.", sql=text
+                message,
+                "DuckDB cuts what is finer; write the file with another type of instants.",
+                sql=text,
             ) from error
         except duckdb.Error as error:
             raise self._refused(rules, error) from error
@@ -365,7 +439,9 @@ class Tables:
     def _refused(self, rules: Events, error: duckdb.Error) -> InvalidInputError:
         message = f"mapping, [[events]] {rules.number + 1}: DuckDB refused where = {rules.where!r}: {error}"
         there = ", ".join(self.columns(rules.table))
-        return InvalidInputError(message, f"the columns are {there}; those of CSV and JSON files are text.")
+        return InvalidInputError(
+            message, f"the columns are {there}; those of CSV and JSON files are text."
+        )
 
 
 def _between(start: int, stop: int) -> str:
@@ -381,4 +457,6 @@ def _is_text(kind: str) -> bool:
 
 
 def _is_odd(kind: str) -> bool:
-    return kind.endswith("]") or not (kind in _TYPES or _is_text(kind) or kind.startswith("DECIMAL("))
+    return kind.endswith("]") or not (
+        kind in _TYPES or _is_text(kind) or kind.startswith("DECIMAL(")
+    )

@@ -59,7 +59,11 @@ def instants(values: pl.Series, rule: Time) -> tuple[pl.Series, list[Wrong]]:
     wrong: list[Wrong] = []
     if rule.format in UNIX:
         ticks = values.cast(pl.String).str.extract(r"^(-?[0-9]{1,18})$").cast(pl.Int64)
-        wrong.append(Wrong(values.is_not_null() & ticks.is_null(), f"expected a whole number ({rule.format})"))
+        wrong.append(
+            Wrong(
+                values.is_not_null() & ticks.is_null(), f"expected a whole number ({rule.format})"
+            )
+        )
         step = UNIX[rule.format or ""]
         return _within(ticks.clip(2 * MIN_US // step, 2 * MAX_US // step) * step, wrong), wrong
     if values.dtype == pl.String:
@@ -72,7 +76,12 @@ def instants(values: pl.Series, rule: Time) -> tuple[pl.Series, list[Wrong]]:
             return _within(timed.to_physical(), wrong), wrong
         local, found = in_range(timed, 1, wrong), _none(values)
     else:
-        wrong.append(Wrong(values.is_not_null(), f"expected text, dates or timestamps, found a column of {values.dtype}"))
+        wrong.append(
+            Wrong(
+                values.is_not_null(),
+                f"expected text, dates or timestamps, found a column of {values.dtype}",
+            )
+        )
         return _none(values), wrong
     rows = local.is_not_null()
     placed = _placed(local.filter(rows), rule, rows, wrong)
@@ -85,12 +94,18 @@ def dates(values: pl.Series, rule: Time) -> tuple[pl.Series, list[Wrong]]:
     if values.dtype == pl.String:
         local, found = _local(values, rule, wrong)
         zoned = found.is_not_null()
-    elif values.dtype == pl.Date or (isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is None):
+    elif values.dtype == pl.Date or (
+        isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is None
+    ):
         day = values.dtype == pl.Date
-        local = in_range(values if day else whole_microseconds(values, wrong), DAY_US if day else 1, wrong).cast(_LOCAL)
+        local = in_range(
+            values if day else whole_microseconds(values, wrong), DAY_US if day else 1, wrong
+        ).cast(_LOCAL)
         zoned = pl.repeat(value=False, n=len(values), eager=True)
     else:
-        wrong.append(Wrong(values.is_not_null(), f"expected text or dates, found a column of {values.dtype}"))
+        wrong.append(
+            Wrong(values.is_not_null(), f"expected text or dates, found a column of {values.dtype}")
+        )
         return pl.Series([None] * len(values), dtype=pl.String), wrong
     timed = ((local.dt.truncate("1d") != local) | zoned).fill_null(value=False)
     wrong.append(Wrong(timed, "expected a date without a time of day"))
@@ -103,7 +118,11 @@ def instant_text(found: pl.Series) -> pl.Series:
     fraction = (found % 1_000_000).cast(pl.String).str.zfill(6)
     frame = pl.DataFrame({"text": timed.dt.strftime("%Y-%m-%dT%H:%M:%S"), "fraction": fraction})
     whole = pl.col("fraction") == "000000"
-    tail = pl.when(whole).then(pl.lit("Z")).otherwise(pl.concat_str(pl.lit("."), "fraction", pl.lit("Z")))
+    tail = (
+        pl.when(whole)
+        .then(pl.lit("Z"))
+        .otherwise(pl.concat_str(pl.lit("."), "fraction", pl.lit("Z")))
+    )
     return frame.select(pl.concat_str("text", tail).alias("text"))["text"]
 
 
@@ -163,12 +182,22 @@ def _iso(values: pl.Series, wrong: list[Wrong]) -> tuple[pl.Series, pl.Series]:
     day, clock, zone = (parts.struct.field(str(number)) for number in (1, 2, 3))
     fraction = clock.str.extract(r"\.([0-9]+)$").fill_null("").str.strip_chars_end("0")
     frame = pl.DataFrame({"day": day, "clock": clock.str.slice(0, 8), "fraction": fraction})
-    text = pl.concat_str("day", pl.lit("T"), pl.concat_str("clock", pl.lit(":00:00")).str.slice(0, 8).fill_null("00:00:00"))
-    parsed = frame.select(text.alias("text"))["text"].str.strptime(_LOCAL, "%Y-%m-%dT%H:%M:%S", strict=False)
-    parsed += frame["fraction"].str.pad_end(6, "0").str.slice(0, 6).cast(pl.Int64).cast(pl.Duration("us"))
+    text = pl.concat_str(
+        "day",
+        pl.lit("T"),
+        pl.concat_str("clock", pl.lit(":00:00")).str.slice(0, 8).fill_null("00:00:00"),
+    )
+    parsed = frame.select(text.alias("text"))["text"].str.strptime(
+        _LOCAL, "%Y-%m-%dT%H:%M:%S", strict=False
+    )
+    parsed += (
+        frame["fraction"].str.pad_end(6, "0").str.slice(0, 6).cast(pl.Int64).cast(pl.Duration("us"))
+    )
     offset = _offset_us(zone)
     unreadable = values.is_not_null() & (parsed.is_null() | (zone.is_not_null() & offset.is_null()))
-    wrong.extend((Wrong(unreadable, _ISO_EXPECTED), _too_fine(~unreadable & (fraction.str.len_bytes() > 6))))  # noqa: PLR2004 - microseconds
+    wrong.extend(
+        (Wrong(unreadable, _ISO_EXPECTED), _too_fine(~unreadable & (fraction.str.len_bytes() > 6)))  # noqa: PLR2004
+    )
     found = parsed.to_physical() - offset
     return parsed.set(offset.is_not_null() | unreadable, None), found.set(unreadable, None)
 
@@ -179,7 +208,9 @@ def _offset_us(zone: pl.Series) -> pl.Series:
     frame = pl.DataFrame({"sign": digits.str.slice(0, 1), "hours": hours, "minutes": minutes})
     size = (pl.col("hours") * 60 + pl.col("minutes")) * _MINUTE_US
     valid = (pl.col("hours") < 24) & (pl.col("minutes") < 60)  # noqa: PLR2004 - the clock
-    return frame.select(pl.when(valid & (pl.col("sign") == "-")).then(-size).when(valid).then(size).alias("us"))["us"]
+    return frame.select(
+        pl.when(valid & (pl.col("sign") == "-")).then(-size).when(valid).then(size).alias("us")
+    )["us"]
 
 
 def _of_century(parsed: pl.Series, century: int) -> pl.Series:
@@ -188,7 +219,9 @@ def _of_century(parsed: pl.Series, century: int) -> pl.Series:
     year = century + pl.col("t").dt.year() % 100
     leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
     exists = leap | (pl.col("t").dt.month() != 2) | (pl.col("t").dt.day() != 29)  # noqa: PLR2004 - the calendar
-    return frame.with_columns(pl.when(exists).then(pl.col("t"))).select(pl.col("t").dt.replace(year=year))["t"]
+    return frame.with_columns(pl.when(exists).then(pl.col("t"))).select(
+        pl.col("t").dt.replace(year=year)
+    )["t"]
 
 
 def _placed(local: pl.Series, rule: Time, rows: pl.Series, wrong: list[Wrong]) -> pl.Series:
@@ -203,9 +236,7 @@ def _placed(local: pl.Series, rule: Time, rows: pl.Series, wrong: list[Wrong]) -
     overlap = ~gap & (first != last)
     found = (last if clock.overlap == LATER else first).set(gap, None)
     if clock.overlap == ERROR and overlap.any():
-        message = (
-            f"expected a time that the clocks of {clock.zone} show once, this one is shown twice (overlap = 'earlier' or 'later' chooses)"
-        )
+        message = f"expected a time that the clocks of {clock.zone} show once, this one is shown twice (overlap = 'earlier' or 'later' chooses)"
         wrong.append(Wrong(_spread(overlap, rows), message))
         found = found.set(overlap, None)
     if not gap.any():
@@ -219,7 +250,9 @@ def _placed(local: pl.Series, rule: Time, rows: pl.Series, wrong: list[Wrong]) -
 
 def _readings(local: pl.Series, zone: str) -> tuple[pl.Series, pl.Series, pl.Series]:
     """The earlier and the later instant that each local time may name, in microseconds, and whether the clocks skip it."""
-    first = local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").to_physical()
+    first = local.dt.replace_time_zone(
+        zone, ambiguous="earliest", non_existent="null"
+    ).to_physical()
     last = local.dt.replace_time_zone(zone, ambiguous="latest", non_existent="null").to_physical()
     gap = first.is_null()
     by_rule = (gap | (local >= _TABLES_END)).arg_true()
@@ -237,7 +270,9 @@ def _readings(local: pl.Series, zone: str) -> tuple[pl.Series, pl.Series, pl.Ser
 
 def _reading(value: datetime, zone: ZoneInfo) -> tuple[int, int, bool]:
     """The same of one local time, after PEP 495: fold 0 is the offset before a change of the clocks, fold 1 the one after it."""
-    before, after = (value.replace(tzinfo=zone, fold=fold).utcoffset() or timedelta() for fold in (0, 1))
+    before, after = (
+        value.replace(tzinfo=zone, fold=fold).utcoffset() or timedelta() for fold in (0, 1)
+    )
     wall = micros(value.replace(tzinfo=UTC))
     found = sorted(wall - offset // timedelta(microseconds=1) for offset in (before, after))
     return found[0], found[1], before < after

@@ -13,7 +13,15 @@ import polars as pl
 
 from eventlake.columns.intake.json_scan import scan_one
 from eventlake.importing.rules import Field, Template
-from eventlake.importing.times import DAY_US, Wrong, dates, in_range, instant_text, instants, whole_microseconds
+from eventlake.importing.times import (
+    DAY_US,
+    Wrong,
+    dates,
+    in_range,
+    instant_text,
+    instants,
+    whole_microseconds,
+)
 
 _INTEGER = r"^([+-]?)0*([0-9]+)$"
 _DECIMAL = r"^([+-]?)0*([0-9]*)(?:\.([0-9]+))?$"
@@ -29,7 +37,9 @@ def filled(frame: pl.DataFrame, template: Template) -> tuple[pl.Series, list[Wro
     parts: list[pl.Series] = []
     for literal, column in template.parts:
         if column is None:
-            parts.append(pl.repeat(literal, frame.height, dtype=pl.String, eager=True).alias(str(len(parts))))
+            parts.append(
+                pl.repeat(literal, frame.height, dtype=pl.String, eager=True).alias(str(len(parts)))
+            )
             continue
         text, found = text_of(frame[column])
         if template.required:
@@ -68,9 +78,13 @@ def member(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
         values, wrong = text_of(values)
         values = values.set(values.is_in(list(field.nulls)).fill_null(value=False), None)
     if field.codes is not None:
-        meant = values.replace_strict(list(field.codes), list(field.codes.values()), default=None, return_dtype=pl.String)
+        meant = values.replace_strict(
+            list(field.codes), list(field.codes.values()), default=None, return_dtype=pl.String
+        )
         unknown = values.is_not_null() & meant.is_null()
-        wrong.append(Wrong(unknown, f"expected one of the codes {', '.join(map(repr, field.codes))}"))
+        wrong.append(
+            Wrong(unknown, f"expected one of the codes {', '.join(map(repr, field.codes))}")
+        )
         values = meant
     if field.required:
         missing = values.is_null()
@@ -84,7 +98,9 @@ def member(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
 def quoted(text: pl.Series) -> pl.Series:
     """JSON strings."""
     frame = text.alias("text").to_frame()
-    return frame.select(pl.concat_str(pl.lit('"'), pl.col("text").str.replace_many(_ESCAPED, _ESCAPES), pl.lit('"')))["literal"]
+    return frame.select(
+        pl.concat_str(pl.lit('"'), pl.col("text").str.replace_many(_ESCAPED, _ESCAPES), pl.lit('"'))
+    )["literal"]
 
 
 def integers(values: pl.Series) -> tuple[pl.Series, list[Wrong]]:
@@ -94,8 +110,14 @@ def integers(values: pl.Series) -> tuple[pl.Series, list[Wrong]]:
             Wrong(values.is_not_null(), f"expected int64, found a column of {values.dtype}")
         ]
     text, wrong = text_of(values)
-    found = text.filter(text.str.contains(_INTEGER)).cast(pl.Int64, strict=False) if text.dtype == pl.String else text
-    whole = pl.repeat(None, len(values), dtype=pl.Int64, eager=True).scatter(text.str.contains(_INTEGER).arg_true(), found)
+    found = (
+        text.filter(text.str.contains(_INTEGER)).cast(pl.Int64, strict=False)
+        if text.dtype == pl.String
+        else text
+    )
+    whole = pl.repeat(None, len(values), dtype=pl.Int64, eager=True).scatter(
+        text.str.contains(_INTEGER).arg_true(), found
+    )
     return whole, [*wrong, Wrong(text.is_not_null() & whole.is_null(), "expected int64")]
 
 
@@ -138,7 +160,9 @@ def _plain(values: pl.Series, field: Field) -> pl.Series:
         values = values.zip_with(~grouped.fill_null(value=False), bare)
     if field.decimal_separator != ".":
         # A point that is not the separator must not become one.
-        values = values.str.replace_all(".", "?", literal=True).str.replace(field.decimal_separator, ".", literal=True)
+        values = values.str.replace_all(".", "?", literal=True).str.replace(
+            field.decimal_separator, ".", literal=True
+        )
     return values
 
 
@@ -149,9 +173,7 @@ def _escaped(character: str) -> str:
 def _decimals(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
     kind, values = field.kind, _plain(values, field)
     if values.dtype.is_float() or values.dtype.is_nested():
-        message = (
-            f"expected {kind} as text, decimals or whole numbers, found a column of {values.dtype}, which may have lost digits already"
-        )
+        message = f"expected {kind} as text, decimals or whole numbers, found a column of {values.dtype}, which may have lost digits already"
         return _nothing(values), [Wrong(values.is_not_null(), message)]
     text, wrong = text_of(values)
     parts = text.str.extract_groups(_DECIMAL)
@@ -159,14 +181,30 @@ def _decimals(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
     fraction = fraction.fill_null("")
     number = text.str.contains(_DECIMAL) & text.str.contains("[0-9]")
     kept = fraction.str.strip_chars_end("0")
-    fits = number & (whole.str.len_bytes() <= kind.precision - kind.scale) & (kept.str.len_bytes() <= kind.scale)
-    frame = pl.DataFrame({"sign": sign, "whole": whole, "fraction": kept.str.pad_end(kind.scale, "0"), "fits": fits.fill_null(value=False)})
+    fits = (
+        number
+        & (whole.str.len_bytes() <= kind.precision - kind.scale)
+        & (kept.str.len_bytes() <= kind.scale)
+    )
+    frame = pl.DataFrame(
+        {
+            "sign": sign,
+            "whole": whole,
+            "fraction": kept.str.pad_end(kind.scale, "0"),
+            "fits": fits.fill_null(value=False),
+        }
+    )
     zero = (pl.col("whole") == "") & (pl.col("fraction").str.strip_chars("0") == "")
     minus = pl.when((pl.col("sign") == "-") & ~zero).then(pl.lit("-")).otherwise(pl.lit(""))
     point = pl.lit("." if kind.scale else "")
     digits = pl.when(pl.col("whole") == "").then(pl.lit("0")).otherwise("whole")
-    written = frame.select(pl.when("fits").then(pl.concat_str(minus, digits, point, "fraction")).alias("text"))["text"]
-    return written, [*wrong, Wrong(text.is_not_null() & written.is_null(), f"expected {kind}, no digit lost")]
+    written = frame.select(
+        pl.when("fits").then(pl.concat_str(minus, digits, point, "fraction")).alias("text")
+    )["text"]
+    return written, [
+        *wrong,
+        Wrong(text.is_not_null() & written.is_null(), f"expected {kind}, no digit lost"),
+    ]
 
 
 def _floats(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
@@ -178,16 +216,26 @@ def _floats(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
         if wrong:
             return text, wrong
         numbers = text.set(_unlike(text, _FLOAT), None).cast(pl.Float64, strict=False)
-    finite = [None if number is None or not math.isfinite(number) else number + 0.0 for number in numbers.to_list()]
-    written = pl.Series([None if number is None else json.dumps(number) for number in finite], dtype=pl.String)
+    finite = [
+        None if number is None or not math.isfinite(number) else number + 0.0
+        for number in numbers.to_list()
+    ]
+    written = pl.Series(
+        [None if number is None else json.dumps(number) for number in finite], dtype=pl.String
+    )
     return written, [Wrong(values.is_not_null() & written.is_null(), "expected a finite number")]
 
 
 def _json(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
     del field
     if values.dtype != pl.String:
-        return _nothing(values), [Wrong(values.is_not_null(), f"expected JSON text, found a column of {values.dtype}")]
-    broken = pl.Series([text is not None and scan_one(text.encode()) is not None for text in values.to_list()], dtype=pl.Boolean)
+        return _nothing(values), [
+            Wrong(values.is_not_null(), f"expected JSON text, found a column of {values.dtype}")
+        ]
+    broken = pl.Series(
+        [text is not None and scan_one(text.encode()) is not None for text in values.to_list()],
+        dtype=pl.Boolean,
+    )
     return values.set(broken, None), [Wrong(broken, "expected JSON text")]
 
 

@@ -51,10 +51,27 @@ class Clock:
         """What to show."""
         facts = [("this machine", format_instant(self.now))]
         if self.recorded_at is not None:
-            facts.insert(0, ("newest commit", f"recorded {format_instant(self.recorded_at)}, by the clock of commit {self.version}"))
+            facts.insert(
+                0,
+                (
+                    "newest commit",
+                    f"recorded {format_instant(self.recorded_at)}, by the clock of commit {self.version}",
+                ),
+            )
         if self.ahead and not self.accepted:
-            facts.append(("next", f"set this machine's clock; or, if that clock ran ahead, accept it: --accept {self.version}"))
-        state = "in step" if not self.ahead else "ahead, and accepted" if self.accepted else "ahead: appends are refused"
+            facts.append(
+                (
+                    "next",
+                    f"set this machine's clock; or, if that clock ran ahead, accept it: --accept {self.version}",
+                )
+            )
+        state = (
+            "in step"
+            if not self.ahead
+            else "ahead, and accepted"
+            if self.accepted
+            else "ahead: appends are refused"
+        )
         return Card(f"the lake's clock is {state}", tuple(facts))
 
 
@@ -69,7 +86,9 @@ def clock_of(chain: Chain, now: int) -> Clock:
     if chain.head is None:
         return Clock(None, None, now, accepted=False)
     head = chain.head.commit
-    return Clock(head.recorded_at, first_at_head(chain).commit.version, now, accepted=is_accepted(head))
+    return Clock(
+        head.recorded_at, first_at_head(chain).commit.version, now, accepted=is_accepted(head)
+    )
 
 
 def check_writer(chain: Chain, stored: str, now: int) -> None:
@@ -85,14 +104,20 @@ def check_writer(chain: Chain, stored: str, now: int) -> None:
     """
     passed = time.monotonic_ns() // 1000
     compared = chain.clocks
-    if compared is not None and passed - compared[0] < _TRUSTED_US and now <= compared[1] + passed - compared[0] + MAX_LEAD_US:
+    if (
+        compared is not None
+        and passed - compared[0] < _TRUSTED_US
+        and now <= compared[1] + passed - compared[0] + MAX_LEAD_US
+    ):
         return
     witness = _stored_at(chain.storage, stored)
     if witness is None:
         return
     if now > witness + MAX_LEAD_US:
         store_says = f"the clock of {chain.storage.uri} said {format_instant(witness)}"
-        message = f"this machine's clock says {format_instant(now)}, {store_says}; nothing was appended"
+        message = (
+            f"this machine's clock says {format_instant(now)}, {store_says}; nothing was appended"
+        )
         hint = "set this machine's clock: what it records may be at most five minutes ahead of the store's clock."
         raise StorageError(message, hint, clock=now, store_clock=witness)
     chain.clocks = (passed, witness)
@@ -133,7 +158,12 @@ def instant_of_commit(chain: Chain, now: int) -> int:
         "if this machine's clock is behind, set it. If that commit's clock ran ahead, let the lake go on at its instant: "
         f"'eventlake clock LAKE --accept {first.commit.version}' or lake.accept_clock({first.commit.version})."
     )
-    facts = {"version": first.commit.version, "commit_hash": first.commit_hash, "recorded_at": head.recorded_at, "clock": now}
+    facts = {
+        "version": first.commit.version,
+        "commit_hash": first.commit_hash,
+        "recorded_at": head.recorded_at,
+        "clock": now,
+    }
     raise StorageError(message, hint, **facts)
 
 
@@ -182,7 +212,9 @@ def accept(chain: Chain, version: int, now: int) -> Entry:
         head = chain.head or first
         if head.commit.recorded_at <= now + MAX_LEAD_US:
             message = f"the head was recorded at {format_instant(head.commit.recorded_at)}, this machine's clock says {format_instant(now)}"
-            raise InvalidInputError(message, "nothing has to be accepted: append.", recorded_at=head.commit.recorded_at)
+            raise InvalidInputError(
+                message, "nothing has to be accepted: append.", recorded_at=head.commit.recorded_at
+            )
         if version != first.commit.version:
             instant = format_instant(head.commit.recorded_at)
             message = f"expected commit {first.commit.version}, which set the clock to {instant}, found {version!r}"

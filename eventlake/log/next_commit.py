@@ -26,7 +26,9 @@ def pause_after_lost_race(attempt: int) -> None:
     time.sleep(random.uniform(0, 0.01 / attempt))  # noqa: S311 - jitter, no secret
 
 
-def append_commit(chain: Chain, prepared: Prepared, recorded_at: int, delivered: Sequence[Delivered]) -> Commit:
+def append_commit(
+    chain: Chain, prepared: Prepared, recorded_at: int, delivered: Sequence[Delivered]
+) -> Commit:
     """The commit that would append what is prepared after the head now."""
     start = chain.watermark
     frontier: CompactRange = chain.frontier
@@ -40,7 +42,9 @@ def append_commit(chain: Chain, prepared: Prepared, recorded_at: int, delivered:
         root=frontier.root().hex(),
         frontier=tuple(frontier.hex()),
         segments=placed,
-        deliveries=tuple(Delivery(position, start + first, start + last) for position, first, last in delivered),
+        deliveries=tuple(
+            Delivery(position, start + first, start + last) for position, first, last in delivered
+        ),
     )
 
 
@@ -65,10 +69,14 @@ def plain_commit(
         folded = recent_after(recent, chain.next_version, own)
         return replace(_after(chain, kind, commit_id, recorded_at, own), tiers=tiers, recent=folded)
     commit = _after(chain, kind, commit_id, recorded_at, own)
-    return replace(commit, segments=placed, schemas=schemas or chain.schemas, clock=clock or commit.clock)
+    return replace(
+        commit, segments=placed, schemas=schemas or chain.schemas, clock=clock or commit.clock
+    )
 
 
-def _after(chain: Chain, kind: str, commit_id: str, recorded_at: int, own: OwnKeys | KeyFile) -> Commit:
+def _after(
+    chain: Chain, kind: str, commit_id: str, recorded_at: int, own: OwnKeys | KeyFile
+) -> Commit:
     """A commit after the head that changes nothing yet."""
     head = chain.head.commit if chain.head else None
     accepted = head.clock if head and head.clock is not None and recorded_at <= head.clock else None

@@ -90,7 +90,10 @@ class Prepared:
     def is_quick(self, start: int) -> bool:
         """Whether ``at(start)`` takes milliseconds, so that a large batch is no slower to commit than a small one."""
         rows = [0, *(len(piece.ranges.hashes) for piece in self.pieces)]
-        return all(piece.ranges.is_quick(start + sum(rows[: number + 1])) for number, piece in enumerate(self.pieces))
+        return all(
+            piece.ranges.is_quick(start + sum(rows[: number + 1]))
+            for number, piece in enumerate(self.pieces)
+        )
 
     def make_quick(self) -> None:
         """Makes ``at`` quick wherever the batch will stand."""
@@ -113,13 +116,17 @@ def prepare(chain: Chain, batch: Batch, positions: Sequence[Position]) -> Prepar
     # New at every try: a file of keys under the name that an earlier try gave it may be about to be collected.
     commit_id = new_commit_id()
     encoding = batch.encoding
-    keys = stored_where_large(chain.storage, own_keys(batch.sorted_keys, batch.heads, positions, commit_id))
+    keys = stored_where_large(
+        chain.storage, own_keys(batch.sorted_keys, batch.heads, positions, commit_id)
+    )
     with task("appending events", batch.rows) as advance:
         pieces = tuple(store_pieces(chain.storage, encoding, chain.watermark, advance))
     return Prepared(pieces, keys, commit_id, next_version, fence, schemas)
 
 
-def store_pieces(storage: Storage, encoding: Encoding, start: int, advance: Advance) -> Iterator[Piece]:
+def store_pieces(
+    storage: Storage, encoding: Encoding, start: int, advance: Advance
+) -> Iterator[Piece]:
     """Stores the segments of a batch whose first row will probably stand at ``start``."""
     with ThreadPoolExecutor(1) as hashing:
         for encoded in encoding:
@@ -127,7 +134,9 @@ def store_pieces(storage: Storage, encoding: Encoding, start: int, advance: Adva
             if not ranges.is_quick(start):
                 hashing.submit(ranges.at, start)
             data, sha256 = _store(storage, encoded.table, encoded.data, encoded.sha256)
-            yield Piece(sha256, len(data), tuple(encoded.table.column_names), ranges, encoded.statistics)
+            yield Piece(
+                sha256, len(data), tuple(encoded.table.column_names), ranges, encoded.statistics
+            )
             start += len(encoded.hashes)
             advance(encoded.table.num_rows)
 

@@ -14,13 +14,15 @@ _MOST_ROWS = 30
 def draw(card: Card) -> str:
     """A card as an HTML fragment without scripts or outside files; all text is escaped."""
     facts = "".join(
-        f'<tr><td style="{_LABEL}">{escape(label)}</td><td style="{_CELL}">{escape(value)}</td></tr>' for label, value in card.facts
+        f'<tr><td style="{_LABEL}">{escape(label)}</td><td style="{_CELL}">{escape(value)}</td></tr>'
+        for label, value in card.facts
     )
     parts = [f"<div><b>{escape(card.title)}</b>", f'<table style="{_STYLE}">{facts}</table>']
     if card.rows:
         header = "".join(f'<th style="{_LABEL}">{escape(name)}</th>' for name in card.header)
         body = "".join(
-            "<tr>" + "".join(f'<td style="{_CELL}">{escape(value)}</td>' for value in row) + "</tr>" for row in card.rows[:_MOST_ROWS]
+            "<tr>" + "".join(f'<td style="{_CELL}">{escape(value)}</td>' for value in row) + "</tr>"
+            for row in card.rows[:_MOST_ROWS]
         )
         parts.append(f'<table style="{_STYLE}"><tr>{header}</tr>{body}</table>')
     if len(card.rows) > _MOST_ROWS:

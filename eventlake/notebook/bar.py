@@ -30,7 +30,9 @@ class Bar:
             done += steps
             if time.monotonic() - started < _PATIENCE_SECONDS:
                 return
-            line = self._html(f'{escape(what)} <progress value="{done}" max="{max(total, 1)}"></progress> {done:,} / {total:,}')
+            line = self._html(
+                f'{escape(what)} <progress value="{done}" max="{max(total, 1)}"></progress> {done:,} / {total:,}'
+            )
             if shown:
                 shown[0].update(line)
             else:

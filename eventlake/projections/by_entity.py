@@ -12,7 +12,15 @@ from eventlake.database import open_database, tree_of
 from eventlake.errors import InvalidProjectionError
 from eventlake.exactness.on_duckdb.locality import Carrier, carrier_of
 from eventlake.history.pinned import PinnedHistory
-from eventlake.history.sql.duckdb_views import ENTITY, Only, connect, create_given, normal_zone, reads_table, views_read
+from eventlake.history.sql.duckdb_views import (
+    ENTITY,
+    Only,
+    connect,
+    create_given,
+    normal_zone,
+    reads_table,
+    views_read,
+)
 from eventlake.projections.on_duckdb.exact import plan_of
 from eventlake.projections.on_duckdb.run import FIXED, bound
 from eventlake.projections.projection import Projection
@@ -46,16 +54,27 @@ def carrier(projection: Projection, history: PinnedHistory, spine: pa.Table | No
     with bound(name, query, history, spine, parameters) as connection:
         columns = connection.sql(query, params=dict(parameters) or None).columns
         try:
-            found, reasons = carrier_of(plan_of(connection, query, tree_of(query), parameters), by, projection.spine_entity)
+            found, reasons = carrier_of(
+                plan_of(connection, query, tree_of(query), parameters), by, projection.spine_entity
+            )
         except (RecursionError, LookupError, TypeError, AttributeError) as error:
             found, reasons = Carrier(), [f"its plan is not understood: {error!r}"]
     if reasons:
         message = f"projection {name} is declared by {by}, and is no function of one {by}'s rows at a time: {'; '.join(reasons)}"
-        raise InvalidProjectionError(message, "correct the query, or leave out by=.", projection=name)
-    return Carried(*(tuple(columns[place] for place in sorted(kind)) for kind in (found.holding, found.spine_rows)))
+        raise InvalidProjectionError(
+            message, "correct the query, or leave out by=.", projection=name
+        )
+    return Carried(
+        *(
+            tuple(columns[place] for place in sorted(kind))
+            for kind in (found.holding, found.spine_rows)
+        )
+    )
 
 
-def entities(projection: Projection, history: PinnedHistory, spine: pa.Table | None, since: int = 0) -> pa.Table:
+def entities(
+    projection: Projection, history: PinnedHistory, spine: pa.Table | None, since: int = 0
+) -> pa.Table:
     """The entities of the tables that a projection reads: one column ``ENTITY``, each once, in no order; null may be one of them.
 
     Args:
@@ -71,15 +90,29 @@ def entities(projection: Projection, history: PinnedHistory, spine: pa.Table | N
     if since and folded(by) == "subject":
         # Every event has one: those of the newest segments say enough, and are the fewest to read.
         new = [stretch for stretch in history.stretches if stretch.stop > since]
-        subjects = [history.read(one, ["subject"]).column("subject")[max(since - one.segment.start, 0) :].unique() for one in new]
+        subjects = [
+            history.read(one, ["subject"])
+            .column("subject")[max(since - one.segment.start, 0) :]
+            .unique()
+            for one in new
+        ]
         return pa.table({ENTITY: pa.chunked_array(subjects, pa.string()).unique()})
     with connect(history, query) as connection:
         later = f" WHERE sequence >= {integer(since)}" if since else ""
-        each = [f"SELECT DISTINCT {identifier(by)} AS {identifier(ENTITY)} FROM {table}{later}" for table in tables]  # noqa: S608 - quoted
+        each = [
+            f"SELECT DISTINCT {identifier(by)} AS {identifier(ENTITY)} FROM {table}{later}"
+            for table in tables
+        ]
         if spine is not None and not since and reads_table(query, "spine"):
             connection.register("spine", spine)
-            each.append(f"SELECT {identifier(projection.spine_entity)} AS {identifier(ENTITY)} FROM spine")  # noqa: S608 - quoted
-        return rows_of(connection.sql(" UNION ".join(each))) if each else pa.table({ENTITY: pa.array([], pa.string())})
+            each.append(
+                f"SELECT {identifier(projection.spine_entity)} AS {identifier(ENTITY)} FROM spine"
+            )
+        return (
+            rows_of(connection.sql(" UNION ".join(each)))
+            if each
+            else pa.table({ENTITY: pa.array([], pa.string())})
+        )
 
 
 def bucketed(chosen: pa.Table, count: int) -> pa.Table:
@@ -90,8 +123,10 @@ def bucketed(chosen: pa.Table, count: int) -> pa.Table:
     with open_database() as connection:
         connection.register("chosen", chosen)
         entity = identifier(ENTITY)
-        number = f"coalesce(('0x' || sha256({entity}::VARCHAR)[1:15])::BIGINT % {integer(count)}, 0)"
-        return rows_of(connection.sql(f"SELECT {entity}, {number} AS bucket FROM chosen"))  # noqa: S608 - numbers and names of ours
+        number = (
+            f"coalesce(('0x' || sha256({entity}::VARCHAR)[1:15])::BIGINT % {integer(count)}, 0)"
+        )
+        return rows_of(connection.sql(f"SELECT {entity}, {number} AS bucket FROM chosen"))
 
 
 def in_bucket(chosen: pa.Table, number: int) -> pa.Table:
@@ -114,7 +149,13 @@ class OneEntity:
         entity: One row of ``ENTITY``.
     """
 
-    def __init__(self, projection: Projection, history: PinnedHistory, spine: pa.Table | None, entity: pa.Table) -> None:
+    def __init__(
+        self,
+        projection: Projection,
+        history: PinnedHistory,
+        spine: pa.Table | None,
+        entity: pa.Table,
+    ) -> None:
         self._query = projection.sources[projection.entry]
         self._parameters = dict(projection.parameters)
         only = Only(projection.by or "", projection.spine_entity, entity)
@@ -126,20 +167,33 @@ class OneEntity:
         self._tables = views_read(self._query, history.catalogue)
         for number, table in enumerate(self._tables):
             kept = identifier(f"rows {number}")
-            self._connection.execute(f"CREATE TABLE {kept} AS SELECT * FROM {table}")  # noqa: S608 - quoted
-            without = f"SELECT * FROM {kept} WHERE sequence IS DISTINCT FROM getvariable('left_out')::BIGINT"  # noqa: S608 - quoted
+            self._connection.execute(f"CREATE TABLE {kept} AS SELECT * FROM {table}")
+            without = f"SELECT * FROM {kept} WHERE sequence IS DISTINCT FROM getvariable('left_out')::BIGINT"
             self._connection.execute(f"CREATE OR REPLACE VIEW {table} AS {without}")
 
     def events(self) -> pl.DataFrame:
         """What the projection reads of the entity, each event once: ``sequence``, ``time``, ``id``, in sequence order."""
-        each = [f"SELECT sequence, time, id FROM {identifier(f'rows {number}')}" for number in range(len(self._tables))]  # noqa: S608 - quoted
+        each = [
+            f"SELECT sequence, time, id FROM {identifier(f'rows {number}')}"
+            for number in range(len(self._tables))
+        ]
         if not each:
-            return pl.DataFrame(schema={"sequence": pl.Int64, "time": pl.Datetime("us", "UTC"), "id": pl.String})
-        return pl.DataFrame(rows_of(self._connection.sql(f"SELECT DISTINCT * FROM ({' UNION ALL '.join(each)}) ORDER BY sequence")))  # noqa: S608 - ours
+            return pl.DataFrame(
+                schema={"sequence": pl.Int64, "time": pl.Datetime("us", "UTC"), "id": pl.String}
+            )
+        return pl.DataFrame(
+            rows_of(
+                self._connection.sql(
+                    f"SELECT DISTINCT * FROM ({' UNION ALL '.join(each)}) ORDER BY sequence"
+                )
+            )
+        )
 
     def rows(self, *, without: int | None = None) -> pa.Table:
         """The projection's rows, as its engine returns them, as if the event ``without`` had never been."""
-        self._connection.execute(f"SET VARIABLE left_out = {'NULL' if without is None else integer(without)}")
+        self._connection.execute(
+            f"SET VARIABLE left_out = {'NULL' if without is None else integer(without)}"
+        )
         return rows_of(self._connection.sql(self._query, params=self._parameters or None))
 
     def close(self) -> None:

@@ -50,14 +50,18 @@ def prepare(
         query = projection.sources[projection.entry]
         chosen = duckdb_runner.settings_of(projection.level) if settings is None else settings
         arguments = (projection.name, query, history, spine, projection.parameters)
-        return duckdb_runner.prepare(*arguments, under=under, only=only, settings=chosen, limits=limits)
+        return duckdb_runner.prepare(
+            *arguments, under=under, only=only, settings=chosen, limits=limits
+        )
     if projection.kind == "features":
         return _features(projection, history, spine, under, only)
     function: Callable[..., Any] | None = projection.function
     if function is None:
         message = f"projection {projection.name} has no function to run"
         raise InvalidProjectionError(message)
-    return polars_runner.prepare(projection.name, function, history, spine, projection.parameters, under=under, exact=exact)
+    return polars_runner.prepare(
+        projection.name, function, history, spine, projection.parameters, under=under, exact=exact
+    )
 
 
 def feature_set(projection: Projection) -> FeatureSet:
@@ -74,19 +78,31 @@ def feature_plan(projection: Projection, history: PinnedHistory) -> Plan:
     return compiled(feature_set(projection), history.catalogue)
 
 
-def _features(projection: Projection, history: PinnedHistory, spine: pa.Table | None, under: Circumstances, only: Only | None) -> Prepared:
+def _features(
+    projection: Projection,
+    history: PinnedHistory,
+    spine: pa.Table | None,
+    under: Circumstances,
+    only: Only | None,
+) -> Prepared:
     """Declared features. Under other circumstances they run on the other engine."""
     if spine is None:
-        message = f"feature set {projection.name} is looked up for the rows of a spine, and there is none"
+        message = (
+            f"feature set {projection.name} is looked up for the rows of a spine, and there is none"
+        )
         said = feature_set(projection)
         rows = f"spine=pl.DataFrame({{{said.spine_entity!r}: […], {said.cutoff!r}: […]}})"
-        raise InvalidProjectionError(message, f"give {rows}, or spine=el.spine.on({said.aggregates()[0].event_type!r}).")
+        raise InvalidProjectionError(
+            message, f"give {rows}, or spine=el.spine.on({said.aggregates()[0].event_type!r})."
+        )
     plan = feature_plan(projection, history)
     if only is None:
         features.check_spine(plan, history, spine)
     else:
         named = spine.column(plan.features.spine_entity)
-        spine = spine.filter(pc.is_in(named, only.entities.column(ENTITY).combine_chunks().cast(named.type)))
+        spine = spine.filter(
+            pc.is_in(named, only.entities.column(ENTITY).combine_chunks().cast(named.type))
+        )
     other = next(name for name in features.ENGINES if name != projection.engine)
     engine = other if under.shuffled else projection.engine
     clock = plan.known_at_cutoff or history.undated

@@ -58,14 +58,18 @@ class Projection:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             message = f"expected a name of lower-case letters, digits and underscores, found {self.name!r}"
-            raise InvalidProjectionError(message, "write el.Projection.sql('late_loans', query, key=['loan']).")
+            raise InvalidProjectionError(
+                message, "write el.Projection.sql('late_loans', query, key=['loan'])."
+            )
         if self.schema is not None and not hasattr(self.schema, "validate"):
             message = f"projection {self.name}: expected schema as a pandera.polars schema or model, found {type(self.schema).__name__}"
             hint = "write pandera.polars.DataFrameSchema({'loan': pandera.polars.Column(str)}), or leave it out."
             raise InvalidProjectionError(message, hint)
         if not self.key or not all(isinstance(column, str) for column in self.key):
             message = f"projection {self.name}: expected the key as a list of at least one column, found {self.key!r}"
-            raise InvalidProjectionError(message, "the key says what one row is about; rows are stored in its order.")
+            raise InvalidProjectionError(
+                message, "the key says what one row is about; rows are stored in its order."
+            )
         if self.level not in LEVELS:
             message = f"projection {self.name}: expected a level among {', '.join(LEVELS)}, found {self.level!r}"
             raise InvalidProjectionError(message, "write level='exact', or leave it out.")
@@ -75,10 +79,16 @@ class Projection:
                 raise InvalidProjectionError(message, "UTF-8 cannot hold half of a surrogate pair.")
             if not _FILE.fullmatch(file) or {"", ".", ".."} & set(file.split("/")):
                 message = f"projection {self.name}: expected source files below its folder, found {file!r}"
-                raise InvalidProjectionError(message, "a file name has letters, digits, '_', '-', '.' and '/'.")
-        if self.by is not None and (not isinstance(self.by, str) or not self.by or self.level != "exact"):
+                raise InvalidProjectionError(
+                    message, "a file name has letters, digits, '_', '-', '.' and '/'."
+                )
+        if self.by is not None and (
+            not isinstance(self.by, str) or not self.by or self.level != "exact"
+        ):
             message = f"projection {self.name}: expected by as the name of a column, for the level exact, found {self.by!r}"
-            raise InvalidProjectionError(message, "of other levels the rows may depend on what else is in the query.")
+            raise InvalidProjectionError(
+                message, "of other levels the rows may depend on what else is in the query."
+            )
         _check_parameters(self.name, self.parameters)
 
     @classmethod
@@ -110,7 +120,18 @@ class Projection:
         Raises:
             InvalidProjectionError: The definition is not usable.
         """
-        return cls(name, "sql", SQL_FILE, {SQL_FILE: query}, _columns(key), level, schema, dict(parameters or {}), by=by, spine_by=spine_by)
+        return cls(
+            name,
+            "sql",
+            SQL_FILE,
+            {SQL_FILE: query},
+            _columns(key),
+            level,
+            schema,
+            dict(parameters or {}),
+            by=by,
+            spine_by=spine_by,
+        )
 
     @classmethod
     def features(cls, features: FeatureSet, *, schema: Any = None) -> "Projection":
@@ -121,7 +142,16 @@ class Projection:
             schema: A ``pandera.polars`` schema or model.
         """
         sources, by, spine_by = {FEATURES_FILE: features.text()}, features.by, features.spine_entity
-        return cls(features.name, "features", FEATURES_FILE, sources, ("spine_row",), schema=schema, by=by, spine_by=spine_by)
+        return cls(
+            features.name,
+            "features",
+            FEATURES_FILE,
+            sources,
+            ("spine_row",),
+            schema=schema,
+            by=by,
+            spine_by=spine_by,
+        )
 
     @property
     def spine_entity(self) -> str:
@@ -142,9 +172,15 @@ class Projection:
         unknown = sorted(set(values or {}) - set(self.parameters))
         if unknown:
             message = f"projection {self.name} has no parameter {', '.join(unknown)}"
-            raise InvalidProjectionError(message, f"declared are: {', '.join(sorted(self.parameters)) or 'none'}.")
+            raise InvalidProjectionError(
+                message, f"declared are: {', '.join(sorted(self.parameters)) or 'none'}."
+            )
         for name, value in (values or {}).items():
-            if self.parameters[name] is not None and value is not None and type(value) is not type(self.parameters[name]):
+            if (
+                self.parameters[name] is not None
+                and value is not None
+                and type(value) is not type(self.parameters[name])
+            ):
                 expected = type(self.parameters[name]).__name__
                 message = f"projection {self.name}: parameter {name} is {expected}, found {value!r}"
                 raise InvalidProjectionError(message)
@@ -181,7 +217,17 @@ def projection(
 
     def define(function: Callable[..., pl.LazyFrame]) -> Projection:
         entry, sources = capture(function, files)
-        return Projection(name, "python", entry, sources, _columns(key), level, schema, dict(parameters or {}), function)
+        return Projection(
+            name,
+            "python",
+            entry,
+            sources,
+            _columns(key),
+            level,
+            schema,
+            dict(parameters or {}),
+            function,
+        )
 
     return define
 
@@ -197,8 +243,12 @@ def _check_parameters(name: str, parameters: Mapping[str, Any]) -> None:
             raise InvalidProjectionError(message)
         if not isinstance(value, _EXACT_PARAMETERS):
             message = f"projection {name}: parameter {parameter} must be text, an integer, a boolean or None, found {value!r}"
-            raise InvalidProjectionError(message, "give a decimal or an instant as text and cast it in the projection.")
+            raise InvalidProjectionError(
+                message, "give a decimal or an instant as text and cast it in the projection."
+            )
         for text in (parameter, value):
-            if isinstance(text, str) and ("\0" in text or any("\ud800" <= character <= "\udfff" for character in text)):
+            if isinstance(text, str) and (
+                "\0" in text or any("\ud800" <= character <= "\udfff" for character in text)
+            ):
                 message = f"projection {name}: expected a parameter without NUL characters and lone surrogates, found {text!r}"
                 raise InvalidProjectionError(message)

@@ -70,7 +70,9 @@ def finish(projection: Projection, types: Types, result: pa.Table) -> pa.Table:
             message = f"projection {projection.name}: its schema declares column {name}, the rows have {', '.join(table.column_names)}"
             raise SchemaMismatchError(message, column=name)
         index = table.schema.get_field_index(name)
-        table = table.set_column(index, pa.field(name, kind), lossless(table.column(name), kind, name))
+        table = table.set_column(
+            index, pa.field(name, kind), lossless(table.column(name), kind, name)
+        )
     check_bounds(table)
     return _in_key_order(projection, table)
 
@@ -83,16 +85,22 @@ def _in_key_order(projection: Projection, table: pa.Table) -> pa.Table:
         column = table.column(name)
         if pa.types.is_floating(column.type) or pa.types.is_nested(column.type):
             message = f"projection {projection.name}: key column {name} is {logical_type(column.type)}, which is no identity"
-            raise InvalidProjectionError(message, "a key is made of integers, decimals, text, dates, instants or booleans.")
+            raise InvalidProjectionError(
+                message, "a key is made of integers, decimals, text, dates, instants or booleans."
+            )
         if column.null_count:
             message = f"projection {projection.name}: key column {name} is null in {column.null_count:,} rows"
-            raise InvalidProjectionError(message, "every row needs its key; filter those rows, or key by another column.")
+            raise InvalidProjectionError(
+                message, "every row needs its key; filter those rows, or key by another column."
+            )
     order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in projection.key])
     table = table.take(order)
     repeated = _repeated(table.select(list(projection.key)))
     if repeated is not None:
         message = f"projection {projection.name}: key {repeated} stands in more than one row"
-        raise InvalidProjectionError(message, "add a column to the key, or aggregate to one row per key.", key=repeated)
+        raise InvalidProjectionError(
+            message, "add a column to the key, or aggregate to one row per key.", key=repeated
+        )
     return table
 
 
@@ -106,7 +114,11 @@ def _repeated(keys: pa.Table) -> dict[str, Any] | None:
         equal = pc.equal(values[1:], values[:-1])
         same = equal if same is None else pc.and_(same, equal)
     position = pc.index(same, pa.scalar(value=True)).as_py()
-    return None if position < 0 else {name: keys.column(name)[position].as_py() for name in keys.column_names}
+    return (
+        None
+        if position < 0
+        else {name: keys.column(name)[position].as_py() for name in keys.column_names}
+    )
 
 
 def validate(projection: Projection, table: pa.Table, rows_hash: str) -> None:
@@ -124,28 +136,44 @@ def validate(projection: Projection, table: pa.Table, rows_hash: str) -> None:
     # Whatever the environment or the process says of pandera: a declared schema is checked, its types and its values.
     depth = pandera.config.ValidationDepth.SCHEMA_AND_DATA
     try:
-        with pandera.config.config_context(validation_enabled=True, validation_depth=depth), printing_to_stderr():
+        with (
+            pandera.config.config_context(validation_enabled=True, validation_depth=depth),
+            printing_to_stderr(),
+        ):
             checked = _pandera(projection.schema).validate(pl.DataFrame(table), lazy=True)
     except (pandera.errors.SchemaErrors, pandera.errors.SchemaError) as error:
         raise _refused(projection, error) from error
     except SystemExit as error:
         message = f"projection {projection.name}: a check of its schema ended the program: SystemExit: {error}"
-        raise InvalidProjectionError(message, "a check answers for rows; leave out sys.exit().") from error
+        raise InvalidProjectionError(
+            message, "a check answers for rows; leave out sys.exit()."
+        ) from error
     if content_hash(checked.to_arrow()) != rows_hash:
         message = f"projection {projection.name}: its pandera schema changes values"
         raise InvalidProjectionError(
-            message, "a schema checks; leave out coerce, parsers and defaults, and change values in the projection."
+            message,
+            "a schema checks; leave out coerce, parsers and defaults, and change values in the projection.",
         )
 
 
 def _refused(projection: Projection, error: Exception) -> SchemaMismatchError:
     cases = getattr(error, "failure_cases", None)
     if not isinstance(cases, pl.DataFrame):
-        return SchemaMismatchError(f"projection {projection.name}: the rows break the schema: {error}")
+        return SchemaMismatchError(
+            f"projection {projection.name}: the rows break the schema: {error}"
+        )
     lines = []
     for case in cases.head(_SHOWN).iter_rows(named=True):
         where = f"row {case['index']}, " if case.get("index") is not None else ""
-        lines.append(f"  {where}column {case.get('column')}: {case.get('check')}, found {case.get('failure_case')}")
+        lines.append(
+            f"  {where}column {case.get('column')}: {case.get('check')}, found {case.get('failure_case')}"
+        )
     more = f"\n  … and {cases.height - _SHOWN:,} more" if cases.height > _SHOWN else ""
-    message = f"projection {projection.name}: {cases.height:,} values break the schema, nothing was published:\n" + "\n".join(lines) + more
-    return SchemaMismatchError(message, "correct the projection, or the schema where it is wrong.", failures=cases.height)
+    message = (
+        f"projection {projection.name}: {cases.height:,} values break the schema, nothing was published:\n"
+        + "\n".join(lines)
+        + more
+    )
+    return SchemaMismatchError(
+        message, "correct the projection, or the schema where it is wrong.", failures=cases.height
+    )

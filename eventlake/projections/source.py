@@ -51,7 +51,11 @@ def capture(function: Callable[..., Any], files: Iterable[str] = ()) -> tuple[st
         raise InvalidProjectionError(message, hint)
     file = inspect.getsourcefile(function)
     is_file = file is not None and Path(file).is_file()
-    if file is None or not is_file or (function.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__")):
+    if (
+        file is None
+        or not is_file
+        or (function.__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__"))
+    ):
         return f"{NOTEBOOK_FILE}:{name}", {NOTEBOOK_FILE: _of_notebook(function)}
     sources = {Path(file).name: Path(file).read_text(encoding="utf-8")}
     for other in files:
@@ -59,7 +63,9 @@ def capture(function: Callable[..., Any], files: Iterable[str] = ()) -> tuple[st
             sources[other] = (Path(file).parent / other).read_text(encoding="utf-8")
         except OSError as error:
             message = f"declared file {other} of projection {name} cannot be read: {error}"
-            raise InvalidProjectionError(message, f"files are relative to {Path(file).parent}.") from error
+            raise InvalidProjectionError(
+                message, f"files are relative to {Path(file).parent}."
+            ) from error
     check_imports(sources)
     return f"{Path(file).name}:{name}", sources
 
@@ -79,14 +85,27 @@ def check_imports(sources: Mapping[str, str]) -> None:
             message = f"{file} cannot be loaded: {type(error).__name__}: {error}"
             raise InvalidProjectionError(message, file=file) from error
         for top in sorted(_imported(tree)):
-            if not _is_installed(top) and f"{top}.py" not in sources and not any(name.startswith(f"{top}/") for name in sources):
+            if (
+                not _is_installed(top)
+                and f"{top}.py" not in sources
+                and not any(name.startswith(f"{top}/") for name in sources)
+            ):
                 message = f"{file} imports {top!r}, which is neither installed nor declared"
-                raise InvalidProjectionError(message, f'declare files = ["{top}.py"], so that it is hashed and archived.', file=file)
+                raise InvalidProjectionError(
+                    message,
+                    f'declare files = ["{top}.py"], so that it is hashed and archived.',
+                    file=file,
+                )
 
 
 def _imported(tree: ast.AST) -> set[str]:
     """First names of all imports, inside functions too."""
-    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             names |= {node.module} if node.module else {alias.name for alias in node.names}
@@ -96,7 +115,11 @@ def _imported(tree: ast.AST) -> set[str]:
 def _is_installed(module: str) -> bool:
     """Whether a module comes with Python, with a package, or is ours."""
     top = module.partition(".")[0]
-    return top in sys.stdlib_module_names or top == __name__.partition(".")[0] or top in packages_distributions()
+    return (
+        top in sys.stdlib_module_names
+        or top == __name__.partition(".")[0]
+        or top in packages_distributions()
+    )
 
 
 def _of_notebook(function: types.FunctionType) -> str:
@@ -106,14 +129,19 @@ def _of_notebook(function: types.FunctionType) -> str:
     except OSError:
         message = f"expected a function whose source can be read, found {function.__name__}, which was typed into python or made by exec"
         raise InvalidProjectionError(
-            message, "write it into a .py file and import it from there, or into a notebook; python -c and python - keep no source."
+            message,
+            "write it into a .py file and import it from there, or into a notebook; python -c and python - keep no source.",
         ) from None
     definition = ast.parse(source).body[0]
     if not isinstance(definition, ast.FunctionDef):
         message = f"expected a function defined with def, found {source.splitlines()[0]!r}"
         raise InvalidProjectionError(message)
     names = sorted(_names_used(definition) | _globals_used(function.__code__))
-    imports = [_import(function, name) for name in names if name in function.__globals__ or not hasattr(builtins, name)]
+    imports = [
+        _import(function, name)
+        for name in names
+        if name in function.__globals__ or not hasattr(builtins, name)
+    ]
     lines = source.splitlines(keepends=True)[definition.lineno - 1 :]
     return "\n".join(imports) + "\n\n\n" + "".join(lines).rstrip() + "\n"
 
@@ -145,7 +173,11 @@ def _names_used(definition: ast.FunctionDef) -> set[str]:
 def _globals_used(code: types.CodeType) -> set[str]:
     """Names that running the function looks up outside of it; attributes are not among them."""
     nested = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
-    own = {step.argval for step in dis.get_instructions(code) if step.opname in {"LOAD_GLOBAL", "LOAD_NAME"}}
+    own = {
+        step.argval
+        for step in dis.get_instructions(code)
+        if step.opname in {"LOAD_GLOBAL", "LOAD_NAME"}
+    }
     return own.union(*map(_globals_used, nested))
 
 
@@ -205,7 +237,9 @@ def _named(entry: str, sources: Mapping[str, str], folder: Path) -> Any:
             path.write_text(text, encoding="utf-8")
     except OSError as error:
         message = f"the source {file} cannot be copied to the folder for temporary files, {folder}: {error.strerror}"
-        raise StorageError(message, "make room, or name another folder by the environment variable TMPDIR.") from error
+        raise StorageError(
+            message, "make room, or name another folder by the environment variable TMPDIR."
+        ) from error
     digest = hashlib.sha256(sources[file].encode()).hexdigest()
     module = types.ModuleType(f"eventlake_projection_{digest[:16]}")
     module.__file__ = str(folder / file)
@@ -216,7 +250,9 @@ def _named(entry: str, sources: Mapping[str, str], folder: Path) -> Any:
             exec(compile(sources[file], module.__file__, "exec"), module.__dict__)  # noqa: S102 - the caller trusts this source
     except (Exception, SystemExit) as error:
         message = f"{file} cannot be loaded: {type(error).__name__}: {error}"
-        raise InvalidProjectionError(message, "it must run by itself, in an environment with what it imports.", file=file) from error
+        raise InvalidProjectionError(
+            message, "it must run by itself, in an environment with what it imports.", file=file
+        ) from error
     return getattr(module, name, None)
 
 
@@ -239,7 +275,11 @@ def _importing_from(folder: Path) -> Iterator[None]:
     """
     with _importing:
         names = {path.stem if path.suffix == ".py" else path.name for path in folder.iterdir()}
-        hidden = {name: module for name, module in sys.modules.copy().items() if name.partition(".")[0] in names}
+        hidden = {
+            name: module
+            for name, module in sys.modules.copy().items()
+            if name.partition(".")[0] in names
+        }
         for name in hidden:
             del sys.modules[name]
         sys.path.insert(0, str(folder))

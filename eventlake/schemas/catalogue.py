@@ -8,7 +8,16 @@ from typing import Annotated, Self
 from msgspec import UNSET, Meta, UnsetType
 
 from eventlake.core import counts
-from eventlake.core.documents.stored import Column, Document, FormatNumber, Line, Sha256, Text, damaged, unsealed
+from eventlake.core.documents.stored import (
+    Column,
+    Document,
+    FormatNumber,
+    Line,
+    Sha256,
+    Text,
+    damaged,
+    unsealed,
+)
 from eventlake.core.documents.stored import Sequence as SequenceNumber
 from eventlake.core.hashing.canonical import seal
 from eventlake.errors import InvalidInputError, NotFoundError
@@ -56,14 +65,18 @@ class Catalogue:
         if not versions:
             message = f"no schema is registered for {event_type!r}"
             known = ", ".join(sorted(self.types)) or "none"
-            near = get_close_matches(event_type, self.types, 1) if isinstance(event_type, str) else []
+            near = (
+                get_close_matches(event_type, self.types, 1) if isinstance(event_type, str) else []
+            )
             hint = (
                 f"did you mean {near[0]!r}? " if near else ""
             ) + f"lake.register({event_type!r}, schema) makes it a table. Registered: {known}."
             raise NotFoundError(message, hint, event_type=event_type)
         number = None if number is None else counts.integer(number, "version")
         if number is not None and not 1 <= number <= len(versions):
-            message = f"expected a version of {event_type} from 1 to {len(versions)}, found {number}"
+            message = (
+                f"expected a version of {event_type} from 1 to {len(versions)}, found {number}"
+            )
             raise NotFoundError(message, event_type=event_type)
         return versions[-1 if number is None else number - 1]
 
@@ -87,10 +100,14 @@ class Catalogue:
         """
         types = dict(self.types)
         for event_type, schema_hash in schemas.items():
-            types[event_type] = types.get(event_type, ())[: self.by_hash(event_type, schema_hash).number]
+            types[event_type] = types.get(event_type, ())[
+                : self.by_hash(event_type, schema_hash).number
+            ]
         return replace(self, types=types)
 
-    def with_schema(self, schema: Schema, since: int, upcast: Mapping[str, str] | None = None) -> Self:
+    def with_schema(
+        self, schema: Schema, since: int, upcast: Mapping[str, str] | None = None
+    ) -> Self:
         """With one more version.
 
         Args:
@@ -102,23 +119,40 @@ class Catalogue:
             InvalidInputError: Another event type has that name but for its case.
         """
         name = schema.event_type
-        double = next((other for other in self.types if other != name and other.casefold() == name.casefold()), None)
+        double = next(
+            (
+                other
+                for other in self.types
+                if other != name and other.casefold() == name.casefold()
+            ),
+            None,
+        )
         if double is not None:
             message = f"event types {double!r} and {name!r} would be one table in SQL, which does not know case"
             raise InvalidInputError(message, "give the type another name.", event_type=name)
         versions = self.types.get(name, ())
-        return replace(self, types={**self.types, name: _placed([*versions, Version(schema, 0, since, upcast)])})
+        return replace(
+            self,
+            types={**self.types, name: _placed([*versions, Version(schema, 0, since, upcast)])},
+        )
 
     def adds_to(self, before: "Catalogue", watermark: int) -> bool:
         """Whether it is ``before`` with one more version, registered at ``watermark``."""
-        added = [versions[-1] for name, versions in self.types.items() if versions != before.types.get(name)]
+        added = [
+            versions[-1]
+            for name, versions in self.types.items()
+            if versions != before.types.get(name)
+        ]
         if len(added) != 1 or (newest := added[0]).since != watermark:
             return False
         return before.with_schema(newest.schema, watermark, newest.upcast).encode() == self.encode()
 
     def encode(self) -> bytes:
         """The bytes of the document."""
-        types = {name: [version.document() for version in versions] for name, versions in self.types.items()}
+        types = {
+            name: [version.document() for version in versions]
+            for name, versions in self.types.items()
+        }
         return seal({"format": FORMAT, "types": types})
 
     @classmethod
@@ -131,10 +165,15 @@ class Catalogue:
         """
         document = unsealed(data, where, CatalogueDocument, _NOUN)
         try:
-            types = {name: _placed([_version(one) for one in found]) for name, found in document.types.items()}
+            types = {
+                name: _placed([_version(one) for one in found])
+                for name, found in document.types.items()
+            }
         except InvalidInputError as error:
             raise damaged(where, _NOUN, error.message) from None
-        problem = next((found for name, versions in types.items() if (found := _problem(name, versions))), None)
+        problem = next(
+            (found for name, versions in types.items() if (found := _problem(name, versions))), None
+        )
         catalogue = cls(types)
         if problem or catalogue.encode() != data:
             raise damaged(where, _NOUN, problem or "a type has members that its kind does not take")
@@ -142,7 +181,12 @@ class Catalogue:
 
 
 def _version(document: VersionDocument) -> Version:
-    return Version(Schema.of(document.schema), 0, document.since, None if document.upcast is UNSET else document.upcast)
+    return Version(
+        Schema.of(document.schema),
+        0,
+        document.since,
+        None if document.upcast is UNSET else document.upcast,
+    )
 
 
 def _problem(name: str, versions: Sequence[Version]) -> str | None:
@@ -152,7 +196,10 @@ def _problem(name: str, versions: Sequence[Version]) -> str | None:
             return f"expected the schemas of {name!r}, found one of {version.schema.event_type!r}"
         if version.since < (before.since if before else 0):
             return f"expected versions of {name!r} in the order of their registration, found since {version.since}"
-        if version.upcast is not None and (before is None or not version.upcast.keys() <= {field.name for field in version.schema.fields}):
+        if version.upcast is not None and (
+            before is None
+            or not version.upcast.keys() <= {field.name for field in version.schema.fields}
+        ):
             return f"expected an upcast to fields of {name!r} from a version before, found {', '.join(map(repr, version.upcast))}"
     return None
 
@@ -164,5 +211,13 @@ def _placed(versions: Sequence[Version]) -> tuple[Version, ...]:
         later = versions[index + 1 :]
         ends = next((one.since for one in later if one.upcast is not None), None)
         before = placed[-1] if placed else None
-        placed.append(replace(version, number=index + 1, before=before, until=later[0].since if later else None, ends=ends))
+        placed.append(
+            replace(
+                version,
+                number=index + 1,
+                before=before,
+                until=later[0].since if later else None,
+                ends=ends,
+            )
+        )
     return tuple(placed)

@@ -44,7 +44,9 @@ def arrow_schema(payload: FieldType) -> pa.Schema:
     return pa.schema([pa.field(field.name, arrow_type(field.type)) for field in payload.fields])
 
 
-def checked(column: pa.Array, kind: FieldType, *, required: bool, within: pa.Array | None = None) -> pa.Array:
+def checked(
+    column: pa.Array, kind: FieldType, *, required: bool, within: pa.Array | None = None
+) -> pa.Array:
     """The column as values of ``kind``.
 
     Args:
@@ -57,7 +59,11 @@ def checked(column: pa.Array, kind: FieldType, *, required: bool, within: pa.Arr
         OddError: Something does not fit, or may not.
         pa.ArrowException: A value cannot be cast.
     """
-    if required and column.null_count and (within is None or pc.any(pc.and_(within, pc.is_null(column))).as_py()):
+    if (
+        required
+        and column.null_count
+        and (within is None or pc.any(pc.and_(within, pc.is_null(column))).as_py())
+    ):
         raise OddError
     if kind.kind == "struct":
         return _struct(column, kind)
@@ -66,7 +72,9 @@ def checked(column: pa.Array, kind: FieldType, *, required: bool, within: pa.Arr
     if kind.kind in {"date", "timestamp"}:
         return _moments(column, kind.kind)
     if kind.kind == "float64":
-        if not pc.all(pc.is_finite(column), skip_nulls=True).as_py() and column.null_count < len(column):
+        if not pc.all(pc.is_finite(column), skip_nulls=True).as_py() and column.null_count < len(
+            column
+        ):
             raise OddError
         return pc.add(column, 0.0)  # one zero
     if kind.values and not set(pc.unique(column).drop_null().to_pylist()) <= set(kind.values):
@@ -80,8 +88,15 @@ def _struct(column: pa.Array, kind: FieldType) -> pa.Array:
     if kind.closed and column.type.num_fields > len(kind.fields):
         raise OddError
     there = pc.is_valid(column) if column.null_count else None
-    children = [checked(pc.struct_field(column, field.name), field.type, required=field.required, within=there) for field in kind.fields]
-    return pa.StructArray.from_arrays(children, fields=list(arrow_schema(kind)), mask=None if there is None else pc.invert(there))
+    children = [
+        checked(
+            pc.struct_field(column, field.name), field.type, required=field.required, within=there
+        )
+        for field in kind.fields
+    ]
+    return pa.StructArray.from_arrays(
+        children, fields=list(arrow_schema(kind)), mask=None if there is None else pc.invert(there)
+    )
 
 
 def _list(column: pa.Array, item: FieldType) -> pa.Array:
@@ -89,7 +104,9 @@ def _list(column: pa.Array, item: FieldType) -> pa.Array:
     offsets = np.zeros(len(column) + 1, np.int32)
     np.cumsum(pc.fill_null(pc.list_value_length(column), 0).to_numpy(), out=offsets[1:])
     mask = pc.is_null(column) if column.null_count else None
-    return pa.ListArray.from_arrays(pa.array(offsets), items, type=pa.list_(arrow_type(item)), mask=mask)
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), items, type=pa.list_(arrow_type(item)), mask=mask
+    )
 
 
 def _moments(column: pa.Array, kind: str) -> pa.Array:
@@ -98,9 +115,13 @@ def _moments(column: pa.Array, kind: str) -> pa.Array:
         if not pc.all(spelled, skip_nulls=True, min_count=0).as_py():
             raise OddError
     moments = column.cast(_ARROW[kind])
-    bounds = pc.min_max(moments.cast(pa.int32()).cast(pa.int64()) if kind == "date" else moments.cast(pa.int64()))
+    bounds = pc.min_max(
+        moments.cast(pa.int32()).cast(pa.int64()) if kind == "date" else moments.cast(pa.int64())
+    )
     low, high = (MIN_DAY, MAX_DAY) if kind == "date" else (MIN_US, MAX_US)
-    if bounds["min"].is_valid and not (bounds["min"].as_py() >= low and bounds["max"].as_py() <= high):
+    if bounds["min"].is_valid and not (
+        bounds["min"].as_py() >= low and bounds["max"].as_py() <= high
+    ):
         raise OddError
     return moments
 
@@ -113,5 +134,7 @@ def _check_bounds(column: pa.Array, kind: FieldType) -> None:
     digits = Decimal(10) ** (kind.precision - kind.scale) if kind.kind == "decimal" else None
     if digits is not None and not -digits < lowest <= highest < digits:
         raise OddError
-    if (kind.minimum is not None and lowest < Decimal(kind.minimum)) or (kind.maximum is not None and highest > Decimal(kind.maximum)):
+    if (kind.minimum is not None and lowest < Decimal(kind.minimum)) or (
+        kind.maximum is not None and highest > Decimal(kind.maximum)
+    ):
         raise OddError

@@ -26,11 +26,17 @@ def schema_of(event_type: str, given: Any) -> Schema:
     try:
         described = _described(event_type, given)
     except RecursionError as error:
-        message = f"schema of {event_type}: expected fields at most {MAX_NESTING} levels deep, found more"
+        message = (
+            f"schema of {event_type}: expected fields at most {MAX_NESTING} levels deep, found more"
+        )
         raise InvalidInputError(message, event_type=event_type) from error
     if is_ours(event_type):
         message = f"expected the name of an event type, found {event_type!r}"
-        raise InvalidInputError(message, f"names that begin with {OURS!r} are for tables of ours.", event_type=event_type)
+        raise InvalidInputError(
+            message,
+            f"names that begin with {OURS!r} are for tables of ours.",
+            event_type=event_type,
+        )
     if _CONTROL.search(event_type) or len(event_type.encode()) > MAX_ATTRIBUTE_BYTES:
         message = (
             f"expected the name of an event type, without control characters and of at most {MAX_ATTRIBUTE_BYTES:,} bytes, "

@@ -29,10 +29,15 @@ def _of_fields(old: FieldType, new: FieldType, path: str) -> Iterator[tuple[str,
         yield path, "was open to other members"
     fields = {field.name: field for field in new.fields}
     for field in old.fields:
-        yield from of_field(field, fields.pop(field.name, None), f"{path}.{field.name}" if path else field.name)
+        yield from of_field(
+            field, fields.pop(field.name, None), f"{path}.{field.name}" if path else field.name
+        )
     for name, field in fields.items():
         if field.required:
-            yield (f"{path}.{name}" if path else name), "is new and required; older payloads do not have it"
+            yield (
+                (f"{path}.{name}" if path else name),
+                "is new and required; older payloads do not have it",
+            )
 
 
 def of_field(old: Field, new: Field | None, path: str) -> Iterator[tuple[str, str]]:
@@ -49,7 +54,11 @@ def _holds(old: FieldType, new: FieldType) -> bool:
     """Whether every value of a scalar type is one of another."""
     if old.kind == "utf8" == new.kind:
         return not new.values or bool(old.values and set(old.values) <= set(new.values))
-    if old.kind not in {"int64", "decimal"} or new.kind not in {"int64", "decimal"} or _is_tighter(old, new):
+    if (
+        old.kind not in {"int64", "decimal"}
+        or new.kind not in {"int64", "decimal"}
+        or _is_tighter(old, new)
+    ):
         return False
     if new.kind == "int64":
         return old.kind == "int64"
@@ -58,8 +67,12 @@ def _holds(old: FieldType, new: FieldType) -> bool:
 
 
 def _is_tighter(old: FieldType, new: FieldType) -> bool:
-    higher = new.minimum is not None and (old.minimum is None or Decimal(new.minimum) > Decimal(old.minimum))
-    lower = new.maximum is not None and (old.maximum is None or Decimal(new.maximum) < Decimal(old.maximum))
+    higher = new.minimum is not None and (
+        old.minimum is None or Decimal(new.minimum) > Decimal(old.minimum)
+    )
+    lower = new.maximum is not None and (
+        old.maximum is None or Decimal(new.maximum) < Decimal(old.maximum)
+    )
     return higher or lower
 
 
@@ -71,7 +84,12 @@ def changes(old: FieldType, new: FieldType, path: str = "") -> Iterator[tuple[st
     for name in {**before, **after}:
         one, other = before.get(name), after.get(name)
         below = f"{path}.{name}" if path else name
-        if one is not None and other is not None and "struct" == one.type.kind == other.type.kind and one.required == other.required:
+        if (
+            one is not None
+            and other is not None
+            and "struct" == one.type.kind == other.type.kind
+            and one.required == other.required
+        ):
             yield from changes(one.type, other.type, below)
         elif one != other:
             yield below, _spelled(one), _spelled(other)

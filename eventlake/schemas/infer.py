@@ -69,7 +69,9 @@ class Seen:
             self._add_text(value)
         elif not isinstance(value, bool):
             self._add_number(Decimal(value))
-            self.largest = max(self.largest, abs(value) + (value >= 0) if isinstance(value, int) else 0)
+            self.largest = max(
+                self.largest, abs(value) + (value >= 0) if isinstance(value, int) else 0
+            )
 
     def _add_number(self, value: Decimal) -> None:
         _, digits, exponent = value.as_tuple()
@@ -88,7 +90,14 @@ class Seen:
             self.scales.add(len(value.partition(".")[2]))
 
 
-_KINDS = {bool: "bool", int: "integer", Decimal: "decimal", str: "text", list: "list", dict: "object"}
+_KINDS = {
+    bool: "bool",
+    int: "integer",
+    Decimal: "decimal",
+    str: "text",
+    list: "list",
+    dict: "object",
+}
 
 
 def _spelling(text: str) -> str | None:
@@ -131,8 +140,15 @@ class Proposal:
 
     def card(self) -> Card:
         """What to show."""
-        looked = counted(self.rows, "payload") + ("" if self.rows == self.total else f" of {self.total:,}")
-        return Card(f"a schema for {self.event_type}", (("looked at", looked),), ("field", "type", "why"), self.reasons)
+        looked = counted(self.rows, "payload") + (
+            "" if self.rows == self.total else f" of {self.total:,}"
+        )
+        return Card(
+            f"a schema for {self.event_type}",
+            (("looked at", looked),),
+            ("field", "type", "why"),
+            self.reasons,
+        )
 
 
 def infer(event_type: str, payloads: Iterable[str | None], total: int) -> Proposal:
@@ -147,15 +163,23 @@ def infer(event_type: str, payloads: Iterable[str | None], total: int) -> Propos
     for payload in payloads:
         rows += 1
         try:
-            value = {} if payload is None else jiter.from_json(payload.encode(), float_mode="decimal", allow_inf_nan=False)
+            value = (
+                {}
+                if payload is None
+                else jiter.from_json(payload.encode(), float_mode="decimal", allow_inf_nan=False)
+            )
         except ValueError as error:
             message = f"{event_type}: expected payloads in JSON, found one that is none ({error})"
-            raise CorruptionError(message, "run 'eventlake verify LAKE --deep'.", event_type=event_type) from error
+            raise CorruptionError(
+                message, "run 'eventlake verify LAKE --deep'.", event_type=event_type
+            ) from error
         seen.add({} if value is None else value)
     reasons: list[tuple[str, str, str]] = []
     fields = _fields(seen, "", reasons) if set(seen.kinds) <= {"object"} else ()
     if not fields and rows:
-        reasons.append(("(payload)", "left out", f"expected objects with members, found {_named(seen.kinds)}"))
+        reasons.append(
+            ("(payload)", "left out", f"expected objects with members, found {_named(seen.kinds)}")
+        )
     schema = Schema(event_type, FieldType("struct", fields=fields)) if fields else None
     return Proposal(event_type, schema, tuple(reasons), rows, total)
 
@@ -174,17 +198,27 @@ def _fields(seen: Seen, path: str, reasons: list[tuple[str, str, str]]) -> tuple
     return tuple(fields)
 
 
-def _type(seen: Seen, path: str, reasons: list[tuple[str, str, str]]) -> tuple[FieldType | None, str]:
+def _type(
+    seen: Seen, path: str, reasons: list[tuple[str, str, str]]
+) -> tuple[FieldType | None, str]:
     """The type of what was seen, None where there is none; and why."""
     kinds = set(seen.kinds)
     if not kinds:
         return None, "always null"
     if kinds == {"object"}:
         fields = _fields(seen, path, reasons)
-        return (FieldType("struct", fields=fields), "objects") if fields else (None, "objects without members")
+        return (
+            (FieldType("struct", fields=fields), "objects")
+            if fields
+            else (None, "objects without members")
+        )
     if kinds == {"list"} and seen.items is not None:
         item, reason = _type(seen.items, f"{path}[]", reasons)
-        return (FieldType("list", item=item), f"lists: {reason}") if item else (None, f"lists, whose items have no type: {reason}")
+        return (
+            (FieldType("list", item=item), f"lists: {reason}")
+            if item
+            else (None, f"lists, whose items have no type: {reason}")
+        )
     return _scalar(seen, kinds)
 
 
@@ -201,13 +235,23 @@ def _scalar(seen: Seen, kinds: set[str]) -> tuple[FieldType | None, str]:
 def _text(seen: Seen) -> tuple[FieldType, str]:
     for spelling in ("date", "timestamp"):
         if seen.spelled.get(spelling) == seen.values:
-            return FieldType(spelling), f"text, always {'a date' if spelling == 'date' else 'an instant with a zone'}"
-    if seen.spelled.get("decimal") == seen.values and len(seen.scales) == 1 and seen.whole + seen.scale <= MAX_DIGITS:
-        kind = FieldType("decimal", precision=max(DEFAULT_PRECISION, seen.whole + seen.scale), scale=seen.scale)
+            return FieldType(
+                spelling
+            ), f"text, always {'a date' if spelling == 'date' else 'an instant with a zone'}"
+    if (
+        seen.spelled.get("decimal") == seen.values
+        and len(seen.scales) == 1
+        and seen.whole + seen.scale <= MAX_DIGITS
+    ):
+        kind = FieldType(
+            "decimal", precision=max(DEFAULT_PRECISION, seen.whole + seen.scale), scale=seen.scale
+        )
         return kind, f"text, always a decimal with {seen.scale} digits behind the point"
     if len(seen.texts) <= _MOST_VALUES and len(seen.texts) * 10 <= seen.values:
         values = ", ".join(sorted(seen.texts))
-        return FieldType("utf8"), f"text with {len(seen.texts)} values, an enum if these are all: {values}"
+        return FieldType(
+            "utf8"
+        ), f"text with {len(seen.texts)} values, an enum if these are all: {values}"
     return FieldType("utf8"), "text"
 
 
@@ -215,8 +259,12 @@ def _number(seen: Seen) -> tuple[FieldType, str]:
     if "decimal" not in seen.kinds and seen.largest <= _INT64:
         return FieldType("int64"), "whole numbers"
     if seen.whole + seen.scale > MAX_DIGITS:
-        return FieldType("float64"), f"numbers of {seen.whole + seen.scale} digits, more than a decimal has: not exact"
-    kind = FieldType("decimal", precision=max(DEFAULT_PRECISION, seen.whole + seen.scale), scale=seen.scale)
+        return FieldType(
+            "float64"
+        ), f"numbers of {seen.whole + seen.scale} digits, more than a decimal has: not exact"
+    kind = FieldType(
+        "decimal", precision=max(DEFAULT_PRECISION, seen.whole + seen.scale), scale=seen.scale
+    )
     return kind, f"numbers with up to {seen.whole} digits before and {seen.scale} behind the point"
 
 

@@ -16,7 +16,20 @@ DEFAULT_PRECISION = 18
 """Of a decimal whose bounds are not given."""
 PRECISION = "x-precision"
 """How many digits a decimal has. JSON Schema has no word for it, and lets others be used."""
-_NOTES = frozenset({"$schema", "$id", "$comment", "title", "description", "examples", "default", "deprecated", "readOnly", "writeOnly"})
+_NOTES = frozenset(
+    {
+        "$schema",
+        "$id",
+        "$comment",
+        "title",
+        "description",
+        "examples",
+        "default",
+        "deprecated",
+        "readOnly",
+        "writeOnly",
+    }
+)
 """Keywords that say nothing about which payloads are valid."""
 _KEYWORDS = {
     "object": {"properties", "required", "additionalProperties"},
@@ -67,20 +80,38 @@ def _type(event_type: str, document: Any, path: str) -> FieldType:
 def _kind(event_type: str, document: Mapping[str, Any], path: str) -> str:
     """The one type named, ``null`` beside it left out: a field that is not required may be null."""
     named = document.get("type")
-    kinds = [named] if isinstance(named, str) else [one for one in named if one != "null"] if isinstance(named, list) else []
+    kinds = (
+        [named]
+        if isinstance(named, str)
+        else [one for one in named if one != "null"]
+        if isinstance(named, list)
+        else []
+    )
     if len(kinds) != 1 or not isinstance(kinds[0], str) or kinds[0] not in _KEYWORDS:
-        _refuse(event_type, path, f"expected one type among {', '.join(_KEYWORDS)}, found {named!r}")
+        _refuse(
+            event_type, path, f"expected one type among {', '.join(_KEYWORDS)}, found {named!r}"
+        )
     return str(kinds[0])
 
 
 def _is_nullable(document: Any) -> bool:
-    return isinstance(document, Mapping) and isinstance(document.get("type"), list) and "null" in document["type"]
+    return (
+        isinstance(document, Mapping)
+        and isinstance(document.get("type"), list)
+        and "null" in document["type"]
+    )
 
 
 def _object(event_type: str, document: Mapping[str, Any], path: str) -> FieldType:
     properties, required = document.get("properties", {}), document.get("required", [])
-    if not isinstance(properties, Mapping) or not _are_texts(required) or not _are_texts(list(properties)):
-        _refuse(event_type, path, "expected properties as an object and required as a list of names")
+    if (
+        not isinstance(properties, Mapping)
+        or not _are_texts(required)
+        or not _are_texts(list(properties))
+    ):
+        _refuse(
+            event_type, path, "expected properties as an object and required as a list of names"
+        )
     strangers = sorted(set(required) - set(properties))
     if strangers:
         _refuse(event_type, path, f"{strangers[0]!r} is required and not among the properties")
@@ -107,7 +138,11 @@ def _text(event_type: str, document: Mapping[str, Any], path: str) -> FieldType:
     if "format" in document:
         format_ = document["format"]
         if limits or not isinstance(format_, str) or format_ not in _FORMATS:
-            _refuse(event_type, path, f"expected format {' or '.join(_FORMATS)}, without enum, found {format_!r}")
+            _refuse(
+                event_type,
+                path,
+                f"expected format {' or '.join(_FORMATS)}, without enum, found {format_!r}",
+            )
         return FieldType(_FORMATS[format_])
     allowed = set.intersection(*map(set, limits)) if limits else set()
     if limits and not allowed:
@@ -128,12 +163,21 @@ def _number(event_type: str, document: Mapping[str, Any], kind: str, path: str) 
         return FieldType("int64", minimum=minimum, maximum=maximum)
     if "multipleOf" not in document:
         if minimum or maximum or PRECISION in document:
-            _refuse(event_type, path, "minimum and maximum of a number need a multipleOf such as 0.01, which makes it exact")
+            _refuse(
+                event_type,
+                path,
+                "minimum and maximum of a number need a multipleOf such as 0.01, which makes it exact",
+            )
         return FieldType("float64")
     scale = _scale(step)
     if scale is None:
-        _refuse(event_type, path, f"expected multipleOf as a power of ten such as 0.01, found {step!r}")
-    digits = max((len(bound.lstrip("-").partition(".")[0]) for bound in (minimum, maximum) if bound), default=0)
+        _refuse(
+            event_type, path, f"expected multipleOf as a power of ten such as 0.01, found {step!r}"
+        )
+    digits = max(
+        (len(bound.lstrip("-").partition(".")[0]) for bound in (minimum, maximum) if bound),
+        default=0,
+    )
     precision = document.get(PRECISION, max(digits + scale, DEFAULT_PRECISION))
     if not isinstance(precision, int) or isinstance(precision, bool):
         _refuse(event_type, path, f"expected {PRECISION} as a whole number, found {precision!r}")
@@ -153,7 +197,11 @@ def _bound(event_type: str, document: Mapping[str, Any], name: str, path: str) -
 def exact_number(value: Any) -> Decimal | None:
     """A finite number as it is spelled; None for anything else."""
     try:
-        exact = Decimal(str(value)) if isinstance(value, int | float | Decimal) and not isinstance(value, bool) else None
+        exact = (
+            Decimal(str(value))
+            if isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+            else None
+        )
     except InvalidOperation:
         return None
     return exact if exact is not None and exact.is_finite() else None
@@ -163,25 +211,48 @@ def _scale(step: Any) -> int | None:
     """How many digits behind the point a step leaves, None where it is no power of ten up to 1."""
     exact = exact_number(step)
     sign, digits, exponent = (exact if exact is not None else Decimal(0)).normalize().as_tuple()
-    return -exponent if not sign and digits == (1,) and isinstance(exponent, int) and exponent <= 0 else None
+    return (
+        -exponent
+        if not sign and digits == (1,) and isinstance(exponent, int) and exponent <= 0
+        else None
+    )
 
 
 def to_json_schema(kind: FieldType) -> dict[str, Any]:
     """The JSON Schema of a type; ``from_json_schema`` reads it back as the same type."""
     if kind.kind == "struct":
         required = [field.name for field in kind.fields if field.required]
-        document: dict[str, Any] = {"type": "object", "properties": {field.name: to_json_schema(field.type) for field in kind.fields}}
-        return document | ({"required": required} if required else {}) | ({"additionalProperties": False} if kind.closed else {})
+        document: dict[str, Any] = {
+            "type": "object",
+            "properties": {field.name: to_json_schema(field.type) for field in kind.fields},
+        }
+        return (
+            document
+            | ({"required": required} if required else {})
+            | ({"additionalProperties": False} if kind.closed else {})
+        )
     if kind.item is not None:
         return {"type": "array", "items": to_json_schema(kind.item)}
     if kind.kind in {"date", "timestamp", "utf8"}:
-        format_ = {name: {"format": spelled} for spelled, name in _FORMATS.items()}.get(kind.kind, {})
+        format_ = {name: {"format": spelled} for spelled, name in _FORMATS.items()}.get(
+            kind.kind, {}
+        )
         return {"type": "string"} | format_ | ({"enum": list(kind.values)} if kind.values else {})
     if kind.kind in {"bool", "float64"}:
         return {"type": "boolean" if kind.kind == "bool" else "number"}
-    document = {"type": "integer"} if kind.kind == "int64" else {"type": "number", "multipleOf": _number_of(f"1e-{kind.scale}")}
-    document |= {name: _number_of(bound) for name, bound in (("minimum", kind.minimum), ("maximum", kind.maximum)) if bound is not None}
-    plain = kind.kind == "int64" or (kind.precision == DEFAULT_PRECISION and kind.minimum is kind.maximum is None)
+    document = (
+        {"type": "integer"}
+        if kind.kind == "int64"
+        else {"type": "number", "multipleOf": _number_of(f"1e-{kind.scale}")}
+    )
+    document |= {
+        name: _number_of(bound)
+        for name, bound in (("minimum", kind.minimum), ("maximum", kind.maximum))
+        if bound is not None
+    }
+    plain = kind.kind == "int64" or (
+        kind.precision == DEFAULT_PRECISION and kind.minimum is kind.maximum is None
+    )
     return document if plain else document | {PRECISION: kind.precision}
 
 

@@ -47,7 +47,9 @@ def parse(payloads: pa.ChunkedArray, schema: FieldType, *, stored: bool = False)
     """Reads a column of JSON texts, each a valid payload or null (which stands for ``{}``); stored ones as ``exact.read`` says."""
     chunks = list(_chunks(payloads))
     if len(payloads) < _FEW_ROWS or len(chunks) < 2:  # noqa: PLR2004 - one chunk needs one thread
-        parts: Iterable[tuple[pa.Table, list[Problem]]] = (_parse(chunk, schema, stored=stored) for chunk in chunks)
+        parts: Iterable[tuple[pa.Table, list[Problem]]] = (
+            _parse(chunk, schema, stored=stored) for chunk in chunks
+        )
     else:
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             parts = list(pool.map(lambda chunk: _parse(chunk, schema, stored=stored), chunks))
@@ -78,20 +80,26 @@ def _bytes_of(texts: pa.Array) -> pa.Buffer:
     return data.slice(first, last - first) if data is not None else pa.py_buffer(b"")
 
 
-def _parse(payloads: pa.Array, schema: FieldType, *, stored: bool) -> tuple[pa.Table, list[Problem]]:
+def _parse(
+    payloads: pa.Array, schema: FieldType, *, stored: bool
+) -> tuple[pa.Table, list[Problem]]:
     try:
         return _columns(payloads, schema), []
     except (pa.ArrowException, OddError):
         return _row_by_row(payloads, schema, stored=stored)
 
 
-def _row_by_row(payloads: pa.Array, schema: FieldType, *, stored: bool) -> tuple[pa.Table, list[Problem]]:
+def _row_by_row(
+    payloads: pa.Array, schema: FieldType, *, stored: bool
+) -> tuple[pa.Table, list[Problem]]:
     rows, problems = [], []
     for row, payload in enumerate(payloads.to_pylist()):
         values, broken = parse_row.read(payload, schema, stored=stored)
         rows.append(values)
         problems += [Problem(row, path, expected, found) for path, expected, found in broken]
-    wire = pa.schema([pa.field(field.name, _wire_type(field.type, pa.int64())) for field in schema.fields])
+    wire = pa.schema(
+        [pa.field(field.name, _wire_type(field.type, pa.int64())) for field in schema.fields]
+    )
     return pa.Table.from_pylist(rows, wire).cast(arrow_schema(schema)), problems
 
 
@@ -111,15 +119,22 @@ def _columns(payloads: pa.Array, schema: FieldType) -> pa.Table:
     plain = text.to_pybytes()
     if _may_be_deep(payloads, plain) or (_has_decimals(schema) and _may_be_tiny(payloads, plain)):
         raise OddError
-    wire = pa.schema([pa.field(field.name, _wire_type(field.type, pa.string())) for field in schema.fields])
+    wire = pa.schema(
+        [pa.field(field.name, _wire_type(field.type, pa.string())) for field in schema.fields]
+    )
     table = pj.read_json(
         pa.BufferReader(text),
         read_options=pj.ReadOptions(use_threads=False, block_size=text.size + 1),
-        parse_options=pj.ParseOptions(explicit_schema=wire, unexpected_field_behavior=_unexpected(schema)),
+        parse_options=pj.ParseOptions(
+            explicit_schema=wire, unexpected_field_behavior=_unexpected(schema)
+        ),
     )
     if table.num_rows != len(payloads) or (schema.closed and table.num_columns > len(wire)):
         raise OddError
-    columns = [checked(table.column(field.name).combine_chunks(), field.type, required=field.required) for field in schema.fields]
+    columns = [
+        checked(table.column(field.name).combine_chunks(), field.type, required=field.required)
+        for field in schema.fields
+    ]
     return pa.Table.from_arrays(columns, schema=arrow_schema(schema))
 
 
@@ -142,7 +157,9 @@ def _may_be_deep(payloads: pa.Array, plain: bytes) -> bool:
     opened = plain.count(b"[") + plain.count(b"{")
     if opened < len(payloads) + MAX_PAYLOAD_DEPTH:
         return False
-    most = pc.max(pc.add(pc.count_substring(payloads, "["), pc.count_substring(payloads, "{"))).as_py()
+    most = pc.max(
+        pc.add(pc.count_substring(payloads, "["), pc.count_substring(payloads, "{"))
+    ).as_py()
     return bool(most > MAX_PAYLOAD_DEPTH)
 
 
@@ -164,7 +181,9 @@ def _closed(kind: FieldType) -> Iterator[bool]:
 def _wire_type(kind: FieldType, moment: pa.DataType) -> pa.DataType:
     """The type under which values are handed over, instants as ``moment``."""
     if kind.kind == "struct":
-        return pa.struct([pa.field(field.name, _wire_type(field.type, moment)) for field in kind.fields])
+        return pa.struct(
+            [pa.field(field.name, _wire_type(field.type, moment)) for field in kind.fields]
+        )
     if kind.item is not None:
         return pa.list_(_wire_type(kind.item, moment))
     if kind.kind == "timestamp" or (kind.kind == "date" and pa.types.is_string(moment)):

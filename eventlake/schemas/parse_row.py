@@ -28,14 +28,20 @@ _WIDE = Context(prec=10_000, Emax=999_999, Emin=-999_999)
 _PYTHON = {"bool": bool, "utf8": str}
 
 
-def read(payload: str | None, schema: FieldType, *, stored: bool = False) -> tuple[dict[str, Any], list[Broken]]:
+def read(
+    payload: str | None, schema: FieldType, *, stored: bool = False
+) -> tuple[dict[str, Any], list[Broken]]:
     """The values of the schema's fields in a payload (instants in microseconds), and all that is wrong with it.
 
     No payload, and one that is ``null``, are read as ``{}``. Instants of a stored one may have offsets that earlier versions accepted.
     """
     broken: list[Broken] = []
     try:
-        value = None if payload is None else jiter.from_json(payload.encode(), float_mode="decimal", catch_duplicate_keys=True)
+        value = (
+            None
+            if payload is None
+            else jiter.from_json(payload.encode(), float_mode="decimal", catch_duplicate_keys=True)
+        )
         found = _value({} if value is None else value, schema, "data", broken, stored=stored)
     except (ValueError, DecimalException) as error:
         return {}, [("data", f"expected JSON ({error})", (payload or "")[:_SHOWN])]
@@ -53,7 +59,9 @@ def _value(value: Any, kind: FieldType, path: str, broken: list[Broken], *, stor
     return found
 
 
-def _struct(value: Any, kind: FieldType, path: str, broken: list[Broken], *, stored: bool) -> dict[str, Any] | None:
+def _struct(
+    value: Any, kind: FieldType, path: str, broken: list[Broken], *, stored: bool
+) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         broken.append((path, "expected an object", value))
         return None
@@ -64,19 +72,39 @@ def _struct(value: Any, kind: FieldType, path: str, broken: list[Broken], *, sto
         if item is not None:
             found[field.name] = _value(item, field.type, below, broken, stored=stored)
         elif field.required:
-            broken.append((below, f"required ({field.type}), but {'null' if field.name in value else 'missing'}", None))
+            broken.append(
+                (
+                    below,
+                    f"required ({field.type}), but {'null' if field.name in value else 'missing'}",
+                    None,
+                )
+            )
     if kind.closed:
         known = {field.name for field in kind.fields}
-        broken += [(f"{path}.{name}", "no such field in the schema", item) for name, item in value.items() if name not in known]
+        broken += [
+            (f"{path}.{name}", "no such field in the schema", item)
+            for name, item in value.items()
+            if name not in known
+        ]
     return found
 
 
-def _list(value: Any, item: FieldType, path: str, broken: list[Broken], *, stored: bool) -> list[Any] | None:
+def _list(
+    value: Any, item: FieldType, path: str, broken: list[Broken], *, stored: bool
+) -> list[Any] | None:
     if not isinstance(value, list):
         broken.append((path, "expected an array", value))
         return None
-    broken += [(f"{path}[{number}]", f"expected {item}", None) for number, one in enumerate(value) if one is None]
-    return [_value(one, item, f"{path}[{number}]", broken, stored=stored) for number, one in enumerate(value) if one is not None]
+    broken += [
+        (f"{path}[{number}]", f"expected {item}", None)
+        for number, one in enumerate(value)
+        if one is None
+    ]
+    return [
+        _value(one, item, f"{path}[{number}]", broken, stored=stored)
+        for number, one in enumerate(value)
+        if one is not None
+    ]
 
 
 def scalar(value: Any, kind: FieldType, *, stored: bool = False) -> tuple[str | None, Any]:
@@ -99,7 +127,11 @@ def _moment(value: Any, kind: str, *, stored: bool) -> tuple[str | None, Any]:
             return None, parse_instant(value, stored=stored)
     except ValueError:
         pass
-    return ("expected a date as YYYY-MM-DD" if kind == "date" else "expected an instant as RFC 3339 with a zone, to the microsecond"), None
+    return (
+        "expected a date as YYYY-MM-DD"
+        if kind == "date"
+        else "expected an instant as RFC 3339 with a zone, to the microsecond"
+    ), None
 
 
 def _number(value: Any, kind: FieldType) -> tuple[str | None, Any]:  # noqa: PLR0911 - a reason each
@@ -119,11 +151,16 @@ def _number(value: Any, kind: FieldType) -> tuple[str | None, Any]:  # noqa: PLR
         if given and (abs(given.adjusted()) > _FAR or _WIDE.create_decimal(given) != given):
             return f"expected {kind}, no digit lost", None
         unscaled = (_WIDE.create_decimal(given) if given else Decimal(0)).scaleb(kind.scale, _WIDE)
-        if unscaled != unscaled.to_integral_value(context=_WIDE) or unscaled.copy_abs() >= 10**kind.precision:
+        if (
+            unscaled != unscaled.to_integral_value(context=_WIDE)
+            or unscaled.copy_abs() >= 10**kind.precision
+        ):
             return f"expected {kind}, no digit lost", None
         exact = value = unscaled.to_integral_value(context=_WIDE).scaleb(-kind.scale, _WIDE)
     # Comparing rounds nothing; Python's arithmetic would, to 28 digits.
-    if (kind.minimum and exact < Decimal(kind.minimum)) or (kind.maximum and exact > Decimal(kind.maximum)):
+    if (kind.minimum and exact < Decimal(kind.minimum)) or (
+        kind.maximum and exact > Decimal(kind.maximum)
+    ):
         return f"expected {kind}", None
     return None, value
 

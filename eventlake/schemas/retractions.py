@@ -16,5 +16,7 @@ def silent(correction: pa.ChunkedArray, data: pa.ChunkedArray) -> npt.NDArray[np
     retracts = pc.fill_null(pc.equal(correction, "retract"), fill_value=False).to_numpy()
     rows = np.flatnonzero(retracts)
     said = data.filter(pa.array(retracts))
-    retracts[rows] = pc.fill_null(pc.match_substring_regex(said, NOTHING), fill_value=True).to_numpy()
+    retracts[rows] = pc.fill_null(
+        pc.match_substring_regex(said, NOTHING), fill_value=True
+    ).to_numpy()
     return retracts if retracts.any() else None

@@ -31,7 +31,9 @@ _Bound = Annotated[str, spelled(r"-?[0-9]{1,80}(?:\.[0-9]{1,80})?", "a number in
 class TypeDocument(Document):
     """A type as a catalogue has it; ``FieldType`` says what each member means."""
 
-    kind: Literal["bool", "date", "decimal", "float64", "int64", "timestamp", "utf8", "list", "struct"]
+    kind: Literal[
+        "bool", "date", "decimal", "float64", "int64", "timestamp", "utf8", "list", "struct"
+    ]
     precision: _Digits | UnsetType = UNSET
     scale: _Digits | UnsetType = UNSET
     values: tuple[str, ...] | UnsetType = UNSET
@@ -91,11 +93,18 @@ class FieldType:
             document |= {"precision": self.precision, "scale": self.scale}
         if self.values:
             document["values"] = list(self.values)
-        document |= {name: bound for name, bound in (("minimum", self.minimum), ("maximum", self.maximum)) if bound is not None}
+        document |= {
+            name: bound
+            for name, bound in (("minimum", self.minimum), ("maximum", self.maximum))
+            if bound is not None
+        }
         if self.item is not None:
             document["item"] = self.item.document()
         if self.kind == "struct":
-            document |= {"closed": self.closed, "fields": [field.document() for field in self.fields]}
+            document |= {
+                "closed": self.closed,
+                "fields": [field.document() for field in self.fields],
+            }
         return document
 
     @classmethod
@@ -120,11 +129,21 @@ class FieldType:
         if self.item is not None:
             return f"list<{self.item}>"
         if self.kind == "struct":
-            return "struct<" + ", ".join(f"{field.name}: {field.type}" for field in self.fields) + ">"
-        return f"utf8 (one of {', '.join(map(repr, self.values))})" if self.values else self.kind + self._bounds()
+            return (
+                "struct<" + ", ".join(f"{field.name}: {field.type}" for field in self.fields) + ">"
+            )
+        return (
+            f"utf8 (one of {', '.join(map(repr, self.values))})"
+            if self.values
+            else self.kind + self._bounds()
+        )
 
     def _bounds(self) -> str:
-        bounds = [f"{sign} {bound}" for sign, bound in (("≥", self.minimum), ("≤", self.maximum)) if bound is not None]
+        bounds = [
+            f"{sign} {bound}"
+            for sign, bound in (("≥", self.minimum), ("≤", self.maximum))
+            if bound is not None
+        ]
         return f" ({', '.join(bounds)})" if bounds else ""
 
 
@@ -167,9 +186,13 @@ class Schema:
     def __post_init__(self) -> None:
         if not self.event_type or self.event_type.casefold() in RESERVED_TYPES:
             message = f"expected the name of an event type, found {self.event_type!r}"
-            raise InvalidInputError(message, f"{' and '.join(sorted(RESERVED_TYPES))} are tables in SQL.")
+            raise InvalidInputError(
+                message, f"{' and '.join(sorted(RESERVED_TYPES))} are tables in SQL."
+            )
         if self.payload.kind != "struct":
-            message = f"schema of {self.event_type}: expected an object with fields, found {self.payload}"
+            message = (
+                f"schema of {self.event_type}: expected an object with fields, found {self.payload}"
+            )
             raise InvalidInputError(message, "a payload without fields needs no schema.")
         for path, problem in (*_problems(self.payload, "", 0), *_clashes(self.columns)):
             message = f"schema of {self.event_type}, field {path or '(payload)'}: {problem}"
@@ -226,7 +249,10 @@ def _clashes(columns: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Fields that come to one name because another one has a name of the envelope."""
     clashing = set(repeated(columns, str.casefold))
     yield from (
-        (name, "is what another field would be called, which has the name of a column that every table has")
+        (
+            name,
+            "is what another field would be called, which has the name of a column that every table has",
+        )
         for name in columns
         if name in clashing
     )
@@ -238,8 +264,13 @@ def _problems(kind: FieldType, path: str, depth: int) -> Iterator[tuple[str, str
         yield path, f"expected one of {', '.join(KINDS)}, found {kind.kind!r}"
     if depth > MAX_NESTING:
         yield path, f"nested deeper than {MAX_NESTING} levels"
-    if kind.kind == "decimal" and not (1 <= kind.precision <= MAX_DIGITS and 0 <= kind.scale <= kind.precision):
-        yield path, f"expected a precision from 1 to {MAX_DIGITS} and a scale from 0 to it, found ({kind.precision}, {kind.scale})"
+    if kind.kind == "decimal" and not (
+        1 <= kind.precision <= MAX_DIGITS and 0 <= kind.scale <= kind.precision
+    ):
+        yield (
+            path,
+            f"expected a precision from 1 to {MAX_DIGITS} and a scale from 0 to it, found ({kind.precision}, {kind.scale})",
+        )
     if kind.values and kind.kind != "utf8":
         yield path, "only text can be limited to a list of values"
     if not {kind.minimum, kind.maximum} <= {None} and kind.kind not in {"int64", "decimal"}:
@@ -249,7 +280,9 @@ def _problems(kind: FieldType, path: str, depth: int) -> Iterator[tuple[str, str
     if kind.kind == "struct":
         yield from _problems_of_names(kind, path)
         for field in kind.fields:
-            yield from _problems(field.type, f"{path}.{field.name}" if path else field.name, depth + 1)
+            yield from _problems(
+                field.type, f"{path}.{field.name}" if path else field.name, depth + 1
+            )
 
 
 def _problems_of_names(kind: FieldType, path: str) -> Iterator[tuple[str, str]]:
@@ -261,5 +294,8 @@ def _problems_of_names(kind: FieldType, path: str) -> Iterator[tuple[str, str]]:
             yield path, f"expected field names without control characters, found {field.name!r}"
         folded = field.name.casefold()
         if folded in seen:
-            yield path, f"fields {seen[folded]!r} and {field.name!r} are one name in SQL, which does not know case"
+            yield (
+                path,
+                f"fields {seen[folded]!r} and {field.name!r} are one name in SQL, which does not know case",
+            )
         seen[folded] = field.name

@@ -63,12 +63,19 @@ def from_pandera(event_type: str, schema: Any) -> Schema:
         raise InvalidInputError(message, _HINT, event_type=event_type)
     _check_known(event_type, "", described, _SCHEMA_KEPT)
     if described.strict not in {True, False}:
-        _refuse(event_type, "", f"strict={described.strict!r} is not supported", "payloads are kept as given: strict is true or false.")
+        _refuse(
+            event_type,
+            "",
+            f"strict={described.strict!r} is not supported",
+            "payloads are kept as given: strict is true or false.",
+        )
     return Schema(
         event_type,
         FieldType(
             "struct",
-            fields=tuple(_column(event_type, name, column) for name, column in described.columns.items()),
+            fields=tuple(
+                _column(event_type, name, column) for name, column in described.columns.items()
+            ),
             closed=bool(described.strict),
         ),
     )
@@ -99,14 +106,25 @@ def _check_known(event_type: str, path: str, described: Any, kept: frozenset[str
             _refuse(event_type, path, f"{option}={value!r} is not supported", hint)
 
 
-def _checked(event_type: str, kind: FieldType, check: Any, path: str, *, nullable: bool) -> FieldType:
+def _checked(
+    event_type: str, kind: FieldType, check: Any, path: str, *, nullable: bool
+) -> FieldType:
     _check_known(event_type, path, check, _CHECK_KEPT)
     name, facts = check.name or "?", check.statistics or {}
     if not _is_builtin(check, name):
         _refuse(event_type, path, f"check {name!r} of one's own is not supported", _CHECKS_HINT)
     if nullable and not check.ignore_na:
-        _refuse(event_type, path, f"check {name!r} with ignore_na=False of a nullable column is not supported", "say nullable=False.")
-    if name == "isin" and kind.kind == "utf8" and all(isinstance(value, str) for value in facts["allowed_values"]):
+        _refuse(
+            event_type,
+            path,
+            f"check {name!r} with ignore_na=False of a nullable column is not supported",
+            "say nullable=False.",
+        )
+    if (
+        name == "isin"
+        and kind.kind == "utf8"
+        and all(isinstance(value, str) for value in facts["allowed_values"])
+    ):
         return limited(event_type, kind, facts["allowed_values"], path)
     if kind.kind not in {"int64", "decimal"} or name not in {_AT_LEAST, _AT_MOST}:
         _refuse(event_type, path, f"check {name!r} of a {kind} is not supported", _CHECKS_HINT)
@@ -120,14 +138,23 @@ def _is_builtin(check: Any, name: str) -> bool:
     """Whether a check is pandera's own of that name; a name alone may be anybody's."""
     builtins = getattr(type(check), "CHECK_FUNCTION_REGISTRY", {})
     function = vars(check).get("_check_fn")
-    return name in builtins and type(function) is type(builtins[name]) and getattr(function, "__name__", None) == name
+    return (
+        name in builtins
+        and type(function) is type(builtins[name])
+        and getattr(function, "__name__", None) == name
+    )
 
 
 def limited(event_type: str, kind: FieldType, values: Iterable[str], path: str) -> FieldType:
     """Text limited to some values, of those that are allowed already."""
     left = set(values) & set(kind.values) if kind.values else set(values)
     if not left:
-        _refuse(event_type, path, "no value is allowed by all that limits it", "leave out one of the limits.")
+        _refuse(
+            event_type,
+            path,
+            "no value is allowed by all that limits it",
+            "leave out one of the limits.",
+        )
     return replace(kind, values=tuple(sorted(left)))
 
 
@@ -135,7 +162,11 @@ def bounded(kind: FieldType, minimum: Decimal | None, maximum: Decimal | None) -
     """A number within its own bounds and these."""
     low = max((Decimal(one) for one in (kind.minimum, minimum) if one is not None), default=None)
     high = min((Decimal(one) for one in (kind.maximum, maximum) if one is not None), default=None)
-    return replace(kind, minimum=None if low is None else f"{low:f}", maximum=None if high is None else f"{high:f}")
+    return replace(
+        kind,
+        minimum=None if low is None else f"{low:f}",
+        maximum=None if high is None else f"{high:f}",
+    )
 
 
 def _refuse(event_type: str, path: str, problem: str, hint: str = _HINT) -> NoReturn:
@@ -150,7 +181,10 @@ def _polars_type(event_type: str, kind: Any, path: str) -> FieldType:
     if isinstance(kind, pl.List):
         return FieldType("list", item=_polars_type(event_type, kind.inner, f"{path}[]"))
     if isinstance(kind, pl.Struct):
-        fields = ((field.name, _polars_type(event_type, field.dtype, f"{path}.{field.name}")) for field in kind.fields)
+        fields = (
+            (field.name, _polars_type(event_type, field.dtype, f"{path}.{field.name}"))
+            for field in kind.fields
+        )
         return FieldType("struct", fields=tuple(Field(name, inner) for name, inner in fields))
     if kind == pl.Object:
         _refuse(event_type, path, f"{kind} is not supported")
@@ -164,7 +198,10 @@ def _polars_type(event_type: str, kind: Any, path: str) -> FieldType:
 
 def _fields(event_type: str, fields: Iterable[pa.Field], path: str) -> tuple[Field, ...]:
     below = f"{path}." if path else ""
-    return tuple(Field(field.name, _type(event_type, field.type, below + field.name), not field.nullable) for field in fields)
+    return tuple(
+        Field(field.name, _type(event_type, field.type, below + field.name), not field.nullable)
+        for field in fields
+    )
 
 
 def _type(event_type: str, kind: pa.DataType, path: str) -> FieldType:
@@ -182,7 +219,10 @@ def _type(event_type: str, kind: pa.DataType, path: str) -> FieldType:
     plain = (
         ("bool", types.is_boolean(kind)),
         ("float64", types.is_float64(kind)),
-        ("utf8", types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)),
+        (
+            "utf8",
+            types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind),
+        ),
         ("date", types.is_date32(kind)),
         ("timestamp", types.is_timestamp(kind) and kind.unit == "us" and kind.tz == "UTC"),
     )

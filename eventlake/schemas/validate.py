@@ -28,14 +28,28 @@ def schema_problems(batch: Batch, catalogue: Catalogue, *, strict: bool) -> list
         version = catalogue.newest(event_type)
         if version is None and not strict:
             continue
-        rows = np.flatnonzero(pc.equal(types, event_type).to_numpy()) if len(pc.unique(types)) > 1 else np.arange(batch.rows)
+        rows = (
+            np.flatnonzero(pc.equal(types, event_type).to_numpy())
+            if len(pc.unique(types)) > 1
+            else np.arange(batch.rows)
+        )
         if version is None:
-            problems.append(Problem(batch.number(int(rows[0])), "type", "expected a registered type: this lake is strict", event_type))
+            problems.append(
+                Problem(
+                    batch.number(int(rows[0])),
+                    "type",
+                    "expected a registered type: this lake is strict",
+                    event_type,
+                )
+            )
             continue
         if quiet is not None:
             rows = rows[~quiet[rows]]
         mine = batch.table.select(["data"])
         payloads = (mine if len(rows) == batch.rows else chosen(mine, rows)).column("data")
         found = parse(payloads, version.schema.payload).problems
-        problems += [Problem(batch.number(int(rows[one.row or 0])), one.field, one.message, one.found) for one in found]
+        problems += [
+            Problem(batch.number(int(rows[one.row or 0])), one.field, one.message, one.found)
+            for one in found
+        ]
     return sorted(problems, key=lambda problem: problem.row or 0)

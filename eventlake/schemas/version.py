@@ -51,7 +51,12 @@ class Version:
     def step(self) -> dict[str, Any]:
         """The upcast as plain values: from which schema, to which, from which sequence on no longer, and the expressions."""
         schemas = (self.before.schema.document() if self.before else None, self.schema.document())
-        return {"from": schemas[0], "since": self.since, "to": schemas[1], "upcast": dict(self.upcast or {})}
+        return {
+            "from": schemas[0],
+            "since": self.since,
+            "to": schemas[1],
+            "upcast": dict(self.upcast or {}),
+        }
 
     def epochs(self) -> Iterator[tuple[int | None, "Version"]]:
         """Stretches of sequences, in order, and the version to read their payloads with: the end of each, exclusive, None for the last."""
@@ -69,9 +74,17 @@ class Version:
         """What to show."""
         name = self.schema.event_type
         facts = (("schema_hash", self.schema_hash), ("registered at", f"watermark {self.since:,}"))
-        rows = [(path, kind, "required" if required else "") for path, kind, required in self.schema.lines()]
+        rows = [
+            (path, kind, "required" if required else "")
+            for path, kind, required in self.schema.lines()
+        ]
         if self.upcast is None:
-            return Card(f"schema of {name}, version {self.number}", facts, ("field", "type", ""), tuple(rows))
+            return Card(
+                f"schema of {name}, version {self.number}",
+                facts,
+                ("field", "type", ""),
+                tuple(rows),
+            )
         columns = ("field", "type", "", f"upcast from version {self.number - 1}")
         upcast = tuple((*row, self.upcast.get(row[0], "")) for row in rows)
         return Card(f"schema of {name}, version {self.number}", facts, columns, upcast)

@@ -44,7 +44,9 @@ def address(text: str) -> Address | None:
     for mark, name in (("?", "a query"), ("#", "a fragment")):
         if mark in rest:
             message = f"expected a {scheme}:// URI without {name}, found {mark!r} in it"
-            raise InvalidInputError(message, f"if {mark} is part of a name, write %{ord(mark):02X}.")
+            raise InvalidInputError(
+                message, f"if {mark} is part of a name, write %{ord(mark):02X}."
+            )
     return Address(scheme, authority, _resolved(scheme, spelled), spelled)
 
 

@@ -216,7 +216,10 @@ def _files(folder: int, prefix: str, depth: int) -> Iterator[tuple[str, os.stat_
     if depth > _MAX_DEPTH:
         raise OSError(errno.ELOOP, f"expected folders at most {_MAX_DEPTH} deep")
     with os.scandir(folder) as entries:
-        found = sorted((f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name, entry) for entry in entries)
+        found = sorted(
+            (f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name, entry)
+            for entry in entries
+        )
     for name, entry in found:
         with suppress(FileNotFoundError, NotADirectoryError):
             if not name.endswith("/"):

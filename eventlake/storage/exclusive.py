@@ -24,7 +24,13 @@ def claim(temporary: Place, target: Place) -> None:
         OSError: The file system can do neither, or failed.
     """
     try:
-        os.link(temporary.name, target.name, src_dir_fd=temporary.folder, dst_dir_fd=target.folder, follow_symlinks=False)
+        os.link(
+            temporary.name,
+            target.name,
+            src_dir_fd=temporary.folder,
+            dst_dir_fd=target.folder,
+            follow_symlinks=False,
+        )
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
@@ -40,9 +46,17 @@ def rename_exclusively(old: Place, new: Place) -> None:
     """
     libc = ctypes.CDLL(None, use_errno=True)
     here = _AT_FDCWD_MACOS if sys.platform == "darwin" else _AT_FDCWD
-    places = [part for at in (old, new) for part in (here if at.folder is None else at.folder, os.fsencode(at.name))]
+    places = [
+        part
+        for at in (old, new)
+        for part in (here if at.folder is None else at.folder, os.fsencode(at.name))
+    ]
     try:
-        failed = libc.renameatx_np(*places, _RENAME_EXCL) if sys.platform == "darwin" else libc.renameat2(*places, _RENAME_NOREPLACE)
+        failed = (
+            libc.renameatx_np(*places, _RENAME_EXCL)
+            if sys.platform == "darwin"
+            else libc.renameat2(*places, _RENAME_NOREPLACE)
+        )
     except AttributeError:
         raise OSError(errno.ENOSYS, "no exclusive rename", new.name) from None
     if failed:

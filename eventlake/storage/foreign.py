@@ -45,10 +45,17 @@ _READ = {
     "zstd": "pyarrow.input_stream({p}, compression='zstd').read()",
     "bz2": "bz2.decompress(pathlib.Path({p}).read_bytes())",
     "xz": "lzma.decompress(pathlib.Path({p}).read_bytes())",
-    **{encoding: f"pathlib.Path({{p}}).read_text(encoding={encoding!r}).encode()" for encoding in (*ENCODINGS, "utf-8-sig")},
+    **{
+        encoding: f"pathlib.Path({{p}}).read_text(encoding={encoding!r}).encode()"
+        for encoding in (*ENCODINGS, "utf-8-sig")
+    },
 }
 """Expressions for the bytes of a file as they should be."""
-_FRAMES = {"ipc": "pl.read_ipc({p})", "avro": "pl.read_avro({p})", "orc": "pl.from_arrow(pyarrow.orc.read_table({p}))"}
+_FRAMES = {
+    "ipc": "pl.read_ipc({p})",
+    "avro": "pl.read_avro({p})",
+    "orc": "pl.from_arrow(pyarrow.orc.read_table({p}))",
+}
 _PIPES = {
     "gzip": "gzip -dc",
     "zstd": "zstd -dc",
@@ -58,8 +65,12 @@ _PIPES = {
 }
 _APPEND = " {file} | eventlake append LAKE -."
 _UNPACK = "unpack it with shutil.unpack_archive({p}, 'unpacked'), and give its files one by one."
-_UNZIP = "unpack it with shutil.unpack_archive({p}, 'unpacked', 'zip'), and give its files one by one."
-_EXCEL = "save the sheet as CSV in UTF-8, and import that: el.import_file(lake, {csv}, 'mapping.toml')."
+_UNZIP = (
+    "unpack it with shutil.unpack_archive({p}, 'unpacked', 'zip'), and give its files one by one."
+)
+_EXCEL = (
+    "save the sheet as CSV in UTF-8, and import that: el.import_file(lake, {csv}, 'mapping.toml')."
+)
 _SQLITE = "write the rows of a table to a CSV file, and import that: el.import_file(lake, 'rows.csv', 'mapping.toml')."
 _LINES = "msgspec.json.format(one, indent=-1) for one in msgspec.json.decode(pathlib.Path({p}).read_bytes(), type=list[msgspec.Raw])"
 _IMPORT = "a table that is no events yet is imported: el.import_file(lake, {p}, 'mapping.toml'), where the mapping says what its rows mean."
@@ -90,7 +101,10 @@ _NAMED = {
 }
 _HINTS: dict[str, dict[str, str]] = {
     EVENTS: {
-        **{kind: f"write lake.append({text})." for kind, text in {**_READ, **_FRAMES, "parquet": "pl.read_parquet({p})"}.items()},
+        **{
+            kind: f"write lake.append({text})."
+            for kind, text in {**_READ, **_FRAMES, "parquet": "pl.read_parquet({p})"}.items()
+        },
         **{
             kind: f"write lake.append({_READ[kind]}), or in a shell {pipe} {{file}} | eventlake append LAKE -."
             for kind, pipe in _PIPES.items()
@@ -112,9 +126,15 @@ _HINTS: dict[str, dict[str, str]] = {
         "empty": "leave it out; for no events an empty file is named .ndjson.",
     },
     ROWS: {
-        **{kind: f"make a file of it: pathlib.Path({{new}}).write_bytes({text})." for kind, text in _READ.items()},
+        **{
+            kind: f"make a file of it: pathlib.Path({{new}}).write_bytes({text})."
+            for kind, text in _READ.items()
+        },
         "gzip": "rename it to {name}.gz, which says so.",
-        **{kind: f"make a file of it: {text}.write_parquet({{parquet}})." for kind, text in _FRAMES.items()},
+        **{
+            kind: f"make a file of it: {text}.write_parquet({{parquet}})."
+            for kind, text in _FRAMES.items()
+        },
         "tar": _UNPACK,
         "zip": _UNZIP,
         "excel": _EXCEL,
@@ -128,9 +148,15 @@ _HINTS: dict[str, dict[str, str]] = {
         "empty": "leave it out; a CSV file without rows has a line of names, a JSON file is [].",
     },
     SPINE: {
-        **{kind: f"make a file of it: pathlib.Path({{new}}).write_bytes({text})." for kind, text in _READ.items()},
+        **{
+            kind: f"make a file of it: pathlib.Path({{new}}).write_bytes({text})."
+            for kind, text in _READ.items()
+        },
         "csv": "give the rows as a frame: spine=pl.read_csv({p}, separator='\\t', infer_schema=False).",
-        **{kind: f"give the rows as a frame: spine={text}." for kind, text in {**_FRAMES, "parquet": "pl.read_parquet({p})"}.items()},
+        **{
+            kind: f"give the rows as a frame: spine={text}."
+            for kind, text in {**_FRAMES, "parquet": "pl.read_parquet({p})"}.items()
+        },
         "tar": _UNPACK,
         "zip": _UNZIP,
         "excel": "save the sheet as CSV in UTF-8.",
@@ -145,11 +171,14 @@ _HINTS[CSV] = {
     **{encoding: f'give its encoding: encoding = "{encoding}" in [csv].' for encoding in ENCODINGS},
 }
 _HINTS[SPINE] |= dict.fromkeys(
-    ("array", "lines", "object"), "give the rows as a frame: spine=pl.DataFrame({{'subject': […], 'cutoff': […]}})."
+    ("array", "lines", "object"),
+    "give the rows as a frame: spine=pl.DataFrame({{'subject': […], 'cutoff': […]}}).",
 )
 
 
-def foreign(given: str | os.PathLike[str], use: str, native: Collection[str] = ()) -> tuple[str, str] | None:
+def foreign(
+    given: str | os.PathLike[str], use: str, native: Collection[str] = ()
+) -> tuple[str, str] | None:
     """What a file, or what was given as one, is, and what to write instead; None if nothing is known of it.
 
     Args:
@@ -179,7 +208,15 @@ def foreign(given: str | os.PathLike[str], use: str, native: Collection[str] = (
         hint = "its tables are imported: el.import_file(lake, {p}, 'mapping.toml'), where the mapping names each file."
     said = repr(redacted(text) if kind == "address" else text)
     names = {"csv": repr(f"{stem}.csv"), "parquet": repr(f"{stem}.parquet"), "new": repr(str(new))}
-    return _NAMED[kind], hint.format(p=said, file=shlex.quote(text), name=text, base=path.name, stem=str(stem), suffix=suffix, **names)
+    return _NAMED[kind], hint.format(
+        p=said,
+        file=shlex.quote(text),
+        name=text,
+        base=path.name,
+        stem=str(stem),
+        suffix=suffix,
+        **names,
+    )
 
 
 def kind_of(given: str) -> str | None:
@@ -202,7 +239,9 @@ def _kind_of_file(path: Path, first: bytes) -> str | None:
         return "tar"
     named = _SUFFIXES.get(path.suffix.lower())
     kind = next((kind for magic, kind in _MAGIC if first.startswith(magic)), None)
-    return ("excel" if kind == "zip" and named == "excel" else kind) or _kind_of_text(first) or named
+    return (
+        ("excel" if kind == "zip" and named == "excel" else kind) or _kind_of_text(first) or named
+    )
 
 
 def _kind_of_text(first: bytes) -> str | None:

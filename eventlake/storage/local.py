@@ -89,10 +89,19 @@ class LocalStorage:
     def read_ranges(self, path: str, ranges: Sequence[Range]) -> list[bytes]:
         """See ``Storage.read_ranges``."""
         return self._read(
-            path, lambda file: [whole_range(path, os.pread(file, stop - start, start), (start, stop)) for start, stop in ranges]
+            path,
+            lambda file: [
+                whole_range(path, os.pread(file, stop - start, start), (start, stop))
+                for start, stop in ranges
+            ],
         )
 
-    def _read(self, path: str, parts: Callable[[int], _Data], check: Callable[[str, int], None] | None = None) -> _Data:
+    def _read(
+        self,
+        path: str,
+        parts: Callable[[int], _Data],
+        check: Callable[[str, int], None] | None = None,
+    ) -> _Data:
         try:
             descriptor, size = beneath.open_file(self._root, inside(path))
             try:
@@ -100,7 +109,11 @@ class LocalStorage:
                     check(path, size)
                 if beneath.is_hollow(descriptor, size):
                     message = f"{path} is damaged: expected {size:,} bytes of data, found a file that is nearly all holes"
-                    raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path)
+                    raise CorruptionError(
+                        message,
+                        "run 'eventlake verify LAKE' and restore the file from a backup.",
+                        path=path,
+                    )
                 return parts(descriptor)
             finally:
                 os.close(descriptor)
@@ -139,7 +152,9 @@ class LocalStorage:
             self._write_and_claim(path, folder, data)
         except OSError as error:
             # A disk that is full or may only be read refuses the temporary file before it is known that the name is taken.
-            if isinstance(error, FileExistsError) or (error.errno in _BEFORE_THE_NAME and self._is_taken(path)):
+            if isinstance(error, FileExistsError) or (
+                error.errno in _BEFORE_THE_NAME and self._is_taken(path)
+            ):
                 # Whoever made it may have died before the folder was durable; a caller that builds on it must not.
                 self._sync_parent(folder, path)
                 message = f"{path} exists already in {self._root}"
@@ -175,8 +190,12 @@ class LocalStorage:
 
     def _trust_disk(self, path: str) -> None:
         if self._distrust is not None:
-            message = f"could not create {path}: an earlier fsync on this disk failed ({self._distrust})"
-            raise NotStoredError(message, "check the disk, then start the process again.", path=path)
+            message = (
+                f"could not create {path}: an earlier fsync on this disk failed ({self._distrust})"
+            )
+            raise NotStoredError(
+                message, "check the disk, then start the process again.", path=path
+            )
 
     def _sync_file(self, descriptor: int) -> None:
         try:
@@ -301,17 +320,20 @@ class LocalStorage:
             _sync_and_close(os.open(child.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         names = name.split("/") if name else []
         for depth in range(len(names)):
-            with beneath.place(self._root, "/".join(names[: depth + 1])) as at, suppress(FileExistsError):
+            with (
+                beneath.place(self._root, "/".join(names[: depth + 1])) as at,
+                suppress(FileExistsError),
+            ):
                 os.mkdir(at.name, dir_fd=at.folder)
             self._sync_folder("/".join(names[:depth]))
         self._durable_folders.add(name)
 
-    def _failure(self, verb: str, path: str, error: OSError, kind: type[StorageError] = StorageError) -> EventlakeError:
+    def _failure(
+        self, verb: str, path: str, error: OSError, kind: type[StorageError] = StorageError
+    ) -> EventlakeError:
         if isinstance(error, beneath.NotRegularError):
             message = f"could not {verb} {path or '.'} in {self._root}: expected regular files and folders, {error.strerror}"
-            hint = (
-                "a lake holds no links, pipes or devices (its own folder may be a link): replace it with what it stands for, or remove it."
-            )
+            hint = "a lake holds no links, pipes or devices (its own folder may be a link): replace it with what it stands for, or remove it."
             return SpecialFileError(message, hint, path=path)
         hints = {
             errno.ENOSPC: _MAKE_ROOM.format("the disk is full"),
@@ -332,7 +354,9 @@ class LocalStorage:
 def _temporary(target: Place) -> Iterator[Place]:
     """A name beside a file that nobody else has; afterwards nothing has it."""
     folder, slash, _ = target.name.rpartition("/")
-    temporary = Place(target.folder, f"{folder}{slash}{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}")
+    temporary = Place(
+        target.folder, f"{folder}{slash}{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
+    )
     try:
         yield temporary
     finally:

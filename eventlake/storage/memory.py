@@ -6,7 +6,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from eventlake.storage.port import ObjectExistsError, ObjectMissingError, Range, State, StoredObject, check_recorded, whole_range
+from eventlake.storage.port import (
+    ObjectExistsError,
+    ObjectMissingError,
+    Range,
+    State,
+    StoredObject,
+    check_recorded,
+    whole_range,
+)
 
 
 class MemoryStorage:
@@ -85,7 +93,11 @@ class MemoryStorage:
         with self._lock:
             items = sorted(self._objects.items())
         folder = f"{prefix}/" if prefix else ""
-        yield from (StoredObject(path, len(data), self._modified.get(path, 0)) for path, data in items if path.startswith(folder))
+        yield from (
+            StoredObject(path, len(data), self._modified.get(path, 0))
+            for path, data in items
+            if path.startswith(folder)
+        )
 
     def sync(self, folder: str) -> None:
         """Nothing to do: nothing survives the process."""

@@ -22,7 +22,10 @@ def lake_nearby(uri: str) -> str | None:
             return f"the lake is its folder {above}"
         below = [one for one in _folders(path) if _is_lake(one)]
         if below:
-            return f"there is a lake in {below[0]}" + f", and in {len(below) - 1} more of its folders" * (len(below) > 1)
+            return (
+                f"there is a lake in {below[0]}"
+                + f", and in {len(below) - 1} more of its folders" * (len(below) > 1)
+            )
         beside = {one.name: one for one in _folders(path.parent) if _is_lake(one)}
         near = get_close_matches(path.name, beside, 1)
         return f"did you mean {beside[near[0]]}?" if near else None

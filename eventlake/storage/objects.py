@@ -40,14 +40,22 @@ _MOST_SECONDS = 86_400.0
 _CODE = re.compile(r"<Code>([^<]{1,200})</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]{1,1000})</Message>")
 _HINTS = (
-    (re.compile(r"ExpiredToken|TokenRefreshRequired|InvalidToken"), "the credentials have expired: get new ones, and run this again."),
+    (
+        re.compile(r"ExpiredToken|TokenRefreshRequired|InvalidToken"),
+        "the credentials have expired: get new ones, and run this again.",
+    ),
     (
         re.compile(r"RequestTimeTooSkewed|RequestExpired|AuthenticationFailed.*date"),
         "set this machine's clock: the store's differs by minutes.",
     ),
-    (re.compile(r"NoSuchBucket|ContainerNotFound"), "check the bucket's name, and the endpoint, region and account in the environment."),
     (
-        re.compile(r"Received redirect|PermanentRedirect|TemporaryRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint"),
+        re.compile(r"NoSuchBucket|ContainerNotFound"),
+        "check the bucket's name, and the endpoint, region and account in the environment.",
+    ),
+    (
+        re.compile(
+            r"Received redirect|PermanentRedirect|TemporaryRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint"
+        ),
         "the bucket is in another region or at another endpoint: check AWS_REGION and AWS_ENDPOINT_URL.",
     ),
     (
@@ -61,7 +69,10 @@ _HINTS = (
             "their permission to read, write and list the bucket (s3:GetObject, s3:PutObject, s3:ListBucket), and this machine's clock."
         ),
     ),
-    (re.compile(""), f"check the network, the endpoint and the bucket; {TIMEOUT} says how many seconds a store has to answer."),
+    (
+        re.compile(""),
+        f"check the network, the endpoint and the bucket; {TIMEOUT} says how many seconds a store has to answer.",
+    ),
 )
 """What to do about what a store said: the first that matches."""
 _YES = frozenset({"1", "true", "on", "yes", "y"})
@@ -96,8 +107,14 @@ class ObjectStorage:
             "connect_timeout": timedelta(seconds=min(seconds, _CONNECT_SECONDS)),
         }
         with self._failures("open", ""):
-            self._reader: Any = from_url(uri, client_options=waits, retry_config={"retry_timeout": timedelta(seconds=seconds)})
-            self._creator: Any = from_url(uri, client_options=waits, retry_config={"max_retries": 0})
+            self._reader: Any = from_url(
+                uri,
+                client_options=waits,
+                retry_config={"retry_timeout": timedelta(seconds=seconds)},
+            )
+            self._creator: Any = from_url(
+                uri, client_options=waits, retry_config={"max_retries": 0}
+            )
 
         # What the store makes of the path is what was asked for, or another lake would be opened.
         reader: Any = self._reader
@@ -105,7 +122,9 @@ class ObjectStorage:
         if found.strip("/") != given.path.strip("/"):
             message = f"{self._uri} would be read as the prefix {found!r}"
             raise InvalidInputError(
-                message, "write the prefix without blanks at its ends, control characters and backslashes.", uri=self._uri
+                message,
+                "write the prefix without blanks at its ends, control characters and backslashes.",
+                uri=self._uri,
             )
 
     @property
@@ -135,8 +154,13 @@ class ObjectStorage:
         asked = [part for part in dict.fromkeys(ranges) if part[0] < part[1]]
         starts, ends = [start for start, _ in asked], [stop for _, stop in asked]
         with self._failures("read", path):
-            found = self._obstore.get_ranges(self._reader, path, starts=starts, ends=ends, coalesce=_CLOSE_BYTES)
-        data = {part: whole_range(path, bytes(one), part) for part, one in zip(asked, found, strict=True)}
+            found = self._obstore.get_ranges(
+                self._reader, path, starts=starts, ends=ends, coalesce=_CLOSE_BYTES
+            )
+        data = {
+            part: whole_range(path, bytes(one), part)
+            for part, one in zip(asked, found, strict=True)
+        }
         return [data.get(part, b"") for part in ranges]
 
     def exists(self, path: str) -> bool:
@@ -160,7 +184,9 @@ class ObjectStorage:
                 self._obstore.put(self._creator, path, data, mode="create", use_multipart=False)
         except StorageError as error:
             # A store that may only be read refuses the request before it looks whether the name is taken.
-            if isinstance(error.__cause__, self._errors.PermissionDeniedError) and self._is_taken(path):
+            if isinstance(error.__cause__, self._errors.PermissionDeniedError) and self._is_taken(
+                path
+            ):
                 message = f"{path} exists already in {self.uri}"
                 raise ObjectExistsError(message, path=path) from None
             raise
@@ -217,7 +243,12 @@ class ObjectStorage:
             return None
         if found.get("e_tag") is None and found.get("version") is None:
             return None
-        return found["size"], micros(found["last_modified"]), str(found.get("e_tag")), str(found.get("version"))
+        return (
+            found["size"],
+            micros(found["last_modified"]),
+            str(found.get("e_tag")),
+            str(found.get("version")),
+        )
 
     @contextmanager
     def _failures(self, verb: str, path: str) -> Iterator[None]:
@@ -243,16 +274,27 @@ class ObjectStorage:
         """A bucket that is missing is no lake that is missing: nothing can be there, and nothing can be made there."""
         code = _CODE.search(str(error))
         if code and code[1] in _NO_BUCKET:
-            message = f"could not {verb} {path or '.'} in {self.uri}: there is no such bucket ({code[1]})"
-            raise StorageError(message, "check its name, and the endpoint, region and account in the environment.", path=path) from error
+            message = (
+                f"could not {verb} {path or '.'} in {self.uri}: there is no such bucket ({code[1]})"
+            )
+            raise StorageError(
+                message,
+                "check its name, and the endpoint, region and account in the environment.",
+                path=path,
+            ) from error
 
 
 def _client(scheme: str) -> dict[str, Any]:
     """What the environment says of connections, which obstore does not look up where other options are given."""
     prefix = {"s3": "AWS", "gs": "GOOGLE"}.get(scheme, "AZURE")
-    flags = {name: os.environ.get(f"{prefix}_{name.upper()}", "").lower() for name in ("allow_http", "allow_invalid_certificates")}
+    flags = {
+        name: os.environ.get(f"{prefix}_{name.upper()}", "").lower()
+        for name in ("allow_http", "allow_invalid_certificates")
+    }
     proxy = os.environ.get(f"{prefix}_PROXY_URL")
-    return {name: True for name, value in flags.items() if value in _YES} | ({"proxy_url": proxy} if proxy else {})
+    return {name: True for name, value in flags.items() if value in _YES} | (
+        {"proxy_url": proxy} if proxy else {}
+    )
 
 
 def _seconds(timeout: float | None) -> float:
@@ -295,12 +337,17 @@ def _checked(uri: str) -> Address:
     """
     given = address(uri)
     if given is None or given.scheme not in SCHEMES or not given.authority:
-        message = f"expected a bucket as {', '.join(f'{one}://bucket/prefix' for one in sorted(SCHEMES))}"
+        message = (
+            f"expected a bucket as {', '.join(f'{one}://bucket/prefix' for one in sorted(SCHEMES))}"
+        )
         raise InvalidInputError(message)
     user, at, _ = given.authority.rpartition("@")
     if ":" in given.authority or (at and (given.scheme not in _WITH_CONTAINER or not user)):
         message = f"expected a {given.scheme}:// URI without user, password and port"
-        raise InvalidInputError(message, "credentials and endpoints come from the environment, as the store's own tools read them.")
+        raise InvalidInputError(
+            message,
+            "credentials and endpoints come from the environment, as the store's own tools read them.",
+        )
     parts = given.path.strip("/").split("/") if given.path.strip("/") else []
     if {"", ".", ".."}.intersection(parts) or given.path.startswith("//"):
         message = f"expected the path of a {given.scheme}:// URI without empty, '.' and '..' parts"

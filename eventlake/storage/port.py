@@ -11,7 +11,13 @@ from typing import Protocol
 
 from eventlake.core import layout
 from eventlake.core.hashing.canonical import sha256_hex
-from eventlake.errors import AlreadyExistsError, CorruptionError, InvalidInputError, NotFoundError, StorageError
+from eventlake.errors import (
+    AlreadyExistsError,
+    CorruptionError,
+    InvalidInputError,
+    NotFoundError,
+    StorageError,
+)
 
 
 class ObjectExistsError(AlreadyExistsError):
@@ -94,7 +100,9 @@ def inside(path: str) -> str:
     Raises:
         InvalidInputError: It is not relative, or leaves the storage.
     """
-    if path and (path.startswith("/") or "\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/"))):
+    if path and (
+        path.startswith("/") or "\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/"))
+    ):
         message = f"paths in a lake are relative and stay inside it, found {path!r}"
         raise InvalidInputError(message, path=path)
     return path
@@ -109,7 +117,9 @@ def check_size(path: str, size_bytes: int) -> None:
     most = layout.most_bytes(path)
     if most is not None and size_bytes > most:
         message = f"{path} is damaged: expected at most {most:,} bytes, found {size_bytes:,}"
-        raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path)
+        raise CorruptionError(
+            message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path
+        )
 
 
 def check_recorded(path: str, size_bytes: int, recorded: int) -> None:
@@ -120,7 +130,9 @@ def check_recorded(path: str, size_bytes: int, recorded: int) -> None:
     """
     if size_bytes > recorded:
         message = f"{path} is damaged: expected {recorded:,} bytes, found {size_bytes:,}"
-        raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path)
+        raise CorruptionError(
+            message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path
+        )
 
 
 class Storage(Protocol):
@@ -268,7 +280,9 @@ def sha256_of(storage: Storage, path: str, size_bytes: int) -> str:
         return sha256_hex(read_sized(storage, path, size_bytes))
     digest = hashlib.sha256()
     for start in range(0, size_bytes, _PIECE_BYTES):
-        digest.update(storage.read_ranges(path, [(start, min(start + _PIECE_BYTES, size_bytes))])[0])
+        digest.update(
+            storage.read_ranges(path, [(start, min(start + _PIECE_BYTES, size_bytes))])[0]
+        )
     return digest.hexdigest()
 
 
@@ -286,7 +300,9 @@ def size_of(storage: Storage, path: str) -> int:
     raise ObjectMissingError(message, path=path)
 
 
-def is_named_by(storage: Storage, path: str, sha256: str, size_bytes: int, *, ending: bytes = b"") -> bool:
+def is_named_by(
+    storage: Storage, path: str, sha256: str, size_bytes: int, *, ending: bytes = b""
+) -> bool:
     """Whether an object, of which no size was recorded, has this hash; never more than a piece of it is in memory.
 
     Args:
@@ -301,7 +317,9 @@ def is_named_by(storage: Storage, path: str, sha256: str, size_bytes: int, *, en
         CorruptionError: It is not a plain object.
         StorageError: The store failed.
     """
-    if size_bytes < len(ending) or storage.read_ranges(path, [(size_bytes - len(ending), size_bytes)]) != [ending]:
+    if size_bytes < len(ending) or storage.read_ranges(
+        path, [(size_bytes - len(ending), size_bytes)]
+    ) != [ending]:
         return False
     return sha256_of(storage, path, size_bytes) == sha256
 
@@ -315,7 +333,9 @@ def read_named(storage: Storage, path: str, sha256: str, *, ending: bytes = b"")
         StorageError: The store failed.
     """
     size_bytes = size_of(storage, path)
-    if size_bytes > _PIECE_BYTES and not is_named_by(storage, path, sha256, size_bytes, ending=ending):
+    if size_bytes > _PIECE_BYTES and not is_named_by(
+        storage, path, sha256, size_bytes, ending=ending
+    ):
         return None
     data = read_sized(storage, path, size_bytes)
     return data if sha256_hex(data) == sha256 else None

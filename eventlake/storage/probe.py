@@ -46,5 +46,7 @@ def _race(storage: Storage, path: str) -> None:
     found = storage.read(path)
     if len(won) != 1 or found != bytes(won) * _BODY_BYTES:
         message = f"{storage.uri} let {len(won)} of {_WRITERS} writers create one object; expected exactly one, and its bytes"
-        hint = "put the lake on a local disk, or in a store with conditional writes (S3, GCS, Azure)."
+        hint = (
+            "put the lake on a local disk, or in a store with conditional writes (S3, GCS, Azure)."
+        )
         raise StorageError(message, hint, uri=storage.uri, winners=len(won))

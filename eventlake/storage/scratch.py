@@ -58,7 +58,9 @@ def new_folder() -> Path:
         message = "expected a folder for temporary files that this user can write to, found none"
     except OSError as error:
         message = f"no folder for temporary files can be made in {above}: {error.strerror}"
-    raise StorageError(message, "make room, or name a writable folder by the environment variable TMPDIR.")
+    raise StorageError(
+        message, "make room, or name a writable folder by the environment variable TMPDIR."
+    )
 
 
 @contextmanager
@@ -124,7 +126,10 @@ def _sweep(above: Path) -> None:
     with suppress(OSError), os.scandir(above) as entries:
         for entry in entries:
             with suppress(OSError):
-                if entry.name.startswith(PREFIX) and entry.stat(follow_symlinks=False).st_uid == os.geteuid():
+                if (
+                    entry.name.startswith(PREFIX)
+                    and entry.stat(follow_symlinks=False).st_uid == os.geteuid()
+                ):
                     _remove_if_dead(above / entry.name)
 
 

@@ -26,11 +26,18 @@ def from_uri(uri: str | os.PathLike[str] | Storage) -> Storage:
         if all(callable(getattr(uri, name, None)) for name in ("read", "create", "list")):
             return uri
         message = f"expected a lake as {_FORMS}, or a storage, found {type(uri).__name__}"
-        raise InvalidInputError(message, "write its path or URI as text, such as 'my-lake'; an open lake has it as lake.uri.")
+        raise InvalidInputError(
+            message,
+            "write its path or URI as text, such as 'my-lake'; an open lake has it as lake.uri.",
+        )
     text = os.fsdecode(uri)
     if not text or "\0" in text or not is_text(text):
-        message = f"expected a URI or the path of a folder, in UTF-8 and without NUL, found {text!r}"
-        raise InvalidInputError(message, "write it as text, such as 'my-lake'; '.' is the current folder.")
+        message = (
+            f"expected a URI or the path of a folder, in UTF-8 and without NUL, found {text!r}"
+        )
+        raise InvalidInputError(
+            message, "write it as text, such as 'my-lake'; '.' is the current folder."
+        )
     given = address(text) if isinstance(uri, str) else None
     if given is None:
         return _folder(text)
@@ -39,12 +46,17 @@ def from_uri(uri: str | os.PathLike[str] | Storage) -> Storage:
     if given.scheme == "memory":
         if given.authority or given.path:
             message = "expected memory:// alone, found more after it"
-            raise InvalidInputError(message, "each memory:// is a lake of its own, and ends with the process.")
+            raise InvalidInputError(
+                message, "each memory:// is a lake of its own, and ends with the process."
+            )
         return MemoryStorage()
     if given.scheme in SCHEMES:
         return ObjectStorage(text)
     message = f"expected {_FORMS}, found {given.scheme}://"
-    raise InvalidInputError(message, f"a folder of that name is ./{given.scheme}:…; other stores are mounted, or copied to a folder.")
+    raise InvalidInputError(
+        message,
+        f"a folder of that name is ./{given.scheme}:…; other stores are mounted, or copied to a folder.",
+    )
 
 
 def is_uri(text: str) -> bool:
@@ -61,7 +73,9 @@ def _folder(text: str) -> LocalStorage:
         # RFC 8089 knows a file URI without an authority.
         return _file(address(f"file://{text[len('file:') :]}"))
     message = f"expected {_FORMS}, found {scheme}: without two slashes"
-    raise InvalidInputError(message, f"give a URI as text, not as a Path; a folder of that name is ./{scheme}:….")
+    raise InvalidInputError(
+        message, f"give a URI as text, not as a Path; a folder of that name is ./{scheme}:…."
+    )
 
 
 def _file(given: Address | None) -> LocalStorage:

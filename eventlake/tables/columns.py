@@ -23,7 +23,15 @@ CORRECTION: dict[str, pa.DataType] = {"corrects": pa.string(), "correction": pa.
 
 
 ATTRIBUTES: dict[str, pa.DataType] = dict.fromkeys(
-    ("datacontenttype", "dataschema", "correlation_id", "causation_id", "traceparent", "extensions"), pa.string()
+    (
+        "datacontenttype",
+        "dataschema",
+        "correlation_id",
+        "causation_id",
+        "traceparent",
+        "extensions",
+    ),
+    pa.string(),
 )
 """The other attributes of an event, stored behind the fields. A field of the same name keeps it: then the table has no such attribute."""
 NAMED = (*ATTRIBUTES, *CORRECTION)
@@ -32,9 +40,14 @@ NAMED = (*ATTRIBUTES, *CORRECTION)
 
 def stored_schema(schema: Schema) -> pa.Schema:
     """The columns of a table as they are stored."""
-    fields = [pa.field(name, arrow_type(field.type)) for name, field in zip(schema.columns, schema.fields, strict=True)]
+    fields = [
+        pa.field(name, arrow_type(field.type))
+        for name, field in zip(schema.columns, schema.fields, strict=True)
+    ]
     plain = [pa.field(name, kind) for name, kind in {**ENVELOPE, **CORRECTION}.items()]
-    return pa.schema([*plain, *fields, *(pa.field(name, ATTRIBUTES[name]) for name in free_attributes(schema))])
+    return pa.schema(
+        [*plain, *fields, *(pa.field(name, ATTRIBUTES[name]) for name in free_attributes(schema))]
+    )
 
 
 def free_attributes(schema: Schema) -> list[str]:
@@ -46,4 +59,8 @@ def free_attributes(schema: Schema) -> list[str]:
 def shown_columns(schema: Schema, named: Collection[str] = ()) -> list[str]:
     """The columns of a table as readers see them: those of ``NAMED`` come last, if they are named."""
     there = {*free_attributes(schema), *CORRECTION}
-    return [*ENVELOPE, *schema.columns, *(name for name in NAMED if name in named and name in there)]
+    return [
+        *ENVELOPE,
+        *schema.columns,
+        *(name for name in NAMED if name in named and name in there),
+    ]

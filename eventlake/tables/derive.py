@@ -55,22 +55,43 @@ def derive(stored: pa.Table, placed: Placed, version: Version, start: int, stop:
     data = _column(mine, "data")
     parsed = payloads.read(data, rows + start, version, silent(_column(mine, "correction"), data))
     if parsed.problems:
-        raise _unreadable(parsed.problems[0], start + int(rows[parsed.problems[0].row or 0]), version)
-    recorded_at = _column(mine, "recorded_at") if segment.recorded else pa.chunked_array([_same(summary.recorded_at, len(rows))])
+        raise _unreadable(
+            parsed.problems[0], start + int(rows[parsed.problems[0].row or 0]), version
+        )
+    recorded_at = (
+        _column(mine, "recorded_at")
+        if segment.recorded
+        else pa.chunked_array([_same(summary.recorded_at, len(rows))])
+    )
     time = pc.coalesce(_column(mine, "time"), recorded_at)
-    texts = {name: _column(mine, name) for name in ("id", "source", "subject", *CORRECTION, *free_attributes(version.schema))}
-    columns = {"sequence": pa.array(rows + start), **texts, "time": time, "recorded_at": recorded_at}
+    texts = {
+        name: _column(mine, name)
+        for name in ("id", "source", "subject", *CORRECTION, *free_attributes(version.schema))
+    }
+    columns = {
+        "sequence": pa.array(rows + start),
+        **texts,
+        "time": time,
+        "recorded_at": recorded_at,
+    }
     schema = stored_schema(version.schema)
     fields = dict(zip(version.schema.columns, parsed.table.columns, strict=True))
-    return pa.Table.from_arrays([(columns.get(name) if name in columns else fields[name]) for name in schema.names], schema=schema)
+    return pa.Table.from_arrays(
+        [(columns.get(name) if name in columns else fields[name]) for name in schema.names],
+        schema=schema,
+    )
 
 
 def _unreadable(problem: Problem, sequence: int, version: Version) -> EventlakeError:
     event_type = version.schema.event_type
     if version.until is not None and sequence >= version.until:
         return later_payload(version, sequence)
-    message = f"the event {sequence:,} does not fit the schema that it was accepted under: {problem}"
-    return CorruptionError(message, "run 'eventlake verify LAKE --deep'.", sequence=sequence, event_type=event_type)
+    message = (
+        f"the event {sequence:,} does not fit the schema that it was accepted under: {problem}"
+    )
+    return CorruptionError(
+        message, "run 'eventlake verify LAKE --deep'.", sequence=sequence, event_type=event_type
+    )
 
 
 def later_payload(version: Version, sequence: int) -> InvalidInputError:
@@ -84,7 +105,9 @@ def later_payload(version: Version, sequence: int) -> InvalidInputError:
 def _column(events: pa.Table, name: str) -> pa.ChunkedArray:
     if name in events.column_names:
         return events.column(name)
-    return pa.chunked_array([pa.nulls(events.num_rows, INSTANT if name == "recorded_at" else TYPES[name])])
+    return pa.chunked_array(
+        [pa.nulls(events.num_rows, INSTANT if name == "recorded_at" else TYPES[name])]
+    )
 
 
 def _same(recorded_at: int, rows: int) -> pa.Array:

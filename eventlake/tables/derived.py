@@ -6,7 +6,13 @@ from pathlib import Path
 
 from eventlake.core import layout
 from eventlake.errors import CorruptionError, StorageError
-from eventlake.storage import LocalStorage, ObjectExistsError, ObjectMissingError, Storage, read_sized
+from eventlake.storage import (
+    LocalStorage,
+    ObjectExistsError,
+    ObjectMissingError,
+    Storage,
+    read_sized,
+)
 from eventlake.trust import cache_folder
 
 MOST_BYTES = 20 << 30

@@ -64,7 +64,9 @@ class _Databases:
 
     def __init__(self) -> None:
         self.plans = open_database(resources=Resources(threads=1))
-        self._kept: OrderedDict[frozenset[tuple[str, str]], duckdb.DuckDBPyConnection] = OrderedDict()
+        self._kept: OrderedDict[frozenset[tuple[str, str]], duckdb.DuckDBPyConnection] = (
+            OrderedDict()
+        )
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -89,7 +91,9 @@ class EvaluationError(Exception):
     """An expression has no value on some of these rows."""
 
 
-def evaluate(expressions: Mapping[str, str], table: pa.Table, *, only_planned: bool = False) -> pa.Table:
+def evaluate(
+    expressions: Mapping[str, str], table: pa.Table, *, only_planned: bool = False
+) -> pa.Table:
     """One column an expression, one row a row.
 
     Args:
@@ -108,7 +112,7 @@ def evaluate(expressions: Mapping[str, str], table: pa.Table, *, only_planned: b
     try:
         with database.cursor() as cursor:
             cursor.register(_OLD, table)
-            return cursor.sql(f"SELECT {columns} FROM {_OLD}").to_arrow_table()  # noqa: S608 - checked when they were registered
+            return cursor.sql(f"SELECT {columns} FROM {_OLD}").to_arrow_table()
     except _OF_A_ROW as error:
         raise EvaluationError(str(error)) from error
     except duckdb.Error as error:
@@ -130,10 +134,16 @@ def complete(old: Schema, new: Schema, given: Mapping[str, str]) -> dict[str, st
     named = isinstance(given, Mapping) and all(isinstance(name, str) for name in given)
     if not named or not all(isinstance(text, str) and text.strip() for text in given.values()):
         message = f"{where}: expected SQL expressions by field, found {given!r}"
-        raise InvalidInputError(message, 'such as {"amount": "CAST(cents AS DECIMAL(18, 2)) * 0.01"}.', event_type=new.event_type)
+        raise InvalidInputError(
+            message,
+            'such as {"amount": "CAST(cents AS DECIMAL(18, 2)) * 0.01"}.',
+            event_type=new.event_type,
+        )
     unknown = sorted(set(given) - {field.name for field in new.fields})
     if unknown:
-        message = f"{where}: expected fields of the new schema, found {', '.join(map(repr, unknown))}"
+        message = (
+            f"{where}: expected fields of the new schema, found {', '.join(map(repr, unknown))}"
+        )
         raise InvalidInputError(message, event_type=new.event_type)
     fields = {field.name: field for field in old.fields}
     for field in new.fields:
@@ -160,7 +170,10 @@ def check_stored(version: Version) -> None:
     except InvalidInputError as error:
         name = version.schema.event_type
         message = f"the stored schema of {name}, version {version.number}, has an upcast that cannot have been registered: {error.message}"
-        raise CorruptionError(message, "run 'eventlake verify LAKE'; do not use this lake unless you trust who wrote it.") from error
+        raise CorruptionError(
+            message,
+            "run 'eventlake verify LAKE'; do not use this lake unless you trust who wrote it.",
+        ) from error
     _checked.add(step)
 
 
@@ -170,7 +183,9 @@ def largest(version: Version) -> Size:
         return Size()
     types = _types(version.before.schema)
     trees = [_parsed(text) for text in (version.upcast or {}).values()]
-    return sum((growth(tree["statements"][0]["node"]["select_list"][0], types) for tree in trees), Size())
+    return sum(
+        (growth(tree["statements"][0]["node"]["select_list"][0], types) for tree in trees), Size()
+    )
 
 
 def _types(schema: Schema) -> dict[str, FieldType]:
@@ -181,10 +196,15 @@ def _check_unchanged(old: Mapping[str, Field], new: Field, where: str) -> None:
     """Refuses a field without an expression whose old values cannot be read as they are."""
     before = old.get(new.name)
     if before is not None:
-        reasons = [why if path == new.name else f"{path}: {why}" for path, why in of_field(before, new, new.name)]
+        reasons = [
+            why if path == new.name else f"{path}: {why}"
+            for path, why in of_field(before, new, new.name)
+        ]
     else:
         alike = [name for name in old if name.casefold() == new.name.casefold()]
-        reasons = [f"the old field is called {name!r}" for name in alike] or (["is new and required"] if new.required else [])
+        reasons = [f"the old field is called {name!r}" for name in alike] or (
+            ["is new and required"] if new.required else []
+        )
     if reasons:
         message = f"{where}: field {new.name} needs an expression: {'; '.join(reasons)}"
         hint = f'give one over the old fields, such as {{"{new.name}": "CAST(old_field AS DECIMAL(12, 2))"}}.'
@@ -201,13 +221,21 @@ def _check(expression: str, old: Schema, field: Field, where: str) -> None:
 
     def refuse(reason: object, instead: str = "") -> InvalidInputError:
         return InvalidInputError(
-            f"{where}: {expression[:200]!r}: {reason}", f"{f'write {instead}; ' if instead else ''}{hint}", field=field.name
+            f"{where}: {expression[:200]!r}: {reason}",
+            f"{f'write {instead}; ' if instead else ''}{hint}",
+            field=field.name,
         )
 
     try:
         tree, plan = _understood(expression, old)
         _judge(tree, plan, field, refuse)
-        found_type = evaluate({field.name: expression}, arrow_schema(old.payload).empty_table(), only_planned=True).schema.field(0).type
+        found_type = (
+            evaluate(
+                {field.name: expression}, arrow_schema(old.payload).empty_table(), only_planned=True
+            )
+            .schema.field(0)
+            .type
+        )
     except InvalidInputError:
         raise
     except GrowthError as error:
@@ -220,7 +248,12 @@ def _check(expression: str, old: Schema, field: Field, where: str) -> None:
         raise refuse(f"expected {field.type}, found {found_type}", "a CAST around it")
 
 
-def _judge(tree: Mapping[str, Any], plan: Mapping[str, Any], field: Field, refuse: Callable[..., InvalidInputError]) -> None:
+def _judge(
+    tree: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    field: Field,
+    refuse: Callable[..., InvalidInputError],
+) -> None:
     if tree.get("error") or plan.get("error"):
         raise refuse(f"DuckDB refused it: {tree.get('error_message') or plan.get('error_message')}")
     if not _is_alone(tree) or not _is_one_value(plan):
@@ -231,10 +264,14 @@ def _judge(tree: Mapping[str, Any], plan: Mapping[str, Any], field: Field, refus
     inexact = _on_the_way(bound) & (FLOATS if field.type.kind == "utf8" else FLOATS | {"JSON"})
     if inexact and not _is_inexact(field.type):
         raise refuse(
-            f"goes through {min(inexact)}, and {field.type} is exact", "CAST(field AS DECIMAL(18, 2)) * 0.01 in place of field / 100"
+            f"goes through {min(inexact)}, and {field.type} is exact",
+            "CAST(field AS DECIMAL(18, 2)) * 0.01 in place of field / 100",
         )
     if type_of(bound).get("id") == "HUGEINT":
-        raise refuse("a HUGEINT may be too large for any field", "CAST(… AS BIGINT) or CAST(… AS DECIMAL(38, 0)) around it")
+        raise refuse(
+            "a HUGEINT may be too large for any field",
+            "CAST(… AS BIGINT) or CAST(… AS DECIMAL(38, 0)) around it",
+        )
 
 
 def _on_the_way(bound: Mapping[str, Any]) -> set[str]:
@@ -261,9 +298,9 @@ def _understood(expression: str, old: Schema) -> tuple[dict[str, Any], dict[str,
         growth(tree["statements"][0]["node"]["select_list"][0], _types(old))
     with _databases().plans.cursor() as cursor:
         cursor.register("no rows", arrow_schema(old.payload).empty_table())
-        cursor.execute(f'CREATE TEMP TABLE {_OLD} AS SELECT * FROM "no rows"')  # noqa: S608 - names of ours
+        cursor.execute(f'CREATE TEMP TABLE {_OLD} AS SELECT * FROM "no rows"')
         serialized = "SELECT json_serialize_plan(?, skip_null := true, skip_empty := true, optimize := false)"
-        query = f"SELECT (\n{expression}\n) AS x FROM {_OLD}"  # noqa: S608 - it is only planned
+        query = f"SELECT (\n{expression}\n) AS x FROM {_OLD}"
         plan = json.loads(cursor.execute(serialized, [query]).fetchall()[0][0])
     if max(depth(tree), depth(plan)) > _MOST_LEVELS:
         message = f"nested in more than {_MOST_LEVELS} levels"
@@ -280,10 +317,24 @@ def _parsed(expression: str) -> dict[str, Any]:
 def _is_alone(tree: Mapping[str, Any]) -> bool:
     """Whether a query is SELECT and one expression, and nothing else."""
     node = tree["statements"][0]["node"] if len(tree["statements"]) == 1 else {}
-    alone = node.get("type") == "SELECT_NODE" and len(node.get("select_list", [])) == 1 and node["from_table"]["type"] == "EMPTY"
+    alone = (
+        node.get("type") == "SELECT_NODE"
+        and len(node.get("select_list", [])) == 1
+        and node["from_table"]["type"] == "EMPTY"
+    )
     return (
         alone
-        and not any(node.get(name) for name in ("where_clause", "having", "qualify", "sample", "group_expressions", "modifiers"))
+        and not any(
+            node.get(name)
+            for name in (
+                "where_clause",
+                "having",
+                "qualify",
+                "sample",
+                "group_expressions",
+                "modifiers",
+            )
+        )
         and all(one["class"] in _CLASSES for one in nodes(node["select_list"]) if "class" in one)
     )
 
@@ -311,5 +362,7 @@ def _is_near(found: pa.DataType, wanted: pa.DataType) -> bool:
     """Whether values of one type can be asked to be of another: numbers that are exact, instants, or the very same."""
     exact = all(pa.types.is_integer(kind) or pa.types.is_decimal(kind) for kind in (found, wanted))
     instants = wanted == INSTANT and pa.types.is_timestamp(found) and found.tz is not None
-    texts = wanted == pa.string() and (pa.types.is_large_string(found) or pa.types.is_string_view(found))
+    texts = wanted == pa.string() and (
+        pa.types.is_large_string(found) or pa.types.is_string_view(found)
+    )
     return found == wanted or pa.types.is_null(found) or exact or instants or texts

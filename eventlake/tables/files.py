@@ -16,11 +16,27 @@ from eventlake.log.chain.checked_read import bytes_statement
 from eventlake.log.chain.manifest import Manifest, Placed
 from eventlake.progress import task
 from eventlake.schemas.version import Version
-from eventlake.storage import ObjectMissingError, State, Storage, is_named_by, read_named, size_of, state_of
+from eventlake.storage import (
+    ObjectMissingError,
+    State,
+    Storage,
+    is_named_by,
+    read_named,
+    size_of,
+    state_of,
+)
 from eventlake.tables.columns import stored_schema
 from eventlake.tables.derive import derive, joined, read_events
 from eventlake.tables.derived import places, put
-from eventlake.tables.ranges import MERGED_ROWS, Range, commit_at, cover, folder, to_merge, true_ranges
+from eventlake.tables.ranges import (
+    MERGED_ROWS,
+    Range,
+    commit_at,
+    cover,
+    folder,
+    to_merge,
+    true_ranges,
+)
 from eventlake.trust import Trust, statement
 
 _LOG = logging.getLogger(__name__)
@@ -51,7 +67,13 @@ class EventTable:
 
 
 def event_tables(
-    storage: Storage, manifest: Manifest, versions: Sequence[Version], watermark: int, trust: Trust, *, fresh: bool = False
+    storage: Storage,
+    manifest: Manifest,
+    versions: Sequence[Version],
+    watermark: int,
+    trust: Trust,
+    *,
+    fresh: bool = False,
 ) -> list[EventTable]:
     """The tables of event types, in the order asked for; what is missing of them is derived and stored, each segment being read once.
 
@@ -83,7 +105,9 @@ def _complete(storage: Storage, tables: Sequence["_StoredTable"], trust: Trust) 
     missing = [(one, table) for table in tables for one in table.missing()]
     if missing:
         missing.sort(key=lambda pair: pair[0].placed[1].start)
-        with task("deriving event tables", sum(one.stop - one.start for one, _ in missing)) as advance:
+        with task(
+            "deriving event tables", sum(one.stop - one.start for one, _ in missing)
+        ) as advance:
             for _, alike in groupby(missing, key=lambda pair: pair[0].placed[1].start):
                 pairs = list(alike)
                 events = read_events(storage, pairs[0][0].placed, trust)
@@ -105,13 +129,24 @@ def _make_room(tables: Sequence["_StoredTable"]) -> None:
 def _wanted(manifest: Manifest, event_type: str, watermark: int) -> list["_Stretch"]:
     """The segments with events of the type, and which stretch of each belongs to the history."""
     placed = manifest.between(0, watermark)
-    return [_Stretch(one, one[1].start, min(one[1].stop, watermark)) for one in placed if event_type in dict(one[1].types)]
+    return [
+        _Stretch(one, one[1].start, min(one[1].stop, watermark))
+        for one in placed
+        if event_type in dict(one[1].types)
+    ]
 
 
-def _fresh_table(storage: Storage, manifest: Manifest, version: Version, watermark: int, trust: Trust) -> EventTable:
+def _fresh_table(
+    storage: Storage, manifest: Manifest, version: Version, watermark: int, trust: Trust
+) -> EventTable:
     wanted = _wanted(manifest, version.schema.event_type, watermark)
-    tables = [derive(read_events(storage, one.placed, trust), one.placed, version, one.start, one.stop) for one in wanted]
-    return EventTable(version, (Part(None, None, joined([stored_schema(version.schema).empty_table(), *tables])),))
+    tables = [
+        derive(read_events(storage, one.placed, trust), one.placed, version, one.start, one.stop)
+        for one in wanted
+    ]
+    return EventTable(
+        version, (Part(None, None, joined([stored_schema(version.schema).empty_table(), *tables])),)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +166,9 @@ class _StoredTable:
         rows: How many rows are in memory, not stored yet.
     """
 
-    def __init__(self, storage: Storage, manifest: Manifest, version: Version, watermark: int, trust: Trust) -> None:
+    def __init__(
+        self, storage: Storage, manifest: Manifest, version: Version, watermark: int, trust: Trust
+    ) -> None:
         self.version = version
         self.rows = 0
         self._storage = storage
@@ -139,7 +176,9 @@ class _StoredTable:
         self._watermark = watermark
         self._trust = trust
         self._wanted = _wanted(manifest, version.schema.event_type, watermark)
-        self._places = {one: place for place in reversed(places(storage)) for one in _ranges(place, version)}
+        self._places = {
+            one: place for place in reversed(places(storage)) for one in _ranges(place, version)
+        }
         self._chosen: list[Range] = []
         self._open: list[tuple[_Stretch, pa.Table]] = []
         self._kept: dict[Range, pa.Table] = {}
@@ -148,18 +187,30 @@ class _StoredTable:
         """What no sound file holds, in order."""
         stretches = [(one.start, one.stop) for one in self._wanted]
         while True:
-            self._chosen, missing = cover(true_ranges([*self._places, *self._kept], self._manifest), stretches)
-            unsound = [one for one in self._chosen if one not in self._kept and not self._is_sound(one)]
+            self._chosen, missing = cover(
+                true_ranges([*self._places, *self._kept], self._manifest), stretches
+            )
+            unsound = [
+                one for one in self._chosen if one not in self._kept and not self._is_sound(one)
+            ]
             if not unsound:
                 break
             for one in unsound:
                 del self._places[one]
-        holders = [next(one for one in self._wanted if one.start <= start < one.stop) for start, _ in missing]
-        return [_Stretch(holder.placed, start, stop) for holder, (start, stop) in zip(holders, missing, strict=True)]
+        holders = [
+            next(one for one in self._wanted if one.start <= start < one.stop)
+            for start, _ in missing
+        ]
+        return [
+            _Stretch(holder.placed, start, stop)
+            for holder, (start, stop) in zip(holders, missing, strict=True)
+        ]
 
     def add(self, stretch: _Stretch, table: pa.Table) -> None:
         """Takes derived rows; what was taken before is stored where a file stands between, or where it is much."""
-        if self._open and any(self._open[-1][0].stop <= one.start < stretch.start for one in self._chosen):
+        if self._open and any(
+            self._open[-1][0].stop <= one.start < stretch.start for one in self._chosen
+        ):
             self.store()
         self._open.append((stretch, table))
         self.rows += table.num_rows
@@ -171,7 +222,9 @@ class _StoredTable:
         if not self._open:
             return
         start, stop = self._open[0][0].start, self._open[-1][0].stop
-        merged = self._read_again([one for one in to_merge(self._chosen, start, self.rows) if one not in self._kept])
+        merged = self._read_again(
+            [one for one in to_merge(self._chosen, start, self.rows) if one not in self._kept]
+        )
         rows = joined([*merged.values(), *(table for _, table in self._open)])
         data = segments.encode_sorted(rows)
         first = min((one.start for one in merged), default=start)
@@ -204,13 +257,20 @@ class _StoredTable:
             CorruptionError: One was damaged since it was chosen.
             ObjectMissingError: One was taken away since.
         """
-        return [self._part(one, self._watermark if one.stop > self._watermark else None) for one in self._chosen]
+        return [
+            self._part(one, self._watermark if one.stop > self._watermark else None)
+            for one in self._chosen
+        ]
 
     def _part(self, one: Range, stop: int | None) -> Part:
         if one in self._kept:
             return Part(stop, None, self._kept[one])
         location = self._places[one].locate(self._path(one))
-        return Part(stop, location, None) if location is not None else Part(stop, None, self._rows(one))
+        return (
+            Part(stop, location, None)
+            if location is not None
+            else Part(stop, None, self._rows(one))
+        )
 
     def _rows(self, one: Range) -> pa.Table:
         return stored_rows(self._places[one], self.version, one)
@@ -227,10 +287,16 @@ class _StoredTable:
             return False
         place, path = self._places[one], self._path(one)
         state = state_of(place, path)
-        if state is not None and place.locate(path) is not None and self._trust.ledger.knows(bytes_statement(one.sha256, state)):
+        if (
+            state is not None
+            and place.locate(path) is not None
+            and self._trust.ledger.knows(bytes_statement(one.sha256, state))
+        ):
             return True
         try:
-            sound = is_named_by(place, path, one.sha256, size_of(place, path), ending=PARQUET_ENDING)
+            sound = is_named_by(
+                place, path, one.sha256, size_of(place, path), ending=PARQUET_ENDING
+            )
         except ObjectMissingError:
             return False
         if sound:
@@ -252,14 +318,28 @@ class _StoredTable:
 
 
 def _ranges(place: Storage, version: Version) -> list[Range]:
-    return [one for item in place.list(folder(version)) if (one := Range.parse(item.path.rpartition("/")[2]))]
+    return [
+        one
+        for item in place.list(folder(version))
+        if (one := Range.parse(item.path.rpartition("/")[2]))
+    ]
 
 
 def table_statement(manifest: Manifest, version: Version, one: Range) -> bytes:
     """The statement that a file holds what is derived from the events of a range under a schema."""
     last = manifest.commits[manifest.version_of(one.stop - 1)].commit_hash
     schema = version.schema
-    return statement("table", schema.event_type, version.schema_hash, folder(version), one.start, one.stop, one.rows, last, one.sha256)
+    return statement(
+        "table",
+        schema.event_type,
+        version.schema_hash,
+        folder(version),
+        one.start,
+        one.stop,
+        one.rows,
+        last,
+        one.sha256,
+    )
 
 
 def stored_rows(place: Storage, version: Version, one: Range) -> pa.Table:
@@ -279,4 +359,6 @@ def stored_rows(place: Storage, version: Version, one: Range) -> pa.Table:
         return segments.read_bytes(data, path, rows=one.rows).select(schema.names).cast(schema)
     except (pa.ArrowException, KeyError, ValueError) as error:
         message = f"{path} has other columns than its event type: {error}"
-        raise CorruptionError(message, "it is derived: delete it, and it is made again.", path=path) from error
+        raise CorruptionError(
+            message, "it is derived: delete it, and it is made again.", path=path
+        ) from error

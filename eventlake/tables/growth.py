@@ -22,18 +22,36 @@ _VALUE_BYTES = 20
 _SERIES_BYTES = 2 * MOST_COUNT * 8
 _EXPANDING = {
     **dict.fromkeys(("bin", "to_binary"), 8),
-    **dict.fromkeys(("hex", "to_hex", "like_escape", "ilike_escape", "not_like_escape", "not_ilike_escape", "regexp_escape"), 2),
+    **dict.fromkeys(
+        (
+            "hex",
+            "to_hex",
+            "like_escape",
+            "ilike_escape",
+            "not_like_escape",
+            "not_ilike_escape",
+            "regexp_escape",
+        ),
+        2,
+    ),
     **dict.fromkeys(("base64", "to_base64", "lower", "lcase", "upper", "ucase"), 2),
     **dict.fromkeys(("nfc_normalize",), 3),
     **dict.fromkeys(("json_quote", "to_json", "json_array", "json_object", "json_structure"), 6),
     **dict.fromkeys(("split", "str_split", "string_split", "string_to_array"), 4),
-    **dict.fromkeys(("str_split_regex", "string_split_regex", "regexp_split_to_array", "regexp_extract_all"), 4),
+    **dict.fromkeys(
+        ("str_split_regex", "string_split_regex", "regexp_split_to_array", "regexp_extract_all"), 4
+    ),
     **dict.fromkeys(("strftime",), 16),
 }
 """How many bytes these can make of one."""
 _REFUSED = {
-    **dict.fromkeys(("list_reduce", "array_reduce", "reduce"), "it can double a value at every step"),
-    **dict.fromkeys(("levenshtein", "editdist3", "damerau_levenshtein"), "it takes time by the product of two lengths"),
+    **dict.fromkeys(
+        ("list_reduce", "array_reduce", "reduce"), "it can double a value at every step"
+    ),
+    **dict.fromkeys(
+        ("levenshtein", "editdist3", "damerau_levenshtein"),
+        "it takes time by the product of two lengths",
+    ),
 }
 _CHOOSING = frozenset({"filter", "list_filter", "array_filter"})
 _LONG_FORMAT = re.compile(r"\d{4}|\*|\{[^}]*\{")
@@ -75,7 +93,10 @@ def growth(expression: Node, fields: Mapping[str, FieldType]) -> Size:
     Raises:
         GrowthError: That is too much, or cannot be told.
     """
-    return _size(expression, {name.casefold(): _ROW if _has_length(kind) else _VALUE for name, kind in fields.items()})
+    return _size(
+        expression,
+        {name.casefold(): _ROW if _has_length(kind) else _VALUE for name, kind in fields.items()},
+    )
 
 
 def _has_length(kind: FieldType) -> bool:
@@ -93,7 +114,9 @@ def _size(node: Node, names: Names) -> Size:
     elif kind == "LAMBDA":
         message = "a lambda stands where no function takes one"
         raise GrowthError(message)
-    elif any(str(one.get("type_name")).casefold() == "array" for one in nodes(node.get("type_expr"))):
+    elif any(
+        str(one.get("type_name")).casefold() == "array" for one in nodes(node.get("type_expr"))
+    ):
         message = "a list of a fixed length, which takes room where there is none too"
         raise GrowthError(message)
     else:
@@ -134,7 +157,10 @@ def _called(node: Node, names: Names) -> Size:
         message = f"{name}(): arguments must go by their place"
         raise GrowthError(message)
     passed = [one["expression"] for one in arguments]
-    lambdas, given = [one for one in passed if one["class"] == "LAMBDA"], [one for one in passed if one["class"] != "LAMBDA"]
+    lambdas, given = (
+        [one for one in passed if one["class"] == "LAMBDA"],
+        [one for one in passed if one["class"] != "LAMBDA"],
+    )
     sizes = [_size(one, names) for one in given]
     if lambdas and sizes:
         made = sum((_applied(one, sizes[0], names) for one in lambdas), Size())
@@ -151,22 +177,34 @@ def _called(node: Node, names: Names) -> Size:
 def _applied(node: Node, over: Size, names: Names) -> Size:
     """What a lambda makes of all values of a list together: there are no more of them than bytes."""
     first, *others = [str(one["column_names"][0]).casefold() for one in _references(node["lhs"])]
-    inside: dict[str, Size | None] = {name: size if size is not None and not size.times else None for name, size in names.items()}
+    inside: dict[str, Size | None] = {
+        name: size if size is not None and not size.times else None for name, size in names.items()
+    }
     # Names that are not known, such as the table's, are outside as well.
     made = _size(node["expr"], {**inside, "": None, **dict.fromkeys(others, _VALUE), first: _ROW})
     return Size((made.times + made.bytes) * over.times, (made.times + made.bytes) * over.bytes)
 
 
 def _references(node: Node) -> list[Node]:
-    return [node] if node["class"] == "COLUMN_REF" else [inner for one in _parts(node) for inner in _references(one)]
+    return (
+        [node]
+        if node["class"] == "COLUMN_REF"
+        else [inner for one in _parts(node) for inner in _references(one)]
+    )
 
 
 def _count(name: str, node: Node) -> int:
     """A literal that says how often."""
     literal = node["literal"] if node["class"] == "CONSTANT" else {}
     text = str(literal.get("text", ""))
-    if literal.get("kind") != "INTEGER" or not text.lstrip("-").isdigit() or abs(int(text)) > MOST_COUNT:
-        message = f"{name}(): how often must be a whole number up to {MOST_COUNT:,} that is written out"
+    if (
+        literal.get("kind") != "INTEGER"
+        or not text.lstrip("-").isdigit()
+        or abs(int(text)) > MOST_COUNT
+    ):
+        message = (
+            f"{name}(): how often must be a whole number up to {MOST_COUNT:,} that is written out"
+        )
         raise GrowthError(message)
     return abs(int(text))
 
@@ -205,7 +243,9 @@ def _replace(name: str, passed: Sequence[Node], sizes: Sequence[Size]) -> Size:
 def _regexp_replace(name: str, passed: Sequence[Node], sizes: Sequence[Size]) -> Size:
     put = _text(name, passed[2])
     # Every reference may be the whole text; all matches of 'g' together, and an empty match at every byte.
-    return sizes[0] * (1 + put.count("\\") + (len(put.encode()) if len(passed) > 3 else 0)) + sum(sizes[1:], _VALUE)  # noqa: PLR2004
+    has_options = len(passed) > 3  # noqa: PLR2004
+    times = 1 + put.count("\\") + (len(put.encode()) if has_options else 0)
+    return sizes[0] * times + sum(sizes[1:], _VALUE)
 
 
 def _translate(name: str, passed: Sequence[Node], sizes: Sequence[Size]) -> Size:
@@ -218,7 +258,9 @@ def _joined(name: str, passed: Sequence[Node], sizes: Sequence[Size]) -> Size:
 
 
 def _aggregated(name: str, passed: Sequence[Node], sizes: Sequence[Size]) -> Size:
-    return sizes[0] * (1 + sum(len(_text(name, one).encode()) for one in passed[2:])) + sum(sizes[1:], _VALUE)
+    return sizes[0] * (1 + sum(len(_text(name, one).encode()) for one in passed[2:])) + sum(
+        sizes[1:], _VALUE
+    )
 
 
 def _concat_ws(_: str, passed: Sequence[Node], sizes: Sequence[Size]) -> Size:
@@ -263,11 +305,21 @@ _RULES: Mapping[str, Callable[[str, Sequence[Node], Sequence[Size]], Size]] = {
     "translate": _translate,
     **dict.fromkeys(("struct_extract", "list_extract", "array_extract"), _member),
     **dict.fromkeys(
-        ("json_extract", "json_extract_path", "json_extract_string", "json_extract_path_text", "json_value", "json_keys"), _extracted
+        (
+            "json_extract",
+            "json_extract_path",
+            "json_extract_string",
+            "json_extract_path_text",
+            "json_value",
+            "json_keys",
+        ),
+        _extracted,
     ),
     **dict.fromkeys(("->", "->>", "regexp_extract"), _extracted),
     "array_to_string": _joined,
-    **dict.fromkeys(("aggregate", "array_aggr", "array_aggregate", "list_aggr", "list_aggregate"), _aggregated),
+    **dict.fromkeys(
+        ("aggregate", "array_aggr", "array_aggregate", "list_aggr", "list_aggregate"), _aggregated
+    ),
     "concat_ws": _concat_ws,
     **dict.fromkeys(("list_select", "array_select"), _selected),
     **dict.fromkeys(("printf", "format"), _formatted),

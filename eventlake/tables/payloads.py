@@ -18,7 +18,10 @@ __all__ = ["complete", "read"]
 
 
 def read(
-    payloads: pa.ChunkedArray, sequences: npt.NDArray[np.int64], version: Version, quiet: npt.NDArray[np.bool_] | None = None
+    payloads: pa.ChunkedArray,
+    sequences: npt.NDArray[np.int64],
+    version: Version,
+    quiet: npt.NDArray[np.bool_] | None = None,
 ) -> Parsed:
     """Reads a column of payloads as ``version`` has them.
 
@@ -38,9 +41,15 @@ def read(
                 mute = np.zeros(stop - done, np.bool_)
             spoken = np.flatnonzero(~mute)
             part = payloads.slice(done, stop - done)
-            table, found = _brought_up(parse(part.filter(pa.array(~mute)) if mute.any() else part, schema, stored=True), accepted, version)
+            table, found = _brought_up(
+                parse(part.filter(pa.array(~mute)) if mute.any() else part, schema, stored=True),
+                accepted,
+                version,
+            )
             tables.append(_spread(table, ~mute) if mute.any() and not found else table)
-            problems += [replace(problem, row=done + int(spoken[problem.row or 0])) for problem in found]
+            problems += [
+                replace(problem, row=done + int(spoken[problem.row or 0])) for problem in found
+            ]
             done = stop
     return Parsed(pa.concat_tables(tables), problems)
 
@@ -50,7 +59,9 @@ def _spread(table: pa.Table, where: npt.NDArray[np.bool_]) -> pa.Table:
     return gathered(table, pa.array(np.cumsum(where) - 1, mask=~where))
 
 
-def _brought_up(parsed: Parsed, accepted: Version, version: Version) -> tuple[pa.Table, list[Problem]]:
+def _brought_up(
+    parsed: Parsed, accepted: Version, version: Version
+) -> tuple[pa.Table, list[Problem]]:
     table, problems = parsed.table, list(parsed.problems)
     for step in version.lineage()[accepted.number :]:
         if problems:

@@ -50,7 +50,9 @@ class Range:
     def parse(cls, name: str) -> Self | None:
         """The inverse of ``name``; None where it is no such name."""
         match = _NAME.fullmatch(name)
-        return cls(int(match[1]), int(match[2]), int(match[3]), match[4], match[5]) if match else None
+        return (
+            cls(int(match[1]), int(match[2]), int(match[3]), match[4], match[5]) if match else None
+        )
 
 
 def folder(version: Version) -> str:
@@ -69,11 +71,17 @@ def commit_at(manifest: Manifest, stop: int) -> str:
 def true_ranges(found: Iterable[Range], manifest: Manifest) -> list[Range]:
     """Those of ``found`` that are of this history, by start, the longest first."""
     head = manifest.commits[-1].stop if manifest.commits else 0
-    true = (one for one in found if 0 <= one.start < one.stop <= head and commit_at(manifest, one.stop) == one.commit)
+    true = (
+        one
+        for one in found
+        if 0 <= one.start < one.stop <= head and commit_at(manifest, one.stop) == one.commit
+    )
     return sorted(true, key=lambda one: (one.start, -one.stop))
 
 
-def cover(found: Sequence[Range], wanted: Sequence[tuple[int, int]]) -> tuple[list[Range], list[tuple[int, int]]]:
+def cover(
+    found: Sequence[Range], wanted: Sequence[tuple[int, int]]
+) -> tuple[list[Range], list[tuple[int, int]]]:
     """The fewest of ``found`` that hold what is wanted, and what none of them holds.
 
     Args:
@@ -89,7 +97,11 @@ def cover(found: Sequence[Range], wanted: Sequence[tuple[int, int]]) -> tuple[li
     for start, stop in wanted:
         while done < stop:
             at = max(start, done)
-            best = max((one for one in found if done <= one.start <= at < one.stop), key=lambda one: one.stop, default=None)
+            best = max(
+                (one for one in found if done <= one.start <= at < one.stop),
+                key=lambda one: one.stop,
+                default=None,
+            )
             if best is None:
                 later = min((one.start for one in found if at < one.start < stop), default=stop)
                 missing.append((at, later))

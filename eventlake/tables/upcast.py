@@ -35,7 +35,10 @@ def upcast(table: pa.Table, version: Version) -> tuple[pa.Table, list[Problem]]:
         CorruptionError: The upcast is none that could have been registered.
     """
     check_stored(version)
-    made, step = [arrow_schema(version.schema.payload).empty_table()], _step(table, largest(version))
+    made, step = (
+        [arrow_schema(version.schema.payload).empty_table()],
+        _step(table, largest(version)),
+    )
     for start in range(0, table.num_rows, step):
         part = table.slice(start, step)
         try:
@@ -85,7 +88,9 @@ def _upcast(part: pa.Table, version: Version) -> pa.Table:
     made = evaluate(expressions, part) if expressions else part
     unchanged = widened(part, version.schema, expressions)
     columns = [
-        _settled(made.column(field.name), field) if field.name in expressions else unchanged.column(field.name)
+        _settled(made.column(field.name), field)
+        if field.name in expressions
+        else unchanged.column(field.name)
         for field in version.schema.fields
     ]
     return pa.Table.from_arrays(columns, schema=arrow_schema(version.schema.payload))
@@ -129,7 +134,10 @@ def widened(table: pa.Table, schema: Schema, but: Collection[str] = ()) -> pa.Ta
     fields = arrow_schema(schema.payload)
     read = set(table.column_names) - set(but)
     columns = [
-        _widened(table.column(field.name), field.type) if field.name in read else pa.nulls(table.num_rows, field.type) for field in fields
+        _widened(table.column(field.name), field.type)
+        if field.name in read
+        else pa.nulls(table.num_rows, field.type)
+        for field in fields
     ]
     return pa.Table.from_arrays(columns, schema=fields)
 
@@ -146,7 +154,9 @@ def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_struct(kind):
         known = {field.name for field in array.type}
         members = [
-            _cast(pc.struct_field(array, field.name), field.type) if field.name in known else pa.nulls(len(array), field.type)
+            _cast(pc.struct_field(array, field.name), field.type)
+            if field.name in known
+            else pa.nulls(len(array), field.type)
             for field in kind
         ]
         return pa.StructArray.from_arrays(members, fields=list(kind), mask=pc.is_null(array))

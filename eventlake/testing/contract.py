@@ -27,7 +27,9 @@ class StorageContract:
         assert storage.read("log/1.json") == b"one"
         assert [(item.path, item.size_bytes) for item in storage.list("")] == [("log/1.json", 3)]
 
-    def test_an_object_is_read_with_its_recorded_size_and_refused_if_it_is_longer(self, storage: Storage) -> None:
+    def test_an_object_is_read_with_its_recorded_size_and_refused_if_it_is_longer(
+        self, storage: Storage
+    ) -> None:
         storage.create("segments/1", b"one")
         assert read_sized(storage, "segments/1", 3) == b"one"
         if hasattr(storage, "read_sized"):
@@ -64,7 +66,9 @@ class StorageContract:
     def test_an_empty_storage_lists_nothing(self, storage: Storage) -> None:
         assert _paths(storage) == _paths(storage, "log") == []
 
-    def test_a_listing_holds_what_is_below_the_folder_and_nothing_else(self, storage: Storage) -> None:
+    def test_a_listing_holds_what_is_below_the_folder_and_nothing_else(
+        self, storage: Storage
+    ) -> None:
         for path in ("log/1", "log/2", "log2/1", "lo", "log/sub/3"):
             storage.create(path, b"x")
         assert sorted(_paths(storage, "log")) == ["log/1", "log/2", "log/sub/3"]
@@ -76,15 +80,26 @@ class StorageContract:
         assert _paths(storage) == sorted(_paths(storage))
 
     @pytest.mark.parametrize("folder", ["", "log", "not/there"])
-    def test_a_folder_can_be_synced_whether_it_is_there_or_not(self, storage: Storage, folder: str) -> None:
+    def test_a_folder_can_be_synced_whether_it_is_there_or_not(
+        self, storage: Storage, folder: str
+    ) -> None:
         storage.create("log/1", b"x")
         storage.sync(folder)
         assert _paths(storage) == ["log/1"]
 
-    def test_parts_are_read_in_the_order_asked_for_and_one_that_is_not_there_is_an_error(self, storage: Storage) -> None:
+    def test_parts_are_read_in_the_order_asked_for_and_one_that_is_not_there_is_an_error(
+        self, storage: Storage
+    ) -> None:
         storage.create("keys/a", b"0123456789")
         parts = [(3, 5), (9, 10), (4, 4), (0, 10), (3, 5), (4, 6)]
-        assert storage.read_ranges("keys/a", parts) == [b"34", b"9", b"", b"0123456789", b"34", b"45"]
+        assert storage.read_ranges("keys/a", parts) == [
+            b"34",
+            b"9",
+            b"",
+            b"0123456789",
+            b"34",
+            b"45",
+        ]
         assert storage.read_ranges("keys/a", []) == []
         with pytest.raises(StorageError):
             storage.read_ranges("keys/a", [(0, 1), (8, 12)])
@@ -93,7 +108,11 @@ class StorageContract:
 
     def test_what_exists_is_told_without_reading_it(self, storage: Storage) -> None:
         storage.create("log/1", b"x")
-        assert [storage.exists(path) for path in ("log/1", "log/2", "nothing/at/all")] == [True, False, False]
+        assert [storage.exists(path) for path in ("log/1", "log/2", "nothing/at/all")] == [
+            True,
+            False,
+            False,
+        ]
 
     def test_what_is_replaced_is_whole_and_new(self, storage: Storage) -> None:
         for data in (b"first", b"second", b""):
@@ -101,7 +120,9 @@ class StorageContract:
             assert storage.read("hint") == data
         assert _paths(storage) == ["hint"]
 
-    def test_what_is_deleted_is_gone_and_deleting_nothing_is_nothing(self, storage: Storage) -> None:
+    def test_what_is_deleted_is_gone_and_deleting_nothing_is_nothing(
+        self, storage: Storage
+    ) -> None:
         storage.create("segments/a", b"x")
         for _ in range(2):
             storage.delete("segments/a")
@@ -115,7 +136,9 @@ class StorageContract:
         (item,) = storage.list("")
         assert abs(item.modified / 1e6 - time.time()) < 600
 
-    def test_when_an_object_was_stored_is_told_as_in_the_listing_or_not_at_all(self, storage: Storage) -> None:
+    def test_when_an_object_was_stored_is_told_as_in_the_listing_or_not_at_all(
+        self, storage: Storage
+    ) -> None:
         storage.create("a", b"x")
         (item,) = storage.list("")
         told = storage.modified("a")
@@ -131,7 +154,9 @@ class StorageContract:
             storage.create("log/3", b"z")
         assert _paths(storage) == ["log/1", "log/2", "log/3"]
 
-    def test_of_many_creators_exactly_one_succeeds_and_its_bytes_stand(self, storage: Storage) -> None:
+    def test_of_many_creators_exactly_one_succeeds_and_its_bytes_stand(
+        self, storage: Storage
+    ) -> None:
         won: list[tuple[int, int]] = []
         start = threading.Barrier(8)
 

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eventlake.errors import StorageError
-from eventlake.storage import NotDurableError, NotStoredError, Range, State, Storage, StorageFullError, StoredObject, read_sized, state_of
+from eventlake.storage import (
+    NotDurableError,
+    NotStoredError,
+    Range,
+    State,
+    Storage,
+    StorageFullError,
+    StoredObject,
+    read_sized,
+    state_of,
+)
 
 Fault = Literal["before", "after", "not stored", "not durable", "full"]
 """``before``: nothing happens, and the caller cannot know. ``after``: it happens, and the caller cannot know. ``not stored``: nothing
@@ -39,10 +49,14 @@ def never(_: Call) -> None:
 
 def at_call(number: int, fault: Fault = "before", *, verbs: tuple[str, ...] = ()) -> Plan:
     """The fault at the ``number``-th call, where it is one of ``verbs`` (any verb for none given)."""
-    return lambda call: fault if call.number == number and (not verbs or call.verb in verbs) else None
+    return lambda call: (
+        fault if call.number == number and (not verbs or call.verb in verbs) else None
+    )
 
 
-def at_random(seed: int, rate: float, faults: tuple[Fault, ...] = ("before", "after", "not stored")) -> Plan:
+def at_random(
+    seed: int, rate: float, faults: tuple[Fault, ...] = ("before", "after", "not stored")
+) -> Plan:
     """Any of the faults at a share ``rate`` of the calls; the same ones for the same seed and calls."""
     dice = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
     return lambda _: dice.choice(faults) if dice.random() < rate else None
@@ -155,5 +169,11 @@ class FaultyStorage:
 
 
 def _failure(verb: str, path: str, fault: Fault) -> StorageError:
-    kinds = {"not stored": NotStoredError, "not durable": NotDurableError, "full": StorageFullError} if verb == "create" else {}
-    return kinds.get(fault, StorageError)(f"could not {verb} {path}: injected fault ({fault})", path=path)
+    kinds = (
+        {"not stored": NotStoredError, "not durable": NotDurableError, "full": StorageFullError}
+        if verb == "create"
+        else {}
+    )
+    return kinds.get(fault, StorageError)(
+        f"could not {verb} {path}: injected fault ({fault})", path=path
+    )

@@ -148,13 +148,18 @@ class _Handler(BaseHTTPRequestHandler):
     def _listing(self, prefix: str) -> bytes:
         bucket = self._key()
         with self.server.lock:
-            found = sorted((key.removeprefix(f"{bucket}/"), len(data)) for key, data in self.server.objects.items())
+            found = sorted(
+                (key.removeprefix(f"{bucket}/"), len(data))
+                for key, data in self.server.objects.items()
+            )
         items = "".join(
             f"<Contents><Key>{escape(key)}</Key><Size>{size}</Size><LastModified>{_now()}</LastModified></Contents>"
             for key, size in found
             if key.startswith(prefix)
         )
-        return f"<ListBucketResult><IsTruncated>false</IsTruncated>{items}</ListBucketResult>".encode()
+        return (
+            f"<ListBucketResult><IsTruncated>false</IsTruncated>{items}</ListBucketResult>".encode()
+        )
 
     def _serve(self, work: Callable[[], tuple[int, bytes]]) -> None:
         key = self._key()
@@ -171,7 +176,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("ETag", '"x"')
         if status == 206:  # noqa: PLR2004 - Partial Content
             self.send_header("Content-Range", self.range)
-        self.send_header("Last-Modified", formatdate(self.server.stored_at.get(key, time.time()), usegmt=True))
+        self.send_header(
+            "Last-Modified", formatdate(self.server.stored_at.get(key, time.time()), usegmt=True)
+        )
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)

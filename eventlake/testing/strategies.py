@@ -20,15 +20,37 @@ Draw = Callable[[SearchStrategy[Any]], Any]
 
 CHARACTERS = st.characters(exclude_categories=("Cs", "Cc"))
 TEXT = st.text(CHARACTERS, min_size=1, max_size=6)
-TIMES = st.one_of(st.integers(-3, 3), st.integers(1_700_000_000_000_000, 1_800_000_000_000_000), st.integers(MIN_US, MAX_US))
+TIMES = st.one_of(
+    st.integers(-3, 3),
+    st.integers(1_700_000_000_000_000, 1_800_000_000_000_000),
+    st.integers(MIN_US, MAX_US),
+)
 BLANKS = st.sampled_from(["", "", "", " ", "\t", " \r "])
 NUMBERS = st.one_of(
-    st.sampled_from(["0", "-0", "1.00", "1e5", "1E-7", "100.000", "123456789012345678901234567890", "0.1e+2", "1.7976931348623157e308"]),
+    st.sampled_from(
+        [
+            "0",
+            "-0",
+            "1.00",
+            "1e5",
+            "1E-7",
+            "100.000",
+            "123456789012345678901234567890",
+            "0.1e+2",
+            "1.7976931348623157e308",
+        ]
+    ),
     st.integers().map(str),
     st.floats(allow_nan=False, allow_infinity=False).map(repr),
 )
-STRINGS = st.builds(lambda text, ascii_only: json.dumps(text, ensure_ascii=ascii_only), st.text(CHARACTERS, max_size=6), st.booleans())
-SCALARS = st.one_of(NUMBERS, STRINGS, st.sampled_from(["true", "false", "null", '"\\u0000"', '"\\/\\u00e9"', '""']))
+STRINGS = st.builds(
+    lambda text, ascii_only: json.dumps(text, ensure_ascii=ascii_only),
+    st.text(CHARACTERS, max_size=6),
+    st.booleans(),
+)
+SCALARS = st.one_of(
+    NUMBERS, STRINGS, st.sampled_from(["true", "false", "null", '"\\u0000"', '"\\/\\u00e9"', '""'])
+)
 
 
 @st.composite
@@ -40,7 +62,10 @@ def _array(draw: Draw, items: SearchStrategy[str]) -> str:
 @st.composite
 def _object(draw: Draw, items: SearchStrategy[str]) -> str:
     keys = draw(st.lists(STRINGS, max_size=3, unique_by=json.loads))
-    inner = [draw(BLANKS) + key + draw(BLANKS) + ":" + draw(BLANKS) + draw(items) + draw(BLANKS) for key in keys]
+    inner = [
+        draw(BLANKS) + key + draw(BLANKS) + ":" + draw(BLANKS) + draw(items) + draw(BLANKS)
+        for key in keys
+    ]
     return "{" + (",".join(inner) or draw(BLANKS)) + "}"
 
 
@@ -49,37 +74,67 @@ PAYLOADS = st.recursive(SCALARS, lambda items: _array(items) | _object(items), m
 
 EXTENSIONS = st.dictionaries(
     st.text(CHARACTERS, max_size=4),
-    st.one_of(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.text(CHARACTERS, max_size=4), st.lists(st.integers(), max_size=2)),
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(2**70), 2**70),
+        st.text(CHARACTERS, max_size=4),
+        st.lists(st.integers(), max_size=2),
+    ),
     min_size=1,
     max_size=3,
 ).map(lambda value: canonical_json(value).decode())
 
 
 @st.composite
-def stored_event(draw: Draw, ids: SearchStrategy[str] = TEXT, types: SearchStrategy[str] | None = None) -> Event:
+def stored_event(
+    draw: Draw, ids: SearchStrategy[str] = TEXT, types: SearchStrategy[str] | None = None
+) -> Event:
     """One event with any subset of the optional attributes, as the lake stores it."""
     optional = {
         "subject": TEXT,
         "time": TIMES,
-        "datacontenttype": st.sampled_from(["application/json", "application/json; charset=utf-8", "text/json", "application/x.v1+json"]),
+        "datacontenttype": st.sampled_from(
+            [
+                "application/json",
+                "application/json; charset=utf-8",
+                "text/json",
+                "application/x.v1+json",
+            ]
+        ),
         "dataschema": TEXT,
         "correlation_id": TEXT,
         "causation_id": TEXT,
-        "traceparent": st.from_regex(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", fullmatch=True),
+        "traceparent": st.from_regex(
+            r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", fullmatch=True
+        ),
         "extensions": EXTENSIONS,
         "data": PAYLOADS.filter(lambda text: text != "null"),
     }
     chosen = draw(st.sets(st.sampled_from(list(optional))))
-    usual = st.sampled_from(["loan.granted", "payment.missed", 'odd "type"']) | TEXT.filter(lambda text: text not in RESERVED_TYPES)
-    made = {"id": draw(ids), "source": draw(st.sampled_from(["core", "ünï/2", "'"])), "type": draw(types or usual)}
+    usual = st.sampled_from(["loan.granted", "payment.missed", 'odd "type"']) | TEXT.filter(
+        lambda text: text not in RESERVED_TYPES
+    )
+    made = {
+        "id": draw(ids),
+        "source": draw(st.sampled_from(["core", "ünï/2", "'"])),
+        "type": draw(types or usual),
+    }
     return made | {name: draw(optional[name]) for name in optional if name in chosen}
 
 
 @st.composite
-def stored_events(draw: Draw, min_size: int = 0, max_size: int = 10, *, corrections: bool = True) -> list[Event]:
+def stored_events(
+    draw: Draw, min_size: int = 0, max_size: int = 10, *, corrections: bool = True
+) -> list[Event]:
     """Events with distinct ``(source, id)``, as the lake stores them; with ``corrections`` some correct an earlier one."""
     events: list[Event] = draw(
-        st.lists(stored_event(), min_size=min_size, max_size=max_size, unique_by=lambda event: (event["source"], event["id"]))
+        st.lists(
+            stored_event(),
+            min_size=min_size,
+            max_size=max_size,
+            unique_by=lambda event: (event["source"], event["id"]),
+        )
     )
     for number in range(1, len(events)):
         if corrections and draw(st.integers(0, 4)) == 0:
@@ -91,9 +146,15 @@ def stored_events(draw: Draw, min_size: int = 0, max_size: int = 10, *, correcti
 def _correction(draw: Draw, events: list[Event], number: int) -> Event:
     """An event made a correction of one before it, where that leaves ``(source, id)`` distinct."""
     target, event = events[draw(st.integers(0, number - 1))], events[number]
-    if any((other["source"], other["id"]) == (target["source"], event["id"]) for other in events if other is not event):
+    if any(
+        (other["source"], other["id"]) == (target["source"], event["id"])
+        for other in events
+        if other is not event
+    ):
         return event
-    made = {name: value for name, value in event.items() if name not in {"source", "type", "subject"}}
+    made = {
+        name: value for name, value in event.items() if name not in {"source", "type", "subject"}
+    }
     made |= {name: target[name] for name in ("source", "type", "subject") if name in target}
     made["corrects"] = target["id"]
     made |= draw(st.sampled_from([{}, {"correction": "replace"}, {"correction": "retract"}]))
@@ -102,7 +163,9 @@ def _correction(draw: Draw, events: list[Event], number: int) -> Event:
 
 def events(min_size: int = 0, max_size: int = 10) -> SearchStrategy[list[Event]]:
     """A batch for ``lake.append``: events with distinct ``(source, id)``."""
-    return stored_events(min_size, max_size).map(lambda batch: [appendable(event) for event in batch])
+    return stored_events(min_size, max_size).map(
+        lambda batch: [appendable(event) for event in batch]
+    )
 
 
 def appendable(event: Event) -> Event:

@@ -8,4 +8,13 @@ from eventlake.trust.cache import cache_folder
 from eventlake.trust.ledger import Ledger, statement
 from eventlake.trust.policy import LAKE, OWN, TRUST_VARIABLE, Trust, trust_of
 
-__all__ = ["LAKE", "OWN", "TRUST_VARIABLE", "Ledger", "Trust", "cache_folder", "statement", "trust_of"]
+__all__ = [
+    "LAKE",
+    "OWN",
+    "TRUST_VARIABLE",
+    "Ledger",
+    "Trust",
+    "cache_folder",
+    "statement",
+    "trust_of",
+]

@@ -81,7 +81,9 @@ class Ledger:
             with suppress(sqlite3.Error):
                 for some in _chunks(list(left)):
                     marks = ",".join("?" * len(some))
-                    rows = connection.execute(f"SELECT digest FROM known WHERE digest IN ({marks})", some)  # noqa: S608 - question marks
+                    rows = connection.execute(
+                        f"SELECT digest FROM known WHERE digest IN ({marks})", some
+                    )
                     found |= {bytes(digest) for (digest,) in rows}
             self._remember(found)
         return left - found
@@ -100,7 +102,10 @@ class Ledger:
             # Another process may hold the lock for too long: then only this process remembers.
             with suppress(sqlite3.Error):
                 for some in _chunks(new):
-                    connection.execute(f"INSERT OR IGNORE INTO known (digest) VALUES {','.join(['(?)'] * len(some))}", some)  # noqa: S608 - question marks
+                    connection.execute(
+                        f"INSERT OR IGNORE INTO known (digest) VALUES {','.join(['(?)'] * len(some))}",
+                        some,
+                    )
                 self._noted += len(new)
                 if self._noted >= _SLACK:
                     self._noted = 0
@@ -140,7 +145,10 @@ def _connection(file: Path) -> sqlite3.Connection | None:
             return None
         except sqlite3.DatabaseError:
             # Not a database any more: begin a new one.
-            for left in (file, *(file.with_name(file.name + suffix) for suffix in ("-wal", "-shm"))):
+            for left in (
+                file,
+                *(file.with_name(file.name + suffix) for suffix in ("-wal", "-shm")),
+            ):
                 with suppress(OSError):
                     left.unlink()
     return None
@@ -149,11 +157,15 @@ def _connection(file: Path) -> sqlite3.Connection | None:
 def _opened(file: Path) -> sqlite3.Connection:
     # Made here, so that nobody else can read it and no link leads elsewhere.
     os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-    connection = sqlite3.connect(file, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        file, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
+    )
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = OFF")
-        connection.execute("CREATE TABLE IF NOT EXISTS known (number INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE)")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS known (number INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE)"
+        )
         _trim(connection)
     except sqlite3.Error:
         connection.close()

@@ -33,7 +33,11 @@ class Trust:
 
     def __str__(self) -> str:
         """For a card."""
-        return f"{self.name}: " + ("what its writers stored is believed" if self.believes else "what others stored is checked once")
+        return f"{self.name}: " + (
+            "what its writers stored is believed"
+            if self.believes
+            else "what others stored is checked once"
+        )
 
 
 _LEDGER = Ledger()
@@ -55,4 +59,8 @@ def trust_of(name: Any = None) -> Trust:
             return policy
     where = "" if name is not None else f" in {TRUST_VARIABLE}"
     message = f"expected trust={OWN.name!r} or {LAKE.name!r}{where}, found {chosen!r}"
-    raise InvalidInputError(message, "'own' checks what others stored; 'lake' believes whoever writes to the lake.", trust=chosen)
+    raise InvalidInputError(
+        message,
+        "'own' checks what others stored; 'lake' believes whoever writes to the lake.",
+        trust=chosen,
+    )

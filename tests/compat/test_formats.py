@@ -19,7 +19,9 @@ def kept(request, tmp_path):
     shutil.copytree(request.param / "lake", tmp_path / "lake")
     for path in (tmp_path / "lake").rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    return el.open(tmp_path / "lake"), json.loads((request.param / "expected.json").read_text(encoding="utf-8"))
+    return el.open(tmp_path / "lake"), json.loads(
+        (request.param / "expected.json").read_text(encoding="utf-8")
+    )
 
 
 def test_there_is_a_lake_of_format_1():
@@ -49,15 +51,34 @@ def test_a_kept_lake_is_gone_on_with(kept):
     lake, expected = kept
     before = lake.checkpoint
     with pytest.raises(InvalidEventsError, match="p1"):
-        lake.append([{"id": "p1", "source": "/bank", "type": "payment.received", "data": {"amount": 1}}])
+        lake.append(
+            [{"id": "p1", "source": "/bank", "type": "payment.received", "data": {"amount": 1}}]
+        )
     again = [
-        {"id": f"p{number}", "source": "/bank", "type": "payment.received", "subject": f"/loan/{number}", "data": data}
+        {
+            "id": f"p{number}",
+            "source": "/bank",
+            "type": "payment.received",
+            "subject": f"/loan/{number}",
+            "data": data,
+        }
         for number, data in ((1, {"cents": 12050, "note": "cash"}), (2, {"cents": 9950}))
     ]
     times = {"p1": "2026-01-03T12:00:00.000001+01:00", "p2": "2026-01-04T12:00:00.000001+01:00"}
-    receipt = lake.append([event | {"time": times[event["id"]]} for event in again], producer="bank", position=0)
+    receipt = lake.append(
+        [event | {"time": times[event["id"]]} for event in again], producer="bank", position=0
+    )
     assert (receipt.start, receipt.stop) == (3, 5)
-    lake.append([{"id": "p7", "source": "/bank", "type": "payment.received", "data": {"amount": 7, "note": "card"}}])
+    lake.append(
+        [
+            {
+                "id": "p7",
+                "source": "/bank",
+                "type": "payment.received",
+                "data": {"amount": 7, "note": "card"},
+            }
+        ]
+    )
     lake.compact()
     assert lake.prove_consistency(before)
     assert lake.verify(deep=True, against=before).problems == ()

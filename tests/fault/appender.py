@@ -15,7 +15,12 @@ def main(uri, name, batches, rows):
     sys.stdout.flush()
     for number in range(batches):
         ids = [f"{name}-{number}-{row}" for row in range(rows)]
-        receipt = lake.append([{"id": event_id, "source": name, "type": "t", "data": {"n": number}} for event_id in ids])
+        receipt = lake.append(
+            [
+                {"id": event_id, "source": name, "type": "t", "data": {"n": number}}
+                for event_id in ids
+            ]
+        )
         sys.stdout.write(f"{receipt.start} {receipt.stop} {ids[0]}\n")
         sys.stdout.flush()
 

@@ -19,7 +19,9 @@ from eventlake.testing.invariants import assert_sound
 
 CONTEXT = multiprocessing.get_context("forkserver")
 # pyarrow imports pandas at the first array that is made of a list, which takes longer than all else that a process does.
-CONTEXT.set_forkserver_preload(["eventlake", "eventlake.testing.invariants", "pandas", "pyarrow.pandas_compat"])
+CONTEXT.set_forkserver_preload(
+    ["eventlake", "eventlake.testing.invariants", "pandas", "pyarrow.pandas_compat"]
+)
 ROLES = ("small", "large", "group", "compact", "collect")
 DEADLINE_SECONDS = 20.0
 
@@ -52,7 +54,16 @@ def work(folder, role, name, said):
 
 def batch(name, rows):
     """Some events of their own."""
-    return [{"id": f"{name}-{row}", "source": "s", "type": "t", "subject": f"/{row % 7}", "data": {"row": row}} for row in range(rows)]
+    return [
+        {
+            "id": f"{name}-{row}",
+            "source": "s",
+            "type": "t",
+            "subject": f"/{row % 7}",
+            "data": {"row": row},
+        }
+        for row in range(rows)
+    ]
 
 
 class Crowd:
@@ -75,14 +86,22 @@ class Crowd:
         names = [f"{self.rounds}-{number}" for number in range(len(roles))]
         files = [self.folder / f"said-{name}" for name in names]
         processes = [
-            CONTEXT.Process(target=work, args=(str(self.folder / "lake"), role, name, str(file)), daemon=True)
+            CONTEXT.Process(
+                target=work, args=(str(self.folder / "lake"), role, name, str(file)), daemon=True
+            )
             for role, name, file in zip(roles, names, files, strict=True)
         ]
         for process in processes:
             process.start()
         try:
             if self.dice.random() < 0.8:
-                self._wait_for_word([file for file, role in zip(files, roles, strict=True) if role not in {"compact", "collect"}])
+                self._wait_for_word(
+                    [
+                        file
+                        for file, role in zip(files, roles, strict=True)
+                        if role not in {"compact", "collect"}
+                    ]
+                )
             time.sleep(self.dice.uniform(0, 0.12))
             if stop_one:
                 os.kill(processes[0].pid, signal.SIGSTOP)
@@ -95,7 +114,9 @@ class Crowd:
                 process.kill()
             for process in processes:
                 process.join()
-        assert all(alive), f"a process ended by itself: {[process.exitcode for process in processes]}, {roles}"
+        assert all(alive), (
+            f"a process ended by itself: {[process.exitcode for process in processes]}, {roles}"
+        )
         for file in files:
             self._hear(file)
         self.rounds += 1
@@ -111,7 +132,9 @@ class Crowd:
         for line in text.splitlines(keepends=True):
             if line.endswith("\n"):
                 start, stop, checkpoint, ids = json.loads(line)
-                self.acknowledged.append((el.Receipt(start, stop, el.Checkpoint.parse(checkpoint), None, None), ids))
+                self.acknowledged.append(
+                    (el.Receipt(start, stop, el.Checkpoint.parse(checkpoint), None, None), ids)
+                )
         file.unlink(missing_ok=True)
 
     def assert_sound(self, *, deep):

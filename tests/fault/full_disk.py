@@ -20,7 +20,15 @@ COUNTS = el.Projection.sql("counts", "SELECT id AS k FROM events", key=["k"])
 
 def batch(name):
     """A few kilobytes of events that do not compress."""
-    return [{"id": f"{name}-{row}", "source": "s", "type": "t", "data": {"hash": f"{hash((name, row)):x}"}} for row in range(200)]
+    return [
+        {
+            "id": f"{name}-{row}",
+            "source": "s",
+            "type": "t",
+            "data": {"hash": f"{hash((name, row)):x}"},
+        }
+        for row in range(200)
+    ]
 
 
 def fill(lake, name, acknowledged):
@@ -38,7 +46,10 @@ def fill(lake, name, acknowledged):
 
 def fill_up(folder):
     """Leaves not a byte."""
-    with suppress(OSError), Path(folder / f"filler-{time.monotonic_ns()}").open("wb", buffering=0) as file:
+    with (
+        suppress(OSError),
+        Path(folder / f"filler-{time.monotonic_ns()}").open("wb", buffering=0) as file,
+    ):
         while True:
             file.write(bytes(4096))
 
@@ -72,7 +83,10 @@ def main(folder):
     second = fill(lake, "second", acknowledged)
     assert_sound(el.open(folder / "lake"), acknowledged)
     free = shutil.disk_usage(folder).free
-    freed = [freed_by(el.open(folder / "lake").prune, folder), freed_by(el.open(folder / "lake").gc, folder)]
+    freed = [
+        freed_by(el.open(folder / "lake").prune, folder),
+        freed_by(el.open(folder / "lake").gc, folder),
+    ]
     acknowledged.append(appended(el.open(folder / "lake"), "third"))
     assert_sound(el.open(folder / "lake"), acknowledged)
     sys.stdout.write(

@@ -8,7 +8,14 @@ import pytest
 import eventlake as el
 from eventlake.core import layout
 from eventlake.core.hashing.canonical import seal, sha256_hex, unseal
-from eventlake.errors import AlreadyExistsError, CorruptionError, EventlakeError, InvalidInputError, NotFoundError, UnsupportedFormatError
+from eventlake.errors import (
+    AlreadyExistsError,
+    CorruptionError,
+    EventlakeError,
+    InvalidInputError,
+    NotFoundError,
+    UnsupportedFormatError,
+)
 from eventlake.history.verifying.verify import verify
 from eventlake.log.chain import checked_read
 from eventlake.storage import MemoryStorage
@@ -21,7 +28,9 @@ def event(name, **more):
 def fill(lake):
     """Three commits: plain, copied history, plain again."""
     stamps = ["2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z"]
-    lake.append([event(f"a{n}", recorded_at=stamp, data={"n": n}) for n, stamp in enumerate(stamps)])
+    lake.append(
+        [event(f"a{n}", recorded_at=stamp, data={"n": n}) for n, stamp in enumerate(stamps)]
+    )
     lake.append([event("b", subject="x"), event("c", time="2026-01-31T12:00:00Z")])
     lake.append([event("d")])
     return lake
@@ -41,11 +50,18 @@ def names(report):
 ORIGINAL = MemoryStorage()
 fill(el.create(ORIGINAL, "o"))
 FILES = [item.path for item in ORIGINAL.list("")]
-KINDS = {path: path.split("/")[0] + (f" {n}" if "/" in path else "") for n, path in enumerate(FILES)}
+KINDS = {
+    path: path.split("/")[0] + (f" {n}" if "/" in path else "") for n, path in enumerate(FILES)
+}
 
 
 def test_the_lake_that_is_damaged_here_has_every_kind_of_file():
-    assert sorted(path.split("/")[0] for path in FILES) == ["hint", "lake.json", *["log"] * 3, *["segments"] * 3]
+    assert sorted(path.split("/")[0] for path in FILES) == [
+        "hint",
+        "lake.json",
+        *["log"] * 3,
+        *["segments"] * 3,
+    ]
     report = verify(ORIGINAL, deep=True)[0]
     assert (report.ok, report.notes, report.commits, report.segments) == (True, (), 3, 3)
     assert report.checkpoint == el.open(ORIGINAL).checkpoint
@@ -82,21 +98,30 @@ def test_a_lake_with_one_flipped_bit_in_its_log_is_not_read(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=KINDS.get)
-@pytest.mark.parametrize("change", ["cut short", "emptied", "longer", "missing", "replaced by another of its kind"])
+@pytest.mark.parametrize(
+    "change", ["cut short", "emptied", "longer", "missing", "replaced by another of its kind"]
+)
 def test_a_changed_file_is_found_and_named(path, change):
     storage = MemoryStorage()
     storage._objects = dict(ORIGINAL._objects)
     whole = ORIGINAL.read(path)
     del storage._objects[path]
-    others = [other for other in FILES if other != path and other.split("/")[0] == path.split("/")[0]]
+    others = [
+        other for other in FILES if other != path and other.split("/")[0] == path.split("/")[0]
+    ]
     if change != "missing":
         other = ORIGINAL.read(others[0]) if others else b"{}"
-        storage.create(path, {"cut short": whole[:-1], "emptied": b"", "longer": whole + b"\n"}.get(change, other))
+        storage.create(
+            path,
+            {"cut short": whole[:-1], "emptied": b"", "longer": whole + b"\n"}.get(change, other),
+        )
     report = verify(storage)[0]
     if change == "missing" and path == layout.HINT:
         assert (report.ok, report.notes) == (True, ())  # it is advice only
     elif change == "missing" and path == layout.commit_path(2):
-        assert names(report) == {layout.HINT}  # without the hint it would take a checkpoint, see below
+        assert names(report) == {
+            layout.HINT
+        }  # without the hint it would take a checkpoint, see below
         assert [note.path.split("/")[0] for note in report.notes] == ["segments"]
     else:
         assert path in names(report)
@@ -142,7 +167,15 @@ def test_a_lake_extends_its_older_checkpoints_and_no_other_lakes(storage):
 
 
 @pytest.mark.parametrize(
-    "path", ["notes.txt", "log/notes.txt", "log/7.json", f"segments/{'ab' * 32}.parquet", "segments/x", "lake.json.bak"]
+    "path",
+    [
+        "notes.txt",
+        "log/notes.txt",
+        "log/7.json",
+        f"segments/{'ab' * 32}.parquet",
+        "segments/x",
+        "lake.json.bak",
+    ],
 )
 def test_an_extra_file_is_named(storage, path):
     storage.create(path, b"mine")
@@ -187,7 +220,9 @@ def rewrite(storage, number, changes):
     ],
     ids=str,
 )
-def test_an_edited_commit_breaks_the_chain_though_its_checksum_is_right(storage, number, changes, blamed):
+def test_an_edited_commit_breaks_the_chain_though_its_checksum_is_right(
+    storage, number, changes, blamed
+):
     rewrite(storage, number, changes)
     assert layout.commit_path(blamed) in names(verify(storage)[0])
     with pytest.raises(CorruptionError):
@@ -203,20 +238,32 @@ def forged(storage, **changes):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"types": {"u": 1}}, {"time": [0, 0], "undated": 0}, {"columns": ["id", "source", "type", "data"]}],
+    [
+        {"types": {"u": 1}},
+        {"time": [0, 0], "undated": 0},
+        {"columns": ["id", "source", "type", "data"]},
+    ],
     ids=str,
 )
-def test_a_commit_that_describes_its_segment_wrongly_is_found_by_a_deep_verification(storage, changes):
+def test_a_commit_that_describes_its_segment_wrongly_is_found_by_a_deep_verification(
+    storage, changes
+):
     forged(storage, **changes)
     report = verify(storage, deep=True)[0]
-    assert names(report) == {item.path for item in storage.list("segments") if item.path.split("/")[1][:64] in str(newest(storage))}
+    assert names(report) == {
+        item.path
+        for item in storage.list("segments")
+        if item.path.split("/")[1][:64] in str(newest(storage))
+    }
 
 
 def newest(storage):
     return unseal(storage.read(layout.commit_path(2)), "x")["segments"]
 
 
-@pytest.mark.parametrize("changes", [{"bytes": 1}, {"sha256": "ab" * 32}, {"range": ["ab" * 32]}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{"bytes": 1}, {"sha256": "ab" * 32}, {"range": ["ab" * 32]}], ids=str
+)
 def test_a_commit_with_wrong_hashes_or_sizes_is_found_without_looking_deeper(storage, changes):
     forged(storage, **changes)
     assert not verify(storage)[0].ok
@@ -257,7 +304,12 @@ def test_a_copied_history_that_goes_behind_the_commit_before_it_is_found(monkeyp
     lake = el.create("memory://", "o")
     lake.append([event("a", recorded_at="2021-01-01T00:00:00Z")])
     monkeypatch.setattr("eventlake.log.appending.append._clock_problems", lambda *_: [])
-    lake.append([event("b", recorded_at="2020-01-01T00:00:00Z"), event("c", recorded_at="2022-01-01T00:00:00Z")])
+    lake.append(
+        [
+            event("b", recorded_at="2020-01-01T00:00:00Z"),
+            event("c", recorded_at="2022-01-01T00:00:00Z"),
+        ]
+    )
     assert not lake.verify(deep=True).ok
 
 
@@ -291,7 +343,9 @@ def test_a_segment_that_cannot_be_read_is_a_finding_and_the_rest_is_verify(tmp_p
 
 
 def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 @pytest.fixture
@@ -342,7 +396,12 @@ def test_a_lake_json_without_an_origin_is_damaged(tmp_path):
 def test_an_open_lake_notices_that_a_new_commit_is_damaged(folder):
     lake = el.open(folder)
     (folder / layout.commit_path(3)).write_bytes(b"{}")
-    for call in (lake.log, lake.snapshot, lambda: lake.append([event("x")]), lambda: lake.watermark):
+    for call in (
+        lake.log,
+        lake.snapshot,
+        lambda: lake.append([event("x")]),
+        lambda: lake.watermark,
+    ):
         with pytest.raises(CorruptionError, match="00000000000000000003"):
             call()
     assert (folder / layout.commit_path(3)).read_bytes() == b"{}"
@@ -429,12 +488,18 @@ def test_a_damaged_segment_is_named_where_its_bytes_are_checked(folder, change):
 checked = checked_read.checked_bytes
 
 
-def test_a_segment_that_this_process_has_hashed_is_hashed_again_once_it_was_written_to(folder, monkeypatch):
+def test_a_segment_that_this_process_has_hashed_is_hashed_again_once_it_was_written_to(
+    folder, monkeypatch
+):
     lake = el.open(folder)
     projection = el.Projection.sql("all", "SELECT sequence, id FROM events", key=["sequence"])
     lake.build(projection)
     hashed = []
-    monkeypatch.setattr(checked_read, "checked_bytes", lambda storage, segment: hashed.append(segment) or checked(storage, segment))
+    monkeypatch.setattr(
+        checked_read,
+        "checked_bytes",
+        lambda storage, segment: hashed.append(segment) or checked(storage, segment),
+    )
     lake.build(projection, force=True)
     assert hashed == []
     path = folder / layout.segment_path(lake.log()[0].commit.segments[0].sha256)

@@ -20,7 +20,9 @@ from eventlake.errors import SchemaMismatchError, StorageError
 from eventlake.storage import MemoryStorage, from_uri
 from tests.dataset_fixtures import Hooked, attempt, event, make_lake, sql
 
-PROJECTION = sql("SELECT spine_row AS k, loan, count(events.id) AS n FROM spine LEFT JOIN events ON subject = loan GROUP BY ALL")
+PROJECTION = sql(
+    "SELECT spine_row AS k, loan, count(events.id) AS n FROM spine LEFT JOIN events ON subject = loan GROUP BY ALL"
+)
 SPINE = pl.DataFrame({"loan": ["/loan/1", "/loan/2", "/loan/3"]})
 FILES = ["part-00000", "source/query.sql", "spine.parquet", "provenance.json", "manifest.json"]
 """In the order in which they are written."""
@@ -81,14 +83,20 @@ def test_files_are_written_in_an_order_in_which_the_manifest_is_last():
     assert noted.endswith(".made")
     names = [name_of(path) for path in written]
     assert all(path.startswith(f"{dataset.path}/") for path in written)
-    assert [name.replace(name[10:], "") if name.startswith("part-") else name for name in names] == FILES
+    assert [
+        name.replace(name[10:], "") if name.startswith("part-") else name for name in names
+    ] == FILES
 
 
 @pytest.mark.parametrize("where", ["memory", "local"])
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", range(1, len(FILES) + 1))
-@pytest.mark.parametrize("error", [StorageError("the disk is full"), Crash()], ids=["failure", "crash"])
-def test_a_build_that_fails_at_any_file_publishes_all_or_nothing(tmp_path, where, moment, number, error):
+@pytest.mark.parametrize(
+    "error", [StorageError("the disk is full"), Crash()], ids=["failure", "crash"]
+)
+def test_a_build_that_fails_at_any_file_publishes_all_or_nothing(
+    tmp_path, where, moment, number, error
+):
     hooked = Hooked(storages(tmp_path)[where])
     lake = make_lake(hooked)
     setattr(hooked, moment, fail_at(number, error))
@@ -102,7 +110,9 @@ def test_a_build_that_fails_at_any_file_publishes_all_or_nothing(tmp_path, where
     assert left.ok, left.problems
     # A build that stopped before its manifest is finished, and can be published by anybody.
     all_but_manifest = (moment, number) in {("after", len(FILES) - 1), ("before", len(FILES))}
-    assert [note.path.rsplit("/", 1)[-1] == "manifest.json" for note in left.notes].count(True) == all_but_manifest
+    assert [note.path.rsplit("/", 1)[-1] == "manifest.json" for note in left.notes].count(
+        True
+    ) == all_but_manifest
     assert bool(left.notes) is (not published and (moment, number) != ("before", 1))
     dataset = build(survivor)
     report = is_complete(survivor, dataset)
@@ -140,7 +150,11 @@ def test_other_bytes_left_by_another_version_give_way(monkeypatch, tmp_path):
     hooked = Hooked(from_uri(tmp_path / "lake"), before=fail_at(5, Crash()))
     lake = make_lake(hooked)
     real = frames.write_bytes
-    monkeypatch.setattr(frames, "write_bytes", lambda table: real(table.replace_schema_metadata({b"writer": b"another version"})))
+    monkeypatch.setattr(
+        frames,
+        "write_bytes",
+        lambda table: real(table.replace_schema_metadata({b"writer": b"another version"})),
+    )
     with pytest.raises(Crash):
         build(lake)
     monkeypatch.setattr(frames, "write_bytes", real)
@@ -198,7 +212,10 @@ print(el.open(sys.argv[1]).build(el.Projection.sql("made", "SELECT sequence AS k
 
 def test_processes_that_build_the_same_recipe_make_one_dataset(tmp_path):
     lake = make_lake(tmp_path / "lake")
-    running = [subprocess.Popen([sys.executable, "-c", BUILD, lake.uri], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    running = [
+        subprocess.Popen([sys.executable, "-c", BUILD, lake.uri], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
     hashes = {process.communicate()[0].strip() for process in running}
     (dataset,) = lake.datasets()
     assert hashes == {dataset.manifest_hash}
@@ -220,7 +237,9 @@ def overtaken_at(name, then=None):
     return Hooked(storage, before=before), twin, done
 
 
-@pytest.mark.parametrize("name", ["source/query.sql", "spine.parquet", "provenance.json", "manifest.json"])
+@pytest.mark.parametrize(
+    "name", ["source/query.sql", "spine.parquet", "provenance.json", "manifest.json"]
+)
 def test_a_builder_overtaken_by_its_twin_succeeds(name):
     hooked, twin, done = overtaken_at(name)
     dataset = build(el.open(hooked))
@@ -239,7 +258,9 @@ def test_a_builder_that_crashes_after_it_was_overtaken_harms_no_published_datase
     is_complete(twin, done[0])
 
 
-@pytest.mark.parametrize("name", ["source/query.sql", "spine.parquet", "provenance.json", "manifest.json"])
+@pytest.mark.parametrize(
+    "name", ["source/query.sql", "spine.parquet", "provenance.json", "manifest.json"]
+)
 def test_an_overtaken_builder_deletes_and_replaces_nothing(name):
     hooked, twin, done = overtaken_at(name)
     hooked.delete = None
@@ -331,7 +352,9 @@ def test_a_dataset_that_lost_its_provenance_is_not_collected_and_can_be_built_ag
     (attempt(dataset) / "provenance.json").unlink()
     time.sleep(0.02)
     assert lake.gc(older_than=timedelta(0), dry_run=False).files == ()
-    assert [problem.path.rsplit("/", 1)[-1] for problem in lake.verify().problems] == ["provenance.json"]
+    assert [problem.path.rsplit("/", 1)[-1] for problem in lake.verify().problems] == [
+        "provenance.json"
+    ]
     is_complete(lake, build(lake))
 
 
@@ -342,7 +365,9 @@ def test_building_again_restores_rows_that_went_missing(tmp_path):
         part.unlink()
     again = build(lake)
     assert content_hash(again.arrow()) == dataset.content_hash
-    assert [problem.path.rsplit("/", 1)[-1][:4] for problem in lake.verify(deep=True).problems] == ["part"]
+    assert [problem.path.rsplit("/", 1)[-1][:4] for problem in lake.verify(deep=True).problems] == [
+        "part"
+    ]
     assert lake.reproduce(again.manifest_hash).identical
 
 
@@ -355,8 +380,14 @@ def interrupted_at_its_manifest(storage):
 
 
 @pytest.mark.parametrize("where", ["memory", "local"])
-@pytest.mark.parametrize("then", [(), ("gc",), ("prune",), ("append", "build"), ("append", "gc", "prune", "build")], ids=" ".join)
-def test_a_build_interrupted_at_its_manifest_leaves_nothing_that_keeps_verify_red(tmp_path, where, then):
+@pytest.mark.parametrize(
+    "then",
+    [(), ("gc",), ("prune",), ("append", "build"), ("append", "gc", "prune", "build")],
+    ids=" ".join,
+)
+def test_a_build_interrupted_at_its_manifest_leaves_nothing_that_keeps_verify_red(
+    tmp_path, where, then
+):
     lake = interrupted_at_its_manifest(storages(tmp_path)[where])
     steps = {
         "gc": lambda: lake.gc(older_than=timedelta(0), dry_run=False),
@@ -381,11 +412,16 @@ def test_a_collection_publishes_a_build_that_was_interrupted_at_its_manifest():
     lake.gc(older_than=timedelta(0), dry_run=False)
     (dataset,) = lake.datasets()
     other = build(make_lake(MemoryStorage()))
-    assert (dataset.manifest_hash, dataset.polars().rows()) == (other.manifest_hash, other.polars().rows())
+    assert (dataset.manifest_hash, dataset.polars().rows()) == (
+        other.manifest_hash,
+        other.polars().rows(),
+    )
     assert is_complete(lake, dataset).notes == ()
 
 
-def test_a_manifest_that_was_lost_after_publication_is_found_and_written_again_by_a_collection(tmp_path):
+def test_a_manifest_that_was_lost_after_publication_is_found_and_written_again_by_a_collection(
+    tmp_path,
+):
     lake = make_lake(tmp_path / "lake")
     dataset = build(lake)
     before = Path(dataset.path, "manifest.json").read_bytes()
@@ -398,7 +434,9 @@ def test_a_manifest_that_was_lost_after_publication_is_found_and_written_again_b
     assert is_complete(lake, dataset).notes == ()
 
 
-def test_a_manifest_is_not_written_again_from_a_provenance_that_was_changed_or_for_rows_that_are_gone(tmp_path):
+def test_a_manifest_is_not_written_again_from_a_provenance_that_was_changed_or_for_rows_that_are_gone(
+    tmp_path,
+):
     lake = make_lake(tmp_path / "lake")
     dataset = build(lake)
     Path(dataset.path, "manifest.json").unlink()

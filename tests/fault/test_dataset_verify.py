@@ -12,7 +12,9 @@ from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.storage import LocalStorage, MemoryStorage
 from tests.dataset_fixtures import attempt, events, make_lake, sql
 
-PROJECTION = sql("SELECT spine_row AS k, loan, count(events.id) AS n FROM spine LEFT JOIN events ON subject = loan GROUP BY ALL")
+PROJECTION = sql(
+    "SELECT spine_row AS k, loan, count(events.id) AS n FROM spine LEFT JOIN events ON subject = loan GROUP BY ALL"
+)
 SPINE = pl.DataFrame({"loan": ["/loan/1", "/loan/2", "/loan/3"]})
 
 
@@ -55,7 +57,13 @@ def test_the_dataset_as_published_has_no_problem(published):
     objects, files = published
     report = verified(objects, "", None, deep=True)
     assert (report.ok, report.datasets, report.notes) == (True, 1, ())
-    assert [name_of(path)[:10] for path in files] == ["part-00000", "provenance", "source/que", "spine.parq", "manifest.j"]
+    assert [name_of(path)[:10] for path in files] == [
+        "part-00000",
+        "provenance",
+        "source/que",
+        "spine.parq",
+        "manifest.j",
+    ]
 
 
 @pytest.mark.parametrize("index", range(5))
@@ -65,7 +73,9 @@ def test_every_flipped_byte_is_found_and_its_file_named(published, index):
     data = objects[path]
     step = 1 if len(data) < 1200 else 3
     for position in range(0, len(data), step):
-        flipped = data[:position] + bytes([data[position] ^ (1 << position % 8)]) + data[position + 1 :]
+        flipped = (
+            data[:position] + bytes([data[position] ^ (1 << position % 8)]) + data[position + 1 :]
+        )
         report = verified(objects, path, flipped)
         assert not report.ok, position
         assert path in {problem.path for problem in report.problems}, position
@@ -75,7 +85,14 @@ def test_every_flipped_byte_is_found_and_its_file_named(published, index):
 def test_a_truncated_emptied_or_foreign_file_is_found(published, index):
     objects, files = published
     path = files[index]
-    for data in (b"", objects[path][:-1], objects[path] + b"\n", b'{"format":0}', b'{"format":0,"output":5,"recipe":[]}', b"\xff\xfe"):
+    for data in (
+        b"",
+        objects[path][:-1],
+        objects[path] + b"\n",
+        b'{"format":0}',
+        b'{"format":0,"output":5,"recipe":[]}',
+        b"\xff\xfe",
+    ):
         report = verified(objects, path, data)
         assert not report.ok, data
         assert any(problem.path == path for problem in report.problems), data
@@ -98,11 +115,16 @@ def test_a_missing_file_is_found_and_named(published, index):
 def test_a_dataset_whose_manifest_is_gone_is_found(published):
     objects, files = published
     report = verified(objects, files[-1], None)
-    assert [(problem.path, problem.message.split(";")[0]) for problem in report.problems] == [(files[-1], "missing")]
+    assert [(problem.path, problem.message.split(";")[0]) for problem in report.problems] == [
+        (files[-1], "missing")
+    ]
     assert report.datasets == 0
 
 
-@pytest.mark.parametrize("name", ["extra.txt", "part-00001-0123456789ab.parquet", "source/other.sql", "notes/x", "part-x"])
+@pytest.mark.parametrize(
+    "name",
+    ["extra.txt", "part-00001-0123456789ab.parquet", "source/other.sql", "notes/x", "part-x"],
+)
 @pytest.mark.parametrize("beside", [0, -1], ids=["the rows", "the manifest"])
 def test_an_extra_file_in_a_dataset_is_found(published, name, beside):
     objects, files = published
@@ -112,7 +134,13 @@ def test_an_extra_file_in_a_dataset_is_found(published, name, beside):
 
 
 @pytest.mark.parametrize(
-    "path", ["builds/x", "builds/made/x", "builds/made/0123456789AB/manifest.json", "builds/Made/0123456789ab/manifest.json"]
+    "path",
+    [
+        "builds/x",
+        "builds/made/x",
+        "builds/made/0123456789AB/manifest.json",
+        "builds/Made/0123456789ab/manifest.json",
+    ],
 )
 def test_an_extra_file_below_builds_is_found(published, path):
     report = verified(published[0], path, b"stranger")
@@ -123,7 +151,9 @@ def test_a_dataset_moved_to_another_hash_is_found(published):
     objects, files = published
     moved = {path.replace(files[0].split("/")[2], "0" * 12): data for path, data in objects.items()}
     report = el.open(Overlaid(moved)).verify()
-    assert [problem.path for problem in report.problems] == [f"builds/made/{'0' * 12}/manifest.json"]
+    assert [problem.path for problem in report.problems] == [
+        f"builds/made/{'0' * 12}/manifest.json"
+    ]
 
 
 def test_a_dataset_moved_to_another_name_is_found(published):
@@ -156,7 +186,9 @@ def test_a_dataset_of_another_history_is_found(published):
     objects, files = published
     other = MemoryStorage()
     el.create(other, origin="tests.eventlake/loans").append(events(6, 50))
-    mixed = {item.path: other.read(item.path) for item in other.list("")} | {path: objects[path] for path in files}
+    mixed = {item.path: other.read(item.path) for item in other.list("")} | {
+        path: objects[path] for path in files
+    }
     report = el.open(Overlaid(mixed)).verify()
     assert [problem.path for problem in report.problems] == [files[-1]]
     assert "another history" in report.problems[0].message
@@ -185,10 +217,20 @@ def test_provenance_tells_where_and_with_what_a_dataset_was_built(tmp_path):
     lake = make_lake(tmp_path / "lake")
     dataset = lake.build(PROJECTION, spine=SPINE)
     document = json.loads((attempt(dataset) / "provenance.json").read_bytes())
-    assert set(document["versions"]) >= {"duckdb", "polars", "pyarrow", "eventlake", "pandera", "numpy"}
+    assert set(document["versions"]) >= {
+        "duckdb",
+        "polars",
+        "pyarrow",
+        "eventlake",
+        "pandera",
+        "numpy",
+    }
     assert document["commit_hash"] == lake.log()[-1].commit_hash
     assert {name[:10] for name in document["files"]} == {"part-00000", "spine.parq", "source/que"}
-    assert content_hash(pl.read_parquet(attempt(dataset) / "part-*.parquet").to_arrow()) == dataset.content_hash
+    assert (
+        content_hash(pl.read_parquet(attempt(dataset) / "part-*.parquet").to_arrow())
+        == dataset.content_hash
+    )
 
 
 def test_tags_are_read_twice_however_many_folders_have_no_manifest(tmp_path, monkeypatch):
@@ -203,7 +245,9 @@ def test_tags_are_read_twice_however_many_folders_have_no_manifest(tmp_path, mon
         folder.mkdir(parents=True)
         (folder / "provenance.json").write_bytes(b"what somebody put here")
     read, real = [], LocalStorage.read
-    monkeypatch.setattr(LocalStorage, "read", lambda self, path: read.append(path) or real(self, path))
+    monkeypatch.setattr(
+        LocalStorage, "read", lambda self, path: read.append(path) or real(self, path)
+    )
     report = verify_lake(LocalStorage(tmp_path / "lake"))
     assert len(report.notes) + len(report.problems) >= 20
     assert sum(path.startswith("tags/") for path in read) == 10

@@ -19,7 +19,16 @@ FAULTS = ["before", "after", "not stored", "not durable", "full"]
 
 
 def batch(name, rows=3):
-    return [{"id": f"{name}-{row}", "source": "s", "type": "t", "subject": f"/{row}", "data": {"row": row}} for row in range(rows)]
+    return [
+        {
+            "id": f"{name}-{row}",
+            "source": "s",
+            "type": "t",
+            "subject": f"/{row}",
+            "data": {"row": row},
+        }
+        for row in range(rows)
+    ]
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +42,12 @@ def impatient(monkeypatch):
 
 
 def append(lake):
-    return [(lake.append(batch("new"), producer="p", position=1, expect=[el.populated("/1")]), batch("new"))]
+    return [
+        (
+            lake.append(batch("new"), producer="p", position=1, expect=[el.populated("/1")]),
+            batch("new"),
+        )
+    ]
 
 
 def append_many(lake):
@@ -66,7 +80,9 @@ OPERATIONS = [append, append_many, group, compact, collect, settle]
 
 def history(lake, commits=5):
     """A few commits, tiers, a compacted segment and garbage."""
-    known = [(lake.append(batch(f"old-{number}")), batch(f"old-{number}")) for number in range(commits)]
+    known = [
+        (lake.append(batch(f"old-{number}")), batch(f"old-{number}")) for number in range(commits)
+    ]
     lake.compact(target_bytes=3_000)
     known.append((lake.append(batch("last")), batch("last")))
     lake._chain.storage.create("segments/.tmp-0", b"half")
@@ -99,7 +115,9 @@ def test_a_fault_at_any_call(operation, fault):
             done = operation(lake)
         except CommitUnknownError as error:
             settled = el.open(inner).resolve(error.facts["commit_id"])
-            assert (settled is not None) == any(entry.commit.commit_id == error.facts["commit_id"] for entry in el.open(inner).log())
+            assert (settled is not None) == any(
+                entry.commit.commit_id == error.facts["commit_id"] for entry in el.open(inner).log()
+            )
         except EventlakeError:
             pass
         assert_sound(el.open(inner), [*known, *ids(done)])
@@ -136,7 +154,9 @@ def test_faults_at_random_while_everything_happens(seed):
                 collect(el.open(storage))
         for attempt in range(100):
             try:
-                acknowledged += ids([(el.open(storage).append(events, producer="p", position=number), events)])
+                acknowledged += ids(
+                    [(el.open(storage).append(events, producer="p", position=number), events)]
+                )
                 break
             except EventlakeError:
                 assert attempt < 99

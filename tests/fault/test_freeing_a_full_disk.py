@@ -21,13 +21,21 @@ COUNTS = sql("SELECT subject AS k, count(*) AS n FROM events GROUP BY subject", 
 
 def batch(name, rows=40):
     return [
-        {"id": f"{name}-{row}", "source": "s", "type": "t", "subject": f"/{row}", "data": {"hash": f"{name} {row}" * 9}}
+        {
+            "id": f"{name}-{row}",
+            "source": "s",
+            "type": "t",
+            "subject": f"/{row}",
+            "data": {"hash": f"{name} {row}" * 9},
+        }
         for row in range(rows)
     ]
 
 
 def appended(lake, names):
-    return [(lake.append(events), [event["id"] for event in events]) for events in map(batch, names)]
+    return [
+        (lake.append(events), [event["id"] for event in events]) for events in map(batch, names)
+    ]
 
 
 def compacted(lake, disk):
@@ -98,10 +106,21 @@ def test_compacted_segments_are_freed_without_a_byte_of_room_for_a_fence(tmp_pat
     disk, known = full(tmp_path, compacted, reserve=False)
     deleted = []
     monkeypatch.setattr(
-        SmallDisk, "create", lambda self, path, data: _no_room(path) if not deleted else LocalStorage.create(self, path, data)
+        SmallDisk,
+        "create",
+        lambda self, path, data: (
+            _no_room(path) if not deleted else LocalStorage.create(self, path, data)
+        ),
     )
     real = SmallDisk.delete
-    monkeypatch.setattr(SmallDisk, "delete", lambda self, path: (path.startswith("segments/") and deleted.append(path), real(self, path)))
+    monkeypatch.setattr(
+        SmallDisk,
+        "delete",
+        lambda self, path: (
+            path.startswith("segments/") and deleted.append(path),
+            real(self, path),
+        ),
+    )
     assert len(el.open(disk).gc(older_than=NO_AGE, dry_run=False).files) == 3
     assert_sound(el.open(disk), known)
 
@@ -146,7 +165,9 @@ def test_a_full_disk_is_freed_by_prune_alone(tmp_path, reserve):
 
 @pytest.mark.parametrize("verb", ["create", "delete", "list", "sync", "read"])
 @pytest.mark.parametrize("garbage", [compacted, unnamed, unfinished], ids=lambda one: one.__name__)
-def test_a_crash_while_a_full_disk_is_freed_loses_nothing_and_the_next_collection_ends_it(tmp_path, garbage, verb):
+def test_a_crash_while_a_full_disk_is_freed_loses_nothing_and_the_next_collection_ends_it(
+    tmp_path, garbage, verb
+):
     class Crash(BaseException):
         pass
 

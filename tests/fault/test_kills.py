@@ -32,12 +32,18 @@ def test_a_lone_writer_is_killed_at_any_moment_a_hundred_times(tmp_path):
 @pytest.mark.timeout(400)
 def test_four_writers_are_killed_together_at_any_moment_sixty_times(tmp_path):
     for crowd, number in crowds(tmp_path, 20260201, 60, 20):
-        crowd.round([crowd.dice.choice(["small", "small", "large", "group"]) for _ in range(4)], stop_one=number % 10 == 0)
+        crowd.round(
+            [crowd.dice.choice(["small", "small", "large", "group"]) for _ in range(4)],
+            stop_one=number % 10 == 0,
+        )
         crowd.assert_sound(deep=number == 19)
 
 
 @pytest.mark.timeout(400)
 def test_writers_and_maintenance_are_killed_together_at_any_moment_forty_times(tmp_path):
     for crowd, number in crowds(tmp_path, 20260202, 40, 20):
-        crowd.round(["small", "large", *(crowd.dice.choice(ROLES[2:]) for _ in range(2))], stop_one=number % 5 == 0)
+        crowd.round(
+            ["small", "large", *(crowd.dice.choice(ROLES[2:]) for _ in range(2))],
+            stop_one=number % 5 == 0,
+        )
         crowd.assert_sound(deep=number == 19)

@@ -13,7 +13,9 @@ URI = "s3://bucket/lakes/one"
 
 
 def events(name, count=1):
-    return [{"id": f"{name} {n}", "source": "s", "type": "t", "data": {"n": n}} for n in range(count)]
+    return [
+        {"id": f"{name} {n}", "source": "s", "type": "t", "data": {"n": n}} for n in range(count)
+    ]
 
 
 def once(fault, wanted):
@@ -50,7 +52,9 @@ def test_a_lost_answer_ends_in_exactly_one_commit(s3, lake, what, fault):
 @pytest.mark.parametrize("fault", ["refuse", "lose"])
 def test_a_store_that_stays_silent_is_unknown_and_resolved_later(s3, lake, fault, monkeypatch):
     monkeypatch.setattr("eventlake.log.chain.publish.PATIENCE_SECONDS", 0.2)
-    s3.fault = lambda method, key: (fault if method == "PUT" else "refuse") if "/log/00000000000000000001" in key else None
+    s3.fault = lambda method, key: (
+        (fault if method == "PUT" else "refuse") if "/log/00000000000000000001" in key else None
+    )
     lake._chain.refresh = lambda: None
     with pytest.raises(CommitUnknownError) as caught:
         lake.append(events("new", 3))

@@ -26,7 +26,11 @@ def start(folder, name, batches):
 
 def receipts(text):
     """What was acknowledged on whole lines of stdout: ``(start, stop, first id)``."""
-    lines = [line.split() for line in text.splitlines(keepends=True) if line.endswith("\n") and line != "ready\n"]
+    lines = [
+        line.split()
+        for line in text.splitlines(keepends=True)
+        if line.endswith("\n") and line != "ready\n"
+    ]
     return [(int(first), int(stop), name) for first, stop, name in lines]
 
 
@@ -54,7 +58,10 @@ def test_what_was_acknowledged_survives_kill_9_at_any_moment(tmp_path):
             for process in processes:
                 assert process.stdout.readline() == "ready\n"
             # Every other writer is known to have been told that something is durable, however slow the machine is.
-            heard = [process.stdout.readline() if n % 2 == 0 else "" for n, process in enumerate(processes)]
+            heard = [
+                process.stdout.readline() if n % 2 == 0 else ""
+                for n, process in enumerate(processes)
+            ]
             for process in processes:
                 time.sleep(moments.uniform(0, 0.06))
                 process.kill()
@@ -67,7 +74,9 @@ def test_what_was_acknowledged_survives_kill_9_at_any_moment(tmp_path):
             acknowledged += receipts(first + out)
         lake = el.open(folder)
         ids = history(lake)
-        assert all(ids[first] == name and stop - first == ROWS for first, stop, name in acknowledged)
+        assert all(
+            ids[first] == name and stop - first == ROWS for first, stop, name in acknowledged
+        )
     report = lake.verify(deep=True)
     assert report.problems == ()
     left = re.compile(r"(segments|keys|manifests)/.*|(.*/)?\.tmp-.*")
@@ -81,7 +90,9 @@ def test_two_processes_appending_at_once_lose_nothing_and_double_nothing(tmp_pat
     el.create(folder, "o")
     processes = [start(folder, name, 30) for name in ("left", "right")]
     answers = [process.communicate(timeout=60) for process in processes]
-    assert [(process.returncode, err) for process, (_, err) in zip(processes, answers, strict=True)] == [(0, "")] * 2
+    assert [
+        (process.returncode, err) for process, (_, err) in zip(processes, answers, strict=True)
+    ] == [(0, "")] * 2
     lake = el.open(folder)
     ids = history(lake)
     acknowledged = [receipt for out, _ in answers for receipt in receipts(out)]
@@ -102,7 +113,12 @@ def test_threads_sharing_one_lake_and_threads_with_their_own_lose_nothing(tmp_pa
     def work(name, lake):
         try:
             for number in range(8):
-                receipt = lake.append([{"id": f"{name}-{number}-{row}", "source": name, "type": "t"} for row in range(ROWS)])
+                receipt = lake.append(
+                    [
+                        {"id": f"{name}-{number}-{row}", "source": name, "type": "t"}
+                        for row in range(ROWS)
+                    ]
+                )
                 taken.append((receipt.start, f"{name}-{number}-0"))
         except el.EventlakeError as error:
             failures.append(error)
@@ -135,4 +151,7 @@ def test_a_reader_beside_a_writer_sees_whole_commits_that_only_grow(tmp_path):
     marks = [checkpoint.watermark for checkpoint in seen]
     assert marks == sorted(marks)
     assert all(mark % ROWS == 0 for mark in marks)
-    assert all(lake.snapshot(checkpoint).root == checkpoint.root for checkpoint in {c.watermark: c for c in seen}.values())
+    assert all(
+        lake.snapshot(checkpoint).root == checkpoint.root
+        for checkpoint in {c.watermark: c for c in seen}.values()
+    )

@@ -29,8 +29,14 @@ def refuse(monkeypatch):
     return refuse
 
 
-@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT], ids=errno.errorcode.get)
-def test_an_object_that_is_there_is_told_as_there_by_a_disk_that_takes_no_new_file(tmp_path, refuse, number):
+@pytest.mark.parametrize(
+    "number",
+    [errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT],
+    ids=errno.errorcode.get,
+)
+def test_an_object_that_is_there_is_told_as_there_by_a_disk_that_takes_no_new_file(
+    tmp_path, refuse, number
+):
     storage = LocalStorage(tmp_path)
     storage.create("tags/a", b"x")
     refuse(number)
@@ -55,8 +61,12 @@ def test_an_object_that_is_there_is_told_as_there_by_a_store_that_may_only_be_re
         assert storage.read("a") == b"x"
 
 
-@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC], ids=errno.errorcode.get)
-def test_what_is_stored_is_found_locked_forced_tagged_and_reproduced_without_a_new_file(tmp_path, refuse, number):
+@pytest.mark.parametrize(
+    "number", [errno.EROFS, errno.EACCES, errno.ENOSPC], ids=errno.errorcode.get
+)
+def test_what_is_stored_is_found_locked_forced_tagged_and_reproduced_without_a_new_file(
+    tmp_path, refuse, number
+):
     folder = definition(tmp_path / "d", TOML, q__sql=SQL)
     lake = make_lake(tmp_path / "lake")
     dataset = lake.build(el.read_definition(folder))

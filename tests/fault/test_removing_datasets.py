@@ -16,7 +16,10 @@ from eventlake.testing.faults import FaultyStorage, at_call
 from tests.dataset_fixtures import TOTALS, Hooked, event, make_lake, sql
 
 NO_AGE = timedelta(0)
-TOTALS_OF_LOANS = sql("SELECT subject AS k, count(*) AS n FROM events WHERE source = 'core' GROUP BY subject", name="totals")
+TOTALS_OF_LOANS = sql(
+    "SELECT subject AS k, count(*) AS n FROM events WHERE source = 'core' GROUP BY subject",
+    name="totals",
+)
 """Without the predictions, which may have no subject."""
 
 
@@ -32,7 +35,9 @@ def lake(storage):
 
 def files(storage, dataset):
     """What is left of a dataset, without the marks of its removal."""
-    found = [item.path for item in storage.list(f"builds/{dataset.name}/{dataset.manifest_hash[:12]}")]
+    found = [
+        item.path for item in storage.list(f"builds/{dataset.name}/{dataset.manifest_hash[:12]}")
+    ]
     return [path for path in found if not path.endswith("/removed.json")]
 
 
@@ -56,8 +61,12 @@ def test_a_removed_dataset_has_no_file_and_is_told_of_by_every_verb_that_asks_fo
         lambda one: lake.diff(one, kept.manifest_hash),
         lambda one: lake.tag(one, "x"),
     ]
-    for ask, reference in itertools.product(asks, (old.manifest_hash, old.recipe_hash[:8], old.content_hash)):
-        with pytest.raises(NotFoundError, match=rf"dataset {old.manifest_hash[:12]} \(totals\) was removed on 20"):
+    for ask, reference in itertools.product(
+        asks, (old.manifest_hash, old.recipe_hash[:8], old.content_hash)
+    ):
+        with pytest.raises(
+            NotFoundError, match=rf"dataset {old.manifest_hash[:12]} \(totals\) was removed on 20"
+        ):
             ask(reference)
     with pytest.raises(NotFoundError, match="there is no dataset with a hash"):
         lake.dataset("0123456789")
@@ -71,16 +80,24 @@ def test_a_removed_dataset_has_no_file_and_is_told_of_by_every_verb_that_asks_fo
 
 
 @pytest.mark.parametrize("hold", ["tag", "lock", "prediction"])
-def test_a_dataset_that_something_holds_is_not_removed_and_what_holds_it_is_named(storage, lake, hold):
+def test_a_dataset_that_something_holds_is_not_removed_and_what_holds_it_is_named(
+    storage, lake, hold
+):
     dataset = lake.build(TOTALS_OF_LOANS)
     holds = {
         "tag": lambda: lake.tag(dataset.manifest_hash, "champion"),
         "lock": dataset.keep_for_lock,
-        "prediction": lambda: lake.record_predictions(dataset, dataset.polars().select("k").with_columns(prediction=1.0), model="m"),
+        "prediction": lambda: lake.record_predictions(
+            dataset, dataset.polars().select("k").with_columns(prediction=1.0), model="m"
+        ),
     }
     holds[hold]()
     before = files(storage, dataset)
-    says = {"tag": "held by the tag champion", "lock": r"held by a dataset\.lock", "prediction": "held by 5 predictions"}
+    says = {
+        "tag": "held by the tag champion",
+        "lock": r"held by a dataset\.lock",
+        "prediction": "held by 5 predictions",
+    }
     with pytest.raises(InvalidInputError, match=says[hold]):
         lake.remove_dataset(dataset.manifest_hash)
     assert files(storage, dataset) == before
@@ -96,7 +113,9 @@ def test_a_dataset_that_something_holds_is_not_removed_and_what_holds_it_is_name
 
 @pytest.mark.parametrize("fault", ["before", "after", "full"])
 @pytest.mark.parametrize("then", ["remove", "build", "gc"])
-def test_a_removal_that_fails_at_any_call_is_ended_by_another_or_the_dataset_is_built_again(fault, then):
+def test_a_removal_that_fails_at_any_call_is_ended_by_another_or_the_dataset_is_built_again(
+    fault, then
+):
     for number in itertools.count():
         inner = MemoryStorage()
         dataset = make_lake(inner).build(TOTALS)
@@ -203,13 +222,19 @@ def test_prune_removes_whole_datasets_by_choice_pruned_ones_too(storage, lake):
     assert lake.prune(older_than=timedelta(days=1), keep_last=2, datasets=True).files == ()
     done = lake.prune(older_than=NO_AGE, keep_last=2, datasets=True, dry_run=False)
     assert {file.path for file in done.files} == {file.path for file in listed.files}
-    assert {file.path.split("/")[2] for file in done.files} == {built[number].manifest_hash[:12] for number in (0, 2, 3)}
-    assert [one.manifest_hash for one in lake.datasets()] == [built[number].manifest_hash for number in (1, 4, 5)]
+    assert {file.path.split("/")[2] for file in done.files} == {
+        built[number].manifest_hash[:12] for number in (0, 2, 3)
+    }
+    assert [one.manifest_hash for one in lake.datasets()] == [
+        built[number].manifest_hash for number in (1, 4, 5)
+    ]
     assert all(files(storage, built[number]) == [] for number in (0, 2, 3))
     assert is_green(lake).notes == ()
 
 
-def test_thirty_nights_of_locks_leave_one_and_prune_gives_back_what_nobody_holds(lake, storage, monkeypatch):
+def test_thirty_nights_of_locks_leave_one_and_prune_gives_back_what_nobody_holds(
+    lake, storage, monkeypatch
+):
     night = []
     for number in range(30):
         lake.append([event(100 + number)])
@@ -221,9 +246,15 @@ def test_thirty_nights_of_locks_leave_one_and_prune_gives_back_what_nobody_holds
     assert set(lake.tags()) == {"model-2026-q1", f"lock-{night[-1].manifest_hash}"}
     reads = []
     real = MemoryStorage.read
-    monkeypatch.setattr(MemoryStorage, "read", lambda self, path: (path.startswith("tags/") and reads.append(path), real(self, path))[1])
+    monkeypatch.setattr(
+        MemoryStorage,
+        "read",
+        lambda self, path: (path.startswith("tags/") and reads.append(path), real(self, path))[1],
+    )
     done = lake.prune(older_than=NO_AGE, keep_last=0, dry_run=False)
-    assert {file.path.split("/")[2] for file in done.files} == {one.manifest_hash[:12] for one in night} - {
+    assert {file.path.split("/")[2] for file in done.files} == {
+        one.manifest_hash[:12] for one in night
+    } - {
         night[9].manifest_hash[:12],
         night[-1].manifest_hash[:12],
     }
@@ -268,7 +299,9 @@ def folder(tmp_path):
     return folder
 
 
-def test_nightly_builds_from_the_command_line_keep_one_lock_and_datasets_are_removed_by_hash(tmp_path, folder, run):
+def test_nightly_builds_from_the_command_line_keep_one_lock_and_datasets_are_removed_by_hash(
+    tmp_path, folder, run
+):
     lake = make_lake(tmp_path / "lake")
     built = []
     for number in range(4):
@@ -277,12 +310,22 @@ def test_nightly_builds_from_the_command_line_keep_one_lock_and_datasets_are_rem
     assert set(lake.tags()) == {f"lock-{built[-1]['manifest_hash']}"}
     refused = run("datasets", "rm", lake.uri, built[-1]["manifest_hash"][:12], code=1)
     assert "held by a dataset.lock" in json.dumps(refused)
-    removed = run("datasets", "rm", lake.uri, built[0]["manifest_hash"], built[1]["recipe_hash"][:9])
-    assert {file["path"].split("/")[2] for file in removed["files"]} == {one["manifest_hash"][:12] for one in built[:2]}
-    assert [one["manifest_hash"] for one in run("datasets", lake.uri)] == [one["manifest_hash"] for one in built[2:]]
-    assert "was removed on" in json.dumps(run("reproduce", lake.uri, built[0]["manifest_hash"], code=1))
+    removed = run(
+        "datasets", "rm", lake.uri, built[0]["manifest_hash"], built[1]["recipe_hash"][:9]
+    )
+    assert {file["path"].split("/")[2] for file in removed["files"]} == {
+        one["manifest_hash"][:12] for one in built[:2]
+    }
+    assert [one["manifest_hash"] for one in run("datasets", lake.uri)] == [
+        one["manifest_hash"] for one in built[2:]
+    ]
+    assert "was removed on" in json.dumps(
+        run("reproduce", lake.uri, built[0]["manifest_hash"], code=1)
+    )
     pruned = run("prune", lake.uri, "--older-than-days", 0, "--datasets", "--delete")
-    assert {file["path"].split("/")[2] for file in pruned["files"]} == {built[2]["manifest_hash"][:12]}
+    assert {file["path"].split("/")[2] for file in pruned["files"]} == {
+        built[2]["manifest_hash"][:12]
+    }
     assert run("verify", lake.uri)["ok"]
 
 
@@ -307,12 +350,21 @@ def test_locked_of_what_is_built_and_remembered_writes_nothing(tmp_path, folder,
 
     lake = make_lake(tmp_path / "lake")
     built = run("build", folder, "--lake", lake.uri)
-    monkeypatch.setattr(LocalStorage, "create", lambda self, path, data: pytest.fail(f"{path} was created"))
-    monkeypatch.setattr(LocalStorage, "replace", lambda self, path, data: pytest.fail(f"{path} was replaced"))
-    assert run("build", folder, "--lake", lake.uri, "--locked")["manifest_hash"] == built["manifest_hash"]
+    monkeypatch.setattr(
+        LocalStorage, "create", lambda self, path, data: pytest.fail(f"{path} was created")
+    )
+    monkeypatch.setattr(
+        LocalStorage, "replace", lambda self, path, data: pytest.fail(f"{path} was replaced")
+    )
+    assert (
+        run("build", folder, "--lake", lake.uri, "--locked")["manifest_hash"]
+        == built["manifest_hash"]
+    )
 
 
-def test_locked_in_a_lake_that_may_only_be_read_says_that_the_lock_is_not_remembered(tmp_path, folder, capsys, monkeypatch):
+def test_locked_in_a_lake_that_may_only_be_read_says_that_the_lock_is_not_remembered(
+    tmp_path, folder, capsys, monkeypatch
+):
     from eventlake.storage import LocalStorage  # noqa: PLC0415
 
     lake = make_lake(tmp_path / "lake")
@@ -328,15 +380,23 @@ def test_locked_in_a_lake_that_may_only_be_read_says_that_the_lock_is_not_rememb
     with pytest.raises(SystemExit) as ended:
         main(["build", str(folder), "--lake", lake.uri, "--locked"])
     assert not ended.value.code
-    assert "the lake does not remember that a lock names the dataset" in " ".join(capsys.readouterr().err.split())
+    assert "the lake does not remember that a lock names the dataset" in " ".join(
+        capsys.readouterr().err.split()
+    )
 
 
 BESIDE = {
-    "datasets": lambda lake, kept: [one.manifest_hash for one in lake.datasets()] == [kept.manifest_hash],
+    "datasets": lambda lake, kept: (
+        [one.manifest_hash for one in lake.datasets()] == [kept.manifest_hash]
+    ),
     "dataset": lambda lake, kept: lake.dataset("totals").manifest_hash == kept.manifest_hash,
-    "recipe hash": lambda lake, kept: lake.dataset(kept.recipe_hash).manifest_hash == kept.manifest_hash,
+    "recipe hash": lambda lake, kept: (
+        lake.dataset(kept.recipe_hash).manifest_hash == kept.manifest_hash
+    ),
     "prune": lambda lake, kept: lake.prune(older_than=NO_AGE, dry_run=False).files == (),
-    "prune datasets": lambda lake, kept: lake.prune(older_than=NO_AGE, datasets=True, dry_run=False).files == (),
+    "prune datasets": lambda lake, kept: (
+        lake.prune(older_than=NO_AGE, datasets=True, dry_run=False).files == ()
+    ),
     "remove": lambda lake, kept: lake.remove_dataset(kept.manifest_hash).deleted,
     "tag": lambda lake, kept: lake.tag(kept.manifest_hash, "x") is None,
     "build": lambda lake, kept: lake.build(TOTALS).manifest_hash == kept.manifest_hash,

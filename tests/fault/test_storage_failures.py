@@ -60,7 +60,11 @@ def assert_whole_or_absent(storage, error, kept):
     assert lake.watermark == len(FIRST) + len(BATCH) * kept
     assert lake.verify(deep=True).ok
     if isinstance(error, CommitUnknownError):
-        stands = [entry.commit.commit_id for entry in lake.log() if entry.commit.version == error.facts["version"]]
+        stands = [
+            entry.commit.commit_id
+            for entry in lake.log()
+            if entry.commit.version == error.facts["version"]
+        ]
         assert (stands == [error.facts["commit_id"]]) == kept
     if kept:
         with pytest.raises(InvalidEventsError, match="in the lake already"):
@@ -73,7 +77,9 @@ def assert_whole_or_absent(storage, error, kept):
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_segment_that_cannot_be_stored_is_a_storage_error_and_nothing_is_appended(storage, when, code, monkeypatch):
+def test_a_segment_that_cannot_be_stored_is_a_storage_error_and_nothing_is_appended(
+    storage, when, code, monkeypatch
+):
     monkeypatch.setattr("eventlake.log.store_batch.SEGMENT_TRIES", 1)
     lake = el.open(storage)
     storage.arm("create", 0, when, code)
@@ -202,7 +208,11 @@ class Disk:
                 raise OSError(code, os.strerror(code))
             return real(*args, **options)
 
-        self.fake = type("FakeOs", (), {"__getattr__": lambda _, other: failing if other == name else getattr(os, other)})()
+        self.fake = type(
+            "FakeOs",
+            (),
+            {"__getattr__": lambda _, other: failing if other == name else getattr(os, other)},
+        )()
         monkeypatch.setattr({"link": exclusive, "open": beneath}.get(name, local), "os", self.fake)
 
 
@@ -211,8 +221,12 @@ SYSTEM_CALLS = {"open": 16, "write": 2, "fsync": 6, "link": 2, "close": 3}
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
-@pytest.mark.parametrize(("name", "number"), [(name, n) for name, count in SYSTEM_CALLS.items() for n in range(count)])
-def test_a_failing_system_call_leaves_the_batch_whole_or_absent(tmp_path, monkeypatch, name, number, code):
+@pytest.mark.parametrize(
+    ("name", "number"), [(name, n) for name, count in SYSTEM_CALLS.items() for n in range(count)]
+)
+def test_a_failing_system_call_leaves_the_batch_whole_or_absent(
+    tmp_path, monkeypatch, name, number, code
+):
     el.create(tmp_path / "lake", "o").append(FIRST)
     lake = el.open(tmp_path / "lake")
     with monkeypatch.context() as patch:
@@ -224,7 +238,9 @@ def test_a_failing_system_call_leaves_the_batch_whole_or_absent(tmp_path, monkey
         except StorageError as error:
             outcome = error
             assert error.facts["errno"] == code
-            assert "create" in error.message or (name == "open" and ("read" in error.message or "look for" in error.message))
+            assert "create" in error.message or (
+                name == "open" and ("read" in error.message or "look for" in error.message)
+            )
         else:
             outcome = None
     # Asking for a turn, and for the state of a segment, may fail without a word between the segment and the commit.
@@ -259,7 +275,9 @@ def test_a_full_disk_is_named_and_the_hint_says_what_to_do(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("name", ["open", "write", "fsync", "link"])
-def test_a_create_that_fails_on_the_disk_is_a_storage_error_and_no_half_lake_is_opened(tmp_path, monkeypatch, name):
+def test_a_create_that_fails_on_the_disk_is_a_storage_error_and_no_half_lake_is_opened(
+    tmp_path, monkeypatch, name
+):
     with monkeypatch.context() as patch:
         Disk(patch, name, 0, errno.EIO)
         with pytest.raises(StorageError):

@@ -8,7 +8,13 @@ import pytest
 import eventlake as el
 from eventlake.core import layout
 from eventlake.errors import CommitUnknownError, InvalidInputError, StorageError
-from eventlake.storage import LocalStorage, MemoryStorage, NotDurableError, NotStoredError, ObjectExistsError
+from eventlake.storage import (
+    LocalStorage,
+    MemoryStorage,
+    NotDurableError,
+    NotStoredError,
+    ObjectExistsError,
+)
 from eventlake.storage import local as local_module
 
 FIRST = [{"id": "first", "source": "s", "type": "t"}]
@@ -36,7 +42,11 @@ class Silent(MemoryStorage):
 
     def read(self, path):
         """As ``MemoryStorage``, or no answer."""
-        if self.fate is not None and layout.commit_version(path) is not None and layout.commit_version(path) > 0:
+        if (
+            self.fate is not None
+            and layout.commit_version(path) is not None
+            and layout.commit_version(path) > 0
+        ):
             raise StorageError(f"no answer for {path}", path=path)
         return super().read(path)
 
@@ -92,7 +102,12 @@ def test_a_commit_that_did_not_land_never_will_once_it_is_resolved(storage, fate
     assert [entry.commit.kind for entry in lake.log()] == ["append", "fence"]
     assert lake.append(BATCH).start == 1
     reopened = el.open(storage)
-    assert reopened.snapshot().scan().collect()["id"].to_list() == ["first", "new 0", "new 1", "new 2"]
+    assert reopened.snapshot().scan().collect()["id"].to_list() == [
+        "first",
+        "new 0",
+        "new 1",
+        "new 2",
+    ]
     assert reopened.verify(deep=True).ok
 
 
@@ -176,7 +191,9 @@ def test_a_failed_fsync_of_the_log_is_unknown_and_this_writer_writes_no_more(tmp
     assert fresh.append([{"id": "later", "source": "s", "type": "t"}]).start == 4
 
 
-def test_a_failed_fsync_of_a_file_stores_nothing_and_this_writer_writes_no_more(tmp_path, monkeypatch):
+def test_a_failed_fsync_of_a_file_stores_nothing_and_this_writer_writes_no_more(
+    tmp_path, monkeypatch
+):
     storage = LocalStorage(tmp_path / "lake")
     storage.create("log/a", b"1")
     with monkeypatch.context() as patch:

@@ -30,23 +30,60 @@ TABLES = {
     "uint32": pa.table({"a": pa.array([1, 0, 2**32 - 1, None], pa.uint32())}),
     "uint16": pa.table({"a": pa.array([1, 0, 2**16 - 1, None], pa.uint16())}),
     "uint8": pa.table({"a": pa.array([1, 0, 255, None], pa.uint8())}),
-    "float64": pa.table({"a": pa.array([0.1, -0.0, 0.0, math.inf, -math.inf, 5e-324, None, math.nan], pa.float64())}),
-    "float32": pa.table({"a": pa.array([0.5, -0.0, 0.0, math.inf, -math.inf, 2.0**-149, None, math.nan], pa.float32())}),
+    "float64": pa.table(
+        {"a": pa.array([0.1, -0.0, 0.0, math.inf, -math.inf, 5e-324, None, math.nan], pa.float64())}
+    ),
+    "float32": pa.table(
+        {
+            "a": pa.array(
+                [0.5, -0.0, 0.0, math.inf, -math.inf, 2.0**-149, None, math.nan], pa.float32()
+            )
+        }
+    ),
     "bool": pa.table({"a": pa.array([True, False, None])}),
-    "decimal": pa.table({"a": pa.array([Decimal("1.50"), Decimal("-0.01"), None, Decimal(10) ** 20], pa.decimal128(38, 2))}),
+    "decimal": pa.table(
+        {
+            "a": pa.array(
+                [Decimal("1.50"), Decimal("-0.01"), None, Decimal(10) ** 20], pa.decimal128(38, 2)
+            )
+        }
+    ),
     "utf8": pa.table({"a": pa.array(["", "a", "grüß", "\x00", None, "日本"])}),
     "binary": pa.table({"a": pa.array([b"", b"\xff\x00", None], pa.binary())}),
     "date": pa.table({"a": pa.array([date(1970, 1, 1), date(1, 1, 1), date(9999, 12, 31), None])}),
     "time": pa.table({"a": pa.array([time(0), time(23, 59, 59, 999_999), None], pa.time64("us"))}),
-    "duration": pa.table({"a": pa.array([timedelta(0), timedelta(days=-1, microseconds=1), None], pa.duration("us"))}),
-    "timestamp": pa.table({"a": pa.array([MOMENT, datetime(1, 1, 1), None], pa.timestamp("us"))}),
-    "timestamp UTC": pa.table({"a": pa.array([MOMENT.replace(tzinfo=UTC), None], pa.timestamp("us", "UTC"))}),
-    "list": pa.table({"a": pa.array([[1, None], [], None, [3]], pa.list_(pa.int64()))}),
-    "list of list": pa.table({"a": pa.array([[["x"], None, []], None, []], pa.list_(pa.list_(pa.string())))}),
-    "struct": pa.table(
-        {"a": pa.array([{"x": 1, "y": "p"}, None, {"x": None, "y": None}], pa.struct([("x", pa.int8()), ("y", pa.string())]))}
+    "duration": pa.table(
+        {"a": pa.array([timedelta(0), timedelta(days=-1, microseconds=1), None], pa.duration("us"))}
     ),
-    "nested": pa.table({"a": pa.array([{"a": 1, "b": [{"c": "z"}, None]}, {"a": None, "b": None}, None, {"a": 2, "b": []}], NESTED)}),
+    "timestamp": pa.table({"a": pa.array([MOMENT, datetime(1, 1, 1), None], pa.timestamp("us"))}),
+    "timestamp UTC": pa.table(
+        {"a": pa.array([MOMENT.replace(tzinfo=UTC), None], pa.timestamp("us", "UTC"))}
+    ),
+    "list": pa.table({"a": pa.array([[1, None], [], None, [3]], pa.list_(pa.int64()))}),
+    "list of list": pa.table(
+        {"a": pa.array([[["x"], None, []], None, []], pa.list_(pa.list_(pa.string())))}
+    ),
+    "struct": pa.table(
+        {
+            "a": pa.array(
+                [{"x": 1, "y": "p"}, None, {"x": None, "y": None}],
+                pa.struct([("x", pa.int8()), ("y", pa.string())]),
+            )
+        }
+    ),
+    "nested": pa.table(
+        {
+            "a": pa.array(
+                [
+                    {"a": 1, "b": [{"c": "z"}, None]},
+                    {"a": None, "b": None},
+                    None,
+                    {"a": 2, "b": []},
+                ],
+                NESTED,
+            )
+        }
+    ),
     "two columns": pa.table({"k": pa.array([1, 2], pa.int64()), "": pa.array(["é", None])}),
 }
 
@@ -94,30 +131,47 @@ def test_every_fixed_table_has_its_own_hash():
     assert len(set(HASHES.values())) == len(TABLES) == len(HASHES)
 
 
-@pytest.mark.parametrize("bits", [0x7FF8000000000000, 0xFFF8000000000000, 0x7FF8000000000001, 0x7FF0000000000001, 0xFFFFFFFFFFFFFFFF])
+@pytest.mark.parametrize(
+    "bits",
+    [
+        0x7FF8000000000000,
+        0xFFF8000000000000,
+        0x7FF8000000000001,
+        0x7FF0000000000001,
+        0xFFFFFFFFFFFFFFFF,
+    ],
+)
 def test_every_nan_is_the_one_nan(bits):
     buffer = pa.py_buffer(struct.pack("<Q", bits))
     payload = pa.Array.from_buffers(pa.float64(), 1, [None, buffer])
-    assert content_hash(pa.table({"a": payload})) == naive_content.content_hash(pa.table({"a": pa.array([math.nan])}))
+    assert content_hash(pa.table({"a": payload})) == naive_content.content_hash(
+        pa.table({"a": pa.array([math.nan])})
+    )
 
 
 @pytest.mark.parametrize("bits", [0x7FC00000, 0xFFC00000, 0x7FC00001, 0x7F800001])
 def test_every_32_bit_nan_is_the_one_nan(bits):
     payload = pa.Array.from_buffers(pa.float32(), 1, [None, pa.py_buffer(struct.pack("<I", bits))])
-    assert content_hash(pa.table({"a": payload})) == naive_content.content_hash(pa.table({"a": pa.array([math.nan], pa.float32())}))
+    assert content_hash(pa.table({"a": payload})) == naive_content.content_hash(
+        pa.table({"a": pa.array([math.nan], pa.float32())})
+    )
 
 
 def test_bytes_under_a_null_do_not_count():
     values = pa.py_buffer(struct.pack("<qq", 7, 99))
     hidden = pa.Array.from_buffers(pa.int64(), 2, [pa.py_buffer(b"\x01"), values])
     assert hidden.to_pylist() == [7, None]
-    assert content_hash(pa.table({"a": hidden})) == content_hash(pa.table({"a": pa.array([7, None], pa.int64())}))
+    assert content_hash(pa.table({"a": hidden})) == content_hash(
+        pa.table({"a": pa.array([7, None], pa.int64())})
+    )
 
 
 def test_list_items_under_a_null_do_not_count():
     offsets, items = pa.array([0, 1, 3], pa.int32()), pa.array([7, 8, 9], pa.int64())
     hidden = pa.ListArray.from_arrays(offsets, items, mask=pa.array([False, True]))
-    assert content_hash(pa.table({"a": hidden})) == content_hash(pa.table({"a": pa.array([[7], None], pa.list_(pa.int64()))}))
+    assert content_hash(pa.table({"a": hidden})) == content_hash(
+        pa.table({"a": pa.array([[7], None], pa.list_(pa.int64()))})
+    )
 
 
 def test_struct_fields_under_a_null_do_not_count():

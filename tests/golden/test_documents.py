@@ -58,7 +58,10 @@ PYTHON_VALUES = [
     ("é€🦆\u2028\x7f", '"é€🦆\u2028\x7f"'),
     (datetime(2026, 1, 31, 12, tzinfo=UTC), '"2026-01-31T12:00:00Z"'),
     (datetime(2026, 1, 31, 12, 0, 0, 1000, tzinfo=UTC), '"2026-01-31T12:00:00.001000Z"'),
-    (datetime(2026, 1, 31, 12, tzinfo=timezone(timedelta(hours=5, minutes=30))), '"2026-01-31T06:30:00Z"'),
+    (
+        datetime(2026, 1, 31, 12, tzinfo=timezone(timedelta(hours=5, minutes=30))),
+        '"2026-01-31T06:30:00Z"',
+    ),
     (datetime(1, 1, 1, tzinfo=UTC), '"0001-01-01T00:00:00Z"'),
     (date(2026, 1, 31), '"2026-01-31"'),
     (UUID("{12345678-1234-5678-1234-567812345678}"), '"12345678-1234-5678-1234-567812345678"'),
@@ -70,7 +73,9 @@ PYTHON_VALUES = [
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), PYTHON_VALUES, ids=[f"{n} {type(value).__name__}" for n, (value, _) in enumerate(PYTHON_VALUES)]
+    ("value", "text"),
+    PYTHON_VALUES,
+    ids=[f"{n} {type(value).__name__}" for n, (value, _) in enumerate(PYTHON_VALUES)],
 )
 def test_python_values_have_one_spelling_for_ever(value, text):
     assert to_json(value) == text
@@ -129,8 +134,13 @@ def test_extensions_are_kept_in_canonical_json(given, kept):
 
 def test_extensions_given_by_name_stand_among_the_others():
     lake = el.create("memory://", "o")
-    lake.append([{"id": "1", "source": "s", "type": "t", "zone": 3, "extensions": {"b": 1}, "area": "x"}])
-    assert lake.snapshot().scan(columns=["extensions"]).collect().item() == '{"area":"x","b":1,"zone":3}'
+    lake.append(
+        [{"id": "1", "source": "s", "type": "t", "zone": 3, "extensions": {"b": 1}, "area": "x"}]
+    )
+    assert (
+        lake.snapshot().scan(columns=["extensions"]).collect().item()
+        == '{"area":"x","b":1,"zone":3}'
+    )
 
 
 SEGMENT = Segment(
@@ -180,7 +190,10 @@ COMMIT_BYTES = (
 def test_a_commit_is_written_in_these_bytes_and_read_back():
     assert COMMIT.encode() == COMMIT_BYTES
     assert Commit.decode(COMMIT_BYTES, "log/1") == COMMIT
-    assert commit_hash(COMMIT_BYTES) == "0c931a736e87d950d0acad7c02101989d8e734807a45bf26eff56228644148b8"
+    assert (
+        commit_hash(COMMIT_BYTES)
+        == "0c931a736e87d950d0acad7c02101989d8e734807a45bf26eff56228644148b8"
+    )
 
 
 def test_the_checksum_of_a_commit_is_that_of_the_naive_canonical_json():
@@ -193,7 +206,12 @@ def test_lake_json_is_written_in_canonical_json_with_its_checksum(monkeypatch):
     storage = MemoryStorage()
     el.create(storage, "bank.example/loans")
     assert storage.read("lake.json") == naive.sealed(
-        {"created": 1_767_225_600_000_000, "format": 1, "origin": "bank.example/loans", "strict": False}
+        {
+            "created": 1_767_225_600_000_000,
+            "format": 1,
+            "origin": "bank.example/loans",
+            "strict": False,
+        }
     )
     assert storage.read("lake.json") == (
         b'{"checksum":"11c81f7ffbf08c8c2dbd464c440087f39a8851aad2fe04ce6361cea179cba76f","created":1767225600000000,"format":1,"origin":"bank.example/loans","strict":false}'
@@ -201,7 +219,13 @@ def test_lake_json_is_written_in_canonical_json_with_its_checksum(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "value", [{}, {"a": [1, "é", None, True, {"\x00": -1}], "\U0001f986": 1, "\uff5e": 2}, {"z": {"b": 0, "a": 0}}, {"a": '"\\\x1f\x7f/'}]
+    "value",
+    [
+        {},
+        {"a": [1, "é", None, True, {"\x00": -1}], "\U0001f986": 1, "\uff5e": 2},
+        {"z": {"b": 0, "a": 0}},
+        {"a": '"\\\x1f\x7f/'},
+    ],
 )
 def test_canonical_json_is_the_naive_one(value):
     assert canonical_json(value) == naive.canonical(value)

@@ -55,7 +55,9 @@ def folded(left, right):
 
 
 def mixed(data, at, secret):
-    return folded(word(data, at) ^ word(SECRET, secret), word(data, at + 8) ^ word(SECRET, secret + 8))
+    return folded(
+        word(data, at) ^ word(SECRET, secret), word(data, at + 8) ^ word(SECRET, secret + 8)
+    )
 
 
 def xxh3(text):
@@ -65,7 +67,9 @@ def xxh3(text):
     if size < 4:
         return short(data)
     if size < 9:
-        value = word(data, size - 4, 4) + (word(data, 0, 4) << 32) ^ word(SECRET, 8) ^ word(SECRET, 16)
+        value = (
+            word(data, size - 4, 4) + (word(data, 0, 4) << 32) ^ word(SECRET, 8) ^ word(SECRET, 16)
+        )
         value ^= turned(value, 49) ^ turned(value, 24)
         value = value * 0x9FB21C651E98DF25 & ALL
         value = (value ^ (value >> 35) + size) * 0x9FB21C651E98DF25 & ALL
@@ -160,21 +164,39 @@ def section(entries):
 def run_of(commits):
     runs = []
     for version, commit in commits.items():
-        rows = [dict(zip(("source", "id", "subject"), event, strict=True)) for event in commit["events"]]
+        rows = [
+            dict(zip(("source", "id", "subject"), event, strict=True)) for event in commit["events"]
+        ]
         events = pl.DataFrame(rows, schema=dict.fromkeys(("source", "id", "subject"), pl.String))
         positions = [Position(*delivery) for delivery in commit["deliveries"]]
         subjects = subject_keys(events) if rows else None
-        runs.append(own_keys(np.sort(event_keys(events)), subjects, positions, commit["commit_id"]).at(version))
+        runs.append(
+            own_keys(np.sort(event_keys(events)), subjects, positions, commit["commit_id"]).at(
+                version
+            )
+        )
     return merged(runs, max(commits) + 1)
 
 
 def commit(number, rows=2, deliveries=()):
     subjects = [f"/loan/{number}/payment/{row}" if row % 3 else None for row in range(rows)]
-    events = [(f"core/{number % 2}", f"{number}-é{row}", subject) for row, subject in enumerate(subjects)]
-    return {"events": events, "deliveries": deliveries, "commit_id": f"00000000-0000-4000-8000-{number:012d}"}
+    events = [
+        (f"core/{number % 2}", f"{number}-é{row}", subject) for row, subject in enumerate(subjects)
+    ]
+    return {
+        "events": events,
+        "deliveries": deliveries,
+        "commit_id": f"00000000-0000-4000-8000-{number:012d}",
+    }
 
 
-SMALL = {7: {"events": [("core", "a", "/loan")], "deliveries": [("bank", 3)], "commit_id": "00000000-0000-4000-8000-000000000000"}}
+SMALL = {
+    7: {
+        "events": [("core", "a", "/loan")],
+        "deliveries": [("bank", 3)],
+        "commit_id": "00000000-0000-4000-8000-000000000000",
+    }
+}
 SMALL_BYTES = (
     "00000000d3b9503801000000000000000000504db6a57cc8000000008879e32a050000000000000000003e05484bfb52000000000000bc"
     "206348c45d0000000000007e5fbe9dee87000000000000c54f16109bb3000000000000f8154c0e86e700000000"
@@ -182,8 +204,14 @@ SMALL_BYTES = (
 HISTORIES = {
     "one event": (SMALL, 0),
     "a fence alone": ({0: commit(0, 0)}, 0),
-    "many buckets": ({9 + number: commit(number, 40, [("bank", number)]) for number in range(20)}, 0),
-    "more commits than cells": ({version: commit(version, 3) for version in (5, 6, 70_000, 200_001, 300_000)}, 3),
+    "many buckets": (
+        {9 + number: commit(number, 40, [("bank", number)]) for number in range(20)},
+        0,
+    ),
+    "more commits than cells": (
+        {version: commit(version, 3) for version in (5, 6, 70_000, 200_001, 300_000)},
+        3,
+    ),
 }
 FILE_HASHES = {
     "one event": "af09dbc8c4deef2130f79e889068850ec85c015fbe5657ec5ff3316c09f74432",
@@ -263,7 +291,9 @@ def test_the_smallest_key_file_is_written_in_these_bytes_and_read_back():
     )
 
 
-def test_every_key_of_a_lake_is_the_naive_one_in_its_tiers_its_files_and_its_newest_commit(monkeypatch):
+def test_every_key_of_a_lake_is_the_naive_one_in_its_tiers_its_files_and_its_newest_commit(
+    monkeypatch,
+):
     for module in ("fold", "recent"):
         monkeypatch.setattr(f"eventlake.log.{module}.FOLD_WEIGHT", 100)
     monkeypatch.setattr("eventlake.log.maintaining.fold._CLASS", 4)
@@ -272,13 +302,27 @@ def test_every_key_of_a_lake_is_the_naive_one_in_its_tiers_its_files_and_its_new
     lake = el.create(storage, "o")
     for number in range(29):
         rows = 1 + number % 5
-        events = [{"id": f"{number}-{row}", "source": "é", "type": "t", "subject": f"/loan/{row}/{number}"} for row in range(rows)]
-        lake.append(events, producer="p" if number % 3 else None, position=number - 1 - number // 3 if number % 3 else None)
+        events = [
+            {
+                "id": f"{number}-{row}",
+                "source": "é",
+                "type": "t",
+                "subject": f"/loan/{row}/{number}",
+            }
+            for row in range(rows)
+        ]
+        lake.append(
+            events,
+            producer="p" if number % 3 else None,
+            position=number - 1 - number // 3 if number % 3 else None,
+        )
     rows = lake.snapshot().scan().collect().select("source", "id", "subject").rows()
     commits = {
         version: {
             "events": rows[entry.commit.start : entry.commit.stop],
-            "deliveries": [(one.position.producer, one.position.position) for one in entry.commit.deliveries],
+            "deliveries": [
+                (one.position.producer, one.position.position) for one in entry.commit.deliveries
+            ],
             "commit_id": entry.commit.commit_id,
         }
         for version, entry in enumerate(lake.log())
@@ -294,23 +338,54 @@ def test_every_key_of_a_lake_is_the_naive_one_in_its_tiers_its_files_and_its_new
         assert storage.read(layout.keys_path(file.sha256)) == key_file({version: commits[version]})
     ids, heads = [], {}
     for version in sorted(set(range(head.recent.start, head.version + 1)) - set(large)):
-        ids += [key_of_event(source, name) | version - head.recent.start for source, name, _ in commits[version]["events"]]
+        ids += [
+            key_of_event(source, name) | version - head.recent.start
+            for source, name, _ in commits[version]["events"]
+        ]
         heads |= {key: key | version - head.recent.start for key in heads_of(commits[version])}
     document = json.loads(storage.read(layout.commit_path(head.version)))["recent"]
     for name, expected in (("ids", ids), ("heads", heads.values())):
-        assert base64.b64decode(document[name]) == b"".join(struct.pack("<Q", key) for key in sorted(expected))
+        assert base64.b64decode(document[name]) == b"".join(
+            struct.pack("<Q", key) for key in sorted(expected)
+        )
 
 
 def test_a_position_is_spelled_in_its_key_as_the_format_says():
     assert position_text(Position("core bank", 12)) == "core bank\x1f12"
-    assert keys.parents(pl.Series(["/a/b", "/a", "/", "a/b", "a", "//"])).sort().to_list() == ["/", "/a", "a"]
+    assert keys.parents(pl.Series(["/a/b", "/a", "/", "a/b", "a", "//"])).sort().to_list() == [
+        "/",
+        "/a",
+        "a",
+    ]
 
 
 # A tier's rows. Parquet's bytes are the library's own affair; what was written once is read for ever.
 
 SEGMENTS = (
-    Segment("ab" * 32, 1_234, 2, 4, ("id", "source", "type", "time"), ("cd" * 32,), (("a", 1), ("ü", 1)), (-5, 7), 1, None),
-    Segment("ac" * 32, 99, 4, 7, ("id", "source", "type", "recorded_at"), ("ce" * 32, "cf" * 32), (("a", 3),), None, 3, (8, 9)),
+    Segment(
+        "ab" * 32,
+        1_234,
+        2,
+        4,
+        ("id", "source", "type", "time"),
+        ("cd" * 32,),
+        (("a", 1), ("ü", 1)),
+        (-5, 7),
+        1,
+        None,
+    ),
+    Segment(
+        "ac" * 32,
+        99,
+        4,
+        7,
+        ("id", "source", "type", "recorded_at"),
+        ("ce" * 32, "cf" * 32),
+        (("a", 3),),
+        None,
+        3,
+        (8, 9),
+    ),
 )
 ROWS = [
     (CommitSummary(4, "01" * 32, "append", 1_767_225_600_000_000, 2, 7, "02" * 32), SEGMENTS),
@@ -344,7 +419,9 @@ ROWS_BYTES = (
 
 
 def test_the_rows_of_a_tier_that_were_written_once_are_read_for_ever():
-    assert manifest_rows.decode(zlib.decompress(base64.b85decode(ROWS_BYTES)), "manifests/x") == ROWS
+    assert (
+        manifest_rows.decode(zlib.decompress(base64.b85decode(ROWS_BYTES)), "manifests/x") == ROWS
+    )
 
 
 def test_the_rows_of_a_tier_are_a_table_that_anybody_can_read():
@@ -389,7 +466,9 @@ def test_the_rows_of_a_tier_are_a_table_that_anybody_can_read():
     assert {third[name] for name in list(third)[7:]} == {None}
 
 
-@pytest.mark.parametrize("data", [b"", b"PAR1", b"x" * 100], ids=["nothing", "a beginning", "noise"])
+@pytest.mark.parametrize(
+    "data", [b"", b"PAR1", b"x" * 100], ids=["nothing", "a beginning", "noise"]
+)
 def test_what_holds_no_rows_is_refused(data):
     with pytest.raises(CorruptionError, match="manifests/x"):
         manifest_rows.decode(data, "manifests/x")

@@ -10,7 +10,17 @@ from eventlake.core.hashing.merkle import EMPTY_ROOT, CompactRange, leaf_hash, n
 from tests import naive
 
 ENTRIES = [
-    bytes.fromhex(text) for text in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f")
+    bytes.fromhex(text)
+    for text in (
+        "",
+        "00",
+        "10",
+        "2021",
+        "3031",
+        "40414243",
+        "5051525354555657",
+        "606162636465666768696a6b6c6d6e6f",
+    )
 ]
 ROOTS = [
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
@@ -98,25 +108,42 @@ def test_the_bytes_and_the_leaf_hash_of_an_event_never_change(name):
     event, expected_bytes, expected_hash = EVENTS[name]
     assert naive.event_bytes(event) == expected_bytes
     assert naive.leaf(event).hex() == expected_hash
-    arrays = [pa.array([event.get(f.name)], pa.int64() if f.name == "time" else f.type).cast(f.type) for f in SCHEMA]
+    arrays = [
+        pa.array([event.get(f.name)], pa.int64() if f.name == "time" else f.type).cast(f.type)
+        for f in SCHEMA
+    ]
     assert leaves.leaf_hashes(pa.table(arrays, schema=SCHEMA))[0].tobytes().hex() == expected_hash
 
 
 def test_the_root_of_a_lake_with_these_events_never_changes():
     lake = el.create("memory://", "golden")
-    lake.append([{"id": "e-0", "source": "every attribute", "type": "loan.granted", "subject": "/loan/7"}])
+    lake.append(
+        [{"id": "e-0", "source": "every attribute", "type": "loan.granted", "subject": "/loan/7"}]
+    )
     for name, (event, _, _) in EVENTS.items():
-        columns = {key: pa.array([value]) for key, value in event.items()} | {"source": pa.array([name])}
+        columns = {key: pa.array([value]) for key, value in event.items()} | {
+            "source": pa.array([name])
+        }
         if "time" in columns:
             columns["time"] = columns["time"].cast(pa.timestamp("us", tz="UTC"))
         lake.append(pa.table(columns))
-    assert lake.checkpoint == el.Checkpoint("golden", 7, "70ac275ccb5a0f099f144c8134f83e91c0b46f2ad76e630fa94e57ec714bd377")
+    assert lake.checkpoint == el.Checkpoint(
+        "golden", 7, "70ac275ccb5a0f099f144c8134f83e91c0b46f2ad76e630fa94e57ec714bd377"
+    )
 
 
 def test_the_clock_hash_joins_equal_neighbours_and_names_the_start_of_each_run():
     lake = el.create("memory://", "golden")
     stamps = ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000001Z"]
-    lake.append([{"id": str(n), "source": "s", "type": "t", "recorded_at": stamp} for n, stamp in enumerate(stamps)])
+    lake.append(
+        [
+            {"id": str(n), "source": "s", "type": "t", "recorded_at": stamp}
+            for n, stamp in enumerate(stamps)
+        ]
+    )
     # SHA-256 of the text "0:1767225600000000,2:1767225600000001,"
-    assert lake.snapshot().history.clock_hash() == "bd01420855cbdb3e62952ff4f9d3748f589e986ee8571f10f4494783913db605"
+    assert (
+        lake.snapshot().history.clock_hash()
+        == "bd01420855cbdb3e62952ff4f9d3748f589e986ee8571f10f4494783913db605"
+    )
     assert lake.snapshot(0).history.clock_hash() == ROOTS[0]

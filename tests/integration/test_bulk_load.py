@@ -25,7 +25,12 @@ def small_parts(monkeypatch):
 
 def table(rows=37, **columns):
     numbers = range(rows)
-    made = {"id": [f"e{n}" for n in numbers], "source": ["s"] * rows, "type": ["t"] * rows, "subject": [f"/{n % 5}" for n in numbers]}
+    made = {
+        "id": [f"e{n}" for n in numbers],
+        "source": ["s"] * rows,
+        "type": ["t"] * rows,
+        "subject": [f"/{n % 5}" for n in numbers],
+    }
     return pa.table(made | {"data": [f'{{"n": {n}}}' for n in numbers]} | columns)
 
 
@@ -47,7 +52,13 @@ def test_parts_make_the_history_that_the_whole_makes(tmp_path, rows, group):
     assert_sound(parts, [(receipt, [f"e{n}" for n in range(rows)])])
     with pytest.raises(InvalidEventsError, match="in the lake already, at sequence 1"):
         parts.append(table(1))
-    assert parts.append([{"id": "x", "source": "s", "type": "t"}], expect=[el.populated("/4"), el.pristine("/5")]).count == 1
+    assert (
+        parts.append(
+            [{"id": "x", "source": "s", "type": "t"}],
+            expect=[el.populated("/4"), el.pristine("/5")],
+        ).count
+        == 1
+    )
 
 
 def test_problems_of_all_parts_are_told_by_their_rows_in_the_file_and_nothing_is_appended(tmp_path):
@@ -58,14 +69,19 @@ def test_problems_of_all_parts_are_told_by_their_rows_in_the_file_and_nothing_is
     types[5], types[33], ids[20] = None, "events", ids[12]
     with pytest.raises(InvalidEventsError) as caught:
         lake.append(file(tmp_path, table(id=ids, type=types)))
-    assert [(problem.row, problem.field) for problem in caught.value.problems] == [(5, "type"), (33, "type")]
+    assert [(problem.row, problem.field) for problem in caught.value.problems] == [
+        (5, "type"),
+        (33, "type"),
+    ]
     with pytest.raises(InvalidEventsError) as caught:
         lake.append(file(tmp_path, table(id=ids)))
     assert [(problem.row, problem.found) for problem in caught.value.problems] == [(0, ("s", "e0"))]
     lake = el.create(MemoryStorage(), "o")
     with pytest.raises(InvalidEventsError, match="it stands in row 12 already") as caught:
         lake.append(file(tmp_path, table(id=ids)))
-    assert [(problem.row, problem.found) for problem in caught.value.problems] == [(20, ("s", "e12"))]
+    assert [(problem.row, problem.found) for problem in caught.value.problems] == [
+        (20, ("s", "e12"))
+    ]
     assert lake.watermark == 0
     assert lake.append(file(tmp_path, table())).count == 37
 
@@ -73,11 +89,15 @@ def test_problems_of_all_parts_are_told_by_their_rows_in_the_file_and_nothing_is
 def test_clocks_and_sequences_go_on_from_part_to_part(tmp_path):
     lake = el.create(MemoryStorage(), "o")
     clock = pa.array([1_700_000_000_000_000 + n // 4 for n in range(37)]).cast(INSTANT)
-    assert lake.append(file(tmp_path, table(recorded_at=clock, sequence=list(range(37))))).count == 37
+    assert (
+        lake.append(file(tmp_path, table(recorded_at=clock, sequence=list(range(37))))).count == 37
+    )
     assert lake.snapshot().scan().collect()["recorded_at"].to_list() == clock.to_pylist()
     back = pa.concat_arrays([clock[10:20], clock[0:27]])
     lake = el.create(MemoryStorage(), "o")
-    with pytest.raises(InvalidEventsError, match=r"row 10, field recorded_at: expected non-decreasing"):
+    with pytest.raises(
+        InvalidEventsError, match=r"row 10, field recorded_at: expected non-decreasing"
+    ):
         lake.append(file(tmp_path, table(recorded_at=back)))
     with pytest.raises(InvalidEventsError, match=r"row 20, field sequence: expected dense"):
         lake.append(file(tmp_path, table(sequence=[*range(20), *range(21, 38)])))

@@ -79,12 +79,18 @@ def lake(tmp_path):
 @pytest.fixture
 def counts(tmp_path):
     text = "SELECT subject AS loan, count(*) AS n FROM events GROUP BY subject"
-    return definition(tmp_path / "counts", 'name = "counts"\nkey = ["loan"]\nsql = "counts.sql"\nlake = "../lake"\n', counts__sql=text)
+    return definition(
+        tmp_path / "counts",
+        'name = "counts"\nkey = ["loan"]\nsql = "counts.sql"\nlake = "../lake"\n',
+        counts__sql=text,
+    )
 
 
 def ndjson(count=12, first=0):
     return "".join(
-        json.dumps(event | {"time": event["time"].isoformat(), "data": json.loads(event["data"])}) + "\n" for event in events(count, first)
+        json.dumps(event | {"time": event["time"].isoformat(), "data": json.loads(event["data"])})
+        + "\n"
+        for event in events(count, first)
     )
 
 
@@ -103,12 +109,16 @@ def process(*arguments, environment=None, stdin=b""):
 
 
 def test_the_commands_are_these():
-    assert [command.name or command.callback.__name__ for command in app.registered_commands] == COMMANDS
+    assert [
+        command.name or command.callback.__name__ for command in app.registered_commands
+    ] == COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_its_arguments_and_its_options_have_help(run, command):
-    parameters = [each for each in typer.main.get_command(app).commands[command].params if each.name != "help"]
+    parameters = [
+        each for each in typer.main.get_command(app).commands[command].params if each.name != "help"
+    ]
     assert [each.name for each in parameters if not each.help] == []
     done = run(command, "--help")
     assert (done.code, done.err) == (0, "")
@@ -118,7 +128,9 @@ def test_every_command_its_arguments_and_its_options_have_help(run, command):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_says_what_it_does(command):
-    (found,) = [each for each in app.registered_commands if (each.name or each.callback.__name__) == command]
+    (found,) = [
+        each for each in app.registered_commands if (each.name or each.callback.__name__) == command
+    ]
     assert found.callback.__doc__.strip().endswith(".")
 
 
@@ -212,7 +224,12 @@ def test_append_reads_stdin(run, lake):
 
 def test_append_of_nothing_is_done(run, lake):
     done = run("append", lake.uri, "-", "--json", stdin=b"\n\n")
-    assert (done.code, done.json["start"], done.json["stop"], done.json["commit_hash"]) == (0, 12, 12, None)
+    assert (done.code, done.json["start"], done.json["stop"], done.json["commit_hash"]) == (
+        0,
+        12,
+        12,
+        None,
+    )
 
 
 def test_append_of_a_bad_batch_is_refused_whole_and_lists_the_rows(run, lake):
@@ -242,7 +259,17 @@ def test_append_of_a_missing_file_is_refused(run, lake, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["log"], ["show"], ["show", "--events"], ["verify"], ["datasets"], ["append", "-"], ["reproduce", "abcdef"]], ids=" ".join
+    "arguments",
+    [
+        ["log"],
+        ["show"],
+        ["show", "--events"],
+        ["verify"],
+        ["datasets"],
+        ["append", "-"],
+        ["reproduce", "abcdef"],
+    ],
+    ids=" ".join,
 )
 def test_a_missing_lake_is_refused_in_words_and_in_json(run, tmp_path, arguments):
     command, *rest = arguments
@@ -258,7 +285,10 @@ def test_a_missing_lake_is_refused_in_words_and_in_json(run, tmp_path, arguments
 def test_log_lists_commits_newest_first(run, lake):
     done = run("log", lake.uri, "--json")
     assert done.code == 0
-    assert [(commit["version"], commit["start"], commit["stop"]) for commit in done.json] == [(1, 5, 12), (0, 0, 5)]
+    assert [(commit["version"], commit["start"], commit["stop"]) for commit in done.json] == [
+        (1, 5, 12),
+        (0, 0, 5),
+    ]
     assert done.json[0]["commit_hash"] == lake.log()[-1].commit_hash
     assert len(run("log", lake.uri, "--limit", 1, "--json").json) == 1
     assert len(run("log", lake.uri, "--limit", 0, "--json").json) == 2
@@ -282,14 +312,25 @@ def test_show_tells_the_history(run, lake):
 @pytest.mark.parametrize("form", ["watermark", "checkpoint", "commit", "prefix"])
 def test_show_takes_every_form_of_at(run, lake, form):
     snapshot = lake.snapshot(5)
-    at = {"watermark": "5", "checkpoint": str(snapshot.checkpoint), "commit": snapshot.commit_hash, "prefix": snapshot.commit_hash[:12]}[
-        form
-    ]
-    assert run("show", lake.uri, "--at", at, "--json").json["checkpoint"] == str(snapshot.checkpoint)
+    at = {
+        "watermark": "5",
+        "checkpoint": str(snapshot.checkpoint),
+        "commit": snapshot.commit_hash,
+        "prefix": snapshot.commit_hash[:12],
+    }[form]
+    assert run("show", lake.uri, "--at", at, "--json").json["checkpoint"] == str(
+        snapshot.checkpoint
+    )
 
 
 @pytest.mark.parametrize(
-    ("at", "kind"), [("13", "not-found"), ("yesterday", "invalid-input"), ("2020-01-01", "invalid-input"), ("0" * 12, "not-found")]
+    ("at", "kind"),
+    [
+        ("13", "not-found"),
+        ("yesterday", "invalid-input"),
+        ("2020-01-01", "invalid-input"),
+        ("0" * 12, "not-found"),
+    ],
 )
 def test_show_refuses_what_is_no_history(run, lake, at, kind):
     done = run("show", lake.uri, "--at", at, "--json")
@@ -325,16 +366,27 @@ def test_every_attribute_survives_being_shown_and_appended(run, tmp_path):
         "other": {"deep": [1, None, True, "ä"]},
         "data": '{"z":1.00,  "a":1e5,"s":"\\u0041\\n","big":123456789012345678901234567890}',
     }
-    first = {"id": 'x"y', "source": "/s", "type": "t.t", "subject": "日本", "time": "9999-12-31T23:59:59.999999Z"}
+    first = {
+        "id": 'x"y',
+        "source": "/s",
+        "type": "t.t",
+        "subject": "日本",
+        "time": "9999-12-31T23:59:59.999999Z",
+    }
     lake.append([first, full])
     copy = el.create(tmp_path / "copy", origin="x/y")
-    assert run("append", copy.uri, "-", stdin=run("show", lake.uri, "--events").out.encode()).code == 0
+    assert (
+        run("append", copy.uri, "-", stdin=run("show", lake.uri, "--events").out.encode()).code == 0
+    )
     assert copy.checkpoint == lake.checkpoint
 
 
 def test_events_are_chosen_by_type_subject_and_limit(run, lake):
     def ids(*options):
-        return [json.loads(line)["id"] for line in run("show", lake.uri, "--events", *options).out.splitlines()]
+        return [
+            json.loads(line)["id"]
+            for line in run("show", lake.uri, "--events", *options).out.splitlines()
+        ]
 
     assert ids("--limit", 3) == ["e0", "e1", "e2"]
     assert ids("--type", "payment.missed") == ["e2", "e6", "e10"]
@@ -420,8 +472,12 @@ def strange(tmp_path):
     }
 
 
-@pytest.mark.parametrize("problem", ["found a pipe", "found a device", "Is a directory", "expected at most", "No such"])
-def test_a_file_that_is_no_small_document_is_refused_by_name_and_not_read(run, lake, tmp_path, strange, problem):
+@pytest.mark.parametrize(
+    "problem", ["found a pipe", "found a device", "Is a directory", "expected at most", "No such"]
+)
+def test_a_file_that_is_no_small_document_is_refused_by_name_and_not_read(
+    run, lake, tmp_path, strange, problem
+):
     file = tmp_path / strange[problem]
     schema = tmp_path / "schema.json"
     schema.write_text('{"type": "object", "properties": {"a": {"type": "string"}}}')
@@ -440,7 +496,16 @@ def test_a_schema_on_standard_input_is_read_up_to_a_bound(lake, tmp_path):
     with (tmp_path / "large").open("wb+") as file:
         file.truncate(5 << 30)
         done = subprocess.run(
-            [sys.executable, "-c", "from eventlake.cli import main; main()", "schema", "register", lake.uri, "t", "-"],
+            [
+                sys.executable,
+                "-c",
+                "from eventlake.cli import main; main()",
+                "schema",
+                "register",
+                lake.uri,
+                "t",
+                "-",
+            ],
             stdin=file,
             capture_output=True,
             text=True,
@@ -484,19 +549,29 @@ def test_build_publishes_and_tells_the_hashes(run, lake, counts):
     assert dataset.content_hash in text
 
 
-def test_the_lake_is_named_by_option_then_environment_then_definition(run, lake, counts, tmp_path, monkeypatch):
-    named = {name: make_lake(tmp_path / name, [(0, size)]) for name, size in (("option", 3), ("environment", 4))}
+def test_the_lake_is_named_by_option_then_environment_then_definition(
+    run, lake, counts, tmp_path, monkeypatch
+):
+    named = {
+        name: make_lake(tmp_path / name, [(0, size)])
+        for name, size in (("option", 3), ("environment", 4))
+    }
     monkeypatch.setenv("EVENTLAKE_LAKE", named["environment"].uri)
     by_option = run("build", counts, "--no-lock", "--lake", named["option"].uri, "--json")
     by_environment = run("build", counts, "--no-lock", "--json")
     monkeypatch.delenv("EVENTLAKE_LAKE")
     by_definition = run("build", counts, "--no-lock", "--json")
-    marks = [int(done.json["checkpoint"].split()[1].split("@")[0]) for done in (by_option, by_environment, by_definition)]
+    marks = [
+        int(done.json["checkpoint"].split()[1].split("@")[0])
+        for done in (by_option, by_environment, by_definition)
+    ]
     assert marks == [3, 4, 12]
 
 
 def test_build_without_any_lake_is_refused(run, tmp_path):
-    folder = definition(tmp_path / "d", 'name = "d"\nkey = ["k"]\nsql = "q.sql"\n', q__sql="SELECT 1 AS k")
+    folder = definition(
+        tmp_path / "d", 'name = "d"\nkey = ["k"]\nsql = "q.sql"\n', q__sql="SELECT 1 AS k"
+    )
     done = run("build", folder, "--json")
     assert (done.code, done.out, done.error["error"]) == (1, "", "invalid-input")
     assert "EVENTLAKE_LAKE" in done.error["hint"]
@@ -512,7 +587,9 @@ def test_build_refuses_a_broken_definition_and_publishes_nothing(run, lake, coun
 
 
 def test_build_at_an_earlier_watermark(run, lake, counts):
-    assert run("build", counts, "--at", 5, "--json").json["checkpoint"] == str(lake.snapshot(5).checkpoint)
+    assert run("build", counts, "--at", 5, "--json").json["checkpoint"] == str(
+        lake.snapshot(5).checkpoint
+    )
 
 
 def test_build_locked_with_at_is_refused(run, counts, lake):
@@ -581,11 +658,18 @@ def test_reproduce_that_differs_exits_1(run, lake, counts, monkeypatch):
 
 
 def test_reproduce_of_python_needs_trust(run, lake, tmp_path):
-    folder = definition(tmp_path / "totals", 'name = "totals"\nkey = ["k"]\npython = "totals.py:totals"\n', totals__py=POLARS_TOTALS)
+    folder = definition(
+        tmp_path / "totals",
+        'name = "totals"\nkey = ["k"]\npython = "totals.py:totals"\n',
+        totals__py=POLARS_TOTALS,
+    )
     built = run("build", folder, "--lake", lake.uri, "--json").json
     done = run("reproduce", lake.uri, built["manifest_hash"], "--json")
     assert (done.code, done.error["error"]) == (1, "invalid-input")
-    assert run("reproduce", lake.uri, built["manifest_hash"], "--trust", "--json").json["identical"] is True
+    assert (
+        run("reproduce", lake.uri, built["manifest_hash"], "--trust", "--json").json["identical"]
+        is True
+    )
 
 
 # The environment
@@ -599,7 +683,9 @@ def test_a_failing_environment_exits_3(run, tmp_path):
 
 def test_the_installed_command_runs(lake):
     program = Path(sys.executable).with_name("eventlake")
-    done = subprocess.run([program, "show", lake.uri, "--json"], capture_output=True, check=False, text=True)
+    done = subprocess.run(
+        [program, "show", lake.uri, "--json"], capture_output=True, check=False, text=True
+    )
     assert done.returncode == 0
     assert json.loads(done.stdout)["watermark"] == 12
 
@@ -612,7 +698,9 @@ def test_pipes_carry_no_colour_and_no_bars(lake, tmp_path):
 
 
 def test_no_color_is_honoured_even_where_colour_is_forced(lake):
-    done = process("show", lake.uri, "--at", "99", environment={"NO_COLOR": "1", "FORCE_COLOR": "1"})
+    done = process(
+        "show", lake.uri, "--at", "99", environment={"NO_COLOR": "1", "FORCE_COLOR": "1"}
+    )
     assert done.returncode == 1
     assert re.search(rb"\x1b\[[0-9;]*3[0-7]", done.stdout + done.stderr) is None
 
@@ -625,7 +713,12 @@ def test_a_process_appends_from_stdin_and_its_errors_are_json_on_stderr(lake):
 
 def test_a_reader_that_stops_early_is_no_error(lake):
     script = 'set -o pipefail; "$0" -c "from eventlake.cli import main; main()" show "$1" --events | head -n 1'
-    done = subprocess.run(["/bin/bash", "-c", script, sys.executable, lake.uri], capture_output=True, check=False, text=True)
+    done = subprocess.run(
+        ["/bin/bash", "-c", script, sys.executable, lake.uri],
+        capture_output=True,
+        check=False,
+        text=True,
+    )
     assert json.loads(done.stdout)["id"] == "e0"
     assert "Traceback" not in done.stderr
 
@@ -657,12 +750,20 @@ def test_trust_in_anything_but_own_or_lake_is_a_usage_error(command, tmp_path, r
     assert (done.code, "EVENTLAKE_TRUST" in done.err) == (2, True)
 
 
-@pytest.mark.parametrize(("option", "variable"), [("own", "lake"), ("lake", "own"), (None, "lake"), (None, None)])
-def test_the_option_decides_what_is_believed_before_the_environment(option, variable, tmp_path, run, monkeypatch):
+@pytest.mark.parametrize(
+    ("option", "variable"), [("own", "lake"), ("lake", "own"), (None, "lake"), (None, None)]
+)
+def test_the_option_decides_what_is_believed_before_the_environment(
+    option, variable, tmp_path, run, monkeypatch
+):
     el.create(tmp_path / "lake", origin="bank.example/books")
     opened = []
     real = lake_module.open_chain
-    monkeypatch.setattr(lake_module, "open_chain", lambda storage, trust: opened.append(trust.name) or real(storage, trust))
+    monkeypatch.setattr(
+        lake_module,
+        "open_chain",
+        lambda storage, trust: opened.append(trust.name) or real(storage, trust),
+    )
     if variable:
         monkeypatch.setenv("EVENTLAKE_TRUST", variable)
     assert run("show", tmp_path / "lake", *(["--trust-in", option] if option else [])).code == 0

@@ -27,7 +27,9 @@ JOIN events c ON c.sequence % 600 <= a.sequence % 7 GROUP BY b.sequence"""
 @pytest.fixture
 def lake(tmp_path):
     lake = el.create(tmp_path / "lake", "o")
-    lake.append([{"id": str(n), "source": "s", "type": "t", "subject": f"/x/{n % 9}"} for n in range(3_000)])
+    lake.append(
+        [{"id": str(n), "source": "s", "type": "t", "subject": f"/x/{n % 9}"} for n in range(3_000)]
+    )
     return lake
 
 
@@ -56,17 +58,31 @@ def run(capsys, *arguments):
 
 
 def started(*arguments, **options):
-    return subprocess.Popen([*COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+    )
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_in_a_build_gives_up_the_claim_and_is_the_exit_code(lake, tmp_path, number, code, as_json):
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_in_a_build_gives_up_the_claim_and_is_the_exit_code(
+    lake, tmp_path, number, code, as_json
+):
     folder = defined(tmp_path / "slow", 'name = "slow"\nsql = "q.sql"\nkey = ["n"]\n', q__sql=SLOW)
     options = ["--json"] if as_json else []
     temporary = tmp_path / "tmp"
     temporary.mkdir()
-    process = started("build", folder, "--lake", lake.uri, "--no-lock", *options, env={**os.environ, "TMPDIR": str(temporary)})
+    process = started(
+        "build",
+        folder,
+        "--lake",
+        lake.uri,
+        "--no-lock",
+        *options,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
     while not claims(tmp_path / "lake"):
         assert process.poll() is None
         time.sleep(0.05)
@@ -105,12 +121,20 @@ with stoppable(lambda stopped: f"{{stopped}}\\n"):
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     environment = {**os.environ, "TMPDIR": str(temporary)}
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+    ) as process:
         assert process.stdout.readline() == b"ready\n"
         assert len(list(temporary.iterdir())) == 1
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)
-    assert (process.returncode, err.decode()) == (143, "stopped by SIGTERM; nothing was half-written\n")
+    assert (process.returncode, err.decode()) == (
+        143,
+        "stopped by SIGTERM; nothing was half-written\n",
+    )
     assert claims(tmp_path) == []
     assert list(temporary.iterdir()) == []
 
@@ -127,7 +151,9 @@ for work in (lambda: lake.snapshot().sql({SLOW!r}), lambda: lake.build(el.Projec
     except KeyboardInterrupt:
         print("KeyboardInterrupt")
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False
+    )
     assert (done.returncode, done.stdout) == (0, "KeyboardInterrupt\nKeyboardInterrupt\n")
 
 
@@ -143,9 +169,16 @@ def test_an_interrupted_query_of_duckdb_is_told_as_a_keyboard_interrupt():
 
 
 def test_a_claim_of_a_dead_process_of_this_machine_is_not_waited_for(lake):
-    projection = el.Projection.sql("p", "SELECT subject, count(*) AS n FROM events GROUP BY subject", key=["subject"])
+    projection = el.Projection.sql(
+        "p", "SELECT subject, count(*) AS n FROM events GROUP BY subject", key=["subject"]
+    )
     recipe_hash = lake.build(projection).recipe_hash
-    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
+    dead = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     said = json.loads(build_once._says(0)) | {"process": int(dead.stdout)}
     storage = LocalStorage(lake.uri)
     storage.create(layout.claim_path(recipe_hash, 1), json.dumps(said).encode())
@@ -155,7 +188,9 @@ def test_a_claim_of_a_dead_process_of_this_machine_is_not_waited_for(lake):
 
 
 def test_a_wait_says_who_is_waited_for_and_since_when(lake, tmp_path, caplog):
-    projection = el.Projection.sql("p", "SELECT subject, count(*) AS n FROM events GROUP BY subject", key=["subject"])
+    projection = el.Projection.sql(
+        "p", "SELECT subject, count(*) AS n FROM events GROUP BY subject", key=["subject"]
+    )
     shadow = el.open(lake.uri)
     recipe_hash = shadow.build(projection).recipe_hash
     for path in (tmp_path / "lake" / "builds").rglob("*"):
@@ -168,7 +203,9 @@ def test_a_wait_says_who_is_waited_for_and_since_when(lake, tmp_path, caplog):
     storage.create(path, build_once._says(0, since=1_767_225_600_000_000))
     threading.Timer(2.5, storage.delete, (path,)).start()
     lake.build(projection)
-    (record,) = [one for one in caplog.records if one.name == "eventlake.datasets.building.build_once"]
+    (record,) = [
+        one for one in caplog.records if one.name == "eventlake.datasets.building.build_once"
+    ]
     assert record.levelname == "WARNING"
     assert f"waiting for p, which process {os.getpid()} on " in record.getMessage()
     assert "builds since 2026-01-01T00:00:00Z" in record.getMessage()
@@ -201,7 +238,11 @@ def test_a_claim_that_says_something_else_is_another_processs(claim):
 )
 def test_a_projection_that_exits_is_an_error_with_its_name(lake, tmp_path, capsys, source):
     level = 'level = "unproven"\n'
-    folder = defined(tmp_path / "exits", f'name = "x"\nkey = ["subject"]\npython = "p.py:f"\n{level}', p__py=source)
+    folder = defined(
+        tmp_path / "exits",
+        f'name = "x"\nkey = ["subject"]\npython = "p.py:f"\n{level}',
+        p__py=source,
+    )
     code, out, err = run(capsys, "build", folder, "--lake", lake.uri, "--no-lock", "--json")
     assert (code, out) == (1, "")
     assert json.loads(err)["error"] == "invalid-projection"
@@ -215,9 +256,18 @@ def test_a_schema_check_that_exits_is_an_error(lake, tmp_path):
     def ends(_):
         raise SystemExit
 
-    schema = pa.DataFrameSchema({"subject": pa.Column(str), "n": pa.Column(int)}, checks=pa.Check(ends))
-    projection = el.Projection.sql("p", "SELECT subject, count(*) AS n FROM events GROUP BY subject", key=["subject"], schema=schema)
-    with pytest.raises(InvalidProjectionError, match="projection p: a check of its schema ended the program"):
+    schema = pa.DataFrameSchema(
+        {"subject": pa.Column(str), "n": pa.Column(int)}, checks=pa.Check(ends)
+    )
+    projection = el.Projection.sql(
+        "p",
+        "SELECT subject, count(*) AS n FROM events GROUP BY subject",
+        key=["subject"],
+        schema=schema,
+    )
+    with pytest.raises(
+        InvalidProjectionError, match="projection p: a check of its schema ended the program"
+    ):
         lake.build(projection)
     assert lake.datasets() == []
 
@@ -230,7 +280,15 @@ def f(snapshot):
   print("called")
   return snapshot.scan().group_by("subject").agg(pl.len().cast(pl.Int64).alias("n"))
 """
-    code, out, err = run(capsys, "build", python(tmp_path / "prints", source), "--lake", lake.uri, "--no-lock", "--json")
+    code, out, err = run(
+        capsys,
+        "build",
+        python(tmp_path / "prints", source),
+        "--lake",
+        lake.uri,
+        "--no-lock",
+        "--json",
+    )
     assert code == 0
     assert json.loads(out)["rows"] == 9
     assert "loaded" in err
@@ -239,7 +297,12 @@ def f(snapshot):
 
 def test_known_ids_sent_again_are_counted_and_not_all_printed(lake, tmp_path, capsys):
     again = tmp_path / "again.ndjson"
-    again.write_text("".join(json.dumps({"id": str(n), "source": "s", "type": "t", "subject": f"/x/{n % 9}"}) + "\n" for n in range(3_000)))
+    again.write_text(
+        "".join(
+            json.dumps({"id": str(n), "source": "s", "type": "t", "subject": f"/x/{n % 9}"}) + "\n"
+            for n in range(3_000)
+        )
+    )
     code, out, err = run(capsys, "append", lake.uri, again, "--json")
     said = json.loads(err)
     assert (code, out, said["problem_count"], len(said["problems"])) == (1, "", 3_000, 100)
@@ -272,7 +335,13 @@ def test_a_usage_error_is_json_where_json_is_asked_for(lake, capsys, command):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["show", "LAKE", "--events"], ["log", "LAKE", "--json"], ["show", "LAKE", "--events", "--json"], ["--help"]]
+    "arguments",
+    [
+        ["show", "LAKE", "--events"],
+        ["log", "LAKE", "--json"],
+        ["show", "LAKE", "--events", "--json"],
+        ["--help"],
+    ],
 )
 def test_a_reader_that_has_seen_enough_is_no_failure(lake, arguments):
     words = [lake.uri if word == "LAKE" else word for word in arguments]
@@ -287,24 +356,47 @@ def test_a_reader_that_has_seen_enough_is_no_failure(lake, arguments):
 @pytest.mark.parametrize("words", ["show LAKE", "log LAKE --json", "verify LAKE"])
 def test_a_command_that_is_started_without_standard_streams_does_its_work(lake, words, closed):
     command = " ".join(map(shlex.quote, [*COMMAND, *words.replace("LAKE", lake.uri).split()]))
-    done = subprocess.run(["/bin/sh", "-c", f"exec {command} {closed}"], capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"exec {command} {closed}"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert bool(done.stdout) == (">&-" not in closed.replace("2>&-", ""))
 
 
-@pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])
+@pytest.mark.parametrize(
+    "environment",
+    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
+)
 def test_output_is_utf8_in_whatever_locale(lake, environment):
     lake.append([{"id": "é", "source": "s", "type": "t"}])
     for words in (["show", lake.uri, "--events"], ["log", lake.uri], ["show", lake.uri]):
-        done = subprocess.run([*COMMAND, *words], capture_output=True, env={**os.environ, **environment}, timeout=100, check=False)
+        done = subprocess.run(
+            [*COMMAND, *words],
+            capture_output=True,
+            env={**os.environ, **environment},
+            timeout=100,
+            check=False,
+        )
         assert (done.returncode, done.stderr) == (0, b"")
         assert done.stdout.decode()
-        assert words[-1] != "--events" or '"id":"é"' in done.stdout.decode().splitlines()[-1].replace(" ", "")
+        assert words[-1] != "--events" or '"id":"é"' in done.stdout.decode().splitlines()[
+            -1
+        ].replace(" ", "")
 
 
 def test_events_from_a_closed_standard_input_are_refused(lake):
     command = " ".join(map(shlex.quote, [*COMMAND, "append", lake.uri, "-"]))
-    done = subprocess.run(["/bin/sh", "-c", f"exec {command} <&-"], capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"exec {command} <&-"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: expected data on standard input, which is closed\n")
 
@@ -316,7 +408,13 @@ def test_the_version_is_that_of_the_package(capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "code"), [(["show", "LAKE"], 0), (["show", "LAKE", "--at", "9999999"], 1), (["show"], 2), (["show", "LAKE", "--json"], 0)]
+    ("words", "code"),
+    [
+        (["show", "LAKE"], 0),
+        (["show", "LAKE", "--at", "9999999"], 1),
+        (["show"], 2),
+        (["show", "LAKE", "--json"], 0),
+    ],
 )
 def test_a_process_ends_with_its_code_and_all_its_output(lake, words, code):
     process = started(*[lake.uri if word == "LAKE" else word for word in words])
@@ -334,7 +432,9 @@ threading.Thread(target=lambda: (time.sleep(0.5), open({str(tmp_path / "thread")
 sys.argv = ["eventlake", "show", {lake.uri!r}, "--json"]
 main()
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
     assert (done.returncode, json.loads(done.stdout)["watermark"]) == (0, 3_000)
     assert (tmp_path / "atexit").exists()
     assert (tmp_path / "thread").exists()

@@ -72,13 +72,18 @@ def lake_ahead(storage, ahead, by=CENTURY):
 
 
 @pytest.mark.parametrize("way", [append, append_group, append_copied, append_parts])
-@pytest.mark.parametrize("by", [6 * MINUTE, 24 * 60 * MINUTE, CENTURY], ids=["six minutes", "a day", "a century"])
+@pytest.mark.parametrize(
+    "by", [6 * MINUTE, 24 * 60 * MINUTE, CENTURY], ids=["six minutes", "a day", "a century"]
+)
 def test_a_writer_whose_clock_runs_ahead_of_the_stores_appends_nothing(tmp_path, ahead, way, by):
     lake = el.create(tmp_path / "lake", "o")
     append(lake, 0)
     ahead[0] = by
     for handle in (lake, el.open(tmp_path / "lake")):
-        with pytest.raises(StorageError, match=r"this machine's clock says .* the clock of .* said .*; nothing was appended"):
+        with pytest.raises(
+            StorageError,
+            match=r"this machine's clock says .* the clock of .* said .*; nothing was appended",
+        ):
             way(handle, 1)
     ahead[0] = 0
     assert [entry.commit.stop for entry in lake.log()] == [1]
@@ -86,7 +91,9 @@ def test_a_writer_whose_clock_runs_ahead_of_the_stores_appends_nothing(tmp_path,
     assert_sound(lake)
 
 
-def test_an_object_stores_own_clock_is_the_witness_and_asked_once_by_a_writer_that_agrees_with_it(ahead, monkeypatch):
+def test_an_object_stores_own_clock_is_the_witness_and_asked_once_by_a_writer_that_agrees_with_it(
+    ahead, monkeypatch
+):
     with s3_server() as server:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
@@ -101,7 +108,9 @@ def test_an_object_stores_own_clock_is_the_witness_and_asked_once_by_a_writer_th
         assert el.open("s3://bucket/lake").watermark == 3
 
 
-@pytest.mark.parametrize("by", [4 * MINUTE, -CENTURY], ids=["four minutes ahead", "a century behind"])
+@pytest.mark.parametrize(
+    "by", [4 * MINUTE, -CENTURY], ids=["four minutes ahead", "a century behind"]
+)
 def test_a_writer_within_five_minutes_of_the_store_or_behind_it_appends(tmp_path, ahead, by):
     lake = el.create(tmp_path / "lake", "o")
     ahead[0] = by
@@ -137,7 +146,9 @@ def test_a_storage_without_a_clock_of_its_own_is_no_witness(ahead):
 
 @pytest.mark.parametrize("way", [append, append_group])
 @pytest.mark.parametrize("by", [0, CENTURY])
-def test_a_writer_whose_store_fails_to_say_its_time_appends_nothing_and_can_try_again(storage, ahead, monkeypatch, way, by):
+def test_a_writer_whose_store_fails_to_say_its_time_appends_nothing_and_can_try_again(
+    storage, ahead, monkeypatch, way, by
+):
     lake = el.create(storage, "o")
 
     def fails(self, path):
@@ -147,7 +158,10 @@ def test_a_writer_whose_store_fails_to_say_its_time_appends_nothing_and_can_try_
     ahead[0] = by
     with monkeypatch.context() as failing:
         failing.setattr(type(storage), "modified", fails)
-        with pytest.raises(StorageError, match=r"the store does not say when it stored segments/.*; nothing was appended: "):
+        with pytest.raises(
+            StorageError,
+            match=r"the store does not say when it stored segments/.*; nothing was appended: ",
+        ):
             way(lake, 0)
     ahead[0] = 0
     assert el.open(storage).watermark == 0
@@ -175,15 +189,23 @@ def test_what_one_store_agreed_with_is_no_witness_for_another_store_of_its_name(
 
 
 @pytest.mark.parametrize("way", [append, append_group])
-def test_a_head_that_is_ahead_is_refused_by_naming_its_commit_and_accepted_by_that_name(storage, ahead, way):
+def test_a_head_that_is_ahead_is_refused_by_naming_its_commit_and_accepted_by_that_name(
+    storage, ahead, way
+):
     lake, known = lake_ahead(storage, ahead)
     third = lake.log()[2]
     lake.compact()
     with pytest.raises(StorageError) as refused:
         way(lake, 3)
-    assert f"commit 2 ({third.commit_hash[:12]}) was recorded at {format_instant(third.commit.recorded_at)}" in refused.value.message
+    assert (
+        f"commit 2 ({third.commit_hash[:12]}) was recorded at {format_instant(third.commit.recorded_at)}"
+        in refused.value.message
+    )
     assert "'eventlake clock LAKE --accept 2' or lake.accept_clock(2)" in refused.value.hint
-    assert (refused.value.facts["version"], refused.value.facts["commit_hash"]) == (2, third.commit_hash)
+    assert (refused.value.facts["version"], refused.value.facts["commit_hash"]) == (
+        2,
+        third.commit_hash,
+    )
     assert (lake.clock().version, lake.clock().ahead, lake.clock().accepted) == (2, True, False)
     fence = lake.accept_clock(2)
     assert (fence.commit.kind, fence.commit.clock) == ("fence", third.commit.recorded_at)
@@ -195,7 +217,9 @@ def test_a_head_that_is_ahead_is_refused_by_naming_its_commit_and_accepted_by_th
         handle.gc(older_than=timedelta(0), dry_run=False)
         handle.compact()
     assert_sound(el.open(storage), known)
-    assert el.open(storage).accept_clock(2).commit.version == el.open(storage).log()[-1].commit.version
+    assert (
+        el.open(storage).accept_clock(2).commit.version == el.open(storage).log()[-1].commit.version
+    )
 
 
 def test_what_was_accepted_ends_when_real_time_has_passed_it(storage, ahead):
@@ -231,11 +255,15 @@ def test_only_the_commit_that_set_the_clock_is_accepted_and_only_if_it_is_ahead(
     assert [entry.commit.kind for entry in right.log()] == ["append"]
 
 
-def test_a_lake_whose_head_is_a_century_ahead_can_be_read_verified_built_and_explained(storage, ahead):
+def test_a_lake_whose_head_is_a_century_ahead_can_be_read_verified_built_and_explained(
+    storage, ahead
+):
     lake, _ = lake_ahead(storage, ahead)
     assert lake.verify(deep=True).ok
     assert lake.snapshot().scan().collect().height == 3
-    counts = el.Projection.sql("counts", "SELECT subject AS k, count(*) AS n FROM events GROUP BY subject", key=["k"])
+    counts = el.Projection.sql(
+        "counts", "SELECT subject AS k, count(*) AS n FROM events GROUP BY subject", key=["k"]
+    )
     dataset = lake.build(counts)
     assert dataset.polars().rows() == [("/0", 1), ("/1", 1), ("/2", 1)]
     assert lake.reproduce(dataset.manifest_hash).identical

@@ -12,13 +12,17 @@ from eventlake.history.pinned import PinnedHistory
 from eventlake.history.sql import duckdb_views
 from eventlake.tables import files as event_tables
 
-BY_SUBJECT = el.Projection.sql("q", "SELECT subject, count(*) AS n FROM paid GROUP BY subject", key=["subject"], by="subject")
-EVENTS = el.Projection.sql("e", "SELECT subject, count(*) AS n FROM events GROUP BY subject", key=["subject"], by="subject")
+BY_SUBJECT = el.Projection.sql(
+    "q", "SELECT subject, count(*) AS n FROM paid GROUP BY subject", key=["subject"], by="subject"
+)
+EVENTS = el.Projection.sql(
+    "e", "SELECT subject, count(*) AS n FROM events GROUP BY subject", key=["subject"], by="subject"
+)
 COUNTS = [("/l/0", 6), ("/l/1", 6), ("/l/2", 6)]
 FEATURES = el.FeatureSet("f", features=[el.count("paid"), el.sum("paid", "n")], known="watermark")
-SPINE = pl.DataFrame({"subject": ["/l/0", "/l/1"], "cutoff": ["2100-01-01", "2100-01-01"]}).with_columns(
-    pl.col("cutoff").str.to_datetime(time_zone="UTC", time_unit="us")
-)
+SPINE = pl.DataFrame(
+    {"subject": ["/l/0", "/l/1"], "cutoff": ["2100-01-01", "2100-01-01"]}
+).with_columns(pl.col("cutoff").str.to_datetime(time_zone="UTC", time_unit="us"))
 
 
 @pytest.fixture
@@ -26,7 +30,18 @@ def lake(tmp_path):
     lake = el.create(tmp_path / "lake", "o")
     lake.register("paid", {"type": "object", "properties": {"n": {"type": "integer"}}})
     for number in range(3):
-        lake.append([{"id": f"{number} {n}", "source": "s", "type": "paid", "subject": f"/l/{n % 3}", "data": {"n": n}} for n in range(6)])
+        lake.append(
+            [
+                {
+                    "id": f"{number} {n}",
+                    "source": "s",
+                    "type": "paid",
+                    "subject": f"/l/{n % 3}",
+                    "data": {"n": n},
+                }
+                for n in range(6)
+            ]
+        )
     return lake
 
 
@@ -70,17 +85,27 @@ def rows(dataset):
 
 READS = {
     "sql of events": lambda lake: (
-        lake.snapshot().sql("SELECT subject, count(*) FROM events GROUP BY subject ORDER BY subject").polars().rows()
+        lake.snapshot()
+        .sql("SELECT subject, count(*) FROM events GROUP BY subject ORDER BY subject")
+        .polars()
+        .rows()
     ),
     "sql of a table": lambda lake: (
-        lake.snapshot().sql("SELECT subject, count(*) FROM paid GROUP BY subject ORDER BY subject").polars().rows()
+        lake.snapshot()
+        .sql("SELECT subject, count(*) FROM paid GROUP BY subject ORDER BY subject")
+        .polars()
+        .rows()
     ),
     "build": lambda lake: rows(lake.build(BY_SUBJECT)),
     "build of events": lambda lake: rows(lake.build(EVENTS)),
     "build by buckets": lambda lake: rows(lake.build(BY_SUBJECT, buckets=2)),
     "build of events by buckets": lambda lake: rows(lake.build(EVENTS, buckets=2)),
     "build in Polars": lambda lake: rows(lake.build(counted)),
-    "frame": lambda lake: lake.snapshot().collected(lambda snapshot: snapshot.scan().group_by("subject").len().sort("subject")).rows(),
+    "frame": lambda lake: (
+        lake.snapshot()
+        .collected(lambda snapshot: snapshot.scan().group_by("subject").len().sort("subject"))
+        .rows()
+    ),
 }
 
 
@@ -91,7 +116,9 @@ def counted(snapshot):
 
 @pytest.mark.parametrize("happens", [tables_deleted, compacted_and_collected])
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
-def test_a_read_whose_files_are_collected_meanwhile_gives_the_same_rows(lake, monkeypatch, read, happens):
+def test_a_read_whose_files_are_collected_meanwhile_gives_the_same_rows(
+    lake, monkeypatch, read, happens
+):
     left = when_given(monkeypatch, lake, happens)
     assert read(lake) == COUNTS
     assert left == [0]
@@ -99,13 +126,20 @@ def test_a_read_whose_files_are_collected_meanwhile_gives_the_same_rows(lake, mo
 
 @pytest.mark.parametrize("happens", [tables_deleted, compacted_and_collected])
 @pytest.mark.parametrize("engine", ["duckdb", "polars"])
-def test_features_whose_files_are_collected_meanwhile_are_the_same(lake, monkeypatch, engine, happens):
+def test_features_whose_files_are_collected_meanwhile_are_the_same(
+    lake, monkeypatch, engine, happens
+):
     when_given(monkeypatch, lake, happens)
-    assert [row[-2:] for row in rows(lake.build(FEATURES, spine=SPINE, engine=engine))] == [(6, 9), (6, 15)]
+    assert [row[-2:] for row in rows(lake.build(FEATURES, spine=SPINE, engine=engine))] == [
+        (6, 9),
+        (6, 15),
+    ]
 
 
 @pytest.mark.parametrize("happens", [tables_deleted, compacted_and_collected])
-def test_datasets_are_reproduced_explained_and_looked_through_while_files_are_collected(lake, monkeypatch, happens):
+def test_datasets_are_reproduced_explained_and_looked_through_while_files_are_collected(
+    lake, monkeypatch, happens
+):
     made, features = lake.build(BY_SUBJECT), lake.build(FEATURES, spine=SPINE)
     left = when_given(monkeypatch, lake, happens, times=0)
     asked = [
@@ -119,7 +153,9 @@ def test_datasets_are_reproduced_explained_and_looked_through_while_files_are_co
         assert ask()
 
 
-def test_an_event_table_whose_files_go_as_fast_as_they_are_stored_is_read_from_the_segments(lake, monkeypatch):
+def test_an_event_table_whose_files_go_as_fast_as_they_are_stored_is_read_from_the_segments(
+    lake, monkeypatch
+):
     lake.snapshot().table("paid").collect()
     lake.append([{"id": "new", "source": "s", "type": "paid", "subject": "/l/0", "data": {"n": 7}}])
     real = event_tables.to_merge
@@ -141,12 +177,18 @@ def test_files_that_go_whenever_they_are_read_are_told_of(lake, monkeypatch):
         return real(*arguments, **named)
 
     monkeypatch.setattr(duckdb_views, "select", select)
-    with pytest.raises(StorageError, match="files were deleted again and again while they were read"):
+    with pytest.raises(
+        StorageError, match="files were deleted again and again while they were read"
+    ):
         lake.snapshot().sql("SELECT * FROM paid")
 
 
 @pytest.mark.parametrize(
-    ("frame", "happens"), [(el.Snapshot.scan, compacted_and_collected), (lambda snapshot: snapshot.table("paid"), tables_deleted)]
+    ("frame", "happens"),
+    [
+        (el.Snapshot.scan, compacted_and_collected),
+        (lambda snapshot: snapshot.table("paid"), tables_deleted),
+    ],
 )
 def test_a_frame_whose_files_were_collected_is_told_to_be_taken_again(lake, frame, happens):
     snapshot = lake.snapshot()

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 import eventlake as el
 from eventlake.columns.parquet import segments
 from eventlake.core import layout
-from eventlake.errors import CommitUnknownError, CorruptionError, EventlakeError, InvalidEventsError, InvalidInputError, StorageError
+from eventlake.errors import (
+    CommitUnknownError,
+    CorruptionError,
+    EventlakeError,
+    InvalidEventsError,
+    InvalidInputError,
+    StorageError,
+)
 from eventlake.log.chain import unfolded_keys
 from eventlake.log.maintaining import fold as folding
 from eventlake.storage import LocalStorage, MemoryStorage
@@ -64,7 +71,9 @@ def clock(monkeypatch):
 # Nothing changes
 
 
-def test_whatever_can_be_observed_is_the_same_at_every_stage_of_compaction(storage, clock, monkeypatch):
+def test_whatever_can_be_observed_is_the_same_at_every_stage_of_compaction(
+    storage, clock, monkeypatch
+):
     lake = varied(storage, clock, monkeypatch)
     before = observed(lake)
     parts = placed(lake)
@@ -78,12 +87,19 @@ def test_whatever_can_be_observed_is_the_same_at_every_stage_of_compaction(stora
     assert lake.verify(deep=True, against=before[0][5][1]).ok
 
 
-def test_a_history_that_goes_on_after_a_compaction_is_the_same_after_the_next_one(storage, clock, monkeypatch):
+def test_a_history_that_goes_on_after_a_compaction_is_the_same_after_the_next_one(
+    storage, clock, monkeypatch
+):
     lake = varied(storage, clock, monkeypatch)
     assert lake.compact(target_bytes=about(lake, 1)).made > 1
     clock[0] += HOUR
     lake.append([event("after", traceparent=f"00-{'a' * 32}-{'b' * 16}-01")])
-    lake.append([event("after 2", recorded_at=moment(clock[0] + 5)), event("after 3", recorded_at=moment(clock[0] + 6))])
+    lake.append(
+        [
+            event("after 2", recorded_at=moment(clock[0] + 5)),
+            event("after 3", recorded_at=moment(clock[0] + 6)),
+        ]
+    )
     before = observed(lake)
     assert lake.compact().made == 1
     assert observed(lake) == before
@@ -91,7 +107,12 @@ def test_a_history_that_goes_on_after_a_compaction_is_the_same_after_the_next_on
 
 
 @settings(max_examples=15)
-@given(stored_events(min_size=2, max_size=14), st.lists(st.integers(0, 100), min_size=1, max_size=6), st.integers(0, 5), st.randoms())
+@given(
+    stored_events(min_size=2, max_size=14),
+    st.lists(st.integers(0, 100), min_size=1, max_size=6),
+    st.integers(0, 5),
+    st.randoms(),
+)
 def test_any_history_is_the_same_however_it_is_compacted(model, cuts, copied, dice):
     lake = el.create("memory://", "o")
     recorded = 1_600_000_000_000_000
@@ -101,14 +122,21 @@ def test_any_history_is_the_same_however_it_is_compacted(model, cuts, copied, di
         lake.append(as_arrow(part, recorded_at=stamps if number < copied else None))
         if dice.random() < 0.3:
             lake.compact(target_bytes=dice.choice([about(lake, 2), about(lake, 4), 10**9]))
-    before = [rows_of(lake.snapshot(at).scan(raw=dice.random() < 0.5).collect()) for at in (len(model), len(model) // 2)]
+    before = [
+        rows_of(lake.snapshot(at).scan(raw=dice.random() < 0.5).collect())
+        for at in (len(model), len(model) // 2)
+    ]
     clocks = [row["recorded_at"] for row in before[0]]
-    dice.choice([lake, el.open(lake._chain.storage)]).compact(target_bytes=dice.choice([about(lake, 3), 10**9]))
+    dice.choice([lake, el.open(lake._chain.storage)]).compact(
+        target_bytes=dice.choice([about(lake, 3), 10**9])
+    )
     snapshots = [lake.snapshot(at) for at in (len(model), len(model) // 2)]
     for snapshot, rows in zip(snapshots, before, strict=True):
         assert snapshot.root == naive.root(model[: snapshot.watermark])
         assert snapshot.history.clock_hash() == naive.clock_hash(clocks[: snapshot.watermark])
-        expected = [naive.read_row(n, *pair) for n, pair in enumerate(zip(model, clocks, strict=True))][: snapshot.watermark]
+        expected = [
+            naive.read_row(n, *pair) for n, pair in enumerate(zip(model, clocks, strict=True))
+        ][: snapshot.watermark]
         assert rows_of(snapshot.scan().collect()) == expected
         assert rows_of(snapshot.sql("from events order by sequence")) == expected
         assert [row["id"] for row in rows] == [row["id"] for row in expected]
@@ -125,9 +153,9 @@ def test_datasets_are_made_again_as_they_were(storage, tmp_path):
             again = el.open(storage).reproduce(dataset.manifest_hash, trust=True)
             assert again.identical
             assert again.content_hash == dataset.content_hash
-        assert [lake.build(projection, at=at).manifest_hash for projection in made for at in (None, 14)] == [
-            one.manifest_hash for one in old
-        ]
+        assert [
+            lake.build(projection, at=at).manifest_hash for projection in made for at in (None, 14)
+        ] == [one.manifest_hash for one in old]
         lake.compact()
     assert placed(lake) == [(0, 30)]
     assert lake.verify(deep=True).ok
@@ -150,10 +178,14 @@ def test_what_keys_find_is_found_in_compacted_segments(storage, small_tiers):
     lake = el.open(storage)
     assert [lake.append(batch(f"{n}"), producer="p", position=n) for n in range(6)] == first
     for name in ("0", "3", "5"):
-        with pytest.raises(InvalidEventsError, match=f"in the lake already, at sequence {3 * int(name)}"):
+        with pytest.raises(
+            InvalidEventsError, match=f"in the lake already, at sequence {3 * int(name)}"
+        ):
             lake.append(batch(name))
         assert lake.append(batch(name), duplicates="skip_identical").skipped == 3
-    receipt = lake.append(batch("new"), expect=[el.on_event("/2", "5-2"), el.pristine("/3")], producer="p", position=6)
+    receipt = lake.append(
+        batch("new"), expect=[el.on_event("/2", "5-2"), el.pristine("/3")], producer="p", position=6
+    )
     assert receipt.start == 18
 
 
@@ -175,7 +207,13 @@ def test_a_lake_of_no_or_one_or_large_segments_has_nothing_to_compact(storage):
     lake = el.create(storage, "o")
     for _ in range(2):
         done = lake.compact()
-        assert (done.replaced, done.made, done.events, done.bytes_before, done.bytes_after) == (0, 0, 0, 0, 0)
+        assert (done.replaced, done.made, done.events, done.bytes_before, done.bytes_after) == (
+            0,
+            0,
+            0,
+            0,
+            0,
+        )
         assert "nothing to compact" in repr(done)
         lake.append(batch(str(uuid.uuid4()))) if not lake.watermark else None
     lake.append(batch("b"))
@@ -192,14 +230,19 @@ def test_a_compaction_says_what_it_did_and_deletes_nothing(storage):
     after = {item.path: item.size_bytes for item in storage.list("segments")}
     made = set(after) - set(before)
     assert (done.replaced, done.made, done.events) == (5, 1, 15)
-    assert (done.bytes_before, done.bytes_after) == (sum(before.values()), sum(after[path] for path in made))
+    assert (done.bytes_before, done.bytes_after) == (
+        sum(before.values()),
+        sum(after[path] for path in made),
+    )
     assert before.items() < after.items()
     assert "compacted 5 segments into 1" in repr(done)
     assert [entry.commit.kind for entry in lake.log()] == ["append"] * 5 + ["compact"]
     assert lake.log()[-1].commit.recorded_at == lake.log()[-2].commit.recorded_at
     notes = lake.verify(deep=True).notes
     assert {note.path for note in notes} == set(before)
-    assert {note.message for note in notes} == {"compacted: another segment holds its events; harmless"}
+    assert {note.message for note in notes} == {
+        "compacted: another segment holds its events; harmless"
+    }
 
 
 def test_large_segments_stay_and_part_the_runs_of_small_ones(storage):
@@ -218,7 +261,9 @@ def test_large_segments_stay_and_part_the_runs_of_small_ones(storage):
 def test_no_compacted_segment_is_larger_than_was_asked_for(storage):
     lake = el.create(storage, "o")
     for number in range(30):
-        lake.append([event(f"{number}", data={"noise": random.Random(number).randbytes(300).hex()})])
+        lake.append(
+            [event(f"{number}", data={"noise": random.Random(number).randbytes(300).hex()})]
+        )
     sizes = {item.path: item.size_bytes for item in storage.list("segments")}
     target = 4 * max(sizes.values())
     assert lake.compact(target_bytes=target).made >= 7
@@ -242,7 +287,14 @@ def test_compacting_after_every_few_appends_ends_with_few_segments(storage, smal
     for number in range(24):
         known.append((lake.append(batch(f"{number}")), [one["id"] for one in batch(f"{number}")]))
         if number % 3 == 2:
-            assert lake.compact(target_bytes=random.Random(number).choice([about(lake, 3), about(lake, 8), 10**8])).replaced > 1
+            assert (
+                lake.compact(
+                    target_bytes=random.Random(number).choice(
+                        [about(lake, 3), about(lake, 8), 10**8]
+                    )
+                ).replaced
+                > 1
+            )
     assert_sound(el.open(storage), known)
     while lake.compact().made:
         pass
@@ -271,14 +323,18 @@ def test_a_lake_is_folded_after_a_compaction_that_reaches_into_older_tiers(small
 
 
 @pytest.mark.parametrize("commits", [13, 14, 19, 20, 25])
-def test_a_lake_is_read_after_a_compaction_of_a_compaction_that_reaches_into_older_tiers(monkeypatch, commits):
+def test_a_lake_is_read_after_a_compaction_of_a_compaction_that_reaches_into_older_tiers(
+    monkeypatch, commits
+):
     for module_ in (unfolded_keys, folding):
         monkeypatch.setattr(module_, "FOLD_WEIGHT", 40)
     monkeypatch.setattr(folding, "_CLASS", 3)
     lake = el.create("memory://", "o")
 
     def append(size):
-        lake.append([event(f"{lake.watermark}", data={"noise": random.Random(size).randbytes(size).hex()})])
+        lake.append(
+            [event(f"{lake.watermark}", data={"noise": random.Random(size).randbytes(size).hex()})]
+        )
 
     for number in range(commits):
         append(0 if number < 3 else 3_000)
@@ -292,13 +348,18 @@ def test_a_lake_is_read_after_a_compaction_of_a_compaction_that_reaches_into_old
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_appends_and_compactions_in_any_order_leave_a_lake_that_is_read_and_folded(monkeypatch, caplog, seed):
+def test_appends_and_compactions_in_any_order_leave_a_lake_that_is_read_and_folded(
+    monkeypatch, caplog, seed
+):
     for module_ in (unfolded_keys, folding):
         monkeypatch.setattr(module_, "FOLD_WEIGHT", 40)
     monkeypatch.setattr(folding, "_CLASS", 3)
     dice, lake, known = random.Random(seed), el.create("memory://", "o"), []
     for number in range(60):
-        events = [event(f"{number}-{row}", data={"noise": dice.randbytes(dice.choice([0, 0, 900])).hex()}) for row in range(2)]
+        events = [
+            event(f"{number}-{row}", data={"noise": dice.randbytes(dice.choice([0, 0, 900])).hex()})
+            for row in range(2)
+        ]
         known.append((lake.append(events), [one["id"] for one in events]))
         if dice.random() < 0.3:
             lake.compact(target_bytes=about(lake, dice.randrange(1, 6)))
@@ -349,10 +410,19 @@ def test_four_threads_append_while_others_compact(storage, weight):
 
     def compact():
         while writing:
-            done.append(el.open(storage).compact(target_bytes=random.Random(len(done)).choice([5_000, 50_000])))
+            done.append(
+                el.open(storage).compact(
+                    target_bytes=random.Random(len(done)).choice([5_000, 50_000])
+                )
+            )
             time.sleep(0.01)
 
-    writers = [(appended, shared, "a"), (appended, shared, "b"), (appended, el.open(storage), "c"), (grouped, el.open(storage), "d")]
+    writers = [
+        (appended, shared, "a"),
+        (appended, shared, "b"),
+        (appended, el.open(storage), "c"),
+        (grouped, el.open(storage), "d"),
+    ]
     in_threads(*(lambda one=one: write(*one) for one in writers), compact)
     assert sum(one.made for one in done) > 0
     assert len(known) == 3 * 25 + 4 * 25
@@ -403,11 +473,15 @@ def test_two_compactions_at_once_leave_a_sound_lake_and_one_of_them_does_the_wor
 
 @pytest.mark.parametrize("prefix", ["segments/", "log/"])
 @pytest.mark.parametrize("number", [2, 3, 4, 10**5])
-def test_a_compaction_whose_segments_another_compacted_meanwhile_changes_nothing_there(storage, prefix, number):
+def test_a_compaction_whose_segments_another_compacted_meanwhile_changes_nothing_there(
+    storage, prefix, number
+):
     lake, known, rival = el.create(storage, "o"), [], []
     appended(lake, "a", known, 8)
     mine, theirs = about(lake, 3), about(lake, number)
-    done = meddled(storage, prefix, lambda other: rival.append(other.compact(target_bytes=theirs))).compact(target_bytes=mine)
+    done = meddled(
+        storage, prefix, lambda other: rival.append(other.compact(target_bytes=theirs))
+    ).compact(target_bytes=mine)
     assert rival[0].made
     assert_sound(lake, known)
     kinds = [entry.commit.kind for entry in lake.log()]
@@ -479,7 +553,9 @@ def impatient(monkeypatch):
 
 
 @pytest.mark.parametrize("fault", ["before", "after"])
-def test_a_store_that_fails_at_any_call_of_a_compaction_leaves_a_sound_lake(fault, impatient, small_tiers):
+def test_a_store_that_fails_at_any_call_of_a_compaction_leaves_a_sound_lake(
+    fault, impatient, small_tiers
+):
     for number in itertools.count():
         inner, known = MemoryStorage(), []
         appended(el.create(inner, "o"), "a", known, 5)
@@ -495,7 +571,9 @@ def test_a_store_that_fails_at_any_call_of_a_compaction_leaves_a_sound_lake(faul
         calls = len(storage.calls)
         assert seen(el.open(inner)) == before
         assert_sound(el.open(inner), known, deep=False)
-        compacted = [entry.commit.kind for entry in el.open(inner).log()[versions:]].count("compact")
+        compacted = [entry.commit.kind for entry in el.open(inner).log()[versions:]].count(
+            "compact"
+        )
         assert made is None or made == compacted
         storage.forget()
         appended(lake, "b", known, 2)

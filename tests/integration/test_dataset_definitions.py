@@ -46,7 +46,13 @@ def lake(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    return definition(tmp_path / "datasets" / "counts", BOTH, counts__sql=SQL, counts__py=PYTHON, schema__py=SCHEMA)
+    return definition(
+        tmp_path / "datasets" / "counts",
+        BOTH,
+        counts__sql=SQL,
+        counts__py=PYTHON,
+        schema__py=SCHEMA,
+    )
 
 
 def command(*arguments):
@@ -121,7 +127,10 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
         ('sql = "q.sql"\nspine = "p.py"', r"\.sql, \.parquet or \.csv"),
         ('sql = "q.sql"\nlevel = "best"', "level"),
         ('sql = "q.sql"\nparameters = {w = 1.5}', "parameter w"),
-        ('sql = "../q.sql"', r"\.\./q\.sql, which cannot be read: expected a file below the folder"),
+        (
+            'sql = "../q.sql"',
+            r"\.\./q\.sql, which cannot be read: expected a file below the folder",
+        ),
     ],
 )
 def test_what_a_definition_names_must_be_there_and_be_usable(lake, tmp_path, extra, problem):
@@ -134,7 +143,17 @@ def test_what_a_definition_names_must_be_there_and_be_usable(lake, tmp_path, ext
 
 @pytest.mark.parametrize(
     "extra",
-    ["files = [5]", 'files = "x"', "parameters = 5", "spine = 5", "lake = 5", "schema = 5", "level = 5", "engine = 5", "python = 5"],
+    [
+        "files = [5]",
+        'files = "x"',
+        "parameters = 5",
+        "spine = 5",
+        "lake = 5",
+        "schema = 5",
+        "level = 5",
+        "engine = 5",
+        "python = 5",
+    ],
 )
 def test_a_setting_of_the_wrong_type_is_refused(tmp_path, extra):
     folder = definition(tmp_path / "d", f'{TOML}sql = "q.sql"\n{extra}\n', q__sql=SQL)
@@ -158,17 +177,25 @@ def test_rows_that_break_the_definitions_schema_are_refused(lake, folder):
 
 def test_a_definitions_parameters_can_be_set(lake, tmp_path):
     text = "SELECT sequence AS loan FROM events WHERE sequence >= $first"
-    described = el.read_definition(definition(tmp_path / "d", TOML + 'sql = "q.sql"\n[parameters]\nfirst = 10\n', q__sql=text))
+    described = el.read_definition(
+        definition(tmp_path / "d", TOML + 'sql = "q.sql"\n[parameters]\nfirst = 10\n', q__sql=text)
+    )
     assert lake.build(described).polars()["loan"].to_list() == [10, 11]
     assert lake.build(described, parameters={"first": 11}).polars()["loan"].to_list() == [11]
 
 
 @pytest.mark.parametrize("form", ["sql", "parquet", "csv"])
 def test_a_spine_is_a_query_or_a_file(lake, tmp_path, form):
-    folder = definition(tmp_path / "d", f'{TOML}sql = "q.sql"\nspine = "s.{form}"\n', q__sql="SELECT loan, spine_row FROM spine")
+    folder = definition(
+        tmp_path / "d",
+        f'{TOML}sql = "q.sql"\nspine = "s.{form}"\n',
+        q__sql="SELECT loan, spine_row FROM spine",
+    )
     rows = pl.DataFrame({"loan": ["/loan/0", "/loan/1"]})
     if form == "sql":
-        (folder / "s.sql").write_text("SELECT DISTINCT subject AS loan FROM events WHERE subject <= '/loan/1' ORDER BY loan")
+        (folder / "s.sql").write_text(
+            "SELECT DISTINCT subject AS loan FROM events WHERE subject <= '/loan/1' ORDER BY loan"
+        )
     elif form == "parquet":
         rows.write_parquet(folder / "s.parquet")
     else:
@@ -179,23 +206,44 @@ def test_a_spine_is_a_query_or_a_file(lake, tmp_path, form):
 
 
 def test_a_spine_query_reads_the_history_that_is_built_and_no_files(lake, tmp_path):
-    folder = definition(tmp_path / "d", f'{TOML}sql = "q.sql"\nspine = "s.sql"\n', q__sql="SELECT loan FROM spine")
+    folder = definition(
+        tmp_path / "d", f'{TOML}sql = "q.sql"\nspine = "s.sql"\n', q__sql="SELECT loan FROM spine"
+    )
     (folder / "s.sql").write_text("SELECT id AS loan FROM events")
-    assert lake.build(el.read_definition(folder), at=3).polars()["loan"].to_list() == ["e0", "e1", "e2"]
+    assert lake.build(el.read_definition(folder), at=3).polars()["loan"].to_list() == [
+        "e0",
+        "e1",
+        "e2",
+    ]
     (folder / "s.sql").write_text(f"SELECT content AS loan FROM read_text('{folder}/q.sql')")
     with pytest.raises(InvalidProjectionError, match="its spine"):
         lake.build(el.read_definition(folder))
 
 
 def test_a_spine_given_by_the_caller_goes_before_the_definitions(lake, tmp_path):
-    folder = definition(tmp_path / "d", f'{TOML}sql = "q.sql"\nspine = "nope.sql"\n', q__sql="SELECT loan FROM spine")
-    assert lake.build(el.read_definition(folder), spine=pl.DataFrame({"loan": ["x"]})).polars()["loan"].to_list() == ["x"]
+    folder = definition(
+        tmp_path / "d",
+        f'{TOML}sql = "q.sql"\nspine = "nope.sql"\n',
+        q__sql="SELECT loan FROM spine",
+    )
+    assert lake.build(el.read_definition(folder), spine=pl.DataFrame({"loan": ["x"]})).polars()[
+        "loan"
+    ].to_list() == ["x"]
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"), [("../../lake", "lake"), ("file:///x/y", None), ("file:/x", None), ("S3://b/x", None), ("memory://", None)]
+    ("said", "expected"),
+    [
+        ("../../lake", "lake"),
+        ("file:///x/y", None),
+        ("file:/x", None),
+        ("S3://b/x", None),
+        ("memory://", None),
+    ],
 )
-def test_lake_in_a_definition_is_relative_to_its_folder_unless_it_is_a_uri(tmp_path, said, expected):
+def test_lake_in_a_definition_is_relative_to_its_folder_unless_it_is_a_uri(
+    tmp_path, said, expected
+):
     folder = definition(tmp_path / "datasets" / "counts", f'{TOML}sql = "q.sql"\nlake = "{said}"\n')
     assert el.read_definition(folder).lake == (str(tmp_path / expected) if expected else said)
 
@@ -227,7 +275,9 @@ def test_a_lock_read_back_is_the_lock_that_was_written(lake, folder):
 
 @pytest.mark.parametrize("origin", ['a"b\\c/ü', "日本/loans", "x" * 200])
 def test_a_lock_keeps_any_origin(tmp_path, origin):
-    lock = Lock("a", Checkpoint(origin, 5, "0" * 64), "duckdb 2.0.0", 3, "1" * 64, "2" * 64, "3" * 64)
+    lock = Lock(
+        "a", Checkpoint(origin, 5, "0" * 64), "duckdb 2.0.0", 3, "1" * 64, "2" * 64, "3" * 64
+    )
     (tmp_path / "dataset.lock").write_text(lock.text(), encoding="utf-8")
     assert Lock.read(tmp_path) == lock
 
@@ -267,7 +317,10 @@ def test_locked_refuses_rows_that_differ_and_publishes_nothing(lake, folder):
 def test_locked_takes_edited_code_that_makes_the_same_rows(lake, folder):
     (folder / "dataset.lock").write_text(Lock.of(lake.build(el.read_definition(folder))).text())
     (folder / "counts.sql").write_text(SQL + " -- a remark")
-    assert lake.build(el.read_definition(folder), locked=True).content_hash == Lock.read(folder).content_hash
+    assert (
+        lake.build(el.read_definition(folder), locked=True).content_hash
+        == Lock.read(folder).content_hash
+    )
 
 
 def test_locked_without_a_lock_is_not_found(lake, folder):
@@ -357,7 +410,9 @@ def test_two_definitions_with_siblings_of_one_name_keep_them_apart(tmp_path, lak
         (place / "p.py").write_text(
             "import polars as pl\nfrom common import X\ndef f(snapshot):\n    return snapshot.scan().select(pl.lit(X).alias('k'))\n"
         )
-        (place / "dataset.toml").write_text(f'name = "{name}"\nkey = ["k"]\npython = "p.py:f"\nfiles = ["common.py"]\n')
+        (place / "dataset.toml").write_text(
+            f'name = "{name}"\nkey = ["k"]\npython = "p.py:f"\nfiles = ["common.py"]\n'
+        )
     monkeypatch.chdir(tmp_path)
     made = [lake.build(el.read_definition(name)) for name in ("one", "two", "one")]
     assert [dataset.polars().item() for dataset in made] == [1, 2, 1]
@@ -395,7 +450,9 @@ def test_a_python_projection_cannot_run_sql_and_its_errors_are_named(lake):
 
     with pytest.raises(InvalidProjectionError, match="Polars alone"):
         lake.build(projection(lambda snapshot: snapshot.sql("SELECT 1").polars().lazy()))
-    with pytest.raises(InvalidProjectionError, match=r"made failed at test_dataset_definitions\.py:\d+: KeyError"):
+    with pytest.raises(
+        InvalidProjectionError, match=r"made failed at test_dataset_definitions\.py:\d+: KeyError"
+    ):
         lake.build(projection(lambda snapshot: {}["missing"]))
 
 

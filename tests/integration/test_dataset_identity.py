@@ -10,12 +10,23 @@ import pytest
 import eventlake as el
 from eventlake.core.hashing.canonical import sha256_hex
 from tests import naive
-from tests.dataset_fixtures import ORIGIN, POLARS_TOTALS, START, TOTALS, events, make_lake, module, sql
+from tests.dataset_fixtures import (
+    ORIGIN,
+    POLARS_TOTALS,
+    START,
+    TOTALS,
+    events,
+    make_lake,
+    module,
+    sql,
+)
 
 
 @pytest.fixture(params=["sql", "polars"])
 def totals(request, tmp_path):
-    return TOTALS if request.param == "sql" else module(tmp_path, "features", POLARS_TOTALS)["totals"]
+    return (
+        TOTALS if request.param == "sql" else module(tmp_path, "features", POLARS_TOTALS)["totals"]
+    )
 
 
 def test_building_twice_is_one_dataset(tmp_path, totals):
@@ -29,7 +40,13 @@ def test_a_build_at_a_watermark_later_is_the_build_of_then(tmp_path, totals):
     lake = make_lake(tmp_path / "lake", [(0, 5)])
     then = lake.build(totals)
     lake.append(events(7, 5))
-    for at in (5, then.manifest.recipe.checkpoint, str(then.manifest.recipe.checkpoint), then.manifest_hash, then.manifest_hash[:8]):
+    for at in (
+        5,
+        then.manifest.recipe.checkpoint,
+        str(then.manifest.recipe.checkpoint),
+        then.manifest_hash,
+        then.manifest_hash[:8],
+    ):
         assert lake.build(totals, at=at).manifest_hash == then.manifest_hash
     assert lake.build(totals).manifest_hash != then.manifest_hash
     assert [dataset.watermark for dataset in lake.datasets()] == [5, 12]
@@ -44,11 +61,19 @@ def test_a_copied_lake_builds_the_same_dataset(tmp_path, totals):
     assert there.path != built.path
 
 
-@pytest.mark.parametrize("batches", [[(0, 12)], [(n, 1) for n in range(12)], [(0, 1), (1, 10), (11, 1)]], ids=["one", "single", "uneven"])
+@pytest.mark.parametrize(
+    "batches",
+    [[(0, 12)], [(n, 1) for n in range(12)], [(0, 1), (1, 10), (11, 1)]],
+    ids=["one", "single", "uneven"],
+)
 @pytest.mark.parametrize("where", ["memory", "local"])
-def test_the_manifest_hash_is_independent_of_batching_where_recorded_at_is_given(tmp_path, totals, batches, where):
+def test_the_manifest_hash_is_independent_of_batching_where_recorded_at_is_given(
+    tmp_path, totals, batches, where
+):
     expected = make_lake("memory://", recorded=True).build(totals)
-    lake = make_lake("memory://" if where == "memory" else tmp_path / "lake", batches, recorded=True)
+    lake = make_lake(
+        "memory://" if where == "memory" else tmp_path / "lake", batches, recorded=True
+    )
     dataset = lake.build(totals)
     assert dataset.manifest_hash == expected.manifest_hash
     assert dataset.content_hash == expected.content_hash
@@ -62,15 +87,22 @@ def test_the_manifest_hash_is_independent_of_where_a_segment_is_cut(totals):
 
 def test_memory_and_disk_build_the_same_rows_in_sql(tmp_path):
     query = "SELECT sequence AS k, * EXCLUDE (sequence) FROM events"
-    hashes = {make_lake(where, recorded=True).build(sql(query)).content_hash for where in ("memory://", tmp_path / "lake")}
+    hashes = {
+        make_lake(where, recorded=True).build(sql(query)).content_hash
+        for where in ("memory://", tmp_path / "lake")
+    }
     assert len(hashes) == 1
 
 
 def test_clock_hash_is_that_of_the_naive_definition():
     lake = make_lake("memory://", recorded=True)
-    recorded = [int((START + timedelta(hours=n, minutes=1)).timestamp()) * 1_000_000 for n in range(12)]
+    recorded = [
+        int((START + timedelta(hours=n, minutes=1)).timestamp()) * 1_000_000 for n in range(12)
+    ]
     for watermark in (1, 5, 12):
-        recipe = lake.build(sql("SELECT sequence AS k, recorded_at FROM events"), at=watermark).manifest.recipe
+        recipe = lake.build(
+            sql("SELECT sequence AS k, recorded_at FROM events"), at=watermark
+        ).manifest.recipe
         assert recipe.clock_hash == naive.clock_hash(recorded[:watermark])
 
 
@@ -164,7 +196,9 @@ def test_undated_events_pin_no_clock_where_time_is_not_seen():
 def test_the_catalogue_shows_nothing_of_the_clock(tmp_path):
     lake = make_lake(tmp_path / "lake")
     try:
-        recipe = lake.build(sql("SELECT view_name AS k, sql FROM duckdb_views() WHERE view_name = 'events'")).manifest.recipe
+        recipe = lake.build(
+            sql("SELECT view_name AS k, sql FROM duckdb_views() WHERE view_name = 'events'")
+        ).manifest.recipe
     except el.EventlakeError:
         return
     assert recipe.clock_hash is not None
@@ -172,19 +206,33 @@ def test_the_catalogue_shows_nothing_of_the_clock(tmp_path):
 
 def test_a_query_with_parameters_counts_as_reading_the_clock():
     lake = make_lake("memory://")
-    assert lake.build(sql("SELECT $w AS k", parameters={"w": 1})).manifest.recipe.clock_hash is not None
+    assert (
+        lake.build(sql("SELECT $w AS k", parameters={"w": 1})).manifest.recipe.clock_hash
+        is not None
+    )
 
 
 def test_a_python_projection_counts_as_reading_the_clock(tmp_path):
     lake = make_lake("memory://")
-    assert lake.build(module(tmp_path, "features", POLARS_TOTALS)["totals"]).manifest.recipe.clock_hash is not None
+    assert (
+        lake.build(module(tmp_path, "features", POLARS_TOTALS)["totals"]).manifest.recipe.clock_hash
+        is not None
+    )
 
 
 def test_clock_of_a_spine_query_is_judged_with_the_spine():
     lake = make_lake("memory://")
     spine = pl.DataFrame({"loan": ["/loan/0"], "recorded_at": [datetime(2026, 1, 1, tzinfo=UTC)]})
-    blind = lake.build(sql("SELECT spine_row AS k, spine.recorded_at FROM spine JOIN events ON subject = loan GROUP BY ALL"), spine=spine)
-    seeing = lake.build(sql("SELECT spine_row AS k FROM spine JOIN events USING (recorded_at)", name="seeing"), spine=spine)
+    blind = lake.build(
+        sql(
+            "SELECT spine_row AS k, spine.recorded_at FROM spine JOIN events ON subject = loan GROUP BY ALL"
+        ),
+        spine=spine,
+    )
+    seeing = lake.build(
+        sql("SELECT spine_row AS k FROM spine JOIN events USING (recorded_at)", name="seeing"),
+        spine=spine,
+    )
     assert blind.manifest.recipe.clock_hash is None
     assert seeing.manifest.recipe.clock_hash is not None
 

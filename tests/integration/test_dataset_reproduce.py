@@ -16,13 +16,30 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
-from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError, InvalidProjectionError, NotFoundError
+from eventlake.errors import (
+    CorruptionError,
+    EventlakeError,
+    InvalidInputError,
+    InvalidProjectionError,
+    NotFoundError,
+)
 from eventlake.projections.on_duckdb import run as duckdb_runner
 from eventlake.projections.on_polars import exact as polars_exact
 from eventlake.projections.on_polars import run as polars_runner
-from tests.dataset_fixtures import POLARS_TOTALS, TOTALS, attempt, cell, events, make_lake, module, sql
+from tests.dataset_fixtures import (
+    POLARS_TOTALS,
+    TOTALS,
+    attempt,
+    cell,
+    events,
+    make_lake,
+    module,
+    sql,
+)
 
-SPINE = pl.DataFrame({"loan": ["/loan/3", "/loan/0", "/loan/9"], "cutoff": [datetime(2026, 1, 1, 8, tzinfo=UTC)] * 3})
+SPINE = pl.DataFrame(
+    {"loan": ["/loan/3", "/loan/0", "/loan/9"], "cutoff": [datetime(2026, 1, 1, 8, tzinfo=UTC)] * 3}
+)
 FEATURES = sql(
     """SELECT spine_row, loan, count(events.id) AS n FROM spine
     LEFT JOIN events ON subject = loan AND time < cutoff GROUP BY ALL ORDER BY n DESC""",
@@ -37,7 +54,12 @@ print(json.dumps([result.identical, result.content_hash, list(result.differences
 
 
 def in_a_fresh_process(lake, *arguments):
-    done = subprocess.run([sys.executable, "-c", FRESH, lake.uri, *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", FRESH, lake.uri, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return json.loads(done.stdout)
 
 
@@ -96,7 +118,11 @@ def weighted(snapshot, w):
             file.unlink()
     for part in parts(dataset):
         part.unlink()
-    assert in_a_fresh_process(lake, dataset.manifest_hash, "trust") == [True, dataset.content_hash, []]
+    assert in_a_fresh_process(lake, dataset.manifest_hash, "trust") == [
+        True,
+        dataset.content_hash,
+        [],
+    ]
 
 
 def test_python_is_reproduced_whatever_the_allow_list_says_today(lake, tmp_path, monkeypatch):
@@ -187,15 +213,26 @@ lines	and a tab"""
     return frame.select(pl.col("spine_row").alias("k"), widened("a"), "text")
 '''
     dataset = lake.build(cell(source)["odd"], spine=pl.DataFrame({"a": [1, 2]}))
-    assert dataset.polars().rows() == [(0, 3, "two\nlines\tand a tab"), (1, 5, "two\nlines\tand a tab")]
-    assert in_a_fresh_process(lake, dataset.manifest_hash, "trust") == [True, dataset.content_hash, []]
+    assert dataset.polars().rows() == [
+        (0, 3, "two\nlines\tand a tab"),
+        (1, 5, "two\nlines\tand a tab"),
+    ]
+    assert in_a_fresh_process(lake, dataset.manifest_hash, "trust") == [
+        True,
+        dataset.content_hash,
+        [],
+    ]
 
 
 def test_reproduction_says_both_hashes_and_writes_nothing(lake):
     dataset = lake.build(TOTALS)
     before = sorted((path, path.stat().st_mtime_ns) for path in Path(lake.uri).rglob("*"))
     result = lake.reproduce(dataset.manifest_hash[:6])
-    assert (result.identical, result.content_hash, result.differences) == (True, dataset.content_hash, ())
+    assert (result.identical, result.content_hash, result.differences) == (
+        True,
+        dataset.content_hash,
+        (),
+    )
     assert result.dataset.manifest_hash == dataset.manifest_hash
     assert sorted((path, path.stat().st_mtime_ns) for path in Path(lake.uri).rglob("*")) == before
 
@@ -213,7 +250,12 @@ def test_memory_lakes_reproduce_too():
 
 
 def test_declared_types_are_reproduced_from_the_manifest_without_the_schema(lake):
-    schema = pandera.DataFrameSchema({"events": pandera.Column(pl.Int16, pandera.Check.ge(0)), "amount": pandera.Column(pl.Decimal(38, 4))})
+    schema = pandera.DataFrameSchema(
+        {
+            "events": pandera.Column(pl.Int16, pandera.Check.ge(0)),
+            "amount": pandera.Column(pl.Decimal(38, 4)),
+        }
+    )
     query = TOTALS.sources["query.sql"]
     dataset = lake.build(sql(query, schema=schema))
     assert dataset.polars().schema["events"] == pl.Int16()
@@ -221,13 +263,20 @@ def test_declared_types_are_reproduced_from_the_manifest_without_the_schema(lake
 
 
 def test_a_declared_struct_with_an_instant_is_reproduced(lake):
-    schema = pandera.DataFrameSchema({"s": pandera.Column(pl.Struct({"at": pl.Datetime("us", "UTC"), "n": pl.Int64()}))})
-    dataset = lake.build(sql("SELECT sequence AS k, {'at': time, 'n': sequence} AS s FROM events", schema=schema))
+    schema = pandera.DataFrameSchema(
+        {"s": pandera.Column(pl.Struct({"at": pl.Datetime("us", "UTC"), "n": pl.Int64()}))}
+    )
+    dataset = lake.build(
+        sql("SELECT sequence AS k, {'at': time, 'n': sequence} AS s FROM events", schema=schema)
+    )
     assert lake.reproduce(dataset.manifest_hash).identical
 
 
 def test_parameters_are_reproduced(lake):
-    projection = sql("SELECT sequence AS k FROM events WHERE type = $kind AND sequence < $n", parameters={"kind": "x", "n": 1})
+    projection = sql(
+        "SELECT sequence AS k FROM events WHERE type = $kind AND sequence < $n",
+        parameters={"kind": "x", "n": 1},
+    )
     dataset = lake.build(projection, parameters={"kind": "payment.received", "n": 8})
     assert dataset.polars()["k"].to_list() == [1, 3, 5, 7]
     assert lake.reproduce(dataset.manifest_hash).identical
@@ -264,7 +313,10 @@ def test_a_tampered_spine_is_named(lake):
     file = attempt(dataset) / "spine.parquet"
     table = pq.read_table(file)
     file.chmod(0o640)
-    pq.write_table(table.set_column(1, "loan", pa.array(["/loan/1", "/loan/0", "/loan/9"], pa.large_string())), file)
+    pq.write_table(
+        table.set_column(1, "loan", pa.array(["/loan/1", "/loan/0", "/loan/9"], pa.large_string())),
+        file,
+    )
     with pytest.raises(CorruptionError, match="spine"):
         lake.reproduce(dataset.manifest_hash)
 
@@ -353,7 +405,9 @@ def doctored(runner, monkeypatch, change):
 
 
 def bump(name):
-    return lambda table: table.set_column(table.schema.get_field_index(name), name, pc.add(table.column(name), 1))
+    return lambda table: table.set_column(
+        table.schema.get_field_index(name), name, pc.add(table.column(name), 1)
+    )
 
 
 def test_a_differing_engine_result_names_the_columns_that_differ(lake, monkeypatch):
@@ -371,16 +425,28 @@ def test_a_differing_polars_result_names_the_columns_that_differ(lake, monkeypat
     result = lake.reproduce(dataset.manifest_hash, trust=True)
     assert result.identical is False
     assert "column events" in result.differences
-    assert not any(difference in result.differences for difference in ("column k", "column amount", "column last"))
+    assert not any(
+        difference in result.differences
+        for difference in ("column k", "column amount", "column last")
+    )
 
 
 def test_a_lost_row_and_a_new_column_are_told(lake, monkeypatch):
     dataset = lake.build(TOTALS)
-    doctored(duckdb_runner, monkeypatch, lambda table: table.slice(1).append_column("extra", pa.nulls(table.num_rows - 1, pa.int8())))
+    doctored(
+        duckdb_runner,
+        monkeypatch,
+        lambda table: table.slice(1).append_column(
+            "extra", pa.nulls(table.num_rows - 1, pa.int8())
+        ),
+    )
     result = lake.reproduce(dataset.manifest_hash)
     assert result.identical is False
     assert "rows: 5 then, 4 now" in result.differences
-    assert any(difference.startswith("schema: ") and "extra" in difference for difference in result.differences)
+    assert any(
+        difference.startswith("schema: ") and "extra" in difference
+        for difference in result.differences
+    )
 
 
 def test_another_engine_version_is_told_even_where_rows_are_identical(lake, monkeypatch):
@@ -399,7 +465,10 @@ def test_unreadable_stored_rows_are_told_beside_a_difference(lake, monkeypatch):
     doctored(duckdb_runner, monkeypatch, bump("events"))
     result = lake.reproduce(dataset.manifest_hash)
     assert result.identical is False
-    assert any(difference.startswith("stored rows: ") and "part-00000" in difference for difference in result.differences)
+    assert any(
+        difference.startswith("stored rows: ") and "part-00000" in difference
+        for difference in result.differences
+    )
 
 
 def test_changed_stored_rows_are_refused_to_readers_and_irrelevant_to_reproduction(lake):

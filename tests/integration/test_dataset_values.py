@@ -23,7 +23,9 @@ KEPT = {
     "TIME '23:59:59.999999'": dt.time(23, 59, 59, 999999),
     "99999999999999999999999999999999999999::HUGEINT": Decimal(10**38 - 1),
     "-99999999999999999999999999999999999999::HUGEINT": Decimal(1 - 10**38),
-    "9999999999999999999999999999999999.9999::DECIMAL(38, 4)": Decimal("9999999999999999999999999999999999.9999"),
+    "9999999999999999999999999999999999.9999::DECIMAL(38, 4)": Decimal(
+        "9999999999999999999999999999999999.9999"
+    ),
     "18446744073709551615::UBIGINT": 2**64 - 1,
     "UUID '00000000-0000-0000-0000-000000000001'": str(uuid.UUID(int=1)),
     "'a'::ENUM('a', 'b')": "a",
@@ -74,19 +76,25 @@ ONLY_LOOSELY = {
 @pytest.fixture(scope="module")
 def lake():
     made = el.create("memory://", "o.example")
-    made.append([{"id": "1", "source": "s", "type": "t", "subject": "/a", "time": "2026-01-01T00:00:00Z"}])
+    made.append(
+        [{"id": "1", "source": "s", "type": "t", "subject": "/a", "time": "2026-01-01T00:00:00Z"}]
+    )
     return made
 
 
 def sql(expression, level):
-    return el.Projection.sql("q", f"SELECT sequence AS k, {expression} AS v FROM events", key=["k"], level=level)
+    return el.Projection.sql(
+        "q", f"SELECT sequence AS k, {expression} AS v FROM events", key=["k"], level=level
+    )
 
 
 def python(expression, level="unproven"):
     def run(snapshot):
         return snapshot.scan().select(k="sequence", v=expression)
 
-    return el.Projection("q", "python", "f.py:run", {"f.py": str(expression)}, ("k",), level, function=run)
+    return el.Projection(
+        "q", "python", "f.py:run", {"f.py": str(expression)}, ("k",), level, function=run
+    )
 
 
 def read(dataset):
@@ -134,7 +142,10 @@ def test_types_that_arrow_would_change_are_refused_below_exact_too(lake, express
         (pl.lit(10**18 + 1).cast(pl.Datetime("ns")), "without loss"),
         (pl.lit(2**31 - 1).cast(pl.Int32).cast(pl.Date), "found infinity"),
         (pl.lit(-800_000).cast(pl.Date), "from 0001-01-01 to 9999-12-31"),
-        (pl.struct(a=pl.concat_list(pl.lit(2**62).cast(pl.Datetime("us", "UTC")))), r"column v\.a\[\]"),
+        (
+            pl.struct(a=pl.concat_list(pl.lit(2**62).cast(pl.Datetime("us", "UTC")))),
+            r"column v\.a\[\]",
+        ),
         (pl.lit(36_000_000_000_001).cast(pl.Time), "without loss"),
         (pl.lit(1).cast(pl.Duration("ns")), "without loss"),
         (pl.lit(1.5).cast(pl.Float16), "halffloat"),
@@ -153,14 +164,20 @@ def test_polars_values_that_no_dataset_can_hold_are_refused_by_name(lake, expres
 @pytest.mark.parametrize(
     ("expression", "value"),
     [
-        (pl.lit(dt.datetime(9999, 12, 31, 23, 59, 59, 999999)), dt.datetime(9999, 12, 31, 23, 59, 59, 999999)),
+        (
+            pl.lit(dt.datetime(9999, 12, 31, 23, 59, 59, 999999)),
+            dt.datetime(9999, 12, 31, 23, 59, 59, 999999),
+        ),
         (pl.lit(dt.date(1, 1, 1)), dt.date(1, 1, 1)),
         (pl.lit(dt.time(10, 0, 0, 5)), dt.time(10, 0, 0, 5)),
         (pl.lit(dt.timedelta(days=-3, microseconds=1)), dt.timedelta(days=-3, microseconds=1)),
         (pl.lit(1).cast(pl.Duration("ms")), dt.timedelta(milliseconds=1)),
         (pl.lit(10**37).cast(pl.Decimal(38, 0)), Decimal(10**37)),
         (pl.lit("a").cast(pl.Enum(["a"])), "a"),
-        (pl.lit(dt.datetime(2026, 1, 1)).dt.replace_time_zone("Europe/Berlin"), dt.datetime(2025, 12, 31, 23, tzinfo=UTC)),
+        (
+            pl.lit(dt.datetime(2026, 1, 1)).dt.replace_time_zone("Europe/Berlin"),
+            dt.datetime(2025, 12, 31, 23, tzinfo=UTC),
+        ),
         (pl.lit([1, 2], dtype=pl.Array(pl.Int64, 2)), [1, 2]),
     ],
 )
@@ -171,10 +188,20 @@ def test_polars_values_come_back_from_every_reader(lake, expression, value):
 
 def test_what_the_hints_say_can_be_built(lake):
     finite = "CASE WHEN v BETWEEN '0001-01-01' AND '9999-12-31' THEN v END"
-    for odd in ("'infinity'::TIMESTAMP", "'-infinity'::DATE", "TIMESTAMPTZ '10000-01-01 00:00:00+00'"):
-        query = f"SELECT sequence AS k, {finite} AS w FROM (SELECT sequence, {odd} AS v FROM events)"
-        assert lake.build(el.Projection.sql("q", query, key=["k"])).polars()["w"].to_list() == [None]
-    assert lake.build(sql("CAST(170141183460469231731687303715884105727::HUGEINT AS VARCHAR)", "exact")).polars()["v"].to_list() == [
-        str(2**127 - 1)
+    for odd in (
+        "'infinity'::TIMESTAMP",
+        "'-infinity'::DATE",
+        "TIMESTAMPTZ '10000-01-01 00:00:00+00'",
+    ):
+        query = (
+            f"SELECT sequence AS k, {finite} AS w FROM (SELECT sequence, {odd} AS v FROM events)"
+        )
+        assert lake.build(el.Projection.sql("q", query, key=["k"])).polars()["w"].to_list() == [
+            None
+        ]
+    assert lake.build(
+        sql("CAST(170141183460469231731687303715884105727::HUGEINT AS VARCHAR)", "exact")
+    ).polars()["v"].to_list() == [str(2**127 - 1)]
+    assert lake.build(sql("(time AT TIME ZONE 'UTC')::TIME", "exact")).polars()["v"].to_list() == [
+        dt.time(0)
     ]
-    assert lake.build(sql("(time AT TIME ZONE 'UTC')::TIME", "exact")).polars()["v"].to_list() == [dt.time(0)]

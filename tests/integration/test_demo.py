@@ -29,7 +29,18 @@ from eventlake.projections.rows import declared_types, finish
 EVENTS = 39_809
 EVENTS_SHA256 = "6ee260e611a84941e8375685de5014cf6fe7b8d3df1fb171d93d42675fffba02"
 SMALL = 150
-COLUMNS = ["sequence", "id", "source", "type", "subject", "time", "recorded_at", "corrects", "correction", "data"]
+COLUMNS = [
+    "sequence",
+    "id",
+    "source",
+    "type",
+    "subject",
+    "time",
+    "recorded_at",
+    "corrects",
+    "correction",
+    "data",
+]
 HORIZON, GRACE = timedelta(days=90), timedelta(days=30)
 
 
@@ -39,7 +50,10 @@ def canonical_sha256(table):
         (column.cast(pa.int64()) if name in {"time", "recorded_at"} else column).to_pylist()
         for name, column in zip(table.column_names, table.columns, strict=True)
     ]
-    lines = (json.dumps(row, separators=(",", ":")).encode() + b"\n" for row in zip(*columns, strict=True))
+    lines = (
+        json.dumps(row, separators=(",", ":")).encode() + b"\n"
+        for row in zip(*columns, strict=True)
+    )
     return hashlib.sha256(b"".join(lines)).hexdigest()
 
 
@@ -74,9 +88,21 @@ def test_the_simulated_history_never_changes(table):
 
 def test_the_simulated_history_is_the_same_in_another_process_with_another_hash_seed():
     code = "from tests.integration.test_demo import canonical_sha256, simulate; print(canonical_sha256(simulate()))"
-    environment = {"PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo", "LC_ALL": "C", "PATH": "/usr/bin:/bin"}
+    environment = {
+        "PYTHONHASHSEED": "1",
+        "TZ": "Asia/Tokyo",
+        "LC_ALL": "C",
+        "PATH": "/usr/bin:/bin",
+    }
     root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment, cwd=root)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+        cwd=root,
+    )
     assert done.stdout.strip() == EVENTS_SHA256
 
 
@@ -98,11 +124,18 @@ def test_the_bank_is_late_and_wrong_now_and_then_and_puts_it_right(table):
     frame = pl.DataFrame(table)
     assert frame.filter(pl.col("recorded_at") - pl.col("time") > pl.duration(days=3)).height > 300
     corrections = frame.filter(pl.col("corrects").is_not_null())
-    first = frame.select("source", "subject", "type", "time", "data", corrects="id", first_recorded_at="recorded_at")
+    first = frame.select(
+        "source", "subject", "type", "time", "data", corrects="id", first_recorded_at="recorded_at"
+    )
     pairs = corrections.join(first, on=["source", "subject", "type", "time", "corrects"])
     assert pairs.height == corrections.height
     assert (pairs["recorded_at"] > pairs["first_recorded_at"]).all()
-    changed = pairs.group_by("correction").agg((pl.col("data") != pl.col("data_right")).all(), pl.len()).sort("correction").rows()
+    changed = (
+        pairs.group_by("correction")
+        .agg((pl.col("data") != pl.col("data_right")).all(), pl.len())
+        .sort("correction")
+        .rows()
+    )
     assert changed == [("replace", True, 173), ("retract", False, 103)]
 
 
@@ -137,7 +170,10 @@ def test_the_demo_makes_what_its_lock_in_git_pins(finished):
 def test_the_demo_lake_verifies_and_holds_both_datasets(finished):
     folder, _ = finished
     lake = el.open(folder)
-    assert sorted(dataset.manifest.recipe.engine for dataset in lake.datasets()) == ["duckdb", "polars"]
+    assert sorted(dataset.manifest.recipe.engine for dataset in lake.datasets()) == [
+        "duckdb",
+        "polars",
+    ]
     assert lake.verify(deep=True).ok
 
 
@@ -184,10 +220,18 @@ def test_the_demo_lake_has_a_table_for_every_event_type(finished):
     types = pl.DataFrame(simulate())["type"].value_counts().sort("type").rows()
     assert [(name, snapshot.table(name).collect().height) for name, _ in types] == types
     said, stands = (
-        snapshot.table("payment.received", ["amount"], corrections=corrections).collect()["amount"].sum()
+        snapshot.table("payment.received", ["amount"], corrections=corrections)
+        .collect()["amount"]
+        .sum()
         for corrections in ("as_recorded", "latest")
     )
-    assert said != stands == snapshot.sql('SELECT sum(amount) AS paid FROM latest."payment.received"').polars()["paid"].item()
+    assert (
+        said
+        != stands
+        == snapshot.sql('SELECT sum(amount) AS paid FROM latest."payment.received"')
+        .polars()["paid"]
+        .item()
+    )
 
 
 def test_engines_agree_on_the_small_lender(small):
@@ -207,9 +251,13 @@ def project(engine, events, spine):
     history = lake.snapshot().history
     table = spine.to_arrow().add_column(0, "spine_row", pa.array(range(spine.height), pa.int64()))
     if engine == "duckdb":
-        result = duckdb_runner.run(projection.name, projection.sources[projection.entry], history, table, {})
+        result = duckdb_runner.run(
+            projection.name, projection.sources[projection.entry], history, table, {}
+        )
     else:
-        result = polars_runner.prepare(projection.name, projection.function, history, table, {}).rows()
+        result = polars_runner.prepare(
+            projection.name, projection.function, history, table, {}
+        ).rows()
     return pl.DataFrame(finish(projection, declared_types(projection.schema), result))
 
 
@@ -236,9 +284,15 @@ def test_an_event_exactly_at_the_cutoff_is_not_seen_and_one_just_before_is(small
     for moment in (cutoff, cutoff - timedelta(microseconds=1)):
         story = events.filter(pl.col("subject") == loan)
         extra = story.head(1).with_columns(
-            id=pl.lit("extra"), type=pl.lit("reminder.sent"), time=pl.lit(moment), recorded_at=pl.lit(moment), data=pl.lit("{}")
+            id=pl.lit("extra"),
+            type=pl.lit("reminder.sent"),
+            time=pl.lit(moment),
+            recorded_at=pl.lit(moment),
+            data=pl.lit("{}"),
         )
-        given = pl.concat([story, extra.cast(story.schema)]).sort("recorded_at", maintain_order=True)
+        given = pl.concat([story, extra.cast(story.schema)]).sort(
+            "recorded_at", maintain_order=True
+        )
         counts.append(project(engine, given, one)["reminders"].item())
     assert counts[1] == counts[0] + 1
 
@@ -251,7 +305,9 @@ def test_engines_do_not_mind_odd_cutoffs(small, engine):
     events = lake.snapshot().scan(COLUMNS).collect()
     kept = moved.filter(pl.col("cutoff") > datetime(2024, 12, 1, tzinfo=UTC)).head(40)
     other = "polars" if engine == "duckdb" else "duckdb"
-    assert content_hash(project(engine, events, kept).to_arrow()) == content_hash(project(other, events, kept).to_arrow())
+    assert content_hash(project(engine, events, kept).to_arrow()) == content_hash(
+        project(other, events, kept).to_arrow()
+    )
 
 
 # Labels and features, in plain Python
@@ -271,8 +327,15 @@ def books(story):
     for row in story:
         data = json.loads(row["data"])
         if row["type"] == "instalment.scheduled":
-            owed[data["instalment"]] = (datetime.fromisoformat(data["due"]).replace(tzinfo=UTC), Decimal(data["amount"]))
-        elif row["type"] == "payment.received" and row["id"] not in wrong and row["correction"] != "retract":
+            owed[data["instalment"]] = (
+                datetime.fromisoformat(data["due"]).replace(tzinfo=UTC),
+                Decimal(data["amount"]),
+            )
+        elif (
+            row["type"] == "payment.received"
+            and row["id"] not in wrong
+            and row["correction"] != "retract"
+        ):
             paid.append((row["time"], data["instalment"], Decimal(data["amount"])))
     return owed, paid
 
@@ -310,7 +373,9 @@ def test_a_label_given_once_is_never_changed_by_later_events(small):
     lake, spine, _ = small
     heights = []
     for twelfth in (5, 8, 11):
-        known = pl.DataFrame(definition().spine(lake.snapshot(lake.watermark * twelfth // 12).history))
+        known = pl.DataFrame(
+            definition().spine(lake.snapshot(lake.watermark * twelfth // 12).history)
+        )
         assert known.join(spine, on=["loan", "cutoff", "overdue"], how="anti").is_empty()
         heights.append(known.height)
     assert heights == sorted(heights)
@@ -323,7 +388,9 @@ def test_every_feature_is_that_of_plain_python(small):
     found = {row["loan"]: row for row in rows.iter_rows(named=True)}
     assert len(found) == spine.height
     for example in spine.iter_rows(named=True):
-        expected = features(told[example["loan"]], example["cutoff"]) | {"overdue": example["overdue"]}
+        expected = features(told[example["loan"]], example["cutoff"]) | {
+            "overdue": example["overdue"]
+        }
         row = found[example["loan"]]
         assert {name: row[name] for name in expected} == expected
 

@@ -21,15 +21,24 @@ def lakes(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_an_exact_projection_has_one_content_hash_whatever_threads_memory_order_and_layout(lakes, name):
+def test_an_exact_projection_has_one_content_hash_whatever_threads_memory_order_and_layout(
+    lakes, name
+):
     engines = ["duckdb", "polars"] if EXACT[name].polars else ["duckdb"]
-    found = {one for lake in lakes.values() for engine in engines for one in determinism.hashes(lake, name, engine, everything=False)}
+    found = {
+        one
+        for lake in lakes.values()
+        for engine in engines
+        for one in determinism.hashes(lake, name, engine, everything=False)
+    }
     assert len(found) == 1
     history = lakes["compacted"].snapshot().history
     assert determinism.rows(determinism.projection(name, "duckdb"), history).num_rows > 0
 
 
-@pytest.mark.parametrize("name", ["sums and counts per subject", "as-of join on (time, sequence)", "over all subjects"])
+@pytest.mark.parametrize(
+    "name", ["sums and counts per subject", "as-of join on (time, sequence)", "over all subjects"]
+)
 def test_workers_and_an_earlier_build_make_the_same(lakes, name):
     expected = set(determinism.hashes(lakes["one segment"], name, "duckdb", everything=False))
     assert set(determinism.shared(lakes["100 segments"], name, EVENTS // 2, (1, 2))) == expected
@@ -47,7 +56,11 @@ def test_polars_that_varies_is_refused(lakes, what):
 
 def test_the_page_is_of_this_matrix():
     page = (Path(__file__).parents[2] / "docs" / "determinism.md").read_text(encoding="utf-8")
-    assert [line.split(" | ")[0].removeprefix("| ") for line in page.splitlines() if line.startswith("| ") and "| what |" not in line] == [
+    assert [
+        line.split(" | ")[0].removeprefix("| ")
+        for line in page.splitlines()
+        if line.startswith("| ") and "| what |" not in line
+    ] == [
         "projection",
         *EXACT,
         *REFUSED_SQL,

@@ -21,7 +21,18 @@ from eventlake.datasets.store.archive import Archive, publish
 from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
 from eventlake.progress import shown_by
 from eventlake.storage import MemoryStorage
-from tests.dataset_fixtures import ORIGIN, POLARS_TOTALS, TOTALS, TOTALS_SQL, attempt, cell, event, events, make_lake, sql
+from tests.dataset_fixtures import (
+    ORIGIN,
+    POLARS_TOTALS,
+    TOTALS,
+    TOTALS_SQL,
+    attempt,
+    cell,
+    event,
+    events,
+    make_lake,
+    sql,
+)
 from tests.diff_fixtures import PROVENANCE, compared, counts, stored
 
 MEAN = '<script>alert("x")</script>&'
@@ -45,13 +56,33 @@ def test_more_events_show_as_watermark_and_as_rows_that_changed_or_came(engine):
     assert (found.identical, found.sources, found.schema, found.refusal) == (False, (), (), None)
     assert (found.history.events, found.history.problem) == (2, None)
     assert [change.what for change in found.recipe] == ["clock hash"] * (engine == "polars")
-    assert counts(found.rows) == {"before": 5, "after": 6, "added": 1, "removed": 0, "changed": 1, "unchanged": 4}
+    assert counts(found.rows) == {
+        "before": 5,
+        "after": 6,
+        "added": 1,
+        "removed": 0,
+        "changed": 1,
+        "unchanged": 4,
+    }
     assert found.rows.columns == {"events": 1, "amount": 1, "last": 1}
     (added,), (changed,) = found.rows.added_rows, found.rows.changed_rows
-    assert (added.key, added.before, added.after["events"], added.after["amount"]) == ({"k": "/loan/new"}, None, 1, Decimal("781.13"))
-    was, became = ({row["k"]: row for row in dataset.polars().to_dicts()}[changed.key["k"]] for dataset in (first, second))
-    assert (changed.before, changed.after) == tuple({name: row[name] for name in ("events", "amount", "last")} for row in (was, became))
-    assert lake.diff(second.manifest_hash, first.manifest_hash).rows.removed_rows[0].before == added.after
+    assert (added.key, added.before, added.after["events"], added.after["amount"]) == (
+        {"k": "/loan/new"},
+        None,
+        1,
+        Decimal("781.13"),
+    )
+    was, became = (
+        {row["k"]: row for row in dataset.polars().to_dicts()}[changed.key["k"]]
+        for dataset in (first, second)
+    )
+    assert (changed.before, changed.after) == tuple(
+        {name: row[name] for name in ("events", "amount", "last")} for row in (was, became)
+    )
+    assert (
+        lake.diff(second.manifest_hash, first.manifest_hash).rows.removed_rows[0].before
+        == added.after
+    )
 
 
 @pytest.mark.parametrize("engine", ["duckdb", "polars"])
@@ -63,7 +94,10 @@ def test_other_code_is_a_unified_diff_and_the_same_rows_are_not_read(engine, mon
             "+FROM events GROUP BY subject ORDER BY amount\n",
         )
     else:
-        pair = polars_totals(), polars_totals(POLARS_TOTALS.replace("maintain_order=True", "maintain_order=False"))
+        pair = (
+            polars_totals(),
+            polars_totals(POLARS_TOTALS.replace("maintain_order=True", "maintain_order=False")),
+        )
         line = '+        .group_by(pl.col("subject").alias("k"), maintain_order=False)\n'
     first, second = (lake.build(projection) for projection in pair)
     monkeypatch.setattr(Archive, "pieces", lambda _: pytest.fail("rows were read"))
@@ -72,7 +106,14 @@ def test_other_code_is_a_unified_diff_and_the_same_rows_are_not_read(engine, mon
     (source,) = found.sources
     assert source.kind == "changed"
     assert line in source.patch
-    assert counts(found.rows) == {"before": 5, "after": 5, "added": 0, "removed": 0, "changed": 0, "unchanged": 5}
+    assert counts(found.rows) == {
+        "before": 5,
+        "after": 5,
+        "added": 0,
+        "removed": 0,
+        "changed": 0,
+        "unchanged": 5,
+    }
     assert "rows the same" in repr(found)
     assert "the same (5 rows" in found.text()
 
@@ -85,9 +126,17 @@ def test_the_two_engines_are_compared_with_each_other():
     assert changes["engine"] == ("duckdb", "polars")
     assert changes["kind"] == ("sql", "python")
     assert changes["clock hash"][0] == "absent"
-    assert [(source.name, source.kind) for source in found.sources] == [("projection.py", "added"), ("query.sql", "removed")]
-    assert [(change.what, change.before, change.after) for change in found.schema] == [("events", "int64", "uint32")]
-    assert (found.rows.columns, found.not_compared) == ({"amount": 0, "last": 0}, {"events": "other type"})
+    assert [(source.name, source.kind) for source in found.sources] == [
+        ("projection.py", "added"),
+        ("query.sql", "removed"),
+    ]
+    assert [(change.what, change.before, change.after) for change in found.schema] == [
+        ("events", "int64", "uint32")
+    ]
+    assert (found.rows.columns, found.not_compared) == (
+        {"amount": 0, "last": 0},
+        {"events": "other type"},
+    )
     assert (found.rows.changed, found.rows.unchanged) == (0, 5)
 
 
@@ -96,18 +145,34 @@ def test_parameters_spine_and_schemas_read_are_told():
     query = "SELECT s.k, $least AS least, count(e.id) AS n FROM spine s LEFT JOIN events e ON e.subject = s.k GROUP BY s.k"
     spines = [pa.table({"k": ["/loan/1", "/loan/2"]}), pa.table({"k": ["/loan/1"]})]
     projection = el.Projection.sql("counted", query, key=["k"], parameters={"least": 1})
-    first, second = (lake.build(projection, spine=spine, parameters={"least": n}) for n, spine in enumerate(spines))
+    first, second = (
+        lake.build(projection, spine=spine, parameters={"least": n})
+        for n, spine in enumerate(spines)
+    )
     found = lake.diff(first.manifest_hash, second.manifest_hash)
     changes = {change.what: (change.before, change.after) for change in found.recipe}
     assert changes["parameter least"] == ("0", "1")
     assert [text.split(",")[0] for text in changes["spine"]] == ["2 rows", "1 row"]
-    assert counts(found.rows) == {"before": 2, "after": 1, "added": 0, "removed": 1, "changed": 1, "unchanged": 0}
+    assert counts(found.rows) == {
+        "before": 2,
+        "after": 1,
+        "added": 0,
+        "removed": 1,
+        "changed": 1,
+        "unchanged": 0,
+    }
 
 
 def test_schemas_level_check_and_settings_are_told():
     rows = pa.table({"k": [1]})
     settings = {"memory_limit": "4GB", "preserve_insertion_order": True, "threads": 1}
-    one = {"schemas": {"paid": "aa" * 32}, "level": "fixed", "check": "allow-list", "settings": settings, "engine_version": "2.1"}
+    one = {
+        "schemas": {"paid": "aa" * 32},
+        "level": "fixed",
+        "check": "allow-list",
+        "settings": settings,
+        "engine_version": "2.1",
+    }
     found = compared(rows, rows, **one)
     assert {change.what: (change.before, change.after) for change in found.recipe} == {
         "level": ("exact", "fixed"),
@@ -124,10 +189,17 @@ def test_schemas_level_check_and_settings_are_told():
 def test_a_history_that_the_lake_does_not_have_is_told_and_the_rest_compared():
     lake = make_lake("memory://")
     first = lake.build(TOTALS)
-    stored(pa.table({"k": ["/loan/1"], "events": pa.array([9], pa.int64())}), storage=lake._chain.storage)
+    stored(
+        pa.table({"k": ["/loan/1"], "events": pa.array([9], pa.int64())}),
+        storage=lake._chain.storage,
+    )
     lonely = next(dataset for dataset in lake.datasets() if dataset.name == "made")
     assert lake.diff(lonely.manifest_hash, first.manifest_hash).history.events == 12
-    foreign = stored(pa.table({"k": ["x"]}), storage=lake._chain.storage, checkpoint=Checkpoint(ORIGIN, 99, "ab" * 32))
+    foreign = stored(
+        pa.table({"k": ["x"]}),
+        storage=lake._chain.storage,
+        checkpoint=Checkpoint(ORIGIN, 99, "ab" * 32),
+    )
     found = lake.diff(first.manifest_hash, foreign.manifest.manifest_hash)
     assert found.history.events is None
     assert "its end is missing" in found.history.problem
@@ -162,7 +234,9 @@ def test_a_damaged_part_is_found_and_named(tmp_path, damage):
     if damage == "missing":
         part.unlink()
     else:
-        part.write_bytes(data[:-1] if damage == "shorter" else data[:50] + bytes([data[50] ^ 1]) + data[51:])
+        part.write_bytes(
+            data[:-1] if damage == "shorter" else data[:50] + bytes([data[50] ^ 1]) + data[51:]
+        )
     with pytest.raises(CorruptionError) as error:
         lake.diff(first.manifest_hash, second.manifest_hash)
     assert error.value.facts["path"].endswith(part.name)
@@ -171,7 +245,14 @@ def test_a_damaged_part_is_found_and_named(tmp_path, damage):
 def test_rows_that_are_not_the_manifests_are_found_though_their_file_is_whole():
     honest, storage = stored(pa.table({"k": [1], "v": [1]})), MemoryStorage()
     forged = DatasetManifest(honest.manifest.recipe, "ab" * 32, 1, honest.manifest.schema)
-    archive = publish(storage, forged, rows=normalise(pa.table({"k": [1], "v": [2]})), spine=None, sources={}, provenance=PROVENANCE)
+    archive = publish(
+        storage,
+        forged,
+        rows=normalise(pa.table({"k": [1], "v": [2]})),
+        spine=None,
+        sources={},
+        provenance=PROVENANCE,
+    )
     with pytest.raises(CorruptionError, match="its manifest says abab"):
         diff(honest, archive, lambda _: None)
 
@@ -238,9 +319,17 @@ def test_json_holds_what_the_result_holds(run, pair):
     code, out, err = run("diff", uri, first, second, "--json")
     document = json.loads(out)
     assert (code, err) == (1, "")
-    assert (document["before"]["manifest_hash"], document["after"]["manifest_hash"]) == (first, second)
+    assert (document["before"]["manifest_hash"], document["after"]["manifest_hash"]) == (
+        first,
+        second,
+    )
     assert document["history"]["events_between"] == 2
-    assert (document["identical"], document["recipe"], document["sources"], document["refusal"]) == (False, [], [], None)
+    assert (
+        document["identical"],
+        document["recipe"],
+        document["sources"],
+        document["refusal"],
+    ) == (False, [], [], None)
     rows = el.open(uri).diff(first, second).rows
     assert {name: document["rows"][name] for name in counts(rows)} == counts(rows)
     assert document["rows"]["columns"] == rows.columns
@@ -253,9 +342,17 @@ def test_json_holds_what_the_result_holds(run, pair):
 def test_json_stays_json_for_every_value(run, tmp_path):
     lake = make_lake(tmp_path / "lake")
     odd = "SELECT k, d, b, l FROM spine"
-    rows = [{"k": 1, "d": float(text), "b": blob, "l": [float("inf"), None]} for text, blob in (("nan", b"\xff"), ("-0.0", b"\x00"))]
-    first, second = (lake.build(sql(odd, level="fixed"), spine=pa.Table.from_pylist([row])).manifest_hash for row in rows)
-    document = json.loads(run("diff", lake.uri, first, second, "--json")[1], parse_constant=pytest.fail)
+    rows = [
+        {"k": 1, "d": float(text), "b": blob, "l": [float("inf"), None]}
+        for text, blob in (("nan", b"\xff"), ("-0.0", b"\x00"))
+    ]
+    first, second = (
+        lake.build(sql(odd, level="fixed"), spine=pa.Table.from_pylist([row])).manifest_hash
+        for row in rows
+    )
+    document = json.loads(
+        run("diff", lake.uri, first, second, "--json")[1], parse_constant=pytest.fail
+    )
     (change,) = document["rows"]["changed_rows"]
     assert (change["before"], change["after"]) == ({"d": "nan", "b": "ff"}, {"d": -0.0, "b": "00"})
     assert str(change["after"]["d"]) == "-0.0"
@@ -302,14 +399,18 @@ def test_html_escapes_names_values_and_code_and_needs_nothing_else():
 
 
 def test_text_cannot_steer_a_terminal():
-    before, after = (pa.table({"k": [1], "v\n\x1b[2J": [text]}) for text in ("a\x1b[31m", "b\u202e\n"))
+    before, after = (
+        pa.table({"k": [1], "v\n\x1b[2J": [text]}) for text in ("a\x1b[31m", "b\u202e\n")
+    )
     text = compared(before, after, parameters={"p": "\x1b]0;x\x07"}).text()
     assert not {"\x1b", "\x07", "\u202e", "\r"} & set(text)
     assert "v\\n\\x1b[2J" in text
 
 
 def test_of_long_values_the_first_difference_is_shown():
-    before, after = (pa.table({"k": [1], "v": ["x" * 5000 + end + "y" * 5000]}) for end in ("ONE", "TWO"))
+    before, after = (
+        pa.table({"k": [1], "v": ["x" * 5000 + end + "y" * 5000]}) for end in ("ONE", "TWO")
+    )
     text = compared(before, after).text()
     assert "ONE" in text
     assert "TWO" in text
@@ -327,7 +428,9 @@ def applied(patch, text):
     """The text after a patch of one hunk; each line that it shows must be there."""
     before = text.splitlines(keepends=True)
     _, _, place, *shown = patch.splitlines(keepends=True)
-    first, count, new_count = map(int, re.match(r"@@ -(\d+),(\d+) \+\d+,(\d+) @@\n", place).groups())
+    first, count, new_count = map(
+        int, re.match(r"@@ -(\d+),(\d+) \+\d+,(\d+) @@\n", place).groups()
+    )
     at = first - 1 if count else first
     old, new = ([line[1:] for line in shown if line[0] in signs] for signs in (" -", " +"))
     assert (before[at : at + count], len(new)) == (old, new_count)
@@ -335,7 +438,9 @@ def applied(patch, text):
 
 
 @given(st.text("ab\n", max_size=30), st.text("ab\n", max_size=30))
-def test_files_of_more_lines_than_are_aligned_have_a_patch_that_makes_one_of_the_other(before, after):
+def test_files_of_more_lines_than_are_aligned_have_a_patch_that_makes_one_of_the_other(
+    before, after
+):
     before, after = f"{before}\n", f"{after}\n"
     assume(before != after)
     with pytest.MonkeyPatch.context() as patch:
@@ -348,14 +453,25 @@ def test_queries_whose_alignment_would_take_hours_are_compared():
     lake = el.create(MemoryStorage(), "o")
     lake.append([{"id": "1", "source": "s", "type": "t", "subject": "/a"}])
     lines = [f"-- {number % 100}\n" for number in range(30_000)]
-    texts = (lines, [line if number % 2 else f"-- {number}, again\n" for number, line in enumerate(lines)])
+    texts = (
+        lines,
+        [line if number % 2 else f"-- {number}, again\n" for number, line in enumerate(lines)],
+    )
     one, other = (
-        lake.build(el.Projection.sql("a", "".join(text) + f"SELECT subject, {number} AS n FROM events", key=["subject"]))
+        lake.build(
+            el.Projection.sql(
+                "a", "".join(text) + f"SELECT subject, {number} AS n FROM events", key=["subject"]
+            )
+        )
         for number, text in enumerate(texts)
     )
     (source,) = lake.diff(one.manifest_hash, other.manifest_hash).sources
-    assert source.patch.startswith("--- a/query.sql\n+++ b/query.sql\n@@ -1,30001 +1,30001 @@\n--- 0\n--- 1\n")
-    assert source.patch.endswith("+-- 99\n+SELECT subject, 1 AS n FROM events\n\\ No newline at end of file\n")
+    assert source.patch.startswith(
+        "--- a/query.sql\n+++ b/query.sql\n@@ -1,30001 +1,30001 @@\n--- 0\n--- 1\n"
+    )
+    assert source.patch.endswith(
+        "+-- 99\n+SELECT subject, 1 AS n FROM events\n\\ No newline at end of file\n"
+    )
 
 
 def test_a_pipe_that_closes_early_is_no_error(pair):

@@ -19,14 +19,24 @@ SCHEMA = {
         "amount": {"type": "number", "multipleOf": 0.01},
         "day": {"type": "string", "format": "date"},
         "id": {"type": "integer"},
-        "lines": {"type": "array", "items": {"type": "object", "properties": {"sku": {"type": "string"}}}},
+        "lines": {
+            "type": "array",
+            "items": {"type": "object", "properties": {"sku": {"type": "string"}}},
+        },
     },
     "required": ["amount"],
 }
 
 
 def event(name, amount=1, subject="/loan/7", **more):
-    return {"id": str(name), "source": "s", "type": "pay", "subject": subject, "data": {"amount": amount, **more.pop("data", {})}, **more}
+    return {
+        "id": str(name),
+        "source": "s",
+        "type": "pay",
+        "subject": subject,
+        "data": {"amount": amount, **more.pop("data", {})},
+        **more,
+    }
 
 
 def made(where):
@@ -46,11 +56,37 @@ def files(folder):
 def test_a_table_has_the_envelope_and_typed_fields(tmp_path):
     lake = made(tmp_path / "lake")
     when = "2026-01-31T12:00:00Z"
-    lake.append([event(1, 1.5, time=when, data={"day": "2026-02-01", "id": 7, "lines": [{"sku": "a"}], "other": 1}), event(2)])
+    lake.append(
+        [
+            event(
+                1,
+                1.5,
+                time=when,
+                data={"day": "2026-02-01", "id": 7, "lines": [{"sku": "a"}], "other": 1},
+            ),
+            event(2),
+        ]
+    )
     frame = rows_of(lake.snapshot())
-    assert frame.columns == ["sequence", "id", "source", "subject", "time", "recorded_at", "amount", "day", "data_id", "lines"]
+    assert frame.columns == [
+        "sequence",
+        "id",
+        "source",
+        "subject",
+        "time",
+        "recorded_at",
+        "amount",
+        "day",
+        "data_id",
+        "lines",
+    ]
     first, second = frame.rows(named=True)
-    assert (first["amount"], first["day"], first["data_id"], first["lines"]) == (Decimal("1.50"), date(2026, 2, 1), 7, [{"sku": "a"}])
+    assert (first["amount"], first["day"], first["data_id"], first["lines"]) == (
+        Decimal("1.50"),
+        date(2026, 2, 1),
+        7,
+        [{"sku": "a"}],
+    )
     assert first["time"] == datetime(2026, 1, 31, 12, tzinfo=UTC)
     assert second["time"] == second["recorded_at"]
     assert second["day"] is second["lines"] is None
@@ -71,7 +107,11 @@ def test_an_unregistered_type_is_refused_with_a_hint():
 def test_both_engines_and_every_storage_show_the_same_rows(tmp_path, where, request):
     if where == "objects":
         request.getfixturevalue("s3")
-    lake = made({"folder": tmp_path / "lake", "memory": MemoryStorage(), "objects": "s3://bucket/lake"}[where])
+    lake = made(
+        {"folder": tmp_path / "lake", "memory": MemoryStorage(), "objects": "s3://bucket/lake"}[
+            where
+        ]
+    )
     for number in range(5):
         lake.append([event(f"{number} {n}", n, f"/loan/{n % 3}") for n in range(4)])
     snapshot = lake.snapshot(at=18)
@@ -80,7 +120,9 @@ def test_both_engines_and_every_storage_show_the_same_rows(tmp_path, where, requ
     assert snapshot.sql('SELECT * FROM "pay" ORDER BY sequence').polars().equals(ours)
     computed = "SELECT count(*) AS n FROM query_table('pay') UNION ALL SELECT count(*) FROM query_table('events')"
     assert snapshot.sql(computed).polars()["n"].to_list() == [18, 18]
-    assert snapshot.sql('SELECT sum(amount) AS s FROM "Pay"').polars()["s"].to_list() == [ours["amount"].sum()]
+    assert snapshot.sql('SELECT sum(amount) AS s FROM "Pay"').polars()["s"].to_list() == [
+        ours["amount"].sum()
+    ]
     by_hand = snapshot.scan().collect()
     assert ours["id"].to_list() == by_hand["id"].to_list()
     assert ours["recorded_at"].to_list() == by_hand["recorded_at"].to_list()
@@ -116,7 +158,9 @@ def test_a_table_may_be_deleted_or_damaged_at_any_time(tmp_path, caplog):
     data = path.read_bytes()
     for at in (5, len(data) // 2, len(data) - 5):
         path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
-        assert [problem.path for problem in lake.verify().problems] == [str(path.relative_to(folder))]
+        assert [problem.path for problem in lake.verify().problems] == [
+            str(path.relative_to(folder))
+        ]
         assert rows_of(lake.snapshot()).equals(expected)
         assert "is damaged" in caplog.text
         assert lake.verify().ok
@@ -143,7 +187,9 @@ def test_a_query_over_several_types_reads_each_segment_once(tmp_path, monkeypatc
     assert read == [0, 6, 12, 18]
 
 
-def test_large_tables_are_stored_as_several_ranges_and_the_gap_between_two_files_is_filled(tmp_path, monkeypatch):
+def test_large_tables_are_stored_as_several_ranges_and_the_gap_between_two_files_is_filled(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(event_tables, "MERGED_ROWS", 20)
     monkeypatch.setattr("eventlake.tables.ranges.MERGED_ROWS", 20)
     lake = made(tmp_path / "lake")
@@ -175,10 +221,26 @@ def test_another_history_at_the_same_sequences_does_not_take_a_table_over(tmp_pa
 
 def test_subjects_and_what_is_below_them(tmp_path):
     lake = made(tmp_path / "lake")
-    subjects = ["/loan/7", "/loan/7/a", "/loan/7/a/b", "/loan/70", "/loan/7-", "/loan", "/", "loan", None]
+    subjects = [
+        "/loan/7",
+        "/loan/7/a",
+        "/loan/7/a/b",
+        "/loan/70",
+        "/loan/7-",
+        "/loan",
+        "/",
+        "loan",
+        None,
+    ]
     lake.append([event(n, subject=subject) for n, subject in enumerate(subjects)])
     snapshot = lake.snapshot()
-    below = {"/loan/7": [0, 1, 2], "/loan": [0, 1, 2, 3, 4, 5], "/": [0, 1, 2, 3, 4, 5, 6], "loan": [7], "/loan/7/a/b": [2]}
+    below = {
+        "/loan/7": [0, 1, 2],
+        "/loan": [0, 1, 2, 3, 4, 5],
+        "/": [0, 1, 2, 3, 4, 5, 6],
+        "loan": [7],
+        "/loan/7/a/b": [2],
+    }
     for subject, expected in below.items():
         assert rows_of(snapshot, subject=subject, recursive=True)["sequence"].to_list() == expected
         assert rows_of(snapshot, subject=subject)["sequence"].to_list() == [subjects.index(subject)]
@@ -189,7 +251,12 @@ def test_columns_and_conditions(tmp_path):
     lake.append([event(n, n) for n in range(5)])
     frame = lake.snapshot().table("pay", ["id", "amount"], where=pl.col("amount") > 2)
     assert sorted(frame.collect().rows()) == [("3", Decimal(3)), ("4", Decimal(4))]
-    for options in ({"columns": ["nothing"]}, {"columns": "id"}, {"corrections": "newest"}, {"known_at": "2026-01-01"}):
+    for options in (
+        {"columns": ["nothing"]},
+        {"columns": "id"},
+        {"corrections": "newest"},
+        {"known_at": "2026-01-01"},
+    ):
         with pytest.raises(InvalidInputError):
             lake.snapshot().table("pay", **options)
 
@@ -197,16 +264,39 @@ def test_columns_and_conditions(tmp_path):
 def test_the_newest_of_a_family_speaks(tmp_path):
     lake = made(tmp_path / "lake")
     lake.append([event("a", 1), event("b", 2), event("c", 3), event("d", 4)])
-    lake.append([event("a2", 10, corrects="a"), event("b2", corrects="b", correction="retract"), event("c2", 30, corrects="c")])
-    lake.append([event("a3", 11, corrects="a2"), event("b3", 21, corrects="b2"), event("c3", corrects="c", correction="retract")])
+    lake.append(
+        [
+            event("a2", 10, corrects="a"),
+            event("b2", corrects="b", correction="retract"),
+            event("c2", 30, corrects="c"),
+        ]
+    )
+    lake.append(
+        [
+            event("a3", 11, corrects="a2"),
+            event("b3", 21, corrects="b2"),
+            event("c3", corrects="c", correction="retract"),
+        ]
+    )
     snapshot = lake.snapshot()
     assert rows_of(snapshot, corrections="latest")["id"].to_list() == ["d", "a3", "b3"]
     assert rows_of(lake.snapshot(at=7), corrections="latest")["id"].to_list() == ["d", "a2", "c2"]
-    assert rows_of(lake.snapshot(at=4), corrections="latest")["id"].to_list() == ["a", "b", "c", "d"]
+    assert rows_of(lake.snapshot(at=4), corrections="latest")["id"].to_list() == [
+        "a",
+        "b",
+        "c",
+        "d",
+    ]
     assert rows_of(snapshot)["id"].len() == 10
     latest = snapshot.sql('SELECT id FROM latest."pay" ORDER BY sequence').polars()["id"].to_list()
     assert latest == ["d", "a3", "b3"]
-    both = snapshot.sql('SELECT (SELECT count(*) FROM "pay") AS a, (SELECT count(*) FROM latest."pay") AS l').polars().rows()
+    both = (
+        snapshot.sql(
+            'SELECT (SELECT count(*) FROM "pay") AS a, (SELECT count(*) FROM latest."pay") AS l'
+        )
+        .polars()
+        .rows()
+    )
     assert both == [(10, 3)]
 
 
@@ -216,10 +306,19 @@ def test_known_at_shows_what_was_recorded_before_an_instant_and_corrections_as_k
     lake.append([event("a", 1, recorded_at=stamps[0]), event("b", 2, recorded_at=stamps[1])])
     lake.append([event("a2", 10, corrects="a", recorded_at=stamps[2])])
     snapshot = lake.snapshot()
-    known = {stamp: rows_of(snapshot, corrections="latest", known_at=stamp)["id"].to_list() for stamp in stamps}
+    known = {
+        stamp: rows_of(snapshot, corrections="latest", known_at=stamp)["id"].to_list()
+        for stamp in stamps
+    }
     assert known == {stamps[0]: [], stamps[1]: ["a"], stamps[2]: ["a", "b"]}
-    assert rows_of(snapshot, corrections="latest", known_at="2026-01-03T00:00:00.000001Z")["id"].to_list() == ["b", "a2"]
-    assert rows_of(snapshot, known_at=datetime(2026, 1, 4, tzinfo=UTC))["id"].to_list() == ["a", "b", "a2"]
+    assert rows_of(snapshot, corrections="latest", known_at="2026-01-03T00:00:00.000001Z")[
+        "id"
+    ].to_list() == ["b", "a2"]
+    assert rows_of(snapshot, known_at=datetime(2026, 1, 4, tzinfo=UTC))["id"].to_list() == [
+        "a",
+        "b",
+        "a2",
+    ]
 
 
 def test_how_long_corrected_events_spoke_is_a_table_of_both_engines_and_of_no_projection(tmp_path):
@@ -233,33 +332,56 @@ def test_how_long_corrected_events_spoke_is_a_table_of_both_engines_and_of_no_pr
     told = [("s", "a", days[1], True), ("s", "a2", days[2], True), ("s", "a3", None, False)]
     assert snapshot.lifetimes("pay").sort("id").rows() == told
     assert snapshot.sql("SELECT * FROM Lifetimes.PAY ORDER BY id").polars().rows() == told
-    assert snapshot.sql("SELECT * FROM query('SELECT * FROM Lifetimes.PAY ORDER BY id')").polars().rows() == told
+    assert (
+        snapshot.sql("SELECT * FROM query('SELECT * FROM Lifetimes.PAY ORDER BY id')")
+        .polars()
+        .rows()
+        == told
+    )
     assert lake.snapshot(at=2).lifetimes("pay").rows() == []
     with pytest.raises(NotFoundError):
         snapshot.lifetimes("paid")
     with pytest.raises(InvalidProjectionError, match="lifetimes"):
-        lake.build(el.Projection.sql("p", "SELECT source, id FROM lifetimes.pay", key=["source", "id"]))
+        lake.build(
+            el.Projection.sql("p", "SELECT source, id FROM lifetimes.pay", key=["source", "id"])
+        )
     with pytest.raises(InvalidProjectionError, match="lifetimes"):
-        lake.build(el.Projection.sql("p", "SELECT source, id FROM query('SELECT * FROM lifetimes.pay')", key=["source", "id"]))
+        lake.build(
+            el.Projection.sql(
+                "p",
+                "SELECT source, id FROM query('SELECT * FROM lifetimes.pay')",
+                key=["source", "id"],
+            )
+        )
 
 
 def test_a_frame_that_is_a_parameter_is_a_table_and_hides_none_of_the_history(tmp_path):
     snapshot = made(tmp_path / "lake").snapshot()
     frame = pl.DataFrame({"n": [1, 2]})
     for table in (frame, frame.to_arrow(), frame.to_pandas()):
-        assert snapshot.sql('SELECT sum(n)::INT + $more AS s FROM "my frame"', **{"my frame": table}, more=3).polars().rows() == [(6,)]
+        assert snapshot.sql(
+            'SELECT sum(n)::INT + $more AS s FROM "my frame"', **{"my frame": table}, more=3
+        ).polars().rows() == [(6,)]
     for name in ("events", "Pay"):
         with pytest.raises(InvalidInputError, match=f"found {name}, which the history has"):
             snapshot.sql("SELECT 1 AS one", **{name: frame})
     with pytest.raises(InvalidInputError, match="which the history has"):
-        snapshot.sql("SELECT count(*) AS n FROM lifetimes.pay", **{"Eventlake Lifetimes of pay": frame})
+        snapshot.sql(
+            "SELECT count(*) AS n FROM lifetimes.pay", **{"Eventlake Lifetimes of pay": frame}
+        )
     for odd, problem in ((frame.lazy(), "found a LazyFrame"), (frame["n"], "found Series")):
         with pytest.raises(InvalidInputError, match=problem):
             snapshot.sql("SELECT count(*) AS n FROM odd", odd=odd)
-    assert snapshot.sql("WITH pay AS (SELECT * FROM main.pay) SELECT count(*) AS n FROM pay").polars().rows() == [(0,)]
+    assert snapshot.sql(
+        "WITH pay AS (SELECT * FROM main.pay) SELECT count(*) AS n FROM pay"
+    ).polars().rows() == [(0,)]
 
 
-STEPS = st.lists(st.tuples(st.integers(0, 30), st.sampled_from([None, "replace", "retract"])), min_size=1, max_size=25)
+STEPS = st.lists(
+    st.tuples(st.integers(0, 30), st.sampled_from([None, "replace", "retract"])),
+    min_size=1,
+    max_size=25,
+)
 
 
 @given(STEPS, st.integers(0, 30))
@@ -270,14 +392,28 @@ def test_which_events_stand_is_what_a_plain_loop_says(steps, watermark):
     for number, (target, correction) in enumerate(steps):
         corrects = target if correction and target < number else None
         family.append(family[corrects] if corrects is not None else number)
-        rows.append(event(number, **({"corrects": str(corrects), "correction": correction} if corrects is not None else {})))
+        rows.append(
+            event(
+                number,
+                **(
+                    {"corrects": str(corrects), "correction": correction}
+                    if corrects is not None
+                    else {}
+                ),
+            )
+        )
     lake.append(rows)
     watermark = min(watermark, len(rows))
     newest = {family[number]: number for number in range(watermark)}
-    standing = sorted(number for number in newest.values() if rows[number].get("correction") != "retract")
+    standing = sorted(
+        number for number in newest.values() if rows[number].get("correction") != "retract"
+    )
     snapshot = lake.snapshot(at=watermark)
     assert rows_of(snapshot, corrections="latest")["sequence"].to_list() == standing
-    assert snapshot.sql('SELECT sequence FROM latest."pay" ORDER BY 1').polars()["sequence"].to_list() == standing
+    assert (
+        snapshot.sql('SELECT sequence FROM latest."pay" ORDER BY 1').polars()["sequence"].to_list()
+        == standing
+    )
 
 
 @pytest.mark.parametrize(
@@ -322,9 +458,19 @@ def test_datasets_read_event_tables_and_pin_their_schemas(tmp_path):
     python = lake.build(paid)
     assert python.content_hash == sql.content_hash
     version = lake.schema("pay")
-    assert sql.manifest.recipe.schemas == python.manifest.recipe.schemas == {"pay": version.schema_hash}
+    assert (
+        sql.manifest.recipe.schemas
+        == python.manifest.recipe.schemas
+        == {"pay": version.schema_hash}
+    )
     assert sql.manifest.recipe.clock_hash is None
-    wider = {**SCHEMA, "properties": {**SCHEMA["properties"], "amount": {"type": "number", "multipleOf": 0.001, "x-precision": 30}}}
+    wider = {
+        **SCHEMA,
+        "properties": {
+            **SCHEMA["properties"],
+            "amount": {"type": "number", "multipleOf": 0.001, "x-precision": 30},
+        },
+    }
     lake.register("pay", wider)
     lake.append([event("new", "0.001")])
     lake.compact()
@@ -361,5 +507,7 @@ def test_a_damaged_table_that_cannot_be_taken_away_is_not_read(tmp_path, where, 
     monkeypatch.setattr(storage, "delete", refused)
     lake = el.open(storage)
     for _ in range(2):
-        assert rows_of(lake.snapshot())["amount"].to_list() == [Decimal(number) for number in range(5)]
+        assert rows_of(lake.snapshot())["amount"].to_list() == [
+            Decimal(number) for number in range(5)
+        ]
         assert lake.snapshot().sql('SELECT sum(amount) AS s FROM "pay"').polars()["s"].item() == 10

@@ -12,7 +12,11 @@ from eventlake.storage import MemoryStorage
 from tests.dataset_fixtures import PAYMENT
 
 SPINE = pa.table(
-    {"spine_row": pa.array([0], pa.int64()), "loan": ["/loan/1"], "cutoff": pa.array([0], pa.timestamp("us", "UTC"))},
+    {
+        "spine_row": pa.array([0], pa.int64()),
+        "loan": ["/loan/1"],
+        "cutoff": pa.array([0], pa.timestamp("us", "UTC")),
+    },
 )
 
 
@@ -92,35 +96,95 @@ INEXACT = [
     ("SELECT product(n), corr(x, n), skewness(x), entropy(n) FROM pay", r"product\(\)", "fixed"),
     ("SELECT first(n) FROM pay", r"first\(\): in no order", "write first(n ORDER BY sequence)"),
     ("SELECT last(n) FROM pay", r"last\(\): in no order", "write last(n ORDER BY sequence)"),
-    ("SELECT first(n ORDER BY time) FROM pay", r"first\(\): its ORDER BY is not total", "write first(n ORDER BY time, sequence)"),
-    ("SELECT list(n), string_agg(id, ',') FROM pay", r"list\(\): in no order", "write list(n ORDER BY sequence)"),
+    (
+        "SELECT first(n ORDER BY time) FROM pay",
+        r"first\(\): its ORDER BY is not total",
+        "write first(n ORDER BY time, sequence)",
+    ),
+    (
+        "SELECT list(n), string_agg(id, ',') FROM pay",
+        r"list\(\): in no order",
+        "write list(n ORDER BY sequence)",
+    ),
     (
         "SELECT arg_max(n, time) FROM pay",
         r"arg_max\(\): by what two rows can have in common",
         "write last(n ORDER BY time, sequence) FILTER",
     ),
-    ("SELECT arg_max(n, x) FROM pay", r"arg_max\(\): by a double", "write last(n ORDER BY x, sequence) FILTER"),
+    (
+        "SELECT arg_max(n, x) FROM pay",
+        r"arg_max\(\): by a double",
+        "write last(n ORDER BY x, sequence) FILTER",
+    ),
     ("SELECT min(x), max(x) FROM pay", r"min\(\): of a double: 0\.0 and -0\.0", "DECIMAL"),
     ("SELECT mode(n) FROM pay", r"mode\(\)", "histogram(n)"),
-    ("SELECT approx_count_distinct(n), approx_quantile(n, 0.5) FROM pay", "an approximation", "count(DISTINCT n)"),
+    (
+        "SELECT approx_count_distinct(n), approx_quantile(n, 0.5) FROM pay",
+        "an approximation",
+        "count(DISTINCT n)",
+    ),
     ("SELECT x, count(*) FROM pay GROUP BY x", "GROUP BY: by a double", "DECIMAL"),
     ("SELECT DISTINCT x FROM pay", "DISTINCT: by a double", "DECIMAL"),
     ("SELECT count(DISTINCT x) FROM pay", r"count\(\): of a double", "exact value"),
     ("SELECT p.n FROM pay p JOIN due d ON p.x = d.x", "JOIN: by a double", "DECIMAL"),
     ("SELECT sum(x) OVER (ORDER BY sequence) FROM pay", r"sum\(\): of a double", "DECIMAL"),
-    ("SELECT avg(n) OVER (PARTITION BY subject) FROM pay", r"avg\(\)", "count(n) OVER (PARTITION BY subject)"),
-    ("SELECT sequence, row_number() OVER (ORDER BY time) FROM pay", r"row_number\(\): the ORDER BY of its window", "sequence"),
-    ("SELECT sequence, lag(n) OVER (PARTITION BY subject ORDER BY time) FROM pay", r"lag\(\): the ORDER BY of its window", "sequence"),
-    ("SELECT sequence, sum(n) OVER (ORDER BY time ROWS 3 PRECEDING) FROM pay", r"sum\(\): ROWS of a window", "sequence"),
-    ("SELECT sequence, lag(n) OVER (PARTITION BY subject ORDER BY n) FROM pay", r"lag\(\): the ORDER BY of its window", "sequence"),
-    ("SELECT sequence, sum(n) OVER (ORDER BY n ROWS UNBOUNDED PRECEDING) FROM pay", r"sum\(\): ROWS of a window", "sequence"),
-    ("SELECT subject, list(list_transform([n], lambda v: v) ORDER BY time) FROM pay GROUP BY subject", r"list\(\)", "sequence"),
-    ("SELECT sequence, rank() OVER (ORDER BY x) FROM pay", r"rank\(\): a window over a double", "exact value"),
-    ("SELECT d.sequence, p.n FROM due d ASOF JOIN pay p ON p.subject = d.subject AND p.time < d.time", "ASOF: the right side", "QUALIFY"),
+    (
+        "SELECT avg(n) OVER (PARTITION BY subject) FROM pay",
+        r"avg\(\)",
+        "count(n) OVER (PARTITION BY subject)",
+    ),
+    (
+        "SELECT sequence, row_number() OVER (ORDER BY time) FROM pay",
+        r"row_number\(\): the ORDER BY of its window",
+        "sequence",
+    ),
+    (
+        "SELECT sequence, lag(n) OVER (PARTITION BY subject ORDER BY time) FROM pay",
+        r"lag\(\): the ORDER BY of its window",
+        "sequence",
+    ),
+    (
+        "SELECT sequence, sum(n) OVER (ORDER BY time ROWS 3 PRECEDING) FROM pay",
+        r"sum\(\): ROWS of a window",
+        "sequence",
+    ),
+    (
+        "SELECT sequence, lag(n) OVER (PARTITION BY subject ORDER BY n) FROM pay",
+        r"lag\(\): the ORDER BY of its window",
+        "sequence",
+    ),
+    (
+        "SELECT sequence, sum(n) OVER (ORDER BY n ROWS UNBOUNDED PRECEDING) FROM pay",
+        r"sum\(\): ROWS of a window",
+        "sequence",
+    ),
+    (
+        "SELECT subject, list(list_transform([n], lambda v: v) ORDER BY time) FROM pay GROUP BY subject",
+        r"list\(\)",
+        "sequence",
+    ),
+    (
+        "SELECT sequence, rank() OVER (ORDER BY x) FROM pay",
+        r"rank\(\): a window over a double",
+        "exact value",
+    ),
+    (
+        "SELECT d.sequence, p.n FROM due d ASOF JOIN pay p ON p.subject = d.subject AND p.time < d.time",
+        "ASOF: the right side",
+        "QUALIFY",
+    ),
     ("SELECT * FROM pay ORDER BY time LIMIT 5", "LIMIT: its ORDER BY is not total", "sequence"),
     ("SELECT * FROM pay LIMIT 5", "LIMIT: without an ORDER BY", "write ORDER BY sequence LIMIT 5"),
-    ("SELECT * FROM pay ORDER BY sequence LIMIT 10%", "LIMIT: a number of rows that is computed", "a number"),
-    ("SELECT DISTINCT ON (subject) subject, n FROM pay ORDER BY subject, time", "DISTINCT ON: which row", "sequence"),
+    (
+        "SELECT * FROM pay ORDER BY sequence LIMIT 10%",
+        "LIMIT: a number of rows that is computed",
+        "a number",
+    ),
+    (
+        "SELECT DISTINCT ON (subject) subject, n FROM pay ORDER BY subject, time",
+        "DISTINCT ON: which row",
+        "sequence",
+    ),
     (
         "SELECT p.subject, first(p.n ORDER BY p.sequence) FROM pay p JOIN due d ON d.subject = p.subject GROUP BY 1",
         r"first\(\): its ORDER BY",
@@ -132,31 +196,71 @@ INEXACT = [
     ("SELECT sequence, current_date FROM pay", r"current_date\(\)", "declared parameter"),
     ("SELECT sequence, age(time) FROM pay", r"current_date\(\)", "declared parameter"),
     ("SELECT sequence, getvariable('x') FROM pay", r"getvariable\(\)", "declared parameter"),
-    ("SELECT sequence, current_setting('TimeZone') FROM pay", r"current_setting\(\)", "declared parameter"),
+    (
+        "SELECT sequence, current_setting('TimeZone') FROM pay",
+        r"current_setting\(\)",
+        "declared parameter",
+    ),
     ("SELECT sequence, hash(n) FROM pay", r"hash\(\)", "md5"),
     ("SELECT sequence, exp(n), ln(n), pow(n, 2) FROM pay", r"exp\(\): the maths library", "fixed"),
-    ("SELECT sequence, round(x, 2), greatest(x, 1.0) FROM pay", r"round\(\): of a double", "exact value"),
-    ("SELECT sequence, x::DECIMAL(9, 2) FROM pay", "CAST: a double becomes DECIMAL", "DECIMAL from the beginning"),
+    (
+        "SELECT sequence, round(x, 2), greatest(x, 1.0) FROM pay",
+        r"round\(\): of a double",
+        "exact value",
+    ),
+    (
+        "SELECT sequence, x::DECIMAL(9, 2) FROM pay",
+        "CAST: a double becomes DECIMAL",
+        "DECIMAL from the beginning",
+    ),
     ("SELECT sequence, x::VARCHAR FROM pay", "CAST: a double becomes VARCHAR", "last step"),
     ("SELECT sequence, list_sum([x]), list_sort([x]) FROM pay", r"sum\(\)|list_aggr\(\)", ""),
     ("SELECT sequence, list_distinct(tags) FROM pay", r"list_distinct\(\)", ""),
     ("SELECT * FROM pay USING SAMPLE 10%", "SAMPLE", ""),
     ("SELECT * FROM pay POSITIONAL JOIN due", "POSITIONAL JOIN", ""),
     ("SELECT rowid FROM pay", "rowid", "sequence"),
-    ("WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT * FROM t", "RECURSI", "range()"),
+    (
+        "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT * FROM t",
+        "RECURSI",
+        "range()",
+    ),
     ("SELECT sequence, time::TIMETZ FROM pay", "TIME WITH TIME ZONE", ""),
     ("SELECT list(x ORDER BY x) FROM pay", r"list\(\): its ORDER BY is not total", "sequence"),
     ("SELECT first(x ORDER BY x) FROM pay", r"first\(\)", "sequence"),
     ("SELECT x FROM pay ORDER BY x LIMIT 1", "LIMIT: its ORDER BY", "sequence"),
     ("SELECT DISTINCT ON (one) 1 AS one, x FROM pay ORDER BY one, x", "DISTINCT ON", "sequence"),
-    ("SELECT min(to_days(n::INTEGER)) FROM pay", r"min\(\): of values that can be equal", "microseconds"),
+    (
+        "SELECT min(to_days(n::INTEGER)) FROM pay",
+        r"min\(\): of values that can be equal",
+        "microseconds",
+    ),
     ("SELECT median(time - recorded_at) FROM pay", r"median\(\): of values", "microseconds"),
     ("SELECT DISTINCT subject COLLATE NOCASE AS s FROM pay", "COLLATE", "lower"),
-    ("SELECT subject COLLATE NOCASE AS s FROM pay UNION SELECT subject FROM due", "COLLATE", "lower"),
-    ("SELECT sequence, lag(id ORDER BY time) OVER (ORDER BY sequence) FROM pay", r"lag\(\)", "sequence"),
-    ("SELECT sequence, last_value(id ORDER BY time) OVER (ORDER BY sequence) FROM pay", r"last_value\(\)", "sequence"),
-    ("SELECT sequence, rank(ORDER BY n) OVER (ORDER BY time ROWS 3 PRECEDING) FROM pay", r"rank\(\): ROWS", "sequence"),
-    ("SELECT subject, n, list(n), list(subject) FROM pay GROUP BY GROUPING SETS ((subject), (n))", r"list\(\): in no order", "sequence"),
+    (
+        "SELECT subject COLLATE NOCASE AS s FROM pay UNION SELECT subject FROM due",
+        "COLLATE",
+        "lower",
+    ),
+    (
+        "SELECT sequence, lag(id ORDER BY time) OVER (ORDER BY sequence) FROM pay",
+        r"lag\(\)",
+        "sequence",
+    ),
+    (
+        "SELECT sequence, last_value(id ORDER BY time) OVER (ORDER BY sequence) FROM pay",
+        r"last_value\(\)",
+        "sequence",
+    ),
+    (
+        "SELECT sequence, rank(ORDER BY n) OVER (ORDER BY time ROWS 3 PRECEDING) FROM pay",
+        r"rank\(\): ROWS",
+        "sequence",
+    ),
+    (
+        "SELECT subject, n, list(n), list(subject) FROM pay GROUP BY GROUPING SETS ((subject), (n))",
+        r"list\(\): in no order",
+        "sequence",
+    ),
     (
         "SELECT list(coalesce(a, b)) FROM (SELECT max(n) AS a FROM pay) FULL JOIN (SELECT -min(n) AS b FROM due) ON a = b",
         r"list\(\): in no order",
@@ -170,8 +274,14 @@ INEXACT = [
 ]
 
 
-@pytest.mark.parametrize(("query", "complaint", "instead"), INEXACT, ids=[query.replace("\n", " ")[:100] for query, *_ in INEXACT])
-def test_what_is_not_exact_is_refused_with_what_to_write_instead(history, query, complaint, instead):
+@pytest.mark.parametrize(
+    ("query", "complaint", "instead"),
+    INEXACT,
+    ids=[query.replace("\n", " ")[:100] for query, *_ in INEXACT],
+)
+def test_what_is_not_exact_is_refused_with_what_to_write_instead(
+    history, query, complaint, instead
+):
     with pytest.raises(InvalidProjectionError, match=complaint) as caught:
         check(history, query)
     assert instead in caught.value.message
@@ -181,7 +291,10 @@ def test_what_is_not_exact_is_refused_with_what_to_write_instead(history, query,
 def test_every_reason_is_told_with_its_line(history):
     with pytest.raises(InvalidProjectionError) as caught:
         check(history, "SELECT\n  sum(x),\n  avg(n),\n  first(n)\nFROM pay")
-    assert [f"line {line}: {name}()" in caught.value.message for line, name in ((2, "sum"), (3, "avg"), (4, "first"))] == [True] * 3
+    assert [
+        f"line {line}: {name}()" in caught.value.message
+        for line, name in ((2, "sum"), (3, "avg"), (4, "first"))
+    ] == [True] * 3
 
 
 def test_parameters_are_put_in_by_their_place(history):
@@ -211,7 +324,12 @@ def test_a_build_checks_what_is_declared_exact_and_records_it(history):
     assert lake.datasets() == []
     unproven = lake.build(el.Projection.sql("p", query, key=["k"], level="unproven"))
     assert unproven.manifest.recipe.check == "declared, unchecked"
-    assert lake.build(el.Projection.sql("p", "SELECT sequence AS k FROM events", key=["k"])).manifest.recipe.check == "allow-list"
+    assert (
+        lake.build(
+            el.Projection.sql("p", "SELECT sequence AS k FROM events", key=["k"])
+        ).manifest.recipe.check
+        == "allow-list"
+    )
 
 
 ALSO_EXACT = {
@@ -237,9 +355,16 @@ def test_what_is_exact_comes_out_the_same_under_other_circumstances(query):
         }
         for n in range(300)
     )  # fmt: skip
-    key = {"rows": ["subject", "name"], "doub": ["sequence", "name"], "sess": ["subject", "session"], "memb": ["sequence"]}
+    key = {
+        "rows": ["subject", "name"],
+        "doub": ["sequence", "name"],
+        "sess": ["subject", "session"],
+        "memb": ["sequence"],
+    }
     name = next(name for name, one in ALSO_EXACT.items() if one == query)
-    built = lake.build(el.Projection.sql("p", query, key=key.get(name[:4], ["subject"])), check="perturb")
+    built = lake.build(
+        el.Projection.sql("p", query, key=key.get(name[:4], ["subject"])), check="perturb"
+    )
     assert built.manifest.recipe.check == "allow-list"
     assert built.manifest.rows > 0
 

@@ -19,7 +19,11 @@ from tests.dataset_fixtures import Hooked
 
 
 def event(name, subject=None, **more):
-    return {"id": name, "source": "s", "type": "t"} | ({} if subject is None else {"subject": subject}) | more
+    return (
+        {"id": name, "source": "s", "type": "t"}
+        | ({} if subject is None else {"subject": subject})
+        | more
+    )
 
 
 @pytest.fixture(params=["memory", "local"])
@@ -83,7 +87,9 @@ def test_the_newest_event_about_a_subject_is_the_last_one_in_sequence_order(lake
     assert probe.holds(el.on_event("/loan/7", "below", subtree=True))
     assert not probe.holds(el.on_event("/loan/7", "second", subtree=True))
     lake.append([event("third", "/loan/7")])
-    assert probe.holds(el.on_event("/loan/7", "third", subtree=True), el.on_event("/loan/7", "third"))
+    assert probe.holds(
+        el.on_event("/loan/7", "third", subtree=True), el.on_event("/loan/7", "third")
+    )
 
 
 def test_no_event_is_the_newest_one_about_a_subject_that_has_none(lake):
@@ -162,7 +168,11 @@ def test_events_of_a_group_commit_and_of_a_large_batch_are_looked_at_too(lake):
     lake.append([event(f"l{n}", f"/large/{n % 7}") for n in range(1_200)])
     probe = Probe(el.open(lake._chain.storage))
     assert probe.holds(el.on_event("/group/1", "g5"), el.on_event("/group", "g5", subtree=True))
-    assert probe.holds(el.on_event("/large/6", "l1196"), el.on_event("/large", "l1199", subtree=True), el.pristine("/large/7"))
+    assert probe.holds(
+        el.on_event("/large/6", "l1196"),
+        el.on_event("/large", "l1199", subtree=True),
+        el.pristine("/large/7"),
+    )
 
 
 # What is said, and what is refused
@@ -172,11 +182,17 @@ def test_the_error_says_what_was_expected_and_what_was_found(lake):
     lake.append([event("first"), event("paid", "/loan/7"), event("late", "/loan/7/fee")])
     said = {
         el.pristine("/loan/7"): "expected no event about /loan/7, found 'paid' at sequence 1",
-        el.pristine("/loan", subtree=True): "expected no event about /loan and below it, found 'late' at sequence 2",
+        el.pristine(
+            "/loan", subtree=True
+        ): "expected no event about /loan and below it, found 'late' at sequence 2",
         el.populated("/loan/8"): "expected an event about /loan/8, found none",
         el.populated("/x", subtree=True): "expected an event about /x and below it, found none",
-        el.on_event("/loan/7", "x"): "expected 'x' to be the newest event about /loan/7, found 'paid' at sequence 1",
-        el.on_event("/loan/8", "x"): "expected 'x' to be the newest event about /loan/8, found none",
+        el.on_event(
+            "/loan/7", "x"
+        ): "expected 'x' to be the newest event about /loan/7, found 'paid' at sequence 1",
+        el.on_event(
+            "/loan/8", "x"
+        ): "expected 'x' to be the newest event about /loan/8, found none",
         el.on_event("/loan/7", "paid", subtree=True): (
             "expected 'paid' to be the newest event about /loan/7 and below it, found 'late' at sequence 2"
         ),
@@ -212,13 +228,20 @@ def test_a_refused_batch_stores_nothing(lake):
 
 
 def test_the_events_of_the_batch_itself_are_not_looked_at(lake):
-    lake.append([event("a", "/a"), event("b", "/a")], expect=[el.pristine("/a"), el.at_watermark(0)])
+    lake.append(
+        [event("a", "/a"), event("b", "/a")], expect=[el.pristine("/a"), el.at_watermark(0)]
+    )
     assert lake.watermark == 2
 
 
 @pytest.mark.parametrize("given", [None, "", 7, b"/a", ["/a"]])
 def test_a_subject_and_an_event_id_are_texts(given):
-    for make in (el.pristine, el.populated, lambda subject: el.on_event(subject, "a"), lambda name: el.on_event("/a", name)):
+    for make in (
+        el.pristine,
+        el.populated,
+        lambda subject: el.on_event(subject, "a"),
+        lambda name: el.on_event("/a", name),
+    ):
         with pytest.raises(InvalidInputError, match=r"expected a (subject|event id), found"):
             make(given)
 
@@ -229,7 +252,9 @@ def test_a_watermark_is_a_number_from_0(given):
         el.at_watermark(given)
 
 
-@pytest.mark.parametrize("given", [el.pristine("/a"), ["/a"], [None], [el.pristine("/a"), "x"], "x", {"pristine": "/a"}])
+@pytest.mark.parametrize(
+    "given", [el.pristine("/a"), ["/a"], [None], [el.pristine("/a"), "x"], "x", {"pristine": "/a"}]
+)
 def test_what_is_no_list_of_expectations_is_refused(lake, given):
     with pytest.raises(InvalidInputError, match=r"expected (a list of|an) expectation"):
         lake.append([event("a")], expect=given)
@@ -253,7 +278,12 @@ def test_a_batch_of_a_producer_that_is_in_the_lake_gets_its_receipt_whatever_it_
     assert lake.append(events, producer="p", position=0, expect=expected) == first
     with pytest.raises(ConflictError, match="expected no event about /a"):
         lake.append([event("b", "/a")], producer="p", position=1, expect=expected[:1])
-    assert lake.append([event("b", "/a")], producer="p", position=1, expect=[el.on_event("/a", "a")]).start == 1
+    assert (
+        lake.append(
+            [event("b", "/a")], producer="p", position=1, expect=[el.on_event("/a", "a")]
+        ).start
+        == 1
+    )
 
 
 # Inside the commit
@@ -299,7 +329,10 @@ def test_rivals_that_do_not_touch_what_is_expected_are_followed():
     storage = Rivalled()
     lake = el.create(storage, "o")
     storage.rivals = [[event(f"r{number}", f"/loan/7{number}")] for number in range(4)]
-    receipt = lake.append([event("ours", "/loan/7")], expect=[el.pristine("/loan/7", subtree=True), el.pristine("/loan/70/x")])
+    receipt = lake.append(
+        [event("ours", "/loan/7")],
+        expect=[el.pristine("/loan/7", subtree=True), el.pristine("/loan/70/x")],
+    )
     assert receipt.start == 4
     assert lake.snapshot().scan().collect()["id"].to_list() == ["r0", "r1", "r2", "r3", "ours"]
 
@@ -308,16 +341,30 @@ def test_a_fold_and_a_compaction_between_check_and_commit_are_followed():
     inner = MemoryStorage()
     el.create(inner, "o").append([event("a", "/a")])
     el.open(inner).append([event("b", "/a/b")])
-    meddlers = [lambda: fold(el.open(inner)._chain), lambda: el.open(inner).compact(), lambda: fold(el.open(inner)._chain)]
+    meddlers = [
+        lambda: fold(el.open(inner)._chain),
+        lambda: el.open(inner).compact(),
+        lambda: fold(el.open(inner)._chain),
+    ]
 
     def before(path, data):
         if layout.commit_version(path) is not None and meddlers:
             meddlers.pop(0)()
 
     lake = el.open(Hooked(inner, before=before))
-    receipt = lake.append([event("c", "/a")], expect=[el.on_event("/a", "a"), el.on_event("/a", "b", subtree=True), el.at_watermark(2)])
+    receipt = lake.append(
+        [event("c", "/a")],
+        expect=[el.on_event("/a", "a"), el.on_event("/a", "b", subtree=True), el.at_watermark(2)],
+    )
     assert receipt.start == 2
-    assert [entry.commit.kind for entry in lake.log()] == ["append", "append", "fold", "compact", "fold", "append"]
+    assert [entry.commit.kind for entry in lake.log()] == [
+        "append",
+        "append",
+        "fold",
+        "compact",
+        "fold",
+        "append",
+    ]
     assert lake.verify(deep=True).ok
 
 
@@ -333,7 +380,10 @@ def race(storage, work, handles=2, threads_each=2):
             errors.append(error)
 
     lakes = [el.open(storage) for _ in range(handles)]
-    threads = [threading.Thread(target=run, args=(lakes[number % handles], number)) for number in range(handles * threads_each)]
+    threads = [
+        threading.Thread(target=run, args=(lakes[number % handles], number))
+        for number in range(handles * threads_each)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -356,7 +406,10 @@ def test_of_those_who_want_a_subject_for_themselves_exactly_one_gets_it(storage,
         for turn in range(rounds):
             turns[turn].wait()
             try:
-                receipt = lake.append([event(f"{turn}-{number}", f"/seat/{turn}")], expect=[el.pristine(f"/seat/{turn}")])
+                receipt = lake.append(
+                    [event(f"{turn}-{number}", f"/seat/{turn}")],
+                    expect=[el.pristine(f"/seat/{turn}")],
+                )
                 won.append((turn, number, receipt.start))
             except ConflictError as error:
                 lost.append((turn, error.message))
@@ -388,10 +441,17 @@ def test_writers_who_expect_the_event_they_have_seen_make_one_chain(storage, sma
 
     race(storage, work, threads_each=1)
     frame = (
-        el.open(storage).snapshot().sql("select id, json_extract_string(data, '$.after') as after from events order by sequence").polars()
+        el.open(storage)
+        .snapshot()
+        .sql(
+            "select id, json_extract_string(data, '$.after') as after from events order by sequence"
+        )
+        .polars()
     )
     assert frame["after"].to_list() == [None, *frame["id"].to_list()[:-1]]
-    assert sorted(frame["id"]) == sorted(["0", *(f"{number}-{step}" for number in range(2) for step in range(8))])
+    assert sorted(frame["id"]) == sorted(
+        ["0", *(f"{number}-{step}" for number in range(2) for step in range(8))]
+    )
 
 
 def test_of_those_who_expect_one_watermark_exactly_one_appends(storage):
@@ -402,7 +462,14 @@ def test_of_those_who_expect_one_watermark_exactly_one_appends(storage):
         for turn in range(rounds):
             turns[turn].wait()
             try:
-                won.append((turn, lake.append([event(f"{turn}-{number}")], expect=[el.at_watermark(turn)]).start))
+                won.append(
+                    (
+                        turn,
+                        lake.append(
+                            [event(f"{turn}-{number}")], expect=[el.at_watermark(turn)]
+                        ).start,
+                    )
+                )
             except ConflictError as error:
                 assert error.message == f"expected watermark {turn}, found {turn + 1}"
             turns[turn].wait()
@@ -414,7 +481,25 @@ def test_of_those_who_expect_one_watermark_exactly_one_appends(storage):
 # A long history, against a model
 
 
-SUBJECTS = [None, "/", "//", "a", "a/b", "/a", "/a/", "/a/7", "/a/77", "/a/7/b", "/a/7/b/c", "/a//7", "/b", "/b/7", "/b/77/x", "b", "/c"]
+SUBJECTS = [
+    None,
+    "/",
+    "//",
+    "a",
+    "a/b",
+    "/a",
+    "/a/",
+    "/a/7",
+    "/a/77",
+    "/a/7/b",
+    "/a/7/b/c",
+    "/a//7",
+    "/b",
+    "/b/7",
+    "/b/77/x",
+    "b",
+    "/c",
+]
 WANTED = [*SUBJECTS[1:], "/a/7/", "/a/777", "/d", "/c/c", "c", "/b/7/x"]
 
 
@@ -427,7 +512,11 @@ class Model:
     def newest(self, wanted, subtree):
         """The id of the newest event about ``wanted``, or None."""
         prefix = "/" if wanted == "/" else wanted + "/"
-        about = [name for name, subject in self.events if subject == wanted or (subtree and subject and subject.startswith(prefix))]
+        about = [
+            name
+            for name, subject in self.events
+            if subject == wanted or (subtree and subject and subject.startswith(prefix))
+        ]
         return about[-1] if about else None
 
     def holds(self, expected):
@@ -450,7 +539,9 @@ class Model:
         if kind == 2:
             return el.populated(wanted, subtree=subtree)
         newest = self.newest(wanted, subtree)
-        return el.on_event(wanted, newest if newest and dice.random() < 0.6 else "0-0", subtree=subtree)
+        return el.on_event(
+            wanted, newest if newest and dice.random() < 0.6 else "0-0", subtree=subtree
+        )
 
 
 def live(seed, commits, questions=2, meddle=lambda storage, dice, step: None):
@@ -464,7 +555,8 @@ def live(seed, commits, questions=2, meddle=lambda storage, dice, step: None):
         for number in range(questions):
             expected = [model.draw(dice) for _ in range(dice.choice([1, 1, 2]))]
             batch = [
-                event(f"{step}-{number}-{row}", dice.choice(rare if step > 20 else SUBJECTS[:3])) for row in range(dice.choice([1, 2]))
+                event(f"{step}-{number}-{row}", dice.choice(rare if step > 20 else SUBJECTS[:3]))
+                for row in range(dice.choice([1, 2]))
             ]
             try:
                 dice.choice(lakes).append(batch, expect=expected)
@@ -502,7 +594,9 @@ def test_expectations_are_those_of_a_list_where_key_files_are_lost(small_tiers):
 
     lake = live(7, 60, meddle=lose)
     assert len(lake._chain.head.commit.tiers) > 1
-    assert {problem.path.partition("/")[0] for problem in lake.verify(deep=True).problems} <= {"keys"}
+    assert {problem.path.partition("/")[0] for problem in lake.verify(deep=True).problems} <= {
+        "keys"
+    }
 
 
 def test_expectations_are_those_of_a_list_where_segments_are_compacted_now_and_then(small_tiers):
@@ -514,7 +608,9 @@ def test_expectations_are_those_of_a_list_where_segments_are_compacted_now_and_t
     assert lake.verify(deep=True).ok
 
 
-def test_expectations_are_those_of_a_list_where_fingerprints_are_shared_by_many_subjects(monkeypatch, small_tiers):
+def test_expectations_are_those_of_a_list_where_fingerprints_are_shared_by_many_subjects(
+    monkeypatch, small_tiers
+):
     def coarse(texts):
         return real(texts) & np.uint64(0xF << 60)
 

@@ -43,7 +43,9 @@ def test_a_week_has_seven_days(lake):
 
 def test_a_timedelta_makes_the_feature_that_its_text_makes():
     assert el.count("payment", window=timedelta(days=90)) == el.count("payment", window="90d")
-    assert el.count("payment", window="1d", offset=timedelta(minutes=90)) == el.count("payment", window="1d", offset="90m")
+    assert el.count("payment", window="1d", offset=timedelta(minutes=90)) == el.count(
+        "payment", window="1d", offset="90m"
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,8 +86,14 @@ def test_a_where_that_is_no_condition_is_refused_with_one(where, hint):
         (lambda: el.count("payment", "7d"), "write el.count('payment', window='7d')"),
         (lambda: el.sum("payment"), "write el.sum('payment', 'amount', window='90d')"),
         (lambda: el.rate("payment"), "window"),
-        (lambda: el.count("payment").name("Number of payments"), "write .name('number_of_payments')"),
-        (lambda: el.FeatureSet("Case Features", features=[el.count("payment")]), "write FeatureSet('case_features', …)"),
+        (
+            lambda: el.count("payment").name("Number of payments"),
+            "write .name('number_of_payments')",
+        ),
+        (
+            lambda: el.FeatureSet("Case Features", features=[el.count("payment")]),
+            "write FeatureSet('case_features', …)",
+        ),
         (lambda: el.FeatureSet("risk", features=[]), "write features="),
     ],
 )
@@ -106,7 +114,10 @@ def test_aggregates_of_other_libraries_are_told_what_they_are_called_here():
 
 
 def test_a_spine_that_lacks_a_column_is_told_which_one_fits(lake):
-    for renamed, hint in (({"cutoff": "ts"}, "cutoff='ts'"), ({"subject": "loan"}, "spine_by='loan'")):
+    for renamed, hint in (
+        ({"cutoff": "ts"}, "cutoff='ts'"),
+        ({"subject": "loan"}, "spine_by='loan'"),
+    ):
         with pytest.raises(InvalidInputError) as refused:
             built(lake, el.count("payment"), spine=SPINE.rename(renamed))
         assert hint in str(refused.value)
@@ -114,9 +125,15 @@ def test_a_spine_that_lacks_a_column_is_told_which_one_fits(lake):
 
 def test_a_hint_for_a_cutoff_without_a_zone_makes_the_spine_that_was_meant(lake):
     naive = SPINE.with_columns(pl.col("cutoff").dt.replace_time_zone(None))
-    with pytest.raises(InvalidInputError, match=r"pl\.col\('cutoff'\)\.dt\.replace_time_zone\('UTC'\)"):
+    with pytest.raises(
+        InvalidInputError, match=r"pl\.col\('cutoff'\)\.dt\.replace_time_zone\('UTC'\)"
+    ):
         built(lake, el.count("payment"), spine=naive)
-    rows, _ = built(lake, el.count("payment"), spine=naive.with_columns(pl.col("cutoff").dt.replace_time_zone("UTC")))
+    rows, _ = built(
+        lake,
+        el.count("payment"),
+        spine=naive.with_columns(pl.col("cutoff").dt.replace_time_zone("UTC")),
+    )
     assert rows["payment_count"].to_list() == [4, 0, 6]
 
 
@@ -133,7 +150,10 @@ def test_entities_that_no_event_has_are_warned_of_with_both_spellings(lake, engi
     rows, told = built(lake, el.count("payment"), el.exists("missed"), spine=spine, engine=engine)
     assert rows["payment_count"].to_list() == [0, 0]
     assert len(told) == 2
-    assert 'no entity of the spine has an event of payment: the spine names "loan/1", "1", events name "/loan/1"' in " ".join(told)
+    assert (
+        'no entity of the spine has an event of payment: the spine names "loan/1", "1", events name "/loan/1"'
+        in " ".join(told)
+    )
     assert 'events name "/loan/1", "/loan/2"' in " ".join(told)
     _, again = built(lake, el.count("payment"), el.exists("missed"), spine=spine, engine=engine)
     assert again == told  # a dataset that is found again warns as well
@@ -151,36 +171,64 @@ def test_entities_by_an_attribute_of_events_are_compared_as_well(lake):
     lake.append([event(30, day=7, amount=1) | {"correlation_id": "c-1"}])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = lake.build(features, spine=pl.DataFrame({"correlation_id": ["c-1", "C-2"], "cutoff": instants(9, 9)}))
+        found = lake.build(
+            features,
+            spine=pl.DataFrame({"correlation_id": ["c-1", "C-2"], "cutoff": instants(9, 9)}),
+        )
     assert found.polars()["payment_count"].to_list() == [1, 0]
     with pytest.warns(UserWarning, match='the spine names "C-1", events name "c-1"'):
         lake.build(features, spine=pl.DataFrame({"correlation_id": ["C-1"], "cutoff": instants(9)}))
 
 
 SPELLINGS = [
-    ("/loan/1 ", "by blanks around the name of the spine", "pl.col('subject').str.strip_chars()", lambda name: name.str.strip_chars()),
-    ("/LOAN/1", "by case", "pl.col('subject').str.to_lowercase()", lambda name: name.str.to_lowercase()),
-    ("1", "by what stands before the last slash", "'/loan/' + pl.col('subject')", lambda name: ("/loan/" + name).alias("subject")),
-    ("1.0", "by '.0', as a column of floats was made text", "give the column as text or whole numbers", None),
+    (
+        "/loan/1 ",
+        "by blanks around the name of the spine",
+        "pl.col('subject').str.strip_chars()",
+        lambda name: name.str.strip_chars(),
+    ),
+    (
+        "/LOAN/1",
+        "by case",
+        "pl.col('subject').str.to_lowercase()",
+        lambda name: name.str.to_lowercase(),
+    ),
+    (
+        "1",
+        "by what stands before the last slash",
+        "'/loan/' + pl.col('subject')",
+        lambda name: ("/loan/" + name).alias("subject"),
+    ),
+    (
+        "1.0",
+        "by '.0', as a column of floats was made text",
+        "give the column as text or whole numbers",
+        None,
+    ),
     ("01", "by zeros in front", "read the column as text, not as a number", None),
 ]
 
 
 @pytest.mark.parametrize(("named", "difference", "hint", "mended"), SPELLINGS)
-def test_entities_that_are_almost_alike_are_told_how_they_differ_and_what_makes_them_alike(lake, named, difference, hint, mended):
+def test_entities_that_are_almost_alike_are_told_how_they_differ_and_what_makes_them_alike(
+    lake, named, difference, hint, mended
+):
     spine = pl.DataFrame({"subject": [named], "cutoff": instants(9)})
     rows, told = built(lake, el.count("payment"), spine=spine)
     assert rows["payment_count"].to_list() == [0]
     assert f'"{named}" and "/loan/1" differ {difference}: ' in told[0]
     assert hint in told[0]
     if mended is not None:
-        rows, told = built(lake, el.count("payment"), spine=spine.with_columns(mended(pl.col("subject"))))
+        rows, told = built(
+            lake, el.count("payment"), spine=spine.with_columns(mended(pl.col("subject")))
+        )
         assert (rows["payment_count"].to_list(), told) == ([6], [])
 
 
 def test_a_warning_points_at_the_line_that_built(lake):
     with pytest.warns(UserWarning, match="no entity of the spine has an event of payment") as told:
         lake.build(
-            el.FeatureSet("risk", features=[el.count("payment")]), spine=pl.DataFrame({"subject": ["nobody"], "cutoff": instants(9)})
+            el.FeatureSet("risk", features=[el.count("payment")]),
+            spine=pl.DataFrame({"subject": ["nobody"], "cutoff": instants(9)}),
         )
     assert [one.filename for one in told] == [__file__]

@@ -59,7 +59,8 @@ def test_a_lake_in_memory_makes_the_same_dataset(lake):
     other = filled(el.create(MemoryStorage(), "tests.eventlake/features"))
     for engine in ("duckdb", "polars"):
         assert (
-            other.build(FEATURES, spine=SPINE, engine=engine, force=True).manifest_hash == lake.build(FEATURES, spine=SPINE).manifest_hash
+            other.build(FEATURES, spine=SPINE, engine=engine, force=True).manifest_hash
+            == lake.build(FEATURES, spine=SPINE).manifest_hash
         )
     assert el.check_leakage(other.build(FEATURES, spine=SPINE)).ok
 
@@ -88,8 +89,12 @@ def test_a_feature_set_is_reproduced_without_trust_and_after_later_events(lake):
     lake.append([event(8, day=12, amount=1.25)])
     result = lake.reproduce(built.manifest_hash)
     assert result.identical
-    assert lake.build(FEATURES, spine=SPINE, at=built.watermark).manifest_hash == built.manifest_hash
-    assert lake.build(FEATURES, spine=SPINE).content_hash == built.content_hash, "what was told later was not known at the cutoffs"
+    assert (
+        lake.build(FEATURES, spine=SPINE, at=built.watermark).manifest_hash == built.manifest_hash
+    )
+    assert lake.build(FEATURES, spine=SPINE).content_hash == built.content_hash, (
+        "what was told later was not known at the cutoffs"
+    )
     seen = el.FeatureSet("risk", features=FEATURES.features, known="watermark")
     assert lake.build(seen, spine=SPINE).polars()["payment_count_30d"].to_list() == [5, 0, 7]
     late = SPINE.with_columns(cutoff=instants(4, 9, 20))
@@ -133,9 +138,20 @@ def test_what_cannot_be_is_refused_with_what_is_there(lake, features, problem):
         (None, "there is none"),
         (SPINE.drop("cutoff"), "has no column cutoff"),
         (SPINE.rename({"subject": "loan"}), "has no column subject"),
-        (SPINE.with_columns(pl.col("cutoff").dt.replace_time_zone(None)), "expected cutoff of the spine as timestamp"),
-        (SPINE.with_columns(cutoff=pl.Series([BEGIN, None, BEGIN], dtype=pl.Datetime("us", "UTC"))), "cutoff is null in 1 row"),
-        (SPINE.with_columns(subject=pl.Series([1, 2, 3])), "expected subject of the spine as large_string"),
+        (
+            SPINE.with_columns(pl.col("cutoff").dt.replace_time_zone(None)),
+            "expected cutoff of the spine as timestamp",
+        ),
+        (
+            SPINE.with_columns(
+                cutoff=pl.Series([BEGIN, None, BEGIN], dtype=pl.Datetime("us", "UTC"))
+            ),
+            "cutoff is null in 1 row",
+        ),
+        (
+            SPINE.with_columns(subject=pl.Series([1, 2, 3])),
+            "expected subject of the spine as large_string",
+        ),
     ],
 )
 @pytest.mark.parametrize("engine", ["duckdb", "polars"])
@@ -176,12 +192,19 @@ OTHERS = ("spine rows", "e", "names", "made 0", "entities", "lifetimes of e", "g
 @pytest.mark.parametrize("known", ["cutoff", "watermark"])
 def test_no_name_of_a_field_a_type_or_a_column_is_taken_for_one_of_ours(known):
     lake = el.create(MemoryStorage(), "tests.eventlake/odd")
-    fields = {name: {"type": "integer"} for name in ODD} | {"time": {"type": "string"}, "corrects": {"type": "string"}}
+    fields = {name: {"type": "integer"} for name in ODD} | {
+        "time": {"type": "string"},
+        "corrects": {"type": "string"},
+    }
     for day, kind in enumerate(("rows", "until", *OTHERS)):
         lake.register(kind, {"type": "object", "properties": fields})
         data = {name: place for place, name in enumerate(ODD)}
-        lake.append([event(number, kind, day, time="A", corrects="B", **data) for number in range(2)])
-        lake.append([event(9, kind, day, time="A", corrects="B", **data) | {"corrects": f"{kind}-0"}])
+        lake.append(
+            [event(number, kind, day, time="A", corrects="B", **data) for number in range(2)]
+        )
+        lake.append(
+            [event(9, kind, day, time="A", corrects="B", **data) | {"corrects": f"{kind}-0"}]
+        )
     columns = [
         el.FeatureSet("odd", by=by, known=known, spine_by="Who", cutoff="cutoff", features=[
             *(one(kind, name, window="30d") for kind in ("rows", "until") for name in ODD[:8] for one in (el.sum, el.last, el.min)),
@@ -191,9 +214,20 @@ def test_no_name_of_a_field_a_type_or_a_column_is_taken_for_one_of_ours(known):
         ])
         for by in ("time", "corrects")
     ]  # fmt: skip
-    spine = pl.DataFrame({"Who": ["A", "B"], "who is": ["x", "y"], "CUT_OFF": ["x", "y"], "cutoff": instants(9, 9), "t": [1, 2]})
+    spine = pl.DataFrame(
+        {
+            "Who": ["A", "B"],
+            "who is": ["x", "y"],
+            "CUT_OFF": ["x", "y"],
+            "cutoff": instants(9, 9),
+            "t": [1, 2],
+        }
+    )
     for features, row in zip(columns, (0, 1), strict=True):
-        one, other = (lake.build(features, spine=spine, engine=engine, force=True).polars() for engine in ("duckdb", "polars"))
+        one, other = (
+            lake.build(features, spine=spine, engine=engine, force=True).polars()
+            for engine in ("duckdb", "polars")
+        )
         assert one.equals(other)
         assert one[row, "rows_code_sum_30d"] == 2 * ODD.index("code")
         assert one[row, "e_11_sum"] == 2 * 11
@@ -203,10 +237,21 @@ def test_no_name_of_a_field_a_type_or_a_column_is_taken_for_one_of_ours(known):
 
 def test_fields_with_the_names_of_attributes_are_reached_as_columns(tmp_path):
     lake = el.create(tmp_path / "lake", "tests.eventlake/names")
-    lake.register("pay", {"type": "object", "properties": {"id": {"type": "integer"}, "sequence": {"type": "integer"}}})
+    lake.register(
+        "pay",
+        {
+            "type": "object",
+            "properties": {"id": {"type": "integer"}, "sequence": {"type": "integer"}},
+        },
+    )
     lake.append([event(number, "pay", number, id=10 + number, sequence=20) for number in range(3)])
     names = ["id", "data_id", "sequence", "data_sequence"]
-    features = el.FeatureSet("names", features=[el.last("pay", name, where=el.field("data_id") < 12).name(f"f_{name}") for name in names])
+    features = el.FeatureSet(
+        "names",
+        features=[
+            el.last("pay", name, where=el.field("data_id") < 12).name(f"f_{name}") for name in names
+        ],
+    )
     for engine in ("duckdb", "polars"):
         made = lake.build(features, spine=SPINE.tail(1), engine=engine, force=True)
         assert made.polars().select(features.columns).row(0) == ("pay-1", 11, 1, 20)
@@ -216,16 +261,40 @@ def test_fields_with_the_names_of_attributes_are_reached_as_columns(tmp_path):
 
 def test_fields_inside_of_fields_are_called_by_their_path(tmp_path):
     lake = el.create(tmp_path / "lake", "tests.eventlake/nested")
-    fields = {"customer": {"id": {"type": "string"}, "*": {"type": "integer"}}, "time": {"n": {"type": "integer"}}}
-    lake.register("pay", {"type": "object", "properties": {k: {"type": "object", "properties": v} for k, v in fields.items()}})
-    lake.append([event(n, "pay", n, customer={"id": f"c{n % 2}", "*": 1}, time={"n": n}) for n in range(6)])
+    fields = {
+        "customer": {"id": {"type": "string"}, "*": {"type": "integer"}},
+        "time": {"n": {"type": "integer"}},
+    }
+    lake.register(
+        "pay",
+        {
+            "type": "object",
+            "properties": {k: {"type": "object", "properties": v} for k, v in fields.items()},
+        },
+    )
+    lake.append(
+        [event(n, "pay", n, customer={"id": f"c{n % 2}", "*": 1}, time={"n": n}) for n in range(6)]
+    )
     spine = el.spine.on("pay", by="customer.id", carry=["time.n"])
-    wanted = [el.sum("pay", "time.n"), el.last("pay", "customer.id", where={"time.n": 1}).name("one")]
+    wanted = [
+        el.sum("pay", "time.n"),
+        el.last("pay", "customer.id", where={"time.n": 1}).name("one"),
+    ]
     features = el.FeatureSet("nested", by="customer.id", features=wanted)
-    first, other = (lake.build(features, spine=spine, engine=engine, force=True) for engine in ("duckdb", "polars"))
+    first, other = (
+        lake.build(features, spine=spine, engine=engine, force=True)
+        for engine in ("duckdb", "polars")
+    )
     assert first.content_hash == other.content_hash
     told = first.polars().select("customer.id", "time.n", "pay_time_n_sum", "one").rows()
-    assert told == [("c0", 0, 0, None), ("c1", 1, 0, None), ("c0", 2, 0, None), ("c1", 3, 1, "c1"), ("c0", 4, 2, None), ("c1", 5, 4, "c1")]
+    assert told == [
+        ("c0", 0, 0, None),
+        ("c1", 1, 0, None),
+        ("c0", 2, 0, None),
+        ("c1", 3, 1, "c1"),
+        ("c0", 4, 2, None),
+        ("c1", 5, 4, "c1"),
+    ]
     assert el.check_leakage(first).ok
     assert first.explain({"spine_row": 5}, "pay_time_n_sum").events["sequence"].to_list() == [1, 3]
     for name in ("customer.*", "customer", "time.m"):
@@ -240,7 +309,14 @@ def test_a_window_is_a_whole_number_of_a_unit(window):
 
 
 def test_constants_that_arrow_cannot_hold_are_refused_and_others_are_exact(lake):
-    for constant in (1e-39, 1e300, 2**63, Decimal("3.1415926535897932384626433832795028841971"), float("inf"), True):
+    for constant in (
+        1e-39,
+        1e300,
+        2**63,
+        Decimal("3.1415926535897932384626433832795028841971"),
+        float("inf"),
+        True,
+    ):
         with pytest.raises(InvalidInputError, match="a number of at most 38 digits"):
             el.count("payment") * constant
     count = el.count("payment")
@@ -250,7 +326,9 @@ def test_constants_that_arrow_cannot_hold_are_refused_and_others_are_exact(lake)
         (1 - count / 2).name("less"),
         (count * np.float64(0.5)).name("half"),
     ]
-    rows = lake.build(el.FeatureSet("risk", features=[*made, 1 - el.count("missed")]), spine=SPINE).polars()
+    rows = lake.build(
+        el.FeatureSet("risk", features=[*made, 1 - el.count("missed")]), spine=SPINE
+    ).polars()
     assert rows["small"].to_list() == [Decimal("4E-30"), 0, Decimal("6E-30")]
     assert rows["large"].to_list() == [4 * 10**18, 0, 6 * 10**18]
     assert rows["less"].to_list() == [-1.0, 1.0, -2.0]
@@ -263,12 +341,18 @@ def test_null_less_the_smallest_integer_is_null(lake):
     lake.append([event(1, "edge", 9, n=-(2**63))])
     made = (el.lag("edge", "n", 3) - el.last("edge", "n")).name("none")
     spine = SPINE.with_columns(cutoff=instants(20, 20, 20))
-    assert lake.build(el.FeatureSet("risk", features=[made]), spine=spine).polars()["none"].to_list() == [None] * 3
+    assert (
+        lake.build(el.FeatureSet("risk", features=[made]), spine=spine).polars()["none"].to_list()
+        == [None] * 3
+    )
 
 
 def test_one_is_not_true(lake):
     lake.register("flag", {"type": "object", "properties": {"n": {"type": "integer"}}})
-    features = [el.count("flag", where={"n": 1}).name("one"), el.count("flag", where={"n": True}).name("true")]
+    features = [
+        el.count("flag", where={"n": 1}).name("one"),
+        el.count("flag", where={"n": True}).name("true"),
+    ]
     with pytest.raises(InvalidInputError, match="is compared with True"):
         lake.build(el.FeatureSet("risk", features=features), spine=SPINE)
 
@@ -276,10 +360,18 @@ def test_one_is_not_true(lake):
 @pytest.mark.parametrize("engine", ["duckdb", "polars"])
 def test_a_spine_may_be_empty_or_have_rows_without_an_entity(lake, engine):
     features = el.FeatureSet(
-        "risk", features=[*FEATURES.features, el.min("payment", "amount"), el.lag("payment", "amount"), el.delta("payment", "amount")]
+        "risk",
+        features=[
+            *FEATURES.features,
+            el.min("payment", "amount"),
+            el.lag("payment", "amount"),
+            el.delta("payment", "amount"),
+        ],
     )
     assert lake.build(features, spine=SPINE.clear(), engine=engine).polars().height == 0
-    built = lake.build(features, spine=SPINE.with_columns(subject=pl.lit(None, pl.String)), engine=engine)
+    built = lake.build(
+        features, spine=SPINE.with_columns(subject=pl.lit(None, pl.String)), engine=engine
+    )
     assert built.polars()["payment_count_30d"].to_list() == [0, 0, 0]
     assert built.explain(0).events.height == 0
 
@@ -287,7 +379,10 @@ def test_a_spine_may_be_empty_or_have_rows_without_an_entity(lake, engine):
 def test_many_windows_are_asked_for_in_several_queries(lake):
     windows = [f"{hours}h" for hours in range(1, 251)]
     features = el.FeatureSet("risk", features=[el.count("payment", window=windows)])
-    one, other = (lake.build(features, spine=SPINE, engine=engine, force=True).polars() for engine in ("duckdb", "polars"))
+    one, other = (
+        lake.build(features, spine=SPINE, engine=engine, force=True).polars()
+        for engine in ("duckdb", "polars")
+    )
     assert one.equals(other)
     assert one["payment_count_250h"].to_list() == [4, 0, 6]
 
@@ -295,7 +390,10 @@ def test_many_windows_are_asked_for_in_several_queries(lake):
 def test_every_feature_takes_several_windows_and_they_are_named_together(lake):
     windows = ["2d", None]
     several = [
-        *(make("payment", window=windows).name(make.__name__) for make in (el.count, el.exists, el.since_last, el.since_first)),
+        *(
+            make("payment", window=windows).name(make.__name__)
+            for make in (el.count, el.exists, el.since_last, el.since_first)
+        ),
         *(make("payment", "amount", window=windows, offset="1d") for make in (el.sum, el.lag)),
         el.rate("payment", window=["2d", "30d"], where={"method": "card"}).name("by_card"),
     ]
@@ -304,7 +402,12 @@ def test_every_feature_takes_several_windows_and_they_are_named_together(lake):
     assert features.columns[:4] == ("count_2d", "count", "exists_2d", "exists")
     assert list(features.columns[-4:]) == [*lags, "by_card_2d", "by_card_30d"]
     row = lake.build(features, spine=SPINE).polars().row(0, named=True)
-    assert (row["count_2d"], row["count"], row["by_card_2d"], row["since_first"]) == (2, 4, 0.5, 4.0)
+    assert (row["count_2d"], row["count"], row["by_card_2d"], row["since_first"]) == (
+        2,
+        4,
+        0.5,
+        4.0,
+    )
     assert row[lags[0]] == row[lags[1]] == Decimal("11.50")
     for window in (["2d", None], [], None, ""):
         with pytest.raises(InvalidInputError, match="expected a window"):
@@ -314,27 +417,50 @@ def test_every_feature_takes_several_windows_and_they_are_named_together(lake):
 
 
 @pytest.mark.parametrize("known", ["cutoff", "watermark"])
-def test_values_that_enter_at_one_instant_and_leave_at_others_are_counted_alike_by_every_way(known, monkeypatch):
+def test_values_that_enter_at_one_instant_and_leave_at_others_are_counted_alike_by_every_way(
+    known, monkeypatch
+):
     lake = el.create(MemoryStorage(), "tests.eventlake/features")
     lake.register("payment", SCHEMA)
     lake.register("owned", {"type": "object", "properties": {"owner": {"type": "string"}}})
     told = (BEGIN + DAY).isoformat()
     payments = [
         event(number, subject=f"/loan/{number % 3}", amount=number * 31 % 5_000)
-        | {"time": (BEGIN + timedelta(seconds=number * 7919 % 86_000)).isoformat(), "recorded_at": told}
+        | {
+            "time": (BEGIN + timedelta(seconds=number * 7919 % 86_000)).isoformat(),
+            "recorded_at": told,
+        }
         for number in range(20_000)
     ]
-    owned = [event(number, "owned", subject=f"/loan/{number}", owner="X") | {"recorded_at": told} for number in range(3)]
+    owned = [
+        event(number, "owned", subject=f"/loan/{number}", owner="X") | {"recorded_at": told}
+        for number in range(3)
+    ]
     lake.append([*payments, *owned])
-    cutoffs = pl.Series([BEGIN + DAY + timedelta(minutes=2 * number) for number in range(1, 600)], dtype=pl.Datetime("us", "UTC"))
+    cutoffs = pl.Series(
+        [BEGIN + DAY + timedelta(minutes=2 * number) for number in range(1, 600)],
+        dtype=pl.Datetime("us", "UTC"),
+    )
     spine = pl.DataFrame({"owner": ["X"] * len(cutoffs), "cutoff": cutoffs})
-    features = [el.distinct("payment", "amount", window="25h"), el.max("payment", "amount", window="25h"), el.lag("payment", "amount", 3)]
-    through = el.FeatureSet("f", features=features, known=known, via=[el.relation("owned", child="subject", parent="owner")])
+    features = [
+        el.distinct("payment", "amount", window="25h"),
+        el.max("payment", "amount", window="25h"),
+        el.lag("payment", "amount", 3),
+    ]
+    through = el.FeatureSet(
+        "f",
+        features=features,
+        known=known,
+        via=[el.relation("owned", child="subject", parent="owner")],
+    )
     plain = el.FeatureSet("f", features=features, known=known, spine_by="owner")
     for one, asked in ((through, spine), (plain, spine.with_columns(owner=pl.lit("/loan/1")))):
         for few in (10**9, -1):
             monkeypatch.setattr(features_run.duckdb_parts, "_FEW_PAIRS", few)
-            made = [lake.build(one, spine=asked, engine=engine, force=True).polars() for engine in ("duckdb", "polars")]
+            made = [
+                lake.build(one, spine=asked, engine=engine, force=True).polars()
+                for engine in ("duckdb", "polars")
+            ]
             assert made[0].equals(made[1])
         assert made[0]["payment_amount_distinct_25h"].n_unique() > 10
 
@@ -354,7 +480,10 @@ def test_a_spine_names_its_columns_as_it_likes_but_not_alike(lake, name):
     for more in ({"spine_by": name}, {"cutoff": name}):
         spine = SPINE.rename({"subject" if "spine_by" in more else "cutoff": name})
         named = el.FeatureSet("f", features=features, **more)
-        one, other = (lake.build(named, spine=spine, engine=engine, force=True) for engine in ("duckdb", "polars"))
+        one, other = (
+            lake.build(named, spine=spine, engine=engine, force=True)
+            for engine in ("duckdb", "polars")
+        )
         assert one.content_hash == other.content_hash
         query = named.plan("duckdb", lake.snapshot()).removesuffix(";\n")
         found = lake.snapshot().sql(query, spine=spine.with_row_index("spine_row")).polars()
@@ -377,7 +506,9 @@ def test_an_overflow_is_an_error_on_both(lake):
     told = []
     for engine in ("duckdb", "polars"):
         with pytest.raises(InvalidInputError, match="large_n_sum does not fit its type") as caught:
-            lake.build(el.FeatureSet("risk", features=[el.sum("large", "n")]), spine=spine, engine=engine)
+            lake.build(
+                el.FeatureSet("risk", features=[el.sum("large", "n")]), spine=spine, engine=engine
+            )
         told.append(caught.value.message)
     assert told[0] == told[1]
     mean = lake.build(el.FeatureSet("risk", features=[el.mean("large", "n")]), spine=spine)
@@ -393,14 +524,14 @@ def definition(folder, toml, source):
 
 
 TOML = 'name = "risk"\nfeatures = "features.py:RISK"\nspine = "spine.parquet"\n'
-SOURCE = (
-    'import eventlake as el\n\nRISK = el.FeatureSet("risk", features=[el.count("payment", window="30d"), el.last("payment", "method")])\n'
-)
+SOURCE = 'import eventlake as el\n\nRISK = el.FeatureSet("risk", features=[el.count("payment", window="30d"), el.last("payment", "method")])\n'
 
 
 def test_a_definition_names_a_feature_set_and_is_built_on_either_engine(lake, tmp_path):
     folder = definition(tmp_path / "risk", TOML, SOURCE)
-    one, other = (lake.build(el.read_definition(folder), engine=engine) for engine in ("duckdb", "polars"))
+    one, other = (
+        lake.build(el.read_definition(folder), engine=engine) for engine in ("duckdb", "polars")
+    )
     assert one.manifest_hash == other.manifest_hash
     assert one.polars()["payment_count_30d"].to_list() == [4, 0, 6]
 
@@ -426,15 +557,23 @@ def test_the_events_behind_a_value_are_those_inside_its_window(lake):
     found = built.explain(2, "payment_count_2d")
     assert found.behind["id"].to_list() == ["payment-9"]
     assert built.explain(0, "payment_count_2d").behind["id"].to_list() == ["payment-2", "payment-3"]
-    assert built.explain(2, "each").behind["id"].to_list() == [f"payment-{number}" for number in (0, 1, 2, 4, 5, 9)]
-    assert built.explain(2, "by_card").behind["id"].to_list() == ["payment-1", "payment-5", "payment-9"]
+    assert built.explain(2, "each").behind["id"].to_list() == [
+        f"payment-{number}" for number in (0, 1, 2, 4, 5, 9)
+    ]
+    assert built.explain(2, "by_card").behind["id"].to_list() == [
+        "payment-1",
+        "payment-5",
+        "payment-9",
+    ]
     assert built.explain(2, "missed_days_since_last").behind["id"].to_list() == ["missed-0"]
     assert built.explain(1, "payment_count_30d").behind.height == 0
     counted = built.polars()
     for row in range(3):
         whole = built.explain(row).events
         for column in ("payment_count_2d", "payment_count_30d", "by_card"):
-            assert whole.filter(pl.col("behind").list.contains(column)).height == counted[row, column]
+            assert (
+                whole.filter(pl.col("behind").list.contains(column)).height == counted[row, column]
+            )
 
 
 def test_cutoffs_before_anything_was_recorded_are_refused_with_both_ways_out(lake):
@@ -450,7 +589,9 @@ def test_cutoffs_before_anything_was_recorded_are_refused_with_both_ways_out(lak
 
 @pytest.mark.parametrize("known", ["cutoff", "watermark"])
 def test_a_plan_can_be_read_on_both_engines_with_and_without_schemas(lake, known):
-    features = el.FeatureSet("risk", features=[*FEATURES.features, el.max("payment", "amount", window="9d")], known=known)
+    features = el.FeatureSet(
+        "risk", features=[*FEATURES.features, el.max("payment", "amount", window="9d")], known=known
+    )
     for snapshot in (None, lake.snapshot()):
         sql, steps = features.plan("duckdb", snapshot), features.plan("polars", snapshot)
         for name in features.columns:
@@ -462,30 +603,49 @@ def test_a_plan_can_be_read_on_both_engines_with_and_without_schemas(lake, known
 
 
 def test_the_sql_of_a_plan_is_a_projection_of_its_own(lake):
-    features = el.FeatureSet("risk", features=[el.count("payment", window="2d"), el.sum("payment", "amount")], known="watermark")
+    features = el.FeatureSet(
+        "risk",
+        features=[el.count("payment", window="2d"), el.sum("payment", "amount")],
+        known="watermark",
+    )
     built = lake.build(features, spine=SPINE).polars()
     query = features.plan("duckdb", lake.snapshot()).rstrip().rstrip(";")
-    rows = lake.build(el.Projection.sql("plain", query, key=["spine_row"], level="fixed"), spine=SPINE).polars()
+    rows = lake.build(
+        el.Projection.sql("plain", query, key=["spine_row"], level="fixed"), spine=SPINE
+    ).polars()
     assert rows["p0"].cast(pl.Int64).to_list() == built["payment_count_2d"].to_list()
-    assert rows["p1"].cast(pl.Float64).to_list() == built["payment_amount_sum"].cast(pl.Float64).to_list()
+    assert (
+        rows["p1"].cast(pl.Float64).to_list()
+        == built["payment_amount_sum"].cast(pl.Float64).to_list()
+    )
 
 
 @pytest.mark.parametrize("few", [10**9, -1])
 @pytest.mark.parametrize("engine", ["duckdb", "polars"])
-def test_what_was_sorted_before_is_used_again_and_never_for_other_events(tmp_path, monkeypatch, engine, few):
+def test_what_was_sorted_before_is_used_again_and_never_for_other_events(
+    tmp_path, monkeypatch, engine, few
+):
     lake = el.create(tmp_path / "lake", "tests.eventlake/kept")
     lake.register("payment", SCHEMA)
     read = []
     collected, created = polars_parts.events, duckdb_tables.Tables._create
-    monkeypatch.setattr(polars_parts, "events", lambda *given: read.append(given) or collected(*given))
+    monkeypatch.setattr(
+        polars_parts, "events", lambda *given: read.append(given) or collected(*given)
+    )
     reading = re.compile(r'(main|latest)."payment"')
-    monkeypatch.setattr(duckdb_tables.Tables, "_create", lambda *g: (reading.search(g[2]) and read.append(g)) or created(*g))
+    monkeypatch.setattr(
+        duckdb_tables.Tables,
+        "_create",
+        lambda *g: (reading.search(g[2]) and read.append(g)) or created(*g),
+    )
     monkeypatch.setattr(duckdb_parts, "_FEW_PAIRS", few)
     PREFIXES.clear()
 
     def counts(spine=SPINE, **how):
         made = lake.build(
-            el.FeatureSet("kept", features=[el.count("payment"), el.sum("payment", "amount")], **how),
+            el.FeatureSet(
+                "kept", features=[el.count("payment"), el.sum("payment", "amount")], **how
+            ),
             spine=spine,
             engine=engine,
             force=True,
@@ -511,21 +671,39 @@ def test_what_was_sorted_before_is_used_again_and_never_for_other_events(tmp_pat
 @pytest.mark.parametrize("engine", ["duckdb", "polars"])
 def test_what_is_kept_serves_whatever_is_asked_next(lake, monkeypatch, engine, few):
     monkeypatch.setattr(duckdb_parts, "_FEW_PAIRS", few)
-    amounts = [one("payment", "amount", window=["2d", "30d"]) for one in (el.sum, el.max, el.last, el.distinct)]
+    amounts = [
+        one("payment", "amount", window=["2d", "30d"])
+        for one in (el.sum, el.max, el.last, el.distinct)
+    ]
     some = [
         FEATURES,
         replace(FEATURES, known="watermark"),
-        *(el.FeatureSet("some", known=known, features=amounts) for known in ("cutoff", "watermark")),
+        *(
+            el.FeatureSet("some", known=known, features=amounts)
+            for known in ("cutoff", "watermark")
+        ),
         el.FeatureSet("some", depth=1, features=amounts),
-        el.FeatureSet("some", features=[el.count("payment", where=el.field("method") == "card"), el.lag("payment", "method", 2)]),
-        el.FeatureSet("some", features=[el.first("payment", "method", window="9d"), el.std("payment", "amount")], known="watermark"),
+        el.FeatureSet(
+            "some",
+            features=[
+                el.count("payment", where=el.field("method") == "card"),
+                el.lag("payment", "method", 2),
+            ],
+        ),
+        el.FeatureSet(
+            "some",
+            features=[el.first("payment", "method", window="9d"), el.std("payment", "amount")],
+            known="watermark",
+        ),
     ]
     spines = [SPINE, GROWN.with_columns(cutoff=pl.col("cutoff") - DAY)]
     asked = [(features, spine) for features in some for spine in spines]
 
     def found(features, spine):
         history = lake.snapshot().history
-        return features_run.rows(compiled(features, history.catalogue), history, spine_rows(spine), engine)
+        return features_run.rows(
+            compiled(features, history.catalogue), history, spine_rows(spine), engine
+        )
 
     alone = []
     for one in asked:
@@ -536,19 +714,27 @@ def test_what_is_kept_serves_whatever_is_asked_next(lake, monkeypatch, engine, f
         assert found(*asked[number]).equals(alone[number])
 
 
-GROWN = pl.concat([SPINE, pl.DataFrame({"subject": ["/loan/2"], "cutoff": instants(12), "late": [False]})])
+GROWN = pl.concat(
+    [SPINE, pl.DataFrame({"subject": ["/loan/2"], "cutoff": instants(12), "late": [False]})]
+)
 HINDSIGHT = replace(FEATURES, known="watermark")
 
 
 @pytest.mark.parametrize(
     ("features", "day", "way"),
     [
-        (FEATURES, 10, "1 row anew"),  # nothing that is recorded later changes what an older cutoff knew
+        (
+            FEATURES,
+            10,
+            "1 row anew",
+        ),  # nothing that is recorded later changes what an older cutoff knew
         (FEATURES, 7, "2 rows anew"),  # the second row of loan 1 knew it, its first did not
         (HINDSIGHT, 10, "in full: "),  # both rows of loan 1, and the new one: more than half
     ],
 )
-def test_a_grown_spine_is_looked_up_where_it_is_new_or_something_was_said(tmp_path, features, day, way):
+def test_a_grown_spine_is_looked_up_where_it_is_new_or_something_was_said(
+    tmp_path, features, day, way
+):
     lake = filled(el.create(tmp_path / "lake", "tests.eventlake/features"))
     first = lake.build(features, spine=SPINE)
     lake.append([event(99, day=day, amount=3, method="card")])
@@ -565,7 +751,10 @@ def test_other_columns_of_a_grown_spine_are_the_new_ones(lake):
     made = lake.build(FEATURES, spine=other)
     assert made.provenance["way"] == "1 row anew"
     assert made.polars()["note"].to_list() == ["a"] * 4
-    assert made.content_hash == lake.build(FEATURES, spine=other, force=True, incremental=False).content_hash
+    assert (
+        made.content_hash
+        == lake.build(FEATURES, spine=other, force=True, incremental=False).content_hash
+    )
 
 
 @pytest.mark.parametrize("engine", ["duckdb", "polars"])
@@ -573,18 +762,34 @@ def test_buckets_and_workers_make_the_same_features(tmp_path, engine):
     lake = filled(el.create(tmp_path / "lake", "tests.eventlake/features"))
     made = lake.build(FEATURES, spine=GROWN, engine=engine, workers=2, buckets=3)
     assert made.provenance["way"].startswith("in full, in 3 buckets by subject")
-    assert made.content_hash == lake.build(FEATURES, spine=GROWN, force=True, check="perturb").content_hash
+    assert (
+        made.content_hash
+        == lake.build(FEATURES, spine=GROWN, force=True, check="perturb").content_hash
+    )
 
 
 @pytest.mark.parametrize("engine", ["duckdb", "polars"])
 def test_many_events_and_rows_are_looked_up_piece_by_piece(lake, monkeypatch, engine):
     spine = pl.concat(
-        [GROWN, pl.DataFrame({"subject": ["/loan/7", None, "/loan/2"], "cutoff": instants(5, 5, 6), "late": [True, None, False]})]
+        [
+            GROWN,
+            pl.DataFrame(
+                {
+                    "subject": ["/loan/7", None, "/loan/2"],
+                    "cutoff": instants(5, 5, 6),
+                    "late": [True, None, False],
+                }
+            ),
+        ]
     )
     whole = lake.build(FEATURES, spine=spine, engine=engine)
     module = {"duckdb": features_run.duckdb_parts, "polars": features_run.polars_parts}[engine]
     found, plain = [], module.parts
-    monkeypatch.setattr(module, "parts", lambda plan, sources, some: found.append(some.num_rows) or plain(plan, sources, some))
+    monkeypatch.setattr(
+        module,
+        "parts",
+        lambda plan, sources, some: found.append(some.num_rows) or plain(plan, sources, some),
+    )
     monkeypatch.setattr(features_run, "_AT_ONCE", 4)
     again = lake.build(FEATURES, spine=spine, engine=engine, force=True)
     assert len(found) == (8 + 7) // 4
@@ -593,7 +798,9 @@ def test_many_events_and_rows_are_looked_up_piece_by_piece(lake, monkeypatch, en
 
 
 def test_a_bucket_whose_cutoffs_lie_before_everything_is_no_reason_to_refuse(lake):
-    spine = pl.DataFrame({"subject": ["/loan/8", *["/loan/1"] * 4], "cutoff": instants(-9, 3, 4, 5, 6)})
+    spine = pl.DataFrame(
+        {"subject": ["/loan/8", *["/loan/1"] * 4], "cutoff": instants(-9, 3, 4, 5, 6)}
+    )
     made = lake.build(FEATURES, spine=spine, buckets=5)
     assert made.content_hash == lake.build(FEATURES, spine=spine, force=True).content_hash
 
@@ -603,32 +810,53 @@ def test_rows_that_see_what_was_recorded_after_their_cutoff_are_counted(tmp_path
     lake = filled(el.create(tmp_path / "lake", "tests.eventlake/features"))
     assert lake.build(HINDSIGHT, spine=SPINE, engine=engine).provenance["hindsight_rows"] == 0
     late = event(99, day=8, amount=3, method="card") | {"time": (BEGIN + 3 * DAY).isoformat()}
-    lake.append([late, event(98, day=9, subject="/loan/2", amount=1), event(97, day=20, subject="/loan/2", amount=1)])
+    lake.append(
+        [
+            late,
+            event(98, day=9, subject="/loan/2", amount=1),
+            event(97, day=20, subject="/loan/2", amount=1),
+        ]
+    )
     # It happened on day 3 and was told on day 8: the row of day 4 sees it too early, that of day 9 does not.
     made = lake.build(HINDSIGHT, spine=SPINE, engine=engine)
     assert (made.provenance["hindsight_rows"], made.provenance["hindsight_events"]) == (1, 1)
     assert ("hindsight", "1 of 3 rows see 1 event too early") in made.card().facts
     assert "hindsight_rows" not in lake.build(FEATURES, spine=SPINE, engine=engine).provenance
     # On day 21 it is said that what was told of day 3 never was: the rows of days 4 and 9 knew it, and miss it.
-    lake.append([event(90, day=21) | {"corrects": "payment-3", "correction": "retract", "data": None}])
+    lake.append(
+        [event(90, day=21) | {"corrects": "payment-3", "correction": "retract", "data": None}]
+    )
     made = lake.build(HINDSIGHT, spine=SPINE, engine=engine)
-    assert ("hindsight", "2 of 3 rows see 1 event too early, and miss 1 known at the cutoff") in made.card().facts
+    assert (
+        "hindsight",
+        "2 of 3 rows see 1 event too early, and miss 1 known at the cutoff",
+    ) in made.card().facts
     # What no feature is made of is nothing that a row sees.
-    cash = el.FeatureSet("cash", known="watermark", features=[el.count("payment", where={"method": "cash"})])
+    cash = el.FeatureSet(
+        "cash", known="watermark", features=[el.count("payment", where={"method": "cash"})]
+    )
     assert lake.build(cash, spine=SPINE, engine=engine).provenance["hindsight_rows"] == 0
 
 
-@pytest.mark.parametrize("cutoff", [2**63 - 1, -(2**63) + 2, 253_402_300_800_000_000, -62_135_596_800_000_001])
+@pytest.mark.parametrize(
+    "cutoff", [2**63 - 1, -(2**63) + 2, 253_402_300_800_000_000, -62_135_596_800_000_001]
+)
 def test_cutoffs_beyond_the_calendar_are_refused(lake, cutoff):
-    spine = pl.DataFrame({"subject": ["/loan/1"], "cutoff": pl.Series([cutoff]).cast(pl.Datetime("us", "UTC"))})
+    spine = pl.DataFrame(
+        {"subject": ["/loan/1"], "cutoff": pl.Series([cutoff]).cast(pl.Datetime("us", "UTC"))}
+    )
     with pytest.raises(InvalidInputError, match="1 of 1 cutoffs are not in the years 1 to 9999"):
         lake.build(HINDSIGHT, spine=spine)
 
 
 @pytest.mark.parametrize("engine", ["duckdb", "polars"])
 def test_the_ends_of_the_calendar_are_looked_up(lake, engine):
-    ends = pl.Series([-62_135_596_800_000_000, 253_402_300_799_999_999]).cast(pl.Datetime("us", "UTC"))
-    made = lake.build(HINDSIGHT, spine=pl.DataFrame({"subject": ["/loan/1"] * 2, "cutoff": ends}), engine=engine)
+    ends = pl.Series([-62_135_596_800_000_000, 253_402_300_799_999_999]).cast(
+        pl.Datetime("us", "UTC")
+    )
+    made = lake.build(
+        HINDSIGHT, spine=pl.DataFrame({"subject": ["/loan/1"] * 2, "cutoff": ends}), engine=engine
+    )
     assert made.polars()["payment_amount_mean"].to_list() == [None, 13.0]
 
 

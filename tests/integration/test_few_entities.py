@@ -48,7 +48,10 @@ CONDITIONS = [
 @pytest.fixture(scope="module")
 def history(tmp_path_factory):
     lake = el.create(tmp_path_factory.mktemp("few") / "lake", "tests.eventlake/few")
-    subjects, types = ["/loan/1", "/loan/2", None, "/loan/é", "/loan/10"], ["a", "b", "ž", "A", "ab"]
+    subjects, types = (
+        ["/loan/1", "/loan/2", None, "/loan/é", "/loan/10"],
+        ["a", "b", "ž", "A", "ab"],
+    )
     for start in range(0, 40, 8):
         rows = []
         for number in range(start, start + 8):
@@ -57,7 +60,9 @@ def history(tmp_path_factory):
                 "source": "s",
                 "type": types[number % 5],
                 "subject": subjects[number // 2 % 5],
-                "time": (BEGIN + number * timedelta(minutes=30)).isoformat() if number % 7 else None,
+                "time": (BEGIN + number * timedelta(minutes=30)).isoformat()
+                if number % 7
+                else None,
                 "correlation_id": [None, "c0", " ", "c1"][number % 4] if start < 24 else None,
                 "data": {"n": number} if number % 3 else None,
             }
@@ -68,7 +73,9 @@ def history(tmp_path_factory):
 
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_the_rows_of_few_entities_are_the_same_whoever_reads_them(history, monkeypatch, condition):
-    only = Only("Subject", "subject", pa.table({ENTITY: pa.array(["/loan/1", "/loan/é", None, "/loan/77"])}))
+    only = Only(
+        "Subject", "subject", pa.table({ENTITY: pa.array(["/loan/1", "/loan/é", None, "/loan/77"])})
+    )
     query = f"SELECT e.*, count(*) OVER (PARTITION BY subject) AS n FROM events e WHERE {condition} ORDER BY sequence"
 
     def made():

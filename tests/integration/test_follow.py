@@ -19,7 +19,9 @@ for batch in range(20):
 
 
 def events(name, count):
-    return [{"id": f"{name}-{n}", "source": "s", "type": "t", "data": {"n": n}} for n in range(count)]
+    return [
+        {"id": f"{name}-{n}", "source": "s", "type": "t", "data": {"n": n}} for n in range(count)
+    ]
 
 
 def test_a_consumer_sees_what_is_there_and_what_another_process_appends_in_order_and_once(tmp_path):
@@ -74,7 +76,9 @@ def test_a_lake_that_is_shorter_than_what_was_dealt_with_is_noticed():
         next(lake.follow(after=3))
 
 
-@pytest.mark.parametrize("pauses", [{"poll_seconds": 0}, {"poll_seconds": -1}, {"timeout_seconds": -1}, {"after": -1}])
+@pytest.mark.parametrize(
+    "pauses", [{"poll_seconds": 0}, {"poll_seconds": -1}, {"timeout_seconds": -1}, {"after": -1}]
+)
 def test_a_pause_is_a_pause(pauses):
     with pytest.raises(InvalidInputError, match=f"expected {next(iter(pauses))} (above|from) 0"):
         next(el.create("memory://", "o").follow(**pauses))

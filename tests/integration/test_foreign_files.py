@@ -19,17 +19,30 @@ import pyarrow.orc
 import pytest
 
 import eventlake as el
-from eventlake.errors import InvalidEventsError, InvalidInputError, InvalidProjectionError, NotFoundError
+from eventlake.errors import (
+    InvalidEventsError,
+    InvalidInputError,
+    InvalidProjectionError,
+    NotFoundError,
+)
 
 MODULES = {
     "bz2": bz2, "el": el, "glob": glob, "gzip": gzip, "io": io, "lzma": lzma, "msgspec": msgspec, "pathlib": pathlib, "pl": pl,
     "pyarrow": pa, "shutil": shutil,
 }  # fmt: skip
-PAYLOADS = ['{"amount":1.10,"digits":0.12345678901234567890123}', '{"amount":12345678901234567890123}']
-LINES = [f'{{"id":"e{n}","source":"s","type":"t","subject":"/é{n}","data":{text}}}' for n, text in enumerate(PAYLOADS)]
+PAYLOADS = [
+    '{"amount":1.10,"digits":0.12345678901234567890123}',
+    '{"amount":12345678901234567890123}',
+]
+LINES = [
+    f'{{"id":"e{n}","source":"s","type":"t","subject":"/é{n}","data":{text}}}'
+    for n, text in enumerate(PAYLOADS)
+]
 NDJSON = ("\n".join(LINES) + "\n").encode()
 CSV = "id,at\n007,2026-01-01T00:00:00Z\n1.10,2026-01-02T00:00:00Z\n".encode()  # noqa: UP012 - as the others
-FRAME = pl.DataFrame({"id": ["e0", "e1"], "source": "s", "type": "t", "subject": ["/é0", "/é1"], "data": PAYLOADS})
+FRAME = pl.DataFrame(
+    {"id": ["e0", "e1"], "source": "s", "type": "t", "subject": ["/é0", "/é1"], "data": PAYLOADS}
+)
 MAPPING = 'source = "s"\norder = "file"\nzone = "UTC"\n[[events]]\ntype = "t"\nid = "{id}"\ntime = { column = "at" }\n'
 
 
@@ -90,8 +103,13 @@ def test_a_file_of_events_in_another_form_is_told_an_expression_that_appends_it(
     with pytest.raises(InvalidInputError) as refused:
         lake.append(name)
     expected = f"expected a file of events, NDJSON or Parquet, found {name}, which is {kind}"
-    assert refused.value.message == expected or "expected JSON without a byte order mark" in refused.value.message
-    written = re.search(r"lake\.append\(.*\)", refused.value.hint.partition(", or ")[0].partition(", which")[0])
+    assert (
+        refused.value.message == expected
+        or "expected JSON without a byte order mark" in refused.value.message
+    )
+    written = re.search(
+        r"lake\.append\(.*\)", refused.value.hint.partition(", or ")[0].partition(", which")[0]
+    )
     exec(written[0], MODULES | {"lake": lake})  # noqa: S102 - what a user is told to write
     assert lake.snapshot().scan().select("id", "subject", "data").collect().rows() == [
         ("e0", "/é0", PAYLOADS[0]),
@@ -102,18 +120,30 @@ def test_a_file_of_events_in_another_form_is_told_an_expression_that_appends_it(
 def test_one_object_over_several_lines_is_told_an_expression_that_appends_it():
     pathlib.Path("one.json").write_bytes(msgspec.json.format(LINES[0].encode(), indent=2))
     lake = el.create("memory://", "a/b")
-    with pytest.raises(InvalidInputError, match="which is one JSON object over several lines") as refused:
+    with pytest.raises(
+        InvalidInputError, match="which is one JSON object over several lines"
+    ) as refused:
         lake.append("one.json")
-    exec(re.search(r"lake\.append\(.*\)", refused.value.hint.partition(", which")[0])[0], MODULES | {"lake": lake})  # noqa: S102
+    exec(  # noqa: S102
+        re.search(r"lake\.append\(.*\)", refused.value.hint.partition(", which")[0])[0],
+        MODULES | {"lake": lake},
+    )
     assert lake.snapshot().scan().collect()["data"].to_list() == PAYLOADS[:1]
 
 
 def test_json_as_text_is_told_an_expression_that_changes_no_digit():
-    for text, ids in ((f"[{','.join(LINES)}]", ["e0", "e1"]), (NDJSON.decode(), ["e0", "e1"]), (LINES[0], ["e0"])):
+    for text, ids in (
+        (f"[{','.join(LINES)}]", ["e0", "e1"]),
+        (NDJSON.decode(), ["e0", "e1"]),
+        (LINES[0], ["e0"]),
+    ):
         lake = el.create("memory://", "a/b")
         with pytest.raises(InvalidInputError, match="found JSON as text") as refused:
             lake.append(text)
-        exec(re.search(r"lake\.append\(.*\)", refused.value.hint)[0], MODULES | {"lake": lake, "text": text})  # noqa: S102
+        exec(  # noqa: S102
+            re.search(r"lake\.append\(.*\)", refused.value.hint)[0],
+            MODULES | {"lake": lake, "text": text},
+        )
         found = lake.snapshot().scan().collect()
         assert (found["id"].to_list(), found["data"].to_list()) == (ids, PAYLOADS[: len(ids)])
 
@@ -124,7 +154,9 @@ def test_a_folder_and_a_pattern_are_told_a_loop_that_appends_their_files(given):
     for number, line in enumerate(LINES):
         pathlib.Path(f"many/{number}.ndjson").write_text(line, encoding="utf-8")
     lake = el.create("memory://", "a/b")
-    with pytest.raises(InvalidInputError, match=r"which is a (folder|pattern, and no file)") as refused:
+    with pytest.raises(
+        InvalidInputError, match=r"which is a (folder|pattern, and no file)"
+    ) as refused:
         lake.append(given)
     exec(re.search(r"for path in [^;]*", refused.value.hint)[0], MODULES | {"lake": lake})  # noqa: S102
     assert lake.snapshot().scan().collect()["data"].to_list() == PAYLOADS
@@ -152,9 +184,24 @@ def test_a_lake_is_told_to_be_opened():
     ("name", "data", "told", "hint"),
     [
         ("rows.csv", CSV, "which is a table", "el.import_file(lake, 'rows.csv', 'mapping.toml')"),
-        ("rows.csv.gz", gzip.compress(CSV, mtime=0), "compressed by gzip", "el.import_file(lake, 'rows.csv.gz', 'mapping.toml')"),
-        ("rows.xlsx", zipped("xl/workbook.xml", b"<a/>"), "which is a spreadsheet", "el.import_file(lake, 'rows.csv', 'mapping.toml')"),
-        ("rows.db", b"SQLite format 3\0" + bytes(100), "which is a SQLite database", "write the rows of a table to a CSV file"),
+        (
+            "rows.csv.gz",
+            gzip.compress(CSV, mtime=0),
+            "compressed by gzip",
+            "el.import_file(lake, 'rows.csv.gz', 'mapping.toml')",
+        ),
+        (
+            "rows.xlsx",
+            zipped("xl/workbook.xml", b"<a/>"),
+            "which is a spreadsheet",
+            "el.import_file(lake, 'rows.csv', 'mapping.toml')",
+        ),
+        (
+            "rows.db",
+            b"SQLite format 3\0" + bytes(100),
+            "which is a SQLite database",
+            "write the rows of a table to a CSV file",
+        ),
         ("empty.parquet", b"", "which is empty", "leave it out"),
     ],
 )
@@ -189,8 +236,14 @@ def imported(name, mapping=MAPPING):
     return lake.snapshot().scan().select("id", "time").collect().rows()
 
 
-ROWS = [("007", dt.datetime(2026, 1, 1, tzinfo=dt.UTC)), ("1.10", dt.datetime(2026, 1, 2, tzinfo=dt.UTC))]
-OBJECTS = [{"id": "007", "at": "2026-01-01T00:00:00Z"}, {"id": "1.10", "at": "2026-01-02T00:00:00Z"}]
+ROWS = [
+    ("007", dt.datetime(2026, 1, 1, tzinfo=dt.UTC)),
+    ("1.10", dt.datetime(2026, 1, 2, tzinfo=dt.UTC)),
+]
+OBJECTS = [
+    {"id": "007", "at": "2026-01-01T00:00:00Z"},
+    {"id": "1.10", "at": "2026-01-02T00:00:00Z"},
+]
 OBJECT_LINES = "".join(json.dumps(one) + "\n" for one in OBJECTS).encode()
 COLUMNS = pl.DataFrame(OBJECTS)
 TABLE_FILES = {
@@ -223,7 +276,10 @@ def test_a_table_in_another_form_is_told_what_imports_it(name):
     assert refused.value.message.endswith(f"found that it is {kind}")
     hint = refused.value.hint
     if encoding := re.search(r"encoding = \S+", hint):
-        assert imported(name, MAPPING.replace("[[events]]", f"[csv]\n{encoding[0]}\n[[events]]")) == ROWS
+        assert (
+            imported(name, MAPPING.replace("[[events]]", f"[csv]\n{encoding[0]}\n[[events]]"))
+            == ROWS
+        )
     elif renamed := re.search(r"rename it to ([^ ,]+)", hint):
         new = pathlib.Path(name).rename(renamed[1])
         assert imported(new) == ROWS
@@ -231,10 +287,18 @@ def test_a_table_in_another_form_is_told_what_imports_it(name):
         assert bool(form) == (kind != "compressed by gzip")
         if form:
             old = new.rename(name)
-            assert imported(old, MAPPING.replace("[[events]]", f"{form[3]}\n{form[1]}\n{form[2]}\n[[events]]")) == ROWS
+            assert (
+                imported(
+                    old,
+                    MAPPING.replace("[[events]]", f"{form[3]}\n{form[1]}\n{form[2]}\n[[events]]"),
+                )
+                == ROWS
+            )
     else:
         exec(re.search(r"make a file of it: (.*)\.$", hint)[1], MODULES)  # noqa: S102 - what a user is told to write
-        new = re.search(r"write_parquet\('(.*?)'\)|^make a file of it: pathlib\.Path\('(.*?)'\)", hint)
+        new = re.search(
+            r"write_parquet\('(.*?)'\)|^make a file of it: pathlib\.Path\('(.*?)'\)", hint
+        )
         assert imported(new[1] or new[2]) == ROWS
 
 
@@ -244,7 +308,10 @@ def test_a_pattern_is_told_a_loop_that_imports_its_files():
     mapping.write_text(MAPPING, encoding="utf-8")
     with pytest.raises(InvalidInputError, match="which is a pattern, and no file") as refused:
         el.import_file(lake, "*.csv", mapping)
-    exec(re.search(r"for path in .*\)\)?", refused.value.hint)[0], MODULES | {"lake": lake, "mapping": mapping})  # noqa: S102
+    exec(  # noqa: S102
+        re.search(r"for path in .*\)\)?", refused.value.hint)[0],
+        MODULES | {"lake": lake, "mapping": mapping},
+    )
     assert lake.watermark == 2
 
 
@@ -254,22 +321,33 @@ def test_a_table_with_another_delimiter_is_told_which(delimiter):
     with pytest.raises(InvalidInputError, match="has no column 'id', 'at'") as refused:
         imported("rows.csv")
     setting = re.search(r'delimiter = "[^"]*"', refused.value.hint)[0]
-    assert imported("rows.csv", MAPPING.replace("[[events]]", f"[csv]\n{setting}\n[[events]]")) == ROWS
+    assert (
+        imported("rows.csv", MAPPING.replace("[[events]]", f"[csv]\n{setting}\n[[events]]")) == ROWS
+    )
 
 
 def test_an_open_quote_makes_the_count_of_broken_lines_a_least_one():
-    lines = [f'{n},"2026-01-01T00:00:00Z' if n % 2 else f"{n},2026-01-01T00:00:00Z" for n in range(800)]
+    lines = [
+        f'{n},"2026-01-01T00:00:00Z' if n % 2 else f"{n},2026-01-01T00:00:00Z" for n in range(800)
+    ]
     pathlib.Path("rows.csv").write_text("id,at\n" + "\n".join(lines) + "\n", encoding="utf-8")
     with pytest.raises(InvalidEventsError) as refused:
         imported("rows.csv")
     told = re.search(r"broken: at least (\d+) lines more", str(refused.value.problems[-1]))
     assert 1 <= int(told[1]) <= 300
-    assert "It hides the lines up to the next quote, which are not counted." in str(refused.value.problems[0])
+    assert "It hides the lines up to the next quote, which are not counted." in str(
+        refused.value.problems[0]
+    )
 
 
 @pytest.mark.parametrize("broken", [1, 99, 100, 101, 250])
 def test_other_broken_lines_are_counted_exactly(broken):
-    lines = [f"{n},2026-01-01T00:00:00Z{',x' if n % 3 else ''}" if n < broken else f"{n},2026-01-01T00:00:00Z" for n in range(300)]
+    lines = [
+        f"{n},2026-01-01T00:00:00Z{',x' if n % 3 else ''}"
+        if n < broken
+        else f"{n},2026-01-01T00:00:00Z"
+        for n in range(300)
+    ]
     expected = sum(1 for line in lines if line.count(",") > 1)
     pathlib.Path("rows.csv").write_text("id,at\n" + "\n".join(lines) + "\n", encoding="utf-8")
     if not expected:
@@ -279,7 +357,9 @@ def test_other_broken_lines_are_counted_exactly(broken):
         imported("rows.csv")
     problems = [str(one) for one in refused.value.problems]
     named = [one for one in problems if "line " in one]
-    more = [int(found[1]) for one in problems if (found := re.search(r"broken: (\d+) lines more", one))]
+    more = [
+        int(found[1]) for one in problems if (found := re.search(r"broken: (\d+) lines more", one))
+    ]
     assert (len(named), sum(more)) == (min(expected, 100), max(expected - 100, 0))
 
 
@@ -294,7 +374,12 @@ SPINE = "subject,cutoff\n/é0,2026-01-01T00:00:00Z\n".encode()
         ("rows.csv.xz", lzma.compress(SPINE)),
         ("utf16.csv", SPINE.decode().encode("utf-16")),
         ("rows.tsv", SPINE.replace(b",", b"\t")),
-        ("parquet.csv", written(pl.DataFrame({"subject": ["/é0"], "cutoff": ["2026-01-01T00:00:00Z"]}).write_parquet)),
+        (
+            "parquet.csv",
+            written(
+                pl.DataFrame({"subject": ["/é0"], "cutoff": ["2026-01-01T00:00:00Z"]}).write_parquet
+            ),
+        ),
     ],
 )
 def test_a_spine_in_another_form_is_told_an_expression_that_reads_it(name, data):

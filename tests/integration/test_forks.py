@@ -15,10 +15,14 @@ from eventlake.errors import ForkedProcessError
 EVENT = {"source": "s", "type": "t", "subject": "/x", "data": {"a": 1}}
 VERBS = {
     "open": lambda lake, folder: el.open(folder),
-    "append": lambda lake, folder: lake.append([EVENT | {"id": f"child {n}"} for n in range(1_000)]),
+    "append": lambda lake, folder: lake.append(
+        [EVENT | {"id": f"child {n}"} for n in range(1_000)]
+    ),
     "snapshot": lambda lake, folder: lake.snapshot(),
     "build": lambda lake, folder: lake.build(
-        el.Projection.sql("n", "SELECT subject, count(*) AS n FROM events GROUP BY subject", key=["subject"])
+        el.Projection.sql(
+            "n", "SELECT subject, count(*) AS n FROM events GROUP BY subject", key=["subject"]
+        )
     ),
     "verify": lambda lake, folder: lake.verify(),
 }
@@ -80,4 +84,9 @@ lake = el.create(sys.argv[1], "o")
 lake.append([{"id": str(n), "source": "s", "type": "t"} for n in range(1000)])
 os._exit(0 if lake.snapshot().scan().collect().height == 1000 else 1)
 """
-    assert subprocess.run([sys.executable, "-c", script, str(tmp_path / "lake")], check=False, timeout=60).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path / "lake")], check=False, timeout=60
+        ).returncode
+        == 0
+    )

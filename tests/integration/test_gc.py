@@ -19,7 +19,13 @@ import eventlake as el
 from eventlake.cli.main import main
 from eventlake.columns.parquet import segments
 from eventlake.core import layout
-from eventlake.errors import CorruptionError, EventlakeError, InvalidEventsError, InvalidInputError, StorageError
+from eventlake.errors import (
+    CorruptionError,
+    EventlakeError,
+    InvalidEventsError,
+    InvalidInputError,
+    StorageError,
+)
 from eventlake.log.appending import read_events
 from eventlake.log.appending.append import Terms
 from eventlake.log.appending.append import append as append_to_chain
@@ -34,12 +40,32 @@ from eventlake.storage import local as local_module
 from eventlake.testing.faults import FaultyStorage, at_call
 from eventlake.testing.invariants import assert_sound
 from tests.dataset_fixtures import POLARS_TOTALS, TOTALS, Hooked, make_lake, module
-from tests.maintenance_fixtures import NOW, about, appended, batch, event, grouped, in_threads, meddled, observed, placed, seen, varied
+from tests.maintenance_fixtures import (
+    NOW,
+    about,
+    appended,
+    batch,
+    event,
+    grouped,
+    in_threads,
+    meddled,
+    observed,
+    placed,
+    seen,
+    varied,
+)
 from tests.property.events import rows_of
 
 DAY = 86_400
 NO_AGE = timedelta(0)
-MINE = {"notes/mine.txt", "segments/mine.parquet", "log/mine.json", "keys/mine.keys", "manifests/mine.parquet", "builds/readme"}
+MINE = {
+    "notes/mine.txt",
+    "segments/mine.parquet",
+    "log/mine.json",
+    "keys/mine.keys",
+    "manifests/mine.parquet",
+    "builds/readme",
+}
 
 
 @pytest.fixture(params=["memory", "local"])
@@ -73,23 +99,40 @@ def files(storage):
 def needed(storage):
     """What may not be deleted, by reading every commit's document and nothing of eventlake's."""
     stored = {item.path for item in storage.list("")}
-    commits = [json.loads(storage.read(path)) for path in sorted(stored) if layout.commit_version(path) is not None]
+    commits = [
+        json.loads(storage.read(path))
+        for path in sorted(stored)
+        if layout.commit_version(path) is not None
+    ]
     current = []
     for commit in commits:
         for segment in commit["segments"]:
-            current = [one for one in current if not segment["start"] <= one["start"] < segment["stop"]] + [segment]
+            current = [
+                one for one in current if not segment["start"] <= one["start"] < segment["stop"]
+            ] + [segment]
     head = commits[-1]
     keys = [tier["keys"] for tier in head["tiers"]] + head["recent"]["files"]
-    published = {path.rsplit("/", 1)[0] for path in stored if path.startswith("builds/") and path.endswith("/manifest.json")}
+    published = {
+        path.rsplit("/", 1)[0]
+        for path in stored
+        if path.startswith("builds/") and path.endswith("/manifest.json")
+    }
     return (
         {"lake.json", "hint"}
         | (stored & {"reserve"})
         | {f"log/{commit['version']:020d}.json" for commit in commits}
         | {f"segments/{segment['sha256']}.parquet" for segment in current}
         | {f"keys/{file['sha256']}.keys" for file in keys}
-        | {f"manifests/{tier['stop']:020d}-{tier['rows']['sha256'][:12]}.parquet" for tier in head["tiers"]}
+        | {
+            f"manifests/{tier['stop']:020d}-{tier['rows']['sha256'][:12]}.parquet"
+            for tier in head["tiers"]
+        }
         | {path for path in stored if any(path.startswith(f"{folder}/") for folder in published)}
-        | {path for path in stored if path.startswith("builds/") and path.endswith("/provenance.json")}
+        | {
+            path
+            for path in stored
+            if path.startswith("builds/") and path.endswith("/provenance.json")
+        }
     )
 
 
@@ -110,14 +153,24 @@ def littered(storage):
     events = [event(f"large-{row}") for row in range(600)]
     known.append((lake.append(events), [one["id"] for one in events]))
     lake.build(TOTALS, at=30)
-    litter = dict.fromkeys(replaced | (listed(storage, "keys", "manifests") - needed(storage)), "others stand for it")
+    litter = dict.fromkeys(
+        replaced | (listed(storage, "keys", "manifests") - needed(storage)), "others stand for it"
+    )
     for rows in (3, 600):
         batch_ = [event(f"taken-{rows}-{row}") for row in range(rows)]
-        loser = meddled(storage, "log/", lambda other, first=batch_[:1]: known.append((other.append(first), [first[0]["id"]])))
+        loser = meddled(
+            storage,
+            "log/",
+            lambda other, first=batch_[:1]: known.append((other.append(first), [first[0]["id"]])),
+        )
         with pytest.raises(InvalidEventsError):
             loser.append(batch_)
-    litter |= dict.fromkeys(listed(storage, "segments") - needed(storage) - set(litter), "no commit names it")
-    litter |= dict.fromkeys(listed(storage, "keys", "manifests") - needed(storage) - set(litter), "")
+    litter |= dict.fromkeys(
+        listed(storage, "segments") - needed(storage) - set(litter), "no commit names it"
+    )
+    litter |= dict.fromkeys(
+        listed(storage, "keys", "manifests") - needed(storage) - set(litter), ""
+    )
     made = {
         "segments/.tmp-17-abc": "left by an interrupted write",
         "log/.tmp-18-abc": "left by an interrupted write",
@@ -139,11 +192,15 @@ def littered(storage):
 def test_garbage_of_every_kind_is_deleted_and_nothing_that_is_needed(storage, small_tiers):
     lake, known, litter = littered(storage)
     before = seen(lake)
-    assert {"segments", "keys", "manifests", "builds", "log"} <= {path.partition("/")[0] for path in litter}
+    assert {"segments", "keys", "manifests", "builds", "log"} <= {
+        path.partition("/")[0] for path in litter
+    }
     time.sleep(0.02)
     planned = lake.gc(older_than=NO_AGE)
     done = collected(storage)
-    assert {file.path for file in done.files} == {file.path for file in planned.files} == set(litter)
+    assert (
+        {file.path for file in done.files} == {file.path for file in planned.files} == set(litter)
+    )
     assert all(litter[file.path] in file.reason for file in done.files)
     notes = {path for path in files(storage) if path.startswith("recipes/")}
     assert {path.rpartition(".")[2] for path in notes} == {"made"}
@@ -277,18 +334,25 @@ def test_the_age_counts_from_when_a_file_became_unneeded(tmp_path):
     assert lake.gc(older_than=week, dry_run=False).files == ()
     aged(folder, layout.commit_path(3), 7.1, now)
     assert [file.path for file in lake.gc(older_than=week).files] == replaced
-    assert all(abs(file.since / 1e6 - (now - 7.1 * DAY)) < 1 for file in lake.gc(older_than=week).files)
+    assert all(
+        abs(file.since / 1e6 - (now - 7.1 * DAY)) < 1 for file in lake.gc(older_than=week).files
+    )
     assert lake.gc(older_than=timedelta(days=7.2)).files == ()
     assert [file.path for file in lake.gc(older_than=week, dry_run=False).files] == replaced
     assert lake.verify(deep=True).notes == ()
 
 
-def test_the_age_of_a_part_of_the_manifest_counts_from_when_newer_ones_took_its_place(tmp_path, small_tiers):
+def test_the_age_of_a_part_of_the_manifest_counts_from_when_newer_ones_took_its_place(
+    tmp_path, small_tiers
+):
     folder, now = tmp_path / "lake", time.time()
     lake = el.create(folder, "o")
     for number in range(4):
         lake.append([event(f"{number}")])
-    parts = {path.relative_to(folder).as_posix() for path in [*folder.glob("keys/*"), *folder.glob("manifests/*")]}
+    parts = {
+        path.relative_to(folder).as_posix()
+        for path in [*folder.glob("keys/*"), *folder.glob("manifests/*")]
+    }
     assert len(parts) == 2
     for path in parts:
         aged(folder, path, 300, now)
@@ -307,7 +371,12 @@ def test_the_age_of_what_was_never_needed_counts_from_when_it_was_stored(tmp_pat
     lake = el.create(folder, "o")
     lake.append(batch("a"))
     storage = LocalStorage(folder)
-    litter = [".tmp-probe-1", f"keys/{'1' * 64}.keys", "segments/.tmp-1-2", f"segments/{'2' * 64}.parquet"]
+    litter = [
+        ".tmp-probe-1",
+        f"keys/{'1' * 64}.keys",
+        "segments/.tmp-1-2",
+        f"segments/{'2' * 64}.parquet",
+    ]
     for path in litter:
         storage.create(path, b"litter")
         aged(folder, path, 6.9, now)
@@ -323,7 +392,11 @@ def test_the_age_of_an_unfinished_attempt_is_that_of_its_newest_file(tmp_path):
     lake = el.create(folder, "o")
     lake.append(batch("a"))
     storage, build = LocalStorage(folder), "builds/x/0123456789ab/0123456789abcdef"
-    paths = [f"{build}/part-00000-0123456789ab.parquet", f"{build}/part-00001-0123456789ab.parquet", f"{build}/source/query.sql"]
+    paths = [
+        f"{build}/part-00000-0123456789ab.parquet",
+        f"{build}/part-00001-0123456789ab.parquet",
+        f"{build}/source/query.sql",
+    ]
     for path in paths:
         storage.create(path, b"litter")
         aged(folder, path, 30, now)
@@ -343,7 +416,9 @@ def test_files_of_a_published_dataset_are_never_garbage_however_old(tmp_path):
     assert lake.reproduce(dataset.manifest_hash).identical
 
 
-def test_a_build_that_finds_old_files_of_an_interrupted_one_does_not_lose_them_to_a_collection(tmp_path):
+def test_a_build_that_finds_old_files_of_an_interrupted_one_does_not_lose_them_to_a_collection(
+    tmp_path,
+):
     folder, now = tmp_path / "lake", time.time()
     make_lake(folder)
 
@@ -383,7 +458,9 @@ def test_whatever_can_be_observed_is_the_same_after_a_collection(storage, clock,
     assert lake.verify(deep=True).notes == ()
 
 
-def test_snapshots_taken_before_a_compaction_and_a_collection_read_what_they_did(storage, clock, monkeypatch):
+def test_snapshots_taken_before_a_compaction_and_a_collection_read_what_they_did(
+    storage, clock, monkeypatch
+):
     lake = varied(storage, clock, monkeypatch)
     marks = range(lake.watermark + 1)
 
@@ -405,7 +482,9 @@ def test_snapshots_taken_before_a_compaction_and_a_collection_read_what_they_did
     for target in (about(lake, 1), 10**9):
         assert lake.compact(target_bytes=target).made
         assert collected(storage).files
-        assert [[read(snapshot, how) for snapshot, how in zip(row, hows, strict=True)] for row in kept] == before
+        assert [
+            [read(snapshot, how) for snapshot, how in zip(row, hows, strict=True)] for row in kept
+        ] == before
         clock[0] += 1
         lake.append([event(f"more {target}")])
     assert [(snapshot.checkpoint, snapshot.commit_hash) for snapshot, *_ in kept] == facts
@@ -435,9 +514,11 @@ def test_datasets_are_made_again_after_a_collection(storage, tmp_path):
         for dataset in old:
             again = el.open(storage).reproduce(dataset.manifest_hash, trust=True)
             assert (again.identical, again.content_hash) == (True, dataset.content_hash)
-        assert [el.open(storage).build(one, at=at).manifest_hash for one in projections for at in (None, 10)] == [
-            dataset.manifest_hash for dataset in old
-        ]
+        assert [
+            el.open(storage).build(one, at=at).manifest_hash
+            for one in projections
+            for at in (None, 10)
+        ] == [dataset.manifest_hash for dataset in old]
     assert len(lake.datasets()) == 4
     assert lake.verify(deep=True).notes == ()
 
@@ -458,7 +539,10 @@ def append_pieces(lake, known):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(segments, "MAX_ROWS", 2)
         append(lake, known)
-    assert len([entry for entry in lake.log() if entry.commit.kind == "append"][-1].commit.segments) == 2
+    assert (
+        len([entry for entry in lake.log() if entry.commit.kind == "append"][-1].commit.segments)
+        == 2
+    )
 
 
 def append_at_position(lake, known):
@@ -468,7 +552,9 @@ def append_at_position(lake, known):
 
 def append_with_expectation(lake, known):
     events = batch("new")
-    receipt = lake.append(events, expect=[el.pristine("/9"), el.on_event("/1", "b-0-1"), el.at_watermark(21)])
+    receipt = lake.append(
+        events, expect=[el.pristine("/9"), el.on_event("/1", "b-0-1"), el.at_watermark(21)]
+    )
     known.append((receipt, [one["id"] for one in events]))
 
 
@@ -494,7 +580,15 @@ def compact_in_runs(lake, known):
     lake.compact(target_bytes=about(lake, 2))
 
 
-WRITES = [append, append_many, append_pieces, append_at_position, append_with_expectation, append_what_is_new, append_in_group]
+WRITES = [
+    append,
+    append_many,
+    append_pieces,
+    append_at_position,
+    append_with_expectation,
+    append_what_is_new,
+    append_in_group,
+]
 WORK = [*WRITES, fold_now, compact, compact_in_runs]
 
 
@@ -510,12 +604,25 @@ def ripe(storage):
 
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("work", WORK, ids=lambda one: one.__name__)
-def test_who_slept_between_storing_and_committing_while_garbage_was_collected_commits_soundly(storage, work, times):
+def test_who_slept_between_storing_and_committing_while_garbage_was_collected_commits_soundly(
+    storage, work, times
+):
     known, deleted = ripe(storage), []
     before = el.open(storage).watermark
-    work(meddled(storage, "log/", *[lambda _: deleted.append(collected(storage).files)] * times), known)
-    stored = {file.path.partition("/")[0] for file in deleted[0] if file.reason == "no commit names it"}
-    assert stored == ({"manifests", "keys"} if work is fold_now else {"segments", "keys"} if work is append_many else {"segments"})
+    work(
+        meddled(storage, "log/", *[lambda _: deleted.append(collected(storage).files)] * times),
+        known,
+    )
+    stored = {
+        file.path.partition("/")[0] for file in deleted[0] if file.reason == "no commit names it"
+    }
+    assert stored == (
+        {"manifests", "keys"}
+        if work is fold_now
+        else {"segments", "keys"}
+        if work is append_many
+        else {"segments"}
+    )
     assert len(deleted) == (times if work in WRITES else len(deleted)) <= times
     assert el.open(storage).watermark == max([before, *(receipt.stop for receipt, _ in known)])
     assert_sound(el.open(storage), known)
@@ -540,7 +647,9 @@ def compact_again(lake, events):
     assert lake.compact().made
 
 
-@pytest.mark.parametrize("then", [append_again, store_and_append, compact_again], ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "then", [append_again, store_and_append, compact_again], ids=lambda one: one.__name__
+)
 def test_a_collector_that_slept_deletes_nothing_that_came_back_while_another_collected(then):
     """Garbage that one collector has listed and another deleted is stored once more, and needed, before the first one wakes."""
 
@@ -578,9 +687,14 @@ def test_a_collector_that_slept_deletes_nothing_that_came_back_while_another_col
 def test_a_batch_that_is_stored_again_takes_no_file_of_an_earlier_try_over(rows):
     """A collector may have listed the earlier files as garbage, and delete them after the batch was stored again."""
     lake = el.create(MemoryStorage(), "o")
-    batch = checked_batch([{"id": str(number), "source": "s", "type": "t"} for number in range(rows)])
+    batch = checked_batch(
+        [{"id": str(number), "source": "s", "type": "t"} for number in range(rows)]
+    )
     first, second = (prepare(lake._chain, batch, ()) for _ in range(2))
-    named = [{getattr(one.keys, "sha256", None), *(piece.sha256 for piece in one.pieces)} - {None} for one in (first, second)]
+    named = [
+        {getattr(one.keys, "sha256", None), *(piece.sha256 for piece in one.pieces)} - {None}
+        for one in (first, second)
+    ]
     assert named[0].isdisjoint(named[1])
 
 
@@ -632,8 +746,14 @@ def read_log(lake):
     return [entry.commit_hash for entry in lake.log()][:8]
 
 
-@pytest.mark.parametrize("work", [read_head, query_head, read_below, read_one, follow, read_log], ids=lambda one: one.__name__)
-def test_a_compaction_and_a_collection_at_any_call_of_a_reader_change_nothing_that_he_reads(work, small_tiers):
+@pytest.mark.parametrize(
+    "work",
+    [read_head, query_head, read_below, read_one, follow, read_log],
+    ids=lambda one: one.__name__,
+)
+def test_a_compaction_and_a_collection_at_any_call_of_a_reader_change_nothing_that_he_reads(
+    work, small_tiers
+):
     for number in itertools.count():
         inner = MemoryStorage()
         ripe(inner)
@@ -678,7 +798,11 @@ def compact_all(lake):
     lake.compact()
 
 
-@pytest.mark.parametrize("work", [read_inside, prove, append_known, append_again, append_after, compact_all], ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "work",
+    [read_inside, prove, append_known, append_again, append_after, compact_all],
+    ids=lambda one: one.__name__,
+)
 def test_a_compaction_and_a_collection_at_any_call_are_not_taken_for_damage(work):
     for number in itertools.count():
         inner = MemoryStorage()
@@ -707,7 +831,9 @@ def test_a_compaction_and_a_collection_at_any_call_are_not_taken_for_damage(work
             break
 
 
-def test_a_large_file_whose_parts_were_collected_while_a_rival_took_its_ids_is_refused_for_that(tmp_path, monkeypatch):
+def test_a_large_file_whose_parts_were_collected_while_a_rival_took_its_ids_is_refused_for_that(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(segments, "MAX_ROWS", 10)
     monkeypatch.setattr(read_events, "MAX_ROWS", 10)
     rows = range(25)
@@ -727,7 +853,9 @@ def test_a_large_file_whose_parts_were_collected_while_a_rival_took_its_ids_is_r
     assert_sound(lake, [])
 
 
-def test_a_writer_whose_temporary_file_is_collected_appends_all_the_same_or_can_try_again(tmp_path, monkeypatch):
+def test_a_writer_whose_temporary_file_is_collected_appends_all_the_same_or_can_try_again(
+    tmp_path, monkeypatch
+):
     lake = el.create(tmp_path / "lake", "o")
     known, real, calls = [], local_module.claim, []
 
@@ -789,7 +917,12 @@ def test_collections_compactions_and_writers_at_once(storage):
             deleted.extend(el.open(storage).gc(older_than=NO_AGE, dry_run=False).files)
             time.sleep(0.02)
 
-    in_threads(lambda: write(appended, "a"), lambda: write(appended, "b"), lambda: write(appended, "c"), maintain)
+    in_threads(
+        lambda: write(appended, "a"),
+        lambda: write(appended, "b"),
+        lambda: write(appended, "c"),
+        maintain,
+    )
     assert deleted
     assert len(known) == 36
     assert_sound(el.open(storage), known)
@@ -805,7 +938,9 @@ def test_two_collections_at_once_delete_what_is_garbage_and_nothing_else(storage
     found = []
 
     def collect():
-        found.append({file.path for file in el.open(storage).gc(older_than=NO_AGE, dry_run=False).files})
+        found.append(
+            {file.path for file in el.open(storage).gc(older_than=NO_AGE, dry_run=False).files}
+        )
 
     in_threads(*[collect] * 4)
     # What another collector is just writing is a temporary file; without an age it counts as left behind, and is written again.
@@ -879,8 +1014,15 @@ def test_compact_and_gc_on_the_command_line_as_json(run, folder):
         assert code == 0
         assert (found["deleted"], found["size_bytes"]) == (deleted, sum(sizes.values()))
         assert {file["path"]: file["size_bytes"] for file in found["files"]} == sizes
-        assert all(file["since"].endswith("Z") and file["reason"].startswith("since commit 4") for file in found["files"])
-    assert json.loads(run("gc", folder, "--json", "--delete")[1]) == {"deleted": True, "size_bytes": 0, "files": []}
+        assert all(
+            file["since"].endswith("Z") and file["reason"].startswith("since commit 4")
+            for file in found["files"]
+        )
+    assert json.loads(run("gc", folder, "--json", "--delete")[1]) == {
+        "deleted": True,
+        "size_bytes": 0,
+        "files": [],
+    }
 
 
 def test_half_a_day_is_an_age_on_the_command_line(run, folder):

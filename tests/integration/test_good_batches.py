@@ -46,7 +46,14 @@ def event(name="a", **more):
 
 def table(texts, kind):
     rows = len(texts)
-    return pa.table({"id": [str(n) for n in range(rows)], "source": ["s"] * rows, "type": ["t"] * rows, "data": pa.array(texts, kind)})
+    return pa.table(
+        {
+            "id": [str(n) for n in range(rows)],
+            "source": ["s"] * rows,
+            "type": ["t"] * rows,
+            "data": pa.array(texts, kind),
+        }
+    )
 
 
 def batch(way, texts, folder):
@@ -100,7 +107,10 @@ def test_the_content_of_an_ndjson_file_is_a_batch_like_the_file(tmp_path):
     content = b'{"id":"0","source":"s","type":"t","data":{ "a" : 1.00 }}\n'
     (tmp_path / "events.ndjson").write_bytes(content)
     lakes = [el.create("memory://", "o") for _ in range(2)]
-    assert lakes[0].append(content).checkpoint == lakes[1].append(tmp_path / "events.ndjson").checkpoint
+    assert (
+        lakes[0].append(content).checkpoint
+        == lakes[1].append(tmp_path / "events.ndjson").checkpoint
+    )
 
 
 @pytest.mark.parametrize("text", [' {"a":1} ', "\n7\n", "\t[]\r\n"])
@@ -111,7 +121,9 @@ def test_blanks_around_a_payload_given_as_text_are_kept(text):
 
 
 def test_no_payload_and_the_payload_null_are_two_things(tmp_path):
-    (tmp_path / "events.ndjson").write_text('{"id":"n","source":"s","type":"t","data":null}\n{"id":"m","source":"s","type":"t"}')
+    (tmp_path / "events.ndjson").write_text(
+        '{"id":"n","source":"s","type":"t","data":null}\n{"id":"m","source":"s","type":"t"}'
+    )
     lake = el.create("memory://", "o")
     lake.append([event("a"), event("b", data=None), event("c", data="null")])
     lake.append(tmp_path / "events.ndjson")
@@ -120,28 +132,50 @@ def test_no_payload_and_the_payload_null_are_two_things(tmp_path):
 
 def test_python_values_become_json_text_once():
     lake = el.create("memory://", "o")
-    values = [{"b": Decimal("1.00"), "a": [True, None, "é"]}, [], 7, 0.1, False, datetime(2026, 1, 31, tzinfo=UTC)]
+    values = [
+        {"b": Decimal("1.00"), "a": [True, None, "é"]},
+        [],
+        7,
+        0.1,
+        False,
+        datetime(2026, 1, 31, tzinfo=UTC),
+    ]
     lake.append([event(str(n), data=value) for n, value in enumerate(values)])
     texts = lake.snapshot().scan().collect()["data"].to_list()
-    assert texts == ['{"b":1.00,"a":[true,null,"é"]}', "[]", "7", "0.1", "false", '"2026-01-31T00:00:00Z"']
+    assert texts == [
+        '{"b":1.00,"a":[true,null,"é"]}',
+        "[]",
+        "7",
+        "0.1",
+        "false",
+        '"2026-01-31T00:00:00Z"',
+    ]
 
 
 def test_a_timestamp_finer_than_a_microsecond_is_not_cut_silently():
     with pytest.raises(el.EventlakeError):
-        el.create("memory://", "o").append([event(data={"at": pd.Timestamp(1, unit="ns", tz="UTC")})])
+        el.create("memory://", "o").append(
+            [event(data={"at": pd.Timestamp(1, unit="ns", tz="UTC")})]
+        )
 
 
-@pytest.mark.parametrize("type_", [pl.Categorical(), pl.Enum(["t", "u"])], ids=["categorical", "enum"])
+@pytest.mark.parametrize(
+    "type_", [pl.Categorical(), pl.Enum(["t", "u"])], ids=["categorical", "enum"]
+)
 def test_polars_categories_are_text(type_):
     lake = el.create("memory://", "o")
-    frame = pl.DataFrame({"id": ["a", "b"], "source": "s", "type": ["t", "u"]}, schema_overrides={"type": type_})
+    frame = pl.DataFrame(
+        {"id": ["a", "b"], "source": "s", "type": ["t", "u"]}, schema_overrides={"type": type_}
+    )
     lake.append(frame)
     assert lake.snapshot().types() == {"t": 1, "u": 1}
 
 
 def test_arrow_dictionaries_and_pandas_categories_are_text():
     lake = el.create("memory://", "o")
-    lake.append(pa.table({"id": ["a"], "source": ["s"], "type": pa.array(["t"]).dictionary_encode()}))
+    lake.append(
+        pa.table({"id": ["a"], "source": ["s"], "type": pa.array(["t"]).dictionary_encode()})
+    )
     lake.append(pd.DataFrame({"id": ["b"], "source": ["s"], "type": pd.Categorical(["t"])}))
     assert lake.snapshot().types() == {"t": 2}
 
@@ -161,10 +195,15 @@ def test_cloudevents_spellings_and_specversion_are_understood(tmp_path):
         '{"specversion":"1.0","id":"2","source":"s","type":"t","causationid":"c","correlationid":"d","partitionkey":"p"}'
     )
     lake = el.create("memory://", "o")
-    lake.append([event("1", specversion="1.0", causationid="c", correlationid="d", partitionkey="p")])
+    lake.append(
+        [event("1", specversion="1.0", causationid="c", correlationid="d", partitionkey="p")]
+    )
     lake.append(tmp_path / "e.json")
     columns = ["causation_id", "correlation_id", "extensions"]
-    assert lake.snapshot().scan(columns=columns).collect().rows() == [("c", "d", '{"partitionkey":"p"}')] * 2
+    assert (
+        lake.snapshot().scan(columns=columns).collect().rows()
+        == [("c", "d", '{"partitionkey":"p"}')] * 2
+    )
 
 
 def test_the_longest_attribute_and_every_printable_character_are_kept():
@@ -172,17 +211,38 @@ def test_the_longest_attribute_and_every_printable_character_are_kept():
     odd = "'\"\\ ;--\u00a0\u2028\U0010ffff\ufeff"
     lake = el.create("memory://", "o")
     lake.append([event(odd, subject=subject, type=odd, source=odd)])
-    assert lake.snapshot().scan(columns=["id", "source", "type", "subject"]).collect().row(0) == (odd, odd, odd, subject)
-    assert lake.snapshot().sql("select id, type from events where type = $t", t=odd).polars().row(0) == (odd, odd)
+    assert lake.snapshot().scan(columns=["id", "source", "type", "subject"]).collect().row(0) == (
+        odd,
+        odd,
+        odd,
+        subject,
+    )
+    assert lake.snapshot().sql("select id, type from events where type = $t", t=odd).polars().row(
+        0
+    ) == (odd, odd)
 
 
 def test_corrections_may_name_an_event_of_the_same_batch_and_replace_by_default():
     lake = el.create("memory://", "o")
-    lake.append([event("a"), event("b", corrects="a"), event("c", corrects="a", correction="retract")])
-    assert lake.snapshot().scan(columns=["corrects", "correction"]).collect().rows() == [(None, None), ("a", None), ("a", "retract")]
+    lake.append(
+        [event("a"), event("b", corrects="a"), event("c", corrects="a", correction="retract")]
+    )
+    assert lake.snapshot().scan(columns=["corrects", "correction"]).collect().rows() == [
+        (None, None),
+        ("a", None),
+        ("a", "retract"),
+    ]
 
 
-@pytest.mark.parametrize("content", ["application/json", "application/JSON;charset=utf-8", "text/json", "application/cloudevents+json"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "application/json",
+        "application/JSON;charset=utf-8",
+        "text/json",
+        "application/cloudevents+json",
+    ],
+)
 def test_json_content_types_are_accepted(content):
     assert el.create("memory://", "o").append([event(datacontenttype=content)]).count == 1
 
@@ -195,18 +255,30 @@ def test_a_copied_history_brings_its_clock_and_the_lake_goes_on_from_there():
     fresh = lake.append([event("fresh")])
     assert copied.recorded_at == again.recorded_at < fresh.recorded_at
     seen = lake.snapshot().scan(columns=["recorded_at", "time"]).collect()
-    assert [moment.isoformat().replace("+00:00", "Z") for moment in seen["recorded_at"].to_list()[:4]] == [*stamps, stamps[-1]]
+    assert [
+        moment.isoformat().replace("+00:00", "Z") for moment in seen["recorded_at"].to_list()[:4]
+    ] == [*stamps, stamps[-1]]
     assert seen["time"].to_list() == seen["recorded_at"].to_list()
 
 
 def test_copying_a_lake_event_by_event_gives_the_same_checkpoint_and_clock(tmp_path):
     lake = el.create(tmp_path / "a", "o")
-    lake.append([event("1", data='{"a": 1.00}', extensions={"x": 1}), event("2", time="2026-01-31T12:00:00Z")])
+    lake.append(
+        [
+            event("1", data='{"a": 1.00}', extensions={"x": 1}),
+            event("2", time="2026-01-31T12:00:00Z"),
+        ]
+    )
     lake.append([event("3", corrects="2")])
     rows = lake.snapshot().sql("select * from events order by sequence").arrow()
     undated = lake.snapshot().scan(columns=["sequence", "time", "recorded_at"]).collect()
-    times = [None if row["time"] == row["recorded_at"] else row["time"] for row in undated.iter_rows(named=True)]
-    rows = rows.set_column(rows.column_names.index("time"), "time", pa.array(times, pa.timestamp("us", "UTC")))
+    times = [
+        None if row["time"] == row["recorded_at"] else row["time"]
+        for row in undated.iter_rows(named=True)
+    ]
+    rows = rows.set_column(
+        rows.column_names.index("time"), "time", pa.array(times, pa.timestamp("us", "UTC"))
+    )
     copy = el.create(tmp_path / "b", "o")
     copy.append(rows)
     assert copy.checkpoint == lake.checkpoint

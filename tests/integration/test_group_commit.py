@@ -50,8 +50,13 @@ def test_batches_of_one_thread_keep_their_order(lake):
 def test_a_member_that_fails_takes_nobody_with_it(lake):
     lake.append(one("old"))
     with lake.writer(max_delay=0.2) as writer:
-        futures = [writer.append(events) for events in (one("a"), one("old"), one("b"), one("a"), one("c"))]
-    outcomes = [type(future.exception()) if future.exception() else future.result().start for future in futures]
+        futures = [
+            writer.append(events) for events in (one("a"), one("old"), one("b"), one("a"), one("c"))
+        ]
+    outcomes = [
+        type(future.exception()) if future.exception() else future.result().start
+        for future in futures
+    ]
     assert outcomes == [1, InvalidEventsError, 2, InvalidEventsError, 3]
     assert len(lake.log()) == 2
     assert lake.snapshot().scan().collect()["id"].to_list() == ["old", "a", "b", "c"]
@@ -60,12 +65,26 @@ def test_a_member_that_fails_takes_nobody_with_it(lake):
 def test_what_breaks_the_rules_is_refused_by_itself_with_its_own_rows(lake):
     bad = [one("x")[0], {"id": "a"}]
     with lake.writer(max_delay=0.2) as writer:
-        futures = [writer.append(events) for events in (one("a"), bad, one("b", recorded_at="2026-01-01T00:00:00Z"), one("b"), [5])]
+        futures = [
+            writer.append(events)
+            for events in (
+                one("a"),
+                bad,
+                one("b", recorded_at="2026-01-01T00:00:00Z"),
+                one("b"),
+                [5],
+            )
+        ]
         assert writer.append([]).result().commit_hash is None
     assert [future.result().start for future in (futures[0], futures[3])] == [0, 1]
-    assert {(problem.row, problem.field) for problem in futures[1].exception().problems} == {(1, "source"), (1, "type")}
+    assert {(problem.row, problem.field) for problem in futures[1].exception().problems} == {
+        (1, "source"),
+        (1, "type"),
+    }
     assert "cannot be in it" in str(futures[2].exception())
-    assert [(problem.row, problem.field) for problem in futures[4].exception().problems] == [(0, "event")]
+    assert [(problem.row, problem.field) for problem in futures[4].exception().problems] == [
+        (0, "event")
+    ]
     assert lake.snapshot().scan().collect()["id"].to_list() == ["a", "b"]
     with lake.writer() as writer, pytest.raises(InvalidInputError):
         writer.append(5)
@@ -74,7 +93,10 @@ def test_what_breaks_the_rules_is_refused_by_itself_with_its_own_rows(lake):
 def test_tables_and_dicts_are_in_one_group(lake):
     frame = pl.DataFrame(one("frame")).with_columns(data=pl.lit("{}"))
     with lake.writer(max_delay=0.2) as writer:
-        futures = [writer.append(events) for events in (one("a"), frame, (event for event in one("generated")), one("b"))]
+        futures = [
+            writer.append(events)
+            for events in (one("a"), frame, (event for event in one("generated")), one("b"))
+        ]
     assert [future.result().start for future in futures] == [0, 1, 2, 3]
     assert len(lake.log()) == 1
 
@@ -83,7 +105,10 @@ def test_producers_keep_their_positions_inside_a_group(lake):
     with lake.writer(max_delay=0.2) as writer:
         futures = [writer.append(one(f"p{n}"), producer="p", position=n) for n in (4, 5, 7, 6)]
         futures.append(writer.append(one("q"), producer="q", position=0))
-    outcomes = [type(future.exception()) if future.exception() else future.result().start for future in futures]
+    outcomes = [
+        type(future.exception()) if future.exception() else future.result().start
+        for future in futures
+    ]
     assert outcomes == [0, 1, ConflictError, 2, 3]
     again = el.open(lake._chain.storage)
     assert again.append(one("p5"), producer="p", position=5) == futures[1].result()
@@ -109,7 +134,10 @@ def test_a_group_that_loses_the_race_follows_the_winner():
     storage.create = create
     with lake.writer(max_delay=0.2) as writer:
         futures = [writer.append(one(name)) for name in "abc"]
-    outcomes = [type(future.exception()) if future.exception() else future.result().start for future in futures]
+    outcomes = [
+        type(future.exception()) if future.exception() else future.result().start
+        for future in futures
+    ]
     assert outcomes == [1, InvalidEventsError, 2]
     assert lake.snapshot().scan().collect()["id"].to_list() == ["b", "a", "c"]
 

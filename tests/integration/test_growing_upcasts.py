@@ -11,15 +11,29 @@ from eventlake.tables import expressions
 from tests import forging
 from tests.mutants import KINDS
 
-TEXT, TEXTS, WHOLE = {"type": "string"}, {"type": "array", "items": {"type": "string"}}, {"type": "integer"}
+TEXT, TEXTS, WHOLE = (
+    {"type": "string"},
+    {"type": "array", "items": {"type": "string"}},
+    {"type": "integer"},
+)
 ITEM = {"type": "object", "properties": {"a": TEXT, "p": WHOLE}, "required": ["a"]}
 OLD = {
     "type": "object",
-    "properties": {"name": TEXT, "other": TEXT, "n": WHOLE, "tags": TEXTS, "items": {"type": "array", "items": ITEM}},
+    "properties": {
+        "name": TEXT,
+        "other": TEXT,
+        "n": WHOLE,
+        "tags": TEXTS,
+        "items": {"type": "array", "items": ITEM},
+    },
     "required": ["name"],
 }
 ROW = {"name": "Ada, Eva", "n": 3, "tags": ["q", "r"], "items": [{"a": "b", "p": 2}]}
-COUNT, OUTSIDE, LITERAL = "how often must be a whole number up to 1,000", "a lambda reads", "written out"
+COUNT, OUTSIDE, LITERAL = (
+    "how often must be a whole number up to 1,000",
+    "a lambda reads",
+    "written out",
+)
 TOO_MUCH = "it can become more than 64 times the row and 65,536 bytes"
 GROWING = {
     "rpad(name, 2000000000, 'x')": COUNT,
@@ -55,12 +69,20 @@ GROWING = {
 ORDINARY = [
     ("upper(trim(name)) || ' ' || coalesce(other, '-')", TEXT, "ADA, EVA -"),
     ("lpad(CAST(n AS VARCHAR), 10, '0')", TEXT, "0000000003"),
-    ("replace(replace(replace(replace(name, ' ', ''), '-', ''), ',', '.'), 'A', 'a')", TEXT, "ada.Eva"),
+    (
+        "replace(replace(replace(replace(name, ' ', ''), '-', ''), ',', '.'), 'A', 'a')",
+        TEXT,
+        "ada.Eva",
+    ),
     (r"regexp_replace(name, '(\w+), (\w+)', '\2 \1')", TEXT, "Eva Ada"),
     ("regexp_replace(name, '[^a-z]', '', 'g')", TEXT, "dava"),
     ("concat_ws(' ', name, other, tags[1])", TEXT, "Ada, Eva q"),
     ("translate(name, 'AE', 'ae')", TEXT, "ada, eva"),
-    ("CASE WHEN name LIKE 'B%' THEN 'B' WHEN n > 3 THEN 'many' ELSE lower(name) END", TEXT, "ada, eva"),
+    (
+        "CASE WHEN name LIKE 'B%' THEN 'B' WHEN n > 3 THEN 'many' ELSE lower(name) END",
+        TEXT,
+        "ada, eva",
+    ),
     ("list_transform(tags, lambda t: lower(trim(t)) || '!')", TEXTS, ["q!", "r!"]),
     ("[t || CAST(n AS VARCHAR) FOR t IN tags IF t <> 'q']", TEXTS, ["r3"]),
     ("list_transform(string_split(name, ','), lambda t: trim(t))", TEXTS, ["Ada", "Eva"]),
@@ -78,10 +100,14 @@ def lake():
 
 
 @pytest.mark.parametrize("expression", GROWING)
-def test_an_upcast_that_can_make_much_of_a_row_is_refused_before_it_is_planned(expression, monkeypatch):
+def test_an_upcast_that_can_make_much_of_a_row_is_refused_before_it_is_planned(
+    expression, monkeypatch
+):
     monkeypatch.setattr(expressions, "_databases", None)
     with pytest.raises(InvalidInputError, match=GROWING[expression]):
-        lake().register("pay", {"type": "object", "properties": {"x": TEXT}}, upcast={"x": expression})
+        lake().register(
+            "pay", {"type": "object", "properties": {"x": TEXT}}, upcast={"x": expression}
+        )
 
 
 @pytest.mark.parametrize(("expression", "kind", "expected"), ORDINARY)
@@ -96,9 +122,13 @@ def test_an_upcast_of_a_stranger_that_can_make_much_of_a_row_is_refused_and_veri
     made = el.create(storage, "o")
     made.register("pay", OLD)
     made.append([{"id": "1", "source": "s", "type": "pay", "subject": "/x", "data": ROW}])
-    made.register("pay", {"type": "object", "properties": {"x": TEXT}}, upcast={"x": "rpad(name, 10, 'x')"})
+    made.register(
+        "pay", {"type": "object", "properties": {"x": TEXT}}, upcast={"x": "rpad(name, 10, 'x')"}
+    )
     kind = KINDS["catalogue"]
-    text = json.dumps(kind.read(storage)).replace("rpad(name, 10, 'x')", "rpad(name, 2000000000, 'x')")
+    text = json.dumps(kind.read(storage)).replace(
+        "rpad(name, 10, 'x')", "rpad(name, 2000000000, 'x')"
+    )
     kind.install(storage, kind.spell(json.loads(text)))
     with pytest.raises(EventlakeError, match=f"cannot have been registered: .*{COUNT}"):
         el.open(storage).snapshot().table("pay").collect()

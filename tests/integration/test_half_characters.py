@@ -14,7 +14,18 @@ OTHER = "a\udfffb"
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}, "text": {"type": "string"}}}
 EVENT = {"id": "2", "source": "s", "type": "t"}
 ATTRIBUTES = (
-    *("id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "correlation_id", "causation_id", "corrects"),
+    *(
+        "id",
+        "source",
+        "type",
+        "subject",
+        "time",
+        "datacontenttype",
+        "dataschema",
+        "correlation_id",
+        "causation_id",
+        "corrects",
+    ),
     *("correction", "traceparent", "recorded_at", "extensions", "data"),
 )
 
@@ -23,7 +34,18 @@ ATTRIBUTES = (
 def lake():
     made = el.create("memory://", origin="bank.example/halves")
     made.register("t", SCHEMA)
-    made.append([{"id": "1", "source": "s", "type": "t", "subject": "/a", "time": datetime(2026, 1, 1, tzinfo=UTC), "data": {"n": 1}}])
+    made.append(
+        [
+            {
+                "id": "1",
+                "source": "s",
+                "type": "t",
+                "subject": "/a",
+                "time": datetime(2026, 1, 1, tzinfo=UTC),
+                "data": {"n": 1},
+            }
+        ]
+    )
     return made
 
 
@@ -59,9 +81,15 @@ VERBS = {
     "next_position": lambda lake, half: lake.next_position(half),
     "resolve": lambda lake, half: lake.resolve(half),
     "register type": lambda lake, half: lake.register(half, SCHEMA),
-    "register field": lambda lake, half: lake.register("u", {"type": "object", "properties": {half: {"type": "integer"}}}),
-    "register enum": lambda lake, half: lake.register("u", {"type": "object", "properties": {"a": {"type": "string", "enum": [half]}}}),
-    "register upcast": lambda lake, half: lake.register("t", SCHEMA, upcast={"n": f"length('{half}')"}),
+    "register field": lambda lake, half: lake.register(
+        "u", {"type": "object", "properties": {half: {"type": "integer"}}}
+    ),
+    "register enum": lambda lake, half: lake.register(
+        "u", {"type": "object", "properties": {"a": {"type": "string", "enum": [half]}}}
+    ),
+    "register upcast": lambda lake, half: lake.register(
+        "t", SCHEMA, upcast={"n": f"length('{half}')"}
+    ),
     "infer_schema": lambda lake, half: lake.infer_schema(half),
     "schema": lambda lake, half: lake.schema(half),
     "snapshot": lambda lake, half: lake.snapshot(half),
@@ -74,12 +102,20 @@ VERBS = {
     "sql": lambda lake, half: lake.snapshot().sql(f"SELECT '{half}'"),
     "sql parameter": lambda lake, half: lake.snapshot().sql("SELECT $v", v=half),
     "verify": lambda lake, half: lake.verify(against=half),
-    "projection name": lambda lake, half: lake.build(el.Projection.sql(half, "SELECT sequence FROM events", key=["sequence"])),
-    "projection query": lambda lake, half: lake.build(sql(f"SELECT sequence, '{half}' AS v FROM events")),
-    "projection of a type": lambda lake, half: lake.build(sql(f"SELECT sequence, '{half}' AS v FROM t")),
+    "projection name": lambda lake, half: lake.build(
+        el.Projection.sql(half, "SELECT sequence FROM events", key=["sequence"])
+    ),
+    "projection query": lambda lake, half: lake.build(
+        sql(f"SELECT sequence, '{half}' AS v FROM events")
+    ),
+    "projection of a type": lambda lake, half: lake.build(
+        sql(f"SELECT sequence, '{half}' AS v FROM t")
+    ),
     "projection key": lambda lake, half: lake.build(sql(key=[half])),
     "projection by": lambda lake, half: lake.build(sql(by=half)),
-    "projection parameter": lambda lake, half: lake.build(sql("SELECT sequence, $v AS v FROM events", parameters={"v": half})),
+    "projection parameter": lambda lake, half: lake.build(
+        sql("SELECT sequence, $v AS v FROM events", parameters={"v": half})
+    ),
     "projection parameter name": lambda lake, half: lake.build(sql(parameters={half: "x"})),
     "build parameter": lambda lake, half: lake.build(
         sql("SELECT sequence, $v AS v FROM events", parameters={"v": "x"}), parameters={"v": half}
@@ -90,17 +126,33 @@ VERBS = {
     "feature type": lambda lake, half: lake.build(features(el.count(half)), spine=spine()),
     "feature field": lambda lake, half: lake.build(features(el.sum("t", half)), spine=spine()),
     "feature by": lambda lake, half: lake.build(features(el.count("t"), by=half), spine=spine()),
-    "feature name": lambda lake, half: lake.build(features(el.count("t").name(half)), spine=spine()),
-    "feature window": lambda lake, half: lake.build(features(el.count("t", window=half)), spine=spine()),
-    "feature known": lambda lake, half: lake.build(features(el.count("t"), known=half), spine=spine()),
-    "condition": lambda lake, half: lake.build(features(el.count("t", where=el.field("text") == half)), spine=spine()),
-    "condition field": lambda lake, half: lake.build(features(el.count("t", where=el.field(half) == 1)), spine=spine()),
+    "feature name": lambda lake, half: lake.build(
+        features(el.count("t").name(half)), spine=spine()
+    ),
+    "feature window": lambda lake, half: lake.build(
+        features(el.count("t", window=half)), spine=spine()
+    ),
+    "feature known": lambda lake, half: lake.build(
+        features(el.count("t"), known=half), spine=spine()
+    ),
+    "condition": lambda lake, half: lake.build(
+        features(el.count("t", where=el.field("text") == half)), spine=spine()
+    ),
+    "condition field": lambda lake, half: lake.build(
+        features(el.count("t", where=el.field(half) == 1)), spine=spine()
+    ),
     "spine on": lambda lake, half: lake.build(features(el.count("t")), spine=el.spine.on(half)),
-    "spine carry": lambda lake, half: lake.build(features(el.count("t")), spine=el.spine.on("t", carry=[half])),
+    "spine carry": lambda lake, half: lake.build(
+        features(el.count("t")), spine=el.spine.on("t", carry=[half])
+    ),
     "spine read": lambda lake, half: el.spine.read(f"{half}.csv"),
     "definition": lambda lake, half: el.read_definition(half),
-    "import path": lambda lake, half: el.import_file(lake, f"{half}.csv", {"source": "s", "events": [{"type": "t", "id": "{k}"}]}),
-    "import mapping": lambda lake, half: el.import_file(lake, "x.csv", {"source": half, "events": [{"type": "t", "id": "{k}"}]}),
+    "import path": lambda lake, half: el.import_file(
+        lake, f"{half}.csv", {"source": "s", "events": [{"type": "t", "id": "{k}"}]}
+    ),
+    "import mapping": lambda lake, half: el.import_file(
+        lake, "x.csv", {"source": half, "events": [{"type": "t", "id": "{k}"}]}
+    ),
     "import mapping path": lambda lake, half: el.import_file(lake, "x.csv", f"{half}.toml"),
     "import producer": lambda lake, half: el.import_file(
         lake, "x.csv", {"source": "s", "events": [{"type": "t", "id": "{k}"}]}, producer=half
@@ -111,8 +163,12 @@ VERBS = {
     "dataset": lambda lake, half: lake.dataset(half),
     "tag": lambda lake, half: lake.tag(lake.build(sql()).manifest_hash, half),
     "untag": lambda lake, half: lake.untag(half),
-    "explain key": lambda lake, half: lake.build(sql("SELECT subject, sequence FROM events")).explain(half),
-    "explain column": lambda lake, half: lake.build(sql("SELECT subject, sequence FROM events")).explain(0, half),
+    "explain key": lambda lake, half: lake.build(
+        sql("SELECT subject, sequence FROM events")
+    ).explain(half),
+    "explain column": lambda lake, half: lake.build(
+        sql("SELECT subject, sequence FROM events")
+    ).explain(0, half),
     "split by": lambda lake, half: lake.build(sql()).split(by=half),
     "split salt": lambda lake, half: lake.build(sql("SELECT subject, sequence FROM events")).split(
         by="entity", column="subject", salt=half
@@ -128,7 +184,9 @@ VERBS = {
 
 @pytest.mark.parametrize("half", [HALF, OTHER], ids=ascii)
 @pytest.mark.parametrize("name", VERBS)
-def test_every_verb_refuses_half_a_character_and_changes_nothing(lake, tmp_path, monkeypatch, name, half):
+def test_every_verb_refuses_half_a_character_and_changes_nothing(
+    lake, tmp_path, monkeypatch, name, half
+):
     monkeypatch.chdir(tmp_path)
     before = (lake.checkpoint, lake.schemas())
     with pytest.raises(EventlakeError) as caught:
@@ -141,7 +199,12 @@ def test_every_verb_refuses_half_a_character_and_changes_nothing(lake, tmp_path,
 
 @pytest.mark.parametrize("name", ATTRIBUTES)
 def test_an_attribute_with_half_a_character_is_named_by_row(lake, name):
-    problems = lake.check([EVENT, EVENT | {"id": "3"} | {name: {"a": HALF} if name in {"extensions", "data"} else HALF}])
+    problems = lake.check(
+        [
+            EVENT,
+            EVENT | {"id": "3"} | {name: {"a": HALF} if name in {"extensions", "data"} else HALF},
+        ]
+    )
     assert (1, name) in {(problem.row, problem.field) for problem in problems}
 
 
@@ -165,14 +228,22 @@ def test_the_tables_above_know_every_verb_of_a_lake():
     }
     public = {name for name in dir(Lake) if not name.startswith("_")}
     # build by its parts; proofs and datasets take what snapshot takes
-    assert public - without_text - named - {"prune", "prove_inclusion", "prove_consistency", "clock", "accept_clock"} <= {
+    assert public - without_text - named - {
+        "prune",
+        "prove_inclusion",
+        "prove_consistency",
+        "clock",
+        "accept_clock",
+    } <= {
         "register",
         "build",
     }
 
 
 def test_the_message_shows_where_it_stands(lake):
-    with pytest.raises(InvalidInputError, match=r"expected text without lone surrogates, found 'cash \\ud800 box'"):
+    with pytest.raises(
+        InvalidInputError, match=r"expected text without lone surrogates, found 'cash \\ud800 box'"
+    ):
         lake.next_position(f"cash {HALF} box")
 
 
@@ -187,9 +258,14 @@ def test_a_writer_refuses_the_batch_alone(lake):
 
 def test_nothing_else_is_taken_for_it(lake):
     whole = "\U0001f600 ü"
-    lake.append([EVENT | {"id": whole, "source": whole, "subject": whole, "data": {"text": whole}}], producer=whole, position=0)
+    lake.append(
+        [EVENT | {"id": whole, "source": whole, "subject": whole, "data": {"text": whole}}],
+        producer=whole,
+        position=0,
+    )
     assert lake.next_position(whole) == 1
     assert lake.snapshot().scan(subject=whole).collect()["id"].to_list() == [whole]
     assert lake.build(
-        features(el.count("t", where=el.field("text") == whole).name("n"), by="source"), spine=spine(source=[whole])
+        features(el.count("t", where=el.field("text") == whole).name("n"), by="source"),
+        spine=spine(source=[whole]),
     ).polars()["n"].to_list() == [1]

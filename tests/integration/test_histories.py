@@ -11,12 +11,24 @@ import pytest
 
 import eventlake as el
 from eventlake.core import layout
-from eventlake.errors import AlreadyExistsError, CorruptionError, InvalidInputError, NotFoundError, StorageError
+from eventlake.errors import (
+    AlreadyExistsError,
+    CorruptionError,
+    InvalidInputError,
+    NotFoundError,
+    StorageError,
+)
 from eventlake.log.maintaining.fold import fold
 from eventlake.storage import LocalStorage, ObjectExistsError
 from eventlake.storage import local as local_module
 
-DATED = {"id": "dated", "source": "s", "type": "t", "time": "2026-01-01T00:00:00Z", "data": {"a": 1}}
+DATED = {
+    "id": "dated",
+    "source": "s",
+    "type": "t",
+    "time": "2026-01-01T00:00:00Z",
+    "data": {"a": 1},
+}
 UNDATED = {"id": "undated", "source": "s", "type": "t", "data": '{"a": 1.00}'}
 
 
@@ -43,7 +55,13 @@ def test_a_copied_history_goes_on_after_commits_without_events():
     lake.resolve(str(uuid.uuid4()))
     fold(lake._chain)
     lake.append([UNDATED | {"recorded_at": "2025-01-02T00:00:00Z"}])
-    assert [entry.commit.kind for entry in lake.log()] == ["fence", "append", "fence", "fold", "append"]
+    assert [entry.commit.kind for entry in lake.log()] == [
+        "fence",
+        "append",
+        "fence",
+        "fold",
+        "append",
+    ]
     assert lake.snapshot("2025-01-02T00:00:00Z").watermark == 1
     assert lake.verify(deep=True).ok
 
@@ -65,7 +83,10 @@ def test_digits_are_a_watermark_unless_they_begin_a_hash_too(monkeypatch):
 def test_digits_that_are_a_watermark_and_begin_a_hash_are_refused(monkeypatch):
     lake = el.create("memory://", "o")
     lake.append([DATED, UNDATED])
-    monkeypatch.setattr("eventlake.history.resolve._named_by_hash", lambda chain, prefix: [lake.snapshot(1).checkpoint])
+    monkeypatch.setattr(
+        "eventlake.history.resolve._named_by_hash",
+        lambda chain, prefix: [lake.snapshot(1).checkpoint],
+    )
     monkeypatch.setattr(type(lake._chain), "watermark", 300_000)
     with pytest.raises(InvalidInputError, match="beginning of a hash"):
         lake.snapshot("123456")

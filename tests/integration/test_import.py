@@ -17,7 +17,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
-from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError, NotFoundError, StorageError
+from eventlake.errors import (
+    ConflictError,
+    InvalidEventsError,
+    InvalidInputError,
+    NotFoundError,
+    StorageError,
+)
 from eventlake.importing.files import json_rows
 from eventlake.importing.import_file import staged_events
 from eventlake.importing.mapping import read_mapping
@@ -64,7 +70,9 @@ def mapping(**settings):
         },
     }
     data = event["data"] | settings.pop("data", {})
-    event |= {"data": {name: value for name, value in data.items() if value is not None}} | settings.pop("event", {})
+    event |= {
+        "data": {name: value for name, value in data.items() if value is not None}
+    } | settings.pop("event", {})
     event = {name: value for name, value in event.items() if value is not None}
     return {"source": "bank", "zone": "Europe/Prague", "events": [event], **settings}
 
@@ -136,17 +144,28 @@ def test_rows_become_events_in_order_of_time_then_keys(lake, loans):
 def test_text_is_spelled_as_json_spells_it(lake, tmp_path):
     text = "".join(map(chr, range(1, 0x100))) + "\u2028😀"
     pl.DataFrame({"id": ["1"], "text": [text]}).write_parquet(tmp_path / "t.parquet")
-    el.import_file(lake, tmp_path / "t.parquet", {"source": "s", "events": [{"type": "t", "id": "{id}", "data": {'té"xt': "text"}}]})
-    assert events(lake)["data"][0] == json.dumps({'té"xt': text}, ensure_ascii=False, separators=(",", ":"))
+    el.import_file(
+        lake,
+        tmp_path / "t.parquet",
+        {"source": "s", "events": [{"type": "t", "id": "{id}", "data": {'té"xt': "text"}}]},
+    )
+    assert events(lake)["data"][0] == json.dumps(
+        {'té"xt': text}, ensure_ascii=False, separators=(",", ":")
+    )
 
 
 def test_csv_parquet_ndjson_and_json_give_the_same_events(tmp_path):
     frame = pl.read_csv(LOANS.encode(), infer_schema=False)
-    typed = frame.with_columns(pl.col("loan_id", "account").cast(pl.Int64), pl.col("amount").cast(pl.Decimal(12, 4)))
+    typed = frame.with_columns(
+        pl.col("loan_id", "account").cast(pl.Int64), pl.col("amount").cast(pl.Decimal(12, 4))
+    )
     typed.write_parquet(tmp_path / "loans.parquet")
     objects = [
         "{"
-        + ", ".join(f'"{name}": {value if name in {"loan_id", "account", "amount"} else json.dumps(value)}' for name, value in row.items())
+        + ", ".join(
+            f'"{name}": {value if name in {"loan_id", "account", "amount"} else json.dumps(value)}'
+            for name, value in row.items()
+        )
         + "}"
         for row in frame.iter_rows(named=True)
     ]
@@ -162,7 +181,11 @@ def test_csv_parquet_ndjson_and_json_give_the_same_events(tmp_path):
         el.import_file(other, tmp_path / f"loans.{name}", mapping())
         roots.add(other.checkpoint)
     other = el.create("memory://", "o")
-    el.import_file(other, tmp_path, mapping(tables={"loan": {"file": "odd", "format": "csv", "delimiter": ";"}}))
+    el.import_file(
+        other,
+        tmp_path,
+        mapping(tables={"loan": {"file": "odd", "format": "csv", "delimiter": ";"}}),
+    )
     assert roots == {other.checkpoint}
 
 
@@ -172,10 +195,19 @@ def test_parquet_types_become_json_without_loss(lake, tmp_path):
         "money": [Decimal("12345678901234567890.12")],
     }).with_columns(instant=pl.col("local").dt.replace_time_zone("UTC"))  # fmt: skip
     frame.write_parquet(tmp_path / "t.parquet")
-    kinds = {"day": "date", "local": "timestamp", "instant": "timestamp", "flag": "bool", "rate": "float64", "money": "decimal(38, 2)"}
+    kinds = {
+        "day": "date",
+        "local": "timestamp",
+        "instant": "timestamp",
+        "flag": "bool",
+        "rate": "float64",
+        "money": "decimal(38, 2)",
+    }
     data = {name: {"column": name, "type": kind} for name, kind in kinds.items()}
     event = {"type": "t", "id": "{id}-{day}-{flag}-{money}", "time": "instant", "data": data}
-    el.import_file(lake, tmp_path / "t.parquet", {"source": "s", "zone": "Europe/Prague", "events": [event]})
+    el.import_file(
+        lake, tmp_path / "t.parquet", {"source": "s", "zone": "Europe/Prague", "events": [event]}
+    )
     assert events(lake)["id"][0] == "1-2024-01-05-true-12345678901234567890.12"
     assert events(lake)["data"][0] == (
         '{"day":"2024-01-05","local":"2024-07-01T10:00:00Z","instant":"2024-07-01T12:00:00Z","flag":true,"rate":0.1,"money":12345678901234567890.12}'
@@ -184,17 +216,39 @@ def test_parquet_types_become_json_without_loss(lake, tmp_path):
 
 def test_json_numbers_keep_their_digits(lake, tmp_path):
     path = write(
-        tmp_path / "n.ndjson", '{"id": 1, "amount": 0.10000000000000000001, "inner": {"a": [1.50, null]}}\n{"id": 2, "late": "x"}\n'
+        tmp_path / "n.ndjson",
+        '{"id": 1, "amount": 0.10000000000000000001, "inner": {"a": [1.50, null]}}\n{"id": 2, "late": "x"}\n',
     )
-    data = {"amount": {"column": "amount", "type": "decimal(38, 20)"}, "inner": {"column": "inner", "type": "json"}, "late": "late"}
-    el.import_file(lake, path, {"source": "s", "events": [{"type": "t", "id": "{id}", "order": ["id"], "data": data}]})
-    assert events(lake)["data"].to_list() == ['{"amount":0.10000000000000000001,"inner":{"a": [1.50, null]}}', '{"late":"x"}']
+    data = {
+        "amount": {"column": "amount", "type": "decimal(38, 20)"},
+        "inner": {"column": "inner", "type": "json"},
+        "late": "late",
+    }
+    el.import_file(
+        lake,
+        path,
+        {"source": "s", "events": [{"type": "t", "id": "{id}", "order": ["id"], "data": data}]},
+    )
+    assert events(lake)["data"].to_list() == [
+        '{"amount":0.10000000000000000001,"inner":{"a": [1.50, null]}}',
+        '{"late":"x"}',
+    ]
 
 
 def test_a_row_gives_several_events_and_conditions_choose_rows(lake, loans):
     described = mapping()
-    status = {"type": "loan.ended", "id": "end-{loan_id}", "time": "granted", "where": "status = 'A' -- ended", "order": ["loan_id"]}
-    status |= {"causation_id": "loan-{loan_id}", "source": "bank/{status}", "data": {"why": {"template": "status {status}"}}}
+    status = {
+        "type": "loan.ended",
+        "id": "end-{loan_id}",
+        "time": "granted",
+        "where": "status = 'A' -- ended",
+        "order": ["loan_id"],
+    }
+    status |= {
+        "causation_id": "loan-{loan_id}",
+        "source": "bank/{status}",
+        "data": {"why": {"template": "status {status}"}},
+    }
     described["events"].append(status)
     el.import_file(lake, loans, described)
     found = events(lake)
@@ -206,8 +260,17 @@ def test_a_row_gives_several_events_and_conditions_choose_rows(lake, loans):
 
 def test_corrections_and_extensions_are_attributes_like_others(lake, tmp_path):
     path = write(tmp_path / "p.csv", "n,of,amount\n1,,5\n2,1,6\n")
-    event = {"type": "paid", "id": "{n}", "subject": "/x", "order": ["n"], "corrects": {"template": "{of}", "required": False}}
-    event |= {"data": {"amount": {"column": "amount", "type": "int64"}}, "extensions": {"run": {"template": "r{n}"}}}
+    event = {
+        "type": "paid",
+        "id": "{n}",
+        "subject": "/x",
+        "order": ["n"],
+        "corrects": {"template": "{of}", "required": False},
+    }
+    event |= {
+        "data": {"amount": {"column": "amount", "type": "int64"}},
+        "extensions": {"run": {"template": "r{n}"}},
+    }
     el.import_file(lake, path, {"source": "s", "events": [event]})
     assert events(lake)["corrects"].to_list() == [None, "1"]
     assert events(lake)["extensions"].to_list() == ['{"run":"r1"}', '{"run":"r2"}']
@@ -220,7 +283,9 @@ def test_tables_of_a_folder_are_joined_by_queries(lake, tmp_path, loans):
         "owner": {"file": "owner.tsv", "delimiter": "\t"},
         "owned": {"query": "SELECT loan.*, owner FROM loan JOIN owner USING (account); -- joined"},
     }
-    el.import_file(lake, tmp_path, mapping(tables=tables, event={"from": "owned"}, data={"owner": "owner"}))
+    el.import_file(
+        lake, tmp_path, mapping(tables=tables, event={"from": "owned"}, data={"owner": "owner"})
+    )
     assert [json.loads(data)["owner"] for data in events(lake)["data"]] == ["Bob", "Ann", "Ann"]
 
 
@@ -229,12 +294,27 @@ def test_the_rows_of_one_file_may_keep_their_order(lake, loans):
     assert events(lake)["id"].to_list() == ["loan-10", "loan-9", "loan-11"]
 
 
-def test_the_rows_of_one_file_keep_their_order_over_chunks_batches_and_left_out_rows(lake, tmp_path, monkeypatch):
+def test_the_rows_of_one_file_keep_their_order_over_chunks_batches_and_left_out_rows(
+    lake, tmp_path, monkeypatch
+):
     monkeypatch.setattr("eventlake.importing.tables._CHUNK_ROWS", 7)
     numbers = [number * 37 % 101 for number in range(100)]
-    path = write(tmp_path / "loans.csv", "n,at\n" + "".join(f"{number},2024-01-{1 + number % 9:02}\n" for number in numbers))
-    block = {"type": "t", "id": "{n}", "time": "at", "where": "n::BIGINT % 3 > 0", "data": {"n": "n"}}
-    el.import_file(lake, path, {"source": "bank", "zone": "UTC", "order": "file", "batch_events": 9, "events": [block]})
+    path = write(
+        tmp_path / "loans.csv",
+        "n,at\n" + "".join(f"{number},2024-01-{1 + number % 9:02}\n" for number in numbers),
+    )
+    block = {
+        "type": "t",
+        "id": "{n}",
+        "time": "at",
+        "where": "n::BIGINT % 3 > 0",
+        "data": {"n": "n"},
+    }
+    el.import_file(
+        lake,
+        path,
+        {"source": "bank", "zone": "UTC", "order": "file", "batch_events": 9, "events": [block]},
+    )
     assert events(lake)["id"].to_list() == [str(number) for number in numbers if number % 3 > 0]
 
 
@@ -243,7 +323,9 @@ def test_an_import_keeps_no_table_of_its_input_beside_the_events(loans, order):
     settings = mapping(**order, event={"order": None} if order else {})
     with staged_events(loans, read_mapping(settings)) as (staged, problems):
         assert (staged.total, problems.all()) == (3, ())
-        kept = staged._connection.execute("FROM duckdb_tables() SELECT table_name ORDER BY table_name").fetchall()
+        kept = staged._connection.execute(
+            "FROM duckdb_tables() SELECT table_name ORDER BY table_name"
+        ).fetchall()
     # The other two hold broken lines.
     assert kept == [("eventlake_rejects",), ("eventlake_rejects_scans",), ("events",)]
 
@@ -257,41 +339,84 @@ def test_numbers_are_written_as_the_mapping_says(lake, tmp_path):
         "c": {"column": "c", **comma},
     }
     el.import_file(
-        lake, path, {"source": "s", "csv": {"delimiter": ";"}, "events": [{"type": "t", "id": "{id}", "order": ["id"], "data": data}]}
+        lake,
+        path,
+        {
+            "source": "s",
+            "csv": {"delimiter": ";"},
+            "events": [{"type": "t", "id": "{id}", "order": ["id"], "data": data}],
+        },
     )
-    assert events(lake)["data"].to_list() == ['{"a":1234567.50,"b":"7","c":0.00}', '{"a":12.25,"b":"5000","c":-0.50}']
+    assert events(lake)["data"].to_list() == [
+        '{"a":1234567.50,"b":"7","c":0.00}',
+        '{"a":12.25,"b":"5000","c":-0.50}',
+    ]
 
 
 def test_keys_are_compared_by_what_they_mean(lake, tmp_path):
-    path = write(tmp_path / "k.csv", "n,at\n10,2024-01-02\n-3,2024-01-02\n9,2024-01-01T23:00:00-05:00\n")
-    for key, order in (({"column": "n", "type": "int64"}, ["-3", "9", "10"]), ("n", ["-3", "10", "9"])):
+    path = write(
+        tmp_path / "k.csv", "n,at\n10,2024-01-02\n-3,2024-01-02\n9,2024-01-01T23:00:00-05:00\n"
+    )
+    for key, order in (
+        ({"column": "n", "type": "int64"}, ["-3", "9", "10"]),
+        ("n", ["-3", "10", "9"]),
+    ):
         other = el.create("memory://", "o")
-        el.import_file(other, path, {"source": "s", "events": [{"type": "t", "id": "{n}", "order": [key]}]})
+        el.import_file(
+            other, path, {"source": "s", "events": [{"type": "t", "id": "{n}", "order": [key]}]}
+        )
         assert events(other)["id"].to_list() == order
     key = {"column": "at", "type": "timestamp", "zone": "UTC"}
-    el.import_file(lake, path, {"source": "s", "events": [{"type": "t", "id": "{n}", "order": [key, "n"]}]})
+    el.import_file(
+        lake, path, {"source": "s", "events": [{"type": "t", "id": "{n}", "order": [key, "n"]}]}
+    )
     assert events(lake)["id"].to_list() == ["-3", "10", "9"]
 
 
 def test_files_without_a_header_line_and_in_other_encodings(lake, tmp_path):
     (tmp_path / "old.dat").write_bytes("1|Plzeň|\n2||x\n".encode("cp1250"))
-    csv = {"file": "old.dat", "delimiter": "|", "encoding": "cp1250", "columns": ["id", "town", "note"], "empty": "text"}
+    csv = {
+        "file": "old.dat",
+        "delimiter": "|",
+        "encoding": "cp1250",
+        "columns": ["id", "town", "note"],
+        "empty": "text",
+    }
     data = {"town": "town", "note": "note"}
     el.import_file(
-        lake, tmp_path, {"source": "s", "tables": {"t": csv}, "events": [{"type": "t", "id": "{id}", "order": ["id"], "data": data}]}
+        lake,
+        tmp_path,
+        {
+            "source": "s",
+            "tables": {"t": csv},
+            "events": [{"type": "t", "id": "{id}", "order": ["id"], "data": data}],
+        },
     )
-    assert events(lake)["data"].to_list() == ['{"town":"Plzeň","note":""}', '{"town":"","note":"x"}']
+    assert events(lake)["data"].to_list() == [
+        '{"town":"Plzeň","note":""}',
+        '{"town":"","note":"x"}',
+    ]
 
 
 @pytest.mark.parametrize(
     ("text", "csv"),
-    [('id;x\n1;a"b\n', {"quote": ""}), ("id;x\n1;'a\"b'\n", {"quote": "'"}), ('id;x\n1;"a\\"b"\n', {"escape": "\\"})],
+    [
+        ('id;x\n1;a"b\n', {"quote": ""}),
+        ("id;x\n1;'a\"b'\n", {"quote": "'"}),
+        ('id;x\n1;"a\\"b"\n', {"escape": "\\"}),
+    ],
     ids=["unquoted", "single quotes", "backslash"],
 )
 def test_quotes_and_escapes_are_as_the_mapping_says(lake, tmp_path, text, csv):
     path = write(tmp_path / "q.csv", text)
     el.import_file(
-        lake, path, {"source": "s", "csv": {"delimiter": ";", **csv}, "events": [{"type": "t", "id": "{id}", "data": {"x": "x"}}]}
+        lake,
+        path,
+        {
+            "source": "s",
+            "csv": {"delimiter": ";", **csv},
+            "events": [{"type": "t", "id": "{id}", "data": {"x": "x"}}],
+        },
     )
     assert json.loads(events(lake)["data"][0]) == {"x": 'a"b'}
 
@@ -299,16 +424,31 @@ def test_quotes_and_escapes_are_as_the_mapping_says(lake, tmp_path, text, csv):
 # Times
 
 
-@pytest.mark.parametrize(("choice", "gap", "overlap"), [("earlier", "00:30", "00:30"), ("later", "01:30", "01:30")])
+@pytest.mark.parametrize(
+    ("choice", "gap", "overlap"), [("earlier", "00:30", "00:30"), ("later", "01:30", "01:30")]
+)
 def test_gaps_and_overlaps_are_errors_or_chosen(lake, tmp_path, choice, gap, overlap):
-    path = rows(tmp_path / "t.csv", "1,1,2024-03-31 02:30:00,1,A,", "2,1,2024-10-27 02:30:00,1,A,", "3,1,2024-10-27T02:30:00+01:00,1,A,")
+    path = rows(
+        tmp_path / "t.csv",
+        "1,1,2024-03-31 02:30:00,1,A,",
+        "2,1,2024-10-27 02:30:00,1,A,",
+        "3,1,2024-10-27T02:30:00+01:00,1,A,",
+    )
     first, second = problems(lake, path, mapping())
     assert first.startswith(
         "source, row 0, time (column granted): expected a time that the clocks of Europe/Prague show, this one is skipped"
     )
-    assert second.startswith("source, row 1, time (column granted): expected a time that the clocks of Europe/Prague show once")
-    assert len(problems(lake, path, mapping(gap=choice))) == len(problems(lake, path, mapping(overlap=choice))) == 1
-    el.import_file(lake, path, mapping(gap=choice, event={"time": {"column": "granted", "overlap": choice}}))
+    assert second.startswith(
+        "source, row 1, time (column granted): expected a time that the clocks of Europe/Prague show once"
+    )
+    assert (
+        len(problems(lake, path, mapping(gap=choice)))
+        == len(problems(lake, path, mapping(overlap=choice)))
+        == 1
+    )
+    el.import_file(
+        lake, path, mapping(gap=choice, event={"time": {"column": "granted", "overlap": choice}})
+    )
     found = dict(events(lake).select("id", "time").iter_rows())
     assert found["loan-1"].isoformat() == f"2024-03-31T{gap}:00+00:00"
     assert found["loan-2"].isoformat() == f"2024-10-27T{overlap}:00+00:00"
@@ -318,7 +458,10 @@ def test_gaps_and_overlaps_are_errors_or_chosen(lake, tmp_path, choice, gap, ove
 def test_a_local_time_needs_a_zone(lake, loans):
     described = mapping()
     del described["zone"]
-    assert all("expected a time with an offset, or a zone in the mapping" in line for line in problems(lake, loans, described))
+    assert all(
+        "expected a time with an offset, or a zone in the mapping" in line
+        for line in problems(lake, loans, described)
+    )
 
 
 @pytest.mark.parametrize(
@@ -335,7 +478,11 @@ def test_a_local_time_needs_a_zone(lake, loans):
         ("1/5/2024 9:15 PM", {"format": "%-m/%-d/%Y %-I:%M %p"}, "2024-01-05T21:15:00Z"),
         ("05-Jan-2024", {"format": "%d-%b-%Y"}, "2024-01-05T00:00:00Z"),
         ("2024-01-01 10:00:00.5", {"format": "%F %T%.f"}, "2024-01-01T10:00:00.500000Z"),
-        ("2024-01-01 10:00:00.1234567", {"format": "%F %T%.f"}, "expected microseconds at the finest"),
+        (
+            "2024-01-01 10:00:00.1234567",
+            {"format": "%F %T%.f"},
+            "expected microseconds at the finest",
+        ),
         ("2024-01-01 10:00 +0200", {"format": "%Y-%m-%d %H:%M %z"}, "2024-01-01T08:00:00Z"),
         ("1700000000", {"format": "unix"}, "2023-11-14T22:13:20Z"),
         ("1700000000123", {"format": "unix_ms"}, "2023-11-14T22:13:20.123000Z"),
@@ -347,13 +494,21 @@ def test_a_local_time_needs_a_zone(lake, loans):
         ("", {}, "expected a time, the row has none"),
         ("2024-06-30T23:59:60Z", {}, "expected an ISO 8601"),
         ("1677-01-01 00:00:00.5", {"format": "%F %T%.f"}, "1677-01-01T00:00:00.500000Z"),
-        ("9999-12-31 23:59:59.1234567", {"format": "%F %T%.f"}, "expected microseconds at the finest"),
+        (
+            "9999-12-31 23:59:59.1234567",
+            {"format": "%F %T%.f"},
+            "expected microseconds at the finest",
+        ),
         ("9999-12-31 23:59:59.123456000", {"format": "%F %T%.f"}, "9999-12-31T23:59:59.123456Z"),
         ("2024-07-01 12:00", {"zone": "Europe/Prague"}, "2024-07-01T10:00:00Z"),
         ("2150-07-01 12:00", {"zone": "Europe/Prague"}, "2150-07-01T10:00:00Z"),
         ("2150-01-01 12:00", {"zone": "Europe/Prague"}, "2150-01-01T11:00:00Z"),
         ("9999-12-31 00:00", {"zone": "Europe/Prague"}, "9999-12-30T23:00:00Z"),
-        ("9999-12-31 23:00", {"zone": "America/New_York"}, "expected an instant in the years 1 to 9999"),
+        (
+            "9999-12-31 23:00",
+            {"zone": "America/New_York"},
+            "expected an instant in the years 1 to 9999",
+        ),
         ("2150-03-29 02:30", {"zone": "Europe/Prague"}, "this one is skipped"),
         ("2150-03-29 02:30", {"zone": "Europe/Prague", "gap": "earlier"}, "2150-03-29T00:30:00Z"),
         ("2150-03-29 02:30", {"zone": "Europe/Prague", "gap": "later"}, "2150-03-29T01:30:00Z"),
@@ -376,19 +531,27 @@ def test_recorded_is_now_the_time_or_a_column(loans, tmp_path):
     def recorded(**settings):
         other = el.create("memory://", "o")
         el.import_file(other, loans, mapping(**settings))
-        return events(other)["recorded_at"], events(other)["time"], other.log()[-1].commit.recorded_at
+        return (
+            events(other)["recorded_at"],
+            events(other)["time"],
+            other.log()[-1].commit.recorded_at,
+        )
 
     found, times, commit = recorded()
     assert found.dt.epoch("us").unique().to_list() == [commit]
     found, times, _ = recorded(recorded="time")
     assert found.to_list() == times.to_list()
-    write(loans, "loan_id,account,granted,amount,status,note\n1,1,2024-01-05,1,A,2024-01-06 08:00\n")
+    write(
+        loans, "loan_id,account,granted,amount,status,note\n1,1,2024-01-05,1,A,2024-01-06 08:00\n"
+    )
     found, _, _ = recorded(recorded={"column": "note", "zone": "UTC"})
     assert [str(one) for one in found] == ["2024-01-06 08:00:00+00:00"]
 
 
 def test_a_recorded_clock_must_not_step_back_from_batch_to_batch(lake, tmp_path):
-    path = rows(tmp_path / "t.csv", "1,1,2024-01-01,1,A,2024-01-09", "2,1,2024-01-02,1,A,2024-01-08")
+    path = rows(
+        tmp_path / "t.csv", "1,1,2024-01-01,1,A,2024-01-09", "2,1,2024-01-02,1,A,2024-01-08"
+    )
     (line,) = problems(lake, path, mapping(recorded={"column": "note"}, batch_events=1))
     assert line.startswith("source, row 1, recorded_at: expected non-decreasing instants")
 
@@ -398,7 +561,11 @@ def test_a_recorded_clock_must_not_step_back_from_batch_to_batch(lake, tmp_path)
 
 def test_every_problem_is_named_by_table_row_and_column(lake, tmp_path):
     lines = ["1,1,2024-01-01,1.005,A,", ",1,2024-01-01,12x,C,", "3,1,soon,12345678901,A,"]
-    found = problems(lake, rows(tmp_path / "t.csv", *lines), mapping(data={"note": {"column": "note", "required": True}}))
+    found = problems(
+        lake,
+        rows(tmp_path / "t.csv", *lines),
+        mapping(data={"note": {"column": "note", "required": True}}),
+    )
     assert found == [
         "source, row 0, data.amount (column amount): expected decimal(12, 2), no digit lost, found '1.005'",
         "source, row 0, data.note (column note): required, but the row has no value",
@@ -423,7 +590,11 @@ def test_every_problem_is_named_by_table_row_and_column(lake, tmp_path):
         ("1e999", {"type": "float64"}, "expected a finite number"),
         ("NaN", {"type": "float64"}, "expected a finite number"),
         ("1.5", {"type": "decimal(4, 1)", "decimal_separator": ";"}, "no digit lost"),
-        ("1.23.4", {"type": "decimal(9, 1)", "thousands": ".", "decimal_separator": ","}, "no digit lost"),
+        (
+            "1.23.4",
+            {"type": "decimal(9, 1)", "thousands": ".", "decimal_separator": ","},
+            "no digit lost",
+        ),
         ("1.23", {"type": "int64", "thousands": "."}, "expected int64"),
         ("1.5", {"type": "decimal(9, 1)", "decimal_separator": ","}, "no digit lost"),
         (".", {"type": "decimal(4, 1)"}, "no digit lost"),
@@ -436,7 +607,11 @@ def test_every_problem_is_named_by_table_row_and_column(lake, tmp_path):
     ],
 )
 def test_a_value_that_is_not_of_its_type_is_a_problem(lake, tmp_path, value, how, expected):
-    (line,) = problems(lake, rows(tmp_path / "t.csv", f"1,1,2024-01-01,1,A,{value}"), mapping(data={"note": {"column": "note", **how}}))
+    (line,) = problems(
+        lake,
+        rows(tmp_path / "t.csv", f"1,1,2024-01-01,1,A,{value}"),
+        mapping(data={"note": {"column": "note", **how}}),
+    )
     assert line.startswith("source, row 0, data.note (column note): ")
     assert expected in line
 
@@ -445,7 +620,11 @@ def test_decimals_are_not_made_from_doubles(lake, tmp_path):
     pl.DataFrame({"id": [1], "amount": [0.1]}).write_parquet(tmp_path / "t.parquet")
     for kind in ("decimal(12, 2)", "int64"):
         data = {"amount": {"column": "amount", "type": kind}}
-        (line,) = problems(lake, tmp_path / "t.parquet", {"source": "s", "events": [{"type": "t", "id": "{id}", "data": data}]})
+        (line,) = problems(
+            lake,
+            tmp_path / "t.parquet",
+            {"source": "s", "events": [{"type": "t", "id": "{id}", "data": data}]},
+        )
         assert "found a column of Float64" in line
 
 
@@ -457,7 +636,9 @@ def test_what_is_many_times_wrong_is_counted(lake, tmp_path):
 
 
 def test_an_order_that_is_not_total_is_refused(lake, loans):
-    (line,) = problems(lake, loans, mapping(event={"order": ["status"], "time": {"template": "2024-01-01"}}))
+    (line,) = problems(
+        lake, loans, mapping(event={"order": ["status"], "time": {"template": "2024-01-01"}})
+    )
     assert line == (
         "source, row 2, order of [[events]] 1: expected a total order, but by time, status nothing says "
         "which of this row and row 0 comes first"
@@ -470,17 +651,34 @@ def test_ids_that_stand_twice_in_the_input_are_found_across_batches(lake, loans)
 
 
 def test_event_rules_and_schemas_are_asked_before_anything_is_appended(lake, loans):
-    lake.register("loan.granted", {"type": "object", "properties": {"status": {"type": "string", "enum": ["finished"]}}})
-    (line,) = [str(p) for p in el.import_file(lake, loans, mapping(batch_events=1), dry_run=True).problems]
+    lake.register(
+        "loan.granted",
+        {"type": "object", "properties": {"status": {"type": "string", "enum": ["finished"]}}},
+    )
+    (line,) = [
+        str(p) for p in el.import_file(lake, loans, mapping(batch_events=1), dry_run=True).problems
+    ]
     assert line.startswith("source, row 1, data.status: expected utf8 (one of 'finished')")
     with pytest.raises(InvalidEventsError):
         el.import_file(lake, loans, mapping(batch_events=1))
-    (line,) = problems(el.create("memory://", "o"), loans, mapping(event={"where": "note = 'first'", "type": "events"}))
-    assert line == "source, row 0, type: this name is a table in SQL; expected another, found 'events'"
+    (line,) = problems(
+        el.create("memory://", "o"),
+        loans,
+        mapping(event={"where": "note = 'first'", "type": "events"}),
+    )
+    assert (
+        line == "source, row 0, type: this name is a table in SQL; expected another, found 'events'"
+    )
 
 
 def test_broken_lines_of_a_csv_file_are_named(lake, tmp_path):
-    path = rows(tmp_path / "t.csv", "1,1,2024-01-01,1,A,", "2,1", "3,1,2024-01-01,1,A,,,more", '4,1,2024-01-01,1,A,"open')
+    path = rows(
+        tmp_path / "t.csv",
+        "1,1,2024-01-01,1,A,",
+        "2,1",
+        "3,1,2024-01-01,1,A,,,more",
+        '4,1,2024-01-01,1,A,"open',
+    )
     with pytest.raises(InvalidEventsError) as refused:
         el.import_file(lake, path, mapping())
     assert [problem.field for problem in refused.value.problems] == ["line 3", "line 4", "line 5"]
@@ -498,24 +696,52 @@ def test_broken_lines_of_a_csv_file_are_named(lake, tmp_path):
         ({"zone": "Europe/Pragu"}, "there is no time zone 'Europe/Pragu'"),
         ({"gap": "shift"}, "expected gap as one of 'error', 'earlier', 'later', found 'shift'"),
         ({"recorded": "yesterday"}, "expected recorded as 'now', 'time'"),
-        ({"recorded": {"column": "granted", "formt": "x"}}, "top level recorded: unknown setting 'formt'"),
+        (
+            {"recorded": {"column": "granted", "formt": "x"}},
+            "top level recorded: unknown setting 'formt'",
+        ),
         ({"order": ["loan_id"]}, "expected order as 'file'"),
         ({"order": "file"}, "without an order of their own"),
         ({"source": "a\0b"}, "mapping, source: expected text without NUL"),
-        ({"source": "\ud800"}, "mapping, source: expected text without NUL characters and lone surrogates"),
+        (
+            {"source": "\ud800"},
+            "mapping, source: expected text without NUL characters and lone surrogates",
+        ),
         ({"data": {"\udc00": "note"}}, "expected text without NUL characters and lone surrogates"),
         ({"csv": {"encoding": "klin gon"}}, "there is no encoding"),
-        ({"tables": {"eventlake_rejects": {"file": "x"}}}, "expected tables of other names than eventlake_"),
-        ({"data": {"amount": {"column": "amount", "type": "decimal(999999,0)"}}}, "expected type as one of"),
-        ({"data": {"amount": {"column": "amount", "type": "decimal(9,2)", "thousands": "e"}}}, "a character that no number has, found 'e'"),
-        ({"data": {"amount": {"column": "amount", "type": "decimal(9,2)", "decimal_separator": "-"}}}, "a character that no number has"),
+        (
+            {"tables": {"eventlake_rejects": {"file": "x"}}},
+            "expected tables of other names than eventlake_",
+        ),
+        (
+            {"data": {"amount": {"column": "amount", "type": "decimal(999999,0)"}}},
+            "expected type as one of",
+        ),
+        (
+            {"data": {"amount": {"column": "amount", "type": "decimal(9,2)", "thousands": "e"}}},
+            "a character that no number has, found 'e'",
+        ),
+        (
+            {
+                "data": {
+                    "amount": {"column": "amount", "type": "decimal(9,2)", "decimal_separator": "-"}
+                }
+            },
+            "a character that no number has",
+        ),
         ({"events": []}, r"expected at least one \[\[events\]\]"),
         ({"batch_events": 0}, "expected batch_events as a whole number from 1"),
         ({"csv": {"delimiter": "::"}}, "expected delimiter as one character"),
         ({"csv": {"encoding": "klingon"}}, "there is no encoding 'klingon'"),
         ({"tables": {"t": {"file": "x", "query": "y"}}}, "expected either file or query"),
-        ({"tables": {"t": {"file": "/etc/passwd"}}}, "expected file as a path below the folder that is imported, found '/etc/passwd'"),
-        ({"tables": {"t": {"file": "a/../../b.csv"}}}, "expected file as a path below the folder that is imported"),
+        (
+            {"tables": {"t": {"file": "/etc/passwd"}}},
+            "expected file as a path below the folder that is imported, found '/etc/passwd'",
+        ),
+        (
+            {"tables": {"t": {"file": "a/../../b.csv"}}},
+            "expected file as a path below the folder that is imported",
+        ),
         ({"tables": {"t": {"query": "y", "delimiter": ";"}}}, "unknown setting 'delimiter'"),
         ({"event": {"kind": "x"}}, r"\[\[events\]\] 1: unknown setting 'kind'"),
         ({"event": {"from": "loans"}}, "there is no table 'loans'"),
@@ -524,17 +750,41 @@ def test_broken_lines_of_a_csv_file_are_named(lake, tmp_path):
         ({"event": {"id": {"template": "x", "required": False}}}, "always required"),
         ({"event": {"time": None}, "recorded": "time"}, "recorded = 'time' needs a time"),
         ({"event": {"time": {"format": "%Y"}}}, "expected either column or template"),
-        ({"event": {"time": {"column": "granted", "format": "%y%m%d"}}}, "years of two digits need a century"),
-        ({"event": {"time": {"column": "granted", "format": "%F %T %Z"}}}, "format '%F %T %Z': '%Z' cannot be read"),
+        (
+            {"event": {"time": {"column": "granted", "format": "%y%m%d"}}},
+            "years of two digits need a century",
+        ),
+        (
+            {"event": {"time": {"column": "granted", "format": "%F %T %Z"}}},
+            "format '%F %T %Z': '%Z' cannot be read",
+        ),
         ({"event": {"time": {"column": "granted", "format": "%H:%M"}}}, "it names no whole date"),
-        ({"event": {"time": {"column": "granted", "format": "%F %H"}}}, "it names no whole time of day"),
+        (
+            {"event": {"time": {"column": "granted", "format": "%F %H"}}},
+            "it names no whole time of day",
+        ),
         ({"event": {"time": {"column": "granted", "century": 1900}}}, "for a format with %y"),
-        ({"event": {"order": [{"column": "loan_id", "type": "float64"}]}}, "expected type as one of utf8, int64, date, timestamp, found"),
-        ({"data": {"x": {"column": "note", "type": "decimal"}}}, "data.x: expected type as one of bool, .* found 'decimal'"),
+        (
+            {"event": {"order": [{"column": "loan_id", "type": "float64"}]}},
+            "expected type as one of utf8, int64, date, timestamp, found",
+        ),
+        (
+            {"data": {"x": {"column": "note", "type": "decimal"}}},
+            "data.x: expected type as one of bool, .* found 'decimal'",
+        ),
         ({"data": {"x": {"column": "note", "type": "decimal(40, 2)"}}}, "at most 38 digits"),
-        ({"data": {"x": {"column": "note", "quoted": True}}}, "quoted is for decimal, float64, int64, not for utf8"),
-        ({"data": {"x": {"column": "note", "codes": {"A": 1}}}}, "expected codes as a table of text"),
-        ({"data": {"x": {"column": "note", "type": "decimal(9, 1)", "thousands": "."}}}, "decimal_separator and thousands to differ"),
+        (
+            {"data": {"x": {"column": "note", "quoted": True}}},
+            "quoted is for decimal, float64, int64, not for utf8",
+        ),
+        (
+            {"data": {"x": {"column": "note", "codes": {"A": 1}}}},
+            "expected codes as a table of text",
+        ),
+        (
+            {"data": {"x": {"column": "note", "type": "decimal(9, 1)", "thousands": "."}}},
+            "decimal_separator and thousands to differ",
+        ),
         ({"data": {"x": 1}}, "expected a table of settings, found 1"),
     ],
     ids=str,
@@ -546,7 +796,9 @@ def test_a_mapping_that_is_wrong_says_where(lake, loans, change, message):
 
 
 def test_a_missing_column_is_named_with_those_that_there_are(lake, loans):
-    with pytest.raises(InvalidInputError, match="table source has no column 'lone_id', 'Note'") as refused:
+    with pytest.raises(
+        InvalidInputError, match="table source has no column 'lone_id', 'Note'"
+    ) as refused:
         el.import_file(lake, loans, mapping(event={"id": "{lone_id}"}, data={"note": "Note"}))
     assert refused.value.hint == "its columns are loan_id, account, granted, amount, status, note."
 
@@ -571,7 +823,9 @@ def test_a_file_of_a_mapping_is_a_regular_file_and_others_are_not_waited_for(lak
         path.symlink_to("/dev/zero")
     else:
         path.mkdir()
-    with pytest.raises(InvalidInputError, match=r"table loan: expected .*loan\.csv as a regular file"):
+    with pytest.raises(
+        InvalidInputError, match=r"table loan: expected .*loan\.csv as a regular file"
+    ):
         el.import_file(lake, tmp_path, mapping(tables={"loan": {"file": "loan.csv"}}))
 
 
@@ -604,14 +858,19 @@ def test_queries_and_conditions_that_fail_say_so(lake, tmp_path, loans):
         ("DROP TABLE loan", "expected one SELECT"),
         ("SELECT error('twice') FROM loan", "twice"),
         ("SELECT *, random() AS r FROM loan", "random is not the same every time"),
-        ("SELECT *, age(granted::TIMESTAMP) AS r FROM loan", "age of one argument is not the same every time"),
+        (
+            "SELECT *, age(granted::TIMESTAMP) AS r FROM loan",
+            "age of one argument is not the same every time",
+        ),
         ("FROM loan WHERE granted < current_date", "current_date is not the same every time"),
         ("FROM loan TABLESAMPLE 50%", "a sample is not the same every time"),
         ("FROM query('FROM loan')", "query is not the same every time"),
         ("SELECT loan_id, account AS loan_id FROM loan", "loan_id more than once"),
     ):
         with pytest.raises(InvalidInputError, match=message):
-            el.import_file(lake, tmp_path, mapping(tables=loan | {"q": {"query": query}}, event={"from": "q"}))
+            el.import_file(
+                lake, tmp_path, mapping(tables=loan | {"q": {"query": query}}, event={"from": "q"})
+            )
     with pytest.raises(InvalidInputError, match="DuckDB refused where = 'stat = 1'"):
         el.import_file(lake, loans, mapping(event={"where": "stat = 1"}))
 
@@ -634,7 +893,9 @@ def test_queries_and_conditions_that_fail_say_so(lake, tmp_path, loans):
         "",
     ],
 )
-def test_a_condition_is_one_expression_that_is_the_same_every_time(lake, loans, condition, monkeypatch):
+def test_a_condition_is_one_expression_that_is_the_same_every_time(
+    lake, loans, condition, monkeypatch
+):
     monkeypatch.chdir(loans.parent)
     for dry_run in (True, False):
         with pytest.raises(InvalidInputError, match="where"):
@@ -644,21 +905,49 @@ def test_a_condition_is_one_expression_that_is_the_same_every_time(lake, loans, 
 
 
 def test_corrections_are_looked_at_before_the_first_batch_lands(lake, tmp_path):
-    event = {"type": "paid", "id": "{n}", "subject": "/{who}", "order": ["n"], "corrects": {"template": "{of}", "required": False}}
+    event = {
+        "type": "paid",
+        "id": "{n}",
+        "subject": "/{who}",
+        "order": ["n"],
+        "corrects": {"template": "{of}", "required": False},
+    }
     described = {"source": "s", "events": [event], "batch_events": 1, "producer": "p"}
-    lake.append([{"id": "old", "source": "s", "type": "paid", "subject": "/a"}, {"id": "other", "source": "s", "type": "paid"}])
-    path = write(tmp_path / "p.csv", "n,who,of\n1,a,\n2,a,1\n3,a,old\n4,a,none\n5,a,6\n6,a,\n7,b,1\n8,a,other\n9,a,9\n")
+    lake.append(
+        [
+            {"id": "old", "source": "s", "type": "paid", "subject": "/a"},
+            {"id": "other", "source": "s", "type": "paid"},
+        ]
+    )
+    path = write(
+        tmp_path / "p.csv",
+        "n,who,of\n1,a,\n2,a,1\n3,a,old\n4,a,none\n5,a,6\n6,a,\n7,b,1\n8,a,other\n9,a,9\n",
+    )
     with pytest.raises(InvalidEventsError) as refused:
         el.import_file(lake, path, described)
-    assert [(problem.row, problem.field, problem.message.partition(" of source")[0]) for problem in refused.value.problems] == [
-        (4, "corrects", "expected an earlier event; the one it names comes later in the order of the input"),
+    assert [
+        (problem.row, problem.field, problem.message.partition(" of source")[0])
+        for problem in refused.value.problems
+    ] == [
+        (
+            4,
+            "corrects",
+            "expected an earlier event; the one it names comes later in the order of the input",
+        ),
         (6, "corrects", "expected an event of the same subject, the one it names has /a"),
-        (8, "corrects", "expected an earlier event; the one it names comes later in the order of the input"),
+        (
+            8,
+            "corrects",
+            "expected an earlier event; the one it names comes later in the order of the input",
+        ),
     ]
     write(path, "n,who,of\n1,a,\n2,a,1\n3,a,old\n4,a,none\n8,a,other\n")
     with pytest.raises(InvalidEventsError) as refused:
         el.import_file(lake, path, described)
-    assert [(problem.row, problem.field, problem.message.partition(" of source")[0]) for problem in refused.value.problems] == [
+    assert [
+        (problem.row, problem.field, problem.message.partition(" of source")[0])
+        for problem in refused.value.problems
+    ] == [
         (3, "corrects", "expected the id of an earlier event"),
         (4, "corrects", "expected an event of the same subject ('/a'), the one it names has None"),
     ]
@@ -669,15 +958,22 @@ def test_corrections_are_looked_at_before_the_first_batch_lands(lake, tmp_path):
 
 
 def test_instants_that_no_lake_takes_are_seen_before_the_first_batch_lands(lake, tmp_path):
-    path = rows(tmp_path / "t.csv", "1,1,2024-01-01,1,A,2024-01-09", "2,1,2024-01-02,1,A,2999-01-08")
+    path = rows(
+        tmp_path / "t.csv", "1,1,2024-01-01,1,A,2024-01-09", "2,1,2024-01-02,1,A,2999-01-08"
+    )
     described = mapping(recorded={"column": "note"}, batch_events=1)
-    with pytest.raises(InvalidEventsError, match="source, row 1, recorded_at: expected nothing more than five minutes after now"):
+    with pytest.raises(
+        InvalidEventsError,
+        match="source, row 1, recorded_at: expected nothing more than five minutes after now",
+    ):
         el.import_file(lake, path, described)
     assert not el.import_file(lake, path, described, dry_run=True).ok
     assert lake.watermark == 0
     lake.append([{"id": "head", "source": "s", "type": "t"}])
     rows(path, "1,1,2024-01-01,1,A,2024-01-09", "2,1,2024-01-02,1,A,2024-01-10")
-    with pytest.raises(InvalidEventsError, match="source, row 0, recorded_at: expected nothing before the head's"):
+    with pytest.raises(
+        InvalidEventsError, match="source, row 0, recorded_at: expected nothing before the head's"
+    ):
         el.import_file(lake, path, described)
     assert lake.watermark == 1
 
@@ -694,7 +990,9 @@ def test_what_another_writer_did_meanwhile_is_told_by_row_and_batch(lake, tmp_pa
         return receipt
 
     monkeypatch.setattr(lake, "append", append)
-    with pytest.raises(InvalidEventsError, match="in the batch at position 1, nothing of it was appended") as refused:
+    with pytest.raises(
+        InvalidEventsError, match="in the batch at position 1, nothing of it was appended"
+    ) as refused:
         el.import_file(lake, path, described)
     (problem,) = refused.value.problems
     assert (problem.table, problem.row, problem.field) == ("source", 1, "id")
@@ -717,7 +1015,14 @@ def test_two_imports_at_once_each_count_their_own(lake, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("separator", [".", "'", "\u00a0", "\u202f", " "])
 def test_groups_of_thousands_are_groups(lake, tmp_path, separator):
-    data = {"amount": {"column": "amount", "type": "decimal(12, 3)", "thousands": separator, "decimal_separator": ","}}
+    data = {
+        "amount": {
+            "column": "amount",
+            "type": "decimal(12, 3)",
+            "thousands": separator,
+            "decimal_separator": ",",
+        }
+    }
     path = rows(tmp_path / "t.csv", f'1,1,2024-01-01,"12{separator}345{separator}678,5",A,')
     el.import_file(lake, path, mapping(data=data))
     assert json.loads(events(lake)["data"][0], parse_float=str)["amount"] == "12345678.500"
@@ -761,7 +1066,13 @@ def test_a_full_disk_and_a_lack_of_memory_are_told_apart(lake, loans, monkeypatc
 
 def test_what_duckdb_says_of_a_lack_of_memory_and_of_a_full_disk_is_known(tmp_path):
     for memory, disk, full in (("30MB", "1MB", True), ("30MB", "10GB", False)):
-        with duckdb.connect(config={"memory_limit": memory, "max_temp_directory_size": disk, "temp_directory": str(tmp_path / "t")}) as one:
+        with duckdb.connect(
+            config={
+                "memory_limit": memory,
+                "max_temp_directory_size": disk,
+                "temp_directory": str(tmp_path / "t"),
+            }
+        ) as one:
             query = (
                 "CREATE TABLE t AS SELECT range::VARCHAR || repeat('x', 300) FROM range(500_000)"
                 if full
@@ -776,20 +1087,32 @@ def test_what_duckdb_says_of_a_lack_of_memory_and_of_a_full_disk_is_known(tmp_pa
 def test_text_of_an_input_is_handled_in_chunks_of_bounded_bytes(tmp_path, monkeypatch, form):
     monkeypatch.setattr("eventlake.importing.tables.CHUNK_BYTES", 10_000)
     monkeypatch.setattr("eventlake.importing.files.CHUNK_BYTES", 10_000)
-    notes = ["x" * 3_000] * 10 + ["y" * 25_000] + [None] * 20 + ["é" * 2_000] * 5  # 4,000 bytes each
-    table = pa.table({"id": [str(number) for number in range(len(notes))], "time": ["2026-01-01"] * len(notes), "note": notes})
+    notes = (
+        ["x" * 3_000] * 10 + ["y" * 25_000] + [None] * 20 + ["é" * 2_000] * 5
+    )  # 4,000 bytes each
+    table = pa.table(
+        {
+            "id": [str(number) for number in range(len(notes))],
+            "time": ["2026-01-01"] * len(notes),
+            "note": notes,
+        }
+    )
     path = tmp_path / f"notes.{'parquet' if form == 'query' else form}"
     if form in {"parquet", "query"}:
         pq.write_table(table, path)
     elif form == "csv":
         pl.DataFrame(table).write_csv(path)
     elif form == "ndjson":
-        path.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in table.to_pylist()))
+        path.write_text(
+            "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in table.to_pylist())
+        )
     else:
         path.write_text(json.dumps(table.to_pylist(), ensure_ascii=False))
     tables = {"notes": {"file": path.name}}
     if form == "query":
-        tables = {"notes": {"query": "FROM read_parquet(getvariable('folder') || '/notes.parquet')"}}
+        tables = {
+            "notes": {"query": "FROM read_parquet(getvariable('folder') || '/notes.parquet')"}
+        }
     event = {
         "from": "notes",
         "type": "note.made",
@@ -801,7 +1124,10 @@ def test_text_of_an_input_is_handled_in_chunks_of_bounded_bytes(tmp_path, monkey
     }
     made = read_mapping({"producer": "x", "zone": "UTC", "tables": tables, "events": [event]})
     with database(tmp_path, made.tables) as (connection, scratch):
-        chunks = [chunk["note"].to_list() for chunk in Tables(connection, scratch, tmp_path, made.tables).rows(made.events[0])]
+        chunks = [
+            chunk["note"].to_list()
+            for chunk in Tables(connection, scratch, tmp_path, made.tables).rows(made.events[0])
+        ]
     _assert_bounded(chunks, notes)
     if "json" in form:
         parts = json_rows(made.tables[0], path, lines=form == "ndjson")
@@ -810,7 +1136,9 @@ def test_text_of_an_input_is_handled_in_chunks_of_bounded_bytes(tmp_path, monkey
 
 def _assert_bounded(chunks, notes):
     assert [note for chunk in chunks for note in chunk] == notes
-    assert [chunk for chunk in chunks if sum(len((note or "").encode()) for note in chunk) > 10_000] == [["y" * 25_000]]
+    assert [
+        chunk for chunk in chunks if sum(len((note or "").encode()) for note in chunk) > 10_000
+    ] == [["y" * 25_000]]
 
 
 def test_a_damaged_gz_file_is_refused(lake, tmp_path):
@@ -825,8 +1153,13 @@ def test_column_names_hold_no_nul(lake, tmp_path):
     write(tmp_path / "n.ndjson", '{"id": 1, "v\\u0000": 2}\n')
     write(tmp_path / "n.csv", "id,v\0\n1,2\n")
     for name in ("n.ndjson", "n.csv"):
-        with pytest.raises(InvalidInputError, match=r"table source: expected columns with names of their own|gives no names"):
-            el.import_file(lake, tmp_path / name, {"source": "s", "events": [{"type": "t", "id": "{id}"}]})
+        with pytest.raises(
+            InvalidInputError,
+            match=r"table source: expected columns with names of their own|gives no names",
+        ):
+            el.import_file(
+                lake, tmp_path / name, {"source": "s", "events": [{"type": "t", "id": "{id}"}]}
+            )
 
 
 def test_types_that_no_event_can_hold_are_refused_by_name(lake, tmp_path, loans):
@@ -837,8 +1170,19 @@ def test_types_that_no_event_can_hold_are_refused_by_name(lake, tmp_path, loans)
     event = {"from": "odd", "type": "t", "id": "{loan_id}-{u}-{e}", "order": ["loan_id"]}
     el.import_file(lake, tmp_path, {"source": "s", "tables": tables, "events": [event]})
     assert all(name.endswith("-x") for name in events(lake)["id"])
-    with pytest.raises(InvalidInputError, match=r"types that no event can hold: list \(INTEGER\[\]\), span \(INTERVAL\)"):
-        el.import_file(lake, tmp_path, {"source": "s", "tables": tables, "events": [event | {"data": {"a": "list", "b": "span"}}]})
+    with pytest.raises(
+        InvalidInputError,
+        match=r"types that no event can hold: list \(INTEGER\[\]\), span \(INTERVAL\)",
+    ):
+        el.import_file(
+            lake,
+            tmp_path,
+            {
+                "source": "s",
+                "tables": tables,
+                "events": [event | {"data": {"a": "list", "b": "span"}}],
+            },
+        )
 
 
 def test_dates_beyond_the_calendar_are_no_text(lake, tmp_path, loans):
@@ -846,25 +1190,54 @@ def test_dates_beyond_the_calendar_are_no_text(lake, tmp_path, loans):
     tables = {"loan": {"file": "loans.csv"}, "odd": {"query": odd}}
     event = {"from": "odd", "type": "t", "id": "{loan_id}", "data": {"d": "d", "t": "t"}}
     lines = problems(lake, tmp_path, {"source": "s", "tables": tables, "events": [event]})
-    assert ["expected an instant in the years 1 to 9999 UTC" in line for line in lines] == [True, True]
+    assert ["expected an instant in the years 1 to 9999 UTC" in line for line in lines] == [
+        True,
+        True,
+    ]
 
 
-@pytest.mark.parametrize("value", ["'infinity'::TIMESTAMP", "'-infinity'::TIMESTAMPTZ", "'infinity'::DATE", "DATE '10000-01-01'"])
+@pytest.mark.parametrize(
+    "value",
+    ["'infinity'::TIMESTAMP", "'-infinity'::TIMESTAMPTZ", "'infinity'::DATE", "DATE '10000-01-01'"],
+)
 def test_times_beyond_the_calendar_are_problems(lake, tmp_path, loans, value):
-    tables = {"loan": {"file": "loans.csv"}, "odd": {"query": f"SELECT loan_id, {value} AS at FROM loan LIMIT 1"}}
+    tables = {
+        "loan": {"file": "loans.csv"},
+        "odd": {"query": f"SELECT loan_id, {value} AS at FROM loan LIMIT 1"},
+    }
     event = {"from": "odd", "type": "t", "id": "{loan_id}", "time": "at"}
-    (line,) = problems(lake, tmp_path, {"source": "s", "zone": "Europe/Prague", "tables": tables, "events": [event]})
+    (line,) = problems(
+        lake,
+        tmp_path,
+        {"source": "s", "zone": "Europe/Prague", "tables": tables, "events": [event]},
+    )
     assert "expected an instant in the years 1 to 9999 UTC" in line
 
 
 def test_names_of_tables_and_columns_may_be_any(lake, tmp_path):
     write(tmp_path / "x*[1].csv", 'id,"a""b",select\n1,2,3\n')
-    tables = {'reject "errors"': {"file": "x*[1].csv"}, "reject_errors": {"query": 'FROM "reject ""errors"""'}}
-    event = {"from": "reject_errors", "type": "t", "id": "{id}", "data": {"x": 'a"b', "y": "select"}}
+    tables = {
+        'reject "errors"': {"file": "x*[1].csv"},
+        "reject_errors": {"query": 'FROM "reject ""errors"""'},
+    }
+    event = {
+        "from": "reject_errors",
+        "type": "t",
+        "id": "{id}",
+        "data": {"x": 'a"b', "y": "select"},
+    }
     el.import_file(lake, tmp_path, {"source": "s", "tables": tables, "events": [event]})
     assert events(lake)["data"].to_list() == ['{"x":"2","y":"3"}']
     with pytest.raises(InvalidInputError, match="differ in more than case"):
-        el.import_file(lake, tmp_path, {"source": "s", "tables": {name: {"file": "x*[1].csv"} for name in "aA"}, "events": [event]})
+        el.import_file(
+            lake,
+            tmp_path,
+            {
+                "source": "s",
+                "tables": {name: {"file": "x*[1].csv"} for name in "aA"},
+                "events": [event],
+            },
+        )
 
 
 # Again, and after a crash
@@ -905,7 +1278,9 @@ el.import_file(el.open(sys.argv[1]), sys.argv[2], sys.argv[3])
 
 def test_a_killed_import_gives_the_history_of_one_that_was_not(folder, loans):
     (folder / "m.toml").write_text("batch_events = 1\n" + TOML, encoding="utf-8")
-    killed = subprocess.run([sys.executable, "-c", KILLED, folder / "lake", loans, folder / "m.toml"], check=False)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, folder / "lake", loans, folder / "m.toml"], check=False
+    )
     assert killed.returncode == 9
     lake = el.open(folder / "lake")
     assert lake.watermark == 2
@@ -943,14 +1318,18 @@ def test_an_input_that_lost_batches_is_refused(lake, loans):
 
 def test_ids_that_the_lake_knows_are_found_before_anything_is_appended(lake, loans):
     lake.append([{"id": "loan-11", "source": "bank", "type": "t"}])
-    with pytest.raises(InvalidEventsError, match=r"source, row 2, id: .source, id. is in the lake already"):
+    with pytest.raises(
+        InvalidEventsError, match=r"source, row 2, id: .source, id. is in the lake already"
+    ):
         el.import_file(lake, loans, mapping(batch_events=1))
     assert lake.watermark == 1
 
 
 def test_the_producer_is_named_by_the_call_the_mapping_or_the_input(lake, loans, tmp_path):
     assert el.import_file(lake, loans, mapping(), producer="mine", dry_run=True).producer == "mine"
-    assert el.import_file(lake, loans, mapping(producer="theirs"), dry_run=True).producer == "theirs"
+    assert (
+        el.import_file(lake, loans, mapping(producer="theirs"), dry_run=True).producer == "theirs"
+    )
     assert el.import_file(lake, loans, mapping(), dry_run=True).producer == "bank mapping loans.csv"
     more = rows(tmp_path / "more.csv", "12,1,2024-03-01,1,A,")
     el.import_file(lake, loans, mapping())
@@ -965,13 +1344,19 @@ def test_a_dry_run_appends_nothing_and_shows_what_it_would(lake, loans):
     assert done.first.equals(shown)
     assert done.card().title == "would append 3 events"
     assert "loan-9" in done._repr_html_()
-    assert el.import_file(lake, loans, mapping(), dry_run=True).card().title == "would append 0 events, 3 in the lake already"
+    assert (
+        el.import_file(lake, loans, mapping(), dry_run=True).card().title
+        == "would append 0 events, 3 in the lake already"
+    )
 
 
 def test_check_says_what_append_would_refuse_and_appends_nothing(lake):
     assert lake.check([{"id": "1", "source": "s", "type": "t"}]) == []
     assert [
-        str(problem) for problem in lake.check([{"id": "1", "source": "s", "type": "events"}, {"id": "", "source": "s", "type": "t"}])
+        str(problem)
+        for problem in lake.check(
+            [{"id": "1", "source": "s", "type": "events"}, {"id": "", "source": "s", "type": "t"}]
+        )
     ] == [
         "row 0, field type: this name is a table in SQL; expected another, found 'events'",
         "row 1, field id: expected at least one character",
@@ -993,7 +1378,12 @@ def test_the_command_imports_and_says_what_it_did(run, folder, loans):
     code, out, _ = run(*arguments, "--json")
     document = json.loads(out)
     assert code == 0
-    assert (document["producer"], document["events"], document["appended"], document["dry_run"]) == ("bank", 3, 0, False)
+    assert (
+        document["producer"],
+        document["events"],
+        document["appended"],
+        document["dry_run"],
+    ) == ("bank", 3, 0, False)
     write(loans, LOANS.replace("1200.50", "1"))
     code, out, err = run(*arguments, "--json")
     assert (code, out, json.loads(err)["error"]) == (1, "", "conflict")
@@ -1053,12 +1443,22 @@ def test_what_is_no_path_or_cut_short_is_refused_in_our_words(tmp_path, path, ma
         "events": [{"type": "t", "id": "{id}", "subject": "/x", "order": ["id"]}],
     }
     (tmp_path / "rows.csv").write_text("id\n1\n", encoding="utf-8")
-    (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(b"id\n" + b"".join(b"%d\n" % n for n in range(5_000)))[:-40])
+    (tmp_path / "cut.csv.gz").write_bytes(
+        gzip.compress(b"id\n" + b"".join(b"%d\n" % n for n in range(5_000)))[:-40]
+    )
     (tmp_path / "deep.toml").write_text("a = " + "[" * 5_000, encoding="utf-8")
     lake = el.create("memory://", "o")
     given = path if path.startswith("~") else str(tmp_path / path)
     with pytest.raises(InvalidInputError) as caught:
-        el.import_file(lake, given, plain if mapping is None else str(tmp_path / mapping) if isinstance(mapping, str) else mapping)
+        el.import_file(
+            lake,
+            given,
+            plain
+            if mapping is None
+            else str(tmp_path / mapping)
+            if isinstance(mapping, str)
+            else mapping,
+        )
     assert complaint in str(caught.value)
     assert lake.watermark == 0
 
@@ -1078,7 +1478,12 @@ KINDS = [
     pa.timestamp("us"),
     "INT96",
 ]
-AT_EVENT = {"type": "t", "id": "r-{k}-{at}", "time": "at", "data": {"at": {"column": "at", "type": "timestamp"}}}
+AT_EVENT = {
+    "type": "t",
+    "id": "r-{k}-{at}",
+    "time": "at",
+    "data": {"at": {"column": "at", "type": "timestamp"}},
+}
 
 
 def instants_file(path, kind, micros, nanos=0):
@@ -1093,9 +1498,15 @@ def instants_file(path, kind, micros, nanos=0):
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_parquet_instants_of_whole_microseconds_are_imported_exactly(lake, tmp_path, kind):
-    micros = FINE_US if kind == "INT96" or kind.unit in {"us", "ns"} else FINE_US // 1_000_000 * 1_000_000
+    micros = (
+        FINE_US
+        if kind == "INT96" or kind.unit in {"us", "ns"}
+        else FINE_US // 1_000_000 * 1_000_000
+    )
     instants_file(tmp_path / "t.parquet", kind, micros)
-    el.import_file(lake, tmp_path / "t.parquet", {"source": "s", "zone": "UTC", "events": [AT_EVENT]})
+    el.import_file(
+        lake, tmp_path / "t.parquet", {"source": "s", "zone": "UTC", "events": [AT_EVENT]}
+    )
     row = lake.snapshot().scan(raw=True).collect().row(1, named=True)
     text = "2026-01-01T00:00:00.123456" if micros == FINE_US else "2026-01-01T00:00:00"
     assert row["time"] == datetime.fromisoformat(f"{text}+00:00")
@@ -1103,19 +1514,30 @@ def test_parquet_instants_of_whole_microseconds_are_imported_exactly(lake, tmp_p
     assert row["id"] == f"r-1-{text}{'Z' if kind != 'INT96' and kind.tz else ''}"
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind == "INT96" or kind.unit == "ns"], ids=str)
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if kind == "INT96" or kind.unit == "ns"], ids=str
+)
 @pytest.mark.parametrize("nanos", [1, 999])
 def test_parquet_instants_finer_than_a_microsecond_are_refused_by_row(lake, tmp_path, kind, nanos):
     instants_file(tmp_path / "t.parquet", kind, FINE_US, nanos)
-    with pytest.raises(InvalidInputError, match=r"microsecond.* in row 1|row 1, .*expected microseconds at the finest"):
-        el.import_file(lake, tmp_path / "t.parquet", {"source": "s", "zone": "UTC", "events": [AT_EVENT]})
+    with pytest.raises(
+        InvalidInputError,
+        match=r"microsecond.* in row 1|row 1, .*expected microseconds at the finest",
+    ):
+        el.import_file(
+            lake, tmp_path / "t.parquet", {"source": "s", "zone": "UTC", "events": [AT_EVENT]}
+        )
     assert lake.watermark == 0
 
 
 def test_nanoseconds_are_refused_in_dates_and_in_text_made_of_instants(lake, tmp_path):
     instants_file(tmp_path / "t.parquet", pa.timestamp("ns"), 86_400_000_000, 1)
     data = {"day": {"column": "at", "type": "date"}}
-    found = problems(lake, tmp_path / "t.parquet", {"source": "s", "events": [{"type": "t", "id": "{k}", "subject": "{at}", "data": data}]})
+    found = problems(
+        lake,
+        tmp_path / "t.parquet",
+        {"source": "s", "events": [{"type": "t", "id": "{k}", "subject": "{at}", "data": data}]},
+    )
     assert [line.split(", found")[0] for line in found] == [
         "source, row 1, data.day (column at): expected microseconds at the finest",
         "source, row 1, subject (column at): expected microseconds at the finest",
@@ -1125,7 +1547,9 @@ def test_nanoseconds_are_refused_in_dates_and_in_text_made_of_instants(lake, tmp
 def test_int96_beyond_the_range_of_nanoseconds_is_imported_exactly(lake, tmp_path):
     table = pa.table({"k": ["0"], "at": pa.array([FAR.replace(tzinfo=None)], pa.timestamp("us"))})
     pq.write_table(table, tmp_path / "t.parquet", use_deprecated_int96_timestamps=True)
-    el.import_file(lake, tmp_path / "t.parquet", {"source": "s", "zone": "UTC", "events": [AT_EVENT]})
+    el.import_file(
+        lake, tmp_path / "t.parquet", {"source": "s", "zone": "UTC", "events": [AT_EVENT]}
+    )
     assert lake.snapshot().scan().collect()["time"].to_list() == [FAR]
 
 
@@ -1133,25 +1557,46 @@ def test_int96_finer_than_a_microsecond_in_a_parquet_file_of_events_is_refused(l
     columns = {name: ["1"] for name in ("id", "source", "type")}
     table = pa.table({**columns, "time": pa.array([FINE_US * 1000 + 1], pa.timestamp("ns", "UTC"))})
     pq.write_table(table, tmp_path / "e.parquet", use_deprecated_int96_timestamps=True)
-    with pytest.raises(InvalidInputError, match=r"column time .* finer than a microsecond in row 0"):
+    with pytest.raises(
+        InvalidInputError, match=r"column time .* finer than a microsecond in row 0"
+    ):
         lake.append(tmp_path / "e.parquet")
     assert lake.watermark == 0
 
 
-def test_known_ids_are_placed_by_one_query_a_batch_named_by_row_and_counted(lake, tmp_path, monkeypatch):
+def test_known_ids_are_placed_by_one_query_a_batch_named_by_row_and_counted(
+    lake, tmp_path, monkeypatch
+):
     total, batch = 1_000, 400
     (tmp_path / "t.csv").write_text("k\n" + "".join(f"{number}\n" for number in range(total)))
-    rules = {"source": "s", "order": "file", "batch_events": batch, "events": [{"type": "t", "id": "{k}"}]}
+    rules = {
+        "source": "s",
+        "order": "file",
+        "batch_events": batch,
+        "events": [{"type": "t", "id": "{k}"}],
+    }
     el.import_file(lake, tmp_path / "t.csv", rules)
     queries = []
     read = Staged._read
-    monkeypatch.setattr(Staged, "_read", lambda self, columns, start, stop: queries.append(columns) or read(self, columns, start, stop))
-    found = el.import_file(lake, tmp_path / "t.csv", rules | {"producer": "again"}, dry_run=True).problems
+    monkeypatch.setattr(
+        Staged,
+        "_read",
+        lambda self, columns, start, stop: (
+            queries.append(columns) or read(self, columns, start, stop)
+        ),
+    )
+    found = el.import_file(
+        lake, tmp_path / "t.csv", rules | {"producer": "again"}, dry_run=True
+    ).problems
     assert queries.count("block, row") == 3
     assert [(one.row, one.message) for one in found[:-1]] == [
-        (row, f"(source, id) is in the lake already, at sequence {row:,}") for row in range(MOST_ALIKE)
+        (row, f"(source, id) is in the lake already, at sequence {row:,}")
+        for row in range(MOST_ALIKE)
     ]
-    assert found[-1].message == f"(source, id) is in the lake already, at sequence …: {total - MOST_ALIKE} rows more"
+    assert (
+        found[-1].message
+        == f"(source, id) is in the lake already, at sequence …: {total - MOST_ALIKE} rows more"
+    )
 
 
 @pytest.mark.parametrize(
@@ -1164,8 +1609,18 @@ def test_known_ids_are_placed_by_one_query_a_batch_named_by_row_and_counted(lake
     ],
 )
 def test_int96_that_a_query_reads_is_imported_whole_or_refused(tmp_path, query):
-    event = {"from": "q", "type": "t", "id": "{id}", "time": {"column": "at", "zone": "UTC"}, "order": ["id"]}
-    settings = {"source": "s", "tables": {"q": {"query": query.replace("{folder}", str(tmp_path))}}, "events": [event]}
+    event = {
+        "from": "q",
+        "type": "t",
+        "id": "{id}",
+        "time": {"column": "at", "zone": "UTC"},
+        "order": ["id"],
+    }
+    settings = {
+        "source": "s",
+        "tables": {"q": {"query": query.replace("{folder}", str(tmp_path))}},
+        "events": [event],
+    }
     whole = 1_767_225_600_000_001_000
     for nanoseconds in (whole, whole + 1):
         table = pa.table({"id": [1], "at": pa.array([nanoseconds], pa.timestamp("ns"))})
@@ -1174,17 +1629,24 @@ def test_int96_that_a_query_reads_is_imported_whole_or_refused(tmp_path, query):
         if nanoseconds == whole:
             assert el.import_file(lake, tmp_path, settings).appended == 1
             continue
-        with pytest.raises(InvalidInputError, match=r"instant \(INT96\) that is finer than a microsecond in row 0"):
+        with pytest.raises(
+            InvalidInputError, match=r"instant \(INT96\) that is finer than a microsecond in row 0"
+        ):
             el.import_file(lake, tmp_path, settings)
 
 
 def test_broken_lines_of_a_csv_file_are_named_up_to_a_bound_and_counted(lake, tmp_path):
-    lines = ["loan_id,account,granted,amount,status,note", *(f"{number},1,2024-01-05,1,A,x,more" for number in range(5000))]
+    lines = [
+        "loan_id,account,granted,amount,status,note",
+        *(f"{number},1,2024-01-05,1,A,x,more" for number in range(5000)),
+    ]
     path = write(tmp_path / "loans.csv", "\n".join(lines) + "\n")
     with pytest.raises(InvalidEventsError) as caught:
         el.import_file(lake, path, mapping())
     assert len(caught.value.problems) == MOST_ALIKE + 1
-    assert str(caught.value.problems[0]).startswith("source, line 2: Expected Number of Columns: 6 Found: 7")
+    assert str(caught.value.problems[0]).startswith(
+        "source, line 2: Expected Number of Columns: 6 Found: 7"
+    )
     assert str(caught.value.problems[-1]) == "source, lines: broken: 4,900 lines more"
 
 
@@ -1195,7 +1657,10 @@ def test_broken_lines_of_a_csv_file_are_named_up_to_a_bound_and_counted(lake, tm
         ("SELECT e.id, upper(e.who) AS who FROM empty AS e", []),
         ("SELECT * FROM empty", []),
         ("SELECT id, o.who FROM empty JOIN other AS o USING (id)", []),
-        ("SELECT o.id, coalesce(e.who, o.who) AS who FROM other AS o LEFT JOIN empty AS e ON e.id = o.id", ["1"]),
+        (
+            "SELECT o.id, coalesce(e.who, o.who) AS who FROM other AS o LEFT JOIN empty AS e ON e.id = o.id",
+            ["1"],
+        ),
         ("SELECT id, who FROM other UNION ALL SELECT id, who FROM empty", ["1"]),
         ("SELECT count(*)::VARCHAR AS id, 'none' AS who FROM empty", ["0"]),
     ],
@@ -1203,8 +1668,19 @@ def test_broken_lines_of_a_csv_file_are_named_up_to_a_bound_and_counted(lake, tm
 def test_a_query_over_a_file_without_rows_has_the_rows_that_it_should(lake, tmp_path, query, ids):
     write(tmp_path / "empty.ndjson", "\n")
     write(tmp_path / "other.ndjson", '{"id": "1", "who": "a"}\n')
-    tables = {"empty": {"file": "empty.ndjson"}, "other": {"file": "other.ndjson"}, "q": {"query": query}}
-    event = {"from": "q", "type": "t", "id": "{id}", "where": "who <> ''", "order": ["id"], "data": {"who": "who"}}
+    tables = {
+        "empty": {"file": "empty.ndjson"},
+        "other": {"file": "other.ndjson"},
+        "q": {"query": query},
+    }
+    event = {
+        "from": "q",
+        "type": "t",
+        "id": "{id}",
+        "where": "who <> ''",
+        "order": ["id"],
+        "data": {"who": "who"},
+    }
     imported = el.import_file(lake, tmp_path, {"source": "s", "tables": tables, "events": [event]})
     assert imported.appended == len(ids)
     assert lake.snapshot().scan().collect()["id"].to_list() == ids

@@ -48,7 +48,9 @@ EXACT = [
 @pytest.fixture
 def lake():
     made = el.create("memory://", origin="bank.example/instants")
-    made.register("t", {"type": "object", "properties": {"at": {"type": "string", "format": "date-time"}}})
+    made.register(
+        "t", {"type": "object", "properties": {"at": {"type": "string", "format": "date-time"}}}
+    )
     made.append(
         [
             {
@@ -72,11 +74,19 @@ def test_an_instant_of_whole_microseconds_is_taken_exactly_by_every_verb(lake, v
     assert lake.snapshot(at=value).watermark == 1
     snapshot = lake.snapshot()
     assert snapshot.table("t", known_at=value).collect().height == 1
-    features = el.FeatureSet("f", features=[el.count("t", where=el.field("at") <= value).name("n")], known="watermark")
+    features = el.FeatureSet(
+        "f", features=[el.count("t", where=el.field("at") <= value).name("n")], known="watermark"
+    )
     spine = pl.DataFrame({"subject": ["/a"], "cutoff": [datetime(2027, 1, 1, tzinfo=UTC)]})
     assert lake.build(features, spine=spine).polars()["n"].to_list() == [2]
-    built = lake.build(el.Projection.sql("d", "SELECT subject, time, sequence FROM events", key=["time"]))
-    assert built.split(by="time", column="time", since=value).test["sequence"].to_list() == [1, 2, 3]
+    built = lake.build(
+        el.Projection.sql("d", "SELECT subject, time, sequence FROM events", key=["time"])
+    )
+    assert built.split(by="time", column="time", since=value).test["sequence"].to_list() == [
+        1,
+        2,
+        3,
+    ]
     assert built.explain(value).row["sequence"] == 1
     until = el.spine.on("t", known_until=value).label("more", el.exists("t"), horizon="1s")
     assert until.rows(snapshot.history)["more"].to_list() == [None] * 4
@@ -90,7 +100,9 @@ def test_an_instant_that_is_finer_naive_or_none_is_refused_by_every_verb(lake, v
         lake.snapshot(at=value)
     with pytest.raises(InvalidInputError, match="known_at="):
         lake.snapshot().table("t", known_at=value)
-    built = lake.build(el.Projection.sql("d", "SELECT subject, time, sequence FROM events", key=["time"]))
+    built = lake.build(
+        el.Projection.sql("d", "SELECT subject, time, sequence FROM events", key=["time"])
+    )
     with pytest.raises(InvalidInputError, match="since="):
         built.split(by="time", column="time", since=value)
     with pytest.raises(InvalidInputError, match="no key of these rows"):
@@ -100,13 +112,22 @@ def test_an_instant_that_is_finer_naive_or_none_is_refused_by_every_verb(lake, v
         until.rows(lake.snapshot().history)
     spine = pl.DataFrame({"subject": ["/a"], "cutoff": [datetime(2027, 1, 1, tzinfo=UTC)]})
     with pytest.raises(InvalidInputError, match=r"expected|is compared with"):
-        lake.build(el.FeatureSet("f", features=[el.count("t", where=el.field("at") <= value)], known="watermark"), spine=spine)
+        lake.build(
+            el.FeatureSet(
+                "f", features=[el.count("t", where=el.field("at") <= value)], known="watermark"
+            ),
+            spine=spine,
+        )
 
 
 @pytest.mark.parametrize("value", [NS, "2026-01-01T00:00:00.0000015Z"])
 @pytest.mark.parametrize("field", ["time", "recorded_at"])
 def test_an_event_is_not_given_an_instant_that_would_be_cut(lake, field, value):
-    (problem,) = [one for one in lake.check([{"id": "9", "source": "s", "type": "u", field: value}]) if one.field == field]
+    (problem,) = [
+        one
+        for one in lake.check([{"id": "9", "source": "s", "type": "u", field: value}])
+        if one.field == field
+    ]
     assert problem.message == "expected microseconds at the finest"
 
 
@@ -115,13 +136,29 @@ def test_a_payload_is_not_given_an_instant_that_would_be_cut(lake):
     assert problem.message.endswith("expected microseconds at the finest")
 
 
-ODD = ["2026-01-01T12:00:00+01:99", "2026-01-01T12:00:00-01:60", "2026-01-01T12:00:00+24:00", "2026-01-01T24:00:00Z"]
+ODD = [
+    "2026-01-01T12:00:00+01:99",
+    "2026-01-01T12:00:00-01:60",
+    "2026-01-01T12:00:00+24:00",
+    "2026-01-01T24:00:00Z",
+]
 
 
 @pytest.mark.parametrize("value", ODD)
 def test_an_event_is_not_given_an_hour_or_offset_that_no_clock_shows(lake, tmp_path, value):
-    event = {"id": "9", "source": "s", "type": "t", "time": value, "recorded_at": "2027-01-01T00:00:00Z", "data": {"at": value}}
-    given = [[event], pl.DataFrame([event | {"data": json.dumps(event["data"])}]), json.dumps(event).encode()]
+    event = {
+        "id": "9",
+        "source": "s",
+        "type": "t",
+        "time": value,
+        "recorded_at": "2027-01-01T00:00:00Z",
+        "data": {"at": value},
+    }
+    given = [
+        [event],
+        pl.DataFrame([event | {"data": json.dumps(event["data"])}]),
+        json.dumps(event).encode(),
+    ]
     for events in given:
         found = {problem.field: problem for problem in lake.check(events)}
         assert (found["time"].row, found["time"].found) == (0, value)
@@ -137,8 +174,15 @@ def test_an_event_is_not_given_an_hour_or_offset_that_no_clock_shows(lake, tmp_p
 
 def test_a_payload_that_was_stored_with_such_an_offset_keeps_its_value():
     made = el.create("memory://", origin="bank.example/odd")
-    made.append([{"id": str(n), "source": "s", "type": "t", "data": {"at": value}} for n, value in enumerate(ODD[:2])])
-    made.register("t", {"type": "object", "properties": {"at": {"type": "string", "format": "date-time"}}})
+    made.append(
+        [
+            {"id": str(n), "source": "s", "type": "t", "data": {"at": value}}
+            for n, value in enumerate(ODD[:2])
+        ]
+    )
+    made.register(
+        "t", {"type": "object", "properties": {"at": {"type": "string", "format": "date-time"}}}
+    )
     expected = [datetime(2026, 1, 1, 9, 21, tzinfo=UTC), datetime(2026, 1, 1, 14, tzinfo=UTC)]
     built = made.build(el.Projection.sql("d", 'SELECT sequence, t."at" FROM t', key=["sequence"]))
     assert built.polars().sort("sequence")["at"].to_list() == expected
@@ -146,8 +190,17 @@ def test_a_payload_that_was_stored_with_such_an_offset_keeps_its_value():
 
 
 def test_rows_of_instants_without_a_zone_are_split_by_an_instant_without_one(lake):
-    built = lake.build(el.Projection.sql("d", "SELECT time::TIMESTAMP AS t, sequence FROM events", key=["sequence"], level="fixed"))
-    assert built.split(by="time", column="t", since=datetime(2026, 1, 1, 0, 0, 0, 1)).test["sequence"].to_list() == [1, 2, 3]
+    built = lake.build(
+        el.Projection.sql(
+            "d",
+            "SELECT time::TIMESTAMP AS t, sequence FROM events",
+            key=["sequence"],
+            level="fixed",
+        )
+    )
+    assert built.split(by="time", column="t", since=datetime(2026, 1, 1, 0, 0, 0, 1)).test[
+        "sequence"
+    ].to_list() == [1, 2, 3]
     for value in (START, "2026-01-01T00:00:00Z", pd.Timestamp("2026-01-01T00:00:00.0000015")):
         with pytest.raises(InvalidInputError, match="since="):
             built.split(by="time", column="t", since=value)

@@ -82,12 +82,22 @@ TYPED = [
 def lake_of(*numbers, other="1"):
     lake = el.create("memory://", "o.example")
     data = [f'{{"a":{one},"l":[{one}],"o":{{"a":{one}}},"z":{other}}}' for one in numbers]
-    lake.append([{"id": str(n), "source": "s", "type": "t", "subject": "/x", "data": text} for n, text in enumerate(data)])
+    lake.append(
+        [
+            {"id": str(n), "source": "s", "type": "t", "subject": "/x", "data": text}
+            for n, text in enumerate(data)
+        ]
+    )
     return lake
 
 
 def values(lake, query, key="sequence", **options):
-    return lake.build(el.Projection.sql("p", query, key=[key]), **options).polars().sort(key)["v"].to_list()
+    return (
+        lake.build(el.Projection.sql("p", query, key=[key]), **options)
+        .polars()
+        .sort(key)["v"]
+        .to_list()
+    )
 
 
 @pytest.mark.parametrize("read", READS)
@@ -111,7 +121,11 @@ def test_the_way_that_is_suggested_keeps_every_digit_on_both_engines(number):
     lake.register("t", lake.infer_schema("t").schema)
     (found,) = values(lake, "SELECT sequence, a AS v FROM t")
     assert found == Decimal(number)
-    seen = lake.build(python(lambda snapshot: snapshot.table("t").select("sequence", v="a"))).polars()["v"].to_list()
+    seen = (
+        lake.build(python(lambda snapshot: snapshot.table("t").select("sequence", v="a")))
+        .polars()["v"]
+        .to_list()
+    )
     assert seen == [Decimal(number)]
 
 
@@ -124,7 +138,10 @@ def test_json_that_becomes_another_type_or_is_no_payload_is_refused(read):
 
 def test_text_becomes_a_decimal_digit_by_digit():
     lake = lake_of(*(json.dumps(one) for one in WIDE))
-    found = values(lake, "SELECT sequence, (data ->> 'a')::DECIMAL(38, 30) AS v FROM events WHERE sequence IN (6, 7, 10)")
+    found = values(
+        lake,
+        "SELECT sequence, (data ->> 'a')::DECIMAL(38, 30) AS v FROM events WHERE sequence IN (6, 7, 10)",
+    )
     assert found == [Decimal(WIDE[place]) for place in (6, 7, 10)]
 
 
@@ -133,16 +150,34 @@ def test_text_becomes_a_decimal_digit_by_digit():
     [
         ("SELECT 1 AS k, arg_max(data, sequence) ->> 'a' AS v FROM events", "0.2"),
         ("SELECT 1 AS k, last(data ORDER BY sequence) ->> 'a' AS v FROM events", "0.2"),
-        ("WITH c AS MATERIALIZED (SELECT data -> 'o' AS o, sequence FROM events) SELECT sequence AS k, o ->> 'a' AS v FROM c", "0.2"),
-        ("SELECT b.sequence AS k, b.data ->> 'a' AS v FROM events a JOIN events b USING (subject) WHERE a.sequence = 0", "0.2"),
-        ("SELECT sequence AS k, lag(data) OVER (ORDER BY sequence) ->> 'a' AS v FROM events", "0.1"),
-        ("SELECT sequence AS k, o ->> 'a' AS v FROM (SELECT sequence, unnest([data]) AS o FROM events)", "0.2"),
+        (
+            "WITH c AS MATERIALIZED (SELECT data -> 'o' AS o, sequence FROM events) SELECT sequence AS k, o ->> 'a' AS v FROM c",
+            "0.2",
+        ),
+        (
+            "SELECT b.sequence AS k, b.data ->> 'a' AS v FROM events a JOIN events b USING (subject) WHERE a.sequence = 0",
+            "0.2",
+        ),
+        (
+            "SELECT sequence AS k, lag(data) OVER (ORDER BY sequence) ->> 'a' AS v FROM events",
+            "0.1",
+        ),
+        (
+            "SELECT sequence AS k, o ->> 'a' AS v FROM (SELECT sequence, unnest([data]) AS o FROM events)",
+            "0.2",
+        ),
         (
             "SELECT 1 AS k, max(data ->> 'a') AS v FROM (SELECT DISTINCT data FROM events UNION ALL SELECT data FROM events)",
             "0.2",
         ),
-        ("SELECT s.spine_row AS k, e.data ->> 'a' AS v FROM spine s LEFT JOIN events e ON e.id = s.id", "0.2"),
-        ("SELECT sequence AS k, (SELECT max(data ->> 'a') FROM events b WHERE b.sequence <= a.sequence) AS v FROM events a", "0.2"),
+        (
+            "SELECT s.spine_row AS k, e.data ->> 'a' AS v FROM spine s LEFT JOIN events e ON e.id = s.id",
+            "0.2",
+        ),
+        (
+            "SELECT sequence AS k, (SELECT max(data ->> 'a') FROM events b WHERE b.sequence <= a.sequence) AS v FROM events a",
+            "0.2",
+        ),
     ],
 )
 def test_a_payload_is_followed_through_the_query(query, expected):
@@ -157,7 +192,9 @@ def test_a_payload_is_followed_through_the_query(query, expected):
 def test_json_of_the_spine_is_refused():
     spine = pl.DataFrame({"j": [f'{{"a":{WIDE[0]}}}']})
     with pytest.raises(InvalidProjectionError, match="not the data of an event"):
-        values(lake_of("1"), "SELECT spine_row, j ->> 'a' AS v FROM spine", "spine_row", spine=spine)
+        values(
+            lake_of("1"), "SELECT spine_row, j ->> 'a' AS v FROM spine", "spine_row", spine=spine
+        )
 
 
 def test_only_what_is_read_must_be_kept():
@@ -165,7 +202,10 @@ def test_only_what_is_read_must_be_kept():
     assert values(lake, "SELECT sequence, data ->> 'a' AS v FROM events") == ["0.5"]
     with pytest.raises(InvalidProjectionError, match=r"at data\.z"):
         values(lake, "SELECT sequence, data ->> 'a' AS v FROM events WHERE data ->> 'z' = '1'")
-    assert values(lake, "SELECT sequence, json_type(data, '$.z') AS v FROM events WHERE json_exists(data, '$.z')") == ["DOUBLE"]
+    assert values(
+        lake,
+        "SELECT sequence, json_type(data, '$.z') AS v FROM events WHERE json_exists(data, '$.z')",
+    ) == ["DOUBLE"]
 
 
 @pytest.mark.parametrize(
@@ -196,13 +236,33 @@ OF_ONE_TYPE = {
     f"{MINE} WHERE 'a' = type AND data ->> 'a' > '0'": ["0.5"],
     f"{MINE} WHERE type IN ('a', 'c')": ["0.5", "1.5"],
     f"{MINE} WHERE type = 'a' OR type = 'c'": ["0.5", "1.5"],
-    "WITH x AS (SELECT * FROM events WHERE type = 'a') SELECT sequence, data -> 'o' ->> 'a' AS v FROM x": ["0.5"],
-    "SELECT sequence, CASE WHEN type = 'a' AND id = '0' THEN data ->> 'a' ELSE '' END AS v FROM events": ["0.5", "", ""],
-    "SELECT sequence, CASE type WHEN 'c' THEN data ->> 'a' END AS v FROM events": [None, None, "1.5"],
+    "WITH x AS (SELECT * FROM events WHERE type = 'a') SELECT sequence, data -> 'o' ->> 'a' AS v FROM x": [
+        "0.5"
+    ],
+    "SELECT sequence, CASE WHEN type = 'a' AND id = '0' THEN data ->> 'a' ELSE '' END AS v FROM events": [
+        "0.5",
+        "",
+        "",
+    ],
+    "SELECT sequence, CASE type WHEN 'c' THEN data ->> 'a' END AS v FROM events": [
+        None,
+        None,
+        "1.5",
+    ],
     "SELECT 1 AS sequence, max(data ->> 'a') FILTER (WHERE type = 'a') AS v FROM events": ["0.5"],
-    "SELECT sequence, max(data ->> 'a') FILTER (WHERE type = 'c') OVER (ORDER BY sequence) AS v FROM events": [None, None, "1.5"],
-    "SELECT e.sequence, e.data ->> 'a' AS v FROM events f JOIN events e ON e.type = 'a' AND f.type = 'b'": ["0.5"],
-    "SELECT f.sequence, e.data ->> 'a' AS v FROM events f LEFT JOIN events e ON e.type = 'a' AND f.type = 'b'": [None, "0.5", None],
+    "SELECT sequence, max(data ->> 'a') FILTER (WHERE type = 'c') OVER (ORDER BY sequence) AS v FROM events": [
+        None,
+        None,
+        "1.5",
+    ],
+    "SELECT e.sequence, e.data ->> 'a' AS v FROM events f JOIN events e ON e.type = 'a' AND f.type = 'b'": [
+        "0.5"
+    ],
+    "SELECT f.sequence, e.data ->> 'a' AS v FROM events f LEFT JOIN events e ON e.type = 'a' AND f.type = 'b'": [
+        None,
+        "0.5",
+        None,
+    ],
     "SELECT sequence, (SELECT max(data ->> 'a') FROM events e WHERE e.id = f.id AND e.type = 'a') AS v FROM events f": [
         "0.5",
         None,
@@ -228,7 +288,13 @@ def of_types():
     lake = el.create("memory://", "o.example")
     numbers = {"a": "0.5", "b": WIDE[0], "c": "1.5"}
     lake.append(
-        {"id": str(place), "source": "s", "type": kind, "subject": "/x", "data": f'{{"a":{one},"o":{{"a":{one}}}}}'}
+        {
+            "id": str(place),
+            "source": "s",
+            "type": kind,
+            "subject": "/x",
+            "data": f'{{"a":{one},"o":{{"a":{one}}}}}',
+        }
         for place, (kind, one) in enumerate(numbers.items())
     )
     return lake
@@ -247,14 +313,34 @@ def test_numbers_of_every_type_that_may_be_read_matter(of_types, query):
 
 def test_polars_looks_at_the_numbers_of_the_types_that_are_read(of_types):
     read, kind = pl.col("data").str.json_path_match("$.a"), pl.col("type")
-    for condition, expected in ((kind == "a", ["0.5"]), (kind.is_in(["a", "c"]), ["0.5", "1.5"]), ((kind == "c") & (read > "0"), ["1.5"])):
-        found = of_types.build(python(lambda snapshot, one=condition: snapshot.scan().filter(one).select("sequence", v=read)))
+    for condition, expected in (
+        (kind == "a", ["0.5"]),
+        (kind.is_in(["a", "c"]), ["0.5", "1.5"]),
+        ((kind == "c") & (read > "0"), ["1.5"]),
+    ):
+        found = of_types.build(
+            python(
+                lambda snapshot, one=condition: (
+                    snapshot.scan().filter(one).select("sequence", v=read)
+                )
+            )
+        )
         assert found.polars().sort("sequence")["v"].to_list() == expected
-    chosen = of_types.build(python(lambda snapshot: snapshot.scan().select("sequence", v=pl.when(kind == "a").then(read))))
+    chosen = of_types.build(
+        python(
+            lambda snapshot: snapshot.scan().select("sequence", v=pl.when(kind == "a").then(read))
+        )
+    )
     assert chosen.polars().sort("sequence")["v"].to_list() == ["0.5", None, None]
     for condition in (kind != "a", (kind == "a") | (pl.col("id") == "1"), kind.is_in(["a", "b"])):
         with pytest.raises(InvalidProjectionError, match=r"has 90071992547409\.93 at data"):
-            of_types.build(python(lambda snapshot, one=condition: snapshot.scan().filter(one).select("sequence", v=read)))
+            of_types.build(
+                python(
+                    lambda snapshot, one=condition: (
+                        snapshot.scan().filter(one).select("sequence", v=read)
+                    )
+                )
+            )
 
 
 @pytest.mark.parametrize(
@@ -267,7 +353,10 @@ def test_polars_looks_at_the_numbers_of_the_types_that_are_read(of_types):
 )
 def test_json_that_stands_in_the_query_is_no_payload(handed):
     with pytest.raises(InvalidProjectionError, match="not the data of an event"):
-        values(lake_of("1"), f"SELECT sequence, d ->> 'a' AS v FROM (SELECT sequence, {handed} AS d FROM events)")
+        values(
+            lake_of("1"),
+            f"SELECT sequence, d ->> 'a' AS v FROM (SELECT sequence, {handed} AS d FROM events)",
+        )
 
 
 def test_events_beyond_the_watermark_are_not_looked_at():
@@ -277,7 +366,15 @@ def test_events_beyond_the_watermark_are_not_looked_at():
 
 
 def python(function, level="exact"):
-    return el.Projection("p", "python", "f.py:run", {"f.py": str(next(NUMBERS))}, ("sequence",), level, function=function)
+    return el.Projection(
+        "p",
+        "python",
+        "f.py:run",
+        {"f.py": str(next(NUMBERS))},
+        ("sequence",),
+        level,
+        function=function,
+    )
 
 
 def decoded(dtype):
@@ -289,13 +386,20 @@ POLARS = [
     pl.col("data").str.json_path_match("$.o.a"),
     pl.col("data").str.json_path_match("$['a']"),
     decoded(pl.String),
-    pl.col("data").str.json_decode(pl.Struct({"l": pl.List(pl.String)})).struct.field("l").list.get(0),
+    pl.col("data")
+    .str.json_decode(pl.Struct({"l": pl.List(pl.String)}))
+    .struct.field("l")
+    .list.get(0),
 ]
 
 
 @pytest.mark.parametrize("expression", POLARS, ids=range(len(POLARS)))
 def test_polars_reads_numbers_that_a_float_keeps_with_their_value(expression):
-    found = lake_of(*NARROW).build(python(lambda snapshot: snapshot.scan().select("sequence", v=expression))).polars()["v"]
+    found = (
+        lake_of(*NARROW)
+        .build(python(lambda snapshot: snapshot.scan().select("sequence", v=expression)))
+        .polars()["v"]
+    )
     assert [Decimal(one) for one in found] == [Decimal(one) for one in NARROW]
 
 
@@ -303,18 +407,29 @@ def test_polars_reads_numbers_that_a_float_keeps_with_their_value(expression):
 @pytest.mark.parametrize("number", WIDE)
 def test_polars_refuses_numbers_that_a_float_may_not_keep(expression, number):
     with pytest.raises(InvalidProjectionError, match=r"event '1' of 's' has"):
-        lake_of("1", number).build(python(lambda snapshot: snapshot.scan().select("sequence", v=expression)))
+        lake_of("1", number).build(
+            python(lambda snapshot: snapshot.scan().select("sequence", v=expression))
+        )
 
 
-@pytest.mark.parametrize("dtype", [pl.Decimal(18, 2), pl.Int64, pl.Int128, pl.UInt64, pl.Date, pl.List(pl.Decimal(18, 2))])
+@pytest.mark.parametrize(
+    "dtype",
+    [pl.Decimal(18, 2), pl.Int64, pl.Int128, pl.UInt64, pl.Date, pl.List(pl.Decimal(18, 2))],
+)
 def test_polars_decodes_json_to_no_exact_number(dtype):
-    with pytest.raises(InvalidProjectionError, match=r"str\.json_decode\(\): it reads JSON numbers as floats"):
-        lake_of("1").build(python(lambda snapshot: snapshot.scan().select("sequence", v=decoded(dtype))))
+    with pytest.raises(
+        InvalidProjectionError, match=r"str\.json_decode\(\): it reads JSON numbers as floats"
+    ):
+        lake_of("1").build(
+            python(lambda snapshot: snapshot.scan().select("sequence", v=decoded(dtype)))
+        )
 
 
 def test_polars_reads_no_json_that_is_not_an_events():
     def made(snapshot):
-        return snapshot.scan().select("sequence", v=(pl.col("data") + "").str.json_path_match("$.a"))
+        return snapshot.scan().select(
+            "sequence", v=(pl.col("data") + "").str.json_path_match("$.a")
+        )
 
     with pytest.raises(InvalidProjectionError, match="not the data of an event"):
         lake_of("1").build(python(made))
@@ -330,20 +445,28 @@ def test_what_was_found_of_a_segment_is_remembered_and_a_new_segment_or_path_is_
     lake = el.create("memory://", "bank.example/remembered")
 
     def append(number, data):
-        lake.append([{"id": number, "source": "s", "type": "t", "subject": "/x", "data": json.loads(data)}])
+        lake.append(
+            [{"id": number, "source": "s", "type": "t", "subject": "/x", "data": json.loads(data)}]
+        )
 
     def total(member):
         query = f"SELECT subject, sum((data ->> '{member}')::DECIMAL(38, 8))::DECIMAL(38, 8) AS s FROM events GROUP BY subject"
-        return lake.build(el.Projection.sql("total", query, key=["subject"])).polars()["s"].to_list()
+        return (
+            lake.build(el.Projection.sql("total", query, key=["subject"])).polars()["s"].to_list()
+        )
 
     append("1", '{"a": 0.5}')
     assert total("a") == [Decimal("0.5")]
     assert total("a") == [Decimal("0.5")]
-    lake.append(b'{"id": "2", "source": "s", "type": "t", "subject": "/x", "data": {"a": 0.25, "b": 1234567890.123456789}}\n')
+    lake.append(
+        b'{"id": "2", "source": "s", "type": "t", "subject": "/x", "data": {"a": 0.25, "b": 1234567890.123456789}}\n'
+    )
     assert total("a") == [Decimal("0.75")]
     with pytest.raises(InvalidProjectionError, match=r"1234567890\.123456789 at data\.b"):
         total("b")
-    lake.append(b'{"id": "3", "source": "s", "type": "t", "subject": "/x", "data": {"a": 0.1000000000000000055}}\n')
+    lake.append(
+        b'{"id": "3", "source": "s", "type": "t", "subject": "/x", "data": {"a": 0.1000000000000000055}}\n'
+    )
     with pytest.raises(InvalidProjectionError, match="event '3' of 's'"):
         total("a")
 
@@ -364,7 +487,9 @@ MADE = {
         "m": None,
     },
     """json_transform(data, '{"n": "INTEGER", "t": "INTEGER"}')""": {"n": 7, "t": None},
-    """json_transform_strict(data -> 'o', '{"a": "DECIMAL(18, 2)", "t": "VARCHAR"}').a""": Decimal("90071992547409.93"),
+    """json_transform_strict(data -> 'o', '{"a": "DECIMAL(18, 2)", "t": "VARCHAR"}').a""": Decimal(
+        "90071992547409.93"
+    ),
 }
 
 
@@ -376,7 +501,11 @@ def test_what_is_advised_for_json_of_other_types_keeps_every_digit(expression):
     lake.append([{"id": "0", "source": "s", "type": "t", "data": data}])
     with pytest.raises(InvalidProjectionError, match="declared exact and is not") as caught:
         values(lake, f"SELECT sequence, {expression} AS v FROM events")
-    (said,) = [line.strip().removeprefix("write ") for line in caught.value.message.splitlines() if "      write " in line]
+    (said,) = [
+        line.strip().removeprefix("write ")
+        for line in caught.value.message.splitlines()
+        if "      write " in line
+    ]
     if expression.endswith(".a"):
         said = f"({said}).a"
     assert values(lake, f"SELECT sequence, {said} AS v FROM events") == [MADE[expression]]
@@ -384,10 +513,17 @@ def test_what_is_advised_for_json_of_other_types_keeps_every_digit(expression):
 
 def test_rows_of_the_members_of_a_document_are_made_as_advised():
     lake = lake_of("0.5")
-    with pytest.raises(InvalidProjectionError, match=r"write unnest\(json_keys\(data\)\) AS key, and data ->> key"):
+    with pytest.raises(
+        InvalidProjectionError, match=r"write unnest\(json_keys\(data\)\) AS key, and data ->> key"
+    ):
         values(lake, "SELECT sequence, j.key AS v FROM events, json_each(data) AS j")
     query = "SELECT sequence, key, data ->> key AS v FROM (SELECT sequence, data, unnest(json_keys(data)) AS key FROM events)"
     found = lake.build(el.Projection.sql("p", query, key=["sequence", "key"])).polars().sort("key")
-    assert dict(zip(found["key"], found["v"], strict=True)) == {"a": "0.5", "l": "[0.5]", "o": '{"a":0.5}', "z": "1"}
+    assert dict(zip(found["key"], found["v"], strict=True)) == {
+        "a": "0.5",
+        "l": "[0.5]",
+        "o": '{"a":0.5}',
+        "z": "1",
+    }
     listed = "SELECT sequence, v FROM (SELECT sequence, unnest(data ->> '$.l[*]') AS v FROM events)"
     assert values(lake, listed) == ["0.5"]

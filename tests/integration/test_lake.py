@@ -12,7 +12,13 @@ import pytest
 import eventlake as el
 from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.core.instants import from_micros
-from eventlake.errors import AlreadyExistsError, ConflictError, CorruptionError, InvalidInputError, NotFoundError
+from eventlake.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    CorruptionError,
+    InvalidInputError,
+    NotFoundError,
+)
 from eventlake.history.polars_scan import SCHEMA
 from tests import naive
 
@@ -25,8 +31,18 @@ def event(name, **more):
 def lake(tmp_path):
     """Three commits, five events; the second a copied history."""
     lake = el.create(tmp_path / "lake", "bank.example/loans")
-    lake.append([event("0", recorded_at="2020-01-01T00:00:00Z", subject="x"), event("1", recorded_at="2020-01-03T00:00:00Z", type="u")])
-    lake.append([event("2", recorded_at="2020-01-03T00:00:00Z"), event("3", recorded_at="2020-01-05T00:00:00Z", data={"n": 1})])
+    lake.append(
+        [
+            event("0", recorded_at="2020-01-01T00:00:00Z", subject="x"),
+            event("1", recorded_at="2020-01-03T00:00:00Z", type="u"),
+        ]
+    )
+    lake.append(
+        [
+            event("2", recorded_at="2020-01-03T00:00:00Z"),
+            event("3", recorded_at="2020-01-05T00:00:00Z", data={"n": 1}),
+        ]
+    )
     lake.append([event("4", time="2019-01-01T00:00:00Z", data='"y"')])
     return lake
 
@@ -39,16 +55,26 @@ def test_nothing_that_was_appended_is_lost_changed_or_reordered(tmp_path):
     """Promise 1, for one process; tests/fault has the crashes, the other writers and the failing disks."""
     model = []
     for number in range(12):
-        lake = el.open(tmp_path / "lake") if number % 3 else el.create(tmp_path / f"lake{number}", "o")
+        lake = (
+            el.open(tmp_path / "lake") if number % 3 else el.create(tmp_path / f"lake{number}", "o")
+        )
         if number % 3 == 0:
             model = []
             (tmp_path / "lake").unlink(missing_ok=True)
             (tmp_path / "lake").symlink_to(tmp_path / f"lake{number}")
-        batch = [event(f"{number}-{row}", data=f'{{"n":{row}.00}}') for row in range(number % 4 + 1)]
+        batch = [
+            event(f"{number}-{row}", data=f'{{"n":{row}.00}}') for row in range(number % 4 + 1)
+        ]
         receipt = lake.append(batch)
         assert (receipt.start, receipt.stop) == (len(model), len(model) + len(batch))
         model += batch
-        seen = el.open(tmp_path / "lake").snapshot().scan(columns=["sequence", "id", "data"]).collect().rows()
+        seen = (
+            el.open(tmp_path / "lake")
+            .snapshot()
+            .scan(columns=["sequence", "id", "data"])
+            .collect()
+            .rows()
+        )
         assert seen == [(n, e["id"], e["data"]) for n, e in enumerate(model)]
         assert el.open(tmp_path / "lake").snapshot().root == naive.root(model)
 
@@ -64,20 +90,47 @@ def test_a_receipt_says_where_the_batch_stands_and_which_history_it_made(lake):
 def test_the_log_is_a_chain_of_hashes_from_the_first_commit(lake):
     entries = lake.log()
     assert [entry.commit.version for entry in entries] == [0, 1, 2]
-    assert [entry.commit.prev for entry in entries] == [None, entries[0].commit_hash, entries[1].commit_hash]
-    assert [(entry.commit.start, entry.commit.stop) for entry in entries] == [(0, 2), (2, 4), (4, 5)]
+    assert [entry.commit.prev for entry in entries] == [
+        None,
+        entries[0].commit_hash,
+        entries[1].commit_hash,
+    ]
+    assert [(entry.commit.start, entry.commit.stop) for entry in entries] == [
+        (0, 2),
+        (2, 4),
+        (4, 5),
+    ]
     assert {entry.commit.origin for entry in entries} == {"bank.example/loans"}
     assert len({entry.commit.commit_id for entry in entries}) == 3
 
 
-def test_the_folder_holds_lake_json_numbered_commits_and_segments_named_by_their_hash(lake, tmp_path):
-    found = sorted(path.relative_to(tmp_path / "lake").as_posix() for path in (tmp_path / "lake").rglob("*") if path.is_file())
-    segments = sorted(f"segments/{segment.sha256}.parquet" for entry in lake.log() for segment in entry.commit.segments)
-    assert found == ["hint", "lake.json", *(f"log/{n:020d}.json" for n in range(3)), "reserve", *segments]
+def test_the_folder_holds_lake_json_numbered_commits_and_segments_named_by_their_hash(
+    lake, tmp_path
+):
+    found = sorted(
+        path.relative_to(tmp_path / "lake").as_posix()
+        for path in (tmp_path / "lake").rglob("*")
+        if path.is_file()
+    )
+    segments = sorted(
+        f"segments/{segment.sha256}.parquet"
+        for entry in lake.log()
+        for segment in entry.commit.segments
+    )
+    assert found == [
+        "hint",
+        "lake.json",
+        *(f"log/{n:020d}.json" for n in range(3)),
+        "reserve",
+        *segments,
+    ]
 
 
 def test_a_segment_is_a_parquet_file_that_anyone_can_read(lake, tmp_path):
-    frame = pl.concat([pl.read_parquet(path) for path in (tmp_path / "lake" / "segments").iterdir()], how="diagonal")
+    frame = pl.concat(
+        [pl.read_parquet(path) for path in (tmp_path / "lake" / "segments").iterdir()],
+        how="diagonal",
+    )
     assert sorted(frame["id"]) == list("01234")
     assert set(frame.columns) == {"id", "source", "type", "subject", "time", "data", "recorded_at"}
 
@@ -150,15 +203,39 @@ def test_an_empty_lake_has_moved_past_nothing():
 def test_a_snapshot_can_be_named_in_every_documented_way(lake):
     head = lake.snapshot()
     commit = lake.log()[1]
-    for at in (None, 5, "5", head.checkpoint, str(head.checkpoint), head.commit_hash, head.commit_hash[:12], f" {head.commit_hash}\n"):
+    for at in (
+        None,
+        5,
+        "5",
+        head.checkpoint,
+        str(head.checkpoint),
+        head.commit_hash,
+        head.commit_hash[:12],
+        f" {head.commit_hash}\n",
+    ):
         assert lake.snapshot(at).checkpoint == head.checkpoint
     for at in (4, commit.commit_hash, commit.commit_hash[:12], commit.commit.checkpoint):
         assert lake.snapshot(at).checkpoint == commit.commit.checkpoint
     assert lake.snapshot(at=0).commit_hash is None
-    assert [lake.snapshot(n).commit_hash for n in (1, 2, 3)] == [lake.log()[n].commit_hash for n in (0, 0, 1)]
+    assert [lake.snapshot(n).commit_hash for n in (1, 2, 3)] == [
+        lake.log()[n].commit_hash for n in (0, 0, 1)
+    ]
 
 
-STRANGE = [True, 1.0, b"5", "five", "", "abcde", "zzzzzz", "-1", datetime(2020, 1, 1), "2020-01-01T00:00:00", [], "o 1@x"]
+STRANGE = [
+    True,
+    1.0,
+    b"5",
+    "five",
+    "",
+    "abcde",
+    "zzzzzz",
+    "-1",
+    datetime(2020, 1, 1),
+    "2020-01-01T00:00:00",
+    [],
+    "o 1@x",
+]
 
 
 @pytest.mark.parametrize("at", STRANGE, ids=[repr(at)[:20] for at in STRANGE])
@@ -178,8 +255,12 @@ def test_a_prefix_that_fits_several_commits_is_refused():
     lake.append([event("0")])
     lake.append([event("1")])
     chain = lake._chain
-    chain._tail[:] = [type(entry)(entry.commit, "abcdef" + entry.commit_hash[6:]) for entry in chain._tail]
-    chain._tail[1] = type(chain._tail[1])(replace(chain._tail[1].commit, prev=chain._tail[0].commit_hash), chain._tail[1].commit_hash)
+    chain._tail[:] = [
+        type(entry)(entry.commit, "abcdef" + entry.commit_hash[6:]) for entry in chain._tail
+    ]
+    chain._tail[1] = type(chain._tail[1])(
+        replace(chain._tail[1].commit, prev=chain._tail[0].commit_hash), chain._tail[1].commit_hash
+    )
     with pytest.raises(InvalidInputError, match="fits 2 hashes"):
         lake.snapshot("abcdef")
     assert lake.snapshot(chain._tail[0].commit_hash).watermark == 1
@@ -203,7 +284,11 @@ def test_scan_is_lazy_and_has_the_documented_columns_and_types(lake):
     schema = frame.collect_schema()
     assert schema == SCHEMA
     assert tuple(schema) == EVENT_COLUMNS
-    assert (schema["sequence"], schema["time"], schema["recorded_at"]) == (pl.Int64(), pl.Datetime("us", "UTC"), pl.Datetime("us", "UTC"))
+    assert (schema["sequence"], schema["time"], schema["recorded_at"]) == (
+        pl.Int64(),
+        pl.Datetime("us", "UTC"),
+        pl.Datetime("us", "UTC"),
+    )
     assert frame.collect().schema == SCHEMA
 
 
@@ -253,11 +338,15 @@ def test_an_event_without_time_is_read_as_if_it_happened_when_it_was_recorded(la
     rows = lake.snapshot().scan(columns=["id", "time", "recorded_at"]).collect()
     same = dict(zip(rows["id"], rows["time"] == rows["recorded_at"], strict=True))
     assert same == {"0": True, "1": True, "2": True, "3": True, "4": False}
-    assert lake.snapshot().sql("select time from events where id = '4'").polars().item() == datetime(2019, 1, 1, tzinfo=UTC)
+    assert lake.snapshot().sql(
+        "select time from events where id = '4'"
+    ).polars().item() == datetime(2019, 1, 1, tzinfo=UTC)
 
 
 def test_sql_results_can_be_taken_over_by_any_arrow_library(lake):
-    found = lake.snapshot().sql("select id, time from events where sequence < $n order by sequence", n=2)
+    found = lake.snapshot().sql(
+        "select id, time from events where sequence < $n order by sequence", n=2
+    )
     assert pa.table(found).column("id").to_pylist() == ["0", "1"]
     assert found.arrow().schema.field("time").type == pa.timestamp("us", "UTC")
     assert pl.DataFrame(found).equals(found.polars())
@@ -266,7 +355,9 @@ def test_sql_results_can_be_taken_over_by_any_arrow_library(lake):
     assert "<table" in found._repr_html_()
 
 
-@pytest.mark.parametrize("query", ["selec 1", "select nope from events", "select * from nope", "delete from events", ""])
+@pytest.mark.parametrize(
+    "query", ["selec 1", "select nope from events", "select * from nope", "delete from events", ""]
+)
 def test_a_query_that_duckdb_refuses_is_an_invalid_input(lake, query):
     with pytest.raises(InvalidInputError):
         lake.snapshot().sql(query)
@@ -274,7 +365,11 @@ def test_a_query_that_duckdb_refuses_is_an_invalid_input(lake, query):
 
 def test_sql_runs_in_utc_whatever_the_machine_says(lake, monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Kolkata")
-    found = lake.snapshot().sql("select hour(time) h, current_setting('TimeZone') z from events where id = '0'").polars()
+    found = (
+        lake.snapshot()
+        .sql("select hour(time) h, current_setting('TimeZone') z from events where id = '0'")
+        .polars()
+    )
     assert found.row(0) == (0, "UTC")
 
 
@@ -288,7 +383,13 @@ def test_queries_of_one_snapshot_do_not_see_each_other(lake):
 
 @pytest.mark.parametrize(
     "query",
-    ["create table x (a int)", "create view mine as select 1", "copy events to '{}'", "select 1; select 2", "set threads = 1"],
+    [
+        "create table x (a int)",
+        "create view mine as select 1",
+        "copy events to '{}'",
+        "select 1; select 2",
+        "set threads = 1",
+    ],
     ids=["create table", "create view", "copy", "two selects", "set"],
 )
 def test_sql_takes_one_select_and_no_other_statement(lake, tmp_path, query):
@@ -304,7 +405,10 @@ def test_a_folder_with_quotes_blanks_and_glob_characters_is_a_lake_like_any_othe
     lake.append([event("1")])
     snapshot = el.open(folder).snapshot()
     assert ids(snapshot) == "01"
-    assert snapshot.sql("select id from events order by sequence").polars()["id"].to_list() == ["0", "1"]
+    assert snapshot.sql("select id from events order by sequence").polars()["id"].to_list() == [
+        "0",
+        "1",
+    ]
 
 
 def test_a_lake_named_by_a_relative_path_is_found_after_a_change_of_folder(tmp_path, monkeypatch):
@@ -328,7 +432,9 @@ def test_create_refuses_a_second_time(lake):
 
 
 def test_types_are_counted_most_frequent_first_then_by_name(lake):
-    lake.append([event("5", type="a"), event("6", type="a"), event("7", type="u"), event("8", type="b")])
+    lake.append(
+        [event("5", type="a"), event("6", type="a"), event("7", type="u"), event("8", type="b")]
+    )
     assert list(lake.snapshot().types().items()) == [("t", 4), ("a", 2), ("u", 2), ("b", 1)]
 
 
@@ -337,27 +443,55 @@ def test_many_small_commits_are_one_history_to_both_engines(tmp_path):
     for n in range(40):
         lake.append([event(str(n), subject=None if n % 3 else "x", data=n)])
     snapshot = lake.snapshot(33)
-    assert snapshot.scan().collect().equals(snapshot.sql("select * from events order by sequence").polars())
+    assert (
+        snapshot.scan()
+        .collect()
+        .equals(snapshot.sql("select * from events order by sequence").polars())
+    )
     assert snapshot.scan(subject="x").collect()["sequence"].to_list() == list(range(0, 33, 3))
-    grouped = snapshot.sql("select count(distinct recorded_at) runs, max(sequence) last, sum(data::int) total from events").polars().row(0)
+    grouped = (
+        snapshot.sql(
+            "select count(distinct recorded_at) runs, max(sequence) last, sum(data::int) total from events"
+        )
+        .polars()
+        .row(0)
+    )
     assert grouped[1:] == (32, sum(range(33)))
-    assert snapshot.root == naive.root([event(str(n), data=str(n)) | ({} if n % 3 else {"subject": "x"}) for n in range(33)])
+    assert snapshot.root == naive.root(
+        [event(str(n), data=str(n)) | ({} if n % 3 else {"subject": "x"}) for n in range(33)]
+    )
 
 
 def test_a_batch_over_many_row_groups_is_read_in_order(tmp_path):
     rows = 260_000
     numbers = pl.int_range(rows, eager=True)
-    frame = pl.DataFrame({"id": numbers.cast(pl.String)}).with_columns(source=pl.lit("s"), type=pl.lit("t"), data=pl.col("id"))
+    frame = pl.DataFrame({"id": numbers.cast(pl.String)}).with_columns(
+        source=pl.lit("s"), type=pl.lit("t"), data=pl.col("id")
+    )
     lake = el.create(tmp_path / "lake", "o")
     lake.append(frame.slice(0, 10))
     lake.append(frame.slice(10))
     snapshot = lake.snapshot(rows - 5)
-    expected = frame.head(rows - 5).with_row_index("sequence").with_columns(pl.col("sequence").cast(pl.Int64)).select("sequence", "data")
+    expected = (
+        frame.head(rows - 5)
+        .with_row_index("sequence")
+        .with_columns(pl.col("sequence").cast(pl.Int64))
+        .select("sequence", "data")
+    )
     assert snapshot.scan(columns=["sequence", "data"]).collect().equals(expected)
     found = snapshot.sql("select sequence, data from events order by sequence").polars()
     assert found.equals(expected)
-    assert snapshot.sql("select count(*) from events where sequence::varchar <> data").polars().item() == 0
-    assert snapshot.scan().filter(pl.col("sequence").cast(pl.String) != pl.col("data")).collect(engine="streaming").height == 0
+    assert (
+        snapshot.sql("select count(*) from events where sequence::varchar <> data").polars().item()
+        == 0
+    )
+    assert (
+        snapshot.scan()
+        .filter(pl.col("sequence").cast(pl.String) != pl.col("data"))
+        .collect(engine="streaming")
+        .height
+        == 0
+    )
     assert lake.verify(deep=True).ok
 
 
@@ -367,7 +501,15 @@ def test_cards_and_reprs_name_the_lake_the_watermark_and_the_root(lake):
     shown = io.StringIO()
     for thing in (lake, lake.snapshot(), receipt, report, lake.append([])):
         card = thing.card()
-        shown.write(" ".join([card.title, *(f"{a} {b}" for a, b in card.facts), *(" ".join(row) for row in card.rows)]))
+        shown.write(
+            " ".join(
+                [
+                    card.title,
+                    *(f"{a} {b}" for a, b in card.facts),
+                    *(" ".join(row) for row in card.rows),
+                ]
+            )
+        )
     assert "lake bank.example/loans" in shown.getvalue()
     assert receipt.checkpoint.root in shown.getvalue()
     assert "verified: nothing is wrong" in shown.getvalue()

@@ -7,7 +7,9 @@ import pytest
 import eventlake as el
 from eventlake.errors import ConflictError, NotFoundError
 
-SPENT = el.Projection.sql("spent", "SELECT subject, count(*) AS events FROM paid GROUP BY subject", key=["subject"])
+SPENT = el.Projection.sql(
+    "spent", "SELECT subject, count(*) AS events FROM paid GROUP BY subject", key=["subject"]
+)
 
 
 def event(n):
@@ -26,11 +28,17 @@ def lake(tmp_path):
     "write",
     [
         lambda lake: lake.append([event(9)]),
-        lambda lake: lake.register("missed", {"type": "object", "properties": {"n": {"type": "integer"}}}),
+        lambda lake: lake.register(
+            "missed", {"type": "object", "properties": {"n": {"type": "integer"}}}
+        ),
     ],
     ids=["append", "register"],
 )
-@pytest.mark.parametrize("gone", [lambda path: path.rename(path.with_name("elsewhere")), shutil.rmtree], ids=["moved", "deleted"])
+@pytest.mark.parametrize(
+    "gone",
+    [lambda path: path.rename(path.with_name("elsewhere")), shutil.rmtree],
+    ids=["moved", "deleted"],
+)
 def test_nothing_is_acknowledged_where_the_lake_no_longer_is(lake, tmp_path, write, gone):
     gone(tmp_path / "lake")
     with pytest.raises(NotFoundError, match=r"there is no lake in .* any more") as refused:
@@ -54,7 +62,9 @@ def test_nothing_is_appended_to_another_lake_in_the_same_place(lake, tmp_path):
     other.append([event(8)])
     with pytest.raises(ConflictError, match="is another one now"):
         lake.append([event(9)])
-    assert [one["id"] for one in el.open(tmp_path / "lake").snapshot().scan().collect().to_dicts()] == ["e7", "e8"]
+    assert [
+        one["id"] for one in el.open(tmp_path / "lake").snapshot().scan().collect().to_dicts()
+    ] == ["e7", "e8"]
     assert el.open(tmp_path / "lake").verify(deep=True).ok
 
 
@@ -84,7 +94,10 @@ def test_two_copies_in_one_process_keep_their_histories_apart(lake, tmp_path):
     copy = el.open(tmp_path / "copy")
     lake.append([event(10)])
     copy.append([event(11)])
-    largest = [one.snapshot().sql("SELECT max(n) AS n FROM paid").polars()["n"].item() for one in (lake, copy)]
+    largest = [
+        one.snapshot().sql("SELECT max(n) AS n FROM paid").polars()["n"].item()
+        for one in (lake, copy)
+    ]
     assert largest == [10, 11]
     assert not copy.verify(against=lake.checkpoint).ok
     assert lake.build(SPENT).recipe_hash != copy.build(SPENT).recipe_hash

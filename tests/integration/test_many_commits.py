@@ -49,9 +49,21 @@ class Told:
 
     def batch(self, rows):
         number = len(self.events)
-        subjects = [None, "/", "/loan", "loan", "/loan/1/payment", *(f"/loan/{self.dice.randrange(200)}" for _ in range(5))]
+        subjects = [
+            None,
+            "/",
+            "/loan",
+            "loan",
+            "/loan/1/payment",
+            *(f"/loan/{self.dice.randrange(200)}" for _ in range(5)),
+        ]
         return [
-            {"id": f"é{number + row}", "source": self.dice.choice(["s", "core"]), "type": "t", "subject": self.dice.choice(subjects)}
+            {
+                "id": f"é{number + row}",
+                "source": self.dice.choice(["s", "core"]),
+                "type": "t",
+                "subject": self.dice.choice(subjects),
+            }
             for row in range(rows)
         ]
 
@@ -72,7 +84,11 @@ class Told:
         return el.open(storage)
 
     def newest(self, wanted, *, subtree):
-        about = [one for one in enumerate(self.events) if is_about(one[1].get("subject"), wanted, subtree=subtree)]
+        about = [
+            one
+            for one in enumerate(self.events)
+            if is_about(one[1].get("subject"), wanted, subtree=subtree)
+        ]
         return (about[-1][1]["id"], about[-1][0]) if about else None
 
 
@@ -95,7 +111,10 @@ def told(request):
             elif number % 40 == 7:
                 assert one.lake.resolve(str(uuid.UUID(int=number, version=4))) is None
             else:
-                one.append(one.dice.choice([1, 1, 1, 2, 5]), one.dice.choice([None, "p", "core bank", f"p{number}"]))
+                one.append(
+                    one.dice.choice([1, 1, 1, 2, 5]),
+                    one.dice.choice([None, "p", "core bank", f"p{number}"]),
+                )
     return one
 
 
@@ -136,8 +155,14 @@ def test_every_duplicate_is_refused_wherever_it_stands(told, monkeypatch, in_par
 def test_what_skips_identical_events_skips_them_wherever_they_stand(told):
     lake = told.copy()
     known = [*told.events[:60], *told.dice.sample(told.events[60:-60], 120), *told.events[-60:]]
-    receipt = lake.append([*known, {"id": "new", "source": "s", "type": "t"}], duplicates="skip_identical")
-    assert (receipt.start, receipt.stop, receipt.skipped) == (len(told.events), len(told.events) + 1, len(known))
+    receipt = lake.append(
+        [*known, {"id": "new", "source": "s", "type": "t"}], duplicates="skip_identical"
+    )
+    assert (receipt.start, receipt.stop, receipt.skipped) == (
+        len(told.events),
+        len(told.events) + 1,
+        len(known),
+    )
 
 
 def test_what_skips_identical_events_reads_each_segment_a_bounded_number_of_times():
@@ -154,7 +179,11 @@ def test_every_delivery_that_is_sent_again_gets_its_first_receipt(told):
     lake = told.copy()
     for producer, given, batch, receipt in told.dice.sample(told.deliveries, 40):
         again = lake.append(batch, producer=producer, position=given)
-        assert (again.start, again.stop, again.checkpoint) == (receipt.start, receipt.stop, receipt.checkpoint)
+        assert (again.start, again.stop, again.checkpoint) == (
+            receipt.start,
+            receipt.stop,
+            receipt.checkpoint,
+        )
     assert lake.watermark == len(told.events)
 
 
@@ -174,11 +203,18 @@ def test_every_producers_next_position_is_known(told):
 
 def test_the_newest_event_about_every_subject_is_known(told):
     chain = told.copy()._chain
-    wanted = {one["subject"] for one in told.events if one["subject"]} | {"/loan/1", "/nothing", "loan/1", "/loan/"}
+    wanted = {one["subject"] for one in told.events if one["subject"]} | {
+        "/loan/1",
+        "/nothing",
+        "loan/1",
+        "/loan/",
+    }
     for subject in sorted(wanted):
         for subtree in (False, True):
             found = newest_event(chain, subject, subtree=subtree)
-            assert (None if found is None else (found.event_id, found.sequence)) == told.newest(subject, subtree=subtree)
+            assert (None if found is None else (found.event_id, found.sequence)) == told.newest(
+                subject, subtree=subtree
+            )
 
 
 def test_every_old_commit_is_resolved_and_nothing_is_written_for_it(told):
@@ -186,14 +222,20 @@ def test_every_old_commit_is_resolved_and_nothing_is_written_for_it(told):
     before = len(lake._chain.storage._objects)
     for entry in lake.log():
         receipt = lake.resolve(entry.commit.commit_id)
-        assert (receipt.start, receipt.stop, receipt.checkpoint) == (entry.commit.start, entry.commit.stop, entry.commit.checkpoint)
+        assert (receipt.start, receipt.stop, receipt.checkpoint) == (
+            entry.commit.start,
+            entry.commit.stop,
+            entry.commit.checkpoint,
+        )
     assert len(lake._chain.storage._objects) == before
 
 
 def test_a_snapshot_at_any_watermark_shows_the_events_below_it(told):
     for watermark in [0, 1, len(told.events), *told.dice.sample(range(len(told.events)), 10)]:
         snapshot = told.copy().snapshot(watermark)
-        assert snapshot.scan(["id"]).collect()["id"].to_list() == [one["id"] for one in told.events[:watermark]]
+        assert snapshot.scan(["id"]).collect()["id"].to_list() == [
+            one["id"] for one in told.events[:watermark]
+        ]
         assert snapshot.checkpoint.root == naive.root(told.events[:watermark])
 
 
@@ -232,7 +274,10 @@ def test_a_large_commit_has_its_keys_in_a_file_of_its_own_until_it_is_folded():
     for rows in (1, unfolded_keys._MAX_INLINE + 1, 1, 300, 1):
         one.append(rows, "p")
     files = [entry.commit.recent.files for entry in one.lake.log()]
-    assert [[(file.start, file.ids) for file in some] for some in files] == [[], *[[(1, unfolded_keys._MAX_INLINE + 1)]] * 4]
+    assert [[(file.start, file.ids) for file in some] for some in files] == [
+        [],
+        *[[(1, unfolded_keys._MAX_INLINE + 1)]] * 4,
+    ]
     for lake in (one.lake, one.copy()):
         with pytest.raises(InvalidEventsError) as caught:
             lake.append(one.events)
@@ -272,7 +317,9 @@ def test_large_commits_one_after_the_other_are_folded_too(monkeypatch):
         assert len(caught.value.problems) == len(one.events)
     for subject in ("/", "/loan", "/loan/1", "loan"):
         found = newest_event(one.copy()._chain, subject, subtree=True)
-        assert (None if found is None else (found.event_id, found.sequence)) == one.newest(subject, subtree=True)
+        assert (None if found is None else (found.event_id, found.sequence)) == one.newest(
+            subject, subtree=True
+        )
     assert one.lake.verify(deep=True).problems == ()
 
 
@@ -342,7 +389,13 @@ class Counted(MemoryStorage):
     scope="module",
     params=[
         10_000,
-        pytest.param(100_000, marks=[pytest.mark.skipif(not SOAK, reason="takes minutes: make soak"), pytest.mark.timeout(900)]),
+        pytest.param(
+            100_000,
+            marks=[
+                pytest.mark.skipif(not SOAK, reason="takes minutes: make soak"),
+                pytest.mark.timeout(900),
+            ],
+        ),
     ],
 )
 def long(request):
@@ -352,7 +405,12 @@ def long(request):
 
 
 def fresh(rows):
-    return checked_batch([{"id": f"new {row}", "source": "s", "type": "t", "subject": f"/new/{row}"} for row in range(rows)])
+    return checked_batch(
+        [
+            {"id": f"new {row}", "source": "s", "type": "t", "subject": f"/new/{row}"}
+            for row in range(rows)
+        ]
+    )
 
 
 def committed(long, rows, terms=PLAIN):
@@ -368,7 +426,9 @@ def test_a_long_lake_is_shaped_as_eventlake_shapes_it(long):
     sizes = [_size_class(tier.weight) for tier in head.tiers]
     assert len(sizes) > 1
     assert sizes == sorted(set(sizes), reverse=True)
-    assert head.recent.start >= head.version - unfolded_keys.FOLD_WEIGHT // unfolded_keys.COMMIT_WEIGHT
+    assert (
+        head.recent.start >= head.version - unfolded_keys.FOLD_WEIGHT // unfolded_keys.COMMIT_WEIGHT
+    )
     assert head.stop == long[1]
 
 
@@ -381,7 +441,9 @@ def test_a_lake_of_two_thousand_commits_made_so_is_sound_to_the_last_key():
 def test_the_manifest_of_a_lake_made_so_is_the_one_that_all_commits_add_up_to():
     storage, _ = long_lake(BY_REAL_FOLDS + 500)
     lake = el.open(storage)
-    assert lake._chain.manifest() == Manifest([], []).with_rows(entry.row for entry in lake._chain.entries())
+    assert lake._chain.manifest() == Manifest([], []).with_rows(
+        entry.row for entry in lake._chain.entries()
+    )
 
 
 def test_opening_reads_three_objects(long):
@@ -415,8 +477,14 @@ def test_the_next_commit_of_a_hundred_events_asks_the_store_a_bounded_number_of_
     assert len(storage.calls) <= 50
 
 
-def test_the_next_commit_with_a_position_and_an_expectation_that_nothing_is_there_reads_few_objects(long):
-    expect = (el.pristine("/new/0"), el.pristine("/elsewhere", subtree=True), el.at_watermark(long[1]))
+def test_the_next_commit_with_a_position_and_an_expectation_that_nothing_is_there_reads_few_objects(
+    long,
+):
+    expect = (
+        el.pristine("/new/0"),
+        el.pristine("/elsewhere", subtree=True),
+        el.at_watermark(long[1]),
+    )
     committed(long, 1, Terms(Position("new producer", 5), expect))[0].assert_in_budget()
 
 
@@ -427,14 +495,20 @@ def bulky():
     lake = el.create(storage, "o")
     history = []
     for number, rows in enumerate([70_000, *[3_000] * 16]):
-        lake.append(pl.DataFrame({"id": [f"{number}/{row}" for row in range(rows)]}).with_columns(source=pl.lit("s"), type=pl.lit("t")))
+        lake.append(
+            pl.DataFrame({"id": [f"{number}/{row}" for row in range(rows)]}).with_columns(
+                source=pl.lit("s"), type=pl.lit("t")
+            )
+        )
         history.append((dict(storage._objects), lake.watermark))
     return history
 
 
 def test_a_lake_of_large_commits_has_few_files_of_keys_and_folds_not_at_every_one(bulky):
     heads = [el.open(Counted(objects))._chain.head.commit for objects, _ in bulky]
-    assert max(len(head.tiers) + len(head.recent.files) for head in heads) == unfolded_keys.MOST_FILES
+    assert (
+        max(len(head.tiers) + len(head.recent.files) for head in heads) == unfolded_keys.MOST_FILES
+    )
     assert max(len(head.tiers) for head in heads) > 1
     assert 1 < sum(head.kind == "fold" for head in heads) < len(heads) / 2
 
@@ -458,12 +532,16 @@ def test_the_next_commit_of_a_known_producer_reads_few_objects_and_the_commit_be
 def test_the_next_commit_with_an_expectation_of_a_known_subject_reads_few_objects(long, where):
     number = 2 if where == "first" else long[1] - 1
     one = event(number)
-    committed(long, 1, Terms(None, (el.on_event(one["subject"], one["id"]),)))[0].assert_in_budget(asked=2)
+    committed(long, 1, Terms(None, (el.on_event(one["subject"], one["id"]),)))[0].assert_in_budget(
+        asked=2
+    )
 
 
 def test_a_delivery_that_is_sent_again_reads_few_objects(long):
     storage = Counted(long[0])
-    receipt = append(el.open(storage)._chain, checked_batch([event(5 * 3)]), NOW, Terms(position(15)))
+    receipt = append(
+        el.open(storage)._chain, checked_batch([event(5 * 3)]), NOW, Terms(position(15))
+    )
     assert (receipt.start, receipt.stop) == (15, 16)
     storage.assert_in_budget(asked=2)
 
@@ -487,7 +565,9 @@ def test_a_writer_that_stays_reads_little_for_each_of_its_commits_folds_included
     chain = el.open(storage)._chain
     before = chain.next_version
     for number in range(130):
-        append(chain, checked_batch([{"id": f"new {number}", "source": "s", "type": "t"}]), NOW, PLAIN)
+        append(
+            chain, checked_batch([{"id": f"new {number}", "source": "s", "type": "t"}]), NOW, PLAIN
+        )
         keep_folded(chain)
     assert chain.next_version - before > 130, "it is folded on the way"
     assert storage.size_bytes / 130 < BYTES

@@ -20,13 +20,20 @@ d AS (SELECT subject, t || t || t || t AS t FROM c), e AS (SELECT subject, t || 
 SELECT subject, length(t) AS n FROM {last}
 """
 """Each step makes text four times as long: 1 GB for each of five subjects at the end."""
-linux = pytest.mark.skipif(not Path("/proc/self").exists(), reason="only Linux counts all private memory")
+linux = pytest.mark.skipif(
+    not Path("/proc/self").exists(), reason="only Linux counts all private memory"
+)
 
 
 @pytest.fixture
 def lake(tmp_path):
     lake = el.create(tmp_path / "lake", "o")
-    lake.append([{"id": str(n), "source": "s", "type": "t", "subject": f"/x/{n % 5}", "data": {}} for n in range(10)])
+    lake.append(
+        [
+            {"id": str(n), "source": "s", "type": "t", "subject": f"/x/{n % 5}", "data": {}}
+            for n in range(10)
+        ]
+    )
     return lake
 
 
@@ -35,8 +42,18 @@ def run(folder, last, limit):
     (folder / "q.sql").write_text(DOUBLED.format(last=last))
     environment = {**os.environ, "EVENTLAKE_MEMORY": limit}
     lake = str(folder.parent / "lake")
-    command = [sys.executable, "-c", "from eventlake.cli import main; main()", "build", str(folder), "--lake", lake]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    command = [
+        sys.executable,
+        "-c",
+        "from eventlake.cli import main; main()",
+        "build",
+        str(folder),
+        "--lake",
+        lake,
+    ]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
 
 
 @linux
@@ -66,16 +83,22 @@ def test_a_bound_that_is_no_size_is_refused_by_its_variable(tmp_path):
     el.create(tmp_path / "lake", "o")
     done = run(definition, "a", "much")
     assert done.returncode == 1
-    assert "expected a size such as '8GB' or '500MB' in EVENTLAKE_MEMORY, found 'much'" in done.stderr
+    assert (
+        "expected a size such as '8GB' or '500MB' in EVENTLAKE_MEMORY, found 'much'" in done.stderr
+    )
 
 
-@pytest.mark.parametrize(("text", "expected"), [("500MB", 500_000_000), ("8GB", 8_000_000_000), ("1TB", 10**12)])
+@pytest.mark.parametrize(
+    ("text", "expected"), [("500MB", 500_000_000), ("8GB", 8_000_000_000), ("1TB", 10**12)]
+)
 def test_a_bound_is_a_number_of_units(monkeypatch, text, expected):
     monkeypatch.setenv("EVENTLAKE_MEMORY", text)
     assert memory.limit_bytes() == expected
 
 
-@pytest.mark.parametrize("text", ["0GB", "-1GB", "8", "8gb", "8 GB", "8GiB", "1e3GB", "9999999GB", "٣GB"])
+@pytest.mark.parametrize(
+    "text", ["0GB", "-1GB", "8", "8gb", "8 GB", "8GiB", "1e3GB", "9999999GB", "٣GB"]
+)
 def test_what_is_no_bound_is_refused(monkeypatch, text):
     monkeypatch.setenv("EVENTLAKE_MEMORY", text)
     with pytest.raises(InvalidInputError, match="expected a size such as"):

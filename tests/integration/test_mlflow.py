@@ -39,8 +39,14 @@ def test_a_run_names_the_content_hash_and_leads_back_to_the_rows(tmp_path, run):
     assert stored.dataset.digest == made.content_hash[:36]
     assert lake.dataset(stored.dataset.digest).manifest_hash == made.manifest_hash
     profile = json.loads(stored.dataset.profile)
-    assert (profile["content_hash"], profile["manifest_hash"], profile["num_rows"]) == (made.content_hash, made.manifest_hash, 3)
-    columns = {one["name"]: one["type"] for one in json.loads(stored.dataset.schema)["mlflow_colspec"]}
+    assert (profile["content_hash"], profile["manifest_hash"], profile["num_rows"]) == (
+        made.content_hash,
+        made.manifest_hash,
+        3,
+    )
+    columns = {
+        one["name"]: one["type"] for one in json.loads(stored.dataset.schema)["mlflow_colspec"]
+    }
     assert columns["cutoff"] == "datetime"
     assert columns["payment_count_2d"] == "long"
     assert columns["payment_amount_mean"] == "double"
@@ -67,6 +73,8 @@ def test_what_is_no_dataset_is_refused():
 
 def test_without_mlflow_the_extra_is_named_and_nothing_else_needs_it():
     program = "import sys; sys.modules['mlflow'] = None; import eventlake; import eventlake.mlflow"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
     assert done.returncode
     assert "pip install 'eventlake[mlflow]'" in done.stderr

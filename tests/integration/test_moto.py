@@ -55,7 +55,11 @@ def test_a_lake_lives_in_it(bucket, monkeypatch):
     lake = el.create(uri, "o")
     for number in range(3):
         lake.append([{"id": str(number), "source": "s", "type": "t", "data": {"n": number}}])
-    counted = lake.build(el.Projection.sql("counts", "SELECT type, count(*) AS events FROM events GROUP BY type", key=["type"]))
+    counted = lake.build(
+        el.Projection.sql(
+            "counts", "SELECT type, count(*) AS events FROM events GROUP BY type", key=["type"]
+        )
+    )
     lake.compact()
     again = el.open(uri)
     assert again.reproduce(counted.manifest_hash).identical

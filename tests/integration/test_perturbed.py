@@ -30,7 +30,12 @@ SPINE = pl.DataFrame({"loan": [f"/loan/{number}" for number in range(7)]})
 
 @pytest.fixture(scope="module", params=["memory", "local"])
 def lake(request, tmp_path_factory):
-    made = el.create(MemoryStorage() if request.param == "memory" else tmp_path_factory.mktemp("perturbed") / "lake", "o")
+    made = el.create(
+        MemoryStorage()
+        if request.param == "memory"
+        else tmp_path_factory.mktemp("perturbed") / "lake",
+        "o",
+    )
     made.register("pay", SCHEMA)
     for start in (0, 3_000):
         made.append(EVENTS[start : start + 3_000])
@@ -54,12 +59,26 @@ def test_what_is_exact_is_published(lake, query):
 @pytest.mark.parametrize(
     ("query", "column", "cause"),
     [
-        ("SELECT subject AS k, sum(n) AS s, sum(x) AS f FROM pay GROUP BY subject", "columns that differ: f\n", "order of rows"),
-        ("SELECT subject AS k, first(n) AS f FROM pay GROUP BY subject", "columns that differ: f\n", "order of rows"),
-        ("SELECT sequence AS k, row_number() OVER (ORDER BY time) AS r FROM pay", "columns that differ: r\n", "order of rows"),
+        (
+            "SELECT subject AS k, sum(n) AS s, sum(x) AS f FROM pay GROUP BY subject",
+            "columns that differ: f\n",
+            "order of rows",
+        ),
+        (
+            "SELECT subject AS k, first(n) AS f FROM pay GROUP BY subject",
+            "columns that differ: f\n",
+            "order of rows",
+        ),
+        (
+            "SELECT sequence AS k, row_number() OVER (ORDER BY time) AS r FROM pay",
+            "columns that differ: r\n",
+            "order of rows",
+        ),
     ],
 )
-def test_what_is_not_is_told_by_cause_column_and_row_and_nothing_is_published(lake, query, column, cause):
+def test_what_is_not_is_told_by_cause_column_and_row_and_nothing_is_published(
+    lake, query, column, cause
+):
     before = len(lake.datasets())
     with pytest.raises(NotIdenticalError) as caught:
         lake.build(sql(query, level="fixed"), check="perturb")
@@ -91,7 +110,10 @@ def sums(snapshot):
     return (
         snapshot.table("pay")
         .group_by("subject", maintain_order=True)
-        .agg(pl.col("n").cast(pl.Int128).sum().cast(pl.Int64), pl.col("n").sort_by("sequence").first().alias("first"))
+        .agg(
+            pl.col("n").cast(pl.Int128).sum().cast(pl.Int64),
+            pl.col("n").sort_by("sequence").first().alias("first"),
+        )
     )
 
 
@@ -116,7 +138,9 @@ def test_the_command_checks_when_it_writes_a_lock(tmp_path, capsys):
     lake.append(EVENTS[:2_000])
     folder = tmp_path / "sums"
     folder.mkdir()
-    (folder / "dataset.toml").write_text('name = "sums"\npython = "sums.py:sums"\nkey = ["subject"]\n', encoding="utf-8")
+    (folder / "dataset.toml").write_text(
+        'name = "sums"\npython = "sums.py:sums"\nkey = ["subject"]\n', encoding="utf-8"
+    )
     # What Python counts itself is in no plan: only the second build can tell.
     code = """
 from itertools import count

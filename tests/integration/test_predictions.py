@@ -35,8 +35,13 @@ def test_a_split_by_entity_keeps_entities_together_and_is_the_same_anywhere(buil
     one = built.split(by="entity", test=0.4)
     assert set(one.train["subject"]).isdisjoint(one.test["subject"])
     assert pl.concat([one.train, one.test]).sort("spine_row").equals(built.polars())
-    hashes = {name: int(hashlib.sha256(f"eventlake/{name}".encode()).hexdigest()[:15], 16) for name in SPINE["subject"].unique()}
-    assert set(one.test["subject"]) == {name for name, value in hashes.items() if value % 10**6 < 400_000}
+    hashes = {
+        name: int(hashlib.sha256(f"eventlake/{name}".encode()).hexdigest()[:15], 16)
+        for name in SPINE["subject"].unique()
+    }
+    assert set(one.test["subject"]) == {
+        name for name, value in hashes.items() if value % 10**6 < 400_000
+    }
     assert one.rule == {
         "dataset": built.manifest_hash,
         "by": "entity",
@@ -68,7 +73,13 @@ def offered(tmp_path, *horizons):
     event = {"source": "s", "type": "offered", "data": {}}
     lake.append(
         [
-            event | {"id": f"{day}", "subject": f"/{day}", "time": at.isoformat(), "recorded_at": at.isoformat()}
+            event
+            | {
+                "id": f"{day}",
+                "subject": f"/{day}",
+                "time": at.isoformat(),
+                "recorded_at": at.isoformat(),
+            }
             for day, at in enumerate(days)
         ]
     )
@@ -85,7 +96,13 @@ def days_of(rows):
 @pytest.mark.parametrize(
     ("horizons", "how", "train", "left_out", "test"),
     [
-        (["3d"], {}, [0, 1, 2, 3, 4, 5], [6, 7], [8, 9]),  # [5, 8) ends before the test, [6, 9) does not
+        (
+            ["3d"],
+            {},
+            [0, 1, 2, 3, 4, 5],
+            [6, 7],
+            [8, 9],
+        ),  # [5, 8) ends before the test, [6, 9) does not
         (["1d"], {}, [0, 1, 2, 3, 4, 5, 6, 7], [], [8, 9]),
         (["1d", "4d"], {}, [0, 1, 2, 3, 4], [5, 6, 7], [8, 9]),
         (["3d"], {"gap": "0d"}, [0, 1, 2, 3, 4, 5, 6, 7], [], [8, 9]),
@@ -98,11 +115,15 @@ def days_of(rows):
         ([], {"gap": "3d"}, [0, 1, 2, 3, 4, 5], [6, 7], [8, 9]),
     ],
 )
-def test_no_training_row_has_a_label_that_looks_into_the_test_period(tmp_path, horizons, how, train, left_out, test):
+def test_no_training_row_has_a_label_that_looks_into_the_test_period(
+    tmp_path, horizons, how, train, left_out, test
+):
     one = offered(tmp_path, *horizons).split(by="time", test=0.2, **how)
     assert (days_of(one.train), days_of(one.left_out), days_of(one.test)) == (train, left_out, test)
     assert one.rule.get("left_out", 0) == len(left_out)
-    assert ("left out: their labels look into the test period" in one.card().title) == bool(left_out)
+    assert ("left out: their labels look into the test period" in one.card().title) == bool(
+        left_out
+    )
 
 
 def test_the_gap_of_a_split_is_a_part_of_its_rule_and_of_no_split_by_entity(tmp_path):
@@ -120,7 +141,13 @@ def test_the_gap_of_a_split_is_a_part_of_its_rule_and_of_no_split_by_entity(tmp_
 
 
 @pytest.mark.parametrize(
-    "how", [{"by": "row"}, {"by": "time", "test": 0}, {"by": "time", "column": "late"}, {"by": "entity", "column": "x"}]
+    "how",
+    [
+        {"by": "row"},
+        {"by": "time", "test": 0},
+        {"by": "time", "column": "late"},
+        {"by": "entity", "column": "x"},
+    ],
 )
 def test_a_split_that_cannot_be_is_refused(built, how):
     with pytest.raises(InvalidInputError):
@@ -132,7 +159,10 @@ def test_a_matrix_has_numbers_and_categories_and_nothing_that_names_the_row(buil
     assert list(x.columns) == list(FEATURES.columns)
     assert y.tolist() == SPINE["late"].to_list()
     assert {str(kind) for kind in x.dtypes} == {"float64", "category"}
-    assert list(x["payment_method_last"].cat.categories) == ["card", "cash"] or len(x["payment_method_last"].cat.categories) == 1
+    assert (
+        list(x["payment_method_last"].cat.categories) == ["card", "cash"]
+        or len(x["payment_method_last"].cat.categories) == 1
+    )
     assert math.isnan(x["payment_amount_mean"][0])
     assert x["payment_amount_mean"][1] == built.polars()["payment_amount_mean"][1]
     assert "payment_count_2d" not in built.xy("late", drop=["payment_count_2d"])[0].columns
@@ -153,10 +183,14 @@ def test_a_prediction_is_explained_after_two_retrainings_and_a_compaction(lake, 
     again = lake.record_predictions(built, said, model=b"the first model")
     assert again.start == again.stop
     with pytest.raises(InvalidEventsError):
-        lake.record_predictions(built, said.with_columns(prediction=pl.lit(0.5)), model=b"the first model")
+        lake.record_predictions(
+            built, said.with_columns(prediction=pl.lit(0.5)), model=b"the first model"
+        )
     # Outcomes and corrections are ordinary events, two more models are trained, and the lake is compacted.
     for number in (1, 2):
-        correction = event(100 + number, day=20 + number, amount=5) | {"corrects": f"payment-{number}"}
+        correction = event(100 + number, day=20 + number, amount=5) | {
+            "corrects": f"payment-{number}"
+        }
         del correction["recorded_at"]
         lake.append([correction])
         later = lake.build(FEATURES, spine=SPINE.with_columns(pl.col("cutoff") + 30 * DAY))
@@ -164,7 +198,10 @@ def test_a_prediction_is_explained_after_two_retrainings_and_a_compaction(lake, 
         lake.record_predictions(later, frame, model=f"model {number}")
     lake.compact()
     found = lake.explain_prediction(first["id"][1], "payment_count_30d")
-    assert (found.prediction, found.dataset.manifest_hash) == (said["prediction"][1], built.manifest_hash)
+    assert (found.prediction, found.dataset.manifest_hash) == (
+        said["prediction"][1],
+        built.manifest_hash,
+    )
     assert found.row["spine_row"] == 1
     assert found.explanation.behind["id"].to_list() == [f"payment-{number}" for number in range(6)]
     assert found.model == first["model"][1]
@@ -187,7 +224,9 @@ def test_a_prediction_is_explained_after_two_retrainings_and_a_compaction(lake, 
 )
 def test_a_prediction_needs_a_row_and_a_number(lake, built, frame):
     with pytest.raises(InvalidInputError):
-        lake.record_predictions(built, pl.DataFrame(frame, schema_overrides={"prediction": pl.Float64}), model="m")
+        lake.record_predictions(
+            built, pl.DataFrame(frame, schema_overrides={"prediction": pl.Float64}), model="m"
+        )
     with pytest.raises(NotFoundError):
         lake.explain_prediction("nothing")
 

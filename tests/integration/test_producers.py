@@ -11,7 +11,10 @@ from eventlake.storage import MemoryStorage
 
 
 def batch(name, count=3, **more):
-    return [{"id": f"{name}-{n}", "source": "s", "type": "t", "data": {"n": n}} | more for n in range(count)]
+    return [
+        {"id": f"{name}-{n}", "source": "s", "type": "t", "data": {"n": n}} | more
+        for n in range(count)
+    ]
 
 
 @pytest.fixture(params=["memory", "local"])
@@ -25,7 +28,10 @@ def test_a_retried_batch_gets_its_first_receipt_and_is_in_the_lake_once(lake):
     for again, receipt in ((batch("a"), first), (batch("b"), second)):
         position = {first: 7, second: 8}[receipt]
         assert lake.append(again, producer="core-bank", position=position) == receipt
-        assert el.open(lake._chain.storage).append(again, producer="core-bank", position=position) == receipt
+        assert (
+            el.open(lake._chain.storage).append(again, producer="core-bank", position=position)
+            == receipt
+        )
     assert lake.watermark == 6
     assert [entry.commit.deliveries[0].position.position for entry in lake.log()] == [7, 8]
 
@@ -41,7 +47,9 @@ def test_a_gap_and_a_step_back_are_refused(lake):
 
 
 @pytest.mark.parametrize(
-    "other", [batch("b"), batch("a", 2), batch("a", subject="/x"), batch("a")[::-1]], ids=["ids", "count", "subject", "order"]
+    "other",
+    [batch("b"), batch("a", 2), batch("a", subject="/x"), batch("a")[::-1]],
+    ids=["ids", "count", "subject", "order"],
 )
 def test_a_position_names_one_batch_for_ever(lake, other):
     lake.append(batch("a"), producer="p", position=0)
@@ -57,7 +65,11 @@ def test_producers_do_not_mind_each_other_nor_batches_without_one(lake):
     lake.append(batch("d"), producer="p", position=2)
     assert lake.watermark == 12
     assert next_position(el.open(lake._chain.storage)._chain, "q") == 501
-    assert (lake.next_position("p"), lake.next_position("q"), lake.next_position("r")) == (3, 501, None)
+    assert (lake.next_position("p"), lake.next_position("q"), lake.next_position("r")) == (
+        3,
+        501,
+        None,
+    )
     assert lake.verify(deep=True).ok
 
 
@@ -69,7 +81,10 @@ def test_a_batch_sent_by_two_at_once_is_in_the_lake_once():
     def send():
         mine = el.open(storage)
         start.wait()
-        receipts.extend((position, mine.append(batch(f"batch {position}"), producer="p", position=position)) for position in range(5))
+        receipts.extend(
+            (position, mine.append(batch(f"batch {position}"), producer="p", position=position))
+            for position in range(5)
+        )
 
     senders = [threading.Thread(target=send) for _ in range(4)]
     for sender in senders:
@@ -82,7 +97,17 @@ def test_a_batch_sent_by_two_at_once_is_in_the_lake_once():
 
 
 @pytest.mark.parametrize(
-    ("producer", "position"), [("p", None), (None, 1), ("", 1), ("p", -1), ("p", True), ("p", "1"), ("a\nb", 1), ("x" * 201, 1)]
+    ("producer", "position"),
+    [
+        ("p", None),
+        (None, 1),
+        ("", 1),
+        ("p", -1),
+        ("p", True),
+        ("p", "1"),
+        ("a\nb", 1),
+        ("x" * 201, 1),
+    ],
 )
 def test_what_is_no_position_is_refused(lake, producer, position):
     with pytest.raises(InvalidInputError):
@@ -97,4 +122,6 @@ def test_an_empty_batch_takes_no_position(lake):
 
 def test_the_position_is_part_of_the_sealed_commit(lake):
     lake.append(batch("a"), producer="p", position=3)
-    assert [str(one.position) for one in el.open(lake._chain.storage).log()[0].commit.deliveries] == ["position 3 of p"]
+    assert [
+        str(one.position) for one in el.open(lake._chain.storage).log()[0].commit.deliveries
+    ] == ["position 3 of p"]

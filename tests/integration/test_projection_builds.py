@@ -14,8 +14,22 @@ import pytest
 
 import eventlake as el
 from eventlake.columns.hashing.content import content_hash
-from eventlake.errors import CorruptionError, InvalidInputError, InvalidProjectionError, SchemaMismatchError
-from tests.dataset_fixtures import KINDS, POLARS_TOTALS, TOTALS, attempt, events, make_lake, module, sql
+from eventlake.errors import (
+    CorruptionError,
+    InvalidInputError,
+    InvalidProjectionError,
+    SchemaMismatchError,
+)
+from tests.dataset_fixtures import (
+    KINDS,
+    POLARS_TOTALS,
+    TOTALS,
+    attempt,
+    events,
+    make_lake,
+    module,
+    sql,
+)
 
 
 @pytest.fixture(params=["memory", "local"])
@@ -25,7 +39,15 @@ def lake(request, tmp_path):
 
 def python(function, name="made", key=("k",), **options):
     """A projection of ``function`` as a module would make it; its source does not matter here."""
-    return el.Projection(name, "python", "p.py:f", {"p.py": "def f(): ...\n"}, tuple(key), function=function, **options)
+    return el.Projection(
+        name,
+        "python",
+        "p.py:f",
+        {"p.py": "def f(): ...\n"},
+        tuple(key),
+        function=function,
+        **options,
+    )
 
 
 def frame(**columns):
@@ -55,7 +77,11 @@ def test_a_polars_build_has_the_rows_of_plain_python(lake, tmp_path):
 
 def test_the_rows_are_what_arrow_pandas_and_polars_see(lake):
     dataset = lake.build(sql("SELECT sequence AS k, type FROM events"))
-    assert dataset.arrow().to_pylist() == dataset.polars().to_dicts() == dataset.pandas().to_dict("records")
+    assert (
+        dataset.arrow().to_pylist()
+        == dataset.polars().to_dicts()
+        == dataset.pandas().to_dict("records")
+    )
     assert pa.table(dataset).equals(dataset.arrow())
     assert content_hash(dataset.arrow()) == dataset.content_hash
 
@@ -92,20 +118,31 @@ def test_a_key_of_several_columns_is_unique_as_a_whole(lake):
         (["b", "ä", "a", ""], "VARCHAR", ["", "a", "b", "ä"]),
         ([True, False], "BOOLEAN", [False, True]),
         ([Decimal("1.50"), Decimal("-2.00")], "DECIMAL(9, 2)", [Decimal("-2.00"), Decimal("1.50")]),
-        ([datetime(2026, 1, 2), datetime(2025, 1, 2)], "TIMESTAMP", [datetime(2025, 1, 2), datetime(2026, 1, 2)]),
+        (
+            [datetime(2026, 1, 2), datetime(2025, 1, 2)],
+            "TIMESTAMP",
+            [datetime(2025, 1, 2), datetime(2026, 1, 2)],
+        ),
         ([10, 9, -1], "TINYINT", [-1, 9, 10]),
     ],
 )
 def test_rows_are_in_key_order_for_every_kind_of_key(lake, values, kind, ordered):
     rows = ", ".join(f"('{value}'::{kind})" for value in values)
-    assert lake.build(sql(f"SELECT k FROM (VALUES {rows}) AS t(k)")).polars()["k"].to_list() == ordered
+    assert (
+        lake.build(sql(f"SELECT k FROM (VALUES {rows}) AS t(k)")).polars()["k"].to_list() == ordered
+    )
 
 
-@pytest.mark.parametrize("order", ["", "ORDER BY sequence", "ORDER BY sequence DESC", "ORDER BY type, id DESC"])
+@pytest.mark.parametrize(
+    "order", ["", "ORDER BY sequence", "ORDER BY sequence DESC", "ORDER BY type, id DESC"]
+)
 def test_rows_are_in_key_order_whatever_the_query_orders_by(lake, order):
     dataset = lake.build(sql(f"SELECT sequence AS k, type FROM events {order}"))
     assert dataset.polars()["k"].to_list() == list(range(12))
-    assert dataset.content_hash == lake.build(sql("SELECT sequence AS k, type FROM events")).content_hash
+    assert (
+        dataset.content_hash
+        == lake.build(sql("SELECT sequence AS k, type FROM events")).content_hash
+    )
 
 
 def test_a_dataset_without_rows_keeps_its_schema(lake):
@@ -254,13 +291,24 @@ def test_a_function_that_fails_in_polars_is_refused(lake):
 
 def test_a_function_that_does_not_take_its_arguments_is_refused(lake):
     with pytest.raises(InvalidProjectionError, match=r"must take \(snapshot, w, spine\)"):
-        lake.build(python(lambda snapshot: snapshot.scan(), parameters={"w": 1}), spine=pl.DataFrame({"a": [1]}))
+        lake.build(
+            python(lambda snapshot: snapshot.scan(), parameters={"w": 1}),
+            spine=pl.DataFrame({"a": [1]}),
+        )
 
 
 def test_polars_functions_get_spine_and_parameters(lake):
-    projection = python(lambda snapshot, spine, w: spine.select(pl.col("spine_row").alias("k"), pl.col("a") * w), parameters={"w": 2})
-    assert lake.build(projection, spine=pl.DataFrame({"a": [5, 4]})).polars().rows() == [(0, 10), (1, 8)]
-    assert lake.build(projection, spine=pl.DataFrame({"a": [5, 4]}), parameters={"w": 3}).polars().rows() == [(0, 15), (1, 12)]
+    projection = python(
+        lambda snapshot, spine, w: spine.select(pl.col("spine_row").alias("k"), pl.col("a") * w),
+        parameters={"w": 2},
+    )
+    assert lake.build(projection, spine=pl.DataFrame({"a": [5, 4]})).polars().rows() == [
+        (0, 10),
+        (1, 8),
+    ]
+    assert lake.build(
+        projection, spine=pl.DataFrame({"a": [5, 4]}), parameters={"w": 3}
+    ).polars().rows() == [(0, 15), (1, 12)]
 
 
 @pytest.mark.parametrize("key", [[None, 1], [1, 1], [1.5, 2.5]])
@@ -288,7 +336,9 @@ def test_a_column_that_cannot_be_hashed_is_refused_by_name(lake, query, column):
 
 
 def test_a_polars_type_that_arrow_lacks_is_refused_as_a_projection(lake):
-    projection = python(lambda snapshot: pl.LazyFrame({"k": [1], "odd": [2]}, schema_overrides={"odd": pl.Int128}))
+    projection = python(
+        lambda snapshot: pl.LazyFrame({"k": [1], "odd": [2]}, schema_overrides={"odd": pl.Int128})
+    )
     with pytest.raises(el.EventlakeError):
         lake.build(projection)
 
@@ -304,20 +354,26 @@ def test_the_other_engine_is_refused(lake):
 
 
 def test_sql_parameters_reach_the_query_and_the_recipe(lake):
-    projection = sql("SELECT sequence AS k FROM events WHERE type = $kind", parameters={"kind": KINDS[0]})
+    projection = sql(
+        "SELECT sequence AS k FROM events WHERE type = $kind", parameters={"kind": KINDS[0]}
+    )
     default = lake.build(projection)
     other = lake.build(projection, parameters={"kind": "payment.received"})
     assert default.polars()["k"].to_list() == [0, 4, 8]
     assert other.polars()["k"].to_list() == [1, 3, 5, 7, 9, 11]
     assert other.manifest.recipe.parameters == {"kind": "payment.received"}
     assert default.recipe_hash != other.recipe_hash
-    assert lake.build(projection, parameters={"kind": KINDS[0]}).manifest_hash == default.manifest_hash
+    assert (
+        lake.build(projection, parameters={"kind": KINDS[0]}).manifest_hash == default.manifest_hash
+    )
 
 
 @pytest.mark.parametrize("value", ["'; DROP VIEW events; --", "ä\n", "", True, None, -(2**63)])
 def test_a_parameter_is_a_value_never_sql(lake, value):
     projection = sql("SELECT 1 AS k, $w::VARCHAR AS w", parameters={"w": value})
-    text = {True: "true", None: None}.get(value, str(value)) if not isinstance(value, str) else value
+    text = (
+        {True: "true", None: None}.get(value, str(value)) if not isinstance(value, str) else value
+    )
     assert lake.build(projection).polars().rows() == [(1, text)]
 
 
@@ -325,14 +381,35 @@ def test_a_parameter_is_a_value_never_sql(lake, value):
 
 
 def test_spine_rows_come_back_in_spine_order_with_the_key_spine_row(lake):
-    spine = pl.DataFrame({"loan": ["/loan/3", "/loan/0", "/loan/3"], "cutoff": [datetime(2026, 1, 9, tzinfo=UTC)] * 3})
+    spine = pl.DataFrame(
+        {
+            "loan": ["/loan/3", "/loan/0", "/loan/3"],
+            "cutoff": [datetime(2026, 1, 9, tzinfo=UTC)] * 3,
+        }
+    )
     query = """SELECT spine_row, loan, count(events.id) AS n FROM spine LEFT JOIN events ON subject = loan AND time < cutoff
         GROUP BY ALL ORDER BY n DESC, loan, spine_row DESC"""
     dataset = lake.build(sql(query, key=["spine_row"]), spine=spine)
-    assert dataset.polars().select("spine_row", "loan").rows() == [(0, "/loan/3"), (1, "/loan/0"), (2, "/loan/3")]
+    assert dataset.polars().select("spine_row", "loan").rows() == [
+        (0, "/loan/3"),
+        (1, "/loan/0"),
+        (2, "/loan/3"),
+    ]
 
 
-@pytest.mark.parametrize("form", ["polars", "lazy", "pandas", "filtered pandas", "arrow", "reader", "strings as views", "dictionary"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "polars",
+        "lazy",
+        "pandas",
+        "filtered pandas",
+        "arrow",
+        "reader",
+        "strings as views",
+        "dictionary",
+    ],
+)
 def test_a_spine_is_its_rows_whatever_library_holds_them(lake, form):
     table = pa.table({"loan": ["/loan/3", "/loan/0"], "label": [True, False]})
     given = {
@@ -342,11 +419,16 @@ def test_a_spine_is_its_rows_whatever_library_holds_them(lake, form):
         "filtered pandas": lambda: pa.concat_tables([table.slice(1), table]).to_pandas().iloc[1:],
         "arrow": lambda: table,
         "reader": table.to_reader,
-        "strings as views": lambda: table.set_column(0, "loan", table.column(0).cast(pa.string_view())),
+        "strings as views": lambda: table.set_column(
+            0, "loan", table.column(0).cast(pa.string_view())
+        ),
         "dictionary": lambda: table.set_column(0, "loan", table.column(0).dictionary_encode()),
     }[form]()
     projection = sql("SELECT * FROM spine", key=["spine_row"])
-    assert lake.build(projection, spine=given).manifest_hash == lake.build(projection, spine=table).manifest_hash
+    assert (
+        lake.build(projection, spine=given).manifest_hash
+        == lake.build(projection, spine=table).manifest_hash
+    )
 
 
 def test_the_spine_is_archived_with_its_hash(tmp_path):
@@ -384,7 +466,10 @@ def test_a_spine_column_that_cannot_be_hashed_is_refused_by_name(lake):
 
 
 def test_an_empty_spine_makes_an_empty_dataset(lake):
-    dataset = lake.build(sql("SELECT * FROM spine", key=["spine_row"]), spine=pl.DataFrame(schema={"loan": pl.String}))
+    dataset = lake.build(
+        sql("SELECT * FROM spine", key=["spine_row"]),
+        spine=pl.DataFrame(schema={"loan": pl.String}),
+    )
     assert dataset.polars().schema == {"spine_row": pl.Int64(), "loan": pl.String()}
     assert dataset.manifest.recipe.spine.rows == 0
 
@@ -410,9 +495,18 @@ def test_declared_integer_types_are_the_datasets_types(lake):
 
 
 def test_a_polars_count_and_a_duckdb_count_meet_in_the_declared_type(lake):
-    schema = pandera.DataFrameSchema({"k": pandera.Column(pl.String), "events": pandera.Column(pl.Int64)})
-    by_sql = lake.build(sql("SELECT subject AS k, count(*) AS events FROM events GROUP BY ALL", schema=schema))
-    counted = python(lambda snapshot: snapshot.scan().group_by(pl.col("subject").alias("k")).agg(pl.len().alias("events")), schema=schema)
+    schema = pandera.DataFrameSchema(
+        {"k": pandera.Column(pl.String), "events": pandera.Column(pl.Int64)}
+    )
+    by_sql = lake.build(
+        sql("SELECT subject AS k, count(*) AS events FROM events GROUP BY ALL", schema=schema)
+    )
+    counted = python(
+        lambda snapshot: (
+            snapshot.scan().group_by(pl.col("subject").alias("k")).agg(pl.len().alias("events"))
+        ),
+        schema=schema,
+    )
     assert lake.build(counted).content_hash == by_sql.content_hash
 
 
@@ -421,7 +515,9 @@ def test_declared_decimals_are_reached_without_loss(lake):
     schema = pandera.DataFrameSchema({"amount": pandera.Column(pl.Decimal(18, 2))})
     dataset = lake.build(sql(query, schema=schema))
     assert dataset.polars().schema["amount"] == pl.Decimal(18, 2)
-    assert {row[0]: row[1] for row in dataset.polars().iter_rows()} == {key: row[1] for key, row in expected_totals().items()}
+    assert {row[0]: row[1] for row in dataset.polars().iter_rows()} == {
+        key: row[1] for key, row in expected_totals().items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -450,7 +546,9 @@ def test_a_declared_column_that_is_missing_is_refused_by_name(lake):
 
 
 def test_rows_that_break_the_schema_are_listed_and_not_published(lake):
-    schema = pandera.DataFrameSchema({"v": pandera.Column(pl.Int32, pandera.Check.ge(0), nullable=False)})
+    schema = pandera.DataFrameSchema(
+        {"v": pandera.Column(pl.Int32, pandera.Check.ge(0), nullable=False)}
+    )
     with pytest.raises(SchemaMismatchError, match="nothing was published") as caught:
         lake.build(sql("SELECT unnest(range(20))::INT AS k, k - 15 AS v", schema=schema))
     assert caught.value.facts["failures"] == 15
@@ -488,11 +586,16 @@ def test_a_declared_schema_is_checked_whatever_pandera_is_told(lake, depth, enab
     fine = lake.build(sql("SELECT 1 AS k, 4 AS v", schema=pandera.DataFrameSchema({"v": column})))
     found = lake.build(sql(query))
     with pandera_config.config_context(validation_enabled=enabled, validation_depth=depth):
-        again = lake.build(sql("SELECT 1 AS k, 4 AS v", schema=pandera.DataFrameSchema({"v": column})))
+        again = lake.build(
+            sql("SELECT 1 AS k, 4 AS v", schema=pandera.DataFrameSchema({"v": column}))
+        )
         assert again.manifest_hash == fine.manifest_hash
         with pytest.raises(SchemaMismatchError, match="break the schema"):
             lake.build(sql(query, schema=pandera.DataFrameSchema({"v": column})))
-    assert {one.manifest_hash for one in lake.datasets()} == {fine.manifest_hash, found.manifest_hash}
+    assert {one.manifest_hash for one in lake.datasets()} == {
+        fine.manifest_hash,
+        found.manifest_hash,
+    }
 
 
 HOSTILE = {
@@ -544,7 +647,9 @@ except SchemaMismatchError as error:
 def test_the_environment_and_global_settings_change_no_dataset():
     def run(how, environment):
         command = [sys.executable, "-c", BUILDS, how]
-        return subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment}).stdout.splitlines()
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, env={**os.environ, **environment}
+        ).stdout.splitlines()
 
     usual = run("usual", {})
     assert len(usual) == 4
@@ -559,7 +664,9 @@ def test_the_environment_and_global_settings_change_no_dataset():
         pandera.DataFrameSchema({"k": pandera.Column()}, strict="filter"),
         pandera.DataFrameSchema({"v": pandera.Column(pl.Int32, default=7, nullable=True)}),
         pandera.DataFrameSchema(
-            {"v": pandera.Column()}, drop_invalid_rows=True, checks=pandera.Check(lambda data: data.lazyframe.select(pl.col("v") > 5))
+            {"v": pandera.Column()},
+            drop_invalid_rows=True,
+            checks=pandera.Check(lambda data: data.lazyframe.select(pl.col("v") > 5)),
         ),
     ],
     ids=["filter", "default", "drop"],

@@ -60,7 +60,11 @@ def paths(lake, folder):
 
 
 def rows_files(lake, dataset):
-    return [path for path in paths(lake, layout.build_path(dataset.name, dataset.manifest_hash)) if "/part-" in path]
+    return [
+        path
+        for path in paths(lake, layout.build_path(dataset.name, dataset.manifest_hash))
+        if "/part-" in path
+    ]
 
 
 # Once
@@ -69,7 +73,10 @@ def rows_files(lake, dataset):
 def test_a_recipe_is_run_once_however_often_and_by_whomever_it_is_built(lake, runs):
     first = lake.build(TOTALS)
     again = el.open(lake.uri).build(TOTALS)
-    assert (again.manifest_hash, again.polars().equals(first.polars())) == (first.manifest_hash, True)
+    assert (again.manifest_hash, again.polars().equals(first.polars())) == (
+        first.manifest_hash,
+        True,
+    )
     assert runs == ["totals"]
     assert len(paths(lake, layout.BUILDS)) == len(set(paths(lake, layout.BUILDS)))
 
@@ -104,7 +111,10 @@ def test_python_projections_are_collected_once(lake):
 
 
 def test_unproven_datasets_are_always_computed(lake, runs):
-    projection = sql("SELECT subject AS k, avg(sequence::DOUBLE) AS m FROM events GROUP BY subject", level="unproven")
+    projection = sql(
+        "SELECT subject AS k, avg(sequence::DOUBLE) AS m FROM events GROUP BY subject",
+        level="unproven",
+    )
     lake.build(projection)
     lake.build(projection)
     assert len(runs) == 2
@@ -176,7 +186,9 @@ def test_force_stores_anew_what_is_damaged(lake):
 def test_a_recipe_that_makes_other_rows_than_before_is_told(lake, monkeypatch):
     lake.build(TOTALS)
     real = duckdb_runner.run
-    monkeypatch.setattr(duckdb_runner, "run", lambda *arguments, **named: real(*arguments, **named).slice(1))
+    monkeypatch.setattr(
+        duckdb_runner, "run", lambda *arguments, **named: real(*arguments, **named).slice(1)
+    )
     with pytest.raises(NotIdenticalError, match="the same recipe made other rows before"):
         lake.build(TOTALS, force=True)
     assert len(lake.datasets()) == 1
@@ -195,7 +207,10 @@ def test_of_many_threads_one_computes(lake, monkeypatch):
 
     monkeypatch.setattr(duckdb_runner, "run", slow)
     made = []
-    threads = [threading.Thread(target=lambda: made.append(el.open(lake.uri).build(TOTALS).manifest_hash)) for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda: made.append(el.open(lake.uri).build(TOTALS).manifest_hash))
+        for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -267,7 +282,9 @@ def test_the_claim_of_a_dead_build_is_garbage(lake):
     storage = lake.snapshot().history.storage
     storage.create(layout.claim_path(dataset.recipe_hash, 1), b"0")
     assert lake.verify().ok
-    time.sleep(0.05)  # a file system's clock ticks every few milliseconds, and what is not older than the fence is spared
+    time.sleep(
+        0.05
+    )  # a file system's clock ticks every few milliseconds, and what is not older than the fence is spared
     found = lake.gc(older_than=ALWAYS, dry_run=False)
     assert [file.path for file in found.files] == [layout.claim_path(dataset.recipe_hash, 1)]
 
@@ -280,7 +297,11 @@ def test_a_tag_finds_its_dataset_and_is_never_moved(lake):
     lake.tag(first.manifest_hash, "model-2025-q3")
     lake.tag("model-2025-q3", "champion")
     lake.tag(first.recipe_hash[:8], "champion")
-    assert lake.dataset("champion").manifest_hash == lake.reproduce("model-2025-q3").dataset.manifest_hash == first.manifest_hash
+    assert (
+        lake.dataset("champion").manifest_hash
+        == lake.reproduce("model-2025-q3").dataset.manifest_hash
+        == first.manifest_hash
+    )
     assert lake.tags() == {"champion": first.manifest_hash, "model-2025-q3": first.manifest_hash}
     with pytest.raises(AlreadyExistsError, match="a tag is never moved"):
         lake.tag(second.manifest_hash, "champion")
@@ -300,7 +321,9 @@ def test_a_dataset_is_found_by_its_recipe_and_content_hash(lake):
     first, second = lake.build(TOTALS, at=5), lake.build(TOTALS)
     assert lake.dataset(first.recipe_hash[:10]).manifest_hash == first.manifest_hash
     assert lake.dataset(second.content_hash).manifest_hash == second.manifest_hash
-    assert [one.manifest_hash for one in lake.datasets(second.content_hash[:9])] == [second.manifest_hash]
+    assert [one.manifest_hash for one in lake.datasets(second.content_hash[:9])] == [
+        second.manifest_hash
+    ]
     other = lake.build(sql(TOTALS_SQL, name="others"))
     assert {one.name for one in lake.datasets(second.content_hash)} == {"totals", "others"}
     with pytest.raises(InvalidInputError, match="fits 2 datasets"):
@@ -314,14 +337,21 @@ def test_verify_names_damaged_tags_and_those_of_nothing(lake):
     storage = lake.snapshot().history.storage
     storage.replace(layout.tag_path("kept"), b"{}")
     storage.replace(layout.tag_path("none"), storage.read(layout.tag_path("kept")))
-    assert {problem.path for problem in lake.verify().problems} == {layout.tag_path("kept"), layout.tag_path("none")}
+    assert {problem.path for problem in lake.verify().problems} == {
+        layout.tag_path("kept"),
+        layout.tag_path("none"),
+    }
 
 
 # Retention
 
 
 def test_only_rows_that_nobody_named_are_given_back_and_they_can_be_made_again(lake, runs):
-    old, tagged, locked = lake.build(TOTALS, at=3), lake.build(TOTALS, at=5), lake.build(TOTALS, at=7)
+    old, tagged, locked = (
+        lake.build(TOTALS, at=3),
+        lake.build(TOTALS, at=5),
+        lake.build(TOTALS, at=7),
+    )
     newest, other = lake.build(TOTALS), lake.build(sql(TOTALS_SQL, name="others"), at=3)
     lake.tag(tagged.manifest_hash, "kept")
     locked.keep_for_lock()
@@ -370,13 +400,25 @@ def test_a_lock_keeps_what_it_names(lake, tmp_path, capsys):
         return json.loads(capsys.readouterr().out)
 
     built = run("build", str(folder), "--lake", lake.uri)
-    assert run("prune", lake.uri, "--older-than-days", "0", "--keep-last", "0", "--delete")["files"] == []
+    assert (
+        run("prune", lake.uri, "--older-than-days", "0", "--keep-last", "0", "--delete")["files"]
+        == []
+    )
     run("tag", lake.uri, "mine", built["manifest_hash"])
-    assert run("datasets", lake.uri, "--find", built["recipe_hash"][:7])[0]["tags"] == ["mine", "locked"]
+    assert run("datasets", lake.uri, "--find", built["recipe_hash"][:7])[0]["tags"] == [
+        "mine",
+        "locked",
+    ]
     assert run("tag", lake.uri, "mine", "--delete")[0]["tags"] == ["locked"]
-    assert run("build", str(folder), "--lake", lake.uri, "--force", "--locked")["manifest_hash"] == built["manifest_hash"]
+    assert (
+        run("build", str(folder), "--lake", lake.uri, "--force", "--locked")["manifest_hash"]
+        == built["manifest_hash"]
+    )
     lake.append([event(99)])
-    assert run("build", str(folder), "--lake", lake.uri, "--no-lock")["manifest_hash"] != built["manifest_hash"]
+    assert (
+        run("build", str(folder), "--lake", lake.uri, "--no-lock")["manifest_hash"]
+        != built["manifest_hash"]
+    )
     pruned = run("prune", lake.uri, "--older-than-days", "0", "--keep-last", "0", "--delete")
     assert len(pruned["files"]) == 1
 

@@ -25,7 +25,18 @@ def lake():
 
 def refuses(lake, value):
     """Whether the registered type ``t`` refuses a payload whose field ``x`` is ``value``."""
-    return bool(lake.check([{"id": "1", "source": "s", "type": "t", "data": value if isinstance(value, dict) else {"x": value}}]))
+    return bool(
+        lake.check(
+            [
+                {
+                    "id": "1",
+                    "source": "s",
+                    "type": "t",
+                    "data": value if isinstance(value, dict) else {"x": value},
+                }
+            ]
+        )
+    )
 
 
 def of(**keywords):
@@ -86,7 +97,19 @@ REFUSED = {
     "x-mine": 1,
     "requried": ["x"],
 }
-KEPT = {"type", "enum", "const", "multipleOf", "maximum", "minimum", "required", "properties", "additionalProperties", "items", "format"}
+KEPT = {
+    "type",
+    "enum",
+    "const",
+    "multipleOf",
+    "maximum",
+    "minimum",
+    "required",
+    "properties",
+    "additionalProperties",
+    "items",
+    "format",
+}
 """Each has its rows below."""
 DRAFT_2020_12 = {*NOTES, *REFUSED, *KEPT} - {"x-mine", "requried"}
 BASES = {
@@ -107,10 +130,14 @@ def test_the_tables_below_know_every_keyword_of_the_draft():
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("keyword", [*REFUSED, "definitions", "dependencies"])
 def test_a_keyword_that_is_not_kept_is_refused_by_name_beside_every_type(lake, keyword, base):
-    with pytest.raises(InvalidInputError, match=f"field x: keyword '{keyword.replace('$', '[$]')}'"):
+    with pytest.raises(
+        InvalidInputError, match=f"field x: keyword '{keyword.replace('$', '[$]')}'"
+    ):
         lake.register("t", of(**BASES[base], **{keyword: REFUSED.get(keyword, {})}))
     if base == "object":
-        with pytest.raises(InvalidInputError, match=f"payload.: keyword '{keyword.replace('$', '[$]')}'"):
+        with pytest.raises(
+            InvalidInputError, match=f"payload.: keyword '{keyword.replace('$', '[$]')}'"
+        ):
             lake.register("t", of(**TEXT) | {keyword: REFUSED.get(keyword, {})})
 
 
@@ -135,11 +162,19 @@ def test_notes_change_nothing(lake, base):
         (of(type="integer", multipleOf=1.0), [2], [1.5]),
         (of(type="number", multipleOf=0.01, minimum=-1.25), [-1.25], [-1.26, 0.001]),
         (of(type="number", multipleOf=0.01, **{"x-precision": 4}), [99.99], [100]),
-        (of(type="array", items={"type": "string", "enum": ["a"]}), [["a"], []], [["b"], [None], "a"]),
+        (
+            of(type="array", items={"type": "string", "enum": ["a"]}),
+            [["a"], []],
+            [["b"], [None], "a"],
+        ),
         (of(type="boolean"), [True], [1, "true"]),
         (of(**TEXT) | {"required": ["x"]}, ["a"], [None, {}]),
         (of(**TEXT) | {"additionalProperties": False}, ["a", {}], [{"y": 1}]),
-        (of(type="object", properties={"a": TEXT}, required=["a"], additionalProperties=False), [{"x": {"a": "b"}}], [{"x": {}}]),
+        (
+            of(type="object", properties={"a": TEXT}, required=["a"], additionalProperties=False),
+            [{"x": {"a": "b"}}],
+            [{"x": {}}],
+        ),
     ],
 )
 def test_a_keyword_that_is_kept_refuses_what_it_excludes(lake, schema, good, bad):
@@ -227,7 +262,10 @@ ARROW_KEPT = {
     pa.large_string(): (["a"], [1]),
     pa.string_view(): (["a"], [1]),
     pa.date32(): (["2026-01-31"], ["2026-01-31T00:00:00Z", "x"]),
-    pa.timestamp("us", "UTC"): (["2026-01-31T00:00:00.000001Z"], ["2026-01-31T00:00:00.0000001Z", "2026-01-31T00:00:00"]),
+    pa.timestamp("us", "UTC"): (
+        ["2026-01-31T00:00:00.000001Z"],
+        ["2026-01-31T00:00:00.0000001Z", "2026-01-31T00:00:00"],
+    ),
     pa.decimal32(5, 2): ([Decimal("999.99")], [Decimal(1000), Decimal("0.001")]),
     pa.decimal64(5, 2): ([Decimal("999.99")], [Decimal(1000), Decimal("0.001")]),
     pa.decimal128(5, 2): ([Decimal("999.99")], [Decimal(1000), Decimal("0.001")]),
@@ -236,11 +274,31 @@ ARROW_KEPT = {
     pa.dictionary(pa.int8(), pa.uint8()): ([255], [256]),
     pa.list_(pa.uint8()): ([[255], []], [[256], [None]]),
     pa.large_list(pa.int8()): ([[1]], [[128]]),
-    pa.struct([pa.field("a", pa.uint8(), nullable=False)]): ([{"x": {"a": 1}}], [{"x": {"a": 256}}, {"x": {}}]),
+    pa.struct([pa.field("a", pa.uint8(), nullable=False)]): (
+        [{"x": {"a": 1}}],
+        [{"x": {"a": 256}}, {"x": {}}],
+    ),
 }
 ARROW_REFUSED = [
-    *(pa.null(), pa.uint64(), pa.float16(), pa.float32(), pa.binary(), pa.large_binary(), pa.binary_view(), pa.binary(4)),
-    *(pa.date64(), pa.time32("s"), pa.time32("ms"), pa.time64("us"), pa.time64("ns"), pa.duration("us"), pa.month_day_nano_interval()),
+    *(
+        pa.null(),
+        pa.uint64(),
+        pa.float16(),
+        pa.float32(),
+        pa.binary(),
+        pa.large_binary(),
+        pa.binary_view(),
+        pa.binary(4),
+    ),
+    *(
+        pa.date64(),
+        pa.time32("s"),
+        pa.time32("ms"),
+        pa.time64("us"),
+        pa.time64("ns"),
+        pa.duration("us"),
+        pa.month_day_nano_interval(),
+    ),
     *(
         pa.timestamp("s", "UTC"),
         pa.timestamp("ms", "UTC"),
@@ -248,17 +306,48 @@ ARROW_REFUSED = [
         pa.timestamp("us"),
         pa.timestamp("us", "Europe/Prague"),
     ),
-    *(pa.decimal256(50, 2), pa.decimal128(5, -2), pa.list_(pa.int8(), 2), pa.list_view(pa.int8()), pa.large_list_view(pa.int8())),
-    *(pa.map_(pa.string(), pa.int8()), pa.union([pa.field("a", pa.int8())], "dense"), pa.union([pa.field("a", pa.int8())], "sparse")),
-    *(pa.run_end_encoded(pa.int32(), pa.int8()), pa.struct([]), pa.uuid(), pa.json_(), pa.bool8(), pa.opaque(pa.int8(), "a", "b")),
+    *(
+        pa.decimal256(50, 2),
+        pa.decimal128(5, -2),
+        pa.list_(pa.int8(), 2),
+        pa.list_view(pa.int8()),
+        pa.large_list_view(pa.int8()),
+    ),
+    *(
+        pa.map_(pa.string(), pa.int8()),
+        pa.union([pa.field("a", pa.int8())], "dense"),
+        pa.union([pa.field("a", pa.int8())], "sparse"),
+    ),
+    *(
+        pa.run_end_encoded(pa.int32(), pa.int8()),
+        pa.struct([]),
+        pa.uuid(),
+        pa.json_(),
+        pa.bool8(),
+        pa.opaque(pa.int8(), "a", "b"),
+    ),
 ]
 
 
 def test_the_tables_know_every_type_of_pyarrow():
-    known = {kind.id for kind in [*ARROW_KEPT, *ARROW_REFUSED] if not isinstance(kind, pa.BaseExtensionType)}
+    known = {
+        kind.id
+        for kind in [*ARROW_KEPT, *ARROW_REFUSED]
+        if not isinstance(kind, pa.BaseExtensionType)
+    }
     named = {getattr(pa.lib, name) for name in dir(pa.lib) if name.startswith("Type_")}
-    intervals = {pa.lib.Type_INTERVAL_MONTHS, pa.lib.Type_INTERVAL_DAY_TIME} if hasattr(pa.lib, "Type_INTERVAL_MONTHS") else set()
-    assert named - known - intervals - {getattr(pa.lib, "Type_NA", 0), getattr(pa.lib, "Type_EXTENSION", 31)} == set()
+    intervals = (
+        {pa.lib.Type_INTERVAL_MONTHS, pa.lib.Type_INTERVAL_DAY_TIME}
+        if hasattr(pa.lib, "Type_INTERVAL_MONTHS")
+        else set()
+    )
+    assert (
+        named
+        - known
+        - intervals
+        - {getattr(pa.lib, "Type_NA", 0), getattr(pa.lib, "Type_EXTENSION", 31)}
+        == set()
+    )
 
 
 @pytest.mark.parametrize("kind", ARROW_KEPT, ids=str)
@@ -286,7 +375,10 @@ def test_a_column_that_is_not_nullable_is_required(lake):
 POLARS_KEPT = {
     pl.Enum(["a", "b"]): (["a"], ["c"]),
     pl.List(pl.Enum(["a"])): ([["a"]], [["b"]]),
-    pl.Struct({"e": pl.Enum(["a"]), "n": pl.UInt8}): ([{"x": {"e": "a", "n": 255}}], [{"x": {"e": "b"}}, {"x": {"n": 256}}]),
+    pl.Struct({"e": pl.Enum(["a"]), "n": pl.UInt8}): (
+        [{"x": {"e": "a", "n": 255}}],
+        [{"x": {"e": "b"}}, {"x": {"n": 256}}],
+    ),
     pl.Categorical: (["a"], [1]),
     pl.String: (["a"], [1]),
     pl.Boolean: ([True], [1]),
@@ -323,7 +415,11 @@ NOT_PANDERAS = {"Map", "Int128", "UInt128", "Float16", "Unknown"}
 
 def test_the_tables_know_every_type_of_polars():
     known = {kind.base_type().__name__ for kind in [*POLARS_KEPT, *POLARS_REFUSED]}
-    named = {kind.__name__ for _, kind in inspect.getmembers(pl.datatypes, inspect.isclass) if issubclass(kind, pl.DataType)}
+    named = {
+        kind.__name__
+        for _, kind in inspect.getmembers(pl.datatypes, inspect.isclass)
+        if issubclass(kind, pl.DataType)
+    }
     assert named - ABSTRACT - NOT_PANDERAS == known
 
 
@@ -380,8 +476,15 @@ FRAME = {
 
 
 def test_the_tables_know_every_option_of_pandera():
-    assert set(inspect.signature(pp.Column.__init__).parameters) - {"self", "dtype", "column_kwargs"} == set(COLUMN)
-    assert set(inspect.signature(pp.DataFrameSchema.__init__).parameters) - {"self", "columns"} == set(FRAME)
+    assert set(inspect.signature(pp.Column.__init__).parameters) - {
+        "self",
+        "dtype",
+        "column_kwargs",
+    } == set(COLUMN)
+    assert set(inspect.signature(pp.DataFrameSchema.__init__).parameters) - {
+        "self",
+        "columns",
+    } == set(FRAME)
 
 
 def frame_of(scope, option, value):
@@ -390,7 +493,11 @@ def frame_of(scope, option, value):
     return pp.DataFrameSchema({"x": pp.Column(int, **{option: value})})
 
 
-@pytest.mark.parametrize(("scope", "option"), [*(("column", one) for one in COLUMN), *(("frame", one) for one in FRAME)], ids=str)
+@pytest.mark.parametrize(
+    ("scope", "option"),
+    [*(("column", one) for one in COLUMN), *(("frame", one) for one in FRAME)],
+    ids=str,
+)
 @pytest.mark.filterwarnings("ignore:.*will have no effect on validation")
 def test_an_option_of_pandera_is_kept_refused_by_name_or_a_note(lake, scope, option):
     value, expected = (COLUMN if scope == "column" else FRAME)[option]
@@ -401,18 +508,32 @@ def test_an_option_of_pandera_is_kept_refused_by_name_or_a_note(lake, scope, opt
         return
     lake.register("t", schema)
     plain = lake.register("plain", pp.DataFrameSchema({"x": pp.Column(int)})).schema.payload
-    assert (lake.snapshot().history.catalogue.version("t").schema.payload == plain) == (expected == "note")
+    assert (lake.snapshot().history.catalogue.version("t").schema.payload == plain) == (
+        expected == "note"
+    )
 
 
-@pytest.mark.parametrize("index", [pandas_schemas.Index(int), pandas_schemas.MultiIndex([pandas_schemas.Index(int, name="a")])])
+@pytest.mark.parametrize(
+    "index",
+    [pandas_schemas.Index(int), pandas_schemas.MultiIndex([pandas_schemas.Index(int, name="a")])],
+)
 def test_an_index_of_pandera_is_refused_by_name(lake, index):
     with pytest.raises(InvalidInputError, match="index="):
-        lake.register("t", pandas_schemas.DataFrameSchema({"x": pandas_schemas.Column(int)}, index=index))
+        lake.register(
+            "t", pandas_schemas.DataFrameSchema({"x": pandas_schemas.Column(int)}, index=index)
+        )
 
 
 def test_strict_is_closed_nullable_and_not_required_are_optional_and_a_filter_is_refused(lake):
-    lake.register("t", pp.DataFrameSchema({"x": pp.Column(int, nullable=True, required=False)}, strict=True))
-    assert [refuses(lake, value) for value in (1, None, {}, {"y": 1})] == [False, False, False, True]
+    lake.register(
+        "t", pp.DataFrameSchema({"x": pp.Column(int, nullable=True, required=False)}, strict=True)
+    )
+    assert [refuses(lake, value) for value in (1, None, {}, {"y": 1})] == [
+        False,
+        False,
+        False,
+        True,
+    ]
     with pytest.raises(InvalidInputError, match="strict='filter'"):
         lake.register("u", pp.DataFrameSchema({"x": pp.Column(int)}, strict="filter"))
 
@@ -475,7 +596,12 @@ def test_a_check_that_is_not_kept_is_refused_by_name(lake, name, kind):
         (pp.Column(str, pp.Check.isin(["a", 1])), "isin"),
         (pp.Column(str, [pp.Check.isin(["a"]), pp.Check.isin(["b"])]), "no value"),
         (pp.Column(int, pp.Check(lambda _: True)), "of one's own"),
-        (pp.Column(str, pp.Check(lambda _: True, name="isin", statistics={"allowed_values": ["a"]})), "of one's own"),
+        (
+            pp.Column(
+                str, pp.Check(lambda _: True, name="isin", statistics={"allowed_values": ["a"]})
+            ),
+            "of one's own",
+        ),
         (pp.Column(int, pp.Check.ge(1, raise_warning=True)), "raise_warning=True"),
         (pp.Column(int, pp.Check.ge(1, ignore_na=False), nullable=True), "ignore_na=False"),
         (pp.Column(None), "expected a type"),
@@ -499,7 +625,10 @@ def test_a_model_is_read_as_its_schema_is(lake):
             strict = True
 
     lake.register("t", Model)
-    assert [refuses(lake, value) for value in ({"n": 1, "y": "a"}, {"n": 0}, {"n": 6}, {"n": 1, "y": "b"}, {"n": 1, "z": 1})] == [
+    assert [
+        refuses(lake, value)
+        for value in ({"n": 1, "y": "a"}, {"n": 0}, {"n": 6}, {"n": 1, "y": "b"}, {"n": 1, "z": 1})
+    ] == [
         *(False, True, True, True, True),
     ]
 
@@ -515,7 +644,17 @@ def test_a_model_is_read_as_its_schema_is(lake):
 
 
 @pytest.mark.parametrize(
-    "given", [pl.DataFrame({"x": [1]}), pa.table({"x": [1]}), "x", 5, None, [TEXT], pl.Schema({"x": pl.Int8})], ids=repr
+    "given",
+    [
+        pl.DataFrame({"x": [1]}),
+        pa.table({"x": [1]}),
+        "x",
+        5,
+        None,
+        [TEXT],
+        pl.Schema({"x": pl.Int8}),
+    ],
+    ids=repr,
 )
 def test_what_is_no_schema_is_refused(lake, given):
     with pytest.raises(InvalidInputError, match=r"expected (a|one) "):

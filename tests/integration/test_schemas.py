@@ -10,15 +10,31 @@ import pyarrow as pa
 import pytest
 
 import eventlake as el
-from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError, SchemaMismatchError
+from eventlake.errors import (
+    InvalidEventsError,
+    InvalidInputError,
+    NotFoundError,
+    SchemaMismatchError,
+)
 from eventlake.storage import MemoryStorage
 
 MONEY = {"type": "number", "multipleOf": 0.01}
-PAYMENT = {"type": "object", "properties": {"amount": MONEY, "note": {"type": "string"}}, "required": ["amount"]}
+PAYMENT = {
+    "type": "object",
+    "properties": {"amount": MONEY, "note": {"type": "string"}},
+    "required": ["amount"],
+}
 
 
 def event(name, data=None, **more):
-    return {"id": str(name), "source": "s", "type": "pay", "subject": "/loan/7", "data": {"amount": 1} if data is None else data, **more}
+    return {
+        "id": str(name),
+        "source": "s",
+        "type": "pay",
+        "subject": "/loan/7",
+        "data": {"amount": 1} if data is None else data,
+        **more,
+    }
 
 
 @pytest.fixture
@@ -37,8 +53,15 @@ def refused(lake, *events, **terms):
 def test_three_kinds_of_definitions_are_one_schema(lake):
     described = [
         PAYMENT,
-        pa.schema([pa.field("amount", pa.decimal128(18, 2), nullable=False), pa.field("note", pa.string())]),
-        pp.DataFrameSchema({"amount": pp.Column(pl.Decimal(18, 2)), "note": pp.Column(str, nullable=True)}),
+        pa.schema(
+            [
+                pa.field("amount", pa.decimal128(18, 2), nullable=False),
+                pa.field("note", pa.string()),
+            ]
+        ),
+        pp.DataFrameSchema(
+            {"amount": pp.Column(pl.Decimal(18, 2)), "note": pp.Column(str, nullable=True)}
+        ),
     ]
     versions = [lake.register("pay", schema) for schema in described]
     assert [version.number for version in versions] == [1, 1, 1]
@@ -48,8 +71,21 @@ def test_three_kinds_of_definitions_are_one_schema(lake):
 
 def test_a_payload_that_does_not_fit_is_refused_with_all_others_by_row_and_path(lake):
     lake.register("pay", PAYMENT)
-    found = refused(lake, event(1, {"amount": "x"}), event(2), event(3, {}), event(4, {"amount": 1.005, "note": 5}), event(2))
-    assert found == [(0, "data.amount"), (2, "data.amount"), (3, "data.amount"), (3, "data.note"), (4, "id")] or found == [(4, "id")]
+    found = refused(
+        lake,
+        event(1, {"amount": "x"}),
+        event(2),
+        event(3, {}),
+        event(4, {"amount": 1.005, "note": 5}),
+        event(2),
+    )
+    assert found == [
+        (0, "data.amount"),
+        (2, "data.amount"),
+        (3, "data.amount"),
+        (3, "data.note"),
+        (4, "id"),
+    ] or found == [(4, "id")]
 
 
 def test_every_way_to_append_asks_the_schema(lake, tmp_path):
@@ -91,8 +127,18 @@ def refused_file(lake, path):
 
 
 def test_history_that_does_not_fit_is_named_by_sequence_and_nothing_is_registered(lake):
-    lake.append([event(1), event(2, {"amount": "12.345"}), {**event(3), "type": "other"}, event(4, {"sum": 1})])
-    with pytest.raises(SchemaMismatchError, match=r"sequence 1, field data.amount.*\n.*sequence 3, field data.amount") as caught:
+    lake.append(
+        [
+            event(1),
+            event(2, {"amount": "12.345"}),
+            {**event(3), "type": "other"},
+            event(4, {"sum": 1}),
+        ]
+    )
+    with pytest.raises(
+        SchemaMismatchError,
+        match=r"sequence 1, field data.amount.*\n.*sequence 3, field data.amount",
+    ) as caught:
         lake.register("pay", PAYMENT)
     assert caught.value.facts["failures"] == 2
     assert lake.schemas() == {}
@@ -103,12 +149,32 @@ def test_history_that_does_not_fit_is_named_by_sequence_and_nothing_is_registere
     [
         ({"properties": {"note": {"type": "string"}}, "required": []}, "amount: is gone"),
         ({"required": ["amount", "note"]}, "note: was not required"),
-        ({"properties": {"amount": {"type": "number", "multipleOf": 0.1}, "note": {"type": "string"}}}, "cannot become decimal"),
-        ({"properties": {"amount": {"type": "number"}, "note": {"type": "string"}}}, "cannot become float64"),
+        (
+            {
+                "properties": {
+                    "amount": {"type": "number", "multipleOf": 0.1},
+                    "note": {"type": "string"},
+                }
+            },
+            "cannot become decimal",
+        ),
+        (
+            {"properties": {"amount": {"type": "number"}, "note": {"type": "string"}}},
+            "cannot become float64",
+        ),
         ({"properties": {"amount": {**MONEY, "minimum": 0}, "note": {"type": "string"}}}, "≥ 0"),
-        ({"properties": {"amount": MONEY, "note": {"type": "string", "enum": ["a"]}}}, "one of 'a'"),
+        (
+            {"properties": {"amount": MONEY, "note": {"type": "string", "enum": ["a"]}}},
+            "one of 'a'",
+        ),
         ({"additionalProperties": False}, "was open"),
-        ({"properties": {**PAYMENT["properties"], "day": {"type": "string"}}, "required": ["amount", "day"]}, "new and required"),
+        (
+            {
+                "properties": {**PAYMENT["properties"], "day": {"type": "string"}},
+                "required": ["amount", "day"],
+            },
+            "new and required",
+        ),
     ],
 )
 def test_what_older_payloads_would_break_cannot_follow(lake, change, obstacle):
@@ -123,7 +189,12 @@ def test_what_older_payloads_would_break_cannot_follow(lake, change, obstacle):
     [
         {"properties": {**PAYMENT["properties"], "day": {"type": "string", "format": "date"}}},
         {"properties": {"amount": {**MONEY, "x-precision": 20}, "note": {"type": "string"}}},
-        {"properties": {"amount": {"type": "number", "multipleOf": 0.001, "x-precision": 30}, "note": {"type": "string"}}},
+        {
+            "properties": {
+                "amount": {"type": "number", "multipleOf": 0.001, "x-precision": 30},
+                "note": {"type": "string"},
+            }
+        },
         {"required": []},
     ],
 )
@@ -132,14 +203,22 @@ def test_what_accepts_all_that_was_accepted_is_the_next_version(lake, change):
     lake.append([event(1, {"amount": 1.5})])
     version = lake.register("pay", PAYMENT | change)
     assert (version.number, version.since) == (2, 1)
-    assert lake.snapshot().table("pay", columns=["amount"]).collect()["amount"].to_list() == [Decimal("1.5")]
+    assert lake.snapshot().table("pay", columns=["amount"]).collect()["amount"].to_list() == [
+        Decimal("1.5")
+    ]
 
 
 def test_a_new_field_is_checked_against_what_open_payloads_held_already(lake):
     lake.register("pay", PAYMENT)
     lake.append([event(1, {"amount": 1, "day": "tomorrow"})])
     with pytest.raises(SchemaMismatchError, match=r"sequence 0, field data.day"):
-        lake.register("pay", PAYMENT | {"properties": {**PAYMENT["properties"], "day": {"type": "string", "format": "date"}}})
+        lake.register(
+            "pay",
+            PAYMENT
+            | {
+                "properties": {**PAYMENT["properties"], "day": {"type": "string", "format": "date"}}
+            },
+        )
 
 
 def test_a_strict_lake_refuses_types_without_a_schema():
@@ -156,9 +235,21 @@ def test_names_that_sql_takes_for_one_are_refused(lake):
     with pytest.raises(InvalidInputError, match="one table in SQL"):
         lake.register("PAY", PAYMENT)
     with pytest.raises(InvalidInputError, match="one name in SQL"):
-        lake.register("x", {"type": "object", "properties": {"Amount": {"type": "string"}, "amount": {"type": "string"}}})
+        lake.register(
+            "x",
+            {
+                "type": "object",
+                "properties": {"Amount": {"type": "string"}, "amount": {"type": "string"}},
+            },
+        )
     with pytest.raises(InvalidInputError, match="another field would be called"):
-        lake.register("x", {"type": "object", "properties": {"id": {"type": "string"}, "data_id": {"type": "string"}}})
+        lake.register(
+            "x",
+            {
+                "type": "object",
+                "properties": {"id": {"type": "string"}, "data_id": {"type": "string"}},
+            },
+        )
     with pytest.raises(InvalidInputError, match="tables in SQL"):
         lake.register("Events", PAYMENT)
 
@@ -166,14 +257,28 @@ def test_names_that_sql_takes_for_one_are_refused(lake):
 @pytest.mark.parametrize("name", ["*", "^a$", "^$", "eventlake until", "Eventlake x"])
 def test_names_that_would_be_taken_for_something_else_are_refused(lake, name):
     fields = {name: {"type": "integer"}, "a": {"type": "integer"}}
-    for schema in ({"type": "object", "properties": fields}, pa.schema([(field, pa.int64()) for field in fields])):
-        with pytest.raises(InvalidInputError, match=f"schema of pay, field {re.escape(name)}: .*(pattern|ours)"):
+    for schema in (
+        {"type": "object", "properties": fields},
+        pa.schema([(field, pa.int64()) for field in fields]),
+    ):
+        with pytest.raises(
+            InvalidInputError, match=f"schema of pay, field {re.escape(name)}: .*(pattern|ours)"
+        ):
             lake.register("pay", schema)
     with pytest.raises(InvalidInputError, match="for tables of ours"):
         lake.register("Eventlake pay", PAYMENT)
-    lake.register("pay", {"type": "object", "properties": {"a": fields["a"], "in": {"type": "object", "properties": fields}}})
+    lake.register(
+        "pay",
+        {
+            "type": "object",
+            "properties": {"a": fields["a"], "in": {"type": "object", "properties": fields}},
+        },
+    )
     lake.append([event(1, {name: 1, "a": 2, "in": {name: 3}})])
-    assert lake.snapshot().table("pay").select("a", "in").collect().row(0, named=True) == {"a": 2, "in": {name: 3, "a": None}}
+    assert lake.snapshot().table("pay").select("a", "in").collect().row(0, named=True) == {
+        "a": 2,
+        "in": {name: 3, "a": None},
+    }
 
 
 @pytest.mark.parametrize(
@@ -184,7 +289,14 @@ def test_names_that_would_be_taken_for_something_else_are_refused(lake, name):
         ({"type": "object", "properties": {"a": {"anyOf": []}}}, "one type"),
         ({"type": "object", "properties": {"a": {"type": ["string", "integer"]}}}, "one type"),
         ({"type": "object", "properties": {"a": {"type": "number", "multipleOf": 0.25}}}, "0.25"),
-        ({"type": "object", "properties": {"a": {"type": ["string", "null"]}}, "required": ["a"]}, "cannot be null"),
+        (
+            {
+                "type": "object",
+                "properties": {"a": {"type": ["string", "null"]}},
+                "required": ["a"],
+            },
+            "cannot be null",
+        ),
         ({"type": "object", "properties": {"a": {"type": "number", "minimum": 0}}}, "multipleOf"),
         ({"type": "object", "patternProperties": {}}, "patternProperties"),
         ({"type": "object"}, "at least one field"),
@@ -224,7 +336,10 @@ def test_appends_and_registrations_that_race_leave_nothing_that_does_not_fit(tmp
             except SchemaMismatchError as error:
                 outcomes.append(error)
 
-    threads = [*(threading.Thread(target=append, args=(name,)) for name in range(3)), threading.Thread(target=register)]
+    threads = [
+        *(threading.Thread(target=append, args=(name,)) for name in range(3)),
+        threading.Thread(target=register),
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -259,7 +374,14 @@ def test_a_registration_is_found_again_and_survives_compaction_collection_and_re
 
 def test_a_schema_is_proposed_from_payloads_with_reasons_and_fits_them(lake):
     rows = [
-        {"amount": f"{n}.50", "n": n, "day": "2026-01-31", "at": "2026-01-31T00:00:00Z", "ok": True, "x": {"y": [n, 0.125]}}
+        {
+            "amount": f"{n}.50",
+            "n": n,
+            "day": "2026-01-31",
+            "at": "2026-01-31T00:00:00Z",
+            "ok": True,
+            "x": {"y": [n, 0.125]},
+        }
         for n in range(9)
     ]
     rows[3]["extra"], rows[4]["mixed"], rows[5]["mixed"] = "text", 1, "1"
@@ -276,6 +398,9 @@ def test_a_schema_is_proposed_from_payloads_with_reasons_and_fits_them(lake):
         "extra": "utf8",
     }
     assert [path for path, kind, _ in proposal.reasons if kind == "left out"] == ["mixed"]
-    assert lake.register("pay", proposal.json_schema()).schema_hash == lake.register("pay", proposal.schema).schema_hash
+    assert (
+        lake.register("pay", proposal.json_schema()).schema_hash
+        == lake.register("pay", proposal.schema).schema_hash
+    )
     with pytest.raises(NotFoundError):
         lake.infer_schema("nothing")

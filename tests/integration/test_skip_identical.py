@@ -66,7 +66,13 @@ def test_a_batch_of_which_nothing_is_left_commits_and_stores_nothing(lake):
     lake.append(batch("a", 3))
     before = [item.path for item in lake._chain.storage.list("")]
     receipt = lake.append(batch("a", 3), duplicates=SKIP)
-    assert (receipt.start, receipt.stop, receipt.skipped, receipt.commit_hash, receipt.recorded_at) == (3, 3, 3, None, None)
+    assert (
+        receipt.start,
+        receipt.stop,
+        receipt.skipped,
+        receipt.commit_hash,
+        receipt.recorded_at,
+    ) == (3, 3, 3, None, None)
     assert receipt.checkpoint == lake.checkpoint
     assert "3 events in the lake already" in repr(receipt)
     assert [item.path for item in lake._chain.storage.list("")] == before
@@ -109,13 +115,22 @@ def test_rows_are_not_left_out_of_a_batch_that_has_a_position_or_names_its_seque
 def test_a_batch_that_names_its_sequences_and_holds_an_event_twice_is_refused_as_well():
     lake = el.create("memory://", "o")
     with pytest.raises(InvalidInputError):
-        lake.append([event("a", sequence=5), event("a", sequence=6), event("b", sequence=7)], duplicates=SKIP)
+        lake.append(
+            [event("a", sequence=5), event("a", sequence=6), event("b", sequence=7)],
+            duplicates=SKIP,
+        )
 
 
 # What is the same event
 
 
-STORED = event("it", subject="/a", time="2026-01-01T12:00:00Z", data='{"a":1,"b":[1.0]}', extensions={"x": 1, "y": "z"})
+STORED = event(
+    "it",
+    subject="/a",
+    time="2026-01-01T12:00:00Z",
+    data='{"a":1,"b":[1.0]}',
+    extensions={"x": 1, "y": "z"},
+)
 
 SAME = {
     "as it was": {},
@@ -164,7 +179,13 @@ def test_a_dict_is_the_same_event_as_the_table_and_the_file_of_it(lake, tmp_path
     lake.append(events)
     frame = lake.snapshot().scan(["id", "source", "type", "subject", "data"]).collect()
     frame.write_parquet(tmp_path / "same.parquet")
-    for same in (events, frame, frame.to_arrow(), tmp_path / "same.parquet", (one for one in events)):
+    for same in (
+        events,
+        frame,
+        frame.to_arrow(),
+        tmp_path / "same.parquet",
+        (one for one in events),
+    ):
         assert lake.append(same, duplicates=SKIP).skipped == 2
 
 
@@ -176,7 +197,13 @@ def test_the_same_id_of_another_source_is_another_event_and_no_duplicate(lake):
 
 def test_when_an_event_was_recorded_is_no_part_of_it(lake):
     lake.append([event("a", recorded_at="2025-01-01T00:00:00Z")])
-    receipt = lake.append([event("a", recorded_at="2025-02-01T00:00:00Z"), event("b", recorded_at="2025-03-01T00:00:00Z")], duplicates=SKIP)
+    receipt = lake.append(
+        [
+            event("a", recorded_at="2025-02-01T00:00:00Z"),
+            event("b", recorded_at="2025-03-01T00:00:00Z"),
+        ],
+        duplicates=SKIP,
+    )
     assert (receipt.count, receipt.skipped) == (1, 1)
     recorded = lake.snapshot().scan(["recorded_at"]).collect()["recorded_at"]
     assert [f"{instant:%Y-%m}" for instant in recorded] == ["2025-01", "2025-03"]
@@ -189,7 +216,9 @@ def test_a_whole_history_is_copied_again_without_a_second_event(lake):
     copy = el.create("memory://", "o")
     first = lake.snapshot(3).scan(raw=True).drop("sequence").collect()
     copy.append(first, duplicates=SKIP)
-    receipt = copy.append(lake.snapshot().scan(raw=True).drop("sequence").collect(), duplicates=SKIP)
+    receipt = copy.append(
+        lake.snapshot().scan(raw=True).drop("sequence").collect(), duplicates=SKIP
+    )
     assert (receipt.count, receipt.skipped) == (2, 3)
     assert copy.checkpoint == lake.checkpoint
     assert copy.snapshot().history.clock_hash() == lake.snapshot().history.clock_hash()
@@ -197,10 +226,20 @@ def test_a_whole_history_is_copied_again_without_a_second_event(lake):
 
 def test_events_are_known_again_in_compacted_segments(lake):
     for number in range(6):
-        lake.append([event(f"{number}", **({"subject": f"/{number}"} if number % 2 else {"data": {"n": number}}))])
+        lake.append(
+            [
+                event(
+                    f"{number}",
+                    **({"subject": f"/{number}"} if number % 2 else {"data": {"n": number}}),
+                )
+            ]
+        )
     lake.compact()
     lake.gc(older_than=timedelta(0), dry_run=False)
-    again = [event(f"{number}", **({"subject": f"/{number}"} if number % 2 else {"data": {"n": number}})) for number in range(6)]
+    again = [
+        event(f"{number}", **({"subject": f"/{number}"} if number % 2 else {"data": {"n": number}}))
+        for number in range(6)
+    ]
     assert lake.append([*again, event("new")], duplicates=SKIP).skipped == 6
     with pytest.raises(InvalidEventsError) as caught:
         lake.append([*again[:3], again[3] | {"subject": "/4"}, event("newer")], duplicates=SKIP)
@@ -231,18 +270,26 @@ def test_of_events_that_stand_in_the_batch_more_than_once_the_first_stays(lake):
 
 
 def test_an_event_that_stands_in_the_batch_twice_and_differs_is_refused(lake):
-    with pytest.raises(InvalidEventsError, match="once in a batch, it stands in row 0 already") as caught:
-        lake.append([event("a", data={"n": 1}), event("b"), event("a", data={"n": 2})], duplicates=SKIP)
+    with pytest.raises(
+        InvalidEventsError, match="once in a batch, it stands in row 0 already"
+    ) as caught:
+        lake.append(
+            [event("a", data={"n": 1}), event("b"), event("a", data={"n": 2})], duplicates=SKIP
+        )
     assert problems(caught) == [(2, "id")]
     assert lake.watermark == 0
 
 
-def test_an_event_that_stands_in_the_batch_twice_is_refused_where_nothing_is_said_about_duplicates(lake):
+def test_an_event_that_stands_in_the_batch_twice_is_refused_where_nothing_is_said_about_duplicates(
+    lake,
+):
     with pytest.raises(InvalidEventsError, match="once in a batch"):
         lake.append([event("a"), event("a")])
 
 
-@pytest.mark.parametrize("bad", [{"type": ""}, {"data": "{"}, {"data": '{"a":1,"a":2}'}, {"subject": "a\nb"}])
+@pytest.mark.parametrize(
+    "bad", [{"type": ""}, {"data": "{"}, {"data": '{"a":1,"a":2}'}, {"subject": "a\nb"}]
+)
 def test_a_broken_rule_is_named_by_its_row_in_the_batch_as_it_was_given(bad):
     lake = el.create("memory://", "o")
     with pytest.raises(InvalidEventsError) as caught:
@@ -257,20 +304,30 @@ def test_a_differing_double_is_named_by_its_row_in_the_batch_as_it_was_given():
     assert problems(caught) == [(3, "id")]
 
 
-@pytest.mark.parametrize("instant", ["2025-01-03T00:00:00Z", "2999-01-01T00:00:00Z"], ids=["before the head", "in the future"])
+@pytest.mark.parametrize(
+    "instant",
+    ["2025-01-03T00:00:00Z", "2999-01-01T00:00:00Z"],
+    ids=["before the head", "in the future"],
+)
 def test_a_clock_that_does_not_fit_is_named_by_its_row_in_the_batch_as_it_was_given(instant):
     lake = el.create("memory://", "o")
     lake.append([event("old", recorded_at="2025-01-02T00:00:00Z")])
     lake.append([event("x", recorded_at="2025-06-01T00:00:00Z")])
     with pytest.raises(InvalidEventsError) as caught:
-        lake.append([event("old", recorded_at="2025-01-02T00:00:00Z"), event("new", recorded_at=instant)], duplicates=SKIP)
+        lake.append(
+            [event("old", recorded_at="2025-01-02T00:00:00Z"), event("new", recorded_at=instant)],
+            duplicates=SKIP,
+        )
     assert problems(caught) == [(1, "recorded_at")]
 
 
 def test_a_differing_event_after_some_that_were_left_out_twice_is_named_by_its_row(lake):
     lake.append([event("a"), event("b", data={"n": 1})])
     with pytest.raises(InvalidEventsError) as caught:
-        lake.append([event("c"), event("c"), event("a"), event("a"), event("b", data={"n": 2})], duplicates=SKIP)
+        lake.append(
+            [event("c"), event("c"), event("a"), event("a"), event("b", data={"n": 2})],
+            duplicates=SKIP,
+        )
     assert problems(caught) == [(4, "id")]
 
 
@@ -280,11 +337,15 @@ def test_a_differing_event_after_some_that_were_left_out_twice_is_named_by_its_r
 def test_expectations_are_about_the_history_not_about_the_events_left_out(lake):
     lake.append([event("a", subject="/a")])
     receipt = lake.append(
-        [event("a", subject="/a"), event("b", subject="/b")], duplicates=SKIP, expect=[el.pristine("/b"), el.on_event("/a", "a")]
+        [event("a", subject="/a"), event("b", subject="/b")],
+        duplicates=SKIP,
+        expect=[el.pristine("/b"), el.on_event("/a", "a")],
     )
     assert (receipt.count, receipt.skipped) == (1, 1)
     with pytest.raises(ConflictError, match="expected no event about /b"):
-        lake.append([event("b", subject="/b"), event("c")], duplicates=SKIP, expect=[el.pristine("/b")])
+        lake.append(
+            [event("b", subject="/b"), event("c")], duplicates=SKIP, expect=[el.pristine("/b")]
+        )
     assert ids(lake) == ["a", "b"]
 
 
@@ -378,7 +439,9 @@ def test_writers_that_send_the_same_batches_bring_each_event_once(storage):
 
     in_threads(send, send, send)
     lake = el.open(storage)
-    assert sorted(ids(lake)) == sorted(f"{number}-{row}" for number in range(12) for row in range(4))
+    assert sorted(ids(lake)) == sorted(
+        f"{number}-{row}" for number in range(12) for row in range(4)
+    )
     assert all(receipt.count + receipt.skipped == 4 for receipt in receipts)
     assert sum(receipt.count for receipt in receipts) == 48
     assert lake.verify(deep=True).ok
@@ -429,7 +492,9 @@ def test_a_writer_that_skips_and_one_that_refuses_bring_each_event_once(storage)
 
     in_threads(skipping, refusing)
     assert refused
-    assert sorted(ids(el.open(storage))) == sorted(f"{number}-{row}" for number in range(20) for row in range(2))
+    assert sorted(ids(el.open(storage))) == sorted(
+        f"{number}-{row}" for number in range(20) for row in range(2)
+    )
 
 
 # Large batches and long histories
@@ -454,7 +519,9 @@ def coarse_events(monkeypatch):
     real = keys.event_keys
     monkeypatch.setattr(envelope, "FEW_ROWS", 0)
     for module in (keys, envelope, keys_again, seen_events):
-        monkeypatch.setattr(module, "event_keys", lambda events: real(events) & np.uint64(0xF << 60))
+        monkeypatch.setattr(
+            module, "event_keys", lambda events: real(events) & np.uint64(0xF << 60)
+        )
 
 
 def coarse_cells(monkeypatch):
@@ -462,7 +529,9 @@ def coarse_cells(monkeypatch):
     monkeypatch.setattr(keys, "CELLS", 4)
 
 
-@pytest.mark.parametrize("harder", [None, coarse_events, coarse_cells], ids=["plain", "shared fingerprints", "few cells"])
+@pytest.mark.parametrize(
+    "harder", [None, coarse_events, coarse_cells], ids=["plain", "shared fingerprints", "few cells"]
+)
 def test_any_mixture_over_many_tiers_is_that_of_a_dict(monkeypatch, harder):
     for module in (unfolded_keys, folding):
         monkeypatch.setattr(module, "FOLD_WEIGHT", 40)
@@ -474,18 +543,27 @@ def test_any_mixture_over_many_tiers_is_that_of_a_dict(monkeypatch, harder):
     lakes.append(el.open(storage))
     stored, order = {}, []
     for step in range(60 if harder is coarse_events else 110):
-        given = [event(f"{dice.randrange(1 + 2 * step)}", data=f"{dice.choice([1, 1, 1, 1, 2])}") for _ in range(dice.randrange(1, 5))]
+        given = [
+            event(f"{dice.randrange(1 + 2 * step)}", data=f"{dice.choice([1, 1, 1, 1, 2])}")
+            for _ in range(dice.randrange(1, 5))
+        ]
         wrong = {row for row, one in enumerate(given) if stored.get(one["id"], one) != one}
         first = {}
         for row, one in enumerate(given):
             first.setdefault(one["id"], row)
         doubled = {row for row, one in enumerate(given) if given[first[one["id"]]] != one}
-        new = [one for row, one in enumerate(given) if first[one["id"]] == row and one["id"] not in stored]
+        new = [
+            one
+            for row, one in enumerate(given)
+            if first[one["id"]] == row and one["id"] not in stored
+        ]
         try:
             receipt = dice.choice(lakes).append(given, duplicates=SKIP)
         except InvalidEventsError as error:
             rows = {problem.row for problem in error.problems}
-            assert doubled or rows == {row for row in wrong if first[given[row]["id"]] == row} != set()
+            assert (
+                doubled or rows == {row for row in wrong if first[given[row]["id"]] == row} != set()
+            )
         else:
             assert not wrong
             assert not doubled
@@ -496,7 +574,9 @@ def test_any_mixture_over_many_tiers_is_that_of_a_dict(monkeypatch, harder):
             lakes[dice.randrange(2)] = el.open(storage)
         if dice.random() < 0.03:
             lakes[0].compact(target_bytes=20_000)
-    assert lakes[0].snapshot().scan(["id", "data"]).collect().rows() == [(one["id"], one["data"]) for one in order]
+    assert lakes[0].snapshot().scan(["id", "data"]).collect().rows() == [
+        (one["id"], one["data"]) for one in order
+    ]
     assert lakes[1].snapshot().root == naive.root(order)
     assert lakes[1]._chain.head.commit.tiers
     assert lakes[1].verify(deep=True).ok

@@ -16,13 +16,21 @@ from eventlake.errors import CorruptionError, EventlakeError
 from eventlake.storage import LocalStorage, SpecialFileError, port
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
-BY_SUBJECT = el.Projection.sql("p", "SELECT subject, count(*) AS n FROM events GROUP BY subject", key=["subject"])
+BY_SUBJECT = el.Projection.sql(
+    "p", "SELECT subject, count(*) AS n FROM events GROUP BY subject", key=["subject"]
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:could not read builds")
 
 
 def event(number):
-    return {"id": str(number), "source": "s", "type": "t", "subject": f"/x/{number % 3}", "data": {"n": number}}
+    return {
+        "id": str(number),
+        "source": "s",
+        "type": "t",
+        "subject": f"/x/{number % 3}",
+        "data": {"n": number},
+    }
 
 
 @pytest.fixture
@@ -58,8 +66,13 @@ def use(root):
         lambda: el.open(root).snapshot().table("t").collect(),
         lambda: el.open(root).build(BY_SUBJECT, force=True),
         lambda: [dataset.polars() for dataset in el.open(root).datasets()],
-        lambda: [el.open(root).tag(dataset.manifest_hash, dataset.name) for dataset in el.open(root).datasets()[:1]],
-        lambda: [el.open(root).reproduce(dataset.manifest_hash) for dataset in el.open(root).datasets()],
+        lambda: [
+            el.open(root).tag(dataset.manifest_hash, dataset.name)
+            for dataset in el.open(root).datasets()[:1]
+        ],
+        lambda: [
+            el.open(root).reproduce(dataset.manifest_hash) for dataset in el.open(root).datasets()
+        ],
         lambda: el.open(root).compact(),
         lambda: el.open(root).gc(older_than=timedelta(0), dry_run=False),
         lambda: el.open(root).prune(older_than=timedelta(0), keep_last=0, dry_run=False),
@@ -86,12 +99,19 @@ def test_a_folder_that_is_a_link_is_neither_read_nor_written_nor_emptied(root, o
     assert not report.ok
     assert (root / name).readlink() == outside
     if name not in {"keys", "manifests"}:  # a lake this young needs neither
-        assert any(isinstance(error, SpecialFileError) and "found a symbolic link" in error.message for error in errors)
+        assert any(
+            isinstance(error, SpecialFileError) and "found a symbolic link" in error.message
+            for error in errors
+        )
 
 
 @pytest.mark.parametrize("name", ["segments", "tables/t", "builds/p"])
 def test_a_folder_moved_out_of_the_lake_and_linked_is_not_read(root, tmp_path, name):
-    found = next(path for path in sorted(root.rglob("*")) if path.is_dir() and path.relative_to(root).as_posix().startswith(name[:9]))
+    found = next(
+        path
+        for path in sorted(root.rglob("*"))
+        if path.is_dir() and path.relative_to(root).as_posix().startswith(name[:9])
+    )
     moved = tmp_path / "moved"
     found.rename(moved)
     found.symlink_to(moved)
@@ -103,9 +123,21 @@ def test_a_folder_moved_out_of_the_lake_and_linked_is_not_read(root, tmp_path, n
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "device", "socket"])
 @pytest.mark.parametrize(
-    "pattern", ["lake.json", "hint", "log/*", "segments/*", "schemas/*", "tables/*/*/*", "builds/*/*/*.json", "builds/*/*/*/*.parquet"]
+    "pattern",
+    [
+        "lake.json",
+        "hint",
+        "log/*",
+        "segments/*",
+        "schemas/*",
+        "tables/*/*/*",
+        "builds/*/*/*.json",
+        "builds/*/*/*/*.parquet",
+    ],
 )
-def test_a_special_file_in_place_of_a_file_is_reported_and_neither_read_nor_waited_for(root, tmp_path, pattern, kind):
+def test_a_special_file_in_place_of_a_file_is_reported_and_neither_read_nor_waited_for(
+    root, tmp_path, pattern, kind
+):
     victim = next(root.glob(pattern))
     kept = tmp_path / "kept"
     victim.rename(kept)
@@ -114,7 +146,9 @@ def test_a_special_file_in_place_of_a_file_is_reported_and_neither_read_nor_wait
     with pytest.raises(SpecialFileError, match="expected regular files and folders, found"):
         LocalStorage(root).read(victim.relative_to(root).as_posix())
     report = verify_lake(LocalStorage(root), deep=True)
-    assert victim.relative_to(root).as_posix() in " ".join(f"{one.path} {one.message}" for one in (*report.problems, *report.notes))
+    assert victim.relative_to(root).as_posix() in " ".join(
+        f"{one.path} {one.message}" for one in (*report.problems, *report.notes)
+    )
     for error in use(root):
         assert isinstance(error, EventlakeError)
     assert kept.read_bytes() == before
@@ -149,24 +183,39 @@ def test_the_folder_of_the_lake_may_be_a_link(root, tmp_path):
     assert el.open(root).verify(deep=True).ok
 
 
-@pytest.mark.parametrize(("path", "most"), [("hint", 1 << 16), ("lake.json", 1 << 16), ("log/00000000000000000000.json", 1 << 26)])
+@pytest.mark.parametrize(
+    ("path", "most"),
+    [("hint", 1 << 16), ("lake.json", 1 << 16), ("log/00000000000000000000.json", 1 << 26)],
+)
 def test_a_document_larger_than_any_of_its_kind_is_refused_before_it_is_read(root, path, most):
     with (root / path).open("r+b") as file:
         file.truncate(1 << 40)  # sparse: a terabyte in no memory
-    with pytest.raises(CorruptionError, match=f"expected at most {most:,} bytes, found 1,099,511,627,776"):
+    with pytest.raises(
+        CorruptionError, match=f"expected at most {most:,} bytes, found 1,099,511,627,776"
+    ):
         LocalStorage(root).read(path)
     report = verify_lake(LocalStorage(root))
     assert path in {one.path for one in (*report.problems, *report.notes)}
 
 
 @pytest.mark.parametrize(
-    "pattern", ["segments/*", "schemas/*", "keys/*", "builds/d/*/*/part-*", "builds/d/*/*/spine.parquet", "builds/d/*/*/source/*"]
+    "pattern",
+    [
+        "segments/*",
+        "schemas/*",
+        "keys/*",
+        "builds/d/*/*/part-*",
+        "builds/d/*/*/spine.parquet",
+        "builds/d/*/*/source/*",
+    ],
 )
 def test_a_file_longer_than_what_was_recorded_of_it_is_refused_before_it_is_read(root, pattern):
     lake = el.open(root)
     lake.append([event(n) for n in range(10, 710)])  # so many that their keys are a file
     spine = pl.DataFrame({"subject": ["/x/0"]})
-    lake.build(el.Projection.sql("d", "SELECT subject, spine_row FROM spine", key=["subject"]), spine=spine)
+    lake.build(
+        el.Projection.sql("d", "SELECT subject, spine_row FROM spine", key=["subject"]), spine=spine
+    )
     (path,) = sorted(root.glob(pattern))[:1]
     with path.open("r+b") as file:
         file.truncate(1 << 40)
@@ -177,11 +226,15 @@ def test_a_file_longer_than_what_was_recorded_of_it_is_refused_before_it_is_read
     assert any("bytes, found 1,099,511,627,776" in one for one in told)
 
 
-@pytest.mark.parametrize("pattern", ["builds/d/*/*/part-*", "builds/d/*/*/spine.parquet", "builds/d/*/*/source/*"])
+@pytest.mark.parametrize(
+    "pattern", ["builds/d/*/*/part-*", "builds/d/*/*/spine.parquet", "builds/d/*/*/source/*"]
+)
 def test_a_file_of_holes_is_refused_before_it_is_read_though_its_size_is_recorded(root, pattern):
     lake = el.open(root)
     spine = pl.DataFrame({"subject": ["/x/0"]})
-    dataset = lake.build(el.Projection.sql("d", "SELECT subject, spine_row FROM spine", key=["subject"]), spine=spine)
+    dataset = lake.build(
+        el.Projection.sql("d", "SELECT subject, spine_row FROM spine", key=["subject"]), spine=spine
+    )
     (path,) = root.glob(pattern)
     (provenance,) = root.glob("builds/d/*/*/provenance.json")
     said = unseal(provenance.read_bytes(), "")
@@ -195,7 +248,9 @@ def test_a_file_of_holes_is_refused_before_it_is_read_though_its_size_is_recorde
         report = verify_lake(LocalStorage(root), deep=deep)
         assert [(one.path, one.message) for one in report.problems] == [(name, message)]
     with pytest.raises(CorruptionError, match="nearly all holes"):
-        el.open(root).dataset(dataset.manifest_hash).polars() if "part" in pattern else el.open(root).reproduce(dataset.manifest_hash)
+        el.open(root).dataset(dataset.manifest_hash).polars() if "part" in pattern else el.open(
+            root
+        ).reproduce(dataset.manifest_hash)
 
 
 def test_a_large_file_is_read_whatever_holes_it_has_if_a_64th_of_it_is_data(tmp_path):
@@ -206,7 +261,10 @@ def test_a_large_file_is_read_whatever_holes_it_has_if_a_64th_of_it_is_data(tmp_
             file.seek(place << 20)
             file.write(b"x" * (1 << 20))
     assert LocalStorage(tmp_path).read_ranges("x", [((10 << 20) - 1, (10 << 20) + 1)]) == [b"\0x"]
-    assert sha256(LocalStorage(tmp_path).read_sized("x", 100 << 20)).hexdigest() == sha256((tmp_path / "x").read_bytes()).hexdigest()
+    assert (
+        sha256(LocalStorage(tmp_path).read_sized("x", 100 << 20)).hexdigest()
+        == sha256((tmp_path / "x").read_bytes()).hexdigest()
+    )
     with (tmp_path / "x").open("r+b") as file:
         file.truncate(200 << 20)
     with pytest.raises(CorruptionError, match="nearly all holes"):
@@ -220,7 +278,11 @@ def test_what_is_in_a_lake_without_being_named_is_hashed_in_pieces(root, monkeyp
     for path in (named, other):
         (root / path).write_bytes(data)
     reads = []
-    monkeypatch.setattr(LocalStorage, "read", lambda self, path, read=LocalStorage.read: reads.append(path) or read(self, path))
+    monkeypatch.setattr(
+        LocalStorage,
+        "read",
+        lambda self, path, read=LocalStorage.read: reads.append(path) or read(self, path),
+    )
     report = verify_lake(LocalStorage(root))
     assert [problem.path for problem in report.problems] == [other]
     assert named in {note.path for note in report.notes}

@@ -18,7 +18,13 @@ FEATURES = 'import eventlake as el\nF = el.FeatureSet("d", by="{by}", features=[
 @pytest.fixture
 def lake():
     made = el.create("memory://", origin="bank.example/spines")
-    made.register("pay", {"type": "object", "properties": {"client": {"type": "string"}, "number": {"type": "integer"}}})
+    made.register(
+        "pay",
+        {
+            "type": "object",
+            "properties": {"client": {"type": "string"}, "number": {"type": "integer"}},
+        },
+    )
     made.append(
         [
             {
@@ -51,8 +57,31 @@ def rows(lake, folder, content, spine='spine = "s.csv"', *, name="s.csv", by=Non
 @pytest.mark.parametrize(
     "text",
     [
-        *("007", "7.0", "12345678901234567", "12345678901234567890", "12345678901234567.89", "1e3", "-0", "+1", "0x10", " 7 "),
-        *("01/02/2026", "2026-02-01", "2026-02-01T00:00:00.123456789Z", "10:00:00", "true", "TRUE", "NULL", "NA", "nan", "inf", "None"),
+        *(
+            "007",
+            "7.0",
+            "12345678901234567",
+            "12345678901234567890",
+            "12345678901234567.89",
+            "1e3",
+            "-0",
+            "+1",
+            "0x10",
+            " 7 ",
+        ),
+        *(
+            "01/02/2026",
+            "2026-02-01",
+            "2026-02-01T00:00:00.123456789Z",
+            "10:00:00",
+            "true",
+            "TRUE",
+            "NULL",
+            "NA",
+            "nan",
+            "inf",
+            "None",
+        ),
     ],
 )
 def test_a_csv_column_without_a_declared_type_is_the_text_that_stands_there(lake, tmp_path, text):
@@ -63,7 +92,11 @@ def test_a_csv_column_without_a_declared_type_is_the_text_that_stands_there(lake
 
 def test_ids_of_digits_join_as_text(lake, tmp_path):
     query = "SELECT s.spine_row, count(p.id) AS n FROM spine s LEFT JOIN pay p ON p.client = s.client GROUP BY s.spine_row"
-    assert rows(lake, tmp_path / "d", "client\n007\n7\n70\n", query=query)["n"].to_list() == [1, 2, 0]
+    assert rows(lake, tmp_path / "d", "client\n007\n7\n70\n", query=query)["n"].to_list() == [
+        1,
+        2,
+        0,
+    ]
 
 
 def test_declared_columns_have_their_types_and_exact_values(lake, tmp_path):
@@ -74,12 +107,35 @@ def test_declared_columns_have_their_types_and_exact_values(lake, tmp_path):
     csv = "i,d,t,day,b,f,u\n007,12345678901234567.890,2026-02-01T01:00:00.123456+01:00,2026-02-01,true,0.5,007\n,,,,,,\n"
     found = rows(lake, tmp_path / "d", csv, spine)
     assert found.row(0) == (
-        *(7, Decimal("12345678901234567.890"), datetime(2026, 2, 1, 0, 0, 0, 123456, UTC), date(2026, 2, 1), True, 0.5, "007"),
+        *(
+            7,
+            Decimal("12345678901234567.890"),
+            datetime(2026, 2, 1, 0, 0, 0, 123456, UTC),
+            date(2026, 2, 1),
+            True,
+            0.5,
+            "007",
+        ),
     )
     assert found.row(1) == (None,) * 7
-    assert found.dtypes == [pl.Int64, pl.Decimal(20, 3), pl.Datetime("us", "UTC"), pl.Date, pl.Boolean, pl.Float64, pl.String]
+    assert found.dtypes == [
+        pl.Int64,
+        pl.Decimal(20, 3),
+        pl.Datetime("us", "UTC"),
+        pl.Date,
+        pl.Boolean,
+        pl.Float64,
+        pl.String,
+    ]
     (tmp_path / "d" / "s.csv").rename(tmp_path / "s.csv")
-    columns = {"i": "int64", "d": "decimal(20, 3)", "t": "timestamp", "day": "date", "b": "bool", "f": "float64"}
+    columns = {
+        "i": "int64",
+        "d": "decimal(20, 3)",
+        "t": "timestamp",
+        "day": "date",
+        "b": "bool",
+        "f": "float64",
+    }
     assert pl.DataFrame(el.spine.read(tmp_path / "s.csv", columns=columns)).rows() == found.rows()
 
 
@@ -114,9 +170,14 @@ def test_a_value_that_does_not_have_its_declared_type_is_refused_by_row(lake, tm
     assert repr(text) in str(caught.value)
 
 
-def test_features_read_their_entity_and_cutoff_from_a_csv_spine_without_a_declaration(lake, tmp_path):
+def test_features_read_their_entity_and_cutoff_from_a_csv_spine_without_a_declaration(
+    lake, tmp_path
+):
     found = rows(
-        lake, tmp_path / "a", "client,cutoff,label\n007,2026-02-01T00:00:00Z,1\n7,2026-02-01T00:00:00.000001+01:00,0\n", by="client"
+        lake,
+        tmp_path / "a",
+        "client,cutoff,label\n007,2026-02-01T00:00:00Z,1\n7,2026-02-01T00:00:00.000001+01:00,0\n",
+        by="client",
     )
     assert found.rows() == [
         ("007", datetime(2026, 2, 1, tzinfo=UTC), "1", 1),
@@ -126,9 +187,21 @@ def test_features_read_their_entity_and_cutoff_from_a_csv_spine_without_a_declar
     assert found.rows() == [(3, datetime(2026, 2, 1, tzinfo=UTC), 1)]
 
 
-@pytest.mark.parametrize("cutoff", ["2026-02-01T00:00:00.123456789Z", "2026-02-01T00:00:00", "2026-02-01", "01/02/2026", "1769904000"])
+@pytest.mark.parametrize(
+    "cutoff",
+    [
+        "2026-02-01T00:00:00.123456789Z",
+        "2026-02-01T00:00:00",
+        "2026-02-01",
+        "01/02/2026",
+        "1769904000",
+    ],
+)
 def test_a_cutoff_that_names_no_microsecond_is_refused_by_row(lake, tmp_path, cutoff):
-    with pytest.raises(InvalidProjectionError, match="row 0, cutoff: expected an instant as RFC 3339 with a zone, to the microsecond"):
+    with pytest.raises(
+        InvalidProjectionError,
+        match="row 0, cutoff: expected an instant as RFC 3339 with a zone, to the microsecond",
+    ):
         rows(lake, tmp_path / "d", f"client,cutoff\n7,{cutoff}\n", by="client")
 
 
@@ -145,8 +218,16 @@ def test_a_cutoff_that_names_no_microsecond_is_refused_by_row(lake, tmp_path, cu
         ('v\n"a\n', None, "cannot be read"),
         (b"v\n\xff\n", None, "cannot be read"),
         ("v\n1\n", '[spine]\nfile = "s.csv"\n[spine.columns]\nx = "int64"', "no column x"),
-        ("v\n1\n", '[spine]\nfile = "s.csv"\n[spine.columns]\nv = "int32"', "type of the spine's column v as one of"),
-        ("v\n1\n", '[spine]\nfile = "s.csv"\n[spine.columns]\nv = "decimal(40, 2)"', "type of the spine's column v as one of"),
+        (
+            "v\n1\n",
+            '[spine]\nfile = "s.csv"\n[spine.columns]\nv = "int32"',
+            "type of the spine's column v as one of",
+        ),
+        (
+            "v\n1\n",
+            '[spine]\nfile = "s.csv"\n[spine.columns]\nv = "decimal(40, 2)"',
+            "type of the spine's column v as one of",
+        ),
         ("v\n1\n", '[spine]\nfile = "s.csv"\ncolumn = 1', r"expected \[spine\]"),
         ("v\n1\n", '[spine]\n[spine.columns]\nv = "int64"', r"expected \[spine\]"),
     ],
@@ -162,16 +243,31 @@ def test_quotes_commas_line_ends_and_empty_values_are_as_in_rfc_4180(lake, tmp_p
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
-@pytest.mark.parametrize("folder", ["v*", "q?", "br[1]", "{a,b}", "per%20", "ü", "year=2026", "sp ace"])
+@pytest.mark.parametrize(
+    "folder", ["v*", "q?", "br[1]", "{a,b}", "per%20", "ü", "year=2026", "sp ace"]
+)
 def test_the_path_of_a_spine_is_one_file(lake, tmp_path, form, folder):
-    for one, value in ((folder, "mine"), ("v-old", "not"), ("qq", "not"), ("br1", "not"), ("a", "not"), ("per ", "not")):
+    for one, value in (
+        (folder, "mine"),
+        ("v-old", "not"),
+        ("qq", "not"),
+        ("br1", "not"),
+        ("a", "not"),
+        ("per ", "not"),
+    ):
         (tmp_path / one).mkdir()
         frame = pl.DataFrame({"year": [value]})
         frame.write_csv(tmp_path / one / "s.csv")
         with (tmp_path / one / "s.parquet").open("wb") as file:
             frame.write_parquet(file)
     name = f"s.{form}"
-    found = rows(lake, tmp_path / folder, (tmp_path / folder / name).read_bytes(), f'spine = "{name}"', name=name)
+    found = rows(
+        lake,
+        tmp_path / folder,
+        (tmp_path / folder / name).read_bytes(),
+        f'spine = "{name}"',
+        name=name,
+    )
     assert found.rows() == [("mine",)]
 
 
@@ -180,28 +276,72 @@ WHOLE = pa.array([1769904000123456000, None], pa.timestamp("ns", "UTC"))
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_nanoseconds_of_a_parquet_spine_are_refused_and_whole_microseconds_kept(lake, tmp_path, legacy):
+def test_nanoseconds_of_a_parquet_spine_are_refused_and_whole_microseconds_kept(
+    lake, tmp_path, legacy
+):
     folder = tmp_path / "d"
     folder.mkdir()
     far = datetime(3000, 1, 1)
-    for name, column in (("fine", FINE), ("nested", pa.array([[1]], pa.list_(pa.timestamp("ns")))), ("whole", WHOLE)):
-        pq.write_table(pa.table({"t": column}), folder / f"{name}.parquet", use_deprecated_int96_timestamps=legacy)
+    for name, column in (
+        ("fine", FINE),
+        ("nested", pa.array([[1]], pa.list_(pa.timestamp("ns")))),
+        ("whole", WHOLE),
+    ):
+        pq.write_table(
+            pa.table({"t": column}),
+            folder / f"{name}.parquet",
+            use_deprecated_int96_timestamps=legacy,
+        )
     for name in ("fine", "nested"):
-        with pytest.raises((InvalidProjectionError, SchemaMismatchError), match=r"finer than a microsecond|without loss"):
-            rows(lake, folder, (folder / f"{name}.parquet").read_bytes(), 'spine = "s.parquet"', name="s.parquet")
-    found = rows(lake, folder, (folder / "whole.parquet").read_bytes(), 'spine = "s.parquet"', name="s.parquet")
-    assert [None if one is None else one.replace(tzinfo=None) for one in found["t"]] == [datetime(2026, 2, 1, 0, 0, 0, 123456), None]
+        with pytest.raises(
+            (InvalidProjectionError, SchemaMismatchError),
+            match=r"finer than a microsecond|without loss",
+        ):
+            rows(
+                lake,
+                folder,
+                (folder / f"{name}.parquet").read_bytes(),
+                'spine = "s.parquet"',
+                name="s.parquet",
+            )
+    found = rows(
+        lake,
+        folder,
+        (folder / "whole.parquet").read_bytes(),
+        'spine = "s.parquet"',
+        name="s.parquet",
+    )
+    assert [None if one is None else one.replace(tzinfo=None) for one in found["t"]] == [
+        datetime(2026, 2, 1, 0, 0, 0, 123456),
+        None,
+    ]
     if legacy:
-        pq.write_table(pa.table({"t": pa.array([far], pa.timestamp("us"))}), folder / "far.parquet", use_deprecated_int96_timestamps=True)
-        assert rows(lake, folder, (folder / "far.parquet").read_bytes(), 'spine = "s.parquet"', name="s.parquet")["t"].to_list() == [far]
+        pq.write_table(
+            pa.table({"t": pa.array([far], pa.timestamp("us"))}),
+            folder / "far.parquet",
+            use_deprecated_int96_timestamps=True,
+        )
+        assert rows(
+            lake,
+            folder,
+            (folder / "far.parquet").read_bytes(),
+            'spine = "s.parquet"',
+            name="s.parquet",
+        )["t"].to_list() == [far]
 
 
 def test_nanoseconds_of_a_frame_are_refused_and_whole_microseconds_kept(lake):
     projection = el.Projection.sql("d", QUERY, key=["spine_row"])
-    for frame in (pa.table({"t": FINE}), pl.DataFrame(pa.table({"t": FINE})), pl.DataFrame(pa.table({"t": FINE})).to_pandas()):
+    for frame in (
+        pa.table({"t": FINE}),
+        pl.DataFrame(pa.table({"t": FINE})),
+        pl.DataFrame(pa.table({"t": FINE})).to_pandas(),
+    ):
         with pytest.raises(SchemaMismatchError, match=r"column t .* without loss"):
             lake.build(projection, spine=frame)
-    assert lake.build(projection, spine=pl.DataFrame(pa.table({"t": WHOLE}))).polars()["t"].to_list() == [
+    assert lake.build(projection, spine=pl.DataFrame(pa.table({"t": WHOLE}))).polars()[
+        "t"
+    ].to_list() == [
         datetime(2026, 2, 1, 0, 0, 0, 123456, UTC),
         None,
     ]
@@ -212,4 +352,10 @@ def test_columns_are_not_declared_for_parquet(lake, tmp_path):
     pl.DataFrame({"v": [1]}).write_parquet(tmp_path / "d" / "s.parquet")
     data = (tmp_path / "d" / "s.parquet").read_bytes()
     with pytest.raises(InvalidProjectionError, match="types of its own"):
-        rows(lake, tmp_path / "d", data, '[spine]\nfile = "s.parquet"\n[spine.columns]\nv = "int64"', name="s.parquet")
+        rows(
+            lake,
+            tmp_path / "d",
+            data,
+            '[spine]\nfile = "s.parquet"\n[spine.columns]\nv = "int64"',
+            name="s.parquet",
+        )

@@ -36,41 +36,82 @@ ESCAPES = [
 def lake(tmp_path):
     lake = el.create(str(tmp_path / "lake"), origin="t/x")
     lake.register("t", V1)
-    lake.append([{"id": str(number), "source": "s", "type": "t", "data": {"name": "bob"}} for number in range(3)])
+    lake.append(
+        [
+            {"id": str(number), "source": "s", "type": "t", "data": {"name": "bob"}}
+            for number in range(3)
+        ]
+    )
     return lake
 
 
 @pytest.mark.parametrize(
     "query",
     [
-        *(f"SELECT * FROM read_text('{FILE}')", f"SELECT * FROM '{FILE}'", "SELECT * FROM glob('/etc/*')", f"FROM read_csv('{FILE}')"),
-        *(f"SELECT (SELECT content FROM read_blob('{FILE}')) FROM events", "FROM read_parquet('s3://bucket/x.parquet')"),
+        *(
+            f"SELECT * FROM read_text('{FILE}')",
+            f"SELECT * FROM '{FILE}'",
+            "SELECT * FROM glob('/etc/*')",
+            f"FROM read_csv('{FILE}')",
+        ),
+        *(
+            f"SELECT (SELECT content FROM read_blob('{FILE}')) FROM events",
+            "FROM read_parquet('s3://bucket/x.parquet')",
+        ),
     ],
 )
 def test_a_query_that_reads_a_file_is_told_to_hand_in_a_frame(lake, query):
     with pytest.raises(InvalidInputError) as refused:
         lake.snapshot().sql(query)
     assert "snapshot.sql(query, name=frame)" in str(refused.value)
-    assert lake.snapshot().sql("SELECT x FROM frame", frame=pl.DataFrame({"x": [1]})).polars().rows() == [(1,)]
+    assert lake.snapshot().sql(
+        "SELECT x FROM frame", frame=pl.DataFrame({"x": [1]})
+    ).polars().rows() == [(1,)]
 
 
 @pytest.mark.parametrize(
     "query",
     [
-        *("COPY (SELECT 1) TO '{out}'", "ATTACH '{out}'", "INSTALL httpfs", "LOAD httpfs", "SET threads = 2", "PRAGMA threads = 2"),
-        *("CREATE TABLE x AS SELECT 1", "EXPORT DATABASE '{out}'", "SELECT 1; COPY (SELECT 1) TO '{out}'", "CALL pragma_version()"),
-        *("WITH x AS (COPY (SELECT 1) TO '{out}') SELECT * FROM x", "WITH x AS (COPY events TO '{segment}') SELECT 1"),
-        *("FROM query('WITH x AS (COPY (SELECT 1) TO ''{out}'') FROM x')", "FROM enable_logging('QueryLog', storage_path = '{out}')"),
+        *(
+            "COPY (SELECT 1) TO '{out}'",
+            "ATTACH '{out}'",
+            "INSTALL httpfs",
+            "LOAD httpfs",
+            "SET threads = 2",
+            "PRAGMA threads = 2",
+        ),
+        *(
+            "CREATE TABLE x AS SELECT 1",
+            "EXPORT DATABASE '{out}'",
+            "SELECT 1; COPY (SELECT 1) TO '{out}'",
+            "CALL pragma_version()",
+        ),
+        *(
+            "WITH x AS (COPY (SELECT 1) TO '{out}') SELECT * FROM x",
+            "WITH x AS (COPY events TO '{segment}') SELECT 1",
+        ),
+        *(
+            "FROM query('WITH x AS (COPY (SELECT 1) TO ''{out}'') FROM x')",
+            "FROM enable_logging('QueryLog', storage_path = '{out}')",
+        ),
         "FROM frame",
     ],
 )
 def test_what_does_more_than_read_is_refused_and_nothing_is_written(lake, tmp_path, query):
     frame = pl.DataFrame({"x": [1]})  # a variable of the caller is no table
     (segment,) = (tmp_path / "lake" / "segments").iterdir()
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and "tables" not in path.parts}
+    before = {
+        path: path.read_bytes()
+        for path in tmp_path.rglob("*")
+        if path.is_file() and "tables" not in path.parts
+    }
     with pytest.raises(InvalidInputError):
         lake.snapshot().sql(query.format(out=tmp_path / "out", segment=segment))
-    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and "tables" not in path.parts}
+    after = {
+        path: path.read_bytes()
+        for path in tmp_path.rglob("*")
+        if path.is_file() and "tables" not in path.parts
+    }
     assert after == before
     assert frame.height == 1
 
@@ -94,12 +135,18 @@ def test_archived_sql_reads_the_history_and_nothing_else(tmp_path, monkeypatch, 
         manifest["recipe"]["level"] = level
         if level == "fixed":
             manifest["recipe"] |= {"check": "declared, unchecked"}
-            manifest["recipe"]["settings"] = {"memory_limit": "4GB", "preserve_insertion_order": True, "threads": 1}
+            manifest["recipe"]["settings"] = {
+                "memory_limit": "4GB",
+                "preserve_insertion_order": True,
+                "threads": 1,
+            }
 
     forged = forge_dataset(storage, "paid", weaker, source=lambda _: query.encode())
     lake = el.open(storage)
     history = pl.DataFrame({"subject": ["a"], "n": [1]})
-    with pytest.raises(EventlakeError, match=r"refused|one SELECT|only reads|only give rows|does not exist"):
+    with pytest.raises(
+        EventlakeError, match=r"refused|one SELECT|only reads|only give rows|does not exist"
+    ):
         lake.reproduce(forged)
     with pytest.raises(EventlakeError):
         el.check_leakage(lake.dataset(forged))
@@ -120,7 +167,9 @@ def with_upcast(storage, text):
     catalogue["types"]["t"][1]["upcast"]["loud"] = text
     data = seal(catalogue)
     put(storage, layout.schemas_path(sha256_hex(data)), data)
-    forge_commit(storage, int(Path(logs[-1]).stem), lambda commit: commit.update(schemas=sha256_hex(data)))
+    forge_commit(
+        storage, int(Path(logs[-1]).stem), lambda commit: commit.update(schemas=sha256_hex(data))
+    )
     for item in [*storage.list("tables")]:
         storage.delete(item.path)
 
@@ -135,15 +184,22 @@ def upcast_lake():
 
 
 @pytest.mark.parametrize("text", ESCAPES)
-def test_an_upcast_of_a_stranger_is_judged_before_it_runs_and_reaches_no_other_lake(tmp_path, monkeypatch, text):
+def test_an_upcast_of_a_stranger_is_judged_before_it_runs_and_reaches_no_other_lake(
+    tmp_path, monkeypatch, text
+):
     monkeypatch.chdir(tmp_path)
     bad, good = upcast_lake(), upcast_lake()
     with_upcast(bad, text)
     lake = el.open(bad)
-    for read in (lambda: lake.snapshot().table("t").collect(), lambda: lake.snapshot().sql("SELECT loud FROM t")):
+    for read in (
+        lambda: lake.snapshot().table("t").collect(),
+        lambda: lake.snapshot().sql("SELECT loud FROM t"),
+    ):
         with pytest.raises(CorruptionError, match="cannot have been registered"):
             read()
-    assert [finding.path for finding in lake.verify().problems if finding.path.startswith("schemas/")]
+    assert [
+        finding.path for finding in lake.verify().problems if finding.path.startswith("schemas/")
+    ]
     assert el.open(good).snapshot().table("t").collect()["loud"].to_list() == ["BOB"]
     assert el.open(good).verify(deep=True).ok
     assert list(tmp_path.iterdir()) == []
@@ -161,7 +217,9 @@ def test_what_one_set_of_expressions_defines_is_met_by_no_other():
 def test_few_databases_are_kept_for_expressions():
     rows = pl.DataFrame({"name": ["bob"]}).to_arrow()
     for number in range(20):
-        assert expressions.evaluate({"a": f"name || '{number}'"}, rows).column("a").to_pylist() == [f"bob{number}"]
+        assert expressions.evaluate({"a": f"name || '{number}'"}, rows).column("a").to_pylist() == [
+            f"bob{number}"
+        ]
     assert len(expressions._databases()) == 8
 
 
@@ -170,7 +228,14 @@ def test_features_of_a_stranger_reach_sql_as_typed_values_alone():
     evil = f"30) OR (SELECT count(*) FROM read_text('{FILE}')) > 0 OR (1 = 1"
     for change in (
         lambda one: one["where"].update(
-            parts=[{"sign": "==", "field": f"amount\" = 1 OR (SELECT 1 FROM read_text('{FILE}')) = \"", "values": ["1"]}], sign="not"
+            parts=[
+                {
+                    "sign": "==",
+                    "field": f"amount\" = 1 OR (SELECT 1 FROM read_text('{FILE}')) = \"",
+                    "values": ["1"],
+                }
+            ],
+            sign="not",
         ),
         lambda one: one.update(window=evil),
         lambda one: one.update(offset=evil),

@@ -51,7 +51,9 @@ def test_the_reason_of_a_store_is_its_code_and_message(lake, monkeypatch, verb):
     answering(monkeypatch, 403, XML.format("ExpiredToken", "The provided token has expired."))
     with pytest.raises(StorageError) as caught:
         VERBS[verb]()
-    assert caught.value.message.endswith("403 Forbidden: ExpiredToken: The provided token has expired.")
+    assert caught.value.message.endswith(
+        "403 Forbidden: ExpiredToken: The provided token has expired."
+    )
     assert "AKIAEXAMPLE" not in str(caught.value)
 
 
@@ -61,7 +63,9 @@ def test_a_request_that_is_denied_without_a_reason_says_what_it_may_be(lake, mon
     answering(monkeypatch, 403, XML.format("AccessDenied", "Access Denied"))
     with pytest.raises(StorageError, match="403 Forbidden") as caught:
         getattr(ObjectStorage("s3://bucket/lake"), verb)("lake.json")
-    assert caught.value.hint.startswith("denied, or missing: a store that does not let you list a bucket denies what is not there, too.")
+    assert caught.value.hint.startswith(
+        "denied, or missing: a store that does not let you list a bucket denies what is not there, too."
+    )
 
 
 HINTS = [
@@ -79,7 +83,9 @@ HINTS = [
 
 
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize(("status", "code", "hint"), HINTS, ids=[f"{status} {code}" for status, code, _ in HINTS])
+@pytest.mark.parametrize(
+    ("status", "code", "hint"), HINTS, ids=[f"{status} {code}" for status, code, _ in HINTS]
+)
 def test_what_to_do_depends_on_what_the_store_said(lake, monkeypatch, verb, status, code, hint):
     monkeypatch.setenv("EVENTLAKE_STORE_TIMEOUT", "0.5")
     answering(monkeypatch, status, XML.format(code, "A message."))

@@ -31,7 +31,11 @@ FOLDERS = (
 )
 SCHEMA = {
     "type": "object",
-    "properties": {"year": {"type": "integer"}, "amount": {"type": "number", "multipleOf": 0.01}, "who": {"type": "string"}},
+    "properties": {
+        "year": {"type": "integer"},
+        "amount": {"type": "number", "multipleOf": 0.01},
+        "who": {"type": "string"},
+    },
 }
 COLUMNS = "sequence, id, subject, year, amount, who"
 ROWS = [(n, f"e{n}", "/a", 1999, Decimal("1.50"), "me") for n in range(2)]
@@ -39,7 +43,14 @@ ROWS = [(n, f"e{n}", "/a", 1999, Decimal("1.50"), "me") for n in range(2)]
 
 def event(number, who):
     data = {"year": 1999, "amount": "1.50", "who": who}
-    return {"id": f"e{number}", "source": "bank", "type": "pay", "subject": "/a", "time": "2026-01-01T00:00:00Z", "data": data}
+    return {
+        "id": f"e{number}",
+        "source": "bank",
+        "type": "pay",
+        "subject": "/a",
+        "time": "2026-01-01T00:00:00Z",
+        "data": data,
+    }
 
 
 def filled(path, who):
@@ -60,9 +71,16 @@ def test_a_lake_reads_its_own_files_whatever_its_path_holds(tmp_path, folder):
     told = f"SELECT sequence, id, subject, {data} FROM events"
     assert snapshot.sql(f"{told} ORDER BY sequence").polars().rows() == ROWS
     assert snapshot.sql(f"SELECT {COLUMNS} FROM pay ORDER BY sequence").polars().rows() == ROWS
-    assert snapshot.sql(f"SELECT {COLUMNS} FROM latest.pay ORDER BY sequence").polars().rows() == ROWS
-    assert snapshot.table("pay").sort("sequence").select(COLUMNS.split(", ")).collect().rows() == ROWS
-    assert [eval(data)["who"] for data in snapshot.scan(columns=["data"]).collect()["data"]] == ["me", "me"]  # noqa: S307 - ours
+    assert (
+        snapshot.sql(f"SELECT {COLUMNS} FROM latest.pay ORDER BY sequence").polars().rows() == ROWS
+    )
+    assert (
+        snapshot.table("pay").sort("sequence").select(COLUMNS.split(", ")).collect().rows() == ROWS
+    )
+    assert [eval(data)["who"] for data in snapshot.scan(columns=["data"]).collect()["data"]] == [  # noqa: S307
+        "me",
+        "me",
+    ]
     again = el.open(str(tmp_path / folder / "lake"))
     assert again.snapshot(at=1).sql(f"SELECT {COLUMNS} FROM pay").polars().rows() == ROWS[:1]
     assert again.verify(deep=True).ok
@@ -77,8 +95,13 @@ def test_builds_read_their_own_lake_on_both_engines(tmp_path, folder):
     assert built.polars().rows() == [row[1:2] + row[3:] for row in ROWS]
     assert lake.reproduce(built.manifest_hash).identical
     spine = pl.DataFrame({"subject": ["/a"], "cutoff": [datetime(2100, 1, 1, tzinfo=UTC)]})
-    features = el.FeatureSet("f", features=[el.last("pay", "who"), el.sum("pay", "amount")], known="watermark")
-    rows = {engine: lake.build(features, spine=spine, engine=engine, force=True).polars().rows() for engine in ("duckdb", "polars")}
+    features = el.FeatureSet(
+        "f", features=[el.last("pay", "who"), el.sum("pay", "amount")], known="watermark"
+    )
+    rows = {
+        engine: lake.build(features, spine=spine, engine=engine, force=True).polars().rows()
+        for engine in ("duckdb", "polars")
+    }
     assert [row[-2:] for row in rows["duckdb"]] == [("me", Decimal("3.00"))]
     assert rows["polars"] == rows["duckdb"]
 
@@ -92,7 +115,9 @@ def test_a_file_of_the_same_name_that_the_path_would_match_as_a_pattern_is_not_r
     other = table.set_column(table.schema.get_field_index("id"), "id", [["somebody else"]])
     segment.unlink()
     pq.write_table(other, segment)
-    assert el.open(str(tmp_path / "l[1]")).snapshot().sql("SELECT id FROM events").polars().rows() == [("e0",)]
+    assert el.open(str(tmp_path / "l[1]")).snapshot().sql(
+        "SELECT id FROM events"
+    ).polars().rows() == [("e0",)]
 
 
 @pytest.mark.parametrize("name", ["in[1]", "*", "year=2026", "who=x", "it's"])
@@ -120,9 +145,18 @@ def test_an_import_reads_its_own_file(tmp_path, name, suffix):
 )
 def test_a_condition_of_a_mapping_writes_nothing(tmp_path, condition):
     (tmp_path / "in.csv").write_text("id\n1\n")
-    rules = {"type": "t", "id": "{id}", "where": condition.format(out=tmp_path / "out.csv"), "order": ["id"]}
+    rules = {
+        "type": "t",
+        "id": "{id}",
+        "where": condition.format(out=tmp_path / "out.csv"),
+        "order": ["id"],
+    }
     with pytest.raises(InvalidInputError):
-        el.import_file(el.create("memory://", origin="t/x"), tmp_path / "in.csv", {"source": "s", "events": [rules]})
+        el.import_file(
+            el.create("memory://", origin="t/x"),
+            tmp_path / "in.csv",
+            {"source": "s", "events": [rules]},
+        )
     assert [one.name for one in tmp_path.iterdir()] == ["in.csv"]
 
 
@@ -136,7 +170,9 @@ def test_a_query_of_a_mapping_reads_its_folder_and_nothing_above(tmp_path):
         lake = el.create("memory://", origin="t/x")
         tables = {
             "one": {"file": "one.csv"},
-            "all": {"query": f"FROM one UNION ALL FROM read_csv(getvariable('folder') || '{file}', all_varchar = true)"},
+            "all": {
+                "query": f"FROM one UNION ALL FROM read_csv(getvariable('folder') || '{file}', all_varchar = true)"
+            },
         }
         rules = {"from": "all", "type": "t", "id": "{id}", "order": ["id"]}
         el.import_file(lake, tmp_path / "in", {"source": "s", "tables": tables, "events": [rules]})

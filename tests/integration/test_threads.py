@@ -131,7 +131,9 @@ NUMBERS = (helper.NUMBER, late.NUMBER)
 """
 
 
-def test_projections_that_two_threads_load_at_once_import_their_own_files_and_leave_stdout_and_imports_alone(monkeypatch):
+def test_projections_that_two_threads_load_at_once_import_their_own_files_and_leave_stdout_and_imports_alone(
+    monkeypatch,
+):
     first, second, over = threading.Event(), threading.Event(), threading.Event()
     monkeypatch.setattr(builtins, "events", (first, second, over), raising=False)
     before = sys.stdout, list(sys.path)
@@ -142,7 +144,10 @@ def test_projections_that_two_threads_load_at_once_import_their_own_files_and_le
         if number:
             assert first.wait(60)
         text = f"import helper\n{overlapping[number]}\nimport late\nNUMBERS = (helper.NUMBER, late.NUMBER)"
-        found = load_value("a.py:NUMBERS", {"a.py": text, "helper.py": f"NUMBER = {number}", "late.py": f"NUMBER = {number}"})
+        found = load_value(
+            "a.py:NUMBERS",
+            {"a.py": text, "helper.py": f"NUMBER = {number}", "late.py": f"NUMBER = {number}"},
+        )
         over.set()
         return found
 
@@ -156,7 +161,10 @@ def test_functions_of_projections_that_two_threads_run_at_once_import_their_own_
     events = SimpleNamespace(begun=[threading.Event(), threading.Event()])
     monkeypatch.setattr(builtins, "events", events, raising=False)
     text = "def run():\n" + textwrap.indent(OVERLAPPING, "    ") + "    return NUMBERS\n"
-    functions = [load("a.py:run", {"a.py": text, "helper.py": f"NUMBER = {n}", "late.py": f"NUMBER = {n}"}) for n in range(2)]
+    functions = [
+        load("a.py:run", {"a.py": text, "helper.py": f"NUMBER = {n}", "late.py": f"NUMBER = {n}"})
+        for n in range(2)
+    ]
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(lambda function: function(), functions)) == [(0, 0), (1, 1)]
 
@@ -219,7 +227,11 @@ def test_no_claim_is_forgotten_while_other_threads_give_up_theirs(interleaved):
         for number in range(100, 130):
             with build_once.claimed(kept, recipe(number), lambda: None):
                 time.sleep(0.001)
-                forgotten += [number] if not any(f"{number:064d}" in claim.path for claim in list(build_once._held)) else []
+                forgotten += (
+                    [number]
+                    if not any(f"{number:064d}" in claim.path for claim in list(build_once._held))
+                    else []
+                )
         over.set()
         for one in churning:
             one.result()
@@ -235,7 +247,9 @@ def test_a_forked_child_that_gives_up_its_claims_leaves_those_of_its_parent(tmp_
     assert list(storage.list("")) == []
 
 
-def test_workers_answer_while_another_one_is_started_and_none_outlives_the_end(monkeypatch, tmp_path):
+def test_workers_answer_while_another_one_is_started_and_none_outlives_the_end(
+    monkeypatch, tmp_path
+):
     pool = local._Pool([], tmp_path)
     seen = []
 

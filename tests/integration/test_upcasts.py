@@ -23,18 +23,33 @@ from eventlake.tables import expressions as expressing
 from eventlake.tables import payloads
 from eventlake.tables import upcast as upcasting
 
-CENTS = {"type": "object", "properties": {"cents": {"type": "integer"}, "note": {"type": "string"}}, "required": ["cents"]}
+CENTS = {
+    "type": "object",
+    "properties": {"cents": {"type": "integer"}, "note": {"type": "string"}},
+    "required": ["cents"],
+}
 MONEY = {"type": "number", "multipleOf": 0.01, "x-precision": 18}
 CROWNS = {
     "type": "object",
-    "properties": {"amount": MONEY, "note": {"type": "string"}, "paid_by": {"type": "string", "enum": ["card", "cash"]}},
+    "properties": {
+        "amount": MONEY,
+        "note": {"type": "string"},
+        "paid_by": {"type": "string", "enum": ["card", "cash"]},
+    },
     "required": ["amount"],
 }
 TO_CROWNS = {"amount": "CAST(cents AS DECIMAL(18, 2)) * 0.01"}
 
 
 def event(name, **data):
-    return {"id": str(name), "source": "s", "type": "pay", "subject": "/loan/7", "time": "2026-01-01T00:00:00Z", "data": data}
+    return {
+        "id": str(name),
+        "source": "s",
+        "type": "pay",
+        "subject": "/loan/7",
+        "time": "2026-01-01T00:00:00Z",
+        "data": data,
+    }
 
 
 def lake_of(*data, schema=CENTS, where="memory://"):
@@ -54,8 +69,18 @@ def test_old_payloads_are_read_as_new_ones_and_stay_as_they_are():
     assert (version.number, version.since) == (2, 2)
     lake.append([event("new", amount=2.5, paid_by="card")])
     rows = columns(lake.snapshot(), "amount", "note", "paid_by")
-    assert rows == [(Decimal("1.50"), "a", None), (Decimal("-0.01"), None, None), (Decimal("2.50"), None, "card")]
-    assert lake.snapshot().sql('SELECT amount, note, paid_by FROM "pay" ORDER BY sequence').polars().rows() == rows
+    assert rows == [
+        (Decimal("1.50"), "a", None),
+        (Decimal("-0.01"), None, None),
+        (Decimal("2.50"), None, "card"),
+    ]
+    assert (
+        lake.snapshot()
+        .sql('SELECT amount, note, paid_by FROM "pay" ORDER BY sequence')
+        .polars()
+        .rows()
+        == rows
+    )
     assert lake.snapshot().scan().collect()["data"].to_list()[0] == '{"cents":150,"note":"a"}'
     assert columns(lake.snapshot(at=2), "cents", version=1) == [(150,), (-1,)]
 
@@ -65,10 +90,14 @@ def test_what_does_not_follow_needs_an_expression_and_the_message_says_for_which
     with pytest.raises(InvalidInputError, match="cents: is gone") as caught:
         lake.register("pay", CROWNS)
     assert "upcast=" in caught.value.hint
-    with pytest.raises(InvalidInputError, match="field amount needs an expression: is new and required"):
+    with pytest.raises(
+        InvalidInputError, match="field amount needs an expression: is new and required"
+    ):
         lake.register("pay", CROWNS, upcast={})
     narrow = {**CENTS, "properties": {"cents": {"type": "integer", "maximum": 9}}}
-    with pytest.raises(InvalidInputError, match="field cents needs an expression: int64 cannot become int64"):
+    with pytest.raises(
+        InvalidInputError, match="field cents needs an expression: int64 cannot become int64"
+    ):
         lake.register("pay", narrow, upcast={})
     assert lake.schema("pay").number == 1
 
@@ -106,10 +135,19 @@ def test_an_upcast_of_the_first_version_is_refused():
         ("cents > 1", "found bool"),
         ("list_sum([cents, 1])", "HUGEINT"),
         ("ago(INTERVAL 0 DAY)::VARCHAR", r"ago\(\)"),
-        ("CAST(CAST('12:00:00+00' AS TIMETZ) AT TIME ZONE 'Europe/Prague' AS VARCHAR)", "TIME WITH TIME ZONE"),
-        ("length(json_serialize_plan('SELECT current_date', optimize := true)::VARCHAR)", r"json_serialize_plan\(\)"),
+        (
+            "CAST(CAST('12:00:00+00' AS TIMETZ) AT TIME ZONE 'Europe/Prague' AS VARCHAR)",
+            "TIME WITH TIME ZONE",
+        ),
+        (
+            "length(json_serialize_plan('SELECT current_date', optimize := true)::VARCHAR)",
+            r"json_serialize_plan\(\)",
+        ),
         ("CAST(CAST([cents] AS DOUBLE[]) AS DECIMAL(18, 2)[])[1]", "double|DOUBLE"),
-        ("CAST(CAST(struct_pack(a := cents) AS STRUCT(a DOUBLE)) AS STRUCT(a DECIMAL(18, 2))).a", "double|DOUBLE"),
+        (
+            "CAST(CAST(struct_pack(a := cents) AS STRUCT(a DOUBLE)) AS STRUCT(a DECIMAL(18, 2))).a",
+            "double|DOUBLE",
+        ),
         ("to_json(cents)::VARIANT::DECIMAL(18, 2)", "VARIANT"),
         ("CAST(json_extract(to_json([cents]), '$[0]') AS DECIMAL(18, 2))", "JSON"),
         ("340282366920938463463374607431768211455::UHUGEINT", "UHUGEINT"),
@@ -159,7 +197,10 @@ def test_what_is_no_mapping_of_expressions_is_refused(upcast):
 
 
 def test_a_function_is_not_taken_for_a_field_of_its_name():
-    schema = {"type": "object", "properties": {"uuid": {"type": "string"}, "today": {"type": "string"}}}
+    schema = {
+        "type": "object",
+        "properties": {"uuid": {"type": "string"}, "today": {"type": "string"}},
+    }
     lake = lake_of({"uuid": "u"}, schema=schema)
     with pytest.raises(InvalidInputError, match=r"uuid\(\): it is another value"):
         lake.register("pay", schema, upcast={"uuid": "uuid()::VARCHAR"})
@@ -167,11 +208,16 @@ def test_a_function_is_not_taken_for_a_field_of_its_name():
     assert columns(lake.snapshot(), "uuid") == [("u",)]
 
 
-@pytest.mark.parametrize("day", ["DATE '10000-01-01'", "DATE '0001-01-01' - 400", "'infinity'::DATE"])
+@pytest.mark.parametrize(
+    "day", ["DATE '10000-01-01'", "DATE '0001-01-01' - 400", "'infinity'::DATE"]
+)
 @pytest.mark.parametrize("nested", [False, True])
 def test_a_day_or_an_instant_beyond_the_years_1_to_9999_is_refused(day, nested):
     kind = {"type": "string", "format": "date"}
-    schema = {"type": "object", "properties": {"day": {"type": "array", "items": kind} if nested else kind}}
+    schema = {
+        "type": "object",
+        "properties": {"day": {"type": "array", "items": kind} if nested else kind},
+    }
     with pytest.raises(SchemaMismatchError, match="sequence 0, field day"):
         lake_of({"cents": 1}).register("pay", schema, upcast={"day": f"[{day}]" if nested else day})
     instant = {"type": "object", "properties": {"at": {"type": "string", "format": "date-time"}}}
@@ -180,7 +226,10 @@ def test_a_day_or_an_instant_beyond_the_years_1_to_9999_is_refused(day, nested):
 
 
 def test_integers_fill_decimals_of_any_scale():
-    wide = {"type": "object", "properties": {"amount": {"type": "number", "multipleOf": 1e-30, "x-precision": 38}}}
+    wide = {
+        "type": "object",
+        "properties": {"amount": {"type": "number", "multipleOf": 1e-30, "x-precision": 38}},
+    }
     lake = lake_of({"cents": 99_999_999})
     lake.register("pay", wide, upcast={"amount": "cents"})
     assert columns(lake.snapshot(), "amount") == [(Decimal(99_999_999),)]
@@ -194,10 +243,18 @@ def test_fields_without_an_expression_are_widened_inside_and_found_by_their_exac
 
     whole, text = {"type": "integer"}, {"type": "string"}
     old = of(s=of(a=whole, b=text), l={"type": "array", "items": whole}, z=text)
-    new = of(s=of(b=text, c=text, a=MONEY | {"x-precision": 38}), l={"type": "array", "items": MONEY | {"x-precision": 38}}, z=text)
+    new = of(
+        s=of(b=text, c=text, a=MONEY | {"x-precision": 38}),
+        l={"type": "array", "items": MONEY | {"x-precision": 38}},
+        z=text,
+    )
     lake = lake_of({"s": {"a": 1, "b": "x"}, "l": [1, 2]}, {"l": []}, {}, schema=old)
     lake.register("pay", new, upcast={"z": "'z'"})
-    expected = [({"b": "x", "c": None, "a": Decimal(1)}, [Decimal(1), Decimal(2)], "z"), (None, [], "z"), (None, None, "z")]
+    expected = [
+        ({"b": "x", "c": None, "a": Decimal(1)}, [Decimal(1), Decimal(2)], "z"),
+        (None, [], "z"),
+        (None, None, "z"),
+    ]
     assert columns(lake.snapshot(), "s", "l", "z") == expected
     with pytest.raises(InvalidInputError, match="the old field is called 'z'"):
         lake.register("pay", of(Z=text), upcast={})
@@ -214,10 +271,14 @@ def test_a_table_is_not_made_of_nulls_where_only_the_whole_of_it_was_too_much(mo
 
     monkeypatch.setattr(upcasting, "evaluate", refused)
     lake.register("pay", CROWNS, upcast=TO_CROWNS)
-    assert [amount for (amount,) in columns(lake.snapshot(), "amount")] == [Decimal(number) / 100 for number in range(100)]
+    assert [amount for (amount,) in columns(lake.snapshot(), "amount")] == [
+        Decimal(number) / 100 for number in range(100)
+    ]
 
 
-def test_an_open_snapshot_keeps_its_schemas_whatever_is_registered_compacted_and_collected(tmp_path):
+def test_an_open_snapshot_keeps_its_schemas_whatever_is_registered_compacted_and_collected(
+    tmp_path,
+):
     lake = lake_of(where=tmp_path / "lake")
     for number in range(4):
         lake.append([event(number, cents=number)])
@@ -276,7 +337,11 @@ def test_a_forked_process_upcasts_and_queries_too():
 
 def test_a_field_that_is_inexact_may_go_through_a_double():
     lake = lake_of({"cents": 150})
-    lake.register("pay", {"type": "object", "properties": {"amount": {"type": "number"}}}, upcast={"amount": "cents / 100"})
+    lake.register(
+        "pay",
+        {"type": "object", "properties": {"amount": {"type": "number"}}},
+        upcast={"amount": "cents / 100"},
+    )
     assert columns(lake.snapshot(), "amount") == [(1.5,)]
 
 
@@ -286,16 +351,31 @@ def test_an_expression_for_a_field_that_is_not_there_is_refused():
 
 
 def test_history_that_an_upcast_cannot_read_is_named_by_sequence_and_nothing_is_registered():
-    lake = lake_of(*({"cents": number, "note": "x"} for number in range(300)), {"cents": 10**17}, {"cents": 1, "note": "12.345"})
-    with pytest.raises(SchemaMismatchError, match=r"sequence 300, field amount: the upcast failed") as caught:
+    lake = lake_of(
+        *({"cents": number, "note": "x"} for number in range(300)),
+        {"cents": 10**17},
+        {"cents": 1, "note": "12.345"},
+    )
+    with pytest.raises(
+        SchemaMismatchError, match=r"sequence 300, field amount: the upcast failed"
+    ) as caught:
         lake.register("pay", CROWNS, upcast={"amount": "cents * CAST(1000 AS DECIMAL(4, 0))"})
     assert caught.value.facts["failures"] == 1
-    with pytest.raises(SchemaMismatchError, match=r"sequence 0, field amount: the upcast failed") as caught:
+    with pytest.raises(
+        SchemaMismatchError, match=r"sequence 0, field amount: the upcast failed"
+    ) as caught:
         lake.register("pay", CROWNS, upcast={"amount": "CAST(note AS DECIMAL(18, 3))"})
     assert "'note': 'x'" in caught.value.message
-    with pytest.raises(SchemaMismatchError, match=r"sequence 3, field paid_by: expected utf8 \(one of 'card', 'cash'\) from the upcast"):
-        lake.register("pay", CROWNS, upcast={**TO_CROWNS, "paid_by": "CASE WHEN cents = 3 THEN 'cheque' END"})
-    with pytest.raises(SchemaMismatchError, match=r"sequence 4, field amount: expected .*required from the upcast"):
+    with pytest.raises(
+        SchemaMismatchError,
+        match=r"sequence 3, field paid_by: expected utf8 \(one of 'card', 'cash'\) from the upcast",
+    ):
+        lake.register(
+            "pay", CROWNS, upcast={**TO_CROWNS, "paid_by": "CASE WHEN cents = 3 THEN 'cheque' END"}
+        )
+    with pytest.raises(
+        SchemaMismatchError, match=r"sequence 4, field amount: expected .*required from the upcast"
+    ):
         lake.register("pay", CROWNS, upcast={"amount": "nullif(cents, 4)"})
     assert lake.schema("pay").number == 1
     assert lake.verify(deep=True).problems == ()
@@ -309,10 +389,16 @@ def test_a_digit_too_many_is_an_error_and_not_rounded():
 
 def test_events_after_an_upcast_cannot_be_read_with_the_version_before_it():
     lake = lake_of({"cents": 1})
-    lake.register("pay", {**CENTS, "properties": {**CENTS["properties"], "extra": {"type": "integer"}}}, upcast={"cents": "cents * 100"})
+    lake.register(
+        "pay",
+        {**CENTS, "properties": {**CENTS["properties"], "extra": {"type": "integer"}}},
+        upcast={"cents": "cents * 100"},
+    )
     lake.append([event("new", cents=7)])
     assert columns(lake.snapshot(), "cents") == [(100,), (7,)]
-    with pytest.raises(InvalidInputError, match="version 1 of the schema of pay cannot read event 1") as caught:
+    with pytest.raises(
+        InvalidInputError, match="version 1 of the schema of pay cannot read event 1"
+    ) as caught:
         lake.snapshot().table("pay", version=1).collect()
     assert "watermark 1 or below" in caught.value.hint
     assert columns(lake.snapshot(at=1), "cents", version=1) == [(1,)]
@@ -321,9 +407,13 @@ def test_events_after_an_upcast_cannot_be_read_with_the_version_before_it():
 def test_events_that_only_a_later_version_accepts_cannot_be_read_with_an_older_one():
     schema = {"type": "object", "properties": {"kind": {"type": "string", "enum": ["a"]}}}
     lake = lake_of({"kind": "a"}, schema=schema)
-    lake.register("pay", {"type": "object", "properties": {"kind": {"type": "string", "enum": ["a", "b"]}}})
+    lake.register(
+        "pay", {"type": "object", "properties": {"kind": {"type": "string", "enum": ["a", "b"]}}}
+    )
     lake.append([event("new", kind="b")])
-    with pytest.raises(InvalidInputError, match="version 1 of the schema of pay cannot read event 1"):
+    with pytest.raises(
+        InvalidInputError, match="version 1 of the schema of pay cannot read event 1"
+    ):
         lake.snapshot().table("pay", version=1).collect()
 
 
@@ -335,7 +425,8 @@ def test_registering_again_changes_nothing_and_another_expression_is_another_ver
     assert el.open(lake._chain.storage).schema("pay") == first
     others = [lake_of({"cents": 1}) for _ in range(2)]
     hashes = {
-        other.register("pay", CROWNS, upcast={"amount": text}).schema_hash for other, text in zip(others, ["cents", "-cents"], strict=True)
+        other.register("pay", CROWNS, upcast={"amount": text}).schema_hash
+        for other, text in zip(others, ["cents", "-cents"], strict=True)
     }
     assert len(hashes | {first.schema_hash}) == 3
 
@@ -344,7 +435,13 @@ def test_three_upcasts_in_a_row_with_versions_between_them(tmp_path):
     lake = lake_of({"cents": 150}, where=tmp_path / "lake")
     lake.register("pay", CROWNS, upcast=TO_CROWNS)
     lake.append([event("second", amount=2)])
-    lake.register("pay", {**CROWNS, "properties": {**CROWNS["properties"], "day": {"type": "string", "format": "date"}}})
+    lake.register(
+        "pay",
+        {
+            **CROWNS,
+            "properties": {**CROWNS["properties"], "day": {"type": "string", "format": "date"}},
+        },
+    )
     lake.append([event("third", amount=3, day="2026-02-03")])
     split = {
         "type": "object",
@@ -355,7 +452,13 @@ def test_three_upcasts_in_a_row_with_versions_between_them(tmp_path):
         },
     }
     lake.register(
-        "pay", split, upcast={"crowns": "trunc(amount)::BIGINT", "rest": "amount - trunc(amount)", "when": "struct_pack(day := day)"}
+        "pay",
+        split,
+        upcast={
+            "crowns": "trunc(amount)::BIGINT",
+            "rest": "amount - trunc(amount)",
+            "when": "struct_pack(day := day)",
+        },
     )
     lake.append([event("fourth", crowns=4, rest=0.25, when={"day": "2026-02-04"})])
     lake.register("pay", split, upcast={"crowns": "-crowns"})
@@ -370,32 +473,62 @@ def test_three_upcasts_in_a_row_with_versions_between_them(tmp_path):
     assert columns(lake.snapshot(), "crowns", "rest", "when") == expected
     lake.compact()
     assert columns(el.open(tmp_path / "lake").snapshot(), "crowns", "rest", "when") == expected
-    assert [version.upcast is not None for version in lake.schemas()["pay"]] == [False, True, False, True, True]
+    assert [version.upcast is not None for version in lake.schemas()["pay"]] == [
+        False,
+        True,
+        False,
+        True,
+        True,
+    ]
 
 
 def test_old_datasets_are_reproduced_bit_for_bit_after_every_version(tmp_path):
     lake = lake_of({"cents": 150, "note": "a"}, {"cents": 250}, where=tmp_path / "lake")
-    datasets = [lake.build(el.Projection.sql("first", 'SELECT sequence, cents FROM "pay"', key=["sequence"]))]
+    datasets = [
+        lake.build(
+            el.Projection.sql("first", 'SELECT sequence, cents FROM "pay"', key=["sequence"])
+        )
+    ]
 
     def assert_all_reproduce():
         for dataset in datasets:
             assert el.open(tmp_path / "lake").reproduce(dataset.manifest_hash).identical
 
-    lake.register("pay", {**CENTS, "properties": {**CENTS["properties"], "extra": {"type": "integer"}}})
+    lake.register(
+        "pay", {**CENTS, "properties": {**CENTS["properties"], "extra": {"type": "integer"}}}
+    )
     lake.append([event("b", cents=1, extra=2)])
     assert_all_reproduce()
-    datasets.append(lake.build(el.Projection.sql("second", 'SELECT sequence, cents, extra FROM "pay"', key=["sequence"])))
+    datasets.append(
+        lake.build(
+            el.Projection.sql(
+                "second", 'SELECT sequence, cents, extra FROM "pay"', key=["sequence"]
+            )
+        )
+    )
     lake.register("pay", CROWNS, upcast=TO_CROWNS)
     lake.append([event("c", amount=0.01, paid_by="cash")])
     assert_all_reproduce()
-    datasets.append(lake.build(el.Projection.sql("third", 'SELECT sequence, amount, paid_by FROM "pay"', key=["sequence"])))
+    datasets.append(
+        lake.build(
+            el.Projection.sql(
+                "third", 'SELECT sequence, amount, paid_by FROM "pay"', key=["sequence"]
+            )
+        )
+    )
     lake.register("pay", CROWNS, upcast={"amount": "amount * 2"})
     lake.append([event("d", amount=9)])
-    datasets.append(lake.build(el.Projection.sql("fourth", 'SELECT sequence, amount FROM "pay"', key=["sequence"])))
+    datasets.append(
+        lake.build(
+            el.Projection.sql("fourth", 'SELECT sequence, amount FROM "pay"', key=["sequence"])
+        )
+    )
     assert_all_reproduce()
     lake.compact()
     assert_all_reproduce()
-    assert datasets[3].polars().sort("sequence")["amount"].to_list() == [Decimal(text) for text in ("3.00", "5.00", "0.02", "0.02", "9.00")]
+    assert datasets[3].polars().sort("sequence")["amount"].to_list() == [
+        Decimal(text) for text in ("3.00", "5.00", "0.02", "0.02", "9.00")
+    ]
 
 
 def test_a_registration_that_lost_its_race_looks_at_the_events_between():
@@ -438,7 +571,9 @@ def test_the_command_registers_an_upcast_and_shows_it(tmp_path, capsys):
         return ended.value.code, printed.out + printed.err
 
     assert run("register", files["schema"]) == (1, ANY)
-    assert run("register", files["schema"], "--upcast", files["list"])[1].startswith("error: " + files["list"] + " is not an upcast")
+    assert run("register", files["schema"], "--upcast", files["list"])[1].startswith(
+        "error: " + files["list"] + " is not an upcast"
+    )
     code, printed = run("register", files["schema"], "--upcast", files["upcast"])
     assert code == 0
     assert "upcast from version 1" in printed
@@ -446,12 +581,18 @@ def test_the_command_registers_an_upcast_and_shows_it(tmp_path, capsys):
     assert json.loads(run("show", "--version", "1", "--json")[1])["upcast"] is None
 
 
-def test_a_deep_verification_finds_a_table_that_holds_other_rows_and_an_event_that_does_not_fit(tmp_path, monkeypatch):
+def test_a_deep_verification_finds_a_table_that_holds_other_rows_and_an_event_that_does_not_fit(
+    tmp_path, monkeypatch
+):
     lake = lake_of(*({"cents": number} for number in range(10)), where=tmp_path / "lake")
     lake.append([event("second", cents=7)])
     lake.register("pay", CROWNS, upcast=TO_CROWNS)
     with monkeypatch.context() as patch:
-        patch.setattr(payloads, "upcast", lambda table, version: (_nulls(upcasting.upcast(table, version)[0]), []))
+        patch.setattr(
+            payloads,
+            "upcast",
+            lambda table, version: (_nulls(upcasting.upcast(table, version)[0]), []),
+        )
         lake.snapshot().table("pay").collect()
     lake.append([event("new", amount=1)])
     lake.snapshot().table("pay").collect()
@@ -462,10 +603,17 @@ def test_a_deep_verification_finds_a_table_that_holds_other_rows_and_an_event_th
     (tmp_path / "lake" / report.problems[0].path).unlink()
     lake.snapshot().table("pay").collect()
     assert lake.verify(deep=True).problems == ()
-    monkeypatch.setattr(upcasting, "checked", lambda *_, **__: (_ for _ in ()).throw(upcasting.OddError))
+    monkeypatch.setattr(
+        upcasting, "checked", lambda *_, **__: (_ for _ in ()).throw(upcasting.OddError)
+    )
     # What the table should hold cannot be told any more, and a table that was not compared is not sound.
-    assert {finding.path.split("/")[0] for finding in lake.verify(deep=True).problems} == {"segments", "tables"}
+    assert {finding.path.split("/")[0] for finding in lake.verify(deep=True).problems} == {
+        "segments",
+        "tables",
+    }
 
 
 def _nulls(table):
-    return pa.Table.from_arrays([pa.nulls(table.num_rows, kind) for kind in table.schema.types], schema=table.schema)
+    return pa.Table.from_arrays(
+        [pa.nulls(table.num_rows, kind) for kind in table.schema.types], schema=table.schema
+    )

@@ -22,8 +22,12 @@ def installed(tmp_path_factory):
 
 def test_the_wheel_brings_types_and_the_demo_definition_with_its_lock(installed):
     assert (installed / "eventlake" / "py.typed").is_file()
-    packaged = {path.name for path in (installed / "eventlake" / "demo" / "overdue_loans").iterdir()}
-    assert packaged >= {path.name for path in (ROOT / "datasets" / "overdue_loans").iterdir() if path.is_file()}
+    packaged = {
+        path.name for path in (installed / "eventlake" / "demo" / "overdue_loans").iterdir()
+    }
+    assert packaged >= {
+        path.name for path in (ROOT / "datasets" / "overdue_loans").iterdir() if path.is_file()
+    }
 
 
 def test_the_demo_runs_from_the_wheel_alone(installed, tmp_path):
@@ -32,5 +36,12 @@ def test_the_demo_runs_from_the_wheel_alone(installed, tmp_path):
         "print(definition().folder); print(run_demo(Path('lake')).identical)"
     )
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(installed), "PATH": ""}, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(installed), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.split() == [str(installed / "eventlake" / "demo" / "overdue_loans"), "True"]

@@ -28,7 +28,12 @@ def names(folder):
 
 
 def test_processes_that_write_one_lock_never_fail_and_leave_one_of_theirs_whole(tmp_path):
-    running = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), name], stderr=subprocess.PIPE) for name in "abc"]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path), name], stderr=subprocess.PIPE
+        )
+        for name in "abc"
+    ]
     seen = set()
     while any(process.poll() is None for process in running):
         if (tmp_path / "dataset.lock").exists():
@@ -40,7 +45,10 @@ def test_processes_that_write_one_lock_never_fail_and_leave_one_of_theirs_whole(
 
 def test_threads_that_write_one_file_leave_one_text_whole(tmp_path):
     file, texts = tmp_path / "page.html", [letter * 100_000 for letter in "abcd"]
-    threads = [threading.Thread(target=lambda text=text: [write_file(file, text) for _ in range(20)]) for text in texts]
+    threads = [
+        threading.Thread(target=lambda text=text: [write_file(file, text) for _ in range(20)])
+        for text in texts
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -57,7 +65,9 @@ def test_a_file_that_cannot_be_written_keeps_what_it_held(tmp_path, monkeypatch)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StorageError, match=r"dataset\.lock cannot be written: No space left on device") as caught:
+    with pytest.raises(
+        StorageError, match=r"dataset\.lock cannot be written: No space left on device"
+    ) as caught:
         write_file(file, "after", "the hint")
     assert caught.value.hint == "the hint"
     assert (file.read_text(), names(tmp_path)) == ("before", ["dataset.lock"])
@@ -79,6 +89,8 @@ def test_a_link_stays_a_link_and_a_pipe_is_written_to(tmp_path):
 
 
 def test_a_lock_that_is_written_is_the_lock_that_is_read(tmp_path):
-    lock = Lock("a", Checkpoint("日本/loans", 5, "0" * 64), "duckdb 2.0.0", 3, "1" * 64, "2" * 64, "3" * 64)
+    lock = Lock(
+        "a", Checkpoint("日本/loans", 5, "0" * 64), "duckdb 2.0.0", 3, "1" * 64, "2" * 64, "3" * 64
+    )
     lock.write(tmp_path)
     assert Lock.read(tmp_path) == lock

@@ -40,7 +40,11 @@ def test_nothing_that_was_appended_is_lost_changed_or_reordered(tmp_path):
     """Two writers are killed at some moment; what either of them was told is durable stands where it was told, and nothing stands twice."""
     el.create(tmp_path / "lake", "promise.example")
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "lake"), name], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path / "lake"), name],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         for name in ("one", "two")
     ]
     first = [writer.stdout.readline() for writer in writers]
@@ -50,7 +54,10 @@ def test_nothing_that_was_appended_is_lost_changed_or_reordered(tmp_path):
     acknowledged = {}
     for name, line, writer in zip(("one", "two"), first, writers, strict=True):
         said = [line, *writer.communicate()[0].splitlines()]
-        acknowledged |= {int(start): (name, int(batch)) for start, batch in (entry.split() for entry in said if entry.count(" ") == 1)}
+        acknowledged |= {
+            int(start): (name, int(batch))
+            for start, batch in (entry.split() for entry in said if entry.count(" ") == 1)
+        }
 
     lake = el.open(tmp_path / "lake")
     events = lake.snapshot().scan().collect()
@@ -75,10 +82,17 @@ def test_a_watermark_names_one_history(tmp_path):
     bounds = [0, *sorted(random.Random(7).sample(range(1, 60), 9)), 60]
     for start, stop in zip(bounds, bounds[1:], strict=False):
         cut.append(whole.snapshot().scan().collect().slice(start, stop - start))
-    assert [cut.snapshot(at=n).root for n in range(61)] == [whole.snapshot(at=n).root for n in range(61)]
+    assert [cut.snapshot(at=n).root for n in range(61)] == [
+        whole.snapshot(at=n).root for n in range(61)
+    ]
 
     written = tmp_path / "again.parquet"
-    pq.write_table(whole.snapshot().scan().drop("sequence").collect().to_arrow(), written, compression="gzip", version="1.0")
+    pq.write_table(
+        whole.snapshot().scan().drop("sequence").collect().to_arrow(),
+        written,
+        compression="gzip",
+        version="1.0",
+    )
     again = el.create(tmp_path / "again", "promise.example")
     again.append(written)
     assert again.snapshot().checkpoint == whole.snapshot().checkpoint
@@ -111,7 +125,10 @@ def test_a_dataset_is_rebuilt_bit_for_bit_from_its_manifest_hash(tmp_path):
     command = [sys.executable, "-c", script, str(tmp_path / "copy"), dataset.manifest_hash]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert said == ["True", dataset.content_hash, "200"]
-    assert dataset.content_hash != lake.build(el.Projection.sql("paid", query, key=["loan"])).content_hash
+    assert (
+        dataset.content_hash
+        != lake.build(el.Projection.sql("paid", query, key=["loan"])).content_hash
+    )
     assert rows["payments"].sum() == 200
     assert isinstance(rows, pl.DataFrame)
 
@@ -127,10 +144,18 @@ FEATURES = [
 def declared(tmp_path):
     """Payments of two loans, one a day, and a spine whose cutoffs lie in their midst."""
     lake = el.create(tmp_path / "lake", "promise.example")
-    lake.register("payment.received", {"type": "object", "properties": {"amount": {"type": "number", "multipleOf": 0.01}}})
+    lake.register(
+        "payment.received",
+        {"type": "object", "properties": {"amount": {"type": "number", "multipleOf": 0.01}}},
+    )
     days = [f"2026-01-{day:02}T00:00:00Z" for day in range(1, 31)]
     for number in range(8):
-        lake.append([paid(number, number + 1, f"/loan/{number % 2}") | {"time": days[number], "recorded_at": days[number]}])
+        lake.append(
+            [
+                paid(number, number + 1, f"/loan/{number % 2}")
+                | {"time": days[number], "recorded_at": days[number]}
+            ]
+        )
     cutoffs = pl.Series(days[4:8]).str.to_datetime(time_unit="us", time_zone="UTC")
     return lake, pl.DataFrame({"subject": ["/loan/0", "/loan/1"] * 2, "cutoff": cutoffs}), days
 
@@ -140,9 +165,15 @@ def test_no_declared_feature_looks_into_the_future(tmp_path):
     lake, spine, days = declared(tmp_path)
     features = el.FeatureSet("risk", features=FEATURES)
     before = lake.build(features, spine=spine)
-    at = [paid(20 + number, 1_000, f"/loan/{number % 2}") | {"time": days[4 + number], "recorded_at": days[20]} for number in range(4)]
+    at = [
+        paid(20 + number, 1_000, f"/loan/{number % 2}")
+        | {"time": days[4 + number], "recorded_at": days[20]}
+        for number in range(4)
+    ]
     late = [paid(30, 2_000, "/loan/0") | {"time": days[0], "recorded_at": days[21]}]
-    wrong = [paid(31, 3_000, "/loan/0") | {"time": days[0], "recorded_at": days[22], "corrects": "p0"}]
+    wrong = [
+        paid(31, 3_000, "/loan/0") | {"time": days[0], "recorded_at": days[22], "corrects": "p0"}
+    ]
     lake.append([*at, *late, *wrong])
     for engine in ("duckdb", "polars"):
         after = lake.build(features, spine=spine, engine=engine, force=True)
@@ -157,7 +188,9 @@ def test_every_value_of_a_declared_feature_is_explained_by_its_events(tmp_path):
     """The events that are named make the value: as many as were counted, adding up to what was summed, the newest of the age."""
     lake, spine, _ = declared(tmp_path)
     dataset = lake.build(el.FeatureSet("risk", features=FEATURES), spine=spine)
-    amounts = dict(lake.snapshot().table("payment.received").select("id", "amount").collect().rows())
+    amounts = dict(
+        lake.snapshot().table("payment.received").select("id", "amount").collect().rows()
+    )
     for row in dataset.polars().rows(named=True):
 
         def behind(column, key=row["spine_row"]):

@@ -25,7 +25,9 @@ def moment(micros):
 def rfc3339(micros, row=0):
     """RFC 3339 in one of several spellings of the same instant; offsets stay inside the years 1 to 9999."""
     text = moment(micros).isoformat()
-    return (text, text.replace("+00:00", "Z"), text.replace("+00:00", "z").replace("T", "t"))[row % 3]
+    return (text, text.replace("+00:00", "Z"), text.replace("+00:00", "z").replace("T", "t"))[
+        row % 3
+    ]
 
 
 def as_dicts(batch, folder=None, recorded_at=None):
@@ -52,13 +54,22 @@ def as_ndjson(batch, folder, recorded_at=None):
     """The path of an NDJSON file; payloads are written into the line as they are."""
     lines = []
     for row, model in enumerate(batch):
-        rest = {name: value for name, value in model.items() if name not in {"data", "extensions", "time"}}
-        members = [f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=bool(row % 2))}" for name, value in rest.items()]
+        rest = {
+            name: value
+            for name, value in model.items()
+            if name not in {"data", "extensions", "time"}
+        }
+        members = [
+            f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=bool(row % 2))}"
+            for name, value in rest.items()
+        ]
         if "time" in model:
             members.append(f'"time":"{rfc3339(model["time"], row)}"')
         if recorded_at is not None:
             members.append(f'"recorded_at":"{rfc3339(recorded_at[row], row)}"')
-        members += [f'"{name}" : {model[name]} ' for name in ("data", "extensions") if name in model]
+        members += [
+            f'"{name}" : {model[name]} ' for name in ("data", "extensions") if name in model
+        ]
         lines.append(("{" + ",".join(members) + "}").encode())
     path = Path(folder, f"{len(list(Path(folder).iterdir()))}.ndjson")
     path.write_bytes(b"\n".join(lines) + b"\n")
@@ -68,8 +79,17 @@ def as_ndjson(batch, folder, recorded_at=None):
 def as_arrow(batch, folder=None, recorded_at=None):
     """An Arrow table in two chunks, without the columns that are null throughout."""
     kinds = {name: INSTANT if name == "time" else pa.string() for name in ORDER}
-    present = [name for name in ORDER if any(name in model for model in batch) or name in {"id", "source", "type"}]
-    columns = {name: pa.array([model.get(name) for model in batch], pa.int64() if name == "time" else pa.string()) for name in present}
+    present = [
+        name
+        for name in ORDER
+        if any(name in model for model in batch) or name in {"id", "source", "type"}
+    ]
+    columns = {
+        name: pa.array(
+            [model.get(name) for model in batch], pa.int64() if name == "time" else pa.string()
+        )
+        for name in present
+    }
     table = pa.table({name: column.cast(kinds[name]) for name, column in columns.items()})
     if recorded_at is not None:
         table = table.append_column("recorded_at", pa.array(recorded_at, pa.int64()).cast(INSTANT))
@@ -80,7 +100,9 @@ def as_arrow(batch, folder=None, recorded_at=None):
 def as_parquet(batch, folder, recorded_at=None):
     """The path of a Parquet file as another tool might write it."""
     path = Path(folder, f"{len(list(Path(folder).iterdir()))}.parquet")
-    pq.write_table(as_arrow(batch, recorded_at=recorded_at), path, compression="gzip", row_group_size=3)
+    pq.write_table(
+        as_arrow(batch, recorded_at=recorded_at), path, compression="gzip", row_group_size=3
+    )
     return path
 
 
@@ -116,7 +138,11 @@ def rows_of(table):
     """The rows of anything that speaks Arrow, instants in microseconds."""
     arrow = pa.table(table)
     columns = {
-        name: (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist()
+        name: (
+            column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column
+        ).to_pylist()
         for name, column in zip(arrow.column_names, arrow.columns, strict=True)
     }
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]

@@ -24,7 +24,17 @@ TABLES = [
     ("(SELECT subject, max(sequence) AS sequence FROM events GROUP BY subject)", "sequence"),
     ("(SELECT * FROM (VALUES (1, '/0'), (3, '/1')) v(sequence, subject))", "sequence"),
 ]
-KINDS = ["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "SEMI JOIN", "ANTI JOIN", "ASOF JOIN", "ASOF LEFT JOIN", "CROSS JOIN"]
+KINDS = [
+    "JOIN",
+    "LEFT JOIN",
+    "RIGHT JOIN",
+    "FULL JOIN",
+    "SEMI JOIN",
+    "ANTI JOIN",
+    "ASOF JOIN",
+    "ASOF LEFT JOIN",
+    "CROSS JOIN",
+]
 PAIRS = [
     "{a}.subject = {b}.subject",
     "{a}.subject IS NOT DISTINCT FROM {b}.subject",
@@ -66,22 +76,41 @@ def queries(draw):
         values = {"a": other[0], "an": other[1], "b": name, "bn": number}
         conditions = [one.format(**values) for one in draw(st.lists(pair, min_size=1, max_size=2))]
         if kind.startswith("ASOF"):
-            conditions = [PAIRS[0].format(**values)] * draw(st.integers(0, 1)) + ["{a}.{an} >= {b}.{bn}".format(**values)]
-        text += f" {kind} {table} {name}" + ("" if kind == "CROSS JOIN" else f" ON {' AND '.join(conditions)}")
+            conditions = [PAIRS[0].format(**values)] * draw(st.integers(0, 1)) + [
+                "{a}.{an} >= {b}.{bn}".format(**values)
+            ]
+        text += f" {kind} {table} {name}" + (
+            "" if kind == "CROSS JOIN" else f" ON {' AND '.join(conditions)}"
+        )
         if kind not in {"SEMI JOIN", "ANTI JOIN"}:
             names.append((name, number))
     one, other = draw(st.sampled_from(names)), draw(st.sampled_from(names))
     values = {"a": one[0], "an": one[1], "b": other[0], "bn": other[1]}
-    filters = [f.format(**values) for f in draw(st.lists(st.sampled_from([PAIRS[0], *PAIRS, *ALONE]), max_size=2))]
-    rows = ", ".join(f"{name}.subject AS s{name}, {name}.{column} AS q{name}" for name, column in names)
+    filters = [
+        f.format(**values)
+        for f in draw(st.lists(st.sampled_from([PAIRS[0], *PAIRS, *ALONE]), max_size=2))
+    ]
+    rows = ", ".join(
+        f"{name}.subject AS s{name}, {name}.{column} AS q{name}" for name, column in names
+    )
     tables = text + (f" WHERE {' AND '.join(filters)}" if filters else "")
-    return draw(st.sampled_from(AROUND)).format(draw(st.sampled_from(SHAPES)).format(rows=rows, tables=tables, **values))
+    return draw(st.sampled_from(AROUND)).format(
+        draw(st.sampled_from(SHAPES)).format(rows=rows, tables=tables, **values)
+    )
 
 
 @pytest.fixture(scope="module")
 def history():
     lake = el.create("memory://", "o")
-    rows = [{"id": f"e{n}", "source": "s", "type": "abc"[n % 3], "subject": None if n % 7 == 6 else f"/{n * 5 % 4}"} for n in range(14)]
+    rows = [
+        {
+            "id": f"e{n}",
+            "source": "s",
+            "type": "abc"[n % 3],
+            "subject": None if n % 7 == 6 else f"/{n * 5 % 4}",
+        }
+        for n in range(14)
+    ]
     lake.append([{name: value for name, value in row.items() if value is not None} for row in rows])
     return lake.snapshot().history
 
@@ -102,7 +131,9 @@ def test_what_is_taken_to_be_by_entity_is(history, query):
     chosen = bucketed(entities(projection, history, spine), BUCKETS)
     parts = Counter()
     for number in range(BUCKETS):
-        only = Only("subject", "subject", chosen.filter(pc.equal(chosen["bucket"], number)).select([ENTITY]))
+        only = Only(
+            "subject", "subject", chosen.filter(pc.equal(chosen["bucket"], number)).select([ENTITY])
+        )
         parts += bag(duckdb_runner.run("made", query, history, spine, {}, only=only))
     assert parts == bag(duckdb_runner.run("made", query, history, spine, {}))
 
@@ -114,10 +145,18 @@ def test_random_queries_are_taken_and_refused(history):
     @given(query=queries())
     def look(query):
         try:
-            carrier(el.Projection.sql("made", query, key=["k"], by="subject"), history, spine_rows(SPINE))
+            carrier(
+                el.Projection.sql("made", query, key=["k"], by="subject"),
+                history,
+                spine_rows(SPINE),
+            )
             seen["taken"] += 1
         except InvalidProjectionError as error:
-            seen["refused" if "is declared by subject" in error.message else f"not understood: {error.message}"] += 1
+            seen[
+                "refused"
+                if "is declared by subject" in error.message
+                else f"not understood: {error.message}"
+            ] += 1
 
     look()
     assert seen["taken"] > 5

@@ -13,7 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventlake.columns.hashing.content import content_hash, from_logical, logical_type, normal_type, normalise, schema_of
+from eventlake.columns.hashing.content import (
+    content_hash,
+    from_logical,
+    logical_type,
+    normal_type,
+    normalise,
+    schema_of,
+)
 from eventlake.errors import SchemaMismatchError
 from tests import naive_content
 
@@ -28,7 +35,9 @@ def integers(bits, signed=True):
 
 def decimals(precision, scale):
     limit = 10**precision - 1
-    return st.integers(-limit, limit).map(lambda unscaled: naive_content.WIDE.scaleb(Decimal(unscaled), -scale))
+    return st.integers(-limit, limit).map(
+        lambda unscaled: naive_content.WIDE.scaleb(Decimal(unscaled), -scale)
+    )
 
 
 PLAIN = [
@@ -67,7 +76,9 @@ def _types(draw, plain=PLAIN, depth=2):
         return pa.large_list(kind), st.lists(st.none() | values, max_size=3)
     names = draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))
     fields = {name: draw(_types(plain, depth - 1)) for name in names}
-    values = st.fixed_dictionaries({name: st.none() | strategy for name, (_, strategy) in fields.items()})
+    values = st.fixed_dictionaries(
+        {name: st.none() | strategy for name, (_, strategy) in fields.items()}
+    )
     return pa.struct([pa.field(name, kind) for name, (kind, _) in fields.items()]), values
 
 
@@ -77,7 +88,9 @@ def tables(draw, plain=PLAIN, min_rows=0, depth=2):
     columns = {}
     for name in draw(st.lists(NAMES, min_size=1, max_size=3, unique_by=str.lower)):
         kind, values = draw(_types(plain, depth))
-        columns[name] = pa.array(draw(st.lists(st.none() | values, min_size=rows, max_size=rows)), kind)
+        columns[name] = pa.array(
+            draw(st.lists(st.none() | values, min_size=rows, max_size=rows)), kind
+        )
     return pa.table(columns)
 
 
@@ -85,17 +98,39 @@ def relaid(kind, draw):
     """Another physical layout of the same logical type."""
     types = pa.types
     if types.is_large_string(kind):
-        return draw(st.sampled_from([pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())]))
+        return draw(
+            st.sampled_from(
+                [
+                    pa.string(),
+                    pa.large_string(),
+                    pa.string_view(),
+                    pa.dictionary(pa.int8(), pa.string()),
+                ]
+            )
+        )
     if types.is_large_binary(kind):
         return draw(st.sampled_from([pa.binary(), pa.large_binary(), pa.binary_view()]))
     if types.is_struct(kind):
-        return pa.struct([pa.field(field.name, undictionaried(relaid(field.type, draw))) for field in kind])
+        return pa.struct(
+            [pa.field(field.name, undictionaried(relaid(field.type, draw))) for field in kind]
+        )
     if types.is_large_list(kind):
         item = undictionaried(relaid(kind.value_type, draw))
-        return draw(st.sampled_from([pa.list_(item), pa.large_list(item), pa.list_(pa.field("element", item))]))
+        return draw(
+            st.sampled_from(
+                [pa.list_(item), pa.large_list(item), pa.list_(pa.field("element", item))]
+            )
+        )
     if kind == pa.timestamp("us", "UTC"):
         return draw(
-            st.sampled_from([kind, pa.timestamp("us", "Europe/Berlin"), pa.timestamp("us", "Etc/UTC"), pa.timestamp("us", "+05:30")])
+            st.sampled_from(
+                [
+                    kind,
+                    pa.timestamp("us", "Europe/Berlin"),
+                    pa.timestamp("us", "Etc/UTC"),
+                    pa.timestamp("us", "+05:30"),
+                ]
+            )
         )
     return kind
 
@@ -176,23 +211,43 @@ def _some(kind):
         return dict.fromkeys([field.name for field in kind])
     if pa.types.is_large_list(kind):
         return []
-    zeros = {"bool": False, "utf8": "", "binary": b"", "date": date(1970, 1, 1), "time[us]": time(0), "duration[us]": timedelta(0)}
-    zeros |= {"timestamp[us]": datetime(1970, 1, 1), "timestamp[us, UTC]": datetime(1970, 1, 1, tzinfo=UTC)}
+    zeros = {
+        "bool": False,
+        "utf8": "",
+        "binary": b"",
+        "date": date(1970, 1, 1),
+        "time[us]": time(0),
+        "duration[us]": timedelta(0),
+    }
+    zeros |= {
+        "timestamp[us]": datetime(1970, 1, 1),
+        "timestamp[us, UTC]": datetime(1970, 1, 1, tzinfo=UTC),
+    }
     return zeros.get(logical_type(kind), 0)
 
 
 @given(tables(min_rows=2), st.data())
 def test_swapped_rows_change_the_content_hash_unless_they_are_equal(table, data):
-    first, second = data.draw(st.integers(0, table.num_rows - 1)), data.draw(st.integers(0, table.num_rows - 1))
+    first, second = (
+        data.draw(st.integers(0, table.num_rows - 1)),
+        data.draw(st.integers(0, table.num_rows - 1)),
+    )
     order = list(range(table.num_rows))
     order[first], order[second] = second, first
     swapped = table.take(pa.array(order))
-    equal = naive_content.content_hash(swapped.slice(first, 1)) == naive_content.content_hash(table.slice(first, 1))
+    equal = naive_content.content_hash(swapped.slice(first, 1)) == naive_content.content_hash(
+        table.slice(first, 1)
+    )
     assert (content_hash(swapped) == content_hash(table)) is equal
 
 
 def test_null_zero_and_empty_string_are_three_things():
-    columns = [pa.array([None], pa.int64()), pa.array([0], pa.int64()), pa.array([None], pa.string()), pa.array([""])]
+    columns = [
+        pa.array([None], pa.int64()),
+        pa.array([0], pa.int64()),
+        pa.array([None], pa.string()),
+        pa.array([""]),
+    ]
     assert len({content_hash(pa.table({"a": column})) for column in columns}) == 4
 
 
@@ -247,7 +302,9 @@ def test_types_count_even_where_every_value_is_null(one, other):
 
 
 def test_row_count_counts_even_without_columns_in_common():
-    assert content_hash(pa.table({"a": pa.nulls(1, pa.int8())})) != content_hash(pa.table({"a": pa.nulls(2, pa.int8())}))
+    assert content_hash(pa.table({"a": pa.nulls(1, pa.int8())})) != content_hash(
+        pa.table({"a": pa.nulls(2, pa.int8())})
+    )
 
 
 @pytest.mark.parametrize(
@@ -268,7 +325,12 @@ def test_row_count_counts_even_without_columns_in_common():
 )
 def test_narrower_and_coarser_types_hash_as_their_normal_type(given_type, values, same_as):
     source = pa.array(values, given_type)
-    expected = pa.array(source.to_pylist() if not pa.types.is_temporal(given_type) else source.cast(same_as).to_pylist(), same_as)
+    expected = pa.array(
+        source.to_pylist()
+        if not pa.types.is_temporal(given_type)
+        else source.cast(same_as).to_pylist(),
+        same_as,
+    )
     assert content_hash(pa.table({"a": source})) == content_hash(pa.table({"a": expected}))
 
 
@@ -283,7 +345,9 @@ def test_an_instant_inside_a_struct_is_read_back_from_its_logical_name():
     assert from_logical(logical_type(kind)) == kind
 
 
-@pytest.mark.parametrize("name", ["a, b: int64", "a:b", "a<b", "a>", "(a", "a)", "[a]", " a", "a ", "", "a\n", ","])
+@pytest.mark.parametrize(
+    "name", ["a, b: int64", "a:b", "a<b", "a>", "(a", "a)", "[a]", " a", "a ", "", "a\n", ","]
+)
 def test_a_struct_field_name_that_a_logical_name_cannot_tell_apart_is_refused(name):
     table = pa.table({"odd one": pa.array([{name: 1}], pa.struct([(name, pa.int8())]))})
     with pytest.raises(SchemaMismatchError, match="odd one"):
@@ -302,7 +366,9 @@ def test_a_struct_field_name_is_read_back_or_refused(name):
 
 @given(tables())
 def test_schema_of_names_what_the_naive_definition_names(table):
-    assert schema_of(normalise(table)) == [[field.name, naive_content.logical(field.type)] for field in table.schema]
+    assert schema_of(normalise(table)) == [
+        [field.name, naive_content.logical(field.type)] for field in table.schema
+    ]
 
 
 REFUSED = {
@@ -310,7 +376,9 @@ REFUSED = {
     "map": pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64())),
     "interval": pa.array([pa.scalar((1, 2, 3), pa.month_day_nano_interval())]),
     "decimal256": pa.array([Decimal(1)], pa.decimal256(50, 0)),
-    "union": pa.UnionArray.from_dense(pa.array([0], pa.int8()), pa.array([0], pa.int32()), [pa.array([1])]),
+    "union": pa.UnionArray.from_dense(
+        pa.array([0], pa.int8()), pa.array([0], pa.int32()), [pa.array([1])]
+    ),
     "float16": pa.nulls(1, pa.float16()),
     "run-end encoded": pa.RunEndEncodedArray.from_arrays(pa.array([1], pa.int32()), pa.array([1])),
     "nanoseconds": pa.array([1_001], pa.timestamp("ns")),
@@ -335,7 +403,9 @@ def test_a_type_without_canonical_form_is_refused_by_column(name):
     assert caught.value.facts["column"].startswith("odd one")
 
 
-@pytest.mark.parametrize("name", ["", "int128", "decimal(x, 1)", "list<", "list<nope>", "struct<a: nope>", "struct<a>"])
+@pytest.mark.parametrize(
+    "name", ["", "int128", "decimal(x, 1)", "list<", "list<nope>", "struct<a: nope>", "struct<a>"]
+)
 def test_what_is_no_logical_type_is_refused(name):
     with pytest.raises(SchemaMismatchError):
         from_logical(name)

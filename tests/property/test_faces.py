@@ -20,7 +20,9 @@ from tests.property.test_schema_parsing import spelled, structs
 @st.composite
 def typed(draw):
     payload = draw(structs(1))
-    return Schema("pay", payload), draw(st.lists(spelled(payload, wild=False), min_size=1, max_size=4))
+    return Schema("pay", payload), draw(
+        st.lists(spelled(payload, wild=False), min_size=1, max_size=4)
+    )
 
 
 @given(typed(), st.booleans())
@@ -31,7 +33,10 @@ def test_an_accepted_payload_is_equal_through_every_face(case, later):
     lake = el.create(MemoryStorage(), "o")
     if not later:
         lake.register("pay", schema)
-    events = [{"id": str(n), "source": "s", "type": "pay", "data": payload} for n, payload in enumerate(payloads)]
+    events = [
+        {"id": str(n), "source": "s", "type": "pay", "data": payload}
+        for n, payload in enumerate(payloads)
+    ]
     try:
         lake.append(events)
         lake.register("pay", schema)
@@ -44,7 +49,9 @@ def test_an_accepted_payload_is_equal_through_every_face(case, later):
     def fields(rows):
         return [{name: row[column] for column, name in names.items()} for row in rows]
 
-    assert snapshot.scan(["sequence", "data"]).sort("sequence").collect()["data"].to_list() == payloads
+    assert (
+        snapshot.scan(["sequence", "data"]).sort("sequence").collect()["data"].to_list() == payloads
+    )
     frame = snapshot.table("pay").sort("sequence").collect()
     assert same(fields(frame.to_dicts()), expected)
     result = snapshot.sql('SELECT * FROM "pay" ORDER BY sequence')
@@ -59,16 +66,26 @@ def plain(row):
     out = {}
     for name, value in row.items():
         absent = not isinstance(value, list | dict) and pd.isna(value)
-        out[name] = None if absent else value.to_pydatetime() if isinstance(value, pd.Timestamp) else value
+        out[name] = (
+            None if absent else value.to_pydatetime() if isinstance(value, pd.Timestamp) else value
+        )
     return out
 
 
 def same(found, expected):
     """Equal, zeros and their signs too."""
     if isinstance(expected, dict):
-        return isinstance(found, dict) and found.keys() == expected.keys() and all(same(found[name], expected[name]) for name in expected)
+        return (
+            isinstance(found, dict)
+            and found.keys() == expected.keys()
+            and all(same(found[name], expected[name]) for name in expected)
+        )
     if isinstance(expected, list):
-        return isinstance(found, list) and len(found) == len(expected) and all(map(same, found, expected))
+        return (
+            isinstance(found, list)
+            and len(found) == len(expected)
+            and all(map(same, found, expected))
+        )
     if isinstance(expected, float):
         return found == expected and math.copysign(1, found) == math.copysign(1, expected)
     return found == expected and isinstance(found, bool) == isinstance(expected, bool)
@@ -76,27 +93,51 @@ def same(found, expected):
 
 def test_integers_that_are_no_doubles_come_through_pandas_beside_a_null():
     lake = el.create(MemoryStorage(), "o")
-    schema = {"type": "object", "properties": {"n": {"type": "integer"}, "l": {"type": "array", "items": {"type": "integer"}}}}
+    schema = {
+        "type": "object",
+        "properties": {
+            "n": {"type": "integer"},
+            "l": {"type": "array", "items": {"type": "integer"}},
+        },
+    }
     lake.register("pay", schema)
     large = 2**63 - 1
-    lake.append([{"id": "1", "source": "s", "type": "pay", "data": {"n": large, "l": [large]}}, {"id": "2", "source": "s", "type": "pay"}])
+    lake.append(
+        [
+            {"id": "1", "source": "s", "type": "pay", "data": {"n": large, "l": [large]}},
+            {"id": "2", "source": "s", "type": "pay"},
+        ]
+    )
     frame = lake.snapshot().sql('SELECT n, l FROM "pay" ORDER BY sequence').pandas()
-    assert (frame["n"][0], frame["n"].isna().tolist(), frame["l"][0]) == (large, [False, True], [large])
+    assert (frame["n"][0], frame["n"].isna().tolist(), frame["l"][0]) == (
+        large,
+        [False, True],
+        [large],
+    )
 
 
-HOSTILE = {param.id: param.values[0][1]["data"] for param in PAYLOADS if isinstance(param.values[0], list)}
+HOSTILE = {
+    param.id: param.values[0][1]["data"] for param in PAYLOADS if isinstance(param.values[0], list)
+}
 
 
 @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE.keys())
-def test_a_hostile_payload_of_a_registered_type_is_refused_by_row_among_a_thousand_good_ones(hostile):
+def test_a_hostile_payload_of_a_registered_type_is_refused_by_row_among_a_thousand_good_ones(
+    hostile,
+):
     lake = el.create(MemoryStorage(), "o")
     lake.register("t", {"type": "object", "properties": {"a": {"type": "integer"}}})
-    events = [{"id": str(n), "source": "s", "type": "t", "data": f'{{"a":{n}}}'} for n in range(1_000)]
+    events = [
+        {"id": str(n), "source": "s", "type": "t", "data": f'{{"a":{n}}}'} for n in range(1_000)
+    ]
     events[777]["data"] = hostile
     with pytest.raises(InvalidEventsError) as caught:
         lake.append(events)
     assert {problem.row for problem in caught.value.problems} == {777}
-    assert all(problem.field.split(".")[0] == "data" and problem.message for problem in caught.value.problems)
+    assert all(
+        problem.field.split(".")[0] == "data" and problem.message
+        for problem in caught.value.problems
+    )
     assert lake.watermark == 0
     events[777]["data"] = '{ "a" : 777 , "b":1.50 }'
     lake.append(events)

@@ -32,16 +32,24 @@ SCHEMA = pa.schema(
         "wide": pa.decimal128(38, 4),
         "what": pa.string(),
         "account": pa.string(),
-        "in": pa.struct({"n": pa.int64(), "deep": pa.struct({"what": pa.string(), "account": pa.string()})}),
+        "in": pa.struct(
+            {"n": pa.int64(), "deep": pa.struct({"what": pa.string(), "account": pa.string()})}
+        ),
     }
 )
 SPANS = [(None, None), ("2h", None), ("9h", None), ("3h", "2h"), (None, "2h")]
 NAMES = ["/loan/1", "/loan/1/payment/2", "/loan/2", "/client/é"]
 NUMBERS = st.one_of(st.integers(-3, 3), st.sampled_from([2**63 - 1, -(2**63), 10**9]))
-AMOUNTS = st.one_of(st.integers(-300, 300), st.sampled_from([10**17, -(10**17)])).map(lambda cents: Decimal(cents) / 100)
-WIDE = st.one_of(st.integers(-5, 5), st.sampled_from([10**37, -(10**37)])).map(lambda units: Decimal(units).scaleb(-4))
+AMOUNTS = st.one_of(st.integers(-300, 300), st.sampled_from([10**17, -(10**17)])).map(
+    lambda cents: Decimal(cents) / 100
+)
+WIDE = st.one_of(st.integers(-5, 5), st.sampled_from([10**37, -(10**37)])).map(
+    lambda units: Decimal(units).scaleb(-4)
+)
 
-DEEP = st.fixed_dictionaries({}, optional={"what": st.sampled_from(["a", "b", "ž"]), "account": st.sampled_from(["A", "B"])})
+DEEP = st.fixed_dictionaries(
+    {}, optional={"what": st.sampled_from(["a", "b", "ž"]), "account": st.sampled_from(["A", "B"])}
+)
 
 
 @st.composite
@@ -66,7 +74,9 @@ def histories(draw):
                     "wide": draw(st.none() | WIDE),
                     "what": draw(st.sampled_from([None, "a", "b", "ž"])),
                     "account": draw(st.sampled_from([None, "A", "B"])),
-                    "in": draw(st.none() | st.fixed_dictionaries({}, optional={"n": NUMBERS, "deep": DEEP})),
+                    "in": draw(
+                        st.none() | st.fixed_dictionaries({}, optional={"n": NUMBERS, "deep": DEEP})
+                    ),
                 }.items()
                 if value is not None
             },
@@ -74,11 +84,17 @@ def histories(draw):
         if kind == "own":
             owner = draw(st.sampled_from([None, "X", "X", "Y"]))
             child = draw(st.sampled_from(["A", "B", None]))
-            event["data"] = {"what": {} if owner is None else {"owner": owner}} | ({} if child is None else {"child": child})
+            event["data"] = {"what": {} if owner is None else {"owner": owner}} | (
+                {} if child is None else {"child": child}
+            )
         earlier = [old for old in events if old["type"] == kind]
         if earlier and draw(st.integers(0, 3)) == 0:
             old = draw(st.sampled_from(earlier))
-            event |= {"corrects": old["id"], "subject": old["subject"], "correction": draw(st.sampled_from(["replace", "retract"]))}
+            event |= {
+                "corrects": old["id"],
+                "subject": old["subject"],
+                "correction": draw(st.sampled_from(["replace", "retract"])),
+            }
             if event["correction"] == "retract":
                 del event["data"]
         events.append(event)
@@ -87,8 +103,15 @@ def histories(draw):
 
 def written(event):
     """The event as it is appended: a decimal is text that holds one."""
-    data = {key: str(value) if isinstance(value, Decimal) else value for key, value in event.get("data", {}).items()}
-    return {**event, "time": event["time"].isoformat(), "recorded_at": event["recorded_at"].isoformat()} | ({"data": data} if data else {})
+    data = {
+        key: str(value) if isinstance(value, Decimal) else value
+        for key, value in event.get("data", {}).items()
+    }
+    return {
+        **event,
+        "time": event["time"].isoformat(),
+        "recorded_at": event["recorded_at"].isoformat(),
+    } | ({"data": data} if data else {})
 
 
 def standing(events, cutoff, known):
@@ -96,7 +119,9 @@ def standing(events, cutoff, known):
     newest = {}
     for event in events:
         if known == "watermark" or event["recorded_at"] < cutoff:
-            event["family"] = next((old["family"] for old in events if old["id"] == event.get("corrects")), event["id"])
+            event["family"] = next(
+                (old["family"] for old in events if old["id"] == event.get("corrects")), event["id"]
+            )
             newest[event["family"]] = event
     return [event for event in newest.values() if event.get("correction") != "retract"]
 
@@ -105,7 +130,11 @@ def inside(events, cutoff, span):
     """Those in a window, by time, then as they were appended."""
     length, offset = (None if text is None else int(text[:-1]) * HOUR for text in span)
     end = cutoff - (offset or 0 * HOUR)
-    chosen = [event for event in events if event["time"] < end and (length is None or event["time"] >= end - length)]
+    chosen = [
+        event
+        for event in events
+        if event["time"] < end and (length is None or event["time"] >= end - length)
+    ]
     return sorted(chosen, key=lambda event: (event["time"], int(event["id"])))
 
 
@@ -160,17 +189,25 @@ ORACLE = {
     lambda **k: el.last("pay", "n", **k): lambda e, c: place(of(e, "n"), -1),
     lambda **k: el.sum("pay", "in.n", **k): lambda e, c: sum(values(e, "in.n")),
     lambda **k: el.last("pay", "in.deep.what", **k): lambda e, c: place(of(e, "in.deep.what"), -1),
-    lambda **k: el.distinct("pay", "in.deep.what", **k): lambda e, c: len(set(values(e, "in.deep.what"))),
-    lambda **k: el.count("pay", where=el.field("in.deep.what") == "b", **k).name("deep"): lambda e, c: of(e, "in.deep.what").count("b"),
+    lambda **k: el.distinct("pay", "in.deep.what", **k): lambda e, c: len(
+        set(values(e, "in.deep.what"))
+    ),
+    lambda **k: el.count("pay", where=el.field("in.deep.what") == "b", **k).name(
+        "deep"
+    ): lambda e, c: of(e, "in.deep.what").count("b"),
     lambda **k: el.first("pay", "what", **k): lambda e, c: place(of(e, "what"), 0),
     lambda **k: el.lag("pay", "amount", 2, **k): lambda e, c: place(of(e, "amount"), -3),
-    lambda **k: el.delta("pay", "amount", **k): lambda e, c: less(place(of(e, "amount"), -1), place(of(e, "amount"), -2)),
+    lambda **k: el.delta("pay", "amount", **k): lambda e, c: less(
+        place(of(e, "amount"), -1), place(of(e, "amount"), -2)
+    ),
     lambda **k: el.since_last("pay", **k): lambda e, c: since(e, c, -1, 24 * HOUR),
     lambda **k: el.since_first("pay", unit="h", **k): lambda e, c: since(e, c, 0, HOUR),
-    lambda **k: el.count("pay", where=el.field("amount") > 0, **k).name("positive"): lambda e, c: len(
-        [v for v in values(e, "amount") if v > 0]
+    lambda **k: el.count("pay", where=el.field("amount") > 0, **k).name("positive"): lambda e, c: (
+        len([v for v in values(e, "amount") if v > 0])
     ),
-    lambda **k: el.count("pay", where=~el.field("what").is_in(["a", "ž"]), **k).name("others"): lambda e, c: of(e, "what").count("b"),
+    lambda **k: el.count("pay", where=~el.field("what").is_in(["a", "ž"]), **k).name(
+        "others"
+    ): lambda e, c: of(e, "what").count("b"),
     lambda **k: (el.sum("pay", "amount", **k) / el.count("pay", **k)).name("each"): lambda e, c: (
         float(Fraction(sum(values(e, "amount"), Decimal(0))) / len(e)) if e else None
     ),
@@ -206,9 +243,25 @@ WHO = [("subject", None), ("subject", 2), ("account", None), ("in.deep.account",
 @st.composite
 def questions(draw):
     """Features of some windows, the entity's name, and a spine."""
-    chosen = draw(st.lists(st.sampled_from(list(product(ORACLE, SPANS))), min_size=1, max_size=8, unique=True))
-    by, depth, via = draw(st.sampled_from([*((*one, False) for one in WHO), ("subject", None, True), ("in.deep.account", None, True)]))
-    entities = ["X", "Y", "Z"] if via else [*NAMES, "/loan/9", None] if by == "subject" else ["A", "B", "C", None]
+    chosen = draw(
+        st.lists(st.sampled_from(list(product(ORACLE, SPANS))), min_size=1, max_size=8, unique=True)
+    )
+    by, depth, via = draw(
+        st.sampled_from(
+            [
+                *((*one, False) for one in WHO),
+                ("subject", None, True),
+                ("in.deep.account", None, True),
+            ]
+        )
+    )
+    entities = (
+        ["X", "Y", "Z"]
+        if via
+        else [*NAMES, "/loan/9", None]
+        if by == "subject"
+        else ["A", "B", "C", None]
+    )
     hours = st.integers(-2, 40)
     spine = draw(st.lists(st.tuples(st.sampled_from(entities), hours), min_size=1, max_size=8))
     return chosen, by, depth, via, spine
@@ -221,20 +274,36 @@ def test_features_are_what_a_loop_over_all_events_says(known, events, question):
     chosen, by, depth, via, asked = question
     lake = el.create(MemoryStorage(), "tests.eventlake/features")
     lake.register("pay", SCHEMA)
-    lake.register("own", pa.schema({"child": pa.string(), "what": pa.struct({"owner": pa.string()})}))
+    lake.register(
+        "own", pa.schema({"child": pa.string(), "what": pa.struct({"owner": pa.string()})})
+    )
     for event in events:
         lake.append([written(event)])
     features = el.FeatureSet(
         "made",
         by=by,
         depth=depth,
-        via=[el.relation("own", child="subject" if by == "subject" else "child", parent="what.owner")] if via else [],
+        via=[
+            el.relation("own", child="subject" if by == "subject" else "child", parent="what.owner")
+        ]
+        if via
+        else [],
         known=known,
-        features=[make(window=span[0], offset=span[1]).name(f"f{number}") for number, (make, span) in enumerate(chosen)],
+        features=[
+            make(window=span[0], offset=span[1]).name(f"f{number}")
+            for number, (make, span) in enumerate(chosen)
+        ],
     )
     assert el.FeatureSet.from_text("made", features.text()).text() == features.text()
-    cutoffs = pl.Series([BEGIN + hours * HOUR for _, hours in asked], dtype=pl.Datetime("us", "UTC"))
-    spine = pl.DataFrame({"what.owner" if via else by: pl.Series([name for name, _ in asked], dtype=pl.String), "cutoff": cutoffs})
+    cutoffs = pl.Series(
+        [BEGIN + hours * HOUR for _, hours in asked], dtype=pl.Datetime("us", "UTC")
+    )
+    spine = pl.DataFrame(
+        {
+            "what.owner" if via else by: pl.Series([name for name, _ in asked], dtype=pl.String),
+            "cutoff": cutoffs,
+        }
+    )
     one, *others = tables(features, lake, spine)
     if isinstance(one, InvalidInputError):
         assert [str(one)] * 2 == [str(other) for other in others]
@@ -247,18 +316,27 @@ def test_features_are_what_a_loop_over_all_events_says(known, events, question):
         mine = payments_of(name, events, cutoff, known, by, depth, via)
         for number, (make, span) in enumerate(chosen):
             expected = ORACLE[make](inside(mine, cutoff, span), cutoff)
-            assert found[row, f"f{number}"] == expected, (make(window=span[0], offset=span[1]).column, row)
+            assert found[row, f"f{number}"] == expected, (
+                make(window=span[0], offset=span[1]).column,
+                row,
+            )
     if known == "watermark":
         history = lake.snapshot().history
         plan = compiled(features, history.catalogue)
-        assert hindsight(plan, history, spine_rows(spine)) == looked_back(plan, events, asked, by, depth, via)
+        assert hindsight(plan, history, spine_rows(spine)) == looked_back(
+            plan, events, asked, by, depth, via
+        )
 
 
 def payments_of(name, events, cutoff, known, by, depth, via):
     """The payments of an entity that stand at a cutoff, whenever they happened."""
     there = standing(events, cutoff, known)
     owners = owned(there, cutoff, by) if via else None
-    return [event for event in there if event["type"] == "pay" and name is not None and entity(event, by, depth, owners) == name]
+    return [
+        event
+        for event in there
+        if event["type"] == "pay" and name is not None and entity(event, by, depth, owners) == name
+    ]
 
 
 def looked_back(plan, events, asked, by, depth, via):
@@ -268,12 +346,20 @@ def looked_back(plan, events, asked, by, depth, via):
         cutoff, seen = BEGIN + hours * HOUR, {}
         for known in ("watermark", "cutoff"):
             mine = payments_of(name, events, cutoff, known, by, depth, via)
-            some = [event for event in inside(mine, cutoff, (None, None)) if any(holds(stream, event) for stream in plan.wanted())]
+            some = [
+                event
+                for event in inside(mine, cutoff, (None, None))
+                if any(holds(stream, event) for stream in plan.wanted())
+            ]
             seen[known] = {event["id"] for event in some}
         rows += seen["watermark"] != seen["cutoff"]
         early |= seen["watermark"] - seen["cutoff"]
         left_out |= seen["cutoff"] - seen["watermark"]
-    return {"hindsight_rows": rows, "hindsight_events": len(early), "hindsight_left_out": len(left_out)}
+    return {
+        "hindsight_rows": rows,
+        "hindsight_events": len(early),
+        "hindsight_left_out": len(left_out),
+    }
 
 
 def holds(stream, event):
@@ -295,8 +381,12 @@ def printed(features, lake, spine):
     exec(head, there)  # noqa: S102 - what is printed is to be run
     for program in programs:
         exec(program[program.index("\n") :], there)  # noqa: S102
-        found.append([values_of(column) for column in there["found"].sort("spine_row").iter_columns()][1:])
-    tables = {"spine": asked} | ({"eventlake belongs": features.belongs(snapshot)} if features.via else {})
+        found.append(
+            [values_of(column) for column in there["found"].sort("spine_row").iter_columns()][1:]
+        )
+    tables = {"spine": asked} | (
+        {"eventlake belongs": features.belongs(snapshot)} if features.via else {}
+    )
     queries = features.plan("duckdb", snapshot).split(";\n")[:-1]
     selected = [snapshot.sql(query, **tables).polars() for query in queries]
     return found, [[values_of(column) for column in table.iter_columns()][1:] for table in selected]
@@ -307,7 +397,10 @@ def parts_of(features, lake, spine):
     history = lake.snapshot().history
     plan = compiled(features, history.catalogue)
     parts = polars_parts.parts(plan, with_delays(plan, sources(plan, history)), spine_rows(spine))
-    found = [{part: values_of(pl.Series(parts[part])) for part in wanted} for wanted in plan.wanted().values()]
+    found = [
+        {part: values_of(pl.Series(parts[part])) for part in wanted}
+        for wanted in plan.wanted().values()
+    ]
     as_sql = [[in_units(plan, part, parts[part]) for part in stream] for stream in found]
     return [list(stream.values()) for stream in found], as_sql
 
@@ -316,18 +409,28 @@ def in_units(plan, part, values):
     """SQL gives sums of decimals with their places."""
     places = plan.columns["pay"][part.column].scale if part.kind == "sum" else 0
     with localcontext(prec=80):
-        return values_of(pl.Series([value.scaleb(-places) for value in values.to_pylist()]) if places else pl.Series(values))
+        return values_of(
+            pl.Series([value.scaleb(-places) for value in values.to_pylist()])
+            if places
+            else pl.Series(values)
+        )
 
 
 def values_of(column):
-    return [int(value) if isinstance(value, Decimal) and value == int(value) else value for value in column.to_list()]
+    return [
+        int(value) if isinstance(value, Decimal) and value == int(value) else value
+        for value in column.to_list()
+    ]
 
 
 def owned(there, cutoff, by):
     """Whose each subject is at a cutoff: what the last event before it says."""
     said = [event for event in there if event["type"] == "own" and event["time"] < cutoff]
     ordered = sorted(said, key=lambda event: (event["time"], int(event["id"])))
-    children = [(event["subject"] if by == "subject" else field_of(event, "child"), event) for event in ordered]
+    children = [
+        (event["subject"] if by == "subject" else field_of(event, "child"), event)
+        for event in ordered
+    ]
     return {child: field_of(event, "what.owner") for child, event in children if child is not None}
 
 

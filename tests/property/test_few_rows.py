@@ -15,22 +15,44 @@ from eventlake.columns.schema import SCHEMA, TYPES
 from eventlake.testing.strategies import stored_events
 
 ODD = st.sampled_from(
-    ["", "\x00", "a\x1f", "\x7f", "\x85", "a\u2028", "é🦆", "events", "spine", "e" * 4096, "e" * 4097, "é" * 2049, "🦆" * 1024]
+    [
+        "",
+        "\x00",
+        "a\x1f",
+        "\x7f",
+        "\x85",
+        "a\u2028",
+        "é🦆",
+        "events",
+        "spine",
+        "e" * 4096,
+        "e" * 4097,
+        "é" * 2049,
+        "🦆" * 1024,
+    ]
 )
 SUBJECTS = st.sampled_from(["/", "//", "/a/", "a/b", "/a//b", "/loan/7", "/loan/7/x", "loan"])
 
 
 def table_of(rows):
     arrays = [
-        pa.array([row.get(name) for row in rows], pa.int64() if name == "time" else pa.string()).cast(TYPES[name]) for name in SCHEMA.names
+        pa.array(
+            [row.get(name) for row in rows], pa.int64() if name == "time" else pa.string()
+        ).cast(TYPES[name])
+        for name in SCHEMA.names
     ]
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
-@given(stored_events(min_size=1), st.lists(SUBJECTS, max_size=8), st.integers(0, 4), st.integers(1, 12))
+@given(
+    stored_events(min_size=1), st.lists(SUBJECTS, max_size=8), st.integers(0, 4), st.integers(1, 12)
+)
 def test_few_rows_say_what_vectors_say(events, subjects, start, length):
     table = table_of(
-        [{**event, **({"subject": subject} if subject else {})} for event, subject in zip(events, subjects + [None] * 10, strict=False)]
+        [
+            {**event, **({"subject": subject} if subject else {})}
+            for event, subject in zip(events, subjects + [None] * 10, strict=False)
+        ]
     )
     few = FewRows.of(pa.concat_tables([table.slice(0, 1), table.slice(1)]))
     for rows, part in ((few, table), (few.slice(start, length), table.slice(start, length))):
@@ -48,7 +70,9 @@ def test_few_rows_say_what_vectors_say(events, subjects, start, length):
 
 @given(
     stored_events(min_size=1, max_size=3),
-    st.lists(st.tuples(st.integers(0, 2), st.sampled_from(SCHEMA.names), ODD | st.none()), max_size=2),
+    st.lists(
+        st.tuples(st.integers(0, 2), st.sampled_from(SCHEMA.names), ODD | st.none()), max_size=2
+    ),
 )
 def test_a_rule_that_is_broken_is_never_taken_for_kept(events, changes):
     rows = [dict(event) for event in events]
@@ -65,5 +89,15 @@ def test_a_rule_that_is_broken_is_never_taken_for_kept(events, changes):
 
 def test_the_rules_of_a_plain_batch_are_not_asked(monkeypatch):
     monkeypatch.setattr(rules, "_text_problems", None)
-    event = {"source": "s", "type": "t", "subject": "/é", "time": 1, "datacontenttype": "application/json", "data": '{"a": 1}'}
-    assert rules.rule_problems(Batch(table_of([{"id": f"{row}", **event} for row in range(100)]))) == []
+    event = {
+        "source": "s",
+        "type": "t",
+        "subject": "/é",
+        "time": 1,
+        "datacontenttype": "application/json",
+        "data": '{"a": 1}',
+    }
+    assert (
+        rules.rule_problems(Batch(table_of([{"id": f"{row}", **event} for row in range(100)])))
+        == []
+    )

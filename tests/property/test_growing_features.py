@@ -26,14 +26,19 @@ from tests.property.test_features import BEGIN, HOUR, SCHEMA, histories, questio
 def feature_set(question, known):
     chosen, by, depth, via, _ = question
     relations = [el.relation("own", child="subject", parent="owner")] if via else []
-    features = [make(window=span[0], offset=span[1]).name(f"f{number}") for number, (make, span) in enumerate(chosen)]
+    features = [
+        make(window=span[0], offset=span[1]).name(f"f{number}")
+        for number, (make, span) in enumerate(chosen)
+    ]
     return el.FeatureSet("made", by=by, depth=depth, via=relations, known=known, features=features)
 
 
 def spine_of(features, asked):
     names, hours = zip(*asked, strict=True)
     cutoffs = pl.Series([BEGIN + some * HOUR for some in hours], dtype=pl.Datetime("us", "UTC"))
-    return spine_rows(pl.DataFrame({features.spine_entity: pl.Series(names, dtype=pl.String), "cutoff": cutoffs}))
+    return spine_rows(
+        pl.DataFrame({features.spine_entity: pl.Series(names, dtype=pl.String), "cutoff": cutoffs})
+    )
 
 
 @pytest.mark.parametrize("known", ["cutoff", "watermark"])
@@ -47,14 +52,22 @@ def test_what_is_taken_over_is_what_is_looked_up(known, events, question, data):
         lake.append([written(event)])
     features = feature_set(question, known)
     asked = question[-1]
-    first = data.draw(st.lists(st.sampled_from(asked), min_size=1, max_size=8), label="the spine of before")
-    before = lake.snapshot(data.draw(st.integers(0, len(events)), label="the watermark of before")).history
+    first = data.draw(
+        st.lists(st.sampled_from(asked), min_size=1, max_size=8), label="the spine of before"
+    )
+    before = lake.snapshot(
+        data.draw(st.integers(0, len(events)), label="the watermark of before")
+    ).history
     history = lake.snapshot().history
-    projection = replace(el.Projection.features(features), runs_on=data.draw(st.sampled_from(ENGINES)))
+    projection = replace(
+        el.Projection.features(features), runs_on=data.draw(st.sampled_from(ENGINES))
+    )
     spines = [spine_of(features, some) for some in (first, asked)]
 
     def made(at, spine):
-        return finish(projection, None, rows(compiled(features, at.catalogue), at, spine, projection.engine))
+        return finish(
+            projection, None, rows(compiled(features, at.catalogue), at, spine, projection.engine)
+        )
 
     try:
         old, full = made(before, spines[0]), made(history, spines[1])
@@ -64,5 +77,7 @@ def test_what_is_taken_over_is_what_is_looked_up(known, events, question, data):
     assert content_hash(found) == content_hash(full)
     chosen = bucketed(entities(projection, history, spines[1]), 3)
     buckets = [Only("", features.spine_entity, in_bucket(chosen, number)) for number in range(3)]
-    parts = [normalise(prepare(projection, history, spines[1], only=only).rows()) for only in buckets]
+    parts = [
+        normalise(prepare(projection, history, spines[1], only=only).rows()) for only in buckets
+    ]
     assert content_hash(finish(projection, None, pa.concat_tables(parts))) == content_hash(full)

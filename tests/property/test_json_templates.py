@@ -13,7 +13,28 @@ from eventlake.columns.intake.json_templates import proven
 
 ROWS = 4_000
 FRAGMENTS = [
-    *('"', "\\", "\\u0041", "\\ud800", "\\n", "\n", "\t", "\x00", "\x7f", " ", "  ", "{", "}", "[", "]", "[]", "{}", ",", ":", ",,"),
+    *(
+        '"',
+        "\\",
+        "\\u0041",
+        "\\ud800",
+        "\\n",
+        "\n",
+        "\t",
+        "\x00",
+        "\x7f",
+        " ",
+        "  ",
+        "{",
+        "}",
+        "[",
+        "]",
+        "[]",
+        "{}",
+        ",",
+        ":",
+        ",,",
+    ),
     *(
         "NaN",
         "Infinity",
@@ -38,13 +59,32 @@ FRAGMENTS = [
     *('"a":1,', ',"a":1', '"kind":"x",', '"nested":{"a":1,"a":2}'),
 ]
 SHAPES = [
-    lambda draw: {"kind": "flat", "a": draw.randrange(10**6), "b": draw.random(), "c": "text é \n", "d": None, "e": True},
-    lambda draw: {"kind": "nested", "nested": {"a": draw.randrange(9), "b": {"c": "x" * draw.randrange(9)}}, "z": -1.5e-7},
-    lambda draw: {"kind": "listed", "list": [draw.randrange(99) for _ in range(draw.randrange(4))], "a.b*(": [], "": 0},
+    lambda draw: {
+        "kind": "flat",
+        "a": draw.randrange(10**6),
+        "b": draw.random(),
+        "c": "text é \n",
+        "d": None,
+        "e": True,
+    },
+    lambda draw: {
+        "kind": "nested",
+        "nested": {"a": draw.randrange(9), "b": {"c": "x" * draw.randrange(9)}},
+        "z": -1.5e-7,
+    },
+    lambda draw: {
+        "kind": "listed",
+        "list": [draw.randrange(99) for _ in range(draw.randrange(4))],
+        "a.b*(": [],
+        "": 0,
+    },
     lambda draw: {"kind": "objects", "list": [{"a": 1}] * draw.randrange(3)},
     lambda draw: {
         "kind": "lines",
-        "lines": [{"n": 1, "tags": [{"k": "é"}] * draw.randrange(3)}, {"n": None, "x": [[], [1, [2]]]}][: draw.randrange(3)],
+        "lines": [
+            {"n": 1, "tags": [{"k": "é"}] * draw.randrange(3)},
+            {"n": None, "x": [[], [1, [2]]]},
+        ][: draw.randrange(3)],
     },
     lambda draw: {
         "kind": "map",
@@ -65,7 +105,11 @@ def mutated(draw):
     text = payload(draw)
     for _ in range(draw.randint(1, 2)):
         at = draw.randrange(len(text) + 1)
-        text = text[:at] + draw.choice(["", draw.choice(FRAGMENTS)]) + text[at + draw.choice([0, 0, 1, 3]) :]
+        text = (
+            text[:at]
+            + draw.choice(["", draw.choice(FRAGMENTS)])
+            + text[at + draw.choice([0, 0, 1, 3]) :]
+        )
     return text
 
 
@@ -74,23 +118,37 @@ def test_what_a_template_proves_is_what_the_exact_parser_accepts(seed):
     draw = random.Random(seed)
     texts = [payload(draw) for _ in range(ROWS)] + [mutated(draw) for _ in range(ROWS)]
     draw.shuffle(texts)
-    wrong = [text for text, sure in zip(texts, proven(pl.Series(texts)), strict=True) if sure and scan_one(text.encode()) is not None]
+    wrong = [
+        text
+        for text, sure in zip(texts, proven(pl.Series(texts)), strict=True)
+        if sure and scan_one(text.encode()) is not None
+    ]
     assert wrong == []
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_column_has_the_problems_of_its_rows(seed):
     draw = random.Random(100 + seed)
-    texts = [None if draw.random() < 0.05 else payload(draw) for _ in range(ROWS)] + [mutated(draw) for _ in range(300)]
+    texts = [None if draw.random() < 0.05 else payload(draw) for _ in range(ROWS)] + [
+        mutated(draw) for _ in range(300)
+    ]
     draw.shuffle(texts)
-    expected = {row for row, text in enumerate(texts) if text is not None and scan_one(text.encode()) is not None}
+    expected = {
+        row
+        for row, text in enumerate(texts)
+        if text is not None and scan_one(text.encode()) is not None
+    }
     found = [problem.row for problem in payload_problems(pl.Series(texts))]
     assert expected
     assert sorted(found) == sorted(expected)
 
 
 def test_plain_payloads_are_proven_and_duplicate_keys_are_not():
-    texts = ['{"a":1,"b":"x"}'] * ROWS + ['{"a":1,"a":2}', '{"a":1,"b":"x","b":"y"}', '{"b":"x","a":1}']
+    texts = ['{"a":1,"b":"x"}'] * ROWS + [
+        '{"a":1,"a":2}',
+        '{"a":1,"b":"x","b":"y"}',
+        '{"b":"x","a":1}',
+    ]
     sure = proven(pl.Series(texts))
     assert sure[:ROWS].all()
     assert not sure[ROWS:].any()
@@ -101,43 +159,99 @@ def test_a_payload_over_the_size_limit_is_refused_even_where_its_shape_is_proven
     assert [problem.row for problem in payload_problems(pl.Series(texts))] == [ROWS]
 
 
-_TEXTS = st.text(max_size=6) | st.sampled_from(['"', "\\", "a:1", ",", "{", "}]", "\x00", "\x1f", "\x7f", "é", "\U0001f600", "[\n]"])
-_SCALARS = st.none() | st.booleans() | st.integers(-(10**25), 10**25) | st.floats(allow_nan=False, allow_infinity=False) | _TEXTS
-_KEYS = st.sampled_from(["a", "b", "n", "id", "é", "a:1", "", "\U0001f600", 'a"', "a\\", "\n"])
-_VALUES = st.recursive(_SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=3), max_leaves=12)
-_PIECES = st.sampled_from(
-    [*FRAGMENTS, "\\ud83d\\ude00", "\\ude00", "\\uD83D", "\\u0000", "\\u00e9", "[{", "}]", "],[", "1", '"":', "\x01", "[\n]"]
+_TEXTS = st.text(max_size=6) | st.sampled_from(
+    ['"', "\\", "a:1", ",", "{", "}]", "\x00", "\x1f", "\x7f", "é", "\U0001f600", "[\n]"]
 )
-_CHANGES = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 3), _PIECES | st.just("") | st.none()), min_size=1, max_size=3)
+_SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**25), 10**25)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | _TEXTS
+)
+_KEYS = st.sampled_from(["a", "b", "n", "id", "é", "a:1", "", "\U0001f600", 'a"', "a\\", "\n"])
+_VALUES = st.recursive(
+    _SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=3),
+    max_leaves=12,
+)
+_PIECES = st.sampled_from(
+    [
+        *FRAGMENTS,
+        "\\ud83d\\ude00",
+        "\\ude00",
+        "\\uD83D",
+        "\\u0000",
+        "\\u00e9",
+        "[{",
+        "}]",
+        "],[",
+        "1",
+        '"":',
+        "\x01",
+        "[\n]",
+    ]
+)
+_CHANGES = st.lists(
+    st.tuples(st.floats(0, 1), st.integers(0, 3), _PIECES | st.just("") | st.none()),
+    min_size=1,
+    max_size=3,
+)
 
 
 def changed(text, changes):
     """Characters deleted, replaced by a piece, or (None) doubled, at places given as shares of the length."""
     for share, length, piece in changes:
         at = int(share * len(text))
-        text = text[:at] + (text[at : at + length] * 2 if piece is None else piece) + text[at + length :]
+        text = (
+            text[:at]
+            + (text[at : at + length] * 2 if piece is None else piece)
+            + text[at + length :]
+        )
     return text
 
 
 @settings(max_examples=60)
-@given(st.lists(_VALUES, min_size=1, max_size=4), st.sampled_from(STYLES), st.lists(_CHANGES, min_size=20, max_size=40))
+@given(
+    st.lists(_VALUES, min_size=1, max_size=4),
+    st.sampled_from(STYLES),
+    st.lists(_CHANGES, min_size=20, max_size=40),
+)
 def test_a_changed_payload_is_proven_only_if_it_is_one(values, style, changes):
     good = [json.dumps(value, **style) for value in values]
     bad = [changed(good[number % len(good)], change) for number, change in enumerate(changes)]
     texts = good * (ROWS // len(good) + 1) + bad
     sure = proven(pl.Series(texts))
-    assert [text for text in {text for text, proof in zip(texts, sure, strict=True) if proof} if scan_one(text.encode()) is not None] == []
+    assert [
+        text
+        for text in {text for text, proof in zip(texts, sure, strict=True) if proof}
+        if scan_one(text.encode()) is not None
+    ] == []
 
 
 def test_lists_of_objects_and_lists_of_lists_are_proven():
     lines = [
-        json.dumps({"lines": [{"n": n, "at": [[1.5, n], [2, 3]], "grüße": "ü\U0001f600"} for n in range(row % 5)]}) for row in range(ROWS)
+        json.dumps(
+            {
+                "lines": [
+                    {"n": n, "at": [[1.5, n], [2, 3]], "grüße": "ü\U0001f600"}
+                    for n in range(row % 5)
+                ]
+            }
+        )
+        for row in range(ROWS)
     ]
     assert proven(pl.Series(lines)).all()
 
 
 ATTACKS = [
-    *('{"l":[{"a":1,"a":2}]}', '{"l":[{"a":1},{"a":1,"a":1}]}', '{"l":[{"a":1},]}', '{"l":[,{"a":1}]}', '{"l":[{"a":1}{"a":1}]}'),
+    *(
+        '{"l":[{"a":1,"a":2}]}',
+        '{"l":[{"a":1},{"a":1,"a":1}]}',
+        '{"l":[{"a":1},]}',
+        '{"l":[,{"a":1}]}',
+        '{"l":[{"a":1}{"a":1}]}',
+    ),
     *(
         '{"l":[{"a":1}]}}',
         '{"l":[{"a":1}]',
@@ -147,9 +261,28 @@ ATTACKS = [
         '{"l":[{"a":-}]}',
         '{"l":[{"a":1.}]}',
     ),
-    *('{"l":[{"a":.5}]}', '{"l":[{"a":1e}]}', '{"l":[{"a":1e999}]}', '{"l":[{"a":NaN}]}', '{"l":[{"a":-Infinity}]}', '{"l":[{"a":truee}]}'),
-    *('{"l":[{"a":\\null}]}', '{"l":[{"a":--0}]}', '{"l":[{"a":true e 5}]}', '{"l":[{"a":"\\ud800"}]}', '{"l":[{"a":"\\udc00\\ud800"}]}'),
-    *('{"l":[{"a":"\\ud83d\\u0041"}]}', '{"l":[{"a":"\\x41"}]}', '{"l":[{"a":"\\u00g0"}]}', '{"l":[{"a":"\x01"}]}', '{"l":[{"a":"\n"}]}'),
+    *(
+        '{"l":[{"a":.5}]}',
+        '{"l":[{"a":1e}]}',
+        '{"l":[{"a":1e999}]}',
+        '{"l":[{"a":NaN}]}',
+        '{"l":[{"a":-Infinity}]}',
+        '{"l":[{"a":truee}]}',
+    ),
+    *(
+        '{"l":[{"a":\\null}]}',
+        '{"l":[{"a":--0}]}',
+        '{"l":[{"a":true e 5}]}',
+        '{"l":[{"a":"\\ud800"}]}',
+        '{"l":[{"a":"\\udc00\\ud800"}]}',
+    ),
+    *(
+        '{"l":[{"a":"\\ud83d\\u0041"}]}',
+        '{"l":[{"a":"\\x41"}]}',
+        '{"l":[{"a":"\\u00g0"}]}',
+        '{"l":[{"a":"\x01"}]}',
+        '{"l":[{"a":"\n"}]}',
+    ),
     *(
         '{"l":[{"a":"x"y"}]}',
         '{"l":[{"a":"x\\"}]}',
@@ -159,12 +292,23 @@ ATTACKS = [
         '{"l":[{a:1}]}',
         "{'l':[]}",
     ),
-    *('{"l":[{"a":' + "9" * 400 + "}]}", '{"l":[{"a":1}]} x', '{"l":[{"a" "b":1}]}', '{"l":[{"a":1:2}]}', '{"l":[{"a":1;"b":2}]}'),
+    *(
+        '{"l":[{"a":' + "9" * 400 + "}]}",
+        '{"l":[{"a":1}]} x',
+        '{"l":[{"a" "b":1}]}',
+        '{"l":[{"a":1:2}]}',
+        '{"l":[{"a":1;"b":2}]}',
+    ),
 ]
 
 
 def test_attacks_on_lists_of_objects_are_not_proven():
-    good = ['{"l":[{"a":1}]}', '{"l":[{"a":"x"},{"a":null,"b":[[1]]}]}', '{"l":[]}', '{"l":[{"a":1e5},{"a":-0.5}]}']
+    good = [
+        '{"l":[{"a":1}]}',
+        '{"l":[{"a":"x"},{"a":null,"b":[[1]]}]}',
+        '{"l":[]}',
+        '{"l":[{"a":1e5},{"a":-0.5}]}',
+    ]
     assert all(scan_one(text.encode()) for text in ATTACKS)
     sure = proven(pl.Series(good * (ROWS // 2) + ATTACKS))
     assert sure[: -len(ATTACKS)].all()

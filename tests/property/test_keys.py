@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventlake.columns.keys import key_files, keys
-from eventlake.columns.keys.keys import CELLS, KeyRun, event_keys, found_ids, merged, of_commit, text_key
+from eventlake.columns.keys.keys import (
+    CELLS,
+    KeyRun,
+    event_keys,
+    found_ids,
+    merged,
+    of_commit,
+    text_key,
+)
 from eventlake.core import layout
 from eventlake.core.documents.delivery import Position
 from eventlake.core.documents.manifest import NOTHING_RECENT, KeyFile
@@ -21,17 +29,28 @@ from eventlake.log.chain.key_index import KeyIndex, StoredKeys, newest_in, recen
 from eventlake.storage import MemoryStorage
 
 LETTERS = st.text(st.sampled_from("ab/é🦆\u2028 ,"), max_size=5)
-SUBJECTS = st.none() | LETTERS | st.builds("/loan/{}".format, st.integers(0, 5)) | st.sampled_from(["/", "//", "/a/", "a/b", "/a//b"])
+SUBJECTS = (
+    st.none()
+    | LETTERS
+    | st.builds("/loan/{}".format, st.integers(0, 5))
+    | st.sampled_from(["/", "//", "/a/", "a/b", "/a//b"])
+)
 PAIRS = st.tuples(LETTERS, LETTERS)
 COMMIT = st.tuples(
     st.lists(st.tuples(PAIRS, SUBJECTS), max_size=4, unique_by=lambda event: event[0]),
-    st.lists(st.tuples(st.sampled_from(["p", "é", "core bank"]), st.integers(0, 9)), max_size=2, unique=True),
+    st.lists(
+        st.tuples(st.sampled_from(["p", "é", "core bank"]), st.integers(0, 9)),
+        max_size=2,
+        unique=True,
+    ),
 )
 HISTORIES = st.lists(COMMIT, min_size=1, max_size=7)
 
 
 def frame(events):
-    rows = [{"source": source, "id": name, "subject": subject} for (source, name), subject in events]
+    rows = [
+        {"source": source, "id": name, "subject": subject} for (source, name), subject in events
+    ]
     return pl.DataFrame(rows, schema=dict.fromkeys(("source", "id", "subject"), pl.String))
 
 
@@ -40,7 +59,12 @@ def own(number, commit):
     events, deliveries = commit
     table = frame(events)
     positions = [Position(*delivery) for delivery in deliveries]
-    return unfolded_keys.own_keys(np.sort(event_keys(table)), keys.subject_keys(table) if events else None, positions, f"commit {number}")
+    return unfolded_keys.own_keys(
+        np.sort(event_keys(table)),
+        keys.subject_keys(table) if events else None,
+        positions,
+        f"commit {number}",
+    )
 
 
 class Model:
@@ -50,7 +74,9 @@ class Model:
         self.pairs = defaultdict(set)
         self.heads = {}
         self.subjects = defaultdict(set)
-        for number, ((events, deliveries), version) in enumerate(zip(history, versions, strict=True), first):
+        for number, ((events, deliveries), version) in enumerate(
+            zip(history, versions, strict=True), first
+        ):
             self.heads["commit", f"commit {number}"] = version
             for pair, subject in events:
                 self.pairs[pair].add(version)
@@ -62,7 +88,14 @@ class Model:
                 self.heads["position", f"{producer}\x1f{position}"] = version
 
     def newest_about(self, wanted):
-        return max((max(versions) for subject, versions in self.subjects.items() if is_about(subject, wanted, subtree=True)), default=None)
+        return max(
+            (
+                max(versions)
+                for subject, versions in self.subjects.items()
+                if is_about(subject, wanted, subtree=True)
+            ),
+            default=None,
+        )
 
     def assert_known(self, run):
         for (source, name), versions in self.pairs.items():
@@ -76,7 +109,9 @@ class Model:
             assert newest_in(run, text_key(f"un{kind}", text)) is None
         for wanted in {*self.subjects, "/loan", "/a", "a", "/", "nothing"} - {""}:
             found = [newest_in(run, text_key(kind, wanted)) for kind in ("subject", "below")]
-            assert max((version for version in found if version is not None), default=None) == self.newest_about(wanted)
+            assert max(
+                (version for version in found if version is not None), default=None
+            ) == self.newest_about(wanted)
 
 
 def cells(run, pair):
@@ -98,27 +133,46 @@ def merged_somehow(data, runs, stops):
 @given(HISTORIES, st.integers(0, 1 << 31), st.data())
 def test_merged_runs_of_merged_runs_know_what_a_dict_knows(history, start, data):
     versions = [start + number for number in range(len(history))]
-    runs = [own(number, commit).at(version) for number, (commit, version) in enumerate(zip(history, versions, strict=True))]
+    runs = [
+        own(number, commit).at(version)
+        for number, (commit, version) in enumerate(zip(history, versions, strict=True))
+    ]
     run = merged_somehow(data, runs, [version + 1 for version in versions])
     assert (run.start, run.shift) == (start, 0)
     Model(history, versions).assert_known(run)
 
 
-@given(HISTORIES, st.integers(0, 1 << 20), st.lists(st.integers(0, 700_000), min_size=7, max_size=7), st.data())
+@given(
+    HISTORIES,
+    st.integers(0, 1 << 20),
+    st.lists(st.integers(0, 700_000), min_size=7, max_size=7),
+    st.data(),
+)
 def test_runs_over_more_commits_than_cells_know_what_a_dict_knows(history, start, gaps, data):
-    versions = [int(version) for version in start + np.cumsum([0, *(gap + 1 for gap in gaps[: len(history) - 1])])]
-    runs = [own(number, commit).at(version) for number, (commit, version) in enumerate(zip(history, versions, strict=True))]
+    versions = [
+        int(version)
+        for version in start + np.cumsum([0, *(gap + 1 for gap in gaps[: len(history) - 1])])
+    ]
+    runs = [
+        own(number, commit).at(version)
+        for number, (commit, version) in enumerate(zip(history, versions, strict=True))
+    ]
     stops = [*versions[1:], versions[-1] + 1]
     run = merged_somehow(data, runs, stops)
     assert (stops[-1] - 1 >> run.shift) - (start >> run.shift) < CELLS
-    assert not run.shift or (stops[-1] - 1 >> run.shift - 1) - (start >> run.shift - 1) >= CELLS, "coarser than need be"
+    assert not run.shift or (stops[-1] - 1 >> run.shift - 1) - (start >> run.shift - 1) >= CELLS, (
+        "coarser than need be"
+    )
     Model(history, versions).assert_known(run)
 
 
 @pytest.mark.parametrize("start", [0, 1, 3, 65_535, 65_536, 1_000_003])
 @pytest.mark.parametrize("length", [65_535, 65_536, 65_537, 131_072, 131_073, 1_000_000])
 def test_the_first_and_the_last_commit_of_a_run_are_told_at_the_bounds_of_its_shift(start, length):
-    runs = [own(number, ([(("s", f"e{number}"), None)], [])).at(version) for number, version in enumerate((start, start + length - 1))]
+    runs = [
+        own(number, ([(("s", f"e{number}"), None)], [])).at(version)
+        for number, version in enumerate((start, start + length - 1))
+    ]
     run = merged(runs, start + length)
     aligned = (start + length - 1 >> run.shift) - (start >> run.shift)
     assert aligned < CELLS
@@ -140,19 +194,37 @@ def test_a_run_merged_into_a_coarser_one_keeps_the_order_of_its_keys():
 
 @given(st.lists(st.tuples(LETTERS | st.none(), st.integers(0, 50)), min_size=1, max_size=30))
 def test_the_subjects_of_many_commits_at_once_have_the_keys_that_they_have_one_by_one(told):
-    subjects, versions = (pl.Series([one[at] for one in told], dtype=kind) for at, kind in ((0, pl.String), (1, pl.UInt32)))
+    subjects, versions = (
+        pl.Series([one[at] for one in told], dtype=kind)
+        for at, kind in ((0, pl.String), (1, pl.UInt32))
+    )
     together = keys.newest_of(*keys.subject_heads(subjects, versions))
     newest = {}
     for subject, version in sorted(told, key=lambda one: one[1]):
-        newest |= dict.fromkeys(keys.subject_keys(frame([(("s", "e"), subject)])).tolist(), version) if subject is not None else {}
+        newest |= (
+            dict.fromkeys(keys.subject_keys(frame([(("s", "e"), subject)])).tolist(), version)
+            if subject is not None
+            else {}
+        )
     assert dict(zip(together[0].tolist(), together[1].tolist(), strict=True)) == newest
 
 
 def test_empty_text_nothing_and_texts_run_together_have_keys_of_their_own():
     texts = ["", " ", "a", "é", "e\u0301", "🦆", "a" * 5_000, "a\x1fb", "b"]
     kinds = ("subject", "below", "producer", "position", "commit")
-    assert len({text_key(kind, text) for kind in kinds for text in texts}) == len(kinds) * len(texts)
-    pairs = [("", ""), ("a", ""), ("", "a"), ("a", "a"), ("ab", "c"), ("a", "bc"), ("bc", "a"), ("c", "ab")]
+    assert len({text_key(kind, text) for kind in kinds for text in texts}) == len(kinds) * len(
+        texts
+    )
+    pairs = [
+        ("", ""),
+        ("a", ""),
+        ("", "a"),
+        ("a", "a"),
+        ("ab", "c"),
+        ("a", "bc"),
+        ("bc", "a"),
+        ("c", "ab"),
+    ]
     assert len(set(event_keys(frame([(pair, None) for pair in pairs])).tolist())) == len(pairs)
     assert len(keys.subject_keys(frame([(("s", "a"), None), (("s", "b"), None)]))) == 0
 
@@ -205,7 +277,13 @@ def numbers(count, seed=1, bits=48):
 def a_run(ids, heads, *, start=100, bits=48):
     head_keys = keys.distinct(numbers(heads, seed=2, bits=bits))
     versions = (start + np.arange(len(head_keys)) * 7 % 1_000).astype(np.uint32)
-    return KeyRun(start, 0, numbers(ids, bits=bits) | np.arange(ids, dtype=np.uint64) % np.uint64(3), head_keys, versions)
+    return KeyRun(
+        start,
+        0,
+        numbers(ids, bits=bits) | np.arange(ids, dtype=np.uint64) % np.uint64(3),
+        head_keys,
+        versions,
+    )
 
 
 def sorted_run(ids, heads, **more):
@@ -219,7 +297,10 @@ def stored(run, storage=None):
     return storage, unfolded_keys.store(storage, run)
 
 
-BOUNDARIES = sorted({max(edge + step, 0) for edge in (0, 8, 16, 64, 128, 1024, 2048) for step in (-1, 0, 1)} | {5, 3_000})
+BOUNDARIES = sorted(
+    {max(edge + step, 0) for edge in (0, 8, 16, 64, 128, 1024, 2048) for step in (-1, 0, 1)}
+    | {5, 3_000}
+)
 
 
 @pytest.mark.parametrize("bits", [48, 40, 3])
@@ -234,10 +315,18 @@ def test_a_key_is_found_by_ranges_as_it_is_in_the_whole(count, bits):
     ids, heads = key_files.sections(file.ids, file.heads)
     assert (ids.offset, ids.stop, heads.stop) == (0, heads.offset, len(data))
     some = {int(key) & ~0xFFFF for key in run.ids[:: max(len(run.ids) // 150, 1)]}
-    for key in {*some, 0, 0xFFFF_FFFF_FFFF_0000, *((one + 0x10000) % (1 << 64) for one in some), *(max(one - 0x10000, 0) for one in some)}:
+    for key in {
+        *some,
+        0,
+        0xFFFF_FFFF_FFFF_0000,
+        *((one + 0x10000) % (1 << 64) for one in some),
+        *(max(one - 0x10000, 0) for one in some),
+    }:
         bucket = read_bucket(data, ids, key)
         wanted = np.array([key], np.uint64)
-        assert np.array_equal(found_ids(key_files.ids_of_bucket(bucket), wanted), found_ids(run.ids, wanted))
+        assert np.array_equal(
+            found_ids(key_files.ids_of_bucket(bucket), wanted), found_ids(run.ids, wanted)
+        )
     some = run.heads[:: max(len(run.heads) // 150, 1)].tolist()
     for key in {*some, 0, 0xFFFF_FFFF_FFFF_0000, *((one + 0x10000) % (1 << 64) for one in some)}:
         version = key_files.version_in_bucket(read_bucket(data, heads, key), key)
@@ -261,7 +350,10 @@ def test_the_buckets_of_a_section_are_all_of_it_each_in_its_place(count):
     assert buckets == 1 or 8 <= count / buckets < 16
     entries = [data[slice(*section.directory(bucket))] for bucket in range(buckets)]
     read = [data[start:stop] for start, stop, _ in section.bounds(entries)]
-    assert section.buckets(run.ids) == sorted({section.bucket(key) for key in run.ids.tolist()}) or not count
+    assert (
+        section.buckets(run.ids) == sorted({section.bucket(key) for key in run.ids.tolist()})
+        or not count
+    )
     assert b"".join(read) == data[section.data : section.stop] == run.ids.tobytes()
     for bucket, part in enumerate(read):
         assert {section.bucket(int(key)) for key in key_files.ids_of_bucket(part)} <= {bucket}
@@ -290,9 +382,14 @@ class Again:
 
 def lookups(run, parts=6):
     """Some fingerprints of a run, known and unknown, for ids and for heads."""
-    known = keys.distinct(run.ids & np.uint64(0xFFFF_FFFF_FFFF_0000))[:: max(len(run.ids) // parts, 1)]
+    known = keys.distinct(run.ids & np.uint64(0xFFFF_FFFF_FFFF_0000))[
+        :: max(len(run.ids) // parts, 1)
+    ]
     heads = run.heads[:: max(len(run.heads) // parts, 1)].tolist()
-    return keys.distinct(np.append(known, known[1:] + np.uint64(0x10000))), [*heads, heads[0] + 0x10000]
+    return keys.distinct(np.append(known, known[1:] + np.uint64(0x10000))), [
+        *heads,
+        heads[0] + 0x10000,
+    ]
 
 
 def told(stored_keys, wanted, heads):
@@ -301,7 +398,9 @@ def told(stored_keys, wanted, heads):
     return found.tolist(), versions, [stored_keys.newest(key) for key in heads]
 
 
-@pytest.mark.parametrize("part_bytes", [0, 1_000, 10**9], ids=["in parts", "as it is", "as a whole"])
+@pytest.mark.parametrize(
+    "part_bytes", [0, 1_000, 10**9], ids=["in parts", "as it is", "as a whole"]
+)
 def test_a_stored_file_tells_the_same_in_parts_and_as_a_whole(monkeypatch, part_bytes):
     monkeypatch.setattr("eventlake.log.chain.key_index._PART_BYTES", part_bytes)
     run = sorted_run(2_000, 1_500)
@@ -327,12 +426,16 @@ def test_one_flipped_bit_anywhere_in_a_key_file_never_changes_what_is_told(monke
     expected = told(StoredKeys(storage, file, 2_000, _no_need), wanted, heads)
     asked = []
     for place in range(len(whole)):
-        storage._objects[path] = whole[:place] + bytes([whole[place] ^ (1 << place % 8)]) + whole[place + 1 :]
+        storage._objects[path] = (
+            whole[:place] + bytes([whole[place] ^ (1 << place % 8)]) + whole[place + 1 :]
+        )
         again = Again(run)
         assert told(StoredKeys(storage, file, 2_000, again), wanted, heads) == expected, place
         asked.append(again.asked)
     unused = 0 if part_bytes else 2 * 4  # the checksums behind the last buckets
-    assert sum(asked) == len(whole) - unused, "every other byte is covered, and what is damaged is made again once"
+    assert sum(asked) == len(whole) - unused, (
+        "every other byte is covered, and what is damaged is made again once"
+    )
 
 
 def test_a_bucket_beyond_its_section_is_not_read(monkeypatch):
@@ -348,8 +451,13 @@ def test_a_bucket_beyond_its_section_is_not_read(monkeypatch):
         broken = MemoryStorage()
         broken.create(path, damaged)
         again = Again(run)
-        found = StoredKeys(broken, file, 2_000, again).ids(run.ids[:1] & np.uint64(0xFFFF_FFFF_FFFF_0000))[1]
-        assert (again.asked, found.tolist()) == (1, [key for key in run.ids.tolist() if key >> 16 == int(run.ids[0]) >> 16])
+        found = StoredKeys(broken, file, 2_000, again).ids(
+            run.ids[:1] & np.uint64(0xFFFF_FFFF_FFFF_0000)
+        )[1]
+        assert (again.asked, found.tolist()) == (
+            1,
+            [key for key in run.ids.tolist() if key >> 16 == int(run.ids[0]) >> 16],
+        )
 
 
 LOSSES = ["missing", "emptied", "cut in its directory", "cut by one byte"]
@@ -357,7 +465,11 @@ LOSSES = ["missing", "emptied", "cut in its directory", "cut by one byte"]
 
 # Only who reads a file as a whole, as a verification does, sees that it is another one: a bucket does not say of which file it is.
 @pytest.mark.parametrize(
-    ("change", "part_bytes"), [*((loss, part_bytes) for loss in LOSSES for part_bytes in (0, 10**9)), ("another file", 10**9)]
+    ("change", "part_bytes"),
+    [
+        *((loss, part_bytes) for loss in LOSSES for part_bytes in (0, 10**9)),
+        ("another file", 10**9),
+    ],
 )
 def test_a_key_file_that_is_lost_or_cut_is_made_again(monkeypatch, change, part_bytes):
     monkeypatch.setattr("eventlake.log.chain.key_index._PART_BYTES", part_bytes)
@@ -366,7 +478,12 @@ def test_a_key_file_that_is_lost_or_cut_is_made_again(monkeypatch, change, part_
     path = layout.keys_path(file.sha256)
     whole = storage.read(path)
     other = key_files.encode(sorted_run(150, 140, start=7, bits=40))
-    contents = {"emptied": b"", "cut in its directory": whole[:9], "cut by one byte": whole[:-1], "another file": other}
+    contents = {
+        "emptied": b"",
+        "cut in its directory": whole[:9],
+        "cut by one byte": whole[:-1],
+        "another file": other,
+    }
     wanted, heads = lookups(run)
     expected = told(StoredKeys(storage, file, 2_000, _no_need), wanted, heads)
     del storage._objects[path]
@@ -374,7 +491,10 @@ def test_a_key_file_that_is_lost_or_cut_is_made_again(monkeypatch, change, part_
         storage.create(path, contents[change])
     again = Again(run)
     # The last bucket is asked for as well, where a file that was cut by a byte ends.
-    assert told(StoredKeys(storage, file, 2_000, again), wanted, [*heads, int(run.heads[-1])])[:2] == expected[:2]
+    assert (
+        told(StoredKeys(storage, file, 2_000, again), wanted, [*heads, int(run.heads[-1])])[:2]
+        == expected[:2]
+    )
     assert again.asked == 1
 
 
@@ -402,7 +522,9 @@ def test_a_small_number_of_lookups_reads_parts_and_many_read_the_file_once():
     for key in run.heads.tolist():
         assert stored_keys.newest(key) == newest_in(run, key)
     assert storage.verbs.count("whole") == 1
-    assert storage.verbs.index("whole") == storage.verbs.count("parts") == 2 * (file.size_bytes // 250)
+    assert (
+        storage.verbs.index("whole") == storage.verbs.count("parts") == 2 * (file.size_bytes // 250)
+    )
 
 
 def test_an_index_of_nothing_suspects_nothing():

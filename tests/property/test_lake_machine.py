@@ -44,7 +44,11 @@ class LakeMachine(RuleBasedStateMachine):
         assert receipt.checkpoint == el.Checkpoint("o", len(self.history), naive.root(self.history))
         self.checkpoints.append(receipt.checkpoint)
 
-    @rule(batch=stored_events(max_size=4), form=st.sampled_from(["dicts", "arrow", "polars", "pandas"]), who=st.integers(0, 1))
+    @rule(
+        batch=stored_events(max_size=4),
+        form=st.sampled_from(["dicts", "arrow", "polars", "pandas"]),
+        who=st.integers(0, 1),
+    )
     def append(self, batch, form, who):
         batch = self.fresh(batch)
         recorded = max([self.now, *self.clock[-1:]])
@@ -55,7 +59,9 @@ class LakeMachine(RuleBasedStateMachine):
         batch = self.fresh(batch)
         begin = self.clock[-1] if self.clock else self.now
         stamps = [begin + step * n for n in range(len(batch))]
-        self.expect(self.lakes[who].append(FORMATS["arrow"](batch, recorded_at=stamps)), batch, stamps)
+        self.expect(
+            self.lakes[who].append(FORMATS["arrow"](batch, recorded_at=stamps)), batch, stamps
+        )
 
     @rule(batch=stored_events(min_size=1, max_size=3), who=st.integers(0, 1))
     def refuse(self, batch, who):
@@ -72,7 +78,9 @@ class LakeMachine(RuleBasedStateMachine):
 
     @rule(minutes=st.integers(-3, 60))
     def wait(self, minutes):
-        self.now = max(self.now + minutes * MINUTE, *(value - 2 * MINUTE for value in [0, *self.clock[-1:]]))
+        self.now = max(
+            self.now + minutes * MINUTE, *(value - 2 * MINUTE for value in [0, *self.clock[-1:]])
+        )
 
     @rule(who=st.integers(0, 1))
     def reopen(self, who):
@@ -87,17 +95,24 @@ class LakeMachine(RuleBasedStateMachine):
 
     @rule()
     def verify(self):
-        report = self.lakes[0].verify(deep=True, against=self.checkpoints[0] if self.checkpoints else None)
+        report = self.lakes[0].verify(
+            deep=True, against=self.checkpoints[0] if self.checkpoints else None
+        )
         assert (report.problems, report.notes) == ((), ())
 
     @invariant()
     def both_handles_show_the_model(self):
         if not hasattr(self, "lakes"):
             return
-        expected = [naive.read_row(n, *pair) for n, pair in enumerate(zip(self.history, self.clock, strict=True))]
+        expected = [
+            naive.read_row(n, *pair)
+            for n, pair in enumerate(zip(self.history, self.clock, strict=True))
+        ]
         for lake in self.lakes:
             snapshot = lake.snapshot()
-            assert snapshot.checkpoint == el.Checkpoint("o", len(self.history), naive.root(self.history))
+            assert snapshot.checkpoint == el.Checkpoint(
+                "o", len(self.history), naive.root(self.history)
+            )
             assert rows_of(snapshot.scan().collect()) == expected
 
 

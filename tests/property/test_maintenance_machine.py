@@ -81,12 +81,16 @@ class MaintenanceMachine(RuleBasedStateMachine):
             event |= {"subject": f"/{row}"} if self.number % 3 else {}
             event |= {"time": 1_700_000_000_000_000 + self.number} if self.number % 4 == 0 else {}
             if large or self.number % 5:
-                event["data"] = f'"{random.Random(self.number).randbytes(2_000 if large else 3).hex()}"'
+                event["data"] = (
+                    f'"{random.Random(self.number).randbytes(2_000 if large else 3).hex()}"'
+                )
             made.append(event)
         return made
 
     def given(self, batch):
-        return [event | ({"time": moment(event["time"])} if "time" in event else {}) for event in batch]
+        return [
+            event | ({"time": moment(event["time"])} if "time" in event else {}) for event in batch
+        ]
 
     def grown(self, batch):
         self.history += batch
@@ -110,7 +114,9 @@ class MaintenanceMachine(RuleBasedStateMachine):
         batch = self.fresh(rows)
         with self.lakes[who].writer(max_delay=0) as writer:
             futures = [writer.append(self.given([event])) for event in batch]
-        assert [future.result().start for future in futures] == list(range(len(self.history), len(self.history) + rows))
+        assert [future.result().start for future in futures] == list(
+            range(len(self.history), len(self.history) + rows)
+        )
         for event in batch:
             self.history.append(event)
         self.checkpoints.append((len(self.history), naive.root(self.history)))
@@ -130,8 +136,14 @@ class MaintenanceMachine(RuleBasedStateMachine):
     def expect(self, who, subject):
         about = [event["id"] for event in self.history if event.get("subject") == f"/{subject}"]
         batch = self.fresh(1)
-        expected = el.on_event(f"/{subject}", about[-1]) if about else el.pristine(f"/{subject}", subtree=True)
-        self.lakes[who].append(self.given(batch), expect=[expected, el.at_watermark(len(self.history))])
+        expected = (
+            el.on_event(f"/{subject}", about[-1])
+            if about
+            else el.pristine(f"/{subject}", subtree=True)
+        )
+        self.lakes[who].append(
+            self.given(batch), expect=[expected, el.at_watermark(len(self.history))]
+        )
         self.grown(batch)
 
     @rule(who=WHO, theirs=st.integers(1, 2), ours=st.integers(1, 2))
@@ -150,7 +162,10 @@ class MaintenanceMachine(RuleBasedStateMachine):
     @rule(who=WHO, rows=st.integers(1, 2), maintenance=st.sampled_from(["compact", "gc"]))
     def maintain_between(self, who, rows, maintenance):
         batch = self.fresh(rows)
-        self.storage.rival = {"compact": self.lakes[1 - who].compact, "gc": lambda: self.delete(1 - who)}[maintenance]
+        self.storage.rival = {
+            "compact": self.lakes[1 - who].compact,
+            "gc": lambda: self.delete(1 - who),
+        }[maintenance]
         assert self.lakes[who].append(self.given(batch)).start == len(self.history)
         self.grown(batch)
 
@@ -217,11 +232,17 @@ class MaintenanceMachine(RuleBasedStateMachine):
     def both_handles_show_the_list(self):
         if not hasattr(self, "lakes"):
             return
-        expected = [(number, *(event.get(name) for name in ("id", "type", "subject", "data"))) for number, event in enumerate(self.history)]
+        expected = [
+            (number, *(event.get(name) for name in ("id", "type", "subject", "data")))
+            for number, event in enumerate(self.history)
+        ]
         for lake in self.lakes:
             snapshot = lake.snapshot()
             assert (snapshot.watermark, snapshot.root) == self.checkpoints[-1]
-            assert snapshot.scan(["sequence", "id", "type", "subject", "data"]).collect().rows() == expected
+            assert (
+                snapshot.scan(["sequence", "id", "type", "subject", "data"]).collect().rows()
+                == expected
+            )
 
     @invariant()
     def an_earlier_history_is_what_it_was(self):

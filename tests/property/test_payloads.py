@@ -18,7 +18,20 @@ from eventlake.testing.strategies import PAYLOADS
 from tests import naive
 from tests.property.events import as_ndjson
 
-FRAGMENTS = st.sampled_from([*'{}[],:"\\ \t\n\r0123456789eE+-.', "\x00", "\x1f", "\x7f", "\ufeff", "NaN", "Infinity", "null", "é", "//"])
+FRAGMENTS = st.sampled_from(
+    [
+        *'{}[],:"\\ \t\n\r0123456789eE+-.',
+        "\x00",
+        "\x1f",
+        "\x7f",
+        "\ufeff",
+        "NaN",
+        "Infinity",
+        "null",
+        "é",
+        "//",
+    ]
+)
 PYTHON_VALUES = st.recursive(
     st.none()
     | st.booleans()
@@ -26,7 +39,10 @@ PYTHON_VALUES = st.recursive(
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(exclude_categories=["Cs"])),
     lambda items: (
-        st.lists(items, max_size=3) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=3), items, max_size=3)
+        st.lists(items, max_size=3)
+        | st.dictionaries(
+            st.text(st.characters(exclude_categories=["Cs"]), max_size=3), items, max_size=3
+        )
     ),
     max_leaves=8,
 )
@@ -66,7 +82,9 @@ def test_a_text_is_a_payload_where_the_second_parser_takes_it(text):
     assert (scan_one(text.encode()) is None) == naive.is_payload(text)
 
 
-@pytest.mark.parametrize("text", ["1" + "0" * 250 + "e99", "[-" + "9" * 299 + "E10]", "1" * 215 + ".5e+95"])
+@pytest.mark.parametrize(
+    "text", ["1" + "0" * 250 + "e99", "[-" + "9" * 299 + "E10]", "1" * 215 + ".5e+95"]
+)
 def test_a_number_beyond_a_double_is_refused_however_its_digits_and_exponent_share_the_size(text):
     assert not naive.is_payload(text)
     assert not accepted(text)
@@ -93,12 +111,22 @@ def test_depth_counts_brackets_outside_strings_only(text, limit):
 @settings(max_examples=20)
 @given(st.lists(PAYLOADS.filter(lambda text: text != "null"), min_size=1, max_size=6))
 def test_accepted_payloads_are_read_back_byte_for_byte_whatever_brought_them(texts):
-    model = [{"id": str(n), "source": "s", "type": "t", "data": text} for n, text in enumerate(texts)]
+    model = [
+        {"id": str(n), "source": "s", "type": "t", "data": text} for n, text in enumerate(texts)
+    ]
     with tempfile.TemporaryDirectory() as folder:
-        for batch in (model, [e | {"data": e["data"].encode()} for e in model], as_ndjson(model, folder), pa.Table.from_pylist(model)):
+        for batch in (
+            model,
+            [e | {"data": e["data"].encode()} for e in model],
+            as_ndjson(model, folder),
+            pa.Table.from_pylist(model),
+        ):
             snapshot = lake_with(batch).snapshot()
             assert snapshot.scan(columns=["data"]).collect()["data"].to_list() == texts
-            assert snapshot.sql("select data from events order by sequence").polars()["data"].to_list() == texts
+            assert (
+                snapshot.sql("select data from events order by sequence").polars()["data"].to_list()
+                == texts
+            )
 
 
 def lake_with(batch):
@@ -112,7 +140,9 @@ def test_python_values_are_serialised_to_json_that_means_the_same(value):
     text = to_json(value)
     assert json.loads(text) == value
     if not isinstance(value, str | None):
-        assert lake_with([{"id": "1", "source": "s", "type": "t", "data": value}]).snapshot().scan().collect()["data"].to_list() == [text]
+        assert lake_with(
+            [{"id": "1", "source": "s", "type": "t", "data": value}]
+        ).snapshot().scan().collect()["data"].to_list() == [text]
 
 
 @given(st.floats())

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 import eventlake as el
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.hashing.leaf import event_bytes
-from eventlake.core.hashing.proofs import ConsistencyProof, InclusionProof, consistency_ranges, inclusion_ranges
+from eventlake.core.hashing.proofs import (
+    ConsistencyProof,
+    InclusionProof,
+    consistency_ranges,
+    inclusion_ranges,
+)
 from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
 from tests.naive import tree_hash
 
@@ -77,10 +82,14 @@ def test_a_changed_history_is_not_proved_consistent(data):
     if proof.path:
         place = data.draw(st.integers(0, len(proof.path) - 1))
         flipped = bytes([proof.path[place][0] ^ 1]) + proof.path[place][1:]
-        assert not ConsistencyProof(proof.old, proof.new, (*proof.path[:place], flipped, *proof.path[place + 1 :])).holds()
+        assert not ConsistencyProof(
+            proof.old, proof.new, (*proof.path[:place], flipped, *proof.path[place + 1 :])
+        ).holds()
         assert not ConsistencyProof(proof.old, proof.new, proof.path[:-1]).holds()
         assert not ConsistencyProof(proof.old, proof.new, (*proof.path, proof.path[0])).holds()
-    assert not ConsistencyProof(Checkpoint("other", old, proof.old.root), proof.new, proof.path).holds()
+    assert not ConsistencyProof(
+        Checkpoint("other", old, proof.old.root), proof.new, proof.path
+    ).holds()
 
 
 def test_public_proofs_of_rfc_6962_hold():
@@ -97,7 +106,13 @@ def test_public_proofs_of_rfc_6962_hold():
 def events(count):
     draw = random.Random(5)
     return [
-        {"id": str(n), "source": "s", "type": draw.choice(["a", "b"]), "time": "2026-01-01T00:00:00Z" if n % 3 else None, "data": {"n": n}}
+        {
+            "id": str(n),
+            "source": "s",
+            "type": draw.choice(["a", "b"]),
+            "time": "2026-01-01T00:00:00Z" if n % 3 else None,
+            "data": {"n": n},
+        }
         | ({"subject": f"/x/{n}"} if n % 2 else {})
         for n in range(count)
     ]
@@ -153,18 +168,35 @@ def test_the_text_of_a_proof_is_the_tlog_proof_of_c2sp(lake):
     lines = proof.text().split("\n")
     assert lines[:2] == ["c2sp.org/tlog-proof@v1", "index 3"]
     assert [base64.b64decode(line) for line in lines[2 : 2 + len(proof.path)]] == list(proof.path)
-    assert lines[2 + len(proof.path) :] == ["", "proofs.example", "5", base64.b64encode(bytes.fromhex(proof.checkpoint.root)).decode(), ""]
+    assert lines[2 + len(proof.path) :] == [
+        "",
+        "proofs.example",
+        "5",
+        base64.b64encode(bytes.fromhex(proof.checkpoint.root)).decode(),
+        "",
+    ]
 
 
 def test_signatures_and_extra_data_in_a_proof_are_passed_over(lake):
     proof = lake.prove_inclusion(3, at=5)
     head, note = proof.text().split("\n\n")
-    signed = head.replace("index", "extra YQ==\nindex") + "\n\n" + note + "\n— proofs.example Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+=\n"
+    signed = (
+        head.replace("index", "extra YQ==\nindex")
+        + "\n\n"
+        + note
+        + "\n— proofs.example Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+=\n"
+    )
     assert InclusionProof.parse(signed) == proof
 
 
 @pytest.mark.parametrize(
-    "text", ["", "hello", "c2sp.org/tlog-proof@v1\nindex x\n\no\n1\nAA==\n", "c2sp.org/tlog-proof@v1\nindex 1\nshort\n\no\n2\nA\n"]
+    "text",
+    [
+        "",
+        "hello",
+        "c2sp.org/tlog-proof@v1\nindex x\n\no\n1\nAA==\n",
+        "c2sp.org/tlog-proof@v1\nindex 1\nshort\n\no\n2\nA\n",
+    ],
 )
 def test_what_is_no_proof_is_refused(text):
     with pytest.raises(InvalidInputError):

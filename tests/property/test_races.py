@@ -36,12 +36,22 @@ def event(name, **more):
 
 
 @settings(max_examples=25)
-@given(stored_events(min_size=2, corrections=False), st.lists(st.integers(0, 100), max_size=4), st.integers(0, 3))
-def test_after_lost_races_every_batch_is_in_at_dense_sequences_and_the_root_is_that_of_the_committed_order(history, cuts, after):
+@given(
+    stored_events(min_size=2, corrections=False),
+    st.lists(st.integers(0, 100), max_size=4),
+    st.integers(0, 3),
+)
+def test_after_lost_races_every_batch_is_in_at_dense_sequences_and_the_root_is_that_of_the_committed_order(
+    history, cuts, after
+):
     batches = cut(history, cuts)
     storage = Rivalled()
     lake = el.create(storage, "o")
-    before, ours, rivals = batches[: after % len(batches)], batches[after % len(batches)], batches[after % len(batches) + 1 :]
+    before, ours, rivals = (
+        batches[: after % len(batches)],
+        batches[after % len(batches)],
+        batches[after % len(batches) + 1 :],
+    )
     for batch in before:
         lake.append(as_dicts(batch))
     storage.rivals = [as_arrow(batch) for batch in rivals]
@@ -50,7 +60,9 @@ def test_after_lost_races_every_batch_is_in_at_dense_sequences_and_the_root_is_t
     assert (receipt.start, receipt.stop) == (len(committed) - len(ours), len(committed))
     assert receipt.checkpoint.root == naive.root(committed) == el.open(storage).snapshot().root
     found = rows_of(lake.snapshot().scan(columns=["sequence", "source", "id"]).collect())
-    assert found == [{"sequence": n, "source": e["source"], "id": e["id"]} for n, e in enumerate(committed)]
+    assert found == [
+        {"sequence": n, "source": e["source"], "id": e["id"]} for n, e in enumerate(committed)
+    ]
     assert [(e.commit.start, e.commit.stop) for e in lake.log()] == bounds([*before, *rivals, ours])
     assert lake.verify(deep=True).ok
 
@@ -77,7 +89,10 @@ def test_a_race_lost_to_a_duplicate_is_refused_and_the_rivals_batch_stays():
         lake.append([event("new"), event("same", data=2)])
     assert [(problem.row, problem.field) for problem in caught.value.problems] == [(1, "id")]
     assert "at sequence 1" in str(caught.value)
-    assert lake.snapshot().scan(columns=["id", "data"]).collect().rows() == [("first", None), ("same", "1")]
+    assert lake.snapshot().scan(columns=["id", "data"]).collect().rows() == [
+        ("first", None),
+        ("same", "1"),
+    ]
     report = lake.verify(deep=True)
     assert report.ok
     assert [note.path.partition("/")[0] for note in report.notes] == ["segments"]
@@ -99,7 +114,9 @@ def test_a_race_lost_by_a_copied_history_to_a_later_head_is_refused():
     storage.rivals = [[event("rival")]]
     with pytest.raises(InvalidEventsError) as caught:
         lake.append([event("old", recorded_at="2020-01-01T00:00:00Z")])
-    assert [(problem.row, problem.field) for problem in caught.value.problems] == [(0, "recorded_at")]
+    assert [(problem.row, problem.field) for problem in caught.value.problems] == [
+        (0, "recorded_at")
+    ]
     assert lake.watermark == 1
 
 

@@ -55,7 +55,9 @@ def write(history, storage, rows_a_segment=10**6):
 
 @settings(max_examples=15)
 @given(histories(max_size=5), st.sampled_from([2, 10**6]))
-def test_at_every_watermark_scan_and_sql_show_the_events_below_it_in_memory_and_on_disk(history, rows_a_segment):
+def test_at_every_watermark_scan_and_sql_show_the_events_below_it_in_memory_and_on_disk(
+    history, rows_a_segment
+):
     with tempfile.TemporaryDirectory() as folder:
         for storage in ("memory://", folder):
             lake, expected = write(history, storage, rows_a_segment)
@@ -77,12 +79,22 @@ def test_filters_and_columns_pushed_into_a_scan_change_nothing_but_what_they_say
     with tempfile.TemporaryDirectory() as folder:
         lake, expected = write(history, data.draw(st.sampled_from(["memory://", folder])))
         watermark = data.draw(st.integers(0, len(expected)))
-        kinds = data.draw(st.lists(st.sampled_from([row["type"] for row in expected]), max_size=2, unique=True))
+        kinds = data.draw(
+            st.lists(st.sampled_from([row["type"] for row in expected]), max_size=2, unique=True)
+        )
         subject = data.draw(st.sampled_from([row["subject"] for row in expected]))
         columns = data.draw(st.lists(st.sampled_from(EVENT_COLUMNS), min_size=1, unique=True))
         engine = data.draw(st.sampled_from(["in-memory", "streaming"]))
-        found = lake.snapshot(watermark).scan(columns=columns, types=kinds, subject=subject).collect(engine=engine)
-    wanted = [row for row in expected[:watermark] if row["type"] in kinds and (subject is None or row["subject"] == subject)]
+        found = (
+            lake.snapshot(watermark)
+            .scan(columns=columns, types=kinds, subject=subject)
+            .collect(engine=engine)
+        )
+    wanted = [
+        row
+        for row in expected[:watermark]
+        if row["type"] in kinds and (subject is None or row["subject"] == subject)
+    ]
     assert rows_of(found) == [{name: row[name] for name in columns} for row in wanted]
 
 
@@ -112,7 +124,10 @@ def test_the_clock_hash_is_that_of_the_naive_runs_at_every_watermark(history):
 @given(histories(), st.integers(1, 3), st.integers(1, 3))
 def test_the_clock_hash_does_not_depend_on_how_a_copied_history_is_cut(history, rows, other_rows):
     copied = [(batch, now, stamps or [now] * len(batch)) for batch, now, stamps in history]
-    hashes = {write(form, "memory://", n)[0].snapshot().history.clock_hash() for form, n in ((history, rows), (copied, other_rows))}
+    hashes = {
+        write(form, "memory://", n)[0].snapshot().history.clock_hash()
+        for form, n in ((history, rows), (copied, other_rows))
+    }
     assert len(hashes) == 1
 
 
@@ -122,7 +137,9 @@ def test_an_instant_names_the_events_recorded_strictly_before_it(history, data):
     lake, expected = write(history, "memory://", data.draw(st.sampled_from([1, 2, 10**6])))
     clock = [row["recorded_at"] for row in expected]
     instant = data.draw(st.sampled_from(clock)) + data.draw(st.sampled_from([-1, 0, 1]))
-    spelled = data.draw(st.sampled_from([moment(instant), rfc3339(instant, 0), rfc3339(instant, 1)]))
+    spelled = data.draw(
+        st.sampled_from([moment(instant), rfc3339(instant, 0), rfc3339(instant, 1)])
+    )
     if instant > clock[-1]:
         with pytest.raises(ConflictError, match="not moved past"):
             lake.snapshot(at=spelled)
@@ -151,5 +168,14 @@ def test_a_snapshot_taken_before_an_append_shows_the_same_after_it(history):
     checkpoint = snapshot.checkpoint
     lake.append([{"id": "later", "source": "later", "type": "later"}])
     assert snapshot.checkpoint == checkpoint
-    assert rows_of(lazy.collect()) == rows_of(snapshot.scan().collect()) == rows_of(snapshot.sql(EVERYTHING)) == expected
-    assert lake.snapshot(checkpoint).checkpoint == lake.snapshot(str(checkpoint)).checkpoint == checkpoint
+    assert (
+        rows_of(lazy.collect())
+        == rows_of(snapshot.scan().collect())
+        == rows_of(snapshot.sql(EVERYTHING))
+        == expected
+    )
+    assert (
+        lake.snapshot(checkpoint).checkpoint
+        == lake.snapshot(str(checkpoint)).checkpoint
+        == checkpoint
+    )

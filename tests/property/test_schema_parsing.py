@@ -21,68 +21,172 @@ NAMES = ["a", "b", "amount", "ü", "data x", "Z"]
 
 def kinds(depth=2):
     scalar = st.one_of(
-        st.sampled_from([FieldType(kind) for kind in ("bool", "int64", "float64", "utf8", "date", "timestamp")]),
-        st.integers(1, 38).flatmap(lambda p: st.builds(FieldType, st.just("decimal"), st.just(p), st.integers(0, p))),
+        st.sampled_from(
+            [FieldType(kind) for kind in ("bool", "int64", "float64", "utf8", "date", "timestamp")]
+        ),
+        st.integers(1, 38).flatmap(
+            lambda p: st.builds(FieldType, st.just("decimal"), st.just(p), st.integers(0, p))
+        ),
         st.just(FieldType("utf8", values=("x", "y"))),
         st.just(FieldType("int64", minimum="-5", maximum="100")),
         st.just(FieldType("decimal", 10, 2, minimum="0")),
     )
     if not depth:
         return scalar
-    return st.one_of(scalar, scalar, st.builds(lambda item: FieldType("list", item=item), kinds(depth - 1)), structs(depth - 1))
+    return st.one_of(
+        scalar,
+        scalar,
+        st.builds(lambda item: FieldType("list", item=item), kinds(depth - 1)),
+        structs(depth - 1),
+    )
 
 
 def structs(depth):
-    fields = st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique_by=str.casefold).flatmap(
-        lambda names: st.tuples(*(st.builds(Field, st.just(name), kinds(depth), st.booleans()) for name in names))
+    fields = st.lists(
+        st.sampled_from(NAMES), min_size=1, max_size=4, unique_by=str.casefold
+    ).flatmap(
+        lambda names: st.tuples(
+            *(st.builds(Field, st.just(name), kinds(depth), st.booleans()) for name in names)
+        )
     )
-    return st.builds(lambda fields, closed: FieldType("struct", fields=fields, closed=closed), fields, st.booleans())
+    return st.builds(
+        lambda fields, closed: FieldType("struct", fields=fields, closed=closed),
+        fields,
+        st.booleans(),
+    )
 
 
 NUMBERS = st.one_of(
     st.sampled_from(
-        ["0", "-0", "1.0", "1e2", "1E-2", "-1.50", "9223372036854775807", "9223372036854775808", "-9223372036854775808", "0.1"]
+        [
+            "0",
+            "-0",
+            "1.0",
+            "1e2",
+            "1E-2",
+            "-1.50",
+            "9223372036854775807",
+            "9223372036854775808",
+            "-9223372036854775808",
+            "0.1",
+        ]
     ),
-    st.sampled_from(["99999999999999999999999999999999999999", "1e37", "1e38", "123.456", "1e-400", "100.000", "-0.0", "3e299"]),
+    st.sampled_from(
+        [
+            "99999999999999999999999999999999999999",
+            "1e37",
+            "1e38",
+            "123.456",
+            "1e-400",
+            "100.000",
+            "-0.0",
+            "3e299",
+        ]
+    ),
     st.integers(-(10**40), 10**40).map(str),
-    st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=-(10**20), max_value=10**20).map(lambda d: f"{d:f}"),
+    st.decimals(
+        allow_nan=False, allow_infinity=False, places=3, min_value=-(10**20), max_value=10**20
+    ).map(lambda d: f"{d:f}"),
 )
 TEXTS = st.one_of(
-    st.sampled_from(["2024-02-29", "2023-02-29", "0001-01-01", "0000-01-01", "2024-1-1", "9999-12-31", "2024-01-01T00:00:00Z"]),
-    st.sampled_from(["2024-01-01t00:00:00z", "2024-01-01T00:00:00.123456+02:00", "2024-01-01T00:00:00.1234567Z", "2024-01-01T24:00:00Z"]),
-    st.sampled_from(["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00", "2024-01-01 00:00:00Z", "2024-01-01T00:00:00"]),
     st.sampled_from(
-        ["2024-01-01T00:00:60Z", "2024-01-01T00:00:00+24:00", "1.50", "+1", ".5", "1.", "1e2", " 1", "", "x", "y", "nan", "\u0661"]
+        [
+            "2024-02-29",
+            "2023-02-29",
+            "0001-01-01",
+            "0000-01-01",
+            "2024-1-1",
+            "9999-12-31",
+            "2024-01-01T00:00:00Z",
+        ]
+    ),
+    st.sampled_from(
+        [
+            "2024-01-01t00:00:00z",
+            "2024-01-01T00:00:00.123456+02:00",
+            "2024-01-01T00:00:00.1234567Z",
+            "2024-01-01T24:00:00Z",
+        ]
+    ),
+    st.sampled_from(
+        [
+            "0001-01-01T00:00:00+01:00",
+            "9999-12-31T23:59:59-01:00",
+            "2024-01-01 00:00:00Z",
+            "2024-01-01T00:00:00",
+        ]
+    ),
+    st.sampled_from(
+        [
+            "2024-01-01T00:00:60Z",
+            "2024-01-01T00:00:00+24:00",
+            "1.50",
+            "+1",
+            ".5",
+            "1.",
+            "1e2",
+            " 1",
+            "",
+            "x",
+            "y",
+            "nan",
+            "\u0661",
+        ]
     ),
     st.text(max_size=4),
 )
-ANY = st.one_of(NUMBERS, TEXTS.map(json.dumps), st.sampled_from(["true", "false", "null", "[]", "{}", "[1]", '{"a":1}', "[null]"]))
+ANY = st.one_of(
+    NUMBERS,
+    TEXTS.map(json.dumps),
+    st.sampled_from(["true", "false", "null", "[]", "{}", "[1]", '{"a":1}', "[null]"]),
+)
 
 
 def spelled(kind, wild):
     """A JSON text; one that fits, unless it is wild."""
     odd = ANY if wild else st.nothing()
     if kind.kind == "struct":
-        members = [st.tuples(st.just(field.name), spelled(field.type, wild)) for field in kind.fields]
+        members = [
+            st.tuples(st.just(field.name), spelled(field.type, wild)) for field in kind.fields
+        ]
         chosen = st.permutations(range(len(members)))
         if wild:
             chosen = st.lists(st.sampled_from(range(len(members))), unique=True)
-        stranger = st.booleans().flatmap(lambda yes: ANY.map(lambda v: [("stranger", v)]) if yes and wild else st.just([]))
+        stranger = st.booleans().flatmap(
+            lambda yes: ANY.map(lambda v: [("stranger", v)]) if yes and wild else st.just([])
+        )
         body = st.tuples(st.tuples(*members), chosen, stranger).map(
-            lambda made: "{" + ",".join(f"{json.dumps(n)}:{v}" for n, v in [*(made[0][i] for i in made[1]), *made[2]]) + "}"
+            lambda made: (
+                "{"
+                + ",".join(
+                    f"{json.dumps(n)}:{v}" for n, v in [*(made[0][i] for i in made[1]), *made[2]]
+                )
+                + "}"
+            )
         )
         return st.one_of(body, body, body, odd)
     if kind.item is not None:
-        return st.one_of(st.lists(spelled(kind.item, wild), max_size=3).map(lambda items: "[" + ",".join(items) + "]"), odd)
+        return st.one_of(
+            st.lists(spelled(kind.item, wild), max_size=3).map(
+                lambda items: "[" + ",".join(items) + "]"
+            ),
+            odd,
+        )
     largest = 10**kind.precision - 1
     fitting = {
         "bool": st.sampled_from(["true", "false"]),
-        "int64": st.integers(-5 if kind.minimum else -(2**63), 100 if kind.maximum else 2**63 - 1).map(str),
+        "int64": st.integers(
+            -5 if kind.minimum else -(2**63), 100 if kind.maximum else 2**63 - 1
+        ).map(str),
         "float64": st.floats(allow_nan=False, allow_infinity=False, width=32).map(repr),
-        "utf8": st.sampled_from(['"x"', '"y"']) if kind.values else st.text(max_size=5).map(json.dumps),
+        "utf8": st.sampled_from(['"x"', '"y"'])
+        if kind.values
+        else st.text(max_size=5).map(json.dumps),
         "date": st.dates().map(lambda d: json.dumps(d.isoformat())),
         "timestamp": st.datetimes().map(lambda d: json.dumps(d.isoformat() + "Z")),
-        "decimal": st.integers(0 if kind.minimum else -largest, largest).map(lambda n: f"{Decimal(n).scaleb(-kind.scale, WIDE):f}"),
+        "decimal": st.integers(0 if kind.minimum else -largest, largest).map(
+            lambda n: f"{Decimal(n).scaleb(-kind.scale, WIDE):f}"
+        ),
     }[kind.kind]
     return st.one_of(fitting, fitting, fitting, odd, st.just("null") if wild else st.nothing())
 
@@ -128,7 +232,11 @@ def test_a_schema_survives_json_schema(schema):
     ("kind", "text", "value"),
     [
         (FieldType("decimal", 18, 2), "100.00", Decimal("100.00")),
-        (FieldType("decimal", 38, 10), "1234567890123456789012345678.0123456789", Decimal("1234567890123456789012345678.0123456789")),
+        (
+            FieldType("decimal", 38, 10),
+            "1234567890123456789012345678.0123456789",
+            Decimal("1234567890123456789012345678.0123456789"),
+        ),
         (FieldType("decimal", 18, 2), '"120.50"', Decimal("120.50")),
         (FieldType("int64"), "9007199254740993", 9007199254740993),
         (FieldType("decimal", 20, 0), "9007199254740993", Decimal(9007199254740993)),
@@ -171,18 +279,31 @@ def test_what_is_wrong_far_down_a_large_column_is_named_by_its_row():
     rows = ['{"a":%d}' % row for row in range(100_000)]  # noqa: UP031 - braces
     rows[77_777], rows[3] = '{"a":null}', '{"b":1}'
     parsed = parse(pa.chunked_array([rows[:50_000], rows[50_000:]]), schema)
-    assert [(problem.row, problem.field) for problem in parsed.problems] == [(3, "data.a"), (77_777, "data.a")]
+    assert [(problem.row, problem.field) for problem in parsed.problems] == [
+        (3, "data.a"),
+        (77_777, "data.a"),
+    ]
     assert parsed.table.num_rows == 100_000
     assert parsed.table["a"][99_999].as_py() == 99_999
 
 
-@pytest.mark.parametrize("kind", [FieldType("decimal", 30, 0), FieldType("decimal", 38, 2), FieldType("decimal", 30, 0, maximum="9" * 30)])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        FieldType("decimal", 30, 0),
+        FieldType("decimal", 38, 2),
+        FieldType("decimal", 30, 0, maximum="9" * 30),
+    ],
+)
 def test_decimals_of_more_than_28_digits_are_read_by_either_way(kind):
     digits = kind.precision - kind.scale
     schema = FieldType("struct", fields=(Field("a", kind),))
     for text in ("9" * digits, "-" + "9" * digits, "9" * (digits - 2) + "50"):
         payloads = pa.array([f'{{"a":{text}}}'])
-        for table, problems in (_row_by_row(payloads, schema), (parse(pa.chunked_array([payloads]), schema).table, [])):
+        for table, problems in (
+            _row_by_row(payloads, schema),
+            (parse(pa.chunked_array([payloads]), schema).table, []),
+        ):
             assert problems == []
             assert table.column("a").to_pylist() == [Decimal(text)]
     for text in ("1" + "0" * digits, "9" * digits + "9"):

@@ -23,14 +23,27 @@ ANY_TEXT = st.none() | st.text(max_size=5)
 @st.composite
 def raw_tables(draw):
     rows = draw(st.integers(1, 6))
-    columns = {name: draw(st.lists(ANY_TEXT, min_size=rows, max_size=rows)) for name in naive.ORDER if name != "time"}
+    columns = {
+        name: draw(st.lists(ANY_TEXT, min_size=rows, max_size=rows))
+        for name in naive.ORDER
+        if name != "time"
+    }
     columns["id"] = draw(st.lists(st.text(max_size=5), min_size=rows, max_size=rows))
-    columns["time"] = draw(st.lists(st.none() | st.integers(-(2**62), 2**62), min_size=rows, max_size=rows))
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    columns["time"] = draw(
+        st.lists(st.none() | st.integers(-(2**62), 2**62), min_size=rows, max_size=rows)
+    )
+    return [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
 
 
 def table_of(rows):
-    arrays = [pa.array([row[f.name] for row in rows], pa.int64() if f.name == "time" else f.type).cast(f.type) for f in SCHEMA]
+    arrays = [
+        pa.array([row[f.name] for row in rows], pa.int64() if f.name == "time" else f.type).cast(
+            f.type
+        )
+        for f in SCHEMA
+    ]
     return pa.table(arrays, schema=SCHEMA)
 
 
@@ -60,9 +73,14 @@ def test_leaf_hashes_do_not_depend_on_the_chunk_in_which_a_row_stands(rows, chun
     assert found == [naive.leaf(row) for row in rows]
 
 
-@given(raw_tables(), st.sets(st.sampled_from([n for n in naive.ORDER if n not in {"id", "source", "type"}])))
+@given(
+    raw_tables(),
+    st.sets(st.sampled_from([n for n in naive.ORDER if n not in {"id", "source", "type"}])),
+)
 def test_an_absent_column_hashes_like_a_null_one(rows, dropped):
-    blanked = [{name: None if name in dropped else value for name, value in row.items()} for row in rows]
+    blanked = [
+        {name: None if name in dropped else value for name, value in row.items()} for row in rows
+    ]
     absent = leaves.leaf_hashes(table_of(rows).drop_columns(sorted(dropped)))
     assert (absent == leaves.leaf_hashes(table_of(blanked))).all()
 
@@ -70,21 +88,34 @@ def test_an_absent_column_hashes_like_a_null_one(rows, dropped):
 @given(st.integers(0, 400), st.integers(0, 400), st.integers(0, 2**40))
 def test_the_compact_range_of_a_batch_holds_the_roots_of_its_aligned_subtrees(start, count, seed):
     entries = [b"%d %d" % (seed, at) for at in range(start + count)]
-    hashes = leaves._from_hex(leaves.pl.Series([leaf_hash(e).hex() for e in entries[start:]], dtype=leaves.pl.String))
+    hashes = leaves._from_hex(
+        leaves.pl.Series([leaf_hash(e).hex() for e in entries[start:]], dtype=leaves.pl.String)
+    )
     found = leaves.compact_range(hashes, start)
     assert CompactRange.of_leaves(start, [leaf.tobytes() for leaf in hashes]) == found
-    assert (found.start, found.stop, found.nodes) == (start, start + count, naive_range(entries, start, start + count))
+    assert (found.start, found.stop, found.nodes) == (
+        start,
+        start + count,
+        naive_range(entries, start, start + count),
+    )
 
 
 @given(st.integers(1, 200), st.integers(0, 120), st.data())
 def test_compact_ranges_merge_in_any_order_to_the_same_range(count, start, data):
     entries = [b"%d" % at for at in range(start + count)]
-    bounds = sorted({start, start + count, *data.draw(st.lists(st.integers(start, start + count), max_size=6))})
-    parts = [CompactRange(a, b, naive_range(entries, a, b)) for a, b in zip(bounds, bounds[1:], strict=False)]
+    bounds = sorted(
+        {start, start + count, *data.draw(st.lists(st.integers(start, start + count), max_size=6))}
+    )
+    parts = [
+        CompactRange(a, b, naive_range(entries, a, b))
+        for a, b in zip(bounds, bounds[1:], strict=False)
+    ]
     while len(parts) > 1:
         at = data.draw(st.integers(0, len(parts) - 2))
         parts[at : at + 2] = [parts[at].merge(parts[at + 1])]
-    assert parts[0] == CompactRange(start, start + count, naive_range(entries, start, start + count))
+    assert parts[0] == CompactRange(
+        start, start + count, naive_range(entries, start, start + count)
+    )
 
 
 @given(st.integers(0, 260))
@@ -132,7 +163,9 @@ def test_a_segment_written_with_other_parquet_settings_has_the_same_compact_rang
 @given(stored_events(min_size=1))
 def test_a_segment_leaves_out_the_attributes_that_no_event_has(history):
     stored = to_batch(as_arrow(history))[0].stored_columns()
-    assert stored.column_names == [name for name in naive.ORDER if any(e.get(name) is not None for e in history)]
+    assert stored.column_names == [
+        name for name in naive.ORDER if any(e.get(name) is not None for e in history)
+    ]
     assert segments.decode(segments.encode(stored), "x").equals(stored)
 
 
@@ -143,5 +176,11 @@ def test_a_range_that_was_made_quick_is_the_range_wherever_it_stands(rows):
     for start in (0, 1, 63, 64, 65, 1_000, 131_072, 1_048_575, 10**9 + 7):
         naive_range = CompactRange.empty(start)
         for number, leaf in enumerate(hashes):
-            naive_range = naive_range.merge(CompactRange(start + number, start + number + 1, (leaf.tobytes(),)))
-        assert leaves.moved_range(hashes, tables, start) == leaves.compact_range(hashes, start) == naive_range
+            naive_range = naive_range.merge(
+                CompactRange(start + number, start + number + 1, (leaf.tobytes(),))
+            )
+        assert (
+            leaves.moved_range(hashes, tables, start)
+            == leaves.compact_range(hashes, start)
+            == naive_range
+        )

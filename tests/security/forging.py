@@ -11,7 +11,11 @@ from eventlake.columns.parquet import frames, segments
 from eventlake.core.hashing.canonical import canonical_json, seal, sha256_hex, unseal
 
 TYPE = "payment.received"
-SCHEMA = {"type": "object", "properties": {"amount": {"type": "number", "multipleOf": 0.01}}, "required": ["amount"]}
+SCHEMA = {
+    "type": "object",
+    "properties": {"amount": {"type": "number", "multipleOf": 0.01}},
+    "required": ["amount"],
+}
 
 
 def payment(number, subject=None, event_type=TYPE, amount=None):
@@ -42,7 +46,10 @@ def forge_commit(root, version, change):
 
 def commits_of(root):
     """The documents of the log, by version."""
-    return {int(path.stem): unseal(path.read_bytes(), str(path)) for path in sorted((root / "log").glob("*.json"))}
+    return {
+        int(path.stem): unseal(path.read_bytes(), str(path))
+        for path in sorted((root / "log").glob("*.json"))
+    }
 
 
 def head_of(root):
@@ -66,7 +73,9 @@ def forge_payloads(root, version, text='{"amount":"999999.00"}'):
     forge_commit(root, version, change)
 
 
-def forge_dataset(root, name, change=lambda rows: rows, recipe=lambda document: None, sources=lambda text: text):
+def forge_dataset(
+    root, name, change=lambda rows: rows, recipe=lambda document: None, sources=lambda text: text
+):
     """Stores other rows, another recipe or other sources of the only dataset called ``name``, and gives everything the hashes that follow.
 
     The note of what the recipe made is forged with it. Gives the manifest hash.
@@ -85,7 +94,11 @@ def forge_dataset(root, name, change=lambda rows: rows, recipe=lambda document: 
     before = document["recipe_hash"]
     recipe(document["recipe"])
     document["recipe_hash"] = sha256_hex(canonical_json(document["recipe"]))
-    document["output"] = {**document["output"], "content_hash": content_hash(rows), "rows": rows.num_rows}
+    document["output"] = {
+        **document["output"],
+        "content_hash": content_hash(rows),
+        "rows": rows.num_rows,
+    }
     data = frames.encode(rows)
     stored = f"part-00000-{sha256_hex(data)[:12]}.parquet"
     part.unlink()
@@ -117,9 +130,17 @@ def forge_compaction(root, change=lambda table: table, states=lambda segment: No
         data = segments.encode(table)
         path.unlink()
         facts = segments.statistics(table)
-        segment["sha256"], segment["bytes"], segment["columns"] = sha256_hex(data), len(data), table.column_names
+        segment["sha256"], segment["bytes"], segment["columns"] = (
+            sha256_hex(data),
+            len(data),
+            table.column_names,
+        )
         segment["recorded_at"] = None if facts.recorded is None else list(facts.recorded)
         states(segment)
         (root / "segments" / f"{segment['sha256']}.parquet").write_bytes(data)
 
-    forge_commit(root, which(version for version, one in commits_of(root).items() if one["kind"] == "compact"), document)
+    forge_commit(
+        root,
+        which(version for version, one in commits_of(root).items() if one["kind"] == "compact"),
+        document,
+    )

@@ -22,8 +22,14 @@ from tests.security.forging import SCHEMA, TYPE, forge_dataset, payment
 
 QUERY = "SELECT subject, count(*) AS n FROM events GROUP BY subject"
 COUNT = el.Projection.sql("count", QUERY, key=["subject"], by="subject")
-SPINE = pl.DataFrame({"subject": ["/loan/0", "/loan/1"], "cutoff": [datetime(2026, 2, 1, tzinfo=UTC)] * 2})
-FEATURES = el.FeatureSet("risk", features=[el.count(TYPE).name("n"), el.sum(TYPE, "amount").name("amount")], known="watermark")
+SPINE = pl.DataFrame(
+    {"subject": ["/loan/0", "/loan/1"], "cutoff": [datetime(2026, 2, 1, tzinfo=UTC)] * 2}
+)
+FEATURES = el.FeatureSet(
+    "risk",
+    features=[el.count(TYPE).name("n"), el.sum(TYPE, "amount").name("amount")],
+    known="watermark",
+)
 
 
 TOLD = """
@@ -104,7 +110,9 @@ def test_a_ledger_that_holds_a_falsehood_is_not_believed(sql):
 def test_a_dataset_that_was_made_again_is_remembered(sql, stranger, monkeypatch):
     stranger()
     assert found(sql) == ([], [])
-    monkeypatch.setattr("eventlake.datasets.building.build._made", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(
+        "eventlake.datasets.building.build._made", lambda *_: pytest.fail("made again")
+    )
     assert el.open(sql).build(COUNT).polars()["n"].to_list() == [4] * 7
 
 
@@ -149,7 +157,9 @@ def forge_label(root):
     def turned(table):
         at = table.schema.get_field_index("more")
         values = table.column("more").to_pylist()
-        return table.set_column(at, table.schema.field(at), pa.array([not values[0], *values[1:]], pa.bool_()))
+        return table.set_column(
+            at, table.schema.field(at), pa.array([not values[0], *values[1:]], pa.bool_())
+        )
 
     (path,) = root.glob("builds/risk/*/*/spine.parquet")
     spine = turned(pq.read_table(path))
@@ -159,7 +169,12 @@ def forge_label(root):
     said = unseal(provenance.read_bytes(), "")
     said["files"]["spine.parquet"] = {"bytes": len(data), "sha256": sha256_hex(data)}
     provenance.write_bytes(seal(said))
-    forge_dataset(root, "risk", turned, lambda recipe: recipe["spine"].update(content_hash=content_hash(spine)))
+    forge_dataset(
+        root,
+        "risk",
+        turned,
+        lambda recipe: recipe["spine"].update(content_hash=content_hash(spine)),
+    )
 
 
 def test_a_spine_is_made_again_of_the_events_that_it_is_said_to_be_of(root):
@@ -167,10 +182,22 @@ def test_a_spine_is_made_again_of_the_events_that_it_is_said_to_be_of(root):
     assert found(root) == ([], [])
     forge_label(root)
     [problem], unproven = found(root)
-    assert (problem, unproven) == (f"its spine is not what the events of {TYPE} give as it is declared", [])
+    assert (problem, unproven) == (
+        f"its spine is not what the events of {TYPE} give as it is declared",
+        [],
+    )
 
 
-@pytest.mark.parametrize("name", ["spine_hindsight_rows", "spine_late_rows", "hindsight_rows", "hindsight_events", "hindsight_left_out"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "spine_hindsight_rows",
+        "spine_late_rows",
+        "hindsight_rows",
+        "hindsight_events",
+        "hindsight_left_out",
+    ],
+)
 def test_a_provenance_that_says_otherwise_how_much_was_seen_early_is_found(root, name):
     seen = el.FeatureSet("risk", features=[el.count(TYPE).name("n")], known="watermark")
     el.open(root).build(seen, spine=el.spine.on(TYPE))
@@ -253,7 +280,11 @@ def test_each_query_that_is_given_up_halves_the_time_of_those_after_it(root, mon
 
 
 def test_a_query_of_an_archive_that_makes_more_rows_than_stated_is_given_up_early(sql):
-    forge_dataset(sql, "count", sources=lambda _: "SELECT i AS n, i::VARCHAR AS subject FROM range(1000000000000) AS t(i)")
+    forge_dataset(
+        sql,
+        "count",
+        sources=lambda _: "SELECT i AS n, i::VARCHAR AS subject FROM range(1000000000000) AS t(i)",
+    )
     [problem], _ = found(sql)
     assert "expected 7 rows of the query, found more" in problem
 
@@ -278,13 +309,23 @@ def test_sources_that_are_not_utf8_are_refused_by_name_and_a_verification_goes_o
     lake = el.create(root, origin="bank.example/loans")
     lake.append([payment(number) for number in range(7)])
     lake.build(COUNT)
-    other = lake.build(el.Projection.sql("other", QUERY.replace("AS n", "AS m"), key=["subject"])).manifest_hash
+    other = lake.build(
+        el.Projection.sql("other", QUERY.replace("AS n", "AS m"), key=["subject"])
+    ).manifest_hash
     forged = forge_dataset(root, "count", sources=lambda text: f"{text} -- \udcff")
     lake = el.open(root)
-    uses = (lambda: lake.reproduce(forged), lambda: lake.explain(forged, "/loan/1"), lambda: lake.diff(forged, other))
+    uses = (
+        lambda: lake.reproduce(forged),
+        lambda: lake.explain(forged, "/loan/1"),
+        lambda: lake.diff(forged, other),
+    )
     for use in uses:
-        with pytest.raises(CorruptionError, match=r"source/query\.sql: expected UTF-8 text, found other bytes"):
+        with pytest.raises(
+            CorruptionError, match=r"source/query\.sql: expected UTF-8 text, found other bytes"
+        ):
             use()
     problems, unproven = found(root)
-    assert [problem.partition(": ")[2] for problem in problems] == ["expected UTF-8 text, found other bytes"]
+    assert [problem.partition(": ")[2] for problem in problems] == [
+        "expected UTF-8 text, found other bytes"
+    ]
     assert unproven == []

@@ -17,7 +17,9 @@ READS = {
     "scan": lambda lake: lake.snapshot().scan().collect(),
     "sql": lambda lake: lake.snapshot().sql("SELECT max(recorded_at) FROM events").polars(),
     "an instant": lambda lake: lake.snapshot(AT).watermark,
-    "build": lambda lake: lake.build(el.Projection.sql("seen", "SELECT sequence, recorded_at FROM events", key=["sequence"])),
+    "build": lambda lake: lake.build(
+        el.Projection.sql("seen", "SELECT sequence, recorded_at FROM events", key=["sequence"])
+    ),
     "compaction": lambda lake: lake.compact(),
     "collection": lambda lake: lake.gc(older_than=timedelta(0), dry_run=False),
 }
@@ -25,10 +27,16 @@ READS = {
 
 def copied(first, count, hours):
     """A copied history: events that bring when they were recorded, ``hours`` apart."""
-    at = [datetime(2026, 2, 1, tzinfo=UTC) + timedelta(hours=hours * (first + number)) for number in range(count)]
-    rows = pl.DataFrame([{**payment(first + number), "data": '{"amount": 1}'} for number in range(count)])
+    at = [
+        datetime(2026, 2, 1, tzinfo=UTC) + timedelta(hours=hours * (first + number))
+        for number in range(count)
+    ]
+    rows = pl.DataFrame(
+        [{**payment(first + number), "data": '{"amount": 1}'} for number in range(count)]
+    )
     return rows.with_columns(
-        time=pl.col("time").str.to_datetime(time_zone="UTC", time_unit="us"), recorded_at=pl.Series(at, dtype=pl.Datetime("us", "UTC"))
+        time=pl.col("time").str.to_datetime(time_zone="UTC", time_unit="us"),
+        recorded_at=pl.Series(at, dtype=pl.Datetime("us", "UTC")),
     )
 
 
@@ -59,7 +67,11 @@ def moved(rows, by=-1_000):
         at = table.schema.get_field_index("recorded_at")
         values = table.column("recorded_at").cast(pa.int64()).to_pylist()
         values = [value + by if row in rows else value for row, value in enumerate(values)]
-        return table.set_column(at, table.schema.field(at), pa.array(values, pa.int64()).cast(table.schema.field(at).type))
+        return table.set_column(
+            at,
+            table.schema.field(at),
+            pa.array(values, pa.int64()).cast(table.schema.field(at).type),
+        )
 
     return change
 
@@ -79,8 +91,14 @@ def test_compactions_by_another_user_are_believed_once_they_were_compared(root, 
 
 
 @pytest.mark.parametrize("read", READS)
-@pytest.mark.parametrize("change", [moved(range(5)), moved([3], -60_000_000), without_column], ids=["first", "one", "no column"])
-def test_a_compaction_that_says_otherwise_when_events_were_recorded_is_refused(root, stranger, read, change):
+@pytest.mark.parametrize(
+    "change",
+    [moved(range(5)), moved([3], -60_000_000), without_column],
+    ids=["first", "one", "no column"],
+)
+def test_a_compaction_that_says_otherwise_when_events_were_recorded_is_refused(
+    root, stranger, read, change
+):
     if read == "compaction":
         el.open(root).append([payment(number) for number in range(30, 40)])
     forge_compaction(root, change)
@@ -89,7 +107,9 @@ def test_a_compaction_that_says_otherwise_when_events_were_recorded_is_refused(r
         READS[read](el.open(root))
 
 
-def test_a_compaction_of_a_copied_history_is_compared_with_the_segments_that_it_replaced(history, stranger):
+def test_a_compaction_of_a_copied_history_is_compared_with_the_segments_that_it_replaced(
+    history, stranger
+):
     forge_compaction(history, moved([4]))
     stranger()
     with pytest.raises(CorruptionError, match="not what the segment says"):
@@ -145,16 +165,23 @@ def test_a_false_compaction_that_another_one_replaced_is_found(root):
     assert lake.verify(deep=True).ok
     states = {"recorded_at": [1_000, 2_000]}
     forge_compaction(root, states=lambda segment: segment.update(states), which=min)
-    assert next(finding.path for finding in el.open(root).verify().problems) == "log/00000000000000000003.json"
+    assert (
+        next(finding.path for finding in el.open(root).verify().problems)
+        == "log/00000000000000000003.json"
+    )
 
 
-def test_without_a_look_into_segments_the_clock_of_a_compaction_without_the_column_is_compared(root):
+def test_without_a_look_into_segments_the_clock_of_a_compaction_without_the_column_is_compared(
+    root,
+):
     forge_compaction(root, without_column)
     assert any("what it replaces" in finding.message for finding in el.open(root).verify().problems)
 
 
 def test_ones_own_compaction_is_read_without_a_comparison(root, monkeypatch):
-    monkeypatch.setattr("eventlake.log.maintaining.check_compaction.compare", lambda *_: pytest.fail("compared"))
+    monkeypatch.setattr(
+        "eventlake.log.maintaining.check_compaction.compare", lambda *_: pytest.fail("compared")
+    )
     assert el.open(root).snapshot().scan().collect().height == 30
 
 

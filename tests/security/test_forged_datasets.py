@@ -14,7 +14,12 @@ from eventlake.core.hashing.canonical import seal, sha256_hex, unseal
 from eventlake.errors import CorruptionError
 from tests.security.forging import forge_dataset, payment
 
-COUNT = el.Projection.sql("count", "SELECT subject, count(*) AS n FROM events GROUP BY subject", key=["subject"], by="subject")
+COUNT = el.Projection.sql(
+    "count",
+    "SELECT subject, count(*) AS n FROM events GROUP BY subject",
+    key=["subject"],
+    by="subject",
+)
 TRUTH = [(f"/loan/{number}", 4) for number in range(7)]
 
 
@@ -29,7 +34,11 @@ def root(tmp_path):
 
 def more(table):
     at = table.schema.get_field_index("n")
-    return table.set_column(at, table.schema.field(at), pa.array([value + 100 for value in table.column("n").to_pylist()], pa.int64()))
+    return table.set_column(
+        at,
+        table.schema.field(at),
+        pa.array([value + 100 for value in table.column("n").to_pylist()], pa.int64()),
+    )
 
 
 @pytest.mark.parametrize("whose", ["a stranger's", "one's own"])
@@ -70,7 +79,9 @@ def test_a_sound_dataset_of_another_user_is_made_again_once(root, stranger, monk
     stranger()
     assert el.open(root).build(COUNT).manifest_hash == before
     assert len(list(root.glob("builds/count/*/*/part-*.parquet"))) == 1
-    monkeypatch.setattr("eventlake.datasets.building.build._made", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(
+        "eventlake.datasets.building.build._made", lambda *_: pytest.fail("made again")
+    )
     assert el.open(root).build(COUNT).polars().rows() == TRUTH
 
 
@@ -78,7 +89,9 @@ def test_a_dataset_that_was_reproduced_is_believed(root, stranger, monkeypatch):
     manifest_hash = el.open(root).build(COUNT).manifest_hash
     stranger()
     assert el.open(root).reproduce(manifest_hash).identical
-    monkeypatch.setattr("eventlake.datasets.building.build._made", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(
+        "eventlake.datasets.building.build._made", lambda *_: pytest.fail("made again")
+    )
     assert el.open(root).build(COUNT).polars().rows() == TRUTH
 
 
@@ -154,7 +167,9 @@ def test_a_spine_that_somebody_else_left_for_the_workers_is_not_used(root, tmp_p
 
 def test_a_dataset_is_explained_with_the_trust_of_its_lake(root, stranger, monkeypatch):
     stranger()
-    monkeypatch.setattr("eventlake.log.chain.checked_read.wrong_claims", lambda *_: pytest.fail("checked"))
+    monkeypatch.setattr(
+        "eventlake.log.chain.checked_read.wrong_claims", lambda *_: pytest.fail("checked")
+    )
     dataset = el.open(root, trust="lake").dataset("count")
     assert dataset.explain("/loan/3").behind["id"].to_list() == ["p3", "p10", "p17", "p24"]
 
@@ -162,7 +177,9 @@ def test_a_dataset_is_explained_with_the_trust_of_its_lake(root, stranger, monke
 def late(day):
     """A row for each loan, at the end of a day in January."""
     cutoff = datetime(2026, 1, day, 23, tzinfo=UTC)
-    return pl.DataFrame({"subject": [f"/loan/{number}" for number in range(7)], "cutoff": [cutoff] * 7})
+    return pl.DataFrame(
+        {"subject": [f"/loan/{number}" for number in range(7)], "cutoff": [cutoff] * 7}
+    )
 
 
 BEFORE = el.Projection.sql(

@@ -23,7 +23,11 @@ OTHER = np.uint64(0x00F0 << 48)
 
 def batches_of(where):
     """The batches of the producer ``core-bank``, at the positions 0, 1, …"""
-    return [range(700)] if where == "a large commit" else [range(start, start + 5) for start in range(0, 60, 5)]
+    return (
+        [range(700)]
+        if where == "a large commit"
+        else [range(start, start + 5) for start in range(0, 60, 5)]
+    )
 
 
 @pytest.fixture(params=["a tier", "a large commit", "the commits themselves"])
@@ -37,7 +41,9 @@ def where(request, monkeypatch):
 def root(tmp_path, where):
     lake = el.create(tmp_path / "lake", origin="bank.example/loans")
     for position, numbers in enumerate(batches_of(where)):
-        lake.append([payment(number) for number in numbers], producer="core-bank", position=position)
+        lake.append(
+            [payment(number) for number in numbers], producer="core-bank", position=position
+        )
     return tmp_path / "lake"
 
 
@@ -49,8 +55,12 @@ def changed(run):
 
 def forged(root, document):
     """A key file with other keys under the name that it must have; and what a commit must say of it."""
-    file = KeyFile(*(document[name] for name in ("sha256", "bytes", "ids", "heads", "start", "shift")))
-    data = key_files.encode(changed(key_files.decode((root / "keys" / f"{file.sha256}.keys").read_bytes(), file, "")))
+    file = KeyFile(
+        *(document[name] for name in ("sha256", "bytes", "ids", "heads", "start", "shift"))
+    )
+    data = key_files.encode(
+        changed(key_files.decode((root / "keys" / f"{file.sha256}.keys").read_bytes(), file, ""))
+    )
     (root / "keys" / f"{sha256_hex(data)}.keys").write_bytes(data)
     return {"sha256": sha256_hex(data), "bytes": len(data)}
 
@@ -79,13 +89,24 @@ def forge_in_place(root):
 
 DECISIONS = {
     "a duplicate": (lambda lake: lake.append([payment(3)]), InvalidEventsError),
-    "a subject that must be new": (lambda lake: lake.append([payment(9000, "/loan/3")], expect=[el.pristine("/loan/3")]), ConflictError),
-    "a subtree that must be new": (
-        lambda lake: lake.append([payment(9000, "/x")], expect=[el.pristine("/loan", subtree=True)]),
+    "a subject that must be new": (
+        lambda lake: lake.append([payment(9000, "/loan/3")], expect=[el.pristine("/loan/3")]),
         ConflictError,
     ),
-    "a position that is taken": (lambda lake: lake.append([payment(9000)], producer="core-bank", position=0), ConflictError),
-    "a position after a gap": (lambda lake: lake.append([payment(9000)], producer="core-bank", position=77), ConflictError),
+    "a subtree that must be new": (
+        lambda lake: lake.append(
+            [payment(9000, "/x")], expect=[el.pristine("/loan", subtree=True)]
+        ),
+        ConflictError,
+    ),
+    "a position that is taken": (
+        lambda lake: lake.append([payment(9000)], producer="core-bank", position=0),
+        ConflictError,
+    ),
+    "a position after a gap": (
+        lambda lake: lake.append([payment(9000)], producer="core-bank", position=77),
+        ConflictError,
+    ),
 }
 
 
@@ -169,11 +190,15 @@ def test_commits_of_two_users_in_turn_are_each_checked_by_the_other(tmp_path, mo
         with pytest.raises(InvalidEventsError):
             lake.append([payment(number // 2)])
     assert lake.watermark == 40
-    assert lake.snapshot().scan().collect()["id"].to_list() == [f"p{number}" for number in range(40)]
+    assert lake.snapshot().scan().collect()["id"].to_list() == [
+        f"p{number}" for number in range(40)
+    ]
     assert lake.verify(deep=True).ok
 
 
-def test_rows_of_a_tier_that_do_not_say_what_the_log_says_are_refused(tmp_path, monkeypatch, stranger):
+def test_rows_of_a_tier_that_do_not_say_what_the_log_says_are_refused(
+    tmp_path, monkeypatch, stranger
+):
     """The rows claim that an event was recorded at another instant, and the head names them by their hash."""
     monkeypatch.setattr(fold, "FOLD_WEIGHT", 100)
     root = tmp_path / "lake"
@@ -185,7 +210,9 @@ def test_rows_of_a_tier_that_do_not_say_what_the_log_says_are_refused(tmp_path, 
     path = next((root / "manifests").glob(f"*{tier['rows']['sha256'][:12]}*"))
     table = pq.read_table(path)
     at = table.schema.get_field_index("recorded_at")
-    table = table.set_column(at, table.schema.field(at), pa.array([1] * table.num_rows, table.schema.field(at).type))
+    table = table.set_column(
+        at, table.schema.field(at), pa.array([1] * table.num_rows, table.schema.field(at).type)
+    )
     data = manifest_rows.encode_table(table)
     (root / "manifests" / f"{tier['stop']:020d}-{sha256_hex(data)[:12]}.parquet").write_bytes(data)
 
@@ -242,7 +269,9 @@ def test_a_key_file_of_a_tier_that_the_head_names_no_more_is_compared(tmp_path, 
 
 
 @pytest.mark.parametrize("step", [1, 2])
-def test_a_tier_whose_keys_leave_out_its_first_commits_is_refused(tmp_path, monkeypatch, step, stranger):
+def test_a_tier_whose_keys_leave_out_its_first_commits_is_refused(
+    tmp_path, monkeypatch, step, stranger
+):
     monkeypatch.setattr(fold, "FOLD_WEIGHT", 100)
     lake = el.create(tmp_path / "lake", origin="bank.example/loans")
     for start in range(0, 60, 5):
@@ -256,7 +285,9 @@ def test_a_tier_whose_keys_leave_out_its_first_commits_is_refused(tmp_path, monk
     assert f"log/{version:020}.json" in blamed(root)
 
 
-def test_rows_that_the_head_names_no_more_are_not_read_if_they_are_longer_than_was_recorded(tmp_path, monkeypatch):
+def test_rows_that_the_head_names_no_more_are_not_read_if_they_are_longer_than_was_recorded(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(fold, "FOLD_WEIGHT", 100)
     root = tmp_path / "lake"
     lake = el.create(root, origin="bank.example/loans")
@@ -264,7 +295,10 @@ def test_rows_that_the_head_names_no_more_are_not_read_if_they_are_longer_than_w
         lake.append([payment(number) for number in range(start, start + 5)])
     now = {tier["rows"]["sha256"] for tier in head_of(root)[1]["tiers"]}
     rows = next(
-        tier["rows"]["sha256"] for document in commits_of(root).values() for tier in document["tiers"] if tier["rows"]["sha256"] not in now
+        tier["rows"]["sha256"]
+        for document in commits_of(root).values()
+        for tier in document["tiers"]
+        if tier["rows"]["sha256"] not in now
     )
     (path,) = (root / "manifests").glob(f"*{rows[:12]}*")
     with path.open("ab") as file:
@@ -272,6 +306,10 @@ def test_rows_that_the_head_names_no_more_are_not_read_if_they_are_longer_than_w
     monkeypatch.setattr(port, "_PIECE_BYTES", 100)
     name = path.relative_to(root).as_posix()
     held = []
-    monkeypatch.setattr(LocalStorage, "read", lambda self, asked, read=LocalStorage.read: held.append(asked) or read(self, asked))
+    monkeypatch.setattr(
+        LocalStorage,
+        "read",
+        lambda self, asked, read=LocalStorage.read: held.append(asked) or read(self, asked),
+    )
     assert [one.path for one in verify_lake(LocalStorage(root), deep=True).problems] == [name]
     assert held.count(name) == 0

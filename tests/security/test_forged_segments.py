@@ -18,7 +18,9 @@ BY_SUBJECT = el.Projection.sql(
     "SELECT subject, sum((data->>'amount')::DECIMAL(18, 2))::DECIMAL(18, 2) AS paid FROM events GROUP BY subject",
     key=["subject"],
 )
-BY_TYPE = el.Projection.sql("count", f'SELECT subject, count(*) AS n FROM "{TYPE}" GROUP BY subject', key=["subject"])
+BY_TYPE = el.Projection.sql(
+    "count", f'SELECT subject, count(*) AS n FROM "{TYPE}" GROUP BY subject', key=["subject"]
+)
 
 READS = {
     "scan": lambda lake: lake.snapshot().scan().collect(),
@@ -32,7 +34,9 @@ READS = {
     "build over events": lambda lake: lake.build(BY_SUBJECT),
     "build over a type": lambda lake: lake.build(BY_TYPE),
     "proof of a forged event": lambda lake: lake.prove_inclusion(12),
-    "registration": lambda lake: lake.register(TYPE, {**SCHEMA, "properties": {**SCHEMA["properties"], "note": {"type": "string"}}}),
+    "registration": lambda lake: lake.register(
+        TYPE, {**SCHEMA, "properties": {**SCHEMA["properties"], "note": {"type": "string"}}}
+    ),
     "compaction": lambda lake: lake.compact(),
 }
 
@@ -94,14 +98,22 @@ def test_a_root_that_the_segments_do_not_fold_to_is_refused(root, stranger):
     other.compact()
     theirs = unseal(max((root.parent / "other" / "log").glob("*.json")).read_bytes(), "")
     segment = theirs["segments"][0]
-    shutil.copy(root.parent / "other" / "segments" / f"{segment['sha256']}.parquet", root / "segments")
-    forge_commit(root, 4, lambda document: document.update(segments=[segment], recorded_at=theirs["recorded_at"]))
+    shutil.copy(
+        root.parent / "other" / "segments" / f"{segment['sha256']}.parquet", root / "segments"
+    )
+    forge_commit(
+        root,
+        4,
+        lambda document: document.update(segments=[segment], recorded_at=theirs["recorded_at"]),
+    )
     stranger()
     with pytest.raises(CorruptionError, match="it does not fold to what it replaces"):
         el.open(root).snapshot(checkpoint).scan().collect()
 
 
-def test_what_a_stranger_stored_soundly_is_checked_once_and_then_believed(root, stranger, monkeypatch):
+def test_what_a_stranger_stored_soundly_is_checked_once_and_then_believed(
+    root, stranger, monkeypatch
+):
     stranger()
     assert el.open(root).snapshot().scan().select(pl.len()).collect().item() == 30
     monkeypatch.setattr(checked_read, "wrong_claims", lambda *_: pytest.fail("checked again"))
@@ -156,12 +168,16 @@ def test_a_verification_against_a_checkpoint_hashes_every_event(root, deep):
 def test_a_verification_compares_the_statistics_with_the_events(root, said, how):
     checkpoint = el.open(root).checkpoint
     forge_commit(root, 2, lambda document: document["segments"][0].update(STATISTICS[said]))
-    report = el.open(root).verify(**{**how, **({"against": checkpoint} if "against" in how else {})})
+    report = el.open(root).verify(
+        **{**how, **({"against": checkpoint} if "against" in how else {})}
+    )
     assert any("its commit states" in problem.message for problem in report.problems)
 
 
 def as_numbers(table):
-    return table.set_column(table.schema.get_field_index("data"), "data", pa.array(range(table.num_rows), pa.int64()))
+    return table.set_column(
+        table.schema.get_field_index("data"), "data", pa.array(range(table.num_rows), pa.int64())
+    )
 
 
 def twice(table):
@@ -169,14 +185,18 @@ def twice(table):
 
 
 def dictionaries(table):
-    return table.set_column(table.schema.get_field_index("data"), "data", table.column("data").dictionary_encode())
+    return table.set_column(
+        table.schema.get_field_index("data"), "data", table.column("data").dictionary_encode()
+    )
 
 
 @pytest.mark.parametrize("change", [as_numbers, twice, dictionaries])
 def test_columns_that_engines_would_read_as_something_else_are_refused(tmp_path, stranger, change):
     """The payloads are numbers: as integers they hash to the same leaves."""
     root = tmp_path / "lake"
-    el.create(root, origin="bank.example/loans").append([{**payment(number), "data": str(number)} for number in range(10)])
+    el.create(root, origin="bank.example/loans").append(
+        [{**payment(number), "data": str(number)} for number in range(10)]
+    )
 
     def forge(document):
         segment = document["segments"][0]

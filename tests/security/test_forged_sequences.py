@@ -19,7 +19,9 @@ def storage():
     lake = el.create(storage := MemoryStorage(), "adv.example/x")
     lake.register(TYPE, SCHEMA)
     for number in range(3):
-        lake.append(payments(range(number * 10, number * 10 + 10)), producer="bank", position=7 + number)
+        lake.append(
+            payments(range(number * 10, number * 10 + 10)), producer="bank", position=7 + number
+        )
     lake.append(payments(range(30, 40)))
     return storage
 
@@ -66,14 +68,21 @@ def test_a_schema_commit_without_schemas_is_damaged(storage):
 
 
 def test_schemas_registered_beyond_their_commit_are_refused(storage):
-    path = forge_catalogue(storage, 0, lambda found: Catalogue().with_schema(found.newest(TYPE).schema, 1 << 40))
+    path = forge_catalogue(
+        storage, 0, lambda found: Catalogue().with_schema(found.newest(TYPE).schema, 1 << 40)
+    )
     assert path in blamed(storage, deep=False)
-    with pytest.raises(CorruptionError, match=rf"expected schemas of '{TYPE}' from 40 or before, found one since {1 << 40}"):
+    with pytest.raises(
+        CorruptionError,
+        match=rf"expected schemas of '{TYPE}' from 40 or before, found one since {1 << 40}",
+    ):
         el.open(storage).schemas()
 
 
 def test_schemas_registered_inside_the_history_but_after_their_commit_are_blamed(storage):
-    assert forge_catalogue(storage, 0, lambda found: Catalogue().with_schema(found.newest(TYPE).schema, 5)) in blamed(storage)
+    assert forge_catalogue(
+        storage, 0, lambda found: Catalogue().with_schema(found.newest(TYPE).schema, 5)
+    ) in blamed(storage)
 
 
 def test_a_catalogue_that_drops_a_type_is_blamed():
@@ -115,11 +124,19 @@ def test_a_delivery_that_is_given_twice_in_one_commit_is_refused(storage):
 )
 def test_deliveries_that_no_append_makes_are_refused(storage, deliveries):
     names = ("name", "position", "start", "stop")
-    forge_commit(storage, 2, lambda commit: commit.update(deliveries=[dict(zip(names, one, strict=True)) for one in deliveries]))
+    forge_commit(
+        storage,
+        2,
+        lambda commit: commit.update(
+            deliveries=[dict(zip(names, one, strict=True)) for one in deliveries]
+        ),
+    )
     assert log_path(2) in blamed(storage, deep=False)
 
 
-@pytest.mark.parametrize("position", [7, 8, 10], ids=["delivered before", "delivered just before", "a gap"])
+@pytest.mark.parametrize(
+    "position", [7, 8, 10], ids=["delivered before", "delivered just before", "a gap"]
+)
 def test_a_position_that_is_not_the_producers_next_one_is_blamed(storage, position):
     forge_commit(storage, 3, lambda commit: commit["deliveries"][0].update(position=position))
     found = [one for one in verify(storage)[0].problems if one.path == log_path(3)]
@@ -129,6 +146,9 @@ def test_a_position_that_is_not_the_producers_next_one_is_blamed(storage, positi
 def test_several_deliveries_of_one_producer_in_one_commit_are_in_order():
     lake = el.create(storage := MemoryStorage(), "adv.example/x")
     lake.append(payments(range(10)), producer="bank", position=0)
-    parts = [{"name": "bank", "position": 0, "start": 0, "stop": 4}, {"name": "bank", "position": 1, "start": 4, "stop": 10}]
+    parts = [
+        {"name": "bank", "position": 0, "start": 0, "stop": 4},
+        {"name": "bank", "position": 1, "start": 4, "stop": 10},
+    ]
     forge_commit(storage, 0, lambda commit: commit.update(deliveries=parts))
     assert verify(storage)[0].problems == ()

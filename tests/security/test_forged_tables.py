@@ -43,7 +43,11 @@ def tables_of(root):
 def tenfold(table):
     column = table.schema.get_field_index("amount")
     kind = table.schema.field("amount").type
-    return table.set_column(column, "amount", pa.array([value * 10 for value in table.column("amount").to_pylist()], kind))
+    return table.set_column(
+        column,
+        "amount",
+        pa.array([value * 10 for value in table.column("amount").to_pylist()], kind),
+    )
 
 
 def replaced(path, table, name=None):
@@ -89,7 +93,9 @@ FORGERIES = [forge_values, forge_to_the_head, forge_empty, forge_columns, forge_
 READS = {
     "table": lambda lake: lake.snapshot().table(TYPE).collect()["amount"].sum(),
     "sql": lambda lake: lake.snapshot().sql(SUM).polars()["paid"].item(),
-    "build": lambda lake: lake.build(el.Projection.sql("paid", SUM, key=["k"])).polars()["paid"].item(),
+    "build": lambda lake: (
+        lake.build(el.Projection.sql("paid", SUM, key=["k"])).polars()["paid"].item()
+    ),
     "an older watermark": lambda lake: lake.snapshot(31).table(TYPE).collect()["amount"].sum(),
 }
 
@@ -120,7 +126,11 @@ def test_a_table_of_other_bytes_is_hashed_in_pieces_and_never_held_whole(root, m
     held = []
     for verb in ("read", "read_sized"):
         plain = getattr(LocalStorage, verb)
-        monkeypatch.setattr(LocalStorage, verb, lambda self, asked, *size, plain=plain: held.append(asked) or plain(self, asked, *size))
+        monkeypatch.setattr(
+            LocalStorage,
+            verb,
+            lambda self, asked, *size, plain=plain: held.append(asked) or plain(self, asked, *size),
+        )
     assert READS["table"](el.open(root)) == TRUTH
     assert held.count(name) == 0
 
@@ -149,7 +159,9 @@ def test_a_forged_table_of_an_older_version_of_the_schema_is_not_read(root):
     assert lake.snapshot().table(TYPE, version=1).collect()["amount"].sum() == TRUTH
 
 
-def test_a_table_that_another_user_derived_is_derived_once_more_and_then_believed(root, stranger, monkeypatch):
+def test_a_table_that_another_user_derived_is_derived_once_more_and_then_believed(
+    root, stranger, monkeypatch
+):
     stranger()
     assert READS["table"](el.open(root)) == TRUTH
     monkeypatch.setattr(files, "derive", lambda *_: pytest.fail("derived again"))
@@ -171,7 +183,9 @@ def test_with_trust_in_the_lake_a_table_is_believed_by_its_name(root, stranger):
 
 
 @pytest.mark.parametrize("moment", ["before merging", "before use"])
-def test_a_table_file_that_is_taken_away_between_choice_and_read_is_derived_again(root, monkeypatch, moment):
+def test_a_table_file_that_is_taken_away_between_choice_and_read_is_derived_again(
+    root, monkeypatch, moment
+):
     lake = el.open(root)
     lake.append([payment(number, amount="1.00") for number in range(40, 50)])
     name = "to_merge" if moment == "before merging" else "cover"
@@ -191,7 +205,9 @@ def test_a_table_file_that_is_taken_away_between_choice_and_read_is_derived_agai
 
 
 @pytest.mark.parametrize("read", READS)
-def test_typed_reads_of_a_lake_that_cannot_be_written_are_kept_in_the_cache(root, stranger, monkeypatch, read):
+def test_typed_reads_of_a_lake_that_cannot_be_written_are_kept_in_the_cache(
+    root, stranger, monkeypatch, read
+):
     stranger()
     for path in tables_of(root):
         path.unlink()
@@ -237,17 +253,28 @@ def test_a_deep_verification_notes_tables_that_nobody_would_read(root):
 
 
 FEATURES = el.FeatureSet("paid", features=[el.sum(TYPE, "amount").name("paid")], known="watermark")
-SPINE = pl.DataFrame({"subject": [f"/loan/{number}" for number in range(7)], "cutoff": [datetime(2027, 1, 1, tzinfo=UTC)] * 7})
+SPINE = pl.DataFrame(
+    {
+        "subject": [f"/loan/{number}" for number in range(7)],
+        "cutoff": [datetime(2027, 1, 1, tzinfo=UTC)] * 7,
+    }
+)
 ENGINES_READ = {
     "a query": READS["sql"],
     "a projection in SQL": READS["build"],
-    "declared features on duckdb": lambda lake: lake.build(FEATURES, spine=SPINE, engine="duckdb").polars()["paid"].sum(),
-    "declared features on polars": lambda lake: lake.build(FEATURES, spine=SPINE, engine="polars").polars()["paid"].sum(),
+    "declared features on duckdb": lambda lake: (
+        lake.build(FEATURES, spine=SPINE, engine="duckdb").polars()["paid"].sum()
+    ),
+    "declared features on polars": lambda lake: (
+        lake.build(FEATURES, spine=SPINE, engine="polars").polars()["paid"].sum()
+    ),
 }
 
 
 @pytest.mark.parametrize("read", ENGINES_READ)
-def test_a_table_file_that_is_taken_away_before_an_engine_opens_it_is_derived_again(root, monkeypatch, read):
+def test_a_table_file_that_is_taken_away_before_an_engine_opens_it_is_derived_again(
+    root, monkeypatch, read
+):
     lake = el.open(root)
     real = pinned.event_tables
     taken = []

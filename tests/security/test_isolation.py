@@ -14,10 +14,14 @@ from eventlake.errors import EventlakeError, InvalidInputError, StorageError
 from tests.security.forging import SCHEMA, TYPE, forge_dataset, payment
 
 PACKAGE = Path(el.__file__).parent
-linux = pytest.mark.skipif(not Path("/proc/self").exists(), reason="only Linux counts all private memory")
+linux = pytest.mark.skipif(
+    not Path("/proc/self").exists(), reason="only Linux counts all private memory"
+)
 
 COUNT = "SELECT subject, count(*) AS n FROM events GROUP BY subject"
-REPEATED = "SELECT subject, max(length(repeat(subject, 500000000))) AS n FROM events GROUP BY subject"
+REPEATED = (
+    "SELECT subject, max(length(repeat(subject, 500000000))) AS n FROM events GROUP BY subject"
+)
 PLANNED = f"SELECT subject, count(*) AS n FROM ({COUNT}) AS c, range(length(repeat('x', 3500000000)) - 3499999999) GROUP BY subject"
 """Its text is made when the query is planned, before there is a limit of rows or time."""
 AT_CUTOFF = """
@@ -25,7 +29,9 @@ SELECT s.spine_row, s.subject, {n} AS n FROM spine s
 LEFT JOIN "payment.received" p ON p.subject = s.subject {before}
 GROUP BY s.spine_row, s.subject
 """
-SPINE = pl.DataFrame({"subject": ["/loan/0", "/loan/1"], "cutoff": [datetime(2026, 1, 9, tzinfo=UTC)] * 2})
+SPINE = pl.DataFrame(
+    {"subject": ["/loan/0", "/loan/1"], "cutoff": [datetime(2026, 1, 9, tzinfo=UTC)] * 2}
+)
 FEATURES = el.FeatureSet("risk", features=[el.count(TYPE).name("n")], known="watermark")
 
 
@@ -53,7 +59,9 @@ def started(monkeypatch):
 
 
 def build(root, query=COUNT, **how):
-    return el.open(root).build(el.Projection.sql("count", query, key=["subject"], by="subject", level="exact"), **how)
+    return el.open(root).build(
+        el.Projection.sql("count", query, key=["subject"], by="subject", level="exact"), **how
+    )
 
 
 def forged(root, query):
@@ -67,7 +75,9 @@ def forged(root, query):
 
 @linux
 @pytest.mark.parametrize("query", [REPEATED, PLANNED], ids=["run", "planned"])
-def test_an_archived_query_that_makes_very_long_text_ends_with_a_named_error_in_python(root, stranger, monkeypatch, query):
+def test_an_archived_query_that_makes_very_long_text_ends_with_a_named_error_in_python(
+    root, stranger, monkeypatch, query
+):
     build(root)
     manifest_hash = forged(root, query)
     stranger()
@@ -77,7 +87,9 @@ def test_an_archived_query_that_makes_very_long_text_ends_with_a_named_error_in_
 
 
 @linux
-def test_a_deep_verification_lists_an_archived_query_that_makes_very_long_text(root, stranger, monkeypatch):
+def test_a_deep_verification_lists_an_archived_query_that_makes_very_long_text(
+    root, stranger, monkeypatch
+):
     build(root)
     forged(root, REPEATED)
     stranger()
@@ -89,7 +101,9 @@ def test_a_deep_verification_lists_an_archived_query_that_makes_very_long_text(r
 
 
 @linux
-def test_an_explanation_by_an_archived_query_that_makes_very_long_text_ends_with_an_error(root, stranger, monkeypatch):
+def test_an_explanation_by_an_archived_query_that_makes_very_long_text_ends_with_an_error(
+    root, stranger, monkeypatch
+):
     build(root)
     manifest_hash = forged(root, REPEATED)
     stranger()
@@ -99,9 +113,13 @@ def test_an_explanation_by_an_archived_query_that_makes_very_long_text_ends_with
 
 
 @linux
-def test_a_search_for_leaks_by_an_archived_query_that_makes_very_long_text_ends_with_an_error(root, stranger, monkeypatch):
+def test_a_search_for_leaks_by_an_archived_query_that_makes_very_long_text_ends_with_an_error(
+    root, stranger, monkeypatch
+):
     build(root, AT_CUTOFF.format(n="count(p.id)", before=""), spine=SPINE)
-    manifest_hash = forged(root, AT_CUTOFF.format(n="max(length(repeat(p.id, 1900000000)))", before=""))
+    manifest_hash = forged(
+        root, AT_CUTOFF.format(n="max(length(repeat(p.id, 1900000000)))", before="")
+    )
     stranger()
     monkeypatch.setenv("EVENTLAKE_MEMORY", "3GB")
     with pytest.raises(Exception, match=r"(?i)memory|alloc"):
@@ -109,19 +127,28 @@ def test_a_search_for_leaks_by_an_archived_query_that_makes_very_long_text_ends_
 
 
 @linux
-def test_a_stranger_s_dataset_is_made_again_in_another_process_with_the_same_rows(root, stranger, started):
+def test_a_stranger_s_dataset_is_made_again_in_another_process_with_the_same_rows(
+    root, stranger, started
+):
     made = build(root)
     stranger()
     again = el.open(root).reproduce(made.manifest_hash)
     assert len(started) == 1
-    assert (again.identical, again.content_hash, again.differences, again.causes) == (True, made.content_hash, (), ())
+    assert (again.identical, again.content_hash, again.differences, again.causes) == (
+        True,
+        made.content_hash,
+        (),
+        (),
+    )
     assert dict(again.dataset.polars().iter_rows()) == {f"/loan/{n}": 4 for n in range(7)}
     # What was found is remembered: a build takes it.
     assert not build(root).computed
 
 
 @linux
-def test_a_stranger_s_dataset_of_other_rows_differs_in_the_same_words_in_another_process(root, stranger, started):
+def test_a_stranger_s_dataset_of_other_rows_differs_in_the_same_words_in_another_process(
+    root, stranger, started
+):
     build(root)
     manifest_hash = forged(root, COUNT.replace("count(*)", "count(*) + 1"))
     believing = el.open(root, trust="lake").reproduce(manifest_hash)
@@ -143,7 +170,11 @@ def test_an_error_of_a_stranger_s_dataset_is_the_same_in_another_process(root, s
     with pytest.raises(EventlakeError) as there:
         el.open(root).reproduce(manifest_hash)
     assert len(started) == 1
-    assert (type(there.value), there.value.message, there.value.hint) == (type(here.value), here.value.message, here.value.hint)
+    assert (type(there.value), there.value.message, there.value.hint) == (
+        type(here.value),
+        here.value.message,
+        here.value.hint,
+    )
     assert there.value.facts == here.value.facts
 
 
@@ -213,14 +244,24 @@ def test_a_process_that_dies_is_a_named_error(root, stranger, monkeypatch):
     made = build(root)
     stranger()
     start = isolated.start_python
-    dying = ["-c", "import os, sys; sys.stderr.write('bad_alloc'); sys.stderr.flush(); os.kill(os.getpid(), 9)"]
-    monkeypatch.setattr(isolated, "start_python", lambda _, folder, **streams: start(dying, folder, **streams))
-    with pytest.raises(StorageError, match=r"dataset count: the process that worked on it ended with -9, .*; it said: bad_alloc"):
+    dying = [
+        "-c",
+        "import os, sys; sys.stderr.write('bad_alloc'); sys.stderr.flush(); os.kill(os.getpid(), 9)",
+    ]
+    monkeypatch.setattr(
+        isolated, "start_python", lambda _, folder, **streams: start(dying, folder, **streams)
+    )
+    with pytest.raises(
+        StorageError,
+        match=r"dataset count: the process that worked on it ended with -9, .*; it said: bad_alloc",
+    ):
         el.open(root).reproduce(made.manifest_hash)
 
 
 @linux
-def test_a_limit_that_is_no_size_is_refused_before_a_process_starts(root, stranger, monkeypatch, started):
+def test_a_limit_that_is_no_size_is_refused_before_a_process_starts(
+    root, stranger, monkeypatch, started
+):
     made = build(root)
     stranger()
     monkeypatch.setenv("EVENTLAKE_MEMORY", "much")
@@ -239,7 +280,11 @@ def test_all_that_uses_what_is_archived_was_looked_at():
         for call in ast.walk(function)
         if isinstance(call, ast.Call) and ast.unparse(call.func) in {"projection_of", "work_again"}
     }
-    isolated_work = {("reproduce", "_made_again"), ("verify_again", "_made_again"), ("leakage", "_checked")}
+    isolated_work = {
+        ("reproduce", "_made_again"),
+        ("verify_again", "_made_again"),
+        ("leakage", "_checked"),
+    }
     below = {("reproduce", "work_again"), ("explain", "_features"), ("explain", "_by_entity")}
     assert callers == isolated_work | below | {("spine_match", "_ends")}
     handed = {

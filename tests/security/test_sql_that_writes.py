@@ -14,7 +14,11 @@ def calls(file):
     """The write behind functions that call others by the names in a text."""
     text = WRITES.format(file=file).replace("'", "''")
     with duckdb.connect() as connection:
-        serialized = connection.execute("SELECT json_serialize_sql(?)", [WRITES.format(file=file)]).fetchall()[0][0].replace("'", "''")
+        serialized = (
+            connection.execute("SELECT json_serialize_sql(?)", [WRITES.format(file=file)])
+            .fetchall()[0][0]
+            .replace("'", "''")
+        )
     nested = f"FROM json_execute_serialized_sql(''{serialized.replace(chr(39), chr(39) * 2)}'')"
     return [
         f"SELECT *, (SELECT count(*) FROM events) AS n FROM destroy_external_resource('json_execute_serialized_sql', '{serialized}')",

@@ -32,7 +32,12 @@ def outside(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "setting", ['sql = "{}/secret.sql"', 'sql = "q.sql"\nfiles = ["{}/secret.sql"]', 'sql = "s.sql"\nspine = "{}/secret.csv"']
+    "setting",
+    [
+        'sql = "{}/secret.sql"',
+        'sql = "q.sql"\nfiles = ["{}/secret.sql"]',
+        'sql = "s.sql"\nspine = "{}/secret.csv"',
+    ],
 )
 @pytest.mark.parametrize("way", ["absolute", "..", "a linked folder"])
 def test_a_definition_names_no_file_outside_of_its_folder(lake, tmp_path, outside, setting, way):
@@ -78,7 +83,9 @@ def test_a_file_of_a_definition_is_a_regular_file(lake, tmp_path, outside, setti
 
 @pytest.mark.parametrize("name", ["dataset.toml", "dataset.lock"])
 @pytest.mark.parametrize("found", ["a symbolic link", "a pipe"])
-def test_a_definition_and_its_lock_are_read_from_regular_files(lake, tmp_path, outside, name, found):
+def test_a_definition_and_its_lock_are_read_from_regular_files(
+    lake, tmp_path, outside, name, found
+):
     folder = definition(tmp_path / "d", f'{TOML}sql = "q.sql"', q__sql=COUNTS)
     (folder / name).unlink(missing_ok=True)
     if found == "a pipe":
@@ -104,10 +111,16 @@ def test_a_lock_that_is_a_link_is_not_written_through(lake, tmp_path, outside, c
     ("setting", "name", "problem"),
     [
         ('sql = "q.sql"\nfiles = ["x.txt"]', "x.txt", "expected at most 16,777,216 bytes"),
-        ('sql = "s.sql"\nspine = "x.csv"', "x.csv", "expected lines of fewer than 16,777,216 characters"),
+        (
+            'sql = "s.sql"\nspine = "x.csv"',
+            "x.csv",
+            "expected lines of fewer than 16,777,216 characters",
+        ),
     ],
 )
-def test_a_sparse_file_of_a_terabyte_is_refused_before_it_is_read(lake, tmp_path, setting, name, problem):
+def test_a_sparse_file_of_a_terabyte_is_refused_before_it_is_read(
+    lake, tmp_path, setting, name, problem
+):
     folder = definition(tmp_path / "d", TOML + setting, q__sql=COUNTS, s__sql=SPINE)
     with (folder / name).open("wb") as file:
         file.truncate(1 << 40)
@@ -115,11 +128,16 @@ def test_a_sparse_file_of_a_terabyte_is_refused_before_it_is_read(lake, tmp_path
         lake.build(el.read_definition(folder))
 
 
-def test_files_in_folders_of_a_definition_are_read_and_their_lines_end_alike_on_every_system(lake, tmp_path):
+def test_files_in_folders_of_a_definition_are_read_and_their_lines_end_alike_on_every_system(
+    lake, tmp_path
+):
     folder = definition(tmp_path / "d", f'{TOML}sql = "sub/q.sql"\nfiles = ["sub/note.txt"]')
     (folder / "sub").mkdir()
     (folder / "sub" / "q.sql").write_bytes(COUNTS.replace(" FROM", "\r\nFROM").encode())
     (folder / "sub" / "note.txt").write_bytes(b"a\rb\r\nc\n")
     projection = el.read_definition(folder).projection()
-    assert projection.sources == {"sub/q.sql": COUNTS.replace(" FROM", "\nFROM"), "sub/note.txt": "a\nb\nc\n"}
+    assert projection.sources == {
+        "sub/q.sql": COUNTS.replace(" FROM", "\nFROM"),
+        "sub/note.txt": "a\nb\nc\n",
+    }
     assert lake.build(projection).manifest.rows == 5

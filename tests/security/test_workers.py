@@ -24,21 +24,47 @@ QUERY = "SELECT subject, count(*) AS n FROM events GROUP BY subject"
 def test_workers_run_no_module_of_the_current_folder(tmp_path, search_path):
     root = tmp_path / "lake"
     lake = el.create(root, "o")
-    lake.append([{"id": str(n), "source": "s", "type": "t", "subject": f"/x/{n % 3}", "data": {}} for n in range(9)])
+    lake.append(
+        [
+            {"id": str(n), "source": "s", "type": "t", "subject": f"/x/{n % 3}", "data": {}}
+            for n in range(9)
+        ]
+    )
     definition = tmp_path / "count"
     definition.mkdir()
     (definition / "dataset.toml").write_text(DEFINITION)
     (definition / "count.sql").write_text(QUERY)
-    for name in ("json.py", "polars.py", "duckdb.py", "sitecustomize.py", "eventlake/__init__.py", "lib/json.py"):
+    for name in (
+        "json.py",
+        "polars.py",
+        "duckdb.py",
+        "sitecustomize.py",
+        "eventlake/__init__.py",
+        "lib/json.py",
+    ):
         module = root / name
         module.parent.mkdir(exist_ok=True)
-        module.write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\nraise SystemExit(3)\n")
+        module.write_text(
+            f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\nraise SystemExit(3)\n"
+        )
     # The parent has imported what it needs before its search path changes: what runs is run by a worker.
     arguments = ["build", str(definition), "--lake", ".", "--workers", "2"]
-    lines = ["import sys", "import eventlake.cli", f"sys.path[:0] = {search_path.split(':')!r}", f"eventlake.cli.main({arguments!r})"]
+    lines = [
+        "import sys",
+        "import eventlake.cli",
+        f"sys.path[:0] = {search_path.split(':')!r}",
+        f"eventlake.cli.main({arguments!r})",
+    ]
     command = "; ".join(lines)
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
-    done = subprocess.run([sys.executable, "-P", "-c", command], cwd=root, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", command],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, (tmp_path / "ran").exists()) == (0, False), done.stderr
     assert "count" in done.stdout
 

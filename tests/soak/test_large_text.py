@@ -12,14 +12,21 @@ from eventlake.columns.intake.envelope import to_batch
 from eventlake.schemas.validate import schema_problems
 from eventlake.tables.derive import derive
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.skipif("EVENTLAKE_SOAK_SECONDS" not in os.environ, reason="takes 5 GB: make soak")]
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.skipif("EVENTLAKE_SOAK_SECONDS" not in os.environ, reason="takes 5 GB: make soak"),
+]
 ROWS = 250 * 9
 
 
 @pytest.fixture(scope="module")
 def table():
     chunk = pa.array(['{"s":"' + "x" * 1_000_000 + '"}'] * 250)
-    columns = {"id": [str(n) for n in range(ROWS)], "source": ["s"] * ROWS, "type": ["a" if n % 100 else "b" for n in range(ROWS)]}
+    columns = {
+        "id": [str(n) for n in range(ROWS)],
+        "source": ["s"] * ROWS,
+        "type": ["a" if n % 100 else "b" for n in range(ROWS)],
+    }
     return pa.table({**columns, "data": pa.chunked_array([chunk] * 9)})
 
 
@@ -37,7 +44,9 @@ def test_payloads_beyond_two_gib_are_checked_left_out_and_derived(table):
 
 
 def test_a_few_large_payloads_repeated_by_a_dictionary_are_taken(table):
-    values = pa.DictionaryArray.from_arrays(np.zeros(ROWS, np.int32), table.column("data").chunk(0).slice(0, 1))
+    values = pa.DictionaryArray.from_arrays(
+        np.zeros(ROWS, np.int32), table.column("data").chunk(0).slice(0, 1)
+    )
     batch, problems = to_batch(table.drop(["data"]).append_column("data", values))
     assert not problems
     assert batch.table.column("data").type == pa.string()

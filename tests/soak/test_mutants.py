@@ -18,13 +18,17 @@ MOST_BYTES = 1 << 30
 
 
 def _most_memory():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
 
 
 @pytest.mark.skipif(not SECONDS, reason="takes an hour: make soak")
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("kind", KINDS)
-def test_mutants_of_a_document_are_refused_by_name_or_change_nothing(kind, tmp_path, monkeypatch, caplog):
+def test_mutants_of_a_document_are_refused_by_name_or_change_nothing(
+    kind, tmp_path, monkeypatch, caplog
+):
     caplog.set_level(logging.CRITICAL)
     (tmp_path / "here").mkdir()
     (tmp_path / "files").mkdir()
@@ -32,7 +36,9 @@ def test_mutants_of_a_document_are_refused_by_name_or_change_nothing(kind, tmp_p
     run(kind, 10, seed=SEED, folder=tmp_path / "files")
     before = _most_memory()
     outcome = run(kind, MUTANTS, seed=SEED, folder=tmp_path / "files")
-    sys.stdout.write(f"\nmutants of {kind}, seed {SEED}: {outcome.refused:,} refused, {outcome.lived:,} put into a lake\n")
+    sys.stdout.write(
+        f"\nmutants of {kind}, seed {SEED}: {outcome.refused:,} refused, {outcome.lived:,} put into a lake\n"
+    )
     assert_gone_well(outcome)
     assert _most_memory() - before < MOST_BYTES
     assert os.listdir(tmp_path / "here") == []  # noqa: PTH208 - names are what counts

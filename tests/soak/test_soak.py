@@ -35,6 +35,12 @@ def test_nothing_is_lost_doubled_or_damaged_for_minutes(tmp_path):
             crowd.assert_sound(deep=dice.random() < 0.1)
         crowd.settle()
         crowd.assert_sound(deep=True)
-        rounds, receipts, lakes = rounds + crowd.rounds, receipts + len(crowd.acknowledged), lakes + 1
-        sys.stdout.write(f"soak: {rounds} rounds, {kills} processes killed, {receipts} receipts kept, {lakes} lakes sound\n")
+        rounds, receipts, lakes = (
+            rounds + crowd.rounds,
+            receipts + len(crowd.acknowledged),
+            lakes + 1,
+        )
+        sys.stdout.write(
+            f"soak: {rounds} rounds, {kills} processes killed, {receipts} receipts kept, {lakes} lakes sound\n"
+        )
     assert receipts

@@ -11,7 +11,14 @@ from eventlake.core.documents.commit import Commit
 from eventlake.core.hashing.canonical import seal, unseal
 from eventlake.core.hashing.checkpoint import Checkpoint, check_origin
 from eventlake.core.hashing.merkle import CompactRange, aligned_levels
-from eventlake.core.instants import MAX_US, MIN_US, format_instant, from_micros, micros, parse_instant
+from eventlake.core.instants import (
+    MAX_US,
+    MIN_US,
+    format_instant,
+    from_micros,
+    micros,
+    parse_instant,
+)
 from eventlake.core.names import repeated
 from eventlake.errors import CorruptionError, InvalidInputError, UnsupportedFormatError
 from eventlake.storage import MemoryStorage
@@ -56,7 +63,10 @@ def test_rfc_3339_is_read_to_the_microsecond(text, expected):
         ("2026-01-31T24:00:00Z", "hour"),
         ("2026-12-31T23:59:60Z", "second"),
         ("2026-01-31T24:00:01Z", "hour"),
-        ("2026-01-31T12:00:00+25:00", "offset from -23:59 to \\+23:59 with minutes up to 59, found \\+25:00"),
+        (
+            "2026-01-31T12:00:00+25:00",
+            "offset from -23:59 to \\+23:59 with minutes up to 59, found \\+25:00",
+        ),
         ("2026-01-31T12:00:00+24:00", "offset from -23:59"),
         ("2026-01-31T12:00:00+01:99", "minutes up to 59, found \\+01:99"),
         ("2026-01-31T12:00:00-01:60", "minutes up to 59, found -01:60"),
@@ -71,8 +81,12 @@ def test_what_is_no_instant_is_refused_with_the_reason(text, why):
 
 
 def test_a_stored_instant_keeps_the_value_that_its_offset_had():
-    assert parse_instant("2026-01-31T12:00:00+01:99", stored=True) == parse_instant("2026-01-31T09:21:00Z")
-    assert parse_instant("2026-01-31T12:00:00.5-01:60", stored=True) == parse_instant("2026-01-31T14:00:00.5Z")
+    assert parse_instant("2026-01-31T12:00:00+01:99", stored=True) == parse_instant(
+        "2026-01-31T09:21:00Z"
+    )
+    assert parse_instant("2026-01-31T12:00:00.5-01:60", stored=True) == parse_instant(
+        "2026-01-31T14:00:00.5Z"
+    )
     with pytest.raises(ValueError, match="offset"):
         parse_instant("2026-01-31T12:00:00+23:60", stored=True)
 
@@ -116,7 +130,9 @@ def test_what_is_no_checkpoint_is_refused(text):
         Checkpoint.parse(text)
 
 
-@pytest.mark.parametrize("origin", ["", "a b", "a+b", "a\tb", "a\x00", "x" * 201, None, 7, "a\n"], ids=ascii)
+@pytest.mark.parametrize(
+    "origin", ["", "a b", "a+b", "a\tb", "a\x00", "x" * 201, None, 7, "a\n"], ids=ascii
+)
 def test_an_origin_without_blanks_plus_and_control_characters_is_asked_for(origin):
     with pytest.raises(InvalidInputError, match="origin"):
         check_origin(origin)
@@ -135,15 +151,24 @@ def test_paths_are_read_as_they_are_written():
     assert layout.commit_version(layout.commit_path(42)) == 42
     assert layout.segment_path("ab" * 32) == f"segments/{'ab' * 32}.parquet"
     assert layout.segment_sha256(layout.segment_path("ab" * 32)) == "ab" * 32
-    assert layout.build_parts(f"{layout.build_path('loans', 'cd' * 32)}/manifest.json") == ("loans", "cd" * 6, "manifest.json")
+    assert layout.build_parts(f"{layout.build_path('loans', 'cd' * 32)}/manifest.json") == (
+        "loans",
+        "cd" * 6,
+        "manifest.json",
+    )
 
 
-@pytest.mark.parametrize("path", ["log/42.json", "log/00000000000000000042.json.bak", "x/log/00000000000000000042.json", "log/"])
+@pytest.mark.parametrize(
+    "path",
+    ["log/42.json", "log/00000000000000000042.json.bak", "x/log/00000000000000000042.json", "log/"],
+)
 def test_other_names_are_no_commits(path):
     assert layout.commit_version(path) is None
 
 
-@pytest.mark.parametrize("path", ["segments/ab.parquet", f"segments/{'AB' * 32}.parquet", f"{'ab' * 32}.parquet"])
+@pytest.mark.parametrize(
+    "path", ["segments/ab.parquet", f"segments/{'AB' * 32}.parquet", f"{'ab' * 32}.parquet"]
+)
 def test_other_names_are_no_segments(path):
     assert layout.segment_sha256(path) is None
 
@@ -191,7 +216,11 @@ def test_what_was_not_sealed_like_this_is_damaged(data):
         unseal(data, "where")
 
 
-@pytest.mark.parametrize("data", [b'{"a":"\\ud800","checksum":"x"}', b"[" * 100_000], ids=["lone surrogate", "deep nesting"])
+@pytest.mark.parametrize(
+    "data",
+    [b'{"a":"\\ud800","checksum":"x"}', b"[" * 100_000],
+    ids=["lone surrogate", "deep nesting"],
+)
 def test_a_damaged_document_that_python_cannot_handle_is_damaged_too(data):
     with pytest.raises(CorruptionError, match=r"^where is damaged"):
         unseal(data, "where")
@@ -260,7 +289,8 @@ def test_a_commit_without_a_format_number_is_damaged(found):
 
 
 @pytest.mark.parametrize(
-    ("start", "stop", "levels"), [(0, 0, []), (0, 8, [3]), (0, 7, [2, 1, 0]), (1, 8, [0, 1, 2]), (3, 13, [0, 2, 2, 0])]
+    ("start", "stop", "levels"),
+    [(0, 0, []), (0, 8, [3]), (0, 7, [2, 1, 0]), (1, 8, [0, 1, 2]), (3, 13, [0, 2, 2, 0])],
 )
 def test_aligned_subtrees_go_up_and_down_again(start, stop, levels):
     assert aligned_levels(start, stop) == levels

@@ -35,7 +35,20 @@ NAMES = (
         "tab\t",
         "back\\slash",
     ),
-    *("back\\*star", "semi;colon", "hash#tag", "~", "$HOME", "per%20cent", "ünï\u202e", "year=2026", "v=7", "s3:", "-- comment", "x" * 200),
+    *(
+        "back\\*star",
+        "semi;colon",
+        "hash#tag",
+        "~",
+        "$HOME",
+        "per%20cent",
+        "ünï\u202e",
+        "year=2026",
+        "v=7",
+        "s3:",
+        "-- comment",
+        "x" * 200,
+    ),
 )
 
 
@@ -44,7 +57,9 @@ def allowed_outside_the_door(tree):
     attributes = [
         node.attr
         for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "duckdb"
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "duckdb"
     ]
     imported = [
         alias.name
@@ -64,7 +79,12 @@ def allowed_outside_the_door(tree):
         "DuckDBPyRelation",
         "StatementType",
         "__version__",
-        *(name for name in dir(duckdb) if isinstance(getattr(duckdb, name), type) and issubclass(getattr(duckdb, name), Exception)),
+        *(
+            name
+            for name in dir(duckdb)
+            if isinstance(getattr(duckdb, name), type)
+            and issubclass(getattr(duckdb, name), Exception)
+        ),
     }
     return [*(name for name in attributes if name not in types), *imported, *renamed]
 
@@ -92,8 +112,21 @@ def test_a_second_module_that_opens_one_would_be_found(planted):
     assert allowed_outside_the_door(ast.parse(planted))
 
 
-READS = re.compile(r"\b(read_(parquet|csv|json|ndjson|text|blob)\w*|parquet_scan|parquet_\w+|glob|sniff_csv)\(")
-PATTERNED = frozenset({"scan_csv", "scan_ipc", "scan_ndjson", "scan_parquet", "read_csv", "read_ipc", "read_ndjson", "read_parquet"})
+READS = re.compile(
+    r"\b(read_(parquet|csv|json|ndjson|text|blob)\w*|parquet_scan|parquet_\w+|glob|sniff_csv)\("
+)
+PATTERNED = frozenset(
+    {
+        "scan_csv",
+        "scan_ipc",
+        "scan_ndjson",
+        "scan_parquet",
+        "read_csv",
+        "read_ipc",
+        "read_ndjson",
+        "read_parquet",
+    }
+)
 WHOLE_FOLDERS = frozenset({"dataset", "ParquetDataset", "read_table"})
 
 
@@ -104,12 +137,22 @@ def readers_in(text):
     texts = [
         node.value
         for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documented
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in documented
     ]
     found = [match[1] for one in texts for match in READS.finditer(one)]
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
-            plain = {one.arg for one in node.keywords if isinstance(one.value, ast.Constant) and one.value.value is False}
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name)
+        ):
+            plain = {
+                one.arg
+                for one in node.keywords
+                if isinstance(one.value, ast.Constant) and one.value.value is False
+            }
             library, name = node.func.value.id, node.func.attr
             if library == "pl" and name in PATTERNED and not {"glob", "hive_partitioning"} <= plain:
                 found.append(f"pl.{name}")
@@ -120,14 +163,20 @@ def readers_in(text):
 
 def test_files_are_read_by_exact_names_in_known_places_alone():
     found = {
-        str(path.relative_to(PACKAGE)): names for path in PACKAGE.rglob("*.py") if (names := readers_in(path.read_text(encoding="utf-8")))
+        str(path.relative_to(PACKAGE)): names
+        for path in PACKAGE.rglob("*.py")
+        if (names := readers_in(path.read_text(encoding="utf-8")))
     }
     # Hints for people, as text: the module imports none of these libraries.
     hints = (PACKAGE / "storage" / "foreign.py").read_text(encoding="utf-8")
     assert found.pop("storage/foreign.py")
     assert not re.search(r"^\s*(import|from) (duckdb|polars|pyarrow|pandas)", hints, re.MULTILINE)
     # The last is a query that is taken apart and never run.
-    expected = {"database/files.py": ["read_parquet"], "importing/tables.py": ["read_csv"], "importing/sql.py": ["parquet_schema"]}
+    expected = {
+        "database/files.py": ["read_parquet"],
+        "importing/tables.py": ["read_csv"],
+        "importing/sql.py": ["parquet_schema"],
+    }
     assert found == expected
 
 
@@ -149,16 +198,37 @@ def test_another_reader_would_be_found(planted, found):
 @pytest.mark.parametrize(
     "text",
     [
-        *("SELECT * FROM read_text('{file}')", "SELECT * FROM '{file}'", "SELECT * FROM glob('/*')", "SELECT * FROM read_csv('{file}')"),
-        *("COPY (SELECT 1) TO '{file}'", "ATTACH '{file}'", "EXPORT DATABASE '{file}'", "INSTALL httpfs", "LOAD httpfs", "LOAD '{file}'"),
-        *("SET threads = 2", "PRAGMA threads = 2", "RESET threads", "SET allowed_paths = ['{file}']", "SET enable_external_access = true"),
+        *(
+            "SELECT * FROM read_text('{file}')",
+            "SELECT * FROM '{file}'",
+            "SELECT * FROM glob('/*')",
+            "SELECT * FROM read_csv('{file}')",
+        ),
+        *(
+            "COPY (SELECT 1) TO '{file}'",
+            "ATTACH '{file}'",
+            "EXPORT DATABASE '{file}'",
+            "INSTALL httpfs",
+            "LOAD httpfs",
+            "LOAD '{file}'",
+        ),
+        *(
+            "SET threads = 2",
+            "PRAGMA threads = 2",
+            "RESET threads",
+            "SET allowed_paths = ['{file}']",
+            "SET enable_external_access = true",
+        ),
         *(
             "PRAGMA enable_profiling = 'json'",
             "CREATE PERSISTENT SECRET s (TYPE http)",
             "CREATE EXTENSION REPOSITORY x",
             "SELECT * FROM secret",
         ),
-        *("CALL enable_logging('all')", "SELECT * FROM enable_logging('QueryLog', storage = 'file', storage_path = '{file}')"),
+        *(
+            "CALL enable_logging('all')",
+            "SELECT * FROM enable_logging('QueryLog', storage = 'file', storage_path = '{file}')",
+        ),
         "WITH x AS (COPY (SELECT 1) TO '{file}') SELECT * FROM x",
     ],
 )
@@ -168,7 +238,11 @@ def test_a_database_that_was_opened_reaches_nothing_that_was_not_named(tmp_path,
     file.write_text("before")
     with open_database() as database, pytest.raises(duckdb.Error):
         database.execute(text.format(file=file)).fetchall()
-    assert (file.read_text(), [one.name for one in tmp_path.iterdir()], secret.num_rows) == ("before", ["file.txt"], 1)
+    assert (file.read_text(), [one.name for one in tmp_path.iterdir()], secret.num_rows) == (
+        "before",
+        ["file.txt"],
+        1,
+    )
 
 
 @pytest.mark.parametrize(
@@ -182,20 +256,35 @@ def test_a_database_that_was_opened_reaches_nothing_that_was_not_named(tmp_path,
         ("WITH x AS (COPY (SELECT 1) TO 'x') SELECT 1", "found COPY in it"),
         ("SELECT (WITH x AS (COPY (SELECT 1) TO 'x') SELECT 1)", "found COPY in it"),
         ("WITH x AS (INSERT INTO t VALUES (1) RETURNING *) FROM x", "found INSERT in it"),
-        ("WITH x AS (DELETE FROM t RETURNING *), y AS (UPDATE t SET a = 1 RETURNING *) FROM x", "found DELETE, UPDATE in it"),
+        (
+            "WITH x AS (DELETE FROM t RETURNING *), y AS (UPDATE t SET a = 1 RETURNING *) FROM x",
+            "found DELETE, UPDATE in it",
+        ),
         ("FROM query('WITH x AS (COPY (SELECT 1) TO ''x'') SELECT 1')", "found COPY in it"),
         ("FROM query('FROM query(''COPY t TO ''''x'''''')')", "found COPY"),
         ("FROM query('SELECT ' || '1')", "runs SQL from a text"),
         ("FROM system.main.QUERY('SELECT ' || '1')", "runs SQL from a text"),
-        ("FROM json_execute_serialized_sql(json_serialize_sql('SELECT 1'))", "runs SQL from a text"),
+        (
+            "FROM json_execute_serialized_sql(json_serialize_sql('SELECT 1'))",
+            "runs SQL from a text",
+        ),
         (
             "FROM destroy_external_resource('json_execute_serialized_sql', json_serialize_sql('SELECT 1'))",
             "found destroy_external_resource",
         ),
-        ("SELECT (SELECT 1 FROM system.main.\"Destroy_External_Resource\"('query', 'SELECT 1'))", "found destroy_external_resource"),
-        ("FROM register_external_resource_type('x', kind := 'k', create_function := 'query')", "found register_external_resource_type"),
+        (
+            "SELECT (SELECT 1 FROM system.main.\"Destroy_External_Resource\"('query', 'SELECT 1'))",
+            "found destroy_external_resource",
+        ),
+        (
+            "FROM register_external_resource_type('x', kind := 'k', create_function := 'query')",
+            "found register_external_resource_type",
+        ),
         ("FROM t, LATERAL (FROM truncate_duckdb_logs())", "found truncate_duckdb_logs"),
-        ("WITH x AS (FROM checkpoint()) FROM x UNION ALL FROM enable_logging('all')", "found checkpoint, enable_logging"),
+        (
+            "WITH x AS (FROM checkpoint()) FROM x UNION ALL FROM enable_logging('all')",
+            "found checkpoint, enable_logging",
+        ),
         ("FROM query('FROM create_external_resource(''x'')')", "found create_external_resource"),
         ("SELECT '\ud800'", "in UTF-8"),
         ("SELECT sleep_ms(1)", "found sleep_ms"),
@@ -208,7 +297,14 @@ def test_a_database_that_was_opened_reaches_nothing_that_was_not_named(tmp_path,
         ("FROM query('SELECT sleep_ms(1)')", "found sleep_ms"),
         *(
             (f"FROM {name}('x')", f"found {name}")
-            for name in ("glob", "read_text", "read_blob", "duckdb_settings", "duckdb_extensions", "duckdb_variables")
+            for name in (
+                "glob",
+                "read_text",
+                "read_blob",
+                "duckdb_settings",
+                "duckdb_extensions",
+                "duckdb_variables",
+            )
         ),
     ],
 )
@@ -220,8 +316,17 @@ def test_what_does_more_than_read_is_no_query(text, found):
 @pytest.mark.parametrize(
     "text",
     [
-        *("SELECT 1", "FROM query('SELECT 1')", "VALUES (1)", "SELECT 1 UNION ALL SELECT 2", "WITH a AS MATERIALIZED (SELECT 1) FROM a"),
-        *("WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 3) FROM r", "PIVOT t ON b IN ('a') USING sum(a)"),
+        *(
+            "SELECT 1",
+            "FROM query('SELECT 1')",
+            "VALUES (1)",
+            "SELECT 1 UNION ALL SELECT 2",
+            "WITH a AS MATERIALIZED (SELECT 1) FROM a",
+        ),
+        *(
+            "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 3) FROM r",
+            "PIVOT t ON b IN ('a') USING sum(a)",
+        ),
         "SELECT current_setting('TimeZone'), 'sleep_ms', \"function_name\" FROM t",
         """SELECT 'COPY_QUERY_NODE', '"type":"COPY_QUERY_NODE"', 'query' AS "query_NODE" """,
     ],
@@ -251,10 +356,20 @@ def test_what_a_database_may_use_is_bounded(given):
 def test_no_setting_of_a_database_shows_a_path_but_of_its_own_temporary_folder(monkeypatch):
     monkeypatch.setenv("HOME", "/home/somebody")
     with open_database() as database:
-        shown = database.execute("SELECT name, value FROM pg_catalog.pg_settings JOIN duckdb_settings() USING (name)").fetchall()
+        shown = database.execute(
+            "SELECT name, value FROM pg_catalog.pg_settings JOIN duckdb_settings() USING (name)"
+        ).fetchall()
         temporary = database.execute("SELECT current_setting('temp_directory')").fetchall()[0][0]
-    paths = {name: value for name, value in shown if "/" in str(value).replace(f"{temporary}/", "").replace(temporary, "")}
-    assert paths == {"duckdb_api": paths["duckdb_api"], "home_directory": "/nowhere", "secret_directory": "/nowhere/.duckdb/stored_secrets"}
+    paths = {
+        name: value
+        for name, value in shown
+        if "/" in str(value).replace(f"{temporary}/", "").replace(temporary, "")
+    }
+    assert paths == {
+        "duckdb_api": paths["duckdb_api"],
+        "home_directory": "/nowhere",
+        "secret_directory": "/nowhere/.duckdb/stored_secrets",
+    }
 
 
 def test_what_a_database_may_use_is_what_it_uses():
@@ -266,7 +381,13 @@ def test_what_a_database_may_use_is_what_it_uses():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_is_read_whatever_its_path_holds_and_none_beside_it(tmp_path, name):
     """The folder's own name, and others that it would match as a pattern, or give columns by."""
-    for folder, value in ((name, "mine"), ("abc", "other"), ("star", "other"), ("quxstion", "other"), ("a", "other")):
+    for folder, value in (
+        (name, "mine"),
+        ("abc", "other"),
+        ("star", "other"),
+        ("quxstion", "other"),
+        ("a", "other"),
+    ):
         (tmp_path / folder).mkdir(exist_ok=True)
         pq.write_table(pa.table({"v": [value], "year": [1999]}), tmp_path / folder / "part.parquet")
     file = tmp_path / name / "part.parquet"
@@ -289,7 +410,9 @@ def test_files_of_other_columns_are_no_table_unless_that_is_asked_for(tmp_path):
     pq.write_table(pa.table({"a": [3]}), tmp_path / "two.parquet")
     files = [tmp_path / "one.parquet", tmp_path / "two.parquet"]
     with open_database(files) as database:
-        assert database.sql(f"SELECT a, b FROM {parquet(files, by_name=True)} ORDER BY a").fetchall() == [(1, 2), (3, None)]
+        assert database.sql(
+            f"SELECT a, b FROM {parquet(files, by_name=True)} ORDER BY a"
+        ).fetchall() == [(1, 2), (3, None)]
         with pytest.raises(duckdb.Error, match="schema mismatch"):
             database.sql(f"SELECT a, b FROM {parquet(files)}").fetchall()
 
@@ -302,7 +425,11 @@ link = openable('/a[1]/b')
 folder = os.path.dirname(link)
 print(folder, oct(os.stat(folder).st_mode)[-3:], os.path.islink(link))"""
     run = subprocess.run(
-        [sys.executable, "-c", text], capture_output=True, text=True, check=True, env={**os.environ, "TMPDIR": str(tmp_path)}
+        [sys.executable, "-c", text],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     )
     folder, mode, linked = run.stdout.split()
     assert (str(Path(folder).parent), mode, linked) == (str(tmp_path), "700", "True")
@@ -313,7 +440,9 @@ def test_a_folder_for_temporary_files_that_was_taken_away_is_made_again(tmp_path
     pq.write_table(pa.table({"v": [1]}), tmp_path / "a[1].parquet")
     for _ in range(2):
         with open_database([tmp_path / "a[1].parquet"]) as database:
-            assert database.sql(f"SELECT * FROM {parquet([tmp_path / 'a[1].parquet'])}").fetchall() == [(1,)]
+            assert database.sql(
+                f"SELECT * FROM {parquet([tmp_path / 'a[1].parquet'])}"
+            ).fetchall() == [(1,)]
         shutil.rmtree(Path(openable(tmp_path / "a[1].parquet")).parent)
 
 
@@ -322,7 +451,9 @@ def test_without_a_folder_for_temporary_files_databases_open_and_nothing_spills(
 tempfile.tempdir = '/nowhere'
 from eventlake.database import open_database
 print(open_database().sql('SELECT 42').fetchall())"""
-    run = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True, cwd=tmp_path)
+    run = subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
     assert (run.stdout.strip(), [one.name for one in tmp_path.iterdir()]) == ("[(42,)]", [])
 
 
@@ -337,7 +468,12 @@ def test_what_is_no_integer_of_64_bits_is_no_sql(value):
 
 
 def test_integers_are_their_digits():
-    assert [integer(one) for one in (0, -5, (1 << 63) - 1, -(1 << 63))] == ["0", "-5", "9223372036854775807", "-9223372036854775808"]
+    assert [integer(one) for one in (0, -5, (1 << 63) - 1, -(1 << 63))] == [
+        "0",
+        "-5",
+        "9223372036854775807",
+        "-9223372036854775808",
+    ]
 
 
 REFUSED = """
@@ -357,7 +493,9 @@ which_secret
 
 def test_every_function_of_duckdb_that_gives_rows_was_judged():
     with open_database() as database:
-        rows = database.execute("SELECT function_name FROM duckdb_functions() WHERE function_type IN ('table', 'table_macro')").fetchall()
+        rows = database.execute(
+            "SELECT function_name FROM duckdb_functions() WHERE function_type IN ('table', 'table_macro')"
+        ).fetchall()
     refused = {name for (name,) in rows} - TABLE_FUNCTIONS
     assert refused == frozenset(REFUSED.split())
 
@@ -365,14 +503,21 @@ def test_every_function_of_duckdb_that_gives_rows_was_judged():
 DOUBLING = {
     "copies of a WITH query": lambda levels: (
         "WITH a0 AS (SELECT 1 AS x), "
-        + ", ".join(f"a{n} AS NOT MATERIALIZED (SELECT * FROM a{n - 1} UNION ALL SELECT * FROM a{n - 1})" for n in range(1, levels))
+        + ", ".join(
+            f"a{n} AS NOT MATERIALIZED (SELECT * FROM a{n - 1} UNION ALL SELECT * FROM a{n - 1})"
+            for n in range(1, levels)
+        )
         + f" SELECT count(*) FROM a{levels - 1}"
     ),
     "names in a select list": lambda levels: (
-        "SELECT 1 AS a0, " + ", ".join(f"a{n - 1} + a{n - 1} AS a{n}" for n in range(1, levels)) + " FROM events"
+        "SELECT 1 AS a0, "
+        + ", ".join(f"a{n - 1} + a{n - 1} AS a{n}" for n in range(1, levels))
+        + " FROM events"
     ),
     "names in a subquery, in other letters": lambda levels: (
-        "SELECT * FROM (SELECT sequence AS a0, " + ", ".join(f"A{n - 1} * a{n - 1} AS a{n}" for n in range(1, levels)) + " FROM events)"
+        "SELECT * FROM (SELECT sequence AS a0, "
+        + ", ".join(f"A{n - 1} * a{n - 1} AS a{n}" for n in range(1, levels))
+        + " FROM events)"
     ),
 }
 
@@ -391,5 +536,9 @@ def test_long_queries_that_repeat_names_stay_as_they_are():
         + ", ".join(f"a{n} AS (SELECT x + 1 AS x FROM a{n - 1})" for n in range(1, 60))
         + " SELECT x FROM a59"
     )
-    wide = "SELECT " + ", ".join(f"sum(amount) FILTER (kind = {n}) AS k{n}" for n in range(300)) + ", k1 + k2 AS both FROM events"
+    wide = (
+        "SELECT "
+        + ", ".join(f"sum(amount) FILTER (kind = {n}) AS k{n}" for n in range(300))
+        + ", k1 + k2 AS both FROM events"
+    )
     assert [check_select(chain), check_select(wide)] == [chain, wide]

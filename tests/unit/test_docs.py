@@ -13,7 +13,11 @@ ROOT = Path(__file__).parents[2]
 EXACT = ROOT / "docs/reference/exact-functions.md"
 NAMED = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
 GUARANTEES = sorted(
-    {test for name in ("guarantees.md", "security.md") for test in NAMED.findall((ROOT / "docs/reference" / name).read_text())}
+    {
+        test
+        for name in ("guarantees.md", "security.md")
+        for test in NAMED.findall((ROOT / "docs/reference" / name).read_text())
+    }
 )
 
 
@@ -39,7 +43,14 @@ def test_links_between_documents_lead_somewhere():
 
 def test_the_functions_that_are_exact_are_those_that_the_documentation_lists():
     text = EXACT.read_text(encoding="utf-8").partition("## Functions")[2].partition("## Python")[0]
-    lists = (functions.SCALARS, functions.FLOAT_STEPS, functions.MACROS, functions.AGGREGATES, functions.ORDERED, functions.PICKING)
+    lists = (
+        functions.SCALARS,
+        functions.FLOAT_STEPS,
+        functions.MACROS,
+        functions.AGGREGATES,
+        functions.ORDERED,
+        functions.PICKING,
+    )
     windows = {
         "rank",
         "dense_rank",
@@ -58,8 +69,25 @@ def test_the_functions_that_are_exact_are_those_that_the_documentation_lists():
 
 
 def test_the_methods_of_polars_that_are_exact_are_those_that_the_documentation_lists():
-    text = EXACT.read_text(encoding="utf-8").partition("By the names that Polars' plan has for them:")[2]
+    text = EXACT.read_text(encoding="utf-8").partition(
+        "By the names that Polars' plan has for them:"
+    )[2]
     named = set(re.findall(r"`([^`]+)`", text))
     lists = [value for value in vars(polars_functions).values() if isinstance(value, frozenset)]
-    expressions = {"sort", "sort_by", "filter", "head", "tail", "slice", "get", "explode", "cast", "len", "item", "when", "over", "dense"}
+    expressions = {
+        "sort",
+        "sort_by",
+        "filter",
+        "head",
+        "tail",
+        "slice",
+        "get",
+        "explode",
+        "cast",
+        "len",
+        "item",
+        "when",
+        "over",
+        "dense",
+    }
     assert named == frozenset().union(*lists) | expressions

@@ -27,11 +27,18 @@ TREE = {
     "StorageError": ("EventlakeError", "storage"),
     "NotIdenticalError": ("EventlakeError", "not-identical"),
 }
-CLASSES = {name: value for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
+CLASSES = {
+    name: value
+    for name, value in vars(errors).items()
+    if isinstance(value, type) and issubclass(value, Exception)
+}
 
 
 def test_the_tree_has_exactly_these_classes_and_kinds():
-    found = {name: (" ".join(base.__name__ for base in cls.__bases__), cls.kind) for name, cls in CLASSES.items()}
+    found = {
+        name: (" ".join(base.__name__ for base in cls.__bases__), cls.kind)
+        for name, cls in CLASSES.items()
+    }
     assert found == TREE
 
 
@@ -40,8 +47,14 @@ def test_the_module_draws_every_class_of_its_tree():
 
 
 def test_the_storage_port_refines_the_tree_with_kinds_of_its_own():
-    assert (ObjectExistsError.__bases__, ObjectExistsError.kind) == ((errors.AlreadyExistsError,), "object-exists")
-    assert (ObjectMissingError.__bases__, ObjectMissingError.kind) == ((errors.NotFoundError,), "object-missing")
+    assert (ObjectExistsError.__bases__, ObjectExistsError.kind) == (
+        (errors.AlreadyExistsError,),
+        "object-exists",
+    )
+    assert (ObjectMissingError.__bases__, ObjectMissingError.kind) == (
+        (errors.NotFoundError,),
+        "object-missing",
+    )
 
 
 def made(cls):
@@ -50,20 +63,34 @@ def made(cls):
     return cls("expected 1, found 2", "look again", path="log/1", expected=1, found=2)
 
 
-@pytest.mark.parametrize("cls", [*CLASSES.values(), ObjectExistsError, ObjectMissingError], ids=lambda cls: cls.__name__)
-@pytest.mark.parametrize("copied", [lambda e: pickle.loads(pickle.dumps(e)), copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"])  # noqa: S301
+@pytest.mark.parametrize(
+    "cls", [*CLASSES.values(), ObjectExistsError, ObjectMissingError], ids=lambda cls: cls.__name__
+)
+@pytest.mark.parametrize(
+    "copied",
+    [lambda e: pickle.loads(pickle.dumps(e)), copy.copy, copy.deepcopy],  # noqa: S301
+    ids=["pickle", "copy", "deepcopy"],
+)
 def test_an_error_crosses_a_process_boundary_with_its_facts(cls, copied):
     error = made(cls)
     again = copied(error)
     assert type(again) is cls
-    assert (again.message, again.hint, again.facts, again.kind) == (error.message, error.hint, error.facts, cls.kind)
+    assert (again.message, again.hint, again.facts, again.kind) == (
+        error.message,
+        error.hint,
+        error.facts,
+        cls.kind,
+    )
     assert again.args == error.args
     assert str(again) == str(error)
     assert getattr(again, "problems", None) == getattr(error, "problems", None)
 
 
 def test_the_hint_stands_on_a_line_of_its_own():
-    assert str(errors.ConflictError("expected 1, found 2", "retry")) == "expected 1, found 2\n\nHint: retry"
+    assert (
+        str(errors.ConflictError("expected 1, found 2", "retry"))
+        == "expected 1, found 2\n\nHint: retry"
+    )
     assert str(errors.ConflictError("expected 1, found 2")) == "expected 1, found 2"
 
 
@@ -77,22 +104,32 @@ def test_an_invalid_events_error_shows_ten_problems_and_holds_all():
     problems = [Problem(row, "id", "required, but null or missing") for row in range(25)]
     error = errors.InvalidEventsError(problems)
     assert error.problems == tuple(problems)
-    assert str(error).startswith("25 problems in the batch, nothing was appended:\n  row 0, field id: required")
+    assert str(error).startswith(
+        "25 problems in the batch, nothing was appended:\n  row 0, field id: required"
+    )
     assert "row 9, field id" in str(error)
     assert "row 10, field id" not in str(error)
     assert "and 15 more" in str(error)
 
 
 def test_one_problem_is_told_in_the_singular():
-    assert str(errors.InvalidEventsError([Problem(None, "x", "expected y")])).startswith("1 problem in the batch")
+    assert str(errors.InvalidEventsError([Problem(None, "x", "expected y")])).startswith(
+        "1 problem in the batch"
+    )
 
 
 @pytest.mark.parametrize(
     ("problem", "text"),
     [
-        (Problem(1_234, "time", "expected a zone", "2026"), "row 1,234, field time: expected a zone, found '2026'"),
+        (
+            Problem(1_234, "time", "expected a zone", "2026"),
+            "row 1,234, field time: expected a zone, found '2026'",
+        ),
         (Problem(None, "tpye", "expected one of id"), "column tpye: expected one of id"),
-        (Problem(0, "data", "expected JSON", "x" * 500), "row 0, field data: expected JSON, found '" + "x" * 58 + "…"),
+        (
+            Problem(0, "data", "expected JSON", "x" * 500),
+            "row 0, field data: expected JSON, found '" + "x" * 58 + "…",
+        ),
     ],
     ids=["row", "column", "long value"],
 )

@@ -32,7 +32,14 @@ def parquet(table):
 
 def bomb(names, rows=MANY):
     """A few kilobytes that stand for millions of rows."""
-    data = parquet(pa.table({name: pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int8()), ["x"]) for name in names}))
+    data = parquet(
+        pa.table(
+            {
+                name: pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int8()), ["x"])
+                for name in names
+            }
+        )
+    )
     assert len(data) < 100_000
     return data
 
@@ -59,11 +66,17 @@ def forge_segment(storage, data):
     storage.create(f"segments/{sha256}.parquet", data)
     newest = max(item.path for item in storage.list("log"))
     assert document(storage, newest)["kind"] == "append"
-    forge_commit(storage, int(newest[4:24]), lambda commit: commit["segments"][0].update(sha256=sha256, bytes=len(data)))
+    forge_commit(
+        storage,
+        int(newest[4:24]),
+        lambda commit: commit["segments"][0].update(sha256=sha256, bytes=len(data)),
+    )
     return f"segments/{sha256}.parquet"
 
 
-def test_a_segment_with_other_rows_than_its_commit_says_is_refused_before_it_is_decoded(storage, no_pages):
+def test_a_segment_with_other_rows_than_its_commit_says_is_refused_before_it_is_decoded(
+    storage, no_pages
+):
     path = forge_segment(storage, bomb(["id", "source", "type", "subject", "data"]))
     message = f"{path}: expected exactly 10 rows, its footer says 3,000,000"
     with pytest.raises(EventlakeError, match="its footer says 3,000,000"):
@@ -88,7 +101,9 @@ def list_file(storage, path, data):
 
 
 @pytest.mark.parametrize("name", ["paid", "risk"])
-def test_parts_of_a_dataset_with_more_rows_than_its_manifest_says_are_refused_before_they_are_decoded(storage, no_pages, name):
+def test_parts_of_a_dataset_with_more_rows_than_its_manifest_says_are_refused_before_they_are_decoded(
+    storage, no_pages, name
+):
     folder = folder_of(storage, name)
     part = next(item.path for item in storage.list(folder) if "/part-" in item.path)
     data = bomb(["subject", "n"])
@@ -98,11 +113,18 @@ def test_parts_of_a_dataset_with_more_rows_than_its_manifest_says_are_refused_be
     [dataset] = [one for one in lake.datasets() if one.name == name]
     with pytest.raises(CorruptionError, match="its footer says 3,000,000"):
         dataset.polars()
-    assert any("its footer says 3,000,000" in finding.message for finding in lake.verify(deep=True).problems)
+    assert any(
+        "its footer says 3,000,000" in finding.message
+        for finding in lake.verify(deep=True).problems
+    )
 
 
-def test_a_spine_with_other_rows_than_its_recipe_says_is_refused_before_it_is_decoded(storage, no_pages):
-    spine = next(item.path for item in storage.list("builds/risk") if item.path.endswith("spine.parquet"))
+def test_a_spine_with_other_rows_than_its_recipe_says_is_refused_before_it_is_decoded(
+    storage, no_pages
+):
+    spine = next(
+        item.path for item in storage.list("builds/risk") if item.path.endswith("spine.parquet")
+    )
     data = bomb(["spine_row", "subject", "cutoff"])
     put(storage, spine, data)
     list_file(storage, spine, data)
@@ -114,7 +136,9 @@ def test_a_spine_with_other_rows_than_its_recipe_says_is_refused_before_it_is_de
 
 
 def test_rows_of_a_tier_are_fewer_than_their_hashes(no_pages):
-    with pytest.raises(CorruptionError, match=r"manifests/x holds no commits: expected fewer rows than hashes"):
+    with pytest.raises(
+        CorruptionError, match=r"manifests/x holds no commits: expected fewer rows than hashes"
+    ):
         manifest_rows.decode(bomb(["version"]), "manifests/x")
 
 
@@ -125,24 +149,46 @@ def test_pages_that_are_larger_than_the_bound_are_refused_before_one_is_decoded(
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd", use_dictionary=False)
     monkeypatch.setattr(pq.ParquetFile, "read", None)
-    with pytest.raises(CorruptionError, match=r"^x: expected at most 1,[0-9,]+ bytes of pages, the headers of its pages say more"):
+    with pytest.raises(
+        CorruptionError,
+        match=r"^x: expected at most 1,[0-9,]+ bytes of pages, the headers of its pages say more",
+    ):
         segments.read_bytes(sink.getvalue(), "x")
 
 
-@pytest.mark.parametrize("encode", [segments.encode, segments.write_bytes, segments.encode_sorted], ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "encode",
+    [segments.encode, segments.write_bytes, segments.encode_sorted],
+    ids=lambda one: one.__name__,
+)
 def test_what_compresses_beyond_the_bound_is_stored_as_it_is_and_read_again(monkeypatch, encode):
     monkeypatch.setattr(footers, "FREE_BYTES", 1 << 20)
     monkeypatch.setattr(footers, "MOST_RATIO", 10)
-    table = pa.table({"id": ["x" * 1000] * 10_000, "source": ["s"] * 10_000, "type": ["t"] * 10_000, "data": ["y" * 1000] * 10_000})
+    table = pa.table(
+        {
+            "id": ["x" * 1000] * 10_000,
+            "source": ["s"] * 10_000,
+            "type": ["t"] * 10_000,
+            "data": ["y" * 1000] * 10_000,
+        }
+    )
     assert segments.read_bytes(encode(table), "x", rows=10_000).equals(table)
 
 
 def test_an_imported_file_is_held_to_the_same_bound(tmp_path, monkeypatch):
     monkeypatch.setattr(footers, "FREE_BYTES", 1 << 20)
     monkeypatch.setattr(footers, "MOST_RATIO", 10)
-    pq.write_table(pa.table({"id": ["x" * 1000] * 10_000}), tmp_path / "rows.parquet", compression="zstd", use_dictionary=False)
+    pq.write_table(
+        pa.table({"id": ["x" * 1000] * 10_000}),
+        tmp_path / "rows.parquet",
+        compression="zstd",
+        use_dictionary=False,
+    )
     lake = el.create("memory://", "o")
-    mapping = {"source": "s", "events": [{"type": "t", "id": "{id}", "subject": "/x", "order": ["id"]}]}
+    mapping = {
+        "source": "s",
+        "events": [{"type": "t", "id": "{id}", "subject": "/x", "order": ["id"]}],
+    }
     with pytest.raises(EventlakeError, match="bytes of pages"):
         el.import_file(lake, str(tmp_path / "rows.parquet"), mapping)
     with pytest.raises(EventlakeError, match="bytes of pages"):
@@ -156,15 +202,22 @@ def test_a_table_without_rows_is_read():
     assert frames.decode(frames.encode(empty), "x").to_pydict() == {"s": [], "n": []}
 
 
-@pytest.mark.parametrize("name", ["bytes", "segment_start", "segment_stop", "columns", "range", "types", "undated"])
+@pytest.mark.parametrize(
+    "name", ["bytes", "segment_start", "segment_stop", "columns", "range", "types", "undated"]
+)
 def test_rows_of_a_tier_with_half_a_segment_are_refused(name):
     summary = CommitSummary(3, "0" * 64, "append", 1_790_000_000_000_000, 0, 4, "1" * 64)
-    segment = Segment("2" * 64, 100, 0, 4, ("id", "source", "type"), ("3" * 64,), (("a.b", 4),), None, 4, None)
+    segment = Segment(
+        "2" * 64, 100, 0, 4, ("id", "source", "type"), ("3" * 64,), (("a.b", 4),), None, 4, None
+    )
     table = manifest_rows.to_table([(summary, (segment,))])
     assert manifest_rows.decode(manifest_rows.encode_table(table), "manifests/x")[0][0] == summary
     number = table.schema.get_field_index(name)
     half = table.set_column(number, name, pa.nulls(1, table.schema.types[number]))
-    with pytest.raises(CorruptionError, match=f"manifests/x holds no commits: expected {name} in the rows of segments, and only there"):
+    with pytest.raises(
+        CorruptionError,
+        match=f"manifests/x holds no commits: expected {name} in the rows of segments, and only there",
+    ):
         manifest_rows.decode(manifest_rows.encode_table(half), "manifests/x")
 
 
@@ -174,7 +227,13 @@ def test_a_segment_without_a_required_column_is_refused_by_its_path(storage, nam
     before = f"segments/{document(storage, newest)['segments'][0]['sha256']}.parquet"
     table = segments.decode(storage.read(before), before).drop_columns([name])
     path = forge_segment(storage, segments.write_bytes(table))
-    with pytest.raises(CorruptionError, match=f"{path} is no readable .*: expected a column {name}, found "):
+    with pytest.raises(
+        CorruptionError, match=f"{path} is no readable .*: expected a column {name}, found "
+    ):
         el.open(storage).snapshot().scan().collect()
-    found = [finding.message for finding in verify_lake(storage, deep=True).problems if finding.path == path]
+    found = [
+        finding.message
+        for finding in verify_lake(storage, deep=True).problems
+        if finding.path == path
+    ]
     assert any(f"expected a column {name}, found " in message for message in found)

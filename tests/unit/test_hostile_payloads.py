@@ -38,9 +38,15 @@ def forged(column, value):
     lake.register(TYPE, SCHEMA)
     lake.append([event | {"extensions": {"k": "v"}} for event in payments(range(3))])
     newest = max(item.path for item in storage.list("log"))
-    table = segments.decode(storage.read(f"segments/{document(storage, newest)['segments'][0]['sha256']}.parquet"), "x")
+    table = segments.decode(
+        storage.read(f"segments/{document(storage, newest)['segments'][0]['sha256']}.parquet"), "x"
+    )
     values = [value, *table.column(column).to_pylist()[1:]]
-    table = table.set_column(table.schema.get_field_index(column), column, pa.array(values, table.schema.field(column).type))
+    table = table.set_column(
+        table.schema.get_field_index(column),
+        column,
+        pa.array(values, table.schema.field(column).type),
+    )
     data = segments.encode(table)
     sha256 = hashlib.sha256(data).hexdigest()
     storage.create(f"segments/{sha256}.parquet", data)
@@ -56,7 +62,10 @@ def forged(column, value):
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [*(("data", value) for value in PAYLOADS.values()), *(("extensions", value) for value in EXTENSIONS.values())],
+    [
+        *(("data", value) for value in PAYLOADS.values()),
+        *(("extensions", value) for value in EXTENSIONS.values()),
+    ],
     ids=[*PAYLOADS, *(f"extensions {name}" for name in EXTENSIONS)],
 )
 def test_events_that_no_append_lets_in_are_found_and_crash_nothing(column, value):
@@ -95,27 +104,64 @@ def test_events_that_no_append_lets_in_are_found_and_crash_nothing(column, value
     ],
 )
 @pytest.mark.parametrize("rows", [1, 600], ids=["alone", "among many"])
-def test_a_decimal_with_a_far_exponent_is_refused_by_row_and_field_never_taken_for_zero(number, rows):
+def test_a_decimal_with_a_far_exponent_is_refused_by_row_and_field_never_taken_for_zero(
+    number, rows
+):
     lake = el.create("memory://", "o")
-    lake.register(TYPE, {"type": "object", "properties": {"amount": {"type": "number", "multipleOf": 0.01}}, "required": ["amount"]})
-    events = [{"id": f"{row}", "source": "s", "type": TYPE, "data": '{"amount":1.25}'} for row in range(rows)]
+    lake.register(
+        TYPE,
+        {
+            "type": "object",
+            "properties": {"amount": {"type": "number", "multipleOf": 0.01}},
+            "required": ["amount"],
+        },
+    )
+    events = [
+        {"id": f"{row}", "source": "s", "type": TYPE, "data": '{"amount":1.25}'}
+        for row in range(rows)
+    ]
     events[-1]["data"] = f'{{"amount":{number}}}'
     with pytest.raises(InvalidEventsError) as caught:
         lake.append(events)
-    assert [(problem.row, problem.field) for problem in caught.value.problems] == [(rows - 1, "data.amount")]
+    assert [(problem.row, problem.field) for problem in caught.value.problems] == [
+        (rows - 1, "data.amount")
+    ]
 
 
 def test_text_that_only_looks_like_a_far_exponent_is_read_as_it_is():
     lake = el.create("memory://", "o")
-    lake.register(TYPE, {"type": "object", "properties": {"amount": {"type": "number", "multipleOf": 0.01}, "note": {"type": "string"}}})
+    lake.register(
+        TYPE,
+        {
+            "type": "object",
+            "properties": {
+                "amount": {"type": "number", "multipleOf": 0.01},
+                "note": {"type": "string"},
+            },
+        },
+    )
     notes = ["1e-999", "a: 1e-9999,", "1e1234ab-55", "\\u00651", "[1e-999]"]
-    lake.append([{"id": f"{n}", "source": "s", "type": TYPE, "data": f'{{"amount":1.25,"note":"{note}"}}'} for n, note in enumerate(notes)])
+    lake.append(
+        [
+            {
+                "id": f"{n}",
+                "source": "s",
+                "type": TYPE,
+                "data": f'{{"amount":1.25,"note":"{note}"}}',
+            }
+            for n, note in enumerate(notes)
+        ]
+    )
     read = lake.snapshot().table(TYPE).collect()
-    assert read.sort("sequence")["note"].to_list() == [note.replace("\\u0065", "e") for note in notes]
+    assert read.sort("sequence")["note"].to_list() == [
+        note.replace("\\u0065", "e") for note in notes
+    ]
     assert [str(amount) for amount in read["amount"]] == ["1.25"] * 5
 
 
 def test_text_that_is_no_utf_8_is_refused_before_an_engine_sees_it():
-    table = pa.table({"id": pa.array([b"\xff\xfe"]).view(pa.string()), "source": ["s"], "type": ["t"]})
+    table = pa.table(
+        {"id": pa.array([b"\xff\xfe"]).view(pa.string()), "source": ["s"], "type": ["t"]}
+    )
     with pytest.raises(EventlakeError, match="UTF8"):
         segments.decode(segments.encode(table), "x")

@@ -39,12 +39,16 @@ def test_every_id_of_many_commits_of_any_size_is_known(reopened):
     again = [event(name) for batch in names for name in batch]
     with pytest.raises(InvalidEventsError) as caught:
         lake.append([event("new"), *again])
-    assert sorted(problem.row for problem in caught.value.problems) == list(range(1, len(again) + 1))
+    assert sorted(problem.row for problem in caught.value.problems) == list(
+        range(1, len(again) + 1)
+    )
 
 
 def test_source_and_id_are_not_run_together():
     lake = el.create("memory://", "o")
-    lake.append([event("c", source="ab"), event("bc", source="a"), event("", source="abc") | {"id": "x"}])
+    lake.append(
+        [event("c", source="ab"), event("bc", source="a"), event("", source="abc") | {"id": "x"}]
+    )
     assert lake.append([event("abc", source="x"), event("b", source="ac")]).stop == 5
 
 

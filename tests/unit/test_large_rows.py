@@ -12,7 +12,10 @@ TABLE = pa.table(
     {
         "n": pa.chunked_array([[1, 2], [3, None]], pa.int64()),
         "text": pa.chunked_array([["a", None], ["ü", ""]], pa.string()),
-        "inner": pa.chunked_array([[{"t": ["x", None]}, None], [{"t": None}, {"t": []}]], pa.struct([("t", pa.list_(pa.string()))])),
+        "inner": pa.chunked_array(
+            [[{"t": ["x", None]}, None], [{"t": None}, {"t": []}]],
+            pa.struct([("t", pa.list_(pa.string()))]),
+        ),
     }
 )
 
@@ -25,11 +28,16 @@ def test_rows_are_gathered_in_any_order_with_nulls(monkeypatch, most, indices):
     found = gathered(TABLE, pa.array(indices, pa.int64()))
     assert found.schema == TABLE.schema
     plain = TABLE.to_pylist()
-    assert found.to_pylist() == [dict.fromkeys(TABLE.column_names) if one is None else plain[one] for one in indices]
+    assert found.to_pylist() == [
+        dict.fromkeys(TABLE.column_names) if one is None else plain[one] for one in indices
+    ]
 
 
 def test_rows_are_chosen_in_order():
-    assert chosen(TABLE, np.array([0, 3])).to_pylist() == [TABLE.to_pylist()[0], TABLE.to_pylist()[3]]
+    assert chosen(TABLE, np.array([0, 3])).to_pylist() == [
+        TABLE.to_pylist()[0],
+        TABLE.to_pylist()[3],
+    ]
     assert chosen(TABLE, np.array([], np.int64)).num_rows == 0
 
 
@@ -46,7 +54,13 @@ def test_an_event_table_is_the_same_by_either_way(monkeypatch):
         lake.register("t", {"type": "object", "properties": {"s": {"type": "string"}}})
         lake.append(
             [
-                {"id": str(n), "source": "s", "type": "t" if n % 2 else "u", "subject": f"/{n % 3}", "data": {"s": "x" * n}}
+                {
+                    "id": str(n),
+                    "source": "s",
+                    "type": "t" if n % 2 else "u",
+                    "subject": f"/{n % 3}",
+                    "data": {"s": "x" * n},
+                }
                 for n in range(50)
             ]
         )

@@ -104,7 +104,12 @@ def test_the_oldest_statements_go_first(tmp_path, monkeypatch):
 def test_threads_share_a_ledger(tmp_path):
     one = Ledger(tmp_path)
     statements = [statement(number) for number in range(400)]
-    threads = [threading.Thread(target=lambda some=statements[start::8]: [one.note([each]) for each in some]) for start in range(8)]
+    threads = [
+        threading.Thread(
+            target=lambda some=statements[start::8]: [one.note([each]) for each in some]
+        )
+        for start in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -118,9 +123,13 @@ def test_processes_share_a_ledger(tmp_path):
         "one = Ledger(Path(sys.argv[1]))\n"
         "for number in range(200): one.note([statement(sys.argv[2], number)])"
     )
-    writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(who)]) for who in range(3)]
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(who)]) for who in range(3)
+    ]
     assert [writer.wait() for writer in writers] == [0, 0, 0]
-    assert not Ledger(tmp_path).unknown(statement(str(who), number) for who in range(3) for number in range(200))
+    assert not Ledger(tmp_path).unknown(
+        statement(str(who), number) for who in range(3) for number in range(200)
+    )
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -14,7 +14,9 @@ LAKES = 2
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("kind", KINDS)
-def test_some_mutants_of_a_document_are_refused_by_name_or_change_nothing(kind, tmp_path, monkeypatch, caplog):
+def test_some_mutants_of_a_document_are_refused_by_name_or_change_nothing(
+    kind, tmp_path, monkeypatch, caplog
+):
     caplog.set_level(logging.CRITICAL)
     (tmp_path / "here").mkdir()
     (tmp_path / "files").mkdir()

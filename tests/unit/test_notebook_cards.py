@@ -14,8 +14,18 @@ MEAN = '<script>alert("x")</script>&\'"<b>'
 
 @pytest.mark.parametrize("place", ["title", "label", "value", "header", "cell"])
 def test_html_in_any_text_of_a_card_is_escaped(place):
-    texts = {name: MEAN if name == place else "plain" for name in ("title", "label", "value", "header", "cell")}
-    html = draw(Card(texts["title"], ((texts["label"], texts["value"]),), (texts["header"],), ((texts["cell"],),)))
+    texts = {
+        name: MEAN if name == place else "plain"
+        for name in ("title", "label", "value", "header", "cell")
+    }
+    html = draw(
+        Card(
+            texts["title"],
+            ((texts["label"], texts["value"]),),
+            (texts["header"],),
+            ((texts["cell"],),),
+        )
+    )
     assert "<script" not in html
     assert "<b>&lt;script" in html if place == "title" else "&lt;script&gt;alert" in html
     assert "&amp;&#x27;&quot;&lt;b&gt;" in html
@@ -37,7 +47,9 @@ def test_a_card_loads_nothing_from_outside():
 def test_everything_a_lake_gives_is_shown_with_its_facts(tmp_path):
     lake = make_lake(tmp_path / "lake")
     receipt = lake.append(events(2, 12))
-    dataset = lake.build(sql(f'SELECT sequence AS k, 1 AS "{MEAN.replace(chr(34), "")}" FROM events'))
+    dataset = lake.build(
+        sql(f'SELECT sequence AS k, 1 AS "{MEAN.replace(chr(34), "")}" FROM events')
+    )
     shown = {
         lake: lake.uri,
         receipt: receipt.commit_hash,

@@ -14,7 +14,17 @@ import pytest
 import eventlake as el
 from eventlake.columns.parquet import footers, segments
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
-from tests.parquet_forging import Value, chunks, footer, i32, i64, pages, spell, with_footer, with_pages
+from tests.parquet_forging import (
+    Value,
+    chunks,
+    footer,
+    i32,
+    i64,
+    pages,
+    spell,
+    with_footer,
+    with_pages,
+)
 
 GROUPS, BINARY, LIST, STRUCT = 4, 8, 9, 12
 
@@ -45,7 +55,10 @@ def a_dictionary_of_one_long_value():
 
 def a_dictionary_in_a_list():
     values = repeated("x" * 100_000, 100_000)
-    return written(pa.table({"data": pa.ListArray.from_arrays(pa.array([0, 100_000], pa.int32()), values)}), compression="zstd")
+    return written(
+        pa.table({"data": pa.ListArray.from_arrays(pa.array([0, 100_000], pa.int32()), values)}),
+        compression="zstd",
+    )
 
 
 def long_fixed_values():
@@ -57,7 +70,11 @@ def long_fixed_values():
 
 
 def prefixes_of_the_value_before():
-    options = {"use_dictionary": False, "column_encoding": {"data": "DELTA_BYTE_ARRAY"}, "compression": "zstd"}
+    options = {
+        "use_dictionary": False,
+        "column_encoding": {"data": "DELTA_BYTE_ARRAY"},
+        "compression": "zstd",
+    }
     data = written(pa.table({"data": ["x" * 50_000] * 2_000}), **options, data_page_size=1 << 30)
     fields = footer(data)
     [chunk] = chunks(fields)
@@ -73,12 +90,16 @@ def prefixes_of_the_value_before():
 
 def pages_of_two_gigabytes():
     return with_pages(
-        few(use_dictionary=False, compression="zstd"), 0, lambda old: [(header | {2: i32(2**31 - 1)}, one) for header, one in old]
+        few(use_dictionary=False, compression="zstd"),
+        0,
+        lambda old: [(header | {2: i32(2**31 - 1)}, one) for header, one in old],
     )
 
 
 def a_dictionary_of_two_gigabytes():
-    return with_pages(few(), 0, lambda old: [(old[0][0] | {2: i32(2**31 - 1)}, old[0][1]), *old[1:]])
+    return with_pages(
+        few(), 0, lambda old: [(old[0][0] | {2: i32(2**31 - 1)}, old[0][1]), *old[1:]]
+    )
 
 
 def of_nulls(kind, rows):
@@ -93,7 +114,12 @@ def of_nulls(kind, rows):
         old[0][0][5].value[1] = i32(rows)
         return old
 
-    return edited(with_pages(written(pa.table({"data": pa.nulls(10, kind)}), use_dictionary=False), 0, longer), change)
+    return edited(
+        with_pages(
+            written(pa.table({"data": pa.nulls(10, kind)}), use_dictionary=False), 0, longer
+        ),
+        change,
+    )
 
 
 def nulls_without_end():
@@ -102,7 +128,11 @@ def nulls_without_end():
 
 def columns_that_share_their_pages():
     table = pa.table(
-        {f"c{number}": ["y" * 1_000_000] * (50 if not number else 1) + ["x"] * (0 if not number else 49) for number in range(30)}
+        {
+            f"c{number}": ["y" * 1_000_000] * (50 if not number else 1)
+            + ["x"] * (0 if not number else 49)
+            for number in range(30)
+        }
     )
 
     def change(fields):
@@ -126,14 +156,19 @@ TOO_MUCH = {
 
 
 @pytest.mark.parametrize(
-    ("kind", "most"), [(pa.int64(), 2**27), (pa.struct({"a": pa.int64()}), 2**26)], ids=["a flat column", "a member of a struct"]
+    ("kind", "most"),
+    [(pa.int64(), 2**27), (pa.struct({"a": pa.int64()}), 2**26)],
+    ids=["a flat column", "a member of a struct"],
 )
 def test_as_many_values_may_be_in_a_small_file_as_fit_into_the_bound_and_not_one_more(kind, most):
     def measure(*_):
         raise AssertionError("there is no text")
 
     assert footers.problem(of_nulls(kind, most), measure) is None
-    assert footers.problem(of_nulls(kind, most + 1), measure) == "expected at most 134,217,728 values, the headers of its pages say more"
+    assert (
+        footers.problem(of_nulls(kind, most + 1), measure)
+        == "expected at most 134,217,728 values, the headers of its pages say more"
+    )
 
 
 def of_chunk(**changed):
@@ -145,7 +180,10 @@ def of_chunk(**changed):
 
 def a_chunk_in_another_file():
     def change(fields):
-        fields[GROUPS].value[0].value[1].value[0].value = {1: Value(BINARY, b"/etc/passwd"), 3: Value(STRUCT, chunks(fields)[0])}
+        fields[GROUPS].value[0].value[1].value[0].value = {
+            1: Value(BINARY, b"/etc/passwd"),
+            3: Value(STRUCT, chunks(fields)[0]),
+        }
 
     return edited(few(), change)
 
@@ -168,7 +206,9 @@ def a_name_that_is_a_number():
 
 
 def a_row_group_without_columns():
-    return edited(few(), lambda fields: fields[GROUPS].value[0].value.update({1: Value(LIST, [], STRUCT)}))
+    return edited(
+        few(), lambda fields: fields[GROUPS].value[0].value.update({1: Value(LIST, [], STRUCT)})
+    )
 
 
 def a_field_twice():
@@ -187,8 +227,14 @@ MALFORMED = {
     "a chunk in another file": (a_chunk_in_another_file, "is in another file, or encrypted"),
     "many levels": (a_schema_of_many_levels, "nested in more than 256 levels"),
     "a cut schema": (a_schema_that_is_cut, "schema is cut"),
-    "a name that is a number": (a_name_that_is_a_number, "footer or the header of a page is damaged"),
-    "a row group without columns": (a_row_group_without_columns, "has other columns than its schema"),
+    "a name that is a number": (
+        a_name_that_is_a_number,
+        "footer or the header of a page is damaged",
+    ),
+    "a row group without columns": (
+        a_row_group_without_columns,
+        "has other columns than its schema",
+    ),
     "a field twice": (a_field_twice, "field 2 follows field|follows field"),
     "no Parquet": (lambda: b"PAR1", "expected a Parquet file, found 4 bytes"),
     "a footer longer than the file": (lambda: b"PAR1\xff\xff\xff\x7fPAR1", "expected a footer"),
@@ -202,7 +248,9 @@ def no_decoding(monkeypatch):
 
 
 @pytest.mark.parametrize("made", TOO_MUCH, ids=lambda one: one.__name__)
-def test_a_file_that_decodes_to_more_than_the_bound_is_refused_before_it_is_decoded(made, no_decoding, tmp_path):
+def test_a_file_that_decodes_to_more_than_the_bound_is_refused_before_it_is_decoded(
+    made, no_decoding, tmp_path
+):
     data = made()
     assert len(data) < 100_000
     with pytest.raises(CorruptionError, match=f"^x: expected .*{TOO_MUCH[made]}"):
@@ -211,7 +259,10 @@ def test_a_file_that_decodes_to_more_than_the_bound_is_refused_before_it_is_deco
         list(segments.plain_row_groups(data, "x"))
     (tmp_path / "x.parquet").write_bytes(data)
     lake = el.create("memory://", "o")
-    mapping = {"source": "s", "events": [{"type": "t", "id": "{data}", "subject": "/x", "order": ["data"]}]}
+    mapping = {
+        "source": "s",
+        "events": [{"type": "t", "id": "{data}", "subject": "/x", "order": ["data"]}],
+    }
     with pytest.raises(InvalidInputError, match=TOO_MUCH[made]):
         el.import_file(lake, str(tmp_path / "x.parquet"), mapping)
     with pytest.raises(EventlakeError, match=TOO_MUCH[made]):
@@ -248,8 +299,16 @@ def many_kinds():
     [
         {},
         {"data_page_version": "2.0", "compression": "gzip"},
-        {"use_dictionary": False, "column_encoding": {"text": "DELTA_BYTE_ARRAY", "sparse": "DELTA_LENGTH_BYTE_ARRAY"}},
-        {"row_group_size": 100, "data_page_size": 100, "compression": "none", "write_page_index": True},
+        {
+            "use_dictionary": False,
+            "column_encoding": {"text": "DELTA_BYTE_ARRAY", "sparse": "DELTA_LENGTH_BYTE_ARRAY"},
+        },
+        {
+            "row_group_size": 100,
+            "data_page_size": 100,
+            "compression": "none",
+            "write_page_index": True,
+        },
     ],
     ids=["plain", "second version", "deltas", "small"],
 )
@@ -260,7 +319,12 @@ def test_an_ordinary_file_is_read(options, free, monkeypatch):
 
 
 def test_files_of_other_writers_are_read(tmp_path):
-    frame = pl.DataFrame({"a": ["x" * (number % 30) for number in range(5_000)], "b": [[number, None] for number in range(5_000)]})
+    frame = pl.DataFrame(
+        {
+            "a": ["x" * (number % 30) for number in range(5_000)],
+            "b": [[number, None] for number in range(5_000)],
+        }
+    )
     frame.write_parquet(tmp_path / "polars.parquet")
     rows = "SELECT repeat('x', (range % 30)::BIGINT) AS a, [range, NULL] AS b FROM range(5000)"
     for version in ("V1", "V2"):

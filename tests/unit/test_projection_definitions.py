@@ -20,7 +20,9 @@ class Holder:
         return snapshot.scan()
 
 
-@pytest.mark.parametrize("name", ["", "A", "1a", "_a", "a-b", "a.b", "a/b", "../a", "ä", "a b", "a" * 101, "a\n"])
+@pytest.mark.parametrize(
+    "name", ["", "A", "1a", "_a", "a-b", "a.b", "a/b", "../a", "ä", "a b", "a" * 101, "a\n"]
+)
 def test_a_name_is_lower_case_letters_digits_and_underscores(name):
     with pytest.raises(InvalidProjectionError, match="expected a name"):
         sql("SELECT 1 AS k", name=name)
@@ -75,7 +77,10 @@ def test_setting_a_parameter_leaves_the_projection_as_it_was():
     assert projection.parameters == {"w": 1, "v": 2}
 
 
-@pytest.mark.parametrize("file", ["../x.py", "a/../../x.py", "/etc/passwd", "", ".hidden", "a b", "a\\b", "ä.py", "..", "a/.."])
+@pytest.mark.parametrize(
+    "file",
+    ["../x.py", "a/../../x.py", "/etc/passwd", "", ".hidden", "a b", "a\\b", "ä.py", "..", "a/.."],
+)
 def test_a_source_file_that_leaves_its_folder_is_refused(file):
     with pytest.raises(InvalidProjectionError, match="source files"):
         el.Projection("a", "sql", "q.sql", {"q.sql": "SELECT 1 AS k", file: "x"}, ("k",))
@@ -104,7 +109,9 @@ def test_a_closure_is_refused():
 
 
 @pytest.mark.parametrize(
-    "function", [Holder.method, Holder().method, len, Holder, 5, None], ids=["method", "bound", "builtin", "class", "int", "None"]
+    "function",
+    [Holder.method, Holder().method, len, Holder, 5, None],
+    ids=["method", "bound", "builtin", "class", "int", "None"],
 )
 def test_what_is_no_plain_function_is_refused(function):
     with pytest.raises(InvalidProjectionError, match="top level"):
@@ -128,14 +135,22 @@ def test_declared_files_are_part_of_the_identity(tmp_path):
 
 def test_a_missing_declared_file_is_named(tmp_path):
     with pytest.raises(InvalidProjectionError, match=r"nope\.csv"):
-        module(tmp_path, "features", POLARS_TOTALS.replace('key=["k"]', 'key=["k"], files=["nope.csv"]'))
+        module(
+            tmp_path,
+            "features",
+            POLARS_TOTALS.replace('key=["k"]', 'key=["k"], files=["nope.csv"]'),
+        )
 
 
 def test_a_declared_file_outside_the_folder_is_refused(tmp_path):
     (tmp_path / "secret.txt").write_text("x")
     (tmp_path / "code").mkdir()
     with pytest.raises(InvalidProjectionError, match="source files"):
-        module(tmp_path / "code", "features", POLARS_TOTALS.replace('key=["k"]', 'key=["k"], files=["../secret.txt"]'))
+        module(
+            tmp_path / "code",
+            "features",
+            POLARS_TOTALS.replace('key=["k"]', 'key=["k"], files=["../secret.txt"]'),
+        )
 
 
 def test_source_is_captured_when_the_projection_is_defined(tmp_path):
@@ -190,7 +205,9 @@ def test_a_notebook_function_is_the_same_recipe_in_every_cell_and_session():
     assert cell(NOTEBOOK)["totals"].sources == cell("# elsewhere\n\n" + NOTEBOOK)["totals"].sources
 
 
-@pytest.mark.parametrize("use", ["WINDOW", "helper(1)", "[WINDOW for _ in range(3)]", "(lambda: WINDOW)()"])
+@pytest.mark.parametrize(
+    "use", ["WINDOW", "helper(1)", "[WINDOW for _ in range(3)]", "(lambda: WINDOW)()"]
+)
 def test_a_notebook_function_that_uses_other_cells_is_refused(use):
     source = f"""
 import eventlake as el
@@ -207,7 +224,9 @@ def totals(snapshot):
     assert "parameter" in caught.value.hint
 
 
-def test_a_notebook_function_that_uses_a_module_beside_the_notebook_is_refused(tmp_path, monkeypatch):
+def test_a_notebook_function_that_uses_a_module_beside_the_notebook_is_refused(
+    tmp_path, monkeypatch
+):
     (tmp_path / "lender_helpers.py").write_text("WINDOW = 3\n")
     monkeypatch.syspath_prepend(tmp_path)
     source = """
@@ -270,7 +289,9 @@ EARLY = "from sibling_of_dataset import VALUE\n\n\ndef f(snapshot):\n    return 
 LATE = "def f(snapshot):\n    from sibling_of_dataset import VALUE\n\n    return VALUE\n"
 
 
-@pytest.mark.parametrize("source", [EARLY, LATE], ids=["imported on top", "imported in the function"])
+@pytest.mark.parametrize(
+    "source", [EARLY, LATE], ids=["imported on top", "imported in the function"]
+)
 def test_siblings_are_importable_while_needed_and_forgotten_afterwards(source):
     def loaded(value):
         return load("p.py:f", {"p.py": source, "sibling_of_dataset.py": f"VALUE = {value}\n"})
@@ -280,7 +301,10 @@ def test_siblings_are_importable_while_needed_and_forgotten_afterwards(source):
     assert "sibling_of_dataset" not in sys.modules
 
 
-@pytest.mark.parametrize("source", [EARLY, LATE, "import sibling_of_dataset.part\n", "from . import sibling_of_dataset\n"])
+@pytest.mark.parametrize(
+    "source",
+    [EARLY, LATE, "import sibling_of_dataset.part\n", "from . import sibling_of_dataset\n"],
+)
 def test_an_import_that_is_neither_installed_nor_declared_is_refused(source):
     with pytest.raises(InvalidProjectionError, match="'sibling_of_dataset'"):
         check_imports({"p.py": source})

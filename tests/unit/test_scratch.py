@@ -45,7 +45,9 @@ def above(tmp_path, monkeypatch):
 
 
 def started(program=SLEEPER):
-    process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     return process, Path(process.stdout.readline().strip())
 
 
@@ -143,7 +145,9 @@ def test_a_folder_that_was_taken_away_is_made_again(above):
     assert second.is_dir()
 
 
-def test_without_a_folder_for_temporary_files_databases_open_and_projections_are_refused_by_name(above, monkeypatch):
+def test_without_a_folder_for_temporary_files_databases_open_and_projections_are_refused_by_name(
+    above, monkeypatch
+):
     def none():
         raise FileNotFoundError(2, "No usable temporary directory found")
 

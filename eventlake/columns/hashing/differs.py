@@ -41,7 +41,12 @@ def _values_differ(before: pa.Array, after: pa.Array) -> Mask:
     if pa.types.is_floating(kind):
         unlike = canonical_bits(before) != canonical_bits(after)
     else:
-        unlike = np.asarray(pc.fill_null(pc.not_equal(before, after), fill_value=False).to_numpy(zero_copy_only=False), np.bool_)
+        unlike = np.asarray(
+            pc.fill_null(pc.not_equal(before, after), fill_value=False).to_numpy(
+                zero_copy_only=False
+            ),
+            np.bool_,
+        )
     return unlike
 
 
@@ -56,4 +61,6 @@ def _lists_differ(before: pa.Array, after: pa.Array) -> Mask:
 
 
 def _lengths(array: pa.Array) -> npt.NDArray[np.int64]:
-    return np.asarray(pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False), np.int64)
+    return np.asarray(
+        pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False), np.int64
+    )

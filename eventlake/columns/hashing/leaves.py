@@ -30,7 +30,10 @@ _FEW = 64
 def leaf_hashes(events: pa.Table | pl.DataFrame) -> Hashes:
     """SHA-256(0x00 ‖ event bytes) of every row, in row order. Columns are those of the event schema; absent ones are null."""
     frame = events if isinstance(events, pl.DataFrame) else pl.DataFrame(events)
-    chunks = [_hash_text(_event_bytes(frame.slice(start, CHUNK_ROWS))) for start in range(0, frame.height, CHUNK_ROWS)]
+    chunks = [
+        _hash_text(_event_bytes(frame.slice(start, CHUNK_ROWS)))
+        for start in range(0, frame.height, CHUNK_ROWS)
+    ]
     return np.concatenate(chunks) if chunks else np.empty((0, HASH_BYTES), np.uint8)
 
 
@@ -43,7 +46,9 @@ def _event_bytes(frame: pl.DataFrame) -> pl.Series:
             continue
         head, *rest = _pieces(name)
         if nulls:
-            present = pl.when(pl.col(name).is_not_null()).then(pl.concat_str([pl.lit(head), *rest, pl.lit(",")], ignore_nulls=True))
+            present = pl.when(pl.col(name).is_not_null()).then(
+                pl.concat_str([pl.lit(head), *rest, pl.lit(",")], ignore_nulls=True)
+            )
             pieces += [pl.lit(before), present]
             before = ""
         else:
@@ -76,7 +81,9 @@ def _hash_text(column: pl.Series) -> Hashes:
 
 def _from_hex(digests: pl.Series) -> Hashes:
     text = digests.to_arrow().cast(pa.large_string()).buffers()[2]
-    return np.frombuffer(binascii.unhexlify(memoryview(text)[: 2 * HASH_BYTES * len(digests)]), np.uint8).reshape(-1, HASH_BYTES)
+    return np.frombuffer(
+        binascii.unhexlify(memoryview(text)[: 2 * HASH_BYTES * len(digests)]), np.uint8
+    ).reshape(-1, HASH_BYTES)
 
 
 def compact_range(leaves: Hashes, start: int) -> CompactRange:
@@ -117,7 +124,11 @@ def blocks(leaves: Hashes) -> list[Hashes]:
     """For every offset below ``BLOCK_ROWS``: the subtree roots of the blocks of so many leaves that follow each other from there on."""
     tables = [leaves]
     while len(tables) < BLOCK_ROWS:
-        tables = [_parents(table[first : first + (len(table) - first) // 2 * 2]) for first in (0, 1) for table in tables]
+        tables = [
+            _parents(table[first : first + (len(table) - first) // 2 * 2])
+            for first in (0, 1)
+            for table in tables
+        ]
     return tables
 
 
@@ -129,16 +140,25 @@ def moved_range(leaves: Hashes, tables: list[Hashes], start: int) -> CompactRang
     first, roots = start + offset, tables[offset]
     last = first + BLOCK_ROWS * len(roots)
     middle = CompactRange(first, last, _range(roots, first // BLOCK_ROWS).nodes)
-    return _joined([_range(leaves[:offset], start), middle, _range(leaves[last - start :], last)], start)
+    return _joined(
+        [_range(leaves[:offset], start), middle, _range(leaves[last - start :], last)], start
+    )
 
 
 def _parents(level: Hashes) -> Hashes:
     pairs = level.reshape(-1, 2 * HASH_BYTES)
     if len(pairs) < _FEW:
-        nodes = [node_hash(pair[:HASH_BYTES].tobytes(), pair[HASH_BYTES:].tobytes()) for pair in pairs]
+        nodes = [
+            node_hash(pair[:HASH_BYTES].tobytes(), pair[HASH_BYTES:].tobytes()) for pair in pairs
+        ]
         return np.frombuffer(b"".join(nodes), np.uint8).reshape(-1, HASH_BYTES)
     memory = np.ones((min(len(pairs), CHUNK_ROWS), 1 + 2 * HASH_BYTES), np.uint8)
-    return np.concatenate([_hash_nodes(memory, pairs[at : at + CHUNK_ROWS]) for at in range(0, len(pairs), CHUNK_ROWS)])
+    return np.concatenate(
+        [
+            _hash_nodes(memory, pairs[at : at + CHUNK_ROWS])
+            for at in range(0, len(pairs), CHUNK_ROWS)
+        ]
+    )
 
 
 def _hash_nodes(nodes: Hashes, pairs: Hashes) -> Hashes:
@@ -146,5 +166,7 @@ def _hash_nodes(nodes: Hashes, pairs: Hashes) -> Hashes:
     rows, width = len(pairs), nodes.shape[1]
     nodes[:rows, 1:] = pairs
     offsets = np.arange(0, rows * width + 1, width, dtype=np.int64)
-    column = pa.LargeBinaryArray.from_buffers(pa.large_binary(), rows, [None, pa.py_buffer(offsets), pa.py_buffer(nodes)])
+    column = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), rows, [None, pa.py_buffer(offsets), pa.py_buffer(nodes)]
+    )
     return _hash_text(pl.Series("x", column))

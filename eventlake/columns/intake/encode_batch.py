@@ -43,7 +43,10 @@ class Encoding:
 
     def __init__(self, events: pl.DataFrame | FewRows, stored: pa.Table) -> None:
         starts = range(0, stored.num_rows, segments.MAX_ROWS)
-        self._parts = [(events.slice(start, segments.MAX_ROWS), stored.slice(start, segments.MAX_ROWS)) for start in starts]
+        self._parts = [
+            (events.slice(start, segments.MAX_ROWS), stored.slice(start, segments.MAX_ROWS))
+            for start in starts
+        ]
         self._begun = [_begun(*part) for part in self._parts] if stored.num_rows > _FEW_ROWS else []
         self._given = 0
 
@@ -54,7 +57,13 @@ class Encoding:
                 data, hashes, statistics = self._begun[number]
                 bytes_, sha256 = data.result() if number >= self._given else _encoded(stored)
                 self._given = max(self._given, number + 1)
-                yield Encoded(stored, bytes_, sha256, np.concatenate([part.result() for part in hashes]), statistics.result())
+                yield Encoded(
+                    stored,
+                    bytes_,
+                    sha256,
+                    np.concatenate([part.result() for part in hashes]),
+                    statistics.result(),
+                )
             else:
                 yield Encoded(stored, *_encoded(stored), *_described(events, stored))
 
@@ -70,9 +79,13 @@ class Encoding:
 _Begun = tuple[Future[tuple[bytes, str]], list[Future[leaves.Hashes]], Future[segments.Statistics]]
 
 
-def _described(events: pl.DataFrame | FewRows, stored: pa.Table) -> tuple[leaves.Hashes, segments.Statistics]:
+def _described(
+    events: pl.DataFrame | FewRows, stored: pa.Table
+) -> tuple[leaves.Hashes, segments.Statistics]:
     if isinstance(events, FewRows):
-        return events.leaf_hashes(), segments.statistics(stored) if "recorded_at" in stored.column_names else events.statistics()
+        return events.leaf_hashes(), segments.statistics(
+            stored
+        ) if "recorded_at" in stored.column_names else events.statistics()
     return leaves.leaf_hashes(events), segments.statistics(stored)
 
 
@@ -81,7 +94,9 @@ def _begun(events: pl.DataFrame | FewRows, stored: pa.Table) -> _Begun:
     pool = ThreadPoolExecutor(max(os.cpu_count() or 1, 2))
     data = pool.submit(_encoded, stored)
     chunks = range(0, frame.height, leaves.CHUNK_ROWS)
-    hashes = [pool.submit(leaves.leaf_hashes, frame.slice(start, leaves.CHUNK_ROWS)) for start in chunks]
+    hashes = [
+        pool.submit(leaves.leaf_hashes, frame.slice(start, leaves.CHUNK_ROWS)) for start in chunks
+    ]
     begun = data, hashes, pool.submit(segments.statistics, stored)
     pool.shutdown(wait=False)
     return begun
@@ -109,11 +124,19 @@ class Ranges:
     def _at(self, start: int) -> CompactRange:
         if len(self.hashes) <= FEW_ROWS:
             return CompactRange.of_leaves(start, [leaf.tobytes() for leaf in self.hashes])
-        return leaves.moved_range(self.hashes, self._blocks, start) if self._blocks else leaves.compact_range(self.hashes, start)
+        return (
+            leaves.moved_range(self.hashes, self._blocks, start)
+            if self._blocks
+            else leaves.compact_range(self.hashes, start)
+        )
 
     def is_quick(self, start: int) -> bool:
         """Whether ``at(start)`` takes milliseconds."""
-        return len(self.hashes) <= leaves.CHUNK_ROWS or bool(self._blocks) or (self._last is not None and self._last.start == start)
+        return (
+            len(self.hashes) <= leaves.CHUNK_ROWS
+            or bool(self._blocks)
+            or (self._last is not None and self._last.start == start)
+        )
 
     def make_quick(self) -> None:
         """Hashes the leaves for every place at once, so that ``at`` is quick from now on. Takes as long as six ranges."""

@@ -49,8 +49,13 @@ class Batch:
         present = [name for name in ATTRIBUTES if self.table.column(name).null_count < self.rows]
         if not present or self.rows < _FEW_ROWS:
             return pl.DataFrame(self.table)
-        empty = [pl.lit(None, pl.Datetime("us", "UTC") if name == "time" else pl.String).alias(name) for name in ATTRIBUTES]
-        absent = [column for name, column in zip(ATTRIBUTES, empty, strict=True) if name not in present]
+        empty = [
+            pl.lit(None, pl.Datetime("us", "UTC") if name == "time" else pl.String).alias(name)
+            for name in ATTRIBUTES
+        ]
+        absent = [
+            column for name, column in zip(ATTRIBUTES, empty, strict=True) if name not in present
+        ]
         return pl.DataFrame(self.table.select(present)).with_columns(absent).select(ATTRIBUTES)
 
     @cached_property
@@ -84,8 +89,14 @@ class Batch:
 
     def stored_columns(self) -> pa.Table:
         """What goes into the file: attributes that are null in every row are left out; ``recorded_at`` where it is given."""
-        table = self.table.select([name for name in ATTRIBUTES if self.table.column(name).null_count < self.rows])
-        return table if self.recorded_at is None else table.append_column("recorded_at", self.recorded_at)
+        table = self.table.select(
+            [name for name in ATTRIBUTES if self.table.column(name).null_count < self.rows]
+        )
+        return (
+            table
+            if self.recorded_at is None
+            else table.append_column("recorded_at", self.recorded_at)
+        )
 
     @property
     def rows(self) -> int:
@@ -121,15 +132,29 @@ def to_batch(table: pa.Table) -> tuple[Batch, list[Problem]]:
         if target == PANDAS_INDEX:
             continue
         if target in columns:
-            problems.append(Problem(None, name, f"expected each column once, found {target!r} twice"))
+            problems.append(
+                Problem(None, name, f"expected each column once, found {target!r} twice")
+            )
         elif target in TYPES or target in ASSIGNED:
             columns[target] = _convert(target, column, problems)
         else:
             known = ", ".join((*ATTRIBUTES, "recorded_at"))
-            problems.append(Problem(None, name, f"expected one of {known}; other facts belong into data or extensions"))
+            problems.append(
+                Problem(
+                    None,
+                    name,
+                    f"expected one of {known}; other facts belong into data or extensions",
+                )
+            )
     rows = table.num_rows
-    arrays = [columns[name] if name in columns else pa.nulls(rows, TYPES[name]) for name in ATTRIBUTES]
-    return Batch(pa.Table.from_arrays(arrays, schema=SCHEMA), columns.get("recorded_at"), columns.get("sequence")), problems
+    arrays = [
+        columns[name] if name in columns else pa.nulls(rows, TYPES[name]) for name in ATTRIBUTES
+    ]
+    return Batch(
+        pa.Table.from_arrays(arrays, schema=SCHEMA),
+        columns.get("recorded_at"),
+        columns.get("sequence"),
+    ), problems
 
 
 def _convert(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.Array:
@@ -144,25 +169,35 @@ def _convert(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.
     else:
         convert = _text
     converted = convert(name, column, problems)
-    return converted.combine_chunks() if name in ASSIGNED and isinstance(converted, pa.ChunkedArray) else converted
+    return (
+        converted.combine_chunks()
+        if name in ASSIGNED and isinstance(converted, pa.ChunkedArray)
+        else converted
+    )
 
 
 def _is_empty(column: pa.ChunkedArray) -> bool:
     """Whether a column has no value at all, whatever its type: pandas keeps an attribute that nobody has as NaN."""
     if column.null_count == len(column):
         return True
-    return pa.types.is_floating(column.type) and bool(pc.all(pc.is_nan(column.cast(pa.float64()))).as_py())
+    return pa.types.is_floating(column.type) and bool(
+        pc.all(pc.is_nan(column.cast(pa.float64()))).as_py()
+    )
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
 
 
 def _text(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.ChunkedArray:
     kind = column.type
     if pa.types.is_null(kind):
         return column.cast(pa.string())
-    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+    binary = (
+        pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+    )
     if _is_text(kind) or (binary and name == "data"):
         with contextlib.suppress(pa.ArrowInvalid):
             result = column if pa.types.is_string(kind) else narrow(column)
@@ -185,7 +220,9 @@ def _decode(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.C
         try:
             values.append(value if value is None else value.decode("utf-8"))
         except UnicodeDecodeError as error:
-            problems.append(Problem(row, name, f"expected UTF-8 (byte {error.start} is not)", value))
+            problems.append(
+                Problem(row, name, f"expected UTF-8 (byte {error.start} is not)", value)
+            )
             values.append(None)
     return narrow(pa.chunked_array([pa.array(values, pa.large_string())]))
 
@@ -198,18 +235,25 @@ def _instants(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa
         return parse_instants(name, column.to_pylist(), problems)
     if not pa.types.is_timestamp(kind) or kind.tz is None:
         found = "timestamps without a zone" if pa.types.is_timestamp(kind) else _named(kind)
-        problems.append(Problem(None, name, "expected timestamps with a zone or RFC 3339 text", found))
+        problems.append(
+            Problem(None, name, "expected timestamps with a zone or RFC 3339 text", found)
+        )
         return pa.chunked_array([pa.nulls(len(column), INSTANT)])
     try:
         result = column if kind == INSTANT else column.cast(INSTANT)
     except pa.ArrowInvalid:
         return _nanoseconds(name, column, problems)
     found = pc.min_max(result.cast(pa.int64()))
-    if found["min"].as_py() is None or MIN_US <= found["min"].as_py() <= found["max"].as_py() <= MAX_US:
+    if (
+        found["min"].as_py() is None
+        or MIN_US <= found["min"].as_py() <= found["max"].as_py() <= MAX_US
+    ):
         return result
     outside = pc.or_kleene(pc.less(result, _bound(MIN_US)), pc.greater(result, _bound(MAX_US)))
     rows = pc.indices_nonzero(outside.combine_chunks()).to_pylist()
-    problems.extend(Problem(row, name, "expected an instant in the years 1 to 9999 UTC") for row in rows)
+    problems.extend(
+        Problem(row, name, "expected an instant in the years 1 to 9999 UTC") for row in rows
+    )
     return result
 
 
@@ -221,9 +265,14 @@ def _nanoseconds(name: str, column: pa.ChunkedArray, problems: list[Problem]) ->
     """Names the rows that are finer than a microsecond (or do not fit one)."""
     result = column.cast(INSTANT, safe=False)
     ticks = column.cast(pa.int64())
-    lossy = pc.fill_null(pc.not_equal(result.cast(column.type, safe=False), column), fill_value=False)
+    lossy = pc.fill_null(
+        pc.not_equal(result.cast(column.type, safe=False), column), fill_value=False
+    )
     rows = pc.indices_nonzero(lossy.combine_chunks()).to_pylist()
-    problems.extend(Problem(row, name, "expected an instant that microseconds can hold", ticks[row].as_py()) for row in rows)
+    problems.extend(
+        Problem(row, name, "expected an instant that microseconds can hold", ticks[row].as_py())
+        for row in rows
+    )
     return result
 
 
@@ -244,7 +293,9 @@ def _integers(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa
         with contextlib.suppress(pa.ArrowInvalid):
             result = column.cast(pa.int64())
             bounds = pc.min_max(result)
-            if not len(result) or (bounds["min"].as_py() >= 0 and bounds["max"].as_py() < MAX_SEQUENCE):
+            if not len(result) or (
+                bounds["min"].as_py() >= 0 and bounds["max"].as_py() < MAX_SEQUENCE
+            ):
                 return result
     problems.append(Problem(None, name, "expected int64 from 0 without nulls", _named(column.type)))
     return pa.chunked_array([pa.nulls(len(column), pa.int64())])

@@ -43,7 +43,11 @@ class FewRows:
     def of(cls, table: pa.Table) -> "FewRows":
         """The rows of a table of the event schema."""
         columns = ((name, table.column(name)) for name in ATTRIBUTES)
-        values = {name: _values(name, column) for name, column in columns if column.null_count < table.num_rows}
+        values = {
+            name: _values(name, column)
+            for name, column in columns
+            if column.null_count < table.num_rows
+        }
         return cls(table.num_rows, values)
 
     def slice(self, start: int, length: int) -> "FewRows":
@@ -52,25 +56,37 @@ class FewRows:
             return self
         values = {name: column[start : start + length] for name, column in self.values.items()}
         rows = len(range(self.rows)[start : start + length])
-        return FewRows(rows, {name: column for name, column in values.items() if column.count(None) < rows})
+        return FewRows(
+            rows, {name: column for name, column in values.items() if column.count(None) < rows}
+        )
 
     def surely_keep_text_rules(self) -> bool:
         """Whether no attribute but the payload can break a rule of its own; False says only that the rules must be asked."""
         values = self.values
-        if any(name not in values or None in values[name] for name in REQUIRED) or not _WITH_RULES_OF_THEIR_OWN.isdisjoint(values):
+        if any(
+            name not in values or None in values[name] for name in REQUIRED
+        ) or not _WITH_RULES_OF_THEIR_OWN.isdisjoint(values):
             return False
-        if not RESERVED_TYPES.isdisjoint(values["type"]) or not _PLAIN_CONTENT.issuperset(values.get("datacontenttype", ())):
+        if not RESERVED_TYPES.isdisjoint(values["type"]) or not _PLAIN_CONTENT.issuperset(
+            values.get("datacontenttype", ())
+        ):
             return False
         return all(_is_plain(column) for name, column in values.items() if name not in _FREE_TEXT)
 
     def keys(self) -> tuple[Keys, Keys] | None:
         """The keys of the events, in row order, and those of their subjects; None where an event has no key."""
         sources, ids = self.values.get("source", [None]), self.values.get("id", [None])
-        return None if None in sources or None in ids else keys_of_few(sources, ids, self.values.get("subject", ()))
+        return (
+            None
+            if None in sources or None in ids
+            else keys_of_few(sources, ids, self.values.get("subject", ()))
+        )
 
     def leaf_hashes(self) -> Hashes:
         """SHA-256(0x00 ‖ event bytes) of every row (docs/format.md, "Event bytes")."""
-        pieces = [_SPELLED.get(name, _spelled)(name, column) for name, column in self.values.items()]
+        pieces = [
+            _SPELLED.get(name, _spelled)(name, column) for name, column in self.values.items()
+        ]
         events = map("".join, zip(*pieces, strict=True)) if pieces else [""] * self.rows
         digests = b"".join([hashlib.sha256(b"\x00" + event.encode()).digest() for event in events])
         return np.frombuffer(digests, np.uint8).reshape(-1, HASH_BYTES)
@@ -79,7 +95,9 @@ class FewRows:
         """What a commit says of them; ``recorded_at`` is none of theirs."""
         dated = [value for value in self.values.get("time", ()) if value is not None]
         types = tuple(sorted(Counter(self.values["type"]).items()))
-        return Statistics(types, (min(dated), max(dated)) if dated else None, self.rows - len(dated), None)
+        return Statistics(
+            types, (min(dated), max(dated)) if dated else None, self.rows - len(dated), None
+        )
 
 
 def _values(name: str, column: pa.ChunkedArray) -> list[Any]:
@@ -91,13 +109,22 @@ def _values(name: str, column: pa.ChunkedArray) -> list[Any]:
 def _is_plain(column: list[str | None]) -> bool:
     """Whether all are of one to so many characters that can be printed, which no control character can."""
     texts = [text for text in column if text is not None]
-    return "" not in texts and _UTF8_BYTES * max(map(len, texts)) <= MAX_ATTRIBUTE_BYTES and "".join(texts).isprintable()
+    return (
+        "" not in texts
+        and _UTF8_BYTES * max(map(len, texts)) <= MAX_ATTRIBUTE_BYTES
+        and "".join(texts).isprintable()
+    )
 
 
 def _spelled(name: str, column: list[str | None]) -> list[str]:
     if None not in column and "".join(cast("list[str]", column)).isascii():
         return [f"{name}={len(text)}:{text}," for text in cast("list[str]", column)]
-    return ["" if text is None else f"{name}={len(text) if text.isascii() else len(text.encode())}:{text}," for text in column]
+    return [
+        ""
+        if text is None
+        else f"{name}={len(text) if text.isascii() else len(text.encode())}:{text},"
+        for text in column
+    ]
 
 
 def _spelled_time(name: str, column: list[int | None]) -> list[str]:
@@ -105,7 +132,13 @@ def _spelled_time(name: str, column: list[int | None]) -> list[str]:
 
 
 def _spelled_data(name: str, column: list[str | None]) -> list[str]:
-    return ["" if text is None else f"{name}=64:{hashlib.sha256(text.encode()).hexdigest()}," for text in column]
+    return [
+        "" if text is None else f"{name}=64:{hashlib.sha256(text.encode()).hexdigest()},"
+        for text in column
+    ]
 
 
-_SPELLED: dict[str, Callable[[str, list[Any]], list[str]]] = {"time": _spelled_time, "data": _spelled_data}
+_SPELLED: dict[str, Callable[[str, list[Any]], list[str]]] = {
+    "time": _spelled_time,
+    "data": _spelled_data,
+}

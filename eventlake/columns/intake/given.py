@@ -41,15 +41,27 @@ def table_of(given: Any, what: str, *, once: bool = True) -> pa.Table:
         return without_index(from_polars(frame, what))
     if _is_pandas(frame):
         return _from_pandas(frame, what)
-    if not hasattr(frame, "__arrow_c_stream__") or isinstance(frame, pl.Series) or type(frame).__name__ == "Series":
-        message = f"expected {what} as a Polars, pandas or Arrow table, found {type(given).__name__}"
+    if (
+        not hasattr(frame, "__arrow_c_stream__")
+        or isinstance(frame, pl.Series)
+        or type(frame).__name__ == "Series"
+    ):
+        message = (
+            f"expected {what} as a Polars, pandas or Arrow table, found {type(given).__name__}"
+        )
         raise InvalidInputError(message, "make a table of it: pl.DataFrame(rows).")
     try:
         table = pa.table(frame) if isinstance(frame, pa.RecordBatch) else frame
-        table = table if isinstance(table, pa.Table) else pa.RecordBatchReader.from_stream(table).read_all()
+        table = (
+            table
+            if isinstance(table, pa.Table)
+            else pa.RecordBatchReader.from_stream(table).read_all()
+        )
     except (pa.ArrowException, TypeError, ValueError) as error:
         message = f"expected {what} as a table, found {type(given).__name__} that Arrow cannot read: {error}"
-        raise InvalidInputError(message, "give a table whose columns are of one type each.") from error
+        raise InvalidInputError(
+            message, "give a table whose columns are of one type each."
+        ) from error
     if once:
         _check_names(table.column_names, what)
         _check_values(table, what)
@@ -58,7 +70,9 @@ def table_of(given: Any, what: str, *, once: bool = True) -> pa.Table:
 
 def without_index(table: pa.Table) -> pa.Table:
     """The table without the index that pandas writes into Arrow tables and Parquet files under names of its own."""
-    return table.select([number for number, name in enumerate(table.column_names) if not _INDEX.fullmatch(name)])
+    return table.select(
+        [number for number, name in enumerate(table.column_names) if not _INDEX.fullmatch(name)]
+    )
 
 
 def from_polars(frame: pl.DataFrame, what: str) -> pa.Table:
@@ -70,7 +84,9 @@ def from_polars(frame: pl.DataFrame, what: str) -> pa.Table:
     """
     for name, kind in frame.schema.items():
         if "\0" in name or _has_nul(kind):
-            message = f"{what}: expected names without NUL, found {name!r}, or a field in it, with one"
+            message = (
+                f"{what}: expected names without NUL, found {name!r}, or a field in it, with one"
+            )
             raise InvalidInputError(message, "rename it.", column=name)
         if kind == pl.Object:
             message = f"{what}: column {name} holds Python objects, which no table here can hold"
@@ -85,14 +101,19 @@ def from_polars(frame: pl.DataFrame, what: str) -> pa.Table:
 def _has_nul(kind: pl.DataType) -> bool:
     """Whether the name of a field inside of a type holds NUL."""
     if isinstance(kind, pl.Struct):
-        return any("\0" in field.name or (isinstance(field.dtype, pl.DataType) and _has_nul(field.dtype)) for field in kind.fields)
+        return any(
+            "\0" in field.name or (isinstance(field.dtype, pl.DataType) and _has_nul(field.dtype))
+            for field in kind.fields
+        )
     inner = getattr(kind, "inner", None)
     return isinstance(inner, pl.DataType) and _has_nul(inner)
 
 
 def _is_wide(kind: pl.DataType) -> bool:
     if isinstance(kind, pl.Struct):
-        return any(_is_wide(field.dtype) for field in kind.fields if isinstance(field.dtype, pl.DataType))
+        return any(
+            _is_wide(field.dtype) for field in kind.fields if isinstance(field.dtype, pl.DataType)
+        )
     inner = getattr(kind, "inner", None)
     return kind in _WIDE or (isinstance(inner, pl.DataType) and _is_wide(inner))
 
@@ -108,7 +129,11 @@ def _from_pandas(frame: Any, what: str) -> pa.Table:
     if odd:
         several = isinstance(odd[0], tuple)
         message = f"{what}: expected the names of columns as text, found {odd[0]!r}"
-        hint = 'frame.columns = ["_".join(map(str, name)) for name in frame.columns].' if several else "frame.rename(columns=str)."
+        hint = (
+            'frame.columns = ["_".join(map(str, name)) for name in frame.columns].'
+            if several
+            else "frame.rename(columns=str)."
+        )
         raise InvalidInputError(message, hint)
     _check_names(names, what)
     columns = []
@@ -117,11 +142,11 @@ def _from_pandas(frame: Any, what: str) -> pa.Table:
         try:
             one = pa.Table.from_pandas(frame[[name]], preserve_index=False).column(0)
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-            message = (
-                f"{what}: column {name} cannot be read, its pandas type is {frame[name].dtype}: {error.args[0] if error.args else error}"
-            )
+            message = f"{what}: column {name} cannot be read, its pandas type is {frame[name].dtype}: {error.args[0] if error.args else error}"
             hint = "give the column one type: frame[name].astype('string'), .astype('Int64'), .astype('float64')."
-            raise InvalidInputError(message, hint.replace("[name]", f"[{name!r}]"), column=name) from error
+            raise InvalidInputError(
+                message, hint.replace("[name]", f"[{name!r}]"), column=name
+            ) from error
         columns.append(one)
     return pa.table(columns, names)
 
@@ -133,7 +158,9 @@ def _check_values(table: pa.Table, what: str) -> None:
             column.validate(full=True)
         except pa.ArrowInvalid as error:
             message = f"{what}: column {name} is damaged: {error}"
-            raise InvalidInputError(message, "text is UTF-8; give other bytes as binary.", column=name) from error
+            raise InvalidInputError(
+                message, "text is UTF-8; give other bytes as binary.", column=name
+            ) from error
 
 
 def _check_objects(values: Any, name: str, what: str) -> None:

@@ -27,9 +27,15 @@ _BOM = b"\xef\xbb\xbf"
 
 def payload_problems(column: pl.Series, field: str = "data") -> Iterator[Problem]:
     """The rows of a text column (nulls allowed) that are not payloads, each with its reason."""
-    settled = column.is_null().to_numpy() | proven(column) & (column.str.len_bytes() <= MAX_PAYLOAD_BYTES).fill_null(value=False).to_numpy()
+    settled = (
+        column.is_null().to_numpy()
+        | proven(column)
+        & (column.str.len_bytes() <= MAX_PAYLOAD_BYTES).fill_null(value=False).to_numpy()
+    )
     rest = np.flatnonzero(~settled)
-    yield from _problems(zip(rest.tolist(), column.gather(rest).cast(pl.Binary), strict=True), field)
+    yield from _problems(
+        zip(rest.tolist(), column.gather(rest).cast(pl.Binary), strict=True), field
+    )
 
 
 def few_payload_problems(texts: Iterable[str | None]) -> list[Problem]:
@@ -58,7 +64,9 @@ def _problems(texts: Iterable[tuple[int, bytes]], field: str) -> Iterator[Proble
             yield Problem(row, field, reason, text[:200].decode("utf-8", "replace"))
 
 
-def scan_one(text: bytes, limit: int = MAX_PAYLOAD_BYTES, depth: int = MAX_PAYLOAD_DEPTH) -> str | None:
+def scan_one(
+    text: bytes, limit: int = MAX_PAYLOAD_BYTES, depth: int = MAX_PAYLOAD_DEPTH
+) -> str | None:
     """Why ``text`` is no payload of at most ``limit`` bytes and ``depth`` levels, or None where it is one."""
     return parse_one(text, limit, depth)[1]
 

@@ -51,7 +51,9 @@ def proven(payloads: pl.Series) -> npt.NDArray[np.bool_]:
     result = np.zeros(len(payloads), bool)
     if len(payloads) < _FEWEST_ROWS:
         return result
-    rest = pl.DataFrame({"row": np.arange(len(payloads)), "text": payloads}).filter(pl.col("text").is_not_null())
+    rest = pl.DataFrame({"row": np.arange(len(payloads)), "text": payloads}).filter(
+        pl.col("text").is_not_null()
+    )
     for _ in range(_ROUNDS):
         if rest.height < _FEWEST_ROWS:
             break
@@ -79,7 +81,9 @@ def _pays(pattern: str, tried: pl.Series) -> bool:
         return False
     taken = time.thread_time() - begun
     a_row, a_byte = _MOST_SECONDS
-    return int(matches.sum()) > _FEWEST_PROVEN * len(tried) and taken < a_row * len(tried) + a_byte * int(tried.str.len_bytes().sum())
+    return int(matches.sum()) > _FEWEST_PROVEN * len(tried) and taken < a_row * len(
+        tried
+    ) + a_byte * int(tried.str.len_bytes().sum())
 
 
 def _pattern(sample: list[str]) -> str | None:
@@ -142,7 +146,10 @@ def _template(values: list[Any], scalar: str) -> str:
 
 
 def _object(keys: tuple[str, ...], alike: list[_Pairs], scalar: str) -> str:
-    members = (f'"{_literal(key)}"{_COLON}{_template([value[at][1] for value in alike], scalar)}' for at, key in enumerate(keys))
+    members = (
+        f'"{_literal(key)}"{_COLON}{_template([value[at][1] for value in alike], scalar)}'
+        for at, key in enumerate(keys)
+    )
     return r"\{" + _COMMA.join(members) + r"\}"
 
 

@@ -18,7 +18,13 @@ from eventlake.columns.intake.json_scan import NO_JSON, parse_one
 from eventlake.columns.intake.payload_text import given, payload_text
 from eventlake.columns.intake.problems import Problem
 from eventlake.columns.schema import INSTANT, TYPES
-from eventlake.core.attributes import ATTRIBUTES, CLOUDEVENTS_NAMES, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, MAX_SEQUENCE
+from eventlake.core.attributes import (
+    ATTRIBUTES,
+    CLOUDEVENTS_NAMES,
+    MAX_PAYLOAD_BYTES,
+    MAX_PAYLOAD_DEPTH,
+    MAX_SEQUENCE,
+)
 from eventlake.core.instants import micros
 from eventlake.core.payload import plain_form, to_json
 from eventlake.progress import task
@@ -29,7 +35,10 @@ _STEP = 10_000
 _MISSPELLED = 0.74
 """Catches ``tiem`` and ``sbject``, and lets the documented CloudEvents extensions pass."""
 _MEANT = {
-    **dict.fromkeys(["timestamp", "ts", "datetime", "eventtime", "occurredat", "createdat", "happenedat"], "time"),
+    **dict.fromkeys(
+        ["timestamp", "ts", "datetime", "eventtime", "occurredat", "createdat", "happenedat"],
+        "time",
+    ),
     **dict.fromkeys(["payload", "body"], "data"),
     "eventtype": "type",
     "eventid": "id",
@@ -105,14 +114,18 @@ def _line(row: int, line: bytes, problems: list[Problem]) -> dict[str, Any]:
     return attributes
 
 
-def _attributes(row: int, event: Mapping[Any, Any], problems: list[Problem], *, has_payload: bool = False) -> dict[str, Any]:
+def _attributes(
+    row: int, event: Mapping[Any, Any], problems: list[Problem], *, has_payload: bool = False
+) -> dict[str, Any]:
     """One event's members under our names; strangers are collected as extensions."""
     attributes: dict[str, Any] = {}
     strangers: dict[str, Any] = {}
     for name, value in event.items():
         target = CLOUDEVENTS_NAMES.get(name, name)
         if target in attributes:
-            problems.append(Problem(row, str(name), f"expected {target!r} once, found it under two spellings"))
+            problems.append(
+                Problem(row, str(name), f"expected {target!r} once, found it under two spellings")
+            )
         elif target in _KNOWN:
             attributes[target] = given(value)
         elif target == "specversion":
@@ -120,7 +133,9 @@ def _attributes(row: int, event: Mapping[Any, Any], problems: list[Problem], *, 
                 problems.append(Problem(row, "specversion", f"expected {_SPECVERSION!r}", value))
         else:
             _extension(row, name, given(value), strangers, problems)
-    for name in [name for name in strangers if _instead_of(name, attributes, has_payload=has_payload)]:
+    for name in [
+        name for name in strangers if _instead_of(name, attributes, has_payload=has_payload)
+    ]:
         message = f"expected {_MEANT[name]!r}, which the event does not have; an extension of this name goes into extensions"
         problems.append(Problem(row, name, message, strangers.pop(name)))
     if strangers:
@@ -131,10 +146,16 @@ def _attributes(row: int, event: Mapping[Any, Any], problems: list[Problem], *, 
 def _instead_of(name: str, attributes: Mapping[str, Any], *, has_payload: bool) -> bool:
     """Whether a name stands for an attribute that is missing: as an extension its value would be read by nothing."""
     meant = _MEANT.get(name)
-    return meant is not None and attributes.get(meant) is None and not (meant == "data" and has_payload)
+    return (
+        meant is not None
+        and attributes.get(meant) is None
+        and not (meant == "data" and has_payload)
+    )
 
 
-def _extension(row: int, name: Any, value: Any, strangers: dict[str, Any], problems: list[Problem]) -> None:
+def _extension(
+    row: int, name: Any, value: Any, strangers: dict[str, Any], problems: list[Problem]
+) -> None:
     if name == "data_base64":
         problems.append(Problem(row, name, "binary payloads are not kept; expected JSON in data"))
         return
@@ -149,15 +170,25 @@ def _extension(row: int, name: Any, value: Any, strangers: dict[str, Any], probl
         strangers[text] = value
 
 
-def _add_extensions(row: int, attributes: dict[str, Any], strangers: dict[str, Any], problems: list[Problem]) -> None:
+def _add_extensions(
+    row: int, attributes: dict[str, Any], strangers: dict[str, Any], problems: list[Problem]
+) -> None:
     given = attributes.get("extensions")
     if given is None:
         attributes["extensions"] = strangers
     elif isinstance(given, Mapping):
-        problems += [Problem(row, name, "expected an extension once, it stands in extensions too") for name in strangers if name in given]
+        problems += [
+            Problem(row, name, "expected an extension once, it stands in extensions too")
+            for name in strangers
+            if name in given
+        ]
         attributes["extensions"] = {**given, **strangers}
     else:
-        problems.append(Problem(row, "extensions", "expected an object beside the extensions given by name", given))
+        problems.append(
+            Problem(
+                row, "extensions", "expected an object beside the extensions given by name", given
+            )
+        )
 
 
 def _table(rows: list[dict[str, Any]], problems: list[Problem]) -> pa.Table:
@@ -168,7 +199,9 @@ def _table(rows: list[dict[str, Any]], problems: list[Problem]) -> pa.Table:
         if name in {"time", "recorded_at"}:
             columns[name] = _instants(name, values, problems)
         elif name == "sequence":
-            columns[name] = pa.array([_sequence(row, v, problems) for row, v in enumerate(values)], pa.int64())
+            columns[name] = pa.array(
+                [_sequence(row, v, problems) for row, v in enumerate(values)], pa.int64()
+            )
         else:
             columns[name] = pa.array(_texts(name, values, problems), TYPES[name])
     return pa.table(columns) if columns else pa.table({"id": pa.nulls(len(rows), pa.string())})
@@ -193,7 +226,11 @@ def _instants(name: str, values: list[Any], problems: list[Problem]) -> pa.Array
             except ValueError as error:
                 problems.append(Problem(row, name, str(error), str(value)))
         elif value is not None:
-            expected = "expected an instant, not a day" if isinstance(value, date) else "expected a datetime with a zone or RFC 3339"
+            expected = (
+                "expected an instant, not a day"
+                if isinstance(value, date)
+                else "expected a datetime with a zone or RFC 3339"
+            )
             problems.append(Problem(row, name, expected, value))
     parsed = parse_instants(name, texts, problems).cast(pa.int64()).to_pylist()
     merged = [a if a is not None else b for a, b in zip(exact, parsed, strict=True)]

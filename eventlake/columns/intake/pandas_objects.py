@@ -18,7 +18,9 @@ _FAMILIES = {
 """Kinds of which Arrow would make one, and what to write instead."""
 _FINER = ("nanosecond", "nanoseconds")
 """What pandas calls the part of a Timestamp and a Timedelta that Python's types do not have."""
-_SURE = frozenset({"string", "bytes", "integer", "floating", "boolean", "decimal", "mixed-integer-float", "empty"})
+_SURE = frozenset(
+    {"string", "bytes", "integer", "floating", "boolean", "decimal", "mixed-integer-float", "empty"}
+)
 """What pandas infers of values that Arrow reads as they are, or refuses."""
 
 
@@ -35,18 +37,30 @@ def problem_of(values: Any) -> tuple[str, str] | None:
     kinds: dict[str, set[str]] = {}
     for path, value in _scalars(values, ""):
         if isinstance(value, set | frozenset):
-            return f"expected lists, found {value!r}", "a set has no order: sorted(value) makes a list of it."
+            return (
+                f"expected lists, found {value!r}",
+                "a set has no order: sorted(value) makes a list of it.",
+            )
         if isinstance(value, time) and value.tzinfo is not None:
-            return f"expected times without a zone, found {value!r}", "give a datetime, or the time in one zone for all rows."
+            return (
+                f"expected times without a zone, found {value!r}",
+                "give a datetime, or the time in one zone for all rows.",
+            )
         if _is_fine(value):
-            return f"expected microseconds at the finest, found {value!r}", "round it where it is made: value.round('us')."
+            return (
+                f"expected microseconds at the finest, found {value!r}",
+                "round it where it is made: value.round('us').",
+            )
         kind = _kind(value)
         if kind is not None:
             kinds.setdefault(path, set()).add(kind)
     for found in kinds.values():
         for family, hint in _FAMILIES.items():
             if len(found & family) > 1:
-                return f"expected values of one type, found {' and '.join(sorted(found & family))}", hint
+                return (
+                    f"expected values of one type, found {' and '.join(sorted(found & family))}",
+                    hint,
+                )
     return None
 
 

@@ -22,7 +22,9 @@ def given(value: Any) -> Any:
         return value
     if type(value).__name__ == "NAType":
         return None
-    single = isinstance(value, float | datetime) or (type(value).__module__ == "numpy" and not getattr(value, "ndim", 1))
+    single = isinstance(value, float | datetime) or (
+        type(value).__module__ == "numpy" and not getattr(value, "ndim", 1)
+    )
     return None if single and value != value else value  # noqa: PLR0124 - NaN and NaT alone are not equal to themselves
 
 
@@ -35,12 +37,22 @@ def without_json(kind: pa.DataType) -> pa.DataType | None:
     """The first type in an Arrow type that has no one JSON form, such as that of maps, or whose form as text would not be what it says."""
     if any(test(kind) for test in _FORMLESS) or getattr(kind, "extension_name", "") == "arrow.json":
         return kind
-    inner = [kind.value_type] if pa.types.is_dictionary(kind) else [kind.field(number).type for number in range(kind.num_fields)]
+    inner = (
+        [kind.value_type]
+        if pa.types.is_dictionary(kind)
+        else [kind.field(number).type for number in range(kind.num_fields)]
+    )
     return next((found for one in inner if (found := without_json(one)) is not None), None)
 
 
 _FORMLESS = (pa.types.is_map, pa.types.is_interval, pa.types.is_union)
-_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view, pa.types.is_large_list_view)
+_LISTS = (
+    pa.types.is_list,
+    pa.types.is_large_list,
+    pa.types.is_fixed_size_list,
+    pa.types.is_list_view,
+    pa.types.is_large_list_view,
+)
 
 
 def payload_text(row: int, value: Any, problems: list[Problem]) -> str | None:
@@ -90,4 +102,9 @@ def with_payload_texts(frame: Any, problems: list[Problem]) -> Any:
     if not any(isinstance(value, Mapping | list | tuple) for value in values):
         return frame
     plain = map(given, values)
-    return frame.assign(data=[None if value is None else payload_text(row, value, problems) for row, value in enumerate(plain)])
+    return frame.assign(
+        data=[
+            None if value is None else payload_text(row, value, problems)
+            for row, value in enumerate(plain)
+        ]
+    )

@@ -13,7 +13,13 @@ from eventlake.columns.intake.envelope import Batch
 from eventlake.columns.intake.json_scan import few_payload_problems, payload_problems, scan_one
 from eventlake.columns.intake.problems import Problem
 from eventlake.columns.keys.keys import doubled
-from eventlake.core.attributes import ATTRIBUTES, CORRECTIONS, MAX_ATTRIBUTE_BYTES, REQUIRED, RESERVED_TYPES
+from eventlake.core.attributes import (
+    ATTRIBUTES,
+    CORRECTIONS,
+    MAX_ATTRIBUTE_BYTES,
+    REQUIRED,
+    RESERVED_TYPES,
+)
 from eventlake.core.hashing.canonical import canonical_json
 
 _CONTROL = r"[\x00-\x1f\x7f-\x{9f}]"
@@ -39,17 +45,44 @@ def _text_rules() -> Iterator[Rule]:
             column = pl.col(name)
             yield Rule(name, column == "", "expected at least one character", shown=False)
             yield Rule(name, column.str.contains(_CONTROL), "expected no control characters")
-            yield Rule(name, column.str.len_bytes() > MAX_ATTRIBUTE_BYTES, f"expected at most {MAX_ATTRIBUTE_BYTES:,} bytes")
+            yield Rule(
+                name,
+                column.str.len_bytes() > MAX_ATTRIBUTE_BYTES,
+                f"expected at most {MAX_ATTRIBUTE_BYTES:,} bytes",
+            )
 
 
 def _meaning_rules() -> Iterator[Rule]:
-    yield Rule("type", pl.col("type").is_in(list(RESERVED_TYPES)), "this name is a table in SQL; expected another")
-    yield Rule("datacontenttype", ~pl.col("datacontenttype").str.contains(_JSON_CONTENT), "expected a JSON content type")
-    yield Rule("traceparent", ~pl.col("traceparent").str.contains(_TRACEPARENT), "expected a W3C trace parent")
+    yield Rule(
+        "type",
+        pl.col("type").is_in(list(RESERVED_TYPES)),
+        "this name is a table in SQL; expected another",
+    )
+    yield Rule(
+        "datacontenttype",
+        ~pl.col("datacontenttype").str.contains(_JSON_CONTENT),
+        "expected a JSON content type",
+    )
+    yield Rule(
+        "traceparent",
+        ~pl.col("traceparent").str.contains(_TRACEPARENT),
+        "expected a W3C trace parent",
+    )
     correction, corrects = pl.col("correction"), pl.col("corrects")
-    yield Rule("correction", ~correction.is_in(list(CORRECTIONS)), "expected 'replace' or 'retract'")
-    yield Rule("corrects", correction.is_not_null() & corrects.is_null(), "expected the id of the event corrected", shown=False)
-    yield Rule("corrects", corrects == pl.col("id"), "an event cannot correct itself; expected an earlier event's id")
+    yield Rule(
+        "correction", ~correction.is_in(list(CORRECTIONS)), "expected 'replace' or 'retract'"
+    )
+    yield Rule(
+        "corrects",
+        correction.is_not_null() & corrects.is_null(),
+        "expected the id of the event corrected",
+        shown=False,
+    )
+    yield Rule(
+        "corrects",
+        corrects == pl.col("id"),
+        "an event cannot correct itself; expected an earlier event's id",
+    )
 
 
 TEXT_RULES = tuple(_text_rules())
@@ -61,14 +94,25 @@ def rule_problems(batch: Batch) -> list[Problem]:
     problems = [] if batch.few and batch.few.surely_keep_text_rules() else _text_problems(batch)
     problems += _doubles(batch)
     problems += _clock_problems(batch)
-    problems += few_payload_problems(batch.few.values.get("data", ())) if batch.few else payload_problems(batch.frame["data"])
-    return [problem if problem.row is None else replace(problem, row=batch.number(problem.row)) for problem in problems]
+    problems += (
+        few_payload_problems(batch.few.values.get("data", ()))
+        if batch.few
+        else payload_problems(batch.frame["data"])
+    )
+    return [
+        problem if problem.row is None else replace(problem, row=batch.number(problem.row))
+        for problem in problems
+    ]
 
 
 def stored_problems(table: pa.Table) -> list[Problem]:
     """What in stored events no append would have let in: text, payloads and extensions that readers must be able to take apart."""
     frame = pl.DataFrame(table)
-    problems = [Problem(None, name, "required, but null in some rows") for name in REQUIRED if frame[name].null_count()]
+    problems = [
+        Problem(None, name, "required, but null in some rows")
+        for name in REQUIRED
+        if frame[name].null_count()
+    ]
     for rule in TEXT_RULES:
         if rule.field in frame.columns and not _is_plain(table.column(rule.field)):
             problems += _where(frame, rule)
@@ -77,7 +121,11 @@ def stored_problems(table: pa.Table) -> list[Problem]:
     if "extensions" in frame.columns:
         texts = frame["extensions"].drop_nulls().unique(maintain_order=True)
         problems += payload_problems(texts, "extensions")
-        problems += [Problem(None, "extensions", "expected a JSON object", text[:200]) for text in texts if not text.startswith("{")]
+        problems += [
+            Problem(None, "extensions", "expected a JSON object", text[:200])
+            for text in texts
+            if not text.startswith("{")
+        ]
     return problems
 
 
@@ -88,12 +136,29 @@ def _text_problems(batch: Batch) -> list[Problem]:
         if frame.height > 1 and frame[name].null_count() == frame.height:
             problems.append(Problem(None, name, "required, but missing in every row"))
         elif frame[name].null_count():
-            problems += _where(frame, Rule(name, pl.col(name).is_null(), "required, but null or missing", shown=False))
+            problems += _where(
+                frame,
+                Rule(name, pl.col(name).is_null(), "required, but null or missing", shown=False),
+            )
     # One query asks all rules that a column could break at once; rows are looked for only where one is broken.
     present = {name for name in ATTRIBUTES if frame[name].null_count() < frame.height}
-    rules = [rule for rule in TEXT_RULES if rule.field in present and not _is_plain(batch.table.column(rule.field))]
-    rules += [rule for rule in MEANING_RULES if rule.field in present or (rule.field == "corrects" and "correction" in present)]
-    broken = frame.select(rule.broken.any().alias(str(number)) for number, rule in enumerate(rules)).row(0) if rules else ()
+    rules = [
+        rule
+        for rule in TEXT_RULES
+        if rule.field in present and not _is_plain(batch.table.column(rule.field))
+    ]
+    rules += [
+        rule
+        for rule in MEANING_RULES
+        if rule.field in present or (rule.field == "corrects" and "correction" in present)
+    ]
+    broken = (
+        frame.select(rule.broken.any().alias(str(number)) for number, rule in enumerate(rules)).row(
+            0
+        )
+        if rules
+        else ()
+    )
     for rule in (rule for rule, hit in zip(rules, broken, strict=True) if hit):
         problems += _where(frame, rule)
     return problems
@@ -114,21 +179,36 @@ def _has_no_controls(chunk: pa.Array) -> bool:
         return True
     bounds = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
     text = data[int(bounds[0]) : int(bounds[-1])].to_pybytes()
-    return not text or bool(np.frombuffer(text, np.uint8).min() >= _SPACE and text.find(_DELETE) < 0 and text.find(_C1_LEAD) < 0)
+    return not text or bool(
+        np.frombuffer(text, np.uint8).min() >= _SPACE
+        and text.find(_DELETE) < 0
+        and text.find(_C1_LEAD) < 0
+    )
 
 
 def _doubles(batch: Batch) -> Iterator[Problem]:
     # Equal pairs have equal keys, so distinct keys settle it at a tenth of the cost.
     if not len(doubled(batch.sorted_keys)):
         return
-    seen = batch.frame.select("source", "id").with_row_index("row").with_columns(first=pl.col("row").first().over("source", "id"))
+    seen = (
+        batch.frame.select("source", "id")
+        .with_row_index("row")
+        .with_columns(first=pl.col("row").first().over("source", "id"))
+    )
     for row, first, source, event_id in (
-        seen.filter(pl.col("row") != pl.col("first"), pl.col("id").is_not_null(), pl.col("source").is_not_null())
+        seen.filter(
+            pl.col("row") != pl.col("first"),
+            pl.col("id").is_not_null(),
+            pl.col("source").is_not_null(),
+        )
         .select("row", "first", "source", "id")
         .iter_rows()
     ):
         yield Problem(
-            row, "id", f"expected (source, id) once in a batch, it stands in row {batch.number(first):,} already", (source, event_id)
+            row,
+            "id",
+            f"expected (source, id) once in a batch, it stands in row {batch.number(first):,} already",
+            (source, event_id),
         )
 
 
@@ -138,13 +218,23 @@ def _clock_problems(batch: Batch) -> Iterator[Problem]:
         micros = pl.Series("recorded_at", recorded.cast(pa.int64()))
         frame = micros.to_frame().with_columns(before=micros.shift(1))
         message = "expected an instant in every row of a copied history"
-        yield from _where(frame, Rule("recorded_at", pl.col("recorded_at").is_null(), message, shown=False))
-        message = "expected non-decreasing instants in a copied history, this one is before the row above"
-        yield from _where(frame, Rule("recorded_at", pl.col("recorded_at") < pl.col("before"), message, shown=False))
+        yield from _where(
+            frame, Rule("recorded_at", pl.col("recorded_at").is_null(), message, shown=False)
+        )
+        message = (
+            "expected non-decreasing instants in a copied history, this one is before the row above"
+        )
+        yield from _where(
+            frame,
+            Rule("recorded_at", pl.col("recorded_at") < pl.col("before"), message, shown=False),
+        )
     if sequence is not None and len(sequence) and not sequence.null_count:
         numbers = sequence.to_numpy()
         rows = np.flatnonzero(numbers != numbers[0] + np.arange(len(numbers))).tolist()
-        yield from (Problem(row, "sequence", "expected dense sequences in order", sequence[row].as_py()) for row in rows)
+        yield from (
+            Problem(row, "sequence", "expected dense sequences in order", sequence[row].as_py())
+            for row in rows
+        )
 
 
 def _where(frame: pl.DataFrame, rule: Rule) -> Iterator[Problem]:
@@ -160,7 +250,10 @@ def canonical_extensions(batch: Batch) -> tuple[Batch, list[Problem]]:
     if column.null_count == batch.rows:
         return batch, []
     problems: list[Problem] = []
-    values = [None if text is None else _canonical_object(row, text, problems) for row, text in enumerate(column.to_pylist())]
+    values = [
+        None if text is None else _canonical_object(row, text, problems)
+        for row, text in enumerate(column.to_pylist())
+    ]
     index = batch.table.schema.get_field_index("extensions")
     table = batch.table.set_column(index, "extensions", pa.array(values, pa.string()))
     return Batch(table, batch.recorded_at, batch.sequence), problems
@@ -175,5 +268,7 @@ def _canonical_object(row: int, text: str, problems: list[Problem]) -> str | Non
     try:
         return canonical_json(value).decode() if value else None
     except TypeError as error:
-        problems.append(Problem(row, "extensions", f"expected no floating point numbers: {error}", text))
+        problems.append(
+            Problem(row, "extensions", f"expected no floating point numbers: {error}", text)
+        )
         return None

@@ -68,7 +68,9 @@ class Section:
         """First and last byte, and the CRC-32, of each bucket whose directory entries are given."""
         pairs = np.frombuffer(b"".join(entries), _ENTRY).reshape(-1, 2)
         at = self.data + self.width * pairs["first"].astype(np.int64)
-        return list(zip(at[:, 0].tolist(), at[:, 1].tolist(), pairs["crc"][:, 0].tolist(), strict=True))
+        return list(
+            zip(at[:, 0].tolist(), at[:, 1].tolist(), pairs["crc"][:, 0].tolist(), strict=True)
+        )
 
 
 def sections(ids: int, heads: int) -> tuple[Section, Section]:
@@ -82,20 +84,26 @@ def encode(run: KeyRun) -> bytes:
     heads = np.empty(len(run.heads), _HEAD)
     heads["key"], heads["version"] = run.heads, run.versions - np.uint32(run.start)
     first, second = sections(len(run.ids), len(run.heads))
-    return _encode(first, run.ids, run.ids.astype(_ID, copy=False).tobytes()) + _encode(second, run.heads, heads.tobytes())
+    return _encode(first, run.ids, run.ids.astype(_ID, copy=False).tobytes()) + _encode(
+        second, run.heads, heads.tobytes()
+    )
 
 
 def _encode(section: Section, keys: Keys, data: bytes) -> bytes:
     buckets = 1 << section.bits
     bounds = np.zeros(buckets + 1, np.int64)
     if section.bits:
-        bounds[:-1] = np.searchsorted(keys, np.arange(buckets, dtype=np.uint64) << np.uint64(64 - section.bits))
+        bounds[:-1] = np.searchsorted(
+            keys, np.arange(buckets, dtype=np.uint64) << np.uint64(64 - section.bits)
+        )
     bounds[-1] = len(keys)
     directory = np.zeros(buckets + 1, _ENTRY)
     directory["first"] = bounds
     at = (bounds * section.width).tolist()
     # A tier of ten million keys has a million buckets: slices of bytes, taken without a line of Python for each, are the quickest.
-    directory["crc"][:-1] = np.fromiter(map(zlib.crc32, map(data.__getitem__, map(slice, at, at[1:]))), np.uint32, buckets)
+    directory["crc"][:-1] = np.fromiter(
+        map(zlib.crc32, map(data.__getitem__, map(slice, at, at[1:]))), np.uint32, buckets
+    )
     return directory.tobytes() + data
 
 
@@ -111,7 +119,9 @@ def decode(data: bytes, file: KeyFile, where: str) -> KeyRun:
         raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=where)
     heads = np.frombuffer(data, _HEAD, file.heads, second.data)
     ids = np.frombuffer(data, _ID, file.ids, first.data)
-    return KeyRun(file.start, file.shift, ids, heads["key"].copy(), heads["version"] + np.uint32(file.start))
+    return KeyRun(
+        file.start, file.shift, ids, heads["key"].copy(), heads["version"] + np.uint32(file.start)
+    )
 
 
 def checksum(bucket: bytes) -> int:

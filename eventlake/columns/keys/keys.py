@@ -63,14 +63,18 @@ def subject_keys(events: pl.DataFrame) -> Keys:
     return distinct(np.concatenate(found))
 
 
-def keys_of_few(sources: Sequence[str], ids: Sequence[str], subjects: Iterable[str | None]) -> tuple[Keys, Keys]:
+def keys_of_few(
+    sources: Sequence[str], ids: Sequence[str], subjects: Iterable[str | None]
+) -> tuple[Keys, Keys]:
     """``event_keys`` and ``subject_keys`` in one call, which is what a small batch is waiting for."""
     distinct_sources = dict.fromkeys(sources)
     place = {source: at for at, source in enumerate(distinct_sources)}
     texts = _texts_of(subject for subject in subjects if subject is not None)
     hashes = _hashed([*ids, *distinct_sources, *(f"{kind}\x1f{text}" for kind, text in texts)])
     names, of_sources, of_texts = np.split(hashes, [len(ids), len(ids) + len(place)])
-    found: Keys = (names + of_sources[[place[source] for source in sources]] * _SPREAD) & _FINGERPRINT
+    found: Keys = (
+        names + of_sources[[place[source] for source in sources]] * _SPREAD
+    ) & _FINGERPRINT
     return found, distinct(of_texts & _FINGERPRINT)
 
 
@@ -79,9 +83,15 @@ def _texts_of(subjects: Iterable[str]) -> list[tuple[str, str]]:
     subjects = set(subjects)
     below: set[str] = set()
     above = subjects
-    while above := {parent for subject in above if (parent := parent_of_one(subject)) is not None} - below:
+    while (
+        above := {parent for subject in above if (parent := parent_of_one(subject)) is not None}
+        - below
+    ):
         below |= above
-    return [*(("subject", subject) for subject in subjects), *(("below", subject) for subject in below)]
+    return [
+        *(("subject", subject) for subject in subjects),
+        *(("below", subject) for subject in below),
+    ]
 
 
 def parent_of_one(subject: str) -> str | None:
@@ -92,17 +102,29 @@ def parent_of_one(subject: str) -> str | None:
 
 
 def _hashed(texts: pl.Series | list[str]) -> Keys:
-    column = texts.alias("text") if isinstance(texts, pl.Series) else pl.Series("text", texts, pl.String)
+    column = (
+        texts.alias("text") if isinstance(texts, pl.Series) else pl.Series("text", texts, pl.String)
+    )
     hashes: Keys = column.to_frame().select(_XXH3).to_series().to_numpy()
     return hashes
 
 
 def subject_heads(subjects: pl.Series, versions: pl.Series) -> tuple[Keys, Versions]:
     """``subject_keys`` of many commits at once, each key with the newest version that it is in; in no order."""
-    newest = pl.DataFrame({"subject": subjects, "version": versions}).drop_nulls().group_by("subject").agg(pl.max("version"))
+    newest = (
+        pl.DataFrame({"subject": subjects, "version": versions})
+        .drop_nulls()
+        .group_by("subject")
+        .agg(pl.max("version"))
+    )
     keys, found = [text_keys("subject", newest["subject"])], [newest["version"].to_numpy()]
     while newest.height:
-        newest = newest.with_columns(parent_of(newest["subject"]).alias("subject")).drop_nulls().group_by("subject").agg(pl.max("version"))
+        newest = (
+            newest.with_columns(parent_of(newest["subject"]).alias("subject"))
+            .drop_nulls()
+            .group_by("subject")
+            .agg(pl.max("version"))
+        )
         keys.append(text_keys("below", newest["subject"]))
         found.append(newest["version"].to_numpy())
     return np.concatenate(keys), np.concatenate(found).astype(np.uint32)
@@ -115,10 +137,15 @@ def parents(subjects: pl.Series) -> pl.Series:
 
 def parent_of(subjects: pl.Series) -> pl.Series:
     """The subject above each, null where there is none."""
-    above = pl.when(pl.col("subject").str.contains("/", literal=True) & (pl.col("subject") != "/")).then(
-        pl.col("subject").str.replace("/[^/]*$", "")
+    above = pl.when(
+        pl.col("subject").str.contains("/", literal=True) & (pl.col("subject") != "/")
+    ).then(pl.col("subject").str.replace("/[^/]*$", ""))
+    return (
+        subjects.alias("subject")
+        .to_frame()
+        .select(subject=above)
+        .select(pl.col("subject").replace("", "/"))["subject"]
     )
-    return subjects.alias("subject").to_frame().select(subject=above).select(pl.col("subject").replace("", "/"))["subject"]
 
 
 def cells_of(keys: Keys) -> npt.NDArray[np.int64]:
@@ -164,7 +191,9 @@ def found_ids(ids: Keys, wanted: Keys) -> Keys:
     if not hits.any():
         return ids[:0]
     last = np.searchsorted(ids, wanted[hits] | _CELL, side="right")
-    return np.concatenate([ids[first:stop] for first, stop in zip(place[hits].tolist(), last.tolist(), strict=True)])
+    return np.concatenate(
+        [ids[first:stop] for first, stop in zip(place[hits].tolist(), last.tolist(), strict=True)]
+    )
 
 
 def rows_of(keys: Keys, found: Keys) -> npt.NDArray[np.int64]:
@@ -208,7 +237,9 @@ def _moved(run: KeyRun, start: int, shift: int) -> Keys:
     """A run's event keys with their cells counted from another start in coarser steps."""
     if run.shift == shift:
         return run.ids + np.uint64((run.start >> shift) - (start >> shift))
-    cells = (((run.ids & _CELL) + np.uint64(run.start >> run.shift)) >> np.uint64(shift - run.shift)) - np.uint64(start >> shift)
+    cells = (
+        ((run.ids & _CELL) + np.uint64(run.start >> run.shift)) >> np.uint64(shift - run.shift)
+    ) - np.uint64(start >> shift)
     return (run.ids & _FINGERPRINT) | cells
 
 

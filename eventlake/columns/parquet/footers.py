@@ -29,7 +29,14 @@ _COLUMN: Wanted = {1: None, 3: None, 5: None, 7: None, 9: None, 11: None}
 _CHUNK: Wanted = {1: None, 3: _COLUMN, 8: {}}
 _ELEMENT: Wanted = {1: None, 2: None, 3: None, 4: None, 5: None, 6: None}
 _FOOTER: Wanted = {2: _ELEMENT, 3: None, 4: {1: _CHUNK, 3: None}}
-_PAGE: Wanted = {1: None, 2: None, 3: None, 5: {1: None, 2: None}, 7: {1: None, 2: None}, 8: {1: None, 4: None}}
+_PAGE: Wanted = {
+    1: None,
+    2: None,
+    3: None,
+    5: {1: None, 2: None},
+    7: {1: None, 2: None},
+    8: {1: None, 4: None},
+}
 _DATA, _INDEX, _DICTIONARY, _DATA_2 = range(4)
 _BYTE_ARRAY, _FIXED, _TYPES = 6, 7, 8
 _DECIMAL, _REPEATED = 5, 2
@@ -125,7 +132,12 @@ def problem(data: Buffer, measure: Measure, rows: int | None = None) -> str | No
     except KeyError as error:
         message = f"field {error} of its footer or of a page is missing"
         raise MalformedError(message) from error
-    except (ThriftError, TypeError, AttributeError, UnicodeDecodeError) as error:  # a field of another type, too
+    except (
+        ThriftError,
+        TypeError,
+        AttributeError,
+        UnicodeDecodeError,
+    ) as error:  # a field of another type, too
         message = f"its footer or the header of a page is damaged: {error}"
         raise MalformedError(message) from error
 
@@ -143,7 +155,9 @@ def _problem(data: Buffer, measure: Measure, rows: int | None) -> str | None:
         return f"expected at most {MOST_CHUNKS:,} column chunks, its footer says {len(groups) * len(leaves):,}"
     sizes = _Sizes()
     for number, group in enumerate(groups):
-        _expect(len(group[1]) == len(leaves), f"row group {number:,} has other columns than its schema")
+        _expect(
+            len(group[1]) == len(leaves), f"row group {number:,} has other columns than its schema"
+        )
         for leaf, chunk in zip(leaves, group[1], strict=True):
             _add(sizes, data, end, leaf, chunk, group=number, rows=group[3])
             if found := sizes.problem(len(data)):
@@ -169,10 +183,18 @@ def _expect(holds: object, otherwise: str) -> None:
 def _footer(data: Buffer) -> tuple[dict[int, Any], int]:
     """The footer, and where it begins."""
     size = len(data)
-    _expect(size >= len(PARQUET_ENDING) + _TAIL_BYTES, f"expected a Parquet file, found {size:,} bytes")
-    _expect(data[:4] == data[size - 4 :] == PARQUET_ENDING, "expected a Parquet file, which begins and ends with PAR1")
+    _expect(
+        size >= len(PARQUET_ENDING) + _TAIL_BYTES, f"expected a Parquet file, found {size:,} bytes"
+    )
+    _expect(
+        data[:4] == data[size - 4 :] == PARQUET_ENDING,
+        "expected a Parquet file, which begins and ends with PAR1",
+    )
     length = int.from_bytes(data[size - _TAIL_BYTES : size - 4], "little")
-    _expect(length <= min(size - len(PARQUET_ENDING) - _TAIL_BYTES, MOST_FOOTER_BYTES), f"expected a footer, found one of {length:,} bytes")
+    _expect(
+        length <= min(size - len(PARQUET_ENDING) - _TAIL_BYTES, MOST_FOOTER_BYTES),
+        f"expected a footer, found one of {length:,} bytes",
+    )
     begin = size - _TAIL_BYTES - length
     footer, _ = read(data, begin, size - _TAIL_BYTES, _FOOTER)
     return footer, begin
@@ -184,15 +206,22 @@ def _leaves(elements: Sequence[Mapping[int, Any]]) -> list[Leaf]:
     found: list[Leaf] = []
     for number, element in enumerate(elements):
         children, name = element.get(5, 0), element[4].decode()
-        path, repeated = ((), False) if not number else (*waiting[-1][1:],) if waiting else _no_parent()
+        path, repeated = (
+            ((), False) if not number else (*waiting[-1][1:],) if waiting else _no_parent()
+        )
         if number:
             left = waiting.pop()
             if left[0] > 1:
                 waiting.append((left[0] - 1, *left[1:]))
             path, repeated = (*path, name), repeated or element.get(3) == _REPEATED
-        _expect(len(waiting) <= MOST_LEVELS and len(path) <= MOST_LEVELS, f"its schema is nested in more than {MOST_LEVELS} levels")
+        _expect(
+            len(waiting) <= MOST_LEVELS and len(path) <= MOST_LEVELS,
+            f"its schema is nested in more than {MOST_LEVELS} levels",
+        )
         if 1 in element:
-            _expect(number and not children, "its schema has a column of values with columns inside")
+            _expect(
+                number and not children, "its schema has a column of values with columns inside"
+            )
             found.append(_leaf(path, element, repeated=repeated))
         else:
             _expect(children >= (1 if number else 0), "its schema has a column without values")
@@ -215,22 +244,38 @@ def _leaf(path: tuple[str, ...], element: Mapping[int, Any], *, repeated: bool) 
     return Leaf(path, is_text, length if kind == _FIXED else _WIDEST_NUMBER, repeated)
 
 
-def _add(sizes: _Sizes, data: Buffer, end: int, leaf: Leaf, chunk: Mapping[int, Any], *, group: int, rows: int) -> None:
+def _add(
+    sizes: _Sizes,
+    data: Buffer,
+    end: int,
+    leaf: Leaf,
+    chunk: Mapping[int, Any],
+    *,
+    group: int,
+    rows: int,
+) -> None:
     """Adds what the pages of a column chunk come to."""
     where = f"column {'.'.join(leaf.path)[:100]} of row group {group:,}"
     _expect(chunk.keys() == {3}, f"{where} is in another file, or encrypted")
     column = chunk[3]
     values, start = column[5], column[9]
     _expect(tuple(name.decode() for name in column[3]) == leaf.path, f"{where} is out of its place")
-    _expect(values >= 0 and (leaf.repeated or values == rows), f"{where} has {values:,} values in {rows:,} rows")
+    _expect(
+        values >= 0 and (leaf.repeated or values == rows),
+        f"{where} has {values:,} values in {rows:,} rows",
+    )
     dictionary_at = column.get(11, 0)
     # Readers differ in where they begin if a dictionary comes after the values.
     _expect(dictionary_at <= start or not values, f"{where} has its dictionary after its values")
     start = dictionary_at if dictionary_at > 0 else start
     stop = start + column[7]
-    _expect(len(PARQUET_ENDING) <= start <= stop <= end or not values, f"{where} is outside of the file")
+    _expect(
+        len(PARQUET_ENDING) <= start <= stop <= end or not values, f"{where} is outside of the file"
+    )
     stop = min(stop + _PADDING_BYTES, end)
-    sizes.cells += values * len(leaf.path)  # each level that it is nested in has nulls or offsets of its own
+    sizes.cells += values * len(
+        leaf.path
+    )  # each level that it is nested in has nulls or offsets of its own
     doubt, dictionary, text, by_dictionary = Doubt(leaf), None, 0, 0
     for page, bytes_, count, encoding in _pages(data, start, stop, values, where):
         sizes.pages += bytes_
@@ -258,13 +303,18 @@ def _add(sizes: _Sizes, data: Buffer, end: int, leaf: Leaf, chunk: Mapping[int, 
         known.has_deltas |= doubt.has_deltas
 
 
-def _pages(data: Buffer, at: int, stop: int, values: int, where: str) -> Iterator[tuple[int, int, int, int]]:
+def _pages(
+    data: Buffer, at: int, stop: int, values: int, where: str
+) -> Iterator[tuple[int, int, int, int]]:
     """Kind, bytes once decompressed, number of values and encoding of each page, until all values are there."""
     seen = 0
     while seen < values:
         header, at = read(data, at, stop, _PAGE)
         kind, bytes_, stored = header[1], header[2], header[3]
-        _expect(0 <= bytes_ < _INT32 and 0 <= stored <= stop - at, f"{where} has a page of {bytes_:,} bytes, in {stored:,} of the file")
+        _expect(
+            0 <= bytes_ < _INT32 and 0 <= stored <= stop - at,
+            f"{where} has a page of {bytes_:,} bytes, in {stored:,} of the file",
+        )
         count, encoding = 0, 0
         if kind in {_DATA, _DICTIONARY}:
             about = header[5 if kind == _DATA else 7]
@@ -274,7 +324,13 @@ def _pages(data: Buffer, at: int, stop: int, values: int, where: str) -> Iterato
         _expect(kind in {_DATA, _INDEX, _DICTIONARY, _DATA_2}, f"{where} has a page of kind {kind}")
         if kind != _DICTIONARY:
             seen += count
-        _expect(0 <= count < _INT32 and seen <= values, f"{where} has pages of more than its {values:,} values")
-        _expect(kind != _DICTIONARY or count <= max(bytes_, 1), f"{where} has a dictionary of {count:,} values in {bytes_:,} bytes")
+        _expect(
+            0 <= count < _INT32 and seen <= values,
+            f"{where} has pages of more than its {values:,} values",
+        )
+        _expect(
+            kind != _DICTIONARY or count <= max(bytes_, 1),
+            f"{where} has a dictionary of {count:,} values in {bytes_:,} bytes",
+        )
         yield kind, bytes_, count, encoding
         at += stored

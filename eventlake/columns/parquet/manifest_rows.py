@@ -65,9 +65,16 @@ def encode_table(table: pa.Table) -> bytes:
 
 def to_table(rows: Iterable[Row]) -> pa.Table:
     """What ``encode`` writes."""
-    flat = [(*_commit(summary), *segment) for summary, segments in rows for segment in _segments(segments)]
+    flat = [
+        (*_commit(summary), *segment)
+        for summary, segments in rows
+        for segment in _segments(segments)
+    ]
     columns = zip(*flat, strict=True)
-    return pa.Table.from_arrays([pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA)
+    return pa.Table.from_arrays(
+        [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)],
+        schema=_SCHEMA,
+    )
 
 
 def joined(tables: Sequence[pa.Table]) -> pa.Table | None:
@@ -79,7 +86,15 @@ def joined(tables: Sequence[pa.Table]) -> pa.Table | None:
 
 def _commit(summary: CommitSummary) -> tuple[Any, ...]:
     root, commit_hash = bytes.fromhex(summary.root), bytes.fromhex(summary.commit_hash)
-    return (summary.version, commit_hash, summary.kind, summary.recorded_at, summary.start, summary.stop, root)
+    return (
+        summary.version,
+        commit_hash,
+        summary.kind,
+        summary.recorded_at,
+        summary.start,
+        summary.stop,
+        root,
+    )
 
 
 def _segments(segments: tuple[Segment, ...]) -> Iterator[tuple[Any, ...]]:
@@ -118,7 +133,12 @@ def read_table(data: bytes, where: str) -> pa.Table:
     # A row has a hash that nothing compresses, or is one of a commit that it hashes.
     rows = footer_rows(data, where)
     if rows > len(data) // HASH_BYTES:
-        raise _no_commits(where, ValueError(f"expected fewer rows than hashes, its footer says {rows:,} in {len(data):,} bytes"))
+        raise _no_commits(
+            where,
+            ValueError(
+                f"expected fewer rows than hashes, its footer says {rows:,} in {len(data):,} bytes"
+            ),
+        )
     try:
         table = read_bytes(data, where).cast(_SCHEMA)
         _check_values(table)
@@ -149,7 +169,9 @@ def _check_values(table: pa.Table) -> None:
             message = f"expected {name} in the rows of segments, and only there"
             raise ValueError(message)
     if not set(table.column("kind").unique().to_pylist()) <= set(KINDS):
-        message = f"expected kinds of commits, found {table.column('kind').unique().to_pylist()[:5]}"
+        message = (
+            f"expected kinds of commits, found {table.column('kind').unique().to_pylist()[:5]}"
+        )
         raise ValueError(message)
 
 
@@ -168,13 +190,17 @@ def from_table(table: pa.Table, where: str) -> list[Row]:
 
 
 def _no_commits(where: str, error: Exception) -> CorruptionError:
-    return CorruptionError(f"{where} holds no commits: {error}", "run 'eventlake verify LAKE'.", path=where)
+    return CorruptionError(
+        f"{where} holds no commits: {error}", "run 'eventlake verify LAKE'.", path=where
+    )
 
 
 def _row(flat: list[tuple[Any, ...]], kinds: dict[str, tuple[tuple[str, int], ...]]) -> Row:
     version, commit_hash, kind, recorded_at, start, stop, root = flat[0][:-_OF_SEGMENT]
     summary = CommitSummary(version, commit_hash.hex(), kind, recorded_at, start, stop, root.hex())
-    return summary, tuple(_segment(row[-_OF_SEGMENT:], kinds) for row in flat if row[-_OF_SEGMENT] is not None)
+    return summary, tuple(
+        _segment(row[-_OF_SEGMENT:], kinds) for row in flat if row[-_OF_SEGMENT] is not None
+    )
 
 
 def _segment(row: tuple[Any, ...], kinds: dict[str, tuple[tuple[str, int], ...]]) -> Segment:

@@ -39,8 +39,14 @@ def encode(table: pa.Table) -> bytes:
     Pages carry no checksum of their own: the commit has one of the file. No two calls give the same bytes, and so no two attempts to store
     the same events the same file: one that was garbage once stays garbage, however late somebody comes to delete it.
     """
-    large = [name for name, column in zip(table.column_names, table.columns, strict=True) if column.nbytes >= _LARGE_BYTES]
-    return _readable(table, lambda dense: _encoded(table, large if dense else [], _DICTIONARY if dense else ()))
+    large = [
+        name
+        for name, column in zip(table.column_names, table.columns, strict=True)
+        if column.nbytes >= _LARGE_BYTES
+    ]
+    return _readable(
+        table, lambda dense: _encoded(table, large if dense else [], _DICTIONARY if dense else ())
+    )
 
 
 def _encoded(table: pa.Table, large: list[str], repeating: Sequence[str]) -> bytes:
@@ -51,7 +57,9 @@ def _encoded(table: pa.Table, large: list[str], repeating: Sequence[str]) -> byt
         compression={name: "zstd" if name in large else "none" for name in table.column_names},
         compression_level=dict.fromkeys(large, 1),
         use_dictionary=[name for name in repeating if name in table.column_names],
-        column_encoding={name: "DELTA_BINARY_PACKED" for name in _DELTA if name in table.column_names},
+        column_encoding={
+            name: "DELTA_BINARY_PACKED" for name in _DELTA if name in table.column_names
+        },
         write_statistics=[name for name in _STATISTICS if name in table.column_names],
         store_schema=False,
     ) as writer:
@@ -68,7 +76,9 @@ def _readable(table: pa.Table, write: Callable[[bool], bytes]) -> bytes:
     return data
 
 
-def decode(data: bytes, where: str, columns: list[str] | None = None, *, rows: int | None = None) -> pa.Table:
+def decode(
+    data: bytes, where: str, columns: list[str] | None = None, *, rows: int | None = None
+) -> pa.Table:
     """The table in a segment's bytes, with the stored columns among ``columns`` (all of them for None).
 
     Args:
@@ -94,12 +104,25 @@ def row_groups(data: bytes, where: str, *, rows: int | None = None) -> Iterator[
     for table in plain_row_groups(data, where, rows=rows):
         names = table.column_names
         if missing := [name for name in REQUIRED if name not in names]:
-            raise _unreadable(where, ValueError(f"expected a column {', '.join(missing)}, found {', '.join(names)[:300]}"))
+            raise _unreadable(
+                where,
+                ValueError(
+                    f"expected a column {', '.join(missing)}, found {', '.join(names)[:300]}"
+                ),
+            )
         several = set(repeated(names))
-        odd = [field.name for field in table.schema if _STORED.get(field.name) != field.type or field.name in several]
+        odd = [
+            field.name
+            for field in table.schema
+            if _STORED.get(field.name) != field.type or field.name in several
+        ]
         if odd:
-            found = ", ".join(f"{name[:100]} {table.schema.types[names.index(name)]}" for name in odd[:3])
-            message = f"expected each column once, in the type that events are stored in, found {found}"
+            found = ", ".join(
+                f"{name[:100]} {table.schema.types[names.index(name)]}" for name in odd[:3]
+            )
+            message = (
+                f"expected each column once, in the type that events are stored in, found {found}"
+            )
             raise _unreadable(where, ValueError(message))
         yield table
 
@@ -127,13 +150,27 @@ def _as_stored(table: pa.Table, where: str) -> pa.Table:
 
 def write_bytes(table: pa.Table) -> bytes:
     """Any table as Parquet bytes, its Arrow types kept."""
-    whole = [one.name for one in table.schema if pa.types.is_integer(one.type) or pa.types.is_temporal(one.type)]
+    whole = [
+        one.name
+        for one in table.schema
+        if pa.types.is_integer(one.type) or pa.types.is_temporal(one.type)
+    ]
     repeating = [name for name in table.column_names if _repeats(table.column(name))]
     encodings = dict.fromkeys(whole, "DELTA_BINARY_PACKED")
-    return _readable(table, lambda dense: _written(table, repeating, encodings, dense=dense, write_page_checksum=True))
+    return _readable(
+        table,
+        lambda dense: _written(table, repeating, encodings, dense=dense, write_page_checksum=True),
+    )
 
 
-def _written(table: pa.Table, repeating: list[str], encodings: dict[str, str], *, dense: bool, **options: bool) -> bytes:
+def _written(
+    table: pa.Table,
+    repeating: list[str],
+    encodings: dict[str, str],
+    *,
+    dense: bool,
+    **options: bool,
+) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(
         table,
@@ -160,10 +197,15 @@ def encode_sorted(table: pa.Table) -> bytes:
     """Parquet bytes of an event table, which is sorted by subject: readers skip what is about others."""
     repeating = [name for name in ("source", "subject") if name in table.column_names]
     encodings = dict.fromkeys(("sequence", *_DELTA), "DELTA_BINARY_PACKED")
-    return _readable(table, lambda dense: _written(table, repeating, encodings, dense=dense, write_page_index=True))
+    return _readable(
+        table,
+        lambda dense: _written(table, repeating, encodings, dense=dense, write_page_index=True),
+    )
 
 
-def read_bytes(data: bytes, where: str, columns: list[str] | None = None, *, rows: int | None = None) -> pa.Table:
+def read_bytes(
+    data: bytes, where: str, columns: list[str] | None = None, *, rows: int | None = None
+) -> pa.Table:
     """The table in Parquet bytes, with those of its columns that are among ``columns``; ``rows`` as in ``decode``.
 
     Raises:
@@ -171,7 +213,13 @@ def read_bytes(data: bytes, where: str, columns: list[str] | None = None, *, row
     """
     try:
         file = _opened(data, where, rows, page_checksum_verification=True)
-        return _valid(file.read(columns=[name for name in file.schema_arrow.names if columns is None or name in columns]))
+        return _valid(
+            file.read(
+                columns=[
+                    name for name in file.schema_arrow.names if columns is None or name in columns
+                ]
+            )
+        )
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _unreadable(where, error) from error
 
@@ -182,7 +230,11 @@ def _opened(data: bytes, where: str, rows: int | None, **options: bool) -> pq.Pa
     except footers.MalformedError as error:
         raise _unreadable(where, error) from error
     if found:
-        raise CorruptionError(f"{where}: {found}", "run 'eventlake verify LAKE'; restore the file from a backup.", path=where)
+        raise CorruptionError(
+            f"{where}: {found}",
+            "run 'eventlake verify LAKE'; restore the file from a backup.",
+            path=where,
+        )
     return pq.ParquetFile(pa.BufferReader(data), **options)
 
 
@@ -206,7 +258,9 @@ def footer_rows(data: bytes, where: str) -> int:
 
 def _unreadable(where: str, error: Exception) -> CorruptionError:
     message = f"{where} is no readable Parquet file of the expected columns: {error}"
-    return CorruptionError(message, "run 'eventlake verify LAKE'; restore the file from a backup.", path=where)
+    return CorruptionError(
+        message, "run 'eventlake verify LAKE'; restore the file from a backup.", path=where
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,13 +276,17 @@ class Statistics:
 def statistics(table: pa.Table) -> Statistics:
     """Counts the event types and finds the bounds of the clocks in a segment's table."""
     counts = pc.value_counts(table.column("type").combine_chunks())
-    types = sorted(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))
+    types = sorted(
+        zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)
+    )
     time = table.column("time") if "time" in table.column_names else None
     return Statistics(
         types=tuple(types),
         time=None if time is None or time.null_count == len(time) else _bounds(time),
         undated=table.num_rows if time is None else time.null_count,
-        recorded=_bounds(table.column("recorded_at")) if "recorded_at" in table.column_names else None,
+        recorded=_bounds(table.column("recorded_at"))
+        if "recorded_at" in table.column_names
+        else None,
     )
 
 
@@ -266,7 +324,9 @@ def read_parquet(path: str) -> pa.Table:
     legacy = int96_columns(path)
     if not legacy:
         return table
-    return _in_microseconds(table, pq.ParquetFile(path, coerce_int96_timestamp_unit="us").read(columns=legacy))
+    return _in_microseconds(
+        table, pq.ParquetFile(path, coerce_int96_timestamp_unit="us").read(columns=legacy)
+    )
 
 
 def check_footer(path: str) -> int:
@@ -317,7 +377,9 @@ def _in_microseconds(fine: pa.Table, coarse: pa.Table, start: int = 0) -> pa.Tab
         whole = fine.column(name)
         cut = column.cast(whole.type, safe=False)
         if not cut.equals(whole):
-            row = next(row for row in range(len(cut)) if not cut.slice(row, 1).equals(whole.slice(row, 1)))
+            row = next(
+                row for row in range(len(cut)) if not cut.slice(row, 1).equals(whole.slice(row, 1))
+            )
             message = f"column {name} has an instant (INT96) that is finer than a microsecond in row {start + row:,}"
             raise pa.ArrowInvalid(message)
         fine = fine.set_column(fine.schema.get_field_index(name), name, column)
@@ -361,5 +423,7 @@ def _batches(path: str, columns: list[str] | None = None) -> Iterator[pa.RecordB
     coarse = file.iter_batches(batch_size=MAX_ROWS, columns=legacy)
     start = 0
     for whole, cut in zip(fine, coarse, strict=True):
-        yield from _in_microseconds(pa.Table.from_batches([whole]), pa.Table.from_batches([cut]), start).to_batches()
+        yield from _in_microseconds(
+            pa.Table.from_batches([whole]), pa.Table.from_batches([cut]), start
+        ).to_batches()
         start += whole.num_rows

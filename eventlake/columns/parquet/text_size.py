@@ -54,7 +54,9 @@ def _lengths(source: bytes | str, doubt: Doubt) -> Iterator[pa.Array]:
         raise MalformedError(message)
     rows = max(1, min(_MOST_BATCH_ROWS, _BATCH_BYTES // max(doubt.longest, 1)))
     file = pq.ParquetFile(given)
-    for batch in file.iter_batches(rows, row_groups=doubt.groups, columns=[path], use_threads=False):
+    for batch in file.iter_batches(
+        rows, row_groups=doubt.groups, columns=[path], use_threads=False
+    ):
         for array in _values(pa.Table.from_batches([batch])):
             yield pc.binary_length(array)
 

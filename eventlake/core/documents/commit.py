@@ -6,7 +6,13 @@ from typing import Annotated, Any, Literal, Self, get_args
 from msgspec import Meta
 
 from eventlake.core.documents.delivery import Delivery, DeliveryDocument
-from eventlake.core.documents.manifest import NOTHING_RECENT, Recent, RecentDocument, Tier, TierDocument
+from eventlake.core.documents.manifest import (
+    NOTHING_RECENT,
+    Recent,
+    RecentDocument,
+    Tier,
+    TierDocument,
+)
 from eventlake.core.documents.segment import Segment, SegmentDocument
 from eventlake.core.documents.stored import (
     Document,
@@ -137,7 +143,9 @@ class Commit:
             UnsupportedFormatError: Written by a newer eventlake.
             CorruptionError: Damaged, or its own figures do not agree.
         """
-        document = unsealed(data, where, CommitDocument, _NOUN, newer=lambda plain: _check_kind(plain, where))
+        document = unsealed(
+            data, where, CommitDocument, _NOUN, newer=lambda plain: _check_kind(plain, where)
+        )
         try:
             commit = cls._of(document)
             disagreement = commit.disagreement()
@@ -173,7 +181,9 @@ class Commit:
         """What in this commit does not fit together, or None."""
         if bool(self.segments) is not (self.kind in {"append", "compact"}):
             return f"a {self.kind} commit with {len(self.segments)} segments"
-        if (self.prev is None) is not (self.version == 0) or (self.fence is not None and self.fence > self.version):
+        if (self.prev is None) is not (self.version == 0) or (
+            self.fence is not None and self.fence > self.version
+        ):
             return f"commit {self.version} after {self.prev}, with the fence {self.fence}"
         if (self.start < self.stop) is not (self.kind == "append"):
             return f"a {self.kind} commit over [{self.start}, {self.stop})"
@@ -217,19 +227,30 @@ class Commit:
         if not folded == self.recent.start <= self.version:
             return f"its tiers end at {folded}, what is recent begins at {self.recent.start}"
         starts = [file.start for file in self.recent.files]
-        if starts != sorted(set(starts)) or any(not self.recent.start <= start <= self.version for start in starts):
+        if starts != sorted(set(starts)) or any(
+            not self.recent.start <= start <= self.version for start in starts
+        ):
             return f"expected key files of commits from {self.recent.start} to {self.version}, found some of {starts[:10]}"
         return None
 
     def _disagreement_of_segments(self) -> str | None:
         position = self.start if self.kind == "append" else 0
         for segment in self.segments:
-            if segment.start < position or segment.stop <= segment.start or (segment.start > position and self.kind == "append"):
-                return f"expected a segment from {position}, found [{segment.start}, {segment.stop})"
+            if (
+                segment.start < position
+                or segment.stop <= segment.start
+                or (segment.start > position and self.kind == "append")
+            ):
+                return (
+                    f"expected a segment from {position}, found [{segment.start}, {segment.stop})"
+                )
             if problem := segment.disagreement():
                 return problem
             position = segment.stop
-            if segment.recorded and not segment.recorded[0] <= segment.recorded[1] <= self.recorded_at:
+            if (
+                segment.recorded
+                and not segment.recorded[0] <= segment.recorded[1] <= self.recorded_at
+            ):
                 return f"segment [{segment.start}, {segment.stop}) was recorded at {segment.recorded}, its commit at {self.recorded_at}"
         if position > self.stop or (position < self.stop and self.kind == "append"):
             return f"segments end at {position}, the commit at {self.stop}"

@@ -159,9 +159,15 @@ class Recipe:
         checkpoint = self.checkpoint
         return {
             "check": self.check,
-            "checkpoint": {"origin": checkpoint.origin, "root": checkpoint.root, "watermark": checkpoint.watermark},
+            "checkpoint": {
+                "origin": checkpoint.origin,
+                "root": checkpoint.root,
+                "watermark": checkpoint.watermark,
+            },
             "clock_hash": self.clock_hash,
-            "declared_schema": [list(pair) for pair in self.declared_schema] if self.declared_schema is not None else None,
+            "declared_schema": [list(pair) for pair in self.declared_schema]
+            if self.declared_schema is not None
+            else None,
             "engine": {"name": self.engine, "version": self.engine_version},
             "entry": self.entry,
             "key": list(self.key),
@@ -172,7 +178,9 @@ class Recipe:
             "schemas": self.schemas,
             "settings": self.settings,
             "sources": self.sources,
-            "spine": {"content_hash": self.spine.content_hash, "rows": self.spine.rows} if self.spine else None,
+            "spine": {"content_hash": self.spine.content_hash, "rows": self.spine.rows}
+            if self.spine
+            else None,
         }
 
     @property
@@ -210,7 +218,11 @@ class Recipe:
     def _disagreements(self) -> Iterator[str]:
         file, _, function = self.entry.partition(":")
         python = self.kind == "python"
-        if file not in self.sources or function.isidentifier() is not python or (":" in self.entry and not python):
+        if (
+            file not in self.sources
+            or function.isidentifier() is not python
+            or (":" in self.entry and not python)
+        ):
             yield f"expected the entry of a {self.kind} recipe among its sources, found {self.entry!r}"
         if self.kind == "features" and len(self.sources) > 1:
             yield f"expected one source of features, found {', '.join(self.sources)}"
@@ -246,7 +258,11 @@ class DatasetManifest:
         return canonical_json(
             {
                 "format": FORMAT,
-                "output": {"content_hash": self.content_hash, "rows": self.rows, "schema": [list(pair) for pair in self.schema]},
+                "output": {
+                    "content_hash": self.content_hash,
+                    "rows": self.rows,
+                    "schema": [list(pair) for pair in self.schema],
+                },
                 "recipe": self.recipe.document(),
                 "recipe_hash": self.recipe.recipe_hash,
             }
@@ -259,7 +275,10 @@ class DatasetManifest:
 
     def has_hash(self, prefix: str) -> bool:
         """Whether the manifest's, the recipe's or the content's hash begins with ``prefix``."""
-        return any(one.startswith(prefix) for one in (self.manifest_hash, self.recipe.recipe_hash, self.content_hash))
+        return any(
+            one.startswith(prefix)
+            for one in (self.manifest_hash, self.recipe.recipe_hash, self.content_hash)
+        )
 
     @classmethod
     def decode(cls, data: bytes, where: str) -> Self:
@@ -273,7 +292,9 @@ class DatasetManifest:
         recipe, output = Recipe.of(document.recipe), document.output
         problem = recipe.disagreement()
         if problem is None and len({name for name, _ in output.schema}) != len(output.schema):
-            problem = f"expected each column once, found {', '.join(name for name, _ in output.schema)}"
+            problem = (
+                f"expected each column once, found {', '.join(name for name, _ in output.schema)}"
+            )
         if problem is None and document.recipe_hash != recipe.recipe_hash:
             problem = f"expected the recipe hash {recipe.recipe_hash}, found {document.recipe_hash}"
         if problem:

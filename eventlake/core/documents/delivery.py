@@ -25,7 +25,11 @@ class Position:
     position: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.producer, str) or not 0 < len(self.producer) <= MAX_PRODUCER or not self.producer.isprintable():
+        if (
+            not isinstance(self.producer, str)
+            or not 0 < len(self.producer) <= MAX_PRODUCER
+            or not self.producer.isprintable()
+        ):
             message = f"expected a producer of 1 to {MAX_PRODUCER} printable characters, found {self.producer!r}"
             raise InvalidInputError(message)
         if type(self.position) is not int or not 0 <= self.position <= MAX_POSITION:
@@ -70,7 +74,12 @@ class Delivery:
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {"name": self.position.producer, "position": self.position.position, "start": self.start, "stop": self.stop}
+        return {
+            "name": self.position.producer,
+            "position": self.position.position,
+            "start": self.start,
+            "stop": self.stop,
+        }
 
     @classmethod
     def of(cls, document: DeliveryDocument) -> Self:

@@ -20,8 +20,13 @@ def check_format(document: Mapping[str, Any], where: str, supported: int) -> Non
     if not found:
         message = f"{where} has format 0, which was a draft and is read no more"
         raise UnsupportedFormatError(
-            message, "append the events to a new lake, with the version that wrote this one.", path=where, found=found
+            message,
+            "append the events to a new lake, with the version that wrote this one.",
+            path=where,
+            found=found,
         )
     if found > supported:
         message = f"{where} has format {found}, this version reads up to {supported}"
-        raise UnsupportedFormatError(message, "pip install --upgrade eventlake", path=where, found=found, supported=supported)
+        raise UnsupportedFormatError(
+            message, "pip install --upgrade eventlake", path=where, found=found, supported=supported
+        )

@@ -1,6 +1,16 @@
 """What a lake is called and how it was made, where its log was last seen to end, and the names of datasets: the small documents."""
 
-from eventlake.core.documents.stored import SMALL, Document, FormatNumber, Instant, Name, Origin, Sha256, VersionNumber, unsealed
+from eventlake.core.documents.stored import (
+    SMALL,
+    Document,
+    FormatNumber,
+    Instant,
+    Name,
+    Origin,
+    Sha256,
+    VersionNumber,
+    unsealed,
+)
 
 
 class LakeDocument(Document):

@@ -115,7 +115,14 @@ class KeyFile:
     @classmethod
     def of(cls, document: KeyFileDocument) -> Self:
         """The inverse of ``document``, its members decoded."""
-        return cls(document.sha256, document.bytes, document.ids, document.heads, document.start, document.shift)
+        return cls(
+            document.sha256,
+            document.bytes,
+            document.ids,
+            document.heads,
+            document.start,
+            document.shift,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +156,13 @@ class Tier:
     @classmethod
     def of(cls, document: TierDocument) -> Self:
         """The inverse of ``document``, its members decoded."""
-        return cls(document.start, document.stop, document.rows.sha256, document.rows.bytes, KeyFile.of(document.keys))
+        return cls(
+            document.start,
+            document.stop,
+            document.rows.sha256,
+            document.rows.bytes,
+            KeyFile.of(document.keys),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +197,9 @@ class Recent:
         Raises:
             ValueError: Its keys are not base64, or no whole number of keys.
         """
-        ids, heads = (base64.b64decode(text, validate=True) for text in (document.ids, document.heads))
+        ids, heads = (
+            base64.b64decode(text, validate=True) for text in (document.ids, document.heads)
+        )
         if len(ids) % KEY_BYTES or len(heads) % KEY_BYTES:
             message = f"expected recent keys of {KEY_BYTES} bytes each, found {len(ids)} and {len(heads)} bytes"
             raise ValueError(message)

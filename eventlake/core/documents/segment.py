@@ -5,7 +5,15 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from msgspec import Meta
 
-from eventlake.core.documents.stored import Count, Document, Instant, Positive, Sequence, Sha256, Text
+from eventlake.core.documents.stored import (
+    Count,
+    Document,
+    Instant,
+    Positive,
+    Sequence,
+    Sha256,
+    Text,
+)
 from eventlake.core.hashing.merkle import CompactRange, subtrees
 
 StoredColumn = Literal[
@@ -106,11 +114,17 @@ class Segment:
         where = f"segment [{self.start}, {self.stop})"
         if self.stop <= self.start:
             return f"{where} is empty"
-        if len(set(self.columns)) != len(self.columns) or not {"id", "source", "type"} <= set(self.columns):
+        if len(set(self.columns)) != len(self.columns) or not {"id", "source", "type"} <= set(
+            self.columns
+        ):
             return f"expected columns of {where} with id, source and type, each once, found {', '.join(self.columns)}"
         if sum(count for _, count in self.types) != self.rows:
             return f"event types of {where} do not add up to its rows"
-        if not (self.undated == self.rows if self.time is None else self.undated < self.rows and self.time[0] <= self.time[1]):
+        if not (
+            self.undated == self.rows
+            if self.time is None
+            else self.undated < self.rows and self.time[0] <= self.time[1]
+        ):
             return f"expected times of {where} for all but {self.undated} of its rows, found {self.time}"
         if len(self.nodes) != subtrees(self.start, self.stop):
             return f"expected the subtrees of {where}, found {len(self.nodes)}"

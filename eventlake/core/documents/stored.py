@@ -39,13 +39,29 @@ def spelled(pattern: str, words: str) -> Meta:
 
 
 Sha256 = Annotated[str, spelled("[0-9a-f]{64}", "64 lower-case hex digits")]
-Origin = Annotated[str, spelled(r"[^\s+\x00-\x1f\x7f]{1,200}", "1 to 200 characters without blanks, control characters or '+'")]
-Name = Annotated[str, spelled(r"[a-z][a-z0-9_]{0,99}", "a name of lower-case letters, digits and underscores")]
-Text = Annotated[str, spelled(f"{_TEXT}{{1,{MAX_ATTRIBUTE_BYTES}}}", "1 to 4096 characters without control characters")]
+Origin = Annotated[
+    str,
+    spelled(
+        r"[^\s+\x00-\x1f\x7f]{1,200}",
+        "1 to 200 characters without blanks, control characters or '+'",
+    ),
+]
+Name = Annotated[
+    str, spelled(r"[a-z][a-z0-9_]{0,99}", "a name of lower-case letters, digits and underscores")
+]
+Text = Annotated[
+    str,
+    spelled(
+        f"{_TEXT}{{1,{MAX_ATTRIBUTE_BYTES}}}", "1 to 4096 characters without control characters"
+    ),
+]
 Column = Annotated[str, spelled(r"[^\x00]{1,4096}", "1 to 4096 characters without NUL")]
 SourceFile = Annotated[
     str,
-    spelled(r"(?!.*(?:\A|/)\.{0,2}(?:/|\Z))[A-Za-z0-9_][A-Za-z0-9_./-]{0,999}", "a file below its folder, of letters, digits, _ - . /"),
+    spelled(
+        r"(?!.*(?:\A|/)\.{0,2}(?:/|\Z))[A-Za-z0-9_][A-Za-z0-9_./-]{0,999}",
+        "a file below its folder, of letters, digits, _ - . /",
+    ),
 ]
 Line = Annotated[str, spelled(r"[^\x00]{0,65536}", "at most 65536 characters without NUL")]
 Word = Annotated[str, spelled(r"[A-Za-z0-9_][A-Za-z0-9_.+!-]{0,99}", "a word or a version")]
@@ -138,7 +154,13 @@ def decoded(data: bytes, model: type[D], error: Error, bounds: Bounds = LARGE) -
 
 
 def unsealed(
-    data: bytes, where: str, model: type[D], noun: str, *, bounds: Bounds = LARGE, newer: Callable[[dict[str, Any]], None] | None = None
+    data: bytes,
+    where: str,
+    model: type[D],
+    noun: str,
+    *,
+    bounds: Bounds = LARGE,
+    newer: Callable[[dict[str, Any]], None] | None = None,
 ) -> D:
     """A sealed document, every member of it looked at.
 
@@ -185,7 +207,9 @@ def _is_sealed(data: bytes, document: Document) -> bool:
     if len(parts) != 2 or _ENCODER.encode(document) != data:  # noqa: PLR2004 - what is before it and what is after
         return False
     before, after = parts
-    rest = before + after.removeprefix(b",") if before == b"{" else before.removesuffix(b",") + after
+    rest = (
+        before + after.removeprefix(b",") if before == b"{" else before.removesuffix(b",") + after
+    )
     return bool(sha256_hex(rest) == getattr(document, CHECKSUM))
 
 
@@ -197,7 +221,9 @@ def canonical(data: bytes, where: str, model: type[D], noun: str, *, bounds: Bou
         UnsupportedFormatError: A newer eventlake wrote it.
     """
     document, problem = _read(data, model, bounds)
-    if document is not None and (_ENCODER.encode(document) == data or canonical_json(_parsed(data)) == data):
+    if document is not None and (
+        _ENCODER.encode(document) == data or canonical_json(_parsed(data)) == data
+    ):
         return document
     problem = check_bounds(data, bounds) or problem
     if problem.startswith("expected") and isinstance(found := _parsed(data), dict):
@@ -234,13 +260,17 @@ def check_writable(read: Callable[[bytes, str], object], data: bytes, where: str
     try:
         read(data, where)
     except CorruptionError as error:
-        raise InvalidInputError(f"nothing was stored, because it could not be read again: {error.message}", path=where) from None
+        raise InvalidInputError(
+            f"nothing was stored, because it could not be read again: {error.message}", path=where
+        ) from None
 
 
 def damaged(where: str, noun: str, problem: str) -> CorruptionError:
     """What to say of a document that is not what it must be."""
     return CorruptionError(
-        f"{where} is not a valid {noun}: {problem}", "run 'eventlake verify LAKE'; restore the file from a backup.", path=where
+        f"{where} is not a valid {noun}: {problem}",
+        "run 'eventlake verify LAKE'; restore the file from a backup.",
+        path=where,
     )
 
 
@@ -258,24 +288,42 @@ def explained(error: Exception, document: Any) -> str:
     match = _AT.fullmatch(str(error))
     what, path = (match["what"], match["path"]) if match else (str(error), "")
     place = path.removeprefix(".")
-    member = f" as a name in {place or 'the document'}" if match and match["key"] else f" at {place}" if place else ""
+    member = (
+        f" as a name in {place or 'the document'}"
+        if match and match["key"]
+        else f" at {place}"
+        if place
+        else ""
+    )
     if what.startswith("Object contains unknown field"):
         return f"expected no member {what.removeprefix('Object contains unknown field ')}{member}, found one"
     if what.startswith("Object missing required field"):
         return f"expected a member {what.removeprefix('Object missing required field ')}{member}, found none"
     expected, _, got = what.partition(", got ")
     pattern = _REGEX.search(expected)
-    expected = _REGEX.sub(lambda of: _WORDS.get(_unquoted(of[1]), of[1]), expected.removeprefix("Expected ")).replace("`str` ", "")
+    expected = _REGEX.sub(
+        lambda of: _WORDS.get(_unquoted(of[1]), of[1]), expected.removeprefix("Expected ")
+    ).replace("`str` ", "")
     if expected.startswith("Invalid"):
         expected = "a value that this version knows"
-    name = _wrong_name(document, path, _unquoted(pattern[1])) if match and match["key"] and pattern else None
-    return f"expected {expected.replace('`', '')}{member}, found {name or _found(document, path, got)}"
+    name = (
+        _wrong_name(document, path, _unquoted(pattern[1]))
+        if match and match["key"] and pattern
+        else None
+    )
+    return (
+        f"expected {expected.replace('`', '')}{member}, found {name or _found(document, path, got)}"
+    )
 
 
 def _wrong_name(document: Any, path: str, pattern: str) -> str | None:
     """The first name of an object that does not match a pattern; None if it is not to be had."""
     found = _at(document, path)
-    names = [name for name in found if re.search(pattern, name) is None] if isinstance(found, dict) else []
+    names = (
+        [name for name in found if re.search(pattern, name) is None]
+        if isinstance(found, dict)
+        else []
+    )
     return _cut(repr(names[0])) if names else None
 
 
@@ -307,7 +355,9 @@ def _found(document: Any, path: str, got: str) -> str:
         return fallback
     if isinstance(found, (dict, list)):
         return fallback if got else f"{len(found):,} items"
-    return _cut(repr(found) if not isinstance(found, int) or abs(found) < 1 << 128 else "a larger number")
+    return _cut(
+        repr(found) if not isinstance(found, int) or abs(found) < 1 << 128 else "a larger number"
+    )
 
 
 def _cut(text: str) -> str:

@@ -11,7 +11,9 @@ from typing import Any
 from eventlake.errors import CorruptionError
 
 CHECKSUM = "checksum"
-_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+_ENCODER = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
+)
 
 
 def canonical_json(value: Any) -> bytes:
@@ -79,11 +81,15 @@ def unseal(data: bytes, where: str) -> dict[str, Any]:
         checksum = document.pop(CHECKSUM)
         sealed, expected = _sealed(document)
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
-        raise _corrupt(where, f"not a sealed JSON document ({type(error).__name__}: {error})") from error
+        raise _corrupt(
+            where, f"not a sealed JSON document ({type(error).__name__}: {error})"
+        ) from error
     if checksum != expected:
         raise _corrupt(where, f"expected checksum {expected}, found {checksum}")
     if sealed != data:
-        raise _corrupt(where, "expected the canonical spelling, found another one of the same content")
+        raise _corrupt(
+            where, "expected the canonical spelling, found another one of the same content"
+        )
     return dict(document)
 
 

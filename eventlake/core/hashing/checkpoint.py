@@ -8,7 +8,9 @@ from typing import Self
 
 from eventlake.errors import InvalidInputError
 
-_FORM = re.compile(r"(?P<origin>[^\s+\x00-\x1f\x7f]{1,200}) (?P<watermark>0|[1-9][0-9]{0,17})@(?P<root>[0-9a-f]{64})")
+_FORM = re.compile(
+    r"(?P<origin>[^\s+\x00-\x1f\x7f]{1,200}) (?P<watermark>0|[1-9][0-9]{0,17})@(?P<root>[0-9a-f]{64})"
+)
 _ORIGIN = re.compile(r"[^\s+\x00-\x1f\x7f]{1,200}")
 
 _SHOWN = 300
@@ -45,7 +47,10 @@ class Checkpoint:
         match = _FORM.fullmatch(text.strip())
         if match is None:
             message = f"not a checkpoint: {text.strip()[:_SHOWN]!r}"
-            raise InvalidInputError(message, "a checkpoint is one line: ORIGIN WATERMARK@ROOT, as 'eventlake show' prints it.")
+            raise InvalidInputError(
+                message,
+                "a checkpoint is one line: ORIGIN WATERMARK@ROOT, as 'eventlake show' prints it.",
+            )
         return cls(match["origin"], int(match["watermark"]), match["root"])
 
     def note(self) -> str:
@@ -75,5 +80,8 @@ def check_origin(origin: str) -> str:
     """
     if not isinstance(origin, str) or not _ORIGIN.fullmatch(origin):
         message = f"origin must be 1 to 200 characters without blanks or '+', found {origin!r}"
-        raise InvalidInputError(message, "an origin names the lake for ever, like a URL without scheme: 'bank.example/loans'.")
+        raise InvalidInputError(
+            message,
+            "an origin names the lake for ever, like a URL without scheme: 'bank.example/loans'.",
+        )
     return origin

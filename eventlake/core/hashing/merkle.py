@@ -53,7 +53,9 @@ class CompactRange:
 
     def __post_init__(self) -> None:
         if not 0 <= self.start <= self.stop or len(self.nodes) != subtrees(self.start, self.stop):
-            message = f"expected the subtrees of [{self.start}, {self.stop}), found {len(self.nodes)}"
+            message = (
+                f"expected the subtrees of [{self.start}, {self.stop}), found {len(self.nodes)}"
+            )
             raise ValueError(message)
 
     @classmethod
@@ -84,7 +86,9 @@ class CompactRange:
     def merge(self, right: "CompactRange") -> "CompactRange":
         """The range of both; ``right`` must start where this one stops. Hashes O(log N) times."""
         if right.start != self.stop:
-            message = f"ranges do not meet: [{self.start}, {self.stop}) and [{right.start}, {right.stop})"
+            message = (
+                f"ranges do not meet: [{self.start}, {self.stop}) and [{right.start}, {right.stop})"
+            )
             raise ValueError(message)
         stack: list[tuple[int, int, bytes]] = []
         position = self.start
@@ -92,7 +96,11 @@ class CompactRange:
         for level, node in zip(levels, self.nodes + right.nodes, strict=True):
             stack.append((position, level, node))
             position += 1 << level
-            while len(stack) > 1 and stack[-1][1] == stack[-2][1] and stack[-2][0] >> stack[-2][1] & 1 == 0:
+            while (
+                len(stack) > 1
+                and stack[-1][1] == stack[-2][1]
+                and stack[-2][0] >> stack[-2][1] & 1 == 0
+            ):
                 _, _, last = stack.pop()
                 at, height, first = stack.pop()
                 stack.append((at, height + 1, node_hash(first, last)))

@@ -113,7 +113,9 @@ class InclusionProof:
         lines = [line for line in head.split("\n") if not line.startswith("extra ")]
         index = lines[1].removeprefix("index ") if len(lines) > 1 else ""
         if lines[0] != TLOG_PROOF or not (index.isascii() and index.isdigit()):
-            message = f"expected a proof that begins with {TLOG_PROOF!r} and 'index N', found {lines[:2]}"
+            message = (
+                f"expected a proof that begins with {TLOG_PROOF!r} and 'index N', found {lines[:2]}"
+            )
             raise InvalidInputError(message)
         return cls(Checkpoint.from_note(note), int(index), tuple(_hash(line) for line in lines[2:]))
 

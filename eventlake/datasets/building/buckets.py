@@ -32,7 +32,14 @@ from eventlake.projections.by_entity import bucketed, entities, in_bucket
 from eventlake.projections.on_duckdb import run as duckdb_runner
 from eventlake.projections.prepare import prepare
 from eventlake.projections.projection import Projection
-from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, from_uri, read_named, read_sized
+from eventlake.storage import (
+    ObjectExistsError,
+    ObjectMissingError,
+    Storage,
+    from_uri,
+    read_named,
+    read_sized,
+)
 from eventlake.trust import Trust, statement, trust_of
 
 _ROUNDS = 5
@@ -213,16 +220,31 @@ def build_by_bucket(
     raise StorageError(message, "collect garbage with a longer --older-than, and build again.")
 
 
-def _done(storage: Storage, recipe_hash: str, work: str, ignored: frozenset[str] = frozenset()) -> dict[int, str]:
+def _done(
+    storage: Storage, recipe_hash: str, work: str, ignored: frozenset[str] = frozenset()
+) -> dict[int, str]:
     """The file of each bucket that is done, without those that are ignored."""
-    parts = ((layout.bucket_of(item.path), item.path) for item in storage.list(layout.recipe_folder(recipe_hash)))
-    return {at[1]: path for at, path in parts if at is not None and at[0] == work and path not in ignored}
+    parts = (
+        (layout.bucket_of(item.path), item.path)
+        for item in storage.list(layout.recipe_folder(recipe_hash))
+    )
+    return {
+        at[1]: path
+        for at, path in parts
+        if at is not None and at[0] == work and path not in ignored
+    }
 
 
 def _unknown(storage: Storage, recipe_hash: str, work: str, trust: Trust) -> set[str]:
     """The files of buckets that nobody who is believed has stored."""
     paths = {item.path for item in storage.list(layout.recipe_folder(recipe_hash))}
-    return {path for path in paths if (at := layout.bucket_of(path)) and at[0] == work and not trust.knows(statement("bucket", path))}
+    return {
+        path
+        for path in paths
+        if (at := layout.bucket_of(path))
+        and at[0] == work
+        and not trust.knows(statement("bucket", path))
+    }
 
 
 def _put_spine(storage: Storage, path: str, data: bytes) -> None:
@@ -279,7 +301,9 @@ class _Reader:
         snapshot, spine, chosen = self._common(task)
         only = Only(task.by, task.spine_by, in_bucket(chosen, task.bucket))
         projection, settings = task.projection(), duckdb_runner.SETTINGS
-        rows = snapshot.read(lambda history: prepare(projection, history, spine, only=only, settings=settings).rows())
+        rows = snapshot.read(
+            lambda history: prepare(projection, history, spine, only=only, settings=settings).rows()
+        )
         data = frames.encode(normalise(rows))
         path = layout.bucket_path(task.recipe_hash, task.work, task.bucket, sha256_hex(data))
         if not self._trust.believes:
@@ -290,7 +314,9 @@ class _Reader:
     def _common(self, task: Task) -> tuple[Snapshot, pa.Table | None, pa.Table]:
         known = self._known.get((task.recipe_hash, task.work))
         if known is None:
-            history = resolve(open_chain(self._storage, self._trust), Checkpoint.parse(task.checkpoint))
+            history = resolve(
+                open_chain(self._storage, self._trust), Checkpoint.parse(task.checkpoint)
+            )
             snapshot = Snapshot(history.with_schemas(task.schemas))
             path = layout.spine_path(task.recipe_hash, task.work)
             spine = None if task.spine is None else self._spine(task, path)
@@ -301,7 +327,9 @@ class _Reader:
 
     def _spine(self, task: Task, path: str) -> pa.Table:
         """The spine, of no more bytes and of the rows that the task says. Somebody else may have written the file since."""
-        spine = frames.decode(read_sized(self._storage, path, task.spine_bytes), path, rows=task.spine_rows)
+        spine = frames.decode(
+            read_sized(self._storage, path, task.spine_bytes), path, rows=task.spine_rows
+        )
         if content_hash(spine) != task.spine:
             message = f"{path} is not the spine that the build was asked for"
             raise CorruptionError(message, "build again.", path=path)

@@ -15,18 +15,37 @@ from eventlake.columns.hashing.content import content_hash, logical_type, normal
 from eventlake.columns.intake.given import table_of
 from eventlake.core.attributes import MAX_ATTRIBUTE_BYTES
 from eventlake.core.card import counted
-from eventlake.core.documents.dataset import ALLOW_LIST, CONSTRUCTION, FORMAT, UNCHECKED, DatasetManifest, Recipe, Spine
+from eventlake.core.documents.dataset import (
+    ALLOW_LIST,
+    CONSTRUCTION,
+    FORMAT,
+    UNCHECKED,
+    DatasetManifest,
+    Recipe,
+    Spine,
+)
 from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.sql import alike_in_sql, folded
 from eventlake.database import UNLIMITED, Limits
 from eventlake.datasets.building.buckets import Executor, Here, build_by_bucket
-from eventlake.datasets.building.build_once import claimed, dataset_statement, made_by, note, query_statement
+from eventlake.datasets.building.build_once import (
+    claimed,
+    dataset_statement,
+    made_by,
+    note,
+    query_statement,
+)
 from eventlake.datasets.building.incremental import Wanted, increment
 from eventlake.datasets.building.perturb import check_perturbed
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.store.archive import EVENT_SPINE, SPINE_ROW, Archive, publish
-from eventlake.errors import EventlakeError, InvalidInputError, InvalidProjectionError, NotIdenticalError
+from eventlake.errors import (
+    EventlakeError,
+    InvalidInputError,
+    InvalidProjectionError,
+    NotIdenticalError,
+)
 from eventlake.features.look_up import COMPILER, ENGINES, hindsight
 from eventlake.features.spines.spine import EventSpine
 from eventlake.features.spines.spine_rows import not_known, rows_of
@@ -131,8 +150,14 @@ def build(projection: Projection, history: PinnedHistory, request: Request) -> D
     if projection.kind == "features" and request.engine in ENGINES:
         projection = replace(projection, runs_on=request.engine)
     if request.engine not in {None, projection.engine}:
-        message = f"projection {projection.name} runs on {projection.engine}, not on {request.engine}"
-        raise InvalidProjectionError(message, "SQL runs on duckdb, Python functions on polars, features on both.", engine=request.engine)
+        message = (
+            f"projection {projection.name} runs on {projection.engine}, not on {request.engine}"
+        )
+        raise InvalidProjectionError(
+            message,
+            "SQL runs on duckdb, Python functions on polars, features on both.",
+            engine=request.engine,
+        )
     spine, told = _spine(projection, history, request.spine)
     if spine is not None and projection.kind == "features":
         _check_apart(projection, spine)
@@ -150,11 +175,15 @@ def _found_or_built(work: Work, request: Request) -> Dataset:
         return _built(work, request, None) if archive is None else _found(work, request, archive)
 
 
-def _spine(projection: Projection, history: PinnedHistory, given: Any) -> tuple[pa.Table | None, dict[str, Any]]:
+def _spine(
+    projection: Projection, history: PinnedHistory, given: Any
+) -> tuple[pa.Table | None, dict[str, Any]]:
     """The rows of a spine, and what the provenance says of one that is made of events."""
     if not isinstance(given, EventSpine):
         return None if given is None else spine_rows(given), {}
-    declared = given.under(feature_set(projection).known if projection.kind == "features" else "cutoff")
+    declared = given.under(
+        feature_set(projection).known if projection.kind == "features" else "cutoff"
+    )
     rows, early = of_events(declared, history)
     return rows, {EVENT_SPINE: declared.document(), **early}
 
@@ -162,7 +191,10 @@ def _spine(projection: Projection, history: PinnedHistory, given: Any) -> tuple[
 def of_events(declared: EventSpine, history: PinnedHistory) -> tuple[pa.Table, dict[str, int]]:
     """The rows of a spine of events, and how many of them see what was recorded later, and are of an event that was."""
     rows, late = rows_of(declared, history)
-    return spine_rows(rows), {"spine_hindsight_rows": not_known(declared, history, rows), "spine_late_rows": late}
+    return spine_rows(rows), {
+        "spine_hindsight_rows": not_known(declared, history, rows),
+        "spine_late_rows": late,
+    }
 
 
 def _found(work: Work, request: Request, archive: Archive) -> Dataset:
@@ -201,14 +233,28 @@ def _tell(work: Work, archive: Archive) -> None:
     rows, noted = Dataset(archive).arrow(), {**archive.provenance(), **work.told}
     noted.pop("attempt")
     sources = work.projection.sources
-    publish(work.history.storage, archive.manifest, rows=rows, spine=work.spine, sources=sources, provenance=noted, anew=True)
+    publish(
+        work.history.storage,
+        archive.manifest,
+        rows=rows,
+        spine=work.spine,
+        sources=sources,
+        provenance=noted,
+        anew=True,
+    )
 
 
 def _built(work: Work, request: Request, before: Archive | None) -> Dataset:
     started = time.time_ns() // 1000
     projection, history = work.projection, work.history
     if work.recipe.check == ALLOW_LIST and projection.kind == "sql":
-        check_exact(projection.name, projection.sources[projection.entry], history, work.spine, projection.parameters)
+        check_exact(
+            projection.name,
+            projection.sources[projection.entry],
+            history,
+            work.spine,
+            projection.parameters,
+        )
     built = _made(work, request)
     manifest = built.manifest
     _check_expected(projection, request, manifest.content_hash)
@@ -218,11 +264,17 @@ def _built(work: Work, request: Request, before: Archive | None) -> Dataset:
             f"in {before.folder}, now {manifest.content_hash}"
         )
         hint = "nothing was published; something decides the rows that no recipe knows of. 'eventlake diff' shows what differs."
-        raise NotIdenticalError(message, hint, expected=before.manifest.content_hash, found=manifest.content_hash)
+        raise NotIdenticalError(
+            message, hint, expected=before.manifest.content_hash, found=manifest.content_hash
+        )
     validate(projection, built.rows, manifest.content_hash)
     if request.perturb:
         check_perturbed(projection, work.types, history, work.spine, built.rows)
-    others = _stored_by_others(work, built) if before is None and projection.level != "unproven" else None
+    others = (
+        _stored_by_others(work, built)
+        if before is None and projection.level != "unproven"
+        else None
+    )
     alone = _unmatched(work, built.rows)
     archive = publish(
         history.storage,
@@ -236,7 +288,8 @@ def _built(work: Work, request: Request, before: Archive | None) -> Dataset:
         | ({_UNMATCHED: alone} if alone else {})
         | (of_features(work) if projection.kind == "features" else {})
         | ({"by": projection.by, "spine_by": projection.spine_entity} if projection.by else {}),
-        anew=(before is not None and not (_is_sound(before) and _is_told(work, before))) or (others is not None and not _is_sound(others)),
+        anew=(before is not None and not (_is_sound(before) and _is_told(work, before)))
+        or (others is not None and not _is_sound(others)),
     )
     if not history.trust.believes:
         history.trust.ledger.note([dataset_statement(manifest.manifest_hash)])
@@ -244,7 +297,9 @@ def _built(work: Work, request: Request, before: Archive | None) -> Dataset:
     if projection.level != "unproven":
         note(archive)
     if request.expected is not None or before is not None:
-        same = "what the lock pins" if request.expected is not None else "what an earlier build stored"
+        same = (
+            "what the lock pins" if request.expected is not None else "what an earlier build stored"
+        )
         return Dataset.compared(archive, built.rows, same, trust=history.trust)
     return Dataset(archive, built.rows, trust=history.trust)
 
@@ -318,11 +373,16 @@ def _made(work: Work, request: Request) -> Made:
     projection = work.projection
     work.history.check(changed_only=True)
     if projection.by is None or projection.kind == "python":
-        return _in_full(work, "in full: nothing is proved of Python projections" if projection.by else "in full")
+        return _in_full(
+            work, "in full: nothing is proved of Python projections" if projection.by else "in full"
+        )
     carried = carrier(projection, work.history, work.spine)
     why = "from scratch, as asked"
     if request.incremental and request.pinned is not None and not request.force:
-        found = increment(Wanted(projection, work.recipe, work.history, work.spine, work.types, carried), request.pinned)
+        found = increment(
+            Wanted(projection, work.recipe, work.history, work.spine, work.types, carried),
+            request.pinned,
+        )
         if not isinstance(found, str):
             way: dict[str, Any] = {"way": f"{found.changed} anew", "derived_from": found.base}
             return _hashed(work, found.rows, way)
@@ -341,7 +401,11 @@ def _made(work: Work, request: Request) -> Made:
         executor=request.executor,
         anew=request.force,
     )
-    way = {"way": f"in full, in {counted(buckets, 'bucket')} by {projection.by}: {why}", "buckets": buckets, "workers": request.workers}
+    way = {
+        "way": f"in full, in {counted(buckets, 'bucket')} by {projection.by}: {why}",
+        "buckets": buckets,
+        "workers": request.workers,
+    }
     return _hashed(work, finish(projection, work.types, result), way)
 
 
@@ -371,8 +435,13 @@ def work_of(
     exact = projection.level == "exact"
     # What is made again keeps what its recipe says, whatever the allow-list says today.
     chosen = as_in.settings if as_in else None
-    prepared = prepare(projection, history, spine, exact=exact and as_in is None, settings=chosen, limits=limits)
-    settings = {"sql": duckdb_runner.settings_of(projection.level), "python": polars_runner.SETTINGS}.get(projection.kind, {})
+    prepared = prepare(
+        projection, history, spine, exact=exact and as_in is None, settings=chosen, limits=limits
+    )
+    settings = {
+        "sql": duckdb_runner.settings_of(projection.level),
+        "python": polars_runner.SETTINGS,
+    }.get(projection.kind, {})
     check = CONSTRUCTION if projection.kind == "features" else ALLOW_LIST if exact else UNCHECKED
     recipe = Recipe(
         name=projection.name,
@@ -390,14 +459,18 @@ def work_of(
         check=as_in.check if as_in else check,
         key=projection.key,
         schemas=prepared.schemas,
-        declared_schema=None if types is None else tuple((name, logical_type(kind)) for name, kind in types.items()),
+        declared_schema=None
+        if types is None
+        else tuple((name, logical_type(kind)) for name, kind in types.items()),
     )
     return Work(projection, types, history, spine, recipe, prepared)
 
 
 def engine_version(projection: Projection) -> str:
     """The version of what decides a projection's rows here: of its engine, or of the compiler of features."""
-    return {"sql": duckdb_runner.VERSION, "python": polars_runner.VERSION}.get(projection.kind, COMPILER)
+    return {"sql": duckdb_runner.VERSION, "python": polars_runner.VERSION}.get(
+        projection.kind, COMPILER
+    )
 
 
 def spine_rows(spine: Any) -> pa.Table:

@@ -66,12 +66,21 @@ def query_statement(manifest_hash: str) -> bytes:
 
 def made_by(storage: Storage, recipe: Recipe, trust: Trust) -> Archive | None:
     """A dataset that a recipe made before, with all its files; None if there is none, if it is damaged, or if it is not believed."""
-    noted = (layout.made_hash(item.path) for item in storage.list(layout.recipe_folder(recipe.recipe_hash)))
-    places = [layout.build_path(recipe.name, manifest_hash) for manifest_hash in noted if manifest_hash]
-    return _whole(storage, recipe, places, trust) or _whole(storage, recipe, folders(storage, recipe.name), trust)
+    noted = (
+        layout.made_hash(item.path)
+        for item in storage.list(layout.recipe_folder(recipe.recipe_hash))
+    )
+    places = [
+        layout.build_path(recipe.name, manifest_hash) for manifest_hash in noted if manifest_hash
+    ]
+    return _whole(storage, recipe, places, trust) or _whole(
+        storage, recipe, folders(storage, recipe.name), trust
+    )
 
 
-def _whole(storage: Storage, recipe: Recipe, places: Iterator[str] | list[str], trust: Trust) -> Archive | None:
+def _whole(
+    storage: Storage, recipe: Recipe, places: Iterator[str] | list[str], trust: Trust
+) -> Archive | None:
     for folder in places:
         with suppress(EventlakeError):
             archive = open_archive(storage, folder)
@@ -91,7 +100,9 @@ def note(archive: Archive) -> None:
 
 
 @contextmanager
-def claimed(storage: Storage, recipe: Recipe, look: Callable[[], _Found | None]) -> Iterator[_Found | None]:
+def claimed(
+    storage: Storage, recipe: Recipe, look: Callable[[], _Found | None]
+) -> Iterator[_Found | None]:
     """Gives what ``look`` finds, or None to the one who is to make it while the block lasts; everybody else waits for him.
 
     Who is silent for ``PATIENCE_SECONDS`` is taken for dead. If he is not, both make the same.
@@ -155,7 +166,9 @@ def _wait(storage: Storage, recipe: Recipe) -> _Claim:
 def _says(beat: int, since: int | None = None) -> bytes:
     """What a claim says: who works, since when (in microseconds), and, by another number each time, that it still does."""
     begun = time.time_ns() // 1000 if since is None else since
-    return json.dumps({"beat": beat, "machine": platform.node(), "process": os.getpid(), "since": begun}).encode()
+    return json.dumps(
+        {"beat": beat, "machine": platform.node(), "process": os.getpid(), "since": begun}
+    ).encode()
 
 
 def _said(claim: bytes) -> tuple[str, int, str] | None:
@@ -163,7 +176,12 @@ def _said(claim: bytes) -> tuple[str, int, str] | None:
     try:
         found = json.loads(claim)
         machine, process, since = found["machine"], found["process"], format_instant(found["since"])
-        known = isinstance(machine, str) and _MACHINE.fullmatch(machine) and type(process) is int and 0 < process < _MOST_PROCESSES
+        known = (
+            isinstance(machine, str)
+            and _MACHINE.fullmatch(machine)
+            and type(process) is int
+            and 0 < process < _MOST_PROCESSES
+        )
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
     return (machine, process, since) if known else None
@@ -171,7 +189,11 @@ def _said(claim: bytes) -> tuple[str, int, str] | None:
 
 def _holder(claim: bytes) -> str:
     said = _said(claim)
-    return f"process {said[1]} on {said[0]} builds since {said[2]}" if said else "another process builds"
+    return (
+        f"process {said[1]} on {said[0]} builds since {said[2]}"
+        if said
+        else "another process builds"
+    )
 
 
 def _is_dead(claim: bytes) -> bool:

@@ -103,7 +103,11 @@ def increment(wanted: Wanted, pinned: Callable[[Checkpoint], PinnedHistory]) -> 
             before = pinned(base.manifest.recipe.checkpoint)
             if base.manifest.recipe.clock_hash in {None, before.clock_hash()}:
                 features = wanted.projection.kind == "features"
-                made = _looked_up(base, before, wanted) if features else _from(base, before.watermark, wanted)
+                made = (
+                    _looked_up(base, before, wanted)
+                    if features
+                    else _from(base, before.watermark, wanted)
+                )
                 if made is not None:
                     return made
     return "there is no earlier build to begin from, or too much has changed since"
@@ -116,14 +120,28 @@ def _bases(history: PinnedHistory, recipe: Recipe) -> Iterator[Archive]:
         with suppress(EventlakeError):
             archive = open_archive(history.storage, folder)
             other = archive.manifest.recipe
-            same = replace(other, checkpoint=recipe.checkpoint, clock_hash=recipe.clock_hash, spine=recipe.spine)
+            same = replace(
+                other,
+                checkpoint=recipe.checkpoint,
+                clock_hash=recipe.clock_hash,
+                spine=recipe.spine,
+            )
             clocks = (other.clock_hash is None) == (recipe.clock_hash is None)
             if not history.trust.knows(dataset_statement(archive.manifest.manifest_hash)):
                 continue
-            if same.recipe_hash == recipe.recipe_hash and clocks and (other.spine is None) == (recipe.spine is None) and archive.is_whole():
+            if (
+                same.recipe_hash == recipe.recipe_hash
+                and clocks
+                and (other.spine is None) == (recipe.spine is None)
+                and archive.is_whole()
+            ):
                 found.append(archive)
-    shorter = [one for one in found if one.manifest.recipe.checkpoint.watermark <= history.watermark]
-    yield from sorted(shorter, key=lambda one: one.manifest.recipe.checkpoint.watermark, reverse=True)
+    shorter = [
+        one for one in found if one.manifest.recipe.checkpoint.watermark <= history.watermark
+    ]
+    yield from sorted(
+        shorter, key=lambda one: one.manifest.recipe.checkpoint.watermark, reverse=True
+    )
 
 
 def _from(base: Archive, since: int, wanted: Wanted) -> Increment | None:
@@ -139,22 +157,42 @@ def _from(base: Archive, since: int, wanted: Wanted) -> Increment | None:
         return None
     kept = rows[_untouched(entity, changed[ENTITY])]
     both = pa.concat_tables([normalise(kept.to_arrow()).cast(fresh.schema), fresh])
-    return Increment(finish(wanted.projection, wanted.types, both), base.manifest.manifest_hash, counted(changed.height, wanted.by))
+    return Increment(
+        finish(wanted.projection, wanted.types, both),
+        base.manifest.manifest_hash,
+        counted(changed.height, wanted.by),
+    )
 
 
 def _looked_up(base: Archive, before: PinnedHistory, wanted: Wanted) -> Increment | None:
     if wanted.spine is None:
         return None
     old = Dataset(base).arrow()
-    found = taken_over(old, before, wanted.projection, wanted.types, wanted.history, spine=wanted.spine, most=_MOST_CHANGED)
-    return None if found is None else Increment(found[0], base.manifest.manifest_hash, counted(found[1], "row"))
+    found = taken_over(
+        old,
+        before,
+        wanted.projection,
+        wanted.types,
+        wanted.history,
+        spine=wanted.spine,
+        most=_MOST_CHANGED,
+    )
+    return (
+        None
+        if found is None
+        else Increment(found[0], base.manifest.manifest_hash, counted(found[1], "row"))
+    )
 
 
 def _untouched(entity: pl.Series, changed: pl.Series) -> pl.Series:
     """The numbers of the rows whose entity is not among the changed ones; declared types may be narrower than the engine's."""
-    both = pl.concat([entity.alias(ENTITY).to_frame(), changed.alias(ENTITY).to_frame()], how="vertical_relaxed")[ENTITY]
+    both = pl.concat(
+        [entity.alias(ENTITY).to_frame(), changed.alias(ENTITY).to_frame()], how="vertical_relaxed"
+    )[ENTITY]
     rows = both[: len(entity)].to_frame().with_row_index("row")
-    return rows.join(both[len(entity) :].to_frame(), on=ENTITY, how="anti", nulls_equal=True)["row"].sort()
+    return rows.join(both[len(entity) :].to_frame(), on=ENTITY, how="anti", nulls_equal=True)[
+        "row"
+    ].sort()
 
 
 def _entities_of(rows: pl.DataFrame, spine: pa.Table | None, wanted: Wanted) -> pl.Series | None:
@@ -164,7 +202,9 @@ def _entities_of(rows: pl.DataFrame, spine: pa.Table | None, wanted: Wanted) -> 
     by = None if spine is None else named(spine.column_names, wanted.spine_by)
     if spine is None or by is None:
         return None
-    numbered = pl.DataFrame(spine).select(pl.col("spine_row").alias("row"), pl.col(by).alias(ENTITY))
+    numbered = pl.DataFrame(spine).select(
+        pl.col("spine_row").alias("row"), pl.col(by).alias(ENTITY)
+    )
     numbers = rows.select(pl.col(wanted.carried.spine_rows[0]).cast(pl.Int64).alias("row"))
     return numbers.join(numbered, on="row", how="left", maintain_order="left")[ENTITY]
 
@@ -178,7 +218,11 @@ def _changed(wanted: Wanted, since: int, old_spine: pa.Table | None) -> pl.DataF
     found = []
     if history.watermark > since:
         found.append(pl.DataFrame(entities(wanted.projection, history, spine, since)))
-        latest = [name for name in tables_read(wanted.query, history.catalogue) if name.corrections == LATEST]
+        latest = [
+            name
+            for name in tables_read(wanted.query, history.catalogue)
+            if name.corrections == LATEST
+        ]
         found.extend(_moved(history, name.event_type, since, by) for name in latest)
     if spine is not None and old_spine is not None:
         spine_by = named(spine.column_names, wanted.spine_by)
@@ -199,7 +243,12 @@ def _moved(history: PinnedHistory, event_type: str, since: int, by: str) -> pl.D
     turned = in_one_alone(gone, before)
     frame = polars_scan.table(now)
     column = named(frame.collect_schema().names(), by) or by
-    return frame.join(turned.lazy(), on=FAMILY, how="semi").select(pl.col(column).alias(ENTITY)).unique().collect()
+    return (
+        frame.join(turned.lazy(), on=FAMILY, how="semi")
+        .select(pl.col(column).alias(ENTITY))
+        .unique()
+        .collect()
+    )
 
 
 def _respined(old: pl.DataFrame, new: pl.DataFrame, by: str) -> pl.DataFrame:

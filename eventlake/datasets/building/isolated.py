@@ -33,7 +33,9 @@ _SHOWN = 2_000
 _REQUEST, _ANSWER = "request", "answer"
 
 
-def isolated(work: Callable[..., Any], history: PinnedHistory, archive: Archive, **arguments: Any) -> Any:
+def isolated(
+    work: Callable[..., Any], history: PinnedHistory, archive: Archive, **arguments: Any
+) -> Any:
     """What ``work(history, archive, **arguments)`` returns, run in a process of its own if the archived query is not this user's.
 
     It is run here if the process is limited already, if the dataset was built by this user, if the lake's writers are believed, if
@@ -53,7 +55,10 @@ def isolated(work: Callable[..., Any], history: PinnedHistory, archive: Archive,
         return work(history, archive, **arguments)
     name = archive.manifest.recipe.name
     asked = (work, archive.storage.uri, archive.folder, history.trust.name, arguments)
-    with temporary_folder() as folder, task(f"working on {name} in a process of its own", 1) as advance:
+    with (
+        temporary_folder() as folder,
+        task(f"working on {name} in a process of its own", 1) as advance,
+    ):
         (folder / _REQUEST).write_bytes(pickle.dumps(asked))
         _run(folder, name)
         with (folder / _ANSWER).open("rb") as file:
@@ -66,7 +71,11 @@ def isolated(work: Callable[..., Any], history: PinnedHistory, archive: Archive,
 
 def _needs_process(history: PinnedHistory, archive: Archive) -> bool:
     manifest, storage = archive.manifest, archive.storage
-    if history.trust.believes or manifest.recipe.kind == "python" or OWN.ledger.knows(query_statement(manifest.manifest_hash)):
+    if (
+        history.trust.believes
+        or manifest.recipe.kind == "python"
+        or OWN.ledger.knows(query_statement(manifest.manifest_hash))
+    ):
         return False
     reopened = can_be_reopened(storage) and not storage.uri.startswith("memory://")
     return reopened and has_interpreter() and can_bound_more()
@@ -74,7 +83,11 @@ def _needs_process(history: PinnedHistory, archive: Archive) -> bool:
 
 def _run(folder: Path, name: str) -> None:
     with TemporaryFile(dir=folder) as errors:
-        command = ["-c", "from eventlake.datasets.building.isolated import main; main()", str(folder)]
+        command = [
+            "-c",
+            "from eventlake.datasets.building.isolated import main; main()",
+            str(folder),
+        ]
         process = start_python(command, folder, stdin=subprocess.PIPE, stderr=errors)
         try:
             code = process.wait()
@@ -149,4 +162,6 @@ def start_python(arguments: list[str], folder: Path, **streams: Any) -> subproce
 
 def _import_path() -> str:
     """Where this process finds modules. An empty or relative entry would mean the current folder of the worker."""
-    return os.pathsep.join(path for path in sys.path if Path(path).is_absolute() and os.pathsep not in path)
+    return os.pathsep.join(
+        path for path in sys.path if Path(path).is_absolute() and os.pathsep not in path
+    )

@@ -26,7 +26,13 @@ _EACH = (
 _SHOWN = 10
 
 
-def check_perturbed(projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None, rows: pa.Table) -> None:
+def check_perturbed(
+    projection: Projection,
+    types: Types,
+    history: PinnedHistory,
+    spine: pa.Table | None,
+    rows: pa.Table,
+) -> None:
     """Builds once more under other threads, memory, buckets and order of rows, and compares content hashes.
 
     Polars' thread pool is fixed when the process starts: of a Python projection only the order of rows is another one.
@@ -47,16 +53,27 @@ def check_perturbed(projection: Projection, types: Types, history: PinnedHistory
         advance(1)
     if content_hash(again) == expected:
         return
-    causes = [one.name for one in _EACH if content_hash(_made(projection, types, history, spine, one)) != expected]
+    causes = [
+        one.name
+        for one in _EACH
+        if content_hash(_made(projection, types, history, spine, one)) != expected
+    ]
     cause = ", ".join(causes) or "several of them together, or mere luck"
-    message = f"dataset {projection.name} is another one under other circumstances; what changes it: {cause}\n" + "\n".join(
-        _told(projection, rows, again)
+    message = (
+        f"dataset {projection.name} is another one under other circumstances; what changes it: {cause}\n"
+        + "\n".join(_told(projection, rows, again))
     )
     hint = 'nothing was published. Declare level = "exact" to be told where a projection depends on order, or level = "unproven".'
     raise NotIdenticalError(message, hint, expected=expected, found=content_hash(again))
 
 
-def _made(projection: Projection, types: Types, history: PinnedHistory, spine: pa.Table | None, under: Circumstances) -> pa.Table:
+def _made(
+    projection: Projection,
+    types: Types,
+    history: PinnedHistory,
+    spine: pa.Table | None,
+    under: Circumstances,
+) -> pa.Table:
     if projection.by is None or projection.kind == "python" or not under.buckets:
         return finish(projection, types, prepare(projection, history, spine, under).rows())
     chosen = bucketed(entities(projection, history, spine), under.buckets)
@@ -71,15 +88,28 @@ def _told(projection: Projection, rows: pa.Table, again: pa.Table) -> Iterator[s
     if rows.num_rows != again.num_rows or rows.column_names != again.column_names:
         yield f"  {rows.num_rows:,} rows of {', '.join(rows.column_names)}, then {again.num_rows:,} of {', '.join(again.column_names)}"
         return
-    columns = [name for name in rows.column_names if column_digest(rows.column(name)) != column_digest(again.column(name))]
+    columns = [
+        name
+        for name in rows.column_names
+        if column_digest(rows.column(name)) != column_digest(again.column(name))
+    ]
     yield f"  columns that differ: {', '.join(columns)}"
     yield from _rows_told(projection.key, columns, pl.DataFrame(rows), pl.DataFrame(again))
 
 
-def _rows_told(key: Sequence[str], columns: Sequence[str], before: pl.DataFrame, after: pl.DataFrame) -> Iterator[str]:
+def _rows_told(
+    key: Sequence[str], columns: Sequence[str], before: pl.DataFrame, after: pl.DataFrame
+) -> Iterator[str]:
     differs = pl.any_horizontal(~before[name].eq_missing(after[name]) for name in columns)
-    places = before.select(differs.alias("differs")).with_row_index().filter("differs")["index"].head(_SHOWN)
+    places = (
+        before.select(differs.alias("differs"))
+        .with_row_index()
+        .filter("differs")["index"]
+        .head(_SHOWN)
+    )
     for place in places:
         where = ", ".join(f"{name} {before[name][place]!r}" for name in key) or f"row {place}"
-        changes = ", ".join(f"{name} {before[name][place]!r}, then {after[name][place]!r}" for name in columns)
+        changes = ", ".join(
+            f"{name} {before[name][place]!r}, then {after[name][place]!r}" for name in columns
+        )
         yield f"  {where}: {changes}"

@@ -98,7 +98,14 @@ def reproduce(history: PinnedHistory, archive: Archive, *, trust: bool = False) 
         history.trust.ledger.note([dataset_statement(then.manifest_hash)])
     dataset = Dataset(archive, again.rows, trust=history.trust)
     command = environment_command(archive.provenance())
-    return Reproduction(dataset, again.rows is not None, again.content_hash, again.differences, again.causes, command)
+    return Reproduction(
+        dataset,
+        again.rows is not None,
+        again.content_hash,
+        again.differences,
+        again.causes,
+        command,
+    )
 
 
 class _Again(NamedTuple):
@@ -121,11 +128,21 @@ def _made_again(history: PinnedHistory, archive: Archive, *, trust: bool) -> _Ag
     causes: list[str] = []
     if not identical:
         changed = _changed(then.recipe, made.manifest.recipe)
-        causes = [cause for cause, names in _CAUSES.items() if not names.isdisjoint(changed) or (cause == "environment" and moved)]
+        causes = [
+            cause
+            for cause, names in _CAUSES.items()
+            if not names.isdisjoint(changed) or (cause == "environment" and moved)
+        ]
         differences += _differing_columns(archive, made.rows)
     causes = causes or ([] if identical else ["data"])
     rows = made.rows if identical else None
-    return _Again(made.manifest.manifest_hash, made.manifest.content_hash, rows, tuple(differences), tuple(causes))
+    return _Again(
+        made.manifest.manifest_hash,
+        made.manifest.content_hash,
+        rows,
+        tuple(differences),
+        tuple(causes),
+    )
 
 
 def environment_command(provenance: Mapping[str, Any]) -> str:
@@ -134,9 +151,18 @@ def environment_command(provenance: Mapping[str, Any]) -> str:
     It will be pasted into a shell, and a stranger may have written the provenance: it names only packages that are recorded here too, and
     versions that are spelled as versions are; anything else is left out.
     """
-    versions, python = provenance["versions"], _PYTHON.match(str(provenance["environment"].get("python")))
-    known = ((name, str(versions[name])) for name in sorted(circumstances()["versions"]) if name in versions)
-    packages = " ".join(shlex.quote(f"{name}=={version}") for name, version in known if _VERSION.fullmatch(version))
+    versions, python = (
+        provenance["versions"],
+        _PYTHON.match(str(provenance["environment"].get("python"))),
+    )
+    known = (
+        (name, str(versions[name]))
+        for name in sorted(circumstances()["versions"])
+        if name in versions
+    )
+    packages = " ".join(
+        shlex.quote(f"{name}=={version}") for name, version in known if _VERSION.fullmatch(version)
+    )
     venv = f"python{python[0] if python else 3} -m venv then"
     return f"{venv} && then/bin/pip install {packages}" if packages else venv
 
@@ -183,7 +209,12 @@ def declared(archive: Archive) -> Types:
 
 
 def work_again(
-    archive: Archive, history: PinnedHistory, spine: pa.Table | None, *, trust: bool = False, limits: Limits = UNLIMITED
+    archive: Archive,
+    history: PinnedHistory,
+    spine: pa.Table | None,
+    *,
+    trust: bool = False,
+    limits: Limits = UNLIMITED,
 ) -> Work:
     """What an archived dataset was made by, ready to be run again; no stored event table is read.
 
@@ -204,7 +235,11 @@ def work_again(
         return work_of(projection, history, spine, types=types, as_in=recipe, limits=limits)
     if not trust:
         message = f"dataset {recipe.name} was made by Python code ({recipe.entry}), which is archived with it and would be run"
-        raise InvalidInputError(message, "read it, then pass trust=True or --trust.", source=f"{archive.folder}/{SOURCE}")
+        raise InvalidInputError(
+            message,
+            "read it, then pass trust=True or --trust.",
+            source=f"{archive.folder}/{SOURCE}",
+        )
     projection = replace(projection, function=load(recipe.entry, projection.sources))
     return work_of(projection, history, spine, types=types, as_in=recipe)
 
@@ -213,7 +248,9 @@ def manifest_differences(then: DatasetManifest, now: DatasetManifest) -> list[st
     """What of the recipe and the output is not as it was; on the same recipe only the output can differ."""
     before, after = then.recipe.document(), now.recipe.document()
     changed = [name for name in before if name in _changed(then.recipe, now.recipe)]
-    differences = [f"{name}: {_plain(before[name])} then, {_plain(after[name])} now" for name in changed]
+    differences = [
+        f"{name}: {_plain(before[name])} then, {_plain(after[name])} now" for name in changed
+    ]
     if then.rows != now.rows:
         differences.append(f"rows: {then.rows:,} then, {now.rows:,} now")
     if then.schema != now.schema:
@@ -232,4 +269,8 @@ def _differing_columns(archive: Archive, rows: pa.Table) -> list[str]:
     except EventlakeError as error:
         return [f"stored rows: {error.message}"]
     common = [name for name in stored.column_names if name in rows.column_names]
-    return [f"column {name}" for name in common if column_digest(stored.column(name)) != column_digest(rows.column(name))]
+    return [
+        f"column {name}"
+        for name in common
+        if column_digest(stored.column(name)) != column_digest(rows.column(name))
+    ]

@@ -39,18 +39,25 @@ def taken_over(
     """
     plan = feature_plan(projection, history)
     names, ends = list(plan.features.columns), [plan.features.spine_entity, plan.features.cutoff]
-    if any(name not in old.column_names or old.schema.field(name).type != spine.schema.field(name).type for name in ends):
+    if any(
+        name not in old.column_names or old.schema.field(name).type != spine.schema.field(name).type
+        for name in ends
+    ):
         return None
     # A pair of entity and cutoff has the same features wherever it stands.
     known = pl.DataFrame(old.select(ends)).with_row_index(_PLACE).unique(ends, keep="first")
-    given = pl.DataFrame(spine.select(ends)).with_columns(_stale(plan, before, history).alias(_STALE))
+    given = pl.DataFrame(spine.select(ends)).with_columns(
+        _stale(plan, before, history).alias(_STALE)
+    )
     found = given.join(known, on=ends, how="left", nulls_equal=True, maintain_order="left")
     place = found.select(pl.when(~pl.col(_STALE)).then(pl.col(_PLACE).cast(pl.Int64)))[_PLACE]
     missing = place.is_null()
     number = int(missing.sum())
     if number > most * len(place):
         return None
-    fresh = finish(projection, types, rows(plan, history, spine.filter(missing.to_arrow()), projection.engine)).select(names)
+    fresh = finish(
+        projection, types, rows(plan, history, spine.filter(missing.to_arrow()), projection.engine)
+    ).select(names)
     if fresh.schema != old.select(names).schema:
         return None
     # Behind the old rows stand the new ones, in the order of the spine.
@@ -67,9 +74,13 @@ def _stale(plan: Plan, before: PinnedHistory, history: PinnedHistory) -> pl.Expr
     first = history.first_recorded(before.watermark)
     if first is None:
         return pl.lit(value=False)
-    touched = pl.col(plan.features.spine_entity).is_in(changed(plan, before.with_schemas(plan.schemas), history).implode())
+    touched = pl.col(plan.features.spine_entity).is_in(
+        changed(plan, before.with_schemas(plan.schemas), history).implode()
+    )
     # What is recorded after a cutoff changes nothing there, where only what was known counts; but all of an entity's events decide whether
     # its sums are refused.
     heard = pl.col(plan.features.cutoff).cast(pl.Int64) > first
     judged = any(doubtful(plan, stream, parts) for stream, parts in plan.wanted().items())
-    return (touched & heard if plan.known_at_cutoff and not judged else touched).fill_null(value=False)
+    return (touched & heard if plan.known_at_cutoff and not judged else touched).fill_null(
+        value=False
+    )

@@ -110,7 +110,10 @@ class DatasetDiff:
     @property
     def title(self) -> str:
         """Which two, and whether their rows are the same."""
-        names = (f"{dataset.name} {dataset.manifest_hash[: layout.SHORT_HASH]}" for dataset in (self.before, self.after))
+        names = (
+            f"{dataset.name} {dataset.manifest_hash[: layout.SHORT_HASH]}"
+            for dataset in (self.before, self.after)
+        )
         return f"{' → '.join(names)}: rows {'the same' if self.identical else 'differ'}"
 
     def __repr__(self) -> str:
@@ -152,14 +155,20 @@ def diff(before: Archive, after: Archive, pin: Callable[[Checkpoint], object]) -
     if not identical and refusal is None:
         try:
             rows = _rows(before, after, compared)
-            refusal = None if rows else "not compared: rows are numbered, and no column of the spines says which is which"
+            refusal = (
+                None
+                if rows
+                else "not compared: rows are numbered, and no column of the spines says which is which"
+            )
         except NotFoundError as error:
             refusal = f"not compared: {error.message}; {error.hint}"
     return DatasetDiff(
         before=Dataset(before),
         after=Dataset(after),
         identical=identical,
-        history=HistoryDiff(one.recipe.checkpoint, other.recipe.checkpoint, _problem(one.recipe, other.recipe, pin)),
+        history=HistoryDiff(
+            one.recipe.checkpoint, other.recipe.checkpoint, _problem(one.recipe, other.recipe, pin)
+        ),
         recipe=tuple(_recipe(one.recipe, other.recipe)),
         sources=tuple(_sources(before, after)),
         schema=tuple(_schema(one, other)),
@@ -235,10 +244,14 @@ def _told(recipe: Recipe) -> dict[str, str]:
     }
     told |= _named("setting", recipe.settings) | _named("parameter", recipe.parameters)
     if recipe.spine:
-        told["spine"] = f"{counted(recipe.spine.rows, 'row')}, content hash {recipe.spine.content_hash}"
+        told["spine"] = (
+            f"{counted(recipe.spine.rows, 'row')}, content hash {recipe.spine.content_hash}"
+        )
     if recipe.clock_hash:
         told["clock hash"] = recipe.clock_hash
-    told |= {f"schema of {event_type}": schema_hash for event_type, schema_hash in recipe.schemas.items()}
+    told |= {
+        f"schema of {event_type}": schema_hash for event_type, schema_hash in recipe.schemas.items()
+    }
     return told | {f"declared type of {name}": kind for name, kind in recipe.declared_schema or ()}
 
 
@@ -253,7 +266,13 @@ def _sources(before: Archive, after: Archive) -> Iterator[SourceChange]:
     texts, new, patches = before.sources(), after.sources(), _Patches()
     for name in sorted({**texts, **new}):
         if hashes.get(name) != others.get(name):
-            kind = "changed" if name in texts and name in new else "removed" if name in texts else "added"
+            kind = (
+                "changed"
+                if name in texts and name in new
+                else "removed"
+                if name in texts
+                else "added"
+            )
             yield SourceChange(name, kind, patches.patch(name, texts.get(name), new.get(name)))
 
 
@@ -266,23 +285,38 @@ class _Patches:
     def patch(self, name: str, before: str | None, after: str | None) -> str:
         """What turns one file into the other."""
         lines, new = (_LINES.findall(text or "") for text in (before, after))
-        names = ("/dev/null" if before is None else f"a/{name}", "/dev/null" if after is None else f"b/{name}")
+        names = (
+            "/dev/null" if before is None else f"a/{name}",
+            "/dev/null" if after is None else f"b/{name}",
+        )
         self._left -= len(lines) + len(new) if before is not None and after is not None else 0
-        made = difflib.unified_diff(lines, new, *names) if self._left >= 0 else _replaced(lines, new, names)
-        return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in made)
+        made = (
+            difflib.unified_diff(lines, new, *names)
+            if self._left >= 0
+            else _replaced(lines, new, names)
+        )
+        return "".join(
+            line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+            for line in made
+        )
 
 
 def _replaced(lines: list[str], new: list[str], names: tuple[str, str]) -> Iterator[str]:
     """A unified diff that replaces everything between the lines with which both begin and those with which both end."""
     most = min(len(lines), len(new))
     begin = next((place for place in range(most) if lines[place] != new[place]), most)
-    end = next((place for place in range(most - begin) if lines[-1 - place] != new[-1 - place]), most - begin)
+    end = next(
+        (place for place in range(most - begin) if lines[-1 - place] != new[-1 - place]),
+        most - begin,
+    )
     first = max(0, begin - _CONTEXT)
     after = lines[len(lines) - end :][:_CONTEXT]
     kept = begin - first + len(after)
     counts = [len(one) - end - begin + kept for one in (lines, new)]
     yield from (f"--- {names[0]}\n", f"+++ {names[1]}\n")
-    yield "@@ -{} +{} @@\n".format(*(f"{first + 1 if count else first},{count}" for count in counts))
+    yield "@@ -{} +{} @@\n".format(
+        *(f"{first + 1 if count else first},{count}" for count in counts)
+    )
     yield from (f" {line}" for line in lines[first:begin])
     yield from (f"-{line}" for line in lines[begin : len(lines) - end])
     yield from (f"+{line}" for line in new[begin : len(new) - end])
@@ -294,6 +328,8 @@ def _schema(before: DatasetManifest, after: DatasetManifest) -> Iterator[Change]
     for name in {**types, **others}:
         if types.get(name) != others.get(name):
             yield Change(name, types.get(name, ABSENT), others.get(name, ABSENT))
-    order, new_order = ([name for name in one if name in types and name in others] for one in (types, others))
+    order, new_order = (
+        [name for name in one if name in types and name in others] for one in (types, others)
+    )
     if order != new_order:
         yield Change("order of columns", ", ".join(order), ", ".join(new_order))

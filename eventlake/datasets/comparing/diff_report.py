@@ -24,7 +24,9 @@ def facts(value: "DatasetDiff") -> tuple[tuple[str, str], ...]:
     ]
     told += [(change.what, f"{change.before} → {change.after}") for change in value.recipe]
     told += [("code", f"{source.name} {source.kind}") for source in value.sources]
-    told += [("schema", f"{change.what}: {change.before} → {change.after}") for change in value.schema]
+    told += [
+        ("schema", f"{change.what}: {change.before} → {change.after}") for change in value.schema
+    ]
     told.append(("rows", _rows(value)))
     return tuple(told)
 
@@ -61,14 +63,27 @@ def sections(value: "DatasetDiff") -> tuple[Section, ...]:
     same = []
     for title, changes in (("recipe", value.recipe), ("schema", value.schema)):
         if changes:
-            parts.append(Section(title, header=_HEADER, rows=tuple((change.what, change.before, change.after) for change in changes)))
+            parts.append(
+                Section(
+                    title,
+                    header=_HEADER,
+                    rows=tuple((change.what, change.before, change.after) for change in changes),
+                )
+            )
         else:
             same.append(title)
-    parts += [Section(f"code: {source.name} {source.kind}", patch=source.patch) for source in value.sources]
+    parts += [
+        Section(f"code: {source.name} {source.kind}", patch=source.patch)
+        for source in value.sources
+    ]
     same += [] if value.sources else ["code"]
     if same:
         parts.append(Section("the same in both", (", ".join(same),)))
-    parts.append(Section("rows", tuple(_row_lines(value)), ("column", "changed values"), columns_changed(value)))
+    parts.append(
+        Section(
+            "rows", tuple(_row_lines(value)), ("column", "changed values"), columns_changed(value)
+        )
+    )
     if value.rows:
         parts += _examples(value.rows)
     return tuple(parts)
@@ -92,7 +107,9 @@ def _row_lines(value: "DatasetDiff") -> Iterator[str]:
     if value.rows and value.rows.matched_by:
         yield f"matched by {', '.join(value.rows.matched_by)} of the spines, and by their occurrence"
     if not value.identical and value.rows and value.not_compared:
-        yield "values not compared: " + ", ".join(f"{name} ({reason})" for name, reason in value.not_compared.items())
+        yield "values not compared: " + ", ".join(
+            f"{name} ({reason})" for name, reason in value.not_compared.items()
+        )
 
 
 def _examples(rows: RowsDiff) -> Iterator[Section]:
@@ -105,7 +122,13 @@ def _examples(rows: RowsDiff) -> Iterator[Section]:
         if changes:
             first = f", the first {len(changes)}" if total > len(changes) else ""
             cells = tuple(cell for change in changes for cell in _cells(change))
-            yield Section(f"{counted(total, 'row')} {kind}{first}", (), ("key", "column", "before", "after"), cells, data=True)
+            yield Section(
+                f"{counted(total, 'row')} {kind}{first}",
+                (),
+                ("key", "column", "before", "after"),
+                cells,
+                data=True,
+            )
 
 
 def _cells(change: RowChange) -> Iterator[tuple[str, str, str, str]]:

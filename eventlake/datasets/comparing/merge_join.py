@@ -35,10 +35,14 @@ class Step:
     @property
     def rows(self) -> int:
         """Rows of both sides together."""
-        return int(self.removed.num_rows + self.added.num_rows + self.before.num_rows + self.after.num_rows)
+        return int(
+            self.removed.num_rows + self.added.num_rows + self.before.num_rows + self.after.num_rows
+        )
 
 
-def merge(before: Iterator[pa.Table], after: Iterator[pa.Table], key: Sequence[str]) -> Iterator[Step]:
+def merge(
+    before: Iterator[pa.Table], after: Iterator[pa.Table], key: Sequence[str]
+) -> Iterator[Step]:
     """Walks two runs of rows side by side.
 
     Args:
@@ -83,7 +87,11 @@ class _Side:
         if self._rows is None:
             return None
         rows = self._rows.num_rows
-        stop = rows if not rows or bound == self.end else bisect.bisect_right(range(rows), bound, key=self._key)
+        stop = (
+            rows
+            if not rows or bound == self.end
+            else bisect.bisect_right(range(rows), bound, key=self._key)
+        )
         taken, self._rows = self._rows.slice(0, stop), self._rows.slice(stop)
         self._keys = [column.slice(stop) for column in self._keys]
         return taken
@@ -106,15 +114,24 @@ def _step(left: Any, right: Any, key: Sequence[str]) -> Step:
     names = list(key)
     if left is None or right is None:
         only = left if right is None else right
-        return _unpaired(only.slice(0, 0) if left is None else left, only.slice(0, 0) if right is None else right)
+        return _unpaired(
+            only.slice(0, 0) if left is None else left, only.slice(0, 0) if right is None else right
+        )
     if not left.num_rows or not right.num_rows:
         return _unpaired(left, right)
     keys, others = left.select(names), right.select(names)
     if keys.equals(others):
         return Step(left.slice(0, 0), right.slice(0, 0), left, right)
-    pairs = _numbered(keys, "left").join(_numbered(others, "right"), on=[f"k{n}" for n in range(len(names))], maintain_order="left")
+    pairs = _numbered(keys, "left").join(
+        _numbered(others, "right"), on=[f"k{n}" for n in range(len(names))], maintain_order="left"
+    )
     places, other_places = pairs["left"].to_numpy(), pairs["right"].to_numpy()
-    return Step(_without(left, places), _without(right, other_places), _at(left, places), _at(right, other_places))
+    return Step(
+        _without(left, places),
+        _without(right, other_places),
+        _at(left, places),
+        _at(right, other_places),
+    )
 
 
 def _unpaired(left: pa.Table, right: pa.Table) -> Step:
@@ -123,7 +140,9 @@ def _unpaired(left: pa.Table, right: pa.Table) -> Step:
 
 def _numbered(keys: pa.Table, name: str) -> pl.DataFrame:
     """The keys under names that meet no other, with the row's number as ``name``."""
-    return pl.DataFrame(keys.rename_columns([f"k{n}" for n in range(keys.num_columns)])).with_row_index(name)
+    return pl.DataFrame(
+        keys.rename_columns([f"k{n}" for n in range(keys.num_columns)])
+    ).with_row_index(name)
 
 
 def _at(table: pa.Table, places: np.ndarray[Any, Any]) -> pa.Table:

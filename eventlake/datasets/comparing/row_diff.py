@@ -101,7 +101,9 @@ def diff_matched(rows: Matched, key: Sequence[str], columns: Sequence[str], name
         name: Of the first dataset.
     """
     keys = tuple(MATCH if one == SPINE_ROW else one for one in key)
-    counts = _Counts(keys, dict.fromkeys((one for one in columns if one not in rows.names), 0), rows)
+    counts = _Counts(
+        keys, dict.fromkeys((one for one in columns if one not in rows.names), 0), rows
+    )
     with task(f"comparing rows of {name}", rows.before.num_rows + rows.after.num_rows) as advance:
         for step in merge(iter([rows.before]), iter([rows.after]), keys):
             counts.add(step)
@@ -127,15 +129,24 @@ class _Counts:
     def add(self, step: Step) -> None:
         self.added += step.added.num_rows
         self.removed += step.removed.num_rows
-        added, removed = step.added.slice(0, SHOWN - len(self.added_rows)), step.removed.slice(0, SHOWN - len(self.removed_rows))
-        self.added_rows += [RowChange(self._key(row), None, self._rest(row)) for row in _rows(added)]
-        self.removed_rows += [RowChange(self._key(row), self._rest(row), None) for row in _rows(removed)]
+        added, removed = (
+            step.added.slice(0, SHOWN - len(self.added_rows)),
+            step.removed.slice(0, SHOWN - len(self.removed_rows)),
+        )
+        self.added_rows += [
+            RowChange(self._key(row), None, self._rest(row)) for row in _rows(added)
+        ]
+        self.removed_rows += [
+            RowChange(self._key(row), self._rest(row), None) for row in _rows(removed)
+        ]
         self._compare(step.before, step.after)
 
     def _compare(self, before: pa.Table, after: pa.Table) -> None:
         changes = {}
         for name in self.columns:
-            changes[name] = differs(before.column(name).combine_chunks(), after.column(name).combine_chunks())
+            changes[name] = differs(
+                before.column(name).combine_chunks(), after.column(name).combine_chunks()
+            )
             self.columns[name] += int(np.count_nonzero(changes[name]))
         changed = np.zeros(before.num_rows, np.bool_)
         for unlike in changes.values():
@@ -145,13 +156,20 @@ class _Counts:
         self.unchanged += before.num_rows - total
         for place in np.flatnonzero(changed)[: SHOWN - len(self.changed_rows)].tolist():
             names = [name for name in self.columns if changes[name][place]]
-            was, became = (next(_rows(table.select([*self.key, *names]).slice(place, 1))) for table in (before, after))
+            was, became = (
+                next(_rows(table.select([*self.key, *names]).slice(place, 1)))
+                for table in (before, after)
+            )
             self.changed_rows.append(RowChange(self._key(was), self._rest(was), self._rest(became)))
 
     def _key(self, row: dict[str, Any]) -> dict[str, Any]:
         told: dict[str, Any] = {}
         for name in self.key:
-            told |= self.matched.key(row[name]) if self.matched is not None and name == MATCH else {name: row[name]}
+            told |= (
+                self.matched.key(row[name])
+                if self.matched is not None and name == MATCH
+                else {name: row[name]}
+            )
         return told
 
     def _rest(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -186,4 +204,8 @@ def _value(value: pa.Scalar) -> Any:
         return value.as_py()
     except (OverflowError, ValueError):
         beyond = pa.types.is_nested(value.type) or pa.types.is_binary(value.type)
-        return "a value beyond the years 1 to 9999" if beyond else pa.array([value]).cast(pa.large_string())[0].as_py()
+        return (
+            "a value beyond the years 1 to 9999"
+            if beyond
+            else pa.array([value]).cast(pa.large_string())[0].as_py()
+        )

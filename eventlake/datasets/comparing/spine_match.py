@@ -35,7 +35,9 @@ class Matched:
     def key(self, number: int) -> dict[str, Any]:
         """What a number stands for; how often the same stood before only if it did."""
         *values, occurrence = self.values.row(number)
-        return dict(zip(self.names, values, strict=True)) | ({OCCURRENCE: occurrence} if occurrence else {})
+        return dict(zip(self.names, values, strict=True)) | (
+            {OCCURRENCE: occurrence} if occurrence else {}
+        )
 
 
 def is_numbered(before: Archive, after: Archive) -> bool:
@@ -59,7 +61,10 @@ def matched(before: Archive, after: Archive) -> Matched | None:
     if not names:
         return None
     occurrence = pl.int_range(pl.len()).over(names).alias(OCCURRENCE)
-    told = [spine.select(SPINE_ROW, *(pl.col(name) for name in names)).with_columns(occurrence) for spine in spines]
+    told = [
+        spine.select(SPINE_ROW, *(pl.col(name) for name in names)).with_columns(occurrence)
+        for spine in spines
+    ]
     on = [*names, OCCURRENCE]
     values = pl.concat([one.select(on) for one in told]).unique().sort(on)
     numbers = values.with_row_index(MATCH).cast({MATCH: pl.Int64})
@@ -72,9 +77,13 @@ def matched(before: Archive, after: Archive) -> Matched | None:
     return Matched(tuple(names), one, other, values)
 
 
-def _names(before: Archive, after: Archive, types: Mapping[str, Any], others: Mapping[str, Any]) -> list[str]:
+def _names(
+    before: Archive, after: Archive, types: Mapping[str, Any], others: Mapping[str, Any]
+) -> list[str]:
     """Entity and cutoff where both datasets declare the same ones, else all columns that the spines share."""
-    shared = [name for name, kind in types.items() if name != SPINE_ROW and others.get(name) == kind]
+    shared = [
+        name for name, kind in types.items() if name != SPINE_ROW and others.get(name) == kind
+    ]
     ends = {tuple(_ends(archive)) for archive in (before, after)}
     told = list(ends.pop()) if len(ends) == 1 else []
     return told if told and set(told) <= set(shared) else shared

@@ -85,7 +85,11 @@ class Definition:
         """
         if "features" in self.settings:
             return self._features(engine or self.settings.get("engine") or "duckdb")
-        engine = engine or self.settings.get("engine") or ("duckdb" if "sql" in self.settings else "polars")
+        engine = (
+            engine
+            or self.settings.get("engine")
+            or ("duckdb" if "sql" in self.settings else "polars")
+        )
         setting = {"duckdb": "sql", "polars": "python"}.get(engine)
         if setting is None or setting not in self.settings:
             message = f"{self._file}: there is nothing to run on {engine!r}"
@@ -152,9 +156,17 @@ class Definition:
         if not isinstance(said, dict):
             return said, {}
         columns = said.get("columns", {})
-        if not isinstance(said.get("file"), str) or not isinstance(columns, dict) or set(said) - {"file", "columns"}:
+        if (
+            not isinstance(said.get("file"), str)
+            or not isinstance(columns, dict)
+            or set(said) - {"file", "columns"}
+        ):
             message = f"{self._file}: expected [spine] with file as text and columns as a table, found {said!r}"
-            raise InvalidProjectionError(message, 'file = "labels.csv", and in [spine.columns] client = "int64".', path=str(self._file))
+            raise InvalidProjectionError(
+                message,
+                'file = "labels.csv", and in [spine.columns] client = "int64".',
+                path=str(self._file),
+            )
         return said["file"], declared_types(columns, str(self._file))
 
     def _needed(self, history: PinnedHistory) -> dict[str, str]:
@@ -162,7 +174,10 @@ class Definition:
         if "features" not in self.settings:
             return {}
         features = self._feature_set()
-        return {features.spine_entity: compiled(features, history.catalogue).entity.kind, features.cutoff: "timestamp"}
+        return {
+            features.spine_entity: compiled(features, history.catalogue).entity.kind,
+            features.cutoff: "timestamp",
+        }
 
     def _schema(self) -> Any:
         entry = self.settings.get("schema")
@@ -174,7 +189,9 @@ class Definition:
     def _text(self, name: str) -> str:
         with self._readable(name):
             # Hashed and archived is text whose lines end in \n on every system.
-            return io.TextIOWrapper(io.BytesIO(read_below(self.folder, name, _MOST_BYTES)), encoding="utf-8").read()
+            return io.TextIOWrapper(
+                io.BytesIO(read_below(self.folder, name, _MOST_BYTES)), encoding="utf-8"
+            ).read()
 
     def _checked(self, name: str) -> Path:
         with self._readable(name):
@@ -210,7 +227,11 @@ def read_definition(folder: str | os.PathLike[str]) -> Definition:
         settings = toml.read_in(folder, FILE)
     except (FileNotFoundError, NotADirectoryError):
         message = f"there is no {FILE} in {folder}"
-        raise NotFoundError(message, "give the folder of a dataset definition, such as datasets/overdue_loans.", path=str(file)) from None
+        raise NotFoundError(
+            message,
+            "give the folder of a dataset definition, such as datasets/overdue_loans.",
+            path=str(file),
+        ) from None
     except OSError as error:
         message = f"{file} cannot be read: {error.strerror}"
         raise StorageError(message, path=str(file)) from error
@@ -222,9 +243,15 @@ def read_definition(folder: str | os.PathLike[str]) -> Definition:
         sorted({"name", *([] if "features" in settings else ["key"])} - set(settings)),
     )
     if unknown or missing:
-        problem = f"unknown settings {', '.join(unknown)}" if unknown else f"missing settings {', '.join(missing)}"
+        problem = (
+            f"unknown settings {', '.join(unknown)}"
+            if unknown
+            else f"missing settings {', '.join(missing)}"
+        )
         message = f"{file}: {problem}"
-        raise InvalidProjectionError(message, f"the settings are {', '.join(_SETTINGS)}.", path=str(file))
+        raise InvalidProjectionError(
+            message, f"the settings are {', '.join(_SETTINGS)}.", path=str(file)
+        )
     for setting, value in settings.items():
         if not _fits(value, _SETTINGS[setting]):
             message = f"{file}: expected {setting} as {_SETTINGS[setting]}, found {value!r}"

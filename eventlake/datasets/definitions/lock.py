@@ -8,7 +8,16 @@ from msgspec import ValidationError, convert
 from msgspec import field as msgspec_field
 
 from eventlake.core.documents.formats import check_format
-from eventlake.core.documents.stored import Count, Document, FormatNumber, Name, Sha256, Text, explained, spelled
+from eventlake.core.documents.stored import (
+    Count,
+    Document,
+    FormatNumber,
+    Name,
+    Sha256,
+    Text,
+    explained,
+    spelled,
+)
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.definitions.dataset_toml import Definition
@@ -29,7 +38,13 @@ class LockDocument(Document):
     format: FormatNumber
     name: Name
     checkpoint: str
-    engine: Annotated[str, spelled(r"(?:duckdb|eventlake|polars) [A-Za-z0-9_][A-Za-z0-9_.+!-]{0,99}", "an engine and its version")]
+    engine: Annotated[
+        str,
+        spelled(
+            r"(?:duckdb|eventlake|polars) [A-Za-z0-9_][A-Za-z0-9_.+!-]{0,99}",
+            "an engine and its version",
+        ),
+    ]
     rows: Count
     content_hash: Sha256
     recipe_hash: Sha256
@@ -45,7 +60,9 @@ def check_lockable(name: str, level: str) -> None:
     """
     if level == "unproven":
         message = f"dataset {name} is declared unproven; there is nothing to lock"
-        raise InvalidInputError(message, "declare it exact or fixed, or build without a lock (--no-lock).")
+        raise InvalidInputError(
+            message, "declare it exact or fixed, or build without a lock (--no-lock)."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +100,16 @@ class Lock:
         check_lockable(recipe.name, recipe.level)
         engine = f"{recipe.engine} {recipe.engine_version}"
         rows, content = dataset.manifest.rows, dataset.content_hash
-        return cls(recipe.name, recipe.checkpoint, engine, rows, content, dataset.recipe_hash, dataset.manifest_hash, recipe.schemas)
+        return cls(
+            recipe.name,
+            recipe.checkpoint,
+            engine,
+            rows,
+            content,
+            dataset.recipe_hash,
+            dataset.manifest_hash,
+            recipe.schemas,
+        )
 
     def text(self) -> str:
         """The file's content: TOML."""
@@ -97,8 +123,14 @@ class Lock:
             "recipe_hash": self.recipe_hash,
             "manifest_hash": self.manifest_hash,
         }
-        text = _HEADER + "".join(f"{key} = {value if isinstance(value, int) else _quoted(value)}\n" for key, value in lines.items())
-        pins = "".join(f"{_quoted(name)} = {_quoted(schema_hash)}\n" for name, schema_hash in sorted(self.schemas.items()))
+        text = _HEADER + "".join(
+            f"{key} = {value if isinstance(value, int) else _quoted(value)}\n"
+            for key, value in lines.items()
+        )
+        pins = "".join(
+            f"{_quoted(name)} = {_quoted(schema_hash)}\n"
+            for name, schema_hash in sorted(self.schemas.items())
+        )
         return f"{text}\n[schemas]\n{pins}" if pins else text
 
     def write(self, folder: Path) -> None:
@@ -107,14 +139,24 @@ class Lock:
         Raises:
             StorageError: The folder cannot be written.
         """
-        write_file(folder / FILE, self.text(), "the dataset itself was built and published.", follow=False)
+        write_file(
+            folder / FILE, self.text(), "the dataset itself was built and published.", follow=False
+        )
 
     def differences(self, dataset: Dataset) -> list[str]:
         """What of a build with the locked content hash is not as it was locked; empty on another engine with equal rows."""
         found = Lock.of(dataset)
         if found.engine != self.engine:
-            return [] if found.engine.split()[0] != self.engine.split()[0] else [f"engine: {self.engine} locked, {found.engine} now"]
-        return [] if found.recipe_hash == self.recipe_hash else [f"recipe: {self.recipe_hash} locked, {found.recipe_hash} now"]
+            return (
+                []
+                if found.engine.split()[0] != self.engine.split()[0]
+                else [f"engine: {self.engine} locked, {found.engine} now"]
+            )
+        return (
+            []
+            if found.recipe_hash == self.recipe_hash
+            else [f"recipe: {self.recipe_hash} locked, {found.recipe_hash} now"]
+        )
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -130,7 +172,9 @@ class Lock:
             document = toml.read_in(folder, FILE)
         except FileNotFoundError:
             message = f"there is no {FILE} in {folder}"
-            raise NotFoundError(message, "build once without --locked to write it.", path=str(file)) from None
+            raise NotFoundError(
+                message, "build once without --locked to write it.", path=str(file)
+            ) from None
         except OSError as error:
             message = f"{file} cannot be read: {error.strerror}"
             raise StorageError(message, path=str(file)) from error
@@ -149,7 +193,11 @@ class Lock:
 
 
 def _no_lock(file: Path, problem: str) -> InvalidInputError:
-    return InvalidInputError(f"{file} is not a lock: {problem}", "restore it from git, or build without --locked.", path=str(file))
+    return InvalidInputError(
+        f"{file} is not a lock: {problem}",
+        "restore it from git, or build without --locked.",
+        path=str(file),
+    )
 
 
 def _quoted(text: str) -> str:

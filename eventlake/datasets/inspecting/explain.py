@@ -86,7 +86,11 @@ class Explanation:
     @property
     def behind(self) -> pl.DataFrame:
         """The events behind the row, or behind the column."""
-        named = pl.col("behind").list.len() > 0 if self.column is None else pl.col("behind").list.contains(self.column)
+        named = (
+            pl.col("behind").list.len() > 0
+            if self.column is None
+            else pl.col("behind").list.contains(self.column)
+        )
         return self.events.filter(named)
 
     def __repr__(self) -> str:
@@ -103,10 +107,18 @@ class Explanation:
         facts = (
             *(((self.column, self.note),) if self.note and self.column else ()),
             *((name, shown(value)) for name, value in self.row.items()),
-            (f"events of {self.by} {shown(self.entity)}", f"{self.events.height:,} that the projection reads"),
+            (
+                f"events of {self.by} {shown(self.entity)}",
+                f"{self.events.height:,} that the projection reads",
+            ),
         )
         rows = tuple(
-            (f"{one['sequence']:,}", format_instant(micros(one["time"])), one["id"], ", ".join(one["behind"]))
+            (
+                f"{one['sequence']:,}",
+                format_instant(micros(one["time"])),
+                one["id"],
+                ", ".join(one["behind"]),
+            )
             for one in found.head(_SHOWN).iter_rows(named=True)
         )
         more = f"; the first {_SHOWN}" if found.height > _SHOWN else ""
@@ -132,13 +144,17 @@ def explain(archive: Archive, history: PinnedHistory, key: Any, column: str | No
     recipe = archive.manifest.recipe
     if column is not None and column not in dict(archive.manifest.schema):
         message = f"dataset {recipe.name} has no column {column!r}"
-        raise InvalidInputError(message, f"its columns are {', '.join(name for name, _ in archive.manifest.schema)}.")
+        raise InvalidInputError(
+            message, f"its columns are {', '.join(name for name, _ in archive.manifest.schema)}."
+        )
     row = _row(pl.DataFrame(Dataset(archive).arrow()), recipe.key, key)
     explanation: Explanation = isolated(_explained, history, archive, row=row, column=column)
     return explanation
 
 
-def _explained(history: PinnedHistory, archive: Archive, *, row: pl.DataFrame, column: str | None) -> Explanation:
+def _explained(
+    history: PinnedHistory, archive: Archive, *, row: pl.DataFrame, column: str | None
+) -> Explanation:
     recipe = archive.manifest.recipe
     if recipe.kind == "features":
         return _features(archive, history, row, column)
@@ -153,18 +169,32 @@ def _explained(history: PinnedHistory, archive: Archive, *, row: pl.DataFrame, c
             raise InvalidInputError(message, f"at most {MOST_EVENTS:,}.")
         types, keys = declared(archive), row.select(recipe.key)
         if not _found(projection, types, one.rows(), keys).equals(row):
-            message = f"dataset {recipe.name}: the events of the history do not make the stored row again"
+            message = (
+                f"dataset {recipe.name}: the events of the history do not make the stored row again"
+            )
             raise CorruptionError(message, "run 'eventlake reproduce' on it.")
         behind = []
         with task("leaving out events", events.height) as advance:
             for sequence in events["sequence"]:
                 other = _found(projection, types, one.rows(without=sequence), keys)
-                behind.append([name for name in row.columns if not other.height or not other[name].equals(row[name], null_equal=True)])
+                behind.append(
+                    [
+                        name
+                        for name in row.columns
+                        if not other.height or not other[name].equals(row[name], null_equal=True)
+                    ]
+                )
                 advance(1)
     finally:
         one.close()
     events = events.with_columns(pl.Series("behind", behind, dtype=pl.List(pl.String)))
-    about = About(archive.manifest.manifest_hash, row.row(0, named=True), column, projection.by or "", entity.column(ENTITY)[0].as_py())
+    about = About(
+        archive.manifest.manifest_hash,
+        row.row(0, named=True),
+        column,
+        projection.by or "",
+        entity.column(ENTITY)[0].as_py(),
+    )
     if column is not None and not any(column in names for names in behind):
         passed = _passed_on(row, column, spine, carried)
         told = _of_spine(archive, history, about, *passed) if passed else None
@@ -173,7 +203,9 @@ def _explained(history: PinnedHistory, archive: Archive, *, row: pl.DataFrame, c
     return Explanation(*about, events)
 
 
-def _passed_on(row: pl.DataFrame, column: str, spine: pa.Table | None, carried: Carried) -> tuple[str, int] | None:
+def _passed_on(
+    row: pl.DataFrame, column: str, spine: pa.Table | None, carried: Carried
+) -> tuple[str, int] | None:
     """The column of the spine of the same name, and the number of the row there; None if the value is not the spine's."""
     if spine is None or not carried.spine_rows:
         return None
@@ -184,39 +216,59 @@ def _passed_on(row: pl.DataFrame, column: str, spine: pa.Table | None, carried: 
     return (name, number) if value.equals(row[column], check_names=False, null_equal=True) else None
 
 
-def _features(archive: Archive, history: PinnedHistory, row: pl.DataFrame, column: str | None) -> Explanation:
+def _features(
+    archive: Archive, history: PinnedHistory, row: pl.DataFrame, column: str | None
+) -> Explanation:
     """The events inside the windows of declared features, which need no guessing."""
     features = feature_set(projection_of(archive))
     values = row.row(0, named=True)
     entity, cutoff = values[features.spine_entity], row[features.cutoff].cast(pl.Int64)[0]
     about = About(archive.manifest.manifest_hash, values, column, features.by, entity)
     if column is None or column in features.columns:
-        return Explanation(*about, inside(compiled(features, history.catalogue), history, entity, cutoff), _INSIDE)
+        return Explanation(
+            *about, inside(compiled(features, history.catalogue), history, entity, cutoff), _INSIDE
+        )
     told = _of_spine(archive, history, about, column, int(values[SPINE_ROW]))
     if told is not None and column in Dataset(archive).labels():
         return told
-    message = f"dataset {archive.manifest.recipe.name}: {column} is a column of the spine, not a feature"
+    message = (
+        f"dataset {archive.manifest.recipe.name}: {column} is a column of the spine, not a feature"
+    )
     message += "; the spine was given as rows" * (not archive.event_spines())
     message += "" if told is None else f"; it {told.note}"
-    raise InvalidInputError(message, f"the features are {', '.join(features.columns)}.", column=column)
+    raise InvalidInputError(
+        message, f"the features are {', '.join(features.columns)}.", column=column
+    )
 
 
-def _of_spine(archive: Archive, history: PinnedHistory, about: About, column: str, row: int) -> Explanation | None:
+def _of_spine(
+    archive: Archive, history: PinnedHistory, about: About, column: str, row: int
+) -> Explanation | None:
     """The events that a label of a row of a spine looks at, or the one that another column comes from; None if no event says it."""
     spines = Dataset(archive).event_spines()
     for spine in spines:
         if column in {name for name, _, _ in spine.labels}:
             ahead = ahead_of(spine, history, column, row)
             called = pl.col("behind").list.eval(pl.element().replace({column: about.column}))
-            return Explanation(*about, ahead.events.with_columns(called), _INSIDE, ahead.known, f"looks at {ahead.told}")
+            return Explanation(
+                *about,
+                ahead.events.with_columns(called),
+                _INSIDE,
+                ahead.known,
+                f"looks at {ahead.told}",
+            )
     event = event_of(spines[0], history, row) if spines and column != SPINE_ROW else None
     if event is None:
         return None
     note = f"comes from the event {event['id'][0]!r} at sequence {event['sequence'][0]:,}, which makes the row"
-    return Explanation(*about, event.with_columns(behind=pl.lit([about.column])), "it is the source of", note=note)
+    return Explanation(
+        *about, event.with_columns(behind=pl.lit([about.column])), "it is the source of", note=note
+    )
 
 
-def _by_entity(archive: Archive, history: PinnedHistory, spine: pa.Table | None) -> tuple[Projection, Carried]:
+def _by_entity(
+    archive: Archive, history: PinnedHistory, spine: pa.Table | None
+) -> tuple[Projection, Carried]:
     """The projection by the entity that was declared, or by the subject."""
     recipe = archive.manifest.recipe
     hint = "it is told of SQL projections at the level exact whose rows are about one entity each; declare by=."
@@ -224,7 +276,11 @@ def _by_entity(archive: Archive, history: PinnedHistory, spine: pa.Table | None)
         message = f"which events a row of {recipe.name} was made of cannot be told of a {recipe.level} {recipe.kind} projection"
         raise InvalidInputError(message, hint)
     provenance = archive.provenance()
-    projection = replace(projection_of(archive), by=provenance.get("by", "subject"), spine_by=provenance.get("spine_by"))
+    projection = replace(
+        projection_of(archive),
+        by=provenance.get("by", "subject"),
+        spine_by=provenance.get("spine_by"),
+    )
     try:
         carried = carrier(projection, history, spine)
     except EventlakeError as error:
@@ -238,9 +294,19 @@ def _by_entity(archive: Archive, history: PinnedHistory, spine: pa.Table | None)
 
 def _row(rows: pl.DataFrame, names: tuple[str, ...], key: Any) -> pl.DataFrame:
     """The one row that has a key."""
-    parts = list(key.values()) if isinstance(key, Mapping) else list(key) if isinstance(key, list | tuple) else [key]
+    parts = (
+        list(key.values())
+        if isinstance(key, Mapping)
+        else list(key)
+        if isinstance(key, list | tuple)
+        else [key]
+    )
     values = dict(key) if isinstance(key, Mapping) else dict(zip(names, parts, strict=False))
-    if not values or (not isinstance(key, Mapping) and len(parts) != len(names)) or not set(values) <= set(rows.columns):
+    if (
+        not values
+        or (not isinstance(key, Mapping) and len(parts) != len(names))
+        or not set(values) <= set(rows.columns)
+    ):
         message = f"expected a key as values of {', '.join(names)}, or a dict of columns and values, found {key!r}"
         raise InvalidInputError(message, f"the columns are {', '.join(rows.columns)}.")
     try:
@@ -267,7 +333,9 @@ def _is(kind: pl.DataType, name: str, value: Any) -> pl.Expr:
     """
     if value is None:
         return pl.col(name).is_null()
-    if not isinstance(value, str | int | float | Decimal | date) or (isinstance(value, bool) and kind != pl.Boolean):
+    if not isinstance(value, str | int | float | Decimal | date) or (
+        isinstance(value, bool) and kind != pl.Boolean
+    ):
         message = f"{name} is {kind}, not {value!r}"
         raise TypeError(message)
     if isinstance(kind, pl.Datetime) and isinstance(value, str | date):
@@ -278,7 +346,9 @@ def _is(kind: pl.DataType, name: str, value: Any) -> pl.Expr:
     if isinstance(value, Decimal | float) and not math.isfinite(value):
         message = f"{value!r} is no finite number"
         raise ValueError(message)
-    return pl.col(name).cast(pl.String) == value if isinstance(value, str) else pl.col(name) == value
+    return (
+        pl.col(name).cast(pl.String) == value if isinstance(value, str) else pl.col(name) == value
+    )
 
 
 def _microseconds(value: str | date, *, zoned: bool) -> int:
@@ -298,10 +368,17 @@ def _entity(row: pl.DataFrame, spine: pa.Table | None, by: str, carried: Carried
     if spine is None or column is None:
         message = f"the spine has no column {by}"
         raise InvalidInputError(message)
-    return pl.DataFrame(spine).filter(pl.col("spine_row") == number).select(pl.col(column).alias(ENTITY)).to_arrow()
+    return (
+        pl.DataFrame(spine)
+        .filter(pl.col("spine_row") == number)
+        .select(pl.col(column).alias(ENTITY))
+        .to_arrow()
+    )
 
 
-def _found(projection: Projection, types: Types, result: pa.Table, keys: pl.DataFrame) -> pl.DataFrame:
+def _found(
+    projection: Projection, types: Types, result: pa.Table, keys: pl.DataFrame
+) -> pl.DataFrame:
     """The row of the same key among what came out; none where there is none."""
     rows = pl.DataFrame(finish(projection, types, result))
     return rows.join(keys, on=keys.columns, how="semi", nulls_equal=True)

@@ -36,7 +36,15 @@ from eventlake.history import polars_scan
 from eventlake.history.corrections import SPOKE, UNTIL
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import AS_RECORDED, LATEST
-from eventlake.history.sql.duckdb_views import TableName, attributes_named, create_events, create_table, files_of, reads_table, tables_read
+from eventlake.history.sql.duckdb_views import (
+    TableName,
+    attributes_named,
+    create_events,
+    create_table,
+    files_of,
+    reads_table,
+    tables_read,
+)
 from eventlake.progress import task
 from eventlake.projections.on_duckdb.run import bound
 from eventlake.projections.prepare import feature_set
@@ -96,10 +104,17 @@ class LeakageReport:
         told = self._told()
         facts += tuple(("hindsight", one) for one in told)
         if late := self.hindsight.get("spine_late_rows"):
-            facts += (("recorded late", f"the event of {counted(late, 'row')} was recorded after its time, which is the cutoff"),)
+            facts += (
+                (
+                    "recorded late",
+                    f"the event of {counted(late, 'row')} was recorded after its time, which is the cutoff",
+                ),
+            )
         facts += (("look ahead, as declared", ", ".join(self.labels)),) if self.labels else ()
         facts += (("taken as given", ", ".join(self.given)),) if self.given else ()
-        rows = tuple(tuple(shown(value) for value in row) for row in self.leaks.head(_SHOWN).iter_rows())
+        rows = tuple(
+            tuple(shown(value) for value in row) for row in self.leaks.head(_SHOWN).iter_rows()
+        )
         leaks = "no leak" if self.ok else counted(self.leaks.height, "leak")
         title = leaks + f"; hindsight, as declared: {', '.join(told)}" * bool(told)
         return Card(title, facts, tuple(self.leaks.columns) if rows else (), rows)
@@ -115,7 +130,13 @@ class LeakageReport:
 
 
 @verb
-def check_leakage(dataset: Dataset, *, rows: int | None = None, cutoff: str | None = None, known: str | None = None) -> LeakageReport:
+def check_leakage(
+    dataset: Dataset,
+    *,
+    rows: int | None = None,
+    cutoff: str | None = None,
+    known: str | None = None,
+) -> LeakageReport:
     """Makes rows of a dataset again from a history that ends at each row's cutoff, and compares.
 
     The rows of a spine of events are compared with those that were known at their cutoff. Labels look ahead by declaration, and columns of
@@ -138,30 +159,58 @@ def check_leakage(dataset: Dataset, *, rows: int | None = None, cutoff: str | No
     some = None if rows is None else counts.count(rows, "rows", 1)
     archive, snapshot = dataset.opened()
     asked = {"table": dataset.arrow(), "rows": some, "cutoff": cutoff, "known": known}
-    report: LeakageReport = snapshot.read(lambda history: isolated(_checked, history, archive, **asked))
+    report: LeakageReport = snapshot.read(
+        lambda history: isolated(_checked, history, archive, **asked)
+    )
     return report
 
 
 def _checked(
-    history: PinnedHistory, archive: Archive, *, table: pa.Table, rows: int | None, cutoff: str | None, known: str | None
+    history: PinnedHistory,
+    archive: Archive,
+    *,
+    table: pa.Table,
+    rows: int | None,
+    cutoff: str | None,
+    known: str | None,
 ) -> LeakageReport:
     dataset, spine = Dataset(archive, table, trust=history.trust), archive.spine()
     projection = projection_of(archive)
     if projection.kind == "python" or spine is None:
         message = f"whether rows of {dataset.name} saw too much cannot be told: it is Python, or has no spine"
-        raise InvalidInputError(message, "declare features, or write SQL over a spine with a cutoff.")
+        raise InvalidInputError(
+            message, "declare features, or write SQL over a spine with a cutoff."
+        )
     features = feature_set(projection) if projection.kind == "features" else None
-    cutoff, known = cutoff or (features.cutoff if features else "cutoff"), known or (features.known if features else "cutoff")
-    if cutoff not in spine.column_names or not pa.types.is_timestamp(spine.column(cutoff).type) or known not in KNOWN:
+    cutoff, known = (
+        cutoff or (features.cutoff if features else "cutoff"),
+        known or (features.known if features else "cutoff"),
+    )
+    if (
+        cutoff not in spine.column_names
+        or not pa.types.is_timestamp(spine.column(cutoff).type)
+        or known not in KNOWN
+    ):
         message = f"expected cutoff as a column of instants of the spine ({', '.join(spine.column_names)}), found {cutoff!r}, {known!r}"
         raise InvalidInputError(message, f"known is {' or '.join(KNOWN)}.")
     frame = pl.DataFrame(spine)
-    chosen = frame if rows is None or rows >= frame.height else frame.gather_every(frame.height // rows).head(rows)
+    chosen = (
+        frame
+        if rows is None or rows >= frame.height
+        else frame.gather_every(frame.height // rows).head(rows)
+    )
     stored, spines = pl.DataFrame(table), dataset.event_spines()
     told_by = _told_by(dataset, projection, frame)
-    asked = chosen if features else _with_other_labels(chosen, {name for one in spines for name, _, _ in one.labels})
+    asked = (
+        chosen
+        if features
+        else _with_other_labels(chosen, {name for one in spines for name, _, _ in one.labels})
+    )
     schema, rebuilt, at_name = declared(archive), [], _apart(_AT, stored.columns)
-    with _cut(projection, history, spine, known) as again, task(f"looking for leaks in {dataset.name}", chosen.height) as advance:
+    with (
+        _cut(projection, history, spine, known) as again,
+        task(f"looking for leaks in {dataset.name}", chosen.height) as advance,
+    ):
         for some in asked.partition_by(cutoff, maintain_order=True):
             instant = some[cutoff].cast(pl.Int64)[0]
             made = pl.DataFrame(finish(projection, schema, again(some.to_arrow(), instant)))
@@ -172,19 +221,32 @@ def _checked(
         at = chosen.select(*told_by, pl.col(cutoff).cast(pl.Int64).alias(at_name))
         mine = stored.join(at, on=told_by, how="inner", nulls_equal=True)
         labels = [name for name in dataset.labels() if name not in projection.key]
-        leaks = _compared(mine, pl.concat(rebuilt).drop(labels), (*projection.key, at_name)).drop(at_name)
+        leaks = _compared(mine, pl.concat(rebuilt).drop(labels), (*projection.key, at_name)).drop(
+            at_name
+        )
     for one in spines[:1]:
-        found = spine_leaks(one, history, frame, chosen, "cutoff" if known == "cutoff" else one.known or known)
+        found = spine_leaks(
+            one, history, frame, chosen, "cutoff" if known == "cutoff" else one.known or known
+        )
         leaks = pl.concat([leaks, _by_key(found, _none(stored, projection.key), projection.key)])
     seen = _hindsight(archive.provenance(), features, history, spine)
-    kept = {"spine_row", cutoff, *(features.columns if features else ()), *([features.spine_entity] if features else ())}
+    kept = {
+        "spine_row",
+        cutoff,
+        *(features.columns if features else ()),
+        *([features.spine_entity] if features else ()),
+    }
     given = () if spines else tuple(name for name in spine.column_names if name not in kept)
-    return LeakageReport(dataset.manifest_hash, known, chosen.height, leaks, seen, dataset.labels(), given)
+    return LeakageReport(
+        dataset.manifest_hash, known, chosen.height, leaks, seen, dataset.labels(), given
+    )
 
 
 def _with_other_labels(spine: pl.DataFrame, labels: Collection[str]) -> pl.DataFrame:
     """The rows of a spine with another value of every label that is known, so that whatever follows one comes out otherwise."""
-    return spine.with_columns(_another(column) for column in spine.iter_columns() if column.name in labels)
+    return spine.with_columns(
+        _another(column) for column in spine.iter_columns() if column.name in labels
+    )
 
 
 def _another(column: pl.Series) -> pl.Expr:
@@ -195,7 +257,14 @@ def _another(column: pl.Series) -> pl.Expr:
     if column.dtype == pl.String:
         return pl.concat_str(value, pl.lit("x"))
     zero, one = (pl.lit(number).cast(column.dtype) for number in (0, 1))
-    return pl.when(value.is_null()).then(None).when(value == zero).then(one).otherwise(zero).alias(column.name)
+    return (
+        pl.when(value.is_null())
+        .then(None)
+        .when(value == zero)
+        .then(one)
+        .otherwise(zero)
+        .alias(column.name)
+    )
 
 
 def _apart(name: str, columns: list[str]) -> str:
@@ -205,21 +274,34 @@ def _apart(name: str, columns: list[str]) -> str:
 
 def _by_key(found: pl.DataFrame, none: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
     """The leaks of a spine's rows as those of the dataset's; a part of the key that the spine does not have is null."""
-    named = [(pl.col(name) if name in found.columns else pl.lit(None)).alias(_shown_key(name)) for name in key]
+    named = [
+        (pl.col(name) if name in found.columns else pl.lit(None)).alias(_shown_key(name))
+        for name in key
+    ]
     sides = zip((COLUMN, STORED, REBUILT), _TOLD, strict=True)
-    return found.select(*named, *(pl.col(name).alias(told) for name, told in sides)).cast(none.schema)
+    return found.select(*named, *(pl.col(name).alias(told) for name, told in sides)).cast(
+        none.schema
+    )
 
 
-def _hindsight(provenance: dict[str, Any], features: FeatureSet | None, history: PinnedHistory, spine: pa.Table) -> dict[str, int]:
+def _hindsight(
+    provenance: dict[str, Any], features: FeatureSet | None, history: PinnedHistory, spine: pa.Table
+) -> dict[str, int]:
     """What was declared to be seen and was not known at the cutoff."""
     names = ("spine_hindsight_rows", "spine_late_rows")
     found: dict[str, int] = {name: int(provenance[name]) for name in names if name in provenance}
     seen = features is not None and features.known == "watermark"
-    return found | (hindsight(compiled(features, history.catalogue), history, spine) if seen and features else {})
+    return found | (
+        hindsight(compiled(features, history.catalogue), history, spine)
+        if seen and features
+        else {}
+    )
 
 
 @contextmanager
-def _cut(projection: Projection, history: PinnedHistory, spine: pa.Table, known: str) -> Iterator[Any]:
+def _cut(
+    projection: Projection, history: PinnedHistory, spine: pa.Table, known: str
+) -> Iterator[Any]:
     """Makes rows of a part of the spine, from what was there before an instant."""
     if projection.kind == "features":
         # What is left of the history is known, all of it: the features' own way to tell is left out.
@@ -227,7 +309,9 @@ def _cut(projection: Projection, history: PinnedHistory, spine: pa.Table, known:
         names = [TableName(name, LATEST) for name in plan.columns]
         with _database(history, names, known, events=False) as connection:
             if plan.related:
-                as_known = compiled(replace(feature_set(projection), known=known), history.catalogue)
+                as_known = compiled(
+                    replace(feature_set(projection), known=known), history.catalogue
+                )
                 connection.register(BELONGS_TABLE, related(as_known, history).to_arrow())
 
             def looked_up(part: pa.Table, cutoff: int) -> pa.Table:
@@ -249,50 +333,67 @@ def _cut(projection: Projection, history: PinnedHistory, spine: pa.Table, known:
             connection.execute("DELETE FROM spine")
             connection.register("part of the spine", normalise(part))
             connection.execute('INSERT INTO spine SELECT * FROM "part of the spine"')
-            return connection.sql(check_select(query), params=dict(projection.parameters) or None).to_arrow_table()
+            return connection.sql(
+                check_select(query), params=dict(projection.parameters) or None
+            ).to_arrow_table()
 
         yield run
 
 
 def _database(
-    history: PinnedHistory, names: list[TableName], known: str, *, events: bool, query: str | None = None
+    history: PinnedHistory,
+    names: list[TableName],
+    known: str,
+    *,
+    events: bool,
+    query: str | None = None,
 ) -> duckdb.DuckDBPyConnection:
     """A database with tables of events in which only those stand that were there before the variable ``cutoff``, in microseconds."""
     tables = history.tables(dict.fromkeys(name.event_type for name in names))
-    connection = open_database([*(history.locations() or [] if events else []), *files_of(tables.values())])
+    connection = open_database(
+        [*(history.locations() or [] if events else []), *files_of(tables.values())]
+    )
     there = "epoch_us(time) < getvariable('cutoff')::BIGINT"
-    there += " AND epoch_us(recorded_at) < getvariable('cutoff')::BIGINT" if known == "cutoff" else ""
+    there += (
+        " AND epoch_us(recorded_at) < getvariable('cutoff')::BIGINT" if known == "cutoff" else ""
+    )
     if events:
         create_events(connection, history)
-        _cut_view(connection, "events", "events", f"SELECT * FROM {{kept}} WHERE {there}")  # noqa: S608 - ours
+        _cut_view(connection, "events", "events", f"SELECT * FROM {{kept}} WHERE {there}")
     for number, (event_type, table) in enumerate(tables.items()):
         attributes = NAMED if query is None else attributes_named(query, event_type)
         target = identifier(event_type)
         wanted = {name.corrections for name in names if name.event_type == event_type}
         if known == "cutoff":
-            create_table(connection, table, TableName(event_type, AS_RECORDED), attributes=attributes)
+            create_table(
+                connection, table, TableName(event_type, AS_RECORDED), attributes=attributes
+            )
             plain = identifier(f"{OURS}plain {number}")
             connection.execute(f"ALTER VIEW {target} RENAME TO {plain}")
-            _cut_view(connection, plain, target, f"SELECT * FROM {{kept}} WHERE {there}")  # noqa: S608 - ours
+            _cut_view(connection, plain, target, f"SELECT * FROM {{kept}} WHERE {there}")
             if LATEST in wanted:
-                connection.register(f"{OURS}until {number}", polars_scan.lifetimes(table).to_arrow())
+                connection.register(
+                    f"{OURS}until {number}", polars_scan.lifetimes(table).to_arrow()
+                )
                 connection.execute(f"CREATE SCHEMA IF NOT EXISTS {LATEST}")
                 end, spoke = identifier(UNTIL), identifier(SPOKE)
                 stood = f"coalesce({spoke}, true) AND ({end} IS NULL OR epoch_us({end}) >= getvariable('cutoff')::BIGINT)"
-                join = f'SELECT kept.* FROM {{kept}} AS kept LEFT JOIN "{OURS}until {number}" USING (source, id) WHERE {there} AND {stood}'  # noqa: S608 - ours
+                join = f'SELECT kept.* FROM {{kept}} AS kept LEFT JOIN "{OURS}until {number}" USING (source, id) WHERE {there} AND {stood}'
                 _cut_view(connection, plain, f"{LATEST}.{target}", join)
         else:
             for corrections in sorted(wanted):
-                create_table(connection, table, TableName(event_type, corrections), attributes=attributes)
+                create_table(
+                    connection, table, TableName(event_type, corrections), attributes=attributes
+                )
                 placed = f"{LATEST}.{target}" if corrections == LATEST else target
-                _cut_view(connection, placed, placed, f"SELECT * FROM {{kept}} WHERE {there}")  # noqa: S608 - ours
+                _cut_view(connection, placed, placed, f"SELECT * FROM {{kept}} WHERE {there}")
     return connection
 
 
 def _cut_view(connection: duckdb.DuckDBPyConnection, source: str, target: str, query: str) -> None:
     """Keeps the rows of a view in a table, and puts a view that shows some of them in the place of ``target``."""
     kept = identifier(f"{OURS}all of {target}")
-    connection.execute(f"CREATE TABLE {kept} AS SELECT * FROM {source}")  # noqa: S608 - quoted
+    connection.execute(f"CREATE TABLE {kept} AS SELECT * FROM {source}")
     connection.execute(f"CREATE OR REPLACE VIEW {target} AS {query.format(kept=kept)}")
 
 
@@ -324,12 +425,19 @@ def _shown_key(name: str) -> str:
 def _compared(stored: pl.DataFrame, rebuilt: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
     """The values that are others; of a row that is there only once, all of them."""
     one, other = (
-        frame.rename({name: f"{number} {name}" for name in frame.columns if name not in key}).with_columns(
-            pl.lit(number).alias(f"{number}")
-        )
+        frame.rename(
+            {name: f"{number} {name}" for name in frame.columns if name not in key}
+        ).with_columns(pl.lit(number).alias(f"{number}"))
         for number, frame in enumerate((stored, rebuilt))
     )
-    both = one.join(other, on=list(key), how="full", coalesce=True, nulls_equal=True, maintain_order="left_right")
+    both = one.join(
+        other,
+        on=list(key),
+        how="full",
+        coalesce=True,
+        nulls_equal=True,
+        maintain_order="left_right",
+    )
     alone = both["0"].is_null() | both["1"].is_null()
     found = [_none(stored, key)]
     for name in (column for column in rebuilt.columns if column not in key):

@@ -71,7 +71,12 @@ class PredictionExplanation:
         """What to show."""
         card = self.explanation.card()
         facts = (("model", self.model), ("dataset", self.dataset.manifest_hash), *card.facts)
-        return Card(f"{self.event_id} said {shown(self.prediction)}: {card.title}", facts, card.header, card.rows)
+        return Card(
+            f"{self.event_id} said {shown(self.prediction)}: {card.title}",
+            facts,
+            card.header,
+            card.rows,
+        )
 
 
 def model_digest(model: str | bytes | os.PathLike[str]) -> str:
@@ -96,7 +101,9 @@ def model_digest(model: str | bytes | os.PathLike[str]) -> str:
     raise InvalidInputError(message)
 
 
-def prediction_events(dataset: Dataset, frame: Any, model: str | bytes | os.PathLike[str]) -> list[dict[str, Any]]:
+def prediction_events(
+    dataset: Dataset, frame: Any, model: str | bytes | os.PathLike[str]
+) -> list[dict[str, Any]]:
     """The events of predictions: one a row, whose id is a hash of dataset, key and model.
 
     Args:
@@ -117,7 +124,11 @@ def prediction_events(dataset: Dataset, frame: Any, model: str | bytes | os.Path
     try:
         keys = given.select(pl.col(name).cast(rows.schema[name]) for name in key)
         said = given[_PREDICTION].cast(pl.Float64)
-        changed = [name for name in key if not keys[name].cast(given.schema[name]).equals(given[name], null_equal=True)]
+        changed = [
+            name
+            for name in key
+            if not keys[name].cast(given.schema[name]).equals(given[name], null_equal=True)
+        ]
     except pl.exceptions.PolarsError as error:
         message = f"expected predictions for keys of the types that {dataset.name} has, as numbers: {error}"
         raise InvalidInputError(message) from error
@@ -128,19 +139,25 @@ def prediction_events(dataset: Dataset, frame: Any, model: str | bytes | os.Path
         message = "expected predictions as finite numbers, found null, NaN or infinite ones"
         raise InvalidInputError(message, column=_PREDICTION)
     if keys.is_duplicated().any() or keys.join(rows, on=key, how="anti").height:
-        message = (
-            f"expected each prediction for another row of {dataset.name} ({', '.join(key)}), found a key twice, or one that is not there"
-        )
+        message = f"expected each prediction for another row of {dataset.name} ({', '.join(key)}), found a key twice, or one that is not there"
         raise InvalidInputError(message)
     entity = dataset.entity()
-    subjects = [None] * keys.height if entity is None else keys.join(rows, on=key, how="left", maintain_order="left")[entity].to_list()
+    subjects = (
+        [None] * keys.height
+        if entity is None
+        else keys.join(rows, on=key, how="left", maintain_order="left")[entity].to_list()
+    )
     events = []
     for values, subject, value in zip(keys.rows(named=True), subjects, said, strict=True):
         told = canonical_json({name: _plain(part) for name, part in values.items()}).decode()
         data = {"dataset": dataset.manifest_hash, "key": told, "model": digest, "prediction": value}
         name = sha256_hex(canonical_json([dataset.manifest_hash, told, digest]))[:32]
         # Not every entity can be a subject.
-        about = {"subject": str(subject)} if subject is not None and str(subject).isprintable() and 0 < len(str(subject)) <= _MOST else {}
+        about = (
+            {"subject": str(subject)}
+            if subject is not None and str(subject).isprintable() and 0 < len(str(subject)) <= _MOST
+            else {}
+        )
         events.append({"id": name, "source": SOURCE, "type": EVENT_TYPE, "data": data, **about})
     return events
 
@@ -164,4 +181,6 @@ def key_in(event_id: str, text: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         message = f"prediction {event_id}: expected a key as JSON, found {text[:100]!r} ({error})"
-        raise CorruptionError(message, "it was not recorded by record_predictions.", event_id=event_id) from error
+        raise CorruptionError(
+            message, "it was not recorded by record_predictions.", event_id=event_id
+        ) from error

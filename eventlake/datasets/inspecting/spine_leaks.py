@@ -13,7 +13,13 @@ _TURN, _SIDE = "eventlake turn", "eventlake there"
 COLUMN, STORED, REBUILT = "eventlake column", "eventlake stored", "eventlake rebuilt"
 
 
-def spine_leaks(declared: EventSpine, history: PinnedHistory, spine: pl.DataFrame, chosen: pl.DataFrame, known: str) -> pl.DataFrame:
+def spine_leaks(
+    declared: EventSpine,
+    history: PinnedHistory,
+    spine: pl.DataFrame,
+    chosen: pl.DataFrame,
+    known: str,
+) -> pl.DataFrame:
     """The differences between a stored spine and the rows that were known, told apart by entity, cutoff and occurrence.
 
     Args:
@@ -29,22 +35,47 @@ def spine_leaks(declared: EventSpine, history: PinnedHistory, spine: pl.DataFram
     told = rows_of(replace(declared, known=known, labels=()), history)[0]
     names = [declared.by, CUTOFF, _TURN]
     turn = pl.int_range(pl.len()).over(declared.by, CUTOFF).alias(_TURN)
-    stored = spine.with_columns(turn).join(chosen.select("spine_row"), on="spine_row", how="semi", maintain_order="left")
+    stored = spine.with_columns(turn).join(
+        chosen.select("spine_row"), on="spine_row", how="semi", maintain_order="left"
+    )
     rebuilt = told.with_columns(turn).rename({name: f"eventlake {name}" for name in declared.carry})
-    both = stored.join(rebuilt.with_columns(pl.lit(value=True).alias(_SIDE)), on=names, how="left", nulls_equal=True, maintain_order="left")
+    both = stored.join(
+        rebuilt.with_columns(pl.lit(value=True).alias(_SIDE)),
+        on=names,
+        how="left",
+        nulls_equal=True,
+        maintain_order="left",
+    )
     alone = both.filter(pl.col(_SIDE).is_null()).drop(_SIDE)
     found = [_leaks(alone, "row", ["the row"] * alone.height, ["no row"] * alone.height)]
     if chosen.height == spine.height:
         missing = rebuilt.join(stored, on=names, how="anti", nulls_equal=True)
-        found.append(_leaks(missing.select(declared.by, CUTOFF), "row", ["no row"] * missing.height, ["the row"] * missing.height))
+        found.append(
+            _leaks(
+                missing.select(declared.by, CUTOFF),
+                "row",
+                ["no row"] * missing.height,
+                ["the row"] * missing.height,
+            )
+        )
     shared = both.filter(pl.col(_SIDE).is_not_null()).drop(_SIDE)
     for name in declared.carry:
         other = f"eventlake {name}"
         differs = shared.filter(pl.col(name).ne_missing(pl.col(other)))
-        found.append(_leaks(differs, name, [shown(one) for one in differs[name]], [shown(one) for one in differs[other]]))
+        found.append(
+            _leaks(
+                differs,
+                name,
+                [shown(one) for one in differs[name]],
+                [shown(one) for one in differs[other]],
+            )
+        )
     return pl.concat(found, how="diagonal")
 
 
 def _leaks(rows: pl.DataFrame, column: str, stored: list[str], rebuilt: list[str]) -> pl.DataFrame:
-    sides = [pl.Series(name, texts, dtype=pl.String) for name, texts in ((STORED, stored), (REBUILT, rebuilt))]
+    sides = [
+        pl.Series(name, texts, dtype=pl.String)
+        for name, texts in ((STORED, stored), (REBUILT, rebuilt))
+    ]
     return rows.with_columns(pl.lit(column).alias(COLUMN), *sides)

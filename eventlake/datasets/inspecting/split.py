@@ -98,14 +98,20 @@ def split(
     """
     if by not in {ENTITY, TIME}:
         message = f"expected by as 'entity' or 'time', found {by!r}"
-        hint = f"write by='entity', column={by!r}." if by in rows.columns else "by='entity' is drawn by a hash of its name, with a salt."
+        hint = (
+            f"write by='entity', column={by!r}."
+            if by in rows.columns
+            else "by='entity' is drawn by a hash of its name, with a salt."
+        )
         raise InvalidInputError(message, hint, by=by)
     if not isinstance(test, float) or not 0 < test < 1:
         message = f"expected test as a share between 0 and 1, found {test!r}"
         raise InvalidInputError(message, "write test=0.2 for a fifth of the rows.", test=test)
     if column not in rows.columns:
         message = f"there is no column {column!r} to split by {by}"
-        raise InvalidInputError(message, f"the columns are {', '.join(rows.columns)}.", column=column)
+        raise InvalidInputError(
+            message, f"the columns are {', '.join(rows.columns)}.", column=column
+        )
     rule: dict[str, Any] = {"dataset": manifest_hash, "by": by, "column": column}
     if by == ENTITY:
         most = round(test * _PARTS)
@@ -115,10 +121,16 @@ def split(
     else:
         kind = rows.schema[column]
         if not isinstance(kind, pl.Datetime) or rows[column].null_count():
-            message = f"expected {column} as instants, none of them null, found {rows.schema[column]}"
+            message = (
+                f"expected {column} as instants, none of them null, found {rows.schema[column]}"
+            )
             raise InvalidInputError(message, column=column)
         instants = rows[column].cast(pl.Int64)
-        bound = _bound(instants, test) if since is None else _instant(since, zoned=kind.time_zone is not None)
+        bound = (
+            _bound(instants, test)
+            if since is None
+            else _instant(since, zoned=kind.time_zone is not None)
+        )
         moments = instants.to_list()
         chosen = [moment >= bound for moment in moments]
         first = min((moment for moment in moments if moment >= bound), default=bound + gap)
@@ -206,7 +218,9 @@ def target_of(rows: pl.DataFrame, target: str, unknown: str) -> pl.DataFrame:
     missing = rows[target].null_count()
     if missing and unknown == _UNKNOWN[0]:
         message = f"{target} is null in {missing:,} of {counted(rows.height, 'row')}: it is not known there yet"
-        raise InvalidInputError(message, f"leave these rows out with xy({target!r}, unknown='drop').", column=target)
+        raise InvalidInputError(
+            message, f"leave these rows out with xy({target!r}, unknown='drop').", column=target
+        )
     return rows.filter(rows[target].is_not_null()) if missing else rows
 
 
@@ -224,9 +238,15 @@ def _categories(column: pl.Series, given: Any) -> list[str]:
         some = list(found.cat.categories) if hasattr(found, "cat") else list(found)
     except (KeyError, TypeError, AttributeError) as error:
         message = f"{column.name} is text, and the given categories have none for it"
-        hint = "give the frame that x or xy made of the training rows, or a dict of lists by column."
+        hint = (
+            "give the frame that x or xy made of the training rows, or a dict of lists by column."
+        )
         raise InvalidInputError(message, hint, column=column.name) from error
-    if isinstance(found, str) or not all(isinstance(one, str) for one in some) or len(set(some)) < len(some):
+    if (
+        isinstance(found, str)
+        or not all(isinstance(one, str) for one in some)
+        or len(set(some)) < len(some)
+    ):
         message = f"expected the categories of {column.name} as different texts, found {found!r}"
         raise InvalidInputError(message, column=column.name)
     return some
@@ -236,7 +256,9 @@ def _categorical(values: Any, categories: list[str]) -> Any:
     """Text as an unordered categorical; a value that is not among the categories is missing."""
     import pandas as pd  # noqa: PLC0415 - an extra, and it made the values
 
-    return pd.Categorical(values.where(values.isin(categories), None), categories=categories, ordered=False)
+    return pd.Categorical(
+        values.where(values.isin(categories), None), categories=categories, ordered=False
+    )
 
 
 def _floats(column: pl.Series) -> pl.Series:
@@ -253,4 +275,6 @@ def _pandas(frame: pl.DataFrame) -> Any:
         return frame.to_pandas()
     except ModuleNotFoundError as error:
         message = "pandas is not installed"
-        raise MissingDependencyError(message, "pip install 'eventlake[pandas]', or use .polars() or .arrow().") from error
+        raise MissingDependencyError(
+            message, "pip install 'eventlake[pandas]', or use .polars() or .arrow()."
+        ) from error

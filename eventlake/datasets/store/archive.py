@@ -24,9 +24,21 @@ from eventlake.core.documents.dataset import DatasetManifest
 from eventlake.core.documents.provenance import PART, read_provenance
 from eventlake.core.documents.stored import check_writable, damaged
 from eventlake.core.hashing.canonical import seal, sha256_hex
-from eventlake.errors import CorruptionError, NotFoundError, SchemaMismatchError, StorageError, UnsupportedFormatError
+from eventlake.errors import (
+    CorruptionError,
+    NotFoundError,
+    SchemaMismatchError,
+    StorageError,
+    UnsupportedFormatError,
+)
 from eventlake.features.feature_set import FeatureSet
-from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, StorageFullError, read_sized
+from eventlake.storage import (
+    ObjectExistsError,
+    ObjectMissingError,
+    Storage,
+    StorageFullError,
+    read_sized,
+)
 
 SPINE = "spine.parquet"
 SOURCE = "source"
@@ -65,7 +77,12 @@ class Archive:
             if name == layout.PROVENANCE and layout.attempt(path) == folder and not removed:
                 with suppress(CorruptionError, UnsupportedFormatError):
                     provenance = self.provenance_of(folder)
-                    found.append((provenance, all(f"{folder}/{file}" in present for file in provenance["files"])))
+                    found.append(
+                        (
+                            provenance,
+                            all(f"{folder}/{file}" in present for file in provenance["files"]),
+                        )
+                    )
         return sorted(found, key=lambda one: not one[1])
 
     def is_whole(self) -> bool:
@@ -90,7 +107,9 @@ class Archive:
 
     def is_marked(self) -> bool:
         """Whether somebody has begun to remove the dataset."""
-        return any(item.path.endswith(f"/{layout.REMOVED}") for item in self.storage.list(self.folder))
+        return any(
+            item.path.endswith(f"/{layout.REMOVED}") for item in self.storage.list(self.folder)
+        )
 
     def _best(self) -> tuple[dict[str, Any], bool]:
         """The provenance of a finished attempt, of one that has all its files where there is one, and whether it has."""
@@ -98,9 +117,17 @@ class Archive:
             return found
         if self.is_marked():
             message = f"{self.folder} is being removed"
-            raise NotFoundError(message, "build its definition again, or end the removal: 'eventlake datasets rm'.", path=self.folder)
+            raise NotFoundError(
+                message,
+                "build its definition again, or end the removal: 'eventlake datasets rm'.",
+                path=self.folder,
+            )
         message = f"{self.folder} has no finished attempt"
-        raise CorruptionError(message, "restore them, or build the dataset again.", path=f"{self.folder}/{layout.PROVENANCE}")
+        raise CorruptionError(
+            message,
+            "restore them, or build the dataset again.",
+            path=f"{self.folder}/{layout.PROVENANCE}",
+        )
 
     def provenance_of(self, attempt: str) -> dict[str, Any]:
         """What the attempt in a folder says, and its folder as ``attempt``.
@@ -138,13 +165,17 @@ class Archive:
             raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=where)
         return found
 
-    def _parts(self, of: Mapping[str, Any] | None = None) -> tuple[str, Mapping[str, Any], list[str]]:
+    def _parts(
+        self, of: Mapping[str, Any] | None = None
+    ) -> tuple[str, Mapping[str, Any], list[str]]:
         """The attempt whose rows are read, its files, and those of them that hold the rows, in order."""
         provenance, whole = self._best() if of is None else (of, True)
         if not whole and self.storage.exists(f"{provenance['attempt']}/{layout.PRUNED}"):
             message = f"the rows of {self.folder} were given back to save room"
             raise NotFoundError(
-                message, "'eventlake reproduce' makes them again; building the dataset stores them again.", path=self.folder
+                message,
+                "'eventlake reproduce' makes them again; building the dataset stores them again.",
+                path=self.folder,
             )
         attempt, files = provenance["attempt"], provenance["files"]
         return attempt, files, sorted(name for name in files if name.startswith(PART))
@@ -169,13 +200,19 @@ class Archive:
             for piece in frames.batches(data, f"{attempt}/{name}"):
                 if piece.schema != schema:
                     message = f"{attempt}/{name} has other columns than the manifest"
-                    raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=f"{attempt}/{name}")
+                    raise CorruptionError(
+                        message, "run 'eventlake verify LAKE'.", path=f"{attempt}/{name}"
+                    )
                 running.update(piece)
                 yield piece
         found = running.hexdigest()
         if found != self.manifest.content_hash:
             message = f"the rows of {self.folder} hash to {found}, its manifest says {self.manifest.content_hash}"
-            raise CorruptionError(message, "run 'eventlake verify LAKE', or 'eventlake reproduce' the dataset.", path=self.folder)
+            raise CorruptionError(
+                message,
+                "run 'eventlake verify LAKE', or 'eventlake reproduce' the dataset.",
+                path=self.folder,
+            )
 
     def file(self, attempt: str, name: str, files: Mapping[str, Any]) -> bytes:
         """One file of an attempt, its hash checked against the provenance.
@@ -200,11 +237,15 @@ class Archive:
             return None
         provenance = of or self.provenance()
         path = f"{provenance['attempt']}/{SPINE}"
-        spine = frames.decode(self._read(path, _recorded(provenance["files"], SPINE, path)), path, rows=recorded.rows)
+        spine = frames.decode(
+            self._read(path, _recorded(provenance["files"], SPINE, path)), path, rows=recorded.rows
+        )
         found = content_hash(spine)
         if found != recorded.content_hash:
             message = f"the archived spine of {self.folder} hashes to {found}, its manifest says {recorded.content_hash}"
-            raise CorruptionError(message, "run 'eventlake verify LAKE' and restore spine.parquet.", path=self.folder)
+            raise CorruptionError(
+                message, "run 'eventlake verify LAKE' and restore spine.parquet.", path=self.folder
+            )
         return spine
 
     def sources(self, of: Mapping[str, Any] | None = None) -> dict[str, str]:
@@ -217,30 +258,48 @@ class Archive:
         attempt, files = provenance["attempt"], provenance["files"]
         for name, sha256 in self.manifest.recipe.sources.items():
             path = f"{attempt}/{SOURCE}/{name}"
-            data = _checked(self._read(path, _recorded(files, f"{SOURCE}/{name}", path)), sha256, path)
+            data = _checked(
+                self._read(path, _recorded(files, f"{SOURCE}/{name}", path)), sha256, path
+            )
             try:
                 texts[name] = data.decode()
             except UnicodeDecodeError:
                 message = f"{path}: expected UTF-8 text, found other bytes"
                 raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=path) from None
         if self.manifest.recipe.kind == "features":
-            self._check_features(texts[self.manifest.recipe.entry], f"{attempt}/{SOURCE}/{self.manifest.recipe.entry}")
+            self._check_features(
+                texts[self.manifest.recipe.entry],
+                f"{attempt}/{SOURCE}/{self.manifest.recipe.entry}",
+            )
         return texts
 
     def _check_features(self, text: str, where: str) -> None:
         """Compares what describes the features with the columns of the rows."""
-        features, columns = FeatureSet.from_text(self.manifest.recipe.name, text), dict(self.manifest.schema)
-        missing = [name for name in (SPINE_ROW, features.spine_entity, features.cutoff, *features.columns) if name not in columns]
+        features, columns = (
+            FeatureSet.from_text(self.manifest.recipe.name, text),
+            dict(self.manifest.schema),
+        )
+        missing = [
+            name
+            for name in (SPINE_ROW, features.spine_entity, features.cutoff, *features.columns)
+            if name not in columns
+        ]
         if missing or not columns[features.cutoff].startswith("timestamp"):
             message = f"{where} describes other rows than the dataset's: expected the columns {', '.join(columns)}"
             raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=where)
 
     def _read(self, path: str, size_bytes: int | None = None) -> bytes:
         try:
-            return self.storage.read(path) if size_bytes is None else read_sized(self.storage, path, size_bytes)
+            return (
+                self.storage.read(path)
+                if size_bytes is None
+                else read_sized(self.storage, path, size_bytes)
+            )
         except ObjectMissingError:
             message = f"{path} is missing"
-            raise CorruptionError(message, "restore it, or rebuild the dataset from its definition.", path=path) from None
+            raise CorruptionError(
+                message, "restore it, or rebuild the dataset from its definition.", path=path
+            ) from None
 
 
 def _recorded(files: Mapping[str, Any], name: str, path: str) -> int:
@@ -255,7 +314,9 @@ def _checked(data: bytes, sha256: str, path: str) -> bytes:
     found = sha256_hex(data)
     if found != sha256:
         message = f"{path} is not what was written: expected sha256 {sha256}, found {found}"
-        raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file.", path=path)
+        raise CorruptionError(
+            message, "run 'eventlake verify LAKE' and restore the file.", path=path
+        )
     return data
 
 
@@ -270,34 +331,53 @@ def publish(
     anew: bool = False,
 ) -> Archive:
     """Writes an attempt, then the manifest. Publishing again changes nothing, but brings back what was lost; ``anew`` writes again."""
-    archive = Archive(storage, manifest, layout.build_path(manifest.recipe.name, manifest.manifest_hash))
+    archive = Archive(
+        storage, manifest, layout.build_path(manifest.recipe.name, manifest.manifest_hash)
+    )
     check_writable(DatasetManifest.decode, manifest.encode(), f"{archive.folder}/{layout.MANIFEST}")
     for _ in range(_TRIES):
-        if (not anew and archive.is_whole()) or _finish(archive, *_attempt(archive, rows, spine, sources, provenance)):
+        if (not anew and archive.is_whole()) or _finish(
+            archive, *_attempt(archive, rows, spine, sources, provenance)
+        ):
             _publish(archive)
             # Somebody may have removed it meanwhile, and with it the attempt that was found.
             if archive.is_whole():
                 return archive
     message = f"{archive.folder} could not be published: every attempt was collected or removed before it was"
-    raise StorageError(message, "collect with a longer --older-than, and build again.", path=archive.folder)
+    raise StorageError(
+        message, "collect with a longer --older-than, and build again.", path=archive.folder
+    )
 
 
 def _attempt(
-    archive: Archive, rows: pa.Table, spine: pa.Table | None, sources: Mapping[str, str], provenance: Mapping[str, Any]
+    archive: Archive,
+    rows: pa.Table,
+    spine: pa.Table | None,
+    sources: Mapping[str, str],
+    provenance: Mapping[str, Any],
 ) -> tuple[str, bytes]:
     """Stores an attempt's files in a folder of its own; gives it, and the provenance that will finish it."""
     # A commit can be seen before it is durable. What a dataset names must not vanish with a power cut that leaves the dataset.
     archive.storage.sync(layout.LOG)
     folder = f"{archive.folder}/{secrets.token_hex(_ATTEMPT_BYTES)}"
-    files = {_part_name(number, data): data for number, data in enumerate(frames.encode_parts(rows))}
+    files = {
+        _part_name(number, data): data for number, data in enumerate(frames.encode_parts(rows))
+    }
     files |= {f"{SOURCE}/{name}": text.encode() for name, text in sources.items()}
     files |= {} if spine is None else {SPINE: frames.encode(spine)}
     with _nothing_left_without_room(archive.storage, folder):
         for name, data in files.items():
-            with suppress(ObjectExistsError):  # an answer that was lost; nobody else knows the folder
+            with suppress(
+                ObjectExistsError
+            ):  # an answer that was lost; nobody else knows the folder
                 archive.storage.create(f"{folder}/{name}", data)
-    listed = {name: {"bytes": len(data), "sha256": sha256_hex(data)} for name, data in files.items()}
-    manifest = {"manifest": json.loads(archive.manifest.encode()), "manifest_hash": archive.manifest.manifest_hash}
+    listed = {
+        name: {"bytes": len(data), "sha256": sha256_hex(data)} for name, data in files.items()
+    }
+    manifest = {
+        "manifest": json.loads(archive.manifest.encode()),
+        "manifest_hash": archive.manifest.manifest_hash,
+    }
     sealed = seal({**provenance, **manifest, "files": listed})
     check_writable(read_provenance, sealed, f"{folder}/{layout.PROVENANCE}")
     return folder, sealed
@@ -355,5 +435,7 @@ def open_archive(storage: Storage, folder: str) -> Archive:
         raise damaged(path, "dataset manifest", error.message) from None
     if folder != layout.build_path(manifest.recipe.name, manifest.manifest_hash):
         message = f"{path} was changed or moved: its hash is {sha256_hex(data)}"
-        raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file.", path=path)
+        raise CorruptionError(
+            message, "run 'eventlake verify LAKE' and restore the file.", path=path
+        )
     return Archive(storage, manifest, folder)

@@ -50,17 +50,28 @@ def find(storage: Storage, reference: str) -> Archive:
         manifest_hash = tagged(storage, reference)
         if manifest_hash is None:
             message = f"there is no dataset with the tag {reference}"
-            raise NotFoundError(message, "'eventlake datasets LAKE' lists datasets and tags.", tag=reference)
+            raise NotFoundError(
+                message, "'eventlake datasets LAKE' lists datasets and tags.", tag=reference
+            )
         return find(storage, manifest_hash)
     if not isinstance(reference, str) or not _PREFIX.fullmatch(reference):
         message = f"expected a tag, or 6 to 64 hex digits of a dataset's manifest, recipe or content hash, found {reference!r}"
         raise InvalidInputError(message, _plain(reference), prefix=reference)
     short = reference[: layout.SHORT_HASH]
-    named = list(opened(storage, (folder for folder in folders(storage) if folder.rsplit("/", 1)[-1].startswith(short))))
-    archives = [archive for archive in named if archive.manifest.manifest_hash.startswith(reference)] or by_any_hash(storage, reference)
+    named = list(
+        opened(
+            storage,
+            (folder for folder in folders(storage) if folder.rsplit("/", 1)[-1].startswith(short)),
+        )
+    )
+    archives = [
+        archive for archive in named if archive.manifest.manifest_hash.startswith(reference)
+    ] or by_any_hash(storage, reference)
     if len(archives) > 1:
         message = f"{reference} fits {len(archives)} datasets: {', '.join(archive.folder for archive in archives)}"
-        raise InvalidInputError(message, "give more digits, or the manifest hash.", prefix=reference)
+        raise InvalidInputError(
+            message, "give more digits, or the manifest hash.", prefix=reference
+        )
     if not archives:
         check_not_removed(storage, reference)
         message = f"there is no dataset with a hash that starts with {reference}"
@@ -93,15 +104,23 @@ def find_named(storage: Storage, reference: str) -> Archive:
             message = f"{error.message}, and none of that name"
             there = {folder.split("/")[1] for folder in folders(storage)}
             near = get_close_matches(reference, there, 1)
-            raise NotFoundError(message, f"did you mean {near[0]!r}?" if near else error.hint, **error.facts) from None
+            raise NotFoundError(
+                message, f"did you mean {near[0]!r}?" if near else error.hint, **error.facts
+            ) from None
         if not archives:
             raise
     newest = max(archive.manifest.recipe.checkpoint.watermark for archive in archives)
-    found = [archive for archive in archives if archive.manifest.recipe.checkpoint.watermark == newest]
+    found = [
+        archive for archive in archives if archive.manifest.recipe.checkpoint.watermark == newest
+    ]
     if len(found) > 1:
         hashes = ", ".join(archive.manifest.manifest_hash[: layout.SHORT_HASH] for archive in found)
-        message = f"{len(found)} datasets called {reference} have the watermark {newest:,}: {hashes}"
-        raise InvalidInputError(message, "give the hash of one of them, or its tag.", prefix=reference)
+        message = (
+            f"{len(found)} datasets called {reference} have the watermark {newest:,}: {hashes}"
+        )
+        raise InvalidInputError(
+            message, "give the hash of one of them, or its tag.", prefix=reference
+        )
     return found[0]
 
 

@@ -29,7 +29,11 @@ def files_of(archive: Archive, reason: str) -> list[Unneeded]:
     """The files of a dataset that its removal deletes."""
     built_at = next((provenance.get("built_at", 0) for provenance, _ in archive.attempts()), 0)
     listed = archive.storage.list(archive.folder)
-    return [Unneeded(item.path, item.size_bytes, built_at, reason) for item in listed if not item.path.endswith(f"/{layout.REMOVED}")]
+    return [
+        Unneeded(item.path, item.size_bytes, built_at, reason)
+        for item in listed
+        if not item.path.endswith(f"/{layout.REMOVED}")
+    ]
 
 
 def remove(archive: Archive, holders: Holders, reason: str) -> Iterator[Unneeded]:
@@ -52,7 +56,11 @@ def remove(archive: Archive, holders: Holders, reason: str) -> Iterator[Unneeded
         for path in marks:
             storage.delete(path)
         raise
-    marked = {path.rpartition("/")[0] for item in storage.list(archive.folder) if (path := item.path).endswith(f"/{layout.REMOVED}")}
+    marked = {
+        path.rpartition("/")[0]
+        for item in storage.list(archive.folder)
+        if (path := item.path).endswith(f"/{layout.REMOVED}")
+    }
     files = files_of(archive, reason)
     files = [file for file in files if layout.attempt(file.path) in {None, *marked}]
     files.sort(key=lambda file: not file.path.endswith(f"/{layout.MANIFEST}"))
@@ -111,7 +119,14 @@ def check_not_removed(storage: Storage, prefix: str) -> None:
         if layout.attempt(item.path) is None or not item.path.endswith(f"/{layout.REMOVED}"):
             continue
         record = read_removed(storage.read(item.path), item.path)
-        if any(one.startswith(prefix) for one in (record.manifest_hash, record.recipe_hash, record.content_hash)):
+        if any(
+            one.startswith(prefix)
+            for one in (record.manifest_hash, record.recipe_hash, record.content_hash)
+        ):
             which = f"dataset {record.manifest_hash[: layout.SHORT_HASH]} ({record.name})"
             message = f"{which} was removed on {format_instant(record.removed_at)}"
-            raise NotFoundError(message, "build its definition again at the same checkpoint to have it again.", prefix=prefix)
+            raise NotFoundError(
+                message,
+                "build its definition again at the same checkpoint to have it again.",
+                prefix=prefix,
+            )

@@ -29,7 +29,14 @@ _WHOLE = "of a dataset without a tag or a lock"
 
 
 def prune(
-    storage: Storage, older_than: timedelta, keep_last: int, now: int, *, dry_run: bool, whole: bool = False, held: Holders | None = None
+    storage: Storage,
+    older_than: timedelta,
+    keep_last: int,
+    now: int,
+    *,
+    dry_run: bool,
+    whole: bool = False,
+    held: Holders | None = None,
 ) -> Garbage:
     """Gives back the rows of datasets that nobody has named, or removes the datasets.
 
@@ -51,8 +58,14 @@ def prune(
         raise InvalidInputError(message)
     keep_last = counts.count(keep_last, "keep_last")
     held = held or partial(holders, storage)
-    found = [(one, _rows(one) if not whole else files_of(one, _WHOLE)) for one in _old(storage, keep_last, held)]
-    found = [(one, [file for file in files if file.since < now - older_than // _MICROSECOND]) for one, files in found]
+    found = [
+        (one, _rows(one) if not whole else files_of(one, _WHOLE))
+        for one in _old(storage, keep_last, held)
+    ]
+    found = [
+        (one, [file for file in files if file.since < now - older_than // _MICROSECOND])
+        for one, files in found
+    ]
     if dry_run:
         return Garbage(tuple(file for _, files in found for file in files), deleted=False)
     deleted: list[Unneeded] = []
@@ -73,7 +86,11 @@ def _old(storage: Storage, keep_last: int, held: Holders) -> list[Archive]:
     found: list[Archive] = []
     for archives in by_name.values():
         archives.sort(key=lambda one: (one.manifest.recipe.checkpoint.watermark, _built_at(one)))
-        found += [one for one in archives[: max(len(archives) - keep_last, 0)] if one.manifest.manifest_hash not in names]
+        found += [
+            one
+            for one in archives[: max(len(archives) - keep_last, 0)]
+            if one.manifest.manifest_hash not in names
+        ]
     return found
 
 
@@ -89,7 +106,14 @@ def _rows(archive: Archive) -> list[Unneeded]:
         for name, facts in sorted(provenance["files"].items()):
             path = f"{provenance['attempt']}/{name}"
             if name.startswith(PART) and archive.storage.exists(path):
-                found.append(Unneeded(path, facts["bytes"], provenance.get("built_at", 0), "rows of a dataset without a tag or a lock"))
+                found.append(
+                    Unneeded(
+                        path,
+                        facts["bytes"],
+                        provenance.get("built_at", 0),
+                        "rows of a dataset without a tag or a lock",
+                    )
+                )
     return found
 
 

@@ -24,7 +24,12 @@ def tag(storage: Storage, name: str, manifest_hash: str) -> None:
         InvalidInputError: It is no name, or looks like a hash.
         AlreadyExistsError: Another dataset has it.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or HEX.fullmatch(name) or name.startswith(_LOCK):
+    if (
+        not isinstance(name, str)
+        or not _NAME.fullmatch(name)
+        or HEX.fullmatch(name)
+        or name.startswith(_LOCK)
+    ):
         message = f"expected a tag of at most 100 letters, digits, '.', '_' and '-', which is no hash and no lock's, found {name!r}"
         raise InvalidInputError(message)
     _write(storage, name, manifest_hash)
@@ -56,12 +61,17 @@ def _locked(storage: Storage) -> set[str]:
 def _write(storage: Storage, name: str, manifest_hash: str) -> None:
     if (found := tagged(storage, name)) is None:
         with suppress(ObjectExistsError):
-            storage.create(layout.tag_path(name), seal({"manifest_hash": manifest_hash, "tagged_at": time.time_ns() // 1000}))
+            storage.create(
+                layout.tag_path(name),
+                seal({"manifest_hash": manifest_hash, "tagged_at": time.time_ns() // 1000}),
+            )
             return
         found = tagged(storage, name)
     if found != manifest_hash:
         message = f"the tag {name} is dataset {found}'s"
-        raise AlreadyExistsError(message, "take it away first, or choose another name: a tag is never moved.", tag=name)
+        raise AlreadyExistsError(
+            message, "take it away first, or choose another name: a tag is never moved.", tag=name
+        )
 
 
 def untag(storage: Storage, name: str) -> None:

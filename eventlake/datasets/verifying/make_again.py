@@ -70,10 +70,14 @@ def _derive(chain: Chain, archive: Archive, tally: Tally, *, seconds: float, tru
     return True
 
 
-def _made_again(history: PinnedHistory, archive: Archive, *, trust: bool, seconds: float) -> tuple[Tally, bool]:
+def _made_again(
+    history: PinnedHistory, archive: Archive, *, trust: bool, seconds: float
+) -> tuple[Tally, bool]:
     """What is wrong with a dataset, and whether its recipe makes it exactly."""
     tally, then = Tally(), archive.manifest
-    work = work_again(archive, history, archive.spine(), trust=trust, limits=Limits(then.rows, seconds))
+    work = work_again(
+        archive, history, archive.spine(), trust=trust, limits=Limits(then.rows, seconds)
+    )
     try:
         now = make(work, changed_only=True).manifest
     except NotIdenticalError as error:
@@ -82,10 +86,15 @@ def _made_again(history: PinnedHistory, archive: Archive, *, trust: bool, second
     _spines(archive, history, tally)
     early = of_features(work) if work.projection.kind == "features" else {}
     for provenance, _ in archive.attempts():
-        _counts(provenance, {name: count for name, count in early.items() if name != "engine"}, tally)
+        _counts(
+            provenance, {name: count for name, count in early.items() if name != "engine"}, tally
+        )
     proved = now.manifest_hash == then.manifest_hash
     if not proved and not _same_but_for_the_version(then, now):
-        differences = [*manifest_differences(then, now), f"content hash: {then.content_hash} then, {now.content_hash} now"]
+        differences = [
+            *manifest_differences(then, now),
+            f"content hash: {then.content_hash} then, {now.content_hash} now",
+        ]
         _differs(archive, tally, now.recipe.engine_version, "; ".join(differences))
     return tally, proved
 
@@ -111,11 +120,20 @@ def _spines(archive: Archive, history: PinnedHistory, tally: Tally) -> None:
             continue
         then, now = _versions(provenance)
         types = {declared.event_type, *(label.event_type for _, label, _ in declared.labels)}
-        message = f"its spine is not what the events of {declared.event_type} give as it is declared"
+        message = (
+            f"its spine is not what the events of {declared.event_type} give as it is declared"
+        )
         if then != now:
-            tally.doubt(provenance["attempt"], f"{message}; it was made by eventlake {then}, here is {now}")
-        elif any(len(history.catalogue.types.get(one, ())) > 1 and one not in recipe.schemas for one in types):
-            tally.doubt(provenance["attempt"], f"{message}; some of its types have other schemas since")
+            tally.doubt(
+                provenance["attempt"], f"{message}; it was made by eventlake {then}, here is {now}"
+            )
+        elif any(
+            len(history.catalogue.types.get(one, ())) > 1 and one not in recipe.schemas
+            for one in types
+        ):
+            tally.doubt(
+                provenance["attempt"], f"{message}; some of its types have other schemas since"
+            )
         else:
             tally.blame(provenance["attempt"], message)
 
@@ -128,7 +146,9 @@ def _counts(provenance: dict[str, Any], now: Mapping[str, int], tally: Tally) ->
         message = f"it says {name} = {said}, counted again it is {count}"
         then, here = _versions(provenance)
         if said is None or then != here:
-            tally.doubt(provenance["attempt"], f"{message}; it was made by eventlake {then}, here is {here}")
+            tally.doubt(
+                provenance["attempt"], f"{message}; it was made by eventlake {then}, here is {here}"
+            )
         else:
             tally.blame(provenance["attempt"], message)
 
@@ -143,7 +163,11 @@ def _same_but_for_the_version(then: DatasetManifest, now: DatasetManifest) -> bo
     """Whether another version of the engine made the same of the same."""
     engine = {"engine": None}
     same = then.recipe.document() | engine == now.recipe.document() | engine
-    return same and (then.content_hash, then.rows, then.schema) == (now.content_hash, now.rows, now.schema)
+    return same and (then.content_hash, then.rows, then.schema) == (
+        now.content_hash,
+        now.rows,
+        now.schema,
+    )
 
 
 def _differs(archive: Archive, tally: Tally, engine_version: str, differences: str) -> None:
@@ -151,7 +175,10 @@ def _differs(archive: Archive, tally: Tally, engine_version: str, differences: s
     if reason is None:
         tally.blame(archive.folder, f"its rows are not those that its recipe makes: {differences}")
     else:
-        tally.doubt(archive.folder, f"made again, and not the same, which proves nothing: {reason}; {differences}")
+        tally.doubt(
+            archive.folder,
+            f"made again, and not the same, which proves nothing: {reason}; {differences}",
+        )
 
 
 def _no_promise(archive: Archive, engine_version: str) -> str | None:

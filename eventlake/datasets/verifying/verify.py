@@ -51,7 +51,9 @@ def verify_datasets(storage: Storage, chain: Chain | None, *, deep: bool) -> Fin
             unpublished.setdefault(folder, []).append(item.path)
     named = _named(storage) if unpublished else set()
     for folder, paths in unpublished.items():
-        _unpublished(storage, folder, paths, findings, was_published=folder.rpartition("/")[2] in named)
+        _unpublished(
+            storage, folder, paths, findings, was_published=folder.rpartition("/")[2] in named
+        )
     _tags(storage, published, findings)
     for folder in published:
         _dataset(storage, folder, chain, findings, deep=deep)
@@ -67,7 +69,9 @@ def _listed(storage: Storage, folder: str, findings: Findings) -> list[StoredObj
         return []
 
 
-def _unpublished(storage: Storage, folder: str, paths: list[str], findings: Findings, *, was_published: bool) -> None:
+def _unpublished(
+    storage: Storage, folder: str, paths: list[str], findings: Findings, *, was_published: bool
+) -> None:
     """A folder without a manifest: it was lost, its build was interrupted before it, or the dataset was removed."""
     attempts = {attempt for path in paths if (attempt := layout.attempt(path))}
     if not any(_is_finished(storage, attempt, paths) for attempt in attempts):
@@ -98,7 +102,9 @@ def _tags(storage: Storage, published: Iterable[str], findings: Findings) -> Non
                 findings.problems.append(Finding(item.path, error.message))
                 continue
             if manifest_hash and manifest_hash[: layout.SHORT_HASH] not in known:
-                findings.problems.append(Finding(item.path, f"names dataset {manifest_hash}, which is not there"))
+                findings.problems.append(
+                    Finding(item.path, f"names dataset {manifest_hash}, which is not there")
+                )
 
 
 def _left_over(paths: Iterable[str], findings: Findings) -> None:
@@ -109,13 +115,18 @@ def _left_over(paths: Iterable[str], findings: Findings) -> None:
         if layout.attempt(path) in removed:
             if not path.endswith(f"/{layout.REMOVED}"):
                 findings.notes.append(
-                    Finding(path, "part of a dataset that was removed; 'eventlake gc LAKE --delete' deletes it; harmless")
+                    Finding(
+                        path,
+                        "part of a dataset that was removed; 'eventlake gc LAKE --delete' deletes it; harmless",
+                    )
                 )
         elif not path.endswith(f"/{layout.PROVENANCE}"):
             findings.notes.append(Finding(path, "part of a build that was interrupted; harmless"))
 
 
-def _dataset(storage: Storage, folder: str, chain: Chain | None, findings: Findings, *, deep: bool) -> None:
+def _dataset(
+    storage: Storage, folder: str, chain: Chain | None, findings: Findings, *, deep: bool
+) -> None:
     findings.datasets += 1
     try:
         archive = open_archive(storage, folder)
@@ -158,7 +169,9 @@ def _files(archive: Archive, findings: Findings) -> None:
     elif not finished:
         message = "missing: the dataset is published, and no attempt to build it is finished; build it again"
         where = sorted(attempts) or [archive.folder]
-        findings.problems.extend(Finding(f"{attempt}/{layout.PROVENANCE}", message) for attempt in where)
+        findings.problems.extend(
+            Finding(f"{attempt}/{layout.PROVENANCE}", message) for attempt in where
+        )
 
 
 def _is_finished(storage: Storage, attempt: str, paths: list[str]) -> bool:
@@ -186,7 +199,9 @@ def _finished(archive: Archive, attempt: str, paths: list[str], findings: Findin
         except EventlakeError as error:
             findings.problems.append(Finding(f"{attempt}/{name}", error.message))
     known = {f"{attempt}/{name}" for name in (*files, layout.PROVENANCE, layout.PRUNED)}
-    findings.problems.extend(Finding(path, "extra: not a file of this dataset") for path in paths if path not in known)
+    findings.problems.extend(
+        Finding(path, "extra: not a file of this dataset") for path in paths if path not in known
+    )
 
 
 def _contents(archive: Archive, findings: Findings) -> None:
@@ -201,7 +216,9 @@ def _contents(archive: Archive, findings: Findings) -> None:
             findings.problems.append(Finding(provenance["attempt"], error.message))
 
 
-def verify_lake(storage: Storage, *, deep: bool = False, against: Checkpoint | None = None, trust: bool = False) -> Report:
+def verify_lake(
+    storage: Storage, *, deep: bool = False, against: Checkpoint | None = None, trust: bool = False
+) -> Report:
     """Checks a lake with all its datasets; it may be too damaged to open.
 
     Args:
@@ -217,7 +234,10 @@ def verify_lake(storage: Storage, *, deep: bool = False, against: Checkpoint | N
     if trust and not deep:
         message = "trust=True runs archived Python, which a verification does only with deep=True"
         raise InvalidInputError(message, "give deep=True too, or leave out trust.")
-    if not any(item.path == layout.LAKE or layout.commit_version(item.path) is not None for item in storage.list("")):
+    if not any(
+        item.path == layout.LAKE or layout.commit_version(item.path) is not None
+        for item in storage.list("")
+    ):
         message = f"there is no lake in {storage.uri} (no {layout.LAKE}, no commits)"
         raise NotFoundError(message, "check the path.", uri=storage.uri)
     report, checked = verify(storage, deep=deep, against=against)

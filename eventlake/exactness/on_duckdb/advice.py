@@ -19,7 +19,9 @@ _ROUNDS = 3
 _TRIALS = 200
 _SELECTS = frozenset({"SELECT_NODE", "SET_OPERATION_NODE"})
 _CALLS = frozenset({"CAST", "FUNCTION", "OPERATOR", "WINDOW"})
-_INTERVAL = re.compile(r"to_([a-z]+)s\((?:CAST\(trunc\()?CAST\((\d+) AS DOUBLE\)(?:\) AS (?:BIGINT|INTEGER)\))?\)")
+_INTERVAL = re.compile(
+    r"to_([a-z]+)s\((?:CAST\(trunc\()?CAST\((\d+) AS DOUBLE\)(?:\) AS (?:BIGINT|INTEGER)\))?\)"
+)
 Kind = tuple[str, str]
 
 
@@ -59,7 +61,13 @@ class Advice:
     def _improve(self, select: Tree, holder: Any, place: Any) -> None:
         gone: Counter[Kind] = Counter()
         ordered = _is_sorted(select, self._top())
-        scope = Scope(select, tuple(_sources(select, self._top())), lambda one: self._type(select, one), self._expression, ordered)
+        scope = Scope(
+            select,
+            tuple(_sources(select, self._top())),
+            lambda one: self._type(select, one),
+            self._expression,
+            ordered,
+        )
         what = holder[place]
         make, show = _means(what)
         for _ in range(_ROUNDS):
@@ -75,7 +83,9 @@ class Advice:
             else:
                 break
         for kind in gone:
-            self.written.setdefault(kind, []).append(self._text(holder[place], show, sampled=bool(what.get("sample"))))
+            self.written.setdefault(kind, []).append(
+                self._text(holder[place], show, sampled=bool(what.get("sample")))
+            )
 
     def _remaining(self) -> "Counter[Kind] | None":
         self._trials += 1
@@ -89,7 +99,9 @@ class Advice:
         return top
 
     def _expression(self, text: str) -> Tree:
-        expression: Tree = self._engine.parse(f"SELECT {text}")["statements"][0]["node"]["select_list"][0]
+        expression: Tree = self._engine.parse(f"SELECT {text}")["statements"][0]["node"][
+            "select_list"
+        ][0]
         return expression
 
     def _type(self, select: Tree, expression: Tree) -> str | None:
@@ -101,11 +113,19 @@ class Advice:
         return self._engine.type_of(self._engine.render(made))
 
     def _text(self, what: Tree, show: str, *, sampled: bool = False) -> str:
-        made = self._engine.parse("SELECT 1 AS one" if show == "order" else "SELECT * FROM one" if show == "join" else "SELECT 1")
+        made = self._engine.parse(
+            "SELECT 1 AS one"
+            if show == "order"
+            else "SELECT * FROM one"
+            if show == "join"
+            else "SELECT 1"
+        )
         node = made["statements"][0]["node"]
         prefix = "SELECT "
         if show == "order":
-            node["modifiers"] = [one for one in what.get("modifiers", []) if one["type"] != "DISTINCT_MODIFIER"]
+            node["modifiers"] = [
+                one for one in what.get("modifiers", []) if one["type"] != "DISTINCT_MODIFIER"
+            ]
             node |= {"where_clause": what["where_clause"]} if sampled else {}
             prefix = "SELECT 1 AS one "
         elif show == "join":
@@ -128,7 +148,9 @@ def advised(tree: Tree, found: Sequence[Refusal], engine: Engine) -> list[Refusa
     written = Advice(tree, found, engine).written if found and tree.get("statements") else {}
     each = {_kind(one): one for one in reversed(found)}
     return [
-        replace(one, instead="\n      write ".join(dict.fromkeys(written.get(kind, []))) or one.instead)
+        replace(
+            one, instead="\n      write ".join(dict.fromkeys(written.get(kind, []))) or one.instead
+        )
         for kind, one in reversed(each.items())
     ]
 
@@ -151,7 +173,13 @@ def _is_select(tree: Tree) -> bool:
 
 def _sites(tree: Any, select: Tree | None = None) -> Iterator[tuple[Tree, Any, Any]]:
     """What may be changed, with the SELECT around it and the place that it has; what is inside of it comes before it."""
-    members = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    members = (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree)
+        if isinstance(tree, list)
+        else ()
+    )
     inner = tree if isinstance(tree, dict) and _is_select(tree) else select
     for place, one in members:
         yield from _sites(one, inner)
@@ -165,7 +193,9 @@ def _sites(tree: Any, select: Tree | None = None) -> Iterator[tuple[Tree, Any, A
 
 def _sources(select: Tree, top: Tree) -> Iterator[tuple[str, tuple[str, ...]]]:
     """What the tables of a SELECT are called, and what those that are queries are grouped by."""
-    named = {one["key"]: one["value"]["query_node"] for one in top.get("cte_map", {}).get("map", [])}
+    named = {
+        one["key"]: one["value"]["query_node"] for one in top.get("cte_map", {}).get("map", [])
+    }
     left = [select.get("from_table", {})]
     while left:
         one = left.pop(0)
@@ -181,15 +211,24 @@ def _sources(select: Tree, top: Tree) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _is_sorted(select: Tree, top: Tree) -> bool:
     """Whether the only table of a SELECT is a query that sorts its rows."""
-    named = {one["key"]: one["value"]["query_node"] for one in top.get("cte_map", {}).get("map", [])}
+    named = {
+        one["key"]: one["value"]["query_node"] for one in top.get("cte_map", {}).get("map", [])
+    }
     table = select.get("from_table", {})
-    inner = table["subquery"]["node"] if table.get("type") == "SUBQUERY" else named.get(table.get("table_name"), {})
+    inner = (
+        table["subquery"]["node"]
+        if table.get("type") == "SUBQUERY"
+        else named.get(table.get("table_name"), {})
+    )
     return any(one.get("orders") for one in inner.get("modifiers", []))
 
 
 def _grouped(select: Tree) -> tuple[str, ...]:
     """The columns that a query puts out and that are not computed from several rows, where it groups."""
-    if not select.get("group_expressions") and select.get("aggregate_handling") != "FORCE_AGGREGATES":
+    if (
+        not select.get("group_expressions")
+        and select.get("aggregate_handling") != "FORCE_AGGREGATES"
+    ):
         return ()
     columns = [one for one in select.get("select_list", []) if one.get("class") == "COLUMN_REF"]
     return tuple(one.get("alias") or one["column_names"][-1] for one in columns)

@@ -3,7 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from eventlake.exactness.on_duckdb.functions import AGGREGATES, CARRIERS, FLOAT_STEPS, MACROS, ORDERED, PICKING, SCALARS, TOLD, refused
+from eventlake.exactness.on_duckdb.functions import (
+    AGGREGATES,
+    CARRIERS,
+    FLOAT_STEPS,
+    MACROS,
+    ORDERED,
+    PICKING,
+    SCALARS,
+    TOLD,
+    refused,
+)
 from eventlake.exactness.refusals import Refusal
 from eventlake.exactness.rows import EXACT_TYPES, FLOATS, Type, is_float, parts
 from eventlake.exactness.tree import nodes
@@ -15,7 +25,16 @@ ROW_ID = 2**63
 _CASTS = frozenset({"__cast", "__try_cast"})
 _COMPARISONS = "COMPARE_"
 _PLAIN = frozenset(
-    {"BOUND_REF", "BOUND_CONSTANT", "BOUND_CONJUNCTION", "BOUND_BETWEEN", "BOUND_CASE", "BOUND_LAMBDA", "BOUND_LAMBDA_REF", "BOUND_UNNEST"}
+    {
+        "BOUND_REF",
+        "BOUND_CONSTANT",
+        "BOUND_CONJUNCTION",
+        "BOUND_BETWEEN",
+        "BOUND_CASE",
+        "BOUND_LAMBDA",
+        "BOUND_LAMBDA_REF",
+        "BOUND_UNNEST",
+    }
 )
 _OPERATORS = frozenset(
     {
@@ -36,7 +55,16 @@ _OPERATORS = frozenset(
     }
 )
 _ALL_ARGUMENTS = 2
-_CALLABLE = SCALARS | FLOAT_STEPS | CARRIERS | MACROS | AGGREGATES | ORDERED | PICKING | {"unnest", "grouping", "grouping_id"}
+_CALLABLE = (
+    SCALARS
+    | FLOAT_STEPS
+    | CARRIERS
+    | MACROS
+    | AGGREGATES
+    | ORDERED
+    | PICKING
+    | {"unnest", "grouping", "grouping_id"}
+)
 _KEYWORDS = frozenset(
     {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
     | {"current_role", "current_user", "session_user", "user"}
@@ -47,7 +75,9 @@ _UNSORTED = frozenset({"list_distinct", "array_distinct"})
 """Lists in the order of a hash table, which sorting takes away."""
 _WHOLE = frozenset({"to_milliseconds", "to_seconds"})
 """Functions that take doubles, and are exact of whole numbers."""
-_INTEGERS = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"})
+_INTEGERS = frozenset(
+    {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
+)
 _TYPES = {
     "BIGNUM": "DECIMAL(38, 0), or VARCHAR",
     "TIME WITH TIME ZONE": "TIME, such as (time AT TIME ZONE 'UTC')::TIME",
@@ -100,9 +130,17 @@ def anded(node: Node) -> list[Node]:
 
 def text_of(node: Node) -> str | None:
     """The text that an expression is; None if it is no constant text."""
-    inner = node["children"][0] if name_of(node) in _CASTS and type_of(node).get("id") == "VARCHAR" and node.get("children") else node
+    inner = (
+        node["children"][0]
+        if name_of(node) in _CASTS and type_of(node).get("id") == "VARCHAR" and node.get("children")
+        else node
+    )
     value = inner.get("value") if inner.get("expression_class") == "BOUND_CONSTANT" else None
-    return value["value"] if isinstance(value, Mapping) and isinstance(value.get("value"), str) else None
+    return (
+        value["value"]
+        if isinstance(value, Mapping) and isinstance(value.get("value"), str)
+        else None
+    )
 
 
 def texts_of(condition: Node) -> tuple[int, frozenset[str]] | None:
@@ -123,7 +161,10 @@ def texts_of(condition: Node) -> tuple[int, frozenset[str]] | None:
 
 def places_read(node: Node) -> list[int]:
     """The columns of a table that a scan reads, by their places in the table; from ``ROW_ID`` on it is the row's own place."""
-    return [place if isinstance(place, int) else place["index"] for place in node.get("column_indexes", [])]
+    return [
+        place if isinstance(place, int) else place["index"]
+        for place in node.get("column_indexes", [])
+    ]
 
 
 def is_constant(node: Node) -> bool:
@@ -133,18 +174,26 @@ def is_constant(node: Node) -> bool:
 
 def check(node: Any) -> Iterator[Refusal]:
     """What in a scalar expression is not exact."""
-    sorted_ = {id(one["children"][0]) for one in within(node) if name_of(one) in _SORTING and one.get("children")}
+    sorted_ = {
+        id(one["children"][0])
+        for one in within(node)
+        if name_of(one) in _SORTING and one.get("children")
+    }
     for one in within(node):
         kind = one["expression_class"]
         if id(one) in sorted_ and name_of(one) in _UNSORTED:
             continue
         odd = sorted(parts(type_of(one)) - EXACT_TYPES - FLOATS - _NAMED)
         if odd:
-            yield Refusal(odd[0], "a type that is not known to be exact", "", _TYPES.get(odd[0], ""))
+            yield Refusal(
+                odd[0], "a type that is not known to be exact", "", _TYPES.get(odd[0], "")
+            )
         if kind == "BOUND_FUNCTION":
             yield from _check_function(one)
         elif kind == "BOUND_AGGREGATE":
-            if name_of(one) not in AGGREGATES or any(is_float(type_of(child)) for child in one.get("children", ())):
+            if name_of(one) not in AGGREGATES or any(
+                is_float(type_of(child)) for child in one.get("children", ())
+            ):
                 yield refused(name_of(one), aggregate=True)
         elif kind == "BOUND_OPERATOR":
             if one["type"] not in _OPERATORS:
@@ -158,7 +207,10 @@ def _check_function(node: Node) -> Iterator[Refusal]:
     if str(node.get("type", "")).startswith(_COMPARISONS):
         return
     inexact = [child for child in children if is_float(type_of(child)) and not is_constant(child)]
-    if name in _WHOLE and all(name_of(one) in _CASTS and str(type_of(one["children"][0])["id"]) in _INTEGERS for one in inexact):
+    if name in _WHOLE and all(
+        name_of(one) in _CASTS and str(type_of(one["children"][0])["id"]) in _INTEGERS
+        for one in inexact
+    ):
         inexact = []
     if name in _CASTS:
         if inexact and not is_float(type_of(node)):
@@ -182,7 +234,12 @@ def _check_function(node: Node) -> Iterator[Refusal]:
 
 def _of_double(name: str) -> Refusal:
     if name == "//":
-        return Refusal("//()", "of decimals or doubles, which it divides without rounding", "7.5 // 2 is 3.75", "floor(… / …)")
+        return Refusal(
+            "//()",
+            "of decimals or doubles, which it divides without rounding",
+            "7.5 // 2 is 3.75",
+            "floor(… / …)",
+        )
     instead = f"{name} of an exact value, such as DECIMAL; or {name} when the dataset is read: doubles are for the last step"
     return Refusal(f"{name}()", "of a double", "", instead)
 
@@ -201,10 +258,18 @@ def unbound(tree: Any) -> Iterator[Refusal]:
             continue
         if called and called not in _CALLABLE and node.get("class") != "WINDOW":
             yield refused(called)
-        if called == "age" and len(node.get("children") or node.get("arguments") or []) < _ALL_ARGUMENTS:
+        if (
+            called == "age"
+            and len(node.get("children") or node.get("arguments") or []) < _ALL_ARGUMENTS
+        ):
             yield refused("current_date")
         if node.get("class") == "COLLATE":
-            yield Refusal("COLLATE", "texts that are equal and not the same: which of them stays is luck", "a and A", "lower(x)")
+            yield Refusal(
+                "COLLATE",
+                "texts that are equal and not the same: which of them stays is luck",
+                "a and A",
+                "lower(x)",
+            )
         names = node.get("column_names") or []
         if len(names) == 1 and str(names[0]).casefold() in _KEYWORDS:
             yield refused(str(names[0]).casefold())

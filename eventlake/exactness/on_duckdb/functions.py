@@ -96,7 +96,19 @@ AGGREGATES = _names(
 )
 """Aggregates of exact values that do not depend on the order of rows."""
 
-ORDERED = frozenset({"any_value", "arbitrary", "array_agg", "first", "group_concat", "last", "list", "listagg", "string_agg"})
+ORDERED = frozenset(
+    {
+        "any_value",
+        "arbitrary",
+        "array_agg",
+        "first",
+        "group_concat",
+        "last",
+        "list",
+        "listagg",
+        "string_agg",
+    }
+)
 """Aggregates that are exact where an ORDER BY inside of them tells all rows of a group apart."""
 
 PICKING = frozenset(
@@ -139,7 +151,8 @@ TOLD = {
         ),
     ),
     **dict.fromkeys(
-        ("fsum", "kahan_sum", "sumkahan", "favg"), Refusal("", "compensated, and still not exact: " + _ADDING, _TENTHS, DECLARED)
+        ("fsum", "kahan_sum", "sumkahan", "favg"),
+        Refusal("", "compensated, and still not exact: " + _ADDING, _TENTHS, DECLARED),
     ),
     **dict.fromkeys(
         (
@@ -164,7 +177,10 @@ TOLD = {
             "mad",
         ),
         Refusal(
-            "", _ADDING, "0.1, 0.2, 0.3 in two orders", 'counts, sums and sums of products of exact values as columns; or level = "fixed"'
+            "",
+            _ADDING,
+            "0.1, 0.2, 0.3 in two orders",
+            'counts, sums and sums of products of exact values as columns; or level = "fixed"',
         ),
     ),
     "mode": Refusal(
@@ -184,7 +200,12 @@ TOLD = {
     ),
     **dict.fromkeys(
         ("random", "setseed", "uuid", "gen_random_uuid", "uuidv4", "uuidv7"),
-        Refusal("", _CHANGING, "", "a number from a key, such as ('0x' || left(md5(id), 8))::BIGINT % 100"),
+        Refusal(
+            "",
+            _CHANGING,
+            "",
+            "a number from a key, such as ('0x' || left(md5(id), 8))::BIGINT % 100",
+        ),
     ),
     **dict.fromkeys(
         (
@@ -224,10 +245,21 @@ TOLD = {
             "currval",
             "current_query",
         ),
-        Refusal("", "it says something of the machine or session and nothing of the events", "", "a declared parameter"),
+        Refusal(
+            "",
+            "it says something of the machine or session and nothing of the events",
+            "",
+            "a declared parameter",
+        ),
     ),
     **dict.fromkeys(
-        ("hash", "hash_combine"), Refusal("", "the engine's hash changes with its version", "", "('0x' || left(md5(…), 15))::BIGINT")
+        ("hash", "hash_combine"),
+        Refusal(
+            "",
+            "the engine's hash changes with its version",
+            "",
+            "('0x' || left(md5(…), 15))::BIGINT",
+        ),
     ),
     **dict.fromkeys(
         (
@@ -252,10 +284,21 @@ TOLD = {
             "lgamma",
             "cot",
         ),
-        Refusal("", "the maths library of the machine decides the last bit", "", 'it after the dataset was read, or level = "fixed"'),
+        Refusal(
+            "",
+            "the maths library of the machine decides the last bit",
+            "",
+            'it after the dataset was read, or level = "fixed"',
+        ),
     ),
     **dict.fromkeys(
-        ("from_json", "from_json_strict", "json_contains", "json_transform", "json_transform_strict"),
+        (
+            "from_json",
+            "from_json_strict",
+            "json_contains",
+            "json_transform",
+            "json_transform_strict",
+        ),
         Refusal(
             "",
             "it reads JSON numbers as doubles",
@@ -265,7 +308,12 @@ TOLD = {
     ),
     **dict.fromkeys(
         ("printf", "format"),
-        Refusal("", "it writes decimals as doubles", DIGITS, "CAST(… AS VARCHAR) and ||, which write every digit of a decimal"),
+        Refusal(
+            "",
+            "it writes decimals as doubles",
+            DIGITS,
+            "CAST(… AS VARCHAR) and ||, which write every digit of a decimal",
+        ),
     ),
     **dict.fromkeys(
         ("json_each", "json_tree"),
@@ -278,10 +326,16 @@ TOLD = {
     ),
     **dict.fromkeys(
         ("jaro_similarity", "jaro_winkler_similarity"),
-        Refusal("", "how the processor rounds decides the last bit", "", "levenshtein(…, …), which counts edits, or jaccard(…, …)"),
+        Refusal(
+            "",
+            "how the processor rounds decides the last bit",
+            "",
+            "levenshtein(…, …), which counts edits, or jaccard(…, …)",
+        ),
     ),
     **dict.fromkeys(
-        ("list_distinct", "array_distinct"), Refusal("", "in the order of a hash table", "['a', 'b'] and ['b', 'a']", "list_sort of it")
+        ("list_distinct", "array_distinct"),
+        Refusal("", "in the order of a hash table", "['a', 'b'] and ['b', 'a']", "list_sort of it"),
     ),
 }
 
@@ -293,5 +347,8 @@ def refused(name: str, *, aggregate: bool = False) -> Refusal:
         return Refusal(f"{name}()", told.why, told.example, told.instead)
     kind = "aggregate" if aggregate else "function"
     return Refusal(
-        f"{name}()", f"a {kind} that is not known to give the same value for ever", "", 'what docs/exactness.md lists, or level = "fixed"'
+        f"{name}()",
+        f"a {kind} that is not known to give the same value for ever",
+        "",
+        'what docs/exactness.md lists, or level = "fixed"',
     )

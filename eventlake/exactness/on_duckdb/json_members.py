@@ -9,7 +9,12 @@ from typing import Any
 from eventlake.core.sql import identifier, quoted
 from eventlake.exactness.on_duckdb.scope import Scope, Tree
 
-_TRANSFORMS = {"from_json": True, "json_transform": True, "from_json_strict": False, "json_transform_strict": False}
+_TRANSFORMS = {
+    "from_json": True,
+    "json_transform": True,
+    "from_json_strict": False,
+    "json_transform_strict": False,
+}
 """Whether what does not fit becomes null."""
 _SCALAR = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:\([0-9]+(?:, *[0-9]+)?\))?")
 """A type that is named by a word, perhaps with its digits."""
@@ -39,9 +44,15 @@ def _read(node: Tree) -> tuple[Tree, str | None]:
     elif str(node.get("function_name")).casefold() in _EXTRACTS and len(node["arguments"]) > 1:
         what, at = (one["expression"] for one in node["arguments"][:2])
     else:
-        return (node["child"] if node.get("class") == "CAST" and _name(node["type_expr"]) == "json" else node), "$"
+        return (
+            node["child"]
+            if node.get("class") == "CAST" and _name(node["type_expr"]) == "json"
+            else node
+        ), "$"
     inner, path = _read(what)
-    text = at.get("literal", {}).get("text") if at.get("literal", {}).get("kind") == "STRING" else None
+    text = (
+        at.get("literal", {}).get("text") if at.get("literal", {}).get("kind") == "STRING" else None
+    )
     if text is None or path is None:
         return inner, None
     if text.startswith("$"):
@@ -57,25 +68,41 @@ def _value(what: Tree, path: str, kind: Tree, scope: Scope, *, lenient: bool) ->
     at = quoted(path)
     if _name(kind) == "struct":
         fields = {
-            one.get("alias") or "": _value(what, f'{path}."{one.get("alias")}"', one, scope, lenient=lenient) for one in kind["children"]
+            one.get("alias") or "": _value(
+                what, f'{path}."{one.get("alias")}"', one, scope, lenient=lenient
+            )
+            for one in kind["children"]
         }
-        known = {name: one for name, one in fields.items() if one is not None and name and '"' not in name}
+        known = {
+            name: one
+            for name, one in fields.items()
+            if one is not None and name and '"' not in name
+        }
         if len(known) < len(kind["children"]):
             return None
         packed = ", ".join(f"{quoted(name)}: v{place}_" for place, name in enumerate(known))
         values = {f"v{place}_": one for place, one in enumerate(known.values())}
-        return scope.made(f"CASE WHEN json_type(x_, {at}) = 'OBJECT' THEN {{{packed}}} END", x_=what, **values)
+        return scope.made(
+            f"CASE WHEN json_type(x_, {at}) = 'OBJECT' THEN {{{packed}}} END", x_=what, **values
+        )
     if _name(kind) == "list":
         if _name(kind["children"][0]) in {"struct", "list", "json"}:
             return None
-        text = _cast(scope.made(f"json_extract_string(x_, {quoted(path + '[*]')})", x_=what), kind, scope, lenient=lenient)
+        text = _cast(
+            scope.made(f"json_extract_string(x_, {quoted(path + '[*]')})", x_=what),
+            kind,
+            scope,
+            lenient=lenient,
+        )
         return scope.made(f"CASE WHEN json_type(x_, {at}) = 'ARRAY' THEN t_ END", x_=what, t_=text)
     text = scope.made(f"json_extract_string(x_, {at})", x_=what)
     return text if _name(kind) == "varchar" else _cast(text, kind, scope, lenient=lenient)
 
 
 def _cast(what: Tree, kind: Tree, scope: Scope, *, lenient: bool) -> Tree:
-    made = copy.deepcopy(scope.parse("TRY_CAST(x_ AS INTEGER)" if lenient else "CAST(x_ AS INTEGER)"))
+    made = copy.deepcopy(
+        scope.parse("TRY_CAST(x_ AS INTEGER)" if lenient else "CAST(x_ AS INTEGER)")
+    )
     plain = {name: value for name, value in kind.items() if name != "alias"}
     return made | {"child": what, "type_expr": plain}
 
@@ -98,5 +125,7 @@ def _written(structure: Any) -> str | None:
     if isinstance(structure, Mapping) and structure:
         inner = {name: _written(one) for name, one in structure.items()}
         if None not in inner.values() and not any('"' in name for name in inner):
-            return f"STRUCT({', '.join(f'{identifier(name)} {one}' for name, one in inner.items())})"
+            return (
+                f"STRUCT({', '.join(f'{identifier(name)} {one}' for name, one in inner.items())})"
+            )
     return None

@@ -9,7 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any, NamedTuple
 
-from eventlake.exactness.on_duckdb.expressions import Node, anded, column, name_of, texts_of, type_of
+from eventlake.exactness.on_duckdb.expressions import (
+    Node,
+    anded,
+    column,
+    name_of,
+    texts_of,
+    type_of,
+)
 from eventlake.exactness.refusals import DIGITS, Refusal
 from eventlake.exactness.rows import Payload, Rows, parts
 
@@ -31,16 +38,42 @@ class Read(NamedTuple):
 
 
 _WHY = "it reads JSON numbers as doubles"
-_READERS = frozenset({"->>", "json_extract", "json_extract_path", "json_extract_path_text", "json_extract_string", "json_value"})
+_READERS = frozenset(
+    {
+        "->>",
+        "json_extract",
+        "json_extract_path",
+        "json_extract_path_text",
+        "json_extract_string",
+        "json_value",
+    }
+)
 _WRITERS = frozenset({"json_array", "json_object", "json_quote", "to_json"})
 _HANDING = frozenset({"list_extract", "array_extract", "list_element"})
 _LISTING = frozenset({"list_value", "list_pack"})
 _CHOOSING = frozenset(
-    {"any_value", "arbitrary", "arg_max", "arg_max_null", "arg_min", "arg_min_null", "first", "last", "max", "max_by", "min", "min_by"}
+    {
+        "any_value",
+        "arbitrary",
+        "arg_max",
+        "arg_max_null",
+        "arg_min",
+        "arg_min_null",
+        "first",
+        "last",
+        "max",
+        "max_by",
+        "min",
+        "min_by",
+    }
 )
-_PLACES = frozenset({"WINDOW_FIRST_VALUE", "WINDOW_LAG", "WINDOW_LAST_VALUE", "WINDOW_LEAD", "WINDOW_NTH_VALUE"})
+_PLACES = frozenset(
+    {"WINDOW_FIRST_VALUE", "WINDOW_LAG", "WINDOW_LAST_VALUE", "WINDOW_LEAD", "WINDOW_NTH_VALUE"}
+)
 _CASTS = frozenset({"__cast", "__try_cast"})
-_STEP = re.compile(r"""\.(?:([A-Za-z_][A-Za-z0-9_]*)|"([^"\\]*)")(?=[.\[]|$)|\[(?:([0-9]+)|'([^'\\]*)'|"([^"\\]*)")\]""")
+_STEP = re.compile(
+    r"""\.(?:([A-Za-z_][A-Za-z0-9_]*)|"([^"\\]*)")(?=[.\[]|$)|\[(?:([0-9]+)|'([^'\\]*)'|"([^"\\]*)")\]"""
+)
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_ -]*")
 
 
@@ -73,14 +106,24 @@ def payload_of(node: Node, rows: Rows) -> Payload | None:
         return _either([one for one in node["children"] if not _is_numberless(one)], rows)
     if name_of(node) in _LISTING:
         return _either(node.get("children", []), rows)
-    handed = node["child"] if node.get("expression_class") == "BOUND_UNNEST" else next(iter(node.get("children") or []), None)
+    handed = (
+        node["child"]
+        if node.get("expression_class") == "BOUND_UNNEST"
+        else next(iter(node.get("children") or []), None)
+    )
     if handed is None or not _hands_on(node):
         return None
     # What LAG and LEAD give where there is no row may be anything.
     instead = node["children"][2:] if node.get("type") in {"WINDOW_LAG", "WINDOW_LEAD"} else []
-    found = _either([handed, *(one for one in instead if not _is_numberless(one))], among(rows, filters(node)))
+    found = _either(
+        [handed, *(one for one in instead if not _is_numberless(one))], among(rows, filters(node))
+    )
     # A value of another row is not about the event of this one.
-    return found._replace(kind=None) if found and node.get("expression_class") in {"BOUND_AGGREGATE", "BOUND_WINDOW"} else found
+    return (
+        found._replace(kind=None)
+        if found and node.get("expression_class") in {"BOUND_AGGREGATE", "BOUND_WINDOW"}
+        else found
+    )
 
 
 def _either(several: Sequence[Node], rows: Rows) -> Payload | None:
@@ -95,7 +138,11 @@ def _hands_on(node: Node) -> bool:
     if kind == "BOUND_FUNCTION":
         is_text = name in _CASTS and str(type_of(node).get("id")) == "VARCHAR"
         return is_text or name in _HANDING or (name in _READERS and is_json(type_of(node)))
-    return kind == "BOUND_UNNEST" or node.get("type") in _PLACES or (kind == "BOUND_AGGREGATE" and name in _CHOOSING)
+    return (
+        kind == "BOUND_UNNEST"
+        or node.get("type") in _PLACES
+        or (kind == "BOUND_AGGREGATE" and name in _CHOOSING)
+    )
 
 
 def filters(node: Node) -> list[Node]:
@@ -149,9 +196,23 @@ def _check_function(node: Node, rows: Rows, refusals: list[Refusal], reads: set[
             reads |= {Read(path, payload.only) for path in _paths(node["children"][1:])}
         else:
             why = f"{_WHY}, and here of text that is not the data of an event as it is stored"
-            refusals.append(Refusal(f"{name}()", why, DIGITS, "a column of the event type's table, under a schema that declares it"))
+            refusals.append(
+                Refusal(
+                    f"{name}()",
+                    why,
+                    DIGITS,
+                    "a column of the event type's table, under a schema that declares it",
+                )
+            )
     elif name in _WRITERS and any(is_json(type_of(child)) for child in node["children"]):
-        refusals.append(Refusal(f"{name}()", "it writes the numbers of JSON anew, as doubles", DIGITS, "the JSON as it is, as text"))
+        refusals.append(
+            Refusal(
+                f"{name}()",
+                "it writes the numbers of JSON anew, as doubles",
+                DIGITS,
+                "the JSON as it is, as text",
+            )
+        )
     elif name in _CASTS and is_json(type_of(what)) and not _is_text(type_of(node)):
         target = str(type_of(node)["id"])
         refusals.append(Refusal("CAST", f"JSON becomes {target}: {_WHY}", DIGITS, MEMBERS))
@@ -159,7 +220,9 @@ def _check_function(node: Node, rows: Rows, refusals: list[Refusal], reads: set[
 
 def _is_numberless(node: Node) -> bool:
     inner = node["children"][0] if name_of(node) in _CASTS else node
-    return inner.get("expression_class") == "BOUND_CONSTANT" and not re.search("[0-9]", str(inner["value"].get("value")))
+    return inner.get("expression_class") == "BOUND_CONSTANT" and not re.search(
+        "[0-9]", str(inner["value"].get("value"))
+    )
 
 
 def _is_text(kind: Mapping[str, Any]) -> bool:
@@ -169,7 +232,11 @@ def _is_text(kind: Mapping[str, Any]) -> bool:
 def _paths(arguments: list[Node]) -> Iterator[Path]:
     for one in arguments:
         inner = one["children"][0] if name_of(one) in _CASTS else one
-        value = inner.get("value", {}).get("value") if inner.get("expression_class") == "BOUND_CONSTANT" else None
+        value = (
+            inner.get("value", {}).get("value")
+            if inner.get("expression_class") == "BOUND_CONSTANT"
+            else None
+        )
         several = value.get("children", []) if isinstance(value, Mapping) else [{"value": value}]
         for item in several:
             text = item.get("value")

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from eventlake.core.sql import folded
-from eventlake.exactness.on_duckdb.expressions import ROW_ID, Node, anded, column, name_of, places_read
+from eventlake.exactness.on_duckdb.expressions import (
+    ROW_ID,
+    Node,
+    anded,
+    column,
+    name_of,
+    places_read,
+)
 from eventlake.exactness.rows import is_loose
 
 _GENERATORS = frozenset({"range", "generate_series", "unnest"})
@@ -38,16 +45,28 @@ class Carrier:
 
     def meets(self, other: "Carrier", own: int, others: int) -> bool:
         """Whether one value in a column of each says that both are about one entity."""
-        kinds = ((self.holding, other.holding), (self.spine_rows, other.spine_rows), (self.sequences, other.sequences))
+        kinds = (
+            (self.holding, other.holding),
+            (self.spine_rows, other.spine_rows),
+            (self.sequences, other.sequences),
+        )
         return any(own in mine and others in theirs for mine, theirs in kinds)
 
     def joined(self, other: "Carrier") -> "Carrier":
         """The columns of both, which carry the same entity."""
-        return Carrier(self.holding | other.holding, self.spine_rows | other.spine_rows, self.sequences | other.sequences)
+        return Carrier(
+            self.holding | other.holding,
+            self.spine_rows | other.spine_rows,
+            self.sequences | other.sequences,
+        )
 
     def common(self, other: "Carrier") -> "Carrier":
         """The columns that carry it in both."""
-        return Carrier(self.holding & other.holding, self.spine_rows & other.spine_rows, self.sequences & other.sequences)
+        return Carrier(
+            self.holding & other.holding,
+            self.spine_rows & other.spine_rows,
+            self.sequences & other.sequences,
+        )
 
     @property
     def all(self) -> frozenset[int]:
@@ -70,16 +89,32 @@ class Parts:
     def taken(self, columns: Sequence[int | None]) -> "Parts":
         """The rows with these columns in place of their own; None for one that is computed."""
         return Parts(
-            len(columns), tuple(one.mapped(lambda place: [at for at, of in enumerate(columns) if of == place]) for one in self.carriers)
+            len(columns),
+            tuple(
+                one.mapped(lambda place: [at for at, of in enumerate(columns) if of == place])
+                for one in self.carriers
+            ),
         )
 
     def equated(self, pairs: Iterable[tuple[int, int]]) -> "Parts":
         """Those of the rows that have the same value in both columns of each pair."""
         left = list(self.carriers)
         for one, other in pairs:
-            met = [(first, second) for first in left for second in left if first is not second and first.meets(second, one, other)]
+            met = [
+                (first, second)
+                for first in left
+                for second in left
+                if first is not second and first.meets(second, one, other)
+            ]
             for first, second in met[:1]:
-                left = [first.joined(second), *(carrier for carrier in left if carrier is not first and carrier is not second)]
+                left = [
+                    first.joined(second),
+                    *(
+                        carrier
+                        for carrier in left
+                        if carrier is not first and carrier is not second
+                    ),
+                ]
         return Parts(self.width, tuple(left))
 
     def beside(self, other: "Parts") -> "Parts":
@@ -113,8 +148,13 @@ class Locality:
         name = node["type"].removeprefix("LOGICAL_")
         rule: Callable[[Node], Parts] | None = getattr(self, f"_{name.casefold()}", None)
         if rule is None:
-            known = {"LIMIT": "LIMIT takes rows of all entities", "DELIM_GET": "a correlated subquery"}
-            return self._not_local(known.get(name, f"{name.replace('_', ' ')} is not understood"), node)
+            known = {
+                "LIMIT": "LIMIT takes rows of all entities",
+                "DELIM_GET": "a correlated subquery",
+            }
+            return self._not_local(
+                known.get(name, f"{name.replace('_', ' ')} is not understood"), node
+            )
         made = rule(node)
         chosen = node.get("projection_map") or []
         return made.taken(chosen) if chosen else made
@@ -129,8 +169,12 @@ class Locality:
 
     def _need(self, parts: Parts, places: Iterable[int | None], what: str) -> None:
         """A step that puts rows together does so by a carrier."""
-        if parts.carriers and parts.one.all.isdisjoint(place for place in places if place is not None):
-            self.reasons.append(f"{what} puts rows of several entities together; do it by {self._by}")
+        if parts.carriers and parts.one.all.isdisjoint(
+            place for place in places if place is not None
+        ):
+            self.reasons.append(
+                f"{what} puts rows of several entities together; do it by {self._by}"
+            )
 
     # Leaves
 
@@ -146,12 +190,16 @@ class Locality:
             else:
                 kind = node["returned_types"][names.index(by)]
                 if is_loose(kind) or (self._type and self._type != kind):
-                    self.reasons.append(f"the column {by} of {table} has a type that names nothing exactly, or another than elsewhere")
+                    self.reasons.append(
+                        f"the column {by} of {table} has a type that names nothing exactly, or another than elsewhere"
+                    )
                 self._type = kind
             read = {at: names[place] for at, place in enumerate(places) if place < ROW_ID}
             made = Parts(len(places), (self._carrier(folded(table), read),))
         elif name in _GENERATORS and node.get("children"):
-            made = Parts(len(places)).beside(self._child(node).taken(node.get("projected_input", [])))
+            made = Parts(len(places)).beside(
+                self._child(node).taken(node.get("projected_input", []))
+            )
         elif name in _GENERATORS:
             made = Parts(len(places))
         else:
@@ -195,9 +243,15 @@ class Locality:
     def _filter(self, node: Node) -> Parts:
         child = self._child(node)
         conditions = [part for one in node.get("expressions", []) for part in anded(one)]
-        equal = [one["children"] for one in conditions if one.get("type") in _EQUAL and len(one.get("children", [])) > 1]
+        equal = [
+            one["children"]
+            for one in conditions
+            if one.get("type") in _EQUAL and len(one.get("children", [])) > 1
+        ]
         pairs = [(column(left), column(right)) for left, right in equal]
-        return child.equated([(left, right) for left, right in pairs if left is not None and right is not None])
+        return child.equated(
+            [(left, right) for left, right in pairs if left is not None and right is not None]
+        )
 
     def _unnest(self, node: Node) -> Parts:
         child = self._child(node)
@@ -210,10 +264,23 @@ class Locality:
 
     def _aggregate_and_group_by(self, node: Node) -> Parts:
         child = self._child(node)
-        groups, sets = [column(one) for one in node.get("groups", [])], node.get("grouping_sets", [])
-        common = set(range(len(groups))).intersection(*map(set, sets)) if sets else set(range(len(groups)))
-        self._need(child, [groups[number] for number in common], "GROUP BY" if groups else "an aggregate over all rows")
-        width = len(groups) + len(node.get("expressions", [])) + len(node.get("grouping_functions", []))
+        groups, sets = (
+            [column(one) for one in node.get("groups", [])],
+            node.get("grouping_sets", []),
+        )
+        common = (
+            set(range(len(groups))).intersection(*map(set, sets))
+            if sets
+            else set(range(len(groups)))
+        )
+        self._need(
+            child,
+            [groups[number] for number in common],
+            "GROUP BY" if groups else "an aggregate over all rows",
+        )
+        width = (
+            len(groups) + len(node.get("expressions", [])) + len(node.get("grouping_functions", []))
+        )
         kept = [groups[at] if at in common else None for at in range(len(groups))]
         return child.taken([*kept, *([None] * (width - len(kept)))])
 
@@ -238,11 +305,19 @@ class Locality:
         conditions = node.get("conditions", [])
         equal = [one for one in conditions if one.get("comparison") in _EQUAL]
         pairs = [(column(one["left"]), column(one["right"])) for one in equal]
-        places = [(one, left.width + other) for one, other in pairs if one is not None and other is not None]
+        places = [
+            (one, left.width + other)
+            for one, other in pairs
+            if one is not None and other is not None
+        ]
         both = left.beside(right).equated(places)
         if kind == "MARK":
             # EXISTS asks without nulls; IN says null where there is one, of whichever entity.
-            kind = "SEMI" if all(one.get("comparison") == "COMPARE_NOT_DISTINCT_FROM" for one in conditions) else kind
+            kind = (
+                "SEMI"
+                if all(one.get("comparison") == "COMPARE_NOT_DISTINCT_FROM" for one in conditions)
+                else kind
+            )
         if kind != "INNER" or node["type"] == "LOGICAL_ASOF_JOIN":
             self._check_join(kind, left, right, both)
         if kind in {"SEMI", "ANTI", "MARK"}:
@@ -250,15 +325,33 @@ class Locality:
             return Parts(shown.width + (node["join_type"] == "MARK"), shown.carriers)
         if kind in {"RIGHT_SEMI", "RIGHT_ANTI"}:
             return _shown(right, node, "right_projection_map")
-        kept = {"INNER": range(both.width), "LEFT": range(left.width), "SINGLE": range(left.width), "RIGHT": range(left.width, both.width)}
+        kept = {
+            "INNER": range(both.width),
+            "LEFT": range(left.width),
+            "SINGLE": range(left.width),
+            "RIGHT": range(left.width, both.width),
+        }
         # The other side's columns are null where it has no row.
         sure = frozenset(kept.get(kind, ()))
-        both = Parts(both.width, tuple(one.mapped(lambda place: {place} & sure) for one in both.carriers))
+        both = Parts(
+            both.width, tuple(one.mapped(lambda place: {place} & sure) for one in both.carriers)
+        )
         return both.taken(_shown_of_both(node, left, right))
 
     def _check_join(self, kind: str, left: Parts, right: Parts, both: Parts) -> None:
         """A join that keeps rows without a partner, or picks among partners: what it keeps must be about one entity before, and by what."""
-        if kind not in {"INNER", "LEFT", "SINGLE", "RIGHT", "SEMI", "ANTI", "RIGHT_SEMI", "RIGHT_ANTI", "OUTER", "FULL"}:
+        if kind not in {
+            "INNER",
+            "LEFT",
+            "SINGLE",
+            "RIGHT",
+            "SEMI",
+            "ANTI",
+            "RIGHT_SEMI",
+            "RIGHT_ANTI",
+            "OUTER",
+            "FULL",
+        }:
             why = (
                 "IN with a subquery looks at nulls of all entities; write EXISTS or a join"
                 if kind == "MARK"
@@ -271,7 +364,9 @@ class Locality:
         if len(left.carriers) > 1 or len(right.carriers) > 1 or len(both.carriers) > 1:
             self.reasons.append(f"a {kind} join that is not on {self._by}")
         elif both.carriers and not (led.carriers and other.carriers) and not looked_up:
-            self.reasons.append(f"a {kind} join would repeat rows of no entity for every one of them")
+            self.reasons.append(
+                f"a {kind} join would repeat rows of no entity for every one of them"
+            )
 
     def _asof_join(self, node: Node) -> Parts:
         return self._comparison_join(node)
@@ -294,7 +389,9 @@ class Locality:
             for child in children[1:]:
                 held = held.common(child.one)
             if not node.get("setop_all", True) and not held.all:
-                self.reasons.append(f"UNION puts rows of several entities together; select {self._by}, or write UNION ALL")
+                self.reasons.append(
+                    f"UNION puts rows of several entities together; select {self._by}, or write UNION ALL"
+                )
             return Parts(children[0].width, (held,))
         return children[0]
 
@@ -304,7 +401,9 @@ class Locality:
         if left.carriers or right.carriers:
             held = left.one.common(right.one)
             if not held.all:
-                self.reasons.append(f"{name} puts rows of several entities together; select {self._by}")
+                self.reasons.append(
+                    f"{name} puts rows of several entities together; select {self._by}"
+                )
             return Parts(left.width, (held,))
         return left
 

@@ -12,7 +12,15 @@ from typing import Any
 from eventlake.exactness.on_duckdb.scope import INTEGER, Scope, Tree, called, decimal_of, is_exact
 
 MEANS = frozenset({"avg", "mean"})
-SPREADS = {"stddev": 1, "stddev_samp": 1, "stddev_pop": 0, "variance": 1, "var_samp": 1, "var_pop": 0, "sem": 0}
+SPREADS = {
+    "stddev": 1,
+    "stddev_samp": 1,
+    "stddev_pop": 0,
+    "variance": 1,
+    "var_samp": 1,
+    "var_pop": 0,
+    "sem": 0,
+}
 """By how much less than the number of values the squares are divided."""
 PAIRS = frozenset({"corr", "covar_pop", "covar_samp", "regr_slope", "regr_intercept", "regr_r2"})
 SCALED = frozenset({"sum", "min", "max", "median", "quantile", "quantile_cont", "quantile_disc"})
@@ -40,14 +48,21 @@ def quotient(node: Tree, scope: Scope) -> tuple[Tree, int] | None:
     if number is None or inner is None:
         return None
     factor = Fraction(inner[1]) / (number if name == "*" else 1 / number)
-    return scope.made(f"x_ * {factor.denominator}" if factor.denominator > 1 else "x_", x_=inner[0]), factor.numerator
+    return scope.made(
+        f"x_ * {factor.denominator}" if factor.denominator > 1 else "x_", x_=inner[0]
+    ), factor.numerator
 
 
-def _sum(name: str, left: tuple[Tree, int] | None, right: tuple[Tree, int] | None, scope: Scope) -> tuple[Tree, int] | None:
+def _sum(
+    name: str, left: tuple[Tree, int] | None, right: tuple[Tree, int] | None, scope: Scope
+) -> tuple[Tree, int] | None:
     if left is None or right is None:
         return None
     by = lcm(left[1], right[1])
-    parts = [scope.made(f"x_ * {by // one[1]}" if by != one[1] else "x_", x_=one[0]) for one in (left, right)]
+    parts = [
+        scope.made(f"x_ * {by // one[1]}" if by != one[1] else "x_", x_=one[0])
+        for one in (left, right)
+    ]
     return scope.made(f"a_ {name} b_", a_=parts[0], b_=parts[1]), by
 
 
@@ -99,7 +114,10 @@ def spread(node: Tree, name: str, scope: Scope, what: Tree) -> Iterator[Tree]:
         return
     inner, by = found
     number = called(node, "count")
-    total, squares = _of(node, "sum", scope.made(unit[0], x_=inner)), _of(node, "sum", scope.made(f"{unit[0]} * {unit[0]}", x_=inner))
+    total, squares = (
+        _of(node, "sum", scope.made(unit[0], x_=inner)),
+        _of(node, "sum", scope.made(f"{unit[0]} * {unit[0]}", x_=inner)),
+    )
     below = "nullif(n_ * (n_ - 1), 0)" if SPREADS[name] else "(n_ * n_)"
     text = f"CAST(n_ * q_ - s_ * s_ AS DOUBLE) / {below}"
     if name not in _VARIANCES:
@@ -107,7 +125,9 @@ def spread(node: Tree, name: str, scope: Scope, what: Tree) -> Iterator[Tree]:
     if name == "sem":
         text = f"{text} / sqrt(n_)"
     divisor = (10 ** unit[1] * by) ** (2 if name in _VARIANCES else 1)
-    yield scope.made(f"{text} / {divisor}" if divisor > 1 else text, n_=number, s_=total, q_=squares)
+    yield scope.made(
+        f"{text} / {divisor}" if divisor > 1 else text, n_=number, s_=total, q_=squares
+    )
 
 
 def unit_of(what: Tree, scope: Scope) -> tuple[str, int] | None:
@@ -128,12 +148,22 @@ def pairs(node: Tree, name: str, scope: Scope, arguments: Sequence[Tree]) -> Ite
     units = [unit_of(one[0], scope) if one else None for one in found]
     if None in found or None in units:
         return
-    y, x = (scope.made(unit[0], x_=one[0]) for one, unit in zip(found, units, strict=True) if one and unit)
-    per_y, per_x = (one[1] * 10 ** unit[1] for one, unit in zip(found, units, strict=True) if one and unit)
+    y, x = (
+        scope.made(unit[0], x_=one[0])
+        for one, unit in zip(found, units, strict=True)
+        if one and unit
+    )
+    per_y, per_x = (
+        one[1] * 10 ** unit[1] for one, unit in zip(found, units, strict=True) if one and unit
+    )
     place = "filter_expr" if node.get("class") == "WINDOW" else "filter"
-    conditions = [*([node[place]] if node.get(place) else []), *(scope.made("x_ IS NOT NULL", x_=one) for one in arguments)]
+    conditions = [
+        *([node[place]] if node.get(place) else []),
+        *(scope.made("x_ IS NOT NULL", x_=one) for one in arguments),
+    ]
     condition = scope.made(
-        " AND ".join(f"f{number}_" for number in range(len(conditions))), **{f"f{number}_": one for number, one in enumerate(conditions)}
+        " AND ".join(f"f{number}_" for number in range(len(conditions))),
+        **{f"f{number}_": one for number, one in enumerate(conditions)},
     )
 
     def total(text: str) -> Tree:
@@ -141,10 +171,20 @@ def pairs(node: Tree, name: str, scope: Scope, arguments: Sequence[Tree]) -> Ite
         made["arguments"] = [made["arguments"][0] | {"expression": scope.made(text, x_=x, y_=y)}]
         return made
 
-    parts = {"x_": total("x_"), "y_": total("y_"), "xx_": total("x_ * x_"), "yy_": total("y_ * y_"), "xy_": total("x_ * y_")}
+    parts = {
+        "x_": total("x_"),
+        "y_": total("y_"),
+        "xx_": total("x_ * x_"),
+        "yy_": total("y_ * y_"),
+        "xy_": total("x_ * y_"),
+    }
     number = called(node, "count") | {place: condition}
     number["arguments"] = number["arguments"][:1]
-    both, own, other = "CAST(n_ * xy_ - x_ * y_ AS DOUBLE)", "CAST(n_ * xx_ - x_ * x_ AS DOUBLE)", "CAST(n_ * yy_ - y_ * y_ AS DOUBLE)"
+    both, own, other = (
+        "CAST(n_ * xy_ - x_ * y_ AS DOUBLE)",
+        "CAST(n_ * xx_ - x_ * x_ AS DOUBLE)",
+        "CAST(n_ * yy_ - y_ * y_ AS DOUBLE)",
+    )
     text = {
         "corr": f"{both} / (sqrt({own}) * sqrt({other}))",
         "covar_pop": f"{both} / (n_ * n_) / {per_x * per_y}",

@@ -12,7 +12,9 @@ from eventlake.exactness.tree import nodes
 
 _TIMES = frozenset({"time", "sequence", "recorded_at"})
 """Columns of events that are never null."""
-_VALUES = frozenset({"WINDOW_FIRST_VALUE", "WINDOW_LAST_VALUE", "WINDOW_NTH_VALUE", "WINDOW_AGGREGATE"})
+_VALUES = frozenset(
+    {"WINDOW_FIRST_VALUE", "WINDOW_LAST_VALUE", "WINDOW_NTH_VALUE", "WINDOW_AGGREGATE"}
+)
 """Windows whose calls may have an order of their own."""
 
 
@@ -23,7 +25,11 @@ def calls(node: Tree, scope: Scope) -> Iterator[Tree]:
     if node.get("class") in {"CAST", "FUNCTION"}:
         yield from members(node, name, scope, arguments)
     if node.get("class") == "WINDOW":
-        yield from _picking_windows(node, name, scope, arguments) if name in PICKING else _windows(node, scope)
+        yield from (
+            _picking_windows(node, name, scope, arguments)
+            if name in PICKING
+            else _windows(node, scope)
+        )
     elif node.get("class") == "FUNCTION" and name in ORDERED:
         yield from _ordered(node, scope, arguments)
     elif node.get("class") == "FUNCTION" and name in PICKING:
@@ -58,7 +64,11 @@ def _scalars(name: str, scope: Scope, arguments: Sequence[Tree], node: Tree) -> 
     elif name in {"pow", "power", "^", "**"}:
         yield from _powers(scope, arguments)
     elif name == "hash" and arguments:
-        whole = "x0_" if len(arguments) == 1 else f"({', '.join(f'x{place}_' for place in range(len(arguments)))})"
+        whole = (
+            "x0_"
+            if len(arguments) == 1
+            else f"({', '.join(f'x{place}_' for place in range(len(arguments)))})"
+        )
         text = f"CAST('0x' || left(md5(CAST({whole} AS VARCHAR)), 15) AS BIGINT)"
         yield scope.made(text, **{f"x{place}_": one for place, one in enumerate(arguments)})
     elif name in {"list_distinct", "array_distinct"}:
@@ -107,10 +117,14 @@ def _picking(node: Tree, name: str, scope: Scope, arguments: Sequence[Tree]) -> 
         made = called(node, "list" if several else "first" if first else "last")
         made["arguments"] = made["arguments"][:1]
         kind = "ASCENDING" if first or not several else "DESCENDING"
-        orders = [{"type": kind if several else "ORDER_DEFAULT", "null_order": nulls, "expression": by}]
+        orders = [
+            {"type": kind if several else "ORDER_DEFAULT", "null_order": nulls, "expression": by}
+        ]
         made["order_bys"] = {"type": "ORDER_MODIFIER", "orders": orders + _as_orders(tie, orders)}
         if filters:
-            made["filter"] = scope.made(" AND ".join(f"f{place}_" for place in range(len(filters))), **_numbered(filters))
+            made["filter"] = scope.made(
+                " AND ".join(f"f{place}_" for place in range(len(filters))), **_numbered(filters)
+            )
         yield scope.made("whole_[1:n_]", whole_=made, n_=arguments[2]) if several else made
 
 
@@ -118,7 +132,9 @@ def _numbered(parts: Sequence[Tree]) -> dict[str, Tree]:
     return {f"f{place}_": part for place, part in enumerate(parts)}
 
 
-def _picking_windows(node: Tree, name: str, scope: Scope, arguments: Sequence[Tree]) -> Iterator[Tree]:
+def _picking_windows(
+    node: Tree, name: str, scope: Scope, arguments: Sequence[Tree]
+) -> Iterator[Tree]:
     if len(arguments) != 2 or name.endswith("_nulls_last"):  # noqa: PLR2004 - what is picked and by what; not several of those
         return
     by = arguments[1]
@@ -127,14 +143,24 @@ def _picking_windows(node: Tree, name: str, scope: Scope, arguments: Sequence[Tr
     for tie in scope.ties(*arguments):
         made = called(node, name)
         keys = {f"k{place}_": one for place, one in enumerate(tie)}
-        made["arguments"][1] = made["arguments"][1] | {"expression": scope.made(f"(by_, {', '.join(keys)})", by_=by, **keys)}
-        made["filter_expr"] = scope.made(" AND ".join(f"f{place}_" for place in range(len(known))), **_numbered(known))
+        made["arguments"][1] = made["arguments"][1] | {
+            "expression": scope.made(f"(by_, {', '.join(keys)})", by_=by, **keys)
+        }
+        made["filter_expr"] = scope.made(
+            " AND ".join(f"f{place}_" for place in range(len(known))), **_numbered(known)
+        )
         yield made
 
 
 def _windows(node: Tree, scope: Scope) -> Iterator[Tree]:
     # More columns would make other frames of those that reach so far in values or in groups of equal rows.
-    bound = {"EXPR_PRECEDING_RANGE", "EXPR_FOLLOWING_RANGE", "EXPR_PRECEDING_GROUPS", "EXPR_FOLLOWING_GROUPS", "CURRENT_ROW_GROUPS"}
+    bound = {
+        "EXPR_PRECEDING_RANGE",
+        "EXPR_FOLLOWING_RANGE",
+        "EXPR_PRECEDING_GROUPS",
+        "EXPR_FOLLOWING_GROUPS",
+        "CURRENT_ROW_GROUPS",
+    }
     fixed = bool(bound & {node.get("start"), node.get("end")})
     for name in ("arg_orders",) if fixed else ("orders", "arg_orders"):
         if name == "arg_orders" and not node.get(name):
@@ -166,12 +192,20 @@ def orders(node: Tree, scope: Scope) -> Iterator[Tree]:
         yield from _sampled(node, scope)
         return
     modifiers = node.get("modifiers", [])
-    bounded = any(one["type"] in {"LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER"} or one.get("distinct_on_targets") for one in modifiers)
+    bounded = any(
+        one["type"] in {"LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER"}
+        or one.get("distinct_on_targets")
+        for one in modifiers
+    )
     if not any(one.get("orders") for one in modifiers) and (not bounded or scope.sorted):
         return
     shown = [one for one in node.get("select_list", []) if one.get("class") == "COLUMN_REF"]
     groups = [one for one in node.get("group_expressions", []) if one.get("class") == "COLUMN_REF"]
-    named = [one for one in shown if one["column_names"][-1] in {group["column_names"][-1] for group in groups}] or groups
+    named = [
+        one
+        for one in shown
+        if one["column_names"][-1] in {group["column_names"][-1] for group in groups}
+    ] or groups
     numbered = [
         node["select_list"][int(one["literal"]["text"]) - 1]
         for one in node.get("group_expressions", [])
@@ -196,17 +230,29 @@ def joins(node: Tree, scope: Scope) -> Iterator[Tree]:
     if node.get("ref_type") != "ASOF" or right.get("type") != "BASE_TABLE":
         return
     name = right.get("alias") or right["table_name"]
-    read = [one["column_names"] for one in nodes(node.get("condition", {})) if one.get("class") == "COLUMN_REF"]
+    read = [
+        one["column_names"]
+        for one in nodes(node.get("condition", {}))
+        if one.get("class") == "COLUMN_REF"
+    ]
     columns = [*node.get("using_columns", []), *(names[-1] for names in read if names[0] == name)]
     if columns:
         made = copy.deepcopy(node)
-        sub = scope.parse("(SELECT * FROM table_ QUALIFY row_number() OVER (PARTITION BY part_ ORDER BY sequence DESC) = 1)")["subquery"]
+        sub = scope.parse(
+            "(SELECT * FROM table_ QUALIFY row_number() OVER (PARTITION BY part_ ORDER BY sequence DESC) = 1)"
+        )["subquery"]
         for one in nodes(sub):
             if one.get("type") == "BASE_TABLE":
                 one.update({key: value for key, value in right.items() if key != "alias"})
             if one.get("class") == "WINDOW":
                 one["partitions"] = [column(part) for part in dict.fromkeys(columns)]
-        made["right"] = {"type": "SUBQUERY", "alias": name, "query_location": 0, "subquery": sub, "column_name_alias": []}
+        made["right"] = {
+            "type": "SUBQUERY",
+            "alias": name,
+            "query_location": 0,
+            "subquery": sub,
+            "column_name_alias": [],
+        }
         yield made
 
 
@@ -216,7 +262,12 @@ def _sampled(node: Tree, scope: Scope) -> Iterator[Tree]:
         return
     parts = (100, int(size)) if size == int(size) else (10000, int(size * 100))
     for key in scope.row_keys():
-        chosen = scope.made(f"CAST('0x' || left(md5(CAST(x_ AS VARCHAR)), 8) AS BIGINT) % {parts[0]} < {parts[1]}", x_=key)
+        chosen = scope.made(
+            f"CAST('0x' || left(md5(CAST(x_ AS VARCHAR)), 8) AS BIGINT) % {parts[0]} < {parts[1]}",
+            x_=key,
+        )
         before = node.get("where_clause")
         where = scope.made("a_ AND b_", a_=before, b_=chosen) if before else chosen
-        yield {name: value for name, value in copy.deepcopy(node).items() if name != "sample"} | {"where_clause": where}
+        yield {name: value for name, value in copy.deepcopy(node).items() if name != "sample"} | {
+            "where_clause": where
+        }

@@ -37,7 +37,9 @@ class Scope:
     def row_keys(self) -> Iterator[Tree]:
         """Columns of the first table of which each may tell its rows apart; the likeliest first."""
         first = self.sources[0][0] if len(self.sources) > 1 else ""
-        yield from (column(*([first] if first else []), name) for name in ("id", "sequence", "spine_row"))
+        yield from (
+            column(*([first] if first else []), name) for name in ("id", "sequence", "spine_row")
+        )
 
     def ties(self, *beside: Tree) -> Iterator[list[Tree]]:
         """Columns that may tell apart what an order leaves equal; the likeliest first.
@@ -45,14 +47,25 @@ class Scope:
         Args:
             beside: What else the order, or the call that it is in, reads: its own table comes first.
         """
-        own = [one["column_names"][0] for one in reversed(beside) if len(one.get("column_names", [])) > 1]
-        named = sorted((name for name, _ in self.sources if name), key=lambda name: own.index(name) if name in own else len(own))
+        own = [
+            one["column_names"][0]
+            for one in reversed(beside)
+            if len(one.get("column_names", [])) > 1
+        ]
+        named = sorted(
+            (name for name, _ in self.sources if name),
+            key=lambda name: own.index(name) if name in own else len(own),
+        )
         if len(self.sources) == 1:
             yield [column(*own[:1], "sequence")]
         yield from ([column(name, key)] for key in ("sequence", "spine_row") for name in named)
         if len(named) > 1:
             yield [column(name, "sequence") for name in named]
-        grouped = [column(*([name] if name and len(self.sources) > 1 else []), one) for name, columns in self.sources for one in columns]
+        grouped = [
+            column(*([name] if name and len(self.sources) > 1 else []), one)
+            for name, columns in self.sources
+            for one in columns
+        ]
         yield from ([one] for one in grouped)
         if len(grouped) > 1:
             yield grouped
@@ -60,7 +73,13 @@ class Scope:
 
 def column(*names: str) -> Tree:
     """A column by its name, and that of its table before it."""
-    return {"class": "COLUMN_REF", "type": "COLUMN_REF", "alias": "", "query_location": 0, "column_names": list(names)}
+    return {
+        "class": "COLUMN_REF",
+        "type": "COLUMN_REF",
+        "alias": "",
+        "query_location": 0,
+        "column_names": list(names),
+    }
 
 
 def is_exact(kind: str | None) -> bool:

@@ -6,7 +6,10 @@ from collections.abc import Iterator, Sequence
 from eventlake.core.sql import quoted
 from eventlake.exactness.on_duckdb.scope import Scope, Tree, decimal_of
 
-_SPECS = {"printf": re.compile(r"%(?:(%)|([-+ #0-9]*(?:\.[0-9]+)?[a-zA-Z]))"), "format": re.compile(r"(\{\{|\}\})|\{(?::([^{}]*))?\}")}
+_SPECS = {
+    "printf": re.compile(r"%(?:(%)|([-+ #0-9]*(?:\.[0-9]+)?[a-zA-Z]))"),
+    "format": re.compile(r"(\{\{|\}\})|\{(?::([^{}]*))?\}"),
+}
 _PLAIN = re.compile(r"\.([0-9]+)f")
 
 
@@ -23,7 +26,11 @@ def joined(name: str, scope: Scope, arguments: Sequence[Tree]) -> Iterator[Tree]
         if found[1]:
             continue
         value = left.pop(0) if left else None
-        shown = None if value is None else _shown(name, found[0], found[2] or "", decimal_of(scope.type_of(value)))
+        shown = (
+            None
+            if value is None
+            else _shown(name, found[0], found[2] or "", decimal_of(scope.type_of(value)))
+        )
         if shown is None:
             return
         parts.append((shown, value))
@@ -31,7 +38,9 @@ def joined(name: str, scope: Scope, arguments: Sequence[Tree]) -> Iterator[Tree]
     parts = [part for part in parts if part[0] != "''"]
     if not left and parts:
         texts = [shown.replace("x_", f"x{place}_") for place, (shown, _) in enumerate(parts)]
-        values = {f"x{place}_": value for place, (_, value) in enumerate(parts) if value is not None}
+        values = {
+            f"x{place}_": value for place, (_, value) in enumerate(parts) if value is not None
+        }
         yield scope.made(" || ".join(texts), **values)
 
 
@@ -42,4 +51,8 @@ def _shown(name: str, written: str, spec: str, decimal: tuple[int, int] | None) 
     places = _PLAIN.fullmatch(spec)
     if places is None:
         return None
-    return "CAST(x_ AS VARCHAR)" if int(places[1]) == decimal[1] else f"CAST(CAST(x_ AS DECIMAL(38, {places[1]})) AS VARCHAR)"
+    return (
+        "CAST(x_ AS VARCHAR)"
+        if int(places[1]) == decimal[1]
+        else f"CAST(CAST(x_ AS DECIMAL(38, {places[1]})) AS VARCHAR)"
+    )

@@ -11,7 +11,9 @@ from eventlake.exactness.rows import Rows, Type, is_float
 _INTEGERS = frozenset({"Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64"})
 _TIMES = frozenset({"time", "sequence", "recorded_at"})
 """Columns of events that are never null."""
-DECIDE = "a sort by columns that tell apart every two rows: decide which of the equal ones comes first"
+DECIDE = (
+    "a sort by columns that tell apart every two rows: decide which of the equal ones comes first"
+)
 
 
 class Trial(Protocol):
@@ -33,7 +35,9 @@ def mean(what: Expression, shown: str) -> str:
         return f"{shown}.sum().cast(pl.Float64) / {shown}.count()"
     if kind in _INTEGERS:
         return f"{shown}.cast(pl.Int128).sum().cast(pl.Float64) / {shown}.count()"
-    return "the sum and the count of an exact number, and divide the one by the other in the last step"
+    return (
+        "the sum and the count of an exact number, and divide the one by the other in the last step"
+    )
 
 
 def spread(what: Expression, shown: str, *, less: int, root: bool) -> str:
@@ -41,7 +45,9 @@ def spread(what: Expression, shown: str, *, less: int, root: bool) -> str:
     if what.type["id"] not in {*_INTEGERS, "Int128"}:
         return ""
     whole, number = f"{shown}.cast(pl.Int128)", f"{shown}.count().cast(pl.Int128)"
-    squares = f"({number} * ({whole} * {whole}).sum() - {whole}.sum() * {whole}.sum()).cast(pl.Float64)"
+    squares = (
+        f"({number} * ({whole} * {whole}).sum() - {whole}.sum() * {whole}.sum()).cast(pl.Float64)"
+    )
     below = f"({number} * ({number} - {less}))" if less else f"({number} * {number})"
     return f"pl.when({number} > {less}).then(({squares} / {below}){'.sqrt()' if root else ''})"
 
@@ -52,7 +58,9 @@ def key_of(names: Sequence[str], rows: Rows, by: Iterable[int] = ()) -> list[str
     return min(keys, key=lambda key: (key != ["sequence"], len(key), key), default=[])
 
 
-def sorted_by(orders: Sequence[str], key: Sequence[str], flags: Mapping[str, Sequence[bool]] | None = None) -> str:
+def sorted_by(
+    orders: Sequence[str], key: Sequence[str], flags: Mapping[str, Sequence[bool]] | None = None
+) -> str:
     """Arguments of a sort that ends in a key, in the direction of its last column; empty where there is no key.
 
     Args:
@@ -78,5 +86,7 @@ def picked(shown: str, by: Expression, key: Sequence[str], *, least: bool) -> It
         yield f"{shown}.sort_by({sorted_by([by.name], key)}).{call}()"
         return
     kept = f".filter(pl.col({json.dumps(by.name)}).is_not_null())"
-    orders = ", ".join(f"pl.col({json.dumps(name)}){kept}" for name in dict.fromkeys([by.name, *key]))
+    orders = ", ".join(
+        f"pl.col({json.dumps(name)}){kept}" for name in dict.fromkeys([by.name, *key])
+    )
     yield f"{shown}{kept}.sort_by({orders}).{call}()"

@@ -12,12 +12,26 @@ from eventlake.exactness.on_duckdb.json_text import Read
 from eventlake.exactness.on_polars import advice
 from eventlake.exactness.on_polars import functions as known
 from eventlake.exactness.on_polars.json import READERS, check_json
-from eventlake.exactness.on_polars.nodes import UNKNOWN, Expression, Named, all_float, counts_rows, names_in, strange, within
+from eventlake.exactness.on_polars.nodes import (
+    UNKNOWN,
+    Expression,
+    Named,
+    all_float,
+    counts_rows,
+    names_in,
+    strange,
+    within,
+)
 from eventlake.exactness.on_polars.source import source
 from eventlake.exactness.refusals import TIES, Refusal
 from eventlake.exactness.rows import Rows, is_float
 
-ONE, ALIGNED, SEQUENCE, BAG = "one value", "a value a row", "values in a total order", "values in no order"
+ONE, ALIGNED, SEQUENCE, BAG = (
+    "one value",
+    "a value a row",
+    "values in a total order",
+    "values in no order",
+)
 _ZEROS = "0.0 and -0.0"
 _NARROW = frozenset({"Boolean", "Int8", "Int16", "UInt8", "UInt16", "Int128", "Decimal", "Null"})
 """Sums of these are widened by Polars, or as wide as there is."""
@@ -84,12 +98,16 @@ class Context:
     def is_total(self, orders: Iterable[Expression], what: Expression | None = None) -> bool:
         """Whether rows of a group that are equal by ``orders`` are one row, or give ``what`` the same value; None for the whole row."""
         # What depends on where a row stands is not the same for rows that have the same values.
-        placed = what is None or any(one.name in known.POSITIONAL or one.kind == "explode" for one in within(what))
+        placed = what is None or any(
+            one.name in known.POSITIONAL or one.kind == "explode" for one in within(what)
+        )
         read = self.names if what is None or placed else names_in(what)
         chosen = self.places(orders) | self.by
         if placed and what is not None:
             return self.rows.tells_apart(chosen)
-        return self.rows.are_told_by(chosen, {self.names.index(name) for name in read if name in self.names})
+        return self.rows.are_told_by(
+            chosen, {self.names.index(name) for name in read if name in self.names}
+        )
 
 
 class Checker:
@@ -114,10 +132,18 @@ class Checker:
     def shown(self, one: Expression, context: Context) -> str:
         """An expression as one writes it; three dots for one of which that is not known."""
         text = source(one)
-        known = text is not None and (one.kind == "column" or self._trial is None or self._trial.gives(text, one, context))
+        known = text is not None and (
+            one.kind == "column" or self._trial is None or self._trial.gives(text, one, context)
+        )
         return text if text is not None and known else "…"
 
-    def suggested(self, candidates: Iterable[str], context: Context, otherwise: str, what: Expression | None = None) -> str:
+    def suggested(
+        self,
+        candidates: Iterable[str],
+        context: Context,
+        otherwise: str,
+        what: Expression | None = None,
+    ) -> str:
         """The first of some suggestions that is exact; if there is none, what is to be decided.
 
         Args:
@@ -127,42 +153,78 @@ class Checker:
             what: What three dots in a suggestion stand for.
         """
         kind = None if what is None else what.type
-        return next((one for one in candidates if self._trial is None or self._trial.tries(one, context, kind)), otherwise)
+        return next(
+            (
+                one
+                for one in candidates
+                if self._trial is None or self._trial.tries(one, context, kind)
+            ),
+            otherwise,
+        )
 
     def keys(self, what: str, expressions: Sequence[Named], context: Context) -> None:
         """Checks what rows are grouped, sorted or joined by: a value a row, of exact types."""
         for _, one in expressions:
             self.aligned(what, one, context)
             if is_float(one.type):
-                self.refuse(what, f"by a float, of which two values can be equal and not the same: {_ZEROS}", _ZEROS, "it over a Decimal")
+                self.refuse(
+                    what,
+                    f"by a float, of which two values can be equal and not the same: {_ZEROS}",
+                    _ZEROS,
+                    "it over a Decimal",
+                )
 
     def aligned(self, what: str, one: Expression, context: Context) -> Value:
         """Checks an expression whose values must stand beside the rows that it is over."""
         value = self.value(one, context)
         if value.state not in {ONE, ALIGNED} or value.rows:
-            self.refuse(what, "values that do not belong to the rows beside which they are put", "", "a join, or a step of its own")
+            self.refuse(
+                what,
+                "values that do not belong to the rows beside which they are put",
+                "",
+                "a join, or a step of its own",
+            )
         return value
 
     def value(self, one: Expression, context: Context) -> Value:
         """What an expression gives; what is not exact about it is noted."""
         odd = strange(one.type) if one.kind != UNKNOWN else None
         if odd is not None:
-            return self.refuse(odd, "a type that is not known to be exact", "", "it cast to String or Enum" if odd == "Categorical" else "")
+            return self.refuse(
+                odd,
+                "a type that is not known to be exact",
+                "",
+                "it cast to String or Enum" if odd == "Categorical" else "",
+            )
         rule = getattr(self, f"_{one.kind}", None)
         if rule is None or one.kind == UNKNOWN:
             name = one.name if one.kind == UNKNOWN else one.kind
-            return self.refuse(name, "an expression that is not known to be exact", "", 'what docs/exactness.md lists, or level="fixed"')
+            return self.refuse(
+                name,
+                "an expression that is not known to be exact",
+                "",
+                'what docs/exactness.md lists, or level="fixed"',
+            )
         made: Value = rule(one, context)
         return made
 
     # Leaves
 
     def _column(self, one: Expression, context: Context) -> Value:
-        return Value(ALIGNED) if one.name in context.names else self.refuse(one.name, "a column that is not understood")
+        return (
+            Value(ALIGNED)
+            if one.name in context.names
+            else self.refuse(one.name, "a column that is not understood")
+        )
 
     def _literal(self, one: Expression, _: Context) -> Value:
         if one.name == "series":
-            return self.refuse("a Series", "values from elsewhere than the history and the spine", "", "a list of constants, or the spine")
+            return self.refuse(
+                "a Series",
+                "values from elsewhere than the history and the spine",
+                "",
+                "a list of constants, or the spine",
+            )
         return Value(ONE)
 
     def _len(self, _: Expression, __: Context) -> Value:
@@ -177,14 +239,24 @@ class Checker:
         several = [value for value in values if value.state != ONE]
         if not several:
             return Value(ONE)
-        if len(several) == 1 or all(value == several[0] and value.state == ALIGNED for value in several):
+        if len(several) == 1 or all(
+            value == several[0] and value.state == ALIGNED for value in several
+        ):
             return several[0]
-        return self.refuse(what, "of values that do not belong to the same rows", "", "values filtered by one condition, or a step before")
+        return self.refuse(
+            what,
+            "of values that do not belong to the same rows",
+            "",
+            "values filtered by one condition, or a step before",
+        )
 
     def _binary(self, one: Expression, context: Context) -> Value:
         if one.name not in known.OPERATORS:
             self.refuse(one.name, "an operator that is not known to be exact")
-        elif any(is_float(child.type) for child in one.children) and one.name not in known.FLOAT_OPERATORS:
+        elif (
+            any(is_float(child.type) for child in one.children)
+            and one.name not in known.FLOAT_OPERATORS
+        ):
             self.refuse(one.name, "of a float", "", "it over an exact value")
         return self._beside(one.name, one.children, context)
 
@@ -192,17 +264,31 @@ class Checker:
         given, target = one.children[0].type, one.type
         if is_float(given) and not all_float(target) and one.children[0].kind != "literal":
             why = f"a float becomes {target['id']}: how it is rounded is the engine's affair, and what follows would count as exact"
-            self.refuse("cast()", why, "0.125 to two digits", "Decimal from the beginning, and floats in the last step alone")
+            self.refuse(
+                "cast()",
+                why,
+                "0.125 to two digits",
+                "Decimal from the beginning, and floats in the last step alone",
+            )
         if given["id"] == "String" and target["id"] in _PARSED:
             why = "text becomes a time in a format that is guessed from the first row"
-            self.refuse("cast()", why, "01/02 and 13/02", 'str.to_date("%Y-%m-%d"), or str.to_datetime with a format')
+            self.refuse(
+                "cast()",
+                why,
+                "01/02 and 13/02",
+                'str.to_date("%Y-%m-%d"), or str.to_datetime with a format',
+            )
         return self._beside("cast()", one.children, context)
 
     def _ternary(self, one: Expression, context: Context) -> Value:
         condition, then, otherwise = one.children
         # What is chosen by the type of the event says nothing of other events.
         chosen = replace(context, rows=among(context.rows, context.names, [condition]))
-        values = [self.value(condition, context), self.value(then, chosen), self.value(otherwise, context)]
+        values = [
+            self.value(condition, context),
+            self.value(then, chosen),
+            self.value(otherwise, context),
+        ]
         return self._side_by_side("when()", values)
 
     def _explode(self, one: Expression, context: Context) -> Value:
@@ -212,12 +298,19 @@ class Checker:
     def _filter(self, one: Expression, context: Context) -> Value:
         what, condition = one.children
         value, by = self.value(what, context), self.value(condition, context)
-        if value.state == ALIGNED and by.state in {ONE, ALIGNED} and (by.state == ONE or by.rows == value.rows):
+        if (
+            value.state == ALIGNED
+            and by.state in {ONE, ALIGNED}
+            and (by.state == ONE or by.rows == value.rows)
+        ):
             return Value(ALIGNED, (*value.rows, condition))
         if value.state == ONE and by.state in {ONE, ALIGNED}:
             return Value(ALIGNED, (*by.rows, condition))
         return self.refuse(
-            "filter()", "a condition that does not belong to the rows of the values", "", "filter() before sort_by() or unique()"
+            "filter()",
+            "a condition that does not belong to the rows of the values",
+            "",
+            "filter() before sort_by() or unique()",
         )
 
     # Order
@@ -229,7 +322,12 @@ class Checker:
     def _sort(self, one: Expression, context: Context) -> Value:
         self.value(one.children[0], context)
         if is_float(one.type):
-            self.refuse("sort()", "of floats: 0.0 and -0.0 are equal, and either may come first", _ZEROS, "sort() of an exact value")
+            self.refuse(
+                "sort()",
+                "of floats: 0.0 and -0.0 are equal, and either may come first",
+                _ZEROS,
+                "sort() of an exact value",
+            )
         return Value(SEQUENCE)
 
     def _sort_by(self, one: Expression, context: Context) -> Value:
@@ -238,12 +336,27 @@ class Checker:
         named = [order.name for order in orders if order.kind == "column"]
         key = context.key() if len(named) == len(orders) else []
         if self._is_luck("sort_by()", what, orders, context):
-            written = [f"{self.shown(what, context)}.sort_by({advice.sorted_by(named, key, _flags(one))})"] if key else []
-            instead = next((code for code in written if self.suggested([f"{code}.first()"], context, "", what)), advice.DECIDE)
+            written = (
+                [
+                    f"{self.shown(what, context)}.sort_by({advice.sorted_by(named, key, _flags(one))})"
+                ]
+                if key
+                else []
+            )
+            instead = next(
+                (
+                    code
+                    for code in written
+                    if self.suggested([f"{code}.first()"], context, "", what)
+                ),
+                advice.DECIDE,
+            )
             self._ties("sort_by()", instead)
         return Value(SEQUENCE)
 
-    def _is_luck(self, name: str, what: Expression, orders: Sequence[Expression], context: Context) -> bool:
+    def _is_luck(
+        self, name: str, what: Expression, orders: Sequence[Expression], context: Context
+    ) -> bool:
         """Whether some rows are equal by ``orders`` and not in ``what``; floats are refused."""
         if any(is_float(order.type) for order in orders):
             self.refuse(name, "by a float", _ZEROS, f"{name} of an exact value")
@@ -265,18 +378,30 @@ class Checker:
         what, place = one.children
         value = self.value(what, context)
         if place.name in {"arg_max", "arg_min"} and place.children:
-            codes = advice.picked(self.shown(what, context), place.children[0], context.key(), least=place.name == "arg_min")
+            codes = advice.picked(
+                self.shown(what, context),
+                place.children[0],
+                context.key(),
+                least=place.name == "arg_min",
+            )
             self._ties(f"get({place.name}())", self.suggested(codes, context, advice.DECIDE, what))
             return Value(ONE)
         if place.kind != "literal" or place.name == "series":
-            return self.refuse("gather()", "a place that is computed", "", "get() of a number over a total order")
+            return self.refuse(
+                "gather()", "a place that is computed", "", "get() of a number over a total order"
+            )
         self._placed("get()", value, context, one)
         return Value(ONE)
 
     def _placed(self, name: str, value: Value, context: Context, one: Expression) -> Value:
         """Notes a call that depends on where rows stand, if they stand in no order."""
         if not self._in_order(value, context):
-            self.refuse(name, f"in no total order: {TIES}", "two rows, 1 and 2: either of them first", self._in_place(one, context))
+            self.refuse(
+                name,
+                f"in no total order: {TIES}",
+                "two rows, 1 and 2: either of them first",
+                self._in_place(one, context),
+            )
         return Value(SEQUENCE)
 
     def _in_place(self, one: Expression, context: Context) -> str:
@@ -291,11 +416,22 @@ class Checker:
             inside, *rest = context.window.children
             partitions = rest[1:] if context.window.options[1] else rest
             whole = f"{self.shown(inside, context)}.over({', '.join(self.shown(part, context) for part in partitions)}, {order})"
-            fits = self.suggested([whole.replace("(, ", "(")], replace(context, by=frozenset(), grouped=False), "", inside)
+            fits = self.suggested(
+                [whole.replace("(, ", "(")],
+                replace(context, by=frozenset(), grouped=False),
+                "",
+                inside,
+            )
             return f"over(…, {order})" if fits else advice.DECIDE
         if context.grouped and not context.sorted_by:
-            return self.suggested(self._sorted_first(one, orders, context), context, advice.DECIDE, one.children[0])
-        return f"sort({orders}) of the frame right before" if self.suggested([f"sort({orders})"], context, "") else advice.DECIDE
+            return self.suggested(
+                self._sorted_first(one, orders, context), context, advice.DECIDE, one.children[0]
+            )
+        return (
+            f"sort({orders}) of the frame right before"
+            if self.suggested([f"sort({orders})"], context, "")
+            else advice.DECIDE
+        )
 
     def _sorted_first(self, one: Expression, orders: str, context: Context) -> Iterator[str]:
         """A call over values in an order, made of what it is over and what comes after it."""
@@ -303,7 +439,10 @@ class Checker:
         over, whole = source(what) or "", source(one) or ""
         called = whole.removeprefix(over) if over and whole.startswith(over) else f".{one.name}()"
         shown = self.shown(what, context)
-        if not any(part.kind in _FEWER or part.name in known.LOOSE | {"unique_stable"} for part in within(what)):
+        if not any(
+            part.kind in _FEWER or part.name in known.LOOSE | {"unique_stable"}
+            for part in within(what)
+        ):
             yield f"{shown}.sort_by({orders}){called}"
         if what.name == "drop_nulls":
             yield f"{self.shown(what.children[0], context)}.sort_by({orders}).drop_nulls(){called}"
@@ -363,15 +502,27 @@ class Checker:
     def _of_floats(self, name: str) -> None:
         if name == "sum":
             why = "of a float: a + b + c depends on which two are added first, and threads decide that"
-            self.refuse("sum()", why, "0.1 + 0.2 + 0.3 is not 0.3 + 0.2 + 0.1", "sum() of a Decimal: keep money and measures as such")
+            self.refuse(
+                "sum()",
+                why,
+                "0.1 + 0.2 + 0.3 is not 0.3 + 0.2 + 0.1",
+                "sum() of a Decimal: keep money and measures as such",
+            )
         else:
-            self.refuse(f"{name}()", "of a float: 0.0 and -0.0 are equal, and either may come out", _ZEROS, f"{name}() of a Decimal")
+            self.refuse(
+                f"{name}()",
+                "of a float: 0.0 and -0.0 are equal, and either may come out",
+                _ZEROS,
+                f"{name}() of a Decimal",
+            )
 
     def _window(self, one: Expression, context: Context) -> Value:
         inside, *rest = one.children
         order, partitions = (rest[0], rest[1:]) if one.options[1] else (None, rest)
         if context.grouped:
-            return self.refuse("over()", "a window inside of a group", "", "over() in a step before")
+            return self.refuse(
+                "over()", "a window inside of a group", "", "over() in a step before"
+            )
         self.keys("over()", [("", part) for part in partitions], context)
         ordered = context.ordered
         by = frozenset(context.places(partitions))
@@ -387,10 +538,17 @@ class Checker:
             self.keys("over()", [("", order)], context)
             ordered = replace(context, by=by).is_total([order])
         given = (order.name,) if order is not None and order.kind == "column" else ()
-        inner = replace(context, by=by, ordered=ordered, grouped=True, window=one, sorted_by=given, flags={})
+        inner = replace(
+            context, by=by, ordered=ordered, grouped=True, window=one, sorted_by=given, flags={}
+        )
         value = self.value(inside, inner)
         if one.options[0] != "groups_to_rows" or value.state not in {ONE, ALIGNED} or value.rows:
-            return self.refuse("over()", "values that do not belong to the rows of the window", "", "one value a window, or one a row")
+            return self.refuse(
+                "over()",
+                "values that do not belong to the rows of the window",
+                "",
+                "one value a window, or one a row",
+            )
         return Value(ALIGNED)
 
     # Functions by name
@@ -410,10 +568,19 @@ class Checker:
         whole = name == "pow" and not any(is_float(kind.type) for kind in (one, *one.children))
         if not whole and name not in known.SCALARS | known.FLOAT_STEPS | known.CARRIERS:
             return self._not_known(one, context)
-        if not whole and any(is_float(child.type) for child in one.children) and name not in known.FLOAT_STEPS | known.CARRIERS:
+        if (
+            not whole
+            and any(is_float(child.type) for child in one.children)
+            and name not in known.FLOAT_STEPS | known.CARRIERS
+        ):
             self.refuse(f"{name}()", "of a float", "", "it over an exact value")
         elif name == "str.strptime" and one.options[:1] == (None,):
-            self.refuse("str.to_date()", "a format that is guessed from the first row", "01/02 and 13/02", "the format")
+            self.refuse(
+                "str.to_date()",
+                "a format that is guessed from the first row",
+                "01/02 and 13/02",
+                "the format",
+            )
         if name in READERS:
             self._json(one, context)
         children = one.children
@@ -443,7 +610,9 @@ class Checker:
         self._beside(f"{one.name}()", one.children, context)
         what, by = one.children[:2]
         if self._is_luck(f"{one.name}()", what, one.children[1:], context):
-            codes = advice.picked(self.shown(what, context), by, context.key(), least=one.name == "min_by")
+            codes = advice.picked(
+                self.shown(what, context), by, context.key(), least=one.name == "min_by"
+            )
             self._ties(f"{one.name}()", self.suggested(codes, context, advice.DECIDE, what))
         return Value(ONE)
 
@@ -451,14 +620,26 @@ class Checker:
         name, what = one.name, one.children[0]
         if name == "int_range":
             if not counts_rows(one):
-                return self.refuse("int_range()", "numbers that are not those of the rows", "", "int_range(pl.len()) over a total order")
+                return self.refuse(
+                    "int_range()",
+                    "numbers that are not those of the rows",
+                    "",
+                    "int_range(pl.len()) over a total order",
+                )
             value = Value(ALIGNED)
         else:
             value = self.value(what, context)
         for rest in one.children[1:]:
             if name != "int_range" and rest.kind != "literal":
                 self.refuse(f"{name}()", "an argument that is computed", "", "a constant")
-        if name in {"cum_sum", "cum_max", "cum_min", "is_first_distinct", "is_last_distinct", "rle_id"} and is_float(what.type):
+        if name in {
+            "cum_sum",
+            "cum_max",
+            "cum_min",
+            "is_first_distinct",
+            "is_last_distinct",
+            "rle_id",
+        } and is_float(what.type):
             self._of_floats(name)
         elif name == "cum_sum" and what.type["id"] not in {"Int128", "Decimal"}:
             self._wraps(name, what, context)
@@ -472,10 +653,18 @@ class Checker:
         if is_float(one.children[0].type):
             self._of_floats(one.name)
         if one.name == "rank" and one.options[0] not in _RANKS:
-            why = "random" if one.options[0] == "random" else f"{one.options[0]}: of equal values by the order of rows, or by a float"
+            why = (
+                "random"
+                if one.options[0] == "random"
+                else f"{one.options[0]}: of equal values by the order of rows, or by a float"
+            )
             shown = self.shown(one.children[0], context)
             average = f'({shown}.rank("min") + {shown}.rank("max")) / 2'
-            instead = average if one.options[0] == "average" else 'rank("min"), rank("max") or rank("dense"): decide what equal values get'
+            instead = (
+                average
+                if one.options[0] == "average"
+                else 'rank("min"), rank("max") or rank("dense"): decide what equal values get'
+            )
             self.refuse("rank()", why, "two rows of one value", instead)
         return value
 
@@ -521,13 +710,21 @@ def _texts_of(condition: Expression) -> tuple[str, frozenset[str]] | None:
         found = [_texts_of(one) for one in condition.children]
         columns = {one[0] for one in found if one is not None}
         known = [one[1] for one in found if one is not None]
-        return (columns.pop(), frozenset().union(*known)) if len(columns) == 1 and len(known) == len(found) else None
+        return (
+            (columns.pop(), frozenset().union(*known))
+            if len(columns) == 1 and len(known) == len(found)
+            else None
+        )
     else:
         return None
     columns = {one.name for one in texts if one.kind == "column"}
     values = [value for one in texts if one.kind == "literal" for value in _flat(one.options[:1])]
     known_texts = frozenset(value for value in values if isinstance(value, str))
-    return (columns.pop(), known_texts) if len(columns) == 1 and known_texts and len(known_texts) == len(set(values)) else None
+    return (
+        (columns.pop(), known_texts)
+        if len(columns) == 1 and known_texts and len(known_texts) == len(set(values))
+        else None
+    )
 
 
 def _flat(values: Iterable[object]) -> Iterable[object]:

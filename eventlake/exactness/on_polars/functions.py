@@ -30,7 +30,9 @@ SCALARS = _names(
 )
 """Over values that are exact, one row at a time. What is not listed is refused, not waved through."""
 
-FLOAT_STEPS = _names("abs ceil floor is_between is_finite is_infinite is_nan is_not_nan negate sqrt is_null is_not_null")
+FLOAT_STEPS = _names(
+    "abs ceil floor is_between is_finite is_infinite is_nan is_not_nan negate sqrt is_null is_not_null"
+)
 """What may be done with a float, one row at a time: IEEE 754 says what comes out, to the last bit."""
 
 CARRIERS = _names("as_struct coalesce fill_null list.get struct.field_by_name str.json_decode")
@@ -40,7 +42,9 @@ FLOAT_OPERATORS = _names("+ - * / == != < <= > >= eq_missing ne_missing")
 OPERATORS = FLOAT_OPERATORS | _names("// div % & | ^ and or")
 """Between exact values."""
 
-AGGREGATES = _names("min max sum n_unique median quantile any all bitwise.and bitwise.or bitwise.xor")
+AGGREGATES = _names(
+    "min max sum n_unique median quantile any all bitwise.and bitwise.or bitwise.xor"
+)
 """Of exact values, in any order of rows."""
 
 COUNTING = _names("count null_count has_nulls")
@@ -78,11 +82,26 @@ _TOLD = {
     **dict.fromkeys(
         ("mean", "ewm.mean", "rolling.mean", "list.mean"),
         Refusal(
-            "", _ADDING + "; of integers and decimals the engines divide differently", "the mean of 0.1, 0.2, 0.3 in two orders", _MEAN
+            "",
+            _ADDING + "; of integers and decimals the engines divide differently",
+            "the mean of 0.1, 0.2, 0.3 in two orders",
+            _MEAN,
         ),
     ),
     **dict.fromkeys(
-        ("std", "var", "skew", "kurtosis", "corr", "cov", "entropy", "product", "list.std", "list.var", "dot"),
+        (
+            "std",
+            "var",
+            "skew",
+            "kurtosis",
+            "corr",
+            "cov",
+            "entropy",
+            "product",
+            "list.std",
+            "list.var",
+            "dot",
+        ),
         Refusal("", _ADDING, "0.1, 0.2, 0.3 in two orders", _ROOT),
     ),
     "mode": Refusal(
@@ -91,12 +110,17 @@ _TOLD = {
         "the mode of a and b",
         'group_by(…).len() first, and of its rows sort_by("len", the value).last()',
     ),
-    "value_counts": Refusal("", "in the order of a hash table", "a and b, once each", "group_by(…).agg(pl.len())"),
+    "value_counts": Refusal(
+        "", "in the order of a hash table", "a and b, once each", "group_by(…).agg(pl.len())"
+    ),
     **dict.fromkeys(
         ("sample", "shuffle", "list.sample"),
         Refusal("", _CHANGING, "", "a filter by the key itself, such as sequence % 10 < 8"),
     ),
-    **dict.fromkeys(("hash", "hash_rows"), Refusal("", "the engine's hash changes with its version", "", "the value itself")),
+    **dict.fromkeys(
+        ("hash", "hash_rows"),
+        Refusal("", "the engine's hash changes with its version", "", "the value itself"),
+    ),
     **dict.fromkeys(
         ("log", "log1p", "exp", "pow", "cbrt", "sin", "cos", "tan"),
         Refusal("", _MATHS, "", "x * x for a square; else it after the dataset was read"),
@@ -111,15 +135,25 @@ _TOLD = {
             "the key of that row in place of its place, such as max_by() of it over a total order",
         ),
     ),
-    "list.set_operation": Refusal("", "in the order of a hash table", "", "unique().sort() over exploded rows"),
+    "list.set_operation": Refusal(
+        "", "in the order of a hash table", "", "unique().sort() over exploded rows"
+    ),
     "set_sorted": Refusal("", "a claim about the rows that nobody checks", "", "sort()"),
     "hint_sorted": Refusal("", "a claim about the rows that nobody checks", "", "sort()"),
-    "sum_horizontal": Refusal("", "what does not fit wraps around", "", "fill_null(0) of each, and + between them"),
+    "sum_horizontal": Refusal(
+        "", "what does not fit wraps around", "", "fill_null(0) of each, and + between them"
+    ),
     "mean_horizontal": Refusal(
-        "", "it computes a float that others may aggregate", "", "the sum of the columns, and divide in the last step"
+        "",
+        "it computes a float that others may aggregate",
+        "",
+        "the sum of the columns, and divide in the last step",
     ),
     "interpolate": Refusal(
-        "", "it computes a float between rows", "", "it when the dataset is read; forward_fill() over a total order gives another value"
+        "",
+        "it computes a float between rows",
+        "",
+        "it when the dataset is read; forward_fill() over a total order gives another value",
     ),
 }
 
@@ -128,5 +162,10 @@ def refused(name: str) -> Refusal:
     """What to say of a function that is not on a list."""
     told = _TOLD.get(name)
     if told is None:
-        return Refusal(f"{name}()", "not known to give the same value for ever", "", 'what docs/exactness.md lists, or level="fixed"')
+        return Refusal(
+            f"{name}()",
+            "not known to give the same value for ever",
+            "",
+            'what docs/exactness.md lists, or level="fixed"',
+        )
     return Refusal(f"{name}()", told.why, told.example, told.instead)

@@ -22,11 +22,22 @@ def check_json(one: Expression, payload: Payload | None) -> tuple[list[Refusal],
     """
     if payload is None:
         why = "it reads JSON numbers as floats, and here of text that is not the data of an event as it is stored"
-        return [Refusal(f"{one.name}()", why, DIGITS, "a column of snapshot.table(…), under a schema that declares it")], set()
+        return [
+            Refusal(
+                f"{one.name}()",
+                why,
+                DIGITS,
+                "a column of snapshot.table(…), under a schema that declares it",
+            )
+        ], set()
     if one.name == "str.json_decode":
         odd = sorted(parts(one.type) - _DECODED)
         why = f"it reads JSON numbers as floats, and makes {', '.join(odd)} of those"
-        instead = f"pl.String in place of pl.{odd[0]} there, and cast(pl.{odd[0]}) of that text" if odd else ""
+        instead = (
+            f"pl.String in place of pl.{odd[0]} there, and cast(pl.{odd[0]}) of that text"
+            if odd
+            else ""
+        )
         reads = {Read(path, payload.only) for path in _leaves(one.type)}
         return [Refusal("str.json_decode()", why, DIGITS, instead)] if odd else [], reads
     named = one.children[1]

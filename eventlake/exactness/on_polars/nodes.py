@@ -10,7 +10,21 @@ UNKNOWN = "not understood"
 """Kind of a node, or name of a type, that the visitor does not show."""
 
 EXACT_TYPES = frozenset(
-    {"Int8", "Int16", "Int32", "Int64", "Int128", "UInt8", "UInt16", "UInt32", "UInt64", "UInt128", "Decimal", "Boolean", "String"}
+    {
+        "Int8",
+        "Int16",
+        "Int32",
+        "Int64",
+        "Int128",
+        "UInt8",
+        "UInt16",
+        "UInt32",
+        "UInt64",
+        "UInt128",
+        "Decimal",
+        "Boolean",
+        "String",
+    }
     | {"Binary", "Date", "Time", "Datetime", "Duration", "Enum", "Null", "List", "Array", "Struct"}
 )
 """Types whose values are what they are; what is neither here nor a float is not understood."""
@@ -104,4 +118,9 @@ def counts_rows(one: Expression) -> bool:
     start, stop = one.children[:2]
     while stop.kind == "cast":
         stop = stop.children[0]
-    return start.kind == "literal" and start.options[:1] == (0,) and stop.kind == "len" and one.options[:1] == (1,)
+    return (
+        start.kind == "literal"
+        and start.options[:1] == (0,)
+        and stop.kind == "len"
+        and one.options[:1] == (1,)
+    )

@@ -35,7 +35,9 @@ class Table:
 
     def context(self) -> Context:
         """The rows, as expressions see them."""
-        return Context(self.names, self.rows, self.ordered, sorted_by=self.sorted_by, flags=self.flags)
+        return Context(
+            self.names, self.rows, self.ordered, sorted_by=self.sorted_by, flags=self.flags
+        )
 
     def kept(self, names: tuple[str, ...], rows: Rows) -> "Table":
         """Other columns of the same rows, in their order."""
@@ -49,7 +51,11 @@ class Table:
 
     def place(self, expression: Expression) -> int | None:
         """The column that an expression is; None where it computes something."""
-        return self.names.index(expression.name) if expression.kind == "column" and expression.name in self.names else None
+        return (
+            self.names.index(expression.name)
+            if expression.kind == "column" and expression.name in self.names
+            else None
+        )
 
     def places(self, outputs: Iterable[Named]) -> list[int]:
         """Of some expressions those that are columns."""
@@ -71,13 +77,26 @@ class Analysis:
         """The rows that a step puts out; what is not exact about it, or below, is noted."""
         for leaf in self._leaves:
             if step == leaf.step:
-                keys = [[step.names.index(part) for part in key] for key in leaf.keys if set(key) <= set(step.names)]
-                return Table(step.names, Rows.of(step.types, keys, payloads=_payloads(step, leaf.payloads)))
-        rule: Callable[[Step], Table] | None = None if step.kind == UNKNOWN else getattr(self, f"_{step.kind}", None)
+                keys = [
+                    [step.names.index(part) for part in key]
+                    for key in leaf.keys
+                    if set(key) <= set(step.names)
+                ]
+                return Table(
+                    step.names, Rows.of(step.types, keys, payloads=_payloads(step, leaf.payloads))
+                )
+        rule: Callable[[Step], Table] | None = (
+            None if step.kind == UNKNOWN else getattr(self, f"_{step.kind}", None)
+        )
         if rule is None:
             what = step.options[0] if step.options else step.kind
             refusal = known.refused(str(what))
-            self.checker.refuse(str(what), f"a step that is {UNKNOWN}: {refusal.why}", refusal.example, refusal.instead)
+            self.checker.refuse(
+                str(what),
+                f"a step that is {UNKNOWN}: {refusal.why}",
+                refusal.example,
+                refusal.instead,
+            )
             for below in step.inputs:
                 self.table(below)
             return _anew(step)
@@ -87,17 +106,35 @@ class Analysis:
 
     def _scan(self, step: Step) -> Table:
         # Polars makes one scan of several that stand beneath each other: then every file must be one of ours.
-        bare = [leaf for leaf in self._leaves if leaf.step.kind == "scan" and leaf.step.options[1:] == step.options[1:]]
-        bare = [leaf for leaf in bare if (leaf.step.names, leaf.step.types) == (step.names, step.types)]
-        if step.options[0] and set(step.options[0]) <= {path for leaf in bare for path in leaf.step.options[0]}:
+        bare = [
+            leaf
+            for leaf in self._leaves
+            if leaf.step.kind == "scan" and leaf.step.options[1:] == step.options[1:]
+        ]
+        bare = [
+            leaf for leaf in bare if (leaf.step.names, leaf.step.types) == (step.names, step.types)
+        ]
+        if step.options[0] and set(step.options[0]) <= {
+            path for leaf in bare for path in leaf.step.options[0]
+        }:
             payloads = set.intersection(*(set(leaf.payloads) for leaf in bare))
             return Table(step.names, Rows.of(step.types, payloads=_payloads(step, payloads)))
-        self.checker.refuse("a scan", "of files that are not the history's", "", "snapshot.scan(), snapshot.table(…) or the spine")
+        self.checker.refuse(
+            "a scan",
+            "of files that are not the history's",
+            "",
+            "snapshot.scan(), snapshot.table(…) or the spine",
+        )
         return _anew(step)
 
     def _frame(self, step: Step) -> Table:
         why = "a frame from elsewhere than the history and the spine, and nobody knows how it was made"
-        self.checker.refuse("a DataFrame", why, "collect().lazy()", "snapshot.scan(), snapshot.table(…) or the spine, without collect()")
+        self.checker.refuse(
+            "a DataFrame",
+            why,
+            "collect().lazy()",
+            "snapshot.scan(), snapshot.table(…) or the spine, without collect()",
+        )
         return _anew(step)
 
     # One row after the other
@@ -107,7 +144,9 @@ class Analysis:
 
     def _project(self, step: Step) -> Table:
         below = self.table(step.inputs[0])
-        return below.kept(step.names, below.rows.cut([below.names.index(name) for name in step.names]))
+        return below.kept(
+            step.names, below.rows.cut([below.names.index(name) for name in step.names])
+        )
 
     def _select(self, step: Step) -> Table:
         below = self.table(step.inputs[0])
@@ -117,12 +156,21 @@ class Analysis:
         if not several:
             return Table(step.names, Rows.of(step.types, [()]), ordered=True)
         if any(value.state != ALIGNED for value in several) and len(several) > 1:
-            self.checker.refuse("select()", "values in orders of their own side by side", "", "one of them, or steps of their own")
+            self.checker.refuse(
+                "select()",
+                "values in orders of their own side by side",
+                "",
+                "one of them, or steps of their own",
+            )
         elif any(value != several[0] for value in several):
-            self.checker.refuse("select()", "values of different rows side by side", "", "filter() of the frame")
+            self.checker.refuse(
+                "select()", "values of different rows side by side", "", "filter() of the frame"
+            )
         if several[0].state != ALIGNED or several[0].rows:
             return Table(step.names, Rows.of(step.types))
-        return below.kept(step.names, below.rows.taken([below.place(one) for _, one in step.outputs], step.types))
+        return below.kept(
+            step.names, below.rows.taken([below.place(one) for _, one in step.outputs], step.types)
+        )
 
     def _with_columns(self, step: Step) -> Table:
         below = self.table(step.inputs[0])
@@ -130,7 +178,10 @@ class Analysis:
         made = dict(step.outputs)
         for one in made.values():
             self.checker.aligned("with_columns()", one, context)
-        columns = [below.place(made[name]) if name in made else below.names.index(name) for name in step.names]
+        columns = [
+            below.place(made[name]) if name in made else below.names.index(name)
+            for name in step.names
+        ]
         return below.kept(step.names, below.rows.taken(columns, step.types))
 
     def _filter(self, step: Step) -> Table:
@@ -163,7 +214,10 @@ class Analysis:
             return Table(step.names, rows.added([], [[0]]), below.ordered)
         if name == "unnest":
             gone = set(step.options[1])
-            kept = [below.names.index(one) if one in below.names and one not in gone else None for one in step.names]
+            kept = [
+                below.names.index(one) if one in below.names and one not in gone else None
+                for one in step.names
+            ]
             return Table(step.names, below.rows.taken(kept, step.types), below.ordered)
         if name == "explode":
             return Table(step.names, Rows.of(step.types), below.ordered)
@@ -178,7 +232,11 @@ class Analysis:
         self.checker.keys("sort()", step.outputs, below.context())
         total = below.context().is_total([one for _, one in step.outputs])
         named = tuple(one.name for _, one in step.outputs if one.kind == "column")
-        known = (named, {"descending": step.options[1], "nulls_last": step.options[2]}) if len(named) == len(step.outputs) else ()
+        known = (
+            (named, {"descending": step.options[1], "nulls_last": step.options[2]})
+            if len(named) == len(step.outputs)
+            else ()
+        )
         return Table(step.names, below.rows, total, *known)
 
     def _slice(self, step: Step) -> Table:
@@ -196,14 +254,32 @@ class Analysis:
     def _unique(self, step: Step) -> Table:
         below = self.table(step.inputs[0])
         keep, subset, maintained = step.options[:3]
-        by = list(range(len(below.names))) if subset is None else [below.names.index(name) for name in subset]
+        by = (
+            list(range(len(below.names)))
+            if subset is None
+            else [below.names.index(name) for name in subset]
+        )
         if any(is_float(below.rows.types[place]) for place in by):
-            self.checker.refuse("unique()", "by a float: of values that are equal and not the same either may stay", _ZEROS, "a Decimal")
-        certain = below.rows.are_told_by(by, range(len(below.names))) or keep == "none" or (keep != "any" and below.ordered)
+            self.checker.refuse(
+                "unique()",
+                "by a float: of values that are equal and not the same either may stay",
+                _ZEROS,
+                "a Decimal",
+            )
+        certain = (
+            below.rows.are_told_by(by, range(len(below.names)))
+            or keep == "none"
+            or (keep != "any" and below.ordered)
+        )
         if not certain:
             why = f"which row of several is kept: {TIES}"
-            called = [f"subset={[below.names[place] for place in by]}"] if subset is not None else []
-            called += [f'keep="{"last" if keep == "last" else "first"}"', *(["maintain_order=True"] if maintained else [])]
+            called = (
+                [f"subset={[below.names[place] for place in by]}"] if subset is not None else []
+            )
+            called += [
+                f'keep="{"last" if keep == "last" else "first"}"',
+                *(["maintain_order=True"] if maintained else []),
+            ]
             instead = self._right_before(below, f"unique({', '.join(called)})".replace("'", '"'))
             self.checker.refuse("unique()", why, "two rows of one subject", instead)
         return Table(step.names, below.rows.added([], [by]), bool(maintained) and below.ordered)
@@ -211,7 +287,9 @@ class Analysis:
     def _right_before(self, below: Table, called: str) -> str:
         """A step that counts rows, right after a sort by a key; what is to be decided if nothing is known to be one."""
         sort = below.sort()
-        return self.checker.suggested([f"{sort}.{called}"] if sort else [], below.context(), advice.DECIDE)
+        return self.checker.suggested(
+            [f"{sort}.{called}"] if sort else [], below.context(), advice.DECIDE
+        )
 
     # Several rows
 
@@ -225,14 +303,20 @@ class Analysis:
             value = self.checker.value(one, inside)
             if value.state != ONE and len(self.checker.refusals) == before:
                 self.checker.refuse(
-                    "agg()", f"a list of a group's rows in no order: {TIES}", "[1, 2] and [2, 1]", 'implode() after sort_by("sequence")'
+                    "agg()",
+                    f"a list of a group's rows in no order: {TIES}",
+                    "[1, 2] and [2, 1]",
+                    'implode() after sort_by("sequence")',
                 )
         count = len(step.outputs)
         columns = [*(below.place(one) for _, one in step.outputs), *([None] * len(step.others))]
         return Table(step.names, below.rows.taken(columns, step.types).added([], [range(count)]))
 
     def _union(self, step: Step) -> Table:
-        return Table(step.names, Rows.of(step.types, payloads=either([self.table(below).rows for below in step.inputs])))
+        return Table(
+            step.names,
+            Rows.of(step.types, payloads=either([self.table(below).rows for below in step.inputs])),
+        )
 
     def _join(self, step: Step) -> Table:
         left, right = (self.table(below) for below in step.inputs)
@@ -250,34 +334,59 @@ class Analysis:
             for below, on in zip(step.inputs, (step.outputs, step.others), strict=True):
                 if not _is_sorted(below, on[0][1]):
                     why = "rows that are not sorted by the column that is looked up in, right before: Polars takes them as they come"
-                    self.checker.refuse("join_asof()", why, "10:00 after 11:00", 'sort("time") on both sides')
+                    self.checker.refuse(
+                        "join_asof()", why, "10:00 after 11:00", 'sort("time") on both sides'
+                    )
         left_once, right_once = left.rows.tells_apart(on_left), right.rows.tells_apart(on_right)
         outer_left, outer_right = kind in {"Left", "AsOf"}, kind == "Right"
         if kind == "AsOf":
             right_once = True
-        made = beside(left.rows, right.rows, left_keys=right_once and not outer_right, right_keys=left_once and not outer_left)
+        made = beside(
+            left.rows,
+            right.rows,
+            left_keys=right_once and not outer_right,
+            right_keys=left_once and not outer_left,
+        )
         start = len(left.names)
         if kind == "Inner" and len(on_left) == len(on_right) == len(step.outputs):
-            made = made.equated([(one, start + other) for one, other in zip(on_left, on_right, strict=True)])
-        shown = _shown(step, left, right, suffix=suffix, gone=_gone(step) if coalesced else (set(), set()))
+            made = made.equated(
+                [(one, start + other) for one, other in zip(on_left, on_right, strict=True)]
+            )
+        shown = _shown(
+            step, left, right, suffix=suffix, gone=_gone(step) if coalesced else (set(), set())
+        )
         if kind not in {"Inner", "Left", "Right", "Cross", "AsOf"} or shown is None:
             if kind != "Full":
                 self.checker.refuse(f"a {kind} join", "not known to be exact")
             return _anew(step)
         return Table(step.names, made.taken(shown, step.types))
 
-    def _check_asof(self, left: Table, right: Table, by_left: Sequence[str], by_right: Sequence[str], on_right: Sequence[int]) -> None:
+    def _check_asof(
+        self,
+        left: Table,
+        right: Table,
+        by_left: Sequence[str],
+        by_right: Sequence[str],
+        on_right: Sequence[int],
+    ) -> None:
         by = [(left, name) for name in by_left] + [(right, name) for name in by_right]
         if any(is_float(table.rows.types[table.names.index(name)]) for table, name in by):
             self.checker.refuse("join_asof()", "by a float", _ZEROS, "it by an exact value")
         if not right.rows.tells_apart(on_right):
             why = f"the right side may have several rows at one instant: {TIES}"
-            key, on = advice.key_of(right.names, right.rows), ", ".join(json.dumps(right.names[place]) for place in on_right)
-            instead = (
-                f"one row per key and instant on the right side: group_by({on}).agg(pl.all().max_by({json.dumps(next(iter(key), ''))}))"
+            key, on = (
+                advice.key_of(right.names, right.rows),
+                ", ".join(json.dumps(right.names[place]) for place in on_right),
             )
-            instead = instead if len(key) == 1 else "a group_by() with one row per key and instant on the right side: decide which counts"
-            self.checker.refuse("join_asof()", why, "two events of one time, 1 and 2: either of them", instead)
+            instead = f"one row per key and instant on the right side: group_by({on}).agg(pl.all().max_by({json.dumps(next(iter(key), ''))}))"
+            instead = (
+                instead
+                if len(key) == 1
+                else "a group_by() with one row per key and instant on the right side: decide which counts"
+            )
+            self.checker.refuse(
+                "join_asof()", why, "two events of one time, 1 and 2: either of them", instead
+            )
 
 
 def _sliced(offset: int, length: int) -> str:
@@ -317,7 +426,9 @@ def _gone(step: Step) -> tuple[set[str], set[str]]:
     return set(), {one.name for _, one in step.others} | set(by_right)
 
 
-def _shown(step: Step, left: Table, right: Table, *, suffix: str, gone: tuple[set[str], set[str]]) -> list[int] | None:
+def _shown(
+    step: Step, left: Table, right: Table, *, suffix: str, gone: tuple[set[str], set[str]]
+) -> list[int] | None:
     """Per column of a join its place in the columns of both sides; None where the names are not those that were expected."""
     start = len(left.names)
     places = [place for place, name in enumerate(left.names) if name not in gone[0]]
@@ -329,7 +440,9 @@ def _shown(step: Step, left: Table, right: Table, *, suffix: str, gone: tuple[se
     return places if tuple(names) == step.names else None
 
 
-def analyse(step: Step, leaves: Sequence[Leaf], trial: advice.Trial | None = None) -> tuple[list[Refusal], set[Read]]:
+def analyse(
+    step: Step, leaves: Sequence[Leaf], trial: advice.Trial | None = None
+) -> tuple[list[Refusal], set[Read]]:
     """Why the rows of a plan may not be exact, and what it reads of the JSON of events.
 
     Args:

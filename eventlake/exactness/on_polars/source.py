@@ -6,10 +6,41 @@ from collections.abc import Callable, Sequence
 from eventlake.exactness.on_polars.nodes import Expression
 
 _TYPES = {"DOUBLE": "Float64", "FLOAT": "Float32"} | {
-    name: name for name in ("Boolean", "Date", "Int8", "Int16", "Int32", "Int64", "Int128", "String", "UInt8", "UInt16", "UInt32", "UInt64")
+    name: name
+    for name in (
+        "Boolean",
+        "Date",
+        "Int8",
+        "Int16",
+        "Int32",
+        "Int64",
+        "Int128",
+        "String",
+        "UInt8",
+        "UInt16",
+        "UInt32",
+        "UInt64",
+    )
 }
 _OPERATORS = {"and": "&", "or": "|"}
-_METHODS = {"==", "!=", "<", "<=", ">", ">=", "+", "-", "*", "/", "//", "%", "&", "|", "^", *_OPERATORS}
+_METHODS = {
+    "==",
+    "!=",
+    "<",
+    "<=",
+    ">",
+    ">=",
+    "+",
+    "-",
+    "*",
+    "/",
+    "//",
+    "%",
+    "&",
+    "|",
+    "^",
+    *_OPERATORS,
+}
 
 
 def source(one: Expression) -> str | None:
@@ -37,7 +68,11 @@ def _cast(one: Expression, written: Sequence[str]) -> str | None:
 
 
 def _between(one: Expression, written: Sequence[str]) -> str | None:
-    return f"({written[0]} {_OPERATORS.get(one.name, one.name)} {written[1]})" if one.name in _METHODS else None
+    return (
+        f"({written[0]} {_OPERATORS.get(one.name, one.name)} {written[1]})"
+        if one.name in _METHODS
+        else None
+    )
 
 
 def _literal(one: Expression, _: Sequence[str]) -> str | None:
@@ -57,5 +92,7 @@ _RULES: dict[str, Callable[[Expression, Sequence[str]], str | None]] = {
     "len": lambda _, __: "pl.len()",
     "literal": _literal,
     "slice": _called,
-    "ternary": lambda _, written: f"pl.when({written[0]}).then({written[1]}).otherwise({written[2]})",
+    "ternary": lambda _, written: (
+        f"pl.when({written[0]}).then({written[1]}).otherwise({written[2]})"
+    ),
 }

@@ -35,7 +35,11 @@ def _shown(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
 
 def _example(signature: inspect.Signature, name: str, args: tuple[Any, ...]) -> str:
     """A call that has what was given at its place, and what is missing by an example."""
-    taken = [one for one in signature.parameters.values() if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    taken = [
+        one
+        for one in signature.parameters.values()
+        if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    ]
     texts = [one for one in args if isinstance(one, str)]
     window = next((one for one in texts[1:] if is_length(one)), "90d")
     given = [one for one in texts if not is_length(one)]
@@ -43,5 +47,8 @@ def _example(signature: inspect.Signature, name: str, args: tuple[Any, ...]) -> 
     names = [one.name for one in taken if one.default is inspect.Parameter.empty]
     if name == "ratio":
         return "ratio(part, whole), both features"
-    shown = [repr(given[place] if place < len(given) else examples[one]) for place, one in enumerate(names)]
+    shown = [
+        repr(given[place] if place < len(given) else examples[one])
+        for place, one in enumerate(names)
+    ]
     return f"el.{name}({', '.join(shown)}, window={window!r})"

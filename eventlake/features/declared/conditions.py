@@ -45,7 +45,10 @@ class Condition:
         depth = 1 + max((part.depth for part in self.parts), default=0)
         if depth > MOST_NESTED:
             message = f"expected conditions nested at most {MOST_NESTED} deep, found more"
-            raise InvalidInputError(message, "is_in takes a list of values; a condition over many fields can be several features.")
+            raise InvalidInputError(
+                message,
+                "is_in takes a list of values; a condition over many fields can be several features.",
+            )
         object.__setattr__(self, "depth", depth)
 
     def __eq__(self, other: object) -> bool:
@@ -71,11 +74,16 @@ class Condition:
             InvalidInputError: Always; ``a and b`` would forget ``a``.
         """
         message = "a condition has no truth value: it is looked up for every event, and Python's and, or, not and if cannot take it"
-        raise InvalidInputError(message, "write (field('a') > 1) & (field('b') == 2), | for or, ~ for not, each comparison in brackets.")
+        raise InvalidInputError(
+            message,
+            "write (field('a') > 1) & (field('b') == 2), | for or, ~ for not, each comparison in brackets.",
+        )
 
     def fields(self) -> set[str]:
         """The fields that are looked at."""
-        return ({self.field} if self.field else set()).union(*(part.fields() for part in self.parts))
+        return ({self.field} if self.field else set()).union(
+            *(part.fields() for part in self.parts)
+        )
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -129,7 +137,12 @@ class FieldReference:
         Raises:
             InvalidInputError: None is given, or one that cannot be compared.
         """
-        plain = tuple(sorted({repr(one): one for one in (_plain(value, self.name) for value in values)}.values(), key=repr))
+        plain = tuple(
+            sorted(
+                {repr(one): one for one in (_plain(value, self.name) for value in values)}.values(),
+                key=repr,
+            )
+        )
         if not plain or isinstance(values, str):
             message = f"field {self.name}: expected a list of values, found {values!r}"
             raise InvalidInputError(message)
@@ -142,7 +155,10 @@ class FieldReference:
             InvalidInputError: Always.
         """
         message = f"field {self.name}: whether it holds {value!r} is no condition"
-        raise InvalidInputError(message, f"write el.field({self.name!r}).is_in([…]), or el.field({self.name!r}) == {value!r}.")
+        raise InvalidInputError(
+            message,
+            f"write el.field({self.name!r}).is_in([…]), or el.field({self.name!r}) == {value!r}.",
+        )
 
     def is_null(self) -> Condition:
         """Whether the field is absent or null."""
@@ -176,7 +192,11 @@ def where_of(given: "Condition | Mapping[str, Value] | None") -> Condition | Non
         return given
     if not isinstance(given, Mapping) or not given:
         message = f"expected where= as a condition such as field('amount') > 100, or as a dict of fields and values, found {given!r}"
-        what = "functions and expressions of other libraries" if callable(given) or hasattr(given, "meta") else "other values"
+        what = (
+            "functions and expressions of other libraries"
+            if callable(given) or hasattr(given, "meta")
+            else "other values"
+        )
         hint = f"write where=el.field('amount') > 100, or where={{'method': 'card'}}; {what} cannot be archived with the dataset."
         raise InvalidInputError(message, hint)
     first, *others = (field(name) == value for name, value in given.items())
@@ -188,7 +208,9 @@ def where_of(given: "Condition | Mapping[str, Value] | None") -> Condition | Non
 def _condition(other: object) -> Condition:
     if not isinstance(other, Condition):
         message = f"expected a condition beside & or |, found {other!r}"
-        raise InvalidInputError(message, "put each comparison in brackets: (field('a') > 1) & (field('b') == 2).")
+        raise InvalidInputError(
+            message, "put each comparison in brackets: (field('a') > 1) & (field('b') == 2)."
+        )
     return other
 
 
@@ -205,12 +227,20 @@ def _plain(value: object, name: str) -> str | int | bool:
             micros(value)
         except ValueError as error:
             message = f"field {name}: {error}, found {value!r}"
-            raise InvalidInputError(message, "give an instant with its zone, such as datetime(2026, 1, 1, tzinfo=UTC).") from None
+            raise InvalidInputError(
+                message, "give an instant with its zone, such as datetime(2026, 1, 1, tzinfo=UTC)."
+            ) from None
         return value.isoformat()
     if isinstance(value, date):
         return value.isoformat()
-    message = f"field {name}: expected text, a number, a boolean, a date or an instant, found {value!r}"
-    hint = f"write where=el.field({name!r}).is_in({list(value)!r})." if isinstance(value, (list, tuple, set, frozenset)) else None
+    message = (
+        f"field {name}: expected text, a number, a boolean, a date or an instant, found {value!r}"
+    )
+    hint = (
+        f"write where=el.field({name!r}).is_in({list(value)!r})."
+        if isinstance(value, (list, tuple, set, frozenset))
+        else None
+    )
     if isinstance(value, FieldReference):
         hint = "a field is compared with a value; two fields are compared in the query of el.Projection.sql(…)."
     raise InvalidInputError(message, hint)

@@ -17,7 +17,9 @@ _UNIT_NAMES = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 _DIGITS = 38
 _INT64 = 1 << 63
 _SIGNS = {"+": "plus", "-": "minus", "*": "times", "/": "per"}
-NEEDS_FIELD = frozenset({"sum", "mean", "min", "max", "last", "first", "distinct", "std", "lag", "delta"})
+NEEDS_FIELD = frozenset(
+    {"sum", "mean", "min", "max", "last", "first", "distinct", "std", "lag", "delta"}
+)
 NEEDS_UNIT = frozenset({"since_last", "since_first", "rate"})
 MOST_BEFORE = 1_000
 """How many events before the last a lag may look at."""
@@ -29,10 +31,15 @@ def declared(kind: C) -> C:
     def compared(self: "Feature", other: object) -> Any:
         if isinstance(other, (bool, int, float, str, Decimal)):
             message = f"a feature has no value before it is built, found == {other!r}"
-            raise InvalidInputError(message, f"compare it when it is built: dataset.polars().filter(pl.col({self.column!r}) == {other!r}).")
+            raise InvalidInputError(
+                message,
+                f"compare it when it is built: dataset.polars().filter(pl.col({self.column!r}) == {other!r}).",
+            )
         if type(other) is not type(self):
             return NotImplemented
-        pairs = [(getattr(self, one.name), getattr(other, one.name)) for one in fields(cast("Any", self))]
+        pairs = [
+            (getattr(self, one.name), getattr(other, one.name)) for one in fields(cast("Any", self))
+        ]
         return all(type(ours) is type(theirs) and ours == theirs for ours, theirs in pairs)
 
     def assigned(_: object, name: str, _value: object) -> None:
@@ -52,7 +59,10 @@ class Feature:
 
     def __init__(self, *_: Any, **__: Any) -> None:
         message = "expected a feature to be declared by a function, found el.Feature(…)"
-        raise InvalidInputError(message, "write el.count('payment.missed', window='90d'), or el.sum, el.last and the others.")
+        raise InvalidInputError(
+            message,
+            "write el.count('payment.missed', window='90d'), or el.sum, el.last and the others.",
+        )
 
     @property
     def column(self) -> str:
@@ -143,7 +153,13 @@ class Aggregate(Feature):
         elif self.unit:
             kind = f"{self.kind}_per_{_UNIT_NAMES[self.unit][:-1]}"
         parts = [self.event_type, self.field, kind]
-        return _named(re.sub(r"[^A-Za-z0-9]+", "_", _spanned("_".join(part for part in parts if part), *self.texts)).strip("_"))
+        return _named(
+            re.sub(
+                r"[^A-Za-z0-9]+",
+                "_",
+                _spanned("_".join(part for part in parts if part), *self.texts),
+            ).strip("_")
+        )
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -192,12 +208,18 @@ class Arithmetic(Feature):
     @property
     def column(self) -> str:
         """``a_per_b``, unless it was given a name."""
-        sides = (side.column if isinstance(side, Feature) else re.sub(r"[^0-9]+", "_", str(side)) for side in (self.left, self.right))
+        sides = (
+            side.column if isinstance(side, Feature) else re.sub(r"[^0-9]+", "_", str(side))
+            for side in (self.left, self.right)
+        )
         return self.given_name or _named(f"_{_SIGNS[self.sign]}_".join(sides))
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
-        sides = [side.document() if isinstance(side, Feature) else str(side) for side in (self.left, self.right)]
+        sides = [
+            side.document() if isinstance(side, Feature) else str(side)
+            for side in (self.left, self.right)
+        ]
         return {"sign": self.sign, "left": sides[0], "right": sides[1]}
 
 
@@ -239,11 +261,17 @@ def arithmetic(sign: str, left: Operand, right: Operand) -> Arithmetic:
 
 
 def _operand(given: Operand) -> Feature | int | Decimal:
-    if isinstance(given, Feature) or (isinstance(given, int) and not isinstance(given, bool) and -_INT64 <= given < _INT64):
+    if isinstance(given, Feature) or (
+        isinstance(given, int) and not isinstance(given, bool) and -_INT64 <= given < _INT64
+    ):
         return given
     if isinstance(given, (float, Decimal)):
         number = Decimal(repr(float(given))) if isinstance(given, float) else given
-        if number.is_finite() and abs(number.adjusted()) < _DIGITS and len(f"{abs(number):f}".replace(".", "").lstrip("0")) <= _DIGITS:
+        if (
+            number.is_finite()
+            and abs(number.adjusted()) < _DIGITS
+            and len(f"{abs(number):f}".replace(".", "").lstrip("0")) <= _DIGITS
+        ):
             number = Decimal(f"{number:f}")
             if -int(number.as_tuple().exponent) <= _DIGITS:
                 return number
@@ -271,15 +299,22 @@ def aggregate(
         message = f"expected the type of the events as text, found {event_type!r}"
         raise InvalidInputError(message)
     if kind in NEEDS_FIELD and (not isinstance(of, str) or not of):
-        message = f"{kind}({event_type!r}): expected the name of a field of the payload, found {of!r}"
+        message = (
+            f"{kind}({event_type!r}): expected the name of a field of the payload, found {of!r}"
+        )
         raise InvalidInputError(message)
     if unit is not None and unit not in UNITS:
-        message = f"{kind}({event_type!r}): expected unit as one of {', '.join(UNITS)}, found {unit!r}"
+        message = (
+            f"{kind}({event_type!r}): expected unit as one of {', '.join(UNITS)}, found {unit!r}"
+        )
         raise InvalidInputError(message)
     if isinstance(n, bool) or not isinstance(n, int) or not 0 <= n <= MOST_BEFORE:
         message = f"{kind}({event_type!r}): expected n from 0 to {MOST_BEFORE:,}, found {n!r}"
         raise InvalidInputError(message)
     length = None if window is None else microseconds(window, "window")
     span = Span(length, 0 if offset is None else microseconds(offset, "offset"))
-    texts = (None if window is None else spelled(window), None if offset is None else spelled(offset))
+    texts = (
+        None if window is None else spelled(window),
+        None if offset is None else spelled(offset),
+    )
     return Aggregate(kind, event_type, of, span, texts, where_of(where), n, unit)

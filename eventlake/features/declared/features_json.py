@@ -7,24 +7,59 @@ from typing import Annotated, Literal, get_args
 
 from msgspec import UNSET, Meta, UnsetType
 
-from eventlake.core.documents.stored import Bounds, Column, Document, FormatNumber, Text, check_bounds, decoded, spelled
+from eventlake.core.documents.stored import (
+    Bounds,
+    Column,
+    Document,
+    FormatNumber,
+    Text,
+    check_bounds,
+    decoded,
+    spelled,
+)
 from eventlake.errors import InvalidProjectionError
 from eventlake.features.declared.conditions import Condition
-from eventlake.features.declared.feature import MOST_BEFORE, NEEDS_FIELD, NEEDS_UNIT, Aggregate, Arithmetic, Feature, arithmetic
+from eventlake.features.declared.feature import (
+    MOST_BEFORE,
+    NEEDS_FIELD,
+    NEEDS_UNIT,
+    Aggregate,
+    Arithmetic,
+    Feature,
+    arithmetic,
+)
 from eventlake.features.declared.window import MOST_LENGTH, Span
 
 BOUNDS = Bounds(size_bytes=16 << 20, depth=512)
 Comparison = Literal["==", "!=", "<", "<=", ">", ">="]
 _COMPARISONS: tuple[str, ...] = get_args(Comparison)
 _Kind = Literal[
-    "count", "sum", "mean", "std", "min", "max", "distinct", "last", "first", "delta", "exists", "lag", "since_last", "since_first", "rate"
+    "count",
+    "sum",
+    "mean",
+    "std",
+    "min",
+    "max",
+    "distinct",
+    "last",
+    "first",
+    "delta",
+    "exists",
+    "lag",
+    "since_last",
+    "since_first",
+    "rate",
 ]
 Known = Literal["cutoff", "watermark"]
 Length = Annotated[int, Meta(ge=1, le=MOST_LENGTH)]
 Depth = Annotated[int, Meta(ge=1, le=20)]
 Before = Annotated[int, Meta(ge=0, le=MOST_BEFORE)]
-_Name = Annotated[str, spelled("[A-Za-z_][A-Za-z0-9_]{0,199}", "a name of letters, digits and underscores")]
-_Number = Annotated[str, spelled(r"-?[0-9]{1,80}(?:\.[0-9]{1,80})?(?:E[+-]?[0-9]{1,3})?", "a number as text")]
+_Name = Annotated[
+    str, spelled("[A-Za-z_][A-Za-z0-9_]{0,199}", "a name of letters, digits and underscores")
+]
+_Number = Annotated[
+    str, spelled(r"-?[0-9]{1,80}(?:\.[0-9]{1,80})?(?:E[+-]?[0-9]{1,3})?", "a number as text")
+]
 _Value = bool | int | Annotated[str, spelled(r"[^\x00]*", "text without NUL")]
 
 
@@ -117,7 +152,8 @@ def read(name: str, text: str) -> FeaturesDocument:
 
     def refused(problem: str) -> InvalidProjectionError:
         return InvalidProjectionError(
-            f"feature set {name}: features.json: {problem}", "it is written by eventlake alone, and never edited."
+            f"feature set {name}: features.json: {problem}",
+            "it is written by eventlake alone, and never edited.",
         )
 
     try:
@@ -135,7 +171,9 @@ def check_text(name: str, text: str) -> str:
     """
     if problem := check_bounds(text.encode(), BOUNDS):
         message = f"feature set {name}: {problem} in its description"
-        raise InvalidProjectionError(message, "join fewer conditions in one; is_in takes a list of values.")
+        raise InvalidProjectionError(
+            message, "join fewer conditions in one; is_in takes a list of values."
+        )
     return text
 
 
@@ -174,7 +212,12 @@ def _operand(side: FeatureDocument | str | UnsetType) -> Feature | int | Decimal
 
 
 def _aggregate(document: FeatureDocument) -> Aggregate:
-    where, window, offset, n = document.where or None, document.window or None, document.offset or 0, document.n or 0
+    where, window, offset, n = (
+        document.where or None,
+        document.window or None,
+        document.offset or 0,
+        document.n or 0,
+    )
     made = Aggregate(
         kind=str(document.kind),
         event_type=str(document.event_type),
@@ -194,17 +237,25 @@ def label(document: LabelDocument) -> Aggregate:
         ValueError: Its members do not make one.
     """
     where = None if document.where is None else condition(document.where)
-    return _checked(Aggregate(document.kind, document.event_type, document.field, where=where, n=document.n))
+    return _checked(
+        Aggregate(document.kind, document.event_type, document.field, where=where, n=document.n)
+    )
 
 
 def _checked(made: Aggregate) -> Aggregate:
     """Returns an aggregate with the members that its kind takes, and no others."""
     kind = made.kind
-    if (made.field is not None) is not (kind in NEEDS_FIELD) or (made.unit is not None) is not (kind in NEEDS_UNIT):
+    if (made.field is not None) is not (kind in NEEDS_FIELD) or (made.unit is not None) is not (
+        kind in NEEDS_UNIT
+    ):
         message = f"expected a field and a unit as {kind} takes them, found {made.field!r} and {made.unit!r}"
         raise ValueError(message)
-    if (kind == "rate" and made.span.length is None) or (kind != "lag" and made.n != (1 if kind == "delta" else 0)):
-        message = f"expected window and n as {kind} takes them, found {made.span.length} and {made.n}"
+    if (kind == "rate" and made.span.length is None) or (
+        kind != "lag" and made.n != (1 if kind == "delta" else 0)
+    ):
+        message = (
+            f"expected window and n as {kind} takes them, found {made.span.length} and {made.n}"
+        )
         raise ValueError(message)
     return made
 
@@ -218,11 +269,13 @@ def condition(document: ConditionDocument) -> Condition:
     sign, field = document.sign, document.field or ""
     values, parts = document.values or (), document.parts or ()
     counts = bool(field), len(values), len(parts)
-    fits = {"in": counts[0] and values and not parts, "null": counts == (True, 0, 0), "not": counts == (False, 0, 1)}
+    fits = {
+        "in": counts[0] and values and not parts,
+        "null": counts == (True, 0, 0),
+        "not": counts == (False, 0, 1),
+    }
     joined = counts[:2] == (False, 0) and len(parts) > 1
     if not fits.get(sign, counts == (True, 1, 0) if sign in _COMPARISONS else joined):
-        message = (
-            f"expected a condition {sign!r} with the members it takes, found field {field!r}, {len(values)} values, {len(parts)} parts"
-        )
+        message = f"expected a condition {sign!r} with the members it takes, found field {field!r}, {len(values)} values, {len(parts)} parts"
         raise ValueError(message)
     return Condition(sign, field, tuple(values), tuple(condition(part) for part in parts))

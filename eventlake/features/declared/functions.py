@@ -14,10 +14,25 @@ from typing import Any, cast, overload
 from eventlake.errors import InvalidInputError
 from eventlake.features.declared.calls import checked_call
 from eventlake.features.declared.conditions import Condition, Value
-from eventlake.features.declared.feature import NEEDS_FIELD, Aggregate, Arithmetic, Feature, Many, Several, aggregate
+from eventlake.features.declared.feature import (
+    NEEDS_FIELD,
+    Aggregate,
+    Arithmetic,
+    Feature,
+    Many,
+    Several,
+    aggregate,
+)
 from eventlake.features.declared.window import Length
 
-Windows = list[str] | list[timedelta] | list[str | None] | list[Length] | list[Length | None] | tuple[Length | None, ...]
+Windows = (
+    list[str]
+    | list[timedelta]
+    | list[str | None]
+    | list[Length]
+    | list[Length | None]
+    | tuple[Length | None, ...]
+)
 _ELSEWHERE = {
     "nunique": "write el.distinct(type, field)",
     "n_unique": "write el.distinct(type, field)",
@@ -49,159 +64,447 @@ def _each(kind: str, event_type: str, of: str | None, window: Many, **more: Any)
 
 
 @overload
-def count(event_type: str, *, window: Length | None = None, offset: Length | None = None, where: Where = None) -> Aggregate: ...
+def count(
+    event_type: str,
+    *,
+    window: Length | None = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Aggregate: ...
 @overload
-def count(event_type: str, *, window: Windows, offset: Length | None = None, where: Where = None) -> Several: ...
+def count(
+    event_type: str, *, window: Windows, offset: Length | None = None, where: Where = None
+) -> Several: ...
 @checked_call
-def count(event_type: str, *, window: Many = None, offset: Length | None = None, where: Where = None) -> Any:
+def count(
+    event_type: str, *, window: Many = None, offset: Length | None = None, where: Where = None
+) -> Any:
     """int64: how many events; 0 where there is none."""
     return _each("count", event_type, None, window, offset=offset, where=where)
 
 
 @overload
-def sum(event_type: str, field: str, *, window: Length | None = None, offset: Length | None = None, where: Where = None) -> Aggregate: ...
+def sum(
+    event_type: str,
+    field: str,
+    *,
+    window: Length | None = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Aggregate: ...
 @overload
-def sum(event_type: str, field: str, *, window: Windows, offset: Length | None = None, where: Where = None) -> Several: ...
+def sum(
+    event_type: str,
+    field: str,
+    *,
+    window: Windows,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Several: ...
 @checked_call
-def sum(event_type: str, field: str, *, window: Many = None, offset: Length | None = None, where: Where = None) -> Any:
+def sum(
+    event_type: str,
+    field: str,
+    *,
+    window: Many = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Any:
     """The sum of an integer field as int64, of a decimal as decimal(38, scale); 0 where there is none. What does not fit is an error."""
     return _each("sum", event_type, field, window, offset=offset, where=where)
 
 
 @overload
-def mean(event_type: str, field: str, *, window: Length | None = None, offset: Length | None = None, where: Where = None) -> Aggregate: ...
+def mean(
+    event_type: str,
+    field: str,
+    *,
+    window: Length | None = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Aggregate: ...
 @overload
-def mean(event_type: str, field: str, *, window: Windows, offset: Length | None = None, where: Where = None) -> Several: ...
+def mean(
+    event_type: str,
+    field: str,
+    *,
+    window: Windows,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Several: ...
 @checked_call
-def mean(event_type: str, field: str, *, window: Many = None, offset: Length | None = None, where: Where = None) -> Any:
+def mean(
+    event_type: str,
+    field: str,
+    *,
+    window: Many = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Any:
     """float64: the exact sum divided by the number of values, rounded once; null where there is none."""
     return _each("mean", event_type, field, window, offset=offset, where=where)
 
 
 @overload
-def std(event_type: str, field: str, *, window: Length | None = None, offset: Length | None = None, where: Where = None) -> Aggregate: ...
+def std(
+    event_type: str,
+    field: str,
+    *,
+    window: Length | None = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Aggregate: ...
 @overload
-def std(event_type: str, field: str, *, window: Windows, offset: Length | None = None, where: Where = None) -> Several: ...
+def std(
+    event_type: str,
+    field: str,
+    *,
+    window: Windows,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Several: ...
 @checked_call
-def std(event_type: str, field: str, *, window: Many = None, offset: Length | None = None, where: Where = None) -> Any:
+def std(
+    event_type: str,
+    field: str,
+    *,
+    window: Many = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Any:
     """float64: the standard deviation of the sample, the root of an exact quotient that is rounded once; null for fewer than two values."""
     return _each("std", event_type, field, window, offset=offset, where=where)
 
 
 @overload
-def min(event_type: str, field: str, *, window: Length | None = None, offset: Length | None = None, where: Where = None) -> Aggregate: ...
+def min(
+    event_type: str,
+    field: str,
+    *,
+    window: Length | None = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Aggregate: ...
 @overload
-def min(event_type: str, field: str, *, window: Windows, offset: Length | None = None, where: Where = None) -> Several: ...
+def min(
+    event_type: str,
+    field: str,
+    *,
+    window: Windows,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Several: ...
 @checked_call
-def min(event_type: str, field: str, *, window: Many = None, offset: Length | None = None, where: Where = None) -> Any:
+def min(
+    event_type: str,
+    field: str,
+    *,
+    window: Many = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Any:
     """The least value, of the field's type: integers, decimals, text (by code point), dates and instants; null where there is none."""
     return _each("min", event_type, field, window, offset=offset, where=where)
 
 
 @overload
-def max(event_type: str, field: str, *, window: Length | None = None, offset: Length | None = None, where: Where = None) -> Aggregate: ...
+def max(
+    event_type: str,
+    field: str,
+    *,
+    window: Length | None = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Aggregate: ...
 @overload
-def max(event_type: str, field: str, *, window: Windows, offset: Length | None = None, where: Where = None) -> Several: ...
+def max(
+    event_type: str,
+    field: str,
+    *,
+    window: Windows,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Several: ...
 @checked_call
-def max(event_type: str, field: str, *, window: Many = None, offset: Length | None = None, where: Where = None) -> Any:
+def max(
+    event_type: str,
+    field: str,
+    *,
+    window: Many = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Any:
     """The greatest value, likewise."""
     return _each("max", event_type, field, window, offset=offset, where=where)
 
 
 @overload
 def distinct(
-    event_type: str, field: str, *, window: Length | None = None, offset: Length | None = None, where: Where = None
+    event_type: str,
+    field: str,
+    *,
+    window: Length | None = None,
+    offset: Length | None = None,
+    where: Where = None,
 ) -> Aggregate: ...
 @overload
-def distinct(event_type: str, field: str, *, window: Windows, offset: Length | None = None, where: Where = None) -> Several: ...
+def distinct(
+    event_type: str,
+    field: str,
+    *,
+    window: Windows,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Several: ...
 @checked_call
-def distinct(event_type: str, field: str, *, window: Many = None, offset: Length | None = None, where: Where = None) -> Any:
+def distinct(
+    event_type: str,
+    field: str,
+    *,
+    window: Many = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Any:
     """int64: how many different values, null not being one."""
     return _each("distinct", event_type, field, window, offset=offset, where=where)
 
 
 @overload
-def last(event_type: str, field: str, *, window: Length | None = None, offset: Length | None = None, where: Where = None) -> Aggregate: ...
+def last(
+    event_type: str,
+    field: str,
+    *,
+    window: Length | None = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Aggregate: ...
 @overload
-def last(event_type: str, field: str, *, window: Windows, offset: Length | None = None, where: Where = None) -> Several: ...
+def last(
+    event_type: str,
+    field: str,
+    *,
+    window: Windows,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Several: ...
 @checked_call
-def last(event_type: str, field: str, *, window: Many = None, offset: Length | None = None, where: Where = None) -> Any:
+def last(
+    event_type: str,
+    field: str,
+    *,
+    window: Many = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Any:
     """The field of the last event, of the field's type; null where there is no event, or where its field is null."""
     return _each("last", event_type, field, window, offset=offset, where=where)
 
 
 @overload
-def first(event_type: str, field: str, *, window: Length | None = None, offset: Length | None = None, where: Where = None) -> Aggregate: ...
+def first(
+    event_type: str,
+    field: str,
+    *,
+    window: Length | None = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Aggregate: ...
 @overload
-def first(event_type: str, field: str, *, window: Windows, offset: Length | None = None, where: Where = None) -> Several: ...
+def first(
+    event_type: str,
+    field: str,
+    *,
+    window: Windows,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Several: ...
 @checked_call
-def first(event_type: str, field: str, *, window: Many = None, offset: Length | None = None, where: Where = None) -> Any:
+def first(
+    event_type: str,
+    field: str,
+    *,
+    window: Many = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Any:
     """The field of the first event, likewise."""
     return _each("first", event_type, field, window, offset=offset, where=where)
 
 
 @overload
-def delta(event_type: str, field: str, *, window: Length | None = None, offset: Length | None = None, where: Where = None) -> Aggregate: ...
+def delta(
+    event_type: str,
+    field: str,
+    *,
+    window: Length | None = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Aggregate: ...
 @overload
-def delta(event_type: str, field: str, *, window: Windows, offset: Length | None = None, where: Where = None) -> Several: ...
+def delta(
+    event_type: str,
+    field: str,
+    *,
+    window: Windows,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Several: ...
 @checked_call
-def delta(event_type: str, field: str, *, window: Many = None, offset: Length | None = None, where: Where = None) -> Any:
+def delta(
+    event_type: str,
+    field: str,
+    *,
+    window: Many = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Any:
     """The field of the last event less that of the one before it, integers as int64, decimals as decimals; null without either."""
     return _each("delta", event_type, field, window, offset=offset, where=where, n=1)
 
 
 @overload
-def exists(event_type: str, *, window: Length | None = None, offset: Length | None = None, where: Where = None) -> Aggregate: ...
+def exists(
+    event_type: str,
+    *,
+    window: Length | None = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Aggregate: ...
 @overload
-def exists(event_type: str, *, window: Windows, offset: Length | None = None, where: Where = None) -> Several: ...
+def exists(
+    event_type: str, *, window: Windows, offset: Length | None = None, where: Where = None
+) -> Several: ...
 @checked_call
-def exists(event_type: str, *, window: Many = None, offset: Length | None = None, where: Where = None) -> Any:
+def exists(
+    event_type: str, *, window: Many = None, offset: Length | None = None, where: Where = None
+) -> Any:
     """bool: whether there is an event."""
     return _each("exists", event_type, None, window, offset=offset, where=where)
 
 
 @overload
 def lag(
-    event_type: str, field: str, n: int = 1, *, window: Length | None = None, offset: Length | None = None, where: Where = None
+    event_type: str,
+    field: str,
+    n: int = 1,
+    *,
+    window: Length | None = None,
+    offset: Length | None = None,
+    where: Where = None,
 ) -> Aggregate: ...
 @overload
-def lag(event_type: str, field: str, n: int = 1, *, window: Windows, offset: Length | None = None, where: Where = None) -> Several: ...
+def lag(
+    event_type: str,
+    field: str,
+    n: int = 1,
+    *,
+    window: Windows,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Several: ...
 @checked_call
-def lag(event_type: str, field: str, n: int = 1, *, window: Many = None, offset: Length | None = None, where: Where = None) -> Any:
+def lag(
+    event_type: str,
+    field: str,
+    n: int = 1,
+    *,
+    window: Many = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Any:
     """The field of the event ``n`` before the last one, of the field's type; null where there are not so many."""
     return _each("lag", event_type, field, window, offset=offset, where=where, n=n)
 
 
 @overload
 def since_last(
-    event_type: str, *, unit: str = "d", window: Length | None = None, offset: Length | None = None, where: Where = None
+    event_type: str,
+    *,
+    unit: str = "d",
+    window: Length | None = None,
+    offset: Length | None = None,
+    where: Where = None,
 ) -> Aggregate: ...
 @overload
-def since_last(event_type: str, *, unit: str = "d", window: Windows, offset: Length | None = None, where: Where = None) -> Several: ...
+def since_last(
+    event_type: str,
+    *,
+    unit: str = "d",
+    window: Windows,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Several: ...
 @checked_call
-def since_last(event_type: str, *, unit: str = "d", window: Many = None, offset: Length | None = None, where: Where = None) -> Any:
+def since_last(
+    event_type: str,
+    *,
+    unit: str = "d",
+    window: Many = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Any:
     """float64: the time from the last event to the cutoff, in days unless ``unit`` is ``h``, ``m`` or ``s``; null without an event."""
     return _each("since_last", event_type, None, window, offset=offset, where=where, unit=unit)
 
 
 @overload
 def since_first(
-    event_type: str, *, unit: str = "d", window: Length | None = None, offset: Length | None = None, where: Where = None
+    event_type: str,
+    *,
+    unit: str = "d",
+    window: Length | None = None,
+    offset: Length | None = None,
+    where: Where = None,
 ) -> Aggregate: ...
 @overload
-def since_first(event_type: str, *, unit: str = "d", window: Windows, offset: Length | None = None, where: Where = None) -> Several: ...
+def since_first(
+    event_type: str,
+    *,
+    unit: str = "d",
+    window: Windows,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Several: ...
 @checked_call
-def since_first(event_type: str, *, unit: str = "d", window: Many = None, offset: Length | None = None, where: Where = None) -> Any:
+def since_first(
+    event_type: str,
+    *,
+    unit: str = "d",
+    window: Many = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Any:
     """float64: the time from the first event to the cutoff, likewise."""
     return _each("since_first", event_type, None, window, offset=offset, where=where, unit=unit)
 
 
 @overload
-def rate(event_type: str, *, window: Length, unit: str = "d", offset: Length | None = None, where: Where = None) -> Aggregate: ...
+def rate(
+    event_type: str,
+    *,
+    window: Length,
+    unit: str = "d",
+    offset: Length | None = None,
+    where: Where = None,
+) -> Aggregate: ...
 @overload
-def rate(event_type: str, *, window: Windows, unit: str = "d", offset: Length | None = None, where: Where = None) -> Several: ...
+def rate(
+    event_type: str,
+    *,
+    window: Windows,
+    unit: str = "d",
+    offset: Length | None = None,
+    where: Where = None,
+) -> Several: ...
 @checked_call
-def rate(event_type: str, *, window: Many, unit: str = "d", offset: Length | None = None, where: Where = None) -> Any:
+def rate(
+    event_type: str,
+    *,
+    window: Many,
+    unit: str = "d",
+    offset: Length | None = None,
+    where: Where = None,
+) -> Any:
     """float64: how many events a day (an hour, a minute, a second), over the whole length of the window.
 
     Raises:
@@ -219,7 +522,8 @@ def ratio(part: Feature, whole: Feature) -> Arithmetic:
     if not all(isinstance(one, Feature) for one in (part, whole)):
         message = f"ratio(): expected two features, found {part!r} and {whole!r}"
         raise InvalidInputError(
-            message, "write el.ratio(el.count('payment.missed', window='90d'), el.count('payment.received', window='90d'))."
+            message,
+            "write el.ratio(el.count('payment.missed', window='90d'), el.count('payment.received', window='90d')).",
         )
     return part / whole
 

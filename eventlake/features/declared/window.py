@@ -10,7 +10,10 @@ from eventlake.errors import InvalidInputError
 UNITS = {"d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000}
 """Microseconds in a day, an hour, a minute, a second."""
 _LENGTH = re.compile(r"([1-9][0-9]{0,8})([wdhms])")
-_ALMOST = re.compile(r"\s*([1-9][0-9]{0,8})\s*(w|weeks?|d|days?|h|hr|hrs|hours?|min|mins|minutes?|s|sec|secs|seconds?)\s*", re.IGNORECASE)
+_ALMOST = re.compile(
+    r"\s*([1-9][0-9]{0,8})\s*(w|weeks?|d|days?|h|hr|hrs|hours?|min|mins|minutes?|s|sec|secs|seconds?)\s*",
+    re.IGNORECASE,
+)
 _WEEK = 7 * UNITS["d"]
 MOST_LENGTH = 200 * 366 * UNITS["d"]
 
@@ -42,7 +45,14 @@ def spelled(given: str | timedelta) -> str:
     if isinstance(given, str):
         return given
     length = given // MICROSECOND
-    return next((f"{length // size}{unit}" for unit, size in UNITS.items() if length > 0 and length % size == 0), str(given))
+    return next(
+        (
+            f"{length // size}{unit}"
+            for unit, size in UNITS.items()
+            if length > 0 and length % size == 0
+        ),
+        str(given),
+    )
 
 
 def microseconds(given: object, what: str) -> int:

@@ -47,7 +47,11 @@ class Tables:
         files = files_of(source.table for source in found.values())
         self.connection = open_database(files, Resources(ordered=False, file_cache=False))
         for name, source in found.items():
-            create_table(self.connection, source.table, TableName(name, AS_RECORDED if plan.known_at_cutoff else LATEST))
+            create_table(
+                self.connection,
+                source.table,
+                TableName(name, AS_RECORDED if plan.known_at_cutoff else LATEST),
+            )
             if source.until is not None:
                 create_lifetimes(self.connection, name, source.until)
             if source.belongs is not None:
@@ -61,7 +65,11 @@ class Tables:
     @property
     def size_bytes(self) -> int:
         """Nearly."""
-        return _OPEN_BYTES + int(self.connection.execute("SELECT sum(memory_usage_bytes) FROM duckdb_memory()").fetchall()[0][0])
+        return _OPEN_BYTES + int(
+            self.connection.execute(
+                "SELECT sum(memory_usage_bytes) FROM duckdb_memory()"
+            ).fetchall()[0][0]
+        )
 
     def ask(self, plan: Plan, spine: pa.Table) -> None:
         """Makes the table ``rows``, of the rows that are asked about."""
@@ -88,4 +96,6 @@ class Tables:
 
 def register_spine(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table) -> None:
     """Makes the view ``spine`` of the columns that are looked at; DuckDB does not tell names apart by case."""
-    connection.register("spine", spine.select(["spine_row", plan.features.spine_entity, plan.features.cutoff]))
+    connection.register(
+        "spine", spine.select(["spine_row", plan.features.spine_entity, plan.features.cutoff])
+    )

@@ -8,7 +8,19 @@ from eventlake.features.declared.window import Span
 from eventlake.features.planned.edges import ENTER, NEVER, TIME, Edge
 from eventlake.features.planned.literals import in_sql
 from eventlake.features.planned.nested_fields import unfolded_sql
-from eventlake.features.planned.plan import ADDED, AGE, COUNT, DISTINCT, EXTREMES, PLACED, PLACES, SUM, Part, Plan, Stream
+from eventlake.features.planned.plan import (
+    ADDED,
+    AGE,
+    COUNT,
+    DISTINCT,
+    EXTREMES,
+    PLACED,
+    PLACES,
+    SUM,
+    Part,
+    Plan,
+    Stream,
+)
 from eventlake.features.planned.relations import CHILD, PARENT, SINCE, TILL
 from eventlake.history.corrections import SPOKE, UNTIL
 from eventlake.history.polars_scan import LIFETIMES
@@ -29,19 +41,21 @@ def value_of(column: str) -> str:
 def names_of(plan: Plan) -> str:
     """Numbers for the entities of a spine, which sort and join faster than their names."""
     name = identifier(plan.features.spine_entity)
-    return f"SELECT name, row_number() OVER () AS entity FROM (SELECT DISTINCT spine.{name} AS name FROM spine)"  # noqa: S608 - quoted
+    return f"SELECT name, row_number() OVER () AS entity FROM (SELECT DISTINCT spine.{name} AS name FROM spine)"
 
 
 def rows_of(plan: Plan) -> str:
     """The rows of a spine, over ``names``."""
     name, cutoff = identifier(plan.features.spine_entity), identifier(plan.features.cutoff)
-    return f"SELECT spine_row, names.entity, epoch_us(spine.{cutoff}) AS c FROM spine LEFT JOIN names ON names.name = spine.{name}"  # noqa: S608 - quoted
+    return f"SELECT spine_row, names.entity, epoch_us(spine.{cutoff}) AS c FROM spine LEFT JOIN names ON names.name = spine.{name}"
 
 
 def _entity_of(plan: Plan, stream: Stream) -> str:
     """What ``by`` names of an event, in SQL."""
     column, pattern = identifier(plan.by[stream.event_type]), plan.features.pattern
-    return column if pattern is None else f"nullif(regexp_extract({column}, {quoted(pattern)}, 1), '')"
+    return (
+        column if pattern is None else f"nullif(regexp_extract({column}, {quoted(pattern)}, 1), '')"
+    )
 
 
 def events_of(plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool) -> str:
@@ -57,25 +71,47 @@ def events_of(plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool) 
     known, related = plan.known_at_cutoff, bool(plan.related)
     stood = known and ends
     chosen = dict.fromkeys(part.column for part in parts if part.column)
-    shown = ["entity", "t", "sequence", *(["r"] if plan.timed else []), *(["u"] if stood or related else []), *map(value_of, chosen)]
-    begins = [*(["epoch_us(recorded_at)"] if known else []), *([identifier(SINCE)] if related else [])]
-    stops = [*([f"epoch_us({identifier(UNTIL)})"] if stood else []), *([identifier(TILL)] if related else [])]
-    inner = [f"{identifier(PARENT) if related else _entity_of(plan, stream)} AS name", "epoch_us(time) AS t", "sequence"]
+    shown = [
+        "entity",
+        "t",
+        "sequence",
+        *(["r"] if plan.timed else []),
+        *(["u"] if stood or related else []),
+        *map(value_of, chosen),
+    ]
+    begins = [
+        *(["epoch_us(recorded_at)"] if known else []),
+        *([identifier(SINCE)] if related else []),
+    ]
+    stops = [
+        *([f"epoch_us({identifier(UNTIL)})"] if stood else []),
+        *([identifier(TILL)] if related else []),
+    ]
+    inner = [
+        f"{identifier(PARENT) if related else _entity_of(plan, stream)} AS name",
+        "epoch_us(time) AS t",
+        "sequence",
+    ]
     # Both pass over nulls: what stands, or belongs, to this day has no end.
     inner += [f"greatest({', '.join(begins)}) AS r"] if begins else []
     inner += [f"least({', '.join(stops)}) AS u"] if stops else []
     inner += [f"{identifier(name)} AS {value_of(name)}" for name in chosen]
     # With its schema, so that no table of ours is taken for it.
-    table = unfolded_sql(("main." if known else "latest.") + identifier(stream.event_type), plan.nested[stream.event_type])
+    table = unfolded_sql(
+        ("main." if known else "latest.") + identifier(stream.event_type),
+        plan.nested[stream.event_type],
+    )
     where = [_condition(stream.where, kinds)] if stream.where is not None else []
     if stood:
         table += f" LEFT JOIN {LIFETIMES}.{identifier(stream.event_type)} USING (source, id)"
         where.append(f"coalesce({identifier(SPOKE)}, true)")
     if related:
-        table += f" JOIN {identifier(BELONGS_TABLE)} ON {identifier(CHILD)} = {_entity_of(plan, stream)}"
+        table += (
+            f" JOIN {identifier(BELONGS_TABLE)} ON {identifier(CHILD)} = {_entity_of(plan, stream)}"
+        )
     condition = f" WHERE {' AND '.join(where)}" if where else ""
     return f"""SELECT {", ".join(shown)}
-    FROM (SELECT {", ".join(inner)} FROM {table}{condition}) JOIN names USING (name)"""  # noqa: S608 - quoted
+    FROM (SELECT {", ".join(inner)} FROM {table}{condition}) JOIN names USING (name)"""
 
 
 def is_counted(plan: Plan, *, few: bool) -> bool:
@@ -90,7 +126,7 @@ def placed(events: str, *, counted: bool) -> str:
         events: A table, or a query in brackets.
         counted: See ``is_counted``.
     """
-    return f"SELECT *, {_COUNTED if counted else _ORDER} AS place FROM {events}"  # noqa: S608 - ours
+    return f"SELECT *, {_COUNTED if counted else _ORDER} AS place FROM {events}"
 
 
 def _condition(where: Condition, kinds: Mapping[str, FieldType]) -> str:
@@ -115,7 +151,11 @@ def key_of(edge: Edge, *, timed: bool, ends: bool) -> str:
     enter = f"t + {integer(edge.span.offset)}"
     enter = f"greatest({enter}, r)" if timed else enter
     # ``least`` passes over nulls: an event that stands to this day leaves by its time alone.
-    stops = [*([f"t + {integer(edge.span.far)}"] if edge.span.far is not None else []), *(["u"] if ends else []), integer(NEVER)]
+    stops = [
+        *([f"t + {integer(edge.span.far)}"] if edge.span.far is not None else []),
+        *(["u"] if ends else []),
+        integer(NEVER),
+    ]
     leave = f"greatest({enter}, least({', '.join(stops)}))"
     made = enter if edge.kind == ENTER else leave
     if not edge.column:
@@ -138,7 +178,9 @@ def name_of(plan: Plan, number: int, part: Part) -> str:
     return f"place{number}" if plan.way(part) != PLACES or part.place else f"v{number}"
 
 
-def gathered(plan: Plan, parts: Sequence[Part], ctes: list[str], *, found: str = "f", placed: bool = False) -> str:
+def gathered(
+    plan: Plan, parts: Sequence[Part], ctes: list[str], *, found: str = "f", placed: bool = False
+) -> str:
     """The parts by row; values of events that are not at hand are looked up by their place.
 
     Args:
@@ -164,9 +206,17 @@ def gathered(plan: Plan, parts: Sequence[Part], ctes: list[str], *, found: str =
             columns.append(f"{value} AS p{number}")
         else:
             columns.append(f"{'c - ' if part.kind == AGE else ''}{name} AS p{number}")
-    joins = [f"LEFT JOIN e AS e{one} ON e{one}.entity = rows.entity AND e{one}.place = {found}.place{one}" for one in at.values()]
+    joins = [
+        f"LEFT JOIN e AS e{one} ON e{one}.entity = rows.entity AND e{one}.place = {found}.place{one}"
+        for one in at.values()
+    ]
     return "\n".join(
-        ["WITH " + ",\n".join(ctes), f"SELECT spine_row, {', '.join(columns)}", f"FROM rows LEFT JOIN {found} USING (spine_row)", *joins]
+        [
+            "WITH " + ",\n".join(ctes),
+            f"SELECT spine_row, {', '.join(columns)}",
+            f"FROM rows LEFT JOIN {found} USING (spine_row)",
+            *joins,
+        ]
     )
 
 
@@ -180,5 +230,9 @@ def summed(part: Part, kinds: Mapping[str, FieldType]) -> tuple[str, str]:
     if part.kind == SUM:
         return identifier(f"s {part.column}"), f"sum({column})"
     scale = kinds[part.column].scale
-    unscaled = f"({column}::DECIMAL(38, {integer(scale)}) * 1{'0' * scale})::HUGEINT" if scale else f"{column}::HUGEINT"
+    unscaled = (
+        f"({column}::DECIMAL(38, {integer(scale)}) * 1{'0' * scale})::HUGEINT"
+        if scale
+        else f"{column}::HUGEINT"
+    )
     return identifier(f"q {part.column}"), f"sum({unscaled} * {unscaled})"

@@ -35,18 +35,31 @@ _ABOVE = """
 
 def joined(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool) -> str:
     """Each row with the events of its entity, and aggregates of those inside each window."""
-    nearest, kinds = min(part.span.offset for part in parts), plan.columns[parts[0].stream.event_type]
+    nearest, kinds = (
+        min(part.span.offset for part in parts),
+        plan.columns[parts[0].stream.event_type],
+    )
     # Events of one place are looked for once.
-    once = {(part.span, part.place) if part.kind in PLACED else part: number for number, part in reversed(list(enumerate(parts)))}
-    found = ["spine_row", *(_aggregate(number, parts[number], kinds, nearest) for number in sorted(once.values()))]
+    once = {
+        (part.span, part.place) if part.kind in PLACED else part: number
+        for number, part in reversed(list(enumerate(parts)))
+    }
+    found = [
+        "spine_row",
+        *(_aggregate(number, parts[number], kinds, nearest) for number in sorted(once.values())),
+    ]
     fars = [part.span.far for part in parts if part.span.far is not None]
     # Where windows begin and end is said once a row, not once a pair.
     shifts = dict.fromkeys([nearest, *(part.span.offset for part in parts), *fars])
-    rows = f"SELECT *, {', '.join(f'c - {integer(shift)} AS {_before(shift)}' for shift in shifts)} FROM rows"  # noqa: S608 - numbers
-    seen = ["e.entity = rows.entity", f"t < {_before(nearest)}", *([f"t >= {_before(max(fars))}"] if len(fars) == len(parts) else [])]
+    rows = f"SELECT *, {', '.join(f'c - {integer(shift)} AS {_before(shift)}' for shift in shifts)} FROM rows"
+    seen = [
+        "e.entity = rows.entity",
+        f"t < {_before(nearest)}",
+        *([f"t >= {_before(max(fars))}"] if len(fars) == len(parts) else []),
+    ]
     seen += ["r < c"] * plan.timed + ["(u IS NULL OR u >= c)"] * (plan.timed and ends)
     joins = f"({rows}) AS rows JOIN e ON {' AND '.join(seen)}"
-    ctes.append(f"f AS (\n    SELECT {', '.join(found)}\n    FROM {joins}\n    GROUP BY spine_row)")  # noqa: S608 - ours
+    ctes.append(f"f AS (\n    SELECT {', '.join(found)}\n    FROM {joins}\n    GROUP BY spine_row)")
     return gathered(plan, parts, ctes, placed=True)
 
 
@@ -84,14 +97,20 @@ def tree(plan: Plan, parts: Sequence[Part], some: Sequence[Part], *, ends: bool)
     ended = "" if plan.way(some[0]) == TREES else " WHERE u IS NOT NULL"
     each = []
     for span, number in spans.items():
-        enter, leave = (key_of(Edge(kind, span), timed=plan.timed, ends=ends) for kind in (ENTER, LEAVE))
-        each.append(f"SELECT {', '.join([f'{number} AS d', 'entity', f'{enter} AS enter', f'{leave} AS leave', *raw])} FROM e{ended}")  # noqa: S608 - ours
+        enter, leave = (
+            key_of(Edge(kind, span), timed=plan.timed, ends=ends) for kind in (ENTER, LEAVE)
+        )
+        each.append(
+            f"SELECT {', '.join([f'{number} AS d', 'entity', f'{enter} AS enter', f'{leave} AS leave', *raw])} FROM e{ended}"
+        )
     kept, seen, shown = [], [], []
     for part in some:
         name, how = name_of(plan, parts.index(part), part), "min" if part.is_least else "max"
         depth = part.place + 1
         deep = part.place > 0 and plan.way(part) == TREES
-        kept.append(f"{how}({ranked(part)}{f', {integer(depth)}' if deep else ''}) FILTER (d = {spans[part.span]}) AS {name}")
+        kept.append(
+            f"{how}({ranked(part)}{f', {integer(depth)}' if deep else ''}) FILTER (d = {spans[part.span]}) AS {name}"
+        )
         seen.append(f"flatten(list(t.{name})) AS {name}" if deep else f"{how}(t.{name}) AS {name}")
         shown.append(f"list_reverse_sort({name})[{integer(depth)}] AS {name}" if deep else name)
     return [
@@ -99,7 +118,7 @@ def tree(plan: Plan, parts: Sequence[Part], some: Sequence[Part], *, ends: bool)
         "w AS (\n    " + "\n    UNION ALL ".join(each) + ")",
         _STRETCHES,
         _NODES,
-        f"t AS (\n    SELECT entity, level, node, {', '.join(kept)}\n    FROM n GROUP BY entity, level, node)",  # noqa: S608 - ours
+        f"t AS (\n    SELECT entity, level, node, {', '.join(kept)}\n    FROM n GROUP BY entity, level, node)",
         f"x AS (\n    SELECT v.entity, c, {', '.join(seen)}{_ABOVE})",
-        f"h AS (\n    SELECT spine_row, {', '.join(shown)} FROM rows LEFT JOIN x USING (entity, c))",  # noqa: S608 - ours
+        f"h AS (\n    SELECT spine_row, {', '.join(shown)} FROM rows LEFT JOIN x USING (entity, c))",
     ]

@@ -29,7 +29,18 @@ from eventlake.features.on_duckdb.events import (
 )
 from eventlake.features.on_duckdb.joins_and_trees import joined, tree, treed
 from eventlake.features.planned.edges import LEAVE, Edge, Probe, numbered, probes
-from eventlake.features.planned.plan import AGE, COUNT, EXTREMES, PLACED, PLACES, SUMS, TREES, Part, Plan, Stream
+from eventlake.features.planned.plan import (
+    AGE,
+    COUNT,
+    EXTREMES,
+    PLACED,
+    PLACES,
+    SUMS,
+    TREES,
+    Part,
+    Plan,
+    Stream,
+)
 from eventlake.features.planned.sources import Source, check_sums
 from eventlake.features.prefixes import PREFIXES
 from eventlake.schemas.schema import FieldType
@@ -50,22 +61,44 @@ def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part
     made: dict[Part, pa.ChunkedArray] = {}
     entities = entities_of(spine.column(plan.features.spine_entity))
     identities = [(name, source.identity) for name, source in sorted(found.items())]
-    key = None if any(one is None for _, one in identities) else ("duckdb", plan.known_at_cutoff, *identities)
+    key = (
+        None
+        if any(one is None for _, one in identities)
+        else ("duckdb", plan.known_at_cutoff, *identities)
+    )
     with PREFIXES.taken(key, entities, lambda: Tables(plan, found, entities)) as tables:
         tables.ask(plan, spine)
         for stream, wanted in plan.wanted().items():
             source = found[stream.event_type]
             events = tables.made(events_of(plan, stream, wanted, ends=source.ends))
-            check_sums(plan, stream, wanted, partial(_bounds, tables.connection, events, plan.columns[stream.event_type]))
-            plain = _without_nulls(tables.connection, events, {part.column for part in wanted if part.kind == COUNT and part.column})
-            alike = {part: replace(part, column="") if part.kind == COUNT and part.column in plain else part for part in wanted}
-            for some, query in _queries(plan, list(dict.fromkeys(alike.values())), source, tables, events):
+            check_sums(
+                plan,
+                stream,
+                wanted,
+                partial(_bounds, tables.connection, events, plan.columns[stream.event_type]),
+            )
+            plain = _without_nulls(
+                tables.connection,
+                events,
+                {part.column for part in wanted if part.kind == COUNT and part.column},
+            )
+            alike = {
+                part: replace(part, column="")
+                if part.kind == COUNT and part.column in plain
+                else part
+                for part in wanted
+            }
+            for some, query in _queries(
+                plan, list(dict.fromkeys(alike.values())), source, tables, events
+            ):
                 made |= _answered(tables.connection, some, query)
             made |= {part: made[other] for part, other in alike.items()}
     return made
 
 
-def joins(plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool) -> Iterator[tuple[Sequence[Part], str]]:
+def joins(
+    plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool
+) -> Iterator[tuple[Sequence[Part], str]]:
     """SQL for the parts of a stream as a join, over ``spine`` and the stream's event table: some parts, as ``p0`` and on by ``spine_row``.
 
     Args:
@@ -84,7 +117,9 @@ def joins(plan: Plan, stream: Stream, parts: Sequence[Part], *, ends: bool) -> I
         yield some, _in_order(joined(plan, some, ctes, ends=ends))
 
 
-def joined_on(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table) -> dict[Part, pa.ChunkedArray]:
+def joined_on(
+    connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table
+) -> dict[Part, pa.ChunkedArray]:
     """The parts of a plan over event tables that are there already, and ``BELONGS_TABLE`` where it is wanted, in the order of the spine."""
     register_spine(connection, plan, spine)
     made: dict[Part, pa.ChunkedArray] = {}
@@ -94,7 +129,9 @@ def joined_on(connection: duckdb.DuckDBPyConnection, plan: Plan, spine: pa.Table
     return made
 
 
-def _answered(connection: duckdb.DuckDBPyConnection, some: Sequence[Part], query: str) -> dict[Part, pa.ChunkedArray]:
+def _answered(
+    connection: duckdb.DuckDBPyConnection, some: Sequence[Part], query: str
+) -> dict[Part, pa.ChunkedArray]:
     return dict(zip(some, connection.sql(query).to_arrow_table().columns[1:], strict=True))
 
 
@@ -106,55 +143,78 @@ def _in_order(query: str) -> str:
     return f"{query}\nORDER BY spine_row"
 
 
-def _queries(plan: Plan, parts: Sequence[Part], source: Source, tables: Tables, events: str) -> Iterator[tuple[Sequence[Part], str]]:
+def _queries(
+    plan: Plan, parts: Sequence[Part], source: Source, tables: Tables, events: str
+) -> Iterator[tuple[Sequence[Part], str]]:
     """SQL for the parts of a stream, over ``rows`` and the table of its events."""
     few = _few_pairs(tables.connection, events)
     by_tree = [] if few else [part for part in parts if plan.way(part) == TREES]
     by_edge = [] if few else [part for part in parts if plan.way(part) != TREES]
-    shown = f"SELECT * FROM {events}"  # noqa: S608 - a name of ours
-    if any(part.kind in PLACED and (few or plan.way(part) != PLACES or part.place) for part in parts):
+    shown = f"SELECT * FROM {events}"
+    if any(
+        part.kind in PLACED and (few or plan.way(part) != PLACES or part.place) for part in parts
+    ):
         counted = is_counted(plan, few=few)
         shown = placed(events, counted=counted)
-        shown = f"SELECT * FROM {tables.made(shown)}" if counted else shown  # noqa: S608 - a name of ours
+        shown = f"SELECT * FROM {tables.made(shown)}" if counted else shown
     e = f"e AS NOT MATERIALIZED ({shown})"
     added, kept = partial(_added, tables=tables, delay=source.delay), len(tables.names)
     for make, alike in ((joined, parts if few else []), (added, by_edge), (treed, by_tree)):
         for some in _together(alike):
             yield some, _in_order(make(plan, some, [e], ends=source.ends))
             if len(alike) > _TOGETHER:
-                tables.forget(kept)  # the running sums of so many parts take too much memory together
+                tables.forget(
+                    kept
+                )  # the running sums of so many parts take too much memory together
 
 
-def _without_nulls(connection: duckdb.DuckDBPyConnection, events: str, columns: Iterable[str]) -> set[str]:
+def _without_nulls(
+    connection: duckdb.DuckDBPyConnection, events: str, columns: Iterable[str]
+) -> set[str]:
     """The columns of which an event always has a value: to count values is to count events."""
     return {
         name
         for name in columns
-        if not connection.execute(f"SELECT count(*) - count({value_of(name)}) FROM {events}").fetchall()[0][0]  # noqa: S608 - ours
+        if not connection.execute(
+            f"SELECT count(*) - count({value_of(name)}) FROM {events}"
+        ).fetchall()[0][0]
     }
 
 
 def _few_pairs(connection: duckdb.DuckDBPyConnection, events: str) -> bool:
     """Whether rows and events of one entity make so few pairs that they are joined, whatever is asked for."""
-    counts = [f"(SELECT entity, count(*) AS {name} FROM {table} GROUP BY entity)" for name, table in (("n", events), ("m", "rows"))]  # noqa: S608 - ours
+    counts = [
+        f"(SELECT entity, count(*) AS {name} FROM {table} GROUP BY entity)"
+        for name, table in (("n", events), ("m", "rows"))
+    ]
     sums = "coalesce(sum(n::HUGEINT * m), 0), coalesce(sum(n + m), 0)"
-    pairs, each = connection.execute(f"SELECT {sums} FROM {counts[0]} JOIN {counts[1]} USING (entity)").fetchall()[0]  # noqa: S608 - ours
+    pairs, each = connection.execute(
+        f"SELECT {sums} FROM {counts[0]} JOIN {counts[1]} USING (entity)"
+    ).fetchall()[0]
     return bool(pairs <= _FEW_PAIRS * each)
 
 
 def _bounds(
-    connection: duckdb.DuckDBPyConnection, events: str, kinds: Mapping[str, FieldType], columns: Sequence[str], *, by_entity: bool
+    connection: duckdb.DuckDBPyConnection,
+    events: str,
+    kinds: Mapping[str, FieldType],
+    columns: Sequence[str],
+    *,
+    by_entity: bool,
 ) -> list[list[int]]:
     """See ``Bounds``; of the events whose entity is in the spine."""
     found = ", ".join(f"[max({value_of(one)}), min({value_of(one)})]" for one in columns)
     groups = " GROUP BY entity" if by_entity else ""
-    rows = connection.execute(f"SELECT count(*), {found} FROM {events}{groups}").fetchall()  # noqa: S608 - a name of ours
+    rows = connection.execute(f"SELECT count(*), {found} FROM {events}{groups}").fetchall()
     scales = [kinds[one].scale for one in columns]
     with localcontext(prec=80):
         return [
             [
                 count,
-                *(max(abs(int(Decimal(end or 0).scaleb(scale))) for end in both) for both, scale in zip(values, scales, strict=True)),
+                *(
+                    max(abs(int(Decimal(end or 0).scaleb(scale))) for end in both)
+                    for both, scale in zip(values, scales, strict=True)
+                ),
             ]
             for count, *values in rows
         ]
@@ -167,40 +227,74 @@ def _reached(edge: Edge) -> str:
     return " WHERE u IS NOT NULL" if edge.kind == LEAVE and edge.span.far is None else ""
 
 
-def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool, tables: Tables, delay: int | None) -> str:
+def _added(
+    plan: Plan,
+    parts: Sequence[Part],
+    ctes: list[str],
+    *,
+    ends: bool,
+    tables: Tables,
+    delay: int | None,
+) -> str:
     """Running sums and extremes along edges, one row for each instant, made once, looked at by one ASOF join."""
     kinds = plan.columns[parts[0].stream.event_type]
-    looks = {part: probes(part.span, timed=plan.timed, ends=ends, delay=delay, values=part.values) for part in parts}
-    extremes = {part: f'"x{place}"' for place, part in enumerate(parts) if plan.way(part) == EXTREMES}
-    number = numbered((end, None if part in extremes else start) for part, (end, start) in looks.items())
-    edges = {edge: place for place, edge in enumerate(dict.fromkeys(probe.edge for probe in number))}
+    looks = {
+        part: probes(part.span, timed=plan.timed, ends=ends, delay=delay, values=part.values)
+        for part in parts
+    }
+    extremes = {
+        part: f'"x{place}"' for place, part in enumerate(parts) if plan.way(part) == EXTREMES
+    }
+    number = numbered(
+        (end, None if part in extremes else start) for part, (end, start) in looks.items()
+    )
+    edges = {
+        edge: place for place, edge in enumerate(dict.fromkeys(probe.edge for probe in number))
+    }
     sums = dict(summed(part, kinds) for part in parts if plan.way(part) == SUMS)
     sums["n"] = "row_number()"  # what count(*) is, in two thirds of the time
     # What ceases to count is no part of running extremes.
     standing = " FILTER (u IS NULL)" * ends
-    sums |= {name: f"{'min' if part.is_least else 'max'}({ranked(part)}){standing}" for part, name in extremes.items()}
+    sums |= {
+        name: f"{'min' if part.is_least else 'max'}({ranked(part)}){standing}"
+        for part, name in extremes.items()
+    }
     # The value and the instant of the last event at an edge stand beside the sums.
-    stored = dict.fromkeys(part.column for part in parts if plan.way(part) == PLACES and not part.place and part.column)
+    stored = dict.fromkeys(
+        part.column for part in parts if plan.way(part) == PLACES and not part.place and part.column
+    )
     raw = dict.fromkeys(value_of(part.column) for part in parts if part.column)
-    raw |= dict.fromkeys(["place"] * any(part.kind in PLACED for part in extremes) + ["u"] * (ends and bool(extremes)))
+    raw |= dict.fromkeys(
+        ["place"] * any(part.kind in PLACED for part in extremes)
+        + ["u"] * (ends and bool(extremes))
+    )
     each = []
     for edge, place in edges.items():
-        shown = [f"{place} AS a", "entity", f"{key_of(edge, timed=plan.timed, ends=ends)} AS k", "sequence", *raw]
-        each.append(f"SELECT {', '.join(shown)} FROM e{_reached(edge)}")  # noqa: S608 - ours
+        shown = [
+            f"{place} AS a",
+            "entity",
+            f"{key_of(edge, timed=plan.timed, ends=ends)} AS k",
+            "sequence",
+            *raw,
+        ]
+        each.append(f"SELECT {', '.join(shown)} FROM e{_reached(edge)}")
     running = [f"{expression} OVER o AS {name}" for name, expression in sums.items()]
     running += [value_of(name) for name in stored]
-    probed = ", ".join(f"({place}, {edges[probe.edge]}, {integer(probe.shift)})" for probe, place in number.items())
+    probed = ", ".join(
+        f"({place}, {edges[probe.edge]}, {integer(probe.shift)})" for probe, place in number.items()
+    )
     shown = [*(f"p.{name}" for name in sums), *(f"p.{value_of(name)}" for name in stored), "p.k"]
     along = [*ctes, "g AS (\n    " + "\n    UNION ALL ".join(each) + ")"]
     # One edge need not be told from others, which takes a tenth of the time.
     by = ["entity", *["a"] * (len(edges) > 1)]
     sums_table = tables.made(
-        f"WITH {', '.join(along)}\nSELECT a, entity, k, {', '.join(running)} FROM g" + _ALONG.format(each=", ".join(by))
+        f"WITH {', '.join(along)}\nSELECT a, entity, k, {', '.join(running)} FROM g"
+        + _ALONG.format(each=", ".join(by))
     )
     same = " AND ".join(f"q.{name} = p.{name}" for name in by)
     ctes += [
         f"p AS NOT MATERIALIZED (FROM {sums_table})",
-        f"q AS (\n    SELECT spine_row, entity, d, a, c - shift AS k FROM rows, (VALUES {probed}) AS looks(d, a, shift))",  # noqa: S608 - ours
+        f"q AS (\n    SELECT spine_row, entity, d, a, c - shift AS k FROM rows, (VALUES {probed}) AS looks(d, a, shift))",
         f"j AS (\n    SELECT q.spine_row, q.d, {', '.join(shown)}{_LOOKED.format(same=same)})",
     ]
 
@@ -211,7 +305,9 @@ def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool, ta
     for place, part in enumerate(parts):
         end, start = looks[part]
         if part in extremes:
-            found.append(f"any_value({extremes[part]}) FILTER (d = {number[end]}) AS {name_of(plan, place, part)}")
+            found.append(
+                f"any_value({extremes[part]}) FILTER (d = {number[end]}) AS {name_of(plan, place, part)}"
+            )
         elif plan.way(part) == SUMS:
             name, _ = summed(part, kinds)
             found.append(f"{look(name, end)} - {look(name, start)} AS p{place}")
@@ -220,8 +316,14 @@ def _added(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool, ta
         else:
             value = "k" if part.kind == AGE else value_of(part.column)
             inside = f"{look('n', end)} > {look('n', start)}"
-            found.append(f"CASE WHEN {inside} THEN any_value({value}) FILTER (d = {number[end]}) END AS v{place}")
-    ctes.append("f AS (\n    SELECT " + ",\n        ".join(["spine_row", *found]) + "\n    FROM j GROUP BY spine_row)")  # noqa: S608 - ours
+            found.append(
+                f"CASE WHEN {inside} THEN any_value({value}) FILTER (d = {number[end]}) END AS v{place}"
+            )
+    ctes.append(
+        "f AS (\n    SELECT "
+        + ",\n        ".join(["spine_row", *found])
+        + "\n    FROM j GROUP BY spine_row)"
+    )
     if extremes and ends:
         ctes += _with_ended(plan, parts, list(extremes))
     return gathered(plan, parts, ctes, found="b" if extremes and ends else "f")
@@ -237,7 +339,7 @@ def _with_ended(plan: Plan, parts: Sequence[Part], extremes: Sequence[Part]) -> 
     others = ", ".join(name_of(plan, parts.index(part), part) for part in extremes)
     return [
         *tree(plan, parts, extremes, ends=True),
-        f"b AS (\n    SELECT f.* EXCLUDE ({others}), {', '.join(better)}\n    FROM f LEFT JOIN h USING (spine_row))",  # noqa: S608 - ours
+        f"b AS (\n    SELECT f.* EXCLUDE ({others}), {', '.join(better)}\n    FROM f LEFT JOIN h USING (spine_row))",
     ]
 
 

@@ -20,7 +20,19 @@ from eventlake.features.on_polars.segment_tree import greatest
 from eventlake.features.planned.edges import ENTER, LEAVE, NEVER, TIME, Edge, probes
 from eventlake.features.planned.literals import in_polars
 from eventlake.features.planned.nested_fields import unfolded
-from eventlake.features.planned.plan import AGE, COUNT, DISTINCT, EXTREMES, PLACED, PLACES, SQUARES, SUMS, Part, Plan, Stream
+from eventlake.features.planned.plan import (
+    AGE,
+    COUNT,
+    DISTINCT,
+    EXTREMES,
+    PLACED,
+    PLACES,
+    SQUARES,
+    SUMS,
+    Part,
+    Plan,
+    Stream,
+)
 from eventlake.features.planned.relations import CHILD, PARENT, SINCE, TILL
 from eventlake.features.planned.sources import Source, check_sums
 from eventlake.features.prefixes import PREFIXES, Cutoffs, Integers, Prefix, Scale, Sorted
@@ -33,12 +45,17 @@ Look = tuple[Edge, int | None]
 """An edge, and how many microseconds before the cutoff it is looked at; None for the entity's beginning."""
 
 
-def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part, pa.ChunkedArray | pa.Array]:
+def parts(
+    plan: Plan, found: Mapping[str, Source], spine: pa.Table
+) -> dict[Part, pa.ChunkedArray | pa.Array]:
     """See ``Find``."""
     rows, entities = asked(plan, spine)
     made: dict[Part, pa.ChunkedArray | pa.Array] = {}
     for stream, wanted in plan.wanted().items():
-        source, columns = found[stream.event_type], sorted({part.column for part in wanted if part.column})
+        source, columns = (
+            found[stream.event_type],
+            sorted({part.column for part in wanted if part.column}),
+        )
         with kept(plan, stream, columns, source, entities) as prefix:
             answers = _Answers(plan, wanted, source, rows, prefix)
             check_sums(plan, stream, wanted, answers.bounds)
@@ -49,16 +66,35 @@ def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part
 def asked(plan: Plan, spine: pa.Table) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows of a spine and its entities, numbered: see ``_Answers``."""
     frame = pl.DataFrame(spine.select([plan.features.spine_entity, plan.features.cutoff]))
-    given = frame.select(entity=pl.col(plan.features.spine_entity), c=pl.col(plan.features.cutoff).dt.epoch("us"))
-    entities = given.select("entity").drop_nulls().unique(maintain_order=True).with_row_index("code").cast({"code": pl.Int64})
-    rows = given.join(entities, on="entity", how="left", maintain_order="left").select(pl.col("code").fill_null(entities.height), "c")
+    given = frame.select(
+        entity=pl.col(plan.features.spine_entity), c=pl.col(plan.features.cutoff).dt.epoch("us")
+    )
+    entities = (
+        given.select("entity")
+        .drop_nulls()
+        .unique(maintain_order=True)
+        .with_row_index("code")
+        .cast({"code": pl.Int64})
+    )
+    rows = given.join(entities, on="entity", how="left", maintain_order="left").select(
+        pl.col("code").fill_null(entities.height), "c"
+    )
     return rows, entities
 
 
 @contextmanager
-def kept(plan: Plan, stream: Stream, columns: Sequence[str], source: Source, entities: pl.DataFrame) -> Iterator[Prefix]:
+def kept(
+    plan: Plan, stream: Stream, columns: Sequence[str], source: Source, entities: pl.DataFrame
+) -> Iterator[Prefix]:
     """The events of some entities that are kept from before, or read: see ``events``."""
-    identity = (source.identity, stream, *columns, plan.known_at_cutoff, plan.features.by, plan.features.depth)
+    identity = (
+        source.identity,
+        stream,
+        *columns,
+        plan.known_at_cutoff,
+        plan.features.by,
+        plan.features.depth,
+    )
     key = None if source.identity is None else identity
 
     def make() -> Prefix:
@@ -79,7 +115,9 @@ class _Answers:
         prefix: The events of the entities, ``entity`` and their number ``code``.
     """
 
-    def __init__(self, plan: Plan, parts: Sequence[Part], source: Source, rows: pl.DataFrame, prefix: Prefix) -> None:
+    def __init__(
+        self, plan: Plan, parts: Sequence[Part], source: Source, rows: pl.DataFrame, prefix: Prefix
+    ) -> None:
         self._plan = plan
         self._parts = parts
         self._ends, self._delay = source.ends, source.delay
@@ -96,9 +134,22 @@ class _Answers:
 
     def bounds(self, columns: Sequence[str], *, by_entity: bool) -> list[tuple[int, ...]]:
         """See ``Bounds``."""
-        values = [self._values(name).cast(pl.Int128).abs().alias(f"{number}") for number, name in enumerate(columns)]
-        groups = self._sorted["code"] if by_entity else pl.Series("code", [0], dtype=pl.Int64).new_from_index(0, self._sorted.height)
-        return pl.DataFrame([groups, *values]).group_by("code").agg(pl.len(), pl.exclude("code").max()).drop("code").rows()
+        values = [
+            self._values(name).cast(pl.Int128).abs().alias(f"{number}")
+            for number, name in enumerate(columns)
+        ]
+        groups = (
+            self._sorted["code"]
+            if by_entity
+            else pl.Series("code", [0], dtype=pl.Int64).new_from_index(0, self._sorted.height)
+        )
+        return (
+            pl.DataFrame([groups, *values])
+            .group_by("code")
+            .agg(pl.len(), pl.exclude("code").max())
+            .drop("code")
+            .rows()
+        )
 
     def answer(self) -> Iterator[tuple[Part, pa.ChunkedArray | pa.Array]]:
         """Every part, in the order of the spine."""
@@ -116,15 +167,28 @@ class _Answers:
 
     def _looks(self, part: Part) -> tuple[Look, Look]:
         """The end and the start of a window. Where nothing leaves it, it starts where the entity's own edges do."""
-        end, start = probes(part.span, timed=self._plan.timed, ends=self._ends, delay=self._delay, values=part.values)
-        return (end.edge, end.shift), (end.edge, None) if start is None else (start.edge, start.shift)
+        end, start = probes(
+            part.span,
+            timed=self._plan.timed,
+            ends=self._ends,
+            delay=self._delay,
+            values=part.values,
+        )
+        return (end.edge, end.shift), (end.edge, None) if start is None else (
+            start.edge,
+            start.shift,
+        )
 
     def _found(self, look: Look) -> Integers:
         """How many edges, of all entities, lie before what a look asks about; in the order of the rows."""
         if look not in self._places:
             edge, shift = look
             scale = self._edge(edge).scale
-            wanted = scale.first(self._codes) if shift is None else scale.probe(self._codes, self._cutoffs - shift)
+            wanted = (
+                scale.first(self._codes)
+                if shift is None
+                else scale.probe(self._codes, self._cutoffs - shift)
+            )
             places = np.empty(len(wanted), np.int64)
             places[self._in_order] = np.searchsorted(self._edge(edge).keys, wanted[self._in_order])
             self._places[look] = places
@@ -135,14 +199,22 @@ class _Answers:
             instants = self._instants(edge)
             scale = Scale(self._sorted["code"].to_numpy(), instants, self._entities)
             order = np.argsort(scale.keys, kind="stable") if edge.kind in {ENTER, LEAVE} else None
-            self._edges[edge] = Sorted(scale, scale.keys if order is None else scale.keys[order], order)
+            self._edges[edge] = Sorted(
+                scale, scale.keys if order is None else scale.keys[order], order
+            )
         return self._edges[edge]
 
     def _instants(self, edge: Edge) -> Integers:
         """An edge of every event, in microseconds."""
         if edge.column:
-            return np.maximum(self._instants(Edge(edge.kind, edge.span)), self._before(edge.span, edge.column))
-        return self._sorted.select(edge_of(edge, timed=self._plan.timed, ends=self._ends)).to_series().to_numpy()
+            return np.maximum(
+                self._instants(Edge(edge.kind, edge.span)), self._before(edge.span, edge.column)
+            )
+        return (
+            self._sorted.select(edge_of(edge, timed=self._plan.timed, ends=self._ends))
+            .to_series()
+            .to_numpy()
+        )
 
     def _before(self, span: Span, column: str) -> Integers:
         """When those with the same value have left that entered before each event."""
@@ -150,7 +222,9 @@ class _Answers:
         if made not in self._sums:
             enter, leave = (self._instants(Edge(kind, span)) for kind in (ENTER, LEAVE))
             values = self._sorted[value_of(column)].rank("dense").fill_null(0).to_numpy()
-            self._sums[made] = pl.Series(latest_before(self._sorted["code"].to_numpy(), values, enter, leave))
+            self._sums[made] = pl.Series(
+                latest_before(self._sorted["code"].to_numpy(), values, enter, leave)
+            )
         return self._sums[made].to_numpy()
 
     def _added(self, part: Part) -> pl.Series:
@@ -159,7 +233,11 @@ class _Answers:
         found = self._running(part, end) - self._running(part, start)
         if end[0] != start[0]:
             found += self._running(part, (start[0], None)) - self._running(part, (end[0], None))
-        return found if part.kind in {COUNT, DISTINCT} else found.cast(pl.Int128).cast(pl.Decimal(38, 0))
+        return (
+            found
+            if part.kind in {COUNT, DISTINCT}
+            else found.cast(pl.Int128).cast(pl.Decimal(38, 0))
+        )
 
     def _running(self, part: Part, look: Look) -> pl.Series:
         """The sum over all edges before what a look asks about."""
@@ -169,7 +247,9 @@ class _Answers:
         if (edge, name) not in self._sums:
             values, order = self._measure(part), self._edge(edge).order
             values = values if order is None else values.gather(order)
-            self._sums[edge, name] = pl.concat([pl.Series([0], dtype=values.dtype), values.cum_sum()])
+            self._sums[edge, name] = pl.concat(
+                [pl.Series([0], dtype=values.dtype), values.cum_sum()]
+            )
         return self._sums[edge, name].gather(self._found(look))
 
     def _measure(self, part: Part) -> pl.Series:
@@ -179,7 +259,10 @@ class _Answers:
         values = self._values(part.column)
         if part.kind == SQUARES:
             values = values.cast(pl.Int128) * values.cast(pl.Int128)
-        most = int(values.abs().max() or 0) if values.dtype == pl.Int128 else max(int(values.max() or 0), -int(values.min() or 0))  # type: ignore[arg-type]
+        if values.dtype == pl.Int128:  # noqa: SIM108
+            most = int(values.abs().max() or 0)  # type: ignore[arg-type]
+        else:
+            most = max(int(values.max() or 0), -int(values.min() or 0))  # type: ignore[arg-type]
         kind = pl.Int64 if most * max(len(values), 1) < _INT64 else pl.Int128
         return values.cast(kind)
 
@@ -207,12 +290,17 @@ class _Answers:
     def _extreme(self, part: Part) -> pl.Series:
         """The least or greatest, of places or of values, of everything that has entered before the end of the window."""
         (edge, shift), _ = self._looks(part)
-        found = self._greatest(part, edge)[self._found((edge, shift))] - self._codes * self._sorted.height
+        found = (
+            self._greatest(part, edge)[self._found((edge, shift))]
+            - self._codes * self._sorted.height
+        )
         if self._ends:
             found = np.maximum(found, self._inside(part, ended=True))
         places = self._places_of(part, found)
         if part.kind in PLACED and part.span.far is not None and self._sorted.height:
-            places = places.set(self._sorted["t"].gather(places) < self._rows["c"] - part.span.far, None)
+            places = places.set(
+                self._sorted["t"].gather(places) < self._rows["c"] - part.span.far, None
+            )
         return self._at(part, places)
 
     def _worth(self, part: Part) -> Integers:
@@ -225,7 +313,11 @@ class _Answers:
     def _places_of(self, part: Part, worth: Integers) -> pl.Series:
         """The places of the events of some ranks; null for those below 0."""
         ranks = np.where(worth < 0, 0, self._sorted.height - 1 - worth if part.is_least else worth)
-        places = ranks if part.kind in PLACED or not self._sorted.height else self._by_value(part.column)[ranks]
+        places = (
+            ranks
+            if part.kind in PLACED or not self._sorted.height
+            else self._by_value(part.column)[ranks]
+        )
         return pl.Series(places).set(pl.Series(worth < 0), None)
 
     def _takes_part(self, part: Part) -> pl.Series:
@@ -235,7 +327,9 @@ class _Answers:
     def _by_value(self, column: str) -> Integers:
         """The places of the events by the value of a column."""
         if (None, column) not in self._sums:
-            self._sums[None, column] = self._sorted[value_of(column)].arg_sort(nulls_last=False).cast(pl.Int64)
+            self._sums[None, column] = (
+                self._sorted[value_of(column)].arg_sort(nulls_last=False).cast(pl.Int64)
+            )
         return self._sums[None, column].to_numpy()
 
     def _greatest(self, part: Part, edge: Edge) -> Integers:
@@ -245,7 +339,12 @@ class _Answers:
             takes_part = self._takes_part(part)
             if self._ends:
                 takes_part &= self._sorted["u"].is_null()
-            made = running(self._sorted["code"].to_numpy(), self._worth(part), takes_part.to_numpy(), self._edge(edge).order)
+            made = running(
+                self._sorted["code"].to_numpy(),
+                self._worth(part),
+                takes_part.to_numpy(),
+                self._edge(edge).order,
+            )
             self._sums[edge, name] = pl.Series(made)
         return self._sums[edge, name].to_numpy()
 
@@ -257,7 +356,9 @@ class _Answers:
             takes_part &= self._sorted["u"].is_not_null()
         some, depth = takes_part.to_numpy(), max(part.place, 0) + 1
         found = np.empty(len(self._codes), np.int64)
-        found[self._in_order] = greatest(first[some], stop[some], self._worth(part)[some], len(found), depth)[-1]
+        found[self._in_order] = greatest(
+            first[some], stop[some], self._worth(part)[some], len(found), depth
+        )[-1]
         return found
 
     def _stretches(self, span: Span) -> tuple[Integers, Integers]:
@@ -280,13 +381,18 @@ def edge_of(edge: Edge, *, timed: bool, ends: bool) -> pl.Expr:
         return pl.col("t").alias("k")
     enter = pl.col("t") + edge.span.offset
     enter = pl.max_horizontal(enter, "r") if timed else enter
-    stops = [*([pl.col("t") + edge.span.far] if edge.span.far is not None else []), *([pl.col("u")] if ends else [])]
+    stops = [
+        *([pl.col("t") + edge.span.far] if edge.span.far is not None else []),
+        *([pl.col("u")] if ends else []),
+    ]
     # ``min_horizontal`` passes over nulls: an event that stands to this day leaves by its time alone.
     leave = pl.max_horizontal(enter, pl.min_horizontal([*stops, pl.lit(NEVER)]))
     return (enter if edge.kind == ENTER else leave).alias("k")
 
 
-def events(plan: Plan, stream: Stream, source: Source, entities: pl.DataFrame, columns: Sequence[str]) -> pl.LazyFrame:
+def events(
+    plan: Plan, stream: Stream, source: Source, entities: pl.DataFrame, columns: Sequence[str]
+) -> pl.LazyFrame:
     """The events of a stream whose entity is among some, by entity, time and sequence.
 
     Args:
@@ -298,17 +404,23 @@ def events(plan: Plan, stream: Stream, source: Source, entities: pl.DataFrame, c
             counts) and ``u`` (until when).
     """
     known = plan.known_at_cutoff
-    whole = polars_scan.table(source.table, polars_scan.AS_RECORDED if known else polars_scan.LATEST)
+    whole = polars_scan.table(
+        source.table, polars_scan.AS_RECORDED if known else polars_scan.LATEST
+    )
     frame = unfolded(whole, plan.nested[stream.event_type])
     if source.until is not None and source.corrected:
-        frame = frame.join(source.until.lazy(), on=["source", "id"], how="left").filter(pl.col(SPOKE).fill_null(value=True))
+        frame = frame.join(source.until.lazy(), on=["source", "id"], how="left").filter(
+            pl.col(SPOKE).fill_null(value=True)
+        )
     if stream.where is not None:
         frame = frame.filter(condition(stream.where, plan.columns[stream.event_type]))
     entity = entity_of(plan, stream.event_type)
     begins = [pl.col("recorded_at").dt.epoch("us")] if known else []
     stops = [pl.col(UNTIL).dt.epoch("us")] if source.corrected else []
     if source.belongs is not None:
-        frame = frame.with_columns(entity.alias(CHILD)).join(source.belongs.lazy(), on=CHILD, how="inner")
+        frame = frame.with_columns(entity.alias(CHILD)).join(
+            source.belongs.lazy(), on=CHILD, how="inner"
+        )
         entity, begins, stops = pl.col(PARENT), [*begins, pl.col(SINCE)], [*stops, pl.col(TILL)]
     shown = [entity.alias("entity"), pl.col("time").dt.epoch("us").alias("t"), pl.col("sequence")]
     # Both pass over nulls: what stands, or belongs, to this day has no end.

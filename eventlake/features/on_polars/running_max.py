@@ -7,7 +7,12 @@ from eventlake.features.planned.edges import NEVER
 from eventlake.features.prefixes import Integers
 
 
-def running(codes: Integers, ranks: Integers, takes_part: npt.NDArray[np.bool_], order: npt.NDArray[np.intp] | None) -> Integers:
+def running(
+    codes: Integers,
+    ranks: Integers,
+    takes_part: npt.NDArray[np.bool_],
+    order: npt.NDArray[np.intp] | None,
+) -> Integers:
     """The greatest rank before every place, as ``code * events + rank``, or less than ``code * events`` where the entity has none yet.
 
     Args:

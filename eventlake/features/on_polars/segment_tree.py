@@ -28,14 +28,22 @@ def greatest(first: Integers, stop: Integers, ranks: Integers, places: int, dept
         inside = first < stop
         first, stop, ranks = first[inside], stop[inside], ranks[inside]
         left, right = first & 1 == 1, stop & 1 == 1
-        _put(nodes, np.concatenate([first[left], stop[right] - 1]), np.concatenate([ranks[left], ranks[right]]))
+        _put(
+            nodes,
+            np.concatenate([first[left], stop[right] - 1]),
+            np.concatenate([ranks[left], ranks[right]]),
+        )
         first, stop = (first + left) >> 1, stop >> 1
         levels.append(nodes)
     found = levels.pop()
     while levels:
         nodes = levels.pop()
         above = np.repeat(found, 2, axis=1)[:, : nodes.shape[1]]
-        found = np.maximum(nodes, above) if depth == 1 else -np.sort(-np.concatenate([nodes, above]), axis=0)[:depth]
+        found = (
+            np.maximum(nodes, above)
+            if depth == 1
+            else -np.sort(-np.concatenate([nodes, above]), axis=0)[:depth]
+        )
     return found[:, :places]
 
 

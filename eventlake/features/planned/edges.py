@@ -47,7 +47,9 @@ class Probe:
     shift: int
 
 
-def probes(span: Span, *, timed: bool, ends: bool, delay: int | None = None, values: str = "") -> tuple[Probe, Probe | None]:
+def probes(
+    span: Span, *, timed: bool, ends: bool, delay: int | None = None, values: str = ""
+) -> tuple[Probe, Probe | None]:
     """The looks at the end and at the start of a window; no start where nothing ever leaves it.
 
     Args:
@@ -59,7 +61,9 @@ def probes(span: Span, *, timed: bool, ends: bool, delay: int | None = None, val
     """
     leaves = span.length is not None or ends
     if values:
-        return Probe(Edge(ENTER, span, values), 0), Probe(Edge(LEAVE, span, values), 0) if leaves else None
+        return Probe(Edge(ENTER, span, values), 0), Probe(
+            Edge(LEAVE, span, values), 0
+        ) if leaves else None
     if not timed:
         edge = Edge(TIME, Span())
         return Probe(edge, span.offset), None if span.far is None else Probe(edge, span.far)
@@ -74,4 +78,9 @@ def probes(span: Span, *, timed: bool, ends: bool, delay: int | None = None, val
 
 def numbered(pairs: Iterable[tuple[Probe, Probe | None]]) -> dict[Probe, int]:
     """Every look once, with a number."""
-    return {probe: number for number, probe in enumerate(dict.fromkeys(one for pair in pairs for one in pair if one is not None))}
+    return {
+        probe: number
+        for number, probe in enumerate(
+            dict.fromkeys(one for pair in pairs for one in pair if one is not None)
+        )
+    }

@@ -91,11 +91,21 @@ _SPELL: dict[str, Callable[[Plain, FieldType], Plain]] = {
 def in_sql(value: Plain, kind: FieldType) -> str:
     """A spelled value, as DuckDB reads it; plain where no schema says the type, as in a plan that is only printed."""
     if kind.kind not in _SPELL:
-        return quoted(value) if isinstance(value, str) else integer(value) if type(value) is int else "true" if value else "false"
+        return (
+            quoted(value)
+            if isinstance(value, str)
+            else integer(value)
+            if type(value) is int
+            else "true"
+            if value
+            else "false"
+        )
     types = {
         "bool": "BOOLEAN",
         "int64": "BIGINT",
-        "decimal": f"DECIMAL({integer(kind.precision)}, {integer(kind.scale)})" if kind.kind == "decimal" else "",
+        "decimal": f"DECIMAL({integer(kind.precision)}, {integer(kind.scale)})"
+        if kind.kind == "decimal"
+        else "",
         "float64": "DOUBLE",
         "utf8": "VARCHAR",
         "date": "DATE",
@@ -108,7 +118,11 @@ def in_polars(value: Plain, kind: FieldType) -> pl.Expr:
     """A spelled value, as a Polars literal."""
     if kind.kind == "decimal":
         return pl.lit(Decimal(str(value)), pl.Decimal(kind.precision, kind.scale))
-    python: dict[str, Any] = {"float64": float, "date": date.fromisoformat, "timestamp": datetime.fromisoformat}
+    python: dict[str, Any] = {
+        "float64": float,
+        "date": date.fromisoformat,
+        "timestamp": datetime.fromisoformat,
+    }
     plain = python[kind.kind](value) if kind.kind in python else value
     return pl.lit(plain, pl.Datetime("us", "UTC") if kind.kind == "timestamp" else None)
 

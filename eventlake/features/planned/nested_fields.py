@@ -31,8 +31,13 @@ def _inside(kind: FieldType) -> Iterator[tuple[tuple[str, ...], FieldType]]:
 
 def unfolded(frame: pl.LazyFrame, paths: Paths) -> pl.LazyFrame:
     """Events with a column for each of some fields inside of fields."""
-    inside = {name: reduce(lambda found, part: found.struct.field(part), path[1:], pl.col(path[0])) for name, path in paths.items()}
-    return frame.with_columns(found.alias(name) for name, found in inside.items()) if inside else frame
+    inside = {
+        name: reduce(lambda found, part: found.struct.field(part), path[1:], pl.col(path[0]))
+        for name, path in paths.items()
+    }
+    return (
+        frame.with_columns(found.alias(name) for name, found in inside.items()) if inside else frame
+    )
 
 
 def unfolded_sql(table: str, paths: Paths) -> str:
@@ -41,4 +46,4 @@ def unfolded_sql(table: str, paths: Paths) -> str:
         f"{reduce(lambda found, part: f'struct_extract({found}, {quoted(part)})', path[1:], identifier(path[0]))} AS {identifier(name)}"
         for name, path in paths.items()
     ]
-    return f"(SELECT *, {', '.join(inside)} FROM {table})" if inside else table  # noqa: S608 - quoted
+    return f"(SELECT *, {', '.join(inside)} FROM {table})" if inside else table

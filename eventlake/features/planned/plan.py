@@ -24,7 +24,16 @@ from eventlake.schemas.checks import arrow_type
 from eventlake.schemas.schema import FieldType, Schema
 from eventlake.tables.columns import NAMED
 
-COUNT, SUM, SQUARES, MIN, MAX, DISTINCT, VALUE, AGE = "count", "sum", "squares", "min", "max", "distinct", "value", "age"
+COUNT, SUM, SQUARES, MIN, MAX, DISTINCT, VALUE, AGE = (
+    "count",
+    "sum",
+    "squares",
+    "min",
+    "max",
+    "distinct",
+    "value",
+    "age",
+)
 ADDED = frozenset({COUNT, SUM, SQUARES, DISTINCT})
 """Those that can be added up, and so be told from sums over all that came before."""
 PLACED = frozenset({VALUE, AGE})
@@ -37,7 +46,10 @@ _SUMMED = {"int64", "decimal"}
 _NUMBERS = {*_SUMMED, "float64", UNKNOWN}
 _ORDERED = {"int64", "decimal", "utf8", "date", "timestamp"}
 _SQUARED_DIGITS = 18
-_OWN = {name: (name, FieldType("int64" if name == "sequence" else "utf8")) for name in ("sequence", "id", "source", "subject")}
+_OWN = {
+    name: (name, FieldType("int64" if name == "sequence" else "utf8"))
+    for name in ("sequence", "id", "source", "subject")
+}
 """The event's own attributes that are to be had beside the payload's fields."""
 ATTRIBUTE = FieldType("utf8")
 _LATER = {name: (name, ATTRIBUTE) for name in NAMED}
@@ -136,7 +148,9 @@ class Plan:
         if part.kind in PLACED and not self.timed:
             return PLACES
         endless = part.span.far is None
-        running = part.place == 0 or (part.place < 0 and endless) if part.kind in PLACED else endless
+        running = (
+            part.place == 0 or (part.place < 0 and endless) if part.kind in PLACED else endless
+        )
         return EXTREMES if running else TREES
 
     def wanted(self) -> dict[Stream, list[Part]]:
@@ -164,22 +178,39 @@ class _Compiler:
             column, kind = self._looked_at(one)
             if kind is not None:
                 types[one] = kind
-            stream = Stream(one.event_type, None if one.where is None else self._condition(one.event_type, one.where))
+            stream = Stream(
+                one.event_type,
+                None if one.where is None else self._condition(one.event_type, one.where),
+            )
             parts[one] = tuple(_parts(one, stream, column))
         for feature in self.features.features:
             self._check_arithmetic(feature, types)
         kinds = {kind.kind for kind in self.entities.values()}
         if len(kinds) != 1:
-            told = ", ".join(f"{kind} in {event_type}" for event_type, kind in self.entities.items())
+            told = ", ".join(
+                f"{kind} in {event_type}" for event_type, kind in self.entities.items()
+            )
             self._refuse(f"the entity {self.features.by} has several types: {told}")
         entity, related = next(iter(self.entities.values())), []
         for step in self.features.via:
             (child, kind), (parent, above) = self._climbed(step)
             if UNKNOWN not in {kind.kind, entity.kind} and kind.kind != entity.kind:
-                self._refuse(f"{step.event_type} relates {child}, which is {kind}, and what is climbed from is {entity}")
+                self._refuse(
+                    f"{step.event_type} relates {child}, which is {kind}, and what is climbed from is {entity}"
+                )
             entity = above
             related.append((step.event_type, child, parent))
-        return Plan(self.features, parts, types, self.columns, self.nested, entity, self.by, tuple(related), self.schemas)
+        return Plan(
+            self.features,
+            parts,
+            types,
+            self.columns,
+            self.nested,
+            entity,
+            self.by,
+            tuple(related),
+            self.schemas,
+        )
 
     def _check_arithmetic(self, feature: Feature, types: Mapping[Aggregate, FieldType]) -> None:
         """Refuses to compute with what is no number."""
@@ -191,7 +222,11 @@ class _Compiler:
             elif isinstance(side, Feature):
                 (one,) = side.aggregates()
                 kind = types.get(one)
-                plain = one.kind in {"min", "max", "last", "first", "lag"} and kind is not None and kind.kind not in _NUMBERS
+                plain = (
+                    one.kind in {"min", "max", "last", "first", "lag"}
+                    and kind is not None
+                    and kind.kind not in _NUMBERS
+                )
                 if plain or one.kind == "exists":
                     self._refuse(f"{side.column} is no number, and cannot be computed with")
 
@@ -203,7 +238,9 @@ class _Compiler:
     def _looked_at(self, one: Aggregate) -> tuple[str, FieldType | None]:
         self._know(one.event_type)
         if one.event_type not in self.entities:
-            self.by[one.event_type], self.entities[one.event_type] = self._naming(one.event_type, self.features.by)
+            self.by[one.event_type], self.entities[one.event_type] = self._naming(
+                one.event_type, self.features.by
+            )
         if one.kind not in NEEDS_FIELD:
             return "", None
         column, kind = self._column(one.event_type, one.field or "")
@@ -214,12 +251,17 @@ class _Compiler:
             wrong = "integers and decimals"
         elif one.kind == "std" and kind.kind == "decimal" and kind.precision > _SQUARED_DIGITS:
             wrong = f"decimals of at most {_SQUARED_DIGITS} digits, whose squares can be added up"
-        elif one.kind in {"min", "max", "distinct"} and kind.kind not in _ORDERED | ({"bool"} if one.kind == "distinct" else set()):
+        elif one.kind in {"min", "max", "distinct"} and kind.kind not in _ORDERED | (
+            {"bool"} if one.kind == "distinct" else set()
+        ):
             wrong = "integers, decimals, text, dates and instants"
         elif kind.kind in {"list", "struct"}:
             wrong = "fields that hold one value"
         if wrong:
-            self._refuse(f"{one.kind}({one.event_type!r}, {one.field!r}) takes {wrong}; the field is {kind}", _other(one, kind))
+            self._refuse(
+                f"{one.kind}({one.event_type!r}, {one.field!r}) takes {wrong}; the field is {kind}",
+                _other(one, kind),
+            )
         return column, kind
 
     def _know(self, event_type: str) -> None:
@@ -232,7 +274,9 @@ class _Compiler:
         """The column of a field that names an entity, and its type."""
         column, kind = self._column(event_type, name)
         if kind.kind not in {*SPINE_TYPES, UNKNOWN}:
-            self._refuse(f"an entity is named by text or an integer; {column} of {event_type} is {kind}")
+            self._refuse(
+                f"an entity is named by text or an integer; {column} of {event_type} is {kind}"
+            )
         return column, kind
 
     def _column(self, event_type: str, name: str) -> tuple[str, FieldType]:
@@ -244,14 +288,36 @@ class _Compiler:
         by_field, inside = columns_by_field(schema), fields_inside(schema)
         taken = {folded(column) for column in schema.columns}
         later = {attribute: found for attribute, found in _LATER.items() if attribute not in taken}
-        fields = later | {column: (column, kind) for column, kind in by_field.values()} | by_field | _OWN
-        if name not in fields and name in inside and named([*schema.columns, *self.nested[event_type]], name) in {None, name}:
+        fields = (
+            later | {column: (column, kind) for column, kind in by_field.values()} | by_field | _OWN
+        )
+        if (
+            name not in fields
+            and name in inside
+            and named([*schema.columns, *self.nested[event_type]], name) in {None, name}
+        ):
             self.nested[event_type][name], kind = inside[name]
             fields = {name: (name, kind)}
         if name not in fields:
-            known = ", ".join(sorted([*(column if field in _OWN else field for field, (column, _) in by_field.items()), *inside])) or "none"
+            known = (
+                ", ".join(
+                    sorted(
+                        [
+                            *(
+                                column if field in _OWN else field
+                                for field, (column, _) in by_field.items()
+                            ),
+                            *inside,
+                        ]
+                    )
+                )
+                or "none"
+            )
             known += f"; subject, source, id, sequence and {', '.join(later)} are the event's own"
-            self._refuse(f"{event_type} has no field {name}", _hint(event_type, name, [*fields, *inside], known))
+            self._refuse(
+                f"{event_type} has no field {name}",
+                _hint(event_type, name, [*fields, *inside], known),
+            )
         column, kind = fields[name]
         self.columns[event_type][column] = kind
         return column, kind
@@ -280,7 +346,9 @@ def _other(one: Aggregate, kind: FieldType) -> str:
     if kind.kind == "float64":
         return "a sum of floats depends on their order: declare the field as a decimal, with multipleOf, in a new version of its schema."
     if kind.kind == "bool":
-        return f"count({one.event_type!r}, where={{{one.field!r}: True}}) says how often it is true."
+        return (
+            f"count({one.event_type!r}, where={{{one.field!r}: True}}) says how often it is true."
+        )
     if kind.kind in {"list", "struct"}:
         return "name a field inside of it by its path, or give the payload a field that holds one value."
     return f"distinct, last, first, lag, min and max take {kind.kind}; count({one.event_type!r}, where=…) counts events with some value."
@@ -307,7 +375,10 @@ def compiled(features: FeatureSet, catalogue: Catalogue | None) -> Plan:
 
 def columns_by_field(schema: Schema) -> dict[str, tuple[str, FieldType]]:
     """The column that each field of a payload is, and its type."""
-    return {one.name: (column, one.type) for one, column in zip(schema.fields, schema.columns, strict=True)}
+    return {
+        one.name: (column, one.type)
+        for one, column in zip(schema.fields, schema.columns, strict=True)
+    }
 
 
 def _parts(one: Aggregate, stream: Stream, column: str) -> Iterator[Part]:

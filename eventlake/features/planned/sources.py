@@ -58,7 +58,9 @@ class Source:
 class Find(Protocol):
     """What an engine does."""
 
-    def __call__(self, plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> Mapping[Part, pa.ChunkedArray | pa.Array]:
+    def __call__(
+        self, plan: Plan, found: Mapping[str, Source], spine: pa.Table
+    ) -> Mapping[Part, pa.ChunkedArray | pa.Array]:
         """Every part of a plan, in the order of the spine.
 
         Args:
@@ -83,34 +85,58 @@ def sources(plan: Plan, history: PinnedHistory) -> dict[str, Source]:
     made = {}
     for name, table in tables.items():
         parts = [_identity(table), *levels]
-        made[name] = Source(table, until[name], belong, identity=None if None in parts else (*parts, plan.related))
+        made[name] = Source(
+            table, until[name], belong, identity=None if None in parts else (*parts, plan.related)
+        )
     return made
 
 
 def related(plan: Plan, history: PinnedHistory) -> pl.DataFrame:
     """What ``relations.belongs`` says of the relations of a plan."""
-    return _belong(plan, *_tables(plan, history, dict.fromkeys(name for name, _, _ in plan.related)))
+    return _belong(
+        plan, *_tables(plan, history, dict.fromkeys(name for name, _, _ in plan.related))
+    )
 
 
-def _tables(plan: Plan, history: PinnedHistory, names: Iterable[str]) -> tuple[dict[str, EventTable], dict[str, pl.DataFrame | None]]:
+def _tables(
+    plan: Plan, history: PinnedHistory, names: Iterable[str]
+) -> tuple[dict[str, EventTable], dict[str, pl.DataFrame | None]]:
     """Event tables by type, and how long their corrected events stood, where that counts."""
     tables = history.tables(names)
-    return tables, {name: polars_scan.lifetimes(table) if plan.known_at_cutoff else None for name, table in tables.items()}
+    return tables, {
+        name: polars_scan.lifetimes(table) if plan.known_at_cutoff else None
+        for name, table in tables.items()
+    }
 
 
-def _belong(plan: Plan, tables: Mapping[str, EventTable], until: Mapping[str, pl.DataFrame | None]) -> pl.DataFrame:
-    return belongs([(tables[name], until[name], plan.nested[name], child, parent) for name, child, parent in plan.related])
+def _belong(
+    plan: Plan, tables: Mapping[str, EventTable], until: Mapping[str, pl.DataFrame | None]
+) -> pl.DataFrame:
+    return belongs(
+        [
+            (tables[name], until[name], plan.nested[name], child, parent)
+            for name, child, parent in plan.related
+        ]
+    )
 
 
 def with_delays(plan: Plan, found: Mapping[str, Source]) -> dict[str, Source]:
     """The same with the delays that spare edges, where only what was known at the cutoff counts."""
     wanted = plan.known_at_cutoff and not plan.related
-    return {name: replace(source, delay=_delay(source.table)) if wanted else source for name, source in found.items()}
+    return {
+        name: replace(source, delay=_delay(source.table)) if wanted else source
+        for name, source in found.items()
+    }
 
 
 def _delay(table: EventTable) -> int:
     """The longest time from an event to its recording, in microseconds."""
-    late = polars_scan.table(table).select((pl.col("recorded_at") - pl.col("time")).max().dt.total_microseconds()).collect().item()
+    late = (
+        polars_scan.table(table)
+        .select((pl.col("recorded_at") - pl.col("time")).max().dt.total_microseconds())
+        .collect()
+        .item()
+    )
     return int(late or 0)
 
 
@@ -124,7 +150,12 @@ def _identity(table: EventTable) -> Hashable | None:
 def doubtful(plan: Plan, stream: Stream, parts: Sequence[Part]) -> list[Part]:
     """The sums that might not fit 38 digits, for all that the schema says."""
     kinds = plan.columns[stream.event_type]
-    return [part for part in parts if part.kind == SQUARES or (part.kind == SUM and kinds[part.column].precision > _SAFE_DIGITS)]
+    return [
+        part
+        for part in parts
+        if part.kind == SQUARES
+        or (part.kind == SUM and kinds[part.column].precision > _SAFE_DIGITS)
+    ]
 
 
 def check_sums(plan: Plan, stream: Stream, parts: Sequence[Part], bounds: Bounds) -> None:
@@ -145,7 +176,9 @@ def check_sums(plan: Plan, stream: Stream, parts: Sequence[Part], bounds: Bounds
     def most(part: Part, rows: Iterable[Sequence[int]]) -> tuple[int, int, int]:
         """The largest that a sum could be, with the number of events and their largest value that make it."""
         power, place = 2 if part.kind == SQUARES else 1, 1 + names.index(part.column)
-        return max(((row[0] * row[place] ** power, row[0], row[place]) for row in rows), default=(0, 0, 0))
+        return max(
+            ((row[0] * row[place] ** power, row[0], row[place]) for row in rows), default=(0, 0, 0)
+        )
 
     together = bounds(names, by_entity=False) if names else []
     if all(most(part, together)[0] < _LIMIT for part in doubts):
@@ -160,4 +193,6 @@ def check_sums(plan: Plan, stream: Stream, parts: Sequence[Part], bounds: Bounds
                 f"is {value:,} in its last digit, may not add up to 38 digits"
             )
             hint = "choose fewer events with where=, or declare the field with fewer digits."
-            raise InvalidInputError(message, hint, projection=plan.features.name, column=part.column)
+            raise InvalidInputError(
+                message, hint, projection=plan.features.name, column=part.column
+            )

@@ -49,9 +49,20 @@ def heard(history: PinnedHistory, event_type: str) -> int | None:
 
     A source has been heard up to its latest event of whatever type, or up to its last recording if that is earlier.
     """
-    told = polars_scan.scan(history).group_by("source", "type").agg(pl.col("time").max(), pl.col("recorded_at").max()).collect()
-    ours = told.filter(pl.col("source").is_in(told.filter(pl.col("type") == event_type)["source"].implode()))
-    ends = ours.group_by("source").agg(pl.col("time", "recorded_at").max()).select(pl.min_horizontal("time", "recorded_at").max())
+    told = (
+        polars_scan.scan(history)
+        .group_by("source", "type")
+        .agg(pl.col("time").max(), pl.col("recorded_at").max())
+        .collect()
+    )
+    ours = told.filter(
+        pl.col("source").is_in(told.filter(pl.col("type") == event_type)["source"].implode())
+    )
+    ends = (
+        ours.group_by("source")
+        .agg(pl.col("time", "recorded_at").max())
+        .select(pl.min_horizontal("time", "recorded_at").max())
+    )
     found = ends.cast(pl.Int64).item()
     return None if found is None else int(found)
 
@@ -64,10 +75,14 @@ def window(spine: EventSpine, label: Aggregate, horizon: int) -> Aggregate:
 
 def label_set(spine: EventSpine, labels: Sequence[Aggregate]) -> FeatureSet:
     """Some labels as features."""
-    return FeatureSet("label", by=spine.by, features=tuple(labels), known="watermark", depth=spine.depth)
+    return FeatureSet(
+        "label", by=spine.by, features=tuple(labels), known="watermark", depth=spine.depth
+    )
 
 
-def labelled(spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, until: int | None) -> pl.DataFrame:
+def labelled(
+    spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, until: int | None
+) -> pl.DataFrame:
     """Rows with the labels of their spine.
 
     Args:
@@ -78,7 +93,10 @@ def labelled(spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, un
     """
     if not spine.labels:
         return chosen
-    ahead = [replace(window(spine, one, horizon), given_name=f"{_LABEL}_{number}") for number, (_, one, horizon) in enumerate(spine.labels)]
+    ahead = [
+        replace(window(spine, one, horizon), given_name=f"{_LABEL}_{number}")
+        for number, (_, one, horizon) in enumerate(spine.labels)
+    ]
     found = _found(spine, history, chosen, ahead)
     ends = {one.event_type: known_to(history, one.event_type, until) for one in ahead}
     labels = [
@@ -95,9 +113,13 @@ def known_to(history: PinnedHistory, event_type: str, until: int | None) -> int 
     return heard(history, event_type) if until is None else until
 
 
-def explained(spine: EventSpine, history: PinnedHistory, row: pl.DataFrame, name: str, until: int | None) -> Ahead:
+def explained(
+    spine: EventSpine, history: PinnedHistory, row: pl.DataFrame, name: str, until: int | None
+) -> Ahead:
     """What a label looks at for one of the rows; ``until`` as for ``labelled``."""
-    one, horizon = next((feature, horizon) for label, feature, horizon in spine.labels if label == name)
+    one, horizon = next(
+        (feature, horizon) for label, feature, horizon in spine.labels if label == name
+    )
     ahead = replace(window(spine, one, horizon), given_name=_LABEL)
     own = one.event_type == spine.event_type and not spine.monthly
     moved = list(_moved(spine, history, row, horizon)) if own else []
@@ -120,7 +142,9 @@ def explained(spine: EventSpine, history: PinnedHistory, row: pl.DataFrame, name
     return Ahead(events, known=False, told=f"{told}; {why}, and the label is known at {shown}")
 
 
-def _found(spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, ahead: Sequence[Aggregate]) -> pl.DataFrame:
+def _found(
+    spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, ahead: Sequence[Aggregate]
+) -> pl.DataFrame:
     """The labels of every row, whether or not they are known."""
     found = _looked_up(spine, history, chosen, ahead)
     own = [one for one in ahead if not spine.monthly and one.event_type == spine.event_type]
@@ -129,8 +153,12 @@ def _found(spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, ahea
     # A correction may have moved a row's own event past the cutoff: it is looked past by name.
     for some in _moved(spine, history, chosen, max(one.span.length or 0 for one in own)):
         others = [replace(one, where=_without(one, some[_OWN])) for one in own]
-        again = _looked_up(spine, history, chosen[some[_ROW]], others).select(one.column for one in own)
-        found = found.update(again.with_columns(some[_ROW].alias(_ROW)), on=_ROW, include_nulls=True)
+        again = _looked_up(spine, history, chosen[some[_ROW]], others).select(
+            one.column for one in own
+        )
+        found = found.update(
+            again.with_columns(some[_ROW].alias(_ROW)), on=_ROW, include_nulls=True
+        )
     return found
 
 
@@ -139,28 +167,48 @@ def _without(label: Aggregate, sequences: pl.Series) -> Condition:
     return others if label.where is None else label.where & others
 
 
-def _looked_up(spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, ahead: Sequence[Aggregate]) -> pl.DataFrame:
+def _looked_up(
+    spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, ahead: Sequence[Aggregate]
+) -> pl.DataFrame:
     plan = compiled(label_set(spine, ahead), history.catalogue)
-    asked = chosen.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("spine_row"), spine.by, CUTOFF)
+    asked = chosen.select(
+        pl.int_range(pl.len(), dtype=pl.Int64).alias("spine_row"), spine.by, CUTOFF
+    )
     return pl.DataFrame(rows(plan, history, asked.to_arrow(), "polars")).with_row_index(_ROW)
 
 
-def _moved(spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, furthest: int) -> Iterator[pl.DataFrame]:
+def _moved(
+    spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, furthest: int
+) -> Iterator[pl.DataFrame]:
     """The rows whose own event stands after the cutoff today, as ``_ROW``, and its sequence, as ``_OWN``.
 
     Each frame has at most one row of an entity, so that what is left out for one of them is missed by no other.
     """
     table = history.table(spine.event_type)
     frame = polars_scan.table(table)
-    corrections = frame.filter(pl.col("corrects").is_not_null()).select(*FAMILY, "corrects").collect()
+    corrections = (
+        frame.filter(pl.col("corrects").is_not_null()).select(*FAMILY, "corrects").collect()
+    )
     if not corrections.height:
         return
     members = families(corrections).lazy()
     first = frame.select("sequence", *FAMILY).join(members, on=FAMILY)
-    stands = polars_scan.table(table, polars_scan.LATEST).select(*FAMILY, "time", pl.col("sequence").alias(_OWN)).join(members, on=FAMILY)
-    told = first.join(stands, on=["source", "root"]).select(pl.col("sequence").alias(SEQUENCE), _OWN, "time").collect()
+    stands = (
+        polars_scan.table(table, polars_scan.LATEST)
+        .select(*FAMILY, "time", pl.col("sequence").alias(_OWN))
+        .join(members, on=FAMILY)
+    )
+    told = (
+        first.join(stands, on=["source", "root"])
+        .select(pl.col("sequence").alias(SEQUENCE), _OWN, "time")
+        .collect()
+    )
     mine = chosen.with_row_index(_ROW).join(told, on=SEQUENCE, how="inner")
     late = pl.col("time").cast(pl.Int64) - pl.col(CUTOFF).cast(pl.Int64)
-    moved = mine.filter(late.is_between(1, furthest)).sort(_ROW).with_columns(pl.int_range(pl.len()).over(spine.by).alias(_TURN))
+    moved = (
+        mine.filter(late.is_between(1, furthest))
+        .sort(_ROW)
+        .with_columns(pl.int_range(pl.len()).over(spine.by).alias(_TURN))
+    )
     for some in moved.partition_by(_TURN, maintain_order=True):
         yield from some.iter_slices(_AT_ONCE)

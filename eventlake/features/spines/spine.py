@@ -77,21 +77,33 @@ class EventSpine:
         Raises:
             InvalidInputError: The feature has a window or is arithmetic, the horizon is missing, or there is a column of this name.
         """
-        if not isinstance(feature, Aggregate) or feature.span != Span() or feature.kind in {"since_last", "since_first", "rate"}:
+        if (
+            not isinstance(feature, Aggregate)
+            or feature.span != Span()
+            or feature.kind in {"since_last", "since_first", "rate"}
+        ):
             shown = feature.column if isinstance(feature, Aggregate) else type(feature).__name__
             message = f"label {name}: expected a feature of events without a window, such as exists('payment.missed'), found {shown}"
-            raise InvalidInputError(message, "its window is the horizon: .label('late', el.exists('payment.missed'), horizon='90d').")
+            raise InvalidInputError(
+                message,
+                "its window is the horizon: .label('late', el.exists('payment.missed'), horizon='90d').",
+            )
         if horizon is None:
             message = f"label {name}: expected how far it looks ahead"
             raise InvalidInputError(message, "say horizon='90d'.")
         if not isinstance(name, str) or not name or is_ours(name) or is_pattern(name):
             message = f"expected the name of a label as text that does not begin with 'eventlake ', found {name!r}"
             raise InvalidInputError(message)
-        taken = {folded(one) for one in (self.by, CUTOFF, *self.carry, *(label for label, _, _ in self.labels))}
+        taken = {
+            folded(one)
+            for one in (self.by, CUTOFF, *self.carry, *(label for label, _, _ in self.labels))
+        }
         if folded(name) in taken:
             message = f"label {name}: the spine has a column of that name already; SQL does not tell A from a"
             raise InvalidInputError(message, "give it another one.")
-        return replace(self, labels=(*self.labels, (name, feature, microseconds(horizon, "horizon"))))
+        return replace(
+            self, labels=(*self.labels, (name, feature, microseconds(horizon, "horizon")))
+        )
 
     def rows(self, history: PinnedHistory, known: str = "cutoff") -> pl.DataFrame:
         """The rows over a history: the entity, ``cutoff``, what is carried, and the labels.
@@ -120,8 +132,13 @@ class EventSpine:
             "where": None if self.where is None else self.where.document(),
             "carry": list(self.carry),
             "monthly": self.monthly,
-            "labels": [{"name": name, "horizon": horizon, **feature.document()} for name, feature, horizon in self.labels],
-            "known_until": None if self.known_until is None else format_instant(checked_instant(self.known_until, "known_until")),
+            "labels": [
+                {"name": name, "horizon": horizon, **feature.document()}
+                for name, feature, horizon in self.labels
+            ],
+            "known_until": None
+            if self.known_until is None
+            else format_instant(checked_instant(self.known_until, "known_until")),
             "known": self.known,
             "depth": self.depth,
         }
@@ -141,9 +158,19 @@ def spine_of(document: Any) -> EventSpine:
         labels = tuple((one.name, features_json.label(one), one.horizon) for one in found.labels)
         condition = None if found.where is None else features_json.condition(found.where)
     except ValueError as error:
-        raise damaged(where, "spine", error.message if isinstance(error, InvalidInputError) else str(error)) from None
+        raise damaged(
+            where, "spine", error.message if isinstance(error, InvalidInputError) else str(error)
+        ) from None
     return EventSpine(
-        found.event_type, found.by, condition, found.carry, found.monthly, labels, found.known_until, found.known, found.depth
+        found.event_type,
+        found.by,
+        condition,
+        found.carry,
+        found.monthly,
+        labels,
+        found.known_until,
+        found.known,
+        found.depth,
     )
 
 
@@ -193,7 +220,18 @@ def on(
         InvalidInputError: An argument cannot be.
     """
     carried = _carried(carry)
-    return _checked(EventSpine(event_type, by, where_of(where), carried, monthly=False, known_until=known_until, known=known, depth=depth))
+    return _checked(
+        EventSpine(
+            event_type,
+            by,
+            where_of(where),
+            carried,
+            monthly=False,
+            known_until=known_until,
+            known=known,
+            depth=depth,
+        )
+    )
 
 
 @declaration
@@ -221,7 +259,18 @@ def month_ends(
     Raises:
         InvalidInputError: An argument cannot be.
     """
-    return _checked(EventSpine(event_type, by, where_of(where), (), monthly=True, known_until=known_until, known=known, depth=depth))
+    return _checked(
+        EventSpine(
+            event_type,
+            by,
+            where_of(where),
+            (),
+            monthly=True,
+            known_until=known_until,
+            known=known,
+            depth=depth,
+        )
+    )
 
 
 def _carried(carry: Any) -> tuple[str, ...]:
@@ -249,4 +298,6 @@ def _checked(spine: EventSpine) -> EventSpine:
 
 
 def __getattr__(name: str) -> object:
-    raise AttributeError(no_name("eventlake.features.spines.spine", name, ("on", "month_ends", "read")), name=name)
+    raise AttributeError(
+        no_name("eventlake.features.spines.spine", name, ("on", "month_ends", "read")), name=name
+    )

@@ -38,7 +38,13 @@ def read_spine(path: Path, columns: Mapping[str, str], needed: Mapping[str, str]
             declared type; each row is named.
     """
     suffix = path.suffix.lower()
-    native = ("parquet",) if suffix == ".parquet" else ("csv", "utf-8-sig", "lines", "array", "object", "empty") if suffix == CSV else ()
+    native = (
+        ("parquet",)
+        if suffix == ".parquet"
+        else ("csv", "utf-8-sig", "lines", "array", "object", "empty")
+        if suffix == CSV
+        else ()
+    )
     if told := foreign(path, SPINE, native):
         message = f"expected the spine as a {' or '.join(SUFFIXES)} file, found {path}, which is {told[0]}"
         raise InvalidProjectionError(message, told[1], path=str(path))
@@ -51,11 +57,17 @@ def read_spine(path: Path, columns: Mapping[str, str], needed: Mapping[str, str]
         table = without_index(read_parquet(str(path)))
     except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
         message = f"the spine {path} cannot be read: {error}"
-        hint = "a CSV file is UTF-8: save it so, or convert it with iconv." if isinstance(error, UnicodeDecodeError) else None
+        hint = (
+            "a CSV file is UTF-8: save it so, or convert it with iconv."
+            if isinstance(error, UnicodeDecodeError)
+            else None
+        )
         raise InvalidProjectionError(message, hint, path=str(path)) from error
     if columns:
         message = f"the spine {path} declares columns {', '.join(columns)}; a Parquet file has types of its own"
-        raise InvalidProjectionError(message, "leave columns out, and cast in the query.", path=str(path))
+        raise InvalidProjectionError(
+            message, "leave columns out, and cast in the query.", path=str(path)
+        )
     return table
 
 
@@ -68,7 +80,9 @@ def declared_types(columns: Mapping[str, Any], where: str = "spine") -> dict[str
     for name, kind in columns.items():
         if type_named(kind) is None:
             message = f"{where}: expected the type of the spine's column {name} as one of {', '.join(TYPES)}, found {kind!r}"
-            raise InvalidProjectionError(message, 'such as client = "int64"; columns without a type are text.', column=name)
+            raise InvalidProjectionError(
+                message, 'such as client = "int64"; columns without a type are text.', column=name
+            )
     return dict(columns)
 
 
@@ -85,15 +99,24 @@ def _csv(path: Path, columns: Mapping[str, str], needed: Mapping[str, str]) -> p
                 continue
             if len(cells) != len(names):
                 message = f"the spine {path}, line {reader.line_num:,}: expected {len(names)} values, found {len(cells)}"
-                raise InvalidProjectionError(message, "put quotes around a value that has commas.", path=str(path))
+                raise InvalidProjectionError(
+                    message, "put quotes around a value that has commas.", path=str(path)
+                )
             for column, cell in zip(values, cells, strict=True):
                 column.append(cell or None)
     types = dict(needed) | dict(columns)
     problems: list[str] = []
-    arrays = [_typed(name, texts, types.get(name, "utf8"), problems) for name, texts in zip(names, values, strict=True)]
+    arrays = [
+        _typed(name, texts, types.get(name, "utf8"), problems)
+        for name, texts in zip(names, values, strict=True)
+    ]
     if problems:
         more = f"\n  … and {len(problems) - _SHOWN:,} more" if len(problems) > _SHOWN else ""
-        message = f"the spine {path} has {len(problems):,} values of another type:\n  " + "\n  ".join(problems[:_SHOWN]) + more
+        message = (
+            f"the spine {path} has {len(problems):,} values of another type:\n  "
+            + "\n  ".join(problems[:_SHOWN])
+            + more
+        )
         hint = "correct the rows, or declare another type in [spine.columns]; as utf8 a column stays as it is written."
         raise InvalidProjectionError(message, hint, path=str(path))
     return pa.table(arrays, names)
@@ -112,12 +135,20 @@ def _check_header(path: Path, names: Sequence[str], columns: Mapping[str, str]) 
     doubled = repeated(names, folded)
     if not names or "" in names or doubled:
         found = f"{', '.join(doubled)} more than once" if doubled else f"the columns {names}"
-        message = f"the spine {path}: expected a header line with a name for each column, found {found}"
-        raise InvalidProjectionError(message, "names are compared without case, as in SQL.", path=str(path))
+        message = (
+            f"the spine {path}: expected a header line with a name for each column, found {found}"
+        )
+        raise InvalidProjectionError(
+            message, "names are compared without case, as in SQL.", path=str(path)
+        )
     unknown = [name for name in columns if name not in names]
     if unknown:
-        message = f"the spine {path} has no column {', '.join(unknown)}, for which a type is declared"
-        raise InvalidProjectionError(message, f"its columns are {', '.join(names)}.", path=str(path))
+        message = (
+            f"the spine {path} has no column {', '.join(unknown)}, for which a type is declared"
+        )
+        raise InvalidProjectionError(
+            message, f"its columns are {', '.join(names)}.", path=str(path)
+        )
 
 
 def _typed(name: str, texts: Sequence[str | None], declared: str, problems: list[str]) -> pa.Array:
@@ -131,4 +162,8 @@ def _typed(name: str, texts: Sequence[str | None], declared: str, problems: list
             expected, values[row] = value_of(text, kind)
             if expected:
                 problems.append(f"row {row:,}, {name}: {expected}, found {shorten(text)}")
-    return pa.array(values, pa.int64()).cast(target) if kind.kind == "timestamp" else pa.array(values, target)
+    return (
+        pa.array(values, pa.int64()).cast(target)
+        if kind.kind == "timestamp"
+        else pa.array(values, target)
+    )

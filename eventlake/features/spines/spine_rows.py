@@ -27,7 +27,9 @@ def rows_of(spine: EventSpine, history: PinnedHistory) -> tuple[pl.DataFrame, in
     """The rows of a spine that says what counts, and how many of them are of an event that was recorded after its time, their cutoff."""
     chosen = _month_ends(spine, history) if spine.monthly else _of_events(spine, history)
     late = 0 if spine.monthly else int(chosen[_LATE].sum())
-    return labelled(spine, history, chosen, until_of(spine)).drop(SEQUENCE, _LATE, strict=False), late
+    return labelled(spine, history, chosen, until_of(spine)).drop(
+        SEQUENCE, _LATE, strict=False
+    ), late
 
 
 def event_of(spine: EventSpine, history: PinnedHistory, row: int) -> pl.DataFrame | None:
@@ -41,7 +43,9 @@ def event_of(spine: EventSpine, history: PinnedHistory, row: int) -> pl.DataFram
 
 def ahead_of(spine: EventSpine, history: PinnedHistory, name: str, row: int) -> Ahead:
     """What a label of a row looks at."""
-    chosen = (_month_ends(spine, history) if spine.monthly else _of_events(spine, history))[row : row + 1]
+    chosen = (_month_ends(spine, history) if spine.monthly else _of_events(spine, history))[
+        row : row + 1
+    ]
     return explained(spine, history, chosen, name, until_of(spine))
 
 
@@ -49,7 +53,10 @@ def not_known(spine: EventSpine, history: PinnedHistory, rows: pl.DataFrame) -> 
     """How many rows of a spine would not be there, or not with these values, if what was recorded later did not count."""
     if spine.known == "cutoff":
         return 0
-    plain, known = rows.drop(name for name, _, _ in spine.labels), replace(spine, known="cutoff", labels=())
+    plain, known = (
+        rows.drop(name for name, _, _ in spine.labels),
+        replace(spine, known="cutoff", labels=()),
+    )
     if spine.monthly and not _known_months(known, history)[1].height:
         return plain.height
     return plain.height - _shared(plain, rows_of(known, history)[0])
@@ -57,7 +64,9 @@ def not_known(spine: EventSpine, history: PinnedHistory, rows: pl.DataFrame) -> 
 
 def _shared(rows: pl.DataFrame, others: pl.DataFrame) -> int:
     """How many rows two frames of the same columns have in common, each as often as it stands in both."""
-    one, other = (frame.group_by(rows.columns).agg(pl.len().alias(_LATE)) for frame in (rows, others))
+    one, other = (
+        frame.group_by(rows.columns).agg(pl.len().alias(_LATE)) for frame in (rows, others)
+    )
     both = one.join(other, on=rows.columns, how="inner", nulls_equal=True)
     return int(both.select(pl.min_horizontal(_LATE, f"{_LATE}_right").sum()).item())
 
@@ -70,13 +79,22 @@ def until_of(spine: EventSpine) -> int | None:
 def _begun(spine: EventSpine, history: PinnedHistory) -> Plan:
     """The plan of what makes a spine's rows: the events of a type that satisfy a condition."""
     one = Aggregate("count", spine.event_type, where=spine.where)
-    return compiled(FeatureSet("spine", by=spine.by, features=(one,), known="watermark", depth=spine.depth), history.catalogue)
+    return compiled(
+        FeatureSet("spine", by=spine.by, features=(one,), known="watermark", depth=spine.depth),
+        history.catalogue,
+    )
 
 
-def _events(spine: EventSpine, history: PinnedHistory, plan: Plan, nested: dict[str, tuple[str, ...]]) -> pl.LazyFrame:
+def _events(
+    spine: EventSpine, history: PinnedHistory, plan: Plan, nested: dict[str, tuple[str, ...]]
+) -> pl.LazyFrame:
     """The events that make rows, as the spine wants them told."""
     table = history.table(spine.event_type)
-    told = polars_scan.first_told(table) if spine.known == "cutoff" else polars_scan.table(table, polars_scan.LATEST)
+    told = (
+        polars_scan.first_told(table)
+        if spine.known == "cutoff"
+        else polars_scan.table(table, polars_scan.LATEST)
+    )
     return _wanted(spine, plan, unfolded(told, nested | dict(plan.nested[spine.event_type])))
 
 
@@ -85,7 +103,9 @@ def _wanted(spine: EventSpine, plan: Plan, frame: pl.LazyFrame) -> pl.LazyFrame:
     (stream,) = plan.wanted()
     if stream.where is not None:
         frame = frame.filter(condition(stream.where, plan.columns[spine.event_type]))
-    return frame.with_columns(entity_of(plan, spine.event_type).alias(_ENTITY)).filter(pl.col(_ENTITY).is_not_null())
+    return frame.with_columns(entity_of(plan, spine.event_type).alias(_ENTITY)).filter(
+        pl.col(_ENTITY).is_not_null()
+    )
 
 
 def _of_events(spine: EventSpine, history: PinnedHistory) -> pl.DataFrame:
@@ -96,15 +116,23 @@ def _of_events(spine: EventSpine, history: PinnedHistory) -> pl.DataFrame:
     shown = [pl.col(column).alias(name) for name, column in carried.items()]
     late = (pl.col("recorded_at") > pl.col("time")).alias(_LATE)
     return frame.select(
-        pl.col("sequence").alias(SEQUENCE), pl.col(_ENTITY).alias(spine.by), pl.col("time").alias(CUTOFF), *shown, late
+        pl.col("sequence").alias(SEQUENCE),
+        pl.col(_ENTITY).alias(spine.by),
+        pl.col("time").alias(CUTOFF),
+        *shown,
+        late,
     ).collect()
 
 
-def _carried(spine: EventSpine, history: PinnedHistory) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+def _carried(
+    spine: EventSpine, history: PinnedHistory
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
     """The columns that are carried, by the fields' names, and those of them that are inside of other fields."""
     schema = history.catalogue.version(spine.event_type).schema
     inside = fields_inside(schema)
-    columns = {name: (name, ATTRIBUTE) for name in free_attributes(schema)} | columns_by_field(schema)
+    columns = {name: (name, ATTRIBUTE) for name in free_attributes(schema)} | columns_by_field(
+        schema
+    )
     missing = [name for name in spine.carry if name not in columns and name not in inside]
     if missing:
         message = f"{spine.event_type} has no field {', '.join(missing)} to be carried"
@@ -145,13 +173,30 @@ def _known_months(spine: EventSpine, history: PinnedHistory) -> tuple[pl.DataFra
 def _known(spine: EventSpine, history: PinnedHistory, asked: pl.DataFrame) -> pl.DataFrame:
     """The rows of entities of which an event stood before the cutoff, as far as was known there."""
     one = Aggregate("exists", spine.event_type, where=spine.where, given_name="eventlake_known")
-    plan = compiled(FeatureSet("spine", by=spine.by, features=(one,), known="cutoff", depth=spine.depth), history.catalogue)
-    table = asked.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("spine_row"), spine.by, CUTOFF).to_arrow()
+    plan = compiled(
+        FeatureSet("spine", by=spine.by, features=(one,), known="cutoff", depth=spine.depth),
+        history.catalogue,
+    )
+    table = asked.select(
+        pl.int_range(pl.len(), dtype=pl.Int64).alias("spine_row"), spine.by, CUTOFF
+    ).to_arrow()
     return asked.filter(pl.DataFrame(rows(plan, history, table, "polars"))["eventlake_known"])
 
 
 def _months(spine: EventSpine, frame: pl.LazyFrame, end: int | None) -> pl.DataFrame:
-    firsts = frame.group_by(_ENTITY).agg(pl.col("time").min().alias("first")).collect().sort(_ENTITY)
+    firsts = (
+        frame.group_by(_ENTITY).agg(pl.col("time").min().alias("first")).collect().sort(_ENTITY)
+    )
     until = pl.lit(end, pl.Int64).cast(INSTANT)
-    months = pl.datetime_ranges(pl.col("first").dt.truncate("1mo").dt.offset_by("1mo"), until, "1mo", time_zone="UTC", time_unit="us")
-    return firsts.select(pl.col(_ENTITY).alias(spine.by), months.alias(CUTOFF)).explode(CUTOFF).drop_nulls(CUTOFF)
+    months = pl.datetime_ranges(
+        pl.col("first").dt.truncate("1mo").dt.offset_by("1mo"),
+        until,
+        "1mo",
+        time_zone="UTC",
+        time_unit="us",
+    )
+    return (
+        firsts.select(pl.col(_ENTITY).alias(spine.by), months.alias(CUTOFF))
+        .explode(CUTOFF)
+        .drop_nulls(CUTOFF)
+    )

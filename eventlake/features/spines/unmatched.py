@@ -18,11 +18,36 @@ _Spelling = Callable[[pl.Expr], pl.Expr]
 _ENTITY, _SHOWN = "entity", 3
 _IN_EVENTS = "say it alike where the events are made"
 _SPELLINGS: tuple[tuple[str, _Spelling, _Spelling, str], ...] = (
-    ("by blanks around the name of the spine", lambda name: name.str.strip_chars(), lambda name: name, "write {column}.str.strip_chars()"),
-    ("by blanks around the name of the event", lambda name: name, lambda name: name.str.strip_chars(), _IN_EVENTS),
-    ("by case", lambda name: name.str.to_lowercase(), lambda name: name, "write {column}.str.to_lowercase()"),
-    ("by case", lambda name: name.str.to_uppercase(), lambda name: name, "write {column}.str.to_uppercase()"),
-    ("by case", lambda name: name.str.to_lowercase(), lambda name: name.str.to_lowercase(), "write them in one case"),
+    (
+        "by blanks around the name of the spine",
+        lambda name: name.str.strip_chars(),
+        lambda name: name,
+        "write {column}.str.strip_chars()",
+    ),
+    (
+        "by blanks around the name of the event",
+        lambda name: name,
+        lambda name: name.str.strip_chars(),
+        _IN_EVENTS,
+    ),
+    (
+        "by case",
+        lambda name: name.str.to_lowercase(),
+        lambda name: name,
+        "write {column}.str.to_lowercase()",
+    ),
+    (
+        "by case",
+        lambda name: name.str.to_uppercase(),
+        lambda name: name,
+        "write {column}.str.to_uppercase()",
+    ),
+    (
+        "by case",
+        lambda name: name.str.to_lowercase(),
+        lambda name: name.str.to_lowercase(),
+        "write them in one case",
+    ),
     (
         "by what stands before the last slash",
         lambda name: name,
@@ -62,7 +87,13 @@ def unmatched(plan: Plan, history: PinnedHistory, rows: pa.Table) -> dict[str, s
     Returns:
         A message by event type; none for types without events.
     """
-    asked = pl.DataFrame(rows.select([plan.features.spine_entity])).to_series().drop_nulls().unique(maintain_order=True).alias(_ENTITY)
+    asked = (
+        pl.DataFrame(rows.select([plan.features.spine_entity]))
+        .to_series()
+        .drop_nulls()
+        .unique(maintain_order=True)
+        .alias(_ENTITY)
+    )
     if not len(asked):
         return {}
     above = related(plan, history).lazy() if plan.related else None
@@ -71,9 +102,17 @@ def unmatched(plan: Plan, history: PinnedHistory, rows: pa.Table) -> dict[str, s
         frame = unfolded(polars_scan.table(history.table(event_type)), plan.nested[event_type])
         named = frame.select(entity_of(plan, event_type).alias(_ENTITY)).drop_nulls()
         if above is not None:
-            named = named.join(above, left_on=_ENTITY, right_on=CHILD).select(pl.col(PARENT).alias(_ENTITY))
+            named = named.join(above, left_on=_ENTITY, right_on=CHILD).select(
+                pl.col(PARENT).alias(_ENTITY)
+            )
         some = named.unique().head(_SHOWN).collect()[_ENTITY]
-        if len(some) and not named.join(asked.to_frame().lazy(), on=_ENTITY, how="semi").head(1).collect().height:
+        if (
+            len(some)
+            and not named.join(asked.to_frame().lazy(), on=_ENTITY, how="semi")
+            .head(1)
+            .collect()
+            .height
+        ):
             hint = _alike(plan.features.spine_entity, asked, named) or _HINT
             found[event_type] = (
                 f"feature set {plan.features.name}: no entity of the spine has an event of {event_type}: the spine names "
@@ -88,7 +127,12 @@ def _alike(column: str, asked: pl.Series, named: pl.LazyFrame) -> str | None:
         return None
     for difference, of_spine, of_events, written in _SPELLINGS:
         there = named.select(pl.col(_ENTITY), of_events(pl.col(_ENTITY)).alias("alike")).unique()
-        pairs = asked.to_frame("asked").lazy().select("asked", of_spine(pl.col("asked")).alias("alike")).join(there, on="alike")
+        pairs = (
+            asked.to_frame("asked")
+            .lazy()
+            .select("asked", of_spine(pl.col("asked")).alias("alike"))
+            .join(there, on="alike")
+        )
         first = pairs.head(1).collect()
         if first.height:
             asked_one, event_one = first["asked"][0], first[_ENTITY][0]
@@ -101,7 +145,11 @@ def _alike(column: str, asked: pl.Series, named: pl.LazyFrame) -> str | None:
 def _empty(plan: Plan, rows: pa.Table) -> Iterator[str]:
     """The types of which no feature says anything in any row."""
     for event_type in plan.by:
-        mine = [one for one in plan.features.features if any(part.event_type == event_type for part in one.aggregates())]
+        mine = [
+            one
+            for one in plan.features.features
+            if any(part.event_type == event_type for part in one.aggregates())
+        ]
         if all(_says_nothing(rows.column(one.column)) for one in mine):
             yield event_type
 

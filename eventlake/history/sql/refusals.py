@@ -37,10 +37,28 @@ def advice(error: Exception, query: str, catalogue: Catalogue, give: str) -> str
         (_NO_SCHEMA, lambda name: _schema(name, catalogue)),
         (_NO_TABLE, lambda name: _table(name, catalogue)),
         (_NO_COLUMN, lambda name: _column(name, query, catalogue)),
-        (_NO_STRUCT, lambda name: f"write data ->> {quoted(name)}, or read the event type's own table. "),
-        (_NO_VALUES, lambda names: f"write {', '.join(give.format(name.strip()) for name in names.split(','))}. "),
-        (_NO_PLACE, lambda _: "the query uses a value of the name n as $n: leave out those that it does not use. "),
-        (_NO_TYPE, lambda _: "give text, numbers, booleans, dates or instants of Python; of numpy, value.item(). "),
+        (
+            _NO_STRUCT,
+            lambda name: f"write data ->> {quoted(name)}, or read the event type's own table. ",
+        ),
+        (
+            _NO_VALUES,
+            lambda names: (
+                f"write {', '.join(give.format(name.strip()) for name in names.split(','))}. "
+            ),
+        ),
+        (
+            _NO_PLACE,
+            lambda _: (
+                "the query uses a value of the name n as $n: leave out those that it does not use. "
+            ),
+        ),
+        (
+            _NO_TYPE,
+            lambda _: (
+                "give text, numbers, booleans, dates or instants of Python; of numpy, value.item(). "
+            ),
+        ),
     ]
     text = str(error)
     return next((write(found[1]) for pattern, write in told if (found := pattern.search(text))), "")
@@ -74,12 +92,18 @@ def _table(name: str, catalogue: Catalogue) -> str:
     return (
         f"did you mean {identifier(near[0]) if near[0] != 'events' else 'events'}? "
         if near
-        else (f"lake.register({name!r}, schema) makes an event type a table; without one read events WHERE type = {quoted(name)}. ")
+        else (
+            f"lake.register({name!r}, schema) makes an event type a table; without one read events WHERE type = {quoted(name)}. "
+        )
     )
 
 
 def _column(name: str, query: str, catalogue: Catalogue) -> str:
-    of = [event_type for event_type, versions in catalogue.types.items() if name in versions[-1].schema.columns]
+    of = [
+        event_type
+        for event_type, versions in catalogue.types.items()
+        if name in versions[-1].schema.columns
+    ]
     if of:
         first, all_of = identifier(of[0]), ", ".join(map(identifier, of))
         return f"{name} is a field of {all_of}: read FROM {first}; in events it is data ->> {quoted(name)}. "

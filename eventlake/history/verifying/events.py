@@ -8,7 +8,9 @@ from eventlake.history.verifying.seen_events import Seen
 from eventlake.log.chain.claims import wrong_claims
 
 
-def look_at_events(summary: CommitSummary, segment: Segment, data: bytes, path: str) -> tuple[list[str], Seen | None]:
+def look_at_events(
+    summary: CommitSummary, segment: Segment, data: bytes, path: str
+) -> tuple[list[str], Seen | None]:
     """What a segment's events say that its commit does not, and what a census remembers of them; None if there are none.
 
     Raises:

@@ -6,7 +6,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from eventlake.columns.keys.keys import KeyRun, Keys, merged, newest_of, of_commit, shift_of, subject_heads, subject_keys
+from eventlake.columns.keys.keys import (
+    KeyRun,
+    Keys,
+    merged,
+    newest_of,
+    of_commit,
+    shift_of,
+    subject_heads,
+    subject_keys,
+)
 from eventlake.columns.parquet import manifest_rows
 from eventlake.core import layout
 from eventlake.core.documents.commit import Commit
@@ -28,7 +37,13 @@ _NOTHING = np.empty(0, np.uint64)
 _NOT_THOSE = "its keys are not those of the events"
 
 
-def verify_keys(chain: Chain, entries: Mapping[int, Entry], files: Mapping[str, int], census: Census, tally: Tally) -> None:
+def verify_keys(
+    chain: Chain,
+    entries: Mapping[int, Entry],
+    files: Mapping[str, int],
+    census: Census,
+    tally: Tally,
+) -> None:
     """Makes all keys again from the events, and compares them with those that the commits carry and name.
 
     Args:
@@ -42,7 +57,9 @@ def verify_keys(chain: Chain, entries: Mapping[int, Entry], files: Mapping[str, 
     if chain.head is None or events is None or chain.next_version != len(entries):
         return
     commits = [entries[version].commit for version in range(chain.next_version)]
-    versions = np.searchsorted([commit.stop for commit in commits], np.arange(events.height), side="right")
+    versions = np.searchsorted(
+        [commit.stop for commit in commits], np.arange(events.height), side="right"
+    )
     events = events.with_columns(version=pl.Series(versions, dtype=pl.UInt32))
     stored = _Stored(chain.storage, files, tally)
     _verify_recent(stored, commits, events)
@@ -96,11 +113,20 @@ def _verify_recent(stored: _Stored, commits: Sequence[Commit], events: pl.DataFr
             advance(1)
             part = events.slice(commit.start, commit.stop - commit.start)
             subjects: Keys = subject_keys(part) if part.height else _NOTHING
-            own = own_keys(np.sort(part["key"].to_numpy()), subjects, [one.position for one in commit.deliveries], commit.commit_id)
-            if commit.recent.start < before.start or commit.recent != _expected(before, commit, own):
+            own = own_keys(
+                np.sort(part["key"].to_numpy()),
+                subjects,
+                [one.position for one in commit.deliveries],
+                commit.commit_id,
+            )
+            if commit.recent.start < before.start or commit.recent != _expected(
+                before, commit, own
+            ):
                 stored.tally.blame(layout.commit_path(commit.version), _NOT_THOSE)
             for file in _own_files(commit):
-                stored.compare(file, of_commit(commit.version, own.ids, own.heads), commit.version + 1)
+                stored.compare(
+                    file, of_commit(commit.version, own.ids, own.heads), commit.version + 1
+                )
             before = commit.recent
 
 
@@ -109,18 +135,26 @@ def _own_files(commit: Commit) -> list[KeyFile]:
 
 
 def _expected(before: Recent, commit: Commit, own: OwnKeys) -> Recent:
-    base = before if commit.recent.start == before.start else recent_since(before, commit.recent.start)
+    base = (
+        before if commit.recent.start == before.start else recent_since(before, commit.recent.start)
+    )
     stored = _own_files(commit)
     return recent_after(base, commit.version, replace(stored[0], start=0) if stored else own)
 
 
-def _verify_tiers(stored: _Stored, entries: Mapping[int, Entry], commits: Sequence[Commit], events: pl.DataFrame) -> None:
+def _verify_tiers(
+    stored: _Stored, entries: Mapping[int, Entry], commits: Sequence[Commit], events: pl.DataFrame
+) -> None:
     """What was folded is what the commits say and what their events give."""
     tiers = list(dict.fromkeys(tier for commit in commits for tier in commit.tiers))
     needed = set(commits[-1].tiers)
-    with task("comparing what was folded", sum(tier.stop - tier.start for tier in tiers)) as advance:
+    with task(
+        "comparing what was folded", sum(tier.stop - tier.start for tier in tiers)
+    ) as advance:
         for tier in tiers:
-            stored.compare(tier.keys, _made_again(commits[tier.start : tier.stop], tier, events), tier.stop)
+            stored.compare(
+                tier.keys, _made_again(commits[tier.start : tier.stop], tier, events), tier.stop
+            )
             if tier not in needed:
                 stored.compare_rows(tier, entries)
             advance(tier.stop - tier.start)
@@ -131,14 +165,27 @@ def _made_again(commits: Sequence[Commit], tier: Tier, events: pl.DataFrame) -> 
     shift = shift_of(tier.start, tier.stop)
     first, stop = commits[0].start, commits[-1].stop
     part = events.slice(first, stop - first)
-    cells = (part["version"].to_numpy().astype(np.uint64) >> np.uint64(shift)) - np.uint64(tier.start >> shift)
+    cells = (part["version"].to_numpy().astype(np.uint64) >> np.uint64(shift)) - np.uint64(
+        tier.start >> shift
+    )
     keys, versions = subject_heads(part["subject"], part["version"])
-    own = [own_keys(_NOTHING, None, [one.position for one in commit.deliveries], commit.commit_id).heads for commit in commits]
-    owners = np.repeat(np.arange(tier.start, tier.stop, dtype=np.uint32), [len(heads) for heads in own])
+    own = [
+        own_keys(
+            _NOTHING, None, [one.position for one in commit.deliveries], commit.commit_id
+        ).heads
+        for commit in commits
+    ]
+    owners = np.repeat(
+        np.arange(tier.start, tier.stop, dtype=np.uint32), [len(heads) for heads in own]
+    )
     heads, newest = newest_of(np.concatenate([*own, keys]), np.concatenate([owners, versions]))
     return KeyRun(tier.start, shift, np.sort(part["key"].to_numpy() | cells), heads, newest)
 
 
 def _rows(tier: Tier, entries: Mapping[int, Entry]) -> list[manifest_rows.Row]:
     """The rows of a tier, from the log."""
-    return Manifest([], []).with_rows(entries[version].row for version in range(tier.start, tier.stop)).rows()
+    return (
+        Manifest([], [])
+        .with_rows(entries[version].row for version in range(tier.start, tier.stop))
+        .rows()
+    )

@@ -30,7 +30,8 @@ def verify_tiers(chain: Chain, files: dict[str, int], tally: Tally) -> set[str]:
             data = read_sized(chain.storage, path, tier.rows_bytes)
             if sha256_hex(data) != tier.rows_sha256:
                 tally.blame(
-                    path, f"expected sha256 {tier.rows_sha256}, found {sha256_hex(data)}; it is derived: delete it, and it is made again"
+                    path,
+                    f"expected sha256 {tier.rows_sha256}, found {sha256_hex(data)}; it is derived: delete it, and it is made again",
                 )
             elif manifest_rows.decode(data, path) != _rows(chain, tier):
                 tally.blame(path, "its rows are not what the log says")
@@ -48,7 +49,11 @@ def verify_tiers(chain: Chain, files: dict[str, int], tally: Tally) -> set[str]:
 
 
 def _rows(chain: Chain, tier: Tier) -> list[manifest_rows.Row]:
-    return Manifest([], []).with_rows(chain.entry(version).row for version in range(tier.start, tier.stop)).rows()
+    return (
+        Manifest([], [])
+        .with_rows(chain.entry(version).row for version in range(tier.start, tier.stop))
+        .rows()
+    )
 
 
 def _key_files(head: Commit) -> Iterator[KeyFile]:
@@ -66,7 +71,9 @@ def hint_as_stored(storage: Storage) -> bytes | EventlakeError | None:
         return error
 
 
-def verify_hint(chain: Chain, hinted: bytes | EventlakeError | None, newest: int, tally: Tally) -> None:
+def verify_hint(
+    chain: Chain, hinted: bytes | EventlakeError | None, newest: int, tally: Tally
+) -> None:
     """The hint must be readable, and must not have seen more than there is."""
     if hinted is None:
         return

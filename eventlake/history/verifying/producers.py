@@ -23,5 +23,8 @@ def verify_producers(entries: Mapping[int, Entry], tally: Tally) -> None:
         for one in entry.commit.deliveries:
             name, position = one.position.producer, one.position.position
             if expected.setdefault(name, position) != position:
-                tally.blame(layout.commit_path(version), f"expected position {expected[name]} of {name}, found {position}")
+                tally.blame(
+                    layout.commit_path(version),
+                    f"expected position {expected[name]} of {name}, found {position}",
+                )
             expected[name] = position + 1

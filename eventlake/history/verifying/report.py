@@ -37,7 +37,9 @@ class Tally:
 
     def blame(self, path: str, problem: object) -> None:
         """Adds a problem."""
-        self.problems.append(Finding(path, problem.message if isinstance(problem, EventlakeError) else str(problem)))
+        self.problems.append(
+            Finding(path, problem.message if isinstance(problem, EventlakeError) else str(problem))
+        )
 
     def doubt(self, path: str, reason: str) -> None:
         """Adds what could be neither proved nor refuted."""
@@ -83,8 +85,17 @@ class Report:
     def card(self) -> Card:
         """What to show."""
         title = "verified: nothing is wrong" if self.ok else counted(len(self.problems), "problem")
-        title += f"; {counted(len(self.unproven), 'thing')} could not be checked" if self.unproven else ""
-        figures = ((self.commits, "commit"), (self.segments, "segment"), (self.datasets, "dataset"), (self.size_bytes, "byte"))
+        title += (
+            f"; {counted(len(self.unproven), 'thing')} could not be checked"
+            if self.unproven
+            else ""
+        )
+        figures = (
+            (self.commits, "commit"),
+            (self.segments, "segment"),
+            (self.datasets, "dataset"),
+            (self.size_bytes, "byte"),
+        )
         facts = (
             ("checkpoint", str(self.checkpoint) if self.checkpoint else "unreadable"),
             ("checked", ", ".join(counted(number, noun) for number, noun in figures)),

@@ -31,7 +31,11 @@ class Seen:
     @classmethod
     def joined(cls, segment: Segment, parts: Sequence["Seen"]) -> "Seen":
         """Of consecutive parts of a segment."""
-        return cls(segment, np.concatenate([part.keys for part in parts]), pl.concat([part.subjects for part in parts]))
+        return cls(
+            segment,
+            np.concatenate([part.keys for part in parts]),
+            pl.concat([part.subjects for part in parts]),
+        )
 
 
 class Census:
@@ -53,16 +57,24 @@ class Census:
             stop = seen.segment.stop
         if stop != watermark or not watermark:
             return None
-        return pl.DataFrame({"key": self._keys(), "subject": pl.concat([seen.subjects for seen in self._seen])})
+        return pl.DataFrame(
+            {"key": self._keys(), "subject": pl.concat([seen.subjects for seen in self._seen])}
+        )
 
-    def repeated(self, read: Callable[[Segment], pa.Table]) -> Iterator[tuple[Segment, int, tuple[str, str]]]:
+    def repeated(
+        self, read: Callable[[Segment], pa.Table]
+    ) -> Iterator[tuple[Segment, int, tuple[str, str]]]:
         """``(segment, sequence, (source, id))`` of every event but the first of its pair; ``read`` gives a segment's events once more."""
         everything = np.sort(self._keys())
         suspects = distinct(everything[1:][everything[1:] == everything[:-1]])
         first: set[tuple[str, str]] = set()
         for seen in self._seen if len(suspects) else ():
             rows = rows_of(seen.keys, suspects)
-            pairs = read(seen.segment).select(_KEY).take(pa.array(rows)).to_pylist() if len(rows) else []
+            pairs = (
+                read(seen.segment).select(_KEY).take(pa.array(rows)).to_pylist()
+                if len(rows)
+                else []
+            )
             for row, key in zip(rows.tolist(), pairs, strict=True):
                 pair = (key["source"], key["id"])
                 if pair in first:

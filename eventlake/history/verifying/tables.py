@@ -24,7 +24,9 @@ from eventlake.tables.files import stored_rows
 from eventlake.tables.ranges import Range, folder, true_ranges
 
 
-def verify_schemas(storage: Storage, files: Mapping[str, int], commits: Iterable[Commit], tally: Tally) -> None:
+def verify_schemas(
+    storage: Storage, files: Mapping[str, int], commits: Iterable[Commit], tally: Tally
+) -> None:
     """Every catalogue that a commit names is there and whole, and follows the one before.
 
     Args:
@@ -45,12 +47,19 @@ def verify_schemas(storage: Storage, files: Mapping[str, int], commits: Iterable
             if promised is None or sha256_hex(storage.read(path)) != promised:
                 tally.blame(path, "extra: not a file of this lake")
             else:
-                tally.notes.append(Finding(path, "no commit names these schemas: an interrupted registration left them; harmless"))
+                tally.notes.append(
+                    Finding(
+                        path,
+                        "no commit names these schemas: an interrupted registration left them; harmless",
+                    )
+                )
         except EventlakeError as error:
             tally.blame(path, error)
 
 
-def _verify_named(storage: Storage, files: Mapping[str, int], commits: Iterable[Commit], tally: Tally) -> set[str]:
+def _verify_named(
+    storage: Storage, files: Mapping[str, int], commits: Iterable[Commit], tally: Tally
+) -> set[str]:
     """The catalogues that commits name: each adds one version to the one before, and its upcasts could have been registered."""
     named: set[str] = set()
     newest: Catalogue | None = Catalogue()
@@ -69,7 +78,10 @@ def _verify_named(storage: Storage, files: Mapping[str, int], commits: Iterable[
             for version in (one for versions in newest.types.values() for one in versions):
                 check_stored(version)
             if before is not None and not newest.adds_to(before, commit.stop):
-                tally.blame(path, f"expected the schemas before commit {commit.version} and one that was registered at {commit.stop}")
+                tally.blame(
+                    path,
+                    f"expected the schemas before commit {commit.version} and one that was registered at {commit.stop}",
+                )
         except EventlakeError as error:
             tally.blame(path, error)
     return named
@@ -90,7 +102,10 @@ def verify_tables(storage: Storage, files: Mapping[str, int], tally: Tally) -> N
                 if one is None:
                     tally.blame(path, "extra: not a file of this lake")
                 elif sha256_of(storage, path, files[path]) != one.sha256:
-                    tally.blame(path, f"expected sha256 {one.sha256}; it is derived: delete it, and it is made again")
+                    tally.blame(
+                        path,
+                        f"expected sha256 {one.sha256}; it is derived: delete it, and it is made again",
+                    )
             except EventlakeError as error:
                 tally.blame(path, error)
 
@@ -128,8 +143,14 @@ def verify_typed(chain: Chain, files: Mapping[str, int], tally: Tally) -> None:
         types = chain.catalogue().types
     except EventlakeError:
         return  # it is blamed already
-    kept = _kept([version for versions in types.values() for version in versions], files, manifest, tally)
-    placed = [one for one in manifest.between(0, chain.watermark) if types.keys() & dict(one[1].types).keys()]
+    kept = _kept(
+        [version for versions in types.values() for version in versions], files, manifest, tally
+    )
+    placed = [
+        one
+        for one in manifest.between(0, chain.watermark)
+        if types.keys() & dict(one[1].types).keys()
+    ]
     with task("reading payloads", sum(segment.rows for _, segment in placed)) as advance:
         for one in placed:
             segment = one[1]
@@ -144,12 +165,20 @@ def verify_typed(chain: Chain, files: Mapping[str, int], tally: Tally) -> None:
             for event_type in types.keys() & dict(segment.types).keys():
                 _derive(events, one, types[event_type], kept, tally)
             advance(segment.rows)
-            _compare(chain.storage, [table for table in kept if table.range.stop <= segment.stop], tally)
+            _compare(
+                chain.storage, [table for table in kept if table.range.stop <= segment.stop], tally
+            )
             kept = [table for table in kept if table.range.stop > segment.stop]
     _compare(chain.storage, kept, tally)
 
 
-def _derive(events: pa.Table, placed: Placed, versions: Sequence[Version], kept: Iterable[_Kept], tally: Tally) -> None:
+def _derive(
+    events: pa.Table,
+    placed: Placed,
+    versions: Sequence[Version],
+    kept: Iterable[_Kept],
+    tally: Tally,
+) -> None:
     """Derives what the tables of one event type must hold of a segment; its payloads must fit the newest version."""
     segment = placed[1]
     for version in versions:
@@ -158,8 +187,14 @@ def _derive(events: pa.Table, placed: Placed, versions: Sequence[Version], kept:
         if not mine and not newest:
             continue
         # A range of an older version ends where that version does.
-        start = segment.start if newest else max(segment.start, min(table.range.start for table in mine))
-        stop = segment.stop if newest else min(segment.stop, max(table.range.stop for table in mine))
+        start = (
+            segment.start
+            if newest
+            else max(segment.start, min(table.range.start for table in mine))
+        )
+        stop = (
+            segment.stop if newest else min(segment.stop, max(table.range.stop for table in mine))
+        )
         try:
             rows = derive(events, placed, version, start, stop)
         except EventlakeError as error:
@@ -174,7 +209,9 @@ def _derive(events: pa.Table, placed: Placed, versions: Sequence[Version], kept:
             table.derived.append(rows.slice(int(first), int(last - first)))
 
 
-def _kept(versions: Iterable[Version], files: Mapping[str, int], manifest: Manifest, tally: Tally) -> list[_Kept]:
+def _kept(
+    versions: Iterable[Version], files: Mapping[str, int], manifest: Manifest, tally: Tally
+) -> list[_Kept]:
     """The stored ranges; what no reader would ever look at is noted."""
     folders = {folder(version): version for version in versions}
     found = []
@@ -184,7 +221,12 @@ def _kept(versions: Iterable[Version], files: Mapping[str, int], manifest: Manif
             continue
         version = folders.get(path.rpartition("/")[0])
         if version is None:
-            tally.notes.append(Finding(path, "never read: a table of a schema, or of a version of eventlake, that is not in use here"))
+            tally.notes.append(
+                Finding(
+                    path,
+                    "never read: a table of a schema, or of a version of eventlake, that is not in use here",
+                )
+            )
         elif not true_ranges([one], manifest):
             tally.notes.append(Finding(path, "never read: a table of another history"))
         else:
@@ -207,4 +249,7 @@ def _compare(storage: Storage, whole: Iterable[_Kept], tally: Tally) -> None:
             continue
         same = found.equals(joined(table.derived)) if table.derived else not found.num_rows
         if not same or found.num_rows != table.range.rows:
-            tally.blame(table.path, "holds other rows than its segments give; delete it, and it is made again")
+            tally.blame(
+                table.path,
+                "holds other rows than its segments give; delete it, and it is made again",
+            )

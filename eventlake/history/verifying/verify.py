@@ -34,7 +34,11 @@ from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.claims import claims_of
 from eventlake.log.chain.entry import Entry, check_follows
 from eventlake.log.chain.manifest import Manifest, Placed
-from eventlake.log.maintaining.check_compaction import compacted_statement, compare, wrong_statistics
+from eventlake.log.maintaining.check_compaction import (
+    compacted_statement,
+    compare,
+    wrong_statistics,
+)
 from eventlake.progress import task
 from eventlake.storage import Storage, read_sized, sha256_of
 from eventlake.trust import OWN, Ledger, Trust
@@ -43,7 +47,9 @@ _AT_ONCE = 2
 """Segments that are looked at together; each may take as many cores as there are."""
 
 
-def verify(storage: Storage, *, deep: bool = False, against: Checkpoint | None = None) -> tuple[Report, Chain]:
+def verify(
+    storage: Storage, *, deep: bool = False, against: Checkpoint | None = None
+) -> tuple[Report, Chain]:
     """Checks everything but built datasets; gives what was found, and as much of the log as is whole from its beginning.
 
     Args:
@@ -63,9 +69,16 @@ def verify(storage: Storage, *, deep: bool = False, against: Checkpoint | None =
     census = Census() if deep else None
     # Nothing that was found before is believed, and nothing is looked at twice.
     trust = Trust(OWN.name, Ledger.in_memory())
-    sound = _segments(storage, files, list(current.values()), tally, census, leaves=deep or against is not None)
+    sound = _segments(
+        storage, files, list(current.values()), tally, census, leaves=deep or against is not None
+    )
     trust.ledger.note(claims_of(*placed) for placed in sound)
-    chain = _chain(storage, origin, {version: one for version, one in entries.items() if version not in refused}, trust)
+    chain = _chain(
+        storage,
+        origin,
+        {version: one for version, one in entries.items() if version not in refused},
+        trust,
+    )
     if deep or against is not None:
         _compacted(chain, sound, tally)
     named = verify_tiers(chain, files, tally)
@@ -76,8 +89,14 @@ def verify(storage: Storage, *, deep: bool = False, against: Checkpoint | None =
         verify_keys(chain, entries, files, census, tally)
         verify_typed(chain, files, tally)
     verify_hint(chain, hinted, max(entries, default=-1), tally)
-    superseded = {segment.sha256 for entry in entries.values() for segment in entry.commit.segments} - set(current)
-    unnamed = {path: size for path, size in files.items() if path not in named and layout.segment_sha256(path) not in current}
+    superseded = {
+        segment.sha256 for entry in entries.values() for segment in entry.commit.segments
+    } - set(current)
+    unnamed = {
+        path: size
+        for path, size in files.items()
+        if path not in named and layout.segment_sha256(path) not in current
+    }
     _strangers(storage, unnamed, superseded, tally)
     try:
         if against is not None:
@@ -86,7 +105,9 @@ def verify(storage: Storage, *, deep: bool = False, against: Checkpoint | None =
             pin(chain, chain.watermark)
     except EventlakeError as error:
         tally.blame(layout.LOG, error)
-    checkpoint = Checkpoint(chain.origin, chain.watermark, chain.root) if origin is not None else None
+    checkpoint = (
+        Checkpoint(chain.origin, chain.watermark, chain.root) if origin is not None else None
+    )
     report = Report(
         checkpoint,
         deep or against is not None,
@@ -111,9 +132,13 @@ def _lake(storage: Storage, tally: Tally) -> str | None:
         return None
 
 
-def _commits(storage: Storage, files: dict[str, int], origin: str | None, tally: Tally) -> dict[int, Entry]:
+def _commits(
+    storage: Storage, files: dict[str, int], origin: str | None, tally: Tally
+) -> dict[int, Entry]:
     """The commits that are whole, by version; a link is checked wherever both of its ends are readable."""
-    versions = sorted(version for path in files if (version := layout.commit_version(path)) is not None)
+    versions = sorted(
+        version for path in files if (version := layout.commit_version(path)) is not None
+    )
     entries: dict[int, Entry] = {}
     hashes: dict[int, str] = {}
     with task("reading commits", len(versions)) as advance:
@@ -121,8 +146,14 @@ def _commits(storage: Storage, files: dict[str, int], origin: str | None, tally:
             advance(1)
             path = layout.commit_path(version)
             if version > last + 1:
-                missing = f"{version - last - 1:,} commits from here on are" if version > last + 2 else "commit is"
-                tally.blame(layout.commit_path(last + 1), f"{missing} missing, but later ones are there")
+                missing = (
+                    f"{version - last - 1:,} commits from here on are"
+                    if version > last + 2
+                    else "commit is"
+                )
+                tally.blame(
+                    layout.commit_path(last + 1), f"{missing} missing, but later ones are there"
+                )
             try:
                 data = storage.read(path)
                 tally.size_bytes += len(data)
@@ -159,11 +190,17 @@ def _manifest(entries: dict[int, Entry], tally: Tally) -> tuple[Manifest, set[in
             tally.blame(layout.commit_path(entry.commit.version), error)
         for segment in entry.commit.segments:
             replaced = before.between(segment.start, segment.stop)
-            if not replaced or (replaced[0][1].start, replaced[-1][1].stop) != (segment.start, segment.stop):
+            if not replaced or (replaced[0][1].start, replaced[-1][1].stop) != (
+                segment.start,
+                segment.stop,
+            ):
                 continue
             path = layout.commit_path(entry.commit.version)
             if _folded([one for _, one in replaced]) != segment.range:
-                tally.blame(path, f"its segment {segment.start:,}-{segment.stop:,} does not fold to what it replaces")
+                tally.blame(
+                    path,
+                    f"its segment {segment.start:,}-{segment.stop:,} does not fold to what it replaces",
+                )
             for problem in wrong_statistics(entry.summary, segment, replaced):
                 tally.blame(path, problem)
     return manifest.with_rows(one.row for one in plain), refused
@@ -171,7 +208,9 @@ def _manifest(entries: dict[int, Entry], tally: Tally) -> tuple[Manifest, set[in
 
 def _compacted(chain: Chain, sound: list[Placed], tally: Tally) -> None:
     """Compares the compacted segments, those in which nothing else is wrong, with the commits that appended their events."""
-    compacted = [one for one in sound if one[0].kind == "compact" and one[0].version < chain.next_version]
+    compacted = [
+        one for one in sound if one[0].kind == "compact" and one[0].version < chain.next_version
+    ]
     with task("comparing compactions with the log", len(compacted)) as advance:
         for summary, segment in compacted:
             path = layout.commit_path(summary.version)
@@ -183,8 +222,13 @@ def _compacted(chain: Chain, sound: list[Placed], tally: Tally) -> None:
             for problem in found.problems:
                 tally.blame(path, problem)
             for start, stop in found.unproven:
-                tally.doubt(path, f"recorded_at of the events {start:,}-{stop:,}: the segment that they were copied in is gone")
-            chain.trust.ledger.note([compacted_statement(chain, segment)] if not found.problems else [])
+                tally.doubt(
+                    path,
+                    f"recorded_at of the events {start:,}-{stop:,}: the segment that they were copied in is gone",
+                )
+            chain.trust.ledger.note(
+                [compacted_statement(chain, segment)] if not found.problems else []
+            )
             advance(1)
 
 
@@ -199,10 +243,17 @@ def _folded(replaced: list[Segment]) -> CompactRange | None:
 
 def _chain(storage: Storage, origin: str | None, entries: dict[int, Entry], trust: Trust) -> Chain:
     """As much of the chain as is whole from its beginning."""
-    chain = Chain(storage, origin or (entries[0].commit.origin if 0 in entries else "unreadable"), 0, trust=trust)
+    chain = Chain(
+        storage,
+        origin or (entries[0].commit.origin if 0 in entries else "unreadable"),
+        0,
+        trust=trust,
+    )
     while (entry := entries.get(chain.next_version)) is not None:
         try:
-            check_follows(entry.commit, chain.head, chain.origin, layout.commit_path(entry.commit.version))
+            check_follows(
+                entry.commit, chain.head, chain.origin, layout.commit_path(entry.commit.version)
+            )
         except EventlakeError:
             break
         chain.adopt(entry)
@@ -222,7 +273,13 @@ class _Looked:
 
 
 def _segments(
-    storage: Storage, files: dict[str, int], expected: list[Placed], tally: Tally, census: Census | None, *, leaves: bool
+    storage: Storage,
+    files: dict[str, int],
+    expected: list[Placed],
+    tally: Tally,
+    census: Census | None,
+    *,
+    leaves: bool,
 ) -> list[Placed]:
     """Hashes every segment, with ``leaves`` also every event in it; gives those that are what their commits say in every respect."""
     sound = []
@@ -239,15 +296,22 @@ def _segments(
             advance(looked.segment.rows)
     if census is not None:
         for segment, sequence, key in census.repeated(lambda part: _decoded(storage, part)):
-            tally.blame(_path(segment), f"(source, id) stands twice: {key}, the second time at sequence {sequence:,}")
+            tally.blame(
+                _path(segment),
+                f"(source, id) stands twice: {key}, the second time at sequence {sequence:,}",
+            )
     return sound
 
 
 def _decoded(storage: Storage, segment: Segment) -> pa.Table:
-    return segments.decode(read_sized(storage, _path(segment), segment.size_bytes), _path(segment), rows=segment.rows)
+    return segments.decode(
+        read_sized(storage, _path(segment), segment.size_bytes), _path(segment), rows=segment.rows
+    )
 
 
-def _looks(storage: Storage, files: dict[str, int], expected: list[Placed], *, deep: bool) -> Iterator[_Looked]:
+def _looks(
+    storage: Storage, files: dict[str, int], expected: list[Placed], *, deep: bool
+) -> Iterator[_Looked]:
     """Looks at the segments, a few at once, and says in order what it saw."""
     waiting: deque[Future[_Looked]] = deque()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -272,13 +336,17 @@ def _look(storage: Storage, files: dict[str, int], placed: Placed, *, deep: bool
     if path not in files:
         problems.append(f"missing; it holds {where}")
     elif files[path] != segment.size_bytes:
-        problems.append(f"expected {segment.size_bytes:,} bytes, found {files[path]:,}; it holds {where}")
+        problems.append(
+            f"expected {segment.size_bytes:,} bytes, found {files[path]:,}; it holds {where}"
+        )
     else:
         try:
             data = read_sized(storage, path, segment.size_bytes)
             found = sha256_hex(data)
             if found != segment.sha256:
-                problems.append(f"expected sha256 {segment.sha256}, found {found}; it holds {where}")
+                problems.append(
+                    f"expected sha256 {segment.sha256}, found {found}; it holds {where}"
+                )
             elif deep:
                 more, seen = look_at_events(summary, segment, data, path)
                 problems += more
@@ -292,14 +360,28 @@ def _strangers(storage: Storage, files: dict[str, int], superseded: set[str], ta
     """Files that the head does not need. Those below ``builds/`` are judged with the datasets."""
     for path, size_bytes in files.items():
         sha256 = layout.segment_sha256(path) or layout.keys_sha256(path) or layout.rows_sha256(path)
-        elsewhere = path.startswith((f"{layout.BUILDS}/", f"{layout.SCHEMAS}/", f"{layout.TABLES}/"))
-        beside = layout.made_hash(path) or layout.claim_number(path) is not None or layout.is_work(path) or layout.tag_name(path)
-        known = path in {layout.LAKE, layout.HINT, layout.RESERVE} or layout.commit_version(path) is not None or elsewhere or beside
+        elsewhere = path.startswith(
+            (f"{layout.BUILDS}/", f"{layout.SCHEMAS}/", f"{layout.TABLES}/")
+        )
+        beside = (
+            layout.made_hash(path)
+            or layout.claim_number(path) is not None
+            or layout.is_work(path)
+            or layout.tag_name(path)
+        )
+        known = (
+            path in {layout.LAKE, layout.HINT, layout.RESERVE}
+            or layout.commit_version(path) is not None
+            or elsewhere
+            or beside
+        )
         if known:
             continue
         if layout.is_temporary(path):
             tally.notes.append(Finding(path, "left by an interrupted write; harmless"))
-        elif sha256 is not None and (_sha256(storage, path, size_bytes, tally) or "").startswith(sha256):
+        elif sha256 is not None and (_sha256(storage, path, size_bytes, tally) or "").startswith(
+            sha256
+        ):
             tally.notes.append(Finding(path, _why_unneeded(path, sha256, superseded)))
         else:
             tally.blame(path, "extra: not a file of this lake")

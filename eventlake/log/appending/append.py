@@ -85,7 +85,9 @@ def append(chain: Chain, batch: Batch, now: int, terms: Terms) -> Receipt:
             return replace(receipt, skipped=given - batch.rows)
 
 
-def append_parts(chain: Chain, parts: Callable[[], Iterable[pa.Table]], now: int, terms: Terms) -> Receipt:
+def append_parts(
+    chain: Chain, parts: Callable[[], Iterable[pa.Table]], now: int, terms: Terms
+) -> Receipt:
     """Appends what is too large to be in memory at once, as one batch: whole or not at all.
 
     Args:
@@ -112,7 +114,9 @@ def append_parts(chain: Chain, parts: Callable[[], Iterable[pa.Table]], now: int
             return receipt
 
 
-def _commit(chain: Chain, batch: Incoming, prepared: Prepared, now: int, terms: Terms) -> Receipt | None:
+def _commit(
+    chain: Chain, batch: Incoming, prepared: Prepared, now: int, terms: Terms
+) -> Receipt | None:
     """Commits what was sound when it was prepared; None where it must be looked at and stored once more."""
     checked, attempt = prepared.next_version, 0
     while True:
@@ -127,7 +131,12 @@ def _commit(chain: Chain, batch: Incoming, prepared: Prepared, now: int, terms: 
                     return earlier
                 checked = chain.next_version
             if prepared.is_quick(chain.watermark):
-                commit = append_commit(chain, prepared, recorded_at(chain, batch, prepared, now), terms.delivered(batch.rows))
+                commit = append_commit(
+                    chain,
+                    prepared,
+                    recorded_at(chain, batch, prepared, now),
+                    terms.delivered(batch.rows),
+                )
                 data = commit.encode()
                 vouch(chain, commit, data)
                 if publish(chain.storage, commit, data):
@@ -137,22 +146,35 @@ def _commit(chain: Chain, batch: Incoming, prepared: Prepared, now: int, terms: 
         pause_after_lost_race(attempt)
 
 
-def _earlier_or_sound(chain: Chain, batch: Incoming, now: int, terms: Terms, since: int) -> Receipt | None:
+def _earlier_or_sound(
+    chain: Chain, batch: Incoming, now: int, terms: Terms, since: int
+) -> Receipt | None:
     """The batch's first receipt where it is in the lake already; None where it can follow the head.
 
     Raises:
         InvalidEventsError: A ``(source, id)`` stands in a commit from version ``since`` on, or the batch's clock does not fit.
         ConflictError: Something else does not hold.
     """
-    if terms.position and isinstance(batch, Batch) and (earlier := earlier_receipt(chain, batch, terms.position)):
+    if (
+        terms.position
+        and isinstance(batch, Batch)
+        and (earlier := earlier_receipt(chain, batch, terms.position))
+    ):
         return earlier
     check_expectations(chain, terms.expect)
     if problems := problems_of(chain, batch, now, since):
         raise InvalidEventsError(problems, hint_for(problems))
     if batch.sequence is not None and batch.sequence[0].as_py() != chain.watermark:
         found = batch.sequence[0].as_py()
-        message = f"the batch expects the sequences from {found:,}, the next one is {chain.watermark:,}"
-        raise ConflictError(message, "drop the column 'sequence' to take the next ones.", expected=chain.watermark, found=found)
+        message = (
+            f"the batch expects the sequences from {found:,}, the next one is {chain.watermark:,}"
+        )
+        raise ConflictError(
+            message,
+            "drop the column 'sequence' to take the next ones.",
+            expected=chain.watermark,
+            found=found,
+        )
     return None
 
 
@@ -184,18 +206,36 @@ def nothing(chain: Chain, position: Position | None, *, skipped: int = 0) -> Rec
     if position:
         message = f"an empty batch cannot take {position}"
         raise InvalidInputError(message, "leave the position to the next batch that has events.")
-    return Receipt(chain.watermark, chain.watermark, Checkpoint(chain.origin, chain.watermark, chain.root), None, None, skipped)
+    return Receipt(
+        chain.watermark,
+        chain.watermark,
+        Checkpoint(chain.origin, chain.watermark, chain.root),
+        None,
+        None,
+        skipped,
+    )
 
 
-def _clock_problems(chain: Chain, batch: Incoming, recorded_at: pa.Array, now: int) -> list[Problem]:
+def _clock_problems(
+    chain: Chain, batch: Incoming, recorded_at: pa.Array, now: int
+) -> list[Problem]:
     first, last = recorded_at[0].value, recorded_at[-1].value
     problems = []
     if chain.head and first < chain.head.commit.recorded_at:
         head = format_instant(chain.head.commit.recorded_at)
-        problems.append(Problem(batch.number(0), "recorded_at", f"expected nothing before the head's {head}", format_instant(first)))
+        problems.append(
+            Problem(
+                batch.number(0),
+                "recorded_at",
+                f"expected nothing before the head's {head}",
+                format_instant(first),
+            )
+        )
     if last > now + MAX_LEAD_US:
         message = f"expected nothing more than five minutes after now ({format_instant(now)})"
-        problems.append(Problem(batch.number(batch.rows - 1), "recorded_at", message, format_instant(last)))
+        problems.append(
+            Problem(batch.number(batch.rows - 1), "recorded_at", message, format_instant(last))
+        )
     return problems
 
 

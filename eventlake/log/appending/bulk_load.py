@@ -20,7 +20,13 @@ from eventlake.columns.parquet import segments
 from eventlake.columns.schema import whole_columns
 from eventlake.core import layout
 from eventlake.errors import InvalidEventsError
-from eventlake.log.appending.check_corrections import EVENT, References, references, settled, unsettled
+from eventlake.log.appending.check_corrections import (
+    EVENT,
+    References,
+    references,
+    settled,
+    unsettled,
+)
 from eventlake.log.appending.check_payloads import hint_for, payload_problems
 from eventlake.log.appending.duplicates import known_problems
 from eventlake.log.appending.known_ids import known
@@ -86,7 +92,9 @@ class Load:
             wanted = rows[(rows >= start) & (rows < stop)] - start
             if len(wanted):
                 path = layout.segment_path(piece.sha256)
-                table = segments.decode(read_sized(self.storage, path, piece.size_bytes), path, columns)
+                table = segments.decode(
+                    read_sized(self.storage, path, piece.size_bytes), path, columns
+                )
                 found.append(pl.DataFrame(whole_columns(table, columns))[wanted])
             start = stop
         return pl.concat(found)
@@ -94,7 +102,9 @@ class Load:
     def prepared(self) -> Prepared:
         """Ready to be committed."""
         commit_id = new_commit_id()
-        keys = stored_where_large(self.storage, own_keys(self.sorted_keys, self.subjects, (), commit_id))
+        keys = stored_where_large(
+            self.storage, own_keys(self.sorted_keys, self.subjects, (), commit_id)
+        )
         return Prepared(self.pieces, keys, commit_id, self.next_version, self.fence, self.schemas)
 
 
@@ -109,7 +119,12 @@ def store_load(chain: Chain, tables: Iterable[pa.Table]) -> Load:
         InvalidEventsError: With the problems of all parts.
         StorageError: The store failed.
     """
-    next_version, fence, schemas, watermark = chain.next_version, chain.fence, chain.schemas, chain.watermark
+    next_version, fence, schemas, watermark = (
+        chain.next_version,
+        chain.fence,
+        chain.schemas,
+        chain.watermark,
+    )
     pieces: list[Piece] = []
     keys: list[Keys] = []
     subjects: list[Keys] = []
@@ -125,7 +140,11 @@ def store_load(chain: Chain, tables: Iterable[pa.Table]) -> Load:
             problems += [problem.shifted(rows) for problem in error.problems]
             keys.append(np.empty(table.num_rows, np.uint64))
             continue
-        own = [*known_problems(known(chain, part), part), *_steps(part, rows, clock, sequence), *payload_problems(chain, part)]
+        own = [
+            *known_problems(known(chain, part), part),
+            *_steps(part, rows, clock, sequence),
+            *payload_problems(chain, part),
+        ]
         if (named := references(part)) is not None:
             left, wrong = settled(named, part.frame.select(EVENT).with_row_index("at"))
             open_references.append(left.frame.with_columns(pl.col("row") + rows))
@@ -156,12 +175,20 @@ def store_load(chain: Chain, tables: Iterable[pa.Table]) -> Load:
     return load
 
 
-def _steps(part: Batch, rows: int, clock: Sequence[pa.Array], sequence: Sequence[pa.Array]) -> Iterator[Problem]:
+def _steps(
+    part: Batch, rows: int, clock: Sequence[pa.Array], sequence: Sequence[pa.Array]
+) -> Iterator[Problem]:
     """Where a part does not continue the ones before it, which have ``rows`` rows."""
     if part.recorded_at is not None and clock and part.recorded_at[0].value < clock[-1][0].value:
-        message = "expected non-decreasing instants in a copied history, this one is before the row above"
+        message = (
+            "expected non-decreasing instants in a copied history, this one is before the row above"
+        )
         yield Problem(0, "recorded_at", message, part.recorded_at[0].as_py())
-    if part.sequence is not None and sequence and part.sequence[0].as_py() != sequence[0][0].as_py() + rows:
+    if (
+        part.sequence is not None
+        and sequence
+        and part.sequence[0].as_py() != sequence[0][0].as_py() + rows
+    ):
         yield Problem(0, "sequence", "expected dense sequences in order", part.sequence[0].as_py())
 
 
@@ -170,7 +197,9 @@ def _twice(load: Load) -> list[Problem]:
     rows = rows_of(load.keys, doubled(load.sorted_keys))
     first: dict[tuple[str, str], int] = {}
     problems = []
-    for row, (source, event_id) in zip(rows.tolist(), load.pairs(rows).select(_KEY).iter_rows(), strict=True):
+    for row, (source, event_id) in zip(
+        rows.tolist(), load.pairs(rows).select(_KEY).iter_rows(), strict=True
+    ):
         seen = first.setdefault((source, event_id), row)
         if seen != row:
             message = f"expected (source, id) once in a batch, it stands in row {seen:,} already"

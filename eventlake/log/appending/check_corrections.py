@@ -55,7 +55,9 @@ def references(batch: Batch) -> References | None:
     if batch.table.column("corrects").null_count == batch.rows:
         return None
     frame = batch.frame.select("source", "type", "subject", id="corrects").with_row_index("row")
-    return References(frame.filter(pl.col("id").is_not_null()).with_columns(pl.col("row").cast(pl.Int64)))
+    return References(
+        frame.filter(pl.col("id").is_not_null()).with_columns(pl.col("row").cast(pl.Int64))
+    )
 
 
 def correction_problems(chain: Chain, batch: Batch) -> list[Problem]:
@@ -65,7 +67,10 @@ def correction_problems(chain: Chain, batch: Batch) -> list[Problem]:
         return []
     left, problems = settled(named, batch.frame.select(EVENT).with_row_index("at"))
     problems += unsettled(chain, left)
-    return [Problem(batch.number(problem.row or 0), problem.field, problem.message, problem.found) for problem in problems]
+    return [
+        Problem(batch.number(problem.row or 0), problem.field, problem.message, problem.found)
+        for problem in problems
+    ]
 
 
 def settled(named: References, events: pl.DataFrame) -> tuple[References, list[Problem]]:
@@ -74,7 +79,12 @@ def settled(named: References, events: pl.DataFrame) -> tuple[References, list[P
     left = named.frame.join(met.select("row"), on="row", how="anti")
     later = met.filter(pl.col("at").cast(pl.Int64) >= pl.col("row"))
     problems = [
-        Problem(row, "corrects", "expected an earlier event; the one it names comes later in the batch", corrects)
+        Problem(
+            row,
+            "corrects",
+            "expected an earlier event; the one it names comes later in the batch",
+            corrects,
+        )
         for row, corrects in later.select("row", "id").iter_rows()
     ]
     return References(left), [*problems, *_mismatches(met)]
@@ -86,16 +96,36 @@ def unsettled(chain: Chain, named: References) -> Iterator[Problem]:
     if named.rows:
         for matches, stored in known_events(chain, named, 0, EVENT):
             found = named.frame[[match.row for match in matches]]
-            both = found.with_columns(stored.select(pl.col("type").alias("type_found"), pl.col("subject").alias("subject_found")))
+            both = found.with_columns(
+                stored.select(
+                    pl.col("type").alias("type_found"), pl.col("subject").alias("subject_found")
+                )
+            )
             met.append(both.select("row"))
             yield from _mismatches(both)
-    for row, source, corrects in named.frame.join(pl.concat(met), on="row", how="anti").select("row", "source", "id").iter_rows():
-        yield Problem(row, "corrects", f"expected the id of an earlier event of source {source!r}; the lake holds none", corrects)
+    for row, source, corrects in (
+        named.frame.join(pl.concat(met), on="row", how="anti")
+        .select("row", "source", "id")
+        .iter_rows()
+    ):
+        yield Problem(
+            row,
+            "corrects",
+            f"expected the id of an earlier event of source {source!r}; the lake holds none",
+            corrects,
+        )
 
 
 def _mismatches(met: pl.DataFrame) -> Iterator[Problem]:
     """Where the event corrected is of another type, or about another subject."""
     for name in ("type", "subject"):
         other = met.filter(pl.col(name).ne_missing(pl.col(f"{name}_found")))
-        for row, corrects, own, found in other.select("row", "id", name, f"{name}_found").iter_rows():
-            yield Problem(row, "corrects", f"expected an event of the same {name} ({own!r}), the one it names has {found!r}", corrects)
+        for row, corrects, own, found in other.select(
+            "row", "id", name, f"{name}_found"
+        ).iter_rows():
+            yield Problem(
+                row,
+                "corrects",
+                f"expected an event of the same {name} ({own!r}), the one it names has {found!r}",
+                corrects,
+            )

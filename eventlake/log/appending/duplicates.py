@@ -39,7 +39,10 @@ def _whole(what: str) -> InvalidInputError:
 def known_problems(matches: list[Match], batch: Incoming) -> list[Problem]:
     """The matches as problems."""
     message = "(source, id) is in the lake already, at sequence {:,}"
-    return [Problem(batch.number(match.row), "id", message.format(match.sequence), match.pair) for match in matches]
+    return [
+        Problem(batch.number(match.row), "id", message.format(match.sequence), match.pair)
+        for match in matches
+    ]
 
 
 def new_to(chain: Chain, batch: Batch) -> Batch:
@@ -54,10 +57,15 @@ def new_to(chain: Chain, batch: Batch) -> Batch:
         rows = [match.row for match in matches]
         same = (leaves.leaf_hashes(batch.frame[rows]) == leaves.leaf_hashes(stored)).all(axis=1)
         again += rows
-        different += [match for match, equal in zip(matches, same.tolist(), strict=True) if not equal]
+        different += [
+            match for match, equal in zip(matches, same.tolist(), strict=True) if not equal
+        ]
     if different:
         different.sort(key=lambda match: match.row)
-        raise InvalidEventsError(known_problems(different, batch), "these are other events with ids that are taken; give them new ids.")
+        raise InvalidEventsError(
+            known_problems(different, batch),
+            "these are other events with ids that are taken; give them new ids.",
+        )
     return batch.without(np.array(again)) if again else batch
 
 

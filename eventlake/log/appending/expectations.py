@@ -22,7 +22,10 @@ def check_kinds(expect: Any) -> tuple[Expectation, ...]:
     for one in found:
         if not isinstance(one, Expectation):
             message = f"expected an expectation, found {one!r}"
-            raise InvalidInputError(message, "make them with el.pristine, el.populated, el.on_event and el.at_watermark.")
+            raise InvalidInputError(
+                message,
+                "make them with el.pristine, el.populated, el.on_event and el.at_watermark.",
+            )
     return found
 
 
@@ -34,14 +37,22 @@ def check_expectations(chain: Chain, expect: Sequence[Expectation]) -> None:
     """
     failed = [problem for one in expect if (problem := _problem(chain, one))]
     if failed:
-        raise ConflictError("; ".join(failed), "read what has happened, decide again, and append with what you found.", failed=failed)
+        raise ConflictError(
+            "; ".join(failed),
+            "read what has happened, decide again, and append with what you found.",
+            failed=failed,
+        )
 
 
 def _problem(chain: Chain, expected: Expectation) -> str | None:
     """What is found instead of what is expected, or None."""
     if isinstance(expected, AtWatermark):
         found = chain.watermark
-        return None if found == expected.watermark else f"expected watermark {expected.watermark:,}, found {found:,}"
+        return (
+            None
+            if found == expected.watermark
+            else f"expected watermark {expected.watermark:,}, found {found:,}"
+        )
     newest = newest_event(chain, expected.subject, subtree=expected.subtree)
     where = f"{expected.subject} and below it" if expected.subtree else expected.subject
     if isinstance(expected, Pristine):
@@ -69,14 +80,19 @@ def newest_event(chain: Chain, subject: str, *, subtree: bool) -> Newest | None:
     """The newest event about ``subject``, or with ``subtree`` about anything below it as well; None where there is none."""
     head = chain.head.commit if chain.head else None
     kinds = ("subject", "below") if subtree else ("subject",)
-    versions = [version for kind in kinds if (version := chain.keys.newest(head, kind, subject)) is not None]
+    versions = [
+        version for kind in kinds if (version := chain.keys.newest(head, kind, subject)) is not None
+    ]
     if not versions:
         return None
     found = _in_commit(chain, max(versions), subject, subtree=subtree)
     if found is not None:
         return found
     # Another subject has the same fingerprint: read back through the history.
-    earlier = (_in_commit(chain, version, subject, subtree=subtree) for version in range(chain.next_version - 1, -1, -1))
+    earlier = (
+        _in_commit(chain, version, subject, subtree=subtree)
+        for version in range(chain.next_version - 1, -1, -1)
+    )
     return next((newest for newest in earlier if newest is not None), None)
 
 
@@ -87,7 +103,14 @@ def _in_commit(chain: Chain, version: int, subject: str, *, subtree: bool) -> Ne
     newest = None
     for start, events in chain.events([version], ["subject", "id"]):
         subjects = events.column("subject").to_pylist()
-        row = next((row for row in range(len(subjects) - 1, -1, -1) if is_about(subjects[row], subject, subtree=subtree)), None)
+        row = next(
+            (
+                row
+                for row in range(len(subjects) - 1, -1, -1)
+                if is_about(subjects[row], subject, subtree=subtree)
+            ),
+            None,
+        )
         if row is not None and (newest is None or newest.sequence < start + row):
             newest = Newest(events.column("id")[row].as_py(), start + row)
     return newest

@@ -140,7 +140,9 @@ def _commit(chain: Chain, members: Sequence[Member], now: int) -> None:
         with chain.storage.turn(layout.LOG):
             chain.refresh()
             if chain.next_version == checked and prepared.is_quick(chain.watermark):
-                commit = append_commit(chain, prepared, recorded_at(chain, batch, prepared, now), delivered)
+                commit = append_commit(
+                    chain, prepared, recorded_at(chain, batch, prepared, now), delivered
+                )
                 data = commit.encode()
                 vouch(chain, commit, data)
                 if publish(chain.storage, commit, data):
@@ -159,7 +161,11 @@ def _commit(chain: Chain, members: Sequence[Member], now: int) -> None:
 def _merged(members: Sequence[Member]) -> Batch:
     """All their events, in order."""
     whole = members[0].whole
-    if whole is not None and all(member.whole is whole for member in members) and whole.rows == sum(member.rows for member in members):
+    if (
+        whole is not None
+        and all(member.whole is whole for member in members)
+        and whole.rows == sum(member.rows for member in members)
+    ):
         return whole
     return Batch(pa.concat_tables([member.checked().table for member in members]).combine_chunks())
 
@@ -189,7 +195,9 @@ def _admit(chain: Chain, members: Sequence[Member], since: int) -> list[Member]:
         pairs = own.frame.select(_KEY).rows()
         message = "(source, id) is in a batch before this one"
         problems = known_problems(known(chain, own, since), own)
-        problems += [Problem(row, "id", message, pair) for row, pair in enumerate(pairs) if pair in taken]
+        problems += [
+            Problem(row, "id", message, pair) for row, pair in enumerate(pairs) if pair in taken
+        ]
         problems += _meaning_after(chain, admitted, member)
         if problems:
             member.outcome.set_exception(InvalidEventsError(problems, hint_for(problems)))
@@ -203,7 +211,11 @@ def _meaning_after(chain: Chain, admitted: Sequence[Member], member: Member) -> 
     """What is wrong with what a member means, once those before it in the group are in the lake."""
     rows = sum(one.rows for one in admitted)
     problems = meaning_problems(chain, _merged([*admitted, member]))
-    return [problem.shifted(-rows) for problem in problems if problem.row is not None and problem.row >= rows]
+    return [
+        problem.shifted(-rows)
+        for problem in problems
+        if problem.row is not None and problem.row >= rows
+    ]
 
 
 def _in_place(chain: Chain, members: Sequence[Member]) -> list[Member]:

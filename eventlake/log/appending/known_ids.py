@@ -66,7 +66,9 @@ def known(chain: Chain, batch: Incoming, since: int = 0) -> list[Match]:
     return sorted(found, key=lambda match: match.row)
 
 
-def known_events(chain: Chain, batch: Incoming, since: int, columns: list[str]) -> Iterator[tuple[list[Match], pl.DataFrame]]:
+def known_events(
+    chain: Chain, batch: Incoming, since: int, columns: list[str]
+) -> Iterator[tuple[list[Match], pl.DataFrame]]:
     """The same piece by piece, in no order, each with these columns of the stored events, row for row."""
     head = chain.head.commit if chain.head else None
     suspects = chain.keys.suspects(head, batch.sorted_keys, since)
@@ -74,9 +76,23 @@ def known_events(chain: Chain, batch: Incoming, since: int, columns: list[str]) 
         return
     rows = rows_of(batch.keys, np.concatenate([one.keys for one in suspects]))
     pairs = batch.pairs(rows).with_columns(row=pl.Series(rows))
-    versions = {version for one in suspects for some in one.versions for version in some if version < chain.next_version}
+    versions = {
+        version
+        for one in suspects
+        for some in one.versions
+        for version in some
+        if version < chain.next_version
+    }
     for start, events in chain.events(versions, columns):
         stored = pl.DataFrame(events)
-        met = pairs.join(stored.select(_KEY).with_row_index("at"), on=_KEY).select("row", "at", *_KEY)
+        met = pairs.join(stored.select(_KEY).with_row_index("at"), on=_KEY).select(
+            "row", "at", *_KEY
+        )
         if met.height:
-            yield [Match(row, start + at, (source, name)) for row, at, source, name in met.iter_rows()], stored[met["at"]]
+            yield (
+                [
+                    Match(row, start + at, (source, name))
+                    for row, at, source, name in met.iter_rows()
+                ],
+                stored[met["at"]],
+            )

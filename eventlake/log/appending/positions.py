@@ -22,14 +22,20 @@ def earlier_receipt(chain: Chain, batch: Batch, position: Position) -> Receipt |
     Raises:
         ConflictError: Another batch has the position, a position is missing before it, or it lies before the producer's first.
     """
-    found = _delivered(chain, "position", position_text(position), lambda delivery: delivery.position == position)
+    found = _delivered(
+        chain, "position", position_text(position), lambda delivery: delivery.position == position
+    )
     if found is not None:
         entry, delivery = found
         if _same_events(chain, entry.commit, delivery, batch):
             return replace(receipt_of(entry, delivery.start, delivery.stop), repeated=True)
-        message = f"{position} is in the lake already, with other events (commit {entry.commit.version})"
+        message = (
+            f"{position} is in the lake already, with other events (commit {entry.commit.version})"
+        )
         raise ConflictError(
-            message, "a position names one batch for ever; a correction is a new event in a new batch.", found=position.position
+            message,
+            "a position names one batch for ever; a correction is a new event in a new batch.",
+            found=position.position,
         )
     check_next(position, next_position(chain, position.producer))
     return None
@@ -37,14 +43,24 @@ def earlier_receipt(chain: Chain, batch: Batch, position: Position) -> Receipt |
 
 def next_position(chain: Chain, producer: str) -> int | None:
     """The position that the producer's next batch must have; None where it has none yet."""
-    found = _delivered(chain, "producer", producer, lambda delivery: delivery.position.producer == producer)
+    found = _delivered(
+        chain, "producer", producer, lambda delivery: delivery.position.producer == producer
+    )
     return None if found is None else found[1].position.position + 1
 
 
-def _delivered(chain: Chain, kind: str, text: str, wanted: Callable[[Delivery], bool]) -> tuple[Entry, Delivery] | None:
+def _delivered(
+    chain: Chain, kind: str, text: str, wanted: Callable[[Delivery], bool]
+) -> tuple[Entry, Delivery] | None:
     """The newest delivery that is wanted, in a commit that has the key ``text`` of ``kind``."""
-    entry = chain.newest(kind, text, lambda entry: any(wanted(delivery) for delivery in entry.commit.deliveries))
-    return None if entry is None else (entry, next(one for one in reversed(entry.commit.deliveries) if wanted(one)))
+    entry = chain.newest(
+        kind, text, lambda entry: any(wanted(delivery) for delivery in entry.commit.deliveries)
+    )
+    return (
+        None
+        if entry is None
+        else (entry, next(one for one in reversed(entry.commit.deliveries) if wanted(one)))
+    )
 
 
 def check_next(position: Position, expected: int | None) -> None:
@@ -57,7 +73,10 @@ def check_next(position: Position, expected: int | None) -> None:
         kind = "a gap" if position.position > expected else "a step back"
         message = f"expected position {expected:,} of {position.producer}, found {position.position:,}: {kind}"
         raise ConflictError(
-            message, "send the batches in order; read the log for what has arrived.", expected=expected, found=position.position
+            message,
+            "send the batches in order; read the log for what has arrived.",
+            expected=expected,
+            found=position.position,
         )
 
 
@@ -75,6 +94,8 @@ def _same_events(chain: Chain, commit: Commit, delivery: Delivery, batch: Batch)
     for start, events in chain.events([commit.version], list(ATTRIBUTES)):
         first, stop = max(start, delivery.start), min(start + events.num_rows, delivery.stop)
         expected = own[max(first - delivery.start, 0) : max(stop - delivery.start, 0)]
-        if (leaves.leaf_hashes(events.slice(first - start, max(stop - first, 0))) != expected).any():
+        if (
+            leaves.leaf_hashes(events.slice(first - start, max(stop - first, 0))) != expected
+        ).any():
             return False
     return True

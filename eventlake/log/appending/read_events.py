@@ -53,7 +53,9 @@ def checked_batch(events: Any, *, once: Callable[[Batch], Batch] | None = None) 
     table, problems = _table(events)
     batch, more = to_batch(table)
     blamed = {problem.field for problem in problems}
-    problems += [problem for problem in more if problem.row is not None or problem.field not in blamed]
+    problems += [
+        problem for problem in more if problem.row is not None or problem.field not in blamed
+    ]
     batch, more = canonical_extensions(batch)
     problems += more
     if once is not None and not problems:
@@ -65,7 +67,9 @@ def checked_batch(events: Any, *, once: Callable[[Batch], Batch] | None = None) 
     if problems:
         if begun:
             begun.abandon()
-        raise InvalidEventsError(sorted(problems, key=place), "correct the rows and append the batch again.")
+        raise InvalidEventsError(
+            sorted(problems, key=place), "correct the rows and append the batch again."
+        )
     return batch
 
 
@@ -101,7 +105,13 @@ def _path(given: str | os.PathLike[str]) -> Path:
         InvalidInputError: It is something else, by its first bytes or its name.
     """
     path = Path(given).expanduser()
-    native = {"parquet"} if path.suffix.lower() in _PARQUET else {"lines", "empty", "utf-8-sig"} if path.suffix.lower() in _NDJSON else ()
+    native = (
+        {"parquet"}
+        if path.suffix.lower() in _PARQUET
+        else {"lines", "empty", "utf-8-sig"}
+        if path.suffix.lower() in _NDJSON
+        else ()
+    )
     if told := foreign(given, EVENTS, native):
         kind, hint = told
         message = f"expected a file of events, NDJSON or Parquet, found {redacted(os.fspath(given))}, which is {kind}"
@@ -168,7 +178,11 @@ def _file(given: str | os.PathLike[str]) -> tuple[pa.Table, list[Problem]]:
             return table, problems
     if not path.exists():
         message = f"there is no file {path}"
-        raise NotFoundError(message, "events are NDJSON or Parquet files, a list of dicts, or a frame.", path=str(path))
+        raise NotFoundError(
+            message,
+            "events are NDJSON or Parquet files, a list of dicts, or a frame.",
+            path=str(path),
+        )
     message = f"expected a file named .ndjson, .jsonl, .json or .parquet, found {path}"
     raise InvalidInputError(
         message,

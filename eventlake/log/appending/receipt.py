@@ -44,7 +44,11 @@ class Receipt:
     def card(self) -> Card:
         """What to show."""
         if self.commit_hash is None or self.recorded_at is None:
-            why = f"{counted(self.skipped, 'event')} in the lake already" if self.skipped else "the batch was empty"
+            why = (
+                f"{counted(self.skipped, 'event')} in the lake already"
+                if self.skipped
+                else "the batch was empty"
+            )
             return Card(f"nothing appended: {why}", (("watermark", f"{self.stop:,}"),))
         facts = (
             ("sequences", f"{self.start:,} … {self.stop - 1:,}"),

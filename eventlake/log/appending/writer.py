@@ -28,7 +28,13 @@ class Writer:
         max_pending: Events that may wait or be on their way; above it ``append`` blocks until there is room.
     """
 
-    def __init__(self, commit: Callable[[Sequence[Member]], None], max_delay: float, max_events: int, max_pending: int) -> None:
+    def __init__(
+        self,
+        commit: Callable[[Sequence[Member]], None],
+        max_delay: float,
+        max_events: int,
+        max_pending: int,
+    ) -> None:
         self._commit = commit
         self._max_delay = counts.seconds(max_delay, "max_delay")
         self._max_events = counts.count(max_events, "max_events", 1)
@@ -41,7 +47,9 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="eventlake-writer", daemon=True)
         self._thread.start()
 
-    def append(self, events: Any, *, producer: str | None = None, position: int | None = None) -> Future[Receipt]:
+    def append(
+        self, events: Any, *, producer: str | None = None, position: int | None = None
+    ) -> Future[Receipt]:
         """Hands over a batch; the future resolves when it is durable, or to the batch's own error.
 
         Batches of one thread are committed in the order in which they were handed over. Each fails or succeeds by itself. Dicts must not be
@@ -59,7 +67,11 @@ class Writer:
         member = Member(rows_of(events), Position.of(producer, position))
         rows = member.rows
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or not self._pending or self._pending + rows <= self._max_pending)
+            self._changed.wait_for(
+                lambda: (
+                    self._closed or not self._pending or self._pending + rows <= self._max_pending
+                )
+            )
             if self._closed:
                 message = "the writer is closed"
                 raise InvalidInputError(message, "append inside its with block.")
@@ -82,7 +94,12 @@ class Writer:
         """The writer."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """See ``close``."""
         self.close()
 

@@ -56,18 +56,26 @@ def _files_stored(storage: Storage, commit: Commit) -> list[bytes]:
     brought = [file for file in commit.recent.files if file.start == commit.version]
     brought += [tier.keys for tier in commit.tiers[-1:] if commit.kind == "fold"]
     files += [(layout.keys_path(file.sha256), file.sha256) for file in brought]
-    return [bytes_statement(sha256, state) for path, sha256 in files if (state := state_of(storage, path)) is not None]
+    return [
+        bytes_statement(sha256, state)
+        for path, sha256 in files
+        if (state := state_of(storage, path)) is not None
+    ]
 
 
 def vouch_for_tiers(chain: "Chain", tiers: Sequence[Tier], last: Entry) -> None:
     """Remembers that this user's process folded the log up to ``last`` into tiers, for when others have committed since."""
     if _is_known(chain.trust, last):
-        chain.trust.ledger.note([_rows_statement(tiers, last.commit_hash), _keys_statement(tiers, last.commit_hash)])
+        chain.trust.ledger.note(
+            [_rows_statement(tiers, last.commit_hash), _keys_statement(tiers, last.commit_hash)]
+        )
 
 
 def _is_known(trust: Trust, entry: Entry) -> bool:
     """Whether a commit is known to be right, and with it all that it rests on."""
-    return trust.ledger.knows(commit_statement(entry.commit_hash)) or trust.ledger.knows(_head_statement(entry.commit_hash))
+    return trust.ledger.knows(commit_statement(entry.commit_hash)) or trust.ledger.knows(
+        _head_statement(entry.commit_hash)
+    )
 
 
 def _head_statement(sha256: str) -> bytes:
@@ -84,7 +92,12 @@ def _keys_statement(tiers: Sequence[Tier], last: str) -> bytes:
     """The same of their keys."""
     files = [(tier.start, tier.stop, tier.keys) for tier in tiers]
     return statement(
-        "keys", [(start, stop, keys.sha256, keys.ids, keys.heads, keys.start, keys.shift) for start, stop, keys in files], last
+        "keys",
+        [
+            (start, stop, keys.sha256, keys.ids, keys.heads, keys.start, keys.shift)
+            for start, stop, keys in files
+        ],
+        last,
     )
 
 
@@ -100,7 +113,11 @@ def check_entry(chain: "Chain", entry: Entry) -> None:
     if expected != entry.commit_hash:
         path = layout.commit_path(entry.commit.version)
         message = f"{path} is not the commit that the log goes on from: expected hash {expected}, found {entry.commit_hash}"
-        raise CorruptionError(message, "run 'eventlake verify LAKE'; the log was edited or mixed with another one.", path=path)
+        raise CorruptionError(
+            message,
+            "run 'eventlake verify LAKE'; the log was edited or mixed with another one.",
+            path=path,
+        )
 
 
 def check_rows(chain: "Chain") -> None:
@@ -109,7 +126,11 @@ def check_rows(chain: "Chain") -> None:
     Raises:
         CorruptionError: It is not.
     """
-    if chain.head is not None and not chain.trust.believes and not _is_known(chain.trust, chain.head):
+    if (
+        chain.head is not None
+        and not chain.trust.believes
+        and not _is_known(chain.trust, chain.head)
+    ):
         _check_rows(chain, chain.head.commit.tiers, _before_tail(chain))
 
 
@@ -131,12 +152,28 @@ def check_keys(chain: "Chain") -> None:
                 for number in range(known, len(tiers)):
                     tier = tiers[number]
                     path = layout.keys_path(tier.keys.sha256)
-                    _compare(checked_keys(chain.storage, tier.keys), keys_of(chain, tier.start, tier.stop), tier.stop, path)
-                    chain.trust.ledger.note([_keys_statement(tiers[: number + 1], _last_hash(chain, tiers, number + 1, last))])
+                    _compare(
+                        checked_keys(chain.storage, tier.keys),
+                        keys_of(chain, tier.start, tier.stop),
+                        tier.stop,
+                        path,
+                    )
+                    chain.trust.ledger.note(
+                        [
+                            _keys_statement(
+                                tiers[: number + 1], _last_hash(chain, tiers, number + 1, last)
+                            )
+                        ]
+                    )
                     advance(1)
     recent, stop = head.commit.recent, head.commit.version + 1
     stored = [recent_run(recent), *(checked_keys(chain.storage, file) for file in recent.files)]
-    _compare(merged(stored, stop), keys_of(chain, recent.start, stop), stop, layout.commit_path(head.commit.version))
+    _compare(
+        merged(stored, stop),
+        keys_of(chain, recent.start, stop),
+        stop,
+        layout.commit_path(head.commit.version),
+    )
     chain.trust.ledger.note([_head_statement(head.commit_hash)])
 
 
@@ -152,10 +189,16 @@ def _before_tail(chain: "Chain") -> Entry | None:
 
 def _last_hash(chain: "Chain", tiers: Sequence[Tier], count: int, last: Entry) -> str:
     """The hash of the last commit in the first ``count`` tiers."""
-    return last.commit_hash if count == len(tiers) else chain.read_entry(tiers[count - 1].stop - 1).commit_hash
+    return (
+        last.commit_hash
+        if count == len(tiers)
+        else chain.read_entry(tiers[count - 1].stop - 1).commit_hash
+    )
 
 
-def _known_tiers(chain: "Chain", tiers: Sequence[Tier], last: Entry, said: Callable[[Sequence[Tier], str], bytes]) -> int:
+def _known_tiers(
+    chain: "Chain", tiers: Sequence[Tier], last: Entry, said: Callable[[Sequence[Tier], str], bytes]
+) -> int:
     """How many of the tiers, from the oldest on, are known to be right."""
     for count in range(len(tiers), 0, -1):
         if chain.trust.ledger.knows(said(tiers[:count], _last_hash(chain, tiers, count, last))):
@@ -190,7 +233,9 @@ def _check_rows(chain: "Chain", tiers: Sequence[Tier], last: Entry | None) -> No
         message = f"{path} changed while it was read"
         raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=path)
     counts = range(known + 1, len(tiers) + 1)
-    chain.trust.ledger.note(_rows_statement(tiers[:count], _last_hash(chain, tiers, count, last)) for count in counts)
+    chain.trust.ledger.note(
+        _rows_statement(tiers[:count], _last_hash(chain, tiers, count, last)) for count in counts
+    )
 
 
 def _compare(stored: KeyRun, again: KeyRun, stop: int, path: str) -> None:
@@ -207,4 +252,6 @@ def _compare(stored: KeyRun, again: KeyRun, stop: int, path: str) -> None:
 def same_keys(one: KeyRun, other: KeyRun) -> bool:
     """Whether two runs hold the same keys in the same cells."""
     pairs = ((one.ids, other.ids), (one.heads, other.heads), (one.versions, other.versions))
-    return (one.start, one.shift) == (other.start, other.shift) and all(np.array_equal(left, right) for left, right in pairs)
+    return (one.start, one.shift) == (other.start, other.shift) and all(
+        np.array_equal(left, right) for left, right in pairs
+    )

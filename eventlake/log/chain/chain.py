@@ -47,7 +47,15 @@ class Chain:
         clocks: This process's monotonic clock, and the store's, when the writer's clock was last compared; microseconds.
     """
 
-    def __init__(self, storage: Storage, origin: str, created: int, *, strict: bool = False, trust: Trust = OWN) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        origin: str,
+        created: int,
+        *,
+        strict: bool = False,
+        trust: Trust = OWN,
+    ) -> None:
         self.storage = storage
         self.trust = trust
         self.origin = origin
@@ -56,7 +64,9 @@ class Chain:
         self.head: Entry | None = None
         self.clocks: tuple[int, int] | None = None
         self._tail: list[Entry] = []
-        self.keys = KeyIndex(storage, lambda start, stop: keys_of(self, start, stop), trust, lambda: check_keys(self))
+        self.keys = KeyIndex(
+            storage, lambda start, stop: keys_of(self, start, stop), trust, lambda: check_keys(self)
+        )
         self.rows = TierRows(storage, self._rows_again)
         self._folded: tuple[tuple[Tier, ...], Manifest] = ((), Manifest([], []))
         self._catalogue: tuple[str | None, Catalogue] = (None, Catalogue())
@@ -68,7 +78,10 @@ class Chain:
     def adopt(self, entry: Entry) -> Entry:
         """Makes the commit that follows the head the head."""
         self.head = entry
-        self._tail = [*(one for one in self._tail if one.commit.version >= entry.commit.recent.start), entry]
+        self._tail = [
+            *(one for one in self._tail if one.commit.version >= entry.commit.recent.start),
+            entry,
+        ]
         return entry
 
     def published(self, commit: Commit, data: bytes) -> Entry:
@@ -136,11 +149,17 @@ class Chain:
             data = self.storage.read(path)
         except ObjectMissingError as error:
             message = f"{path} is missing, but later commits are there"
-            raise CorruptionError(message, "restore it from a backup; commits are never deleted.", path=path) from error
+            raise CorruptionError(
+                message, "restore it from a backup; commits are never deleted.", path=path
+            ) from error
         commit = Commit.decode(data, path)
         if (commit.version, commit.origin) != (version, self.origin):
             message = f"{path} is commit {commit.version} of {commit.origin}, expected commit {version} of {self.origin}"
-            raise CorruptionError(message, "run 'eventlake verify LAKE'; the log was edited or mixed with another one.", path=path)
+            raise CorruptionError(
+                message,
+                "run 'eventlake verify LAKE'; the log was edited or mixed with another one.",
+                path=path,
+            )
         return Entry(commit, commit_hash(data))
 
     def entries(self) -> Iterator[Entry]:
@@ -162,10 +181,18 @@ class Chain:
             return []
         first = self.head.commit.recent.start
         if self._tail[0].commit.version > first:
-            tail = [*(self.read_entry(version) for version in range(first, self._tail[0].commit.version)), *self._tail]
+            tail = [
+                *(
+                    self.read_entry(version)
+                    for version in range(first, self._tail[0].commit.version)
+                ),
+                *self._tail,
+            ]
             for before, entry in zip([None, *tail], tail, strict=False):
                 if before or not first:
-                    check_follows(entry.commit, before, self.origin, layout.commit_path(entry.commit.version))
+                    check_follows(
+                        entry.commit, before, self.origin, layout.commit_path(entry.commit.version)
+                    )
             self._tail = tail
         return self._tail
 
@@ -181,7 +208,9 @@ class Chain:
         earlier = (self.entry(number) for number in range(self.next_version - 1, -1, -1))
         return next((entry for entry in earlier if wanted(entry)), None)
 
-    def events(self, versions: Collection[int], columns: list[str]) -> Iterator[tuple[int, pa.Table]]:
+    def events(
+        self, versions: Collection[int], columns: list[str]
+    ) -> Iterator[tuple[int, pa.Table]]:
         """Columns of the events of some commits, those that were not said as nulls; in pieces, each with the sequence of its first row.
 
         They are read from the segments that the commits brought. Where these were compacted and collected since, and where many commits
@@ -190,7 +219,11 @@ class Chain:
         Raises:
             CorruptionError: A segment is damaged.
         """
-        wanted = self._brought(versions) if len(versions) <= _NEAR else self.manifest().holding(self._sequences(versions))
+        wanted = (
+            self._brought(versions)
+            if len(versions) <= _NEAR
+            else self.manifest().holding(self._sequences(versions))
+        )
         failed: set[str] = set()
         while wanted:
             lost = []
@@ -205,12 +238,23 @@ class Chain:
                     lost += ranges
                     continue
                 whole = whole_columns(table, columns)
-                yield from ((start, whole.slice(start - segment.start, stop - start)) for start, stop in ranges)
+                yield from (
+                    (start, whole.slice(start - segment.start, stop - start))
+                    for start, stop in ranges
+                )
             wanted = open_chain(self.storage, self.trust).manifest().holding(lost) if lost else []
 
     def _brought(self, versions: Collection[int]) -> list[Held]:
-        entries = [one for version in sorted(versions) if (one := self.entry(version)).commit.kind == "append"]
-        return [((one.summary, segment), [(segment.start, segment.stop)]) for one in entries for segment in one.commit.segments]
+        entries = [
+            one
+            for version in sorted(versions)
+            if (one := self.entry(version)).commit.kind == "append"
+        ]
+        return [
+            ((one.summary, segment), [(segment.start, segment.stop)])
+            for one in entries
+            for segment in one.commit.segments
+        ]
 
     def _sequences(self, versions: Collection[int]) -> list[tuple[int, int]]:
         commits = self.manifest().commits
@@ -249,7 +293,10 @@ class Chain:
         """Takes what the head's tiers hold from the commits themselves, all of which were read and checked, and not from files."""
         if self.head is not None:
             tiers, first = self.head.commit.tiers, self.head.commit.recent.start
-            self._folded = (tiers, Manifest([], []).with_rows(entry.row for entry in entries[:first]))
+            self._folded = (
+                tiers,
+                Manifest([], []).with_rows(entry.row for entry in entries[:first]),
+            )
 
     @property
     def next_version(self) -> int:
@@ -273,7 +320,10 @@ class Chain:
             CorruptionError: The document is damaged or missing.
         """
         if self._catalogue[0] != self.schemas:
-            self._catalogue = (self.schemas, read_catalogue(self.storage, self.schemas, self.watermark))
+            self._catalogue = (
+                self.schemas,
+                read_catalogue(self.storage, self.schemas, self.watermark),
+            )
         return self._catalogue[1]
 
     @property
@@ -315,7 +365,9 @@ def read_again(chain: Chain, read: Callable[[Chain], T]) -> T:
         return read(now)
 
 
-def create_chain(storage: Storage, origin: str, created: int, *, strict: bool = False, trust: Trust | None = None) -> Chain:
+def create_chain(
+    storage: Storage, origin: str, created: int, *, strict: bool = False, trust: Trust | None = None
+) -> Chain:
     """Makes an empty lake.
 
     Raises:
@@ -324,16 +376,28 @@ def create_chain(storage: Storage, origin: str, created: int, *, strict: bool = 
     """
     check_origin(origin)
     storage.check()
-    stranger = next((item.path for item in storage.list("") if item.path != layout.LAKE and not layout.is_temporary(item.path)), None)
+    stranger = next(
+        (
+            item.path
+            for item in storage.list("")
+            if item.path != layout.LAKE and not layout.is_temporary(item.path)
+        ),
+        None,
+    )
     if stranger is not None and not _has_lake(storage):
         message = f"{storage.uri} is not empty: it holds {stranger}"
         raise AlreadyExistsError(message, "give an empty or new folder.", uri=storage.uri)
     probe(storage)
     try:
-        storage.create(layout.LAKE, seal({"created": created, "format": FORMAT, "origin": origin, "strict": strict}))
+        storage.create(
+            layout.LAKE,
+            seal({"created": created, "format": FORMAT, "origin": origin, "strict": strict}),
+        )
     except ObjectExistsError:
         message = f"there is a lake in {storage.uri} already"
-        raise AlreadyExistsError(message, "open it with el.open(…); lakes are never overwritten.", uri=storage.uri) from None
+        raise AlreadyExistsError(
+            message, "open it with el.open(…); lakes are never overwritten.", uri=storage.uri
+        ) from None
     return Chain(storage, origin, created, strict=strict, trust=trust or trust_of())
 
 

@@ -32,7 +32,9 @@ def bytes_statement(sha256: str, state: State) -> bytes:
     return statement("bytes", sha256, state)
 
 
-def check_segments(storage: Storage, placed: Sequence[Placed], trust: Trust, *, changed_only: bool = False) -> Iterator[None]:
+def check_segments(
+    storage: Storage, placed: Sequence[Placed], trust: Trust, *, changed_only: bool = False
+) -> Iterator[None]:
     """Hashes segments again, two at a time, and checks their events if that was never done; yields after each.
 
     Args:
@@ -70,7 +72,9 @@ def check_claims(storage: Storage, placed: Sequence[Placed], trust: Trust) -> No
     """
     new = [one for one, known in zip(placed, _believed(placed, trust), strict=True) if not known]
     if new:
-        with task("checking what others stored", sum(segment.rows for _, segment in new)) as advance:
+        with task(
+            "checking what others stored", sum(segment.rows for _, segment in new)
+        ) as advance:
             for (_, segment), _ in zip(new, check_segments(storage, new, trust), strict=True):
                 advance(segment.rows)
 
@@ -78,10 +82,17 @@ def check_claims(storage: Storage, placed: Sequence[Placed], trust: Trust) -> No
 def _unknown(storage: Storage, placed: Sequence[Placed], trust: Trust) -> list[Placed]:
     """The segments that were written since they were checked, or never were checked."""
     states = [state_of(storage, layout.segment_path(segment.sha256)) for _, segment in placed]
-    files = [None if state is None else bytes_statement(one[1].sha256, state) for one, state in zip(placed, states, strict=True)]
+    files = [
+        None if state is None else bytes_statement(one[1].sha256, state)
+        for one, state in zip(placed, states, strict=True)
+    ]
     changed = trust.ledger.unknown(one for one in files if one is not None)
     believed = _believed(placed, trust)
-    return [one for one, file, known in zip(placed, files, believed, strict=True) if file is None or file in changed or not known]
+    return [
+        one
+        for one, file, known in zip(placed, files, believed, strict=True)
+        if file is None or file in changed or not known
+    ]
 
 
 def _believed(placed: Sequence[Placed], trust: Trust) -> list[bool]:
@@ -107,7 +118,9 @@ def _check_claims(placed: Placed, data: bytes, trust: Trust) -> None:
         CorruptionError: They are not.
     """
     summary, segment = placed
-    if trust.knows(commit_statement(summary.commit_hash)) or trust.knows(claim := claims_of(summary, segment)):
+    if trust.knows(commit_statement(summary.commit_hash)) or trust.knows(
+        claim := claims_of(summary, segment)
+    ):
         return
     path = layout.segment_path(segment.sha256)
     if problems := wrong_claims(summary, segment, data, path):
@@ -141,10 +154,14 @@ def missing(segment: Segment) -> CorruptionError:
     """What to say where a segment's file is gone."""
     path = layout.segment_path(segment.sha256)
     message = f"segment {segment.start:,}-{segment.stop:,} is missing ({path})"
-    return CorruptionError(message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path)
+    return CorruptionError(
+        message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path
+    )
 
 
-def stored_events(storage: Storage, placed: Placed, trust: Trust, columns: list[str] | None = None) -> pa.Table:
+def stored_events(
+    storage: Storage, placed: Placed, trust: Trust, columns: list[str] | None = None
+) -> pa.Table:
     """A segment's events, those of ``columns`` that it has; all for None.
 
     Raises:
@@ -152,7 +169,9 @@ def stored_events(storage: Storage, placed: Placed, trust: Trust, columns: list[
     """
     data = checked_bytes(storage, placed[1])
     _check_claims(placed, data, trust)
-    return segments.decode(data, layout.segment_path(placed[1].sha256), columns, rows=placed[1].rows)
+    return segments.decode(
+        data, layout.segment_path(placed[1].sha256), columns, rows=placed[1].rows
+    )
 
 
 def read_catalogue(storage: Storage, sha256: str | None, watermark: int) -> Catalogue:
@@ -173,16 +192,26 @@ def read_catalogue(storage: Storage, sha256: str | None, watermark: int) -> Cata
         data = storage.read(path)
     except ObjectMissingError as error:
         message = f"the schemas are missing ({path})"
-        raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path) from error
+        raise CorruptionError(
+            message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path
+        ) from error
     found = sha256_hex(data)
     if found != sha256:
-        message = f"the schemas are not what was written: expected sha256 {sha256}, read {found} ({path})"
-        raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path)
+        message = (
+            f"the schemas are not what was written: expected sha256 {sha256}, read {found} ({path})"
+        )
+        raise CorruptionError(
+            message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path
+        )
     catalogue = Catalogue.decode(data, path)
     for name, versions in catalogue.types.items():
         if (since := versions[-1].since) > watermark:
             message = f"{path} is damaged: expected schemas of {name!r} from {watermark} or before, found one since {since}"
-            raise CorruptionError(message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path)
+            raise CorruptionError(
+                message,
+                "run 'eventlake verify LAKE' and restore the file from a backup.",
+                path=path,
+            )
     return catalogue
 
 

@@ -34,7 +34,11 @@ def claims_of(summary: CommitSummary, segment: Segment) -> bytes:
 
 
 def wrong_claims(
-    summary: CommitSummary, segment: Segment, data: bytes, path: str, look: Callable[[pa.Table], None] | None = None
+    summary: CommitSummary,
+    segment: Segment,
+    data: bytes,
+    path: str,
+    look: Callable[[pa.Table], None] | None = None,
 ) -> list[str]:
     """What a commit says of a segment that the segment's events do not bear out.
 
@@ -55,7 +59,10 @@ def wrong_claims(
     for table in segments.row_groups(data, path, rows=segment.rows):
         if not table.num_rows:
             continue
-        problems += [f"holds events that no append lets in: {problem}" for problem in stored_problems(table)[:_SHOWN]]
+        problems += [
+            f"holds events that no append lets in: {problem}"
+            for problem in stored_problems(table)[:_SHOWN]
+        ]
         hashes.append(leaves.leaf_hashes(table))
         statistics.append(segments.statistics(table))
         if look is not None:
@@ -71,7 +78,9 @@ def wrong_claims(
     return list(dict.fromkeys(problems))
 
 
-def _problems(segment: Segment, hashes: leaves.Hashes, found: segments.Statistics, columns: tuple[str, ...]) -> Iterator[str]:
+def _problems(
+    segment: Segment, hashes: leaves.Hashes, found: segments.Statistics, columns: tuple[str, ...]
+) -> Iterator[str]:
     if leaves.compact_range(hashes, segment.start) != segment.range:
         yield "its events do not hash to the leaves that its commit names"
     stated = segments.Statistics(segment.types, segment.time, segment.undated, segment.recorded)
@@ -83,7 +92,9 @@ def _assigned_problems(table: pa.Table, start: int, last: int | None) -> Iterato
     """What is wrong with the columns that the lake assigned; ``last`` is the ``recorded_at`` of the event before."""
     if "recorded_at" in table.column_names:
         recorded = table.column("recorded_at").combine_chunks().cast(pa.int64())
-        if pc.any(pc.less(recorded[1:], recorded[:-1])).as_py() or (last is not None and recorded[0].as_py() < last):
+        if pc.any(pc.less(recorded[1:], recorded[:-1])).as_py() or (
+            last is not None and recorded[0].as_py() < last
+        ):
             yield "recorded_at decreases"
     if "sequence" in table.column_names:
         expected = pa.array(np.arange(start, start + table.num_rows))

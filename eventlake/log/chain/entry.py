@@ -21,7 +21,9 @@ class Entry:
     def summary(self) -> CommitSummary:
         """What the manifest keeps of it."""
         one = self.commit
-        return CommitSummary(one.version, self.commit_hash, one.kind, one.recorded_at, one.start, one.stop, one.root)
+        return CommitSummary(
+            one.version, self.commit_hash, one.kind, one.recorded_at, one.start, one.stop, one.root
+        )
 
     @property
     def row(self) -> manifest_rows.Row:
@@ -40,17 +42,32 @@ def check_follows(commit: Commit, before: Entry | None, origin: str, path: str) 
         "origin": origin,
         "prev": before.commit_hash if before else None,
         "start": before.commit.stop if before else 0,
-        "schemas": commit.schemas if commit.kind == "schema" else before.commit.schemas if before else None,
-        "fence": commit.version if commit.kind == "fence" else before.commit.fence if before else None,
+        "schemas": commit.schemas
+        if commit.kind == "schema"
+        else before.commit.schemas
+        if before
+        else None,
+        "fence": commit.version
+        if commit.kind == "fence"
+        else before.commit.fence
+        if before
+        else None,
     }
     for field, value in expected.items():
         found = getattr(commit, field)
         if found != value:
             message = f"{path} does not follow the commit before it: expected {field} {value}, found {found}"
-            raise CorruptionError(message, "run 'eventlake verify LAKE'; the log was edited or mixed with another one.", path=path)
+            raise CorruptionError(
+                message,
+                "run 'eventlake verify LAKE'; the log was edited or mixed with another one.",
+                path=path,
+            )
     last: int | None = before.commit.recorded_at if before else None
     appended = commit.segments if commit.kind == "append" else ()
-    for first, stop in (*(segment.recorded for segment in appended if segment.recorded), (commit.recorded_at,) * 2):
+    for first, stop in (
+        *(segment.recorded for segment in appended if segment.recorded),
+        (commit.recorded_at,) * 2,
+    ):
         if last is not None and first < last:
             message = f"{path} was recorded at {format_instant(first)}, before what it follows ({format_instant(last)})"
             raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=path)

@@ -51,14 +51,27 @@ def checked_keys(storage: Storage, file: KeyFile) -> KeyRun:
     data = read_sized(storage, path, file.size_bytes)
     if sha256_hex(data) != file.sha256:
         message = f"{path} is damaged: its bytes have sha256 {sha256_hex(data)}"
-        raise CorruptionError(message, "it is derived from the log: delete it, and what it held is made again.", path=path)
+        raise CorruptionError(
+            message,
+            "it is derived from the log: delete it, and what it held is made again.",
+            path=path,
+        )
     return key_files.decode(data, file, path)
 
 
 class StoredKeys:
     """A key file; read in parts until as much has been read as it is long, then once as a whole, and kept."""
 
-    def __init__(self, storage: Storage, file: KeyFile, stop: int, again: Again, trust: Trust = LAKE, *, run: KeyRun | None = None) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        file: KeyFile,
+        stop: int,
+        again: Again,
+        trust: Trust = LAKE,
+        *,
+        run: KeyRun | None = None,
+    ) -> None:
         self._storage = storage
         self._trust = trust
         self._state: State | None = None
@@ -109,7 +122,10 @@ class StoredKeys:
         if self._state is not None and self._storage.locate(path) is None:
             return True
         state = state_of(self._storage, path)
-        if state is None or (state != self._state and not self._trust.ledger.knows(bytes_statement(self._file.sha256, state))):
+        if state is None or (
+            state != self._state
+            and not self._trust.ledger.knows(bytes_statement(self._file.sha256, state))
+        ):
             return False
         self._state = state
         return True
@@ -142,7 +158,9 @@ class StoredKeys:
         if not all(section.data <= start <= stop <= section.stop for start, stop, _ in bounds):
             raise self._damaged("its directory is out of bounds")
         found = self._parts([(start, stop) for start, stop, _ in bounds])
-        if any(key_files.checksum(data) != crc for data, (_, _, crc) in zip(found, bounds, strict=True)):
+        if any(
+            key_files.checksum(data) != crc for data, (_, _, crc) in zip(found, bounds, strict=True)
+        ):
             raise self._damaged("a part does not match its checksum")
         return found
 
@@ -154,7 +172,9 @@ class StoredKeys:
 
     def _damaged(self, problem: str) -> CorruptionError:
         path = layout.keys_path(self._file.sha256)
-        return CorruptionError(f"{path} is damaged: {problem}", "run 'eventlake verify LAKE'.", path=path)
+        return CorruptionError(
+            f"{path} is damaged: {problem}", "run 'eventlake verify LAKE'.", path=path
+        )
 
     def _made_again(self, error: CorruptionError | NotFoundError) -> KeyRun:
         """The keys from the log and its segments, which are the truth; a key file only spares reading them."""
@@ -172,13 +192,21 @@ def recent_run(recent: Recent) -> KeyRun:
     """What stands in the commit itself."""
     heads = np.frombuffer(recent.heads, "<u8")
     versions = (heads & np.uint64(CELLS - 1)).astype(np.uint32) + np.uint32(recent.start)
-    return KeyRun(recent.start, 0, np.frombuffer(recent.ids, "<u8"), heads & ~np.uint64(CELLS - 1), versions)
+    return KeyRun(
+        recent.start, 0, np.frombuffer(recent.ids, "<u8"), heads & ~np.uint64(CELLS - 1), versions
+    )
 
 
 class KeyIndex:
     """The keys of a chain, as its head names them; ``check`` makes sure of them before any question is answered."""
 
-    def __init__(self, storage: Storage, again: Again, trust: Trust = LAKE, check: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        again: Again,
+        trust: Trust = LAKE,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self._storage = storage
         self._again = again
         self._trust = trust
@@ -188,16 +216,22 @@ class KeyIndex:
     def stored(self, file: KeyFile, stop: int) -> StoredKeys:
         """A key file, kept for the next question."""
         if file.sha256 not in self._files:
-            self._files[file.sha256] = StoredKeys(self._storage, file, stop, self._again, self._trust)
+            self._files[file.sha256] = StoredKeys(
+                self._storage, file, stop, self._again, self._trust
+            )
         return self._files[file.sha256]
 
     def keep(self, file: KeyFile, stop: int, run: KeyRun) -> None:
         """Keeps what this process has just put into a file, so that it need not read it."""
-        self._files[file.sha256] = StoredKeys(self._storage, file, stop, self._again, self._trust, run=run)
+        self._files[file.sha256] = StoredKeys(
+            self._storage, file, stop, self._again, self._trust, run=run
+        )
 
     def files(self, head: Commit) -> Iterator[tuple[StoredKeys, int]]:
         """The files that ``head`` names, oldest first, each with the version before which it ends."""
-        named = [(tier.keys, tier.stop) for tier in head.tiers] + [(file, file.start + 1) for file in head.recent.files]
+        named = [(tier.keys, tier.stop) for tier in head.tiers] + [
+            (file, file.start + 1) for file in head.recent.files
+        ]
         self._files = {file.sha256: self.stored(file, stop) for file, stop in named}
         return ((self._files[file.sha256], stop) for file, stop in named)
 
@@ -227,7 +261,10 @@ class KeyIndex:
         known = [version for version in recent if version is not None]
         if known:
             return max(known)
-        return next((version for stored in reversed(folded) if (version := stored.newest(key)) is not None), None)
+        return next(
+            (version for stored in reversed(folded) if (version := stored.newest(key)) is not None),
+            None,
+        )
 
 
 def _versions(run: KeyRun, keys: Keys) -> list[range]:

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from eventlake.columns.keys.keys import KeyRun, event_keys, merged, newest_of, shift_of, subject_heads
+from eventlake.columns.keys.keys import (
+    KeyRun,
+    event_keys,
+    merged,
+    newest_of,
+    shift_of,
+    subject_heads,
+)
 from eventlake.columns.schema import whole_columns
 from eventlake.log.chain.checked_read import stored_events
 from eventlake.log.chain.unfolded_keys import own_keys
@@ -30,9 +37,14 @@ def _of_commits(chain: "Chain", start: int, stop: int) -> KeyRun:
     """What commits have beside their events: producers, positions, ids."""
     nothing = np.empty(0, np.uint64)
     commits = [chain.entry(version).commit for version in range(start, stop)]
-    own = [own_keys(nothing, None, [one.position for one in commit.deliveries], commit.commit_id).heads for commit in commits]
+    own = [
+        own_keys(nothing, None, [one.position for one in commit.deliveries], commit.commit_id).heads
+        for commit in commits
+    ]
     versions = np.repeat(np.arange(start, stop, dtype=np.uint32), [len(heads) for heads in own])
-    return KeyRun(start, shift_of(start, stop), nothing, *newest_of(np.concatenate([nothing, *own]), versions))
+    return KeyRun(
+        start, shift_of(start, stop), nothing, *newest_of(np.concatenate([nothing, *own]), versions)
+    )
 
 
 def _of_events(chain: "Chain", start: int, stop: int) -> Iterator[KeyRun]:

@@ -49,7 +49,9 @@ class Manifest:
 
     def version_of(self, sequence: int) -> int:
         """The version of the commit that added the event ``sequence``."""
-        return self.commits[bisect.bisect_right(self.commits, sequence, key=lambda commit: commit.stop)].version
+        return self.commits[
+            bisect.bisect_right(self.commits, sequence, key=lambda commit: commit.stop)
+        ].version
 
     def between(self, start: int, stop: int) -> list[Placed]:
         """The segments with events of ``[start, stop)``, in order; the outer ones may reach beyond."""
@@ -63,7 +65,9 @@ class Manifest:
         for start, stop in ranges:
             for placed in self.between(start, stop):
                 segment = placed[1]
-                held.setdefault(segment.start, (placed, []))[1].append((max(start, segment.start), min(stop, segment.stop)))
+                held.setdefault(segment.start, (placed, []))[1].append(
+                    (max(start, segment.start), min(stop, segment.stop))
+                )
         return list(held.values())
 
 

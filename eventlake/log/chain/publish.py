@@ -13,7 +13,13 @@ from eventlake.core.documents.commit import Commit, commit_hash
 from eventlake.core.documents.lake import read_lake
 from eventlake.core.documents.stored import check_writable
 from eventlake.errors import CommitUnknownError, ConflictError, NotFoundError, StorageError
-from eventlake.storage import NotDurableError, NotStoredError, ObjectExistsError, ObjectMissingError, Storage
+from eventlake.storage import (
+    NotDurableError,
+    NotStoredError,
+    ObjectExistsError,
+    ObjectMissingError,
+    Storage,
+)
 
 PATIENCE_SECONDS = 10.0
 """How long an unknown outcome is asked after before the caller hears of it."""
@@ -69,7 +75,11 @@ def _check_place(storage: Storage, commit: Commit) -> None:
         message = f"there is no lake in {storage.uri} any more: expected {before}, which commit {commit.version} follows"
         hint = "it was moved or deleted while it was open: open it where it is now; nothing was published."
         raise NotFoundError(message, hint, uri=storage.uri) from None
-    same = commit_hash(data) == commit.prev if commit.version else read_lake(data, before).origin == commit.origin
+    same = (
+        commit_hash(data) == commit.prev
+        if commit.version
+        else read_lake(data, before).origin == commit.origin
+    )
     if not same:
         message = f"the lake in {storage.uri} is another one now: {before} is not what commit {commit.version} follows"
         hint = "another lake was put in its place while it was open: open it again; nothing was published."

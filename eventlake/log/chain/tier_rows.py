@@ -28,7 +28,9 @@ class TierRows:
 
     def of(self, tier: Tier) -> list[manifest_rows.Row]:
         """A tier's commits with their segments."""
-        return manifest_rows.from_table(self.table(tier), layout.rows_path(tier.stop, tier.rows_sha256))
+        return manifest_rows.from_table(
+            self.table(tier), layout.rows_path(tier.stop, tier.rows_sha256)
+        )
 
     def table(self, tier: Tier) -> pa.Table:
         """The same as they are stored; read from the log where the tier's file is lost or damaged."""
@@ -41,10 +43,14 @@ class TierRows:
             data = b""
         if sha256_hex(data) == tier.rows_sha256:
             return manifest_rows.read_table(data, path)
-        _LOG.warning("%s is missing or damaged; read from the log instead; run 'eventlake verify'", path)
+        _LOG.warning(
+            "%s is missing or damaged; read from the log instead; run 'eventlake verify'", path
+        )
         return manifest_rows.to_table(self._again(tier.start, tier.stop))
 
     def keep(self, tiers: Sequence[Tier], table: pa.Table) -> None:
         """Keeps the rows of the newest of ``tiers``, and of the others what is kept already."""
         *older, newest = (tier.rows_sha256 for tier in tiers)
-        self._kept = {sha256: self._kept[sha256] for sha256 in older if sha256 in self._kept} | {newest: table}
+        self._kept = {sha256: self._kept[sha256] for sha256 in older if sha256 in self._kept} | {
+            newest: table
+        }

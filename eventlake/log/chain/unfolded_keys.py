@@ -6,7 +6,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from eventlake.columns.keys import key_files
-from eventlake.columns.keys.keys import CELLS, KeyRun, Keys, distinct, few_text_keys, in_cell, of_commit
+from eventlake.columns.keys.keys import (
+    CELLS,
+    KeyRun,
+    Keys,
+    distinct,
+    few_text_keys,
+    in_cell,
+    of_commit,
+)
 from eventlake.core import layout
 from eventlake.core.documents.commit import Commit
 from eventlake.core.documents.delivery import Position
@@ -40,7 +48,9 @@ class OwnKeys:
         return of_commit(version, self.ids, self.heads)
 
 
-def own_keys(ids: Keys, subjects: Keys | None, positions: Sequence[Position], commit_id: str) -> OwnKeys:
+def own_keys(
+    ids: Keys, subjects: Keys | None, positions: Sequence[Position], commit_id: str
+) -> OwnKeys:
     """The keys of a commit with these events (``ids`` are theirs, sorted; ``subjects`` their subjects', in any order) and deliveries."""
     heads = few_text_keys([("commit", commit_id), *delivery_texts(positions)])
     return OwnKeys(ids, distinct(heads if subjects is None else np.concatenate([heads, subjects])))
@@ -49,7 +59,10 @@ def own_keys(ids: Keys, subjects: Keys | None, positions: Sequence[Position], co
 def delivery_texts(positions: Sequence[Position]) -> list[tuple[str, str]]:
     """The texts by which deliveries are found again, each with its kind."""
     producers = {position.producer for position in positions}
-    return [*(("producer", producer) for producer in producers), *(("position", position_text(position)) for position in positions)]
+    return [
+        *(("producer", producer) for producer in producers),
+        *(("position", position_text(position)) for position in positions),
+    ]
 
 
 def position_text(position: Position) -> str:
@@ -71,7 +84,11 @@ def store(storage: Storage, run: KeyRun) -> KeyFile:
     except ObjectExistsError:
         if sha256_hex(read_sized(storage, layout.keys_path(sha256), len(data))) != sha256:
             message = f"{layout.keys_path(sha256)} is damaged"
-            raise StorageError(message, "delete it: it is derived, and will be made again.", path=layout.keys_path(sha256)) from None
+            raise StorageError(
+                message,
+                "delete it: it is derived, and will be made again.",
+                path=layout.keys_path(sha256),
+            ) from None
     return KeyFile(sha256, len(data), len(run.ids), len(run.heads), run.start, run.shift)
 
 
@@ -86,15 +103,23 @@ def recent_after(before: Recent, version: int, own: OwnKeys | KeyFile) -> Recent
     cell = version - before.start
     if cell >= CELLS:
         message = f"{cell:,} commits were not folded into the manifest"
-        raise StorageError(message, f"see why nothing can be stored in {layout.MANIFESTS}/ and {layout.KEYS}/.")
-    return replace(before, ids=_joined(before.ids, in_cell(own.ids, cell)), heads=_newest(_joined(before.heads, in_cell(own.heads, cell))))
+        raise StorageError(
+            message, f"see why nothing can be stored in {layout.MANIFESTS}/ and {layout.KEYS}/."
+        )
+    return replace(
+        before,
+        ids=_joined(before.ids, in_cell(own.ids, cell)),
+        heads=_newest(_joined(before.heads, in_cell(own.heads, cell))),
+    )
 
 
 def recent_since(recent: Recent, version: int) -> Recent:
     """What of ``recent`` commits from ``version`` on brought."""
     step = version - recent.start
     ids, heads = (_later(keys, step) for keys in (recent.ids, recent.heads))
-    return Recent(version, ids, heads, tuple(file for file in recent.files if file.start >= version))
+    return Recent(
+        version, ids, heads, tuple(file for file in recent.files if file.start >= version)
+    )
 
 
 def weight(commit: Commit) -> int:
@@ -105,7 +130,11 @@ def weight(commit: Commit) -> int:
     recent = commit.recent
     inline = (len(recent.ids) + len(recent.heads)) // 8
     files = recent.files if len(recent.files) + len(commit.tiers) > MOST_FILES else ()
-    return COMMIT_WEIGHT * (commit.version + 1 - recent.start) + inline + sum(file.ids + file.heads for file in files)
+    return (
+        COMMIT_WEIGHT * (commit.version + 1 - recent.start)
+        + inline
+        + sum(file.ids + file.heads for file in files)
+    )
 
 
 def _joined(stored: bytes, more: Keys) -> bytes:

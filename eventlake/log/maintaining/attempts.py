@@ -68,7 +68,11 @@ def left_over(storage: Storage, modified: Mapping[str, int]) -> dict[str, Left]:
             left = Left(removed[attempt], "of a dataset that was removed", unfinished=False)
             kept = layout.REMOVED
         else:
-            left = Left(max(modified[path] for path in paths), "of a build that was not finished", unfinished=True)
+            left = Left(
+                max(modified[path] for path in paths),
+                "of a build that was not finished",
+                unfinished=True,
+            )
             kept = layout.PROVENANCE
         found |= {path: left for path in paths if path != f"{attempt}/{kept}"}
     return found
@@ -83,13 +87,21 @@ def publish_finished(storage: Storage) -> None:
         # Nearly every dataset has its manifest: the provenances of the others alone are read.
         if path in paths or attempt in removed:
             continue
-        with suppress(CorruptionError, UnsupportedFormatError, ObjectExistsError, ObjectMissingError, StorageFullError):
+        with suppress(
+            CorruptionError,
+            UnsupportedFormatError,
+            ObjectExistsError,
+            ObjectMissingError,
+            StorageFullError,
+        ):
             data = storage.read(stored)
             if is_given_up(data):
                 continue
             provenance = read_provenance(data, stored)
             manifest = manifest_in(provenance)
-            if manifest is not None and all(f"{attempt}/{name}" in paths for name in provenance["files"]):
+            if manifest is not None and all(
+                f"{attempt}/{name}" in paths for name in provenance["files"]
+            ):
                 found = DatasetManifest.decode(manifest, path)
                 if _folder(attempt) == layout.build_path(found.recipe.name, found.manifest_hash):
                     storage.create(path, manifest)

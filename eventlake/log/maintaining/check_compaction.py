@@ -52,7 +52,11 @@ def check_compacted(chain: "Chain", placed: Sequence[Placed]) -> None:
     """
     compacted = [one for one in placed if one[0].kind == _COMPACT]
     foreign = foreign_commits(compacted, chain.trust)
-    said = {compacted_statement(chain, segment): (summary, segment) for summary, segment in compacted if summary.commit_hash in foreign}
+    said = {
+        compacted_statement(chain, segment): (summary, segment)
+        for summary, segment in compacted
+        if summary.commit_hash in foreign
+    }
     unknown = chain.trust.ledger.unknown(said)
     with task("checking compactions by others", len(unknown)) as advance:
         for one, (summary, segment) in said.items():
@@ -71,7 +75,15 @@ def compacted_statement(chain: "Chain", segment: Segment) -> bytes:
     """The statement that a segment is what the log up to its last event says."""
     manifest = chain.manifest()
     last = manifest.commits[manifest.version_of(segment.stop - 1)].commit_hash
-    return statement("compacted", segment.sha256, segment.start, segment.stop, segment.nodes, segment.recorded, last)
+    return statement(
+        "compacted",
+        segment.sha256,
+        segment.start,
+        segment.stop,
+        segment.nodes,
+        segment.recorded,
+        last,
+    )
 
 
 def compare(chain: "Chain", placed: Placed) -> Compared:
@@ -81,11 +93,15 @@ def compare(chain: "Chain", placed: Placed) -> Compared:
         CorruptionError: The segment, or one of those commits, is damaged.
     """
     summary, segment = placed
-    recorded = _recorded(summary, segment, stored_events(chain.storage, placed, chain.trust, _RECORDED))
+    recorded = _recorded(
+        summary, segment, stored_events(chain.storage, placed, chain.trust, _RECORDED)
+    )
     compared, folded = Compared(), CompactRange.empty(segment.start)
     for commit, appended in _appended(chain, segment):
         if appended.start != folded.stop or appended.stop > segment.stop:
-            compared.problems.append(f"it cuts the segment {appended.start:,}-{appended.stop:,} of commit {commit.version}")
+            compared.problems.append(
+                f"it cuts the segment {appended.start:,}-{appended.stop:,} of commit {commit.version}"
+            )
             return compared
         folded = folded.merge(appended.range)
         found = recorded[appended.start - segment.start : appended.stop - segment.start]
@@ -98,10 +114,16 @@ def compare(chain: "Chain", placed: Placed) -> Compared:
 def _appended(chain: "Chain", segment: Segment) -> Iterator[Placed]:
     """The segments in which the events of a compacted one were appended."""
     manifest = chain.manifest()
-    for version in range(manifest.version_of(segment.start), manifest.version_of(segment.stop - 1) + 1):
+    for version in range(
+        manifest.version_of(segment.start), manifest.version_of(segment.stop - 1) + 1
+    ):
         if manifest.commits[version].kind == "append":
             entry = chain.entry(version)
-            yield from ((entry.summary, one) for one in entry.commit.segments if one.start < segment.stop and segment.start < one.stop)
+            yield from (
+                (entry.summary, one)
+                for one in entry.commit.segments
+                if one.start < segment.stop and segment.start < one.stop
+            )
 
 
 def _recorded(summary: CommitSummary, segment: Segment, events: pa.Table) -> Micros:
@@ -116,27 +138,50 @@ def _compare_recorded(chain: "Chain", appended: Placed, found: Micros, compared:
     where = f"recorded_at of the events {segment.start:,}-{segment.stop:,}"
     if segment.recorded is None:
         if (found != summary.recorded_at).any():
-            compared.problems.append(f"{where} is not that of commit {summary.version}, which appended them")
+            compared.problems.append(
+                f"{where} is not that of commit {summary.version}, which appended them"
+            )
         return
     if (int(found[0]), int(found[-1])) != segment.recorded:
-        compared.problems.append(f"{where} does not begin and end as commit {summary.version} says, which appended them")
+        compared.problems.append(
+            f"{where} does not begin and end as commit {summary.version} says, which appended them"
+        )
         return
     try:
         data = checked_bytes(chain.storage, segment)
-        told = segments.decode(data, layout.segment_path(segment.sha256), _RECORDED, rows=segment.rows)
+        told = segments.decode(
+            data, layout.segment_path(segment.sha256), _RECORDED, rows=segment.rows
+        )
     except (CorruptionError, NotFoundError):
         if segment.recorded[0] != segment.recorded[1]:
             compared.unproven.append((segment.start, segment.stop))
         return
     if not np.array_equal(_recorded(summary, segment, told), found):
-        compared.problems.append(f"{where} is not what the segment says that commit {summary.version} appended")
+        compared.problems.append(
+            f"{where} is not what the segment says that commit {summary.version} appended"
+        )
 
 
-def wrong_statistics(summary: CommitSummary, segment: Segment, replaced: Sequence[Placed]) -> list[str]:
+def wrong_statistics(
+    summary: CommitSummary, segment: Segment, replaced: Sequence[Placed]
+) -> list[str]:
     """What a compaction says of its segment that those which it replaces do not say."""
-    expected = segments.joined([segments.Statistics(one.types, one.time, one.undated, _bounds(of, one)) for of, one in replaced])
-    found = segments.Statistics(segment.types, segment.time, segment.undated, _bounds(summary, segment))
-    return [] if found == expected else [f"its segment {segment.start:,}-{segment.stop:,} states {found}, what it replaces {expected}"]
+    expected = segments.joined(
+        [
+            segments.Statistics(one.types, one.time, one.undated, _bounds(of, one))
+            for of, one in replaced
+        ]
+    )
+    found = segments.Statistics(
+        segment.types, segment.time, segment.undated, _bounds(summary, segment)
+    )
+    return (
+        []
+        if found == expected
+        else [
+            f"its segment {segment.start:,}-{segment.stop:,} states {found}, what it replaces {expected}"
+        ]
+    )
 
 
 def _bounds(summary: CommitSummary, segment: Segment) -> tuple[int, int]:

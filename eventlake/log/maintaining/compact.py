@@ -63,9 +63,15 @@ class Compaction:
         if not self.made:
             return Card("nothing to compact", (("segments", "none are small and side by side"),))
         facts = (
-            ("events", f"{self.events:,}, where they were: root, watermarks and datasets are unchanged"),
+            (
+                "events",
+                f"{self.events:,}, where they were: root, watermarks and datasets are unchanged",
+            ),
             ("bytes", f"{self.bytes_before:,} before, {self.bytes_after:,} after"),
-            ("next", "the old segments stay for those who read them; 'eventlake gc' deletes them later"),
+            (
+                "next",
+                "the old segments stay for those who read them; 'eventlake gc' deletes them later",
+            ),
         )
         return Card(f"compacted {counted(self.replaced, 'segment')} into {self.made:,}", facts)
 
@@ -152,13 +158,22 @@ def _merged(chain: Chain, run: list[Segment]) -> Segment:
     # What is made of others' compactions must not pass for what this user compacted.
     check_compacted(chain, placed)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        tables = list(pool.map(lambda one: _with_assigned(one, stored_events(chain.storage, one, chain.trust)), placed))
+        tables = list(
+            pool.map(
+                lambda one: _with_assigned(one, stored_events(chain.storage, one, chain.trust)),
+                placed,
+            )
+        )
     table = _without_empty(pa.concat_tables(tables))
     data, sha256 = store_segment(chain.storage, table)
     path = layout.segment_path(sha256)
     if not segments.decode(data, path).equals(table):
         message = f"the events {run[0].start:,}-{run[-1].stop:,} are not read back as they were written to {path}"
-        raise CorruptionError(message, "nothing was changed; report this, with the versions of pyarrow and eventlake.", path=path)
+        raise CorruptionError(
+            message,
+            "nothing was changed; report this, with the versions of pyarrow and eventlake.",
+            path=path,
+        )
     folded = CompactRange.empty(run[0].start)
     for segment in run:
         folded = folded.merge(segment.range)
@@ -189,4 +204,6 @@ def _with_assigned(placed: Placed, events: pa.Table) -> pa.Table:
 
 
 def _without_empty(table: pa.Table) -> pa.Table:
-    return table.select([name for name in table.column_names if table.column(name).null_count < table.num_rows])
+    return table.select(
+        [name for name in table.column_names if table.column(name).null_count < table.num_rows]
+    )

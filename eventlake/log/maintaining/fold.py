@@ -105,7 +105,10 @@ def _current(tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def _recent_runs(chain: Chain, head: Commit) -> list[KeyRun]:
-    return [recent_run(head.recent), *(chain.keys.stored(file, file.start + 1).whole() for file in head.recent.files)]
+    return [
+        recent_run(head.recent),
+        *(chain.keys.stored(file, file.start + 1).whole() for file in head.recent.files),
+    ]
 
 
 def _size_class(weight: int) -> int:
@@ -123,5 +126,7 @@ def _store_rows(storage: Storage, stop: int, data: bytes) -> str:
     except ObjectExistsError:
         if read_sized(storage, path, len(data)) != data:
             message = f"{path} is damaged"
-            raise CorruptionError(message, "delete it: it is derived, and will be made again.", path=path) from None
+            raise CorruptionError(
+                message, "delete it: it is derived, and will be made again.", path=path
+            ) from None
     return sha256

@@ -76,9 +76,14 @@ class Garbage:
     def card(self) -> Card:
         """What to show."""
         verb = "deleted" if self.deleted else "would delete"
-        facts = (("bytes", f"{self.size_bytes:,}"), *(() if self.deleted or not self.files else (("next", "give --delete to delete"),)))
+        facts = (
+            ("bytes", f"{self.size_bytes:,}"),
+            *(() if self.deleted or not self.files else (("next", "give --delete to delete"),)),
+        )
         rows = tuple((file.path, f"{file.size_bytes:,}", file.reason) for file in self.files)
-        return Card(f"{verb} {counted(len(self.files), 'file')}", facts, ("file", "bytes", "why"), rows)
+        return Card(
+            f"{verb} {counted(len(self.files), 'file')}", facts, ("file", "bytes", "why"), rows
+        )
 
 
 def collect(chain: Chain, older_than: timedelta, now: int, *, dry_run: bool) -> Garbage:
@@ -176,14 +181,18 @@ def _deleted(storage: Storage, files: Sequence[Unneeded]) -> Iterator[Unneeded]:
         for file in files:
             attempt = layout.attempt(file.path)
             if attempt is not None and attempt not in may_go:
-                may_go[attempt] = storage.exists(f"{attempt}/{layout.REMOVED}") or give_up(storage, attempt)
+                may_go[attempt] = storage.exists(f"{attempt}/{layout.REMOVED}") or give_up(
+                    storage, attempt
+                )
             if attempt is None or may_go[attempt]:
                 storage.delete(file.path)
                 yield file
             advance(1)
 
 
-def _unneeded(chain: Chain, stored: Sequence[StoredObject], now: int) -> Iterator[tuple[bool, Unneeded]]:
+def _unneeded(
+    chain: Chain, stored: Sequence[StoredObject], now: int
+) -> Iterator[tuple[bool, Unneeded]]:
     """What no commit names any more or ever did, what interrupted writes left, and builds that were never published.
 
     Each comes with whether it may be deleted without a fence.
@@ -199,19 +208,43 @@ def _unneeded(chain: Chain, stored: Sequence[StoredObject], now: int) -> Iterato
     for item in stored:
         if item.path in short:
             since = max(item.modified, modified[short[item.path]])
-            yield True, Unneeded(item.path, item.size_bytes, since, "a longer part of the event table stands for it")
+            yield (
+                True,
+                Unneeded(
+                    item.path,
+                    item.size_bytes,
+                    since,
+                    "a longer part of the event table stands for it",
+                ),
+            )
         elif layout.is_temporary(item.path):
-            yield True, Unneeded(item.path, item.size_bytes, item.modified, "left by an interrupted write")
+            yield (
+                True,
+                Unneeded(item.path, item.size_bytes, item.modified, "left by an interrupted write"),
+            )
         elif item.path in left:
             since, reason, unfinished = left[item.path]
             yield not unfinished, Unneeded(item.path, item.size_bytes, since, reason)
         elif layout.claim_number(item.path) is not None or layout.is_work(item.path):
-            yield True, Unneeded(item.path, item.size_bytes, item.modified, "left by a build that died")
-        elif (layout.segment_sha256(item.path) or _is_derived(item.path)) and item.path not in needed:
+            yield (
+                True,
+                Unneeded(item.path, item.size_bytes, item.modified, "left by a build that died"),
+            )
+        elif (
+            layout.segment_sha256(item.path) or _is_derived(item.path)
+        ) and item.path not in needed:
             version = dropped.get(item.path)
             # A commit that came after the listing has not made anything old.
-            since = item.modified if version is None else max(item.modified, modified.get(layout.commit_path(version), now))
-            reason = "no commit names it" if version is None else f"since commit {version} others stand for it"
+            since = (
+                item.modified
+                if version is None
+                else max(item.modified, modified.get(layout.commit_path(version), now))
+            )
+            reason = (
+                "no commit names it"
+                if version is None
+                else f"since commit {version} others stand for it"
+            )
             compacted = version is not None and layout.segment_sha256(item.path) is not None
             yield compacted, Unneeded(item.path, item.size_bytes, since, reason)
 
@@ -253,11 +286,15 @@ def _dropped(chain: Chain) -> tuple[dict[str, int], set[str]]:
                 manifest, waiting = manifest.with_rows(waiting), []
                 for segment in commit.segments:
                     replaced = manifest.between(segment.start, segment.stop)
-                    dropped |= {layout.segment_path(one.sha256): commit.version for _, one in replaced}
+                    dropped |= {
+                        layout.segment_path(one.sha256): commit.version for _, one in replaced
+                    }
             waiting.append(entry.row)
             advance(1)
     manifest = manifest.with_rows(waiting)
-    return dropped, derived | {layout.segment_path(segment.sha256) for _, segment in manifest.segments}
+    return dropped, derived | {
+        layout.segment_path(segment.sha256) for _, segment in manifest.segments
+    }
 
 
 def derived_files(commit: Commit) -> Iterator[str]:

@@ -42,12 +42,18 @@ class Upcasts(Protocol):
         """An expression for every field of ``new``, all of them allowed."""
 
     def read(
-        self, payloads: pa.ChunkedArray, sequences: npt.NDArray[np.int64], version: Version, quiet: npt.NDArray[np.bool_] | None
+        self,
+        payloads: pa.ChunkedArray,
+        sequences: npt.NDArray[np.int64],
+        version: Version,
+        quiet: npt.NDArray[np.bool_] | None,
     ) -> Parsed:
         """Payloads as ``version`` reads them; those of quiet rows are not asked for."""
 
 
-def register(chain: Chain, schema: Schema, upcast: Mapping[str, str] | None, upcasts: Upcasts) -> Version:
+def register(
+    chain: Chain, schema: Schema, upcast: Mapping[str, str] | None, upcasts: Upcasts
+) -> Version:
     """Makes ``schema`` the newest version of its type; nothing where it is that already.
 
     Args:
@@ -95,10 +101,14 @@ def _is_same(newest: Version, upcast: Mapping[str, str] | None, upcasts: Upcasts
         return False  # it is over the fields of the newest version
 
 
-def _expressions(newest: Version | None, schema: Schema, upcast: Mapping[str, str], upcasts: Upcasts) -> dict[str, str]:
+def _expressions(
+    newest: Version | None, schema: Schema, upcast: Mapping[str, str], upcasts: Upcasts
+) -> dict[str, str]:
     if newest is None:
         message = f"{schema.event_type} has no schema yet, and so nothing to upcast from"
-        raise InvalidInputError(message, "register the schema of the old payloads first.", event_type=schema.event_type)
+        raise InvalidInputError(
+            message, "register the schema of the old payloads first.", event_type=schema.event_type
+        )
     return upcasts.complete(newest.schema, schema, upcast)
 
 
@@ -157,10 +167,14 @@ def _check_history(chain: Chain, version: Version, start: int, upcasts: Upcasts)
             rows = np.flatnonzero(pc.equal(table.column("type"), schema.event_type).to_numpy())
             mine = chosen(table.select(["correction", "data"]), rows)
             quiet = silent(mine.column("correction"), mine.column("data"))
-            for problem in upcasts.read(mine.column("data"), segment.start + rows, version, quiet).problems:
+            for problem in upcasts.read(
+                mine.column("data"), segment.start + rows, version, quiet
+            ).problems:
                 sequence = segment.start + int(rows[problem.row or 0])
                 what = "" if problem.found is None else f", found {shorten(problem.found)}"
-                found.append(f"  sequence {sequence:,}, field {problem.field}: {problem.message}{what}")
+                found.append(
+                    f"  sequence {sequence:,}, field {problem.field}: {problem.message}{what}"
+                )
             advance(1)
             if len(found) >= _MOST_PROBLEMS:
                 break
@@ -168,5 +182,10 @@ def _check_history(chain: Chain, version: Version, start: int, upcasts: Upcasts)
         more = f"\n  … and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
         message = f"{len(found):,} values in the lake do not fit the schema of {schema.event_type}, nothing was registered:\n"
         hint = "lake.infer_schema proposes one that fits; what never fitted needs a new event type."
-        raise SchemaMismatchError(message + "\n".join(found[:_SHOWN]) + more, hint, event_type=schema.event_type, failures=len(found))
+        raise SchemaMismatchError(
+            message + "\n".join(found[:_SHOWN]) + more,
+            hint,
+            event_type=schema.event_type,
+            failures=len(found),
+        )
     return chain.watermark

@@ -26,7 +26,13 @@ KNOWN = ("2.0",)
 """Versions of DuckDB whose plans were looked at; of others nobody knows what they mean."""
 
 
-def check_exact(name: str, query: str, history: PinnedHistory, spine: pa.Table | None, parameters: Mapping[str, Parameter]) -> None:
+def check_exact(
+    name: str,
+    query: str,
+    history: PinnedHistory,
+    spine: pa.Table | None,
+    parameters: Mapping[str, Parameter],
+) -> None:
     """Refuses a query that may not give the same rows to the last bit under other threads, memory, layouts and machines.
 
     Raises:
@@ -37,7 +43,11 @@ def check_exact(name: str, query: str, history: PinnedHistory, spine: pa.Table |
     with bound(name, query, history, spine, parameters) as connection:
         looked = _refusals(connection, query, history, parameters)
         refusals = _advised(looked, _engine(connection, history, parameters))
-    refuse(name, [refusal.text(line_of(refusal.what, query, looked.tree)) for refusal in refusals], hint)
+    refuse(
+        name,
+        [refusal.text(line_of(refusal.what, query, looked.tree)) for refusal in refusals],
+        hint,
+    )
     # Only what is exact otherwise is worth reading the payloads for.
     refuse(name, [refusal.text(None) for refusal in inexact_numbers(history, looked.reads)], hint)
 
@@ -50,20 +60,37 @@ class _Looked(NamedTuple):
     reads: Iterable[Read] = ()
 
 
-def _refusals(connection: duckdb.DuckDBPyConnection, query: str, history: PinnedHistory, parameters: Mapping[str, Parameter]) -> _Looked:
+def _refusals(
+    connection: duckdb.DuckDBPyConnection,
+    query: str,
+    history: PinnedHistory,
+    parameters: Mapping[str, Parameter],
+) -> _Looked:
     tree: Any = {}
     try:
         tree = tree_of(query)
         if tree.get("error"):
-            return _Looked({}, [Refusal("the query", f"it cannot be looked at: {tree.get('error_message')}")])
+            return _Looked(
+                {}, [Refusal("the query", f"it cannot be looked at: {tree.get('error_message')}")]
+            )
         plan = plan_of(connection, query, tree, parameters)
         if plan.get("error"):
-            return _Looked(tree, [Refusal("the query", f"its plan cannot be looked at: {plan.get('error_message')}")])
+            return _Looked(
+                tree,
+                [
+                    Refusal(
+                        "the query", f"its plan cannot be looked at: {plan.get('error_message')}"
+                    )
+                ],
+            )
         return _Looked(tree, *analyse(plan, tree, _keys(history)))
     except (ValueError, RecursionError, duckdb.Error) as error:
         return _Looked({}, [Refusal("the query", f"its plan cannot be looked at: {error}")])
     except (LookupError, TypeError, AttributeError) as error:
-        return _Looked(tree, [Refusal("the query", f"its plan has something that is not understood: {error!r}")])
+        return _Looked(
+            tree,
+            [Refusal("the query", f"its plan has something that is not understood: {error!r}")],
+        )
 
 
 def _advised(looked: _Looked, engine: Engine) -> list[Refusal]:
@@ -73,7 +100,11 @@ def _advised(looked: _Looked, engine: Engine) -> list[Refusal]:
         return list(dict.fromkeys(looked.refusals))  # a query that is too strange to be changed
 
 
-def _engine(connection: duckdb.DuckDBPyConnection, history: PinnedHistory, parameters: Mapping[str, Parameter]) -> Engine:
+def _engine(
+    connection: duckdb.DuckDBPyConnection,
+    history: PinnedHistory,
+    parameters: Mapping[str, Parameter],
+) -> Engine:
     """What advice asks of DuckDB, over empty tables."""
 
     def values(query: str) -> str:
@@ -99,18 +130,29 @@ def _engine(connection: duckdb.DuckDBPyConnection, history: PinnedHistory, param
             return None
 
     def render(tree: Any) -> str:
-        return str(connection.execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(tree)]).fetchall()[0][0])
+        return str(
+            connection.execute(
+                "SELECT json_deserialize_sql(?::JSON)", [json.dumps(tree)]
+            ).fetchall()[0][0]
+        )
 
     return Engine(parse, render, refusals, type_of)
 
 
-def plan_of(connection: duckdb.DuckDBPyConnection, query: str, tree: Any, parameters: Mapping[str, Parameter]) -> Any:
+def plan_of(
+    connection: duckdb.DuckDBPyConnection,
+    query: str,
+    tree: Any,
+    parameters: Mapping[str, Parameter],
+) -> Any:
     """How DuckDB binds a query over the tables of ``connection``, as JSON; with ``error`` where that cannot be written.
 
     Raises:
         RecursionError: It is nested deeper than Python goes.
     """
-    return json.loads(connection.execute(PLAN, [with_values(query, tree, parameters)]).fetchall()[0][0])
+    return json.loads(
+        connection.execute(PLAN, [with_values(query, tree, parameters)]).fetchall()[0][0]
+    )
 
 
 def _keys(history: PinnedHistory) -> dict[str, tuple[tuple[str, ...], ...]]:
@@ -127,7 +169,11 @@ def with_values(query: str, tree: Any, parameters: Mapping[str, Parameter]) -> s
         parameters: By name.
     """
     data = query.encode()
-    places = [(int(node["query_location"]), str(node["identifier"])) for node in nodes(tree) if node.get("class") == "PARAMETER"]
+    places = [
+        (int(node["query_location"]), str(node["identifier"]))
+        for node in nodes(tree)
+        if node.get("class") == "PARAMETER"
+    ]
     for place, name in sorted(places, reverse=True):
         written = re.compile(rb"\$" + re.escape(name.encode())).match(data, place)
         if written is not None and name in parameters:

@@ -59,7 +59,9 @@ def _statement(sha256: str, read: Read) -> bytes:
     return statement("json numbers", _CHECK, sha256, read.path, *types)
 
 
-def _first_inexact(history: PinnedHistory, stretch: Stretch, reads: Iterable[Read]) -> Iterator[tuple[Read, str, int, int | Decimal]]:
+def _first_inexact(
+    history: PinnedHistory, stretch: Stretch, reads: Iterable[Read]
+) -> Iterator[tuple[Read, str, int, int | Decimal]]:
     """The first number of a segment for each of ``reads`` that may be inexact: the column, row and value."""
     left = set(reads)
     table = history.read(stretch, ["type", *EVENT_JSON])
@@ -68,7 +70,15 @@ def _first_inexact(history: PinnedHistory, stretch: Stretch, reads: Iterable[Rea
         rows = _matches(texts, _LONG)
         for read in sorted(left, key=str) if len(rows) else ():
             for row in _at_path(texts, _of_types(table, rows, read), read.path):
-                number = next(_inexact(_at(jiter.from_json(texts[row].as_py().encode(), float_mode="decimal"), read.path)), None)
+                number = next(
+                    _inexact(
+                        _at(
+                            jiter.from_json(texts[row].as_py().encode(), float_mode="decimal"),
+                            read.path,
+                        )
+                    ),
+                    None,
+                )
                 if number is not None:
                     left.remove(read)
                     yield read, column, row, number
@@ -87,7 +97,9 @@ def _at_path(texts: pa.ChunkedArray, rows: pa.Array, path: Path) -> list[int]:
     if not path or not isinstance(path[0], str):
         return list(rows.to_pylist())
     # A member's name may be written with escapes: then the document is looked at.
-    pattern = rf"{re.escape(json.dumps(path[0], ensure_ascii=False))}\s*:\s*(?:{_LONG}|[\[{{])|\\[u/]"
+    pattern = (
+        rf"{re.escape(json.dumps(path[0], ensure_ascii=False))}\s*:\s*(?:{_LONG}|[\[{{])|\\[u/]"
+    )
     return list(rows.take(_matches(texts.take(rows), pattern)).to_pylist())
 
 
@@ -122,10 +134,16 @@ def _inexact(value: Any) -> Iterator[int | Decimal]:
             yield value
 
 
-def _refusal(number: int | Decimal, column: str, path: Path, event: dict[str, Any], history: PinnedHistory) -> Refusal:
+def _refusal(
+    number: int | Decimal, column: str, path: Path, event: dict[str, Any], history: PinnedHistory
+) -> Refusal:
     where, kind = ".".join([column, *map(str, path)]), event["type"]
     why = f"event {event['id']!r} of {event['source']!r} has {number} at {where}; engines read JSON numbers as doubles, of {_DIGITS} digits"
-    declared = {field.name for field in history.catalogue.version(kind).schema.fields} if kind in history.catalogue.types else set()
+    declared = (
+        {field.name for field in history.catalogue.version(kind).schema.fields}
+        if kind in history.catalogue.types
+        else set()
+    )
     instead = f"a column of the table of {kind!r}, which keeps every digit"
     if declared.isdisjoint(path[:1]):
         instead += f"; first register a schema that declares {where}, such as lake.register({kind!r}, lake.infer_schema({kind!r}).schema)"

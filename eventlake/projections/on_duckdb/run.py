@@ -22,7 +22,14 @@ from eventlake.database import UNLIMITED, Limits, Resources, open_database, per_
 from eventlake.errors import InvalidInputError, InvalidProjectionError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import LATEST
-from eventlake.history.sql.duckdb_views import Only, attributes_named, connect, create_given, select, tables_read
+from eventlake.history.sql.duckdb_views import (
+    Only,
+    attributes_named,
+    connect,
+    create_given,
+    select,
+    tables_read,
+)
 from eventlake.history.sql.refusals import advice, reason, tables_hint
 from eventlake.projections.on_duckdb.types import check_types
 from eventlake.projections.rows import Prepared
@@ -66,11 +73,26 @@ def prepare(
     Raises:
         InvalidProjectionError: It is not one SELECT, or DuckDB cannot take it apart.
     """
-    schemas = {one.event_type: history.catalogue.version(one.event_type).schema_hash for one in tables_read(query, history.catalogue)}
+    schemas = {
+        one.event_type: history.catalogue.version(one.event_type).schema_hash
+        for one in tables_read(query, history.catalogue)
+    }
     with _refusing(name, query, history, spine):
         clock = reads_clock(query, history, spine)
     return Prepared(
-        schemas, clock, lambda: run(name, query, history, spine, parameters, under=under, only=only, settings=settings, limits=limits)
+        schemas,
+        clock,
+        lambda: run(
+            name,
+            query,
+            history,
+            spine,
+            parameters,
+            under=under,
+            only=only,
+            settings=settings,
+            limits=limits,
+        ),
     )
 
 
@@ -97,7 +119,10 @@ def run(
         relation = empty.sql(query, params=dict(parameters) or None)
         names, types = relation.columns, relation.types
     check_types(names, types)
-    with _refusing(name, query, history, spine), connect(history, query, _resources(name, settings, under), only) as connection:
+    with (
+        _refusing(name, query, history, spine),
+        connect(history, query, _resources(name, settings, under), only) as connection,
+    ):
         if spine is not None:
             create_given(connection, "spine", spine, only)
         if under.shuffled:
@@ -112,7 +137,9 @@ def settings_of(level: str) -> dict[str, str | int | bool]:
     return {} if level == "exact" else dict(SETTINGS)
 
 
-def _resources(name: str, settings: Mapping[str, str | int | bool], under: Circumstances) -> Resources:
+def _resources(
+    name: str, settings: Mapping[str, str | int | bool], under: Circumstances
+) -> Resources:
     """What the database may use. Settings come from recipes that anybody may have written: only what this version writes is taken.
 
     Raises:
@@ -122,7 +149,9 @@ def _resources(name: str, settings: Mapping[str, str | int | bool], under: Circu
     if given not in ({}, {key: (type(value), value) for key, value in SETTINGS.items()}):
         message = f"projection {name}: expected the settings {SETTINGS} or none, found {str(dict(settings))[:200]}"
         raise InvalidProjectionError(
-            message, "it was recorded by another version of eventlake, or altered; build it anew.", projection=name
+            message,
+            "it was recorded by another version of eventlake, or altered; build it anew.",
+            projection=name,
         )
     if under != USUAL:
         return Resources(under.threads, under.memory_limit, ordered=not under.shuffled)
@@ -131,7 +160,11 @@ def _resources(name: str, settings: Mapping[str, str | int | bool], under: Circu
 
 @contextmanager
 def bound(
-    name: str, query: str, history: PinnedHistory, spine: pa.Table | None, parameters: Mapping[str, Parameter]
+    name: str,
+    query: str,
+    history: PinnedHistory,
+    spine: pa.Table | None,
+    parameters: Mapping[str, Parameter],
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A database of empty tables over which the query can be looked at: it is one SELECT, and DuckDB takes it.
 
@@ -144,10 +177,10 @@ def bound(
 
 
 @contextmanager
-def _refusing(name: str, query: str, history: PinnedHistory, spine: pa.Table | None) -> Iterator[None]:
-    hint = (
-        f"a projection reads the history{'' if spine is None else ', the table spine'} and nothing else; {tables_hint(history.catalogue)}"
-    )
+def _refusing(
+    name: str, query: str, history: PinnedHistory, spine: pa.Table | None
+) -> Iterator[None]:
+    hint = f"a projection reads the history{'' if spine is None else ', the table spine'} and nothing else; {tables_hint(history.catalogue)}"
     try:
         yield
     except duckdb.Error as error:
@@ -173,25 +206,42 @@ def _shuffle(connection: duckdb.DuckDBPyConnection, *, few: bool) -> None:
     for schema, view, temporary in connection.execute(views).fetchall():
         name = identifier(view) if temporary else f"{identifier(schema)}.{identifier(view)}"
         columns = [column for column, *_ in connection.execute(f"DESCRIBE {name}").fetchall()]
-        order = identifier("spine_row" if "spine_row" in columns else "sequence" if "sequence" in columns else columns[0])
-        kept, plain = identifier(f"{OURS}shuffled {schema} {view}"), identifier(f"{OURS}plain {schema} {view}")
+        order = identifier(
+            "spine_row"
+            if "spine_row" in columns
+            else "sequence"
+            if "sequence" in columns
+            else columns[0]
+        )
+        kept, plain = (
+            identifier(f"{OURS}shuffled {schema} {view}"),
+            identifier(f"{OURS}plain {schema} {view}"),
+        )
         connection.execute(f"ALTER VIEW {name} RENAME TO {plain}")
-        rows = f"SELECT * FROM {plain if temporary else f'{identifier(schema)}.{plain}'}"  # noqa: S608 - quoted names
+        rows = f"SELECT * FROM {plain if temporary else f'{identifier(schema)}.{plain}'}"
         if few:
             connection.execute(f"CREATE TABLE {kept} AS {rows} ORDER BY hash({order}), {order}")
-            shown = f"SELECT * FROM {kept}"  # noqa: S608 - a quoted name
+            shown = f"SELECT * FROM {kept}"
         else:
-            shown = " UNION ALL ".join(f"{rows} WHERE hash({order}) % 2 {sign} hash(0::BIGINT) % 2" for sign in ("<>", "="))
+            shown = " UNION ALL ".join(
+                f"{rows} WHERE hash({order}) % 2 {sign} hash(0::BIGINT) % 2" for sign in ("<>", "=")
+            )
         connection.execute(f"CREATE {'TEMP ' if temporary else ''}VIEW {name} AS {shown}")
 
 
 @contextmanager
-def shadow(query: str, catalogue: Catalogue, spine: pa.Table | None) -> Iterator[duckdb.DuckDBPyConnection]:
+def shadow(
+    query: str, catalogue: Catalogue, spine: pa.Table | None
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """A locked database with empty tables of the right columns: what binds here reads nothing but them. One at a time."""
     wanted = {} if spine is None else {"spine": spine.schema}
     for name in tables_read(query, catalogue):
         schema = catalogue.version(name.event_type).schema
-        target = identifier(name.event_type) if name.corrections != LATEST else f"{LATEST}.{identifier(name.event_type)}"
+        target = (
+            identifier(name.event_type)
+            if name.corrections != LATEST
+            else f"{LATEST}.{identifier(name.event_type)}"
+        )
         shown = shown_columns(schema, attributes_named(query, name.event_type))
         wanted[target] = pa.schema([stored_schema(schema).field(column) for column in shown])
     empty = _empty_database()
@@ -209,7 +259,9 @@ class _Empty:
     """
 
     def __init__(self) -> None:
-        columns = ", ".join(f"{name} {_SHADOW_TYPES.get(name, 'VARCHAR')}" for name in EVENT_COLUMNS)
+        columns = ", ".join(
+            f"{name} {_SHADOW_TYPES.get(name, 'VARCHAR')}" for name in EVENT_COLUMNS
+        )
         self.connection = open_database(resources=Resources(threads=1))
         self.turn = threading.Lock()
         self._held: dict[str, pa.Schema] = {}
@@ -218,13 +270,15 @@ class _Empty:
 
     def hold(self, wanted: Mapping[str, pa.Schema]) -> None:
         """Has these tables beside ``events``, and no others."""
-        for target in [target for target, schema in self._held.items() if wanted.get(target) != schema]:
+        for target in [
+            target for target, schema in self._held.items() if wanted.get(target) != schema
+        ]:
             self.connection.execute(f"DROP TABLE {target}")
             del self._held[target]
         for target, schema in wanted.items():
             if target not in self._held:
                 self.connection.register("rows of it", schema.empty_table())
-                self.connection.execute(f'CREATE TABLE {target} AS SELECT * FROM "rows of it"')  # noqa: S608 - a quoted name
+                self.connection.execute(f'CREATE TABLE {target} AS SELECT * FROM "rows of it"')
                 self.connection.unregister("rows of it")
                 self._held[target] = schema
 
@@ -262,6 +316,10 @@ def _columns_read(node: Any, types: frozenset[str]) -> set[str]:
     table = node.get("function_data", {}).get("table")
     if table == "events" or table in types:
         names = node["names"]
-        return columns | {names[reference["index"]] for reference in node["column_indexes"] if reference["index"] < len(names)}
+        return columns | {
+            names[reference["index"]]
+            for reference in node["column_indexes"]
+            if reference["index"] < len(names)
+        }
     known = table == "spine" or node["qname"]["path"][-1] in _PURE_TABLE_FUNCTIONS
     return columns if known else columns | {_ELSEWHERE}

@@ -30,7 +30,9 @@ _ALL = (pl._plr.collect_all, pl._plr.collect_all_with_callback)
 """What runs several at once."""
 
 
-def check_exact(name: str, frame: pl.LazyFrame, leaves: Sequence[Handed], history: PinnedHistory) -> None:
+def check_exact(
+    name: str, frame: pl.LazyFrame, leaves: Sequence[Handed], history: PinnedHistory
+) -> None:
     """Refuses a frame that may not give the same rows to the last bit under other threads, orders of rows and layouts.
 
     Args:
@@ -45,13 +47,26 @@ def check_exact(name: str, frame: pl.LazyFrame, leaves: Sequence[Handed], histor
     """
     check_version(name, "Polars", VERSION, KNOWN, _HINT)
     refusals, reads = _refusals(frame, leaves)
-    refuse(name, [refusal.text(None) for refusal in refusals or inexact_numbers(history, reads)], _HINT)
+    refuse(
+        name, [refusal.text(None) for refusal in refusals or inexact_numbers(history, reads)], _HINT
+    )
 
 
 def _refusals(frame: pl.LazyFrame, leaves: Sequence[Handed]) -> tuple[list[Refusal], set[Read]]:
     try:
-        return analyse(read(frame), [Leaf(read(leaf), keys, payloads) for leaf, keys, payloads in leaves], trial)
-    except (LookupError, TypeError, ValueError, AttributeError, RecursionError, pl.exceptions.PanicException) as error:
+        return analyse(
+            read(frame),
+            [Leaf(read(leaf), keys, payloads) for leaf, keys, payloads in leaves],
+            trial,
+        )
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+        pl.exceptions.PanicException,
+    ) as error:
         return [Refusal("the plan", f"it has something that is not understood: {error!r}")], set()
 
 
@@ -94,8 +109,15 @@ class Watch:
             return
         name = str(getattr(called, "__name__", ""))
         owner = getattr(called, "__self__", None)
-        runs = isinstance(owner, pl._plr.PyLazyFrame) and name.startswith(_RUNNING) and name != "collect_schema"
+        runs = (
+            isinstance(owner, pl._plr.PyLazyFrame)
+            and name.startswith(_RUNNING)
+            and name != "collect_schema"
+        )
         if runs or any(called is one for one in _ALL):
             message = "a projection that is declared exact may not collect: what is taken out of a frame is in no plan, and is not checked"
-            self._found = InvalidProjectionError(message, f'leave out {name}(), join the lazy frame instead; or declare level="fixed".')
+            self._found = InvalidProjectionError(
+                message,
+                f'leave out {name}(), join the lazy frame instead; or declare level="fixed".',
+            )
             raise self._found

@@ -15,7 +15,15 @@ from eventlake.exactness.on_polars.nodes import UNKNOWN, Expression, Named, Step
 from eventlake.exactness.rows import Type, is_float
 
 _FLOATS = {"Float16": "FLOAT", "Float32": "FLOAT", "Float64": "DOUBLE"}
-_OPERATORS = {"Plus": "+", "Minus": "-", "Multiply": "*", "Divide": "/", "TrueDivide": "/", "FloorDivide": "//", "Modulus": "%"} | {
+_OPERATORS = {
+    "Plus": "+",
+    "Minus": "-",
+    "Multiply": "*",
+    "Divide": "/",
+    "TrueDivide": "/",
+    "FloorDivide": "//",
+    "Modulus": "%",
+} | {
     "Eq": "==",
     "NotEq": "!=",
     "Lt": "<",
@@ -30,7 +38,12 @@ _OPERATORS = {"Plus": "+", "Minus": "-", "Multiply": "*", "Divide": "/", "TrueDi
     "LogicalAnd": "and",
     "LogicalOr": "or",
 }
-_FAMILIES = {"StringFunction": "str.", "ListFunction": "list.", "ArrayFunction": "arr.", "TemporalFunction": "dt."} | {
+_FAMILIES = {
+    "StringFunction": "str.",
+    "ListFunction": "list.",
+    "ArrayFunction": "arr.",
+    "TemporalFunction": "dt.",
+} | {
     "StructFunction": "struct.",
     "BooleanFunction": "",
     "RangeFunction": "",
@@ -70,7 +83,9 @@ def type_of(dtype: Any) -> Type:
     if isinstance(dtype, pl.List | pl.Array):
         kind["child_type"] = type_of(dtype.inner)
     elif isinstance(dtype, pl.Struct):
-        kind["child_types"] = [{"name": field.name, "type": type_of(field.dtype)} for field in dtype.fields]
+        kind["child_types"] = [
+            {"name": field.name, "type": type_of(field.dtype)} for field in dtype.fields
+        ]
     # How wide a decimal is, or of which zone an instant, does not decide what is exact; it tells one leaf from another.
     return kind
 
@@ -110,7 +125,12 @@ class _Reader:
         return Step("scan", names, types, options=options)
 
     def _DataFrameScan(self, node: Any, names: Any, types: Any) -> Step:  # noqa: N802
-        return Step("frame", names, types, options=(_identity(node.df), repr(node.projection), node.selection is None))
+        return Step(
+            "frame",
+            names,
+            types,
+            options=(_identity(node.df), repr(node.projection), node.selection is None),
+        )
 
     def _SimpleProjection(self, node: Any, names: Any, types: Any) -> Step:  # noqa: N802
         return Step("project", names, types, (self.step(node.input),))
@@ -119,13 +139,27 @@ class _Reader:
         return Step("cache", names, types, (self.step(node.input),))
 
     def _Select(self, node: Any, names: Any, types: Any) -> Step:  # noqa: N802
-        return Step("select", names, types, (self.step(node.input),), self._named(node.expr, node.input))
+        return Step(
+            "select", names, types, (self.step(node.input),), self._named(node.expr, node.input)
+        )
 
     def _HStack(self, node: Any, names: Any, types: Any) -> Step:  # noqa: N802
-        return Step("with_columns", names, types, (self.step(node.input),), self._named(node.exprs, node.input))
+        return Step(
+            "with_columns",
+            names,
+            types,
+            (self.step(node.input),),
+            self._named(node.exprs, node.input),
+        )
 
     def _Filter(self, node: Any, names: Any, types: Any) -> Step:  # noqa: N802
-        return Step("filter", names, types, (self.step(node.input),), self._named([node.predicate], node.input))
+        return Step(
+            "filter",
+            names,
+            types,
+            (self.step(node.input),),
+            self._named([node.predicate], node.input),
+        )
 
     def _Sort(self, node: Any, names: Any, types: Any) -> Step:  # noqa: N802
         below = (self.step(node.input),)
@@ -141,14 +175,22 @@ class _Reader:
         )
 
     def _Slice(self, node: Any, names: Any, types: Any) -> Step:  # noqa: N802
-        return Step("slice", names, types, (self.step(node.input),), options=(node.offset, node.len))
+        return Step(
+            "slice", names, types, (self.step(node.input),), options=(node.offset, node.len)
+        )
 
     def _Distinct(self, node: Any, names: Any, types: Any) -> Step:  # noqa: N802
         keep, subset, maintained, cut = node.options
         below = (self.step(node.input),)
         if cut is not None:
             return Step(UNKNOWN, names, types, below, options=("unique with a slice",))
-        return Step("unique", names, types, below, options=(keep, None if subset is None else tuple(subset), maintained))
+        return Step(
+            "unique",
+            names,
+            types,
+            below,
+            options=(keep, None if subset is None else tuple(subset), maintained),
+        )
 
     def _MapFunction(self, node: Any, names: Any, types: Any) -> Step:  # noqa: N802
         options = tuple(tuple(one) if isinstance(one, list) else one for one in node.function)
@@ -156,16 +198,31 @@ class _Reader:
 
     def _Union(self, node: Any, names: Any, types: Any) -> Step:  # noqa: N802
         inputs = tuple(self.step(one) for one in node.inputs)
-        return Step("union" if node.slice is None else UNKNOWN, names, types, inputs, options=("concat",))
+        return Step(
+            "union" if node.slice is None else UNKNOWN, names, types, inputs, options=("concat",)
+        )
 
     def _GroupBy(self, node: Any, names: Any, types: Any) -> Step:  # noqa: N802
         below = (self.step(node.input),)
         options = node.options
         if options.dynamic is not None or options.rolling is not None:
-            return Step(UNKNOWN, names, types, below, options=("group_by_dynamic" if options.rolling is None else "rolling",))
+            return Step(
+                UNKNOWN,
+                names,
+                types,
+                below,
+                options=("group_by_dynamic" if options.rolling is None else "rolling",),
+            )
         if node.apply not in {(), None} or options.slice is not None:
             return Step(UNKNOWN, names, types, below, options=("map_groups",))
-        return Step("group_by", names, types, below, self._named(node.keys, node.input), self._named(node.aggs, node.input))
+        return Step(
+            "group_by",
+            names,
+            types,
+            below,
+            self._named(node.keys, node.input),
+            self._named(node.aggs, node.input),
+        )
 
     def _Join(self, node: Any, names: Any, types: Any) -> Step:  # noqa: N802
         inputs = (self.step(node.input_left), self.step(node.input_right))
@@ -177,8 +234,19 @@ class _Reader:
         if kind == "AsOf":
             strategy, tolerance, _, by_left, by_right, *others = rest
             by = (tuple(by_left or ()), tuple(by_right or ()), strategy, repr(tolerance), *others)
-        outputs, others_ = self._named(node.left_on, node.input_left), self._named(node.right_on, node.input_right)
-        return Step("join", names, types, inputs, outputs, others_, (kind, suffix, bool(coalesced), *by, nulls_equal))
+        outputs, others_ = (
+            self._named(node.left_on, node.input_left),
+            self._named(node.right_on, node.input_right),
+        )
+        return Step(
+            "join",
+            names,
+            types,
+            inputs,
+            outputs,
+            others_,
+            (kind, suffix, bool(coalesced), *by, nulls_equal),
+        )
 
     # Expressions
 
@@ -198,9 +266,16 @@ class _Reader:
         if name == "Alias":
             return self.expression(node.expr)
         if name in _FIELDS:
-            return Expression(_snake(name), _snake(name), kind, self._all(getattr(node, one) for one in _FIELDS[name]))
+            return Expression(
+                _snake(name),
+                _snake(name),
+                kind,
+                self._all(getattr(node, one) for one in _FIELDS[name]),
+            )
         rule = getattr(self, f"_of_{_snake(name)}", None)
-        made: Expression = Expression(UNKNOWN, _snake(name), kind) if rule is None else rule(node, kind)
+        made: Expression = (
+            Expression(UNKNOWN, _snake(name), kind) if rule is None else rule(node, kind)
+        )
         return made
 
     @staticmethod
@@ -214,22 +289,41 @@ class _Reader:
     @staticmethod
     def _of_literal(node: Any, kind: Type) -> Expression:
         value, series = node.value, isinstance(node.value, pl._plr.PySeries)
-        plain = tuple(pl.Series._from_pyseries(value)) if series else tuple(value) if isinstance(value, list) else value
+        plain = (
+            tuple(pl.Series._from_pyseries(value))
+            if series
+            else tuple(value)
+            if isinstance(value, list)
+            else value
+        )
         return Expression("literal", "series" if series else "", kind, options=(plain,))
 
     def _of_binary_expr(self, node: Any, kind: Type) -> Expression:
         operator = str(node.op).rpartition(".")[2]
-        return Expression("binary", _OPERATORS.get(operator, _snake(operator)), kind, self._all((node.left, node.right)))
+        return Expression(
+            "binary",
+            _OPERATORS.get(operator, _snake(operator)),
+            kind,
+            self._all((node.left, node.right)),
+        )
 
     def _of_agg(self, node: Any, kind: Type) -> Expression:
         return Expression("aggregate", node.name, kind, self._all(node.arguments), (node.options,))
 
     def _of_function(self, node: Any, kind: Type) -> Expression:
         called, *options = node.function_data
-        return Expression("function", _called(called, options), kind, self._all(node.input), tuple(map(_plain, options)))
+        return Expression(
+            "function",
+            _called(called, options),
+            kind,
+            self._all(node.input),
+            tuple(map(_plain, options)),
+        )
 
     def _of_sort_by(self, node: Any, kind: Type) -> Expression:
-        return Expression("sort_by", "sort_by", kind, self._all((node.expr, *node.by)), _directions(node))
+        return Expression(
+            "sort_by", "sort_by", kind, self._all((node.expr, *node.by)), _directions(node)
+        )
 
     def _of_window(self, node: Any, kind: Type) -> Expression:
         ordered = node.order_by is not None
@@ -249,7 +343,11 @@ def _directions(node: Any) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
 
 def _called(name: object, options: Sequence[Any]) -> str:
     if name == "fill_null_with_strategy":
-        return f"{options[0]}_fill" if options[0] in {"forward", "backward"} else f"fill_null_{options[0]}"
+        return (
+            f"{options[0]}_fill"
+            if options[0] in {"forward", "backward"}
+            else f"fill_null_{options[0]}"
+        )
     if name == "arg_max" and options:
         return "arg_sort"  # the visitor calls it so
     family, dot, called = str(name).rpartition(".")
@@ -257,15 +355,27 @@ def _called(name: object, options: Sequence[Any]) -> str:
 
 
 def _snake(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).casefold().replace("d_s_t", "dst_").replace("__", "_")
+    return (
+        re.sub(r"(?<!^)(?=[A-Z])", "_", name).casefold().replace("d_s_t", "dst_").replace("__", "_")
+    )
 
 
 def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value if isinstance(value, int | str | bool | type(None)) else repr(value)
+    return (
+        tuple(value)
+        if isinstance(value, list)
+        else value
+        if isinstance(value, int | str | bool | type(None))
+        else repr(value)
+    )
 
 
 def _facts(what: Any) -> tuple[str, ...]:
-    return tuple(f"{name}={getattr(what, name)!r}" for name in dir(what) if not name.startswith("_") and not callable(getattr(what, name)))
+    return tuple(
+        f"{name}={getattr(what, name)!r}"
+        for name in dir(what)
+        if not name.startswith("_") and not callable(getattr(what, name))
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -288,7 +398,11 @@ class _Identity:
         if self.addresses == other.addresses:
             return True
         # Of floats two can be equal and not the same.
-        return not any(map(_has_floats, self.frame.dtypes)) and self.frame.schema == other.frame.schema and self.frame.equals(other.frame)
+        return (
+            not any(map(_has_floats, self.frame.dtypes))
+            and self.frame.schema == other.frame.schema
+            and self.frame.equals(other.frame)
+        )
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -304,7 +418,9 @@ def _identity(frame: Any) -> Any:
     except (ValueError, TypeError, *_BROKEN):
         return object()  # a type that Arrow does not have, and that is in no frame of ours
     chunks = [chunk for column in arrow.columns for chunk in column.chunks if len(chunk)]
-    return _Identity(table, arrow, tuple((len(one), one.offset, *map(_address, one.buffers())) for one in chunks))
+    return _Identity(
+        table, arrow, tuple((len(one), one.offset, *map(_address, one.buffers())) for one in chunks)
+    )
 
 
 def _address(buffer: Any) -> int:

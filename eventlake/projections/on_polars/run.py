@@ -59,7 +59,9 @@ def prepare(
     snapshot = _Shuffled(history) if under.shuffled else _ScanOnly(history)
     if spine is not None:
         given_spine = pl.DataFrame(spine).lazy()
-        arguments["spine"] = _shuffled(given_spine) if under.shuffled else snapshot.handed(given_spine, SPINE_KEYS)
+        arguments["spine"] = (
+            _shuffled(given_spine) if under.shuffled else snapshot.handed(given_spine, SPINE_KEYS)
+        )
     try:
         inspect.signature(function).bind(None, **arguments)
     except TypeError as error:
@@ -115,7 +117,9 @@ class _ScanOnly(Snapshot):
         self.leaves: list[Handed] = []
         self.watch = Watch()
 
-    def handed(self, frame: pl.LazyFrame, keys: Keys, payloads: tuple[str, ...] = ()) -> pl.LazyFrame:
+    def handed(
+        self, frame: pl.LazyFrame, keys: Keys, payloads: tuple[str, ...] = ()
+    ) -> pl.LazyFrame:
         """The frame, noted as one that may be read."""
         self.leaves.append((frame, keys, payloads))
         return frame
@@ -158,7 +162,9 @@ class _ScanOnly(Snapshot):
         """
         del query, parameters
         message = "a Python projection runs on Polars alone; it cannot run sql()"
-        raise InvalidProjectionError(message, "read the events with snapshot.scan(), or write the projection in SQL.")
+        raise InvalidProjectionError(
+            message, "read the events with snapshot.scan(), or write the projection in SQL."
+        )
 
 
 class _Shuffled(_ScanOnly):
@@ -180,7 +186,11 @@ def _shuffled(frame: pl.LazyFrame) -> pl.LazyFrame:
 def _line(error: BaseException) -> str:
     """Where in the projection's own file an error came from."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "eventlake-" in frame.filename or "eventlake/" not in frame.filename]
+    own = [
+        frame
+        for frame in frames
+        if "eventlake-" in frame.filename or "eventlake/" not in frame.filename
+    ]
     return f" at {own[0].filename.rsplit('/', 1)[-1]}:{own[0].lineno}" if own else ""
 
 

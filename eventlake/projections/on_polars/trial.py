@@ -12,7 +12,12 @@ from eventlake.projections.on_polars.plan import read
 
 _ROWS = 3
 _TEXT = ("a", "b", "c")
-_TYPES = {"FLOAT": pl.Float32(), "DOUBLE": pl.Float64(), "Decimal": pl.Decimal(38, 4), "Datetime": pl.Datetime("us", "UTC")} | {
+_TYPES = {
+    "FLOAT": pl.Float32(),
+    "DOUBLE": pl.Float64(),
+    "Decimal": pl.Decimal(38, 4),
+    "Datetime": pl.Datetime("us", "UTC"),
+} | {
     "Duration": pl.Duration("us"),
     "Enum": pl.Enum(_TEXT),
 }
@@ -33,7 +38,9 @@ def tries(code: str, context: Context, other: Type | None = None) -> bool:
         frame = _frame(context, other)
         made = _made(frame, code, context)
         made.collect(engine="in-memory")
-        keys = tuple(tuple(context.names[place] for place in sorted(key)) for key in context.rows.keys if key)
+        keys = tuple(
+            tuple(context.names[place] for place in sorted(key)) for key in context.rows.keys if key
+        )
         refusals, _ = analyse(read(made), [Leaf(read(frame), keys)])
     except (Exception, pl.exceptions.PanicException):  # noqa: BLE001 - whatever is wrong with it, it is not suggested
         return False
@@ -61,12 +68,16 @@ def _made(frame: pl.LazyFrame, code: str, context: Context) -> pl.LazyFrame:
     what = _expression(code)
     if not context.grouped or context.window is not None:
         return frame.select(what)
-    by: list[str | pl.Expr] = [context.names[place] for place in sorted(context.by)] or [pl.lit(1).alias(_GROUP)]
+    by: list[str | pl.Expr] = [context.names[place] for place in sorted(context.by)] or [
+        pl.lit(1).alias(_GROUP)
+    ]
     return frame.group_by(by).agg(what.alias(_GROUP * 2))
 
 
 def _frame(context: Context, other: Type | None) -> pl.LazyFrame:
-    types = dict(zip(context.names, context.rows.types, strict=True)) | ({OTHER: other} if other else {})
+    types = dict(zip(context.names, context.rows.types, strict=True)) | (
+        {OTHER: other} if other else {}
+    )
     keyed = {context.names[place] for key in context.rows.keys for place in key}
     return pl.DataFrame([_series(name, kind, keyed=keyed) for name, kind in types.items()]).lazy()
 
@@ -81,9 +92,15 @@ def _dtype(kind: Type) -> Any:
 
 
 def _series(name: str, kind: Type, *, keyed: set[str]) -> pl.Series:
-    values = [_value(kind, number) if number != 1 or name in keyed else None for number in range(_ROWS)]
+    values = [
+        _value(kind, number) if number != 1 or name in keyed else None for number in range(_ROWS)
+    ]
     plain = kind["id"] in {"Date", "Datetime", "Time", "Duration", "Decimal"}
-    return pl.Series(name, values, dtype=pl.Int64).cast(_dtype(kind)) if plain else pl.Series(name, values, dtype=_dtype(kind))
+    return (
+        pl.Series(name, values, dtype=pl.Int64).cast(_dtype(kind))
+        if plain
+        else pl.Series(name, values, dtype=_dtype(kind))
+    )
 
 
 def _value(kind: Type, number: int) -> Any:
