@@ -17,7 +17,7 @@ from eventlake.core.expectation import Expectation
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.hashing.proofs import ConsistencyProof, InclusionProof
 from eventlake.core.instants import format_instant
-from eventlake.datasets.building.buckets import Executor, Here
+from eventlake.datasets.building.buckets import Executor, InProcessExecutor
 from eventlake.datasets.verbs import DatasetVerbs
 from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.errors import InvalidEventsError, InvalidInputError
@@ -29,7 +29,7 @@ from eventlake.history.resolve import At, resolve
 from eventlake.history.snapshot import Snapshot
 from eventlake.history.verifying.report import Report
 from eventlake.log.appending.append import Terms, append, append_parts, problems_of
-from eventlake.log.appending.duplicates import REFUSE, SKIP, check_choice, each_once
+from eventlake.log.appending.duplicates import REFUSE, SKIP, check_choice, drop_repeats
 from eventlake.log.appending.expectations import check_kinds
 from eventlake.log.appending.group_commit import Member, commit_group
 from eventlake.log.appending.positions import next_position
@@ -124,7 +124,7 @@ class Lake(DatasetVerbs):
             kind = type(self._storage).__name__
             message = f"workers={workers} opens the lake by its URI in other processes; that of a {kind} is only a name: {self.uri}"
             raise InvalidInputError(message, "build with workers=1.", workers=workers, storage=kind)
-        return Processes(workers) if workers > 1 else Here()
+        return Processes(workers) if workers > 1 else InProcessExecutor()
 
     def __enter__(self) -> Self:
         """A lake holds no connection; the block is for the eye."""
@@ -212,7 +212,7 @@ class Lake(DatasetVerbs):
             receipt = append_parts(chain, parts, _now(), terms)
             keep_folded(chain)
             return receipt
-        batch = checked_batch(events, once=each_once if skip else None)
+        batch = checked_batch(events, once=drop_repeats if skip else None)
         with self._lock:
             receipt = append(self._chain, batch, _now(), terms)
             keep_folded(self._chain)

@@ -25,7 +25,7 @@ from eventlake.lake import Lake
 from eventlake.projections.prepare import prepare
 from eventlake.projections.projection import Projection
 from eventlake.projections.rows import finish
-from eventlake.projections.run_conditions import USUAL, Circumstances
+from eventlake.projections.run_conditions import USUAL, RunConditions
 
 ORIGIN = "tests.eventlake/determinism"
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -293,16 +293,16 @@ def polars_projection(name: str, body: str, key: tuple[str, ...]) -> Projection:
     )  # type: ignore[arg-type]
 
 
-def circumstances(*, everything: bool) -> Iterator[Circumstances]:
+def circumstances(*, everything: bool) -> Iterator[RunConditions]:
     """Threads, memory and order: all combinations, or one after the other."""
     if everything:
         for threads, memory, shuffled in product((1, 2, 8), ("4GB", "300MB"), (False, True)):
-            yield Circumstances("matrix", threads=threads, memory_limit=memory, shuffled=shuffled)
+            yield RunConditions("matrix", threads=threads, memory_limit=memory, shuffled=shuffled)
     else:
         yield from (
             USUAL,
-            Circumstances("matrix", threads=1),
-            Circumstances("matrix", threads=8, memory_limit="300MB", shuffled=True),
+            RunConditions("matrix", threads=1),
+            RunConditions("matrix", threads=8, memory_limit="300MB", shuffled=True),
         )
 
 
@@ -318,7 +318,7 @@ def hashes(lake: Lake, name: str, engine: str, *, everything: bool) -> dict[str,
     return found
 
 
-def rows(wanted: Projection, history: PinnedHistory, under: Circumstances = USUAL) -> pa.Table:
+def rows(wanted: Projection, history: PinnedHistory, under: RunConditions = USUAL) -> pa.Table:
     """A projection's rows under some circumstances."""
     return finish(wanted, None, prepare(wanted, history, None, under).rows())
 

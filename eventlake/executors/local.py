@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-from eventlake.datasets.building.buckets import Here, Task
+from eventlake.datasets.building.buckets import InProcessExecutor, Task
 from eventlake.datasets.building.isolated import start_python
 from eventlake.errors import (
     CorruptionError,
@@ -50,7 +50,7 @@ class Processes:
     def run(self, storage: Storage, tasks: Sequence[Task]) -> Iterator[int]:
         """See ``Executor.run``. A lake in memory is read by this process alone."""
         if storage.uri.startswith("memory://") or not tasks:
-            yield from Here().run(storage, tasks)
+            yield from InProcessExecutor().run(storage, tasks)
             return
         with temporary_folder() as folder:
             yield from self._run_in(folder, tasks)

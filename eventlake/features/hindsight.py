@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from eventlake.features.declared.window import Span
+from eventlake.features.declared.window import Window
 from eventlake.features.on_polars.parts import asked, edge_of, kept
 from eventlake.features.planned.edges import ENTER, LEAVE, Edge
 from eventlake.features.planned.plan import Plan
@@ -77,7 +77,7 @@ def told_apart(
 def _stretches(events: pl.DataFrame, cutoffs: Cutoffs, *, timed: bool, ends: bool) -> pl.DataFrame:
     """The rows, in order, that see each event: ``sequence``, the ``first`` and the ``stop`` after the last; of those that some row sees."""
     edges = (
-        events.select(edge_of(Edge(kind, Span()), timed=timed, ends=ends)).to_series().to_numpy()
+        events.select(edge_of(Edge(kind, Window()), timed=timed, ends=ends)).to_series().to_numpy()
         for kind in (ENTER, LEAVE)
     )
     first, stop = (cutoffs.after(events["code"].to_numpy(), instants) for instants in edges)

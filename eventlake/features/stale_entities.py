@@ -8,7 +8,7 @@ from eventlake.features.planned.plan import Plan
 from eventlake.features.planned.relations import CHILD, PARENT
 from eventlake.features.planned.sources import Source, sources
 from eventlake.history import polars_scan
-from eventlake.history.corrections import FAMILY, in_one_alone
+from eventlake.history.corrections import FAMILY, symmetric_difference
 from eventlake.history.pinned import PinnedHistory
 
 _ENTITY = "entity"
@@ -32,7 +32,7 @@ def changed(plan: Plan, before: PinnedHistory, history: PinnedHistory) -> pl.Ser
         found = pl.concat(
             [
                 frame.select(pl.col(PARENT).alias(_ENTITY))
-                for frame in (above, in_one_alone(related, old))
+                for frame in (above, symmetric_difference(related, old))
             ]
         ).unique()
     return found[_ENTITY]
@@ -45,7 +45,7 @@ def _touched(plan: Plan, event_type: str, then: Source, now: Source, since: int)
     stood = [
         polars_scan.gone_of(one.table) if one.until is None else one.until for one in (then, now)
     ]
-    turned = in_one_alone(*stood).select(FAMILY).lazy()
+    turned = symmetric_difference(*stood).select(FAMILY).lazy()
     new, moved = (
         frame.filter(pl.col("sequence") >= since),
         frame.join(turned, on=FAMILY, how="semi"),

@@ -70,7 +70,7 @@ def until(corrections: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def in_one_alone(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
+def symmetric_difference(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
     """The rows that are in one of two frames of the same columns, and not in the other; null is a value."""
     pairs = ((one, other), (other, one))
     return pl.concat(

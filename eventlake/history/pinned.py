@@ -26,7 +26,7 @@ from eventlake.log.chain.checked_read import (
     part_of,
     stored_events,
 )
-from eventlake.log.chain.manifest import Manifest, Placed
+from eventlake.log.chain.manifest import Manifest, SegmentInCommit
 from eventlake.log.maintaining.check_compaction import check_compacted
 from eventlake.progress import task
 from eventlake.schemas.catalogue import Catalogue
@@ -55,7 +55,7 @@ class Stretch:
     stop: int
 
     @property
-    def placed(self) -> Placed:
+    def placed(self) -> SegmentInCommit:
         """The segment with its commit."""
         return self.commit, self.segment
 

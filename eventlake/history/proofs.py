@@ -10,7 +10,7 @@ from eventlake.core.hashing.merkle import CompactRange
 from eventlake.core.hashing.proofs import (
     ConsistencyProof,
     InclusionProof,
-    Range,
+    LeafRange,
     consistency_ranges,
     inclusion_ranges,
 )
@@ -38,7 +38,7 @@ def prove_consistency(history: PinnedHistory, old: Checkpoint) -> ConsistencyPro
     return ConsistencyProof(old, history.checkpoint, _roots(history, ranges))
 
 
-def _roots(history: PinnedHistory, ranges: list[Range]) -> tuple[bytes, ...]:
+def _roots(history: PinnedHistory, ranges: list[LeafRange]) -> tuple[bytes, ...]:
     hashed: dict[str, leaves.Hashes] = {}
     return tuple(_range(history, start, stop, hashed).root() for start, stop in ranges)
 

@@ -15,7 +15,7 @@ from eventlake.core.hashing.merkle import CompactRange
 from eventlake.core.instants import MIN_US
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.unfolded_keys import OwnKeys, own_keys, recent_after
-from eventlake.log.store_batch import Prepared, new_commit_id
+from eventlake.log.store_batch import StoredBatch, new_commit_id
 
 Delivered = tuple[Position, int, int]
 """A producer's position and the rows ``[first, last)`` of the batch that it is about."""
@@ -27,7 +27,7 @@ def pause_after_lost_race(attempt: int) -> None:
 
 
 def append_commit(
-    chain: Chain, prepared: Prepared, recorded_at: int, delivered: Sequence[Delivered]
+    chain: Chain, prepared: StoredBatch, recorded_at: int, delivered: Sequence[Delivered]
 ) -> Commit:
     """The commit that would append what is prepared after the head now."""
     start = chain.watermark

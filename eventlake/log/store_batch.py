@@ -54,7 +54,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class StoredBatch:
     """What is stored for a commit that is not there yet.
 
     Attributes:
@@ -106,7 +106,7 @@ def new_commit_id() -> str:
     return str(uuid.uuid4())
 
 
-def prepare(chain: Chain, batch: Batch, positions: Sequence[Position]) -> Prepared:
+def prepare(chain: Chain, batch: Batch, positions: Sequence[Position]) -> StoredBatch:
     """Encodes, hashes and stores a batch.
 
     Raises:
@@ -121,7 +121,7 @@ def prepare(chain: Chain, batch: Batch, positions: Sequence[Position]) -> Prepar
     )
     with task("appending events", batch.rows) as advance:
         pieces = tuple(store_pieces(chain.storage, encoding, chain.watermark, advance))
-    return Prepared(pieces, keys, commit_id, next_version, fence, schemas)
+    return StoredBatch(pieces, keys, commit_id, next_version, fence, schemas)
 
 
 def store_pieces(

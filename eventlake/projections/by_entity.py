@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 from eventlake.core.sql import folded, identifier, integer
 from eventlake.database import open_database, tree_of
 from eventlake.errors import InvalidProjectionError
-from eventlake.exactness.on_duckdb.locality import Carrier, carrier_of
+from eventlake.exactness.on_duckdb.locality import EntityPlaces, carrier_of
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.sql.duckdb_views import (
     ENTITY,
-    Only,
+    EntityFilter,
     connect,
     create_given,
     normal_zone,
@@ -27,7 +27,7 @@ from eventlake.projections.projection import Projection
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class EntityColumns:
     """The columns of a projection's rows that say which entity a row is about.
 
     Attributes:
@@ -39,7 +39,9 @@ class Carried:
     spine_rows: tuple[str, ...]
 
 
-def carrier(projection: Projection, history: PinnedHistory, spine: pa.Table | None) -> Carried:
+def carrier(
+    projection: Projection, history: PinnedHistory, spine: pa.Table | None
+) -> EntityColumns:
     """Which columns of the rows carry their entity, where the projection is a function of one entity's rows at a time.
 
     Declared features are that by construction, and SQL where its plan says so.
@@ -48,7 +50,7 @@ def carrier(projection: Projection, history: PinnedHistory, spine: pa.Table | No
         InvalidProjectionError: It is not; every reason is given.
     """
     if projection.kind == "features":
-        return Carried((), projection.key)
+        return EntityColumns((), projection.key)
     name, by, parameters = projection.name, projection.by or "", projection.parameters
     query = projection.sources[projection.entry]
     with bound(name, query, history, spine, parameters) as connection:
@@ -58,13 +60,13 @@ def carrier(projection: Projection, history: PinnedHistory, spine: pa.Table | No
                 plan_of(connection, query, tree_of(query), parameters), by, projection.spine_entity
             )
         except (RecursionError, LookupError, TypeError, AttributeError) as error:
-            found, reasons = Carrier(), [f"its plan is not understood: {error!r}"]
+            found, reasons = EntityPlaces(), [f"its plan is not understood: {error!r}"]
     if reasons:
         message = f"projection {name} is declared by {by}, and is no function of one {by}'s rows at a time: {'; '.join(reasons)}"
         raise InvalidProjectionError(
             message, "correct the query, or leave out by=.", projection=name
         )
-    return Carried(
+    return EntityColumns(
         *(
             tuple(columns[place] for place in sorted(kind))
             for kind in (found.holding, found.spine_rows)
@@ -158,7 +160,7 @@ class OneEntity:
     ) -> None:
         self._query = projection.sources[projection.entry]
         self._parameters = dict(projection.parameters)
-        only = Only(projection.by or "", projection.spine_entity, entity)
+        only = EntityFilter(projection.by or "", projection.spine_entity, entity)
         with bound(projection.name, self._query, history, spine, projection.parameters):
             pass  # what is archived may have been written by anybody: it is one SELECT over the history
         self._connection = connect(history, self._query, FIXED, only)

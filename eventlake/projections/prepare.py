@@ -12,25 +12,25 @@ from eventlake.features import look_up as features
 from eventlake.features.feature_set import FeatureSet
 from eventlake.features.planned.plan import Plan, compiled
 from eventlake.history.pinned import PinnedHistory
-from eventlake.history.sql.duckdb_views import ENTITY, Only
+from eventlake.history.sql.duckdb_views import ENTITY, EntityFilter
 from eventlake.projections.on_duckdb import run as duckdb_runner
 from eventlake.projections.on_polars import run as polars_runner
 from eventlake.projections.projection import Projection
-from eventlake.projections.rows import Prepared
-from eventlake.projections.run_conditions import USUAL, Circumstances
+from eventlake.projections.rows import PreparedRun
+from eventlake.projections.run_conditions import USUAL, RunConditions
 
 
 def prepare(
     projection: Projection,
     history: PinnedHistory,
     spine: pa.Table | None,
-    under: Circumstances = USUAL,
+    under: RunConditions = USUAL,
     *,
-    only: Only | None = None,
+    only: EntityFilter | None = None,
     exact: bool = False,
     settings: Mapping[str, str | int | bool] | None = None,
     limits: Limits = UNLIMITED,
-) -> Prepared:
+) -> PreparedRun:
     """Hands a projection to its engine. A Python function is called; its frame is collected when the rows are asked for.
 
     Args:
@@ -82,9 +82,9 @@ def _features(
     projection: Projection,
     history: PinnedHistory,
     spine: pa.Table | None,
-    under: Circumstances,
-    only: Only | None,
-) -> Prepared:
+    under: RunConditions,
+    only: EntityFilter | None,
+) -> PreparedRun:
     """Declared features. Under other circumstances they run on the other engine."""
     if spine is None:
         message = (
@@ -106,4 +106,6 @@ def _features(
     other = next(name for name in features.ENGINES if name != projection.engine)
     engine = other if under.shuffled else projection.engine
     clock = plan.known_at_cutoff or history.undated
-    return Prepared(dict(plan.schemas), clock, lambda: features.rows(plan, history, spine, engine))
+    return PreparedRun(
+        dict(plan.schemas), clock, lambda: features.rows(plan, history, spine, engine)
+    )

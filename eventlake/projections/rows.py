@@ -24,7 +24,7 @@ Types = dict[str, pa.DataType] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedRun:
     """A projection that an engine can run.
 
     Attributes:

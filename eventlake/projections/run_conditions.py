@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
+class RunConditions:
     """How an engine is run.
 
     Attributes:
@@ -22,4 +22,4 @@ class Circumstances:
     buckets: int = 0
 
 
-USUAL = Circumstances()
+USUAL = RunConditions()

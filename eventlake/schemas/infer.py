@@ -23,7 +23,7 @@ _INT64 = 2**63
 
 
 @dataclass(slots=True)
-class Seen:
+class ObservedField:
     """What was seen at one path.
 
     Attributes:
@@ -47,8 +47,8 @@ class Seen:
     texts: set[str] = field(default_factory=set)
     spelled: dict[str, int] = field(default_factory=dict)
     scales: set[int] = field(default_factory=set)
-    items: "Seen | None" = None
-    members: dict[str, "Seen"] = field(default_factory=dict)
+    items: "ObservedField | None" = None
+    members: dict[str, "ObservedField"] = field(default_factory=dict)
 
     def add(self, value: Any) -> None:
         """Looks at one value that is not null."""
@@ -57,11 +57,11 @@ class Seen:
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
         if isinstance(value, dict):
             for name, item in value.items():
-                member = self.members.setdefault(name, Seen())
+                member = self.members.setdefault(name, ObservedField())
                 if item is not None:
                     member.add(item)
         elif isinstance(value, list):
-            self.items = self.items or Seen()
+            self.items = self.items or ObservedField()
             for item in value:
                 if item is not None:
                     self.items.add(item)
@@ -159,7 +159,7 @@ def infer(event_type: str, payloads: Iterable[str | None], total: int) -> Propos
         payloads: JSON texts, all there are or a sample.
         total: How many there are.
     """
-    seen, rows = Seen(), 0
+    seen, rows = ObservedField(), 0
     for payload in payloads:
         rows += 1
         try:
@@ -184,7 +184,9 @@ def infer(event_type: str, payloads: Iterable[str | None], total: int) -> Propos
     return Proposal(event_type, schema, tuple(reasons), rows, total)
 
 
-def _fields(seen: Seen, path: str, reasons: list[tuple[str, str, str]]) -> tuple[Field, ...]:
+def _fields(
+    seen: ObservedField, path: str, reasons: list[tuple[str, str, str]]
+) -> tuple[Field, ...]:
     fields = []
     for name, member in seen.members.items():
         below = f"{path}.{name}" if path else name
@@ -199,7 +201,7 @@ def _fields(seen: Seen, path: str, reasons: list[tuple[str, str, str]]) -> tuple
 
 
 def _type(
-    seen: Seen, path: str, reasons: list[tuple[str, str, str]]
+    seen: ObservedField, path: str, reasons: list[tuple[str, str, str]]
 ) -> tuple[FieldType | None, str]:
     """The type of what was seen, None where there is none; and why."""
     kinds = set(seen.kinds)
@@ -222,7 +224,7 @@ def _type(
     return _scalar(seen, kinds)
 
 
-def _scalar(seen: Seen, kinds: set[str]) -> tuple[FieldType | None, str]:
+def _scalar(seen: ObservedField, kinds: set[str]) -> tuple[FieldType | None, str]:
     if kinds == {"bool"}:
         return FieldType("bool"), "true and false"
     if kinds == {"text"}:
@@ -232,7 +234,7 @@ def _scalar(seen: Seen, kinds: set[str]) -> tuple[FieldType | None, str]:
     return None, f"mixed: {_named(seen.kinds)}"
 
 
-def _text(seen: Seen) -> tuple[FieldType, str]:
+def _text(seen: ObservedField) -> tuple[FieldType, str]:
     for spelling in ("date", "timestamp"):
         if seen.spelled.get(spelling) == seen.values:
             return FieldType(
@@ -255,7 +257,7 @@ def _text(seen: Seen) -> tuple[FieldType, str]:
     return FieldType("utf8"), "text"
 
 
-def _number(seen: Seen) -> tuple[FieldType, str]:
+def _number(seen: ObservedField) -> tuple[FieldType, str]:
     if "decimal" not in seen.kinds and seen.largest <= _INT64:
         return FieldType("int64"), "whole numbers"
     if seen.whole + seen.scale > MAX_DIGITS:

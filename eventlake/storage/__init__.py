@@ -8,11 +8,11 @@ from eventlake.storage.memory import MemoryStorage
 from eventlake.storage.nearby import lake_nearby
 from eventlake.storage.objects import ObjectStorage
 from eventlake.storage.port import (
+    ByteRange,
     NotDurableError,
     NotStoredError,
     ObjectExistsError,
     ObjectMissingError,
-    Range,
     SpecialFileError,
     State,
     Storage,
@@ -29,6 +29,7 @@ from eventlake.storage.probe import probe
 from eventlake.storage.uri import can_be_reopened, from_uri, is_uri
 
 __all__ = [
+    "ByteRange",
     "LocalStorage",
     "MemoryStorage",
     "NotDurableError",
@@ -36,7 +37,6 @@ __all__ = [
     "ObjectExistsError",
     "ObjectMissingError",
     "ObjectStorage",
-    "Range",
     "SpecialFileError",
     "State",
     "Storage",

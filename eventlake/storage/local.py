@@ -23,11 +23,11 @@ from eventlake.storage import beneath
 from eventlake.storage.beneath import Place
 from eventlake.storage.exclusive import claim
 from eventlake.storage.port import (
+    ByteRange,
     NotDurableError,
     NotStoredError,
     ObjectExistsError,
     ObjectMissingError,
-    Range,
     SpecialFileError,
     State,
     StorageFullError,
@@ -86,7 +86,7 @@ class LocalStorage:
         """See ``Storage.read_sized``."""
         return self._read(path, _whole, lambda path, found: check_recorded(path, found, size_bytes))
 
-    def read_ranges(self, path: str, ranges: Sequence[Range]) -> list[bytes]:
+    def read_ranges(self, path: str, ranges: Sequence[ByteRange]) -> list[bytes]:
         """See ``Storage.read_ranges``."""
         return self._read(
             path,

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from eventlake.storage.port import (
+    ByteRange,
     ObjectExistsError,
     ObjectMissingError,
-    Range,
     State,
     StoredObject,
     check_recorded,
@@ -49,7 +49,7 @@ class MemoryStorage:
         check_recorded(path, len(data), size_bytes)
         return data
 
-    def read_ranges(self, path: str, ranges: Sequence[Range]) -> list[bytes]:
+    def read_ranges(self, path: str, ranges: Sequence[ByteRange]) -> list[bytes]:
         """See ``Storage.read_ranges``."""
         data = MemoryStorage.read(self, path)
         return [whole_range(path, data[slice(*part)], part) for part in ranges]

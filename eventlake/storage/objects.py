@@ -16,9 +16,9 @@ from eventlake.core.instants import micros
 from eventlake.errors import InvalidInputError, MissingDependencyError, StorageError
 from eventlake.storage.address import Address, address
 from eventlake.storage.port import (
+    ByteRange,
     ObjectExistsError,
     ObjectMissingError,
-    Range,
     State,
     StoredObject,
     check_recorded,
@@ -149,7 +149,7 @@ class ObjectStorage:
             check_recorded(path, found.meta["size"], size_bytes)
             return bytes(found.bytes())
 
-    def read_ranges(self, path: str, ranges: Sequence[Range]) -> list[bytes]:
+    def read_ranges(self, path: str, ranges: Sequence[ByteRange]) -> list[bytes]:
         """See ``Storage.read_ranges``; several requests at once, and one for parts that lie close together."""
         asked = [part for part in dict.fromkeys(ranges) if part[0] < part[1]]
         starts, ends = [start for start, _ in asked], [stop for _, stop in asked]

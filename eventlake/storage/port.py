@@ -77,11 +77,11 @@ class StoredObject:
 State = tuple[str | int, ...]
 """What tells an object from another one that was put in its place."""
 _PIECE_BYTES = 64 << 20
-Range = tuple[int, int]
+ByteRange = tuple[int, int]
 """The bytes ``[start, stop)`` of an object."""
 
 
-def whole_range(path: str, data: bytes, part: Range) -> bytes:
+def whole_range(path: str, data: bytes, part: ByteRange) -> bytes:
     """``data``, read as a part of ``path``.
 
     Raises:
@@ -170,7 +170,7 @@ class Storage(Protocol):
             StorageError: The store failed.
         """
 
-    def read_ranges(self, path: str, ranges: Sequence[Range]) -> list[bytes]:
+    def read_ranges(self, path: str, ranges: Sequence[ByteRange]) -> list[bytes]:
         """Parts of an object, in the order in which they are asked for.
 
         Raises:

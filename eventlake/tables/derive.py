@@ -12,7 +12,7 @@ from eventlake.columns.rows import chosen, gathered
 from eventlake.columns.schema import INSTANT, TYPES
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
 from eventlake.log.chain.checked_read import stored_events
-from eventlake.log.chain.manifest import Placed
+from eventlake.log.chain.manifest import SegmentInCommit
 from eventlake.schemas.retractions import silent
 from eventlake.schemas.version import Version
 from eventlake.storage import Storage
@@ -23,7 +23,7 @@ from eventlake.trust import Trust
 _READ = ["id", "source", "type", "subject", "time", "recorded_at", *CORRECTION, *ATTRIBUTES, "data"]
 
 
-def read_events(storage: Storage, placed: Placed, trust: Trust) -> pa.Table:
+def read_events(storage: Storage, placed: SegmentInCommit, trust: Trust) -> pa.Table:
     """What event tables need of a segment's events.
 
     Raises:
@@ -32,7 +32,9 @@ def read_events(storage: Storage, placed: Placed, trust: Trust) -> pa.Table:
     return stored_events(storage, placed, trust, _READ)
 
 
-def derive(stored: pa.Table, placed: Placed, version: Version, start: int, stop: int) -> pa.Table:
+def derive(
+    stored: pa.Table, placed: SegmentInCommit, version: Version, start: int, stop: int
+) -> pa.Table:
     """The type's events of ``[start, stop)`` that a segment holds, as stored columns in sequence order.
 
     Args:

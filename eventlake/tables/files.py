@@ -13,7 +13,7 @@ from eventlake.columns.parquet.footers import PARQUET_ENDING
 from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.errors import CorruptionError, StorageError
 from eventlake.log.chain.checked_read import bytes_statement
-from eventlake.log.chain.manifest import Manifest, Placed
+from eventlake.log.chain.manifest import Manifest, SegmentInCommit
 from eventlake.progress import task
 from eventlake.schemas.version import Version
 from eventlake.storage import (
@@ -30,7 +30,7 @@ from eventlake.tables.derive import derive, joined, read_events
 from eventlake.tables.derived import places, put
 from eventlake.tables.ranges import (
     MERGED_ROWS,
-    Range,
+    TableRange,
     commit_at,
     cover,
     folder,
@@ -44,7 +44,7 @@ _TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TableFile:
     """A part of an event table.
 
     Attributes:
@@ -63,7 +63,7 @@ class EventTable:
     """One event type under one schema, up to a watermark, as it can be had now."""
 
     version: Version
-    parts: tuple[Part, ...]
+    parts: tuple[TableFile, ...]
 
 
 def event_tables(
@@ -145,7 +145,8 @@ def _fresh_table(
         for one in wanted
     ]
     return EventTable(
-        version, (Part(None, None, joined([stored_schema(version.schema).empty_table(), *tables])),)
+        version,
+        (TableFile(None, None, joined([stored_schema(version.schema).empty_table(), *tables])),),
     )
 
 
@@ -153,7 +154,7 @@ def _fresh_table(
 class _Stretch:
     """Events ``[start, stop)`` of a segment."""
 
-    placed: Placed
+    placed: SegmentInCommit
     start: int
     stop: int
 
@@ -179,9 +180,9 @@ class _StoredTable:
         self._places = {
             one: place for place in reversed(places(storage)) for one in _ranges(place, version)
         }
-        self._chosen: list[Range] = []
+        self._chosen: list[TableRange] = []
         self._open: list[tuple[_Stretch, pa.Table]] = []
-        self._kept: dict[Range, pa.Table] = {}
+        self._kept: dict[TableRange, pa.Table] = {}
 
     def missing(self) -> list[_Stretch]:
         """What no sound file holds, in order."""
@@ -228,7 +229,9 @@ class _StoredTable:
         rows = joined([*merged.values(), *(table for _, table in self._open)])
         data = segments.encode_sorted(rows)
         first = min((one.start for one in merged), default=start)
-        made = Range(first, stop, rows.num_rows, commit_at(self._manifest, stop), sha256_hex(data))
+        made = TableRange(
+            first, stop, rows.num_rows, commit_at(self._manifest, stop), sha256_hex(data)
+        )
         place = put(self._storage, self._path(made), data)
         if place is None:
             self._kept[made] = rows
@@ -240,9 +243,9 @@ class _StoredTable:
         self._chosen = sorted([*(one for one in self._chosen if one not in merged), made])
         self._open, self.rows = [], 0
 
-    def _read_again(self, small: Sequence[Range]) -> dict[Range, pa.Table]:
+    def _read_again(self, small: Sequence[TableRange]) -> dict[TableRange, pa.Table]:
         """The rows of neighbouring ranges, without those before one that was taken away meanwhile."""
-        found: dict[Range, pa.Table] = {}
+        found: dict[TableRange, pa.Table] = {}
         for one in reversed(small):
             try:
                 found[one] = self._rows(one)
@@ -250,7 +253,7 @@ class _StoredTable:
                 break
         return found
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[TableFile]:
         """The files, cut at the watermark.
 
         Raises:
@@ -262,23 +265,23 @@ class _StoredTable:
             for one in self._chosen
         ]
 
-    def _part(self, one: Range, stop: int | None) -> Part:
+    def _part(self, one: TableRange, stop: int | None) -> TableFile:
         if one in self._kept:
-            return Part(stop, None, self._kept[one])
+            return TableFile(stop, None, self._kept[one])
         location = self._places[one].locate(self._path(one))
         return (
-            Part(stop, location, None)
+            TableFile(stop, location, None)
             if location is not None
-            else Part(stop, None, self._rows(one))
+            else TableFile(stop, None, self._rows(one))
         )
 
-    def _rows(self, one: Range) -> pa.Table:
+    def _rows(self, one: TableRange) -> pa.Table:
         return stored_rows(self._places[one], self.version, one)
 
-    def _path(self, one: Range) -> str:
+    def _path(self, one: TableRange) -> str:
         return f"{folder(self.version)}/{one.name}"
 
-    def _is_sound(self, one: Range) -> bool:
+    def _is_sound(self, one: TableRange) -> bool:
         """Whether a file is there, holds what its name says, and was derived by somebody who is believed.
 
         One that is damaged is taken away, to be made again; one that a stranger derived is left alone.
@@ -309,23 +312,23 @@ class _StoredTable:
             _LOG.warning("it could not be taken away: %s", error.message)
         return False
 
-    def _note_bytes(self, one: Range, state: State | None) -> None:
+    def _note_bytes(self, one: TableRange, state: State | None) -> None:
         if state is not None:
             self._trust.ledger.note([bytes_statement(one.sha256, state)])
 
-    def _statement(self, one: Range) -> bytes:
+    def _statement(self, one: TableRange) -> bytes:
         return table_statement(self._manifest, self.version, one)
 
 
-def _ranges(place: Storage, version: Version) -> list[Range]:
+def _ranges(place: Storage, version: Version) -> list[TableRange]:
     return [
         one
         for item in place.list(folder(version))
-        if (one := Range.parse(item.path.rpartition("/")[2]))
+        if (one := TableRange.parse(item.path.rpartition("/")[2]))
     ]
 
 
-def table_statement(manifest: Manifest, version: Version, one: Range) -> bytes:
+def table_statement(manifest: Manifest, version: Version, one: TableRange) -> bytes:
     """The statement that a file holds what is derived from the events of a range under a schema."""
     last = manifest.commits[manifest.version_of(one.stop - 1)].commit_hash
     schema = version.schema
@@ -342,7 +345,7 @@ def table_statement(manifest: Manifest, version: Version, one: Range) -> bytes:
     )
 
 
-def stored_rows(place: Storage, version: Version, one: Range) -> pa.Table:
+def stored_rows(place: Storage, version: Version, one: TableRange) -> pa.Table:
     """The rows of a range, as they are stored.
 
     Raises:

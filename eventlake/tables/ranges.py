@@ -24,7 +24,7 @@ _PLAIN = re.compile(r"[^A-Za-z0-9._-]")
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Range:
+class TableRange:
     """A file with the type's events of ``[start, stop)``.
 
     Attributes:
@@ -68,7 +68,7 @@ def commit_at(manifest: Manifest, stop: int) -> str:
     return manifest.commits[manifest.version_of(stop - 1)].commit_hash[: layout.SHORT_HASH]
 
 
-def true_ranges(found: Iterable[Range], manifest: Manifest) -> list[Range]:
+def true_ranges(found: Iterable[TableRange], manifest: Manifest) -> list[TableRange]:
     """Those of ``found`` that are of this history, by start, the longest first."""
     head = manifest.commits[-1].stop if manifest.commits else 0
     true = (
@@ -80,8 +80,8 @@ def true_ranges(found: Iterable[Range], manifest: Manifest) -> list[Range]:
 
 
 def cover(
-    found: Sequence[Range], wanted: Sequence[tuple[int, int]]
-) -> tuple[list[Range], list[tuple[int, int]]]:
+    found: Sequence[TableRange], wanted: Sequence[tuple[int, int]]
+) -> tuple[list[TableRange], list[tuple[int, int]]]:
     """The fewest of ``found`` that hold what is wanted, and what none of them holds.
 
     Args:
@@ -91,7 +91,7 @@ def cover(
     Returns:
         Ranges in order, no two of which overlap; and the stretches, in order, that are missing between and after them.
     """
-    chosen: list[Range] = []
+    chosen: list[TableRange] = []
     missing: list[tuple[int, int]] = []
     done = 0
     for start, stop in wanted:
@@ -112,9 +112,9 @@ def cover(
     return chosen, missing
 
 
-def to_merge(chosen: Sequence[Range], start: int, rows: int) -> list[Range]:
+def to_merge(chosen: Sequence[TableRange], start: int, rows: int) -> list[TableRange]:
     """The ranges just before ``start`` that a new one of so many rows is merged with: those no more than twice as large."""
-    merged: list[Range] = []
+    merged: list[TableRange] = []
     for one in reversed([one for one in chosen if one.stop <= start]):
         if one.rows > 2 * rows or one.rows + rows > MERGED_ROWS:
             break

@@ -8,9 +8,9 @@ from typing import Literal
 
 from eventlake.errors import StorageError
 from eventlake.storage import (
+    ByteRange,
     NotDurableError,
     NotStoredError,
-    Range,
     State,
     Storage,
     StorageFullError,
@@ -101,7 +101,7 @@ class FaultyStorage:
             raise _failure("read", path, fault)
         return read_sized(self.inner, path, size_bytes)
 
-    def read_ranges(self, path: str, ranges: Sequence[Range]) -> list[bytes]:
+    def read_ranges(self, path: str, ranges: Sequence[ByteRange]) -> list[bytes]:
         """As ``inner``, or a failure."""
         if fault := self._meet("read_ranges", path):
             raise _failure("read", path, fault)

@@ -7,7 +7,7 @@ import pytest
 
 import eventlake as el
 from eventlake.history.sql import duckdb_views
-from eventlake.history.sql.duckdb_views import ENTITY, Only
+from eventlake.history.sql.duckdb_views import ENTITY, EntityFilter
 from eventlake.projections.on_duckdb import run as duckdb_runner
 
 BEGIN = datetime(1969, 12, 31, 23, tzinfo=UTC)
@@ -73,7 +73,7 @@ def history(tmp_path_factory):
 
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_the_rows_of_few_entities_are_the_same_whoever_reads_them(history, monkeypatch, condition):
-    only = Only(
+    only = EntityFilter(
         "Subject", "subject", pa.table({ENTITY: pa.array(["/loan/1", "/loan/é", None, "/loan/77"])})
     )
     query = f"SELECT e.*, count(*) OVER (PARTITION BY subject) AS n FROM events e WHERE {condition} ORDER BY sequence"
@@ -92,4 +92,4 @@ def test_the_rows_of_few_entities_are_the_same_whoever_reads_them(history, monke
 
 def test_a_column_that_the_lake_assigns_is_left_to_duckdb(history):
     for name in ("time", "recorded_at", "sequence"):
-        assert Only(name, name, pa.table({ENTITY: pa.array([1])})).plain() is None
+        assert EntityFilter(name, name, pa.table({ENTITY: pa.array([1])})).plain() is None

@@ -202,8 +202,8 @@ def recipe(number):
 
 def test_two_copies_of_a_lake_hold_a_claim_each_at_one_path():
     one, other = MemoryStorage(), MemoryStorage()
-    with build_once.claimed(one, recipe(1), lambda: None):
-        with build_once.claimed(other, recipe(1), lambda: None):
+    with build_once.build_lease(one, recipe(1), lambda: None):
+        with build_once.build_lease(other, recipe(1), lambda: None):
             pass
         assert list(one.list(""))
         build_once.give_up_claims()
@@ -218,14 +218,14 @@ def test_no_claim_is_forgotten_while_other_threads_give_up_theirs(interleaved):
 
     def churn(storage):
         while not over.is_set():
-            with build_once.claimed(storage, recipe(2), lambda: None):
+            with build_once.build_lease(storage, recipe(2), lambda: None):
                 pass
 
     with ThreadPoolExecutor(4) as pool:
         churning = [pool.submit(churn, storage) for storage in others]
         forgotten = []
         for number in range(100, 130):
-            with build_once.claimed(kept, recipe(number), lambda: None):
+            with build_once.build_lease(kept, recipe(number), lambda: None):
                 time.sleep(0.001)
                 forgotten += (
                     [number]
@@ -241,7 +241,7 @@ def test_no_claim_is_forgotten_while_other_threads_give_up_theirs(interleaved):
 
 def test_a_forked_child_that_gives_up_its_claims_leaves_those_of_its_parent(tmp_path):
     storage = LocalStorage(tmp_path)
-    with build_once.claimed(storage, recipe(1), lambda: None):
+    with build_once.build_lease(storage, recipe(1), lambda: None):
         assert exit_code(lambda: build_once.give_up_claims() is None) == 0
         assert len(list(storage.list(""))) == 1
     assert list(storage.list("")) == []

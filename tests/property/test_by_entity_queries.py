@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import eventlake as el
 from eventlake.datasets.building.build import spine_rows
 from eventlake.errors import InvalidProjectionError
-from eventlake.history.sql.duckdb_views import ENTITY, Only
+from eventlake.history.sql.duckdb_views import ENTITY, EntityFilter
 from eventlake.projections.by_entity import bucketed, carrier, entities
 from eventlake.projections.on_duckdb import run as duckdb_runner
 
@@ -131,7 +131,7 @@ def test_what_is_taken_to_be_by_entity_is(history, query):
     chosen = bucketed(entities(projection, history, spine), BUCKETS)
     parts = Counter()
     for number in range(BUCKETS):
-        only = Only(
+        only = EntityFilter(
             "subject", "subject", chosen.filter(pc.equal(chosen["bucket"], number)).select([ENTITY])
         )
         parts += bag(duckdb_runner.run("made", query, history, spine, {}, only=only))

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 import eventlake as el
 from eventlake.columns.hashing.content import content_hash, normalise
 from eventlake.datasets.building.build import spine_rows
-from eventlake.datasets.building.reuse_features import taken_over
+from eventlake.datasets.building.reuse_features import reuse_rows
 from eventlake.errors import InvalidInputError
 from eventlake.features.look_up import ENGINES, rows
 from eventlake.features.planned.plan import compiled
-from eventlake.history.sql.duckdb_views import Only
+from eventlake.history.sql.duckdb_views import EntityFilter
 from eventlake.projections.by_entity import bucketed, entities, in_bucket
 from eventlake.projections.prepare import prepare
 from eventlake.projections.rows import finish
@@ -73,10 +73,12 @@ def test_what_is_taken_over_is_what_is_looked_up(known, events, question, data):
         old, full = made(before, spines[0]), made(history, spines[1])
     except InvalidInputError:
         return  # a sum that may not fit
-    found, _ = taken_over(old, before, projection, None, history, spine=spines[1], most=1.0)
+    found, _ = reuse_rows(old, before, projection, None, history, spine=spines[1], most=1.0)
     assert content_hash(found) == content_hash(full)
     chosen = bucketed(entities(projection, history, spines[1]), 3)
-    buckets = [Only("", features.spine_entity, in_bucket(chosen, number)) for number in range(3)]
+    buckets = [
+        EntityFilter("", features.spine_entity, in_bucket(chosen, number)) for number in range(3)
+    ]
     parts = [
         normalise(prepare(projection, history, spines[1], only=only).rows()) for only in buckets
     ]

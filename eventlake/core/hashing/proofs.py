@@ -16,15 +16,15 @@ from eventlake.core.hashing.merkle import leaf_hash, node_hash
 from eventlake.errors import InvalidInputError
 
 TLOG_PROOF = "c2sp.org/tlog-proof@v1"
-Range = tuple[int, int]
+LeafRange = tuple[int, int]
 
 
-def inclusion_ranges(index: int, size: int) -> list[Range]:
+def inclusion_ranges(index: int, size: int) -> list[LeafRange]:
     """The ranges whose roots make the path from leaf ``index`` to the root of ``[0, size)``, nearest first: PATH of RFC 9162, 2.1.3.1."""
     if not 0 <= index < size:
         message = f"expected a sequence from 0 to {size - 1:,}, found {index:,}"
         raise InvalidInputError(message)
-    ranges: list[Range] = []
+    ranges: list[LeafRange] = []
     start, stop = 0, size
     while stop - start > 1:
         middle = start + _split(stop - start)
@@ -37,14 +37,14 @@ def inclusion_ranges(index: int, size: int) -> list[Range]:
     return ranges[::-1]
 
 
-def consistency_ranges(old: int, new: int) -> list[Range]:
+def consistency_ranges(old: int, new: int) -> list[LeafRange]:
     """The ranges whose roots prove that ``[0, new)`` extends ``[0, old)``: PROOF of RFC 9162, 2.1.4.1. Empty where old is 0 or new."""
     if not 0 <= old <= new:
         message = f"expected an old watermark from 0 to {new:,}, found {old:,}"
         raise InvalidInputError(message)
     if old in {0, new}:
         return []
-    ranges: list[Range] = []
+    ranges: list[LeafRange] = []
     start, stop, whole = 0, new, True
     while old != stop:
         middle = start + _split(stop - start)

@@ -25,7 +25,7 @@ from eventlake.errors import CorruptionError, StorageError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import resolve
 from eventlake.history.snapshot import Snapshot
-from eventlake.history.sql.duckdb_views import Only
+from eventlake.history.sql.duckdb_views import EntityFilter
 from eventlake.log.chain.chain import open_chain
 from eventlake.progress import task as progress
 from eventlake.projections.by_entity import bucketed, entities, in_bucket
@@ -127,7 +127,7 @@ class Executor(Protocol):
         """
 
 
-class Here:
+class InProcessExecutor:
     """Runs tasks one after the other in this process."""
 
     def run(self, storage: Storage, tasks: Sequence[Task]) -> Iterator[int]:
@@ -299,7 +299,7 @@ class _Reader:
     def do(self, task: Task) -> None:
         """Stores the rows of a task's bucket."""
         snapshot, spine, chosen = self._common(task)
-        only = Only(task.by, task.spine_by, in_bucket(chosen, task.bucket))
+        only = EntityFilter(task.by, task.spine_by, in_bucket(chosen, task.bucket))
         projection, settings = task.projection(), duckdb_runner.SETTINGS
         rows = snapshot.read(
             lambda history: prepare(projection, history, spine, only=only, settings=settings).rows()

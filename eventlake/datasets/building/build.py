@@ -28,13 +28,13 @@ from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.sql import alike_in_sql, folded
 from eventlake.database import UNLIMITED, Limits
-from eventlake.datasets.building.buckets import Executor, Here, build_by_bucket
+from eventlake.datasets.building.buckets import Executor, InProcessExecutor, build_by_bucket
 from eventlake.datasets.building.build_once import (
-    claimed,
+    build_lease,
     dataset_statement,
     made_by,
-    note,
     query_statement,
+    record_built,
 )
 from eventlake.datasets.building.incremental import Wanted, increment
 from eventlake.datasets.building.perturb import check_perturbed
@@ -58,7 +58,7 @@ from eventlake.projections.on_duckdb.exact import check_exact
 from eventlake.projections.on_polars import run as polars_runner
 from eventlake.projections.prepare import feature_plan, feature_set, prepare
 from eventlake.projections.projection import Projection
-from eventlake.projections.rows import Prepared, Types, declared_types, finish, validate
+from eventlake.projections.rows import PreparedRun, Types, declared_types, finish, validate
 from eventlake.trust import LAKE, OWN
 from eventlake.visible import warn
 
@@ -95,7 +95,7 @@ class Request:
     perturb: bool = False
     force: bool = False
     workers: int = 1
-    executor: Executor = field(default_factory=Here)
+    executor: Executor = field(default_factory=InProcessExecutor)
     buckets: int | None = None
     incremental: bool = True
     pinned: Callable[[Checkpoint], PinnedHistory] | None = None
@@ -120,7 +120,7 @@ class Work:
     history: PinnedHistory
     spine: pa.Table | None
     recipe: Recipe
-    prepared: Prepared
+    prepared: PreparedRun
     told: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -171,7 +171,7 @@ def _found_or_built(work: Work, request: Request) -> Dataset:
     storage, recipe, trust = history.storage, work.recipe, history.trust
     if request.force:
         return _built(work, request, made_by(storage, recipe, trust))
-    with claimed(storage, recipe, lambda: made_by(storage, recipe, trust)) as archive:
+    with build_lease(storage, recipe, lambda: made_by(storage, recipe, trust)) as archive:
         return _built(work, request, None) if archive is None else _found(work, request, archive)
 
 
@@ -295,7 +295,7 @@ def _built(work: Work, request: Request, before: Archive | None) -> Dataset:
         history.trust.ledger.note([dataset_statement(manifest.manifest_hash)])
     OWN.ledger.note([query_statement(manifest.manifest_hash)])
     if projection.level != "unproven":
-        note(archive)
+        record_built(archive)
     if request.expected is not None or before is not None:
         same = (
             "what the lock pins" if request.expected is not None else "what an earlier build stored"

@@ -92,7 +92,7 @@ def _whole(
     return None
 
 
-def note(archive: Archive) -> None:
+def record_built(archive: Archive) -> None:
     """Remembers what a recipe has made."""
     recipe_hash = archive.manifest.recipe.recipe_hash
     with suppress(ObjectExistsError):
@@ -100,7 +100,7 @@ def note(archive: Archive) -> None:
 
 
 @contextmanager
-def claimed(
+def build_lease(
     storage: Storage, recipe: Recipe, look: Callable[[], _Found | None]
 ) -> Iterator[_Found | None]:
     """Gives what ``look`` finds, or None to the one who is to make it while the block lasts; everybody else waits for him.

@@ -18,17 +18,17 @@ from eventlake.core.documents.dataset import Recipe
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.sql import named
 from eventlake.datasets.building.build_once import dataset_statement
-from eventlake.datasets.building.reuse_features import taken_over
+from eventlake.datasets.building.reuse_features import reuse_rows
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.store.archive import Archive, open_archive
 from eventlake.datasets.store.find import folders
 from eventlake.errors import EventlakeError
 from eventlake.history import polars_scan
-from eventlake.history.corrections import FAMILY, in_one_alone
+from eventlake.history.corrections import FAMILY, symmetric_difference
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import LATEST
-from eventlake.history.sql.duckdb_views import ENTITY, Only, tables_read
-from eventlake.projections.by_entity import Carried, entities
+from eventlake.history.sql.duckdb_views import ENTITY, EntityFilter, tables_read
+from eventlake.projections.by_entity import EntityColumns, entities
 from eventlake.projections.prepare import prepare
 from eventlake.projections.projection import Projection
 from eventlake.projections.rows import Types, finish
@@ -70,7 +70,7 @@ class Wanted:
     history: PinnedHistory
     spine: pa.Table | None
     types: Types
-    carried: Carried
+    carried: EntityColumns
 
     @property
     def by(self) -> str:
@@ -150,7 +150,7 @@ def _from(base: Archive, since: int, wanted: Wanted) -> Increment | None:
     changed = _changed(wanted, since, spine)
     if changed is None or entity is None or changed.height > _MOST_CHANGED * entity.n_unique():
         return None
-    only = Only(wanted.by, wanted.spine_by, changed.to_arrow())
+    only = EntityFilter(wanted.by, wanted.spine_by, changed.to_arrow())
     prepared = prepare(wanted.projection, wanted.history, wanted.spine, only=only)
     fresh = finish(wanted.projection, wanted.types, prepared.rows())
     if tuple((name, kind) for name, kind in schema_of(fresh)) != base.manifest.schema:
@@ -168,7 +168,7 @@ def _looked_up(base: Archive, before: PinnedHistory, wanted: Wanted) -> Incremen
     if wanted.spine is None:
         return None
     old = Dataset(base).arrow()
-    found = taken_over(
+    found = reuse_rows(
         old,
         before,
         wanted.projection,
@@ -240,7 +240,7 @@ def _moved(history: PinnedHistory, event_type: str, since: int, by: str) -> pl.D
     now = history.table(event_type)
     then = history.table_at(event_type, since)
     gone, before = polars_scan.gone_of(now), polars_scan.gone_of(then)
-    turned = in_one_alone(gone, before)
+    turned = symmetric_difference(gone, before)
     frame = polars_scan.table(now)
     column = named(frame.collect_schema().names(), by) or by
     return (
@@ -253,4 +253,4 @@ def _moved(history: PinnedHistory, event_type: str, since: int, by: str) -> pl.D
 
 def _respined(old: pl.DataFrame, new: pl.DataFrame, by: str) -> pl.DataFrame:
     """The entities whose rows of the spine are not what they were, their numbers among them."""
-    return in_one_alone(old, new).select(pl.col(by).alias(ENTITY)).unique()
+    return symmetric_difference(old, new).select(pl.col(by).alias(ENTITY)).unique()

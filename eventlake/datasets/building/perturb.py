@@ -8,20 +8,20 @@ import pyarrow as pa
 from eventlake.columns.hashing.content import column_digest, content_hash, normalise
 from eventlake.errors import NotIdenticalError
 from eventlake.history.pinned import PinnedHistory
-from eventlake.history.sql.duckdb_views import Only
+from eventlake.history.sql.duckdb_views import EntityFilter
 from eventlake.progress import task
 from eventlake.projections.by_entity import bucketed, entities, in_bucket
 from eventlake.projections.prepare import prepare
 from eventlake.projections.projection import Projection
 from eventlake.projections.rows import Types, finish
-from eventlake.projections.run_conditions import Circumstances
+from eventlake.projections.run_conditions import RunConditions
 
-_ALL = Circumstances("everything", threads=4, memory_limit="2GB", shuffled=True, buckets=2)
+_ALL = RunConditions("everything", threads=4, memory_limit="2GB", shuffled=True, buckets=2)
 _EACH = (
-    Circumstances("the number of threads", threads=4),
-    Circumstances("the memory limit", memory_limit="1GB"),
-    Circumstances("the order of rows", shuffled=True),
-    Circumstances("the buckets", buckets=2),
+    RunConditions("the number of threads", threads=4),
+    RunConditions("the memory limit", memory_limit="1GB"),
+    RunConditions("the order of rows", shuffled=True),
+    RunConditions("the buckets", buckets=2),
 )
 _SHOWN = 10
 
@@ -72,14 +72,14 @@ def _made(
     types: Types,
     history: PinnedHistory,
     spine: pa.Table | None,
-    under: Circumstances,
+    under: RunConditions,
 ) -> pa.Table:
     if projection.by is None or projection.kind == "python" or not under.buckets:
         return finish(projection, types, prepare(projection, history, spine, under).rows())
     chosen = bucketed(entities(projection, history, spine), under.buckets)
     parts = []
     for number in range(under.buckets):
-        only = Only(projection.by, projection.spine_entity, in_bucket(chosen, number))
+        only = EntityFilter(projection.by, projection.spine_entity, in_bucket(chosen, number))
         parts.append(normalise(prepare(projection, history, spine, under, only=only).rows()))
     return finish(projection, types, pa.concat_tables(parts))
 

@@ -16,7 +16,7 @@ _PLACE, _STALE = "eventlake place", "eventlake stale"
 """Columns that no spine should have."""
 
 
-def taken_over(
+def reuse_rows(
     old: pa.Table,
     before: PinnedHistory,
     projection: Projection,

@@ -31,7 +31,7 @@ from eventlake.features.spines.spine_rows import ahead_of, event_of
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.sql.duckdb_views import ENTITY
 from eventlake.progress import task
-from eventlake.projections.by_entity import Carried, OneEntity, carrier
+from eventlake.projections.by_entity import EntityColumns, OneEntity, carrier
 from eventlake.projections.prepare import feature_set
 from eventlake.projections.projection import Projection
 from eventlake.projections.rows import Types, finish
@@ -204,7 +204,7 @@ def _explained(
 
 
 def _passed_on(
-    row: pl.DataFrame, column: str, spine: pa.Table | None, carried: Carried
+    row: pl.DataFrame, column: str, spine: pa.Table | None, carried: EntityColumns
 ) -> tuple[str, int] | None:
     """The column of the spine of the same name, and the number of the row there; None if the value is not the spine's."""
     if spine is None or not carried.spine_rows:
@@ -268,7 +268,7 @@ def _of_spine(
 
 def _by_entity(
     archive: Archive, history: PinnedHistory, spine: pa.Table | None
-) -> tuple[Projection, Carried]:
+) -> tuple[Projection, EntityColumns]:
     """The projection by the entity that was declared, or by the subject."""
     recipe = archive.manifest.recipe
     hint = "it is told of SQL projections at the level exact whose rows are about one entity each; declare by=."
@@ -360,7 +360,7 @@ def _microseconds(value: str | date, *, zoned: bool) -> int:
     return instant_of(value)
 
 
-def _entity(row: pl.DataFrame, spine: pa.Table | None, by: str, carried: Carried) -> pa.Table:
+def _entity(row: pl.DataFrame, spine: pa.Table | None, by: str, carried: EntityColumns) -> pa.Table:
     if carried.holding:
         return row.select(pl.col(carried.holding[0]).alias(ENTITY)).to_arrow()
     number = int(row[carried.spine_rows[0]][0])

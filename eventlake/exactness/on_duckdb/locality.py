@@ -25,7 +25,7 @@ _EQUAL = frozenset({"COMPARE_EQUAL", "COMPARE_NOT_DISTINCT_FROM"})
 
 
 @dataclass(frozen=True, slots=True)
-class Carrier:
+class EntityPlaces:
     """The columns that carry one entity.
 
     Attributes:
@@ -38,12 +38,14 @@ class Carrier:
     spine_rows: frozenset[int] = frozenset()
     sequences: frozenset[int] = frozenset()
 
-    def mapped(self, places: Callable[[int], Iterable[int]]) -> "Carrier":
+    def mapped(self, places: Callable[[int], Iterable[int]]) -> "EntityPlaces":
         """The same columns at other places."""
         kinds = (self.holding, self.spine_rows, self.sequences)
-        return Carrier(*(frozenset(to for place in kind for to in places(place)) for kind in kinds))
+        return EntityPlaces(
+            *(frozenset(to for place in kind for to in places(place)) for kind in kinds)
+        )
 
-    def meets(self, other: "Carrier", own: int, others: int) -> bool:
+    def meets(self, other: "EntityPlaces", own: int, others: int) -> bool:
         """Whether one value in a column of each says that both are about one entity."""
         kinds = (
             (self.holding, other.holding),
@@ -52,17 +54,17 @@ class Carrier:
         )
         return any(own in mine and others in theirs for mine, theirs in kinds)
 
-    def joined(self, other: "Carrier") -> "Carrier":
+    def joined(self, other: "EntityPlaces") -> "EntityPlaces":
         """The columns of both, which carry the same entity."""
-        return Carrier(
+        return EntityPlaces(
             self.holding | other.holding,
             self.spine_rows | other.spine_rows,
             self.sequences | other.sequences,
         )
 
-    def common(self, other: "Carrier") -> "Carrier":
+    def common(self, other: "EntityPlaces") -> "EntityPlaces":
         """The columns that carry it in both."""
-        return Carrier(
+        return EntityPlaces(
             self.holding & other.holding,
             self.spine_rows & other.spine_rows,
             self.sequences & other.sequences,
@@ -84,7 +86,7 @@ class Parts:
     """
 
     width: int
-    carriers: tuple[Carrier, ...] = ()
+    carriers: tuple[EntityPlaces, ...] = ()
 
     def taken(self, columns: Sequence[int | None]) -> "Parts":
         """The rows with these columns in place of their own; None for one that is computed."""
@@ -123,9 +125,9 @@ class Parts:
         return Parts(self.width + other.width, (*self.carriers, *moved))
 
     @property
-    def one(self) -> Carrier:
+    def one(self) -> EntityPlaces:
         """The carrier of rows about one entity; one without columns where there are several entities, or none."""
-        return self.carriers[0] if len(self.carriers) == 1 else Carrier()
+        return self.carriers[0] if len(self.carriers) == 1 else EntityPlaces()
 
 
 class Locality:
@@ -162,7 +164,7 @@ class Locality:
     def _not_local(self, reason: str, node: Node) -> Parts:
         self.reasons.append(reason)
         children = [self.parts(child) for child in node.get("children", [])]
-        return Parts(sum(child.width for child in children), (Carrier(),))
+        return Parts(sum(child.width for child in children), (EntityPlaces(),))
 
     def _child(self, node: Node, number: int = 0) -> Parts:
         return self.parts(node["children"][number])
@@ -206,13 +208,13 @@ class Locality:
             return self._not_local(f"{name}() reads something else than events", node)
         return made.taken(node["projection_ids"]) if node.get("projection_ids") else made
 
-    def _carrier(self, table: str, read: Mapping[int, str]) -> Carrier:
+    def _carrier(self, table: str, read: Mapping[int, str]) -> EntityPlaces:
         def named(name: str) -> frozenset[int]:
             return frozenset(at for at, one in read.items() if one == name)
 
         if table == "spine":
-            return Carrier(named(self._spine_by), named("spine_row"))
-        return Carrier(named(self._by), sequences=named("sequence"))
+            return EntityPlaces(named(self._spine_by), named("spine_row"))
+        return EntityPlaces(named(self._by), sequences=named("sequence"))
 
     def _dummy_scan(self, _: Node) -> Parts:
         return Parts(1)
@@ -228,7 +230,7 @@ class Locality:
         known = self._shared.get(node["cte_index"])
         if known is None or known.width != len(node["chunk_types"]):
             self.reasons.append("a recursion is not understood")
-            return Parts(len(node["chunk_types"]), (Carrier(),))
+            return Parts(len(node["chunk_types"]), (EntityPlaces(),))
         return known
 
     def _materialized_cte(self, node: Node) -> Parts:
@@ -422,7 +424,7 @@ def _shown(parts: Parts, node: Node, name: str) -> Parts:
     return parts.taken(node[name]) if node.get(name) else parts
 
 
-def carrier_of(plan: Mapping[str, Any], by: str, spine_by: str) -> tuple[Carrier, list[str]]:
+def carrier_of(plan: Mapping[str, Any], by: str, spine_by: str) -> tuple[EntityPlaces, list[str]]:
     """Which columns of a query's rows carry their entity, and why the query is no function of one entity's rows at a time.
 
     Args:

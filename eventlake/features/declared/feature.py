@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 from eventlake.errors import InvalidInputError
 from eventlake.features.declared.conditions import Condition, Value, where_of
-from eventlake.features.declared.window import UNITS, Length, Span, microseconds, spelled
+from eventlake.features.declared.window import UNITS, Length, Window, microseconds, spelled
 from eventlake.verbs import declaration, helpful
 
 C = TypeVar("C", bound=type)
@@ -135,7 +135,7 @@ class Aggregate(Feature):
     kind: str
     event_type: str
     field: str | None = None
-    span: Span = Span()  # noqa: RUF009 - frozen
+    span: Window = Window()  # noqa: RUF009 - frozen
     texts: tuple[str | None, str | None] = (None, None)
     where: Condition | None = None
     n: int = 0
@@ -175,16 +175,16 @@ class Aggregate(Feature):
         }
 
 
-class Several(list[Aggregate]):
+class FeatureList(list[Aggregate]):
     """The same feature over several windows."""
 
-    def name(self, name: str) -> "Several":
+    def name(self, name: str) -> "FeatureList":
         """The same features in columns of this name with each one's window: ``late_90d``, ``late`` for everything before the cutoff.
 
         Raises:
             InvalidInputError: It is not made of letters, digits and underscores.
         """
-        return Several(cast("Aggregate", one.name(_spanned(name, *one.texts))) for one in self)
+        return FeatureList(cast("Aggregate", one.name(_spanned(name, *one.texts))) for one in self)
 
 
 @helpful
@@ -312,7 +312,7 @@ def aggregate(
         message = f"{kind}({event_type!r}): expected n from 0 to {MOST_BEFORE:,}, found {n!r}"
         raise InvalidInputError(message)
     length = None if window is None else microseconds(window, "window")
-    span = Span(length, 0 if offset is None else microseconds(offset, "offset"))
+    span = Window(length, 0 if offset is None else microseconds(offset, "offset"))
     texts = (
         None if window is None else spelled(window),
         None if offset is None else spelled(offset),

@@ -28,7 +28,7 @@ from eventlake.features.declared.feature import (
     Feature,
     arithmetic,
 )
-from eventlake.features.declared.window import MOST_LENGTH, Span
+from eventlake.features.declared.window import MOST_LENGTH, Window
 
 BOUNDS = Bounds(size_bytes=16 << 20, depth=512)
 Comparison = Literal["==", "!=", "<", "<=", ">", ">="]
@@ -222,7 +222,7 @@ def _aggregate(document: FeatureDocument) -> Aggregate:
         kind=str(document.kind),
         event_type=str(document.event_type),
         field=document.field or None,
-        span=Span(window, offset),
+        span=Window(window, offset),
         where=condition(where) if where else None,
         n=n,
         unit=document.unit or None,

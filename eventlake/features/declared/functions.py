@@ -19,8 +19,8 @@ from eventlake.features.declared.feature import (
     Aggregate,
     Arithmetic,
     Feature,
+    FeatureList,
     Many,
-    Several,
     aggregate,
 )
 from eventlake.features.declared.window import Length
@@ -60,7 +60,7 @@ def _each(kind: str, event_type: str, of: str | None, window: Many, **more: Any)
     if not window:
         message = f"{kind}({event_type!r}): expected window as text such as '90d', or a list of such, found {window!r}"
         raise InvalidInputError(message)
-    return Several(aggregate(kind, event_type, of, window=one, **more) for one in window)
+    return FeatureList(aggregate(kind, event_type, of, window=one, **more) for one in window)
 
 
 @overload
@@ -74,7 +74,7 @@ def count(
 @overload
 def count(
     event_type: str, *, window: Windows, offset: Length | None = None, where: Where = None
-) -> Several: ...
+) -> FeatureList: ...
 @checked_call
 def count(
     event_type: str, *, window: Many = None, offset: Length | None = None, where: Where = None
@@ -100,7 +100,7 @@ def sum(
     window: Windows,
     offset: Length | None = None,
     where: Where = None,
-) -> Several: ...
+) -> FeatureList: ...
 @checked_call
 def sum(
     event_type: str,
@@ -131,7 +131,7 @@ def mean(
     window: Windows,
     offset: Length | None = None,
     where: Where = None,
-) -> Several: ...
+) -> FeatureList: ...
 @checked_call
 def mean(
     event_type: str,
@@ -162,7 +162,7 @@ def std(
     window: Windows,
     offset: Length | None = None,
     where: Where = None,
-) -> Several: ...
+) -> FeatureList: ...
 @checked_call
 def std(
     event_type: str,
@@ -193,7 +193,7 @@ def min(
     window: Windows,
     offset: Length | None = None,
     where: Where = None,
-) -> Several: ...
+) -> FeatureList: ...
 @checked_call
 def min(
     event_type: str,
@@ -224,7 +224,7 @@ def max(
     window: Windows,
     offset: Length | None = None,
     where: Where = None,
-) -> Several: ...
+) -> FeatureList: ...
 @checked_call
 def max(
     event_type: str,
@@ -255,7 +255,7 @@ def distinct(
     window: Windows,
     offset: Length | None = None,
     where: Where = None,
-) -> Several: ...
+) -> FeatureList: ...
 @checked_call
 def distinct(
     event_type: str,
@@ -286,7 +286,7 @@ def last(
     window: Windows,
     offset: Length | None = None,
     where: Where = None,
-) -> Several: ...
+) -> FeatureList: ...
 @checked_call
 def last(
     event_type: str,
@@ -317,7 +317,7 @@ def first(
     window: Windows,
     offset: Length | None = None,
     where: Where = None,
-) -> Several: ...
+) -> FeatureList: ...
 @checked_call
 def first(
     event_type: str,
@@ -348,7 +348,7 @@ def delta(
     window: Windows,
     offset: Length | None = None,
     where: Where = None,
-) -> Several: ...
+) -> FeatureList: ...
 @checked_call
 def delta(
     event_type: str,
@@ -373,7 +373,7 @@ def exists(
 @overload
 def exists(
     event_type: str, *, window: Windows, offset: Length | None = None, where: Where = None
-) -> Several: ...
+) -> FeatureList: ...
 @checked_call
 def exists(
     event_type: str, *, window: Many = None, offset: Length | None = None, where: Where = None
@@ -401,7 +401,7 @@ def lag(
     window: Windows,
     offset: Length | None = None,
     where: Where = None,
-) -> Several: ...
+) -> FeatureList: ...
 @checked_call
 def lag(
     event_type: str,
@@ -433,7 +433,7 @@ def since_last(
     window: Windows,
     offset: Length | None = None,
     where: Where = None,
-) -> Several: ...
+) -> FeatureList: ...
 @checked_call
 def since_last(
     event_type: str,
@@ -464,7 +464,7 @@ def since_first(
     window: Windows,
     offset: Length | None = None,
     where: Where = None,
-) -> Several: ...
+) -> FeatureList: ...
 @checked_call
 def since_first(
     event_type: str,
@@ -495,7 +495,7 @@ def rate(
     unit: str = "d",
     offset: Length | None = None,
     where: Where = None,
-) -> Several: ...
+) -> FeatureList: ...
 @checked_call
 def rate(
     event_type: str,

@@ -23,7 +23,7 @@ Length = str | timedelta
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class Window:
     """``[cutoff - offset - length, cutoff - offset)``: its start belongs to it, its end does not.
 
     Attributes:

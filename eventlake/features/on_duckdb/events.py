@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from eventlake.core.sql import identifier, integer, quoted
 from eventlake.features.declared.conditions import Condition
-from eventlake.features.declared.window import Span
+from eventlake.features.declared.window import Window
 from eventlake.features.planned.edges import ENTER, NEVER, TIME, Edge
 from eventlake.features.planned.literals import in_sql
 from eventlake.features.planned.nested_fields import unfolded_sql
@@ -191,7 +191,7 @@ def gathered(
         placed: Whether it has the place of every event that is looked for, and no values.
     """
     columns: list[str] = []
-    at: dict[tuple[Span, int], int] = {}
+    at: dict[tuple[Window, int], int] = {}
     for number, part in enumerate(parts):
         name = f"place{number}" if placed and part.kind in PLACED else name_of(plan, number, part)
         if part.kind in ADDED:

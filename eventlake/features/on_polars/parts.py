@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.features.declared.conditions import Condition
-from eventlake.features.declared.window import Span
+from eventlake.features.declared.window import Window
 from eventlake.features.on_polars.running_max import latest_before, running
 from eventlake.features.on_polars.segment_tree import greatest
 from eventlake.features.planned.edges import ENTER, LEAVE, NEVER, TIME, Edge, probes
@@ -130,7 +130,7 @@ class _Answers:
         self._in_order = self._order.order
         """Looks that follow one another in memory take a third of the time."""
         self._places: dict[Look, Integers] = {}
-        self._spans: dict[Span, tuple[Integers, Integers]] = {}
+        self._spans: dict[Window, tuple[Integers, Integers]] = {}
 
     def bounds(self, columns: Sequence[str], *, by_entity: bool) -> list[tuple[int, ...]]:
         """See ``Bounds``."""
@@ -216,7 +216,7 @@ class _Answers:
             .to_numpy()
         )
 
-    def _before(self, span: Span, column: str) -> Integers:
+    def _before(self, span: Window, column: str) -> Integers:
         """When those with the same value have left that entered before each event."""
         made = Edge(TIME, span, column), "before"
         if made not in self._sums:
@@ -361,7 +361,7 @@ class _Answers:
         )[-1]
         return found
 
-    def _stretches(self, span: Span) -> tuple[Integers, Integers]:
+    def _stretches(self, span: Window) -> tuple[Integers, Integers]:
         """The rows, in order, in whose window each event is: the first, and the one after the last."""
         if span not in self._spans:
             enter, leave = (self._instants(Edge(kind, span)) for kind in (ENTER, LEAVE))

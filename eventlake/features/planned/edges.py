@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from eventlake.features.declared.window import Span
+from eventlake.features.declared.window import Window
 
 TIME, ENTER, LEAVE = "time", "enter", "leave"
 NEVER = 1 << 62
@@ -35,7 +35,7 @@ class Edge:
     """
 
     kind: str
-    span: Span
+    span: Window
     column: str = ""
 
 
@@ -48,7 +48,7 @@ class Probe:
 
 
 def probes(
-    span: Span, *, timed: bool, ends: bool, delay: int | None = None, values: str = ""
+    span: Window, *, timed: bool, ends: bool, delay: int | None = None, values: str = ""
 ) -> tuple[Probe, Probe | None]:
     """The looks at the end and at the start of a window; no start where nothing ever leaves it.
 
@@ -65,14 +65,14 @@ def probes(
             Edge(LEAVE, span, values), 0
         ) if leaves else None
     if not timed:
-        edge = Edge(TIME, Span())
+        edge = Edge(TIME, Window())
         return Probe(edge, span.offset), None if span.far is None else Probe(edge, span.far)
     longest = math.inf if delay is None or ends else delay
-    enter = Probe(Edge(ENTER, Span(None, span.offset)), 0)
+    enter = Probe(Edge(ENTER, Window(None, span.offset)), 0)
     if longest <= span.offset:
-        enter = Probe(Edge(TIME, Span()), span.offset)
+        enter = Probe(Edge(TIME, Window()), span.offset)
     if span.far is not None and longest <= span.far:
-        return enter, Probe(Edge(TIME, Span()), span.far)
+        return enter, Probe(Edge(TIME, Window()), span.far)
     return enter, Probe(Edge(LEAVE, span), 0) if leaves else None
 
 

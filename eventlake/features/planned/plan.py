@@ -15,7 +15,7 @@ from eventlake.core.sql import folded, named
 from eventlake.errors import InvalidProjectionError
 from eventlake.features.declared.conditions import Condition
 from eventlake.features.declared.feature import NEEDS_FIELD, Aggregate, Arithmetic, Feature
-from eventlake.features.declared.window import Span
+from eventlake.features.declared.window import Window
 from eventlake.features.feature_set import FeatureSet, Relation
 from eventlake.features.planned.literals import spelled
 from eventlake.features.planned.nested_fields import Paths, fields_inside
@@ -86,7 +86,7 @@ class Part:
 
     kind: str
     stream: Stream
-    span: Span
+    span: Window
     column: str = ""
     place: int = 0
 

@@ -12,7 +12,7 @@ import polars as pl
 from eventlake.core.instants import MAX_US, format_instant
 from eventlake.features.declared.conditions import Condition, field
 from eventlake.features.declared.feature import Aggregate
-from eventlake.features.declared.window import Span
+from eventlake.features.declared.window import Window
 from eventlake.features.explain import inside
 from eventlake.features.feature_set import FeatureSet
 from eventlake.features.look_up import rows
@@ -70,7 +70,7 @@ def heard(history: PinnedHistory, event_type: str) -> int | None:
 def window(spine: EventSpine, label: Aggregate, horizon: int) -> Aggregate:
     """A label as a feature. Events of the type that makes the rows count after the cutoff only, whose own event is at it."""
     after = int(not spine.monthly and label.event_type == spine.event_type)
-    return replace(label, span=Span(horizon - after, -horizon))
+    return replace(label, span=Window(horizon - after, -horizon))
 
 
 def label_set(spine: EventSpine, labels: Sequence[Aggregate]) -> FeatureSet:

@@ -24,7 +24,7 @@ from eventlake.errors import InvalidInputError
 from eventlake.features.declared import features_json
 from eventlake.features.declared.conditions import Condition, Value, where_of
 from eventlake.features.declared.feature import Aggregate
-from eventlake.features.declared.window import Span, microseconds
+from eventlake.features.declared.window import Window, microseconds
 from eventlake.features.feature_set import KNOWN
 from eventlake.features.spines.spine_file import declared_types, read_spine
 from eventlake.history.pinned import PinnedHistory
@@ -79,7 +79,7 @@ class EventSpine:
         """
         if (
             not isinstance(feature, Aggregate)
-            or feature.span != Span()
+            or feature.span != Window()
             or feature.kind in {"since_last", "since_first", "rate"}
         ):
             shown = feature.column if isinstance(feature, Aggregate) else type(feature).__name__

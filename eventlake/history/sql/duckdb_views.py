@@ -36,7 +36,7 @@ from eventlake.history.polars_scan import AS_RECORDED, LATEST, LIFETIMES
 from eventlake.history.sql.refusals import advice, reason, tables_hint
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.tables.columns import NAMED, shown_columns, stored_schema
-from eventlake.tables.files import EventTable, Part
+from eventlake.tables.files import EventTable, TableFile
 from eventlake.verbs import helpful
 from eventlake.visible import safe
 
@@ -62,7 +62,7 @@ class TableName:
 
 
 @dataclass(frozen=True, slots=True)
-class Only:
+class EntityFilter:
     """Some entities, to read no others.
 
     Attributes:
@@ -90,7 +90,10 @@ class Only:
 
 
 def connect(
-    history: PinnedHistory, text: str, resources: Resources = DEFAULT, only: Only | None = None
+    history: PinnedHistory,
+    text: str,
+    resources: Resources = DEFAULT,
+    only: EntityFilter | None = None,
 ) -> duckdb.DuckDBPyConnection:
     """An in-memory database with the tables that a query reads; it can open the files of these tables and no others.
 
@@ -222,7 +225,7 @@ def create_table(
     connection: duckdb.DuckDBPyConnection,
     source: EventTable,
     name: TableName,
-    only: Only | None = None,
+    only: EntityFilter | None = None,
     attributes: Collection[str] = NAMED,
 ) -> None:
     """Makes the view of one event type, with some of the attributes of ``NAMED``."""
@@ -274,7 +277,7 @@ def create_lifetimes(
     connection.execute(f"CREATE VIEW {LIFETIMES}.{identifier(event_type)} AS SELECT * FROM {told}")
 
 
-def _part_query(connection: duckdb.DuckDBPyConnection, part: Part, name: str) -> str:
+def _part_query(connection: duckdb.DuckDBPyConnection, part: TableFile, name: str) -> str:
     if part.location is None:
         connection.register(name, part.rows)
     source = identifier(name) if part.location is None else parquet([part.location])
@@ -283,7 +286,7 @@ def _part_query(connection: duckdb.DuckDBPyConnection, part: Part, name: str) ->
 
 
 def create_events(
-    connection: duckdb.DuckDBPyConnection, history: PinnedHistory, only: Only | None = None
+    connection: duckdb.DuckDBPyConnection, history: PinnedHistory, only: EntityFilter | None = None
 ) -> None:
     """Makes the view ``events`` with the columns of ``EVENT_COLUMNS``."""
     locations = history.locations()
@@ -301,7 +304,10 @@ def create_events(
 
 
 def create_given(
-    connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table, only: Only | None = None
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    rows: pa.Table,
+    only: EntityFilter | None = None,
 ) -> None:
     """Makes the view of a table that is in memory."""
     if only is None:

@@ -15,7 +15,7 @@ _KEY = ["source", "id"]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SegmentSummary:
     """What is remembered of one segment: a key and a subject of each event, in order."""
 
     segment: Segment
@@ -23,13 +23,13 @@ class Seen:
     subjects: pl.Series
 
     @classmethod
-    def of(cls, segment: Segment, table: pa.Table) -> "Seen":
+    def of(cls, segment: Segment, table: pa.Table) -> "SegmentSummary":
         """Of a segment's events."""
         events = pl.DataFrame(whole_columns(table, [*_KEY, "subject"]))
         return cls(segment, event_keys(events), events["subject"])
 
     @classmethod
-    def joined(cls, segment: Segment, parts: Sequence["Seen"]) -> "Seen":
+    def joined(cls, segment: Segment, parts: Sequence["SegmentSummary"]) -> "SegmentSummary":
         """Of consecutive parts of a segment."""
         return cls(
             segment,
@@ -42,9 +42,9 @@ class Census:
     """All events, segment by segment in sequence order."""
 
     def __init__(self) -> None:
-        self._seen: list[Seen] = []
+        self._seen: list[SegmentSummary] = []
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: SegmentSummary) -> None:
         """Counts one segment in."""
         self._seen.append(seen)
 

@@ -13,7 +13,7 @@ from eventlake.errors import EventlakeError
 from eventlake.history.verifying.report import Finding, Tally
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.checked_read import read_catalogue
-from eventlake.log.chain.manifest import Manifest, Placed
+from eventlake.log.chain.manifest import Manifest, SegmentInCommit
 from eventlake.progress import task
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.schemas.version import Version
@@ -21,7 +21,7 @@ from eventlake.storage import Storage, sha256_of
 from eventlake.tables.derive import derive, joined, read_events
 from eventlake.tables.expressions import check_stored
 from eventlake.tables.files import stored_rows
-from eventlake.tables.ranges import Range, folder, true_ranges
+from eventlake.tables.ranges import TableRange, folder, true_ranges
 
 
 def verify_schemas(
@@ -93,7 +93,7 @@ def verify_tables(storage: Storage, files: Mapping[str, int], tally: Tally) -> N
     with task("hashing event tables", len(paths)) as advance:
         for path in paths:
             advance(1)
-            one = Range.parse(path.rpartition("/")[2])
+            one = TableRange.parse(path.rpartition("/")[2])
             if layout.is_temporary(path):
                 tally.notes.append(Finding(path, "left by an interrupted write; harmless"))
                 continue
@@ -122,7 +122,7 @@ class _Kept:
     """
 
     version: Version
-    range: Range
+    range: TableRange
     derived: list[pa.Table] = field(default_factory=list)
     underivable: str | None = None
 
@@ -174,7 +174,7 @@ def verify_typed(chain: Chain, files: Mapping[str, int], tally: Tally) -> None:
 
 def _derive(
     events: pa.Table,
-    placed: Placed,
+    placed: SegmentInCommit,
     versions: Sequence[Version],
     kept: Iterable[_Kept],
     tally: Tally,
@@ -216,7 +216,11 @@ def _kept(
     folders = {folder(version): version for version in versions}
     found = []
     for path in files:
-        one = Range.parse(path.rpartition("/")[2]) if path.startswith(f"{layout.TABLES}/") else None
+        one = (
+            TableRange.parse(path.rpartition("/")[2])
+            if path.startswith(f"{layout.TABLES}/")
+            else None
+        )
         if one is None:
             continue
         version = folders.get(path.rpartition("/")[0])

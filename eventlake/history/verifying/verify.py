@@ -28,12 +28,12 @@ from eventlake.history.verifying.keys import verify_keys
 from eventlake.history.verifying.manifest import hint_as_stored, verify_hint, verify_tiers
 from eventlake.history.verifying.producers import verify_producers
 from eventlake.history.verifying.report import Finding, Report, Tally
-from eventlake.history.verifying.seen_events import Census, Seen
+from eventlake.history.verifying.seen_events import Census, SegmentSummary
 from eventlake.history.verifying.tables import verify_schemas, verify_tables, verify_typed
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.claims import claims_of
 from eventlake.log.chain.entry import Entry, check_follows
-from eventlake.log.chain.manifest import Manifest, Placed
+from eventlake.log.chain.manifest import Manifest, SegmentInCommit
 from eventlake.log.maintaining.check_compaction import (
     compacted_statement,
     compare,
@@ -206,7 +206,7 @@ def _manifest(entries: dict[int, Entry], tally: Tally) -> tuple[Manifest, set[in
     return manifest.with_rows(one.row for one in plain), refused
 
 
-def _compacted(chain: Chain, sound: list[Placed], tally: Tally) -> None:
+def _compacted(chain: Chain, sound: list[SegmentInCommit], tally: Tally) -> None:
     """Compares the compacted segments, those in which nothing else is wrong, with the commits that appended their events."""
     compacted = [
         one for one in sound if one[0].kind == "compact" and one[0].version < chain.next_version
@@ -269,18 +269,18 @@ class _Looked:
     segment: Segment
     problems: list[object]
     size_bytes: int
-    seen: Seen | None
+    seen: SegmentSummary | None
 
 
 def _segments(
     storage: Storage,
     files: dict[str, int],
-    expected: list[Placed],
+    expected: list[SegmentInCommit],
     tally: Tally,
     census: Census | None,
     *,
     leaves: bool,
-) -> list[Placed]:
+) -> list[SegmentInCommit]:
     """Hashes every segment, with ``leaves`` also every event in it; gives those that are what their commits say in every respect."""
     sound = []
     with task("hashing segments", sum(segment.rows for _, segment in expected)) as advance:
@@ -310,7 +310,7 @@ def _decoded(storage: Storage, segment: Segment) -> pa.Table:
 
 
 def _looks(
-    storage: Storage, files: dict[str, int], expected: list[Placed], *, deep: bool
+    storage: Storage, files: dict[str, int], expected: list[SegmentInCommit], *, deep: bool
 ) -> Iterator[_Looked]:
     """Looks at the segments, a few at once, and says in order what it saw."""
     waiting: deque[Future[_Looked]] = deque()
@@ -327,7 +327,9 @@ def _path(segment: Segment) -> str:
     return layout.segment_path(segment.sha256)
 
 
-def _look(storage: Storage, files: dict[str, int], placed: Placed, *, deep: bool) -> _Looked:
+def _look(
+    storage: Storage, files: dict[str, int], placed: SegmentInCommit, *, deep: bool
+) -> _Looked:
     summary, segment = placed
     path = _path(segment)
     where = f"events {segment.start:,}-{segment.stop:,} of commit {summary.version}"

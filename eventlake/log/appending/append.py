@@ -19,7 +19,7 @@ from eventlake.core.instants import format_instant
 from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError
 from eventlake.log.appending.bulk_load import store_load
 from eventlake.log.appending.check_payloads import hint_for, meaning_problems
-from eventlake.log.appending.duplicates import known_problems, new_to
+from eventlake.log.appending.duplicates import drop_known, known_problems
 from eventlake.log.appending.expectations import check_expectations
 from eventlake.log.appending.known_ids import Incoming, known
 from eventlake.log.appending.positions import earlier_receipt
@@ -30,7 +30,7 @@ from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.publish import publish
 from eventlake.log.clock import MAX_LEAD_US, check_writer, instant_of_commit
 from eventlake.log.next_commit import Delivered, append_commit, pause_after_lost_race
-from eventlake.log.store_batch import Prepared, prepare
+from eventlake.log.store_batch import StoredBatch, prepare
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def append(chain: Chain, batch: Batch, now: int, terms: Terms) -> Receipt:
     positions = [terms.position] if terms.position else []
     while True:
         if terms.skip_identical:
-            batch = new_to(chain, batch)
+            batch = drop_known(chain, batch)
         if earlier := _earlier_or_sound(chain, batch, now, terms, 0):
             return earlier
         if not batch.rows:
@@ -115,7 +115,7 @@ def append_parts(
 
 
 def _commit(
-    chain: Chain, batch: Incoming, prepared: Prepared, now: int, terms: Terms
+    chain: Chain, batch: Incoming, prepared: StoredBatch, now: int, terms: Terms
 ) -> Receipt | None:
     """Commits what was sound when it was prepared; None where it must be looked at and stored once more."""
     checked, attempt = prepared.next_version, 0
@@ -239,7 +239,7 @@ def _clock_problems(
     return problems
 
 
-def recorded_at(chain: Chain, batch: Incoming, prepared: Prepared, now: int) -> int:
+def recorded_at(chain: Chain, batch: Incoming, prepared: StoredBatch, now: int) -> int:
     """The instant of the commit that would follow the head now.
 
     Raises:

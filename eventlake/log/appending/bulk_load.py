@@ -33,7 +33,7 @@ from eventlake.log.appending.known_ids import known
 from eventlake.log.appending.read_events import checked_batch, place
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.unfolded_keys import own_keys, stored_where_large
-from eventlake.log.store_batch import Piece, Prepared, new_commit_id, store_pieces
+from eventlake.log.store_batch import Piece, StoredBatch, new_commit_id, store_pieces
 from eventlake.storage import Storage, read_sized
 
 _KEY = ["source", "id"]
@@ -99,13 +99,15 @@ class Load:
             start = stop
         return pl.concat(found)
 
-    def prepared(self) -> Prepared:
+    def prepared(self) -> StoredBatch:
         """Ready to be committed."""
         commit_id = new_commit_id()
         keys = stored_where_large(
             self.storage, own_keys(self.sorted_keys, self.subjects, (), commit_id)
         )
-        return Prepared(self.pieces, keys, commit_id, self.next_version, self.fence, self.schemas)
+        return StoredBatch(
+            self.pieces, keys, commit_id, self.next_version, self.fence, self.schemas
+        )
 
 
 def store_load(chain: Chain, tables: Iterable[pa.Table]) -> Load:

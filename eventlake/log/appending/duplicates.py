@@ -45,7 +45,7 @@ def known_problems(matches: list[Match], batch: Incoming) -> list[Problem]:
     ]
 
 
-def new_to(chain: Chain, batch: Batch) -> Batch:
+def drop_known(chain: Chain, batch: Batch) -> Batch:
     """``batch`` without the events that the lake holds already, exactly so.
 
     Raises:
@@ -69,7 +69,7 @@ def new_to(chain: Chain, batch: Batch) -> Batch:
     return batch.without(np.array(again)) if again else batch
 
 
-def each_once(batch: Batch) -> Batch:
+def drop_repeats(batch: Batch) -> Batch:
     """``batch`` without events that stand in it before, exactly so; those that differ stay, to be refused.
 
     Raises:

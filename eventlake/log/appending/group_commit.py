@@ -27,7 +27,7 @@ from eventlake.log.chain.believed import vouch
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.publish import publish
 from eventlake.log.next_commit import Delivered, append_commit, pause_after_lost_race
-from eventlake.log.store_batch import Prepared, prepare
+from eventlake.log.store_batch import StoredBatch, prepare
 
 _KEY = ["source", "id"]
 
@@ -126,7 +126,7 @@ def _is_plain(events: Any) -> bool:
 def _commit(chain: Chain, members: Sequence[Member], now: int) -> None:
     admitted: list[Member] = []
     waiting, attempt, checked = list(members), 0, 0
-    prepared: Prepared | None = None
+    prepared: StoredBatch | None = None
     while True:
         since = checked if prepared is not None and prepared.schemas == chain.schemas else 0
         before, admitted = admitted, _admit(chain, waiting, since)

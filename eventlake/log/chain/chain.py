@@ -21,7 +21,7 @@ from eventlake.log.chain.checked_read import read_catalogue, stored_events
 from eventlake.log.chain.entry import Entry, check_follows
 from eventlake.log.chain.key_index import KeyIndex
 from eventlake.log.chain.keys_again import keys_of
-from eventlake.log.chain.manifest import Held, Manifest, Placed
+from eventlake.log.chain.manifest import Manifest, SegmentInCommit, SegmentRanges
 from eventlake.log.chain.tier_rows import TierRows
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, lake_nearby, probe
@@ -244,7 +244,7 @@ class Chain:
                 )
             wanted = open_chain(self.storage, self.trust).manifest().holding(lost) if lost else []
 
-    def _brought(self, versions: Collection[int]) -> list[Held]:
+    def _brought(self, versions: Collection[int]) -> list[SegmentRanges]:
         entries = [
             one
             for version in sorted(versions)
@@ -345,7 +345,7 @@ class Chain:
         """The ``recorded_at`` of a commit made at ``now``: a writer whose clock is behind takes the head's."""
         return max(now, self.head.commit.recorded_at) if self.head else now
 
-    def segments(self, start: int, stop: int) -> list[Placed]:
+    def segments(self, start: int, stop: int) -> list[SegmentInCommit]:
         """The segments that hold the events ``[start, stop)`` now, in order; the outer ones may reach beyond."""
         return self.manifest().between(start, stop)
 

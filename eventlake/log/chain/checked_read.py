@@ -13,7 +13,7 @@ from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.core.hashing.merkle import CompactRange
 from eventlake.errors import CorruptionError
 from eventlake.log.chain.claims import claims_of, wrong_claims
-from eventlake.log.chain.manifest import Placed
+from eventlake.log.chain.manifest import SegmentInCommit
 from eventlake.progress import task
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.storage import ObjectMissingError, State, Storage, read_sized, state_of
@@ -33,7 +33,7 @@ def bytes_statement(sha256: str, state: State) -> bytes:
 
 
 def check_segments(
-    storage: Storage, placed: Sequence[Placed], trust: Trust, *, changed_only: bool = False
+    storage: Storage, placed: Sequence[SegmentInCommit], trust: Trust, *, changed_only: bool = False
 ) -> Iterator[None]:
     """Hashes segments again, two at a time, and checks their events if that was never done; yields after each.
 
@@ -48,7 +48,7 @@ def check_segments(
     """
     unknown = _unknown(storage, placed, trust) if changed_only else placed
 
-    def check(one: Placed) -> None:
+    def check(one: SegmentInCommit) -> None:
         path = layout.segment_path(one[1].sha256)
         before = state_of(storage, path)
         _check_claims(one, checked_bytes(storage, one[1]), trust)
@@ -64,7 +64,7 @@ def check_segments(
     yield from (None for _ in range(len(placed) - len(unknown)))
 
 
-def check_claims(storage: Storage, placed: Sequence[Placed], trust: Trust) -> None:
+def check_claims(storage: Storage, placed: Sequence[SegmentInCommit], trust: Trust) -> None:
     """Checks the events of segments of which that was never done; to be called before anything is concluded from what commits say of them.
 
     Raises:
@@ -79,7 +79,9 @@ def check_claims(storage: Storage, placed: Sequence[Placed], trust: Trust) -> No
                 advance(segment.rows)
 
 
-def _unknown(storage: Storage, placed: Sequence[Placed], trust: Trust) -> list[Placed]:
+def _unknown(
+    storage: Storage, placed: Sequence[SegmentInCommit], trust: Trust
+) -> list[SegmentInCommit]:
     """The segments that were written since they were checked, or never were checked."""
     states = [state_of(storage, layout.segment_path(segment.sha256)) for _, segment in placed]
     files = [
@@ -95,7 +97,7 @@ def _unknown(storage: Storage, placed: Sequence[Placed], trust: Trust) -> list[P
     ]
 
 
-def _believed(placed: Sequence[Placed], trust: Trust) -> list[bool]:
+def _believed(placed: Sequence[SegmentInCommit], trust: Trust) -> list[bool]:
     """Whether the events of each segment are believed to be what its commit says."""
     if trust.believes:
         return [True] * len(placed)
@@ -105,13 +107,13 @@ def _believed(placed: Sequence[Placed], trust: Trust) -> list[bool]:
     return [claim is None or claim not in unknown for claim in claims]
 
 
-def foreign_commits(placed: Sequence[Placed], trust: Trust) -> set[str]:
+def foreign_commits(placed: Sequence[SegmentInCommit], trust: Trust) -> set[str]:
     """The hashes of the commits that named these segments and are not believed as a whole."""
     commits = {commit_statement(summary.commit_hash): summary.commit_hash for summary, _ in placed}
     return set() if trust.believes else {commits[one] for one in trust.ledger.unknown(commits)}
 
 
-def _check_claims(placed: Placed, data: bytes, trust: Trust) -> None:
+def _check_claims(placed: SegmentInCommit, data: bytes, trust: Trust) -> None:
     """Checks, once, that the events of a segment are what its commit says.
 
     Raises:
@@ -160,7 +162,7 @@ def missing(segment: Segment) -> CorruptionError:
 
 
 def stored_events(
-    storage: Storage, placed: Placed, trust: Trust, columns: list[str] | None = None
+    storage: Storage, placed: SegmentInCommit, trust: Trust, columns: list[str] | None = None
 ) -> pa.Table:
     """A segment's events, those of ``columns`` that it has; all for None.
 
@@ -215,7 +217,9 @@ def read_catalogue(storage: Storage, sha256: str | None, watermark: int) -> Cata
     return catalogue
 
 
-def part_of(storage: Storage, placed: Placed, trust: Trust, first: int, last: int) -> CompactRange:
+def part_of(
+    storage: Storage, placed: SegmentInCommit, trust: Trust, first: int, last: int
+) -> CompactRange:
     """The compact range of the events ``[first, last)`` of a segment; it is read only where the whole of it is not meant.
 
     Raises:

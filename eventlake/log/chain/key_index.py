@@ -14,7 +14,7 @@ from eventlake.core.documents.manifest import KeyFile, Recent
 from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.errors import CorruptionError, NotFoundError, StorageError
 from eventlake.log.chain.checked_read import bytes_statement
-from eventlake.storage import Range, State, Storage, read_sized, state_of
+from eventlake.storage import ByteRange, State, Storage, read_sized, state_of
 from eventlake.trust import LAKE, Trust
 
 _LOG = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ class StoredKeys:
             raise self._damaged("a part does not match its checksum")
         return found
 
-    def _parts(self, ranges: Sequence[Range]) -> list[bytes]:
+    def _parts(self, ranges: Sequence[ByteRange]) -> list[bytes]:
         try:
             return self._storage.read_ranges(layout.keys_path(self._file.sha256), ranges)
         except StorageError as error:

@@ -9,9 +9,9 @@ from eventlake.core.documents.manifest import CommitSummary
 from eventlake.core.documents.segment import Segment
 from eventlake.errors import CorruptionError
 
-Placed = tuple[CommitSummary, Segment]
+SegmentInCommit = tuple[CommitSummary, Segment]
 """A segment with the commit that named it."""
-Held = tuple[Placed, list[tuple[int, int]]]
+SegmentRanges = tuple[SegmentInCommit, list[tuple[int, int]]]
 """A segment with the sequences of the events in it that are meant."""
 
 
@@ -25,7 +25,7 @@ class Manifest:
     """
 
     commits: list[CommitSummary]
-    segments: list[Placed]
+    segments: list[SegmentInCommit]
 
     def with_rows(self, rows: Iterable[Row]) -> "Manifest":
         """With further commits and what they did to the segments; this one stays as it is."""
@@ -53,15 +53,15 @@ class Manifest:
             bisect.bisect_right(self.commits, sequence, key=lambda commit: commit.stop)
         ].version
 
-    def between(self, start: int, stop: int) -> list[Placed]:
+    def between(self, start: int, stop: int) -> list[SegmentInCommit]:
         """The segments with events of ``[start, stop)``, in order; the outer ones may reach beyond."""
         first = bisect.bisect_right(self.segments, start, key=lambda placed: placed[1].stop)
         last = bisect.bisect_left(self.segments, stop, key=lambda placed: placed[1].start)
         return self.segments[first:last]
 
-    def holding(self, ranges: Iterable[tuple[int, int]]) -> list[Held]:
+    def holding(self, ranges: Iterable[tuple[int, int]]) -> list[SegmentRanges]:
         """The segments with events of these ranges, each once."""
-        held: dict[int, Held] = {}
+        held: dict[int, SegmentRanges] = {}
         for start, stop in ranges:
             for placed in self.between(start, stop):
                 segment = placed[1]
@@ -71,7 +71,7 @@ class Manifest:
         return list(held.values())
 
 
-def _replace(segments: list[Placed], placed: Placed) -> None:
+def _replace(segments: list[SegmentInCommit], placed: SegmentInCommit) -> None:
     """Puts a compacted segment in the place of those whose events it holds, whether the commits looked at named these or not.
 
     A tier names only what was current when it was made, and only of its own commits: in the place there may be gaps, but never a cut.

@@ -19,7 +19,7 @@ from eventlake.core.documents.segment import Segment
 from eventlake.core.hashing.merkle import CompactRange
 from eventlake.errors import CorruptionError, NotFoundError
 from eventlake.log.chain.checked_read import checked_bytes, foreign_commits, stored_events
-from eventlake.log.chain.manifest import Placed
+from eventlake.log.chain.manifest import SegmentInCommit
 from eventlake.progress import task
 from eventlake.trust import statement
 
@@ -44,7 +44,7 @@ class Compared:
     unproven: list[tuple[int, int]] = field(default_factory=list)
 
 
-def check_compacted(chain: "Chain", placed: Sequence[Placed]) -> None:
+def check_compacted(chain: "Chain", placed: Sequence[SegmentInCommit]) -> None:
     """Makes sure, once, that compactions by others keep what the log says of their events.
 
     Raises:
@@ -86,7 +86,7 @@ def compacted_statement(chain: "Chain", segment: Segment) -> bytes:
     )
 
 
-def compare(chain: "Chain", placed: Placed) -> Compared:
+def compare(chain: "Chain", placed: SegmentInCommit) -> Compared:
     """Compares a compacted segment with the commits that appended its events.
 
     Raises:
@@ -111,7 +111,7 @@ def compare(chain: "Chain", placed: Placed) -> Compared:
     return compared
 
 
-def _appended(chain: "Chain", segment: Segment) -> Iterator[Placed]:
+def _appended(chain: "Chain", segment: Segment) -> Iterator[SegmentInCommit]:
     """The segments in which the events of a compacted one were appended."""
     manifest = chain.manifest()
     for version in range(
@@ -133,7 +133,9 @@ def _recorded(summary: CommitSummary, segment: Segment, events: pa.Table) -> Mic
     return recorded
 
 
-def _compare_recorded(chain: "Chain", appended: Placed, found: Micros, compared: Compared) -> None:
+def _compare_recorded(
+    chain: "Chain", appended: SegmentInCommit, found: Micros, compared: Compared
+) -> None:
     summary, segment = appended
     where = f"recorded_at of the events {segment.start:,}-{segment.stop:,}"
     if segment.recorded is None:
@@ -163,7 +165,7 @@ def _compare_recorded(chain: "Chain", appended: Placed, found: Micros, compared:
 
 
 def wrong_statistics(
-    summary: CommitSummary, segment: Segment, replaced: Sequence[Placed]
+    summary: CommitSummary, segment: Segment, replaced: Sequence[SegmentInCommit]
 ) -> list[str]:
     """What a compaction says of its segment that those which it replaces do not say."""
     expected = segments.joined(

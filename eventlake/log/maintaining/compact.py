@@ -23,7 +23,7 @@ from eventlake.errors import CorruptionError
 from eventlake.log.chain.believed import vouch
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.checked_read import stored_events
-from eventlake.log.chain.manifest import Placed
+from eventlake.log.chain.manifest import SegmentInCommit
 from eventlake.log.chain.publish import publish
 from eventlake.log.maintaining.check_compaction import check_compacted
 from eventlake.log.maintaining.fold import keep_folded
@@ -192,7 +192,7 @@ def _merged(chain: Chain, run: list[Segment]) -> Segment:
     )
 
 
-def _with_assigned(placed: Placed, events: pa.Table) -> pa.Table:
+def _with_assigned(placed: SegmentInCommit, events: pa.Table) -> pa.Table:
     """A segment's events with all columns, ``recorded_at`` and ``sequence`` among them."""
     summary, segment = placed
     if "recorded_at" in events.column_names:

@@ -23,7 +23,7 @@ from eventlake.errors import InvalidInputError, InvalidProjectionError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import LATEST
 from eventlake.history.sql.duckdb_views import (
-    Only,
+    EntityFilter,
     attributes_named,
     connect,
     create_given,
@@ -32,8 +32,8 @@ from eventlake.history.sql.duckdb_views import (
 )
 from eventlake.history.sql.refusals import advice, reason, tables_hint
 from eventlake.projections.on_duckdb.types import check_types
-from eventlake.projections.rows import Prepared
-from eventlake.projections.run_conditions import USUAL, Circumstances
+from eventlake.projections.rows import PreparedRun
+from eventlake.projections.run_conditions import USUAL, RunConditions
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.tables.columns import shown_columns, stored_schema
 
@@ -63,11 +63,11 @@ def prepare(
     spine: pa.Table | None,
     parameters: Mapping[str, Parameter],
     *,
-    under: Circumstances = USUAL,
-    only: Only | None = None,
+    under: RunConditions = USUAL,
+    only: EntityFilter | None = None,
     settings: Mapping[str, str | int | bool] = SETTINGS,
     limits: Limits = UNLIMITED,
-) -> Prepared:
+) -> PreparedRun:
     """One SELECT over ``events`` and ``spine``, to be run.
 
     Raises:
@@ -79,7 +79,7 @@ def prepare(
     }
     with _refusing(name, query, history, spine):
         clock = reads_clock(query, history, spine)
-    return Prepared(
+    return PreparedRun(
         schemas,
         clock,
         lambda: run(
@@ -103,8 +103,8 @@ def run(
     spine: pa.Table | None,
     parameters: Mapping[str, Parameter],
     *,
-    under: Circumstances = USUAL,
-    only: Only | None = None,
+    under: RunConditions = USUAL,
+    only: EntityFilter | None = None,
     settings: Mapping[str, str | int | bool] = SETTINGS,
     limits: Limits = UNLIMITED,
 ) -> pa.Table:
@@ -138,7 +138,7 @@ def settings_of(level: str) -> dict[str, str | int | bool]:
 
 
 def _resources(
-    name: str, settings: Mapping[str, str | int | bool], under: Circumstances
+    name: str, settings: Mapping[str, str | int | bool], under: RunConditions
 ) -> Resources:
     """What the database may use. Settings come from recipes that anybody may have written: only what this version writes is taken.
 

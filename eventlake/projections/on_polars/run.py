@@ -21,8 +21,8 @@ from eventlake.history.pinned import PinnedHistory
 from eventlake.history.snapshot import Snapshot
 from eventlake.projections.on_polars.exact import VERSION, Handed, Watch, check_exact
 from eventlake.projections.printing import printing_to_stderr
-from eventlake.projections.rows import Prepared
-from eventlake.projections.run_conditions import USUAL, Circumstances
+from eventlake.projections.rows import PreparedRun
+from eventlake.projections.run_conditions import USUAL, RunConditions
 from eventlake.tables.files import EventTable
 
 __all__ = ["SETTINGS", "VERSION", "pool_size", "prepare"]
@@ -38,9 +38,9 @@ def prepare(
     spine: pa.Table | None,
     parameters: Mapping[str, Parameter],
     *,
-    under: Circumstances = USUAL,
+    under: RunConditions = USUAL,
     exact: bool = False,
-) -> Prepared:
+) -> PreparedRun:
     """The LazyFrame that ``function`` returns, to be collected.
 
     Args:
@@ -86,7 +86,7 @@ def prepare(
         with _telling(name):
             return from_polars(frame.collect(engine="in-memory"), f"projection {name}")
 
-    return Prepared(snapshot.schemas, reads_clock=True, rows=rows)
+    return PreparedRun(snapshot.schemas, reads_clock=True, rows=rows)
 
 
 @contextmanager
