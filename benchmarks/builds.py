@@ -19,8 +19,8 @@ from typed import TYPE, schemas
 import eventlake as el
 from eventlake.columns.hashing.content import content_hash
 from eventlake.history.snapshot import Snapshot
+from eventlake.projections.kinds import prepare
 from eventlake.projections.on_duckdb.exact import check_exact
-from eventlake.projections.prepare import prepare
 
 TOTALS = f'SELECT subject, count(*) AS n, sum(amount) AS total, max(sequence) AS last FROM "{TYPE}" GROUP BY subject'
 EVENTS = "SELECT subject, count(*) AS n, count(DISTINCT type) AS types, max(sequence) AS last FROM events GROUP BY subject"

@@ -11,14 +11,14 @@ from importlib.metadata import version as _version
 from eventlake.core import expectation as _expectation
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.hashing.proofs import ConsistencyProof, InclusionProof
-from eventlake.datasets.building.reproduce import Reproduction
-from eventlake.datasets.comparing.diff import DatasetDiff
+from eventlake.datasets.auditing.leakage import LeakageReport, check_leakage
+from eventlake.datasets.auditing.predictions import PredictionExplanation
+from eventlake.datasets.comparing.diff_report import DatasetDiff
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.definitions.dataset_toml import read_definition
 from eventlake.datasets.inspecting.explain import Explanation
-from eventlake.datasets.inspecting.leakage import LeakageReport, check_leakage
-from eventlake.datasets.inspecting.predictions import PredictionExplanation
 from eventlake.datasets.inspecting.split import Split
+from eventlake.datasets.reproduction import Reproduction
 from eventlake.elsewhere import no_name as _no_name
 from eventlake.errors import EventlakeError
 from eventlake.features.declared import functions as _declare

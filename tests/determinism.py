@@ -22,7 +22,7 @@ from eventlake.datasets.building.build import work_of
 from eventlake.errors import InvalidProjectionError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.lake import Lake
-from eventlake.projections.prepare import prepare
+from eventlake.projections.kinds import prepare
 from eventlake.projections.projection import Projection
 from eventlake.projections.rows import finish
 from eventlake.projections.run_conditions import USUAL, RunConditions

@@ -14,11 +14,11 @@ from eventlake.core.attributes import CLOUDEVENTS_NAMES, MAX_PAYLOAD_BYTES, MAX_
 from eventlake.core.card import Card, counted
 from eventlake.core.format_value import plain
 from eventlake.core.instants import format_instant, micros
-from eventlake.datasets.building.reproduce import Reproduction
-from eventlake.datasets.comparing.diff import DatasetDiff
+from eventlake.datasets.comparing.diff_report import DatasetDiff
 from eventlake.datasets.comparing.row_diff import RowChange, RowsDiff
 from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.inspecting.explain import Explanation
+from eventlake.datasets.reproduction import Reproduction
 from eventlake.datasets.store.tags import is_lock
 from eventlake.demo.run_demo import DemoResult
 from eventlake.errors import CorruptionError

@@ -1,17 +1,17 @@
 """A built dataset, as users hold it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Self
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
-from eventlake.columns.hashing.content import content_hash
 from eventlake.core import layout
 from eventlake.core.card import Card, counted
 from eventlake.core.documents.dataset import DatasetManifest
-from eventlake.core.sql import folded
+from eventlake.core.hashing.checkpoint import Checkpoint
+from eventlake.datasets.inspecting.explain import Explanation, explain
 from eventlake.datasets.inspecting.split import (
     ENTITY,
     TIME,
@@ -23,21 +23,26 @@ from eventlake.datasets.inspecting.split import (
     target_of,
 )
 from eventlake.datasets.store.archive import Archive
+from eventlake.datasets.store.recorded import (
+    columns_called,
+    event_spines_of,
+    features_of,
+    labels_of,
+)
 from eventlake.datasets.store.tags import keep_for_lock
-from eventlake.errors import CorruptionError, InvalidInputError
+from eventlake.errors import InvalidInputError
 from eventlake.features.declared.window import Length
-from eventlake.features.feature_set import FeatureSet
-from eventlake.features.spines.spine import CUTOFF, EventSpine, spine_of
-from eventlake.history.resolve import resolve
+from eventlake.features.spines.spine import CUTOFF, EventSpine
+from eventlake.history.pinned import PinnedHistory
 from eventlake.history.snapshot import Snapshot
 from eventlake.history.sql.duckdb_views import to_pandas
-from eventlake.log.chain.chain import open_chain
-from eventlake.trust import Trust
 from eventlake.verbs import verbs
 
-_COMPUTED = "computed by this build"
-_EQUAL = ", and equal to {}"
-_FOUND = "found as an earlier build stored them; nothing was computed (--force computes them again and compares)"
+Pin = Callable[[Checkpoint], PinnedHistory]
+"""Opens the history of a checkpoint of the lake."""
+COMPUTED = "computed by this build"
+EQUAL = ", and equal to {}"
+FOUND = "found as an earlier build stored them; nothing was computed (--force computes them again and compares)"
 
 
 @verbs
@@ -48,31 +53,17 @@ class Dataset:
     """
 
     def __init__(
-        self, archive: Archive, rows: pa.Table | None = None, *, trust: Trust | None = None
+        self, archive: Archive, pin: Pin, rows: pa.Table | None = None, origin: str | None = None
     ) -> None:
         self._archive = archive
-        self._trust = trust
+        self._pin = pin
         self._table = rows
-        self._way: str | None = None if rows is None else _COMPUTED
+        self._origin = origin
 
     @property
     def computed(self) -> bool:
         """Whether the build that gave this handle computed the rows; False if they were found, or if no build gave it."""
-        return self._way is not None and self._way.startswith(_COMPUTED)
-
-    @classmethod
-    def found(cls, archive: Archive) -> Self:
-        """What a build found instead of computing it."""
-        dataset = cls(archive)
-        dataset._way = _FOUND
-        return dataset
-
-    @classmethod
-    def compared(cls, archive: Archive, rows: pa.Table, what: str, *, trust: Trust) -> Self:
-        """What a build computed, and found equal to what was there before."""
-        dataset = cls(archive, rows, trust=trust)
-        dataset._way = _COMPUTED + _EQUAL.format(what)
-        return dataset
+        return self._origin is not None and self._origin.startswith(COMPUTED)
 
     @property
     def manifest(self) -> DatasetManifest:
@@ -121,16 +112,7 @@ class Dataset:
             CorruptionError: A stored file is missing or not what was written, or the rows do not have the manifest's content hash.
         """
         if self._table is None:
-            table = self._archive.rows()
-            found = content_hash(table)
-            if found != self.content_hash:
-                message = f"the rows of {self._archive.folder} hash to {found}, its manifest says {self.content_hash}"
-                raise CorruptionError(
-                    message,
-                    "run 'eventlake verify LAKE', or 'eventlake reproduce' the dataset.",
-                    path=self.path,
-                )
-            self._table = table
+            self._table = self._archive.rows()
         return self._table
 
     def polars(self) -> pl.DataFrame:
@@ -158,16 +140,14 @@ class Dataset:
         """
         return self._archive.provenance()
 
-    def explain(self, key: Any, column: str | None = None) -> Any:
+    def explain(self, key: Any, column: str | None = None) -> Explanation:
         """The events behind a row, or behind one value of it; see ``Lake.explain``."""
-        from eventlake.datasets.inspecting.explain import explain  # noqa: PLC0415 - it needs datasets
-
         archive, snapshot = self.opened()
         return snapshot.read(lambda history: explain(archive, history, key, column))
 
     def entity(self) -> str | None:
         """The column that names the entity of each row; None where nothing was declared, or the rows do not hold it."""
-        features = self._features()
+        features = features_of(self._archive)
         if features is not None:
             return features.spine_entity
         by = self.provenance.get("by")
@@ -204,7 +184,7 @@ class Dataset:
             message = f"gap={gap!r}: a gap is between earlier rows and later rows, and this split is by {by!r}"
             raise InvalidInputError(message, f"leave it out, or split(by={TIME!r}).", gap=gap)
         if column is None:
-            features = self._features()
+            features = features_of(self._archive)
             named = (
                 (features.spine_entity if by == ENTITY else features.cutoff)
                 if features
@@ -238,7 +218,7 @@ class Dataset:
         Raises:
             CorruptionError: The provenance is damaged.
         """
-        return [spine_of(document) for document in self._archive.event_spines()]
+        return event_spines_of(self._archive)
 
     def labels(self) -> tuple[str, ...]:
         """The columns that are declared as labels of the spine, and look ahead of the cutoff.
@@ -248,12 +228,7 @@ class Dataset:
         Raises:
             CorruptionError: The provenance is damaged.
         """
-        return self._called({name for spine in self.event_spines() for name, _, _ in spine.labels})
-
-    def _called(self, names: Iterable[str]) -> tuple[str, ...]:
-        """The columns that have one of these names, as SQL compares names."""
-        wanted = set(map(folded, names))
-        return tuple(name for name, _ in self.manifest.schema if folded(name) in wanted)
+        return labels_of(self._archive)
 
     def x(self, *, drop: Sequence[str] = (), categories: Any = None) -> Any:
         """What a model is given: a pandas frame of numbers and categories, in the dataset's order.
@@ -300,27 +275,22 @@ class Dataset:
 
     def _not_features(self, drop: Sequence[str]) -> set[str]:
         """The columns that no model is given."""
-        features = self._features()
+        features = features_of(self._archive)
         if isinstance(drop, str):
             message = f"expected drop as a list of columns, found {drop!r}"
             raise InvalidInputError(message, f"drop=[{drop!r}].")
         own = (features.spine_entity, features.cutoff) if features else ()
-        of_spine = self._called(
-            {name for spine in self.event_spines() for name in (spine.by, CUTOFF)}
+        spines = self.event_spines()
+        of_spine = columns_called(
+            self._archive, {name for spine in spines for name in (spine.by, CUTOFF)}
         )
         return {*drop, *self.labels(), *self.manifest.recipe.key, *own, *of_spine}
-
-    def _features(self) -> FeatureSet | None:
-        if self.manifest.recipe.kind != "features":
-            return None
-        (text,) = self._archive.sources().values()
-        return FeatureSet.from_text(self.name, text)
 
     def opened(self) -> tuple[Archive, Snapshot]:
         """Its folder, and the history that it was made from, under the schemas of then."""
         recipe = self.manifest.recipe
-        history = resolve(open_chain(self._archive.storage, self._trust), recipe.checkpoint)
-        return self._archive, Snapshot(history.with_schemas(recipe.schemas))
+        history = self._pin(recipe.checkpoint).with_schemas(recipe.schemas)
+        return self._archive, Snapshot(history)
 
     def keep_for_lock(self, *, new: bool = True) -> None:
         """Remembers in the lake that a ``dataset.lock`` names this dataset: retention leaves its rows alone.
@@ -347,7 +317,7 @@ class Dataset:
             ("manifest_hash", self.manifest_hash),
             ("path", self.path),
         )
-        facts += (("rows", self._way),) if self._way else ()
+        facts += (("rows", self._origin),) if self._origin else ()
         provenance = self.provenance
         events, missed = provenance.get("hindsight_events"), provenance.get("hindsight_left_out", 0)
         if events is not None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -12,21 +13,24 @@ import polars as pl
 from eventlake.core import counts
 from eventlake.core.card import counted
 from eventlake.core.documents.dataset import Parameter
-from eventlake.datasets.building.buckets import Executor
-from eventlake.datasets.building.build import MOST_BUCKETS, PERTURB, Request, build
-from eventlake.datasets.building.reproduce import Reproduction, reproduce
-from eventlake.datasets.comparing.diff import DatasetDiff, diff
-from eventlake.datasets.dataset import Dataset
-from eventlake.datasets.definitions.dataset_toml import Definition
-from eventlake.datasets.definitions.lock import check_buildable, pinned_by
-from eventlake.datasets.inspecting.explain import Explanation, explain
-from eventlake.datasets.inspecting.predictions import (
+from eventlake.core.hashing.checkpoint import Checkpoint
+from eventlake.datasets.auditing.predictions import (
     EVENT_TYPE,
     PredictionExplanation,
     key_in,
     prediction_events,
 )
-from eventlake.datasets.inspecting.predictions import SCHEMA as PREDICTION_SCHEMA
+from eventlake.datasets.auditing.predictions import SCHEMA as PREDICTION_SCHEMA
+from eventlake.datasets.building.buckets import Executor
+from eventlake.datasets.building.build import MOST_BUCKETS, PERTURB, Built, Request, build
+from eventlake.datasets.building.reproduce import environment_command, reproduce
+from eventlake.datasets.comparing.diff import diff
+from eventlake.datasets.comparing.diff_report import DatasetDiff
+from eventlake.datasets.dataset import COMPUTED, EQUAL, FOUND, Dataset, Pin
+from eventlake.datasets.definitions.dataset_toml import Definition
+from eventlake.datasets.definitions.lock import check_buildable, pinned_by
+from eventlake.datasets.inspecting.explain import Explanation, explain
+from eventlake.datasets.reproduction import Reproduction
 from eventlake.datasets.store import tags
 from eventlake.datasets.store.archive import open_archive
 from eventlake.datasets.store.find import find, find_named, folders
@@ -35,16 +39,21 @@ from eventlake.datasets.store.retention import prune
 from eventlake.errors import EventlakeError, InvalidInputError, NotFoundError
 from eventlake.features.feature_set import FeatureSet
 from eventlake.history.pinned import PinnedHistory
-from eventlake.history.resolve import At
+from eventlake.history.resolve import At, resolve
 from eventlake.history.snapshot import Snapshot
 from eventlake.log.appending.receipt import Receipt
+from eventlake.log.chain.chain import open_chain
 from eventlake.log.maintaining.garbage import Garbage
 from eventlake.projections.projection import Projection
 from eventlake.schemas.version import Version
 from eventlake.storage import ObjectMissingError, Storage
-from eventlake.trust import trust_of
+from eventlake.trust import Trust, trust_of
 from eventlake.verbs import verbs
 from eventlake.visible import warn
+
+
+def _pinned(storage: Storage, trust: Trust, checkpoint: Checkpoint) -> PinnedHistory:
+    return resolve(open_chain(storage, trust), checkpoint)
 
 
 @verbs
@@ -154,9 +163,20 @@ class DatasetVerbs:
         def built(history: PinnedHistory) -> Dataset:
             pinned = history.with_schemas(lock.schemas) if lock else history
             given = definition.spine(pinned) if definition is not None and spine is None else spine
-            return build(ready, pinned, replace(request, spine=given))
+            return self._built(build(ready, pinned, replace(request, spine=given)))
 
         return self.snapshot(lock.checkpoint if lock else at).read(built)
+
+    @property
+    def _pin(self) -> Pin:
+        """Opens a checkpoint's history, for as long as a dataset is held."""
+        return partial(_pinned, self._storage, trust_of(self.trust))
+
+    def _built(self, made: Built) -> Dataset:
+        if made.rows is None:
+            return Dataset(made.archive, self._pin, origin=FOUND)
+        origin = COMPUTED + (EQUAL.format(made.equal_to) if made.equal_to else "")
+        return Dataset(made.archive, self._pin, made.rows, origin)
 
     def reproduce(self, hash_prefix: str, *, trust: bool = False) -> Reproduction:
         """Makes a dataset again from its manifest hash, from scratch, and compares.
@@ -171,8 +191,16 @@ class DatasetVerbs:
             CorruptionError: The history, or the archived source or spine, is not what the manifest names; the file is named.
         """
         archive = find_named(self._storage, hash_prefix)
-        return self.snapshot(archive.manifest.recipe.checkpoint).read(
+        found = self.snapshot(archive.manifest.recipe.checkpoint).read(
             lambda history: reproduce(history, archive, trust=trust)
+        )
+        return Reproduction(
+            Dataset(archive, self._pin, found.rows, None if found.rows is None else COMPUTED),
+            found.rows is not None,
+            found.content_hash,
+            found.differences,
+            found.causes,
+            environment_command(archive.provenance()),
         )
 
     def diff(self, a: str, b: str) -> DatasetDiff:
@@ -192,7 +220,7 @@ class DatasetVerbs:
             CorruptionError: A stored file that must be read is missing or not what was written.
         """
         storage = self._storage
-        return diff(find_named(storage, a), find_named(storage, b), self.snapshot)
+        return diff(find_named(storage, a), find_named(storage, b), self._pin)
 
     def explain(self, hash_prefix: str, key: Any, column: str | None = None) -> Explanation:
         """The events behind a row of a dataset, or behind one value of it: those without which it would be another.
@@ -273,7 +301,7 @@ class DatasetVerbs:
             InvalidInputError: The prefix fits several.
             CorruptionError: Its manifest is damaged.
         """
-        return Dataset(find_named(self._storage, hash_prefix), trust=trust_of(self.trust))
+        return Dataset(find_named(self._storage, hash_prefix), self._pin)
 
     def datasets(self, hash_prefix: str | None = None) -> list[Dataset]:
         """The published datasets, by name, then by watermark. A damaged one is left out with a warning; ``verify`` says more.
@@ -285,7 +313,7 @@ class DatasetVerbs:
         found = []
         for folder in folders(storage):
             try:
-                dataset = Dataset(open_archive(storage, folder), trust=trust_of(self.trust))
+                dataset = Dataset(open_archive(storage, folder), self._pin)
             except ObjectMissingError:
                 continue  # removed since it was listed
             except EventlakeError as error:

@@ -13,14 +13,11 @@ from eventlake.columns.casts import lossless
 from eventlake.columns.hashing.content import content_hash, logical_type, normal_type, normalise
 from eventlake.core.names import repeated
 from eventlake.errors import InvalidProjectionError, SchemaMismatchError
+from eventlake.projections.computation import Computation, Types
 from eventlake.projections.printing import printing_to_stderr
 from eventlake.projections.projection import Projection
 
 _SHOWN = 10
-
-
-Types = dict[str, pa.DataType] | None
-"""Declared output types by column, as normal Arrow types; None where nothing is declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +50,20 @@ def _pandera(schema: Any) -> Any:
     return schema.to_schema() if hasattr(schema, "to_schema") else schema
 
 
-def finish(projection: Projection, types: Types, result: pa.Table) -> pa.Table:
+def finish(computation: Computation, result: pa.Table) -> pa.Table:
     """The dataset's rows: declared types, key order, normal Arrow types.
 
     Raises:
         InvalidProjectionError: The key is missing, null, repeated or a float.
         SchemaMismatchError: A declared column is missing or does not become its type without loss; a value that no reader could be given.
     """
+    projection = computation.projection
     doubled = repeated(result.column_names)
     if doubled:
         message = f"projection {projection.name}: expected each column once, found {', '.join(doubled)} more than once"
         raise InvalidProjectionError(message, "name columns apart with AS.")
     table = normalise(result)
-    for name, kind in (types or {}).items():
+    for name, kind in (computation.types or {}).items():
         if name not in table.column_names:
             message = f"projection {projection.name}: its schema declares column {name}, the rows have {', '.join(table.column_names)}"
             raise SchemaMismatchError(message, column=name)

@@ -1,18 +1,18 @@
-"""What the rows of a projection must not depend on, where it is exact."""
+"""Conditions that must not change the rows of an exact projection."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class RunConditions:
-    """How an engine is run.
+    """The conditions under which an engine runs.
 
     Attributes:
-        name: What is another one, in words; empty for a usual build.
-        threads: Of DuckDB.
-        memory_limit: Of DuckDB.
-        shuffled: Whether events and spine come in another order than their own, and from other tables.
-        buckets: Into how many buckets the entities of a projection by entity are put, each run for itself; 0 for none.
+        name: What differs from a usual build, in words; empty if nothing does.
+        threads: DuckDB threads.
+        memory_limit: DuckDB's memory limit.
+        shuffled: Whether events and spine are read in another order, and from other tables.
+        buckets: How many buckets of entities are computed one by one; 0 for all at once.
     """
 
     name: str = ""

@@ -28,8 +28,8 @@ from eventlake.errors import (
     StorageError,
 )
 from eventlake.executors import local as workers
-from eventlake.projections.by_entity import bucketed, entities
 from eventlake.projections.on_duckdb import run as duckdb_runner
+from eventlake.projections.on_duckdb.by_entity import bucketed, entities
 from eventlake.storage import MemoryStorage, port
 from eventlake.storage.scratch import scratch
 from eventlake.testing.faults import FaultyStorage

@@ -179,7 +179,7 @@ def test_values_that_a_column_cannot_have_are_refused(lake, key):
 def test_what_the_history_does_not_make_again_is_not_explained(lake, monkeypatch):
     dataset = lake.build(sql(TOTALS, key=("subject",), by="subject"))
     monkeypatch.setattr(
-        "eventlake.projections.by_entity.OneEntity.rows",
+        "eventlake.projections.on_duckdb.by_entity.OneEntity.rows",
         lambda self, without=None: dataset.arrow().slice(0, 1),
     )
     with pytest.raises(CorruptionError, match="do not make the stored row again"):

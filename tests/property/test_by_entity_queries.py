@@ -12,8 +12,8 @@ import eventlake as el
 from eventlake.datasets.building.build import spine_rows
 from eventlake.errors import InvalidProjectionError
 from eventlake.history.sql.duckdb_views import ENTITY, EntityFilter
-from eventlake.projections.by_entity import bucketed, carrier, entities
 from eventlake.projections.on_duckdb import run as duckdb_runner
+from eventlake.projections.on_duckdb.by_entity import bucketed, carrier, entities
 
 BUCKETS = 4
 SPINE = pl.DataFrame({"subject": ["/0", "/1", "/1", None, "/9"], "until": [3, 9, 2, 5, 7]})

@@ -16,8 +16,8 @@ from eventlake.errors import InvalidInputError
 from eventlake.features.look_up import ENGINES, rows
 from eventlake.features.planned.plan import compiled
 from eventlake.history.sql.duckdb_views import EntityFilter
-from eventlake.projections.by_entity import bucketed, entities, in_bucket
-from eventlake.projections.prepare import prepare
+from eventlake.projections.kinds import prepare
+from eventlake.projections.on_duckdb.by_entity import bucketed, entities, in_bucket
 from eventlake.projections.rows import finish
 from eventlake.storage import MemoryStorage
 from tests.property.test_features import BEGIN, HOUR, SCHEMA, histories, questions, written

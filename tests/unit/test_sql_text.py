@@ -12,8 +12,8 @@ LOOKED_AT = {
     "the query of a user, a mapping or an archive, which passed check_select": [
         "eventlake.database.queries::_check_hidden::nodes(json.loads(written))",
         "eventlake.history.snapshot::Snapshot.sql::history",
-        "eventlake.projections.by_entity::OneEntity.rows::self._query",
-        "eventlake.projections.by_entity::carrier::projection.sources",
+        "eventlake.projections.on_duckdb.by_entity::OneEntity.rows::self._query",
+        "eventlake.projections.on_duckdb.by_entity::carrier::projection.sources",
         "eventlake.projections.on_duckdb.run::run::query",
         "eventlake.projections.on_duckdb.exact::with_values::data.decode()",
     ],
@@ -55,7 +55,7 @@ LOOKED_AT = {
         "eventlake.features.planned.nested_fields::unfolded_sql::found",
         "eventlake.features.planned.nested_fields::unfolded_sql::reduce(lambda found, part: f'struct_extract({found}, {quoted(part)})', path[1:], identifier(path[0]))",  # noqa: E501, RUF100
         "eventlake.importing.staged::Staged._read::columns",
-        "eventlake.projections.by_entity::OneEntity.__init__::self._tables",
+        "eventlake.projections.on_duckdb.by_entity::OneEntity.__init__::self._tables",
         "eventlake.projections.on_duckdb.run::_Empty.hold::self._held",
     ],
     "names of our own": [
@@ -65,18 +65,18 @@ LOOKED_AT = {
         "eventlake.importing.staged::Staged.arrange::self._key_names",
     ],
     "a name that is quoted where it is used": [
-        "eventlake.datasets.inspecting.leakage::_database::TableName(event_type, AS_RECORDED)",
-        "eventlake.datasets.inspecting.leakage::_database::TableName(event_type, corrections)",
+        "eventlake.datasets.auditing.leakage::_database::TableName(event_type, AS_RECORDED)",
+        "eventlake.datasets.auditing.leakage::_database::TableName(event_type, corrections)",
         "eventlake.features.on_duckdb.database::Tables.__init__::TableName(name, AS_RECORDED if plan.known_at_cutoff else LATEST)",
         "eventlake.history.sql.duckdb_views::tables_read::TableName(name, corrections)",
         "eventlake.history.sql.duckdb_views::tables_read::TableName(registered[table], schema if schema in {LATEST, LIFETIMES} else AS_RECORDED)",
     ],
     "no SQL: messages, names of columns, numbers": [
         "eventlake.database.queries::_checked::str(statement.type).rsplit('.', 1)",
-        "eventlake.datasets.inspecting.leakage::LeakageReport._told::counted(rows, 'row')",
-        "eventlake.datasets.inspecting.leakage::_compared::frame.columns",
-        "eventlake.datasets.inspecting.leakage::_compared::rebuilt.columns",
-        "eventlake.datasets.inspecting.leakage::_checked::projection.key",
+        "eventlake.datasets.auditing.leakage::LeakageReport._told::counted(rows, 'row')",
+        "eventlake.datasets.auditing.leakage::_compared::frame.columns",
+        "eventlake.datasets.auditing.leakage::_compared::rebuilt.columns",
+        "eventlake.datasets.auditing.leakage::_checked::projection.key",
         "eventlake.features.on_duckdb.database::Tables.size_bytes::int(self.connection.execute('SELECT sum(memory_usage_bytes) FROM duckdb_memory()').fetchall()[0][0])",  # noqa: E501, RUF100
         "eventlake.features.planned.literals::_decimal::number.quantize(Decimal(1).scaleb(-kind.scale))",
         "eventlake.features.planned.literals::in_python::kind.precision",
@@ -100,7 +100,7 @@ LOOKED_AT = {
         "eventlake.importing.tables::Tables.check_columns::rules.table",
         "eventlake.importing.tables::Tables.columns::str(row[0])",
         "eventlake.importing.tables::Tables.columns::str(row[1])",
-        "eventlake.projections.by_entity::carrier::error",
+        "eventlake.projections.on_duckdb.by_entity::carrier::error",
         "eventlake.tables.expressions::<module>::duckdb.__version__",
         "eventlake.tables.expressions::_check_unchanged::of_field(before, new, new.name)",
         "eventlake.tables.expressions::complete::field.name",

@@ -6,7 +6,7 @@ that is run twice makes one file, and an executor only schedules.
 
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -18,7 +18,7 @@ from eventlake.columns.hashing.content import content_hash, normalise
 from eventlake.columns.parquet import frames
 from eventlake.columns.parquet.footers import PARQUET_ENDING
 from eventlake.core import layout
-from eventlake.core.documents.dataset import Parameter
+from eventlake.core.documents.dataset import Parameter, Recipe
 from eventlake.core.hashing.canonical import canonical_json, sha256_hex
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.errors import CorruptionError, StorageError
@@ -28,9 +28,10 @@ from eventlake.history.snapshot import Snapshot
 from eventlake.history.sql.duckdb_views import EntityFilter
 from eventlake.log.chain.chain import open_chain
 from eventlake.progress import task as progress
-from eventlake.projections.by_entity import bucketed, entities, in_bucket
+from eventlake.projections.computation import Computation, RunOptions
+from eventlake.projections.kinds import kind_of, prepare
 from eventlake.projections.on_duckdb import run as duckdb_runner
-from eventlake.projections.prepare import prepare
+from eventlake.projections.on_duckdb.by_entity import bucketed, in_bucket
 from eventlake.projections.projection import Projection
 from eventlake.storage import (
     ObjectExistsError,
@@ -139,11 +140,8 @@ class InProcessExecutor:
 
 
 def build_by_bucket(
-    projection: Projection,
-    history: PinnedHistory,
-    spine: pa.Table | None,
-    recipe_hash: str,
-    schemas: Mapping[str, str],
+    computation: Computation,
+    recipe: Recipe,
     *,
     buckets: int,
     executor: Executor,
@@ -152,11 +150,8 @@ def build_by_bucket(
     """The rows of a projection that was proved to be a function of one entity's rows at a time, as its engine returns them, in no order.
 
     Args:
-        projection: In SQL, or declared features.
-        history: What it reads.
-        spine: With ``spine_row`` in front.
-        recipe_hash: Of the build.
-        schemas: Event type to hash of the schema, for every event table that is read.
+        computation: SQL, or declared features.
+        recipe: The recipe of the build.
         buckets: How many.
         executor: Runs the tasks.
         anew: Whether buckets that are done already are done again.
@@ -166,7 +161,8 @@ def build_by_bucket(
         CorruptionError: A file of the history is damaged.
         StorageError: A worker died again and again, or the store failed.
     """
-    storage = history.storage
+    projection, history, spine = computation.projection, computation.history, computation.spine
+    storage, recipe_hash = history.storage, recipe.recipe_hash
     common = [projection.by, projection.spine_entity, buckets, secrets.token_hex(8) if anew else ""]
     work = sha256_hex(canonical_json(common))[:_WORK_DIGITS]
     spine_hash = None if spine is None else content_hash(spine)
@@ -177,7 +173,7 @@ def build_by_bucket(
         Task(
             lake=storage.uri,
             checkpoint=str(history.checkpoint),
-            schemas=dict(schemas),
+            schemas=dict(recipe.schemas),
             recipe_hash=recipe_hash,
             work=work,
             name=projection.name,
@@ -300,10 +296,13 @@ class _Reader:
         """Stores the rows of a task's bucket."""
         snapshot, spine, chosen = self._common(task)
         only = EntityFilter(task.by, task.spine_by, in_bucket(chosen, task.bucket))
-        projection, settings = task.projection(), duckdb_runner.SETTINGS
-        rows = snapshot.read(
-            lambda history: prepare(projection, history, spine, only=only, settings=settings).rows()
-        )
+        options = RunOptions(only=only, settings=duckdb_runner.SETTINGS)
+        projection = task.projection()
+
+        def computed(history: PinnedHistory) -> pa.Table:
+            return prepare(Computation(projection, history, spine), options).rows()
+
+        rows = snapshot.read(computed)
         data = frames.encode(normalise(rows))
         path = layout.bucket_path(task.recipe_hash, task.work, task.bucket, sha256_hex(data))
         if not self._trust.believes:
@@ -320,7 +319,12 @@ class _Reader:
             snapshot = Snapshot(history.with_schemas(task.schemas))
             path = layout.spine_path(task.recipe_hash, task.work)
             spine = None if task.spine is None else self._spine(task, path)
-            found = snapshot.read(lambda history: entities(task.projection(), history, spine))
+            projection = task.projection()
+            found = snapshot.read(
+                lambda history: kind_of(projection).entities(
+                    Computation(projection, history, spine)
+                )
+            )
             known = (snapshot, spine, bucketed(found, task.buckets))
             self._known = {(task.recipe_hash, task.work): known}
         return known

@@ -19,7 +19,6 @@ from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.sql import named
 from eventlake.datasets.building.build_once import dataset_statement
 from eventlake.datasets.building.reuse_features import reuse_rows
-from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.store.archive import Archive, open_archive
 from eventlake.datasets.store.find import folders
 from eventlake.errors import EventlakeError
@@ -28,10 +27,10 @@ from eventlake.history.corrections import FAMILY, symmetric_difference
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import LATEST
 from eventlake.history.sql.duckdb_views import ENTITY, EntityFilter, tables_read
-from eventlake.projections.by_entity import EntityColumns, entities
-from eventlake.projections.prepare import prepare
+from eventlake.projections.computation import Computation, EntityColumns, RunOptions
+from eventlake.projections.kinds import kind_of, prepare
 from eventlake.projections.projection import Projection
-from eventlake.projections.rows import Types, finish
+from eventlake.projections.rows import finish
 
 _MOST_CHANGED = 0.5
 """The share of entities above which everything is computed at once."""
@@ -52,62 +51,31 @@ class Increment:
     changed: str
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A build that may begin from an earlier one.
-
-    Attributes:
-        projection: A function of one entity's rows at a time: proved to be, or declared features.
-        recipe: Of the build.
-        history: What it reads.
-        spine: With ``spine_row`` in front.
-        types: Declared ones.
-        carried: Which columns of the rows say the entity.
-    """
-
-    projection: Projection
-    recipe: Recipe
-    history: PinnedHistory
-    spine: pa.Table | None
-    types: Types
-    carried: EntityColumns
-
-    @property
-    def by(self) -> str:
-        """The column that names the entity."""
-        return self.projection.by or ""
-
-    @property
-    def spine_by(self) -> str:
-        """The one of the spine."""
-        return self.projection.spine_entity
-
-    @property
-    def query(self) -> str:
-        """The projection's text."""
-        return self.projection.sources[self.projection.entry]
-
-
-def increment(wanted: Wanted, pinned: Callable[[Checkpoint], PinnedHistory]) -> Increment | str:
+def increment(
+    computation: Computation,
+    recipe: Recipe,
+    columns: EntityColumns,
+    pinned: Callable[[Checkpoint], PinnedHistory],
+) -> Increment | str:
     """The rows of a build by way of an earlier one; or why there is no way.
 
     Args:
-        wanted: What is to be built.
-        pinned: The history of an earlier checkpoint; fails where it is not this lake's.
+        computation: A function of one entity's rows at a time: proved to be, or declared features.
+        recipe: The recipe of the build.
+        columns: The columns that say the entity of each row.
+        pinned: The history of an earlier checkpoint; fails if it is not this lake's.
     """
-    if not wanted.carried.holding and not wanted.carried.spine_rows:
-        return f"its rows do not say their {wanted.by}"
-    for base in _bases(wanted.history, wanted.recipe):
+    if not columns.holding and not columns.spine_rows:
+        return f"its rows do not say their {computation.projection.by}"
+    for base in _bases(computation.history, recipe):
         # A damaged base, or one of another history, is no base.
         with suppress(EventlakeError, pl.exceptions.PolarsError):
             before = pinned(base.manifest.recipe.checkpoint)
             if base.manifest.recipe.clock_hash in {None, before.clock_hash()}:
-                features = wanted.projection.kind == "features"
-                made = (
-                    _looked_up(base, before, wanted)
-                    if features
-                    else _from(base, before.watermark, wanted)
-                )
+                if computation.projection.kind == "features":
+                    made = _by_row(base, before, computation)
+                else:
+                    made = _by_entity(base, before.watermark, computation, columns)
                 if made is not None:
                     return made
     return "there is no earlier build to begin from, or too much has changed since"
@@ -144,44 +112,34 @@ def _bases(history: PinnedHistory, recipe: Recipe) -> Iterator[Archive]:
     )
 
 
-def _from(base: Archive, since: int, wanted: Wanted) -> Increment | None:
-    rows, spine = pl.DataFrame(Dataset(base).arrow()), base.spine()
-    entity = _entities_of(rows, spine, wanted)
-    changed = _changed(wanted, since, spine)
+def _by_entity(
+    base: Archive, since: int, computation: Computation, columns: EntityColumns
+) -> Increment | None:
+    projection = computation.projection
+    by = projection.by or ""
+    rows, spine = pl.DataFrame(base.rows()), base.spine()
+    entity = _entities_of(rows, spine, projection, columns)
+    changed = _changed(computation, since, spine)
     if changed is None or entity is None or changed.height > _MOST_CHANGED * entity.n_unique():
         return None
-    only = EntityFilter(wanted.by, wanted.spine_by, changed.to_arrow())
-    prepared = prepare(wanted.projection, wanted.history, wanted.spine, only=only)
-    fresh = finish(wanted.projection, wanted.types, prepared.rows())
+    only = EntityFilter(by, projection.spine_entity, changed.to_arrow())
+    fresh = finish(computation, prepare(computation, RunOptions(only=only)).rows())
     if tuple((name, kind) for name, kind in schema_of(fresh)) != base.manifest.schema:
         return None
     kept = rows[_untouched(entity, changed[ENTITY])]
     both = pa.concat_tables([normalise(kept.to_arrow()).cast(fresh.schema), fresh])
     return Increment(
-        finish(wanted.projection, wanted.types, both),
-        base.manifest.manifest_hash,
-        counted(changed.height, wanted.by),
+        finish(computation, both), base.manifest.manifest_hash, counted(changed.height, by)
     )
 
 
-def _looked_up(base: Archive, before: PinnedHistory, wanted: Wanted) -> Increment | None:
-    if wanted.spine is None:
+def _by_row(base: Archive, before: PinnedHistory, computation: Computation) -> Increment | None:
+    if computation.spine is None:
         return None
-    old = Dataset(base).arrow()
-    found = reuse_rows(
-        old,
-        before,
-        wanted.projection,
-        wanted.types,
-        wanted.history,
-        spine=wanted.spine,
-        most=_MOST_CHANGED,
-    )
-    return (
-        None
-        if found is None
-        else Increment(found[0], base.manifest.manifest_hash, counted(found[1], "row"))
-    )
+    found = reuse_rows(base.rows(), before, computation, most=_MOST_CHANGED)
+    if found is None:
+        return None
+    return Increment(found[0], base.manifest.manifest_hash, counted(found[1], "row"))
 
 
 def _untouched(entity: pl.Series, changed: pl.Series) -> pl.Series:
@@ -195,37 +153,39 @@ def _untouched(entity: pl.Series, changed: pl.Series) -> pl.Series:
     ].sort()
 
 
-def _entities_of(rows: pl.DataFrame, spine: pa.Table | None, wanted: Wanted) -> pl.Series | None:
+def _entities_of(
+    rows: pl.DataFrame, spine: pa.Table | None, projection: Projection, columns: EntityColumns
+) -> pl.Series | None:
     """The entity of every row of a dataset."""
-    if wanted.carried.holding:
-        return rows[wanted.carried.holding[0]]
-    by = None if spine is None else named(spine.column_names, wanted.spine_by)
+    if columns.holding:
+        return rows[columns.holding[0]]
+    by = None if spine is None else named(spine.column_names, projection.spine_entity)
     if spine is None or by is None:
         return None
     numbered = pl.DataFrame(spine).select(
         pl.col("spine_row").alias("row"), pl.col(by).alias(ENTITY)
     )
-    numbers = rows.select(pl.col(wanted.carried.spine_rows[0]).cast(pl.Int64).alias("row"))
+    numbers = rows.select(pl.col(columns.spine_rows[0]).cast(pl.Int64).alias("row"))
     return numbers.join(numbered, on="row", how="left", maintain_order="left")[ENTITY]
 
 
-def _changed(wanted: Wanted, since: int, old_spine: pa.Table | None) -> pl.DataFrame | None:
-    """The entities that may have changed since a watermark, as ``ENTITY``; None where that cannot be told."""
-    history, spine, by = wanted.history, wanted.spine, wanted.by
+def _changed(
+    computation: Computation, since: int, old_spine: pa.Table | None
+) -> pl.DataFrame | None:
+    """The entities that may have changed since a watermark, as ``ENTITY``; None if that cannot be told."""
+    projection, history, spine = computation.projection, computation.history, computation.spine
     # From an empty history everything is new.
     if not since:
         return None
     found = []
     if history.watermark > since:
-        found.append(pl.DataFrame(entities(wanted.projection, history, spine, since)))
-        latest = [
-            name
-            for name in tables_read(wanted.query, history.catalogue)
-            if name.corrections == LATEST
-        ]
+        found.append(pl.DataFrame(kind_of(projection).entities(computation, since)))
+        read = tables_read(computation.query.text, history.catalogue)
+        latest = [name for name in read if name.corrections == LATEST]
+        by = projection.by or ""
         found.extend(_moved(history, name.event_type, since, by) for name in latest)
     if spine is not None and old_spine is not None:
-        spine_by = named(spine.column_names, wanted.spine_by)
+        spine_by = named(spine.column_names, projection.spine_entity)
         if spine.schema != old_spine.schema or spine_by is None:
             return None
         found.append(_respined(pl.DataFrame(old_spine), pl.DataFrame(spine), spine_by))

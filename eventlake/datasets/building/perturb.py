@@ -1,19 +1,20 @@
 """A second build under other circumstances: the same rows must not care about threads, memory, buckets, or the order of rows."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import polars as pl
 import pyarrow as pa
 
 from eventlake.columns.hashing.content import column_digest, content_hash, normalise
 from eventlake.errors import NotIdenticalError
-from eventlake.history.pinned import PinnedHistory
 from eventlake.history.sql.duckdb_views import EntityFilter
 from eventlake.progress import task
-from eventlake.projections.by_entity import bucketed, entities, in_bucket
-from eventlake.projections.prepare import prepare
+from eventlake.projections.computation import Computation, RunOptions
+from eventlake.projections.kinds import kind_of, prepare
+from eventlake.projections.on_duckdb.by_entity import bucketed, in_bucket
 from eventlake.projections.projection import Projection
-from eventlake.projections.rows import Types, finish
+from eventlake.projections.rows import finish
 from eventlake.projections.run_conditions import RunConditions
 
 _ALL = RunConditions("everything", threads=4, memory_limit="2GB", shuffled=True, buckets=2)
@@ -26,38 +27,25 @@ _EACH = (
 _SHOWN = 10
 
 
-def check_perturbed(
-    projection: Projection,
-    types: Types,
-    history: PinnedHistory,
-    spine: pa.Table | None,
-    rows: pa.Table,
-) -> None:
+def check_perturbed(computation: Computation, rows: pa.Table) -> None:
     """Builds once more under other threads, memory, buckets and order of rows, and compares content hashes.
 
     Polars' thread pool is fixed when the process starts: of a Python projection only the order of rows is another one.
 
     Args:
-        projection: What was built.
-        types: Its declared types.
-        history: What it was built from.
-        spine: With ``spine_row`` in front.
+        computation: What was built.
         rows: What came out.
 
     Raises:
         NotIdenticalError: Something else came out: what made the difference, in which columns, and the first rows that differ.
     """
-    expected = content_hash(rows)
+    expected, projection = content_hash(rows), computation.projection
     with task(f"building {projection.name} once more", 1) as advance:
-        again = _made(projection, types, history, spine, _ALL)
+        again = _made(computation, _ALL)
         advance(1)
     if content_hash(again) == expected:
         return
-    causes = [
-        one.name
-        for one in _EACH
-        if content_hash(_made(projection, types, history, spine, one)) != expected
-    ]
+    causes = [one.name for one in _EACH if content_hash(_made(computation, one)) != expected]
     cause = ", ".join(causes) or "several of them together, or mere luck"
     message = (
         f"dataset {projection.name} is another one under other circumstances; what changes it: {cause}\n"
@@ -67,21 +55,17 @@ def check_perturbed(
     raise NotIdenticalError(message, hint, expected=expected, found=content_hash(again))
 
 
-def _made(
-    projection: Projection,
-    types: Types,
-    history: PinnedHistory,
-    spine: pa.Table | None,
-    under: RunConditions,
-) -> pa.Table:
-    if projection.by is None or projection.kind == "python" or not under.buckets:
-        return finish(projection, types, prepare(projection, history, spine, under).rows())
-    chosen = bucketed(entities(projection, history, spine), under.buckets)
+def _made(computation: Computation, conditions: RunConditions) -> pa.Table:
+    projection, kind = computation.projection, kind_of(computation.projection)
+    options = RunOptions(conditions)
+    if projection.by is None or not kind.by_entity or not conditions.buckets:
+        return finish(computation, prepare(computation, options).rows())
+    chosen = bucketed(kind.entities(computation), conditions.buckets)
     parts = []
-    for number in range(under.buckets):
+    for number in range(conditions.buckets):
         only = EntityFilter(projection.by, projection.spine_entity, in_bucket(chosen, number))
-        parts.append(normalise(prepare(projection, history, spine, under, only=only).rows()))
-    return finish(projection, types, pa.concat_tables(parts))
+        parts.append(normalise(prepare(computation, replace(options, only=only)).rows()))
+    return finish(computation, pa.concat_tables(parts))
 
 
 def _told(projection: Projection, rows: pa.Table, again: pa.Table) -> Iterator[str]:

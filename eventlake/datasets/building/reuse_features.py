@@ -8,36 +8,28 @@ from eventlake.features.planned.plan import Plan
 from eventlake.features.planned.sources import doubtful
 from eventlake.features.stale_entities import changed
 from eventlake.history.pinned import PinnedHistory
-from eventlake.projections.prepare import feature_plan
-from eventlake.projections.projection import Projection
-from eventlake.projections.rows import Types, finish
+from eventlake.projections.computation import Computation
+from eventlake.projections.features import feature_plan
+from eventlake.projections.rows import finish
 
 _PLACE, _STALE = "eventlake place", "eventlake stale"
 """Columns that no spine should have."""
 
 
 def reuse_rows(
-    old: pa.Table,
-    before: PinnedHistory,
-    projection: Projection,
-    types: Types,
-    history: PinnedHistory,
-    *,
-    spine: pa.Table,
-    most: float,
+    old: pa.Table, before: PinnedHistory, computation: Computation, *, most: float
 ) -> tuple[pa.Table, int] | None:
     """The rows of a build, most of them from an earlier one, and how many were looked up; None where too many would be.
 
     Args:
         old: The rows of an earlier build of the same features, over whatever spine.
         before: What it was built from.
-        projection: Declared features.
-        types: Declared ones.
-        history: What is read now.
-        spine: With ``spine_row`` in front.
+        computation: Declared features over a spine.
         most: The share of rows up to which they are looked up one by one.
     """
-    plan = feature_plan(projection, history)
+    history, spine, engine = computation.history, computation.spine, computation.projection.engine
+    assert spine is not None  # noqa: S101 - declared features have one
+    plan = feature_plan(computation)
     names, ends = list(plan.features.columns), [plan.features.spine_entity, plan.features.cutoff]
     if any(
         name not in old.column_names or old.schema.field(name).type != spine.schema.field(name).type
@@ -55,9 +47,8 @@ def reuse_rows(
     number = int(missing.sum())
     if number > most * len(place):
         return None
-    fresh = finish(
-        projection, types, rows(plan, history, spine.filter(missing.to_arrow()), projection.engine)
-    ).select(names)
+    looked_up = rows(plan, history, spine.filter(missing.to_arrow()), engine)
+    fresh = finish(computation, looked_up).select(names)
     if fresh.schema != old.select(names).schema:
         return None
     # Behind the old rows stand the new ones, in the order of the spine.
@@ -66,7 +57,7 @@ def reuse_rows(
     table = spine
     for name in names:
         table = table.append_column(name, features.column(name))
-    return finish(projection, types, table), number
+    return finish(computation, table), number
 
 
 def _stale(plan: Plan, before: PinnedHistory, history: PinnedHistory) -> pl.Expr:

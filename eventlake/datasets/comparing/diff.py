@@ -2,25 +2,25 @@
 
 import difflib
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
-from eventlake.core import layout
-from eventlake.core.card import Card, counted
+from eventlake.core.card import counted
 from eventlake.core.documents.dataset import DatasetManifest, Recipe
 from eventlake.core.format_value import shown
-from eventlake.core.hashing.checkpoint import Checkpoint
-from eventlake.core.page import as_html, as_text
-from eventlake.datasets.comparing.diff_report import columns_changed, facts, sections
+from eventlake.datasets.comparing.diff_report import (
+    ABSENT,
+    Change,
+    DatasetDiff,
+    HistoryDiff,
+    SourceChange,
+)
 from eventlake.datasets.comparing.row_diff import RowsDiff, diff_matched, diff_rows, same_rows
 from eventlake.datasets.comparing.spine_match import is_numbered, matched
-from eventlake.datasets.dataset import Dataset
+from eventlake.datasets.dataset import Dataset, Pin
 from eventlake.datasets.store.archive import Archive
 from eventlake.errors import CorruptionError, NotFoundError
-from eventlake.verbs import helpful
 
-ABSENT = "absent"
 MOST_ALIGNED_LINES = 4_000
 """Of the source files of two datasets together, that are compared line by line."""
 _CONTEXT = 3
@@ -28,112 +28,7 @@ _CONTEXT = 3
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One thing that is not the same in both, such as ``engine version`` or ``parameter since``.
-
-    Attributes:
-        what: Its name.
-        before: As text; ``absent`` where the first dataset has none.
-        after: The same of the second.
-    """
-
-    what: str
-    before: str
-    after: str
-
-
-@dataclass(frozen=True, slots=True)
-class SourceChange:
-    """One source file that is not the same in both.
-
-    Attributes:
-        name: The file.
-        kind: ``added``, ``removed`` or ``changed``.
-        patch: A unified diff of its lines.
-    """
-
-    name: str
-    kind: str
-    patch: str
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryDiff:
-    """How the histories of two datasets lie to each other.
-
-    Attributes:
-        before: Checkpoint of the first.
-        after: Of the second.
-        problem: Why the lake does not have both; None where it does, and so the shorter is the beginning of the longer.
-    """
-
-    before: Checkpoint
-    after: Checkpoint
-    problem: str | None
-
-    @property
-    def events(self) -> int | None:
-        """Number of events between the two watermarks, below zero where the second is the earlier; None beside a ``problem``."""
-        return None if self.problem else self.after.watermark - self.before.watermark
-
-
-@helpful
-@dataclass(frozen=True, slots=True, repr=False)
-class DatasetDiff:
-    """The outcome of comparing two datasets.
-
-    Attributes:
-        before: The first dataset.
-        after: The second.
-        identical: Whether the rows have the same content hash; then they were not read.
-        history: Their checkpoints, and the events between.
-        recipe: What of the recipe differs, but for code and checkpoint.
-        sources: Source files that differ.
-        schema: Columns that only one has, whose types differ, or the order of columns.
-        rows: Rows by key; None where they could not be compared.
-        refusal: Why they could not; None where they were.
-        not_compared: Columns whose values were not compared, with the reason.
-    """
-
-    before: Dataset
-    after: Dataset
-    identical: bool
-    history: HistoryDiff
-    recipe: tuple[Change, ...]
-    sources: tuple[SourceChange, ...]
-    schema: tuple[Change, ...]
-    rows: RowsDiff | None
-    refusal: str | None
-    not_compared: dict[str, str]
-
-    @property
-    def title(self) -> str:
-        """Which two, and whether their rows are the same."""
-        names = (
-            f"{dataset.name} {dataset.manifest_hash[: layout.SHORT_HASH]}"
-            for dataset in (self.before, self.after)
-        )
-        return f"{' → '.join(names)}: rows {'the same' if self.identical else 'differ'}"
-
-    def __repr__(self) -> str:
-        """The title."""
-        return f"<DatasetDiff: {self.card().title}>"
-
-    def card(self) -> Card:
-        """What to show: one line for each thing that differs, and the columns with changed values."""
-        return Card(self.title, facts(self), ("column", "changed values"), columns_changed(self))
-
-    def text(self) -> str:
-        """Everything that differs, as text."""
-        return as_text(self.title, sections(self))
-
-    def html(self) -> str:
-        """The same as one HTML file that needs nothing else: all text escaped, no scripts, for light and dark screens."""
-        return as_html(self.title, sections(self))
-
-
-def diff(before: Archive, after: Archive, pin: Callable[[Checkpoint], object]) -> DatasetDiff:
+def diff(before: Archive, after: Archive, pin: Pin) -> DatasetDiff:
     """Compares two datasets of a lake. Rows are read only where their content hashes differ, and then as a stream.
 
     Rows that are numbered by different spines are held in memory, to be matched by entity, cutoff and occurrence.
@@ -163,8 +58,8 @@ def diff(before: Archive, after: Archive, pin: Callable[[Checkpoint], object]) -
         except NotFoundError as error:
             refusal = f"not compared: {error.message}; {error.hint}"
     return DatasetDiff(
-        before=Dataset(before),
-        after=Dataset(after),
+        before=Dataset(before, pin),
+        after=Dataset(after, pin),
         identical=identical,
         history=HistoryDiff(
             one.recipe.checkpoint, other.recipe.checkpoint, _problem(one.recipe, other.recipe, pin)
@@ -213,7 +108,7 @@ def _columns(before: DatasetManifest, after: DatasetManifest) -> tuple[list[str]
     return compared, reasons
 
 
-def _problem(before: Recipe, after: Recipe, pin: Callable[[Checkpoint], object]) -> str | None:
+def _problem(before: Recipe, after: Recipe, pin: Pin) -> str | None:
     """Why the lake does not have both histories. One that has both has one as the beginning of the other: it is append-only."""
     for checkpoint in (before.checkpoint, after.checkpoint):
         try:

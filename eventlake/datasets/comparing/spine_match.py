@@ -7,10 +7,9 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from eventlake.datasets.building.reproduce import projection_of
-from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.store.archive import SPINE_ROW, Archive
-from eventlake.projections.prepare import feature_set
+from eventlake.datasets.store.recorded import projection_of
+from eventlake.projections.features import feature_set
 
 MATCH = "eventlake match"
 OCCURRENCE = "occurrence"
@@ -97,7 +96,7 @@ def _ends(archive: Archive) -> Iterator[str]:
 
 def _rows(archive: Archive, spine: pl.DataFrame) -> pa.Table:
     """The rows under shared numbers, in their order."""
-    rows = pl.DataFrame(Dataset(archive).arrow())
+    rows = pl.DataFrame(archive.rows())
     numbers = spine.select(pl.col(SPINE_ROW).cast(rows.schema[SPINE_ROW]), MATCH)
     keys = [MATCH if name == SPINE_ROW else name for name in archive.manifest.recipe.key]
     return rows.join(numbers, on=SPINE_ROW, how="left").drop(SPINE_ROW).sort(keys).to_arrow()

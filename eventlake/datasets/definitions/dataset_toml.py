@@ -16,6 +16,7 @@ from eventlake.features.look_up import ENGINES
 from eventlake.features.planned.plan import compiled
 from eventlake.features.spines.spine_file import CSV, SUFFIXES, declared_types, read_spine
 from eventlake.history.pinned import PinnedHistory
+from eventlake.projections.computation import Query
 from eventlake.projections.on_duckdb import run as duckdb_runner
 from eventlake.projections.on_duckdb.exact import check_exact
 from eventlake.projections.projection import Projection
@@ -140,10 +141,10 @@ class Definition:
             return None
         path = Path(name)
         if path.suffix == ".sql" and not columns:
-            query, label = self._text(name), f"{self.name} (its spine)"
+            query = Query(f"{self.name} (its spine)", self._text(name), history)
             if self.level == "exact":
-                check_exact(label, query, history, None, {})
-            return duckdb_runner.run(label, query, history, None, {})
+                check_exact(query)
+            return duckdb_runner.run(query)
         if path.suffix.lower() in SUFFIXES:
             needed = self._needed(history) if path.suffix.lower() == CSV else {}
             return read_spine(self._checked(name), columns, needed)

@@ -21,9 +21,13 @@ from eventlake.core.format_value import shown
 from eventlake.core.instants import format_instant, instant_of, micros
 from eventlake.core.sql import named
 from eventlake.datasets.building.isolated import isolated
-from eventlake.datasets.building.reproduce import declared, projection_of
-from eventlake.datasets.dataset import Dataset
 from eventlake.datasets.store.archive import SPINE_ROW, Archive
+from eventlake.datasets.store.recorded import (
+    declared_types_of,
+    event_spines_of,
+    labels_of,
+    projection_of,
+)
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError, NotFoundError
 from eventlake.features.explain import inside
 from eventlake.features.planned.plan import compiled
@@ -31,10 +35,10 @@ from eventlake.features.spines.spine_rows import ahead_of, event_of
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.sql.duckdb_views import ENTITY
 from eventlake.progress import task
-from eventlake.projections.by_entity import EntityColumns, OneEntity, carrier
-from eventlake.projections.prepare import feature_set
-from eventlake.projections.projection import Projection
-from eventlake.projections.rows import Types, finish
+from eventlake.projections.computation import Computation, EntityColumns
+from eventlake.projections.features import feature_set
+from eventlake.projections.on_duckdb.by_entity import OneEntity, entity_columns
+from eventlake.projections.rows import finish
 from eventlake.verbs import helpful
 
 MOST_EVENTS = 10_000
@@ -147,7 +151,7 @@ def explain(archive: Archive, history: PinnedHistory, key: Any, column: str | No
         raise InvalidInputError(
             message, f"its columns are {', '.join(name for name, _ in archive.manifest.schema)}."
         )
-    row = _row(pl.DataFrame(Dataset(archive).arrow()), recipe.key, key)
+    row = _row(pl.DataFrame(archive.rows()), recipe.key, key)
     explanation: Explanation = isolated(_explained, history, archive, row=row, column=column)
     return explanation
 
@@ -159,16 +163,17 @@ def _explained(
     if recipe.kind == "features":
         return _features(archive, history, row, column)
     spine = archive.spine()
-    projection, carried = _by_entity(archive, history, spine)
-    entity = _entity(row, spine, projection.spine_entity, carried)
-    one = OneEntity(projection, history, spine, entity)
+    computation, columns = _by_entity(archive, history, spine)
+    projection = computation.projection
+    entity = _entity(row, spine, projection.spine_entity, columns)
+    one = OneEntity(computation, entity)
     try:
         events = one.events()
         if events.height > MOST_EVENTS:
             message = f"{events.height:,} events of {projection.by} {entity[ENTITY][0].as_py()!r} are too many to leave out one by one"
             raise InvalidInputError(message, f"at most {MOST_EVENTS:,}.")
-        types, keys = declared(archive), row.select(recipe.key)
-        if not _found(projection, types, one.rows(), keys).equals(row):
+        keys = row.select(recipe.key)
+        if not _found(computation, one.rows(), keys).equals(row):
             message = (
                 f"dataset {recipe.name}: the events of the history do not make the stored row again"
             )
@@ -176,7 +181,7 @@ def _explained(
         behind = []
         with task("leaving out events", events.height) as advance:
             for sequence in events["sequence"]:
-                other = _found(projection, types, one.rows(without=sequence), keys)
+                other = _found(computation, one.rows(without=sequence), keys)
                 behind.append(
                     [
                         name
@@ -196,7 +201,7 @@ def _explained(
         entity.column(ENTITY)[0].as_py(),
     )
     if column is not None and not any(column in names for names in behind):
-        passed = _passed_on(row, column, spine, carried)
+        passed = _passed_on(row, column, spine, columns)
         told = _of_spine(archive, history, about, *passed) if passed else None
         if told is not None:
             return told
@@ -204,12 +209,12 @@ def _explained(
 
 
 def _passed_on(
-    row: pl.DataFrame, column: str, spine: pa.Table | None, carried: EntityColumns
+    row: pl.DataFrame, column: str, spine: pa.Table | None, columns: EntityColumns
 ) -> tuple[str, int] | None:
     """The column of the spine of the same name, and the number of the row there; None if the value is not the spine's."""
-    if spine is None or not carried.spine_rows:
+    if spine is None or not columns.spine_rows:
         return None
-    name, number = named(spine.column_names, column), int(row[carried.spine_rows[0]][0])
+    name, number = named(spine.column_names, column), int(row[columns.spine_rows[0]][0])
     if name is None:
         return None
     value = pl.DataFrame(spine).filter(pl.col(SPINE_ROW) == number)[name]
@@ -229,7 +234,7 @@ def _features(
             *about, inside(compiled(features, history.catalogue), history, entity, cutoff), _INSIDE
         )
     told = _of_spine(archive, history, about, column, int(values[SPINE_ROW]))
-    if told is not None and column in Dataset(archive).labels():
+    if told is not None and column in labels_of(archive):
         return told
     message = (
         f"dataset {archive.manifest.recipe.name}: {column} is a column of the spine, not a feature"
@@ -245,7 +250,7 @@ def _of_spine(
     archive: Archive, history: PinnedHistory, about: About, column: str, row: int
 ) -> Explanation | None:
     """The events that a label of a row of a spine looks at, or the one that another column comes from; None if no event says it."""
-    spines = Dataset(archive).event_spines()
+    spines = event_spines_of(archive)
     for spine in spines:
         if column in {name for name, _, _ in spine.labels}:
             ahead = ahead_of(spine, history, column, row)
@@ -268,8 +273,8 @@ def _of_spine(
 
 def _by_entity(
     archive: Archive, history: PinnedHistory, spine: pa.Table | None
-) -> tuple[Projection, EntityColumns]:
-    """The projection by the entity that was declared, or by the subject."""
+) -> tuple[Computation, EntityColumns]:
+    """The computation by the entity that was declared, or by the subject."""
     recipe = archive.manifest.recipe
     hint = "it is told of SQL projections at the level exact whose rows are about one entity each; declare by=."
     if recipe.kind != "sql" or recipe.level != "exact":
@@ -281,15 +286,16 @@ def _by_entity(
         by=provenance.get("by", "subject"),
         spine_by=provenance.get("spine_by"),
     )
+    computation = Computation(projection, history, spine, declared_types_of(archive))
     try:
-        carried = carrier(projection, history, spine)
+        columns = entity_columns(computation)
     except EventlakeError as error:
         message = f"which events a row of {recipe.name} was made of cannot be told: {error.message}"
         raise InvalidInputError(message, hint) from error
-    if not carried.holding and not carried.spine_rows:
+    if not columns.holding and not columns.spine_rows:
         message = f"which events a row of {recipe.name} was made of cannot be told: no column says its {projection.by}"
         raise InvalidInputError(message, hint)
-    return projection, carried
+    return computation, columns
 
 
 def _row(rows: pl.DataFrame, names: tuple[str, ...], key: Any) -> pl.DataFrame:
@@ -360,10 +366,10 @@ def _microseconds(value: str | date, *, zoned: bool) -> int:
     return instant_of(value)
 
 
-def _entity(row: pl.DataFrame, spine: pa.Table | None, by: str, carried: EntityColumns) -> pa.Table:
-    if carried.holding:
-        return row.select(pl.col(carried.holding[0]).alias(ENTITY)).to_arrow()
-    number = int(row[carried.spine_rows[0]][0])
+def _entity(row: pl.DataFrame, spine: pa.Table | None, by: str, columns: EntityColumns) -> pa.Table:
+    if columns.holding:
+        return row.select(pl.col(columns.holding[0]).alias(ENTITY)).to_arrow()
+    number = int(row[columns.spine_rows[0]][0])
     column = None if spine is None else named(spine.column_names, by)
     if spine is None or column is None:
         message = f"the spine has no column {by}"
@@ -376,9 +382,7 @@ def _entity(row: pl.DataFrame, spine: pa.Table | None, by: str, carried: EntityC
     )
 
 
-def _found(
-    projection: Projection, types: Types, result: pa.Table, keys: pl.DataFrame
-) -> pl.DataFrame:
+def _found(computation: Computation, result: pa.Table, keys: pl.DataFrame) -> pl.DataFrame:
     """The row of the same key among what came out; none where there is none."""
-    rows = pl.DataFrame(finish(projection, types, result))
+    rows = pl.DataFrame(finish(computation, result))
     return rows.join(keys, on=keys.columns, how="semi", nulls_equal=True)

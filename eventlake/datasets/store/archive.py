@@ -143,10 +143,11 @@ class Archive:
         return {**document, "attempt": attempt}
 
     def rows(self) -> pa.Table:
-        """The stored rows, from files whose hashes are checked first.
+        """The stored rows in key order; the hash of every file and the content hash are checked.
 
         Raises:
-            CorruptionError: A file is missing or not what was written.
+            CorruptionError: A file is missing or not what was written, or the rows do not have the
+                manifest's content hash.
             NotFoundError: Retention has taken them.
         """
         attempt, files, parts = self._parts()
@@ -155,7 +156,17 @@ class Archive:
             data = self.file(attempt, name, files)
             left -= self._checked_rows(data, f"{attempt}/{name}", left)
             tables.append(frames.decode(data, f"{attempt}/{name}"))
-        return pa.concat_tables(tables)
+        rows = pa.concat_tables(tables)
+        self._check_content(content_hash(rows))
+        return rows
+
+    def _check_content(self, found: str) -> None:
+        if found == self.manifest.content_hash:
+            return
+        message = f"the rows of {self.folder} hash to {found}, its manifest says {self.manifest.content_hash}"
+        hint = "run 'eventlake verify LAKE', or 'eventlake reproduce' the dataset."
+        path = self.storage.locate(self.folder) or self.folder
+        raise CorruptionError(message, hint, path=path)
 
     def _checked_rows(self, data: bytes, where: str, left: int) -> int:
         """The rows of a part as its footer says, which must not be more than the manifest has left."""
@@ -205,14 +216,7 @@ class Archive:
                     )
                 running.update(piece)
                 yield piece
-        found = running.hexdigest()
-        if found != self.manifest.content_hash:
-            message = f"the rows of {self.folder} hash to {found}, its manifest says {self.manifest.content_hash}"
-            raise CorruptionError(
-                message,
-                "run 'eventlake verify LAKE', or 'eventlake reproduce' the dataset.",
-                path=self.folder,
-            )
+        self._check_content(running.hexdigest())
 
     def file(self, attempt: str, name: str, files: Mapping[str, Any]) -> bytes:
         """One file of an attempt, its hash checked against the provenance.

@@ -11,10 +11,12 @@ from typing import Any
 from eventlake.columns.hashing.content import content_hash
 from eventlake.core.documents.dataset import UNCHECKED, DatasetManifest, Spine
 from eventlake.database import Limits
-from eventlake.datasets.building.build import circumstances, make, of_events, of_features
 from eventlake.datasets.building.build_once import dataset_statement
+from eventlake.datasets.building.environment import environment
+from eventlake.datasets.building.given_spine import spine_of_events
 from eventlake.datasets.building.isolated import isolated
-from eventlake.datasets.building.reproduce import manifest_differences, work_again
+from eventlake.datasets.building.ready import make
+from eventlake.datasets.building.reproduce import manifest_differences, ready_again
 from eventlake.datasets.store.archive import EVENT_SPINE, Archive
 from eventlake.errors import CorruptionError, EventlakeError, NotFoundError, NotIdenticalError
 from eventlake.features.spines.spine import spine_of
@@ -75,7 +77,7 @@ def _made_again(
 ) -> tuple[Tally, bool]:
     """What is wrong with a dataset, and whether its recipe makes it exactly."""
     tally, then = Tally(), archive.manifest
-    work = work_again(
+    work = ready_again(
         archive, history, archive.spine(), trust=trust, limits=Limits(then.rows, seconds)
     )
     try:
@@ -84,11 +86,9 @@ def _made_again(
         _differs(archive, tally, work.recipe.engine_version, error.message)
         return tally, False
     _spines(archive, history, tally)
-    early = of_features(work) if work.projection.kind == "features" else {}
+    early = work.kind.hindsight(work.computation)
     for provenance, _ in archive.attempts():
-        _counts(
-            provenance, {name: count for name, count in early.items() if name != "engine"}, tally
-        )
+        _counts(provenance, early, tally)
     proved = now.manifest_hash == then.manifest_hash
     if not proved and not _same_but_for_the_version(then, now):
         differences = [
@@ -108,7 +108,7 @@ def _spines(archive: Archive, history: PinnedHistory, tally: Tally) -> None:
             continue
         try:
             declared = spine_of(provenance[EVENT_SPINE])
-            rows, early = of_events(declared, history)
+            rows, early = spine_of_events(declared, history)
         except CorruptionError as error:
             tally.blame(provenance["attempt"], error)
             continue
@@ -155,7 +155,7 @@ def _counts(provenance: dict[str, Any], now: Mapping[str, int], tally: Tally) ->
 
 def _versions(provenance: dict[str, Any]) -> tuple[str, str]:
     """The version of eventlake that wrote a provenance, and this one."""
-    then, now = (said["versions"]["eventlake"] for said in (provenance, circumstances()))
+    then, now = (said["versions"]["eventlake"] for said in (provenance, environment()))
     return then, now
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import duckdb
-import pyarrow as pa
 
 from eventlake.core.documents.dataset import Parameter
 from eventlake.core.sql import integer, quoted
@@ -19,6 +18,7 @@ from eventlake.exactness.refusals import Refusal, check_version, line_of, refuse
 from eventlake.exactness.rows import EVENT_KEYS, SPINE_KEYS
 from eventlake.exactness.tree import nodes
 from eventlake.history.pinned import PinnedHistory
+from eventlake.projections.computation import Query
 from eventlake.projections.on_duckdb.json_numbers import inexact_numbers
 from eventlake.projections.on_duckdb.run import PLAN, VERSION, bound
 
@@ -26,30 +26,26 @@ KNOWN = ("2.0",)
 """Versions of DuckDB whose plans were looked at; of others nobody knows what they mean."""
 
 
-def check_exact(
-    name: str,
-    query: str,
-    history: PinnedHistory,
-    spine: pa.Table | None,
-    parameters: Mapping[str, Parameter],
-) -> None:
+def check_exact(query: Query) -> None:
     """Refuses a query that may not give the same rows to the last bit under other threads, memory, layouts and machines.
 
     Raises:
         InvalidProjectionError: With every reason: the function or part of the query, its line, why, an example, and what to write instead.
     """
     hint = 'write what is suggested; or declare level = "fixed" (the same rows under the recorded settings alone) or "unproven".'
+    name, text = query.name, query.text
     check_version(name, "DuckDB", VERSION, KNOWN, hint)
-    with bound(name, query, history, spine, parameters) as connection:
-        looked = _refusals(connection, query, history, parameters)
-        refusals = _advised(looked, _engine(connection, history, parameters))
+    with bound(query) as connection:
+        looked = _refusals(connection, query, text)
+        refusals = _advised(looked, _engine(connection, query))
     refuse(
         name,
-        [refusal.text(line_of(refusal.what, query, looked.tree)) for refusal in refusals],
+        [refusal.text(line_of(refusal.what, text, looked.tree)) for refusal in refusals],
         hint,
     )
     # Only what is exact otherwise is worth reading the payloads for.
-    refuse(name, [refusal.text(None) for refusal in inexact_numbers(history, looked.reads)], hint)
+    found = inexact_numbers(query.history, looked.reads)
+    refuse(name, [refusal.text(None) for refusal in found], hint)
 
 
 class _Looked(NamedTuple):
@@ -60,20 +56,16 @@ class _Looked(NamedTuple):
     reads: Iterable[Read] = ()
 
 
-def _refusals(
-    connection: duckdb.DuckDBPyConnection,
-    query: str,
-    history: PinnedHistory,
-    parameters: Mapping[str, Parameter],
-) -> _Looked:
+def _refusals(connection: duckdb.DuckDBPyConnection, query: Query, text: str) -> _Looked:
+    """What is not exact of a text over the history, spine and parameters of a query."""
     tree: Any = {}
     try:
-        tree = tree_of(query)
+        tree = tree_of(text)
         if tree.get("error"):
             return _Looked(
                 {}, [Refusal("the query", f"it cannot be looked at: {tree.get('error_message')}")]
             )
-        plan = plan_of(connection, query, tree, parameters)
+        plan = plan_of(connection, text, tree, query.parameters)
         if plan.get("error"):
             return _Looked(
                 tree,
@@ -83,7 +75,7 @@ def _refusals(
                     )
                 ],
             )
-        return _Looked(tree, *analyse(plan, tree, _keys(history)))
+        return _Looked(tree, *analyse(plan, tree, _keys(query.history)))
     except (ValueError, RecursionError, duckdb.Error) as error:
         return _Looked({}, [Refusal("the query", f"its plan cannot be looked at: {error}")])
     except (LookupError, TypeError, AttributeError) as error:
@@ -100,32 +92,28 @@ def _advised(looked: _Looked, engine: Engine) -> list[Refusal]:
         return list(dict.fromkeys(looked.refusals))  # a query that is too strange to be changed
 
 
-def _engine(
-    connection: duckdb.DuckDBPyConnection,
-    history: PinnedHistory,
-    parameters: Mapping[str, Parameter],
-) -> Engine:
+def _engine(connection: duckdb.DuckDBPyConnection, query: Query) -> Engine:
     """What advice asks of DuckDB, over empty tables."""
 
-    def values(query: str) -> str:
-        return with_values(query, tree_of(query), parameters)
+    def values(text: str) -> str:
+        return with_values(text, tree_of(text), query.parameters)
 
-    def parse(query: str) -> Any:
+    def parse(text: str) -> Any:
         try:
-            return tree_of(query)
+            return tree_of(text)
         except duckdb.Error as error:
-            raise ValueError(query) from error
+            raise ValueError(text) from error
 
-    def refusals(query: str) -> list[Refusal] | None:
+    def refusals(text: str) -> list[Refusal] | None:
         try:
-            connection.execute(values(check_select(query))).fetchall()
+            connection.execute(values(check_select(text))).fetchall()
         except (duckdb.Error, InvalidInputError):
             return None
-        return _refusals(connection, query, history, parameters).refusals
+        return _refusals(connection, query, text).refusals
 
-    def type_of(query: str) -> str | None:
+    def type_of(text: str) -> str | None:
         try:
-            return str(connection.sql(values(query)).types[0])
+            return str(connection.sql(values(text)).types[0])
         except duckdb.Error:
             return None
 

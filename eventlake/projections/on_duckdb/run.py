@@ -15,15 +15,12 @@ import pyarrow as pa
 
 from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.core.documents import dataset
-from eventlake.core.documents.dataset import Parameter
 from eventlake.core.names import OURS
 from eventlake.core.sql import identifier
-from eventlake.database import UNLIMITED, Limits, Resources, open_database, per_process
+from eventlake.database import Resources, open_database, per_process
 from eventlake.errors import InvalidInputError, InvalidProjectionError
-from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import LATEST
 from eventlake.history.sql.duckdb_views import (
-    EntityFilter,
     attributes_named,
     connect,
     create_given,
@@ -31,10 +28,10 @@ from eventlake.history.sql.duckdb_views import (
     tables_read,
 )
 from eventlake.history.sql.refusals import advice, reason, tables_hint
+from eventlake.projections.computation import DEFAULT_OPTIONS, Query, RunOptions
 from eventlake.projections.on_duckdb.types import check_types
 from eventlake.projections.rows import PreparedRun
-from eventlake.projections.run_conditions import USUAL, RunConditions
-from eventlake.schemas.catalogue import Catalogue
+from eventlake.projections.run_conditions import USUAL
 from eventlake.tables.columns import shown_columns, stored_schema
 
 VERSION = duckdb.__version__
@@ -56,78 +53,45 @@ _PURE_TABLE_FUNCTIONS = frozenset({"generate_series", "range", "unnest"})
 _SHADOW_TYPES = {"sequence": "BIGINT", "time": "TIMESTAMPTZ", "recorded_at": "TIMESTAMPTZ"}
 
 
-def prepare(
-    name: str,
-    query: str,
-    history: PinnedHistory,
-    spine: pa.Table | None,
-    parameters: Mapping[str, Parameter],
-    *,
-    under: RunConditions = USUAL,
-    only: EntityFilter | None = None,
-    settings: Mapping[str, str | int | bool] = SETTINGS,
-    limits: Limits = UNLIMITED,
-) -> PreparedRun:
+def prepare(query: Query, options: RunOptions = DEFAULT_OPTIONS) -> PreparedRun:
     """One SELECT over ``events`` and ``spine``, to be run.
 
     Raises:
         InvalidProjectionError: It is not one SELECT, or DuckDB cannot take it apart.
     """
+    catalogue = query.history.catalogue
     schemas = {
-        one.event_type: history.catalogue.version(one.event_type).schema_hash
-        for one in tables_read(query, history.catalogue)
+        one.event_type: catalogue.version(one.event_type).schema_hash
+        for one in tables_read(query.text, catalogue)
     }
-    with _refusing(name, query, history, spine):
-        clock = reads_clock(query, history, spine)
-    return PreparedRun(
-        schemas,
-        clock,
-        lambda: run(
-            name,
-            query,
-            history,
-            spine,
-            parameters,
-            under=under,
-            only=only,
-            settings=settings,
-            limits=limits,
-        ),
-    )
+    with _refusing(query):
+        clock = reads_clock(query)
+    return PreparedRun(schemas, clock, lambda: run(query, options))
 
 
-def run(
-    name: str,
-    query: str,
-    history: PinnedHistory,
-    spine: pa.Table | None,
-    parameters: Mapping[str, Parameter],
-    *,
-    under: RunConditions = USUAL,
-    only: EntityFilter | None = None,
-    settings: Mapping[str, str | int | bool] = SETTINGS,
-    limits: Limits = UNLIMITED,
-) -> pa.Table:
+def run(query: Query, options: RunOptions = DEFAULT_OPTIONS) -> pa.Table:
     """The rows of one SELECT over ``events`` and ``spine``.
 
     Raises:
         InvalidProjectionError: DuckDB refuses the query, or it asks for anything but the history and the spine.
         SchemaMismatchError: A column of a type that a dataset cannot hold.
     """
+    history, only = query.history, options.only
     # Bound over empty tables first, where there is no file to open: a segment read by its path could show what is beyond the watermark.
-    with bound(name, query, history, spine, parameters) as empty:
-        relation = empty.sql(query, params=dict(parameters) or None)
+    with bound(query) as empty:
+        relation = empty.sql(query.text, params=dict(query.parameters) or None)
         names, types = relation.columns, relation.types
     check_types(names, types)
+    resources = _resources(query, options)
     with (
-        _refusing(name, query, history, spine),
-        connect(history, query, _resources(name, settings, under), only) as connection,
+        _refusing(query),
+        connect(history, query.text, resources, only) as connection,
     ):
-        if spine is not None:
-            create_given(connection, "spine", spine, only)
-        if under.shuffled:
+        if query.spine is not None:
+            create_given(connection, "spine", query.spine, only)
+        if options.conditions.shuffled:
             _shuffle(connection, few=history.watermark <= _FEW)
-        rows = select(connection, query, parameters, limits=limits)
+        rows = select(connection, query.text, query.parameters, limits=options.limits)
         assert rows is not None  # noqa: S101 - it was run
         return rows
 
@@ -137,55 +101,51 @@ def settings_of(level: str) -> dict[str, str | int | bool]:
     return {} if level == "exact" else dict(SETTINGS)
 
 
-def _resources(
-    name: str, settings: Mapping[str, str | int | bool], under: RunConditions
-) -> Resources:
+def _resources(query: Query, options: RunOptions) -> Resources:
     """What the database may use. Settings come from recipes that anybody may have written: only what this version writes is taken.
 
     Raises:
         InvalidProjectionError: The settings are others.
     """
+    settings = SETTINGS if options.settings is None else options.settings
     given = {key: (type(value), value) for key, value in settings.items()}
     if given not in ({}, {key: (type(value), value) for key, value in SETTINGS.items()}):
-        message = f"projection {name}: expected the settings {SETTINGS} or none, found {str(dict(settings))[:200]}"
+        message = f"projection {query.name}: expected the settings {SETTINGS} or none, found {str(dict(settings))[:200]}"
         raise InvalidProjectionError(
             message,
             "it was recorded by another version of eventlake, or altered; build it anew.",
-            projection=name,
+            projection=query.name,
         )
-    if under != USUAL:
-        return Resources(under.threads, under.memory_limit, ordered=not under.shuffled)
+    conditions = options.conditions
+    if conditions != USUAL:
+        return Resources(
+            conditions.threads, conditions.memory_limit, ordered=not conditions.shuffled
+        )
     return FIXED if given else Resources()
 
 
 @contextmanager
-def bound(
-    name: str,
-    query: str,
-    history: PinnedHistory,
-    spine: pa.Table | None,
-    parameters: Mapping[str, Parameter],
-) -> Iterator[duckdb.DuckDBPyConnection]:
+def bound(query: Query) -> Iterator[duckdb.DuckDBPyConnection]:
     """A database of empty tables over which the query can be looked at: it is one SELECT, and DuckDB takes it.
 
     Raises:
         InvalidProjectionError: As ``run``.
     """
-    with _refusing(name, query, history, spine), shadow(query, history.catalogue, spine) as empty:
-        select(empty, query, parameters, run=False)
+    with _refusing(query), shadow(query) as empty:
+        select(empty, query.text, query.parameters, run=False)
         yield empty
 
 
 @contextmanager
-def _refusing(
-    name: str, query: str, history: PinnedHistory, spine: pa.Table | None
-) -> Iterator[None]:
-    hint = f"a projection reads the history{'' if spine is None else ', the table spine'} and nothing else; {tables_hint(history.catalogue)}"
+def _refusing(query: Query) -> Iterator[None]:
+    name, catalogue = query.name, query.history.catalogue
+    read = "the history" if query.spine is None else "the history, the table spine"
+    hint = f"a projection reads {read} and nothing else; {tables_hint(catalogue)}"
     try:
         yield
     except duckdb.Error as error:
         message = f"projection {name}: DuckDB refused the query: {reason(error)}"
-        written = advice(error, query, history.catalogue, "parameters={{'{}': …}}")
+        written = advice(error, query.text, catalogue, "parameters={{'{}': …}}")
         own = next((told for part, told in _TOLD.items() if part in str(error)), written + hint)
         raise InvalidProjectionError(message, own, projection=name) from error
     except InvalidInputError as error:
@@ -230,19 +190,18 @@ def _shuffle(connection: duckdb.DuckDBPyConnection, *, few: bool) -> None:
 
 
 @contextmanager
-def shadow(
-    query: str, catalogue: Catalogue, spine: pa.Table | None
-) -> Iterator[duckdb.DuckDBPyConnection]:
+def shadow(query: Query) -> Iterator[duckdb.DuckDBPyConnection]:
     """A locked database with empty tables of the right columns: what binds here reads nothing but them. One at a time."""
+    catalogue, spine = query.history.catalogue, query.spine
     wanted = {} if spine is None else {"spine": spine.schema}
-    for name in tables_read(query, catalogue):
+    for name in tables_read(query.text, catalogue):
         schema = catalogue.version(name.event_type).schema
         target = (
             identifier(name.event_type)
             if name.corrections != LATEST
             else f"{LATEST}.{identifier(name.event_type)}"
         )
-        shown = shown_columns(schema, attributes_named(query, name.event_type))
+        shown = shown_columns(schema, attributes_named(query.text, name.event_type))
         wanted[target] = pa.schema([stored_schema(schema).field(column) for column in shown])
     empty = _empty_database()
     with empty.turn:
@@ -287,13 +246,14 @@ _empty_database = per_process(_Empty)
 """Opening a database takes longer than all that is asked of it."""
 
 
-def reads_clock(query: str, history: PinnedHistory, spine: pa.Table | None) -> bool:
+def reads_clock(query: Query) -> bool:
     """Whether the query can see a ``recorded_at``: the column itself, or ``time`` where an event without one stands in the history.
 
     Asked of DuckDB's bound plan over empty tables. What cannot be planned so (some queries with parameters) counts as reading it.
     """
-    with shadow(query, history.catalogue, spine) as connection:
-        written = connection.execute(PLAN, [query]).fetchall()[0][0]
+    history = query.history
+    with shadow(query) as connection:
+        written = connection.execute(PLAN, [query.text]).fetchall()[0][0]
     try:
         plan = json.loads(written)
         if plan.get("error"):

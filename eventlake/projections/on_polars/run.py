@@ -5,7 +5,7 @@ Always the in-memory engine: the streaming engine's float sums vary from run to 
 
 import inspect
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn, TypeVar
 
@@ -14,15 +14,14 @@ import pyarrow as pa
 
 from eventlake.columns.intake.given import from_polars
 from eventlake.core.documents import dataset
-from eventlake.core.documents.dataset import Parameter
 from eventlake.errors import EventlakeError, InvalidProjectionError
 from eventlake.exactness.rows import EVENT_JSON, EVENT_KEYS, SPINE_KEYS, Keys
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.snapshot import Snapshot
+from eventlake.projections.computation import DEFAULT_OPTIONS, Computation, RunOptions
 from eventlake.projections.on_polars.exact import VERSION, Handed, Watch, check_exact
 from eventlake.projections.printing import printing_to_stderr
 from eventlake.projections.rows import PreparedRun
-from eventlake.projections.run_conditions import USUAL, RunConditions
 from eventlake.tables.files import EventTable
 
 __all__ = ["SETTINGS", "VERSION", "pool_size", "prepare"]
@@ -31,36 +30,27 @@ T = TypeVar("T")
 SETTINGS = dataset.SETTINGS["python"]
 
 
-def prepare(
-    name: str,
-    function: Callable[..., Any],
-    history: PinnedHistory,
-    spine: pa.Table | None,
-    parameters: Mapping[str, Parameter],
-    *,
-    under: RunConditions = USUAL,
-    exact: bool = False,
-) -> PreparedRun:
-    """The LazyFrame that ``function`` returns, to be collected.
+def prepare(computation: Computation, options: RunOptions = DEFAULT_OPTIONS) -> PreparedRun:
+    """The LazyFrame that a projection's function returns, to be collected.
 
-    Args:
-        name: The projection's.
-        function: Takes the snapshot, the spine where there is one, and the parameters.
-        history: What it reads.
-        spine: With ``spine_row``.
-        parameters: By name.
-        under: Other circumstances than usual.
-        exact: Whether the frame is held to the allow-list.
+    The function takes the snapshot, the spine where there is one, and the parameters by name.
 
     Raises:
         InvalidProjectionError: The function does not take what it is given, returns no LazyFrame, fails in Polars, or is not exact.
     """
-    arguments: dict[str, Any] = dict(parameters)
-    snapshot = _Shuffled(history) if under.shuffled else _ScanOnly(history)
+    projection, history, spine = computation.projection, computation.history, computation.spine
+    name = projection.name
+    function: Callable[..., Any] | None = projection.function
+    if function is None:
+        message = f"projection {name} has no function to run"
+        raise InvalidProjectionError(message)
+    exact, shuffled = options.check_exact, options.conditions.shuffled
+    arguments: dict[str, Any] = dict(projection.parameters)
+    snapshot = _Shuffled(history) if shuffled else _ScanOnly(history)
     if spine is not None:
         given_spine = pl.DataFrame(spine).lazy()
         arguments["spine"] = (
-            _shuffled(given_spine) if under.shuffled else snapshot.handed(given_spine, SPINE_KEYS)
+            _shuffled(given_spine) if shuffled else snapshot.handed(given_spine, SPINE_KEYS)
         )
     try:
         inspect.signature(function).bind(None, **arguments)

@@ -21,11 +21,16 @@ from eventlake.core.format_value import shown
 from eventlake.core.names import OURS
 from eventlake.core.sql import identifier, integer
 from eventlake.database import check_select, open_database
+from eventlake.datasets.auditing.spine_leaks import COLUMN, REBUILT, STORED, spine_leaks
 from eventlake.datasets.building.isolated import isolated
-from eventlake.datasets.building.reproduce import declared, projection_of
 from eventlake.datasets.dataset import Dataset
-from eventlake.datasets.inspecting.spine_leaks import COLUMN, REBUILT, STORED, spine_leaks
 from eventlake.datasets.store.archive import Archive
+from eventlake.datasets.store.recorded import (
+    declared_types_of,
+    event_spines_of,
+    labels_of,
+    projection_of,
+)
 from eventlake.errors import InvalidInputError
 from eventlake.features.feature_set import KNOWN, FeatureSet
 from eventlake.features.look_up import answered, hindsight
@@ -46,8 +51,9 @@ from eventlake.history.sql.duckdb_views import (
     tables_read,
 )
 from eventlake.progress import task
+from eventlake.projections.computation import Computation
+from eventlake.projections.features import feature_set
 from eventlake.projections.on_duckdb.run import bound
-from eventlake.projections.prepare import feature_set
 from eventlake.projections.projection import Projection
 from eventlake.projections.rows import finish
 from eventlake.tables.columns import NAMED
@@ -174,10 +180,12 @@ def _checked(
     cutoff: str | None,
     known: str | None,
 ) -> LeakageReport:
-    dataset, spine = Dataset(archive, table, trust=history.trust), archive.spine()
+    name, spine = archive.manifest.recipe.name, archive.spine()
     projection = projection_of(archive)
     if projection.kind == "python" or spine is None:
-        message = f"whether rows of {dataset.name} saw too much cannot be told: it is Python, or has no spine"
+        message = (
+            f"whether rows of {name} saw too much cannot be told: it is Python, or has no spine"
+        )
         raise InvalidInputError(
             message, "declare features, or write SQL over a spine with a cutoff."
         )
@@ -199,28 +207,29 @@ def _checked(
         if rows is None or rows >= frame.height
         else frame.gather_every(frame.height // rows).head(rows)
     )
-    stored, spines = pl.DataFrame(table), dataset.event_spines()
-    told_by = _told_by(dataset, projection, frame)
+    stored, spines = pl.DataFrame(table), event_spines_of(archive)
+    told_by = _told_by(name, projection, frame)
     asked = (
         chosen
         if features
         else _with_other_labels(chosen, {name for one in spines for name, _, _ in one.labels})
     )
-    schema, rebuilt, at_name = declared(archive), [], _apart(_AT, stored.columns)
+    computation = Computation(projection, history, spine, declared_types_of(archive))
+    rebuilt, at_name = [], _apart(_AT, stored.columns)
     with (
-        _cut(projection, history, spine, known) as again,
-        task(f"looking for leaks in {dataset.name}", chosen.height) as advance,
+        _cut(computation, known) as again,
+        task(f"looking for leaks in {name}", chosen.height) as advance,
     ):
         for some in asked.partition_by(cutoff, maintain_order=True):
             instant = some[cutoff].cast(pl.Int64)[0]
-            made = pl.DataFrame(finish(projection, schema, again(some.to_arrow(), instant)))
+            made = pl.DataFrame(finish(computation, again(some.to_arrow(), instant)))
             rebuilt.append(made.with_columns(pl.lit(instant).alias(at_name)))
             advance(some.height)
     leaks = _none(stored, projection.key)
     if rebuilt:
         at = chosen.select(*told_by, pl.col(cutoff).cast(pl.Int64).alias(at_name))
         mine = stored.join(at, on=told_by, how="inner", nulls_equal=True)
-        labels = [name for name in dataset.labels() if name not in projection.key]
+        labels = [name for name in labels_of(archive) if name not in projection.key]
         leaks = _compared(mine, pl.concat(rebuilt).drop(labels), (*projection.key, at_name)).drop(
             at_name
         )
@@ -238,7 +247,7 @@ def _checked(
     }
     given = () if spines else tuple(name for name in spine.column_names if name not in kept)
     return LeakageReport(
-        dataset.manifest_hash, known, chosen.height, leaks, seen, dataset.labels(), given
+        archive.manifest.manifest_hash, known, chosen.height, leaks, seen, labels_of(archive), given
     )
 
 
@@ -299,10 +308,9 @@ def _hindsight(
 
 
 @contextmanager
-def _cut(
-    projection: Projection, history: PinnedHistory, spine: pa.Table, known: str
-) -> Iterator[Any]:
+def _cut(computation: Computation, known: str) -> Iterator[Any]:
     """Makes rows of a part of the spine, from what was there before an instant."""
+    projection, history = computation.projection, computation.history
     if projection.kind == "features":
         # What is left of the history is known, all of it: the features' own way to tell is left out.
         plan = compiled(replace(feature_set(projection), known="watermark"), history.catalogue)
@@ -320,12 +328,12 @@ def _cut(
 
             yield looked_up
         return
-    query = projection.sources[projection.entry]
-    with bound(projection.name, query, history, spine, projection.parameters):
+    query = computation.query.text
+    with bound(computation.query):
         pass  # what is archived may have been written by anybody: it is one SELECT over the history
     names, events = tables_read(query, history.catalogue), reads_table(query, "events")
     with _database(history, names, known, events=events, query=query) as connection:
-        connection.register("part of the spine", spine)
+        connection.register("part of the spine", computation.spine)
         connection.execute('CREATE TABLE spine AS SELECT * FROM "part of the spine" LIMIT 0')
 
         def run(part: pa.Table, cutoff: int) -> pa.Table:
@@ -397,7 +405,7 @@ def _cut_view(connection: duckdb.DuckDBPyConnection, source: str, target: str, q
     connection.execute(f"CREATE OR REPLACE VIEW {target} AS {query.format(kept=kept)}")
 
 
-def _told_by(dataset: Dataset, projection: Projection, spine: pl.DataFrame) -> list[str]:
+def _told_by(dataset: str, projection: Projection, spine: pl.DataFrame) -> list[str]:
     """The key columns that tell of which row of the spine a row is.
 
     Raises:
@@ -408,7 +416,7 @@ def _told_by(dataset: Dataset, projection: Projection, spine: pl.DataFrame) -> l
     key = list(projection.key)
     if set(key) <= set(spine.columns) and not spine.select(key).is_duplicated().any():
         return key
-    message = f"whether rows of {dataset.name} saw too much cannot be told: {', '.join(key)} do not say of which row of the spine each is"
+    message = f"whether rows of {dataset} saw too much cannot be told: {', '.join(key)} do not say of which row of the spine each is"
     raise InvalidInputError(message, "put spine_row into the rows and the key.")
 
 

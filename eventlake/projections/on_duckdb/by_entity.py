@@ -1,6 +1,5 @@
-"""By entity: which entities a query reads, into which buckets they fall, and whether it is a function of one entity's rows at a time."""
+"""SQL by entity: which entities a query reads, their buckets, and whether it is a function of one entity's rows at a time."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -11,7 +10,6 @@ from eventlake.core.sql import folded, identifier, integer
 from eventlake.database import open_database, tree_of
 from eventlake.errors import InvalidProjectionError
 from eventlake.exactness.on_duckdb.locality import EntityPlaces, carrier_of
-from eventlake.history.pinned import PinnedHistory
 from eventlake.history.sql.duckdb_views import (
     ENTITY,
     EntityFilter,
@@ -21,44 +19,24 @@ from eventlake.history.sql.duckdb_views import (
     reads_table,
     views_read,
 )
+from eventlake.projections.computation import Computation, EntityColumns
 from eventlake.projections.on_duckdb.exact import plan_of
 from eventlake.projections.on_duckdb.run import FIXED, bound
-from eventlake.projections.projection import Projection
 
 
-@dataclass(frozen=True, slots=True)
-class EntityColumns:
-    """The columns of a projection's rows that say which entity a row is about.
-
-    Attributes:
-        holding: Those that hold it.
-        spine_rows: Those that hold the number of a row of the spine.
-    """
-
-    holding: tuple[str, ...]
-    spine_rows: tuple[str, ...]
-
-
-def carrier(
-    projection: Projection, history: PinnedHistory, spine: pa.Table | None
-) -> EntityColumns:
-    """Which columns of the rows carry their entity, where the projection is a function of one entity's rows at a time.
-
-    Declared features are that by construction, and SQL where its plan says so.
+def entity_columns(computation: Computation) -> EntityColumns:
+    """The columns that carry the entity, if the query is a function of one entity's rows at a time.
 
     Raises:
         InvalidProjectionError: It is not; every reason is given.
     """
-    if projection.kind == "features":
-        return EntityColumns((), projection.key)
-    name, by, parameters = projection.name, projection.by or "", projection.parameters
-    query = projection.sources[projection.entry]
-    with bound(name, query, history, spine, parameters) as connection:
-        columns = connection.sql(query, params=dict(parameters) or None).columns
+    projection, query = computation.projection, computation.query
+    name, by = projection.name, projection.by or ""
+    with bound(query) as connection:
+        columns = connection.sql(query.text, params=dict(query.parameters) or None).columns
         try:
-            found, reasons = carrier_of(
-                plan_of(connection, query, tree_of(query), parameters), by, projection.spine_entity
-            )
+            plan = plan_of(connection, query.text, tree_of(query.text), query.parameters)
+            found, reasons = carrier_of(plan, by, projection.spine_entity)
         except (RecursionError, LookupError, TypeError, AttributeError) as error:
             found, reasons = EntityPlaces(), [f"its plan is not understood: {error!r}"]
     if reasons:
@@ -66,28 +44,22 @@ def carrier(
         raise InvalidProjectionError(
             message, "correct the query, or leave out by=.", projection=name
         )
-    return EntityColumns(
-        *(
-            tuple(columns[place] for place in sorted(kind))
-            for kind in (found.holding, found.spine_rows)
-        )
+    holding, spine_rows = (
+        tuple(columns[place] for place in sorted(places))
+        for places in (found.holding, found.spine_rows)
     )
+    return EntityColumns(holding, spine_rows)
 
 
-def entities(
-    projection: Projection, history: PinnedHistory, spine: pa.Table | None, since: int = 0
-) -> pa.Table:
-    """The entities of the tables that a projection reads: one column ``ENTITY``, each once, in no order; null may be one of them.
+def entities(computation: Computation, since: int = 0) -> pa.Table:
+    """The entities of the tables that a query reads: one column ``ENTITY``, distinct, in no order; null may be one.
 
     Args:
-        projection: Says the columns that name the entity; of features, those of the spine's rows are all that count.
-        history: What it reads.
-        spine: With ``spine_row`` in front; looked at where nothing is left out.
-        since: Only those of events from this sequence on.
+        computation: Says the columns that name the entity.
+        since: Only those of events from this sequence on; the spine is not looked at then.
     """
-    if projection.kind == "features" and spine is not None:
-        return pa.table({ENTITY: spine.column(projection.spine_entity).unique()})
-    query, by = projection.sources[projection.entry], projection.by or ""
+    projection, history, spine = computation.projection, computation.history, computation.spine
+    query, by = computation.query.text, projection.by or ""
     tables = views_read(query, history.catalogue)
     if since and folded(by) == "subject":
         # Every event has one: those of the newest segments say enough, and are the fewest to read.
@@ -101,20 +73,15 @@ def entities(
         return pa.table({ENTITY: pa.chunked_array(subjects, pa.string()).unique()})
     with connect(history, query) as connection:
         later = f" WHERE sequence >= {integer(since)}" if since else ""
-        each = [
-            f"SELECT DISTINCT {identifier(by)} AS {identifier(ENTITY)} FROM {table}{later}"
-            for table in tables
-        ]
+        column = f"{identifier(by)} AS {identifier(ENTITY)}"
+        each = [f"SELECT DISTINCT {column} FROM {table}{later}" for table in tables]
         if spine is not None and not since and reads_table(query, "spine"):
             connection.register("spine", spine)
-            each.append(
-                f"SELECT {identifier(projection.spine_entity)} AS {identifier(ENTITY)} FROM spine"
-            )
-        return (
-            rows_of(connection.sql(" UNION ".join(each)))
-            if each
-            else pa.table({ENTITY: pa.array([], pa.string())})
-        )
+            column = f"{identifier(projection.spine_entity)} AS {identifier(ENTITY)}"
+            each.append(f"SELECT {column} FROM spine")
+        if not each:
+            return pa.table({ENTITY: pa.array([], pa.string())})
+        return rows_of(connection.sql(" UNION ".join(each)))
 
 
 def bucketed(chosen: pa.Table, count: int) -> pa.Table:
@@ -142,30 +109,27 @@ def rows_of(relation: Any) -> pa.Table:
 
 
 class OneEntity:
-    """A projection over the rows of one entity, which can be run with one event left out.
+    """A query over the rows of one entity, which can be run with one event left out.
 
     Args:
-        projection: Proved to be by entity.
-        history: What it reads.
-        spine: With ``spine_row`` in front.
+        computation: Proved to go by entity.
         entity: One row of ``ENTITY``.
     """
 
-    def __init__(
-        self,
-        projection: Projection,
-        history: PinnedHistory,
-        spine: pa.Table | None,
-        entity: pa.Table,
-    ) -> None:
-        self._query = projection.sources[projection.entry]
-        self._parameters = dict(projection.parameters)
+    def __init__(self, computation: Computation, entity: pa.Table) -> None:
+        projection, history, query = (
+            computation.projection,
+            computation.history,
+            computation.query,
+        )
+        self._query = query.text
+        self._parameters = dict(query.parameters)
         only = EntityFilter(projection.by or "", projection.spine_entity, entity)
-        with bound(projection.name, self._query, history, spine, projection.parameters):
+        with bound(query):
             pass  # what is archived may have been written by anybody: it is one SELECT over the history
         self._connection = connect(history, self._query, FIXED, only)
-        if spine is not None:
-            create_given(self._connection, "spine", spine, only)
+        if computation.spine is not None:
+            create_given(self._connection, "spine", computation.spine, only)
         self._tables = views_read(self._query, history.catalogue)
         for number, table in enumerate(self._tables):
             kept = identifier(f"rows {number}")

@@ -1,0 +1,1 @@
+"""Auditing datasets: leaks of the future, and recorded predictions."""

@@ -1,0 +1,74 @@
+"""What an archive says of how its dataset was made."""
+
+from collections.abc import Iterable
+
+from eventlake.columns.hashing.content import from_logical
+from eventlake.core.sql import folded
+from eventlake.datasets.store.archive import Archive
+from eventlake.features.feature_set import FeatureSet
+from eventlake.features.spines.spine import EventSpine, spine_of
+from eventlake.projections.computation import Types
+from eventlake.projections.projection import Projection
+
+
+def projection_of(archive: Archive) -> Projection:
+    """The projection, from the sources archived with the dataset; a Python function is not loaded.
+
+    Raises:
+        CorruptionError: A source is missing or was changed.
+    """
+    recipe = archive.manifest.recipe
+    return Projection(
+        name=recipe.name,
+        kind=recipe.kind,
+        entry=recipe.entry,
+        sources=archive.sources(),
+        key=recipe.key,
+        level=recipe.level,
+        parameters=recipe.parameters,
+    )
+
+
+def declared_types_of(archive: Archive) -> Types:
+    """The output types that were declared when the dataset was built."""
+    schema = archive.manifest.recipe.declared_schema
+    return None if schema is None else {name: from_logical(kind) for name, kind in schema}
+
+
+def features_of(archive: Archive) -> FeatureSet | None:
+    """The feature set; None if the dataset was made by another kind of projection.
+
+    Raises:
+        CorruptionError: Its description is missing or was changed.
+    """
+    if archive.manifest.recipe.kind != "features":
+        return None
+    (text,) = archive.sources().values()
+    return FeatureSet.from_text(archive.manifest.recipe.name, text)
+
+
+def event_spines_of(archive: Archive) -> list[EventSpine]:
+    """The spines of events for which the dataset was built; empty if its spine was given as rows.
+
+    Raises:
+        CorruptionError: The provenance is damaged.
+    """
+    return [spine_of(document) for document in archive.event_spines()]
+
+
+def labels_of(archive: Archive) -> tuple[str, ...]:
+    """The columns that are declared as labels of the spine, and look ahead of the cutoff.
+
+    Names are compared as SQL compares them: a SQL projection may spell a label in another case.
+
+    Raises:
+        CorruptionError: The provenance is damaged.
+    """
+    spines = event_spines_of(archive)
+    return columns_called(archive, {name for spine in spines for name, _, _ in spine.labels})
+
+
+def columns_called(archive: Archive, names: Iterable[str]) -> tuple[str, ...]:
+    """The columns that have one of these names, as SQL compares names."""
+    wanted = set(map(folded, names))
+    return tuple(name for name, _ in archive.manifest.schema if folded(name) in wanted)
