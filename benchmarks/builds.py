@@ -19,6 +19,7 @@ from typed import TYPE, schemas
 import eventlake as el
 from eventlake.columns.hashing.content import content_hash
 from eventlake.history.snapshot import Snapshot
+from eventlake.projections.computation import Computation, Query
 from eventlake.projections.kinds import prepare
 from eventlake.projections.on_duckdb.exact import check_exact
 
@@ -71,7 +72,7 @@ def exact_build(result: Row, snapshot: Snapshot, rounds: int) -> None:
         wanted = projection(name.replace(" ", "_"), query)
         candidates = [
             Candidate("by hand", lambda other=other: by_hand(other)),
-            Candidate("exact", lambda wanted=wanted: prepare(wanted, history, None).rows()),
+            Candidate("exact", lambda wanted=wanted: prepare(Computation(wanted, history)).rows()),
         ]
         measured = interleaved(
             f"{name} per subject, {snapshot.watermark:,} events",
@@ -153,7 +154,7 @@ def small(result: Row, lake: el.Lake) -> None:
     result.add("recipe hit, lake opened anew", "", float(np.median(hits)), "ms", 50)
     history = lake.snapshot().history
     checks = [
-        taken(lambda: check_exact("wide", WIDE, history, None, {})).wall * 1000 for _ in range(15)
+        taken(lambda: check_exact(Query("wide", WIDE, history))).wall * 1000 for _ in range(15)
     ]
     result.add("allow-list, one query", "", float(np.median(checks)), "ms", 20)
     once = [

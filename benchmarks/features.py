@@ -20,10 +20,10 @@ from data import Setting, scratch
 from measure import Candidate, Row, interleaved, taken
 
 import eventlake as el
-from eventlake.datasets.building.build import spine_rows
+from eventlake.datasets.building.given_spine import given_spine
+from eventlake.features.engine_cache import ENGINE_CACHE
 from eventlake.features.look_up import rows
 from eventlake.features.planned.plan import compiled
-from eventlake.features.prefixes import PREFIXES
 from eventlake.history.pinned import PinnedHistory
 
 TYPE, DAY, WINDOWS = "payment.received", 86_400_000_000, (7, 30, 90)
@@ -211,7 +211,7 @@ def measure(
                 Candidate(
                     "declared",
                     lambda spine=spine, engine=engine: (
-                        PREFIXES.clear(),
+                        ENGINE_CACHE.clear(),
                         rows(plan, history, spine, engine),
                     ),
                 )
@@ -251,7 +251,7 @@ def measure(
             Candidate(
                 kind,
                 lambda spine=spine, engine=engine: (
-                    PREFIXES.clear(),
+                    ENGINE_CACHE.clear(),
                     rows(plan, history, spine, engine),
                 ),
             )
@@ -272,7 +272,7 @@ def measure(
             Candidate(
                 "declared",
                 lambda engine=engine: (
-                    PREFIXES.clear(),
+                    ENGINE_CACHE.clear(),
                     rows(known, history, spines["even"], engine),
                 ),
             )
@@ -304,7 +304,8 @@ def long_history(
     for engine, by_hand in hand.items():
         same(rows(plan, history, spine, engine), by_hand())
         declared = Candidate(
-            "declared", lambda engine=engine: (PREFIXES.clear(), rows(plan, history, spine, engine))
+            "declared",
+            lambda engine=engine: (ENGINE_CACHE.clear(), rows(plan, history, spine, engine)),
         )
         table = interleaved(
             f"{events:,} events, {spine.num_rows:,} rows, even, {engine}",
@@ -337,7 +338,9 @@ def peers(result: Row, history: PinnedHistory, file: Path, spine: pa.Table, roun
     plan = compiled(features("watermark"), history.catalogue)
     ours = {
         engine: [
-            taken(lambda engine=engine: (PREFIXES.clear(), rows(plan, history, spine, engine))).cpu
+            taken(
+                lambda engine=engine: (ENGINE_CACHE.clear(), rows(plan, history, spine, engine))
+            ).cpu
             for _ in range(rounds)
         ]
         for engine in ("duckdb", "polars")
@@ -388,10 +391,10 @@ def drawn(given: pl.DataFrame, labels: int) -> dict[str, pa.Table]:
     )
     chosen, subjects = pl.int_range(labels, eager=True).hash(3), given["subject"].unique().sort()
     return {
-        "even": spine_rows(
+        "even": given_spine(
             pl.DataFrame([subjects.gather(chosen % len(subjects)).alias("subject"), cutoffs])
         ),
-        "skewed": spine_rows(
+        "skewed": given_spine(
             pl.DataFrame([given["subject"].gather(chosen % given.height), cutoffs])
         ),
     }
@@ -473,7 +476,7 @@ def memory(uri: str, spine: str, engine: str) -> float:
     rows(
         compiled(features("watermark"), history.catalogue),
         history,
-        spine_rows(pl.read_parquet(spine)),
+        given_spine(pl.read_parquet(spine)),
         engine,
     )
     status = Path("/proc/self/status")

@@ -42,7 +42,8 @@ from eventlake.features.declared.functions import (
     std,
     sum,  # noqa: A004
 )
-from eventlake.features.feature_set import FeatureSet, relation
+from eventlake.features.declared.relation import relation
+from eventlake.features.feature_set import FeatureSet
 from eventlake.features.spines import spine
 from eventlake.history.snapshot import Snapshot
 from eventlake.history.verifying.report import Report

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 import eventlake as el
 from eventlake.columns.hashing.content import content_hash
-from eventlake.datasets.building.build import work_of
+from eventlake.datasets.building.ready import ready
 from eventlake.errors import InvalidProjectionError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.lake import Lake
@@ -310,7 +310,7 @@ def hashes(lake: Lake, name: str, engine: str, *, everything: bool) -> dict[str,
     """How many runs made which content hash."""
     history = lake.snapshot().history
     wanted = projection(name, engine)
-    work_of(wanted, history, None)  # refuses what is not exact
+    ready(Computation(wanted, history))  # refuses what is not exact
     found: dict[str, int] = {}
     for under in circumstances(everything=everything):
         made = content_hash(rows(wanted, history, under))
@@ -320,7 +320,8 @@ def hashes(lake: Lake, name: str, engine: str, *, everything: bool) -> dict[str,
 
 def rows(wanted: Projection, history: PinnedHistory, under: RunConditions = USUAL) -> pa.Table:
     """A projection's rows under some circumstances."""
-    return finish(wanted, None, prepare(wanted, history, None, under).rows())
+    computation = Computation(wanted, history)
+    return finish(computation, prepare(computation, RunOptions(under)).rows())
 
 
 def shared(lake: Lake, name: str, half: int, workers: tuple[int, ...]) -> dict[str, int]:

@@ -7,6 +7,7 @@ from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.hashing.merkle import EMPTY_ROOT
 from eventlake.datasets.comparing.diff import diff
 from eventlake.datasets.store.archive import publish
+from eventlake.projections.computation import Computation
 from eventlake.projections.rows import finish
 from eventlake.storage import MemoryStorage
 from tests.dataset_fixtures import ORIGIN, sql
@@ -30,7 +31,7 @@ COUNTS = ("before", "after", "added", "removed", "changed", "unchanged")
 def stored(rows, key=("k",), storage=None, **recipe):
     """A published dataset of these rows, in the order that builds store them in."""
     storage = MemoryStorage() if storage is None else storage
-    table = finish(sql("SELECT 1", key, "made"), None, rows)
+    table = finish(Computation(sql("SELECT 1", key, "made"), None), rows)
     fields = {
         "name": "made",
         "checkpoint": Checkpoint(ORIGIN, 0, EMPTY_ROOT.hex()),

@@ -31,11 +31,12 @@ from eventlake.datasets.store.recorded import (
 )
 from eventlake.datasets.store.tags import keep_for_lock
 from eventlake.errors import InvalidInputError
+from eventlake.features.declared.declared_spine import CUTOFF
 from eventlake.features.declared.window import Length
-from eventlake.features.spines.spine import CUTOFF, EventSpine
+from eventlake.features.spines.spine import EventSpine
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.snapshot import Snapshot
-from eventlake.history.sql.duckdb_views import to_pandas
+from eventlake.history.sql.result import to_pandas
 from eventlake.verbs import verbs
 
 Pin = Callable[[Checkpoint], PinnedHistory]

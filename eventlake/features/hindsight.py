@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from eventlake.features.declared.window import Window
 from eventlake.features.on_polars.parts import asked, edge_of, kept
+from eventlake.features.on_polars.sorted_events import Cutoffs
 from eventlake.features.planned.edges import ENTER, LEAVE, Edge
 from eventlake.features.planned.plan import Plan
 from eventlake.features.planned.sources import Source
-from eventlake.features.prefixes import Cutoffs
 
 Sequences = npt.NDArray[np.int64]
 """Of events; one may be told more than once."""

@@ -17,7 +17,8 @@ from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import AS_RECORDED, LATEST
 from eventlake.history.resolve import at_checkpoint, checked_instant
-from eventlake.history.sql import duckdb_views
+from eventlake.history.sql.result import SqlResult
+from eventlake.history.sql.result import query as run_query
 from eventlake.log.chain.chain import open_chain
 from eventlake.tables.columns import NAMED, shown_columns
 from eventlake.tables.files import EventTable
@@ -226,7 +227,7 @@ class Snapshot:
             self.history.check()
             raise
 
-    def sql(self, query: str, /, **parameters: Any) -> duckdb_views.SqlResult:
+    def sql(self, query: str, /, **parameters: Any) -> SqlResult:
         """Runs one DuckDB query in which ``events`` is this history.
 
         So are event types by their names, in double quotes; ``latest."payment.received"`` is without what was replaced or retracted, and
@@ -242,7 +243,7 @@ class Snapshot:
         Raises:
             InvalidInputError: DuckDB refuses the query, or a frame has the name of a table of the history.
         """
-        return self.read(lambda history: duckdb_views.query(history, query, parameters))
+        return self.read(lambda history: run_query(history, query, parameters))
 
     def event(self, sequence: int) -> dict[str, str | int | None]:
         """One event as its producer said it, for a proof: all attributes, null where unsaid, ``time`` in microseconds.

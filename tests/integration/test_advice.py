@@ -18,6 +18,7 @@ from eventlake.errors import InvalidProjectionError
 from eventlake.exactness.on_duckdb import quotients
 from eventlake.exactness.on_duckdb.advice import Advice
 from eventlake.exactness.on_duckdb.functions import ORDERED, PICKING, TOLD
+from eventlake.projections.computation import Query
 from eventlake.projections.on_duckdb import exact
 from eventlake.projections.on_duckdb import run as duckdb_runner
 
@@ -609,10 +610,10 @@ def test_where_nothing_keeps_the_meaning_no_call_is_suggested(plain, expression)
 
 def advised(lake, query):
     """The query with what its refusal says to write in the place of each call."""
-    with duckdb_runner.bound("q", query, lake.snapshot().history, None, {}) as connection:
-        history = lake.snapshot().history
-        looked = exact._refusals(connection, query, history, {})
-        engine = exact._engine(connection, history, {})
+    asked = Query("q", query, lake.snapshot().history)
+    with duckdb_runner.bound(asked) as connection:
+        looked = exact._refusals(connection, asked, query)
+        engine = exact._engine(connection, asked)
         return engine.render(Advice(looked.tree, looked.refusals, engine)._tree)
 
 

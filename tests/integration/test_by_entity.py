@@ -28,6 +28,7 @@ from eventlake.errors import (
     StorageError,
 )
 from eventlake.executors import local as workers
+from eventlake.projections.computation import Computation
 from eventlake.projections.on_duckdb import run as duckdb_runner
 from eventlake.projections.on_duckdb.by_entity import bucketed, entities
 from eventlake.storage import MemoryStorage, port
@@ -216,7 +217,7 @@ def ran(monkeypatch):
     seen, real = [], duckdb_runner.run
 
     def run(*arguments, **named):
-        only = named.get("only")
+        only = arguments[1].only
         seen.append(None if only is None else only.entities.num_rows)
         return real(*arguments, **named)
 
@@ -277,7 +278,11 @@ def test_an_entity_is_told_once_however_many_events_it_has(lake, name):
         if name == "spine"
         else None
     )
-    found = entities(by_subject(name), lake.snapshot().history, spine).column(0).to_pylist()
+    found = (
+        entities(Computation(by_subject(name), lake.snapshot().history, spine))
+        .column(0)
+        .to_pylist()
+    )
     assert sorted(found, key=str) == sorted(set(found), key=str)
     assert len(found) == (7 if spine is not None else 5)
 

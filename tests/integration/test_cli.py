@@ -14,6 +14,7 @@ import typer
 import eventlake as el
 import eventlake.lake as lake_module
 from eventlake.cli.main import app, main
+from eventlake.projections.on_duckdb import run as duckdb_runner
 from tests.dataset_fixtures import POLARS_TOTALS, definition, events, make_lake
 
 COMMANDS = [
@@ -644,12 +645,12 @@ def test_reproduce_of_a_tampered_lake_exits_1_and_names_the_segment(run, lake, c
 
 def test_reproduce_that_differs_exits_1(run, lake, counts, monkeypatch):
     built = run("build", counts, "--json").json
-    real = el.projections.duckdb_runner.run
+    real = duckdb_runner.run
 
     def shorter(*arguments, **named):
         return real(*arguments, **named).slice(1)
 
-    monkeypatch.setattr(el.projections.duckdb_runner, "run", shorter)
+    monkeypatch.setattr(duckdb_runner, "run", shorter)
     done = run("reproduce", lake.uri, built["manifest_hash"], "--json")
     assert done.code == 1
     assert done.json["identical"] is False

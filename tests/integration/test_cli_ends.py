@@ -106,13 +106,13 @@ def test_a_command_that_is_stuck_in_native_code_ends_on_a_signal_and_gives_up_it
     program = f"""
 import ctypes, signal, threading
 from eventlake.cli.stopping import stoppable
-from eventlake.datasets import recipes
+from eventlake.datasets.building import build_once
 from eventlake.storage import LocalStorage
 from eventlake.storage.scratch import scratch
 scratch()
 storage = LocalStorage({str(tmp_path)!r})
-storage.create({path!r}, recipes._says(0))
-recipes._held.add(recipes._Claim(storage, {path!r}, 1))
+storage.create({path!r}, build_once._says(0))
+build_once._held.add(build_once._Claim(storage, {path!r}, 1))
 with stoppable(lambda stopped: f"{{stopped}}\\n"):
     signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM}})
     threading.Timer(1, print, ("ready",), {{"flush": True}}).start()

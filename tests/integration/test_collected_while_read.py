@@ -9,7 +9,7 @@ import pytest
 import eventlake as el
 from eventlake.errors import CorruptionError, StorageError
 from eventlake.history.pinned import PinnedHistory
-from eventlake.history.sql import duckdb_views
+from eventlake.history.sql import result
 from eventlake.tables import files as event_tables
 
 BY_SUBJECT = el.Projection.sql(
@@ -170,13 +170,13 @@ def test_an_event_table_whose_files_go_as_fast_as_they_are_stored_is_read_from_t
 
 
 def test_files_that_go_whenever_they_are_read_are_told_of(lake, monkeypatch):
-    real = duckdb_views.select
+    real = result.select
 
     def select(*arguments, **named):
         tables_deleted(lake)
         return real(*arguments, **named)
 
-    monkeypatch.setattr(duckdb_views, "select", select)
+    monkeypatch.setattr(result, "select", select)
     with pytest.raises(
         StorageError, match="files were deleted again and again while they were read"
     ):

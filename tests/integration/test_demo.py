@@ -22,6 +22,7 @@ from eventlake.datasets.definitions.lock import Lock
 from eventlake.demo.lender import LOANS_MAX, simulate
 from eventlake.demo.run_demo import ORIGIN, DemoResult, definition, demo_lake, run_demo
 from eventlake.errors import AlreadyExistsError
+from eventlake.projections.computation import Computation
 from eventlake.projections.on_duckdb import run as duckdb_runner
 from eventlake.projections.on_polars import run as polars_runner
 from eventlake.projections.rows import declared_types, finish
@@ -250,15 +251,15 @@ def project(engine, events, spine):
     projection = definition().projection(engine)
     history = lake.snapshot().history
     table = spine.to_arrow().add_column(0, "spine_row", pa.array(range(spine.height), pa.int64()))
-    if engine == "duckdb":
-        result = duckdb_runner.run(
-            projection.name, projection.sources[projection.entry], history, table, {}
-        )
-    else:
-        result = polars_runner.prepare(
-            projection.name, projection.function, history, table, {}
-        ).rows()
-    return pl.DataFrame(finish(projection, declared_types(projection.schema), result))
+    types = declared_types(projection.schema)
+    computation = Computation(projection, history, table, types)
+    duckdb = engine == "duckdb"
+    result = (
+        duckdb_runner.run(computation.query)
+        if duckdb
+        else polars_runner.prepare(computation).rows()
+    )
+    return pl.DataFrame(finish(computation, result))
 
 
 @pytest.mark.parametrize("engine", ["duckdb", "polars"])

@@ -5,6 +5,7 @@ import pytest
 
 import eventlake as el
 from eventlake.errors import InvalidProjectionError
+from eventlake.projections.computation import Query
 from eventlake.projections.on_duckdb import exact
 from eventlake.projections.on_duckdb import run as duckdb_runner
 from eventlake.projections.on_duckdb.exact import check_exact, with_values
@@ -29,7 +30,7 @@ def history():
 
 
 def check(history, query, parameters=None):
-    check_exact("p", query, history, SPINE, parameters or {})
+    check_exact(Query("p", query, history, SPINE, parameters or {}))
 
 
 EXACT = {
@@ -301,8 +302,9 @@ def test_parameters_are_put_in_by_their_place(history):
     query = "SELECT 'é $n', $n + 1, $text FROM pay WHERE n > $n AND $flag AND $nothing IS NULL"
     values = {"n": -7, "text": "it's $n", "flag": True, "nothing": None}
     check(history, query, values)
-    with duckdb_runner.bound("p", query, history, SPINE, values) as connection:
-        tree = exact._refusals(connection, query, history, values)[0]
+    asked = Query("p", query, history, SPINE, values)
+    with duckdb_runner.bound(asked) as connection:
+        tree = exact._refusals(connection, asked, query)[0]
     expected = "SELECT 'é $n', (CAST(-7 AS BIGINT)) + 1, ('it''s $n') FROM pay WHERE n > (CAST(-7 AS BIGINT)) AND (true) AND (NULL) IS NULL"
     assert with_values(query, tree, values) == expected
     with pytest.raises(InvalidProjectionError, match=r"random\(\)"):

@@ -11,14 +11,14 @@ import polars as pl
 import pytest
 
 import eventlake as el
-from eventlake.datasets.building.build import spine_rows
+from eventlake.datasets.building.given_spine import given_spine
 from eventlake.errors import InvalidInputError, InvalidProjectionError, NotFoundError
 from eventlake.features import look_up as features_run
+from eventlake.features.engine_cache import ENGINE_CACHE
 from eventlake.features.on_duckdb import database as duckdb_tables
 from eventlake.features.on_duckdb import parts as duckdb_parts
 from eventlake.features.on_polars import parts as polars_parts
 from eventlake.features.planned.plan import compiled
-from eventlake.features.prefixes import PREFIXES
 from eventlake.storage import MemoryStorage
 from tests.feature_fixtures import BEGIN, DAY, FEATURES, SCHEMA, SPINE, event, filled, instants
 
@@ -639,7 +639,7 @@ def test_what_was_sorted_before_is_used_again_and_never_for_other_events(
         lambda *g: (reading.search(g[2]) and read.append(g)) or created(*g),
     )
     monkeypatch.setattr(duckdb_parts, "_FEW_PAIRS", few)
-    PREFIXES.clear()
+    ENGINE_CACHE.clear()
 
     def counts(spine=SPINE, **how):
         made = lake.build(
@@ -702,14 +702,14 @@ def test_what_is_kept_serves_whatever_is_asked_next(lake, monkeypatch, engine, f
     def found(features, spine):
         history = lake.snapshot().history
         return features_run.rows(
-            compiled(features, history.catalogue), history, spine_rows(spine), engine
+            compiled(features, history.catalogue), history, given_spine(spine), engine
         )
 
     alone = []
     for one in asked:
-        PREFIXES.clear()
+        ENGINE_CACHE.clear()
         alone.append(found(*one))
-    PREFIXES.clear()
+    ENGINE_CACHE.clear()
     for number in (*range(len(asked)), *reversed(range(len(asked)))):
         assert found(*asked[number]).equals(alone[number])
 

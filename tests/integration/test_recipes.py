@@ -42,9 +42,9 @@ def runs(monkeypatch):
     """The names of the SQL projections that were run."""
     ran, real = [], duckdb_runner.run
 
-    def run(name, *arguments, **named):
-        ran.append(name)
-        return real(name, *arguments, **named)
+    def run(query, *arguments, **named):
+        ran.append(query.name)
+        return real(query, *arguments, **named)
 
     monkeypatch.setattr(duckdb_runner, "run", run)
     return ran
@@ -222,7 +222,7 @@ def test_of_many_threads_one_computes(lake, monkeypatch):
 BUILDER = """
 import sys, time
 import eventlake as el
-from eventlake.projections import duckdb_runner
+from eventlake.projections.on_duckdb import run as duckdb_runner
 real = duckdb_runner.run
 def slow(*arguments, **named):
     with open(sys.argv[2], "a") as log:

@@ -17,7 +17,7 @@ import pytest
 import eventlake as el
 from eventlake.cli import main
 from eventlake.errors import InvalidInputError, SchemaMismatchError
-from eventlake.history.sql import duckdb_views
+from eventlake.history.sql import tables_read
 from eventlake.storage import MemoryStorage
 from eventlake.tables import expressions as expressing
 from eventlake.tables import payloads
@@ -319,7 +319,7 @@ def test_a_forked_process_upcasts_and_queries_too():
     if not child:
         try:
             fine = expressing.evaluate({"a": "cents"}, pa.table({"cents": [1]})).num_rows == 1
-            duckdb_views._names("SELECT 1")
+            tables_read._names("SELECT 1")
             os._exit(0 if fine else 1)
         finally:
             os._exit(2)

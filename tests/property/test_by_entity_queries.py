@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import eventlake as el
-from eventlake.datasets.building.build import spine_rows
+from eventlake.datasets.building.given_spine import given_spine
 from eventlake.errors import InvalidProjectionError
 from eventlake.history.sql.duckdb_views import ENTITY, EntityFilter
+from eventlake.projections.computation import Computation, RunOptions
 from eventlake.projections.on_duckdb import run as duckdb_runner
-from eventlake.projections.on_duckdb.by_entity import bucketed, carrier, entities
+from eventlake.projections.on_duckdb.by_entity import bucketed, entities, entity_columns
 
 BUCKETS = 4
 SPINE = pl.DataFrame({"subject": ["/0", "/1", "/1", None, "/9"], "until": [3, 9, 2, 5, 7]})
@@ -123,19 +124,19 @@ def bag(table):
 @given(query=queries())
 def test_what_is_taken_to_be_by_entity_is(history, query):
     projection = el.Projection.sql("made", query, key=["k"], by="subject")
-    spine = spine_rows(SPINE)
+    computation = Computation(projection, history, given_spine(SPINE))
     try:
-        carrier(projection, history, spine)
+        entity_columns(computation)
     except InvalidProjectionError:
         return
-    chosen = bucketed(entities(projection, history, spine), BUCKETS)
+    chosen = bucketed(entities(computation), BUCKETS)
     parts = Counter()
     for number in range(BUCKETS):
         only = EntityFilter(
             "subject", "subject", chosen.filter(pc.equal(chosen["bucket"], number)).select([ENTITY])
         )
-        parts += bag(duckdb_runner.run("made", query, history, spine, {}, only=only))
-    assert parts == bag(duckdb_runner.run("made", query, history, spine, {}))
+        parts += bag(duckdb_runner.run(computation.query, RunOptions(only=only)))
+    assert parts == bag(duckdb_runner.run(computation.query))
 
 
 def test_random_queries_are_taken_and_refused(history):
@@ -145,11 +146,8 @@ def test_random_queries_are_taken_and_refused(history):
     @given(query=queries())
     def look(query):
         try:
-            carrier(
-                el.Projection.sql("made", query, key=["k"], by="subject"),
-                history,
-                spine_rows(SPINE),
-            )
+            projection = el.Projection.sql("made", query, key=["k"], by="subject")
+            entity_columns(Computation(projection, history, given_spine(SPINE)))
             seen["taken"] += 1
         except InvalidProjectionError as error:
             seen[

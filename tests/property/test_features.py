@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import eventlake as el
 from eventlake.columns.hashing.content import content_hash
-from eventlake.datasets.building.build import spine_rows
+from eventlake.datasets.building.given_spine import given_spine
 from eventlake.errors import InvalidInputError
 from eventlake.features.look_up import hindsight, rows
 from eventlake.features.on_duckdb import parts as duckdb_parts
@@ -231,7 +231,7 @@ def tables(features, lake, spine):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(duckdb_parts, "_FEW_PAIRS", few)
             try:
-                found.append(rows(plan, history, spine_rows(spine), engine))
+                found.append(rows(plan, history, given_spine(spine), engine))
             except InvalidInputError as error:
                 found.append(error)
     return found
@@ -323,7 +323,7 @@ def test_features_are_what_a_loop_over_all_events_says(known, events, question):
     if known == "watermark":
         history = lake.snapshot().history
         plan = compiled(features, history.catalogue)
-        assert hindsight(plan, history, spine_rows(spine)) == looked_back(
+        assert hindsight(plan, history, given_spine(spine)) == looked_back(
             plan, events, asked, by, depth, via
         )
 
@@ -375,7 +375,7 @@ def holds(stream, event):
 def printed(features, lake, spine):
     """The parts as the printed program finds them, and as the printed SQL does, by stream."""
     snapshot, found = lake.snapshot(), []
-    asked = pl.DataFrame(spine_rows(spine))
+    asked = pl.DataFrame(given_spine(spine))
     there = {"snapshot": snapshot, "features": features, "spine": asked}
     head, *programs = features.plan("polars", snapshot).split("\n\n# p0")
     exec(head, there)  # noqa: S102 - what is printed is to be run
@@ -396,7 +396,7 @@ def parts_of(features, lake, spine):
     """The same as an engine finds them."""
     history = lake.snapshot().history
     plan = compiled(features, history.catalogue)
-    parts = polars_parts.parts(plan, with_delays(plan, sources(plan, history)), spine_rows(spine))
+    parts = polars_parts.parts(plan, with_delays(plan, sources(plan, history)), given_spine(spine))
     found = [
         {part: values_of(pl.Series(parts[part])) for part in wanted}
         for wanted in plan.wanted().values()

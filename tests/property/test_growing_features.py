@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 
 import eventlake as el
 from eventlake.columns.hashing.content import content_hash, normalise
-from eventlake.datasets.building.build import spine_rows
+from eventlake.datasets.building.given_spine import given_spine
 from eventlake.datasets.building.reuse_features import reuse_rows
 from eventlake.errors import InvalidInputError
 from eventlake.features.look_up import ENGINES, rows
-from eventlake.features.planned.plan import compiled
 from eventlake.history.sql.duckdb_views import EntityFilter
-from eventlake.projections.kinds import prepare
-from eventlake.projections.on_duckdb.by_entity import bucketed, entities, in_bucket
+from eventlake.projections.computation import Computation, RunOptions
+from eventlake.projections.features import feature_plan
+from eventlake.projections.kinds import kind_of, prepare
+from eventlake.projections.on_duckdb.by_entity import bucketed, in_bucket
 from eventlake.projections.rows import finish
 from eventlake.storage import MemoryStorage
 from tests.property.test_features import BEGIN, HOUR, SCHEMA, histories, questions, written
@@ -36,7 +37,7 @@ def feature_set(question, known):
 def spine_of(features, asked):
     names, hours = zip(*asked, strict=True)
     cutoffs = pl.Series([BEGIN + some * HOUR for some in hours], dtype=pl.Datetime("us", "UTC"))
-    return spine_rows(
+    return given_spine(
         pl.DataFrame({features.spine_entity: pl.Series(names, dtype=pl.String), "cutoff": cutoffs})
     )
 
@@ -65,21 +66,20 @@ def test_what_is_taken_over_is_what_is_looked_up(known, events, question, data):
     spines = [spine_of(features, some) for some in (first, asked)]
 
     def made(at, spine):
-        return finish(
-            projection, None, rows(compiled(features, at.catalogue), at, spine, projection.engine)
-        )
+        computation = Computation(projection, at, spine)
+        looked_up = rows(feature_plan(computation), at, spine, projection.engine)
+        return finish(computation, looked_up)
 
     try:
         old, full = made(before, spines[0]), made(history, spines[1])
     except InvalidInputError:
         return  # a sum that may not fit
-    found, _ = reuse_rows(old, before, projection, None, history, spine=spines[1], most=1.0)
+    computation = Computation(projection, history, spines[1])
+    found, _ = reuse_rows(old, before, computation, most=1.0)
     assert content_hash(found) == content_hash(full)
-    chosen = bucketed(entities(projection, history, spines[1]), 3)
+    chosen = bucketed(kind_of(projection).entities(computation), 3)
     buckets = [
         EntityFilter("", features.spine_entity, in_bucket(chosen, number)) for number in range(3)
     ]
-    parts = [
-        normalise(prepare(projection, history, spines[1], only=only).rows()) for only in buckets
-    ]
-    assert content_hash(finish(projection, None, pa.concat_tables(parts))) == content_hash(full)
+    parts = [normalise(prepare(computation, RunOptions(only=only)).rows()) for only in buckets]
+    assert content_hash(finish(computation, pa.concat_tables(parts))) == content_hash(full)

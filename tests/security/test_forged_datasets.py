@@ -80,7 +80,7 @@ def test_a_sound_dataset_of_another_user_is_made_again_once(root, stranger, monk
     assert el.open(root).build(COUNT).manifest_hash == before
     assert len(list(root.glob("builds/count/*/*/part-*.parquet"))) == 1
     monkeypatch.setattr(
-        "eventlake.datasets.building.build._made", lambda *_: pytest.fail("made again")
+        "eventlake.datasets.building.build._compute", lambda *_: pytest.fail("made again")
     )
     assert el.open(root).build(COUNT).polars().rows() == TRUTH
 
@@ -90,7 +90,7 @@ def test_a_dataset_that_was_reproduced_is_believed(root, stranger, monkeypatch):
     stranger()
     assert el.open(root).reproduce(manifest_hash).identical
     monkeypatch.setattr(
-        "eventlake.datasets.building.build._made", lambda *_: pytest.fail("made again")
+        "eventlake.datasets.building.build._compute", lambda *_: pytest.fail("made again")
     )
     assert el.open(root).build(COUNT).polars().rows() == TRUTH
 

@@ -1,6 +1,6 @@
 """The event bytes of one event, in plain Python: what a verifier without a lake needs (docs/format.md, "Event bytes").
 
-``columns.leaves`` does the same for whole columns; tests hold the two together.
+``columns.hashing.leaves`` does the same for whole columns; tests hold the two together.
 """
 
 import hashlib

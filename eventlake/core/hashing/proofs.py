@@ -77,7 +77,7 @@ class InclusionProof:
     path: tuple[bytes, ...]
 
     def holds_for(self, event: Mapping[str, str | int | None]) -> bool:
-        """Whether exactly this event stands there; ``event`` as ``core.leaf.event_bytes`` takes it."""
+        """Whether exactly this event stands there; ``event`` as ``core.hashing.leaf.event_bytes`` takes it."""
         return self.holds_for_leaf(leaf_hash(event_bytes(event)))
 
     def holds_for_leaf(self, leaf: bytes) -> bool:

@@ -32,7 +32,8 @@ from eventlake.datasets.store.recorded import (
     projection_of,
 )
 from eventlake.errors import InvalidInputError
-from eventlake.features.feature_set import KNOWN, FeatureSet
+from eventlake.features.declared.declared_set import KNOWN
+from eventlake.features.feature_set import FeatureSet
 from eventlake.features.look_up import answered, hindsight
 from eventlake.features.on_duckdb.events import BELONGS_TABLE
 from eventlake.features.planned.plan import compiled
@@ -41,15 +42,8 @@ from eventlake.history import polars_scan
 from eventlake.history.corrections import SPOKE, UNTIL
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import AS_RECORDED, LATEST
-from eventlake.history.sql.duckdb_views import (
-    TableName,
-    attributes_named,
-    create_events,
-    create_table,
-    files_of,
-    reads_table,
-    tables_read,
-)
+from eventlake.history.sql.duckdb_views import create_events, create_table, files_of
+from eventlake.history.sql.tables_read import TableName, attributes_named, reads_table, tables_read
 from eventlake.progress import task
 from eventlake.projections.computation import Computation
 from eventlake.projections.features import feature_set

@@ -5,7 +5,8 @@ from dataclasses import replace
 import polars as pl
 
 from eventlake.core.format_value import shown
-from eventlake.features.spines.spine import CUTOFF, EventSpine
+from eventlake.features.declared.declared_spine import CUTOFF
+from eventlake.features.spines.spine import EventSpine
 from eventlake.features.spines.spine_rows import rows_of
 from eventlake.history.pinned import PinnedHistory
 

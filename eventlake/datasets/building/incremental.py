@@ -26,7 +26,8 @@ from eventlake.history import polars_scan
 from eventlake.history.corrections import FAMILY, symmetric_difference
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import LATEST
-from eventlake.history.sql.duckdb_views import ENTITY, EntityFilter, tables_read
+from eventlake.history.sql.duckdb_views import ENTITY, EntityFilter
+from eventlake.history.sql.tables_read import tables_read
 from eventlake.projections.computation import Computation, EntityColumns, RunOptions
 from eventlake.projections.kinds import kind_of, prepare
 from eventlake.projections.projection import Projection

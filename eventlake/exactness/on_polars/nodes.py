@@ -1,4 +1,4 @@
-"""A plan of Polars in plain words, typed: what ``projections.polars_plan`` reads and ``polars_plan`` here judges."""
+"""A plan of Polars in plain words, typed: what ``projections.on_polars.plan`` reads and ``on_polars.plan`` here judges."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Expression:
         kind: ``column literal len aggregate function binary cast ternary filter explode slice gather sort sort_by window``, or ``UNKNOWN``.
         name: The column, function or operator; why it is not understood.
         type: Of its values.
-        children: What it is over; see ``projections.polars_plan`` for their order.
+        children: What it is over; see ``projections.on_polars.plan`` for their order.
         options: The rest of what the plan says of it.
     """
 

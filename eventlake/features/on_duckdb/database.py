@@ -12,7 +12,8 @@ from eventlake.features.on_duckdb.events import BELONGS_TABLE, rows_of
 from eventlake.features.planned.plan import Plan
 from eventlake.features.planned.sources import Source
 from eventlake.history.polars_scan import AS_RECORDED, LATEST
-from eventlake.history.sql.duckdb_views import TableName, create_lifetimes, create_table, files_of
+from eventlake.history.sql.duckdb_views import create_lifetimes, create_table, files_of
+from eventlake.history.sql.tables_read import TableName
 
 _OURS = "ours"
 """The schema of what is made, which is looked at first: an event type, in ``main``, may be called as one of our tables."""

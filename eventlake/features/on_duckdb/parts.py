@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from eventlake.core.sql import integer
+from eventlake.features.engine_cache import ENGINE_CACHE
 from eventlake.features.on_duckdb.database import Tables, entities_of, register_spine
 from eventlake.features.on_duckdb.events import (
     events_of,
@@ -42,7 +43,6 @@ from eventlake.features.planned.plan import (
     Stream,
 )
 from eventlake.features.planned.sources import Source, check_sums
-from eventlake.features.prefixes import PREFIXES
 from eventlake.schemas.schema import FieldType
 
 _FEW_PAIRS = 20
@@ -66,7 +66,7 @@ def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part
         if any(one is None for _, one in identities)
         else ("duckdb", plan.known_at_cutoff, *identities)
     )
-    with PREFIXES.taken(key, entities, lambda: Tables(plan, found, entities)) as tables:
+    with ENGINE_CACHE.taken(key, entities, lambda: Tables(plan, found, entities)) as tables:
         tables.ask(plan, spine)
         for stream, wanted in plan.wanted().items():
             source = found[stream.event_type]

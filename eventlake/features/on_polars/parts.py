@@ -15,8 +15,10 @@ import pyarrow as pa
 
 from eventlake.features.declared.conditions import Condition
 from eventlake.features.declared.window import Window
+from eventlake.features.engine_cache import ENGINE_CACHE
 from eventlake.features.on_polars.running_max import latest_before, running
 from eventlake.features.on_polars.segment_tree import greatest
+from eventlake.features.on_polars.sorted_events import Cutoffs, Integers, Prefix, Scale, Sorted
 from eventlake.features.planned.edges import ENTER, LEAVE, NEVER, TIME, Edge, probes
 from eventlake.features.planned.literals import in_polars
 from eventlake.features.planned.nested_fields import unfolded
@@ -35,7 +37,6 @@ from eventlake.features.planned.plan import (
 )
 from eventlake.features.planned.relations import CHILD, PARENT, SINCE, TILL
 from eventlake.features.planned.sources import Source, check_sums
-from eventlake.features.prefixes import PREFIXES, Cutoffs, Integers, Prefix, Scale, Sorted
 from eventlake.history import polars_scan
 from eventlake.history.corrections import SPOKE, UNTIL
 from eventlake.schemas.schema import FieldType
@@ -100,7 +101,7 @@ def kept(
     def make() -> Prefix:
         return Prefix(entities, events(plan, stream, source, entities, columns).collect(), {}, {})
 
-    with PREFIXES.taken(key, entities, make) as prefix:
+    with ENGINE_CACHE.taken(key, entities, make) as prefix:
         yield prefix
 
 

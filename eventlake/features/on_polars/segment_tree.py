@@ -6,7 +6,7 @@ Klee's rectangle problems", 1977). A place looks at the nodes above it, one for 
 
 import numpy as np
 
-from eventlake.features.prefixes import Integers
+from eventlake.features.on_polars.sorted_events import Integers
 
 
 def greatest(first: Integers, stop: Integers, ranks: Integers, places: int, depth: int) -> Integers:

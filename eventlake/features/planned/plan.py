@@ -14,9 +14,10 @@ import pyarrow as pa
 from eventlake.core.sql import folded, named
 from eventlake.errors import InvalidProjectionError
 from eventlake.features.declared.conditions import Condition
+from eventlake.features.declared.declared_set import DeclaredSet
 from eventlake.features.declared.feature import NEEDS_FIELD, Aggregate, Arithmetic, Feature
+from eventlake.features.declared.relation import Relation
 from eventlake.features.declared.window import Window
-from eventlake.features.feature_set import FeatureSet, Relation
 from eventlake.features.planned.literals import spelled
 from eventlake.features.planned.nested_fields import Paths, fields_inside
 from eventlake.schemas.catalogue import Catalogue
@@ -117,7 +118,7 @@ class Plan:
         schemas: Event type to hash of the schema.
     """
 
-    features: FeatureSet
+    features: DeclaredSet
     parts: Mapping[Aggregate, tuple[Part, ...]]
     types: Mapping[Aggregate, FieldType]
     columns: Mapping[str, Mapping[str, FieldType]]
@@ -163,7 +164,7 @@ class Plan:
 
 @dataclass(slots=True)
 class _Compiler:
-    features: FeatureSet
+    features: DeclaredSet
     catalogue: Catalogue | None
     columns: dict[str, dict[str, FieldType]] = field(default_factory=dict)
     nested: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
@@ -363,7 +364,7 @@ def _hint(event_type: str, name: str, fields: list[str], known: str) -> str:
     return f"did you mean {near[0]!r}? {told}" if near else told
 
 
-def compiled(features: FeatureSet, catalogue: Catalogue | None) -> Plan:
+def compiled(features: DeclaredSet, catalogue: Catalogue | None) -> Plan:
     """The plan of a feature set over the schemas of a history; with None, over fields of unknown types, to be looked at alone.
 
     Raises:

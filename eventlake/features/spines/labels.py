@@ -11,13 +11,13 @@ import polars as pl
 
 from eventlake.core.instants import MAX_US, format_instant
 from eventlake.features.declared.conditions import Condition, field
+from eventlake.features.declared.declared_spine import CUTOFF, DeclaredSpine
 from eventlake.features.declared.feature import Aggregate
 from eventlake.features.declared.window import Window
 from eventlake.features.explain import inside
 from eventlake.features.feature_set import FeatureSet
 from eventlake.features.look_up import rows
 from eventlake.features.planned.plan import compiled
-from eventlake.features.spines.spine import CUTOFF, EventSpine
 from eventlake.history import polars_scan
 from eventlake.history.corrections import FAMILY, families
 from eventlake.history.pinned import PinnedHistory
@@ -67,13 +67,13 @@ def heard(history: PinnedHistory, event_type: str) -> int | None:
     return None if found is None else int(found)
 
 
-def window(spine: EventSpine, label: Aggregate, horizon: int) -> Aggregate:
+def window(spine: DeclaredSpine, label: Aggregate, horizon: int) -> Aggregate:
     """A label as a feature. Events of the type that makes the rows count after the cutoff only, whose own event is at it."""
     after = int(not spine.monthly and label.event_type == spine.event_type)
     return replace(label, span=Window(horizon - after, -horizon))
 
 
-def label_set(spine: EventSpine, labels: Sequence[Aggregate]) -> FeatureSet:
+def label_set(spine: DeclaredSpine, labels: Sequence[Aggregate]) -> FeatureSet:
     """Some labels as features."""
     return FeatureSet(
         "label", by=spine.by, features=tuple(labels), known="watermark", depth=spine.depth
@@ -81,7 +81,7 @@ def label_set(spine: EventSpine, labels: Sequence[Aggregate]) -> FeatureSet:
 
 
 def labelled(
-    spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, until: int | None
+    spine: DeclaredSpine, history: PinnedHistory, chosen: pl.DataFrame, until: int | None
 ) -> pl.DataFrame:
     """Rows with the labels of their spine.
 
@@ -114,7 +114,7 @@ def known_to(history: PinnedHistory, event_type: str, until: int | None) -> int 
 
 
 def explained(
-    spine: EventSpine, history: PinnedHistory, row: pl.DataFrame, name: str, until: int | None
+    spine: DeclaredSpine, history: PinnedHistory, row: pl.DataFrame, name: str, until: int | None
 ) -> Ahead:
     """What a label looks at for one of the rows; ``until`` as for ``labelled``."""
     one, horizon = next(
@@ -143,7 +143,7 @@ def explained(
 
 
 def _found(
-    spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, ahead: Sequence[Aggregate]
+    spine: DeclaredSpine, history: PinnedHistory, chosen: pl.DataFrame, ahead: Sequence[Aggregate]
 ) -> pl.DataFrame:
     """The labels of every row, whether or not they are known."""
     found = _looked_up(spine, history, chosen, ahead)
@@ -168,7 +168,7 @@ def _without(label: Aggregate, sequences: pl.Series) -> Condition:
 
 
 def _looked_up(
-    spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, ahead: Sequence[Aggregate]
+    spine: DeclaredSpine, history: PinnedHistory, chosen: pl.DataFrame, ahead: Sequence[Aggregate]
 ) -> pl.DataFrame:
     plan = compiled(label_set(spine, ahead), history.catalogue)
     asked = chosen.select(
@@ -178,7 +178,7 @@ def _looked_up(
 
 
 def _moved(
-    spine: EventSpine, history: PinnedHistory, chosen: pl.DataFrame, furthest: int
+    spine: DeclaredSpine, history: PinnedHistory, chosen: pl.DataFrame, furthest: int
 ) -> Iterator[pl.DataFrame]:
     """The rows whose own event stands after the cutoff today, as ``_ROW``, and its sequence, as ``_OWN``.
 

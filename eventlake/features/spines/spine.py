@@ -7,7 +7,7 @@ A spine is declared here and made when a dataset is built, by ``spine_rows`` and
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,28 +16,23 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.core.documents.stored import converted, damaged
-from eventlake.core.instants import format_instant, parse_instant
-from eventlake.core.names import is_ours, is_pattern
+from eventlake.core.instants import parse_instant
 from eventlake.core.sql import folded
 from eventlake.elsewhere import no_name
 from eventlake.errors import InvalidInputError
 from eventlake.features.declared import features_json
 from eventlake.features.declared.conditions import Condition, Value, where_of
-from eventlake.features.declared.feature import Aggregate
-from eventlake.features.declared.window import Window, microseconds
-from eventlake.features.feature_set import KNOWN
+from eventlake.features.declared.declared_set import KNOWN
+from eventlake.features.declared.declared_spine import CUTOFF, DeclaredSpine
 from eventlake.features.spines.spine_file import declared_types, read_spine
+from eventlake.features.spines.spine_rows import rows_of
 from eventlake.history.pinned import PinnedHistory
-from eventlake.history.resolve import checked_instant
 from eventlake.verbs import declaration, verb, verbs
-
-CUTOFF = "cutoff"
-"""The column of instants."""
 
 
 @verbs
 @dataclass(frozen=True, slots=True)
-class EventSpine:
+class EventSpine(DeclaredSpine):
     """A spine that is made when a dataset is built. Made by ``on`` and ``month_ends``.
 
     Attributes:
@@ -53,58 +48,6 @@ class EventSpine:
         depth: How many parts of a subject name the entity; None for all.
     """
 
-    event_type: str
-    by: str
-    where: Condition | None
-    carry: tuple[str, ...]
-    monthly: bool
-    labels: tuple[tuple[str, Aggregate, int], ...] = ()
-    known_until: datetime | str | None = None
-    known: str | None = None
-    depth: int | None = None
-
-    def label(self, name: str, feature: Aggregate, *, horizon: Any = None) -> "EventSpine":
-        """The same spine with a column that looks ahead.
-
-        A label counts everything that is recorded at the watermark. It is null if the events do not reach the end of its horizon yet.
-
-        Args:
-            name: Of the column.
-            feature: What it is, of the events in ``[cutoff, cutoff + horizon)``; without a window of its own. Events of the type that
-                makes the rows of ``on`` count after the cutoff only: an event is not its own outcome.
-            horizon: Such as ``90d``, or a ``timedelta``.
-
-        Raises:
-            InvalidInputError: The feature has a window or is arithmetic, the horizon is missing, or there is a column of this name.
-        """
-        if (
-            not isinstance(feature, Aggregate)
-            or feature.span != Window()
-            or feature.kind in {"since_last", "since_first", "rate"}
-        ):
-            shown = feature.column if isinstance(feature, Aggregate) else type(feature).__name__
-            message = f"label {name}: expected a feature of events without a window, such as exists('payment.missed'), found {shown}"
-            raise InvalidInputError(
-                message,
-                "its window is the horizon: .label('late', el.exists('payment.missed'), horizon='90d').",
-            )
-        if horizon is None:
-            message = f"label {name}: expected how far it looks ahead"
-            raise InvalidInputError(message, "say horizon='90d'.")
-        if not isinstance(name, str) or not name or is_ours(name) or is_pattern(name):
-            message = f"expected the name of a label as text that does not begin with 'eventlake ', found {name!r}"
-            raise InvalidInputError(message)
-        taken = {
-            folded(one)
-            for one in (self.by, CUTOFF, *self.carry, *(label for label, _, _ in self.labels))
-        }
-        if folded(name) in taken:
-            message = f"label {name}: the spine has a column of that name already; SQL does not tell A from a"
-            raise InvalidInputError(message, "give it another one.")
-        return replace(
-            self, labels=(*self.labels, (name, feature, microseconds(horizon, "horizon")))
-        )
-
     def rows(self, history: PinnedHistory, known: str = "cutoff") -> pl.DataFrame:
         """The rows over a history: the entity, ``cutoff``, what is carried, and the labels.
 
@@ -116,32 +59,7 @@ class EventSpine:
             NotFoundError: An event type has no schema.
             InvalidInputError: A field is missing, or a label cannot be.
         """
-        from eventlake.features.spines.spine_rows import rows_of  # noqa: PLC0415 - what makes rows knows what is declared
-
         return rows_of(self.under(known), history)[0]
-
-    def under(self, known: str) -> "EventSpine":
-        """The same spine, which says what counts: what it says itself, else ``known``."""
-        return self if self.known is not None else replace(self, known=known)
-
-    def document(self) -> dict[str, Any]:
-        """As plain JSON values, which a dataset's provenance keeps."""
-        return {
-            "event_type": self.event_type,
-            "by": self.by,
-            "where": None if self.where is None else self.where.document(),
-            "carry": list(self.carry),
-            "monthly": self.monthly,
-            "labels": [
-                {"name": name, "horizon": horizon, **feature.document()}
-                for name, feature, horizon in self.labels
-            ],
-            "known_until": None
-            if self.known_until is None
-            else format_instant(checked_instant(self.known_until, "known_until")),
-            "known": self.known,
-            "depth": self.depth,
-        }
 
 
 def spine_of(document: Any) -> EventSpine:

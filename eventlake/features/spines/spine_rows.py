@@ -6,6 +6,7 @@ import polars as pl
 
 from eventlake.core.instants import format_instant
 from eventlake.errors import InvalidInputError
+from eventlake.features.declared.declared_spine import CUTOFF, DeclaredSpine
 from eventlake.features.declared.feature import Aggregate
 from eventlake.features.feature_set import FeatureSet
 from eventlake.features.look_up import rows
@@ -13,7 +14,6 @@ from eventlake.features.on_polars.parts import condition, entity_of
 from eventlake.features.planned.nested_fields import fields_inside, unfolded
 from eventlake.features.planned.plan import ATTRIBUTE, Plan, columns_by_field, compiled
 from eventlake.features.spines.labels import SEQUENCE, Ahead, explained, known_to, labelled
-from eventlake.features.spines.spine import CUTOFF, EventSpine
 from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import checked_instant
@@ -23,7 +23,7 @@ _ENTITY, _LATE = "eventlake entity", "eventlake late"
 INSTANT = pl.Datetime("us", "UTC")
 
 
-def rows_of(spine: EventSpine, history: PinnedHistory) -> tuple[pl.DataFrame, int]:
+def rows_of(spine: DeclaredSpine, history: PinnedHistory) -> tuple[pl.DataFrame, int]:
     """The rows of a spine that says what counts, and how many of them are of an event that was recorded after its time, their cutoff."""
     chosen = _month_ends(spine, history) if spine.monthly else _of_events(spine, history)
     late = 0 if spine.monthly else int(chosen[_LATE].sum())
@@ -32,7 +32,7 @@ def rows_of(spine: EventSpine, history: PinnedHistory) -> tuple[pl.DataFrame, in
     ), late
 
 
-def event_of(spine: EventSpine, history: PinnedHistory, row: int) -> pl.DataFrame | None:
+def event_of(spine: DeclaredSpine, history: PinnedHistory, row: int) -> pl.DataFrame | None:
     """The event that makes a row of a spine: ``sequence``, ``time`` and ``id``; None of the end of a month."""
     if spine.monthly:
         return None
@@ -41,7 +41,7 @@ def event_of(spine: EventSpine, history: PinnedHistory, row: int) -> pl.DataFram
     return table.filter(pl.col("sequence") == sequence).select("sequence", "time", "id").collect()
 
 
-def ahead_of(spine: EventSpine, history: PinnedHistory, name: str, row: int) -> Ahead:
+def ahead_of(spine: DeclaredSpine, history: PinnedHistory, name: str, row: int) -> Ahead:
     """What a label of a row looks at."""
     chosen = (_month_ends(spine, history) if spine.monthly else _of_events(spine, history))[
         row : row + 1
@@ -49,7 +49,7 @@ def ahead_of(spine: EventSpine, history: PinnedHistory, name: str, row: int) -> 
     return explained(spine, history, chosen, name, until_of(spine))
 
 
-def not_known(spine: EventSpine, history: PinnedHistory, rows: pl.DataFrame) -> int:
+def not_known(spine: DeclaredSpine, history: PinnedHistory, rows: pl.DataFrame) -> int:
     """How many rows of a spine would not be there, or not with these values, if what was recorded later did not count."""
     if spine.known == "cutoff":
         return 0
@@ -71,12 +71,12 @@ def _shared(rows: pl.DataFrame, others: pl.DataFrame) -> int:
     return int(both.select(pl.min_horizontal(_LATE, f"{_LATE}_right").sum()).item())
 
 
-def until_of(spine: EventSpine) -> int | None:
+def until_of(spine: DeclaredSpine) -> int | None:
     """The instant that the user says labels are known to, in microseconds; None where nothing is said."""
     return None if spine.known_until is None else checked_instant(spine.known_until, "known_until")
 
 
-def _begun(spine: EventSpine, history: PinnedHistory) -> Plan:
+def _begun(spine: DeclaredSpine, history: PinnedHistory) -> Plan:
     """The plan of what makes a spine's rows: the events of a type that satisfy a condition."""
     one = Aggregate("count", spine.event_type, where=spine.where)
     return compiled(
@@ -86,7 +86,7 @@ def _begun(spine: EventSpine, history: PinnedHistory) -> Plan:
 
 
 def _events(
-    spine: EventSpine, history: PinnedHistory, plan: Plan, nested: dict[str, tuple[str, ...]]
+    spine: DeclaredSpine, history: PinnedHistory, plan: Plan, nested: dict[str, tuple[str, ...]]
 ) -> pl.LazyFrame:
     """The events that make rows, as the spine wants them told."""
     table = history.table(spine.event_type)
@@ -98,7 +98,7 @@ def _events(
     return _wanted(spine, plan, unfolded(told, nested | dict(plan.nested[spine.event_type])))
 
 
-def _wanted(spine: EventSpine, plan: Plan, frame: pl.LazyFrame) -> pl.LazyFrame:
+def _wanted(spine: DeclaredSpine, plan: Plan, frame: pl.LazyFrame) -> pl.LazyFrame:
     """Those that satisfy the condition and have an entity, which stands as ``_ENTITY``."""
     (stream,) = plan.wanted()
     if stream.where is not None:
@@ -108,7 +108,7 @@ def _wanted(spine: EventSpine, plan: Plan, frame: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _of_events(spine: EventSpine, history: PinnedHistory) -> pl.DataFrame:
+def _of_events(spine: DeclaredSpine, history: PinnedHistory) -> pl.DataFrame:
     """A row for each event, with its sequence, and whether it was recorded after its time."""
     plan = _begun(spine, history)
     carried, nested = _carried(spine, history)
@@ -125,7 +125,7 @@ def _of_events(spine: EventSpine, history: PinnedHistory) -> pl.DataFrame:
 
 
 def _carried(
-    spine: EventSpine, history: PinnedHistory
+    spine: DeclaredSpine, history: PinnedHistory
 ) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
     """The columns that are carried, by the fields' names, and those of them that are inside of other fields."""
     schema = history.catalogue.version(spine.event_type).schema
@@ -141,7 +141,7 @@ def _carried(
     return carried, {name: inside[name][0] for name in spine.carry if name not in columns}
 
 
-def _month_ends(spine: EventSpine, history: PinnedHistory) -> pl.DataFrame:
+def _month_ends(spine: DeclaredSpine, history: PinnedHistory) -> pl.DataFrame:
     """A row for each end of a month from an entity's first event to what is known."""
     if spine.known == "watermark":
         end = known_to(history, spine.event_type, until_of(spine))
@@ -161,7 +161,9 @@ def _month_ends(spine: EventSpine, history: PinnedHistory) -> pl.DataFrame:
     return known
 
 
-def _known_months(spine: EventSpine, history: PinnedHistory) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _known_months(
+    spine: DeclaredSpine, history: PinnedHistory
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The ends of months of all events as they were told first, and those of them at which some event was known."""
     plan, end = _begun(spine, history), known_to(history, spine.event_type, until_of(spine))
     table = history.table(spine.event_type)
@@ -170,7 +172,7 @@ def _known_months(spine: EventSpine, history: PinnedHistory) -> tuple[pl.DataFra
     return asked, _known(spine, history, asked)
 
 
-def _known(spine: EventSpine, history: PinnedHistory, asked: pl.DataFrame) -> pl.DataFrame:
+def _known(spine: DeclaredSpine, history: PinnedHistory, asked: pl.DataFrame) -> pl.DataFrame:
     """The rows of entities of which an event stood before the cutoff, as far as was known there."""
     one = Aggregate("exists", spine.event_type, where=spine.where, given_name="eventlake_known")
     plan = compiled(
@@ -183,7 +185,7 @@ def _known(spine: EventSpine, history: PinnedHistory, asked: pl.DataFrame) -> pl
     return asked.filter(pl.DataFrame(rows(plan, history, table, "polars"))["eventlake_known"])
 
 
-def _months(spine: EventSpine, frame: pl.LazyFrame, end: int | None) -> pl.DataFrame:
+def _months(spine: DeclaredSpine, frame: pl.LazyFrame, end: int | None) -> pl.DataFrame:
     firsts = (
         frame.group_by(_ENTITY).agg(pl.col("time").min().alias("first")).collect().sort(_ENTITY)
     )

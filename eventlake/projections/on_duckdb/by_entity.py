@@ -10,15 +10,9 @@ from eventlake.core.sql import folded, identifier, integer
 from eventlake.database import open_database, tree_of
 from eventlake.errors import InvalidProjectionError
 from eventlake.exactness.on_duckdb.locality import EntityPlaces, carrier_of
-from eventlake.history.sql.duckdb_views import (
-    ENTITY,
-    EntityFilter,
-    connect,
-    create_given,
-    normal_zone,
-    reads_table,
-    views_read,
-)
+from eventlake.history.sql.duckdb_views import ENTITY, EntityFilter, connect, create_given
+from eventlake.history.sql.result import normal_zone
+from eventlake.history.sql.tables_read import reads_table, views_read
 from eventlake.projections.computation import Computation, EntityColumns
 from eventlake.projections.on_duckdb.exact import plan_of
 from eventlake.projections.on_duckdb.run import FIXED, bound

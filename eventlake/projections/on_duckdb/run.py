@@ -20,14 +20,10 @@ from eventlake.core.sql import identifier
 from eventlake.database import Resources, open_database, per_process
 from eventlake.errors import InvalidInputError, InvalidProjectionError
 from eventlake.history.polars_scan import LATEST
-from eventlake.history.sql.duckdb_views import (
-    attributes_named,
-    connect,
-    create_given,
-    select,
-    tables_read,
-)
+from eventlake.history.sql.duckdb_views import connect, create_given
 from eventlake.history.sql.refusals import advice, reason, tables_hint
+from eventlake.history.sql.result import select
+from eventlake.history.sql.tables_read import attributes_named, tables_read
 from eventlake.projections.computation import DEFAULT_OPTIONS, Query, RunOptions
 from eventlake.projections.on_duckdb.types import check_types
 from eventlake.projections.rows import PreparedRun

@@ -1,7 +1,7 @@
-"""Reads the plan of a LazyFrame, bound and typed and before it is optimized, into the plain words of ``exactness.polars_nodes``.
+"""Reads the plan of a LazyFrame, bound and typed and before it is optimized, into the plain words of ``exactness.on_polars.nodes``.
 
 Polars shows its plans to other engines through a node visitor, which is no public interface: it is read for the versions in
-``polars_exact.KNOWN`` alone. What the visitor does not show becomes a node of kind ``UNKNOWN``.
+``exact.KNOWN`` alone. What the visitor does not show becomes a node of kind ``UNKNOWN``.
 """
 
 import re

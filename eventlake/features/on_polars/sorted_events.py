@@ -1,11 +1,6 @@
-"""What the Polars engine sorts and sums, the events of a stream for some entities; and what either engine keeps for the next build."""
+"""The events of a stream for some entities, sorted, with running sums along them."""
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -101,7 +96,7 @@ class Prefix:
 
     @property
     def size_bytes(self) -> int:
-        """Nearly."""
+        """Approximate size in bytes."""
         edges = sum(
             one.keys.nbytes + (0 if one.order is None else one.order.nbytes)
             for one in self.edges.values()
@@ -110,59 +105,3 @@ class Prefix:
         return (
             int(self.events.estimated_size()) + int(self.entities.estimated_size()) + edges + sums
         )
-
-
-class Keepable(Protocol):
-    """What was made of events, for some entities."""
-
-    @property
-    def entities(self) -> Any:
-        """A frame of them."""
-
-    @property
-    def size_bytes(self) -> int:
-        """Nearly."""
-
-
-K = TypeVar("K", bound=Keepable)
-_NONE = None, 0
-
-
-class Prefixes:
-    """Keeps what was used last, up to a number of bytes."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self._most = most_bytes
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
-
-    @contextmanager
-    def taken(self, key: Hashable | None, entities: Any, make: Callable[[], K]) -> Iterator[K]:
-        """What is kept under a key for the same entities, or something new; for one user at a time, and kept if nothing went wrong.
-
-        Args:
-            key: None where it is not kept.
-            entities: A frame of them, in an order that is always the same.
-            make: Makes something new.
-        """
-        with self._lock:
-            kept, _ = self._kept.pop(key, _NONE)
-        if kept is None or not kept.entities.equals(entities):
-            kept = None  # given up before another one is made
-            kept = make()
-        yield kept
-        if key is None:
-            return
-        with self._lock:
-            self._kept[key] = kept, kept.size_bytes
-            while sum(size for _, size in self._kept.values()) > self._most:
-                self._kept.popitem(last=False)
-
-    def clear(self) -> None:
-        """Forgets everything."""
-        with self._lock:
-            self._kept.clear()
-
-
-PREFIXES = Prefixes(512 << 20)
-"""Of this process."""

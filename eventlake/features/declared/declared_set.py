@@ -1,0 +1,188 @@
+"""Sets of declared features, of one kind of entity, and the relations that lead to it."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from eventlake.core.names import repeated
+from eventlake.core.sql import alike_in_sql
+from eventlake.errors import InvalidInputError, InvalidProjectionError
+from eventlake.features.declared import features_json
+from eventlake.features.declared.feature import NAME, Aggregate, Feature, plain_name
+from eventlake.features.declared.relation import Relation
+
+FORMAT = 1
+KNOWN = ("cutoff", "watermark")
+_SET_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredSet:
+    """A feature set as it is declared, without the verbs that need an engine.
+
+    Attributes:
+        name: The dataset's: lower-case letters, digits and underscores.
+        by: The column that names the entity in every event table that is read: ``subject``, or a field of the payload.
+        features: The columns, in order, each name once.
+        known: ``cutoff``: only what was recorded before the row's cutoff counts, corrections as they were known then; ``watermark``:
+            everything that is recorded at the watermark, with its latest corrections, which is hindsight.
+        depth: How many parts of a subject name the entity: with 2, ``/loan/7/payment/3`` is an event of ``/loan/7``; None for all.
+        cutoff: The spine's column of instants.
+        spine_by: The spine's column that names the entity; None where it is called as ``by``, or as the last parent of ``via``.
+        via: Relations to climb from what ``by`` names to the entity, such as from the loan to its account to its client.
+    """
+
+    name: str
+    by: str = "subject"
+    features: tuple[Feature, ...] = ()
+    known: str = "cutoff"
+    depth: int | None = None
+    cutoff: str = "cutoff"
+    spine_by: str | None = None
+    via: tuple[Relation, ...] = ()
+    _archived: bool = field(default=False, repr=False, compare=False)
+    _columns: tuple[str, ...] = field(init=False, repr=False, compare=False, default=())
+
+    def __post_init__(self) -> None:
+        given: Any = self.features
+        object.__setattr__(
+            self,
+            "features",
+            tuple(_flat([given] if isinstance(given, Feature) else given, self.name)),
+        )
+        object.__setattr__(self, "via", tuple(self.via))
+        columns = tuple(feature.column for feature in self.features)
+        object.__setattr__(self, "_columns", columns)
+        if (
+            problem := self._problem_of_set()
+            or self._problem_of_columns()
+            or self._problem_of_names()
+        ):
+            raise InvalidProjectionError(problem, self._hint(problem))
+
+    def _hint(self, problem: str) -> str | None:
+        """What to write instead."""
+        if not isinstance(self.name, str) or not _SET_NAME.fullmatch(self.name):
+            return plain_name(self.name, "FeatureSet({!r}, …).")
+        if not self.features:
+            return "write features=[el.count('payment.missed', window='90d'), …]."
+        return "give features names of their own with .name()." if "column" in problem else None
+
+    def _problem_of_set(self) -> str | None:
+        """What is wrong with everything but the columns."""
+        where = f"feature set {self.name}: "
+        if not isinstance(self.name, str) or not _SET_NAME.fullmatch(self.name):
+            return f"expected a name of lower-case letters, digits and underscores, found {self.name!r}"
+        if self.known not in KNOWN:
+            return f"{where}expected known as one of {', '.join(map(repr, KNOWN))}, found {self.known!r}"
+        if not self.by or not isinstance(self.by, str):
+            return f"{where}expected by as the name of a field or of the event's subject, found {self.by!r}"
+        if self.depth is not None and (
+            self.by != "subject" or type(self.depth) is not int or not 1 <= self.depth <= 20  # noqa: PLR2004
+        ):
+            return f"{where}expected depth as a number of parts of the subject, 1 to 20, found {self.depth!r}"
+        if self.known == "cutoff" and any(one.span.offset < 0 for one in self.aggregates()):
+            return f"{where}a window beyond the cutoff is not known at the cutoff"
+        return None
+
+    def _problem_of_columns(self) -> str | None:
+        """What is wrong with the columns, and with the relations that lead to the entity."""
+        columns, where = self._columns, f"feature set {self.name}: "
+        if not all(isinstance(one, Relation) for one in self.via):
+            return f"{where}expected via as relations, from relation('loan.granted', child=…, parent=…), found {self.via!r}"
+        if not columns:
+            return f"{where}expected at least one feature"
+        if doubled := repeated(columns):
+            return f"{where}{', '.join(doubled)} would be the name of more than one column"
+        if self.spine_entity.casefold() == self.cutoff.casefold():
+            return f"{where}the spine's columns {self.spine_entity} and {self.cutoff} would be one: SQL does not tell them apart"
+        if odd := next((name for name in columns if not NAME.fullmatch(name)), None):
+            return f"{where}{odd} is too long for a column"
+        return None
+
+    def _problem_of_names(self) -> str | None:
+        """Which columns SQL would not tell apart; what is archived is read as it is."""
+        alike = None if self._archived else alike_in_sql(self._columns)
+        return (
+            alike
+            and f"feature set {self.name}: the columns {' and '.join(alike)} would be one: SQL does not tell them apart"
+        )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the features."""
+        return self._columns
+
+    @property
+    def spine_entity(self) -> str:
+        """The spine's column that names the entity."""
+        return self.spine_by or (self.via[-1].parent if self.via else self.by)
+
+    @property
+    def pattern(self) -> str | None:
+        """A regular expression whose first group is the parts of a subject that name the entity; None where all of it does."""
+        return None if self.depth is None else f"^(/?[^/]+(/[^/]+){{{self.depth - 1}}})(/|$)"
+
+    def aggregates(self) -> list[Aggregate]:
+        """The features that are made of events, each once, in order of their first use."""
+        return list(dict.fromkeys(one for feature in self.features for one in feature.aggregates()))
+
+    def text(self) -> str:
+        """As JSON, a line for each value, keys sorted: what is archived, and hashed."""
+        document = {
+            "format": FORMAT,
+            "by": self.by,
+            "cutoff": self.cutoff,
+            "depth": self.depth,
+            "features": [
+                {"name": feature.column, **feature.document()} for feature in self.features
+            ],
+            "known": self.known,
+            "spine_by": self.spine_entity,
+            "via": [
+                {"event_type": one.event_type, "child": one.child, "parent": one.parent}
+                for one in self.via
+            ],
+        }
+        return features_json.check_text(
+            self.name, json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        )
+
+    @classmethod
+    def from_text(cls, name: str, text: str) -> Self:
+        """The inverse of ``text``.
+
+        Raises:
+            InvalidProjectionError: It is no feature set of this format.
+        """
+        document = features_json.read(name, text)
+        try:
+            features = tuple(map(features_json.feature, document.features))
+            via = tuple(Relation(one.event_type, one.child, one.parent) for one in document.via)
+            return cls(
+                name,
+                document.by,
+                features,
+                document.known,
+                document.depth,
+                document.cutoff,
+                document.spine_by,
+                via,
+                _archived=True,
+            )
+        except ValueError as error:
+            message = f"feature set {name}: features.json: {error.message if isinstance(error, InvalidInputError) else error}"
+            raise InvalidProjectionError(message) from error
+
+
+def _flat(features: Iterable[Any], name: str) -> Iterator[Feature]:
+    for feature in features:
+        if isinstance(feature, Feature):
+            yield feature
+        elif isinstance(feature, (list, tuple)):
+            yield from _flat(feature, name)
+        else:
+            message = f"feature set {name}: expected features such as count('payment.missed', window='90d'), found {feature!r}"
+            raise InvalidProjectionError(message)

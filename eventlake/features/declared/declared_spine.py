@@ -1,0 +1,110 @@
+"""What a user declares of a spine that is made of events."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Self
+
+from eventlake.core.instants import format_instant
+from eventlake.core.names import is_ours, is_pattern
+from eventlake.core.sql import folded
+from eventlake.errors import InvalidInputError
+from eventlake.features.declared.conditions import Condition
+from eventlake.features.declared.feature import Aggregate
+from eventlake.features.declared.window import Window, microseconds
+from eventlake.history.resolve import checked_instant
+
+CUTOFF = "cutoff"
+"""The column of instants."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredSpine:
+    """A spine as it is declared, without the verb that makes its rows.
+
+    Attributes:
+        event_type: Whose events begin the rows.
+        by: The column that names the entity, in every type that is looked at.
+        where: What an event must satisfy.
+        carry: Fields of the event that become columns.
+        monthly: A row for each end of a month after an entity's first event, instead of one for each event.
+        labels: Name, feature and horizon in microseconds of each label.
+        known_until: The instant up to which labels are known; None for what the events say.
+        known: ``cutoff`` for events as they were told first, ``watermark`` for their latest corrections, which is hindsight; None for
+            what the feature set says, else ``cutoff``.
+        depth: How many parts of a subject name the entity; None for all.
+    """
+
+    event_type: str
+    by: str
+    where: Condition | None
+    carry: tuple[str, ...]
+    monthly: bool
+    labels: tuple[tuple[str, Aggregate, int], ...] = ()
+    known_until: datetime | str | None = None
+    known: str | None = None
+    depth: int | None = None
+
+    def label(self, name: str, feature: Aggregate, *, horizon: Any = None) -> Self:
+        """The same spine with a column that looks ahead.
+
+        A label counts everything that is recorded at the watermark. It is null if the events do not reach the end of its horizon yet.
+
+        Args:
+            name: Of the column.
+            feature: What it is, of the events in ``[cutoff, cutoff + horizon)``; without a window of its own. Events of the type that
+                makes the rows of ``on`` count after the cutoff only: an event is not its own outcome.
+            horizon: Such as ``90d``, or a ``timedelta``.
+
+        Raises:
+            InvalidInputError: The feature has a window or is arithmetic, the horizon is missing, or there is a column of this name.
+        """
+        if (
+            not isinstance(feature, Aggregate)
+            or feature.span != Window()
+            or feature.kind in {"since_last", "since_first", "rate"}
+        ):
+            shown = feature.column if isinstance(feature, Aggregate) else type(feature).__name__
+            message = f"label {name}: expected a feature of events without a window, such as exists('payment.missed'), found {shown}"
+            raise InvalidInputError(
+                message,
+                "its window is the horizon: .label('late', el.exists('payment.missed'), horizon='90d').",
+            )
+        if horizon is None:
+            message = f"label {name}: expected how far it looks ahead"
+            raise InvalidInputError(message, "say horizon='90d'.")
+        if not isinstance(name, str) or not name or is_ours(name) or is_pattern(name):
+            message = f"expected the name of a label as text that does not begin with 'eventlake ', found {name!r}"
+            raise InvalidInputError(message)
+        taken = {
+            folded(one)
+            for one in (self.by, CUTOFF, *self.carry, *(label for label, _, _ in self.labels))
+        }
+        if folded(name) in taken:
+            message = f"label {name}: the spine has a column of that name already; SQL does not tell A from a"
+            raise InvalidInputError(message, "give it another one.")
+        return replace(
+            self, labels=(*self.labels, (name, feature, microseconds(horizon, "horizon")))
+        )
+
+    def under(self, known: str) -> Self:
+        """The same spine, which says what counts: what it says itself, else ``known``."""
+        return self if self.known is not None else replace(self, known=known)
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values, which a dataset's provenance keeps."""
+        return {
+            "event_type": self.event_type,
+            "by": self.by,
+            "where": None if self.where is None else self.where.document(),
+            "carry": list(self.carry),
+            "monthly": self.monthly,
+            "labels": [
+                {"name": name, "horizon": horizon, **feature.document()}
+                for name, feature, horizon in self.labels
+            ],
+            "known_until": None
+            if self.known_until is None
+            else format_instant(checked_instant(self.known_until, "known_until")),
+            "known": self.known,
+            "depth": self.depth,
+        }

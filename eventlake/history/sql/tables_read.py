@@ -1,0 +1,123 @@
+"""Which tables of events a query reads."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from eventlake.core.sql import identifier
+from eventlake.database import (
+    tree_of,
+)
+from eventlake.exactness.tree import nodes
+from eventlake.history.polars_scan import AS_RECORDED, LATEST, LIFETIMES
+from eventlake.schemas.catalogue import Catalogue
+from eventlake.tables.columns import NAMED
+
+_COMPUTED = frozenset({"query", "query_table"})
+"""Table functions that read the tables named in a text."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TableName:
+    """An event type's table as a query names it.
+
+    Attributes:
+        event_type: A registered one.
+        corrections: ``as_recorded``, or ``latest`` or ``lifetimes`` where the query puts this schema in front.
+    """
+
+    event_type: str
+    corrections: str = AS_RECORDED
+
+
+def tables_read(text: str, catalogue: Catalogue) -> list[TableName]:
+    """The event types among the tables that a query names; all of them where that cannot be told. Names know no case."""
+    if not catalogue.types:
+        return []
+    named = _names(text)
+    if named is None:
+        told = (AS_RECORDED, LATEST, *[LIFETIMES] * (LIFETIMES in text.casefold()))
+        return sorted(
+            TableName(name, corrections) for name in catalogue.types for corrections in told
+        )
+    registered = {name.casefold(): name for name in catalogue.types}
+    return sorted(
+        {
+            TableName(registered[table], schema if schema in {LATEST, LIFETIMES} else AS_RECORDED)
+            for schema, table in named
+            if table in registered
+        }
+    )
+
+
+def views_read(text: str, catalogue: Catalogue) -> list[str]:
+    """The tables of events that a query reads, as SQL names them."""
+    events = ["events"] if reads_table(text, "events") else []
+    typed = (
+        f"{LATEST}." * (name.corrections == LATEST) + identifier(name.event_type)
+        for name in tables_read(text, catalogue)
+    )
+    return [*events, *typed]
+
+
+def reads_table(text: str, name: str) -> bool:
+    """Whether a query reads a table, or may."""
+    named = _names(text)
+    return named is None or any(table == name for _, table in named)
+
+
+@lru_cache(64)
+def _names(text: str) -> frozenset[tuple[str, str]] | None:
+    """``(schema, table)``, case folded, of the tables that a query names; None where DuckDB cannot say, or they are computed."""
+    try:
+        tree = tree_of(text)
+        if tree.get("error") or not _COMPUTED.isdisjoint(
+            str(node.get("function_name")).casefold() for node in nodes(tree)
+        ):
+            return None
+        named = [node for node in nodes(tree) if node.get("type") == "BASE_TABLE"]
+        return frozenset(
+            (node.get("schema_name", "").casefold(), node.get("table_name", "").casefold())
+            for node in named
+        )
+    except RecursionError:
+        return None
+
+
+def attributes_named(text: str, event_type: str) -> list[str]:
+    """The attributes of ``NAMED`` that a query reads of an event type's table; its view has no others of them.
+
+    So a ``*`` is what it always was, and nothing that a query named before these were columns becomes ambiguous: a name alone counts where
+    no other table or expression can have it, behind the name of the table it counts always.
+    """
+    return [
+        name
+        for name in NAMED
+        if name in text.casefold() and _reads(text, event_type.casefold(), name)
+    ]
+
+
+@lru_cache(256)
+def _reads(text: str, event_type: str, attribute: str) -> bool:
+    try:
+        found = list(nodes(tree_of(text)))
+    except RecursionError:
+        return False
+    tables = [one for one in found if one.get("type") == "BASE_TABLE"]
+    called = {
+        str(one.get("alias") or event_type).casefold()
+        for one in tables
+        if str(one.get("table_name")).casefold() == event_type
+    }
+    shared = {"events", "spine"} & {str(one.get("table_name")).casefold() for one in tables}
+    alone = not shared and all(str(one.get("alias")).casefold() != attribute for one in found)
+    for one in found:
+        if attribute in {str(name).casefold() for name in one.get("using_columns") or ()}:
+            return True
+        path = (
+            [str(name).casefold() for name in one.get("column_names") or ()]
+            if one.get("class") == "COLUMN_REF"
+            else []
+        )
+        if path[-1:] == [attribute] and (alone if len(path) == 1 else path[-2] in called):
+            return True
+    return False
