@@ -34,7 +34,6 @@ _UNIONS = (typing.Union, types.UnionType)
 _NUMBERS: dict[type, type] = {int: Integral, float: Real}
 _OWNERS = {
     "Lake": "lake",
-    "DatasetVerbs": "lake",
     "Snapshot": "snapshot",
     "Dataset": "dataset",
     "EventSpine": "spine",

@@ -12,16 +12,25 @@ import polars as pl
 
 from eventlake.columns.intake.problems import Problem
 from eventlake.core.card import Card, counted
+from eventlake.core.documents.dataset import Parameter
 from eventlake.core.documents.delivery import Position
 from eventlake.core.expectation import Expectation
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.hashing.proofs import ConsistencyProof, InclusionProof
 from eventlake.core.instants import format_instant
+from eventlake.datasets import verbs as dataset_verbs
+from eventlake.datasets.auditing.predictions import PredictionExplanation
 from eventlake.datasets.building.buckets import Executor, InProcessExecutor
-from eventlake.datasets.verbs import DatasetVerbs
+from eventlake.datasets.comparing.diff_report import DatasetDiff
+from eventlake.datasets.dataset import Dataset
+from eventlake.datasets.definitions.dataset_toml import Definition
+from eventlake.datasets.handle import LakeHandle
+from eventlake.datasets.inspecting.explain import Explanation
+from eventlake.datasets.reproduction import Reproduction
 from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.errors import InvalidEventsError, InvalidInputError
 from eventlake.executors.local import Processes
+from eventlake.features.feature_set import FeatureSet
 from eventlake.history.follow import follow
 from eventlake.history.infer import infer_schema
 from eventlake.history.proofs import prove_consistency, prove_inclusion
@@ -45,6 +54,7 @@ from eventlake.log.maintaining.fold import keep_folded
 from eventlake.log.maintaining.garbage import OLDER_THAN, Garbage, collect
 from eventlake.log.maintaining.register_schema import register
 from eventlake.log.maintaining.reserve import keep_reserve
+from eventlake.projections.projection import Projection
 from eventlake.schemas.coerce_schema import schema_of
 from eventlake.schemas.infer import Proposal
 from eventlake.schemas.version import Version
@@ -103,7 +113,7 @@ def _now() -> int:
 
 
 @verbs
-class Lake(DatasetVerbs):
+class Lake:
     """An append-only, hash-chained history of events. Made by ``create`` and ``open``; safe to share among threads."""
 
     def __init__(self, chain: Chain) -> None:
@@ -118,6 +128,13 @@ class Lake(DatasetVerbs):
     @property
     def _storage(self) -> Storage:
         return self._chain.storage
+
+    @property
+    def _handle(self) -> LakeHandle:
+        chain = self._chain
+        return LakeHandle(
+            chain.storage, chain.trust, self.snapshot, self.append, self.register, self.schemas
+        )
 
     def _executor(self, workers: int) -> Executor:
         if workers > 1 and not can_be_reopened(self._storage):
@@ -492,6 +509,242 @@ class Lake(DatasetVerbs):
         return collect(
             open_chain(self._storage, self._chain.trust), older_than, _now(), dry_run=dry_run
         )
+
+    def build(
+        self,
+        projection: Projection | FeatureSet | Definition,
+        *,
+        at: At = None,
+        spine: Any = None,
+        engine: str | None = None,
+        parameters: Mapping[str, Parameter] | None = None,
+        locked: bool = False,
+        check: str | None = None,
+        force: bool = False,
+        workers: int = 1,
+        buckets: int | None = None,
+        incremental: bool = True,
+    ) -> Dataset:
+        """Makes a dataset from a projection at a pinned history and publishes it, whole or not at all.
+
+        Args:
+            projection: From ``Projection.sql``, the decorator ``projection``, a ``FeatureSet``, or a dataset definition.
+            at: What ``snapshot`` takes; None for the head.
+            spine: Rows to look features up for, as a Polars, pandas or Arrow table, or made of events by ``el.spine.on`` and
+                ``el.spine.month_ends``; archived with the dataset.
+            engine: ``duckdb`` or ``polars``; None for the projection's own. Features run on both, with the same rows.
+            parameters: Values for declared parameters.
+            locked: Build a definition at the checkpoint its ``dataset.lock`` pins, and publish only what the lock's content hash names.
+            check: ``"perturb"`` to build once more under other threads, memory limit and order of rows, and to publish only if the rows
+                are the same.
+            workers: Processes that share the work of declared features, or of a projection that is declared ``by=`` an entity.
+            buckets: Into how many buckets its entities are put, each done and kept for itself; None for four for each of several workers.
+            incremental: Whether these may begin from an earlier build of themselves: only what may have changed is computed, the rows are
+                the same. Not with ``force``.
+            force: Build even what the same recipe has built before, and compare; a stored dataset that is damaged is stored anew.
+
+        Returns:
+            The published dataset. The same recipe is not computed twice, by whichever process: what it made is found again, and who asks
+            while another one builds it waits. That is not for datasets of the level ``unproven``.
+
+        Raises:
+            NotIdenticalError: With ``locked``, the rows are not the pinned ones; with ``check``, they are others under other
+                circumstances: which columns, which rows, and what made the difference; with ``force``, they are others than before.
+            InvalidProjectionError: The projection cannot be built as declared.
+            SchemaMismatchError: The rows break the declared schema; nothing was published.
+            CorruptionError: A segment of the history is damaged.
+        """
+        return dataset_verbs.build_dataset(
+            self._handle,
+            projection,
+            at=at,
+            spine=spine,
+            engine=engine,
+            parameters=parameters,
+            locked=locked,
+            check=check,
+            force=force,
+            workers=workers,
+            buckets=buckets,
+            incremental=incremental,
+            executor_of=self._executor,
+        )
+
+    def reproduce(self, hash_prefix: str, *, trust: bool = False) -> Reproduction:
+        """Makes a dataset again from its manifest hash, from scratch, and compares.
+
+        Args:
+            hash_prefix: A tag, or at least 6 hex digits of the ``manifest_hash``.
+            trust: Run the Python that is archived with the dataset; SQL needs no trust.
+
+        Raises:
+            NotFoundError: No such dataset.
+            InvalidInputError: The prefix fits several, or Python without ``trust``.
+            CorruptionError: The history, or the archived source or spine, is not what the manifest names; the file is named.
+        """
+        return dataset_verbs.reproduce_dataset(self._handle, hash_prefix, trust=trust)
+
+    def diff(self, a: str, b: str) -> DatasetDiff:
+        """Says what lies between two datasets: history, recipe, code, schema, and rows by key.
+
+        Rows are not read where their content hashes agree, and else as a stream, at most a part of each dataset in memory. Null equals
+        null, and doubles are compared by their bits, all NaN being one. Columns of different types are not compared, and neither are
+        rows whose keys differ in name, order or type, or that were given back.
+
+        Args:
+            a: The first dataset, as ``dataset`` takes it.
+            b: The second; what only it has counts as added.
+
+        Raises:
+            NotFoundError: No such dataset.
+            InvalidInputError: A prefix fits several.
+            CorruptionError: A stored file that must be read is missing or not what was written.
+        """
+        return dataset_verbs.diff_datasets(self._handle, a, b)
+
+    def explain(self, hash_prefix: str, key: Any, column: str | None = None) -> Explanation:
+        """The events behind a row of a dataset, or behind one value of it: those without which it would be another.
+
+        Args:
+            hash_prefix: A tag, or at least 6 hex digits of a hash.
+            key: The value of the dataset's key column, a tuple of several, or a dict of the values of any columns that one row alone has;
+                text stands for a value of any type.
+            column: Whose value is asked about; None for the whole row.
+
+        Raises:
+            NotFoundError: No such dataset, or no such row.
+            InvalidInputError: There is no such column, or it cannot be told which events a row was made of.
+            CorruptionError: The history does not make the stored row again.
+        """
+        return dataset_verbs.explain_row(self._handle, hash_prefix, key, column)
+
+    def record_predictions(
+        self, dataset: Dataset, frame: Any, *, model: str | bytes | os.PathLike[str]
+    ) -> Receipt:
+        """Appends what a model said of a dataset's rows, as events of the type ``prediction.made`` that name dataset, row and model.
+
+        A prediction of the same dataset, row and model is one event: recording it again changes nothing, recording another value is
+        refused. Its subject is the row's entity, where one is declared; its time is when it is recorded.
+
+        Args:
+            dataset: That the model was given.
+            frame: The dataset's key columns and ``prediction``, a finite number; as a Polars, pandas or Arrow table.
+            model: What names the model: its digest or name as text, or its bytes or the path of its file, which are hashed with SHA-256.
+
+        Returns:
+            Where the events stand.
+
+        Raises:
+            InvalidInputError: A column is missing, a key is not the dataset's, a prediction is no finite number.
+            InvalidEventsError: Something else was recorded for the same dataset, row and model.
+        """
+        return dataset_verbs.record_predictions(self._handle, dataset, frame, model=model)
+
+    def explain_prediction(self, event_id: str, column: str | None = None) -> PredictionExplanation:
+        """What a recorded prediction was made of: the row of its dataset, and the events behind it, as they were then.
+
+        Args:
+            event_id: Of the prediction.
+            column: The feature that is asked about; None for the whole row.
+
+        Raises:
+            NotFoundError: There is no such prediction, or its dataset is gone.
+            InvalidInputError: It cannot be told which events a row was made of.
+        """
+        return dataset_verbs.explain_prediction(self._handle, event_id, column)
+
+    def dataset(self, hash_prefix: str) -> Dataset:
+        """A published dataset by its tag, by at least 6 hex digits of its ``manifest_hash``, else its recipe or content hash, or by name.
+
+        A name means the dataset of that name with the highest watermark.
+
+        Raises:
+            NotFoundError: No such dataset.
+            InvalidInputError: The prefix fits several.
+            CorruptionError: Its manifest is damaged.
+        """
+        return dataset_verbs.dataset(self._handle, hash_prefix)
+
+    def datasets(self, hash_prefix: str | None = None) -> list[Dataset]:
+        """The published datasets, by name, then by watermark. A damaged one is left out with a warning; ``verify`` says more.
+
+        Args:
+            hash_prefix: Only those whose manifest, recipe or content hash begins with it; None for all.
+        """
+        return dataset_verbs.datasets(self._handle, hash_prefix)
+
+    def tag(self, reference: str, name: str) -> None:
+        """Gives a dataset a name, such as ``model-2025-q3``, by which it is found; retention leaves its rows alone.
+
+        Args:
+            reference: A hash, another tag or a dataset's name, as ``dataset`` takes.
+            name: At most 100 letters, digits, ``.``, ``_`` and ``-``; nothing that looks like a hash. A tag is never moved.
+
+        Raises:
+            AlreadyExistsError: Another dataset has the name.
+            InvalidInputError: It is no name.
+            NotFoundError: No such dataset.
+        """
+        dataset_verbs.tag(self._handle, reference, name)
+
+    def untag(self, name: str) -> None:
+        """Takes a name away. The dataset stays.
+
+        Raises:
+            NotFoundError: There is no such tag.
+        """
+        dataset_verbs.untag(self._handle, name)
+
+    def tags(self) -> dict[str, str]:
+        """The manifest hash by tag. ``lock-…`` are those that a ``dataset.lock`` named when it was written."""
+        return dataset_verbs.tags(self._handle)
+
+    def prune(
+        self,
+        *,
+        older_than: timedelta,
+        keep_last: int = 1,
+        datasets: bool = False,
+        dry_run: bool = True,
+    ) -> Garbage:
+        """Says which datasets' rows could be given back, and deletes them if asked; never those that a tag or a lock names.
+
+        Manifest, source, spine and provenance stay: ``reproduce`` makes the rows again, and building the recipe stores them again. With
+        ``datasets`` they go too, as by ``remove_dataset``.
+
+        Args:
+            older_than: Only rows that were built longer ago.
+            keep_last: How many datasets of each name keep their rows in any case, those of the highest watermarks.
+            datasets: Remove the datasets themselves, those whose rows were given back before too; not those that predictions name.
+            dry_run: Only say; with False, delete.
+
+        Raises:
+            InvalidInputError: An age or a number is negative.
+            CorruptionError: A manifest or a tag is damaged; nothing was deleted.
+        """
+        return dataset_verbs.prune_datasets(
+            self._handle,
+            older_than=older_than,
+            keep_last=keep_last,
+            datasets=datasets,
+            dry_run=dry_run,
+        )
+
+    def remove_dataset(self, reference: str) -> Garbage:
+        """Removes a dataset with all its files. Its hash is remembered: whoever asks for it is told when it was removed.
+
+        Args:
+            reference: A hash, as ``dataset`` takes; at least 6 hex digits.
+
+        Returns:
+            The files that were deleted.
+
+        Raises:
+            InvalidInputError: A tag, a ``dataset.lock`` or a recorded prediction names it; nothing was changed.
+            NotFoundError: No such dataset.
+            StorageError: The store failed; removing it again ends what was begun.
+        """
+        return dataset_verbs.remove_dataset(self._handle, reference)
 
     def card(self) -> Card:
         """What to show."""

@@ -22,6 +22,7 @@ from eventlake.datasets.building.ready import ready
 from eventlake.errors import InvalidProjectionError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.lake import Lake
+from eventlake.projections.computation import Computation, RunOptions
 from eventlake.projections.kinds import prepare
 from eventlake.projections.projection import Projection
 from eventlake.projections.rows import finish
