@@ -77,4 +77,4 @@ def test_every_process_that_the_package_starts_imports_nothing_from_the_current_
         if isinstance(node, ast.List)
     ]
     starts = [(path, items[1]) for path, items in lists if items and items[0] == "sys.executable"]
-    assert starts == [("datasets/isolated.py", "'-P'")]
+    assert starts == [("datasets/building/isolated.py", "'-P'")]
