@@ -37,6 +37,8 @@ _OWNERS = {
     "Snapshot": "snapshot",
     "Dataset": "dataset",
     "EventSpine": "spine",
+    "DeclaredSpine": "spine",
+    "DeclaredSet": "features",
     "Writer": "writer",
 }
 _OTHERS = {

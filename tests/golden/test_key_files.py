@@ -294,7 +294,7 @@ def test_the_smallest_key_file_is_written_in_these_bytes_and_read_back():
 def test_every_key_of_a_lake_is_the_naive_one_in_its_tiers_its_files_and_its_newest_commit(
     monkeypatch,
 ):
-    for module in ("fold", "recent"):
+    for module in ("maintaining.fold", "chain.unfolded_keys"):
         monkeypatch.setattr(f"eventlake.log.{module}.FOLD_WEIGHT", 100)
     monkeypatch.setattr("eventlake.log.maintaining.fold._CLASS", 4)
     monkeypatch.setattr("eventlake.log.chain.unfolded_keys._MAX_INLINE", 3)

@@ -8,6 +8,7 @@ import pytest
 import eventlake as el
 from eventlake.history.sql import duckdb_views
 from eventlake.history.sql.duckdb_views import ENTITY, EntityFilter
+from eventlake.projections.computation import Query, RunOptions
 from eventlake.projections.on_duckdb import run as duckdb_runner
 
 BEGIN = datetime(1969, 12, 31, 23, tzinfo=UTC)
@@ -79,7 +80,7 @@ def test_the_rows_of_few_entities_are_the_same_whoever_reads_them(history, monke
     query = f"SELECT e.*, count(*) OVER (PARTITION BY subject) AS n FROM events e WHERE {condition} ORDER BY sequence"
 
     def made():
-        return duckdb_runner.run("made", query, history, None, {}, only=only)
+        return duckdb_runner.run(Query("made", query, history), RunOptions(only=only))
 
     assert only.plain() is not None
     few = made()

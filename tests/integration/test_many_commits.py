@@ -93,7 +93,7 @@ class Told:
 
 
 def patched(patch, fold_weight=FOLD_WEIGHT):
-    for module in ("fold", "recent"):
+    for module in ("maintaining.fold", "chain.unfolded_keys"):
         patch.setattr(f"eventlake.log.{module}.FOLD_WEIGHT", fold_weight)
 
 

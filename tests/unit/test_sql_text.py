@@ -11,10 +11,9 @@ PACKAGE = Path(eventlake.__file__).parent
 LOOKED_AT = {
     "the query of a user, a mapping or an archive, which passed check_select": [
         "eventlake.database.queries::_check_hidden::nodes(json.loads(written))",
-        "eventlake.history.snapshot::Snapshot.sql::history",
         "eventlake.projections.on_duckdb.by_entity::OneEntity.rows::self._query",
-        "eventlake.projections.on_duckdb.by_entity::carrier::projection.sources",
-        "eventlake.projections.on_duckdb.run::run::query",
+        "eventlake.projections.on_duckdb.by_entity::entity_columns::query.text",
+        "eventlake.projections.on_duckdb.run::run::query.text",
         "eventlake.projections.on_duckdb.exact::with_values::data.decode()",
     ],
     "a condition of a mapping, or an expression of an upcast: parsed alone first, and judged": [
@@ -91,7 +90,6 @@ LOOKED_AT = {
         "eventlake.history.sql.refusals::_schema::name.partition('.')",
         "eventlake.history.sql.refusals::advice::name",
         "eventlake.history.sql.refusals::advice::names.split(',')",
-        "eventlake.history.snapshot::_about::subject.rstrip('/')",
         "eventlake.importing.staged::Staged._check_ties::key.column",
         "eventlake.importing.tables::Tables._condition::rules.number",
         "eventlake.importing.tables::Tables._query::table.name",
@@ -100,7 +98,7 @@ LOOKED_AT = {
         "eventlake.importing.tables::Tables.check_columns::rules.table",
         "eventlake.importing.tables::Tables.columns::str(row[0])",
         "eventlake.importing.tables::Tables.columns::str(row[1])",
-        "eventlake.projections.on_duckdb.by_entity::carrier::error",
+        "eventlake.projections.on_duckdb.by_entity::entity_columns::error",
         "eventlake.tables.expressions::<module>::duckdb.__version__",
         "eventlake.tables.expressions::_check_unchanged::of_field(before, new, new.name)",
         "eventlake.tables.expressions::complete::field.name",
@@ -131,8 +129,8 @@ def test_the_scan_sees_the_modules_that_make_sql():
         f"eventlake.{name}"
         for name in (
             "database.files",
-            "features.duckdb_parts",
-            "history.duckdb_sql",
+            "features.on_duckdb.parts",
+            "history.sql.duckdb_views",
             "importing.tables",
             "tables.expressions",
         )

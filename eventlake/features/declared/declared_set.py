@@ -12,12 +12,14 @@ from eventlake.errors import InvalidInputError, InvalidProjectionError
 from eventlake.features.declared import features_json
 from eventlake.features.declared.feature import NAME, Aggregate, Feature, plain_name
 from eventlake.features.declared.relation import Relation
+from eventlake.verbs import verbs
 
 FORMAT = 1
 KNOWN = ("cutoff", "watermark")
 _SET_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 
 
+@verbs
 @dataclass(frozen=True, slots=True)
 class DeclaredSet:
     """A feature set as it is declared, without the verbs that need an engine.

@@ -12,11 +12,13 @@ from eventlake.features.declared.conditions import Condition
 from eventlake.features.declared.feature import Aggregate
 from eventlake.features.declared.window import Window, microseconds
 from eventlake.history.resolve import checked_instant
+from eventlake.verbs import verbs
 
 CUTOFF = "cutoff"
 """The column of instants."""
 
 
+@verbs
 @dataclass(frozen=True, slots=True)
 class DeclaredSpine:
     """A spine as it is declared, without the verb that makes its rows.
