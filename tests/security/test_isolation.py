@@ -274,22 +274,22 @@ def test_all_that_uses_what_is_archived_was_looked_at():
     """Whoever runs an archived query must be called through ``isolated``. ``_ends`` only reads names."""
     callers = {
         (path.stem, function.name)
-        for path in (PACKAGE / "datasets").glob("*.py")
+        for path in (PACKAGE / "datasets").rglob("*.py")
         for function in ast.walk(ast.parse(path.read_text()))
         if isinstance(function, ast.FunctionDef)
         for call in ast.walk(function)
-        if isinstance(call, ast.Call) and ast.unparse(call.func) in {"projection_of", "work_again"}
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in {"projection_of", "ready_again"}
     }
     isolated_work = {
-        ("reproduce", "_made_again"),
-        ("verify_again", "_made_again"),
+        ("reproduce", "_reproduce"),
+        ("make_again", "_made_again"),
         ("leakage", "_checked"),
     }
-    below = {("reproduce", "work_again"), ("explain", "_features"), ("explain", "_by_entity")}
+    below = {("reproduce", "ready_again"), ("explain", "_features"), ("explain", "_by_entity")}
     assert callers == isolated_work | below | {("spine_match", "_ends")}
     handed = {
         (path.stem, ast.unparse(call.args[0]))
-        for path in (PACKAGE / "datasets").glob("*.py")
+        for path in (PACKAGE / "datasets").rglob("*.py")
         for call in ast.walk(ast.parse(path.read_text()))
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "isolated"
     }
