@@ -1,7 +1,8 @@
 """Appending large batches, every check on, against writing the same table by hand and against deltalake.
 
-The floor is what a careful engineer would write by hand: pyarrow's Parquet (zstd 3, defaults), its SHA-256 and an fsync. It validates
-nothing, finds no duplicate and hashes no event. deltalake writes with zstd 3 too; it hashes nothing and never calls fsync.
+The floor is what a careful engineer would write by hand: pyarrow's Parquet (zstd 3, defaults), its
+SHA-256 and an fsync. It validates nothing, finds no duplicate and hashes no event. deltalake writes
+with zstd 3 too; it hashes nothing and never calls fsync.
 """
 
 import hashlib

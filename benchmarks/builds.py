@@ -1,6 +1,7 @@
 """Builds: an exact one beside the same query by hand, shared, from an earlier build, found again; the checks; the content hash.
 
-Publishing and hashing are apart where the row says so: what is compared with a query by hand is running the projection over the history.
+Publishing and hashing are apart where the row says so: what is compared with a query by hand is
+running the projection over the history.
 """
 
 import time

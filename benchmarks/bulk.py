@@ -1,7 +1,8 @@
 """Loading one large Parquet file: time and peak memory, each way in a process of its own.
 
-Ours is ``lake.append(path)``: one batch, whole or not at all, every check on, durable. Beside it stand copying the file row group by row
-group with pyarrow, SHA-256 and fsync, and deltalake fed with the same record batches (zstd 3, no fsync).
+Ours is ``lake.append(path)``: one batch, whole or not at all, every check on, durable. Beside it
+stand copying the file row group by row group with pyarrow, SHA-256 and fsync, and deltalake fed
+with the same record batches (zstd 3, no fsync).
 """
 
 import argparse

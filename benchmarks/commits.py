@@ -1,11 +1,12 @@
 """Many small commits by one process, against deltalake, which writes a commit file and a Parquet file too.
 
-Ours are durable when they return (segment, commit and folders fsynced); deltalake's append calls no fsync at all. deltalake keeps its
-table object open, which is faster for it than opening the table each time. The two take turns in blocks; what a block left unwritten is
-flushed before the next.
+Ours are durable when they return (segment, commit and folders fsynced); deltalake's append calls no
+fsync at all. deltalake keeps its table object open, which is faster for it than opening the table
+each time. The two take turns in blocks; what a block left unwritten is flushed before the next.
 
-Beside them stands a floor that tells what the disk takes: a small Parquet file and a JSON file, each written under a temporary name,
-fsynced, linked to its name, and its folder fsynced. It checks nothing, and is no log.
+Beside them stands a floor that tells what the disk takes: a small Parquet file and a JSON file,
+each written under a temporary name, fsynced, linked to its name, and its folder fsynced. It checks
+nothing, and is no log.
 """
 
 import hashlib

@@ -1,7 +1,8 @@
 """Finding ids that a lake of many events holds already: what it costs on disk, and how long it takes.
 
-Timed is ``eventlake.log.appending.known_ids.known`` alone, the step of an append that asks whether any ``(source, id)`` of a checked batch is in
-the lake. Hashing the batch's own ids is not in it: the batch's check for duplicates within itself has done that before.
+Timed is ``eventlake.log.appending.known_ids.known`` alone, the step of an append that asks whether
+any ``(source, id)`` of a checked batch is in the lake. Hashing the batch's own ids is not in it:
+the batch's check for duplicates within itself has done that before.
 """
 
 import statistics

@@ -1,7 +1,7 @@
 """A stream of loan events such as a core bank has: ids that are UUIDs, skewed subjects, a dozen types with payloads of 70 to 170 bytes.
 
-Ids, account numbers and amounts are random, as they are in life; what a simulated lender counts up compresses far better, and would make
-writing Parquet look cheaper than it is.
+Ids, account numbers and amounts are random, as they are in life; what a simulated lender counts up
+compresses far better, and would make writing Parquet look cheaper than it is.
 """
 
 import numpy as np

@@ -1,7 +1,8 @@
 """Point-in-time features beside the best queries that we could write by hand for the same columns, on each engine.
 
-Eleven columns: count, sum and mean of an amount over 7, 30 and 90 days, the last amount and the days since it, for 100,000 entities and
-cutoffs that are drawn evenly, or in proportion to the events. The hand-written ones read one Parquet file of four typed columns.
+Eleven columns: count, sum and mean of an amount over 7, 30 and 90 days, the last amount and the
+days since it, for 100,000 entities and cutoffs that are drawn evenly, or in proportion to the
+events. The hand-written ones read one Parquet file of four typed columns.
 """
 
 import json

@@ -1,8 +1,8 @@
 """Single events from many threads through ``lake.writer()``: durable events a second, and how long a thread waits for its receipt.
 
-There is no peer. ``8 threads`` and ``64 threads`` hand over one event, wait for its receipt and hand over the next, as a service does
-that answers each request when its event is durable. *Pipelined* threads hand over one event after the other and wait for all receipts at
-the end.
+There is no peer. ``8 threads`` and ``64 threads`` hand over one event, wait for its receipt and
+hand over the next, as a service does that answers each request when its event is durable.
+*Pipelined* threads hand over one event after the other and wait for all receipts at the end.
 """
 
 import statistics

@@ -1,8 +1,9 @@
 """Timing side by side, and the result of a row: figures against budgets, saved as JSON for ``report.py``.
 
-Every comparison runs in *rounds*: each candidate once a round, the floor (or peer) first, so that a machine that slows down slows all.
-A ratio is the median of the rounds' ratios. Before each candidate what others left unwritten is flushed, so that nobody pays for it in
-an fsync of its own. CPU is that of all threads, and of child processes that have ended.
+Every comparison runs in *rounds*: each candidate once a round, the floor (or peer) first, so that a
+machine that slows down slows all. A ratio is the median of the rounds' ratios. Before each
+candidate what others left unwritten is flushed, so that nobody pays for it in an fsync of its own.
+CPU is that of all threads, and of child processes that have ended.
 """
 
 import gc

@@ -1,8 +1,8 @@
 """Opening a lake of 1,000 commits and reading the events of the 500th history, against lance at its 500th version.
 
-Maintenance is allowed: ours is compacted (``lake.compact()``), lance's files are too (``optimize.compact_files()``); a lance version is
-pinned to the files it was written with, while a watermark is read from whatever segments hold the history now. Both read the same
-columns.
+Maintenance is allowed: ours is compacted (``lake.compact()``), lance's files are too
+(``optimize.compact_files()``); a lance version is pinned to the files it was written with, while a
+watermark is read from whatever segments hold the history now. Both read the same columns.
 """
 
 from collections.abc import Callable

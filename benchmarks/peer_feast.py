@@ -2,8 +2,9 @@
 
     python peer_feast.py EVENTS.parquet SPINE.parquet ROUNDS
 
-EVENTS has ``subject, time, amount`` (double), SPINE ``subject, cutoff``. Prints a line of JSON for each round: wall and CPU seconds of
-``get_historical_features(…).to_df()`` over a file, by the offline store that FEAST_STORE names (duckdb).
+EVENTS has ``subject, time, amount`` (double), SPINE ``subject, cutoff``. Prints a line of JSON for
+each round: wall and CPU seconds of ``get_historical_features(…).to_df()`` over a file, by the
+offline store that FEAST_STORE names (duckdb).
 """
 
 import json

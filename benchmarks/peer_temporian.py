@@ -2,8 +2,9 @@
 
     python peer_temporian.py EVENTS.parquet SPINE.parquet ROUNDS
 
-EVENTS has ``subject, time, amount`` (double), SPINE ``subject, cutoff``. Prints a line of JSON for each round: wall and CPU seconds of
-``temporian.run`` alone, events and rows being in memory already. Its windows include the cutoff, and its sums are of doubles.
+EVENTS has ``subject, time, amount`` (double), SPINE ``subject, cutoff``. Prints a line of JSON for
+each round: wall and CPU seconds of ``temporian.run`` alone, events and rows being in memory
+already. Its windows include the cutoff, and its sums are of doubles.
 """
 
 import json

@@ -2,9 +2,9 @@
 
     python benchmarks/run.py [ROW …] [--quick] [--rounds N] [--data EVENTS.parquet]
 
-Each row is a module in this folder; without a name all are run, each in a process of its own. Results go to ``bench-data/results``, from
-which ``python benchmarks/report.py`` writes the page. Peers (``pip install --group bench``) may be missing: their figures
-then say so.
+Each row is a module in this folder; without a name all are run, each in a process of its own.
+Results go to ``bench-data/results``, from which ``python benchmarks/report.py`` writes the page.
+Peers (``pip install --group bench``) may be missing: their figures then say so.
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """Counting events by type, against the engines on the same Parquet files.
 
-The floor opens a DuckDB connection and reads the segments with ``read_parquet``; ``snapshot.sql`` opens one too and gives ``events`` its
-sequences, its clock and its cut. The snapshot is held; opening a lake is measured in ``open.py``.
+The floor opens a DuckDB connection and reads the segments with ``read_parquet``; ``snapshot.sql``
+opens one too and gives ``events`` its sequences, its clock and its cut. The snapshot is held;
+opening a lake is measured in ``open.py``.
 """
 
 import duckdb

@@ -1,8 +1,9 @@
 """Event tables: reading one field, finding one subject, deriving them; and checking payloads at append.
 
-*Typed read* sums one field of one type: from our table, from the JSON in the segments (as each engine does it, through doubles), and from a
-Parquet file of just these rows with just these types, written by hand. *Derive* makes the tables of all types in a process that has none;
-its floor is writing the same events as segments would be.
+*Typed read* sums one field of one type: from our table, from the JSON in the segments (as each
+engine does it, through doubles), and from a Parquet file of just these rows with just these types,
+written by hand. *Derive* makes the tables of all types in a process that has none; its floor is
+writing the same events as segments would be.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Verification, against reading and hashing the same segments with SHA-256.
 
-*Shallow* re-hashes every file. *Deep* also decodes every segment, hashes every event again, makes the manifest's keys again and looks for
-ids that stand twice.
+*Shallow* re-hashes every file. *Deep* also decodes every segment, hashes every event again, makes
+the manifest's keys again and looks for ids that stand twice.
 """
 
 import hashlib

@@ -1,8 +1,9 @@
 """Four processes that append to one lake at once, against deltalake made sequence-safe.
 
-Safe means here what eventlake means: no two events ever get one sequence, and none is left out. deltalake's writers read the greatest
-sequence of the table version from its statistics, write the next ones on condition that the version is still the newest
-(``max_commit_retries=0``), and try again where it is not. With its own retries two writers would take the same sequences and never hear
+Safe means here what eventlake means: no two events ever get one sequence, and none is left out.
+deltalake's writers read the greatest sequence of the table version from its statistics, write the
+next ones on condition that the version is still the newest (``max_commit_retries=0``), and try
+again where it is not. With its own retries two writers would take the same sequences and never hear
 of it. It calls no fsync; ours are durable.
 """
 

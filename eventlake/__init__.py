@@ -2,8 +2,8 @@
 
 import eventlake as el
 lake = el.create("my-lake", origin="bank.example/loans")
-lake.append([{"id": "1", "source": "core", "type": "loan.granted", "subject": "/loan/7", "data": {"amount": "1200.00"}}])
-lake.snapshot().sql("select type, count(*) from events group by type")
+lake.append([{"id": "1", "source": "core", "type": "loan.granted", "subject": "/loan/7", "data":
+{"amount": "1200.00"}}]) lake.snapshot().sql("select type, count(*) from events group by type")
 """
 
 from importlib.metadata import version as _version

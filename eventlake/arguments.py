@@ -1,6 +1,7 @@
 """Calls that do not fit a public function, told by what the function takes.
 
-A call is looked at only after it failed: a call that works costs nothing, and the finer words of a function's own checks come first.
+A call is looked at only after it failed: a call that works costs nothing, and the finer words of a
+function's own checks come first.
 """
 
 import inspect

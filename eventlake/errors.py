@@ -17,9 +17,9 @@
     ├── ForkedProcessError         start the process by spawn or forkserver
     └── StorageError               the environment: disk full, permission, network
 
-Every error has ``kind``, a stable code for machines, and ``facts``, what the message names as values. The message says what was
-expected, what was found and where; ``hint`` says what to do. Both are safe to print: control characters are spelled out, and URIs are
-without passwords.
+Every error has ``kind``, a stable code for machines, and ``facts``, what the message names as
+values. The message says what was expected, what was found and where; ``hint`` says what to do. Both
+are safe to print: control characters are spelled out, and URIs are without passwords.
 """
 
 from collections.abc import Sequence

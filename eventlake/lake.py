@@ -76,7 +76,8 @@ def create(
     """Makes an empty lake.
 
     Args:
-        uri: A new or empty folder, ``file://…``, or ``memory://`` for one that ends with the process.
+        uri: A new or empty folder, ``file://…``, or ``memory://`` for one that ends with the
+            process.
         origin: Its name for ever, like ``bank.example/loans``; part of every checkpoint.
         strict: Refuse events of types that have no registered schema, for ever.
         trust: As of ``open``.
@@ -96,9 +97,11 @@ def open(uri: str | os.PathLike[str] | Storage, *, trust: str | None = None) -> 
 
     Args:
         uri: What ``create`` takes.
-        trust: What is believed. ``own``: only what this user's processes wrote or checked; everything else is checked, or derived
-            again, at its first use, and remembered in the user's cache folder. ``lake``: what the lake's writers stored, if its hash is
-            the one it is named by; for a lake that one team writes to. None for the environment variable ``EVENTLAKE_TRUST``, or ``own``.
+        trust: What is believed. ``own``: only what this user's processes wrote or checked;
+            everything else is checked, or derived again, at its first use, and remembered in the
+            user's cache folder. ``lake``: what the lake's writers stored, if its hash is the one it
+            is named by; for a lake that one team writes to. None for the environment variable
+            ``EVENTLAKE_TRUST``, or ``own``.
 
     Raises:
         NotFoundError: There is no lake.
@@ -194,27 +197,37 @@ class Lake:
         """Appends a batch of events, whole or not at all. On return it is durable.
 
         Args:
-            events: An iterable of dicts, a Polars, pandas or Arrow table, anything with ``__arrow_c_stream__``, the path of an NDJSON or
-                Parquet file, or the bytes of NDJSON. Attributes: ``id``, ``source``, ``type`` (required text), ``subject``, ``time`` (with
-                a zone), ``data`` (JSON text as given, or a Python value in a dict) and the rest of ``docs/format.md``. A column
-                ``recorded_at`` makes it a copied history: non-decreasing, not before the head's. A Parquet file of more than a million
-                events is read and stored part by part, unless it has a position or ``skip_identical``.
-            producer: The name of the stream the batch is a part of. A batch of a producer can be sent again after a failure: if it is in
-                the lake, its first receipt comes back and nothing is appended.
-            position: Where the batch stands in that stream: the position before plus one; the first may be any.
-            expect: What must hold of the history that the batch follows, from ``el.pristine``, ``el.populated``, ``el.on_event`` and
-                ``el.at_watermark``; checked at the commit, so that no other writer can come between.
-            duplicates: ``refuse`` an event whose ``(source, id)`` is known; or ``skip_identical``: leave it out where it is the same event
-                to the last byte, and refuse it where it is another one.
+            events: An iterable of dicts, a Polars, pandas or Arrow table, anything with
+                ``__arrow_c_stream__``, the path of an NDJSON or Parquet file, or the bytes of
+                NDJSON. Attributes: ``id``, ``source``, ``type`` (required text), ``subject``,
+                ``time`` (with a zone), ``data`` (JSON text as given, or a Python value in a dict)
+                and the rest of ``docs/format.md``. A column ``recorded_at`` makes it a copied
+                history: non-decreasing, not before the head's. A Parquet file of more than a
+                million events is read and stored part by part, unless it has a position or
+                ``skip_identical``.
+            producer: The name of the stream the batch is a part of. A batch of a producer can be
+                sent again after a failure: if it is in the lake, its first receipt comes back and
+                nothing is appended.
+            position: Where the batch stands in that stream: the position before plus one; the first
+                may be any.
+            expect: What must hold of the history that the batch follows, from ``el.pristine``,
+                ``el.populated``, ``el.on_event`` and ``el.at_watermark``; checked at the commit, so
+                that no other writer can come between.
+            duplicates: ``refuse`` an event whose ``(source, id)`` is known; or ``skip_identical``:
+                leave it out where it is the same event to the last byte, and refuse it where it is
+                another one.
 
         Returns:
-            Where the events stand and which history they made. An empty batch is a no-op: ``start == stop``.
+            Where the events stand and which history they made. An empty batch is a no-op: ``start
+            == stop``.
 
         Raises:
-            InvalidEventsError: Rules are broken; every problem is listed by row and field, nothing was appended.
+            InvalidEventsError: Rules are broken; every problem is listed by row and field, nothing
+                was appended.
             InvalidInputError: ``events`` is nothing that holds events.
-            ConflictError: What was expected does not hold; a column ``sequence`` names other sequences than the next ones; or the position
-                is another batch's, leaves a gap or steps back.
+            ConflictError: What was expected does not hold; a column ``sequence`` names other
+                sequences than the next ones; or the position is another batch's, leaves a gap or
+                steps back.
             CommitUnknownError: The store failed while the commit was published.
             StorageError: The store failed before that; nothing was appended.
         """
@@ -238,7 +251,8 @@ class Lake:
     def check(self, events: Any) -> list[Problem]:
         """Says what ``append`` would refuse of a batch, and appends nothing.
 
-        That is: what breaks the event rules or a registered schema, ids that are known, corrections of nothing, instants before the head's.
+        That is: what breaks the event rules or a registered schema, ids that are known, corrections
+        of nothing, instants before the head's.
 
         Args:
             events: What ``append`` takes.
@@ -294,8 +308,8 @@ class Lake:
             commit_id: From the ``facts`` of a ``CommitUnknownError``.
 
         Returns:
-            The receipt of the commit where it is in the log; None where it is not, and then it never will be: a fence takes the number that
-            a delayed write could still have reached.
+            The receipt of the commit where it is in the log; None where it is not, and then it
+            never will be: a fence takes the number that a delayed write could still have reached.
 
         Raises:
             CommitUnknownError: The store still does not answer; ask again.
@@ -313,17 +327,20 @@ class Lake:
     def accept_clock(self, version: int) -> Entry:
         """Lets a lake go on whose newest commits were recorded by a clock that ran ahead; a fence in the log records it.
 
-        Without it, no append is at an instant more than five minutes ahead of the writer's clock. With it, every writer goes on at the
-        instant of commit ``version`` until real time has passed that: ``recorded_at`` says for those events that they were recorded then.
+        Without it, no append is at an instant more than five minutes ahead of the writer's clock.
+        With it, every writer goes on at the instant of commit ``version`` until real time has
+        passed that: ``recorded_at`` says for those events that they were recorded then.
 
         Args:
-            version: The commit that the refusal named: the first one with the head's ``recorded_at``.
+            version: The commit that the refusal named: the first one with the head's
+                ``recorded_at``.
 
         Returns:
             The fence, or the commit that was the head if it was accepted before.
 
         Raises:
-            InvalidInputError: The head is not ahead of this machine's clock, or has the clock of another commit.
+            InvalidInputError: The head is not ahead of this machine's clock, or has the clock of
+                another commit.
             NotFoundError: The lake is empty.
             CommitUnknownError: The store failed while the fence was published.
         """
@@ -335,27 +352,31 @@ class Lake:
     ) -> Version:
         """Gives an event type a schema: its payloads become columns, and what does not fit is refused at append from now on.
 
-        The lake's events of that type are checked first; all of them must fit. A type that has a schema gets a new version, which must
-        accept whatever the one before accepts: new fields that are not required, more digits, more enum values. For any other change
-        ``upcast`` says how older payloads are read with it; what is stored stays as it is. Registering the newest version again changes
-        nothing.
+        The lake's events of that type are checked first; all of them must fit. A type that has a
+        schema gets a new version, which must accept whatever the one before accepts: new fields
+        that are not required, more digits, more enum values. For any other change ``upcast`` says
+        how older payloads are read with it; what is stored stays as it is. Registering the newest
+        version again changes nothing.
 
         Args:
             event_type: Such as ``payment.received``; the name of its table in SQL.
-            schema: A JSON Schema of the payload as a dict, a ``pandera.polars`` schema or model, or a pyarrow schema. A field may be absent
-                or null unless it is required; then it is neither.
-            upcast: For fields of the new schema, a SQL expression (DuckDB) over the fields of the version before, such as
-                ``{"amount": "CAST(cents AS DECIMAL(18, 2)) * 0.01"}``. Fields without one are read from the old field of that name. It is
-                recorded, part of the ``schema_hash``, and must give the same for ever: no clock, no randomness, no subquery, and no
-                DOUBLE on the way to an exact type.
+            schema: A JSON Schema of the payload as a dict, a ``pandera.polars`` schema or model, or
+                a pyarrow schema. A field may be absent or null unless it is required; then it is
+                neither.
+            upcast: For fields of the new schema, a SQL expression (DuckDB) over the fields of the
+                version before, such as ``{"amount": "CAST(cents AS DECIMAL(18, 2)) * 0.01"}``.
+                Fields without one are read from the old field of that name. It is recorded, part of
+                the ``schema_hash``, and must give the same for ever: no clock, no randomness, no
+                subquery, and no DOUBLE on the way to an exact type.
 
         Returns:
             The version, numbered from 1, with its ``schema_hash``.
 
         Raises:
-            InvalidInputError: The schema says what cannot be kept exactly, or cannot follow the version before; or an expression is not
-                allowed.
-            SchemaMismatchError: Events of the lake do not fit, or their upcast fails; they are named by sequence. Nothing was registered.
+            InvalidInputError: The schema says what cannot be kept exactly, or cannot follow the
+                version before; or an expression is not allowed.
+            SchemaMismatchError: Events of the lake do not fit, or their upcast fails; they are
+                named by sequence. Nothing was registered.
             CommitUnknownError: The store failed while the commit was published.
         """
         described = schema_of(event_type, schema)
@@ -365,7 +386,8 @@ class Lake:
     def infer_schema(self, event_type: str, at: At = None) -> Proposal:
         """Proposes a schema for an event type from its payloads, with a reason for every field. Registers nothing.
 
-        At most 100,000 payloads are looked at, evenly spread. Numbers with a fraction come out as decimals with the digits that were seen.
+        At most 100,000 payloads are looked at, evenly spread. Numbers with a fraction come out as
+        decimals with the digits that were seen.
 
         Args:
             event_type: One that the history has.
@@ -399,8 +421,9 @@ class Lake:
         """A read-only view that never changes.
 
         Args:
-            at: None for the head; a watermark; an aware datetime or RFC 3339 text (events with ``recorded_at <`` it); a checkpoint or its
-                text; the hash, or a prefix of at least 6 digits, of a commit or of a dataset manifest.
+            at: None for the head; a watermark; an aware datetime or RFC 3339 text (events with
+                ``recorded_at <`` it); a checkpoint or its text; the hash, or a prefix of at least 6
+                digits, of a commit or of a dataset manifest.
 
         Raises:
             NotFoundError: No such watermark or hash.
@@ -417,8 +440,8 @@ class Lake:
     ) -> Iterator[pl.DataFrame]:
         """Yields events in sequence order, those there are and then those that are appended, by whichever process.
 
-        A consumer that remembers ``frame["sequence"][-1] + 1`` of the last frame it has dealt with goes on from there, missing none and
-        seeing none twice.
+        A consumer that remembers ``frame["sequence"][-1] + 1`` of the last frame it has dealt with
+        goes on from there, missing none and seeing none twice.
 
         Args:
             after: The first sequence wanted: the number of events already dealt with.
@@ -426,7 +449,8 @@ class Lake:
             timeout_seconds: End when nothing new has come for so long; None to wait for ever.
 
         Yields:
-            Frames of at most 100,000 events with the columns of ``Snapshot.scan``; never an empty one.
+            Frames of at most 100,000 events with the columns of ``Snapshot.scan``; never an empty
+            one.
 
         Raises:
             InvalidInputError: The lake is shorter than ``after``, or a pause is not a pause.
@@ -446,12 +470,14 @@ class Lake:
         """Re-hashes what is stored and says what is damaged, missing, truncated or foreign.
 
         Args:
-            deep: Also decode every segment, hash every event again, read every payload under its schema, and make again what is derived:
-                keys, event tables, and datasets, one after the other. A dataset that cannot be made again here is among the report's
+            deep: Also decode every segment, hash every event again, read every payload under its
+                schema, and make again what is derived: keys, event tables, and datasets, one after
+                the other. A dataset that cannot be made again here is among the report's
                 ``unproven``, with the reason.
-            against: A checkpoint kept elsewhere, or its text; the history must extend it. Only with one can a lost newest commit be
-                noticed.
-            trust: With ``deep``, run the Python that is archived with datasets; SQL and features need no trust.
+            against: A checkpoint kept elsewhere, or its text; the history must extend it. Only with
+                one can a lost newest commit be noticed.
+            trust: With ``deep``, run the Python that is archived with datasets; SQL and features
+                need no trust.
 
         Raises:
             InvalidInputError: ``trust`` without ``deep``.
@@ -486,7 +512,8 @@ class Lake:
         Nothing is deleted: snapshots go on reading the old segments until ``gc`` collects them.
 
         Args:
-            target_bytes: How large the merged segments should become; those of half that size are left alone.
+            target_bytes: How large the merged segments should become; those of half that size are
+                left alone.
 
         Raises:
             CorruptionError: A segment is damaged.
@@ -498,7 +525,8 @@ class Lake:
         """Says which files nobody needs any more, and deletes them if asked: compacted segments, what interrupted writes left.
 
         Args:
-            older_than: Only files that have been unneeded for longer. A build that takes longer than this may lose its unpublished parts.
+            older_than: Only files that have been unneeded for longer. A build that takes longer
+                than this may lose its unpublished parts.
             dry_run: Only say; with False, delete.
 
         Raises:
@@ -528,28 +556,36 @@ class Lake:
         """Makes a dataset from a projection at a pinned history and publishes it, whole or not at all.
 
         Args:
-            projection: From ``Projection.sql``, the decorator ``projection``, a ``FeatureSet``, or a dataset definition.
+            projection: From ``Projection.sql``, the decorator ``projection``, a ``FeatureSet``, or
+                a dataset definition.
             at: What ``snapshot`` takes; None for the head.
-            spine: Rows to look features up for, as a Polars, pandas or Arrow table, or made of events by ``el.spine.on`` and
-                ``el.spine.month_ends``; archived with the dataset.
-            engine: ``duckdb`` or ``polars``; None for the projection's own. Features run on both, with the same rows.
+            spine: Rows to look features up for, as a Polars, pandas or Arrow table, or made of
+                events by ``el.spine.on`` and ``el.spine.month_ends``; archived with the dataset.
+            engine: ``duckdb`` or ``polars``; None for the projection's own. Features run on both,
+                with the same rows.
             parameters: Values for declared parameters.
-            locked: Build a definition at the checkpoint its ``dataset.lock`` pins, and publish only what the lock's content hash names.
-            check: ``"perturb"`` to build once more under other threads, memory limit and order of rows, and to publish only if the rows
-                are the same.
-            workers: Processes that share the work of declared features, or of a projection that is declared ``by=`` an entity.
-            buckets: Into how many buckets its entities are put, each done and kept for itself; None for four for each of several workers.
-            incremental: Whether these may begin from an earlier build of themselves: only what may have changed is computed, the rows are
-                the same. Not with ``force``.
-            force: Build even what the same recipe has built before, and compare; a stored dataset that is damaged is stored anew.
+            locked: Build a definition at the checkpoint its ``dataset.lock`` pins, and publish only
+                what the lock's content hash names.
+            check: ``"perturb"`` to build once more under other threads, memory limit and order of
+                rows, and to publish only if the rows are the same.
+            workers: Processes that share the work of declared features, or of a projection that is
+                declared ``by=`` an entity.
+            buckets: Into how many buckets its entities are put, each done and kept for itself; None
+                for four for each of several workers.
+            incremental: Whether these may begin from an earlier build of themselves: only what may
+                have changed is computed, the rows are the same. Not with ``force``.
+            force: Build even what the same recipe has built before, and compare; a stored dataset
+                that is damaged is stored anew.
 
         Returns:
-            The published dataset. The same recipe is not computed twice, by whichever process: what it made is found again, and who asks
-            while another one builds it waits. That is not for datasets of the level ``unproven``.
+            The published dataset. The same recipe is not computed twice, by whichever process: what
+            it made is found again, and who asks while another one builds it waits. That is not for
+            datasets of the level ``unproven``.
 
         Raises:
-            NotIdenticalError: With ``locked``, the rows are not the pinned ones; with ``check``, they are others under other
-                circumstances: which columns, which rows, and what made the difference; with ``force``, they are others than before.
+            NotIdenticalError: With ``locked``, the rows are not the pinned ones; with ``check``,
+                they are others under other circumstances: which columns, which rows, and what made
+                the difference; with ``force``, they are others than before.
             InvalidProjectionError: The projection cannot be built as declared.
             SchemaMismatchError: The rows break the declared schema; nothing was published.
             CorruptionError: A segment of the history is damaged.
@@ -580,16 +616,18 @@ class Lake:
         Raises:
             NotFoundError: No such dataset.
             InvalidInputError: The prefix fits several, or Python without ``trust``.
-            CorruptionError: The history, or the archived source or spine, is not what the manifest names; the file is named.
+            CorruptionError: The history, or the archived source or spine, is not what the manifest
+                names; the file is named.
         """
         return dataset_verbs.reproduce_dataset(self._handle, hash_prefix, trust=trust)
 
     def diff(self, a: str, b: str) -> DatasetDiff:
         """Says what lies between two datasets: history, recipe, code, schema, and rows by key.
 
-        Rows are not read where their content hashes agree, and else as a stream, at most a part of each dataset in memory. Null equals
-        null, and doubles are compared by their bits, all NaN being one. Columns of different types are not compared, and neither are
-        rows whose keys differ in name, order or type, or that were given back.
+        Rows are not read where their content hashes agree, and else as a stream, at most a part of
+        each dataset in memory. Null equals null, and doubles are compared by their bits, all NaN
+        being one. Columns of different types are not compared, and neither are rows whose keys
+        differ in name, order or type, or that were given back.
 
         Args:
             a: The first dataset, as ``dataset`` takes it.
@@ -607,13 +645,14 @@ class Lake:
 
         Args:
             hash_prefix: A tag, or at least 6 hex digits of a hash.
-            key: The value of the dataset's key column, a tuple of several, or a dict of the values of any columns that one row alone has;
-                text stands for a value of any type.
+            key: The value of the dataset's key column, a tuple of several, or a dict of the values
+                of any columns that one row alone has; text stands for a value of any type.
             column: Whose value is asked about; None for the whole row.
 
         Raises:
             NotFoundError: No such dataset, or no such row.
-            InvalidInputError: There is no such column, or it cannot be told which events a row was made of.
+            InvalidInputError: There is no such column, or it cannot be told which events a row was
+                made of.
             CorruptionError: The history does not make the stored row again.
         """
         return dataset_verbs.explain_row(self._handle, hash_prefix, key, column)
@@ -623,19 +662,23 @@ class Lake:
     ) -> Receipt:
         """Appends what a model said of a dataset's rows, as events of the type ``prediction.made`` that name dataset, row and model.
 
-        A prediction of the same dataset, row and model is one event: recording it again changes nothing, recording another value is
-        refused. Its subject is the row's entity, where one is declared; its time is when it is recorded.
+        A prediction of the same dataset, row and model is one event: recording it again changes
+        nothing, recording another value is refused. Its subject is the row's entity, where one is
+        declared; its time is when it is recorded.
 
         Args:
             dataset: That the model was given.
-            frame: The dataset's key columns and ``prediction``, a finite number; as a Polars, pandas or Arrow table.
-            model: What names the model: its digest or name as text, or its bytes or the path of its file, which are hashed with SHA-256.
+            frame: The dataset's key columns and ``prediction``, a finite number; as a Polars,
+                pandas or Arrow table.
+            model: What names the model: its digest or name as text, or its bytes or the path of its
+                file, which are hashed with SHA-256.
 
         Returns:
             Where the events stand.
 
         Raises:
-            InvalidInputError: A column is missing, a key is not the dataset's, a prediction is no finite number.
+            InvalidInputError: A column is missing, a key is not the dataset's, a prediction is no
+                finite number.
             InvalidEventsError: Something else was recorded for the same dataset, row and model.
         """
         return dataset_verbs.record_predictions(self._handle, dataset, frame, model=model)
@@ -669,7 +712,8 @@ class Lake:
         """The published datasets, by name, then by watermark. A damaged one is left out with a warning; ``verify`` says more.
 
         Args:
-            hash_prefix: Only those whose manifest, recipe or content hash begins with it; None for all.
+            hash_prefix: Only those whose manifest, recipe or content hash begins with it; None for
+                all.
         """
         return dataset_verbs.datasets(self._handle, hash_prefix)
 
@@ -678,7 +722,8 @@ class Lake:
 
         Args:
             reference: A hash, another tag or a dataset's name, as ``dataset`` takes.
-            name: At most 100 letters, digits, ``.``, ``_`` and ``-``; nothing that looks like a hash. A tag is never moved.
+            name: At most 100 letters, digits, ``.``, ``_`` and ``-``; nothing that looks like a
+                hash. A tag is never moved.
 
         Raises:
             AlreadyExistsError: Another dataset has the name.
@@ -709,13 +754,16 @@ class Lake:
     ) -> Garbage:
         """Says which datasets' rows could be given back, and deletes them if asked; never those that a tag or a lock names.
 
-        Manifest, source, spine and provenance stay: ``reproduce`` makes the rows again, and building the recipe stores them again. With
-        ``datasets`` they go too, as by ``remove_dataset``.
+        Manifest, source, spine and provenance stay: ``reproduce`` makes the rows again, and
+        building the recipe stores them again. With ``datasets`` they go too, as by
+        ``remove_dataset``.
 
         Args:
             older_than: Only rows that were built longer ago.
-            keep_last: How many datasets of each name keep their rows in any case, those of the highest watermarks.
-            datasets: Remove the datasets themselves, those whose rows were given back before too; not those that predictions name.
+            keep_last: How many datasets of each name keep their rows in any case, those of the
+                highest watermarks.
+            datasets: Remove the datasets themselves, those whose rows were given back before too;
+                not those that predictions name.
             dry_run: Only say; with False, delete.
 
         Raises:
@@ -740,7 +788,8 @@ class Lake:
             The files that were deleted.
 
         Raises:
-            InvalidInputError: A tag, a ``dataset.lock`` or a recorded prediction names it; nothing was changed.
+            InvalidInputError: A tag, a ``dataset.lock`` or a recorded prediction names it; nothing
+                was changed.
             NotFoundError: No such dataset.
             StorageError: The store failed; removing it again ends what was begun.
         """

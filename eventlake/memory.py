@@ -1,6 +1,7 @@
 """How much memory the machine has, and a limit on what a process may use, enforced by the kernel.
 
-The limits of the engines are not enough: DuckDB does not count long text, which a query can make of short text.
+The limits of the engines are not enough: DuckDB does not count long text, which a query can make of
+short text.
 """
 
 import os
@@ -50,8 +51,8 @@ def limit_bytes() -> int:
 def bound_memory() -> None:
     """Limits the private memory of this process, and of those that it starts, to ``limit_bytes``.
 
-    A lower limit stays. Only Linux counts all private memory (``RLIMIT_DATA``, see getrlimit(2)); elsewhere
-    nothing happens.
+    A lower limit stays. Only Linux counts all private memory (``RLIMIT_DATA``, see getrlimit(2));
+    elsewhere nothing happens.
 
     Raises:
         InvalidInputError: See ``limit_bytes``.

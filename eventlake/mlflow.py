@@ -128,8 +128,9 @@ def dataset(made: Any, name: str | None = None) -> LoggedDataset:
         name: In MLflow; None for its own.
 
     Returns:
-        What ``mlflow.log_input`` takes. ``mlflow.data.get_source(run.inputs.dataset_inputs[0]).load()`` is the dataset again, wherever
-        the lake can be opened by its URI.
+        What ``mlflow.log_input`` takes.
+        ``mlflow.data.get_source(run.inputs.dataset_inputs[0]).load()`` is the dataset again,
+        wherever the lake can be opened by its URI.
 
     Raises:
         InvalidInputError: It is no dataset of a lake.

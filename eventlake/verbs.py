@@ -1,9 +1,11 @@
 """What every public verb does with what may come up anywhere.
 
-A call that does not fit is told by what the function takes, and a missing attribute by what to write. Text that UTF-8 cannot hold is the
-caller's mistake, wherever it is given. Ctrl-C in a query, which DuckDB tells as an error of its own, is a KeyboardInterrupt. A forked
-process whose parent has run Polars is refused: Polars' threads are not forked, and it would wait for them for ever. A traceback prints
-what an error was raised from as well, so the text of libraries' errors is made safe to show, too.
+A call that does not fit is told by what the function takes, and a missing attribute by what to
+write. Text that UTF-8 cannot hold is the caller's mistake, wherever it is given. Ctrl-C in a query,
+which DuckDB tells as an error of its own, is a KeyboardInterrupt. A forked process whose parent has
+run Polars is refused: Polars' threads are not forked, and it would wait for them for ever. A
+traceback prints what an error was raised from as well, so the text of libraries' errors is made
+safe to show, too.
 """
 
 import functools
@@ -116,7 +118,8 @@ def verb(function: F) -> F:
             _make_safe(error)
             raise
         except UnicodeEncodeError as error:
-            # What stands beside it in a text of ours is cut away at the control character between them.
+            # What stands beside it in a text of ours is cut away at the control character between
+            # them.
             before = _CONTROL.split(error.object[max(error.start - _AROUND, 0) : error.start])[-1]
             found = before + _CONTROL.split(error.object[error.start : error.end + _AROUND])[0]
             message = f"expected text without lone surrogates, found {found!r}"

@@ -1,6 +1,7 @@
 """Text of strangers made safe to show: what could steer a terminal, hide, or reorder what is read is spelled out; passwords are left out.
 
-Every text that eventlake prints, logs, warns with, raises or puts on a page passes here: cards, errors and progress see to it themselves.
+Every text that eventlake prints, logs, warns with, raises or puts on a page passes here: cards,
+errors and progress see to it themselves.
 """
 
 import inspect
@@ -68,8 +69,9 @@ def _escaped(character: str) -> str:
 def redacted(text: str) -> str:
     """The text with ``***`` for the secrets of the URIs in it: users, passwords, and what a query says of keys, codes and signatures.
 
-    Where an object store is named, all of the query: a store reads its credentials from the environment. A password may hold any character,
-    so in doubt more is left out: what stands behind ``user:`` up to the last ``@`` that could end it.
+    Where an object store is named, all of the query: a store reads its credentials from the
+    environment. A password may hold any character, so in doubt more is left out: what stands behind
+    ``user:`` up to the last ``@`` that could end it.
     """
     if ":/" not in text:
         return text
@@ -146,7 +148,8 @@ def _secret_length(scheme: re.Match[str], line: str) -> int:
     if not _password(scheme, line):
         user = None if _is_path(scheme) or _name(scheme) in _CONTAINERS else _USER.match(line)
         return user.end() if user else 0
-    # A password may hold a slash, a blank and an '@'; so may what stands behind a host and its port, which then is left out too.
+    # A password may hold a slash, a blank and an '@'; so may what stands behind a host and its
+    # port, which then is left out too.
     ends = (max(line.partition("/")[0].rfind("@"), _word(line)[0].rfind("@")), line.rfind("@"))
     return next((end for end in ends if end >= 0), -1) + 1
 

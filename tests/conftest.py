@@ -20,7 +20,8 @@ settings.register_profile(
 )
 settings.load_profile("eventlake")
 
-# What this suite finds to be true is remembered in a folder of its own; a test about a stranger's lake takes another one.
+# What this suite finds to be true is remembered in a folder of its own; a test about a stranger's
+# lake takes another one.
 os.environ["EVENTLAKE_CACHE"] = tempfile.mkdtemp(prefix="eventlake-tests-")
 atexit.register(shutil.rmtree, os.environ["EVENTLAKE_CACHE"], ignore_errors=True)
 

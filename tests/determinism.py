@@ -1,6 +1,7 @@
 """The matrix of docs/reference/determinism.md: exact projections that must not care about anything, and inexact ones that must be refused.
 
-``python -m tests.determinism`` measures and writes the page; the tests run the same over a smaller history.
+``python -m tests.determinism`` measures and writes the page; the tests run the same over a smaller
+history.
 """
 
 import random
@@ -412,7 +413,8 @@ def main(events: int) -> str:
     """Measures, and gives the page.
 
     Raises:
-        AssertionError: Something that must be one is not, or something that must be refused is accepted.
+        AssertionError: Something that must be one is not, or something that must be refused is
+            accepted.
     """
     import duckdb  # noqa: PLC0415
 

@@ -1,7 +1,8 @@
 """A lake of very many commits, made fast: every document and every file in it is whole, chained and valid, as a verification confirms.
 
-What is spared is asking each batch for its rules, the encoding of each segment by Parquet (one byte pattern is filled in), and most of the
-merging of tiers: these are merged four by four, and by eventlake itself over the last commits, which brings them to where it has them.
+What is spared is asking each batch for its rules, the encoding of each segment by Parquet (one byte
+pattern is filled in), and most of the merging of tiers: these are merged four by four, and by
+eventlake itself over the last commits, which brings them to where it has them.
 """
 
 import uuid

@@ -1,7 +1,8 @@
 """Mutants of stored documents, and what a lake does with them: a named error, or what it said before.
 
-A mutant is decoded first, by what reads such a document. What decodes is put into a copy of the lake, with every checksum and hash made to
-hold, and the lake is opened, read, verified, appended to and collected.
+A mutant is decoded first, by what reads such a document. What decodes is put into a copy of the
+lake, with every checksum and hash made to hold, and the lake is opened, read, verified, appended to
+and collected.
 """
 
 import copy

@@ -1,7 +1,8 @@
 """The content hash a second time: naive, value by value over Python objects, without a line of eventlake's code.
 
-Written from DESIGN.md section 4 ("Content hash") and the docstrings of ``columns/hashing/content.py``. Only ``hashlib``,
-``struct`` and Arrow's type names are used; the values are what ``to_pylist`` gives.
+Written from DESIGN.md section 4 ("Content hash") and the docstrings of
+``columns/hashing/content.py``. Only ``hashlib``, ``struct`` and Arrow's type names are used; the
+values are what ``to_pylist`` gives.
 """
 
 import hashlib

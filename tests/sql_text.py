@@ -1,9 +1,11 @@
 """Where the package makes SQL text, and what it puts into it that is neither written in its source nor spelled by a quoting function.
 
-A module makes SQL if it imports duckdb or a function that spells SQL, or runs something on a database. In such a module every composed text
-that is no message is SQL: f-strings, ``+``, ``%``, ``format``, ``replace`` and ``join``. A value in it is followed to where it comes from:
-through variables, containers, parameters (to every call in the package) and returned values. It is sound if it is a literal, or made by one
-of ``QUOTING`` or ``CHECKING``. What is not is a *place*, told by where it stands: ``module::function::expression``.
+A module makes SQL if it imports duckdb or a function that spells SQL, or runs something on a
+database. In such a module every composed text that is no message is SQL: f-strings, ``+``, ``%``,
+``format``, ``replace`` and ``join``. A value in it is followed to where it comes from: through
+variables, containers, parameters (to every call in the package) and returned values. It is sound if
+it is a literal, or made by one of ``QUOTING`` or ``CHECKING``. What is not is a *place*, told by
+where it stands: ``module::function::expression``.
 """
 
 import ast
@@ -128,7 +130,8 @@ class Scan:
 
     def places(self):
         """What a person has to look at, sorted."""
-        # What is made of itself has the causes that were found the time before: until there are no more.
+        # What is made of itself has the causes that were found the time before: until there are no
+        # more.
         before = None
         while True:
             found = self._found()

@@ -1,8 +1,9 @@
 """What every row of the berka_loans dataset must be, checked before the dataset is published.
 
-Money is Decimal(18, 2) in Czech crowns; day counts and ages are whole days and completed years at the grant; every
-feature is over the half-open window that ends at midnight UTC of the day of the grant. No column may be null: each
-loan has at least one transaction in its last 90 days, so that even the statistics of a window exist.
+Money is Decimal(18, 2) in Czech crowns; day counts and ages are whole days and completed years at
+the grant; every feature is over the half-open window that ends at midnight UTC of the day of the
+grant. No column may be null: each loan has at least one transaction in its last 90 days, so that
+even the statistics of a window exist.
 """
 
 import datetime as dt

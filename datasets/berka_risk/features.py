@@ -1,8 +1,10 @@
 """What the history of an account told before the day a loan was granted, as declared features.
 
-A window is ``[cutoff - length, cutoff)``, and without a length everything before the cutoff: nothing of the day of the grant counts.
-``recorded_at`` is ``time`` in this history (``../berka_loans/mapping.toml`` says so), so that what had happened before a cutoff was known
-before it, and what is told later, even of an earlier day, was not. Money is in Czech crowns, times are in days.
+A window is ``[cutoff - length, cutoff)``, and without a length everything before the cutoff:
+nothing of the day of the grant counts. ``recorded_at`` is ``time`` in this history
+(``../berka_loans/mapping.toml`` says so), so that what had happened before a cutoff was known
+before it, and what is told later, even of an earlier day, was not. Money is in Czech crowns, times
+are in days.
 """
 
 from collections.abc import Callable

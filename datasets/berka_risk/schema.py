@@ -1,7 +1,7 @@
 """What every row of the berka_risk dataset must be, checked before the dataset is published.
 
-Only what the declaration of the features does not say already: they have the types and nulls of their kinds. Counts are 0 where nothing
-happened; the time since what never was is null.
+Only what the declaration of the features does not say already: they have the types and nulls of
+their kinds. Counts are 0 where nothing happened; the time since what never was is null.
 """
 
 import pandera.polars as pa

@@ -53,7 +53,8 @@ def end(app: typer.Typer, arguments: list[str] | None) -> NoReturn:
 def _open_streams() -> None:
     """Gives a process that was started without standard output or error streams that nobody reads; the others write UTF-8.
 
-    Under another encoding, such as ASCII in the C locale, a command would fail at its last word, with its work done.
+    Under another encoding, such as ASCII in the C locale, a command would fail at its last word,
+    with its work done.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -72,7 +73,8 @@ def standard_input(most_bytes: int | None = None) -> bytes:
         most_bytes: More is refused, and not read; None for data of any length.
 
     Raises:
-        InvalidInputError: There is none: a process was started with it closed, and that is not the same as no data. Or there is too much.
+        InvalidInputError: There is none: a process was started with it closed, and that is not the
+            same as no data. Or there is too much.
     """
     if sys.stdin is None:
         message = "expected data on standard input, which is closed"
@@ -103,7 +105,8 @@ def _run(app: typer.Typer, given: list[str], *, alone: bool) -> int:
         sys.stderr.write(output.error_text("stopped", str(stopped), as_json=as_json))
         return stopped.exit_code
     except (OutputClosedError, BrokenPipeError):
-        # Whoever read the output has seen enough. What is buffered must not fail once more when the process ends.
+        # Whoever read the output has seen enough. What is buffered must not fail once more when the
+        # process ends.
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -146,8 +149,9 @@ def _usage(error: TyperException, *, as_json: bool) -> int:
 def _leave(code: int) -> NoReturn:
     """Ends the process with a code that stays what it is.
 
-    Threads of the libraries are not waited for: while a loaded machine takes an interpreter down, some of them are still running, and the
-    C++ runtime ends the process with SIGABRT. What Python was asked to do at exit is done.
+    Threads of the libraries are not waited for: while a loaded machine takes an interpreter down,
+    some of them are still running, and the C++ runtime ends the process with SIGABRT. What Python
+    was asked to do at exit is done.
     """
     with suppress(Exception):
         threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - as the interpreter does first

@@ -1,7 +1,8 @@
 """SIGINT, SIGTERM and SIGHUP end a command: what it holds is given up, and its exit code says which signal it was.
 
-Python runs a handler only once native code returns, and a query may not return for hours. So a thread is woken by the signal itself; if the
-command has not ended after a while, it gives up the claims in its place and ends the process.
+Python runs a handler only once native code returns, and a query may not return for hours. So a
+thread is woken by the signal itself; if the command has not ended after a while, it gives up the
+claims in its place and ends the process.
 """
 
 import os

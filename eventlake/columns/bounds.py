@@ -44,8 +44,8 @@ def check_bounds(table: pa.Table) -> None:
         table: Of normal types.
 
     Raises:
-        SchemaMismatchError: A day or instant outside of the years 1 to 9999, infinity among them; a time of 24:00 or later; a number with
-            more digits than its type has.
+        SchemaMismatchError: A day or instant outside of the years 1 to 9999, infinity among them; a
+            time of 24:00 or later; a number with more digits than its type has.
     """
     for name, column in zip(table.column_names, table.columns, strict=True):
         for chunk in column.chunks:

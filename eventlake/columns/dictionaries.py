@@ -6,7 +6,8 @@ import pyarrow as pa
 def decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The same values without a dictionary; other columns as they are.
 
-    Text is widened first: a few values repeated may be more than ``string`` holds, and Arrow has no kernel that takes from a string view.
+    Text is widened first: a few values repeated may be more than ``string`` holds, and Arrow has no
+    kernel that takes from a string view.
     """
     kind = column.type
     if not pa.types.is_dictionary(kind):

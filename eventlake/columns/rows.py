@@ -1,6 +1,7 @@
 """Some rows of a table whose text may be larger than 2 GiB, which is as much as one array of Arrow's ``string`` holds.
 
-``take`` puts the chunks of a column together before it looks for rows, and fails there; ``filter`` goes chunk by chunk.
+``take`` puts the chunks of a column together before it looks for rows, and fails there; ``filter``
+goes chunk by chunk.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,7 @@
 """The attributes of an event and the limits they are held to.
 
-The names are those of the CloudEvents specification 1.0, spelled with underscores where CloudEvents runs words together.
+The names are those of the CloudEvents specification 1.0, spelled with underscores where CloudEvents
+runs words together.
 """
 
 from typing import Final

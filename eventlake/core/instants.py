@@ -24,7 +24,8 @@ def parse_instant(text: str, *, stored: bool = False) -> int:
 
     Args:
         text: The date-time.
-        stored: Whether an earlier version may have accepted it, which took offsets such as ``+01:99`` for 2 hours and 39 minutes.
+        stored: Whether an earlier version may have accepted it, which took offsets such as
+            ``+01:99`` for 2 hours and 39 minutes.
 
     Raises:
         ValueError: Not RFC 3339, no zone, finer than a microsecond, or outside the years 1 to 9999.
@@ -73,7 +74,8 @@ def micros(moment: object) -> int:
     """Microseconds since the epoch.
 
     Raises:
-        ValueError: ``moment`` is no datetime, is naive, outside the years 1 to 9999 in UTC, or (pandas) finer than a microsecond.
+        ValueError: ``moment`` is no datetime, is naive, outside the years 1 to 9999 in UTC, or
+            (pandas) finer than a microsecond.
     """
     if not isinstance(moment, datetime) or moment != moment:  # noqa: PLR0124 - pandas' NaT
         message = f"expected a datetime with a zone or RFC 3339 text, found {type(moment).__name__}"

@@ -32,7 +32,8 @@ class Section:
         header: Column names of a table.
         rows: Its rows, as text.
         patch: A unified diff.
-        data: Whether the cells are values of a dataset, which are shown as they are; secrets of URIs are left out of everything else.
+        data: Whether the cells are values of a dataset, which are shown as they are; secrets of
+            URIs are left out of everything else.
     """
 
     title: str

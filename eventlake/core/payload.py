@@ -1,9 +1,10 @@
 """Python values to JSON text, by one rule that never changes (golden vectors in ``tests/golden``).
 
-Text given as ``str`` or ``bytes`` is never re-serialised: this is for dicts, lists and scalars alone. Keys keep their order, nothing is
-escaped that need not be, no blanks. ``int`` and ``bool`` as JSON has them; ``float`` by Python's shortest round-trip spelling;
-``Decimal`` in plain notation with every digit it has (``Decimal("100.00")`` is ``100.00``); an aware ``datetime`` as RFC 3339 in UTC,
-``date`` as ISO 8601, ``UUID`` as text.
+Text given as ``str`` or ``bytes`` is never re-serialised: this is for dicts, lists and scalars
+alone. Keys keep their order, nothing is escaped that need not be, no blanks. ``int`` and ``bool``
+as JSON has them; ``float`` by Python's shortest round-trip spelling; ``Decimal`` in plain notation
+with every digit it has (``Decimal("100.00")`` is ``100.00``); an aware ``datetime`` as RFC 3339 in
+UTC, ``date`` as ISO 8601, ``UUID`` as text.
 """
 
 import math

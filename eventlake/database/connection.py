@@ -1,7 +1,8 @@
 """Opening databases. Nothing else in the project calls ``duckdb.connect``.
 
-A database is locked before it is handed out: it reads the files that were named and no others, loads and installs no extension, looks at no
-Python variable, keeps no secret, and its configuration cannot be changed. No text from a file, a manifest or a user is seen before that.
+A database is locked before it is handed out: it reads the files that were named and no others,
+loads and installs no extension, looks at no Python variable, keeps no secret, and its configuration
+cannot be changed. No text from a file, a manifest or a user is seen before that.
 """
 
 import itertools
@@ -44,7 +45,8 @@ class Resources:
 
     Attributes:
         threads: From 1 to 256; None for one per processor.
-        memory: Such as ``4GB`` or ``300MB``, up to 1 TB; None for DuckDB's own bound, 80 percent of the machine's memory.
+        memory: Such as ``4GB`` or ``300MB``, up to 1 TB; None for DuckDB's own bound, 80 percent of
+            the machine's memory.
         ordered: Whether rows without ORDER BY keep the order of their input.
         file_cache: Whether the contents of files are kept for the next query.
 
@@ -170,7 +172,8 @@ def open_database(
         stored_in: A file for its tables, which does not exist yet; None for memory.
 
     Raises:
-        InvalidInputError: A file has a name that DuckDB cannot take, and there is no folder for temporary files.
+        InvalidInputError: A file has a name that DuckDB cannot take, and there is no folder for
+            temporary files.
     """
     folder = scratch()
     spilled = "" if folder is None else f"{folder}/{next(_numbers)}"

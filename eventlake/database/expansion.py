@@ -13,8 +13,8 @@ MOST_NODES = 100_000
 def grows(tree: Any) -> str | None:
     """Why a query would grow beyond the bounds, in words; None if it does not.
 
-    A WITH query that is NOT MATERIALIZED is copied to every place that names it, and a name of a select list that is
-    used further on in the same list is replaced by its expression.
+    A WITH query that is NOT MATERIALIZED is copied to every place that names it, and a name of a
+    select list that is used further on in the same list is replaced by its expression.
 
     Args:
         tree: The syntax tree, as ``tree_of`` gives it.

@@ -17,8 +17,9 @@ _PATTERN = frozenset("*?[")
 def openable(path: str | Path) -> str:
     """A name by which DuckDB opens exactly this file.
 
-    It is the absolute path. DuckDB knows no way to escape a pattern's characters under its lock, so a path with one of them, or one that is
-    not UTF-8, is reached through a link in this process's private folder.
+    It is the absolute path. DuckDB knows no way to escape a pattern's characters under its lock, so
+    a path with one of them, or one that is not UTF-8, is reached through a link in this process's
+    private folder.
 
     Raises:
         InvalidInputError: There is no such folder, or it has a name of that kind as well.

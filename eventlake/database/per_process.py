@@ -17,7 +17,8 @@ class _PerProcess(Generic[_Made]):
         os.register_at_fork(after_in_child=self._after_fork)
 
     def _after_fork(self) -> None:
-        # Kept: a child may neither use nor close a connection of its parent. The lock may be held by a thread that was not forked.
+        # Kept: a child may neither use nor close a connection of its parent. The lock may be held
+        # by a thread that was not forked.
         self._inherited += self._made
         self._made = []
         self._lock = threading.Lock()

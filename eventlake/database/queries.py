@@ -86,7 +86,8 @@ def check_select(text: str, *, functions: Collection[str] = TABLE_FUNCTIONS) -> 
         functions: What may stand behind FROM.
 
     Raises:
-        InvalidInputError: More or other than one SELECT, or one that writes, or runs SQL that is computed.
+        InvalidInputError: More or other than one SELECT, or one that writes, or runs SQL that is
+            computed.
         duckdb.Error: It is no SQL.
     """
     try:

@@ -110,7 +110,8 @@ class Dataset:
         """The rows in key order as a pyarrow table.
 
         Raises:
-            CorruptionError: A stored file is missing or not what was written, or the rows do not have the manifest's content hash.
+            CorruptionError: A stored file is missing or not what was written, or the rows do not
+                have the manifest's content hash.
         """
         if self._table is None:
             self._table = self._archive.rows()
@@ -166,17 +167,21 @@ class Dataset:
     ) -> Split:
         """The rows in two parts, by a rule that gives the same anywhere and is written down in ``Split.rule``.
 
-        By time, training rows whose labels look into the test period would tell the model what happens there. They are in neither part,
-        but in ``Split.left_out``.
+        By time, training rows whose labels look into the test period would tell the model what
+        happens there. They are in neither part, but in ``Split.left_out``.
 
         Args:
-            by: ``entity``: all rows of one fall to the same part, by a hash of its name; ``time``: the rows from an instant on test.
-            test: The share of the test, between 0 and 1; by entity it is that of the entities, nearly.
-            column: That names the entity, or holds the instants; None for those of declared features.
+            by: ``entity``: all rows of one fall to the same part, by a hash of its name; ``time``:
+                the rows from an instant on test.
+            test: The share of the test, between 0 and 1; by entity it is that of the entities,
+                nearly.
+            column: That names the entity, or holds the instants; None for those of declared
+                features.
             salt: Another one gives another split by entity.
             since: By time, the first instant of the test, instead of a share.
-            gap: By time, how long before the first row of the test a training row must lie at least, such as ``90d``; ``0d`` keeps them
-                all. None for the longest horizon of the labels that the spine declares.
+            gap: By time, how long before the first row of the test a training row must lie at
+                least, such as ``90d``; ``0d`` keeps them all. None for the longest horizon of the
+                labels that the spine declares.
 
         Raises:
             InvalidInputError: An argument cannot be.
@@ -224,7 +229,8 @@ class Dataset:
     def labels(self) -> tuple[str, ...]:
         """The columns that are declared as labels of the spine, and look ahead of the cutoff.
 
-        Of a SQL projection they are the columns that are called as a label of the spine is, in whatever case.
+        Of a SQL projection they are the columns that are called as a label of the spine is, in
+        whatever case.
 
         Raises:
             CorruptionError: The provenance is damaged.
@@ -234,17 +240,20 @@ class Dataset:
     def x(self, *, drop: Sequence[str] = (), categories: Any = None) -> Any:
         """What a model is given: a pandas frame of numbers and categories, in the dataset's order.
 
-        Numbers, booleans and decimals are float64, null being NaN; a decimal is the nearest double. Text is an unordered categorical. Its
-        categories are the values that are there, sorted, so codes differ between datasets; a model that was trained on ``x_train`` is
-        given ``dataset.x(categories=x_train)``. The key, the entity, the cutoff and all labels of a spine of events are left out.
+        Numbers, booleans and decimals are float64, null being NaN; a decimal is the nearest double.
+        Text is an unordered categorical. Its categories are the values that are there, sorted, so
+        codes differ between datasets; a model that was trained on ``x_train`` is given
+        ``dataset.x(categories=x_train)``. The key, the entity, the cutoff and all labels of a spine
+        of events are left out.
 
         Args:
             drop: Columns that are no features either.
-            categories: The frame that was made of the training rows, or lists of values by column. A value that is not among them is
-                missing, as null is.
+            categories: The frame that was made of the training rows, or lists of values by column.
+                A value that is not among them is missing, as null is.
 
         Raises:
-            InvalidInputError: There is no such column, a feature is neither number nor text, or has no categories where some are given.
+            InvalidInputError: There is no such column, a feature is neither number nor text, or has
+                no categories where some are given.
             MissingDependencyError: pandas is not installed.
         """
         return matrix(self.polars(), self._not_features(drop), categories)
@@ -266,7 +275,8 @@ class Dataset:
             unknown: What becomes of rows whose target is null: ``refuse`` them, or ``drop`` them.
 
         Raises:
-            InvalidInputError: There is no such column, the target is null somewhere, or a feature is neither number nor text.
+            InvalidInputError: There is no such column, the target is null somewhere, or a feature
+                is neither number nor text.
             MissingDependencyError: pandas is not installed.
         """
         rows = target_of(self.polars(), target, unknown)
@@ -297,8 +307,9 @@ class Dataset:
         """Remembers in the lake that a ``dataset.lock`` names this dataset: retention leaves its rows alone.
 
         Args:
-            new: Whether the lock was just written. Then it takes the place of those before it: earlier datasets of this name are let go,
-                unless they are tagged. Otherwise nothing is let go, and nothing is written if it is remembered already.
+            new: Whether the lock was just written. Then it takes the place of those before it:
+                earlier datasets of this name are let go, unless they are tagged. Otherwise nothing
+                is let go, and nothing is written if it is remembered already.
         """
         keep_for_lock(self._archive.storage, self.name, self.manifest_hash, release=new)
 

@@ -13,13 +13,15 @@ class Reproduction:
     """The outcome of making a dataset again.
 
     Attributes:
-        dataset: The dataset; where the rows are identical it holds those made now, so that the stored ones may be lost.
+        dataset: The dataset; where the rows are identical it holds those made now, so that the
+            stored ones may be lost.
         identical: Whether the rows made now have the same content hash.
         content_hash: Of the rows made now.
-        differences: What differs between then and now, in words; versions are named even where the rows are identical.
-        causes: Where the rows differ, which of ``lake``, ``code``, ``environment`` and ``data`` do: the history, what was run over it,
-            the versions that ran it; and ``data`` alone where all of them are the same, and something decides the rows that no recipe
-            knows of.
+        differences: What differs between then and now, in words; versions are named even where the
+            rows are identical.
+        causes: Where the rows differ, which of ``lake``, ``code``, ``environment`` and ``data`` do:
+            the history, what was run over it, the versions that ran it; and ``data`` alone where
+            all of them are the same, and something decides the rows that no recipe knows of.
         command: Makes an environment with the versions of then.
     """
 

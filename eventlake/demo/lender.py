@@ -5,7 +5,8 @@ Three sources speak: originations (``loan.applied``, ``loan.granted`` or ``loan.
 (``payment.missed``, ``reminder.sent``, ``loan.written_off``, ``loan.repaid``). What the borrower
 does is drawn; what the lender does follows from what the lender had *recorded* by then. The bank
 is not always right, and not always in time: some payments are told days late, some with a digit
-lost and put right by a later event that replaces the first, some twice until the second is retracted.
+lost and put right by a later event that replaces the first, some twice until the second is
+retracted.
 
 Invariants: the same arguments give the same bytes on every platform and Python version. So
 every draw is ``random()`` scaled to an integer, money is integer cents, instants are integer
@@ -86,8 +87,8 @@ class Instalment:
 class Payment:
     """Money for one instalment, paid at ``time`` and told by the bank at ``recorded_at``.
 
-    Where the bank was wrong it tells ``told_cents`` first, and ``cents`` at ``corrected_at``; no cents
-    are a payment that was never made, and is retracted.
+    Where the bank was wrong it tells ``told_cents`` first, and ``cents`` at ``corrected_at``; no
+    cents are a payment that was never made, and is retracted.
     """
 
     instalment: int

@@ -113,8 +113,10 @@ class Rows:
 
     Attributes:
         types: Of the columns.
-        keys: Sets of columns no two rows agree on; the empty set where there is one row at most. None is known where there is no set.
-        same: Per column the first column that always holds the same value, itself where there is none before.
+        keys: Sets of columns no two rows agree on; the empty set where there is one row at most.
+            None is known where there is no set.
+        same: Per column the first column that always holds the same value, itself where there is
+            none before.
         payloads: Columns that hold JSON as events hold it, or a part of it.
     """
 
@@ -167,7 +169,8 @@ class Rows:
         Args:
             columns: By their places in these rows.
             types: Of the new columns.
-            payloads: Of the new columns those that hold JSON of events too, with ``kind`` by its place in these rows.
+            payloads: Of the new columns those that hold JSON of events too, with ``kind`` by its
+                place in these rows.
         """
         places: dict[int, int] = {}
         same = []
@@ -249,7 +252,8 @@ def beside(left: Rows, right: Rows, *, left_keys: bool, right_keys: bool) -> Row
     Args:
         left: One side.
         right: The other one.
-        left_keys: Whether a row of ``left`` is met by one row of ``right`` at most, so that its keys still tell rows apart.
+        left_keys: Whether a row of ``left`` is met by one row of ``right`` at most, so that its
+            keys still tell rows apart.
         right_keys: Likewise.
     """
     start = len(left.types)

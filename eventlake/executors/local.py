@@ -1,7 +1,8 @@
 """Local worker processes for the tasks of a build: started, fed, replaced when they die, and outrun when they are slow.
 
-A worker is ``python -m eventlake.executors.worker``; it reads a task a line and answers a line each. Nothing depends on how the calling
-program was started, and a worker whose caller is gone ends with its task.
+A worker is ``python -m eventlake.executors.worker``; it reads a task a line and answers a line
+each. Nothing depends on how the calling program was started, and a worker whose caller is gone ends
+with its task.
 """
 
 import json

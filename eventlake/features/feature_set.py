@@ -18,27 +18,34 @@ class FeatureSet(DeclaredSet):
 
     Attributes:
         name: The dataset's: lower-case letters, digits and underscores.
-        by: The column that names the entity in every event table that is read: ``subject``, or a field of the payload.
+        by: The column that names the entity in every event table that is read: ``subject``, or a
+            field of the payload.
         features: The columns, in order, each name once.
-        known: ``cutoff``: only what was recorded before the row's cutoff counts, corrections as they were known then; ``watermark``:
-            everything that is recorded at the watermark, with its latest corrections, which is hindsight.
-        depth: How many parts of a subject name the entity: with 2, ``/loan/7/payment/3`` is an event of ``/loan/7``; None for all.
+        known: ``cutoff``: only what was recorded before the row's cutoff counts, corrections as
+            they were known then; ``watermark``: everything that is recorded at the watermark, with
+            its latest corrections, which is hindsight.
+        depth: How many parts of a subject name the entity: with 2, ``/loan/7/payment/3`` is an
+            event of ``/loan/7``; None for all.
         cutoff: The spine's column of instants.
-        spine_by: The spine's column that names the entity; None where it is called as ``by``, or as the last parent of ``via``.
-        via: Relations to climb from what ``by`` names to the entity, such as from the loan to its account to its client.
+        spine_by: The spine's column that names the entity; None where it is called as ``by``, or as
+            the last parent of ``via``.
+        via: Relations to climb from what ``by`` names to the entity, such as from the loan to its
+            account to its client.
     """
 
     def plan(self, engine: str = "duckdb", snapshot: Any = None) -> str:
         """What an engine finds, as text that runs: DuckDB's SQL over ``spine`` and the event tables, or a program for Polars.
 
-        Both give the exact numbers that features are made of, by ``spine_row``, for each stream of events, by joins of rows and events.
-        The SQL is over the tables of ``snapshot.sql``, the table ``spine`` and, with relations, "eventlake belongs", which is
-        ``belongs(snapshot)``. A build on DuckDB makes the same join, over tables that it keeps, where rows and events make few pairs; where
-        they make many, and on Polars, a build finds the same by other ways.
+        Both give the exact numbers that features are made of, by ``spine_row``, for each stream of
+        events, by joins of rows and events. The SQL is over the tables of ``snapshot.sql``, the
+        table ``spine`` and, with relations, "eventlake belongs", which is ``belongs(snapshot)``. A
+        build on DuckDB makes the same join, over tables that it keeps, where rows and events make
+        few pairs; where they make many, and on Polars, a build finds the same by other ways.
 
         Args:
             engine: ``duckdb`` or ``polars``.
-            snapshot: Whose schemas say the types; None for fields of unknown types, to be read and not to be run.
+            snapshot: Whose schemas say the types; None for fields of unknown types, to be read and
+                not to be run.
 
         Raises:
             InvalidInputError: There is no such engine.
@@ -58,8 +65,9 @@ class FeatureSet(DeclaredSet):
             snapshot: Whose events.
 
         Returns:
-            A ``polars.DataFrame``: ``eventlake child``, ``eventlake parent``, ``eventlake since`` and ``eventlake till`` (Int64,
-            microseconds since 1970 in UTC): the one belongs to the other at the cutoffs after ``since`` and up to ``till``, null for ever.
+            A ``polars.DataFrame``: ``eventlake child``, ``eventlake parent``, ``eventlake since``
+            and ``eventlake till`` (Int64, microseconds since 1970 in UTC): the one belongs to the
+            other at the cutoffs after ``since`` and up to ``till``, null for ever.
 
         Raises:
             InvalidInputError: The entity is not reached through relations.

@@ -1,7 +1,8 @@
 """From exact parts to columns. The only place where a float is computed, so that both engines' columns are equal bit for bit.
 
-A quotient of integers is correctly rounded: where both are below 2^53 by one division of doubles, which IEEE 754 rounds correctly, else by
-Python's division of integers, which rounds correctly as well.
+A quotient of integers is correctly rounded: where both are below 2^53 by one division of doubles,
+which IEEE 754 rounds correctly, else by Python's division of integers, which rounds correctly as
+well.
 """
 
 from collections.abc import Callable, Mapping

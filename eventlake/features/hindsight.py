@@ -1,7 +1,8 @@
 """How much of what rows see is hindsight: the events inside whose windows they are with it, and without.
 
-An event is seen by the cutoffs between its entering and its leaving, which are a stretch of its entity's rows in order: one stretch with
-hindsight, one as known at the cutoff, and one where they overlap. What a row sees otherwise is all of the first two less twice the third.
+An event is seen by the cutoffs between its entering and its leaving, which are a stretch of its
+entity's rows in order: one stretch with hindsight, one as known at the cutoff, and one where they
+overlap. What a row sees otherwise is all of the first two less twice the third.
 """
 
 from collections.abc import Mapping
@@ -48,7 +49,8 @@ def told_apart(
             [],
             [(plan, found[stream.event_type]), (as_known(plan), known[stream.event_type])],
         )
-        # Where nothing was corrected, and no relation leads to the entity, events are the same, and are read once.
+        # Where nothing was corrected, and no relation leads to the entity, events are the same, and
+        # are read once.
         read = both_ways if known[stream.event_type].ends else both_ways[1:] * 2
         for (one, source), told in zip(both_ways, read, strict=True):
             with kept(told[0], stream, (), told[1], entities) as prefix:

@@ -113,10 +113,12 @@ def hindsight(plan: Plan, history: PinnedHistory, spine: pa.Table) -> dict[str, 
         spine: With ``spine_row`` in front.
 
     Returns:
-        ``hindsight_rows``, the number of rows that see other events than were known at their cutoff; ``hindsight_events``, of how many
-        events some row sees one that was recorded, or known to be of its entity, at its cutoff or later; ``hindsight_left_out``, of how
-        many events some row misses one that stood, and was of its entity, for all that was known at its cutoff. Of events of what some
-        feature is made of, before the cutoff, whether or not they are in the window.
+        ``hindsight_rows``, the number of rows that see other events than were known at their
+        cutoff; ``hindsight_events``, of how many events some row sees one that was recorded, or
+        known to be of its entity, at its cutoff or later; ``hindsight_left_out``, of how many
+        events some row misses one that stood, and was of its entity, for all that was known at its
+        cutoff. Of events of what some feature is made of, before the cutoff, whether or not they
+        are in the window.
     """
     found, then, rows = sources(plan, history), sources(as_known(plan), history), 0
     pieces = list(_pieces(plan, history, spine))
@@ -140,8 +142,9 @@ def check_spine(plan: Plan, history: PinnedHistory, spine: pa.Table) -> None:
     Warns where at many of its cutoffs nothing was recorded yet.
 
     Raises:
-        InvalidInputError: A column is missing, of another type, null where it may not be, or called as a feature; or a cutoff is not in
-            the years 1 to 9999, or all of them lie before the first event was recorded, and only what was known at the cutoff counts.
+        InvalidInputError: A column is missing, of another type, null where it may not be, or called
+            as a feature; or a cutoff is not in the years 1 to 9999, or all of them lie before the
+            first event was recorded, and only what was known at the cutoff counts.
     """
     features = plan.features
     entity, cutoff = features.spine_entity, features.cutoff

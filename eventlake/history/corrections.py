@@ -1,7 +1,8 @@
 """Which events stand once corrections are heard.
 
-An event and whatever corrects it, directly or through others, are one *family*. The newest member by sequence speaks for it: a replacement
-stands, under its own time and sequence, and everybody else is gone; a retraction leaves nobody.
+An event and whatever corrects it, directly or through others, are one *family*. The newest member
+by sequence speaks for it: a replacement stands, under its own time and sequence, and everybody else
+is gone; a retraction leaves nobody.
 """
 
 import polars as pl
@@ -15,7 +16,8 @@ def gone(corrections: pl.DataFrame) -> pl.DataFrame:
     """The events that do not stand, as ``source`` and ``id``.
 
     Args:
-        corrections: All events of one type that correct another: ``sequence, source, id, corrects, correction`` (null means ``replace``).
+        corrections: All events of one type that correct another: ``sequence, source, id, corrects,
+            correction`` (null means ``replace``).
     """
     if not corrections.height:
         return corrections.select(FAMILY)
@@ -51,8 +53,9 @@ def until(corrections: pl.DataFrame) -> pl.DataFrame:
         corrections: As for ``gone``, with ``recorded_at``.
 
     Returns:
-        ``source, id``, ``UNTIL`` (an instant, or null where it speaks to this day), ``SPOKE`` (false for retractions, which say nothing);
-        an event that nothing corrects and that corrects nothing is not among them.
+        ``source, id``, ``UNTIL`` (an instant, or null where it speaks to this day), ``SPOKE``
+        (false for retractions, which say nothing); an event that nothing corrects and that corrects
+        nothing is not among them.
     """
     members = families(corrections)
     facts = corrections.select(
@@ -81,8 +84,9 @@ def symmetric_difference(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame
 def not_first(events: pl.DataFrame, corrections: pl.DataFrame) -> pl.Series:
     """The sequences of the family members that are not what was said of their event when it became known.
 
-    An event becomes known when it has happened and was recorded, whichever is later, unless another member of its family was recorded
-    before that moment. The first such member by sequence is what was said; a family that was retracted before has none.
+    An event becomes known when it has happened and was recorded, whichever is later, unless another
+    member of its family was recorded before that moment. The first such member by sequence is what
+    was said; a family that was retracted before has none.
 
     Args:
         events: The members: ``sequence, source, id, time, recorded_at``.

@@ -47,7 +47,8 @@ class Stretch:
     Attributes:
         commit: The one that named the file.
         segment: The file.
-        stop: Exclusive bound of the events that belong to the history; below ``segment.stop`` where the watermark cuts the file.
+        stop: Exclusive bound of the events that belong to the history; below ``segment.stop`` where
+            the watermark cuts the file.
     """
 
     commit: CommitSummary
@@ -113,7 +114,8 @@ class PinnedHistory:
         """Paths that an engine can open by itself, in order; None where the storage has none to give.
 
         Raises:
-            CorruptionError: One of the files is gone; or it was never read before, and is not what its commit says.
+            CorruptionError: One of the files is gone; or it was never read before, and is not what
+                its commit says.
         """
         paths = [self.storage.locate(self.path(stretch)) for stretch in self.stretches]
         known = [path for path in paths if path is not None]
@@ -258,8 +260,9 @@ class PinnedHistory:
     def retried(self, read: Callable[[], T]) -> T:
         """What ``read`` gives; read again if it failed and a file that an engine was given is gone.
 
-        Event tables may be deleted at any time, also between being chosen and being opened by an engine: then they are derived again.
-        Segments that were compacted may be collected: then ``locations`` says that they are missing.
+        Event tables may be deleted at any time, also between being chosen and being opened by an
+        engine: then they are derived again. Segments that were compacted may be collected: then
+        ``locations`` says that they are missing.
 
         Raises:
             StorageError: Files go as fast as they are made.
@@ -347,7 +350,8 @@ def _is_gone(path: str) -> bool:
 def pin(chain: Chain, watermark: int) -> PinnedHistory:
     """The history of ``chain`` below ``watermark``, which must not be beyond the head.
 
-    A watermark inside a commit costs one segment's leaves; at a commit's end the commit's own root is taken.
+    A watermark inside a commit costs one segment's leaves; at a commit's end the commit's own root
+    is taken.
     """
     manifest = chain.manifest()
     stretches = tuple(
@@ -372,7 +376,8 @@ def _root(chain: Chain, stretches: tuple[Stretch, ...], last: CommitSummary, wat
     """The root at a watermark, ``last`` being the commit that it lies in or at the end of.
 
     Raises:
-        CorruptionError: Others wrote some of the commits, and their segments do not fold to the root that ``last`` names.
+        CorruptionError: Others wrote some of the commits, and their segments do not fold to the
+            root that ``last`` names.
     """
     foreign = foreign_commits(
         [*(stretch.placed for stretch in stretches), (last, stretches[-1].segment)], chain.trust

@@ -33,8 +33,9 @@ def scan(
     Args:
         history: Whose.
         raw: Whether a missing time stays null.
-        where: What an event must satisfy, of the columns in ``PLAIN`` alone: it is looked at before anything else is read. (A filter on the
-            frame that is returned is not, for the optimizer takes the looking up of ``recorded_at`` for something that it must not cross.)
+        where: What an event must satisfy, of the columns in ``PLAIN`` alone: it is looked at before
+            anything else is read. (A filter on the frame that is returned is not, for the optimizer
+            takes the looking up of ``recorded_at`` for something that it must not cross.)
     """
     if not history.stretches:
         return pl.DataFrame(schema=SCHEMA).lazy()

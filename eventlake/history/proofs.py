@@ -27,7 +27,8 @@ def prove_inclusion(history: PinnedHistory, sequence: int) -> InclusionProof:
     """
     sequence = counts.integer(sequence, "sequence")
     ranges = inclusion_ranges(sequence, history.watermark)
-    # The proof holds what stands beside the event; whether the event itself hashes to its leaf is looked at here.
+    # The proof holds what stands beside the event; whether the event itself hashes to its leaf is
+    # looked at here.
     check_claims(history.storage, [history.stretch_of(sequence).placed], history.trust)
     return InclusionProof(history.checkpoint, sequence, _roots(history, ranges))
 

@@ -30,13 +30,15 @@ def resolve(chain: Chain, at: At) -> PinnedHistory:
 
     Args:
         chain: The lake's log, refreshed.
-        at: None for the head; an int watermark; an aware datetime or RFC 3339 text (events with ``recorded_at <`` it); a checkpoint or
-            its one-line text; a commit hash or dataset manifest hash or a prefix of one of at least 6 digits.
+        at: None for the head; an int watermark; an aware datetime or RFC 3339 text (events with
+            ``recorded_at <`` it); a checkpoint or its one-line text; a commit hash or dataset
+            manifest hash or a prefix of one of at least 6 digits.
 
     Raises:
         InvalidInputError: None of these, or a prefix that fits several.
         NotFoundError: No such watermark or hash.
-        ConflictError: An instant that the lake has not moved past: later appends could still belong before it.
+        ConflictError: An instant that the lake has not moved past: later appends could still belong
+            before it.
         CorruptionError: The root at the watermark is not the one the checkpoint names.
     """
     if at is None:

@@ -38,7 +38,8 @@ class Snapshot:
     def read(self, read: Callable[[PinnedHistory], T]) -> T:
         """What ``read`` makes of the history; called again if files that it reads were collected meanwhile.
 
-        Segments that were compacted after this snapshot was taken may have been collected since: then others hold the same events.
+        Segments that were compacted after this snapshot was taken may have been collected since:
+        then others hold the same events.
         """
         try:
             return self.history.retried(lambda: read(self.history))
@@ -84,20 +85,25 @@ class Snapshot:
     ) -> pl.LazyFrame:
         """The events in sequence order, lazily.
 
-        Segments are hashed here if they were written since they were last hashed; what happens to a file until the frame is collected is
-        noticed by nobody. If one of them was garbage and is collected meanwhile, Polars does not find it: take a new frame, or hand the
-        frame to ``collect``, which says so.
+        Segments are hashed here if they were written since they were last hashed; what happens to a
+        file until the frame is collected is noticed by nobody. If one of them was garbage and is
+        collected meanwhile, Polars does not find it: take a new frame, or hand the frame to
+        ``collect``, which says so.
 
         Args:
-            columns: Which of ``sequence, id, source, type, subject, time, recorded_at, datacontenttype, dataschema, correlation_id,
-                causation_id, corrects, correction, traceparent, extensions, data``; None for all, in that order.
-            types: Only events of this type or these types. One that neither an event nor a schema has gives no rows and a warning.
+            columns: Which of ``sequence, id, source, type, subject, time, recorded_at,
+                datacontenttype, dataschema, correlation_id, causation_id, corrects, correction,
+                traceparent, extensions, data``; None for all, in that order.
+            types: Only events of this type or these types. One that neither an event nor a schema
+                has gives no rows and a warning.
             subject: Only events about exactly this subject.
-            raw: Leave ``time`` null where its producer gave none, so that the rows can be appended elsewhere as the very same history.
+            raw: Leave ``time`` null where its producer gave none, so that the rows can be appended
+                elsewhere as the very same history.
 
         Returns:
-            ``sequence`` Int64, ``time`` and ``recorded_at`` Datetime[us, UTC], the rest String. ``time`` is the event's own, or
-            (unless ``raw``) its ``recorded_at`` where it has none; ``data`` is the payload's JSON text as given, null where there is none.
+            ``sequence`` Int64, ``time`` and ``recorded_at`` Datetime[us, UTC], the rest String.
+            ``time`` is the event's own, or (unless ``raw``) its ``recorded_at`` where it has none;
+            ``data`` is the payload's JSON text as given, null where there is none.
 
         Raises:
             InvalidInputError: An unknown column.
@@ -131,28 +137,34 @@ class Snapshot:
     ) -> pl.LazyFrame:
         """The events of one type as typed columns, lazily, in no order that means anything: sort by ``sequence``.
 
-        What is missing of the table is derived first, stored beside the lake, and shared from then on.
+        What is missing of the table is derived first, stored beside the lake, and shared from then
+        on.
 
         Args:
             event_type: A registered one.
-            columns: Which columns; None for ``sequence, id, source, subject, time, recorded_at`` and the fields of the schema. The other
-                attributes of an event are columns if they are named: ``correlation_id``, ``causation_id``, ``datacontenttype``,
-                ``dataschema``, ``traceparent``, ``extensions``, ``corrects``, ``correction``. A field with the name of one of the first
-                six, or of ``corrects`` or ``correction``, is called ``data_<name>``; one with another attribute's name takes its place.
+            columns: Which columns; None for ``sequence, id, source, subject, time, recorded_at``
+                and the fields of the schema. The other attributes of an event are columns if they
+                are named: ``correlation_id``, ``causation_id``, ``datacontenttype``,
+                ``dataschema``, ``traceparent``, ``extensions``, ``corrects``, ``correction``. A
+                field with the name of one of the first six, or of ``corrects`` or ``correction``,
+                is called ``data_<name>``; one with another attribute's name takes its place.
             subject: Only events about exactly this subject.
             recursive: And about those below it: ``/loan/7`` has ``/loan/7/payment/1`` below.
             where: A condition on the columns.
-            corrections: ``as_recorded`` for every event; ``latest`` without those that were replaced or retracted, as of the watermark.
+            corrections: ``as_recorded`` for every event; ``latest`` without those that were
+                replaced or retracted, as of the watermark.
             known_at: Only what was recorded before this instant, corrections as known then.
             version: Of the schema; None for the newest.
 
         Returns:
-            ``sequence`` Int64; ``time`` (the ``recorded_at`` of an event without one) and ``recorded_at`` Datetime[us, UTC]; ``id``,
-            ``source``, ``subject`` String; the fields in the types of the schema. What is absent or null in the payload is null.
+            ``sequence`` Int64; ``time`` (the ``recorded_at`` of an event without one) and
+            ``recorded_at`` Datetime[us, UTC]; ``id``, ``source``, ``subject`` String; the fields in
+            the types of the schema. What is absent or null in the payload is null.
 
         Raises:
             NotFoundError: The type has no schema, or no such version.
-            InvalidInputError: An unknown column, another word for ``corrections``, or an instant without a zone.
+            InvalidInputError: An unknown column, another word for ``corrections``, or an instant
+                without a zone.
             CorruptionError: A segment is damaged.
         """
         if corrections not in {AS_RECORDED, LATEST}:
@@ -173,14 +185,16 @@ class Snapshot:
     def lifetimes(self, event_type: str) -> pl.DataFrame:
         """How long the events of a type spoke that were corrected, or correct others; in SQL the table is in the schema ``lifetimes``.
 
-        An event spoke from its ``recorded_at`` until another one of its family (what was corrected, and all that corrects it) was recorded.
+        An event spoke from its ``recorded_at`` until another one of its family (what was corrected,
+        and all that corrects it) was recorded.
 
         Args:
             event_type: A registered one.
 
         Returns:
-            ``source``, ``id`` String; ``eventlake until`` Datetime[us, UTC], when the next one was recorded, null where it speaks to this
-            day; ``eventlake spoke`` Boolean, false for retractions, which say nothing. Events without corrections are not among them.
+            ``source``, ``id`` String; ``eventlake until`` Datetime[us, UTC], when the next one was
+            recorded, null where it speaks to this day; ``eventlake spoke`` Boolean, false for
+            retractions, which say nothing. Events without corrections are not among them.
 
         Raises:
             NotFoundError: The type has no schema.
@@ -230,18 +244,22 @@ class Snapshot:
     def sql(self, query: str, /, **parameters: Any) -> SqlResult:
         """Runs one DuckDB query in which ``events`` is this history.
 
-        So are event types by their names, in double quotes; ``latest."payment.received"`` is without what was replaced or retracted, and
-        ``lifetimes."payment.received"`` is what ``lifetimes`` gives.
+        So are event types by their names, in double quotes; ``latest."payment.received"`` is
+        without what was replaced or retracted, and ``lifetimes."payment.received"`` is what
+        ``lifetimes`` gives.
 
         Args:
             query: One SELECT; ``$name`` stands for a parameter.
-            parameters: Values of the query's parameters; a frame (anything with ``__arrow_c_stream__``) is a table of this name.
+            parameters: Values of the query's parameters; a frame (anything with
+                ``__arrow_c_stream__``) is a table of this name.
 
         Returns:
-            The rows; hand it to anything that speaks Arrow, or call ``.polars()``, ``.pandas()``, ``.arrow()``.
+            The rows; hand it to anything that speaks Arrow, or call ``.polars()``, ``.pandas()``,
+            ``.arrow()``.
 
         Raises:
-            InvalidInputError: DuckDB refuses the query, or a frame has the name of a table of the history.
+            InvalidInputError: DuckDB refuses the query, or a frame has the name of a table of the
+                history.
         """
         return self.read(lambda history: run_query(history, query, parameters))
 

@@ -24,8 +24,9 @@ def events_of(frame: pl.DataFrame, rules: Events, keys: int, problems: Problems)
         problems: Where problems go.
 
     Returns:
-        ``block``, ``row``, ``time`` and ``recorded_at`` (int64 microseconds), the other attributes as text, ``key0`` … in the order of
-        the rows; keys are text whose bytes sort as the values do.
+        ``block``, ``row``, ``time`` and ``recorded_at`` (int64 microseconds), the other attributes
+        as text, ``key0`` … in the order of the rows; keys are text whose bytes sort as the values
+        do.
     """
     made = _Made(frame, rules, problems)
     columns = {

@@ -120,7 +120,8 @@ def csv_columns(table: Table, path: Path) -> list[str]:
     """The names of a CSV file's columns, from its first line or from the mapping.
 
     Raises:
-        InvalidInputError: There is no first line, or a name is empty or there twice; names know no case.
+        InvalidInputError: There is no first line, or a name is empty or there twice; names know no
+            case.
     """
     names = list(table.columns)
     if not names:

@@ -1,7 +1,8 @@
 """Formats of times: which directives may stand in them, and what a text of a format looks like to the character.
 
-Parsers take less than they are told: they read ``2024111`` as ``%Y%m%d`` and skip the zone of ``%Z``. So a text must have the very
-shape of its format before it is parsed, and directives that would be skipped are refused.
+Parsers take less than they are told: they read ``2024111`` as ``%Y%m%d`` and skip the zone of
+``%Z``. So a text must have the very shape of its format before it is parsed, and directives that
+would be skipped are refused.
 """
 
 import re
@@ -46,7 +47,8 @@ def shape_of(pattern: str) -> str:
     """The regular expression of every text of a format.
 
     Raises:
-        ValueError: A directive is not among those that can be read exactly, or they do not make a whole date or clock.
+        ValueError: A directive is not among those that can be read exactly, or they do not make a
+            whole date or clock.
     """
     shape, found = "", set()
     for token in _TOKEN.findall(pattern):

@@ -44,9 +44,11 @@ class Import:
         events: How many events the input holds; those of rows with problems are not counted.
         batches: Into how many batches they are cut.
         appended: How many of them were not in the lake before: what was appended, or would be.
-        checkpoint: The history that ends with the last batch; in a dry run, or where there are no events, the head's.
+        checkpoint: The history that ends with the last batch; in a dry run, or where there are no
+            events, the head's.
         dry_run: Whether nothing was to be appended.
-        first: The first events as they would be appended: the columns of ``Lake.append``; at most 5.
+        first: The first events as they would be appended: the columns of ``Lake.append``; at most
+            5.
         problems: Everything that is wrong; empty but in a dry run.
     """
 
@@ -143,25 +145,30 @@ def import_file(
 ) -> Import:
     """Appends the rows of tables as events, as a mapping says (docs/import.md); nothing where a row is found to be wrong before.
 
-    The same input and mapping give the same events in the same batches, which are positions of one producer: an import that was
-    interrupted is taken up again by running it once more, and one that is finished appends nothing.
+    The same input and mapping give the same events in the same batches, which are positions of one
+    producer: an import that was interrupted is taken up again by running it once more, and one that
+    is finished appends nothing.
 
     Args:
         lake: Where to.
-        path: A CSV, Parquet, NDJSON or JSON file, or the folder that the files of the mapping are in.
+        path: A CSV, Parquet, NDJSON or JSON file, or the folder that the files of the mapping are
+            in.
         mapping: The path of a TOML file, or a dict of the same shape.
-        producer: The stream's name; None for the mapping's, or one made of its first source, its own name and that of ``path``.
+        producer: The stream's name; None for the mapping's, or one made of its first source, its
+            own name and that of ``path``.
         dry_run: Append nothing, and give the problems instead of raising them.
 
     Returns:
         What was appended, or would be.
 
     Raises:
-        InvalidEventsError: Rows that cannot be events, each with its table, row and column; nothing was appended. Or ``append`` refused a
-            batch for what is in the lake already; the batches before it stay.
+        InvalidEventsError: Rows that cannot be events, each with its table, row and column; nothing
+            was appended. Or ``append`` refused a batch for what is in the lake already; the batches
+            before it stay.
         InvalidInputError: The mapping is wrong, or does not fit the files.
         NotFoundError: A file is not there.
-        ConflictError: The producer has appended other events before: the input, the mapping or the cut into batches has changed.
+        ConflictError: The producer has appended other events before: the input, the mapping or the
+            cut into batches has changed.
         CommitUnknownError: The store failed while a batch was published; run the import again.
         StorageError: The store failed before that; run the import again.
     """
@@ -263,7 +270,8 @@ def _check_rules(lake: Lake, staged: Staged, delivered: int, problems: Problems)
             stop = start + batch.num_rows
             found = lake.check(batch) if number >= delivered else []
             if any(problem.field == "corrects" for problem in found):
-                # The lake does not know of the batches before this one, nor anybody of rows that were left out.
+                # The lake does not know of the batches before this one, nor anybody of rows that
+                # were left out.
                 here = staged.corrects_here(start, stop)
                 found = [
                     one

@@ -44,8 +44,10 @@ class ImportMapping:
 
     Attributes:
         name: The file's, without its suffix; ``mapping`` for a dict.
-        producer: The stream's name; None to make one of the first source, the mapping's and the input's name.
-        file_order: Whether rows keep the order of their one file; else events go by time, block and keys.
+        producer: The stream's name; None to make one of the first source, the mapping's and the
+            input's name.
+        file_order: Whether rows keep the order of their one file; else events go by time, block and
+            keys.
         batch_events: Events a batch.
         tables: In the order in which they are made.
         events: At least one.
@@ -65,7 +67,8 @@ def read_mapping(mapping: str | os.PathLike[str] | Mapping[str, Any]) -> ImportM
     Raises:
         NotFoundError: There is no such file.
         StorageError: It cannot be read.
-        InvalidInputError: It is not TOML, or a setting is unknown, missing or of the wrong kind; the message names it.
+        InvalidInputError: It is not TOML, or a setting is unknown, missing or of the wrong kind;
+            the message names it.
     """
     if isinstance(mapping, Mapping):
         return _mapping("mapping", mapping)

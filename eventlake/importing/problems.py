@@ -25,8 +25,8 @@ class ImportProblem:
 
     Attributes:
         table: The table of the mapping.
-        row: 0-based row of the table, a header line not counted; of a query's table, of its result. None where a whole column is wrong,
-            or where more rows are alike.
+        row: 0-based row of the table, a header line not counted; of a query's table, of its result.
+            None where a whole column is wrong, or where more rows are alike.
         field: What it was to become, and the column that it came from.
         message: What was expected.
         found: What was there; None where that is no value.

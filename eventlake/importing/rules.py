@@ -27,7 +27,8 @@ class Template:
 
     Attributes:
         parts: ``(text, None)`` or ``("", column)``, in order.
-        required: Whether a row in which a column is null is a problem; else the whole text is null there.
+        required: Whether a row in which a column is null is a problem; else the whole text is null
+            there.
     """
 
     parts: tuple[tuple[str, str | None], ...]
@@ -85,9 +86,10 @@ class Clock:
 
     Attributes:
         zone: Its zone in the time zone database; None where no local time is expected.
-        gap: For a local time that the clocks skip: ``error``; ``later``, read with the offset before the gap; or ``earlier``, read with
-            the one after it.
-        overlap: For a local time that the clocks show twice: ``error``, ``earlier`` (the first time) or ``later`` (the second).
+        gap: For a local time that the clocks skip: ``error``; ``later``, read with the offset
+            before the gap; or ``earlier``, read with the one after it.
+        overlap: For a local time that the clocks show twice: ``error``, ``earlier`` (the first
+            time) or ``later`` (the second).
     """
 
     zone: str | None
@@ -103,7 +105,8 @@ class Time:
         value: A column alone keeps the type that it has; anything else is text.
         format: A strftime pattern, ``unix``, ``unix_ms`` or ``unix_us``; None for ISO 8601.
         shape: The regular expression of texts of a strftime pattern; None for the others.
-        century: The first year of the century that years of two digits are of; None where there are none.
+        century: The first year of the century that years of two digits are of; None where there are
+            none.
         clock: For times without an offset.
     """
 
@@ -119,7 +122,8 @@ class Kind:
     """The type of a payload field or of a key.
 
     Attributes:
-        name: ``bool``, ``int64``, ``utf8``, ``date``, ``timestamp``, ``float64``, ``decimal`` or ``json`` (JSON text, taken as it is).
+        name: ``bool``, ``int64``, ``utf8``, ``date``, ``timestamp``, ``float64``, ``decimal`` or
+            ``json`` (JSON text, taken as it is).
         precision: Of a decimal: all its digits.
         scale: Of a decimal: those behind the point.
     """
@@ -144,7 +148,8 @@ class Field:
         codes: What each text of the table means; None to take values as they are.
         nulls: Texts that mean that there is no value.
         required: Whether a missing value is a problem; else the member is left out.
-        quoted: Whether a number is written as JSON text, for readers that take numbers through a double.
+        quoted: Whether a number is written as JSON text, for readers that take numbers through a
+            double.
         decimal_separator: Between the whole and the fraction of a number.
         thousands: Between groups of digits; empty where there is none.
         time: For a timestamp: its format and clock.
@@ -168,7 +173,8 @@ class Key:
 
     Attributes:
         column: Its name.
-        kind: What its values are compared as: text by its UTF-8 bytes, the others by what they mean.
+        kind: What its values are compared as: text by its UTF-8 bytes, the others by what they
+            mean.
         time: How dates and instants are written.
     """
 

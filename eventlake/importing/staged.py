@@ -45,7 +45,8 @@ class Staged:
             f"{name} {'BIGINT' if name == 'time' else 'VARCHAR'}" for name in ATTRIBUTES
         )
         keys = "".join(f", {name} VARCHAR" for name in self._key_names)
-        # The database is new and ours: a schema of its own keeps these tables apart from those of the mapping.
+        # The database is new and ours: a schema of its own keeps these tables apart from those of
+        # the mapping.
         connection.execute("CREATE SCHEMA staged")
         connection.execute(
             f"CREATE TABLE staged.made (block INTEGER, row BIGINT, recorded_at BIGINT, {attributes}{keys})"

@@ -1,6 +1,7 @@
 """The input's tables, and the events made of them, in a DuckDB database of their own that may be larger than memory.
 
-The only place of the imports that runs DuckDB. Texts of CSV and JSON files stay text: nothing is guessed about their types.
+The only place of the imports that runs DuckDB. Texts of CSV and JSON files stay text: nothing is
+guessed about their types.
 """
 
 import os
@@ -53,7 +54,8 @@ def database(
 ) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
     """A database in a folder that ends with the block, for copies of files too.
 
-    It reads the input's folder, because queries of a mapping may, and the files of the tables, by whatever name they have.
+    It reads the input's folder, because queries of a mapping may, and the files of the tables, by
+    whatever name they have.
 
     Args:
         given: The file or folder that is imported.
@@ -115,7 +117,8 @@ class Tables:
 
     Raises:
         NotFoundError: A file is not there.
-        InvalidInputError: A query is not one SELECT or cannot be run, or a file is not what it should be.
+        InvalidInputError: A query is not one SELECT or cannot be run, or a file is not what it
+            should be.
         InvalidEventsError: Lines of a CSV file are broken; each is named.
     """
 

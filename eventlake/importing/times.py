@@ -164,7 +164,8 @@ def _local(values: pl.Series, rule: Time, wrong: list[Wrong]) -> tuple[pl.Series
     shaped = values.set((~values.str.contains(rule.shape or "")).fill_null(value=False), None)
     parsed = shaped.str.strptime(pl.Datetime("us"), rule.format, strict=False)
     if "%.f" in rule.format:
-        # The one directive that takes more than six digits; the only other point with digits behind it is a literal.
+        # The one directive that takes more than six digits; the only other point with digits behind
+        # it is a literal.
         fraction = shaped.str.extract((rule.shape or "").replace(FRACTION, f"({FRACTION})"))
         wrong.append(_too_fine(fraction.str.strip_chars_end("0").str.len_bytes() > 7))  # noqa: PLR2004 - a point and microseconds
     zoned = isinstance(parsed.dtype, pl.Datetime) and parsed.dtype.time_zone is not None

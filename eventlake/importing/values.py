@@ -1,7 +1,8 @@
 """Columns to text and to JSON values, whole columns at a time; numbers go from their digits to digits, never through a double.
 
-JSON is spelled as ``json.dumps(value, ensure_ascii=False, separators=(",", ":"))`` spells it, and decimals with all the digits of their
-scale, so that a value has one spelling whichever file it came from.
+JSON is spelled as ``json.dumps(value, ensure_ascii=False, separators=(",", ":"))`` spells it, and
+decimals with all the digits of their scale, so that a value has one spelling whichever file it came
+from.
 """
 
 import json

@@ -1,8 +1,10 @@
 """The lake's clock: what bounds ``recorded_at``, and the way out if the head is ahead of everybody's clock.
 
-Two rules. A writer whose clock is more than five minutes ahead of the store's commits nothing: the witness is the time at which the store
-says that it stored the writer's segment. And nobody commits at an instant that is more than five minutes ahead of their own clock, unless
-somebody has *accepted* the head's: a fence that says so lets every writer go on at that instant until real time has passed it.
+Two rules. A writer whose clock is more than five minutes ahead of the store's commits nothing: the
+witness is the time at which the store says that it stored the writer's segment. And nobody commits
+at an instant that is more than five minutes ahead of their own clock, unless somebody has
+*accepted* the head's: a fence that says so lets every writer go on at that instant until real time
+has passed it.
 """
 
 import time
@@ -100,7 +102,8 @@ def check_writer(chain: Chain, stored: str, now: int) -> None:
         now: What its clock said.
 
     Raises:
-        StorageError: It was more than five minutes ahead of the store's clock, or the store failed to say what that is.
+        StorageError: It was more than five minutes ahead of the store's clock, or the store failed
+            to say what that is.
     """
     passed = time.monotonic_ns() // 1000
     compared = chain.clocks
@@ -144,7 +147,8 @@ def instant_of_commit(chain: Chain, now: int) -> int:
     """The ``recorded_at`` of a commit that would follow the head now: a writer whose clock is behind takes the head's.
 
     Raises:
-        StorageError: The head is more than five minutes ahead of ``now``, and nobody has accepted that.
+        StorageError: The head is more than five minutes ahead of ``now``, and nobody has accepted
+            that.
     """
     head = chain.head.commit if chain.head else None
     if head is None or head.recorded_at <= now + MAX_LEAD_US or is_accepted(head):

@@ -60,7 +60,8 @@ def plain_commit(
 ) -> Commit:
     """The commit without events, of some kind, that would follow the head now.
 
-    It takes over the head's ``recorded_at``: only events move that clock, or a copied history could not be continued after it.
+    It takes over the head's ``recorded_at``: only events move that clock, or a copied history could
+    not be continued after it.
     """
     recorded_at = chain.head.commit.recorded_at if chain.head else MIN_US
     commit_id = new_commit_id()

@@ -76,7 +76,8 @@ class StoredBatch:
     def holds(self, chain: Chain) -> bool:
         """Whether a commit may name it.
 
-        After another fence it may be just what a garbage collector is deleting; after another schema it may not be what that asks for.
+        After another fence it may be just what a garbage collector is deleting; after another
+        schema it may not be what that asks for.
         """
         return (self.fence, self.schemas) == (chain.fence, chain.schemas)
 
@@ -113,7 +114,8 @@ def prepare(chain: Chain, batch: Batch, positions: Sequence[Position]) -> Stored
         StorageError: The store failed.
     """
     next_version, fence, schemas = chain.next_version, chain.fence, chain.schemas
-    # New at every try: a file of keys under the name that an earlier try gave it may be about to be collected.
+    # New at every try: a file of keys under the name that an earlier try gave it may be about to be
+    # collected.
     commit_id = new_commit_id()
     encoding = batch.encoding
     keys = stored_where_large(
@@ -150,8 +152,9 @@ def store_segment(storage: Storage, stored: pa.Table) -> tuple[bytes, str]:
 def _store(storage: Storage, stored: pa.Table, data: bytes, sha256: str) -> tuple[bytes, str]:
     """Stores an encoded segment.
 
-    A segment of that name that is there already was left by this very attempt, unanswered, and whoever collects garbage may be about to
-    delete it. It is not taken over: the same events go under a fresh name.
+    A segment of that name that is there already was left by this very attempt, unanswered, and
+    whoever collects garbage may be about to delete it. It is not taken over: the same events go
+    under a fresh name.
     """
     while True:
         try:

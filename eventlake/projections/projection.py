@@ -36,8 +36,9 @@ class Projection:
         schema: A ``pandera.polars`` schema or model the rows must satisfy, or None.
         parameters: Default values of the projection's parameters.
         function: The Python function; None for SQL.
-        by: The column that names the entity whose rows the projection is a function of, in every table that it reads; None where it is
-            no such function. It is proved, and is not a part of the identity: the rows are the same.
+        by: The column that names the entity whose rows the projection is a function of, in every
+            table that it reads; None where it is no such function. It is proved, and is not a part
+            of the identity: the rows are the same.
         spine_by: The column of the spine that names it; None where it has the same name.
         runs_on: Of features, the engine; their rows are the same on both.
     """
@@ -108,13 +109,17 @@ class Projection:
 
         Args:
             name: The dataset's name.
-            query: One SELECT. ``$name`` stands for a parameter; ``spine`` has the spine's columns and ``spine_row`` BIGINT, 0-based.
-            key: Columns that identify a row: no nulls, no floats, unique. ``["spine_row"]`` keeps the spine's order.
+            query: One SELECT. ``$name`` stands for a parameter; ``spine`` has the spine's columns
+                and ``spine_row`` BIGINT, 0-based.
+            key: Columns that identify a row: no nulls, no floats, unique. ``["spine_row"]`` keeps
+                the spine's order.
             level: What is promised of the rows: ``exact``, ``fixed`` or ``unproven``.
-            schema: A ``pandera.polars`` schema or model, checked before publication; its types are the dataset's.
+            schema: A ``pandera.polars`` schema or model, checked before publication; its types are
+                the dataset's.
             parameters: Default values: text, integers, booleans or None.
-            by: The column that names the entity, such as ``subject``, in every table that is read, where each row is a function of one
-                entity's rows. Proved at the build; then the work can be shared among processes, and only what has changed built anew.
+            by: The column that names the entity, such as ``subject``, in every table that is read,
+                where each row is a function of one entity's rows. Proved at the build; then the
+                work can be shared among processes, and only what has changed built anew.
             spine_by: The column of the spine that names it, where it is another.
 
         Raises:
@@ -199,9 +204,10 @@ def projection(
 ) -> Callable[[Callable[..., pl.LazyFrame]], Projection]:
     """Makes a projection of a function ``Snapshot → polars.LazyFrame``.
 
-    The function is called with the snapshot, with ``spine=`` (a LazyFrame) where the build has a spine, and with the parameters by name.
-    It is identified by the source of its module and of the declared ``files``; a function of a notebook by its own source, and then may
-    use imported modules only.
+    The function is called with the snapshot, with ``spine=`` (a LazyFrame) where the build has a
+    spine, and with the parameters by name. It is identified by the source of its module and of the
+    declared ``files``; a function of a notebook by its own source, and then may use imported
+    modules only.
 
     Args:
         name: The dataset's name.

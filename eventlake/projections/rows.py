@@ -55,7 +55,8 @@ def finish(computation: Computation, result: pa.Table) -> pa.Table:
 
     Raises:
         InvalidProjectionError: The key is missing, null, repeated or a float.
-        SchemaMismatchError: A declared column is missing or does not become its type without loss; a value that no reader could be given.
+        SchemaMismatchError: A declared column is missing or does not become its type without loss;
+            a value that no reader could be given.
     """
     projection = computation.projection
     doubled = repeated(result.column_names)
@@ -131,7 +132,8 @@ def validate(projection: Projection, table: pa.Table, rows_hash: str) -> None:
     import pandera.config  # noqa: PLC0415 - half a second that only a schema needs
     import pandera.errors  # noqa: PLC0415
 
-    # Whatever the environment or the process says of pandera: a declared schema is checked, its types and its values.
+    # Whatever the environment or the process says of pandera: a declared schema is checked, its
+    # types and its values.
     depth = pandera.config.ValidationDepth.SCHEMA_AND_DATA
     try:
         with (

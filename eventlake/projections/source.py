@@ -39,8 +39,8 @@ def capture(function: Callable[..., Any], files: Iterable[str] = ()) -> tuple[st
     """``(entry, {file name: text})`` of a function at the top level of a module or notebook.
 
     Raises:
-        InvalidProjectionError: A lambda or closure, a missing file, an import that is neither installed nor declared, or a notebook
-            function that needs more than installed modules.
+        InvalidProjectionError: A lambda or closure, a missing file, an import that is neither
+            installed nor declared, or a notebook function that needs more than installed modules.
     """
     name = getattr(function, "__qualname__", "")
     if not inspect.isfunction(function) or "<" in name or "." in name or function.__closure__:
@@ -74,7 +74,8 @@ def check_imports(sources: Mapping[str, str]) -> None:
     """Refuses what the sources import from beside them without declaring it: it would decide rows and be in no hash.
 
     Raises:
-        InvalidProjectionError: An import that is neither installed nor among ``sources``; a file that is no Python.
+        InvalidProjectionError: An import that is neither installed nor among ``sources``; a file
+            that is no Python.
     """
     for file, text in sources.items():
         if not file.endswith(".py"):
@@ -184,7 +185,8 @@ def _globals_used(code: types.CodeType) -> set[str]:
 def load(entry: str, sources: Mapping[str, str]) -> Any:
     """Runs the entry's source and returns what it names: a function is ready to be called, a class (a schema) is as it is.
 
-    The sources stand in a folder of their own, alone, so nothing that is not declared can be imported by accident.
+    The sources stand in a folder of their own, alone, so nothing that is not declared can be
+    imported by accident.
 
     Raises:
         InvalidProjectionError: The source does not run, or has no such name.

@@ -11,8 +11,8 @@ _INT64_DIGITS = 19
 def obstacles(old: FieldType, new: FieldType, path: str = "") -> Iterator[tuple[str, str]]:
     """Why payloads of ``old`` are none of ``new``, or not the same values: by path. Nothing where ``new`` can follow.
 
-    What can be: a new field that is not required, a required one that no longer is, an integer or decimal with more digits, wider bounds,
-    more values of an enum, an object that is open now.
+    What can be: a new field that is not required, a required one that no longer is, an integer or
+    decimal with more digits, wider bounds, more values of an enum, an object that is open now.
     """
     if old == new:
         return

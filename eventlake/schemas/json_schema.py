@@ -1,8 +1,10 @@
 """From JSON Schema (https://json-schema.org/draft/2020-12): the part of it that says what columns are. The rest is refused by name.
 
-``integer`` is int64, ``number`` with a ``multipleOf`` of a power of ten is a decimal, ``number`` without one a double, ``string`` text, a
-date (``format: date``) or an instant (``format: date-time``); objects are structs, arrays lists, ``enum`` limits text, ``minimum`` and
-``maximum`` integers and decimals. A decimal has 18 digits, as many as its bounds need, or as many as ``x-precision`` says.
+``integer`` is int64, ``number`` with a ``multipleOf`` of a power of ten is a decimal, ``number``
+without one a double, ``string`` text, a date (``format: date``) or an instant (``format:
+date-time``); objects are structs, arrays lists, ``enum`` limits text, ``minimum`` and ``maximum``
+integers and decimals. A decimal has 18 digits, as many as its bounds need, or as many as
+``x-precision`` says.
 """
 
 from collections.abc import Mapping
@@ -46,7 +48,8 @@ def from_json_schema(event_type: str, document: Mapping[str, Any]) -> Schema:
     """The schema that a JSON Schema of a payload describes.
 
     Raises:
-        InvalidInputError: A keyword that is not understood, by its path; nothing is left out silently.
+        InvalidInputError: A keyword that is not understood, by its path; nothing is left out
+            silently.
     """
     return Schema(event_type, _type(event_type, document, ""))
 

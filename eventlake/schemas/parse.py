@@ -1,8 +1,9 @@
 """Payload text to typed columns, a whole column at a time and exactly as ``exact`` says.
 
-Arrow's JSON reader keeps a number's digits as text until it knows the column's type, so that a decimal or an int64 never is a double. Dates
-and instants are read as text and cast after a look at their spelling. Wherever it, or a check on what it read, finds anything odd, the rows
-of that chunk are read one by one by ``exact``, which decides and names what is wrong.
+Arrow's JSON reader keeps a number's digits as text until it knows the column's type, so that a
+decimal or an int64 never is a double. Dates and instants are read as text and cast after a look at
+their spelling. Wherever it, or a check on what it read, finds anything odd, the rows of that chunk
+are read one by one by ``exact``, which decides and names what is wrong.
 """
 
 import os
@@ -146,7 +147,8 @@ def _has_decimals(kind: FieldType) -> bool:
 def _may_be_tiny(payloads: pa.Array, plain: bytes) -> bool:
     """Whether a number, or a text that may hold one, has an exponent of three digits or more.
 
-    Arrow reads beyond a table of powers for a decimal such as 1e-999: it takes it for 0, or crashes.
+    Arrow reads beyond a table of powers for a decimal such as 1e-999: it takes it for 0, or
+    crashes.
     """
     suspects = [_EXPONENT] * has_long_number(plain) + [_ESCAPED] * (b"\\u00" in plain)
     return any(pc.any(pc.match_substring_regex(payloads, pattern)).as_py() for pattern in suspects)

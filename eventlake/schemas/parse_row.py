@@ -1,7 +1,8 @@
 """One payload against a schema, exactly and slowly: what is wrong with it, and the values that it stands for.
 
-The rule itself; ``parse`` does the same to whole columns and calls this where it meets anything odd. A whole number is spelled without
-point and exponent. A decimal is a number, or text that holds one. Nothing passes through a double but what is declared to be one.
+The rule itself; ``parse`` does the same to whole columns and calls this where it meets anything
+odd. A whole number is spelled without point and exponent. A decimal is a number, or text that holds
+one. Nothing passes through a double but what is declared to be one.
 """
 
 import re
@@ -33,7 +34,8 @@ def read(
 ) -> tuple[dict[str, Any], list[Broken]]:
     """The values of the schema's fields in a payload (instants in microseconds), and all that is wrong with it.
 
-    No payload, and one that is ``null``, are read as ``{}``. Instants of a stored one may have offsets that earlier versions accepted.
+    No payload, and one that is ``null``, are read as ``{}``. Instants of a stored one may have
+    offsets that earlier versions accepted.
     """
     broken: list[Broken] = []
     try:

@@ -1,6 +1,7 @@
 """What a schema is: the fields of one event type's payload, each of an exact type, as plain values with one spelling and one hash.
 
-A field may be absent or null unless it is required; then it is neither. Types are those of docs/format.md, "Schemas".
+A field may be absent or null unless it is required; then it is neither. Types are those of
+docs/format.md, "Schemas".
 """
 
 from collections.abc import Iterator, Sequence
@@ -64,16 +65,18 @@ class FieldType:
     """The type of a field's values.
 
     Attributes:
-        kind: ``bool``, ``int64``, ``utf8``, ``date``, ``timestamp`` (microseconds, UTC), ``decimal``, ``float64`` (the one that is not
-            exact), ``list`` or ``struct``.
+        kind: ``bool``, ``int64``, ``utf8``, ``date``, ``timestamp`` (microseconds, UTC),
+            ``decimal``, ``float64`` (the one that is not exact), ``list`` or ``struct``.
         precision: Of a decimal: all its digits, 1 to 38.
         scale: Of a decimal: those behind the point.
         values: Of text: the only values allowed, sorted; empty where all are.
-        minimum: Of an integer or a decimal: the smallest value allowed, in plain notation; None where there is none.
+        minimum: Of an integer or a decimal: the smallest value allowed, in plain notation; None
+            where there is none.
         maximum: The largest one, likewise.
         item: Of a list: its items, which are never null.
         fields: Of a struct, in the order of its columns.
-        closed: Of a struct: whether members that are not among ``fields`` are refused. They are never columns.
+        closed: Of a struct: whether members that are not among ``fields`` are refused. They are
+            never columns.
     """
 
     kind: str

@@ -1,7 +1,7 @@
 """From the schemas of tables: pyarrow's, and pandera's for Polars (duck-typed: whoever appends needs no pandera).
 
-Everything that such a schema says of values is kept, or refused by its name. What is listed here as kept or as a note is known; whatever a
-later version of a library adds is refused until it is.
+Everything that such a schema says of values is kept, or refused by its name. What is listed here as
+kept or as a note is known; whatever a later version of a library adds is refused until it is.
 """
 
 from collections.abc import Iterable, Mapping
@@ -51,11 +51,12 @@ def from_arrow(event_type: str, schema: pa.Schema) -> Schema:
 def from_pandera(event_type: str, schema: Any) -> Schema:
     """The schema with a field for each column of a ``pandera.polars`` schema or model.
 
-    A column that is required and not nullable is a required field. Of the checks, ``isin`` on text, ``ge`` and ``le`` on integers and
-    decimals are understood, and an ``Enum`` is a list of values.
+    A column that is required and not nullable is a required field. Of the checks, ``isin`` on text,
+    ``ge`` and ``le`` on integers and decimals are understood, and an ``Enum`` is a list of values.
 
     Raises:
-        InvalidInputError: Something else that it says of values, by its name, or a type that no payload can hold exactly.
+        InvalidInputError: Something else that it says of values, by its name, or a type that no
+            payload can hold exactly.
     """
     described = schema.to_schema() if hasattr(schema, "to_schema") else schema
     if not isinstance(getattr(described, "columns", None), Mapping):

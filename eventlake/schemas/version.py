@@ -16,12 +16,15 @@ class Version:
     Attributes:
         schema: The fields.
         number: From 1, per event type.
-        since: The watermark at which it was registered; events from there on were checked against it when they were appended.
-        upcast: How a payload of the version before becomes one of this: a SQL expression by field, over the fields of the version before.
-            None where whatever the version before accepts can be read as it is.
+        since: The watermark at which it was registered; events from there on were checked against
+            it when they were appended.
+        upcast: How a payload of the version before becomes one of this: a SQL expression by field,
+            over the fields of the version before. None where whatever the version before accepts
+            can be read as it is.
         before: The version before; None for the first.
         until: Where the next version begins; None for the newest.
-        ends: Where the next version with an upcast begins: events from there on cannot be read with this one. None where there is none.
+        ends: Where the next version with an upcast begins: events from there on cannot be read with
+            this one. None where there is none.
     """
 
     schema: Schema

@@ -1,6 +1,7 @@
 """Where bytes live: one small port and its adapters: local disk, object stores, memory.
 
-Knows paths and bytes; must not know what a commit or a segment is. May import ``eventlake.core`` and ``eventlake.errors``.
+Knows paths and bytes; must not know what a commit or a segment is. May import ``eventlake.core``
+and ``eventlake.errors``.
 """
 
 from eventlake.storage.local import LocalStorage

@@ -33,7 +33,8 @@ def address(text: str) -> Address | None:
     """The parts of a URI; None if the text is a path.
 
     Raises:
-        InvalidInputError: It has a query, a fragment, or an escape that names nothing exactly. It is not shown: it may hold credentials.
+        InvalidInputError: It has a query, a fragment, or an escape that names nothing exactly. It
+            is not shown: it may hold credentials.
     """
     match = _SCHEME.fullmatch(text)
     if match is None:

@@ -1,7 +1,8 @@
 """Opening files and folders below a root without following links.
 
-A lake that somebody else wrote may hold symbolic links, pipes and devices. Every path is opened component by component, each relative to
-the folder before it and none through a link; a file is used only if it is a regular one. The root itself may be a link.
+A lake that somebody else wrote may hold symbolic links, pipes and devices. Every path is opened
+component by component, each relative to the folder before it and none through a link; a file is
+used only if it is a regular one. The root itself may be a link.
 """
 
 import errno

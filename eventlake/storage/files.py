@@ -1,7 +1,7 @@
 """Files that are no part of a lake, such as ``dataset.toml`` and ``dataset.lock``.
 
-A folder may come from a stranger: what a document in it names is a regular file below that folder, and no part of its path is a link.
-Files are written in one step, whoever else writes the same one.
+A folder may come from a stranger: what a document in it names is a regular file below that folder,
+and no part of its path is a link. Files are written in one step, whoever else writes the same one.
 """
 
 import errno
@@ -27,7 +27,8 @@ def read_file(file: str, most_bytes: int) -> bytes:
     """The bytes of a small document that the caller names.
 
     Raises:
-        OSError: It is missing, a pipe or a device, may not be read, or is larger than ``most_bytes``.
+        OSError: It is missing, a pipe or a device, may not be read, or is larger than
+            ``most_bytes``.
     """
     return _bounded(beneath.open_named(file), most_bytes)
 
@@ -44,7 +45,8 @@ def check_below(folder: Path, name: str) -> Path:
     """The path of a file that a document in ``folder`` names, for readers that open files themselves.
 
     Raises:
-        OSError: It is missing, not below the folder, not a regular file, or reached through a link; or it may not be read.
+        OSError: It is missing, not below the folder, not a regular file, or reached through a link;
+            or it may not be read.
     """
     os.close(_open_below(folder, name)[0])
     return folder / name
@@ -64,8 +66,8 @@ def write_file(file: Path, text: str, hint: str | None = None, *, follow: bool =
         file: Where.
         text: Stored as UTF-8.
         hint: What to tell whoever cannot write there.
-        follow: Whether a link stays, and the file that it points to is replaced, and what is no regular file, such as ``/dev/stdout``,
-            is written to; otherwise both are refused.
+        follow: Whether a link stays, and the file that it points to is replaced, and what is no
+            regular file, such as ``/dev/stdout``, is written to; otherwise both are refused.
 
     Raises:
         StorageError: It cannot be written; what was there is untouched.

@@ -1,8 +1,9 @@
 """Storage in a folder of a local disk, durable at every return.
 
-An object is published by the oldest trick there is: write a temporary file beside it, fsync it, ``link`` it to its name (which fails
-where the name is taken), unlink the temporary name, fsync the folder. A crash at any moment leaves the object whole or absent, and at
-worst a ``.tmp-`` file that readers never look at. Links inside the folder are never followed (see ``beneath``).
+An object is published by the oldest trick there is: write a temporary file beside it, fsync it,
+``link`` it to its name (which fails where the name is taken), unlink the temporary name, fsync the
+folder. A crash at any moment leaves the object whole or absent, and at worst a ``.tmp-`` file that
+readers never look at. Links inside the folder are never followed (see ``beneath``).
 """
 
 import errno
@@ -151,11 +152,13 @@ class LocalStorage:
         try:
             self._write_and_claim(path, folder, data)
         except OSError as error:
-            # A disk that is full or may only be read refuses the temporary file before it is known that the name is taken.
+            # A disk that is full or may only be read refuses the temporary file before it is known
+            # that the name is taken.
             if isinstance(error, FileExistsError) or (
                 error.errno in _BEFORE_THE_NAME and self._is_taken(path)
             ):
-                # Whoever made it may have died before the folder was durable; a caller that builds on it must not.
+                # Whoever made it may have died before the folder was durable; a caller that builds
+                # on it must not.
                 self._sync_parent(folder, path)
                 message = f"{path} exists already in {self._root}"
                 raise ObjectExistsError(message, path=path) from None
@@ -166,7 +169,8 @@ class LocalStorage:
     def _write_and_claim(self, path: str, folder: str, data: bytes) -> None:
         """Once more where the temporary file or its folder is gone.
 
-        To whoever collects garbage, what a slow writer has there looks abandoned; and folders of what is derived may be deleted by anybody.
+        To whoever collects garbage, what a slow writer has there looks abandoned; and folders of
+        what is derived may be deleted by anybody.
         """
         for attempt in range(2):
             try:
@@ -201,7 +205,8 @@ class LocalStorage:
         try:
             _sync(descriptor)
         except OSError as error:
-            # A file that found no room is deleted again; nothing that was stored before is in doubt.
+            # A file that found no room is deleted again; nothing that was stored before is in
+            # doubt.
             if error.errno not in _FULL:
                 self._distrust = str(error)
             raise
@@ -309,7 +314,8 @@ class LocalStorage:
     def _make_folder(self, name: str) -> None:
         """Makes a folder and, once per process, makes sure that it and its parents up to the root survive a power cut.
 
-        A folder found below the root may have been made by a process that died before it synced the folder above.
+        A folder found below the root may have been made by a process that died before it synced the
+        folder above.
         """
         if name in self._durable_folders:
             return

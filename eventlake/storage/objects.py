@@ -1,7 +1,8 @@
 """Storage in an object store (S3, GCS, Azure) through ``obstore``.
 
-``create`` is one conditional PUT (``If-None-Match: *`` or its like). Inner retries are off for it: a retry that meets the object its first
-attempt had made reports somebody else's success. Whoever calls ``create`` decides what an unanswered one means.
+``create`` is one conditional PUT (``If-None-Match: *`` or its like). Inner retries are off for it:
+a retry that meets the object its first attempt had made reports somebody else's success. Whoever
+calls ``create`` decides what an unanswered one means.
 """
 
 import math
@@ -83,10 +84,11 @@ class ObjectStorage:
     """Objects below a bucket's prefix; the store's acknowledgement is the durability.
 
     Args:
-        uri: Such as ``s3://bucket/lakes/loans``. Credentials, region and endpoint come from the environment, as the store's own tools read
-            them (``AWS_…``, ``GOOGLE_…``, ``AZURE_…``).
-        timeout: Seconds that the store has to answer a request, tried again or not; None for ``EVENTLAKE_STORE_TIMEOUT``, else 30. The
-            transfer counts: give more for large segments on slow lines.
+        uri: Such as ``s3://bucket/lakes/loans``. Credentials, region and endpoint come from the
+            environment, as the store's own tools read them (``AWS_…``, ``GOOGLE_…``, ``AZURE_…``).
+        timeout: Seconds that the store has to answer a request, tried again or not; None for
+            ``EVENTLAKE_STORE_TIMEOUT``, else 30. The transfer counts: give more for large segments
+            on slow lines.
     """
 
     def __init__(self, uri: str, timeout: float | None = None) -> None:
@@ -183,7 +185,8 @@ class ObjectStorage:
             with self._failures("create", path):
                 self._obstore.put(self._creator, path, data, mode="create", use_multipart=False)
         except StorageError as error:
-            # A store that may only be read refuses the request before it looks whether the name is taken.
+            # A store that may only be read refuses the request before it looks whether the name is
+            # taken.
             if isinstance(error.__cause__, self._errors.PermissionDeniedError) and self._is_taken(
                 path
             ):
@@ -333,7 +336,8 @@ def _checked(uri: str) -> Address:
     """The parts of a URI that names one bucket and one prefix.
 
     Raises:
-        InvalidInputError: It has a user, a port, or a prefix of which a store would make another one.
+        InvalidInputError: It has a user, a port, or a prefix of which a store would make another
+            one.
     """
     given = address(uri)
     if given is None or given.scheme not in SCHEMES or not given.authority:

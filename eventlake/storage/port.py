@@ -41,7 +41,8 @@ class StorageFullError(NotStoredError):
 class NotDurableError(StorageError):
     """The disk could not be made to keep what was written: whether it survives is unknown, and asking the same disk again proves nothing.
 
-    After a failed fsync the kernel may forget that pages were never written, so a storage that saw one refuses to write ever after.
+    After a failed fsync the kernel may forget that pages were never written, so a storage that saw
+    one refuses to write ever after.
     """
 
     kind = "not-durable"
@@ -138,7 +139,8 @@ def check_recorded(path: str, size_bytes: int, recorded: int) -> None:
 class Storage(Protocol):
     """Reads, creates and lists immutable objects.
 
-    ``replace`` is for the hint alone, ``delete`` for garbage alone: what a commit names is never touched.
+    ``replace`` is for the hint alone, ``delete`` for garbage alone: what a commit names is never
+    touched.
     """
 
     @property
@@ -202,7 +204,8 @@ class Storage(Protocol):
 
         Raises:
             ObjectExistsError: Something is at ``path``; it was not touched.
-            NotStoredError: The store failed, and nothing is there; ``StorageFullError`` if there is no room.
+            NotStoredError: The store failed, and nothing is there; ``StorageFullError`` if there is
+                no room.
             NotDurableError: It was written, but may not survive; this storage writes no more.
             StorageError: The store failed; the object is there whole, or not at all.
         """
@@ -236,7 +239,8 @@ class Storage(Protocol):
     def turn(self, path: str) -> AbstractContextManager[None]:
         """A block in which other writers of this store, where they can be asked, wait their turn at ``path``.
 
-        A courtesy that spares lost races: it may do nothing, it gives up waiting after a while, and nothing correct depends on it.
+        A courtesy that spares lost races: it may do nothing, it gives up waiting after a while, and
+        nothing correct depends on it.
         """
 
     def locate(self, path: str) -> str | None:
@@ -310,7 +314,8 @@ def is_named_by(
         path: Its path.
         sha256: In hex.
         size_bytes: Its length, from ``size_of``.
-        ending: The last bytes of every object of its kind. One that ends otherwise is not hashed: a sparse file is of any length.
+        ending: The last bytes of every object of its kind. One that ends otherwise is not hashed: a
+            sparse file is of any length.
 
     Raises:
         ObjectMissingError: Nothing is there.

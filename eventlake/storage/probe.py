@@ -19,7 +19,8 @@ def probe(storage: Storage) -> None:
     """Races writers for a few names, then removes what they made.
 
     Raises:
-        StorageError: Two won, nobody won, or somebody read other bytes than the winner wrote: no lake can be here.
+        StorageError: Two won, nobody won, or somebody read other bytes than the winner wrote: no
+            lake can be here.
     """
     for _ in range(_ROUNDS):
         path = f"{TEMPORARY_PREFIX}probe-{secrets.token_hex(6)}"

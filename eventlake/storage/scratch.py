@@ -1,7 +1,8 @@
 """This process's private folder for temporary files, and the removal of those that dead processes left.
 
-A process keeps an exclusive lock on its folder. The kernel releases it when the process, and every worker that inherited it, has ended,
-however that happened. So a folder whose lock is free belongs to nobody, also if it was made in another container.
+A process keeps an exclusive lock on its folder. The kernel releases it when the process, and every
+worker that inherited it, has ended, however that happened. So a folder whose lock is free belongs
+to nobody, also if it was made in another container.
 """
 
 import fcntl
@@ -94,7 +95,8 @@ def _own(process: int) -> _Own | None:
         own = _made(above)
     except OSError:
         return None
-    # Unlike atexit it runs at the end of a worker process too, and only in the process that made it.
+    # Unlike atexit it runs at the end of a worker process too, and only in the process that made
+    # it.
     util.Finalize(None, shutil.rmtree, (own.folder,), {"ignore_errors": True}, exitpriority=0)
     return own
 

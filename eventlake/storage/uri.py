@@ -88,6 +88,7 @@ def _file(given: Address | None) -> LocalStorage:
 def can_be_reopened(storage: Storage) -> bool:
     """Whether ``from_uri(storage.uri)`` is the same storage, in another process too; a lake in memory is read where it is.
 
-    A subclass may do something of its own, and a URI that a caller's class made up names it for people alone.
+    A subclass may do something of its own, and a URI that a caller's class made up names it for
+    people alone.
     """
     return type(storage) in {LocalStorage, ObjectStorage, MemoryStorage}

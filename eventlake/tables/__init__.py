@@ -1,4 +1,5 @@
 """Event tables: the events of one type as typed columns, derived from segments, kept beside them, deletable at any time.
 
-Knows segments, schemas and Parquet; must not know snapshots or query engines. May import ``eventlake.log`` and everything it may.
+Knows segments, schemas and Parquet; must not know snapshots or query engines. May import
+``eventlake.log`` and everything it may.
 """

@@ -1,7 +1,8 @@
 """SQL expressions of upcasts: over the fields of a version of a schema, one value a row. The only place of ``tables`` that runs DuckDB.
 
-What an expression can be is judged on how DuckDB parses and binds it: one value from one row, of the field's type, by functions of an
-allow-list, which give the same for the same arguments for ever, without a double on the way to a type that is exact.
+What an expression can be is judged on how DuckDB parses and binds it: one value from one row, of
+the field's type, by functions of an allow-list, which give the same for the same arguments for
+ever, without a double on the way to a type that is exact.
 """
 
 import json
@@ -59,7 +60,8 @@ class _Databases:
     """One database for each set of expressions, so that nothing that came with one lake is ever met by another. A few are kept open.
 
     Attributes:
-        plans: The database in which expressions are only planned, and evaluated over no rows once they were judged; always open.
+        plans: The database in which expressions are only planned, and evaluated over no rows once
+            they were judged; always open.
     """
 
     def __init__(self) -> None:
@@ -99,7 +101,8 @@ def evaluate(
     Args:
         expressions: Of a checked upcast, by field.
         table: The fields that they read.
-        only_planned: Whether they are being judged, in the database for plans, and not in one of these expressions alone.
+        only_planned: Whether they are being judged, in the database for plans, and not in one of
+            these expressions alone.
 
     Raises:
         EvaluationError: A value cannot be computed.
@@ -128,7 +131,8 @@ def complete(old: Schema, new: Schema, given: Mapping[str, str]) -> dict[str, st
     """The expressions that a version records: those given. Fields without one are read from the old field of that name, or are null.
 
     Raises:
-        InvalidInputError: A field needs an expression, one is given for none, or an expression is not allowed.
+        InvalidInputError: A field needs an expression, one is given for none, or an expression is
+            not allowed.
     """
     where = f"upcast of {new.event_type}"
     named = isinstance(given, Mapping) and all(isinstance(name, str) for name in given)
@@ -289,7 +293,8 @@ def _understood(expression: str, old: Schema) -> tuple[dict[str, Any], dict[str,
     if len(expression) > _MOST_CHARACTERS:
         message = f"expected at most {_MOST_CHARACTERS:,} characters, found {len(expression):,}"
         raise ValueError(message)
-    # By itself first: what is one expression alone cannot close the parentheses around it. The line ends keep a comment inside them.
+    # By itself first: what is one expression alone cannot close the parentheses around it. The line
+    # ends keep a comment inside them.
     tree = _parsed(expression)
     if not tree.get("error"):
         if not _is_alone(tree):

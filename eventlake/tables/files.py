@@ -284,7 +284,8 @@ class _StoredTable:
     def _is_sound(self, one: TableRange) -> bool:
         """Whether a file is there, holds what its name says, and was derived by somebody who is believed.
 
-        One that is damaged is taken away, to be made again; one that a stranger derived is left alone.
+        One that is damaged is taken away, to be made again; one that a stranger derived is left
+        alone.
         """
         if not self._trust.knows(self._statement(one)):
             return False
@@ -349,7 +350,8 @@ def stored_rows(place: Storage, version: Version, one: TableRange) -> pa.Table:
     """The rows of a range, as they are stored.
 
     Raises:
-        CorruptionError: It does not hold what its name says, or is not a Parquet file of these columns.
+        CorruptionError: It does not hold what its name says, or is not a Parquet file of these
+            columns.
         ObjectMissingError: It is gone.
     """
     path = f"{folder(version)}/{one.name}"

@@ -1,7 +1,8 @@
 """How much an upcast can make of a row, told by its text: memory is bounded before anything is computed.
 
-An expression is judged as DuckDB parses it. Its size is so many times the row, and bytes besides. Functions that repeat text must say how
-often by a literal, and nothing may grow by the product of two values of the row.
+An expression is judged as DuckDB parses it. Its size is so many times the row, and bytes besides.
+Functions that repeat text must say how often by a literal, and nothing may grow by the product of
+two values of the row.
 """
 
 import re
@@ -242,7 +243,8 @@ def _replace(name: str, passed: Sequence[Node], sizes: Sequence[Size]) -> Size:
 
 def _regexp_replace(name: str, passed: Sequence[Node], sizes: Sequence[Size]) -> Size:
     put = _text(name, passed[2])
-    # Every reference may be the whole text; all matches of 'g' together, and an empty match at every byte.
+    # Every reference may be the whole text; all matches of 'g' together, and an empty match at
+    # every byte.
     has_options = len(passed) > 3  # noqa: PLR2004
     times = 1 + put.count("\\") + (len(put.encode()) if has_options else 0)
     return sizes[0] * times + sum(sizes[1:], _VALUE)

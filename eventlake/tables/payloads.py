@@ -28,9 +28,11 @@ def read(
     Args:
         payloads: JSON texts or null, of one event type.
         sequences: Where the events stand, ascending.
-        version: The schema to read with. Payloads older than one of its upcasts are read with the version that they were accepted under,
-            and brought up step by step. Where there are problems the table is of no use.
-        quiet: Retractions without a payload. Under a schema with required fields, every field of theirs is null.
+        version: The schema to read with. Payloads older than one of its upcasts are read with the
+            version that they were accepted under, and brought up step by step. Where there are
+            problems the table is of no use.
+        quiet: Retractions without a payload. Under a schema with required fields, every field of
+            theirs is null.
     """
     tables, problems, done = [arrow_schema(version.schema.payload).empty_table()], [], 0
     for end, accepted in version.epochs():

@@ -1,7 +1,8 @@
 """Which files hold an event table: each a range of sequences, named so that none can be stale.
 
-A file holds the type's events of ``[start, stop)``. Its name carries the hash of the commit that holds the last of them, which the whole
-history before it, clocks included, is in; and the hash of its own bytes. Compaction changes neither.
+A file holds the type's events of ``[start, stop)``. Its name carries the hash of the commit that
+holds the last of them, which the whole history before it, clocks included, is in; and the hash of
+its own bytes. Compaction changes neither.
 """
 
 import re
@@ -89,7 +90,8 @@ def cover(
         wanted: Stretches ``[start, stop)`` with events of the type, in order.
 
     Returns:
-        Ranges in order, no two of which overlap; and the stretches, in order, that are missing between and after them.
+        Ranges in order, no two of which overlap; and the stretches, in order, that are missing
+        between and after them.
     """
     chosen: list[TableRange] = []
     missing: list[tuple[int, int]] = []

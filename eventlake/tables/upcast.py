@@ -28,7 +28,8 @@ def upcast(table: pa.Table, version: Version) -> tuple[pa.Table, list[Problem]]:
         version: One with an upcast.
 
     Returns:
-        Columns of ``version``, and what is wrong by row and field, the first twenty; where something is, there are no rows.
+        Columns of ``version``, and what is wrong by row and field, the first twenty; where
+        something is, there are no rows.
 
     Raises:
         InvalidInputError: The engine failed.

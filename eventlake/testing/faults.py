@@ -21,7 +21,8 @@ from eventlake.storage import (
 
 Fault = Literal["before", "after", "not stored", "not durable", "full"]
 """``before``: nothing happens, and the caller cannot know. ``after``: it happens, and the caller cannot know. ``not stored``: nothing
-happens, and the store says so. ``not durable``: it happens, and the disk does not promise that it stays. ``full``: there is no room for
+happens, and the store says so. ``not durable``: it happens, and the disk does not promise that it
+stays. ``full``: there is no room for
 what is written; what is read, listed or deleted meets no fault."""
 
 

@@ -1,7 +1,7 @@
 """A small S3 server for tests, on loopback: conditional PUTs that are really atomic, and faults on demand.
 
-It knows the requests a storage makes (PUT with and without ``If-None-Match: *``, GET with and without a range, HEAD, DeleteObjects,
-ListObjectsV2) and checks no signature.
+It knows the requests a storage makes (PUT with and without ``If-None-Match: *``, GET with and
+without a range, HEAD, DeleteObjects, ListObjectsV2) and checks no signature.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Hypothesis strategies: events that keep the event rules, in odd but legal spellings. Needs hypothesis.
 
-``events()`` can be appended as they come. ``stored_events()`` are the same with every attribute as the lake stores it: ``time`` in
-microseconds, ``data`` and ``extensions`` as JSON text.
+``events()`` can be appended as they come. ``stored_events()`` are the same with every attribute as
+the lake stores it: ``time`` in microseconds, ``data`` and ``extensions`` as JSON text.
 """
 
 import json

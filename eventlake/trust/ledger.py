@@ -1,7 +1,7 @@
 """The ledger: statements that this user's processes found to be true, shared by all of them through one SQLite file.
 
-Losing it costs checking again, so it is written without fsync, bounded, and never a reason to fail: if the file cannot be used, the
-process remembers for itself.
+Losing it costs checking again, so it is written without fsync, bounded, and never a reason to fail:
+if the file cannot be used, the process remembers for itself.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Processes that use one lake at once, each in its role, to be killed or stopped at any moment by a test.
 
-They are forked from a server that has imported eventlake, so that a round costs a fraction of a second. What was acknowledged is written
-to a file of each process, line by line, and outlives it.
+They are forked from a server that has imported eventlake, so that a round costs a fraction of a
+second. What was acknowledged is written to a file of each process, line by line, and outlives it.
 """
 
 import itertools
@@ -18,7 +18,8 @@ from eventlake.errors import EventlakeError
 from eventlake.testing.invariants import assert_sound
 
 CONTEXT = multiprocessing.get_context("forkserver")
-# pyarrow imports pandas at the first array that is made of a list, which takes longer than all else that a process does.
+# pyarrow imports pandas at the first array that is made of a list, which takes longer than all else
+# that a process does.
 CONTEXT.set_forkserver_preload(
     ["eventlake", "eventlake.testing.invariants", "pandas", "pyarrow.pandas_compat"]
 )

@@ -57,7 +57,8 @@ def test_what_was_acknowledged_survives_kill_9_at_any_moment(tmp_path):
         try:
             for process in processes:
                 assert process.stdout.readline() == "ready\n"
-            # Every other writer is known to have been told that something is durable, however slow the machine is.
+            # Every other writer is known to have been told that something is durable, however slow
+            # the machine is.
             heard = [
                 process.stdout.readline() if n % 2 == 0 else ""
                 for n, process in enumerate(processes)

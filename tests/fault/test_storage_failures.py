@@ -191,7 +191,8 @@ def test_a_failing_append_can_be_repeated_on_the_same_lake_object(storage, code,
             lake.append(BATCH)
     storage.countdown = None
     assert lake.append(BATCH).stop == 4
-    # The attempt that was stored all the same is not taken over: garbage collection may be about to delete it.
+    # The attempt that was stored all the same is not taken over: garbage collection may be about to
+    # delete it.
     assert [note.path.split("/")[0] for note in lake.verify(deep=True).notes] == ["segments"]
 
 
@@ -243,7 +244,8 @@ def test_a_failing_system_call_leaves_the_batch_whole_or_absent(
             )
         else:
             outcome = None
-    # Asking for a turn, and for the state of a segment, may fail without a word between the segment and the commit.
+    # Asking for a turn, and for the state of a segment, may fail without a word between the segment
+    # and the commit.
     asking = name == "open" and number in SILENT
     assert (outcome is not None) == (disk.calls > number and not asking)
     again = el.open(tmp_path / "lake")

@@ -26,7 +26,8 @@ from eventlake.log.chain.unfolded_keys import own_keys, position_text
 from eventlake.storage import MemoryStorage
 from tests import naive
 
-# XXH3 with 64 bits and seed 0, as https://github.com/Cyan4973/xxHash specifies it for inputs of up to 64 bytes.
+# XXH3 with 64 bits and seed 0, as https://github.com/Cyan4973/xxHash specifies it for inputs of up
+# to 64 bytes.
 
 SECRET = bytes.fromhex(
     "b8fe6c3923a44bbe7c01812cf721ad1cded46de9839097db7240a4a4b7b3671fcb79e64eccc0e578825ad07dccff7221b8084674f743248ee03590e6813a264c3c2852bb91c300cb"
@@ -359,7 +360,8 @@ def test_a_position_is_spelled_in_its_key_as_the_format_says():
     ]
 
 
-# A tier's rows. Parquet's bytes are the library's own affair; what was written once is read for ever.
+# A tier's rows. Parquet's bytes are the library's own affair; what was written once is read for
+# ever.
 
 SEGMENTS = (
     Segment(

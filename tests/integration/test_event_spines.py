@@ -108,7 +108,8 @@ def test_a_spine_with_hindsight_by_name_is_told_and_its_rows_are_leaks_at_the_cu
         "1 row with corrections that were recorded later",
     ) in dataset.card().facts
     report = el.check_leakage(dataset)
-    # Row 3 is in the set for its correction alone; the payment of day 2 satisfied the condition as it was known.
+    # Row 3 is in the set for its correction alone; the payment of day 2 satisfied the condition as
+    # it was known.
     assert report.leaks.rows() == [
         (3, "row", "the row", "no row"),
         (None, "row", "no row", "the row"),

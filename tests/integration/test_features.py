@@ -817,12 +817,14 @@ def test_rows_that_see_what_was_recorded_after_their_cutoff_are_counted(tmp_path
             event(97, day=20, subject="/loan/2", amount=1),
         ]
     )
-    # It happened on day 3 and was told on day 8: the row of day 4 sees it too early, that of day 9 does not.
+    # It happened on day 3 and was told on day 8: the row of day 4 sees it too early, that of day 9
+    # does not.
     made = lake.build(HINDSIGHT, spine=SPINE, engine=engine)
     assert (made.provenance["hindsight_rows"], made.provenance["hindsight_events"]) == (1, 1)
     assert ("hindsight", "1 of 3 rows see 1 event too early") in made.card().facts
     assert "hindsight_rows" not in lake.build(FEATURES, spine=SPINE, engine=engine).provenance
-    # On day 21 it is said that what was told of day 3 never was: the rows of days 4 and 9 knew it, and miss it.
+    # On day 21 it is said that what was told of day 3 never was: the rows of days 4 and 9 knew it,
+    # and miss it.
     lake.append(
         [event(90, day=21) | {"corrects": "payment-3", "correction": "retract", "data": None}]
     )

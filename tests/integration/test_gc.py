@@ -905,7 +905,8 @@ def test_collections_compactions_and_writers_at_once(storage):
                         work(lake, f"{name}{number}", known, 1)
                         break
                     except StorageError as error:
-                        # A temporary file of ours was collected: nothing was appended, and we try again.
+                        # A temporary file of ours was collected: nothing was appended, and we try
+                        # again.
                         assert error.facts.get("errno") == 2
         finally:
             left.append(left.pop() - 1)
@@ -943,7 +944,8 @@ def test_two_collections_at_once_delete_what_is_garbage_and_nothing_else(storage
         )
 
     in_threads(*[collect] * 4)
-    # What another collector is just writing is a temporary file; without an age it counts as left behind, and is written again.
+    # What another collector is just writing is a temporary file; without an age it counts as left
+    # behind, and is written again.
     assert len({path for path in set.union(*found) if not layout.is_temporary(path)}) == 3
     assert set(files(storage)) == needed(storage)
     assert [entry.commit.kind for entry in el.open(storage).log()].count("fence") == 4

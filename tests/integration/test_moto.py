@@ -1,7 +1,7 @@
 """An S3 of somebody else's making answers as ours does.
 
-moto checks for an object before it stores one, without a lock, so that now and then two writers win. It shows that the requests are those
-of S3; that a race has one winner is shown elsewhere.
+moto checks for an object before it stores one, without a lock, so that now and then two writers
+win. It shows that the requests are those of S3; that a race has one winner is shown elsewhere.
 """
 
 import boto3

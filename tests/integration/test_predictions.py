@@ -186,7 +186,8 @@ def test_a_prediction_is_explained_after_two_retrainings_and_a_compaction(lake, 
         lake.record_predictions(
             built, said.with_columns(prediction=pl.lit(0.5)), model=b"the first model"
         )
-    # Outcomes and corrections are ordinary events, two more models are trained, and the lake is compacted.
+    # Outcomes and corrections are ordinary events, two more models are trained, and the lake is
+    # compacted.
     for number in (1, 2):
         correction = event(100 + number, day=20 + number, amount=5) | {
             "corrects": f"payment-{number}"

@@ -76,7 +76,8 @@ def strange(tmp_path):
 def hostile(tmp_path, monkeypatch):
     """The folder of a lake whose author switched the event rules off.
 
-    A commit names the types of its events, and one with control characters is refused when it is read: the type is allowed here.
+    A commit names the types of its events, and one with control characters is refused when it is
+    read: the type is allowed here.
     """
     root = tmp_path / "hostile"
     lake = strange_lake(root, "x")

@@ -606,7 +606,8 @@ def test_a_deep_verification_finds_a_table_that_holds_other_rows_and_an_event_th
     monkeypatch.setattr(
         upcasting, "checked", lambda *_, **__: (_ for _ in ()).throw(upcasting.OddError)
     )
-    # What the table should hold cannot be told any more, and a table that was not compared is not sound.
+    # What the table should hold cannot be told any more, and a table that was not compared is not
+    # sound.
     assert {finding.path.split("/")[0] for finding in lake.verify(deep=True).problems} == {
         "segments",
         "tables",

@@ -1,6 +1,7 @@
 """Every shape in which a producer may hand in the events of a model.
 
-A model event is what ``eventlake.testing.strategies.stored_event`` draws: attributes as they are stored.
+A model event is what ``eventlake.testing.strategies.stored_event`` draws: attributes as they are
+stored.
 """
 
 import json

@@ -389,7 +389,8 @@ REFUSED = {
     "list of null": pa.array([[None]]),
     "struct of map": pa.array([{"m": None}], pa.struct([("m", pa.map_(pa.string(), pa.int64()))])),
     "extension": pa.nulls(1, pa.uuid()),
-    # pyarrow 26 casts a list view that has an empty list to a broken list, whose items would not be hashed.
+    # pyarrow 26 casts a list view that has an empty list to a broken list, whose items would not be
+    # hashed.
     "list view": pa.array([[]], pa.list_view(pa.int8())),
     "large list view": pa.array([[]], pa.large_list_view(pa.int8())),
 }

@@ -172,7 +172,8 @@ def since(events, cutoff, number, unit):
     return (cutoff - events[number]["time"]) / unit if events else None
 
 
-# What each feature is, of the events in its window. The ten lines that all of the engines' code is held to.
+# What each feature is, of the events in its window. The ten lines that all of the engines' code is
+# held to.
 ORACLE = {
     lambda **k: el.count("pay", **k): lambda e, c: len(e),
     lambda **k: el.exists("pay", **k): lambda e, c: bool(e),

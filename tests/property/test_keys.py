@@ -463,7 +463,8 @@ def test_a_bucket_beyond_its_section_is_not_read(monkeypatch):
 LOSSES = ["missing", "emptied", "cut in its directory", "cut by one byte"]
 
 
-# Only who reads a file as a whole, as a verification does, sees that it is another one: a bucket does not say of which file it is.
+# Only who reads a file as a whole, as a verification does, sees that it is another one: a bucket
+# does not say of which file it is.
 @pytest.mark.parametrize(
     ("change", "part_bytes"),
     [

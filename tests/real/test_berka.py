@@ -2,8 +2,9 @@
 
 The oracle shares no code with either.
 
-Needs the raw files: EVENTLAKE_REAL_DATA names the folder that holds the .asc files, or the folder above it.
-Money is compared in integer hellers (1/100 crown), taken from the digits of the file, so that equal means equal.
+Needs the raw files: EVENTLAKE_REAL_DATA names the folder that holds the .asc files, or the folder
+above it. Money is compared in integer hellers (1/100 crown), taken from the digits of the file, so
+that equal means equal.
 """
 
 import datetime as dt
@@ -468,7 +469,8 @@ def test_later_events_change_no_declared_feature(
         lake.build(definition, locked=True, engine=engine, force=True).manifest_hash
         == risk.manifest_hash
     )
-    # At the head the rows are the same too: nobody knew of August 1st when the loan was granted on the 15th.
+    # At the head the rows are the same too: nobody knew of August 1st when the loan was granted on
+    # the 15th.
     now = lake.build(definition, engine=engine)
     assert now.watermark == risk.watermark + 2
     assert now.content_hash == risk.content_hash
@@ -548,7 +550,8 @@ def test_declared_features_equal_the_oracle(
     rows = risk.polars()
     features = rows.columns[rows.columns.index("days_open") :]
     assert set(features) == set(expected) - {"bad"}
-    # Bit for bit; but spreads are the square root of a quotient that is rounded first, within two units in the last place.
+    # Bit for bit; but spreads are the square root of a quotient that is rounded first, within two
+    # units in the last place.
     spreads = {name: values for name, values in expected.items() if name.startswith("balance_std_")}
     assert {name: column(rows, name) for name in expected.keys() - spreads.keys()} == {
         k: v for k, v in expected.items() if k not in spreads

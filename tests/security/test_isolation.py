@@ -195,7 +195,8 @@ def test_leaks_of_a_stranger_s_dataset_are_found_in_another_process(root, strang
     stranger()
     report = el.check_leakage(el.open(root).dataset(made.manifest_hash), known="watermark")
     assert len(started) == 1
-    # By January 9 two of the four payments of each loan have happened: on the 1st and 8th, on the 2nd and 9th at noon.
+    # By January 9 two of the four payments of each loan have happened: on the 1st and 8th, on the
+    # 2nd and 9th at noon.
     assert report.leaks.select("subject", "column", "stored", "rebuilt").rows() == [
         ("/loan/0", "n", "4", "2"),
         ("/loan/1", "n", "4", "1"),

@@ -47,7 +47,8 @@ def test_workers_run_no_module_of_the_current_folder(tmp_path, search_path):
         module.write_text(
             f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\nraise SystemExit(3)\n"
         )
-    # The parent has imported what it needs before its search path changes: what runs is run by a worker.
+    # The parent has imported what it needs before its search path changes: what runs is run by a
+    # worker.
     arguments = ["build", str(definition), "--lake", ".", "--workers", "2"]
     lines = [
         "import sys",

@@ -1,7 +1,8 @@
 """The content hash of a frame: SHA-256 over canonical columns in stored row order (docs/format.md, "Content hash").
 
-It does not depend on chunking, writer, row groups, dictionaries or string layout; it does depend on every value, every type, every name and
-the order of rows and columns. What it cannot represent it refuses.
+It does not depend on chunking, writer, row groups, dictionaries or string layout; it does depend on
+every value, every type, every name and the order of rows and columns. What it cannot represent it
+refuses.
 """
 
 import hashlib
@@ -178,7 +179,8 @@ def normalise(table: pa.Table) -> pa.Table:
     """The same values in normal types, without metadata.
 
     Raises:
-        SchemaMismatchError: A type without canonical form, or a time that is finer than a microsecond.
+        SchemaMismatchError: A type without canonical form, or a time that is finer than a
+            microsecond.
     """
     fields = [pa.field(field.name, normal_type(field.type, field.name)) for field in table.schema]
     columns = []

@@ -14,7 +14,8 @@ def differs(before: pa.Array, after: pa.Array) -> Mask:
     """Where two arrays of one normal type and one length differ.
 
     Returns:
-        True in each place where one side is null and the other is not, or where the values, nested ones at any depth, differ.
+        True in each place where one side is null and the other is not, or where the values, nested
+        ones at any depth, differ.
     """
     there, still_there = _valid(before), _valid(after)
     both = there & still_there

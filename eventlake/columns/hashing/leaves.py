@@ -1,6 +1,7 @@
 """Leaf hashes of whole batches and the compact range over them, vectorised.
 
-What a leaf is: ``docs/format.md``, "Event bytes". A second, naive implementation in the tests must agree with every word here.
+What a leaf is: ``docs/format.md``, "Event bytes". A second, naive implementation in the tests must
+agree with every word here.
 """
 
 import binascii
@@ -70,7 +71,8 @@ def _pieces(name: str) -> tuple[str, *tuple[pl.Expr, ...]]:
     length = value.str.len_bytes()
     if name == "extensions":
         return f"{name}=", length.cast(pl.String), pl.lit(":"), value
-    # Looking a short length up takes a fifth of the time of spelling it. Only a forged file has others, and its leaves are wrong anyway.
+    # Looking a short length up takes a fifth of the time of spelling it. Only a forged file has
+    # others, and its leaves are wrong anyway.
     return f"{name}=", pl.lit(_LENGTHS).gather(length, null_on_oob=True), value
 
 

@@ -35,7 +35,8 @@ class Batch:
         table: All columns of ``SCHEMA``; rows in the order in which they will be appended.
         recorded_at: timestamp[us, UTC] where the batch is a copied history, else None.
         sequence: int64 where the batch says which sequences it expects to get, else None.
-        numbers: The rows' numbers in the batch as it was given, where rows were left out since; else None.
+        numbers: The rows' numbers in the batch as it was given, where rows were left out since;
+            else None.
     """
 
     table: pa.Table
@@ -123,7 +124,8 @@ def to_batch(table: pa.Table) -> tuple[Batch, list[Problem]]:
     """Brings a table to the event schema: renames CloudEvents spellings, casts without loss, adds missing attributes as nulls.
 
     Returns:
-        The batch, and the problems met: unknown or doubled columns, wrong types, values that do not convert.
+        The batch, and the problems met: unknown or doubled columns, wrong types, values that do not
+        convert.
     """
     columns: dict[str, pa.Array] = {}
     problems: list[Problem] = []

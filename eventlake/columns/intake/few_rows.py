@@ -1,7 +1,8 @@
 """A small batch as plain Python values.
 
-A vector function costs a tenth of a millisecond whatever it does, and a batch needs dozens of them: up to some hundreds of rows, loops
-over values are done long before. What is computed here is what ``leaves``, ``keys`` and ``segments`` compute; tests hold them together.
+A vector function costs a tenth of a millisecond whatever it does, and a batch needs dozens of them:
+up to some hundreds of rows, loops over values are done long before. What is computed here is what
+``leaves``, ``keys`` and ``segments`` compute; tests hold them together.
 """
 
 import hashlib
@@ -33,7 +34,8 @@ class FewRows:
 
     Attributes:
         rows: How many.
-        values: The values of each attribute that is not null in every row, ``time`` in microseconds.
+        values: The values of each attribute that is not null in every row, ``time`` in
+            microseconds.
     """
 
     rows: int

@@ -1,6 +1,7 @@
 """Tables as callers hand them over: Polars, pandas, Arrow, or whatever speaks Arrow's C stream.
 
-The index of a pandas frame is no column: it says in which order rows were, or what was filtered out, and would be data by accident.
+The index of a pandas frame is no column: it says in which order rows were, or what was filtered
+out, and would be data by accident.
 """
 
 import re
@@ -31,10 +32,12 @@ def table_of(given: Any, what: str, *, once: bool = True) -> pa.Table:
     Args:
         given: A Polars, pandas or Arrow table, or anything that has ``__arrow_c_stream__``.
         what: What it is, for messages, such as ``the spine``.
-        once: Whether an Arrow table with two columns of one name, or with text that is not UTF-8, is refused here.
+        once: Whether an Arrow table with two columns of one name, or with text that is not UTF-8,
+            is refused here.
 
     Raises:
-        InvalidInputError: It is no table, its columns have no names of their own, or Arrow has no type for one.
+        InvalidInputError: It is no table, its columns have no names of their own, or Arrow has no
+            type for one.
     """
     frame = given.collect() if isinstance(given, pl.LazyFrame) else given
     if isinstance(frame, pl.DataFrame):
@@ -80,7 +83,8 @@ def from_polars(frame: pl.DataFrame, what: str) -> pa.Table:
 
     Raises:
         InvalidInputError: A name holds NUL, which Arrow's interface between libraries cannot pass.
-        SchemaMismatchError: A column holds Python objects, of which Polars would hand over the addresses, or integers of 128 bits.
+        SchemaMismatchError: A column holds Python objects, of which Polars would hand over the
+            addresses, or integers of 128 bits.
     """
     for name, kind in frame.schema.items():
         if "\0" in name or _has_nul(kind):

@@ -1,8 +1,10 @@
 """Is this text a payload? Strict JSON (RFC 8259, I-JSON's unique keys), checked without changing a byte.
 
-Rows that a template proves (``json_templates``) are settled over the whole column; the rest is parsed one by one. ``jiter`` refuses NaN,
-Infinity, duplicate keys at any depth, lone surrogates, control characters, byte order marks, invalid UTF-8 and trailing anything. It lets
-two things pass that are refused here: numbers no double can hold (1e999, 400 digits) and nesting deeper than the limit.
+Rows that a template proves (``json_templates``) are settled over the whole column; the rest is
+parsed one by one. ``jiter`` refuses NaN, Infinity, duplicate keys at any depth, lone surrogates,
+control characters, byte order marks, invalid UTF-8 and trailing anything. It lets two things pass
+that are refused here: numbers no double can hold (1e999, 400 digits) and nesting deeper than the
+limit.
 """
 
 import json

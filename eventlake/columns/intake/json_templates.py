@@ -1,10 +1,12 @@
 """A fast first look at payloads: most of a batch has a few shapes, and one regular expression can prove a row to be one of them.
 
-A *template* is what the payloads of a sample, read by an exact parser, have in common: for every place the objects that stood there, by
-their keys in order; an array of anything that stood in one; a strict pattern where a scalar stood. Samples are merged place by place, so
-that a template grows with the number of places and not with that of combinations. A row that matches is strict JSON; each of its objects
-has the keys of one that was seen, each once; it is no deeper than the sample, because no pattern holds itself; its numbers are far inside
-a double's range, and a surrogate is only ever escaped as half of a pair. What matches no template is not wrong; it is left to the exact
+A *template* is what the payloads of a sample, read by an exact parser, have in common: for every
+place the objects that stood there, by their keys in order; an array of anything that stood in one;
+a strict pattern where a scalar stood. Samples are merged place by place, so that a template grows
+with the number of places and not with that of combinations. A row that matches is strict JSON; each
+of its objects has the keys of one that was seen, each once; it is no deeper than the sample,
+because no pattern holds itself; its numbers are far inside a double's range, and a surrogate is
+only ever escaped as half of a pair. What matches no template is not wrong; it is left to the exact
 parser.
 """
 
@@ -140,7 +142,8 @@ def _template(values: list[Any], scalar: str) -> str:
         patterns[rf"\[(?:{item}(?:{_COMMA}{item})*)?\]"] = None
     pattern = "|".join(patterns) if len(patterns) == 1 else f"(?:{'|'.join(patterns)})"
     if len(pattern) > _MAX_PATTERN:
-        # Asked at every place, because a place stands twice in the pattern of its array, and nesting would double it without end.
+        # Asked at every place, because a place stands twice in the pattern of its array, and
+        # nesting would double it without end.
         raise _NoTemplateError
     return pattern
 

@@ -1,7 +1,8 @@
 """Events given as Python dicts or as lines of NDJSON, to Arrow.
 
-Both are CloudEvents in JSON form: attribute names as CloudEvents spells them or with our underscores, ``data`` the payload. Attributes
-nobody knows are CloudEvents extensions and go into ``extensions``. In NDJSON the payload is cut out of the line byte for byte.
+Both are CloudEvents in JSON form: attribute names as CloudEvents spells them or with our
+underscores, ``data`` the payload. Attributes nobody knows are CloudEvents extensions and go into
+``extensions``. In NDJSON the payload is cut out of the line byte for byte.
 """
 
 import contextlib

@@ -1,7 +1,8 @@
 """Python values in a pandas column of objects: whether Arrow gives them one type without changing any of them.
 
-Arrow looks at the first value for the type of an instant. It then cuts nanoseconds, gives naive datetimes the zone UTC, takes the time of
-day off a datetime among dates and the zone off a time, encodes text among bytes, and keeps a set in any order.
+Arrow looks at the first value for the type of an instant. It then cuts nanoseconds, gives naive
+datetimes the zone UTC, takes the time of day off a datetime among dates and the zone off a time,
+encodes text among bytes, and keeps a set in any order.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

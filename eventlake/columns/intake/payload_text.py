@@ -89,7 +89,8 @@ def payload_texts(column: pa.ChunkedArray, problems: list[Problem]) -> pa.Chunke
 def with_payload_texts(frame: Any, problems: list[Problem]) -> Any:
     """A pandas frame with an index that is named like an attribute as a column, and payloads that are Python objects as JSON text.
 
-    Arrow would give all payloads one type, which adds members to some and makes doubles of integers. Any other table stays as it is.
+    Arrow would give all payloads one type, which adds members to some and makes doubles of
+    integers. Any other table stays as it is.
     """
     if type(frame).__module__.partition(".")[0] != "pandas":
         return frame

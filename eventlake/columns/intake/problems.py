@@ -13,7 +13,8 @@ class Problem:
     """One broken rule.
 
     Attributes:
-        row: 0-based row in the batch (blank lines of NDJSON are no rows), or None where a whole column is wrong.
+        row: 0-based row in the batch (blank lines of NDJSON are no rows), or None where a whole
+            column is wrong.
         field: The attribute.
         message: What was expected.
         found: What was there.

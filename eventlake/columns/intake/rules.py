@@ -140,7 +140,8 @@ def _text_problems(batch: Batch) -> list[Problem]:
                 frame,
                 Rule(name, pl.col(name).is_null(), "required, but null or missing", shown=False),
             )
-    # One query asks all rules that a column could break at once; rows are looked for only where one is broken.
+    # One query asks all rules that a column could break at once; rows are looked for only where one
+    # is broken.
     present = {name for name in ATTRIBUTES if frame[name].null_count() < frame.height}
     rules = [
         rule

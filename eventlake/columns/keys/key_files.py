@@ -1,7 +1,8 @@
 """The key file: a run of keys as bytes in which one key is found with two short reads (docs/format.md, "Keys").
 
-Two sections, ``ids`` and ``heads``. Each is cut by the first bits of its keys into buckets of about a dozen; a directory in front of it
-says where every bucket begins and what its CRC-32 is, so that a part can be trusted without the whole.
+Two sections, ``ids`` and ``heads``. Each is cut by the first bits of its keys into buckets of about
+a dozen; a directory in front of it says where every bucket begins and what its CRC-32 is, so that a
+part can be trusted without the whole.
 """
 
 import zlib
@@ -100,7 +101,8 @@ def _encode(section: Section, keys: Keys, data: bytes) -> bytes:
     directory = np.zeros(buckets + 1, _ENTRY)
     directory["first"] = bounds
     at = (bounds * section.width).tolist()
-    # A tier of ten million keys has a million buckets: slices of bytes, taken without a line of Python for each, are the quickest.
+    # A tier of ten million keys has a million buckets: slices of bytes, taken without a line of
+    # Python for each, are the quickest.
     directory["crc"][:-1] = np.fromiter(
         map(zlib.crc32, map(data.__getitem__, map(slice, at, at[1:]))), np.uint32, buckets
     )

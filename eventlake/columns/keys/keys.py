@@ -1,7 +1,8 @@
 """Keys: 64-bit numbers by which the log finds events, subjects, producers and commits again without reading them (docs/format.md, "Keys").
 
-The upper 48 bits are a fingerprint, the lower 16 a *cell* that says in which commits to look. A key that is met is a suspicion only;
-whoever asks reads the commit to confirm it. The hash is XXH3 (https://github.com/Cyan4973/xxHash), the same in every version.
+The upper 48 bits are a fingerprint, the lower 16 a *cell* that says in which commits to look. A key
+that is met is a suspicion only; whoever asks reads the commit to confirm it. The hash is XXH3
+(https://github.com/Cyan4973/xxHash), the same in every version.
 """
 
 from collections.abc import Iterable, Sequence
@@ -164,7 +165,8 @@ class KeyRun:
 
     Attributes:
         start: The first version.
-        shift: Cell ``c`` of an event key means the versions that, shifted right so far, are ``c`` above the shifted ``start``.
+        shift: Cell ``c`` of an event key means the versions that, shifted right so far, are ``c``
+            above the shifted ``start``.
         ids: Event keys, sorted; one fingerprint may stand several times.
         heads: Keys of subjects, producers and commit ids, sorted, each once, all in cell 0.
         versions: The newest version that each of ``heads`` is in.
@@ -210,7 +212,8 @@ def merged(runs: Sequence[KeyRun], stop: int) -> KeyRun:
     """Runs of neighbouring commits, oldest first and all before version ``stop``, as one."""
     start = runs[0].start
     shift = shift_of(start, stop, max(run.shift for run in runs))
-    # Each run is nearly sorted, also where cells got coarser: a stable sort merges them, in a quarter of the time.
+    # Each run is nearly sorted, also where cells got coarser: a stable sort merges them, in a
+    # quarter of the time.
     ids = np.sort(np.concatenate([_moved(run, start, shift) for run in runs]), kind="stable")
     keys = np.concatenate([run.heads for run in runs])
     versions = np.concatenate([run.versions for run in runs])

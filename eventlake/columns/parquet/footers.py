@@ -1,8 +1,9 @@
 """What a Parquet file decodes to: a few bytes can stand for more than memory holds.
 
-The footer and the headers of all pages are read here before a reader of Parquet sees the file. Every offset must be inside the file,
-every count must agree with the others, and what the pages decode to is bounded. A dictionary can repeat long text, so if the headers do
-not tell how much text a column holds, it is measured.
+The footer and the headers of all pages are read here before a reader of Parquet sees the file.
+Every offset must be inside the file, every count must agree with the others, and what the pages
+decode to is bounded. A dictionary can repeat long text, so if the headers do not tell how much text
+a column holds, it is measured.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -36,8 +36,9 @@ _STATISTICS = ("type", "time", "recorded_at")
 def encode(table: pa.Table) -> bytes:
     """Parquet bytes of event columns; zstd where it pays, dictionaries only where values repeat, delta encoding of times.
 
-    Pages carry no checksum of their own: the commit has one of the file. No two calls give the same bytes, and so no two attempts to store
-    the same events the same file: one that was garbage once stays garbage, however late somebody comes to delete it.
+    Pages carry no checksum of their own: the commit has one of the file. No two calls give the same
+    bytes, and so no two attempts to store the same events the same file: one that was garbage once
+    stays garbage, however late somebody comes to delete it.
     """
     large = [
         name
@@ -371,7 +372,8 @@ def check_int96(path: str) -> None:
 def _in_microseconds(fine: pa.Table, coarse: pa.Table, start: int = 0) -> pa.Table:
     """``fine`` with its INT96 columns in microseconds, of which ``coarse`` is what they are cut to.
 
-    INT96 counts days and nanoseconds. As 64-bit nanoseconds it wraps beyond the year 2262, and so does what it is compared with.
+    INT96 counts days and nanoseconds. As 64-bit nanoseconds it wraps beyond the year 2262, and so
+    does what it is compared with.
     """
     for name, column in zip(coarse.column_names, coarse.columns, strict=True):
         whole = fine.column(name)

@@ -71,22 +71,27 @@ class Commit:
         origin: The lake's.
         prev: ``commit_hash`` of the commit before, None for the first.
         commit_id: Random, says which writer's attempt this is.
-        kind: ``append`` adds events. ``compact`` names segments that replace smaller ones with the same events. ``fold`` names new tiers.
-            ``fence`` takes a number so that no delayed write can, ``schema`` names a new catalogue. Only an append adds events.
-        recorded_at: Microseconds; the events' ``recorded_at``, or that of the last event of a copied history. A commit without
-            events has the head's: only events move this clock.
+        kind: ``append`` adds events. ``compact`` names segments that replace smaller ones with the
+            same events. ``fold`` names new tiers. ``fence`` takes a number so that no delayed write
+            can, ``schema`` names a new catalogue. Only an append adds events.
+        recorded_at: Microseconds; the events' ``recorded_at``, or that of the last event of a
+            copied history. A commit without events has the head's: only events move this clock.
         start: Watermark before.
         stop: Watermark after.
         root: RFC 6962 root over ``[0, stop)``, hex.
         frontier: Compact range of ``[0, stop)``, hex.
         segments: What was appended, or what replaces older segments, in order.
-        fence: The newest fence up to here, this commit included: its version; None where there is none. Who stored something before a
-            fence must not name it after: a garbage collector puts up a fence before it deletes.
-        deliveries: The producers' batches among the events, in order; events that nobody gave a position are in none.
+        fence: The newest fence up to here, this commit included: its version; None where there is
+            none. Who stored something before a fence must not name it after: a garbage collector
+            puts up a fence before it deletes.
+        deliveries: The producers' batches among the events, in order; events that nobody gave a
+            position are in none.
         tiers: The folded part of the manifest, oldest first; each begins where the one before ends.
         recent: The keys of the commits after the newest tier, this one included.
-        schemas: SHA-256 of the catalogue of schemas that holds from here on, hex; None where nothing was ever registered.
-        clock: Up to this instant ``recorded_at`` may be ahead of a writer's clock, because somebody accepted it; None if nobody had to.
+        schemas: SHA-256 of the catalogue of schemas that holds from here on, hex; None where
+            nothing was ever registered.
+        clock: Up to this instant ``recorded_at`` may be ahead of a writer's clock, because somebody
+            accepted it; None if nobody had to.
     """
 
     version: int

@@ -120,21 +120,25 @@ class Recipe:
     Attributes:
         name: The dataset's name.
         checkpoint: The history it is made from.
-        clock_hash: SHA-256 over the runs of ``recorded_at``, where the projection can see a ``recorded_at``; else None.
+        clock_hash: SHA-256 over the runs of ``recorded_at``, where the projection can see a
+            ``recorded_at``; else None.
         kind: ``sql``, ``python`` or ``features``.
         entry: The file that is run, with ``:function`` for Python.
         sources: File name to SHA-256 of every declared file.
         parameters: Values the projection is given.
         spine: Identity of the spine, if there is one.
-        engine: ``duckdb`` or ``polars``; ``eventlake`` for features, whose rows are the same on both.
+        engine: ``duckdb`` or ``polars``; ``eventlake`` for features, whose rows are the same on
+            both.
         engine_version: Its version; of ``eventlake``, that of the compiler of features.
         settings: Engine settings that can touch the rows.
         level: ``exact``, ``fixed`` or ``unproven``, as declared.
-        check: What the level rests on: ``allow-list`` where the query was held to it, ``by construction`` for features, else
-            ``declared, unchecked``.
+        check: What the level rests on: ``allow-list`` where the query was held to it, ``by
+            construction`` for features, else ``declared, unchecked``.
         key: Columns that identify a row and order the rows.
-        schemas: Event type to hash of the schema it was read with, for every event table that is read.
-        declared_schema: Declared output types as ``(name, logical type)``, or None where they are taken from the result.
+        schemas: Event type to hash of the schema it was read with, for every event table that is
+            read.
+        declared_schema: Declared output types as ``(name, logical type)``, or None where they are
+            taken from the result.
     """
 
     name: str
@@ -286,7 +290,8 @@ class DatasetManifest:
 
         Raises:
             UnsupportedFormatError: Written by a newer eventlake.
-            CorruptionError: Not a dataset manifest: a member is not what it must be, or its recipe hash is not that of its recipe.
+            CorruptionError: Not a dataset manifest: a member is not what it must be, or its recipe
+                hash is not that of its recipe.
         """
         document = canonical(data, where, ManifestDocument, _NOUN)
         recipe, output = Recipe.of(document.recipe), document.output

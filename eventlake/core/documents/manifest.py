@@ -1,8 +1,9 @@
 """The manifest: what the commits add up to, in *tiers* that a commit names, so that neither opening nor committing grows with history.
 
-A tier folds a run of commits into two files: their facts and segments as rows, and their *keys* (fingerprints of event ids, subjects,
-producers and commit ids). Tiers are merged when they have grown alike, so a long history has few of them. What no tier holds yet is
-*recent* and stands in the commit itself. All of it is derived from the log and can be made again from it.
+A tier folds a run of commits into two files: their facts and segments as rows, and their *keys*
+(fingerprints of event ids, subjects, producers and commit ids). Tiers are merged when they have
+grown alike, so a long history has few of them. What no tier holds yet is *recent* and stands in the
+commit itself. All of it is derived from the log and can be made again from it.
 """
 
 import base64
@@ -132,7 +133,8 @@ class Tier:
     Attributes:
         start: First version.
         stop: Exclusive.
-        rows_sha256: Of the file that holds the commits and the segments that were current at ``stop``, as Parquet.
+        rows_sha256: Of the file that holds the commits and the segments that were current at
+            ``stop``, as Parquet.
         rows_bytes: Its length.
         keys: The file of their keys.
     """

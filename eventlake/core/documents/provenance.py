@@ -46,7 +46,8 @@ class EnvironmentDocument(Document):
 class ProvenanceDocument(Document):
     """``provenance.json``. Members with a default are there if they have something to say.
 
-    ``event_spine`` is decoded by whoever knows what spines are (``features.spines.spine.spine_of``).
+    ``event_spine`` is decoded by whoever knows what spines are
+    (``features.spines.spine.spine_of``).
     """
 
     UNTYPED = True

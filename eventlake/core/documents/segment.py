@@ -54,7 +54,8 @@ class Segment:
         types: Event types it holds and how many events of each.
         time: First and last ``time`` in microseconds, or None where no event has one.
         undated: Events without a ``time`` (read as their ``recorded_at``).
-        recorded: First and last ``recorded_at`` where the column is in the file (copied history), else None: then it is the commit's.
+        recorded: First and last ``recorded_at`` where the column is in the file (copied history),
+            else None: then it is the commit's.
     """
 
     sha256: str

@@ -1,7 +1,8 @@
 """Stored documents: bounded before they are parsed, decoded into exact types, refused by file and member.
 
-A document may come from a stranger. Its members have types, ranges and spellings (the annotations below), a member that is unknown or
-missing is an error, and a number is never taken for a boolean, a float for an integer, or text for either.
+A document may come from a stranger. Its members have types, ranges and spellings (the annotations
+below), a member that is unknown or missing is an error, and a number is never taken for a boolean,
+a float for an integer, or text for either.
 """
 
 import json
@@ -142,7 +143,8 @@ def decoded(data: bytes, model: type[D], error: Error, bounds: Bounds = LARGE) -
     """A document that is JSON of no particular spelling.
 
     Raises:
-        EventlakeError: What ``error`` makes of the problem: too large, too deep, not JSON, or a member that is not what it must be.
+        EventlakeError: What ``error`` makes of the problem: too large, too deep, not JSON, or a
+            member that is not what it must be.
     """
     if problem := check_bounds(data, bounds):
         raise error(problem)
@@ -170,10 +172,12 @@ def unsealed(
         model: What it must be.
         noun: What to call it.
         bounds: What it may come to.
-        newer: Raises ``UnsupportedFormatError`` if a newer eventlake wrote it, which its format alone does not tell.
+        newer: Raises ``UnsupportedFormatError`` if a newer eventlake wrote it, which its format
+            alone does not tell.
 
     Raises:
-        CorruptionError: It is damaged, or a member is not what it must be; file and member are named.
+        CorruptionError: It is damaged, or a member is not what it must be; file and member are
+            named.
         UnsupportedFormatError: A newer eventlake wrote it.
     """
     document, problem = _read(data, model, bounds)
@@ -217,7 +221,8 @@ def canonical(data: bytes, where: str, model: type[D], noun: str, *, bounds: Bou
     """A document in canonical JSON without a checksum of its own: its hash is known elsewhere.
 
     Raises:
-        CorruptionError: It is spelled otherwise, or a member is not what it must be; file and member are named.
+        CorruptionError: It is spelled otherwise, or a member is not what it must be; file and
+            member are named.
         UnsupportedFormatError: A newer eventlake wrote it.
     """
     document, problem = _read(data, model, bounds)

@@ -1,6 +1,7 @@
 """Canonical JSON and SHA-256: one spelling of a document, so that its bytes can be hashed and compared.
 
-Canonical here means RFC 8785 without floats: keys sorted by code point, no blanks, UTF-8, integers only.
+Canonical here means RFC 8785 without floats: keys sorted by code point, no blanks, UTF-8, integers
+only.
 """
 
 import hashlib
@@ -71,10 +72,12 @@ def _members(*parts: bytes) -> bytes:
 def unseal(data: bytes, where: str) -> dict[str, Any]:
     """Reads what ``seal`` wrote and returns the document without its checksum.
 
-    Any changed byte is noticed: the checksum covers the content, and only the canonical spelling of it is accepted.
+    Any changed byte is noticed: the checksum covers the content, and only the canonical spelling of
+    it is accepted.
 
     Raises:
-        CorruptionError: The bytes are not canonical JSON, or the checksum does not match; ``where`` is named.
+        CorruptionError: The bytes are not canonical JSON, or the checksum does not match; ``where``
+            is named.
     """
     try:
         document = json.loads(data)

@@ -14,8 +14,9 @@ def event_bytes(event: Mapping[str, str | int | None]) -> bytes:
     """The bytes whose leaf hash stands in the tree.
 
     Args:
-        event: Attributes by our names; ``time`` in microseconds since 1970-01-01 UTC, ``data`` the payload's JSON text, the rest text.
-            Attributes that are missing or None are left out. ``sequence`` and ``recorded_at`` are no part of it and are ignored.
+        event: Attributes by our names; ``time`` in microseconds since 1970-01-01 UTC, ``data`` the
+            payload's JSON text, the rest text. Attributes that are missing or None are left out.
+            ``sequence`` and ``recorded_at`` are no part of it and are ignored.
 
     Raises:
         InvalidInputError: ``time`` is not an int, or another attribute is not text.

@@ -1,8 +1,10 @@
 """The Merkle tree of RFC 6962 (section 2.1) over events, and compact ranges that let any cut of it fold to the same root.
 
-A compact range stands for the leaves ``[start, stop)`` by the roots of its maximal aligned perfect subtrees, left to right (at most two
-per level). Ranges that meet merge without looking at a leaf; the range ``[0, N)``, called the *frontier*, gives the root.
-See https://www.rfc-editor.org/rfc/rfc6962#section-2.1 and the compact ranges of transparency-dev/merkle.
+A compact range stands for the leaves ``[start, stop)`` by the roots of its maximal aligned perfect
+subtrees, left to right (at most two per level). Ranges that meet merge without looking at a leaf;
+the range ``[0, N)``, called the *frontier*, gives the root. See
+https://www.rfc-editor.org/rfc/rfc6962#section-2.1 and the compact ranges of
+transparency-dev/merkle.
 """
 
 import hashlib
@@ -110,7 +112,8 @@ class CompactRange:
         """The RFC 6962 tree hash over these leaves alone.
 
         Raises:
-            ValueError: The range does not begin where a tree of its size can (``[0, N)`` always does).
+            ValueError: The range does not begin where a tree of its size can (``[0, N)`` always
+                does).
         """
         if self.start & ((1 << max(len(self) - 1, 0).bit_length()) - 1):
             message = f"[{self.start}, {self.stop}) is no subtree of a history"

@@ -1,7 +1,8 @@
 """Proofs about a history that need no lake to be checked: this event stands in it, this history extends that one.
 
-Paths and their verification are those of RFC 9162, sections 2.1.3 and 2.1.4 (the tree is RFC 6962's). An inclusion proof is written down as
-C2SP's tlog-proof (https://c2sp.org/tlog-proof), its checkpoint as C2SP's note body; signatures, where somebody adds them, are kept out.
+Paths and their verification are those of RFC 9162, sections 2.1.3 and 2.1.4 (the tree is RFC
+6962's). An inclusion proof is written down as C2SP's tlog-proof (https://c2sp.org/tlog-proof), its
+checkpoint as C2SP's note body; signatures, where somebody adds them, are kept out.
 """
 
 import base64

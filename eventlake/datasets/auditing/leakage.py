@@ -1,8 +1,9 @@
 """Whether rows of a dataset saw what was not there yet: each is made again from a history cut off at its own cutoff, and compared.
 
-The history is cut before the projection sees it: of all tables only the events are left that happened, and (unless it is hindsight by name)
-were recorded, strictly before the cutoff, with the corrections of then. Declared features are looked up in it as if everything in it were
-known, so that what the engines do to tell what was known is not trusted, but tested.
+The history is cut before the projection sees it: of all tables only the events are left that
+happened, and (unless it is hindsight by name) were recorded, strictly before the cutoff, with the
+corrections of then. Declared features are looked up in it as if everything in it were known, so
+that what the engines do to tell what was known is not trusted, but tested.
 """
 
 from collections.abc import Collection, Iterator
@@ -66,15 +67,19 @@ class LeakageReport:
 
     Attributes:
         dataset: The manifest hash.
-        known: ``cutoff`` where an event had to be recorded before it, ``watermark`` where it only had to happen before it.
+        known: ``cutoff`` where an event had to be recorded before it, ``watermark`` where it only
+            had to happen before it.
         checked: How many rows were made again.
-        leaks: The key of each row that came out otherwise, ``column``, and the values ``stored`` and ``rebuilt``, as text; ``no row`` where
-            there was none. A row of a spine of events that would not be there, or that is missing, is a leak of the column ``row``.
-        hindsight: What was declared to be seen and was not known at the cutoff: ``hindsight_rows``, ``hindsight_events`` and
-            ``hindsight_left_out`` as in a provenance, for features that are built with ``known="watermark"``; ``spine_hindsight_rows``
-            and ``spine_late_rows`` for spines of events.
+        leaks: The key of each row that came out otherwise, ``column``, and the values ``stored``
+            and ``rebuilt``, as text; ``no row`` where there was none. A row of a spine of events
+            that would not be there, or that is missing, is a leak of the column ``row``.
+        hindsight: What was declared to be seen and was not known at the cutoff: ``hindsight_rows``,
+            ``hindsight_events`` and ``hindsight_left_out`` as in a provenance, for features that
+            are built with ``known="watermark"``; ``spine_hindsight_rows`` and ``spine_late_rows``
+            for spines of events.
         labels: Columns that are declared to look ahead.
-        given: Columns of a spine that was given as rows: whether they were known at the cutoff cannot be told.
+        given: Columns of a spine that was given as rows: whether they were known at the cutoff
+            cannot be told.
     """
 
     dataset: str
@@ -139,17 +144,19 @@ def check_leakage(
 ) -> LeakageReport:
     """Makes rows of a dataset again from a history that ends at each row's cutoff, and compares.
 
-    The rows of a spine of events are compared with those that were known at their cutoff. Labels look ahead by declaration, and columns of
-    a spine that was given as rows are taken as they are; the report names both. SQL is given other values for the labels of the spine: what
-    it computes from one, or selects under another name, is a leak.
+    The rows of a spine of events are compared with those that were known at their cutoff. Labels
+    look ahead by declaration, and columns of a spine that was given as rows are taken as they are;
+    the report names both. SQL is given other values for the labels of the spine: what it computes
+    from one, or selects under another name, is a leak.
 
     Args:
         dataset: Declared features, or a SQL projection, over a spine with a cutoff.
-        rows: How many, spread over the spine; None for all. Rows of one cutoff are made at once, so the time is that of so many builds as
-            there are cutoffs.
+        rows: How many, spread over the spine; None for all. Rows of one cutoff are made at once, so
+            the time is that of so many builds as there are cutoffs.
         cutoff: The spine's column of instants; None for that of the features, else ``cutoff``.
-        known: ``cutoff`` if an event had to be recorded before a cutoff to be known there; ``watermark`` if it only had to happen before
-            it; None for what the features say, else ``cutoff``.
+        known: ``cutoff`` if an event had to be recorded before a cutoff to be known there;
+            ``watermark`` if it only had to happen before it; None for what the features say, else
+            ``cutoff``.
 
     Raises:
         InvalidInputError: There is no spine, no such column, or the projection is Python.
@@ -306,7 +313,8 @@ def _cut(computation: Computation, known: str) -> Iterator[Any]:
     """Makes rows of a part of the spine, from what was there before an instant."""
     projection, history = computation.projection, computation.history
     if projection.kind == "features":
-        # What is left of the history is known, all of it: the features' own way to tell is left out.
+        # What is left of the history is known, all of it: the features' own way to tell is left
+        # out.
         plan = compiled(replace(feature_set(projection), known="watermark"), history.catalogue)
         names = [TableName(name, LATEST) for name in plan.columns]
         with _database(history, names, known, events=False) as connection:

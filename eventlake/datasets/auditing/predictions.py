@@ -112,7 +112,8 @@ def prediction_events(
         model: As ``model_digest`` takes it.
 
     Raises:
-        InvalidInputError: A column is missing, a key is not the dataset's or stands twice, a prediction is no finite number.
+        InvalidInputError: A column is missing, a key is not the dataset's or stands twice, a
+            prediction is no finite number.
     """
     digest, key = model_digest(model), list(dataset.manifest.recipe.key)
     given = pl.DataFrame(table_of(frame, "predictions"))

@@ -31,7 +31,8 @@ def spine_leaks(
         known: What counts: ``cutoff`` or ``watermark``.
 
     Returns:
-        The stored row, if there is one, ``COLUMN``, which is ``row`` if the whole row differs, ``STORED`` and ``REBUILT``.
+        The stored row, if there is one, ``COLUMN``, which is ``row`` if the whole row differs,
+        ``STORED`` and ``REBUILT``.
     """
     told = rows_of(replace(declared, known=known, labels=()), history)[0]
     names = [declared.by, CUTOFF, _TURN]

@@ -1,7 +1,8 @@
 """A build by buckets of entities: tasks that are plain data, whoever runs them; what was done stays done when a build is interrupted.
 
-A task names the lake, the checkpoint, the projection's text and a bucket; its outcome is a file in the lake, named by its hash. So a task
-that is run twice makes one file, and an executor only schedules.
+A task names the lake, the checkpoint, the projection's text and a bucket; its outcome is a file in
+the lake, named by its hash. So a task that is run twice makes one file, and an executor only
+schedules.
 """
 
 import json
@@ -56,7 +57,8 @@ class Task:
         checkpoint: The history, as text.
         schemas: Event type to hash of the schema, for every event table that is read.
         recipe_hash: Of the build.
-        work: Names what its buckets have in common beside the recipe: the column, their number, and who works.
+        work: Names what its buckets have in common beside the recipe: the column, their number, and
+            who works.
         name: The projection's.
         kind: ``sql`` or ``features``.
         engine: What it runs on.

@@ -64,9 +64,11 @@ class Request:
         force: Build even what was built before.
         workers: How many share the work of a projection by entity; one is this process itself.
         executor: Runs the tasks of more than one.
-        buckets: Into how many buckets its entities are put; None for some for every worker, and none at all for one.
+        buckets: Into how many buckets its entities are put; None for some for every worker, and
+            none at all for one.
         incremental: Whether it may begin from an earlier build.
-        pinned: The history of an earlier checkpoint of the lake; None where nothing earlier is to be looked at.
+        pinned: The history of an earlier checkpoint of the lake; None where nothing earlier is to
+            be looked at.
     """
 
     spine: Any = None
@@ -105,8 +107,10 @@ def build(projection: Projection, history: PinnedHistory, request: Request) -> B
         request: How.
 
     Raises:
-        NotIdenticalError: The rows do not have the expected content hash, or another one under other circumstances or at another time.
-        InvalidProjectionError: The projection cannot be built as declared, or not on the engine that is asked for.
+        NotIdenticalError: The rows do not have the expected content hash, or another one under
+            other circumstances or at another time.
+        InvalidProjectionError: The projection cannot be built as declared, or not on the engine
+            that is asked for.
         SchemaMismatchError: The rows break the declared schema.
         CorruptionError: A segment of the history is damaged.
     """

@@ -1,7 +1,8 @@
 """The same recipe is computed once: what it made is found again, and of several who want it at once one works and the others wait.
 
-``recipes/<recipe_hash>/`` holds a note of every dataset that the recipe made, and the claim of whoever is at it. All of it may be lost:
-datasets without a note are looked for, and without a claim two work where one would do and publish the same.
+``recipes/<recipe_hash>/`` holds a note of every dataset that the recipe made, and the claim of
+whoever is at it. All of it may be lost: datasets without a note are looked for, and without a claim
+two work where one would do and publish the same.
 """
 
 import json

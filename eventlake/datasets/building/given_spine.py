@@ -29,8 +29,8 @@ def given_spine(spine: Any) -> pa.Table:
     """A caller's spine as a table in normal types with the 0-based column ``spine_row`` in front.
 
     Raises:
-        InvalidInputError: It is no table, a column is called ``spine_row``, in letters of any case, or has NUL in its name, or two names
-            differ by case alone.
+        InvalidInputError: It is no table, a column is called ``spine_row``, in letters of any case,
+            or has NUL in its name, or two names differ by case alone.
         SchemaMismatchError: A column has a type that cannot be hashed.
     """
     table = table_of(spine, "the spine")

@@ -1,8 +1,9 @@
 """A build from an earlier one: only what may have changed is computed, and the other rows are taken over.
 
-Of SQL that is a matter of entities. One may have changed if an event of it is new, if an event of it no longer stands or stands again
-because of a new correction, or if its rows of the spine are others. All rows of such an entity are computed anew, so that the result is
-the full build's, bit for bit. Of declared features it is a matter of rows: see ``looked_up``.
+Of SQL that is a matter of entities. One may have changed if an event of it is new, if an event of
+it no longer stands or stands again because of a new correction, or if its rows of the spine are
+others. All rows of such an entity are computed anew, so that the result is the full build's, bit
+for bit. Of declared features it is a matter of rows: see ``looked_up``.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,7 +1,8 @@
 """Work on what others archived, in a process whose memory the kernel limits.
 
-DuckDB does not count every buffer of text, so the limit of a database does not stop a query that makes text without end. Commands and the
-workers of a build limit their own process. A Python process of the caller's cannot be limited, so it starts another one.
+DuckDB does not count every buffer of text, so the limit of a database does not stop a query that
+makes text without end. Commands and the workers of a build limit their own process. A Python
+process of the caller's cannot be limited, so it starts another one.
 """
 
 import os
@@ -38,11 +39,13 @@ def isolated(
 ) -> Any:
     """What ``work(history, archive, **arguments)`` returns, run in a process of its own if the archived query is not this user's.
 
-    It is run here if the process is limited already, if the dataset was built by this user, if the lake's writers are believed, if
-    archived Python is run, which needs trust, and if the lake cannot be opened by another process.
+    It is run here if the process is limited already, if the dataset was built by this user, if the
+    lake's writers are believed, if archived Python is run, which needs trust, and if the lake
+    cannot be opened by another process.
 
     Args:
-        work: A function of a module, whose result can be pickled. Nothing else runs what an archive describes.
+        work: A function of a module, whose result can be pickled. Nothing else runs what an archive
+            describes.
         history: The lake at the dataset's checkpoint.
         archive: The dataset's folder.
         arguments: Values that can be pickled.

@@ -30,14 +30,16 @@ _SHOWN = 10
 def check_perturbed(computation: Computation, rows: pa.Table) -> None:
     """Builds once more under other threads, memory, buckets and order of rows, and compares content hashes.
 
-    Polars' thread pool is fixed when the process starts: of a Python projection only the order of rows is another one.
+    Polars' thread pool is fixed when the process starts: of a Python projection only the order of
+    rows is another one.
 
     Args:
         computation: What was built.
         rows: What came out.
 
     Raises:
-        NotIdenticalError: Something else came out: what made the difference, in which columns, and the first rows that differ.
+        NotIdenticalError: Something else came out: what made the difference, in which columns, and
+            the first rows that differ.
     """
     expected, projection = content_hash(rows), computation.projection
     with task(f"building {projection.name} once more", 1) as advance:

@@ -61,11 +61,13 @@ def ready(
 
     Args:
         computation: What to run.
-        as_in: The recipe of what is made again: its settings, and what its level rests on; None for those of this version.
+        as_in: The recipe of what is made again: its settings, and what its level rests on; None for
+            those of this version.
         limits: When a SQL query is given up.
 
     Raises:
-        InvalidProjectionError: The engine does not take it, or it is Python, declared exact, and is not.
+        InvalidProjectionError: The engine does not take it, or it is Python, declared exact, and is
+            not.
     """
     projection, history, spine = computation.projection, computation.history, computation.spine
     kind, types = kind_of(projection), computation.types

@@ -1,7 +1,7 @@
 """Making a dataset again from its manifest hash, from scratch, and comparing.
 
-Nothing stored is believed: segments, sources and spine are re-hashed against the manifest before they are used, and the stored rows are
-not looked at until new ones are there.
+Nothing stored is believed: segments, sources and spine are re-hashed against the manifest before
+they are used, and the stored rows are not looked at until new ones are there.
 """
 
 import re
@@ -44,7 +44,8 @@ class Reproduced(NamedTuple):
         manifest_hash: Of the dataset made now.
         content_hash: Of the rows made now.
         rows: The rows made now if they are identical, else None.
-        differences: What differs between then and now, in words; versions too if the rows are identical.
+        differences: What differs between then and now, in words; versions too if the rows are
+            identical.
         causes: What made the rows differ, among ``lake``, ``code``, ``environment`` and ``data``.
     """
 
@@ -65,7 +66,8 @@ def reproduce(history: PinnedHistory, archive: Archive, *, trust: bool = False) 
 
     Raises:
         InvalidInputError: A Python projection without ``trust``.
-        CorruptionError: The history, the archived source or the spine is not what the manifest names.
+        CorruptionError: The history, the archived source or the spine is not what the manifest
+            names.
         StorageError: See ``isolated``.
     """
     found: Reproduced = isolated(_reproduce, history, archive, trust=trust)
@@ -98,8 +100,9 @@ def _reproduce(history: PinnedHistory, archive: Archive, *, trust: bool) -> Repr
 def environment_command(provenance: Mapping[str, Any]) -> str:
     """The command that makes an environment like the one in which a dataset was built; what depends on nothing else is left to pip.
 
-    It will be pasted into a shell, and a stranger may have written the provenance: it names only packages that are recorded here too, and
-    versions that are spelled as versions are; anything else is left out.
+    It will be pasted into a shell, and a stranger may have written the provenance: it names only
+    packages that are recorded here too, and versions that are spelled as versions are; anything
+    else is left out.
     """
     versions, python = (
         provenance["versions"],

@@ -68,8 +68,8 @@ def _stale(plan: Plan, before: PinnedHistory, history: PinnedHistory) -> pl.Expr
     touched = pl.col(plan.features.spine_entity).is_in(
         changed(plan, before.with_schemas(plan.schemas), history).implode()
     )
-    # What is recorded after a cutoff changes nothing there, where only what was known counts; but all of an entity's events decide whether
-    # its sums are refused.
+    # What is recorded after a cutoff changes nothing there, where only what was known counts; but
+    # all of an entity's events decide whether its sums are refused.
     heard = pl.col(plan.features.cutoff).cast(pl.Int64) > first
     judged = any(doubtful(plan, stream, parts) for stream, parts in plan.wanted().items())
     return (touched & heard if plan.known_at_cutoff and not judged else touched).fill_null(

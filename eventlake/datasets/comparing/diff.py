@@ -31,7 +31,8 @@ _LINES = re.compile(r"[^\n]*\n|[^\n]+")
 def diff(before: Archive, after: Archive, pin: Pin) -> DatasetDiff:
     """Compares two datasets of a lake. Rows are read only where their content hashes differ, and then as a stream.
 
-    Rows that are numbered by different spines are held in memory, to be matched by entity, cutoff and occurrence.
+    Rows that are numbered by different spines are held in memory, to be matched by entity, cutoff
+    and occurrence.
 
     Args:
         before: The first.

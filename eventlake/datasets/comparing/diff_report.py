@@ -54,7 +54,8 @@ class HistoryDiff:
     Attributes:
         before: Checkpoint of the first.
         after: Of the second.
-        problem: Why the lake does not have both; None where it does, and so the shorter is the beginning of the longer.
+        problem: Why the lake does not have both; None where it does, and so the shorter is the
+            beginning of the longer.
     """
 
     before: Checkpoint

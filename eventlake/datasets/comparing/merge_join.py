@@ -1,7 +1,8 @@
 """Two runs of rows in the order of one key, walked side by side in bounded memory.
 
-Each step takes from both sides the rows up to the lesser of the two keys that their pieces end with, so that at least one piece is used
-up; what stands on both sides of a step is found by a join over these rows alone.
+Each step takes from both sides the rows up to the lesser of the two keys that their pieces end
+with, so that at least one piece is used up; what stands on both sides of a step is found by a join
+over these rows alone.
 """
 
 import bisect
@@ -46,7 +47,8 @@ def merge(
     """Walks two runs of rows side by side.
 
     Args:
-        before: Pieces in ascending order of a unique key without nulls, text by its UTF-8 bytes, as datasets are stored.
+        before: Pieces in ascending order of a unique key without nulls, text by its UTF-8 bytes, as
+            datasets are stored.
         after: The same, with key columns of the same types; other columns may differ.
         key: The key columns, in the order that the rows are sorted by.
 

@@ -23,7 +23,8 @@ class RowChange:
 
     Attributes:
         key: Value by key column.
-        before: Value by column; of a changed row only the columns that changed. None where the row was added.
+        before: Value by column; of a changed row only the columns that changed. None where the row
+            was added.
         after: The same afterwards. None where the row was removed.
     """
 
@@ -47,8 +48,9 @@ class RowsDiff:
         added_rows: The first ten, in key order.
         removed_rows: The first ten.
         changed_rows: The first ten.
-        matched_by: Columns of the spines that rows were matched by, because their numbers in different spines say nothing; of rows that are
-            alike in them the n-th is matched with the n-th. Empty if rows were matched by their key.
+        matched_by: Columns of the spines that rows were matched by, because their numbers in
+            different spines say nothing; of rows that are alike in them the n-th is matched with
+            the n-th. Empty if rows were matched by their key.
     """
 
     before: int
@@ -79,7 +81,8 @@ def diff_rows(before: Archive, after: Archive, columns: Sequence[str]) -> RowsDi
         columns: Beside the key, which ones to compare; they have the same types on both sides.
 
     Raises:
-        CorruptionError: A stored file is missing or not what was written, or the rows are not those of their manifest.
+        CorruptionError: A stored file is missing or not what was written, or the rows are not those
+            of their manifest.
     """
     key = before.manifest.recipe.key
     counts = _Counts(key, dict.fromkeys(columns, 0))

@@ -20,8 +20,10 @@ class Matched:
     """Two datasets whose rows are numbered by their spines, under numbers that they share.
 
     Attributes:
-        names: The columns of the spines that rows are told apart by; the n-th row with the same values is matched with the n-th.
-        before: The first dataset's rows in the order of the shared numbers, which stand as ``MATCH`` in the place of ``spine_row``.
+        names: The columns of the spines that rows are told apart by; the n-th row with the same
+            values is matched with the n-th.
+        before: The first dataset's rows in the order of the shared numbers, which stand as
+            ``MATCH`` in the place of ``spine_row``.
         after: The second's.
         values: What the numbers stand for: ``names``, and the occurrence.
     """

@@ -82,7 +82,8 @@ class Definition:
         """The projection for ``engine`` (None for the one that ``dataset.toml`` names first).
 
         Raises:
-            InvalidProjectionError: There is none for that engine, a file is missing, or a setting is not usable.
+            InvalidProjectionError: There is none for that engine, a file is missing, or a setting
+                is not usable.
         """
         if "features" in self.settings:
             return self._features(engine or self.settings.get("engine") or "duckdb")

@@ -220,7 +220,8 @@ def pinned_by(projection: Projection | Definition, at: At) -> Lock:
     """The lock of a definition that is to be built as its lock says.
 
     Raises:
-        InvalidInputError: It is no definition, another checkpoint is asked for, or the lock is another dataset's.
+        InvalidInputError: It is no definition, another checkpoint is asked for, or the lock is
+            another dataset's.
         NotFoundError: It has no lock.
     """
     if not isinstance(projection, Definition) or at is not None:

@@ -1,8 +1,9 @@
 """Which events are behind a row of a dataset, or behind one value of it.
 
-Of declared features they are the events inside the window. Else asked of the projection itself, over the events of the row's entity alone:
-the row must come out as it is stored. An event is *behind* a row or a value if it would be another without the event. So what several
-events say together, each of them sufficient, is behind none of them.
+Of declared features they are the events inside the window. Else asked of the projection itself,
+over the events of the row's entity alone: the row must come out as it is stored. An event is
+*behind* a row or a value if it would be another without the event. So what several events say
+together, each of them sufficient, is behind none of them.
 """
 
 import math
@@ -68,13 +69,14 @@ class Explanation:
         column: The one that is; None for the whole row.
         by: The column that names the entity.
         entity: The row's; None is an entity as well.
-        events: What the projection reads of the entity, in sequence order: ``sequence``, ``time``, ``id``, and ``behind``, the columns that
-            would be another without the event; all of them where the row would not be there. Of declared features, the columns in whose
-            window the event is.
+        events: What the projection reads of the entity, in sequence order: ``sequence``, ``time``,
+            ``id``, and ``behind``, the columns that would be another without the event; all of them
+            where the row would not be there. Of declared features, the columns in whose window the
+            event is.
         told: What ``behind`` means, in words.
         known: False of a label that is not known yet: its ``events`` are those so far.
-        note: Of a column of a spine of events, what it is: the window of a label, up to when it is not known and why, or which event
-            the column comes from.
+        note: Of a column of a spine of events, what it is: the window of a label, up to when it is
+            not known and why, or which event the column comes from.
     """
 
     dataset: str
@@ -135,13 +137,14 @@ def explain(archive: Archive, history: PinnedHistory, key: Any, column: str | No
     Args:
         archive: The dataset.
         history: The lake at its checkpoint, under its schemas.
-        key: The value of its key column or values in their order, or by name the values of any columns that one row alone has; text stands
-            for a value of any type.
+        key: The value of its key column or values in their order, or by name the values of any
+            columns that one row alone has; text stands for a value of any type.
         column: Whose value is asked about; None for the whole row.
 
     Raises:
         NotFoundError: There is no such row.
-        InvalidInputError: There is no such column, the key is none, or it cannot be told which events a row was made of.
+        InvalidInputError: There is no such column, the key is none, or it cannot be told which
+            events a row was made of.
         CorruptionError: The events do not make the stored row.
         StorageError: See ``isolated``.
     """

@@ -35,7 +35,8 @@ class Split:
         train: Those to learn from, in the dataset's order.
         test: Those to be judged by.
         left_out: Those in neither part: training rows whose labels look into the test period.
-        rule: How they were told apart, and the content hash of each part: plain JSON values, to be kept with the model.
+        rule: How they were told apart, and the content hash of each part: plain JSON values, to be
+            kept with the model.
     """
 
     train: pl.DataFrame
@@ -78,10 +79,12 @@ def split(
 ) -> Split:
     """Puts rows into two parts.
 
-    By entity, all rows of one fall to the same part: to the test where the first 60 bits of the SHA-256 of ``salt + "/" + entity`` (UTF-8;
-    a null is the empty text), big-endian, modulo 1,000,000 are less than ``test`` millionths. By time, the test are the rows from an
-    instant on, inclusive: ``since``, or the earliest that leaves a share of at most ``test``, rows of one instant staying together. An
-    earlier row is left out if the first instant of the test is less than ``gap`` after its own.
+    By entity, all rows of one fall to the same part: to the test where the first 60 bits of the
+    SHA-256 of ``salt + "/" + entity`` (UTF-8; a null is the empty text), big-endian, modulo
+    1,000,000 are less than ``test`` millionths. By time, the test are the rows from an instant on,
+    inclusive: ``since``, or the earliest that leaves a share of at most ``test``, rows of one
+    instant staying together. An earlier row is left out if the first instant of the test is less
+    than ``gap`` after its own.
 
     Args:
         rows: In their order.
@@ -183,7 +186,8 @@ def matrix(rows: pl.DataFrame, left: Iterable[str], categories: Any = None) -> A
     """Features as a pandas frame; see ``Dataset.x``.
 
     Raises:
-        InvalidInputError: There is no such column, a feature is neither number nor text, or has no categories where some are given.
+        InvalidInputError: There is no such column, a feature is neither number nor text, or has no
+            categories where some are given.
     """
     unknown = sorted(set(left) - set(rows.columns))
     if unknown:
@@ -207,7 +211,8 @@ def target_of(rows: pl.DataFrame, target: str, unknown: str) -> pl.DataFrame:
     """The rows that have a target; see ``Dataset.xy``.
 
     Raises:
-        InvalidInputError: There is no such column, or it is null somewhere and rows without it are not to be dropped.
+        InvalidInputError: There is no such column, or it is null somewhere and rows without it are
+            not to be dropped.
     """
     if target not in rows.columns:
         message = f"there is no column {target}"

@@ -1,10 +1,12 @@
 """A built dataset's folder: who writes which file, in which order, and reading it back with every hash checked.
 
-``builds/<name>/<manifest_hash[:12]>/`` holds ``manifest.json`` and a folder of each attempt to build it: ``part-*.parquet`` (the
-rows), ``spine.parquet``, ``source/…`` and, last of all, ``provenance.json``, which lists them. Only then is the manifest written: a
-dataset without one is not there. No two attempts share a file, and an attempt is either finished by its provenance or given up by whoever
-collects it, who puts something else in its place first: what is finished is never deleted, however long anybody sleeps. Only whoever
-removes the dataset deletes it, and marks it first. The provenance holds the manifest: anybody can write it for an interrupted builder.
+``builds/<name>/<manifest_hash[:12]>/`` holds ``manifest.json`` and a folder of each attempt to
+build it: ``part-*.parquet`` (the rows), ``spine.parquet``, ``source/…`` and, last of all,
+``provenance.json``, which lists them. Only then is the manifest written: a dataset without one is
+not there. No two attempts share a file, and an attempt is either finished by its provenance or
+given up by whoever collects it, who puts something else in its place first: what is finished is
+never deleted, however long anybody sleeps. Only whoever removes the dataset deletes it, and marks
+it first. The provenance holds the manifest: anybody can write it for an interrupted builder.
 """
 
 import json
@@ -195,10 +197,12 @@ class Archive:
         """The stored rows in key order, at most a part in memory, in pieces of ``frames.batches``. All hashes are checked.
 
         Args:
-            of: The provenance of the attempt that is read, which has all its files; None for the one that everybody reads.
+            of: The provenance of the attempt that is read, which has all its files; None for the
+                one that everybody reads.
 
         Raises:
-            CorruptionError: A file is missing or not what was written; or, after the last piece, the rows were not the manifest's.
+            CorruptionError: A file is missing or not what was written; or, after the last piece,
+                the rows were not the manifest's.
             NotFoundError: Retention has taken them.
         """
         attempt, files, parts = self._parts(of)
@@ -361,7 +365,8 @@ def _attempt(
     provenance: Mapping[str, Any],
 ) -> tuple[str, bytes]:
     """Stores an attempt's files in a folder of its own; gives it, and the provenance that will finish it."""
-    # A commit can be seen before it is durable. What a dataset names must not vanish with a power cut that leaves the dataset.
+    # A commit can be seen before it is durable. What a dataset names must not vanish with a power
+    # cut that leaves the dataset.
     archive.storage.sync(layout.LOG)
     folder = f"{archive.folder}/{secrets.token_hex(_ATTEMPT_BYTES)}"
     files = {

@@ -1,8 +1,9 @@
 """Removing datasets: nobody who works beside it builds on what is being deleted, and a hash that is asked for later is told of.
 
-Every finished attempt is marked by a ``removed.json`` first; from then on no builder and no reader uses it. Then the manifest is deleted:
-the dataset is gone. Then its files. The marks stay, and say when it was removed. Whoever is interrupted leaves a dataset that can be
-removed or built again, or files that ``gc`` collects.
+Every finished attempt is marked by a ``removed.json`` first; from then on no builder and no reader
+uses it. Then the manifest is deleted: the dataset is gone. Then its files. The marks stay, and say
+when it was removed. Whoever is interrupted leaves a dataset that can be removed or built again, or
+files that ``gc`` collects.
 """
 
 import time

@@ -1,9 +1,10 @@
 """Retention: rows that can be made again are given back. Only when asked, and never those of a dataset that a tag or a lock names.
 
-By choice the datasets go too, with manifest, provenance, source and spine; see ``removal``. Otherwise:
+By choice the datasets go too, with manifest, provenance, source and spine; see ``removal``.
+Otherwise:
 
-What a dataset is stays: its manifest, provenance, source and spine. So its hashes are found as before, ``reproduce`` makes its rows again,
-and building its recipe stores them once more.
+What a dataset is stays: its manifest, provenance, source and spine. So its hashes are found as
+before, ``reproduce`` makes its rows again, and building its recipe stores them once more.
 """
 
 from collections.abc import Iterator
@@ -43,7 +44,8 @@ def prune(
     Args:
         storage: Of the lake.
         older_than: Only of datasets that were built longer ago.
-        keep_last: How many of each name stay in any case, the newest by watermark, then by time of building.
+        keep_last: How many of each name stay in any case, the newest by watermark, then by time of
+            building.
         now: This machine's clock, microseconds.
         dry_run: Only say what would be deleted.
         whole: Remove the datasets themselves, those whose rows were given back before too.

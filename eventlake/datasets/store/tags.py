@@ -42,8 +42,8 @@ def keep_for_lock(storage: Storage, name: str, manifest_hash: str, *, release: b
         storage: Of the lake.
         name: The dataset's name.
         manifest_hash: The dataset.
-        release: Whether it is a new lock, which takes the place of those before it: their datasets of the same name are let go, unless
-            somebody has tagged them.
+        release: Whether it is a new lock, which takes the place of those before it: their datasets
+            of the same name are let go, unless somebody has tagged them.
     """
     _write(storage, f"{_LOCK}{manifest_hash}", manifest_hash)
     if release:

@@ -1,7 +1,7 @@
 """Making stored datasets again, one after the other, from what is archived with them, and comparing manifests.
 
-Hashes show that rows, spine and source are what somebody stored. Only this shows that the rows are those that the source makes of the
-history.
+Hashes show that rows, spine and source are what somebody stored. Only this shows that the rows are
+those that the source makes of the history.
 """
 
 import platform
@@ -38,7 +38,8 @@ def derive_again(chain: Chain, archives: Sequence[Archive], tally: Tally, *, tru
     Args:
         chain: The lake's log, with a ledger that knows only what this verification has checked.
         archives: The datasets; their rows, spines and sources hash to what their manifests say.
-        tally: Gets a problem for each that is false, and what is unproven for each that cannot be made again.
+        tally: Gets a problem for each that is false, and what is unproven for each that cannot be
+            made again.
         trust: Run archived Python.
     """
     seconds: float = MOST_SECONDS

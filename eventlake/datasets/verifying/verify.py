@@ -223,7 +223,8 @@ def verify_lake(
 
     Args:
         storage: Where the lake is.
-        deep: Also hash every event again, and derive everything again that is derived: keys, event tables, datasets.
+        deep: Also hash every event again, and derive everything again that is derived: keys, event
+            tables, datasets.
         against: A checkpoint kept elsewhere.
         trust: With ``deep``, run the Python that is archived with datasets.
 

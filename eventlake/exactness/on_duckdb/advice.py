@@ -1,6 +1,7 @@
 """What to write in place of what is not exact: the user's own expression, changed so that it keeps its meaning.
 
-Nothing is suggested that was not tried: with it in its place the query has fewer reasons against it, and none that it did not have.
+Nothing is suggested that was not tried: with it in its place the query has fewer reasons against
+it, and none that it did not have.
 """
 
 import copy

@@ -171,13 +171,15 @@ def check_window(node: Node, rows: Rows) -> Iterator[Refusal]:
                 "a at 1 and 3, b at 2",
                 "an ORDER BY of the values themselves in the call",
             )
-    # What comes out is given to a row: it is not enough that rows that are equal by the order have the same arguments.
+    # What comes out is given to a row: it is not enough that rows that are equal by the order have
+    # the same arguments.
     whole = [{"expression_class": "BOUND_REF", "index": place} for place in range(len(rows.types))]
     total = _is_total(orders, whole, rows, by)
     owned = bool(own) and _is_total(own, whole, rows, by)
     why = None
     if node["type"] in _PLACES:
-        # Which rows a frame of values has does not depend on ties, so an order of the call's own is enough.
+        # Which rows a frame of values has does not depend on ties, so an order of the call's own is
+        # enough.
         enough = owned and node["type"] in _VALUES and not _counts_rows(node)
         if not (enough or (total and (owned or not own))):
             why = "the ORDER BY of its window is not total"

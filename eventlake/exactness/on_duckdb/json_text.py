@@ -1,7 +1,7 @@
 """JSON text in a bound plan: both engines read a JSON number as a double, so what reads one must say where the text comes from.
 
-Text that an event holds is checked before the build: a number at a path that is read must keep its value as a double. Of other text
-nothing is known.
+Text that an event holds is checked before the build: a number at a path that is read must keep its
+value as a double. Of other text nothing is known.
 """
 
 import re

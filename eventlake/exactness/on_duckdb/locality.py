@@ -1,8 +1,9 @@
 """Whether a query is a function of one entity's rows at a time: then it may be run over some entities, and the results put together.
 
-A *carrier* is a column that holds, in every row, the entity of all the rows that it was made of, or, as ``spine_row`` and ``sequence`` do,
-tells it. A step that puts rows together must do so by a carrier: group and partition by it, join by one that holds the entity. What is not
-understood is a reason against.
+A *carrier* is a column that holds, in every row, the entity of all the rows that it was made of,
+or, as ``spine_row`` and ``sequence`` do, tells it. A step that puts rows together must do so by a
+carrier: group and partition by it, join by one that holds the entity. What is not understood is a
+reason against.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -82,7 +83,8 @@ class Parts:
 
     Attributes:
         width: How many columns they have.
-        carriers: One for every entity that a row is made of; none where it is made of none, because it comes from no table.
+        carriers: One for every entity that a row is made of; none where it is made of none, because
+            it comes from no table.
     """
 
     width: int

@@ -405,7 +405,8 @@ class Analysis:
             return beside(shown[0], shown[1], left_keys=True, right_keys=False)
         outer_left, outer_right = kind == "LEFT", kind == "RIGHT"
         if kind in {"OUTER", "FULL"}:
-            # A row without its other half has nulls where the other half's key would be, and so has one without this half.
+            # A row without its other half has nulls where the other half's key would be, and so has
+            # one without this half.
             return replace(
                 beside(shown[0], shown[1], left_keys=False, right_keys=False), keys=frozenset()
             )

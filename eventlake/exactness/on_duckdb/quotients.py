@@ -1,6 +1,7 @@
 """Quotients of exact values: what becomes of means, deviations, correlations and rounded shares, and of aggregates over a quotient.
 
-Sums and counts are exact, so one division of them as doubles in the last step gives the same value for ever.
+Sums and counts are exact, so one division of them as doubles in the last step gives the same value
+for ever.
 """
 
 import re

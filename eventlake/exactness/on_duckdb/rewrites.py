@@ -153,7 +153,8 @@ def _picking_windows(
 
 
 def _windows(node: Tree, scope: Scope) -> Iterator[Tree]:
-    # More columns would make other frames of those that reach so far in values or in groups of equal rows.
+    # More columns would make other frames of those that reach so far in values or in groups of
+    # equal rows.
     bound = {
         "EXPR_PRECEDING_RANGE",
         "EXPR_FOLLOWING_RANGE",

@@ -17,7 +17,8 @@ class Scope:
 
     Attributes:
         select: The SELECT that it is a part of.
-        sources: What its tables are called, each with the columns that it is grouped by where that is a subquery's.
+        sources: What its tables are called, each with the columns that it is grouped by where that
+            is a subquery's.
         type_of: The engine's type of an expression here; None where it has none.
         parse: An expression's syntax tree.
         sorted: Whether the rows come from a query that sorts them.
@@ -45,7 +46,8 @@ class Scope:
         """Columns that may tell apart what an order leaves equal; the likeliest first.
 
         Args:
-            beside: What else the order, or the call that it is in, reads: its own table comes first.
+            beside: What else the order, or the call that it is in, reads: its own table comes
+                first.
         """
         own = [
             one["column_names"][0]

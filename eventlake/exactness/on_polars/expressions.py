@@ -1,7 +1,7 @@
 """Expressions of Polars over rows of which something is known: what comes out, and what of it is left to luck.
 
-An expression gives one value, or one for every row, or several in an order that means something or nothing. Values stand side by side only
-where they belong to the same rows.
+An expression gives one value, or one for every row, or several in an order that means something or
+nothing. Values stand side by side only where they belong to the same rows.
 """
 
 import json

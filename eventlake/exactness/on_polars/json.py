@@ -18,7 +18,8 @@ def check_json(one: Expression, payload: Payload | None) -> tuple[list[Refusal],
 
     Args:
         one: A call of one of ``READERS``.
-        payload: What is known of the JSON of events that it is over; None if it is over something else.
+        payload: What is known of the JSON of events that it is over; None if it is over something
+            else.
     """
     if payload is None:
         why = "it reads JSON numbers as floats, and here of text that is not the data of an event as it is stored"

@@ -35,7 +35,8 @@ class Expression:
     """One node of an expression.
 
     Attributes:
-        kind: ``column literal len aggregate function binary cast ternary filter explode slice gather sort sort_by window``, or ``UNKNOWN``.
+        kind: ``column literal len aggregate function binary cast ternary filter explode slice
+            gather sort sort_by window``, or ``UNKNOWN``.
         name: The column, function or operator; why it is not understood.
         type: Of its values.
         children: What it is over; see ``projections.on_polars.plan`` for their order.
@@ -57,7 +58,8 @@ class Step:
     """One node of a plan.
 
     Attributes:
-        kind: ``scan frame select with_columns project filter group_by join sort slice unique union map cache``, or ``UNKNOWN``.
+        kind: ``scan frame select with_columns project filter group_by join sort slice unique union
+            map cache``, or ``UNKNOWN``.
         names: Of its columns.
         types: Of its columns.
         inputs: What it is over.

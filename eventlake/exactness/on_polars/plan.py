@@ -105,7 +105,8 @@ class Analysis:
     # Leaves that nobody handed out
 
     def _scan(self, step: Step) -> Table:
-        # Polars makes one scan of several that stand beneath each other: then every file must be one of ours.
+        # Polars makes one scan of several that stand beneath each other: then every file must be
+        # one of ours.
         bare = [
             leaf
             for leaf in self._leaves

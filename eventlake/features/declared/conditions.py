@@ -1,6 +1,7 @@
 """Conditions on the fields of an event, as plain values: what ``where=`` takes.
 
-A comparison with a field that is null is neither true nor false, as in SQL; an event counts where its condition is true.
+A comparison with a field that is null is neither true nor false, as in SQL; an event counts where
+its condition is true.
 """
 
 from collections.abc import Iterable, Mapping
@@ -176,8 +177,9 @@ def field(name: str) -> FieldReference:
     """A field of an event's payload, for ``where=``: ``field("amount") > 100``, ``field("method").is_in(["card", "cash"])``.
 
     Args:
-        name: As the payload names it, one inside of another by its path, ``customer.id``; ``sequence``, ``id``, ``source``, ``subject``
-            stand for the event's own, ``data_id`` and so on for a payload's fields of these names.
+        name: As the payload names it, one inside of another by its path, ``customer.id``;
+            ``sequence``, ``id``, ``source``, ``subject`` stand for the event's own, ``data_id`` and
+            so on for a payload's fields of these names.
     """
     return FieldReference(name)
 

@@ -26,14 +26,19 @@ class DeclaredSet:
 
     Attributes:
         name: The dataset's: lower-case letters, digits and underscores.
-        by: The column that names the entity in every event table that is read: ``subject``, or a field of the payload.
+        by: The column that names the entity in every event table that is read: ``subject``, or a
+            field of the payload.
         features: The columns, in order, each name once.
-        known: ``cutoff``: only what was recorded before the row's cutoff counts, corrections as they were known then; ``watermark``:
-            everything that is recorded at the watermark, with its latest corrections, which is hindsight.
-        depth: How many parts of a subject name the entity: with 2, ``/loan/7/payment/3`` is an event of ``/loan/7``; None for all.
+        known: ``cutoff``: only what was recorded before the row's cutoff counts, corrections as
+            they were known then; ``watermark``: everything that is recorded at the watermark, with
+            its latest corrections, which is hindsight.
+        depth: How many parts of a subject name the entity: with 2, ``/loan/7/payment/3`` is an
+            event of ``/loan/7``; None for all.
         cutoff: The spine's column of instants.
-        spine_by: The spine's column that names the entity; None where it is called as ``by``, or as the last parent of ``via``.
-        via: Relations to climb from what ``by`` names to the entity, such as from the loan to its account to its client.
+        spine_by: The spine's column that names the entity; None where it is called as ``by``, or as
+            the last parent of ``via``.
+        via: Relations to climb from what ``by`` names to the entity, such as from the loan to its
+            account to its client.
     """
 
     name: str

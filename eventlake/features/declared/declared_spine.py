@@ -28,11 +28,12 @@ class DeclaredSpine:
         by: The column that names the entity, in every type that is looked at.
         where: What an event must satisfy.
         carry: Fields of the event that become columns.
-        monthly: A row for each end of a month after an entity's first event, instead of one for each event.
+        monthly: A row for each end of a month after an entity's first event, instead of one for
+            each event.
         labels: Name, feature and horizon in microseconds of each label.
         known_until: The instant up to which labels are known; None for what the events say.
-        known: ``cutoff`` for events as they were told first, ``watermark`` for their latest corrections, which is hindsight; None for
-            what the feature set says, else ``cutoff``.
+        known: ``cutoff`` for events as they were told first, ``watermark`` for their latest
+            corrections, which is hindsight; None for what the feature set says, else ``cutoff``.
         depth: How many parts of a subject name the entity; None for all.
     """
 
@@ -49,16 +50,19 @@ class DeclaredSpine:
     def label(self, name: str, feature: Aggregate, *, horizon: Any = None) -> Self:
         """The same spine with a column that looks ahead.
 
-        A label counts everything that is recorded at the watermark. It is null if the events do not reach the end of its horizon yet.
+        A label counts everything that is recorded at the watermark. It is null if the events do not
+        reach the end of its horizon yet.
 
         Args:
             name: Of the column.
-            feature: What it is, of the events in ``[cutoff, cutoff + horizon)``; without a window of its own. Events of the type that
-                makes the rows of ``on`` count after the cutoff only: an event is not its own outcome.
+            feature: What it is, of the events in ``[cutoff, cutoff + horizon)``; without a window
+                of its own. Events of the type that makes the rows of ``on`` count after the cutoff
+                only: an event is not its own outcome.
             horizon: Such as ``90d``, or a ``timedelta``.
 
         Raises:
-            InvalidInputError: The feature has a window or is arithmetic, the horizon is missing, or there is a column of this name.
+            InvalidInputError: The feature has a window or is arithmetic, the horizon is missing, or
+                there is a column of this name.
         """
         if (
             not isinstance(feature, Aggregate)

@@ -1,10 +1,12 @@
 """The functions that declare features, as a user writes them: ``el.count("payment.missed", window="90d")``.
 
-All of them look at the events of one type with the entity's name, inside ``[cutoff - window, cutoff)``; the cutoff itself is outside.
-Without a window everything before the cutoff counts. With ``offset="30d"`` the window ends that much before the cutoff. Several windows,
-given as a list (None for no window), make a list of features, which ``.name("late")`` calls ``late_30d``, ``late_90d``. ``where`` is a
-condition on the event's fields, or a dict of fields and the values they must have.
-Two events at the same ``time`` come in the order of their sequence. Sums, means and extremes pass over events whose field is null.
+All of them look at the events of one type with the entity's name, inside ``[cutoff - window,
+cutoff)``; the cutoff itself is outside. Without a window everything before the cutoff counts. With
+``offset="30d"`` the window ends that much before the cutoff. Several windows, given as a list (None
+for no window), make a list of features, which ``.name("late")`` calls ``late_30d``, ``late_90d``.
+``where`` is a condition on the event's fields, or a dict of fields and the values they must have.
+Two events at the same ``time`` come in the order of their sequence. Sums, means and extremes pass
+over events whose field is null.
 """
 
 from collections.abc import Mapping

@@ -25,7 +25,8 @@ class Relation:
 def relation(event_type: str, *, child: str, parent: str) -> Relation:
     """A relation that is held in events, for ``FeatureSet(via=…)``.
 
-    At a cutoff the last such event of the child before it says where the child belongs, as it was known then.
+    At a cutoff the last such event of the child before it says where the child belongs, as it was
+    known then.
 
     Args:
         event_type: Such as ``loan.granted``.

@@ -160,7 +160,8 @@ def key_of(edge: Edge, *, timed: bool, ends: bool) -> str:
     made = enter if edge.kind == ENTER else leave
     if not edge.column:
         return made
-    # Both edges are told by an order of their own, which has to be the same one: events that tie in it are alike.
+    # Both edges are told by an order of their own, which has to be the same one: events that tie in
+    # it are alike.
     order = f"PARTITION BY entity, {value_of(edge.column)} ORDER BY {enter}, {leave}"
     before = f"{order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING"
     return f"greatest({made}, max({leave}) OVER ({before}))"
@@ -187,7 +188,8 @@ def gathered(
         plan: Says the ways.
         parts: In order.
         ctes: The tables so far.
-        found: The one of them with what was found, as ``name_of`` calls it; no row without events need be in it.
+        found: The one of them with what was found, as ``name_of`` calls it; no row without events
+            need be in it.
         placed: Whether it has the place of every event that is looked for, and no values.
     """
     columns: list[str] = []

@@ -1,7 +1,8 @@
 """What is told of each row with its entity's events on DuckDB: by a join where their pairs are few, by a tree where they are many.
 
-The tree is over an entity's cutoffs (see ``trees``): an event is kept at the few nodes that make up the stretch of cutoffs in whose windows
-it is, and a row looks at the nodes above its own cutoff. Its time does not grow with the pairs.
+The tree is over an entity's cutoffs (see ``trees``): an event is kept at the few nodes that make up
+the stretch of cutoffs in whose windows it is, and a row looks at the nodes above its own cutoff.
+Its time does not grow with the pairs.
 """
 
 from collections.abc import Mapping, Sequence

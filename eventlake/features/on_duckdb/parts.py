@@ -1,7 +1,8 @@
 """The parts of a plan on DuckDB, for each stream: one join where rows and events make few pairs, else a query by edges, and one by trees.
 
-What is added up is summed along its edges, as extremes of everything so far run along them, and looked at by one ASOF join; of the
-events at one instant only the last is left by then, with the sum over all of them, so no tie is left to luck.
+What is added up is summed along its edges, as extremes of everything so far run along them, and
+looked at by one ASOF join; of the events at one instant only the last is left by then, with the sum
+over all of them, so no tie is left to luck.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -105,8 +106,8 @@ def joins(
         plan: Says entity, cutoff and types.
         stream: Which events.
         parts: What is asked for.
-        ends: Whether some event ceases to count at some time: corrected ones stand in the schema ``lifetimes``, and ``BELONGS_TABLE``
-            says to whom what ``by`` names belongs.
+        ends: Whether some event ceases to count at some time: corrected ones stand in the schema
+            ``lifetimes``, and ``BELONGS_TABLE`` says to whom what ``by`` names belongs.
     """
     for some in _together(parts):
         events = events_of(plan, stream, some, ends=ends)

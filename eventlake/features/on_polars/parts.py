@@ -1,8 +1,9 @@
 """The parts of a plan on Polars: events sorted once for each stream, running sums along them, and binary searches for every row.
 
-Entity and instant are one 64-bit key, so that one search finds both; where they do not fit, instants are replaced by their rank. What
-cannot be told from running sums and extremes is told by trees over the rows: an event lies in the windows of the cutoffs from its entering
-to its leaving, which are a stretch of its entity's rows.
+Entity and instant are one 64-bit key, so that one search finds both; where they do not fit,
+instants are replaced by their rank. What cannot be told from running sums and extremes is told by
+trees over the rows: an event lies in the windows of the cutoffs from its entering to its leaving,
+which are a stretch of its entity's rows.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -112,7 +113,8 @@ class _Answers:
         plan: What is wanted.
         parts: The parts, of one stream.
         source: Its event table.
-        rows: The spine's ``entity`` (null for none), as a dense number, and ``c``, the cutoff in microseconds; in the spine's order.
+        rows: The spine's ``entity`` (null for none), as a dense number, and ``c``, the cutoff in
+            microseconds; in the spine's order.
         prefix: The events of the entities, ``entity`` and their number ``code``.
     """
 
@@ -386,7 +388,8 @@ def edge_of(edge: Edge, *, timed: bool, ends: bool) -> pl.Expr:
         *([pl.col("t") + edge.span.far] if edge.span.far is not None else []),
         *([pl.col("u")] if ends else []),
     ]
-    # ``min_horizontal`` passes over nulls: an event that stands to this day leaves by its time alone.
+    # ``min_horizontal`` passes over nulls: an event that stands to this day leaves by its time
+    # alone.
     leave = pl.max_horizontal(enter, pl.min_horizontal([*stops, pl.lit(NEVER)]))
     return (enter if edge.kind == ENTER else leave).alias("k")
 
@@ -401,8 +404,8 @@ def events(
         stream: Which events.
         source: Their event table.
         entities: ``entity``, and its number ``code``.
-        columns: Of the event table, to be shown, as ``value_of`` calls them, beside ``code``, ``t``, ``sequence``, ``r`` (since when it
-            counts) and ``u`` (until when).
+        columns: Of the event table, to be shown, as ``value_of`` calls them, beside ``code``,
+            ``t``, ``sequence``, ``r`` (since when it counts) and ``u`` (until when).
     """
     known = plan.known_at_cutoff
     whole = polars_scan.table(

@@ -25,7 +25,8 @@ def running(
         One more than there are events: what is before the first, …, what is before the end.
     """
     worth = np.where(takes_part, codes * len(codes) + ranks, -1)
-    # The ranks of an entity are above all those of the entities before it, so that none needs to begin anew.
+    # The ranks of an entity are above all those of the entities before it, so that none needs to
+    # begin anew.
     return np.concatenate([[-1], np.maximum.accumulate(worth if order is None else worth[order])])
 
 

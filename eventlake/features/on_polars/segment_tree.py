@@ -1,7 +1,8 @@
 """The greatest of all stretches of places that each place lies in, however long they are: by a binary tree over the places.
 
-At each of its levels a stretch fills at most two nodes that no higher one of its own holds (a segment tree: J. L. Bentley, "Solutions to
-Klee's rectangle problems", 1977). A place looks at the nodes above it, one for each level.
+At each of its levels a stretch fills at most two nodes that no higher one of its own holds (a
+segment tree: J. L. Bentley, "Solutions to Klee's rectangle problems", 1977). A place looks at the
+nodes above it, one for each level.
 """
 
 import numpy as np
@@ -20,7 +21,8 @@ def greatest(first: Integers, stop: Integers, ranks: Integers, places: int, dept
         depth: How many ranks are wanted at each.
 
     Returns:
-        ``(depth, places)``: at each place the greatest rank, then the next greatest …; -1 where there are no more.
+        ``(depth, places)``: at each place the greatest rank, then the next greatest …; -1 where
+        there are no more.
     """
     levels: list[Integers] = []
     while len(ranks) or not levels:

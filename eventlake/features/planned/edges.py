@@ -1,16 +1,18 @@
 """How a window's number is told from sums over all that came before: of sorted *edges*, as two looks at a running sum.
 
-Where what is recorded at the watermark counts, an event has one edge, its time; a window ``[cutoff - far, cutoff - offset)`` is the running
-sum at its end less the one at its start. Where only what was known at the cutoff counts, an event *enters* the window of a cutoff once it
-lies behind its end and was recorded, and *leaves* it once it lies behind its start or no longer stands; the number is what has entered less
-what has left (Snodgrass's transaction time, by differences). Edges are instants in microseconds, and count where they lie strictly before
-the instant that is asked about.
+Where what is recorded at the watermark counts, an event has one edge, its time; a window ``[cutoff
+- far, cutoff - offset)`` is the running sum at its end less the one at its start. Where only what
+was known at the cutoff counts, an event *enters* the window of a cutoff once it lies behind its end
+and was recorded, and *leaves* it once it lies behind its start or no longer stands; the number is
+what has entered less what has left (Snodgrass's transaction time, by differences). Edges are
+instants in microseconds, and count where they lie strictly before the instant that is asked about.
 
-Where every event was recorded before it entered, or while it was still inside, and none ceases to count for another reason, windows are
-entered, or left, by time alone, and share its edge.
+Where every event was recorded before it entered, or while it was still inside, and none ceases to
+count for another reason, windows are entered, or left, by time alone, and share its edge.
 
-Different values are told by edges of their own, as the number of values that have entered less that of those that have left: of the events
-with one value an event enters once the ones that entered before it have left, or never, so that no more than one is ever inside.
+Different values are told by edges of their own, as the number of values that have entered less that
+of those that have left: of the events with one value an event enters once the ones that entered
+before it have left, or never, so that no more than one is ever inside.
 """
 
 import math
@@ -31,7 +33,8 @@ class Edge:
     Attributes:
         kind: ``time``; ``enter``, the later of time and recording; ``leave``.
         span: Of which window; that of everything for ``time``.
-        column: Of whose values each is inside once; empty where all events are looked at by themselves.
+        column: Of whose values each is inside once; empty where all events are looked at by
+            themselves.
     """
 
     kind: str
@@ -56,7 +59,8 @@ def probes(
         span: The window.
         timed: Whether an event may begin and cease to count for reasons of its own.
         ends: Whether some event ceases to.
-        delay: The longest time, in microseconds, from an event to its recording; None where it is not known.
+        delay: The longest time, in microseconds, from an event to its recording; None where it is
+            not known.
         values: The column of which different values are counted; empty for events.
     """
     leaves = span.length is not None or ends

@@ -1,7 +1,8 @@
 """From declared features to the exact numbers that an engine must find: counts, sums, extremes and positions, each of one stream of events.
 
-A *stream* is the events of a type that satisfy a condition. A *part* is one exact number, or one stored value, of a stream inside a window
-for every row of the spine. Parts are all that an engine is asked for; whatever is a float is made of them afterwards, in one place.
+A *stream* is the events of a type that satisfy a condition. A *part* is one exact number, or one
+stored value, of a stream inside a window for every row of the spine. Parts are all that an engine
+is asked for; whatever is a float is made of them afterwards, in one place.
 """
 
 from collections.abc import Iterator, Mapping
@@ -76,13 +77,15 @@ class Part:
     """One exact number, or stored value, for every row of the spine.
 
     Attributes:
-        kind: ``count`` (int64; of the values of ``column`` that are not null, where one is named), ``sum`` and ``squares`` (decimal(38, 0),
-            in units of the column's last digit), ``min``, ``max`` and ``value`` (as the column), ``distinct`` (int64), ``age`` (int64,
+        kind: ``count`` (int64; of the values of ``column`` that are not null, where one is named),
+            ``sum`` and ``squares`` (decimal(38, 0), in units of the column's last digit), ``min``,
+            ``max`` and ``value`` (as the column), ``distinct`` (int64), ``age`` (int64,
             microseconds from the event to the cutoff).
         stream: Of which events.
         span: Inside which window.
         column: Of the event table; empty where none is looked at.
-        place: Of ``value`` and ``age``: 0 for the last event of the window, 1 for the one before it …; -1 for the first.
+        place: Of ``value`` and ``age``: 0 for the last event of the window, 1 for the one before it
+            …; -1 for the first.
     """
 
     kind: str
@@ -141,8 +144,9 @@ class Plan:
     def way(self, part: Part) -> str:
         """The way to a part: by what is kept along the events in order, wherever that tells it, and else by a tree.
 
-        Where something else than its time says when an event counts, the events of a window are no stretch of them; the last of all that
-        entered so far is the greatest place so far, and it is the window's last, or none.
+        Where something else than its time says when an event counts, the events of a window are no
+        stretch of them; the last of all that entered so far is the greatest place so far, and it is
+        the window's last, or none.
         """
         if part.kind in ADDED:
             return SUMS

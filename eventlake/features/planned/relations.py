@@ -28,8 +28,9 @@ def belongs(levels: Sequence[Level]) -> pl.DataFrame:
         levels: The relations, in the order of climbing.
 
     Returns:
-        ``CHILD``, of the first relation, ``PARENT``, of the last, and ``SINCE``, ``TILL`` in microseconds: the one belongs to the other
-        for every cutoff with ``since < cutoff``, and ``cutoff <= till`` unless that is null.
+        ``CHILD``, of the first relation, ``PARENT``, of the last, and ``SINCE``, ``TILL`` in
+        microseconds: the one belongs to the other for every cutoff with ``since < cutoff``, and
+        ``cutoff <= till`` unless that is null.
     """
     first, *others = (_level(*level) for level in levels)
     found = first

@@ -31,11 +31,13 @@ class Source:
 
     Attributes:
         table: Its event table.
-        until: Where only what was known at the cutoff counts, what ``standing.until`` says of all events in families; else None.
+        until: Where only what was known at the cutoff counts, what ``standing.until`` says of all
+            events in families; else None.
         belongs: Where the entity is reached through relations, what ``relations.belongs`` says.
-        delay: The longest time from an event to its recording, in microseconds; None where it was not looked for: see ``with_delays``.
-        identity: Equal where the table, and those of the relations, are the same files, cut at the same sequence; None where they are no
-            files.
+        delay: The longest time from an event to its recording, in microseconds; None where it was
+            not looked for: see ``with_delays``.
+        identity: Equal where the table, and those of the relations, are the same files, cut at the
+            same sequence; None where they are no files.
     """
 
     table: EventTable
@@ -168,7 +170,8 @@ def check_sums(plan: Plan, stream: Stream, parts: Sequence[Part], bounds: Bounds
         bounds: Says how many events there are, and how large the largest are.
 
     Raises:
-        InvalidInputError: The number of an entity's events times its largest value, or that one's square, is beyond 38 digits.
+        InvalidInputError: The number of an entity's events times its largest value, or that one's
+            square, is beyond 38 digits.
     """
     doubts = doubtful(plan, stream, parts)
     names = list(dict.fromkeys(part.column for part in doubts))

@@ -1,7 +1,8 @@
 """Labels of a spine of events: what happens in ``[cutoff, cutoff + horizon)``, with everything that is recorded at the watermark.
 
-A label is known once a source that says events of its type has been heard up to the end of the horizon. Until then it is null: "not yet
-known" is not "no". Sources that say nothing of the type do not count, and neither does what eventlake itself records.
+A label is known once a source that says events of its type has been heard up to the end of the
+horizon. Until then it is null: "not yet known" is not "no". Sources that say nothing of the type do
+not count, and neither does what eventlake itself records.
 """
 
 from collections.abc import Iterator, Sequence
@@ -47,7 +48,8 @@ class Ahead:
 def heard(history: PinnedHistory, event_type: str) -> int | None:
     """The instant up to which the sources of a type's events have been heard, in microseconds; None where there is no event of it.
 
-    A source has been heard up to its latest event of whatever type, or up to its last recording if that is earlier.
+    A source has been heard up to its latest event of whatever type, or up to its last recording if
+    that is earlier.
     """
     told = (
         polars_scan.scan(history)
@@ -89,7 +91,8 @@ def labelled(
         spine: Says the labels.
         history: What is read.
         chosen: The rows; with ``SEQUENCE`` where an event makes each of them.
-        until: The instant up to which labels are known, in microseconds; None for what the events say.
+        until: The instant up to which labels are known, in microseconds; None for what the events
+            say.
     """
     if not spine.labels:
         return chosen
@@ -182,7 +185,8 @@ def _moved(
 ) -> Iterator[pl.DataFrame]:
     """The rows whose own event stands after the cutoff today, as ``_ROW``, and its sequence, as ``_OWN``.
 
-    Each frame has at most one row of an entity, so that what is left out for one of them is missed by no other.
+    Each frame has at most one row of an entity, so that what is left out for one of them is missed
+    by no other.
     """
     table = history.table(spine.event_type)
     frame = polars_scan.table(table)

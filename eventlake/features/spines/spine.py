@@ -40,11 +40,12 @@ class EventSpine(DeclaredSpine):
         by: The column that names the entity, in every type that is looked at.
         where: What an event must satisfy.
         carry: Fields of the event that become columns.
-        monthly: A row for each end of a month after an entity's first event, instead of one for each event.
+        monthly: A row for each end of a month after an entity's first event, instead of one for
+            each event.
         labels: Name, feature and horizon in microseconds of each label.
         known_until: The instant up to which labels are known; None for what the events say.
-        known: ``cutoff`` for events as they were told first, ``watermark`` for their latest corrections, which is hindsight; None for
-            what the feature set says, else ``cutoff``.
+        known: ``cutoff`` for events as they were told first, ``watermark`` for their latest
+            corrections, which is hindsight; None for what the feature set says, else ``cutoff``.
         depth: How many parts of a subject name the entity; None for all.
     """
 
@@ -98,11 +99,13 @@ def read(path: str | os.PathLike[str], *, columns: Mapping[str, str] | None = No
 
     Args:
         path: Of one file; no character is a pattern.
-        columns: Types of CSV columns: ``bool``, ``int64``, ``float64``, ``date``, ``timestamp`` (RFC 3339 with a zone), ``decimal(p, s)``.
-            The others are text, and an empty value is null.
+        columns: Types of CSV columns: ``bool``, ``int64``, ``float64``, ``date``, ``timestamp``
+            (RFC 3339 with a zone), ``decimal(p, s)``. The others are text, and an empty value is
+            null.
 
     Raises:
-        InvalidProjectionError: It cannot be read, or a value does not have its declared type; each row is named.
+        InvalidProjectionError: It cannot be read, or a value does not have its declared type; each
+            row is named.
     """
     return read_spine(Path(path).expanduser(), declared_types(columns or {}), {})
 
@@ -120,19 +123,21 @@ def on(
 ) -> EventSpine:
     """A row for each event of a type: its entity, and its ``time`` as the cutoff; the event itself is not before it.
 
-    With ``known="cutoff"`` a row is what was said of its event when it became known: at its time, or when it was recorded if that was
-    later. A correction or a retraction that came afterwards changes no row, and ``where`` does not see it. With ``known="watermark"``
-    rows are the events that stand at the watermark, as they were corrected last.
+    With ``known="cutoff"`` a row is what was said of its event when it became known: at its time,
+    or when it was recorded if that was later. A correction or a retraction that came afterwards
+    changes no row, and ``where`` does not see it. With ``known="watermark"`` rows are the events
+    that stand at the watermark, as they were corrected last.
 
     Args:
         event_type: Which events.
         by: The column that names the entity.
         where: What an event must satisfy, as for features.
         carry: Fields of the event to have as columns.
-        known_until: An instant up to which labels are known, a datetime with a zone or RFC 3339; None for the latest event of a source
-            that says events of the label's type.
+        known_until: An instant up to which labels are known, a datetime with a zone or RFC 3339;
+            None for the latest event of a source that says events of the label's type.
         known: ``cutoff`` or ``watermark``; None for what the feature set says, else ``cutoff``.
-        depth: How many parts of the subject name the entity, as in a feature set: with 2, ``/loan/7/payment/3`` is an event of ``/loan/7``.
+        depth: How many parts of the subject name the entity, as in a feature set: with 2,
+            ``/loan/7/payment/3`` is an event of ``/loan/7``.
 
     Raises:
         InvalidInputError: An argument cannot be.
@@ -164,7 +169,8 @@ def month_ends(
 ) -> EventSpine:
     """A row for each end of a month, midnight UTC after its last day, from an entity's first event of a type to the last that is known.
 
-    With ``known="cutoff"`` a month's end is a row if an event of the entity had happened, was recorded and stood before it.
+    With ``known="cutoff"`` a month's end is a row if an event of the entity had happened, was
+    recorded and stood before it.
 
     Args:
         event_type: Whose first event begins an entity's months.

@@ -31,11 +31,12 @@ def read_spine(path: Path, columns: Mapping[str, str], needed: Mapping[str, str]
     Args:
         path: Its suffix says what it is.
         columns: The declared types of CSV columns; the others are text, and an empty value is null.
-        needed: The types of columns that the projection itself determines; a declared type goes before.
+        needed: The types of columns that the projection itself determines; a declared type goes
+            before.
 
     Raises:
-        InvalidProjectionError: It cannot be read, a column is declared that is not there or is not of CSV, or a value does not have the
-            declared type; each row is named.
+        InvalidProjectionError: It cannot be read, a column is declared that is not there or is not
+            of CSV, or a value does not have the declared type; each row is named.
     """
     suffix = path.suffix.lower()
     native = (

@@ -82,7 +82,8 @@ def unmatched(plan: Plan, history: PinnedHistory, rows: pa.Table) -> dict[str, s
     Args:
         plan: Of the features.
         history: What was read.
-        rows: The spine's rows with their features; a type is looked at only if all features that it takes part in are empty.
+        rows: The spine's rows with their features; a type is looked at only if all features that it
+            takes part in are empty.
 
     Returns:
         A message by event type; none for types without events.

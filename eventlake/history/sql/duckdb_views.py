@@ -68,8 +68,8 @@ def connect(
 ) -> duckdb.DuckDBPyConnection:
     """An in-memory database with the tables that a query reads; it can open the files of these tables and no others.
 
-    An event type is a view by its name, and without what was replaced or retracted in the schema ``latest``; how long its corrected events
-    spoke is in the schema ``lifetimes``.
+    An event type is a view by its name, and without what was replaced or retracted in the schema
+    ``latest``; how long its corrected events spoke is in the schema ``lifetimes``.
     """
     names, events = tables_read(text, history.catalogue), reads_table(text, "events")
     sources = history.tables(dict.fromkeys(name.event_type for name in names))
@@ -169,7 +169,8 @@ def create_events(
     locations = history.locations()
     few = only.plain() if only and locations else None
     if few is not None:
-        # Polars' reader passes over what is about others, and is handed down which columns DuckDB reads.
+        # Polars' reader passes over what is about others, and is handed down which columns DuckDB
+        # reads.
         connection.register(_FEW_EVENTS, polars_scan.scan(history, where=[few]))
         connection.execute(f"CREATE VIEW events AS SELECT * FROM {identifier(_FEW_EVENTS)}")
     elif locations:

@@ -63,8 +63,8 @@ class SqlResult:
 def to_pandas(table: pa.Table) -> Any:
     """``table`` as a pandas frame, no value changed.
 
-    Integers and booleans become pandas' nullable types, because a null would make doubles of them; decimals and dates Python objects; lists
-    and structs Arrow-backed columns.
+    Integers and booleans become pandas' nullable types, because a null would make doubles of them;
+    decimals and dates Python objects; lists and structs Arrow-backed columns.
 
     Raises:
         MissingDependencyError: pandas is not installed.
@@ -91,7 +91,8 @@ def query(history: PinnedHistory, text: str, parameters: dict[str, Any] | None =
     """Runs one SELECT over ``events``, event types, and those of its parameters that are frames.
 
     Raises:
-        InvalidInputError: More or other than one SELECT, or DuckDB refuses the query; its message is kept.
+        InvalidInputError: More or other than one SELECT, or DuckDB refuses the query; its message
+            is kept.
         CorruptionError: A segment is missing or damaged.
     """
     try:
@@ -152,7 +153,8 @@ def select(
     """The rows of one SELECT; None where it is only bound, with ``run=False``.
 
     Raises:
-        InvalidInputError: It is not one SELECT that only reads, or runs longer than ``limits`` allow.
+        InvalidInputError: It is not one SELECT that only reads, or runs longer than ``limits``
+            allow.
         NotIdenticalError: It returns more rows than ``limits`` allow.
         duckdb.Error: DuckDB refuses it.
     """

@@ -22,7 +22,8 @@ class TableName:
 
     Attributes:
         event_type: A registered one.
-        corrections: ``as_recorded``, or ``latest`` or ``lifetimes`` where the query puts this schema in front.
+        corrections: ``as_recorded``, or ``latest`` or ``lifetimes`` where the query puts this
+            schema in front.
     """
 
     event_type: str
@@ -86,8 +87,9 @@ def _names(text: str) -> frozenset[tuple[str, str]] | None:
 def attributes_named(text: str, event_type: str) -> list[str]:
     """The attributes of ``NAMED`` that a query reads of an event type's table; its view has no others of them.
 
-    So a ``*`` is what it always was, and nothing that a query named before these were columns becomes ambiguous: a name alone counts where
-    no other table or expression can have it, behind the name of the table it counts always.
+    So a ``*`` is what it always was, and nothing that a query named before these were columns
+    becomes ambiguous: a name alone counts where no other table or expression can have it, behind
+    the name of the table it counts always.
     """
     return [
         name

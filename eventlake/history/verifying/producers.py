@@ -11,7 +11,8 @@ def verify_producers(entries: Mapping[int, Entry], tally: Tally) -> None:
     """Blames every commit with a position that is not its producer's next one, such as one that was delivered before.
 
     Args:
-        entries: The commits that can be read, by version. After a missing one a producer may be at any position.
+        entries: The commits that can be read, by version. After a missing one a producer may be at
+            any position.
         tally: Gets what is wrong.
     """
     expected: dict[str, int] = {}

@@ -55,7 +55,8 @@ class Report:
         checkpoint: What the readable log adds up to; None where not even that could be read.
         deep: Whether every event was hashed again.
         problems: What is damaged, missing, truncated or foreign.
-        unproven: What was to be checked and could be neither proved nor refuted, with the reason. It does not make ``ok`` false.
+        unproven: What was to be checked and could be neither proved nor refuted, with the reason.
+            It does not make ``ok`` false.
         notes: Harmless left-overs of interrupted appends.
         commits: Commits read.
         segments: Segments re-hashed.

@@ -1,7 +1,7 @@
 """Re-hashing what is stored: the log, its segments, the manifest and, if asked, every event.
 
-Each file is judged by itself, so that one damaged file does not hide another: commits carry a checksum, segments and tiers are named by
-their hash, and every commit names the one before.
+Each file is judged by itself, so that one damaged file does not hide another: commits carry a
+checksum, segments and tiers are named by their hash, and every commit names the one before.
 """
 
 from collections import deque
@@ -54,10 +54,11 @@ def verify(
 
     Args:
         storage: Where the lake is.
-        deep: Also decode every segment, hash every event again, make the manifest's keys and the event tables again, read every payload
-            under its schema, and look for a ``(source, id)`` that stands twice.
-        against: A checkpoint kept elsewhere; the history must extend it, down to the last event: every event is hashed. Without one a
-            missing newest commit may not be noticed.
+        deep: Also decode every segment, hash every event again, make the manifest's keys and the
+            event tables again, read every payload under its schema, and look for a ``(source, id)``
+            that stands twice.
+        against: A checkpoint kept elsewhere; the history must extend it, down to the last event:
+            every event is hashed. Without one a missing newest commit may not be noticed.
     """
     tally = Tally()
     hinted = hint_as_stored(storage)

@@ -1,7 +1,8 @@
 """Appending: segments first, then one commit by create-if-absent. The commit is the moment at which the events exist.
 
-A lost race costs a kilobyte: sequences are positions, so the segments stay and only the commit is made anew on the new head.
-Nothing is deleted on failure; a segment nobody's commit names is harmless.
+A lost race costs a kilobyte: sequences are positions, so the segments stay and only the commit is
+made anew on the new head. Nothing is deleted on failure; a segment nobody's commit names is
+harmless.
 """
 
 from collections.abc import Callable, Iterable
@@ -38,9 +39,11 @@ class Terms:
     """On what terms a batch is appended.
 
     Attributes:
-        position: Where it stands in its producer's stream; a batch that is in the lake already gets its first receipt.
+        position: Where it stands in its producer's stream; a batch that is in the lake already gets
+            its first receipt.
         expect: What must hold at the commit that it follows.
-        skip_identical: Whether events that the lake holds already, exactly so, are left out instead of refused.
+        skip_identical: Whether events that the lake holds already, exactly so, are left out instead
+            of refused.
     """
 
     position: Position | None = None
@@ -63,8 +66,8 @@ def append(chain: Chain, batch: Batch, now: int, terms: Terms) -> Receipt:
 
     Raises:
         InvalidEventsError: A ``(source, id)`` is in the lake already.
-        ConflictError: The batch names sequences that are not the next ones, its position is not the producer's next, or what was expected
-            does not hold.
+        ConflictError: The batch names sequences that are not the next ones, its position is not the
+            producer's next, or what was expected does not hold.
         CommitUnknownError: The store failed while the commit was published.
         StorageError: The store failed before; nothing was appended.
     """
@@ -97,8 +100,10 @@ def append_parts(
         terms: What is expected; neither a position nor ``skip_identical``.
 
     Raises:
-        InvalidEventsError: Rules are broken, in a part or between parts, or a ``(source, id)`` is in the lake already.
-        ConflictError: What was expected does not hold, or the batch names sequences that are not the next ones.
+        InvalidEventsError: Rules are broken, in a part or between parts, or a ``(source, id)`` is
+            in the lake already.
+        ConflictError: What was expected does not hold, or the batch names sequences that are not
+            the next ones.
         CommitUnknownError: The store failed while the commit was published.
         StorageError: The store failed before; nothing was appended.
     """
@@ -152,7 +157,8 @@ def _earlier_or_sound(
     """The batch's first receipt where it is in the lake already; None where it can follow the head.
 
     Raises:
-        InvalidEventsError: A ``(source, id)`` stands in a commit from version ``since`` on, or the batch's clock does not fit.
+        InvalidEventsError: A ``(source, id)`` stands in a commit from version ``since`` on, or the
+            batch's clock does not fit.
         ConflictError: Something else does not hold.
     """
     if (

@@ -1,7 +1,8 @@
 """A batch that is too large for memory: its parts are checked and stored one after the other; some 50 bytes an event stay in memory.
 
-A part that breaks a rule ends the storing, not the checking: the caller hears of every problem. What was stored by then is garbage.
-Only where all parts are good is it asked whether a ``(source, id)`` stands in two of them.
+A part that breaks a rule ends the storing, not the checking: the caller hears of every problem.
+What was stored by then is garbage. Only where all parts are good is it asked whether a ``(source,
+id)`` stands in two of them.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

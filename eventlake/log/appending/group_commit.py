@@ -1,7 +1,8 @@
 """Group commit: batches of many threads share one commit, and each succeeds or fails by itself.
 
-The common case, in which nothing is wrong, looks at all members at once: what a member costs alone is a Python object or two. Only where
-something is wrong is each member looked at by itself, to blame the right one.
+The common case, in which nothing is wrong, looks at all members at once: what a member costs alone
+is a Python object or two. Only where something is wrong is each member looked at by itself, to
+blame the right one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +41,8 @@ class Member:
         position: Its producer's position, or None.
         outcome: Resolves to its receipt when the commit is durable, or to its own error.
         rows: Number of events.
-        whole: The checked batch of several members, of which its events are a part; None where it was not checked with others.
+        whole: The checked batch of several members, of which its events are a part; None where it
+            was not checked with others.
     """
 
     def __init__(self, events: Any, position: Position | None) -> None:

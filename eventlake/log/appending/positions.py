@@ -20,7 +20,8 @@ def earlier_receipt(chain: Chain, batch: Batch, position: Position) -> Receipt |
     """The first receipt of a batch that is in the lake already; None where it is its producer's next.
 
     Raises:
-        ConflictError: Another batch has the position, a position is missing before it, or it lies before the producer's first.
+        ConflictError: Another batch has the position, a position is missing before it, or it lies
+            before the producer's first.
     """
     found = _delivered(
         chain, "position", position_text(position), lambda delivery: delivery.position == position

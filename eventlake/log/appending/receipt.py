@@ -19,9 +19,12 @@ class Receipt:
         stop: Exclusive. ``start == stop`` says that the batch was empty and nothing was committed.
         checkpoint: Identity of the history that ends with the commit the batch is in.
         commit_hash: Hash of the commit, hex; None for an empty batch.
-        skipped: Events that were left out because the lake holds them already (``duplicates="skip_identical"``).
-        recorded_at: Microseconds since 1970-01-01 UTC; of the last event of a copied history; None for an empty batch.
-        repeated: Whether the batch was in the lake before, and this is its first receipt; receipts are compared without it.
+        skipped: Events that were left out because the lake holds them already
+            (``duplicates="skip_identical"``).
+        recorded_at: Microseconds since 1970-01-01 UTC; of the last event of a copied history; None
+            for an empty batch.
+        repeated: Whether the batch was in the lake before, and this is its first receipt; receipts
+            are compared without it.
     """
 
     start: int

@@ -13,8 +13,9 @@ from eventlake.log.next_commit import plain_commit
 def settle(chain: Chain, commit_id: str) -> Receipt | None:
     """The receipt of the commit with this id, or None where it is not in the log and never will be.
 
-    A write that was sent and not answered may still be on its way to the next free number. A *fence*, a commit without events, takes that
-    number, so that nothing that was sent before this call can land after it.
+    A write that was sent and not answered may still be on its way to the next free number. A
+    *fence*, a commit without events, takes that number, so that nothing that was sent before this
+    call can land after it.
 
     Raises:
         InvalidInputError: ``commit_id`` is no commit id.

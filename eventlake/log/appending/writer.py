@@ -25,7 +25,8 @@ class Writer:
         commit: Commits members and sets their outcomes.
         max_delay: Seconds that a batch may wait for others before the group is committed.
         max_events: Events at which a group is committed without further waiting.
-        max_pending: Events that may wait or be on their way; above it ``append`` blocks until there is room.
+        max_pending: Events that may wait or be on their way; above it ``append`` blocks until there
+            is room.
     """
 
     def __init__(
@@ -52,8 +53,8 @@ class Writer:
     ) -> Future[Receipt]:
         """Hands over a batch; the future resolves when it is durable, or to the batch's own error.
 
-        Batches of one thread are committed in the order in which they were handed over. Each fails or succeeds by itself. Dicts must not be
-        changed before the future is done.
+        Batches of one thread are committed in the order in which they were handed over. Each fails
+        or succeeds by itself. Dicts must not be changed before the future is done.
 
         Args:
             events: What ``Lake.append`` takes, without ``recorded_at`` and ``sequence``.
@@ -78,7 +79,8 @@ class Writer:
             self._waiting.append(member)
             self._waiting_rows += rows
             self._pending += rows
-            # Who gathers is woken by the first batch and by the one that fills the group, not by each between them.
+            # Who gathers is woken by the first batch and by the one that fills the group, not by
+            # each between them.
             if len(self._waiting) == 1 or self._waiting_rows >= self._max_events:
                 self._changed.notify_all()
         return member.outcome

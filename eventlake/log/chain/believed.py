@@ -1,7 +1,8 @@
 """What of a log is believed: what this user's processes put there, and what was made again from commits and events and came out the same.
 
-Tiers, their keys, and the keys that a commit carries are derived: whoever can write to a lake can store others and name them. If the head
-is not known to be right, what is folded is made again up to the newest tiers that are.
+Tiers, their keys, and the keys that a commit carries are derived: whoever can write to a lake can
+store others and name them. If the head is not known to be right, what is folded is made again up to
+the newest tiers that are.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,8 +34,8 @@ _HINT = "somebody else wrote this lake, and what is derived from its log does no
 def vouch(chain: "Chain", commit: Commit, data: bytes) -> None:
     """Remembers that this user's process made a commit and stored what it names; to be called just before it is published.
 
-    Whoever sees the commit must find this remembered, so it is not left for afterwards. About a commit that loses its race, and so is
-    never there, nothing false is said.
+    Whoever sees the commit must find this remembered, so it is not left for afterwards. About a
+    commit that loses its race, and so is never there, nothing false is said.
     """
     ledger = chain.trust.ledger
     known = _files_stored(chain.storage, commit)
@@ -49,7 +50,8 @@ def vouch(chain: "Chain", commit: Commit, data: bytes) -> None:
 def _files_stored(storage: Storage, commit: Commit) -> list[bytes]:
     """The statements that the files which a commit brings have the hashes that it says.
 
-    Segments are asked after only where engines open them by themselves; elsewhere they are hashed at every read.
+    Segments are asked after only where engines open them by themselves; elsewhere they are hashed
+    at every read.
     """
     files = [(layout.segment_path(one.sha256), one.sha256) for one in commit.segments]
     files = [one for one in files if storage.locate(one[0]) is not None]

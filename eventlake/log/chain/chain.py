@@ -44,7 +44,8 @@ class Chain:
         head: The newest commit, or None in an empty lake.
         keys: By which commits are found again.
         rows: What the tiers say of commits and segments.
-        clocks: This process's monotonic clock, and the store's, when the writer's clock was last compared; microseconds.
+        clocks: This process's monotonic clock, and the store's, when the writer's clock was last
+            compared; microseconds.
     """
 
     def __init__(
@@ -204,7 +205,8 @@ class Chain:
         entry = self.entry(version)
         if wanted(entry):
             return entry
-        # Two texts with one fingerprint: once in some ten million questions of ten million texts, and then the log knows.
+        # Two texts with one fingerprint: once in some ten million questions of ten million texts,
+        # and then the log knows.
         earlier = (self.entry(number) for number in range(self.next_version - 1, -1, -1))
         return next((entry for entry in earlier if wanted(entry)), None)
 
@@ -213,8 +215,9 @@ class Chain:
     ) -> Iterator[tuple[int, pa.Table]]:
         """Columns of the events of some commits, those that were not said as nulls; in pieces, each with the sequence of its first row.
 
-        They are read from the segments that the commits brought. Where these were compacted and collected since, and where many commits
-        are asked for, they are read from those that hold the events now.
+        They are read from the segments that the commits brought. Where these were compacted and
+        collected since, and where many commits are asked for, they are read from those that hold
+        the events now.
 
         Raises:
             CorruptionError: A segment is damaged.
@@ -371,7 +374,8 @@ def create_chain(
     """Makes an empty lake.
 
     Raises:
-        AlreadyExistsError: There is one already, or the folder holds other files; nothing was touched.
+        AlreadyExistsError: There is one already, or the folder holds other files; nothing was
+            touched.
         InvalidInputError: ``origin`` cannot name a lake.
     """
     check_origin(origin)

@@ -41,10 +41,12 @@ def check_segments(
         storage: Where they are.
         placed: Which ones.
         trust: What is believed.
-        changed_only: Pass over files that were hashed before and that nobody has written since, and whose events are believed.
+        changed_only: Pass over files that were hashed before and that nobody has written since, and
+            whose events are believed.
 
     Raises:
-        CorruptionError: One of them is not what was written, or not what its commit says; it is named.
+        CorruptionError: One of them is not what was written, or not what its commit says; it is
+            named.
     """
     unknown = _unknown(storage, placed, trust) if changed_only else placed
 
@@ -167,7 +169,8 @@ def stored_events(
     """A segment's events, those of ``columns`` that it has; all for None.
 
     Raises:
-        CorruptionError: The file is gone, its bytes are not those that were written, or its events not what its commit says.
+        CorruptionError: The file is gone, its bytes are not those that were written, or its events
+            not what its commit says.
     """
     data = checked_bytes(storage, placed[1])
     _check_claims(placed, data, trust)

@@ -1,6 +1,7 @@
 """Finding the newest commit without listing the log: an advisory object that names one, and probing by number from there.
 
-Versions are dense and commits are never deleted, so steps that double, and then halve, end at the newest one.
+Versions are dense and commits are never deleted, so steps that double, and then halve, end at the
+newest one.
 """
 
 from contextlib import suppress

@@ -74,7 +74,8 @@ class Manifest:
 def _replace(segments: list[SegmentInCommit], placed: SegmentInCommit) -> None:
     """Puts a compacted segment in the place of those whose events it holds, whether the commits looked at named these or not.
 
-    A tier names only what was current when it was made, and only of its own commits: in the place there may be gaps, but never a cut.
+    A tier names only what was current when it was made, and only of its own commits: in the place
+    there may be gaps, but never a cut.
     """
     summary, segment = placed
     first = bisect.bisect_left(segments, segment.start, key=lambda other: other[1].start)

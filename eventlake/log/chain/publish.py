@@ -1,8 +1,9 @@
 """Publishing a log entry at its number: the one moment at which something becomes true, and the three answers a store can give to it.
 
-*Created*: it is ours. *Exists*: read it back, for it may be ours all the same (a store that retries by itself reports its own success as
-somebody else's). *Failed*: unknown; read back until answered, and put the same bytes again where nothing is: create-if-absent makes that
-safe. Nothing is ever deleted.
+*Created*: it is ours. *Exists*: read it back, for it may be ours all the same (a store that retries
+by itself reports its own success as somebody else's). *Failed*: unknown; read back until answered,
+and put the same bytes again where nothing is: create-if-absent makes that safe. Nothing is ever
+deleted.
 """
 
 import random

@@ -125,7 +125,8 @@ def recent_since(recent: Recent, version: int) -> Recent:
 def weight(commit: Commit) -> int:
     """How much of the history up to this commit no tier holds.
 
-    Keys in files of their own are as well found there as in a tier; they weigh only where these files get many.
+    Keys in files of their own are as well found there as in a tier; they weigh only where these
+    files get many.
     """
     recent = commit.recent
     inline = (len(recent.ids) + len(recent.heads)) // 8

@@ -1,8 +1,10 @@
 """Attempts to build a dataset, as a collector sees them: finished, given up, removed, or left by somebody who died.
 
-An attempt is finished by its ``provenance.json``; whoever collects it creates that file first, with other content. One of the two is first,
-and the other one knows it: a builder begins again, a collector leaves the attempt alone. What is finished and has no manifest was
-interrupted between the two: the provenance holds the manifest, so anybody can publish it. What is removed is marked, and used by nobody.
+An attempt is finished by its ``provenance.json``; whoever collects it creates that file first, with
+other content. One of the two is first, and the other one knows it: a builder begins again, a
+collector leaves the attempt alone. What is finished and has no manifest was interrupted between the
+two: the provenance holds the manifest, so anybody can publish it. What is removed is marked, and
+used by nobody.
 """
 
 from collections.abc import Iterator, Mapping
@@ -61,7 +63,8 @@ def left_over(storage: Storage, modified: Mapping[str, int]) -> dict[str, Left]:
             files.setdefault(attempt, []).append(path)
     found: dict[str, Left] = {}
     for attempt, paths in files.items():
-        # A published dataset without a finished attempt may still be mended by hand, and one that is being removed may be kept.
+        # A published dataset without a finished attempt may still be mended by hand, and one that
+        # is being removed may be kept.
         if f"{_folder(attempt)}/{layout.MANIFEST}" in modified and _folder(attempt) not in whole:
             continue
         if attempt in removed:

@@ -1,7 +1,8 @@
 """Whether a compaction says what the commits say that appended its events.
 
-Leaves prove everything of an event but when it was recorded. That stands in the commit that appended it, which is never deleted, or in a
-column of the segment that this commit brought (a copied history).
+Leaves prove everything of an event but when it was recorded. That stands in the commit that
+appended it, which is never deleted, or in a column of the segment that this commit brought (a
+copied history).
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,7 +38,8 @@ class Compared:
 
     Attributes:
         problems: Where they differ.
-        unproven: Stretches of which ``recorded_at`` is known only at both ends, because the segment that had the column is gone.
+        unproven: Stretches of which ``recorded_at`` is known only at both ends, because the segment
+            that had the column is gone.
     """
 
     problems: list[str] = field(default_factory=list)

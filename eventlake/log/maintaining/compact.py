@@ -1,8 +1,8 @@
 """Compaction: runs of small neighbouring segments become one, while writers write and readers read.
 
-A commit names the segment that takes the place of others; the events, their sequences, the root and every watermark stay what they are.
-Nothing is deleted here: ``collect`` does that, later. A merged segment carries what the lake assigned, ``recorded_at`` and ``sequence``, as
-columns.
+A commit names the segment that takes the place of others; the events, their sequences, the root and
+every watermark stay what they are. Nothing is deleted here: ``collect`` does that, later. A merged
+segment carries what the lake assigned, ``recorded_at`` and ``sequence``, as columns.
 """
 
 from collections.abc import Sequence

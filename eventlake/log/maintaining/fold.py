@@ -1,7 +1,8 @@
 """Folding: what the newest commits add up to becomes a tier of the manifest, and a commit names it.
 
-A new tier is merged with the last ones while these are no larger than its size class, so that there is one tier to a class, and each class
-holds 32 times what the one below does. Who fails to fold loses nothing: the commits say the same, and the next one tries again.
+A new tier is merged with the last ones while these are no larger than its size class, so that there
+is one tier to a class, and each class holds 32 times what the one below does. Who fails to fold
+loses nothing: the commits say the same, and the next one tries again.
 """
 
 import logging
@@ -53,7 +54,8 @@ def fold(chain: Chain) -> None:
     """
     if chain.head is None:
         return
-    # What is derived from tiers that others stored must not pass for what this user's process derived.
+    # What is derived from tiers that others stored must not pass for what this user's process
+    # derived.
     check_keys(chain)
     last = chain.head
     folded, stop, fence = chain.head.commit.recent.start, chain.next_version, chain.fence

@@ -1,11 +1,14 @@
 """Collecting garbage: what no reader and no writer needs any more is deleted. Nothing else ever deletes.
 
-A fence is put up first. Whoever stored something before it, however long he sleeps, must find the fence before he can commit, and stores
-anew; what was stored after it is younger than it. So nothing that a commit names, or will ever name, is among what is older.
+A fence is put up first. Whoever stored something before it, however long he sleeps, must find the
+fence before he can commit, and stores anew; what was stored after it is younger than it. So nothing
+that a commit names, or will ever name, is among what is older.
 
-An attempt to build a dataset is no commit's affair: ``attempts`` says what keeps a builder and a collector apart.
+An attempt to build a dataset is no commit's affair: ``attempts`` says what keeps a builder and a
+collector apart.
 
-A full disk has no room for a fence: then the lake's reserve is given up, and after it the garbage that may be deleted without one.
+A full disk has no room for a fence: then the lake's reserve is given up, and after it the garbage
+that may be deleted without one.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -91,13 +94,16 @@ def collect(chain: Chain, older_than: timedelta, now: int, *, dry_run: bool) -> 
 
     Args:
         chain: The lake's log, the caller's own; refreshed.
-        older_than: Who reads a snapshot for longer without a new look at the log may miss a segment, and looks again.
-        now: This machine's clock in microseconds; asked in a dry run alone, else the store's own counts.
+        older_than: Who reads a snapshot for longer without a new look at the log may miss a
+            segment, and looks again.
+        now: This machine's clock in microseconds; asked in a dry run alone, else the store's own
+            counts.
         dry_run: Only say what would be deleted; nothing is written.
 
     Raises:
         InvalidInputError: ``older_than`` is negative.
-        CorruptionError: A commit is damaged, or compacts to other events than it replaces; nothing was deleted.
+        CorruptionError: A commit is damaged, or compacts to other events than it replaces; nothing
+            was deleted.
         StorageError: The store failed.
     """
     if older_than < timedelta(0):
@@ -148,9 +154,10 @@ def _modified(stored: Sequence[StoredObject], path: str) -> int:
 def _without_fence(chain: Chain, age: int, now: int, spared: list[Unneeded]) -> Iterator[str]:
     """The paths of garbage that may be deleted without a fence; each is added to ``spared``.
 
-    No later commit can name a compacted segment, whoever slept over what, because no two segments ever have the same name. The temporary
-    file of a slow writer is written again, and so is what is derived. The log is made durable first, so that a power cut cannot take back
-    the commit since which a segment is not needed.
+    No later commit can name a compacted segment, whoever slept over what, because no two segments
+    ever have the same name. The temporary file of a slow writer is written again, and so is what is
+    derived. The log is made durable first, so that a power cut cannot take back the commit since
+    which a segment is not needed.
     """
     chain.storage.sync(layout.LOG)
     for free, file in _old(chain, age, now):

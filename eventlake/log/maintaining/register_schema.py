@@ -63,7 +63,8 @@ def register(
         upcasts: Evaluates them.
 
     Raises:
-        InvalidInputError: It cannot follow the version before, or the name of the type is taken but for its case.
+        InvalidInputError: It cannot follow the version before, or the name of the type is taken but
+            for its case.
         SchemaMismatchError: Events of the lake do not fit it; they are named.
         CommitUnknownError: The store failed while the commit was published.
         StorageError: The store failed before; nothing was registered.
@@ -131,7 +132,8 @@ def _publish(chain: Chain, catalogue: Catalogue, schema: Schema) -> Version | No
     data = catalogue.encode()
     sha256 = sha256_hex(data)
     check_writable(Catalogue.decode, data, layout.schemas_path(sha256))
-    # What is there already is the same bytes, or whoever reads it says so. Nothing ever collects it.
+    # What is there already is the same bytes, or whoever reads it says so. Nothing ever collects
+    # it.
     with suppress(ObjectExistsError):
         chain.storage.create(layout.schemas_path(sha256), data)
     expected = chain.next_version

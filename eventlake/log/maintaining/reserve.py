@@ -1,8 +1,9 @@
 """Room on a full disk: what a lake gives up so that maintenance can write the little that it must write before it deletes.
 
-A lake on a disk keeps a *reserve*: a file that means nothing. When a fence or a note finds no room, the reserve is deleted and the write is
-tried again; the next maintenance that finds room makes a new one. A lake without a reserve gives up what is derived, one file at a time.
-Deleting either is safe at any moment, so a crash between two steps costs nothing but the reserve.
+A lake on a disk keeps a *reserve*: a file that means nothing. When a fence or a note finds no room,
+the reserve is deleted and the write is tried again; the next maintenance that finds room makes a
+new one. A lake without a reserve gives up what is derived, one file at a time. Deleting either is
+safe at any moment, so a crash between two steps costs nothing but the reserve.
 """
 
 import secrets

@@ -81,7 +81,8 @@ def entities(computation: Computation, since: int = 0) -> pa.Table:
 def bucketed(chosen: pa.Table, count: int) -> pa.Table:
     """Entities with the number of their bucket, ``bucket`` from 0.
 
-    It is the first 60 bits of the SHA-256 of the entity's text, big-endian, modulo ``count``; 0 for null.
+    It is the first 60 bits of the SHA-256 of the entity's text, big-endian, modulo ``count``; 0 for
+    null.
     """
     with open_database() as connection:
         connection.register("chosen", chosen)

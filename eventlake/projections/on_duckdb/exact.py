@@ -30,7 +30,8 @@ def check_exact(query: Query) -> None:
     """Refuses a query that may not give the same rows to the last bit under other threads, memory, layouts and machines.
 
     Raises:
-        InvalidProjectionError: With every reason: the function or part of the query, its line, why, an example, and what to write instead.
+        InvalidProjectionError: With every reason: the function or part of the query, its line, why,
+            an example, and what to write instead.
     """
     hint = 'write what is suggested; or declare level = "fixed" (the same rows under the recorded settings alone) or "unproven".'
     name, text = query.name, query.text

@@ -31,7 +31,8 @@ _LONG = rf"-?[0-9][0-9.]{{{_DIGITS},}}|-?[0-9.]+[eE]"
 def inexact_numbers(history: PinnedHistory, reads: Iterable[Read]) -> list[Refusal]:
     """Why numbers that are read of the history's payloads may be read as other numbers; at most one reason for each of ``reads``.
 
-    Segments never change, so what was found of a segment and a path is remembered: a later build looks at new segments alone.
+    Segments never change, so what was found of a segment and a path is remembered: a later build
+    looks at new segments alone.
 
     Args:
         history: What is read.

@@ -1,7 +1,8 @@
 """Runs SQL projections. The only place below ``projections/`` that runs DuckDB.
 
-Settings that can touch rows are fixed and recorded: one thread, one memory limit. Of an exact projection there are none, and it runs on all
-cores. The database is locked down: it reads the history and the spine, and nothing else, in UTC.
+Settings that can touch rows are fixed and recorded: one thread, one memory limit. Of an exact
+projection there are none, and it runs on all cores. The database is locked down: it reads the
+history and the spine, and nothing else, in UTC.
 """
 
 import json
@@ -69,11 +70,13 @@ def run(query: Query, options: RunOptions = DEFAULT_OPTIONS) -> pa.Table:
     """The rows of one SELECT over ``events`` and ``spine``.
 
     Raises:
-        InvalidProjectionError: DuckDB refuses the query, or it asks for anything but the history and the spine.
+        InvalidProjectionError: DuckDB refuses the query, or it asks for anything but the history
+            and the spine.
         SchemaMismatchError: A column of a type that a dataset cannot hold.
     """
     history, only = query.history, options.only
-    # Bound over empty tables first, where there is no file to open: a segment read by its path could show what is beyond the watermark.
+    # Bound over empty tables first, where there is no file to open: a segment read by its path
+    # could show what is beyond the watermark.
     with bound(query) as empty:
         relation = empty.sql(query.text, params=dict(query.parameters) or None)
         names, types = relation.columns, relation.types
@@ -155,8 +158,8 @@ def _refusing(query: Query) -> Iterator[None]:
 def _shuffle(connection: duckdb.DuckDBPyConnection, *, few: bool) -> None:
     """Puts the rows of every table in an order of their own.
 
-    Few events are sorted anew, from tables that are not files; of many, which nobody would wait for, a half that is chosen by hash and
-    does not hold the first row comes before the other half.
+    Few events are sorted anew, from tables that are not files; of many, which nobody would wait
+    for, a half that is chosen by hash and does not hold the first row comes before the other half.
     """
     views = "SELECT schema_name, view_name, temporary FROM duckdb_views() WHERE NOT internal"
     for schema, view, temporary in connection.execute(views).fetchall():
@@ -245,7 +248,8 @@ _empty_database = per_process(_Empty)
 def reads_clock(query: Query) -> bool:
     """Whether the query can see a ``recorded_at``: the column itself, or ``time`` where an event without one stands in the history.
 
-    Asked of DuckDB's bound plan over empty tables. What cannot be planned so (some queries with parameters) counts as reading it.
+    Asked of DuckDB's bound plan over empty tables. What cannot be planned so (some queries with
+    parameters) counts as reading it.
     """
     history = query.history
     with shadow(query) as connection:

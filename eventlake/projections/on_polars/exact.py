@@ -42,7 +42,8 @@ def check_exact(
         history: What they are of.
 
     Raises:
-        InvalidProjectionError: With every reason: the method, why, an example, and what to write instead.
+        InvalidProjectionError: With every reason: the method, why, an example, and what to write
+            instead.
         polars.exceptions.PolarsError: The frame cannot be bound.
     """
     check_version(name, "Polars", VERSION, KNOWN, _HINT)

@@ -1,7 +1,8 @@
 """Reads the plan of a LazyFrame, bound and typed and before it is optimized, into the plain words of ``exactness.on_polars.nodes``.
 
-Polars shows its plans to other engines through a node visitor, which is no public interface: it is read for the versions in
-``exact.KNOWN`` alone. What the visitor does not show becomes a node of kind ``UNKNOWN``.
+Polars shows its plans to other engines through a node visitor, which is no public interface: it is
+read for the versions in ``exact.KNOWN`` alone. What the visitor does not show becomes a node of
+kind ``UNKNOWN``.
 """
 
 import re
@@ -70,7 +71,8 @@ def read(frame: pl.LazyFrame) -> Step:
     """The last step of a frame's plan.
 
     Raises:
-        polars.exceptions.PolarsError: The frame cannot be bound: a column that is not there, a type that does not fit.
+        polars.exceptions.PolarsError: The frame cannot be bound: a column that is not there, a type
+            that does not fit.
     """
     traverser = frame._ldf.with_optimizations(pl.QueryOptFlags.none()._pyoptflags).visit()
     return _Reader(traverser).step(traverser.get_node())
@@ -86,7 +88,8 @@ def type_of(dtype: Any) -> Type:
         kind["child_types"] = [
             {"name": field.name, "type": type_of(field.dtype)} for field in dtype.fields
         ]
-    # How wide a decimal is, or of which zone an instant, does not decide what is exact; it tells one leaf from another.
+    # How wide a decimal is, or of which zone an instant, does not decide what is exact; it tells
+    # one leaf from another.
     return kind
 
 
@@ -257,7 +260,8 @@ class _Reader:
 
     def expression(self, number: int) -> Expression:
         try:
-            # Seen first: of some expressions that are not shown the type cannot be asked for without harm to the visitor.
+            # Seen first: of some expressions that are not shown the type cannot be asked for
+            # without harm to the visitor.
             node = self._at.view_expression(number)
             kind = type_of(self._at.get_dtype(number))
         except _BROKEN as error:
@@ -384,7 +388,8 @@ class _Identity:
 
     Attributes:
         frame: The frame.
-        arrow: The same as Arrow; keeps the buffers where they are, because what is freed may be another frame's next.
+        arrow: The same as Arrow; keeps the buffers where they are, because what is freed may be
+            another frame's next.
         addresses: Of every chunk's buffers.
     """
 

@@ -1,6 +1,7 @@
 """Runs Python projections. The only place below ``projections/`` that runs Polars.
 
-Always the in-memory engine: the streaming engine's float sums vary from run to run even on one thread.
+Always the in-memory engine: the streaming engine's float sums vary from run to run even on one
+thread.
 """
 
 import inspect
@@ -36,7 +37,8 @@ def prepare(computation: Computation, options: RunOptions = DEFAULT_OPTIONS) -> 
     The function takes the snapshot, the spine where there is one, and the parameters by name.
 
     Raises:
-        InvalidProjectionError: The function does not take what it is given, returns no LazyFrame, fails in Polars, or is not exact.
+        InvalidProjectionError: The function does not take what it is given, returns no LazyFrame,
+            fails in Polars, or is not exact.
     """
     projection, history, spine = computation.projection, computation.history, computation.spine
     name = projection.name

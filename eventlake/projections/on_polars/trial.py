@@ -30,7 +30,8 @@ def tries(code: str, context: Context, other: Type | None = None) -> bool:
     """Whether an expression, or a method of the frame, can be run and is exact.
 
     Args:
-        code: Python of an expression or, of a frame, from the method's name on; made of quoted names, types and operators alone.
+        code: Python of an expression or, of a frame, from the method's name on; made of quoted
+            names, types and operators alone.
         context: What it is over.
         other: Type of what three dots in ``code`` stand for.
     """
