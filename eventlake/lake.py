@@ -201,7 +201,7 @@ class Lake:
                 ``__arrow_c_stream__``, the path of an NDJSON or Parquet file, or the bytes of
                 NDJSON. Attributes: ``id``, ``source``, ``type`` (required text), ``subject``,
                 ``time`` (with a zone), ``data`` (JSON text as given, or a Python value in a dict)
-                and the rest of ``docs/format.md``. A column ``recorded_at`` makes it a copied
+                and the rest of ``docs/reference/format.md``. A column ``recorded_at`` makes it a copied
                 history: non-decreasing, not before the head's. A Parquet file of more than a
                 million events is read and stored part by part, unless it has a position or
                 ``skip_identical``.

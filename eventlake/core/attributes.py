@@ -22,7 +22,7 @@ ATTRIBUTES: Final = (
     "extensions",
     "data",
 )
-"""Every attribute a producer says, in the order in which they enter the leaf (docs/format.md)."""
+"""Every attribute a producer says, in the order in which they enter the leaf (docs/reference/format.md)."""
 
 REQUIRED: Final = ("id", "source", "type")
 

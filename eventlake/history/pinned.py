@@ -312,7 +312,7 @@ class PinnedHistory:
                 advance(1)
 
     def clock_hash(self) -> str:
-        """SHA-256 over the runs ``(start, recorded_at)`` below the watermark, equal neighbours joined (docs/format.md)."""
+        """SHA-256 over the runs ``(start, recorded_at)`` below the watermark, equal neighbours joined (docs/reference/format.md)."""
         digest = hashlib.sha256()
         last: int | None = None
         for start, recorded_at in self._runs():

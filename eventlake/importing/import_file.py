@@ -143,7 +143,9 @@ def import_file(
     producer: str | None = None,
     dry_run: bool = False,
 ) -> Import:
-    """Appends the rows of tables as events, as a mapping says (docs/import.md); nothing where a row is found to be wrong before.
+    """Append the rows of tables as events, as a mapping describes.
+
+    docs/reference/import-mappings.md lists the settings. Nothing is appended if a row is wrong.
 
     The same input and mapping give the same events in the same batches, which are positions of one
     producer: an import that was interrupted is taken up again by running it once more, and one that

@@ -1,7 +1,7 @@
 """What a schema is: the fields of one event type's payload, each of an exact type, as plain values with one spelling and one hash.
 
 A field may be absent or null unless it is required; then it is neither. Types are those of
-docs/format.md, "Schemas".
+docs/reference/format.md, "Schemas".
 """
 
 from collections.abc import Iterator, Sequence

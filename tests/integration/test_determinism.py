@@ -1,4 +1,7 @@
-"""The matrix of docs/determinism.md over a smaller history: one content hash for every exact projection, a refusal for all that varies."""
+"""The matrix of docs/reference/determinism.md over a smaller history.
+
+One content hash for every exact projection, and a refusal for everything that varies.
+"""
 
 from datetime import timedelta
 from pathlib import Path

@@ -73,6 +73,22 @@ def test_every_public_name_is_on_a_page_of_the_api():
     assert described >= set(eventlake.__all__) - {"EventlakeError"}
 
 
+def test_every_module_that_the_architecture_names_exists():
+    named = re.findall(r"`([\w/]+(?:\.py|/))`", (DOCS / "architecture.md").read_text())
+    there = [
+        f"/{path.relative_to(ROOT)}{'/' if path.is_dir() else ''}"
+        for path in ROOT.glob("eventlake/**/*")
+    ]
+    there += [
+        f"/{path.relative_to(ROOT)}"
+        for folder in ("tests", "tools")
+        for path in ROOT.glob(f"{folder}/**/*")
+    ]
+    there.append("/tests/compat/")
+    assert len(named) > 50
+    assert [name for name in named if not any(path.endswith(f"/{name}") for path in there)] == []
+
+
 def test_every_environment_variable_is_documented():
     read = {
         name

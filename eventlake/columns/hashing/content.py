@@ -1,4 +1,4 @@
-"""The content hash of a frame: SHA-256 over canonical columns in stored row order (docs/format.md, "Content hash").
+"""The content hash of a frame: SHA-256 over canonical columns in stored row order (docs/reference/format.md, "Content hash").
 
 It does not depend on chunking, writer, row groups, dictionaries or string layout; it does depend on
 every value, every type, every name and the order of rows and columns. What it cannot represent it

@@ -1,6 +1,6 @@
 """Leaf hashes of whole batches and the compact range over them, vectorised.
 
-What a leaf is: ``docs/format.md``, "Event bytes". A second, naive implementation in the tests must
+What a leaf is: ``docs/reference/format.md``, "Event bytes". A second, naive implementation in the tests must
 agree with every word here.
 """
 

@@ -85,7 +85,7 @@ class FewRows:
         )
 
     def leaf_hashes(self) -> Hashes:
-        """SHA-256(0x00 ‖ event bytes) of every row (docs/format.md, "Event bytes")."""
+        """SHA-256(0x00 ‖ event bytes) of every row (docs/reference/format.md, "Event bytes")."""
         pieces = [
             _SPELLED.get(name, _spelled)(name, column) for name, column in self.values.items()
         ]

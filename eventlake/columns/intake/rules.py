@@ -1,4 +1,4 @@
-"""The event rules (DESIGN: docs/format.md, "Event rules"), checked over whole columns."""
+"""The event rules (docs/reference/format.md, "Event rules"), checked over whole columns."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The key file: a run of keys as bytes in which one key is found with two short reads (docs/format.md, "Keys").
+"""The key file: a run of keys as bytes in which one key is found with two short reads (docs/reference/format.md, "Keys").
 
 Two sections, ``ids`` and ``heads``. Each is cut by the first bits of its keys into buckets of about
 a dozen; a directory in front of it says where every bucket begins and what its CRC-32 is, so that a

@@ -1,4 +1,6 @@
-"""Keys: 64-bit numbers by which the log finds events, subjects, producers and commits again without reading them (docs/format.md, "Keys").
+"""Keys: 64-bit numbers by which the log finds events, subjects, producers and commits.
+
+docs/reference/format.md, "Keys", defines them. Looking one up reads none of these.
 
 The upper 48 bits are a fingerprint, the lower 16 a *cell* that says in which commits to look. A key
 that is met is a suspicion only; whoever asks reads the commit to confirm it. The hash is XXH3

@@ -1,4 +1,4 @@
-"""A commit: one numbered, immutable log entry, chained to the one before by its hash (docs/format.md)."""
+"""A commit: one numbered, immutable log entry, chained to the one before by its hash (docs/reference/format.md)."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, get_args

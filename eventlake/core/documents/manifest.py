@@ -84,7 +84,7 @@ class CommitSummary:
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """A file of sorted keys (docs/format.md, "Keys").
+    """A file of sorted keys (docs/reference/format.md, "Keys").
 
     Attributes:
         sha256: Of the file; also its name.

@@ -1,4 +1,4 @@
-"""What a commit says of a segment: one immutable Parquet file with a run of events (docs/format.md)."""
+"""What a commit says of a segment: one immutable Parquet file with a run of events (docs/reference/format.md)."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, get_args

@@ -1,4 +1,4 @@
-"""The event bytes of one event, in plain Python: what a verifier without a lake needs (docs/format.md, "Event bytes").
+"""The event bytes of one event, in plain Python: what a verifier without a lake needs (docs/reference/format.md, "Event bytes").
 
 ``columns.hashing.leaves`` does the same for whole columns; tests hold the two together.
 """

@@ -350,5 +350,5 @@ def refused(name: str, *, aggregate: bool = False) -> Refusal:
         f"{name}()",
         f"a {kind} that is not known to give the same value for ever",
         "",
-        'what docs/exactness.md lists, or level = "fixed"',
+        'what docs/reference/exact-functions.md lists, or level = "fixed"',
     )

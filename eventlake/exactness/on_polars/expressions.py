@@ -203,7 +203,7 @@ class Checker:
                 name,
                 "an expression that is not known to be exact",
                 "",
-                'what docs/exactness.md lists, or level="fixed"',
+                'what docs/reference/exact-functions.md lists, or level="fixed"',
             )
         made: Value = rule(one, context)
         return made

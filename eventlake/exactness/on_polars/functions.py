@@ -166,6 +166,6 @@ def refused(name: str) -> Refusal:
             f"{name}()",
             "not known to give the same value for ever",
             "",
-            'what docs/exactness.md lists, or level="fixed"',
+            'what docs/reference/exact-functions.md lists, or level="fixed"',
         )
     return Refusal(f"{name}()", told.why, told.example, told.instead)
