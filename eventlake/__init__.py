@@ -2,12 +2,14 @@
 
 import eventlake as el
 lake = el.create("my-lake", origin="bank.example/loans")
-lake.append([{"id": "1", "source": "core", "type": "loan.granted", "subject": "/loan/7", "data":
-{"amount": "1200.00"}}]) lake.snapshot().sql("select type, count(*) from events group by type")
+granted = {"id": "1", "source": "core", "type": "loan.granted", "subject": "/loan/7"}
+lake.append([granted | {"data": {"amount": "1200.00"}}])
+lake.snapshot().sql("select type, count(*) from events group by type")
 """
 
 from importlib.metadata import version as _version
 
+from eventlake import moved as _moved
 from eventlake.core import expectation as _expectation
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.hashing.proofs import ConsistencyProof, InclusionProof
@@ -59,6 +61,8 @@ from eventlake.schemas.infer import Proposal
 from eventlake.schemas.schema import Field, FieldType, Schema
 from eventlake.schemas.version import Version
 from eventlake.verbs import declaration as _declaration
+
+_moved.install()
 
 # The core is pure and does not check calls.
 pristine = _declaration(_expectation.pristine)

@@ -1,1 +1,5 @@
 """Keys, and the files in which they are found."""
+
+from eventlake.columns.keys.keys import KeyRun, event_keys, merged, subject_keys, text_key
+
+__all__ = ["KeyRun", "event_keys", "merged", "subject_keys", "text_key"]
