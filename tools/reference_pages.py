@@ -40,6 +40,8 @@ Data goes to stdout; progress and messages go to stderr. Every command takes `--
 | {ENVIRONMENT} | the environment failed: disk, network, permissions, a missing package |
 | 130, 143, 129 | stopped by SIGINT, SIGTERM or SIGHUP |
 
+`eventlake --version` prints the version, and `python -m eventlake` runs the same command.
+
 [Configuration](configuration.md) lists the environment variables; [errors](errors.md) lists the exceptions behind
 exit codes {REFUSED} and {ENVIRONMENT}.
 """
@@ -65,6 +67,8 @@ def command_line() -> str:
     """Make ``cli.md``: the help of every command."""
     runner = CliRunner(env={"COLUMNS": str(HELP_COLUMNS), "TERMINAL_WIDTH": str(HELP_COLUMNS)})
     sections = [COMMAND_LINE]
+    overview = runner.invoke(app, ["--help"], prog_name="eventlake").output.strip()
+    sections.append(f"```text\n{overview}\n```\n")
     for words in commands(typer.main.get_command(app)):
         shown = runner.invoke(app, [*words, "--help"], prog_name="eventlake")
         assert shown.exit_code == 0, shown.output

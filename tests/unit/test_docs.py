@@ -10,6 +10,7 @@ import pytest
 import eventlake
 from eventlake.exactness.on_duckdb import functions as on_duckdb
 from eventlake.exactness.on_polars import functions as on_polars
+from eventlake.features.declared import functions
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -87,6 +88,18 @@ def test_every_module_that_the_architecture_names_exists():
     there.append("/tests/compat/")
     assert len(named) > 50
     assert [name for name in named if not any(path.endswith(f"/{name}") for path in there)] == []
+
+
+def test_every_function_that_declares_a_feature_is_in_the_table_of_features():
+    page = (DOCS / "reference/features.md").read_text()
+    rows = " ".join(line for line in page.splitlines() if line.startswith("| `"))
+    declare = {
+        name
+        for name in eventlake.__all__
+        if getattr(getattr(eventlake, name), "__module__", "") == functions.__name__
+    }
+    assert len(declare) > 10
+    assert {name for name in declare if f"`{name}(" not in rows} == set()
 
 
 def test_every_environment_variable_is_documented():
