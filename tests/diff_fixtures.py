@@ -6,7 +6,7 @@ from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.hashing.merkle import EMPTY_ROOT
 from eventlake.datasets.comparing.diff import diff
-from eventlake.datasets.store.archive import publish
+from eventlake.datasets.store.publish import publish
 from eventlake.projections.computation import Computation
 from eventlake.projections.rows import finish
 from eventlake.storage import MemoryStorage

@@ -1,4 +1,4 @@
-"""What the verbs about datasets need of a lake."""
+"""The part of a lake that the functions about datasets use."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ class LakeHandle:
     """A lake as datasets see it.
 
     Attributes:
-        storage: Where it is.
-        trust: What is believed of it.
+        storage: Where the lake is stored.
+        trust: Whose stored results are believed.
         snapshot: ``Lake.snapshot``.
         append: ``Lake.append``.
         register: ``Lake.register``.
@@ -39,7 +39,7 @@ class LakeHandle:
 
     @property
     def pin(self) -> Pin:
-        """Opens the history of a checkpoint, for as long as a dataset is held."""
+        """Opens the history of a checkpoint; a ``Dataset`` keeps it instead of the lake."""
         return partial(_pinned, self.storage, self.trust)
 
 

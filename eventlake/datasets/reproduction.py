@@ -1,4 +1,4 @@
-"""The outcome of making a dataset again, as users see it."""
+"""The outcome of reproducing a dataset."""
 
 from dataclasses import dataclass
 
@@ -10,19 +10,19 @@ from eventlake.verbs import helpful
 @helpful
 @dataclass(frozen=True, slots=True, repr=False)
 class Reproduction:
-    """The outcome of making a dataset again.
+    """The outcome of reproducing a dataset.
 
     Attributes:
-        dataset: The dataset; where the rows are identical it holds those made now, so that the
-            stored ones may be lost.
-        identical: Whether the rows made now have the same content hash.
-        content_hash: Of the rows made now.
-        differences: What differs between then and now, in words; versions are named even where the
+        dataset: The dataset. If the rows are identical it holds the new ones, and works even if
+            the stored ones are lost.
+        identical: Whether the new rows have the same content hash.
+        content_hash: The content hash of the new rows.
+        differences: What differs between then and now, in words. Versions are named even if the
             rows are identical.
-        causes: Where the rows differ, which of ``lake``, ``code``, ``environment`` and ``data`` do:
-            the history, what was run over it, the versions that ran it; and ``data`` alone where
-            all of them are the same, and something decides the rows that no recipe knows of.
-        command: Makes an environment with the versions of then.
+        causes: Why the rows differ: ``lake`` (the history), ``code`` (what was run over it),
+            ``environment`` (the versions that ran it), or ``data`` if these three are the same
+            and the rows depend on something that no recipe records.
+        command: A shell command that installs the versions of then.
     """
 
     dataset: Dataset
@@ -37,7 +37,7 @@ class Reproduction:
         return f"<Reproduction: {self.card().title}>"
 
     def card(self) -> Card:
-        """What to show."""
+        """The reproduction as a card."""
         facts = (
             ("manifest_hash", self.dataset.manifest_hash),
             ("content_hash then", self.dataset.content_hash),

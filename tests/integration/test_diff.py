@@ -17,7 +17,8 @@ from eventlake.columns.hashing.content import normalise
 from eventlake.core.documents.dataset import DatasetManifest
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.datasets.comparing.diff import _Patches, diff
-from eventlake.datasets.store.archive import Archive, publish
+from eventlake.datasets.store.archive import Archive
+from eventlake.datasets.store.publish import publish
 from eventlake.errors import CorruptionError, InvalidInputError, NotFoundError
 from eventlake.progress import shown_by
 from eventlake.storage import MemoryStorage
@@ -215,8 +216,8 @@ def test_rows_that_were_given_back_are_not_compared_and_that_is_said(tmp_path):
     assert lake.prune(older_than=timedelta(0), keep_last=1, dry_run=False).files
     found = lake.diff(first.manifest_hash, second.manifest_hash)
     assert (found.identical, found.rows, found.history.events) == (False, None, 2)
-    assert f"builds/totals/{first.manifest_hash[:12]} were given back" in found.refusal
-    assert "'eventlake reproduce' makes them again" in found.text()
+    assert f"builds/totals/{first.manifest_hash[:12]} were pruned" in found.refusal
+    assert "'eventlake reproduce' computes them again" in found.text()
 
 
 # Damage, and what is no dataset

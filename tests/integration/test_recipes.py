@@ -363,7 +363,7 @@ def test_only_rows_that_nobody_named_are_given_back_and_they_can_be_made_again(l
     assert (done.files, rows_files(lake, old)) == (listed.files, [])
     assert all(rows_files(lake, one) for one in (tagged, locked, newest, other))
     assert lake.verify(deep=True).ok
-    with pytest.raises(NotFoundError, match="given back to save room"):
+    with pytest.raises(NotFoundError, match="pruned to save room"):
         el.open(lake.uri).dataset(old.manifest_hash).polars()
     assert lake.reproduce(old.manifest_hash).identical
     assert lake.build(TOTALS, at=3).polars().equals(old.polars())

@@ -30,7 +30,8 @@ from eventlake.datasets.building.ready import (
     hashed,
     ready,
 )
-from eventlake.datasets.store.archive import EVENT_SPINE, Archive, publish
+from eventlake.datasets.store.archive import EVENT_SPINE, Archive
+from eventlake.datasets.store.publish import publish
 from eventlake.errors import EventlakeError, InvalidProjectionError, NotIdenticalError
 from eventlake.features.look_up import ENGINES
 from eventlake.features.spines.spine import EventSpine
@@ -195,7 +196,7 @@ def _tell_spine(work: ReadyBuild, archive: Archive) -> None:
         spine=work.computation.spine,
         sources=work.computation.projection.sources,
         provenance=noted,
-        anew=True,
+        rewrite=True,
     )
 
 
@@ -235,7 +236,7 @@ def _compute_and_publish(work: ReadyBuild, request: Request, before: Archive | N
         spine=computation.spine,
         sources=projection.sources,
         provenance=provenance,
-        anew=replaces or (others is not None and not _is_sound(others)),
+        rewrite=replaces or (others is not None and not _is_sound(others)),
     )
     if not history.trust.believes:
         history.trust.ledger.note([dataset_statement(manifest.manifest_hash)])

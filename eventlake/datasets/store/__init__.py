@@ -1,1 +1,1 @@
-"""Built datasets as they are stored: their files, tags, retention and removal."""
+"""Stored datasets: their files, tags, retention and removal."""

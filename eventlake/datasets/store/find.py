@@ -17,7 +17,7 @@ _PREFIX = re.compile(r"[0-9a-f]{6,64}")
 
 
 def folders(storage: Storage, name: str | None = None) -> Iterator[str]:
-    """The folders of all published datasets, or of those of one name, by name, then hash."""
+    """Yield the folders of published datasets, of all or of one name, by name, then hash."""
     for item in storage.list(layout.BUILDS if name is None else f"{layout.BUILDS}/{name}"):
         parts = layout.build_parts(item.path)
         if parts and parts[2] == layout.MANIFEST:
@@ -25,7 +25,7 @@ def folders(storage: Storage, name: str | None = None) -> Iterator[str]:
 
 
 def opened(storage: Storage, places: Iterable[str]) -> Iterator[Archive]:
-    """The datasets in these folders, without those that were removed since they were listed.
+    """Yield the datasets in these folders, except those that were removed since the listing.
 
     Raises:
         CorruptionError: A manifest is damaged.
@@ -39,11 +39,13 @@ def opened(storage: Storage, places: Iterable[str]) -> Iterator[Archive]:
 
 
 def find(storage: Storage, reference: str) -> Archive:
-    """The one dataset that has a tag, or whose manifest hash, else recipe or content hash, starts with a prefix.
+    """Find the one dataset with a tag or a hash prefix.
+
+    Manifest hashes are searched first, then recipe and content hashes.
 
     Raises:
-        InvalidInputError: Neither a tag nor 6 to 64 hex digits, or it fits several.
-        NotFoundError: No such dataset.
+        InvalidInputError: It is neither a tag nor 6 to 64 hex digits, or fits several datasets.
+        NotFoundError: There is no such dataset.
         CorruptionError: Its manifest is damaged.
     """
     if isinstance(reference, str) and not HEX.fullmatch(reference) and _TAG.fullmatch(reference):
@@ -55,8 +57,11 @@ def find(storage: Storage, reference: str) -> Archive:
             )
         return find(storage, manifest_hash)
     if not isinstance(reference, str) or not _PREFIX.fullmatch(reference):
-        message = f"expected a tag, or 6 to 64 hex digits of a dataset's manifest, recipe or content hash, found {reference!r}"
-        raise InvalidInputError(message, _plain(reference), prefix=reference)
+        message = (
+            "expected a tag, or 6 to 64 hex digits of a dataset's manifest, recipe or content "
+            f"hash, found {reference!r}"
+        )
+        raise InvalidInputError(message, _hint(reference), prefix=reference)
     short = reference[: layout.SHORT_HASH]
     named = list(
         opened(
@@ -68,7 +73,8 @@ def find(storage: Storage, reference: str) -> Archive:
         archive for archive in named if archive.manifest.manifest_hash.startswith(reference)
     ] or by_any_hash(storage, reference)
     if len(archives) > 1:
-        message = f"{reference} fits {len(archives)} datasets: {', '.join(archive.folder for archive in archives)}"
+        fitting = ", ".join(archive.folder for archive in archives)
+        message = f"{reference} fits {len(archives)} datasets: {fitting}"
         raise InvalidInputError(
             message, "give more digits, or the manifest hash.", prefix=reference
         )
@@ -79,8 +85,7 @@ def find(storage: Storage, reference: str) -> Archive:
     return archives[0]
 
 
-def _plain(reference: object) -> str:
-    """The reference that is meant by what is none."""
+def _hint(reference: object) -> str:
     if isinstance(reference, str) and _PREFIX.fullmatch(plain := reference.strip().lower()):
         return f"write {plain!r}."
     if hasattr(reference, "manifest_hash"):
@@ -89,11 +94,13 @@ def _plain(reference: object) -> str:
 
 
 def find_named(storage: Storage, reference: str) -> Archive:
-    """What ``find`` finds, else the one dataset of a projection of this name that has the highest watermark.
+    """Find a dataset like ``find``, or the newest one of a name.
+
+    The newest is the one with the highest watermark.
 
     Raises:
-        InvalidInputError: It is no reference, or fits several.
-        NotFoundError: No such dataset.
+        InvalidInputError: It is not a valid reference, or fits several datasets.
+        NotFoundError: There is no such dataset.
         CorruptionError: Its manifest is damaged.
     """
     try:
@@ -102,8 +109,8 @@ def find_named(storage: Storage, reference: str) -> Archive:
         archives = list(opened(storage, _named(storage, reference)))
         if not archives and isinstance(error, NotFoundError):
             message = f"{error.message}, and none of that name"
-            there = {folder.split("/")[1] for folder in folders(storage)}
-            near = get_close_matches(reference, there, 1)
+            names = {folder.split("/")[1] for folder in folders(storage)}
+            near = get_close_matches(reference, names, 1)
             raise NotFoundError(
                 message, f"did you mean {near[0]!r}?" if near else error.hint, **error.facts
             ) from None
@@ -125,12 +132,12 @@ def find_named(storage: Storage, reference: str) -> Archive:
 
 
 def _named(storage: Storage, name: object) -> list[str]:
-    """The folders of the datasets of one name; a name that no dataset can have has none."""
+    # A name that is not a plain word must not become part of a path.
     return list(folders(storage, name)) if isinstance(name, str) and _TAG.fullmatch(name) else []
 
 
 def by_any_hash(storage: Storage, prefix: str) -> list[Archive]:
-    """The datasets whose manifest, recipe or content hash starts with ``prefix``; damaged ones left out."""
+    """The undamaged datasets whose manifest, recipe or content hash starts with a prefix."""
     found = []
     for folder in folders(storage):
         with suppress(EventlakeError):

@@ -1,4 +1,4 @@
-"""What an archive says of how its dataset was made."""
+"""How an archived dataset was built: its projection, types, features and event spines."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ from eventlake.projections.projection import Projection
 
 
 def projection_of(archive: Archive) -> Projection:
-    """The projection, from the sources archived with the dataset; a Python function is not loaded.
+    """The projection, from the sources archived with the dataset. Python is not imported.
 
     Raises:
         CorruptionError: A source is missing or was changed.
@@ -30,13 +30,13 @@ def projection_of(archive: Archive) -> Projection:
 
 
 def declared_types_of(archive: Archive) -> Types:
-    """The output types that were declared when the dataset was built."""
+    """The output types that were declared when the dataset was built; None if there were none."""
     schema = archive.manifest.recipe.declared_schema
     return None if schema is None else {name: from_logical(kind) for name, kind in schema}
 
 
 def features_of(archive: Archive) -> FeatureSet | None:
-    """The feature set; None if the dataset was made by another kind of projection.
+    """The feature set; None if the dataset was built by another kind of projection.
 
     Raises:
         CorruptionError: Its description is missing or was changed.
@@ -48,7 +48,7 @@ def features_of(archive: Archive) -> FeatureSet | None:
 
 
 def event_spines_of(archive: Archive) -> list[EventSpine]:
-    """The spines of events for which the dataset was built; empty if its spine was given as rows.
+    """The event spines for which the dataset was built; empty if its spine was given as rows.
 
     Raises:
         CorruptionError: The provenance is damaged.
@@ -57,9 +57,9 @@ def event_spines_of(archive: Archive) -> list[EventSpine]:
 
 
 def labels_of(archive: Archive) -> tuple[str, ...]:
-    """The columns that are declared as labels of the spine, and look ahead of the cutoff.
+    """The columns that the spine declares as labels, which look ahead of the cutoff.
 
-    Names are compared as SQL compares them: a SQL projection may spell a label in another case.
+    Names are compared regardless of case, for a SQL projection may spell a label in another one.
 
     Raises:
         CorruptionError: The provenance is damaged.
@@ -69,6 +69,6 @@ def labels_of(archive: Archive) -> tuple[str, ...]:
 
 
 def columns_called(archive: Archive, names: Iterable[str]) -> tuple[str, ...]:
-    """The columns that have one of these names, as SQL compares names."""
+    """The columns that have one of these names, regardless of case."""
     wanted = set(map(folded, names))
     return tuple(name for name, _ in archive.manifest.schema if folded(name) in wanted)

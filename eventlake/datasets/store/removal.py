@@ -1,9 +1,9 @@
-"""Removing datasets: nobody who works beside it builds on what is being deleted, and a hash that is asked for later is told of.
+"""Removing datasets, safely beside concurrent builds, and remembering what was removed.
 
-Every finished attempt is marked by a ``removed.json`` first; from then on no builder and no reader
-uses it. Then the manifest is deleted: the dataset is gone. Then its files. The marks stay, and say
-when it was removed. Whoever is interrupted leaves a dataset that can be removed or built again, or
-files that ``gc`` collects.
+First every finished attempt is marked by a ``removed.json``; from then on no builder and no reader
+uses it. Then the manifest is deleted: the dataset is gone. Then its files are deleted. The marks
+stay and record when the dataset was removed. An interrupted removal leaves either a dataset that
+can be removed or built again, or files that ``gc`` collects.
 """
 
 import time
@@ -23,11 +23,11 @@ from eventlake.progress import task
 from eventlake.storage import ObjectExistsError, Storage
 
 Holders = Callable[[], dict[str, list[str]]]
-"""Asks what holds datasets: by manifest hash, in words."""
+"""Lists what holds each dataset, in words, by manifest hash."""
 
 
 def files_of(archive: Archive, reason: str) -> list[Unneeded]:
-    """The files of a dataset that its removal deletes."""
+    """The files that removing a dataset deletes; ``reason`` describes them to users."""
     built_at = next((provenance.get("built_at", 0) for provenance, _ in archive.attempts()), 0)
     listed = archive.storage.list(archive.folder)
     return [
@@ -38,11 +38,11 @@ def files_of(archive: Archive, reason: str) -> list[Unneeded]:
 
 
 def remove(archive: Archive, holders: Holders, reason: str) -> Iterator[Unneeded]:
-    """Removes a dataset; gives the files that were deleted.
+    """Remove a dataset and yield the deleted files.
 
     Raises:
-        InvalidInputError: Something holds it; nothing was changed.
-        StorageError: The store failed; removing it again ends what was begun.
+        InvalidInputError: Something holds the dataset; nothing was changed.
+        StorageError: The store failed. Removing it again finishes the removal.
     """
     storage, manifest_hash = archive.storage, archive.manifest.manifest_hash
     check_free(archive, holders)
@@ -51,7 +51,8 @@ def remove(archive: Archive, holders: Holders, reason: str) -> Iterator[Unneeded
         with suppress(ObjectExistsError):
             with_room(storage, partial(storage.create, path, _record(archive)))
     try:
-        # Whoever tags it looks for marks afterwards, so that one of the two sees the other.
+        # ``Lake.tag`` writes the tag first and then looks for marks, so one of the two sees the
+        # other.
         check_free(archive, holders)
     except InvalidInputError:
         for path in marks:
@@ -62,6 +63,7 @@ def remove(archive: Archive, holders: Holders, reason: str) -> Iterator[Unneeded
         for item in storage.list(archive.folder)
         if (path := item.path).endswith(f"/{layout.REMOVED}")
     }
+    # A build may have begun another attempt meanwhile, which has no mark: it stays.
     files = files_of(archive, reason)
     files = [file for file in files if layout.attempt(file.path) in {None, *marked}]
     files.sort(key=lambda file: not file.path.endswith(f"/{layout.MANIFEST}"))
@@ -75,19 +77,23 @@ def remove(archive: Archive, holders: Holders, reason: str) -> Iterator[Unneeded
 
 
 def check_free(archive: Archive, holders: Holders) -> None:
-    """Checks that nothing holds a dataset.
+    """Check that nothing holds a dataset.
 
     Raises:
-        InvalidInputError: Something does; it is named.
+        InvalidInputError: Something does; the message names it.
     """
     manifest_hash = archive.manifest.manifest_hash
     held = holders().get(manifest_hash)
     if held:
         short = manifest_hash[: layout.SHORT_HASH]
-        message = f"expected a dataset that nothing holds, found {archive.manifest.recipe.name} {short}, held by {', '.join(held)}"
+        message = (
+            f"expected a dataset that nothing holds, found {archive.manifest.recipe.name} {short}, "
+            f"held by {', '.join(held)}"
+        )
         hint = (
-            "take tags away first: 'eventlake tag LAKE NAME --delete'. The tag of a lock is lock-HASH; it goes when its definition is "
-            "locked anew. Predictions need the dataset to be explained: 'eventlake prune' gives its rows back and keeps what it is."
+            "remove its tags first: 'eventlake tag LAKE NAME --delete'. The tag of a lock is "
+            "lock-HASH; locking the definition again releases it. Predictions need the dataset to "
+            "be explained: 'eventlake prune' deletes its rows and keeps the rest."
         )
         raise InvalidInputError(message, hint, manifest_hash=manifest_hash, held_by=held)
 
@@ -106,15 +112,15 @@ def _record(archive: Archive) -> bytes:
 
 
 def check_not_removed(storage: Storage, prefix: str) -> None:
-    """Says of a hash under which no dataset is found that the dataset was removed.
+    """Check that a hash that was not found is not that of a removed dataset.
 
     Args:
-        storage: Of the lake.
-        prefix: At least 6 hex digits of its manifest, recipe or content hash.
+        storage: The lake.
+        prefix: At least 6 hex digits of a manifest, recipe or content hash.
 
     Raises:
-        NotFoundError: A dataset that had such a hash was removed; when, and which.
-        CorruptionError: What says so is damaged.
+        NotFoundError: Such a dataset was removed; the message names it and the time.
+        CorruptionError: The record of the removal is damaged.
     """
     for item in storage.list(layout.BUILDS):
         if layout.attempt(item.path) is None or not item.path.endswith(f"/{layout.REMOVED}"):

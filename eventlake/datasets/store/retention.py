@@ -1,10 +1,8 @@
-"""Retention: rows that can be made again are given back. Only when asked, and never those of a dataset that a tag or a lock names.
+"""Retention: deletes rows that can be computed again, never those of a tagged or locked dataset.
 
-By choice the datasets go too, with manifest, provenance, source and spine; see ``removal``.
-Otherwise:
-
-What a dataset is stays: its manifest, provenance, source and spine. So its hashes are found as
-before, ``reproduce`` makes its rows again, and building its recipe stores them once more.
+The manifest, provenance, source and spine stay. So the hashes are found as before, ``reproduce``
+computes the rows again, and building the recipe stores them again. On request whole datasets are
+removed instead; see ``removal``.
 """
 
 from collections.abc import Iterator
@@ -39,17 +37,17 @@ def prune(
     whole: bool = False,
     held: Holders | None = None,
 ) -> Garbage:
-    """Gives back the rows of datasets that nobody has named, or removes the datasets.
+    """Delete the rows of datasets that nothing holds, or remove the datasets.
 
     Args:
-        storage: Of the lake.
-        older_than: Only of datasets that were built longer ago.
-        keep_last: How many of each name stay in any case, the newest by watermark, then by time of
-            building.
-        now: This machine's clock, microseconds.
-        dry_run: Only say what would be deleted.
-        whole: Remove the datasets themselves, those whose rows were given back before too.
-        held: What holds datasets; None for tags and locks.
+        storage: The lake.
+        older_than: Minimum age of a dataset, counted from when it was built.
+        keep_last: How many datasets of each name to keep in any case: the newest by watermark,
+            then by time of building.
+        now: This machine's clock, in microseconds since the epoch.
+        dry_run: Only list what would be deleted.
+        whole: Remove whole datasets, also those whose rows were pruned before.
+        held: What holds datasets. Defaults to tags and locks.
 
     Raises:
         InvalidInputError: An age or a number is negative.
@@ -73,14 +71,14 @@ def prune(
     deleted: list[Unneeded] = []
     for archive, files in found:
         if not files or archive.manifest.manifest_hash in held():
-            continue  # named since it was listed
+            continue  # tagged or locked since it was listed
         deleted += remove(archive, held, _WHOLE) if whole else _deleted(archive, files)
     keep_reserve(storage)
     return Garbage(tuple(deleted), deleted=True)
 
 
 def _old(storage: Storage, keep_last: int, held: Holders) -> list[Archive]:
-    """The datasets that nothing holds, without the newest of each name."""
+    """The datasets that nothing holds, except the newest of each name."""
     names = held()
     by_name: dict[str, list[Archive]] = {}
     for archive in opened(storage, folders(storage)):
@@ -97,7 +95,7 @@ def _old(storage: Storage, keep_last: int, held: Holders) -> list[Archive]:
 
 
 def _built_at(archive: Archive) -> int:
-    """When it was built; the epoch for one that is being removed."""
+    """When the dataset was built; 0 if it is being removed."""
     return next((int(provenance.get("built_at", 0)) for provenance, _ in archive.attempts()), 0)
 
 
@@ -123,7 +121,7 @@ def _deleted(archive: Archive, files: list[Unneeded]) -> Iterator[Unneeded]:
     storage = archive.storage
     with task(f"deleting rows of {archive.manifest.recipe.name}", len(files)) as advance:
         for file in files:
-            # First it is said, then done: who finds rows missing must know why.
+            # The note comes before the deletion: a reader who misses rows must be able to say why.
             note = f"{layout.attempt(file.path)}/{layout.PRUNED}"
             with suppress(ObjectExistsError):
                 with_room(storage, partial(storage.create, note, seal({"pruned": True})))

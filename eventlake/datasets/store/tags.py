@@ -1,4 +1,4 @@
-"""Names for datasets that are to be found and kept: a tag is given once, never moved, and may be taken away."""
+"""Tags name datasets and keep them. A tag is created once, never moved, and may be deleted."""
 
 import re
 import time
@@ -12,17 +12,17 @@ from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 HEX = re.compile(r"[0-9a-fA-F]{6,}")
-"""What looks like a hash."""
+"""References that are read as a hash; no tag may look like one."""
 _LOCK = "lock-"
-"""Tags that a lock gives begin with it."""
+"""The prefix of tags that are written for a ``dataset.lock``."""
 
 
 def tag(storage: Storage, name: str, manifest_hash: str) -> None:
-    """Gives a dataset a name. Giving it again changes nothing.
+    """Tag a dataset. Tagging it again with the same name changes nothing.
 
     Raises:
-        InvalidInputError: It is no name, or looks like a hash.
-        AlreadyExistsError: Another dataset has it.
+        InvalidInputError: The name is invalid, looks like a hash, or is reserved for locks.
+        AlreadyExistsError: Another dataset has this tag.
     """
     if (
         not isinstance(name, str)
@@ -30,20 +30,23 @@ def tag(storage: Storage, name: str, manifest_hash: str) -> None:
         or HEX.fullmatch(name)
         or name.startswith(_LOCK)
     ):
-        message = f"expected a tag of at most 100 letters, digits, '.', '_' and '-', which is no hash and no lock's, found {name!r}"
+        message = (
+            "expected a tag of at most 100 letters, digits, '.', '_' and '-' that does not look "
+            f"like a hash or a lock's tag, found {name!r}"
+        )
         raise InvalidInputError(message)
     _write(storage, name, manifest_hash)
 
 
 def keep_for_lock(storage: Storage, name: str, manifest_hash: str, *, release: bool) -> None:
-    """Remembers that a lock names a dataset. Nothing is written if that is remembered already.
+    """Record that a lock names a dataset. If that is recorded already, nothing is written.
 
     Args:
-        storage: Of the lake.
+        storage: The lake.
         name: The dataset's name.
-        manifest_hash: The dataset.
-        release: Whether it is a new lock, which takes the place of those before it: their datasets
-            of the same name are let go, unless somebody has tagged them.
+        manifest_hash: The dataset's manifest hash.
+        release: Whether the lock is new and replaces earlier ones. Their datasets of the same name
+            are released, unless they are tagged.
     """
     _write(storage, f"{_LOCK}{manifest_hash}", manifest_hash)
     if release:
@@ -53,7 +56,7 @@ def keep_for_lock(storage: Storage, name: str, manifest_hash: str, *, release: b
 
 
 def _locked(storage: Storage) -> set[str]:
-    """The manifest hashes that lock tags have in their names."""
+    """The manifest hashes in the names of the tags of locks."""
     names = (layout.tag_name(item.path) for item in storage.list(layout.TAGS))
     return {name.removeprefix(_LOCK) for name in names if name and is_lock(name)}
 
@@ -68,14 +71,14 @@ def _write(storage: Storage, name: str, manifest_hash: str) -> None:
             return
         found = tagged(storage, name)
     if found != manifest_hash:
-        message = f"the tag {name} is dataset {found}'s"
+        message = f"the tag {name} already names dataset {found}"
         raise AlreadyExistsError(
-            message, "take it away first, or choose another name: a tag is never moved.", tag=name
+            message, "delete it first, or choose another name: a tag is never moved.", tag=name
         )
 
 
 def untag(storage: Storage, name: str) -> None:
-    """Takes a name away; the dataset stays, but retention may take its rows.
+    """Delete a tag. The dataset stays, but ``prune`` may now delete its rows.
 
     Raises:
         NotFoundError: There is no such tag.
@@ -87,10 +90,10 @@ def untag(storage: Storage, name: str) -> None:
 
 
 def tagged(storage: Storage, name: str) -> str | None:
-    """The manifest hash of the dataset that has a name; None where none has it.
+    """The manifest hash of the dataset with a tag; None if there is no such tag.
 
     Raises:
-        CorruptionError: What stands there is not what was written.
+        CorruptionError: The tag is damaged.
     """
     with suppress(ObjectMissingError):
         return read_tag(storage.read(layout.tag_path(name)), layout.tag_path(name)).manifest_hash
@@ -98,7 +101,7 @@ def tagged(storage: Storage, name: str) -> str | None:
 
 
 def tags(storage: Storage) -> dict[str, str]:
-    """The manifest hash by name; those of locks among them.
+    """The manifest hash by tag, including the tags of locks.
 
     Raises:
         CorruptionError: A tag is damaged.
@@ -109,11 +112,12 @@ def tags(storage: Storage) -> dict[str, str]:
 
 
 def holders(storage: Storage) -> dict[str, list[str]]:
-    """What holds datasets, in words, by manifest hash: tags, and locks, whose tags are named by the hash and not read.
+    """The tags and locks that hold each dataset, in words, by manifest hash.
 
     Raises:
         CorruptionError: A tag is damaged.
     """
+    # The tag of a lock has the hash in its name and need not be read.
     found = {manifest_hash: ["a dataset.lock"] for manifest_hash in _locked(storage)}
     for item in storage.list(layout.TAGS):
         name = layout.tag_name(item.path)
@@ -123,5 +127,5 @@ def holders(storage: Storage) -> dict[str, list[str]]:
 
 
 def is_lock(name: str) -> bool:
-    """Whether a tag says that a lock names the dataset."""
+    """Whether a tag was written for a lock."""
     return name.startswith(_LOCK)

@@ -1,0 +1,140 @@
+"""Publishing a built dataset: first an attempt's files, then its provenance, then the manifest.
+
+See ``archive`` for the life of an attempt.
+"""
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pyarrow as pa
+
+from eventlake.columns.parquet import frames
+from eventlake.core import layout
+from eventlake.core.documents.dataset import DatasetManifest
+from eventlake.core.documents.provenance import PART, read_provenance
+from eventlake.core.documents.stored import check_writable
+from eventlake.core.hashing.canonical import seal, sha256_hex
+from eventlake.datasets.store.archive import SOURCE, SPINE, Archive, check_sha256
+from eventlake.errors import StorageError
+from eventlake.storage import ObjectExistsError, Storage, StorageFullError
+
+_ATTEMPT_BYTES = 8
+_TRIES = 3
+
+
+def publish(
+    storage: Storage,
+    manifest: DatasetManifest,
+    *,
+    rows: pa.Table,
+    spine: pa.Table | None,
+    sources: Mapping[str, str],
+    provenance: Mapping[str, Any],
+    rewrite: bool = False,
+) -> Archive:
+    """Publish a dataset. Publishing it again changes nothing, but restores lost files.
+
+    Args:
+        storage: The lake.
+        manifest: The dataset's identity.
+        rows: In key order.
+        spine: With its column ``spine_row``; None if the dataset has none.
+        sources: The text of each source file by its name.
+        provenance: What is recorded beside the files; JSON.
+        rewrite: Write the files even if a complete attempt exists.
+
+    Raises:
+        CorruptionError: Another manifest is stored at this dataset's path.
+        StorageError: Every attempt was collected or removed before it was published.
+    """
+    archive = Archive(
+        storage, manifest, layout.build_path(manifest.recipe.name, manifest.manifest_hash)
+    )
+    check_writable(DatasetManifest.decode, manifest.encode(), f"{archive.folder}/{layout.MANIFEST}")
+    for _ in range(_TRIES):
+        if (not rewrite and archive.is_whole()) or _finish(
+            archive, *_attempt(archive, rows, spine, sources, provenance)
+        ):
+            _publish(archive)
+            # The dataset may have been removed meanwhile, together with the attempt found above.
+            if archive.is_whole():
+                return archive
+    message = (
+        f"{archive.folder} could not be published: "
+        "every attempt was collected or removed before it was finished"
+    )
+    hint = "collect with a longer --older-than, and build again."
+    raise StorageError(message, hint, path=archive.folder)
+
+
+def _attempt(
+    archive: Archive,
+    rows: pa.Table,
+    spine: pa.Table | None,
+    sources: Mapping[str, str],
+    provenance: Mapping[str, Any],
+) -> tuple[str, bytes]:
+    """Store an attempt's files; return its folder and the provenance that will finish it."""
+    # A commit can be seen before it is durable. A power cut must not take the events that a
+    # dataset names and leave the dataset.
+    archive.storage.sync(layout.LOG)
+    folder = f"{archive.folder}/{secrets.token_hex(_ATTEMPT_BYTES)}"
+    files = {
+        _part_name(number, data): data for number, data in enumerate(frames.encode_parts(rows))
+    }
+    files |= {f"{SOURCE}/{name}": text.encode() for name, text in sources.items()}
+    files |= {} if spine is None else {SPINE: frames.encode(spine)}
+    with _deleted_if_disk_is_full(archive.storage, folder):
+        for name, data in files.items():
+            # The folder's name is random: an existing file is our own, whose answer was lost.
+            with suppress(ObjectExistsError):
+                archive.storage.create(f"{folder}/{name}", data)
+    listed = {
+        name: {"bytes": len(data), "sha256": sha256_hex(data)} for name, data in files.items()
+    }
+    manifest = {
+        "manifest": json.loads(archive.manifest.encode()),
+        "manifest_hash": archive.manifest.manifest_hash,
+    }
+    sealed = seal({**provenance, **manifest, "files": listed})
+    check_writable(read_provenance, sealed, f"{folder}/{layout.PROVENANCE}")
+    return folder, sealed
+
+
+def _finish(archive: Archive, folder: str, provenance: bytes) -> bool:
+    """Finish an attempt; False if a collector has given it up meanwhile."""
+    path = f"{folder}/{layout.PROVENANCE}"
+    with _deleted_if_disk_is_full(archive.storage, folder):
+        try:
+            archive.storage.create(path, provenance)
+        except ObjectExistsError:
+            # A collector gives an attempt up by creating something else at this path first.
+            return archive.storage.read(path) == provenance
+    return True
+
+
+@contextmanager
+def _deleted_if_disk_is_full(storage: Storage, folder: str) -> Iterator[None]:
+    """Delete an attempt's files if the disk is full: it is unfinished, and no one else uses it."""
+    try:
+        yield
+    except StorageFullError:
+        for item in list(storage.list(folder)):
+            storage.delete(item.path)
+        raise
+
+
+def _publish(archive: Archive) -> None:
+    """Write the manifest. An existing one must be identical."""
+    path = f"{archive.folder}/{layout.MANIFEST}"
+    try:
+        archive.storage.create(path, archive.manifest.encode())
+    except ObjectExistsError:
+        check_sha256(archive.storage.read(path), archive.manifest.manifest_hash, path)
+
+
+def _part_name(number: int, data: bytes) -> str:
+    return f"{PART}{number:05d}-{sha256_hex(data)[: layout.SHORT_HASH]}.parquet"
