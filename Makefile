@@ -74,4 +74,4 @@ bench: $(READY) ## Measure against the floors, side by side
 	$(BIN)/python benchmarks/run.py
 
 clean: ## Remove the environment and everything that was made
-	rm -rf $(VENV) demo-lake bench-data .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	rm -rf $(VENV) demo-lake bench-data .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .cache build dist
