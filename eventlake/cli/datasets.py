@@ -1,44 +1,175 @@
-"""``eventlake datasets rm``, and how a command of two words is found."""
+"""The commands that list, compare, explain, name and remove built datasets."""
 
-from typing import Annotated, Any
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 import eventlake.lake as lakes
 from eventlake.cli import documents, output
-from eventlake.cli.entry import Commands
-from eventlake.cli.options import JsonOption, LakeArgument, TrustOption
-from eventlake.log.maintaining.garbage import Garbage
+from eventlake.cli.options import MAX_DAYS, JsonOption, LakeArgument, TrustOption
+from eventlake.lake import Lake
+from eventlake.log.maintaining.garbage import Garbage, Unneeded
+from eventlake.storage.files import write_file
 
 
-class TwoWords(Commands):
-    """A group in which a command may be called ``datasets rm`` beside one that is called ``datasets``."""
+def diff(
+    lake: LakeArgument,
+    before: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", help="The first dataset: a tag, or at least 6 hex digits of its hash."
+        ),
+    ],
+    after: Annotated[str, typer.Argument(metavar="B", help="The second dataset.")],
+    *,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Also write a self-contained HTML page."),
+    ] = None,
+    trust_in: TrustOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two datasets: history, recipe, code, schema and rows; exit 1 if the rows differ."""
+    with output.progress():
+        found = lakes.open(lake, trust=trust_in).diff(before, after)
+    if html is not None:
+        write_file(html, found.html())
+        output.note(f"written to {html}")
+    if as_json:
+        output.show(found.card(), documents.dataset_diff(found), as_json=True)
+    else:
+        sys.stdout.write(found.text())
+    if not found.identical:
+        raise typer.Exit(output.REFUSED)
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that the arguments name, by two words if there is one."""
-        both = " ".join(args[:2])
-        return super().resolve_command(
-            ctx, [both, *args[2:]] if len(args) > 1 and self.get_command(ctx, both) else args
-        )
+
+def explain(
+    lake: LakeArgument,
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET", help="A tag, or at least 6 hex digits of the dataset's hash."
+        ),
+    ],
+    key: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="KEY...", help="The row's key: the value of each key column, in their order."
+        ),
+    ],
+    column: Annotated[
+        str | None, typer.Option(help="The column to explain. Default: the whole row.")
+    ] = None,
+    *,
+    trust_in: TrustOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the events that determine a row, or one of its values."""
+    with output.progress():
+        found = lakes.open(lake, trust=trust_in).explain(dataset, tuple(key), column)
+    output.show(found.card(), documents.explanation(found), as_json=as_json)
+
+
+def datasets(
+    lake: LakeArgument,
+    hash_prefix: Annotated[
+        str | None,
+        typer.Option(
+            "--find",
+            metavar="HASH",
+            help="Only datasets whose manifest, recipe or content hash starts with this.",
+        ),
+    ] = None,
+    *,
+    trust_in: TrustOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the built datasets and their tags."""
+    _list_datasets(lakes.open(lake, trust=trust_in), hash_prefix, as_json=as_json)
 
 
 def remove(
     lake: LakeArgument,
     references: Annotated[
         list[str],
-        typer.Argument(
-            metavar="HASH...", help="The datasets: at least 6 hex digits of a hash each."
-        ),
+        typer.Argument(metavar="HASH...", help="The datasets: at least 6 hex digits of each hash."),
     ],
     *,
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove datasets with all their files; refused while a tag, a dataset.lock or a recorded prediction names them."""
+    """Remove datasets and all their files, unless a tag, lock or recorded prediction names them."""
     opened = lakes.open(lake, trust=trust_in)
+    removed: list[Unneeded] = []
     with output.progress():
-        removed = [
-            file for reference in references for file in opened.remove_dataset(reference).files
-        ]
+        for reference in references:
+            removed += opened.remove_dataset(reference).files
     found = Garbage(tuple(removed), deleted=True)
+    output.show(found.card(), documents.garbage(found), as_json=as_json)
+
+
+def tag(
+    lake: LakeArgument,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The tag.")],
+    reference: Annotated[
+        str | None,
+        typer.Argument(metavar="[HASH]", help="The dataset to tag: a hash, or another tag."),
+    ] = None,
+    *,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove the tag.")] = False,
+    trust_in: TrustOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a dataset a name that finds it and keeps its rows."""
+    if delete == (reference is not None):
+        message = "give either the hash of a dataset or --delete"
+        raise typer.BadParameter(message, param_hint="HASH")
+    opened = lakes.open(lake, trust=trust_in)
+    if reference is None:
+        opened.untag(name)
+    else:
+        opened.tag(reference, name)
+    _list_datasets(opened, None, as_json=as_json)
+
+
+def _list_datasets(lake: Lake, hash_prefix: str | None, *, as_json: bool) -> None:
+    found, tags = lake.datasets(hash_prefix), lake.tags()
+    output.show(
+        documents.datasets_card(found, tags),
+        [documents.dataset(dataset, tags) for dataset in found],
+        as_json=as_json,
+    )
+
+
+def prune(
+    lake: LakeArgument,
+    older_than_days: Annotated[
+        float, typer.Option(min=0, max=MAX_DAYS, help="Only rows built more than this long ago.")
+    ],
+    keep_last: Annotated[
+        int, typer.Option(min=0, help="How many datasets of each name always keep their rows.")
+    ] = 1,
+    *,
+    whole: Annotated[
+        bool,
+        typer.Option(
+            "--datasets",
+            help="Delete manifest, spine and source too. Their hashes can no longer be reproduced.",
+        ),
+    ] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete the rows; by default they are only listed.")
+    ] = False,
+    trust_in: TrustOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List or delete the rows of old datasets without tag or lock; their hashes rebuild them."""
+    age = timedelta(days=older_than_days)
+    with output.progress():
+        found = lakes.open(lake, trust=trust_in).prune(
+            older_than=age, keep_last=keep_last, datasets=whole, dry_run=not delete
+        )
     output.show(found.card(), documents.garbage(found), as_json=as_json)

@@ -1,4 +1,4 @@
-"""What ``--json`` prints: plain documents of the library's values, and the cards of lists."""
+"""The JSON documents that ``--json`` prints, and the cards of lists."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +38,6 @@ _CLOUDEVENTS = {ours: theirs for theirs, ours in CLOUDEVENTS_NAMES.items()}
 
 
 def lake(value: Lake) -> dict[str, Any]:
-    """A lake."""
     return {
         "uri": redacted(value.uri),
         "origin": value.origin,
@@ -48,7 +47,6 @@ def lake(value: Lake) -> dict[str, Any]:
 
 
 def receipt(value: Receipt) -> dict[str, Any]:
-    """What an append answered."""
     recorded_at = None if value.recorded_at is None else format_instant(value.recorded_at)
     return {
         "start": value.start,
@@ -61,7 +59,7 @@ def receipt(value: Receipt) -> dict[str, Any]:
 
 
 def imported(value: Import) -> dict[str, Any]:
-    """What an import did, or would do."""
+    """The result of an import; a dry run adds the first events and the problems."""
     document = {
         "producer": value.producer,
         "events": value.events,
@@ -78,7 +76,6 @@ def imported(value: Import) -> dict[str, Any]:
 
 
 def schema(value: Version) -> dict[str, Any]:
-    """A registered schema."""
     return {
         "event_type": value.schema.event_type,
         "version": value.number,
@@ -90,18 +87,15 @@ def schema(value: Version) -> dict[str, Any]:
 
 
 def compaction(value: Compaction) -> dict[str, Any]:
-    """What a compaction did."""
     return asdict(value)
 
 
 def garbage(value: Garbage) -> dict[str, Any]:
-    """What a collection found."""
     files = [asdict(file) | {"since": format_instant(file.since)} for file in value.files]
     return {"deleted": value.deleted, "size_bytes": value.size_bytes, "files": files}
 
 
 def commit(entry: Entry) -> dict[str, Any]:
-    """One commit."""
     value = entry.commit
     return {
         "version": value.version,
@@ -139,7 +133,6 @@ def log_card(entries: Sequence[Entry], total: int) -> Card:
 
 
 def snapshot(value: Snapshot) -> dict[str, Any]:
-    """A snapshot."""
     checkpoint = str(value.checkpoint)
     return {
         "checkpoint": checkpoint,
@@ -151,7 +144,6 @@ def snapshot(value: Snapshot) -> dict[str, Any]:
 
 
 def report(value: Report) -> dict[str, Any]:
-    """A verification."""
     return {
         "ok": value.ok,
         "checkpoint": str(value.checkpoint) if value.checkpoint else None,
@@ -171,7 +163,6 @@ def report(value: Report) -> dict[str, Any]:
 
 
 def explanation(value: Explanation) -> dict[str, Any]:
-    """The events behind a row or a value."""
     events = [
         {
             "sequence": one["sequence"],
@@ -195,7 +186,7 @@ def explanation(value: Explanation) -> dict[str, Any]:
 
 
 def dataset(value: Dataset, tags: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """A dataset, with its tags where they were asked for."""
+    """A dataset, with its tags if ``tags`` is given."""
     recipe = value.manifest.recipe
     named = {} if tags is None else {"tags": _tags_of(value, tags)}
     return {
@@ -213,7 +204,7 @@ def dataset(value: Dataset, tags: Mapping[str, str] | None = None) -> dict[str, 
 
 
 def _tags_of(value: Dataset, tags: Mapping[str, str]) -> list[str]:
-    """Its tags in order; that of a lock comes last, as ``locked``."""
+    """The dataset's tags in alphabetical order; tags set by a lock come last, as ``locked``."""
     found = sorted(
         name for name, manifest_hash in tags.items() if manifest_hash == value.manifest_hash
     )
@@ -242,7 +233,6 @@ def datasets_card(values: Sequence[Dataset], tags: Mapping[str, str]) -> Card:
 
 
 def reproduction(value: Reproduction) -> dict[str, Any]:
-    """A reproduction."""
     return {
         "identical": value.identical,
         "manifest_hash": value.dataset.manifest_hash,
@@ -255,7 +245,6 @@ def reproduction(value: Reproduction) -> dict[str, Any]:
 
 
 def dataset_diff(value: DatasetDiff) -> dict[str, Any]:
-    """What lies between two datasets."""
     history = value.history
     return {
         "identical": value.identical,
@@ -297,7 +286,6 @@ def _row_change(value: RowChange) -> dict[str, Any]:
 
 
 def demo(value: DemoResult) -> dict[str, Any]:
-    """The demo."""
     return {
         "lake": value.lake,
         "checkpoint": value.checkpoint,
@@ -309,7 +297,7 @@ def demo(value: DemoResult) -> dict[str, Any]:
     }
 
 
-def _object(text: str) -> Any:
+def _extensions(text: str) -> Any:
     value, problem = parse_one(text.encode(), MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH)
     if problem:
         message = (
@@ -320,7 +308,10 @@ def _object(text: str) -> Any:
 
 
 def event_lines(events: pl.DataFrame) -> Iterator[str]:
-    """Events as CloudEvents in JSON, one a line, as ``append`` takes them; payloads stand as given, but for line breaks between tokens."""
+    """Yield each event as one line of CloudEvents JSON, in the form that ``append`` reads.
+
+    Payloads are copied byte for byte, except that line breaks between tokens become spaces.
+    """
     for event in events.iter_rows(named=True):
         data = event.pop("data")
         event.pop("sequence", None)
@@ -334,8 +325,9 @@ def event_lines(events: pl.DataFrame) -> Iterator[str]:
             for name in ("time", "recordedat")
             if name in members
         }
+        # Payloads are not parsed: a number would lose digits and a repeated key its first value.
         if "extensions" in members:
-            members["extensions"] = _object(members["extensions"])
+            members["extensions"] = _extensions(members["extensions"])
         head = json.dumps(members, ensure_ascii=False, separators=(",", ":"))
         payload = "" if data is None else ',"data":' + data.replace("\r", " ").replace("\n", " ")
         yield head[:-1] + payload + "}"

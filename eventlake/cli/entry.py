@@ -1,4 +1,4 @@
-"""From arguments to an exit code: errors become messages, and the process ends without the libraries' threads."""
+"""Run a command and turn its outcome, including every error, into an exit code."""
 
 import atexit
 import io
@@ -24,14 +24,22 @@ USAGE = 2
 
 
 class OutputClosedError(Exception):
-    """Nobody reads the output any more."""
+    """The reader of a pipe closed it."""
 
 
 class Commands(TyperGroup):
-    """All commands."""
+    """The group of all commands; a command's name may have two words, such as ``datasets rm``."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command by its first two words if there is one, else by the first."""
+        two_words = " ".join(args[:2])
+        if len(args) > 1 and self.get_command(ctx, two_words):
+            args = [two_words, *args[2:]]
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs one. A closed pipe and Ctrl-C are told apart here: typer would end with 1 and with silence."""
+        """Run a command; report a closed pipe and Ctrl-C as exceptions of their own."""
+        # typer would end both with exit code 1 and no message.
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
@@ -41,20 +49,26 @@ class Commands(TyperGroup):
 
 
 def end(app: typer.Typer, arguments: list[str] | None) -> NoReturn:
-    """Runs a command and ends with its exit code: the process, if the arguments are not given but its own."""
-    given = sys.argv[1:] if arguments is None else arguments
+    """Run a command and exit with its code.
+
+    Args:
+        app: The application.
+        arguments: Defaults to the arguments of the process, which then belongs to the command:
+            its memory is limited, and its native threads are not waited for.
+    """
+    owns_process = arguments is None
     _open_streams()
-    code = _run(app, given, alone=arguments is None)
-    if arguments is None:
+    code = _run(app, sys.argv[1:] if arguments is None else arguments, owns_process=owns_process)
+    if owns_process:
         _leave(code)
     sys.exit(code)
 
 
 def _open_streams() -> None:
-    """Gives a process that was started without standard output or error streams that nobody reads; the others write UTF-8.
+    """Make sure that standard output and error exist and take UTF-8.
 
-    Under another encoding, such as ASCII in the C locale, a command would fail at its last word,
-    with its work done.
+    Under another encoding, such as ASCII in the C locale, a command would fail when it prints its
+    result, after its work is done.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -67,14 +81,14 @@ def _open_streams() -> None:
 
 
 def standard_input(most_bytes: int | None = None) -> bytes:
-    """What is on standard input.
+    """Read standard input.
 
     Args:
-        most_bytes: More is refused, and not read; None for data of any length.
+        most_bytes: Maximum size; None for no limit.
 
     Raises:
-        InvalidInputError: There is none: a process was started with it closed, and that is not the
-            same as no data. Or there is too much.
+        InvalidInputError: Standard input is closed, which is different from empty, or has more
+            than ``most_bytes``.
     """
     if sys.stdin is None:
         message = "expected data on standard input, which is closed"
@@ -87,14 +101,14 @@ def standard_input(most_bytes: int | None = None) -> bytes:
     return data
 
 
-def _run(app: typer.Typer, given: list[str], *, alone: bool) -> int:
-    """Runs a command; ``alone`` if the process is its own, so that its memory can be bounded."""
-    as_json = "--json" in given
+def _run(app: typer.Typer, arguments: list[str], *, owns_process: bool) -> int:
+    as_json = "--json" in arguments
     try:
-        if alone:
+        if owns_process:
             bound_memory()
         with stoppable(lambda stopped: output.error_text("stopped", str(stopped), as_json=as_json)):
-            ended = app(given, prog_name="eventlake", standalone_mode=False)
+            result = app(arguments, prog_name="eventlake", standalone_mode=False)
+            # A full disk or a closed pipe must be met here, where it still becomes an exit code.
             sys.stdout.flush()
     except EventlakeError as error:
         return output.report(error, as_json=as_json)
@@ -105,18 +119,17 @@ def _run(app: typer.Typer, given: list[str], *, alone: bool) -> int:
         sys.stderr.write(output.error_text("stopped", str(stopped), as_json=as_json))
         return stopped.exit_code
     except (OutputClosedError, BrokenPipeError):
-        # Whoever read the output has seen enough. What is buffered must not fail once more when the
-        # process ends.
+        # The reader has seen enough, as with `| head`. Buffered output goes to the null device, so
+        # that it does not fail again at exit.
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (OSError, MemoryError) as error:
         return output.report(_failure(error), as_json=as_json)
-    return ended if isinstance(ended, int) else 0
+    return result if isinstance(result, int) else 0
 
 
 def _failure(error: OSError | MemoryError) -> StorageError:
-    """What the machine refused, as an error of the library."""
     if isinstance(error, OSError):
         return StorageError(
             f"could not use {error.filename or 'the output'}: {error.strerror}", errno=error.errno
@@ -125,36 +138,30 @@ def _failure(error: OSError | MemoryError) -> StorageError:
 
 
 def _usage(error: TyperException, *, as_json: bool) -> int:
-    """Says what is wrong with the arguments."""
+    """Print what is wrong with the arguments, and return the exit code."""
     context, message = getattr(error, "ctx", None), error.format_message()
-    asked = "eventlake" if context is None else context.command_path
+    command = "eventlake" if context is None else context.command_path
     if as_json:
-        sys.stderr.write(
-            output.error_text(
-                "usage", message, f"'{asked} --help' lists what it takes.", as_json=True
-            )
-        )
+        hint = f"'{command} --help' lists the arguments."
+        text = output.error_text("usage", message, hint, as_json=True)
+    elif context is None or message.startswith("Usage"):
+        text = safe(message) + "\n"
     else:
-        usage = (
-            []
-            if context is None or message.startswith("Usage")
-            else [context.get_usage(), f"Try '{asked} --help' for help.", ""]
-        )
-        sys.stderr.write(
-            safe("\n".join([*usage, f"Error: {message}" if usage else message])) + "\n"
-        )
+        usage = [context.get_usage(), f"Try '{command} --help' for help.", ""]
+        text = safe("\n".join([*usage, f"Error: {message}"])) + "\n"
+    sys.stderr.write(text)
     return int(getattr(error, "exit_code", USAGE))
 
 
 def _leave(code: int) -> NoReturn:
-    """Ends the process with a code that stays what it is.
+    """End the process with exactly this exit code.
 
-    Threads of the libraries are not waited for: while a loaded machine takes an interpreter down,
-    some of them are still running, and the C++ runtime ends the process with SIGABRT. What Python
-    was asked to do at exit is done.
+    Native threads of the libraries are not waited for: some of them may still run while the
+    interpreter shuts down, and the C++ runtime then ends the process with SIGABRT. Python's own
+    exit handlers run.
     """
     with suppress(Exception):
-        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - as the interpreter does first
+        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - the interpreter's first step
     with suppress(Exception):
         atexit._run_exitfuncs()  # noqa: SLF001 - there is no public way
     for stream in (sys.stdout, sys.stderr):

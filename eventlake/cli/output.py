@@ -1,4 +1,4 @@
-"""Printing: cards for people, JSON for programs, errors and progress to stderr."""
+"""Print cards for people and JSON for programs; errors, notes and progress go to stderr."""
 
 import json
 import sys
@@ -24,14 +24,14 @@ from eventlake.visible import json_text, safe
 
 REFUSED, ENVIRONMENT = 1, 3
 MOST_PROBLEMS = 100
-"""In JSON; their number is always given."""
+"""Maximum problems in a JSON document; it always has their total."""
 
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 def show(card: Card, document: Any, *, as_json: bool) -> None:
-    """Prints a card, or the same facts as one JSON document."""
+    """Print a card, or the same facts as one JSON document."""
     if as_json:
         write_json(document)
     else:
@@ -39,14 +39,14 @@ def show(card: Card, document: Any, *, as_json: bool) -> None:
 
 
 def write_json(document: Any, *, indent: int | None = None) -> None:
-    """Prints one JSON document; what could steer a terminal is escaped."""
+    """Print one JSON document; characters that could control a terminal are escaped."""
     sys.stdout.write(
         json_text(json.dumps(document, ensure_ascii=False, default=str, indent=indent)) + "\n"
     )
 
 
 def draw(card: Card, console: Console = out) -> None:
-    """A card as text: a title, aligned facts, a table."""
+    """Print a card as text: a title, aligned facts, a table."""
     console.print(Text(card.title, style="bold"))
     width = max((len(label) for label, _ in card.facts), default=0)
     for label, value in card.facts:
@@ -66,7 +66,7 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def report(error: EventlakeError, *, as_json: bool) -> int:
-    """Prints an error to stderr and gives the exit code that says what kind it is."""
+    """Print an error to stderr and return its exit code."""
     if as_json:
         facts = {name: str(value) for name, value in error.facts.items()}
         document: dict[str, Any] = {
@@ -98,18 +98,18 @@ def report(error: EventlakeError, *, as_json: bool) -> int:
 
 
 def error_text(kind: str, message: str, hint: str | None = None, *, as_json: bool) -> str:
-    """An error of the command line itself, as a line."""
+    """One line for an error of the command line itself."""
     document: dict[str, Any] = {"error": kind, "message": safe(message), "hint": hint, "facts": {}}
     return (json.dumps(document) if as_json else f"error: {safe(message)}") + "\n"
 
 
 def note(message: str) -> None:
-    """Says something beside the result, on stderr."""
+    """Print a remark about the result to stderr."""
     err.print(Text.assemble(("note: ", "bold"), safe(message)))
 
 
 class _Bars:
-    """Draws tasks as bars of one rich display."""
+    """A progress reporter that shows each task as a bar of one rich display."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -126,7 +126,7 @@ class _Bars:
 
 @contextmanager
 def progress() -> Iterator[None]:
-    """Shows bars on stderr while the block runs, where a person is watching."""
+    """Show progress bars while the block runs, if stderr is a terminal."""
     if not err.is_terminal:
         yield
         return

@@ -1,4 +1,4 @@
-"""The commands below ``eventlake schema``."""
+"""The subcommands of ``eventlake schema``."""
 
 import json
 from typing import Annotated, Any
@@ -25,11 +25,10 @@ TypeArgument = Annotated[
     str, typer.Argument(metavar="TYPE", help="The event type, such as payment.received.")
 ]
 VersionOption = Annotated[
-    int | None, typer.Option("--version", min=1, help="Which version. Default: the newest.")
+    int | None, typer.Option("--version", min=1, help="The version. Default: the newest.")
 ]
 
-_MOST_BYTES = 16 << 20
-"""Of a schema or an upcast."""
+_MAX_FILE_BYTES = 16 << 20
 
 
 @app.command("list")
@@ -57,7 +56,7 @@ def show(
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one schema; with --json as a JSON Schema among its facts."""
+    """Show one schema; --json includes it as a JSON Schema."""
     found = _version(lake, trust_in, event_type, version)
     output.show(found.card(), documents.schema(found), as_json=as_json)
 
@@ -70,7 +69,10 @@ def infer(
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Propose a JSON Schema from the payloads: the schema to stdout, the reasons to stderr. Registers nothing."""
+    """Propose a JSON Schema from the stored payloads, without registering it.
+
+    The schema goes to stdout, the reasons go to stderr.
+    """
     with output.progress():
         proposal = lakes.open(lake, trust=trust_in).infer_schema(event_type)
     if not as_json:
@@ -93,13 +95,17 @@ def register(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="How older payloads are read: JSON, a SQL expression over the old fields by new field.",
+            help="How to read older payloads: a JSON object with a SQL expression "
+            "over the old fields for each new field.",
         ),
     ] = None,
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Register a schema, or a new version of one: payloads become columns, and what does not fit is refused from now on."""
+    """Register a schema or a new version of it.
+
+    Payloads become typed columns, and later events that do not fit are refused.
+    """
     with output.progress():
         found = lakes.open(lake, trust=trust_in).register(
             event_type, _json(file, "a JSON Schema"), upcast=_expressions(upcast)
@@ -111,9 +117,10 @@ def register(
 def diff(
     lake: LakeArgument,
     event_type: TypeArgument,
-    old: Annotated[int, typer.Argument(metavar="OLD", min=1, help="The version compared.")],
+    old: Annotated[int, typer.Argument(metavar="OLD", min=1, help="The old version.")],
     new: Annotated[
-        int | None, typer.Argument(metavar="NEW", min=1, help="With this one. Default: the newest.")
+        int | None,
+        typer.Argument(metavar="NEW", min=1, help="The new version. Default: the newest."),
     ] = None,
     *,
     trust_in: TrustOption = None,
@@ -147,25 +154,29 @@ def _expressions(file: str | None) -> dict[str, str] | None:
         return None
     found = _json(file, "an upcast")
     if not isinstance(found, dict):
-        message = f"{file} is not an upcast: expected an object of SQL expressions by field"
+        message = f"{file} is not an upcast: expected an object with a SQL expression per field"
         raise InvalidInputError(message, path=file)
     return found
 
 
 def _json(file: str, what: str) -> Any:
-    given = standard_input(_MOST_BYTES) if file == "-" else None
+    given = standard_input(_MAX_FILE_BYTES) if file == "-" else None
     try:
-        data = read_file(file, _MOST_BYTES) if given is None else given
-        return json.loads(data.decode(), object_pairs_hook=_once)
+        data = read_file(file, _MAX_FILE_BYTES) if given is None else given
+        return json.loads(data.decode(), object_pairs_hook=_unique_keys)
     except (OSError, ValueError, RecursionError) as error:
         message = f"{file} is not {what}: {error.strerror if isinstance(error, OSError) else error}"
-        hint = "'eventlake schema infer LAKE TYPE' prints a schema; an upcast is a JSON object, a SQL expression by field."
+        hint = (
+            "'eventlake schema infer LAKE TYPE' prints a schema; "
+            "an upcast is a JSON object with a SQL expression per field."
+        )
         raise InvalidInputError(message, hint, path=file) from error
 
 
-def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    # json.loads alone keeps the last of two equal keys, and the schema would not be the file's.
     found = dict(members)
     if len(found) < len(members):
-        message = "a key stands twice in one object"
+        message = "a key appears twice in one object"
         raise ValueError(message)
     return found

@@ -1,8 +1,8 @@
-"""SIGINT, SIGTERM and SIGHUP end a command: what it holds is given up, and its exit code says which signal it was.
+"""End a command on SIGINT, SIGTERM or SIGHUP, release its leases, and exit by the signal's code.
 
-Python runs a handler only once native code returns, and a query may not return for hours. So a
-thread is woken by the signal itself; if the command has not ended after a while, it gives up the
-claims in its place and ends the process.
+Python runs a signal handler only after native code returns, and a query may run for hours. So the
+signal also wakes a thread. If the command has not ended after a grace period, the thread releases
+the leases and ends the process.
 """
 
 import os
@@ -28,22 +28,23 @@ class Stopped(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """As a shell reports it: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP."""
+        """The code a shell reports: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP."""
         return 128 + self.number
 
     def __str__(self) -> str:
-        """What to say."""
+        """The message for the user."""
         return f"stopped by {signal.Signals(self.number).name}; nothing was half-written"
 
 
 @contextmanager
-def stoppable(said: Callable[[Stopped], str]) -> Iterator[None]:
-    """Ends the block with ``Stopped`` when a signal arrives; in another thread than the main one, which gets no signals, nothing.
+def stoppable(message: Callable[[Stopped], str]) -> Iterator[None]:
+    """Raise ``Stopped`` in the block when a signal arrives.
 
-    A signal that the caller of the process ignores, such as SIGINT under nohup, stays ignored.
+    Outside the main thread, where Python delivers no signals, this does nothing. A signal that the
+    parent process ignores, such as SIGINT under nohup, stays ignored.
 
     Args:
-        said: What to write to stderr where the process must be ended from here.
+        message: Makes the text for stderr if the thread has to end the process.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -57,38 +58,39 @@ def stoppable(said: Callable[[Stopped], str]) -> Iterator[None]:
     handlers = {number: signal.getsignal(number) for number in _SIGNALS}
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    over = threading.Event()
+    finished = threading.Event()
     watcher = threading.Thread(
-        target=_watch, args=(reader, over, said), name="eventlake-signals", daemon=True
+        target=_watch, args=(reader, finished, message), name="eventlake-signals", daemon=True
     )
     watcher.start()
-    woken = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    earlier_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     for number, handler in handlers.items():
         if handler != signal.SIG_IGN:
             signal.signal(number, stop)
     try:
         yield
     except (Exception, Stopped):
-        # A library that was interrupted may put an error of its own in the place of ours.
+        # An interrupted library may replace our exception with one of its own.
         if received:
             raise Stopped(received[0]) from None
         raise
     finally:
-        over.set()
+        finished.set()
         for number, handler in handlers.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-        signal.set_wakeup_fd(woken)
+        signal.set_wakeup_fd(earlier_fd)
+        # The watcher reads the end of the pipe and returns.
         os.close(writer)
         watcher.join()
         os.close(reader)
 
 
-def _watch(reader: int, over: threading.Event, said: Callable[[Stopped], str]) -> None:
-    while (woken := os.read(reader, 1)) and woken[0] not in _SIGNALS:
-        pass  # a signal that is handled elsewhere
-    if woken and not over.wait(_GRACE_SECONDS):
+def _watch(reader: int, finished: threading.Event, message: Callable[[Stopped], str]) -> None:
+    while (signals := os.read(reader, 1)) and signals[0] not in _SIGNALS:
+        pass  # a signal that has another handler
+    if signals and not finished.wait(_GRACE_SECONDS):
         give_up_claims()
         remove_scratch()
-        stopped = Stopped(woken[0])
-        os.write(2, said(stopped).encode())
+        stopped = Stopped(signals[0])
+        os.write(2, message(stopped).encode())
         os._exit(stopped.exit_code)

@@ -380,7 +380,7 @@ def test_locked_in_a_lake_that_may_only_be_read_says_that_the_lock_is_not_rememb
     with pytest.raises(SystemExit) as ended:
         main(["build", str(folder), "--lake", lake.uri, "--locked"])
     assert not ended.value.code
-    assert "the lake does not remember that a lock names the dataset" in " ".join(
+    assert "the lake could not record that a lock names the dataset" in " ".join(
         capsys.readouterr().err.split()
     )
 
