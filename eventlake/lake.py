@@ -46,8 +46,10 @@ from eventlake.log.appending.read_events import checked_batch, parts_of
 from eventlake.log.appending.receipt import Receipt
 from eventlake.log.appending.resolve_commit import settle
 from eventlake.log.appending.writer import Writer
-from eventlake.log.chain.chain import Chain, create_chain, open_chain, read_again
+from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.entry import Entry
+from eventlake.log.chain.events_of_commits import retry_after_compaction
+from eventlake.log.chain.open_chain import create_chain, open_chain
 from eventlake.log.clock import Clock, accept, clock_of
 from eventlake.log.maintaining.compact import TARGET_BYTES, Compaction, compact
 from eventlake.log.maintaining.fold import keep_folded
@@ -433,7 +435,7 @@ class Lake:
         """
         with self._lock:
             self._chain.refresh()
-            return Snapshot(read_again(self._chain, lambda chain: resolve(chain, at)))
+            return Snapshot(retry_after_compaction(self._chain, lambda chain: resolve(chain, at)))
 
     def follow(
         self, after: int = 0, *, poll_seconds: float = 0.2, timeout_seconds: float | None = None

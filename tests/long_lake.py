@@ -25,8 +25,8 @@ from eventlake.core.documents.manifest import NOTHING_RECENT, Recent, Tier
 from eventlake.core.documents.segment import Segment
 from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.core.hashing.merkle import CompactRange
-from eventlake.log.chain.believed import vouch
 from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.check_derived import vouch
 from eventlake.log.chain.entry import Entry
 from eventlake.log.chain.hint import leave
 from eventlake.log.chain.key_index import recent_run

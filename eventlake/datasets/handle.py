@@ -11,7 +11,7 @@ from eventlake.history.pinned import PinnedHistory
 from eventlake.history.resolve import At, resolve
 from eventlake.history.snapshot import Snapshot
 from eventlake.log.appending.receipt import Receipt
-from eventlake.log.chain.chain import open_chain
+from eventlake.log.chain.open_chain import open_chain
 from eventlake.schemas.version import Version
 from eventlake.storage import Storage
 from eventlake.trust import Trust

@@ -15,8 +15,8 @@ from eventlake.core.card import Card
 from eventlake.core.documents.commit import Commit
 from eventlake.core.instants import format_instant
 from eventlake.errors import InvalidInputError, NotFoundError, StorageError
-from eventlake.log.chain.believed import vouch
 from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.check_derived import vouch
 from eventlake.log.chain.entry import Entry
 from eventlake.log.chain.publish import publish
 from eventlake.log.next_commit import plain_commit

@@ -1,7 +1,5 @@
-"""Making the commit that would follow the head."""
+"""Build the commit that would follow the head."""
 
-import random
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,18 +16,13 @@ from eventlake.log.chain.unfolded_keys import OwnKeys, own_keys, recent_after
 from eventlake.log.store_batch import StoredBatch, new_commit_id
 
 Delivered = tuple[Position, int, int]
-"""A producer's position and the rows ``[first, last)`` of the batch that it is about."""
-
-
-def pause_after_lost_race(attempt: int) -> None:
-    """A short random pause, shorter the more races were lost: who has waited longest tries first."""
-    time.sleep(random.uniform(0, 0.01 / attempt))  # noqa: S311 - jitter, no secret
+"""A producer's position and the rows ``[first, last)`` of the batch that it covers."""
 
 
 def append_commit(
     chain: Chain, prepared: StoredBatch, recorded_at: int, delivered: Sequence[Delivered]
 ) -> Commit:
-    """The commit that would append what is prepared after the head now."""
+    """Build the commit that would append a stored batch after the head."""
     start = chain.watermark
     frontier: CompactRange = chain.frontier
     placed = prepared.at(start)
@@ -58,10 +51,10 @@ def plain_commit(
     schemas: str | None = None,
     clock: int | None = None,
 ) -> Commit:
-    """The commit without events, of some kind, that would follow the head now.
+    """Build a commit without events that would follow the head.
 
-    It takes over the head's ``recorded_at``: only events move that clock, or a copied history could
-    not be continued after it.
+    It takes the head's ``recorded_at``: only events advance that clock. Otherwise a copied history,
+    whose events keep their instants, could not be continued after it.
     """
     recorded_at = chain.head.commit.recorded_at if chain.head else MIN_US
     commit_id = new_commit_id()
@@ -78,7 +71,7 @@ def plain_commit(
 def _after(
     chain: Chain, kind: str, commit_id: str, recorded_at: int, own: OwnKeys | KeyFile
 ) -> Commit:
-    """A commit after the head that changes nothing yet."""
+    """Build a commit after the head that changes nothing yet."""
     head = chain.head.commit if chain.head else None
     accepted = head.clock if head and head.clock is not None and recorded_at <= head.clock else None
     return Commit(

@@ -1,7 +1,8 @@
-"""Storing what a commit will name, before the commit: segments and, where there are many, keys. Nobody sees it yet."""
+"""Store the segments and key files that a commit will name, before it is published.
 
-import random
-import time
+Until the commit exists, no reader sees them.
+"""
+
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from eventlake.backoff import pause_after_failure
 from eventlake.columns.intake.encode_batch import Encoding, Ranges
 from eventlake.columns.intake.envelope import Batch
 from eventlake.columns.parquet import segments
@@ -24,11 +26,12 @@ from eventlake.progress import Advance, task
 from eventlake.storage import NotDurableError, NotStoredError, ObjectExistsError, Storage
 
 SEGMENT_TRIES = 4
+"""How often a segment is sent before the store's failure is raised."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stored segment's worth of a batch; it has no sequence yet."""
+    """A stored segment of a batch, before its first sequence is known."""
 
     sha256: str
     size_bytes: int
@@ -37,7 +40,7 @@ class Piece:
     statistics: segments.Statistics
 
     def at(self, start: int) -> Segment:
-        """The segment this piece becomes when its first row gets the sequence ``start``."""
+        """The segment whose first row has the sequence ``start``."""
         found = self.ranges.at(start)
         return Segment(
             sha256=self.sha256,
@@ -55,15 +58,15 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class StoredBatch:
-    """What is stored for a commit that is not there yet.
+    """What is stored for a commit that is not published yet.
 
     Attributes:
         pieces: The segments.
         keys: The commit's keys, or the file that holds them.
-        commit_id: One of those keys: says whose attempt the commit is.
-        next_version: The version that came next when this was begun.
-        fence: The newest fence then.
-        schemas: The schemas that the events were checked against.
+        commit_id: Identifies the attempt to commit; one of the keys.
+        next_version: The version of the next commit when storing began.
+        fence: The version of the newest fence when storing began.
+        schemas: SHA-256 of the catalogue that the events were checked against.
     """
 
     pieces: tuple[Piece, ...]
@@ -74,22 +77,22 @@ class StoredBatch:
     schemas: str | None
 
     def holds(self, chain: Chain) -> bool:
-        """Whether a commit may name it.
+        """Whether a commit may still name what is stored.
 
-        After another fence it may be just what a garbage collector is deleting; after another
-        schema it may not be what that asks for.
+        After another fence, garbage collection may be deleting it; after another schema, the events
+        may not satisfy it.
         """
         return (self.fence, self.schemas) == (chain.fence, chain.schemas)
 
     def at(self, start: int) -> tuple[Segment, ...]:
-        """The segments, with the first event at the sequence ``start``."""
+        """The segments, if the first event has the sequence ``start``."""
         placed: list[Segment] = []
         for piece in self.pieces:
             placed.append(piece.at(placed[-1].stop if placed else start))
         return tuple(placed)
 
     def is_quick(self, start: int) -> bool:
-        """Whether ``at(start)`` takes milliseconds, so that a large batch is no slower to commit than a small one."""
+        """Whether ``at(start)`` takes milliseconds, however large the batch is."""
         rows = [0, *(len(piece.ranges.hashes) for piece in self.pieces)]
         return all(
             piece.ranges.is_quick(start + sum(rows[: number + 1]))
@@ -97,25 +100,25 @@ class StoredBatch:
         )
 
     def make_quick(self) -> None:
-        """Makes ``at`` quick wherever the batch will stand."""
+        """Make ``at`` fast for any start."""
         for piece in self.pieces:
             piece.ranges.make_quick()
 
 
 def new_commit_id() -> str:
-    """Says whose attempt a commit is."""
+    """A random id that tells one attempt to commit from another."""
     return str(uuid.uuid4())
 
 
 def prepare(chain: Chain, batch: Batch, positions: Sequence[Position]) -> StoredBatch:
-    """Encodes, hashes and stores a batch.
+    """Encode, hash and store a batch.
 
     Raises:
         StorageError: The store failed.
     """
     next_version, fence, schemas = chain.next_version, chain.fence, chain.schemas
-    # New at every try: a file of keys under the name that an earlier try gave it may be about to be
-    # collected.
+    # The id is new at every try, and so is the name of the key file: a file that an earlier try
+    # left may be about to be collected.
     commit_id = new_commit_id()
     encoding = batch.encoding
     keys = stored_where_large(
@@ -129,11 +132,12 @@ def prepare(chain: Chain, batch: Batch, positions: Sequence[Position]) -> Stored
 def store_pieces(
     storage: Storage, encoding: Encoding, start: int, advance: Advance
 ) -> Iterator[Piece]:
-    """Stores the segments of a batch whose first row will probably stand at ``start``."""
+    """Store the segments of a batch, expecting its first row at the sequence ``start``."""
     with ThreadPoolExecutor(1) as hashing:
         for encoded in encoding:
             ranges = Ranges(encoded.hashes)
             if not ranges.is_quick(start):
+                # Parquet encoding keeps one core busy; the hash tree is built on another.
                 hashing.submit(ranges.at, start)
             data, sha256 = _store(storage, encoded.table, encoded.data, encoded.sha256)
             yield Piece(
@@ -144,17 +148,16 @@ def store_pieces(
 
 
 def store_segment(storage: Storage, stored: pa.Table) -> tuple[bytes, str]:
-    """Encodes and stores a segment's columns; gives its bytes and their SHA-256."""
+    """Encode and store a segment's columns; return its bytes and their SHA-256."""
     data = segments.encode(stored)
     return _store(storage, stored, data, sha256_hex(data))
 
 
 def _store(storage: Storage, stored: pa.Table, data: bytes, sha256: str) -> tuple[bytes, str]:
-    """Stores an encoded segment.
+    """Store an encoded segment; return its bytes and their SHA-256.
 
-    A segment of that name that is there already was left by this very attempt, unanswered, and
-    whoever collects garbage may be about to delete it. It is not taken over: the same events go
-    under a fresh name.
+    If a segment of that name exists, an unanswered try of this call left it, and garbage collection
+    may be about to delete it. It is not reused: the events are encoded again under a new name.
     """
     while True:
         try:
@@ -167,7 +170,7 @@ def _store(storage: Storage, stored: pa.Table, data: bytes, sha256: str) -> tupl
 
 
 def _create_patiently(storage: Storage, path: str, data: bytes) -> None:
-    """Creates a segment; one that was not answered is sent again, because the same bytes at the same name cannot do harm."""
+    """Create a segment. A failed create is repeated: the same bytes at the same name do no harm."""
     for attempt in range(SEGMENT_TRIES):
         try:
             storage.create(path, data)
@@ -176,6 +179,6 @@ def _create_patiently(storage: Storage, path: str, data: bytes) -> None:
         except StorageError:
             if attempt + 1 == SEGMENT_TRIES:
                 raise
-            time.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311 - jitter, no secret
+            pause_after_failure(attempt)
         else:
             return

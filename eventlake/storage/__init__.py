@@ -4,6 +4,7 @@ Knows paths and bytes; must not know what a commit or a segment is. May import `
 and ``eventlake.errors``.
 """
 
+from eventlake.storage.check_hash import RESTORE_HINT, check_hash
 from eventlake.storage.local import LocalStorage
 from eventlake.storage.memory import MemoryStorage
 from eventlake.storage.nearby import lake_nearby
@@ -30,6 +31,7 @@ from eventlake.storage.probe import probe
 from eventlake.storage.uri import can_be_reopened, from_uri, is_uri
 
 __all__ = [
+    "RESTORE_HINT",
     "ByteRange",
     "LocalStorage",
     "MemoryStorage",
@@ -44,6 +46,7 @@ __all__ = [
     "StorageFullError",
     "StoredObject",
     "can_be_reopened",
+    "check_hash",
     "from_uri",
     "is_named_by",
     "is_uri",

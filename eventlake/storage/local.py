@@ -10,7 +10,6 @@ import errno
 import fcntl
 import io
 import os
-import random
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+from eventlake.backoff import pause_before_lock
 from eventlake.core.layout import TEMPORARY_PREFIX
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError, StorageError
 from eventlake.storage import beneath
@@ -268,8 +268,7 @@ class LocalStorage:
                 if waited > TURN_SECONDS or time.monotonic() < self._impatient_until:
                     self._impatient_until = time.monotonic() + _IMPATIENT_SECONDS
                     return
-                # Whoever has waited longer looks more often, so that nobody waits for ever.
-                time.sleep(random.uniform(0.2, 1) * 0.002 / (1 + 200 * waited))  # noqa: S311 - jitter, no secret
+                pause_before_lock(waited)
             except OSError:
                 return
             else:

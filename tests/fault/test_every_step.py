@@ -36,7 +36,7 @@ def impatient(monkeypatch):
     """Small tiers, and nobody waits long for a store that does not answer."""
     monkeypatch.setattr(fold, "FOLD_WEIGHT", 60)
     monkeypatch.setattr("eventlake.log.chain.publish.PATIENCE_SECONDS", 0.02)
-    monkeypatch.setattr("eventlake.log.chain.publish._FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("eventlake.backoff.FIRST_PAUSE_SECONDS", 0.001)
     monkeypatch.setattr("eventlake.log.store_batch.SEGMENT_TRIES", 1)
     monkeypatch.setattr(unfolded_keys, "_MAX_INLINE", 4)
 

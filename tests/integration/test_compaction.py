@@ -548,7 +548,7 @@ def test_a_lake_is_verified_while_others_append_and_compact():
 @pytest.fixture
 def impatient(monkeypatch):
     monkeypatch.setattr("eventlake.log.chain.publish.PATIENCE_SECONDS", 0.02)
-    monkeypatch.setattr("eventlake.log.chain.publish._FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("eventlake.backoff.FIRST_PAUSE_SECONDS", 0.001)
     monkeypatch.setattr("eventlake.log.store_batch.SEGMENT_TRIES", 1)
 
 

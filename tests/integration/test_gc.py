@@ -288,7 +288,7 @@ def test_a_damaged_commit_stops_a_collection_and_nothing_is_deleted(storage):
 @pytest.mark.parametrize("fault", ["before", "after"])
 def test_a_collection_that_fails_at_any_call_is_finished_by_the_next_one(fault, monkeypatch):
     monkeypatch.setattr("eventlake.log.chain.publish.PATIENCE_SECONDS", 0.02)
-    monkeypatch.setattr("eventlake.log.chain.publish._FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("eventlake.backoff.FIRST_PAUSE_SECONDS", 0.001)
     for number in itertools.count():
         inner, known = MemoryStorage(), []
         lake = el.create(inner, "o")

@@ -50,7 +50,7 @@ class TestMoto(StorageContract):
 
 def test_a_lake_lives_in_it(bucket, monkeypatch):
     # The probe asks for one winner of every race, which moto cannot promise.
-    monkeypatch.setattr("eventlake.log.chain.chain.probe", lambda storage: None)
+    monkeypatch.setattr("eventlake.log.chain.open_chain.probe", lambda storage: None)
     uri = f"s3://{bucket}/lakes/one"
     lake = el.create(uri, "o")
     for number in range(3):

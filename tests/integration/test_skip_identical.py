@@ -14,7 +14,7 @@ from eventlake.columns.keys import keys
 from eventlake.core import layout
 from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError
 from eventlake.history.verifying import seen_events
-from eventlake.log.chain import keys_again, unfolded_keys
+from eventlake.log.chain import rebuild_keys, unfolded_keys
 from eventlake.log.maintaining import fold as folding
 from eventlake.storage import LocalStorage, MemoryStorage
 from tests import naive
@@ -518,7 +518,7 @@ def coarse_events(monkeypatch):
     """16 fingerprints for all events: nearly every key is met, and stored ids must decide."""
     real = keys.event_keys
     monkeypatch.setattr(envelope, "FEW_ROWS", 0)
-    for module in (keys, envelope, keys_again, seen_events):
+    for module in (keys, envelope, rebuild_keys, seen_events):
         monkeypatch.setattr(
             module, "event_keys", lambda events: real(events) & np.uint64(0xF << 60)
         )

@@ -24,8 +24,8 @@ from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.errors import EventlakeError
 from eventlake.history.verifying.report import Tally
 from eventlake.history.verifying.seen_events import Census
-from eventlake.log.chain.believed import same_keys
 from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.check_derived import same_keys
 from eventlake.log.chain.entry import Entry
 from eventlake.log.chain.key_index import checked_keys
 from eventlake.log.chain.manifest import Manifest

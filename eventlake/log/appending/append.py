@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from eventlake.backoff import pause_after_lost_race
 from eventlake.columns.intake.envelope import Batch
 from eventlake.columns.intake.problems import Problem
 from eventlake.core import layout
@@ -26,11 +27,11 @@ from eventlake.log.appending.known_ids import Incoming, known
 from eventlake.log.appending.positions import earlier_receipt
 from eventlake.log.appending.read_events import place
 from eventlake.log.appending.receipt import Receipt, receipt_of
-from eventlake.log.chain.believed import vouch
 from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.check_derived import vouch
 from eventlake.log.chain.publish import publish
 from eventlake.log.clock import MAX_LEAD_US, check_writer, instant_of_commit
-from eventlake.log.next_commit import Delivered, append_commit, pause_after_lost_race
+from eventlake.log.next_commit import Delivered, append_commit
 from eventlake.log.store_batch import StoredBatch, prepare
 
 

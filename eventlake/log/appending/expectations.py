@@ -7,6 +7,7 @@ from typing import Any
 from eventlake.core.expectation import AtWatermark, Expectation, Populated, Pristine, is_about
 from eventlake.errors import ConflictError, InvalidInputError
 from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.events_of_commits import events_of
 
 
 def check_kinds(expect: Any) -> tuple[Expectation, ...]:
@@ -101,7 +102,7 @@ def _in_commit(chain: Chain, version: int, subject: str, *, subtree: bool) -> Ne
     if commit.kind != "append":
         return None
     newest = None
-    for start, events in chain.events([version], ["subject", "id"]):
+    for start, events in events_of(chain, [version], ["subject", "id"]):
         subjects = events.column("subject").to_pylist()
         row = next(
             (

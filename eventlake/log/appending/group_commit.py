@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 
+from eventlake.backoff import pause_after_lost_race
 from eventlake.columns.intake.envelope import Batch
 from eventlake.columns.intake.problems import Problem
 from eventlake.columns.keys.keys import doubled
@@ -24,10 +25,10 @@ from eventlake.log.appending.known_ids import known
 from eventlake.log.appending.positions import check_next, earlier_receipt
 from eventlake.log.appending.read_events import checked_batch
 from eventlake.log.appending.receipt import Receipt, receipt_of
-from eventlake.log.chain.believed import vouch
 from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.check_derived import vouch
 from eventlake.log.chain.publish import publish
-from eventlake.log.next_commit import Delivered, append_commit, pause_after_lost_race
+from eventlake.log.next_commit import Delivered, append_commit
 from eventlake.log.store_batch import StoredBatch, prepare
 
 _KEY = ["source", "id"]

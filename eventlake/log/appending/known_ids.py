@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from eventlake.columns.keys.keys import Keys, rows_of
 from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.events_of_commits import events_of
 
 _KEY = ["source", "id"]
 
@@ -83,7 +84,7 @@ def known_events(
         for version in some
         if version < chain.next_version
     }
-    for start, events in chain.events(versions, columns):
+    for start, events in events_of(chain, versions, columns):
         stored = pl.DataFrame(events)
         met = pairs.join(stored.select(_KEY).with_row_index("at"), on=_KEY).select(
             "row", "at", *_KEY

@@ -13,6 +13,7 @@ from eventlake.errors import ConflictError
 from eventlake.log.appending.receipt import Receipt, receipt_of
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.entry import Entry
+from eventlake.log.chain.events_of_commits import events_of
 from eventlake.log.chain.unfolded_keys import position_text
 
 
@@ -92,7 +93,7 @@ def _same_events(chain: Chain, commit: Commit, delivery: Delivery, batch: Batch)
         for segment in commit.segments:
             stored = stored.merge(segment.range)
         return leaves.compact_range(own, commit.start) == stored
-    for start, events in chain.events([commit.version], list(ATTRIBUTES)):
+    for start, events in events_of(chain, [commit.version], list(ATTRIBUTES)):
         first, stop = max(start, delivery.start), min(start + events.num_rows, delivery.stop)
         expected = own[max(first - delivery.start, 0) : max(stop - delivery.start, 0)]
         if (

@@ -4,8 +4,8 @@ import uuid
 
 from eventlake.errors import InvalidInputError
 from eventlake.log.appending.receipt import Receipt, receipt_of
-from eventlake.log.chain.believed import vouch
 from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.check_derived import vouch
 from eventlake.log.chain.publish import publish
 from eventlake.log.next_commit import plain_commit
 

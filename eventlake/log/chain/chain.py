@@ -1,51 +1,46 @@
-"""The chain of commits as this process has read it: its head, what no tier holds yet, and by number whatever else is asked for."""
+"""The chain of commits as this process has read it.
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import TypeVar
+It holds the head and the commits that no tier holds yet; older commits are read by number.
+"""
 
-import pyarrow as pa
+from collections.abc import Callable, Iterator, Sequence
 
 from eventlake.columns.parquet import manifest_rows
-from eventlake.columns.schema import whole_columns
 from eventlake.core import layout
-from eventlake.core.documents.commit import FORMAT, Commit, commit_hash
-from eventlake.core.documents.lake import read_lake
+from eventlake.core.documents.commit import Commit, commit_hash
 from eventlake.core.documents.manifest import Tier
-from eventlake.core.hashing.canonical import seal
-from eventlake.core.hashing.checkpoint import check_origin
 from eventlake.core.hashing.merkle import EMPTY_ROOT, CompactRange
-from eventlake.errors import AlreadyExistsError, CorruptionError, NotFoundError
+from eventlake.errors import CorruptionError
 from eventlake.log.chain import hint
-from eventlake.log.chain.believed import check_entry, check_keys, check_rows
-from eventlake.log.chain.checked_read import read_catalogue, stored_events
+from eventlake.log.chain.check_derived import check_entry, check_keys, check_rows
+from eventlake.log.chain.checked_read import read_catalogue
 from eventlake.log.chain.entry import Entry, check_follows
 from eventlake.log.chain.key_index import KeyIndex
-from eventlake.log.chain.keys_again import keys_of
-from eventlake.log.chain.manifest import Manifest, SegmentInCommit, SegmentRanges
+from eventlake.log.chain.manifest import Manifest, SegmentInCommit
+from eventlake.log.chain.rebuild_keys import rebuild_keys
 from eventlake.log.chain.tier_rows import TierRows
 from eventlake.schemas.catalogue import Catalogue
-from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, lake_nearby, probe
-from eventlake.trust import OWN, Trust, trust_of
+from eventlake.storage import ObjectMissingError, Storage
+from eventlake.trust import OWN, Trust
 
-T = TypeVar("T")
-_NEAR = 64
-"""So many commits are read one by one; a head that is farther away is looked for."""
+_PROBE_AFTER = 64
+"""After so many new commits are read one by one, the head is searched by probing."""
 
 
 class Chain:
-    """The commits ``0 … head``. It only ever grows, so whoever remembers a version shares the rest.
+    """The commits ``0 … head``. Commits are only ever added.
 
     Attributes:
         storage: Where the lake is.
-        trust: What is believed of it.
+        trust: The trust in the lake's writers.
         origin: The lake's name.
-        created: Microseconds.
+        created: When the lake was created; microseconds since 1970-01-01 UTC.
         strict: Whether every event type needs a schema.
         head: The newest commit, or None in an empty lake.
-        keys: By which commits are found again.
-        rows: What the tiers say of commits and segments.
-        clocks: This process's monotonic clock, and the store's, when the writer's clock was last
-            compared; microseconds.
+        keys: The index that finds commits by event id, subject or producer.
+        rows: The commits and segments that the tiers summarize.
+        clocks: This process's monotonic clock and the store's clock, in microseconds, when the
+            writer's clock was last compared with the store's.
     """
 
     def __init__(
@@ -66,18 +61,21 @@ class Chain:
         self.clocks: tuple[int, int] | None = None
         self._tail: list[Entry] = []
         self.keys = KeyIndex(
-            storage, lambda start, stop: keys_of(self, start, stop), trust, lambda: check_keys(self)
+            storage,
+            lambda start, stop: rebuild_keys(self, start, stop),
+            trust,
+            lambda: check_keys(self),
         )
-        self.rows = TierRows(storage, self._rows_again)
+        self.rows = TierRows(storage, self._rebuild_rows)
         self._folded: tuple[tuple[Tier, ...], Manifest] = ((), Manifest([], []))
         self._catalogue: tuple[str | None, Catalogue] = (None, Catalogue())
 
     def extend(self, commit: Commit, data: bytes) -> Entry:
-        """Adds the commit that follows the head, which this process has published or read."""
+        """Add the commit that follows the head, which this process has published or read."""
         return self.adopt(Entry(commit, commit_hash(data)))
 
     def adopt(self, entry: Entry) -> Entry:
-        """Makes the commit that follows the head the head."""
+        """Make the commit that follows the head the new head."""
         self.head = entry
         self._tail = [
             *(one for one in self._tail if one.commit.version >= entry.commit.recent.start),
@@ -86,12 +84,12 @@ class Chain:
         return entry
 
     def published(self, commit: Commit, data: bytes) -> Entry:
-        """``extend``, and leaves a hint for those who open the lake."""
+        """Add the commit that this process published, and update the hint for readers."""
         hint.leave(self.storage, self.origin, commit.version)
         return self.extend(commit, data)
 
     def refresh(self) -> None:
-        """Reads the commits that were added since.
+        """Read the commits that were added since.
 
         Raises:
             CorruptionError: A commit is damaged or does not follow the one before.
@@ -99,11 +97,11 @@ class Chain:
         read = 0
         while self._read_next():
             read += 1
-            if read % _NEAR == 0:
-                self.leap(hint.probe(self.storage, self.next_version - 1))
+            if read % _PROBE_AFTER == 0:
+                self.skip_to(hint.probe(self.storage, self.next_version - 1))
 
-    def leap(self, version: int) -> None:
-        """Makes commit ``version`` the head, without reading those on the way to it."""
+    def skip_to(self, version: int) -> None:
+        """Make commit ``version`` the head, without reading the commits before it."""
         if version >= self.next_version:
             self.head = self.read_entry(version)
             self._tail = [self.head]
@@ -120,42 +118,48 @@ class Chain:
         return True
 
     def entry(self, version: int) -> Entry:
-        """A commit of the chain, read where it is not at hand.
+        """A commit of the chain, from memory or the store.
 
         Raises:
             CorruptionError: It is damaged or missing.
         """
         if version >= self.next_version:
-            message = f"expected a commit below {self.next_version:,}, found one called {version:,} among the keys of the log"
+            message = (
+                f"the keys of the log name commit {version:,}, "
+                f"expected one below {self.next_version:,}"
+            )
             raise CorruptionError(message, "run 'eventlake verify LAKE --deep'.", path=layout.LOG)
-        at_hand = self._at_hand(version)
-        if at_hand is not None:
-            return at_hand
+        in_memory = self._in_memory(version)
+        if in_memory is not None:
+            return in_memory
         entry = self.read_entry(version)
         check_entry(self, entry)
         return entry
 
-    def _at_hand(self, version: int) -> Entry | None:
+    def _in_memory(self, version: int) -> Entry | None:
         known = bool(self._tail) and version >= self._tail[0].commit.version
         return self._tail[version - self._tail[0].commit.version] if known else None
 
     def read_entry(self, version: int) -> Entry:
-        """A commit, read from the log.
+        """Read a commit from the store.
 
         Raises:
-            CorruptionError: It is damaged, missing or another lake's.
+            CorruptionError: It is damaged, missing or of another lake.
         """
         path = layout.commit_path(version)
         try:
             data = self.storage.read(path)
         except ObjectMissingError as error:
-            message = f"{path} is missing, but later commits are there"
+            message = f"{path} is missing, but later commits exist"
             raise CorruptionError(
                 message, "restore it from a backup; commits are never deleted.", path=path
             ) from error
         commit = Commit.decode(data, path)
         if (commit.version, commit.origin) != (version, self.origin):
-            message = f"{path} is commit {commit.version} of {commit.origin}, expected commit {version} of {self.origin}"
+            message = (
+                f"{path} is commit {commit.version} of {commit.origin}, "
+                f"expected commit {version} of {self.origin}"
+            )
             raise CorruptionError(
                 message,
                 "run 'eventlake verify LAKE'; the log was edited or mixed with another one.",
@@ -164,16 +168,16 @@ class Chain:
         return Entry(commit, commit_hash(data))
 
     def entries(self) -> Iterator[Entry]:
-        """All commits, oldest first, each read and checked against the one before."""
+        """Yield all commits, oldest first, each checked against the one before."""
         before = None
         for version in range(self.next_version):
-            entry = self._at_hand(version) or self.read_entry(version)
+            entry = self._in_memory(version) or self.read_entry(version)
             check_follows(entry.commit, before, self.origin, layout.commit_path(version))
             before = entry
             yield entry
 
     def tail(self) -> list[Entry]:
-        """The commits that no tier holds, oldest first; read and checked where they are not at hand.
+        """The commits that no tier holds, oldest first.
 
         Raises:
             CorruptionError: One of them is damaged or missing.
@@ -197,78 +201,26 @@ class Chain:
             self._tail = tail
         return self._tail
 
-    def newest(self, kind: str, text: str, wanted: Callable[[Entry], bool]) -> Entry | None:
-        """The newest commit that is wanted, all of which have the key ``text`` of ``kind``; None where there is none."""
+    def newest(self, kind: str, text: str, matches: Callable[[Entry], bool]) -> Entry | None:
+        """The newest commit that matches, or None; every match has the key ``text`` of ``kind``."""
         version = self.keys.newest(self.head.commit if self.head else None, kind, text)
         if version is None:
             return None
         entry = self.entry(version)
-        if wanted(entry):
+        if matches(entry):
             return entry
-        # Two texts with one fingerprint: once in some ten million questions of ten million texts,
-        # and then the log knows.
+        # Two texts share a fingerprint, about once in ten million lookups among ten million texts.
+        # Then the log itself is searched.
         earlier = (self.entry(number) for number in range(self.next_version - 1, -1, -1))
-        return next((entry for entry in earlier if wanted(entry)), None)
+        return next((entry for entry in earlier if matches(entry)), None)
 
-    def events(
-        self, versions: Collection[int], columns: list[str]
-    ) -> Iterator[tuple[int, pa.Table]]:
-        """Columns of the events of some commits, those that were not said as nulls; in pieces, each with the sequence of its first row.
-
-        They are read from the segments that the commits brought. Where these were compacted and
-        collected since, and where many commits are asked for, they are read from those that hold
-        the events now.
-
-        Raises:
-            CorruptionError: A segment is damaged.
-        """
-        wanted = (
-            self._brought(versions)
-            if len(versions) <= _NEAR
-            else self.manifest().holding(self._sequences(versions))
-        )
-        failed: set[str] = set()
-        while wanted:
-            lost = []
-            for placed, ranges in wanted:
-                segment = placed[1]
-                try:
-                    table = stored_events(self.storage, placed, self.trust, columns)
-                except CorruptionError:
-                    if segment.sha256 in failed:
-                        raise
-                    failed.add(segment.sha256)
-                    lost += ranges
-                    continue
-                whole = whole_columns(table, columns)
-                yield from (
-                    (start, whole.slice(start - segment.start, stop - start))
-                    for start, stop in ranges
-                )
-            wanted = open_chain(self.storage, self.trust).manifest().holding(lost) if lost else []
-
-    def _brought(self, versions: Collection[int]) -> list[SegmentRanges]:
-        entries = [
-            one
-            for version in sorted(versions)
-            if (one := self.entry(version)).commit.kind == "append"
-        ]
-        return [
-            ((one.summary, segment), [(segment.start, segment.stop)])
-            for one in entries
-            for segment in one.commit.segments
-        ]
-
-    def _sequences(self, versions: Collection[int]) -> list[tuple[int, int]]:
-        commits = self.manifest().commits
-        return [(commits[version].start, commits[version].stop) for version in sorted(versions)]
-
-    def _rows_again(self, start: int, stop: int) -> list[manifest_rows.Row]:
-        """The rows of the commits ``[start, stop)``, read from the log; they must lead to what no tier holds."""
+    def _rebuild_rows(self, start: int, stop: int) -> list[manifest_rows.Row]:
+        """The rows of the commits ``[start, stop)``, read from the log up to its unfolded tail."""
         before, rows = None, []
+        # Reading on to a checked commit proves the ones before it by their hashes.
         last = self.tail()[0].commit.version
         for version in range(start, last + 1):
-            entry = self._at_hand(version) or self.read_entry(version)
+            entry = self._in_memory(version) or self.read_entry(version)
             if before or not version:
                 check_follows(entry.commit, before, self.origin, layout.commit_path(version))
             before = entry
@@ -279,7 +231,7 @@ class Chain:
         """Every commit's summary, and the segments that hold the events now.
 
         Raises:
-            CorruptionError: What the manifest is made of is damaged.
+            CorruptionError: A tier or a commit is damaged.
         """
         if self.head is None:
             return Manifest([], [])
@@ -293,7 +245,7 @@ class Chain:
         return self._folded[1].with_rows(entry.row for entry in self.tail())
 
     def fold(self, entries: Sequence[Entry]) -> None:
-        """Takes what the head's tiers hold from the commits themselves, all of which were read and checked, and not from files."""
+        """Replace what was read from tiers by the commits themselves, all read and checked."""
         if self.head is not None:
             tiers, first = self.head.commit.tiers, self.head.commit.recent.start
             self._folded = (
@@ -303,7 +255,7 @@ class Chain:
 
     @property
     def next_version(self) -> int:
-        """The version that the next commit will have."""
+        """The version of the next commit."""
         return self.head.commit.version + 1 if self.head else 0
 
     @property
@@ -331,7 +283,7 @@ class Chain:
 
     @property
     def watermark(self) -> int:
-        """Number of events."""
+        """The number of events."""
         return self.head.commit.stop if self.head else 0
 
     @property
@@ -341,98 +293,13 @@ class Chain:
 
     @property
     def root(self) -> str:
-        """The root at the head, hex."""
+        """The Merkle root at the head, in hex."""
         return self.head.commit.root if self.head else EMPTY_ROOT.hex()
 
     def next_instant(self, now: int) -> int:
-        """The ``recorded_at`` of a commit made at ``now``: a writer whose clock is behind takes the head's."""
+        """The ``recorded_at`` of a commit made at ``now``: never before the head's."""
         return max(now, self.head.commit.recorded_at) if self.head else now
 
     def segments(self, start: int, stop: int) -> list[SegmentInCommit]:
-        """The segments that hold the events ``[start, stop)`` now, in order; the outer ones may reach beyond."""
+        """The current segments that overlap the events ``[start, stop)``, in order."""
         return self.manifest().between(start, stop)
-
-
-def read_again(chain: Chain, read: Callable[[Chain], T]) -> T:
-    """What ``read`` makes of a chain; once more where segments that it looked for were compacted and collected meanwhile.
-
-    Raises:
-        CorruptionError: Nothing was compacted: what ``read`` has met is damage.
-    """
-    try:
-        return read(chain)
-    except CorruptionError:
-        now = open_chain(chain.storage, chain.trust)
-        if now.manifest().segments == chain.manifest().segments:
-            raise
-        return read(now)
-
-
-def create_chain(
-    storage: Storage, origin: str, created: int, *, strict: bool = False, trust: Trust | None = None
-) -> Chain:
-    """Makes an empty lake.
-
-    Raises:
-        AlreadyExistsError: There is one already, or the folder holds other files; nothing was
-            touched.
-        InvalidInputError: ``origin`` cannot name a lake.
-    """
-    check_origin(origin)
-    storage.check()
-    stranger = next(
-        (
-            item.path
-            for item in storage.list("")
-            if item.path != layout.LAKE and not layout.is_temporary(item.path)
-        ),
-        None,
-    )
-    if stranger is not None and not _has_lake(storage):
-        message = f"{storage.uri} is not empty: it holds {stranger}"
-        raise AlreadyExistsError(message, "give an empty or new folder.", uri=storage.uri)
-    probe(storage)
-    try:
-        storage.create(
-            layout.LAKE,
-            seal({"created": created, "format": FORMAT, "origin": origin, "strict": strict}),
-        )
-    except ObjectExistsError:
-        message = f"there is a lake in {storage.uri} already"
-        raise AlreadyExistsError(
-            message, "open it with el.open(…); lakes are never overwritten.", uri=storage.uri
-        ) from None
-    return Chain(storage, origin, created, strict=strict, trust=trust or trust_of())
-
-
-def _has_lake(storage: Storage) -> bool:
-    try:
-        storage.read(layout.LAKE)
-    except ObjectMissingError:
-        return False
-    return True
-
-
-def open_chain(storage: Storage, trust: Trust | None = None) -> Chain:
-    """Reads an existing lake up to its head. Writes nothing there.
-
-    Args:
-        storage: Where it is.
-        trust: What is believed of it; None for what the environment says.
-
-    Raises:
-        NotFoundError: There is no lake.
-        UnsupportedFormatError: Written by a newer eventlake.
-        CorruptionError: ``lake.json`` or the newest commit is damaged, or it is missing.
-    """
-    try:
-        data = storage.read(layout.LAKE)
-    except ObjectMissingError:
-        nearby = lake_nearby(storage.uri)
-        message = f"there is no lake in {storage.uri} (no {layout.LAKE})"
-        advice = nearby or "make one with 'eventlake init' or el.create(…), or check the path"
-        raise NotFoundError(message, f"{advice}.".replace("?.", "?"), uri=storage.uri) from None
-    lake = read_lake(data, layout.LAKE)
-    chain = Chain(storage, lake.origin, lake.created, strict=lake.strict, trust=trust or trust_of())
-    chain.leap(hint.newest_version(storage, lake.origin))
-    return chain

@@ -1,4 +1,4 @@
-"""Reading a segment so that nobody works on other bytes than were written, nor on other events than its commit names."""
+"""Read segments and schemas, checked against the hashes and claims of their commits."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,49 +9,56 @@ from eventlake.columns.hashing import leaves
 from eventlake.columns.parquet import segments
 from eventlake.core import layout
 from eventlake.core.documents.segment import Segment
-from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.core.hashing.merkle import CompactRange
 from eventlake.errors import CorruptionError
 from eventlake.log.chain.claims import claims_of, wrong_claims
 from eventlake.log.chain.manifest import SegmentInCommit
 from eventlake.progress import task
 from eventlake.schemas.catalogue import Catalogue
-from eventlake.storage import ObjectMissingError, State, Storage, read_sized, state_of
+from eventlake.storage import (
+    RESTORE_HINT,
+    ObjectMissingError,
+    State,
+    Storage,
+    check_hash,
+    read_sized,
+    state_of,
+)
 from eventlake.trust import Trust, statement
 
 _AT_ONCE = 2
 
 
 def commit_statement(commit_hash: str) -> bytes:
-    """The statement that a commit is right in all that it says, and all before it are."""
+    """The statement that a commit and all commits before it are right."""
     return statement("commit", commit_hash)
 
 
 def bytes_statement(sha256: str, state: State) -> bytes:
-    """The statement that the file of which the store says ``state`` has this hash."""
+    """The statement that the file in this storage state has this hash."""
     return statement("bytes", sha256, state)
 
 
 def check_segments(
     storage: Storage, placed: Sequence[SegmentInCommit], trust: Trust, *, changed_only: bool = False
 ) -> Iterator[None]:
-    """Hashes segments again, two at a time, and checks their events if that was never done; yields after each.
+    """Hash segments again, two at a time, and check their events once; yields after each.
 
     Args:
-        storage: Where they are.
-        placed: Which ones.
-        trust: What is believed.
-        changed_only: Pass over files that were hashed before and that nobody has written since, and
-            whose events are believed.
+        storage: Where the segments are.
+        placed: The segments to check.
+        trust: The trust in the lake.
+        changed_only: Skip files that were hashed before and not written since, if their events are
+            trusted.
 
     Raises:
-        CorruptionError: One of them is not what was written, or not what its commit says; it is
-            named.
+        CorruptionError: A segment does not match its hash or its commit; the message names it.
     """
     unknown = _unknown(storage, placed, trust) if changed_only else placed
 
     def check(one: SegmentInCommit) -> None:
         path = layout.segment_path(one[1].sha256)
+        # Only if the state is the same afterwards, the hash belongs to it.
         before = state_of(storage, path)
         _check_claims(one, checked_bytes(storage, one[1]), trust)
         if before is not None and before == state_of(storage, path):
@@ -67,15 +74,15 @@ def check_segments(
 
 
 def check_claims(storage: Storage, placed: Sequence[SegmentInCommit], trust: Trust) -> None:
-    """Checks the events of segments of which that was never done; to be called before anything is concluded from what commits say of them.
+    """Check the events of segments that were never checked, before relying on their statistics.
 
     Raises:
-        CorruptionError: One of them is not what was written, or not what its commit says.
+        CorruptionError: A segment does not match its hash or its commit.
     """
     new = [one for one, known in zip(placed, _believed(placed, trust), strict=True) if not known]
     if new:
         with task(
-            "checking what others stored", sum(segment.rows for _, segment in new)
+            "checking segments of other users", sum(segment.rows for _, segment in new)
         ) as advance:
             for (_, segment), _ in zip(new, check_segments(storage, new, trust), strict=True):
                 advance(segment.rows)
@@ -84,7 +91,7 @@ def check_claims(storage: Storage, placed: Sequence[SegmentInCommit], trust: Tru
 def _unknown(
     storage: Storage, placed: Sequence[SegmentInCommit], trust: Trust
 ) -> list[SegmentInCommit]:
-    """The segments that were written since they were checked, or never were checked."""
+    """The segments that were never checked, or were written since."""
     states = [state_of(storage, layout.segment_path(segment.sha256)) for _, segment in placed]
     files = [
         None if state is None else bytes_statement(one[1].sha256, state)
@@ -100,7 +107,7 @@ def _unknown(
 
 
 def _believed(placed: Sequence[SegmentInCommit], trust: Trust) -> list[bool]:
-    """Whether the events of each segment are believed to be what its commit says."""
+    """Whether the events of each segment are trusted to match their commit."""
     if trust.believes:
         return [True] * len(placed)
     foreign = foreign_commits(placed, trust)
@@ -110,16 +117,16 @@ def _believed(placed: Sequence[SegmentInCommit], trust: Trust) -> list[bool]:
 
 
 def foreign_commits(placed: Sequence[SegmentInCommit], trust: Trust) -> set[str]:
-    """The hashes of the commits that named these segments and are not believed as a whole."""
+    """The hashes of the commits that named these segments and are not trusted as a whole."""
     commits = {commit_statement(summary.commit_hash): summary.commit_hash for summary, _ in placed}
     return set() if trust.believes else {commits[one] for one in trust.ledger.unknown(commits)}
 
 
 def _check_claims(placed: SegmentInCommit, data: bytes, trust: Trust) -> None:
-    """Checks, once, that the events of a segment are what its commit says.
+    """Check, once, that the events of a segment match its commit.
 
     Raises:
-        CorruptionError: They are not.
+        CorruptionError: They do not.
     """
     summary, segment = placed
     if trust.knows(commit_statement(summary.commit_hash)) or trust.knows(
@@ -128,49 +135,54 @@ def _check_claims(placed: SegmentInCommit, data: bytes, trust: Trust) -> None:
         return
     path = layout.segment_path(segment.sha256)
     if problems := wrong_claims(summary, segment, data, path):
-        message = f"segment {segment.start:,}-{segment.stop:,} is not what commit {summary.version} says: {'; '.join(problems)} ({path})"
-        hint = "somebody else wrote this lake, and its log and its events disagree: run 'eventlake verify LAKE --deep'."
+        message = (
+            f"segment {segment.start:,}-{segment.stop:,} is not what commit {summary.version} "
+            f"says: {'; '.join(problems)} ({path})"
+        )
+        hint = (
+            "another user wrote this lake, and its log and its events disagree: "
+            "run 'eventlake verify LAKE --deep'."
+        )
         raise CorruptionError(message, hint, path=path, version=summary.version)
     trust.ledger.note([claim])
 
 
 def checked_bytes(storage: Storage, segment: Segment) -> bytes:
-    """A segment's bytes.
+    """Read a segment's bytes.
 
     Raises:
-        CorruptionError: The file is gone, or its bytes are not those that were written.
+        CorruptionError: The file is missing, or its bytes do not match its hash.
     """
     path = layout.segment_path(segment.sha256)
-    where = f"segment {segment.start:,}-{segment.stop:,}"
+    problem = f"segment {segment.start:,}-{segment.stop:,} does not match its commit ({path})"
+    hint = f"{RESTORE_HINT.removesuffix('.')}; never edit files under segments/."
     try:
         data = read_sized(storage, path, segment.size_bytes)
     except ObjectMissingError as error:
         raise missing(segment) from error
-    found = sha256_hex(data)
-    if found != segment.sha256:
-        message = f"{where} does not match its commit: expected sha256 {segment.sha256}, read {found} ({path})"
-        hint = "run 'eventlake verify LAKE' and restore the file from a backup; never edit files under segments/."
-        raise CorruptionError(message, hint, path=path, expected=segment.sha256, found=found)
-    return data
+    return check_hash(data, segment.sha256, path, problem, hint)
 
 
 def missing(segment: Segment) -> CorruptionError:
-    """What to say where a segment's file is gone."""
+    """The error for a segment whose file is missing."""
     path = layout.segment_path(segment.sha256)
     message = f"segment {segment.start:,}-{segment.stop:,} is missing ({path})"
-    return CorruptionError(
-        message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path
-    )
+    return CorruptionError(message, RESTORE_HINT, path=path)
 
 
 def stored_events(
     storage: Storage, placed: SegmentInCommit, trust: Trust, columns: list[str] | None = None
 ) -> pa.Table:
-    """A segment's events, those of ``columns`` that it has; all for None.
+    """Read a segment's events.
+
+    Args:
+        storage: Where the segment is.
+        placed: The segment.
+        trust: The trust in the lake.
+        columns: Columns to read, if the segment has them; None for all.
 
     Raises:
-        CorruptionError: The file is gone, its bytes are not those that were written, or its events
-            not what its commit says.
+        CorruptionError: The file is missing, or does not match its hash or its commit.
     """
     data = checked_bytes(storage, placed[1])
     _check_claims(placed, data, trust)
@@ -180,15 +192,15 @@ def stored_events(
 
 
 def read_catalogue(storage: Storage, sha256: str | None, watermark: int) -> Catalogue:
-    """The catalogue of schemas with this hash; an empty one for None.
+    """Read the catalogue of schemas with this hash.
 
     Args:
         storage: Where it is.
-        sha256: Its hash, as a commit names it.
-        watermark: That of the commit; no version can have been registered later.
+        sha256: Its hash, as a commit names it; None for an empty catalogue.
+        watermark: The watermark of that commit. A version registered later is an error.
 
     Raises:
-        CorruptionError: It is gone, not what was written, or not of this history.
+        CorruptionError: It is missing, does not match its hash, or is of another history.
     """
     if sha256 is None:
         return Catalogue()
@@ -197,36 +209,28 @@ def read_catalogue(storage: Storage, sha256: str | None, watermark: int) -> Cata
         data = storage.read(path)
     except ObjectMissingError as error:
         message = f"the schemas are missing ({path})"
-        raise CorruptionError(
-            message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path
-        ) from error
-    found = sha256_hex(data)
-    if found != sha256:
-        message = (
-            f"the schemas are not what was written: expected sha256 {sha256}, read {found} ({path})"
-        )
-        raise CorruptionError(
-            message, "run 'eventlake verify LAKE' and restore the file from a backup.", path=path
-        )
+        raise CorruptionError(message, RESTORE_HINT, path=path) from error
+    check_hash(data, sha256, path, f"the schemas do not match their hash ({path})")
     catalogue = Catalogue.decode(data, path)
     for name, versions in catalogue.types.items():
         if (since := versions[-1].since) > watermark:
-            message = f"{path} is damaged: expected schemas of {name!r} from {watermark} or before, found one since {since}"
-            raise CorruptionError(
-                message,
-                "run 'eventlake verify LAKE' and restore the file from a backup.",
-                path=path,
+            message = (
+                f"{path} is damaged: expected schemas of {name!r} from {watermark} or before, "
+                f"found one since {since}"
             )
+            raise CorruptionError(message, RESTORE_HINT, path=path)
     return catalogue
 
 
 def part_of(
     storage: Storage, placed: SegmentInCommit, trust: Trust, first: int, last: int
 ) -> CompactRange:
-    """The compact range of the events ``[first, last)`` of a segment; it is read only where the whole of it is not meant.
+    """The compact range of the events ``[first, last)`` of a segment.
+
+    The segment is read only if the range is a part of it.
 
     Raises:
-        CorruptionError: As ``stored_events``.
+        CorruptionError: As for ``stored_events``.
     """
     segment = placed[1]
     if (first, last) == (segment.start, segment.stop):

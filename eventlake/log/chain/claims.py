@@ -1,4 +1,4 @@
-"""Whether the events in a segment are what its commit says: read row group by row group, every event hashed again."""
+"""Check the events of a segment against its commit: by row group, hashing every event again."""
 
 from collections.abc import Callable, Iterator
 
@@ -17,7 +17,7 @@ _SHOWN = 3
 
 
 def claims_of(summary: CommitSummary, segment: Segment) -> bytes:
-    """The statement that the events in a segment are what its commit says."""
+    """The statement that the events of a segment match its commit."""
     return statement(
         "segment",
         segment.sha256,
@@ -40,17 +40,17 @@ def wrong_claims(
     path: str,
     look: Callable[[pa.Table], None] | None = None,
 ) -> list[str]:
-    """What a commit says of a segment that the segment's events do not bear out.
+    """List the claims of a commit about a segment that its events contradict.
 
     Args:
         summary: The commit.
-        segment: What it says.
-        data: The segment's bytes, of the right hash.
-        path: Where they are.
+        segment: The claims.
+        data: The segment's bytes, already checked against its hash.
+        path: The segment's path.
         look: Called with every row group.
 
     Raises:
-        CorruptionError: Not a Parquet file of events.
+        CorruptionError: The bytes are not a Parquet file of events.
     """
     hashes: list[leaves.Hashes] = []
     statistics: list[segments.Statistics] = []
@@ -85,11 +85,13 @@ def _problems(
         yield "its events do not hash to the leaves that its commit names"
     stated = segments.Statistics(segment.types, segment.time, segment.undated, segment.recorded)
     if found != stated or columns != segment.columns:
-        yield f"its commit states {stated} and columns {segment.columns}, found {found} and {columns}"
+        yield (
+            f"its commit states {stated} and columns {segment.columns}, found {found} and {columns}"
+        )
 
 
 def _assigned_problems(table: pa.Table, start: int, last: int | None) -> Iterator[str]:
-    """What is wrong with the columns that the lake assigned; ``last`` is the ``recorded_at`` of the event before."""
+    """Check columns that the lake assigned; ``last`` is the previous event's ``recorded_at``."""
     if "recorded_at" in table.column_names:
         recorded = table.column("recorded_at").combine_chunks().cast(pa.int64())
         if pc.any(pc.less(recorded[1:], recorded[:-1])).as_py() or (

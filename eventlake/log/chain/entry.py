@@ -1,4 +1,4 @@
-"""One entry of the log, and what makes it the one after another."""
+"""An entry of the log, and the check that one entry follows another."""
 
 from dataclasses import dataclass
 
@@ -32,10 +32,10 @@ class Entry:
 
 
 def check_follows(commit: Commit, before: Entry | None, origin: str, path: str) -> None:
-    """Checks that ``commit`` is the one after ``before`` (the first one, for None).
+    """Check that ``commit`` follows ``before``, or is the first commit if that is None.
 
     Raises:
-        CorruptionError: It is not.
+        CorruptionError: It does not.
     """
     expected = {
         "version": before.commit.version + 1 if before else 0,
@@ -56,12 +56,17 @@ def check_follows(commit: Commit, before: Entry | None, origin: str, path: str) 
     for field, value in expected.items():
         found = getattr(commit, field)
         if found != value:
-            message = f"{path} does not follow the commit before it: expected {field} {value}, found {found}"
+            message = (
+                f"{path} does not follow the commit before it: "
+                f"expected {field} {value}, found {found}"
+            )
             raise CorruptionError(
                 message,
                 "run 'eventlake verify LAKE'; the log was edited or mixed with another one.",
                 path=path,
             )
+    # recorded_at never decreases: not from commit to commit, nor within one. Segments of a copied
+    # history keep their own instants, so both ends of each are compared.
     last: int | None = before.commit.recorded_at if before else None
     appended = commit.segments if commit.kind == "append" else ()
     for first, stop in (
@@ -69,7 +74,10 @@ def check_follows(commit: Commit, before: Entry | None, origin: str, path: str) 
         (commit.recorded_at,) * 2,
     ):
         if last is not None and first < last:
-            message = f"{path} was recorded at {format_instant(first)}, before what it follows ({format_instant(last)})"
+            message = (
+                f"{path} was recorded at {format_instant(first)}, "
+                f"before what it follows ({format_instant(last)})"
+            )
             raise CorruptionError(message, "run 'eventlake verify LAKE'.", path=path)
         last = stop
     frontier = before.commit.range if before else CompactRange.empty()

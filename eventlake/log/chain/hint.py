@@ -1,7 +1,7 @@
-"""Finding the newest commit without listing the log: an advisory object that names one, and probing by number from there.
+"""Find the newest commit without listing the log.
 
-Versions are dense and commits are never deleted, so steps that double, and then halve, end at the
-newest one.
+A hint object names a recent commit; probing by number goes on from there. Versions are dense and
+commits are never deleted, so an exponential search followed by a binary search ends at the newest.
 """
 
 from contextlib import suppress
@@ -14,23 +14,27 @@ from eventlake.storage import Storage
 
 
 def leave(storage: Storage, origin: str, version: int) -> None:
-    """Says that commit ``version`` was there; nothing depends on it, so a store that fails is not asked again."""
+    """Record that commit ``version`` exists; a failure is ignored, for the hint is advisory."""
     with suppress(StorageError):
         storage.replace(layout.HINT, seal({"origin": origin, "version": version}))
 
 
 def newest_version(storage: Storage, origin: str) -> int:
-    """The version of the newest commit, -1 where there is none.
+    """The version of the newest commit; -1 if there is none.
 
     Raises:
-        CorruptionError: The hint names a commit that is not there.
+        CorruptionError: The hint names a commit that is missing.
         StorageError: The store failed.
     """
     hinted = _hinted(storage, origin)
     found = probe(storage, hinted)
     if hinted >= 0 and found == hinted and not storage.exists(layout.commit_path(hinted)):
-        message = f"{layout.commit_path(hinted)} is missing, but '{layout.HINT}' has seen it: the newest commits are lost"
-        hint = f"restore the log from a backup; if this lake is an older copy on purpose, delete '{layout.HINT}' in it."
+        path = layout.commit_path(hinted)
+        message = f"{path} is missing, but '{layout.HINT}' names it: the newest commits are lost"
+        hint = (
+            "restore the log from a backup; "
+            f"if this lake is an older copy on purpose, delete '{layout.HINT}' in it."
+        )
         raise CorruptionError(message, hint, path=layout.commit_path(hinted))
     return found
 
@@ -44,7 +48,7 @@ def _hinted(storage: Storage, origin: str) -> int:
 
 
 def probe(storage: Storage, known: int) -> int:
-    """The newest version, asked for upwards from one that is known to be there (-1 for none)."""
+    """The newest version, searched upwards from ``known``, which exists (-1 for none)."""
     step = 1
     while storage.exists(layout.commit_path(known + step)):
         known += step

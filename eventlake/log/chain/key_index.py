@@ -1,4 +1,7 @@
-"""Looking up keys: which commits may hold an event id, a subject, a producer, at a cost that does not grow with history."""
+"""Find the commits that may hold an event id, a subject or a producer.
+
+The cost does not grow with the length of the history.
+"""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -11,29 +14,28 @@ from eventlake.columns.keys.keys import CELLS, KeyRun, Keys, found_ids, text_key
 from eventlake.core import layout
 from eventlake.core.documents.commit import Commit
 from eventlake.core.documents.manifest import KeyFile, Recent
-from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.errors import CorruptionError, NotFoundError, StorageError
 from eventlake.log.chain.checked_read import bytes_statement
-from eventlake.storage import ByteRange, State, Storage, read_sized, state_of
+from eventlake.storage import ByteRange, State, Storage, check_hash, read_sized, state_of
 from eventlake.trust import LAKE, Trust
 
 _LOG = logging.getLogger(__name__)
 _PART_BYTES = 250
-"""About what looking up one key in a part of a file reads; ..."""
+"""Approximate bytes read to look up one key in part of a file."""
 _FEW = 1_000
-"""...of more keys each costs as much time as reading eight times that."""
+"""With more keys than this, each lookup takes as long as reading eight times ``_PART_BYTES``."""
 
-Again = Callable[[int, int], KeyRun]
-"""Makes the keys of the commits ``[start, stop)`` again, from their segments."""
+Rebuild = Callable[[int, int], KeyRun]
+"""Rebuilds the keys of the commits ``[start, stop)`` from their segments."""
 
 
 @dataclass(frozen=True, slots=True)
 class Suspects:
-    """Event keys that a run of commits holds.
+    """Event keys that a run of commits may hold.
 
     Attributes:
-        keys: The fingerprints that were met.
-        versions: The commits they may be in.
+        keys: The fingerprints that matched.
+        versions: The commits that may hold them.
     """
 
     keys: Keys
@@ -41,33 +43,27 @@ class Suspects:
 
 
 def checked_keys(storage: Storage, file: KeyFile) -> KeyRun:
-    """All keys of a file.
+    """Read all keys of a file.
 
     Raises:
         NotFoundError: It is missing.
-        CorruptionError: It is not the file that is named.
+        CorruptionError: Its bytes do not match its hash.
     """
     path = layout.keys_path(file.sha256)
-    data = read_sized(storage, path, file.size_bytes)
-    if sha256_hex(data) != file.sha256:
-        message = f"{path} is damaged: its bytes have sha256 {sha256_hex(data)}"
-        raise CorruptionError(
-            message,
-            "it is derived from the log: delete it, and what it held is made again.",
-            path=path,
-        )
+    hint = "it is derived from the log: delete it, and it is rebuilt."
+    data = check_hash(read_sized(storage, path, file.size_bytes), file.sha256, path, hint=hint)
     return key_files.decode(data, file, path)
 
 
 class StoredKeys:
-    """A key file; read in parts until as much has been read as it is long, then once as a whole, and kept."""
+    """A key file: read in parts until reading it whole is cheaper, then kept in memory."""
 
     def __init__(
         self,
         storage: Storage,
         file: KeyFile,
         stop: int,
-        again: Again,
+        rebuild: Rebuild,
         trust: Trust = LAKE,
         *,
         run: KeyRun | None = None,
@@ -77,7 +73,7 @@ class StoredKeys:
         self._state: State | None = None
         self._file = file
         self._stop = stop
-        self._again = again
+        self._rebuild_run = rebuild
         self._spent = 0
         self._run = run
 
@@ -87,38 +83,38 @@ class StoredKeys:
             try:
                 self._run = self._checked()
             except (CorruptionError, NotFoundError) as error:
-                self._run = self._made_again(error)
+                self._run = self._rebuilt(error)
         return self._run
 
     def ids(self, wanted: Keys) -> tuple[KeyRun, Keys]:
-        """The keys of this file whose fingerprint is wanted, and the run whose cells they have."""
+        """The keys of this file with a wanted fingerprint, and the run whose cells they use."""
         if self._run is None and self._affordable(len(wanted)) and self._is_intact():
             try:
-                return self._nothing(), self._ids_in_parts(wanted)
+                return self._empty_run(), self._ids_in_parts(wanted)
             except (CorruptionError, NotFoundError) as error:
-                self._run = self._made_again(error)
+                self._run = self._rebuilt(error)
         run = self.whole()
         return run, found_ids(run.ids, wanted)
 
     def newest(self, key: int) -> int | None:
-        """The newest version that ``key`` is in, or None."""
+        """The newest version that holds ``key``, or None."""
         if self._run is None and self._affordable(1) and self._is_intact():
             try:
                 section = key_files.sections(self._file.ids, self._file.heads)[1]
                 [bucket] = self._buckets(section, [section.bucket(key)])
             except (CorruptionError, NotFoundError) as error:
-                self._run = self._made_again(error)
+                self._run = self._rebuilt(error)
             else:
                 version = key_files.version_in_bucket(bucket, key)
                 return None if version is None else version + self._file.start
         return newest_in(self.whole(), key)
 
     def _is_intact(self) -> bool:
-        """Whether parts of the file can be believed: it was hashed as a whole once, and nobody has written it since."""
+        """Whether parts of the file can be trusted: it was hashed whole, and not written since."""
         if self._trust.believes:
             return True
         path = layout.keys_path(self._file.sha256)
-        # Asking an object store costs a request, so it is asked once.
+        # Asking an object store costs a request, so it is asked only once.
         if self._state is not None and self._storage.locate(path) is None:
             return True
         state = state_of(self._storage, path)
@@ -131,6 +127,7 @@ class StoredKeys:
         return True
 
     def _checked(self) -> KeyRun:
+        # The state is read before and after: only if it is the same, the hash is of this state.
         path = layout.keys_path(self._file.sha256)
         before = state_of(self._storage, path)
         run = checked_keys(self._storage, self._file)
@@ -140,10 +137,11 @@ class StoredKeys:
         return run
 
     def _affordable(self, lookups: int) -> bool:
+        # Every lookup is charged to the file, until reading it whole would have been cheaper.
         self._spent += lookups * (_PART_BYTES if lookups <= _FEW else 8 * _PART_BYTES)
         return self._spent < self._file.size_bytes
 
-    def _nothing(self) -> KeyRun:
+    def _empty_run(self) -> KeyRun:
         nothing = np.empty(0, np.uint64)
         return KeyRun(self._file.start, self._file.shift, nothing, nothing, np.empty(0, np.uint32))
 
@@ -153,7 +151,7 @@ class StoredKeys:
         return found_ids(key_files.ids_of_bucket(b"".join(buckets)), wanted)
 
     def _buckets(self, section: key_files.Section, buckets: Sequence[int]) -> list[bytes]:
-        """The bytes of some buckets, each of which was checked; asked for in two requests, for where they stand and for them."""
+        """The bytes of some buckets, checked; two requests: for their bounds, then for them."""
         bounds = section.bounds(self._parts([section.directory(bucket) for bucket in buckets]))
         if not all(section.data <= start <= stop <= section.stop for start, stop, _ in bounds):
             raise self._damaged("its directory is out of bounds")
@@ -176,20 +174,20 @@ class StoredKeys:
             f"{path} is damaged: {problem}", "run 'eventlake verify LAKE'.", path=path
         )
 
-    def _made_again(self, error: CorruptionError | NotFoundError) -> KeyRun:
-        """The keys from the log and its segments, which are the truth; a key file only spares reading them."""
-        _LOG.warning("%s; made again in memory from the log", error.message)
-        return self._again(self._file.start, self._stop)
+    def _rebuilt(self, error: CorruptionError | NotFoundError) -> KeyRun:
+        """The keys, rebuilt from the log: a lost key file costs time, never an answer."""
+        _LOG.warning("%s; rebuilt in memory from the log", error.message)
+        return self._rebuild_run(self._file.start, self._stop)
 
 
 def newest_in(run: KeyRun, key: int) -> int | None:
-    """The newest version that ``key`` is in, or None."""
+    """The newest version in ``run`` that holds ``key``, or None."""
     last = int(np.searchsorted(run.heads, np.uint64(key), side="right")) - 1
     return int(run.versions[last]) if last >= 0 and int(run.heads[last]) == key else None
 
 
 def recent_run(recent: Recent) -> KeyRun:
-    """What stands in the commit itself."""
+    """The keys that a commit carries inline."""
     heads = np.frombuffer(recent.heads, "<u8")
     versions = (heads & np.uint64(CELLS - 1)).astype(np.uint32) + np.uint32(recent.start)
     return KeyRun(
@@ -198,37 +196,37 @@ def recent_run(recent: Recent) -> KeyRun:
 
 
 class KeyIndex:
-    """The keys of a chain, as its head names them; ``check`` makes sure of them before any question is answered."""
+    """The keys of a chain, as its head names them; ``check`` verifies them before every lookup."""
 
     def __init__(
         self,
         storage: Storage,
-        again: Again,
+        rebuild: Rebuild,
         trust: Trust = LAKE,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self._storage = storage
-        self._again = again
+        self._rebuild = rebuild
         self._trust = trust
         self._check = check
         self._files: dict[str, StoredKeys] = {}
 
     def stored(self, file: KeyFile, stop: int) -> StoredKeys:
-        """A key file, kept for the next question."""
+        """A key file; kept for the next lookup."""
         if file.sha256 not in self._files:
             self._files[file.sha256] = StoredKeys(
-                self._storage, file, stop, self._again, self._trust
+                self._storage, file, stop, self._rebuild, self._trust
             )
         return self._files[file.sha256]
 
     def keep(self, file: KeyFile, stop: int, run: KeyRun) -> None:
-        """Keeps what this process has just put into a file, so that it need not read it."""
+        """Keep the keys that this process has just written, so that it need not read them back."""
         self._files[file.sha256] = StoredKeys(
-            self._storage, file, stop, self._again, self._trust, run=run
+            self._storage, file, stop, self._rebuild, self._trust, run=run
         )
 
     def files(self, head: Commit) -> Iterator[tuple[StoredKeys, int]]:
-        """The files that ``head`` names, oldest first, each with the version before which it ends."""
+        """The files that ``head`` names, oldest first, each with the version at which it ends."""
         named = [(tier.keys, tier.stop) for tier in head.tiers] + [
             (file, file.start + 1) for file in head.recent.files
         ]
@@ -236,7 +234,7 @@ class KeyIndex:
         return ((self._files[file.sha256], stop) for file, stop in named)
 
     def suspects(self, head: Commit | None, wanted: Keys, since: int) -> list[Suspects]:
-        """Which of the event keys ``wanted`` (sorted, cell 0) commits from version ``since`` on may hold."""
+        """Find those of ``wanted`` (sorted, cell 0) that commits from ``since`` on may hold."""
         if head is None:
             return []
         self._check()
@@ -246,7 +244,7 @@ class KeyIndex:
         return [Suspects(keys, _versions(run, keys)) for run, keys in found if len(keys)]
 
     def newest(self, head: Commit | None, kind: str, text: str) -> int | None:
-        """The newest version that may hold this text of this kind; None says that none does."""
+        """The newest version that may hold ``text`` of this kind; None if no commit holds it."""
         if head is None:
             return None
         self._check()
@@ -254,6 +252,7 @@ class KeyIndex:
         folded: list[StoredKeys] = []
         recent = [newest_in(recent_run(head.recent), key)]
         for stored, stop in self.files(head):
+            # A commit's own file may be newer than its inline keys; tiers are older than both.
             if stop > head.recent.start:
                 recent.append(stored.newest(key))
             else:

@@ -1,4 +1,4 @@
-"""The manifest put together: every commit's summary and the segments that hold the events now."""
+"""The manifest: a summary of every commit, and the segments that hold the events now."""
 
 import bisect
 from collections.abc import Iterable
@@ -12,23 +12,23 @@ from eventlake.errors import CorruptionError
 SegmentInCommit = tuple[CommitSummary, Segment]
 """A segment with the commit that named it."""
 SegmentRanges = tuple[SegmentInCommit, list[tuple[int, int]]]
-"""A segment with the sequences of the events in it that are meant."""
+"""A segment with half-open ranges of sequences in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a chain of commits adds up to.
+    """The commits of a chain and its current segments.
 
     Attributes:
-        commits: By version.
-        segments: Those that hold the events now, in sequence order.
+        commits: Summaries, by version.
+        segments: Segments that hold the events now, in sequence order.
     """
 
     commits: list[CommitSummary]
     segments: list[SegmentInCommit]
 
     def with_rows(self, rows: Iterable[Row]) -> "Manifest":
-        """With further commits and what they did to the segments; this one stays as it is."""
+        """A copy with further commits and their changes to the segments."""
         commits, segments = list(self.commits), list(self.segments)
         for summary, added in rows:
             commits.append(summary)
@@ -41,7 +41,7 @@ class Manifest:
         return Manifest(commits, segments)
 
     def rows(self) -> list[Row]:
-        """The commits with those of their segments that are current."""
+        """The commits, each with those of its segments that are still current."""
         current: dict[int, list[Segment]] = {}
         for summary, segment in self.segments:
             current.setdefault(summary.version, []).append(segment)
@@ -54,13 +54,13 @@ class Manifest:
         ].version
 
     def between(self, start: int, stop: int) -> list[SegmentInCommit]:
-        """The segments with events of ``[start, stop)``, in order; the outer ones may reach beyond."""
+        """The segments that overlap ``[start, stop)``, in order."""
         first = bisect.bisect_right(self.segments, start, key=lambda placed: placed[1].stop)
         last = bisect.bisect_left(self.segments, stop, key=lambda placed: placed[1].start)
         return self.segments[first:last]
 
     def holding(self, ranges: Iterable[tuple[int, int]]) -> list[SegmentRanges]:
-        """The segments with events of these ranges, each once."""
+        """The segments that overlap these ranges, each once."""
         held: dict[int, SegmentRanges] = {}
         for start, stop in ranges:
             for placed in self.between(start, stop):
@@ -72,10 +72,10 @@ class Manifest:
 
 
 def _replace(segments: list[SegmentInCommit], placed: SegmentInCommit) -> None:
-    """Puts a compacted segment in the place of those whose events it holds, whether the commits looked at named these or not.
+    """Replace the segments whose events a compacted segment holds.
 
-    A tier names only what was current when it was made, and only of its own commits: in the place
-    there may be gaps, but never a cut.
+    A tier names only segments that were current when it was written, and only of its own commits:
+    the replaced stretch may have gaps, but a segment is never cut.
     """
     summary, segment = placed
     first = bisect.bisect_left(segments, segment.start, key=lambda other: other[1].start)
@@ -83,6 +83,7 @@ def _replace(segments: list[SegmentInCommit], placed: SegmentInCommit) -> None:
     replaced = segments[first:last]
     before = segments[first - 1][1].stop if first else 0
     if before > segment.start or (replaced and replaced[-1][1].stop > segment.stop):
-        message = f"commit {summary.version} compacts the events {segment.start:,}-{segment.stop:,}, across a segment's bounds"
+        events = f"{segment.start:,}-{segment.stop:,}"
+        message = f"commit {summary.version} compacts events {events}, across a segment's bounds"
         raise CorruptionError(message, "run 'eventlake verify LAKE'.", version=summary.version)
     segments[first:last] = [placed]

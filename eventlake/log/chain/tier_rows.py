@@ -1,4 +1,4 @@
-"""The rows of tiers: read from their files, made again from the log where a file is lost, kept where this process has just made them."""
+"""Read the rows of tiers; rebuild them from the log if a file is lost."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -8,22 +8,21 @@ import pyarrow as pa
 from eventlake.columns.parquet import manifest_rows
 from eventlake.core import layout
 from eventlake.core.documents.manifest import Tier
-from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.errors import CorruptionError
-from eventlake.storage import ObjectMissingError, Storage, read_sized
+from eventlake.storage import ObjectMissingError, Storage, check_hash, read_sized
 
 _LOG = logging.getLogger(__name__)
 
-Again = Callable[[int, int], list[manifest_rows.Row]]
-"""Makes the rows of the commits ``[start, stop)`` again, from the log."""
+Rebuild = Callable[[int, int], list[manifest_rows.Row]]
+"""Rebuilds the rows of the commits ``[start, stop)`` from the log."""
 
 
 class TierRows:
-    """What the tiers of a chain hold besides keys."""
+    """The commits and segments that the tiers of a chain summarize."""
 
-    def __init__(self, storage: Storage, again: Again) -> None:
+    def __init__(self, storage: Storage, rebuild: Rebuild) -> None:
         self._storage = storage
-        self._again = again
+        self._rebuild = rebuild
         self._kept: dict[str, pa.Table] = {}
 
     def of(self, tier: Tier) -> list[manifest_rows.Row]:
@@ -33,23 +32,23 @@ class TierRows:
         )
 
     def table(self, tier: Tier) -> pa.Table:
-        """The same as they are stored; read from the log where the tier's file is lost or damaged."""
+        """A tier's rows as a table; rebuilt from the log if its file is missing or damaged."""
         if tier.rows_sha256 in self._kept:
             return self._kept[tier.rows_sha256]
         path = layout.rows_path(tier.stop, tier.rows_sha256)
         try:
-            data = read_sized(self._storage, path, tier.rows_bytes)
+            data = check_hash(
+                read_sized(self._storage, path, tier.rows_bytes), tier.rows_sha256, path
+            )
         except (ObjectMissingError, CorruptionError):
-            data = b""
-        if sha256_hex(data) == tier.rows_sha256:
-            return manifest_rows.read_table(data, path)
-        _LOG.warning(
-            "%s is missing or damaged; read from the log instead; run 'eventlake verify'", path
-        )
-        return manifest_rows.to_table(self._again(tier.start, tier.stop))
+            _LOG.warning(
+                "%s is missing or damaged; read from the log instead; run 'eventlake verify'", path
+            )
+            return manifest_rows.to_table(self._rebuild(tier.start, tier.stop))
+        return manifest_rows.read_table(data, path)
 
     def keep(self, tiers: Sequence[Tier], table: pa.Table) -> None:
-        """Keeps the rows of the newest of ``tiers``, and of the others what is kept already."""
+        """Keep the rows of the newest of ``tiers`` in memory; forget tiers that are not listed."""
         *older, newest = (tier.rows_sha256 for tier in tiers)
         self._kept = {sha256: self._kept[sha256] for sha256 in older if sha256 in self._kept} | {
             newest: table

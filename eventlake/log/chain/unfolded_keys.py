@@ -1,4 +1,4 @@
-"""The keys of a commit, and how they come to stand in it: beside those of the commits before, or in a file where there are many."""
+"""The keys of commits that no tier holds: inline in the newest commit, or in a file if many."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,40 +24,50 @@ from eventlake.errors import StorageError
 from eventlake.storage import ObjectExistsError, Storage, read_sized
 
 FOLD_WEIGHT = 2_048
-"""Recent keys of this weight are folded into a tier."""
+"""Unfolded keys of this weight are folded into a tier."""
 MOST_FILES = 3
-"""Where there are more key files than this, those of tiers included, large commits are folded too: a writer looks into all of them."""
+"""With more key files than this, tiers included, large commits are folded as well.
+
+A writer looks into all key files.
+"""
 _MAX_INLINE = 512
-"""A commit with more keys than this has them in a file of their own."""
+"""A commit with more keys than this stores them in a file of their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnKeys:
-    """The keys of one commit, whichever version it will have.
+    """The keys of one commit, before its version is known.
 
     Attributes:
         ids: Keys of its events; sorted, cell 0.
-        heads: Keys of its subjects, producers and id; sorted, cell 0.
+        heads: Keys of its subjects, producers, positions and id; sorted, cell 0.
     """
 
     ids: Keys
     heads: Keys
 
     def at(self, version: int) -> KeyRun:
-        """As the keys of commit ``version``."""
+        """The keys as those of commit ``version``."""
         return of_commit(version, self.ids, self.heads)
 
 
 def own_keys(
     ids: Keys, subjects: Keys | None, positions: Sequence[Position], commit_id: str
 ) -> OwnKeys:
-    """The keys of a commit with these events (``ids`` are theirs, sorted; ``subjects`` their subjects', in any order) and deliveries."""
+    """Collect the keys of a commit.
+
+    Args:
+        ids: Keys of its events; sorted.
+        subjects: Keys of its events' subjects, in any order; None for none.
+        positions: The positions that it delivers.
+        commit_id: Its id.
+    """
     heads = few_text_keys([("commit", commit_id), *delivery_texts(positions)])
     return OwnKeys(ids, distinct(heads if subjects is None else np.concatenate([heads, subjects])))
 
 
 def delivery_texts(positions: Sequence[Position]) -> list[tuple[str, str]]:
-    """The texts by which deliveries are found again, each with its kind."""
+    """The texts that identify deliveries, each with its kind."""
     producers = {position.producer for position in positions}
     return [
         *(("producer", producer) for producer in producers),
@@ -66,17 +76,17 @@ def delivery_texts(positions: Sequence[Position]) -> list[tuple[str, str]]:
 
 
 def position_text(position: Position) -> str:
-    """How a producer's position is spelled in a key."""
+    """The text of a producer's position in a key."""
     return f"{position.producer}\x1f{position.position}"
 
 
 def stored_where_large(storage: Storage, own: OwnKeys) -> OwnKeys | KeyFile:
-    """The keys, or the file they were put in because they are many."""
+    """Return the keys, or store them in a file if there are many."""
     return own if len(own.ids) + len(own.heads) <= _MAX_INLINE else store(storage, own.at(0))
 
 
 def store(storage: Storage, run: KeyRun) -> KeyFile:
-    """Puts a run of keys into a file."""
+    """Store a run of keys in a file."""
     data = key_files.encode(run)
     sha256 = sha256_hex(data)
     try:
@@ -86,17 +96,17 @@ def store(storage: Storage, run: KeyRun) -> KeyFile:
             message = f"{layout.keys_path(sha256)} is damaged"
             raise StorageError(
                 message,
-                "delete it: it is derived, and will be made again.",
+                "delete it: it is derived, and is written again.",
                 path=layout.keys_path(sha256),
             ) from None
     return KeyFile(sha256, len(data), len(run.ids), len(run.heads), run.start, run.shift)
 
 
 def recent_after(before: Recent, version: int, own: OwnKeys | KeyFile) -> Recent:
-    """What is recent once commit ``version`` with its ``own`` keys follows.
+    """The unfolded keys after commit ``version`` with its ``own`` keys.
 
     Raises:
-        StorageError: The commits were not folded for so long that their keys cannot be told apart.
+        StorageError: No cell is left, because folding has failed for too many commits.
     """
     if isinstance(own, KeyFile):
         return replace(before, files=(*before.files, replace(own, start=version)))
@@ -108,13 +118,13 @@ def recent_after(before: Recent, version: int, own: OwnKeys | KeyFile) -> Recent
         )
     return replace(
         before,
-        ids=_joined(before.ids, in_cell(own.ids, cell)),
-        heads=_newest(_joined(before.heads, in_cell(own.heads, cell))),
+        ids=_merge(before.ids, in_cell(own.ids, cell)),
+        heads=_keep_newest(_merge(before.heads, in_cell(own.heads, cell))),
     )
 
 
 def recent_since(recent: Recent, version: int) -> Recent:
-    """What of ``recent`` commits from ``version`` on brought."""
+    """The part of ``recent`` that commits from ``version`` on added."""
     step = version - recent.start
     ids, heads = (_later(keys, step) for keys in (recent.ids, recent.heads))
     return Recent(
@@ -123,10 +133,9 @@ def recent_since(recent: Recent, version: int) -> Recent:
 
 
 def weight(commit: Commit) -> int:
-    """How much of the history up to this commit no tier holds.
+    """How much of the history up to this commit is unfolded.
 
-    Keys in files of their own are as well found there as in a tier; they weigh only where these
-    files get many.
+    A key file is searched as fast as a tier, so its keys count only if there are many files.
     """
     recent = commit.recent
     inline = (len(recent.ids) + len(recent.heads)) // 8
@@ -138,12 +147,12 @@ def weight(commit: Commit) -> int:
     )
 
 
-def _joined(stored: bytes, more: Keys) -> bytes:
+def _merge(stored: bytes, more: Keys) -> bytes:
     return np.sort(np.concatenate([np.frombuffer(stored, "<u8"), more])).astype("<u8").tobytes()
 
 
-def _newest(heads: bytes) -> bytes:
-    """Each fingerprint once, in its last cell."""
+def _keep_newest(heads: bytes) -> bytes:
+    """Keep each fingerprint once, in its last cell."""
     keys = np.frombuffer(heads, "<u8")
     fingerprints = keys & ~np.uint64(CELLS - 1)
     last = np.append(fingerprints[1:] != fingerprints[:-1], True)[: len(keys)]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from eventlake.backoff import pause_after_lost_race
 from eventlake.columns.parquet import segments
 from eventlake.columns.schema import INSTANT, whole_columns
 from eventlake.core import counts, layout
@@ -20,14 +21,14 @@ from eventlake.core.card import Card, counted
 from eventlake.core.documents.segment import Segment
 from eventlake.core.hashing.merkle import CompactRange
 from eventlake.errors import CorruptionError
-from eventlake.log.chain.believed import vouch
 from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.check_derived import vouch
 from eventlake.log.chain.checked_read import stored_events
 from eventlake.log.chain.manifest import SegmentInCommit
 from eventlake.log.chain.publish import publish
 from eventlake.log.maintaining.check_compaction import check_compacted
 from eventlake.log.maintaining.fold import keep_folded
-from eventlake.log.next_commit import pause_after_lost_race, plain_commit
+from eventlake.log.next_commit import plain_commit
 from eventlake.log.store_batch import store_segment
 from eventlake.progress import task
 

@@ -17,8 +17,8 @@ from eventlake.core.documents.commit import Commit
 from eventlake.core.documents.manifest import COMMIT_WEIGHT, Tier
 from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.errors import CorruptionError, EventlakeError
-from eventlake.log.chain.believed import check_keys, vouch, vouch_for_tiers
 from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.check_derived import check_keys, vouch, vouch_for_tiers
 from eventlake.log.chain.key_index import recent_run
 from eventlake.log.chain.manifest import Manifest
 from eventlake.log.chain.publish import publish

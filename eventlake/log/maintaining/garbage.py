@@ -20,8 +20,8 @@ from eventlake.core import layout
 from eventlake.core.card import Card, counted
 from eventlake.core.documents.commit import Commit
 from eventlake.errors import InvalidInputError, StorageError
-from eventlake.log.chain.believed import vouch
 from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.check_derived import vouch
 from eventlake.log.chain.checked_read import check_claims
 from eventlake.log.chain.manifest import Manifest
 from eventlake.log.chain.publish import publish

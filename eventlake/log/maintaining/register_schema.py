@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eventlake.backoff import pause_after_lost_race
 from eventlake.columns.intake.problems import shorten
 from eventlake.columns.rows import chosen
 from eventlake.columns.schema import whole_columns
@@ -16,11 +17,11 @@ from eventlake.core import layout
 from eventlake.core.documents.stored import check_writable
 from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.errors import InvalidInputError, SchemaMismatchError
-from eventlake.log.chain.believed import vouch
 from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.check_derived import vouch
 from eventlake.log.chain.checked_read import check_claims, stored_events
 from eventlake.log.chain.publish import publish
-from eventlake.log.next_commit import pause_after_lost_race, plain_commit
+from eventlake.log.next_commit import plain_commit
 from eventlake.progress import task
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.schemas.evolution import obstacles

@@ -1,8 +1,8 @@
-"""What of a log is believed: what this user's processes put there, and what was made again from commits and events and came out the same.
+"""Check derived data: tiers, key files, and the keys that a commit carries.
 
-Tiers, their keys, and the keys that a commit carries are derived: whoever can write to a lake can
-store others and name them. If the head is not known to be right, what is folded is made again up to
-the newest tiers that are.
+Derived data follows from commits and events, so whoever can write to a lake can forge it. It is
+trusted if this user's processes wrote it. Otherwise it is rebuilt, from the newest trusted tier on,
+and compared with what is stored.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,8 +19,8 @@ from eventlake.log.chain.checked_read import bytes_statement, commit_statement
 from eventlake.log.chain.claims import claims_of
 from eventlake.log.chain.entry import Entry, check_follows
 from eventlake.log.chain.key_index import checked_keys, recent_run
-from eventlake.log.chain.keys_again import keys_of
 from eventlake.log.chain.manifest import Manifest
+from eventlake.log.chain.rebuild_keys import rebuild_keys
 from eventlake.progress import task
 from eventlake.storage import Storage, state_of
 from eventlake.trust import Trust, statement
@@ -28,30 +28,34 @@ from eventlake.trust import Trust, statement
 if TYPE_CHECKING:
     from eventlake.log.chain.chain import Chain
 
-_HINT = "somebody else wrote this lake, and what is derived from its log does not follow from it: run 'eventlake verify LAKE --deep'."
+_HINT = (
+    "another user wrote this lake, and its derived data does not follow from its log: "
+    "run 'eventlake verify LAKE --deep'."
+)
 
 
 def vouch(chain: "Chain", commit: Commit, data: bytes) -> None:
-    """Remembers that this user's process made a commit and stored what it names; to be called just before it is published.
+    """Record in the ledger that this user's process made a commit and stored the files it names.
 
-    Whoever sees the commit must find this remembered, so it is not left for afterwards. About a
-    commit that loses its race, and so is never there, nothing false is said.
+    Call it just before the commit is published: another process of this user that sees the commit
+    must also find it in the ledger. A commit that loses its race never exists, so its record is
+    harmless.
     """
     ledger = chain.trust.ledger
     known = _files_stored(chain.storage, commit)
     if chain.head is None or _is_known(chain.trust, chain.head):
         known.append(commit_statement(commit_hash(data)))
     elif not chain.trust.believes:
-        # The events are ours, what the commit rests on is not.
+        # The events are ours, but the commit builds on a head that nobody has checked.
         known += [claims_of(Entry(commit, "").summary, segment) for segment in commit.segments]
     ledger.note(known)
 
 
 def _files_stored(storage: Storage, commit: Commit) -> list[bytes]:
-    """The statements that the files which a commit brings have the hashes that it says.
+    """The statements that the files a commit adds have the hashes it names.
 
-    Segments are asked after only where engines open them by themselves; elsewhere they are hashed
-    at every read.
+    Segments are included only if engines open them directly; elsewhere they are hashed at every
+    read.
     """
     files = [(layout.segment_path(one.sha256), one.sha256) for one in commit.segments]
     files = [one for one in files if storage.locate(one[0]) is not None]
@@ -66,7 +70,10 @@ def _files_stored(storage: Storage, commit: Commit) -> list[bytes]:
 
 
 def vouch_for_tiers(chain: "Chain", tiers: Sequence[Tier], last: Entry) -> None:
-    """Remembers that this user's process folded the log up to ``last`` into tiers, for when others have committed since."""
+    """Record that this user's process folded the log up to ``last`` into ``tiers``.
+
+    The head may be another user's commit by now, so the tiers need a statement of their own.
+    """
     if _is_known(chain.trust, last):
         chain.trust.ledger.note(
             [_rows_statement(tiers, last.commit_hash), _keys_statement(tiers, last.commit_hash)]
@@ -74,24 +81,24 @@ def vouch_for_tiers(chain: "Chain", tiers: Sequence[Tier], last: Entry) -> None:
 
 
 def _is_known(trust: Trust, entry: Entry) -> bool:
-    """Whether a commit is known to be right, and with it all that it rests on."""
+    """Whether the ledger knows that a commit and everything it builds on are right."""
     return trust.ledger.knows(commit_statement(entry.commit_hash)) or trust.ledger.knows(
         _head_statement(entry.commit_hash)
     )
 
 
 def _head_statement(sha256: str) -> bytes:
-    """The statement that the tiers, the keys and the root that a commit carries follow from the log and its events."""
+    """The statement that a commit's tiers, keys and root follow from the log and its events."""
     return statement("head", sha256)
 
 
 def _rows_statement(tiers: Sequence[Tier], last: str) -> bytes:
-    """The statement that the rows of tiers are those of the log that ends with the commit ``last``."""
+    """The statement that the rows of tiers match the log that ends with the commit ``last``."""
     return statement("rows", [(tier.start, tier.stop, tier.rows_sha256) for tier in tiers], last)
 
 
 def _keys_statement(tiers: Sequence[Tier], last: str) -> bytes:
-    """The same of their keys."""
+    """The statement that the keys of tiers match the log that ends with the commit ``last``."""
     files = [(tier.start, tier.stop, tier.keys) for tier in tiers]
     return statement(
         "keys",
@@ -104,17 +111,20 @@ def _keys_statement(tiers: Sequence[Tier], last: str) -> bytes:
 
 
 def check_entry(chain: "Chain", entry: Entry) -> None:
-    """Makes sure that a commit that was read by its number belongs to the chain.
+    """Check that a commit that was read by its number belongs to the chain.
 
     Raises:
-        CorruptionError: It was put in the place of another.
+        CorruptionError: It replaced another commit.
     """
     if chain.trust.knows(commit_statement(entry.commit_hash)):
         return
     expected = chain.manifest().commits[entry.commit.version].commit_hash
     if expected != entry.commit_hash:
         path = layout.commit_path(entry.commit.version)
-        message = f"{path} is not the commit that the log goes on from: expected hash {expected}, found {entry.commit_hash}"
+        message = (
+            f"{path} does not belong to this log: expected hash {expected}, "
+            f"found {entry.commit_hash}"
+        )
         raise CorruptionError(
             message,
             "run 'eventlake verify LAKE'; the log was edited or mixed with another one.",
@@ -123,10 +133,10 @@ def check_entry(chain: "Chain", entry: Entry) -> None:
 
 
 def check_rows(chain: "Chain") -> None:
-    """Makes sure that what the head's tiers say of commits and segments is what the log says.
+    """Check that the head's tiers describe commits and segments as the log does.
 
     Raises:
-        CorruptionError: It is not.
+        CorruptionError: They do not.
     """
     if (
         chain.head is not None
@@ -137,7 +147,7 @@ def check_rows(chain: "Chain") -> None:
 
 
 def check_keys(chain: "Chain") -> None:
-    """Makes sure that the keys that the head names and carries are those of the log and its events.
+    """Check that the keys that the head names and carries are those of the log and its events.
 
     Raises:
         CorruptionError: They are not.
@@ -150,16 +160,17 @@ def check_keys(chain: "Chain") -> None:
     if last is not None:
         known = _known_tiers(chain, tiers, last, _keys_statement)
         if known < len(tiers):
-            with task("checking the keys that others stored", len(tiers) - known) as advance:
+            with task("checking keys that other users stored", len(tiers) - known) as advance:
                 for number in range(known, len(tiers)):
                     tier = tiers[number]
                     path = layout.keys_path(tier.keys.sha256)
                     _compare(
                         checked_keys(chain.storage, tier.keys),
-                        keys_of(chain, tier.start, tier.stop),
+                        rebuild_keys(chain, tier.start, tier.stop),
                         tier.stop,
                         path,
                     )
+                    # Recorded tier by tier: a check that is interrupted resumes where it stopped.
                     chain.trust.ledger.note(
                         [
                             _keys_statement(
@@ -172,7 +183,7 @@ def check_keys(chain: "Chain") -> None:
     stored = [recent_run(recent), *(checked_keys(chain.storage, file) for file in recent.files)]
     _compare(
         merged(stored, stop),
-        keys_of(chain, recent.start, stop),
+        rebuild_keys(chain, recent.start, stop),
         stop,
         layout.commit_path(head.commit.version),
     )
@@ -180,7 +191,7 @@ def check_keys(chain: "Chain") -> None:
 
 
 def _before_tail(chain: "Chain") -> Entry | None:
-    """The commit before those that no tier holds; None if there is none. Those that follow are read and found to follow it."""
+    """The last commit that a tier holds, or None; the commits after it are checked to follow it."""
     first = chain.tail()[0].commit
     if not first.version:
         return None
@@ -199,11 +210,15 @@ def _last_hash(chain: "Chain", tiers: Sequence[Tier], count: int, last: Entry) -
 
 
 def _known_tiers(
-    chain: "Chain", tiers: Sequence[Tier], last: Entry, said: Callable[[Sequence[Tier], str], bytes]
+    chain: "Chain",
+    tiers: Sequence[Tier],
+    last: Entry,
+    statement_of: Callable[[Sequence[Tier], str], bytes],
 ) -> int:
-    """How many of the tiers, from the oldest on, are known to be right."""
+    """How many tiers, counted from the oldest, the ledger knows to be right."""
     for count in range(len(tiers), 0, -1):
-        if chain.trust.ledger.knows(said(tiers[:count], _last_hash(chain, tiers, count, last))):
+        last_hash = _last_hash(chain, tiers, count, last)
+        if chain.trust.ledger.knows(statement_of(tiers[:count], last_hash)):
             return count
     return 0
 
@@ -216,7 +231,7 @@ def _check_rows(chain: "Chain", tiers: Sequence[Tier], last: Entry | None) -> No
         return
     start = tiers[known].start
     before = chain.read_entry(start - 1) if start else None
-    with task("reading commits that others wrote", last.commit.version + 1 - start) as advance:
+    with task("reading commits of other users", last.commit.version + 1 - start) as advance:
         for number in range(known, len(tiers)):
             tier = tiers[number]
             rows = []
@@ -228,8 +243,10 @@ def _check_rows(chain: "Chain", tiers: Sequence[Tier], last: Entry | None) -> No
                 advance(1)
             if chain.rows.of(tier) != Manifest([], []).with_rows(rows).rows():
                 path = layout.rows_path(tier.stop, tier.rows_sha256)
-                message = f"{path} does not hold what the commits {tier.start:,}-{tier.stop:,} say"
+                commits = f"commits {tier.start:,}-{tier.stop:,}"
+                message = f"{path} does not match the {commits} that it summarizes"
                 raise CorruptionError(message, _HINT, path=path)
+    # The loop ends at the last commit; if its hash differs now, the log was edited meanwhile.
     if before is None or before.commit_hash != last.commit_hash:
         path = layout.commit_path(last.commit.version)
         message = f"{path} changed while it was read"
@@ -240,14 +257,14 @@ def _check_rows(chain: "Chain", tiers: Sequence[Tier], last: Entry | None) -> No
     )
 
 
-def _compare(stored: KeyRun, again: KeyRun, stop: int, path: str) -> None:
-    """Compares keys as they are stored with those of the events.
+def _compare(stored: KeyRun, rebuilt: KeyRun, stop: int, path: str) -> None:
+    """Compare stored keys with rebuilt ones.
 
     Raises:
         CorruptionError: They differ.
     """
-    if not same_keys(merged([stored], stop), merged([again], stop)):
-        message = f"{path}: the keys by which events, subjects and producers are found are not those of the events"
+    if not same_keys(merged([stored], stop), merged([rebuilt], stop)):
+        message = f"{path}: the keys of events, subjects and producers do not match the events"
         raise CorruptionError(message, _HINT, path=path)
 
 

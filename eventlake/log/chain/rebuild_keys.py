@@ -1,4 +1,4 @@
-"""The keys of a run of commits, made again from the log and its events, which are the truth."""
+"""Rebuild the keys of a run of commits from the log and its events, which are the truth."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _READ = ["source", "id", "subject"]
 
 
-def keys_of(chain: "Chain", start: int, stop: int) -> KeyRun:
-    """The keys of the commits ``[start, stop)``, read segment by segment from those that hold the events now.
+def rebuild_keys(chain: "Chain", start: int, stop: int) -> KeyRun:
+    """Rebuild the keys of the commits ``[start, stop)`` from the segments that hold the events now.
 
     Raises:
         CorruptionError: A segment or a commit is damaged.
@@ -34,7 +34,7 @@ def keys_of(chain: "Chain", start: int, stop: int) -> KeyRun:
 
 
 def _of_commits(chain: "Chain", start: int, stop: int) -> KeyRun:
-    """What commits have beside their events: producers, positions, ids."""
+    """The keys that a commit has besides its events': producers, positions and its id."""
     nothing = np.empty(0, np.uint64)
     commits = [chain.entry(version).commit for version in range(start, stop)]
     own = [
