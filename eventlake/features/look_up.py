@@ -14,21 +14,16 @@ from eventlake.core.card import counted
 from eventlake.core.instants import MAX_US, MIN_US, format_instant
 from eventlake.core.names import is_pattern
 from eventlake.errors import InvalidInputError
-from eventlake.features.finish import columns, scaled
+from eventlake.features.aggregates.exact_columns import scaled
+from eventlake.features.aggregates.part_kinds import TREES, Added
+from eventlake.features.finish import columns
 from eventlake.features.hindsight import as_known, told_apart
 from eventlake.features.on_duckdb import parts as duckdb_parts
 from eventlake.features.on_polars import parts as polars_parts
+from eventlake.features.planned.fields import SPINE_TYPES
 from eventlake.features.planned.plan import (
-    AGE,
-    COUNT,
-    DISTINCT,
-    SPINE_TYPES,
-    SQUARES,
-    SUM,
-    TREES,
     Part,
     Plan,
-    part_type,
 )
 from eventlake.features.planned.sources import Find, Source, sources, with_delays
 from eventlake.features.spine_hints import cast_hint, missing
@@ -85,7 +80,7 @@ def _pieces(plan: Plan, history: PinnedHistory, spine: pa.Table) -> Iterator[pa.
             part.place + 1
             for parts in plan.parts.values()
             for part in parts
-            if plan.way(part) == TREES
+            if plan.strategy(part) == TREES
         ),
         default=1,
     )
@@ -224,14 +219,12 @@ def _table(plan: Plan, parts: Mapping[Part, pa.ChunkedArray], spine: pa.Table) -
 
 
 def _typed(part: Part, array: pa.ChunkedArray | pa.Array, kind: FieldType | None) -> pa.Array:
-    """One array of the part's type, whichever engine made it."""
+    """One array of the part's type, whichever engine returned it."""
     whole = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    wanted = part.kind.part_type(kind)
     if pa.types.is_null(whole.type):
-        return pa.nulls(len(whole), part_type(part, kind))
-    if part.kind in {SUM, SQUARES}:
-        return (
-            scaled(whole, 0)
-            if pa.types.is_decimal(whole.type)
-            else whole.cast(part_type(part, kind))
-        )
-    return whole.cast(pa.int64()) if part.kind in {COUNT, DISTINCT, AGE} else whole
+        return pa.nulls(len(whole), wanted)
+    if isinstance(part.kind, Added):
+        # DuckDB returns sums of decimals with their scale: the same integers, in the same bytes.
+        return scaled(whole, 0) if pa.types.is_decimal(whole.type) else whole.cast(wanted)
+    return whole.cast(wanted) if pa.types.is_integer(wanted) else whole

@@ -4,22 +4,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
+from eventlake.features.aggregates.part_kinds import Added
 from eventlake.features.declared.conditions import Condition
 from eventlake.features.on_duckdb.parts import joins
 from eventlake.features.on_polars.parts import value_of
 from eventlake.features.planned.literals import in_python
-from eventlake.features.planned.plan import (
-    ADDED,
-    AGE,
-    COUNT,
-    DISTINCT,
-    PLACED,
-    SQUARES,
-    SUM,
-    Part,
-    Plan,
-    Stream,
-)
+from eventlake.features.planned.plan import Part, Plan, Stream
 from eventlake.schemas.schema import FieldType
 
 quoted = partial(json.dumps, ensure_ascii=False)
@@ -59,7 +49,7 @@ def _comments(plan: Plan, parts: Sequence[Part], sign: str) -> Iterator[str]:
             for one in plan.features.features
             if any(part in plan.parts[piece] for piece in one.aggregates())
         ]
-        yield f"{sign} p{number}: {part.kind}{f' of {part.column}' if part.column else ''}, for {', '.join(users)}"
+        yield f"{sign} p{number}: {part.kind.name}{f' of {part.column}' if part.column else ''}, for {', '.join(users)}"
 
 
 def _head(plan: Plan) -> Iterator[str]:
@@ -127,7 +117,7 @@ def _program(plan: Plan, stream: Stream, parts: list[Part]) -> Iterator[str]:
     nothing = ", ".join(
         f'pl.col("p{number}").fill_null(0)'
         for number, part in enumerate(parts)
-        if part.kind in ADDED
+        if isinstance(part.kind, Added)
     )
     yield 'found = rows.select("spine_row").join(found, on="spine_row", how="left", maintain_order="left")'
     yield (
@@ -139,25 +129,11 @@ def _found(part: Part, kinds: Mapping[str, FieldType]) -> str:
     """A part, of a row's events in the order of their time."""
     inside = f"t < c - {part.span.offset:_}" if part.span.offset else "t < c"
     inside += "" if part.span.far is None else f", t >= c - {part.span.far:_}"
-    if part.kind == AGE:
-        chosen = f"(c - t).filter({inside})"
-    else:
-        chosen = (
-            f"pl.col({quoted(value_of(part.column))}).filter({inside})"
-            if part.column
-            else f"t.filter({inside})"
-        )
-    if part.kind in PLACED:
-        return f"{chosen}.{f'get({-1 - part.place}, null_on_oob=True)' if part.place >= 0 else 'first()'}"
+    values = "(c - t)" if part.is_placed else "t"
+    if part.column:
+        values = f"pl.col({quoted(value_of(part.column))})"
     decimal = part.column in kinds and kinds[part.column].kind == "decimal"
-    unscaled = f"{chosen}{'.to_physical()' if decimal else ''}.cast(pl.Int128)"
-    how = {
-        COUNT: f"{chosen}.count()",
-        DISTINCT: f"{chosen}.drop_nulls().n_unique()",
-        SUM: f"{unscaled}.sum()",
-        SQUARES: f"({unscaled} * {unscaled}).sum()",
-    }
-    return how.get(part.kind, f"{chosen}.{part.kind}()")
+    return part.kind.in_python(f"{values}.filter({inside})", is_decimal=decimal)
 
 
 def _condition(where: Condition, kinds: Mapping[str, FieldType]) -> str:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from itertools import product
+from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
@@ -16,6 +17,7 @@ import eventlake as el
 from eventlake.columns.hashing.content import content_hash
 from eventlake.datasets.building.given_spine import given_spine
 from eventlake.errors import InvalidInputError
+from eventlake.features.aggregates.table import AGGREGATES
 from eventlake.features.look_up import hindsight, rows
 from eventlake.features.on_duckdb import parts as duckdb_parts
 from eventlake.features.on_polars import parts as polars_parts
@@ -23,6 +25,7 @@ from eventlake.features.planned.plan import compiled
 from eventlake.features.planned.sources import sources, with_delays
 from eventlake.storage import MemoryStorage
 
+FEATURES_PAGE = Path(__file__).parents[2] / "docs" / "reference" / "features.md"
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 SCHEMA = pa.schema(
@@ -213,6 +216,16 @@ ORACLE = {
         float(Fraction(sum(values(e, "amount"), Decimal(0))) / len(e)) if e else None
     ),
 }
+
+
+def test_every_aggregate_has_a_function_an_oracle_and_documentation():
+    judged = {one.kind for make in ORACLE for one in make(window="2h").aggregates()}
+    # A rate has no value without a window: tests/integration/test_features.py has its oracle.
+    assert judged | {"rate"} == set(AGGREGATES)
+    table = FEATURES_PAGE.read_text(encoding="utf-8").partition("## Functions")[2]
+    for name in AGGREGATES:
+        assert callable(getattr(el, name))
+        assert f"`{name}(type" in table.partition("## Arguments")[0]
 
 
 def added(numbers):
@@ -408,7 +421,7 @@ def parts_of(features, lake, spine):
 
 def in_units(plan, part, values):
     """SQL gives sums of decimals with their places."""
-    places = plan.columns["pay"][part.column].scale if part.kind == "sum" else 0
+    places = plan.columns["pay"][part.column].scale if part.kind.name == "sum" else 0
     with localcontext(prec=80):
         return values_of(
             pl.Series([value.scaleb(-places) for value in values.to_pylist()])

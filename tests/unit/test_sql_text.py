@@ -17,7 +17,7 @@ LOOKED_AT = {
         "eventlake.projections.on_duckdb.exact::with_values::data.decode()",
     ],
     "a condition of a mapping, or an expression of an upcast: parsed alone first, and judged": [
-        "eventlake.importing.tables::Tables._condition::text",
+        "eventlake.importing.tables::Tables.rows::rules.where",
         "eventlake.tables.expressions::check_stored::version.upcast",
         "eventlake.tables.expressions::evaluate::expressions",
         "eventlake.tables.expressions::largest::version.upcast",
@@ -41,6 +41,7 @@ LOOKED_AT = {
         "eventlake.features.on_duckdb.parts::_with_ended::parts.index(part)",
     ],
     "SQL that was made by functions which are looked at themselves, handed on where the scan does not follow": [
+        "eventlake.features.on_duckdb.joins_and_trees::_aggregate::part.kind.in_sql(column, plan.scale(part), where)",
         "eventlake.features.on_duckdb.joins_and_trees::joined::ctes",
         "eventlake.features.on_duckdb.joins_and_trees::treed::ctes",
         "eventlake.features.on_duckdb.parts::_added::ctes",
@@ -76,6 +77,11 @@ LOOKED_AT = {
         "eventlake.datasets.auditing.leakage::_compared::frame.columns",
         "eventlake.datasets.auditing.leakage::_compared::rebuilt.columns",
         "eventlake.datasets.auditing.leakage::_checked::projection.key",
+        "eventlake.features.aggregates.part_kinds::Added.in_python::values",
+        "eventlake.features.aggregates.part_kinds::Extreme.in_python::values",
+        "eventlake.features.aggregates.part_kinds::Placed.in_python::-1",
+        "eventlake.features.aggregates.part_kinds::Placed.in_python::self.place",
+        "eventlake.features.aggregates.part_kinds::Placed.in_python::values",
         "eventlake.features.on_duckdb.database::Tables.size_bytes::int(self.connection.execute('SELECT sum(memory_usage_bytes) FROM duckdb_memory()').fetchall()[0][0])",  # noqa: E501, RUF100
         "eventlake.features.planned.literals::_decimal::number.quantize(Decimal(1).scaleb(-kind.scale))",
         "eventlake.features.planned.literals::in_python::kind.precision",

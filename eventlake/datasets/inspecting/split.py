@@ -14,8 +14,8 @@ from eventlake.columns.hashing.content import content_hash
 from eventlake.core.card import Card, counted
 from eventlake.core.hashing.canonical import canonical_json, sha256_hex
 from eventlake.errors import InvalidInputError, MissingDependencyError
+from eventlake.features.aggregates.exact_columns import doubles
 from eventlake.features.declared.window import Length, microseconds
-from eventlake.features.finish import doubles
 from eventlake.history.resolve import checked_instant
 from eventlake.verbs import helpful
 

@@ -8,6 +8,7 @@ from eventlake.core.instants import format_instant
 from eventlake.core.names import is_ours, is_pattern
 from eventlake.core.sql import folded
 from eventlake.errors import InvalidInputError
+from eventlake.features.aggregates.table import AGGREGATES
 from eventlake.features.declared.conditions import Condition
 from eventlake.features.declared.feature import Aggregate
 from eventlake.features.declared.window import Window, microseconds
@@ -67,7 +68,7 @@ class DeclaredSpine:
         if (
             not isinstance(feature, Aggregate)
             or feature.span != Window()
-            or feature.kind in {"since_last", "since_first", "rate"}
+            or AGGREGATES[feature.kind].takes_unit
         ):
             shown = feature.column if isinstance(feature, Aggregate) else type(feature).__name__
             message = f"label {name}: expected a feature of events without a window, such as exists('payment.missed'), found {shown}"

@@ -7,22 +7,16 @@ from decimal import Decimal
 from typing import Any, TypeVar, cast
 
 from eventlake.errors import InvalidInputError
+from eventlake.features.aggregates.table import AGGREGATES, MOST_BEFORE, column_text
 from eventlake.features.declared.conditions import Condition, Value, where_of
 from eventlake.features.declared.window import UNITS, Length, Window, microseconds, spelled
 from eventlake.verbs import declaration, helpful
 
 C = TypeVar("C", bound=type)
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
-_UNIT_NAMES = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 _DIGITS = 38
 _INT64 = 1 << 63
 _SIGNS = {"+": "plus", "-": "minus", "*": "times", "/": "per"}
-NEEDS_FIELD = frozenset(
-    {"sum", "mean", "min", "max", "last", "first", "distinct", "std", "lag", "delta"}
-)
-NEEDS_UNIT = frozenset({"since_last", "since_first", "rate"})
-MOST_BEFORE = 1_000
-"""How many events before the last a lag may look at."""
 
 
 def declared(kind: C) -> C:
@@ -147,12 +141,7 @@ class Aggregate(Feature):
         """``payment_missed_count_90d``, unless it was given a name."""
         if self.given_name is not None:
             return self.given_name
-        kind = {"lag": f"lag_{self.n}"}.get(self.kind, self.kind)
-        if self.unit and self.kind != "rate":
-            kind = f"{_UNIT_NAMES[self.unit]}_{self.kind}"
-        elif self.unit:
-            kind = f"{self.kind}_per_{_UNIT_NAMES[self.unit][:-1]}"
-        parts = [self.event_type, self.field, kind]
+        parts = [self.event_type, self.field, column_text(self.kind, self.n, self.unit)]
         return _named(
             re.sub(
                 r"[^A-Za-z0-9]+",
@@ -298,7 +287,7 @@ def aggregate(
     if not isinstance(event_type, str) or not event_type:
         message = f"expected the type of the events as text, found {event_type!r}"
         raise InvalidInputError(message)
-    if kind in NEEDS_FIELD and (not isinstance(of, str) or not of):
+    if AGGREGATES[kind].takes_field and (not isinstance(of, str) or not of):
         message = (
             f"{kind}({event_type!r}): expected the name of a field of the payload, found {of!r}"
         )

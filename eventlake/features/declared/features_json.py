@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from msgspec import UNSET, Meta, UnsetType
 
@@ -18,11 +18,9 @@ from eventlake.core.documents.stored import (
     spelled,
 )
 from eventlake.errors import InvalidProjectionError
+from eventlake.features.aggregates.table import AGGREGATES, MOST_BEFORE
 from eventlake.features.declared.conditions import Condition
 from eventlake.features.declared.feature import (
-    MOST_BEFORE,
-    NEEDS_FIELD,
-    NEEDS_UNIT,
     Aggregate,
     Arithmetic,
     Feature,
@@ -33,23 +31,10 @@ from eventlake.features.declared.window import MOST_LENGTH, Window
 BOUNDS = Bounds(size_bytes=16 << 20, depth=512)
 Comparison = Literal["==", "!=", "<", "<=", ">", ">="]
 _COMPARISONS: tuple[str, ...] = get_args(Comparison)
-_Kind = Literal[
-    "count",
-    "sum",
-    "mean",
-    "std",
-    "min",
-    "max",
-    "distinct",
-    "last",
-    "first",
-    "delta",
-    "exists",
-    "lag",
-    "since_last",
-    "since_first",
-    "rate",
-]
+if TYPE_CHECKING:
+    _Kind = str
+else:
+    _Kind = Literal[tuple(AGGREGATES)]
 Known = Literal["cutoff", "watermark"]
 Length = Annotated[int, Meta(ge=1, le=MOST_LENGTH)]
 Depth = Annotated[int, Meta(ge=1, le=20)]
@@ -244,17 +229,17 @@ def label(document: LabelDocument) -> Aggregate:
 
 def _checked(made: Aggregate) -> Aggregate:
     """Returns an aggregate with the members that its kind takes, and no others."""
-    kind = made.kind
-    if (made.field is not None) is not (kind in NEEDS_FIELD) or (made.unit is not None) is not (
-        kind in NEEDS_UNIT
-    ):
-        message = f"expected a field and a unit as {kind} takes them, found {made.field!r} and {made.unit!r}"
-        raise ValueError(message)
-    if (kind == "rate" and made.span.length is None) or (
-        kind != "lag" and made.n != (1 if kind == "delta" else 0)
-    ):
+    name, kind = made.kind, AGGREGATES[made.kind]
+    field, unit = made.field is not None, made.unit is not None
+    if (field, unit) != (kind.takes_field, kind.takes_unit):
         message = (
-            f"expected window and n as {kind} takes them, found {made.span.length} and {made.n}"
+            f"expected a field and a unit as {name} takes them, found {made.field!r} and "
+            f"{made.unit!r}"
+        )
+        raise ValueError(message)
+    if (kind.needs_window and made.span.length is None) or made.n not in kind.n:
+        message = (
+            f"expected window and n as {name} takes them, found {made.span.length} and {made.n}"
         )
         raise ValueError(message)
     return made

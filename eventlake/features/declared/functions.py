@@ -14,10 +14,10 @@ from datetime import timedelta
 from typing import Any, cast, overload
 
 from eventlake.errors import InvalidInputError
+from eventlake.features.aggregates.table import AGGREGATES
 from eventlake.features.declared.calls import checked_call
 from eventlake.features.declared.conditions import Condition, Value
 from eventlake.features.declared.feature import (
-    NEEDS_FIELD,
     Aggregate,
     Arithmetic,
     Feature,
@@ -532,5 +532,6 @@ def ratio(part: Feature, whole: Feature) -> Arithmetic:
 
 def no_feature(name: str) -> str | None:
     """What to say of a feature that is called otherwise here; None if no other library has one of that name."""
-    kinds = [*sorted(NEEDS_FIELD), "count", "exists", "rate", "ratio", "since_first", "since_last"]
+    of_field = sorted(name for name, kind in AGGREGATES.items() if kind.takes_field)
+    kinds = [*of_field, *sorted({*AGGREGATES, "ratio"} - {*of_field})]
     return f"{_ELSEWHERE[name]}. Features are {', '.join(kinds)}" if name in _ELSEWHERE else None

@@ -3,24 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from eventlake.core.sql import identifier, integer, quoted
+from eventlake.features.aggregates.part_kinds import EXTREMES, PLACES, Added
 from eventlake.features.declared.conditions import Condition
 from eventlake.features.declared.window import Window
 from eventlake.features.planned.edges import ENTER, NEVER, TIME, Edge
 from eventlake.features.planned.literals import in_sql
 from eventlake.features.planned.nested_fields import unfolded_sql
-from eventlake.features.planned.plan import (
-    ADDED,
-    AGE,
-    COUNT,
-    DISTINCT,
-    EXTREMES,
-    PLACED,
-    PLACES,
-    SUM,
-    Part,
-    Plan,
-    Stream,
-)
+from eventlake.features.planned.plan import Part, Plan, Stream
 from eventlake.features.planned.relations import CHILD, PARENT, SINCE, TILL
 from eventlake.history.corrections import SPOKE, UNTIL
 from eventlake.history.polars_scan import LIFETIMES
@@ -169,14 +158,14 @@ def key_of(edge: Edge, *, timed: bool, ends: bool) -> str:
 
 def ranked(part: Part) -> str:
     """What an extreme is one of."""
-    return "place" if part.kind in PLACED else value_of(part.column)
+    return "place" if part.is_placed else value_of(part.column)
 
 
 def name_of(plan: Plan, number: int, part: Part) -> str:
     """The column of what was found for a part: itself, the place of its event, or that one's value."""
-    if part.kind not in PLACED:
+    if not part.is_placed:
         return f"p{number}"
-    return f"place{number}" if plan.way(part) != PLACES or part.place else f"v{number}"
+    return f"place{number}" if plan.strategy(part) != PLACES or part.place else f"v{number}"
 
 
 def gathered(
@@ -195,19 +184,19 @@ def gathered(
     columns: list[str] = []
     at: dict[tuple[Window, int], int] = {}
     for number, part in enumerate(parts):
-        name = f"place{number}" if placed and part.kind in PLACED else name_of(plan, number, part)
-        if part.kind in ADDED:
+        name = f"place{number}" if placed and part.is_placed else name_of(plan, number, part)
+        if isinstance(part.kind, Added):
             columns.append(f"coalesce({name}, 0) AS {name}")
-        elif part.kind not in PLACED:
+        elif not part.is_placed:
             columns.append(name)
         elif name.startswith("place"):
             one = f"e{at.setdefault((part.span, part.place), number)}"
-            value = f"c - {one}.t" if part.kind == AGE else f"{one}.{value_of(part.column)}"
-            if plan.way(part) == EXTREMES and part.span.far is not None:
+            value = f"{one}.{value_of(part.column)}" if part.column else f"c - {one}.t"
+            if plan.strategy(part) == EXTREMES and part.span.far is not None:
                 value = f"CASE WHEN {one}.t >= c - {integer(part.span.far)} THEN {value} END"
             columns.append(f"{value} AS p{number}")
         else:
-            columns.append(f"{'c - ' if part.kind == AGE else ''}{name} AS p{number}")
+            columns.append(f"{'' if part.column else 'c - '}{name} AS p{number}")
     joins = [
         f"LEFT JOIN e AS e{one} ON e{one}.entity = rows.entity AND e{one}.place = {found}.place{one}"
         for one in at.values()
@@ -222,19 +211,9 @@ def gathered(
     )
 
 
-def summed(part: Part, kinds: Mapping[str, FieldType]) -> tuple[str, str]:
-    """The name and the aggregate of what is added up, over events of one edge."""
-    if not part.column:
-        return "n", "count(*)"
-    column = value_of(part.column)
-    if part.kind in {COUNT, DISTINCT}:
-        return identifier(f"n {part.column}"), f"count({column})"
-    if part.kind == SUM:
-        return identifier(f"s {part.column}"), f"sum({column})"
-    scale = kinds[part.column].scale
-    unscaled = (
-        f"({column}::DECIMAL(38, {integer(scale)}) * 1{'0' * scale})::HUGEINT"
-        if scale
-        else f"{column}::HUGEINT"
-    )
-    return identifier(f"q {part.column}"), f"sum({unscaled} * {unscaled})"
+def summed(part: Part, kind: Added, scale: int) -> tuple[str, str]:
+    """The column of a running sum, and the aggregate of what events add to it."""
+    column = value_of(part.column) if part.column else ""
+    prefix = ("n", "s", "q")[kind.power]
+    name = identifier(f"{prefix} {part.column}") if part.column else prefix
+    return name, kind.event_sum(column, scale)

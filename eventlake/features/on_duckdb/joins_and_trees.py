@@ -5,13 +5,13 @@ the stretch of cutoffs in whose windows it is, and a row looks at the nodes abov
 Its time does not grow with the pairs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from eventlake.core.sql import identifier, integer
-from eventlake.features.on_duckdb.events import gathered, key_of, name_of, ranked, summed, value_of
+from eventlake.features.aggregates.part_kinds import TREES
+from eventlake.features.on_duckdb.events import gathered, key_of, name_of, ranked, value_of
 from eventlake.features.planned.edges import ENTER, LEAVE, Edge
-from eventlake.features.planned.plan import ADDED, DISTINCT, MAX, MIN, PLACED, TREES, Part, Plan
-from eventlake.schemas.schema import FieldType
+from eventlake.features.planned.plan import Part, Plan
 
 _CUTOFFS = """l AS MATERIALIZED (
     SELECT entity, c, row_number() OVER o AS n, len(bin(count(*) OVER (PARTITION BY entity))) AS levels
@@ -36,18 +36,15 @@ _ABOVE = """
 
 def joined(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool) -> str:
     """Each row with the events of its entity, and aggregates of those inside each window."""
-    nearest, kinds = (
-        min(part.span.offset for part in parts),
-        plan.columns[parts[0].stream.event_type],
-    )
+    nearest = min(part.span.offset for part in parts)
     # Events of one place are looked for once.
     once = {
-        (part.span, part.place) if part.kind in PLACED else part: number
+        (part.span, part.place) if part.is_placed else part: number
         for number, part in reversed(list(enumerate(parts)))
     }
     found = [
         "spine_row",
-        *(_aggregate(number, parts[number], kinds, nearest) for number in sorted(once.values())),
+        *(_aggregate(plan, number, parts[number], nearest) for number in sorted(once.values())),
     ]
     fars = [part.span.far for part in parts if part.span.far is not None]
     # Where windows begin and end is said once a row, not once a pair.
@@ -69,21 +66,14 @@ def _before(shift: int) -> str:
     return identifier(f"c - {shift}")
 
 
-def _aggregate(number: int, part: Part, kinds: Mapping[str, FieldType], nearest: int) -> str:
-    """A part of a row's events, all of which count, and lie before the nearest end of a window."""
+def _aggregate(plan: Plan, number: int, part: Part, nearest: int) -> str:
+    """A part of a row's events, all of which count and lie before the nearest end of a window."""
     inside = [f"t < {_before(part.span.offset)}"] if part.span.offset > nearest else []
     inside += [f"t >= {_before(part.span.far)}"] if part.span.far is not None else []
     where = f" FILTER ({' AND '.join(inside)})" if inside else ""
-    column = value_of(part.column)
-    if part.kind in {MIN, MAX}:
-        return f"{'min' if part.kind == MIN else 'max'}({column}){where} AS p{number}"
-    if part.kind == DISTINCT:
-        return f"count(DISTINCT {column}){where} AS p{number}"
-    if part.kind in ADDED:
-        return f"{summed(part, kinds)[1]}{where} AS p{number}"
-    if part.place <= 0:
-        return f"{'min' if part.place < 0 else 'max'}(place){where} AS place{number}"
-    return f"(max(place, {integer(part.place + 1)}){where})[{integer(part.place + 1)}] AS place{number}"
+    column = value_of(part.column) if part.column else ""
+    found = part.kind.in_sql(column, plan.scale(part), where)
+    return f"{found} AS {'place' if part.is_placed else 'p'}{number}"
 
 
 def treed(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool) -> str:
@@ -94,8 +84,8 @@ def treed(plan: Plan, parts: Sequence[Part], ctes: list[str], *, ends: bool) -> 
 def tree(plan: Plan, parts: Sequence[Part], some: Sequence[Part], *, ends: bool) -> list[str]:
     """Some of the parts by row, as ``h``; of what ceases to count alone, for parts that are told otherwise of what stands to this day."""
     spans = {span: number for number, span in enumerate(dict.fromkeys(part.span for part in some))}
-    raw = dict.fromkeys("place" if part.kind in PLACED else value_of(part.column) for part in some)
-    ended = "" if plan.way(some[0]) == TREES else " WHERE u IS NOT NULL"
+    raw = dict.fromkeys("place" if part.is_placed else value_of(part.column) for part in some)
+    ended = "" if plan.strategy(some[0]) == TREES else " WHERE u IS NOT NULL"
     each = []
     for span, number in spans.items():
         enter, leave = (
@@ -108,7 +98,7 @@ def tree(plan: Plan, parts: Sequence[Part], some: Sequence[Part], *, ends: bool)
     for part in some:
         name, how = name_of(plan, parts.index(part), part), "min" if part.is_least else "max"
         depth = part.place + 1
-        deep = part.place > 0 and plan.way(part) == TREES
+        deep = part.place > 0 and plan.strategy(part) == TREES
         kept.append(
             f"{how}({ranked(part)}{f', {integer(depth)}' if deep else ''}) FILTER (d = {spans[part.span]}) AS {name}"
         )

@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from eventlake.core.sql import integer
+from eventlake.features.aggregates.part_kinds import EXTREMES, PLACES, TREES, Added
 from eventlake.features.engine_cache import ENGINE_CACHE
 from eventlake.features.on_duckdb.database import Tables, entities_of, register_spine
 from eventlake.features.on_duckdb.events import (
@@ -31,18 +32,7 @@ from eventlake.features.on_duckdb.events import (
 )
 from eventlake.features.on_duckdb.joins_and_trees import joined, tree, treed
 from eventlake.features.planned.edges import LEAVE, Edge, Probe, numbered, probes
-from eventlake.features.planned.plan import (
-    AGE,
-    COUNT,
-    EXTREMES,
-    PLACED,
-    PLACES,
-    SUMS,
-    TREES,
-    Part,
-    Plan,
-    Stream,
-)
+from eventlake.features.planned.plan import Part, Plan, Stream
 from eventlake.features.planned.sources import Source, check_sums
 from eventlake.schemas.schema import FieldType
 
@@ -81,11 +71,11 @@ def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part
             plain = _without_nulls(
                 tables.connection,
                 events,
-                {part.column for part in wanted if part.kind == COUNT and part.column},
+                {part.column for part in wanted if part.counts_values},
             )
             alike = {
                 part: replace(part, column="")
-                if part.kind == COUNT and part.column in plain
+                if part.counts_values and part.column in plain
                 else part
                 for part in wanted
             }
@@ -111,7 +101,7 @@ def joins(
     """
     for some in _together(parts):
         events = events_of(plan, stream, some, ends=ends)
-        if any(part.kind in PLACED for part in some):
+        if any(part.is_placed for part in some):
             events = placed(f"(\n    {events})", counted=is_counted(plan, few=True))
         tables = {"names": names_of(plan), "rows": rows_of(plan), "e": events}
         ctes = [f"{name} AS MATERIALIZED (\n    {query})" for name, query in tables.items()]
@@ -149,11 +139,11 @@ def _queries(
 ) -> Iterator[tuple[Sequence[Part], str]]:
     """SQL for the parts of a stream, over ``rows`` and the table of its events."""
     few = _few_pairs(tables.connection, events)
-    by_tree = [] if few else [part for part in parts if plan.way(part) == TREES]
-    by_edge = [] if few else [part for part in parts if plan.way(part) != TREES]
+    by_tree = [] if few else [part for part in parts if plan.strategy(part) == TREES]
+    by_edge = [] if few else [part for part in parts if plan.strategy(part) != TREES]
     shown = f"SELECT * FROM {events}"
     if any(
-        part.kind in PLACED and (few or plan.way(part) != PLACES or part.place) for part in parts
+        part.is_placed and (few or plan.strategy(part) != PLACES or part.place) for part in parts
     ):
         counted = is_counted(plan, few=few)
         shown = placed(events, counted=counted)
@@ -238,13 +228,14 @@ def _added(
     delay: int | None,
 ) -> str:
     """Running sums and extremes along edges, one row for each instant, made once, looked at by one ASOF join."""
-    kinds = plan.columns[parts[0].stream.event_type]
     looks = {
-        part: probes(part.span, timed=plan.timed, ends=ends, delay=delay, values=part.values)
+        part: probes(
+            part.span, timed=plan.timed, ends=ends, delay=delay, values=part.distinct_column
+        )
         for part in parts
     }
     extremes = {
-        part: f'"x{place}"' for place, part in enumerate(parts) if plan.way(part) == EXTREMES
+        part: f'"x{place}"' for place, part in enumerate(parts) if plan.strategy(part) == EXTREMES
     }
     number = numbered(
         (end, None if part in extremes else start) for part, (end, start) in looks.items()
@@ -252,7 +243,12 @@ def _added(
     edges = {
         edge: place for place, edge in enumerate(dict.fromkeys(probe.edge for probe in number))
     }
-    sums = dict(summed(part, kinds) for part in parts if plan.way(part) == SUMS)
+    summed_parts = {
+        part: summed(part, part.kind, plan.scale(part))
+        for part in parts
+        if isinstance(part.kind, Added)
+    }
+    sums = dict(summed_parts.values())
     sums["n"] = "row_number()"  # what count(*) is, in two thirds of the time
     # What ceases to count is no part of running extremes.
     standing = " FILTER (u IS NULL)" * ends
@@ -262,12 +258,13 @@ def _added(
     }
     # The value and the instant of the last event at an edge stand beside the sums.
     stored = dict.fromkeys(
-        part.column for part in parts if plan.way(part) == PLACES and not part.place and part.column
+        part.column
+        for part in parts
+        if plan.strategy(part) == PLACES and not part.place and part.column
     )
     raw = dict.fromkeys(value_of(part.column) for part in parts if part.column)
     raw |= dict.fromkeys(
-        ["place"] * any(part.kind in PLACED for part in extremes)
-        + ["u"] * (ends and bool(extremes))
+        ["place"] * any(part.is_placed for part in extremes) + ["u"] * (ends and bool(extremes))
     )
     each = []
     for edge, place in edges.items():
@@ -309,13 +306,13 @@ def _added(
             found.append(
                 f"any_value({extremes[part]}) FILTER (d = {number[end]}) AS {name_of(plan, place, part)}"
             )
-        elif plan.way(part) == SUMS:
-            name, _ = summed(part, kinds)
+        elif part in summed_parts:
+            name, _ = summed_parts[part]
             found.append(f"{look(name, end)} - {look(name, start)} AS p{place}")
         elif part.place:
             found.append(_place(place, part, look("n", end), look("n", start)))
         else:
-            value = "k" if part.kind == AGE else value_of(part.column)
+            value = value_of(part.column) if part.column else "k"
             inside = f"{look('n', end)} > {look('n', start)}"
             found.append(
                 f"CASE WHEN {inside} THEN any_value({value}) FILTER (d = {number[end]}) END AS v{place}"

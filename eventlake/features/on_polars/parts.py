@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from eventlake.features.aggregates.part_kinds import EXTREMES, PLACES, Added
 from eventlake.features.declared.conditions import Condition
 from eventlake.features.declared.window import Window
 from eventlake.features.engine_cache import ENGINE_CACHE
@@ -23,19 +24,7 @@ from eventlake.features.on_polars.sorted_events import Cutoffs, Integers, Prefix
 from eventlake.features.planned.edges import ENTER, LEAVE, NEVER, TIME, Edge, probes
 from eventlake.features.planned.literals import in_polars
 from eventlake.features.planned.nested_fields import unfolded
-from eventlake.features.planned.plan import (
-    AGE,
-    COUNT,
-    DISTINCT,
-    EXTREMES,
-    PLACED,
-    PLACES,
-    SQUARES,
-    SUMS,
-    Part,
-    Plan,
-    Stream,
-)
+from eventlake.features.planned.plan import Part, Plan, Stream
 from eventlake.features.planned.relations import CHILD, PARENT, SINCE, TILL
 from eventlake.features.planned.sources import Source, check_sums
 from eventlake.history import polars_scan
@@ -157,12 +146,12 @@ class _Answers:
     def answer(self) -> Iterator[tuple[Part, pa.ChunkedArray | pa.Array]]:
         """Every part, in the order of the spine."""
         for part in self._parts:
-            way = self._plan.way(part)
-            if way == SUMS:
-                made = self._added(part)
-            elif way == PLACES:
+            strategy = self._plan.strategy(part)
+            if isinstance(part.kind, Added):
+                made = self._added(part, part.kind)
+            elif strategy == PLACES:
                 made = self._placed(part)
-            elif way == EXTREMES:
+            elif strategy == EXTREMES:
                 made = self._extreme(part)
             else:
                 made = self._at(part, self._places_of(part, self._inside(part, ended=False)))
@@ -175,7 +164,7 @@ class _Answers:
             timed=self._plan.timed,
             ends=self._ends,
             delay=self._delay,
-            values=part.values,
+            values=part.distinct_column,
         )
         return (end.edge, end.shift), (end.edge, None) if start is None else (
             start.edge,
@@ -230,37 +219,35 @@ class _Answers:
             )
         return self._sums[made].to_numpy()
 
-    def _added(self, part: Part) -> pl.Series:
+    def _added(self, part: Part, kind: Added) -> pl.Series:
         """The running sum at the end of the window, less that at its start, each since the beginning of the entity."""
         end, start = self._looks(part)
-        found = self._running(part, end) - self._running(part, start)
+        found = self._running(part, kind, end) - self._running(part, kind, start)
         if end[0] != start[0]:
-            found += self._running(part, (start[0], None)) - self._running(part, (end[0], None))
-        return (
-            found
-            if part.kind in {COUNT, DISTINCT}
-            else found.cast(pl.Int128).cast(pl.Decimal(38, 0))
-        )
+            # Sums of different orders of the events count from different beginnings.
+            found += self._running(part, kind, (start[0], None))
+            found -= self._running(part, kind, (end[0], None))
+        return found.cast(pl.Int128).cast(pl.Decimal(38, 0)) if kind.power else found
 
-    def _running(self, part: Part, look: Look) -> pl.Series:
+    def _running(self, part: Part, kind: Added, look: Look) -> pl.Series:
         """The sum over all edges before what a look asks about."""
-        edge, name = look[0], f"{part.kind} {part.column}"
-        if part.kind == COUNT and not part.column:
+        edge, name = look[0], f"{kind.name} {part.column}"
+        if not part.column:
             return pl.Series(self._found(look))
         if (edge, name) not in self._sums:
-            values, order = self._measure(part), self._edge(edge).order
+            values, order = self._measure(part.column, kind.power), self._edge(edge).order
             values = values if order is None else values.gather(order)
             self._sums[edge, name] = pl.concat(
                 [pl.Series([0], dtype=values.dtype), values.cum_sum()]
             )
         return self._sums[edge, name].gather(self._found(look))
 
-    def _measure(self, part: Part) -> pl.Series:
+    def _measure(self, column: str, power: int) -> pl.Series:
         """What an event adds."""
-        if part.kind in {COUNT, DISTINCT}:
-            return self._sorted[value_of(part.column)].is_not_null().cast(pl.Int64)
-        values = self._values(part.column)
-        if part.kind == SQUARES:
+        if not power:
+            return self._sorted[value_of(column)].is_not_null().cast(pl.Int64)
+        values = self._values(column)
+        if power > 1:
             values = values.cast(pl.Int128) * values.cast(pl.Int128)
         if values.dtype == pl.Int128:  # noqa: SIM108
             most = int(values.abs().max() or 0)  # type: ignore[arg-type]
@@ -284,9 +271,9 @@ class _Answers:
     def _at(self, part: Part, places: pl.Series) -> pl.Series:
         """The value, or the age, of the events at some places; null for null."""
         if not self._sorted.height:
-            kind = pl.Int64() if part.kind == AGE else self._sorted.schema[value_of(part.column)]
+            kind = self._sorted.schema[value_of(part.column)] if part.column else pl.Int64()
             return pl.Series([None] * len(places), dtype=kind)
-        if part.kind == AGE:
+        if not part.column:
             return self._rows["c"] - self._sorted["t"].gather(places)
         return self._sorted[value_of(part.column)].gather(places)
 
@@ -300,7 +287,7 @@ class _Answers:
         if self._ends:
             found = np.maximum(found, self._inside(part, ended=True))
         places = self._places_of(part, found)
-        if part.kind in PLACED and part.span.far is not None and self._sorted.height:
+        if part.is_placed and part.span.far is not None and self._sorted.height:
             places = places.set(
                 self._sorted["t"].gather(places) < self._rows["c"] - part.span.far, None
             )
@@ -309,7 +296,7 @@ class _Answers:
     def _worth(self, part: Part) -> Integers:
         """The events' ranks for a part, of places or of values; where the least is wanted, the last comes first."""
         ranks = np.arange(self._sorted.height)
-        if part.kind not in PLACED:
+        if not part.is_placed:
             ranks[self._by_value(part.column)] = ranks.copy()
         return self._sorted.height - 1 - ranks if part.is_least else ranks
 
@@ -318,14 +305,14 @@ class _Answers:
         ranks = np.where(worth < 0, 0, self._sorted.height - 1 - worth if part.is_least else worth)
         places = (
             ranks
-            if part.kind in PLACED or not self._sorted.height
+            if part.is_placed or not self._sorted.height
             else self._by_value(part.column)[ranks]
         )
         return pl.Series(places).set(pl.Series(worth < 0), None)
 
     def _takes_part(self, part: Part) -> pl.Series:
         """Whether an event has what a part looks at."""
-        return self._sorted["t" if part.kind in PLACED else value_of(part.column)].is_not_null()
+        return self._sorted["t" if part.is_placed else value_of(part.column)].is_not_null()
 
     def _by_value(self, column: str) -> Integers:
         """The places of the events by the value of a column."""
@@ -337,7 +324,7 @@ class _Answers:
 
     def _greatest(self, part: Part, edge: Edge) -> Integers:
         """See ``running``; what ceases to count is no part of it."""
-        name = f"{part.kind} {part.column} {part.place}"
+        name = f"{part.kind.name} {part.column} {part.place}"
         if (edge, name) not in self._sums:
             takes_part = self._takes_part(part)
             if self._ends:

@@ -1,62 +1,24 @@
-"""From declared features to the exact numbers that an engine must find: counts, sums, extremes and positions, each of one stream of events.
+"""From declared features to the exact numbers that an engine must find.
 
 A *stream* is the events of a type that satisfy a condition. A *part* is one exact number, or one
-stored value, of a stream inside a window for every row of the spine. Parts are all that an engine
-is asked for; whatever is a float is made of them afterwards, in one place.
+stored value, of a stream inside a window for every row of the spine. Engines are asked for parts
+alone; floats are made of them afterwards, in one place.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from typing import NoReturn
 
-import pyarrow as pa
-
-from eventlake.core.sql import folded, named
-from eventlake.errors import InvalidProjectionError
+from eventlake.features.aggregates.part_kinds import COUNT, DISTINCT, PartKind
+from eventlake.features.aggregates.table import AGGREGATES, UNKNOWN
 from eventlake.features.declared.conditions import Condition
 from eventlake.features.declared.declared_set import DeclaredSet
-from eventlake.features.declared.feature import NEEDS_FIELD, Aggregate, Arithmetic, Feature
+from eventlake.features.declared.feature import Aggregate, Arithmetic, Feature
 from eventlake.features.declared.relation import Relation
 from eventlake.features.declared.window import Window
-from eventlake.features.planned.literals import spelled
-from eventlake.features.planned.nested_fields import Paths, fields_inside
+from eventlake.features.planned.fields import Fields
+from eventlake.features.planned.nested_fields import Paths
 from eventlake.schemas.catalogue import Catalogue
-from eventlake.schemas.checks import arrow_type
-from eventlake.schemas.schema import FieldType, Schema
-from eventlake.tables.columns import NAMED
-
-COUNT, SUM, SQUARES, MIN, MAX, DISTINCT, VALUE, AGE = (
-    "count",
-    "sum",
-    "squares",
-    "min",
-    "max",
-    "distinct",
-    "value",
-    "age",
-)
-ADDED = frozenset({COUNT, SUM, SQUARES, DISTINCT})
-"""Those that can be added up, and so be told from sums over all that came before."""
-PLACED = frozenset({VALUE, AGE})
-"""Those of one event, told by its place."""
-SUMS, PLACES, EXTREMES, TREES = "sums", "places", "extremes", "trees"
-"""The ways to a part: running sums, the places of events, running extremes, or trees over the rows."""
-UNKNOWN = "unknown"
-"""The type of every field where no schema is looked at."""
-_SUMMED = {"int64", "decimal"}
-_NUMBERS = {*_SUMMED, "float64", UNKNOWN}
-_ORDERED = {"int64", "decimal", "utf8", "date", "timestamp"}
-_SQUARED_DIGITS = 18
-_OWN = {
-    name: (name, FieldType("int64" if name == "sequence" else "utf8"))
-    for name in ("sequence", "id", "source", "subject")
-}
-"""The event's own attributes that are to be had beside the payload's fields."""
-ATTRIBUTE = FieldType("utf8")
-_LATER = {name: (name, ATTRIBUTE) for name in NAMED}
-"""Others, unless a field has that name."""
-SPINE_TYPES = {"int64": pa.int64(), "utf8": pa.large_string()}
+from eventlake.schemas.schema import FieldType
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,32 +39,41 @@ class Part:
     """One exact number, or stored value, for every row of the spine.
 
     Attributes:
-        kind: ``count`` (int64; of the values of ``column`` that are not null, where one is named),
-            ``sum`` and ``squares`` (decimal(38, 0), in units of the column's last digit), ``min``,
-            ``max`` and ``value`` (as the column), ``distinct`` (int64), ``age`` (int64,
-            microseconds from the event to the cutoff).
-        stream: Of which events.
-        span: Inside which window.
-        column: Of the event table; empty where none is looked at.
-        place: Of ``value`` and ``age``: 0 for the last event of the window, 1 for the one before it
-            …; -1 for the first.
+        kind: How it is found; see ``part_kinds``.
+        stream: Its events.
+        span: The window in which they count.
+        column: Column of the event table; empty if the part looks at none.
     """
 
-    kind: str
+    kind: PartKind
     stream: Stream
     span: Window
     column: str = ""
-    place: int = 0
 
     @property
-    def values(self) -> str:
-        """The column of which different values are counted; empty for whatever else is told of events."""
-        return self.column if self.kind == DISTINCT else ""
+    def place(self) -> int:
+        """Position of its event: 0 for the last of the window, 1 for the one before, -1 the first."""
+        return self.kind.place
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether it is the value, or the age, of one event."""
+        return self.kind.is_placed
 
     @property
     def is_least(self) -> bool:
-        """Of an extreme, of values or of places, whether the least is wanted, not the greatest."""
-        return self.kind == MIN or self.place < 0
+        """Whether the smallest value or position is looked for, not the greatest."""
+        return self.kind.is_least
+
+    @property
+    def counts_values(self) -> bool:
+        """Whether it counts the events whose column is not null."""
+        return self.kind == COUNT and bool(self.column)
+
+    @property
+    def distinct_column(self) -> str:
+        """The column whose distinct values are counted; empty for every other part."""
+        return self.column if self.kind == DISTINCT else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,22 +112,14 @@ class Plan:
         """Whether an event counts only where it was recorded before the cutoff."""
         return self.features.known == "cutoff"
 
-    def way(self, part: Part) -> str:
-        """The way to a part: by what is kept along the events in order, wherever that tells it, and else by a tree.
+    def strategy(self, part: Part) -> str:
+        """How an engine finds a part that it does not join: one of ``part_kinds``' strategies."""
+        return part.kind.strategy(has_validity=self.timed, has_start=part.span.far is not None)
 
-        Where something else than its time says when an event counts, the events of a window are no
-        stretch of them; the last of all that entered so far is the greatest place so far, and it is
-        the window's last, or none.
-        """
-        if part.kind in ADDED:
-            return SUMS
-        if part.kind in PLACED and not self.timed:
-            return PLACES
-        endless = part.span.far is None
-        running = (
-            part.place == 0 or (part.place < 0 and endless) if part.kind in PLACED else endless
-        )
-        return EXTREMES if running else TREES
+    def scale(self, part: Part) -> int:
+        """Digits after the point of the part's column; 0 unless it is a decimal."""
+        kind = self.columns[part.stream.event_type].get(part.column)
+        return kind.scale if kind is not None and kind.kind == "decimal" else 0
 
     def wanted(self) -> dict[Stream, list[Part]]:
         """The parts of every stream, each once."""
@@ -169,10 +132,7 @@ class Plan:
 @dataclass(slots=True)
 class _Compiler:
     features: DeclaredSet
-    catalogue: Catalogue | None
-    columns: dict[str, dict[str, FieldType]] = field(default_factory=dict)
-    nested: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
-    schemas: dict[str, str] = field(default_factory=dict)
+    fields: Fields
     entities: dict[str, FieldType] = field(default_factory=dict)
     by: dict[str, str] = field(default_factory=dict)
 
@@ -180,28 +140,23 @@ class _Compiler:
         parts: dict[Aggregate, tuple[Part, ...]] = {}
         types: dict[Aggregate, FieldType] = {}
         for one in self.features.aggregates():
-            column, kind = self._looked_at(one)
+            column, kind = self._field_of(one)
             if kind is not None:
                 types[one] = kind
-            stream = Stream(
-                one.event_type,
-                None if one.where is None else self._condition(one.event_type, one.where),
+            where = None if one.where is None else self.fields.condition(one.event_type, one.where)
+            stream = Stream(one.event_type, where)
+            parts[one] = tuple(
+                Part(part, stream, one.span, column) for part in AGGREGATES[one.kind].parts(one.n)
             )
-            parts[one] = tuple(_parts(one, stream, column))
         for feature in self.features.features:
             self._check_arithmetic(feature, types)
-        kinds = {kind.kind for kind in self.entities.values()}
-        if len(kinds) != 1:
-            told = ", ".join(
-                f"{kind} in {event_type}" for event_type, kind in self.entities.items()
-            )
-            self._refuse(f"the entity {self.features.by} has several types: {told}")
-        entity, related = next(iter(self.entities.values())), []
+        entity, related = self._entity(), []
         for step in self.features.via:
-            (child, kind), (parent, above) = self._climbed(step)
+            (child, kind), (parent, above) = self._relation(step)
             if UNKNOWN not in {kind.kind, entity.kind} and kind.kind != entity.kind:
-                self._refuse(
-                    f"{step.event_type} relates {child}, which is {kind}, and what is climbed from is {entity}"
+                self.fields.refuse(
+                    f"{step.event_type} relates {child}, which is {kind}, and what is climbed from "
+                    f"is {entity}"
                 )
             entity = above
             related.append((step.event_type, child, parent))
@@ -209,16 +164,25 @@ class _Compiler:
             self.features,
             parts,
             types,
-            self.columns,
-            self.nested,
+            self.fields.columns,
+            self.fields.nested,
             entity,
             self.by,
             tuple(related),
-            self.schemas,
+            self.fields.schemas,
         )
 
+    def _entity(self) -> FieldType:
+        """The type of what ``by`` names, which is the same in all event types."""
+        if len({kind.kind for kind in self.entities.values()}) != 1:
+            told = ", ".join(
+                f"{kind} in {event_type}" for event_type, kind in self.entities.items()
+            )
+            self.fields.refuse(f"the entity {self.features.by} has several types: {told}")
+        return next(iter(self.entities.values()))
+
     def _check_arithmetic(self, feature: Feature, types: Mapping[Aggregate, FieldType]) -> None:
-        """Refuses to compute with what is no number."""
+        """Refuses arithmetic over columns that are not numeric."""
         if not isinstance(feature, Arithmetic):
             return
         for side in (feature.left, feature.right):
@@ -226,193 +190,67 @@ class _Compiler:
                 self._check_arithmetic(side, types)
             elif isinstance(side, Feature):
                 (one,) = side.aggregates()
-                kind = types.get(one)
-                plain = (
-                    one.kind in {"min", "max", "last", "first", "lag"}
-                    and kind is not None
-                    and kind.kind not in _NUMBERS
-                )
-                if plain or one.kind == "exists":
-                    self._refuse(f"{side.column} is no number, and cannot be computed with")
+                if not AGGREGATES[one.kind].is_numeric(types.get(one)):
+                    self.fields.refuse(f"{side.column} is no number, and cannot be computed with")
 
-    def _climbed(self, one: Relation) -> tuple[tuple[str, FieldType], tuple[str, FieldType]]:
-        """The columns of a relation, and their types."""
-        self._know(one.event_type)
-        return self._naming(one.event_type, one.child), self._naming(one.event_type, one.parent)
+    def _relation(self, one: Relation) -> tuple[tuple[str, FieldType], tuple[str, FieldType]]:
+        """The columns of a relation, child and parent, and their types."""
+        self.fields.add_type(one.event_type)
+        return (
+            self.fields.entity(one.event_type, one.child),
+            self.fields.entity(one.event_type, one.parent),
+        )
 
-    def _looked_at(self, one: Aggregate) -> tuple[str, FieldType | None]:
-        self._know(one.event_type)
+    def _field_of(self, one: Aggregate) -> tuple[str, FieldType | None]:
+        """The column and the type of an aggregate's field; empty and None without one."""
+        self.fields.add_type(one.event_type)
         if one.event_type not in self.entities:
-            self.by[one.event_type], self.entities[one.event_type] = self._naming(
+            self.by[one.event_type], self.entities[one.event_type] = self.fields.entity(
                 one.event_type, self.features.by
             )
-        if one.kind not in NEEDS_FIELD:
+        wanted = AGGREGATES[one.kind].wanted
+        if wanted is None:
             return "", None
-        column, kind = self._column(one.event_type, one.field or "")
-        if kind.kind == UNKNOWN:
-            return column, kind
-        wrong = None
-        if one.kind in {"sum", "mean", "std", "delta"} and kind.kind not in _SUMMED:
-            wrong = "integers and decimals"
-        elif one.kind == "std" and kind.kind == "decimal" and kind.precision > _SQUARED_DIGITS:
-            wrong = f"decimals of at most {_SQUARED_DIGITS} digits, whose squares can be added up"
-        elif one.kind in {"min", "max", "distinct"} and kind.kind not in _ORDERED | (
-            {"bool"} if one.kind == "distinct" else set()
-        ):
-            wrong = "integers, decimals, text, dates and instants"
-        elif kind.kind in {"list", "struct"}:
-            wrong = "fields that hold one value"
-        if wrong:
-            self._refuse(
-                f"{one.kind}({one.event_type!r}, {one.field!r}) takes {wrong}; the field is {kind}",
+        column, kind = self.fields.column(one.event_type, one.field or "")
+        if kind.kind != UNKNOWN and (other := wanted(kind)):
+            self.fields.refuse(
+                f"{one.kind}({one.event_type!r}, {one.field!r}) takes {other}; the field is {kind}",
                 _other(one, kind),
             )
         return column, kind
 
-    def _know(self, event_type: str) -> None:
-        if self.catalogue is not None:
-            self.schemas[event_type] = self.catalogue.version(event_type).schema_hash
-        self.columns.setdefault(event_type, {})
-        self.nested.setdefault(event_type, {})
-
-    def _naming(self, event_type: str, name: str) -> tuple[str, FieldType]:
-        """The column of a field that names an entity, and its type."""
-        column, kind = self._column(event_type, name)
-        if kind.kind not in {*SPINE_TYPES, UNKNOWN}:
-            self._refuse(
-                f"an entity is named by text or an integer; {column} of {event_type} is {kind}"
-            )
-        return column, kind
-
-    def _column(self, event_type: str, name: str) -> tuple[str, FieldType]:
-        """The column of a field, or of the event's own attribute, and its type; it is noted as one that is read."""
-        if self.catalogue is None:
-            self.columns[event_type][name] = FieldType(UNKNOWN)
-            return name, FieldType(UNKNOWN)
-        schema = self.catalogue.version(event_type).schema
-        by_field, inside = columns_by_field(schema), fields_inside(schema)
-        taken = {folded(column) for column in schema.columns}
-        later = {attribute: found for attribute, found in _LATER.items() if attribute not in taken}
-        fields = (
-            later | {column: (column, kind) for column, kind in by_field.values()} | by_field | _OWN
-        )
-        if (
-            name not in fields
-            and name in inside
-            and named([*schema.columns, *self.nested[event_type]], name) in {None, name}
-        ):
-            self.nested[event_type][name], kind = inside[name]
-            fields = {name: (name, kind)}
-        if name not in fields:
-            known = (
-                ", ".join(
-                    sorted(
-                        [
-                            *(
-                                column if field in _OWN else field
-                                for field, (column, _) in by_field.items()
-                            ),
-                            *inside,
-                        ]
-                    )
-                )
-                or "none"
-            )
-            known += f"; subject, source, id, sequence and {', '.join(later)} are the event's own"
-            self._refuse(
-                f"{event_type} has no field {name}",
-                _hint(event_type, name, [*fields, *inside], known),
-            )
-        column, kind = fields[name]
-        self.columns[event_type][column] = kind
-        return column, kind
-
-    def _condition(self, event_type: str, where: Condition) -> Condition:
-        """The condition over columns, its values spelled as their type has them."""
-        parts = tuple(self._condition(event_type, part) for part in where.parts)
-        if not where.field:
-            return Condition(where.sign, parts=parts)
-        column, kind = self._column(event_type, where.field)
-        if kind.kind == UNKNOWN:
-            return Condition(where.sign, column, where.values)
-        try:
-            values = tuple(spelled(value, kind, where.sign) for value in where.values)
-        except ValueError as error:
-            self._refuse(f"{event_type}: {where.field} is {kind}, and is compared with {error}")
-        return Condition(where.sign, column, values, parts)
-
-    def _refuse(self, problem: str, hint: str | None = None) -> NoReturn:
-        message = f"feature set {self.features.name}: {problem}"
-        raise InvalidProjectionError(message, hint or None, projection=self.features.name)
-
 
 def _other(one: Aggregate, kind: FieldType) -> str:
-    """What can be had of a field that a feature does not take."""
+    """What to write instead for a field whose type an aggregate does not take."""
     if kind.kind == "float64":
-        return "a sum of floats depends on their order: declare the field as a decimal, with multipleOf, in a new version of its schema."
+        return (
+            "a sum of floats depends on their order: declare the field as a decimal, with "
+            "multipleOf, in a new version of its schema."
+        )
     if kind.kind == "bool":
         return (
             f"count({one.event_type!r}, where={{{one.field!r}: True}}) says how often it is true."
         )
     if kind.kind in {"list", "struct"}:
-        return "name a field inside of it by its path, or give the payload a field that holds one value."
-    return f"distinct, last, first, lag, min and max take {kind.kind}; count({one.event_type!r}, where=…) counts events with some value."
-
-
-def _hint(event_type: str, name: str, fields: list[str], known: str) -> str:
-    """What to write instead of a field that does not exist."""
-    told = f"it has {known}."
-    if name in {"time", "recorded_at"}:
-        return f"since_last({event_type!r}) and since_first({event_type!r}) have the age of events; {told}"
-    near = get_close_matches(name, fields, 1)
-    return f"did you mean {near[0]!r}? {told}" if near else told
+        return (
+            "name a field inside of it by its path, or give the payload a field that holds one "
+            "value."
+        )
+    return (
+        f"distinct, last, first, lag, min and max take {kind.kind}; "
+        f"count({one.event_type!r}, where=…) counts events with some value."
+    )
 
 
 def compiled(features: DeclaredSet, catalogue: Catalogue | None) -> Plan:
-    """The plan of a feature set over the schemas of a history; with None, over fields of unknown types, to be looked at alone.
+    """The plan of a feature set over the schemas of a history.
+
+    Args:
+        features: The set.
+        catalogue: The schemas; None for a plan to be read only, whose fields have unknown types.
 
     Raises:
         NotFoundError: An event type has no schema.
-        InvalidProjectionError: A field is missing, or not of a type that the feature takes.
+        InvalidProjectionError: A field is missing, or has a type that the feature does not take.
     """
-    return _Compiler(features, catalogue).compiled()
-
-
-def columns_by_field(schema: Schema) -> dict[str, tuple[str, FieldType]]:
-    """The column that each field of a payload is, and its type."""
-    return {
-        one.name: (column, one.type)
-        for one, column in zip(schema.fields, schema.columns, strict=True)
-    }
-
-
-def _parts(one: Aggregate, stream: Stream, column: str) -> Iterator[Part]:
-    """The parts that an aggregate is made of, in the order in which the finisher takes them."""
-    if one.kind in {"count", "exists", "rate"}:
-        yield Part(COUNT, stream, one.span)
-    elif one.kind == "sum":
-        yield Part(SUM, stream, one.span, column)
-    elif one.kind in {"mean", "std"}:
-        yield Part(COUNT, stream, one.span, column)
-        yield Part(SUM, stream, one.span, column)
-        if one.kind == "std":
-            yield Part(SQUARES, stream, one.span, column)
-    elif one.kind in {MIN, MAX, DISTINCT}:
-        yield Part(one.kind, stream, one.span, column)
-    elif one.kind in {"since_last", "since_first"}:
-        yield Part(AGE, stream, one.span, place=0 if one.kind == "since_last" else -1)
-    elif one.kind == "first":
-        yield Part(VALUE, stream, one.span, column, place=-1)
-    else:
-        if one.kind == "delta":
-            yield Part(VALUE, stream, one.span, column)
-        yield Part(VALUE, stream, one.span, column, place=one.n)
-
-
-def part_type(part: Part, kind: FieldType | None) -> pa.DataType:
-    """The Arrow type in which engines give a part."""
-    if part.kind in {SUM, SQUARES}:
-        return pa.decimal128(38, 0)
-    if part.kind in {COUNT, DISTINCT, AGE} or kind is None:
-        return pa.int64()
-    return arrow_type(kind)
+    return _Compiler(features, Fields(features.name, catalogue)).compiled()

@@ -8,7 +8,8 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.errors import InvalidInputError
-from eventlake.features.planned.plan import SQUARES, SUM, Part, Plan, Stream
+from eventlake.features.aggregates.part_kinds import Added
+from eventlake.features.planned.plan import Part, Plan, Stream
 from eventlake.features.planned.relations import belongs
 from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory
@@ -155,9 +156,14 @@ def doubtful(plan: Plan, stream: Stream, parts: Sequence[Part]) -> list[Part]:
     return [
         part
         for part in parts
-        if part.kind == SQUARES
-        or (part.kind == SUM and kinds[part.column].precision > _SAFE_DIGITS)
+        if (power := _power(part)) > 1
+        or (power == 1 and kinds[part.column].precision > _SAFE_DIGITS)
     ]
+
+
+def _power(part: Part) -> int:
+    """To which power a part adds up values; 0 if it adds up none."""
+    return part.kind.power if isinstance(part.kind, Added) else 0
 
 
 def check_sums(plan: Plan, stream: Stream, parts: Sequence[Part], bounds: Bounds) -> None:
@@ -178,7 +184,7 @@ def check_sums(plan: Plan, stream: Stream, parts: Sequence[Part], bounds: Bounds
 
     def most(part: Part, rows: Iterable[Sequence[int]]) -> tuple[int, int, int]:
         """The largest that a sum could be, with the number of events and their largest value that make it."""
-        power, place = 2 if part.kind == SQUARES else 1, 1 + names.index(part.column)
+        power, place = _power(part), 1 + names.index(part.column)
         return max(
             ((row[0] * row[place] ** power, row[0], row[place]) for row in rows), default=(0, 0, 0)
         )
@@ -190,7 +196,7 @@ def check_sums(plan: Plan, stream: Stream, parts: Sequence[Part], bounds: Bounds
     for part in doubts:
         largest, events, value = most(part, each)
         if largest >= _LIMIT:
-            what = "squares of " * (part.kind == SQUARES) + part.column
+            what = "squares of " * (_power(part) > 1) + part.column
             message = (
                 f"feature set {plan.features.name}: the {what} of an entity's {events:,} {stream.event_type} events, of which the largest "
                 f"is {value:,} in its last digit, may not add up to 38 digits"

@@ -11,8 +11,9 @@ from eventlake.features.declared.feature import Aggregate
 from eventlake.features.feature_set import FeatureSet
 from eventlake.features.look_up import rows
 from eventlake.features.on_polars.parts import condition, entity_of
+from eventlake.features.planned.fields import ATTRIBUTE, columns_by_field
 from eventlake.features.planned.nested_fields import fields_inside, unfolded
-from eventlake.features.planned.plan import ATTRIBUTE, Plan, columns_by_field, compiled
+from eventlake.features.planned.plan import Plan, compiled
 from eventlake.features.spines.labels import SEQUENCE, Ahead, explained, known_to, labelled
 from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory

@@ -1,0 +1,1 @@
+"""What each aggregate is: the one table that declarations, plans, engines and the finisher ask."""

@@ -1,0 +1,145 @@
+"""Exact arithmetic over columns. The only place where a float is computed.
+
+Both engines return the same exact parts, so columns are equal bit for bit whichever engine ran.
+
+A quotient of integers is correctly rounded. If both are below 2^53, one division of doubles does it
+(IEEE 754 rounds it correctly); otherwise Python divides the integers, and rounds correctly as well.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Numbers = npt.NDArray[Any]
+"""64-bit integers, Python's integers if 64 bits are too few, or doubles."""
+DIGITS = 38
+_EXACT = 1 << 53
+_INT64 = 1 << 63
+
+
+def times(values: Numbers, factor: int) -> Numbers:
+    """Integers times an integer, without a wrap."""
+    fits = values.dtype != object and int(np.abs(values).max(initial=0)) * factor < _INT64
+    return values * factor if fits else values.astype(object) * factor
+
+
+def scaled(units: pa.Array, scale: int) -> pa.Array:
+    """Integers in units of a decimal's last digit, as decimal(38, scale): the same bytes."""
+    return pa.Array.from_buffers(
+        pa.decimal128(DIGITS, scale), len(units), units.buffers(), units.null_count, units.offset
+    )
+
+
+def integers(array: pa.Array) -> Numbers:
+    """The values of an array without nulls, as 64-bit integers where they fit, else as Python's."""
+    if pa.types.is_integer(array.type):
+        return np.asarray(array.cast(pa.int64()))
+    words = np.frombuffer(array.buffers()[1], "<i8")[
+        2 * array.offset : 2 * (array.offset + len(array))
+    ].reshape(-1, 2)
+    low, high = words[:, 0], words[:, 1]
+    if np.array_equal(high, low >> 63):
+        return low
+    return np.array([int(value) for value in array.to_pylist()], object)
+
+
+def _narrow(values: Numbers) -> Numbers:
+    return values.astype(np.int64) if all(-_INT64 <= value < _INT64 for value in values) else values
+
+
+def quotients(above: Numbers, below: Numbers) -> pa.Array:
+    """float64: integers divided by integers, each correctly rounded; null where the divisor is 0."""
+    missing = below == 0
+    divisors = np.where(missing, 1, below)
+    if object not in {above.dtype, divisors.dtype} and _below_2_53(above) and _below_2_53(divisors):
+        return pa.array(above.astype(np.float64) / divisors.astype(np.float64), mask=missing)
+    pairs = zip(above.tolist(), divisors.tolist(), strict=True)
+    return pa.array(
+        np.array([one / other for one, other in pairs], np.float64), mask=missing.astype(bool)
+    )
+
+
+def _below_2_53(values: Numbers) -> bool:
+    return not len(values) or bool((values < _EXACT).all() and (values > -_EXACT).all())
+
+
+def standard_deviations(
+    number: Numbers, total: Numbers, squares: Numbers, *, unit: int
+) -> pa.Array:
+    """float64: the root of ``(n Σx² - (Σx)²) / (n (n - 1))``, whose integers are exact.
+
+    Args:
+        number: How many values.
+        total: Their sum, in units of the last digit.
+        squares: The sum of their squares, likewise.
+        unit: How many units make one.
+    """
+    number, total, squares = (one.astype(object) for one in (number, total, squares))
+    above = number * squares - total * total
+    below = number * (number - 1) * unit**2
+    variance = quotients(_narrow(above), _narrow(below))
+    return pa.array(
+        np.sqrt(variance.fill_null(0).to_numpy()),
+        mask=variance.is_null().to_numpy(zero_copy_only=False),
+    )
+
+
+def arithmetic(sign: str, left: pa.Array, right: pa.Array) -> pa.Array:
+    """Exact over integers and decimals but for quotients; over doubles as IEEE 754 has it. Null with null is null."""
+    for side in (left, right):
+        if not (
+            pa.types.is_integer(side.type)
+            or pa.types.is_decimal(side.type)
+            or pa.types.is_floating(side.type)
+        ):
+            message = f"{side.type} cannot be computed with"
+            raise pa.ArrowInvalid(message)
+    null = pc.or_(left.is_null(), right.is_null()).to_numpy(zero_copy_only=False)
+    if pa.types.is_floating(left.type) or pa.types.is_floating(right.type):
+        one, other = doubles(left), doubles(right)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            made = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide}[sign](
+                one, other
+            )
+        return pa.array(made, mask=null | (other == 0) if sign == "/" else null)
+    (one, scale), (other, other_scale) = _units(left), _units(right)
+    if sign == "/":
+        made = quotients(_narrow(one * 10**other_scale), _narrow(other * 10**scale))
+        return pc.if_else(pa.array(null), pa.scalar(None, pa.float64()), made)
+    if sign == "*":
+        made, scale = one * other, scale + other_scale
+    else:
+        both = max(scale, other_scale)
+        one, other, scale = one * 10 ** (both - scale), other * 10 ** (both - other_scale), both
+        made = one + other if sign == "+" else one - other
+    made[null] = 0
+    if pa.types.is_integer(left.type) and pa.types.is_integer(right.type):
+        return pa.array(
+            made.astype(np.int64), pa.int64(), mask=null
+        )  # an OverflowError where one does not fit
+    if scale > DIGITS or any(abs(value) >= 10**DIGITS for value in made):
+        message = f"more than {DIGITS} digits"
+        raise pa.ArrowInvalid(message)
+    return scaled(
+        pa.array([Decimal(value) for value in made], pa.decimal128(DIGITS, 0), mask=null), scale
+    )
+
+
+def _units(array: pa.Array) -> tuple[Numbers, int]:
+    """Integers and decimals in their last digit, null being 0, and the number of digits behind the point."""
+    if pa.types.is_integer(array.type):
+        return array.fill_null(0).to_numpy().astype(object), 0
+    plain = scaled(array.fill_null(pa.scalar(Decimal(0), array.type)), 0)
+    return integers(plain).astype(object), array.type.scale
+
+
+def doubles(array: pa.Array) -> Numbers:
+    """Numbers as doubles, each correctly rounded, null being 0."""
+    if pa.types.is_floating(array.type):
+        return np.asarray(array.fill_null(0))
+    units, scale = _units(array)
+    return np.asarray(quotients(_narrow(units), np.full(len(units), 10**scale)))
