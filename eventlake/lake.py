@@ -44,7 +44,7 @@ from eventlake.log.appending.group_commit import Member, commit_group
 from eventlake.log.appending.positions import next_position
 from eventlake.log.appending.read_events import checked_batch, parts_of
 from eventlake.log.appending.receipt import Receipt
-from eventlake.log.appending.resolve_commit import settle
+from eventlake.log.appending.resolve_commit import resolve_commit
 from eventlake.log.appending.writer import Writer
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.entry import Entry
@@ -244,7 +244,7 @@ class Lake:
             receipt = append_parts(chain, parts, _now(), terms)
             keep_folded(chain)
             return receipt
-        batch = checked_batch(events, once=drop_repeats if skip else None)
+        batch = checked_batch(events, drop_repeats=drop_repeats if skip else None)
         with self._lock:
             receipt = append(self._chain, batch, _now(), terms)
             keep_folded(self._chain)
@@ -267,7 +267,7 @@ class Lake:
         """
         # A batch that may still lose rows is not encoded.
         try:
-            batch = checked_batch(events, once=lambda batch: batch)
+            batch = checked_batch(events, drop_repeats=lambda batch: batch)
         except InvalidEventsError as error:
             return list(error.problems)
         with self._lock:
@@ -319,7 +319,7 @@ class Lake:
             InvalidInputError: Not a commit id.
         """
         with self._lock:
-            return settle(self._chain, commit_id)
+            return resolve_commit(self._chain, commit_id)
 
     def clock(self) -> Clock:
         """How the newest commit's ``recorded_at`` compares with this machine's clock."""

@@ -77,7 +77,7 @@ def test_problems_of_all_parts_are_told_by_their_rows_in_the_file_and_nothing_is
         lake.append(file(tmp_path, table(id=ids)))
     assert [(problem.row, problem.found) for problem in caught.value.problems] == [(0, ("s", "e0"))]
     lake = el.create(MemoryStorage(), "o")
-    with pytest.raises(InvalidEventsError, match="it stands in row 12 already") as caught:
+    with pytest.raises(InvalidEventsError, match="row 12 has it already") as caught:
         lake.append(file(tmp_path, table(id=ids)))
     assert [(problem.row, problem.found) for problem in caught.value.problems] == [
         (20, ("s", "e12"))

@@ -949,7 +949,7 @@ def test_corrections_are_looked_at_before_the_first_batch_lands(lake, tmp_path):
         for problem in refused.value.problems
     ] == [
         (3, "corrects", "expected the id of an earlier event"),
-        (4, "corrects", "expected an event of the same subject ('/a'), the one it names has None"),
+        (4, "corrects", "expected an event of the same subject ('/a'), found None"),
     ]
     assert lake.watermark == 2
     write(path, "n,who,of\n1,a,\n2,a,1\n3,a,old\n")

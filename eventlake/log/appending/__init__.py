@@ -1,1 +1,1 @@
-"""Appending: read events, check them, store segments, publish one commit."""
+"""Append events: read them, check them, store segments, publish one commit."""

@@ -1,8 +1,8 @@
-"""Appending: segments first, then one commit by create-if-absent. The commit is the moment at which the events exist.
+"""Append a batch: store its segments, then publish one commit by create-if-absent.
 
-A lost race costs a kilobyte: sequences are positions, so the segments stay and only the commit is
-made anew on the new head. Nothing is deleted on failure; a segment nobody's commit names is
-harmless.
+The commit is the moment at which the events exist. A lost race costs a kilobyte: sequences are
+positions, so the segments stay and only the commit is rebuilt on the new head. Nothing is deleted
+on failure; a segment that no commit names is harmless.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,7 +20,7 @@ from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.instants import format_instant
 from eventlake.errors import ConflictError, InvalidEventsError, InvalidInputError
 from eventlake.log.appending.bulk_load import store_load
-from eventlake.log.appending.check_payloads import hint_for, meaning_problems
+from eventlake.log.appending.check_payloads import content_problems, hint_for
 from eventlake.log.appending.duplicates import drop_known, known_problems
 from eventlake.log.appending.expectations import check_expectations
 from eventlake.log.appending.known_ids import Incoming, known
@@ -37,14 +37,14 @@ from eventlake.log.store_batch import StoredBatch, prepare
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """On what terms a batch is appended.
+    """The conditions of an append.
 
     Attributes:
-        position: Where it stands in its producer's stream; a batch that is in the lake already gets
-            its first receipt.
-        expect: What must hold at the commit that it follows.
-        skip_identical: Whether events that the lake holds already, exactly so, are left out instead
-            of refused.
+        position: The batch's position in its producer's stream. A batch that was appended before
+            gets its first receipt.
+        expect: Expectations that must hold at the commit before.
+        skip_identical: Skip events that are already stored byte-identically, instead of refusing
+            them.
     """
 
     position: Position | None = None
@@ -52,25 +52,25 @@ class Terms:
     skip_identical: bool = False
 
     def delivered(self, rows: int) -> tuple[Delivered, ...]:
-        """What of a commit's rows is the producer's batch."""
+        """The rows of a commit that the producer's batch covers."""
         return ((self.position, 0, rows),) if self.position else ()
 
 
 def append(chain: Chain, batch: Batch, now: int, terms: Terms) -> Receipt:
-    """Appends a checked batch, whole or not at all; on return it is durable.
+    """Append a checked batch, whole or not at all; on return it is durable.
 
     Args:
         chain: The lake's log; refreshed to the new head.
-        batch: From ``intake.checked_batch``.
-        now: The writer's clock, microseconds.
-        terms: What else must hold.
+        batch: From ``read_events.checked_batch``.
+        now: The writer's clock; microseconds since 1970-01-01 UTC.
+        terms: The conditions of the append.
 
     Raises:
-        InvalidEventsError: A ``(source, id)`` is in the lake already.
+        InvalidEventsError: The lake already holds a ``(source, id)`` of the batch.
         ConflictError: The batch names sequences that are not the next ones, its position is not the
-            producer's next, or what was expected does not hold.
+            producer's next, or an expectation does not hold.
         CommitUnknownError: The store failed while the commit was published.
-        StorageError: The store failed before; nothing was appended.
+        StorageError: The store failed before that; nothing was appended.
     """
     chain.refresh()
     given = batch.rows
@@ -92,21 +92,21 @@ def append(chain: Chain, batch: Batch, now: int, terms: Terms) -> Receipt:
 def append_parts(
     chain: Chain, parts: Callable[[], Iterable[pa.Table]], now: int, terms: Terms
 ) -> Receipt:
-    """Appends what is too large to be in memory at once, as one batch: whole or not at all.
+    """Append a batch that does not fit into memory, whole or not at all.
 
     Args:
         chain: The lake's log; refreshed to the new head.
-        parts: Gives tables with the events in order, and from the beginning each time it is called.
-        now: The writer's clock, microseconds.
-        terms: What is expected; neither a position nor ``skip_identical``.
+        parts: Returns tables of the events in order; starts at the beginning at every call.
+        now: The writer's clock; microseconds since 1970-01-01 UTC.
+        terms: Expectations; neither a position nor ``skip_identical``.
 
     Raises:
-        InvalidEventsError: Rules are broken, in a part or between parts, or a ``(source, id)`` is
-            in the lake already.
-        ConflictError: What was expected does not hold, or the batch names sequences that are not
-            the next ones.
+        InvalidEventsError: Rules are broken in a part or between parts, or the lake already holds a
+            ``(source, id)`` of the batch.
+        ConflictError: An expectation does not hold, or the batch names sequences that are not the
+            next ones.
         CommitUnknownError: The store failed while the commit was published.
-        StorageError: The store failed before; nothing was appended.
+        StorageError: The store failed before that; nothing was appended.
     """
     while True:
         chain.refresh()
@@ -123,19 +123,22 @@ def append_parts(
 def _commit(
     chain: Chain, batch: Incoming, prepared: StoredBatch, now: int, terms: Terms
 ) -> Receipt | None:
-    """Commits what was sound when it was prepared; None where it must be looked at and stored once more."""
+    """Commit a stored batch; return None if it must be checked and stored again."""
     checked, attempt = prepared.next_version, 0
     while True:
         with chain.storage.turn(layout.LOG):
             chain.refresh()
+            # After a fence, garbage collection may delete the segments, so they are stored again.
             if not prepared.holds(chain):
                 return None
             if chain.next_version > checked:
+                # Another writer stored some of these events: they must be skipped, not refused.
                 if terms.skip_identical and known(chain, batch, checked):
                     return None
                 if earlier := _earlier_or_sound(chain, batch, now, terms, checked):
                     return earlier
                 checked = chain.next_version
+            # A large batch is hashed for a new start outside the turn, so that others may commit.
             if prepared.is_quick(chain.watermark):
                 commit = append_commit(
                     chain,
@@ -144,6 +147,7 @@ def _commit(
                     terms.delivered(batch.rows),
                 )
                 data = commit.encode()
+                # In the ledger before it is published: a reader must find both.
                 vouch(chain, commit, data)
                 if publish(chain.storage, commit, data):
                     return receipt_of(chain.published(commit, data))
@@ -155,12 +159,12 @@ def _commit(
 def _earlier_or_sound(
     chain: Chain, batch: Incoming, now: int, terms: Terms, since: int
 ) -> Receipt | None:
-    """The batch's first receipt where it is in the lake already; None where it can follow the head.
+    """The batch's first receipt if it was appended before; None if it can follow the head.
 
     Raises:
-        InvalidEventsError: A ``(source, id)`` stands in a commit from version ``since`` on, or the
-            batch's clock does not fit.
-        ConflictError: Something else does not hold.
+        InvalidEventsError: A commit from version ``since`` on holds a ``(source, id)`` of the
+            batch, or its ``recorded_at`` does not fit.
+        ConflictError: Another condition does not hold.
     """
     if (
         terms.position
@@ -186,29 +190,30 @@ def _earlier_or_sound(
 
 
 def problems_of(chain: Chain, batch: Incoming, now: int, since: int = 0) -> list[Problem]:
-    """What keeps a batch from following the head, by row and field.
+    """List what prevents a batch from following the head, by row and field.
 
     Args:
         chain: The lake's log.
-        batch: Held to every rule that needs no lake.
-        now: The writer's clock, microseconds.
-        since: The version up to which ids, schemas and corrections were looked at before.
+        batch: A batch that passed every check that needs no lake.
+        now: The writer's clock; microseconds since 1970-01-01 UTC.
+        since: Ids of commits before this version were checked already, and if it is not 0, so were
+            schemas and corrections.
     """
     if not batch.rows:
         return []
     problems = known_problems(known(chain, batch, since), batch)
     if isinstance(batch, Batch) and not since:
-        problems += meaning_problems(chain, batch)
+        problems += content_problems(chain, batch)
     if batch.recorded_at is not None:
         problems += _clock_problems(chain, batch, batch.recorded_at, now)
     return sorted(problems, key=place)
 
 
 def nothing(chain: Chain, position: Position | None, *, skipped: int = 0) -> Receipt:
-    """The receipt of an empty batch, or of one of which nothing was left.
+    """The receipt of a batch without events, or with none left to append.
 
     Raises:
-        InvalidInputError: It claims a position.
+        InvalidInputError: The batch has a position.
     """
     if position:
         message = f"an empty batch cannot take {position}"
@@ -247,10 +252,10 @@ def _clock_problems(
 
 
 def recorded_at(chain: Chain, batch: Incoming, prepared: StoredBatch, now: int) -> int:
-    """The instant of the commit that would follow the head now.
+    """The ``recorded_at`` of the commit that would follow the head.
 
     Raises:
-        StorageError: This writer's clock, or the head, is too far ahead.
+        StorageError: This writer's clock, or the head's, is too far ahead.
     """
     check_writer(chain, layout.segment_path(prepared.pieces[-1].sha256), now)
     if batch.recorded_at is not None:

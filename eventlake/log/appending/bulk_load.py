@@ -1,8 +1,8 @@
-"""A batch that is too large for memory: its parts are checked and stored one after the other; some 50 bytes an event stay in memory.
+"""Store a batch that does not fit into memory, part by part.
 
-A part that breaks a rule ends the storing, not the checking: the caller hears of every problem.
-What was stored by then is garbage. Only where all parts are good is it asked whether a ``(source,
-id)`` stands in two of them.
+Some 50 bytes an event stay in memory: its key and its leaf hash. After a part that breaks a rule,
+nothing more is stored, but the checks go on, so that the caller sees every problem; what was stored
+is garbage. Duplicates between parts are looked for only if every part is valid.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,9 +24,9 @@ from eventlake.errors import InvalidEventsError
 from eventlake.log.appending.check_corrections import (
     EVENT,
     References,
+    dangling_problems,
     references,
-    settled,
-    unsettled,
+    resolve_in,
 )
 from eventlake.log.appending.check_payloads import hint_for, payload_problems
 from eventlake.log.appending.duplicates import known_problems
@@ -42,18 +42,18 @@ _KEY = ["source", "id"]
 
 @dataclass(frozen=True)
 class Load:
-    """The parts of a batch, stored.
+    """A batch whose parts are stored.
 
     Attributes:
-        storage: Where they are.
+        storage: Where they are stored.
         pieces: Their segments.
         keys: The key of every row's ``(source, id)``.
         subjects: The keys of their subjects.
-        recorded_at: Of the first and the last event where the batch is a copied history.
-        sequence: The sequence that the first event expects, where it says so.
-        next_version: The version that came next when the first part was stored.
-        fence: The newest fence then.
-        schemas: The schemas that the parts were checked against.
+        recorded_at: The first and the last instant, if the batch is a copied history.
+        sequence: The sequence that the first event expects, if the batch names sequences.
+        next_version: The version of the next commit when storing began.
+        fence: The version of the newest fence when storing began.
+        schemas: SHA-256 of the catalogue that the parts were checked against.
     """
 
     storage: Storage
@@ -68,24 +68,24 @@ class Load:
 
     @property
     def rows(self) -> int:
-        """Number of events."""
+        """The number of events."""
         return len(self.keys)
 
     @cached_property
     def sorted_keys(self) -> Keys:
-        """``keys`` in order."""
+        """``keys``, sorted."""
         return np.sort(self.keys)
 
     def number(self, row: int) -> int:
-        """The row itself: no row was left out."""
+        """The row itself, since no rows are dropped."""
         return row
 
     def pairs(self, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
-        """``source`` and ``id`` of some rows, ascending, read from their segments."""
+        """``source`` and ``id`` of some rows, in ascending order, read from their segments."""
         return self.read(rows, _KEY)
 
     def read(self, rows: npt.NDArray[np.int64], columns: list[str]) -> pl.DataFrame:
-        """Text columns of some rows, ascending, read from their segments."""
+        """Text columns of some rows, in ascending order, read from their segments."""
         found = [pl.DataFrame(schema=dict.fromkeys(columns, pl.String()))]
         start = 0
         for piece in self.pieces:
@@ -101,7 +101,7 @@ class Load:
         return pl.concat(found)
 
     def prepared(self) -> StoredBatch:
-        """Ready to be committed."""
+        """The stored batch, ready to be committed."""
         commit_id = new_commit_id()
         keys = stored_where_large(
             self.storage, own_keys(self.sorted_keys, self.subjects, (), commit_id)
@@ -112,14 +112,15 @@ class Load:
 
 
 def store_load(chain: Chain, tables: Iterable[pa.Table]) -> Load:
-    """Checks and stores the parts, none of which may hold what the lake or another part holds.
+    """Check and store the parts of a batch.
 
     Args:
         chain: The lake's log, refreshed.
-        tables: The events in order; they are checked here.
+        tables: The events in order, unchecked.
 
     Raises:
-        InvalidEventsError: With the problems of all parts.
+        InvalidEventsError: Some parts break rules, or the lake or another part holds an event;
+            with the problems of all parts.
         StorageError: The store failed.
     """
     next_version, fence, schemas, watermark = (
@@ -145,21 +146,22 @@ def store_load(chain: Chain, tables: Iterable[pa.Table]) -> Load:
             continue
         own = [
             *known_problems(known(chain, part), part),
-            *_steps(part, rows, clock, sequence),
+            *_order_problems(part, rows, clock, sequence),
             *payload_problems(chain, part),
         ]
         if (named := references(part)) is not None:
-            left, wrong = settled(named, part.frame.select(EVENT).with_row_index("at"))
+            left, wrong = resolve_in(named, part.frame.select(EVENT).with_row_index("at"))
             open_references.append(left.frame.with_columns(pl.col("row") + rows))
             own += wrong
         problems += [problem.shifted(rows) for problem in own]
         if not problems:
             pieces += store_pieces(chain.storage, part.encoding, watermark + rows, lambda _: None)
         keys.append(part.keys)
+        # Subjects repeat from part to part, so they are merged at once instead of collected.
         subjects = [distinct(np.concatenate([*subjects, subject_keys(part.frame)]))]
         clock += [] if part.recorded_at is None else [part.recorded_at[:1], part.recorded_at[-1:]]
         sequence += [] if part.sequence is None else [part.sequence[:1]]
-        del part, table  # the next part is read into their memory
+        del part, table  # makes room for the next part
     empty = np.empty(0, np.uint64)
     load = Load(
         storage=chain.storage,
@@ -172,16 +174,16 @@ def store_load(chain: Chain, tables: Iterable[pa.Table]) -> Load:
         fence=fence,
         schemas=schemas,
     )
-    problems = problems or [*_twice(load), *_dangling(chain, load, open_references)]
+    problems = problems or [*_repeats(load), *_unresolved(chain, load, open_references)]
     if problems:
         raise InvalidEventsError(sorted(problems, key=place), hint_for(problems))
     return load
 
 
-def _steps(
+def _order_problems(
     part: Batch, rows: int, clock: Sequence[pa.Array], sequence: Sequence[pa.Array]
 ) -> Iterator[Problem]:
-    """Where a part does not continue the ones before it, which have ``rows`` rows."""
+    """Check that a part continues the parts before it, which have ``rows`` rows."""
     if part.recorded_at is not None and clock and part.recorded_at[0].value < clock[-1][0].value:
         message = (
             "expected non-decreasing instants in a copied history, this one is before the row above"
@@ -195,8 +197,8 @@ def _steps(
         yield Problem(0, "sequence", "expected dense sequences in order", part.sequence[0].as_py())
 
 
-def _twice(load: Load) -> list[Problem]:
-    """The rows whose ``(source, id)`` stands before in the load."""
+def _repeats(load: Load) -> list[Problem]:
+    """The rows whose ``(source, id)`` an earlier row has."""
     rows = rows_of(load.keys, doubled(load.sorted_keys))
     first: dict[tuple[str, str], int] = {}
     problems = []
@@ -205,16 +207,18 @@ def _twice(load: Load) -> list[Problem]:
     ):
         seen = first.setdefault((source, event_id), row)
         if seen != row:
-            message = f"expected (source, id) once in a batch, it stands in row {seen:,} already"
+            message = f"expected (source, id) once in a batch, row {seen:,} has it already"
             problems.append(Problem(row, "id", message, (source, event_id)))
     return problems
 
 
-def _dangling(chain: Chain, load: Load, named: Sequence[pl.DataFrame]) -> list[Problem]:
-    """The corrections of an event that stands neither in an earlier part nor in the lake."""
+def _unresolved(chain: Chain, load: Load, named: Sequence[pl.DataFrame]) -> list[Problem]:
+    """The corrections of an event that neither an earlier part nor the lake holds."""
     if not named:
         return []
     references_ = References(pl.concat(named))
     rows = rows_of(load.keys, references_.keys)
-    left, problems = settled(references_, load.read(rows, EVENT).with_columns(at=pl.Series(rows)))
-    return [*problems, *unsettled(chain, left)]
+    left, problems = resolve_in(
+        references_, load.read(rows, EVENT).with_columns(at=pl.Series(rows))
+    )
+    return [*problems, *dangling_problems(chain, left)]

@@ -1,4 +1,4 @@
-"""Whether every correction corrects something: an earlier event of the same source, type and subject, in the lake or in its own batch."""
+"""Check that every correction names an earlier event of the same source, type and subject."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,7 +20,12 @@ EVENT = ["source", "id", "type", "subject"]
 
 @dataclass(frozen=True)
 class References:
-    """The events that corrections name: rows ``row`` (of the batch), ``source``, ``id`` (the one named), ``type``, ``subject``."""
+    """The events that corrections name.
+
+    Attributes:
+        frame: One row a correction: ``row`` (of the batch), ``source``, ``id`` (of the event that
+            is corrected), ``type``, ``subject``.
+    """
 
     frame: pl.DataFrame
     recorded_at: pa.Array | None = field(default=None, init=False)
@@ -28,17 +33,17 @@ class References:
 
     @property
     def rows(self) -> int:
-        """How many."""
+        """The number of corrections."""
         return self.frame.height
 
     @cached_property
     def keys(self) -> Keys:
-        """The key of every event named."""
+        """The key of every event that is named."""
         return event_keys(self.frame)
 
     @cached_property
     def sorted_keys(self) -> Keys:
-        """``keys`` in order."""
+        """``keys``, sorted."""
         return np.sort(self.keys)
 
     def number(self, row: int) -> int:
@@ -46,12 +51,12 @@ class References:
         return int(self.frame["row"][row])
 
     def pairs(self, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
-        """``source`` and ``id`` of some."""
+        """``source`` and ``id`` of some corrections."""
         return self.frame[rows].select("source", "id")
 
 
 def references(batch: Batch) -> References | None:
-    """What the corrections in a batch name; None where there is none, which costs nothing."""
+    """The corrections of a batch; None if there are none, which costs nothing to find out."""
     if batch.table.column("corrects").null_count == batch.rows:
         return None
     frame = batch.frame.select("source", "type", "subject", id="corrects").with_row_index("row")
@@ -61,20 +66,24 @@ def references(batch: Batch) -> References | None:
 
 
 def correction_problems(chain: Chain, batch: Batch) -> list[Problem]:
-    """The corrections in a batch that correct nothing, by its rows as they were given."""
+    """The corrections that name no suitable event, by their rows in the batch as it was given."""
     named = references(batch)
     if named is None:
         return []
-    left, problems = settled(named, batch.frame.select(EVENT).with_row_index("at"))
-    problems += unsettled(chain, left)
+    left, problems = resolve_in(named, batch.frame.select(EVENT).with_row_index("at"))
+    problems += dangling_problems(chain, left)
     return [
         Problem(batch.number(problem.row or 0), problem.field, problem.message, problem.found)
         for problem in problems
     ]
 
 
-def settled(named: References, events: pl.DataFrame) -> tuple[References, list[Problem]]:
-    """What ``events`` (with their row in the batch as ``at``) do not hold; and what is wrong with those that they do."""
+def resolve_in(named: References, events: pl.DataFrame) -> tuple[References, list[Problem]]:
+    """Look up corrected events in ``events``, which have their row in the batch as ``at``.
+
+    Returns:
+        The references that are not found, and the problems of those that are.
+    """
     met = named.frame.join(events, on=["source", "id"], how="inner", suffix="_found")
     left = named.frame.join(met.select("row"), on="row", how="anti")
     later = met.filter(pl.col("at").cast(pl.Int64) >= pl.col("row"))
@@ -82,7 +91,7 @@ def settled(named: References, events: pl.DataFrame) -> tuple[References, list[P
         Problem(
             row,
             "corrects",
-            "expected an earlier event; the one it names comes later in the batch",
+            "expected an earlier event, but it comes later in the batch",
             corrects,
         )
         for row, corrects in later.select("row", "id").iter_rows()
@@ -90,8 +99,8 @@ def settled(named: References, events: pl.DataFrame) -> tuple[References, list[P
     return References(left), [*problems, *_mismatches(met)]
 
 
-def unsettled(chain: Chain, named: References) -> Iterator[Problem]:
-    """What the lake does not hold, or holds as something else."""
+def dangling_problems(chain: Chain, named: References) -> Iterator[Problem]:
+    """The references to events that the lake lacks, or holds with another type or subject."""
     met = [pl.DataFrame(schema={"row": pl.Int64})]
     if named.rows:
         for matches, stored in known_events(chain, named, 0, EVENT):
@@ -117,7 +126,7 @@ def unsettled(chain: Chain, named: References) -> Iterator[Problem]:
 
 
 def _mismatches(met: pl.DataFrame) -> Iterator[Problem]:
-    """Where the event corrected is of another type, or about another subject."""
+    """The corrections of an event of another type or about another subject."""
     for name in ("type", "subject"):
         other = met.filter(pl.col(name).ne_missing(pl.col(f"{name}_found")))
         for row, corrects, own, found in other.select(
@@ -126,6 +135,6 @@ def _mismatches(met: pl.DataFrame) -> Iterator[Problem]:
             yield Problem(
                 row,
                 "corrects",
-                f"expected an event of the same {name} ({own!r}), the one it names has {found!r}",
+                f"expected an event of the same {name} ({own!r}), found {found!r}",
                 corrects,
             )

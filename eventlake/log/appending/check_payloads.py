@@ -1,4 +1,4 @@
-"""What a batch must be beside well-formed: payloads that fit their schemas, and corrections that correct something."""
+"""Check payloads against their schemas, and corrections against the events that they name."""
 
 from collections.abc import Sequence
 
@@ -12,16 +12,19 @@ from eventlake.schemas.validate import schema_problems
 _CORRECT = "correct the rows and append the batch again."
 
 
-def meaning_problems(chain: Chain, batch: Batch) -> list[Problem]:
-    """Every payload that does not fit its schema, and every correction of nothing, by the batch's rows as they were given."""
+def content_problems(chain: Chain, batch: Batch) -> list[Problem]:
+    """The payloads that break their schema and the corrections that name no suitable event.
+
+    Rows are those of the batch as it was given.
+    """
     return [*payload_problems(chain, batch), *correction_problems(chain, batch)]
 
 
 def payload_problems(chain: Chain, batch: Batch) -> list[Problem]:
-    """Every payload that does not fit the newest schema of its type."""
+    """The payloads that do not match the newest schema of their type."""
     return schema_problems(batch, chain.catalogue(), strict=chain.strict)
 
 
 def hint_for(problems: Sequence[Problem]) -> str:
-    """What to do about them."""
+    """The hint for these problems."""
     return IN_THE_LAKE if all(problem.field == "id" for problem in problems) else _CORRECT

@@ -1,4 +1,4 @@
-"""What becomes of events whose ``(source, id)`` is known already: refused, or skipped where they are the very same events."""
+"""Refuse events whose ``(source, id)`` is taken, or skip those that are byte-identical."""
 
 from typing import Any
 
@@ -19,10 +19,10 @@ IN_THE_LAKE = "leave out the rows that are in the lake; corrections are new even
 
 
 def check_choice(duplicates: Any, *, positioned: bool) -> None:
-    """Refuses what cannot be asked for.
+    """Check the argument ``duplicates``.
 
     Raises:
-        InvalidInputError: Another word, or skipping in a batch that must stay as it is.
+        InvalidInputError: It is unknown, or would skip events of a batch with a position.
     """
     if not isinstance(duplicates, str) or duplicates not in (REFUSE, SKIP):
         message = f"expected duplicates={REFUSE!r} or {SKIP!r}, found {duplicates!r}"
@@ -37,7 +37,7 @@ def _whole(what: str) -> InvalidInputError:
 
 
 def known_problems(matches: list[Match], batch: Incoming) -> list[Problem]:
-    """The matches as problems."""
+    """Describe the matches as problems."""
     message = "(source, id) is in the lake already, at sequence {:,}"
     return [
         Problem(batch.number(match.row), "id", message.format(match.sequence), match.pair)
@@ -46,17 +46,17 @@ def known_problems(matches: list[Match], batch: Incoming) -> list[Problem]:
 
 
 def drop_known(chain: Chain, batch: Batch) -> Batch:
-    """``batch`` without the events that the lake holds already, exactly so.
+    """Return ``batch`` without the events that are already stored byte-identically.
 
     Raises:
-        InvalidEventsError: The lake holds another event with the same ``(source, id)``.
+        InvalidEventsError: The lake holds a different event with the same ``(source, id)``.
     """
-    again: list[int] = []
+    identical: list[int] = []
     different: list[Match] = []
     for matches, stored in known_events(chain, batch, 0, list(ATTRIBUTES)):
         rows = [match.row for match in matches]
         same = (leaves.leaf_hashes(batch.frame[rows]) == leaves.leaf_hashes(stored)).all(axis=1)
-        again += rows
+        identical += rows
         different += [
             match for match, equal in zip(matches, same.tolist(), strict=True) if not equal
         ]
@@ -66,11 +66,11 @@ def drop_known(chain: Chain, batch: Batch) -> Batch:
             known_problems(different, batch),
             "these are other events with ids that are taken; give them new ids.",
         )
-    return batch.without(np.array(again)) if again else batch
+    return batch.without(np.array(identical)) if identical else batch
 
 
 def drop_repeats(batch: Batch) -> Batch:
-    """``batch`` without events that stand in it before, exactly so; those that differ stay, to be refused.
+    """Return ``batch`` without repeats of its own events; different events with one id are kept.
 
     Raises:
         InvalidInputError: The batch names its sequences.
@@ -81,10 +81,10 @@ def drop_repeats(batch: Batch) -> Batch:
     if not len(rows):
         return batch
     seen: set[bytes] = set()
-    again = []
+    repeats = []
     for row, leaf in zip(rows.tolist(), leaves.leaf_hashes(batch.frame[rows]), strict=True):
         digest = leaf.tobytes()
         if digest in seen:
-            again.append(row)
+            repeats.append(row)
         seen.add(digest)
-    return batch.without(np.array(again, np.int64))
+    return batch.without(np.array(repeats, np.int64))

@@ -1,4 +1,4 @@
-"""Checking what a writer expects of the history, by keys: at a cost that does not grow with it."""
+"""Check a writer's expectations of the history by keys; the cost does not grow with the history."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from eventlake.log.chain.events_of_commits import events_of
 
 
 def check_kinds(expect: Any) -> tuple[Expectation, ...]:
-    """``expect`` as a tuple.
+    """Return ``expect`` as a tuple.
 
     Raises:
-        InvalidInputError: Something else than expectations is in it.
+        InvalidInputError: It contains something other than expectations.
     """
     if isinstance(expect, Expectation) or not isinstance(expect, Iterable):
         message = f"expected a list of expectations, found {expect!r}"
@@ -31,10 +31,10 @@ def check_kinds(expect: Any) -> tuple[Expectation, ...]:
 
 
 def check_expectations(chain: Chain, expect: Sequence[Expectation]) -> None:
-    """Checks all of them at the head.
+    """Check all expectations at the head.
 
     Raises:
-        ConflictError: Some do not hold; each is named with what was found.
+        ConflictError: Some do not hold; the message names each with what was found.
     """
     failed = [problem for one in expect if (problem := _problem(chain, one))]
     if failed:
@@ -46,7 +46,7 @@ def check_expectations(chain: Chain, expect: Sequence[Expectation]) -> None:
 
 
 def _problem(chain: Chain, expected: Expectation) -> str | None:
-    """What is found instead of what is expected, or None."""
+    """Describe what was found instead of what is expected; None if it holds."""
     if isinstance(expected, AtWatermark):
         found = chain.watermark
         return (
@@ -62,7 +62,10 @@ def _problem(chain: Chain, expected: Expectation) -> str | None:
         return None if newest else f"expected an event about {where}, found none"
     if newest is not None and newest.event_id == expected.event_id:
         return None
-    return f"expected {expected.event_id!r} to be the newest event about {where}, found {newest or 'none'}"
+    return (
+        f"expected {expected.event_id!r} to be the newest event about {where}, "
+        f"found {newest or 'none'}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class Newest:
 
 
 def newest_event(chain: Chain, subject: str, *, subtree: bool) -> Newest | None:
-    """The newest event about ``subject``, or with ``subtree`` about anything below it as well; None where there is none."""
+    """The newest event about ``subject``, or with ``subtree`` also about a subject below it."""
     head = chain.head.commit if chain.head else None
     kinds = ("subject", "below") if subtree else ("subject",)
     versions = [
@@ -89,7 +92,7 @@ def newest_event(chain: Chain, subject: str, *, subtree: bool) -> Newest | None:
     found = _in_commit(chain, max(versions), subject, subtree=subtree)
     if found is not None:
         return found
-    # Another subject has the same fingerprint: read back through the history.
+    # Another subject has the same fingerprint: search back through the history.
     earlier = (
         _in_commit(chain, version, subject, subtree=subtree)
         for version in range(chain.next_version - 1, -1, -1)

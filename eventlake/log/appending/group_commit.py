@@ -1,8 +1,7 @@
 """Group commit: batches of many threads share one commit, and each succeeds or fails by itself.
 
-The common case, in which nothing is wrong, looks at all members at once: what a member costs alone
-is a Python object or two. Only where something is wrong is each member looked at by itself, to
-blame the right one.
+If nothing is wrong, all members are checked at once, so a member costs only a Python object or two.
+If something is wrong, each member is checked by itself to find the one to blame.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from eventlake.core import layout
 from eventlake.core.documents.delivery import Position
 from eventlake.errors import EventlakeError, InvalidEventsError, InvalidInputError
 from eventlake.log.appending.append import nothing, recorded_at
-from eventlake.log.appending.check_payloads import hint_for, meaning_problems
+from eventlake.log.appending.check_payloads import content_problems, hint_for
 from eventlake.log.appending.duplicates import known_problems
 from eventlake.log.appending.known_ids import known
 from eventlake.log.appending.positions import check_next, earlier_receipt
@@ -38,12 +37,12 @@ class Member:
     """One batch in a group.
 
     Attributes:
-        events: A list of dicts, or a table; what ``Lake.append`` takes.
-        position: Its producer's position, or None.
+        events: A list of dicts, or a table; see ``Lake.append``.
+        position: Its position in its producer's stream, or None.
         outcome: Resolves to its receipt when the commit is durable, or to its own error.
-        rows: Number of events.
-        whole: The checked batch of several members, of which its events are a part; None where it
-            was not checked with others.
+        rows: The number of events.
+        whole: The checked batch of several members that its events are part of; None if it was
+            checked by itself.
     """
 
     def __init__(self, events: Any, position: Position | None) -> None:
@@ -56,25 +55,25 @@ class Member:
         self._batch: Batch | None = None
 
     def share(self, whole: Batch, first: int) -> None:
-        """Its events are the rows of ``whole`` from ``first`` on."""
+        """Use the rows of ``whole`` from ``first`` on as its events."""
         self.whole, self._first = whole, first
 
     def check(self) -> None:
-        """Looks at the events, unless that was done.
+        """Check the events, unless that was done.
 
         Raises:
             InvalidEventsError: The batch breaks the event rules.
-            InvalidInputError: It brings clocks or sequences of its own.
+            InvalidInputError: It has ``recorded_at`` or ``sequence`` of its own.
         """
         if self._batch is None and self.whole is None:
             self._batch = _groupable(checked_batch(self.events))
 
     def checked(self) -> Batch:
-        """The events as a batch that may be in a group.
+        """The events as a checked batch.
 
         Raises:
             InvalidEventsError: The batch breaks the event rules.
-            InvalidInputError: It brings clocks or sequences of its own.
+            InvalidInputError: It has ``recorded_at`` or ``sequence`` of its own.
         """
         if self._batch is None and self.whole is not None:
             self._batch = Batch(self.whole.table.slice(self._first, self.rows))
@@ -90,18 +89,18 @@ def _groupable(batch: Batch) -> Batch:
 
 
 def commit_group(chain: Chain, members: Sequence[Member], now: int) -> None:
-    """Appends the members in order, in one commit; every member's outcome is set on return."""
+    """Append the members in order, in one commit; every member's outcome is set on return."""
     try:
         chain.refresh()
-        _commit(chain, _sound(members), now)
+        _commit(chain, _valid(members), now)
     except EventlakeError as error:
         for member in members:
             if not member.outcome.done():
                 member.outcome.set_exception(error)
 
 
-def _sound(members: Sequence[Member]) -> list[Member]:
-    """The members that keep the event rules, each with its batch; the others' outcomes are set."""
+def _valid(members: Sequence[Member]) -> list[Member]:
+    """The members that keep the event rules; the outcomes of the others are set."""
     plain = [member for member in members if _is_plain(member.events)]
     try:
         together = _groupable(checked_batch([event for member in plain for event in member.events]))
@@ -111,15 +110,15 @@ def _sound(members: Sequence[Member]) -> list[Member]:
     for member in plain:
         member.share(together, row)
         row += member.rows
-    sound = []
+    valid = []
     for member in members:
         try:
             member.check()
         except EventlakeError as error:
             member.outcome.set_exception(error)
         else:
-            sound.append(member)
-    return sound
+            valid.append(member)
+    return valid
 
 
 def _is_plain(events: Any) -> bool:
@@ -131,17 +130,19 @@ def _commit(chain: Chain, members: Sequence[Member], now: int) -> None:
     waiting, attempt, checked = list(members), 0, 0
     prepared: StoredBatch | None = None
     while True:
+        # Schemas may have changed since the members were checked; then they are checked from 0.
         since = checked if prepared is not None and prepared.schemas == chain.schemas else 0
         before, admitted = admitted, _admit(chain, waiting, since)
         checked = chain.next_version
         if not admitted:
             return
         if prepared is None or admitted != before or not prepared.holds(chain):
-            batch = _merged(admitted)
+            batch = _concat(admitted)
             delivered = _delivered(admitted)
             prepared = prepare(chain, batch, [position for position, _, _ in delivered])
         with chain.storage.turn(layout.LOG):
             chain.refresh()
+            # Only if nobody committed since the check, the members are known to fit the head.
             if chain.next_version == checked and prepared.is_quick(chain.watermark):
                 commit = append_commit(
                     chain, prepared, recorded_at(chain, batch, prepared, now), delivered
@@ -161,8 +162,9 @@ def _commit(chain: Chain, members: Sequence[Member], now: int) -> None:
         start += member.rows
 
 
-def _merged(members: Sequence[Member]) -> Batch:
-    """All their events, in order."""
+def _concat(members: Sequence[Member]) -> Batch:
+    """The events of all members, in order."""
+    # Members that were checked together are one table already.
     whole = members[0].whole
     if (
         whole is not None
@@ -183,12 +185,12 @@ def _delivered(members: Sequence[Member]) -> list[Delivered]:
 
 
 def _admit(chain: Chain, members: Sequence[Member], since: int) -> list[Member]:
-    """The members that can follow the head in this order; the others' outcomes are set."""
-    placed = _in_place(chain, members)
+    """The members that can follow the head in this order; the outcomes of the others are set."""
+    placed = _without_repeats(chain, members)
     if not placed:
         return []
-    together = _merged(placed)
-    fits = bool(since) or not meaning_problems(chain, together)
+    together = _concat(placed)
+    fits = bool(since) or not content_problems(chain, together)
     if fits and not len(doubled(together.sorted_keys)) and not known(chain, together, since):
         return placed
     admitted: list[Member] = []
@@ -201,19 +203,21 @@ def _admit(chain: Chain, members: Sequence[Member], since: int) -> list[Member]:
         problems += [
             Problem(row, "id", message, pair) for row, pair in enumerate(pairs) if pair in taken
         ]
-        problems += _meaning_after(chain, admitted, member)
+        problems += _content_problems_after(chain, admitted, member)
         if problems:
             member.outcome.set_exception(InvalidEventsError(problems, hint_for(problems)))
         else:
             taken.update(pairs)
             admitted.append(member)
-    return admitted if len(admitted) == len(placed) else _in_place(chain, admitted)
+    return admitted if len(admitted) == len(placed) else _without_repeats(chain, admitted)
 
 
-def _meaning_after(chain: Chain, admitted: Sequence[Member], member: Member) -> list[Problem]:
-    """What is wrong with what a member means, once those before it in the group are in the lake."""
+def _content_problems_after(
+    chain: Chain, admitted: Sequence[Member], member: Member
+) -> list[Problem]:
+    """The content problems of a member that follows the admitted ones in its group."""
     rows = sum(one.rows for one in admitted)
-    problems = meaning_problems(chain, _merged([*admitted, member]))
+    problems = content_problems(chain, _concat([*admitted, member]))
     return [
         problem.shifted(-rows)
         for problem in problems
@@ -221,8 +225,11 @@ def _meaning_after(chain: Chain, admitted: Sequence[Member], member: Member) -> 
     ]
 
 
-def _in_place(chain: Chain, members: Sequence[Member]) -> list[Member]:
-    """The members that need a commit and whose position, if any, is their producer's next; the others' outcomes are set."""
+def _without_repeats(chain: Chain, members: Sequence[Member]) -> list[Member]:
+    """The members that need a commit and have their producer's next position, or none.
+
+    The outcomes of the others are set.
+    """
     placed = []
     expected: dict[str, int] = {}
     for member in members:
@@ -241,7 +248,7 @@ def _in_place(chain: Chain, members: Sequence[Member]) -> list[Member]:
 
 
 def _earlier(chain: Chain, member: Member, expected: dict[str, int]) -> Receipt | None:
-    """The receipt of a member that needs no commit: an empty one, or one that is in the lake already."""
+    """The receipt of a member that needs no commit: it is empty, or was appended before."""
     position = member.position
     if not member.rows:
         return nothing(chain, position)

@@ -1,4 +1,4 @@
-"""Which ``(source, id)`` pairs the lake holds, so that none is appended twice: keys suspect, stored ids decide."""
+"""Find the ``(source, id)`` pairs that the lake already holds: keys suspect, stored ids decide."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class Match:
     """A row of a batch whose ``(source, id)`` the lake holds.
 
     Attributes:
-        row: In the batch.
-        sequence: Where the lake holds it.
+        row: The row in the batch.
+        sequence: The sequence of the stored event.
         pair: ``(source, id)``.
     """
 
@@ -32,11 +32,11 @@ class Match:
 
 
 class Incoming(Protocol):
-    """Events on their way in: a batch, or parts of one that are stored already."""
+    """Events to append: a batch, or a large one whose parts are stored already."""
 
     @property
     def rows(self) -> int:
-        """Number of events."""
+        """The number of events."""
 
     @property
     def keys(self) -> Keys:
@@ -44,25 +44,25 @@ class Incoming(Protocol):
 
     @property
     def sorted_keys(self) -> Keys:
-        """``keys`` in order."""
+        """``keys``, sorted."""
 
     @property
     def recorded_at(self) -> pa.Array | None:
-        """Of a copied history: instants, of which the first and the last are the batch's."""
+        """The instants of a copied history, or just the first and the last; otherwise None."""
 
     @property
     def sequence(self) -> pa.Array | None:
-        """The sequences that the batch expects to get, or the first of them."""
+        """The sequences that the batch expects, or just the first; otherwise None."""
 
     def number(self, row: int) -> int:
-        """The number that ``row`` had in the batch as it was given."""
+        """The number of ``row`` in the batch as it was given."""
 
     def pairs(self, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
-        """``source`` and ``id`` of some rows, ascending."""
+        """``source`` and ``id`` of some rows, in ascending order."""
 
 
 def known(chain: Chain, batch: Incoming, since: int = 0) -> list[Match]:
-    """The rows of ``batch`` that the lake holds already, in row order; commits before version ``since`` are not looked at."""
+    """The rows of ``batch`` that commits from version ``since`` on hold, in row order."""
     found = [match for matches, _ in known_events(chain, batch, since, _KEY) for match in matches]
     return sorted(found, key=lambda match: match.row)
 
@@ -70,11 +70,12 @@ def known(chain: Chain, batch: Incoming, since: int = 0) -> list[Match]:
 def known_events(
     chain: Chain, batch: Incoming, since: int, columns: list[str]
 ) -> Iterator[tuple[list[Match], pl.DataFrame]]:
-    """The same piece by piece, in no order, each with these columns of the stored events, row for row."""
+    """Yield known rows with these columns of the stored events, row by row; in no order."""
     head = chain.head.commit if chain.head else None
     suspects = chain.keys.suspects(head, batch.sorted_keys, since)
     if not suspects:
         return
+    # Fingerprints collide, so suspicious ids are compared with the stored ones.
     rows = rows_of(batch.keys, np.concatenate([one.keys for one in suspects]))
     pairs = batch.pairs(rows).with_columns(row=pl.Series(rows))
     versions = {

@@ -1,4 +1,4 @@
-"""Producers that may retry: a batch is in the lake once, however often it is sent."""
+"""Producer positions: a batch that is sent again is appended once."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,11 +18,11 @@ from eventlake.log.chain.unfolded_keys import position_text
 
 
 def earlier_receipt(chain: Chain, batch: Batch, position: Position) -> Receipt | None:
-    """The first receipt of a batch that is in the lake already; None where it is its producer's next.
+    """The first receipt of a batch that was appended before; None if it is the producer's next.
 
     Raises:
-        ConflictError: Another batch has the position, a position is missing before it, or it lies
-            before the producer's first.
+        ConflictError: Another batch has the position, a position is missing before it, or it
+            precedes the producer's first.
     """
     found = _delivered(
         chain, "position", position_text(position), lambda delivery: delivery.position == position
@@ -36,7 +36,7 @@ def earlier_receipt(chain: Chain, batch: Batch, position: Position) -> Receipt |
         )
         raise ConflictError(
             message,
-            "a position names one batch for ever; a correction is a new event in a new batch.",
+            "a position always names the same batch; send corrections as new events.",
             found=position.position,
         )
     check_next(position, next_position(chain, position.producer))
@@ -44,7 +44,7 @@ def earlier_receipt(chain: Chain, batch: Batch, position: Position) -> Receipt |
 
 
 def next_position(chain: Chain, producer: str) -> int | None:
-    """The position that the producer's next batch must have; None where it has none yet."""
+    """The position that the producer's next batch must have; None for a new producer."""
     found = _delivered(
         chain, "producer", producer, lambda delivery: delivery.position.producer == producer
     )
@@ -52,28 +52,35 @@ def next_position(chain: Chain, producer: str) -> int | None:
 
 
 def _delivered(
-    chain: Chain, kind: str, text: str, wanted: Callable[[Delivery], bool]
+    chain: Chain, kind: str, text: str, matches: Callable[[Delivery], bool]
 ) -> tuple[Entry, Delivery] | None:
-    """The newest delivery that is wanted, in a commit that has the key ``text`` of ``kind``."""
+    """The newest delivery that matches, in a commit that has the key ``text`` of ``kind``."""
     entry = chain.newest(
-        kind, text, lambda entry: any(wanted(delivery) for delivery in entry.commit.deliveries)
+        kind, text, lambda entry: any(matches(delivery) for delivery in entry.commit.deliveries)
     )
     return (
         None
         if entry is None
-        else (entry, next(one for one in reversed(entry.commit.deliveries) if wanted(one)))
+        else (entry, next(one for one in reversed(entry.commit.deliveries) if matches(one)))
     )
 
 
 def check_next(position: Position, expected: int | None) -> None:
-    """Refuses a position that is not the producer's next one; ``expected`` is None for a new producer, which may begin anywhere.
+    """Check that a position is its producer's next.
+
+    Args:
+        position: The position of the batch.
+        expected: The next position; None for a new producer, which may begin anywhere.
 
     Raises:
         ConflictError: It leaves a gap, or steps back.
     """
     if expected is not None and position.position != expected:
         kind = "a gap" if position.position > expected else "a step back"
-        message = f"expected position {expected:,} of {position.producer}, found {position.position:,}: {kind}"
+        message = (
+            f"expected position {expected:,} of {position.producer}, "
+            f"found {position.position:,}: {kind}"
+        )
         raise ConflictError(
             message,
             "send the batches in order; read the log for what has arrived.",
@@ -83,12 +90,12 @@ def check_next(position: Position, expected: int | None) -> None:
 
 
 def _same_events(chain: Chain, commit: Commit, delivery: Delivery, batch: Batch) -> bool:
-    """Whether a delivery in a commit holds exactly these events."""
+    """Whether a delivery holds exactly the events of ``batch``."""
     if delivery.stop - delivery.start != batch.rows:
         return False
     own = leaves.leaf_hashes(batch.frame)
     if (delivery.start, delivery.stop) == (commit.start, commit.stop):
-        # The commit itself says what its events' leaves fold to.
+        # The batch is the whole commit, whose segments name the hashes of their events.
         stored = CompactRange.empty(commit.start)
         for segment in commit.segments:
             stored = stored.merge(segment.range)

@@ -1,4 +1,4 @@
-"""From whatever a caller calls events to one checked batch."""
+"""Read events in any form that a caller may pass, and check every rule that needs no lake."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,12 +24,12 @@ _NDJSON = frozenset({".ndjson", ".jsonl", ".json"})
 _PARQUET = frozenset({".parquet", ".pq"})
 
 
-def rows_of(events: Any) -> Any:
-    """Events whose number is known without looking at them: a list as it is, everything else as a table.
+def countable(events: Any) -> Any:
+    """Return events whose number is known without checking them: a list, or else a table.
 
     Raises:
-        InvalidInputError: ``events`` is nothing that holds events.
-        InvalidEventsError: A file of them cannot be read line by line.
+        InvalidInputError: ``events`` is not a collection of events.
+        InvalidEventsError: A line of an NDJSON file is not readable.
     """
     if isinstance(events, list | tuple):
         return list(events)
@@ -39,16 +39,16 @@ def rows_of(events: Any) -> Any:
     return table
 
 
-def checked_batch(events: Any, *, once: Callable[[Batch], Batch] | None = None) -> Batch:
-    """Reads ``events`` and applies every rule that can be applied without the lake.
+def checked_batch(events: Any, *, drop_repeats: Callable[[Batch], Batch] | None = None) -> Batch:
+    """Read ``events`` and check every rule that needs no lake.
 
     Args:
-        events: What ``Lake.append`` takes.
-        once: Leaves out what may stand twice, before it is refused for that.
+        events: See ``Lake.append``.
+        drop_repeats: Drops repeated events before they are refused as duplicates.
 
     Raises:
         InvalidEventsError: With all problems, by row and field.
-        InvalidInputError: ``events`` is nothing that holds events.
+        InvalidInputError: ``events`` is not a collection of events.
     """
     table, problems = _table(events)
     batch, more = to_batch(table)
@@ -58,10 +58,10 @@ def checked_batch(events: Any, *, once: Callable[[Batch], Batch] | None = None) 
     ]
     batch, more = canonical_extensions(batch)
     problems += more
-    if once is not None and not problems:
-        batch = once(batch)
-    # Most batches are good: while the rules are asked, their segments are made.
-    begun = batch.encoding if batch.rows and not problems and once is None else None
+    if drop_repeats is not None and not problems:
+        batch = drop_repeats(batch)
+    # Most batches are valid: their segments are encoded in the background during the checks.
+    begun = batch.encoding if batch.rows and not problems and drop_repeats is None else None
     blame = {(problem.row, problem.field) for problem in problems}
     problems += [problem for problem in rule_problems(batch) if not _follows_from(problem, blame)]
     if problems:
@@ -74,21 +74,24 @@ def checked_batch(events: Any, *, once: Callable[[Batch], Batch] | None = None) 
 
 
 def _follows_from(problem: Problem, blame: set[tuple[int | None, str]]) -> bool:
-    """Whether a rule is broken only because the value could not be read in the first place."""
+    """Whether a rule is broken only because the value was not readable in the first place."""
     row, field = problem.row, problem.field
     return bool({(row, field), (None, field), (row, "event"), (row, "line")} & blame)
 
 
 def place(problem: Problem) -> tuple[int, str]:
-    """Sorts problems by row and field, those of whole columns first."""
+    """The sort key of a problem: row, then field; problems of whole columns come first."""
     return (-1 if problem.row is None else problem.row, problem.field)
 
 
 def parts_of(events: Any) -> Callable[[], Iterator[pa.Table]] | None:
-    """Reads a Parquet file that is too large for one segment part by part, from its beginning at every call; None for anything else.
+    """Return a function that reads a large Parquet file in parts, or None.
+
+    Every call starts at the beginning. None stands for anything but a Parquet file with more rows
+    than fit into one segment.
 
     Raises:
-        InvalidInputError: It cannot be read.
+        InvalidInputError: The file is not readable.
     """
     if not isinstance(events, str | os.PathLike) or Path(events).suffix.lower() not in _PARQUET:
         return None
@@ -102,7 +105,7 @@ def _path(given: str | os.PathLike[str]) -> Path:
     """The path of a file of events.
 
     Raises:
-        InvalidInputError: It is something else, by its first bytes or its name.
+        InvalidInputError: Its first bytes or its name are those of another kind of file.
     """
     path = Path(given).expanduser()
     native = (
@@ -112,9 +115,12 @@ def _path(given: str | os.PathLike[str]) -> Path:
         if path.suffix.lower() in _NDJSON
         else ()
     )
-    if told := foreign(given, EVENTS, native):
-        kind, hint = told
-        message = f"expected a file of events, NDJSON or Parquet, found {redacted(os.fspath(given))}, which is {kind}"
+    if recognized := foreign(given, EVENTS, native):
+        kind, hint = recognized
+        message = (
+            "expected a file of events, NDJSON or Parquet, "
+            f"found {redacted(os.fspath(given))}, which is {kind}"
+        )
         raise InvalidInputError(message, hint, path=str(path))
     return path
 
@@ -124,7 +130,7 @@ def _parts(path: Path, total: int) -> Iterator[pa.Table]:
         for table in parquet_parts(str(path)):
             rows = table.num_rows
             yield table
-            del table  # the next part is read into its memory
+            del table  # makes room for the next part
             advance(rows)
 
 
@@ -136,7 +142,7 @@ def _readable(path: Path) -> Iterator[None]:
         message = f"there is no file {path}"
         raise NotFoundError(message, path=str(path)) from None
     except (pa.ArrowException, OSError) as error:
-        message = f"{path} cannot be read as {path.suffix[1:]}: {error}"
+        message = f"{path} is not readable as {path.suffix[1:]}: {error}"
         raise InvalidInputError(message, path=str(path)) from error
 
 
@@ -149,7 +155,10 @@ def _table(events: Any) -> tuple[pa.Table, list[Problem]]:
         problems: list[Problem] = []
         return table_of(with_payload_texts(events, problems), "the events", once=False), problems
     if isinstance(events, Mapping) or not isinstance(events, Iterable):
-        hint = "give a list of dicts, a Polars, pandas or Arrow table, the path of an NDJSON or Parquet file, or the bytes of NDJSON."
+        hint = (
+            "give a list of dicts, a Polars, pandas or Arrow table, "
+            "the path of an NDJSON or Parquet file, or the bytes of NDJSON."
+        )
         message = f"expected events, found {type(events).__name__}"
         if isinstance(events, Mapping):
             hint = "put a single event into a list: lake.append([event])."
@@ -161,6 +170,7 @@ def _table(events: Any) -> tuple[pa.Table, list[Problem]]:
 
 def _file(given: str | os.PathLike[str]) -> tuple[pa.Table, list[Problem]]:
     text = os.fspath(given)
+    # JSON passed as text instead of a path: say how to append it, not that the file is missing.
     if text.lstrip()[:1] in {"{", "["} and ('"' in text or not Path(text).suffix):
         message = "expected the path of a file, or events, found JSON as text"
         rows = "msgspec.json.decode(text, type=list[msgspec.Raw])"
@@ -173,8 +183,8 @@ def _file(given: str | os.PathLike[str]) -> tuple[pa.Table, list[Problem]]:
             return read_parquet(str(path)), []
         if path.suffix.lower() in _NDJSON:
             table, problems = from_ndjson(path.read_bytes())
-            if problems and (told := foreign(given, EVENTS, {"lines", "empty"})):
-                raise InvalidEventsError(problems, told[1])  # a byte order mark
+            if problems and (recognized := foreign(given, EVENTS, {"lines", "empty"})):
+                raise InvalidEventsError(problems, recognized[1])  # a byte order mark
             return table, problems
     if not path.exists():
         message = f"there is no file {path}"
@@ -184,8 +194,8 @@ def _file(given: str | os.PathLike[str]) -> tuple[pa.Table, list[Problem]]:
             path=str(path),
         )
     message = f"expected a file named .ndjson, .jsonl, .json or .parquet, found {path}"
-    raise InvalidInputError(
-        message,
-        "rename the file by what it holds; a table that is no events yet is imported: el.import_file(lake, path, mapping).",
-        path=str(path),
+    hint = (
+        "rename the file by what it holds; "
+        "import a table of another form: el.import_file(lake, path, mapping)."
     )
+    raise InvalidInputError(message, hint, path=str(path))

@@ -1,4 +1,4 @@
-"""What an append answers."""
+"""The receipt of an append."""
 
 from dataclasses import dataclass, field
 
@@ -16,15 +16,15 @@ class Receipt:
 
     Attributes:
         start: Sequence of its first event; the watermark before.
-        stop: Exclusive. ``start == stop`` says that the batch was empty and nothing was committed.
-        checkpoint: Identity of the history that ends with the commit the batch is in.
-        commit_hash: Hash of the commit, hex; None for an empty batch.
-        skipped: Events that were left out because the lake holds them already
+        stop: Exclusive. If ``start == stop``, nothing was committed.
+        checkpoint: Identity of the history that ends with the commit of the batch.
+        commit_hash: Hash of the commit, in hex; None if nothing was committed.
+        skipped: Events left out because they are already stored byte-identically
             (``duplicates="skip_identical"``).
-        recorded_at: Microseconds since 1970-01-01 UTC; of the last event of a copied history; None
-            for an empty batch.
-        repeated: Whether the batch was in the lake before, and this is its first receipt; receipts
-            are compared without it.
+        recorded_at: Microseconds since 1970-01-01 UTC; that of the last event in a copied history;
+            None if nothing was committed.
+        repeated: Whether the batch was appended before, and this is its first receipt; ignored when
+            receipts are compared.
     """
 
     start: int
@@ -37,15 +37,15 @@ class Receipt:
 
     @property
     def count(self) -> int:
-        """Number of events appended."""
+        """The number of events that were appended."""
         return self.stop - self.start
 
     def __repr__(self) -> str:
-        """The card's title."""
+        """The title of the card."""
         return f"<Receipt: {self.card().title}>"
 
     def card(self) -> Card:
-        """What to show."""
+        """A summary to display."""
         if self.commit_hash is None or self.recorded_at is None:
             why = (
                 f"{counted(self.skipped, 'event')} in the lake already"

@@ -1,4 +1,4 @@
-"""Settling an unknown commit for good."""
+"""Find out for good whether an unknown commit was published."""
 
 import uuid
 
@@ -10,15 +10,15 @@ from eventlake.log.chain.publish import publish
 from eventlake.log.next_commit import plain_commit
 
 
-def settle(chain: Chain, commit_id: str) -> Receipt | None:
-    """The receipt of the commit with this id, or None where it is not in the log and never will be.
+def resolve_commit(chain: Chain, commit_id: str) -> Receipt | None:
+    """The receipt of the commit with this id; None if it is not in the log and never will be.
 
-    A write that was sent and not answered may still be on its way to the next free number. A
-    *fence*, a commit without events, takes that number, so that nothing that was sent before this
-    call can land after it.
+    A write that was sent and not answered may still reach the store and take the next free number.
+    A *fence*, a commit without events, takes that number, so that nothing sent before this call can
+    be published after it.
 
     Raises:
-        InvalidInputError: ``commit_id`` is no commit id.
+        InvalidInputError: ``commit_id`` is not a commit id.
         CommitUnknownError: The store did not answer; ask again.
         StorageError: The store failed.
     """

@@ -1,4 +1,4 @@
-"""A writer that many threads share: it gathers their batches for a moment and commits them together."""
+"""A writer that many threads share: it gathers their batches briefly and commits them together."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ from eventlake.core import counts
 from eventlake.core.documents.delivery import Position
 from eventlake.errors import InvalidInputError
 from eventlake.log.appending.group_commit import Member
-from eventlake.log.appending.read_events import rows_of
+from eventlake.log.appending.read_events import countable
 from eventlake.log.appending.receipt import Receipt
 from eventlake.verbs import verbs
 
@@ -23,10 +23,10 @@ class Writer:
 
     Args:
         commit: Commits members and sets their outcomes.
-        max_delay: Seconds that a batch may wait for others before the group is committed.
-        max_events: Events at which a group is committed without further waiting.
-        max_pending: Events that may wait or be on their way; above it ``append`` blocks until there
-            is room.
+        max_delay: Seconds that a batch may wait for others before its group is committed.
+        max_events: Number of events at which a group is committed at once.
+        max_pending: Maximum number of events that are not committed yet; above it, ``append``
+            blocks.
     """
 
     def __init__(
@@ -51,21 +51,21 @@ class Writer:
     def append(
         self, events: Any, *, producer: str | None = None, position: int | None = None
     ) -> Future[Receipt]:
-        """Hands over a batch; the future resolves when it is durable, or to the batch's own error.
+        """Append a batch; the future resolves when it is durable, or to the batch's own error.
 
-        Batches of one thread are committed in the order in which they were handed over. Each fails
-        or succeeds by itself. Dicts must not be changed before the future is done.
+        Batches of one thread are committed in the order in which they were passed. Each succeeds or
+        fails by itself. Do not change the dicts before the future is done.
 
         Args:
-            events: What ``Lake.append`` takes, without ``recorded_at`` and ``sequence``.
-            producer: As in ``Lake.append``.
-            position: As in ``Lake.append``.
+            events: See ``Lake.append``; without ``recorded_at`` and ``sequence``.
+            producer: See ``Lake.append``.
+            position: See ``Lake.append``.
 
         Raises:
-            InvalidInputError: The writer is closed, or ``events`` is nothing that holds events.
-            NotFoundError: ``events`` is a file that is not there.
+            InvalidInputError: The writer is closed, or ``events`` is not a collection of events.
+            NotFoundError: ``events`` is the path of a file that does not exist.
         """
-        member = Member(rows_of(events), Position.of(producer, position))
+        member = Member(countable(events), Position.of(producer, position))
         rows = member.rows
         with self._changed:
             self._changed.wait_for(
@@ -79,14 +79,14 @@ class Writer:
             self._waiting.append(member)
             self._waiting_rows += rows
             self._pending += rows
-            # Who gathers is woken by the first batch and by the one that fills the group, not by
-            # each between them.
+            # The gathering thread is woken by the first batch and by the one that fills the group,
+            # not by every batch between them.
             if len(self._waiting) == 1 or self._waiting_rows >= self._max_events:
                 self._changed.notify_all()
         return member.outcome
 
     def close(self) -> None:
-        """Commits what is waiting and ends; further appends are refused."""
+        """Commit what is waiting and stop; further appends are refused."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -114,7 +114,7 @@ class Writer:
                     self._pending -= sum(member.rows for member in group)
                     self._changed.notify_all()
         except BaseException as error:
-            # A bug of ours must reach whoever waits, not end in a thread that nobody watches.
+            # A bug must reach the callers that wait, not end in a thread that nobody watches.
             with self._changed:
                 self._closed = True
                 for member in (*group, *self._waiting):
@@ -124,7 +124,7 @@ class Writer:
             raise
 
     def _gather(self) -> list[Member]:
-        """The next group, in the order of handing over; empty when the writer is closed and nothing waits."""
+        """The next group, in order of arrival; empty if the writer is closed and nothing waits."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             deadline = time.monotonic() + self._max_delay
