@@ -1,10 +1,12 @@
 """eventlake: immutable events in, reproducible training sets out.
 
-import eventlake as el
-lake = el.create("my-lake", origin="bank.example/loans")
-granted = {"id": "1", "source": "core", "type": "loan.granted", "subject": "/loan/7"}
-lake.append([granted | {"data": {"amount": "1200.00"}}])
-lake.snapshot().sql("select type, count(*) from events group by type")
+Example:
+    import eventlake as el
+
+    lake = el.create("my-lake", origin="bank.example/loans")
+    granted = {"id": "1", "source": "core", "type": "loan.granted", "subject": "/loan/7"}
+    lake.append([granted | {"data": {"amount": "1200.00"}}])
+    lake.snapshot().sql("select type, count(*) from events group by type")
 """
 
 from importlib.metadata import version as _version
@@ -21,7 +23,6 @@ from eventlake.datasets.definitions.dataset_toml import read_definition
 from eventlake.datasets.inspecting.explain import Explanation
 from eventlake.datasets.inspecting.split import Split
 from eventlake.datasets.reproduction import Reproduction
-from eventlake.elsewhere import no_name as _no_name
 from eventlake.errors import EventlakeError
 from eventlake.features.declared import functions as _declare
 from eventlake.features.declared.conditions import Condition, field
@@ -60,11 +61,12 @@ from eventlake.projections.projection import Projection, projection
 from eventlake.schemas.infer import Proposal
 from eventlake.schemas.schema import Field, FieldType, Schema
 from eventlake.schemas.version import Version
+from eventlake.suggestions.suggest import no_name as _no_name
 from eventlake.verbs import declaration as _declaration
 
 _moved.install()
 
-# The core is pure and does not check calls.
+# The core is pure, so these functions are wrapped here to explain a wrong call.
 pristine = _declaration(_expectation.pristine)
 populated = _declaration(_expectation.populated)
 on_event = _declaration(_expectation.on_event)
@@ -151,7 +153,7 @@ install()
 
 
 def __getattr__(name: str) -> object:
-    """Names that are tried and are not there are told what to write."""
+    """Provide the version, and explain a name that the module does not have."""
     if name == "__version__":
         return _version("eventlake")
     advice = _declare.no_feature(name)

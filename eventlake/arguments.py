@@ -1,7 +1,7 @@
-"""Calls that do not fit a public function, told by what the function takes.
+"""Explain a failed call of a public function by the arguments that the function takes.
 
-A call is looked at only after it failed: a call that works costs nothing, and the finer words of a
-function's own checks come first.
+Arguments are inspected only after a call has failed. So a valid call costs nothing, and a
+function's own, more precise checks come first.
 """
 
 import inspect
@@ -17,8 +17,8 @@ from typing import Any
 
 from eventlake.errors import InvalidInputError
 
-_LONGEST = 100
-_SPOKEN = {
+_MAX_CHARACTERS = 100
+_TYPE_NAMES = {
     str: "text",
     bytes: "bytes",
     bool: "True or False",
@@ -42,7 +42,7 @@ _OWNERS = {
     "DeclaredSet": "features",
     "Writer": "writer",
 }
-_OTHERS = {
+_SYNONYMS = {
     "as_of": "at",
     "watermark": "at",
     "version": "at",
@@ -63,14 +63,17 @@ _OTHERS = {
     "keys": "key",
     "primary_key": "key",
 }
-"""Names that other libraries have for arguments, and ours."""
+"""Argument names of other libraries, and ours."""
 
 
 def misuse(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> InvalidInputError | None:
-    """What is wrong with a call that failed; None if it fits the function's signature and annotations."""
-    # A constructor is called by the name of its class, and is given no self.
+    """Say what is wrong with a failed call.
+
+    Returns:
+        None if the arguments fit the function's signature and annotations.
+    """
     signature = inspect.signature(function)
     try:
         bound = signature.bind(*args, **kwargs)
@@ -78,7 +81,7 @@ def misuse(
         return _does_not_bind(function, signature, kwargs, error)
     try:
         hints = typing.get_type_hints(function)
-    except (NameError, TypeError):  # annotated by names that stand for type checkers alone
+    except (NameError, TypeError):  # the annotations use names imported for type checkers only
         return None
     for name, value in bound.arguments.items():
         kind = signature.parameters[name].kind
@@ -97,11 +100,11 @@ def _does_not_bind(
     kwargs: Mapping[str, Any],
     error: TypeError,
 ) -> InvalidInputError:
-    called = _called(function)
+    called = _call_name(function)
     taken = [one.name for one in signature.parameters.values() if one.name not in {"self", "cls"}]
     for name in kwargs:
         if name not in signature.parameters:
-            ours = _OTHERS.get(name)
+            ours = _SYNONYMS.get(name)
             near = [ours] if ours in taken else get_close_matches(name, taken, 1)
             suggestion = f"did you mean {near[0]}=? " if near else ""
             return InvalidInputError(
@@ -113,19 +116,23 @@ def _does_not_bind(
 def _wrong_type(
     function: Callable[..., Any], name: str, value: Any, hint: Any
 ) -> InvalidInputError:
-    spoken = _spoken(hint)
+    expected = _type_name(hint)
     found = repr(value)
-    found = found if len(found) <= _LONGEST else f"{found[:_LONGEST]}… ({type(value).__name__})"
+    found = (
+        found
+        if len(found) <= _MAX_CHARACTERS
+        else f"{found[:_MAX_CHARACTERS]}… ({type(value).__name__})"
+    )
     what = (
         f"put it into a list: {name}=[{found}]"
-        if isinstance(value, str) and spoken.startswith("a list")
+        if isinstance(value, str) and expected.startswith("a list")
         else None
     )
-    message = f"{_called(function)}(): expected {name} as {spoken}, found {found}"
-    return InvalidInputError(message, f"{what or f'write {name}= as {spoken}'}.", argument=name)
+    message = f"{_call_name(function)}(): expected {name} as {expected}, found {found}"
+    return InvalidInputError(message, f"{what or f'write {name}= as {expected}'}.", argument=name)
 
 
-def _called(function: Callable[..., Any]) -> str:
+def _call_name(function: Callable[..., Any]) -> str:
     """The function as a caller writes it: ``lake.build``, ``el.create``, ``el.Projection.sql``."""
     owner, _, name = function.__qualname__.rpartition(".")
     if name == "__init__":
@@ -150,7 +157,7 @@ def _usage(called: str, signature: inspect.Signature) -> str:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is what an annotation says; True where that cannot be told."""
+    """Whether a value has the annotated type; True if that cannot be decided."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin in _UNIONS:
         return any(_fits(value, part) for part in parts)
@@ -159,22 +166,25 @@ def _fits(value: Any, hint: Any) -> bool:
         return True
     if kind in _NUMBERS:
         return isinstance(value, _NUMBERS[kind]) and not isinstance(value, bool)
+    # A string is iterable, yet where a list of names is expected it is a mistake.
     text = isinstance(value, str | bytes) and origin is not None and issubclass(kind, Iterable)
     try:
         fits = isinstance(value, kind) and not text
-    except TypeError:  # a protocol that cannot be asked
+    except TypeError:  # a protocol without runtime checks
         return True
     members = parts and isinstance(value, list | tuple | set | frozenset)
     return fits and (not members or all(_fits(one, parts[0]) for one in value))
 
 
-def _spoken(hint: Any) -> str:
+def _type_name(hint: Any) -> str:
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin in _UNIONS:
-        return " or ".join(dict.fromkeys(_spoken(part) for part in parts if part is not type(None)))
+        return " or ".join(
+            dict.fromkeys(_type_name(part) for part in parts if part is not type(None))
+        )
     kind = origin or hint
-    if kind in _SPOKEN:
-        return _SPOKEN[kind]
+    if kind in _TYPE_NAMES:
+        return _TYPE_NAMES[kind]
     if not isinstance(kind, type):
         return str(hint)
     if issubclass(kind, Iterable) and parts:
@@ -183,4 +193,4 @@ def _spoken(hint: Any) -> str:
 
 
 def _plural(hint: Any) -> str:
-    return "texts" if hint is str else _spoken(hint).removeprefix("an ").removeprefix("a ")
+    return "texts" if hint is str else _type_name(hint).removeprefix("an ").removeprefix("a ")

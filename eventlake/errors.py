@@ -2,24 +2,24 @@
 
     EventlakeError
     ├── ConflictError              somebody else was first: read again, then retry
-    ├── CommitUnknownError         the store did not say whether a commit landed: look before you retry
+    ├── CommitUnknownError         the store did not say whether a commit landed: look, then retry
     ├── NotFoundError              (also KeyError) no such lake, dataset, hash or watermark
     ├── AlreadyExistsError         there is one already
     ├── InvalidInputError          (also ValueError) fix what was given
     │   ├── InvalidEventsError     a batch breaks the event rules; nothing of it was appended
     │   ├── InvalidProjectionError a definition that cannot be built as declared
     │   ├── SchemaMismatchError    rows that do not have the declared columns, types or values
-    │   └── UnsupportedOperationError  (also TypeError) what Python offers and an object does not have: len, [], for, if, +, <
-    ├── NotIdenticalError          rows made again are not the pinned ones: compare code, versions and lake
+    │   └── UnsupportedOperationError  (also TypeError) an operator that an object does not have
+    ├── NotIdenticalError          rebuilt rows are not the pinned ones: compare code, versions and lake
     ├── CorruptionError            stored bytes are not what was written: stop, run verify
     ├── UnsupportedFormatError     written by a newer eventlake: upgrade
     ├── MissingDependencyError     an optional package is not installed
     ├── ForkedProcessError         start the process by spawn or forkserver
     └── StorageError               the environment: disk full, permission, network
 
-Every error has ``kind``, a stable code for machines, and ``facts``, what the message names as
-values. The message says what was expected, what was found and where; ``hint`` says what to do. Both
-are safe to print: control characters are spelled out, and URIs are without passwords.
+Every error has ``kind``, a stable code for machines, and ``facts``, the values that the message
+names. The message says what was expected, what was found and where; ``hint`` says what to do. Both
+are safe to print: control characters are escaped, and URIs contain no passwords.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class EventlakeError(Exception):
         return f"{self.message}\n\nHint: {self.hint}" if self.hint else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles by state, so that an error crosses a process boundary with its facts."""
+        """Pickle by state, so that an error crosses a process boundary with its facts."""
         return (_rebuild, (type(self), self.__dict__ | {}))
 
 
@@ -56,37 +56,43 @@ def _rebuild(cls: type[EventlakeError], state: dict[str, Any]) -> EventlakeError
 
 
 class ConflictError(EventlakeError):
-    """A precondition no longer holds because another writer committed first. Read again and retry."""
+    """A precondition no longer holds because another writer committed first.
+
+    Read again and retry.
+    """
 
     kind = "conflict"
 
 
 class CommitUnknownError(EventlakeError):
-    """The store failed while publishing a commit: it may or may not be in the log. Look for its ``commit_id`` before retrying."""
+    """The store failed while publishing a commit, which may or may not be in the log.
+
+    Look for its ``commit_id`` before retrying.
+    """
 
     kind = "commit-unknown"
 
 
 class NotFoundError(EventlakeError, KeyError):
-    """What was asked for is not there."""
+    """The requested lake, dataset, hash, watermark or tag does not exist."""
 
     kind = "not-found"
 
 
 class AlreadyExistsError(EventlakeError):
-    """What was to be made is there already; nothing was overwritten."""
+    """The object to create already exists; nothing was overwritten."""
 
     kind = "already-exists"
 
 
 class InvalidInputError(EventlakeError, ValueError):
-    """An argument, file or definition that must be changed by the caller."""
+    """An argument, file or definition is invalid; the caller must change it."""
 
     kind = "invalid-input"
 
 
 class InvalidEventsError(InvalidInputError):
-    """A batch that breaks the event rules. ``problems`` lists every one; nothing was appended."""
+    """A batch breaks the event rules. ``problems`` lists every problem; nothing was appended."""
 
     kind = "invalid-events"
     SHOWN: ClassVar[int] = 10
@@ -110,54 +116,57 @@ class InvalidEventsError(InvalidInputError):
 
 
 class InvalidProjectionError(InvalidInputError):
-    """A projection or dataset definition that cannot be built as it is declared."""
+    """A projection or dataset definition cannot be built as declared."""
 
     kind = "invalid-projection"
 
 
 class SchemaMismatchError(InvalidInputError):
-    """Rows whose columns, types or values are not the declared ones."""
+    """Rows do not have the declared columns, types or values."""
 
     kind = "schema-mismatch"
 
 
 class UnsupportedOperationError(InvalidInputError, TypeError):
-    """An operation of Python, such as ``len`` or ``[]``, that an object does not have. The hint says what has it."""
+    """An object does not support an operation such as ``len`` or ``[]``; the hint names another."""
 
     kind = "unsupported-operation"
 
 
 class NotIdenticalError(EventlakeError):
-    """Rows were made again and are not the ones that a lock or a manifest pins. Nothing was published."""
+    """Rebuilt rows differ from those that a lock or a manifest pins. Nothing was published."""
 
     kind = "not-identical"
 
 
 class CorruptionError(EventlakeError):
-    """Stored bytes are not what was written. Stop, and run ``verify``."""
+    """Stored bytes are not the bytes that were written. Stop, and run ``verify``."""
 
     kind = "corruption"
 
 
 class UnsupportedFormatError(EventlakeError):
-    """The lake or dataset was written in a format this version does not know."""
+    """The lake or dataset was written in a format that this version does not support."""
 
     kind = "unsupported-format"
 
 
 class MissingDependencyError(EventlakeError):
-    """An optional package is needed for this and is not installed."""
+    """The operation needs an optional package that is not installed."""
 
     kind = "missing-dependency"
 
 
 class ForkedProcessError(EventlakeError):
-    """This process was forked from one in which Polars ran. Its threads were not forked, and waiting for them would never end."""
+    """The process was forked from one in which Polars ran, whose threads were not forked with it.
+
+    Waiting for them would never end.
+    """
 
     kind = "forked-process"
 
 
 class StorageError(EventlakeError):
-    """The storage below failed: full, forbidden, unreachable. Nothing was half-written."""
+    """The storage failed: full, forbidden or unreachable. Nothing was half-written."""
 
     kind = "storage"

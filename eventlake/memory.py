@@ -1,7 +1,7 @@
-"""How much memory the machine has, and a limit on what a process may use, enforced by the kernel.
+"""The machine's memory, and a limit for a process that the kernel enforces.
 
-The limits of the engines are not enough: DuckDB does not count long text, which a query can make of
-short text.
+The engines' own limits are not enough: DuckDB does not count long strings, which a query can make
+of short ones.
 """
 
 import os
@@ -11,18 +11,21 @@ from pathlib import Path
 from eventlake.errors import InvalidInputError, StorageError
 
 VARIABLE = "EVENTLAKE_MEMORY"
-MORE = f"{VARIABLE} allows more, such as {VARIABLE}=32GB; a stranger's dataset may need much on purpose."
-"""The hint of an error for want of memory."""
-_LEAST_BYTES = 4 << 30
-"""The libraries reserve about two gigabytes that they never use, and the kernel counts them."""
+MORE = (
+    f"{VARIABLE} allows more, such as {VARIABLE}=32GB; "
+    "a stranger's dataset may need much on purpose."
+)
+"""The hint of every out-of-memory error."""
+_MIN_BYTES = 4 << 30
+"""The libraries reserve about two gigabytes of address space that the kernel counts."""
 _UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
-_CONTAINER = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def machine_bytes() -> int:
-    """Bytes of memory that the machine has, or that a container may take of it."""
+    """Bytes of memory of the machine, or of the container if its limit is lower."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for file in _CONTAINER:
+    for file in _CGROUP_LIMITS:
         try:
             text = Path(file).read_text(encoding="ascii").strip()
         except (OSError, ValueError):
@@ -33,14 +36,16 @@ def machine_bytes() -> int:
 
 
 def limit_bytes() -> int:
-    """Bytes that a process of eventlake's own may take: ``EVENTLAKE_MEMORY``, else what the machine has, and 4 GiB at least.
+    """Maximum private memory in bytes of a process that eventlake owns.
+
+    This is ``EVENTLAKE_MEMORY``, or else the machine's memory but at least 4 GiB.
 
     Raises:
-        InvalidInputError: The variable says something else than a number of MB, GB or TB.
+        InvalidInputError: The variable is not a number of MB, GB or TB.
     """
     text = os.environ.get(VARIABLE)
     if not text:
-        return max(machine_bytes(), _LEAST_BYTES)
+        return max(machine_bytes(), _MIN_BYTES)
     match = re.fullmatch(r"([0-9]{1,6})(MB|GB|TB)", text)
     if match is None or not int(match[1]):
         message = f"expected a size such as '8GB' or '500MB' in {VARIABLE}, found {text!r}"
@@ -49,10 +54,10 @@ def limit_bytes() -> int:
 
 
 def bound_memory() -> None:
-    """Limits the private memory of this process, and of those that it starts, to ``limit_bytes``.
+    """Limit the private memory of this process and its children to ``limit_bytes``.
 
-    A lower limit stays. Only Linux counts all private memory (``RLIMIT_DATA``, see getrlimit(2));
-    elsewhere nothing happens.
+    A lower limit is kept. Only Linux counts all private memory (``RLIMIT_DATA``, see getrlimit(2));
+    on other systems nothing happens.
 
     Raises:
         InvalidInputError: See ``limit_bytes``.
@@ -68,7 +73,7 @@ def bound_memory() -> None:
 
 
 def can_bound_more() -> bool:
-    """Whether another process, which calls ``bound_memory``, could take less memory than this one.
+    """Whether a new process that calls ``bound_memory`` would have a lower limit than this one.
 
     Raises:
         InvalidInputError: See ``limit_bytes``.
@@ -82,7 +87,7 @@ def can_bound_more() -> bool:
 
 
 def out_of_memory(what: str) -> StorageError:
-    """The error of work that needs more than ``limit_bytes``."""
+    """The error for work that needs more than ``limit_bytes``."""
     message = f"{what} needs more memory than the {limit_bytes():,} bytes that it may take"
     return StorageError(message, MORE)
 

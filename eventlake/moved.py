@@ -1,7 +1,7 @@
 """Modules that moved, by their old names.
 
-Only what the package ``eventlake`` exports is public, yet scripts import other modules as well. The old
-names import the same modules, with a ``DeprecationWarning``, until version 0.3.
+Only what the package ``eventlake`` exports is public, yet scripts import other modules as well. The
+old names import the same modules, with a ``DeprecationWarning``, until version 0.3.
 """
 
 import importlib
@@ -98,6 +98,7 @@ MOVED = {
     "exactness.scope": "exactness.on_duckdb.scope",
     "exactness.texts": "exactness.on_duckdb.texts",
     "features.calls": "features.declared.calls",
+    "elsewhere": "suggestions.suggest",
     "features.changes": "features.stale_entities",
     "features.conditions": "features.declared.conditions",
     "features.declare": "features.declared.functions",

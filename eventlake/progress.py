@@ -1,11 +1,11 @@
-"""Progress without a screen: work reports its steps, a face that wants to draw them installs itself for a while."""
+"""Progress reports: work reports its steps, and an interface that draws them subscribes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Protocol
 
-from eventlake.visible import one_line, safe
+from eventlake.visible import one_line
 
 Advance = Callable[[int], None]
 
@@ -28,7 +28,7 @@ def task(what: str, total: int) -> Iterator[Advance]:
     if reporter is None:
         yield lambda _: None
         return
-    with reporter.task(one_line(safe(what)), total) as advance:
+    with reporter.task(one_line(what), total) as advance:
         yield advance
 
 

@@ -1,11 +1,12 @@
-"""What every public verb does with what may come up anywhere.
+"""Decorators of the public interface, for what can go wrong in every call.
 
-A call that does not fit is told by what the function takes, and a missing attribute by what to
-write. Text that UTF-8 cannot hold is the caller's mistake, wherever it is given. Ctrl-C in a query,
-which DuckDB tells as an error of its own, is a KeyboardInterrupt. A forked process whose parent has
-run Polars is refused: Polars' threads are not forked, and it would wait for them for ever. A
-traceback prints what an error was raised from as well, so the text of libraries' errors is made
-safe to show, too.
+- A wrong call is explained by the arguments that the function takes, and a missing attribute by
+  a suggestion.
+- Text that UTF-8 cannot encode is the caller's mistake, wherever it is given.
+- Ctrl-C in a query, which DuckDB reports as an error of its own, is a KeyboardInterrupt.
+- A process forked from one that ran Polars is refused: Polars' threads are not forked, and the
+  process would wait for them forever.
+- A traceback also prints the causes of an error, so their texts are made safe to print too.
 """
 
 import functools
@@ -18,32 +19,32 @@ from types import FunctionType
 from typing import Any, TypeVar, cast
 
 from eventlake.arguments import misuse
-from eventlake.elsewhere import no_attribute, no_operation, refused_operations
 from eventlake.errors import (
     EventlakeError,
     ForkedProcessError,
     InvalidInputError,
     UnsupportedOperationError,
 )
+from eventlake.suggestions.suggest import no_attribute, no_operation, refused_operations
 from eventlake.visible import safe
 
 C = TypeVar("C", bound=type)
 F = TypeVar("F", bound=Callable[..., Any])
-_AROUND = 10
+_CONTEXT_CHARACTERS = 10
 _INTERRUPTED = "Query interrupted"
-"""Said by DuckDB, as a RuntimeError, when a signal handler raised while a query ran; what it raised is lost."""
+"""DuckDB's RuntimeError if a signal handler raised during a query; the original is lost."""
 _CONTROL = re.compile(r"[\x00-\x1f]")
 _POOL = re.compile(r"polars-[0-9]+\s*")
 _TASKS = Path("/proc/self/task")
 
 
 class _Process:
-    """What a process knows of its threads.
+    """The state of this process's Polars threads.
 
     Attributes:
-        has_run: Whether a verb has run in it.
-        had_pool: Whether Polars' threads ran when it, or a process before it, was forked.
-        lost_pool: Whether it was forked from a process with such threads.
+        has_run: Whether a verb has run in this process.
+        had_pool: Whether Polars' threads ran before the last fork.
+        lost_pool: Whether this process was forked from one with such threads.
     """
 
     has_run = False
@@ -60,7 +61,7 @@ def _after_fork() -> None:
 
 
 def _has_pool() -> bool:
-    """Whether Polars' threads run, by their names; on systems that do not list threads, whether a verb has run."""
+    # Linux names threads. Elsewhere a verb that has run is taken to have started the pool.
     if not sys.platform.startswith("linux"):
         return _Process.has_run
     try:
@@ -72,7 +73,7 @@ def _has_pool() -> bool:
 def _name_of(task: Path) -> str:
     try:
         return (task / "comm").read_text()
-    except OSError:  # it has just ended
+    except OSError:  # the thread has just ended
         return ""
 
 
@@ -80,20 +81,27 @@ os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
 
 
 def check_not_forked() -> None:
-    """Refuses a process that was forked after Polars had started its threads.
+    """Refuse a process that was forked after Polars had started its threads.
 
     Raises:
-        ForkedProcessError: It was.
+        ForkedProcessError: The process was forked so.
     """
     if _Process.lost_pool:
-        message = f"process {os.getpid()} was forked from one in which Polars had started its threads, and would wait for them for ever"
-        hint = "start processes by multiprocessing.get_context('spawn') or 'forkserver', or fork before the parent uses a lake."
+        message = (
+            f"process {os.getpid()} was forked from one in which Polars had started its threads, "
+            "and would wait for them forever"
+        )
+        hint = (
+            "start processes by multiprocessing.get_context('spawn') or 'forkserver', "
+            "or fork before the parent uses a lake."
+        )
         raise ForkedProcessError(message, hint)
     _Process.has_run = True
 
 
 def _make_safe(error: EventlakeError) -> None:
-    """Spells out the text of the errors that an error was raised from."""
+    """Escape the texts of the errors that caused an error."""
+    # A chain of causes can contain a cycle.
     seen: set[int] = set()
     cause = error.__cause__ or error.__context__
     while cause is not None and id(cause) not in seen:
@@ -106,27 +114,32 @@ def _make_safe(error: EventlakeError) -> None:
 
 
 def verb(function: F) -> F:
-    """A function that refuses such text and such processes, and that Ctrl-C ends with KeyboardInterrupt."""
-    called = declaration(function)
+    """Wrap a public function with every check of this module."""
+    explained = declaration(function)
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
         check_not_forked()
         try:
-            return called(*args, **kwargs)
+            return explained(*args, **kwargs)
         except EventlakeError as error:
             _make_safe(error)
             raise
         except UnicodeEncodeError as error:
-            # What stands beside it in a text of ours is cut away at the control character between
-            # them.
-            before = _CONTROL.split(error.object[max(error.start - _AROUND, 0) : error.start])[-1]
-            found = before + _CONTROL.split(error.object[error.start : error.end + _AROUND])[0]
+            # The text may be a joined one of ours, with control characters as separators; only
+            # the caller's own part is shown.
+            before = _CONTROL.split(
+                error.object[max(error.start - _CONTEXT_CHARACTERS, 0) : error.start]
+            )[-1]
+            found = (
+                before
+                + _CONTROL.split(error.object[error.start : error.end + _CONTEXT_CHARACTERS])[0]
+            )
             message = f"expected text without lone surrogates, found {found!r}"
-            raise InvalidInputError(
-                message,
-                "UTF-8 cannot hold half of a surrogate pair; decode the text again from its source.",
-            ) from error
+            hint = (
+                "UTF-8 cannot hold half of a surrogate pair; decode the text again from its source."
+            )
+            raise InvalidInputError(message, hint) from error
         except RuntimeError as error:
             if type(error) is RuntimeError and str(error).startswith(_INTERRUPTED):
                 raise KeyboardInterrupt from None
@@ -136,7 +149,7 @@ def verb(function: F) -> F:
 
 
 def declaration(function: F) -> F:
-    """A function that only declares something, and tells a call that does not fit as a verb does."""
+    """Wrap a public function that only declares something, so that it explains a wrong call."""
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
@@ -145,15 +158,15 @@ def declaration(function: F) -> F:
         except (EventlakeError, UnicodeEncodeError):
             raise
         except Exception as error:
-            if (told := misuse(function, args, kwargs)) is not None:
-                raise told from error
+            if (mistake := misuse(function, args, kwargs)) is not None:
+                raise mistake from error
             raise
 
     return cast("F", checked)
 
 
 def _no_attribute(self: object, name: str) -> Any:
-    if hasattr(type(self), name):  # a property of that name failed: it says why
+    if hasattr(type(self), name):  # a property raised AttributeError; raise it again
         return getattr(type(self), name).__get__(self)
     raise AttributeError(no_attribute(type(self), name), name=name)
 
@@ -171,7 +184,7 @@ def _is_true(_: object) -> bool:
 
 
 def helpful(kind: C) -> C:
-    """A class whose missing attributes and operations are told by what to write."""
+    """Make a class explain its missing attributes and operations."""
     kind.__getattr__ = _no_attribute  # type: ignore[attr-defined]
     for method in refused_operations(kind):
         setattr(kind, method, _no_operation(method))
@@ -181,7 +194,7 @@ def helpful(kind: C) -> C:
 
 
 def verbs(kind: C) -> C:
-    """A class whose public methods, and whose constructor, are verbs, and which knows what its missing attributes are called."""
+    """Wrap the constructor and the public methods of a class, and make it explain what it lacks."""
     if isinstance(vars(kind).get("__init__"), FunctionType):
         kind.__init__ = verb(kind.__init__)  # type: ignore[misc]
     helpful(kind)

@@ -136,7 +136,7 @@ def reproduce(
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Rebuild a dataset from scratch by its manifest hash; exit 1 if it differs."""
+    """Rebuild a dataset by its manifest hash. Exit 1 if the rows differ."""
     with output.progress():
         locked = (Path(hash_prefix) / LOCK_FILE).is_file()
         reference = Lock.read(Path(hash_prefix)).manifest_hash if locked else hash_prefix

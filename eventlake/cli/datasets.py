@@ -32,7 +32,7 @@ def diff(
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two datasets: history, recipe, code, schema and rows; exit 1 if the rows differ."""
+    """Compare two datasets by history, recipe and rows. Exit 1 if the rows differ."""
     with output.progress():
         found = lakes.open(lake, trust=trust_in).diff(before, after)
     if html is not None:
@@ -101,7 +101,7 @@ def remove(
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove datasets and all their files, unless a tag, lock or recorded prediction names them."""
+    """Remove datasets. Refused while a tag, a lock or a recorded prediction names one."""
     opened = lakes.open(lake, trust=trust_in)
     removed: list[Unneeded] = []
     with output.progress():
@@ -166,7 +166,10 @@ def prune(
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List or delete the rows of old datasets without tag or lock; their hashes rebuild them."""
+    """List or delete the rows of old datasets.
+
+    Datasets with a tag or a lock keep their rows. Deleted rows can be rebuilt by their hash.
+    """
     age = timedelta(days=older_than_days)
     with output.progress():
         found = lakes.open(lake, trust=trust_in).prune(

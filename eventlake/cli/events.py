@@ -62,7 +62,7 @@ def append(
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Append files of events in the given order, each file whole or not at all."""
+    """Append files of events in the given order. Each file is appended whole or not at all."""
     for value, option in ((position, "--position"), (expect_watermark, "--expect-watermark")):
         if len(files) > 1 and value is not None:
             message = f"{option} needs exactly one file, found {len(files)}"
@@ -113,7 +113,7 @@ def import_(
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Append table rows as events, as a mapping describes; an interrupted import can be resumed."""
+    """Append table rows as events. Run the command again to resume an interrupted import."""
     opened = lakes.open(lake, trust=trust_in)
     with output.progress():
         done = import_file(opened, file, mapping, producer=producer, dry_run=dry_run)

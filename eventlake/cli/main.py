@@ -64,7 +64,7 @@ def _demo(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Simulate a small lender, build a training set on both engines, and reproduce it by hash."""
+    """Simulate a lender and build its training set. Uses both engines and reproduces by hash."""
     with output.progress():
         result = run_demo(folder)
     output.show(result.card(), documents.demo(result), as_json=as_json)

@@ -41,7 +41,7 @@ def verify(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Rehash what is stored; exit 1 if anything is damaged, missing, truncated or foreign."""
+    """Check every stored hash. Exit 1 if anything is damaged, missing, truncated or foreign."""
     if trust and not deep:
         message = "archived Python runs only with --deep"
         raise typer.BadParameter(message, param_hint="--trust")
@@ -83,7 +83,7 @@ def clock(
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the newest commit's recorded_at with this machine's clock, or accept its lead."""
+    """Compare the newest commit with this clock. Optionally accept a commit that ran ahead."""
     opened = lakes.open(lake, trust=trust_in)
     if accept is not None:
         opened.accept_clock(accept)
@@ -101,7 +101,7 @@ def clock(
 def compact(
     lake: LakeArgument, *, trust_in: TrustOption = None, as_json: JsonOption = False
 ) -> None:
-    """Merge small segments into large ones; history, watermarks and datasets do not change."""
+    """Merge small segments into large ones. History, watermarks and datasets do not change."""
     with output.progress():
         done = lakes.open(lake, trust=trust_in).compact()
     output.show(done.card(), documents.compaction(done), as_json=as_json)
@@ -122,7 +122,7 @@ def gc(
     trust_in: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List or delete unused files: compacted segments and leftovers of interrupted writes."""
+    """List or delete unused files. These are compacted segments and interrupted writes."""
     with output.progress():
         found = lakes.open(lake, trust=trust_in).gc(
             older_than=timedelta(days=older_than_days), dry_run=not delete

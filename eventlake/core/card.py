@@ -12,7 +12,7 @@ def counted(number: int, noun: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A titled list of facts, optionally followed by a small table; its text is made safe to show.
+    """A titled list of facts, optionally followed by a small table; its text is safe to print.
 
     Attributes:
         title: What this is, such as ``lake bank.example/loans``.
@@ -27,14 +27,14 @@ class Card:
     rows: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
-        """Spells out what could steer a terminal; a value may have several lines."""
-        object.__setattr__(self, "title", one_line(safe(self.title)))
+        """Redact and escape every text; a value may have several lines."""
+        object.__setattr__(self, "title", one_line(self.title))
         object.__setattr__(
             self,
             "facts",
-            tuple((one_line(safe(label)), safe(value)) for label, value in self.facts),
+            tuple((one_line(label), safe(value)) for label, value in self.facts),
         )
-        object.__setattr__(self, "header", tuple(one_line(safe(name)) for name in self.header))
+        object.__setattr__(self, "header", tuple(one_line(name) for name in self.header))
         object.__setattr__(
-            self, "rows", tuple(tuple(one_line(safe(cell)) for cell in row) for row in self.rows)
+            self, "rows", tuple(tuple(one_line(cell) for cell in row) for row in self.rows)
         )

@@ -1,23 +1,28 @@
-"""A page of titled sections, as text and as one HTML file that needs nothing else."""
+"""A page of titled sections, as text and as a self-contained HTML file."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from eventlake.visible import one_line, printable, redacted, safe
+from eventlake.visible import escaped, one_line, redacted, safe
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1b1b1f; --paper: #ffffff; --dim: #5f6370; --line: #d9dbe2; --more: #11652b; --less: #a3201d }
+:root { color-scheme: light dark }
+:root { --ink: #1b1b1f; --paper: #ffffff; --dim: #5f6370; --line: #d9dbe2 }
+:root { --more: #11652b; --less: #a3201d }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e7e7ea; --paper: #17181c; --dim: #a2a6b3; --line: #3a3c45; --more: #7fd694; --less: #ff9d96 }
+  :root { --ink: #e7e7ea; --paper: #17181c; --dim: #a2a6b3; --line: #3a3c45 }
+  :root { --more: #7fd694; --less: #ff9d96 }
 }
 body { color: var(--ink); background: var(--paper); font: 15px/1.45 system-ui, sans-serif }
 body { margin: 2rem auto; max-width: 72rem; padding: 0 1rem }
 h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin: 2rem 0 .4rem }
 .wide { overflow-x: auto } table { border-collapse: collapse }
-th, td { text-align: left; vertical-align: top; padding: .2rem 1.2rem .2rem 0; border-bottom: 1px solid var(--line) }
+th, td { text-align: left; vertical-align: top; padding: .2rem 1.2rem .2rem 0 }
+th, td { border-bottom: 1px solid var(--line) }
 th { color: var(--dim); font-weight: 500 }
-td, pre { font-family: ui-monospace, monospace; font-size: .9rem; white-space: pre-wrap; overflow-wrap: anywhere }
+td, pre { font-family: ui-monospace, monospace; font-size: .9rem }
+td, pre { white-space: pre-wrap; overflow-wrap: anywhere }
 .more { color: var(--more) } .less { color: var(--less) } .place { color: var(--dim) }
 """.strip()
 
@@ -27,13 +32,13 @@ class Section:
     """One part of a page.
 
     Attributes:
-        title: Its heading.
-        lines: Sentences under it.
+        title: The heading.
+        lines: Sentences under the heading.
         header: Column names of a table.
-        rows: Its rows, as text.
+        rows: Rows of the table, as text.
         patch: A unified diff.
-        data: Whether the cells are values of a dataset, which are shown as they are; secrets of
-            URIs are left out of everything else.
+        data: Whether the cells are values of a dataset. These are shown as stored; everything else
+            is redacted.
     """
 
     title: str
@@ -44,26 +49,22 @@ class Section:
     data: bool = False
 
     def cells(self) -> tuple[tuple[str, ...], ...]:
-        """The rows as they may be shown, but for characters that steer."""
+        """The rows, redacted unless they are data; the caller escapes them."""
         return self.rows if self.data else tuple(tuple(map(redacted, row)) for row in self.rows)
 
 
 def as_text(title: str, sections: Sequence[Section]) -> str:
-    """The page as text; what could steer a terminal is written out. It ends in a line break."""
-    parts = [_line(title)]
+    """Render the page as text that is safe for a terminal and ends in a line break."""
+    parts = [one_line(title)]
     for section in sections:
         parts += [
             "",
-            _line(section.title),
-            *(f"  {_line(line)}" for line in section.lines),
+            one_line(section.title),
+            *(f"  {one_line(line)}" for line in section.lines),
             *_table(section),
         ]
         parts += [f"  {safe(line)}" for line in _lines(section.patch)]
     return "\n".join(parts) + "\n"
-
-
-def _line(text: str) -> str:
-    return one_line(redacted(text))
 
 
 def _lines(patch: str) -> list[str]:
@@ -74,8 +75,8 @@ def _table(section: Section) -> Iterator[str]:
     if not section.rows:
         return
     table = [
-        tuple(map(_line, section.header)),
-        *(tuple(map(one_line, row)) for row in section.cells()),
+        tuple(map(one_line, section.header)),
+        *(tuple(escaped(cell, keep="") for cell in row) for row in section.cells()),
     ]
     widths = [max(len(row[column]) for row in table) for column in range(len(section.header))]
     for row in table:
@@ -86,15 +87,20 @@ def _table(section: Section) -> Iterator[str]:
 
 
 def as_html(title: str, sections: Sequence[Section]) -> str:
-    """The page as an HTML document: no scripts, no outside files, all text escaped, light or dark as its reader's screen is."""
+    """Render the page as an HTML document without scripts and external files.
+
+    All text is escaped. Colours follow the reader's light or dark mode.
+    """
     body = "\n".join(_html_section(section) for section in sections)
-    named = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_escape(title)}</title>'
-    head = f"{named}<style>\n{_STYLE}\n</style>"
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n<h1>{_escape(title)}</h1>\n{body}\n</body></html>\n'
+    meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    head = f"{meta}<title>{_escape(title)}</title><style>\n{_STYLE}\n</style>"
+    return (
+        f'<!doctype html>\n<html lang="en"><head>{head}</head>\n'
+        f"<body>\n<h1>{_escape(title)}</h1>\n{body}\n</body></html>\n"
+    )
 
 
 def _escape(text: str) -> str:
-    """Text as HTML, what is invisible written out, and secrets of URIs left out."""
     return escape(safe(text))
 
 
@@ -106,7 +112,7 @@ def _html_section(section: Section) -> str:
     if section.rows:
         header = "".join(f"<th>{_escape(name)}</th>" for name in section.header)
         rows = "\n".join(
-            "<tr>" + "".join(f"<td>{escape(printable(cell))}</td>" for cell in row) + "</tr>"
+            "<tr>" + "".join(f"<td>{escape(escaped(cell))}</td>" for cell in row) + "</tr>"
             for row in section.cells()
         )
         parts.append(f'<div class="wide"><table><tr>{header}</tr>\n{rows}</table></div>')
@@ -117,6 +123,5 @@ def _html_section(section: Section) -> str:
 
 
 def _html_line(line: str) -> str:
-    """A line of a unified diff in the colour of what it says."""
     kind = {"+": "more", "-": "less", "@": "place"}.get(line[:1])
     return f'<span class="{kind}">{_escape(line)}</span>' if kind else _escape(line)

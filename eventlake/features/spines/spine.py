@@ -18,7 +18,6 @@ import pyarrow as pa
 from eventlake.core.documents.stored import converted, damaged
 from eventlake.core.instants import parse_instant
 from eventlake.core.sql import folded
-from eventlake.elsewhere import no_name
 from eventlake.errors import InvalidInputError
 from eventlake.features.declared import features_json
 from eventlake.features.declared.conditions import Condition, Value, where_of
@@ -27,6 +26,7 @@ from eventlake.features.declared.declared_spine import CUTOFF, DeclaredSpine
 from eventlake.features.spines.spine_file import declared_types, read_spine
 from eventlake.features.spines.spine_rows import rows_of
 from eventlake.history.pinned import PinnedHistory
+from eventlake.suggestions.suggest import no_name
 from eventlake.verbs import declaration, verb, verbs
 
 
