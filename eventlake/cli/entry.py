@@ -15,7 +15,7 @@ from typer.exceptions import TyperException
 
 from eventlake.cli import output
 from eventlake.cli.stopping import Stopped, stoppable
-from eventlake.datasets.building.build_once import give_up_claims
+from eventlake.datasets.building.build_once import release_leases
 from eventlake.errors import EventlakeError, InvalidInputError, StorageError
 from eventlake.memory import bound_memory, out_of_memory
 from eventlake.visible import safe
@@ -115,7 +115,7 @@ def _run(app: typer.Typer, arguments: list[str], *, owns_process: bool) -> int:
     except TyperException as error:
         return _usage(error, as_json=as_json)
     except Stopped as stopped:
-        give_up_claims()
+        release_leases()
         sys.stderr.write(output.error_text("stopped", str(stopped), as_json=as_json))
         return stopped.exit_code
     except (OutputClosedError, BrokenPipeError):

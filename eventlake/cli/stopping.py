@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from eventlake.datasets.building.build_once import give_up_claims
+from eventlake.datasets.building.build_once import release_leases
 from eventlake.storage.scratch import remove_scratch
 
 _GRACE_SECONDS = 3.0
@@ -89,7 +89,7 @@ def _watch(reader: int, finished: threading.Event, message: Callable[[Stopped], 
     while (signals := os.read(reader, 1)) and signals[0] not in _SIGNALS:
         pass  # a signal that has another handler
     if signals and not finished.wait(_GRACE_SECONDS):
-        give_up_claims()
+        release_leases()
         remove_scratch()
         stopped = Stopped(signals[0])
         os.write(2, message(stopped).encode())

@@ -1,5 +1,5 @@
-"""Who runs the tasks of a build: processes of this machine.
+"""Executors of a build's tasks: processes of this machine.
 
-Knows tasks and nothing of what they make. May import ``datasets`` and whatever is below; the lake
-chooses among executors.
+Knows tasks, but not what they compute. May import ``datasets`` and everything below it; ``lake``
+chooses the executor.
 """

@@ -1,8 +1,8 @@
-"""Local worker processes for the tasks of a build: started, fed, replaced when they die, and outrun when they are slow.
+"""Runs the tasks of a build in local worker processes, and replaces those that die.
 
-A worker is ``python -m eventlake.executors.worker``; it reads a task a line and answers a line
-each. Nothing depends on how the calling program was started, and a worker whose caller is gone ends
-with its task.
+A worker is ``python -m eventlake.executors.worker``. It reads one task a line and answers with one
+line. This does not depend on how the calling program was started (unlike ``multiprocessing``), and
+a worker whose caller is gone ends after its task.
 """
 
 import json
@@ -30,9 +30,9 @@ from eventlake.storage import Storage
 from eventlake.storage.scratch import temporary_folder
 
 TRIES = 3
-"""How often a task is given to a worker that dies of it."""
+"""How often a task is tried if its worker dies."""
 SLOW_SECONDS = 10.0
-"""A task that takes longer, and three times as long as others did, is begun once more by a worker that has nothing to do."""
+"""A task that runs longer, and three times the median, is also given to an idle worker."""
 _SLOW_FACTOR = 3
 _IDLE_SECONDS = 0.1
 _SHOWN = 2_000
@@ -42,14 +42,14 @@ class Processes:
     """Runs tasks in processes of this machine.
 
     Args:
-        count: How many.
+        count: Number of processes.
     """
 
     def __init__(self, count: int) -> None:
         self._count = count
 
     def run(self, storage: Storage, tasks: Sequence[Task]) -> Iterator[int]:
-        """See ``Executor.run``. A lake in memory is read by this process alone."""
+        """See ``Executor.run``. A lake in memory runs in this process: no other can open it."""
         if storage.uri.startswith("memory://") or not tasks:
             yield from InProcessExecutor().run(storage, tasks)
             return
@@ -77,7 +77,7 @@ class Processes:
 
 
 class _Pool:
-    """The tasks that are left, those that are being done, and the workers, whose temporary files are in one folder."""
+    """The pending and running tasks, and the workers; temporary files go to one folder."""
 
     def __init__(self, tasks: Sequence[Task], folder: Path) -> None:
         self._folder = folder
@@ -93,11 +93,11 @@ class _Pool:
         self._over = False
 
     def serve(self) -> None:
-        """Keeps one worker busy until nothing is left."""
+        """Keep one worker busy until no task is left."""
         worker: _Worker | None = None
         try:
             while (task := self._next()) is not None:
-                worker = worker or self._started()
+                worker = worker or self._start_worker()
                 answer = worker.ask(task)
                 if answer is None:
                     self._died(task, worker)
@@ -111,8 +111,9 @@ class _Pool:
             if worker is not None:
                 worker.end()
 
-    def _started(self) -> "_Worker":
-        worker = _Worker(self._folder)  # takes a while, in which the others must be able to answer
+    def _start_worker(self) -> "_Worker":
+        # Starting takes a while, so the lock is not held: other workers must be able to answer.
+        worker = _Worker(self._folder)
         with self._lock:
             self._workers.add(worker)
             if self._over:
@@ -120,7 +121,7 @@ class _Pool:
         return worker
 
     def _next(self) -> Task | None:
-        """The next task; None once there is none, and none will come back."""
+        """The next task; None when all are done. A running one may come back if its worker dies."""
         while True:
             with self._lock:
                 if self._over:
@@ -134,7 +135,7 @@ class _Pool:
             time.sleep(_IDLE_SECONDS)
 
     def _slow(self) -> Task | None:
-        """A task that takes far longer than others did, and is not being done twice already."""
+        """A running task that is much slower than the others and does not run twice already."""
         if not self._took:
             return None
         usual = sorted(self._took)[len(self._took) // 2]
@@ -166,12 +167,18 @@ class _Pool:
             if self._tries[task.bucket] < TRIES:
                 self._left.append(task)
                 return
-        message = f"bucket {task.bucket} of {task.name}: {TRIES} workers died of it; the last one said: {last or 'nothing'}"
-        hint = "they may have had too little memory: build with more buckets, or fewer workers. What is done is kept."
+        message = (
+            f"bucket {task.bucket} of {task.name}: {TRIES} workers died; "
+            f"the last one said: {last or 'nothing'}"
+        )
+        hint = (
+            "they may have had too little memory: build with more buckets, or fewer workers. "
+            "Finished buckets are kept."
+        )
         self.outcomes.put(StorageError(message, hint, bucket=task.bucket))
 
     def end(self) -> None:
-        """Ends all workers, whatever they are at."""
+        """Kill all workers, including busy ones."""
         with self._lock:
             self._over = True
             workers = list(self._workers)
@@ -194,7 +201,7 @@ class _Worker:
         )
 
     def ask(self, task: Task) -> dict[str, Any] | None:
-        """What the worker answers; None where it died."""
+        """The worker's answer; None if it died."""
         assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101, PT018 - both are pipes
         try:
             self._process.stdin.write(task.line() + "\n")
@@ -205,7 +212,7 @@ class _Worker:
             return None
 
     def end(self) -> str:
-        """Lets the process end, and gives the last that it said."""
+        """Wait for the process to end, and return the end of its standard error."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with suppress(OSError):
@@ -216,12 +223,12 @@ class _Worker:
             return errors.read()[-_SHOWN:].decode(errors="replace").strip()
 
     def kill(self) -> None:
-        """Ends the process at once."""
+        """Kill the process."""
         self._process.kill()
 
 
 def _error_of(answer: dict[str, Any]) -> EventlakeError:
-    """The error that a worker told of, or the nearest of its kin that can be made of a message alone."""
+    """The error in a worker's answer; ``StorageError`` for kinds that need more than a message."""
     kinds = {
         InvalidProjectionError.kind: InvalidProjectionError,
         StorageError.kind: StorageError,

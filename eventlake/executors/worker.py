@@ -1,4 +1,4 @@
-"""A worker process: reads a task a line, does it, answers a line. Ends when nobody asks any more."""
+"""A worker process: reads one task a line, runs it, and answers with one line of JSON."""
 
 import json
 import os
@@ -10,7 +10,8 @@ from eventlake.memory import bound_memory
 
 
 def main() -> None:
-    """Until the end of standard input. Whatever else writes to standard output is sent to standard error."""
+    """Run tasks until standard input ends."""
+    # Prints of libraries must not mix with the answers: they go to standard error.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     bound_memory()

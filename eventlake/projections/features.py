@@ -1,6 +1,7 @@
-"""Feature sets as projections: looked up by either engine, with the same rows."""
+"""Feature sets as projections: both engines compute the same rows."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -21,26 +22,37 @@ from eventlake.projections.rows import PreparedRun
 
 
 def feature_set(projection: Projection) -> FeatureSet:
-    """The declared features of a projection of this kind."""
+    """Parse the declared features of a projection of this kind."""
     return FeatureSet.from_text(projection.name, projection.sources[projection.entry])
 
 
 def feature_plan(computation: Computation) -> Plan:
-    """What its declared features need, over the schemas of the history.
+    """Compile the declared features against the schemas of the history.
 
     Raises:
-        InvalidProjectionError: A field is missing, or has a type that a feature does not take.
+        InvalidProjectionError: A field is missing or has an unsupported type.
     """
     return compiled(feature_set(computation.projection), computation.history.catalogue)
 
 
 class FeatureProjections(Kind):
-    """Declared features. They are exact, and go by entity, by construction."""
+    """Declared features. They are exact and computed by entity, by construction."""
 
     by_entity = True
+    by_row = True
+
+    def on_engine(self, projection: Projection, engine: str | None) -> Projection:
+        """See ``Kind.on_engine``. Features run on either engine."""
+        if engine in ENGINES:
+            return replace(projection, runs_on=engine)
+        return super().on_engine(projection, engine)
+
+    def features(self, projection: Projection) -> FeatureSet | None:
+        """See ``Kind.features``."""
+        return feature_set(projection)
 
     def engine(self, projection: Projection) -> str:
-        """See ``Kind.engine``; the rows are the same on both engines."""
+        """See ``Kind.engine``. Not the engine's name, for the rows are the same on both."""
         del projection
         return "eventlake"
 
@@ -59,14 +71,14 @@ class FeatureProjections(Kind):
         return CONSTRUCTION
 
     def check_spine(self, computation: Computation) -> None:
-        """See ``Kind.check_spine``. An archived spine is not held to this."""
+        """See ``Kind.check_spine``."""
         if computation.spine is None:
             return
         columns = feature_set(computation.projection).columns
         if alike := alike_in_sql([*computation.spine.column_names, *columns]):
-            what = f"{alike[0]} of the spine and the feature {alike[1]} would be one column"
+            what = f"the spine's column {alike[0]} and the feature {alike[1]}"
             name = computation.projection.name
-            message = f"feature set {name}: {what}: SQL does not tell them apart"
+            message = f"feature set {name}: {what} differ by case alone, which SQL ignores"
             raise InvalidInputError(message, "rename one of the two.", column=alike[1])
 
     def spine_known(self, projection: Projection) -> str:
@@ -74,14 +86,15 @@ class FeatureProjections(Kind):
         return feature_set(projection).known
 
     def prepare(self, computation: Computation, options: RunOptions) -> PreparedRun:
-        """See ``Kind.prepare``. If rows are shuffled, the other engine looks the features up."""
+        """See ``Kind.prepare``. To shuffle rows is to use the other engine."""
         projection, history, spine = computation.projection, computation.history, computation.spine
         if spine is None:
-            message = f"feature set {projection.name} is looked up for the rows of a spine, and there is none"
-            said = feature_set(projection)
-            frame = f"spine=pl.DataFrame({{{said.spine_entity!r}: […], {said.cutoff!r}: […]}})"
-            events = f"spine=el.spine.on({said.aggregates()[0].event_type!r})"
-            raise InvalidProjectionError(message, f"give {frame}, or {events}.")
+            message = f"feature set {projection.name} needs a spine"
+            features = feature_set(projection)
+            columns = f"{{{features.spine_entity!r}: […], {features.cutoff!r}: […]}}"
+            events = f"spine=el.spine.on({features.aggregates()[0].event_type!r})"
+            hint = f"pass spine=pl.DataFrame({columns}), or {events}."
+            raise InvalidProjectionError(message, hint)
         plan = feature_plan(computation)
         if options.only is None:
             check_spine(plan, history, spine)
@@ -95,11 +108,11 @@ class FeatureProjections(Kind):
         return PreparedRun(dict(plan.schemas), clock, lambda: rows(plan, history, spine, engine))
 
     def entity_columns(self, computation: Computation) -> EntityColumns:
-        """See ``Kind.entity_columns``; each row is about one row of the spine."""
+        """See ``Kind.entity_columns``. Each row belongs to one row of the spine."""
         return EntityColumns((), computation.projection.key)
 
     def entities(self, computation: Computation, since: int = 0) -> pa.Table:
-        """See ``Kind.entities``; those of the spine are all that count."""
+        """See ``Kind.entities``. Only entities of the spine matter."""
         del since
         if computation.spine is None:
             return pa.table({ENTITY: pa.array([], pa.string())})
@@ -120,5 +133,5 @@ class FeatureProjections(Kind):
         return hindsight(plan, computation.history, computation.spine)
 
     def provenance(self, computation: Computation) -> Mapping[str, Any]:
-        """See ``Kind.provenance``: the engine, and how much hindsight the rows have."""
+        """See ``Kind.provenance``. The engine, and how much hindsight the rows have."""
         return {"engine": computation.projection.engine, **self.hindsight(computation)}

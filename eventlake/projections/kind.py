@@ -1,4 +1,4 @@
-"""What differs between the kinds of projections. A new kind is one class and its line in ``kinds``."""
+"""What differs between kinds of projections. A new kind is one class and a line in ``kinds``."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,26 +7,52 @@ import pyarrow as pa
 
 from eventlake.core.documents.dataset import ALLOW_LIST, UNCHECKED
 from eventlake.errors import InvalidProjectionError
+from eventlake.features.feature_set import FeatureSet
 from eventlake.projections.computation import Computation, EntityColumns, RunOptions
 from eventlake.projections.projection import Projection
 from eventlake.projections.rows import PreparedRun
 
 
 class Kind:
-    """One kind of projection. The defaults are those of a kind of which nothing is proved.
+    """One kind of projection. The defaults suit a kind about which nothing can be proved.
 
     Attributes:
-        by_entity: Whether rows can be computed entity by entity, if a projection is declared so.
+        by_entity: Whether rows can be computed entity by entity, if a projection declares it.
+        by_row: Whether each row depends on its spine row alone, so that single rows can be reused.
+        needs_trust: Whether running it executes arbitrary code from the archive.
     """
 
     by_entity = False
+    by_row = False
+    needs_trust = False
+
+    def on_engine(self, projection: Projection, engine: str | None) -> Projection:
+        """The projection, to be run on an engine; None for its own.
+
+        Raises:
+            InvalidProjectionError: It does not run on that engine.
+        """
+        if engine not in {None, projection.engine}:
+            message = f"projection {projection.name} runs on {projection.engine}, not on {engine}"
+            hint = "SQL runs on duckdb, Python functions on polars, features on both."
+            raise InvalidProjectionError(message, hint, engine=engine)
+        return projection
+
+    def loaded(self, projection: Projection) -> Projection:
+        """An archived projection, ready to run. Python imports its function here."""
+        return projection
+
+    def features(self, projection: Projection) -> FeatureSet | None:
+        """The features that the projection declares; None for other kinds."""
+        del projection
+        return None
 
     def engine(self, projection: Projection) -> str:
-        """What a recipe records as the engine."""
+        """The engine's name, as a recipe records it."""
         return projection.engine
 
     def engine_version(self) -> str:
-        """The version of what decides the rows, as a recipe records it."""
+        """The version of whatever decides the rows, as a recipe records it."""
         raise NotImplementedError
 
     def settings(self, level: str) -> Mapping[str, str | int | bool]:
@@ -34,69 +60,71 @@ class Kind:
         raise NotImplementedError
 
     def check(self, level: str) -> str:
-        """What the level rests on, as a recipe records it."""
+        """How the level was established, as a recipe records it."""
         return ALLOW_LIST if level == "exact" else UNCHECKED
 
     def check_exact(self, computation: Computation) -> None:
-        """Checks what can be checked before the run, if the level rests on the allow-list.
+        """Check before the run what can be checked of an exact projection.
 
         Raises:
-            InvalidProjectionError: It is not exact.
+            InvalidProjectionError: The projection is not exact.
         """
 
     def check_spine(self, computation: Computation) -> None:
-        """Checks a caller's spine beyond what every spine must be. Archived ones are not checked.
+        """Check a caller's spine beyond what holds for every spine. Archived ones are not checked.
 
         Raises:
-            InvalidInputError: A column cannot be told apart from one of the projection.
+            InvalidInputError: A column differs from one of the projection by case alone.
         """
 
     def spine_known(self, projection: Projection) -> str:
-        """How far a spine of events sees: to its ``cutoff``, or to the ``watermark``."""
+        """Which events a spine of events sees: those known at its ``cutoff``, or all."""
         del projection
         return "cutoff"
 
     def prepare(self, computation: Computation, options: RunOptions) -> PreparedRun:
-        """Hands the computation to its engine.
+        """Hand the computation to its engine.
 
         Raises:
-            InvalidProjectionError: The engine refuses it.
+            InvalidProjectionError: The engine rejects it.
         """
         raise NotImplementedError
 
     def entity_columns(self, computation: Computation) -> EntityColumns:
-        """The columns that say the entity of each row.
+        """The columns that identify the entity of each row.
 
         Raises:
-            InvalidProjectionError: The rows are not a function of one entity's rows at a time.
+            InvalidProjectionError: The rows do not depend on one entity at a time.
         """
         raise _all_at_once(computation.projection)
 
     def entities(self, computation: Computation, since: int = 0) -> pa.Table:
-        """The entities that are read: one column ``ENTITY``, distinct, in no order; null may be one.
+        """The distinct entities that are read, as one column ``ENTITY`` in no order.
+
+        Null may be one of them.
 
         Args:
-            computation: Says the columns that name the entity.
-            since: Only entities of events from this sequence on.
+            computation: Names the entity columns.
+            since: Only entities with events from this sequence on.
 
         Raises:
-            InvalidProjectionError: The rows are not a function of one entity's rows at a time.
+            InvalidProjectionError: The rows do not depend on one entity at a time.
         """
         del since
         raise _all_at_once(computation.projection)
 
     def unmatched(self, computation: Computation, rows: pa.Table) -> Mapping[str, str]:
-        """A warning for each event type of which no entity of the rows has an event."""
+        """A warning by event type, for types of which no entity of the rows has an event."""
         del computation, rows
         return {}
 
     def hindsight(self, computation: Computation) -> Mapping[str, int]:
-        """How much the rows see that was not known at their cutoffs, by what is counted."""
+        """How much the rows see that was not yet known at their cutoffs; provenance members."""
         del computation
         return {}
 
     def provenance(self, computation: Computation) -> Mapping[str, Any]:
-        """What the provenance says of datasets of this kind."""
+        """What the provenance of this kind's datasets records in addition."""
         del computation
         return {}
 

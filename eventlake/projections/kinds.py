@@ -16,14 +16,19 @@ _KINDS: dict[str, Kind] = {
 
 
 def kind_of(projection: Projection) -> Kind:
-    """What is particular about a projection's kind."""
+    """The kind of a projection."""
     return _KINDS[projection.kind]
 
 
+def kind_named(name: str) -> Kind:
+    """The kind with the name that a recipe records."""
+    return _KINDS[name]
+
+
 def prepare(computation: Computation, options: RunOptions = DEFAULT_OPTIONS) -> PreparedRun:
-    """Hands a computation to its engine.
+    """Hand a computation to its engine.
 
     Raises:
-        InvalidProjectionError: The engine refuses it.
+        InvalidProjectionError: The engine rejects it.
     """
     return kind_of(computation.projection).prepare(computation, options)

@@ -13,7 +13,7 @@ from eventlake.projections.rows import PreparedRun
 
 
 class SqlProjections(Kind):
-    """SQL. DuckDB's bound plan proves whether it is exact, and whether it goes by entity."""
+    """SQL. DuckDB's bound plan proves whether it is exact, and computed by entity."""
 
     by_entity = True
 

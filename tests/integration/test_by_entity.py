@@ -402,7 +402,7 @@ def test_a_worker_that_dies_is_replaced(lake, monkeypatch):
 
 def test_a_bucket_of_which_workers_die_again_and_again_ends_the_build(lake, monkeypatch):
     monkeypatch.setattr(workers._Worker, "ask", lambda self, task: self._process.kill())
-    with pytest.raises(StorageError, match="3 workers died of it"):
+    with pytest.raises(StorageError, match="3 workers died"):
         lake.build(by_subject("sums"), workers=2, buckets=2)
     assert lake.datasets() == []
 

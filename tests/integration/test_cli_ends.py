@@ -111,8 +111,8 @@ from eventlake.storage import LocalStorage
 from eventlake.storage.scratch import scratch
 scratch()
 storage = LocalStorage({str(tmp_path)!r})
-storage.create({path!r}, build_once._says(0))
-build_once._held.add(build_once._Claim(storage, {path!r}, 1))
+storage.create({path!r}, build_once._lease_text(0))
+build_once._held_leases.add(build_once._Lease(storage, {path!r}, 1))
 with stoppable(lambda stopped: f"{{stopped}}\\n"):
     signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM}})
     threading.Timer(1, print, ("ready",), {{"flush": True}}).start()
@@ -179,7 +179,7 @@ def test_a_claim_of_a_dead_process_of_this_machine_is_not_waited_for(lake):
         text=True,
         check=True,
     )
-    said = json.loads(build_once._says(0)) | {"process": int(dead.stdout)}
+    said = json.loads(build_once._lease_text(0)) | {"process": int(dead.stdout)}
     storage = LocalStorage(lake.uri)
     storage.create(layout.claim_path(recipe_hash, 1), json.dumps(said).encode())
     began = time.monotonic()
@@ -200,7 +200,7 @@ def test_a_wait_says_who_is_waited_for_and_since_when(lake, tmp_path, caplog):
         path.unlink()
     storage = LocalStorage(lake.uri)
     path = layout.claim_path(recipe_hash, 1)
-    storage.create(path, build_once._says(0, since=1_767_225_600_000_000))
+    storage.create(path, build_once._lease_text(0, since=1_767_225_600_000_000))
     threading.Timer(2.5, storage.delete, (path,)).start()
     lake.build(projection)
     (record,) = [
@@ -223,7 +223,7 @@ def test_a_wait_says_who_is_waited_for_and_since_when(lake, tmp_path, caplog):
     ],
 )
 def test_a_claim_that_says_something_else_is_another_processs(claim):
-    assert build_once._holder(claim) == "another process builds"
+    assert build_once._describe_holder(claim) == "another process builds"
     assert not build_once._is_dead(claim)
 
 

@@ -135,7 +135,7 @@ def test_what_cannot_be_is_refused_with_what_is_there(lake, features, problem):
 @pytest.mark.parametrize(
     ("spine", "problem"),
     [
-        (None, "there is none"),
+        (None, "needs a spine"),
         (SPINE.drop("cutoff"), "has no column cutoff"),
         (SPINE.rename({"subject": "loan"}), "has no column subject"),
         (

@@ -131,11 +131,11 @@ ODD = {
     "series": (PLAIN["subject"], "found Series"),
     "case": (
         with_column([1, 2]).rename(columns={"odd": "Cutoff"}),
-        "'cutoff' and 'Cutoff', which SQL does not tell apart",
+        "'cutoff' and 'Cutoff', which differ by case alone",
     ),
     "feature": (
         with_column([1, 2]).rename(columns={"odd": "PAYMENT_count"}),
-        "PAYMENT_count of the spine and the feature payment_count",
+        "column PAYMENT_count and the feature payment_count differ by case",
     ),
 }
 

@@ -206,7 +206,7 @@ def test_two_copies_of_a_lake_hold_a_claim_each_at_one_path():
         with build_once.build_lease(other, recipe(1), lambda: None):
             pass
         assert list(one.list(""))
-        build_once.give_up_claims()
+        build_once.release_leases()
         assert list(one.list("")) == []
 
 
@@ -242,7 +242,7 @@ def test_no_claim_is_forgotten_while_other_threads_give_up_theirs(interleaved):
 def test_a_forked_child_that_gives_up_its_claims_leaves_those_of_its_parent(tmp_path):
     storage = LocalStorage(tmp_path)
     with build_once.build_lease(storage, recipe(1), lambda: None):
-        assert exit_code(lambda: build_once.give_up_claims() is None) == 0
+        assert exit_code(lambda: build_once.release_leases() is None) == 0
         assert len(list(storage.list(""))) == 1
     assert list(storage.list("")) == []
 

@@ -272,7 +272,7 @@ def test_a_limit_that_is_no_size_is_refused_before_a_process_starts(
 
 
 def test_all_that_uses_what_is_archived_was_looked_at():
-    """Whoever runs an archived query must be called through ``isolated``. ``_ends`` only reads names."""
+    """Whoever runs an archived query must be called through ``isolated``. ``features_of`` only parses."""
     callers = {
         (path.stem, function.name)
         for path in (PACKAGE / "datasets").rglob("*.py")
@@ -283,11 +283,11 @@ def test_all_that_uses_what_is_archived_was_looked_at():
     }
     isolated_work = {
         ("reproduce", "_reproduce"),
-        ("make_again", "_made_again"),
+        ("make_again", "_reproduce"),
         ("leakage", "_checked"),
     }
     below = {("reproduce", "ready_again"), ("explain", "_features"), ("explain", "_by_entity")}
-    assert callers == isolated_work | below | {("spine_match", "_ends")}
+    assert callers == isolated_work | below | {("recorded", "features_of")}
     handed = {
         (path.stem, ast.unparse(call.args[0]))
         for path in (PACKAGE / "datasets").rglob("*.py")

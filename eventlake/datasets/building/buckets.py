@@ -1,8 +1,7 @@
-"""A build by buckets of entities: tasks that are plain data, whoever runs them; what was done stays done when a build is interrupted.
+"""Builds by buckets of entities: tasks are plain data, and their results survive an interruption.
 
-A task names the lake, the checkpoint, the projection's text and a bucket; its outcome is a file in
-the lake, named by its hash. So a task that is run twice makes one file, and an executor only
-schedules.
+A task names the lake, the checkpoint, the projection's text and a bucket. Its result is a file in
+the lake, named by its hash. So running a task twice makes one file, and an executor only schedules.
 """
 
 import json
@@ -45,7 +44,7 @@ from eventlake.storage import (
 from eventlake.trust import Trust, statement, trust_of
 
 _ROUNDS = 5
-_WORK_DIGITS = 16
+_BUILD_ID_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,33 +52,33 @@ class Task:
     """One bucket of a build.
 
     Attributes:
-        lake: Its URI.
+        lake: The lake's URI.
         checkpoint: The history, as text.
-        schemas: Event type to hash of the schema, for every event table that is read.
-        recipe_hash: Of the build.
-        work: Names what its buckets have in common beside the recipe: the column, their number, and
-            who works.
-        name: The projection's.
+        schemas: The hash of the schema by event type, for every event table that is read.
+        recipe_hash: The hash of the build's recipe.
+        build_id: Identifies the set of buckets within the recipe: the entity columns, the number of
+            buckets, and a random part for a forced build.
+        name: The projection's name.
         kind: ``sql`` or ``features``.
-        engine: What it runs on.
-        entry: The name of its text.
-        text: A query, or what describes the features.
-        parameters: Their values.
-        by: The column that names the entity.
-        spine_by: The one of the spine.
-        bucket: Which one, from 0.
-        buckets: Of how many.
-        spine: Content hash of the spine, which lies in the recipe's folder; None if there is none.
-        spine_rows: Its rows.
-        spine_bytes: The length of its file.
-        trust: What is believed of the lake.
+        engine: Engine to use.
+        entry: The name of the source file.
+        text: The source: a query, or declared features.
+        parameters: The values of its parameters.
+        by: The event column that identifies the entity.
+        spine_by: The spine column that identifies the entity.
+        bucket: The 0-based number of this bucket.
+        buckets: Number of buckets.
+        spine: Content hash of the spine, which is stored in the recipe's folder; None without one.
+        spine_rows: Number of rows of the spine.
+        spine_bytes: Size of the spine's file.
+        trust: Whose stored results are believed; see ``trust_of``.
     """
 
     lake: str
     checkpoint: str
     schemas: dict[str, str]
     recipe_hash: str
-    work: str
+    build_id: str
     name: str
     kind: str
     engine: str
@@ -96,7 +95,7 @@ class Task:
     trust: str
 
     def projection(self) -> Projection:
-        """What is run."""
+        """The projection that the task runs."""
         return Projection(
             self.name,
             self.kind,
@@ -110,7 +109,7 @@ class Task:
         )
 
     def line(self) -> str:
-        """As JSON, on one line."""
+        """The task as one line of JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
@@ -120,24 +119,39 @@ class Task:
 
 
 class Executor(Protocol):
-    """Runs tasks, in any order, some of them perhaps twice."""
+    """Runs the tasks of a build: on threads, processes or machines.
+
+    An implementation must keep four rules:
+
+    - Every task runs to its end with ``do(task)``, or ``do(Task.of(line))`` on another machine,
+      where the same version of eventlake can open ``task.lake``. ``do`` stores the result.
+    - A bucket is yielded only after ``do`` returned: the builder then looks for its file.
+    - Order is free, and a task may run twice or again after a crash: the file has the same name.
+    - An error of ``do`` is raised to the caller. Swallowed, it would repeat the tasks five times.
+
+    An executor neither reads nor combines rows, so it cannot change a dataset.
+    """
 
     def run(self, storage: Storage, tasks: Sequence[Task]) -> Iterator[int]:
-        """Yields the bucket of every task once its file is stored.
+        """Run the tasks and yield the number of each bucket once its file is stored.
+
+        Args:
+            storage: The lake as the builder opened it. Another process opens ``Task.lake``.
+            tasks: Those that are not done yet; may be empty.
 
         Raises:
-            EventlakeError: A task cannot be done.
+            EventlakeError: A task failed.
         """
 
 
 class InProcessExecutor:
-    """Runs tasks one after the other in this process."""
+    """Runs tasks one after another in this process."""
 
     def run(self, storage: Storage, tasks: Sequence[Task]) -> Iterator[int]:
         """See ``Executor.run``."""
-        read = _Reader(storage, trust_of(tasks[0].trust if tasks else None))
+        runner = _TaskRunner(storage, trust_of(tasks[0].trust if tasks else None))
         for task in tasks:
-            read.do(task)
+            runner.do(task)
             yield task.bucket
 
 
@@ -147,37 +161,41 @@ def build_by_bucket(
     *,
     buckets: int,
     executor: Executor,
-    anew: bool = False,
+    rewrite: bool = False,
 ) -> pa.Table:
-    """The rows of a projection that was proved to be a function of one entity's rows at a time, as its engine returns them, in no order.
+    """The rows of a projection that depends on one entity at a time, as the engine returns them.
 
     Args:
         computation: SQL, or declared features.
         recipe: The recipe of the build.
-        buckets: How many.
+        buckets: Number of buckets.
         executor: Runs the tasks.
-        anew: Whether buckets that are done already are done again.
+        rewrite: Compute all buckets, including those that an interrupted build has stored.
+
+    Returns:
+        The rows in no particular order.
 
     Raises:
-        InvalidProjectionError: The engine refuses the projection.
+        InvalidProjectionError: The engine rejects the projection.
         CorruptionError: A file of the history is damaged.
-        StorageError: A worker died again and again, or the store failed.
+        StorageError: A worker died repeatedly, or the store failed.
     """
     projection, history, spine = computation.projection, computation.history, computation.spine
     storage, recipe_hash = history.storage, recipe.recipe_hash
-    common = [projection.by, projection.spine_entity, buckets, secrets.token_hex(8) if anew else ""]
-    work = sha256_hex(canonical_json(common))[:_WORK_DIGITS]
+    nonce = secrets.token_hex(8) if rewrite else ""
+    common = [projection.by, projection.spine_entity, buckets, nonce]
+    build_id = sha256_hex(canonical_json(common))[:_BUILD_ID_DIGITS]
     spine_hash = None if spine is None else content_hash(spine)
     spine_data = b"" if spine is None else frames.encode(spine)
-    # What somebody else left there is not taken over.
-    ignored = frozenset(_unknown(storage, recipe_hash, work, history.trust))
+    # Buckets that untrusted writers stored are not reused.
+    ignored = frozenset(_untrusted(storage, recipe_hash, build_id, history.trust))
     tasks = [
         Task(
             lake=storage.uri,
             checkpoint=str(history.checkpoint),
             schemas=dict(recipe.schemas),
             recipe_hash=recipe_hash,
-            work=work,
+            build_id=build_id,
             name=projection.name,
             kind=projection.kind,
             engine=projection.engine,
@@ -199,29 +217,30 @@ def build_by_bucket(
     with progress(f"building {projection.name} by {projection.by}", buckets) as advance:
         for _ in range(_ROUNDS):
             if spine is not None:
-                _put_spine(storage, layout.spine_path(recipe_hash, work), spine_data)
-            done = _done(storage, recipe_hash, work, ignored)
+                _store_spine(storage, layout.spine_path(recipe_hash, build_id), spine_data)
+            done = _done(storage, recipe_hash, build_id, ignored)
             left = [task for task in tasks if task.bucket not in done]
             advance(max(buckets - len(left) - len(rows), 0))
             for _ in executor.run(storage, left):
                 advance(1)
-            # What another builder or a collector has deleted meanwhile is made once more.
-            ignored &= _unknown(storage, recipe_hash, work, history.trust)
-            for number, path in _done(storage, recipe_hash, work, ignored).items():
+            # Our own task may have stored the same file as an untrusted writer: it counts now.
+            ignored &= _untrusted(storage, recipe_hash, build_id, history.trust)
+            # Another builder or a collector may have deleted files: the next round computes them.
+            for number, path in _done(storage, recipe_hash, build_id, ignored).items():
                 with suppress(ObjectMissingError):
                     rows[number] = _rows(storage, path)
             if len(rows) == buckets:
-                _forget(storage, recipe_hash, work)
+                _delete_buckets(storage, recipe_hash, build_id)
                 return pa.concat_tables([rows[number] for number in range(buckets)])
             tasks = [task for task in tasks if task.bucket not in rows]
-    message = f"the buckets of {projection.name} were deleted again and again while it was built"
+    message = f"the buckets of {projection.name} were repeatedly deleted during the build"
     raise StorageError(message, "collect garbage with a longer --older-than, and build again.")
 
 
 def _done(
-    storage: Storage, recipe_hash: str, work: str, ignored: frozenset[str] = frozenset()
+    storage: Storage, recipe_hash: str, build_id: str, ignored: frozenset[str] = frozenset()
 ) -> dict[int, str]:
-    """The file of each bucket that is done, without those that are ignored."""
+    """The stored file of each bucket, except ignored ones."""
     parts = (
         (layout.bucket_of(item.path), item.path)
         for item in storage.list(layout.recipe_folder(recipe_hash))
@@ -229,24 +248,24 @@ def _done(
     return {
         at[1]: path
         for at, path in parts
-        if at is not None and at[0] == work and path not in ignored
+        if at is not None and at[0] == build_id and path not in ignored
     }
 
 
-def _unknown(storage: Storage, recipe_hash: str, work: str, trust: Trust) -> set[str]:
-    """The files of buckets that nobody who is believed has stored."""
+def _untrusted(storage: Storage, recipe_hash: str, build_id: str, trust: Trust) -> set[str]:
+    """The bucket files that no trusted writer has stored."""
     paths = {item.path for item in storage.list(layout.recipe_folder(recipe_hash))}
     return {
         path
         for path in paths
         if (at := layout.bucket_of(path))
-        and at[0] == work
+        and at[0] == build_id
         and not trust.knows(statement("bucket", path))
     }
 
 
-def _put_spine(storage: Storage, path: str, data: bytes) -> None:
-    """Stores the spine for those who work; another one in its place is replaced."""
+def _store_spine(storage: Storage, path: str, data: bytes) -> None:
+    """Store the spine for the workers, replacing a different file at the path."""
     try:
         storage.create(path, data)
     except ObjectExistsError:
@@ -265,29 +284,33 @@ def _rows(storage: Storage, path: str) -> pa.Table:
     data = None if at is None else read_named(storage, path, at[2], ending=PARQUET_ENDING)
     if data is None:
         storage.delete(path)
-        message = f"{path} is not what was written; it was deleted"
-        raise CorruptionError(message, "build again: the other buckets are done.", path=path)
+        message = f"{path} was changed after it was written; it was deleted"
+        raise CorruptionError(message, "build again: the other buckets are kept.", path=path)
     return frames.decode(data, path)
 
 
-def _forget(storage: Storage, recipe_hash: str, work: str) -> None:
-    """Deletes what a build's buckets were kept in."""
-    for path in (*_done(storage, recipe_hash, work).values(), layout.spine_path(recipe_hash, work)):
+def _delete_buckets(storage: Storage, recipe_hash: str, build_id: str) -> None:
+    spine = layout.spine_path(recipe_hash, build_id)
+    for path in (*_done(storage, recipe_hash, build_id).values(), spine):
         storage.delete(path)
 
 
 def do(task: Task) -> None:
-    """Runs a task in a process of its own."""
-    _reader(task.lake, task.trust).do(task)
+    """Run a task and store its result; for executors that run it in another process.
+
+    Raises:
+        EventlakeError: The task failed.
+    """
+    _task_runner(task.lake, task.trust).do(task)
 
 
 @cache
-def _reader(lake: str, trust: str) -> "_Reader":
-    return _Reader(from_uri(lake), trust_of(trust))
+def _task_runner(lake: str, trust: str) -> "_TaskRunner":
+    return _TaskRunner(from_uri(lake), trust_of(trust))
 
 
-class _Reader:
-    """What tasks of one build have in common, read once."""
+class _TaskRunner:
+    """Runs tasks; reads what the tasks of one build share only once."""
 
     def __init__(self, storage: Storage, trust: Trust) -> None:
         self._storage = storage
@@ -295,8 +318,8 @@ class _Reader:
         self._known: dict[tuple[str, str], tuple[Snapshot, pa.Table | None, pa.Table]] = {}
 
     def do(self, task: Task) -> None:
-        """Stores the rows of a task's bucket."""
-        snapshot, spine, chosen = self._common(task)
+        """Compute and store the rows of a task's bucket."""
+        snapshot, spine, chosen = self._shared(task)
         only = EntityFilter(task.by, task.spine_by, in_bucket(chosen, task.bucket))
         options = RunOptions(only=only, settings=duckdb_runner.SETTINGS)
         projection = task.projection()
@@ -306,20 +329,22 @@ class _Reader:
 
         rows = snapshot.read(computed)
         data = frames.encode(normalise(rows))
-        path = layout.bucket_path(task.recipe_hash, task.work, task.bucket, sha256_hex(data))
+        path = layout.bucket_path(task.recipe_hash, task.build_id, task.bucket, sha256_hex(data))
+        # Noted before the file exists: a builder that sees the file must find it trusted.
         if not self._trust.believes:
             self._trust.ledger.note([statement("bucket", path)])
         with suppress(ObjectExistsError):
             self._storage.create(path, data)
 
-    def _common(self, task: Task) -> tuple[Snapshot, pa.Table | None, pa.Table]:
-        known = self._known.get((task.recipe_hash, task.work))
+    def _shared(self, task: Task) -> tuple[Snapshot, pa.Table | None, pa.Table]:
+        """The snapshot, the spine, and the bucket of each entity."""
+        known = self._known.get((task.recipe_hash, task.build_id))
         if known is None:
             history = resolve(
                 open_chain(self._storage, self._trust), Checkpoint.parse(task.checkpoint)
             )
             snapshot = Snapshot(history.with_schemas(task.schemas))
-            path = layout.spine_path(task.recipe_hash, task.work)
+            path = layout.spine_path(task.recipe_hash, task.build_id)
             spine = None if task.spine is None else self._spine(task, path)
             projection = task.projection()
             found = snapshot.read(
@@ -328,15 +353,16 @@ class _Reader:
                 )
             )
             known = (snapshot, spine, bucketed(found, task.buckets))
-            self._known = {(task.recipe_hash, task.work): known}
+            # Only the last build is kept: a worker serves one build at a time.
+            self._known = {(task.recipe_hash, task.build_id): known}
         return known
 
     def _spine(self, task: Task, path: str) -> pa.Table:
-        """The spine, of no more bytes and of the rows that the task says. Somebody else may have written the file since."""
+        """The spine, read with the task's size and row limits: the file may have been replaced."""
         spine = frames.decode(
             read_sized(self._storage, path, task.spine_bytes), path, rows=task.spine_rows
         )
         if content_hash(spine) != task.spine:
-            message = f"{path} is not the spine that the build was asked for"
+            message = f"{path} is not the spine of this build: it was replaced"
             raise CorruptionError(message, "build again.", path=path)
         return spine

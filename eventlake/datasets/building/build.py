@@ -15,7 +15,7 @@ from eventlake.datasets.building.buckets import Executor, InProcessExecutor, bui
 from eventlake.datasets.building.build_once import (
     build_lease,
     dataset_statement,
-    made_by,
+    find_built,
     query_statement,
     record_built,
 )
@@ -32,8 +32,7 @@ from eventlake.datasets.building.ready import (
 )
 from eventlake.datasets.store.archive import EVENT_SPINE, Archive
 from eventlake.datasets.store.publish import publish
-from eventlake.errors import EventlakeError, InvalidProjectionError, NotIdenticalError
-from eventlake.features.look_up import ENGINES
+from eventlake.errors import EventlakeError, NotIdenticalError
 from eventlake.features.spines.spine import EventSpine
 from eventlake.history.pinned import PinnedHistory
 from eventlake.projections.computation import Computation
@@ -48,28 +47,27 @@ _LOG = logging.getLogger(__name__)
 _BUCKETS_A_WORKER = 4
 MOST_BUCKETS = 10_000
 _UNMATCHED = "unmatched"
-"""Of a provenance: the event types of which no entity of the spine has an event."""
+"""The provenance key of the event types of which no entity of the spine has an event."""
 PERTURB = "perturb"
-"""The check that builds once more."""
+"""The check that builds a second time under other run conditions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of a build.
+    """The arguments of a build.
 
     Attributes:
-        spine: The caller's rows, or what makes them of the history.
-        engine: Which one it must run on; None for the projection's own.
-        expected: The content hash that a lock pins.
-        perturb: Build once more under other circumstances, and compare.
-        force: Build even what was built before.
-        workers: How many share the work of a projection by entity; one is this process itself.
-        executor: Runs the tasks of more than one.
-        buckets: Into how many buckets its entities are put; None for some for every worker, and
-            none at all for one.
-        incremental: Whether it may begin from an earlier build.
-        pinned: The history of an earlier checkpoint of the lake; None where nothing earlier is to
-            be looked at.
+        spine: The caller's rows, an event spine, or None.
+        engine: Engine to use; defaults to the projection's.
+        expected: The content hash that a lock pins; None without a lock.
+        perturb: Build a second time under other run conditions, and compare.
+        force: Build even if the recipe was built before.
+        workers: Number of workers for a projection by entity; 1 runs it in this process.
+        executor: Runs the tasks of a build by bucket.
+        buckets: Number of buckets of entities. Defaults to four for each worker, or to no buckets
+            with one worker.
+        incremental: Whether the build may start from an earlier one.
+        pinned: Opens the history of an earlier checkpoint; None to ignore earlier builds.
     """
 
     spine: Any = None
@@ -89,9 +87,9 @@ class Built:
     """A published dataset.
 
     Attributes:
-        archive: Its files.
-        rows: Those that this build computed; None if it found the dataset.
-        equal_to: What the computed rows were compared with and equal; None if with nothing.
+        archive: The dataset's folder.
+        rows: The rows that this build computed; None if it reused a dataset.
+        equal_to: What the computed rows were compared with, and equal; None without a comparison.
     """
 
     archive: Archive
@@ -100,55 +98,48 @@ class Built:
 
 
 def build(projection: Projection, history: PinnedHistory, request: Request) -> Built:
-    """Makes and publishes a dataset, or finds what its recipe made before. On any error nothing is published.
+    """Build and publish a dataset, or reuse the one that its recipe made before.
+
+    If anything fails, nothing is published.
 
     Args:
         projection: What to build.
-        history: What from.
-        request: How.
+        history: The events to build it from.
+        request: How to build it.
 
     Raises:
-        NotIdenticalError: The rows do not have the expected content hash, or another one under
-            other circumstances or at another time.
-        InvalidProjectionError: The projection cannot be built as declared, or not on the engine
-            that is asked for.
+        NotIdenticalError: The content hash is not the expected one, or differs under other run
+            conditions or from an earlier build.
+        InvalidProjectionError: The projection cannot be built as declared, or not on the requested
+            engine.
         SchemaMismatchError: The rows break the declared schema.
         CorruptionError: A segment of the history is damaged.
     """
-    if projection.kind == "features" and request.engine in ENGINES:
-        projection = replace(projection, runs_on=request.engine)
-    if request.engine not in {None, projection.engine}:
-        message = (
-            f"projection {projection.name} runs on {projection.engine}, not on {request.engine}"
-        )
-        raise InvalidProjectionError(
-            message,
-            "SQL runs on duckdb, Python functions on polars, features on both.",
-            engine=request.engine,
-        )
+    projection = kind_of(projection).on_engine(projection, request.engine)
     spine, facts = _spine(projection, history, request.spine)
     computation = Computation(projection, history, spine, declared_types(projection.schema))
     kind_of(projection).check_spine(computation)
-    return _found_or_built(replace(ready(computation), spine_facts=facts), request)
+    return _reuse_or_compute(replace(ready(computation), spine_facts=facts), request)
 
 
-def _found_or_built(work: ReadyBuild, request: Request) -> Built:
-    computation, recipe = work.computation, work.recipe
+def _reuse_or_compute(ready_build: ReadyBuild, request: Request) -> Built:
+    computation, recipe = ready_build.computation, ready_build.recipe
+    # An unproven projection may make other rows each time: nothing is reused or compared.
     if computation.projection.level == "unproven":
-        return _compute_and_publish(work, request, None)
+        return _compute_and_publish(ready_build, request, None)
     storage, trust = computation.history.storage, computation.history.trust
     if request.force:
-        return _compute_and_publish(work, request, made_by(storage, recipe, trust))
-    with build_lease(storage, recipe, lambda: made_by(storage, recipe, trust)) as archive:
+        return _compute_and_publish(ready_build, request, find_built(storage, recipe, trust))
+    with build_lease(storage, recipe, lambda: find_built(storage, recipe, trust)) as archive:
         if archive is None:
-            return _compute_and_publish(work, request, None)
-        return _reuse(work, request, archive)
+            return _compute_and_publish(ready_build, request, None)
+        return _reuse(ready_build, request, archive)
 
 
 def _spine(
     projection: Projection, history: PinnedHistory, given: Any
 ) -> tuple[pa.Table | None, dict[str, Any]]:
-    """The rows of a spine, and what the provenance says of one that is made of events."""
+    """The rows of a spine, and what the provenance records about an event spine."""
     if not isinstance(given, EventSpine):
         return None if given is None else given_spine(given), {}
     declared = given.under(kind_of(projection).spine_known(projection))
@@ -156,79 +147,90 @@ def _spine(
     return rows, {EVENT_SPINE: declared.document(), **early}
 
 
-def _reuse(work: ReadyBuild, request: Request, archive: Archive) -> Built:
-    """What the recipe made before, looked at as if it were new: a lock, a schema or a doubt may have come since."""
-    if not _is_spine_told(work, archive):
-        _tell_spine(work, archive)
-    projection = work.computation.projection
+def _reuse(ready_build: ReadyBuild, request: Request, archive: Archive) -> Built:
+    """Reuse a dataset, checked as if it were new: lock, schema or ``check`` may be other ones."""
+    if not _is_spine_recorded(ready_build, archive):
+        _record_spine(ready_build, archive)
+    projection = ready_build.computation.projection
     OWN.ledger.note([query_statement(archive.manifest.manifest_hash)])
-    _check_expected(work, request, archive.manifest.content_hash)
+    _check_expected(ready_build, request, archive.manifest.content_hash)
     if projection.schema is not None:
         validate(projection, archive.rows(), archive.manifest.content_hash)
     if request.perturb:
-        check_perturbed(work.computation, archive.rows())
+        check_perturbed(ready_build.computation, archive.rows())
     if archive.provenance().get(_UNMATCHED):
-        _warn_unmatched(work, archive.rows())
+        _warn_unmatched(ready_build, archive.rows())
     return Built(archive)
 
 
-def _warn_unmatched(work: ReadyBuild, rows: pa.Table) -> list[str]:
-    """The event types of which no entity of the spine has an event, with a warning about each."""
-    found = work.kind.unmatched(work.computation, rows)
+def _warn_unmatched(ready_build: ReadyBuild, rows: pa.Table) -> list[str]:
+    """Warn of each event type of which no entity of the spine has an event, and return them."""
+    found = ready_build.kind.unmatched(ready_build.computation, rows)
     for message in found.values():
         warn(message)
     return sorted(found)
 
 
-def _is_spine_told(work: ReadyBuild, archive: Archive) -> bool:
-    """Whether a dataset's provenance says how the spine is declared."""
-    return not work.spine_facts or work.spine_facts[EVENT_SPINE] in archive.event_spines()
+def _is_spine_recorded(ready_build: ReadyBuild, archive: Archive) -> bool:
+    """Whether some provenance of the dataset has this declaration of the spine."""
+    return (
+        not ready_build.spine_facts
+        or ready_build.spine_facts[EVENT_SPINE] in archive.event_spines()
+    )
 
 
-def _tell_spine(work: ReadyBuild, archive: Archive) -> None:
-    """Records how the spine of a dataset is declared, if it was built from the same rows without a declaration, or with another one."""
-    rows, noted = archive.rows(), {**archive.provenance(), **work.spine_facts}
+def _record_spine(ready_build: ReadyBuild, archive: Archive) -> None:
+    """Publish the dataset again with this declaration of its spine in the provenance.
+
+    The same rows may have been given as a frame before, or declared in another way.
+    """
+    rows, noted = archive.rows(), {**archive.provenance(), **ready_build.spine_facts}
     noted.pop("attempt")
     publish(
         archive.storage,
         archive.manifest,
         rows=rows,
-        spine=work.computation.spine,
-        sources=work.computation.projection.sources,
+        spine=ready_build.computation.spine,
+        sources=ready_build.computation.projection.sources,
         provenance=noted,
         rewrite=True,
     )
 
 
-def _compute_and_publish(work: ReadyBuild, request: Request, before: Archive | None) -> Built:
+def _compute_and_publish(
+    ready_build: ReadyBuild, request: Request, before: Archive | None
+) -> Built:
     started = time.time_ns() // 1000
-    computation, projection = work.computation, work.computation.projection
+    computation, projection = ready_build.computation, ready_build.computation.projection
     history = computation.history
-    if work.recipe.check == ALLOW_LIST:
-        work.kind.check_exact(computation)
-    built = _compute(work, request)
+    if ready_build.recipe.check == ALLOW_LIST:
+        ready_build.kind.check_exact(computation)
+    built = _compute(ready_build, request)
     manifest = built.manifest
-    _check_expected(work, request, manifest.content_hash)
+    _check_expected(ready_build, request, manifest.content_hash)
     if before is not None:
         _check_same(before, manifest)
     validate(projection, built.rows, manifest.content_hash)
     if request.perturb:
         check_perturbed(computation, built.rows)
-    others = (
-        _stored_by_others(work, built)
+    untrusted = (
+        _compare_with_untrusted(ready_build, built)
         if before is None and projection.level != "unproven"
         else None
     )
-    unmatched = _warn_unmatched(work, built.rows)
+    unmatched = _warn_unmatched(ready_build, built.rows)
     provenance = {
         **_provenance(history, started),
         **built.how,
-        **work.spine_facts,
+        **ready_build.spine_facts,
         **({_UNMATCHED: unmatched} if unmatched else {}),
-        **work.kind.provenance(computation),
+        **ready_build.kind.provenance(computation),
         **({"by": projection.by, "spine_by": projection.spine_entity} if projection.by else {}),
     }
-    replaces = before is not None and not (_is_sound(before) and _is_spine_told(work, before))
+    # A damaged dataset of the same hash is stored again.
+    replaces = before is not None and not (
+        _is_intact(before) and _is_spine_recorded(ready_build, before)
+    )
     archive = publish(
         history.storage,
         manifest,
@@ -236,7 +238,7 @@ def _compute_and_publish(work: ReadyBuild, request: Request, before: Archive | N
         spine=computation.spine,
         sources=projection.sources,
         provenance=provenance,
-        rewrite=replaces or (others is not None and not _is_sound(others)),
+        rewrite=replaces or (untrusted is not None and not _is_intact(untrusted)),
     )
     if not history.trust.believes:
         history.trust.ledger.note([dataset_statement(manifest.manifest_hash)])
@@ -256,18 +258,25 @@ def _check_same(before: Archive, now: DatasetManifest) -> None:
         f"dataset {now.recipe.name}: the same recipe made other rows before: content hash {then} "
         f"in {before.folder}, now {now.content_hash}"
     )
-    hint = "nothing was published; something decides the rows that no recipe knows of. 'eventlake diff' shows what differs."
+    hint = (
+        "nothing was published; the rows depend on something that no recipe records. "
+        "'eventlake diff' shows what differs."
+    )
     raise NotIdenticalError(message, hint, expected=then, found=now.content_hash)
 
 
-def _stored_by_others(work: ReadyBuild, built: BuildResult) -> Archive | None:
-    """What somebody who is not believed stored as made by the same recipe; it is compared with what was made now."""
-    archive = made_by(work.computation.history.storage, work.recipe, LAKE)
+def _compare_with_untrusted(ready_build: ReadyBuild, built: BuildResult) -> Archive | None:
+    """The dataset that an untrusted writer stored for the recipe, if it equals the new one.
+
+    It is never used, but a difference is worth a warning.
+    """
+    archive = find_built(ready_build.computation.history.storage, ready_build.recipe, LAKE)
     if archive is not None and archive.manifest.content_hash != built.manifest.content_hash:
         _LOG.warning(
-            "%s says that the recipe of %s made other rows than it makes here (content hash %s, here %s); it was not used",
+            "%s claims that the recipe of %s made other rows than it makes here "
+            "(content hash %s, here %s); it was not used",
             archive.folder,
-            work.recipe.name,
+            ready_build.recipe.name,
             archive.manifest.content_hash,
             built.manifest.content_hash,
         )
@@ -275,7 +284,7 @@ def _stored_by_others(work: ReadyBuild, built: BuildResult) -> Archive | None:
     return archive
 
 
-def _is_sound(archive: Archive) -> bool:
+def _is_intact(archive: Archive) -> bool:
     """Whether the stored rows can be read and are those of the manifest."""
     try:
         archive.rows()
@@ -284,51 +293,66 @@ def _is_sound(archive: Archive) -> bool:
     return True
 
 
-def _check_expected(work: ReadyBuild, request: Request, found: str) -> None:
+def _check_expected(ready_build: ReadyBuild, request: Request, found: str) -> None:
     if request.expected not in {None, found}:
-        projection = work.computation.projection
-        message = f"dataset {projection.name} is not what its lock pins: expected content hash {request.expected}, made {found}"
-        hint = f"nothing was published; made with {projection.engine} {work.kind.engine_version()}; compare engine and code."
+        projection = ready_build.computation.projection
+        message = (
+            f"dataset {projection.name} is not what its lock pins: "
+            f"expected content hash {request.expected}, found {found}"
+        )
+        engine = f"{projection.engine} {ready_build.kind.engine_version()}"
+        hint = f"nothing was published; built with {engine}; compare engine and code."
         raise NotIdenticalError(message, hint, expected=request.expected, found=found)
 
 
-def _compute(work: ReadyBuild, request: Request) -> BuildResult:
-    """The rows by the shortest way that is open: from an earlier build, by buckets of entities, or in full."""
-    computation, projection, kind = work.computation, work.computation.projection, work.kind
+def _compute(ready_build: ReadyBuild, request: Request) -> BuildResult:
+    """Compute the rows by the cheapest strategy: incrementally, by buckets of entities, or in full.
+
+    The strategy is recorded in the provenance as ``way``.
+    """
+    computation, projection, kind = (
+        ready_build.computation,
+        ready_build.computation.projection,
+        ready_build.kind,
+    )
     computation.history.check(changed_only=True)
     if projection.by is None or not kind.by_entity:
         declared = projection.by is not None
         return compute_in_full(
-            work, "in full: nothing is proved of Python projections" if declared else "in full"
+            ready_build,
+            "in full: nothing is proved of Python projections" if declared else "in full",
         )
     columns = kind.entity_columns(computation)
     why = "from scratch, as asked"
     if request.incremental and request.pinned is not None and not request.force:
-        found = increment(computation, work.recipe, columns, request.pinned)
+        found = increment(computation, ready_build.recipe, columns, request.pinned)
         if not isinstance(found, str):
             return hashed(
-                work, found.rows, {"way": f"{found.changed} anew", "derived_from": found.base}
+                ready_build,
+                found.rows,
+                {"way": f"{found.changed} anew", "derived_from": found.base},
             )
         why = found
     if request.workers == 1 and request.buckets is None:
-        return compute_in_full(work, f"in full: {why}")
+        return compute_in_full(ready_build, f"in full: {why}")
     buckets = min(request.buckets or request.workers * _BUCKETS_A_WORKER, MOST_BUCKETS)
     result = build_by_bucket(
         computation,
-        work.recipe,
+        ready_build.recipe,
         buckets=buckets,
         executor=request.executor,
-        anew=request.force,
+        rewrite=request.force,
     )
     how = {
         "way": f"in full, in {counted(buckets, 'bucket')} by {projection.by}: {why}",
         "buckets": buckets,
         "workers": request.workers,
     }
-    return hashed(work, finish(computation, result), how)
+    return hashed(ready_build, finish(computation, result), how)
 
 
 def _provenance(history: PinnedHistory, started: int) -> dict[str, Any]:
+    """Common provenance members; ``started`` is in microseconds since the epoch."""
     return {
         "built_at": started,
         "commit_hash": history.commit_hash,

@@ -1,8 +1,8 @@
-"""The same recipe is computed once: what it made is found again, and of several who want it at once one works and the others wait.
+"""Computes a recipe once: finds the dataset it made before, and lets one of several builders work.
 
-``recipes/<recipe_hash>/`` holds a note of every dataset that the recipe made, and the claim of
-whoever is at it. All of it may be lost: datasets without a note are looked for, and without a claim
-two work where one would do and publish the same.
+``recipes/<recipe_hash>/`` holds a note of every dataset that the recipe made, and the lease of the
+builder at work (a ``.claim`` file). All of it is an optimization and may be lost: datasets without
+a note are searched for, and without a lease two builders compute and publish the same.
 """
 
 import json
@@ -31,42 +31,45 @@ _LOG = logging.getLogger(__name__)
 _Found = TypeVar("_Found")
 
 BEAT_SECONDS = 5.0
-"""How often whoever works says that he still does."""
+"""Seconds between two heartbeats of a lease."""
 PATIENCE_SECONDS = 30.0
-"""How long a claim that says nothing is waited for."""
+"""Seconds without a heartbeat before a lease is abandoned."""
 _POLL_SECONDS = 0.1
-_SILENT_SECONDS = 1.0
-"""A wait that takes longer is told."""
+_REPORT_AFTER_SECONDS = 1.0
+"""Seconds of waiting after which a warning names the holder of the lease."""
 _MACHINE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MOST_PROCESSES = 1 << 31
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Claim:
-    """A claim of this process. No two are equal: another copy of a lake may have one at the same path."""
+class _Lease:
+    """A lease of this process.
+
+    Leases are compared by identity: two lakes can have one at the same path.
+    """
 
     storage: Storage
     path: str
     number: int
 
 
-_held: set[_Claim] = set()
-"""The claims of this process."""
-os.register_at_fork(after_in_child=_held.clear)  # they are the parent's
+_held_leases: set[_Lease] = set()
+# A forked child must not release its parent's leases.
+os.register_at_fork(after_in_child=_held_leases.clear)
 
 
 def dataset_statement(manifest_hash: str) -> bytes:
-    """The statement that a dataset's rows are those that its recipe makes."""
+    """The ledger's statement that a dataset's rows are those that its recipe makes."""
     return statement("dataset", manifest_hash)
 
 
 def query_statement(manifest_hash: str) -> bytes:
-    """The statement that this user has built a dataset: what is archived with it is what they wrote, or chose to run."""
+    """The ledger's statement that this user built a dataset, so its archived code is theirs."""
     return statement("query", manifest_hash)
 
 
-def made_by(storage: Storage, recipe: Recipe, trust: Trust) -> Archive | None:
-    """A dataset that a recipe made before, with all its files; None if there is none, if it is damaged, or if it is not believed."""
+def find_built(storage: Storage, recipe: Recipe, trust: Trust) -> Archive | None:
+    """A complete dataset that a recipe made before; None if there is none that is trusted."""
     noted = (
         layout.made_hash(item.path)
         for item in storage.list(layout.recipe_folder(recipe.recipe_hash))
@@ -94,7 +97,7 @@ def _whole(
 
 
 def record_built(archive: Archive) -> None:
-    """Remembers what a recipe has made."""
+    """Note that a recipe made a dataset."""
     recipe_hash = archive.manifest.recipe.recipe_hash
     with suppress(ObjectExistsError):
         archive.storage.create(layout.made_path(recipe_hash, archive.manifest.manifest_hash), b"{}")
@@ -104,78 +107,80 @@ def record_built(archive: Archive) -> None:
 def build_lease(
     storage: Storage, recipe: Recipe, look: Callable[[], _Found | None]
 ) -> Iterator[_Found | None]:
-    """Gives what ``look`` finds, or None to the one who is to make it while the block lasts; everybody else waits for him.
+    """Yield what ``look`` finds, or None if the caller must compute it while holding the lease.
 
-    Who is silent for ``PATIENCE_SECONDS`` is taken for dead. If he is not, both make the same.
+    Other builders of the recipe wait. A lease without a heartbeat for ``PATIENCE_SECONDS`` is
+    abandoned. If its holder still lives, both compute the same.
 
     Args:
-        storage: Of the lake.
-        recipe: Whose work it is.
-        look: Finds what was made.
+        storage: The lake.
+        recipe: What to build.
+        look: Finds a dataset of the recipe.
     """
     if (found := look()) is not None:
         yield found
         return
-    claim = _wait(storage, recipe)
+    lease = _acquire(storage, recipe)
     try:
-        # Whoever was before has published before he gave up his claim.
+        # The previous holder published before it released its lease.
         found = look()
         if found is not None:
             yield found
             return
-        with _beating(storage, claim.path):
+        with _heartbeat(storage, lease.path):
             yield None
     finally:
-        _held.discard(claim)
-        for path in [path for path, one in _claims(storage, recipe) if one <= claim.number]:
+        _held_leases.discard(lease)
+        for path in [path for path, one in _leases(storage, recipe) if one <= lease.number]:
             with suppress(ObjectMissingError, EventlakeError):
                 storage.delete(path)
 
 
-def give_up_claims() -> None:
-    """Gives up what this process has claimed: it is about to end without running to an end."""
-    for claim in list(_held):
+def release_leases() -> None:
+    """Release this process's leases, before it exits without unwinding."""
+    for lease in list(_held_leases):
         with suppress(Exception):
-            claim.storage.delete(claim.path)
+            lease.storage.delete(lease.path)
 
 
-def _wait(storage: Storage, recipe: Recipe) -> _Claim:
-    """Takes the next claim, as soon as nobody has one, or whoever has it is silent."""
+def _acquire(storage: Storage, recipe: Recipe) -> _Lease:
+    """Take the next lease as soon as there is none, or its holder is dead or silent."""
     seen: tuple[str, bytes] | None = None
+    # A heartbeat is noticed as a changed text: clocks of two machines are never compared.
     began = since = time.monotonic()
-    told = False
-    with task(f"waiting for {recipe.name}, which another one builds", 1) as advance:
+    reported = False
+    with task(f"waiting for {recipe.name}, which another process builds", 1) as advance:
         while True:
             newest = _newest(storage, recipe)
             if newest != seen:
                 seen, since = newest, time.monotonic()
             if newest is None or _is_dead(newest[1]) or time.monotonic() - since > PATIENCE_SECONDS:
                 number = 1 + (0 if newest is None else layout.claim_number(newest[0]) or 0)
-                claim = _Claim(storage, layout.claim_path(recipe.recipe_hash, number), number)
+                lease = _Lease(storage, layout.claim_path(recipe.recipe_hash, number), number)
                 with suppress(ObjectExistsError):
-                    storage.create(claim.path, _says(0))
-                    _held.add(claim)
+                    storage.create(lease.path, _lease_text(0))
+                    _held_leases.add(lease)
                     advance(1)
-                    return claim
-            elif not told and time.monotonic() - began > _SILENT_SECONDS:
-                told = True
-                message = "waiting for %s, which %s; a builder that says nothing for %.0f s is taken for dead"
-                _LOG.warning(message, recipe.name, _holder(newest[1]), PATIENCE_SECONDS)
+                    return lease
+            elif not reported and time.monotonic() - began > _REPORT_AFTER_SECONDS:
+                reported = True
+                message = "waiting for %s, which %s; a lease without a heartbeat for %.0f s expires"
+                _LOG.warning(message, recipe.name, _describe_holder(newest[1]), PATIENCE_SECONDS)
             time.sleep(_POLL_SECONDS)
 
 
-def _says(beat: int, since: int | None = None) -> bytes:
-    """What a claim says: who works, since when (in microseconds), and, by another number each time, that it still does."""
+def _lease_text(beat: int, since: int | None = None) -> bytes:
+    """The stored form of a lease; ``since`` is in microseconds, ``beat`` counts heartbeats."""
     begun = time.time_ns() // 1000 if since is None else since
     return json.dumps(
         {"beat": beat, "machine": platform.node(), "process": os.getpid(), "since": begun}
     ).encode()
 
 
-def _said(claim: bytes) -> tuple[str, int, str] | None:
-    """Machine, process and beginning of whoever has a claim; None if it does not say, or not as we do."""
+def _parse_lease(lease: bytes) -> tuple[str, int, str] | None:
+    """Machine, process and start of a lease's holder; None if the text is invalid."""
     try:
-        found = json.loads(claim)
+        found = json.loads(lease)
         machine, process, since = found["machine"], found["process"], format_instant(found["since"])
         known = (
             isinstance(machine, str)
@@ -188,22 +193,21 @@ def _said(claim: bytes) -> tuple[str, int, str] | None:
     return (machine, process, since) if known else None
 
 
-def _holder(claim: bytes) -> str:
-    said = _said(claim)
-    return (
-        f"process {said[1]} on {said[0]} builds since {said[2]}"
-        if said
-        else "another process builds"
-    )
+def _describe_holder(lease: bytes) -> str:
+    holder = _parse_lease(lease)
+    if holder is None:
+        return "another process builds"
+    machine, process, since = holder
+    return f"process {process} on {machine} builds since {since}"
 
 
-def _is_dead(claim: bytes) -> bool:
-    """Whether a claim is of a process of this machine that has ended."""
-    said = _said(claim)
-    if said is None or said[0] != platform.node():
+def _is_dead(lease: bytes) -> bool:
+    """Whether a lease belongs to a process of this machine that has ended."""
+    holder = _parse_lease(lease)
+    if holder is None or holder[0] != platform.node():
         return False
     try:
-        os.kill(said[1], 0)
+        os.kill(holder[1], 0)
     except ProcessLookupError:
         return True
     except OSError:
@@ -211,24 +215,24 @@ def _is_dead(claim: bytes) -> bool:
     return False
 
 
-def _claims(storage: Storage, recipe: Recipe) -> list[tuple[str, int]]:
+def _leases(storage: Storage, recipe: Recipe) -> list[tuple[str, int]]:
     paths = [item.path for item in storage.list(layout.recipe_folder(recipe.recipe_hash))]
     return [(path, number) for path in paths if (number := layout.claim_number(path)) is not None]
 
 
 def _newest(storage: Storage, recipe: Recipe) -> tuple[str, bytes] | None:
-    """The newest claim and the last that it said."""
-    claims = _claims(storage, recipe)
-    if not claims:
+    """The path and text of the newest lease."""
+    leases = _leases(storage, recipe)
+    if not leases:
         return None
-    path = max(claims, key=lambda one: one[1])[0]
+    path = max(leases, key=lambda lease: lease[1])[0]
     with suppress(ObjectMissingError):
         return path, storage.read(path)
     return None
 
 
 @contextmanager
-def _beating(storage: Storage, path: str) -> Iterator[None]:
+def _heartbeat(storage: Storage, path: str) -> Iterator[None]:
     over = threading.Event()
     since = time.time_ns() // 1000
 
@@ -237,9 +241,9 @@ def _beating(storage: Storage, path: str) -> Iterator[None]:
         while not over.wait(BEAT_SECONDS):
             count += 1
             with suppress(EventlakeError):
-                storage.replace(path, _says(count, since))
+                storage.replace(path, _lease_text(count, since))
 
-    thread = threading.Thread(target=beat, name="eventlake-claim", daemon=True)
+    thread = threading.Thread(target=beat, name="eventlake-lease", daemon=True)
     thread.start()
     try:
         yield

@@ -1,4 +1,4 @@
-"""The machine and the versions that build here."""
+"""The machine and the package versions that run a build."""
 
 import platform
 from functools import cache
@@ -9,7 +9,7 @@ from eventlake.projections.on_polars.run import pool_size
 
 
 def environment() -> dict[str, Any]:
-    """The machine and the versions that build here."""
+    """The machine and the package versions of this process, as provenance members."""
     packages = ("duckdb", "eventlake", "numpy", "pandera", "polars", "pyarrow")
     return {
         "environment": {
@@ -22,7 +22,7 @@ def environment() -> dict[str, Any]:
     }
 
 
+# Each look-up takes milliseconds.
 @cache
 def _version(package: str) -> str:
-    """The installed one, looked up once: it takes milliseconds."""
     return version(package)

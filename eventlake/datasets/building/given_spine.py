@@ -1,4 +1,4 @@
-"""A caller's spine, checked and numbered."""
+"""Checks and numbers a caller's spine."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,18 +19,18 @@ from eventlake.history.pinned import PinnedHistory
 def spine_of_events(
     declared: EventSpine, history: PinnedHistory
 ) -> tuple[pa.Table, dict[str, int]]:
-    """The rows of a spine of events, and how many see later recordings, or are of a late event."""
+    """The rows of an event spine, and provenance members that count hindsight and late events."""
     rows, late = rows_of(declared, history)
     early = {"spine_hindsight_rows": not_known(declared, history, rows), "spine_late_rows": late}
     return given_spine(rows), early
 
 
 def given_spine(spine: Any) -> pa.Table:
-    """A caller's spine as a table in normal types with the 0-based column ``spine_row`` in front.
+    """A caller's spine in normalised types, with the 0-based column ``spine_row`` in front.
 
     Raises:
-        InvalidInputError: It is no table, a column is called ``spine_row``, in letters of any case,
-            or has NUL in its name, or two names differ by case alone.
+        InvalidInputError: It is not a table, a column is called ``spine_row`` in any case, a name
+            is empty, too long or has a NUL, or two names differ by case alone.
         SchemaMismatchError: A column has a type that cannot be hashed.
     """
     table = table_of(spine, "the spine")
@@ -43,16 +43,17 @@ _NAMES = f"expected names of 1 to {MAX_ATTRIBUTE_BYTES:,} characters without NUL
 
 def _check_names(names: Sequence[str]) -> None:
     for name in names:
-        problem = (
-            "that name is for its row number"
-            if folded(name) == SPINE_ROW
-            else None
-            if 0 < len(name) <= MAX_ATTRIBUTE_BYTES and "\0" not in name
-            else _NAMES
-        )
+        problem = None
+        if folded(name) == SPINE_ROW:
+            problem = "that name is reserved for the row number"
+        elif not 0 < len(name) <= MAX_ATTRIBUTE_BYTES or "\0" in name:
+            problem = _NAMES
         if problem:
             message = f"the spine has a column {name!r}; {problem}"
             raise InvalidInputError(message, "rename the column.", column=name)
     if alike := alike_in_sql(names):
-        message = f"the spine has the columns {alike[0]!r} and {alike[1]!r}, which SQL does not tell apart"
+        message = (
+            f"the spine has the columns {alike[0]!r} and {alike[1]!r}, "
+            "which differ by case alone; SQL ignores case"
+        )
         raise InvalidInputError(message, "rename one of them.", column=alike[1])

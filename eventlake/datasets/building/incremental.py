@@ -1,9 +1,9 @@
-"""A build from an earlier one: only what may have changed is computed, and the other rows are taken over.
+"""Incremental builds: reuse the rows of an earlier build, and recompute what may have changed.
 
-Of SQL that is a matter of entities. One may have changed if an event of it is new, if an event of
-it no longer stands or stands again because of a new correction, or if its rows of the spine are
-others. All rows of such an entity are computed anew, so that the result is the full build's, bit
-for bit. Of declared features it is a matter of rows: see ``looked_up``.
+SQL is recomputed by entity. An entity may have changed if it has a new event, if a new correction
+superseded or restored one of its events, or if its spine rows changed. All rows of such an entity
+are recomputed, so that the result equals the full build, bit for bit. Declared features are
+recomputed by row; see ``reuse_features``.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,17 +35,17 @@ from eventlake.projections.projection import Projection
 from eventlake.projections.rows import finish
 
 _MOST_CHANGED = 0.5
-"""The share of entities above which everything is computed at once."""
+"""The share of changed entities above which everything is recomputed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Increment:
-    """What an earlier build makes of a new one.
+    """The result of an incremental build.
 
     Attributes:
         rows: The new dataset's rows.
-        base: The manifest hash of the dataset that they were made from.
-        changed: What was computed, such as ``3 subjects``.
+        base: The manifest hash of the dataset whose rows were reused.
+        changed: What was recomputed, such as ``3 subjects``.
     """
 
     rows: pa.Table
@@ -59,32 +59,32 @@ def increment(
     columns: EntityColumns,
     pinned: Callable[[Checkpoint], PinnedHistory],
 ) -> Increment | str:
-    """The rows of a build by way of an earlier one; or why there is no way.
+    """Build from an earlier dataset; or the reason, as text, why that is not possible.
 
     Args:
-        computation: A function of one entity's rows at a time: proved to be, or declared features.
+        computation: A projection whose rows depend on one entity at a time.
         recipe: The recipe of the build.
-        columns: The columns that say the entity of each row.
-        pinned: The history of an earlier checkpoint; fails if it is not this lake's.
+        columns: The columns that identify the entity of each row.
+        pinned: Opens the history of an earlier checkpoint; fails if it is not this lake's.
     """
     if not columns.holding and not columns.spine_rows:
         return f"its rows do not say their {computation.projection.by}"
     for base in _bases(computation.history, recipe):
-        # A damaged base, or one of another history, is no base.
+        # A damaged base, or one of another history, is skipped.
         with suppress(EventlakeError, pl.exceptions.PolarsError):
             before = pinned(base.manifest.recipe.checkpoint)
             if base.manifest.recipe.clock_hash in {None, before.clock_hash()}:
-                if computation.projection.kind == "features":
-                    made = _by_row(base, before, computation)
+                if kind_of(computation.projection).by_row:
+                    found = _by_row(base, before, computation)
                 else:
-                    made = _by_entity(base, before.watermark, computation, columns)
-                if made is not None:
-                    return made
+                    found = _by_entity(base, before.watermark, computation, columns)
+                if found is not None:
+                    return found
     return "there is no earlier build to begin from, or too much has changed since"
 
 
 def _bases(history: PinnedHistory, recipe: Recipe) -> Iterator[Archive]:
-    """Datasets of the same recipe but for history and spine, of shorter histories, that are believed; the longest first."""
+    """Trusted datasets of shorter histories, longest first, whose recipe is otherwise the same."""
     found = []
     for folder in folders(history.storage, recipe.name):
         with suppress(EventlakeError):
@@ -125,11 +125,11 @@ def _by_entity(
     if changed is None or entity is None or changed.height > _MOST_CHANGED * entity.n_unique():
         return None
     only = EntityFilter(by, projection.spine_entity, changed.to_arrow())
-    fresh = finish(computation, prepare(computation, RunOptions(only=only)).rows())
-    if tuple((name, kind) for name, kind in schema_of(fresh)) != base.manifest.schema:
+    new = finish(computation, prepare(computation, RunOptions(only=only)).rows())
+    if tuple((name, kind) for name, kind in schema_of(new)) != base.manifest.schema:
         return None
-    kept = rows[_untouched(entity, changed[ENTITY])]
-    both = pa.concat_tables([normalise(kept.to_arrow()).cast(fresh.schema), fresh])
+    kept = rows[_unchanged_rows(entity, changed[ENTITY])]
+    both = pa.concat_tables([normalise(kept.to_arrow()).cast(new.schema), new])
     return Increment(
         finish(computation, both), base.manifest.manifest_hash, counted(changed.height, by)
     )
@@ -144,8 +144,9 @@ def _by_row(base: Archive, before: PinnedHistory, computation: Computation) -> I
     return Increment(found[0], base.manifest.manifest_hash, counted(found[1], "row"))
 
 
-def _untouched(entity: pl.Series, changed: pl.Series) -> pl.Series:
-    """The numbers of the rows whose entity is not among the changed ones; declared types may be narrower than the engine's."""
+def _unchanged_rows(entity: pl.Series, changed: pl.Series) -> pl.Series:
+    """The row numbers of the entities that have not changed."""
+    # Declared types may be narrower than the engine's, so both sides get a common type first.
     both = pl.concat(
         [entity.alias(ENTITY).to_frame(), changed.alias(ENTITY).to_frame()], how="vertical_relaxed"
     )[ENTITY]
@@ -158,7 +159,7 @@ def _untouched(entity: pl.Series, changed: pl.Series) -> pl.Series:
 def _entities_of(
     rows: pl.DataFrame, spine: pa.Table | None, projection: Projection, columns: EntityColumns
 ) -> pl.Series | None:
-    """The entity of every row of a dataset."""
+    """The entity of every row of a dataset; None if neither rows nor spine have it."""
     if columns.holding:
         return rows[columns.holding[0]]
     by = None if spine is None else named(spine.column_names, projection.spine_entity)
@@ -174,9 +175,9 @@ def _entities_of(
 def _changed(
     computation: Computation, since: int, old_spine: pa.Table | None
 ) -> pl.DataFrame | None:
-    """The entities that may have changed since a watermark, as ``ENTITY``; None if that cannot be told."""
+    """The entities that may have changed since a watermark, as ``ENTITY``; None if unknown."""
     projection, history, spine = computation.projection, computation.history, computation.spine
-    # From an empty history everything is new.
+    # After an empty history everything is new.
     if not since:
         return None
     found = []
@@ -185,20 +186,20 @@ def _changed(
         read = tables_read(computation.query.text, history.catalogue)
         latest = [name for name in read if name.corrections == LATEST]
         by = projection.by or ""
-        found.extend(_moved(history, name.event_type, since, by) for name in latest)
+        found.extend(_corrected(history, name.event_type, since, by) for name in latest)
     if spine is not None and old_spine is not None:
         spine_by = named(spine.column_names, projection.spine_entity)
         if spine.schema != old_spine.schema or spine_by is None:
             return None
-        found.append(_respined(pl.DataFrame(old_spine), pl.DataFrame(spine), spine_by))
+        found.append(_spine_changed(pl.DataFrame(old_spine), pl.DataFrame(spine), spine_by))
     if not found:
         return pl.DataFrame(schema={ENTITY: pl.String})
     filled = [frame for frame in found if frame.height]
     return pl.concat(filled or found[:1], how="vertical_relaxed").unique()
 
 
-def _moved(history: PinnedHistory, event_type: str, since: int, by: str) -> pl.DataFrame:
-    """The entities of events of a type that stand at one watermark and not at the other."""
+def _corrected(history: PinnedHistory, event_type: str, since: int, by: str) -> pl.DataFrame:
+    """The entities of events that are superseded at one watermark and not at the other."""
     now = history.table(event_type)
     then = history.table_at(event_type, since)
     gone, before = polars_scan.gone_of(now), polars_scan.gone_of(then)
@@ -213,6 +214,6 @@ def _moved(history: PinnedHistory, event_type: str, since: int, by: str) -> pl.D
     )
 
 
-def _respined(old: pl.DataFrame, new: pl.DataFrame, by: str) -> pl.DataFrame:
-    """The entities whose rows of the spine are not what they were, their numbers among them."""
+def _spine_changed(old: pl.DataFrame, new: pl.DataFrame, by: str) -> pl.DataFrame:
+    """The entities whose spine rows changed, including their row numbers."""
     return symmetric_difference(old, new).select(pl.col(by).alias(ENTITY)).unique()

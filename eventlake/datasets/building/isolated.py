@@ -1,8 +1,8 @@
-"""Work on what others archived, in a process whose memory the kernel limits.
+"""Runs archived queries of other users in a process whose memory the kernel limits.
 
-DuckDB does not count every buffer of text, so the limit of a database does not stop a query that
-makes text without end. Commands and the workers of a build limit their own process. A Python
-process of the caller's cannot be limited, so it starts another one.
+DuckDB does not count every text buffer, so its memory limit does not stop a query that makes text
+without end. Commands and build workers limit their own process. A caller's Python process must not
+be limited, so it starts another one.
 """
 
 import os
@@ -26,6 +26,7 @@ from eventlake.history.snapshot import Snapshot
 from eventlake.log.chain.open_chain import open_chain
 from eventlake.memory import MORE, bound_memory, can_bound_more, out_of_memory
 from eventlake.progress import task
+from eventlake.projections.kinds import kind_named
 from eventlake.storage import can_be_reopened, from_uri
 from eventlake.storage.scratch import lock_to_inherit, temporary_folder
 from eventlake.trust import OWN, trust_of
@@ -37,32 +38,31 @@ _REQUEST, _ANSWER = "request", "answer"
 def isolated(
     work: Callable[..., Any], history: PinnedHistory, archive: Archive, **arguments: Any
 ) -> Any:
-    """What ``work(history, archive, **arguments)`` returns, run in a process of its own if the archived query is not this user's.
+    """Return ``work(history, archive, **arguments)``, run in a process of its own if necessary.
 
-    It is run here if the process is limited already, if the dataset was built by this user, if the
-    lake's writers are believed, if archived Python is run, which needs trust, and if the lake
-    cannot be opened by another process.
+    It runs in this process if that is limited already, this user built the dataset, the lake's
+    writers are trusted, the projection needs trust anyway, or no other process can open the lake.
 
     Args:
-        work: A function of a module, whose result can be pickled. Nothing else runs what an archive
-            describes.
+        work: A module-level function with a picklable result. Every run of an archived query goes
+            through here.
         history: The lake at the dataset's checkpoint.
         archive: The dataset's folder.
-        arguments: Values that can be pickled.
+        arguments: Picklable values.
 
     Raises:
-        EventlakeError: As ``work`` does.
-        StorageError: It needs more memory than a process may take, or its process died.
+        EventlakeError: ``work`` raised it.
+        StorageError: It needs more memory than a process may use, or its process died.
     """
     if not _needs_process(history, archive):
         return work(history, archive, **arguments)
     name = archive.manifest.recipe.name
-    asked = (work, archive.storage.uri, archive.folder, history.trust.name, arguments)
+    request = (work, archive.storage.uri, archive.folder, history.trust.name, arguments)
     with (
         temporary_folder() as folder,
         task(f"working on {name} in a process of its own", 1) as advance,
     ):
-        (folder / _REQUEST).write_bytes(pickle.dumps(asked))
+        (folder / _REQUEST).write_bytes(pickle.dumps(request))
         _run(folder, name)
         with (folder / _ANSWER).open("rb") as file:
             succeeded, value = pickle.load(file)  # noqa: S301 - written by our own process, in a private folder
@@ -76,7 +76,7 @@ def _needs_process(history: PinnedHistory, archive: Archive) -> bool:
     manifest, storage = archive.manifest, archive.storage
     if (
         history.trust.believes
-        or manifest.recipe.kind == "python"
+        or kind_named(manifest.recipe.kind).needs_trust
         or OWN.ledger.knows(query_statement(manifest.manifest_hash))
     ):
         return False
@@ -99,34 +99,39 @@ def _run(folder: Path, name: str) -> None:
             process.communicate()
         if code or not (folder / _ANSWER).exists():
             errors.seek(0)
-            said = errors.read()[-_SHOWN:].decode(errors="replace").strip()
-            message = f"dataset {name}: the process that worked on it ended with {code}, perhaps for want of memory; it said: {said}"
+            output = errors.read()[-_SHOWN:].decode(errors="replace").strip()
+            message = (
+                f"dataset {name}: the process that worked on it ended with {code}, "
+                f"perhaps for want of memory; it said: {output}"
+            )
             raise StorageError(message, MORE)
 
 
 def main() -> None:
-    """Runs what is asked in the folder that the argument names, and writes the answer there. Prints go to standard error."""
+    """Run the request in the folder given as argument, and write the answer there."""
+    # Prints go to standard error, whose end is shown if the process dies.
     os.dup2(2, 1)
-    threading.Thread(target=_end_with_caller, daemon=True).start()
+    threading.Thread(target=_exit_with_caller, daemon=True).start()
     folder = Path(sys.argv[1])
     try:
         bound_memory()
-        _write(folder, succeeded=True, value=_answered(folder))
+        _write(folder, succeeded=True, value=_answer(folder))
     except (MemoryError, duckdb.OutOfMemoryException):
         _write(folder, succeeded=False, value=out_of_memory("what is archived with the dataset"))
     except Exception as error:  # noqa: BLE001 - the caller raises it
         _write(folder, succeeded=False, value=error)
     sys.stderr.flush()
-    os._exit(0)  # threads of the libraries are not waited for
+    # A normal exit would wait for threads of the libraries.
+    os._exit(0)
 
 
-def _end_with_caller() -> None:
-    """Ends this process when its caller, who never writes, is gone."""
+def _exit_with_caller() -> None:
+    # The caller never writes: the read ends when the caller is gone.
     sys.stdin.buffer.read()
     os._exit(1)
 
 
-def _answered(folder: Path) -> Any:
+def _answer(folder: Path) -> Any:
     work, uri, place, trust, arguments = pickle.loads((folder / _REQUEST).read_bytes())  # noqa: S301 - written by our own process
     storage = from_uri(uri)
     archive, chain = open_archive(storage, place), open_chain(storage, trust_of(trust))
@@ -143,18 +148,18 @@ def _write(folder: Path, *, succeeded: bool, value: Any) -> None:
 
 
 def has_interpreter() -> bool:
-    """Whether ``sys.executable`` is a Python; it is not in a program that was frozen or that embeds Python."""
+    """Whether ``sys.executable`` is a Python; not so in a frozen or embedding program."""
     return bool(sys.executable) and not getattr(sys, "frozen", False)
 
 
 def start_python(arguments: list[str], folder: Path, **streams: Any) -> subprocess.Popen[Any]:
-    """Starts Python with the import path of this process, its temporary files in ``folder``.
+    """Start Python with the import path of this process and its temporary files in ``folder``.
 
     Raises:
-        StorageError: The system starts no process.
+        StorageError: The system cannot start a process.
     """
     environment = {**os.environ, "PYTHONPATH": _import_path(), "TMPDIR": str(folder)}
-    # -P: a module in the current folder, which may be a stranger's lake, is not imported.
+    # -P: do not import modules from the current folder, which may be an untrusted lake.
     command = [sys.executable, "-P", *arguments]
     try:
         return subprocess.Popen(command, env=environment, pass_fds=lock_to_inherit(), **streams)  # noqa: S603 - our own module
@@ -164,7 +169,7 @@ def start_python(arguments: list[str], folder: Path, **streams: Any) -> subproce
 
 
 def _import_path() -> str:
-    """Where this process finds modules. An empty or relative entry would mean the current folder of the worker."""
+    """The absolute entries of ``sys.path``; others would mean the worker's current folder."""
     return os.pathsep.join(
         path for path in sys.path if Path(path).is_absolute() and os.pathsep not in path
     )

@@ -1,4 +1,4 @@
-"""A second build under other circumstances: the same rows must not care about threads, memory, buckets, or the order of rows."""
+"""Checks that rows do not depend on threads, memory, buckets or the order of input rows."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -28,36 +28,40 @@ _SHOWN = 10
 
 
 def check_perturbed(computation: Computation, rows: pa.Table) -> None:
-    """Builds once more under other threads, memory, buckets and order of rows, and compares content hashes.
+    """Build again under other run conditions and compare content hashes.
 
-    Polars' thread pool is fixed when the process starts: of a Python projection only the order of
-    rows is another one.
+    Polars fixes its thread pool when the process starts, so for a Python projection only the order
+    of the input rows changes.
 
     Args:
         computation: What was built.
-        rows: What came out.
+        rows: The rows it made.
 
     Raises:
-        NotIdenticalError: Something else came out: what made the difference, in which columns, and
-            the first rows that differ.
+        NotIdenticalError: The rows differ. The message names the condition that changed them, the
+            columns, and the first rows that differ.
     """
     expected, projection = content_hash(rows), computation.projection
     with task(f"building {projection.name} once more", 1) as advance:
-        again = _made(computation, _ALL)
+        again = _rows_under(computation, _ALL)
         advance(1)
     if content_hash(again) == expected:
         return
-    causes = [one.name for one in _EACH if content_hash(_made(computation, one)) != expected]
-    cause = ", ".join(causes) or "several of them together, or mere luck"
+    # Each condition is tried alone, so that the message can name the one that matters.
+    causes = [one.name for one in _EACH if content_hash(_rows_under(computation, one)) != expected]
+    cause = ", ".join(causes) or "no single condition: several together, or chance"
     message = (
-        f"dataset {projection.name} is another one under other circumstances; what changes it: {cause}\n"
-        + "\n".join(_told(projection, rows, again))
+        f"dataset {projection.name} is not reproducible; its rows changed with {cause}\n"
+        + "\n".join(_describe_differences(projection, rows, again))
     )
-    hint = 'nothing was published. Declare level = "exact" to be told where a projection depends on order, or level = "unproven".'
+    hint = (
+        'nothing was published. Declare level = "exact" to see where the projection depends on '
+        'order, or level = "unproven" to allow it.'
+    )
     raise NotIdenticalError(message, hint, expected=expected, found=content_hash(again))
 
 
-def _made(computation: Computation, conditions: RunConditions) -> pa.Table:
+def _rows_under(computation: Computation, conditions: RunConditions) -> pa.Table:
     projection, kind = computation.projection, kind_of(computation.projection)
     options = RunOptions(conditions)
     if projection.by is None or not kind.by_entity or not conditions.buckets:
@@ -70,9 +74,12 @@ def _made(computation: Computation, conditions: RunConditions) -> pa.Table:
     return finish(computation, pa.concat_tables(parts))
 
 
-def _told(projection: Projection, rows: pa.Table, again: pa.Table) -> Iterator[str]:
+def _describe_differences(projection: Projection, rows: pa.Table, again: pa.Table) -> Iterator[str]:
     if rows.num_rows != again.num_rows or rows.column_names != again.column_names:
-        yield f"  {rows.num_rows:,} rows of {', '.join(rows.column_names)}, then {again.num_rows:,} of {', '.join(again.column_names)}"
+        yield (
+            f"  {rows.num_rows:,} rows of {', '.join(rows.column_names)}, "
+            f"then {again.num_rows:,} of {', '.join(again.column_names)}"
+        )
         return
     columns = [
         name
@@ -80,10 +87,10 @@ def _told(projection: Projection, rows: pa.Table, again: pa.Table) -> Iterator[s
         if column_digest(rows.column(name)) != column_digest(again.column(name))
     ]
     yield f"  columns that differ: {', '.join(columns)}"
-    yield from _rows_told(projection.key, columns, pl.DataFrame(rows), pl.DataFrame(again))
+    yield from _describe_rows(projection.key, columns, pl.DataFrame(rows), pl.DataFrame(again))
 
 
-def _rows_told(
+def _describe_rows(
     key: Sequence[str], columns: Sequence[str], before: pl.DataFrame, after: pl.DataFrame
 ) -> Iterator[str]:
     differs = pl.any_horizontal(~before[name].eq_missing(after[name]) for name in columns)

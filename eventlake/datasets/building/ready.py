@@ -1,4 +1,4 @@
-"""Handing a computation to its engine, and hashing the rows that come out."""
+"""Preparing a build: the recipe of a computation, and the hashes of its rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,13 +19,13 @@ from eventlake.projections.rows import PreparedRun, finish
 
 @dataclass(frozen=True, slots=True)
 class ReadyBuild:
-    """A computation that was handed to its engine and can be run.
+    """A computation that its engine has accepted and that can be run.
 
     Attributes:
-        computation: What is computed.
+        computation: What to compute.
         recipe: Everything that decides the rows.
-        prepared: Runs it.
-        spine_facts: What the provenance says of a spine that is made of events.
+        prepared: Runs the computation.
+        spine_facts: What the provenance records about an event spine.
     """
 
     computation: Computation
@@ -57,21 +57,21 @@ class BuildResult:
 def ready(
     computation: Computation, *, as_in: Recipe | None = None, limits: Limits = UNLIMITED
 ) -> ReadyBuild:
-    """Hands a computation to its engine, and says everything that decides the rows.
+    """Hand a computation to its engine and write its recipe.
 
     Args:
         computation: What to run.
-        as_in: The recipe of what is made again: its settings, and what its level rests on; None for
+        as_in: The recipe to reproduce, whose settings and exactness check are kept. Defaults to
             those of this version.
-        limits: When a SQL query is given up.
+        limits: Time and memory limits of a SQL query.
 
     Raises:
-        InvalidProjectionError: The engine does not take it, or it is Python, declared exact, and is
-            not.
+        InvalidProjectionError: The engine rejects it, or it is Python that is declared exact and
+            is not.
     """
     projection, history, spine = computation.projection, computation.history, computation.spine
     kind, types = kind_of(projection), computation.types
-    # What is made again keeps what its recipe says, whatever the allow-list says today.
+    # A reproduction keeps the level of its recipe even if today's allow-list is a different one.
     options = RunOptions(
         check_exact=projection.level == "exact" and as_in is None,
         settings=as_in.settings if as_in else None,
@@ -101,29 +101,29 @@ def ready(
     return ReadyBuild(computation, recipe, prepared)
 
 
-def make(work: ReadyBuild, *, changed_only: bool = False) -> BuildResult:
-    """Runs a projection over a history whose segments are re-hashed first, and hashes the rows.
+def make(ready_build: ReadyBuild, *, changed_only: bool = False) -> BuildResult:
+    """Re-hash the history's segments, run a projection in full, and hash the rows.
 
     Args:
-        work: What to run.
-        changed_only: Re-hash only segments that were not hashed before, or were written since.
+        ready_build: What to run.
+        changed_only: Re-hash only segments that were not hashed before, or changed since.
     """
-    work.computation.history.check(changed_only=changed_only)
-    return compute_in_full(work, "in full")
+    ready_build.computation.history.check(changed_only=changed_only)
+    return compute_in_full(ready_build, "in full")
 
 
-def compute_in_full(work: ReadyBuild, how: str) -> BuildResult:
-    """Runs a projection over its whole history; ``how`` goes to the provenance."""
-    with task(f"building {work.recipe.name}", 2) as advance:
-        result = work.prepared.rows()
+def compute_in_full(ready_build: ReadyBuild, how: str) -> BuildResult:
+    """Run a projection over its whole history; ``how`` is recorded in the provenance."""
+    with task(f"building {ready_build.recipe.name}", 2) as advance:
+        result = ready_build.prepared.rows()
         advance(1)
-        made = hashed(work, finish(work.computation, result), {"way": how})
+        built = hashed(ready_build, finish(ready_build.computation, result), {"way": how})
         advance(1)
-    return made
+    return built
 
 
-def hashed(work: ReadyBuild, rows: pa.Table, how: dict[str, Any]) -> BuildResult:
-    """Finished rows with the manifest that names them."""
+def hashed(ready_build: ReadyBuild, rows: pa.Table, how: dict[str, Any]) -> BuildResult:
+    """Hash finished rows and write their manifest; ``how`` is recorded in the provenance."""
     schema = tuple((name, kind) for name, kind in schema_of(rows))
-    manifest = DatasetManifest(work.recipe, content_hash(rows), rows.num_rows, schema)
+    manifest = DatasetManifest(ready_build.recipe, content_hash(rows), rows.num_rows, schema)
     return BuildResult(manifest, rows, how)

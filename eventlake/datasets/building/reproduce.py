@@ -1,13 +1,12 @@
-"""Making a dataset again from its manifest hash, from scratch, and comparing.
+"""Reproduces a dataset from scratch, and compares it with the stored one.
 
-Nothing stored is believed: segments, sources and spine are re-hashed against the manifest before
-they are used, and the stored rows are not looked at until new ones are there.
+No stored result is trusted: segments, sources and spine are re-hashed before use, and the stored
+rows are read only after the new ones exist.
 """
 
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -24,29 +23,29 @@ from eventlake.datasets.store.recorded import declared_types_of, projection_of
 from eventlake.errors import EventlakeError, InvalidInputError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.projections.computation import Computation
-from eventlake.projections.source import load
+from eventlake.projections.kinds import kind_of
 
 _CAUSES = {
     "lake": {"checkpoint", "clock_hash", "schemas"},
     "code": {"declared_schema", "entry", "key", "kind", "parameters", "sources", "spine"},
     "environment": {"engine", "settings"},
 }
-"""What a difference in a part of the recipe is a difference of."""
+"""The cause of a difference, by the recipe members in which it shows."""
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.!+_-]{0,60}")
-"""The characters of PEP 440."""
+"""A version with the characters of PEP 440."""
 _PYTHON = re.compile(r"3\.[0-9]{1,3}(?![0-9])")
 
 
 class Reproduced(NamedTuple):
-    """What came of making a dataset again.
+    """The result of reproducing a dataset.
 
     Attributes:
-        manifest_hash: Of the dataset made now.
-        content_hash: Of the rows made now.
-        rows: The rows made now if they are identical, else None.
-        differences: What differs between then and now, in words; versions too if the rows are
+        manifest_hash: The manifest hash of the new dataset.
+        content_hash: The content hash of the new rows.
+        rows: The new rows if they are identical, else None.
+        differences: What differs between then and now, in words; versions even if the rows are
             identical.
-        causes: What made the rows differ, among ``lake``, ``code``, ``environment`` and ``data``.
+        causes: Why the rows differ: some of ``lake``, ``code``, ``environment`` and ``data``.
     """
 
     manifest_hash: str
@@ -57,15 +56,15 @@ class Reproduced(NamedTuple):
 
 
 def reproduce(history: PinnedHistory, archive: Archive, *, trust: bool = False) -> Reproduced:
-    """Makes the rows of an archived dataset again and compares content hashes.
+    """Compute the rows of an archived dataset again and compare content hashes.
 
     Args:
-        history: The lake at the manifest's checkpoint, its root compared.
+        history: The lake at the manifest's checkpoint, its root verified.
         archive: The dataset's folder.
-        trust: Run archived Python; SQL needs no trust, it can read nothing but the history.
+        trust: Run archived Python. SQL needs no trust, for it can read only the history.
 
     Raises:
-        InvalidInputError: A Python projection without ``trust``.
+        InvalidInputError: It is a Python projection and ``trust`` is false.
         CorruptionError: The history, the archived source or the spine is not what the manifest
             names.
         StorageError: See ``isolated``.
@@ -79,30 +78,29 @@ def reproduce(history: PinnedHistory, archive: Archive, *, trust: bool = False) 
 
 def _reproduce(history: PinnedHistory, archive: Archive, *, trust: bool) -> Reproduced:
     then = archive.manifest
-    made = make(ready_again(archive, history, archive.spine(), trust=trust))
-    now = made.manifest
+    built = make(ready_again(archive, history, archive.spine(), trust=trust))
+    now = built.manifest
     identical = now.content_hash == then.content_hash
-    moved = _moved_environment(archive.provenance())
-    differences = [*manifest_differences(then, now), *moved]
+    environment_changes = _environment_changes(archive.provenance())
+    differences = [*manifest_differences(then, now), *environment_changes]
     causes: list[str] = []
     if not identical:
         changed = _changed(then.recipe, now.recipe)
         causes = [
             cause
             for cause, names in _CAUSES.items()
-            if not names.isdisjoint(changed) or (cause == "environment" and moved)
+            if not names.isdisjoint(changed) or (cause == "environment" and environment_changes)
         ] or ["data"]
-        differences += _differing_columns(archive, made.rows)
-    rows = made.rows if identical else None
+        differences += _differing_columns(archive, built.rows)
+    rows = built.rows if identical else None
     return Reproduced(now.manifest_hash, now.content_hash, rows, tuple(differences), tuple(causes))
 
 
 def environment_command(provenance: Mapping[str, Any]) -> str:
-    """The command that makes an environment like the one in which a dataset was built; what depends on nothing else is left to pip.
+    """A shell command that installs the package versions with which a dataset was built.
 
-    It will be pasted into a shell, and a stranger may have written the provenance: it names only
-    packages that are recorded here too, and versions that are spelled as versions are; anything
-    else is left out.
+    Users paste it into a shell, and an untrusted writer may have written the provenance. So it
+    has only packages that this version records too, and text that is spelled like a version.
     """
     versions, python = (
         provenance["versions"],
@@ -120,8 +118,8 @@ def environment_command(provenance: Mapping[str, Any]) -> str:
     return f"{venv} && then/bin/pip install {packages}" if packages else venv
 
 
-def _moved_environment(provenance: Mapping[str, Any]) -> list[str]:
-    """Which versions and machines are not what they were; those of the engine stand in the recipe."""
+def _environment_changes(provenance: Mapping[str, Any]) -> list[str]:
+    """Packages and machine properties that differ from those of then, in words."""
     then = {**provenance["versions"], **provenance["environment"]}
     here = environment()
     now = {**here["versions"], **here["environment"]}
@@ -145,33 +143,36 @@ def ready_again(
     trust: bool = False,
     limits: Limits = UNLIMITED,
 ) -> ReadyBuild:
-    """What an archived dataset was made by, ready to be run again; no stored event table is read.
+    """Prepare an archived dataset to be computed again, without reading stored event tables.
 
     Args:
         archive: The dataset's folder.
-        history: The lake at the manifest's checkpoint, its root compared.
-        spine: The archived one, its content hash compared.
-        trust: Load archived Python.
-        limits: When a SQL query is given up.
+        history: The lake at the manifest's checkpoint, its root verified.
+        spine: The archived spine, its content hash verified; None if there is none.
+        trust: Import archived Python.
+        limits: Time and memory limits of a SQL query.
 
     Raises:
-        InvalidInputError: A Python projection without ``trust``.
+        InvalidInputError: It is a Python projection and ``trust`` is false.
         CorruptionError: The archived source is not what the manifest names.
     """
     recipe, projection = archive.manifest.recipe, projection_of(archive)
-    if recipe.kind == "python":
-        if not trust:
-            message = f"dataset {recipe.name} was made by Python code ({recipe.entry}), which is archived with it and would be run"
-            hint = "read it, then pass trust=True or --trust."
-            raise InvalidInputError(message, hint, source=f"{archive.folder}/{SOURCE}")
-        projection = replace(projection, function=load(recipe.entry, projection.sources))
+    kind = kind_of(projection)
+    if kind.needs_trust and not trust:
+        message = (
+            f"dataset {recipe.name} was made by Python code ({recipe.entry}), which is archived "
+            "with it and would be run"
+        )
+        hint = "read it, then pass trust=True or --trust."
+        raise InvalidInputError(message, hint, source=f"{archive.folder}/{SOURCE}")
+    projection = kind.loaded(projection)
     history = history.with_schemas(recipe.schemas, fresh=True)
     computation = Computation(projection, history, spine, declared_types_of(archive))
     return ready(computation, as_in=recipe, limits=limits)
 
 
 def manifest_differences(then: DatasetManifest, now: DatasetManifest) -> list[str]:
-    """What of the recipe and the output is not as it was; on the same recipe only the output can differ."""
+    """Recipe members and output facts that differ, in words."""
     before, after = then.recipe.document(), now.recipe.document()
     changed = [name for name in before if name in _changed(then.recipe, now.recipe)]
     differences = [
@@ -189,7 +190,7 @@ def _plain(value: object) -> str:
 
 
 def _differing_columns(archive: Archive, rows: pa.Table) -> list[str]:
-    """Names the columns that differ from the stored rows, where those can still be read."""
+    """The columns that differ from the stored rows, in words, if those can still be read."""
     try:
         stored = archive.rows()
     except EventlakeError as error:

@@ -1,4 +1,4 @@
-"""Declared features that an earlier build has looked up, for the same entity at the same cutoff, and that nothing has touched since."""
+"""Reuses features of an earlier build: same entity, same cutoff, and nothing changed since."""
 
 import polars as pl
 import pyarrow as pa
@@ -13,19 +13,22 @@ from eventlake.projections.features import feature_plan
 from eventlake.projections.rows import finish
 
 _PLACE, _STALE = "eventlake place", "eventlake stale"
-"""Columns that no spine should have."""
+"""Temporary columns; the spaces keep them from clashing with a spine's."""
 
 
 def reuse_rows(
     old: pa.Table, before: PinnedHistory, computation: Computation, *, most: float
 ) -> tuple[pa.Table, int] | None:
-    """The rows of a build, most of them from an earlier one, and how many were looked up; None where too many would be.
+    """The rows of a build, mostly from an earlier one, and how many of them were recomputed.
 
     Args:
-        old: The rows of an earlier build of the same features, over whatever spine.
-        before: What it was built from.
+        old: The rows of an earlier build of the same features, over any spine.
+        before: The history of the earlier build.
         computation: Declared features over a spine.
-        most: The share of rows up to which they are looked up one by one.
+        most: The share of rows that may be recomputed.
+
+    Returns:
+        None if more rows are stale, or the columns have other types.
     """
     history, spine, engine = computation.history, computation.spine, computation.projection.engine
     assert spine is not None  # noqa: S101 - declared features have one
@@ -36,7 +39,7 @@ def reuse_rows(
         for name in ends
     ):
         return None
-    # A pair of entity and cutoff has the same features wherever it stands.
+    # An entity and a cutoff decide the features, whatever the row number.
     known = pl.DataFrame(old.select(ends)).with_row_index(_PLACE).unique(ends, keep="first")
     given = pl.DataFrame(spine.select(ends)).with_columns(
         _stale(plan, before, history).alias(_STALE)
@@ -48,12 +51,12 @@ def reuse_rows(
     if number > most * len(place):
         return None
     looked_up = rows(plan, history, spine.filter(missing.to_arrow()), engine)
-    fresh = finish(computation, looked_up).select(names)
-    if fresh.schema != old.select(names).schema:
+    new = finish(computation, looked_up).select(names)
+    if new.schema != old.select(names).schema:
         return None
-    # Behind the old rows stand the new ones, in the order of the spine.
-    behind = place.fill_null(missing.cast(pl.Int64).cum_sum() - 1 + old.num_rows)
-    features = pa.concat_tables([old.select(names), fresh]).take(behind.to_arrow())
+    # The new rows follow the old ones, in the order of the spine.
+    places = place.fill_null(missing.cast(pl.Int64).cum_sum() - 1 + old.num_rows)
+    features = pa.concat_tables([old.select(names), new]).take(places.to_arrow())
     table = spine
     for name in names:
         table = table.append_column(name, features.column(name))
@@ -61,17 +64,16 @@ def reuse_rows(
 
 
 def _stale(plan: Plan, before: PinnedHistory, history: PinnedHistory) -> pl.Expr:
-    """Whether a row's features may be others than they were: something that counts was said of its entity."""
+    """Whether a row's features may have changed, because its entity has relevant new events."""
     first = history.first_recorded(before.watermark)
     if first is None:
         return pl.lit(value=False)
     touched = pl.col(plan.features.spine_entity).is_in(
         changed(plan, before.with_schemas(plan.schemas), history).implode()
     )
-    # What is recorded after a cutoff changes nothing there, where only what was known counts; but
-    # all of an entity's events decide whether its sums are refused.
-    heard = pl.col(plan.features.cutoff).cast(pl.Int64) > first
-    judged = any(doubtful(plan, stream, parts) for stream, parts in plan.wanted().items())
-    return (touched & heard if plan.known_at_cutoff and not judged else touched).fill_null(
-        value=False
-    )
+    # With ``known="cutoff"`` events recorded after a cutoff do not change its features. But
+    # whether a sum overflows is decided over all events of an entity.
+    recorded_before = pl.col(plan.features.cutoff).cast(pl.Int64) > first
+    can_overflow = any(doubtful(plan, stream, parts) for stream, parts in plan.wanted().items())
+    stale = touched & recorded_before if plan.known_at_cutoff and not can_overflow else touched
+    return stale.fill_null(value=False)

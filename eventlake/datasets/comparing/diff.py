@@ -1,4 +1,4 @@
-"""What lies between two datasets: history, recipe, code, schema and rows."""
+"""Compares two datasets: history, recipe, code, schema and rows."""
 
 import difflib
 import re
@@ -22,25 +22,25 @@ from eventlake.datasets.store.archive import Archive
 from eventlake.errors import CorruptionError, NotFoundError
 
 MOST_ALIGNED_LINES = 4_000
-"""Of the source files of two datasets together, that are compared line by line."""
+"""Maximum lines of all source files together that are compared by ``difflib``."""
 _CONTEXT = 3
-"""Lines that are the same, before and after those that differ."""
+"""Unchanged lines shown around a change."""
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
 
 
 def diff(before: Archive, after: Archive, pin: Pin) -> DatasetDiff:
-    """Compares two datasets of a lake. Rows are read only where their content hashes differ, and then as a stream.
+    """Compare two datasets of a lake.
 
-    Rows that are numbered by different spines are held in memory, to be matched by entity, cutoff
-    and occurrence.
+    Rows are read only if the content hashes differ, and then as a stream. Rows that are numbered by
+    different spines are held in memory, to be matched by entity, cutoff and occurrence.
 
     Args:
-        before: The first.
-        after: The second.
-        pin: Looks a checkpoint up in the lake and asserts its root.
+        before: The first dataset.
+        after: The second dataset.
+        pin: Looks a checkpoint up in the lake and verifies its root.
 
     Raises:
-        CorruptionError: A stored file is missing or not what was written.
+        CorruptionError: A stored file is missing or changed.
         StorageError: The store failed.
     """
     one, other = before.manifest, after.manifest
@@ -51,11 +51,10 @@ def diff(before: Archive, after: Archive, pin: Pin) -> DatasetDiff:
     if not identical and refusal is None:
         try:
             rows = _rows(before, after, compared)
-            refusal = (
-                None
-                if rows
-                else "not compared: rows are numbered, and no column of the spines says which is which"
-            )
+            if rows is None:
+                refusal = (
+                    "not compared: rows are numbered, and no column of the spines identifies them"
+                )
         except NotFoundError as error:
             refusal = f"not compared: {error.message}; {error.hint}"
     return DatasetDiff(
@@ -75,7 +74,7 @@ def diff(before: Archive, after: Archive, pin: Pin) -> DatasetDiff:
 
 
 def _rows(before: Archive, after: Archive, compared: list[str]) -> RowsDiff | None:
-    """The rows of both by key, or by what their spines say where the key is a number in different spines."""
+    """Compare rows by key, or by the columns of their spines if the key is a spine's row number."""
     if not is_numbered(before, after):
         return diff_rows(before, after, compared)
     rows = matched(before, after)
@@ -84,19 +83,22 @@ def _rows(before: Archive, after: Archive, compared: list[str]) -> RowsDiff | No
 
 
 def _refusal(before: DatasetManifest, after: DatasetManifest) -> str | None:
-    """Why rows cannot be matched by key."""
+    """Why rows cannot be matched by key; None if they can."""
     key, other = before.recipe.key, after.recipe.key
     if key != other:
         return f"not compared: the keys differ ({', '.join(key)}; {', '.join(other)})"
     types, others = dict(before.schema), dict(after.schema)
     for name in key:
         if types[name] != others[name]:
-            return f"not compared: key column {name} is {types[name]} in the first and {others[name]} in the second"
+            return (
+                f"not compared: key column {name} is {types[name]} in the first "
+                f"and {others[name]} in the second"
+            )
     return None
 
 
 def _columns(before: DatasetManifest, after: DatasetManifest) -> tuple[list[str], dict[str, str]]:
-    """The columns whose values are compared, and why the others are not."""
+    """The columns whose values are compared, and the reasons for the others by name."""
     types, others = dict(before.schema), dict(after.schema)
     keys = {*before.recipe.key, *after.recipe.key}
     compared = [name for name in types if name not in keys and types[name] == others.get(name)]
@@ -110,7 +112,10 @@ def _columns(before: DatasetManifest, after: DatasetManifest) -> tuple[list[str]
 
 
 def _problem(before: Recipe, after: Recipe, pin: Pin) -> str | None:
-    """Why the lake does not have both histories. One that has both has one as the beginning of the other: it is append-only."""
+    """Why the lake does not have both histories; None if it has.
+
+    A lake is append-only: if it has both, one is a prefix of the other.
+    """
     for checkpoint in (before.checkpoint, after.checkpoint):
         try:
             pin(checkpoint)
@@ -120,15 +125,15 @@ def _problem(before: Recipe, after: Recipe, pin: Pin) -> str | None:
 
 
 def _recipe(before: Recipe, after: Recipe) -> Iterator[Change]:
-    one, other = _told(before), _told(after)
+    one, other = _labelled(before), _labelled(after)
     for what in {**one, **other}:
         if one.get(what) != other.get(what):
             yield Change(what, one.get(what, ABSENT), other.get(what, ABSENT))
 
 
-def _told(recipe: Recipe) -> dict[str, str]:
-    """A recipe's parts by the names that people know them by, but for code and checkpoint."""
-    told = {
+def _labelled(recipe: Recipe) -> dict[str, str]:
+    """A recipe's members by the labels that users read, except code and checkpoint."""
+    labelled = {
         "name": recipe.name,
         "kind": recipe.kind,
         "entry": recipe.entry,
@@ -138,17 +143,18 @@ def _told(recipe: Recipe) -> dict[str, str]:
         "engine": recipe.engine,
         "engine version": recipe.engine_version,
     }
-    told |= _named("setting", recipe.settings) | _named("parameter", recipe.parameters)
+    labelled |= _named("setting", recipe.settings) | _named("parameter", recipe.parameters)
     if recipe.spine:
-        told["spine"] = (
+        labelled["spine"] = (
             f"{counted(recipe.spine.rows, 'row')}, content hash {recipe.spine.content_hash}"
         )
     if recipe.clock_hash:
-        told["clock hash"] = recipe.clock_hash
-    told |= {
-        f"schema of {event_type}": schema_hash for event_type, schema_hash in recipe.schemas.items()
-    }
-    return told | {f"declared type of {name}": kind for name, kind in recipe.declared_schema or ()}
+        labelled["clock hash"] = recipe.clock_hash
+    for event_type, schema_hash in recipe.schemas.items():
+        labelled[f"schema of {event_type}"] = schema_hash
+    for name, kind in recipe.declared_schema or ():
+        labelled[f"declared type of {name}"] = kind
+    return labelled
 
 
 def _named(noun: str, values: dict[str, Any]) -> dict[str, str]:
@@ -162,43 +168,38 @@ def _sources(before: Archive, after: Archive) -> Iterator[SourceChange]:
     texts, new, patches = before.sources(), after.sources(), _Patches()
     for name in sorted({**texts, **new}):
         if hashes.get(name) != others.get(name):
-            kind = (
-                "changed"
-                if name in texts and name in new
-                else "removed"
-                if name in texts
-                else "added"
-            )
+            kind = "changed" if name in texts and name in new else "added"
+            kind = "removed" if name not in new else kind
             yield SourceChange(name, kind, patches.patch(name, texts.get(name), new.get(name)))
 
 
 class _Patches:
-    """Unified diffs of source files, which may be a stranger's: ``difflib`` can take the cube of the number of lines."""
+    """Unified diffs of source files, of a bounded number of lines.
+
+    The files may be untrusted, and ``difflib`` can take the cube of the number of lines.
+    """
 
     def __init__(self) -> None:
         self._left = MOST_ALIGNED_LINES
 
     def patch(self, name: str, before: str | None, after: str | None) -> str:
-        """What turns one file into the other."""
+        """The unified diff of one file; None stands for a file that does not exist."""
         lines, new = (_LINES.findall(text or "") for text in (before, after))
         names = (
             "/dev/null" if before is None else f"a/{name}",
             "/dev/null" if after is None else f"b/{name}",
         )
         self._left -= len(lines) + len(new) if before is not None and after is not None else 0
-        made = (
-            difflib.unified_diff(lines, new, *names)
-            if self._left >= 0
-            else _replaced(lines, new, names)
-        )
+        align = difflib.unified_diff if self._left >= 0 else _replaced
+        patch = align(lines, new, *names)
         return "".join(
             line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
-            for line in made
+            for line in patch
         )
 
 
-def _replaced(lines: list[str], new: list[str], names: tuple[str, str]) -> Iterator[str]:
-    """A unified diff that replaces everything between the lines with which both begin and those with which both end."""
+def _replaced(lines: list[str], new: list[str], old_name: str, new_name: str) -> Iterator[str]:
+    """A unified diff with one hunk, between the common first and the common last lines."""
     most = min(len(lines), len(new))
     begin = next((place for place in range(most) if lines[place] != new[place]), most)
     end = next(
@@ -209,7 +210,7 @@ def _replaced(lines: list[str], new: list[str], names: tuple[str, str]) -> Itera
     after = lines[len(lines) - end :][:_CONTEXT]
     kept = begin - first + len(after)
     counts = [len(one) - end - begin + kept for one in (lines, new)]
-    yield from (f"--- {names[0]}\n", f"+++ {names[1]}\n")
+    yield from (f"--- {old_name}\n", f"+++ {new_name}\n")
     yield "@@ -{} +{} @@\n".format(
         *(f"{first + 1 if count else first},{count}" for count in counts)
     )

@@ -1,4 +1,4 @@
-"""The difference between two datasets, and how it is shown: facts for a card, sections for text and HTML."""
+"""The difference between two datasets, rendered as a card, as text and as HTML."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ _HEADER = ("", "before", "after")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that is not the same in both, such as ``engine version`` or ``parameter since``.
+    """One property that differs, such as ``engine version`` or ``parameter since``.
 
     Attributes:
-        what: Its name.
-        before: As text; ``absent`` where the first dataset has none.
-        after: The same of the second.
+        what: The property.
+        before: The first dataset's value as text; ``absent`` if it has none.
+        after: The second dataset's value as text; ``absent`` if it has none.
     """
 
     what: str
@@ -34,12 +34,12 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class SourceChange:
-    """One source file that is not the same in both.
+    """One source file that differs.
 
     Attributes:
         name: The file.
         kind: ``added``, ``removed`` or ``changed``.
-        patch: A unified diff of its lines.
+        patch: Its unified diff.
     """
 
     name: str
@@ -49,13 +49,13 @@ class SourceChange:
 
 @dataclass(frozen=True, slots=True)
 class HistoryDiff:
-    """How the histories of two datasets lie to each other.
+    """How the histories of two datasets relate.
 
     Attributes:
-        before: Checkpoint of the first.
-        after: Of the second.
-        problem: Why the lake does not have both; None where it does, and so the shorter is the
-            beginning of the longer.
+        before: The first dataset's checkpoint.
+        after: The second dataset's checkpoint.
+        problem: Why the lake does not have both; None if it does. Then the shorter history is a
+            prefix of the longer.
     """
 
     before: Checkpoint
@@ -64,25 +64,28 @@ class HistoryDiff:
 
     @property
     def events(self) -> int | None:
-        """Number of events between the two watermarks, below zero where the second is the earlier; None beside a ``problem``."""
+        """Events from the first watermark to the second, negative if the second is earlier.
+
+        None if there is a ``problem``.
+        """
         return None if self.problem else self.after.watermark - self.before.watermark
 
 
 @helpful
 @dataclass(frozen=True, slots=True, repr=False)
 class DatasetDiff:
-    """The outcome of comparing two datasets.
+    """The result of comparing two datasets.
 
     Attributes:
         before: The first dataset.
-        after: The second.
-        identical: Whether the rows have the same content hash; then they were not read.
-        history: Their checkpoints, and the events between.
-        recipe: What of the recipe differs, but for code and checkpoint.
+        after: The second dataset.
+        identical: Whether the content hashes are equal; the rows are not read then.
+        history: The two checkpoints, and the events between them.
+        recipe: Recipe members that differ, except code and checkpoint.
         sources: Source files that differ.
-        schema: Columns that only one has, whose types differ, or the order of columns.
-        rows: Rows by key; None where they could not be compared.
-        refusal: Why they could not; None where they were.
+        schema: Columns that only one dataset has, columns of other types, or another column order.
+        rows: The rows, compared by key; None if they could not be compared.
+        refusal: Why the rows could not be compared; None if they were.
         not_compared: Columns whose values were not compared, with the reason.
     """
 
@@ -99,7 +102,7 @@ class DatasetDiff:
 
     @property
     def title(self) -> str:
-        """Which two, and whether their rows are the same."""
+        """The two datasets, and whether their rows are the same."""
         names = (
             f"{dataset.name} {dataset.manifest_hash[: layout.SHORT_HASH]}"
             for dataset in (self.before, self.after)
@@ -111,36 +114,36 @@ class DatasetDiff:
         return f"<DatasetDiff: {self.card().title}>"
 
     def card(self) -> Card:
-        """What to show: one line for each thing that differs, and the columns with changed values."""
+        """The difference as a card: one line for each property that differs."""
         return Card(self.title, facts(self), ("column", "changed values"), columns_changed(self))
 
     def text(self) -> str:
-        """Everything that differs, as text."""
+        """Everything that differs, as plain text."""
         return as_text(self.title, sections(self))
 
     def html(self) -> str:
-        """The same as one HTML file that needs nothing else: all text escaped, no scripts, for light and dark screens."""
+        """Everything that differs, as one self-contained HTML page without scripts."""
         return as_html(self.title, sections(self))
 
 
 def facts(value: DatasetDiff) -> tuple[tuple[str, str], ...]:
-    """One line for each thing that differs."""
-    told = [
+    """One line for each property that differs."""
+    lines = [
         ("before", value.before.manifest_hash),
         ("after", value.after.manifest_hash),
         ("watermark", _watermark(value)),
     ]
-    told += [(change.what, f"{change.before} → {change.after}") for change in value.recipe]
-    told += [("code", f"{source.name} {source.kind}") for source in value.sources]
-    told += [
+    lines += [(change.what, f"{change.before} → {change.after}") for change in value.recipe]
+    lines += [("code", f"{source.name} {source.kind}") for source in value.sources]
+    lines += [
         ("schema", f"{change.what}: {change.before} → {change.after}") for change in value.schema
     ]
-    told.append(("rows", _rows(value)))
-    return tuple(told)
+    lines.append(("rows", _rows(value)))
+    return tuple(lines)
 
 
 def columns_changed(value: DatasetDiff) -> tuple[tuple[str, str], ...]:
-    """The columns with changed values, and how many."""
+    """The columns with changed values, and the number of changes."""
     counts = value.rows.columns if value.rows else {}
     return tuple((name, f"{count:,}") for name, count in counts.items() if count)
 
@@ -156,17 +159,20 @@ def _watermark(value: DatasetDiff) -> str:
 
 def _rows(value: DatasetDiff) -> str:
     if value.identical:
-        return f"the same ({counted(value.before.manifest.rows, 'row')}, content hash {value.before.content_hash})"
+        rows = counted(value.before.manifest.rows, "row")
+        return f"the same ({rows}, content hash {value.before.content_hash})"
     return _counts(value.rows) if value.rows else str(value.refusal)
 
 
 def _counts(rows: RowsDiff) -> str:
-    figures = f"{rows.added:,} added, {rows.removed:,} removed, {rows.changed:,} changed, {rows.unchanged:,} unchanged"
-    return f"{rows.before:,} → {rows.after:,}: {figures}"
+    return (
+        f"{rows.before:,} → {rows.after:,}: {rows.added:,} added, {rows.removed:,} removed, "
+        f"{rows.changed:,} changed, {rows.unchanged:,} unchanged"
+    )
 
 
 def sections(value: DatasetDiff) -> tuple[Section, ...]:
-    """Everything that differs, part by part; parts that are the same say so in one line, together."""
+    """Everything that differs, section by section; equal parts are listed in one line."""
     parts = [Section("datasets", header=_HEADER, rows=tuple(_identity(value)))]
     same = []
     for title, changes in (("recipe", value.recipe), ("schema", value.schema)):
@@ -213,7 +219,8 @@ def _identity(value: DatasetDiff) -> Iterator[tuple[str, str, str]]:
 def _row_lines(value: DatasetDiff) -> Iterator[str]:
     yield _rows(value)
     if value.rows and value.rows.matched_by:
-        yield f"matched by {', '.join(value.rows.matched_by)} of the spines, and by their occurrence"
+        columns = ", ".join(value.rows.matched_by)
+        yield f"matched by {columns} of the spines, and by their occurrence"
     if not value.identical and value.rows and value.not_compared:
         yield "values not compared: " + ", ".join(
             f"{name} ({reason})" for name, reason in value.not_compared.items()
@@ -240,7 +247,7 @@ def _examples(rows: RowsDiff) -> Iterator[Section]:
 
 
 def _cells(change: RowChange) -> Iterator[tuple[str, str, str, str]]:
-    """One line for each column, the key on the first."""
+    """One line for each column, with the key on the first line."""
     key = ", ".join(f"{name} {shown_short(value)}" for name, value in change.key.items())
     names = list(change.before if change.before is not None else change.after or {})
     for place, name in enumerate(names[:_MOST_COLUMNS]):

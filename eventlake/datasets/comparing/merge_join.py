@@ -1,8 +1,8 @@
-"""Two runs of rows in the order of one key, walked side by side in bounded memory.
+"""A merge join of two sorted streams of rows in bounded memory.
 
-Each step takes from both sides the rows up to the lesser of the two keys that their pieces end
-with, so that at least one piece is used up; what stands on both sides of a step is found by a join
-over these rows alone.
+Each step takes from both sides the rows up to the lesser of the two keys with which their pieces
+end, so at least one piece is used up. A hash join over these rows alone finds the common keys.
+Written by hand because no engine here joins two streams without holding one of them in memory.
 """
 
 import bisect
@@ -22,10 +22,10 @@ class Step:
     """The rows of a range of keys. Each table is in key order.
 
     Attributes:
-        removed: Rows whose key stands only before.
-        added: Rows whose key stands only after.
-        before: Rows whose key stands on both sides, as they were.
-        after: The same keys in the same places, as they are.
+        removed: Rows whose key only the first side has.
+        added: Rows whose key only the second side has.
+        before: Rows whose key both sides have, as in the first.
+        after: Rows with the same keys in the same order, as in the second.
     """
 
     removed: pa.Table
@@ -35,7 +35,7 @@ class Step:
 
     @property
     def rows(self) -> int:
-        """Rows of both sides together."""
+        """Number of rows of both sides."""
         return int(
             self.removed.num_rows + self.added.num_rows + self.before.num_rows + self.after.num_rows
         )
@@ -44,16 +44,16 @@ class Step:
 def merge(
     before: Iterator[pa.Table], after: Iterator[pa.Table], key: Sequence[str]
 ) -> Iterator[Step]:
-    """Walks two runs of rows side by side.
+    """Join two sorted streams of rows.
 
     Args:
-        before: Pieces in ascending order of a unique key without nulls, text by its UTF-8 bytes, as
-            datasets are stored.
-        after: The same, with key columns of the same types; other columns may differ.
-        key: The key columns, in the order that the rows are sorted by.
+        before: Pieces in ascending order of a unique key without nulls; text is ordered by its
+            UTF-8 bytes, as in stored datasets.
+        after: Likewise, with key columns of the same types; other columns may differ.
+        key: The key columns, in sort order.
 
     Yields:
-        Steps in key order; together they hold every row once.
+        Steps in key order; together they have every row once.
     """
     sides = _Side(before, key), _Side(after, key)
     while ends := [side.end for side in sides if side.fill()]:
@@ -63,7 +63,7 @@ def merge(
 
 
 class _Side:
-    """One run: the piece that is looked at, and the pieces behind it."""
+    """One stream: the current piece, and the pieces after it."""
 
     def __init__(self, pieces: Iterator[pa.Table], key: Sequence[str]) -> None:
         self._pieces = pieces
@@ -73,7 +73,7 @@ class _Side:
         self.end: Key = ()
 
     def fill(self) -> bool:
-        """Makes sure that there are rows to look at; False at the end of the run."""
+        """Ensure that there are rows; False at the end of the stream."""
         while self._rows is None or not self._rows.num_rows:
             following = next(self._pieces, None)
             if following is None:
@@ -85,7 +85,7 @@ class _Side:
         return True
 
     def take(self, bound: Key) -> pa.Table | None:
-        """Takes the rows with keys up to ``bound``, itself included; None of a run that never had a piece."""
+        """Take the rows with keys up to and including ``bound``; None without any piece."""
         if self._rows is None:
             return None
         rows = self._rows.num_rows
@@ -103,7 +103,8 @@ class _Side:
 
 
 def _comparable(column: pa.ChunkedArray) -> pa.Array:
-    """A key column whose values are ordered by Python as Arrow sorts them; instants as integers, for they may be beyond Python's years."""
+    """A key column whose values Python orders as Arrow sorts them."""
+    # Dates and instants become integers: they may be outside Python's years 1 to 9999.
     if pa.types.is_date32(column.type):
         column = column.cast(pa.int32())
     elif pa.types.is_temporal(column.type):
@@ -112,7 +113,7 @@ def _comparable(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _step(left: Any, right: Any, key: Sequence[str]) -> Step:
-    """Two tables, or None for a run that has no rows at all, as one step."""
+    """Join two tables; None stands for a stream without any piece."""
     names = list(key)
     if left is None or right is None:
         only = left if right is None else right
@@ -141,7 +142,7 @@ def _unpaired(left: pa.Table, right: pa.Table) -> Step:
 
 
 def _numbered(keys: pa.Table, name: str) -> pl.DataFrame:
-    """The keys under names that meet no other, with the row's number as ``name``."""
+    """The keys under neutral names, with the row number as ``name``."""
     return pl.DataFrame(
         keys.rename_columns([f"k{n}" for n in range(keys.num_columns)])
     ).with_row_index(name)

@@ -1,4 +1,4 @@
-"""What became of the rows of a dataset in another one, by key."""
+"""Compares the rows of two datasets by key."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from eventlake.datasets.store.archive import SPINE_ROW, Archive
 from eventlake.progress import task
 
 SHOWN = 10
-"""Examples of each kind of change."""
+"""Maximum examples of each kind of change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,9 @@ class RowChange:
 
     Attributes:
         key: Value by key column.
-        before: Value by column; of a changed row only the columns that changed. None where the row
-            was added.
-        after: The same afterwards. None where the row was removed.
+        before: Value by column in the first dataset; only the changed columns of a changed row.
+            None if the row was added.
+        after: Likewise in the second dataset; None if the row was removed.
     """
 
     key: dict[str, Any]
@@ -38,18 +38,18 @@ class RowsDiff:
     """Rows of two datasets, matched by key.
 
     Attributes:
-        before: Rows of the first dataset.
-        after: Rows of the second.
+        before: Number of rows of the first dataset.
+        after: Number of rows of the second.
         added: Rows whose key only the second has.
         removed: Rows whose key only the first has.
         changed: Rows of both with another value in some compared column.
         unchanged: The other rows of both.
         columns: Number of changed values by compared column, in the first dataset's order.
-        added_rows: The first ten, in key order.
-        removed_rows: The first ten.
-        changed_rows: The first ten.
-        matched_by: Columns of the spines that rows were matched by, because their numbers in
-            different spines say nothing; of rows that are alike in them the n-th is matched with
+        added_rows: The first ten added rows, in key order.
+        removed_rows: The first ten removed rows, in key order.
+        changed_rows: The first ten changed rows, in key order.
+        matched_by: Columns of the spines by which rows were matched, because row numbers of
+            different spines are unrelated. Among rows with equal values the n-th is matched with
             the n-th. Empty if rows were matched by their key.
     """
 
@@ -67,22 +67,22 @@ class RowsDiff:
 
 
 def same_rows(archive: Archive, columns: Sequence[str]) -> RowsDiff:
-    """What to say where the content hashes agree; nothing is read."""
+    """The result for equal content hashes; nothing is read."""
     rows = archive.manifest.rows
     return RowsDiff(rows, rows, 0, 0, 0, rows, dict.fromkeys(columns, 0))
 
 
 def diff_rows(before: Archive, after: Archive, columns: Sequence[str]) -> RowsDiff:
-    """Compares stored rows by key, reading each file once, with at most a part of each dataset in memory.
+    """Compare stored rows by key, reading each file once, with one part of each side in memory.
 
     Args:
         before: The first dataset.
         after: The second; its key columns have the same names, order and types.
-        columns: Beside the key, which ones to compare; they have the same types on both sides.
+        columns: The columns to compare, without the key; their types are the same on both sides.
 
     Raises:
-        CorruptionError: A stored file is missing or not what was written, or the rows are not those
-            of their manifest.
+        CorruptionError: A stored file is missing or changed, or rows do not match their manifest.
+        NotFoundError: The rows of one dataset were pruned.
     """
     key = before.manifest.recipe.key
     counts = _Counts(key, dict.fromkeys(columns, 0))
@@ -95,13 +95,13 @@ def diff_rows(before: Archive, after: Archive, columns: Sequence[str]) -> RowsDi
 
 
 def diff_matched(rows: Matched, key: Sequence[str], columns: Sequence[str], name: str) -> RowsDiff:
-    """Compares rows that are matched by what their spines say.
+    """Compare rows that are matched by columns of their spines.
 
     Args:
-        rows: Of both datasets.
+        rows: The rows of both datasets.
         key: The key of both.
-        columns: Beside the key, which ones to compare.
-        name: Of the first dataset.
+        columns: The columns to compare, without the key.
+        name: The first dataset's name.
     """
     keys = tuple(MATCH if one == SPINE_ROW else one for one in key)
     counts = _Counts(
@@ -116,7 +116,7 @@ def diff_matched(rows: Matched, key: Sequence[str], columns: Sequence[str], name
 
 @dataclass(slots=True)
 class _Counts:
-    """What the steps so far came to."""
+    """The result of the steps so far."""
 
     key: tuple[str, ...]
     columns: dict[str, int]
@@ -166,18 +166,18 @@ class _Counts:
             self.changed_rows.append(RowChange(self._key(was), self._rest(was), self._rest(became)))
 
     def _key(self, row: dict[str, Any]) -> dict[str, Any]:
-        told: dict[str, Any] = {}
+        key: dict[str, Any] = {}
         for name in self.key:
-            told |= (
+            key |= (
                 self.matched.key(row[name])
                 if self.matched is not None and name == MATCH
                 else {name: row[name]}
             )
-        return told
+        return key
 
     def _rest(self, row: dict[str, Any]) -> dict[str, Any]:
-        told = (*self.key, *(self.matched.names if self.matched is not None else ()))
-        return {name: value for name, value in row.items() if name not in told}
+        in_key = (*self.key, *(self.matched.names if self.matched is not None else ()))
+        return {name: value for name, value in row.items() if name not in in_key}
 
     def result(self) -> RowsDiff:
         both = self.changed + self.unchanged
@@ -202,7 +202,7 @@ def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
 
 
 def _value(value: pa.Scalar) -> Any:
-    """As Python holds it; as text where it is beyond Python's dates."""
+    """The value in Python; as text if it is outside Python's range of dates."""
     try:
         return value.as_py()
     except (OverflowError, ValueError):

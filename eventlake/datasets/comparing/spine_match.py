@@ -1,4 +1,4 @@
-"""Which rows of two spines are of the same entity at the same cutoff, wherever they stand."""
+"""Matches rows of two spines by entity and cutoff, whatever their row numbers."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,8 +8,7 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.datasets.store.archive import SPINE_ROW, Archive
-from eventlake.datasets.store.recorded import projection_of
-from eventlake.projections.features import feature_set
+from eventlake.datasets.store.recorded import features_of
 
 MATCH = "eventlake match"
 OCCURRENCE = "occurrence"
@@ -17,15 +16,15 @@ OCCURRENCE = "occurrence"
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """Two datasets whose rows are numbered by their spines, under numbers that they share.
+    """The rows of two datasets, numbered in common.
 
     Attributes:
-        names: The columns of the spines that rows are told apart by; the n-th row with the same
-            values is matched with the n-th.
-        before: The first dataset's rows in the order of the shared numbers, which stand as
-            ``MATCH`` in the place of ``spine_row``.
-        after: The second's.
-        values: What the numbers stand for: ``names``, and the occurrence.
+        names: The columns of the spines that identify rows; the n-th row with the same values is
+            matched with the n-th.
+        before: The first dataset's rows in the order of the common number, whose column ``MATCH``
+            replaces ``spine_row``.
+        after: The second dataset's rows, likewise.
+        values: The values behind each number: ``names``, and the occurrence.
     """
 
     names: tuple[str, ...]
@@ -34,7 +33,7 @@ class Matched:
     values: pl.DataFrame
 
     def key(self, number: int) -> dict[str, Any]:
-        """What a number stands for; how often the same stood before only if it did."""
+        """The values behind a number; with the occurrence unless it is the first."""
         *values, occurrence = self.values.row(number)
         return dict(zip(self.names, values, strict=True)) | (
             {OCCURRENCE: occurrence} if occurrence else {}
@@ -42,36 +41,37 @@ class Matched:
 
 
 def is_numbered(before: Archive, after: Archive) -> bool:
-    """Whether rows of two datasets are numbered by spines that differ, so that a number says nothing."""
+    """Whether rows are numbered by different spines, so that their numbers are unrelated."""
     one, other = before.manifest.recipe, after.manifest.recipe
     spines = one.spine is not None and other.spine is not None and one.spine != other.spine
     return spines and SPINE_ROW in one.key and one.key == other.key
 
 
 def matched(before: Archive, after: Archive) -> Matched | None:
-    """The rows of two datasets that are numbered by different spines.
+    """Match the rows of two datasets that are numbered by different spines.
 
-    None where the spines have no column in common, or rows have numbers of their own.
+    Returns:
+        None if the spines share no column, or some row has a number that its spine does not have.
 
     Raises:
-        CorruptionError: A stored file is missing or not what was written.
-        NotFoundError: Retention has taken the rows.
+        CorruptionError: A stored file is missing or changed.
+        NotFoundError: The rows were pruned.
     """
     spines = [pl.DataFrame(archive.spine()) for archive in (before, after)]
     names = _names(before, after, *(spine.schema for spine in spines))
     if not names:
         return None
     occurrence = pl.int_range(pl.len()).over(names).alias(OCCURRENCE)
-    told = [
+    keyed = [
         spine.select(SPINE_ROW, *(pl.col(name) for name in names)).with_columns(occurrence)
         for spine in spines
     ]
     on = [*names, OCCURRENCE]
-    values = pl.concat([one.select(on) for one in told]).unique().sort(on)
+    values = pl.concat([one.select(on) for one in keyed]).unique().sort(on)
     numbers = values.with_row_index(MATCH).cast({MATCH: pl.Int64})
     one, other = (
         _rows(archive, spine.join(numbers, on=on, how="left", nulls_equal=True))
-        for archive, spine in zip((before, after), told, strict=True)
+        for archive, spine in zip((before, after), keyed, strict=True)
     )
     if one.column(MATCH).null_count or other.column(MATCH).null_count:
         return None
@@ -81,23 +81,22 @@ def matched(before: Archive, after: Archive) -> Matched | None:
 def _names(
     before: Archive, after: Archive, types: Mapping[str, Any], others: Mapping[str, Any]
 ) -> list[str]:
-    """Entity and cutoff where both datasets declare the same ones, else all columns that the spines share."""
+    """Entity and cutoff if both datasets declare the same, else all columns the spines share."""
     shared = [
         name for name, kind in types.items() if name != SPINE_ROW and others.get(name) == kind
     ]
-    ends = {tuple(_ends(archive)) for archive in (before, after)}
-    told = list(ends.pop()) if len(ends) == 1 else []
-    return told if told and set(told) <= set(shared) else shared
+    declared = {tuple(_entity_and_cutoff(archive)) for archive in (before, after)}
+    names = list(declared.pop()) if len(declared) == 1 else []
+    return names if names and set(names) <= set(shared) else shared
 
 
-def _ends(archive: Archive) -> Iterator[str]:
-    if archive.manifest.recipe.kind == "features":
-        features = feature_set(projection_of(archive))
+def _entity_and_cutoff(archive: Archive) -> Iterator[str]:
+    if features := features_of(archive):
         yield from (features.spine_entity, features.cutoff)
 
 
 def _rows(archive: Archive, spine: pl.DataFrame) -> pa.Table:
-    """The rows under shared numbers, in their order."""
+    """The rows under common numbers, in their order."""
     rows = pl.DataFrame(archive.rows())
     numbers = spine.select(pl.col(SPINE_ROW).cast(rows.schema[SPINE_ROW]), MATCH)
     keys = [MATCH if name == SPINE_ROW else name for name in archive.manifest.recipe.key]

@@ -8,6 +8,7 @@ from eventlake.datasets.store.archive import Archive
 from eventlake.features.feature_set import FeatureSet
 from eventlake.features.spines.spine import EventSpine, spine_of
 from eventlake.projections.computation import Types
+from eventlake.projections.kinds import kind_of
 from eventlake.projections.projection import Projection
 
 
@@ -41,10 +42,8 @@ def features_of(archive: Archive) -> FeatureSet | None:
     Raises:
         CorruptionError: Its description is missing or was changed.
     """
-    if archive.manifest.recipe.kind != "features":
-        return None
-    (text,) = archive.sources().values()
-    return FeatureSet.from_text(archive.manifest.recipe.name, text)
+    projection = projection_of(archive)
+    return kind_of(projection).features(projection)
 
 
 def event_spines_of(archive: Archive) -> list[EventSpine]:

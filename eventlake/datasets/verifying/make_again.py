@@ -1,7 +1,7 @@
-"""Making stored datasets again, one after the other, from what is archived with them, and comparing manifests.
+"""Reproduces stored datasets one after another from their archives, and compares manifests.
 
-Hashes show that rows, spine and source are what somebody stored. Only this shows that the rows are
-those that the source makes of the history.
+Hashes show that rows, spine and source are what a writer stored. Only a reproduction shows that the
+source makes these rows of the history.
 """
 
 import platform
@@ -25,21 +25,23 @@ from eventlake.history.resolve import at_checkpoint
 from eventlake.history.verifying.report import Tally
 from eventlake.log.chain.chain import Chain
 from eventlake.progress import task
+from eventlake.projections.kinds import kind_named
 from eventlake.trust import OWN
 
 MOST_SECONDS = 600
-"""A query that runs longer is given up: it may be a stranger's, and have no end. Those after it have half the time."""
+"""The time limit of a query, which may be untrusted and never end. It halves after each timeout."""
 LEAST_SECONDS = 1
+"""The time limit does not fall below it."""
 
 
 def derive_again(chain: Chain, archives: Sequence[Archive], tally: Tally, *, trust: bool) -> None:
-    """Makes datasets again. What another process of this user found before is not believed; what is found here is remembered.
+    """Reproduce datasets. Earlier findings of this user are not trusted; the new ones are recorded.
 
     Args:
         chain: The lake's log, with a ledger that knows only what this verification has checked.
-        archives: The datasets; their rows, spines and sources hash to what their manifests say.
-        tally: Gets a problem for each that is false, and what is unproven for each that cannot be
-            made again.
+        archives: Datasets whose rows, spines and sources match their manifests.
+        tally: Gets a problem for each false dataset, and a doubt for each that cannot be
+            reproduced.
         trust: Run archived Python.
     """
     seconds: float = MOST_SECONDS
@@ -51,15 +53,15 @@ def derive_again(chain: Chain, archives: Sequence[Archive], tally: Tally, *, tru
 
 
 def _derive(chain: Chain, archive: Archive, tally: Tally, *, seconds: float, trust: bool) -> bool:
-    """Makes one dataset again; False if its query was given up after so many seconds."""
+    """Reproduce one dataset; False if its query timed out."""
     then = archive.manifest
-    if then.recipe.kind == "python" and not trust:
+    if kind_named(then.recipe.kind).needs_trust and not trust:
         message = f"archived Python ({then.recipe.entry}) is run only with trust=True or --trust"
         tally.doubt(archive.folder, f"not made again: {message}")
         return True
     try:
         history = at_checkpoint(chain, then.recipe.checkpoint)
-        found, proved = isolated(_made_again, history, archive, trust=trust, seconds=seconds)
+        found, proved = isolated(_reproduce, history, archive, trust=trust, seconds=seconds)
     except (CorruptionError, NotFoundError) as error:
         tally.blame(archive.folder, f"cannot be made again: {error.message}")
     except EventlakeError as error:
@@ -73,35 +75,34 @@ def _derive(chain: Chain, archive: Archive, tally: Tally, *, seconds: float, tru
     return True
 
 
-def _made_again(
+def _reproduce(
     history: PinnedHistory, archive: Archive, *, trust: bool, seconds: float
 ) -> tuple[Tally, bool]:
-    """What is wrong with a dataset, and whether its recipe makes it exactly."""
+    """What is wrong with a dataset, and whether its recipe makes exactly its manifest."""
     tally, then = Tally(), archive.manifest
-    work = ready_again(
-        archive, history, archive.spine(), trust=trust, limits=Limits(then.rows, seconds)
-    )
+    limits = Limits(then.rows, seconds)
+    ready_build = ready_again(archive, history, archive.spine(), trust=trust, limits=limits)
     try:
-        now = make(work, changed_only=True).manifest
+        now = make(ready_build, changed_only=True).manifest
     except NotIdenticalError as error:
-        _differs(archive, tally, work.recipe.engine_version, error.message)
+        _report_difference(archive, tally, ready_build.recipe.engine_version, error.message)
         return tally, False
-    _spines(archive, history, tally)
-    early = work.kind.hindsight(work.computation)
+    _check_spines(archive, history, tally)
+    counts = ready_build.kind.hindsight(ready_build.computation)
     for provenance, _ in archive.attempts():
-        _counts(provenance, early, tally)
+        _check_counts(provenance, counts, tally)
     proved = now.manifest_hash == then.manifest_hash
-    if not proved and not _same_but_for_the_version(then, now):
+    if not proved and not _equal_except_engine_version(then, now):
         differences = [
             *manifest_differences(then, now),
             f"content hash: {then.content_hash} then, {now.content_hash} now",
         ]
-        _differs(archive, tally, now.recipe.engine_version, "; ".join(differences))
+        _report_difference(archive, tally, now.recipe.engine_version, "; ".join(differences))
     return tally, proved
 
 
-def _spines(archive: Archive, history: PinnedHistory, tally: Tally) -> None:
-    """Makes the spine again for each attempt that says of which events it was made, and compares it with the recipe's."""
+def _check_spines(archive: Archive, history: PinnedHistory, tally: Tally) -> None:
+    """Derive each declared event spine again, and compare it with the recipe's."""
     recipe = archive.manifest.recipe
     history = history.with_schemas(recipe.schemas, fresh=True)
     for provenance, _ in archive.attempts():
@@ -109,7 +110,7 @@ def _spines(archive: Archive, history: PinnedHistory, tally: Tally) -> None:
             continue
         try:
             declared = spine_of(provenance[EVENT_SPINE])
-            rows, early = spine_of_events(declared, history)
+            rows, counts = spine_of_events(declared, history)
         except CorruptionError as error:
             tally.blame(provenance["attempt"], error)
             continue
@@ -117,7 +118,7 @@ def _spines(archive: Archive, history: PinnedHistory, tally: Tally) -> None:
             tally.doubt(provenance["attempt"], f"its spine was not made again: {error.message}")
             continue
         if recipe.spine == Spine(rows.num_rows, content_hash(rows)):
-            _counts(provenance, early, tally)
+            _check_counts(provenance, counts, tally)
             continue
         then, now = _versions(provenance)
         types = {declared.event_type, *(label.event_type for _, label, _ in declared.labels)}
@@ -139,14 +140,15 @@ def _spines(archive: Archive, history: PinnedHistory, tally: Tally) -> None:
             tally.blame(provenance["attempt"], message)
 
 
-def _counts(provenance: dict[str, Any], now: Mapping[str, int], tally: Tally) -> None:
-    """Compares what a provenance says of how much was seen too early with what was counted again."""
+def _check_counts(provenance: dict[str, Any], now: Mapping[str, int], tally: Tally) -> None:
+    """Compare the hindsight that a provenance records with what was counted now."""
     for name, count in now.items():
-        if (said := provenance.get(name)) == count:
+        if (recorded := provenance.get(name)) == count:
             continue
-        message = f"it says {name} = {said}, counted again it is {count}"
+        message = f"it says {name} = {recorded}, counted again it is {count}"
         then, here = _versions(provenance)
-        if said is None or then != here:
+        # Older versions did not record or counted otherwise, which is no sign of forgery.
+        if recorded is None or then != here:
             tally.doubt(
                 provenance["attempt"], f"{message}; it was made by eventlake {then}, here is {here}"
             )
@@ -156,12 +158,12 @@ def _counts(provenance: dict[str, Any], now: Mapping[str, int], tally: Tally) ->
 
 def _versions(provenance: dict[str, Any]) -> tuple[str, str]:
     """The version of eventlake that wrote a provenance, and this one."""
-    then, now = (said["versions"]["eventlake"] for said in (provenance, environment()))
+    then, now = (one["versions"]["eventlake"] for one in (provenance, environment()))
     return then, now
 
 
-def _same_but_for_the_version(then: DatasetManifest, now: DatasetManifest) -> bool:
-    """Whether another version of the engine made the same of the same."""
+def _equal_except_engine_version(then: DatasetManifest, now: DatasetManifest) -> bool:
+    """Whether another version of the engine made the same rows of the same recipe."""
     engine = {"engine": None}
     same = then.recipe.document() | engine == now.recipe.document() | engine
     return same and (then.content_hash, then.rows, then.schema) == (
@@ -171,8 +173,10 @@ def _same_but_for_the_version(then: DatasetManifest, now: DatasetManifest) -> bo
     )
 
 
-def _differs(archive: Archive, tally: Tally, engine_version: str, differences: str) -> None:
-    reason = _no_promise(archive, engine_version)
+def _report_difference(
+    archive: Archive, tally: Tally, engine_version: str, differences: str
+) -> None:
+    reason = _why_not_promised(archive, engine_version)
     if reason is None:
         tally.blame(archive.folder, f"its rows are not those that its recipe makes: {differences}")
     else:
@@ -182,8 +186,8 @@ def _differs(archive: Archive, tally: Tally, engine_version: str, differences: s
         )
 
 
-def _no_promise(archive: Archive, engine_version: str) -> str | None:
-    """Why the same rows were never promised here; None if they were."""
+def _why_not_promised(archive: Archive, engine_version: str) -> str | None:
+    """Why the same rows are not guaranteed here; None if they are."""
     recipe = archive.manifest.recipe
     machine = archive.provenance()["environment"]["machine"]
     if recipe.engine_version != engine_version:

@@ -1,4 +1,4 @@
-"""Re-hashing built datasets: manifest, provenance, source, spine and rows, and files that do not belong."""
+"""Verifies stored datasets: manifest, provenance, source, spine and rows, and stray files."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -24,11 +24,11 @@ from eventlake.trust import OWN
 
 @dataclass(slots=True)
 class Findings(Tally):
-    """What was found in ``builds/``.
+    """The findings in ``builds/``.
 
     Attributes:
-        datasets: Published ones.
-        sound: Those in which nothing is wrong.
+        datasets: Number of published datasets.
+        sound: The datasets without a problem.
     """
 
     datasets: int = 0
@@ -36,7 +36,13 @@ class Findings(Tally):
 
 
 def verify_datasets(storage: Storage, chain: Chain | None, *, deep: bool) -> Findings:
-    """Checks every published dataset; its checkpoint is looked up in ``chain``; with ``deep`` the rows are hashed again too."""
+    """Check every published dataset.
+
+    Args:
+        storage: The lake.
+        chain: The log in which checkpoints are looked up; None if it is too damaged.
+        deep: Also hash the rows.
+    """
     findings = Findings()
     files = _listed(storage, layout.BUILDS, findings)
     published = dict.fromkeys(folders(storage) if files else ())
@@ -73,22 +79,28 @@ def _listed(storage: Storage, folder: str, findings: Findings) -> list[StoredObj
 def _unpublished(
     storage: Storage, folder: str, paths: list[str], findings: Findings, *, was_published: bool
 ) -> None:
-    """A folder without a manifest: it was lost, its build was interrupted before it, or the dataset was removed."""
+    """Judge a folder without a manifest: it was lost, never written, or the dataset was removed."""
     attempts = {attempt for path in paths if (attempt := layout.attempt(path))}
     if not any(_is_finished(storage, attempt, paths) for attempt in attempts):
         _left_over(paths, findings)
     elif was_published:
-        message = "missing; the dataset was published: 'eventlake gc LAKE --delete' writes it again, and so does building it again"
+        message = (
+            "missing; the dataset was published: 'eventlake gc LAKE --delete' writes it again, "
+            "and so does building it again"
+        )
         findings.problems.append(Finding(f"{folder}/{layout.MANIFEST}", message))
     else:
-        message = "its build was interrupted before it was published: 'eventlake gc LAKE --delete' publishes it; harmless"
+        message = (
+            "its build was interrupted before it was published: "
+            "'eventlake gc LAKE --delete' publishes it; harmless"
+        )
         findings.notes.append(Finding(f"{folder}/{layout.MANIFEST}", message))
 
 
 def _named(storage: Storage) -> set[str]:
-    """The datasets that notes and tags name, which are written after the manifest, by the hash in the names of their folders."""
+    """The short hashes of datasets that a note or a tag names, so that they were published once."""
     named = {layout.made_hash(item.path) or "" for item in storage.list(layout.RECIPES)}
-    with suppress(EventlakeError):  # told of where the tags are looked at
+    with suppress(EventlakeError):  # ``_tags`` reports damaged tags
         named |= set(holders(storage))
     return {manifest_hash[: layout.SHORT_HASH] for manifest_hash in named}
 
@@ -109,18 +121,20 @@ def _tags(storage: Storage, published: Iterable[str], findings: Findings) -> Non
 
 
 def _left_over(paths: Iterable[str], findings: Findings) -> None:
-    """Files of attempts that nobody uses. What says that an attempt was given up, or that its dataset was removed, stays for ever."""
+    """Note the files of unused attempts.
+
+    The marks of attempts that were given up or removed are not noted: they stay for ever.
+    """
     paths = list(paths)
     removed = {layout.attempt(path) for path in paths if path.endswith(f"/{layout.REMOVED}")}
     for path in paths:
         if layout.attempt(path) in removed:
             if not path.endswith(f"/{layout.REMOVED}"):
-                findings.notes.append(
-                    Finding(
-                        path,
-                        "part of a dataset that was removed; 'eventlake gc LAKE --delete' deletes it; harmless",
-                    )
+                message = (
+                    "part of a dataset that was removed; "
+                    "'eventlake gc LAKE --delete' deletes it; harmless"
                 )
+                findings.notes.append(Finding(path, message))
         elif not path.endswith(f"/{layout.PROVENANCE}"):
             findings.notes.append(Finding(path, "part of a build that was interrupted; harmless"))
 
@@ -149,7 +163,7 @@ def _dataset(
 
 
 def _files(archive: Archive, findings: Findings) -> None:
-    """The files of every attempt: a finished one has all that it lists and nothing else, of the others there are left-overs."""
+    """Check that finished attempts have exactly the files they list, and note other attempts."""
     attempts: dict[str, list[str]] = {}
     for item in archive.storage.list(archive.folder):
         if layout.is_temporary(item.path) or item.path == f"{archive.folder}/{layout.MANIFEST}":
@@ -168,7 +182,10 @@ def _files(archive: Archive, findings: Findings) -> None:
         message = "it is being removed: end it with 'eventlake datasets rm', or build it again"
         findings.notes.append(Finding(archive.folder, message))
     elif not finished:
-        message = "missing: the dataset is published, and no attempt to build it is finished; build it again"
+        message = (
+            "missing: the dataset is published, and no attempt to build it is finished; "
+            "build it again"
+        )
         where = sorted(attempts) or [archive.folder]
         findings.problems.extend(
             Finding(f"{attempt}/{layout.PROVENANCE}", message) for attempt in where
@@ -181,7 +198,7 @@ def _is_finished(storage: Storage, attempt: str, paths: list[str]) -> bool:
         removed = f"{attempt}/{layout.REMOVED}" in paths
         return provenance in paths and not removed and not is_given_up(storage.read(provenance))
     except EventlakeError:
-        return True  # whoever reads it to use it says what is wrong with it
+        return True  # reading it as a provenance reports the problem
 
 
 def _finished(archive: Archive, attempt: str, paths: list[str], findings: Findings) -> None:
@@ -206,7 +223,7 @@ def _finished(archive: Archive, attempt: str, paths: list[str], findings: Findin
 
 
 def _contents(archive: Archive, findings: Findings) -> None:
-    """Rows, spine and sources of every finished attempt are those of the manifest."""
+    """Check the rows, spine and sources of every finished attempt against the manifest."""
     for provenance, whole in archive.attempts():
         try:
             for _ in archive.pieces(provenance) if whole else ():
@@ -220,18 +237,17 @@ def _contents(archive: Archive, findings: Findings) -> None:
 def verify_lake(
     storage: Storage, *, deep: bool = False, against: Checkpoint | None = None, trust: bool = False
 ) -> Report:
-    """Checks a lake with all its datasets; it may be too damaged to open.
+    """Check a lake and its datasets, even if it is too damaged to open.
 
     Args:
-        storage: Where the lake is.
-        deep: Also hash every event again, and derive everything again that is derived: keys, event
-            tables, datasets.
-        against: A checkpoint kept elsewhere.
+        storage: The lake.
+        deep: Also hash every event, and derive keys, event tables and datasets again.
+        against: A checkpoint that was kept elsewhere, to be found in the history.
         trust: With ``deep``, run the Python that is archived with datasets.
 
     Raises:
-        InvalidInputError: ``trust`` without ``deep``.
-        NotFoundError: There is nothing that looks like a lake.
+        InvalidInputError: ``trust`` is given without ``deep``.
+        NotFoundError: Nothing there looks like a lake.
     """
     if trust and not deep:
         message = "trust=True runs archived Python, which a verification does only with deep=True"
