@@ -1,11 +1,9 @@
 """Which events are inside the windows of a feature for one row of a spine."""
 
-from functools import reduce
-
 import polars as pl
 
-from eventlake.features.on_polars.parts import events, value_of
-from eventlake.features.planned.plan import Part, Plan
+from eventlake.features.on_polars.events import events, is_inside, value_of
+from eventlake.features.planned.plan import Plan
 from eventlake.features.planned.sources import sources
 from eventlake.history.pinned import PinnedHistory
 
@@ -46,7 +44,7 @@ def inside(
             )
             looks = {
                 column: pl.any_horizontal(
-                    _inside(part, timed=plan.timed, ends=source.ends)
+                    is_inside(part.span, timed=plan.timed, ends=source.ends)
                     for aggregate in aggregates
                     for part in plan.parts[aggregate]
                     if part.stream == stream
@@ -80,15 +78,3 @@ def inside(
         pl.element().sort_by(pl.element().replace_strict(order, return_dtype=pl.Int64))
     )
     return merged.with_columns(placed).sort("sequence").cast(SCHEMA)
-
-
-def _inside(part: Part, *, timed: bool, ends: bool) -> pl.Expr:
-    """Whether an event, of ``events``, is inside the window of a part for the cutoff ``c``."""
-    inside = [pl.col("t") < pl.col("c") - part.span.offset]
-    if part.span.far is not None:
-        inside.append(pl.col("t") >= pl.col("c") - part.span.far)
-    if timed:
-        inside.append(pl.col("r") < pl.col("c"))
-        if ends:
-            inside.append(pl.col("u").is_null() | (pl.col("u") >= pl.col("c")))
-    return reduce(lambda one, other: one & other, inside)

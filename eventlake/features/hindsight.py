@@ -14,7 +14,8 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.features.declared.window import Window
-from eventlake.features.on_polars.parts import asked, edge_of, kept
+from eventlake.features.on_polars.events import asked, edge_of
+from eventlake.features.on_polars.parts import kept
 from eventlake.features.on_polars.sorted_events import Cutoffs
 from eventlake.features.planned.edges import ENTER, LEAVE, Edge
 from eventlake.features.planned.plan import Plan

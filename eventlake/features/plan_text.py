@@ -7,7 +7,7 @@ from functools import partial
 from eventlake.features.aggregates.part_kinds import Added
 from eventlake.features.declared.conditions import Condition
 from eventlake.features.on_duckdb.parts import joins
-from eventlake.features.on_polars.parts import value_of
+from eventlake.features.on_polars.events import value_of
 from eventlake.features.planned.literals import in_python
 from eventlake.features.planned.plan import Part, Plan, Stream
 from eventlake.schemas.schema import FieldType

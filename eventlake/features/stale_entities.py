@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from eventlake.features.on_polars.parts import entity_of
+from eventlake.features.on_polars.events import entity_of
 from eventlake.features.planned.nested_fields import unfolded
 from eventlake.features.planned.plan import Plan
 from eventlake.features.planned.relations import CHILD, PARENT

@@ -244,6 +244,8 @@ def tables(features, lake, spine):
     for engine, few in [("duckdb", 20), ("duckdb", -1), ("polars", 20)]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(duckdb_parts, "_FEW_PAIRS", few)
+            patch.setattr(duckdb_parts, "_MOST_PAIRS", 7)
+            patch.setattr(polars_parts, "_MOST_PAIRS", 7)
             try:
                 found.append(rows(plan, history, given_spine(spine), engine))
             except InvalidInputError as error:

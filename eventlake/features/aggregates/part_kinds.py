@@ -6,14 +6,16 @@ computes them in SQL and in Polars. Engines ask the kind; they never test its na
 
 from dataclasses import dataclass
 
+import polars as pl
 import pyarrow as pa
 
 from eventlake.core.sql import integer
 from eventlake.schemas.checks import arrow_type
 from eventlake.schemas.schema import FieldType
 
-SUMS, PLACES, EXTREMES, TREES = "sums", "places", "extremes", "trees"
-"""Strategies: prefix sums, positions of events, running extremes, segment trees over the rows."""
+SUMS, PLACES, EXTREMES, TREES, JOINS = "sums", "places", "extremes", "trees", "joins"
+"""Strategies: prefix sums, positions of events, running extremes, segment trees over the rows, and
+joins of rows and events, some rows at a time."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,39 @@ class Placed(PartKind):
             if self.place >= 0
             else f"{values}.first()"
         )
+
+
+@dataclass(frozen=True)
+class Quantile(PartKind):
+    """The smallest value of which at least a share of the values is no greater.
+
+    Of ``n`` values in ascending order it is the one at ``ceil(n * per_mille / 1000)``, from 1, and
+    the first for a share of 0: DuckDB's ``quantile_disc``. The share is an integer, because a
+    rounded product would choose a neighbouring value.
+
+    Attributes:
+        per_mille: The share, from 0 to 1000.
+    """
+
+    per_mille: int = 500
+
+    def strategy(self, *, has_validity: bool, has_start: bool) -> str:  # noqa: ARG002
+        """A join: no sum or extreme over earlier events tells a quantile."""
+        return JOINS
+
+    def in_sql(self, column: str, scale: int, inside: str) -> str:  # noqa: ARG002
+        """``quantile_disc``, which computes exactly if the share is a decimal."""
+        return f"quantile_disc({column}, {integer(self.per_mille)} * 0.001){inside}"
+
+    def in_polars(self, values: pl.Expr) -> pl.Expr:
+        """The part as an aggregate over the values in the window; null if there are none."""
+        rank = (values.count().cast(pl.Int64) * self.per_mille + 999) // 1000
+        return values.sort(nulls_last=True).get((rank - 1).clip(0), null_on_oob=True)
+
+    def in_python(self, values: str, *, is_decimal: bool) -> str:  # noqa: ARG002
+        """The source of ``in_polars``."""
+        rank = f"({values}.count().cast(pl.Int64) * {self.per_mille} + 999) // 1000"
+        return f"{values}.sort(nulls_last=True).get(({rank} - 1).clip(0), null_on_oob=True)"
 
 
 COUNT, SUM, SQUARES = Added("count"), Added("sum", power=1), Added("squares", power=2)

@@ -121,7 +121,7 @@ class Aggregate(Feature):
         span: The window.
         texts: Window and offset as they were written, for the name.
         where: What an event must satisfy; None for nothing.
-        n: Of ``lag``, how many events before the last; else 0.
+        n: The number that its kind takes, such as a lag's events before the last; otherwise 0.
         unit: Of times and rates: ``d``, ``h``, ``m`` or ``s``.
         given_name: The column's name; None for one that says what it is.
     """

@@ -6,7 +6,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eventlake.core.sql import identifier
+from eventlake.core.sql import identifier, integer
 from eventlake.database import Resources, open_database
 from eventlake.features.on_duckdb.events import BELONGS_TABLE, rows_of
 from eventlake.features.planned.plan import Plan
@@ -77,6 +77,26 @@ class Tables:
         register_spine(self.connection, plan, spine)
         self._create("rows", rows_of(plan))
         self.connection.unregister("spine")
+
+    def split_rows(self, events: str, most_pairs: int) -> list[int]:
+        """Makes the table ``pieces``, of the rows and the number of the piece that each is in.
+
+        Args:
+            events: Name of the table of a stream's events.
+            most_pairs: Pairs of a row and an event in a piece, except for those of a single row.
+
+        Returns:
+            The numbers, ascending.
+        """
+        counts = f"(SELECT entity, count(*) AS events FROM {events} GROUP BY entity)"
+        pairs = "coalesce(sum(events) OVER (ORDER BY entity, c, spine_row), 0)::BIGINT"
+        self._create(
+            "pieces",
+            f"SELECT spine_row, entity, c, {pairs} // {integer(most_pairs)} AS piece "
+            f"FROM rows LEFT JOIN {counts} USING (entity)",
+        )
+        found = self.connection.execute("SELECT DISTINCT piece FROM pieces ORDER BY piece")
+        return [piece for (piece,) in found.fetchall()]
 
     def made(self, query: str) -> str:
         """The name of the table that a query makes of the event tables, ``names``, and others that were made so; it is made once."""

@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from eventlake.core.sql import integer
-from eventlake.features.aggregates.part_kinds import EXTREMES, PLACES, TREES, Added
+from eventlake.features.aggregates.part_kinds import EXTREMES, JOINS, PLACES, TREES, Added
 from eventlake.features.engine_cache import ENGINE_CACHE
 from eventlake.features.on_duckdb.database import Tables, entities_of, register_spine
 from eventlake.features.on_duckdb.events import (
@@ -40,6 +40,8 @@ _FEW_PAIRS = 20
 """As many pairs of a row and an event of its entity, for each row and event, are joined faster than anything is told without them."""
 _TOGETHER = 100
 """As many parts are asked for by one query; planning one takes longer than in proportion to their number."""
+_MOST_PAIRS = 5_000_000
+"""Pairs of a row and an event that a join of many holds at once, except for a single row's."""
 
 _ALONG = """
     WINDOW o AS (PARTITION BY {each} ORDER BY k, sequence ROWS UNBOUNDED PRECEDING)
@@ -79,10 +81,13 @@ def parts(plan: Plan, found: Mapping[str, Source], spine: pa.Table) -> dict[Part
                 else part
                 for part in wanted
             }
+            few = _few_pairs(tables.connection, events)
             for some, query in _queries(
-                plan, list(dict.fromkeys(alike.values())), source, tables, events
+                plan, list(dict.fromkeys(alike.values())), source, tables, events, few=few
             ):
                 made |= _answered(tables.connection, some, query)
+            if not few:
+                made |= _joined_in_pieces(plan, wanted, source, tables, events)
             made |= {part: made[other] for part, other in alike.items()}
     return made
 
@@ -135,12 +140,11 @@ def _in_order(query: str) -> str:
 
 
 def _queries(
-    plan: Plan, parts: Sequence[Part], source: Source, tables: Tables, events: str
+    plan: Plan, parts: Sequence[Part], source: Source, tables: Tables, events: str, *, few: bool
 ) -> Iterator[tuple[Sequence[Part], str]]:
     """SQL for the parts of a stream, over ``rows`` and the table of its events."""
-    few = _few_pairs(tables.connection, events)
     by_tree = [] if few else [part for part in parts if plan.strategy(part) == TREES]
-    by_edge = [] if few else [part for part in parts if plan.strategy(part) != TREES]
+    by_edge = [] if few else [part for part in parts if plan.strategy(part) not in {TREES, JOINS}]
     shown = f"SELECT * FROM {events}"
     if any(
         part.is_placed and (few or plan.strategy(part) != PLACES or part.place) for part in parts
@@ -157,6 +161,26 @@ def _queries(
                 tables.forget(
                     kept
                 )  # the running sums of so many parts take too much memory together
+
+
+def _joined_in_pieces(
+    plan: Plan, parts: Sequence[Part], source: Source, tables: Tables, events: str
+) -> dict[Part, pa.ChunkedArray]:
+    """The parts that only a join finds, some rows at a time, so that few pairs are held at once."""
+    made: dict[Part, pa.ChunkedArray] = {}
+    by_join = [part for part in parts if plan.strategy(part) == JOINS]
+    pieces = tables.split_rows(events, _MOST_PAIRS) if by_join else []
+    for some in _together(by_join):
+        found = []
+        for piece in pieces:
+            rows = f"SELECT spine_row, entity, c FROM pieces WHERE piece = {integer(piece)}"
+            # The table ``rows`` of all pieces is hidden by this one.
+            ctes = [f"rows AS ({rows})", f"e AS (SELECT * FROM {events})"]
+            query = joined(plan, some, ctes, ends=source.ends)
+            found.append(tables.connection.sql(query).to_arrow_table())
+        whole = pa.concat_tables(found).sort_by("spine_row")
+        made |= dict(zip(some, whole.columns[1:], strict=True))
+    return made
 
 
 def _without_nulls(

@@ -8,30 +8,25 @@ which are a stretch of its entity's rows.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import reduce
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from eventlake.features.aggregates.part_kinds import EXTREMES, PLACES, Added
-from eventlake.features.declared.conditions import Condition
+from eventlake.features.aggregates.part_kinds import EXTREMES, PLACES, Added, Quantile
 from eventlake.features.declared.window import Window
 from eventlake.features.engine_cache import ENGINE_CACHE
+from eventlake.features.on_polars.events import asked, edge_of, events, is_inside, value_of
 from eventlake.features.on_polars.running_max import latest_before, running
 from eventlake.features.on_polars.segment_tree import greatest
 from eventlake.features.on_polars.sorted_events import Cutoffs, Integers, Prefix, Scale, Sorted
-from eventlake.features.planned.edges import ENTER, LEAVE, NEVER, TIME, Edge, probes
-from eventlake.features.planned.literals import in_polars
-from eventlake.features.planned.nested_fields import unfolded
+from eventlake.features.planned.edges import ENTER, LEAVE, TIME, Edge, probes
 from eventlake.features.planned.plan import Part, Plan, Stream
-from eventlake.features.planned.relations import CHILD, PARENT, SINCE, TILL
 from eventlake.features.planned.sources import Source, check_sums
-from eventlake.history import polars_scan
-from eventlake.history.corrections import SPOKE, UNTIL
-from eventlake.schemas.schema import FieldType
 
 _INT64 = 1 << 63
+_MOST_PAIRS = 5_000_000
+"""Pairs of a row and an event that a join holds at once, except for the events of a single row."""
 Look = tuple[Edge, int | None]
 """An edge, and how many microseconds before the cutoff it is looked at; None for the entity's beginning."""
 
@@ -52,25 +47,6 @@ def parts(
             check_sums(plan, stream, wanted, answers.bounds)
             made |= answers.answer()
     return made
-
-
-def asked(plan: Plan, spine: pa.Table) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows of a spine and its entities, numbered: see ``_Answers``."""
-    frame = pl.DataFrame(spine.select([plan.features.spine_entity, plan.features.cutoff]))
-    given = frame.select(
-        entity=pl.col(plan.features.spine_entity), c=pl.col(plan.features.cutoff).dt.epoch("us")
-    )
-    entities = (
-        given.select("entity")
-        .drop_nulls()
-        .unique(maintain_order=True)
-        .with_row_index("code")
-        .cast({"code": pl.Int64})
-    )
-    rows = given.join(entities, on="entity", how="left", maintain_order="left").select(
-        pl.col("code").fill_null(entities.height), "c"
-    )
-    return rows, entities
 
 
 @contextmanager
@@ -149,6 +125,8 @@ class _Answers:
             strategy = self._plan.strategy(part)
             if isinstance(part.kind, Added):
                 made = self._added(part, part.kind)
+            elif isinstance(part.kind, Quantile):
+                made = self._joined(part, part.kind)
             elif strategy == PLACES:
                 made = self._placed(part)
             elif strategy == EXTREMES:
@@ -351,6 +329,32 @@ class _Answers:
         )[-1]
         return found
 
+    def _joined(self, part: Part, kind: Quantile) -> pl.Series:
+        """A part of the pairs of rows and events."""
+        value = value_of(part.column)
+        events = self._sorted.lazy()
+        inside = is_inside(part.span, timed=self._plan.timed, ends=self._ends)
+        found = [
+            pl.LazyFrame({"row": some, "code": self._codes[some], "c": self._cutoffs[some]})
+            .join(events, on="code")
+            .filter(inside)
+            .group_by("row")
+            .agg(kind.in_polars(pl.col(value)).alias(value))
+            .collect()
+            for some in self._pieces()
+        ]
+        rows = pl.DataFrame({"row": np.arange(len(self._codes))})
+        if not found:
+            return pl.Series(value, [], self._sorted.schema[value])
+        return rows.join(pl.concat(found), on="row", how="left", maintain_order="left")[value]
+
+    def _pieces(self) -> list[Integers]:
+        """The rows in pieces that make few pairs with events."""
+        events = np.bincount(self._sorted["code"].to_numpy(), minlength=self._entities)
+        pairs = np.cumsum(events[self._codes[self._in_order]])
+        bounds = np.flatnonzero(np.diff(pairs // _MOST_PAIRS)) + 1
+        return [some for some in np.split(self._in_order, bounds) if len(some)]
+
     def _stretches(self, span: Window) -> tuple[Integers, Integers]:
         """The rows, in order, in whose window each event is: the first, and the one after the last."""
         if span not in self._spans:
@@ -358,97 +362,3 @@ class _Answers:
             codes = self._sorted["code"].to_numpy()
             self._spans[span] = self._order.after(codes, enter), self._order.after(codes, leave)
         return self._spans[span]
-
-
-def value_of(column: str) -> str:
-    """A column of an event table where its name can mean nothing else."""
-    return f"f {column}"
-
-
-def edge_of(edge: Edge, *, timed: bool, ends: bool) -> pl.Expr:
-    """An edge of an event by itself, ``k``; ``NEVER`` for one that it does not come to."""
-    if edge.kind == TIME:
-        return pl.col("t").alias("k")
-    enter = pl.col("t") + edge.span.offset
-    enter = pl.max_horizontal(enter, "r") if timed else enter
-    stops = [
-        *([pl.col("t") + edge.span.far] if edge.span.far is not None else []),
-        *([pl.col("u")] if ends else []),
-    ]
-    # ``min_horizontal`` passes over nulls: an event that stands to this day leaves by its time
-    # alone.
-    leave = pl.max_horizontal(enter, pl.min_horizontal([*stops, pl.lit(NEVER)]))
-    return (enter if edge.kind == ENTER else leave).alias("k")
-
-
-def events(
-    plan: Plan, stream: Stream, source: Source, entities: pl.DataFrame, columns: Sequence[str]
-) -> pl.LazyFrame:
-    """The events of a stream whose entity is among some, by entity, time and sequence.
-
-    Args:
-        plan: Says the entity, and what counts as known.
-        stream: Which events.
-        source: Their event table.
-        entities: ``entity``, and its number ``code``.
-        columns: Of the event table, to be shown, as ``value_of`` calls them, beside ``code``,
-            ``t``, ``sequence``, ``r`` (since when it counts) and ``u`` (until when).
-    """
-    known = plan.known_at_cutoff
-    whole = polars_scan.table(
-        source.table, polars_scan.AS_RECORDED if known else polars_scan.LATEST
-    )
-    frame = unfolded(whole, plan.nested[stream.event_type])
-    if source.until is not None and source.corrected:
-        frame = frame.join(source.until.lazy(), on=["source", "id"], how="left").filter(
-            pl.col(SPOKE).fill_null(value=True)
-        )
-    if stream.where is not None:
-        frame = frame.filter(condition(stream.where, plan.columns[stream.event_type]))
-    entity = entity_of(plan, stream.event_type)
-    begins = [pl.col("recorded_at").dt.epoch("us")] if known else []
-    stops = [pl.col(UNTIL).dt.epoch("us")] if source.corrected else []
-    if source.belongs is not None:
-        frame = frame.with_columns(entity.alias(CHILD)).join(
-            source.belongs.lazy(), on=CHILD, how="inner"
-        )
-        entity, begins, stops = pl.col(PARENT), [*begins, pl.col(SINCE)], [*stops, pl.col(TILL)]
-    shown = [entity.alias("entity"), pl.col("time").dt.epoch("us").alias("t"), pl.col("sequence")]
-    # Both pass over nulls: what stands, or belongs, to this day has no end.
-    shown += [pl.max_horizontal(begins).alias("r")] if begins else []
-    shown += [pl.min_horizontal(stops).alias("u")] if stops else []
-    shown += [pl.col(name).alias(value_of(name)) for name in columns]
-    numbered = frame.select(shown).join(entities.lazy(), on="entity", how="inner").drop("entity")
-    return numbered.sort("code", "t", "sequence")
-
-
-def entity_of(plan: Plan, event_type: str) -> pl.Expr:
-    """What ``by`` names of an event."""
-    column, pattern = pl.col(plan.by[event_type]), plan.features.pattern
-    return column if pattern is None else column.str.extract(pattern, 1)
-
-
-def condition(where: Condition, kinds: Mapping[str, FieldType]) -> pl.Expr:
-    """A condition over the columns of an event table."""
-    parts = [condition(part, kinds) for part in where.parts]
-    if where.sign == "and":
-        return reduce(lambda one, other: one & other, parts)
-    if where.sign == "or":
-        return reduce(lambda one, other: one | other, parts)
-    if where.sign == "not":
-        return ~parts[0]
-    column = pl.col(where.field)
-    if where.sign == "null":
-        return column.is_null()
-    values = [in_polars(value, kinds[where.field]) for value in where.values]
-    if where.sign == "in":
-        return reduce(lambda one, other: one | other, (column == value for value in values))
-    compared = {
-        "==": column.eq,
-        "!=": column.ne,
-        "<": column.lt,
-        "<=": column.le,
-        ">": column.gt,
-        ">=": column.ge,
-    }
-    return compared[where.sign](values[0])

@@ -10,7 +10,7 @@ from eventlake.features.declared.declared_spine import CUTOFF, DeclaredSpine
 from eventlake.features.declared.feature import Aggregate
 from eventlake.features.feature_set import FeatureSet
 from eventlake.features.look_up import rows
-from eventlake.features.on_polars.parts import condition, entity_of
+from eventlake.features.on_polars.events import condition, entity_of
 from eventlake.features.planned.fields import ATTRIBUTE, columns_by_field
 from eventlake.features.planned.nested_fields import fields_inside, unfolded
 from eventlake.features.planned.plan import Plan, compiled

@@ -6,7 +6,7 @@ import polars as pl
 import pyarrow as pa
 
 from eventlake.core.format_value import shown_short
-from eventlake.features.on_polars.parts import entity_of
+from eventlake.features.on_polars.events import entity_of
 from eventlake.features.planned.nested_fields import unfolded
 from eventlake.features.planned.plan import Plan
 from eventlake.features.planned.relations import CHILD, PARENT

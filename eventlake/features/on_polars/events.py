@@ -1,0 +1,144 @@
+"""Events and rows as Polars has them: what every query begins with. Twin of ``on_duckdb.events``."""
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+
+import polars as pl
+import pyarrow as pa
+
+from eventlake.features.declared.conditions import Condition
+from eventlake.features.declared.window import Window
+from eventlake.features.planned.edges import ENTER, NEVER, TIME, Edge
+from eventlake.features.planned.literals import in_polars
+from eventlake.features.planned.nested_fields import unfolded
+from eventlake.features.planned.plan import Plan, Stream
+from eventlake.features.planned.relations import CHILD, PARENT, SINCE, TILL
+from eventlake.features.planned.sources import Source
+from eventlake.history import polars_scan
+from eventlake.history.corrections import SPOKE, UNTIL
+from eventlake.schemas.schema import FieldType
+
+
+def asked(plan: Plan, spine: pa.Table) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows of a spine and its entities, numbered: see ``_Answers``."""
+    frame = pl.DataFrame(spine.select([plan.features.spine_entity, plan.features.cutoff]))
+    given = frame.select(
+        entity=pl.col(plan.features.spine_entity), c=pl.col(plan.features.cutoff).dt.epoch("us")
+    )
+    entities = (
+        given.select("entity")
+        .drop_nulls()
+        .unique(maintain_order=True)
+        .with_row_index("code")
+        .cast({"code": pl.Int64})
+    )
+    rows = given.join(entities, on="entity", how="left", maintain_order="left").select(
+        pl.col("code").fill_null(entities.height), "c"
+    )
+    return rows, entities
+
+
+def value_of(column: str) -> str:
+    """A column of an event table where its name can mean nothing else."""
+    return f"f {column}"
+
+
+def edge_of(edge: Edge, *, timed: bool, ends: bool) -> pl.Expr:
+    """An edge of an event by itself, ``k``; ``NEVER`` for one that it does not come to."""
+    if edge.kind == TIME:
+        return pl.col("t").alias("k")
+    enter = pl.col("t") + edge.span.offset
+    enter = pl.max_horizontal(enter, "r") if timed else enter
+    stops = [
+        *([pl.col("t") + edge.span.far] if edge.span.far is not None else []),
+        *([pl.col("u")] if ends else []),
+    ]
+    # ``min_horizontal`` passes over nulls: an event that stands to this day leaves by its time
+    # alone.
+    leave = pl.max_horizontal(enter, pl.min_horizontal([*stops, pl.lit(NEVER)]))
+    return (enter if edge.kind == ENTER else leave).alias("k")
+
+
+def is_inside(window: Window, *, timed: bool, ends: bool) -> pl.Expr:
+    """Whether an event, of ``events``, counts in a window for the cutoff ``c``."""
+    inside = [pl.col("t") < pl.col("c") - window.offset]
+    if window.far is not None:
+        inside.append(pl.col("t") >= pl.col("c") - window.far)
+    if timed:
+        inside.append(pl.col("r") < pl.col("c"))
+        if ends:
+            inside.append(pl.col("u").is_null() | (pl.col("u") >= pl.col("c")))
+    return pl.all_horizontal(inside)
+
+
+def events(
+    plan: Plan, stream: Stream, source: Source, entities: pl.DataFrame, columns: Sequence[str]
+) -> pl.LazyFrame:
+    """The events of a stream whose entity is among some, by entity, time and sequence.
+
+    Args:
+        plan: Says the entity, and what counts as known.
+        stream: Which events.
+        source: Their event table.
+        entities: ``entity``, and its number ``code``.
+        columns: Of the event table, to be shown, as ``value_of`` calls them, beside ``code``,
+            ``t``, ``sequence``, ``r`` (since when it counts) and ``u`` (until when).
+    """
+    known = plan.known_at_cutoff
+    whole = polars_scan.table(
+        source.table, polars_scan.AS_RECORDED if known else polars_scan.LATEST
+    )
+    frame = unfolded(whole, plan.nested[stream.event_type])
+    if source.until is not None and source.corrected:
+        frame = frame.join(source.until.lazy(), on=["source", "id"], how="left").filter(
+            pl.col(SPOKE).fill_null(value=True)
+        )
+    if stream.where is not None:
+        frame = frame.filter(condition(stream.where, plan.columns[stream.event_type]))
+    entity = entity_of(plan, stream.event_type)
+    begins = [pl.col("recorded_at").dt.epoch("us")] if known else []
+    stops = [pl.col(UNTIL).dt.epoch("us")] if source.corrected else []
+    if source.belongs is not None:
+        frame = frame.with_columns(entity.alias(CHILD)).join(
+            source.belongs.lazy(), on=CHILD, how="inner"
+        )
+        entity, begins, stops = pl.col(PARENT), [*begins, pl.col(SINCE)], [*stops, pl.col(TILL)]
+    shown = [entity.alias("entity"), pl.col("time").dt.epoch("us").alias("t"), pl.col("sequence")]
+    # Both pass over nulls: what stands, or belongs, to this day has no end.
+    shown += [pl.max_horizontal(begins).alias("r")] if begins else []
+    shown += [pl.min_horizontal(stops).alias("u")] if stops else []
+    shown += [pl.col(name).alias(value_of(name)) for name in columns]
+    numbered = frame.select(shown).join(entities.lazy(), on="entity", how="inner").drop("entity")
+    return numbered.sort("code", "t", "sequence")
+
+
+def entity_of(plan: Plan, event_type: str) -> pl.Expr:
+    """What ``by`` names of an event."""
+    column, pattern = pl.col(plan.by[event_type]), plan.features.pattern
+    return column if pattern is None else column.str.extract(pattern, 1)
+
+
+def condition(where: Condition, kinds: Mapping[str, FieldType]) -> pl.Expr:
+    """A condition over the columns of an event table."""
+    parts = [condition(part, kinds) for part in where.parts]
+    if where.sign == "and":
+        return reduce(lambda one, other: one & other, parts)
+    if where.sign == "or":
+        return reduce(lambda one, other: one | other, parts)
+    if where.sign == "not":
+        return ~parts[0]
+    column = pl.col(where.field)
+    if where.sign == "null":
+        return column.is_null()
+    values = [in_polars(value, kinds[where.field]) for value in where.values]
+    if where.sign == "in":
+        return reduce(lambda one, other: one | other, (column == value for value in values))
+    compared = {
+        "==": column.eq,
+        "!=": column.ne,
+        "<": column.lt,
+        "<=": column.le,
+        ">": column.gt,
+        ">=": column.ge,
+    }
+    return compared[where.sign](values[0])
