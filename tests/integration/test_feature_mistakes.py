@@ -86,6 +86,10 @@ def test_a_where_that_is_no_condition_is_refused_with_one(where, hint):
         (lambda: el.count("payment", "7d"), "write el.count('payment', window='7d')"),
         (lambda: el.sum("payment"), "write el.sum('payment', 'amount', window='90d')"),
         (lambda: el.rate("payment"), "window"),
+        (lambda: el.quantile("payment", "amount"), "write el.quantile('payment', 'amount', 0.9"),
+        (lambda: el.quantile("payment", "amount", 95), "write 0.95 for 95 percent"),
+        (lambda: el.quantile("payment", "amount", "half"), "found 'half'"),
+        (lambda: el.quantile("payment", "amount", 0.0005), "in thousandths"),
         (
             lambda: el.count("payment").name("Number of payments"),
             "write .name('number_of_payments')",
@@ -106,8 +110,8 @@ def test_a_call_that_does_not_fit_is_refused_with_one_that_does(call, hint):
 def test_aggregates_of_other_libraries_are_told_what_they_are_called_here():
     with pytest.raises(AttributeError, match=r"write el\.distinct\(type, field\)"):
         el.nunique("payment", "method")
-    with pytest.raises(AttributeError, match=r"quantile_disc\(x, 0\.5\) is exact"):
-        el.median("payment", "amount")
+    with pytest.raises(AttributeError, match=r"write el\.quantile\(type, field, 0\.95\)"):
+        el.percentile("payment", "amount")
     with pytest.raises(AttributeError, match=r"did you mean el\.count\?"):
         el.coun("payment")
     assert not hasattr(el, "_ipython_display_")

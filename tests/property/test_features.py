@@ -163,6 +163,12 @@ def deviation(numbers):
     return math.sqrt(sum((Fraction(number) - mean) ** 2 for number in numbers) / (len(numbers) - 1))
 
 
+def quantile(numbers, share):
+    """The smallest value of which at least this share of the values is no greater."""
+    least = Fraction(share) * len(numbers)
+    return min((n for n in numbers if sum(o <= n for o in numbers) >= least), default=None)
+
+
 def place(found, number):
     return found[number] if -len(found) <= number < len(found) else None
 
@@ -190,6 +196,12 @@ ORACLE = {
     lambda **k: el.min("pay", "amount", **k): lambda e, c: min(values(e, "amount"), default=None),
     lambda **k: el.max("pay", "what", **k): lambda e, c: max(values(e, "what"), default=None),
     lambda **k: el.distinct("pay", "what", **k): lambda e, c: len(set(values(e, "what"))),
+    lambda **k: el.median("pay", "amount", **k): lambda e, c: quantile(values(e, "amount"), "0.5"),
+    lambda **k: el.quantile("pay", "n", 0.9, **k): lambda e, c: quantile(values(e, "n"), "0.9"),
+    lambda **k: el.quantile("pay", "wide", "0", **k): lambda e, c: quantile(values(e, "wide"), "0"),
+    lambda **k: el.quantile("pay", "in.n", 0.333, **k): lambda e, c: quantile(
+        values(e, "in.n"), "0.333"
+    ),
     lambda **k: el.last("pay", "n", **k): lambda e, c: place(of(e, "n"), -1),
     lambda **k: el.sum("pay", "in.n", **k): lambda e, c: sum(values(e, "in.n")),
     lambda **k: el.last("pay", "in.deep.what", **k): lambda e, c: place(of(e, "in.deep.what"), -1),

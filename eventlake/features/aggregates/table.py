@@ -23,6 +23,7 @@ from eventlake.features.aggregates.part_kinds import (
     SQUARES,
     SUM,
     PartKind,
+    Quantile,
     age,
     value,
 )
@@ -34,7 +35,8 @@ MOST_BEFORE = 1_000
 """How many events before the last a lag may look at."""
 UNIT_NAMES = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 _SUMMED = {"int64", "decimal"}
-_ORDERED = _SUMMED | {"utf8", "date", "timestamp"}
+_MEASURED = _SUMMED | {"date", "timestamp"}
+_ORDERED = _MEASURED | {"utf8"}
 _NUMBERS = _SUMMED | {"float64", UNKNOWN}
 _SQUARED_DIGITS = 18
 _NONE = range(1)
@@ -76,8 +78,8 @@ class AggregateKind:
         takes_unit: Whether it has a unit of time. If so, it cannot be a label.
         needs_window: Whether a window without a start is refused.
         n: Values that ``n`` may have.
-        text: Its part of a column's name, a format of ``n``, ``unit`` (one day) and ``units``;
-            None for its name.
+        text: Its part of a column's name, a format of ``n``, ``share`` (``n`` thousandths),
+            ``unit`` (one day) and ``units``; None for its name.
         is_truth: Whether its column is boolean.
         gives_field: Whether its column has the type of the field.
     """
@@ -116,6 +118,10 @@ def _squared(kind: FieldType) -> str | None:
 
 def _ordered(kind: FieldType) -> str | None:
     return None if kind.kind in _ORDERED else "integers, decimals, text, dates and instants"
+
+
+def _measured(kind: FieldType) -> str | None:
+    return None if kind.kind in _MEASURED else "integers, decimals, dates and instants"
 
 
 def _counted(kind: FieldType) -> str | None:
@@ -196,6 +202,15 @@ AGGREGATES = {
     "rate": AggregateKind(
         _always(COUNT), _rate, takes_unit=True, needs_window=True, text="rate_per_{unit}"
     ),
+    "median": AggregateKind(_always(Quantile("quantile")), _stored, _measured, gives_field=True),
+    "quantile": AggregateKind(
+        lambda n: (Quantile("quantile", per_mille=n),),
+        _stored,
+        _measured,
+        n=range(1_001),
+        text="quantile_{share}",
+        gives_field=True,
+    ),
 }
 """By the name of the function that declares it."""
 
@@ -204,4 +219,4 @@ def column_text(kind: str, n: int, unit: str | None) -> str:
     """An aggregate's part of a column's name, such as ``lag_2`` or ``days_since_last``."""
     units = UNIT_NAMES[unit] if unit else ""
     text = AGGREGATES[kind].text or kind
-    return text.format(n=n, units=units, unit=units[:-1])
+    return text.format(n=n, share=f"{n / 1_000:g}", units=units, unit=units[:-1])

@@ -43,7 +43,7 @@ def _example(signature: inspect.Signature, name: str, args: tuple[Any, ...]) -> 
     texts = [one for one in args if isinstance(one, str)]
     window = next((one for one in texts[1:] if is_length(one)), "90d")
     given = [one for one in texts if not is_length(one)]
-    examples = {"event_type": "payment.missed", "field": "amount", "part": "a", "whole": "b"}
+    examples: dict[str, Any] = {"event_type": "payment.missed", "field": "amount", "q": 0.9}
     names = [one.name for one in taken if one.default is inspect.Parameter.empty]
     if name == "ratio":
         return "ratio(part, whole), both features"

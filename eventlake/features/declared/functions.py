@@ -11,6 +11,7 @@ over events whose field is null.
 
 from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal, InvalidOperation
 from typing import Any, cast, overload
 
 from eventlake.errors import InvalidInputError
@@ -49,8 +50,7 @@ _ELSEWHERE = {
     "diff": "write el.delta(type, field)",
     "age": "write el.since_first(type)",
     "recency": "write el.since_last(type)",
-    "median": "no feature is one; in SQL over a spine, quantile_disc(x, 0.5) is exact",
-    "quantile": "no feature is one; in SQL over a spine, quantile_disc(x, q) is exact",
+    "percentile": "write el.quantile(type, field, 0.95)",
     "mode": "no feature is one; count each value with where=, or choose the most frequent one in SQL over a spine",
 }
 Where = Condition | Mapping[str, Value] | None
@@ -269,6 +269,93 @@ def distinct(
 ) -> Any:
     """int64: how many different values, null not being one."""
     return _each("distinct", event_type, field, window, offset=offset, where=where)
+
+
+@overload
+def median(
+    event_type: str,
+    field: str,
+    *,
+    window: Length | None = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Aggregate: ...
+@overload
+def median(
+    event_type: str,
+    field: str,
+    *,
+    window: Windows,
+    offset: Length | None = None,
+    where: Where = None,
+) -> FeatureList: ...
+@checked_call
+def median(
+    event_type: str,
+    field: str,
+    *,
+    window: Many = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Any:
+    """The median, of the field's type: ``quantile`` for 0.5, always a value that occurs."""
+    return _each("median", event_type, field, window, offset=offset, where=where)
+
+
+@overload
+def quantile(
+    event_type: str,
+    field: str,
+    q: float | Decimal | str,
+    *,
+    window: Length | None = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Aggregate: ...
+@overload
+def quantile(
+    event_type: str,
+    field: str,
+    q: float | Decimal | str,
+    *,
+    window: Windows,
+    offset: Length | None = None,
+    where: Where = None,
+) -> FeatureList: ...
+@checked_call
+def quantile(
+    event_type: str,
+    field: str,
+    q: float | Decimal | str,
+    *,
+    window: Many = None,
+    offset: Length | None = None,
+    where: Where = None,
+) -> Any:
+    """The smallest value of which at least the share ``q`` of the values is no greater.
+
+    Of ``n`` values in ascending order it is the one at ``ceil(q * n)``, counted from 1, and the
+    smallest for 0: the discrete quantile, as DuckDB's ``quantile_disc``. It is a value that occurs,
+    of the field's type (integers, decimals, dates and instants), never one between two values.
+    Nulls are skipped; the result is null if there are no values. ``q`` is a number of thousandths
+    from 0 to 1: 0.5 is the median, 0.995 leaves out half a percent.
+
+    Raises:
+        InvalidInputError: ``q`` is not a whole number of thousandths from 0 to 1.
+    """
+    return _each("quantile", event_type, field, window, offset=offset, where=where, n=_per_mille(q))
+
+
+def _per_mille(q: object) -> int:
+    """A share in thousandths, which are exact: 0.1 as a float is a little more than a tenth."""
+    try:
+        number = Decimal(repr(float(q)) if isinstance(q, float) else str(q))
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite() or not 0 <= number <= 1 or number * 1_000 % 1:
+        message = f"quantile(): expected q from 0 to 1 in thousandths, such as 0.9, found {q!r}"
+        raise InvalidInputError(message, "write 0.95 for 95 percent.")
+    return int(number * 1_000)
 
 
 @overload
