@@ -29,25 +29,24 @@ from eventlake.features.declared.conditions import Condition, field
 from eventlake.features.declared.feature import Feature
 from eventlake.features.declared.functions import (
     count,
-    delta,
-    distinct,
     exists,
-    first,
-    lag,
-    last,
+    rate,
+    ratio,
+    since_first,
+    since_last,
+)
+from eventlake.features.declared.order_functions import delta, first, lag, last
+from eventlake.features.declared.relation import relation
+from eventlake.features.declared.value_functions import (
+    distinct,
     max,  # noqa: A004 - el.max reads well
     mean,
     median,
     min,  # noqa: A004
     quantile,
-    rate,
-    ratio,
-    since_first,
-    since_last,
     std,
     sum,  # noqa: A004
 )
-from eventlake.features.declared.relation import relation
 from eventlake.features.feature_set import FeatureSet
 from eventlake.features.spines import spine
 from eventlake.history.snapshot import Snapshot
