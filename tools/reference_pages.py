@@ -245,9 +245,9 @@ What the table of aggregates in the code says, and what a build over every type 
 PARTS = """
 Engines find exact parts, and one finisher makes the columns of them. If rows and events make few
 pairs, DuckDB joins them. Otherwise a part has a strategy: prefix sums (`sums`), positions of events
-(`places`), running extremes (`extremes`) or segment trees (`trees`). If two strategies are given,
-the second one is for `known="cutoff"`, where events are recorded and superseded at other instants
-than they happen.
+(`places`), running extremes (`extremes`), segment trees (`trees`), or joins of rows and events,
+some rows at a time (`joins`). If two strategies are given, the second one is for `known="cutoff"`,
+where events are recorded and superseded at other instants than they happen.
 """
 FIELDS = {
     "bool": {"type": "boolean"},
@@ -279,12 +279,12 @@ def columns_built() -> tuple[dict[str, dict[str, str]], dict[str, object]]:
     declared: dict[tuple[str, str], el.Feature] = {}
     for name, kind in AGGREGATES.items():
         options = {"window": "30d"} if kind.needs_window else {}
-        lag = (1,) if name == "lag" else ()
+        more = {"lag": (1,), "quantile": (0.5,)}.get(name, ())
         for field in FIELDS if kind.wanted else [""]:
             if kind.wanted and kind.wanted(parsed[names[field]]):
                 continue
             arguments = (names[field],) if field else ()
-            feature = getattr(el, name)("e", *arguments, *lag, **options)
+            feature = getattr(el, name)("e", *arguments, *more, **options)
             declared[name, field] = feature.name(f"c{len(declared)}")
     cutoff = datetime(2026, 1, 2, tzinfo=UTC)
     spine = pl.DataFrame({"subject": ["/a", "/b"], "cutoff": [cutoff, cutoff]})
