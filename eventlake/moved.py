@@ -96,7 +96,7 @@ MOVED = {
     "exactness.quotients": "exactness.on_duckdb.quotients",
     "exactness.rewrites": "exactness.on_duckdb.rewrites",
     "exactness.scope": "exactness.on_duckdb.scope",
-    "exactness.texts": "exactness.on_duckdb.texts",
+    "exactness.texts": "exactness.on_duckdb.format_strings",
     "features.calls": "features.declared.calls",
     "elsewhere": "suggestions.suggest",
     "features.changes": "features.stale_entities",

@@ -230,7 +230,7 @@ def exact_functions() -> str:
         polars_picking=names(polars_functions.PICKING),
         polars_ordered=names(polars_functions.ORDERED, polars_functions.POSITIONAL),
         polars_whole=names(polars_functions.WHOLE),
-        polars_loose=names(polars_functions.LOOSE),
+        polars_loose=names(polars_functions.UNORDERED),
     )
 
 

@@ -1,1 +1,5 @@
-"""Whether a query gives the same rows to the last bit for ever: an allow-list over DuckDB's bound, typed plan, read as JSON."""
+"""Whether a query returns the same rows, to the last bit, on every build.
+
+An allow-list over the bound, typed plan of DuckDB or Polars: what is not listed, or not understood,
+is refused. Knows plans as plain values; imports no engine.
+"""

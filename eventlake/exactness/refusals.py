@@ -8,27 +8,36 @@ from typing import Any
 from eventlake.errors import InvalidProjectionError
 from eventlake.exactness.tree import nodes
 
-_SHOWN = 10
+_MOST_SHOWN = 10
 TIES = "rows that are equal by it come in the order in which threads deliver them"
-"""Why an order that is not total is luck."""
-ENDS_IN_A_KEY = "an ORDER BY that ends in columns which tell apart every two rows it is over: decide which of the equal ones comes first"
-DECLARED = (
-    "it over an exact value, and compute doubles last: over what a quotient is made of; or over DECIMAL, as which a schema declares a field"
-    " (multipleOf), or as which its digits are read from events: (data ->> 'x')::DECIMAL(18, 6)"
+"""Why the result of an order that is not total is not determined."""
+ENDS_IN_A_KEY = (
+    "an ORDER BY that ends in columns which tell apart every two rows it is over: decide which of"
+    " the equal ones comes first"
 )
+DECLARED = (
+    "it over an exact value, and compute doubles last: over the numerator of a quotient; or over"
+    " DECIMAL, as which a schema declares a field (multipleOf), or as which its digits are read"
+    " from events: (data ->> 'x')::DECIMAL(18, 6)"
+)
+ADDITION = "a + b + c depends on which two are added first, and threads decide that"
+"""Why a sum of floats is not determined."""
+ADDITION_EXAMPLE = "0.1 + 0.2 + 0.3 is not 0.3 + 0.2 + 0.1"
+ZEROS = "0.0 and -0.0"
+"""Two floats that are equal and still differ."""
 DIGITS = "90071992547409.93 becomes 90071992547409.94"
-"""What a double does to a number."""
+"""How a number changes that is read as a double."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One reason.
+    """One reason why a query is not exact.
 
     Attributes:
-        what: A function, or a part of the query, as one would look for it.
-        why: Why its value can differ from one build to the next.
-        example: Two rows on which it does.
-        instead: What to write in its place.
+        what: The function or part of the query, as it is spelled there.
+        why: Why its value can differ between two builds.
+        example: Two rows on which it does; may be empty.
+        instead: What to write in its place; may be empty.
     """
 
     what: str
@@ -37,7 +46,7 @@ class Refusal:
     instead: str = ""
 
     def text(self, line: int | None) -> str:
-        """As a paragraph."""
+        """The refusal as a paragraph that begins with its line, if that is known."""
         where = f"line {line}: " if line is not None else ""
         parts = [f"{where}{self.what}: {self.why}"]
         parts += [f"for example {self.example}"] if self.example else []
@@ -46,51 +55,61 @@ class Refusal:
 
 
 def check_version(name: str, engine: str, version: str, known: Sequence[str], hint: str) -> None:
-    """Refuses an engine whose plans nobody has looked at.
+    """Refuse an engine version whose plans were not reviewed.
 
     Args:
-        name: The projection's.
-        engine: As it is written.
-        version: Its own.
-        known: The versions whose plans are known, without their last number.
-        hint: What to do.
+        name: The projection's name.
+        engine: The engine's name as messages spell it.
+        version: The engine's version.
+        known: Reviewed versions, without the patch number.
+        hint: What to do instead.
 
     Raises:
-        InvalidProjectionError: As said.
+        InvalidProjectionError: The version is not among ``known``.
     """
     if not version.startswith(tuple(f"{one}." for one in known)):
-        message = f"projection {name}: nothing is proven of {engine} {version}, only of {', '.join(known)}"
+        message = (
+            f"projection {name}: nothing is proven of {engine} {version}, only of"
+            f" {', '.join(known)}"
+        )
         raise InvalidProjectionError(message, hint, projection=name)
 
 
 def refuse(name: str, paragraphs: Sequence[str], hint: str) -> None:
-    """Refuses a projection for reasons, of which the first ten are shown; nothing happens where there are none.
+    """Refuse a projection for the given reasons; do nothing if there are none.
+
+    The message shows the first ten reasons.
 
     Raises:
-        InvalidProjectionError: As said.
+        InvalidProjectionError: There is a reason.
     """
     if paragraphs:
-        shown = "\n".join(f"  {paragraph}" for paragraph in paragraphs[:_SHOWN])
-        more = f"\n  … and {len(paragraphs) - _SHOWN} more" if len(paragraphs) > _SHOWN else ""
+        shown = "\n".join(f"  {paragraph}" for paragraph in paragraphs[:_MOST_SHOWN])
+        left = len(paragraphs) - _MOST_SHOWN
+        more = f"\n  … and {left} more" if left > 0 else ""
         message = f"projection {name} is declared exact and is not:\n{shown}{more}"
         raise InvalidProjectionError(message, hint, projection=name)
 
 
 def line_of(what: str, query: str, tree: Any) -> int | None:
-    """The line, from 1, on which ``what`` stands first; None where it cannot be told."""
-    name = what.partition("(")[0].strip().casefold()
+    """The line, from 1, on which ``what`` first occurs; None if it cannot be found.
+
+    The syntax tree knows where functions are called. Keywords have no location there, so they are
+    searched for in the text.
+    """
+    written = what.partition("(")[0].strip()
     for node in nodes(tree):
-        called = str(node.get("function_name", "")).casefold()
-        place = node.get("query_location")
-        if called == name and isinstance(place, int) and place <= len(query.encode()):
-            return query.encode()[:place].count(b"\n") + 1
-    match = (
-        re.search(
-            rf"(?<![A-Za-z_]){re.escape(what.partition('(')[0].strip())}(?![A-Za-z_])",
-            query,
-            re.IGNORECASE,
-        )
-        if name
-        else None
-    )
+        function = str(node.get("function_name", "")).casefold()
+        location = node.get("query_location")
+        # DuckDB counts bytes, and a location may lie behind the text of a rewritten query.
+        if (
+            function == written.casefold()
+            and isinstance(location, int)
+            and location <= len(query.encode())
+        ):
+            return query.encode()[:location].count(b"\n") + 1
+    if not written:
+        return None
+    word = rf"(?<![A-Za-z_]){re.escape(written)}(?![A-Za-z_])"
+    match = re.search(word, query, re.IGNORECASE)
     return query[: match.start()].count("\n") + 1 if match else None

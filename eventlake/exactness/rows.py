@@ -1,4 +1,8 @@
-"""What is known of the rows that a node of a plan puts out: their types, and which columns together tell every two rows apart."""
+"""What is known of the rows that a node of a plan returns: types, keys, and JSON columns of events.
+
+A *key* is a set of columns on which no two rows agree. Keys decide whether an order is total, and
+are the functional dependencies that survive joins, projections and groupings.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,76 +12,51 @@ from typing import Any, NamedTuple
 Type = Mapping[str, Any]
 Key = frozenset[int]
 Keys = tuple[tuple[str, ...], ...]
-"""Sets of columns no two rows of a table agree on, by name."""
+"""Keys of a table, by the names of the columns."""
 EVENT_KEYS: Keys = (("sequence",), ("source", "id"))
 SPINE_KEYS: Keys = (("spine_row",),)
 EVENT_JSON = ("data", "extensions")
-"""Columns of all events that hold JSON text."""
+"""Columns of ``events`` that hold JSON text."""
 
+# Joins multiply keys; the shortest ones are enough to prove an order total.
 _MOST_KEYS = 12
 FLOATS = frozenset({"FLOAT", "DOUBLE"})
 
 
-EXACT_TYPES = frozenset(
-    {
-        "ARRAY",
-        "BIGINT",
-        "BIT",
-        "BLOB",
-        "BOOLEAN",
-        "DATE",
-        "DECIMAL",
-        "ENUM",
-        "HUGEINT",
-        "INTEGER",
-        "INTEGER_LITERAL",
-        "INTERVAL",
-        "LAMBDA",
-    }
-    | {
-        "LIST",
-        "MAP",
-        "NULL",
-        "SMALLINT",
-        "STRING_LITERAL",
-        "STRUCT",
-        "TIME",
-        "TIMESTAMP",
-        "TIMESTAMP WITH TIME ZONE",
-        "TIMESTAMP_MS",
-    }
-    | {
-        "TIMESTAMP_NS",
-        "TIMESTAMP_S",
-        "TINYINT",
-        "TUPLE",
-        "UBIGINT",
-        "UINTEGER",
-        "USMALLINT",
-        "UTINYINT",
-        "UUID",
-        "VARCHAR",
-    }
-)
-"""Types whose values are what they are; what is neither here nor a float is not understood."""
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
 
 
-def parts(kind: Any) -> set[str]:
-    """The names of a type and of those inside of it, and those that go by another name, such as JSON, which is text."""
+EXACT_TYPES = _names(
+    """
+    ARRAY BIGINT BIT BLOB BOOLEAN DATE DECIMAL ENUM HUGEINT INTEGER INTEGER_LITERAL INTERVAL LAMBDA
+    LIST MAP NULL SMALLINT STRING_LITERAL STRUCT TIME TIMESTAMP TIMESTAMP_MS TIMESTAMP_NS
+    TIMESTAMP_S TINYINT TUPLE UBIGINT UINTEGER USMALLINT UTINYINT UUID VARCHAR
+    """
+) | {"TIMESTAMP WITH TIME ZONE"}
+"""DuckDB types whose values are exact. A type that is neither here nor a float is refused."""
+
+
+def type_names(kind: Any) -> set[str]:
+    """The names of a type and of the types inside it, with aliases such as JSON for VARCHAR."""
     if isinstance(kind, Mapping):
         named = {str(kind[name]) for name in ("id", "alias") if kind.get(name)}
-        return named.union(*map(parts, kind.values()))
-    return set().union(*map(parts, kind)) if isinstance(kind, list) else set()
+        return named.union(*map(type_names, kind.values()))
+    return set().union(*map(type_names, kind)) if isinstance(kind, list) else set()
 
 
 def is_float(kind: Any) -> bool:
-    """Whether a type is a floating-point one, or holds one."""
-    return not FLOATS.isdisjoint(parts(kind))
+    """Whether a type is a floating-point type or contains one."""
+    return not FLOATS.isdisjoint(type_names(kind))
 
 
-def is_loose(kind: Any) -> bool:
-    """Whether two values of a type can be equal and not the same: 0.0 and -0.0, a month and thirty days, ``a`` and ``A`` without case."""
-    return not (FLOATS | {"INTERVAL"}).isdisjoint(parts(kind)) or _is_collated(kind)
+def is_ambiguous(kind: Any) -> bool:
+    """Whether two values of a type can be equal and still differ.
+
+    Examples: 0.0 and -0.0, one month and thirty days, ``a`` and ``A`` under a collation that
+    ignores case. Which of two such values survives a grouping is not determined.
+    """
+    return not (FLOATS | {"INTERVAL"}).isdisjoint(type_names(kind)) or _is_collated(kind)
 
 
 def _is_collated(kind: Any) -> bool:
@@ -87,24 +66,27 @@ def _is_collated(kind: Any) -> bool:
 
 
 class Payload(NamedTuple):
-    """What is known of a column of JSON that events hold.
+    """What is known of a column that holds JSON of events.
 
     Attributes:
-        kind: The column with the type of the row's event; None if there is none.
-        only: The event types that it can be of; None for any.
+        type_column: The column with the event type of the same row; None if there is none.
+        event_types: The event types that the rows can have; None for any.
     """
 
-    kind: int | None = None
-    only: frozenset[str] | None = None
+    type_column: int | None = None
+    event_types: frozenset[str] | None = None
 
-    def among(self, types: frozenset[str]) -> "Payload":
-        """The same column, of events of these types."""
-        return self._replace(only=types if self.only is None else self.only & types)
+    def of_types(self, types: frozenset[str]) -> "Payload":
+        """The same column, restricted to events of these types."""
+        left = types if self.event_types is None else self.event_types & types
+        return self._replace(event_types=left)
 
-    def either(self, other: "Payload") -> "Payload":
-        """What is known of a value that is taken from one of two columns."""
-        only = None if self.only is None or other.only is None else self.only | other.only
-        return Payload(self.kind if self.kind == other.kind else None, only)
+    def union(self, other: "Payload") -> "Payload":
+        """What is known of a value that comes from either of two columns."""
+        types = None
+        if self.event_types is not None and other.event_types is not None:
+            types = self.event_types | other.event_types
+        return Payload(self.type_column if self.type_column == other.type_column else None, types)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +94,17 @@ class Rows:
     """Rows of a known shape.
 
     Attributes:
-        types: Of the columns.
-        keys: Sets of columns no two rows agree on; the empty set where there is one row at most.
-            None is known where there is no set.
-        same: Per column the first column that always holds the same value, itself where there is
-            none before.
-        payloads: Columns that hold JSON as events hold it, or a part of it.
+        types: The columns' types.
+        keys: Sets of columns on which no two rows agree. The empty set means at most one row; no
+            set at all means that no key is known.
+        first_equal: Per column, the first column that always holds the same value; the column
+            itself if no earlier one does. Keys are written in these columns.
+        payloads: Columns that hold JSON of events, or a part of it.
     """
 
     types: tuple[Type, ...]
     keys: frozenset[Key] = frozenset()
-    same: tuple[int, ...] = ()
+    first_equal: tuple[int, ...] = ()
     payloads: Mapping[int, Payload] = field(default_factory=dict)
 
     @classmethod
@@ -130,131 +112,141 @@ class Rows:
         cls,
         types: Sequence[Type],
         keys: Iterable[Iterable[int]] = (),
-        same: Sequence[int] | None = None,
+        first_equal: Sequence[int] | None = None,
         payloads: Mapping[int, Payload] | None = None,
     ) -> "Rows":
-        """Rows with as few and small keys as say the same."""
-        first = tuple(range(len(types))) if same is None else tuple(same)
-        found = sorted(
+        """Rows with minimal keys: no key contains another one."""
+        first = tuple(range(len(types))) if first_equal is None else tuple(first_equal)
+        by_size = sorted(
             {frozenset(first[column] for column in key) for key in keys},
             key=lambda key: (len(key), sorted(key)),
         )
         minimal: list[Key] = []
-        for key in found:
+        for key in by_size:
             if not any(smaller <= key for smaller in minimal):
                 minimal.append(key)
         return cls(tuple(types), frozenset(minimal[:_MOST_KEYS]), first, dict(payloads or {}))
 
-    def tells_apart(self, columns: Iterable[int]) -> bool:
+    def is_key(self, columns: Iterable[int]) -> bool:
         """Whether no two rows agree on all of these columns."""
-        chosen = {self.same[column] for column in columns}
+        chosen = {self.first_equal[column] for column in columns}
         return any(key <= chosen for key in self.keys)
 
-    def are_told_by(self, columns: Iterable[int], read: Iterable[int]) -> bool:
-        """Whether rows that are equal in ``columns`` are one row, or the same in all of ``read``."""
+    def determines(self, columns: Iterable[int], read: Iterable[int]) -> bool:
+        """Whether rows that agree on ``columns`` are one row, or agree on all of ``read`` too."""
         chosen = set(columns)
-        if self.tells_apart(chosen):
+        if self.is_key(chosen):
             return True
-        strict = {self.same[column] for column in chosen if not is_loose(self.types[column])}
-        return {self.same[column] for column in read} <= strict
+        # Equal is the same value only for types without a second spelling of one.
+        strict = {
+            self.first_equal[column] for column in chosen if not is_ambiguous(self.types[column])
+        }
+        return {self.first_equal[column] for column in read} <= strict
 
-    def taken(
+    def projected(
         self,
         columns: Sequence[int | None],
         types: Sequence[Type],
         payloads: Mapping[int, Payload] | None = None,
     ) -> "Rows":
-        """The rows with these columns in place of their own; None for one that is computed.
+        """The rows with other columns.
 
         Args:
-            columns: By their places in these rows.
-            types: Of the new columns.
-            payloads: Of the new columns those that hold JSON of events too, with ``kind`` by its
-                place in these rows.
+            columns: Per new column the column of these rows that it copies; None if it is computed.
+            types: The new columns' types.
+            payloads: Computed columns that hold JSON of events too, with ``type_column`` as a
+                column of these rows.
         """
         places: dict[int, int] = {}
-        same = []
+        first_equal = []
         for place, column in enumerate(columns):
-            first = place if column is None else places.setdefault(self.same[column], place)
-            same.append(first)
+            first = place
+            if column is not None:
+                first = places.setdefault(self.first_equal[column], place)
+            first_equal.append(first)
+        # A key survives if all of its columns do.
         keys = [
             {places[column] for column in key}
             for key in self.keys
             if all(column in places for column in key)
         ]
-        held = {
-            place: self.payloads[one]
-            for place, one in enumerate(columns)
-            if one is not None and one in self.payloads
-        } | dict(payloads or {})
-        moved = {
-            place: Payload(None if one.kind is None else places.get(self.same[one.kind]), one.only)
-            for place, one in held.items()
+        copied = {
+            place: self.payloads[column]
+            for place, column in enumerate(columns)
+            if column is not None and column in self.payloads
         }
-        return Rows.of(types, keys, same, moved)
+        moved = {}
+        for place, one in {**copied, **(payloads or {})}.items():
+            column = one.type_column
+            to = None if column is None else places.get(self.first_equal[column])
+            moved[place] = Payload(to, one.event_types)
+        return Rows.of(types, keys, first_equal, moved)
 
     def with_payloads(self, payloads: Mapping[int, Payload]) -> "Rows":
-        """The same rows, of which these columns hold JSON of events too."""
+        """The same rows; ``payloads`` names further columns that hold JSON of events."""
         return replace(self, payloads={**self.payloads, **payloads})
 
-    def among(self, column: int, types: frozenset[str]) -> "Rows":
-        """Those of the rows that have one of these texts in a column: the type of an event, perhaps."""
+    def of_types(self, column: int, types: frozenset[str]) -> "Rows":
+        """The rows that have one of ``types`` in a column, which may be that of the event type."""
         payloads = {
-            place: one.among(types)
-            if one.kind is not None and self.same[one.kind] == self.same[column]
+            place: one.of_types(types)
+            if one.type_column is not None
+            and self.first_equal[one.type_column] == self.first_equal[column]
             else one
             for place, one in self.payloads.items()
         }
         return replace(self, payloads=payloads)
 
-    def cut(self, columns: Sequence[int]) -> "Rows":
+    def select(self, columns: Sequence[int]) -> "Rows":
         """The rows with some of their columns."""
-        return self.taken(columns, [self.types[column] for column in columns])
+        return self.projected(columns, [self.types[column] for column in columns])
 
-    def without(self, fixed: Iterable[int]) -> "Rows":
-        """Those of the rows that have one value in each of the columns ``fixed``."""
-        gone = {self.same[column] for column in fixed}
-        return Rows.of(self.types, [key - gone for key in self.keys], self.same, self.payloads)
+    def with_constant(self, fixed: Iterable[int]) -> "Rows":
+        """The rows that have one value in each of the columns ``fixed``, which keys then omit."""
+        constant = {self.first_equal[column] for column in fixed}
+        keys = [key - constant for key in self.keys]
+        return Rows.of(self.types, keys, self.first_equal, self.payloads)
 
     def equated(self, pairs: Iterable[tuple[int, int]]) -> "Rows":
-        """Those of the rows that have the same value in both columns of each pair."""
-        same = list(self.same)
+        """The rows that have the same value in both columns of each pair."""
+        first_equal = list(self.first_equal)
         for one, other in pairs:
-            if is_loose(self.types[one]) or is_loose(self.types[other]):
+            # An equality of such types does not mean the same value.
+            if is_ambiguous(self.types[one]) or is_ambiguous(self.types[other]):
                 continue
-            low, high = sorted((same[one], same[other]))
-            same = [low if first == high else first for first in same]
-        return Rows.of(self.types, self.keys, same, self.payloads)
+            low, high = sorted((first_equal[one], first_equal[other]))
+            first_equal = [low if first == high else first for first in first_equal]
+        return Rows.of(self.types, self.keys, first_equal, self.payloads)
 
-    def added(self, types: Sequence[Type], keys: Iterable[Iterable[int]] = ()) -> "Rows":
-        """The rows with further, computed columns."""
+    def with_columns(self, types: Sequence[Type], keys: Iterable[Iterable[int]] = ()) -> "Rows":
+        """The rows with further computed columns, and perhaps further keys."""
         start = len(self.types)
         return Rows.of(
             (*self.types, *types),
             [*self.keys, *keys],
-            (*self.same, *range(start, start + len(types))),
+            (*self.first_equal, *range(start, start + len(types))),
             self.payloads,
         )
 
 
-def either(several: Sequence[Rows]) -> dict[int, Payload]:
-    """What is known of the JSON in rows that come from one of several steps."""
-    common = set.intersection(*(set(rows.payloads) for rows in several))
+def common_payloads(inputs: Sequence[Rows]) -> dict[int, Payload]:
+    """The JSON columns of rows that come from one of several inputs, as after UNION ALL."""
+    common = set.intersection(*(set(rows.payloads) for rows in inputs))
     return {
-        place: reduce(Payload.either, (rows.payloads[place] for rows in several))
+        place: reduce(Payload.union, (rows.payloads[place] for rows in inputs))
         for place in sorted(common)
     }
 
 
-def beside(left: Rows, right: Rows, *, left_keys: bool, right_keys: bool) -> Rows:
-    """Rows made of one row of each side.
+def product(left: Rows, right: Rows, *, left_keys: bool, right_keys: bool) -> Rows:
+    """Rows that combine one row of each side: a join, before its conditions are applied.
 
     Args:
-        left: One side.
-        right: The other one.
-        left_keys: Whether a row of ``left`` is met by one row of ``right`` at most, so that its
-            keys still tell rows apart.
-        right_keys: Likewise.
+        left: Rows whose columns come first.
+        right: Rows whose columns follow.
+        left_keys: Whether each row of ``left`` meets at most one row of ``right``, so that the keys
+            of ``left`` stay keys.
+        right_keys: Whether each row of ``right`` meets at most one row of ``left``.
     """
     start = len(left.types)
     moved = [{column + start for column in key} for key in right.keys]
@@ -262,13 +254,14 @@ def beside(left: Rows, right: Rows, *, left_keys: bool, right_keys: bool) -> Row
     keys += list(left.keys) if left_keys else []
     keys += moved if right_keys else []
     shifted = {
-        column + start: Payload(None if one.kind is None else one.kind + start, one.only)
+        column + start: Payload(
+            None if one.type_column is None else one.type_column + start, one.event_types
+        )
         for column, one in right.payloads.items()
     }
-    payloads = {**left.payloads, **shifted}
     return Rows.of(
         (*left.types, *right.types),
         keys,
-        (*left.same, *(first + start for first in right.same)),
-        payloads,
+        (*left.first_equal, *(first + start for first in right.first_equal)),
+        {**left.payloads, **shifted},
     )

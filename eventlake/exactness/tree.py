@@ -1,14 +1,14 @@
-"""Walking what DuckDB writes of a query as JSON, a syntax tree or a plan."""
+"""Traversal of the JSON that DuckDB writes for a query: a syntax tree or a plan."""
 
 from collections.abc import Iterator
 from typing import Any
 
 
 def nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    """Every object in a tree, each before those inside of it.
+    """Yield every object of a tree, parents before children.
 
     Raises:
-        RecursionError: It is deeper than Python goes.
+        RecursionError: The tree is deeper than Python's recursion limit.
     """
     if isinstance(tree, list):
         for item in tree:
@@ -20,7 +20,7 @@ def nodes(tree: Any) -> Iterator[dict[str, Any]]:
 
 
 def depth(tree: Any) -> int:
-    """How many levels of lists and objects a tree has."""
+    """The number of nested lists and objects; computed without recursion."""
     levels, level = 0, [tree]
     while level := [one for one in level if isinstance(one, list | dict)]:
         levels += 1

@@ -19,8 +19,8 @@ from eventlake.core.hashing.canonical import canonical_json, sha256_hex
 from eventlake.core.sql import identifier
 from eventlake.database import Resources, open_database, per_process, tree_of
 from eventlake.errors import CorruptionError, InvalidInputError
-from eventlake.exactness.on_duckdb.expressions import check, type_of, unbound, within
-from eventlake.exactness.rows import FLOATS, parts
+from eventlake.exactness.on_duckdb.expressions import check, check_names, subexpressions, type_of
+from eventlake.exactness.rows import FLOATS, type_names
 from eventlake.exactness.tree import depth, nodes
 from eventlake.schemas.checks import arrow_schema, arrow_type
 from eventlake.schemas.evolution import of_field
@@ -263,7 +263,7 @@ def _judge(
     if not _is_alone(tree) or not _is_one_value(plan):
         raise refuse("expected one value from one row")
     bound = plan["plans"][0]["expressions"][0]
-    for refusal in (*unbound(tree), *check(bound)):
+    for refusal in (*check_names(tree), *check(bound)):
         raise refuse(f"{refusal.what}: {refusal.why}")
     inexact = _on_the_way(bound) & (FLOATS if field.type.kind == "utf8" else FLOATS | {"JSON"})
     if inexact and not _is_inexact(field.type):
@@ -280,7 +280,7 @@ def _judge(
 
 def _on_the_way(bound: Mapping[str, Any]) -> set[str]:
     """The names of all types that values have in an expression."""
-    return set().union(*(parts(type_of(node)) for node in within(bound)))
+    return set().union(*(type_names(type_of(node)) for node in subexpressions(bound)))
 
 
 def _understood(expression: str, old: Schema) -> tuple[dict[str, Any], dict[str, Any]]:

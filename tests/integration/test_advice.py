@@ -17,7 +17,7 @@ import eventlake as el
 from eventlake.errors import InvalidProjectionError
 from eventlake.exactness.on_duckdb import quotients
 from eventlake.exactness.on_duckdb.advice import Advice
-from eventlake.exactness.on_duckdb.functions import ORDERED, PICKING, TOLD
+from eventlake.exactness.on_duckdb.functions import ORDERED, PICKING, REFUSALS
 from eventlake.projections.computation import Query
 from eventlake.projections.on_duckdb import exact
 from eventlake.projections.on_duckdb import run as duckdb_runner
@@ -784,6 +784,6 @@ def test_every_call_for_which_something_is_suggested_has_a_case_with_the_right_v
     ]
     met = set(re.findall(r"([a-z_0-9]+)\(", " ".join(tests))) | {"^", "current_user"}
     reasons = {}
-    for name, reason in TOLD.items():
+    for name, reason in REFUSALS.items():
         reasons.setdefault(reason, set()).add(name)
     assert [names for names in reasons.values() if not names & met] == []

@@ -102,18 +102,18 @@ KEYS = {
 GLOBAL = [
     (
         "SELECT type, count(*) FROM events GROUP BY type",
-        "GROUP BY puts rows of several entities together; do it by subject",
+        "GROUP BY combines rows of several entities; do it by subject",
     ),
     ("SELECT 1 AS subject, count(*) FROM events", "an aggregate over all rows"),
     (
         "SELECT subject, row_number() OVER (ORDER BY sequence) FROM events",
-        "a window puts rows of several entities together",
+        "a window combines rows of several entities",
     ),
     (
         "SELECT subject, sequence FROM events ORDER BY sequence LIMIT 3",
         "LIMIT takes rows of all entities",
     ),
-    ("SELECT DISTINCT type FROM events", "DISTINCT puts rows"),
+    ("SELECT DISTINCT type FROM events", "DISTINCT combines rows"),
     (
         "SELECT a.subject FROM events a JOIN events b ON a.sequence = b.sequence + 1",
         "a join that is not on subject",
@@ -157,18 +157,18 @@ GLOBAL = [
     ),
     (
         "SELECT type FROM events UNION SELECT subject FROM spine",
-        "DISTINCT puts rows|UNION puts rows",
+        "DISTINCT combines rows|UNION combines rows",
     ),
-    ("SELECT type FROM events EXCEPT SELECT subject FROM spine", "EXCEPT puts rows"),
-    ("SELECT subject, count(*) FROM events GROUP BY ROLLUP (subject)", "GROUP BY puts rows"),
-    ("SELECT upper(subject) AS u, count(*) FROM events GROUP BY u", "GROUP BY puts rows"),
+    ("SELECT type FROM events EXCEPT SELECT subject FROM spine", "EXCEPT combines rows"),
+    ("SELECT subject, count(*) FROM events GROUP BY ROLLUP (subject)", "GROUP BY combines rows"),
+    ("SELECT upper(subject) AS u, count(*) FROM events GROUP BY u", "GROUP BY combines rows"),
     (
         "SELECT spine_row, count(*) FROM spine s JOIN events e ON e.sequence = s.at GROUP BY spine_row",
         "a join that is not on subject",
     ),
     (
         "SELECT e.subject, count(*) FROM spine s LEFT JOIN events e ON e.subject = s.subject GROUP BY e.subject",
-        "GROUP BY puts rows",
+        "GROUP BY combines rows",
     ),
     (
         "SELECT a.sequence FROM events a CROSS JOIN events b LEFT JOIN events c ON c.subject = a.subject AND c.subject = b.subject",
@@ -563,7 +563,7 @@ def test_what_is_alike_in_python_is_no_base(lake, ran):
 def test_names_know_the_case_of_ascii_letters_alone(lake):
     spine = pl.DataFrame({"Ä": ["x"] * 3, "ä": ["/loan/0", "/loan/1", "/loan/2"]})
     query = 'SELECT s."Ä" AS k, count(*) AS n FROM spine s JOIN events e ON e.subject = s."ä" GROUP BY s."Ä"'
-    with pytest.raises(InvalidProjectionError, match="GROUP BY puts rows"):
+    with pytest.raises(InvalidProjectionError, match="GROUP BY combines rows"):
         lake.build(
             el.Projection.sql("made", query, key=["k"], by="subject", spine_by="ä"), spine=spine
         )

@@ -376,7 +376,7 @@ INEXACT = [
     (grouped((X * 100).cast(pl.Int64).max()), r"cast\(\): a float becomes Int64", "Decimal"),
     (
         grouped(N.sum()),
-        r"sum\(\): of Int64: what does not fit wraps around",
+        r"sum\(\): of Int64: a sum that does not fit wraps around",
         r"cast(pl.Int128).sum()",
     ),
     (columns(N.sum().over("subject")), r"sum\(\): of Int64", "Int128"),
@@ -397,12 +397,12 @@ INEXACT = [
     (grouped(N.unique()), r"implode\(\): in no total order", "sort"),
     (
         grouped(N.sort_by("time").first()),
-        r"sort_by\(\): by what two rows can have in common",
+        r"sort_by\(\): by a value that two rows can share",
         "sequence",
     ),
-    (grouped(N.max_by("time")), r"max_by\(\): by what two rows can have in common", "sequence"),
+    (grouped(N.max_by("time")), r"max_by\(\): by a value that two rows can share", "sequence"),
     (grouped(N.max_by("x")), r"max_by\(\): by a float", ""),
-    (grouped(N.arg_max()), r"arg_max\(\): a place among rows", "max_by"),
+    (grouped(N.arg_max()), r"arg_max\(\): a position among rows", "max_by"),
     (grouped(N.mode()), r"mode\(\)", "frequent"),
     (over(lambda f: f.select(N.value_counts())), r"value_counts\(\)", "group_by"),
     (grouped(pl.corr("n", "x")), r"corr\(\)", "sqrt()"),
@@ -436,9 +436,9 @@ INEXACT = [
     (columns(X.log(), X.exp()), r"log\(\): the maths library", ""),
     (columns(X.round(2)), r"round\(\): of a float", ""),
     (columns(X // 1), r"//: of a float", ""),
-    (columns(N.sort()), r"select\(\): values in orders of their own", ""),
+    (columns(N.sort()), r"select\(\): columns that are each in an order of their own", ""),
     (columns(N.reverse()), r"reverse\(\): in no total order", ""),
-    (columns(N.filter(N > 1)), r"select\(\): values of different rows", "filter()"),
+    (columns(N.filter(N > 1)), r"select\(\): columns of different rows", "filter()"),
     (
         columns(N.filter(N > 1) + N.filter(N > 0)),
         r"\+: of values that do not belong to the same rows",
@@ -566,12 +566,12 @@ INEXACT = [
     ),
     (
         over(lambda f: f.sort("sequence").select(N.cum_count().sort_by("n").first())),
-        r"sort_by\(\): by what two rows can have in common",
+        r"sort_by\(\): by a value that two rows can share",
         "",
     ),
     (
         grouped(N.rank("dense").over("subject").max()),
-        r"over\(\): a window inside of a group",
+        r"over\(\): a window inside a group",
         "step before",
     ),
     (

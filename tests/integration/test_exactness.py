@@ -109,7 +109,7 @@ INEXACT = [
     ),
     (
         "SELECT arg_max(n, time) FROM pay",
-        r"arg_max\(\): by what two rows can have in common",
+        r"arg_max\(\): by a value that two rows can share",
         "write last(n ORDER BY time, sequence) FILTER",
     ),
     (
@@ -178,7 +178,7 @@ INEXACT = [
     ("SELECT * FROM pay LIMIT 5", "LIMIT: without an ORDER BY", "write ORDER BY sequence LIMIT 5"),
     (
         "SELECT * FROM pay ORDER BY sequence LIMIT 10%",
-        "LIMIT: a number of rows that is computed",
+        "LIMIT: the number of rows is computed",
         "a number",
     ),
     (

@@ -30,9 +30,9 @@ LOOKED_AT = {
         "eventlake.exactness.on_duckdb.json_members::_structure::json.loads(text)",
         "eventlake.exactness.on_duckdb.json_members::members::arguments",
         "eventlake.exactness.on_duckdb.json_members::members::node",
-        "eventlake.exactness.on_duckdb.texts::_shown::_PLAIN.fullmatch(spec)",
-        "eventlake.exactness.on_duckdb.texts::joined::name",
-        "eventlake.exactness.on_duckdb.texts::joined::shown.replace('x_', f'x{place}_')",
+        "eventlake.exactness.on_duckdb.format_strings::_template::_PLAIN.fullmatch(spec)",
+        "eventlake.exactness.on_duckdb.format_strings::concatenations::name",
+        "eventlake.exactness.on_duckdb.format_strings::concatenations::text.replace('x_', f'x{place}_')",
     ],
     "a number that this process counts": [
         "eventlake.database.connection::open_database::next(_numbers)",
@@ -50,7 +50,6 @@ LOOKED_AT = {
         "eventlake.features.on_duckdb.parts::parts::plan.wanted()",
         "eventlake.features.on_duckdb.parts::parts::replace(part, column='')",
         "eventlake.features.on_duckdb.database::Tables.forget::self.names.popitem()",
-        "eventlake.features.on_duckdb.database::Tables.made::query",
         "eventlake.features.on_duckdb.database::Tables.made::self.names",
         "eventlake.features.planned.nested_fields::unfolded_sql::found",
         "eventlake.features.planned.nested_fields::unfolded_sql::reduce(lambda found, part: f'struct_extract({found}, {quoted(part)})', path[1:], identifier(path[0]))",  # noqa: E501, RUF100

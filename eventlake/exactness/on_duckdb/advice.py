@@ -1,7 +1,6 @@
-"""What to write in place of what is not exact: the user's own expression, changed so that it keeps its meaning.
+"""What to write in place of an inexact part: the query's own expression, rewritten.
 
-Nothing is suggested that was not tried: with it in its place the query has fewer reasons against
-it, and none that it did not have.
+Every suggestion was tried: with it in its place, the query has fewer refusals and no new one.
 """
 
 import copy
@@ -15,26 +14,33 @@ from eventlake.exactness.on_duckdb import rewrites
 from eventlake.exactness.on_duckdb.scope import Scope, Tree
 from eventlake.exactness.refusals import Refusal
 
-_ROUNDS = 3
-"""A call may need several changes: a mean over a window becomes a quotient, in an order that is total."""
-_TRIALS = 200
+# A call may need several rewrites: a mean over a window becomes a quotient, whose sum then needs a
+# total order.
+_MOST_REWRITES = 3
+# Each trial binds the whole query once.
+_MOST_TRIALS = 200
 _SELECTS = frozenset({"SELECT_NODE", "SET_OPERATION_NODE"})
 _CALLS = frozenset({"CAST", "FUNCTION", "OPERATOR", "WINDOW"})
 _INTERVAL = re.compile(
     r"to_([a-z]+)s\((?:CAST\(trunc\()?CAST\((\d+) AS DOUBLE\)(?:\) AS (?:BIGINT|INTEGER)\))?\)"
 )
+_HOSTS = {
+    "order": ("SELECT 1 AS one", "SELECT 1 AS one "),
+    "join": ("SELECT * FROM one", "SELECT * FROM "),
+    "expression": ("SELECT 1", "SELECT "),
+}
 Kind = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What is asked of the engine.
+    """What advice needs of DuckDB.
 
     Attributes:
-        parse: The syntax tree of a query.
-        render: The query of a syntax tree.
-        refusals: Why a query is not exact; None where it is none.
-        type_of: The type of the only column of a query; None where it has none.
+        parse: Returns the syntax tree of a query.
+        render: Returns the query of a syntax tree.
+        refusals: Returns why a query is not exact; None if DuckDB refuses it.
+        type_of: Returns the type of a query's only column; None if DuckDB refuses it.
     """
 
     parse: Callable[[str], Tree]
@@ -44,56 +50,59 @@ class Engine:
 
 
 class Advice:
-    """Changes a query step by step, as long as it has fewer refusals after each.
+    """Rewrites a query step by step, as long as each step leaves fewer refusals.
 
     Attributes:
-        written: What to write instead, by the reason that goes away.
+        suggestions: What to write instead, by the refusal that it resolves.
     """
 
-    def __init__(self, tree: Tree, found: Sequence[Refusal], engine: Engine) -> None:
-        self.written: dict[Kind, list[str]] = {}
+    def __init__(self, tree: Tree, refusals: Sequence[Refusal], engine: Engine) -> None:
+        """See ``advise`` for the arguments."""
+        self.suggestions: dict[Kind, list[str]] = {}
         self._tree = copy.deepcopy(tree)
-        self._left = Counter(map(_kind, found))
+        self._left = Counter(map(_kind, refusals))
         self._engine = engine
         self._trials = 0
-        for select, holder, place in list(_sites(self._tree)):
-            self._improve(select, holder, place)
+        for select, parent, place in list(_sites(self._tree)):
+            self._improve(select, parent, place)
 
-    def _improve(self, select: Tree, holder: Any, place: Any) -> None:
-        gone: Counter[Kind] = Counter()
-        ordered = _is_sorted(select, self._top())
+    def _improve(self, select: Tree, parent: Any, place: Any) -> None:
+        """Rewrite ``parent[place]`` until no candidate resolves a refusal."""
+        resolved: Counter[Kind] = Counter()
         scope = Scope(
             select,
             tuple(_sources(select, self._top())),
             lambda one: self._type(select, one),
             self._expression,
-            ordered,
+            _is_sorted(select, self._top()),
         )
-        what = holder[place]
-        make, show = _means(what)
-        for _ in range(_ROUNDS):
-            before = holder[place]
-            for made in make(before, scope):
-                holder[place] = made | ({"alias": before["alias"]} if "alias" in before else {})
+        original = parent[place]
+        rewrite, shown_as = _rewrites_of(original)
+        for _ in range(_MOST_REWRITES):
+            before = parent[place]
+            for candidate in rewrite(before, scope):
+                alias = {"alias": before["alias"]} if "alias" in before else {}
+                parent[place] = candidate | alias
                 left = self._remaining()
+                # A proper sub-multiset: some refusal is resolved and none is new.
                 if left is not None and left < self._left:
-                    gone += self._left - left
+                    resolved += self._left - left
                     self._left = left
                     break
-                holder[place] = before
+                parent[place] = before
             else:
                 break
-        for kind in gone:
-            self.written.setdefault(kind, []).append(
-                self._text(holder[place], show, sampled=bool(what.get("sample")))
+        for kind in resolved:
+            self.suggestions.setdefault(kind, []).append(
+                self._text(parent[place], shown_as, sampled=bool(original.get("sample")))
             )
 
     def _remaining(self) -> "Counter[Kind] | None":
         self._trials += 1
-        if self._trials > _TRIALS or not self._left:
+        if self._trials > _MOST_TRIALS or not self._left:
             return None
-        found = self._engine.refusals(self._engine.render(self._tree))
-        return None if found is None else Counter(map(_kind, found))
+        refusals = self._engine.refusals(self._engine.render(self._tree))
+        return None if refusals is None else Counter(map(_kind, refusals))
 
     def _top(self) -> Tree:
         top: Tree = self._tree["statements"][0]["node"]
@@ -106,51 +115,51 @@ class Advice:
         return expression
 
     def _type(self, select: Tree, expression: Tree) -> str | None:
-        made = self._engine.parse("SELECT 1")
-        node = made["statements"][0]["node"]
+        query = self._engine.parse("SELECT 1")
+        node = query["statements"][0]["node"]
         node["select_list"] = [expression]
         node["from_table"] = select.get("from_table", node["from_table"])
         node["cte_map"] = self._top().get("cte_map", {})
-        return self._engine.type_of(self._engine.render(made))
+        return self._engine.type_of(self._engine.render(query))
 
-    def _text(self, what: Tree, show: str, *, sampled: bool = False) -> str:
-        made = self._engine.parse(
-            "SELECT 1 AS one"
-            if show == "order"
-            else "SELECT * FROM one"
-            if show == "join"
-            else "SELECT 1"
-        )
-        node = made["statements"][0]["node"]
-        prefix = "SELECT "
-        if show == "order":
+    def _text(self, what: Tree, shown_as: str, *, sampled: bool = False) -> str:
+        """A part of a query as SQL.
+
+        DuckDB renders whole queries only, so the part is put into one, whose beginning is removed
+        again.
+        """
+        host, prefix = _HOSTS[shown_as]
+        query = self._engine.parse(host)
+        node = query["statements"][0]["node"]
+        if shown_as == "order":
             node["modifiers"] = [
                 one for one in what.get("modifiers", []) if one["type"] != "DISTINCT_MODIFIER"
             ]
             node |= {"where_clause": what["where_clause"]} if sampled else {}
-            prefix = "SELECT 1 AS one "
-        elif show == "join":
+        elif shown_as == "join":
             node["from_table"] = what["right"]
-            prefix = "SELECT * FROM "
         else:
             node["select_list"] = [what | {"alias": ""}]
-        text = self._engine.render(made)
-        return _plain(text, self._engine).removeprefix(prefix)
+        return _plain(self._engine.render(query), self._engine).removeprefix(prefix)
 
 
-def advised(tree: Tree, found: Sequence[Refusal], engine: Engine) -> list[Refusal]:
-    """The refusals of a query, each once, with what to write instead.
+def advise(tree: Tree, refusals: Sequence[Refusal], engine: Engine) -> list[Refusal]:
+    """The refusals of a query, each once, with suggestions made of its own expressions.
 
     Args:
-        tree: The query's.
-        found: Its refusals.
-        engine: Checks what is suggested.
+        tree: The query's syntax tree.
+        refusals: The query's refusals.
+        engine: Tries the suggestions.
     """
-    written = Advice(tree, found, engine).written if found and tree.get("statements") else {}
-    each = {_kind(one): one for one in reversed(found)}
+    suggestions: dict[Kind, list[str]] = {}
+    if refusals and tree.get("statements"):
+        suggestions = Advice(tree, refusals, engine).suggestions
+    # The first of equal refusals is kept, at its place.
+    each = {_kind(one): one for one in reversed(refusals)}
     return [
         replace(
-            one, instead="\n      write ".join(dict.fromkeys(written.get(kind, []))) or one.instead
+            one,
+            instead="\n      write ".join(dict.fromkeys(suggestions.get(kind, []))) or one.instead,
         )
         for kind, one in reversed(each.items())
     ]
@@ -160,7 +169,8 @@ def _kind(refusal: Refusal) -> Kind:
     return refusal.what, refusal.why
 
 
-def _means(what: Tree) -> tuple[Callable[[Tree, Scope], Iterator[Tree]], str]:
+def _rewrites_of(what: Tree) -> tuple[Callable[[Tree, Scope], Iterator[Tree]], str]:
+    """The rewrites of a part of a query, and how the result is shown."""
     if _is_select(what):
         return rewrites.orders, "order"
     if what.get("type") == "JOIN":
@@ -173,7 +183,11 @@ def _is_select(tree: Tree) -> bool:
 
 
 def _sites(tree: Any, select: Tree | None = None) -> Iterator[tuple[Tree, Any, Any]]:
-    """What may be changed, with the SELECT around it and the place that it has; what is inside of it comes before it."""
+    """The parts that can be rewritten, inner ones first.
+
+    Yields:
+        The SELECT around the part, the object or list that contains it, and its key or index there.
+    """
     members = (
         tree.items()
         if isinstance(tree, dict)
@@ -193,7 +207,7 @@ def _sites(tree: Any, select: Tree | None = None) -> Iterator[tuple[Tree, Any, A
 
 
 def _sources(select: Tree, top: Tree) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """What the tables of a SELECT are called, and what those that are queries are grouped by."""
+    """The names of a SELECT's tables, and the columns that those that are queries group by."""
     named = {
         one["key"]: one["value"]["query_node"] for one in top.get("cte_map", {}).get("map", [])
     }
@@ -211,7 +225,7 @@ def _sources(select: Tree, top: Tree) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _is_sorted(select: Tree, top: Tree) -> bool:
-    """Whether the only table of a SELECT is a query that sorts its rows."""
+    """Whether the only table of a SELECT is a subquery that sorts its rows."""
     named = {
         one["key"]: one["value"]["query_node"] for one in top.get("cte_map", {}).get("map", [])
     }
@@ -225,7 +239,7 @@ def _is_sorted(select: Tree, top: Tree) -> bool:
 
 
 def _grouped(select: Tree) -> tuple[str, ...]:
-    """The columns that a query puts out and that are not computed from several rows, where it groups."""
+    """The group columns that a query returns; none if it does not group."""
     if (
         not select.get("group_expressions")
         and select.get("aggregate_handling") != "FORCE_AGGREGATES"
@@ -236,7 +250,7 @@ def _grouped(select: Tree) -> tuple[str, ...]:
 
 
 def _plain(text: str, engine: Engine) -> str:
-    """The same query without the quotes that its names do not need."""
+    """The same query without unnecessary quotes, and with intervals as people write them."""
     plain = re.sub(r'"([a-z_][a-z0-9_]*)"', r"\1", text)
     plain = _INTERVAL.sub(r"INTERVAL \2 \1", plain)
     try:

@@ -1,4 +1,4 @@
-"""Aggregates and window functions: of exact values, in an order that leaves nothing to luck."""
+"""Aggregates and window functions: over exact values, and in a total order if order matters."""
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
@@ -10,16 +10,25 @@ from eventlake.exactness.on_duckdb.expressions import (
     columns_in,
     is_constant,
     name_of,
+    subexpressions,
     type_of,
-    within,
 )
 from eventlake.exactness.on_duckdb.functions import AGGREGATES, ORDERED, PICKING, refused
-from eventlake.exactness.refusals import DECLARED, ENDS_IN_A_KEY, TIES, Refusal
-from eventlake.exactness.rows import Rows, is_float, is_loose
+from eventlake.exactness.on_duckdb.json_text import payloads_of
+from eventlake.exactness.refusals import (
+    ADDITION,
+    ADDITION_EXAMPLE,
+    DECLARED,
+    ENDS_IN_A_KEY,
+    TIES,
+    ZEROS,
+    Refusal,
+)
+from eventlake.exactness.rows import Rows, is_ambiguous, is_float
 
 _COUNTING = frozenset({"count", "count_star", "count_if", "countif", "regr_count"})
 _RANKS = frozenset({"WINDOW_RANK", "WINDOW_RANK_DENSE", "WINDOW_PERCENT_RANK", "WINDOW_CUME_DIST"})
-_PLACES = frozenset(
+_POSITIONAL = frozenset(
     {
         "WINDOW_FIRST_VALUE",
         "WINDOW_LAG",
@@ -31,36 +40,62 @@ _PLACES = frozenset(
     }
 )
 _VALUES = frozenset({"WINDOW_FIRST_VALUE", "WINDOW_LAST_VALUE", "WINDOW_NTH_VALUE"})
-_WHOLE = frozenset({"UNBOUNDED_PRECEDING", "UNBOUNDED_FOLLOWING"})
+_UNBOUNDED = frozenset({"UNBOUNDED_PRECEDING", "UNBOUNDED_FOLLOWING"})
+
+
+def grouped_rows(node: Node, child: Rows) -> Rows:
+    """The rows of a GROUP BY; without groups, one row."""
+    groups, aggregates = node.get("groups", []), node.get("expressions", [])
+    types = [type_of(one) for one in (*groups, *aggregates)]
+    types += [{"id": "BIGINT"} for _ in node.get("grouping_functions", [])]
+    if not groups:
+        return Rows.of(types, [()], payloads=payloads_of(aggregates, child))
+    # With several grouping sets the groups hold nulls that stand for any value.
+    if len(node.get("grouping_sets", [])) > 1:
+        return Rows.of(types)
+    kept = [column(one) for one in groups]
+    columns = [*kept, *([None] * (len(types) - len(kept)))]
+    rows = child.projected(columns, types, payloads_of(aggregates, child, len(groups)))
+    return rows.with_columns([], [range(len(groups))])
+
+
+def windowed_rows(node: Node, child: Rows, rows: Rows) -> Rows:
+    """``rows`` with the column of a window function over ``child``."""
+    partitions = [column(part) for part in node.get("partitions", [])]
+    by = [part for part in partitions if part is not None]
+    place = len(rows.types)
+    # A row number and its partition are a key.
+    numbers = node["type"] == "WINDOW_ROW_NUMBER" and not node.get("arg_orders")
+    key = [[*by, place]] if numbers and len(by) == len(partitions) else []
+    rows = rows.with_columns([type_of(node)], key)
+    return rows.with_payloads(payloads_of([node], child, place))
 
 
 def check_aggregate(node: Node, rows: Rows, by: Collection[int]) -> Iterator[Refusal]:
-    """What of an aggregate is not exact.
+    """What is not exact about an aggregate.
 
     Args:
         node: The aggregate.
-        rows: What it is over.
-        by: The columns that its groups have in common.
+        rows: The rows that it aggregates.
+        by: Columns that have one value in every group.
     """
     arguments = node.get("children", [])
     orders = [order["expression"] for order in node.get("order_bys", {}).get("orders", [])]
-    yield from check_all(_inside(node))
+    yield from check_all(_inner(node))
     yield from _check_call(node, arguments, orders, rows, by)
 
 
-def _inside(node: Node) -> list[Any]:
-    """All that an aggregate or window holds: arguments, orders, conditions, bounds, by whatever name."""
+def _inner(node: Node) -> list[Any]:
+    """Everything inside an aggregate or window: arguments, orders, filters and bounds."""
     return [part for part in node.values() if isinstance(part, dict | list)]
 
 
 def _check_call(
     node: Node, arguments: Sequence[Node], orders: Sequence[Node], rows: Rows, by: Collection[int]
 ) -> Iterator[Refusal]:
-    name, distinct = (
-        name_of(node),
-        node.get("aggregate_type") == "DISTINCT" or node.get("distinct") is True,
-    )
-    inexact = any(is_float(type_of(one)) and not is_constant(one) for one in arguments)
+    name = name_of(node)
+    distinct = node.get("aggregate_type") == "DISTINCT" or node.get("distinct") is True
+    computed = [type_of(one) for one in arguments if not is_constant(one)]
     if name in PICKING:
         yield from _check_picking(name, arguments, rows, by)
     elif name in ORDERED:
@@ -69,51 +104,42 @@ def _check_call(
             yield Refusal(
                 f"{name}()", why, "two rows, 1 and 2: either of them first", ENDS_IN_A_KEY
             )
-        if distinct and inexact:
+        if distinct and any(map(is_float, computed)):
             yield Refusal(
-                f"{name}()",
-                "of distinct doubles: 0.0 and -0.0 are one value and two",
-                "0.0 and -0.0",
+                f"{name}()", f"of distinct doubles: {ZEROS} count as one value or as two", ZEROS
             )
     elif name not in AGGREGATES:
         yield refused(name, aggregate=True)
-    elif inexact and (name not in _COUNTING or distinct):
-        yield _of_doubles(name)
-    elif any(is_loose(type_of(one)) and not is_constant(one) for one in arguments) and (
-        name not in {*_COUNTING, "sum"} or distinct
-    ):
+    elif any(map(is_float, computed)) and (name not in _COUNTING or distinct):
+        yield _refuse_double(name)
+    elif any(map(is_ambiguous, computed)) and (name not in {*_COUNTING, "sum"} or distinct):
         yield Refusal(
             f"{name}()",
-            "of values that can be equal and not the same",
+            "of values that can be equal and still differ",
             "a month and thirty days",
             f"{name} over days or microseconds: epoch_us(…)",
         )
 
 
-def _of_doubles(name: str) -> Refusal:
+def _refuse_double(name: str) -> Refusal:
     if name in {"min", "max"}:
-        return Refusal(
-            f"{name}()",
-            "of a double: 0.0 and -0.0 are equal, and either may come out",
-            "0.0 and -0.0",
-            DECLARED,
-        )
+        why = "of a double: 0.0 and -0.0 are equal, and either may be the result"
+        return Refusal(f"{name}()", why, ZEROS, DECLARED)
     if name == "sum":
-        why = "of a double: a + b + c depends on which two are added first, and threads decide that"
-        return Refusal("sum()", why, "0.1 + 0.2 + 0.3 is not 0.3 + 0.2 + 0.1", DECLARED)
+        return Refusal("sum()", f"of a double: {ADDITION}", ADDITION_EXAMPLE, DECLARED)
     return Refusal(f"{name}()", "of a double", "", DECLARED)
 
 
 def _check_picking(
     name: str, arguments: Sequence[Node], rows: Rows, by: Collection[int]
 ) -> Iterator[Refusal]:
-    value, greatest = arguments[0], arguments[1]
-    if is_float(type_of(greatest)):
-        yield Refusal(f"{name}()", "by a double", "0.0 and -0.0", DECLARED)
-    elif not _is_total([greatest], [value], rows, by):
+    value, order = arguments[0], arguments[1]
+    if is_float(type_of(order)):
+        yield Refusal(f"{name}()", "by a double", ZEROS, DECLARED)
+    elif not _is_total([order], [value], rows, by):
         yield Refusal(
             f"{name}()",
-            f"by what two rows can have in common: {TIES}",
+            f"by a value that two rows can share: {TIES}",
             "two rows of one time, 1 and 2: either of them",
             f"{'first' if 'min' in name else 'last'}(… ORDER BY …), and in it {ENDS_IN_A_KEY}",
         )
@@ -122,69 +148,71 @@ def _check_picking(
 def _is_total(
     orders: Sequence[Node], arguments: Sequence[Node], rows: Rows, by: Collection[int]
 ) -> bool:
-    """Whether rows of one group that are equal by ``orders`` are one row, or give the same arguments."""
+    """Whether rows of one group that are equal by ``orders`` have the same arguments."""
     fixed = {place for place in map(column, orders) if place is not None} | set(by)
     for order in orders:
         # A struct of columns is an order by each of them.
         if name_of(order) in {"row", "struct_pack"}:
-            fixed |= {
-                place for child in order.get("children", []) if (place := column(child)) is not None
-            }
+            members = map(column, order.get("children", []))
+            fixed |= {place for place in members if place is not None}
     read = {place for one in arguments for place in columns_in(one)}
-    # The variables of a lambda are counted like columns, from elsewhere.
-    strange = any(
-        part["expression_class"] == "BOUND_LAMBDA" for one in arguments for part in within(one)
+    # The variables of a lambda are numbered like columns, so that the columns read are not known.
+    has_lambda = any(
+        part["expression_class"] == "BOUND_LAMBDA"
+        for one in arguments
+        for part in subexpressions(one)
     )
-    return rows.tells_apart(fixed) if strange else rows.are_told_by(fixed, read)
+    return rows.is_key(fixed) if has_lambda else rows.determines(fixed, read)
 
 
 def check_window(node: Node, rows: Rows) -> Iterator[Refusal]:
-    """What of a window function is not exact."""
+    """What is not exact about a window function.
+
+    Args:
+        node: The window function.
+        rows: The rows that it is computed over.
+    """
     arguments = node.get("children", [])
+    # A call may order its arguments itself: lag(x ORDER BY y) OVER (ORDER BY z).
     orders, own = (
         [order["expression"] for order in node.get(name, [])] for name in ("orders", "arg_orders")
     )
     partitions = node.get("partitions", [])
-    yield from check_all(_inside(node))
+    yield from check_all(_inner(node))
     by = {place for place in map(column, partitions) if place is not None}
-    what = (
-        node["type"].removeprefix("WINDOW_").casefold()
-        if node["type"] != "WINDOW_AGGREGATE"
-        else name_of(node)
-    )
+    is_aggregate = node["type"] == "WINDOW_AGGREGATE"
+    what = name_of(node) if is_aggregate else node["type"].removeprefix("WINDOW_").casefold()
     if any(is_float(type_of(one)) for one in (*partitions, *orders, *own)):
         yield Refusal(
             f"{what}()",
-            "a window over a double: 0.0 and -0.0 are equal, and neither comes first",
-            "0.0 and -0.0",
+            "a window over a double: 0.0 and -0.0 are equal, and either may come first",
+            ZEROS,
             DECLARED,
         )
     if node.get("distinct") and what in ORDERED:
-        by_values = {place for one in own or orders for place in columns_in(one)} <= {
-            p for one in arguments for p in columns_in(one)
-        }
-        if not by_values:
-            reason = "of distinct values in an order of something else: of several equal values any may say where they come"
+        ordering = {place for one in own or orders for place in columns_in(one)}
+        if not ordering <= {place for one in arguments for place in columns_in(one)}:
             yield Refusal(
                 f"{what}()",
-                reason,
+                "of distinct values in an order of something else: any of several equal values may"
+                " decide their position",
                 "a at 1 and 3, b at 2",
                 "an ORDER BY of the values themselves in the call",
             )
-    # What comes out is given to a row: it is not enough that rows that are equal by the order have
-    # the same arguments.
+    # Every row gets a result of its own, so it is not enough that tied rows have the same
+    # arguments: the order must tell all columns apart.
     whole = [{"expression_class": "BOUND_REF", "index": place} for place in range(len(rows.types))]
     total = _is_total(orders, whole, rows, by)
-    owned = bool(own) and _is_total(own, whole, rows, by)
+    own_total = bool(own) and _is_total(own, whole, rows, by)
     why = None
-    if node["type"] in _PLACES:
-        # Which rows a frame of values has does not depend on ties, so an order of the call's own is
+    if node["type"] in _POSITIONAL:
+        # Ties do not change which rows a frame of values contains, so a total order in the call is
         # enough.
-        enough = owned and node["type"] in _VALUES and not _counts_rows(node)
-        if not (enough or (total and (owned or not own))):
+        suffices = own_total and node["type"] in _VALUES and not _counts_rows(node)
+        if not (suffices or (total and (own_total or not own))):
             why = "the ORDER BY of its window is not total"
-    elif node["type"] in _RANKS or node["type"] == "WINDOW_AGGREGATE":
-        if node["type"] == "WINDOW_AGGREGATE":
+    elif node["type"] in _RANKS or is_aggregate:
+        if is_aggregate:
             yield from _check_call(node, arguments, own or orders, rows, by)
         counts = _bounds_rows(node) if name_of(node) in AGGREGATES else _counts_rows(node)
         if counts and not total:
@@ -196,11 +224,11 @@ def check_window(node: Node, rows: Rows) -> Iterator[Refusal]:
 
 
 def _bounds_rows(node: Node) -> bool:
-    """Whether a frame begins or ends at some row, and not at some value or at the partition's end."""
-    bounds = {str(node.get("start")), str(node.get("end"))} - _WHOLE
+    """Whether a frame starts or ends a number of rows away, not at a value or the partition."""
+    bounds = {str(node.get("start")), str(node.get("end"))} - _UNBOUNDED
     return any(bound.endswith("_ROWS") for bound in bounds)
 
 
 def _counts_rows(node: Node) -> bool:
-    """Whether which rows a frame has depends on where a row stands among its equals."""
+    """Whether the rows of a frame depend on the position of a row among its ties."""
     return _bounds_rows(node) or str(node.get("exclude_clause", "NO_OTHER")) == "CURRENT_ROW"

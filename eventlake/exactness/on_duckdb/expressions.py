@@ -1,4 +1,4 @@
-"""Scalar expressions of a bound plan: what each of their parts may be."""
+"""Scalar expressions of a bound DuckDB plan, held to the allow-list."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,17 +10,15 @@ from eventlake.exactness.on_duckdb.functions import (
     MACROS,
     ORDERED,
     PICKING,
+    REFUSALS,
     SCALARS,
-    TOLD,
     refused,
 )
 from eventlake.exactness.refusals import Refusal
-from eventlake.exactness.rows import EXACT_TYPES, FLOATS, Type, is_float, parts
+from eventlake.exactness.rows import EXACT_TYPES, FLOATS, Type, is_float, type_names
 from eventlake.exactness.tree import nodes
 
 Node = Mapping[str, Any]
-ROW_ID = 2**63
-"""The places of real columns lie below it."""
 
 _CASTS = frozenset({"__cast", "__try_cast"})
 _COMPARISONS = "COMPARE_"
@@ -69,12 +67,12 @@ _KEYWORDS = frozenset(
     {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
     | {"current_role", "current_user", "session_user", "user"}
 )
-"""Calls that look like columns."""
+"""Functions that SQL calls without parentheses, so that they parse as columns."""
 _SORTING = frozenset({"list_sort", "list_reverse_sort", "array_sort", "array_reverse_sort"})
 _UNSORTED = frozenset({"list_distinct", "array_distinct"})
-"""Lists in the order of a hash table, which sorting takes away."""
+"""Functions whose result has the order of a hash table; exact inside of a sort."""
 _WHOLE = frozenset({"to_milliseconds", "to_seconds"})
-"""Functions that take doubles, and are exact of whole numbers."""
+"""Functions that take doubles and are exact if these were integers."""
 _INTEGERS = frozenset(
     {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
 )
@@ -87,12 +85,12 @@ _TYPES = {
     "VARIANT": "the type of the values, or VARCHAR",
 }
 """What to write in place of types that are not exact."""
-_NAMED = frozenset({"JSON"})
-"""Text under another name."""
+_ALIASES = frozenset({"JSON"})
+"""Aliases of VARCHAR."""
 
 
 def column(node: Node) -> int | None:
-    """The place of the column that an expression is; None where it computes something."""
+    """The column that an expression is; None if it is computed."""
     return int(node["index"]) if node.get("expression_class") == "BOUND_REF" else None
 
 
@@ -106,30 +104,32 @@ def type_of(node: Node) -> Type:
 
 
 def name_of(node: Node) -> str:
-    """What a node calls, case folded."""
+    """The name of the function that a node calls, case folded; empty if it calls none."""
     path = node.get("qname", {}).get("path", [""])
     return str(path[-1]).casefold()
 
 
-def within(node: Any) -> Iterator[Node]:
-    """The expressions inside of one, itself first."""
+def subexpressions(node: Any) -> Iterator[Node]:
+    """An expression and everything inside it, parents first."""
     return (one for one in nodes(node) if "expression_class" in one)
 
 
 def columns_in(node: Any) -> set[int]:
     """The columns that an expression reads."""
-    return {int(one["index"]) for one in within(node) if one["expression_class"] == "BOUND_REF"}
+    return {
+        int(one["index"]) for one in subexpressions(node) if one["expression_class"] == "BOUND_REF"
+    }
 
 
-def anded(node: Node) -> list[Node]:
-    """The conditions that must all hold."""
+def conjuncts(node: Node) -> list[Node]:
+    """The conditions that an AND joins; the condition itself if it is no AND."""
     if node.get("type") == "CONJUNCTION_AND":
-        return [part for child in node["children"] for part in anded(child)]
+        return [part for child in node["children"] for part in conjuncts(child)]
     return [node]
 
 
 def text_of(node: Node) -> str | None:
-    """The text that an expression is; None if it is no constant text."""
+    """The value of a constant text; None for any other expression."""
     inner = (
         node["children"][0]
         if name_of(node) in _CASTS and type_of(node).get("id") == "VARCHAR" and node.get("children")
@@ -143,8 +143,11 @@ def text_of(node: Node) -> str | None:
     )
 
 
-def texts_of(condition: Node) -> tuple[int, frozenset[str]] | None:
-    """The column, and the texts that it must be one of for a condition to hold; None if a condition says something else."""
+def accepted_texts(condition: Node) -> tuple[int, frozenset[str]] | None:
+    """A column and the texts that a condition accepts for it: ``type = 'a'``, ``type IN (…)``.
+
+    None if the condition is of another form.
+    """
     children = condition.get("children", [])
     if condition.get("type") in {"COMPARE_EQUAL", "COMPARE_IN"} and children:
         first, *rest = children if column(children[0]) is not None else reversed(children)
@@ -152,19 +155,11 @@ def texts_of(condition: Node) -> tuple[int, frozenset[str]] | None:
         known = frozenset(one for one in texts if one is not None)
         return (place, known) if place is not None and texts and None not in texts else None
     if condition.get("type") == "CONJUNCTION_OR" and children:
-        found = [texts_of(one) for one in children]
+        found = [accepted_texts(one) for one in children]
         columns = {one[0] for one in found if one is not None}
         if None not in found and len(columns) == 1:
             return columns.pop(), frozenset().union(*(one[1] for one in found if one is not None))
     return None
-
-
-def places_read(node: Node) -> list[int]:
-    """The columns of a table that a scan reads, by their places in the table; from ``ROW_ID`` on it is the row's own place."""
-    return [
-        place if isinstance(place, int) else place["index"]
-        for place in node.get("column_indexes", [])
-    ]
 
 
 def is_constant(node: Node) -> bool:
@@ -173,21 +168,21 @@ def is_constant(node: Node) -> bool:
 
 
 def check(node: Any) -> Iterator[Refusal]:
-    """What in a scalar expression is not exact."""
+    """What is not exact in a scalar expression."""
+    # By identity: the same call elsewhere is not sorted.
     sorted_ = {
         id(one["children"][0])
-        for one in within(node)
+        for one in subexpressions(node)
         if name_of(one) in _SORTING and one.get("children")
     }
-    for one in within(node):
+    for one in subexpressions(node):
         kind = one["expression_class"]
         if id(one) in sorted_ and name_of(one) in _UNSORTED:
             continue
-        odd = sorted(parts(type_of(one)) - EXACT_TYPES - FLOATS - _NAMED)
-        if odd:
-            yield Refusal(
-                odd[0], "a type that is not known to be exact", "", _TYPES.get(odd[0], "")
-            )
+        unlisted = sorted(type_names(type_of(one)) - EXACT_TYPES - FLOATS - _ALIASES)
+        if unlisted:
+            instead = _TYPES.get(unlisted[0], "")
+            yield Refusal(unlisted[0], "a type that is not known to be exact", "", instead)
         if kind == "BOUND_FUNCTION":
             yield from _check_function(one)
         elif kind == "BOUND_AGGREGATE":
@@ -206,33 +201,37 @@ def _check_function(node: Node) -> Iterator[Refusal]:
     name, children = name_of(node), node.get("children", [])
     if str(node.get("type", "")).startswith(_COMPARISONS):
         return
-    inexact = [child for child in children if is_float(type_of(child)) and not is_constant(child)]
+    doubles = [child for child in children if is_float(type_of(child)) and not is_constant(child)]
     if name in _WHOLE and all(
         name_of(one) in _CASTS and str(type_of(one["children"][0])["id"]) in _INTEGERS
-        for one in inexact
+        for one in doubles
     ):
-        inexact = []
+        doubles = []
     if name in _CASTS:
-        if inexact and not is_float(type_of(node)):
-            target = str(type_of(node)["id"])
-            why = f"a double becomes {target}: how it is rounded is the engine's affair, and what follows would count as exact"
+        if doubles and not is_float(type_of(node)):
             yield Refusal(
                 "CAST",
-                why,
+                f"a double becomes {type_of(node)['id']!s}: how it is rounded depends on the"
+                " engine, and later steps would treat the result as exact",
                 "0.125 to two digits",
-                "DECIMAL from the beginning, and doubles in the last step alone; or cast when the dataset is read",
+                "DECIMAL from the beginning, and doubles in the last step alone; or cast when the"
+                " dataset is read",
             )
         return
+    # age() of one instant compares it with today.
     if name == "age" and len(children) < _ALL_ARGUMENTS:
         yield refused("current_date")
-    elif inexact or is_float(type_of(node)):
+    elif doubles or is_float(type_of(node)):
         if name not in FLOAT_STEPS and name not in CARRIERS and not is_constant(node):
-            yield refused(name) if name not in SCALARS or name in TOLD else _of_double(name)
+            if name not in SCALARS or name in REFUSALS:
+                yield refused(name)
+            else:
+                yield _refuse_double(name)
     elif name not in SCALARS:
         yield refused(name)
 
 
-def _of_double(name: str) -> Refusal:
+def _refuse_double(name: str) -> Refusal:
     if name == "//":
         return Refusal(
             "//()",
@@ -240,12 +239,21 @@ def _of_double(name: str) -> Refusal:
             "7.5 // 2 is 3.75",
             "floor(… / …)",
         )
-    instead = f"{name} of an exact value, such as DECIMAL; or {name} when the dataset is read: doubles are for the last step"
+    instead = (
+        f"{name} of an exact value, such as DECIMAL; or {name} when the dataset is read: doubles"
+        " are for the last step"
+    )
     return Refusal(f"{name}()", "of a double", "", instead)
 
 
-def unbound(tree: Any) -> Iterator[Refusal]:
-    """What a query calls by name that is not on a list: binding turns some calls into values, clocks among them."""
+def check_names(tree: Any) -> Iterator[Refusal]:
+    """What a query names in its text and the allow-list does not contain.
+
+    The bound plan is not enough: binding replaces some calls by values, ``now()`` among them.
+
+    Args:
+        tree: The output of ``json_serialize_sql``.
+    """
     sorted_ = {
         id(argument.get("expression"))
         for node in nodes(tree)
@@ -266,7 +274,7 @@ def unbound(tree: Any) -> Iterator[Refusal]:
         if node.get("class") == "COLLATE":
             yield Refusal(
                 "COLLATE",
-                "texts that are equal and not the same: which of them stays is luck",
+                "texts that are equal and still differ: which of them is kept is not determined",
                 "a and A",
                 "lower(x)",
             )
@@ -276,5 +284,5 @@ def unbound(tree: Any) -> Iterator[Refusal]:
 
 
 def check_all(expressions: Sequence[Any]) -> list[Refusal]:
-    """``check`` of several."""
+    """What is not exact in several expressions."""
     return [refusal for one in expressions for refusal in check(one)]

@@ -1,4 +1,8 @@
-"""JSON that becomes another type, read member by member as text: text becomes any type digit by digit."""
+"""Rewrites casts of JSON so that each member is read as text, which keeps all digits.
+
+``(data -> 'a')::STRUCT(b DECIMAL(18, 2))`` becomes a struct of
+``json_extract_string(data, '$.a.b')::DECIMAL(18, 2)``.
+"""
 
 import copy
 import json
@@ -15,14 +19,14 @@ _TRANSFORMS = {
     "from_json_strict": False,
     "json_transform_strict": False,
 }
-"""Whether what does not fit becomes null."""
+"""Functions that convert JSON, and whether they return null for values that do not fit."""
 _SCALAR = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:\([0-9]+(?:, *[0-9]+)?\))?")
-"""A type that is named by a word, perhaps with its digits."""
+"""The name of a scalar type, perhaps with its precision and scale."""
 _EXTRACTS = frozenset({"json_extract", "json_extract_path"})
 
 
 def members(node: Tree, name: str, scope: Scope, arguments: Sequence[Tree]) -> Iterator[Tree]:
-    """What may stand in place of a cast of JSON, or of a function that makes a value of it."""
+    """Rewrites of a cast of JSON, or of a call of one of ``_TRANSFORMS``."""
     if node.get("class") == "CAST":
         what, path = _read(node["child"])
         kind, lenient = node["type_expr"], bool(node.get("try_cast"))
@@ -32,27 +36,23 @@ def members(node: Tree, name: str, scope: Scope, arguments: Sequence[Tree]) -> I
     else:
         return
     if path is not None and kind is not None and scope.type_of(what) in {"VARCHAR", "JSON"}:
-        made = _value(what, path, kind, scope, lenient=lenient)
-        if made is not None:
-            yield made
+        value = _value(what, path, kind, scope, lenient=lenient)
+        if value is not None:
+            yield value
 
 
 def _read(node: Tree) -> tuple[Tree, str | None]:
-    """What JSON is read of, and at which path; None where it is computed."""
+    """The document that JSON is read from, and the path; None if the path is computed."""
     if node.get("class") == "LAMBDA" and node.get("syntax_type") == "SINGLE_ARROW":
         what, at = node["lhs"], node["expr"]
     elif str(node.get("function_name")).casefold() in _EXTRACTS and len(node["arguments"]) > 1:
         what, at = (one["expression"] for one in node["arguments"][:2])
     else:
-        return (
-            node["child"]
-            if node.get("class") == "CAST" and _name(node["type_expr"]) == "json"
-            else node
-        ), "$"
+        is_cast = node.get("class") == "CAST" and _name(node["type_expr"]) == "json"
+        return (node["child"] if is_cast else node), "$"
     inner, path = _read(what)
-    text = (
-        at.get("literal", {}).get("text") if at.get("literal", {}).get("kind") == "STRING" else None
-    )
+    literal = at.get("literal", {})
+    text = literal.get("text") if literal.get("kind") == "STRING" else None
     if text is None or path is None:
         return inner, None
     if text.startswith("$"):
@@ -82,50 +82,47 @@ def _value(what: Tree, path: str, kind: Tree, scope: Scope, *, lenient: bool) ->
             return None
         packed = ", ".join(f"{quoted(name)}: v{place}_" for place, name in enumerate(known))
         values = {f"v{place}_": one for place, one in enumerate(known.values())}
-        return scope.made(
+        return scope.fill(
             f"CASE WHEN json_type(x_, {at}) = 'OBJECT' THEN {{{packed}}} END", x_=what, **values
         )
     if _name(kind) == "list":
         if _name(kind["children"][0]) in {"struct", "list", "json"}:
             return None
         text = _cast(
-            scope.made(f"json_extract_string(x_, {quoted(path + '[*]')})", x_=what),
+            scope.fill(f"json_extract_string(x_, {quoted(path + '[*]')})", x_=what),
             kind,
             scope,
             lenient=lenient,
         )
-        return scope.made(f"CASE WHEN json_type(x_, {at}) = 'ARRAY' THEN t_ END", x_=what, t_=text)
-    text = scope.made(f"json_extract_string(x_, {at})", x_=what)
+        return scope.fill(f"CASE WHEN json_type(x_, {at}) = 'ARRAY' THEN t_ END", x_=what, t_=text)
+    text = scope.fill(f"json_extract_string(x_, {at})", x_=what)
     return text if _name(kind) == "varchar" else _cast(text, kind, scope, lenient=lenient)
 
 
 def _cast(what: Tree, kind: Tree, scope: Scope, *, lenient: bool) -> Tree:
-    made = copy.deepcopy(
-        scope.parse("TRY_CAST(x_ AS INTEGER)" if lenient else "CAST(x_ AS INTEGER)")
-    )
+    template = "TRY_CAST(x_ AS INTEGER)" if lenient else "CAST(x_ AS INTEGER)"
     plain = {name: value for name, value in kind.items() if name != "alias"}
-    return made | {"child": what, "type_expr": plain}
+    return copy.deepcopy(scope.parse(template)) | {"child": what, "type_expr": plain}
 
 
 def _structure(text: Any, scope: Scope) -> Tree | None:
-    """The type that a structure of ``json_transform`` names; None where it is none."""
+    """The type that a structure argument of ``json_transform`` names; None if it is not one."""
     try:
-        written = _written(json.loads(text))
-        return None if written is None else scope.parse(f"CAST(NULL AS {written})")["type_expr"]
+        name = _type_name(json.loads(text))
+        return None if name is None else scope.parse(f"CAST(NULL AS {name})")["type_expr"]
     except (TypeError, ValueError, KeyError):
         return None
 
 
-def _written(structure: Any) -> str | None:
+def _type_name(structure: Any) -> str | None:
     if isinstance(structure, str):
         return structure if _SCALAR.fullmatch(structure) else None
     if isinstance(structure, list):
-        item = _written(structure[0]) if len(structure) == 1 else None
+        item = _type_name(structure[0]) if len(structure) == 1 else None
         return None if item is None else f"{item}[]"
     if isinstance(structure, Mapping) and structure:
-        inner = {name: _written(one) for name, one in structure.items()}
+        inner = {name: _type_name(one) for name, one in structure.items()}
         if None not in inner.values() and not any('"' in name for name in inner):
-            return (
-                f"STRUCT({', '.join(f'{identifier(name)} {one}' for name, one in inner.items())})"
-            )
+            fields = ", ".join(f"{identifier(name)} {one}" for name, one in inner.items())
+            return f"STRUCT({fields})"
     return None

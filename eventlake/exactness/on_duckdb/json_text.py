@@ -1,7 +1,8 @@
-"""JSON text in a bound plan: both engines read a JSON number as a double, so what reads one must say where the text comes from.
+"""JSON text in a bound plan: which paths of the events' JSON are read, and what is not exact.
 
-Text that an event holds is checked before the build: a number at a path that is read must keep its
-value as a double. Of other text nothing is known.
+Both engines read a JSON number as a double. JSON of events is checked before the build: every
+number at a path that is read must keep its value as a double. Nothing is known of other text, so
+that reading JSON from it is refused.
 """
 
 import re
@@ -11,26 +12,26 @@ from typing import Any, NamedTuple
 
 from eventlake.exactness.on_duckdb.expressions import (
     Node,
-    anded,
+    accepted_texts,
     column,
+    conjuncts,
     name_of,
-    texts_of,
     type_of,
 )
 from eventlake.exactness.refusals import DIGITS, Refusal
-from eventlake.exactness.rows import Payload, Rows, parts
+from eventlake.exactness.rows import Payload, Rows, type_names
 
 Path = tuple[str | int, ...]
-"""Members and places from a document's root; everything below is read too."""
+"""Member names and list positions from a document's root; everything below is read too."""
 MEMBERS = "(data ->> 'member')::TYPE, member by member: text becomes any type digit by digit"
 
 
 class Read(NamedTuple):
-    """What is read of the JSON of events.
+    """One path that a query reads of the JSON of events.
 
     Attributes:
-        path: Where in their documents.
-        types: Which events; None for all.
+        path: The path in the document.
+        types: The event types that it is read of; None for all.
     """
 
     path: Path
@@ -49,9 +50,9 @@ _READERS = frozenset(
     }
 )
 _WRITERS = frozenset({"json_array", "json_object", "json_quote", "to_json"})
-_HANDING = frozenset({"list_extract", "array_extract", "list_element"})
-_LISTING = frozenset({"list_value", "list_pack"})
-_CHOOSING = frozenset(
+_ITEM_FUNCTIONS = frozenset({"list_extract", "array_extract", "list_element"})
+_LIST_FUNCTIONS = frozenset({"list_value", "list_pack"})
+_SELECTING_AGGREGATES = frozenset(
     {
         "any_value",
         "arbitrary",
@@ -67,18 +68,22 @@ _CHOOSING = frozenset(
         "min_by",
     }
 )
-_PLACES = frozenset(
+_SELECTING_WINDOWS = frozenset(
     {"WINDOW_FIRST_VALUE", "WINDOW_LAG", "WINDOW_LAST_VALUE", "WINDOW_LEAD", "WINDOW_NTH_VALUE"}
 )
 _CASTS = frozenset({"__cast", "__try_cast"})
 _STEP = re.compile(
-    r"""\.(?:([A-Za-z_][A-Za-z0-9_]*)|"([^"\\]*)")(?=[.\[]|$)|\[(?:([0-9]+)|'([^'\\]*)'|"([^"\\]*)")\]"""
+    r"""\.(?:([A-Za-z_][A-Za-z0-9_]*)|"([^"\\]*)")(?=[.\[]|$)"""
+    r"""|\[(?:([0-9]+)|'([^'\\]*)'|"([^"\\]*)")\]"""
 )
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_ -]*")
 
 
 def path_of(text: str) -> Path:
-    """What a path of DuckDB or Polars names: as much of it as is plain, from the root."""
+    """The path that a JSON path of DuckDB or Polars names, up to the first part that is not plain.
+
+    A shorter path is safe: everything below it counts as read.
+    """
     if _PLAIN.fullmatch(text):
         return (text,)
     if not text.startswith("$"):
@@ -93,74 +98,90 @@ def path_of(text: str) -> Path:
 
 
 def is_json(kind: Any) -> bool:
-    """Whether a type is JSON, or holds it."""
-    return "JSON" in parts(kind)
+    """Whether a type is JSON or contains it."""
+    return "JSON" in type_names(kind)
 
 
 def payload_of(node: Node, rows: Rows) -> Payload | None:
-    """What is known of JSON that an event holds, or a part of it that is JSON again; None if an expression hands on no such thing."""
+    """What is known of an expression's value if it is JSON of events, or a part of it.
+
+    None if the value is not JSON of events, or may be something else.
+    """
     place = column(node)
     if place is not None:
         return rows.payloads.get(place)
     if node.get("type") == "OPERATOR_COALESCE":
-        return _either([one for one in node["children"] if not _is_numberless(one)], rows)
-    if name_of(node) in _LISTING:
-        return _either(node.get("children", []), rows)
-    handed = (
+        return _common([one for one in node["children"] if not _is_numberless(one)], rows)
+    if name_of(node) in _LIST_FUNCTIONS:
+        return _common(node.get("children", []), rows)
+    argument = (
         node["child"]
         if node.get("expression_class") == "BOUND_UNNEST"
         else next(iter(node.get("children") or []), None)
     )
-    if handed is None or not _hands_on(node):
+    if argument is None or not _passes_on(node):
         return None
-    # What LAG and LEAD give where there is no row may be anything.
-    instead = node["children"][2:] if node.get("type") in {"WINDOW_LAG", "WINDOW_LEAD"} else []
-    found = _either(
-        [handed, *(one for one in instead if not _is_numberless(one))], among(rows, filters(node))
+    # The default of LAG and LEAD may be any value.
+    defaults = node["children"][2:] if node.get("type") in {"WINDOW_LAG", "WINDOW_LEAD"} else []
+    found = _common(
+        [argument, *(one for one in defaults if not _is_numberless(one))],
+        narrowed(rows, filters(node)),
     )
-    # A value of another row is not about the event of this one.
-    return (
-        found._replace(kind=None)
-        if found and node.get("expression_class") in {"BOUND_AGGREGATE", "BOUND_WINDOW"}
-        else found
-    )
+    # A value of another row does not belong to the event type of this one.
+    if found and node.get("expression_class") in {"BOUND_AGGREGATE", "BOUND_WINDOW"}:
+        return found._replace(type_column=None)
+    return found
 
 
-def _either(several: Sequence[Node], rows: Rows) -> Payload | None:
-    found = [payload_of(one, rows) for one in several]
+def payloads_of(expressions: Sequence[Node], rows: Rows, start: int = 0) -> dict[int, Payload]:
+    """The expressions that return JSON of events, by their places from ``start`` on."""
+    found = {start + place: payload_of(one, rows) for place, one in enumerate(expressions)}
+    return {place: one for place, one in found.items() if one is not None}
+
+
+def _common(expressions: Sequence[Node], rows: Rows) -> Payload | None:
+    """What is known of a value that is that of any of these expressions."""
+    found = [payload_of(one, rows) for one in expressions]
     known = [one for one in found if one is not None]
-    return reduce(Payload.either, known) if known and len(known) == len(found) else None
+    return reduce(Payload.union, known) if known and len(known) == len(found) else None
 
 
-def _hands_on(node: Node) -> bool:
-    """Whether an expression hands its first child on, or a part of it that is JSON."""
+def _passes_on(node: Node) -> bool:
+    """Whether an expression returns its first argument, or a part of it that is JSON."""
     kind, name = node.get("expression_class"), name_of(node)
     if kind == "BOUND_FUNCTION":
         is_text = name in _CASTS and str(type_of(node).get("id")) == "VARCHAR"
-        return is_text or name in _HANDING or (name in _READERS and is_json(type_of(node)))
+        return is_text or name in _ITEM_FUNCTIONS or (name in _READERS and is_json(type_of(node)))
     return (
         kind == "BOUND_UNNEST"
-        or node.get("type") in _PLACES
-        or (kind == "BOUND_AGGREGATE" and name in _CHOOSING)
+        or node.get("type") in _SELECTING_WINDOWS
+        or (kind == "BOUND_AGGREGATE" and name in _SELECTING_AGGREGATES)
     )
 
 
 def filters(node: Node) -> list[Node]:
     """The conditions of an aggregate's or a window's FILTER."""
-    return [part for name in ("filter", "filters") if node.get(name) for part in anded(node[name])]
+    return [
+        part for name in ("filter", "filters") if node.get(name) for part in conjuncts(node[name])
+    ]
 
 
-def among(rows: Rows, conditions: Sequence[Node]) -> Rows:
-    """Those of the rows for which the conditions hold: of events of fewer types, perhaps."""
+def narrowed(rows: Rows, conditions: Sequence[Node]) -> Rows:
+    """The rows for which the conditions hold; some conditions restrict the event types."""
     for one in conditions:
-        found = texts_of(one)
+        found = accepted_texts(one)
         if found is not None:
-            rows = rows.among(*found)
+            rows = rows.of_types(*found)
     return rows
 
 
 def check_json(node: Any, rows: Rows) -> tuple[list[Refusal], set[Read]]:
-    """What of the JSON that an expression reads is not an event's, or becomes another type on the way; and what is read of the rest."""
+    """The inexact uses of JSON in an expression, and what it reads of the JSON of events.
+
+    Args:
+        node: The expression, or a list of expressions.
+        rows: The rows that it is computed over.
+    """
     refusals: list[Refusal] = []
     reads: set[Read] = set()
     _walk(node, rows, refusals, reads)
@@ -168,18 +189,23 @@ def check_json(node: Any, rows: Rows) -> tuple[list[Refusal], set[Read]]:
 
 
 def _walk(node: Any, rows: Rows, refusals: list[Refusal], reads: set[Read]) -> None:
-    """Notes what is read in a tree, of the events that each of its parts is about: a value that a condition leaves out changes nothing."""
+    """Collect what a tree reads, for the event types that each of its parts can see.
+
+    A CASE or FILTER by the event type protects its branch: numbers in other events do not matter.
+    """
     if isinstance(node, list):
         for one in node:
             _walk(one, rows, refusals, reads)
         return
     if not isinstance(node, dict):
         return
-    rows = among(rows, anded(node) if node.get("type") == "CONJUNCTION_AND" else filters(node))
+    rows = narrowed(
+        rows, conjuncts(node) if node.get("type") == "CONJUNCTION_AND" else filters(node)
+    )
     if node.get("expression_class") == "BOUND_CASE":
         for one in node.get("case_checks", []):
             _walk(one["when_expr"], rows, refusals, reads)
-            _walk(one["then_expr"], among(rows, anded(one["when_expr"])), refusals, reads)
+            _walk(one["then_expr"], narrowed(rows, conjuncts(one["when_expr"])), refusals, reads)
         _walk(node.get("else_expr"), rows, refusals, reads)
         return
     if node.get("expression_class") == "BOUND_FUNCTION" and node.get("children"):
@@ -193,13 +219,12 @@ def _check_function(node: Node, rows: Rows, refusals: list[Refusal], reads: set[
     if name in _READERS:
         payload = payload_of(what, rows)
         if payload is not None:
-            reads |= {Read(path, payload.only) for path in _paths(node["children"][1:])}
+            reads |= {Read(path, payload.event_types) for path in _paths(node["children"][1:])}
         else:
-            why = f"{_WHY}, and here of text that is not the data of an event as it is stored"
             refusals.append(
                 Refusal(
                     f"{name}()",
-                    why,
+                    f"{_WHY}, and this text is not the data of an event as it is stored",
                     DIGITS,
                     "a column of the event type's table, under a schema that declares it",
                 )
@@ -208,7 +233,7 @@ def _check_function(node: Node, rows: Rows, refusals: list[Refusal], reads: set[
         refusals.append(
             Refusal(
                 f"{name}()",
-                "it writes the numbers of JSON anew, as doubles",
+                "it rewrites JSON numbers as doubles",
                 DIGITS,
                 "the JSON as it is, as text",
             )
@@ -219,6 +244,7 @@ def _check_function(node: Node, rows: Rows, refusals: list[Refusal], reads: set[
 
 
 def _is_numberless(node: Node) -> bool:
+    """Whether an expression is a constant without digits, which every engine reads alike."""
     inner = node["children"][0] if name_of(node) in _CASTS else node
     return inner.get("expression_class") == "BOUND_CONSTANT" and not re.search(
         "[0-9]", str(inner["value"].get("value"))
@@ -226,7 +252,7 @@ def _is_numberless(node: Node) -> bool:
 
 
 def _is_text(kind: Mapping[str, Any]) -> bool:
-    return parts(kind) <= {"VARCHAR", "JSON", "LIST", "BOOLEAN"}
+    return type_names(kind) <= {"VARCHAR", "JSON", "LIST", "BOOLEAN"}
 
 
 def _paths(arguments: list[Node]) -> Iterator[Path]:

@@ -1,443 +1,302 @@
-"""Whether a query is a function of one entity's rows at a time: then it may be run over some entities, and the results put together.
+"""Whether a query can be computed entity by entity.
 
-A *carrier* is a column that holds, in every row, the entity of all the rows that it was made of,
-or, as ``spine_row`` and ``sequence`` do, tells it. A step that puts rows together must do so by a
-carrier: group and partition by it, join by one that holds the entity. What is not understood is a
-reason against.
+Then it may run over buckets of entities, and its results are concatenated.
+
+A *carrier* is a column that holds, in every row, the entity of all rows that the row was computed
+from; or that determines it, as ``spine_row`` and ``sequence`` do. A step that combines rows must do
+so by a carrier: group by it, partition by it, join on it. What is not understood is a reason
+against.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from eventlake.core.sql import folded
-from eventlake.exactness.on_duckdb.expressions import (
-    ROW_ID,
-    Node,
-    anded,
-    column,
-    name_of,
-    places_read,
-)
-from eventlake.exactness.rows import is_loose
+from eventlake.exactness.on_duckdb.carriers import Carriers, EntityRows
+from eventlake.exactness.on_duckdb.expressions import Node, column, conjuncts, name_of
+from eventlake.exactness.on_duckdb.joins import EQUALITIES, KINDS, equal_columns
+from eventlake.exactness.on_duckdb.scans import columns_read
+from eventlake.exactness.rows import is_ambiguous
 
 _GENERATORS = frozenset({"range", "generate_series", "unnest"})
-_EQUAL = frozenset({"COMPARE_EQUAL", "COMPARE_NOT_DISTINCT_FROM"})
-
-
-@dataclass(frozen=True, slots=True)
-class EntityPlaces:
-    """The columns that carry one entity.
-
-    Attributes:
-        holding: Those that hold it.
-        spine_rows: Those that hold the number of a row of the spine, which is about one entity.
-        sequences: Those that hold the sequence of an event, which is about one entity.
-    """
-
-    holding: frozenset[int] = frozenset()
-    spine_rows: frozenset[int] = frozenset()
-    sequences: frozenset[int] = frozenset()
-
-    def mapped(self, places: Callable[[int], Iterable[int]]) -> "EntityPlaces":
-        """The same columns at other places."""
-        kinds = (self.holding, self.spine_rows, self.sequences)
-        return EntityPlaces(
-            *(frozenset(to for place in kind for to in places(place)) for kind in kinds)
-        )
-
-    def meets(self, other: "EntityPlaces", own: int, others: int) -> bool:
-        """Whether one value in a column of each says that both are about one entity."""
-        kinds = (
-            (self.holding, other.holding),
-            (self.spine_rows, other.spine_rows),
-            (self.sequences, other.sequences),
-        )
-        return any(own in mine and others in theirs for mine, theirs in kinds)
-
-    def joined(self, other: "EntityPlaces") -> "EntityPlaces":
-        """The columns of both, which carry the same entity."""
-        return EntityPlaces(
-            self.holding | other.holding,
-            self.spine_rows | other.spine_rows,
-            self.sequences | other.sequences,
-        )
-
-    def common(self, other: "EntityPlaces") -> "EntityPlaces":
-        """The columns that carry it in both."""
-        return EntityPlaces(
-            self.holding & other.holding,
-            self.spine_rows & other.spine_rows,
-            self.sequences & other.sequences,
-        )
-
-    @property
-    def all(self) -> frozenset[int]:
-        """Every one of them."""
-        return self.holding | self.spine_rows | self.sequences
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The rows of a step.
-
-    Attributes:
-        width: How many columns they have.
-        carriers: One for every entity that a row is made of; none where it is made of none, because
-            it comes from no table.
-    """
-
-    width: int
-    carriers: tuple[EntityPlaces, ...] = ()
-
-    def taken(self, columns: Sequence[int | None]) -> "Parts":
-        """The rows with these columns in place of their own; None for one that is computed."""
-        return Parts(
-            len(columns),
-            tuple(
-                one.mapped(lambda place: [at for at, of in enumerate(columns) if of == place])
-                for one in self.carriers
-            ),
-        )
-
-    def equated(self, pairs: Iterable[tuple[int, int]]) -> "Parts":
-        """Those of the rows that have the same value in both columns of each pair."""
-        left = list(self.carriers)
-        for one, other in pairs:
-            met = [
-                (first, second)
-                for first in left
-                for second in left
-                if first is not second and first.meets(second, one, other)
-            ]
-            for first, second in met[:1]:
-                left = [
-                    first.joined(second),
-                    *(
-                        carrier
-                        for carrier in left
-                        if carrier is not first and carrier is not second
-                    ),
-                ]
-        return Parts(self.width, tuple(left))
-
-    def beside(self, other: "Parts") -> "Parts":
-        """Every row with every row of another step."""
-        moved = (one.mapped(lambda place: [place + self.width]) for one in other.carriers)
-        return Parts(self.width + other.width, (*self.carriers, *moved))
-
-    @property
-    def one(self) -> EntityPlaces:
-        """The carrier of rows about one entity; one without columns where there are several entities, or none."""
-        return self.carriers[0] if len(self.carriers) == 1 else EntityPlaces()
+_KNOWN_REASONS = {
+    "LIMIT": "LIMIT takes rows of all entities",
+    "DELIM_GET": "a correlated subquery",
+}
 
 
 class Locality:
-    """One walk over one plan.
+    """One traversal of one plan.
 
     Attributes:
-        reasons: Why it is no function of one entity's rows at a time; empty where it is one.
+        reasons: Why the query cannot be computed entity by entity; empty if it can.
     """
 
     def __init__(self, by: str, spine_by: str) -> None:
-        """``by`` and ``spine_by``: the columns that name the entity, in every table of events that is read and in the spine."""
+        """See ``carriers_of`` for the arguments."""
         self.reasons: list[str] = []
         self._by = folded(by)
         self._spine_by = folded(spine_by)
-        self._type: Any = None
-        self._shared: dict[int, Parts] = {}
+        self._entity_type: Any = None
+        self._ctes: dict[int, EntityRows] = {}
 
-    def parts(self, node: Node) -> Parts:
-        """The rows that a step puts out."""
+    def rows(self, node: Node) -> EntityRows:
+        """The rows that a node returns."""
         name = node["type"].removeprefix("LOGICAL_")
-        rule: Callable[[Node], Parts] | None = getattr(self, f"_{name.casefold()}", None)
+        rule: Callable[[Node], EntityRows] | None = getattr(self, f"_{name.casefold()}", None)
         if rule is None:
-            known = {
-                "LIMIT": "LIMIT takes rows of all entities",
-                "DELIM_GET": "a correlated subquery",
-            }
-            return self._not_local(
-                known.get(name, f"{name.replace('_', ' ')} is not understood"), node
-            )
-        made = rule(node)
-        chosen = node.get("projection_map") or []
-        return made.taken(chosen) if chosen else made
+            unknown = f"{name.replace('_', ' ')} is not understood"
+            return self._refused(_KNOWN_REASONS.get(name, unknown), node)
+        rows = rule(node)
+        kept = node.get("projection_map") or []
+        return rows.projected(kept) if kept else rows
 
-    def _not_local(self, reason: str, node: Node) -> Parts:
+    def _refused(self, reason: str, node: Node) -> EntityRows:
         self.reasons.append(reason)
-        children = [self.parts(child) for child in node.get("children", [])]
-        return Parts(sum(child.width for child in children), (EntityPlaces(),))
+        children = [self.rows(child) for child in node.get("children", [])]
+        return EntityRows(sum(child.width for child in children), (Carriers(),))
 
-    def _child(self, node: Node, number: int = 0) -> Parts:
-        return self.parts(node["children"][number])
+    def _child(self, node: Node, number: int = 0) -> EntityRows:
+        return self.rows(node["children"][number])
 
-    def _need(self, parts: Parts, places: Iterable[int | None], what: str) -> None:
-        """A step that puts rows together does so by a carrier."""
-        if parts.carriers and parts.one.all.isdisjoint(
-            place for place in places if place is not None
-        ):
-            self.reasons.append(
-                f"{what} puts rows of several entities together; do it by {self._by}"
-            )
+    def _require_carrier(self, rows: EntityRows, places: Iterable[int | None], what: str) -> None:
+        """Note a step that combines rows by columns none of which is a carrier."""
+        by = {place for place in places if place is not None}
+        if rows.carriers and rows.one.all.isdisjoint(by):
+            self.reasons.append(f"{what} combines rows of several entities; do it by {self._by}")
 
-    # Leaves
+    # Sources
 
-    def _get(self, node: Node) -> Parts:
-        places = places_read(node)
-        names = [folded(str(name)) for name in node.get("names", [])]
+    def _get(self, node: Node) -> EntityRows:
+        numbers = columns_read(node)
         name = name_of(node)
         if name == "seq_scan":
-            table = str(node["function_data"]["table"])
-            by = self._spine_by if folded(table) == "spine" else self._by
-            if by not in names:
-                self.reasons.append(f"the table {table} has no column {by}")
-            else:
-                kind = node["returned_types"][names.index(by)]
-                if is_loose(kind) or (self._type and self._type != kind):
-                    self.reasons.append(
-                        f"the column {by} of {table} has a type that names nothing exactly, or another than elsewhere"
-                    )
-                self._type = kind
-            read = {at: names[place] for at, place in enumerate(places) if place < ROW_ID}
-            made = Parts(len(places), (self._carrier(folded(table), read),))
+            rows = EntityRows(len(numbers), (self._scanned_carriers(node, numbers),))
         elif name in _GENERATORS and node.get("children"):
-            made = Parts(len(places)).beside(
-                self._child(node).taken(node.get("projected_input", []))
+            rows = EntityRows(len(numbers)).product(
+                self._child(node).projected(node.get("projected_input", []))
             )
         elif name in _GENERATORS:
-            made = Parts(len(places))
+            rows = EntityRows(len(numbers))
         else:
-            return self._not_local(f"{name}() reads something else than events", node)
-        return made.taken(node["projection_ids"]) if node.get("projection_ids") else made
+            return self._refused(f"{name}() reads something other than events", node)
+        return rows.projected(node["projection_ids"]) if node.get("projection_ids") else rows
 
-    def _carrier(self, table: str, read: Mapping[int, str]) -> EntityPlaces:
+    def _scanned_carriers(self, node: Node, numbers: Sequence[int | None]) -> Carriers:
+        table = str(node["function_data"]["table"])
+        is_spine = folded(table) == "spine"
+        by = self._spine_by if is_spine else self._by
+        names = [folded(str(name)) for name in node.get("names", [])]
+        if by in names:
+            # One entity must be one value in all tables, or the buckets would differ.
+            kind = node["returned_types"][names.index(by)]
+            if is_ambiguous(kind) or (self._entity_type and self._entity_type != kind):
+                self.reasons.append(
+                    f"the column {by} of {table} has an inexact type, or another than elsewhere"
+                )
+            self._entity_type = kind
+        else:
+            self.reasons.append(f"the table {table} has no column {by}")
+
         def named(name: str) -> frozenset[int]:
-            return frozenset(at for at, one in read.items() if one == name)
+            return frozenset(
+                place
+                for place, number in enumerate(numbers)
+                if number is not None and names[number] == name
+            )
 
-        if table == "spine":
-            return EntityPlaces(named(self._spine_by), named("spine_row"))
-        return EntityPlaces(named(self._by), sequences=named("sequence"))
+        if is_spine:
+            return Carriers(named(by), spine_rows=named("spine_row"))
+        return Carriers(named(by), sequences=named("sequence"))
 
-    def _dummy_scan(self, _: Node) -> Parts:
-        return Parts(1)
+    def _dummy_scan(self, _: Node) -> EntityRows:
+        return EntityRows(1)
 
-    def _empty_result(self, node: Node) -> Parts:
-        return Parts(len(node.get("return_types", [])))
+    def _empty_result(self, node: Node) -> EntityRows:
+        return EntityRows(len(node.get("return_types", [])))
 
-    def _expression_get(self, node: Node) -> Parts:
+    def _expression_get(self, node: Node) -> EntityRows:
         self._child(node)
-        return Parts(len(node["expr_types"]))
+        return EntityRows(len(node["expr_types"]))
 
-    def _cte_ref(self, node: Node) -> Parts:
-        known = self._shared.get(node["cte_index"])
+    def _cte_ref(self, node: Node) -> EntityRows:
+        known = self._ctes.get(node["cte_index"])
         if known is None or known.width != len(node["chunk_types"]):
-            self.reasons.append("a recursion is not understood")
-            return Parts(len(node["chunk_types"]), (EntityPlaces(),))
+            self.reasons.append("recursion is not understood")
+            return EntityRows(len(node["chunk_types"]), (Carriers(),))
         return known
 
-    def _materialized_cte(self, node: Node) -> Parts:
-        self._shared[node["table_index"]] = self._child(node)
+    def _materialized_cte(self, node: Node) -> EntityRows:
+        self._ctes[node["table_index"]] = self._child(node)
         return self._child(node, 1)
 
-    # One row after the other
+    # Row by row
 
-    def _projection(self, node: Node) -> Parts:
-        return self._child(node).taken([column(one) for one in node.get("expressions", [])])
+    def _projection(self, node: Node) -> EntityRows:
+        return self._child(node).projected([column(one) for one in node.get("expressions", [])])
 
-    def _filter(self, node: Node) -> Parts:
+    def _filter(self, node: Node) -> EntityRows:
         child = self._child(node)
-        conditions = [part for one in node.get("expressions", []) for part in anded(one)]
-        equal = [
-            one["children"]
+        conditions = [part for one in node.get("expressions", []) for part in conjuncts(one)]
+        pairs = [
+            (column(one["children"][0]), column(one["children"][1]))
             for one in conditions
-            if one.get("type") in _EQUAL and len(one.get("children", [])) > 1
+            if one.get("type") in EQUALITIES and len(one.get("children", [])) > 1
         ]
-        pairs = [(column(left), column(right)) for left, right in equal]
         return child.equated(
             [(left, right) for left, right in pairs if left is not None and right is not None]
         )
 
-    def _unnest(self, node: Node) -> Parts:
+    def _unnest(self, node: Node) -> EntityRows:
         child = self._child(node)
-        return Parts(child.width + len(node["expressions"]), child.carriers)
+        return EntityRows(child.width + len(node["expressions"]), child.carriers)
 
-    def _order_by(self, node: Node) -> Parts:
+    def _order_by(self, node: Node) -> EntityRows:
         return self._child(node)
 
     # Several rows
 
-    def _aggregate_and_group_by(self, node: Node) -> Parts:
+    def _aggregate_and_group_by(self, node: Node) -> EntityRows:
         child = self._child(node)
-        groups, sets = (
-            [column(one) for one in node.get("groups", [])],
-            node.get("grouping_sets", []),
-        )
-        common = (
-            set(range(len(groups))).intersection(*map(set, sets))
-            if sets
-            else set(range(len(groups)))
-        )
-        self._need(
-            child,
-            [groups[number] for number in common],
-            "GROUP BY" if groups else "an aggregate over all rows",
-        )
-        width = (
-            len(groups) + len(node.get("expressions", [])) + len(node.get("grouping_functions", []))
-        )
-        kept = [groups[at] if at in common else None for at in range(len(groups))]
-        return child.taken([*kept, *([None] * (width - len(kept)))])
+        groups = [column(one) for one in node.get("groups", [])]
+        # Only a column that is in all grouping sets separates the groups of each of them.
+        common = set(range(len(groups))).intersection(*map(set, node.get("grouping_sets", [])))
+        what = "GROUP BY" if groups else "an aggregate over all rows"
+        self._require_carrier(child, [groups[number] for number in common], what)
+        computed = len(node.get("expressions", [])) + len(node.get("grouping_functions", []))
+        kept = [groups[number] if number in common else None for number in range(len(groups))]
+        return child.projected([*kept, *([None] * computed)])
 
-    def _window(self, node: Node) -> Parts:
+    def _window(self, node: Node) -> EntityRows:
         child = self._child(node)
         for one in node["expressions"]:
-            self._need(child, [column(part) for part in one.get("partitions", [])], "a window")
-        return Parts(child.width + len(node["expressions"]), child.carriers)
+            partitions = [column(part) for part in one.get("partitions", [])]
+            self._require_carrier(child, partitions, "a window")
+        return EntityRows(child.width + len(node["expressions"]), child.carriers)
 
-    def _distinct(self, node: Node) -> Parts:
+    def _distinct(self, node: Node) -> EntityRows:
         child = self._child(node)
-        self._need(child, [column(target) for target in node["distinct_targets"]], "DISTINCT")
+        targets = [column(target) for target in node["distinct_targets"]]
+        self._require_carrier(child, targets, "DISTINCT")
         return child
 
-    def _cross_product(self, node: Node) -> Parts:
-        # Whether a row is about one entity may be said by a condition that comes later.
-        return self._child(node).beside(self._child(node, 1))
+    def _cross_product(self, node: Node) -> EntityRows:
+        # A condition that comes later may equate the entities of both sides.
+        return self._child(node).product(self._child(node, 1))
 
-    def _comparison_join(self, node: Node) -> Parts:
+    def _comparison_join(self, node: Node) -> EntityRows:
         left, right = self._child(node), self._child(node, 1)
         kind = node["join_type"]
         conditions = node.get("conditions", [])
-        equal = [one for one in conditions if one.get("comparison") in _EQUAL]
-        pairs = [(column(one["left"]), column(one["right"])) for one in equal]
-        places = [
-            (one, left.width + other)
-            for one, other in pairs
-            if one is not None and other is not None
-        ]
-        both = left.beside(right).equated(places)
-        if kind == "MARK":
-            # EXISTS asks without nulls; IN says null where there is one, of whichever entity.
-            kind = (
-                "SEMI"
-                if all(one.get("comparison") == "COMPARE_NOT_DISTINCT_FROM" for one in conditions)
-                else kind
-            )
+        equal = equal_columns(conditions)
+        both = left.product(right).equated([(one, left.width + other) for one, other in equal])
+        # EXISTS compares without nulls and is a semi join. IN becomes null if any row on the right
+        # is null, whatever its entity.
+        null_safe = all(one.get("comparison") == "COMPARE_NOT_DISTINCT_FROM" for one in conditions)
+        if kind == "MARK" and null_safe:
+            kind = "SEMI"
         if kind != "INNER" or node["type"] == "LOGICAL_ASOF_JOIN":
             self._check_join(kind, left, right, both)
         if kind in {"SEMI", "ANTI", "MARK"}:
-            shown = _shown(left, node, "left_projection_map")
-            return Parts(shown.width + (node["join_type"] == "MARK"), shown.carriers)
+            shown = _output(left, node, "left_projection_map")
+            return EntityRows(shown.width + (node["join_type"] == "MARK"), shown.carriers)
         if kind in {"RIGHT_SEMI", "RIGHT_ANTI"}:
-            return _shown(right, node, "right_projection_map")
-        kept = {
-            "INNER": range(both.width),
-            "LEFT": range(left.width),
-            "SINGLE": range(left.width),
-            "RIGHT": range(left.width, both.width),
-        }
-        # The other side's columns are null where it has no row.
-        sure = frozenset(kept.get(kind, ()))
-        both = Parts(
-            both.width, tuple(one.mapped(lambda place: {place} & sure) for one in both.carriers)
-        )
-        return both.taken(_shown_of_both(node, left, right))
+            return _output(right, node, "right_projection_map")
+        # The columns of the other side are null for rows without a partner.
+        never_null: frozenset[int] = frozenset()
+        if kind in {"INNER", "LEFT", "SINGLE"}:
+            never_null |= frozenset(range(left.width))
+        if kind in {"INNER", "RIGHT"}:
+            never_null |= frozenset(range(left.width, both.width))
+        kept = tuple(one.mapped(lambda place: {place} & never_null) for one in both.carriers)
+        return EntityRows(both.width, kept).projected(_outputs(node, left, right))
 
-    def _check_join(self, kind: str, left: Parts, right: Parts, both: Parts) -> None:
-        """A join that keeps rows without a partner, or picks among partners: what it keeps must be about one entity before, and by what."""
-        if kind not in {
-            "INNER",
-            "LEFT",
-            "SINGLE",
-            "RIGHT",
-            "SEMI",
-            "ANTI",
-            "RIGHT_SEMI",
-            "RIGHT_ANTI",
-            "OUTER",
-            "FULL",
-        }:
-            why = (
+    def _check_join(self, kind: str, left: EntityRows, right: EntityRows, both: EntityRows) -> None:
+        """Check a join that keeps rows without a partner, or that picks among partners.
+
+        Each side must have one entity per row before the join, and the join must equate them.
+        """
+        if kind == "MARK":
+            self.reasons.append(
                 "IN with a subquery looks at nulls of all entities; write EXISTS or a join"
-                if kind == "MARK"
-                else f"a {kind} join is not understood"
             )
-            self.reasons.append(why)
-        led, other = (right, left) if kind.startswith("RIGHT") else (left, right)
-        # A side without a table is whole in every part: it may be looked up, not led by.
-        looked_up = led.carriers and not other.carriers and kind not in {"OUTER", "FULL"}
+        elif kind not in KINDS:
+            self.reasons.append(f"a {kind} join is not understood")
+        outer, other = (right, left) if kind.startswith("RIGHT") else (left, right)
+        # A side that reads no table is complete in every bucket: looking rows up in it is fine,
+        # but keeping its rows would repeat them in every bucket.
+        looked_up = outer.carriers and not other.carriers and kind not in {"OUTER", "FULL"}
         if len(left.carriers) > 1 or len(right.carriers) > 1 or len(both.carriers) > 1:
             self.reasons.append(f"a {kind} join that is not on {self._by}")
-        elif both.carriers and not (led.carriers and other.carriers) and not looked_up:
-            self.reasons.append(
-                f"a {kind} join would repeat rows of no entity for every one of them"
-            )
+        elif both.carriers and not (outer.carriers and other.carriers) and not looked_up:
+            self.reasons.append(f"a {kind} join would repeat rows of no entity for every entity")
 
-    def _asof_join(self, node: Node) -> Parts:
+    def _asof_join(self, node: Node) -> EntityRows:
         return self._comparison_join(node)
 
-    def _any_join(self, node: Node) -> Parts:
+    def _any_join(self, node: Node) -> EntityRows:
         left, right = self._child(node), self._child(node, 1)
         if (left.carriers and right.carriers) or node["join_type"] != "INNER":
             self.reasons.append(f"a join that is not on {self._by}")
-        both = left.beside(right)
-        return both.taken(_shown_of_both(node, left, right))
+        return left.product(right).projected(_outputs(node, left, right))
 
-    def _union(self, node: Node) -> Parts:
-        children = [self.parts(child) for child in node["children"]]
-        if any(child.carriers for child in children):
-            if not all(child.carriers for child in children):
-                self.reasons.append("a UNION with rows of no entity")
-            if any(len(child.carriers) > 1 for child in children):
-                self.reasons.append(f"a join that is not on {self._by}")
-            held = children[0].one
-            for child in children[1:]:
-                held = held.common(child.one)
-            if not node.get("setop_all", True) and not held.all:
-                self.reasons.append(
-                    f"UNION puts rows of several entities together; select {self._by}, or write UNION ALL"
-                )
-            return Parts(children[0].width, (held,))
-        return children[0]
+    def _union(self, node: Node) -> EntityRows:
+        children = [self.rows(child) for child in node["children"]]
+        if not any(child.carriers for child in children):
+            return children[0]
+        if not all(child.carriers for child in children):
+            self.reasons.append("a UNION with rows of no entity")
+        if any(len(child.carriers) > 1 for child in children):
+            self.reasons.append(f"a join that is not on {self._by}")
+        common = children[0].one
+        for child in children[1:]:
+            common = common.common(child.one)
+        if not node.get("setop_all", True) and not common.all:
+            self.reasons.append(
+                f"UNION combines rows of several entities; select {self._by}, or write UNION ALL"
+            )
+        return EntityRows(children[0].width, (common,))
 
-    def _except(self, node: Node) -> Parts:
+    def _except(self, node: Node) -> EntityRows:
         name = node["type"].removeprefix("LOGICAL_")
         left, right = self._child(node), self._child(node, 1)
-        if left.carriers or right.carriers:
-            held = left.one.common(right.one)
-            if not held.all:
-                self.reasons.append(
-                    f"{name} puts rows of several entities together; select {self._by}"
-                )
-            return Parts(left.width, (held,))
-        return left
+        if not (left.carriers or right.carriers):
+            return left
+        common = left.one.common(right.one)
+        if not common.all:
+            self.reasons.append(f"{name} combines rows of several entities; select {self._by}")
+        return EntityRows(left.width, (common,))
 
     _intersect = _except
 
 
-def _shown_of_both(node: Node, left: Parts, right: Parts) -> list[int]:
-    """The columns that a join puts out, by their places beside each other."""
+def _outputs(node: Node, left: EntityRows, right: EntityRows) -> list[int]:
+    """The columns that a join returns, by their places in the product of both sides."""
     return [
         *(node.get("left_projection_map") or range(left.width)),
         *(left.width + place for place in node.get("right_projection_map") or range(right.width)),
     ]
 
 
-def _shown(parts: Parts, node: Node, name: str) -> Parts:
-    return parts.taken(node[name]) if node.get(name) else parts
+def _output(rows: EntityRows, node: Node, name: str) -> EntityRows:
+    return rows.projected(node[name]) if node.get(name) else rows
 
 
-def carrier_of(plan: Mapping[str, Any], by: str, spine_by: str) -> tuple[EntityPlaces, list[str]]:
-    """Which columns of a query's rows carry their entity, and why the query is no function of one entity's rows at a time.
+def carriers_of(plan: Mapping[str, Any], by: str, spine_by: str) -> tuple[Carriers, list[str]]:
+    """The carriers of a query's rows, and why it cannot be computed entity by entity.
 
     Args:
-        plan: From ``json_serialize_plan`` with ``optimize := false``.
-        by: The column that names the entity, in every table of events that is read.
-        spine_by: The one of the spine.
+        plan: The output of ``json_serialize_plan`` with ``optimize := false``.
+        by: The column that names the entity in every table of events.
+        spine_by: The column that names it in the spine.
+
+    Returns:
+        The carriers, by the places of the result's columns; and the reasons, none if it can.
     """
     walk = Locality(by, spine_by)
-    made = [walk.parts(one) for one in plan["plans"]][-1]
-    if not made.carriers:
+    rows = [walk.rows(one) for one in plan["plans"]][-1]
+    if not rows.carriers:
         walk.reasons.append("it reads no table")
-    elif len(made.carriers) > 1:
+    elif len(rows.carriers) > 1:
         walk.reasons.append(f"a join that is not on {by}")
-    return made.one, list(dict.fromkeys(walk.reasons))
+    return rows.one, list(dict.fromkeys(walk.reasons))

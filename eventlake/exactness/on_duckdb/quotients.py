@@ -1,7 +1,8 @@
-"""Quotients of exact values: what becomes of means, deviations, correlations and rounded shares, and of aggregates over a quotient.
+"""Rewrites means, variances, correlations and rounded shares as quotients of exact values.
 
-Sums and counts are exact, so one division of them as doubles in the last step gives the same value
-for ever.
+Sums and counts of exact values are exact. One division of them as doubles, in the last step, always
+gives the same value. The formulas are the textbook ones over sums of powers; in exact integers they
+do not cancel.
 """
 
 import re
@@ -10,7 +11,14 @@ from fractions import Fraction
 from math import lcm
 from typing import Any
 
-from eventlake.exactness.on_duckdb.scope import INTEGER, Scope, Tree, called, decimal_of, is_exact
+from eventlake.exactness.on_duckdb.scope import (
+    INTEGER,
+    Scope,
+    Tree,
+    decimal_of,
+    is_exact,
+    renamed_call,
+)
 
 MEANS = frozenset({"avg", "mean"})
 SPREADS = {
@@ -22,18 +30,21 @@ SPREADS = {
     "var_pop": 0,
     "sem": 0,
 }
-"""By how much less than the number of values the squares are divided."""
+"""Aggregates of dispersion, with the degrees of freedom that are subtracted from the count."""
 PAIRS = frozenset({"corr", "covar_pop", "covar_samp", "regr_slope", "regr_intercept", "regr_r2"})
 SCALED = frozenset({"sum", "min", "max", "median", "quantile", "quantile_cont", "quantile_disc"})
-"""Aggregates of a multiple that are the multiple of the aggregate."""
-_BETWEEN = frozenset({"median", "quantile_cont"})
+"""Aggregates that commute with a multiplication by a positive constant."""
+_INTERPOLATING = frozenset({"median", "quantile_cont"})
 _VARIANCES = frozenset({"variance", "var_samp", "var_pop"})
 _MOST_DIGITS = 38
 _DOUBLES = frozenset({"DOUBLE", "FLOAT", "FLOAT8", "FLOAT4", "REAL"})
 
 
 def quotient(node: Tree, scope: Scope) -> tuple[Tree, int] | None:
-    """An exact expression, and the whole number above 0 by which it is divided to give the value of ``node``."""
+    """An exact expression and a positive integer whose quotient is the value of ``node``.
+
+    None if ``node`` is not such a quotient.
+    """
     name = str(node.get("function_name") or "").casefold()
     arguments = [one["expression"] for one in node.get("arguments", [])]
     if is_exact(scope.type_of(node)):
@@ -41,7 +52,7 @@ def quotient(node: Tree, scope: Scope) -> tuple[Tree, int] | None:
     if node.get("class") == "CAST" and str(node["type_expr"].get("type_name")).upper() in _DOUBLES:
         return quotient(node["child"], scope)
     if name == "epoch" and arguments:
-        return scope.made("epoch_us(x_)", x_=arguments[0]), 1_000_000
+        return scope.fill("epoch_us(x_)", x_=arguments[0]), 1_000_000
     if name in {"+", "-"} and len(arguments) > 1:
         return _sum(name, quotient(arguments[0], scope), quotient(arguments[1], scope), scope)
     number = _number(arguments[1]) if name in {"*", "/"} else None
@@ -49,9 +60,8 @@ def quotient(node: Tree, scope: Scope) -> tuple[Tree, int] | None:
     if number is None or inner is None:
         return None
     factor = Fraction(inner[1]) / (number if name == "*" else 1 / number)
-    return scope.made(
-        f"x_ * {factor.denominator}" if factor.denominator > 1 else "x_", x_=inner[0]
-    ), factor.numerator
+    template = f"x_ * {factor.denominator}" if factor.denominator > 1 else "x_"
+    return scope.fill(template, x_=inner[0]), factor.numerator
 
 
 def _sum(
@@ -61,14 +71,14 @@ def _sum(
         return None
     by = lcm(left[1], right[1])
     parts = [
-        scope.made(f"x_ * {by // one[1]}" if by != one[1] else "x_", x_=one[0])
+        scope.fill(f"x_ * {by // one[1]}" if by != one[1] else "x_", x_=one[0])
         for one in (left, right)
     ]
-    return scope.made(f"a_ {name} b_", a_=parts[0], b_=parts[1]), by
+    return scope.fill(f"a_ {name} b_", a_=parts[0], b_=parts[1]), by
 
 
 def _number(node: Tree) -> Fraction | None:
-    """The value of a literal above 0; None if it is something else."""
+    """The value of a positive literal; None for any other expression."""
     literal = node.get("literal", {})
     try:
         value = Fraction(literal["text"]) if literal.get("kind") in {"INTEGER", "NUMERIC"} else None
@@ -82,43 +92,44 @@ def means(node: Tree, scope: Scope, what: Tree) -> Iterator[Tree]:
     found = quotient(what, scope)
     if found is None:
         return
-    total, number = _of(node, "sum", found[0]), called(node, "count")
+    total, number = _call_over(node, "sum", found[0]), renamed_call(node, "count")
     text = "CAST(total_ AS DOUBLE) / number_" + (f" / {found[1]}" if found[1] > 1 else "")
-    yield scope.made(text, total_=total, number_=number)
+    yield scope.fill(text, total_=total, number_=number)
 
 
 def scaled(node: Tree, name: str, scope: Scope, what: Tree) -> Iterator[Tree]:
-    """An aggregate over a quotient as the quotient of the aggregate."""
+    """An aggregate over a quotient as a quotient of the aggregate."""
     found = quotient(what, scope)
     if found is not None and found[0] is not what:
         exact, by = found
-        unit = unit_of(exact, scope) if name in _BETWEEN else None
-        if unit is not None and unit[1]:  # what lies between two decimals is cut to their digits
-            exact, by = scope.made(unit[0], x_=exact), by * 10 ** unit[1]
-        inner = _of(node, name, exact)
+        unit = unit_of(exact, scope) if name in _INTERPOLATING else None
+        # DuckDB truncates a value between two decimals to their scale.
+        if unit is not None and unit[1]:
+            exact, by = scope.fill(unit[0], x_=exact), by * 10 ** unit[1]
+        inner = _call_over(node, name, exact)
         text = "CAST(inner_ AS DOUBLE)" + (f" / {by}" if by > 1 else "")
-        if not (scope.type_of(inner) or "").endswith("]"):  # several quantiles are a list
-            yield scope.made(text, inner_=inner)
+        # Several quantiles are a list, which cannot be divided.
+        if not (scope.type_of(inner) or "").endswith("]"):
+            yield scope.fill(text, inner_=inner)
 
 
-def _of(node: Tree, name: str, what: Tree) -> Tree:
-    made = called(node, name)
-    made["arguments"][0]["expression"] = what
-    return made
+def _call_over(node: Tree, name: str, what: Tree) -> Tree:
+    """The call ``node`` of the function ``name`` over ``what``, with its filter and window."""
+    call = renamed_call(node, name)
+    call["arguments"][0]["expression"] = what
+    return call
 
 
 def spread(node: Tree, name: str, scope: Scope, what: Tree) -> Iterator[Tree]:
-    """A deviation or a variance."""
+    """A standard deviation or variance, from the sum and the sum of squares."""
     found = quotient(what, scope)
     unit = unit_of(found[0], scope) if found else None
     if found is None or unit is None:
         return
     inner, by = found
-    number = called(node, "count")
-    total, squares = (
-        _of(node, "sum", scope.made(unit[0], x_=inner)),
-        _of(node, "sum", scope.made(f"{unit[0]} * {unit[0]}", x_=inner)),
-    )
+    number = renamed_call(node, "count")
+    total = _call_over(node, "sum", scope.fill(unit[0], x_=inner))
+    squares = _call_over(node, "sum", scope.fill(f"{unit[0]} * {unit[0]}", x_=inner))
     below = "nullif(n_ * (n_ - 1), 0)" if SPREADS[name] else "(n_ * n_)"
     text = f"CAST(n_ * q_ - s_ * s_ AS DOUBLE) / {below}"
     if name not in _VARIANCES:
@@ -126,13 +137,15 @@ def spread(node: Tree, name: str, scope: Scope, what: Tree) -> Iterator[Tree]:
     if name == "sem":
         text = f"{text} / sqrt(n_)"
     divisor = (10 ** unit[1] * by) ** (2 if name in _VARIANCES else 1)
-    yield scope.made(
-        f"{text} / {divisor}" if divisor > 1 else text, n_=number, s_=total, q_=squares
-    )
+    text = f"{text} / {divisor}" if divisor > 1 else text
+    yield scope.fill(text, n_=number, s_=total, q_=squares)
 
 
 def unit_of(what: Tree, scope: Scope) -> tuple[str, int] | None:
-    """How ``x_`` becomes a whole number of units, and of which power of ten; None where it does not."""
+    """SQL that turns ``x_`` into an integer number of units, and the scale: a unit is 10**-scale.
+
+    None if the type is not exact, or if the integer might not fit.
+    """
     kind = scope.type_of(what)
     decimal = decimal_of(kind)
     scale = decimal[1] if decimal else 0
@@ -142,15 +155,15 @@ def unit_of(what: Tree, scope: Scope) -> tuple[str, int] | None:
 
 
 def pairs(node: Tree, name: str, scope: Scope, arguments: Sequence[Tree]) -> Iterator[Tree]:
-    """A correlation, covariance or regression: of pairs of which neither half is null."""
-    if len(arguments) != 2 or node.get("distinct"):  # noqa: PLR2004 - they are of pairs
+    """A correlation, covariance or regression, over the pairs without a null."""
+    if len(arguments) != 2 or node.get("distinct"):  # noqa: PLR2004 - a pair
         return
     found = [quotient(one, scope) for one in arguments]
     units = [unit_of(one[0], scope) if one else None for one in found]
     if None in found or None in units:
         return
     y, x = (
-        scope.made(unit[0], x_=one[0])
+        scope.fill(unit[0], x_=one[0])
         for one, unit in zip(found, units, strict=True)
         if one and unit
     )
@@ -160,26 +173,26 @@ def pairs(node: Tree, name: str, scope: Scope, arguments: Sequence[Tree]) -> Ite
     place = "filter_expr" if node.get("class") == "WINDOW" else "filter"
     conditions = [
         *([node[place]] if node.get(place) else []),
-        *(scope.made("x_ IS NOT NULL", x_=one) for one in arguments),
+        *(scope.fill("x_ IS NOT NULL", x_=one) for one in arguments),
     ]
-    condition = scope.made(
+    condition = scope.fill(
         " AND ".join(f"f{number}_" for number in range(len(conditions))),
         **{f"f{number}_": one for number, one in enumerate(conditions)},
     )
 
     def total(text: str) -> Tree:
-        made = called(node, "sum") | {place: condition}
-        made["arguments"] = [made["arguments"][0] | {"expression": scope.made(text, x_=x, y_=y)}]
-        return made
+        call = renamed_call(node, "sum") | {place: condition}
+        call["arguments"] = [call["arguments"][0] | {"expression": scope.fill(text, x_=x, y_=y)}]
+        return call
 
-    parts = {
+    sums = {
         "x_": total("x_"),
         "y_": total("y_"),
         "xx_": total("x_ * x_"),
         "yy_": total("y_ * y_"),
         "xy_": total("x_ * y_"),
     }
-    number = called(node, "count") | {place: condition}
+    number = renamed_call(node, "count") | {place: condition}
     number["arguments"] = number["arguments"][:1]
     both, own, other = (
         "CAST(n_ * xy_ - x_ * y_ AS DOUBLE)",
@@ -192,13 +205,27 @@ def pairs(node: Tree, name: str, scope: Scope, arguments: Sequence[Tree]) -> Ite
         "covar_samp": f"{both} / nullif(n_ * (n_ - 1), 0) / {per_x * per_y}",
         "regr_slope": f"{both} / {own} * {per_x} / {per_y}",
         "regr_intercept": f"CAST(y_ * xx_ - x_ * xy_ AS DOUBLE) / nullif({own}, 0) / {per_y}",
-        "regr_r2": f"CASE WHEN {own} = 0 THEN NULL WHEN {other} = 0 THEN 1.0::DOUBLE ELSE {both} / {own} * {both} / {other} END",
+        "regr_r2": (
+            f"CASE WHEN {own} = 0 THEN NULL WHEN {other} = 0 THEN 1.0::DOUBLE"
+            f" ELSE {both} / {own} * {both} / {other} END"
+        ),
     }[name]
-    yield scope.made(re.sub(r" [*/] 1(?= |$)", "", text), n_=number, **parts)
+    # Advice is read by people: omit multiplications and divisions by 1.
+    yield scope.fill(re.sub(r" [*/] 1(?= |$)", "", text), n_=number, **sums)
 
 
 def rounded(scope: Scope, total: Tree, number: Tree, digits: Sequence[Tree]) -> Iterator[Tree]:
-    """A rounded quotient of exact values, in whole numbers up to the last step; half is rounded away from zero."""
+    """A rounded quotient of exact values, in integers up to the last step.
+
+    Like DuckDB's ``round``, it rounds half away from zero: the integer quotient of
+    ``2 * numerator + denominator`` and ``2 * denominator``, with the sign put aside.
+
+    Args:
+        scope: The context of the call.
+        total: The numerator.
+        number: The denominator, an integer.
+        digits: The remaining arguments of ``round``.
+    """
     total = total["child"] if total.get("class") == "CAST" else total
     places = digits[0].get("literal", {}).get("text", "") if digits else "0"
     if not INTEGER.fullmatch(scope.type_of(number) or "") or not places.isdecimal():
@@ -207,12 +234,14 @@ def rounded(scope: Scope, total: Tree, number: Tree, digits: Sequence[Tree]) -> 
     what = total["arguments"][0]["expression"] if is_sum else total
     unit = unit_of(what, scope)
     if unit is not None:
-        units = scope.made(unit[0], x_=what)
+        units = scope.fill(unit[0], x_=what)
         by, shown = 10 ** unit[1], 10 ** int(places)
         sign = "sign(u_)" if _counts(number) else "sign(u_) * sign(n_)"
         size = "n_" if _counts(number) else "abs(n_)"
-        text = f"CAST({sign} * ((abs(u_) * {2 * shown} + {size} * {by}) // (nullif({size}, 0) * {2 * by})) AS DOUBLE) / {shown}"
-        yield scope.made(text, u_=_of(total, "sum", units) if is_sum else units, n_=number)
+        numerator = f"abs(u_) * {2 * shown} + {size} * {by}"
+        denominator = f"nullif({size}, 0) * {2 * by}"
+        text = f"CAST({sign} * (({numerator}) // ({denominator})) AS DOUBLE) / {shown}"
+        yield scope.fill(text, u_=_call_over(total, "sum", units) if is_sum else units, n_=number)
 
 
 def _counts(node: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Where an expression stands in a query, and how others are made to stand there."""
+"""The context of an expression in a query, and syntax trees that are built for that context."""
 
 import copy
 import re
@@ -13,15 +13,15 @@ _DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where an expression stands.
+    """The context of an expression.
 
     Attributes:
-        select: The SELECT that it is a part of.
-        sources: What its tables are called, each with the columns that it is grouped by where that
-            is a subquery's.
-        type_of: The engine's type of an expression here; None where it has none.
-        parse: An expression's syntax tree.
-        sorted: Whether the rows come from a query that sorts them.
+        select: The SELECT that contains it.
+        sources: The names of the tables in its FROM; for a subquery that groups, with the columns
+            that it groups by.
+        type_of: Returns the engine's type of an expression in this context, or None.
+        parse: Returns the syntax tree of an expression.
+        sorted: Whether the rows come from a subquery that sorts them.
     """
 
     select: Tree
@@ -30,29 +30,30 @@ class Scope:
     parse: Callable[[str], Tree]
     sorted: bool = False
 
-    def made(self, text: str, **parts: Tree) -> Tree:
-        """An expression, with others in the place of columns."""
-        filled: Tree = _filled(self.parse(text), parts)
-        return filled
+    def fill(self, text: str, **parts: Tree) -> Tree:
+        """The syntax tree of ``text``, with other trees in place of the columns they are named by.
+
+        Placeholders end in an underscore, as no column of a query is likely to.
+        """
+        tree: Tree = _filled(self.parse(text), parts)
+        return tree
 
     def row_keys(self) -> Iterator[Tree]:
-        """Columns of the first table of which each may tell its rows apart; the likeliest first."""
+        """Columns that may be a key of the first table; the most likely first."""
         first = self.sources[0][0] if len(self.sources) > 1 else ""
         yield from (
             column(*([first] if first else []), name) for name in ("id", "sequence", "spine_row")
         )
 
-    def ties(self, *beside: Tree) -> Iterator[list[Tree]]:
-        """Columns that may tell apart what an order leaves equal; the likeliest first.
+    def tie_breakers(self, *read: Tree) -> Iterator[list[Tree]]:
+        """Columns that may make an order total; the most likely first.
 
         Args:
-            beside: What else the order, or the call that it is in, reads: its own table comes
-                first.
+            read: What the order, or the call that contains it, reads; keys of the tables that are
+                read come first.
         """
         own = [
-            one["column_names"][0]
-            for one in reversed(beside)
-            if len(one.get("column_names", [])) > 1
+            one["column_names"][0] for one in reversed(read) if len(one.get("column_names", [])) > 1
         ]
         named = sorted(
             (name for name, _ in self.sources if name),
@@ -74,7 +75,7 @@ class Scope:
 
 
 def column(*names: str) -> Tree:
-    """A column by its name, and that of its table before it."""
+    """The syntax tree of a column; ``names`` may begin with the name of its table."""
     return {
         "class": "COLUMN_REF",
         "type": "COLUMN_REF",
@@ -85,22 +86,22 @@ def column(*names: str) -> Tree:
 
 
 def is_exact(kind: str | None) -> bool:
-    """Whether a type is of whole numbers or decimals."""
+    """Whether a type is an integer or decimal type."""
     return kind is not None and bool(INTEGER.fullmatch(kind) or _DECIMAL.fullmatch(kind))
 
 
 def decimal_of(kind: str | None) -> tuple[int, int] | None:
-    """The digits of a decimal type, and those behind the point; None for other types."""
+    """Precision and scale of a decimal type; None for other types."""
     found = _DECIMAL.fullmatch(kind or "")
     return (int(found[1]), int(found[2])) if found else None
 
 
-def called(node: Tree, name: str) -> Tree:
-    """The same call of another function."""
-    made = copy.deepcopy(node) | {"function_name": name, "alias": ""}
-    if "qualified_name" in made:
-        made["qualified_name"] = {"path": [name]}
-    return made
+def renamed_call(node: Tree, name: str) -> Tree:
+    """The same call, of another function."""
+    call = copy.deepcopy(node) | {"function_name": name, "alias": ""}
+    if "qualified_name" in call:
+        call["qualified_name"] = {"path": [name]}
+    return call
 
 
 def _filled(tree: Any, parts: dict[str, Tree]) -> Any:

@@ -1,4 +1,4 @@
-"""What to write in place of a Polars expression that is not exact: the user's own, changed so that it keeps its meaning."""
+"""What to write in place of an inexact Polars expression: the user's own, rewritten."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,17 +17,33 @@ DECIDE = (
 
 
 class Trial(Protocol):
-    """Tries suggestions on an engine."""
+    """Tries suggestions with Polars, which this package does not import."""
 
     def tries(self, code: str, context: Any, other: Type | None = None) -> bool:
-        """Whether Python over the rows of a context runs and is exact; ``other`` is the type of what three dots stand for."""
+        """Whether code runs over the rows of a context and is exact.
+
+        Args:
+            code: Python of an expression, or of a frame's method.
+            context: The ``Context`` that the code is run in.
+            other: The type of the expression that an ellipsis in ``code`` stands for.
+        """
 
     def gives(self, code: str, one: Expression, context: Any) -> bool:
-        """Whether Python gives this very expression."""
+        """Whether code evaluates to exactly this expression."""
+
+
+def column(name: str) -> str:
+    """Python of a column."""
+    return f"pl.col({json.dumps(name)})"
 
 
 def mean(what: Expression, shown: str) -> str:
-    """A mean as a quotient: the exact sum and the count, as floats in the last step."""
+    """A mean as a quotient of an exact sum and a count.
+
+    Args:
+        what: The values.
+        shown: The values as Python.
+    """
     kind = what.type["id"]
     if is_float(what.type):
         return DECLARED
@@ -35,13 +51,18 @@ def mean(what: Expression, shown: str) -> str:
         return f"{shown}.sum().cast(pl.Float64) / {shown}.count()"
     if kind in _INTEGERS:
         return f"{shown}.cast(pl.Int128).sum().cast(pl.Float64) / {shown}.count()"
-    return (
-        "the sum and the count of an exact number, and divide the one by the other in the last step"
-    )
+    return "the sum and the count of an exact number, and divide them in the last step"
 
 
 def spread(what: Expression, shown: str, *, less: int, root: bool) -> str:
-    """A deviation or variance of whole numbers; empty for others."""
+    """A standard deviation or variance of integers as a quotient; empty for other types.
+
+    Args:
+        what: The values.
+        shown: The values as Python.
+        less: The degrees of freedom that are subtracted from the count.
+        root: Whether it is the standard deviation.
+    """
     if what.type["id"] not in {*_INTEGERS, "Int128"}:
         return ""
     whole, number = f"{shown}.cast(pl.Int128)", f"{shown}.count().cast(pl.Int128)"
@@ -53,40 +74,52 @@ def spread(what: Expression, shown: str, *, less: int, root: bool) -> str:
 
 
 def key_of(names: Sequence[str], rows: Rows, by: Iterable[int] = ()) -> list[str]:
-    """Columns that tell rows apart, ``sequence`` if it does; none where nothing is known to."""
-    keys = [[names[place] for place in sorted(key)] for key in rows.without(by).keys if key]
+    """The shortest key of some rows, preferably ``sequence``; empty if none is known.
+
+    Args:
+        names: The columns' names.
+        rows: The rows.
+        by: Columns that have one value in all rows.
+    """
+    keys = [[names[place] for place in sorted(key)] for key in rows.with_constant(by).keys if key]
     return min(keys, key=lambda key: (key != ["sequence"], len(key), key), default=[])
 
 
 def sorted_by(
     orders: Sequence[str], key: Sequence[str], flags: Mapping[str, Sequence[bool]] | None = None
 ) -> str:
-    """Arguments of a sort that ends in a key, in the direction of its last column; empty where there is no key.
+    """Arguments of a sort that ends in a key, in the direction of the last column before it.
 
     Args:
-        orders: What is sorted by.
-        key: Columns that tell rows apart.
-        flags: ``descending`` and ``nulls_last`` of what is sorted by.
+        orders: The columns that are sorted by.
+        key: The key's columns.
+        flags: ``descending`` and ``nulls_last`` per column of ``orders``.
     """
     columns = list(dict.fromkeys([*orders, *key]))
     shown = ", ".join(map(json.dumps, columns))
     for name, given in (flags or {}).items():
-        all_ = [*given, *([given[-1]] * len(columns) if given else [])][: len(columns)]
-        if any(all_):
-            shown += f", {name}={all_ if not all(all_) else True}"
+        extended = [*given, *([given[-1]] * len(columns) if given else [])][: len(columns)]
+        if any(extended):
+            shown += f", {name}={True if all(extended) else extended}"
     return shown
 
 
 def picked(shown: str, by: Expression, key: Sequence[str], *, least: bool) -> Iterator[str]:
-    """What ``max_by`` and ``min_by`` pick: the last or first value by an order that ends in a key."""
+    """``max_by`` or ``min_by`` as the last or first value in an order that ends in a key.
+
+    Args:
+        shown: The values as Python.
+        by: What ``max_by`` picks by.
+        key: The key's columns.
+        least: Whether it is ``min_by``.
+    """
     if by.kind != "column" or not key:
         return
     call = "first" if least else "last"
     if by.name in _TIMES:
         yield f"{shown}.sort_by({sorted_by([by.name], key)}).{call}()"
         return
-    kept = f".filter(pl.col({json.dumps(by.name)}).is_not_null())"
-    orders = ", ".join(
-        f"pl.col({json.dumps(name)}){kept}" for name in dict.fromkeys([by.name, *key])
-    )
+    # max_by skips nulls; a sort puts them first.
+    kept = f".filter({column(by.name)}.is_not_null())"
+    orders = ", ".join(f"{column(name)}{kept}" for name in dict.fromkeys([by.name, *key]))
     yield f"{shown}{kept}.sort_by({orders}).{call}()"

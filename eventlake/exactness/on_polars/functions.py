@@ -1,6 +1,12 @@
-"""What of Polars gives the same value for the same rows, by the names of its plan; and what to say of some that does not."""
+"""The allow-list of Polars' functions, and explanations for common functions that are not on it.
 
-from eventlake.exactness.refusals import TIES, Refusal
+Names are those of Polars' plan. A function is listed if it returns the same value for the same rows
+on every machine and build.
+"""
+
+from dataclasses import replace
+
+from eventlake.exactness.refusals import ADDITION, TIES, Refusal
 
 
 def _names(text: str) -> frozenset[str]:
@@ -9,143 +15,167 @@ def _names(text: str) -> frozenset[str]:
 
 SCALARS = _names(
     """
-    abs bitwise.count_ones bitwise.count_zeros bitwise.leading_ones bitwise.leading_zeros bitwise.trailing_ones bitwise.trailing_zeros
-    ceil clip floor fill_null is_between is_close is_in is_not_null is_null max_horizontal min_horizontal negate not replace
-    replace_strict round sign all_horizontal any_horizontal
-    dt.base_utc_offset dt.cast_time_unit dt.century dt.combine dt.convert_time_zone dt.date dt.datetime dt.datetime_function dt.day
-    dt.days_in_month dt.dst_offset dt.duration dt.hour dt.is_leap_year dt.iso_year dt.microsecond dt.millennium dt.millisecond dt.minute
-    dt.month dt.month_end dt.month_start dt.nanosecond dt.offset_by dt.ordinal_day dt.quarter dt.replace dt.replace_time_zone dt.round
-    dt.second dt.time dt.time_stamp dt.to_string dt.total_days dt.total_hours dt.total_microseconds dt.total_milliseconds
-    dt.total_minutes dt.total_nanoseconds dt.total_seconds dt.truncate dt.week dt.week_day dt.with_time_unit dt.year
-    str.base64_decode str.base64_encode str.concat_horizontal str.contains str.contains_any str.count_matches str.ends_with
-    str.escape_regex str.extract str.extract_all str.extract_groups str.find str.format str.head str.hex_decode str.hex_encode
-    str.json_decode str.json_path_match str.len_bytes str.len_chars str.lowercase str.normalize str.pad_end str.pad_start str.replace
-    str.reverse str.slice str.split str.split_exact str.split_n str.starts_with str.strip_chars str.strip_chars_end
-    str.strip_chars_start str.strip_prefix str.strip_suffix str.strptime str.tail str.titlecase str.to_decimal str.to_integer
-    str.uppercase str.z_fill
-    list.concat list.contains list.count_matches list.drop_nulls list.gather list.gather_every list.get list.join list.length list.max
-    list.min list.shift list.slice list.sort list.to_struct
-    struct.drop_fields struct.json_encode struct.rename_fields struct.with_fields struct.map_field_names
+    abs bitwise.count_ones bitwise.count_zeros bitwise.leading_ones bitwise.leading_zeros
+    bitwise.trailing_ones bitwise.trailing_zeros ceil clip floor fill_null is_between is_close is_in
+    is_not_null is_null max_horizontal min_horizontal negate not replace replace_strict round sign
+    all_horizontal any_horizontal dt.base_utc_offset dt.cast_time_unit dt.century dt.combine
+    dt.convert_time_zone dt.date dt.datetime dt.datetime_function dt.day dt.days_in_month
+    dt.dst_offset dt.duration dt.hour dt.is_leap_year dt.iso_year dt.microsecond dt.millennium
+    dt.millisecond dt.minute dt.month dt.month_end dt.month_start dt.nanosecond dt.offset_by
+    dt.ordinal_day dt.quarter dt.replace dt.replace_time_zone dt.round dt.second dt.time
+    dt.time_stamp dt.to_string dt.total_days dt.total_hours dt.total_microseconds
+    dt.total_milliseconds dt.total_minutes dt.total_nanoseconds dt.total_seconds dt.truncate dt.week
+    dt.week_day dt.with_time_unit dt.year str.base64_decode str.base64_encode str.concat_horizontal
+    str.contains str.contains_any str.count_matches str.ends_with str.escape_regex str.extract
+    str.extract_all str.extract_groups str.find str.format str.head str.hex_decode str.hex_encode
+    str.json_decode str.json_path_match str.len_bytes str.len_chars str.lowercase str.normalize
+    str.pad_end str.pad_start str.replace str.reverse str.slice str.split str.split_exact
+    str.split_n str.starts_with str.strip_chars str.strip_chars_end str.strip_chars_start
+    str.strip_prefix str.strip_suffix str.strptime str.tail str.titlecase str.to_decimal
+    str.to_integer str.uppercase str.z_fill list.concat list.contains list.count_matches
+    list.drop_nulls list.gather list.gather_every list.get list.join list.length list.max list.min
+    list.shift list.slice list.sort list.to_struct struct.drop_fields struct.json_encode
+    struct.rename_fields struct.with_fields struct.map_field_names
     """
 )
-"""Over values that are exact, one row at a time. What is not listed is refused, not waved through."""
+"""Functions of exact values, row by row. What is not listed is refused."""
 
 FLOAT_STEPS = _names(
-    "abs ceil floor is_between is_finite is_infinite is_nan is_not_nan negate sqrt is_null is_not_null"
+    """
+    abs ceil floor is_between is_finite is_infinite is_nan is_not_nan negate sqrt is_null
+    is_not_null
+    """
 )
-"""What may be done with a float, one row at a time: IEEE 754 says what comes out, to the last bit."""
+"""Functions of floats, row by row: IEEE 754 defines the result exactly."""
 
 CARRIERS = _names("as_struct coalesce fill_null list.get struct.field_by_name str.json_decode")
-"""Functions that hand values on without computing with them; a float may be among these."""
+"""Functions that pass values on without computing with them; floats are allowed."""
 
 FLOAT_OPERATORS = _names("+ - * / == != < <= > >= eq_missing ne_missing")
 OPERATORS = FLOAT_OPERATORS | _names("// div % & | ^ and or")
-"""Between exact values."""
+"""Operators between exact values."""
 
 AGGREGATES = _names(
-    "min max sum n_unique median quantile any all bitwise.and bitwise.or bitwise.xor"
+    """
+    min max sum n_unique median quantile any all bitwise.and bitwise.or bitwise.xor
+    """
 )
-"""Of exact values, in any order of rows."""
+"""Aggregates of exact values that do not depend on the order of rows."""
 
 COUNTING = _names("count null_count has_nulls")
-"""Of any values, in any order of rows."""
+"""Aggregates that count values of any type."""
 
 ORDERED = _names("first last implode str.concat_vertical")
-"""Where the rows, or their values, are in a total order."""
+"""Aggregates that are exact if the rows, or their values, are in a total order."""
 
 PICKING = _names("max_by min_by")
-"""Where no two rows of a group have the same value to be greatest or smallest."""
+"""Aggregates that are exact if no two rows of a group share the value they pick by."""
 
 POSITIONAL = _names(
-    "cum_sum cum_count cum_max cum_min shift diff is_first_distinct is_last_distinct rle_id forward_fill backward_fill int_range reverse"
+    """
+    cum_sum cum_count cum_max cum_min shift diff is_first_distinct is_last_distinct rle_id
+    forward_fill backward_fill int_range reverse
+    """
 )
-"""Where the rows are in a total order: what they give a row depends on those before it."""
+"""Functions that depend on the rows before a row; exact if the rows are in a total order."""
 
 WHOLE = _names("is_unique is_duplicated rank")
-"""A value for every row that depends on all of them, in any order; of ``rank`` the methods ``min``, ``max`` and ``dense``."""
+"""Functions that give a row a value that depends on all rows, in any order.
 
-LOOSE = _names("unique drop_nulls top_k bottom_k")
-"""Several values in an order that means nothing: good for ``sort()``, and for aggregates."""
+Of ``rank``, only the methods ``min``, ``max`` and ``dense``.
+"""
+
+UNORDERED = _names("unique drop_nulls top_k bottom_k")
+"""Functions that return several values in no particular order, for ``sort()`` and aggregates."""
 
 FRAMES = _names(
-    "select with_columns filter group_by join join_asof sort slice head tail unique concat explode unpivot unnest with_row_index cache"
+    """
+    select with_columns filter group_by join join_asof sort slice head tail unique concat explode
+    unpivot unnest with_row_index cache
+    """
 )
-"""Methods of a frame."""
+"""Methods of frames."""
 
-_ADDING = "a + b + c depends on which two are added first, and threads decide that"
-_CHANGING = "it is another value at the next build"
-_MATHS = "the maths library of the machine decides the last bit"
-_MEAN = "the sum as cast(pl.Int128), or of a Decimal, and the count as columns, and divide when the dataset is read"
-_ROOT = "sums of exact x and of x * x, and count(), as columns; and sqrt() of an expression over those when the dataset is read"
+_CHANGES = "it is another value at the next build"
+_UNCHECKED = "a claim about the rows that nobody checks"
 
-_TOLD = {
-    **dict.fromkeys(
-        ("mean", "ewm.mean", "rolling.mean", "list.mean"),
+
+def _alike(names: str, refusal: Refusal) -> dict[str, Refusal]:
+    return dict.fromkeys(names.split(), refusal)
+
+
+# By function; ``refused`` fills in its name.
+REFUSALS = {
+    **_alike(
+        "mean ewm.mean rolling.mean list.mean",
         Refusal(
             "",
-            _ADDING + "; of integers and decimals the engines divide differently",
+            f"{ADDITION}; of integers and decimals the engines divide differently",
             "the mean of 0.1, 0.2, 0.3 in two orders",
-            _MEAN,
+            "the sum as cast(pl.Int128), or of a Decimal, and the count as columns, and divide when"
+            " the dataset is read",
         ),
     ),
-    **dict.fromkeys(
-        (
-            "std",
-            "var",
-            "skew",
-            "kurtosis",
-            "corr",
-            "cov",
-            "entropy",
-            "product",
-            "list.std",
-            "list.var",
-            "dot",
+    **_alike(
+        "std var skew kurtosis corr cov entropy product list.std list.var dot",
+        Refusal(
+            "",
+            ADDITION,
+            "0.1, 0.2, 0.3 in two orders",
+            "sums of exact x and of x * x, and count(), as columns; and sqrt() of an expression"
+            " over those when the dataset is read",
         ),
-        Refusal("", _ADDING, "0.1, 0.2, 0.3 in two orders", _ROOT),
     ),
     "mode": Refusal(
         "",
-        "of values that are as frequent any may come first",
+        "of equally frequent values, any may come first",
         "the mode of a and b",
         'group_by(…).len() first, and of its rows sort_by("len", the value).last()',
     ),
     "value_counts": Refusal(
         "", "in the order of a hash table", "a and b, once each", "group_by(…).agg(pl.len())"
     ),
-    **dict.fromkeys(
-        ("sample", "shuffle", "list.sample"),
-        Refusal("", _CHANGING, "", "a filter by the key itself, such as sequence % 10 < 8"),
+    **_alike(
+        "sample shuffle list.sample",
+        Refusal("", _CHANGES, "", "a filter by the key itself, such as sequence % 10 < 8"),
     ),
-    **dict.fromkeys(
-        ("hash", "hash_rows"),
+    **_alike(
+        "hash hash_rows",
         Refusal("", "the engine's hash changes with its version", "", "the value itself"),
     ),
-    **dict.fromkeys(
-        ("log", "log1p", "exp", "pow", "cbrt", "sin", "cos", "tan"),
-        Refusal("", _MATHS, "", "x * x for a square; else it after the dataset was read"),
-    ),
-    "approx_n_unique": Refusal("", "an approximation", "", "n_unique()"),
-    **dict.fromkeys(
-        ("arg_max", "arg_min", "arg_unique", "arg_sort"),
+    **_alike(
+        "log log1p exp pow cbrt sin cos tan",
         Refusal(
             "",
-            f"a place among rows: {TIES}",
+            "the maths library of the machine decides the last bit",
+            "",
+            "x * x for a square; else it after the dataset was read",
+        ),
+    ),
+    "approx_n_unique": Refusal("", "an approximation", "", "n_unique()"),
+    **_alike(
+        "arg_max arg_min arg_unique arg_sort",
+        Refusal(
+            "",
+            f"a position among rows: {TIES}",
             "a and a",
-            "the key of that row in place of its place, such as max_by() of it over a total order",
+            "the key of that row in place of its position, such as max_by() of it over a total"
+            " order",
         ),
     ),
     "list.set_operation": Refusal(
         "", "in the order of a hash table", "", "unique().sort() over exploded rows"
     ),
-    "set_sorted": Refusal("", "a claim about the rows that nobody checks", "", "sort()"),
-    "hint_sorted": Refusal("", "a claim about the rows that nobody checks", "", "sort()"),
+    **_alike("set_sorted hint_sorted", Refusal("", _UNCHECKED, "", "sort()")),
     "sum_horizontal": Refusal(
-        "", "what does not fit wraps around", "", "fill_null(0) of each, and + between them"
+        "",
+        "a sum that does not fit wraps around without an error",
+        "",
+        "fill_null(0) of each, and + between them",
     ),
     "mean_horizontal": Refusal(
         "",
-        "it computes a float that others may aggregate",
+        "it computes a float that later steps may aggregate",
         "",
         "the sum of the columns, and divide in the last step",
     ),
@@ -159,13 +189,12 @@ _TOLD = {
 
 
 def refused(name: str) -> Refusal:
-    """What to say of a function that is not on a list."""
-    told = _TOLD.get(name)
-    if told is None:
-        return Refusal(
-            f"{name}()",
-            "not known to give the same value for ever",
-            "",
-            'what docs/reference/exact-functions.md lists, or level="fixed"',
-        )
-    return Refusal(f"{name}()", told.why, told.example, told.instead)
+    """The refusal of a function that is not on the allow-list."""
+    if name in REFUSALS:
+        return replace(REFUSALS[name], what=f"{name}()")
+    return Refusal(
+        f"{name}()",
+        "not known to return the same value on every build",
+        "",
+        'what docs/reference/exact-functions.md lists, or level="fixed"',
+    )

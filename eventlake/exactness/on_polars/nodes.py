@@ -1,13 +1,16 @@
-"""A plan of Polars in plain words, typed: what ``projections.on_polars.plan`` reads and ``on_polars.plan`` here judges."""
+"""A Polars plan as plain, typed values.
+
+``projections.on_polars.plan`` reads them from Polars; ``exactness.on_polars.plan`` checks them.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from eventlake.exactness.rows import FLOATS, Type, is_float, parts
+from eventlake.exactness.rows import FLOATS, Type, is_float, type_names
 
 UNKNOWN = "not understood"
-"""Kind of a node, or name of a type, that the visitor does not show."""
+"""The kind of a node, or the name of a type, that Polars' visitor does not expose."""
 
 EXACT_TYPES = frozenset(
     {
@@ -27,7 +30,7 @@ EXACT_TYPES = frozenset(
     }
     | {"Binary", "Date", "Time", "Datetime", "Duration", "Enum", "Null", "List", "Array", "Struct"}
 )
-"""Types whose values are what they are; what is neither here nor a float is not understood."""
+"""Types whose values are exact. A type that is neither here nor a float is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +40,11 @@ class Expression:
     Attributes:
         kind: ``column literal len aggregate function binary cast ternary filter explode slice
             gather sort sort_by window``, or ``UNKNOWN``.
-        name: The column, function or operator; why it is not understood.
-        type: Of its values.
-        children: What it is over; see ``projections.on_polars.plan`` for their order.
-        options: The rest of what the plan says of it.
+        name: The name of the column, function or operator; for ``UNKNOWN``, what is not understood.
+        type: The type of its values.
+        children: The expressions it is computed over, in the order of
+            ``projections.on_polars.plan``.
+        options: Further arguments from the plan.
     """
 
     kind: str
@@ -60,12 +64,12 @@ class Step:
     Attributes:
         kind: ``scan frame select with_columns project filter group_by join sort slice unique union
             map cache``, or ``UNKNOWN``.
-        names: Of its columns.
-        types: Of its columns.
-        inputs: What it is over.
-        outputs: Its expressions, by name of the column: of a join those of the left side.
-        others: Those of the right side of a join; the aggregates of a grouping.
-        options: The rest of what the plan says of it.
+        names: The columns' names.
+        types: The columns' types.
+        inputs: The steps it reads.
+        outputs: Its expressions with the names of their columns; for a join, the left keys.
+        others: For a join, the right keys; for a grouping, the aggregates.
+        options: Further arguments from the plan.
     """
 
     kind: str
@@ -79,11 +83,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A frame that a build hands out.
+    """A frame that a build passes to the user's function.
 
     Attributes:
-        step: Its own plan.
-        keys: Sets of columns no two of its rows agree on.
+        step: The frame's own plan.
+        keys: Sets of columns on which no two rows agree.
         payloads: Columns that hold JSON of events.
     """
 
@@ -92,31 +96,31 @@ class Leaf:
     payloads: tuple[str, ...] = ()
 
 
-def within(expression: Expression) -> Iterator[Expression]:
-    """The expressions inside of one, itself first."""
+def subexpressions(expression: Expression) -> Iterator[Expression]:
+    """An expression and everything inside it, parents first."""
     yield expression
     for child in expression.children:
-        yield from within(child)
+        yield from subexpressions(child)
 
 
 def names_in(expression: Expression) -> set[str]:
-    """The columns that an expression reads."""
-    return {one.name for one in within(expression) if one.kind == "column"}
+    """The names of the columns that an expression reads."""
+    return {one.name for one in subexpressions(expression) if one.kind == "column"}
 
 
-def strange(kind: Type) -> str | None:
-    """The name of a type, or of one inside of it, that is not understood; None where there is none."""
-    odd = sorted(parts(kind) - EXACT_TYPES - FLOATS)
-    return odd[0] if odd else None
+def unknown_type(kind: Type) -> str | None:
+    """The name of an unlisted type, which is ``kind`` or inside it; None if all are listed."""
+    unlisted = sorted(type_names(kind) - EXACT_TYPES - FLOATS)
+    return unlisted[0] if unlisted else None
 
 
 def all_float(kind: object) -> bool:
-    """Whether a type is a floating-point one, and holds nothing else."""
+    """Whether a type is a floating-point type, not a list or struct of one."""
     return isinstance(kind, dict) and is_float(kind) and set(kind) == {"id"}
 
 
 def counts_rows(one: Expression) -> bool:
-    """Whether a range of integers has one for every row, from 0."""
+    """Whether an ``int_range`` numbers the rows: ``int_range(0, pl.len())`` with step 1."""
     start, stop = one.children[:2]
     while stop.kind == "cast":
         stop = stop.children[0]

@@ -1,4 +1,4 @@
-"""Expressions of a Polars plan as one writes them in Python, so that advice is made of the user's own."""
+"""Expressions of a Polars plan as Python code, so that advice can quote the user's own."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -22,29 +22,18 @@ _TYPES = {"DOUBLE": "Float64", "FLOAT": "Float32"} | {
         "UInt64",
     )
 }
-_OPERATORS = {"and": "&", "or": "|"}
-_METHODS = {
-    "==",
-    "!=",
-    "<",
-    "<=",
-    ">",
-    ">=",
-    "+",
-    "-",
-    "*",
-    "/",
-    "//",
-    "%",
-    "&",
-    "|",
-    "^",
-    *_OPERATORS,
+_OPERATORS = {
+    name: name
+    for name in ["==", "!=", "<", "<=", ">", ">=", "+", "-", "*", "/", "//", "%", "&", "|", "^"]
+} | {
+    "and": "&",
+    "or": "|",
 }
+"""Python's operator by the plan's."""
 
 
 def source(one: Expression) -> str | None:
-    """Python that gives an expression; None if it has a part that is not known how to write."""
+    """Python code of an expression; None if a part of it has no known spelling."""
     children = [source(child) for child in one.children]
     written = [child for child in children if child is not None]
     if len(written) < len(children):
@@ -53,7 +42,7 @@ def source(one: Expression) -> str | None:
     return None if rule is None else rule(one, written)
 
 
-def _called(one: Expression, written: Sequence[str]) -> str | None:
+def _method(one: Expression, written: Sequence[str]) -> str | None:
     if one.name == "str.concat_vertical":
         return f"{written[0]}.str.join({one.options[0]!r}, ignore_nulls={one.options[1]!r})"
     if not one.children or one.children[0].kind == "literal":
@@ -67,12 +56,9 @@ def _cast(one: Expression, written: Sequence[str]) -> str | None:
     return f"{written[0]}.cast(pl.{name})" if name else None
 
 
-def _between(one: Expression, written: Sequence[str]) -> str | None:
-    return (
-        f"({written[0]} {_OPERATORS.get(one.name, one.name)} {written[1]})"
-        if one.name in _METHODS
-        else None
-    )
+def _operator(one: Expression, written: Sequence[str]) -> str | None:
+    operator = _OPERATORS.get(one.name)
+    return f"({written[0]} {operator} {written[1]})" if operator else None
 
 
 def _literal(one: Expression, _: Sequence[str]) -> str | None:
@@ -82,16 +68,16 @@ def _literal(one: Expression, _: Sequence[str]) -> str | None:
 
 
 _RULES: dict[str, Callable[[Expression, Sequence[str]], str | None]] = {
-    "aggregate": _called,
-    "binary": _between,
+    "aggregate": _method,
+    "binary": _operator,
     "cast": _cast,
     "column": lambda one, _: f"pl.col({json.dumps(one.name)})",
-    "filter": _called,
-    "function": _called,
+    "filter": _method,
+    "function": _method,
     "gather": lambda _, written: f"{written[0]}.get({written[1]})",
     "len": lambda _, __: "pl.len()",
     "literal": _literal,
-    "slice": _called,
+    "slice": _method,
     "ternary": lambda _, written: (
         f"pl.when({written[0]}).then({written[1]}).otherwise({written[2]})"
     ),

@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 from eventlake.core.sql import folded, identifier, integer
 from eventlake.database import open_database, tree_of
 from eventlake.errors import InvalidProjectionError
-from eventlake.exactness.on_duckdb.locality import EntityPlaces, carrier_of
+from eventlake.exactness.on_duckdb.carriers import Carriers
+from eventlake.exactness.on_duckdb.locality import carriers_of
 from eventlake.history.sql.duckdb_views import ENTITY, EntityFilter, connect, create_given
 from eventlake.history.sql.result import normal_zone
 from eventlake.history.sql.tables_read import reads_table, views_read
@@ -30,9 +31,9 @@ def entity_columns(computation: Computation) -> EntityColumns:
         columns = connection.sql(query.text, params=dict(query.parameters) or None).columns
         try:
             plan = plan_of(connection, query.text, tree_of(query.text), query.parameters)
-            found, reasons = carrier_of(plan, by, projection.spine_entity)
+            found, reasons = carriers_of(plan, by, projection.spine_entity)
         except (RecursionError, LookupError, TypeError, AttributeError) as error:
-            found, reasons = EntityPlaces(), [f"its plan is not understood: {error!r}"]
+            found, reasons = Carriers(), [f"its plan is not understood: {error!r}"]
     if reasons:
         message = f"projection {name} is declared by {by}, and is no function of one {by}'s rows at a time: {'; '.join(reasons)}"
         raise InvalidProjectionError(

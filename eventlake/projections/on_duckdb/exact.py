@@ -11,7 +11,7 @@ from eventlake.core.documents.dataset import Parameter
 from eventlake.core.sql import integer, quoted
 from eventlake.database import check_select, tree_of
 from eventlake.errors import InvalidInputError
-from eventlake.exactness.on_duckdb.advice import Engine, advised
+from eventlake.exactness.on_duckdb.advice import Engine, advise
 from eventlake.exactness.on_duckdb.json_text import Read
 from eventlake.exactness.on_duckdb.plan import analyse
 from eventlake.exactness.refusals import Refusal, check_version, line_of, refuse
@@ -88,7 +88,7 @@ def _refusals(connection: duckdb.DuckDBPyConnection, query: Query, text: str) ->
 
 def _advised(looked: _Looked, engine: Engine) -> list[Refusal]:
     try:
-        return advised(looked.tree, looked.refusals, engine)
+        return advise(looked.tree, looked.refusals, engine)
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError, duckdb.Error):
         return list(dict.fromkeys(looked.refusals))  # a query that is too strange to be changed
 

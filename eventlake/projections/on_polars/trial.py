@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from eventlake.exactness.on_polars.expressions import Context
+from eventlake.exactness.on_polars.context import Context
 from eventlake.exactness.on_polars.nodes import Expression, Leaf
 from eventlake.exactness.on_polars.plan import analyse
 from eventlake.exactness.rows import Type

@@ -1,4 +1,4 @@
-"""Formatted text in parts that are joined: decimals keep every digit, which ``printf`` and ``format`` do not."""
+"""Rewrites ``printf`` and ``format`` as concatenations, in which decimals keep every digit."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -13,8 +13,11 @@ _SPECS = {
 _PLAIN = re.compile(r"\.([0-9]+)f")
 
 
-def joined(name: str, scope: Scope, arguments: Sequence[Tree]) -> Iterator[Tree]:
-    """What may stand in place of ``printf`` or ``format``: its parts, joined by ``||``."""
+def concatenations(name: str, scope: Scope, arguments: Sequence[Tree]) -> Iterator[Tree]:
+    """A call of ``printf`` or ``format`` as its parts, joined by ``||``.
+
+    Yields nothing if the format is computed, or if a part cannot be written otherwise.
+    """
     literal = arguments[0].get("literal", {})
     if literal.get("kind") != "STRING":
         return
@@ -25,34 +28,31 @@ def joined(name: str, scope: Scope, arguments: Sequence[Tree]) -> Iterator[Tree]
         at = found.end()
         if found[1]:
             continue
-        value = left.pop(0) if left else None
-        shown = (
-            None
-            if value is None
-            else _shown(name, found[0], found[2] or "", decimal_of(scope.type_of(value)))
-        )
-        if shown is None:
+        if not left:
             return
-        parts.append((shown, value))
+        value = left.pop(0)
+        template = _template(name, found[0], found[2] or "", decimal_of(scope.type_of(value)))
+        if template is None:
+            return
+        parts.append((template, value))
     parts.append((quoted(text[at:]), None))
     parts = [part for part in parts if part[0] != "''"]
     if not left and parts:
-        texts = [shown.replace("x_", f"x{place}_") for place, (shown, _) in enumerate(parts)]
+        # Every part gets a placeholder of its own.
+        texts = [text.replace("x_", f"x{place}_") for place, (text, _) in enumerate(parts)]
         values = {
             f"x{place}_": value for place, (_, value) in enumerate(parts) if value is not None
         }
-        yield scope.made(" || ".join(texts), **values)
+        yield scope.fill(" || ".join(texts), **values)
 
 
-def _shown(name: str, written: str, spec: str, decimal: tuple[int, int] | None) -> str | None:
-    """How one argument ``x_`` is written; None where no cast writes the same."""
+def _template(name: str, written: str, spec: str, decimal: tuple[int, int] | None) -> str | None:
+    """SQL that formats one argument ``x_``; None if no cast writes the same text."""
     if decimal is None:
         return f"{name}({quoted(written)}, x_)"
     places = _PLAIN.fullmatch(spec)
     if places is None:
         return None
-    return (
-        "CAST(x_ AS VARCHAR)"
-        if int(places[1]) == decimal[1]
-        else f"CAST(CAST(x_ AS DECIMAL(38, {places[1]})) AS VARCHAR)"
-    )
+    if int(places[1]) == decimal[1]:
+        return "CAST(x_ AS VARCHAR)"
+    return f"CAST(CAST(x_ AS DECIMAL(38, {places[1]})) AS VARCHAR)"
