@@ -9,10 +9,10 @@ READY_DOCS := $(VENV)/.ready-docs
 .DEFAULT_GOAL := help
 # Hundreds of tests start a process: none should compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help demo test fmt lint types layers docs unit fault soak real notebooks bench clean
+.PHONY: help demo test test-all checks fmt lint types layers docs unit fault soak real notebooks bench clean
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 $(INSTALLED): pyproject.toml
 	@echo 'Making an environment in $(VENV) ...'
@@ -35,7 +35,14 @@ $(READY_DOCS): $(READY)
 demo: $(INSTALLED) ## Events -> lake -> training set on two engines -> reproduced by hash
 	$(BIN)/eventlake demo demo-lake
 
-test: lint types layers docs unit notebooks ## Everything that must pass: lint, types, layers, docs, tests, notebooks
+test: $(READY_DOCS) ## What every push must pass: the checks, a quick run of the tests, the notebooks
+	$(MAKE) --no-print-directory -j 2 checks
+	EVENTLAKE_TESTS=quick $(BIN)/pytest -n 2
+	$(MAKE) --no-print-directory notebooks
+
+test-all: checks unit notebooks ## The same with every case, seed and example of the tests
+
+checks: lint types layers docs ## Lint, types, layers, docs
 
 fmt: $(READY) ## Format the code and mend what can be mended
 	$(BIN)/ruff format .
@@ -54,7 +61,7 @@ layers: $(READY) ## Check that imports point one way
 docs: $(READY_DOCS) ## Build the documentation into build/site; a warning is an error
 	$(BIN)/zensical build --strict --clean
 
-unit: $(READY) ## Run the tests
+unit: $(READY) ## Run the tests, all of them
 	$(BIN)/pytest -n 2
 
 fault: $(READY) ## Crashes, races, full disks and failing stores alone

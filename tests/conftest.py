@@ -1,4 +1,7 @@
-"""Hypothesis as this suite runs it: the same examples every time, no deadline, because a busy machine is no bug."""
+"""Hypothesis as this suite runs it, the cases that a quick run takes, and fixtures for everyone.
+
+Hypothesis draws the same examples every time and has no deadline: a busy machine is no bug.
+"""
 
 import atexit
 import os
@@ -10,10 +13,11 @@ from hypothesis import HealthCheck, settings
 
 from eventlake.cli.main import main
 from eventlake.testing.s3 import s3_server
+from tests.scope import QUICK, WHOLE, examples, sample
 
 settings.register_profile(
     "eventlake",
-    max_examples=50,
+    max_examples=examples(50),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
@@ -24,6 +28,23 @@ settings.load_profile("eventlake")
 # lake takes another one.
 os.environ["EVENTLAKE_CACHE"] = tempfile.mkdtemp(prefix="eventlake-tests-")
 atexit.register(shutil.rmtree, os.environ["EVENTLAKE_CACHE"], ignore_errors=True)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Keeps a sample of every grid of cases, if the suite runs quickly."""
+    if not QUICK:
+        return
+    grids = {}
+    for item in items:
+        if hasattr(item, "callspec") and WHOLE.isdisjoint(item.path.parts):
+            grids.setdefault((item.path, item.nodeid.partition("[")[0]), []).append(item)
+    left_out = set()
+    for grid in grids.values():
+        kept = sample([item.callspec.indices for item in grid])
+        left_out |= set(grid) - {grid[position] for position in kept}
+    if left_out:
+        config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture

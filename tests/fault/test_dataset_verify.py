@@ -11,6 +11,7 @@ from eventlake.columns.hashing.content import content_hash
 from eventlake.datasets.verifying.verify import verify_lake
 from eventlake.storage import LocalStorage, MemoryStorage
 from tests.dataset_fixtures import attempt, events, make_lake, sql
+from tests.scope import scaled
 
 PROJECTION = sql(
     "SELECT spine_row AS k, loan, count(events.id) AS n FROM spine LEFT JOIN events ON subject = loan GROUP BY ALL"
@@ -71,7 +72,7 @@ def test_every_flipped_byte_is_found_and_its_file_named(published, index):
     objects, files = published
     path = files[index]
     data = objects[path]
-    step = 1 if len(data) < 1200 else 3
+    step = scaled(1 if len(data) < 1200 else 3, 23)
     for position in range(0, len(data), step):
         flipped = (
             data[:position] + bytes([data[position] ^ (1 << position % 8)]) + data[position + 1 :]

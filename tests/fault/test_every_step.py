@@ -14,6 +14,7 @@ from eventlake.log.maintaining import fold
 from eventlake.storage import MemoryStorage
 from eventlake.testing.faults import FaultyStorage, at_call, at_random
 from eventlake.testing.invariants import assert_sound
+from tests.scope import scaled
 
 FAULTS = ["before", "after", "not stored", "not durable", "full"]
 
@@ -105,7 +106,7 @@ def copied(storage):
 def test_a_fault_at_any_call(operation, fault):
     begin = MemoryStorage()
     known = history(el.create(begin, "o"))
-    for number in itertools.count():
+    for number in itertools.count(step=scaled(1, 5)):
         inner = copied(begin)
         storage = FaultyStorage(inner)
         lake = el.open(storage)
@@ -140,7 +141,7 @@ def _again(operation, lake):
         assert "in the lake already" in str(error)
 
 
-@pytest.mark.parametrize("seed", range(15))
+@pytest.mark.parametrize("seed", range(scaled(15, 2)))
 def test_faults_at_random_while_everything_happens(seed):
     inner = MemoryStorage()
     acknowledged = history(el.create(inner, "o"))

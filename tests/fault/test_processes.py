@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import eventlake as el
+from tests.scope import scaled
 
 APPENDER = Path(__file__).with_name("appender.py")
-KILLS = 20
+KILLS = scaled(20, 4)
 AT_ONCE = 2
 ROWS = 4
 

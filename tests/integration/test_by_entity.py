@@ -35,6 +35,7 @@ from eventlake.storage import MemoryStorage, port
 from eventlake.storage.scratch import scratch
 from eventlake.testing.faults import FaultyStorage
 from tests.dataset_fixtures import Hooked, event, make_lake, sql
+from tests.scope import examples
 
 SPINE = pl.DataFrame(
     {"subject": ["/loan/0", "/loan/1", "/loan/9", "/loan/1", None], "at": [3, 9, 4, 0, 1]}
@@ -729,7 +730,7 @@ def histories(draw):
     return batches, spines
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=examples(5), deadline=None)
 @given(histories())
 def test_from_an_earlier_build_or_in_full_the_rows_are_the_same(drawn):
     batches, spines = drawn

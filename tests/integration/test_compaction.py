@@ -47,6 +47,7 @@ from tests.maintenance_fixtures import (
     varied,
 )
 from tests.property.events import as_arrow, cut, moment, rows_of
+from tests.scope import examples, scaled
 
 
 @pytest.fixture(params=["memory", "local"])
@@ -106,7 +107,7 @@ def test_a_history_that_goes_on_after_a_compaction_is_the_same_after_the_next_on
     assert lake.verify(deep=True).ok
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(
     stored_events(min_size=2, max_size=14),
     st.lists(st.integers(0, 100), min_size=1, max_size=6),
@@ -347,7 +348,7 @@ def test_a_lake_is_read_after_a_compaction_of_a_compaction_that_reaches_into_old
     assert el.open(lake._chain.storage).snapshot().watermark == commits + 5
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(scaled(3, 1)))
 def test_appends_and_compactions_in_any_order_leave_a_lake_that_is_read_and_folded(
     monkeypatch, caplog, seed
 ):
@@ -522,7 +523,7 @@ def test_an_append_whose_segments_are_stored_before_a_compaction_is_committed_af
 
 
 def test_a_lake_is_verified_while_others_append_and_compact():
-    for number in itertools.count():
+    for number in itertools.count(step=scaled(1, 3)):
         inner = MemoryStorage()
         lake = el.create(inner, "o")
         for name in "abcd":
@@ -556,7 +557,7 @@ def impatient(monkeypatch):
 def test_a_store_that_fails_at_any_call_of_a_compaction_leaves_a_sound_lake(
     fault, impatient, small_tiers
 ):
-    for number in itertools.count():
+    for number in itertools.count(step=scaled(1, 3)):
         inner, known = MemoryStorage(), []
         appended(el.create(inner, "o"), "a", known, 5)
         before, versions = seen(el.open(inner)), len(el.open(inner).log())
@@ -591,7 +592,7 @@ class CrashError(Exception):
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_process_that_dies_at_any_file_of_a_compaction_leaves_a_sound_lake(when, small_tiers):
-    for number in itertools.count():
+    for number in itertools.count(step=scaled(1, 3)):
         inner, known = MemoryStorage(), []
         appended(el.create(inner, "o"), "a", known, 8)
         before = seen(el.open(inner))

@@ -16,6 +16,7 @@ from eventlake.log.maintaining import fold as folding
 from eventlake.log.maintaining.fold import fold
 from eventlake.storage import LocalStorage, MemoryStorage
 from tests.dataset_fixtures import Hooked
+from tests.scope import scaled
 
 
 def event(name, subject=None, **more):
@@ -577,7 +578,7 @@ def live(seed, commits, questions=2, meddle=lambda storage, dice, step: None):
     return lakes[0]
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(scaled(2, 1)))
 def test_expectations_over_many_tiers_are_those_of_a_list(seed, small_tiers):
     lake = live(seed, 210, questions=1)
     assert len(lake.log()) > 200

@@ -55,6 +55,7 @@ from tests.maintenance_fixtures import (
     varied,
 )
 from tests.property.events import rows_of
+from tests.scope import scaled
 
 DAY = 86_400
 NO_AGE = timedelta(0)
@@ -289,7 +290,7 @@ def test_a_damaged_commit_stops_a_collection_and_nothing_is_deleted(storage):
 def test_a_collection_that_fails_at_any_call_is_finished_by_the_next_one(fault, monkeypatch):
     monkeypatch.setattr("eventlake.log.chain.publish.PATIENCE_SECONDS", 0.02)
     monkeypatch.setattr("eventlake.backoff.FIRST_PAUSE_SECONDS", 0.001)
-    for number in itertools.count():
+    for number in itertools.count(step=scaled(1, 3)):
         inner, known = MemoryStorage(), []
         lake = el.create(inner, "o")
         appended(lake, "a", known, 4)
@@ -701,7 +702,7 @@ def test_a_batch_that_is_stored_again_takes_no_file_of_an_earlier_try_over(rows)
 @pytest.mark.parametrize("work", WORK, ids=lambda one: one.__name__)
 def test_a_collection_at_any_call_of_anybody_at_work_does_no_harm(work, small_tiers, monkeypatch):
     monkeypatch.setattr(unfolded_keys, "_MAX_INLINE", 5)
-    for number in itertools.count():
+    for number in itertools.count(step=scaled(1, 3)):
         inner = MemoryStorage()
         known = ripe(inner)
         storage = FaultyStorage(inner)
@@ -754,7 +755,7 @@ def read_log(lake):
 def test_a_compaction_and_a_collection_at_any_call_of_a_reader_change_nothing_that_he_reads(
     work, small_tiers
 ):
-    for number in itertools.count():
+    for number in itertools.count(step=scaled(1, 3)):
         inner = MemoryStorage()
         ripe(inner)
         expected = work(el.open(inner))
@@ -804,7 +805,7 @@ def compact_all(lake):
     ids=lambda one: one.__name__,
 )
 def test_a_compaction_and_a_collection_at_any_call_are_not_taken_for_damage(work):
-    for number in itertools.count():
+    for number in itertools.count(step=scaled(1, 3)):
         inner = MemoryStorage()
         known = ripe(inner)
         storage = FaultyStorage(inner)

@@ -27,6 +27,7 @@ from eventlake.storage import MemoryStorage
 from eventlake.trust import OWN
 from tests import naive
 from tests.long_lake import BY_REAL_FOLDS, event, long_lake, position
+from tests.scope import scaled
 
 FOLD_WEIGHT = 40
 LARGE = 520
@@ -97,7 +98,7 @@ def patched(patch, fold_weight=FOLD_WEIGHT):
         patch.setattr(f"eventlake.log.{module}.FOLD_WEIGHT", fold_weight)
 
 
-@pytest.fixture(scope="module", params=[1, 2])
+@pytest.fixture(scope="module", params=range(1, 1 + scaled(2, 1)))
 def told(request):
     """Hundreds of commits of every kind, in small tiers."""
     with pytest.MonkeyPatch.context() as patch:

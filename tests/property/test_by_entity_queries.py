@@ -15,6 +15,7 @@ from eventlake.history.sql.duckdb_views import ENTITY, EntityFilter
 from eventlake.projections.computation import Computation, RunOptions
 from eventlake.projections.on_duckdb import run as duckdb_runner
 from eventlake.projections.on_duckdb.by_entity import bucketed, entities, entity_columns
+from tests.scope import examples
 
 BUCKETS = 4
 SPINE = pl.DataFrame({"subject": ["/0", "/1", "/1", None, "/9"], "until": [3, 9, 2, 5, 7]})
@@ -120,7 +121,7 @@ def bag(table):
     return Counter(map(repr, table.to_pylist()))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(query=queries())
 def test_what_is_taken_to_be_by_entity_is(history, query):
     projection = el.Projection.sql("made", query, key=["k"], by="subject")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import eventlake as el
 from eventlake.storage import MemoryStorage
+from tests.scope import examples
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -66,7 +67,7 @@ def wanted(before, after, width):
     return len(other.keys() - both), len(one.keys() - both), changed, len(both) - changed
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
 @given(ROWS, ROWS)
 def test_rows_over_different_spines_meet_by_entity_cutoff_and_occurrence(before, after):
     lake = made()

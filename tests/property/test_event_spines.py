@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import eventlake as el
 from eventlake.errors import InvalidInputError
 from eventlake.storage import MemoryStorage
+from tests.scope import examples
 
 BEGIN = datetime(2026, 1, 28, tzinfo=UTC)
 DAY, MOMENT = timedelta(days=1), timedelta(microseconds=1)
@@ -129,7 +130,7 @@ def label(events, row, kind, *, own):
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(histories())
 def test_rows_of_events_are_what_was_said_when_the_event_became_known(events):
     lake = filled(events)
@@ -141,7 +142,7 @@ def test_rows_of_events_are_what_was_said_when_the_event_became_known(events):
     assert chosen == [row for row in rows_of(observed(events), "buy") if row[2] > 1]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(histories(), st.sampled_from(["cutoff", "watermark"]))
 def test_labels_count_what_happens_after_the_row_and_never_its_own_event(events, known):
     spine = el.spine.on("buy", known=known)
@@ -177,7 +178,7 @@ ASKED = {
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     histories(),
     st.sampled_from(["cutoff", "watermark"]),
@@ -256,7 +257,7 @@ def values_of(events, kind, row):
     ]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(histories())
 def test_ends_of_months_are_those_at_which_an_event_was_known(events):
     end, months = (
@@ -284,7 +285,7 @@ def test_ends_of_months_are_those_at_which_an_event_was_known(events):
         assert made.rows(history).rows() == wanted["cutoff"]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
 @given(histories())
 def test_a_spine_that_is_known_at_the_cutoff_has_no_leak_and_one_with_hindsight_has_those_that_it_says(
     events,

@@ -15,6 +15,7 @@ from eventlake.schemas.schema import Schema
 from eventlake.storage import MemoryStorage
 from tests.integration.test_bad_batches import PAYLOADS
 from tests.property.test_schema_parsing import spelled, structs
+from tests.scope import examples
 
 
 @st.composite
@@ -26,7 +27,7 @@ def typed(draw):
 
 
 @given(typed(), st.booleans())
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @pytest.mark.timeout(600)
 def test_an_accepted_payload_is_equal_through_every_face(case, later):
     schema, payloads = case

@@ -24,6 +24,7 @@ from eventlake.features.on_polars import parts as polars_parts
 from eventlake.features.planned.plan import compiled
 from eventlake.features.planned.sources import sources, with_delays
 from eventlake.storage import MemoryStorage
+from tests.scope import examples
 
 FEATURES_PAGE = Path(__file__).parents[2] / "docs" / "reference" / "features.md"
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -296,7 +297,7 @@ def questions(draw):
 
 
 @pytest.mark.parametrize("known", ["cutoff", "watermark"])
-@settings(max_examples=18, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(18), deadline=None, suppress_health_check=list(HealthCheck))
 @given(events=histories(), question=questions())
 def test_features_are_what_a_loop_over_all_events_says(known, events, question):
     chosen, by, depth, via, asked = question

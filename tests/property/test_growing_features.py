@@ -22,6 +22,7 @@ from eventlake.projections.on_duckdb.by_entity import bucketed, in_bucket
 from eventlake.projections.rows import finish
 from eventlake.storage import MemoryStorage
 from tests.property.test_features import BEGIN, HOUR, SCHEMA, histories, questions, written
+from tests.scope import examples
 
 
 def feature_set(question, known):
@@ -43,7 +44,7 @@ def spine_of(features, asked):
 
 
 @pytest.mark.parametrize("known", ["cutoff", "watermark"])
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(12), deadline=None, suppress_health_check=list(HealthCheck))
 @given(events=histories(), question=questions(), data=st.data())
 def test_what_is_taken_over_is_what_is_looked_up(known, events, question, data):
     lake = el.create(MemoryStorage(), "tests.eventlake/features")

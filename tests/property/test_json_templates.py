@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from eventlake.columns.intake.json_scan import payload_problems, scan_one
 from eventlake.columns.intake.json_templates import proven
+from tests.scope import examples, scaled
 
 ROWS = 4_000
 FRAGMENTS = [
@@ -113,7 +114,7 @@ def mutated(draw):
     return text
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(scaled(6, 1)))
 def test_what_a_template_proves_is_what_the_exact_parser_accepts(seed):
     draw = random.Random(seed)
     texts = [payload(draw) for _ in range(ROWS)] + [mutated(draw) for _ in range(ROWS)]
@@ -126,7 +127,7 @@ def test_what_a_template_proves_is_what_the_exact_parser_accepts(seed):
     assert wrong == []
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(scaled(3, 1)))
 def test_a_column_has_the_problems_of_its_rows(seed):
     draw = random.Random(100 + seed)
     texts = [None if draw.random() < 0.05 else payload(draw) for _ in range(ROWS)] + [
@@ -211,7 +212,7 @@ def changed(text, changes):
     return text
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     st.lists(_VALUES, min_size=1, max_size=4),
     st.sampled_from(STYLES),

@@ -27,6 +27,7 @@ from eventlake.errors import CorruptionError, StorageError
 from eventlake.log.chain import unfolded_keys
 from eventlake.log.chain.key_index import KeyIndex, StoredKeys, newest_in, recent_run
 from eventlake.storage import MemoryStorage
+from tests.scope import examples
 
 LETTERS = st.text(st.sampled_from("ab/é🦆\u2028 ,"), max_size=5)
 SUBJECTS = (
@@ -230,7 +231,7 @@ def test_empty_text_nothing_and_texts_run_together_have_keys_of_their_own():
 
 
 @given(HISTORIES, st.integers(0, 1 << 20), st.data())
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_what_is_recent_knows_what_a_dict_knows_and_forgets_what_is_folded(history, start, data):
     states = [unfolded_keys.Recent(start)]
     large = [data.draw(st.booleans()) for _ in history]

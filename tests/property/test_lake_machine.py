@@ -12,6 +12,7 @@ from eventlake.storage import MemoryStorage
 from eventlake.testing.strategies import stored_events
 from tests import naive
 from tests.property.events import FORMATS, moment, rows_of
+from tests.scope import examples
 
 MINUTE = 60_000_000
 
@@ -117,4 +118,6 @@ class LakeMachine(RuleBasedStateMachine):
 
 
 TestLakeMachine = LakeMachine.TestCase
-TestLakeMachine.settings = settings(max_examples=25, stateful_step_count=12, deadline=None)
+TestLakeMachine.settings = settings(
+    max_examples=examples(25), stateful_step_count=12, deadline=None
+)

@@ -17,6 +17,7 @@ from eventlake.log.maintaining import fold as folding
 from eventlake.storage import MemoryStorage
 from tests import naive
 from tests.property.events import moment, rows_of
+from tests.scope import examples, scaled
 
 WHO = st.integers(0, 1)
 
@@ -270,7 +271,7 @@ class OneTierMachine(MaintenanceMachine):
     FOLD_WEIGHT = 1_024
 
 
-SETTINGS = settings(max_examples=10, stateful_step_count=22, deadline=None)
+SETTINGS = settings(max_examples=examples(10), stateful_step_count=scaled(22, 12), deadline=None)
 TestOneTierMachine = OneTierMachine.TestCase
 TestOneTierMachine.settings = SETTINGS
 TestMaintenanceMachine = MaintenanceMachine.TestCase

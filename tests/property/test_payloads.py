@@ -17,6 +17,7 @@ from eventlake.errors import InvalidEventsError
 from eventlake.testing.strategies import PAYLOADS
 from tests import naive
 from tests.property.events import as_ndjson
+from tests.scope import examples
 
 FRAGMENTS = st.sampled_from(
     [
@@ -61,7 +62,7 @@ def accepted(text):
     return not list(payload_problems(pl.Series([text], dtype=pl.String)))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(nearly_payloads())
 @example('{"a":1,"\\u0061":2}')
 @example('{"a":{"b":1,"b":1}}')
@@ -108,7 +109,7 @@ def test_depth_counts_brackets_outside_strings_only(text, limit):
     assert deeper_than(text.encode(), limit) == (deepest > limit)
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(st.lists(PAYLOADS.filter(lambda text: text != "null"), min_size=1, max_size=6))
 def test_accepted_payloads_are_read_back_byte_for_byte_whatever_brought_them(texts):
     model = [

@@ -10,6 +10,7 @@ from eventlake.storage import MemoryStorage
 from eventlake.testing.strategies import stored_events
 from tests import naive
 from tests.property.events import as_arrow, as_dicts, cut, rows_of
+from tests.scope import examples
 
 
 class Rivalled(MemoryStorage):
@@ -35,7 +36,7 @@ def event(name, **more):
     return {"id": name, "source": "s", "type": "t"} | more
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     stored_events(min_size=2, corrections=False),
     st.lists(st.integers(0, 100), max_size=4),

@@ -15,6 +15,7 @@ from eventlake.errors import ConflictError
 from eventlake.testing.strategies import stored_events
 from tests import naive
 from tests.property.events import as_arrow, cut, moment, rfc3339, rows_of
+from tests.scope import examples
 
 BEGIN = 1_700_000_000_000_000
 CUTS = st.lists(st.integers(0, 100), max_size=3)
@@ -53,7 +54,7 @@ def write(history, storage, rows_a_segment=10**6):
     return lake, expected
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(histories(max_size=5), st.sampled_from([2, 10**6]))
 def test_at_every_watermark_scan_and_sql_show_the_events_below_it_in_memory_and_on_disk(
     history, rows_a_segment
@@ -73,7 +74,7 @@ def expected_events(history):
     return [model for batch, _, _ in history for model in batch]
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(histories(), st.data())
 def test_filters_and_columns_pushed_into_a_scan_change_nothing_but_what_they_say(history, data):
     with tempfile.TemporaryDirectory() as folder:
@@ -98,7 +99,7 @@ def test_filters_and_columns_pushed_into_a_scan_change_nothing_but_what_they_say
     assert rows_of(found) == [{name: row[name] for name in columns} for row in wanted]
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(histories(), st.data())
 def test_sql_filters_on_assigned_columns_agree_with_the_model(history, data):
     with tempfile.TemporaryDirectory() as folder:
@@ -111,7 +112,7 @@ def test_sql_filters_on_assigned_columns_agree_with_the_model(history, data):
     assert found == [other["sequence"] for other in expected if other[name] >= row[name]]
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(histories())
 def test_the_clock_hash_is_that_of_the_naive_runs_at_every_watermark(history):
     lake, expected = write(history, "memory://")
@@ -120,7 +121,7 @@ def test_the_clock_hash_is_that_of_the_naive_runs_at_every_watermark(history):
     assert found == [naive.clock_hash(clock[:watermark]) for watermark in range(len(clock) + 1)]
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(histories(), st.integers(1, 3), st.integers(1, 3))
 def test_the_clock_hash_does_not_depend_on_how_a_copied_history_is_cut(history, rows, other_rows):
     copied = [(batch, now, stamps or [now] * len(batch)) for batch, now, stamps in history]
@@ -131,7 +132,7 @@ def test_the_clock_hash_does_not_depend_on_how_a_copied_history_is_cut(history, 
     assert len(hashes) == 1
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(histories(), st.data())
 def test_an_instant_names_the_events_recorded_strictly_before_it(history, data):
     lake, expected = write(history, "memory://", data.draw(st.sampled_from([1, 2, 10**6])))
@@ -149,7 +150,7 @@ def test_an_instant_names_the_events_recorded_strictly_before_it(history, data):
         assert rows_of(snapshot.scan().collect()) == expected[: bisect_left(clock, instant)]
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(histories())
 def test_the_types_of_a_snapshot_are_those_of_its_events_at_every_watermark(history):
     lake, expected = write(history, "memory://")
@@ -158,7 +159,7 @@ def test_the_types_of_a_snapshot_are_those_of_its_events_at_every_watermark(hist
         assert lake.snapshot(watermark).types() == {kind: kinds.count(kind) for kind in kinds}
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(histories())
 def test_a_snapshot_taken_before_an_append_shows_the_same_after_it(history):
     storage = "memory://"

@@ -11,6 +11,7 @@ from eventlake.columns.parquet import segments
 from eventlake.testing.strategies import stored_event, stored_events
 from tests import naive
 from tests.property.events import FORMATS, as_arrow, cut
+from tests.scope import examples
 
 CUTS = st.lists(st.integers(0, 100), max_size=3)
 
@@ -40,7 +41,7 @@ def test_a_watermark_names_one_history_whatever_the_batching_and_the_input_forma
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(batch=stored_events(min_size=1, max_size=6))
 def test_every_input_format_gives_the_naive_root(form, batch):
     with tempfile.TemporaryDirectory() as folder:
@@ -49,7 +50,7 @@ def test_every_input_format_gives_the_naive_root(form, batch):
         ).checkpoint.root == naive.root(batch)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(stored_events(min_size=1, max_size=6, corrections=False), st.data())
 def test_a_history_with_one_other_event_has_another_root(history, data):
     place = data.draw(st.integers(0, len(history) - 1))
@@ -74,7 +75,7 @@ def test_one_flipped_bit_of_one_attribute_changes_the_root(history, name, data):
     assert naive.root([*history[:place], flipped, *history[place + 1 :]]) != naive.root(history)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(stored_events(min_size=2), st.integers(1, 4))
 def test_a_batch_of_several_segments_has_the_root_of_one(history, rows):
     with pytest.MonkeyPatch.context() as patch:

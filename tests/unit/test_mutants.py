@@ -6,8 +6,9 @@ import os
 import pytest
 
 from tests.mutants import KINDS, assert_gone_well, run
+from tests.scope import scaled
 
-SOME = 80
+SOME = scaled(80, 16)
 LAKES = 2
 """So many of those that decode are put into a lake."""
 

@@ -1,0 +1,54 @@
+"""How much of the suite runs: everything, or what ``make test`` has time for.
+
+``EVENTLAKE_TESTS=quick`` takes a sample of every grid of cases, fewer Hypothesis examples and fewer
+rounds of what is random. Every test still runs. This is the only place that reads the variable.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+
+QUICK = os.environ.get("EVENTLAKE_TESTS", "all") == "quick"
+MOST_VALUES = 3
+"""Of one parameter in a sample."""
+WHOLE = frozenset({"unit", "golden", "compat"})
+"""Folders whose grids always run whole: their cases are quick, and formats are for ever."""
+
+
+def scaled(everything: int, quick: int) -> int:
+    """The number of rounds, seeds or mutants to run."""
+    return quick if QUICK else everything
+
+
+def examples(count: int) -> int:
+    """The number of Hypothesis examples to run in place of ``count``."""
+    return scaled(count, max(3, count // 8))
+
+
+def sample(cases: Sequence[Mapping[str, int]], most: int = MOST_VALUES) -> list[int]:
+    """The positions of cases that together have evenly spaced values of every parameter.
+
+    The first and the last value of a parameter are always among them. A grid of several parameters
+    is crossed diagonally, not row by row: each choice is the case with most values still missing.
+
+    Args:
+        cases: The index of the value of each parameter.
+        most: The values to keep of one parameter.
+    """
+    missing = {
+        (name, value)
+        for name in {name for case in cases for name in case}
+        for value in _spaced(sorted({case[name] for case in cases if name in case}), most)
+    }
+    chosen = set()
+    while missing:
+        new = [len(missing & case.items()) for case in cases]
+        best = new.index(max(new))
+        chosen.add(best)
+        missing -= cases[best].items()
+    return sorted(chosen)
+
+
+def _spaced(values: Sequence[int], most: int) -> list[int]:
+    if len(values) <= most:
+        return list(values)
+    return [values[number * (len(values) - 1) // (most - 1)] for number in range(most)]
