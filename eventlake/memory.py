@@ -43,12 +43,25 @@ def limit_bytes() -> int:
     Raises:
         InvalidInputError: The variable is not a number of MB, GB or TB.
     """
-    text = os.environ.get(VARIABLE)
+    return bytes_named(VARIABLE) or max(machine_bytes(), _MIN_BYTES)
+
+
+def bytes_named(variable: str, least: int = 1) -> int | None:
+    """The bytes that an environment variable asks for; None if it is empty or not set.
+
+    Args:
+        variable: The name of the variable, whose value is a number of MB, GB or TB.
+        least: The smallest number that it may be.
+
+    Raises:
+        InvalidInputError: The value is not a size, or too small.
+    """
+    text = os.environ.get(variable)
     if not text:
-        return max(machine_bytes(), _MIN_BYTES)
+        return None
     match = re.fullmatch(r"([0-9]{1,6})(MB|GB|TB)", text)
-    if match is None or not int(match[1]):
-        message = f"expected a size such as '8GB' or '500MB' in {VARIABLE}, found {text!r}"
+    if match is None or int(match[1]) < least:
+        message = f"expected a size such as '8GB' or '500MB' in {variable}, found {text!r}"
         raise InvalidInputError(message)
     return int(match[1]) * _UNITS[match[2]]
 

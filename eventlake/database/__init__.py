@@ -9,7 +9,6 @@ from eventlake.database.connection import (
     open_database,
 )
 from eventlake.database.files import openable, parquet
-from eventlake.database.per_process import per_process
 from eventlake.database.queries import FILE_FUNCTIONS, TABLE_FUNCTIONS, check_select, tree_of
 
 __all__ = [
@@ -24,6 +23,5 @@ __all__ = [
     "open_database",
     "openable",
     "parquet",
-    "per_process",
     "tree_of",
 ]

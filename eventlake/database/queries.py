@@ -7,9 +7,9 @@ from typing import Any
 
 import duckdb
 
+from eventlake.caches import CACHES
 from eventlake.database.connection import Resources, open_database
 from eventlake.database.expansion import grows
-from eventlake.database.per_process import per_process
 from eventlake.errors import InvalidInputError
 from eventlake.exactness.tree import nodes
 
@@ -53,7 +53,7 @@ FILE_FUNCTIONS = _words("glob read_blob read_text")
 """What a mapping may read besides, of the folder that is imported: whole files, and which there are."""
 
 
-@per_process
+@CACHES.per_process
 def _parser() -> duckdb.DuckDBPyConnection:
     """An empty database that takes queries apart and runs none, one a process: opening one costs more than most queries."""
     return open_database(resources=Resources(threads=1))

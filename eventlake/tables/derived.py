@@ -1,9 +1,9 @@
 """Where derived tables are kept: beside the lake, or in the user's cache folder if the lake cannot be written to."""
 
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 
+from eventlake.caches import CACHES
 from eventlake.core import layout
 from eventlake.errors import CorruptionError, StorageError
 from eventlake.storage import (
@@ -32,7 +32,7 @@ def kept_apart() -> LocalStorage | None:
     return None if folder is None else _storage(folder / _FOLDER)
 
 
-@lru_cache(4)
+@CACHES.memo(4)
 def _storage(folder: Path) -> LocalStorage:
     return LocalStorage(folder)
 

@@ -14,10 +14,11 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from eventlake.caches import CACHES
 from eventlake.columns.schema import INSTANT
 from eventlake.core.hashing.canonical import canonical_json, sha256_hex
 from eventlake.core.sql import identifier
-from eventlake.database import Resources, open_database, per_process, tree_of
+from eventlake.database import Resources, open_database, tree_of
 from eventlake.errors import CorruptionError, InvalidInputError
 from eventlake.exactness.on_duckdb.expressions import check, check_names, subexpressions, type_of
 from eventlake.exactness.rows import FLOATS, type_names
@@ -52,7 +53,7 @@ _CLASSES = frozenset(
 )
 _OF_A_ROW = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException)
 _MOST_DATABASES = 8
-_checked: set[str] = set()
+_checked = CACHES.bounded_set(10_000)
 """Upcasts that were found sound, by the hash of all that decides it."""
 
 
@@ -64,7 +65,8 @@ class _Databases:
             they were judged; always open.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = _MOST_DATABASES) -> None:
+        self._most = most
         self.plans = open_database(resources=Resources(threads=1))
         self._kept: OrderedDict[frozenset[tuple[str, str]], duckdb.DuckDBPyConnection] = (
             OrderedDict()
@@ -81,12 +83,12 @@ class _Databases:
             if key not in self._kept:
                 self._kept[key] = open_database(resources=Resources(threads=1))
             self._kept.move_to_end(key)
-            if len(self._kept) > _MOST_DATABASES:
+            if len(self._kept) > self._most:
                 self._kept.popitem(last=False)
             return self._kept[key]
 
 
-_databases = per_process(_Databases)
+_databases = CACHES.per_process(_Databases)
 
 
 class EvaluationError(Exception):

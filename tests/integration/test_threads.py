@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
-from eventlake.database import per_process
+from eventlake.caches import Caches, PerProcess
 from eventlake.datasets.building import build_once
 from eventlake.executors import local
 from eventlake.projections import source
@@ -54,7 +54,8 @@ def exit_code(work):
 
 
 def test_an_upcast_keeps_its_database_whatever_other_threads_ask_for_meanwhile(monkeypatch):
-    monkeypatch.setattr(expressions, "_MOST_DATABASES", 2)
+    few = Caches().per_process(lambda: expressions._Databases(most=2))
+    monkeypatch.setattr(expressions, "_databases", few)
     numbers = itertools.count()
 
     def others():
@@ -100,21 +101,21 @@ def test_a_database_that_was_let_go_goes_on_for_who_uses_it():
 
 
 def test_a_value_of_a_process_is_made_once_by_all_its_threads(interleaved):
-    interleaved.add(per_process.__code__.co_filename)
+    interleaved.add(PerProcess.__call__.__code__.co_filename)
     made = []
 
     def make():
         made.append(object())
         return made[-1]
 
-    value = per_process(make)
+    value = Caches().per_process(make)
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(lambda _: value(), range(100))) == {made[0]}
     assert len(made) == 1
 
 
 def test_a_forked_child_makes_a_value_of_its_own_even_if_another_thread_held_the_lock():
-    value = per_process(lambda: [os.getpid()])
+    value = Caches().per_process(lambda: [os.getpid()])
     before = value()
     with value._lock:
         assert exit_code(lambda: value() == [os.getpid()] and value() is not before) == 0

@@ -9,11 +9,11 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cache
 from typing import Protocol
 
 import pyarrow as pa
 
+from eventlake.caches import CACHES
 from eventlake.columns.hashing.content import content_hash, normalise
 from eventlake.columns.parquet import frames
 from eventlake.columns.parquet.footers import PARQUET_ENDING
@@ -304,7 +304,7 @@ def do(task: Task) -> None:
     _task_runner(task.lake, task.trust).do(task)
 
 
-@cache
+@CACHES.memo(8)
 def _task_runner(lake: str, trust: str) -> "_TaskRunner":
     return _TaskRunner(from_uri(lake), trust_of(trust))
 

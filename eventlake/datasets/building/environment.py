@@ -1,10 +1,10 @@
 """The machine and the package versions that run a build."""
 
 import platform
-from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+from eventlake.caches import CACHES
 from eventlake.projections.on_polars.run import pool_size
 
 
@@ -23,6 +23,6 @@ def environment() -> dict[str, Any]:
 
 
 # Each look-up takes milliseconds.
-@cache
+@CACHES.memo(16)
 def _version(package: str) -> str:
     return version(package)

@@ -1,8 +1,8 @@
 """Which tables of events a query reads."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
+from eventlake.caches import CACHES
 from eventlake.core.sql import identifier
 from eventlake.database import (
     tree_of,
@@ -66,7 +66,7 @@ def reads_table(text: str, name: str) -> bool:
     return named is None or any(table == name for _, table in named)
 
 
-@lru_cache(64)
+@CACHES.memo(64)
 def _names(text: str) -> frozenset[tuple[str, str]] | None:
     """``(schema, table)``, case folded, of the tables that a query names; None where DuckDB cannot say, or they are computed."""
     try:
@@ -98,7 +98,7 @@ def attributes_named(text: str, event_type: str) -> list[str]:
     ]
 
 
-@lru_cache(256)
+@CACHES.memo(256)
 def _reads(text: str, event_type: str, attribute: str) -> bool:
     try:
         found = list(nodes(tree_of(text)))

@@ -14,11 +14,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from eventlake.caches import CACHES
 from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.core.documents import dataset
 from eventlake.core.names import OURS
 from eventlake.core.sql import identifier
-from eventlake.database import Resources, open_database, per_process
+from eventlake.database import Resources, open_database
 from eventlake.errors import InvalidInputError, InvalidProjectionError
 from eventlake.history.polars_scan import LATEST
 from eventlake.history.sql.duckdb_views import connect, create_given
@@ -241,7 +242,7 @@ class _Empty:
                 self._held[target] = schema
 
 
-_empty_database = per_process(_Empty)
+_empty_database = CACHES.per_process(_Empty)
 """Opening a database takes longer than all that is asked of it."""
 
 
