@@ -133,6 +133,7 @@ def long_lines(document):
     "document",
     [
         ROOT / "README.md",
+        ROOT / "CHANGELOG.md",
         *(page for page in sorted(DOCS.rglob("*.md")) if page.parent.name != "decisions"),
     ],
     ids=lambda page: str(page.relative_to(ROOT)),
