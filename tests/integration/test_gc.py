@@ -32,7 +32,7 @@ from eventlake.log.appending.append import append as append_to_chain
 from eventlake.log.appending.read_events import checked_batch
 from eventlake.log.chain import unfolded_keys
 from eventlake.log.maintaining import fold as folding
-from eventlake.log.maintaining.compact import _merged
+from eventlake.log.maintaining.compact import _merge
 from eventlake.log.maintaining.fold import fold
 from eventlake.log.store_batch import prepare
 from eventlake.storage import LocalStorage, MemoryStorage
@@ -670,7 +670,7 @@ def test_a_collector_that_slept_deletes_nothing_that_came_back_while_another_col
     events = [event("c", data={"noise": "x" * 5_000}), event("d")]
     # What was interrupted: a batch, and a compaction, that were stored and not committed.
     prepare(lake._chain, checked_batch(events), ())
-    _merged(lake._chain, [segment for _, segment in lake._chain.segments(0, 2)])
+    _merge(lake._chain, [segment for _, segment in lake._chain.segments(0, 2)])
 
     def meanwhile():
         collected(storage)

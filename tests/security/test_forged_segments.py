@@ -107,7 +107,9 @@ def test_a_root_that_the_segments_do_not_fold_to_is_refused(root, stranger):
         lambda document: document.update(segments=[segment], recorded_at=theirs["recorded_at"]),
     )
     stranger()
-    with pytest.raises(CorruptionError, match="it does not fold to what it replaces"):
+    with pytest.raises(
+        CorruptionError, match="its hashes do not match the events that it replaces"
+    ):
         el.open(root).snapshot(checkpoint).scan().collect()
 
 

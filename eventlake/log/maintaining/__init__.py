@@ -1,1 +1,1 @@
-"""What keeps a lake small and tidy: compaction, folding, garbage collection."""
+"""Maintain the log: fold, compact, collect garbage, register schemas."""

@@ -1,10 +1,10 @@
-"""Attempts to build a dataset, as a collector sees them: finished, given up, removed, or left by somebody who died.
+"""Attempts to build a dataset, as garbage collection sees them.
 
-An attempt is finished by its ``provenance.json``; whoever collects it creates that file first, with
-other content. One of the two is first, and the other one knows it: a builder begins again, a
-collector leaves the attempt alone. What is finished and has no manifest was interrupted between the
-two: the provenance holds the manifest, so anybody can publish it. What is removed is marked, and
-used by nobody.
+An attempt is finished by its ``provenance.json``. To collect an attempt, the collector creates that
+file first, with other content. Only one of the two can create it, and the other one notices: a
+builder begins again, a collector leaves the attempt alone. A finished attempt without a manifest
+was interrupted in between; its provenance holds the manifest, so any process can publish it. A
+removed attempt is marked, and no longer used.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,11 +20,17 @@ from eventlake.log.maintaining.reserve import with_room
 from eventlake.storage import ObjectExistsError, ObjectMissingError, Storage, StorageFullError
 
 _GIVEN_UP = seal({"given_up": True})
-"""Stays for ever in the place of a provenance, so that nobody who wakes up late can finish an attempt without files."""
+"""Takes the place of a provenance for ever, so that no late builder finishes a deleted attempt."""
 
 
 class Left(NamedTuple):
-    """Why and since when a file of an attempt is not needed, and whether its attempt has to be given up before it is deleted."""
+    """Why a file of an attempt is not needed.
+
+    Attributes:
+        since: Since when; microseconds since 1970-01-01 UTC.
+        reason: The reason to show.
+        unfinished: Whether the attempt must be given up before the file is deleted.
+    """
 
     since: int
     reason: str
@@ -32,12 +38,12 @@ class Left(NamedTuple):
 
 
 def is_given_up(provenance: bytes) -> bool:
-    """Whether what stands in the place of an attempt's provenance was put there by a collector."""
+    """Whether the provenance of an attempt was created by garbage collection."""
     return provenance == _GIVEN_UP
 
 
 def give_up(storage: Storage, attempt: str) -> bool:
-    """Takes the place of an attempt's provenance; False if the attempt is finished."""
+    """Prevent that an attempt is ever finished; False if it is finished already."""
     path = f"{attempt}/{layout.PROVENANCE}"
     try:
         with_room(storage, lambda: storage.create(path, _GIVEN_UP))
@@ -47,11 +53,11 @@ def give_up(storage: Storage, attempt: str) -> bool:
 
 
 def left_over(storage: Storage, modified: Mapping[str, int]) -> dict[str, Left]:
-    """The files below ``builds/`` that nobody needs, of unfinished and of removed attempts.
+    """Find files of unfinished and removed attempts that are not needed.
 
     Args:
-        storage: Of the lake.
-        modified: Every path of the lake, and when it was stored.
+        storage: The lake's storage.
+        modified: Every path of the lake, and when it was stored; microseconds since 1970-01-01 UTC.
     """
     removed = {attempt: modified[path] for attempt, path in _having(layout.REMOVED, modified)}
     finished = set(_finished(storage, modified)) - set(removed)
@@ -63,8 +69,8 @@ def left_over(storage: Storage, modified: Mapping[str, int]) -> dict[str, Left]:
             files.setdefault(attempt, []).append(path)
     found: dict[str, Left] = {}
     for attempt, paths in files.items():
-        # A published dataset without a finished attempt may still be mended by hand, and one that
-        # is being removed may be kept.
+        # A published dataset without a finished attempt may still be repaired by hand, and one
+        # that is being removed may be kept.
         if f"{_folder(attempt)}/{layout.MANIFEST}" in modified and _folder(attempt) not in whole:
             continue
         if attempt in removed:
@@ -82,12 +88,12 @@ def left_over(storage: Storage, modified: Mapping[str, int]) -> dict[str, Left]:
 
 
 def publish_finished(storage: Storage) -> None:
-    """Writes the manifests of builds that were interrupted when everything else was written."""
+    """Write the manifests of builds that were interrupted just before that."""
     paths = {item.path: item.modified for item in storage.list(layout.BUILDS)}
     removed = {attempt for attempt, _ in _having(layout.REMOVED, paths)}
     for attempt, stored in _having(layout.PROVENANCE, paths):
         path = f"{_folder(attempt)}/{layout.MANIFEST}"
-        # Nearly every dataset has its manifest: the provenances of the others alone are read.
+        # Nearly every dataset has its manifest, so few provenances are read.
         if path in paths or attempt in removed:
             continue
         with suppress(
@@ -111,7 +117,7 @@ def publish_finished(storage: Storage) -> None:
 
 
 def manifest_in(provenance: Mapping[str, object]) -> bytes | None:
-    """The dataset manifest that a provenance holds; None if it holds none, or not the one that it names."""
+    """The dataset manifest in a provenance; None if there is none, or not the one it names."""
     if "manifest" not in provenance:
         return None
     manifest = canonical_json(provenance["manifest"])
@@ -119,7 +125,7 @@ def manifest_in(provenance: Mapping[str, object]) -> bytes | None:
 
 
 def _having(name: str, paths: Mapping[str, int]) -> Iterator[tuple[str, str]]:
-    """The attempts that have a file of some name, and its path."""
+    """Yield the attempts that have a file of this name, and the file's path."""
     for path in paths:
         attempt = layout.attempt(path)
         if attempt is not None and path == f"{attempt}/{name}":

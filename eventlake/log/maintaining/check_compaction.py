@@ -1,7 +1,7 @@
-"""Whether a compaction says what the commits say that appended its events.
+"""Check that a compaction agrees with the commits that appended its events.
 
-Leaves prove everything of an event but when it was recorded. That stands in the commit that
-appended it, which is never deleted, or in a column of the segment that this commit brought (a
+Leaf hashes prove everything about an event except ``recorded_at``. That is in the commit that
+appended the event, which is never deleted, or in a column of the segment that this commit named (a
 copied history).
 """
 
@@ -34,12 +34,12 @@ _RECORDED = ["recorded_at"]
 
 @dataclass(slots=True)
 class Compared:
-    """What a comparison of a compacted segment with the log found.
+    """The differences between a compacted segment and the log.
 
     Attributes:
-        problems: Where they differ.
-        unproven: Stretches of which ``recorded_at`` is known only at both ends, because the segment
-            that had the column is gone.
+        problems: The differences.
+        unproven: Ranges of sequences whose ``recorded_at`` is known only at both ends, because the
+            segment that had the column is gone.
     """
 
     problems: list[str] = field(default_factory=list)
@@ -47,34 +47,40 @@ class Compared:
 
 
 def check_compacted(chain: "Chain", placed: Sequence[SegmentInCommit]) -> None:
-    """Makes sure, once, that compactions by others keep what the log says of their events.
+    """Check, once, that compactions by other users agree with the log.
 
     Raises:
         CorruptionError: One does not.
     """
     compacted = [one for one in placed if one[0].kind == _COMPACT]
     foreign = foreign_commits(compacted, chain.trust)
-    said = {
+    by_statement = {
         compacted_statement(chain, segment): (summary, segment)
         for summary, segment in compacted
         if summary.commit_hash in foreign
     }
-    unknown = chain.trust.ledger.unknown(said)
-    with task("checking compactions by others", len(unknown)) as advance:
-        for one, (summary, segment) in said.items():
+    unknown = chain.trust.ledger.unknown(by_statement)
+    with task("checking compactions of other users", len(unknown)) as advance:
+        for one, (summary, segment) in by_statement.items():
             if one not in unknown:
                 continue
             if problems := compare(chain, (summary, segment)).problems:
                 path = layout.commit_path(summary.version)
-                message = f"{path} is no compaction of the events {segment.start:,}-{segment.stop:,}: {'; '.join(problems)}"
-                hint = "somebody else compacted this lake, and not to what it replaced: run 'eventlake verify LAKE --deep'."
+                message = (
+                    f"{path} is not a compaction of the events "
+                    f"{segment.start:,}-{segment.stop:,}: {'; '.join(problems)}"
+                )
+                hint = (
+                    "another user compacted this lake to different events: "
+                    "run 'eventlake verify LAKE --deep'."
+                )
                 raise CorruptionError(message, hint, path=path, version=summary.version)
             chain.trust.ledger.note([one])
             advance(1)
 
 
 def compacted_statement(chain: "Chain", segment: Segment) -> bytes:
-    """The statement that a segment is what the log up to its last event says."""
+    """The statement that a segment agrees with the log up to the segment's last event."""
     manifest = chain.manifest()
     last = manifest.commits[manifest.version_of(segment.stop - 1)].commit_hash
     return statement(
@@ -89,7 +95,7 @@ def compacted_statement(chain: "Chain", segment: Segment) -> bytes:
 
 
 def compare(chain: "Chain", placed: SegmentInCommit) -> Compared:
-    """Compares a compacted segment with the commits that appended its events.
+    """Compare a compacted segment with the commits that appended its events.
 
     Raises:
         CorruptionError: The segment, or one of those commits, is damaged.
@@ -101,20 +107,19 @@ def compare(chain: "Chain", placed: SegmentInCommit) -> Compared:
     compared, folded = Compared(), CompactRange.empty(segment.start)
     for commit, appended in _appended(chain, segment):
         if appended.start != folded.stop or appended.stop > segment.stop:
-            compared.problems.append(
-                f"it cuts the segment {appended.start:,}-{appended.stop:,} of commit {commit.version}"
-            )
+            events = f"{appended.start:,}-{appended.stop:,}"
+            compared.problems.append(f"it cuts the segment {events} of commit {commit.version}")
             return compared
         folded = folded.merge(appended.range)
         found = recorded[appended.start - segment.start : appended.stop - segment.start]
         _compare_recorded(chain, (commit, appended), found, compared)
     if folded != segment.range:
-        compared.problems.append("it does not fold to what it replaces")
+        compared.problems.append("its hashes do not match the events that it replaces")
     return compared
 
 
 def _appended(chain: "Chain", segment: Segment) -> Iterator[SegmentInCommit]:
-    """The segments in which the events of a compacted one were appended."""
+    """Yield the segments in which the events of a compacted one were appended."""
     manifest = chain.manifest()
     for version in range(
         manifest.version_of(segment.start), manifest.version_of(segment.stop - 1) + 1
@@ -153,14 +158,15 @@ def _compare_recorded(
         return
     try:
         data = checked_bytes(chain.storage, segment)
-        told = segments.decode(
+        original = segments.decode(
             data, layout.segment_path(segment.sha256), _RECORDED, rows=segment.rows
         )
+    # Collected, as is usual. If all its events have one instant, the commit proves it.
     except (CorruptionError, NotFoundError):
         if segment.recorded[0] != segment.recorded[1]:
             compared.unproven.append((segment.start, segment.stop))
         return
-    if not np.array_equal(_recorded(summary, segment, told), found):
+    if not np.array_equal(_recorded(summary, segment, original), found):
         compared.problems.append(
             f"{where} is not what the segment says that commit {summary.version} appended"
         )
@@ -169,7 +175,7 @@ def _compare_recorded(
 def wrong_statistics(
     summary: CommitSummary, segment: Segment, replaced: Sequence[SegmentInCommit]
 ) -> list[str]:
-    """What a compaction says of its segment that those which it replaces do not say."""
+    """Compare the statistics of a compacted segment with those of the segments it replaces."""
     expected = segments.joined(
         [
             segments.Statistics(one.types, one.time, one.undated, _bounds(of, one))
@@ -179,13 +185,10 @@ def wrong_statistics(
     found = segments.Statistics(
         segment.types, segment.time, segment.undated, _bounds(summary, segment)
     )
-    return (
-        []
-        if found == expected
-        else [
-            f"its segment {segment.start:,}-{segment.stop:,} states {found}, what it replaces {expected}"
-        ]
-    )
+    if found == expected:
+        return []
+    events = f"{segment.start:,}-{segment.stop:,}"
+    return [f"its segment {events} states {found}, what it replaces {expected}"]
 
 
 def _bounds(summary: CommitSummary, segment: Segment) -> tuple[int, int]:

@@ -1,8 +1,8 @@
-"""Compaction: runs of small neighbouring segments become one, while writers write and readers read.
+"""Compaction: merge runs of small neighbouring segments, while writers write and readers read.
 
-A commit names the segment that takes the place of others; the events, their sequences, the root and
-every watermark stay what they are. Nothing is deleted here: ``collect`` does that, later. A merged
-segment carries what the lake assigned, ``recorded_at`` and ``sequence``, as columns.
+A commit names the segment that replaces others; the events, their sequences, the root and every
+watermark stay the same. Nothing is deleted here: ``garbage`` does that, later. A merged segment has
+the columns that the lake assigned, ``recorded_at`` and ``sequence``.
 """
 
 from collections.abc import Sequence
@@ -34,19 +34,19 @@ from eventlake.progress import task
 
 TARGET_BYTES = 64 << 20
 _AT_ONCE = 8
-"""Segments that are read together."""
+"""Number of segments that are read at once."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Compaction:
-    """What a compaction did.
+    """The result of a compaction.
 
     Attributes:
-        replaced: Segments whose events others hold now.
-        made: Segments that hold them.
-        events: How many.
-        bytes_before: Size of the segments replaced. They are deleted by ``gc``, not here.
-        bytes_after: Size of those made.
+        replaced: Number of segments that were replaced.
+        made: Number of segments that replace them.
+        events: Number of events in them.
+        bytes_before: Size of the replaced segments; ``gc`` deletes them later.
+        bytes_after: Size of the new segments.
     """
 
     replaced: int = 0
@@ -56,11 +56,11 @@ class Compaction:
     bytes_after: int = 0
 
     def __repr__(self) -> str:
-        """The card's title."""
+        """The title of the card."""
         return f"<Compaction: {self.card().title}>"
 
     def card(self) -> Card:
-        """What to show."""
+        """A summary to display."""
         if not self.made:
             return Card("nothing to compact", (("segments", "none are small and side by side"),))
         facts = (
@@ -78,11 +78,11 @@ class Compaction:
 
 
 def compact(chain: Chain, target_bytes: int = TARGET_BYTES) -> Compaction:
-    """Merges small segments, one commit to a run of them; whatever it has done when it is stopped stays done.
+    """Merge small segments, with one commit for each run; an interrupted compaction keeps its work.
 
     Args:
         chain: The lake's log, the caller's own; refreshed.
-        target_bytes: How large segments should become. Those of half that size are left alone.
+        target_bytes: The size that segments should reach; segments of half of it are kept.
 
     Raises:
         CorruptionError: A segment is damaged.
@@ -109,7 +109,10 @@ def compact(chain: Chain, target_bytes: int = TARGET_BYTES) -> Compaction:
 
 
 def small_runs(current: Sequence[Segment], target_bytes: int) -> list[list[Segment]]:
-    """Runs of two or more neighbours that together stay below the target and ``MAX_ROWS``, without those that are large already."""
+    """Find runs of at least two small neighbours that together stay within both limits.
+
+    The limits are ``target_bytes`` and ``MAX_ROWS``; a segment with half of one is not small.
+    """
     runs: list[list[Segment]] = [[]]
     for segment in current:
         if 2 * segment.size_bytes >= target_bytes or 2 * segment.rows >= segments.MAX_ROWS:
@@ -127,11 +130,12 @@ def small_runs(current: Sequence[Segment], target_bytes: int) -> list[list[Segme
 
 
 def _compact_run(chain: Chain, run: list[Segment]) -> Segment | None:
-    """The segment that takes the place of ``run``; None where somebody else changed something there meanwhile."""
+    """Merge ``run`` into one segment; None if another process changed it or put up a fence."""
     fence = chain.fence
     try:
-        made = _merged(chain, run)
+        merged = _merge(chain, run)
     except CorruptionError:
+        # Another compaction may have replaced the run, and its segments may be collected.
         chain.refresh()
         if [segment for _, segment in chain.segments(run[0].start, run[-1].stop)] == run:
             raise
@@ -140,23 +144,23 @@ def _compact_run(chain: Chain, run: list[Segment]) -> Segment | None:
     while True:
         with chain.storage.turn(layout.LOG):
             chain.refresh()
-            current = [segment for _, segment in chain.segments(made.start, made.stop)]
+            current = [segment for _, segment in chain.segments(merged.start, merged.stop)]
             if current != run or chain.fence != fence:
                 return None
-            commit = plain_commit(chain, "compact", placed=(made,))
+            commit = plain_commit(chain, "compact", placed=(merged,))
             data = commit.encode()
             vouch(chain, commit, data)
             if publish(chain.storage, commit, data):
                 chain.published(commit, data)
-                return made
+                return merged
         attempt += 1
         pause_after_lost_race(attempt)
 
 
-def _merged(chain: Chain, run: list[Segment]) -> Segment:
-    """Stores the events of ``run`` as one segment. Its range is merged from theirs: nothing is hashed again."""
+def _merge(chain: Chain, run: list[Segment]) -> Segment:
+    """Store the events of ``run`` as one segment, without hashing any event again."""
     placed = chain.segments(run[0].start, run[-1].stop)
-    # What is made of others' compactions must not pass for what this user compacted.
+    # This user's compactions are trusted, so what they are made of is checked.
     check_compacted(chain, placed)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         tables = list(
@@ -167,9 +171,11 @@ def _merged(chain: Chain, run: list[Segment]) -> Segment:
         )
     table = _without_empty(pa.concat_tables(tables))
     data, sha256 = store_segment(chain.storage, table)
+    # The original segments will be deleted, so the encoder must not have lost anything.
     path = layout.segment_path(sha256)
     if not segments.decode(data, path).equals(table):
-        message = f"the events {run[0].start:,}-{run[-1].stop:,} are not read back as they were written to {path}"
+        events = f"{run[0].start:,}-{run[-1].stop:,}"
+        message = f"the events {events} are not read back as they were written to {path}"
         raise CorruptionError(
             message,
             "nothing was changed; report this, with the versions of pyarrow and eventlake.",
@@ -194,7 +200,7 @@ def _merged(chain: Chain, run: list[Segment]) -> Segment:
 
 
 def _with_assigned(placed: SegmentInCommit, events: pa.Table) -> pa.Table:
-    """A segment's events with all columns, ``recorded_at`` and ``sequence`` among them."""
+    """A segment's events with all columns, including ``recorded_at`` and ``sequence``."""
     summary, segment = placed
     if "recorded_at" in events.column_names:
         recorded_at = events.column("recorded_at")

@@ -1,8 +1,8 @@
-"""Folding: what the newest commits add up to becomes a tier of the manifest, and a commit names it.
+"""Fold the newest commits into a tier of the manifest, named by a commit.
 
-A new tier is merged with the last ones while these are no larger than its size class, so that there
-is one tier to a class, and each class holds 32 times what the one below does. Who fails to fold
-loses nothing: the commits say the same, and the next one tries again.
+A new tier is merged with the last tiers if these are no larger than its size class, so there is one
+tier for each class, and each class is 32 times as large as the one below. A fold that fails loses
+nothing: the commits hold the same, and the next fold tries again.
 """
 
 import logging
@@ -29,11 +29,14 @@ from eventlake.storage import ObjectExistsError, Storage, read_sized
 _LOG = logging.getLogger(__name__)
 _CLASS = 32
 _KEPT_BYTES = 4 << 20
-"""A tier whose keys take no more is kept in memory by the process that made it, which will probably merge it soon."""
+"""A tier with fewer bytes of keys stays in memory: this process will probably merge it soon."""
 
 
 def keep_folded(chain: Chain) -> None:
-    """Folds what is recent where there is enough of it. Called after a commit is acknowledged: it logs a warning, and never fails."""
+    """Fold the newest commits if there are enough; logs a warning instead of failing.
+
+    Called after a commit is acknowledged, which must not fail any more.
+    """
     if chain.head is None or weight(chain.head.commit) < FOLD_WEIGHT:
         return
     try:
@@ -46,21 +49,22 @@ def keep_folded(chain: Chain) -> None:
 
 
 def fold(chain: Chain) -> None:
-    """Folds everything up to the head into tiers, unless somebody else does so first, or puts up a fence.
+    """Fold everything up to the head into tiers, unless another process folds or fences first.
 
     Raises:
         StorageError: The store failed.
-        CorruptionError: What is folded is damaged.
+        CorruptionError: A commit or a tier is damaged.
     """
     if chain.head is None:
         return
-    # What is derived from tiers that others stored must not pass for what this user's process
-    # derived.
+    # A tier that this user's process derives is trusted, so what it is derived from is checked.
     check_keys(chain)
     last = chain.head
     folded, stop, fence = chain.head.commit.recent.start, chain.next_version, chain.fence
     tiers = _tiers(chain, chain.head.commit)
     vouch_for_tiers(chain, tiers, last)
+    # A fold is valid for a longer log as well, unless the tail was folded by another process. After
+    # a fence, garbage collection may delete the files that were stored for it.
     while chain.head.commit.recent.start == folded and chain.fence == fence:
         recent = recent_since(chain.head.commit.recent, stop)
         commit = plain_commit(chain, "fold", tiers=tiers, recent=recent)
@@ -73,7 +77,7 @@ def fold(chain: Chain) -> None:
 
 
 def _tiers(chain: Chain, head: Commit) -> tuple[Tier, ...]:
-    """The tiers of a history that ends with ``head`` and has nothing recent."""
+    """The tiers of a history that ends with ``head``, all of it folded."""
     start, stop = head.recent.start, head.version + 1
     tables = [manifest_rows.to_table(entry.row for entry in chain.tail())]
     runs = _recent_runs(chain, head)
@@ -96,7 +100,7 @@ def _tiers(chain: Chain, head: Commit) -> tuple[Tier, ...]:
 
 
 def _current(tables: Sequence[pa.Table]) -> pa.Table:
-    """The rows of neighbouring runs of commits as one, without the segments that later commits have replaced."""
+    """Join the rows of neighbouring runs of commits, without segments that were replaced since."""
     rows = manifest_rows.joined(tables)
     if rows is not None:
         return rows
@@ -129,6 +133,6 @@ def _store_rows(storage: Storage, stop: int, data: bytes) -> str:
         if read_sized(storage, path, len(data)) != data:
             message = f"{path} is damaged"
             raise CorruptionError(
-                message, "delete it: it is derived, and will be made again.", path=path
+                message, "delete it: it is derived, and is written again.", path=path
             ) from None
     return sha256

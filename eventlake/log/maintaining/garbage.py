@@ -1,14 +1,14 @@
-"""Collecting garbage: what no reader and no writer needs any more is deleted. Nothing else ever deletes.
+"""Garbage collection: delete files that no reader and no writer needs. Nothing else ever deletes.
 
-A fence is put up first. Whoever stored something before it, however long he sleeps, must find the
-fence before he can commit, and stores anew; what was stored after it is younger than it. So nothing
-that a commit names, or will ever name, is among what is older.
+A fence comes first. A writer that stored something before it, however long it was suspended, must
+see the fence before it can commit, and stores everything again; what is stored after the fence is
+newer than it. So no file older than the fence that a commit does not name will ever be named.
 
-An attempt to build a dataset is no commit's affair: ``attempts`` says what keeps a builder and a
-collector apart.
+Attempts to build a dataset are not protected by commits: ``attempts`` keeps builders and collectors
+apart.
 
-A full disk has no room for a fence: then the lake's reserve is given up, and after it the garbage
-that may be deleted without one.
+On a full disk, there is no space for a fence: the lake's reserve is deleted, and then garbage that
+may be deleted without a fence.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -39,13 +39,13 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Unneeded:
-    """A file that nobody needs.
+    """A file that is not needed.
 
     Attributes:
-        path: Relative to the lake.
+        path: Its path in the lake.
         size_bytes: Its length.
-        since: Since when, by the store's clock; microseconds since 1970-01-01 UTC.
-        reason: Why.
+        since: Since when it is not needed, by the store's clock; microseconds since 1970-01-01 UTC.
+        reason: Why it is not needed.
     """
 
     path: str
@@ -57,11 +57,11 @@ class Unneeded:
 @helpful
 @dataclass(frozen=True, slots=True, repr=False)
 class Garbage:
-    """What a collection found.
+    """The result of a garbage collection.
 
     Attributes:
-        files: What was unneeded for long enough, in path order.
-        deleted: Whether it was deleted, or would only have been.
+        files: Files that were unneeded for long enough, in path order.
+        deleted: Whether they were deleted; False after a dry run.
     """
 
     files: tuple[Unneeded, ...]
@@ -69,15 +69,15 @@ class Garbage:
 
     @property
     def size_bytes(self) -> int:
-        """Together."""
+        """The total size of the files."""
         return sum(file.size_bytes for file in self.files)
 
     def __repr__(self) -> str:
-        """The card's title."""
+        """The title of the card."""
         return f"<Garbage: {self.card().title}>"
 
     def card(self) -> Card:
-        """What to show."""
+        """A summary to display."""
         verb = "deleted" if self.deleted else "would delete"
         facts = (
             ("bytes", f"{self.size_bytes:,}"),
@@ -90,15 +90,15 @@ class Garbage:
 
 
 def collect(chain: Chain, older_than: timedelta, now: int, *, dry_run: bool) -> Garbage:
-    """Finds what has been unneeded for longer than ``older_than``, and deletes it.
+    """Find files that have been unneeded for longer than ``older_than``, and delete them.
 
     Args:
         chain: The lake's log, the caller's own; refreshed.
-        older_than: Who reads a snapshot for longer without a new look at the log may miss a
-            segment, and looks again.
-        now: This machine's clock in microseconds; asked in a dry run alone, else the store's own
-            counts.
-        dry_run: Only say what would be deleted; nothing is written.
+        older_than: The minimum age. A reader that uses a snapshot for longer may miss a segment,
+            and then reads the log again.
+        now: This machine's clock in microseconds; used only in a dry run, otherwise the store's
+            clock counts.
+        dry_run: Only report what would be deleted; nothing is written.
 
     Raises:
         InvalidInputError: ``older_than`` is negative.
@@ -114,7 +114,7 @@ def collect(chain: Chain, older_than: timedelta, now: int, *, dry_run: bool) -> 
         return Garbage(tuple(file for _, file in _old(chain, age, now)), deleted=False)
     spared: list[Unneeded] = []
     fence = with_room(chain.storage, lambda: _fence(chain), _without_fence(chain, age, now, spared))
-    # What needs nothing to be written goes first: it makes the room that the rest may need.
+    # Files that can be deleted without writing anything go first, and make space for the rest.
     old = sorted((file for _, file in _old(chain, age, now, fence)), key=_is_of_an_attempt)
     deleted = [*spared, *_deleted(chain.storage, old)]
     publish_finished(chain.storage)
@@ -123,13 +123,16 @@ def collect(chain: Chain, older_than: timedelta, now: int, *, dry_run: bool) -> 
 
 
 def _old(chain: Chain, age: int, now: int, fence: int | None = None) -> list[tuple[bool, Unneeded]]:
-    """What has been unneeded for longer than ``age``, and whether it may be deleted without a fence.
+    """Find files that have been unneeded for longer than ``age``.
 
     Args:
         chain: The lake's log; refreshed after the files were listed.
-        age: In microseconds.
+        age: The minimum age in microseconds.
         now: This machine's clock.
-        fence: The commit whose time is the store's clock, instead of ``now``.
+        fence: A commit whose modification time replaces ``now``.
+
+    Returns:
+        Whether each file may be deleted without a fence, and the file.
     """
     stored = list(chain.storage.list(""))
     if fence is not None:
@@ -139,25 +142,24 @@ def _old(chain: Chain, age: int, now: int, fence: int | None = None) -> list[tup
 
 
 def _modified(stored: Sequence[StoredObject], path: str) -> int:
-    """When the store says that an object was stored.
+    """The time at which an object was stored, by the store's clock.
 
     Raises:
-        StorageError: The listing does not show it yet; what else it leaves out, nobody knows.
+        StorageError: The listing does not show the object yet, and may lack others.
     """
     for item in stored:
         if item.path == path:
             return item.modified
-    message = f"expected the store to list {path}, which was just made; its listing is older"
+    message = f"expected the store to list {path}, which was just created; its listing is older"
     raise StorageError(message, "nothing was deleted; collect again in a while.", path=path)
 
 
 def _without_fence(chain: Chain, age: int, now: int, spared: list[Unneeded]) -> Iterator[str]:
-    """The paths of garbage that may be deleted without a fence; each is added to ``spared``.
+    """Yield the paths of garbage that may be deleted without a fence; each is added to ``spared``.
 
-    No later commit can name a compacted segment, whoever slept over what, because no two segments
-    ever have the same name. The temporary file of a slow writer is written again, and so is what is
-    derived. The log is made durable first, so that a power cut cannot take back the commit since
-    which a segment is not needed.
+    Segment names are never reused, so no later commit can name a compacted segment. Temporary files
+    and derived files are written again if they are needed. The log is made durable first, so that a
+    power failure cannot undo the commit that made a segment unneeded.
     """
     chain.storage.sync(layout.LOG)
     for free, file in _old(chain, age, now):
@@ -182,16 +184,16 @@ def _is_of_an_attempt(file: Unneeded) -> bool:
 
 
 def _deleted(storage: Storage, files: Sequence[Unneeded]) -> Iterator[Unneeded]:
-    """Deletes the files, but for those of an attempt that was finished since they were listed."""
-    may_go: dict[str, bool] = {}
+    """Delete the files, except those of attempts that were finished since they were listed."""
+    deletable: dict[str, bool] = {}
     with task("deleting", len(files)) as advance:
         for file in files:
             attempt = layout.attempt(file.path)
-            if attempt is not None and attempt not in may_go:
-                may_go[attempt] = storage.exists(f"{attempt}/{layout.REMOVED}") or give_up(
+            if attempt is not None and attempt not in deletable:
+                deletable[attempt] = storage.exists(f"{attempt}/{layout.REMOVED}") or give_up(
                     storage, attempt
                 )
-            if attempt is None or may_go[attempt]:
+            if attempt is None or deletable[attempt]:
                 storage.delete(file.path)
                 yield file
             advance(1)
@@ -200,10 +202,11 @@ def _deleted(storage: Storage, files: Sequence[Unneeded]) -> Iterator[Unneeded]:
 def _unneeded(
     chain: Chain, stored: Sequence[StoredObject], now: int
 ) -> Iterator[tuple[bool, Unneeded]]:
-    """What no commit names any more or ever did, what interrupted writes left, and builds that were never published.
+    """Yield files that no commit names, files of interrupted writes, and unpublished builds.
 
     Each comes with whether it may be deleted without a fence.
     """
+    # The segments that another user's compaction replaced are the only evidence against it.
     # What a compaction by others replaced is all that could contradict it.
     current = chain.manifest().segments
     check_compacted(chain, current)
@@ -241,7 +244,7 @@ def _unneeded(
             layout.segment_sha256(item.path) or _is_derived(item.path)
         ) and item.path not in needed:
             version = dropped.get(item.path)
-            # A commit that came after the listing has not made anything old.
+            # A commit that is missing from the listing was made after it, so nothing is old yet.
             since = (
                 item.modified
                 if version is None
@@ -257,7 +260,7 @@ def _unneeded(
 
 
 def _short_ranges(paths: Iterable[str]) -> dict[str, str]:
-    """The files of event tables whose events another file of the same table holds too, among more; and which one does."""
+    """Find files of event tables whose range is part of another file's, and that other file."""
     tables: dict[str, list[tuple[int, int, str]]] = {}
     for path in paths:
         if found := layout.table_range(path):
@@ -278,7 +281,12 @@ def _is_derived(path: str) -> bool:
 
 
 def _dropped(chain: Chain) -> tuple[dict[str, int], set[str]]:
-    """The commit since which a file is not needed any more, for those that once were; and those that are needed now."""
+    """Find the segments and derived files that commits name.
+
+    Returns:
+        The files that are no longer needed, each with the commit that replaced it; and the files
+        that are needed now.
+    """
     dropped: dict[str, int] = {}
     derived: set[str] = set()
     manifest = Manifest([], [])
@@ -305,7 +313,7 @@ def _dropped(chain: Chain) -> tuple[dict[str, int], set[str]]:
 
 
 def derived_files(commit: Commit) -> Iterator[str]:
-    """The files of the manifest that a commit names."""
+    """The derived files that a commit names: the rows and keys of tiers, and key files."""
     for tier in commit.tiers:
         yield layout.rows_path(tier.stop, tier.rows_sha256)
         yield layout.keys_path(tier.keys.sha256)

@@ -1,4 +1,4 @@
-"""Registering a schema: a catalogue with one more version, named by a commit, after a look at what the lake holds of that type already."""
+"""Register a schema: check events of its type, then publish a catalogue with one more version."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -33,14 +33,14 @@ from eventlake.storage import ObjectExistsError
 
 _SHOWN = 10
 _MOST_PROBLEMS = 1_000
-"""A history that does not fit is not read to its end."""
+"""The check of a history ends after this many problems."""
 
 
 class Upcasts(Protocol):
-    """What registering an upcast needs of whoever can evaluate one."""
+    """Evaluates upcasts."""
 
     def complete(self, old: Schema, new: Schema, given: Mapping[str, str]) -> dict[str, str]:
-        """An expression for every field of ``new``, all of them allowed."""
+        """Return an expression for every field of ``new``, all of them checked."""
 
     def read(
         self,
@@ -49,26 +49,27 @@ class Upcasts(Protocol):
         version: Version,
         quiet: npt.NDArray[np.bool_] | None,
     ) -> Parsed:
-        """Payloads as ``version`` reads them; those of quiet rows are not asked for."""
+        """Read payloads as ``version`` does, except those of quiet rows."""
 
 
 def register(
     chain: Chain, schema: Schema, upcast: Mapping[str, str] | None, upcasts: Upcasts
 ) -> Version:
-    """Makes ``schema`` the newest version of its type; nothing where it is that already.
+    """Make ``schema`` the newest version of its type, unless it is that already.
 
     Args:
         chain: The lake's log; refreshed to the new head.
-        schema: What every event of the type must fit, those that the lake holds included.
-        upcast: How payloads of the version before become its own; None where they are.
-        upcasts: Evaluates them.
+        schema: The schema that every event of the type must match, stored ones included.
+        upcast: Expressions that turn payloads of the version before into payloads of this one; None
+            if none are needed.
+        upcasts: Evaluates the expressions.
 
     Raises:
-        InvalidInputError: It cannot follow the version before, or the name of the type is taken but
-            for its case.
-        SchemaMismatchError: Events of the lake do not fit it; they are named.
+        InvalidInputError: It cannot follow the version before, or differs from another type's name
+            only in case.
+        SchemaMismatchError: Stored events do not match it; the message names them.
         CommitUnknownError: The store failed while the commit was published.
-        StorageError: The store failed before; nothing was registered.
+        StorageError: The store failed before that; nothing was registered.
     """
     checked = attempt = 0
     follows: Version | None = None
@@ -77,7 +78,7 @@ def register(
         before = chain.catalogue()
         newest = before.newest(schema.event_type)
         if newest != follows:
-            # What was checked was read as versions that are no longer the ones before this.
+            # Events were checked as read through versions that are no longer the ones before it.
             checked, follows = 0, newest
         if newest is not None and newest.schema == schema and _is_same(newest, upcast, upcasts):
             return newest
@@ -94,13 +95,13 @@ def register(
 
 
 def _is_same(newest: Version, upcast: Mapping[str, str] | None, upcasts: Upcasts) -> bool:
-    """Whether the newest version says how older payloads are read just as ``upcast`` does."""
+    """Whether the newest version reads older payloads as ``upcast`` does."""
     if upcast is None or newest.before is None or newest.upcast is None:
         return upcast is None
     try:
         return newest.upcast == upcasts.complete(newest.before.schema, newest.schema, upcast)
     except InvalidInputError:
-        return False  # it is over the fields of the newest version
+        return False  # ``upcast`` uses fields of the newest version
 
 
 def _expressions(
@@ -115,26 +116,29 @@ def _expressions(
 
 
 def check_follows(old: Schema, new: Schema) -> None:
-    """Refuses a schema under which older payloads would be invalid, or read as other values.
+    """Check that older payloads are valid under a new schema and keep their values.
 
     Raises:
-        InvalidInputError: With every obstacle.
+        InvalidInputError: They do not; with every obstacle.
     """
     found = list(obstacles(old.payload, new.payload))
     if found:
         lines = "\n".join(f"  field {path or '(payload)'}: {reason}" for path, reason in found)
         message = f"the schema of {new.event_type} cannot follow the one before:\n{lines}"
-        hint = "a version may add fields that are not required, digits, enum values; for more, give upcast= or a new event type."
+        hint = (
+            "a version may add fields that are not required, digits, enum values; "
+            "for more, give upcast= or a new event type."
+        )
         raise InvalidInputError(message, hint, event_type=new.event_type)
 
 
 def _publish(chain: Chain, catalogue: Catalogue, schema: Schema) -> Version | None:
-    """The registered version; None where somebody else has committed meanwhile."""
+    """Publish the catalogue; None if another commit came first."""
     data = catalogue.encode()
     sha256 = sha256_hex(data)
     check_writable(Catalogue.decode, data, layout.schemas_path(sha256))
-    # What is there already is the same bytes, or whoever reads it says so. Nothing ever collects
-    # it.
+    # The name is the hash, so an existing file holds the same bytes, and readers check that. No
+    # catalogue is ever collected.
     with suppress(ObjectExistsError):
         chain.storage.create(layout.schemas_path(sha256), data)
     expected = chain.next_version
@@ -152,10 +156,10 @@ def _publish(chain: Chain, catalogue: Catalogue, schema: Schema) -> Version | No
 
 
 def _check_history(chain: Chain, version: Version, start: int, upcasts: Upcasts) -> int:
-    """Checks the type's events from the sequence ``start`` on; gives the sequence up to which they were.
+    """Check stored events of the type; return the sequence up to which they were checked.
 
     Raises:
-        SchemaMismatchError: Some do not fit.
+        SchemaMismatchError: Some do not match.
     """
     found: list[str] = []
     schema = version.schema
@@ -183,7 +187,10 @@ def _check_history(chain: Chain, version: Version, start: int, upcasts: Upcasts)
                 break
     if found:
         more = f"\n  … and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
-        message = f"{len(found):,} values in the lake do not fit the schema of {schema.event_type}, nothing was registered:\n"
+        message = (
+            f"{len(found):,} values in the lake do not fit the schema of {schema.event_type}, "
+            "nothing was registered:\n"
+        )
         hint = "lake.infer_schema proposes one that fits; what never fitted needs a new event type."
         raise SchemaMismatchError(
             message + "\n".join(found[:_SHOWN]) + more,

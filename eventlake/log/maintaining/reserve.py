@@ -1,9 +1,9 @@
-"""Room on a full disk: what a lake gives up so that maintenance can write the little that it must write before it deletes.
+"""Free space on a full disk, so that maintenance can write the little it must before it deletes.
 
-A lake on a disk keeps a *reserve*: a file that means nothing. When a fence or a note finds no room,
-the reserve is deleted and the write is tried again; the next maintenance that finds room makes a
-new one. A lake without a reserve gives up what is derived, one file at a time. Deleting either is
-safe at any moment, so a crash between two steps costs nothing but the reserve.
+A lake on a disk keeps a *reserve*: a file without meaning. If a fence or a note finds no space, the
+reserve is deleted and the write is repeated; the next maintenance that finds space creates a new
+one. Without a reserve, derived files are deleted, one at a time. Deleting either is safe at any
+moment, so a crash in between costs nothing but the reserve.
 """
 
 import secrets
@@ -18,26 +18,29 @@ from eventlake.storage import Storage, StorageFullError
 T = TypeVar("T")
 
 RESERVE_BYTES = 1 << 17
-"""Several times the size of a fence. Random, so that a file system that compresses does not make it small."""
+"""Several times the size of a fence. Random bytes, so that no file system compresses them."""
 
 
 def keep_reserve(storage: Storage) -> None:
-    """Makes the reserve if it is missing and there is room; only where objects are files of this machine."""
+    """Create the reserve if it is missing and there is space; only on a local disk."""
     with suppress(StorageError):
         if storage.locate(layout.RESERVE) is not None and not storage.exists(layout.RESERVE):
             storage.create(layout.RESERVE, secrets.token_bytes(RESERVE_BYTES))
 
 
 def with_room(storage: Storage, write: Callable[[], T], more: Iterable[str] = ()) -> T:
-    """What ``write`` returns; while the disk is full, something is given up before each further try.
+    """Call ``write``; while the disk is full, delete one spare file and call it again.
 
     Args:
-        storage: Of the lake.
+        storage: The lake's storage.
         write: Stores one small object. Called again after each ``StorageFullError``.
-        more: Paths that the caller can spare: given up after the reserve, before what is derived.
+        more: Paths that the caller can spare: deleted after the reserve, before derived files.
+
+    Returns:
+        What ``write`` returns.
 
     Raises:
-        StorageFullError: There is nothing left to give up.
+        StorageFullError: Nothing is left to delete.
     """
     spare = _spare(storage, more)
     while True:
@@ -51,7 +54,7 @@ def with_room(storage: Storage, write: Callable[[], T], more: Iterable[str] = ()
 
 
 def _spare(storage: Storage, more: Iterable[str]) -> Iterator[str]:
-    """Everything that can be given up, that which costs least first. Nothing is looked for before it is needed."""
+    """Yield spare files, the cheapest first; each folder is listed only when it is needed."""
     yield layout.RESERVE
     yield from more
     for folder in (layout.TABLES, layout.RECIPES):
