@@ -6,11 +6,12 @@ old names import the same modules, with a ``DeprecationWarning``, until version 
 
 import importlib
 import sys
-import warnings
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+
+from eventlake.visible import warn
 
 _PACKAGE = "eventlake."
 MOVED = {
@@ -211,7 +212,7 @@ class _MovedModules(MetaPathFinder, Loader):
         """The module of the new name."""
         new = _PACKAGE + MOVED[spec.name.removeprefix(_PACKAGE)]
         message = f"{spec.name} is called {new} now; the old name goes in version 0.3"
-        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        warn(message, DeprecationWarning)
         module = importlib.import_module(new)
         # The import system writes ``spec`` into what it is given, which has its own.
         self._specs[spec.name] = module.__spec__

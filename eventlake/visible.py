@@ -201,11 +201,11 @@ def redacted_values(value: Any, level: int = 0) -> Any:
     return type(value)(redacted_values(one, level + 1) for one in value)
 
 
-def warn(message: str) -> None:
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn with a text that is safe to show, at the line outside eventlake that made the call."""
     frame, level = inspect.currentframe(), 1
     while (
         frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "eventlake"
     ):
         frame, level = frame.f_back, level + 1
-    warnings.warn(safe(message), stacklevel=level)
+    warnings.warn(safe(message), category, stacklevel=level)

@@ -1,4 +1,4 @@
-"""Where bytes live: one small port and its adapters: local disk, object stores, memory.
+"""Storage of bytes: one small port and its adapters for local disks, object stores and memory.
 
 Knows paths and bytes; must not know what a commit or a segment is. May import ``eventlake.core``
 and ``eventlake.errors``.

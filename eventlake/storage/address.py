@@ -1,4 +1,4 @@
-"""A URI taken apart. It names one place exactly, or it is refused: nothing in it is passed over."""
+"""Parse a URI strictly: it names exactly one place, or it is refused; no part is ignored."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from eventlake.errors import InvalidInputError
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 _REFUSED = ("/", "\0")
-"""What a percent escape may not stand for: it would separate folders, or end a name."""
+"""Characters that must not be percent-encoded: they would separate folders or end a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +18,8 @@ class Address:
 
     Attributes:
         scheme: In lower case.
-        authority: Between ``//`` and the next slash, as given; it may hold credentials.
-        path: With escapes resolved; empty or from its first slash on.
+        authority: The text between ``//`` and the next slash, as given; it may contain credentials.
+        path: The decoded path; empty, or begins with a slash.
         spelled: The path as given.
     """
 
@@ -30,11 +30,11 @@ class Address:
 
 
 def address(text: str) -> Address | None:
-    """The parts of a URI; None if the text is a path.
+    """Parse a URI; None if the text is a path.
 
     Raises:
-        InvalidInputError: It has a query, a fragment, or an escape that names nothing exactly. It
-            is not shown: it may hold credentials.
+        InvalidInputError: It has a query, a fragment or an ambiguous escape. The message does not
+            show the URI, which may contain credentials.
     """
     match = _SCHEME.fullmatch(text)
     if match is None:
@@ -48,10 +48,10 @@ def address(text: str) -> Address | None:
             raise InvalidInputError(
                 message, f"if {mark} is part of a name, write %{ord(mark):02X}."
             )
-    return Address(scheme, authority, _resolved(scheme, spelled), spelled)
+    return Address(scheme, authority, _decode(scheme, spelled), spelled)
 
 
-def _resolved(scheme: str, path: str) -> str:
+def _decode(scheme: str, path: str) -> str:
     if _PERCENT.search(path):
         message = f"expected a {scheme}:// URI with two hexadecimal digits after each % of its path"
         raise InvalidInputError(message, "a percent sign itself is %25.")

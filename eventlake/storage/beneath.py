@@ -1,8 +1,8 @@
-"""Opening files and folders below a root without following links.
+"""Open files and folders below a root without following links.
 
-A lake that somebody else wrote may hold symbolic links, pipes and devices. Every path is opened
-component by component, each relative to the folder before it and none through a link; a file is
-used only if it is a regular one. The root itself may be a link.
+A lake that somebody else wrote may contain symbolic links, pipes and devices. Every path is opened
+component by component, each relative to the folder before it and none through a link. Only regular
+files are used. The root itself may be a link.
 """
 
 import errno
@@ -14,18 +14,18 @@ from typing import NamedTuple, Self
 
 _FOLDER = os.O_DIRECTORY | os.O_CLOEXEC
 _SEARCH = _FOLDER | getattr(os, "O_PATH", os.O_RDONLY)
-"""Enough to reach what is in a folder; on Linux it needs no permission to read the folder itself."""
+"""Enough to reach a folder's entries; on Linux it needs no permission to read the folder."""
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-"""A pipe does not block."""
+"""With ``O_NONBLOCK``, so that opening a pipe does not wait for its writer."""
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_MODE = 0o666
 """The umask decides who may read."""
-_FREE_BYTES = 64 << 20
-"""A file may be as large as this whatever it holds."""
-_FAIR_RATIO = 64
-"""Or this many times its data."""
+_UNCHECKED_BYTES = 64 << 20
+"""Files up to this size may consist of holes."""
+_MAX_SPARSENESS = 64
+"""Larger files may be at most this many times as long as their data."""
 _MAX_DEPTH = 64
-"""Of folders in a listing."""
+"""Maximum depth of folders in a listing."""
 _KINDS = {
     stat.S_IFLNK: "a symbolic link",
     stat.S_IFIFO: "a pipe",
@@ -48,7 +48,10 @@ class NotRegularError(OSError):
 
 
 class Place(NamedTuple):
-    """A name in an open folder, which leaving the block closes; with no folder, an absolute path directly below the root."""
+    """A name in an open folder, or, without a folder, an absolute path directly below the root.
+
+    As a context manager it closes the folder.
+    """
 
     folder: int | None
     name: str
@@ -62,7 +65,7 @@ class Place(NamedTuple):
 
 
 def place(root: str, path: str) -> Place:
-    """The place of ``path``, whose folders exist and are no links.
+    """Open the folder of ``path``, whose parts must exist and must not be links.
 
     Raises:
         NotRegularError: A folder on the way is a link, a pipe or a device.
@@ -75,11 +78,14 @@ def place(root: str, path: str) -> Place:
 
 
 def open_folder(root: str, path: str, flags: int = _FOLDER | os.O_RDONLY) -> int:
-    """The descriptor of a folder below the root, or of the root for ``""``; the caller closes it.
+    """Open a folder below the root, or the root itself for ``""``; the caller closes it.
+
+    Returns:
+        The descriptor.
 
     Raises:
-        NotRegularError: It, or a folder on the way, is a link, a pipe or a device.
-        OSError: It is missing or a file, or may not be opened.
+        NotRegularError: The folder, or one on the way, is a link, a pipe or a device.
+        OSError: The folder is missing or a file, or may not be opened.
     """
     if not path:
         return os.open(root, flags)
@@ -111,10 +117,10 @@ def _refuse_special(facts: os.stat_result) -> None:
 
 
 def facts_of(root: str, path: str) -> os.stat_result:
-    """What the file system says of the file or folder at ``path``.
+    """Stat the file or folder at ``path``.
 
     Raises:
-        NotRegularError: It is neither.
+        NotRegularError: It is neither a file nor a folder.
         OSError: It is missing, or a folder on the way may not be searched.
     """
     with place(root, path) as at:
@@ -124,7 +130,10 @@ def facts_of(root: str, path: str) -> os.stat_result:
 
 
 def open_file(root: str, path: str) -> tuple[int, int]:
-    """The descriptor of a regular file, open for reading, which the caller closes, and its size.
+    """Open a regular file for reading; the caller closes it.
+
+    Returns:
+        The descriptor and the file's size in bytes.
 
     Raises:
         NotRegularError: It is a link, a pipe or a device.
@@ -143,7 +152,7 @@ def open_file(root: str, path: str) -> tuple[int, int]:
 
 
 def open_named(path: str) -> tuple[int, int]:
-    """As ``open_file``, for a file that the caller names: it, and folders on the way, may be links."""
+    """Like ``open_file``, for a path that the caller names, any part of which may be a link."""
     try:
         return _regular(os.open(path, _READ & ~os.O_NOFOLLOW))
     except OSError as error:
@@ -153,20 +162,20 @@ def open_named(path: str) -> tuple[int, int]:
 
 
 def is_hollow(descriptor: int, size_bytes: int) -> bool:
-    """Whether a large file is nearly all holes: it takes next to nothing on the disk, and would take all of its size in memory.
+    """Whether a large file is nearly all holes, which cost no disk space but would fill memory.
 
-    The position in the file is its beginning afterwards.
+    Leaves the file position at the beginning.
     """
-    if size_bytes <= _FREE_BYTES or not hasattr(os, "SEEK_DATA"):
+    if size_bytes <= _UNCHECKED_BYTES or not hasattr(os, "SEEK_DATA"):
         return False
     data, at = 0, 0
     try:
-        while data < size_bytes // _FAIR_RATIO:
+        while data < size_bytes // _MAX_SPARSENESS:
             begin = os.lseek(descriptor, at, os.SEEK_DATA)
             at = os.lseek(descriptor, begin, os.SEEK_HOLE)
             data += at - begin
     except OSError as error:
-        # No data up to the end; any other error is of a file system that knows no holes.
+        # ENXIO: no data up to the end. Any other error: a file system that does not report holes.
         return error.errno == errno.ENXIO
     finally:
         os.lseek(descriptor, 0, os.SEEK_SET)
@@ -183,24 +192,24 @@ def _regular(descriptor: int) -> tuple[int, int]:
 
 
 def create(at: Place) -> int:
-    """The descriptor of a new file, open for writing."""
+    """Create a file and return its descriptor, open for writing."""
     return os.open(at.name, _CREATE, _FILE_MODE, dir_fd=at.folder)
 
 
 def unlink(at: Place) -> None:
-    """Removes a name; if it is a link, the link."""
+    """Remove a name; of a link, the link itself."""
     os.unlink(at.name, dir_fd=at.folder)
 
 
 def replace(old: Place, new: Place) -> None:
-    """Renames; if ``new`` is a link, the link is replaced."""
+    """Rename ``old`` to ``new``; if ``new`` is a link, the link is replaced."""
     os.replace(old.name, new.name, src_dir_fd=old.folder, dst_dir_fd=new.folder)
 
 
 def files(root: str, path: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Everything below a folder that is not a folder, in path order; a folder sorts as its name with a slash.
+    """List everything below a folder except folders, in path order.
 
-    Links are listed and never followed.
+    Links are listed but never followed.
 
     Raises:
         NotRegularError: The folder, or one on the way to it, is a link, a pipe or a device.
@@ -216,6 +225,7 @@ def files(root: str, path: str) -> Iterator[tuple[str, os.stat_result]]:
 def _files(folder: int, prefix: str, depth: int) -> Iterator[tuple[str, os.stat_result]]:
     if depth > _MAX_DEPTH:
         raise OSError(errno.ELOOP, f"expected folders at most {_MAX_DEPTH} deep")
+    # A folder sorts by its name with a slash, so that the result is in the order of full paths.
     with os.scandir(folder) as entries:
         found = sorted(
             (f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name, entry)

@@ -1,4 +1,7 @@
-"""Giving a file its name only where the name is free: a hard link, or an exclusive rename where links are missing (exFAT, some mounts)."""
+"""Give a file its name only if the name is free.
+
+This takes a hard link, or an exclusive rename on file systems without links (exFAT, some mounts).
+"""
 
 import ctypes
 import errno
@@ -17,11 +20,11 @@ _RENAME_EXCL = 4
 
 
 def claim(temporary: Place, target: Place) -> None:
-    """Makes ``temporary`` appear at ``target`` in one step; afterwards the temporary name may be gone or not.
+    """Make ``temporary`` appear at ``target`` in one step; the temporary name may remain.
 
     Raises:
         FileExistsError: ``target`` is taken; it was not touched.
-        OSError: The file system can do neither, or failed.
+        OSError: The file system supports neither way, or failed.
     """
     try:
         os.link(
@@ -38,11 +41,11 @@ def claim(temporary: Place, target: Place) -> None:
 
 
 def rename_exclusively(old: Place, new: Place) -> None:
-    """``rename`` that fails where ``new`` exists.
+    """Rename ``old`` to ``new``, failing if ``new`` exists.
 
     Raises:
         FileExistsError: ``new`` exists.
-        OSError: The file system refuses such a rename.
+        OSError: The file system does not support such a rename.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     here = _AT_FDCWD_MACOS if sys.platform == "darwin" else _AT_FDCWD

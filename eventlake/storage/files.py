@@ -1,7 +1,7 @@
-"""Files that are no part of a lake, such as ``dataset.toml`` and ``dataset.lock``.
+"""Files outside a lake, such as ``dataset.toml`` and ``dataset.lock``.
 
-A folder may come from a stranger: what a document in it names is a regular file below that folder,
-and no part of its path is a link. Files are written in one step, whoever else writes the same one.
+A folder may come from an untrusted source: a file that one of its documents names must be a regular
+file below that folder, and no part of its path may be a link. Files are written atomically.
 """
 
 import errno
@@ -12,19 +12,20 @@ from pathlib import Path, PurePosixPath
 
 from eventlake.errors import StorageError
 from eventlake.storage import beneath
+from eventlake.storage.durable import sync_and_close
 
 
 def read_below(folder: Path, name: str, most_bytes: int) -> bytes:
-    """The bytes of a file that a document in ``folder`` names.
+    """Read a file that a document in ``folder`` names.
 
     Raises:
-        OSError: As for ``check_below``, or it is larger than ``most_bytes``.
+        OSError: As for ``check_below``, or the file is larger than ``most_bytes``.
     """
     return _bounded(_open_below(folder, name), most_bytes)
 
 
 def read_file(file: str, most_bytes: int) -> bytes:
-    """The bytes of a small document that the caller names.
+    """Read a small document that the caller names.
 
     Raises:
         OSError: It is missing, a pipe or a device, may not be read, or is larger than
@@ -42,7 +43,7 @@ def _bounded(opened: tuple[int, int], most_bytes: int) -> bytes:
 
 
 def check_below(folder: Path, name: str) -> Path:
-    """The path of a file that a document in ``folder`` names, for readers that open files themselves.
+    """Check a file that a document in ``folder`` names, and return its path.
 
     Raises:
         OSError: It is missing, not below the folder, not a regular file, or reached through a link;
@@ -60,17 +61,17 @@ def _open_below(folder: Path, name: str) -> tuple[int, int]:
 
 
 def write_file(file: Path, text: str, hint: str | None = None, *, follow: bool = True) -> None:
-    """Puts text at ``file``, whatever is there. Readers and other writers see the old file or the new one; on return it is durable.
+    """Write text to ``file`` atomically and durably, replacing any earlier file.
 
     Args:
-        file: Where.
+        file: The path.
         text: Stored as UTF-8.
-        hint: What to tell whoever cannot write there.
-        follow: Whether a link stays, and the file that it points to is replaced, and what is no
-            regular file, such as ``/dev/stdout``, is written to; otherwise both are refused.
+        hint: The error's hint if the file cannot be written.
+        follow: Whether to follow a link to the file to replace, and to write to special files such
+            as ``/dev/stdout``. Otherwise both are refused.
 
     Raises:
-        StorageError: It cannot be written; what was there is untouched.
+        StorageError: The file cannot be written; an earlier file is untouched.
     """
     target = Path(os.path.realpath(file)) if follow else file
     temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(6)}.tmp")
@@ -85,7 +86,7 @@ def write_file(file: Path, text: str, hint: str | None = None, *, follow: bool =
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(target)
-        _sync(target.parent)
+        sync_and_close(os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     except OSError as error:
         message = f"{file} cannot be written: {error.strerror}"
         raise StorageError(message, hint, path=str(file), errno=error.errno) from error
@@ -97,11 +98,3 @@ def write_file(file: Path, text: str, hint: str | None = None, *, follow: bool =
 def _refuse_special(file: Path) -> None:
     with suppress(FileNotFoundError):
         beneath.facts_of(str(file.parent), file.name)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

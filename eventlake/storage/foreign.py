@@ -1,4 +1,4 @@
-"""Files that hold events or rows in a form that is not read: what they are, by their first bytes, and what to write instead."""
+"""Recognize files in formats that eventlake does not read, and suggest how to convert them."""
 
 import glob
 import os
@@ -11,7 +11,7 @@ from eventlake.core import layout
 from eventlake.visible import redacted
 
 EVENTS, ROWS, CSV, SPINE = "events", "rows", "csv", "spine"
-"""What a file was given for."""
+"""The use that a file was given for."""
 ENCODINGS = ("utf-16", "utf-32", "utf-16-le", "utf-16-be")
 _FIRST_BYTES = 4096
 _MAGIC = (
@@ -50,7 +50,7 @@ _READ = {
         for encoding in (*ENCODINGS, "utf-8-sig")
     },
 }
-"""Expressions for the bytes of a file as they should be."""
+"""Expressions for the bytes of a file after decompression or decoding."""
 _FRAMES = {
     "ipc": "pl.read_ipc({p})",
     "avro": "pl.read_avro({p})",
@@ -71,9 +71,18 @@ _UNZIP = (
 _EXCEL = (
     "save the sheet as CSV in UTF-8, and import that: el.import_file(lake, {csv}, 'mapping.toml')."
 )
-_SQLITE = "write the rows of a table to a CSV file, and import that: el.import_file(lake, 'rows.csv', 'mapping.toml')."
-_LINES = "msgspec.json.format(one, indent=-1) for one in msgspec.json.decode(pathlib.Path({p}).read_bytes(), type=list[msgspec.Raw])"
-_IMPORT = "a table that is no events yet is imported: el.import_file(lake, {p}, 'mapping.toml'), where the mapping says what its rows mean."
+_SQLITE = (
+    "write the rows of a table to a CSV file, and import that: "
+    "el.import_file(lake, 'rows.csv', 'mapping.toml')."
+)
+_LINES = (
+    "msgspec.json.format(one, indent=-1) for one in "
+    "msgspec.json.decode(pathlib.Path({p}).read_bytes(), type=list[msgspec.Raw])"
+)
+_IMPORT = (
+    "a table that is no events yet is imported: el.import_file(lake, {p}, 'mapping.toml'), "
+    "where the mapping says what its rows mean."
+)
 _NAMED = {
     "gzip": "compressed by gzip",
     "zstd": "compressed by zstd",
@@ -106,7 +115,10 @@ _HINTS: dict[str, dict[str, str]] = {
             for kind, text in {**_READ, **_FRAMES, "parquet": "pl.read_parquet({p})"}.items()
         },
         **{
-            kind: f"write lake.append({_READ[kind]}), or in a shell {pipe} {{file}} | eventlake append LAKE -."
+            kind: (
+                f"write lake.append({_READ[kind]}), "
+                f"or in a shell {pipe} {{file}} | eventlake append LAKE -."
+            )
             for kind, pipe in _PIPES.items()
         },
         "tar": _UNPACK,
@@ -115,13 +127,27 @@ _HINTS: dict[str, dict[str, str]] = {
         "sqlite": _SQLITE,
         "csv": _IMPORT,
         "array": f"write lake.append(b'\\n'.join({_LINES})), which changes no digit.",
-        "object": "write lake.append(msgspec.json.format(pathlib.Path({p}).read_bytes(), indent=-1)), which changes no digit.",
-        "lines": "write lake.append(pathlib.Path({p}).read_bytes()), or rename the file to .ndjson.",
-        "folder": "append its files one by one: for path in sorted(pathlib.Path({p}).glob('*{suffix}')): lake.append(path); "
-        "in a shell eventlake append LAKE {file}/*{suffix}.",
-        "lake": "a copy of a lake is a copy of its folder; el.open({p}).snapshot().scan() has its events.",
-        "pattern": "append the files one by one: for path in sorted(glob.glob({p}, recursive=True)): lake.append(path); "
-        "a shell expands it without quotes.",
+        "object": (
+            "write lake.append(msgspec.json.format(pathlib.Path({p}).read_bytes(), indent=-1)), "
+            "which changes no digit."
+        ),
+        "lines": (
+            "write lake.append(pathlib.Path({p}).read_bytes()), or rename the file to .ndjson."
+        ),
+        "folder": (
+            "append its files one by one: for path in "
+            "sorted(pathlib.Path({p}).glob('*{suffix}')): lake.append(path); "
+            "in a shell eventlake append LAKE {file}/*{suffix}."
+        ),
+        "lake": (
+            "a copy of a lake is a copy of its folder; "
+            "el.open({p}).snapshot().scan() has its events."
+        ),
+        "pattern": (
+            "append the files one by one: for path in "
+            "sorted(glob.glob({p}, recursive=True)): lake.append(path); "
+            "a shell expands it without quotes."
+        ),
         "address": "copy the file to this machine, and give its path.",
         "empty": "leave it out; for no events an empty file is named .ndjson.",
     },
@@ -139,11 +165,18 @@ _HINTS: dict[str, dict[str, str]] = {
         "zip": _UNZIP,
         "excel": _EXCEL,
         "sqlite": _SQLITE,
-        "parquet": 'rename it to {stem}.parquet, or give file = "{base}" and format = "parquet" in [tables.source].',
-        "array": 'rename it to {stem}.json, or give file = "{base}" and format = "json" in [tables.source].',
-        "lines": 'rename it to {stem}.ndjson, or give file = "{base}" and format = "ndjson" in [tables.source].',
+        **{
+            kind: (
+                f"rename it to {{stem}}.{name}, "
+                f'or give file = "{{base}}" and format = "{name}" in [tables.source].'
+            )
+            for kind, name in (("parquet", "parquet"), ("array", "json"), ("lines", "ndjson"))
+        },
         "object": "put the rows into an array, [{{…}}, {{…}}], even if it is one.",
-        "pattern": "import the files one by one: for path in sorted(glob.glob({p}, recursive=True)): el.import_file(lake, path, mapping).",
+        "pattern": (
+            "import the files one by one: for path in "
+            "sorted(glob.glob({p}, recursive=True)): el.import_file(lake, path, mapping)."
+        ),
         "address": "copy the file to this machine, and give its path.",
         "empty": "leave it out; a CSV file without rows has a line of names, a JSON file is [].",
     },
@@ -152,7 +185,9 @@ _HINTS: dict[str, dict[str, str]] = {
             kind: f"make a file of it: pathlib.Path({{new}}).write_bytes({text})."
             for kind, text in _READ.items()
         },
-        "csv": "give the rows as a frame: spine=pl.read_csv({p}, separator='\\t', infer_schema=False).",
+        "csv": (
+            "give the rows as a frame: spine=pl.read_csv({p}, separator='\\t', infer_schema=False)."
+        ),
         **{
             kind: f"give the rows as a frame: spine={text}."
             for kind, text in {**_FRAMES, "parquet": "pl.read_parquet({p})"}.items()
@@ -179,12 +214,15 @@ _HINTS[SPINE] |= dict.fromkeys(
 def foreign(
     given: str | os.PathLike[str], use: str, native: Collection[str] = ()
 ) -> tuple[str, str] | None:
-    """What a file, or what was given as one, is, and what to write instead; None if nothing is known of it.
+    """Describe a file that cannot be read as given, and suggest what to write instead.
 
     Args:
-        given: As the caller wrote it.
+        given: The path as the caller wrote it.
         use: ``EVENTS``, ``ROWS``, ``CSV`` or ``SPINE``.
-        native: The kinds that are read from a file of this name.
+        native: Kinds that can be read from a file of this name.
+
+    Returns:
+        What the file is, and the hint; None if the file is native or unknown.
     """
     text = os.fspath(given)
     try:
@@ -205,11 +243,14 @@ def foreign(
     elif use == EVENTS and inner == ".parquet":
         hint = f"write lake.append(pl.read_parquet(io.BytesIO({_READ[kind]})))."
     elif use == EVENTS and suffix == ".csv":
-        hint = "its tables are imported: el.import_file(lake, {p}, 'mapping.toml'), where the mapping names each file."
-    said = repr(redacted(text) if kind == "address" else text)
+        hint = (
+            "its tables are imported: el.import_file(lake, {p}, 'mapping.toml'), "
+            "where the mapping names each file."
+        )
+    path_text = repr(redacted(text) if kind == "address" else text)
     names = {"csv": repr(f"{stem}.csv"), "parquet": repr(f"{stem}.parquet"), "new": repr(str(new))}
     return _NAMED[kind], hint.format(
-        p=said,
+        p=path_text,
         file=shlex.quote(text),
         name=text,
         base=path.name,
@@ -220,7 +261,7 @@ def foreign(
 
 
 def kind_of(given: str) -> str | None:
-    """What is at a path, by its first bytes, then by its name."""
+    """The kind of the file at a path, by its first bytes, then by its name."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", given):
         return "address"
     path = Path(given)
@@ -257,6 +298,6 @@ def _kind_of_text(first: bytes) -> str | None:
 
 
 def _suffix_in(folder: Path) -> str:
-    """The suffix of most use among a folder's files: of events, then of tables."""
+    """The suffix to suggest for a folder's files; events come before tables."""
     found = {one.suffix.lower() for one in folder.iterdir() if one.is_file()}
     return next((one for one in (*_EVENT_FILES, ".csv") if one in found), ".ndjson")

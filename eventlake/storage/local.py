@@ -1,16 +1,15 @@
 """Storage in a folder of a local disk, durable at every return.
 
-An object is published by the oldest trick there is: write a temporary file beside it, fsync it,
-``link`` it to its name (which fails where the name is taken), unlink the temporary name, fsync the
-folder. A crash at any moment leaves the object whole or absent, and at worst a ``.tmp-`` file that
-readers never look at. Links inside the folder are never followed (see ``beneath``).
+An object is published in the classic way: write a temporary file beside it, fsync it, ``link`` it
+to its name (which fails if the name is taken), unlink the temporary name, fsync the folder. A crash
+at any moment leaves the object whole or absent, and at worst a ``.tmp-`` file that readers ignore.
+Links inside the folder are never followed (see ``beneath``).
 """
 
 import errno
 import fcntl
 import io
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,10 +17,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from eventlake.backoff import pause_before_lock
-from eventlake.core.layout import TEMPORARY_PREFIX
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError, StorageError
 from eventlake.storage import beneath
-from eventlake.storage.beneath import Place
+from eventlake.storage.durable import sync, sync_and_close, temporary_beside, write
 from eventlake.storage.exclusive import claim
 from eventlake.storage.port import (
     ByteRange,
@@ -43,19 +41,23 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _BEFORE_THE_NAME = _FULL | {errno.EROFS, errno.EACCES, errno.EPERM}
 _MAKE_ROOM = (
     "{}: free some space and run the same command again; nothing was half-written. "
-    "'eventlake gc LAKE --delete' and 'eventlake prune LAKE --older-than-days 90 --delete' free space even now."
+    "'eventlake gc LAKE --delete' and "
+    "'eventlake prune LAKE --older-than-days 90 --delete' free space even now."
+)
+_NO_EXCLUSIVE_NAMES = (
+    "the file system knows no hard links and no exclusive rename: put the lake on a local disk."
 )
 TURN_SECONDS = 1.0
-"""How long a writer waits for another one's turn to end before it goes ahead all the same; that one may be stopped or stuck."""
+"""Seconds that a writer waits for its turn before it proceeds anyway; the holder may be stuck."""
 _IMPATIENT_SECONDS = 10.0
-"""For so long it does not wait again."""
+"""Seconds after such a timeout in which the writer does not wait again."""
 
 
 _Data = TypeVar("_Data")
 
 
 class LocalStorage:
-    """Objects are files below ``root``, which is made when the first of them is created and may be a link itself."""
+    """Objects as files below ``root``, a folder or a link to one; created with the first object."""
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self._root = str(Path(root).absolute())
@@ -109,7 +111,10 @@ class LocalStorage:
                 if check is not None:
                     check(path, size)
                 if beneath.is_hollow(descriptor, size):
-                    message = f"{path} is damaged: expected {size:,} bytes of data, found a file that is nearly all holes"
+                    message = (
+                        f"{path} is damaged: expected {size:,} bytes of data, "
+                        "found a file that is nearly all holes"
+                    )
                     raise CorruptionError(
                         message,
                         "run 'eventlake verify LAKE' and restore the file from a backup.",
@@ -152,13 +157,13 @@ class LocalStorage:
         try:
             self._write_and_claim(path, folder, data)
         except OSError as error:
-            # A disk that is full or may only be read refuses the temporary file before it is known
-            # that the name is taken.
+            # A full or read-only disk refuses the temporary file before the name is tried, so the
+            # name may be taken all the same.
             if isinstance(error, FileExistsError) or (
                 error.errno in _BEFORE_THE_NAME and self._is_taken(path)
             ):
-                # Whoever made it may have died before the folder was durable; a caller that builds
-                # on it must not.
+                # Its writer may have died before the folder was durable. The caller will build on
+                # the object, so it must be durable first.
                 self._sync_parent(folder, path)
                 message = f"{path} exists already in {self._root}"
                 raise ObjectExistsError(message, path=path) from None
@@ -167,16 +172,17 @@ class LocalStorage:
         self._sync_parent(folder, path)
 
     def _write_and_claim(self, path: str, folder: str, data: bytes) -> None:
-        """Once more where the temporary file or its folder is gone.
-
-        To whoever collects garbage, what a slow writer has there looks abandoned; and folders of
-        what is derived may be deleted by anybody.
-        """
+        # A second attempt is made if the temporary file or its folder is gone: a garbage collector
+        # takes the file of a slow writer for abandoned, and folders of derived data may be deleted
+        # at any time.
         for attempt in range(2):
             try:
                 self._make_folder(folder)
-                with beneath.place(self._root, path) as target, _temporary(target) as temporary:
-                    _write(temporary, data, self._sync_file)
+                with (
+                    beneath.place(self._root, path) as target,
+                    temporary_beside(target) as temporary,
+                ):
+                    write(temporary, data, self._sync_file)
                     claim(temporary, target)
             except FileNotFoundError:
                 if attempt:
@@ -186,7 +192,7 @@ class LocalStorage:
                 return
 
     def _is_taken(self, path: str) -> bool:
-        """Whether something is certain to be at ``path``."""
+        """Whether an object certainly exists at ``path``."""
         try:
             return self.exists(path)
         except EventlakeError:
@@ -203,7 +209,7 @@ class LocalStorage:
 
     def _sync_file(self, descriptor: int) -> None:
         try:
-            _sync(descriptor)
+            sync(descriptor)
         except OSError as error:
             # A file that found no room is deleted again; nothing that was stored before is in
             # doubt.
@@ -219,17 +225,17 @@ class LocalStorage:
             raise self._failure("durably create", path, error, NotDurableError) from error
 
     def _sync_folder(self, folder: str) -> None:
-        _sync_and_close(beneath.open_folder(self._root, folder))
+        sync_and_close(beneath.open_folder(self._root, folder))
 
     def replace(self, path: str, data: bytes) -> None:
-        """See ``Storage.replace``; not fsynced, for what it replaces is advice."""
+        """See ``Storage.replace``; without fsync, because it only writes hints."""
         folder = inside(path).rpartition("/")[0]
         check_size(path, len(data))
         try:
             if folder not in self._durable_folders:
                 self._make_folder(folder)
-            with beneath.place(self._root, path) as target, _temporary(target) as temporary:
-                _write(temporary, data)
+            with beneath.place(self._root, path) as target, temporary_beside(target) as temporary:
+                write(temporary, data)
                 beneath.replace(temporary, target)
         except OSError as error:
             raise self._failure("replace", path, error) from error
@@ -246,7 +252,10 @@ class LocalStorage:
 
     @contextmanager
     def turn(self, path: str) -> Iterator[None]:
-        """A lock on the folder ``path`` that the kernel drops when its holder dies; waited for at most ``TURN_SECONDS``."""
+        """Hold a lock on the folder ``path``, after waiting for at most ``TURN_SECONDS``.
+
+        The kernel releases the lock when its holder dies.
+        """
         try:
             descriptor = beneath.open_folder(self._root, inside(path))
         except OSError:
@@ -275,7 +284,7 @@ class LocalStorage:
                 return
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """See ``Storage.list``; temporary files are listed too, so that ``verify`` can report them, and links, which are not followed."""
+        """See ``Storage.list``; also lists temporary files and links, which ``verify`` reports."""
         try:
             for path, facts in beneath.files(self._root, inside(prefix)):
                 yield StoredObject(path, facts.st_size, facts.st_mtime_ns // 1000)
@@ -294,16 +303,17 @@ class LocalStorage:
             raise self._failure("sync", folder, error) from error
 
     def locate(self, path: str) -> str | None:
-        """The absolute path of a file or folder; engines open it themselves, so it is checked first.
+        """The absolute path of a file or folder.
 
         Raises:
             SpecialFileError: It, or a folder on the way, is a link, a pipe or a device.
         """
+        # An engine opens the path itself and would follow links, so it is checked first.
         self.exists(path)
         return f"{self._root}/{path}"
 
     def state(self, path: str) -> State | None:
-        """Device, inode, size, and the times of modification and of change."""
+        """Device, inode, size, mtime and ctime."""
         try:
             found = beneath.facts_of(self._root, inside(path))
         except OSError:
@@ -311,18 +321,16 @@ class LocalStorage:
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     def _make_folder(self, name: str) -> None:
-        """Makes a folder and, once per process, makes sure that it and its parents up to the root survive a power cut.
-
-        A folder found below the root may have been made by a process that died before it synced the
-        folder above.
-        """
+        """Create a folder and, once per process, make it and its parents durable."""
+        # An existing folder is synced too: the process that created it may have died before it
+        # synced the folder above.
         if name in self._durable_folders:
             return
         root = Path(self._root)
         made = [above for above in (root, *root.parents) if not above.exists()]
         root.mkdir(parents=True, exist_ok=True)
         for child in made:
-            _sync_and_close(os.open(child.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            sync_and_close(os.open(child.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         names = name.split("/") if name else []
         for depth in range(len(names)):
             with (
@@ -337,8 +345,14 @@ class LocalStorage:
         self, verb: str, path: str, error: OSError, kind: type[StorageError] = StorageError
     ) -> EventlakeError:
         if isinstance(error, beneath.NotRegularError):
-            message = f"could not {verb} {path or '.'} in {self._root}: expected regular files and folders, {error.strerror}"
-            hint = "a lake holds no links, pipes or devices (its own folder may be a link): replace it with what it stands for, or remove it."
+            message = (
+                f"could not {verb} {path or '.'} in {self._root}: "
+                f"expected regular files and folders, {error.strerror}"
+            )
+            hint = (
+                "a lake holds no links, pipes or devices (its own folder may be a link): "
+                "replace it with what it stands for, or remove it."
+            )
             return SpecialFileError(message, hint, path=path)
         hints = {
             errno.ENOSPC: _MAKE_ROOM.format("the disk is full"),
@@ -347,55 +361,12 @@ class LocalStorage:
             errno.EPERM: "check who owns the folder and its permissions.",
             errno.ENAMETOOLONG: "give the folder a shorter name.",
             errno.EROFS: "the file system is read-only.",
-            errno.EINVAL: "the file system knows no hard links and no exclusive rename: put the lake on a local disk.",
-            errno.ENOSYS: "the file system knows no hard links and no exclusive rename: put the lake on a local disk.",
+            errno.EINVAL: _NO_EXCLUSIVE_NAMES,
+            errno.ENOSYS: _NO_EXCLUSIVE_NAMES,
         }
-        name = errno.errorcode.get(error.errno or 0, "")
-        message = f"could not {verb} {path or '.'} in {self._root}: {error.strerror or error} {name}".rstrip()
+        reason = f"{error.strerror or error} {errno.errorcode.get(error.errno or 0, '')}".rstrip()
+        message = f"could not {verb} {path or '.'} in {self._root}: {reason}"
         return kind(message, hints.get(error.errno or 0), path=path, errno=error.errno)
-
-
-@contextmanager
-def _temporary(target: Place) -> Iterator[Place]:
-    """A name beside a file that nobody else has; afterwards nothing has it."""
-    folder, slash, _ = target.name.rpartition("/")
-    temporary = Place(
-        target.folder, f"{folder}{slash}{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
-    )
-    try:
-        yield temporary
-    finally:
-        with suppress(OSError):
-            beneath.unlink(temporary)
-
-
-def _write(file: Place, data: bytes, sync: Callable[[int], None] | None = None) -> None:
-    descriptor = beneath.create(file)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        if sync is not None:
-            sync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync(descriptor: int) -> None:
-    """Down to the platter: on macOS ``fsync`` alone stops at the drive's cache."""
-    try:
-        from fcntl import F_FULLFSYNC, fcntl  # type: ignore[attr-defined, unused-ignore]  # noqa: PLC0415 - macOS alone has it
-    except ImportError:
-        os.fsync(descriptor)
-    else:
-        fcntl(descriptor, F_FULLFSYNC)
-
-
-def _sync_and_close(folder: int) -> None:
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _whole(descriptor: int) -> bytes:

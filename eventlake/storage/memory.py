@@ -1,11 +1,11 @@
-"""Storage in this process's memory: for tests, examples and throw-away lakes. Nothing survives the process."""
+"""Storage in the process's memory, for tests, examples and throw-away lakes."""
 
 import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 
+from eventlake.storage.folderless import Folderless
 from eventlake.storage.port import (
     ByteRange,
     ObjectExistsError,
@@ -17,8 +17,8 @@ from eventlake.storage.port import (
 )
 
 
-class MemoryStorage:
-    """Keeps objects in a dict; safe to share among threads."""
+class MemoryStorage(Folderless):
+    """Objects in a dict, which threads may share; nothing survives the process."""
 
     def __init__(self) -> None:
         self._objects: dict[str, bytes] = {}
@@ -33,7 +33,7 @@ class MemoryStorage:
         return "memory://"
 
     def check(self) -> None:
-        """Always."""
+        """Do nothing: a new dict has nothing in the way."""
 
     def read(self, path: str) -> bytes:
         """See ``Storage.read``."""
@@ -59,7 +59,7 @@ class MemoryStorage:
         return path in self._objects
 
     def modified(self, path: str) -> int | None:
-        """None: there is no clock but this process's."""
+        """None: the only clock is the caller's."""
         if path not in self._objects:
             message = f"nothing at {path} in memory"
             raise ObjectMissingError(message, path=path)
@@ -99,20 +99,7 @@ class MemoryStorage:
             if path.startswith(folder)
         )
 
-    def sync(self, folder: str) -> None:
-        """Nothing to do: nothing survives the process."""
-
-    def turn(self, path: str) -> AbstractContextManager[None]:
-        """Nothing: a lost race costs nothing here."""
-        del path
-        return nullcontext()
-
-    def locate(self, path: str) -> str | None:
-        """Always None: engines are handed the bytes."""
-        del path
-        return None
-
     def state(self, path: str) -> State | None:
-        """Which store this is, and how often it was written there."""
+        """The store's random name, and the number of writes to the path."""
         data = self._objects.get(path)
         return None if data is None else (self._store, self._written.get(path, 0), id(data))

@@ -1,4 +1,4 @@
-"""Where a lake may be meant, if there is none where it was looked for."""
+"""Suggest a lake near a path that has none."""
 
 import os
 from difflib import get_close_matches
@@ -7,12 +7,11 @@ from pathlib import Path
 
 from eventlake.core import layout
 
-_MOST = 1_000
-"""Of the entries of a folder that are looked at."""
+_MAX_ENTRIES = 1_000
 
 
 def lake_nearby(uri: str) -> str | None:
-    """What to write instead of a folder without a lake: one above, below or beside it that has one; None if no such is found."""
+    """Suggest a lake above, below or beside a folder that has none; None if there is none near."""
     path = Path(uri)
     if not path.is_absolute():
         return None
@@ -41,4 +40,4 @@ def _folders(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
     with os.scandir(path) as entries:
-        return sorted(Path(entry.path) for entry in islice(entries, _MOST) if entry.is_dir())
+        return sorted(Path(entry.path) for entry in islice(entries, _MAX_ENTRIES) if entry.is_dir())

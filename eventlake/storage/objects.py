@@ -1,21 +1,22 @@
 """Storage in an object store (S3, GCS, Azure) through ``obstore``.
 
-``create`` is one conditional PUT (``If-None-Match: *`` or its like). Inner retries are off for it:
-a retry that meets the object its first attempt had made reports somebody else's success. Whoever
-calls ``create`` decides what an unanswered one means.
+``create`` is one conditional PUT (``If-None-Match: *`` or its equivalent). Inner retries are off
+for it: a retry that meets the object of its own first attempt would report another writer's
+success. The caller of ``create`` decides what an unanswered request means.
 """
 
 import math
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 from eventlake.core.instants import micros
 from eventlake.errors import InvalidInputError, MissingDependencyError, StorageError
 from eventlake.storage.address import Address, address
+from eventlake.storage.folderless import Folderless
 from eventlake.storage.port import (
     ByteRange,
     ObjectExistsError,
@@ -30,14 +31,14 @@ from eventlake.storage.port import (
 
 SCHEMES = frozenset({"s3", "gs", "az", "abfs", "abfss"})
 _WITH_CONTAINER = frozenset({"abfs", "abfss"})
-"""Azure's URIs in which what stands before @ is no user but a container."""
-_CLOSE_BYTES = 16 << 10
-"""Parts with no more than this between them are asked for together."""
+"""Azure's schemes in which the part before @ is a container rather than a user."""
+_COALESCE_BYTES = 16 << 10
+"""Ranges with at most this gap between them are requested together."""
 TIMEOUT = "EVENTLAKE_STORE_TIMEOUT"
-"""The environment's variable for how many seconds a store has to answer."""
+"""The environment variable with the seconds that a store has to answer."""
 _TIMEOUT_SECONDS = 30.0
 _CONNECT_SECONDS = 5.0
-_MOST_SECONDS = 86_400.0
+_MAX_SECONDS = 86_400.0
 _CODE = re.compile(r"<Code>([^<]{1,200})</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]{1,1000})</Message>")
 _HINTS = (
@@ -55,9 +56,13 @@ _HINTS = (
     ),
     (
         re.compile(
-            r"Received redirect|PermanentRedirect|TemporaryRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint"
+            r"Received redirect|PermanentRedirect|TemporaryRedirect"
+            r"|AuthorizationHeaderMalformed|IllegalLocationConstraint"
         ),
-        "the bucket is in another region or at another endpoint: check AWS_REGION and AWS_ENDPOINT_URL.",
+        (
+            "the bucket is in another region or at another endpoint: "
+            "check AWS_REGION and AWS_ENDPOINT_URL."
+        ),
     ),
     (
         re.compile(r"status code: (?:429|503)\b|SlowDown|ServerBusy"),
@@ -66,29 +71,32 @@ _HINTS = (
     (
         re.compile(r"status code: 40[13]\b|necessary privileges"),
         (
-            "denied, or missing: a store that does not let you list a bucket denies what is not there, too. Check the credentials, "
-            "their permission to read, write and list the bucket (s3:GetObject, s3:PutObject, s3:ListBucket), and this machine's clock."
+            "denied, or missing: a store that does not let you list a bucket denies what is not "
+            "there, too. Check the credentials, their permission to read, write and list the "
+            "bucket (s3:GetObject, s3:PutObject, s3:ListBucket), and this machine's clock."
         ),
     ),
     (
         re.compile(""),
-        f"check the network, the endpoint and the bucket; {TIMEOUT} says how many seconds a store has to answer.",
+        (
+            f"check the network, the endpoint and the bucket; "
+            f"{TIMEOUT} says how many seconds a store has to answer."
+        ),
     ),
 )
-"""What to do about what a store said: the first that matches."""
+"""Hints by the store's answer; the first pattern that matches wins."""
 _YES = frozenset({"1", "true", "on", "yes", "y"})
 _NO_BUCKET = frozenset({"NoSuchBucket", "ContainerNotFound", "FilesystemNotFound"})
 
 
-class ObjectStorage:
-    """Objects below a bucket's prefix; the store's acknowledgement is the durability.
+class ObjectStorage(Folderless):
+    """Objects below a bucket's prefix, durable once the store has acknowledged them.
 
     Args:
         uri: Such as ``s3://bucket/lakes/loans``. Credentials, region and endpoint come from the
             environment, as the store's own tools read them (``AWS_…``, ``GOOGLE_…``, ``AZURE_…``).
-        timeout: Seconds that the store has to answer a request, tried again or not; None for
-            ``EVENTLAKE_STORE_TIMEOUT``, else 30. The transfer counts: give more for large segments
-            on slow lines.
+        timeout: Seconds for a request including its retries and the transfer, so large segments on
+            slow lines need more. Defaults to ``EVENTLAKE_STORE_TIMEOUT``, else 30.
     """
 
     def __init__(self, uri: str, timeout: float | None = None) -> None:
@@ -118,7 +126,7 @@ class ObjectStorage:
                 uri, client_options=waits, retry_config={"max_retries": 0}
             )
 
-        # What the store makes of the path is what was asked for, or another lake would be opened.
+        # obstore normalizes the path; a different prefix would silently open another lake.
         reader: Any = self._reader
         found = str(reader.prefix or "")
         if found.strip("/") != given.path.strip("/"):
@@ -131,11 +139,11 @@ class ObjectStorage:
 
     @property
     def uri(self) -> str:
-        """Scheme, bucket and prefix, as they were given; never credentials."""
+        """Scheme, bucket and prefix as given; never credentials."""
         return self._uri
 
     def check(self) -> None:
-        """See ``Storage.check``: nothing can be in the way but what ``create`` finds."""
+        """Do nothing: an object store has no files that could be in the way of a folder."""
 
     def read(self, path: str) -> bytes:
         """See ``Storage.read``."""
@@ -152,16 +160,17 @@ class ObjectStorage:
             return bytes(found.bytes())
 
     def read_ranges(self, path: str, ranges: Sequence[ByteRange]) -> list[bytes]:
-        """See ``Storage.read_ranges``; several requests at once, and one for parts that lie close together."""
-        asked = [part for part in dict.fromkeys(ranges) if part[0] < part[1]]
-        starts, ends = [start for start, _ in asked], [stop for _, stop in asked]
+        """See ``Storage.read_ranges``; requests run in parallel, and close ranges share one."""
+        # A store refuses an empty range.
+        requested = [part for part in dict.fromkeys(ranges) if part[0] < part[1]]
+        starts, ends = [start for start, _ in requested], [stop for _, stop in requested]
         with self._failures("read", path):
             found = self._obstore.get_ranges(
-                self._reader, path, starts=starts, ends=ends, coalesce=_CLOSE_BYTES
+                self._reader, path, starts=starts, ends=ends, coalesce=_COALESCE_BYTES
             )
         data = {
             part: whole_range(path, bytes(one), part)
-            for part, one in zip(asked, found, strict=True)
+            for part, one in zip(requested, found, strict=True)
         }
         return [data.get(part, b"") for part in ranges]
 
@@ -180,13 +189,13 @@ class ObjectStorage:
             return micros(self._obstore.head(self._reader, path)["last_modified"])
 
     def create(self, path: str, data: bytes) -> None:
-        """See ``Storage.create``; one request, sent once."""
+        """See ``Storage.create``; sends one request, once."""
         try:
             with self._failures("create", path):
                 self._obstore.put(self._creator, path, data, mode="create", use_multipart=False)
         except StorageError as error:
-            # A store that may only be read refuses the request before it looks whether the name is
-            # taken.
+            # Without permission to write, a store refuses the request before it checks whether the
+            # name is taken.
             if isinstance(error.__cause__, self._errors.PermissionDeniedError) and self._is_taken(
                 path
             ):
@@ -195,10 +204,10 @@ class ObjectStorage:
             raise
 
     def _is_taken(self, path: str) -> bool:
-        """Whether an object is there; False if the store does not let this be asked: why it refused the object is what counts."""
         try:
             return self.exists(path)
         except StorageError:
+            # The caller reports why the store refused the object, which matters more.
             return False
 
     def replace(self, path: str, data: bytes) -> None:
@@ -224,21 +233,8 @@ class ObjectStorage:
             ]
         yield from sorted(found, key=lambda item: item.path)
 
-    def sync(self, folder: str) -> None:
-        """Nothing to do: what a store shows, it has."""
-
-    def turn(self, path: str) -> AbstractContextManager[None]:
-        """Nothing: a store knows no turns; writers that lose a race try again."""
-        del path
-        return nullcontext()
-
-    def locate(self, path: str) -> str | None:
-        """Always None: engines are handed the bytes."""
-        del path
-        return None
-
     def state(self, path: str) -> State | None:
-        """Size, instant, ETag and version; one request."""
+        """Size, time of modification, ETag and version, from one request."""
         try:
             with self._failures("find", path):
                 found = self._obstore.head(self._reader, path)
@@ -255,7 +251,7 @@ class ObjectStorage:
 
     @contextmanager
     def _failures(self, verb: str, path: str) -> Iterator[None]:
-        """Turns the store's errors into ours."""
+        """Translate the store's errors into ours."""
         errors = self._errors
         inside(path)
         try:
@@ -274,7 +270,7 @@ class ObjectStorage:
             raise StorageError(message, _hint(reason), path=path) from error
 
     def _refuse_no_bucket(self, verb: str, path: str, error: Exception) -> None:
-        """A bucket that is missing is no lake that is missing: nothing can be there, and nothing can be made there."""
+        # A missing bucket must not look like a missing lake, which the caller might then create.
         code = _CODE.search(str(error))
         if code and code[1] in _NO_BUCKET:
             message = (
@@ -288,7 +284,7 @@ class ObjectStorage:
 
 
 def _client(scheme: str) -> dict[str, Any]:
-    """What the environment says of connections, which obstore does not look up where other options are given."""
+    """Connection options of the environment, which obstore ignores if other options are given."""
     prefix = {"s3": "AWS", "gs": "GOOGLE"}.get(scheme, "AZURE")
     flags = {
         name: os.environ.get(f"{prefix}_{name.upper()}", "").lower()
@@ -301,43 +297,39 @@ def _client(scheme: str) -> dict[str, Any]:
 
 
 def _seconds(timeout: float | None) -> float:
-    """How long a store has to answer.
+    """The timeout in seconds: the argument, the environment variable or the default.
 
     Raises:
-        InvalidInputError: It is no number of seconds from above 0 to a day.
+        InvalidInputError: It is not a number above 0 and at most a day.
     """
     given: Any = os.environ.get(TIMEOUT) or _TIMEOUT_SECONDS if timeout is None else timeout
     try:
         found = float(given)
     except (TypeError, ValueError):
         found = math.nan
-    if not 0 < found <= _MOST_SECONDS:
+    if not 0 < found <= _MAX_SECONDS:
         message = f"expected a timeout in seconds, above 0 and at most a day, found {given!r}"
         raise InvalidInputError(message, f"give timeout= to ObjectStorage, or set {TIMEOUT}.")
     return found
 
 
 def _reason(error: Exception) -> str:
-    """What a store said, on one line: its code and its message, if it answered in XML."""
+    """The store's answer on one line; of an XML answer its code and message."""
     text = str(error).partition("\n\nDebug source")[0]
-    before, said = (
-        re.split(r"<\?xml|<Error", text, maxsplit=1)[0],
-        [found[1] for found in (_CODE.search(text), _MESSAGE.search(text)) if found],
-    )
-    return " ".join(f"{before.rstrip()} {': '.join(said)}".split())
+    before = re.split(r"<\?xml|<Error", text, maxsplit=1)[0]
+    details = [found[1] for found in (_CODE.search(text), _MESSAGE.search(text)) if found]
+    return " ".join(f"{before.rstrip()} {': '.join(details)}".split())
 
 
 def _hint(reason: str) -> str:
-    """What to do about what a store said; a request by HEAD is answered with a status alone."""
     return next(hint for pattern, hint in _HINTS if pattern.search(reason))
 
 
 def _checked(uri: str) -> Address:
-    """The parts of a URI that names one bucket and one prefix.
+    """Parse a URI that names one bucket and one prefix.
 
     Raises:
-        InvalidInputError: It has a user, a port, or a prefix of which a store would make another
-            one.
+        InvalidInputError: It has a user, a port, or a prefix that a store would normalize.
     """
     given = address(uri)
     if given is None or given.scheme not in SCHEMES or not given.authority:
@@ -350,7 +342,8 @@ def _checked(uri: str) -> Address:
         message = f"expected a {given.scheme}:// URI without user, password and port"
         raise InvalidInputError(
             message,
-            "credentials and endpoints come from the environment, as the store's own tools read them.",
+            "credentials and endpoints come from the environment, "
+            "as the store's own tools read them.",
         )
     parts = given.path.strip("/").split("/") if given.path.strip("/") else []
     if {"", ".", ".."}.intersection(parts) or given.path.startswith("//"):

@@ -1,6 +1,7 @@
-"""The storage port. Everything eventlake needs of a store; whoever implements it must keep every sentence below.
+"""The storage port: everything eventlake needs from a store.
 
-Paths are relative, with forward slashes, of the characters ``a-z 0-9 . _ - /``.
+An implementation must keep every sentence below. Paths are relative, use forward slashes, and
+consist of the characters ``a-z 0-9 . _ - /``.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ from eventlake.errors import (
 
 
 class ObjectExistsError(AlreadyExistsError):
-    """``create`` found the path taken. Whoever took it may have been an earlier try of the same writer."""
+    """``create`` found the path taken, perhaps by an earlier attempt of the same writer."""
 
     kind = "object-exists"
 
@@ -33,40 +34,43 @@ class NotStoredError(StorageError):
 
 
 class StorageFullError(NotStoredError):
-    """``create`` failed for want of room, and nothing was stored. Reading and deleting still work."""
+    """``create`` failed because the store is full; nothing was stored.
+
+    Reading and deleting still work.
+    """
 
     kind = "storage-full"
 
 
 class NotDurableError(StorageError):
-    """The disk could not be made to keep what was written: whether it survives is unknown, and asking the same disk again proves nothing.
+    """An fsync failed, so it is unknown whether the written data survives a crash.
 
-    After a failed fsync the kernel may forget that pages were never written, so a storage that saw
-    one refuses to write ever after.
+    After a failed fsync the kernel may forget that pages were never written, and a second fsync
+    proves nothing. So a storage that saw one refuses all further writes.
     """
 
     kind = "not-durable"
 
 
 class ObjectMissingError(NotFoundError):
-    """There is nothing at the path."""
+    """No object exists at the path."""
 
     kind = "object-missing"
 
 
 class SpecialFileError(CorruptionError):
-    """A link, a pipe or a device is where a lake has a file or a folder. It is neither read, written nor followed."""
+    """A link, a pipe or a device is at a path of a lake; it is not read, written or followed."""
 
     kind = "special-file"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One stored object as a listing shows it.
+    """One stored object in a listing.
 
     Attributes:
-        path: Where it is.
-        size_bytes: Its length.
+        path: Path in the storage.
+        size_bytes: Length of the object.
         modified: When it was stored, by the store's own clock; microseconds since 1970-01-01 UTC.
     """
 
@@ -76,17 +80,17 @@ class StoredObject:
 
 
 State = tuple[str | int, ...]
-"""What tells an object from another one that was put in its place."""
+"""Distinguishes an object from another one that replaced it."""
 _PIECE_BYTES = 64 << 20
 ByteRange = tuple[int, int]
 """The bytes ``[start, stop)`` of an object."""
 
 
 def whole_range(path: str, data: bytes, part: ByteRange) -> bytes:
-    """``data``, read as a part of ``path``.
+    """Return ``data``, the bytes read for a range of ``path``, if it is complete.
 
     Raises:
-        StorageError: There are fewer.
+        StorageError: The object ends before the range does.
     """
     start, stop = part
     if len(data) != stop - start:
@@ -96,11 +100,12 @@ def whole_range(path: str, data: bytes, part: ByteRange) -> bytes:
 
 
 def inside(path: str) -> str:
-    """The path itself; plain text, for one commit names some thirty of them.
+    """Return the path if it stays inside the storage.
 
     Raises:
-        InvalidInputError: It is not relative, or leaves the storage.
+        InvalidInputError: The path is not relative, or leaves the storage.
     """
+    # Text operations only: a commit checks about thirty paths, and pathlib is much slower.
     if path and (
         path.startswith("/") or "\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/"))
     ):
@@ -110,10 +115,10 @@ def inside(path: str) -> str:
 
 
 def check_size(path: str, size_bytes: int) -> None:
-    """Refuses a document that is larger than any of its kind, before it is read into memory.
+    """Refuse a document that is larger than any valid one, before it is read into memory.
 
     Raises:
-        CorruptionError: It is.
+        CorruptionError: The document is larger than ``layout.most_bytes`` allows.
     """
     most = layout.most_bytes(path)
     if most is not None and size_bytes > most:
@@ -124,10 +129,10 @@ def check_size(path: str, size_bytes: int) -> None:
 
 
 def check_recorded(path: str, size_bytes: int, recorded: int) -> None:
-    """Refuses an object that is longer than what was recorded of it, before it is read into memory.
+    """Refuse an object that is longer than recorded, before it is read into memory.
 
     Raises:
-        CorruptionError: It is.
+        CorruptionError: The object is longer than ``recorded`` bytes.
     """
     if size_bytes > recorded:
         message = f"{path} is damaged: expected {recorded:,} bytes, found {size_bytes:,}"
@@ -145,62 +150,65 @@ class Storage(Protocol):
 
     @property
     def uri(self) -> str:
-        """How a person names this store; never holds a secret."""
+        """The store's name for people; never contains a secret."""
 
     def check(self) -> None:
-        """Whether a lake can be here at all.
+        """Check that a lake can be created here.
 
         Raises:
-            InvalidInputError: Something is in the way, such as a file where a folder must be.
+            InvalidInputError: Something is in the way, such as a file in place of a folder.
         """
 
     def read(self, path: str) -> bytes:
-        """The whole object.
+        """Read a whole object.
 
         Raises:
-            ObjectMissingError: Nothing is there.
+            ObjectMissingError: No object exists at ``path``.
             CorruptionError: It is not a plain object, or larger than ``layout.most_bytes`` allows.
             StorageError: The store failed.
         """
 
     def read_sized(self, path: str, size_bytes: int) -> bytes:
-        """The whole object, whose length was recorded when it was written.
+        """Read a whole object whose length was recorded when it was written.
 
         Raises:
-            ObjectMissingError: Nothing is there.
-            CorruptionError: It is not a plain object, or longer; it was not read.
+            ObjectMissingError: No object exists at ``path``.
+            CorruptionError: It is not a plain object, or longer than ``size_bytes``; it was not
+                read.
             StorageError: The store failed.
         """
 
     def read_ranges(self, path: str, ranges: Sequence[ByteRange]) -> list[bytes]:
-        """Parts of an object, in the order in which they are asked for.
+        """Read ranges of an object, in the order of ``ranges``.
 
         Raises:
-            ObjectMissingError: Nothing is there.
-            StorageError: The store failed, or the object is shorter than the end of a part.
+            ObjectMissingError: No object exists at ``path``.
+            StorageError: The store failed, or the object ends before one of the ranges.
         """
 
     def exists(self, path: str) -> bool:
-        """Whether something is at ``path``, without reading it.
+        """Whether an object exists at ``path``, without reading it.
 
         Raises:
             StorageError: The store failed.
         """
 
     def modified(self, path: str) -> int | None:
-        """When the object at ``path`` was stored, by the store's own clock, in microseconds since 1970-01-01 UTC.
+        """When the object at ``path`` was stored, by the store's own clock.
 
-        None if the store has no clock but the caller's.
+        Returns:
+            Microseconds since 1970-01-01 UTC; None if the store has no clock of its own.
 
         Raises:
-            ObjectMissingError: Nothing is there.
+            ObjectMissingError: No object exists at ``path``.
             StorageError: The store failed.
         """
 
     def create(self, path: str, data: bytes) -> None:
-        """Publishes ``data`` at ``path`` in one step, only where nothing is: of many callers exactly one succeeds.
+        """Publish ``data`` at ``path`` in one step, only if nothing exists there.
 
-        On return the object is durable. No reader ever sees a part of it, whatever crashes.
+        Of many callers exactly one succeeds. On return the object is durable. No reader ever sees a
+        part of it, whatever crashes.
 
         Raises:
             ObjectExistsError: Something is at ``path``; it was not touched.
@@ -211,74 +219,76 @@ class Storage(Protocol):
         """
 
     def replace(self, path: str, data: bytes) -> None:
-        """Puts ``data`` at ``path``, whatever is there. A reader sees the old object or the new one; a crash may lose either.
+        """Put ``data`` at ``path``, replacing any earlier object.
+
+        A reader sees the old object or the new one; a crash may lose either.
 
         Raises:
             StorageError: The store failed.
         """
 
     def delete(self, path: str) -> None:
-        """Removes an object; nothing happens where none is.
+        """Remove an object, if it exists.
 
         Raises:
             StorageError: The store failed.
         """
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """Every object below the folder ``prefix`` (all of them for ``""``), in path order."""
+        """List every object below the folder ``prefix``, or all for ``""``, in path order."""
 
     def sync(self, folder: str) -> None:
-        """Makes durable what can be seen in ``folder``, whoever created it and however far they have got.
+        """Make every visible object in ``folder`` durable, no matter who is creating it.
 
-        For a reader that is about to name what it saw in something durable of its own.
+        A reader calls this before it refers to what it saw in a durable object of its own.
 
         Raises:
             StorageError: The store failed.
         """
 
     def turn(self, path: str) -> AbstractContextManager[None]:
-        """A block in which other writers of this store, where they can be asked, wait their turn at ``path``.
+        """A block in which other writers wait for their turn at ``path``, if the store has locks.
 
-        A courtesy that spares lost races: it may do nothing, it gives up waiting after a while, and
-        nothing correct depends on it.
+        An optimization that avoids lost races. It may do nothing and stops waiting after a while;
+        correctness does not depend on it.
         """
 
     def locate(self, path: str) -> str | None:
-        """A path an engine can open by itself, or None where it must be handed the bytes.
+        """A path that an engine can open itself, or None if it must be handed the bytes.
 
         Raises:
-            CorruptionError: What is there is not a plain object.
+            CorruptionError: The path does not hold a plain object.
         """
 
     def state(self, path: str) -> State | None:
-        """What the store says of an object: it is the same as long as nobody has written there, and differs afterwards.
+        """A value that changes whenever somebody writes to ``path``, and only then.
 
         Returns:
-            None if nothing is there, or if the store cannot tell.
+            None if no object exists there, or if the store has no such value.
         """
 
 
 def state_of(storage: Storage, path: str) -> State | None:
-    """``Storage.state``; None for a storage of somebody else's that does not have it."""
+    """``Storage.state``; None for a third-party storage without that method."""
     state = getattr(storage, "state", None)
     found: State | None = None if state is None else state(path)
     return found
 
 
 def read_sized(storage: Storage, path: str, size_bytes: int) -> bytes:
-    """``Storage.read_sized``; ``Storage.read`` for a storage of somebody else's that does not have it."""
+    """``Storage.read_sized``, or ``Storage.read`` for a third-party storage without that method."""
     read = getattr(storage, "read_sized", None)
     found: bytes = storage.read(path) if read is None else read(path, size_bytes)
     return found
 
 
 def sha256_of(storage: Storage, path: str, size_bytes: int) -> str:
-    """The SHA-256 of an object in hex, of which never more than a piece is in memory.
+    """The SHA-256 of an object in hex, computed piece by piece.
 
     Args:
-        storage: Where it is.
-        path: Its path.
-        size_bytes: Its length, as listed.
+        storage: The storage.
+        path: Path of the object.
+        size_bytes: Length of the object, as listed.
     """
     if size_bytes <= _PIECE_BYTES:
         return sha256_hex(read_sized(storage, path, size_bytes))
@@ -291,10 +301,10 @@ def sha256_of(storage: Storage, path: str, size_bytes: int) -> str:
 
 
 def size_of(storage: Storage, path: str) -> int:
-    """The length of an object, as listed now.
+    """The length of an object in bytes, as listed now.
 
     Raises:
-        ObjectMissingError: Nothing is there.
+        ObjectMissingError: No object exists at ``path``.
         StorageError: The store failed.
     """
     for item in storage.list(path.rpartition("/")[0]):
@@ -307,18 +317,18 @@ def size_of(storage: Storage, path: str) -> int:
 def is_named_by(
     storage: Storage, path: str, sha256: str, size_bytes: int, *, ending: bytes = b""
 ) -> bool:
-    """Whether an object, of which no size was recorded, has this hash; never more than a piece of it is in memory.
+    """Whether an object whose size was not recorded has this hash, which is computed piecewise.
 
     Args:
-        storage: Where it is.
-        path: Its path.
-        sha256: In hex.
-        size_bytes: Its length, from ``size_of``.
-        ending: The last bytes of every object of its kind. One that ends otherwise is not hashed: a
-            sparse file is of any length.
+        storage: The storage.
+        path: Path of the object.
+        sha256: The expected hash in hex.
+        size_bytes: Length of the object, from ``size_of``.
+        ending: The last bytes of every object of this kind. An object that ends differently is not
+            hashed, because a sparse file may have any length.
 
     Raises:
-        ObjectMissingError: Nothing is there.
+        ObjectMissingError: No object exists at ``path``.
         CorruptionError: It is not a plain object.
         StorageError: The store failed.
     """
@@ -330,10 +340,12 @@ def is_named_by(
 
 
 def read_named(storage: Storage, path: str, sha256: str, *, ending: bytes = b"") -> bytes | None:
-    """The whole object if it has this hash, else None; see ``is_named_by``. What has another hash is never held whole if it is large.
+    """Read an object if it has this hash, else return None; see ``is_named_by``.
+
+    A large object with another hash is never held in memory as a whole.
 
     Raises:
-        ObjectMissingError: Nothing is there.
+        ObjectMissingError: No object exists at ``path``.
         CorruptionError: It is not a plain object, or became longer while it was read.
         StorageError: The store failed.
     """

@@ -1,4 +1,7 @@
-"""Whether a store keeps what everything rests on: of many who create one object, exactly one succeeds. Asked when a lake is made."""
+"""Check a store's fundamental guarantee before a lake is created.
+
+Of many writers that create one object, exactly one succeeds.
+"""
 
 import secrets
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +19,11 @@ _BODY_BYTES = 100_000
 
 
 def probe(storage: Storage) -> None:
-    """Races writers for a few names, then removes what they made.
+    """Let writers race for a few names, then remove the objects.
 
     Raises:
-        StorageError: Two won, nobody won, or somebody read other bytes than the winner wrote: no
-            lake can be here.
+        StorageError: A race had no winner or several, or the stored bytes are not the winner's. The
+            store cannot hold a lake.
     """
     for _ in range(_ROUNDS):
         path = f"{TEMPORARY_PREFIX}probe-{secrets.token_hex(6)}"
@@ -46,7 +49,10 @@ def _race(storage: Storage, path: str) -> None:
         won = [number for number, answer in enumerate(pool.map(create, range(_WRITERS))) if answer]
     found = storage.read(path)
     if len(won) != 1 or found != bytes(won) * _BODY_BYTES:
-        message = f"{storage.uri} let {len(won)} of {_WRITERS} writers create one object; expected exactly one, and its bytes"
+        message = (
+            f"{storage.uri} let {len(won)} of {_WRITERS} writers create one object; "
+            "expected exactly one, and its bytes"
+        )
         hint = (
             "put the lake on a local disk, or in a store with conditional writes (S3, GCS, Azure)."
         )

@@ -1,8 +1,8 @@
-"""This process's private folder for temporary files, and the removal of those that dead processes left.
+"""The process's private folder for temporary files, and the removal of folders of dead processes.
 
-A process keeps an exclusive lock on its folder. The kernel releases it when the process, and every
-worker that inherited it, has ended, however that happened. So a folder whose lock is free belongs
-to nobody, also if it was made in another container.
+A process holds an exclusive lock on its folder. The kernel releases the lock when the process and
+every worker that inherited it have ended, in whatever way. So a folder whose lock is free belongs
+to nobody, even if it was created in another container.
 """
 
 import fcntl
@@ -29,28 +29,28 @@ class _Own:
 
 
 def scratch() -> Path | None:
-    """This process's folder, made again if it was taken away; None if it cannot have one."""
+    """This process's folder, created again if it was removed; None if it cannot have one."""
     own = _current()
     return None if own is None else own.folder
 
 
 def lock_to_inherit() -> tuple[int, ...]:
-    """The descriptors that a child process must inherit so that this process's folder outlives it."""
+    """The descriptors that a child must inherit so that the folder lives as long as the child."""
     own = _current()
     return () if own is None else (own.lock,)
 
 
 def remove_scratch() -> None:
-    """Removes this process's folder with what is in it, before the process ends without its exit handlers."""
+    """Remove this process's folder, for a process that ends without its exit handlers."""
     if _own.cache_info().currsize and (own := _own(os.getpid())) is not None:
         shutil.rmtree(own.folder, ignore_errors=True)
 
 
 def new_folder() -> Path:
-    """A new, empty folder inside this process's own.
+    """Create an empty folder inside this process's own.
 
     Raises:
-        StorageError: There is no place for it.
+        StorageError: No folder can be created.
     """
     above = scratch()
     try:
@@ -66,10 +66,10 @@ def new_folder() -> Path:
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A new, empty folder that is removed at the end of the block.
+    """Create an empty folder that is removed at the end of the block.
 
     Raises:
-        StorageError: There is no place for it.
+        StorageError: No folder can be created.
     """
     folder = new_folder()
     try:
@@ -86,28 +86,28 @@ def _current() -> _Own | None:
     return own
 
 
-@cache  # a process that was forked must not share, or remove, the folder of the one before it
+@cache  # keyed by process: a forked child must neither share nor remove its parent's folder
 def _own(process: int) -> _Own | None:
     del process
     try:
         above = Path(tempfile.gettempdir())
         _sweep(above)
-        own = _made(above)
+        own = _create(above)
     except OSError:
         return None
-    # Unlike atexit it runs at the end of a worker process too, and only in the process that made
-    # it.
+    # Unlike atexit, this also runs at the end of a worker process, and only in the process that
+    # registered it.
     util.Finalize(None, shutil.rmtree, (own.folder,), {"ignore_errors": True}, exitpriority=0)
     return own
 
 
-def _made(above: Path) -> _Own:
-    """A new folder with its lock; another one if a sweep of another process took it before it was locked."""
+def _create(above: Path) -> _Own:
+    # Another process's sweep may remove the folder before it is locked; then a new one is tried.
     for _ in range(_TRIES):
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=above)).resolve()
         with suppress(FileNotFoundError):
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            # A file system without locks has folders that nobody sweeps.
+            # On a file system without locks nobody can sweep, so the folder is safe without one.
             with suppress(OSError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_same(lock, folder):
@@ -124,7 +124,7 @@ def _is_same(descriptor: int, folder: Path) -> bool:
 
 
 def _sweep(above: Path) -> None:
-    """Removes this user's folders whose owners have ended."""
+    """Remove this user's folders whose owners have ended."""
     with suppress(OSError), os.scandir(above) as entries:
         for entry in entries:
             with suppress(OSError):

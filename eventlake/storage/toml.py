@@ -1,4 +1,8 @@
-"""TOML files: bounded before they are parsed, for ``tomllib`` is slow on long keys, deep values and huge numbers."""
+"""Read TOML with limits.
+
+The limits are checked before parsing, because ``tomllib`` is slow on long keys, deep values and
+huge numbers.
+"""
 
 import re
 import tomllib
@@ -29,34 +33,34 @@ _TOKENS = re.compile(
 
 
 class NotTomlError(ValueError):
-    """A text is no TOML, or larger or deeper than any document of a lake."""
+    """A text is not TOML, or larger or deeper than any document of a lake."""
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The document in a file.
+    """Read a TOML file.
 
     Raises:
-        OSError: It cannot be read.
-        NotTomlError: As ``parse``; or it is no regular file, or not UTF-8.
+        OSError: The file cannot be read.
+        NotTomlError: As for ``parse``; or the file is not a regular one, or not UTF-8.
     """
     if path.exists() and not path.is_file():
         message = "expected a regular file"
         raise NotTomlError(message)
     with path.open("rb") as file:
-        return _parsed(file.read(_MAX_BYTES + 1))
+        return _decode(file.read(_MAX_BYTES + 1))
 
 
 def read_in(folder: Path, name: str) -> dict[str, Any]:
-    """The document in a file of a folder that may come from a stranger.
+    """Read a TOML file in a folder from an untrusted source.
 
     Raises:
-        OSError: It cannot be read, or is a link or no regular file.
-        NotTomlError: As ``parse``; or it is not UTF-8.
+        OSError: The file cannot be read, or is a link or not a regular file.
+        NotTomlError: As for ``parse``; or the file is not UTF-8.
     """
-    return _parsed(read_below(folder, name, _MAX_BYTES))
+    return _decode(read_below(folder, name, _MAX_BYTES))
 
 
-def _parsed(data: bytes) -> dict[str, Any]:
+def _decode(data: bytes) -> dict[str, Any]:
     try:
         return parse(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -64,12 +68,12 @@ def _parsed(data: bytes) -> dict[str, Any]:
 
 
 def parse(text: str) -> dict[str, Any]:
-    """The document in ``text``.
+    """Parse TOML text.
 
     Raises:
-        NotTomlError: It is no TOML, or too large or too deep.
+        NotTomlError: The text is not TOML, or too large or too deep.
     """
-    if problem := _too_much(text):
+    if problem := _exceeded_limit(text):
         raise NotTomlError(problem)
     try:
         return tomllib.loads(text)
@@ -77,20 +81,24 @@ def parse(text: str) -> dict[str, Any]:
         raise NotTomlError(str(error)) from error
 
 
-def _too_much(text: str) -> str | None:
+def _exceeded_limit(text: str) -> str | None:
     if len(text) > MAX_CHARACTERS:
         return f"expected at most {MAX_CHARACTERS:,} characters, found {len(text):,}"
-    depth = dots = every = members = 0
+    # Text and comments match first, so brackets inside them do not count.
+    depth = dots = all_dots = members = 0
     for token in _TOKENS.finditer(text):
         kind = token.lastgroup
         if kind == "digits":
-            return f"expected numbers and names of fewer than {MAX_DIGITS} digits, found one of {len(token[0]):,}"
+            return (
+                f"expected numbers and names of fewer than {MAX_DIGITS} digits, "
+                f"found one of {len(token[0]):,}"
+            )
         depth += (kind == "open") - (kind == "close")
         dots = 0 if kind in {"end", "open"} else dots + (kind == "dot")
-        every += kind == "dot"
+        all_dots += kind == "dot"
         members += kind in {"end", "open"}
         if depth > MAX_DEPTH or dots > MAX_DEPTH:
             return f"expected at most {MAX_DEPTH} levels of nesting, found more"
-        if max(members, every) > MAX_MEMBERS:
+        if max(members, all_dots) > MAX_MEMBERS:
             return f"expected at most {MAX_MEMBERS:,} members and lines, found more"
     return None

@@ -1,4 +1,4 @@
-"""From what a person types to a storage."""
+"""Turn a path or URI into a storage."""
 
 import os
 import re
@@ -17,10 +17,14 @@ _KNOWN = frozenset({"file", "memory", *SCHEMES})
 
 
 def from_uri(uri: str | os.PathLike[str] | Storage) -> Storage:
-    """A folder's path, ``file://…``, ``s3://…``, ``gs://…``, ``az://…``, ``memory://``, or a storage itself.
+    """Open the storage that a path or URI names.
+
+    Args:
+        uri: A folder's path, ``file://…``, ``s3://…``, ``gs://…``, ``az://…``, ``abfs://…`` or
+            ``memory://``. A storage is returned as it is.
 
     Raises:
-        InvalidInputError: Another scheme, or a URI that does not name one place exactly.
+        InvalidInputError: The scheme is unknown, or the URI does not name one place exactly.
     """
     if not isinstance(uri, str | os.PathLike):
         if all(callable(getattr(uri, name, None)) for name in ("read", "create", "list")):
@@ -55,22 +59,23 @@ def from_uri(uri: str | os.PathLike[str] | Storage) -> Storage:
     message = f"expected {_FORMS}, found {given.scheme}://"
     raise InvalidInputError(
         message,
-        f"a folder of that name is ./{given.scheme}:…; other stores are mounted, or copied to a folder.",
+        f"a folder of that name is ./{given.scheme}:…; "
+        "other stores are mounted, or copied to a folder.",
     )
 
 
 def is_uri(text: str) -> bool:
-    """Whether a text begins like a URI, and not like the path of a folder."""
+    """Whether a text begins like a URI rather than like the path of a folder."""
     start = _START.match(text)
     return start is not None and (bool(start[2]) or start[1].lower() in _KNOWN)
 
 
 def _folder(text: str) -> LocalStorage:
     if not is_uri(text):
-        return LocalStorage(os.path.expanduser(text))  # noqa: PTH111 - a Path would lose what it was
+        return LocalStorage(os.path.expanduser(text))  # noqa: PTH111 - a Path would normalize it
     scheme = text.partition(":")[0]
     if text.lower().startswith("file:/"):
-        # RFC 8089 knows a file URI without an authority.
+        # RFC 8089 allows a file URI without an authority.
         return _file(address(f"file://{text[len('file:') :]}"))
     message = f"expected {_FORMS}, found {scheme}: without two slashes"
     raise InvalidInputError(
@@ -86,9 +91,9 @@ def _file(given: Address | None) -> LocalStorage:
 
 
 def can_be_reopened(storage: Storage) -> bool:
-    """Whether ``from_uri(storage.uri)`` is the same storage, in another process too; a lake in memory is read where it is.
+    """Whether another process can open the same storage by its URI.
 
-    A subclass may do something of its own, and a URI that a caller's class made up names it for
-    people alone.
+    Lakes in memory count: workers are handed their bytes. A subclass may behave differently, and
+    the URI of a caller's own class is only a name.
     """
     return type(storage) in {LocalStorage, ObjectStorage, MemoryStorage}
