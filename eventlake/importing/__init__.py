@@ -1,5 +1,5 @@
-"""Tables that are not events yet: a mapping says what events their rows are, and they are appended batch by batch.
+"""Import tables: a mapping turns their rows into events, which are appended batch by batch.
 
-Knows mappings, files, DuckDB and Polars; of the lake it knows the verbs. May import ``lake`` and
-whatever is below; faces import it.
+Knows mappings, files, DuckDB and Polars, and of the lake only its verbs. May import ``lake`` and
+the layers below; the command line imports it.
 """

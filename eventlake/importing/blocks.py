@@ -1,4 +1,4 @@
-"""The tables and events of a mapping: settings to rules."""
+"""Turn the settings of ``[tables]`` and ``[[events]]`` into rules."""
 
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -34,7 +34,7 @@ _EVENTS = ("from", "where", *_TEXTS, "time", "order", "extensions", "data")
 
 
 def table_of(name: str, values: Any, defaults: Table) -> Table:
-    """A ``[tables.…]``; what it does not say of CSV is as in ``defaults``."""
+    """Read a ``[tables.…]``; CSV settings default to ``defaults``."""
     settings = Settings(f"[tables.{name}]", values, ("file", "query", *FILE))
     if ("file" in settings) == ("query" in settings):
         raise settings.wrong("expected either file or query")
@@ -49,7 +49,7 @@ def table_of(name: str, values: Any, defaults: Table) -> Table:
 
 
 def file_settings(settings: Settings, defaults: Table) -> Table:
-    """How files are read; what is not said is as in ``defaults``."""
+    """Read the settings for files, which default to ``defaults``."""
     encoding = settings.text("encoding", defaults.encoding)
     try:
         "".encode(encoding)
@@ -76,7 +76,7 @@ def file_settings(settings: Settings, defaults: Table) -> Table:
 def events_of_block(
     number: int, values: Any, top: Settings, clock: Clock, tables: tuple[Table, ...]
 ) -> Events:
-    """One ``[[events]]``; ``top`` has what it may leave out."""
+    """Read one ``[[events]]``; ``top`` provides the settings that it may omit."""
     settings = Settings(f"[[events]] {number + 1}", values, _EVENTS)
     names = [table.name for table in tables]
     source = settings.text("from", names[0] if len(names) == 1 else None)
@@ -122,7 +122,7 @@ def _recorded(top: Settings, settings: Settings, clock: Clock, time: Time | None
 
 
 def clock_of(settings: Settings, default: Clock) -> Clock:
-    """The clock of settings; what they do not say is as in ``default``."""
+    """Read the settings of a clock, which default to ``default``."""
     zone = settings.text_or_none("zone")
     if zone is not None and not check_zone(zone):
         raise settings.wrong(
@@ -154,7 +154,8 @@ def _time_rule(settings: Settings, value: Template, clock: Clock) -> Time:
         )
     if century is not None and (not short or century % 100 or century > 9900):  # noqa: PLR2004 - years have four digits
         raise settings.wrong(
-            f"expected century as the first year of a century, for a format with %y, found {century}"
+            "expected century as the first year of a century, for a format with %y, "
+            f"found {century}"
         )
     shape = None
     if pattern is not None and pattern not in UNIX:
@@ -232,7 +233,7 @@ def _field(where: str, name: str, value: Any, clock: Clock) -> Field:
 
 
 def _check_fit(settings: Settings, kind: Kind) -> None:
-    """Refuses settings that would do nothing for a field of its type."""
+    """Refuse settings that have no effect on the field's type."""
     numbers = {"decimal", "float64", "int64"}
     meant = {name: {"timestamp"} for name in CLOCK} | {
         name: {"timestamp", "date"} for name in ("format", "century")

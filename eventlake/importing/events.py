@@ -1,4 +1,4 @@
-"""Rows of a table to events: attributes, instants, payloads, keys; and what keeps rows from being events."""
+"""Convert rows of a table to events, and collect the problems of rows that cannot be converted."""
 
 import json
 
@@ -15,41 +15,40 @@ _LOWEST = 1 << 63
 
 
 def events_of(frame: pl.DataFrame, rules: Events, keys: int, problems: Problems) -> pl.DataFrame:
-    """The events of some rows; rows with a problem give none.
+    """Convert rows to events, leaving out rows with problems.
 
     Args:
-        frame: The columns that the rules name, in whatever types the table has, and ``ROW``.
-        rules: What events the rows are.
-        keys: How many key columns the result has; those that the rules do not fill are null.
-        problems: Where problems go.
+        frame: The columns that the rules name, with the types of the table, and ``ROW``.
+        rules: How rows become events.
+        keys: Number of key columns of the result; those that the rules do not fill are null.
+        problems: Collects the problems.
 
     Returns:
-        ``block``, ``row``, ``time`` and ``recorded_at`` (int64 microseconds), the other attributes
-        as text, ``key0`` … in the order of the rows; keys are text whose bytes sort as the values
-        do.
+        Events in row order: ``block``, ``row``, ``time`` and ``recorded_at`` (int64 microseconds),
+        the other attributes as text, and ``key0`` …, text whose bytes sort as the values do.
     """
-    made = _Made(frame, rules, problems)
+    converter = _RowConverter(frame, rules, problems)
     columns = {
         "block": pl.repeat(rules.number, frame.height, dtype=pl.Int32, eager=True),
         "row": frame[ROW],
-        "time": made.instant("time", rules.time),
-        "recorded_at": made.instant("recorded_at", rules.recorded)
+        "time": converter.instant("time", rules.time),
+        "recorded_at": converter.instant("recorded_at", rules.recorded)
         if rules.recorded is not rules.time
         else None,
     }
     if rules.recorded is rules.time:
         columns["recorded_at"] = columns["time"] if rules.time is not None else None
     columns |= {
-        name: made.attribute(name)
+        name: converter.attribute(name)
         for name in ATTRIBUTES
         if name not in {"time", "data", "extensions"}
     }
     columns |= {
-        "extensions": made.members("extensions", rules.extensions),
-        "data": made.members("data", rules.data),
+        "extensions": converter.members("extensions", rules.extensions),
+        "data": converter.members("data", rules.data),
     }
     columns |= {
-        f"key{number}": made.key(rules.order[number]) if number < len(rules.order) else None
+        f"key{number}": converter.key(rules.order[number]) if number < len(rules.order) else None
         for number in range(keys)
     }
     instant = {"time", "recorded_at"}
@@ -63,11 +62,11 @@ def events_of(frame: pl.DataFrame, rules: Events, keys: int, problems: Problems)
         ).alias(name)
         for name, column in columns.items()
     ]
-    return pl.DataFrame(series).filter(~made.bad)
+    return pl.DataFrame(series).filter(~converter.bad)
 
 
-class _Made:
-    """What was made of some rows so far, and which of them are of no use."""
+class _RowConverter:
+    """Converts columns of some rows; ``bad`` marks the rows that have a problem so far."""
 
     def __init__(self, frame: pl.DataFrame, rules: Events, problems: Problems) -> None:
         self._frame = frame
@@ -101,7 +100,7 @@ class _Made:
         return found
 
     def members(self, name: str, fields: tuple[Field, ...]) -> pl.Series | None:
-        """The JSON object of some fields, those without a value left out; None where there are no fields."""
+        """The JSON object of the fields without missing values; None if there are no fields."""
         if not fields:
             return None
         parts = []
@@ -130,7 +129,7 @@ class _Made:
             text, wrong = dates(values, key.time)
         else:
             numbers, wrong = integers(values) if kind == "int64" else instants(values, key.time)
-            # From 0 on, with as many digits as the largest: as text they sort like numbers.
+            # Shifted to start at 0 and padded with zeros, so that the texts sort like the numbers.
             above = pl.col("number").cast(pl.Int128) + pl.lit(_LOWEST, pl.Int128)
             text = (
                 numbers.alias("number")
@@ -144,7 +143,7 @@ class _Made:
     def _values(
         self, name: str, columns: tuple[str, ...], rule: Time | Field
     ) -> tuple[pl.Series, str]:
-        """A column as it is, or a template's text; and how messages call it."""
+        """A column as it is, or a template's text; and the name for messages."""
         if rule.value.parts == (("", *columns),):
             return self._frame[columns[0]], f"{name} (column {columns[0]})"
         text, wrong, blamed = filled(self._frame, rule.value)

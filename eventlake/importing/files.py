@@ -1,4 +1,7 @@
-"""Files that DuckDB does not read exactly enough by itself: CSV headers and encodings, and JSON numbers, which it takes through doubles."""
+"""Read what DuckDB does not read exactly: CSV headers and encodings, and JSON numbers.
+
+DuckDB parses JSON numbers as doubles, and does not check the checksum of a compressed file.
+"""
 
 import csv
 import gzip
@@ -30,28 +33,28 @@ _NATIVE = {
     "ndjson": ("lines", "empty"),
     "json": ("array",),
 }
-"""Kinds of files that are read as what their names say; a line of CSV may begin as JSON does."""
-_SPOKEN = {
+"""Kinds of content by format; a line of CSV may begin like JSON."""
+_FORMAT_NAMES = {
     "csv": "CSV",
     "parquet": "Parquet",
     "ndjson": "NDJSON",
     "json": "a JSON array of objects",
 }
-_TAKEN = frozenset({"rowid", ROW})
-"""Names of a row's number."""
+_RESERVED = frozenset({"rowid", ROW})
+"""Names of the column with a row's number."""
 _DEPTH = 66
-"""Of a payload, in a row, in an array."""
+"""The depth of a payload, in a row, in an array."""
 _CHUNK_ROWS = 50_000
 CHUNK_BYTES = 64 << 20
-"""Text that is held at a time, unless one row has more."""
+"""Maximum text in memory at a time, unless a single row is larger."""
 _CHUNK_CHARACTERS = 1 << 20
 
 
 def format_of(table: Table, path: Path) -> str:
-    """How a file is read.
+    """The format of a file, from the mapping or from its name.
 
     Raises:
-        InvalidInputError: Its name does not say, and neither does the mapping.
+        InvalidInputError: Neither says the format.
     """
     if table.format:
         return table.format
@@ -60,15 +63,18 @@ def format_of(table: Table, path: Path) -> str:
         if suffix.lower() in suffixes:
             return name
     message = f"table {table.name}: the name of {path} does not say what it holds"
-    hint = f'give file = "{path.name}" and format as one of {", ".join(_SUFFIXES)} in [tables.{table.name}].'
+    hint = (
+        f'give file = "{path.name}" and format as one of {", ".join(_SUFFIXES)} '
+        f"in [tables.{table.name}]."
+    )
     raise InvalidInputError(message, hint, path=str(path))
 
 
 def check_kind(table: Table, path: Path) -> None:
-    """Refuses a file that holds something else than its name says.
+    """Refuse a file whose content does not match its format.
 
     Raises:
-        InvalidInputError: It says what it holds, and what to write.
+        InvalidInputError: The message names the content; the hint says how to convert it.
     """
     suffix = Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix
     kind = table.format or next(
@@ -85,15 +91,16 @@ def check_kind(table: Table, path: Path) -> None:
                 if one.startswith(table.encoding.lower().replace("_", "-")[:6])
             }
         )
-    if told := foreign(path, CSV if kind == "csv" else ROWS, native):
-        expected = _SPOKEN[kind] if kind else f"one of {', '.join(_SUFFIXES)}"
-        message = f"table {table.name}: expected {path} as {expected}, found that it is {told[0]}"
-        raise InvalidInputError(message, told[1], path=str(path))
+    if unsupported := foreign(path, CSV if kind == "csv" else ROWS, native):
+        found, hint = unsupported
+        expected = _FORMAT_NAMES[kind] if kind else f"one of {', '.join(_SUFFIXES)}"
+        message = f"table {table.name}: expected {path} as {expected}, found that it is {found}"
+        raise InvalidInputError(message, hint, path=str(path))
 
 
 @contextmanager
 def readable(table: Table, path: Path) -> Iterator[None]:
-    """Turns what can go wrong with a file into the library's errors."""
+    """Translate the errors of reading a file."""
     try:
         yield
     except FileNotFoundError:
@@ -102,7 +109,10 @@ def readable(table: Table, path: Path) -> Iterator[None]:
             message, "files are relative to the folder that is imported.", path=str(path)
         ) from None
     except UnicodeDecodeError as error:
-        message = f"table {table.name}: {path} is not {table.encoding}: {error.reason} at byte {error.start:,} of a part"
+        message = (
+            f"table {table.name}: {path} is not {table.encoding}: "
+            f"{error.reason} at byte {error.start:,} of a part"
+        )
         raise InvalidInputError(
             message, 'give its encoding, such as encoding = "cp1250".', path=str(path)
         ) from error
@@ -111,7 +121,7 @@ def readable(table: Table, path: Path) -> Iterator[None]:
         raise InvalidInputError(message, path=str(path)) from error
     except OSError as error:
         if error.errno == ENOSPC:
-            raise  # a copy could not be written
+            raise  # the copy, not the file, is the problem; ``database`` reports it
         message = f"table {table.name}: {path} cannot be read: {error.strerror or error}"
         raise StorageError(message, path=str(path)) from error
 
@@ -120,8 +130,7 @@ def csv_columns(table: Table, path: Path) -> list[str]:
     """The names of a CSV file's columns, from its first line or from the mapping.
 
     Raises:
-        InvalidInputError: There is no first line, or a name is empty or there twice; names know no
-            case.
+        InvalidInputError: There is no first line, or a name is empty or repeated, ignoring case.
     """
     names = list(table.columns)
     if not names:
@@ -143,10 +152,10 @@ def csv_columns(table: Table, path: Path) -> list[str]:
 
 
 def check_names(table: Table, names: list[str]) -> None:
-    """Refuses names that no query could tell apart.
+    """Refuse column names that a query could not distinguish.
 
     Raises:
-        InvalidInputError: As said.
+        InvalidInputError: A name is empty, reserved, or repeated ignoring case.
     """
     folded = [name.casefold() for name in names]
     doubled = repeated(names, str.casefold)
@@ -154,19 +163,22 @@ def check_names(table: Table, names: list[str]) -> None:
         not names
         or "" in names
         or doubled
-        or not _TAKEN.isdisjoint(folded)
+        or not _RESERVED.isdisjoint(folded)
         or any("\0" in name for name in names)
     ):
         found = f"{', '.join(doubled)} more than once" if doubled else f"the columns {names}"
-        message = f"table {table.name}: expected columns with names of their own, none of them {' or '.join(sorted(_TAKEN))}, found {found}"
+        message = (
+            f"table {table.name}: expected columns with names of their own, "
+            f"none of them {' or '.join(sorted(_RESERVED))}, found {found}"
+        )
         raise InvalidInputError(
             message, 'name the columns of a file without a header line by columns = ["…"].'
         )
 
 
-def reason_of(told: str) -> str:
-    """What DuckDB says of a broken line; of a quote that is not closed, what that does to the count."""
-    reason = told.partition("\n")[0]
+def reason_of(error_message: str) -> str:
+    """DuckDB's reason for a broken line; an unclosed quote also hides the lines after it."""
+    reason = error_message.partition("\n")[0]
     return (
         f"{reason} It hides the lines up to the next quote, which are not counted."
         if "unterminated quote" in reason
@@ -175,7 +187,7 @@ def reason_of(told: str) -> str:
 
 
 def delimiter_hint(columns: Mapping[str, str]) -> str:
-    """What to say if a single column is a line of names."""
+    """A hint if the only column's name looks like a header line with another delimiter."""
     line = next(iter(columns))
     found = next((one for one in "\t;|," if one in line), None) if len(columns) == 1 else None
     spelled = "\\t" if found == "\t" else found
@@ -183,7 +195,10 @@ def delimiter_hint(columns: Mapping[str, str]) -> str:
 
 
 def as_utf8(table: Table, path: Path, scratch: Path) -> Path:
-    """A CSV file in UTF-8: itself, or a copy of one that is in another encoding, or compressed: DuckDB passes over wrong checksums."""
+    """The path of a CSV file in UTF-8: the file itself, or a decoded copy in ``scratch``.
+
+    A compressed file is copied too, because DuckDB does not check its checksum.
+    """
     if _is_utf8(table) and path.suffix.lower() != ".gz":
         return path
     copy = scratch / f"{table.name.encode().hex()}.csv"
@@ -202,10 +217,12 @@ def _is_utf8(table: Table) -> bool:
 
 
 def json_rows(table: Table, path: Path, *, lines: bool) -> Iterator[pa.Table]:
-    """JSON objects as columns of text: texts as they are, everything else as its JSON text, digit by digit.
+    """Read JSON objects as columns of text.
+
+    Strings are decoded; every other value keeps its JSON text, so that no digit is lost.
 
     Raises:
-        InvalidInputError: Something else than objects; the line is named.
+        InvalidInputError: A line or an item is not an object.
     """
     rows = _lines(table, path) if lines else _array(table, path)
     for chunk in _chunks(rows):
@@ -218,7 +235,6 @@ def json_rows(table: Table, path: Path, *, lines: bool) -> Iterator[pa.Table]:
 
 
 def _chunks(rows: Iterable[dict[str, msgspec.Raw]]) -> Iterator[list[dict[str, msgspec.Raw]]]:
-    """Some rows at a time: at most ``_CHUNK_ROWS``, and at most ``CHUNK_BYTES`` of text unless it is one row."""
     chunk: list[dict[str, msgspec.Raw]] = []
     held = 0
     for row in rows:
@@ -241,7 +257,10 @@ def _lines(table: Table, path: Path) -> Iterator[dict[str, msgspec.Raw]]:
                     _check_json(line)
                     yield decode(line)
                 except (msgspec.MsgspecError, ValueError) as error:
-                    message = f"table {table.name}, line {number:,} of {path}: expected a JSON object ({error})"
+                    message = (
+                        f"table {table.name}, line {number:,} of {path}: "
+                        f"expected a JSON object ({error})"
+                    )
                     raise InvalidInputError(message, path=str(path), line=number) from error
 
 
@@ -257,7 +276,7 @@ def _array(table: Table, path: Path) -> Iterable[dict[str, msgspec.Raw]]:
 
 
 def _check_json(data: bytes) -> None:
-    """Refuses what readers of JSON take differently, such as a key that stands twice."""
+    """Refuse JSON that readers interpret differently, such as a repeated key."""
     if reason := scan_one(data, limit=len(data), depth=_DEPTH):
         raise ValueError(reason)
 

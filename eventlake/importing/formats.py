@@ -1,14 +1,13 @@
-"""Formats of times: which directives may stand in them, and what a text of a format looks like to the character.
+"""Formats of times: the allowed directives, and the exact shape of a text in a format.
 
-Parsers take less than they are told: they read ``2024111`` as ``%Y%m%d`` and skip the zone of
-``%Z``. So a text must have the very shape of its format before it is parsed, and directives that
-would be skipped are refused.
+Parsers are lenient: they read ``2024111`` as ``%Y%m%d`` and skip the zone of ``%Z``. So a text must
+match the shape of its format before it is parsed, and directives that would be skipped are refused.
 """
 
 import re
 
 FRACTION = r"(?:\.[0-9]{1,9})?"
-"""Of a second, as ``%.f`` reads it: the one part that may be finer than a microsecond."""
+"""A fraction of a second as ``%.f`` reads it, the only part that may be finer than 1 µs."""
 
 _DIRECTIVES = {
     "%Y": "[0-9]{4}",
@@ -44,11 +43,11 @@ _TOKEN = re.compile(r"%(?:[-:]?[A-Za-z%]|\.?[0-9]?f)|%|[^%]", re.DOTALL)
 
 
 def shape_of(pattern: str) -> str:
-    """The regular expression of every text of a format.
+    """The regular expression that matches every text of a format.
 
     Raises:
-        ValueError: A directive is not among those that can be read exactly, or they do not make a
-            whole date or clock.
+        ValueError: A directive cannot be read exactly, or the format has no whole date or no whole
+            time of day.
     """
     shape, found = "", set()
     for token in _TOKEN.findall(pattern):

@@ -1,4 +1,4 @@
-"""An import from end to end: tables, events, a look at all of them, then batch after batch into the lake."""
+"""Import a file: read its tables, make events, check all of them, then append batch by batch."""
 
 import os
 import zlib
@@ -15,11 +15,12 @@ from eventlake.core.card import Card, counted
 from eventlake.core.documents.delivery import Position
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.errors import ConflictError, EventlakeError, InvalidEventsError, InvalidInputError
+from eventlake.importing.database import database
 from eventlake.importing.events import events_of
 from eventlake.importing.mapping import ImportMapping, read_mapping
 from eventlake.importing.problems import ImportProblem, Problems
 from eventlake.importing.staged import Staged
-from eventlake.importing.tables import Tables, database
+from eventlake.importing.tables import Tables
 from eventlake.lake import Lake
 from eventlake.progress import task
 from eventlake.storage.foreign import ROWS, foreign
@@ -27,29 +28,28 @@ from eventlake.verbs import helpful, verb
 from eventlake.visible import redacted
 
 FIRST = 5
-"""Events that a dry run shows."""
+"""Maximum events that a dry run shows."""
 _CHANGED = (
-    "the input or the mapping is not what this producer imported before: give another producer name for another input, "
-    "and leave out what is in the lake already."
+    "the input or the mapping is not what this producer imported before: "
+    "give another producer name for another input, and leave out what is in the lake already."
 )
 
 
 @helpful
 @dataclass(frozen=True, slots=True, repr=False)
 class Import:
-    """What an import did, or in a dry run would do.
+    """The result of an import or of a dry run.
 
     Attributes:
-        producer: The stream whose positions 0, 1, 2 … its batches have.
-        events: How many events the input holds; those of rows with problems are not counted.
-        batches: Into how many batches they are cut.
-        appended: How many of them were not in the lake before: what was appended, or would be.
-        checkpoint: The history that ends with the last batch; in a dry run, or where there are no
-            events, the head's.
-        dry_run: Whether nothing was to be appended.
-        first: The first events as they would be appended: the columns of ``Lake.append``; at most
-            5.
-        problems: Everything that is wrong; empty but in a dry run.
+        producer: The stream in which the batches have the positions 0, 1, 2 …
+        events: Number of events in the input, without those of rows with problems.
+        batches: Number of batches of the input.
+        appended: Number of events that were, or in a dry run would be, appended.
+        checkpoint: The history that ends with the last batch; in a dry run, or if there are no
+            events, the head.
+        dry_run: Whether this was a dry run.
+        first: The first events, at most 5, with the columns of ``Lake.append``.
+        problems: Every problem; empty except in a dry run.
     """
 
     producer: str
@@ -63,7 +63,7 @@ class Import:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there is no problem."""
         return not self.problems
 
     def __repr__(self) -> str:
@@ -71,7 +71,7 @@ class Import:
         return f"<Import: {self.card().title}>"
 
     def card(self) -> Card:
-        """What to show: problems where there are any, else the first events of a dry run."""
+        """The problems if there are any, else the first events of a dry run."""
         facts = [
             ("producer", self.producer),
             ("batches", f"{self.batches:,}"),
@@ -109,7 +109,7 @@ class Import:
         return Card(f"appended {counted(self.appended, 'event')}{known}", tuple(facts))
 
     def first_card(self) -> Card:
-        """The first events."""
+        """The first events as a table."""
         return Card(
             f"the first {counted(self.first.height, 'event')} of {self.events:,}",
             (),
@@ -128,7 +128,7 @@ class Import:
 
 
 def default_producer(mapping: ImportMapping, given: Path) -> str:
-    """The producer's name where none is given: of the first source, the mapping and the input."""
+    """The default name of the producer, made of the first source, the mapping and the input."""
     source = mapping.events[0].attributes["source"]
     name = "".join(literal or f"{{{column}}}" for literal, column in source.parts)
     return f"{name} {mapping.name} {given.resolve().name}"
@@ -148,39 +148,38 @@ def import_file(
     docs/reference/import-mappings.md lists the settings. Nothing is appended if a row is wrong.
 
     The same input and mapping give the same events in the same batches, which are positions of one
-    producer: an import that was interrupted is taken up again by running it once more, and one that
-    is finished appends nothing.
+    producer. So running an interrupted import again resumes it, and running a finished one again
+    appends nothing.
 
     Args:
-        lake: Where to.
-        path: A CSV, Parquet, NDJSON or JSON file, or the folder that the files of the mapping are
-            in.
+        lake: The lake to append to.
+        path: A CSV, Parquet, NDJSON or JSON file, or the folder with the files of the mapping.
         mapping: The path of a TOML file, or a dict of the same shape.
-        producer: The stream's name; None for the mapping's, or one made of its first source, its
-            own name and that of ``path``.
-        dry_run: Append nothing, and give the problems instead of raising them.
+        producer: The stream's name. Defaults to the mapping's, or to a name made of the first
+            source, the mapping's name and the name of ``path``.
+        dry_run: Append nothing, and return problems instead of raising them.
 
     Returns:
-        What was appended, or would be.
+        What was appended, or in a dry run would be.
 
     Raises:
-        InvalidEventsError: Rows that cannot be events, each with its table, row and column; nothing
-            was appended. Or ``append`` refused a batch for what is in the lake already; the batches
-            before it stay.
+        InvalidEventsError: Rows cannot become events; each is listed with its table, row and
+            column, and nothing was appended. Or ``append`` refused a batch because of events that
+            are in the lake already; earlier batches stay.
         InvalidInputError: The mapping is wrong, or does not fit the files.
-        NotFoundError: A file is not there.
+        NotFoundError: A file does not exist.
         ConflictError: The producer has appended other events before: the input, the mapping or the
-            cut into batches has changed.
+            batch size has changed.
         CommitUnknownError: The store failed while a batch was published; run the import again.
         StorageError: The store failed before that; run the import again.
     """
-    with _readable(path):
+    with _input_errors(path):
         return _import(lake, path, mapping, producer, dry_run=dry_run)
 
 
 @contextmanager
-def _readable(path: object) -> Iterator[None]:
-    """What Python says of paths and texts that are none, and of files that are cut or damaged, in our words."""
+def _input_errors(path: object) -> Iterator[None]:
+    """Translate Python's errors about invalid paths and damaged files."""
     try:
         yield
     except EventlakeError:
@@ -193,7 +192,7 @@ def _readable(path: object) -> Iterator[None]:
             path=str(path),
         ) from error
     except (RuntimeError, ValueError) as error:
-        if not any(told in str(error) for told in ("home directory", "null byte")):
+        if not any(text in str(error) for text in ("home directory", "null byte")):
             raise
         message = f"{path!r}, or a path in the mapping, is no path: {error}"
         raise InvalidInputError(message, path=str(path)) from error
@@ -208,11 +207,15 @@ def _import(
     dry_run: bool,
 ) -> Import:
     described, given = read_mapping(mapping), Path(path).expanduser()
-    if not given.exists() and (told := foreign(path, ROWS)):
-        message = f"expected a file or folder to import, found {redacted(os.fspath(path))}, which is {told[0]}"
-        raise InvalidInputError(message, told[1], path=str(path))
+    if not given.exists() and (unsupported := foreign(path, ROWS)):
+        kind, hint = unsupported
+        message = (
+            "expected a file or folder to import, "
+            f"found {redacted(os.fspath(path))}, which is {kind}"
+        )
+        raise InvalidInputError(message, hint, path=str(path))
     name = producer or described.producer or default_producer(described, given)
-    Position(name, 0)  # refuses a name that cannot be one
+    Position(name, 0)  # refuses an invalid name before any work
     with staged_events(given, described) as (staged, problems):
         total = staged.total
         batches = -(-total // described.batch_events)
@@ -220,18 +223,19 @@ def _import(
         if not problems and delivered > batches:
             message = f"{name} has appended {delivered:,} batches, and the input gives {batches:,}"
             raise ConflictError(message, _CHANGED, expected=delivered, found=batches)
-        # Rows that are left out would move the others into other batches.
+        # Rows with problems are left out, which moves the others into different batches. A batch
+        # then cannot be compared with what was delivered.
         if not problems or not delivered:
             _check_rules(lake, staged, delivered, problems)
         if problems and not dry_run:
             hint = "correct the rows or the mapping; a dry run shows every problem."
             raise InvalidEventsError(problems.all(), hint, within="input", path=str(given))
-        fresh = max(total - delivered * described.batch_events, 0)
+        missing = max(total - delivered * described.batch_events, 0)
         done = Import(
             name,
             total,
             batches,
-            fresh,
+            missing,
             lake.checkpoint,
             dry_run,
             pl.DataFrame(staged.batch(0, FIRST)),
@@ -242,12 +246,12 @@ def _import(
 
 @contextmanager
 def staged_events(given: Path, mapping: ImportMapping) -> Iterator[tuple[Staged, Problems]]:
-    """The events of an input in order, and what is wrong with its rows; rows with problems are left out.
+    """The events of an input in order, without rows that have problems, and these problems.
 
     Raises:
         InvalidEventsError: Lines of a file are broken.
         InvalidInputError: The mapping does not fit the files.
-        NotFoundError: A file is not there.
+        NotFoundError: A file does not exist.
     """
     problems = Problems()
     with database(given, mapping.tables) as (connection, scratch):
@@ -265,29 +269,34 @@ def staged_events(given: Path, mapping: ImportMapping) -> Iterator[tuple[Staged,
 
 
 def _check_rules(lake: Lake, staged: Staged, delivered: int, problems: Problems) -> None:
-    """Asks the event rules, the lake's schemas and its ids about every batch that it does not have, before the first is appended."""
+    """Check every missing batch against the event rules, schemas and ids of the lake.
+
+    This happens before the first batch is appended, so that a wrong row leaves nothing behind.
+    """
     start, whole = 0, not problems
     with task("checking events", staged.total) as advance:
         for number, batch in enumerate(staged.batches()):
             stop = start + batch.num_rows
             found = lake.check(batch) if number >= delivered else []
             if any(problem.field == "corrects" for problem in found):
-                # The lake does not know of the batches before this one, nor anybody of rows that
-                # were left out.
+                # An event may correct one of an earlier batch, which the lake does not have yet, or
+                # one of a row that was left out.
                 here = staged.corrects_here(start, stop)
                 found = [
                     one
                     for one in found
                     if one.field != "corrects" or (whole and start + (one.row or 0) not in here)
                 ]
-            for problem in _placed(staged, start, stop, found):
+            for problem in _by_table(staged, start, stop, found):
                 problems.add(problem)
             start = stop
             advance(batch.num_rows)
 
 
-def _placed(staged: Staged, start: int, stop: int, found: Sequence[Any]) -> Iterator[ImportProblem]:
-    """What the lake says of the batch of the events ``[start, stop)``, by the tables and rows that its events came from."""
+def _by_table(
+    staged: Staged, start: int, stop: int, found: Sequence[Any]
+) -> Iterator[ImportProblem]:
+    """Translate problems of the batch of events ``[start, stop)`` to tables and rows."""
     places = staged.places(start, stop) if found else []
     for problem in found:
         table, row = places[problem.row or 0]
@@ -309,11 +318,14 @@ def _append(lake: Lake, staged: Staged, done: Import) -> Import:
             except ConflictError as error:
                 raise ConflictError(error.message, _CHANGED, **error.facts) from error
             except InvalidEventsError as error:
-                # Another writer came between: what was sound when it was looked at is not any more.
-                placed = list(_placed(staged, start, start + batch.num_rows, error.problems))
-                hint = f"the {position:,} batches before stay; correct the rows, or give another producer what is left."
+                # Another writer has appended since the batch was checked.
+                stop = start + batch.num_rows
+                hint = (
+                    f"the {position:,} batches before stay; "
+                    "correct the rows, or give another producer what is left."
+                )
                 raise InvalidEventsError(
-                    placed,
+                    list(_by_table(staged, start, stop, error.problems)),
                     hint,
                     within=f"batch at position {position:,}",
                     outcome="nothing of it was appended",

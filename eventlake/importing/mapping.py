@@ -1,4 +1,4 @@
-"""The mapping file: TOML, or a dict of the same shape, to rules; every setting is checked, none is guessed."""
+"""Read a mapping, from TOML or a dict of the same shape, and check every setting."""
 
 import os
 from collections.abc import Mapping
@@ -20,10 +20,13 @@ from eventlake.importing.settings import Settings
 from eventlake.storage import toml
 
 SOURCE = "source"
-"""The name of the one table of a mapping that names none."""
+"""The name of the table of a mapping without ``[tables]``."""
 BATCH_EVENTS = 100_000
-"""Events a batch where the mapping does not say. Batches are what a producer's positions name: another number here would make every
-unfinished import of an earlier version a conflict."""
+"""Default number of events per batch.
+
+A producer's positions count batches, so another number would turn every unfinished import of an
+earlier version into a conflict.
+"""
 
 _TOP = (
     "source",
@@ -40,17 +43,17 @@ _TOP = (
 
 @dataclass(frozen=True, slots=True)
 class ImportMapping:
-    """What a mapping says.
+    """A checked mapping.
 
     Attributes:
-        name: The file's, without its suffix; ``mapping`` for a dict.
-        producer: The stream's name; None to make one of the first source, the mapping's and the
-            input's name.
-        file_order: Whether rows keep the order of their one file; else events go by time, block and
-            keys.
-        batch_events: Events a batch.
-        tables: In the order in which they are made.
-        events: At least one.
+        name: Name of the file without its suffix; ``mapping`` for a dict.
+        producer: The stream's name; None to derive it from the first source, the mapping and the
+            input.
+        file_order: Whether rows keep the order of their file. Otherwise events are ordered by time,
+            block and keys.
+        batch_events: Events per batch.
+        tables: Tables in the order of their creation.
+        events: Rules for events; at least one.
     """
 
     name: str
@@ -62,19 +65,22 @@ class ImportMapping:
 
 
 def read_mapping(mapping: str | os.PathLike[str] | Mapping[str, Any]) -> ImportMapping:
-    """Reads and checks a mapping.
+    """Read and check a mapping.
 
     Raises:
-        NotFoundError: There is no such file.
-        StorageError: It cannot be read.
-        InvalidInputError: It is not TOML, or a setting is unknown, missing or of the wrong kind;
-            the message names it.
+        NotFoundError: The file does not exist.
+        StorageError: The file cannot be read.
+        InvalidInputError: The file is not TOML, or a setting is unknown, missing or of the wrong
+            type; the message names it.
     """
     if isinstance(mapping, Mapping):
         return _mapping("mapping", mapping)
     given: object = mapping
     if not isinstance(given, str | os.PathLike):
-        message = f"expected a mapping as the path of a TOML file or as a dict, found {type(given).__name__}"
+        message = (
+            "expected a mapping as the path of a TOML file or as a dict, "
+            f"found {type(given).__name__}"
+        )
         raise InvalidInputError(message)
     path = Path(mapping).expanduser()
     try:
@@ -109,9 +115,8 @@ def _mapping(name: str, values: Mapping[str, Any]) -> ImportMapping:
     if own := [name for name in names if name.startswith(OWN)]:
         raise top.wrong(f"expected tables of other names than {OWN}…, found {', '.join(own)}")
     if len(set(names)) < len(names):
-        raise top.wrong(
-            f"expected tables whose names differ in more than case, found {', '.join(table.name for table in tables)}"
-        )
+        found = ", ".join(table.name for table in tables)
+        raise top.wrong(f"expected tables whose names differ in more than case, found {found}")
     blocks = top.items("events")
     if not blocks:
         raise top.wrong("expected at least one [[events]]")
@@ -137,11 +142,14 @@ def _mapping(name: str, values: Mapping[str, Any]) -> ImportMapping:
 
 
 def _check_texts(value: Any, where: str) -> None:
-    """Refuses text that no file could hold."""
+    """Refuse text that a TOML file cannot contain, but a dict can."""
     if isinstance(value, str) and (
         "\0" in value or any("\ud800" <= character <= "\udfff" for character in value)
     ):
-        message = f"mapping, {where}: expected text without NUL characters and lone surrogates, found {value!r}"
+        message = (
+            f"mapping, {where}: expected text without NUL characters and lone surrogates, "
+            f"found {value!r}"
+        )
         raise InvalidInputError(message)
     if isinstance(value, Mapping):
         for name, inner in value.items():
@@ -156,5 +164,8 @@ def _check_file_order(top: Settings, tables: tuple[Table, ...], events: tuple[Ev
     used = {block.table for block in events}
     of_query = any(table.query is not None for table in tables if table.name in used)
     if len(used) > 1 or of_query or any(block.order for block in events):
-        message = "order = 'file' is for events of one table that is a file, without an order of their own"
+        message = (
+            "order = 'file' is for events of one table that is a file, "
+            "without an order of their own"
+        )
         raise top.wrong(message, "give order in each [[events]] instead.")

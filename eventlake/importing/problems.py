@@ -1,4 +1,4 @@
-"""What is wrong with the rows of an input: all of it, but of the same thing no more than anybody reads."""
+"""Collect the problems of an input's rows, with a limit on how many alike are kept."""
 
 import re
 from collections import Counter
@@ -13,23 +13,23 @@ from eventlake.importing.times import Wrong
 from eventlake.visible import safe
 
 ROW = "eventlake row"
-"""The column of a row's number; a name that no file is likely to have."""
+"""Name of the column with a row's number; unlikely to be a column of a file."""
 _PLACE = re.compile(r"\b(row|sequence) [0-9,]*[0-9]")
 MOST_ALIKE = 100
-"""Problems kept of one column and rule; the rest is counted."""
+"""Maximum problems kept per column and rule; more are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportProblem:
-    """One value, row or column of a table that cannot become a part of an event.
+    """One value, row or column of a table that cannot become part of an event.
 
     Attributes:
         table: The table of the mapping.
-        row: 0-based row of the table, a header line not counted; of a query's table, of its result.
-            None where a whole column is wrong, or where more rows are alike.
-        field: What it was to become, and the column that it came from.
+        row: 0-based row of the table or of the query's result, not counting a header line. None for
+            a whole column, and for a count of similar rows.
+        field: The field of the event, and the column that it comes from.
         message: What was expected.
-        found: What was there; None where that is no value.
+        found: The value found; None if there is none.
     """
 
     table: str
@@ -53,11 +53,11 @@ class Problems:
         self._counts: Counter[tuple[str, str, str]] = Counter()
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
+        """Whether there is any problem."""
         return bool(self._kept)
 
     def add(self, problem: ImportProblem) -> None:
-        """One more."""
+        """Add one problem."""
         alike = (problem.table, problem.field, _alike(problem.message))
         self._counts[alike] += 1
         if self._counts[alike] <= MOST_ALIKE:
@@ -66,14 +66,14 @@ class Problems:
     def add_rows(
         self, table: str, field: str, wrong: Wrong, rows: pl.Series, values: pl.Series | None
     ) -> None:
-        """A rule that some rows break.
+        """Add the rows that break a rule.
 
         Args:
-            table: Its name.
-            field: What is wrong with them.
-            wrong: Which rows, and why.
-            rows: Their numbers in the table.
-            values: What was there; None to show nothing.
+            table: Name of the table.
+            field: The field of the event, and the column that it comes from.
+            wrong: The rows that break the rule, and the rule.
+            rows: Numbers of all rows in the table.
+            values: The values to show; None for none.
         """
         hits = wrong.rows.arg_true()
         for hit in hits[:MOST_ALIKE]:
@@ -89,7 +89,7 @@ class Problems:
         self._counts[table, field, _alike(wrong.message)] += max(len(hits) - MOST_ALIKE, 0)
 
     def all(self) -> tuple[ImportProblem, ...]:
-        """Every problem by table and row, then how many more there are of those that were too many."""
+        """Every kept problem by table and row, then counts of the rest."""
         more = [
             ImportProblem(table, None, field, f"{message}: {count - MOST_ALIKE:,} rows more")
             for (table, field, message), count in self._counts.items()
@@ -105,12 +105,12 @@ class Problems:
 
 
 def _alike(message: str) -> str:
-    """A message without the places that it names, which differ from row to row."""
+    """The message without the row numbers in it, which differ from row to row."""
     return _PLACE.sub(r"\1 …", message)
 
 
 def _shown(values: pl.Series, row: int) -> Any:
-    """A value; of times beyond Python's, the number that stands for it."""
+    # Python cannot represent times outside the years 1 to 9999; their number is shown instead.
     step_us = {pl.Date: 86_400_000_000, pl.Datetime: 1}.get(values.dtype.base_type(), 0)
     number = values.to_physical()[row] if step_us else None
     return values[row] if number is None or MIN_US <= number * step_us <= MAX_US else number

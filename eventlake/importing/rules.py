@@ -1,4 +1,4 @@
-"""The rules of a mapping as values: templates, times, payload fields, keys, tables, events."""
+"""The rules of a mapping as values: templates, times, payload fields, keys, tables and events."""
 
 import re
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ from eventlake.importing.settings import Settings
 
 ERROR, EARLIER, LATER = "error", "earlier", "later"
 DISAMBIGUATION = (ERROR, EARLIER, LATER)
-"""What to do with a local time that names no instant, or two: the words of Temporal (ECMAScript) and RFC 9557."""
+"""How to resolve a skipped or repeated local time, in the terms of RFC 9557 and Temporal."""
 OWN = "eventlake_"
-"""Names of tables begin with it that an import makes for itself."""
+"""Prefix of the tables that an import creates for itself."""
 UNIX = {"unix": 1_000_000, "unix_ms": 1_000, "unix_us": 1}
-"""Formats that count since 1970-01-01 UTC, and their microseconds a step."""
+"""Formats that count from 1970-01-01 UTC, with the microseconds per unit."""
 
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
 _TYPE = re.compile(r"decimal\(\s*([0-9]{1,2})\s*,\s*([0-9]{1,2})\s*\)")
 _TYPES = ("bool", "int64", "utf8", "date", "timestamp", "float64", "json")
 _KEY_TYPES = ("utf8", "int64", "date", "timestamp")
-_MOST_DIGITS = 38
+_MAX_DIGITS = 38
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,7 @@ class Template:
 
     Attributes:
         parts: ``(text, None)`` or ``("", column)``, in order.
-        required: Whether a row in which a column is null is a problem; else the whole text is null
-            there.
+        required: Whether a null column is a problem; otherwise the whole text is null.
     """
 
     parts: tuple[tuple[str, str | None], ...]
@@ -36,15 +35,15 @@ class Template:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns named."""
+        """The columns that the template names."""
         return tuple(column for _, column in self.parts if column is not None)
 
 
 def template(settings: Settings, name: str, text: str, *, required: bool = True) -> Template:
-    """Takes a template apart: ``{column}``, ``{{`` and ``}}`` for braces.
+    """Parse a template: ``{column}``, with ``{{`` and ``}}`` for braces.
 
     Raises:
-        InvalidInputError: A brace stands alone.
+        InvalidInputError: A brace is unpaired.
     """
     parts: list[tuple[str, str | None]] = []
     end = 0
@@ -68,7 +67,7 @@ def template(settings: Settings, name: str, text: str, *, required: bool = True)
 
 
 def template_setting(settings: Settings, name: str) -> Template | None:
-    """A template given as text, or as ``{ template = "…", required = false }``; None where the setting is absent."""
+    """A template given as text or as ``{ template = "…", required = false }``; None if absent."""
     value = settings.any(name)
     if value is None:
         return None
@@ -82,14 +81,14 @@ def template_setting(settings: Settings, name: str) -> Template | None:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """How a time without an offset becomes an instant.
+    """How to convert a time without an offset to an instant.
 
     Attributes:
-        zone: Its zone in the time zone database; None where no local time is expected.
-        gap: For a local time that the clocks skip: ``error``; ``later``, read with the offset
-            before the gap; or ``earlier``, read with the one after it.
+        zone: Name in the time zone database; None if no local time is expected.
+        gap: For a local time that the clocks skip: ``error``; ``later`` uses the offset before the
+            gap; ``earlier`` uses the one after it.
         overlap: For a local time that the clocks show twice: ``error``, ``earlier`` (the first
-            time) or ``later`` (the second).
+            occurrence) or ``later`` (the second).
     """
 
     zone: str | None
@@ -99,15 +98,14 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Time:
-    """Where an instant comes from.
+    """The source of an instant.
 
     Attributes:
-        value: A column alone keeps the type that it has; anything else is text.
+        value: A single column keeps its type; anything else is text.
         format: A strftime pattern, ``unix``, ``unix_ms`` or ``unix_us``; None for ISO 8601.
-        shape: The regular expression of texts of a strftime pattern; None for the others.
-        century: The first year of the century that years of two digits are of; None where there are
-            none.
-        clock: For times without an offset.
+        shape: Regular expression for texts of a strftime pattern; None for other formats.
+        century: First year of the century of two-digit years; None if there are none.
+        clock: Applies to times without an offset.
     """
 
     value: Template
@@ -123,9 +121,9 @@ class Kind:
 
     Attributes:
         name: ``bool``, ``int64``, ``utf8``, ``date``, ``timestamp``, ``float64``, ``decimal`` or
-            ``json`` (JSON text, taken as it is).
-        precision: Of a decimal: all its digits.
-        scale: Of a decimal: those behind the point.
+            ``json`` (JSON text, copied as it is).
+        precision: Total digits of a decimal.
+        scale: Digits after the point of a decimal.
     """
 
     name: str
@@ -133,7 +131,7 @@ class Kind:
     scale: int = 0
 
     def __str__(self) -> str:
-        """As in the mapping."""
+        """The type as a mapping spells it."""
         return f"decimal({self.precision}, {self.scale})" if self.name == "decimal" else self.name
 
 
@@ -142,17 +140,16 @@ class Field:
     """One member of a payload.
 
     Attributes:
-        name: As in the payload.
-        value: A column alone keeps the type that it has; anything else is text.
-        kind: What its values must be.
-        codes: What each text of the table means; None to take values as they are.
-        nulls: Texts that mean that there is no value.
-        required: Whether a missing value is a problem; else the member is left out.
-        quoted: Whether a number is written as JSON text, for readers that take numbers through a
-            double.
-        decimal_separator: Between the whole and the fraction of a number.
-        thousands: Between groups of digits; empty where there is none.
-        time: For a timestamp: its format and clock.
+        name: Name in the payload.
+        value: A single column keeps its type; anything else is text.
+        kind: Type of the values.
+        codes: Meaning of each text of the column; None to take values as they are.
+        nulls: Texts that mean a missing value.
+        required: Whether a missing value is a problem; otherwise the member is left out.
+        quoted: Whether a number is written as JSON text, for readers that parse numbers as doubles.
+        decimal_separator: Character before the fraction of a number.
+        thousands: Character between groups of digits; empty if there is none.
+        time: Format and clock of a timestamp or date.
     """
 
     name: str
@@ -169,13 +166,12 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A column that orders the events of one time.
+    """A column that orders events with the same time.
 
     Attributes:
-        column: Its name.
-        kind: What its values are compared as: text by its UTF-8 bytes, the others by what they
-            mean.
-        time: How dates and instants are written.
+        column: Name of the column.
+        kind: How values compare: text by its UTF-8 bytes, other types by value.
+        time: Format of dates and instants.
     """
 
     column: str
@@ -188,16 +184,16 @@ class Table:
     """A table of the input: a file, or a query over the tables above it.
 
     Attributes:
-        name: As queries and events name it.
-        file: Relative to the input's folder; None for a query.
+        name: Name in queries and events.
+        file: Path relative to the input's folder; None for a query.
         query: One SELECT; None for a file.
-        format: ``csv``, ``parquet``, ``ndjson`` or ``json``; empty to go by the file's name.
-        delimiter: Of CSV.
-        quote: Of CSV; empty where nothing is quoted.
-        escape: Of CSV: what stands before a quote in quotes.
-        encoding: Of CSV: any that Python knows.
-        columns: Of CSV without a header line: the names of its columns.
-        empty_is_null: Of CSV: whether an empty text is a missing value.
+        format: ``csv``, ``parquet``, ``ndjson`` or ``json``; empty to infer it from the file name.
+        delimiter: CSV delimiter.
+        quote: CSV quote character; empty if nothing is quoted.
+        escape: Character before a quote inside CSV quotes.
+        encoding: CSV encoding; any that Python supports.
+        columns: Column names of a CSV file without a header line.
+        empty_is_null: Whether an empty CSV text is a missing value.
     """
 
     name: str
@@ -214,18 +210,18 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """What event each row of a table is.
+    """How the rows of a table become events.
 
     Attributes:
-        number: 0-based place among the mapping's ``[[events]]``; orders events of one time.
-        table: Whose rows.
-        where: An SQL condition on a row; None for every row.
+        number: 0-based position among the mapping's ``[[events]]``; orders events of one time.
+        table: The table whose rows are mapped.
+        where: SQL condition on a row; None for every row.
         attributes: Templates by event attribute.
-        time: When it happened; None for events that are undated.
-        recorded: When it was recorded; None where the lake says so.
-        order: Keys among events of one time.
-        data: The payload's members, in their order.
-        extensions: Those of the attribute ``extensions``.
+        time: When the event happened; None for undated events.
+        recorded: When the event was recorded; None to use the instant of the append.
+        order: Keys that order events of one time.
+        data: Members of the payload, in order.
+        extensions: Members of the attribute ``extensions``.
     """
 
     number: int
@@ -240,7 +236,7 @@ class Events:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Every column that the rules name, once."""
+        """Every column that the rules name, without repetition."""
         templates = [
             *self.attributes.values(),
             *(field.value for field in (*self.data, *self.extensions)),
@@ -251,16 +247,16 @@ class Events:
 
 
 def kind_of(settings: Settings, value: Any, *, key: bool = False) -> Kind:
-    """A type by its name.
+    """Parse the name of a type.
 
     Raises:
-        InvalidInputError: There is none of that name, or a decimal has too many digits.
+        InvalidInputError: The type is unknown, or a decimal has too many digits.
     """
     allowed = _KEY_TYPES if key else _TYPES
     if value in allowed:
         return Kind(str(value))
     match = _TYPE.fullmatch(value) if isinstance(value, str) and not key else None
-    if match and 1 <= int(match[1]) <= _MOST_DIGITS and int(match[2]) <= int(match[1]):
+    if match and 1 <= int(match[1]) <= _MAX_DIGITS and int(match[2]) <= int(match[1]):
         return Kind("decimal", int(match[1]), int(match[2]))
-    decimal = "" if key else f", or decimal(p, s) with at most {_MOST_DIGITS} digits"
+    decimal = "" if key else f", or decimal(p, s) with at most {_MAX_DIGITS} digits"
     raise settings.wrong(f"expected type as one of {', '.join(allowed)}{decimal}, found {value!r}")

@@ -1,4 +1,8 @@
-"""A table of a mapping file, read setting by setting; whatever is unknown, missing or of the wrong kind is refused by name."""
+"""One table of a mapping file, read and checked setting by setting.
+
+The checks are written by hand because a message names the table, the setting and the settings that
+exist; a schema library reports a path and a type.
+"""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -10,12 +14,12 @@ class Settings:
     """One table of settings.
 
     Args:
-        where: How messages name it, such as ``[[events]] 2``.
-        values: What stands there.
-        known: Every setting that may.
+        where: The table's name in messages, such as ``[[events]] 2``.
+        values: The table as parsed.
+        known: Every setting that is allowed.
 
     Raises:
-        InvalidInputError: It is no table, or has an unknown setting.
+        InvalidInputError: ``values`` is not a table, or has an unknown setting.
     """
 
     def __init__(self, where: str, values: Any, known: Collection[str]) -> None:
@@ -31,21 +35,21 @@ class Settings:
         self._values = values
 
     def wrong(self, message: str, hint: str | None = None) -> InvalidInputError:
-        """An error that names this table."""
+        """Make an error that names this table."""
         return InvalidInputError(f"mapping, {self.where}: {message}", hint)
 
     def __contains__(self, name: str) -> bool:
         return name in self._values
 
     def any(self, name: str) -> Any:
-        """A setting of any kind; None where it is absent."""
+        """A setting of any type; None if it is absent."""
         return self._values.get(name)
 
     def text(self, name: str, default: str | None = None) -> str:
-        """A text of at least one character.
+        """A non-empty text.
 
         Raises:
-            InvalidInputError: It is missing without a default, or no text.
+            InvalidInputError: The setting is not text, or missing without a default.
         """
         found = self.text_or_none(name)
         if found is None and default is None:
@@ -53,7 +57,7 @@ class Settings:
         return found if found is not None else default or ""
 
     def text_or_none(self, name: str) -> str | None:
-        """A text of at least one character, or None where it is absent."""
+        """A non-empty text; None if it is absent."""
         value = self._values.get(name)
         if value is not None and (not isinstance(value, str) or not value):
             raise self.wrong(f"expected {name} as text, found {value!r}")
@@ -76,35 +80,35 @@ class Settings:
         return value
 
     def character(self, name: str, default: str) -> str:
-        """A single character, or no character where that is the default."""
+        """A single character, or an empty text if that is the default."""
         value = self._values.get(name, default)
         if not isinstance(value, str) or len(value) > 1 or (not value and default):
             raise self.wrong(f"expected {name} as one character, found {value!r}")
         return value
 
     def whole(self, name: str, default: int | None) -> int | None:
-        """A whole number from 1."""
+        """An integer of at least 1."""
         value = self._values.get(name, default)
         if value is not None and (type(value) is not int or value < 1):
             raise self.wrong(f"expected {name} as a whole number from 1, found {value!r}")
         return value
 
     def items(self, name: str) -> list[Any]:
-        """A list; empty where it is absent."""
+        """A list; empty if it is absent."""
         value = self._values.get(name, [])
         if not isinstance(value, list | tuple):
             raise self.wrong(f"expected {name} as a list, found {value!r}")
         return list(value)
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """A list of texts, which may be empty ones; empty where it is absent."""
+        """A list of texts, which may be empty; an empty list if it is absent."""
         values = self.items(name)
         if not all(isinstance(value, str) for value in values):
             raise self.wrong(f"expected {name} as a list of text, found {values!r}")
         return tuple(values)
 
     def table(self, name: str) -> dict[str, Any]:
-        """A table of any settings; empty where it is absent."""
+        """A table with any settings; empty if it is absent."""
         value = self._values.get(name, {})
         if not isinstance(value, Mapping):
             raise self.wrong(f"expected {name} as a table, found {value!r}")

@@ -1,4 +1,4 @@
-"""The SQL of a mapping: one SELECT or one condition, which gives the same rows whenever it is asked and writes nothing."""
+"""Check the SQL of a mapping: one SELECT or condition that is deterministic and writes nothing."""
 
 import json
 from typing import Any
@@ -13,27 +13,30 @@ from eventlake.exactness.tree import nodes
 _KEYWORDS = frozenset(
     {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
 )
-"""Clocks that are written like columns."""
+"""Functions for the current time that are written like columns."""
 _STEADY = frozenset({"error", "getvariable", "make_timestamptz", "timezone"})
-"""What DuckDB lists as changing with the session; an import's session is always the same."""
+"""Functions that depend on the session; an import always configures it the same way."""
 _HIDDEN = frozenset({"query"})
-"""What runs SQL that stands in a text."""
+"""Functions that run SQL given as text."""
 _PARQUET = frozenset({"parquet_scan", "read_parquet"})
 _CONDITION = "it stands for itself, like amount::DECIMAL(12, 2) > 0 AND status <> 'R'."
-_HINT = "the rows must be the same whenever they are asked for: an import that was interrupted is taken up by asking once more."
+_HINT = (
+    "the rows must be the same on every run: "
+    "an interrupted import is resumed by running the query again."
+)
 
 
 def checked_select(connection: duckdb.DuckDBPyConnection, where: str, text: str) -> str:
-    """One SELECT, as it stands in ``text``.
+    """Check that a text is one deterministic SELECT, and return it.
 
     Args:
-        connection: Knows the functions.
-        where: How messages name it.
-        text: What the mapping says.
+        connection: Lists the functions.
+        where: Name of the query in messages.
+        text: The query of the mapping.
 
     Raises:
-        InvalidInputError: It is something else, or it calls what is another value every time.
-        duckdb.Error: DuckDB cannot read it.
+        InvalidInputError: It is something else, or it is not deterministic.
+        duckdb.Error: DuckDB cannot parse it.
     """
     try:
         found = check_select(text, functions=TABLE_FUNCTIONS | FILE_FUNCTIONS)
@@ -47,13 +50,13 @@ def checked_select(connection: duckdb.DuckDBPyConnection, where: str, text: str)
 
 
 def checked_condition(connection: duckdb.DuckDBPyConnection, where: str, text: str) -> str:
-    """A condition in parentheses, which end where the condition ends.
+    """Check that a text is one deterministic condition, and return it in parentheses.
 
     Raises:
-        InvalidInputError: It is something else, or it calls what is another value every time.
-        duckdb.Error: DuckDB cannot read it.
+        InvalidInputError: It is something else, or it is not deterministic.
+        duckdb.Error: DuckDB cannot parse it.
     """
-    # Without parentheses first: then none of the condition's own can close ours.
+    # Parsed without parentheses, so that none in the text can close the one that is added below.
     alone = f"SELECT {text}\n"
     try:
         tree = _tree(where, check_select(alone))
@@ -69,10 +72,10 @@ def checked_condition(connection: duckdb.DuckDBPyConnection, where: str, text: s
 
 
 def int96_files(connection: duckdb.DuckDBPyConnection, tree: dict[str, Any]) -> list[str]:
-    """The Parquet files with INT96 instants that a query names, by function or by name alone.
+    """The Parquet files with INT96 instants that a query reads, by function or by name.
 
     Raises:
-        duckdb.Error: One cannot be read.
+        duckdb.Error: A file cannot be read.
     """
     named = [
         node["function"]["arguments"][0]["expression"]
@@ -126,13 +129,12 @@ def _tree(where: str, text: str) -> dict[str, Any]:
 
 
 def _check_steady(connection: duckdb.DuckDBPyConnection, where: str, tree: dict[str, Any]) -> None:
-    """Refuses clocks, random numbers, what differs between sessions, and samples."""
-    unsteady = {
-        name
-        for (name,) in connection.execute(
-            "SELECT function_name FROM duckdb_functions() GROUP BY 1 HAVING bool_and(coalesce(stability, 'CONSISTENT') <> 'CONSISTENT')"
-        ).fetchall()
-    } - _STEADY | _HIDDEN
+    """Refuse clocks, random numbers, functions of the session, and samples."""
+    volatile = connection.execute(
+        "SELECT function_name FROM duckdb_functions() GROUP BY 1 "
+        "HAVING bool_and(coalesce(stability, 'CONSISTENT') <> 'CONSISTENT')"
+    ).fetchall()
+    unsteady = {name for (name,) in volatile} - _STEADY | _HIDDEN
     for node in nodes(tree):
         called = str(node.get("function_name") or "").casefold()
         names = node.get("column_names") or []

@@ -1,4 +1,4 @@
-"""The events of an import, kept in its database until all of them are known: put in order, looked at as a whole, given batch by batch."""
+"""The events of an import in its database: ordered, checked as a whole, and read in batches."""
 
 from collections.abc import Iterator
 
@@ -16,23 +16,32 @@ from eventlake.importing.problems import ImportProblem, Problems
 _INSTANTS = ("time", "recorded_at")
 _CORRECTED = "staged.events c JOIN staged.events t ON t.source = c.source AND t.id = c.corrects"
 _CORRECTS_WRONG = (
-    "CASE WHEN t.rowid >= c.rowid THEN 'expected an earlier event; the one it names comes later in the order of the input' "
-    "WHEN t.type <> c.type THEN 'expected an event of the same type, the one it names has ' || t.type "
-    "WHEN t.subject IS DISTINCT FROM c.subject THEN 'expected an event of the same subject, the one it names has ' "
+    "CASE WHEN t.rowid >= c.rowid "
+    "THEN 'expected an earlier event; the one it names comes later in the order of the input' "
+    "WHEN t.type <> c.type "
+    "THEN 'expected an event of the same type, the one it names has ' || t.type "
+    "WHEN t.subject IS DISTINCT FROM c.subject "
+    "THEN 'expected an event of the same subject, the one it names has ' "
     "|| coalesce(t.subject, 'none') END"
 )
+_REPEATED_IDS = (
+    "SELECT block, row, source, id FROM staged.events WHERE (source, id) IN "
+    "(SELECT (source, id) FROM staged.events GROUP BY source, id HAVING count(*) > 1) "
+    "ORDER BY source, id, rowid"
+)
+_WITH_PREVIOUS = "staged.events e JOIN staged.events b ON b.rowid = e.rowid - 1"
 
 
 class Staged:
-    """Events in the order in which they are to be appended: by time, ``[[events]]`` and its keys, or as the file has them.
+    """Events in the order of the append: by time, ``[[events]]`` and keys, or in file order.
 
     Args:
-        connection: Of the import's database.
-        mapping: Says the order.
+        connection: The import's database.
+        mapping: Defines the order.
 
     Attributes:
-        keys: How many key columns the events have.
-        total: How many events there are, once they are arranged.
+        keys: Number of key columns.
+        total: Number of events; 0 before ``arrange``.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, mapping: ImportMapping) -> None:
@@ -49,20 +58,21 @@ class Staged:
         # the mapping.
         connection.execute("CREATE SCHEMA staged")
         connection.execute(
-            f"CREATE TABLE staged.made (block INTEGER, row BIGINT, recorded_at BIGINT, {attributes}{keys})"
+            "CREATE TABLE staged.unordered "
+            f"(block INTEGER, row BIGINT, recorded_at BIGINT, {attributes}{keys})"
         )
 
     def add(self, events: pl.DataFrame) -> None:
-        """Some more, from ``events_of``."""
+        """Add events from ``events_of``."""
         self._connection.register("more events", events.to_arrow())
-        self._connection.execute('INSERT INTO staged.made BY NAME FROM "more events"')
+        self._connection.execute('INSERT INTO staged.unordered BY NAME FROM "more events"')
         self._connection.unregister("more events")
 
     def arrange(self) -> None:
-        """Puts them in order, once all are there."""
+        """Order the events, once all have been added."""
         if self._mapping.file_order and len(self._mapping.events) == 1:
             self._connection.execute(
-                "ALTER TABLE staged.made RENAME TO events"
+                "ALTER TABLE staged.unordered RENAME TO events"
             )  # sorting would hold all of them in memory
             self.total = self._count()
             return
@@ -71,29 +81,32 @@ class Staged:
             if self._mapping.file_order
             else ", ".join(["time NULLS FIRST", "block", *self._key_names])
         )
-        # Rows of a table that was made in order are numbered in order.
-        self._connection.execute(f"CREATE TABLE staged.events AS FROM staged.made ORDER BY {order}")
-        self._connection.execute("DROP TABLE staged.made")
+        # DuckDB numbers the rows of a new table in the order of the query.
+        self._connection.execute(
+            f"CREATE TABLE staged.events AS FROM staged.unordered ORDER BY {order}"
+        )
+        self._connection.execute("DROP TABLE staged.unordered")
         self.total = self._count()
 
     def _count(self) -> int:
         return int(self._connection.execute("SELECT count(*) FROM staged.events").fetchall()[0][0])
 
     def check(self, problems: Problems) -> None:
-        """Looks for what only all events together show: an order that is not total, ids that stand twice, a clock that steps back."""
+        """Check all events together: a total order, unique ids, non-decreasing ``recorded_at``."""
         if not self._mapping.file_order:
             self._check_ties(problems)
-        for block, row, source, event_id in self._connection.execute(
-            "SELECT block, row, source, id FROM staged.events WHERE (source, id) IN "
-            "(SELECT (source, id) FROM staged.events GROUP BY source, id HAVING count(*) > 1) ORDER BY source, id, rowid"
-        ).fetchall():
+        repeated = self._connection.execute(_REPEATED_IDS).fetchall()
+        for block, row, source, event_id in repeated:
             message = "expected (source, id) once in the whole input, it stands there several times"
             problems.add(ImportProblem(self._table(block), row, "id", message, (source, event_id)))
         for block, row, found, before in self._connection.execute(
-            "SELECT e.block, e.row, e.recorded_at, b.recorded_at FROM staged.events e JOIN staged.events b ON b.rowid = e.rowid - 1 "
+            f"SELECT e.block, e.row, e.recorded_at, b.recorded_at FROM {_WITH_PREVIOUS} "
             "WHERE e.recorded_at < b.recorded_at ORDER BY e.rowid"
         ).fetchall():
-            message = f"expected non-decreasing instants in the order of the events, the event before has {format_instant(before)}"
+            message = (
+                "expected non-decreasing instants in the order of the events, "
+                f"the event before has {format_instant(before)}"
+            )
             problems.add(
                 ImportProblem(
                     self._table(block), row, "recorded_at", message, format_instant(found)
@@ -101,13 +114,17 @@ class Staged:
             )
 
         for block, row, corrects, message in self._connection.execute(
-            f"SELECT c.block, c.row, c.corrects, {_CORRECTS_WRONG} AS wrong FROM {_CORRECTED} WHERE wrong IS NOT NULL ORDER BY c.rowid"
+            f"SELECT c.block, c.row, c.corrects, {_CORRECTS_WRONG} AS wrong FROM {_CORRECTED} "
+            "WHERE wrong IS NOT NULL ORDER BY c.rowid"
         ).fetchall():
             problems.add(ImportProblem(self._table(block), row, "corrects", message, corrects))
 
     def corrects_here(self, start: int, stop: int) -> set[int]:
-        """Which of the events ``[start, stop)`` correct one of this input."""
-        text = f"SELECT c.rowid FROM {_CORRECTED} WHERE c.rowid >= {integer(start)} AND c.rowid < {integer(stop)}"
+        """The events of ``[start, stop)`` that correct another event of this input."""
+        text = (
+            f"SELECT c.rowid FROM {_CORRECTED} "
+            f"WHERE c.rowid >= {integer(start)} AND c.rowid < {integer(stop)}"
+        )
         return {int(number) for (number,) in self._connection.execute(text).fetchall()}
 
     def _check_ties(self, problems: Problems) -> None:
@@ -116,11 +133,14 @@ class Staged:
             for name in ("block", "time", *self._key_names)
         )
         for block, row, other in self._connection.execute(
-            f"SELECT e.block, e.row, b.row FROM staged.events e JOIN staged.events b ON b.rowid = e.rowid - 1 WHERE {same} ORDER BY e.rowid"
+            f"SELECT e.block, e.row, b.row FROM {_WITH_PREVIOUS} WHERE {same} ORDER BY e.rowid"
         ).fetchall():
             rules = self._mapping.events[block]
             by = ", ".join(["time", *(key.column for key in rules.order)])
-            message = f"expected a total order, but by {by} nothing says which of this row and row {min(row, other):,} comes first"
+            message = (
+                f"expected a total order, but by {by} nothing says "
+                f"which of this row and row {min(row, other):,} comes first"
+            )
             problems.add(
                 ImportProblem(
                     rules.table, max(row, other), f"order of [[events]] {block + 1}", message
@@ -128,7 +148,7 @@ class Staged:
             )
 
     def batches(self) -> Iterator[pa.Table]:
-        """The events, ``batch_events`` a time, as ``Lake.append`` takes them; the same every time."""
+        """Yield the events as ``Lake.append`` takes them, ``batch_events`` in each batch."""
         size = self._mapping.batch_events
         for start in range(0, self.total, size):
             yield self.batch(start, start + size)
@@ -144,7 +164,7 @@ class Staged:
         return table
 
     def places(self, start: int, stop: int) -> list[tuple[str, int]]:
-        """The tables and rows that the events ``[start, stop)`` came from."""
+        """The tables and rows of the events ``[start, stop)``."""
         found = self._read("block, row", start, stop)
         return [
             (self._table(block), row)
@@ -153,11 +173,14 @@ class Staged:
 
     @property
     def is_copied(self) -> bool:
-        """Whether events bring the instant at which they were recorded."""
+        """Whether the mapping provides the instant at which events were recorded."""
         return any(block.recorded is not None for block in self._mapping.events)
 
     def _read(self, columns: str, start: int, stop: int) -> pa.Table:
-        text = f"SELECT {columns} FROM staged.events WHERE rowid >= {integer(start)} AND rowid < {integer(stop)} ORDER BY rowid"
+        text = (
+            f"SELECT {columns} FROM staged.events "
+            f"WHERE rowid >= {integer(start)} AND rowid < {integer(stop)} ORDER BY rowid"
+        )
         return self._connection.sql(text).to_arrow_table()
 
     def _table(self, block: int) -> str:

@@ -1,4 +1,7 @@
-"""Texts and local times to instants in microseconds since 1970-01-01 UTC; what names no instant, or two, is said and not guessed."""
+"""Convert texts and local times to instants in microseconds since 1970-01-01 UTC.
+
+A local time that the clocks skip or show twice is reported, not guessed.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,7 +15,8 @@ from eventlake.importing.rules import ERROR, LATER, UNIX, Time
 
 _ISO = (
     r"^([0-9]{4}-[0-9]{2}-[0-9]{2})"
-    r"(?:[Tt ]([0-9]{2}:[0-5][0-9](?::[0-5][0-9](?:\.[0-9]+)?)?)\s?([Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?)?$"
+    r"(?:[Tt ]([0-9]{2}:[0-5][0-9](?::[0-5][0-9](?:\.[0-9]+)?)?)"
+    r"\s?([Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?)?$"
 )
 _ISO_EXPECTED = "expected an ISO 8601 date or time like 2026-01-31 or 2026-01-31T12:00:00+01:00"
 _LOCAL = pl.Datetime("us")
@@ -20,15 +24,15 @@ _YEARS = "expected an instant in the years 1 to 9999 UTC"
 _MINUTE_US = 60_000_000
 DAY_US = 24 * 60 * _MINUTE_US
 _TABLES_END = datetime(2100, 1, 1)  # noqa: DTZ001 - local by intent
-"""From here on the tables of Polars have no summer time any more; the rules that ``zoneinfo`` follows have no end."""
+"""Polars' tables have no daylight saving time from here on; the rules of ``zoneinfo`` never end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """Some values of a column that break one rule.
+    """The rows of a column that break one rule.
 
     Attributes:
-        rows: True where it is broken; never null.
+        rows: True for rows that break the rule; never null.
         message: What was expected.
     """
 
@@ -37,7 +41,7 @@ class Wrong:
 
 
 def check_zone(name: str) -> bool:
-    """Whether there is a time zone of that name."""
+    """Whether the time zone is known to both Polars and ``zoneinfo``."""
     try:
         pl.Series([datetime(2000, 1, 1)]).dt.replace_time_zone(name)  # noqa: DTZ001 - local by intent
         ZoneInfo(name)
@@ -47,14 +51,14 @@ def check_zone(name: str) -> bool:
 
 
 def instants(values: pl.Series, rule: Time) -> tuple[pl.Series, list[Wrong]]:
-    """Instants of a column: text, dates (midnight), timestamps with a zone or without one.
+    """Convert a column of text, dates (midnight) or timestamps with or without a zone to instants.
 
     Args:
-        values: Null where there is no time.
-        rule: How they are written, and the clock of those without an offset.
+        values: The column; null means no time.
+        rule: The format, and the clock for times without an offset.
 
     Returns:
-        int64 microseconds, null where there was nothing or something wrong; and what is wrong.
+        int64 microseconds, null if the value is null or wrong; and the rules that rows break.
     """
     wrong: list[Wrong] = []
     if rule.format in UNIX:
@@ -84,12 +88,12 @@ def instants(values: pl.Series, rule: Time) -> tuple[pl.Series, list[Wrong]]:
         )
         return _none(values), wrong
     rows = local.is_not_null()
-    placed = _placed(local.filter(rows), rule, rows, wrong)
-    return _within(found.scatter(rows.arg_true(), placed), wrong), wrong
+    resolved = _resolve_local(local.filter(rows), rule, rows, wrong)
+    return _within(found.scatter(rows.arg_true(), resolved), wrong), wrong
 
 
 def dates(values: pl.Series, rule: Time) -> tuple[pl.Series, list[Wrong]]:
-    """Dates of a column, as text like 2026-01-31: of text, dates, and timestamps at midnight."""
+    """Convert a column of text, dates or timestamps at midnight to text like 2026-01-31."""
     wrong: list[Wrong] = []
     if values.dtype == pl.String:
         local, found = _local(values, rule, wrong)
@@ -113,7 +117,7 @@ def dates(values: pl.Series, rule: Time) -> tuple[pl.Series, list[Wrong]]:
 
 
 def instant_text(found: pl.Series) -> pl.Series:
-    """RFC 3339 in UTC of microseconds, with a fraction only where there is one."""
+    """Format microseconds as RFC 3339 in UTC, with a fraction only if it is not zero."""
     timed = found.cast(pl.Datetime("us"))
     fraction = (found % 1_000_000).cast(pl.String).str.zfill(6)
     frame = pl.DataFrame({"text": timed.dt.strftime("%Y-%m-%dT%H:%M:%S"), "fraction": fraction})
@@ -127,9 +131,9 @@ def instant_text(found: pl.Series) -> pl.Series:
 
 
 def whole_microseconds(values: pl.Series, wrong: list[Wrong]) -> pl.Series:
-    """Timestamps in microseconds; what is finer becomes null, and is wrong."""
+    """Convert timestamps to microseconds; a finer one becomes null and is reported."""
     kind = values.dtype
-    assert isinstance(kind, pl.Datetime)  # noqa: S101 - callers have looked
+    assert isinstance(kind, pl.Datetime)  # noqa: S101 - callers check
     if kind.time_unit == "ns":
         fine = (values.to_physical() % 1_000 != 0).fill_null(value=False)
         wrong.append(_too_fine(fine))
@@ -138,7 +142,7 @@ def whole_microseconds(values: pl.Series, wrong: list[Wrong]) -> pl.Series:
 
 
 def in_range(values: pl.Series, step_us: int, wrong: list[Wrong]) -> pl.Series:
-    """Without what lies beyond all calendars, such as an infinite date."""
+    """Replace values outside the years 1 to 9999, such as infinite dates, by null; report them."""
     ticks = values.to_physical()
     outside = ((ticks < MIN_US // step_us) | (ticks > MAX_US // step_us)).fill_null(value=False)
     wrong.append(Wrong(outside, _YEARS))
@@ -158,14 +162,17 @@ def _shown(rule: Time) -> str:
 
 
 def _local(values: pl.Series, rule: Time, wrong: list[Wrong]) -> tuple[pl.Series, pl.Series]:
-    """Texts as local times, and as instants where they have an offset; each row in one of the two at most."""
+    """Parse texts as local times, or as instants if they have an offset.
+
+    Returns:
+        Two columns, at most one of which has a value in each row.
+    """
     if rule.format is None:
         return _iso(values, wrong)
     shaped = values.set((~values.str.contains(rule.shape or "")).fill_null(value=False), None)
     parsed = shaped.str.strptime(pl.Datetime("us"), rule.format, strict=False)
     if "%.f" in rule.format:
-        # The one directive that takes more than six digits; the only other point with digits behind
-        # it is a literal.
+        # %.f is the only directive that takes more than six digits. Polars would cut them.
         fraction = shaped.str.extract((rule.shape or "").replace(FRACTION, f"({FRACTION})"))
         wrong.append(_too_fine(fraction.str.strip_chars_end("0").str.len_bytes() > 7))  # noqa: PLR2004 - a point and microseconds
     zoned = isinstance(parsed.dtype, pl.Datetime) and parsed.dtype.time_zone is not None
@@ -215,7 +222,7 @@ def _offset_us(zone: pl.Series) -> pl.Series:
 
 
 def _of_century(parsed: pl.Series, century: int) -> pl.Series:
-    """Moves years of two digits into their century; a February 29 that it does not have becomes null."""
+    """Move two-digit years into a century; a February 29 that it does not have becomes null."""
     frame = parsed.alias("t").to_frame()
     year = century + pl.col("t").dt.year() % 100
     leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
@@ -225,8 +232,8 @@ def _of_century(parsed: pl.Series, century: int) -> pl.Series:
     )["t"]
 
 
-def _placed(local: pl.Series, rule: Time, rows: pl.Series, wrong: list[Wrong]) -> pl.Series:
-    """The instants of local times, none of them null."""
+def _resolve_local(local: pl.Series, rule: Time, rows: pl.Series, wrong: list[Wrong]) -> pl.Series:
+    """Convert local times, none of them null, to instants by the rule's clock."""
     clock = rule.clock
     if not len(local):
         return local.to_physical()
@@ -237,20 +244,31 @@ def _placed(local: pl.Series, rule: Time, rows: pl.Series, wrong: list[Wrong]) -
     overlap = ~gap & (first != last)
     found = (last if clock.overlap == LATER else first).set(gap, None)
     if clock.overlap == ERROR and overlap.any():
-        message = f"expected a time that the clocks of {clock.zone} show once, this one is shown twice (overlap = 'earlier' or 'later' chooses)"
+        message = (
+            f"expected a time that the clocks of {clock.zone} show once, "
+            "this one is shown twice (overlap = 'earlier' or 'later' chooses)"
+        )
         wrong.append(Wrong(_spread(overlap, rows), message))
         found = found.set(overlap, None)
     if not gap.any():
         return found
     if clock.gap == ERROR:
-        message = f"expected a time that the clocks of {clock.zone} show, this one is skipped (gap = 'earlier' or 'later' chooses)"
+        message = (
+            f"expected a time that the clocks of {clock.zone} show, "
+            "this one is skipped (gap = 'earlier' or 'later' chooses)"
+        )
         wrong.append(Wrong(_spread(gap, rows), message))
         return found
     return found.zip_with(~gap, last if clock.gap == LATER else first)
 
 
 def _readings(local: pl.Series, zone: str) -> tuple[pl.Series, pl.Series, pl.Series]:
-    """The earlier and the later instant that each local time may name, in microseconds, and whether the clocks skip it."""
+    """The earlier and the later instant of each local time, and whether the clocks skip it.
+
+
+    Polars answers for most times. Times in a gap, and times after the end of its tables, are
+    resolved one by one by ``zoneinfo``.
+    """
     first = local.dt.replace_time_zone(
         zone, ambiguous="earliest", non_existent="null"
     ).to_physical()
@@ -260,8 +278,8 @@ def _readings(local: pl.Series, zone: str) -> tuple[pl.Series, pl.Series, pl.Ser
     if not len(by_rule):
         return first, last, gap
     times = local.gather(by_rule)
-    read = {value: _reading(value, ZoneInfo(zone)) for value in times.unique()}
-    rows = [read[value] for value in times]
+    resolved = {value: _reading(value, ZoneInfo(zone)) for value in times.unique()}
+    rows = [resolved[value] for value in times]
     return (
         first.scatter(by_rule, [row[0] for row in rows]),
         last.scatter(by_rule, [row[1] for row in rows]),
@@ -270,7 +288,7 @@ def _readings(local: pl.Series, zone: str) -> tuple[pl.Series, pl.Series, pl.Ser
 
 
 def _reading(value: datetime, zone: ZoneInfo) -> tuple[int, int, bool]:
-    """The same of one local time, after PEP 495: fold 0 is the offset before a change of the clocks, fold 1 the one after it."""
+    # PEP 495: fold 0 is the offset before a change of the clocks, fold 1 the one after it.
     before, after = (
         value.replace(tzinfo=zone, fold=fold).utcoffset() or timedelta() for fold in (0, 1)
     )
@@ -280,7 +298,7 @@ def _reading(value: datetime, zone: ZoneInfo) -> tuple[int, int, bool]:
 
 
 def _spread(hits: pl.Series, rows: pl.Series) -> pl.Series:
-    """Hits among some rows as hits among all."""
+    """Expand a mask of the selected rows to a mask of all rows."""
     return pl.repeat(value=False, n=len(rows), eager=True).scatter(rows.arg_true(), hits)
 
 

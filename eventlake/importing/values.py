@@ -1,7 +1,7 @@
-"""Columns to text and to JSON values, whole columns at a time; numbers go from their digits to digits, never through a double.
+"""Convert columns to text and to JSON values; numbers never pass through a double.
 
-JSON is spelled as ``json.dumps(value, ensure_ascii=False, separators=(",", ":"))`` spells it, and
-decimals with all the digits of their scale, so that a value has one spelling whichever file it came
+JSON is written as ``json.dumps(value, ensure_ascii=False, separators=(",", ":"))`` writes it, and
+decimals with all the digits of their scale. So a value has one spelling whatever file it comes
 from.
 """
 
@@ -32,7 +32,12 @@ _ESCAPES = [json.dumps(character)[1:-1] for character in _ESCAPED]
 
 
 def filled(frame: pl.DataFrame, template: Template) -> tuple[pl.Series, list[Wrong], list[str]]:
-    """The text of a template in every row, null where a column is; what is wrong; and the column at fault of each."""
+    """Fill a template for every row.
+
+    Returns:
+        The text, null if a column is null; the rules that rows break; and, for each of these, the
+        column that breaks it.
+    """
     wrong: list[Wrong] = []
     blamed: list[str] = []
     parts: list[pl.Series] = []
@@ -53,7 +58,10 @@ def filled(frame: pl.DataFrame, template: Template) -> tuple[pl.Series, list[Wro
 
 
 def text_of(values: pl.Series) -> tuple[pl.Series, list[Wrong]]:
-    """A column as text: text as it is, whole numbers and decimals in digits, dates and times in ISO 8601, true and false."""
+    """Convert a column to text.
+
+    Integers and decimals become digits, dates and times ISO 8601, booleans ``true`` and ``false``.
+    """
     kind = values.dtype
     if kind == pl.String:
         return values, []
@@ -73,7 +81,7 @@ def text_of(values: pl.Series) -> tuple[pl.Series, list[Wrong]]:
 
 
 def member(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
-    """JSON values of a payload field, null where it has none; and what is wrong."""
+    """The JSON values of a payload field, null if missing; and the rules that rows break."""
     wrong: list[Wrong] = []
     if field.nulls or field.codes is not None:
         values, wrong = text_of(values)
@@ -97,7 +105,7 @@ def member(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
 
 
 def quoted(text: pl.Series) -> pl.Series:
-    """JSON strings."""
+    """Encode text as JSON strings."""
     frame = text.alias("text").to_frame()
     return frame.select(
         pl.concat_str(pl.lit('"'), pl.col("text").str.replace_many(_ESCAPED, _ESCAPES), pl.lit('"'))
@@ -105,7 +113,7 @@ def quoted(text: pl.Series) -> pl.Series:
 
 
 def integers(values: pl.Series) -> tuple[pl.Series, list[Wrong]]:
-    """int64 of text, whole numbers and decimals without a fraction."""
+    """Convert text, integers, and decimals without a fraction to int64."""
     if values.dtype.is_float() or values.dtype.is_nested():
         return pl.repeat(None, len(values), dtype=pl.Int64, eager=True), [
             Wrong(values.is_not_null(), f"expected int64, found a column of {values.dtype}")
@@ -150,12 +158,13 @@ def _moments(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
 
 
 def _plain(values: pl.Series, field: Field) -> pl.Series:
-    """Numbers in text with a point and without groups."""
+    """Rewrite numbers in text with a decimal point and without thousands separators."""
     if values.dtype != pl.String:
         return values
     if field.thousands:
         grouped = values.str.contains(
-            f"^[+-]?[1-9][0-9]{{0,2}}({_escaped(field.thousands)}[0-9]{{3}})+({_escaped(field.decimal_separator)}|$)"
+            f"^[+-]?[1-9][0-9]{{0,2}}({_escaped(field.thousands)}[0-9]{{3}})+"
+            f"({_escaped(field.decimal_separator)}|$)"
         )
         bare = values.str.replace_all(field.thousands, "", literal=True)
         values = values.zip_with(~grouped.fill_null(value=False), bare)
@@ -174,7 +183,10 @@ def _escaped(character: str) -> str:
 def _decimals(values: pl.Series, field: Field) -> tuple[pl.Series, list[Wrong]]:
     kind, values = field.kind, _plain(values, field)
     if values.dtype.is_float() or values.dtype.is_nested():
-        message = f"expected {kind} as text, decimals or whole numbers, found a column of {values.dtype}, which may have lost digits already"
+        message = (
+            f"expected {kind} as text, decimals or whole numbers, "
+            f"found a column of {values.dtype}, which may have lost digits already"
+        )
         return _nothing(values), [Wrong(values.is_not_null(), message)]
     text, wrong = text_of(values)
     parts = text.str.extract_groups(_DECIMAL)

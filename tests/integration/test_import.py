@@ -24,12 +24,13 @@ from eventlake.errors import (
     NotFoundError,
     StorageError,
 )
+from eventlake.importing.database import database, is_disk_full
 from eventlake.importing.files import json_rows
 from eventlake.importing.import_file import staged_events
 from eventlake.importing.mapping import read_mapping
 from eventlake.importing.problems import MOST_ALIKE
 from eventlake.importing.staged import Staged
-from eventlake.importing.tables import Tables, _is_full, database
+from eventlake.importing.tables import Tables
 from eventlake.lake import Lake
 
 LOANS = """\
@@ -1080,7 +1081,7 @@ def test_what_duckdb_says_of_a_lack_of_memory_and_of_a_full_disk_is_known(tmp_pa
             )
             with pytest.raises(duckdb.OutOfMemoryException) as caught:
                 one.execute(query).fetchall()
-        assert _is_full(caught.value) == full
+        assert is_disk_full(caught.value) == full
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet", "ndjson", "json", "query"])
