@@ -1,4 +1,8 @@
-"""Values that fit their type and not every reader: days outside of the years 1 to 9999, times past midnight, too many digits."""
+"""Refuse values that fit their Arrow type but not every reader's.
+
+These are days outside the years 1 to 9999, times of 24:00 or later, and decimals with too many
+digits.
+"""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,7 +14,7 @@ from eventlake.columns.hashing.content import logical_type
 from eventlake.errors import SchemaMismatchError
 
 _DAYS = (-719_162, 2_932_896)
-"""0001-01-01 to 9999-12-31, in days from 1970-01-01: what ``datetime`` holds."""
+"""0001-01-01 to 9999-12-31 in days since 1970-01-01, the range of ``datetime``."""
 _DAY = 86_400_000_000
 _INFINITE = {
     2**63 - 1: "infinity",
@@ -22,7 +26,7 @@ _INFINITE = {
 
 @dataclass(frozen=True, slots=True)
 class _Bounds:
-    """The least and the greatest value of a type; how they are told, and what to write where they are not kept."""
+    """The smallest and the largest value of a type, with the texts of the error."""
 
     least: int | Decimal
     most: int | Decimal
@@ -31,21 +35,24 @@ class _Bounds:
 
 
 _YEARS = "from 0001-01-01 to 9999-12-31"
-_FINITE = "write null, or another day, for what has none: CASE WHEN v BETWEEN '0001-01-01' AND '9999-12-31' THEN v END."
+_FINITE = (
+    "write null, or another day, for what has none: "
+    "CASE WHEN v BETWEEN '0001-01-01' AND '9999-12-31' THEN v END."
+)
 _DATES = _Bounds(*_DAYS, _YEARS, _FINITE)
 _INSTANTS = _Bounds(_DAYS[0] * _DAY, (_DAYS[1] + 1) * _DAY - 1, _YEARS, _FINITE)
 _TIMES = _Bounds(0, _DAY - 1, "before 24:00", "write 00:00, and the next day if there is a day.")
 
 
 def check_bounds(table: pa.Table) -> None:
-    """Refuses values that a reader of the dataset could not be given.
+    """Refuse values that some reader of the dataset cannot represent.
 
     Args:
-        table: Of normal types.
+        table: A table of normal types.
 
     Raises:
-        SchemaMismatchError: A day or instant outside of the years 1 to 9999, infinity among them; a
-            time of 24:00 or later; a number with more digits than its type has.
+        SchemaMismatchError: A day or instant is infinite or outside the years 1 to 9999, a time is
+            24:00 or later, or a number has more digits than its type.
     """
     for name, column in zip(table.column_names, table.columns, strict=True):
         for chunk in column.chunks:
@@ -82,5 +89,8 @@ def _within(array: pa.Array, numbers: pa.Array, bounds: _Bounds, where: str) -> 
     if low is not None and (low < bounds.least or high > bounds.most):
         odd = low if low < bounds.least else high
         shown = _INFINITE.get(odd, odd) if pa.types.is_temporal(array.type) else odd
-        message = f"column {where}: expected values of {logical_type(array.type)} {bounds.expected}, found {shown}"
+        message = (
+            f"column {where}: expected values of {logical_type(array.type)} {bounds.expected}, "
+            f"found {shown}"
+        )
         raise SchemaMismatchError(message, bounds.hint, column=where)

@@ -1,4 +1,4 @@
-"""Casts that cannot lose: the only ones a dataset's declared types may ask for."""
+"""Lossless casts, the only ones that a dataset's declared types may require."""
 
 import pyarrow as pa
 
@@ -9,10 +9,12 @@ _INTEGER_DIGITS = 20
 
 
 def lossless(column: pa.ChunkedArray, target: pa.DataType, name: str) -> pa.ChunkedArray:
-    """``column`` as ``target``: integers, decimals and instants among themselves, float32 to float64. Types are normal ones.
+    """Cast a column of a normal type to another one.
+
+    Integers and decimals cast to each other, instants to instants, and float32 to float64.
 
     Raises:
-        SchemaMismatchError: Another pair of types, or a value that does not fit.
+        SchemaMismatchError: The cast is not one of these, or a value does not fit.
     """
     source = column.type
     if source == target:

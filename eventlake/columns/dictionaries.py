@@ -1,14 +1,12 @@
-"""Dictionary columns (categories, enums) to their plain values."""
+"""Decode dictionary columns (categories, enums) to plain values."""
 
 import pyarrow as pa
 
 
 def decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The same values without a dictionary; other columns as they are.
-
-    Text is widened first: a few values repeated may be more than ``string`` holds, and Arrow has no
-    kernel that takes from a string view.
-    """
+    """Decode a dictionary column; other columns are returned unchanged."""
+    # Text is widened first: repeated values may exceed what ``string`` holds, and Arrow has no
+    # take kernel for string views.
     kind = column.type
     if not pa.types.is_dictionary(kind):
         return column

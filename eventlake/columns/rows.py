@@ -1,7 +1,7 @@
-"""Some rows of a table whose text may be larger than 2 GiB, which is as much as one array of Arrow's ``string`` holds.
+"""Select rows of a table whose text may exceed 2 GiB, the limit of an Arrow ``string`` array.
 
-``take`` puts the chunks of a column together before it looks for rows, and fails there; ``filter``
-goes chunk by chunk.
+``take`` combines the chunks of a column first, and fails if they are too large; ``filter`` works
+chunk by chunk.
 """
 
 from collections.abc import Iterator
@@ -10,22 +10,22 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-_MOST_BYTES = 1 << 30
-"""Of columns that are put together as they are."""
+_MAX_COMBINED_BYTES = 1 << 30
+"""Maximum size of a table whose chunks are combined without widening its text."""
 _FEW_ROWS = 1_024
-"""Rows whose text always fits, each being an attribute or a payload of at most 1 MiB."""
+"""Rows whose text always fits: an attribute or payload has at most 1 MiB."""
 
 
 def chosen(table: pa.Table, rows: npt.NDArray[np.int64]) -> pa.Table:
-    """Some rows, named in ascending order."""
+    """Select rows by ascending indices."""
     mask = np.zeros(table.num_rows, np.bool_)
     mask[rows] = True
     return table.filter(pa.array(mask))
 
 
 def gathered(table: pa.Table, indices: pa.Array) -> pa.Table:
-    """Rows in any order; null stands for a row of nulls."""
-    if table.nbytes < _MOST_BYTES:
+    """Select rows in any order; a null index gives a row of nulls."""
+    if table.nbytes < _MAX_COMBINED_BYTES:
         return table.combine_chunks().take(indices)
     wide = pa.schema([pa.field(field.name, _wide(field.type)) for field in table.schema])
     whole = table.cast(wide).combine_chunks()
@@ -37,18 +37,18 @@ def gathered(table: pa.Table, indices: pa.Array) -> pa.Table:
 
 
 def narrow(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text as ``string``, in as many chunks as it needs.
+    """Cast text to ``string``, in as many chunks as necessary.
 
     Raises:
-        pa.ArrowInvalid: It is no UTF-8.
+        pa.ArrowInvalid: The text is not UTF-8.
     """
     pieces = [piece.cast(pa.string()) for chunk in column.chunks for piece in _pieces(chunk)]
     return pa.chunked_array(pieces, pa.string())
 
 
 def _pieces(array: pa.Array) -> Iterator[pa.Array]:
-    if len(array) < 2 or array.nbytes < _MOST_BYTES:  # noqa: PLR2004 - one row cannot be halved
-        # A part of a larger array begins at an offset that a cast would not take.
+    if len(array) < 2 or array.nbytes < _MAX_COMBINED_BYTES:  # noqa: PLR2004 - one row cannot be halved
+        # A slice of a larger array may start at an offset too large for a cast; filter copies it.
         yield array.filter(pa.array(np.ones(len(array), np.bool_))) if array.offset else array
         return
     middle = len(array) // 2

@@ -12,7 +12,7 @@ SCHEMA = pa.schema([pa.field(name, TYPES[name]) for name in ATTRIBUTES])
 
 
 def whole_columns(table: pa.Table, columns: list[str]) -> pa.Table:
-    """``table`` with all of these event columns, in this order; those that it lacks are null."""
+    """Select event columns in this order, adding missing ones as nulls."""
     present = set(table.column_names)
     arrays = [
         table.column(name) if name in present else pa.nulls(table.num_rows, TYPES[name])

@@ -12,7 +12,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from eventlake.columns.parquet.segments import check_footer, check_int96
+from eventlake.columns.parquet.foreign_files import check_footer, check_int96
 from eventlake.core.sql import identifier, integer
 from eventlake.database import parquet, tree_of
 from eventlake.errors import InvalidInputError, NotFoundError

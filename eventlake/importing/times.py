@@ -265,7 +265,6 @@ def _resolve_local(local: pl.Series, rule: Time, rows: pl.Series, wrong: list[Wr
 def _readings(local: pl.Series, zone: str) -> tuple[pl.Series, pl.Series, pl.Series]:
     """The earlier and the later instant of each local time, and whether the clocks skip it.
 
-
     Polars answers for most times. Times in a gap, and times after the end of its tables, are
     resolved one by one by ``zoneinfo``.
     """

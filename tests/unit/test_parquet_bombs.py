@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import eventlake as el
-from eventlake.columns.parquet import footers, segments
+from eventlake.columns.parquet import footers, foreign_files, segments
 from eventlake.errors import CorruptionError, EventlakeError, InvalidInputError
 from tests.parquet_forging import (
     Value,
@@ -330,8 +330,8 @@ def test_files_of_other_writers_are_read(tmp_path):
     for version in ("V1", "V2"):
         path = tmp_path / f"duckdb{version}.parquet"
         duckdb.sql(f"COPY ({rows}) TO '{path}' (PARQUET_VERSION {version})")
-        assert pl.DataFrame(segments.read_parquet(str(path))).equals(frame)
-    assert pl.DataFrame(segments.read_parquet(str(tmp_path / "polars.parquet"))).equals(frame)
+        assert pl.DataFrame(foreign_files.read_parquet(str(path))).equals(frame)
+    assert pl.DataFrame(foreign_files.read_parquet(str(tmp_path / "polars.parquet"))).equals(frame)
 
 
 def test_text_that_the_headers_do_not_tell_of_is_counted_exactly(monkeypatch):

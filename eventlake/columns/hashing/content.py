@@ -1,8 +1,8 @@
-"""The content hash of a frame: SHA-256 over canonical columns in stored row order (docs/reference/format.md, "Content hash").
+"""The content hash: SHA-256 over canonical columns in stored row order.
 
-It does not depend on chunking, writer, row groups, dictionaries or string layout; it does depend on
-every value, every type, every name and the order of rows and columns. What it cannot represent it
-refuses.
+docs/reference/format.md, "Content hash", defines it. It does not depend on chunking, writer, row
+groups, dictionaries or string layout. It depends on every value, type and name, and on the order of
+rows and columns. Types without a canonical form are refused.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ _CANONICAL_NAN_32 = np.uint32(0x7FC00000)
 _DECIMAL_DIGITS = 38
 _AT_ONCE = 2
 _LARGE = 1 << 20
-"""Bytes of a table from which its columns are hashed at once, each by itself."""
+"""From this size on, the columns of a table are hashed in parallel."""
 
 _PLAIN = {
     pa.bool_(): "bool",
@@ -75,10 +75,10 @@ _SCALARS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.DataType], pa.
 
 
 def normal_type(kind: pa.DataType, where: str) -> pa.DataType:
-    """The one Arrow type that stands for a logical type: widest offsets, microseconds, decoded dictionaries.
+    """The canonical Arrow type: widest offsets, microseconds, decoded dictionaries.
 
     Raises:
-        SchemaMismatchError: A type that has no canonical form here; ``where`` is named.
+        SchemaMismatchError: The type has no canonical form; the message names ``where``.
     """
     if kind in _PLAIN:
         return kind
@@ -87,13 +87,17 @@ def normal_type(kind: pa.DataType, where: str) -> pa.DataType:
     if pa.types.is_struct(kind):
         names = [field.name for field in kind]
         if not names or len(set(names)) < len(names):
-            message = f"column {where} has {f'several fields of one name: {names}' if names else 'structs without fields'}"
+            problem = f"several fields of one name: {names}" if names else "structs without fields"
+            message = f"column {where} has {problem}"
             raise SchemaMismatchError(
                 message, "leave it out, or give each of its fields a name of its own.", column=where
             )
         odd = [name for name in names if not _FIELD_NAME.fullmatch(name)]
         if odd:
-            message = f"column {where} has a field called {odd[0]!r}, which the name of its type cannot tell apart"
+            message = (
+                f"column {where} has a field called {odd[0]!r}, "
+                "which the name of its type cannot tell apart"
+            )
             raise SchemaMismatchError(
                 message,
                 "rename the field: no blanks at its ends, no NUL, none of < > ( ) [ ] , :",
@@ -111,7 +115,10 @@ def normal_type(kind: pa.DataType, where: str) -> pa.DataType:
         if test(kind):
             return normal(kind)
     message = f"column {where} has type {kind}, which a dataset cannot hold"
-    hint = "cast it to integers, decimals, floats, booleans, text, binary, dates, times, or lists and structs of these."
+    hint = (
+        "cast it to integers, decimals, floats, booleans, text, binary, dates, times, "
+        "or lists and structs of these."
+    )
     if pa.types.is_null(kind):
         hint = (
             "say of which type the null is: CAST(NULL AS INTEGER), or pl.lit(None, dtype=pl.Int64)."
@@ -120,7 +127,7 @@ def normal_type(kind: pa.DataType, where: str) -> pa.DataType:
 
 
 def logical_type(kind: pa.DataType) -> str:
-    """The name of a normal type, as manifests spell it."""
+    """The name of a normal type in manifests."""
     if kind in _PLAIN:
         return _PLAIN[kind]
     if pa.types.is_decimal(kind):
@@ -141,10 +148,10 @@ _SHOWN = 100
 
 
 def from_logical(name: str, depth: int = 0) -> pa.DataType:
-    """The normal type with this logical name: the inverse of ``logical_type``.
+    """The normal type with this name: the inverse of ``logical_type``.
 
     Raises:
-        SchemaMismatchError: No such type, or one that is nested deeper than 64 levels.
+        SchemaMismatchError: There is no such type, or it is nested deeper than 64 levels.
     """
     if name in _PLAIN_NAMES:
         return _PLAIN_NAMES[name]
@@ -164,7 +171,7 @@ def from_logical(name: str, depth: int = 0) -> pa.DataType:
 
 
 def _fields(text: str) -> list[str]:
-    """Splits at the commas that stand in no bracket."""
+    """Split at commas outside brackets."""
     fields, depth = [""], 0
     for part in re.split(r"([<>()\[\],])", text):
         depth += {"<": 1, "(": 1, "[": 1, ">": -1, ")": -1, "]": -1}.get(part, 0)
@@ -176,11 +183,10 @@ def _fields(text: str) -> list[str]:
 
 
 def normalise(table: pa.Table) -> pa.Table:
-    """The same values in normal types, without metadata.
+    """Cast a table to normal types without changing a value, and drop its metadata.
 
     Raises:
-        SchemaMismatchError: A type without canonical form, or a time that is finer than a
-            microsecond.
+        SchemaMismatchError: A type has no canonical form, or a time is finer than a microsecond.
     """
     fields = [pa.field(field.name, normal_type(field.type, field.name)) for field in table.schema]
     columns = []
@@ -188,8 +194,14 @@ def normalise(table: pa.Table) -> pa.Table:
         try:
             columns.append(decoded(column).cast(field.type))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            message = f"column {field.name} cannot become {logical_type(field.type)} without loss: {error}"
-            hint = "round it or cast it where it is made; instants have microseconds: pl.col(name).dt.round('1us')."
+            message = (
+                f"column {field.name} cannot become {logical_type(field.type)} "
+                f"without loss: {error}"
+            )
+            hint = (
+                "round it or cast it where it is made; "
+                "instants have microseconds: pl.col(name).dt.round('1us')."
+            )
             raise SchemaMismatchError(message, hint, column=field.name) from error
     return pa.Table.from_arrays(columns, schema=pa.schema(fields))
 
@@ -200,10 +212,10 @@ def schema_of(table: pa.Table) -> list[list[str]]:
 
 
 def content_hash(table: pa.Table) -> str:
-    """The content hash of a table, hex. The table is normalised first.
+    """The content hash of a table in hex; the table is normalized first.
 
     Raises:
-        SchemaMismatchError: A column that cannot be represented.
+        SchemaMismatchError: A column has no canonical form.
     """
     table = normalise(table)
     running = RunningHash(table.schema)
@@ -212,7 +224,7 @@ def content_hash(table: pa.Table) -> str:
 
 
 class RunningHash:
-    """The content hash of a table that comes in pieces, in row order, each normalised and of ``schema``."""
+    """The content hash of a table that arrives in normalized pieces of ``schema``, in row order."""
 
     def __init__(self, schema: pa.Schema) -> None:
         self._schema = schema
@@ -220,7 +232,7 @@ class RunningHash:
         self._columns = [_Hasher(field.type) for field in schema]
 
     def update(self, table: pa.Table) -> None:
-        """Takes the next rows in."""
+        """Add the next rows."""
         self._rows += table.num_rows
         each = zip(self._columns, table.columns, strict=True)
         if table.nbytes < _LARGE:
@@ -232,7 +244,7 @@ class RunningHash:
                 pass
 
     def hexdigest(self) -> str:
-        """Of all the rows so far."""
+        """The hash of all rows so far."""
         digest = hashlib.sha256(MAGIC + _size(self._rows) + _size(len(self._columns)))
         for field, hasher in zip(self._schema, self._columns, strict=True):
             digest.update(_text(field.name) + _text(logical_type(field.type)) + hasher.digest())
@@ -240,7 +252,7 @@ class RunningHash:
 
 
 def column_digest(column: pa.ChunkedArray) -> bytes:
-    """SHA-256 over one normalised column: rows, nulls, validity, lengths, values, children."""
+    """SHA-256 over one normalized column: rows, nulls, validity, lengths, values, children."""
     hasher = _Hasher(column.type)
     hasher.update_all(column)
     return hasher.digest()
@@ -256,7 +268,7 @@ def _text(value: str) -> bytes:
 
 
 class _Hasher:
-    """Running digests of one (possibly nested) column."""
+    """Running digests of one column, which may be nested."""
 
     def __init__(self, kind: pa.DataType) -> None:
         self._rows = 0
@@ -314,7 +326,7 @@ class _Hasher:
 
 
 def _bytes_of(array: pa.Array) -> tuple[npt.NDArray[np.int64], memoryview]:
-    """Offsets and the bytes between them of a large string or binary array without nulls."""
+    """Offsets and bytes of a large string or binary array without nulls."""
     _, offsets_buffer, data_buffer = array.buffers()
     if not len(array):
         return np.zeros(1, "<i8"), memoryview(b"")
@@ -324,7 +336,7 @@ def _bytes_of(array: pa.Array) -> tuple[npt.NDArray[np.int64], memoryview]:
 
 
 def _fixed_width(array: pa.Array) -> memoryview:
-    """Little-endian values with nulls zeroed and one NaN."""
+    """Little-endian values with nulls as zero and a single NaN."""
     kind = array.type
     if pa.types.is_decimal(kind):
         return _decimal_bytes(array)
@@ -341,7 +353,7 @@ def _fixed_width(array: pa.Array) -> memoryview:
 
 
 def canonical_bits(array: pa.Array) -> npt.NDArray[np.uint64] | npt.NDArray[np.uint32]:
-    """The bits of floats with nulls zeroed and one NaN."""
+    """The bits of floats with nulls as zero and a single NaN."""
     values = (array.fill_null(0) if array.null_count else array).to_numpy(zero_copy_only=False)
     double = array.type == pa.float64()
     bits = values.view(np.uint64 if double else np.uint32)
@@ -349,7 +361,7 @@ def canonical_bits(array: pa.Array) -> npt.NDArray[np.uint64] | npt.NDArray[np.u
 
 
 def _decimal_bytes(array: pa.Array) -> memoryview:
-    """The unscaled value as a 16-byte two's complement integer."""
+    """Unscaled values as 16-byte two's complement integers."""
     if array.null_count:
         array = array.fill_null(pa.scalar(Decimal(0), array.type))
     values = memoryview(array.buffers()[1]) if len(array) else memoryview(b"")

@@ -1,4 +1,4 @@
-"""Which values of two columns differ, as the content hash sees them: null equals null, a double is its bits, all NaN are one."""
+"""Compare columns as the content hash does: null equals null, doubles by bits, all NaN equal."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +11,10 @@ Mask = npt.NDArray[np.bool_]
 
 
 def differs(before: pa.Array, after: pa.Array) -> Mask:
-    """Where two arrays of one normal type and one length differ.
+    """Compare two arrays of the same normal type and length.
 
     Returns:
-        True in each place where one side is null and the other is not, or where the values, nested
-        ones at any depth, differ.
+        True for each row in which exactly one side is null, or the values differ at any depth.
     """
     there, still_there = _valid(before), _valid(after)
     both = there & still_there
@@ -30,7 +29,7 @@ def _valid(array: pa.Array) -> Mask:
 
 
 def _values_differ(before: pa.Array, after: pa.Array) -> Mask:
-    """Where the values differ; what it says of nulls means nothing."""
+    """True for rows whose values differ; undefined for nulls."""
     kind = before.type
     if pa.types.is_struct(kind):
         unlike = np.zeros(len(before), np.bool_)

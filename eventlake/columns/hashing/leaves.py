@@ -1,7 +1,7 @@
-"""Leaf hashes of whole batches and the compact range over them, vectorised.
+"""Leaf hashes of whole batches and the compact range over them, vectorized.
 
-What a leaf is: ``docs/reference/format.md``, "Event bytes". A second, naive implementation in the tests must
-agree with every word here.
+docs/reference/format.md, "Event bytes", defines a leaf. The tests hold this code against a naive
+second implementation.
 """
 
 import binascii
@@ -19,17 +19,17 @@ from eventlake.core.attributes import ATTRIBUTES, MAX_ATTRIBUTE_BYTES
 from eventlake.core.hashing.merkle import HASH_BYTES, CompactRange, node_hash
 
 Hashes = npt.NDArray[np.uint8]
-"""Shape (n, 32): one SHA-256 a row."""
+"""Shape (n, 32): one SHA-256 per row."""
 
 CHUNK_ROWS = 131_072
 BLOCK_ROWS = 64
 _LENGTHS = pl.Series([f"{length}:" for length in range(MAX_ATTRIBUTE_BYTES + 1)])
 _FEW = 64
-"""Below this many pairs a Python loop beats setting up vectors."""
+"""For fewer pairs a Python loop is faster than vectors."""
 
 
 def leaf_hashes(events: pa.Table | pl.DataFrame) -> Hashes:
-    """SHA-256(0x00 ‖ event bytes) of every row, in row order. Columns are those of the event schema; absent ones are null."""
+    """SHA-256(0x00 ‖ event bytes) of every row, in row order; absent event columns are null."""
     frame = events if isinstance(events, pl.DataFrame) else pl.DataFrame(events)
     chunks = [
         _hash_text(_event_bytes(frame.slice(start, CHUNK_ROWS)))
@@ -61,9 +61,9 @@ def _event_bytes(frame: pl.DataFrame) -> pl.Series:
 
 
 def _pieces(name: str) -> tuple[str, *tuple[pl.Expr, ...]]:
-    """``name=``, the length with ``:``, and the bytes of one attribute, ``time`` as text already.
+    """``name=``, the length with ``:``, and the bytes of an attribute; ``time`` is text already.
 
-    What is the same in every row comes as text, to be joined once.
+    Parts that are equal in every row are returned as text, to be joined once.
     """
     if name == "data":
         return "data=64:", plh.col("data").chash.sha2_256()
@@ -71,8 +71,8 @@ def _pieces(name: str) -> tuple[str, *tuple[pl.Expr, ...]]:
     length = value.str.len_bytes()
     if name == "extensions":
         return f"{name}=", length.cast(pl.String), pl.lit(":"), value
-    # Looking a short length up takes a fifth of the time of spelling it. Only a forged file has
-    # others, and its leaves are wrong anyway.
+    # Looking up a length takes a fifth of the time of formatting it. Only a forged file has longer
+    # values, and its leaves are wrong anyway.
     return f"{name}=", pl.lit(_LENGTHS).gather(length, null_on_oob=True), value
 
 
@@ -89,7 +89,7 @@ def _from_hex(digests: pl.Series) -> Hashes:
 
 
 def compact_range(leaves: Hashes, start: int) -> CompactRange:
-    """The compact range of ``leaves`` standing at the sequences ``[start, start + len(leaves))``."""
+    """The compact range of ``leaves`` at the sequences ``[start, start + len(leaves))``."""
     stop = start + len(leaves)
     cuts = [start, *range(start - start % CHUNK_ROWS + CHUNK_ROWS, stop, CHUNK_ROWS), stop]
     parts = [(leaves[first - start : last - start], first) for first, last in pairwise(cuts)]
@@ -123,7 +123,7 @@ def _range(leaves: Hashes, start: int) -> CompactRange:
 
 
 def blocks(leaves: Hashes) -> list[Hashes]:
-    """For every offset below ``BLOCK_ROWS``: the subtree roots of the blocks of so many leaves that follow each other from there on."""
+    """The roots of all consecutive blocks of ``BLOCK_ROWS`` leaves, for every possible offset."""
     tables = [leaves]
     while len(tables) < BLOCK_ROWS:
         tables = [
@@ -135,7 +135,7 @@ def blocks(leaves: Hashes) -> list[Hashes]:
 
 
 def moved_range(leaves: Hashes, tables: list[Hashes], start: int) -> CompactRange:
-    """``compact_range``, from the ``blocks`` of the leaves: only what is above the blocks, and the leaves at the ends, is hashed."""
+    """``compact_range`` from precomputed ``blocks``, hashing only the nodes above and the ends."""
     offset = -start % BLOCK_ROWS
     if len(leaves) < offset + BLOCK_ROWS:
         return compact_range(leaves, start)
@@ -164,7 +164,7 @@ def _parents(level: Hashes) -> Hashes:
 
 
 def _hash_nodes(nodes: Hashes, pairs: Hashes) -> Hashes:
-    """The parents of ``pairs``; ``nodes`` is memory to spell them in, its first column 1."""
+    """Hash ``pairs`` to their parents; ``nodes`` is a buffer whose first column is 1."""
     rows, width = len(pairs), nodes.shape[1]
     nodes[:rows, 1:] = pairs
     offsets = np.arange(0, rows * width + 1, width, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""A batch's segments: encoded as Parquet and hashed leaf by leaf, on all cores, begun before anybody has to wait for them."""
+"""Encode a batch's segments as Parquet and hash its leaves on all cores, ahead of their use."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.core.hashing.merkle import CompactRange
 
 _FEW_ROWS = 20_000
-"""Fewer are done when they are asked for; threads would cost more than they spare."""
+"""Smaller batches are encoded on demand; threads would cost more than they save."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +24,11 @@ class Encoded:
     """One segment of a batch.
 
     Attributes:
-        table: Its columns.
-        data: The same as Parquet.
-        sha256: Of ``data``, hex.
-        hashes: Leaves, one a row.
-        statistics: What its commit says of it.
+        table: The segment's columns.
+        data: The table as Parquet.
+        sha256: SHA-256 of ``data`` in hex.
+        hashes: Leaf hashes, one per row.
+        statistics: Facts for the commit.
     """
 
     table: pa.Table
@@ -39,7 +39,7 @@ class Encoded:
 
 
 class Encoding:
-    """The segments of a table of events, ``MAX_ROWS`` rows each but the last."""
+    """The segments of a table of events; each but the last has ``MAX_ROWS`` rows."""
 
     def __init__(self, events: pl.DataFrame | FewRows, stored: pa.Table) -> None:
         starts = range(0, stored.num_rows, segments.MAX_ROWS)
@@ -51,7 +51,7 @@ class Encoding:
         self._given = 0
 
     def __iter__(self) -> Iterator[Encoded]:
-        """The segments in order, each as soon as it is done; as other bytes whenever they are asked for again."""
+        """Yield the segments in order as they are finished; a second pass yields other bytes."""
         for number, (events, stored) in enumerate(self._parts):
             if self._begun:
                 data, hashes, statistics = self._begun[number]
@@ -68,7 +68,7 @@ class Encoding:
                 yield Encoded(stored, *_encoded(stored), *_described(events, stored))
 
     def abandon(self) -> None:
-        """Nobody wants them any more."""
+        """Cancel the work that has not started."""
         for data, hashes, statistics in self._begun:
             data.cancel()
             statistics.cancel()
@@ -108,7 +108,7 @@ def _encoded(stored: pa.Table) -> tuple[bytes, str]:
 
 
 class Ranges:
-    """The compact range of some leaves, wherever they will stand."""
+    """The compact range of some leaves for any start sequence."""
 
     def __init__(self, hashes: leaves.Hashes) -> None:
         self.hashes = hashes
@@ -116,7 +116,7 @@ class Ranges:
         self._blocks: list[leaves.Hashes] = []
 
     def at(self, start: int) -> CompactRange:
-        """The range with the first leaf at the sequence ``start``."""
+        """The compact range if the first leaf has the sequence ``start``."""
         if self._last is None or self._last.start != start:
             self._last = self._at(start)
         return self._last
@@ -139,6 +139,6 @@ class Ranges:
         )
 
     def make_quick(self) -> None:
-        """Hashes the leaves for every place at once, so that ``at`` is quick from now on. Takes as long as six ranges."""
+        """Precompute the hashes for every start, so that ``at`` is quick; costs six ranges."""
         if len(self.hashes) > leaves.CHUNK_ROWS and not self._blocks:
             self._blocks = leaves.blocks(self.hashes)

@@ -1,4 +1,4 @@
-"""The Arrow schema of events, and bringing foreign tables to it without changing a value."""
+"""Convert tables to the Arrow schema of events without changing a value."""
 
 import contextlib
 from collections.abc import Callable
@@ -29,14 +29,13 @@ PANDAS_INDEX = "__index_level_0__"
 
 @dataclass(frozen=True)
 class Batch:
-    """Events on their way in.
+    """Events to append.
 
     Attributes:
-        table: All columns of ``SCHEMA``; rows in the order in which they will be appended.
-        recorded_at: timestamp[us, UTC] where the batch is a copied history, else None.
-        sequence: int64 where the batch says which sequences it expects to get, else None.
-        numbers: The rows' numbers in the batch as it was given, where rows were left out since;
-            else None.
+        table: All columns of ``SCHEMA``, with rows in the order of the append.
+        recorded_at: timestamp[us, UTC] if the batch is a copied history, else None.
+        sequence: int64 if the batch expects certain sequences, else None.
+        numbers: Row numbers in the given batch if rows were left out since, else None.
     """
 
     table: pa.Table
@@ -46,7 +45,7 @@ class Batch:
 
     @cached_property
     def frame(self) -> pl.DataFrame:
-        """The table for Polars' vector functions, converted once; a column of nothing but nulls takes no memory in it."""
+        """The table as a Polars frame, converted once; columns of only nulls take no memory."""
         present = [name for name in ATTRIBUTES if self.table.column(name).null_count < self.rows]
         if not present or self.rows < _FEW_ROWS:
             return pl.DataFrame(self.table)
@@ -61,7 +60,7 @@ class Batch:
 
     @cached_property
     def few(self) -> FewRows | None:
-        """The events as plain values where they are few, converted once."""
+        """The events as plain values, converted once; None if there are many."""
         return FewRows.of(self.table) if 0 < self.rows <= FEW_ROWS else None
 
     @cached_property
@@ -75,21 +74,21 @@ class Batch:
 
     @cached_property
     def sorted_keys(self) -> Keys:
-        """``keys`` in order."""
+        """``keys``, sorted."""
         return np.sort(self.keys)
 
     @cached_property
     def heads(self) -> Keys:
-        """The keys of the rows' subjects and of all subjects above them; in no order."""
+        """The keys of the subjects and of their ancestors, unordered."""
         return subject_keys(self.frame) if self._keys_of_few is None else self._keys_of_few[1]
 
     @cached_property
     def encoding(self) -> Encoding:
-        """The batch's segments; begun when they are first asked for."""
+        """The batch's segments; encoding starts with the first access."""
         return Encoding(self.few or self.frame, self.stored_columns())
 
     def stored_columns(self) -> pa.Table:
-        """What goes into the file: attributes that are null in every row are left out; ``recorded_at`` where it is given."""
+        """The columns to store: attributes that are not null in every row, and ``recorded_at``."""
         table = self.table.select(
             [name for name in ATTRIBUTES if self.table.column(name).null_count < self.rows]
         )
@@ -105,11 +104,11 @@ class Batch:
         return int(self.table.num_rows)
 
     def pairs(self, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
-        """``source`` and ``id`` of some rows."""
+        """The columns ``source`` and ``id`` of some rows."""
         return self.frame[rows].select("source", "id")
 
     def number(self, row: int) -> int:
-        """The number that ``row`` had in the batch as it was given."""
+        """The number of ``row`` in the batch as given."""
         return row if self.numbers is None else int(self.numbers[row])
 
     def without(self, rows: npt.NDArray[np.int64]) -> "Batch":
@@ -121,11 +120,14 @@ class Batch:
 
 
 def to_batch(table: pa.Table) -> tuple[Batch, list[Problem]]:
-    """Brings a table to the event schema: renames CloudEvents spellings, casts without loss, adds missing attributes as nulls.
+    """Convert a table to the event schema.
+
+    CloudEvents spellings are renamed, types are cast without loss, and missing attributes are added
+    as nulls.
 
     Returns:
-        The batch, and the problems met: unknown or doubled columns, wrong types, values that do not
-        convert.
+        The batch, and the problems: unknown or repeated columns, wrong types, values that cannot be
+        converted.
     """
     columns: dict[str, pa.Array] = {}
     problems: list[Problem] = []
@@ -179,7 +181,7 @@ def _convert(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.
 
 
 def _is_empty(column: pa.ChunkedArray) -> bool:
-    """Whether a column has no value at all, whatever its type: pandas keeps an attribute that nobody has as NaN."""
+    """Whether a column of any type has no value; pandas fills missing attributes with NaN."""
     if column.null_count == len(column):
         return True
     return pa.types.is_floating(column.type) and bool(
@@ -216,7 +218,7 @@ def _text(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.Chu
 
 
 def _decode(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.ChunkedArray:
-    """Row by row, to name the rows that are not UTF-8."""
+    """Decode row by row, to list the rows that are not UTF-8."""
     values: list[str | None] = []
     for row, value in enumerate(column.to_pylist()):
         try:
@@ -264,7 +266,7 @@ def _bound(value: int) -> pa.Scalar:
 
 
 def _nanoseconds(name: str, column: pa.ChunkedArray, problems: list[Problem]) -> pa.ChunkedArray:
-    """Names the rows that are finer than a microsecond (or do not fit one)."""
+    """Report the rows that are finer than a microsecond or out of range."""
     result = column.cast(INSTANT, safe=False)
     ticks = column.cast(pa.int64())
     lossy = pc.fill_null(
@@ -279,7 +281,7 @@ def _nanoseconds(name: str, column: pa.ChunkedArray, problems: list[Problem]) ->
 
 
 def parse_instants(name: str, values: list[Any], problems: list[Problem]) -> pa.Array:
-    """RFC 3339 text to timestamp[us, UTC]; what does not parse becomes null and a problem."""
+    """Parse RFC 3339 text to timestamp[us, UTC]; invalid values become null and a problem."""
     micros: list[int | None] = []
     for row, value in enumerate(values):
         try:

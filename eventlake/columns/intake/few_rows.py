@@ -1,8 +1,8 @@
 """A small batch as plain Python values.
 
-A vector function costs a tenth of a millisecond whatever it does, and a batch needs dozens of them:
-up to some hundreds of rows, loops over values are done long before. What is computed here is what
-``leaves``, ``keys`` and ``segments`` compute; tests hold them together.
+A vector function costs a tenth of a millisecond on any input, and a batch needs dozens of them. For
+up to some hundreds of rows, loops over values are much faster. The results are those of ``leaves``,
+``keys`` and ``segments``; tests hold the two together.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from eventlake.core.hashing.merkle import HASH_BYTES
 
 FEW_ROWS = 512
 _UTF8_BYTES = 4
-"""Of a character, at most."""
+"""Maximum bytes of a character."""
 _PLAIN_CONTENT = frozenset({"application/json", None})
 _WITH_RULES_OF_THEIR_OWN = frozenset({"corrects", "correction", "traceparent"})
 _FREE_TEXT = frozenset({"time", "data", "extensions"})
@@ -33,8 +33,8 @@ class FewRows:
     """The events of a small batch.
 
     Attributes:
-        rows: How many.
-        values: The values of each attribute that is not null in every row, ``time`` in
+        rows: Number of events.
+        values: Values by attribute, without attributes that are null in every row; ``time`` in
             microseconds.
     """
 
@@ -53,7 +53,7 @@ class FewRows:
         return cls(table.num_rows, values)
 
     def slice(self, start: int, length: int) -> "FewRows":
-        """Some of the rows."""
+        """A part of the rows."""
         if start == 0 and length >= self.rows:
             return self
         values = {name: column[start : start + length] for name, column in self.values.items()}
@@ -63,7 +63,7 @@ class FewRows:
         )
 
     def surely_keep_text_rules(self) -> bool:
-        """Whether no attribute but the payload can break a rule of its own; False says only that the rules must be asked."""
+        """Whether no attribute except the payload can break a rule; False means unknown."""
         values = self.values
         if any(
             name not in values or None in values[name] for name in REQUIRED
@@ -76,7 +76,7 @@ class FewRows:
         return all(_is_plain(column) for name, column in values.items() if name not in _FREE_TEXT)
 
     def keys(self) -> tuple[Keys, Keys] | None:
-        """The keys of the events, in row order, and those of their subjects; None where an event has no key."""
+        """The keys of the events in row order, and of the subjects; None if an event has no key."""
         sources, ids = self.values.get("source", [None]), self.values.get("id", [None])
         return (
             None
@@ -94,7 +94,7 @@ class FewRows:
         return np.frombuffer(digests, np.uint8).reshape(-1, HASH_BYTES)
 
     def statistics(self) -> Statistics:
-        """What a commit says of them; ``recorded_at`` is none of theirs."""
+        """The facts for the commit, without ``recorded_at``."""
         dated = [value for value in self.values.get("time", ()) if value is not None]
         types = tuple(sorted(Counter(self.values["type"]).items()))
         return Statistics(
@@ -109,7 +109,7 @@ def _values(name: str, column: pa.ChunkedArray) -> list[Any]:
 
 
 def _is_plain(column: list[str | None]) -> bool:
-    """Whether all are of one to so many characters that can be printed, which no control character can."""
+    """Whether every text is short, not empty, and printable, so free of control characters."""
     texts = [text for text in column if text is not None]
     return (
         "" not in texts

@@ -1,7 +1,7 @@
-"""Tables as callers hand them over: Polars, pandas, Arrow, or whatever speaks Arrow's C stream.
+"""Convert a caller's table to Arrow: Polars, pandas, Arrow, or any Arrow C stream.
 
-The index of a pandas frame is no column: it says in which order rows were, or what was filtered
-out, and would be data by accident.
+The index of a pandas frame is not a column. It records the order of rows or a filter, and would
+become data by accident.
 """
 
 import re
@@ -22,22 +22,22 @@ INDEX_HINT = "the index of a pandas frame is no column: frame.reset_index() make
 
 
 def is_frame(given: Any) -> bool:
-    """Whether something is a table for ``table_of``."""
+    """Whether ``table_of`` accepts an object as a table."""
     return isinstance(given, pl.LazyFrame) or hasattr(given, "__arrow_c_stream__")
 
 
 def table_of(given: Any, what: str, *, once: bool = True) -> pa.Table:
-    """A table that a caller gave.
+    """Convert a caller's table to Arrow.
 
     Args:
-        given: A Polars, pandas or Arrow table, or anything that has ``__arrow_c_stream__``.
-        what: What it is, for messages, such as ``the spine``.
-        once: Whether an Arrow table with two columns of one name, or with text that is not UTF-8,
-            is refused here.
+        given: A Polars, pandas or Arrow table, or an object with ``__arrow_c_stream__``.
+        what: Name of the table in messages, such as ``the spine``.
+        once: Whether to refuse an Arrow table with repeated column names, or with text that is not
+            UTF-8.
 
     Raises:
-        InvalidInputError: It is no table, its columns have no names of their own, or Arrow has no
-            type for one.
+        InvalidInputError: It is not a table, its column names are not distinct texts, or Arrow has
+            no type for a column.
     """
     frame = given.collect() if isinstance(given, pl.LazyFrame) else given
     if isinstance(frame, pl.DataFrame):
@@ -61,7 +61,10 @@ def table_of(given: Any, what: str, *, once: bool = True) -> pa.Table:
             else pa.RecordBatchReader.from_stream(table).read_all()
         )
     except (pa.ArrowException, TypeError, ValueError) as error:
-        message = f"expected {what} as a table, found {type(given).__name__} that Arrow cannot read: {error}"
+        message = (
+            f"expected {what} as a table, "
+            f"found {type(given).__name__} that Arrow cannot read: {error}"
+        )
         raise InvalidInputError(
             message, "give a table whose columns are of one type each."
         ) from error
@@ -72,19 +75,19 @@ def table_of(given: Any, what: str, *, once: bool = True) -> pa.Table:
 
 
 def without_index(table: pa.Table) -> pa.Table:
-    """The table without the index that pandas writes into Arrow tables and Parquet files under names of its own."""
+    """Drop the index columns that pandas adds to Arrow tables and Parquet files."""
     return table.select(
         [number for number, name in enumerate(table.column_names) if not _INDEX.fullmatch(name)]
     )
 
 
 def from_polars(frame: pl.DataFrame, what: str) -> pa.Table:
-    """A Polars frame as Arrow.
+    """Convert a Polars frame to Arrow.
 
     Raises:
-        InvalidInputError: A name holds NUL, which Arrow's interface between libraries cannot pass.
-        SchemaMismatchError: A column holds Python objects, of which Polars would hand over the
-            addresses, or integers of 128 bits.
+        InvalidInputError: A name contains NUL, which Arrow's C interface cannot pass.
+        SchemaMismatchError: A column has Python objects, whose addresses Polars would pass on, or
+            integers of 128 bits.
     """
     for name, kind in frame.schema.items():
         if "\0" in name or _has_nul(kind):
@@ -97,13 +100,16 @@ def from_polars(frame: pl.DataFrame, what: str) -> pa.Table:
             raise SchemaMismatchError(message, "cast it to a type of Polars.", column=name)
         if _is_wide(kind):
             message = f"{what}: column {name} is {kind}, which Arrow cannot hold"
-            hint = f"cast it: pl.col({name!r}).cast(pl.Int64), or .cast(pl.Decimal(38, 0)) for longer numbers."
+            hint = (
+                f"cast it: pl.col({name!r}).cast(pl.Int64), "
+                "or .cast(pl.Decimal(38, 0)) for longer numbers."
+            )
             raise SchemaMismatchError(message, hint, column=name, found=str(kind))
     return frame.to_arrow()
 
 
 def _has_nul(kind: pl.DataType) -> bool:
-    """Whether the name of a field inside of a type holds NUL."""
+    """Whether a field name inside a type contains NUL."""
     if isinstance(kind, pl.Struct):
         return any(
             "\0" in field.name or (isinstance(field.dtype, pl.DataType) and _has_nul(field.dtype))
@@ -146,8 +152,14 @@ def _from_pandas(frame: Any, what: str) -> pa.Table:
         try:
             one = pa.Table.from_pandas(frame[[name]], preserve_index=False).column(0)
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-            message = f"{what}: column {name} cannot be read, its pandas type is {frame[name].dtype}: {error.args[0] if error.args else error}"
-            hint = "give the column one type: frame[name].astype('string'), .astype('Int64'), .astype('float64')."
+            message = (
+                f"{what}: column {name} cannot be read, its pandas type is {frame[name].dtype}: "
+                f"{error.args[0] if error.args else error}"
+            )
+            hint = (
+                "give the column one type: frame[name].astype('string'), "
+                ".astype('Int64'), .astype('float64')."
+            )
             raise InvalidInputError(
                 message, hint.replace("[name]", f"[{name!r}]"), column=name
             ) from error
@@ -156,7 +168,7 @@ def _from_pandas(frame: Any, what: str) -> pa.Table:
 
 
 def _check_values(table: pa.Table, what: str) -> None:
-    """Refuses what Arrow takes on trust: text that is not UTF-8, offsets that lie outside of their buffer."""
+    """Refuse what Arrow does not check: text that is not UTF-8, and offsets outside a buffer."""
     for name, column in zip(table.column_names, table.columns, strict=True):
         try:
             column.validate(full=True)
@@ -168,7 +180,7 @@ def _check_values(table: pa.Table, what: str) -> None:
 
 
 def _check_objects(values: Any, name: str, what: str) -> None:
-    """Refuses Python values that Arrow would change, in a column of objects or of categories that are objects."""
+    """Refuse Python values that Arrow would change, in a column or its categories."""
     plain = values.cat.categories if values.dtype == "category" else values
     found = problem_of(plain) if plain.dtype == object else None
     if found:
@@ -180,5 +192,6 @@ def _check_objects(values: Any, name: str, what: str) -> None:
 def _check_names(names: Sequence[str], what: str) -> None:
     doubled = repeated(names)
     if doubled:
-        message = f"{what}: expected each column once, found {', '.join(map(repr, doubled))} more than once"
+        found = ", ".join(map(repr, doubled))
+        message = f"{what}: expected each column once, found {found} more than once"
         raise InvalidInputError(message, "rename one of them, or drop it.", column=doubled[0])

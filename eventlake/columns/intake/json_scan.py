@@ -1,10 +1,9 @@
-"""Is this text a payload? Strict JSON (RFC 8259, I-JSON's unique keys), checked without changing a byte.
+"""Check payloads: strict JSON (RFC 8259 with I-JSON's unique keys), without changing a byte.
 
-Rows that a template proves (``json_templates``) are settled over the whole column; the rest is
-parsed one by one. ``jiter`` refuses NaN, Infinity, duplicate keys at any depth, lone surrogates,
-control characters, byte order marks, invalid UTF-8 and trailing anything. It lets two things pass
-that are refused here: numbers no double can hold (1e999, 400 digits) and nesting deeper than the
-limit.
+Rows that match a template (``json_templates``) are accepted as a whole column; the rest is parsed
+one by one. ``jiter`` refuses NaN, Infinity, duplicate keys at any depth, lone surrogates, control
+characters, byte order marks, invalid UTF-8 and trailing data. Two things that it accepts are
+refused here: numbers beyond a double (1e999, 400 digits) and nesting beyond the limit.
 """
 
 import json
@@ -22,13 +21,16 @@ from eventlake.core.attributes import MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH
 NO_JSON = "expected JSON"
 _ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
 _LONG_NUMBERS = b"0" * 200, b"e000", b"e+000", b"e-000"
-"""Whatever is beyond a double has one of these, all digits being alike: fewer than 200 and an exponent below 100 stay below 1e299."""
+"""With all digits mapped to 0, every number beyond a double contains one of these.
+
+A number with fewer than 200 digits and an exponent below 100 is below 1e299.
+"""
 _QUOTE, _BACKSLASH = b'"\\'
 _BOM = b"\xef\xbb\xbf"
 
 
 def payload_problems(column: pl.Series, field: str = "data") -> Iterator[Problem]:
-    """The rows of a text column (nulls allowed) that are not payloads, each with its reason."""
+    """Yield a problem for each row of a text column that is not a payload; nulls are allowed."""
     settled = (
         column.is_null().to_numpy()
         | proven(column)
@@ -41,7 +43,7 @@ def payload_problems(column: pl.Series, field: str = "data") -> Iterator[Problem
 
 
 def few_payload_problems(texts: Iterable[str | None]) -> list[Problem]:
-    """``payload_problems`` of a few rows, for which templates and vectors are no gain: long numbers are looked for in all at once."""
+    """``payload_problems`` for a few rows, without templates and vectors."""
     rows = [(row, text.encode()) for row, text in enumerate(texts) if text is not None]
     if has_long_number(b"\n".join([text for _, text in rows])):
         return list(_problems(rows, "data"))
@@ -49,7 +51,7 @@ def few_payload_problems(texts: Iterable[str | None]) -> list[Problem]:
 
 
 def _is_short_json(text: bytes) -> bool:
-    """Whether a text without a long number is a payload; False says only that it must be looked at."""
+    """Whether a text without a long number is a payload; False means unknown."""
     if len(text) > MAX_PAYLOAD_BYTES or text.count(b"[") + text.count(b"{") > MAX_PAYLOAD_DEPTH:
         return False
     try:
@@ -69,12 +71,12 @@ def _problems(texts: Iterable[tuple[int, bytes]], field: str) -> Iterator[Proble
 def scan_one(
     text: bytes, limit: int = MAX_PAYLOAD_BYTES, depth: int = MAX_PAYLOAD_DEPTH
 ) -> str | None:
-    """Why ``text`` is no payload of at most ``limit`` bytes and ``depth`` levels, or None where it is one."""
+    """Why ``text`` is not a payload of at most ``limit`` bytes and ``depth`` levels, or None."""
     return parse_one(text, limit, depth)[1]
 
 
 def parse_one(text: bytes, limit: int, depth: int) -> tuple[Any, str | None]:
-    """The value of a strict JSON text, or None and why it is none."""
+    """Parse strict JSON; return the value and None, or None and the reason for a refusal."""
     if len(text) > limit:
         return None, f"expected at most {limit:,} bytes, found {len(text):,}"
     if text.startswith(_BOM):
@@ -91,13 +93,13 @@ def parse_one(text: bytes, limit: int, depth: int) -> tuple[Any, str | None]:
 
 
 def has_long_number(text: bytes) -> bool:
-    """Whether a text may hold a number of two hundred digits, or with an exponent of three; False is sure."""
+    """Whether a text may have a number of 200 digits or a three-digit exponent, or surely not."""
     alike = text.translate(_ALIKE)
     return any(number in alike for number in _LONG_NUMBERS)
 
 
 def deeper_than(text: bytes, limit: int) -> bool:
-    """Whether brackets outside strings nest deeper than ``limit``; needs no valid JSON and no recursion."""
+    """Whether brackets outside strings nest deeper than ``limit``; works on invalid JSON too."""
     depth = 0
     in_string = False
     skip = False

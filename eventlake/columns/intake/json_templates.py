@@ -1,13 +1,16 @@
-"""A fast first look at payloads: most of a batch has a few shapes, and one regular expression can prove a row to be one of them.
+"""Prove most payloads of a batch valid with one regular expression, which is faster than parsing.
 
-A *template* is what the payloads of a sample, read by an exact parser, have in common: for every
-place the objects that stood there, by their keys in order; an array of anything that stood in one;
-a strict pattern where a scalar stood. Samples are merged place by place, so that a template grows
-with the number of places and not with that of combinations. A row that matches is strict JSON; each
-of its objects has the keys of one that was seen, each once; it is no deeper than the sample,
-because no pattern holds itself; its numbers are far inside a double's range, and a surrogate is
-only ever escaped as half of a pair. What matches no template is not wrong; it is left to the exact
-parser.
+Most payloads of a batch have a few shapes. A *template* merges the shapes of a sample that an exact
+parser has read. For each place it has the objects seen there, by their keys in order; an array of
+all items seen in one; and a strict pattern for scalars. Merging place by place keeps a template as
+large as the number of places rather than of combinations.
+
+A row that matches is strict JSON. Each object has the keys of one that was seen, without
+repetition. It is no deeper than the sample, because no pattern contains itself. Numbers are well
+within the range of a double, and surrogates are only escaped in pairs. A row that matches no
+template is not wrong; it is left to the exact parser.
+
+This stays hand-written: no library validates a whole column of JSON text without parsing it.
 """
 
 import json
@@ -28,13 +31,16 @@ _FEWEST_ROWS = 4_000
 _TRIED_ROWS = 1_000
 _FEWEST_PROVEN = 0.05
 _MOST_SECONDS = (1e-6, 20e-9)
-"""For a row and for each of its bytes: what the exact parser takes. An expression that takes longer, once it is built, is given up."""
+"""Seconds of the exact parser per row and per byte; a slower expression is abandoned."""
 _MAX_PATTERN = 60_000
 _MAX_OBJECTS = 64
-"""Objects of other keys in one place, which a map of ids to values has without end."""
+"""Maximum distinct key sets in one place; a map from ids to values has any number of them."""
 
 _HEX = "[0-9A-Fa-f]"
-_ESCAPED = rf"|\\u(?:[0-9A-CE-Fa-ce-f]{_HEX}{{3}}|[Dd][0-7]{_HEX}{{2}}|[Dd][89ABab]{_HEX}{{2}}\\u[Dd][C-Fc-f]{_HEX}{{2}})"
+_ESCAPED = (
+    rf"|\\u(?:[0-9A-CE-Fa-ce-f]{_HEX}{{3}}|[Dd][0-7]{_HEX}{{2}}"
+    rf"|[Dd][89ABab]{_HEX}{{2}}\\u[Dd][C-Fc-f]{_HEX}{{2}})"
+)
 _SCALAR = (
     r'(?:"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]%s)*"'
     r"|-?(?:0|[1-9][0-9]{0,18})(?:\.[0-9]{1,18})?(?:[eE][+-]?[0-9]{1,2})?"
@@ -45,11 +51,11 @@ _PLAIN_KEY = re.compile(r'[^"\\\x00-\x1f\ud800-\udfff]*')
 
 
 class _NoTemplateError(Exception):
-    """This shape is not worth, or not safe in, a regular expression."""
+    """A shape is too rare, too large or not safe for a regular expression."""
 
 
 def proven(payloads: pl.Series) -> npt.NDArray[np.bool_]:
-    """For each row whether a template proves it; False where none does, and for nulls."""
+    """True for each row that matches a template; False for others and for nulls."""
     result = np.zeros(len(payloads), bool)
     if len(payloads) < _FEWEST_ROWS:
         return result
@@ -59,7 +65,7 @@ def proven(payloads: pl.Series) -> npt.NDArray[np.bool_]:
     for _ in range(_ROUNDS):
         if rest.height < _FEWEST_ROWS:
             break
-        # Drawn, because every n-th row may be one and the same of a producer's shapes.
+        # A random sample, because a producer may alternate its shapes regularly.
         tried = rest["text"].sample(_TRIED_ROWS, seed=0)
         pattern = _pattern(tried.head(_SAMPLE_ROWS).to_list())
         if pattern is None or not _pays(pattern, tried):
@@ -74,7 +80,7 @@ def proven(payloads: pl.Series) -> npt.NDArray[np.bool_]:
 
 
 def _pays(pattern: str, tried: pl.Series) -> bool:
-    """Whether the expression can be built, proves some rows, and does it quicker than the exact parser."""
+    """Whether the expression compiles, matches some rows, and is faster than the exact parser."""
     try:
         tried.head(1).str.contains(pattern)
         begun = time.thread_time()
@@ -89,8 +95,8 @@ def _pays(pattern: str, tried: pl.Series) -> bool:
 
 
 def _pattern(sample: list[str]) -> str | None:
-    """One expression for the shapes in the sample, or None where there are none to be had, or too many."""
-    # Escapes cost a fifth more time even where there are none.
+    """One expression for the shapes of the sample; None if there are none, or too many."""
+    # Support for escapes costs a fifth more time even if there are none.
     scalar = _SCALAR % (_ESCAPED if any(r"\u" in text for text in sample) else "")
     values = []
     for text in sample:
@@ -105,11 +111,11 @@ def _pattern(sample: list[str]) -> str | None:
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """The members of a JSON object in their order, doubles and all."""
+    """The members of a JSON object in order, including repeated keys."""
 
 
 def _checked(value: Any, depth: int = 0) -> Any:
-    """``value``, after a look at its depth and keys."""
+    """Return ``value`` if its depth and keys are suitable for a template."""
     if isinstance(value, list):
         if depth >= MAX_PAYLOAD_DEPTH:
             raise _NoTemplateError
@@ -123,7 +129,7 @@ def _checked(value: Any, depth: int = 0) -> Any:
 
 
 def _template(values: list[Any], scalar: str) -> str:
-    """A pattern for what may stand where these values stand; every array of one place has the same items."""
+    """A pattern for the values seen in one place; all arrays of a place share their items."""
     objects: dict[tuple[str, ...], list[_Pairs]] = {}
     arrays: list[list[Any]] = []
     patterns: dict[str, None] = {}
@@ -142,8 +148,8 @@ def _template(values: list[Any], scalar: str) -> str:
         patterns[rf"\[(?:{item}(?:{_COMMA}{item})*)?\]"] = None
     pattern = "|".join(patterns) if len(patterns) == 1 else f"(?:{'|'.join(patterns)})"
     if len(pattern) > _MAX_PATTERN:
-        # Asked at every place, because a place stands twice in the pattern of its array, and
-        # nesting would double it without end.
+        # Checked at every place: an array's pattern contains its items twice, so nested arrays
+        # double its length at each level.
         raise _NoTemplateError
     return pattern
 
@@ -157,6 +163,6 @@ def _object(keys: tuple[str, ...], alike: list[_Pairs], scalar: str) -> str:
 
 
 def _literal(key: str) -> str:
-    """A plain key as it is, or with everything but ASCII escaped: two spellings of one key."""
+    """A pattern for the two spellings of a key: as it is, and with non-ASCII escaped."""
     plain, escaped = re.escape(key), re.escape(json.dumps(key)[1:-1])
     return plain if plain == escaped else f"(?:{plain}|{escaped})"

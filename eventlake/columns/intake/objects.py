@@ -1,8 +1,8 @@
-"""Events given as Python dicts or as lines of NDJSON, to Arrow.
+"""Convert events given as Python dicts or NDJSON to Arrow.
 
-Both are CloudEvents in JSON form: attribute names as CloudEvents spells them or with our
-underscores, ``data`` the payload. Attributes nobody knows are CloudEvents extensions and go into
-``extensions``. In NDJSON the payload is cut out of the line byte for byte.
+Both are CloudEvents in JSON form. Attribute names are spelled as in CloudEvents or with
+underscores, and ``data`` is the payload. Unknown attributes are CloudEvents extensions and go into
+``extensions``. The payload is copied from an NDJSON line byte for byte.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ _KNOWN = (*ATTRIBUTES, "recorded_at", "sequence")
 _SPECVERSION = "1.0"
 _STEP = 10_000
 _MISSPELLED = 0.74
-"""Catches ``tiem`` and ``sbject``, and lets the documented CloudEvents extensions pass."""
+"""Similarity that catches ``tiem`` and ``sbject`` but no documented CloudEvents extension."""
 _MEANT = {
     **dict.fromkeys(
         ["timestamp", "ts", "datetime", "eventtime", "occurredat", "createdat", "happenedat"],
@@ -44,12 +44,12 @@ _MEANT = {
     "eventtype": "type",
     "eventid": "id",
 }
-"""What other systems call attributes."""
+"""Attribute names of other systems."""
 MAX_LINE_BYTES = 2 * MAX_PAYLOAD_BYTES
 
 
 class _Payload(msgspec.Struct):
-    """The one member that is wanted as it stands."""
+    """The only member that is kept as raw text."""
 
     data: msgspec.Raw
 
@@ -58,7 +58,10 @@ _LINE = msgspec.json.Decoder(_Payload)
 
 
 def from_objects(events: Iterable[Any]) -> tuple[pa.Table, list[Problem]]:
-    """Dicts to a table; ``data`` as text or bytes is kept as given, any other value is serialised by ``core.payload``."""
+    """Convert dicts to a table.
+
+    ``data`` given as text or bytes is kept; any other value is serialized by ``core.payload``.
+    """
     rows: list[dict[str, Any]] = []
     problems: list[Problem] = []
     for row, event in enumerate(events):
@@ -74,7 +77,7 @@ def from_objects(events: Iterable[Any]) -> tuple[pa.Table, list[Problem]]:
 
 
 def _dict_of(event: Any) -> str:
-    """How to make a dict of what stands where an event should be."""
+    """A hint how to make a dict of an object given in place of an event."""
     if isinstance(event, str):
         return ": write json.loads(value), or give the lines as bytes: '\\n'.join(lines).encode()"
     if isinstance(event, bytes):
@@ -88,7 +91,7 @@ def _dict_of(event: Any) -> str:
 
 
 def from_ndjson(content: bytes) -> tuple[pa.Table, list[Problem]]:
-    """Lines of NDJSON to a table, one row a line that is not blank."""
+    """Convert NDJSON to a table with one row per line that is not blank."""
     problems: list[Problem] = []
     lines = [line for line in content.split(b"\n") if line.strip()]
     rows = []
@@ -101,7 +104,7 @@ def from_ndjson(content: bytes) -> tuple[pa.Table, list[Problem]]:
 
 
 def _line(row: int, line: bytes, problems: list[Problem]) -> dict[str, Any]:
-    """The attributes in a line; ``data`` is cut out of it unchanged, and null is no payload."""
+    """The attributes in a line, with ``data`` as raw text; null means no payload."""
     value, reason = parse_one(line, MAX_LINE_BYTES, MAX_PAYLOAD_DEPTH + 1)
     if reason is None and not isinstance(value, dict):
         reason = "expected one JSON object a line"
@@ -118,7 +121,7 @@ def _line(row: int, line: bytes, problems: list[Problem]) -> dict[str, Any]:
 def _attributes(
     row: int, event: Mapping[Any, Any], problems: list[Problem], *, has_payload: bool = False
 ) -> dict[str, Any]:
-    """One event's members under our names; strangers are collected as extensions."""
+    """The members of an event by our names, with unknown ones collected as extensions."""
     attributes: dict[str, Any] = {}
     strangers: dict[str, Any] = {}
     for name, value in event.items():
@@ -137,7 +140,10 @@ def _attributes(
     for name in [
         name for name in strangers if _instead_of(name, attributes, has_payload=has_payload)
     ]:
-        message = f"expected {_MEANT[name]!r}, which the event does not have; an extension of this name goes into extensions"
+        message = (
+            f"expected {_MEANT[name]!r}, which the event does not have; "
+            "an extension of this name goes into extensions"
+        )
         problems.append(Problem(row, name, message, strangers.pop(name)))
     if strangers:
         _add_extensions(row, attributes, strangers, problems)
@@ -145,7 +151,7 @@ def _attributes(
 
 
 def _instead_of(name: str, attributes: Mapping[str, Any], *, has_payload: bool) -> bool:
-    """Whether a name stands for an attribute that is missing: as an extension its value would be read by nothing."""
+    """Whether a name is another system's word for an attribute that the event lacks."""
     meant = _MEANT.get(name)
     return (
         meant is not None
@@ -165,7 +171,10 @@ def _extension(
     if close or not (text.isascii() and text.isalnum() and text == text.lower()):
         other = _MEANT.get(text.replace("_", "").lower())
         meant = f"; did you mean {(other or close[0])!r}?" if other or close else ""
-        message = f"expected a known attribute or a CloudEvents extension (lower-case letters and digits){meant}"
+        message = (
+            "expected a known attribute or a CloudEvents extension "
+            f"(lower-case letters and digits){meant}"
+        )
         problems.append(Problem(row, str(name), message, name))
     else:
         strangers[text] = value
@@ -239,7 +248,7 @@ def _instants(name: str, values: list[Any], problems: list[Problem]) -> pa.Array
 
 
 def _texts(name: str, values: list[Any], problems: list[Problem]) -> list[str | None]:
-    """The values, each looked at only where one of them may be no text."""
+    # The values are checked one by one only if one of them may not be text.
     if {str, type(None)}.issuperset(map(type, values)):
         with contextlib.suppress(UnicodeEncodeError):
             "".join(filter(None, values)).encode("utf-8")

@@ -1,8 +1,8 @@
-"""Python values in a pandas column of objects: whether Arrow gives them one type without changing any of them.
+"""Check whether Arrow converts a pandas column of Python objects without changing a value.
 
-Arrow looks at the first value for the type of an instant. It then cuts nanoseconds, gives naive
-datetimes the zone UTC, takes the time of day off a datetime among dates and the zone off a time,
-encodes text among bytes, and keeps a set in any order.
+Arrow takes the type of an instant from the first value. It then truncates nanoseconds, gives naive
+datetimes the zone UTC, drops the time of day of a datetime among dates and the zone of a time,
+encodes text among bytes, and stores a set in arbitrary order.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,22 +16,25 @@ _FAMILIES = {
     frozenset({"text", "bytes"}): "decode the bytes, or encode the text.",
     frozenset({"booleans", "integers"}): "write 0 and 1, or False and True.",
 }
-"""Kinds of which Arrow would make one, and what to write instead."""
+"""Kinds that Arrow would convert to one type, and what to write instead."""
 _FINER = ("nanosecond", "nanoseconds")
-"""What pandas calls the part of a Timestamp and a Timedelta that Python's types do not have."""
+"""Attributes of a pandas Timestamp and Timedelta that Python's types do not have."""
 _SURE = frozenset(
     {"string", "bytes", "integer", "floating", "boolean", "decimal", "mixed-integer-float", "empty"}
 )
-"""What pandas infers of values that Arrow reads as they are, or refuses."""
+"""Types inferred by pandas whose values Arrow reads unchanged, or refuses."""
 
 
 def problem_of(values: Any) -> tuple[str, str] | None:
-    """What Arrow would change of the values of a pandas series or index, and what to write instead; None if nothing.
+    """Find a value of a pandas series or index that Arrow would change.
 
     Args:
-        values: Of dtype ``object``.
+        values: A series or index of dtype ``object``.
+
+    Returns:
+        The problem and what to write instead; None if no value would be changed.
     """
-    import pandas as pd  # noqa: PLC0415 - an extra, and it made the values
+    import pandas as pd  # noqa: PLC0415 - an extra, already imported by the caller
 
     if pd.api.types.infer_dtype(values, skipna=True) in _SURE:
         return None
@@ -66,7 +69,7 @@ def problem_of(values: Any) -> tuple[str, str] | None:
 
 
 def _scalars(values: Iterable[Any], path: str) -> Iterator[tuple[str, Any]]:
-    """The values, those inside of lists and dicts too, with a path that is the same for those that get one type."""
+    """Yield the values at any depth, with a path shared by values that get the same type."""
     for value in values:
         if isinstance(value, Mapping):
             for name, inner in value.items():
@@ -78,12 +81,12 @@ def _scalars(values: Iterable[Any], path: str) -> Iterator[tuple[str, Any]]:
 
 
 def _is_fine(value: Any) -> bool:
-    """Whether a value of pandas' has nanoseconds; NaT has none."""
+    """Whether a pandas value has nanoseconds; NaT has none."""
     return bool(value == value) and any(bool(getattr(value, name, 0)) for name in _FINER)  # noqa: PLR0124 - NaT
 
 
-def _kind(value: Any) -> str | None:  # noqa: PLR0911 - a kind each
-    """The kind of a value that Arrow would take for another kind beside it."""
+def _kind(value: Any) -> str | None:  # noqa: PLR0911 - one return per kind
+    """The kind of a value, if Arrow may convert it to the type of another kind."""
     if value != value or isinstance(value, timedelta):  # noqa: PLR0124 - NaN and NaT
         return None
     if isinstance(value, datetime):

@@ -1,4 +1,4 @@
-"""Python values and nested columns as the text of a payload, and what stands for no value."""
+"""Convert Python values and nested columns to payload text, and recognize missing values."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,7 +17,7 @@ _PLAIN = frozenset({str, int, bool, bytes, dict, list, type(None)})
 
 
 def given(value: Any) -> Any:
-    """The value, or None for what pandas and numpy have for no value: NA, NaN and NaT."""
+    """The value, or None for the missing values of pandas and numpy: NA, NaN and NaT."""
     if type(value) in _PLAIN:
         return value
     if type(value).__name__ == "NAType":
@@ -34,7 +34,7 @@ def is_nested(kind: pa.DataType) -> bool:
 
 
 def without_json(kind: pa.DataType) -> pa.DataType | None:
-    """The first type in an Arrow type that has no one JSON form, such as that of maps, or whose form as text would not be what it says."""
+    """The first nested type without a unique JSON form, such as a map; None if there is none."""
     if any(test(kind) for test in _FORMLESS) or getattr(kind, "extension_name", "") == "arrow.json":
         return kind
     inner = (
@@ -56,7 +56,10 @@ _LISTS = (
 
 
 def payload_text(row: int, value: Any, problems: list[Problem]) -> str | None:
-    """A payload as JSON text: text and bytes as they are, any other value by the rule of ``core.payload``; None is a problem."""
+    """Convert a payload to JSON text, or return None and report a problem.
+
+    Text and bytes are kept; other values are converted by ``core.payload``.
+    """
     try:
         if isinstance(value, bytes):
             return value.decode("utf-8")
@@ -74,7 +77,10 @@ def payload_text(row: int, value: Any, problems: list[Problem]) -> str | None:
 
 
 def payload_texts(column: pa.ChunkedArray, problems: list[Problem]) -> pa.ChunkedArray:
-    """Structs and lists as JSON text, by the rule for Python values; members in the order of the type, and null ones stay null."""
+    """Convert structs and lists to JSON text, with members in the order of the type.
+
+    The rules are those for Python values; null members stay null.
+    """
     texts: list[str | None] = []
     for row, value in enumerate(column):
         plain = None
@@ -87,10 +93,11 @@ def payload_texts(column: pa.ChunkedArray, problems: list[Problem]) -> pa.Chunke
 
 
 def with_payload_texts(frame: Any, problems: list[Problem]) -> Any:
-    """A pandas frame with an index that is named like an attribute as a column, and payloads that are Python objects as JSON text.
+    """Prepare a pandas frame for Arrow; other tables are returned unchanged.
 
-    Arrow would give all payloads one type, which adds members to some and makes doubles of
-    integers. Any other table stays as it is.
+    An index named like an attribute becomes a column, and payloads that are Python objects become
+    JSON text. Arrow would give all payloads one type, which adds members to some and turns integers
+    into doubles.
     """
     if type(frame).__module__.partition(".")[0] != "pandas":
         return frame

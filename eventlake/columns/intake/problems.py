@@ -1,4 +1,4 @@
-"""What is wrong with a batch, by row and field; collected, so that a producer hears of everything at once."""
+"""The problems of a batch by row and field, collected so that all are reported at once."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,11 +13,10 @@ class Problem:
     """One broken rule.
 
     Attributes:
-        row: 0-based row in the batch (blank lines of NDJSON are no rows), or None where a whole
-            column is wrong.
+        row: 0-based row in the batch, not counting blank lines of NDJSON; None for a whole column.
         field: The attribute.
         message: What was expected.
-        found: What was there.
+        found: The value found.
     """
 
     row: int | None
@@ -26,7 +25,7 @@ class Problem:
     found: Any = None
 
     def shifted(self, rows: int) -> "Problem":
-        """The same, counted from ``rows`` rows earlier."""
+        """The same problem with a row number larger by ``rows``."""
         return self if self.row is None else replace(self, row=self.row + rows)
 
     def __str__(self) -> str:
@@ -38,10 +37,10 @@ class Problem:
 
 
 def shorten(value: Any) -> str:
-    """``repr`` of a value, cut to what a message can hold."""
+    """``repr`` of a value, shortened for a message."""
     try:
         text = repr(value)
     except ValueError:
-        # Python does not print integers of more than 4,300 digits.
+        # Python refuses to print integers of more than 4,300 digits.
         text = f"a {type(value).__name__} too long to print"
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"

@@ -31,7 +31,7 @@ _FREE_TEXT = frozenset({"time", "data", "extensions"})
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule over a column: where ``broken`` is true, the row breaks it; null breaks nothing."""
+    """One rule for a column: rows in which ``broken`` is true break it; null does not."""
 
     field: str
     broken: pl.Expr
@@ -90,7 +90,7 @@ MEANING_RULES = tuple(_meaning_rules())
 
 
 def rule_problems(batch: Batch) -> list[Problem]:
-    """Every broken rule of the batch alone, by its rows as they were given: what is in the lake already is not looked at."""
+    """Every broken rule of the batch, by given rows, without regard to events in the lake."""
     problems = [] if batch.few and batch.few.surely_keep_text_rules() else _text_problems(batch)
     problems += _doubles(batch)
     problems += _clock_problems(batch)
@@ -106,7 +106,7 @@ def rule_problems(batch: Batch) -> list[Problem]:
 
 
 def stored_problems(table: pa.Table) -> list[Problem]:
-    """What in stored events no append would have let in: text, payloads and extensions that readers must be able to take apart."""
+    """Problems of stored events that no append would accept and that readers cannot parse."""
     frame = pl.DataFrame(table)
     problems = [
         Problem(None, name, "required, but null in some rows")
@@ -140,8 +140,8 @@ def _text_problems(batch: Batch) -> list[Problem]:
                 frame,
                 Rule(name, pl.col(name).is_null(), "required, but null or missing", shown=False),
             )
-    # One query asks all rules that a column could break at once; rows are looked for only where one
-    # is broken.
+    # One query evaluates all rules that a column might break; rows are searched only for a rule
+    # that is broken.
     present = {name for name in ATTRIBUTES if frame[name].null_count() < frame.height}
     rules = [
         rule
@@ -166,7 +166,7 @@ def _text_problems(batch: Batch) -> list[Problem]:
 
 
 def _is_plain(column: pa.ChunkedArray) -> bool:
-    """Whether no value can break a text rule, seen from lengths and bytes alone; False says only that the rules must be asked."""
+    """Whether lengths and bytes prove that no value breaks a text rule; False means unknown."""
     lengths = pc.min_max(pc.binary_length(column)).as_py()
     if lengths["min"] is None or lengths["min"] < 1 or lengths["max"] > MAX_ATTRIBUTE_BYTES:
         return False
@@ -174,7 +174,7 @@ def _is_plain(column: pa.ChunkedArray) -> bool:
 
 
 def _has_no_controls(chunk: pa.Array) -> bool:
-    """C0 and DEL are single bytes of UTF-8, C1 begins with C2."""
+    # C0 and DEL are single bytes in UTF-8; C1 characters start with the byte C2.
     _, offsets, data = chunk.buffers()
     if not len(chunk) or data is None:
         return True
@@ -188,7 +188,7 @@ def _has_no_controls(chunk: pa.Array) -> bool:
 
 
 def _doubles(batch: Batch) -> Iterator[Problem]:
-    # Equal pairs have equal keys, so distinct keys settle it at a tenth of the cost.
+    # Equal pairs have equal keys, so distinct keys prove distinct pairs at a tenth of the cost.
     if not len(doubled(batch.sorted_keys)):
         return
     seen = (
@@ -208,7 +208,8 @@ def _doubles(batch: Batch) -> Iterator[Problem]:
         yield Problem(
             row,
             "id",
-            f"expected (source, id) once in a batch, it stands in row {batch.number(first):,} already",
+            "expected (source, id) once in a batch, "
+            f"it stands in row {batch.number(first):,} already",
             (source, event_id),
         )
 
@@ -246,7 +247,7 @@ def _where(frame: pl.DataFrame, rule: Rule) -> Iterator[Problem]:
 
 
 def canonical_extensions(batch: Batch) -> tuple[Batch, list[Problem]]:
-    """The batch with every ``extensions`` in canonical JSON, an empty object as null; what is no object is a problem."""
+    """Rewrite ``extensions`` as canonical JSON, empty objects as null; report non-objects."""
     column = batch.table.column("extensions")
     if column.null_count == batch.rows:
         return batch, []

@@ -1,8 +1,8 @@
-"""The key file: a run of keys as bytes in which one key is found with two short reads (docs/reference/format.md, "Keys").
+"""The key file: a run of keys in which one key is found with two short reads.
 
-Two sections, ``ids`` and ``heads``. Each is cut by the first bits of its keys into buckets of about
-a dozen; a directory in front of it says where every bucket begins and what its CRC-32 is, so that a
-part can be trusted without the whole.
+docs/reference/format.md, "Keys", defines it. A file has two sections, ``ids`` and ``heads``. Each
+is divided by the first bits of its keys into buckets of about a dozen keys. A directory before the
+buckets has the position and the CRC-32 of each, so that a part can be trusted without the whole.
 """
 
 import zlib
@@ -17,7 +17,7 @@ from eventlake.core.documents.manifest import KeyFile
 from eventlake.errors import CorruptionError
 
 _BUCKET = 8
-"""A bucket holds this many keys on average, or up to twice as many."""
+"""Average number of keys in a bucket, or up to twice as many."""
 _ID = np.dtype("<u8")
 _HEAD = np.dtype([("key", "<u8"), ("version", "<u4")])
 _ENTRY = np.dtype([("first", "<u4"), ("crc", "<u4")])
@@ -25,12 +25,12 @@ _ENTRY = np.dtype([("first", "<u4"), ("crc", "<u4")])
 
 @dataclass(frozen=True)
 class Section:
-    """Where in the file a section of ``count`` keys lies, and how it is cut.
+    """Position and division of a section in the file.
 
     Attributes:
-        offset: Of its directory, in bytes.
+        offset: Position of the directory in bytes.
         count: Number of keys.
-        width: Bytes of one.
+        width: Bytes per key.
     """
 
     offset: int
@@ -39,30 +39,30 @@ class Section:
 
     @cached_property
     def bits(self) -> int:
-        """There are ``2 ** bits`` buckets."""
+        """The section has ``2 ** bits`` buckets."""
         return max((self.count // _BUCKET).bit_length() - 1, 0)
 
     @cached_property
     def data(self) -> int:
-        """Where the first key stands."""
+        """Position of the first key."""
         return self.offset + _ENTRY.itemsize * ((1 << self.bits) + 1)
 
     @property
     def stop(self) -> int:
-        """Where it ends."""
+        """Position after the last key."""
         return self.data + self.width * self.count
 
     def bucket(self, key: int) -> int:
-        """The bucket in which ``key`` would stand."""
+        """The bucket of ``key``."""
         return key >> (64 - self.bits) if self.bits else 0
 
     def directory(self, bucket: int) -> tuple[int, int]:
-        """Where the directory's entries for a bucket stand; ``bounds`` reads them."""
+        """The byte range of a bucket's directory entries, which ``bounds`` reads."""
         first = self.offset + _ENTRY.itemsize * bucket
         return first, first + 2 * _ENTRY.itemsize
 
     def buckets(self, keys: Keys) -> list[int]:
-        """The buckets in which ``keys`` would stand, each once and in order."""
+        """The distinct buckets of ``keys``, in order."""
         return np.unique(keys >> np.uint64(64 - self.bits)).tolist() if self.bits else [0]
 
     def bounds(self, entries: Iterable[bytes]) -> list[tuple[int, int, int]]:
@@ -75,13 +75,13 @@ class Section:
 
 
 def sections(ids: int, heads: int) -> tuple[Section, Section]:
-    """The two sections of a file with so many keys."""
+    """The two sections of a file with this many keys."""
     first = Section(0, ids, _ID.itemsize)
     return first, Section(first.stop, heads, _HEAD.itemsize)
 
 
 def encode(run: KeyRun) -> bytes:
-    """The bytes of a key file."""
+    """Encode a run of keys as a key file."""
     heads = np.empty(len(run.heads), _HEAD)
     heads["key"], heads["version"] = run.heads, run.versions - np.uint32(run.start)
     first, second = sections(len(run.ids), len(run.heads))
@@ -101,8 +101,7 @@ def _encode(section: Section, keys: Keys, data: bytes) -> bytes:
     directory = np.zeros(buckets + 1, _ENTRY)
     directory["first"] = bounds
     at = (bounds * section.width).tolist()
-    # A tier of ten million keys has a million buckets: slices of bytes, taken without a line of
-    # Python for each, are the quickest.
+    # A tier of ten million keys has a million buckets, so no Python code runs for each of them.
     directory["crc"][:-1] = np.fromiter(
         map(zlib.crc32, map(data.__getitem__, map(slice, at, at[1:]))), np.uint32, buckets
     )
@@ -110,10 +109,10 @@ def _encode(section: Section, keys: Keys, data: bytes) -> bytes:
 
 
 def decode(data: bytes, file: KeyFile, where: str) -> KeyRun:
-    """The inverse of ``encode``; the bytes were checked by their hash.
+    """Decode a key file whose hash was checked: the inverse of ``encode``.
 
     Raises:
-        CorruptionError: There are more or fewer than so many keys need.
+        CorruptionError: The size does not match the number of keys.
     """
     first, second = sections(file.ids, file.heads)
     if len(data) != second.stop:
@@ -127,17 +126,17 @@ def decode(data: bytes, file: KeyFile, where: str) -> KeyRun:
 
 
 def checksum(bucket: bytes) -> int:
-    """What the directory says of a bucket."""
+    """The CRC-32 of a bucket, as in the directory."""
     return zlib.crc32(bucket)
 
 
 def ids_of_bucket(data: bytes) -> Keys:
-    """A bucket of event keys."""
+    """Decode a bucket of event keys."""
     return np.frombuffer(data, _ID)
 
 
 def version_in_bucket(data: bytes, key: int) -> int | None:
-    """The version, counted from the file's first, that a bucket of heads has for ``key``; or None."""
+    """The version of ``key`` in a bucket of heads, relative to the file's first; or None."""
     heads = np.frombuffer(data, _HEAD)
     hits = heads["version"][heads["key"] == np.uint64(key)]
     return int(hits[0]) if len(hits) else None

@@ -3,8 +3,8 @@
 docs/reference/format.md, "Keys", defines them. Looking one up reads none of these.
 
 The upper 48 bits are a fingerprint, the lower 16 a *cell* that says in which commits to look. A key
-that is met is a suspicion only; whoever asks reads the commit to confirm it. The hash is XXH3
-(https://github.com/Cyan4973/xxHash), the same in every version.
+that is met is a suspicion only; the caller reads the commit to confirm it. The hash is XXH3
+(https://github.com/Cyan4973/xxHash), which is the same in every version.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,10 +23,10 @@ CELLS = 1 << CELL_BITS
 _CELL = np.uint64(CELLS - 1)
 _FINGERPRINT = ~_CELL
 _FEW = 1_000
-"""So many subjects are looked at one by one; that is quicker than ten vectors of them."""
+"""Up to this many subjects are processed one by one, which is faster than ten vectors."""
 _XXH3 = plh.col("text").nchash.xxh3_64()
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
-"""2^64 divided by the golden ratio: makes ``(source, id)`` and ``(id, source)`` differ."""
+"""2^64 divided by the golden ratio; makes ``(source, id)`` and ``(id, source)`` differ."""
 
 
 def event_keys(events: pl.DataFrame) -> Keys:
@@ -38,13 +38,18 @@ def event_keys(events: pl.DataFrame) -> Keys:
 
 
 def text_keys(kind: str, texts: pl.Series) -> Keys:
-    """The keys of texts of one kind (``subject``, ``below``, ``producer``, ``position``, ``commit``), in order, all in cell 0."""
+    """The keys of texts of one kind, in order, all in cell 0.
+
+    Args:
+        kind: ``subject``, ``below``, ``producer``, ``position`` or ``commit``.
+        texts: The texts.
+    """
     found: Keys = _hashed(f"{kind}\x1f" + texts) & _FINGERPRINT
     return found
 
 
 def text_key(kind: str, text: str) -> int:
-    """One of ``text_keys``."""
+    """The key of one text, as in ``text_keys``."""
     return int(few_text_keys([(kind, text)])[0])
 
 
@@ -54,7 +59,7 @@ def few_text_keys(texts: Iterable[tuple[str, str]]) -> Keys:
 
 
 def subject_keys(events: pl.DataFrame) -> Keys:
-    """The keys of the rows' subjects (``subject``) and of all subjects above them (``below``), each once, in no order."""
+    """Distinct keys of the subjects (``subject``) and their ancestors (``below``), unordered."""
     subjects = events["subject"].drop_nulls().unique()
     if len(subjects) <= _FEW:
         return distinct(few_text_keys(_texts_of(subjects.to_list())))
@@ -69,7 +74,7 @@ def subject_keys(events: pl.DataFrame) -> Keys:
 def keys_of_few(
     sources: Sequence[str], ids: Sequence[str], subjects: Iterable[str | None]
 ) -> tuple[Keys, Keys]:
-    """``event_keys`` and ``subject_keys`` in one call, which is what a small batch is waiting for."""
+    """``event_keys`` and ``subject_keys`` in one call, to save time in small batches."""
     distinct_sources = dict.fromkeys(sources)
     place = {source: at for at, source in enumerate(distinct_sources)}
     texts = _texts_of(subject for subject in subjects if subject is not None)
@@ -82,7 +87,7 @@ def keys_of_few(
 
 
 def _texts_of(subjects: Iterable[str]) -> list[tuple[str, str]]:
-    """The texts by which subjects are found again, each with its kind."""
+    """The texts that subjects are found by, each with its kind."""
     subjects = set(subjects)
     below: set[str] = set()
     above = subjects
@@ -98,7 +103,7 @@ def _texts_of(subjects: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def parent_of_one(subject: str) -> str | None:
-    """The subject above, None where there is none."""
+    """The parent of a subject; None if it has none."""
     if "/" not in subject or subject == "/":
         return None
     return subject.rpartition("/")[0] or "/"
@@ -113,7 +118,7 @@ def _hashed(texts: pl.Series | list[str]) -> Keys:
 
 
 def subject_heads(subjects: pl.Series, versions: pl.Series) -> tuple[Keys, Versions]:
-    """``subject_keys`` of many commits at once, each key with the newest version that it is in; in no order."""
+    """``subject_keys`` of many commits, each with the newest version that has it, unordered."""
     newest = (
         pl.DataFrame({"subject": subjects, "version": versions})
         .drop_nulls()
@@ -134,12 +139,15 @@ def subject_heads(subjects: pl.Series, versions: pl.Series) -> tuple[Keys, Versi
 
 
 def parents(subjects: pl.Series) -> pl.Series:
-    """The subjects one level above, each once: ``/loan/7`` is below ``/loan``, which is below ``/``; ``loan`` is below nothing."""
+    """The distinct parents of subjects.
+
+    ``/loan/7`` is below ``/loan``, which is below ``/``; ``loan`` has no parent.
+    """
     return parent_of(subjects).drop_nulls().unique()
 
 
 def parent_of(subjects: pl.Series) -> pl.Series:
-    """The subject above each, null where there is none."""
+    """The parent of each subject; null if it has none."""
     above = pl.when(
         pl.col("subject").str.contains("/", literal=True) & (pl.col("subject") != "/")
     ).then(pl.col("subject").str.replace("/[^/]*$", ""))
@@ -157,7 +165,7 @@ def cells_of(keys: Keys) -> npt.NDArray[np.int64]:
 
 
 def in_cell(keys: Keys, cell: int) -> Keys:
-    """Keys of cell 0, moved to another one."""
+    """Move keys of cell 0 to another cell."""
     return keys | np.uint64(cell)
 
 
@@ -167,11 +175,11 @@ class KeyRun:
 
     Attributes:
         start: The first version.
-        shift: Cell ``c`` of an event key means the versions that, shifted right so far, are ``c``
-            above the shifted ``start``.
-        ids: Event keys, sorted; one fingerprint may stand several times.
-        heads: Keys of subjects, producers and commit ids, sorted, each once, all in cell 0.
-        versions: The newest version that each of ``heads`` is in.
+        shift: Cell ``c`` of an event key stands for the versions ``v`` with
+            ``(v >> shift) - (start >> shift) == c``.
+        ids: Event keys, sorted; a fingerprint may be repeated.
+        heads: Distinct keys of subjects, producers and commit ids, sorted, all in cell 0.
+        versions: The newest version that contains each of ``heads``.
     """
 
     start: int
@@ -181,13 +189,13 @@ class KeyRun:
     versions: Versions
 
     def versions_of(self, cell: int) -> range:
-        """The versions that a cell of ``ids`` stands for; the last ones may lie beyond the run."""
+        """The versions of a cell of ``ids``; the last ones may be beyond the run."""
         first = (cell + (self.start >> self.shift)) << self.shift
         return range(max(first, self.start), first + (1 << self.shift))
 
 
 def found_ids(ids: Keys, wanted: Keys) -> Keys:
-    """Those of ``ids`` (sorted) whose fingerprint is one of ``wanted`` (sorted, cell 0)."""
+    """The keys of ``ids`` (sorted) whose fingerprint is in ``wanted`` (sorted, cell 0)."""
     if not len(ids) or not len(wanted):
         return ids[:0]
     place = np.searchsorted(ids, wanted)
@@ -206,16 +214,16 @@ def rows_of(keys: Keys, found: Keys) -> npt.NDArray[np.int64]:
 
 
 def doubled(ids: Keys) -> Keys:
-    """The fingerprints that stand more than once in ``ids`` (sorted, cell 0)."""
+    """The fingerprints that are repeated in ``ids`` (sorted, cell 0)."""
     return distinct(ids[1:][ids[1:] == ids[:-1]])
 
 
 def merged(runs: Sequence[KeyRun], stop: int) -> KeyRun:
-    """Runs of neighbouring commits, oldest first and all before version ``stop``, as one."""
+    """Merge runs of consecutive commits, oldest first and all before version ``stop``."""
     start = runs[0].start
     shift = shift_of(start, stop, max(run.shift for run in runs))
-    # Each run is nearly sorted, also where cells got coarser: a stable sort merges them, in a
-    # quarter of the time.
+    # Each run is nearly sorted, even if its cells became coarser. A stable sort merges such runs in
+    # a quarter of the time.
     ids = np.sort(np.concatenate([_moved(run, start, shift) for run in runs]), kind="stable")
     keys = np.concatenate([run.heads for run in runs])
     versions = np.concatenate([run.versions for run in runs])
@@ -223,7 +231,7 @@ def merged(runs: Sequence[KeyRun], stop: int) -> KeyRun:
 
 
 def shift_of(start: int, stop: int, least: int = 0) -> int:
-    """How coarse the cells of the commits ``[start, stop)`` must be."""
+    """The smallest shift for which cells of 16 bits cover the commits ``[start, stop)``."""
     shift = least
     while ((stop - 1) >> shift) - (start >> shift) >= CELLS:
         shift += 1
@@ -231,7 +239,7 @@ def shift_of(start: int, stop: int, least: int = 0) -> int:
 
 
 def newest_of(keys: Keys, versions: Versions) -> tuple[Keys, Versions]:
-    """The keys sorted, each once and with its newest version."""
+    """Sort the keys and keep each once, with its newest version."""
     order = np.lexsort((versions, keys))
     keys, versions = keys[order], versions[order]
     newest = np.append(keys[1:] != keys[:-1], True)[: len(keys)]
@@ -239,7 +247,7 @@ def newest_of(keys: Keys, versions: Versions) -> tuple[Keys, Versions]:
 
 
 def _moved(run: KeyRun, start: int, shift: int) -> Keys:
-    """A run's event keys with their cells counted from another start in coarser steps."""
+    """A run's event keys with cells relative to another start and a coarser shift."""
     if run.shift == shift:
         return run.ids + np.uint64((run.start >> shift) - (start >> shift))
     cells = (
@@ -249,7 +257,7 @@ def _moved(run: KeyRun, start: int, shift: int) -> Keys:
 
 
 def distinct(keys: Keys) -> Keys:
-    """The keys sorted, each once; ``np.unique`` takes ten times as long."""
+    """Sort the keys and keep each once; ``np.unique`` takes ten times as long."""
     ordered: Keys = np.sort(keys)
     once: Keys = ordered[np.append(ordered[1:] != ordered[:-1], True)[: len(ordered)]]
     return once

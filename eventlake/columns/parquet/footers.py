@@ -1,9 +1,9 @@
-"""What a Parquet file decodes to: a few bytes can stand for more than memory holds.
+"""Bound what a Parquet file decodes to, because a few bytes can expand to more than memory holds.
 
-The footer and the headers of all pages are read here before a reader of Parquet sees the file.
-Every offset must be inside the file, every count must agree with the others, and what the pages
-decode to is bounded. A dictionary can repeat long text, so if the headers do not tell how much text
-a column holds, it is measured.
+The footer and all page headers are checked here before a Parquet reader sees the file. Every offset
+must be inside the file, all counts must agree, and the decoded size of the pages is limited. A
+dictionary can repeat long text. So if the headers do not say how much text a column has, it is
+measured.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,13 +14,16 @@ from eventlake.columns.parquet.thrift import Buffer, ThriftError, Wanted, read
 from eventlake.memory import machine_bytes
 
 FREE_BYTES = 1 << 30
-"""A file may decode to this much, however small it is."""
+"""Any file may decode to this size."""
 FAIR_RATIO = 64
-"""It may decode to this many times its size."""
+"""Any file may decode to this multiple of its size."""
 MOST_RATIO = 1_000
-"""It may decode to this many times its size if that is no more than a quarter of the machine's memory."""
+"""A file may decode to this multiple of its size if that fits a quarter of the memory."""
 CELL_BYTES = 8
-"""What a value takes besides its text. Values that are alike take next to nothing in a file, so these bytes have a bound of their own."""
+"""Size of a value without its text.
+
+Equal values take almost no space in a file, so these bytes have a limit of their own.
+"""
 MOST_ROWS = 1 << 40
 MOST_CHUNKS = 1 << 20
 MOST_LEVELS = 256
@@ -44,25 +47,25 @@ _DECIMAL, _REPEATED = 5, 2
 _WIDEST_NUMBER = 16
 _BY_DICTIONARY, _DELTA_TEXT = frozenset({2, 8}), 7
 PARQUET_ENDING = b"PAR1"
-"""How every Parquet file begins and ends."""
+"""The first and the last bytes of every Parquet file."""
 _TAIL_BYTES, _LENGTH_BYTES = 8, 4
 _INT32 = 1 << 31
 _PADDING_BYTES = 100
-"""Old writers left the header of a dictionary out of the size of its chunk."""
+"""Old writers did not count the dictionary's header in the size of its chunk."""
 
 
 class MalformedError(ValueError):
-    """No writer of Parquet writes such a file."""
+    """The file is not valid Parquet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A column of values.
+    """A leaf column.
 
     Attributes:
-        path: Its names, the outermost first.
-        is_text: Whether its values have lengths of their own.
-        width: Bytes of a value that has none.
+        path: Names from the outermost to the innermost.
+        is_text: Whether values have variable length.
+        width: Bytes of a value of fixed length.
         repeated: Whether a row can have several values.
     """
 
@@ -74,14 +77,14 @@ class Leaf:
 
 @dataclass(slots=True)
 class Doubt:
-    """A column of text whose pages do not say how much text they hold.
+    """A text column whose page headers do not say how much text they hold.
 
     Attributes:
         leaf: The column.
-        groups: The row groups in which that is so.
-        most_bytes: How much text it can be.
-        longest: Bytes of its longest value at most.
-        has_deltas: Whether pages hold values as what they share with the one before.
+        groups: The row groups concerned.
+        most_bytes: Maximum size of the text in bytes.
+        longest: Maximum size of a single value in bytes.
+        has_deltas: Whether pages use delta byte array encoding, which shares prefixes.
     """
 
     leaf: Leaf
@@ -92,12 +95,12 @@ class Doubt:
 
 
 Measure = Callable[[Doubt, int], int]
-"""Counts the text of a column, until it is more than the second argument."""
+"""Measures the text of a column, stopping once it exceeds the second argument."""
 
 
 @dataclass(slots=True)
 class _Sizes:
-    """What the pages that were looked at come to."""
+    """Total sizes of the pages checked so far."""
 
     cells: int = 0
     pages: int = 0
@@ -105,7 +108,7 @@ class _Sizes:
     doubts: dict[Leaf, Doubt] = field(default_factory=dict)
 
     def problem(self, size_bytes: int) -> str | None:
-        """Why a file of a size must not be decoded."""
+        """Why a file of this size must not be decoded; None if it may be."""
         most = _most(size_bytes, MOST_RATIO)
         if self.pages > most:
             return f"expected at most {most:,} bytes of pages, the headers of its pages say more"
@@ -118,15 +121,15 @@ class _Sizes:
 
 
 def problem(data: Buffer, measure: Measure, rows: int | None = None) -> str | None:
-    """Why a file must not be decoded; None if it may.
+    """Why a file must not be decoded; None if it may be.
 
     Args:
-        data: Its bytes, or the mapped file.
-        measure: Counts text that the headers do not tell of.
-        rows: How many rows it must have; None if nothing else says.
+        data: The bytes, or the memory-mapped file.
+        measure: Measures text that the headers do not describe.
+        rows: Expected number of rows; None if unknown.
 
     Raises:
-        MalformedError: It is damaged, or no writer of Parquet wrote it.
+        MalformedError: The file is damaged or not valid Parquet.
     """
     try:
         return _problem(data, measure, rows)
@@ -138,7 +141,7 @@ def problem(data: Buffer, measure: Measure, rows: int | None = None) -> str | No
         TypeError,
         AttributeError,
         UnicodeDecodeError,
-    ) as error:  # a field of another type, too
+    ) as error:  # also a field of another type
         message = f"its footer or the header of a page is damaged: {error}"
         raise MalformedError(message) from error
 
@@ -153,7 +156,10 @@ def _problem(data: Buffer, measure: Measure, rows: int | None) -> str | None:
         return f"expected row groups of {total:,} rows together, its footer says otherwise"
     leaves = _leaves(footer[2])
     if len(groups) * len(leaves) > MOST_CHUNKS:
-        return f"expected at most {MOST_CHUNKS:,} column chunks, its footer says {len(groups) * len(leaves):,}"
+        return (
+            f"expected at most {MOST_CHUNKS:,} column chunks, "
+            f"its footer says {len(groups) * len(leaves):,}"
+        )
     sizes = _Sizes()
     for number, group in enumerate(groups):
         _expect(
@@ -182,7 +188,7 @@ def _expect(holds: object, otherwise: str) -> None:
 
 
 def _footer(data: Buffer) -> tuple[dict[int, Any], int]:
-    """The footer, and where it begins."""
+    """The footer and its position."""
     size = len(data)
     _expect(
         size >= len(PARQUET_ENDING) + _TAIL_BYTES, f"expected a Parquet file, found {size:,} bytes"
@@ -202,7 +208,7 @@ def _footer(data: Buffer) -> tuple[dict[int, Any], int]:
 
 
 def _leaves(elements: Sequence[Mapping[int, Any]]) -> list[Leaf]:
-    """The columns of values, from the tree that a footer writes as a list."""
+    """The leaf columns of the schema, which a footer writes as a list in depth-first order."""
     waiting: list[tuple[int, tuple[str, ...], bool]] = []
     found: list[Leaf] = []
     for number, element in enumerate(elements):
@@ -255,7 +261,7 @@ def _add(
     group: int,
     rows: int,
 ) -> None:
-    """Adds what the pages of a column chunk come to."""
+    """Add the sizes of a column chunk's pages."""
     where = f"column {'.'.join(leaf.path)[:100]} of row group {group:,}"
     _expect(chunk.keys() == {3}, f"{where} is in another file, or encrypted")
     column = chunk[3]
@@ -266,7 +272,7 @@ def _add(
         f"{where} has {values:,} values in {rows:,} rows",
     )
     dictionary_at = column.get(11, 0)
-    # Readers differ in where they begin if a dictionary comes after the values.
+    # Readers disagree about the first page if a dictionary comes after the values.
     _expect(dictionary_at <= start or not values, f"{where} has its dictionary after its values")
     start = dictionary_at if dictionary_at > 0 else start
     stop = start + column[7]
@@ -274,9 +280,7 @@ def _add(
         len(PARQUET_ENDING) <= start <= stop <= end or not values, f"{where} is outside of the file"
     )
     stop = min(stop + _PADDING_BYTES, end)
-    sizes.cells += values * len(
-        leaf.path
-    )  # each level that it is nested in has nulls or offsets of its own
+    sizes.cells += values * len(leaf.path)  # each level of nesting adds nulls or offsets
     doubt, dictionary, text, by_dictionary = Doubt(leaf), None, 0, 0
     for page, bytes_, count, encoding in _pages(data, start, stop, values, where):
         sizes.pages += bytes_
@@ -307,7 +311,7 @@ def _add(
 def _pages(
     data: Buffer, at: int, stop: int, values: int, where: str
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Kind, bytes once decompressed, number of values and encoding of each page, until all values are there."""
+    """Yield kind, decompressed size, number of values and encoding of each page of a chunk."""
     seen = 0
     while seen < values:
         header, at = read(data, at, stop, _PAGE)

@@ -1,4 +1,7 @@
-"""Dataset rows and spines to Parquet bytes and back. Their bytes are never identity: that is the content hash."""
+"""Encode and decode dataset rows and spines as Parquet.
+
+Their identity is the content hash, never the bytes.
+"""
 
 from collections.abc import Iterator
 
@@ -11,18 +14,18 @@ PART_ROWS = 1_000_000
 
 
 def encode(table: pa.Table) -> bytes:
-    """Parquet bytes of one table."""
+    """Encode a table."""
     return write_bytes(table)
 
 
 def encode_parts(table: pa.Table) -> Iterator[bytes]:
-    """Parquet bytes of consecutive slices; an empty table is one part."""
+    """Encode consecutive slices of a table; an empty table is one part."""
     for start in range(0, max(table.num_rows, 1), PART_ROWS):
         yield encode(table.slice(start, PART_ROWS))
 
 
 def decode(data: bytes, where: str, *, rows: int | None = None) -> pa.Table:
-    """The table, in normal types; ``rows`` is how many it must have, None if nothing else says.
+    """Decode a table in normal types, of exactly ``rows`` rows unless that is None.
 
     Raises:
         CorruptionError: Not a Parquet file.
@@ -31,7 +34,7 @@ def decode(data: bytes, where: str, *, rows: int | None = None) -> pa.Table:
 
 
 def batches(data: bytes, where: str) -> Iterator[pa.Table]:
-    """The table in pieces, one row group at a time, in normal types; none of an empty one.
+    """Decode one row group at a time, in normal types; an empty table has none.
 
     Raises:
         CorruptionError: Not a Parquet file.

@@ -1,4 +1,4 @@
-"""A tier's rows: its commits, each with the segments that it added and that are still current, as one flat Parquet table."""
+"""The rows of a tier as one flat Parquet table: commits with their segments that are current."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -54,17 +54,17 @@ _OF_SEGMENT = len(_SCHEMA) - _SCHEMA.get_field_index("sha256")
 
 
 def encode(rows: Iterable[Row]) -> bytes:
-    """Parquet bytes: one row a segment, and one for a commit without any, in version order."""
+    """Encode rows as Parquet: one row per segment, or per commit without any, by version."""
     return encode_table(to_table(rows))
 
 
 def encode_table(table: pa.Table) -> bytes:
-    """The same of rows that are a table already."""
+    """Encode rows that are a table already."""
     return write_bytes(table)
 
 
 def to_table(rows: Iterable[Row]) -> pa.Table:
-    """What ``encode`` writes."""
+    """The table that ``encode`` writes."""
     flat = [
         (*_commit(summary), *segment)
         for summary, segments in rows
@@ -78,7 +78,11 @@ def to_table(rows: Iterable[Row]) -> pa.Table:
 
 
 def joined(tables: Sequence[pa.Table]) -> pa.Table | None:
-    """The rows of neighbouring tables as one; None where a later commit may have taken away segments of an earlier one."""
+    """Concatenate tables of consecutive commits.
+
+    Returns:
+        None if a later commit may have replaced segments of an earlier one.
+    """
     if any("compact" in table.column("kind").to_pylist() for table in tables[1:] or tables):
         return None
     return pa.concat_tables(tables).combine_chunks()
@@ -125,12 +129,12 @@ def decode(data: bytes, where: str) -> list[Row]:
 
 
 def read_table(data: bytes, where: str) -> pa.Table:
-    """What ``decode`` reads.
+    """Read the table that ``encode`` wrote.
 
     Raises:
-        CorruptionError: Not such a table, or a value in it is out of its range.
+        CorruptionError: Not such a table, or a value is out of range.
     """
-    # A row has a hash that nothing compresses, or is one of a commit that it hashes.
+    # Every row has a hash, which does not compress. So the file's size bounds the number of rows.
     rows = footer_rows(data, where)
     if rows > len(data) // HASH_BYTES:
         raise _no_commits(
@@ -148,16 +152,19 @@ def read_table(data: bytes, where: str) -> pa.Table:
 
 
 def _check_values(table: pa.Table) -> None:
-    """Holds every value to what a commit can say.
+    """Check that every value is in the range of a valid commit.
 
     Raises:
-        ValueError: One of them cannot be.
+        ValueError: A value is not.
     """
     for names, (least, most) in _RANGES.items():
         for name in names:
             found = pc.min_max(table.column(name)).as_py()
             if found["min"] is not None and not least <= found["min"] <= found["max"] <= most:
-                message = f"expected {name} from {least} to {most}, found {found['min']} to {found['max']}"
+                message = (
+                    f"expected {name} from {least} to {most}, "
+                    f"found {found['min']} to {found['max']}"
+                )
                 raise ValueError(message)
     for name in _SCHEMA.names[: len(_SCHEMA) - _OF_SEGMENT]:
         if table.column(name).null_count:
@@ -179,7 +186,7 @@ def from_table(table: pa.Table, where: str) -> list[Row]:
     """The inverse of ``to_table``.
 
     Raises:
-        CorruptionError: The rows are no commits.
+        CorruptionError: The rows are not valid commits.
     """
     try:
         flat = zip(*(table.column(name).to_pylist() for name in _SCHEMA.names), strict=True)

@@ -1,11 +1,9 @@
-"""The segment codec: event columns to Parquet bytes and back. The only place that knows ``pyarrow.parquet``."""
+"""The segment codec: event columns to Parquet bytes and back."""
 
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from mmap import ACCESS_READ, mmap
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,25 +18,27 @@ from eventlake.errors import CorruptionError
 
 ROW_GROUP_ROWS = 122_880
 MAX_ROWS = 1_000_000
-"""A larger batch becomes several segments of one commit."""
+"""Maximum rows of a segment; a larger batch becomes several segments of one commit."""
 
 _STORED = {**TYPES, "recorded_at": INSTANT, "sequence": pa.int64()}
 _DICTIONARY = ("source", "type", "subject")
 _DELTA = ("time", "recorded_at")
 _LARGE_BYTES = 2_048
-"""Setting up zstd for a column takes longer than writing a commit's worth of what is smaller, and spares a hundred bytes of it."""
-_LOOKED_AT = 10_000
-"""As many values say whether a column repeats itself."""
+"""Smaller columns are not compressed: setting up zstd takes longer than writing a small commit."""
+_SAMPLED_VALUES = 10_000
+"""Values sampled to decide whether a column repeats itself."""
 _STATISTICS = ("type", "time", "recorded_at")
-"""Where a reader can skip a row group by its bounds; ids and payloads are in no order that would let it."""
+"""Columns by whose bounds a reader can skip row groups; ids and payloads have no order."""
 
 
 def encode(table: pa.Table) -> bytes:
-    """Parquet bytes of event columns; zstd where it pays, dictionaries only where values repeat, delta encoding of times.
+    """Encode event columns as Parquet.
 
-    Pages carry no checksum of their own: the commit has one of the file. No two calls give the same
-    bytes, and so no two attempts to store the same events the same file: one that was garbage once
-    stays garbage, however late somebody comes to delete it.
+    Large columns use zstd, columns with repeated values a dictionary, and times delta encoding.
+    Pages have no checksums, because the commit has one of the file.
+
+    No two calls return the same bytes, so no two attempts to store the same events write the same
+    file. A file that was garbage once therefore stays garbage, however late it is deleted.
     """
     large = [
         name
@@ -70,7 +70,7 @@ def _encoded(table: pa.Table, large: list[str], repeating: Sequence[str]) -> byt
 
 
 def _readable(table: pa.Table, write: Callable[[bool], bytes]) -> bytes:
-    """What ``write`` makes of a table: dense, unless a reader would refuse it for how small it became."""
+    """Write a table densely, unless a reader would refuse it for its compression ratio."""
     data = write(True)
     if table.nbytes > footers.FREE_BYTES // 2 and footers.problem(data, text_bytes_in(data)):
         return write(False)
@@ -80,13 +80,13 @@ def _readable(table: pa.Table, write: Callable[[bool], bytes]) -> bytes:
 def decode(
     data: bytes, where: str, columns: list[str] | None = None, *, rows: int | None = None
 ) -> pa.Table:
-    """The table in a segment's bytes, with the stored columns among ``columns`` (all of them for None).
+    """Decode a segment, or the stored ones among some columns.
 
     Args:
         data: The bytes.
-        where: Their path.
-        columns: Which ones.
-        rows: How many rows it must have, looked up in its footer first; None if nothing else says.
+        where: Path of the segment, for messages.
+        columns: Columns to read; None for all.
+        rows: Expected number of rows, checked in the footer first; None if unknown.
 
     Raises:
         CorruptionError: Not a Parquet file of event columns.
@@ -95,9 +95,10 @@ def decode(
 
 
 def row_groups(data: bytes, where: str, *, rows: int | None = None) -> Iterator[pa.Table]:
-    """``decode``, one row group after the other; its columns must have the types that they are written in, each once.
+    """Decode a segment one row group at a time, requiring exactly the stored types.
 
-    Engines open the file by themselves, and would take what is cast here for something else.
+    ``decode`` casts columns of other types. Engines open the file themselves and would read them
+    differently.
 
     Raises:
         CorruptionError: Not a Parquet file of event columns.
@@ -129,7 +130,7 @@ def row_groups(data: bytes, where: str, *, rows: int | None = None) -> Iterator[
 
 
 def plain_row_groups(data: bytes, where: str, *, rows: int | None = None) -> Iterator[pa.Table]:
-    """``read_bytes``, one row group after the other.
+    """Like ``read_bytes``, one row group at a time.
 
     Raises:
         CorruptionError: Not a Parquet file.
@@ -150,7 +151,7 @@ def _as_stored(table: pa.Table, where: str) -> pa.Table:
 
 
 def write_bytes(table: pa.Table) -> bytes:
-    """Any table as Parquet bytes, its Arrow types kept."""
+    """Encode any table as Parquet, keeping its Arrow types."""
     whole = [
         one.name
         for one in table.schema
@@ -187,15 +188,15 @@ def _written(
 
 
 def _repeats(column: pa.ChunkedArray) -> bool:
-    """Whether a column of text says the same again and again; a dictionary of values that do not costs twice the time."""
+    """Whether a text column repeats its values; a dictionary of distinct ones doubles the time."""
     if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
         return False
-    some = column.slice(0, _LOOKED_AT)
+    some = column.slice(0, _SAMPLED_VALUES)
     return len(some.unique()) * 4 <= len(some)
 
 
 def encode_sorted(table: pa.Table) -> bytes:
-    """Parquet bytes of an event table, which is sorted by subject: readers skip what is about others."""
+    """Encode an event table sorted by subject, with statistics that let readers skip subjects."""
     repeating = [name for name in ("source", "subject") if name in table.column_names]
     encodings = dict.fromkeys(("sequence", *_DELTA), "DELTA_BINARY_PACKED")
     return _readable(
@@ -207,7 +208,7 @@ def encode_sorted(table: pa.Table) -> bytes:
 def read_bytes(
     data: bytes, where: str, columns: list[str] | None = None, *, rows: int | None = None
 ) -> pa.Table:
-    """The table in Parquet bytes, with those of its columns that are among ``columns``; ``rows`` as in ``decode``.
+    """Decode any Parquet bytes, or the existing ones among ``columns``; ``rows`` as in ``decode``.
 
     Raises:
         CorruptionError: Not a Parquet file.
@@ -240,13 +241,13 @@ def _opened(data: bytes, where: str, rows: int | None, **options: bool) -> pq.Pa
 
 
 def _valid(table: pa.Table) -> pa.Table:
-    """Returns a table whose text is UTF-8, which no reader of Parquet looks at and every reader of Arrow relies on."""
+    # Parquet readers do not check that text is UTF-8, yet every Arrow kernel relies on it.
     table.validate(full=True)
     return table
 
 
 def footer_rows(data: bytes, where: str) -> int:
-    """How many rows Parquet bytes have, as their footer says.
+    """The number of rows in the footer of Parquet bytes.
 
     Raises:
         CorruptionError: Not a Parquet file.
@@ -266,7 +267,7 @@ def _unreadable(where: str, error: Exception) -> CorruptionError:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What a commit says of a segment besides its hashes; times in microseconds."""
+    """The facts about a segment in its commit, besides hashes; times in microseconds."""
 
     types: tuple[tuple[str, int], ...]
     time: tuple[int, int] | None
@@ -275,7 +276,7 @@ class Statistics:
 
 
 def statistics(table: pa.Table) -> Statistics:
-    """Counts the event types and finds the bounds of the clocks in a segment's table."""
+    """Count the event types of a segment's table, and find the bounds of its clocks."""
     counts = pc.value_counts(table.column("type").combine_chunks())
     types = sorted(
         zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)
@@ -292,7 +293,7 @@ def statistics(table: pa.Table) -> Statistics:
 
 
 def joined(parts: Sequence[Statistics]) -> Statistics:
-    """The statistics of consecutive parts of one table."""
+    """Merge the statistics of consecutive parts of one table."""
     types: Counter[str] = Counter()
     for part in parts:
         types.update(dict(part.types))
@@ -312,120 +313,3 @@ def _hull(bounds: Sequence[tuple[int, int] | None]) -> tuple[int, int] | None:
 def _bounds(column: pa.ChunkedArray) -> tuple[int, int]:
     bounds = pc.min_max(column.cast(pa.int64()))
     return bounds["min"].as_py(), bounds["max"].as_py()
-
-
-def read_parquet(path: str) -> pa.Table:
-    """A foreign Parquet file, as it is; ``path`` names this one file.
-
-    Raises:
-        pa.ArrowException: Not a Parquet file, or an INT96 instant is finer than a microsecond.
-    """
-    check_footer(path)
-    table = pq.ParquetFile(path).read()
-    legacy = int96_columns(path)
-    if not legacy:
-        return table
-    return _in_microseconds(
-        table, pq.ParquetFile(path, coerce_int96_timestamp_unit="us").read(columns=legacy)
-    )
-
-
-def check_footer(path: str) -> int:
-    """How many rows a foreign Parquet file has, as its footer says, which is held to bounds.
-
-    Raises:
-        pa.ArrowException: Not a Parquet file, or one whose rows would not fit into memory by far.
-    """
-    try:
-        with Path(path).open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-            found = footers.problem(data, text_bytes_in(path))
-    except ValueError as error:  # mmap of an empty file, too
-        raise pa.ArrowInvalid(str(error)) from error
-    if found:
-        raise pa.ArrowInvalid(found)
-    return int(pq.read_metadata(path).num_rows)
-
-
-def int96_columns(path: str) -> list[str]:
-    """The columns of a Parquet file that hold INT96, a legacy instant of nanoseconds that most readers cut, at any depth.
-
-    Raises:
-        pa.ArrowException: Not a Parquet file.
-    """
-    schema = pq.ParquetFile(path).schema
-    leaves = [schema.column(number) for number in range(len(schema))]
-    found = {leaf.path.partition(".")[0] for leaf in leaves if leaf.physical_type == "INT96"}
-    return [name for name in schema.to_arrow_schema().names if name.partition(".")[0] in found]
-
-
-def check_int96(path: str) -> None:
-    """Refuses INT96 instants that a reader of microseconds would cut.
-
-    Raises:
-        pa.ArrowException: There are some; the first one is named. Or not a Parquet file.
-    """
-    if legacy := int96_columns(path):
-        for _ in _batches(path, legacy):
-            pass
-
-
-def _in_microseconds(fine: pa.Table, coarse: pa.Table, start: int = 0) -> pa.Table:
-    """``fine`` with its INT96 columns in microseconds, of which ``coarse`` is what they are cut to.
-
-    INT96 counts days and nanoseconds. As 64-bit nanoseconds it wraps beyond the year 2262, and so
-    does what it is compared with.
-    """
-    for name, column in zip(coarse.column_names, coarse.columns, strict=True):
-        whole = fine.column(name)
-        cut = column.cast(whole.type, safe=False)
-        if not cut.equals(whole):
-            row = next(
-                row for row in range(len(cut)) if not cut.slice(row, 1).equals(whole.slice(row, 1))
-            )
-            message = f"column {name} has an instant (INT96) that is finer than a microsecond in row {start + row:,}"
-            raise pa.ArrowInvalid(message)
-        fine = fine.set_column(fine.schema.get_field_index(name), name, column)
-    return fine
-
-
-def parquet_rows(path: str) -> int:
-    """How many rows a foreign Parquet file says it has.
-
-    Raises:
-        pa.ArrowException: Not a Parquet file.
-    """
-    return check_footer(path)
-
-
-def parquet_parts(path: str) -> Iterator[pa.Table]:
-    """A foreign Parquet file of events, ``MAX_ROWS`` rows at a time.
-
-    Raises:
-        pa.ArrowException: Not a Parquet file.
-    """
-    waiting: list[pa.RecordBatch] = []
-    for batch in _batches(path):
-        waiting.append(batch)
-        while sum(one.num_rows for one in waiting) >= MAX_ROWS:
-            table = pa.Table.from_batches(waiting)
-            waiting = table.slice(MAX_ROWS).to_batches()
-            yield table.slice(0, MAX_ROWS)
-    if waiting:
-        yield pa.Table.from_batches(waiting)
-
-
-def _batches(path: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """The batches of a foreign file, or of some of its columns, INT96 in microseconds."""
-    fine = pq.ParquetFile(path, pre_buffer=False).iter_batches(batch_size=MAX_ROWS, columns=columns)
-    legacy = int96_columns(path)
-    if not legacy:
-        yield from fine
-        return
-    file = pq.ParquetFile(path, pre_buffer=False, coerce_int96_timestamp_unit="us")
-    coarse = file.iter_batches(batch_size=MAX_ROWS, columns=legacy)
-    start = 0
-    for whole, cut in zip(fine, coarse, strict=True):
-        yield from _in_microseconds(
-            pa.Table.from_batches([whole]), pa.Table.from_batches([cut]), start
-        ).to_batches()
-        start += whole.num_rows

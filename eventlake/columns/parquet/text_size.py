@@ -1,4 +1,4 @@
-"""How much text a column of a Parquet file holds, counted without holding it."""
+"""Measure the text in a column of a Parquet file without keeping it in memory."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ _MOST_BATCH_ROWS = 65_536
 
 
 def text_bytes_in(source: bytes | str) -> Measure:
-    """What counts the text of columns, for ``footers.problem``.
+    """A function that measures text columns, for ``footers.problem``.
 
     Args:
         source: The bytes of a file, or its path.
@@ -35,11 +35,11 @@ def text_bytes_in(source: bytes | str) -> Measure:
 
 
 def _lengths(source: bytes | str, doubt: Doubt) -> Iterator[pa.Array]:
-    """The lengths of a column's values, piece by piece."""
+    """Yield the lengths of a column's values in pieces."""
     path = ".".join(doubt.leaf.path)
     given = pa.BufferReader(source) if isinstance(source, bytes) else source
     if not doubt.has_deltas:
-        # Values stay in their dictionary, which is no larger than the pages.
+        # Values are read as a dictionary, which is no larger than the pages.
         file = pq.ParquetFile(given, read_dictionary=[path])
         for group in doubt.groups:
             for array in _values(file.read_row_group(group, columns=[path], use_threads=False)):
@@ -50,7 +50,10 @@ def _lengths(source: bytes | str, doubt: Doubt) -> Iterator[pa.Array]:
                 )
         return
     if doubt.leaf.repeated:
-        message = f"column {path[:100]} holds lists of texts that are written as changes to the one before"
+        message = (
+            f"column {path[:100]} holds lists of texts "
+            "that are written as changes to the one before"
+        )
         raise MalformedError(message)
     rows = max(1, min(_MOST_BATCH_ROWS, _BATCH_BYTES // max(doubt.longest, 1)))
     file = pq.ParquetFile(given)
@@ -62,7 +65,7 @@ def _lengths(source: bytes | str, doubt: Doubt) -> Iterator[pa.Array]:
 
 
 def _values(table: pa.Table) -> Iterator[pa.Array]:
-    """The arrays of values in a table of one column of values, at whatever depth."""
+    """The arrays of leaf values in a table with one leaf column, at any depth."""
     waiting = [chunk for column in table.columns for chunk in column.chunks]
     while waiting:
         array = waiting.pop()

@@ -1,12 +1,15 @@
-"""Reads the compact protocol of Thrift, in which Parquet writes its footer and the headers of its pages. Only what is asked for is kept."""
+"""Read Thrift's compact protocol, in which Parquet writes its footer and page headers.
+
+Only the requested fields are kept.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 Buffer = Any
-"""Bytes, or a mapped file."""
+"""Bytes or a memory-mapped file."""
 Wanted = Mapping[int, Any]
-"""Fields by number: None for a value, ``Wanted`` for a struct or a list of structs."""
+"""Requested fields by number: None for a value, ``Wanted`` for a struct or a list of structs."""
 _MOST_LEVELS = 32
 _BOOLEANS = frozenset({1, 2})
 _INTEGERS = frozenset({4, 5, 6})
@@ -16,20 +19,23 @@ NOTHING: Wanted = {}
 
 
 class ThriftError(ValueError):
-    """The bytes are not of the compact protocol."""
+    """The bytes are not valid in the compact protocol."""
 
 
 def read(data: Buffer, at: int, end: int, wanted: Wanted) -> tuple[dict[int, Any], int]:
-    """The wanted fields of the struct at a position, and where it ends.
+    """Read the struct at a position.
 
     Args:
-        data: It is in these bytes.
-        at: It begins here.
-        end: It must end here at the latest.
-        wanted: Its fields that are kept.
+        data: The bytes.
+        at: Position of the struct's first byte.
+        end: Position that the struct must not exceed.
+        wanted: Fields to keep.
+
+    Returns:
+        The wanted fields by number, and the position after the struct.
 
     Raises:
-        ThriftError: There is no struct, or one that no writer writes.
+        ThriftError: There is no valid struct.
     """
     reader = _Reader(data, at, end)
     try:
@@ -52,7 +58,7 @@ class _Reader:
         number = 0
         while (head := self._byte()) != 0:
             step = head >> 4
-            # Readers differ in what they make of a field that is there twice.
+            # Readers disagree about a repeated field, so the order must be strict.
             after = number + step if step else self._zigzag()
             if after <= number:
                 message = f"field {after} follows field {number}"
@@ -64,7 +70,7 @@ class _Reader:
         return found
 
     def _value(self, kind: int, wanted: Wanted | None, level: int, *, in_list: bool) -> Any:
-        """The value at the current position; booleans and doubles, which nobody wants, are stepped over."""
+        """Read the value at the current position; booleans and doubles are skipped."""
         value: Any = None
         if kind in _INTEGERS:
             value = self._zigzag()
@@ -86,7 +92,7 @@ class _Reader:
 
     def _list(self, wanted: Wanted | None, level: int) -> list[Any] | None:
         head = self._byte()
-        count = head >> 4 if head >> 4 != 15 else self._varint()  # noqa: PLR2004 - how the protocol says that the count follows
+        count = head >> 4 if head >> 4 != 15 else self._varint()  # noqa: PLR2004 - 15: the count follows
         if count > self.end - self.at:
             message = f"a list of {count:,} values in {self.end - self.at:,} bytes"
             raise ThriftError(message)
@@ -99,7 +105,7 @@ class _Reader:
         return values if kept else None
 
     def _skip(self, count: int) -> int:
-        """Steps over bytes; gives where they begin."""
+        """Skip bytes, and return the position of the first."""
         start = self.at
         if count > self.end - start:
             message = f"a value of {count:,} bytes where {self.end - start:,} are left"

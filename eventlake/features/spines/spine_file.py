@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from eventlake.columns.intake.given import without_index
 from eventlake.columns.intake.problems import shorten
-from eventlake.columns.parquet.segments import read_parquet
+from eventlake.columns.parquet.foreign_files import read_parquet
 from eventlake.core.names import repeated
 from eventlake.core.sql import folded
 from eventlake.errors import InvalidProjectionError

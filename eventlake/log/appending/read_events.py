@@ -14,7 +14,8 @@ from eventlake.columns.intake.objects import from_ndjson, from_objects
 from eventlake.columns.intake.payload_text import with_payload_texts
 from eventlake.columns.intake.problems import Problem
 from eventlake.columns.intake.rules import canonical_extensions, rule_problems
-from eventlake.columns.parquet.segments import MAX_ROWS, parquet_parts, parquet_rows, read_parquet
+from eventlake.columns.parquet.foreign_files import check_footer, parquet_parts, read_parquet
+from eventlake.columns.parquet.segments import MAX_ROWS
 from eventlake.errors import InvalidEventsError, InvalidInputError, NotFoundError
 from eventlake.progress import task
 from eventlake.storage.foreign import EVENTS, foreign
@@ -97,7 +98,7 @@ def parts_of(events: Any) -> Callable[[], Iterator[pa.Table]] | None:
         return None
     path = _path(events)
     with _readable(path):
-        rows = parquet_rows(str(path))
+        rows = check_footer(str(path))
     return (lambda: _parts(path, rows)) if rows > MAX_ROWS else None
 
 
