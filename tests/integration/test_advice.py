@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import random
 import re
 import statistics
 from datetime import UTC, datetime, timedelta
@@ -16,58 +15,10 @@ import pytest
 import eventlake as el
 from eventlake.errors import InvalidProjectionError
 from eventlake.exactness.on_duckdb import quotients
-from eventlake.exactness.on_duckdb.advice import Advice
 from eventlake.exactness.on_duckdb.functions import ORDERED, PICKING, REFUSALS
-from eventlake.projections.computation import Query
-from eventlake.projections.on_duckdb import exact
-from eventlake.projections.on_duckdb import run as duckdb_runner
+from tests.advice_fixtures import advised, by_time, close, facts, first, lake_of, last, present
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-MOVED = {
-    "type": "object",
-    "properties": {
-        "who": {"type": "string"},
-        "n": {"type": "integer"},
-        "amount": {"type": "number", "multipleOf": 0.01},
-        "x": {"type": "number"},
-        "tags": {"type": "array", "items": {"type": "string"}},
-    },
-}
-
-
-def facts(*, ties):
-    """Events of three subjects; told in another order than they happened; with ties two or three at an instant, and members missing."""
-    dice = random.Random(8)
-    rows = []
-    for number in range(60):
-        row = {
-            "who": dice.choice("abcd"),
-            "n": dice.randrange(9) if ties else number * 17 % 61,
-            "x": dice.randrange(100) / 4,
-        }
-        row |= {
-            "amount": Decimal(dice.randrange(-500_000, 500_000)) / 100,
-            "tags": dice.sample("pqrs", 3),
-        }
-        at = dice.randrange(12) if ties else number * 7 % 60
-        if ties and number % 7 == 0:
-            del row["who"], row["n"]
-        rows.append({"sequence": number, "subject": f"/s/{number % 3}", "time": at, **row})
-    return rows
-
-
-def lake_of(rows):
-    lake = el.create("memory://", "o.example")
-    lake.register("moved", MOVED)
-    envelope = ("sequence", "subject", "time")
-    lake.append(
-        {
-            "id": str(row["sequence"]), "source": "s", "type": "moved", "subject": row["subject"],
-            "time": f"2026-01-01T00:{row['time']:02}:00Z", "data": {name: value for name, value in row.items() if name not in envelope},
-        }
-        for row in rows
-    )  # fmt: skip
-    return lake
 
 
 @pytest.fixture(scope="module")
@@ -101,22 +52,6 @@ def advice(lake, query, key=("k",)):
         for line in caught.value.message.splitlines()
         if line.strip().startswith("write ")
     ]
-
-
-def by_time(rows, name="time"):
-    return sorted(rows, key=lambda row: (row[name], row["sequence"]))
-
-
-def present(rows, *names):
-    return [row for row in rows if all(row.get(name) is not None for name in names)]
-
-
-def first(rows, name="who"):
-    return rows[0].get(name) if rows else None
-
-
-def last(rows, name="who"):
-    return rows[-1].get(name) if rows else None
 
 
 def mode(rows):
@@ -266,12 +201,6 @@ DIFFERENT = {
 
 
 FOR_SEVERAL = ("stddev", "var", "covar", "corr", "regr", "sem")
-
-
-def close(found, expected):
-    if isinstance(expected, float):
-        return math.isclose(found, expected, rel_tol=1e-12, abs_tol=1e-9)
-    return found == expected
 
 
 @pytest.mark.parametrize("expression", AGGREGATES)
@@ -606,15 +535,6 @@ def test_where_nothing_keeps_the_meaning_no_call_is_suggested(plain, expression)
         assert "sequence" not in said
         assert "(x)" not in said
         assert len(said) > 20  # a sentence that says what is to be decided
-
-
-def advised(lake, query):
-    """The query with what its refusal says to write in the place of each call."""
-    asked = Query("q", query, lake.snapshot().history)
-    with duckdb_runner.bound(asked) as connection:
-        looked = exact._refusals(connection, asked, query)
-        engine = exact._engine(connection, asked)
-        return engine.render(Advice(looked.tree, looked.refusals, engine)._tree)
 
 
 WHOLE = {

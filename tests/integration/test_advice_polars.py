@@ -11,7 +11,7 @@ import pytest
 import eventlake as el
 from eventlake.errors import InvalidProjectionError
 from eventlake.exactness.on_polars import functions as polars_functions
-from tests.integration.test_advice import by_time, close, facts, first, lake_of, last, present
+from tests.advice_fixtures import by_time, close, facts, first, lake_of, last, present
 
 NUMBERS = count()
 """Every function has a source of its own."""

@@ -30,7 +30,7 @@ from eventlake.testing.invariants import assert_sound
 from eventlake.testing.strategies import stored_events
 from tests import naive
 from tests.dataset_fixtures import POLARS_TOTALS, TOTALS, Hooked, make_lake, module
-from tests.fault.test_processes import history, receipts, start
+from tests.fault.writers import history, receipts, start
 from tests.maintenance_fixtures import (
     HOUR,
     NOW,

@@ -1,6 +1,5 @@
 """The demo: a simulated lender whose training set is the same everywhere, sees no future, and can be explained in plain Python."""
 
-import hashlib
 import io
 import json
 import subprocess
@@ -26,6 +25,7 @@ from eventlake.projections.computation import Computation
 from eventlake.projections.on_duckdb import run as duckdb_runner
 from eventlake.projections.on_polars import run as polars_runner
 from eventlake.projections.rows import declared_types, finish
+from tests.canonical_events import canonical_sha256
 
 EVENTS = 39_809
 EVENTS_SHA256 = "6ee260e611a84941e8375685de5014cf6fe7b8d3df1fb171d93d42675fffba02"
@@ -43,19 +43,6 @@ COLUMNS = [
     "data",
 ]
 HORIZON, GRACE = timedelta(days=90), timedelta(days=30)
-
-
-def canonical_sha256(table):
-    """Over the rows in order: each a JSON array, instants as microseconds since the epoch."""
-    columns = [
-        (column.cast(pa.int64()) if name in {"time", "recorded_at"} else column).to_pylist()
-        for name, column in zip(table.column_names, table.columns, strict=True)
-    ]
-    lines = (
-        json.dumps(row, separators=(",", ":")).encode() + b"\n"
-        for row in zip(*columns, strict=True)
-    )
-    return hashlib.sha256(b"".join(lines)).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +75,11 @@ def test_the_simulated_history_never_changes(table):
 
 
 def test_the_simulated_history_is_the_same_in_another_process_with_another_hash_seed():
-    code = "from tests.integration.test_demo import canonical_sha256, simulate; print(canonical_sha256(simulate()))"
+    code = """
+from eventlake.demo.lender import simulate
+from tests.canonical_events import canonical_sha256
+print(canonical_sha256(simulate()))
+"""
     environment = {
         "PYTHONHASHSEED": "1",
         "TZ": "Asia/Tokyo",

@@ -12,7 +12,7 @@ import pytest
 
 import eventlake as el
 from eventlake.errors import InvalidProjectionError
-from tests.integration.test_advice import advised, close
+from tests.advice_fixtures import advised, close
 
 SCHEMAS = {
     "ticket.opened": {"cost": {"type": "number", "multipleOf": 0.01}, "queue": {"type": "string"}},

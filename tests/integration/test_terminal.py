@@ -22,7 +22,7 @@ from eventlake.log.appending import read_events
 from eventlake.progress import shown_by, task
 from eventlake.storage import MemoryStorage
 from tests.dataset_fixtures import definition
-from tests.security.forging import forge_commit
+from tests.security.forging_on_disk import forge_commit
 
 EVIL = "x\x1b]0;pwned\x07\x1b[31m\u202egpj\u2066\x9b2J\u2028\u2029\u200b\x7f\x00\ufeff\U000e0041<script>alert(1)</script>"
 STEERING = {"Cc", "Cf", "Zl", "Zp"}

@@ -13,8 +13,8 @@ from eventlake.errors import InvalidEventsError
 from eventlake.schemas.parse import _row_by_row
 from eventlake.schemas.schema import Schema
 from eventlake.storage import MemoryStorage
-from tests.integration.test_bad_batches import PAYLOADS
-from tests.property.test_schema_parsing import spelled, structs
+from tests.bad_payloads import PAYLOADS
+from tests.property.typed_json import spelled, structs
 from tests.scope import examples
 
 

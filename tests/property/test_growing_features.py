@@ -21,7 +21,7 @@ from eventlake.projections.kinds import kind_of, prepare
 from eventlake.projections.on_duckdb.by_entity import bucketed, in_bucket
 from eventlake.projections.rows import finish
 from eventlake.storage import MemoryStorage
-from tests.property.test_features import BEGIN, HOUR, SCHEMA, histories, questions, written
+from tests.property.feature_questions import BEGIN, HOUR, SCHEMA, histories, questions, written
 from tests.scope import examples
 
 

@@ -1,6 +1,8 @@
-"""A quick run leaves out cases, never a test or a value of a small grid."""
+"""A quick run leaves out cases, never a test or a value of a small grid; tests stand alone."""
 
+import re
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -38,3 +40,13 @@ def test_a_test_with_one_case_keeps_it():
 
 def test_cases_without_a_parameter_of_others_are_sampled_too():
     assert sample([{"a": 0}, {"b": 0}, {"a": 0, "b": 0}]) == [2]
+
+
+def test_no_test_imports_another():
+    tests = Path(__file__).parents[1]
+    importing = {
+        str(path.relative_to(tests))
+        for path in tests.rglob("*.py")
+        if re.search(r"^(from|import) tests(\.\w+)*\.test_", path.read_text(), re.MULTILINE)
+    }
+    assert importing == set()
