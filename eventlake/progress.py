@@ -1,4 +1,4 @@
-"""Progress reports: work reports its steps, and an interface that draws them subscribes."""
+"""Report progress: work reports its steps, and an interface that draws them registers itself."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,17 +14,17 @@ class Reporter(Protocol):
     """Draws the progress of named work."""
 
     def task(self, what: str, total: int) -> AbstractContextManager[Advance]:
-        """Opens a line for ``what`` with ``total`` steps; the callable given back advances it."""
+        """Show ``what`` with ``total`` steps; the callable in the context advances it."""
 
 
 _reporter: ContextVar[Reporter | None] = ContextVar("eventlake_progress", default=None)
-_standing: list[Reporter] = []
+_permanent: list[Reporter] = []
 
 
 @contextmanager
 def task(what: str, total: int) -> Iterator[Advance]:
-    """Reports ``what`` to whoever listens; silent otherwise."""
-    reporter = _reporter.get() or (_standing[-1] if _standing else None)
+    """Report ``what`` to the current reporter; without one, do nothing."""
+    reporter = _reporter.get() or (_permanent[-1] if _permanent else None)
     if reporter is None:
         yield lambda _: None
         return
@@ -33,13 +33,13 @@ def task(what: str, total: int) -> Iterator[Advance]:
 
 
 def always_shown_by(reporter: Reporter) -> None:
-    """Lets ``reporter`` draw everything from now on, in every thread: for a notebook."""
-    _standing.append(reporter)
+    """Let ``reporter`` draw everything from now on, in every thread; for notebooks."""
+    _permanent.append(reporter)
 
 
 @contextmanager
 def shown_by(reporter: Reporter) -> Iterator[None]:
-    """Lets ``reporter`` draw everything that happens inside the block."""
+    """Let ``reporter`` draw everything that happens inside the block."""
     token = _reporter.set(reporter)
     try:
         yield

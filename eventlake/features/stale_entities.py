@@ -43,7 +43,8 @@ def _touched(plan: Plan, event_type: str, then: Source, now: Source, since: int)
     whole = unfolded(polars_scan.table(now.table), plan.nested[event_type])
     frame = whole.select("sequence", *FAMILY, entity_of(plan, event_type).alias(_ENTITY))
     stood = [
-        polars_scan.gone_of(one.table) if one.until is None else one.until for one in (then, now)
+        polars_scan.superseded_events(one.table) if one.until is None else one.until
+        for one in (then, now)
     ]
     turned = symmetric_difference(*stood).select(FAMILY).lazy()
     new, moved = (

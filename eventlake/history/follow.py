@@ -1,4 +1,4 @@
-"""Following a lake: new events as they are committed, in order, each once."""
+"""Follow a lake: yield new events as they are committed, in order, once each."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -17,28 +17,31 @@ BATCH_ROWS = 100_000
 def follow(
     head: Callable[[], Snapshot], after: int, poll_seconds: float, timeout_seconds: float | None
 ) -> Iterator[pl.DataFrame]:
-    """The events from sequence ``after`` on, and goes on with those that are appended meanwhile.
+    """Yield the events from sequence ``after`` on, then those that are appended later.
 
     Args:
-        head: Gives a snapshot of the newest history.
-        after: The first sequence that is wanted: the watermark that the consumer has dealt with.
-        poll_seconds: Pause between two looks at the log while there is nothing new.
-        timeout_seconds: End when nothing new has come for so long; None to wait for ever.
+        head: Returns a snapshot of the newest history.
+        after: The first sequence to yield: the watermark that the consumer has processed.
+        poll_seconds: Pause between reads of the log while there are no new events.
+        timeout_seconds: Stop after this long without new events; None for never.
     """
     start = counts.count(after, "after")
     pause = counts.seconds(poll_seconds, "poll_seconds", positive=True)
     quiet = None if timeout_seconds is None else counts.seconds(timeout_seconds, "timeout_seconds")
-    return _followed(head, start, pause, quiet)
+    return _follow(head, start, pause, quiet)
 
 
-def _followed(
+def _follow(
     head: Callable[[], Snapshot], after: int, poll_seconds: float, timeout_seconds: float | None
 ) -> Iterator[pl.DataFrame]:
     quiet_since = time.monotonic()
     while True:
         snapshot = head()
         if after > snapshot.watermark:
-            message = f"the lake has {snapshot.watermark:,} events, fewer than the {after:,} that were dealt with: its end is missing"
+            message = (
+                f"the lake has {snapshot.watermark:,} events, "
+                f"fewer than the {after:,} that were dealt with: its end is missing"
+            )
             raise InvalidInputError(
                 message,
                 "the lake was restored from an older copy; look before you go on.",

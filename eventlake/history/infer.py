@@ -1,4 +1,4 @@
-"""Proposing a schema from what a history holds."""
+"""Propose a schema for the events of a type."""
 
 import polars as pl
 
@@ -8,14 +8,14 @@ from eventlake.schemas.infer import Proposal, infer
 from eventlake.schemas.retractions import NOTHING
 
 _SAMPLE = 100_000
-"""Payloads that are looked at for a proposal."""
+"""Maximum number of payloads that are read for a proposal."""
 
 
 def infer_schema(snapshot: Snapshot, event_type: str) -> Proposal:
-    """A schema that fits the type's payloads, of which at most ``_SAMPLE`` are looked at, evenly spread.
+    """Propose a schema for a type from at most ``_SAMPLE`` payloads, evenly spread.
 
     Raises:
-        NotFoundError: The history has no such event.
+        NotFoundError: The history has no event of the type.
     """
     total = snapshot.types().get(event_type, 0)
     if not total:

@@ -1,4 +1,4 @@
-"""A history pinned at a watermark: which segments hold it, its root, its clock. Plain facts that both engines read from."""
+"""A history pinned at a watermark: its segments, root and instants, which both engines read."""
 
 import bisect
 import hashlib
@@ -38,17 +38,18 @@ from eventlake.trust import OWN, Trust, statement
 _SHOWN = 20
 T = TypeVar("T")
 _TRIES = 3
+"""How often a read is tried while files disappear."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A segment as a snapshot reads it.
+    """A segment, as far as it belongs to a history.
 
     Attributes:
-        commit: The one that named the file.
-        segment: The file.
-        stop: Exclusive bound of the events that belong to the history; below ``segment.stop`` where
-            the watermark cuts the file.
+        commit: The commit that named it.
+        segment: The segment.
+        stop: Exclusive bound of the sequences that belong to the history; less than
+            ``segment.stop`` if the watermark cuts the segment.
     """
 
     commit: CommitSummary
@@ -62,12 +63,12 @@ class Stretch:
 
     @property
     def recorded_at(self) -> int | None:
-        """Microseconds; what every event in it was recorded at, or None where the file has the column."""
+        """The instant of all its events, in microseconds; None if the file has the column."""
         return None if self.segment.recorded else self.commit.recorded_at
 
     @property
     def rows(self) -> int:
-        """Events of it that belong to the history."""
+        """The number of its events that belong to the history."""
         return self.stop - self.segment.start
 
 
@@ -78,12 +79,12 @@ class PinnedHistory:
     Attributes:
         storage: Where the segments are.
         checkpoint: The identity.
-        commit_hash: Of the newest commit with an event in it; None where the history is empty.
+        commit_hash: The newest commit with an event of the history; None if it is empty.
         stretches: The segments, in sequence order.
-        manifest: Of the lake as it was looked at; reaches beyond the watermark.
+        manifest: The lake's manifest, which reaches beyond the watermark.
         catalogue: The schemas that events are read with.
-        trust: What is believed of the lake.
-        fresh: Whether event tables are derived anew, and those stored before are not looked at.
+        trust: The trust in the lake's writers.
+        fresh: Whether event tables are derived again, ignoring those that are stored.
     """
 
     storage: Storage
@@ -94,11 +95,12 @@ class PinnedHistory:
     catalogue: Catalogue = field(repr=False, compare=False)
     trust: Trust = field(default=OWN, repr=False, compare=False)
     fresh: bool = False
-    _given: set[str] = field(default_factory=set, repr=False, compare=False)
+    # Files that engines were told to open. ``retry`` looks here if a read fails.
+    _opened: set[str] = field(default_factory=set, repr=False, compare=False)
 
     @property
     def watermark(self) -> int:
-        """Number of events."""
+        """The number of events."""
         return self.checkpoint.watermark
 
     @property
@@ -107,15 +109,15 @@ class PinnedHistory:
         return any(stretch.segment.undated for stretch in self.stretches)
 
     def path(self, stretch: Stretch) -> str:
-        """Where the segment stands in the storage."""
+        """The path of a segment in the storage."""
         return layout.segment_path(stretch.segment.sha256)
 
     def locations(self) -> list[str] | None:
-        """Paths that an engine can open by itself, in order; None where the storage has none to give.
+        """Paths that an engine can open itself, in order; None if the storage has no such paths.
 
         Raises:
-            CorruptionError: One of the files is gone; or it was never read before, and is not what
-                its commit says.
+            CorruptionError: A file is missing; or it is read for the first time and does not match
+                its commit.
         """
         paths = [self.storage.locate(self.path(stretch)) for stretch in self.stretches]
         known = [path for path in paths if path is not None]
@@ -126,19 +128,20 @@ class PinnedHistory:
                 raise missing(stretch.segment)
         if not self.trust.believes:
             self.check(changed_only=True)
-        self._given.update(known)
+        self._opened.update(known)
         return known
 
     def check_claims(self) -> None:
-        """Makes sure that what the commits say of the segments is so; called before anything is concluded from it.
+        """Check the events of segments before relying on the statistics in commits.
 
         Raises:
-            CorruptionError: A segment is not what its commit says.
+            CorruptionError: A segment does not match its commit.
         """
         check_claims(self.storage, [stretch.placed for stretch in self.stretches], self.trust)
 
     def unknown_type(self, event_type: str) -> tuple[str, str] | None:
-        """What is to be said of a type that no event of the history has and no schema, and which types are meant; None for other types."""
+        """The message and the hint for a type without events and without a schema, or None."""
+        # Both a typo and a type that has no events yet end here, so that types are listed.
         there = {name for stretch in self.stretches for name, _ in stretch.segment.types} | set(
             self.catalogue.types
         )
@@ -156,23 +159,23 @@ class PinnedHistory:
         )
 
     def read(self, stretch: Stretch, columns: list[str] | None = None) -> pa.Table:
-        """The events of a stretch, from bytes whose hash is checked first.
+        """Read the events of a stretch from bytes that match their hash.
 
         Raises:
-            CorruptionError: The file is not what was written.
+            CorruptionError: The file does not match its hash or its commit.
         """
         return stored_events(self.storage, stretch.placed, self.trust, columns).slice(
             0, stretch.rows
         )
 
     def stretch_of(self, sequence: int) -> Stretch:
-        """The one that holds an event of the history."""
+        """The stretch that holds an event of the history."""
         return self.stretches[
             bisect.bisect_right(self.stretches, sequence, key=lambda one: one.stop)
         ]
 
     def row(self, sequence: int) -> pa.Table:
-        """One event of the history, as it is stored.
+        """Read one event of the history, as it is stored.
 
         Raises:
             CorruptionError: Its segment is damaged.
@@ -181,7 +184,7 @@ class PinnedHistory:
         return self.read(stretch).slice(sequence - stretch.segment.start, 1)
 
     def first_recorded(self, since: int = 0) -> int | None:
-        """When the first event from a sequence on was recorded, in microseconds; None where there is none."""
+        """The instant of the first event from a sequence on, in microseconds; None without one."""
         stretch = next((one for one in self.stretches if one.stop > since), None)
         if stretch is None or stretch.recorded_at is not None:
             return None if stretch is None else stretch.recorded_at
@@ -189,7 +192,7 @@ class PinnedHistory:
         return int(column[max(since - stretch.segment.start, 0)].as_py())
 
     def recorded_before(self, instant: int) -> int:
-        """How many of the events were recorded before an instant, in microseconds."""
+        """The number of events recorded before an instant, in microseconds."""
         for stretch in self.stretches:
             if stretch.recorded_at is None:
                 recorded = (
@@ -208,11 +211,11 @@ class PinnedHistory:
     def table(
         self, event_type: str, version: int | None = None, before: int | None = None
     ) -> EventTable:
-        """One event type as typed columns, under the newest schema for None; derived where it is not stored yet.
+        """One event type as typed columns; derived if it is not stored yet.
 
         Args:
-            event_type: A registered one.
-            version: Of its schema.
+            event_type: A registered type.
+            version: The version of its schema; defaults to the newest.
             before: Only events recorded before this instant, in microseconds.
 
         Raises:
@@ -224,19 +227,19 @@ class PinnedHistory:
         return self._table(schema, watermark)
 
     def table_at(self, event_type: str, watermark: int) -> EventTable:
-        """``table`` as it was at an earlier watermark, under the schema of now."""
+        """The table at an earlier watermark, under the newest schema."""
         return self._table(self.catalogue.version(event_type), watermark)
 
     def _table(self, schema: Version, watermark: int) -> EventTable:
         self.check_claims()
-        return self._noted(
+        return self._remember(
             event_tables(
                 self.storage, self.manifest, [schema], watermark, self.trust, fresh=self.fresh
             )
         )[0]
 
     def tables(self, event_types: Iterable[str]) -> dict[str, EventTable]:
-        """Several event types under their newest schemas; where they are not stored yet each segment is read once.
+        """Several event types under their newest schemas; each segment is read at most once.
 
         Raises:
             NotFoundError: A type has no schema.
@@ -248,45 +251,47 @@ class PinnedHistory:
         found = event_tables(
             self.storage, self.manifest, versions, self.watermark, self.trust, fresh=self.fresh
         )
-        return {table.version.schema.event_type: table for table in self._noted(found)}
+        return {table.version.schema.event_type: table for table in self._remember(found)}
 
-    def _noted(self, tables: list[EventTable]) -> list[EventTable]:
-        """Remembers which files engines are about to open."""
-        self._given.update(
+    def _remember(self, tables: list[EventTable]) -> list[EventTable]:
+        """Remember the files that engines are about to open."""
+        self._opened.update(
             part.location for table in tables for part in table.parts if part.location is not None
         )
         return tables
 
-    def retried(self, read: Callable[[], T]) -> T:
-        """What ``read`` gives; read again if it failed and a file that an engine was given is gone.
+    def retry(self, read: Callable[[], T]) -> T:
+        """Call ``read``; call it again if it failed and a file that an engine opened is missing.
 
-        Event tables may be deleted at any time, also between being chosen and being opened by an
-        engine: then they are derived again. Segments that were compacted may be collected: then
-        ``locations`` says that they are missing.
+        Event tables may be deleted at any time, even between choosing and opening one; then they
+        are derived again. Compacted segments may be collected; then ``locations`` reports that they
+        are missing.
 
         Raises:
-            StorageError: Files go as fast as they are made.
+            StorageError: Files disappear as fast as they are created.
         """
         for _ in range(_TRIES):
             try:
                 return read()
+            # Engines report a missing file in many ways, so every error is taken for one at first.
             except Exception as error:
-                gone = self.gone()
-                if not gone:
+                missing_files = self.missing_files()
+                if not missing_files:
                     raise
-                self._given.difference_update(gone)
+                self._opened.difference_update(missing_files)
                 last = error
-        message = f"files were deleted again and again while they were read, the last one {gone[0]}"
+        path = missing_files[0]
+        message = f"files were deleted again and again while they were read, the last one {path}"
         raise StorageError(
-            message, "find out what deletes them, and run this again.", path=gone[0]
+            message, "find out what deletes them, and run this again.", path=path
         ) from last
 
-    def gone(self) -> list[str]:
-        """The files that engines were given and that are not there any more."""
-        return sorted(path for path in list(self._given) if _is_gone(path))
+    def missing_files(self) -> list[str]:
+        """The files that engines were told to open and that no longer exist."""
+        return sorted(path for path in list(self._opened) if _is_missing(path))
 
     def with_schemas(self, schemas: Mapping[str, str], *, fresh: bool = False) -> "PinnedHistory":
-        """The same history, read with these schemas (event type to hash) where newer ones were registered since.
+        """The same history, read with these schemas (event type to hash) instead of newer ones.
 
         Raises:
             NotFoundError: The lake has no such schema.
@@ -294,13 +299,13 @@ class PinnedHistory:
         return replace(self, catalogue=self.catalogue.pinned(schemas), fresh=fresh)
 
     def check(self, *, changed_only: bool = False) -> None:
-        """Re-hashes every segment of the history.
+        """Hash every segment of the history again.
 
         Args:
-            changed_only: Pass over files that were hashed before and that nobody has written since.
+            changed_only: Skip files that were hashed before and not written since.
 
         Raises:
-            CorruptionError: One of them is not what was written; it is named.
+            CorruptionError: A segment does not match its hash; the message names it.
         """
         with task("checking segments", len(self.stretches)) as advance:
             for _ in check_segments(
@@ -312,7 +317,10 @@ class PinnedHistory:
                 advance(1)
 
     def clock_hash(self) -> str:
-        """SHA-256 over the runs ``(start, recorded_at)`` below the watermark, equal neighbours joined (docs/reference/format.md)."""
+        """SHA-256 of the runs ``(start, recorded_at)``; equal neighbours are one run.
+
+        Source: docs/reference/format.md.
+        """
         digest = hashlib.sha256()
         last: int | None = None
         for start, recorded_at in self._runs():
@@ -337,7 +345,7 @@ class PinnedHistory:
                 yield from zip((rows + start).tolist(), values[rows].tolist(), strict=True)
 
 
-def _is_gone(path: str) -> bool:
+def _is_missing(path: str) -> bool:
     try:
         Path(path).stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -348,10 +356,9 @@ def _is_gone(path: str) -> bool:
 
 
 def pin(chain: Chain, watermark: int) -> PinnedHistory:
-    """The history of ``chain`` below ``watermark``, which must not be beyond the head.
+    """Pin the history of ``chain`` below ``watermark``, which must not be beyond the head.
 
-    A watermark inside a commit costs one segment's leaves; at a commit's end the commit's own root
-    is taken.
+    At the end of a commit, the root is the commit's own. Inside a commit, one segment is read.
     """
     manifest = chain.manifest()
     stretches = tuple(
@@ -373,11 +380,17 @@ def pin(chain: Chain, watermark: int) -> PinnedHistory:
 
 
 def _root(chain: Chain, stretches: tuple[Stretch, ...], last: CommitSummary, watermark: int) -> str:
-    """The root at a watermark, ``last`` being the commit that it lies in or at the end of.
+    """The root at a watermark.
+
+    Args:
+        chain: The lake's log.
+        stretches: The segments of the history.
+        last: The commit that contains the last event below the watermark.
+        watermark: The watermark.
 
     Raises:
-        CorruptionError: Others wrote some of the commits, and their segments do not fold to the
-            root that ``last`` names.
+        CorruptionError: Another user wrote some of the commits, and their segments do not fold to
+            the root that ``last`` names.
     """
     foreign = foreign_commits(
         [*(stretch.placed for stretch in stretches), (last, stretches[-1].segment)], chain.trust
@@ -388,6 +401,7 @@ def _root(chain: Chain, stretches: tuple[Stretch, ...], last: CommitSummary, wat
             if last.stop == watermark
             else _root_inside(chain, stretches, last.version, watermark)
         )
+    # Other users wrote parts of the manifest: fold all segments that are read, and compare.
     nodes = [(stretch.segment.start, *stretch.segment.nodes) for stretch in stretches]
     folded = statement("root", last.root, watermark, nodes)
     if last.stop == watermark and chain.trust.ledger.knows(folded):
@@ -403,7 +417,10 @@ def _root(chain: Chain, stretches: tuple[Stretch, ...], last: CommitSummary, wat
     root = total.root().hex()
     if last.stop == watermark:
         if root != last.root:
-            message = f"the segments fold to root {root} at {watermark:,}, commit {last.version} says {last.root}"
+            message = (
+                f"the segments fold to root {root} at {watermark:,}, "
+                f"commit {last.version} says {last.root}"
+            )
             raise CorruptionError(message, "run 'eventlake verify LAKE'.", version=last.version)
         chain.trust.ledger.note([folded])
     return root

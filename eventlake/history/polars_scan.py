@@ -1,4 +1,4 @@
-"""A pinned history as a Polars LazyFrame: one scan over all segments, so that filters and columns are pushed into Parquet."""
+"""A pinned history as one Polars scan over all segments, so filters and columns reach Parquet."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,19 +6,20 @@ import polars as pl
 
 from eventlake.columns.schema import TYPES
 from eventlake.core.attributes import EVENT_COLUMNS
-from eventlake.history.corrections import FAMILY, families, gone, not_first, until
+from eventlake.history.corrections import FAMILY, families, not_first_known, superseded
+from eventlake.history.corrections import lifetimes as lifetimes_of
 from eventlake.history.pinned import PinnedHistory
 from eventlake.tables.columns import stored_schema
 from eventlake.tables.files import EventTable
 
 AS_RECORDED, LATEST, LIFETIMES = "as_recorded", "latest", "lifetimes"
-"""Every event; those that stand once corrections are heard; how long those spoke that are part of a family."""
+"""All events; events that are not superseded; the lifetimes of corrected events."""
 INSTANT = pl.Datetime("us", "UTC")
 STORED = {name: INSTANT if name == "time" else pl.String() for name in TYPES} | {
     "recorded_at": INSTANT
 }
 PLAIN = tuple(name for name in TYPES if name != "time")
-"""Columns that are as their producers gave them."""
+"""Columns that are stored as producers gave them."""
 _CORRECTING = ["sequence", *FAMILY, "recorded_at", "corrects", "correction"]
 SCHEMA = pl.Schema(
     {name: pl.Int64() if name == "sequence" else STORED[name] for name in EVENT_COLUMNS}
@@ -28,14 +29,14 @@ SCHEMA = pl.Schema(
 def scan(
     history: PinnedHistory, *, raw: bool = False, where: Sequence[pl.Expr] = ()
 ) -> pl.LazyFrame:
-    """The events in sequence order, columns and types as ``SCHEMA`` says. Nothing is read before it is collected.
+    """The events in sequence order, with the columns and types of ``SCHEMA``; read lazily.
 
     Args:
-        history: Whose.
+        history: The history.
         raw: Whether a missing time stays null.
-        where: What an event must satisfy, of the columns in ``PLAIN`` alone: it is looked at before
-            anything else is read. (A filter on the frame that is returned is not, for the optimizer
-            takes the looking up of ``recorded_at`` for something that it must not cross.)
+        where: Conditions on columns in ``PLAIN``, evaluated before other columns are read. A filter
+            on the returned frame is not: the optimizer does not push it below the lookup of
+            ``recorded_at``.
     """
     if not history.stretches:
         return pl.DataFrame(schema=SCHEMA).lazy()
@@ -54,36 +55,37 @@ def scan(
 
 
 def table(source: EventTable, corrections: str = AS_RECORDED) -> pl.LazyFrame:
-    """The rows of an event table in stored columns, in no order that means anything.
+    """The rows of an event table in stored columns; their order is undefined.
 
     Args:
-        source: Where it is.
-        corrections: ``latest`` leaves out what was replaced or retracted.
+        source: The event table.
+        corrections: ``latest`` leaves out superseded events.
     """
     frame = _stored(source)
-    left_out = gone_of(source) if corrections == LATEST else None
-    # Where everything stands, neither source nor id need be read.
-    return (
-        frame
-        if left_out is None or not left_out.height
-        else frame.join(left_out.lazy(), on=FAMILY, how="anti")
-    )
+    left_out = superseded_events(source) if corrections == LATEST else None
+    # Without superseded events, neither source nor id is read.
+    if left_out is None or not left_out.height:
+        return frame
+    return frame.join(left_out.lazy(), on=FAMILY, how="anti")
 
 
-def gone_of(source: EventTable) -> pl.DataFrame:
-    """The events of a table that do not stand, as ``source`` and ``id``."""
+def superseded_events(source: EventTable) -> pl.DataFrame:
+    """The superseded events of a table, as ``source`` and ``id``."""
     corrections = _stored(source).filter(pl.col("corrects").is_not_null())
-    return gone(corrections.select("sequence", *FAMILY, "corrects", "correction").collect())
+    return superseded(corrections.select("sequence", *FAMILY, "corrects", "correction").collect())
 
 
 def lifetimes(source: EventTable) -> pl.DataFrame:
-    """How long each event of a table that is part of a family spoke for it: see ``standing.until``."""
+    """The lifetimes of corrected events and their corrections; see ``corrections.lifetimes``."""
     corrections = _stored(source).filter(pl.col("corrects").is_not_null())
-    return until(corrections.select(_CORRECTING).collect())
+    return lifetimes_of(corrections.select(_CORRECTING).collect())
 
 
-def first_told(source: EventTable) -> pl.LazyFrame:
-    """The rows of an event table that are what was said of their event when it became known: see ``standing.not_first``."""
+def first_known(source: EventTable) -> pl.LazyFrame:
+    """The rows of an event table, each event in the version first known.
+
+    See ``corrections.not_first_known``.
+    """
     frame = _stored(source)
     corrections = frame.filter(pl.col("corrects").is_not_null()).select(_CORRECTING).collect()
     if not corrections.height:
@@ -94,7 +96,8 @@ def first_told(source: EventTable) -> pl.LazyFrame:
         .join(members, on=FAMILY, how="semi")
         .collect()
     )
-    return frame.join(not_first(events, corrections).to_frame().lazy(), on="sequence", how="anti")
+    later = not_first_known(events, corrections)
+    return frame.join(later.to_frame().lazy(), on="sequence", how="anti")
 
 
 def _stored(source: EventTable) -> pl.LazyFrame:
@@ -138,7 +141,7 @@ def _tables(history: PinnedHistory) -> pl.LazyFrame:
 
 
 def _recorded_at(history: PinnedHistory) -> pl.Expr:
-    """Looks up each sequence's run; a file that has the column speaks for itself."""
+    """The ``recorded_at`` of each sequence: of its commit, unless its file has the column."""
     stretches = history.stretches
     runs = (
         pl.Series([stretch.recorded_at for stretch in stretches], dtype=pl.Int64)

@@ -1,6 +1,6 @@
-"""Making proofs: the roots of the ranges a proof asks for, folded from what the commits say of whole segments.
+"""Make proofs from the hashes that commits name for whole segments.
 
-Only a segment that a range cuts through is read and hashed again, once per proof.
+Only a segment that a range cuts is read and hashed again, once for each proof.
 """
 
 from eventlake.columns.hashing import leaves
@@ -19,7 +19,7 @@ from eventlake.log.chain.checked_read import check_claims
 
 
 def prove_inclusion(history: PinnedHistory, sequence: int) -> InclusionProof:
-    """That the event at ``sequence`` stands in this history.
+    """Prove that the event at ``sequence`` is in this history.
 
     Raises:
         InvalidInputError: No event of the history has that sequence.
@@ -27,14 +27,13 @@ def prove_inclusion(history: PinnedHistory, sequence: int) -> InclusionProof:
     """
     sequence = counts.integer(sequence, "sequence")
     ranges = inclusion_ranges(sequence, history.watermark)
-    # The proof holds what stands beside the event; whether the event itself hashes to its leaf is
-    # looked at here.
+    # The proof holds only the hashes beside the event; here the event is checked against its own.
     check_claims(history.storage, [history.stretch_of(sequence).placed], history.trust)
     return InclusionProof(history.checkpoint, sequence, _roots(history, ranges))
 
 
 def prove_consistency(history: PinnedHistory, old: Checkpoint) -> ConsistencyProof:
-    """That this history extends the one ``old`` names, which the caller has found to be a prefix of it."""
+    """Prove that this history extends ``old``, which must be a prefix of it."""
     ranges = consistency_ranges(old.watermark, history.watermark)
     return ConsistencyProof(old, history.checkpoint, _roots(history, ranges))
 

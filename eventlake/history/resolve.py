@@ -1,4 +1,4 @@
-"""What ``at=`` may be, and the watermark it stands for."""
+"""Resolve ``at=``: find the history that a watermark, an instant, a checkpoint or a hash names."""
 
 import re
 from datetime import datetime
@@ -22,11 +22,14 @@ from eventlake.log.maintaining.check_compaction import check_compacted
 At = int | str | datetime | Checkpoint | None
 _HEX = re.compile(r"[0-9a-f]{6,64}")
 _WATERMARK = re.compile(r"0|[1-9][0-9]{0,11}")
-_FORMS = "a watermark, an instant with a zone, a checkpoint, or the hash of a commit or dataset manifest (6 to 64 hex digits)"
+_FORMS = (
+    "a watermark, an instant with a zone, a checkpoint, "
+    "or the hash of a commit or dataset manifest (6 to 64 hex digits)"
+)
 
 
 def resolve(chain: Chain, at: At) -> PinnedHistory:
-    """The history that ``at`` names.
+    """Find the history that ``at`` names.
 
     Args:
         chain: The lake's log, refreshed.
@@ -35,16 +38,16 @@ def resolve(chain: Chain, at: At) -> PinnedHistory:
             manifest hash or a prefix of one of at least 6 digits.
 
     Raises:
-        InvalidInputError: None of these, or a prefix that fits several.
-        NotFoundError: No such watermark or hash.
-        ConflictError: An instant that the lake has not moved past: later appends could still belong
-            before it.
-        CorruptionError: The root at the watermark is not the one the checkpoint names.
+        InvalidInputError: ``at`` is none of these, or a prefix of several hashes.
+        NotFoundError: There is no such watermark or hash.
+        ConflictError: The lake has not moved past the instant: later appends could still be
+            recorded before it.
+        CorruptionError: The root at the watermark is not the checkpoint's.
     """
     if at is None:
         return pin(chain, chain.watermark)
     if isinstance(at, bool):
-        raise _strange(at)
+        raise _unsupported(at)
     if isinstance(at, Integral):
         return _at_watermark(chain, int(at))
     if isinstance(at, datetime):
@@ -53,12 +56,13 @@ def resolve(chain: Chain, at: At) -> PinnedHistory:
         return at_checkpoint(chain, at)
     if isinstance(at, str):
         return _at_text(chain, at.strip())
-    raise _strange(at)
+    raise _unsupported(at)
 
 
 def _at_text(chain: Chain, text: str) -> PinnedHistory:
     if "@" in text:
         return at_checkpoint(chain, Checkpoint.parse(text))
+    # Digits alone may be a watermark or the beginning of a hash.
     if _WATERMARK.fullmatch(text):
         hashed = _named_by_hash(chain, text) if _HEX.fullmatch(text) else []
         if not hashed:
@@ -78,12 +82,12 @@ def _at_text(chain: Chain, text: str) -> PinnedHistory:
     return _at_instant(chain, instant)
 
 
-def _strange(at: Any) -> InvalidInputError:
+def _unsupported(at: Any) -> InvalidInputError:
     return InvalidInputError(f"expected {_FORMS}, found {at!r}", at=at)
 
 
 def checked_instant(value: object, name: str) -> int:
-    """Microseconds of an instant that a caller gives: a datetime with a zone, or RFC 3339 text.
+    """The microseconds of an instant: a datetime with a zone, or RFC 3339 text.
 
     Raises:
         InvalidInputError: It is neither, or finer than a microsecond.
@@ -92,7 +96,10 @@ def checked_instant(value: object, name: str) -> int:
         return instant_of(value)
     except ValueError as error:
         message = f"{name}={value!r}: {error}"
-        hint = "such as datetime(2026, 1, 31, tzinfo=UTC) or '2026-01-31T12:00:00Z'; round it yourself if it is finer."
+        hint = (
+            "such as datetime(2026, 1, 31, tzinfo=UTC) or '2026-01-31T12:00:00Z'; "
+            "round it yourself if it is finer."
+        )
         raise InvalidInputError(message, hint, **{name: value}) from None
 
 
@@ -107,11 +114,15 @@ def _at_instant(chain: Chain, instant: int) -> PinnedHistory:
     head = chain.head
     if head is None or head.commit.recorded_at < instant:
         last = format_instant(head.commit.recorded_at) if head else "nothing yet"
-        message = f"the lake has not moved past {format_instant(instant)} (its newest event was recorded at {last})"
-        raise ConflictError(
-            message,
-            "events recorded before that instant may still come; take the head, or an earlier instant.",
+        message = (
+            f"the lake has not moved past {format_instant(instant)} "
+            f"(its newest event was recorded at {last})"
         )
+        hint = (
+            "events recorded before that instant may still come; "
+            "take the head, or an earlier instant."
+        )
+        raise ConflictError(message, hint)
     placed = chain.segments(0, chain.watermark)
     check_claims(chain.storage, placed, chain.trust)
     check_compacted(chain, placed)
@@ -132,11 +143,11 @@ def _at_instant(chain: Chain, instant: int) -> PinnedHistory:
 
 
 def at_checkpoint(chain: Chain, checkpoint: Checkpoint) -> PinnedHistory:
-    """The history a checkpoint names; its root is asserted on the segments that hold the history now.
+    """The history that a checkpoint names, if the segments that hold it now have its root.
 
     Raises:
         NotFoundError: The lake is shorter, or has another origin.
-        CorruptionError: Another history has that watermark here.
+        CorruptionError: The lake has a different history at that watermark.
     """
     if checkpoint.origin != chain.origin:
         message = f"the checkpoint is of {checkpoint.origin}, this lake is {chain.origin}"
@@ -144,7 +155,10 @@ def at_checkpoint(chain: Chain, checkpoint: Checkpoint) -> PinnedHistory:
             message, "open the lake that the checkpoint was made in.", checkpoint=str(checkpoint)
         )
     if checkpoint.watermark > chain.watermark:
-        message = f"the checkpoint has {checkpoint.watermark:,} events, this lake only {chain.watermark:,}: its end is missing"
+        message = (
+            f"the checkpoint has {checkpoint.watermark:,} events, "
+            f"this lake only {chain.watermark:,}: its end is missing"
+        )
         raise NotFoundError(
             message,
             "the lake was restored from an older copy, or its newest commits are lost.",
@@ -152,7 +166,10 @@ def at_checkpoint(chain: Chain, checkpoint: Checkpoint) -> PinnedHistory:
         )
     history = pin(chain, checkpoint.watermark)
     if history.checkpoint.root != checkpoint.root:
-        message = f"another history: expected root {checkpoint.root} at {checkpoint.watermark:,}, found {history.checkpoint.root}"
+        message = (
+            f"another history: expected root {checkpoint.root} at {checkpoint.watermark:,}, "
+            f"found {history.checkpoint.root}"
+        )
         raise CorruptionError(
             message,
             "this lake is not the one that the checkpoint was made in.",
@@ -175,15 +192,16 @@ def _at_hash(chain: Chain, prefix: str) -> PinnedHistory:
 
 
 def _named_by_hash(chain: Chain, prefix: str) -> list[Checkpoint]:
-    """The checkpoints of the commits and of the dataset manifests whose hash starts so."""
+    """The checkpoints of commits and dataset manifests whose hash begins with ``prefix``."""
     named = (commit for commit in chain.manifest().commits if commit.commit_hash.startswith(prefix))
     commits = [Checkpoint(chain.origin, commit.stop, commit.root) for commit in named]
     return commits + _dataset_checkpoints(chain, prefix)
 
 
 def _dataset_checkpoints(chain: Chain, prefix: str) -> list[Checkpoint]:
-    """Checkpoints of the built datasets whose manifest hash fits; a folder carries the hash's first digits in its name."""
+    """The checkpoints of built datasets whose manifest hash begins with ``prefix``."""
     found = []
+    # A build's folder begins with its manifest hash, so few manifests are read.
     for item in chain.storage.list(layout.BUILDS):
         parts = layout.build_parts(item.path)
         if (

@@ -36,33 +36,33 @@ class Snapshot:
         self.history = history
 
     def read(self, read: Callable[[PinnedHistory], T]) -> T:
-        """What ``read`` makes of the history; called again if files that it reads were collected meanwhile.
+        """Call ``read`` on the history; call it again if files that it reads were collected.
 
-        Segments that were compacted after this snapshot was taken may have been collected since:
-        then others hold the same events.
+        Segments that were compacted since this snapshot was taken may be collected. Then others
+        hold the same events.
         """
         try:
-            return self.history.retried(lambda: read(self.history))
+            return self.history.retry(lambda: read(self.history))
         except CorruptionError:
             again = at_checkpoint(
                 open_chain(self.history.storage, self.history.trust), self.checkpoint
             )
             if again.stretches == self.history.stretches:
                 raise
-            # The schemas stay those that this snapshot was taken with.
+            # The schemas remain those that this snapshot was taken with.
             self.history = replace(
                 again, catalogue=self.history.catalogue, fresh=self.history.fresh
             )
-            return self.history.retried(lambda: read(self.history))
+            return self.history.retry(lambda: read(self.history))
 
     @property
     def watermark(self) -> int:
-        """Number of events; exclusive bound of their sequences."""
+        """The number of events; exclusive bound of their sequences."""
         return self.history.watermark
 
     @property
     def root(self) -> str:
-        """RFC 6962 Merkle tree hash over the events, hex."""
+        """RFC 6962 Merkle tree hash of the events, in hex."""
         return self.checkpoint.root
 
     @property
@@ -72,7 +72,7 @@ class Snapshot:
 
     @property
     def commit_hash(self) -> str | None:
-        """Hash of the newest commit with an event in it, None in an empty history."""
+        """Hash of the newest commit with an event in it; None in an empty history."""
         return self.history.commit_hash
 
     def scan(
@@ -83,30 +83,30 @@ class Snapshot:
         *,
         raw: bool = False,
     ) -> pl.LazyFrame:
-        """The events in sequence order, lazily.
+        """The events in sequence order, as a lazy frame.
 
-        Segments are hashed here if they were written since they were last hashed; what happens to a
-        file until the frame is collected is noticed by nobody. If one of them was garbage and is
-        collected meanwhile, Polars does not find it: take a new frame, or hand the frame to
-        ``collect``, which says so.
+        Segments that were written since they were last hashed are hashed now. A file that changes
+        between this call and ``collect`` is not noticed. If a compacted segment is collected in
+        between, Polars does not find it: take a new frame, or pass the frame to ``collect``, which
+        reports it.
 
         Args:
-            columns: Which of ``sequence, id, source, type, subject, time, recorded_at,
+            columns: Any of ``sequence, id, source, type, subject, time, recorded_at,
                 datacontenttype, dataschema, correlation_id, causation_id, corrects, correction,
                 traceparent, extensions, data``; None for all, in that order.
-            types: Only events of this type or these types. One that neither an event nor a schema
-                has gives no rows and a warning.
+            types: Only events of this type or these types. A type without events and without a
+                schema gives no rows and a warning.
             subject: Only events about exactly this subject.
-            raw: Leave ``time`` null where its producer gave none, so that the rows can be appended
-                elsewhere as the very same history.
+            raw: Leave ``time`` null if its producer gave none, so that the rows can be appended
+                elsewhere as the same history.
 
         Returns:
             ``sequence`` Int64, ``time`` and ``recorded_at`` Datetime[us, UTC], the rest String.
-            ``time`` is the event's own, or (unless ``raw``) its ``recorded_at`` where it has none;
-            ``data`` is the payload's JSON text as given, null where there is none.
+            ``time`` is the event's own, or (unless ``raw``) its ``recorded_at`` if it has none;
+            ``data`` is the payload's JSON text as given, null if there is none.
 
         Raises:
-            InvalidInputError: An unknown column.
+            InvalidInputError: A column is unknown.
         """
         wanted = [types] if isinstance(types, str) else None if types is None else list(types)
         for event_type in wanted or ():
@@ -118,7 +118,7 @@ class Snapshot:
                 warn(" (".join(unknown).rstrip(".") + ")")
         where = [] if wanted is None else [pl.col("type").is_in(wanted)]
         if subject is not None:
-            subject.encode()  # Polars would find nothing where text cannot be stored
+            subject.encode()  # text that cannot be stored is an error, not an empty result
             where.append(pl.col("subject") == subject)
         frame = self._events(raw=raw, where=where)
         return frame if columns is None else frame.select(_known(columns, EVENT_COLUMNS))
@@ -135,36 +135,36 @@ class Snapshot:
         known_at: datetime | str | None = None,
         version: int | None = None,
     ) -> pl.LazyFrame:
-        """The events of one type as typed columns, lazily, in no order that means anything: sort by ``sequence``.
+        """The events of one type as typed columns, as a lazy frame.
 
-        What is missing of the table is derived first, stored beside the lake, and shared from then
-        on.
+        The order of the rows is undefined: sort by ``sequence``. Columns that are not stored yet
+        are derived first, stored with the lake, and reused from then on.
 
         Args:
-            event_type: A registered one.
-            columns: Which columns; None for ``sequence, id, source, subject, time, recorded_at``
-                and the fields of the schema. The other attributes of an event are columns if they
-                are named: ``correlation_id``, ``causation_id``, ``datacontenttype``,
-                ``dataschema``, ``traceparent``, ``extensions``, ``corrects``, ``correction``. A
-                field with the name of one of the first six, or of ``corrects`` or ``correction``,
-                is called ``data_<name>``; one with another attribute's name takes its place.
+            event_type: A registered type.
+            columns: The columns; None for ``sequence, id, source, subject, time, recorded_at`` and
+                the fields of the schema. The other attributes of an event are columns if they are
+                named: ``correlation_id``, ``causation_id``, ``datacontenttype``, ``dataschema``,
+                ``traceparent``, ``extensions``, ``corrects``, ``correction``. A field with the name
+                of one of the first six, or of ``corrects`` or ``correction``, is called
+                ``data_<name>``; a field with another attribute's name replaces it.
             subject: Only events about exactly this subject.
-            recursive: And about those below it: ``/loan/7`` has ``/loan/7/payment/1`` below.
+            recursive: Include subjects below it: ``/loan/7/payment/1`` is below ``/loan/7``.
             where: A condition on the columns.
-            corrections: ``as_recorded`` for every event; ``latest`` without those that were
+            corrections: ``as_recorded`` for every event; ``latest`` without events that were
                 replaced or retracted, as of the watermark.
-            known_at: Only what was recorded before this instant, corrections as known then.
-            version: Of the schema; None for the newest.
+            known_at: Only events recorded before this instant, with corrections as known then.
+            version: The version of the schema; defaults to the newest.
 
         Returns:
-            ``sequence`` Int64; ``time`` (the ``recorded_at`` of an event without one) and
+            ``sequence`` Int64; ``time`` (``recorded_at`` for an event without one) and
             ``recorded_at`` Datetime[us, UTC]; ``id``, ``source``, ``subject`` String; the fields in
-            the types of the schema. What is absent or null in the payload is null.
+            the types of the schema. A field that is absent or null in the payload is null.
 
         Raises:
             NotFoundError: The type has no schema, or no such version.
-            InvalidInputError: An unknown column, another word for ``corrections``, or an instant
-                without a zone.
+            InvalidInputError: A column is unknown, ``corrections`` is another word, or the instant
+                has no zone.
             CorruptionError: A segment is damaged.
         """
         if corrections not in {AS_RECORDED, LATEST}:
@@ -183,18 +183,19 @@ class Snapshot:
         return frame.select(shown_columns(schema) if columns is None else _known(columns, there))
 
     def lifetimes(self, event_type: str) -> pl.DataFrame:
-        """How long the events of a type spoke that were corrected, or correct others; in SQL the table is in the schema ``lifetimes``.
+        """The lifetimes of events that were corrected or correct others.
 
-        An event spoke from its ``recorded_at`` until another one of its family (what was corrected,
-        and all that corrects it) was recorded.
+        An event is valid from its ``recorded_at`` until another event of its family (the corrected
+        event and all its corrections) is recorded. In SQL, the table is in the schema
+        ``lifetimes``.
 
         Args:
-            event_type: A registered one.
+            event_type: A registered type.
 
         Returns:
-            ``source``, ``id`` String; ``eventlake until`` Datetime[us, UTC], when the next one was
-            recorded, null where it speaks to this day; ``eventlake spoke`` Boolean, false for
-            retractions, which say nothing. Events without corrections are not among them.
+            ``source``, ``id`` String; ``eventlake until`` Datetime[us, UTC], when the next event of
+            the family was recorded, null for the newest; ``eventlake spoke`` Boolean, false for
+            retractions, which have no content. Events without corrections are not included.
 
         Raises:
             NotFoundError: The type has no schema.
@@ -203,34 +204,35 @@ class Snapshot:
         return self.read(lambda history: polars_scan.lifetimes(history.table(event_type)))
 
     def _events(self, *, raw: bool, where: Sequence[pl.Expr] = ()) -> pl.LazyFrame:
-        """The events that ``scan`` is asked for."""
+        """The events for ``scan``; a subclass may replace them."""
         return self.read(lambda history: polars_scan.scan(history, raw=raw, where=where))
 
     def _typed(self, source: EventTable, corrections: str) -> pl.LazyFrame:
-        """All rows of an event table, likewise."""
+        """All rows of an event table; a subclass may replace them."""
         return polars_scan.table(source, corrections)
 
     def collect(self, frame: pl.LazyFrame) -> pl.DataFrame:
-        """Collects a frame made of ``scan`` or ``table``; if that fails, says whether files are to blame that are damaged or gone.
+        """Collect a frame made by ``scan`` or ``table``; report missing and damaged files by name.
 
         Raises:
             CorruptionError: A segment of the history is missing or damaged.
-            StorageError: A file that the frame reads was garbage and has been collected.
+            StorageError: A file that the frame reads was collected as garbage.
         """
         try:
             return frame.collect()
         except (pl.exceptions.PolarsError, OSError) as error:
-            gone = self.history.gone() or isinstance(error, FileNotFoundError)
+            is_missing = self.history.missing_files() or isinstance(error, FileNotFoundError)
             self.read(PinnedHistory.check)
-            if not gone:
+            if not is_missing:
                 raise
-            message = f"a file that this frame reads is not needed any more and was collected: {str(error).partition(chr(10))[0]}"
+            problem = str(error).partition(chr(10))[0]
+            message = f"a file that this frame reads was collected as garbage: {problem}"
             raise StorageError(
                 message, "take the frame from the snapshot again, and collect it."
             ) from error
 
     def collected(self, make: Callable[["Snapshot"], pl.LazyFrame]) -> pl.DataFrame:
-        """Collects the frame that ``make`` makes of this snapshot; makes it anew if files that it reads were collected meanwhile.
+        """Collect the frame that ``make`` returns; make it again if its files were collected.
 
         Raises:
             CorruptionError: A segment of the history is missing or damaged.
@@ -242,29 +244,31 @@ class Snapshot:
             raise
 
     def sql(self, query: str, /, **parameters: Any) -> SqlResult:
-        """Runs one DuckDB query in which ``events`` is this history.
+        """Run one DuckDB query in which ``events`` is this history.
 
-        So are event types by their names, in double quotes; ``latest."payment.received"`` is
-        without what was replaced or retracted, and ``lifetimes."payment.received"`` is what
-        ``lifetimes`` gives.
+        Event types are tables by their names, in double quotes. ``latest."payment.received"`` is
+        the type without replaced or retracted events, and ``lifetimes."payment.received"`` is the
+        result of ``lifetimes``.
 
         Args:
-            query: One SELECT; ``$name`` stands for a parameter.
-            parameters: Values of the query's parameters; a frame (anything with
+            query: One SELECT; ``$name`` is a parameter.
+            parameters: Values of the query's parameters. A frame (any object with
                 ``__arrow_c_stream__``) is a table of this name.
 
         Returns:
-            The rows; hand it to anything that speaks Arrow, or call ``.polars()``, ``.pandas()``,
-            ``.arrow()``.
+            The rows; pass them to any library that reads Arrow, or call ``.polars()``,
+            ``.pandas()`` or ``.arrow()``.
 
         Raises:
-            InvalidInputError: DuckDB refuses the query, or a frame has the name of a table of the
+            InvalidInputError: DuckDB rejects the query, or a frame has the name of a table of the
                 history.
         """
         return self.read(lambda history: run_query(history, query, parameters))
 
     def event(self, sequence: int) -> dict[str, str | int | None]:
-        """One event as its producer said it, for a proof: all attributes, null where unsaid, ``time`` in microseconds.
+        """One event as its producer gave it, for a proof.
+
+        All attributes, null if they were not given; ``time`` in microseconds.
 
         Raises:
             NotFoundError: The history has no such sequence.
@@ -275,13 +279,16 @@ class Snapshot:
             message = f"expected a sequence from 0 to {self.watermark - 1:,}, found {sequence:,}"
             raise NotFoundError(message, sequence=sequence)
         row = self.read(lambda history: history.row(sequence))
-        said = {name: row.column(name)[0] for name in row.column_names if name in ATTRIBUTES}
+        given = {name: row.column(name)[0] for name in row.column_names if name in ATTRIBUTES}
         return {
-            name: said[name].value if name == "time" else said[name].as_py() for name in said
-        } | {name: None for name in ATTRIBUTES if name not in said}
+            name: given[name].value if name == "time" else given[name].as_py() for name in given
+        } | {name: None for name in ATTRIBUTES if name not in given}
 
     def types(self) -> dict[str, int]:
-        """Event types and how many events of each, most frequent first. Answered without reading events where no segment is cut."""
+        """The number of events of each type, most frequent first.
+
+        No event is read, unless the watermark cuts a segment.
+        """
         self.read(PinnedHistory.check_claims)
         counts: dict[str, int] = {}
         cut = False
@@ -297,7 +304,7 @@ class Snapshot:
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
     def card(self) -> Card:
-        """What to show."""
+        """A summary to display."""
         facts = (
             ("watermark", counted(self.watermark, "event")),
             ("checkpoint", str(self.checkpoint)),
@@ -312,7 +319,7 @@ class Snapshot:
 
 
 def _about(subject: str, *, recursive: bool) -> pl.Expr:
-    """The condition on ``subject``; as bounds, which readers of sorted files can use."""
+    """The condition on ``subject``, as bounds that readers of sorted files can use."""
     exact = pl.col("subject") == subject
     below = subject.rstrip("/") + "/"
     return (

@@ -1,4 +1,4 @@
-"""The notebook face: draws cards as HTML and progress as a bar. Imported by ``eventlake`` itself, and by nothing below."""
+"""The notebook interface: draws cards as HTML and progress as a bar."""
 
 from html import escape
 from typing import Any
@@ -6,15 +6,19 @@ from typing import Any
 from eventlake.core.card import Card
 
 _STYLE = "border-collapse:collapse;font-size:13px;margin:4px 0"
-_CELL = "text-align:left;padding:2px 10px 2px 0;border:none;font-family:var(--jp-code-font-family,monospace)"
+_CELL = (
+    "text-align:left;padding:2px 10px 2px 0;border:none;"
+    "font-family:var(--jp-code-font-family,monospace)"
+)
 _LABEL = "text-align:left;padding:2px 14px 2px 0;border:none;opacity:.65"
 _MOST_ROWS = 30
 
 
 def draw(card: Card) -> str:
-    """A card as an HTML fragment without scripts or outside files; all text is escaped."""
+    """A card as an HTML fragment without scripts or external files; all text is escaped."""
     facts = "".join(
-        f'<tr><td style="{_LABEL}">{escape(label)}</td><td style="{_CELL}">{escape(value)}</td></tr>'
+        f'<tr><td style="{_LABEL}">{escape(label)}</td>'
+        f'<td style="{_CELL}">{escape(value)}</td></tr>'
         for label, value in card.facts
     )
     parts = [f"<div><b>{escape(card.title)}</b>", f'<table style="{_STYLE}">{facts}</table>']
@@ -31,9 +35,10 @@ def draw(card: Card) -> str:
 
 
 def attach(*classes: type) -> None:
-    """Lets a notebook show the cards of these classes."""
+    """Make notebooks show the cards of these classes."""
     for shown in classes:
-        setattr(shown, "_repr_html_", _repr_html)  # noqa: B010 - the attribute is a notebook's business, not the class's
+        # Set from here, so that the classes themselves know nothing of notebooks.
+        setattr(shown, "_repr_html_", _repr_html)  # noqa: B010 - mypy rejects the assignment
 
 
 def _repr_html(self: Any) -> str:

@@ -1,4 +1,4 @@
-"""A progress bar in a notebook cell, for work that takes longer than a blink."""
+"""A progress bar in a notebook cell, for work that takes more than half a second."""
 
 import sys
 import time
@@ -13,7 +13,7 @@ _PATIENCE_SECONDS = 0.5
 
 
 class Bar:
-    """Draws each task as one line that vanishes when the task is done."""
+    """Draws each task as one line that disappears when the task is done."""
 
     def __init__(self, display: Any, html: Any) -> None:
         self._display = display
@@ -30,9 +30,8 @@ class Bar:
             done += steps
             if time.monotonic() - started < _PATIENCE_SECONDS:
                 return
-            line = self._html(
-                f'{escape(what)} <progress value="{done}" max="{max(total, 1)}"></progress> {done:,} / {total:,}'
-            )
+            bar = f'<progress value="{done}" max="{max(total, 1)}"></progress>'
+            line = self._html(f"{escape(what)} {bar} {done:,} / {total:,}")
             if shown:
                 shown[0].update(line)
             else:
@@ -46,9 +45,9 @@ class Bar:
 
 
 def install() -> None:
-    """Shows progress in the running notebook; does nothing elsewhere."""
+    """Show progress in the running notebook; does nothing elsewhere."""
     if "IPython" not in sys.modules:
-        return  # a running notebook has imported it; elsewhere it would only take time
+        return  # a running notebook has imported it; elsewhere importing it only takes time
     from IPython import get_ipython  # noqa: PLC0415 - only a notebook has it
     from IPython.display import HTML, display  # noqa: PLC0415
 

@@ -1,5 +1,5 @@
-"""What a test of a lake, or of a storage for one, can build on.
+"""Support for tests of a lake, or of a storage for lakes.
 
-Shipped, so that an adapter written elsewhere is held to the same contract. ``contract`` needs
-pytest. Nothing of the library imports it.
+It is shipped, so that an adapter written elsewhere can be tested against the same contract.
+``contract`` needs pytest. The library itself imports nothing from here.
 """

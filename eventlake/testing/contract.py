@@ -1,4 +1,6 @@
-"""The contract of ``eventlake.storage.Storage`` as a pytest suite: inherit it, give a fixture ``storage``, and every sentence is tested.
+"""The contract of ``eventlake.storage.Storage`` as a pytest suite.
+
+Inherit it and provide a fixture ``storage``; the suite tests every sentence of the contract.
 
 class TestMyStorage(StorageContract):
     @pytest.fixture
@@ -20,7 +22,7 @@ def _paths(storage: Storage, prefix: str = "") -> list[str]:
 
 
 class StorageContract:
-    """What every storage must keep, whatever it is made of."""
+    """Tests that every storage must pass."""
 
     def test_what_is_created_is_read_back(self, storage: Storage) -> None:
         storage.create("log/1.json", b"one")

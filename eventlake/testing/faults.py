@@ -1,4 +1,4 @@
-"""A storage that fails where it is told to: before a call takes effect, or after, when it has and nobody hears of it."""
+"""A storage that fails on demand: before a call takes effect, or after it."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -20,10 +20,12 @@ from eventlake.storage import (
 )
 
 Fault = Literal["before", "after", "not stored", "not durable", "full"]
-"""``before``: nothing happens, and the caller cannot know. ``after``: it happens, and the caller cannot know. ``not stored``: nothing
-happens, and the store says so. ``not durable``: it happens, and the disk does not promise that it
-stays. ``full``: there is no room for
-what is written; what is read, listed or deleted meets no fault."""
+"""The kind of a failure.
+
+``before``: nothing happens, and the caller cannot know. ``after``: it happens, and the caller
+cannot know. ``not stored``: nothing happens, and the store says so. ``not durable``: it happens,
+but may not survive. ``full``: there is no space to write; reading, listing and deleting work.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +33,10 @@ class Call:
     """One call of a storage.
 
     Attributes:
-        number: 0 for the first call since the storage was made, or since ``FaultyStorage.forget``.
-        verb: ``read``, ``create``, ``replace``, … as the port calls it.
-        path: What it is about.
+        number: 0 for the first call since the storage was created, or since
+            ``FaultyStorage.forget``.
+        verb: The method of the port: ``read``, ``create``, ``replace``, …
+        path: The path argument.
     """
 
     number: int
@@ -45,11 +48,11 @@ Plan = Callable[[Call], Fault | None]
 
 
 def never(_: Call) -> None:
-    """No fault at all."""
+    """Plan no faults."""
 
 
 def at_call(number: int, fault: Fault = "before", *, verbs: tuple[str, ...] = ()) -> Plan:
-    """The fault at the ``number``-th call, where it is one of ``verbs`` (any verb for none given)."""
+    """Plan a fault at the ``number``-th call, if it is one of ``verbs`` (default: any verb)."""
     return lambda call: (
         fault if call.number == number and (not verbs or call.verb in verbs) else None
     )
@@ -58,13 +61,13 @@ def at_call(number: int, fault: Fault = "before", *, verbs: tuple[str, ...] = ()
 def at_random(
     seed: int, rate: float, faults: tuple[Fault, ...] = ("before", "after", "not stored")
 ) -> Plan:
-    """Any of the faults at a share ``rate`` of the calls; the same ones for the same seed and calls."""
-    dice = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
+    """Plan faults at a share ``rate`` of the calls; repeatable for the same seed and calls."""
+    dice = random.Random(seed)  # noqa: S311 - repeatable, not a secret
     return lambda _: dice.choice(faults) if dice.random() < rate else None
 
 
 class FaultyStorage:
-    """What ``inner`` stores, with the faults of a plan. Keeps the storage contract: whatever fails, nothing is half there."""
+    """A storage with the faults of a plan. It keeps the contract: no object is ever half stored."""
 
     def __init__(self, inner: Storage, plan: Plan = never) -> None:
         self.inner = inner
@@ -72,7 +75,7 @@ class FaultyStorage:
         self.calls: list[Call] = []
 
     def forget(self, plan: Plan = never) -> None:
-        """Starts to count anew, with another plan."""
+        """Start counting again, with another plan."""
         self.calls, self.plan = [], plan
 
     def _meet(self, verb: str, path: str) -> Fault | None:
@@ -157,15 +160,15 @@ class FaultyStorage:
         self.inner.sync(folder)
 
     def turn(self, path: str) -> AbstractContextManager[None]:
-        """As ``inner``; a turn does not fail."""
+        """As ``inner``; a turn never fails."""
         return self.inner.turn(path)
 
     def locate(self, path: str) -> str | None:
-        """As ``inner``: an engine that opens a file by itself meets no fault."""
+        """As ``inner``: an engine that opens a file itself meets no fault."""
         return self.inner.locate(path)
 
     def state(self, path: str) -> State | None:
-        """As ``inner``: it is asked for what is cheap to ask."""
+        """As ``inner``, without faults."""
         return state_of(self.inner, path)
 
 

@@ -1,4 +1,4 @@
-"""What must hold of a lake whatever happened to it: to be asked after every crash, race and failure."""
+"""Invariants of a lake, to be checked after every crash, race and failure."""
 
 from collections.abc import Iterable
 
@@ -8,21 +8,23 @@ from eventlake.lake import Lake
 from eventlake.log.appending.receipt import Receipt
 
 Acknowledged = tuple[Receipt, list[str]]
-"""A receipt, and the ids of the batch that it was given for, in order."""
+"""A receipt, and the ids of its batch, in order."""
 
 
 def assert_sound(
     lake: Lake, acknowledged: Iterable[Acknowledged] = (), *, deep: bool = True
 ) -> None:
-    """Sequences are dense, no event stands twice, nothing is damaged, and every acknowledged event is where its receipt says.
+    """Assert that a lake is undamaged and holds every acknowledged event where its receipt says.
+
+    Sequences must be dense, and no event may be stored twice.
 
     Args:
-        lake: As opened after the fault.
-        acknowledged: The receipts that were given before it.
+        lake: The lake, opened after the fault.
+        acknowledged: The receipts that were returned before the fault.
         deep: Hash every event again.
 
     Raises:
-        AssertionError: Something of it does not hold; it says what.
+        AssertionError: An invariant is broken; the message names it.
     """
     report = lake.verify(deep=deep)
     _hold(report.ok, f"verify found {[str(problem) for problem in report.problems]}")
@@ -33,7 +35,7 @@ def assert_sound(
         f"sequences are not 0 … {snapshot.watermark - 1}",
     )
     doubled = events.group_by("source", "id").len().filter(pl.col("len") > 1)
-    _hold(doubled.is_empty(), f"(source, id) stands twice: {doubled.rows()}")
+    _hold(doubled.is_empty(), f"(source, id) is repeated: {doubled.rows()}")
     ids = events["id"].to_list()
     roots = {entry.commit.stop: entry.commit.root for entry in lake.log()}
     for receipt, batch in acknowledged:
@@ -45,6 +47,6 @@ def assert_sound(
         )
 
 
-def _hold(condition: bool, message: str) -> None:  # noqa: FBT001 - reads like assert, and python -O leaves it in
+def _hold(condition: bool, message: str) -> None:  # noqa: FBT001 - an assert that python -O keeps
     if not condition:
         raise AssertionError(message)

@@ -1,7 +1,7 @@
-"""A small S3 server for tests, on loopback: conditional PUTs that are really atomic, and faults on demand.
+"""A small S3 server for tests, on loopback, with atomic conditional PUTs and faults on demand.
 
-It knows the requests a storage makes (PUT with and without ``If-None-Match: *``, GET with and
-without a range, HEAD, DeleteObjects, ListObjectsV2) and checks no signature.
+It supports the requests that a storage makes (PUT with and without ``If-None-Match: *``, GET with
+and without a range, HEAD, DeleteObjects, ListObjectsV2) and checks no signatures.
 """
 
 import re
@@ -16,12 +16,15 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape, unescape
 
 Fault = str | None
-"""``refuse`` (503, nothing done), ``deny`` (403, nothing done), ``lose`` (done, 503), ``drop`` (done, the connection closed without an
-answer), or None."""
+"""The kind of a failure.
+
+``refuse``: 503, nothing is done. ``deny``: 403, nothing is done. ``lose``: it is done, but the
+answer is 503. ``drop``: it is done, but the connection is closed without an answer. None for none.
+"""
 
 
 def _now() -> str:
-    """Everything is as old as the question; nothing here is about age."""
+    """The modification time of every listed object; its age does not matter here."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
@@ -31,13 +34,13 @@ def _healthy(method: str, key: str) -> Fault:
 
 
 class S3Server(ThreadingHTTPServer):
-    """Objects of all buckets by ``bucket/key``.
+    """A server with the objects of all buckets, by ``bucket/key``.
 
     Attributes:
-        objects: What is stored.
-        stored_at: Since when, in seconds since 1970.
-        fault: Asked before each request with its method and key.
-        requests: ``(method, key)`` of everything that was asked.
+        objects: The stored bytes.
+        stored_at: When they were stored; seconds since 1970-01-01 UTC.
+        fault: Called before each request with its method and key.
+        requests: ``(method, key)`` of every request.
     """
 
     daemon_threads = True
@@ -56,7 +59,7 @@ class S3Server(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def environment(self) -> dict[str, str]:
-        """What a client needs to find the server."""
+        """Environment variables by which a client finds the server."""
         return {
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_ALLOW_HTTP": "true",
@@ -68,7 +71,7 @@ class S3Server(ThreadingHTTPServer):
 
 @contextmanager
 def s3_server() -> Iterator[S3Server]:
-    """Runs a server for the length of the block."""
+    """Run a server for the duration of the block."""
     server = S3Server()
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
@@ -87,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_PUT(self) -> None:
-        """Stores an object; with ``If-None-Match: *`` only where none is."""
+        """Store an object; with ``If-None-Match: *`` only if there is none."""
         data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         key = self._key()
 
@@ -102,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve(put)
 
     def do_GET(self) -> None:
-        """An object, or a listing."""
+        """Return an object or a listing."""
         query = parse_qs(urlsplit(self.path).query)
         if "list-type" in query:
             self._serve(lambda: (200, self._listing(query.get("prefix", [""])[0])))
@@ -110,11 +113,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._serve(self._object)
 
     def do_HEAD(self) -> None:
-        """An object's size."""
+        """Return an object's size."""
         self._serve(self._object)
 
     def do_POST(self) -> None:
-        """Removes objects (DeleteObjects)."""
+        """Delete objects (DeleteObjects)."""
         wanted = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         bucket = self._key()
 
@@ -128,8 +131,8 @@ class _Handler(BaseHTTPRequestHandler):
 
         self._serve(delete)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-        """Silent."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Log nothing."""
 
     def _key(self) -> str:
         return unquote(urlsplit(self.path).path).strip("/")
@@ -153,7 +156,8 @@ class _Handler(BaseHTTPRequestHandler):
                 for key, data in self.server.objects.items()
             )
         items = "".join(
-            f"<Contents><Key>{escape(key)}</Key><Size>{size}</Size><LastModified>{_now()}</LastModified></Contents>"
+            f"<Contents><Key>{escape(key)}</Key><Size>{size}</Size>"
+            f"<LastModified>{_now()}</LastModified></Contents>"
             for key, size in found
             if key.startswith(prefix)
         )

@@ -1,6 +1,6 @@
-"""Hypothesis strategies: events that keep the event rules, in odd but legal spellings. Needs hypothesis.
+"""Hypothesis strategies for events that keep the event rules, in odd but legal spellings.
 
-``events()`` can be appended as they come. ``stored_events()`` are the same with every attribute as
+``events()`` can be appended as they are. ``stored_events()`` are the same with every attribute as
 the lake stores it: ``time`` in microseconds, ``data`` and ``extensions`` as JSON text.
 """
 
@@ -70,7 +70,7 @@ def _object(draw: Draw, items: SearchStrategy[str]) -> str:
 
 
 PAYLOADS = st.recursive(SCALARS, lambda items: _array(items) | _object(items), max_leaves=6)
-"""JSON text without a line break and without blanks around it."""
+"""JSON text without line breaks and without blanks around it."""
 
 EXTENSIONS = st.dictionaries(
     st.text(CHARACTERS, max_size=4),
@@ -90,7 +90,7 @@ EXTENSIONS = st.dictionaries(
 def stored_event(
     draw: Draw, ids: SearchStrategy[str] = TEXT, types: SearchStrategy[str] | None = None
 ) -> Event:
-    """One event with any subset of the optional attributes, as the lake stores it."""
+    """One event as the lake stores it, with any subset of the optional attributes."""
     optional = {
         "subject": TEXT,
         "time": TIMES,
@@ -115,19 +115,19 @@ def stored_event(
     usual = st.sampled_from(["loan.granted", "payment.missed", 'odd "type"']) | TEXT.filter(
         lambda text: text not in RESERVED_TYPES
     )
-    made = {
+    event = {
         "id": draw(ids),
         "source": draw(st.sampled_from(["core", "ünï/2", "'"])),
         "type": draw(types or usual),
     }
-    return made | {name: draw(optional[name]) for name in optional if name in chosen}
+    return event | {name: draw(optional[name]) for name in optional if name in chosen}
 
 
 @st.composite
 def stored_events(
     draw: Draw, min_size: int = 0, max_size: int = 10, *, corrections: bool = True
 ) -> list[Event]:
-    """Events with distinct ``(source, id)``, as the lake stores them; with ``corrections`` some correct an earlier one."""
+    """Events as the lake stores them, with distinct ``(source, id)``; some may be corrections."""
     events: list[Event] = draw(
         st.lists(
             stored_event(),
@@ -144,7 +144,7 @@ def stored_events(
 
 @st.composite
 def _correction(draw: Draw, events: list[Event], number: int) -> Event:
-    """An event made a correction of one before it, where that leaves ``(source, id)`` distinct."""
+    """Turn an event into a correction of an earlier one, if its ``(source, id)`` stays distinct."""
     target, event = events[draw(st.integers(0, number - 1))], events[number]
     if any(
         (other["source"], other["id"]) == (target["source"], event["id"])
@@ -152,13 +152,13 @@ def _correction(draw: Draw, events: list[Event], number: int) -> Event:
         if other is not event
     ):
         return event
-    made = {
+    correction = {
         name: value for name, value in event.items() if name not in {"source", "type", "subject"}
     }
-    made |= {name: target[name] for name in ("source", "type", "subject") if name in target}
-    made["corrects"] = target["id"]
-    made |= draw(st.sampled_from([{}, {"correction": "replace"}, {"correction": "retract"}]))
-    return made
+    correction |= {name: target[name] for name in ("source", "type", "subject") if name in target}
+    correction["corrects"] = target["id"]
+    correction |= draw(st.sampled_from([{}, {"correction": "replace"}, {"correction": "retract"}]))
+    return correction
 
 
 def events(min_size: int = 0, max_size: int = 10) -> SearchStrategy[list[Event]]:
@@ -169,10 +169,10 @@ def events(min_size: int = 0, max_size: int = 10) -> SearchStrategy[list[Event]]
 
 
 def appendable(event: Event) -> Event:
-    """A stored event as a producer would hand it in."""
-    made = dict(event)
-    if "time" in made:
-        made["time"] = from_micros(made["time"])
-    if "extensions" in made:
-        made["extensions"] = json.loads(made["extensions"])
-    return made
+    """A stored event as a producer would pass it."""
+    given = dict(event)
+    if "time" in given:
+        given["time"] = from_micros(given["time"])
+    if "extensions" in given:
+        given["extensions"] = json.loads(given["extensions"])
+    return given

@@ -1,8 +1,8 @@
-"""What is believed of a lake: what this user's processes wrote or checked themselves, or whatever its writers stored.
+"""Trust in a lake: only in what this user's processes wrote or checked, or in all its writers.
 
-A *statement* is the digest of something that was found to be true; the *ledger* remembers
-statements in the user's cache folder. May import ``eventlake.core``, ``eventlake.storage`` and
-``eventlake.errors``; must not know what a statement is about.
+A *statement* is the digest of a fact that was checked; the *ledger* keeps statements in the user's
+cache folder. May import ``eventlake.core``, ``eventlake.storage`` and ``eventlake.errors``; must
+not know what a statement is about.
 """
 
 from eventlake.trust.cache import cache_folder

@@ -1,4 +1,4 @@
-"""The user's cache folder: deletable at any time, private to the user."""
+"""The user's cache folder. It is private to the user and may be deleted at any time."""
 
 import os
 import stat
@@ -9,9 +9,9 @@ VARIABLE = "EVENTLAKE_CACHE"
 
 
 def cache_folder() -> Path | None:
-    """The folder, made if it is missing; None if it cannot be made, or if anybody else could write to it."""
+    """The folder, created if needed; None if that fails or other users can write to it."""
     try:
-        folder = _named()
+        folder = _configured()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.stat()
     except (OSError, RuntimeError):
@@ -20,11 +20,11 @@ def cache_folder() -> Path | None:
     return folder if private and os.access(folder, os.W_OK | os.X_OK) else None
 
 
-def _named() -> Path:
+def _configured() -> Path:
     if named := os.environ.get(VARIABLE):
         return Path(named).expanduser()
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "eventlake"
-    # The XDG specification tells to ignore a relative path.
+    # The XDG specification says that a relative path is ignored.
     above = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (above if above.is_absolute() else Path.home() / ".cache") / "eventlake"

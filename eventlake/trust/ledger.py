@@ -1,7 +1,7 @@
-"""The ledger: statements that this user's processes found to be true, shared by all of them through one SQLite file.
+"""The ledger: statements that this user's processes have checked, shared in one SQLite file.
 
-Losing it costs checking again, so it is written without fsync, bounded, and never a reason to fail:
-if the file cannot be used, the process remembers for itself.
+Without the ledger, everything is checked again. So it is written without fsync, its size is
+bounded, and it never causes a failure: if the file is not usable, the process keeps its own.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from typing import Any, Self
 from eventlake.trust.cache import VARIABLE, cache_folder
 
 VERSION = 2
-"""Increases when what a statement claims is checked otherwise than before."""
+"""Increases if a check of a statement changes, which invalidates all older statements."""
 MOST_STATEMENTS = 1_000_000
 """When the ledger holds more, the oldest are deleted."""
 _FILE = "ledger.sqlite"
@@ -30,16 +30,16 @@ _inherited: list[sqlite3.Connection] = []
 
 
 def statement(*parts: Any) -> bytes:
-    """The digest of a statement made of JSON values."""
+    """The digest of a statement, given as JSON values."""
     return hashlib.sha256(json.dumps([VERSION, *parts], separators=(",", ":")).encode()).digest()
 
 
 class Ledger:
-    """Remembers statements. Safe to share among threads and to use after ``fork``.
+    """A set of statements. Safe to share among threads and to use after ``fork``.
 
     Args:
-        folder: Where its file is; None for the user's cache folder.
-        stored: Whether there is a file at all.
+        folder: The folder of its file; defaults to the user's cache folder.
+        stored: Whether statements are stored in a file.
     """
 
     def __init__(self, folder: Path | None = None, *, stored: bool = True) -> None:
@@ -55,7 +55,7 @@ class Ledger:
 
     @classmethod
     def in_memory(cls) -> Self:
-        """An empty one, which nobody else shares."""
+        """An empty ledger, which no other process shares."""
         return cls(stored=False)
 
     def _after_fork(self) -> None:
@@ -64,11 +64,11 @@ class Ledger:
         self._connection, self._opened, self._lock = None, None, threading.Lock()
 
     def knows(self, one: bytes) -> bool:
-        """Whether a statement was noted."""
+        """Whether the ledger holds a statement."""
         return not self.unknown([one])
 
     def unknown(self, statements: Iterable[bytes]) -> set[bytes]:
-        """Those of the statements that were not noted."""
+        """The statements that the ledger does not hold."""
         self._follow()
         left = {one for one in statements if one not in self._known}
         if not left:
@@ -89,7 +89,7 @@ class Ledger:
         return left - found
 
     def note(self, statements: Iterable[bytes]) -> None:
-        """Remembers statements; the caller has found them to be true."""
+        """Add statements, which the caller has checked."""
         self._follow()
         new = [one for one in dict.fromkeys(statements) if one not in self._known]
         if not new:
@@ -99,11 +99,12 @@ class Ledger:
             connection = self._open()
             if connection is None:
                 return
-            # Another process may hold the lock for too long: then only this process remembers.
+            # If another process holds the lock for too long, only this process knows them.
             with suppress(sqlite3.Error):
                 for some in _chunks(new):
                     connection.execute(
-                        f"INSERT OR IGNORE INTO known (digest) VALUES {','.join(['(?)'] * len(some))}",
+                        "INSERT OR IGNORE INTO known (digest) "
+                        f"VALUES {','.join(['(?)'] * len(some))}",
                         some,
                     )
                 self._noted += len(new)
@@ -117,7 +118,7 @@ class Ledger:
         self._known.update(statements)
 
     def _follow(self) -> None:
-        """Forgets everything if the environment names another folder than before."""
+        """Forget everything if the environment names another folder than before."""
         named = os.environ.get(VARIABLE, "")
         if self._opened is not None and self._opened != named and self._given is None:
             with self._lock:
@@ -140,11 +141,11 @@ def _chunks(statements: Sequence[bytes]) -> Iterable[Sequence[bytes]]:
 def _connection(file: Path) -> sqlite3.Connection | None:
     for _ in range(2):
         try:
-            return _opened(file)
+            return _create_or_open(file)
         except (sqlite3.OperationalError, OSError):
             return None
         except sqlite3.DatabaseError:
-            # Not a database any more: begin a new one.
+            # The file is damaged: start with a new one.
             for left in (
                 file,
                 *(file.with_name(file.name + suffix) for suffix in ("-wal", "-shm")),
@@ -154,8 +155,8 @@ def _connection(file: Path) -> sqlite3.Connection | None:
     return None
 
 
-def _opened(file: Path) -> sqlite3.Connection:
-    # Made here, so that nobody else can read it and no link leads elsewhere.
+def _create_or_open(file: Path) -> sqlite3.Connection:
+    # Created with these flags, so that no other user can read it and no link leads elsewhere.
     os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(
         file, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
@@ -164,7 +165,8 @@ def _opened(file: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute(
-            "CREATE TABLE IF NOT EXISTS known (number INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE)"
+            "CREATE TABLE IF NOT EXISTS known "
+            "(number INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE)"
         )
         _trim(connection)
     except sqlite3.Error:
@@ -174,6 +176,6 @@ def _opened(file: Path) -> sqlite3.Connection:
 
 
 def _trim(connection: sqlite3.Connection) -> None:
-    """Deletes the oldest statements if there are too many."""
+    """Delete the oldest statements if there are too many."""
     newest = connection.execute("SELECT max(number) FROM known").fetchone()[0] or 0
     connection.execute("DELETE FROM known WHERE number <= ?", [newest - MOST_STATEMENTS])

@@ -1,4 +1,4 @@
-"""Whose word is taken for what a lake holds."""
+"""Policies of trust: which stored data is used without checking it."""
 
 import os
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ TRUST_VARIABLE = "EVENTLAKE_TRUST"
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What is believed of a lake.
+    """The trust in a lake's writers.
 
     Attributes:
         name: ``own`` or ``lake``.
-        ledger: What was found to be true.
+        ledger: Facts that were checked.
     """
 
     name: str
@@ -24,15 +24,15 @@ class Trust:
 
     @property
     def believes(self) -> bool:
-        """Whether what the lake's writers stored is believed if its hash is the one it is named by."""
+        """Whether stored data is trusted if it matches the hash in its name."""
         return self.name == "lake"
 
     def knows(self, one: bytes) -> bool:
-        """Whether something need not be checked."""
+        """Whether a statement is trusted without a check."""
         return self.believes or self.ledger.knows(one)
 
     def __str__(self) -> str:
-        """For a card."""
+        """The text on a card."""
         return f"{self.name}: " + (
             "what its writers stored is believed"
             if self.believes
@@ -42,16 +42,19 @@ class Trust:
 
 _LEDGER = Ledger()
 OWN = Trust("own", _LEDGER)
-"""Only what this user's processes wrote or checked is believed; everything else is checked at its first use."""
+"""Trust what this user's processes wrote or checked; check everything else at its first use."""
 LAKE = Trust("lake", _LEDGER)
-"""What the lake's writers stored is believed if its hash is the one it is named by."""
+"""Trust everything that the lake's writers stored, if it matches the hash in its name."""
 
 
 def trust_of(name: Any = None) -> Trust:
-    """The policy of this name; for None that of the environment variable, or else ``own``.
+    """Find a policy by name.
+
+    Args:
+        name: ``own`` or ``lake``; defaults to the environment variable, or else ``own``.
 
     Raises:
-        InvalidInputError: Another name.
+        InvalidInputError: There is no policy of this name.
     """
     chosen = os.environ.get(TRUST_VARIABLE) or OWN.name if name is None else name
     for policy in (OWN, LAKE):

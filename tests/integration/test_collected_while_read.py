@@ -67,7 +67,7 @@ def when_given(monkeypatch, lake, happens, times=1):
     def hooked(real):
         def given(self, *arguments, **named):
             found = real(self, *arguments, **named)
-            if left[0] and self._given:
+            if left[0] and self._opened:
                 left[0] -= 1
                 happens(lake)
             return found
@@ -195,7 +195,7 @@ def test_a_frame_whose_files_were_collected_is_told_to_be_taken_again(lake, fram
     old = frame(snapshot)
     happens(lake)
     for _ in range(2):
-        with pytest.raises(StorageError, match="not needed any more and was collected") as raised:
+        with pytest.raises(StorageError, match="was collected as garbage") as raised:
             snapshot.collect(old)
         assert raised.value.hint == "take the frame from the snapshot again, and collect it."
     assert snapshot.collect(frame(snapshot)).height == 18

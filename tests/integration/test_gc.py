@@ -500,7 +500,7 @@ def test_a_frame_scanned_before_a_collection_can_be_scanned_again(tmp_path):
     expected = frame.collect()
     lake.compact()
     collected(LocalStorage(tmp_path / "lake"))
-    with pytest.raises(StorageError, match="not needed any more and was collected"):
+    with pytest.raises(StorageError, match="was collected as garbage"):
         snapshot.collect(frame)
     assert snapshot.collect(snapshot.scan()).equals(expected)
 

@@ -173,7 +173,7 @@ def test_a_deep_verification_makes_keys_again(root):
     assert el.open(root).verify(deep=True).ok
     forge_named(root)
     report = el.open(root).verify(deep=True)
-    assert any("keys are not those of the events" in problem.message for problem in report.problems)
+    assert any("its keys do not match the events" in problem.message for problem in report.problems)
 
 
 def test_commits_of_two_users_in_turn_are_each_checked_by_the_other(tmp_path, monkeypatch):

@@ -202,7 +202,7 @@ def _corrected(history: PinnedHistory, event_type: str, since: int, by: str) -> 
     """The entities of events that are superseded at one watermark and not at the other."""
     now = history.table(event_type)
     then = history.table_at(event_type, since)
-    gone, before = polars_scan.gone_of(now), polars_scan.gone_of(then)
+    gone, before = polars_scan.superseded_events(now), polars_scan.superseded_events(then)
     turned = symmetric_difference(gone, before)
     frame = polars_scan.table(now)
     column = named(frame.collect_schema().names(), by) or by

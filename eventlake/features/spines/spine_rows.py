@@ -92,7 +92,7 @@ def _events(
     """The events that make rows, as the spine wants them told."""
     table = history.table(spine.event_type)
     told = (
-        polars_scan.first_told(table)
+        polars_scan.first_known(table)
         if spine.known == "cutoff"
         else polars_scan.table(table, polars_scan.LATEST)
     )

@@ -1,1 +1,1 @@
-"""A pinned history as SQL: the tables that a query reads, DuckDB's views, and results."""
+"""A pinned history in SQL: the tables that a query reads, DuckDB's views, and results."""

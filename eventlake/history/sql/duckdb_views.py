@@ -1,6 +1,6 @@
-"""A pinned history in DuckDB: the table ``events``, and results that other libraries can take over.
+"""A pinned history in DuckDB: views of ``events`` and of event types.
 
-The only place of the read side that runs DuckDB.
+A view reads Parquet files; DuckDB can open the files of these views and no others.
 """
 
 from collections.abc import Collection, Iterable
@@ -14,12 +14,7 @@ from eventlake.columns.schema import TYPES
 from eventlake.core.attributes import EVENT_COLUMNS
 from eventlake.core.names import OURS
 from eventlake.core.sql import identifier, integer, named
-from eventlake.database import (
-    DEFAULT,
-    Resources,
-    open_database,
-    parquet,
-)
+from eventlake.database import DEFAULT, Resources, open_database, parquet
 from eventlake.history import polars_scan
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.polars_scan import LATEST, LIFETIMES
@@ -30,15 +25,16 @@ from eventlake.tables.files import EventTable, TableFile
 ENTITY = "eventlake entity"
 _CHOSEN = "eventlake chosen entities"
 _FEW, _FEW_EVENTS = 5_000, "eventlake chosen events"
+"""Up to this many entities are passed to Polars' reader as a list."""
 
 
 @dataclass(frozen=True, slots=True)
 class EntityFilter:
-    """Some entities, to read no others.
+    """The entities to read; the others are skipped.
 
     Attributes:
-        by: The column that names the entity, in every table of events that is read.
-        spine_by: The one of the spine.
+        by: The column that names the entity in every table of events.
+        spine_by: The column that names it in the spine.
         entities: One column of that type, ``ENTITY``; null is an entity as well.
     """
 
@@ -47,7 +43,7 @@ class EntityFilter:
     entities: pa.Table
 
     def plain(self) -> pl.Expr | None:
-        """Where they are few, and named by a column that is as its producers gave it: what an event of theirs satisfies."""
+        """A Polars condition, if there are few entities and their column is stored unchanged."""
         column = named(polars_scan.PLAIN, self.by)
         if column is None or self.entities.num_rows > _FEW:
             return None
@@ -55,9 +51,10 @@ class EntityFilter:
         return pl.col(column).is_in(chosen.implode(), nulls_equal=True)
 
     def clause(self, table: str = "") -> str:
-        """What follows a table in SQL; ``table`` is its name where it is in memory."""
+        """The SQL after a table; ``table`` is its name if it is in memory."""
         chosen, column = identifier(_CHOSEN), self.spine_by if table == "spine" else self.by
-        return f"SEMI JOIN {chosen} ON {identifier(column)} IS NOT DISTINCT FROM {chosen}.{identifier(ENTITY)}"
+        key = f"{chosen}.{identifier(ENTITY)}"
+        return f"SEMI JOIN {chosen} ON {identifier(column)} IS NOT DISTINCT FROM {key}"
 
 
 def connect(
@@ -66,10 +63,11 @@ def connect(
     resources: Resources = DEFAULT,
     only: EntityFilter | None = None,
 ) -> duckdb.DuckDBPyConnection:
-    """An in-memory database with the tables that a query reads; it can open the files of these tables and no others.
+    """Open an in-memory database with the tables that a query reads.
 
-    An event type is a view by its name, and without what was replaced or retracted in the schema
-    ``latest``; how long its corrected events spoke is in the schema ``lifetimes``.
+    An event type is a view by its name. Without superseded events, it is a view in the schema
+    ``latest``; the lifetimes of its corrected events are a view in the schema ``lifetimes``. The
+    database can open the files of these views and no others.
     """
     names, events = tables_read(text, history.catalogue), reads_table(text, "events")
     sources = history.tables(dict.fromkeys(name.event_type for name in names))
@@ -92,7 +90,7 @@ def connect(
 
 
 def files_of(sources: Iterable[EventTable]) -> list[str]:
-    """The files that hold event tables."""
+    """The files of event tables."""
     return [
         part.location for source in sources for part in source.parts if part.location is not None
     ]
@@ -105,7 +103,7 @@ def create_table(
     only: EntityFilter | None = None,
     attributes: Collection[str] = NAMED,
 ) -> None:
-    """Makes the view of one event type, with some of the attributes of ``NAMED``."""
+    """Create the view of one event type, with some of the attributes in ``NAMED``."""
     if name.corrections == LIFETIMES:
         create_lifetimes(connection, name.event_type, polars_scan.lifetimes(source))
         return
@@ -130,7 +128,7 @@ def create_table(
     target = identifier(name.event_type)
     condition = ""
     if name.corrections == LATEST:
-        left_out = polars_scan.gone_of(source)
+        left_out = polars_scan.superseded_events(source)
         if left_out.height:
             connection.register(f"{OURS}gone of {name.event_type}", left_out.to_arrow())
             condition = (
@@ -147,11 +145,12 @@ def create_table(
 def create_lifetimes(
     connection: duckdb.DuckDBPyConnection, event_type: str, lifetimes: pl.DataFrame
 ) -> None:
-    """Makes the view of how long corrected events of a type spoke."""
+    """Create the view of the lifetimes of a type's corrected events."""
     connection.register(f"{OURS}lifetimes of {event_type}", lifetimes.to_arrow())
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {LIFETIMES}")
-    told = identifier(f"{OURS}lifetimes of {event_type}")
-    connection.execute(f"CREATE VIEW {LIFETIMES}.{identifier(event_type)} AS SELECT * FROM {told}")
+    source = identifier(f"{OURS}lifetimes of {event_type}")
+    target = f"{LIFETIMES}.{identifier(event_type)}"
+    connection.execute(f"CREATE VIEW {target} AS SELECT * FROM {source}")
 
 
 def _part_query(connection: duckdb.DuckDBPyConnection, part: TableFile, name: str) -> str:
@@ -165,12 +164,12 @@ def _part_query(connection: duckdb.DuckDBPyConnection, part: TableFile, name: st
 def create_events(
     connection: duckdb.DuckDBPyConnection, history: PinnedHistory, only: EntityFilter | None = None
 ) -> None:
-    """Makes the view ``events`` with the columns of ``EVENT_COLUMNS``."""
+    """Create the view ``events`` with the columns of ``EVENT_COLUMNS``."""
     locations = history.locations()
     few = only.plain() if only and locations else None
     if few is not None:
-        # Polars' reader passes over what is about others, and is handed down which columns DuckDB
-        # reads.
+        # Polars skips the events of other entities while it reads. DuckDB passes the columns that
+        # its query needs on to Polars.
         connection.register(_FEW_EVENTS, polars_scan.scan(history, where=[few]))
         connection.execute(f"CREATE VIEW events AS SELECT * FROM {identifier(_FEW_EVENTS)}")
     elif locations:
@@ -187,19 +186,19 @@ def create_given(
     rows: pa.Table,
     only: EntityFilter | None = None,
 ) -> None:
-    """Makes the view of a table that is in memory."""
+    """Create the view of a table that is in memory."""
     if only is None:
         connection.register(name, rows)
     else:
         connection.register(f"{OURS}all of {name}", rows)
-        connection.execute(
-            f"CREATE VIEW {name} AS SELECT * FROM {identifier(f'{OURS}all of {name}')} {only.clause(name)}"
-        )
+        source = identifier(f"{OURS}all of {name}")
+        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {source} {only.clause(name)}")
 
 
 def _files_query(history: PinnedHistory, locations: list[str]) -> str:
     stretches = history.stretches
     present = [set(stretch.segment.columns) for stretch in stretches]
+    # The columns of files are matched by name only if they differ, which is slower.
     everywhere, somewhere = set.intersection(*present), set.union(*present)
     starts = ", ".join(integer(stretch.segment.start) for stretch in stretches)
     sequence = f"list_extract([{starts}]::BIGINT[], (file_index + 1)::BIGINT) + file_row_number"
@@ -221,7 +220,7 @@ def _files_query(history: PinnedHistory, locations: list[str]) -> str:
     return f"SELECT {columns} FROM {files} {cut}"
 
 
-def _recorded_at(runs: list[int | None], in_files: bool) -> str:  # noqa: FBT001 - one private caller
+def _recorded_at(runs: list[int | None], in_files: bool) -> str:  # noqa: FBT001
     if all(run is None for run in runs):
         return "recorded_at"
     values = ", ".join("NULL" if run is None else integer(run) for run in runs)

@@ -1,4 +1,4 @@
-"""What to write instead of a query that DuckDB refused, told from its reason, the query, and what the history has."""
+"""Advice on a query that DuckDB rejected, from its reason, the query, and the history's tables."""
 
 import re
 from collections.abc import Callable
@@ -20,20 +20,20 @@ _NO_STRUCT = re.compile(r"Cannot extract field '(.+?)' from expression \"data\""
 
 
 def reason(error: Exception) -> str:
-    """DuckDB's reason, without the tables of its own that it proposes."""
+    """DuckDB's reason, without proposals of its internal tables."""
     return _INTERNAL.sub("", str(error))
 
 
 def advice(error: Exception, query: str, catalogue: Catalogue, give: str) -> str:
-    """What to write; empty if that cannot be told.
+    """What to write instead; empty if it is unknown.
 
     Args:
-        error: DuckDB's.
-        query: That was refused.
-        catalogue: Of the history.
-        give: How a value is given for a parameter, with ``{}`` for its name.
+        error: DuckDB's error.
+        query: The rejected query.
+        catalogue: The schemas of the history.
+        give: How a caller passes a parameter, with ``{}`` for its name.
     """
-    told: list[tuple[re.Pattern[str], Callable[[str], str]]] = [
+    rules: list[tuple[re.Pattern[str], Callable[[str], str]]] = [
         (_NO_SCHEMA, lambda name: _schema(name, catalogue)),
         (_NO_TABLE, lambda name: _table(name, catalogue)),
         (_NO_COLUMN, lambda name: _column(name, query, catalogue)),
@@ -56,16 +56,18 @@ def advice(error: Exception, query: str, catalogue: Catalogue, give: str) -> str
         (
             _NO_TYPE,
             lambda _: (
-                "give text, numbers, booleans, dates or instants of Python; of numpy, value.item(). "
+                "give text, numbers, booleans, dates or instants of Python; "
+                "of numpy, value.item(). "
             ),
         ),
     ]
     text = str(error)
-    return next((write(found[1]) for pattern, write in told if (found := pattern.search(text))), "")
+    found = ((write, pattern.search(text)) for pattern, write in rules)
+    return next((write(match[1]) for write, match in found if match), "")
 
 
 def tables_hint(catalogue: Catalogue) -> str:
-    """What a query may read."""
+    """The tables that a query may read."""
     types = ", ".join(identifier(name) for name in catalogue.types)
     known = (
         f"; every registered event type is a table too, in double quotes: {types}"
@@ -76,11 +78,12 @@ def tables_hint(catalogue: Catalogue) -> str:
 
 
 def _schema(name: str, catalogue: Catalogue) -> str:
-    """A type's name whose first part was taken for a schema, or a type that the schemas of corrections do not have."""
+    """Advice on a type that DuckDB took for a schema, or on a table that a schema does not have."""
     schema, _, rest = name.partition(".")
     if schema in {LATEST, LIFETIMES}:
         return _table(rest, catalogue)
-    return f"a name with dots stands in double quotes: FROM {identifier(name)}. {_table(name, catalogue)}"
+    advised = f"a name with dots stands in double quotes: FROM {identifier(name)}. "
+    return advised + _table(name, catalogue)
 
 
 def _table(name: str, catalogue: Catalogue) -> str:
@@ -89,12 +92,11 @@ def _table(name: str, catalogue: Catalogue) -> str:
     if name in catalogue.types:
         return ""
     near = get_close_matches(name, ["events", *catalogue.types], 1)
+    if near:
+        return f"did you mean {identifier(near[0]) if near[0] != 'events' else 'events'}? "
     return (
-        f"did you mean {identifier(near[0]) if near[0] != 'events' else 'events'}? "
-        if near
-        else (
-            f"lake.register({name!r}, schema) makes an event type a table; without one read events WHERE type = {quoted(name)}. "
-        )
+        f"lake.register({name!r}, schema) makes an event type a table; "
+        f"without one read events WHERE type = {quoted(name)}. "
     )
 
 
@@ -106,9 +108,15 @@ def _column(name: str, query: str, catalogue: Catalogue) -> str:
     ]
     if of:
         first, all_of = identifier(of[0]), ", ".join(map(identifier, of))
-        return f"{name} is a field of {all_of}: read FROM {first}; in events it is data ->> {quoted(name)}. "
+        return (
+            f"{name} is a field of {all_of}: read FROM {first}; "
+            f"in events it is data ->> {quoted(name)}. "
+        )
     if f'"{name}"' in query:
         return f"text stands in single quotes: {quoted(name)}. "
     if near := get_close_matches(name, EVENT_COLUMNS, 1, 0.75):
         return f"did you mean {near[0]}? "
-    return f"a field of the payload is data ->> {quoted(name)}; an event type's table has it as a column. "
+    return (
+        f"a field of the payload is data ->> {quoted(name)}; "
+        "an event type's table has it as a column. "
+    )

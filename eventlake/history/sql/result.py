@@ -1,4 +1,4 @@
-"""Running a query over a history, and its rows."""
+"""Run a query over a history, and return its rows."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,12 +9,7 @@ import pyarrow as pa
 
 from eventlake.columns.intake.given import table_of
 from eventlake.columns.schema import INSTANT
-from eventlake.database import (
-    UNLIMITED,
-    Limits,
-    check_select,
-    fetched,
-)
+from eventlake.database import UNLIMITED, Limits, check_select, fetched
 from eventlake.errors import InvalidInputError, MissingDependencyError
 from eventlake.history.pinned import PinnedHistory
 from eventlake.history.sql.duckdb_views import connect
@@ -22,12 +17,15 @@ from eventlake.history.sql.refusals import advice, reason, tables_hint
 from eventlake.verbs import helpful
 from eventlake.visible import safe
 
-_FRAMES = "A query reads the history alone; hand in other rows as a frame: snapshot.sql(query, name=frame)."
+_FRAMES = (
+    "A query reads the history alone; "
+    "hand in other rows as a frame: snapshot.sql(query, name=frame)."
+)
 
 
 @helpful
 class SqlResult:
-    """Rows of one query, computed once; any library that speaks Arrow can take them (``__arrow_c_stream__``)."""
+    """The rows of a query, computed once; any Arrow library can read them."""
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
@@ -61,10 +59,10 @@ class SqlResult:
 
 
 def to_pandas(table: pa.Table) -> Any:
-    """``table`` as a pandas frame, no value changed.
+    """Convert ``table`` to a pandas frame without changing a value.
 
-    Integers and booleans become pandas' nullable types, because a null would make doubles of them;
-    decimals and dates Python objects; lists and structs Arrow-backed columns.
+    Integers and booleans become pandas' nullable types, because nulls would turn them into doubles;
+    decimals and dates become Python objects; lists and structs become Arrow-backed columns.
 
     Raises:
         MissingDependencyError: pandas is not installed.
@@ -88,11 +86,11 @@ def to_pandas(table: pa.Table) -> Any:
 
 
 def query(history: PinnedHistory, text: str, parameters: dict[str, Any] | None = None) -> SqlResult:
-    """Runs one SELECT over ``events``, event types, and those of its parameters that are frames.
+    """Run one SELECT over ``events``, event types, and parameters that are frames.
 
     Raises:
-        InvalidInputError: More or other than one SELECT, or DuckDB refuses the query; its message
-            is kept.
+        InvalidInputError: It is not exactly one SELECT, or DuckDB rejects it; the message contains
+            DuckDB's reason.
         CorruptionError: A segment is missing or damaged.
     """
     try:
@@ -106,7 +104,7 @@ def query(history: PinnedHistory, text: str, parameters: dict[str, Any] | None =
                 _register(connection, history, name, values.pop(name))
             return SqlResult(select(connection, text, values))
     except duckdb.Error as error:
-        # Bad bytes and bad queries look alike to an engine; the hashes tell them apart.
+        # Damaged files and invalid queries raise the same errors; the hashes tell them apart.
         history.check()
         message = f"DuckDB refused the query: {reason(error)}"
         known = (
@@ -126,7 +124,7 @@ def query(history: PinnedHistory, text: str, parameters: dict[str, Any] | None =
 def _register(
     connection: duckdb.DuckDBPyConnection, history: PinnedHistory, name: str, frame: Any
 ) -> None:
-    """Makes a table of a frame."""
+    """Register a frame as a table."""
     there = {
         one
         for (one,) in connection.execute(
@@ -150,20 +148,30 @@ def select(
     run: bool = True,
     limits: Limits = UNLIMITED,
 ) -> pa.Table | None:
-    """The rows of one SELECT; None where it is only bound, with ``run=False``.
+    """Run one SELECT.
+
+    Args:
+        connection: The database.
+        text: The query.
+        parameters: Values of its parameters.
+        run: Whether to run it; otherwise it is only bound.
+        limits: Limits on its time and its rows.
+
+    Returns:
+        The rows; None if the query was only bound.
 
     Raises:
-        InvalidInputError: It is not one SELECT that only reads, or runs longer than ``limits``
-            allow.
+        InvalidInputError: It is not exactly one SELECT that only reads, or takes longer than
+            ``limits`` allow.
         NotIdenticalError: It returns more rows than ``limits`` allow.
-        duckdb.Error: DuckDB refuses it.
+        duckdb.Error: DuckDB rejects it.
     """
     relation = connection.sql(check_select(text), params=dict(parameters) or None)
     return normal_zone(fetched(connection, relation, limits)) if run else None
 
 
 def normal_zone(table: pa.Table) -> pa.Table:
-    """DuckDB calls UTC ``Etc/UTC``; the rest of the world does not."""
+    """Rename the time zone ``Etc/UTC``, DuckDB's name for UTC, to ``UTC``."""
     fields = [
         field.with_type(INSTANT) if pa.types.is_timestamp(field.type) and field.type.tz else field
         for field in table.schema

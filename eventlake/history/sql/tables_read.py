@@ -1,29 +1,26 @@
-"""Which tables of events a query reads."""
+"""Find the tables of events that a query reads."""
 
 from dataclasses import dataclass
 
 from eventlake.caches import CACHES
 from eventlake.core.sql import identifier
-from eventlake.database import (
-    tree_of,
-)
+from eventlake.database import tree_of
 from eventlake.exactness.tree import nodes
 from eventlake.history.polars_scan import AS_RECORDED, LATEST, LIFETIMES
 from eventlake.schemas.catalogue import Catalogue
 from eventlake.tables.columns import NAMED
 
 _COMPUTED = frozenset({"query", "query_table"})
-"""Table functions that read the tables named in a text."""
+"""Table functions whose argument names a table, or is a query."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class TableName:
-    """An event type's table as a query names it.
+    """An event type's table, as a query names it.
 
     Attributes:
-        event_type: A registered one.
-        corrections: ``as_recorded``, or ``latest`` or ``lifetimes`` where the query puts this
-            schema in front.
+        event_type: A registered type.
+        corrections: ``as_recorded``, or the schema before the name: ``latest`` or ``lifetimes``.
     """
 
     event_type: str
@@ -31,14 +28,14 @@ class TableName:
 
 
 def tables_read(text: str, catalogue: Catalogue) -> list[TableName]:
-    """The event types among the tables that a query names; all of them where that cannot be told. Names know no case."""
+    """The event types whose tables a query names, ignoring case; all types if that is unknown."""
     if not catalogue.types:
         return []
     named = _names(text)
     if named is None:
-        told = (AS_RECORDED, LATEST, *[LIFETIMES] * (LIFETIMES in text.casefold()))
+        schemas = (AS_RECORDED, LATEST, *[LIFETIMES] * (LIFETIMES in text.casefold()))
         return sorted(
-            TableName(name, corrections) for name in catalogue.types for corrections in told
+            TableName(name, corrections) for name in catalogue.types for corrections in schemas
         )
     registered = {name.casefold(): name for name in catalogue.types}
     return sorted(
@@ -51,7 +48,7 @@ def tables_read(text: str, catalogue: Catalogue) -> list[TableName]:
 
 
 def views_read(text: str, catalogue: Catalogue) -> list[str]:
-    """The tables of events that a query reads, as SQL names them."""
+    """The tables of events that a query reads, by their names in SQL."""
     events = ["events"] if reads_table(text, "events") else []
     typed = (
         f"{LATEST}." * (name.corrections == LATEST) + identifier(name.event_type)
@@ -61,14 +58,14 @@ def views_read(text: str, catalogue: Catalogue) -> list[str]:
 
 
 def reads_table(text: str, name: str) -> bool:
-    """Whether a query reads a table, or may."""
+    """Whether a query reads, or may read, a table."""
     named = _names(text)
     return named is None or any(table == name for _, table in named)
 
 
 @CACHES.memo(64)
 def _names(text: str) -> frozenset[tuple[str, str]] | None:
-    """``(schema, table)``, case folded, of the tables that a query names; None where DuckDB cannot say, or they are computed."""
+    """The ``(schema, table)`` names in a query, case folded; None if they are unknown."""
     try:
         tree = tree_of(text)
         if tree.get("error") or not _COMPUTED.isdisjoint(
@@ -80,16 +77,17 @@ def _names(text: str) -> frozenset[tuple[str, str]] | None:
             (node.get("schema_name", "").casefold(), node.get("table_name", "").casefold())
             for node in named
         )
+    # DuckDB's parser returns a tree as deep as the query.
     except RecursionError:
         return None
 
 
 def attributes_named(text: str, event_type: str) -> list[str]:
-    """The attributes of ``NAMED`` that a query reads of an event type's table; its view has no others of them.
+    """The attributes in ``NAMED`` that a query reads from an event type's table.
 
-    So a ``*`` is what it always was, and nothing that a query named before these were columns
-    becomes ambiguous: a name alone counts where no other table or expression can have it, behind
-    the name of the table it counts always.
+    The table's view has no others of them. So ``*`` selects the same columns as before these
+    attributes were columns, and no older query becomes ambiguous. An unqualified name counts only
+    if no other table or expression can have it; a name qualified by the table always counts.
     """
     return [
         name

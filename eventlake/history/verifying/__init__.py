@@ -1,1 +1,1 @@
-"""Verifying a history: the log, segments, keys, manifest, producers and event tables."""
+"""Verify a history: the log, segments, keys, manifest, producers and event tables."""

@@ -1,4 +1,4 @@
-"""Verifying the keys by which events, subjects and producers are found: those of every commit and of every tier."""
+"""Verify the keys of events, subjects and producers: those of every commit and of every tier."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,38 +22,39 @@ from eventlake.core.documents.commit import Commit
 from eventlake.core.documents.manifest import NOTHING_RECENT, KeyFile, Recent, Tier
 from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.errors import EventlakeError
+from eventlake.history.verifying.manifest import rows_from_log
 from eventlake.history.verifying.report import Tally
-from eventlake.history.verifying.seen_events import Census
+from eventlake.history.verifying.seen_events import SeenEvents
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.check_derived import same_keys
 from eventlake.log.chain.entry import Entry
 from eventlake.log.chain.key_index import checked_keys
-from eventlake.log.chain.manifest import Manifest
 from eventlake.log.chain.unfolded_keys import OwnKeys, own_keys, recent_after, recent_since
 from eventlake.progress import task
 from eventlake.storage import Storage, read_sized
 
 _NOTHING = np.empty(0, np.uint64)
-_NOT_THOSE = "its keys are not those of the events"
+_MISMATCH = "its keys do not match the events"
 
 
 def verify_keys(
     chain: Chain,
     entries: Mapping[int, Entry],
     files: Mapping[str, int],
-    census: Census,
+    seen: SeenEvents,
     tally: Tally,
 ) -> None:
-    """Makes all keys again from the events, and compares them with those that the commits carry and name.
+    """Rebuild all keys from the events, and compare them with those that commits carry and name.
 
     Args:
-        chain: The log, whole.
+        chain: The log, complete.
         entries: Its commits by version.
-        files: What is stored; of what no commit needs any more, some may be collected.
-        census: Of all events.
-        tally: Gets what is wrong.
+        files: The size of every file, by path; files that no commit needs may be collected.
+        seen: The keys and subjects of all events.
+        tally: Collects the findings.
     """
-    events = census.events(chain.watermark)
+    events = seen.events(chain.watermark)
+
     if chain.head is None or events is None or chain.next_version != len(entries):
         return
     commits = [entries[version].commit for version in range(chain.next_version)]
@@ -68,7 +69,7 @@ def verify_keys(
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """What is stored, and what is found wrong with it."""
+    """The stored files and the findings about them."""
 
     storage: Storage
     files: Mapping[str, int]
@@ -78,8 +79,8 @@ class _Stored:
         if path not in {finding.path for finding in self.tally.problems}:
             self.tally.blame(path, problem)
 
-    def compare(self, file: KeyFile, again: KeyRun, stop: int) -> None:
-        """Compares a key file; one that is missing is blamed elsewhere, if it is needed."""
+    def compare(self, file: KeyFile, rebuilt: KeyRun, stop: int) -> None:
+        """Compare a key file with rebuilt keys; a missing one is reported elsewhere."""
         path = layout.keys_path(file.sha256)
         if path not in self.files:
             return
@@ -88,25 +89,27 @@ class _Stored:
         except EventlakeError as error:
             self.blame_once(path, error)
             return
-        if not same_keys(found, merged([again], stop)):
-            self.blame_once(path, _NOT_THOSE)
+        if not same_keys(found, merged([rebuilt], stop)):
+            self.blame_once(path, _MISMATCH)
 
     def compare_rows(self, tier: Tier, entries: Mapping[int, Entry]) -> None:
-        """Compares the rows of a tier that the head does not name any more; a file of another size is blamed elsewhere."""
+        """Compare the rows of a tier that the head no longer names, if its file is complete."""
         path = layout.rows_path(tier.stop, tier.rows_sha256)
         if self.files.get(path) != tier.rows_bytes:
             return
         try:
             data = read_sized(self.storage, path, tier.rows_bytes)
-            whole = sha256_hex(data) == tier.rows_sha256
-            if whole and manifest_rows.decode(data, path) != _rows(tier, entries):
-                self.blame_once(path, "its rows are not what the log says")
+            # A wrong hash is reported with the extra files.
+            if sha256_hex(data) != tier.rows_sha256:
+                return
+            if manifest_rows.decode(data, path) != rows_from_log(entries.__getitem__, tier):
+                self.blame_once(path, "its rows do not match the log")
         except EventlakeError as error:
             self.blame_once(path, error)
 
 
 def _verify_recent(stored: _Stored, commits: Sequence[Commit], events: pl.DataFrame) -> None:
-    """What every commit carries is what the one before carries, and its own keys."""
+    """Check that every commit carries the keys of the one before and its own."""
     before: Recent = NOTHING_RECENT
     with task("comparing the keys of commits", len(commits)) as advance:
         for commit in commits:
@@ -122,7 +125,7 @@ def _verify_recent(stored: _Stored, commits: Sequence[Commit], events: pl.DataFr
             if commit.recent.start < before.start or commit.recent != _expected(
                 before, commit, own
             ):
-                stored.tally.blame(layout.commit_path(commit.version), _NOT_THOSE)
+                stored.tally.blame(layout.commit_path(commit.version), _MISMATCH)
             for file in _own_files(commit):
                 stored.compare(
                     file, of_commit(commit.version, own.ids, own.heads), commit.version + 1
@@ -145,7 +148,7 @@ def _expected(before: Recent, commit: Commit, own: OwnKeys) -> Recent:
 def _verify_tiers(
     stored: _Stored, entries: Mapping[int, Entry], commits: Sequence[Commit], events: pl.DataFrame
 ) -> None:
-    """What was folded is what the commits say and what their events give."""
+    """Check that every tier matches the commits that it summarizes, and their events."""
     tiers = list(dict.fromkeys(tier for commit in commits for tier in commit.tiers))
     needed = set(commits[-1].tiers)
     with task(
@@ -153,15 +156,15 @@ def _verify_tiers(
     ) as advance:
         for tier in tiers:
             stored.compare(
-                tier.keys, _made_again(commits[tier.start : tier.stop], tier, events), tier.stop
+                tier.keys, _rebuild_keys(commits[tier.start : tier.stop], tier, events), tier.stop
             )
             if tier not in needed:
                 stored.compare_rows(tier, entries)
             advance(tier.stop - tier.start)
 
 
-def _made_again(commits: Sequence[Commit], tier: Tier, events: pl.DataFrame) -> KeyRun:
-    """The keys of the commits of a tier."""
+def _rebuild_keys(commits: Sequence[Commit], tier: Tier, events: pl.DataFrame) -> KeyRun:
+    """Rebuild the keys of a tier from its commits and their events."""
     shift = shift_of(tier.start, tier.stop)
     first, stop = commits[0].start, commits[-1].stop
     part = events.slice(first, stop - first)
@@ -180,12 +183,3 @@ def _made_again(commits: Sequence[Commit], tier: Tier, events: pl.DataFrame) -> 
     )
     heads, newest = newest_of(np.concatenate([*own, keys]), np.concatenate([owners, versions]))
     return KeyRun(tier.start, shift, np.sort(part["key"].to_numpy() | cells), heads, newest)
-
-
-def _rows(tier: Tier, entries: Mapping[int, Entry]) -> list[manifest_rows.Row]:
-    """The rows of a tier, from the log."""
-    return (
-        Manifest([], [])
-        .with_rows(entries[version].row for version in range(tier.start, tier.stop))
-        .rows()
-    )

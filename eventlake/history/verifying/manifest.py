@@ -1,23 +1,27 @@
-"""Verifying what is derived from the log: the tiers of the manifest, their keys, and the hint."""
+"""Verify what is derived from the log: the tiers of the manifest, their keys, and the hint."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from eventlake.columns.parquet import manifest_rows
 from eventlake.core import layout
 from eventlake.core.documents.commit import Commit
 from eventlake.core.documents.lake import read_hint
 from eventlake.core.documents.manifest import KeyFile, Tier
-from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.errors import EventlakeError
 from eventlake.history.verifying.report import Tally
 from eventlake.log.chain.chain import Chain
+from eventlake.log.chain.entry import Entry
 from eventlake.log.chain.key_index import checked_keys
 from eventlake.log.chain.manifest import Manifest
-from eventlake.storage import ObjectMissingError, Storage, read_sized
+from eventlake.storage import ObjectMissingError, Storage, check_hash, read_sized
 
 
 def verify_tiers(chain: Chain, files: dict[str, int], tally: Tally) -> set[str]:
-    """Compares the rows of the head's tiers with the log, and hashes their keys; gives the paths of all that the head names."""
+    """Compare the rows of the head's tiers with the log, and hash the head's key files.
+
+    Returns:
+        The paths of all files that the head names.
+    """
     if chain.head is None:
         return set()
     head = chain.head.commit
@@ -28,13 +32,10 @@ def verify_tiers(chain: Chain, files: dict[str, int], tally: Tally) -> set[str]:
         try:
             tally.size_bytes += files.get(path, 0)
             data = read_sized(chain.storage, path, tier.rows_bytes)
-            if sha256_hex(data) != tier.rows_sha256:
-                tally.blame(
-                    path,
-                    f"expected sha256 {tier.rows_sha256}, found {sha256_hex(data)}; it is derived: delete it, and it is made again",
-                )
-            elif manifest_rows.decode(data, path) != _rows(chain, tier):
-                tally.blame(path, "its rows are not what the log says")
+            problem = "damaged, but derived (delete it, and it is rebuilt)"
+            check_hash(data, tier.rows_sha256, path, problem)
+            if manifest_rows.decode(data, path) != rows_from_log(chain.entry, tier):
+                tally.blame(path, "its rows do not match the log")
         except EventlakeError as error:
             tally.blame(path, error)
     for file in _key_files(head):
@@ -48,12 +49,10 @@ def verify_tiers(chain: Chain, files: dict[str, int], tally: Tally) -> set[str]:
     return named
 
 
-def _rows(chain: Chain, tier: Tier) -> list[manifest_rows.Row]:
-    return (
-        Manifest([], [])
-        .with_rows(chain.entry(version).row for version in range(tier.start, tier.stop))
-        .rows()
-    )
+def rows_from_log(entry: Callable[[int], Entry], tier: Tier) -> list[manifest_rows.Row]:
+    """The rows of a tier, rebuilt from the log; ``entry`` returns a commit by version."""
+    rows = (entry(version).row for version in range(tier.start, tier.stop))
+    return Manifest([], []).with_rows(rows).rows()
 
 
 def _key_files(head: Commit) -> Iterator[KeyFile]:
@@ -61,8 +60,8 @@ def _key_files(head: Commit) -> Iterator[KeyFile]:
     yield from head.recent.files
 
 
-def hint_as_stored(storage: Storage) -> bytes | EventlakeError | None:
-    """The hint's bytes, or why they cannot be read; None where there is none. To be asked before the log is: writers move it on."""
+def read_stored_hint(storage: Storage) -> bytes | EventlakeError | None:
+    """The hint's bytes, or the error of reading it; None if there is no hint."""
     try:
         return storage.read(layout.HINT)
     except ObjectMissingError:
@@ -74,7 +73,7 @@ def hint_as_stored(storage: Storage) -> bytes | EventlakeError | None:
 def verify_hint(
     chain: Chain, hinted: bytes | EventlakeError | None, newest: int, tally: Tally
 ) -> None:
-    """The hint must be readable, and must not have seen more than there is."""
+    """Check that the hint is readable and does not name a commit that is missing."""
     if hinted is None:
         return
     try:
@@ -83,7 +82,10 @@ def verify_hint(
         tally.size_bytes += len(hinted)
         hint = read_hint(hinted, layout.HINT)
         if hint.origin != chain.origin or hint.version > newest:
-            problem = f"it has seen commit {hint.version} of {hint.origin}; the newest here is {newest} of {chain.origin}"
+            problem = (
+                f"it names commit {hint.version} of {hint.origin}; "
+                f"the newest here is {newest} of {chain.origin}"
+            )
             tally.blame(layout.HINT, problem)
     except EventlakeError as error:
-        tally.blame(layout.HINT, f"{error.message}; it is advice only: delete it")
+        tally.blame(layout.HINT, f"{error.message}; it is advisory: delete it")

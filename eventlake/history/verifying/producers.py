@@ -1,4 +1,4 @@
-"""Verifying that every producer's positions follow one another over all commits."""
+"""Verify that the positions of every producer follow one another over all commits."""
 
 from collections.abc import Mapping
 
@@ -8,12 +8,12 @@ from eventlake.log.chain.entry import Entry
 
 
 def verify_producers(entries: Mapping[int, Entry], tally: Tally) -> None:
-    """Blames every commit with a position that is not its producer's next one, such as one that was delivered before.
+    """Report every commit with a position that is not its producer's next one.
 
     Args:
-        entries: The commits that can be read, by version. After a missing one a producer may be at
-            any position.
-        tally: Gets what is wrong.
+        entries: The readable commits, by version. After a missing one, a producer may be at any
+            position.
+        tally: Collects the findings.
     """
     expected: dict[str, int] = {}
     last = -1

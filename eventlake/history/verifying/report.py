@@ -1,4 +1,4 @@
-"""What a verification found."""
+"""The report of a verification."""
 
 from dataclasses import dataclass, field
 
@@ -11,10 +11,10 @@ from eventlake.visible import safe
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is not as it should be.
+    """A problem, an open question or a note about a file.
 
     Attributes:
-        path: The file, relative to the lake.
+        path: The path of the file in the lake.
         message: What was expected and what was found.
     """
 
@@ -28,7 +28,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Tally:
-    """Findings as they are gathered."""
+    """Collects findings."""
 
     problems: list[Finding] = field(default_factory=list)
     unproven: list[Finding] = field(default_factory=list)
@@ -36,13 +36,13 @@ class Tally:
     size_bytes: int = 0
 
     def blame(self, path: str, problem: object) -> None:
-        """Adds a problem."""
+        """Add a problem."""
         self.problems.append(
             Finding(path, problem.message if isinstance(problem, EventlakeError) else str(problem))
         )
 
     def doubt(self, path: str, reason: str) -> None:
-        """Adds what could be neither proved nor refuted."""
+        """Add something that could be neither proved nor refuted."""
         self.unproven.append(Finding(path, reason))
 
 
@@ -52,16 +52,16 @@ class Report:
     """The outcome of a verification.
 
     Attributes:
-        checkpoint: What the readable log adds up to; None where not even that could be read.
+        checkpoint: The identity of the readable log; None if not even that was readable.
         deep: Whether every event was hashed again.
-        problems: What is damaged, missing, truncated or foreign.
-        unproven: What was to be checked and could be neither proved nor refuted, with the reason.
-            It does not make ``ok`` false.
+        problems: Files that are damaged, missing, truncated or foreign.
+        unproven: Facts that could be neither proved nor refuted, with the reason. They do not make
+            ``ok`` false.
         notes: Harmless left-overs of interrupted appends.
-        commits: Commits read.
-        segments: Segments re-hashed.
-        datasets: Built datasets checked.
-        size_bytes: Bytes re-hashed.
+        commits: Number of commits read.
+        segments: Number of segments hashed again.
+        datasets: Number of built datasets checked.
+        size_bytes: Bytes hashed again.
     """
 
     checkpoint: Checkpoint | None
@@ -76,15 +76,15 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no problems."""
         return not self.problems
 
     def __repr__(self) -> str:
-        """The card's title."""
+        """The title of the card."""
         return f"<Report: {self.card().title}>"
 
     def card(self) -> Card:
-        """What to show."""
+        """A summary to display."""
         title = "verified: nothing is wrong" if self.ok else counted(len(self.problems), "problem")
         title += (
             f"; {counted(len(self.unproven), 'thing')} could not be checked"

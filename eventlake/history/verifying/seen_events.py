@@ -1,4 +1,4 @@
-"""What a deep verification remembers of every event: its key and its subject, to make the manifest's keys again."""
+"""The key and the subject of every event, kept during a deep verification to rebuild all keys."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _KEY = ["source", "id"]
 
 @dataclass(frozen=True, slots=True)
 class SegmentSummary:
-    """What is remembered of one segment: a key and a subject of each event, in order."""
+    """The key and the subject of each event of a segment, in order."""
 
     segment: Segment
     keys: Keys
@@ -24,13 +24,13 @@ class SegmentSummary:
 
     @classmethod
     def of(cls, segment: Segment, table: pa.Table) -> "SegmentSummary":
-        """Of a segment's events."""
+        """Summarize a segment's events."""
         events = pl.DataFrame(whole_columns(table, [*_KEY, "subject"]))
         return cls(segment, event_keys(events), events["subject"])
 
     @classmethod
     def joined(cls, segment: Segment, parts: Sequence["SegmentSummary"]) -> "SegmentSummary":
-        """Of consecutive parts of a segment."""
+        """Join the summaries of consecutive parts of a segment."""
         return cls(
             segment,
             np.concatenate([part.keys for part in parts]),
@@ -38,18 +38,18 @@ class SegmentSummary:
         )
 
 
-class Census:
-    """All events, segment by segment in sequence order."""
+class SeenEvents:
+    """The keys and subjects of all events, segment by segment in sequence order."""
 
     def __init__(self) -> None:
         self._seen: list[SegmentSummary] = []
 
     def add(self, seen: SegmentSummary) -> None:
-        """Counts one segment in."""
+        """Add the next segment."""
         self._seen.append(seen)
 
     def events(self, watermark: int) -> pl.DataFrame | None:
-        """``key`` and ``subject`` of the events ``[0, watermark)``; None where some were not counted."""
+        """``key`` and ``subject`` of the events ``[0, watermark)``; None if some are missing."""
         stop = 0
         for seen in self._seen:
             if seen.segment.start != stop:
@@ -64,7 +64,15 @@ class Census:
     def repeated(
         self, read: Callable[[Segment], pa.Table]
     ) -> Iterator[tuple[Segment, int, tuple[str, str]]]:
-        """``(segment, sequence, (source, id))`` of every event but the first of its pair; ``read`` gives a segment's events once more."""
+        """Find events whose ``(source, id)`` an earlier event has.
+
+        Args:
+            read: Reads a segment's events.
+
+        Yields:
+            The segment, the sequence, and ``(source, id)``.
+        """
+        # Equal keys are only suspects, so the pairs themselves are read and compared.
         everything = np.sort(self._keys())
         suspects = distinct(everything[1:][everything[1:] == everything[:-1]])
         first: set[tuple[str, str]] = set()

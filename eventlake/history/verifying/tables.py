@@ -1,4 +1,4 @@
-"""Re-hashing what makes events columns: the catalogues of schemas, which must be there, and event tables, which may be missing."""
+"""Verify the catalogues of schemas, which must exist, and event tables, which may be missing."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,32 +27,28 @@ from eventlake.tables.ranges import TableRange, folder, true_ranges
 def verify_schemas(
     storage: Storage, files: Mapping[str, int], commits: Iterable[Commit], tally: Tally
 ) -> None:
-    """Every catalogue that a commit names is there and whole, and follows the one before.
+    """Verify that every catalogue that a commit names exists and follows the one before.
 
     Args:
         storage: Where the lake is.
-        files: What is stored.
-        commits: Those that can be read, in order.
-        tally: Gets what is wrong.
+        files: The size of every file, by path.
+        commits: The readable commits, in order.
+        tally: Collects the findings.
     """
     named = _verify_named(storage, files, commits, tally)
     for path in files:
-        promised = layout.schemas_sha256(path)
-        if not path.startswith(f"{layout.SCHEMAS}/") or promised in named:
+        named_hash = layout.schemas_sha256(path)
+        if not path.startswith(f"{layout.SCHEMAS}/") or named_hash in named:
             continue
         if layout.is_temporary(path):
             tally.notes.append(Finding(path, "left by an interrupted write; harmless"))
             continue
         try:
-            if promised is None or sha256_hex(storage.read(path)) != promised:
+            if named_hash is None or sha256_hex(storage.read(path)) != named_hash:
                 tally.blame(path, "extra: not a file of this lake")
             else:
-                tally.notes.append(
-                    Finding(
-                        path,
-                        "no commit names these schemas: an interrupted registration left them; harmless",
-                    )
-                )
+                note = "no commit names these schemas: an interrupted registration left them"
+                tally.notes.append(Finding(path, f"{note}; harmless"))
         except EventlakeError as error:
             tally.blame(path, error)
 
@@ -60,12 +56,12 @@ def verify_schemas(
 def _verify_named(
     storage: Storage, files: Mapping[str, int], commits: Iterable[Commit], tally: Tally
 ) -> set[str]:
-    """The catalogues that commits name: each adds one version to the one before, and its upcasts could have been registered."""
+    """Verify the catalogues that commits name; each adds one valid version to the one before."""
     named: set[str] = set()
     newest: Catalogue | None = Catalogue()
     last = -1
     for commit in commits:
-        # What follows a missing commit or a damaged catalogue cannot be compared.
+        # After a missing commit or a damaged catalogue, there is nothing to compare with.
         before, last = newest if commit.version == last + 1 else None, commit.version
         if commit.schemas is None or (commit.schemas in named and commit.kind != "schema"):
             continue
@@ -78,17 +74,16 @@ def _verify_named(
             for version in (one for versions in newest.types.values() for one in versions):
                 check_stored(version)
             if before is not None and not newest.adds_to(before, commit.stop):
-                tally.blame(
-                    path,
-                    f"expected the schemas before commit {commit.version} and one that was registered at {commit.stop}",
-                )
+                expected = f"the schemas before commit {commit.version}"
+                found = f"one that was registered at {commit.stop}"
+                tally.blame(path, f"expected {expected} and {found}")
         except EventlakeError as error:
             tally.blame(path, error)
     return named
 
 
 def verify_tables(storage: Storage, files: Mapping[str, int], tally: Tally) -> None:
-    """Every event table holds what its name says; none is needed."""
+    """Verify that every event table matches its hash; none has to exist."""
     paths = [path for path in files if path.startswith(f"{layout.TABLES}/")]
     with task("hashing event tables", len(paths)) as advance:
         for path in paths:
@@ -102,23 +97,21 @@ def verify_tables(storage: Storage, files: Mapping[str, int], tally: Tally) -> N
                 if one is None:
                     tally.blame(path, "extra: not a file of this lake")
                 elif sha256_of(storage, path, files[path]) != one.sha256:
-                    tally.blame(
-                        path,
-                        f"expected sha256 {one.sha256}; it is derived: delete it, and it is made again",
-                    )
+                    problem = f"expected sha256 {one.sha256}"
+                    tally.blame(path, f"{problem}; it is derived: delete it, and it is rebuilt")
             except EventlakeError as error:
                 tally.blame(path, error)
 
 
 @dataclass(slots=True)
-class _Kept:
-    """A stored range of an event table, and the rows that must be in it, as far as the segments were read.
+class _StoredTable:
+    """A stored range of an event table, and the rows that it must hold, derived so far.
 
     Attributes:
         version: The schema that it was derived with.
-        range: What its name says.
+        range: The range in its name.
         derived: The rows.
-        underivable: Why they cannot be told.
+        underivable: Why the rows are unknown; None if they are known.
     """
 
     version: Version
@@ -128,22 +121,26 @@ class _Kept:
 
     @property
     def path(self) -> str:
-        """Where it is."""
+        """The path of the file."""
         return f"{folder(self.version)}/{self.range.name}"
 
-    def meets(self, segment: Segment) -> bool:
-        """Whether it reaches into a segment."""
+    def overlaps(self, segment: Segment) -> bool:
+        """Whether its range overlaps a segment's."""
         return self.range.start < segment.stop and segment.start < self.range.stop
 
 
 def verify_typed(chain: Chain, files: Mapping[str, int], tally: Tally) -> None:
-    """Every event of a registered type fits its schema, and every stored event table holds what is derived from the segments now."""
+    """Verify payloads against their schemas, and event tables against the segments.
+
+    Every event of a registered type must match its newest schema, and every stored event table must
+    hold what is derived from the current segments.
+    """
     manifest = chain.manifest()
     try:
         types = chain.catalogue().types
     except EventlakeError:
-        return  # it is blamed already
-    kept = _kept(
+        return  # reported already
+    stored = _stored_tables(
         [version for versions in types.values() for version in versions], files, manifest, tally
     )
     placed = [
@@ -157,32 +154,35 @@ def verify_typed(chain: Chain, files: Mapping[str, int], tally: Tally) -> None:
             try:
                 events = read_events(chain.storage, one, chain.trust)
             except EventlakeError as error:
-                # The segment is blamed already; what its tables should hold cannot be told.
-                for table in kept:
-                    if table.meets(segment):
+                # The segment is reported already; the content of its tables is unknown.
+                for table in stored:
+                    if table.overlaps(segment):
                         table.underivable = error.message
                 continue
             for event_type in types.keys() & dict(segment.types).keys():
-                _derive(events, one, types[event_type], kept, tally)
+                _derive(events, one, types[event_type], stored, tally)
             advance(segment.rows)
+            # A range that ends here is complete, and its rows need not stay in memory.
             _compare(
-                chain.storage, [table for table in kept if table.range.stop <= segment.stop], tally
+                chain.storage,
+                [table for table in stored if table.range.stop <= segment.stop],
+                tally,
             )
-            kept = [table for table in kept if table.range.stop > segment.stop]
-    _compare(chain.storage, kept, tally)
+            stored = [table for table in stored if table.range.stop > segment.stop]
+    _compare(chain.storage, stored, tally)
 
 
 def _derive(
     events: pa.Table,
     placed: SegmentInCommit,
     versions: Sequence[Version],
-    kept: Iterable[_Kept],
+    stored: Iterable[_StoredTable],
     tally: Tally,
 ) -> None:
-    """Derives what the tables of one event type must hold of a segment; its payloads must fit the newest version."""
+    """Derive the rows of a segment for the tables of one event type, and check its payloads."""
     segment = placed[1]
     for version in versions:
-        mine = [table for table in kept if table.version is version and table.meets(segment)]
+        mine = [table for table in stored if table.version is version and table.overlaps(segment)]
         newest = version is versions[-1]
         if not mine and not newest:
             continue
@@ -209,10 +209,10 @@ def _derive(
             table.derived.append(rows.slice(int(first), int(last - first)))
 
 
-def _kept(
+def _stored_tables(
     versions: Iterable[Version], files: Mapping[str, int], manifest: Manifest, tally: Tally
-) -> list[_Kept]:
-    """The stored ranges; what no reader would ever look at is noted."""
+) -> list[_StoredTable]:
+    """The stored ranges that a reader would use; the others are noted."""
     folders = {folder(version): version for version in versions}
     found = []
     for path in files:
@@ -225,21 +225,20 @@ def _kept(
             continue
         version = folders.get(path.rpartition("/")[0])
         if version is None:
-            tally.notes.append(
-                Finding(
-                    path,
-                    "never read: a table of a schema, or of a version of eventlake, that is not in use here",
-                )
+            note = (
+                "never read: a table of a schema, or of a version of eventlake, "
+                "that is not in use here"
             )
+            tally.notes.append(Finding(path, note))
         elif not true_ranges([one], manifest):
             tally.notes.append(Finding(path, "never read: a table of another history"))
         else:
-            found.append(_Kept(version, one))
+            found.append(_StoredTable(version, one))
     return found
 
 
-def _compare(storage: Storage, whole: Iterable[_Kept], tally: Tally) -> None:
-    """Compares the ranges of which all rows were derived."""
+def _compare(storage: Storage, whole: Iterable[_StoredTable], tally: Tally) -> None:
+    """Compare tables whose rows are all derived."""
     for table in whole:
         if any(finding.path == table.path for finding in tally.problems):
             continue
@@ -255,5 +254,5 @@ def _compare(storage: Storage, whole: Iterable[_Kept], tally: Tally) -> None:
         if not same or found.num_rows != table.range.rows:
             tally.blame(
                 table.path,
-                "holds other rows than its segments give; delete it, and it is made again",
+                "does not match its segments; delete it, and it is rebuilt",
             )

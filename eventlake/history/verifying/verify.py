@@ -1,34 +1,27 @@
-"""Re-hashing what is stored: the log, its segments, the manifest and, if asked, every event.
+"""Verify a lake: hash the log, its segments and the manifest again and, if asked, every event.
 
-Each file is judged by itself, so that one damaged file does not hide another: commits carry a
+Each file is checked by itself, so that one damaged file does not hide another: commits have a
 checksum, segments and tiers are named by their hash, and every commit names the one before.
 """
 
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import pyarrow as pa
-
-from eventlake.columns.parquet import segments
 from eventlake.core import layout
 from eventlake.core.documents.commit import Commit, commit_hash
 from eventlake.core.documents.lake import read_lake
-from eventlake.core.documents.manifest import CommitSummary
 from eventlake.core.documents.segment import Segment
-from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.hashing.merkle import CompactRange
 from eventlake.errors import EventlakeError
 from eventlake.history.pinned import pin
 from eventlake.history.resolve import at_checkpoint
-from eventlake.history.verifying.events import look_at_events
+from eventlake.history.verifying.extra_files import verify_extra_files
 from eventlake.history.verifying.keys import verify_keys
-from eventlake.history.verifying.manifest import hint_as_stored, verify_hint, verify_tiers
+from eventlake.history.verifying.manifest import read_stored_hint, verify_hint, verify_tiers
 from eventlake.history.verifying.producers import verify_producers
-from eventlake.history.verifying.report import Finding, Report, Tally
-from eventlake.history.verifying.seen_events import Census, SegmentSummary
+from eventlake.history.verifying.report import Report, Tally
+from eventlake.history.verifying.seen_events import SeenEvents
+from eventlake.history.verifying.segments import verify_segments
 from eventlake.history.verifying.tables import verify_schemas, verify_tables, verify_typed
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.claims import claims_of
@@ -40,40 +33,41 @@ from eventlake.log.maintaining.check_compaction import (
     wrong_statistics,
 )
 from eventlake.progress import task
-from eventlake.storage import Storage, read_sized, sha256_of
+from eventlake.storage import Storage
 from eventlake.trust import OWN, Ledger, Trust
-
-_AT_ONCE = 2
-"""Segments that are looked at together; each may take as many cores as there are."""
 
 
 def verify(
     storage: Storage, *, deep: bool = False, against: Checkpoint | None = None
 ) -> tuple[Report, Chain]:
-    """Checks everything but built datasets; gives what was found, and as much of the log as is whole from its beginning.
+    """Verify everything except built datasets.
 
     Args:
         storage: Where the lake is.
-        deep: Also decode every segment, hash every event again, make the manifest's keys and the
-            event tables again, read every payload under its schema, and look for a ``(source, id)``
-            that stands twice.
-        against: A checkpoint kept elsewhere; the history must extend it, down to the last event:
-            every event is hashed. Without one a missing newest commit may not be noticed.
+        deep: Also decode every segment, hash every event again, rebuild the manifest's keys and
+            the event tables, check every payload against its schema, and search for repeated
+            ``(source, id)`` pairs.
+        against: A checkpoint that was kept elsewhere. The history must extend it, and every event
+            is hashed. Without one, missing newest commits may not be noticed.
+
+    Returns:
+        The report, and the chain up to the first commit that is damaged or missing.
     """
     tally = Tally()
-    hinted = hint_as_stored(storage)
+    # Before the log is listed: writers that commit meanwhile move the hint on.
+    hinted = read_stored_hint(storage)
     files = {item.path: item.size_bytes for item in storage.list("")}
-    origin = _lake(storage, tally)
-    entries = _commits(storage, files, origin, tally)
-    manifest, refused = _manifest(entries, tally)
+    origin = _verify_lake(storage, tally)
+    entries = _verify_commits(storage, files, origin, tally)
+    manifest, refused = _verify_manifest(entries, tally)
     current = {segment.sha256: (summary, segment) for summary, segment in manifest.segments}
-    census = Census() if deep else None
-    # Nothing that was found before is believed, and nothing is looked at twice.
+    seen = SeenEvents() if deep else None
+    # No earlier check is trusted, but nothing is checked twice in this one.
     trust = Trust(OWN.name, Ledger.in_memory())
-    sound = _segments(
-        storage, files, list(current.values()), tally, census, leaves=deep or against is not None
+    valid = verify_segments(
+        storage, files, list(current.values()), tally, seen, hash_events=deep or against is not None
     )
-    trust.ledger.note(claims_of(*placed) for placed in sound)
+    trust.ledger.note(claims_of(*placed) for placed in valid)
     chain = _chain(
         storage,
         origin,
@@ -81,13 +75,13 @@ def verify(
         trust,
     )
     if deep or against is not None:
-        _compacted(chain, sound, tally)
+        _verify_compacted(chain, valid, tally)
     named = verify_tiers(chain, files, tally)
     verify_schemas(storage, files, [entry.commit for _, entry in sorted(entries.items())], tally)
     verify_producers(entries, tally)
     verify_tables(storage, files, tally)
-    if census is not None:
-        verify_keys(chain, entries, files, census, tally)
+    if seen is not None:
+        verify_keys(chain, entries, files, seen, tally)
         verify_typed(chain, files, tally)
     verify_hint(chain, hinted, max(entries, default=-1), tally)
     superseded = {
@@ -98,7 +92,7 @@ def verify(
         for path, size in files.items()
         if path not in named and layout.segment_sha256(path) not in current
     }
-    _strangers(storage, unnamed, superseded, tally)
+    verify_extra_files(storage, unnamed, superseded, tally)
     try:
         if against is not None:
             at_checkpoint(chain, against)
@@ -123,7 +117,7 @@ def verify(
     return report, chain
 
 
-def _lake(storage: Storage, tally: Tally) -> str | None:
+def _verify_lake(storage: Storage, tally: Tally) -> str | None:
     try:
         data = storage.read(layout.LAKE)
         tally.size_bytes += len(data)
@@ -133,10 +127,10 @@ def _lake(storage: Storage, tally: Tally) -> str | None:
         return None
 
 
-def _commits(
+def _verify_commits(
     storage: Storage, files: dict[str, int], origin: str | None, tally: Tally
 ) -> dict[int, Entry]:
-    """The commits that are whole, by version; a link is checked wherever both of its ends are readable."""
+    """The readable commits by version; a link is checked if both of its ends are readable."""
     versions = sorted(
         version for path in files if (version := layout.commit_version(path)) is not None
     )
@@ -153,7 +147,7 @@ def _commits(
                     else "commit is"
                 )
                 tally.blame(
-                    layout.commit_path(last + 1), f"{missing} missing, but later ones are there"
+                    layout.commit_path(last + 1), f"{missing} missing, but later ones exist"
                 )
             try:
                 data = storage.read(path)
@@ -171,10 +165,10 @@ def _commits(
     return entries
 
 
-def _manifest(entries: dict[int, Entry], tally: Tally) -> tuple[Manifest, set[int]]:
-    """What the readable commits add up to, and the versions of those that no history can go on with.
+def _verify_manifest(entries: dict[int, Entry], tally: Tally) -> tuple[Manifest, set[int]]:
+    """Build the manifest of the readable commits; also return the versions that must be left out.
 
-    A compacted segment must fold to the same range as those that it stands for.
+    A compacted segment must have the same hashes as the segments that it replaces.
     """
     manifest, refused = Manifest([], []), set()
     plain: list[Entry] = []
@@ -198,19 +192,17 @@ def _manifest(entries: dict[int, Entry], tally: Tally) -> tuple[Manifest, set[in
                 continue
             path = layout.commit_path(entry.commit.version)
             if _folded([one for _, one in replaced]) != segment.range:
-                tally.blame(
-                    path,
-                    f"its segment {segment.start:,}-{segment.stop:,} does not fold to what it replaces",
-                )
+                events = f"{segment.start:,}-{segment.stop:,}"
+                tally.blame(path, f"its segment {events} does not fold to what it replaces")
             for problem in wrong_statistics(entry.summary, segment, replaced):
                 tally.blame(path, problem)
     return manifest.with_rows(one.row for one in plain), refused
 
 
-def _compacted(chain: Chain, sound: list[SegmentInCommit], tally: Tally) -> None:
-    """Compares the compacted segments, those in which nothing else is wrong, with the commits that appended their events."""
+def _verify_compacted(chain: Chain, valid: list[SegmentInCommit], tally: Tally) -> None:
+    """Compare otherwise valid compacted segments with the commits that appended their events."""
     compacted = [
-        one for one in sound if one[0].kind == "compact" and one[0].version < chain.next_version
+        one for one in valid if one[0].kind == "compact" and one[0].version < chain.next_version
     ]
     with task("comparing compactions with the log", len(compacted)) as advance:
         for summary, segment in compacted:
@@ -223,10 +215,8 @@ def _compacted(chain: Chain, sound: list[SegmentInCommit], tally: Tally) -> None
             for problem in found.problems:
                 tally.blame(path, problem)
             for start, stop in found.unproven:
-                tally.doubt(
-                    path,
-                    f"recorded_at of the events {start:,}-{stop:,}: the segment that they were copied in is gone",
-                )
+                reason = "the segment that they were copied in is gone"
+                tally.doubt(path, f"recorded_at of the events {start:,}-{stop:,}: {reason}")
             chain.trust.ledger.note(
                 [compacted_statement(chain, segment)] if not found.problems else []
             )
@@ -243,7 +233,7 @@ def _folded(replaced: list[Segment]) -> CompactRange | None:
 
 
 def _chain(storage: Storage, origin: str | None, entries: dict[int, Entry], trust: Trust) -> Chain:
-    """As much of the chain as is whole from its beginning."""
+    """The chain up to the first commit that is damaged or missing."""
     chain = Chain(
         storage,
         origin or (entries[0].commit.origin if 0 in entries else "unreadable"),
@@ -262,155 +252,8 @@ def _chain(storage: Storage, origin: str | None, entries: dict[int, Entry], trus
     return chain
 
 
-@dataclass(frozen=True, slots=True)
-class _Looked:
-    """What a look at one segment found."""
-
-    summary: CommitSummary
-    segment: Segment
-    problems: list[object]
-    size_bytes: int
-    seen: SegmentSummary | None
-
-
-def _segments(
-    storage: Storage,
-    files: dict[str, int],
-    expected: list[SegmentInCommit],
-    tally: Tally,
-    census: Census | None,
-    *,
-    leaves: bool,
-) -> list[SegmentInCommit]:
-    """Hashes every segment, with ``leaves`` also every event in it; gives those that are what their commits say in every respect."""
-    sound = []
-    with task("hashing segments", sum(segment.rows for _, segment in expected)) as advance:
-        for looked in _looks(storage, files, expected, deep=leaves):
-            path = layout.segment_path(looked.segment.sha256)
-            for problem in looked.problems:
-                tally.blame(path, problem)
-            tally.size_bytes += looked.size_bytes
-            if leaves and not looked.problems:
-                sound.append((looked.summary, looked.segment))
-            if census is not None and looked.seen is not None:
-                census.add(looked.seen)
-            advance(looked.segment.rows)
-    if census is not None:
-        for segment, sequence, key in census.repeated(lambda part: _decoded(storage, part)):
-            tally.blame(
-                _path(segment),
-                f"(source, id) stands twice: {key}, the second time at sequence {sequence:,}",
-            )
-    return sound
-
-
-def _decoded(storage: Storage, segment: Segment) -> pa.Table:
-    return segments.decode(
-        read_sized(storage, _path(segment), segment.size_bytes), _path(segment), rows=segment.rows
-    )
-
-
-def _looks(
-    storage: Storage, files: dict[str, int], expected: list[SegmentInCommit], *, deep: bool
-) -> Iterator[_Looked]:
-    """Looks at the segments, a few at once, and says in order what it saw."""
-    waiting: deque[Future[_Looked]] = deque()
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for placed in expected:
-            waiting.append(pool.submit(_look, storage, files, placed, deep=deep))
-            if len(waiting) > _AT_ONCE:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _path(segment: Segment) -> str:
-    return layout.segment_path(segment.sha256)
-
-
-def _look(
-    storage: Storage, files: dict[str, int], placed: SegmentInCommit, *, deep: bool
-) -> _Looked:
-    summary, segment = placed
-    path = _path(segment)
-    where = f"events {segment.start:,}-{segment.stop:,} of commit {summary.version}"
-    problems: list[object] = []
-    data, seen = b"", None
-    if path not in files:
-        problems.append(f"missing; it holds {where}")
-    elif files[path] != segment.size_bytes:
-        problems.append(
-            f"expected {segment.size_bytes:,} bytes, found {files[path]:,}; it holds {where}"
-        )
-    else:
-        try:
-            data = read_sized(storage, path, segment.size_bytes)
-            found = sha256_hex(data)
-            if found != segment.sha256:
-                problems.append(
-                    f"expected sha256 {segment.sha256}, found {found}; it holds {where}"
-                )
-            elif deep:
-                more, seen = look_at_events(summary, segment, data, path)
-                problems += more
-        except EventlakeError as error:
-            # One bad sector must not hide the rest.
-            problems.append(error)
-    return _Looked(summary, segment, problems, len(data), seen)
-
-
-def _strangers(storage: Storage, files: dict[str, int], superseded: set[str], tally: Tally) -> None:
-    """Files that the head does not need. Those below ``builds/`` are judged with the datasets."""
-    for path, size_bytes in files.items():
-        sha256 = layout.segment_sha256(path) or layout.keys_sha256(path) or layout.rows_sha256(path)
-        elsewhere = path.startswith(
-            (f"{layout.BUILDS}/", f"{layout.SCHEMAS}/", f"{layout.TABLES}/")
-        )
-        beside = (
-            layout.made_hash(path)
-            or layout.claim_number(path) is not None
-            or layout.is_work(path)
-            or layout.tag_name(path)
-        )
-        known = (
-            path in {layout.LAKE, layout.HINT, layout.RESERVE}
-            or layout.commit_version(path) is not None
-            or elsewhere
-            or beside
-        )
-        if known:
-            continue
-        if layout.is_temporary(path):
-            tally.notes.append(Finding(path, "left by an interrupted write; harmless"))
-        elif sha256 is not None and (_sha256(storage, path, size_bytes, tally) or "").startswith(
-            sha256
-        ):
-            tally.notes.append(Finding(path, _why_unneeded(path, sha256, superseded)))
-        else:
-            tally.blame(path, "extra: not a file of this lake")
-
-
-def _why_unneeded(path: str, sha256: str, superseded: set[str]) -> str:
-    if layout.segment_sha256(path) is None:
-        return "a part of the manifest that newer parts stand for, or that an interrupted write left; harmless"
-    if sha256 in superseded:
-        return "compacted: another segment holds its events; harmless"
-    return "no commit names this segment: an interrupted append left it; harmless"
-
-
-def _sha256(storage: Storage, path: str, size_bytes: int, tally: Tally) -> str | None:
-    """The hash of a file, or None where it cannot be read, which is a finding."""
-    try:
-        found = sha256_of(storage, path, size_bytes)
-    except EventlakeError as error:
-        tally.blame(path, error)
-        return None
-    tally.size_bytes += size_bytes
-    return found
-
-
 def with_findings(report: Report, found: Tally, datasets: int) -> Report:
-    """``report`` with what the datasets' verification found."""
+    """Return ``report`` with the findings about datasets."""
     return replace(
         report,
         problems=(*report.problems, *found.problems),
