@@ -3,8 +3,10 @@
 import random
 import time
 
+# An object store recovers from throttling within a second, so longer pauses only delay the answer.
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
+# About as long as a commit to a local disk takes, with its fsync.
 _LOST_RACE_SECONDS = 0.01
 _LOCK_POLL_SECONDS = 0.002
 

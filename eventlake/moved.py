@@ -133,7 +133,7 @@ MOVED = {
     "history.sql_refusals": "history.sql.refusals",
     "history.standing": "history.corrections",
     "history.verify": "history.verifying.verify",
-    "history.verify_events": "history.verifying.events",
+    "history.verify_events": "history.verifying.segments",
     "history.verify_keys": "history.verifying.keys",
     "history.verify_manifest": "history.verifying.manifest",
     "history.verify_producers": "history.verifying.producers",

@@ -14,7 +14,8 @@ from eventlake.core.hashing.canonical import sha256_hex
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.instants import format_instant, instant_of, parse_instant
 from eventlake.errors import ConflictError, CorruptionError, InvalidInputError, NotFoundError
-from eventlake.history.pinned import PinnedHistory, pin
+from eventlake.history.pin import pin
+from eventlake.history.pinned import PinnedHistory
 from eventlake.log.chain.chain import Chain
 from eventlake.log.chain.checked_read import check_claims
 from eventlake.log.maintaining.check_compaction import check_compacted

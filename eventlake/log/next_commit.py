@@ -73,6 +73,7 @@ def _after(
 ) -> Commit:
     """Build a commit after the head that changes nothing yet."""
     head = chain.head.commit if chain.head else None
+    # An accepted clock ends as soon as real time has passed it.
     accepted = head.clock if head and head.clock is not None and recorded_at <= head.clock else None
     return Commit(
         version=chain.next_version,

@@ -35,7 +35,7 @@ def assert_sound(
         f"sequences are not 0 … {snapshot.watermark - 1}",
     )
     doubled = events.group_by("source", "id").len().filter(pl.col("len") > 1)
-    _hold(doubled.is_empty(), f"(source, id) is repeated: {doubled.rows()}")
+    _hold(doubled.is_empty(), f"(source, id) is stored twice: {doubled.rows()}")
     ids = events["id"].to_list()
     roots = {entry.commit.stop: entry.commit.root for entry in lake.log()}
     for receipt, batch in acknowledged:

@@ -73,7 +73,7 @@ def verify_segments(
         for segment, sequence, key in seen.repeated(lambda part: _decode(storage, part)):
             tally.blame(
                 _path(segment),
-                f"(source, id) is repeated: {key}, the second time at sequence {sequence:,}",
+                f"(source, id) is stored twice: {key}, again at sequence {sequence:,}",
             )
     return valid
 

@@ -13,7 +13,7 @@ from eventlake.core.documents.segment import Segment
 from eventlake.core.hashing.checkpoint import Checkpoint
 from eventlake.core.hashing.merkle import CompactRange
 from eventlake.errors import EventlakeError
-from eventlake.history.pinned import pin
+from eventlake.history.pin import pin
 from eventlake.history.resolve import at_checkpoint
 from eventlake.history.verifying.extra_files import verify_extra_files
 from eventlake.history.verifying.keys import verify_keys

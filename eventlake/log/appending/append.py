@@ -79,6 +79,7 @@ def append(chain: Chain, batch: Batch, now: int, terms: Terms) -> Receipt:
     positions = [terms.position] if terms.position else []
     while True:
         if terms.skip_identical:
+            # Again at every try: another writer may have appended some of the events meanwhile.
             batch = drop_known(chain, batch)
         if earlier := _earlier_or_sound(chain, batch, now, terms, 0):
             return earlier
@@ -133,6 +134,8 @@ def _commit(
                 return None
             if chain.next_version > checked:
                 # Another writer stored some of these events: they must be skipped, not refused.
+                # Only commits that are new since the last check are searched, so a lost race stays
+                # cheap.
                 if terms.skip_identical and known(chain, batch, checked):
                     return None
                 if earlier := _earlier_or_sound(chain, batch, now, terms, checked):
@@ -175,6 +178,7 @@ def _earlier_or_sound(
     check_expectations(chain, terms.expect)
     if problems := problems_of(chain, batch, now, since):
         raise InvalidEventsError(problems, hint_for(problems))
+    # A batch that names its sequences must get exactly these, or none.
     if batch.sequence is not None and batch.sequence[0].as_py() != chain.watermark:
         found = batch.sequence[0].as_py()
         message = (

@@ -102,6 +102,7 @@ class Load:
 
     def prepared(self) -> StoredBatch:
         """The stored batch, ready to be committed."""
+        # The key file is written only after every part was found valid.
         commit_id = new_commit_id()
         keys = stored_where_large(
             self.storage, own_keys(self.sorted_keys, self.subjects, (), commit_id)
@@ -142,6 +143,7 @@ def store_load(chain: Chain, tables: Iterable[pa.Table]) -> Load:
             part = checked_batch(table)
         except InvalidEventsError as error:
             problems += [problem.shifted(rows) for problem in error.problems]
+            # Placeholders: later parts need the right row numbers for their own problems.
             keys.append(np.empty(table.num_rows, np.uint64))
             continue
         own = [

@@ -84,6 +84,7 @@ def resolve_in(named: References, events: pl.DataFrame) -> tuple[References, lis
     Returns:
         The references that are not found, and the problems of those that are.
     """
+    # An id names an event only together with its source.
     met = named.frame.join(events, on=["source", "id"], how="inner", suffix="_found")
     left = named.frame.join(met.select("row"), on="row", how="anti")
     later = met.filter(pl.col("at").cast(pl.Int64) >= pl.col("row"))

@@ -83,6 +83,7 @@ class Newest:
 def newest_event(chain: Chain, subject: str, *, subtree: bool) -> Newest | None:
     """The newest event about ``subject``, or with ``subtree`` also about a subject below it."""
     head = chain.head.commit if chain.head else None
+    # Every event has a key for its subject, and one for each subject above it.
     kinds = ("subject", "below") if subtree else ("subject",)
     versions = [
         version for kind in kinds if (version := chain.keys.newest(head, kind, subject)) is not None

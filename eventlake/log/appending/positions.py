@@ -39,6 +39,7 @@ def earlier_receipt(chain: Chain, batch: Batch, position: Position) -> Receipt |
             "a position always names the same batch; send corrections as new events.",
             found=position.position,
         )
+    # Not delivered yet, so it must be the next one: a gap would be a batch that was lost.
     check_next(position, next_position(chain, position.producer))
     return None
 

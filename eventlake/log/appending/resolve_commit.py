@@ -32,6 +32,8 @@ def resolve_commit(chain: Chain, commit_id: str) -> Receipt | None:
         found = chain.newest("commit", commit_id, lambda entry: entry.commit.commit_id == commit_id)
         if found is not None:
             return receipt_of(found)
+        # The commit may still be on its way to the store. The fence takes its number, so it cannot
+        # land.
         fence = plain_commit(chain, "fence")
         data = fence.encode()
         vouch(chain, fence, data)

@@ -134,6 +134,7 @@ class Writer:
                     break
             group: list[Member] = []
             rows = 0
+            # At least one batch, even if it is larger than a group.
             while self._waiting and (not group or rows + self._waiting[0].rows <= self._max_events):
                 member = self._waiting.popleft()
                 group.append(member)

@@ -97,6 +97,8 @@ class Chain:
         read = 0
         while self._read_next():
             read += 1
+            # A reader that was away for long would read every commit; probing finds the head in a
+            # few requests.
             if read % _PROBE_AFTER == 0:
                 self.skip_to(hint.probe(self.storage, self.next_version - 1))
 
@@ -185,6 +187,8 @@ class Chain:
         if self.head is None:
             return []
         first = self.head.commit.recent.start
+        # After a jump to the head, the commits between the newest tier and the head are not in
+        # memory yet.
         if self._tail[0].commit.version > first:
             tail = [
                 *(
@@ -236,6 +240,7 @@ class Chain:
         if self.head is None:
             return Manifest([], [])
         tiers = self.head.commit.tiers
+        # Tiers change rarely, so their part of the manifest is kept between calls.
         if self._folded[0] != tiers:
             check_rows(self)
             manifest = Manifest([], [])
@@ -274,6 +279,7 @@ class Chain:
         Raises:
             CorruptionError: The document is damaged or missing.
         """
+        # The hash names the catalogue, so the same hash never has to be read twice.
         if self._catalogue[0] != self.schemas:
             self._catalogue = (
                 self.schemas,

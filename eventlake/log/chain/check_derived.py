@@ -58,8 +58,10 @@ def _files_stored(storage: Storage, commit: Commit) -> list[bytes]:
     read.
     """
     files = [(layout.segment_path(one.sha256), one.sha256) for one in commit.segments]
+    # Object stores are read through our own code, which hashes every segment anyway.
     files = [one for one in files if storage.locate(one[0]) is not None]
     brought = [file for file in commit.recent.files if file.start == commit.version]
+    # A fold writes one tier, always the last; the older ones were vouched for by their own folds.
     brought += [tier.keys for tier in commit.tiers[-1:] if commit.kind == "fold"]
     files += [(layout.keys_path(file.sha256), file.sha256) for file in brought]
     return [
@@ -116,6 +118,7 @@ def check_entry(chain: "Chain", entry: Entry) -> None:
     Raises:
         CorruptionError: It replaced another commit.
     """
+    # A commit that is known was reached through the chain before, so its place need not be checked.
     if chain.trust.knows(commit_statement(entry.commit_hash)):
         return
     expected = chain.manifest().commits[entry.commit.version].commit_hash
@@ -179,6 +182,8 @@ def check_keys(chain: "Chain") -> None:
                         ]
                     )
                     advance(1)
+    # What the head carries itself is compared last: the head is recorded only if everything
+    # matched.
     recent, stop = head.commit.recent, head.commit.version + 1
     stored = [recent_run(recent), *(checked_keys(chain.storage, file) for file in recent.files)]
     _compare(
@@ -216,6 +221,7 @@ def _known_tiers(
     statement_of: Callable[[Sequence[Tier], str], bytes],
 ) -> int:
     """How many tiers, counted from the oldest, the ledger knows to be right."""
+    # From the newest on: usually all tiers, or all but the newest, are known.
     for count in range(len(tiers), 0, -1):
         last_hash = _last_hash(chain, tiers, count, last)
         if chain.trust.ledger.knows(statement_of(tiers[:count], last_hash)):

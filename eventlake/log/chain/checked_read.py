@@ -68,8 +68,11 @@ def check_segments(
         check(unknown[0])
         yield
     elif unknown:
+        # Hashing releases the interpreter's lock, and more than two segments at once would fill
+        # memory.
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             yield from pool.map(check, unknown)
+    # Callers count one step for each segment, including those that were skipped.
     yield from (None for _ in range(len(placed) - len(unknown)))
 
 
@@ -110,6 +113,7 @@ def _believed(placed: Sequence[SegmentInCommit], trust: Trust) -> list[bool]:
     """Whether the events of each segment are trusted to match their commit."""
     if trust.believes:
         return [True] * len(placed)
+    # A segment of a known commit needs no statement of its own, which keeps the ledger small.
     foreign = foreign_commits(placed, trust)
     claims = [claims_of(*one) if one[0].commit_hash in foreign else None for one in placed]
     unknown = trust.ledger.unknown(claim for claim in claims if claim is not None)
@@ -129,6 +133,7 @@ def _check_claims(placed: SegmentInCommit, data: bytes, trust: Trust) -> None:
         CorruptionError: They do not.
     """
     summary, segment = placed
+    # A trusted commit vouches for its segments; otherwise each segment is checked once.
     if trust.knows(commit_statement(summary.commit_hash)) or trust.knows(
         claim := claims_of(summary, segment)
     ):
@@ -212,6 +217,8 @@ def read_catalogue(storage: Storage, sha256: str | None, watermark: int) -> Cata
         raise CorruptionError(message, RESTORE_HINT, path=path) from error
     check_hash(data, sha256, path, f"the schemas do not match their hash ({path})")
     catalogue = Catalogue.decode(data, path)
+    # A catalogue of a longer history has the right hash, too; its versions begin after the
+    # watermark.
     for name, versions in catalogue.types.items():
         if (since := versions[-1].since) > watermark:
             message = (

@@ -57,6 +57,7 @@ def wrong_claims(
     problems: list[str] = []
     rows, last, columns = 0, None, segment.columns
     for table in segments.row_groups(data, path, rows=segment.rows):
+        # Row groups may be empty in files that another program wrote.
         if not table.num_rows:
             continue
         problems += [
@@ -70,6 +71,7 @@ def wrong_claims(
         problems += _assigned_problems(table, segment.start + rows, last)
         rows, columns = rows + table.num_rows, tuple(table.column_names)
         last = table.column("recorded_at")[-1].value if "recorded_at" in columns else None
+    # Leaves and statistics of a different number of events cannot be compared.
     if rows != segment.rows:
         return [*problems, f"expected {segment.rows:,} events, found {rows:,}"]
     problems += _problems(segment, np.concatenate(hashes), segments.joined(statistics), columns)
@@ -99,6 +101,7 @@ def _assigned_problems(table: pa.Table, start: int, last: int | None) -> Iterato
         ):
             yield "recorded_at decreases"
     if "sequence" in table.column_names:
+        # Compaction stores sequences as a column; readers that use it must get the real ones.
         expected = pa.array(np.arange(start, start + table.num_rows))
         if not table.column("sequence").combine_chunks().equals(expected):
             yield "its sequences are not those at which it stands"

@@ -15,6 +15,7 @@ from eventlake.storage import Storage
 
 def leave(storage: Storage, origin: str, version: int) -> None:
     """Record that commit ``version`` exists; a failure is ignored, for the hint is advisory."""
+    # The commit is durable already; a stale hint only costs the next reader some probes.
     with suppress(StorageError):
         storage.replace(layout.HINT, seal({"origin": origin, "version": version}))
 
@@ -28,6 +29,7 @@ def newest_version(storage: Storage, origin: str) -> int:
     """
     hinted = _hinted(storage, origin)
     found = probe(storage, hinted)
+    # Probing starts at the hint, so it cannot tell a missing hinted commit from the newest one.
     if hinted >= 0 and found == hinted and not storage.exists(layout.commit_path(hinted)):
         path = layout.commit_path(hinted)
         message = f"{path} is missing, but '{layout.HINT}' names it: the newest commits are lost"
@@ -50,6 +52,7 @@ def _hinted(storage: Storage, origin: str) -> int:
 def probe(storage: Storage, known: int) -> int:
     """The newest version, searched upwards from ``known``, which exists (-1 for none)."""
     step = 1
+    # Doubling steps pass the head after a logarithmic number of requests, however old the hint is.
     while storage.exists(layout.commit_path(known + step)):
         known += step
         step *= 2

@@ -100,6 +100,7 @@ class StoredKeys:
         """The newest version that holds ``key``, or None."""
         if self._run is None and self._affordable(1) and self._is_intact():
             try:
+                # One bucket of about 250 bytes instead of a file of megabytes.
                 section = key_files.sections(self._file.ids, self._file.heads)[1]
                 [bucket] = self._buckets(section, [section.bucket(key)])
             except (CorruptionError, NotFoundError) as error:
@@ -153,6 +154,7 @@ class StoredKeys:
     def _buckets(self, section: key_files.Section, buckets: Sequence[int]) -> list[bytes]:
         """The bytes of some buckets, checked; two requests: for their bounds, then for them."""
         bounds = section.bounds(self._parts([section.directory(bucket) for bucket in buckets]))
+        # The directory has no checksum of its own, so its bounds are checked before they are used.
         if not all(section.data <= start <= stop <= section.stop for start, stop, _ in bounds):
             raise self._damaged("its directory is out of bounds")
         found = self._parts([(start, stop) for start, stop, _ in bounds])
@@ -230,6 +232,7 @@ class KeyIndex:
         named = [(tier.keys, tier.stop) for tier in head.tiers] + [
             (file, file.start + 1) for file in head.recent.files
         ]
+        # Files that the head no longer names are dropped from memory here.
         self._files = {file.sha256: self.stored(file, stop) for file, stop in named}
         return ((self._files[file.sha256], stop) for file, stop in named)
 
@@ -249,6 +252,8 @@ class KeyIndex:
             return None
         self._check()
         key = text_key(kind, text)
+        # Tiers are asked only if nothing newer matches, and the newest first: most answers are
+        # recent.
         folded: list[StoredKeys] = []
         recent = [newest_in(recent_run(head.recent), key)]
         for stored, stop in self.files(head):

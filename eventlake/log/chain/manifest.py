@@ -55,6 +55,7 @@ class Manifest:
 
     def between(self, start: int, stop: int) -> list[SegmentInCommit]:
         """The segments that overlap ``[start, stop)``, in order."""
+        # Segments do not overlap, so both their starts and their stops are sorted.
         first = bisect.bisect_right(self.segments, start, key=lambda placed: placed[1].stop)
         last = bisect.bisect_left(self.segments, stop, key=lambda placed: placed[1].start)
         return self.segments[first:last]
@@ -81,6 +82,7 @@ def _replace(segments: list[SegmentInCommit], placed: SegmentInCommit) -> None:
     first = bisect.bisect_left(segments, segment.start, key=lambda other: other[1].start)
     last = bisect.bisect_left(segments, segment.stop, key=lambda other: other[1].start)
     replaced = segments[first:last]
+    # Segments are replaced whole: one that began earlier or ends later would lose events.
     before = segments[first - 1][1].stop if first else 0
     if before > segment.start or (replaced and replaced[-1][1].stop > segment.stop):
         events = f"{segment.start:,}-{segment.stop:,}"

@@ -23,6 +23,7 @@ def create_chain(
     """
     check_origin(origin)
     storage.check()
+    # Listing stops at the first other file, so a large folder is not read to its end.
     other_file = next(
         (
             item.path

@@ -39,6 +39,7 @@ def publish(storage: Storage, commit: Commit, data: bytes) -> bool:
         CommitUnknownError: The store did not answer in time; ``resolve`` finds out.
     """
     path = layout.commit_path(commit.version)
+    # A commit that no reader accepts would end the lake, since commits are never deleted.
     check_writable(Commit.decode, data, path)
     _check_place(storage, commit)
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -51,6 +52,8 @@ def publish(storage: Storage, commit: Commit, data: bytes) -> bool:
         except NotStoredError:
             raise
         except StorageError as error:
+            # After a failed fsync, reading back proves nothing: the page cache may hold what the
+            # disk lost.
             if isinstance(error, NotDurableError) or time.monotonic() > deadline:
                 raise _unknown(commit, error) from error
             found = _read_back(storage, path, commit, deadline)
@@ -71,6 +74,8 @@ def _check_place(storage: Storage, commit: Commit) -> None:
         NotFoundError: It is missing.
         ConflictError: It is of another lake.
     """
+    # A store creates missing folders, so a writer could build a second log where the lake used to
+    # be.
     before = layout.commit_path(commit.version - 1) if commit.version else layout.LAKE
     try:
         data = storage.read(before)

@@ -51,6 +51,8 @@ def _of_events(chain: "Chain", start: int, stop: int) -> Iterator[KeyRun]:
     manifest = chain.manifest()
     commits = manifest.commits[start:stop]
     first, last, shift = commits[0].start, commits[-1].stop, shift_of(start, stop)
+    # After a compaction, one segment holds events of many commits: each event's commit is looked
+    # up.
     stops = np.array([commit.stop for commit in commits])
     for placed in manifest.between(first, last):
         segment = placed[1]

@@ -110,6 +110,7 @@ def recent_after(before: Recent, version: int, own: OwnKeys | KeyFile) -> Recent
     """
     if isinstance(own, KeyFile):
         return replace(before, files=(*before.files, replace(own, start=version)))
+    # The low bits of an inline key say which commit it is of, relative to the first unfolded one.
     cell = version - before.start
     if cell >= CELLS:
         message = f"{cell:,} commits were not folded into the manifest"
@@ -138,6 +139,7 @@ def weight(commit: Commit) -> int:
     A key file is searched as fast as a tier, so its keys count only if there are many files.
     """
     recent = commit.recent
+    # Keys are 64-bit integers.
     inline = (len(recent.ids) + len(recent.heads)) // 8
     files = recent.files if len(recent.files) + len(commit.tiers) > MOST_FILES else ()
     return (
@@ -155,6 +157,8 @@ def _keep_newest(heads: bytes) -> bytes:
     """Keep each fingerprint once, in its last cell."""
     keys = np.frombuffer(heads, "<u8")
     fingerprints = keys & ~np.uint64(CELLS - 1)
+    # Keys are sorted by fingerprint and then by cell, so the last of equal fingerprints is the
+    # newest.
     last = np.append(fingerprints[1:] != fingerprints[:-1], True)[: len(keys)]
     return bytes(keys[last].tobytes())
 

@@ -61,6 +61,7 @@ def left_over(storage: Storage, modified: Mapping[str, int]) -> dict[str, Left]:
     """
     removed = {attempt: modified[path] for attempt, path in _having(layout.REMOVED, modified)}
     finished = set(_finished(storage, modified)) - set(removed)
+    # A dataset may have several attempts; one finished attempt is enough.
     whole = {_folder(attempt) for attempt in finished}
     files: dict[str, list[str]] = {}
     for path in modified:

@@ -145,6 +145,7 @@ def _compare_recorded(
 ) -> None:
     summary, segment = appended
     where = f"recorded_at of the events {segment.start:,}-{segment.stop:,}"
+    # All events of a plain append share the instant of its commit.
     if segment.recorded is None:
         if (found != summary.recorded_at).any():
             compared.problems.append(

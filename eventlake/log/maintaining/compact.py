@@ -145,6 +145,7 @@ def _compact_run(chain: Chain, run: list[Segment]) -> Segment | None:
         with chain.storage.turn(layout.LOG):
             chain.refresh()
             current = [segment for _, segment in chain.segments(merged.start, merged.stop)]
+            # After a fence, garbage collection may delete the new segment before it is named.
             if current != run or chain.fence != fence:
                 return None
             commit = plain_commit(chain, "compact", placed=(merged,))
@@ -181,6 +182,7 @@ def _merge(chain: Chain, run: list[Segment]) -> Segment:
             "nothing was changed; report this, with the versions of pyarrow and eventlake.",
             path=path,
         )
+    # Ranges of neighbours merge without reading events, so compaction cannot change the root.
     folded = CompactRange.empty(run[0].start)
     for segment in run:
         folded = folded.merge(segment.range)

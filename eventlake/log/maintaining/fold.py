@@ -42,6 +42,7 @@ def keep_folded(chain: Chain) -> None:
     try:
         with chain.storage.turn(layout.LOG):
             chain.refresh()
+            # Another process may have folded while this one waited for its turn.
             if weight(chain.head.commit) >= FOLD_WEIGHT:
                 fold(chain)
     except EventlakeError as error:
@@ -83,6 +84,7 @@ def _tiers(chain: Chain, head: Commit) -> tuple[Tier, ...]:
     runs = _recent_runs(chain, head)
     kept = list(head.tiers)
     new = COMMIT_WEIGHT * (stop - start) + sum(len(run.ids) for run in runs)
+    # Merging equal classes keeps the number of tiers logarithmic, and each key is rewritten rarely.
     while kept and _size_class(kept[-1].weight) <= _size_class(new):
         tier = kept.pop()
         tables = [chain.rows.table(tier), *tables]

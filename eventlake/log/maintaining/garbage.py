@@ -117,6 +117,7 @@ def collect(chain: Chain, older_than: timedelta, now: int, *, dry_run: bool) -> 
     # Files that can be deleted without writing anything go first, and make space for the rest.
     old = sorted((file for _, file in _old(chain, age, now, fence)), key=_is_of_an_attempt)
     deleted = [*spared, *_deleted(chain.storage, old)]
+    # After deleting, because these writes may need the space.
     publish_finished(chain.storage)
     keep_reserve(chain.storage)
     return Garbage(tuple(sorted(deleted, key=lambda file: file.path)), deleted=True)
@@ -234,6 +235,8 @@ def _unneeded(
             )
         elif item.path in left:
             since, reason, unfinished = left[item.path]
+            # An unfinished attempt is given up first, which writes a file and may need the space of
+            # others.
             yield not unfinished, Unneeded(item.path, item.size_bytes, since, reason)
         elif layout.claim_number(item.path) is not None or layout.is_work(item.path):
             yield (
@@ -298,6 +301,8 @@ def _dropped(chain: Chain) -> tuple[dict[str, int], set[str]]:
             dropped |= dict.fromkeys(derived - named, commit.version)
             derived = named
             if commit.kind == "compact":
+                # Copying the manifest for every commit would be quadratic, so plain commits are
+                # added in runs.
                 manifest, waiting = manifest.with_rows(waiting), []
                 for segment in commit.segments:
                     replaced = manifest.between(segment.start, segment.stop)

@@ -59,4 +59,5 @@ def _spare(storage: Storage, more: Iterable[str]) -> Iterator[str]:
     yield from more
     for folder in (layout.TABLES, layout.RECIPES):
         yield from [item.path for item in storage.list(folder)]
+    # The hint last: without it, opening the lake takes more requests.
     yield layout.HINT
