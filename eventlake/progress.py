@@ -17,6 +17,7 @@ class Reporter(Protocol):
         """Show ``what`` with ``total`` steps; the callable in the context advances it."""
 
 
+# A context variable is not inherited by threads; a notebook's reporter must be seen in all of them.
 _reporter: ContextVar[Reporter | None] = ContextVar("eventlake_progress", default=None)
 _permanent: list[Reporter] = []
 

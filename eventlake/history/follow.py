@@ -48,6 +48,7 @@ def _follow(
                 after=after,
             )
         while after < snapshot.watermark:
+            # Bounded, so that a consumer that begins at 0 does not collect the whole history.
             stop = min(after + BATCH_ROWS, snapshot.watermark)
             frame = snapshot.collected(partial(_slice, after=after, stop=stop))
             after = stop

@@ -25,6 +25,7 @@ def infer_schema(snapshot: Snapshot, event_type: str) -> Proposal:
             f"there are {', '.join(snapshot.types()) or 'none at all'}.",
             event_type=event_type,
         )
+    # Retractions need no payload, so an empty one says nothing about the schema.
     nothing = pl.col("data").is_null() | pl.col("data").str.contains(NOTHING)
 
     def payloads(snapshot: Snapshot) -> pl.LazyFrame:

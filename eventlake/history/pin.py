@@ -21,6 +21,7 @@ def pin(chain: Chain, watermark: int) -> PinnedHistory:
         Stretch(summary, segment, min(segment.stop, watermark))
         for summary, segment in manifest.between(0, watermark)
     )
+    # A compaction may keep the root and still change ``recorded_at``, which no leaf hash covers.
     check_compacted(chain, [stretch.placed for stretch in stretches])
     catalogue = chain.catalogue()
     if not watermark:
@@ -51,6 +52,7 @@ def _root(chain: Chain, stretches: tuple[Stretch, ...], last: CommitSummary, wat
     foreign = foreign_commits(
         [*(stretch.placed for stretch in stretches), (last, stretches[-1].segment)], chain.trust
     )
+    # Trusted commits say what their root is, so nothing is folded.
     if not foreign:
         return (
             last.root
@@ -60,6 +62,7 @@ def _root(chain: Chain, stretches: tuple[Stretch, ...], last: CommitSummary, wat
     # Other users wrote parts of the manifest: fold all segments that are read, and compare.
     nodes = [(stretch.segment.start, *stretch.segment.nodes) for stretch in stretches]
     folded = statement("root", last.root, watermark, nodes)
+    # Folding thousands of segments takes a while, so it is remembered.
     if last.stop == watermark and chain.trust.ledger.knows(folded):
         return last.root
     total = CompactRange.empty()
@@ -84,6 +87,7 @@ def _root(chain: Chain, stretches: tuple[Stretch, ...], last: CommitSummary, wat
 
 def _root_inside(chain: Chain, stretches: tuple[Stretch, ...], version: int, watermark: int) -> str:
     """The root at a watermark inside commit ``version``."""
+    # The commit before has folded everything up to its own end.
     frontier = chain.entry(version - 1).commit.range if version else CompactRange.empty()
     for stretch in stretches:
         segment = stretch.segment

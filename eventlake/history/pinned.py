@@ -116,11 +116,13 @@ class PinnedHistory:
         """
         paths = [self.storage.locate(self.path(stretch)) for stretch in self.stretches]
         known = [path for path in paths if path is not None]
+        # All or nothing: an engine cannot read some segments from files and others from memory.
         if len(known) < len(paths):
             return None
         for stretch in self.stretches:
             if not self.storage.exists(self.path(stretch)):
                 raise missing(stretch.segment)
+        # Engines open files themselves, so this is the last moment at which they can be checked.
         if not self.trust.believes:
             self.check(changed_only=True)
         self._opened.update(known)
@@ -196,6 +198,8 @@ class PinnedHistory:
                     .cast(pa.int64())
                     .to_numpy()
                 )
+                # ``recorded_at`` never decreases, so both segments and events can be searched in
+                # order.
                 before = int(np.searchsorted(recorded, instant))
                 if before < stretch.rows:
                     return stretch.segment.start + before
@@ -240,6 +244,7 @@ class PinnedHistory:
             NotFoundError: A type has no schema.
             CorruptionError: A segment is damaged.
         """
+        # All types at once: each segment that must be read is read for all of them.
         versions = [self.catalogue.version(event_type) for event_type in event_types]
         if versions:
             self.check_claims()
@@ -336,6 +341,7 @@ class PinnedHistory:
                     .cast(pa.int64())
                     .to_numpy()
                 )
+                # Only the first event of each run, so that compaction does not change the hash.
                 rows = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
                 yield from zip((rows + start).tolist(), values[rows].tolist(), strict=True)
 

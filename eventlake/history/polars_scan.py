@@ -40,6 +40,7 @@ def scan(
     """
     if not history.stretches:
         return pl.DataFrame(schema=SCHEMA).lazy()
+    # Files are scanned if possible; other storages hand their events over in memory.
     locations = history.locations()
     frame = _files(locations) if locations is not None else _tables(history)
     recorded_at = _recorded_at(history)
@@ -101,6 +102,7 @@ def first_known(source: EventTable) -> pl.LazyFrame:
 
 
 def _stored(source: EventTable) -> pl.LazyFrame:
+    # Files that are read whole share one scan, which Polars reads in parallel.
     whole = [
         part.location for part in source.parts if part.location is not None and part.stop is None
     ]
@@ -143,6 +145,7 @@ def _tables(history: PinnedHistory) -> pl.LazyFrame:
 def _recorded_at(history: PinnedHistory) -> pl.Expr:
     """The ``recorded_at`` of each sequence: of its commit, unless its file has the column."""
     stretches = history.stretches
+    # Runs instead of a column: most segments do not store ``recorded_at``, their commit does.
     runs = (
         pl.Series([stretch.recorded_at for stretch in stretches], dtype=pl.Int64)
         .cast(pl.Datetime("us"))

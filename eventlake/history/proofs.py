@@ -64,6 +64,7 @@ def _part(
     segment = stretch.segment
     if (first, last) == (segment.start, segment.stop):
         return segment.range
+    # A proof asks for several ranges of the same segment.
     if segment.sha256 not in hashed:
         hashed[segment.sha256] = leaves.leaf_hashes(history.read(stretch))
     return leaves.compact_range(

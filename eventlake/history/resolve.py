@@ -68,6 +68,7 @@ def _at_text(chain: Chain, text: str) -> PinnedHistory:
         hashed = _named_by_hash(chain, text) if _HEX.fullmatch(text) else []
         if not hashed:
             return _at_watermark(chain, int(text))
+        # Both readings are possible, and a guess could silently pin another history.
         if int(text) <= chain.watermark:
             message = f"{text} is a watermark of this lake, and the beginning of a hash"
             raise InvalidInputError(
@@ -112,6 +113,7 @@ def _at_watermark(chain: Chain, watermark: int) -> PinnedHistory:
 
 
 def _at_instant(chain: Chain, instant: int) -> PinnedHistory:
+    # An event recorded at exactly this instant could still be appended, so equality is not enough.
     head = chain.head
     if head is None or head.commit.recorded_at < instant:
         last = format_instant(head.commit.recorded_at) if head else "nothing yet"
@@ -125,6 +127,7 @@ def _at_instant(chain: Chain, instant: int) -> PinnedHistory:
         )
         raise ConflictError(message, hint)
     placed = chain.segments(0, chain.watermark)
+    # The search relies on instants in commits, so those of other users are checked first.
     check_claims(chain.storage, placed, chain.trust)
     check_compacted(chain, placed)
     for commit, segment in placed:

@@ -44,9 +44,11 @@ class Snapshot:
         try:
             return self.history.retry(lambda: read(self.history))
         except CorruptionError:
+            # The same checkpoint has the same events, whichever segments hold them now.
             again = at_checkpoint(
                 open_chain(self.history.storage, self.history.trust), self.checkpoint
             )
+            # Nothing was compacted, so the damage is real.
             if again.stretches == self.history.stretches:
                 raise
             # The schemas remain those that this snapshot was taken with.
@@ -114,6 +116,7 @@ class Snapshot:
                 isinstance(event_type, str)
                 and (unknown := self.history.unknown_type(event_type)) is not None
             ):
+                # Text that cannot be stored is an error, not a warning about an unknown type.
                 event_type.encode()
                 warn(" (".join(unknown).rstrip(".") + ")")
         where = [] if wanted is None else [pl.col("type").is_in(wanted)]

@@ -32,6 +32,7 @@ class Bar:
                 return
             bar = f'<progress value="{done}" max="{max(total, 1)}"></progress>'
             line = self._html(f"{escape(what)} {bar} {done:,} / {total:,}")
+            # The first line appears only after the pause, so that short work draws nothing.
             if shown:
                 shown[0].update(line)
             else:

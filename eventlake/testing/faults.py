@@ -79,6 +79,7 @@ class FaultyStorage:
         self.calls, self.plan = [], plan
 
     def _meet(self, verb: str, path: str) -> Fault | None:
+        # Counted before the fault, so that a plan can address every call of a failing run.
         call = Call(len(self.calls), verb, path)
         self.calls.append(call)
         fault = self.plan(call)

@@ -37,6 +37,7 @@ def assert_sound(
     doubled = events.group_by("source", "id").len().filter(pl.col("len") > 1)
     _hold(doubled.is_empty(), f"(source, id) is stored twice: {doubled.rows()}")
     ids = events["id"].to_list()
+    # Later commits may not change what a receipt promised, so roots are looked up by watermark.
     roots = {entry.commit.stop: entry.commit.root for entry in lake.log()}
     for receipt, batch in acknowledged:
         found = ids[receipt.start : receipt.stop]

@@ -96,6 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
 
         def put() -> tuple[int, bytes]:
             with self.server.lock:
+                # The lock makes check and store one step, as S3 does.
                 if self.headers.get("If-None-Match") == "*" and key in self.server.objects:
                     return 412, b""
                 self.server.objects[key] = data
@@ -170,6 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.requests.append((self.command, key))
         fault = self.server.fault(self.command, key)
         status, body = {"refuse": (503, b""), "deny": (403, b"")}.get(fault or "") or work()
+        # Closing without an answer is the case in which a client cannot know what happened.
         if fault == "drop":
             self.close_connection = True
             return

@@ -145,6 +145,7 @@ def stored_events(
 @st.composite
 def _correction(draw: Draw, events: list[Event], number: int) -> Event:
     """Turn an event into a correction of an earlier one, if its ``(source, id)`` stays distinct."""
+    # Only earlier events can be corrected.
     target, event = events[draw(st.integers(0, number - 1))], events[number]
     if any(
         (other["source"], other["id"]) == (target["source"], event["id"])

@@ -21,7 +21,9 @@ VERSION = 2
 MOST_STATEMENTS = 1_000_000
 """When the ledger holds more, the oldest are deleted."""
 _FILE = "ledger.sqlite"
+# Trimming costs a write, so it runs once in so many new statements.
 _SLACK = 50_000
+# SQLite limits the number of parameters of a statement.
 _AT_ONCE = 500
 _WAIT_SECONDS = 0.5
 
@@ -114,6 +116,7 @@ class Ledger:
 
     def _remember(self, statements: Iterable[bytes]) -> None:
         if len(self._known) > MOST_STATEMENTS:
+            # The file still has them, so forgetting costs a query.
             self._known.clear()
         self._known.update(statements)
 
@@ -162,6 +165,7 @@ def _create_or_open(file: Path) -> sqlite3.Connection:
         file, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
     )
     try:
+        # WAL lets processes read while another one writes.
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute(

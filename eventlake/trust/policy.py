@@ -56,6 +56,7 @@ def trust_of(name: Any = None) -> Trust:
     Raises:
         InvalidInputError: There is no policy of this name.
     """
+    # An empty variable counts as unset.
     chosen = os.environ.get(TRUST_VARIABLE) or OWN.name if name is None else name
     for policy in (OWN, LAKE):
         if chosen == policy.name:

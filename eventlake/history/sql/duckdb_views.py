@@ -110,6 +110,7 @@ def create_table(
     shown = ", ".join(
         identifier(column) for column in shown_columns(source.version.schema, attributes)
     )
+    # Files that are read whole share one scan; the others are cut at the watermark.
     whole = [
         part.location for part in source.parts if part.location is not None and part.stop is None
     ]
@@ -120,6 +121,7 @@ def create_table(
         for number, part in enumerate(others)
     ]
     stored = " UNION ALL ".join(queries)
+    # Without files, the view still needs the columns and their types.
     if not stored:
         connection.register(
             f"{OURS}none of {name}", stored_schema(source.version.schema).empty_table()
@@ -213,6 +215,7 @@ def _files_query(history: PinnedHistory, locations: list[str]) -> str:
         expressions["time"] = f"coalesce({expressions['time']}, {recorded_at})"
     columns = ", ".join(f"{expressions[name]} AS {name}" for name in EVENT_COLUMNS)
     files = parquet(locations, by_name=everywhere != somewhere)
+    # Only the last segment can reach beyond the watermark.
     last = stretches[-1]
     cut = (
         f"WHERE {sequence} < {integer(history.watermark)}" if last.stop < last.segment.stop else ""

@@ -33,6 +33,7 @@ def advice(error: Exception, query: str, catalogue: Catalogue, give: str) -> str
         catalogue: The schemas of the history.
         give: How a caller passes a parameter, with ``{}`` for its name.
     """
+    # DuckDB has no error codes, so its messages are matched; an unknown one gets no advice.
     rules: list[tuple[re.Pattern[str], Callable[[str], str]]] = [
         (_NO_SCHEMA, lambda name: _schema(name, catalogue)),
         (_NO_TABLE, lambda name: _table(name, catalogue)),

@@ -131,6 +131,7 @@ def _register(
             "SELECT view_name FROM duckdb_views() WHERE NOT internal"
         ).fetchall()
     }
+    # DuckDB's names ignore case; a frame must never replace a table of the history.
     if name.casefold() in {one.casefold() for one in {"events", *history.catalogue.types, *there}}:
         message = f"expected a table under a name of its own, found {name}, which the history has"
         raise InvalidInputError(message, "call it otherwise.")

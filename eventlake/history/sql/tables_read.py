@@ -108,6 +108,7 @@ def _reads(text: str, event_type: str, attribute: str) -> bool:
         for one in tables
         if str(one.get("table_name")).casefold() == event_type
     }
+    # Both have columns with these names, so an unqualified name may mean theirs.
     shared = {"events", "spine"} & {str(one.get("table_name")).casefold() for one in tables}
     alone = not shared and all(str(one.get("alias")).casefold() != attribute for one in found)
     for one in found:

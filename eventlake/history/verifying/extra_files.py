@@ -19,6 +19,7 @@ def verify_extra_files(
     """
     for path, size_bytes in files.items():
         sha256 = layout.segment_sha256(path) or layout.keys_sha256(path) or layout.rows_sha256(path)
+        # Verified with the schemas, the event tables and the datasets.
         elsewhere = path.startswith(
             (f"{layout.BUILDS}/", f"{layout.SCHEMAS}/", f"{layout.TABLES}/")
         )

@@ -55,6 +55,7 @@ def verify_keys(
     """
     events = seen.events(chain.watermark)
 
+    # Keys can be rebuilt only from a complete log; what is missing was reported already.
     if chain.head is None or events is None or chain.next_version != len(entries):
         return
     commits = [entries[version].commit for version in range(chain.next_version)]
@@ -150,6 +151,7 @@ def _verify_tiers(
 ) -> None:
     """Check that every tier matches the commits that it summarizes, and their events."""
     tiers = list(dict.fromkeys(tier for commit in commits for tier in commit.tiers))
+    # The rows of current tiers are compared with the head; here are the older ones.
     needed = set(commits[-1].tiers)
     with task(
         "comparing what was folded", sum(tier.stop - tier.start for tier in tiers)
@@ -178,6 +180,7 @@ def _rebuild_keys(commits: Sequence[Commit], tier: Tier, events: pl.DataFrame) -
         ).heads
         for commit in commits
     ]
+    # A commit's own keys belong to its version, like those of its events.
     owners = np.repeat(
         np.arange(tier.start, tier.stop, dtype=np.uint32), [len(heads) for heads in own]
     )

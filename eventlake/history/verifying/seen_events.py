@@ -55,6 +55,7 @@ class SeenEvents:
             if seen.segment.start != stop:
                 return None
             stop = seen.segment.stop
+        # Keys of a history with gaps would differ from those stored.
         if stop != watermark or not watermark:
             return None
         return pl.DataFrame(

@@ -92,6 +92,7 @@ def _check_all(
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for placed in expected:
             waiting.append(pool.submit(_check_one, storage, files, placed, deep=deep))
+            # Bounded: each result may hold a segment's keys, and they are collected in order.
             if len(waiting) > _AT_ONCE:
                 yield waiting.popleft().result()
         while waiting:
@@ -112,6 +113,7 @@ def _check_one(
     data, seen = b"", None
     if path not in files:
         problems.append(f"missing; it holds {where}")
+    # A file of another size is damaged for certain, so it need not be read.
     elif files[path] != segment.size_bytes:
         problems.append(
             f"expected {segment.size_bytes:,} bytes, found {files[path]:,}; it holds {where}"

@@ -203,6 +203,7 @@ def _derive(
             for table in mine:
                 table.underivable = error.message
             continue
+        # Rows are in sequence order, so each table's part is a slice.
         sequences = rows.column("sequence").to_numpy()
         for table in mine:
             first, last = sequences.searchsorted([table.range.start, table.range.stop])

@@ -56,8 +56,10 @@ def verify(
     tally = Tally()
     # Before the log is listed: writers that commit meanwhile move the hint on.
     hinted = read_stored_hint(storage)
+    # One listing: what is stored later is not judged, and what is collected later is missing.
     files = {item.path: item.size_bytes for item in storage.list("")}
     origin = _verify_lake(storage, tally)
+    # Commits first: everything else is named by them.
     entries = _verify_commits(storage, files, origin, tally)
     manifest, refused = _verify_manifest(entries, tally)
     current = {segment.sha256: (summary, segment) for summary, segment in manifest.segments}
@@ -137,6 +139,7 @@ def _verify_commits(
     entries: dict[int, Entry] = {}
     hashes: dict[int, str] = {}
     with task("reading commits", len(versions)) as advance:
+        # A missing commit breaks the chain, but the commits after it are still checked.
         for last, version in zip([-1, *versions], versions, strict=False):
             advance(1)
             path = layout.commit_path(version)
@@ -185,6 +188,7 @@ def _verify_manifest(entries: dict[int, Entry], tally: Tally) -> tuple[Manifest,
             tally.blame(layout.commit_path(entry.commit.version), error)
         for segment in entry.commit.segments:
             replaced = before.between(segment.start, segment.stop)
+            # Its neighbours were reported missing already, so there is nothing to compare.
             if not replaced or (replaced[0][1].start, replaced[-1][1].stop) != (
                 segment.start,
                 segment.stop,

@@ -103,6 +103,7 @@ def _valid(members: Sequence[Member]) -> list[Member]:
     """The members that keep the event rules; the outcomes of the others are set."""
     plain = [member for member in members if _is_plain(member.events)]
     try:
+        # Checking a thousand small lists costs far more than one list of the same events.
         together = _groupable(checked_batch([event for member in plain for event in member.events]))
     except EventlakeError:
         plain = []
@@ -154,6 +155,7 @@ def _commit(chain: Chain, members: Sequence[Member], now: int) -> None:
                     break
                 chain.refresh()
         prepared.make_quick()
+        # Members keep their order, so a retry admits the same ones unless the lake has changed.
         waiting, attempt = admitted, attempt + 1
         pause_after_lost_race(attempt)
     start = commit.start
@@ -194,6 +196,7 @@ def _admit(chain: Chain, members: Sequence[Member], since: int) -> list[Member]:
     if fits and not len(doubled(together.sorted_keys)) and not known(chain, together, since):
         return placed
     admitted: list[Member] = []
+    # Something is wrong with at least one member, so each is checked as if it followed the others.
     taken: set[tuple[str, str]] = set()
     for member in placed:
         own = member.checked()

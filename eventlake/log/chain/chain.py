@@ -105,6 +105,8 @@ class Chain:
     def skip_to(self, version: int) -> None:
         """Make commit ``version`` the head, without reading the commits before it."""
         if version >= self.next_version:
+            # The commits in between are checked when they are read, by their hashes, back from this
+            # one.
             self.head = self.read_entry(version)
             self._tail = [self.head]
 

@@ -141,6 +141,8 @@ def _publish(chain: Chain, catalogue: Catalogue, schema: Schema) -> Version | No
     # catalogue is ever collected.
     with suppress(ObjectExistsError):
         chain.storage.create(layout.schemas_path(sha256), data)
+    # The history was checked up to this version; a commit in between could bring events that do not
+    # fit.
     expected = chain.next_version
     with chain.storage.turn(layout.LOG):
         chain.refresh()
