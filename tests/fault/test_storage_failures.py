@@ -8,7 +8,7 @@ import pytest
 import eventlake as el
 from eventlake.core import layout
 from eventlake.errors import CommitUnknownError, EventlakeError, InvalidEventsError, StorageError
-from eventlake.storage import MemoryStorage, beneath, exclusive, local
+from eventlake.storage import MemoryStorage, beneath, durable, exclusive, local
 
 BATCH = [{"id": f"new {n}", "source": "s", "type": "t", "data": {"n": n}} for n in range(3)]
 FIRST = [{"id": "first", "source": "s", "type": "t"}]
@@ -197,7 +197,7 @@ def test_a_failing_append_can_be_repeated_on_the_same_lake_object(storage, code,
 
 
 class Disk:
-    """Lets the n-th call of one system call fail, for the appending thread's module alone."""
+    """Lets the n-th call of one system call fail, in the modules that make it for an append."""
 
     def __init__(self, monkeypatch, name, number, code):
         self.calls = 0
@@ -214,7 +214,8 @@ class Disk:
             (),
             {"__getattr__": lambda _, other: failing if other == name else getattr(os, other)},
         )()
-        monkeypatch.setattr({"link": exclusive, "open": beneath}.get(name, local), "os", self.fake)
+        for module in {"link": [exclusive], "open": [beneath]}.get(name, [local, durable]):
+            monkeypatch.setattr(module, "os", self.fake)
 
 
 SILENT = {6, 11}

@@ -168,7 +168,7 @@ def failing_sync(monkeypatch, name, at):
     def sync(thing):
         calls.append(thing)
         if len(calls) == at:
-            if name == "_sync_and_close":
+            if name == "sync_and_close":
                 os.close(thing)
             raise OSError(5, "Input/output error")
         real(thing)
@@ -180,7 +180,7 @@ def test_a_failed_fsync_of_the_log_is_unknown_and_this_writer_writes_no_more(tmp
     lake = el.create(tmp_path / "lake", "o")
     lake.append(FIRST)
     with monkeypatch.context() as patch:
-        failing_sync(patch, "_sync_and_close", 2)
+        failing_sync(patch, "sync_and_close", 2)
         with pytest.raises(CommitUnknownError) as caught:
             lake.append(BATCH)
         assert isinstance(caught.value.__cause__, NotDurableError)
@@ -197,7 +197,7 @@ def test_a_failed_fsync_of_a_file_stores_nothing_and_this_writer_writes_no_more(
     storage = LocalStorage(tmp_path / "lake")
     storage.create("log/a", b"1")
     with monkeypatch.context() as patch:
-        failing_sync(patch, "_sync", 1)
+        failing_sync(patch, "sync", 1)
         with pytest.raises(NotStoredError):
             storage.create("log/b", b"2")
     with pytest.raises(NotStoredError, match="an earlier fsync"):
